@@ -1,0 +1,112 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// Errors that callers branch on. Absence is fs.ErrNotExist.
+var (
+	// ErrConflict: the key is taken by other bytes. Never overwritten, never retried.
+	ErrConflict = errors.New("ship: key is taken by other bytes")
+	// ErrFenced: another owner has written the next manifest of this chain.
+	ErrFenced = errors.New("ship: chain is continued by another owner")
+	// ErrVerify: the destination's own account of an object does not match what was sent.
+	ErrVerify = errors.New("ship: object at destination does not match")
+	// ErrIncomplete: something is still owed.
+	ErrIncomplete = errors.New("ship: not everything is delivered")
+)
+
+// Object is what is to be stored: its name, and everything a destination may need to verify it.
+type Object struct {
+	// Key below the destination's prefix, slash-separated, no leading slash.
+	Key  string
+	Size int64
+	// SHA256 and CRC64NVME of the stored bytes.
+	SHA256          [32]byte
+	CRC64NVME       uint64
+	ContentType     string
+	ContentEncoding string
+	// Spool id, for the names of temporary files (`_tmp/<spool>/`).
+	Spool string
+}
+
+// Receipt is a destination's own confirmation that it holds an object.
+type Receipt struct {
+	Size int64 `json:"size"`
+	// Checksum as the destination gave it, or as computed from the bytes read back: "crc64nvme:<16 hex>", "sha256:<64 hex>".
+	Checksum string `json:"checksum"`
+	// Method says how it was verified: "head" (the store's own full-object checksum), "remote-sha256sum", "read-back".
+	Method string    `json:"method"`
+	Time   time.Time `json:"time"`
+	// Version of the object, where the store has versions.
+	Version string `json:"version,omitempty"`
+	// Degraded names guarantees that this destination cannot give ("no-fsync", "no-hardlink", …).
+	Degraded []string `json:"degraded,omitempty"`
+}
+
+// Destination stores objects. Package shiptest has the suite that every implementation passes; its rules:
+//
+//   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of
+//     size and checksum matches; a nil error is a promise that the bytes are durable there. If the key already holds
+//     the same bytes (size and checksum) it returns that object's receipt: a lost response is repaired by calling again.
+//     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
+//   - Stat asks for an object afresh. A destination that keeps no checksum may return a Receipt with an empty Checksum.
+//     fs.ErrNotExist: not there.
+//   - Open reads an object. fs.ErrNotExist: not there.
+//
+// All methods honour ctx and end within a bounded time when the peer stalls. They are safe for concurrent use. Errors
+// that only an operator can cure (credentials, permissions, a missing bucket, an unknown host key) are wrapped with
+// Permanent and say what to do; all others are taken for transient.
+type Destination interface {
+	Put(ctx context.Context, o Object, body *io.SectionReader) (Receipt, error)
+	Stat(ctx context.Context, key string) (Receipt, error)
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
+}
+
+// Lister is implemented by destinations whose objects can be listed: auditors and checks need it.
+type Lister interface {
+	// List yields the objects whose keys begin with prefix, in byte order of their keys, keys relative to the
+	// destination's prefix. Temporary files are not listed. The iteration ends at the first error.
+	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
+}
+
+// Entry is one listed object.
+type Entry struct {
+	Key  string
+	Size int64
+}
+
+// Checker is implemented by destinations that can tell early whether they are usable.
+type Checker interface {
+	// Check reaches the destination, authenticates, and proves that it can be written to. Its error says what to do.
+	Check(ctx context.Context) error
+}
+
+// Locator is implemented by destinations that know where they are, so that two names for one place can be refused.
+type Locator interface {
+	// Location is a canonical name of the place, without secrets: "s3://bucket/prefix at https://endpoint".
+	Location() string
+}
+
+// Permanent marks an error that no retry will cure. The shipper parks the destination loudly and probes it again later.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanent{err}
+}
+
+// IsPermanent reports whether err was marked by Permanent.
+func IsPermanent(err error) bool {
+	var p *permanent
+	return errors.As(err, &p)
+}
+
+type permanent struct{ err error }
+
+func (p *permanent) Error() string { return p.err.Error() }
+func (p *permanent) Unwrap() error { return p.err }

@@ -1,0 +1,130 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Errors that callers branch on.
+var (
+	ErrClosed  = errors.New("spool: closed")
+	ErrFull    = errors.New("spool: quota used up")
+	ErrLocked  = errors.New("spool: held by another process")
+	ErrCorrupt = errors.New("spool: corrupt")
+	// ErrOwed: a destination that is still owed segments is missing from Options.Destinations.
+	ErrOwed = errors.New("spool: destination is still owed segments")
+)
+
+// Segment describes a sealed segment. Values are snapshots.
+type Segment struct {
+	Number  uint64
+	Epoch   uint32
+	First   uint64 // first sequence number; the next segment's First is Last+1
+	Last    uint64 // First−1 if the segment holds no records
+	Records uint64 // Last−First+1 minus the damaged ones
+	Bytes   uint64 // payload bytes
+	Gaps    []segment.Range
+	Created time.Time // when it became active; names the object's hour
+	MinTime time.Time // of the records; zero without any
+	MaxTime time.Time
+	// Lost is what this segment's ledger adds to the one before it: the manifest's loss lines.
+	Lost segment.Losses
+	// Size of the file.
+	Size   int64
+	Staged bool
+}
+
+// Encoding names how a staged file was made.
+type Encoding struct {
+	Format string `json:"format"` // ndjson, lines, native
+	Codec  string `json:"codec"`  // zstd, gzip, lz4, s2, none
+	Level  int    `json:"level"`  // 0: the codec's default
+}
+
+// Encoded is what an Encoder made of a segment.
+type Encoded struct {
+	Encoding
+	Ext             string // ".ndjson.zst"
+	ContentType     string
+	ContentEncoding string // empty unless HTTP clients shall decode
+	Records         uint64
+	RawBytes        int64 // of the uncompressed output
+	RawSHA256       [32]byte
+	MinTime         time.Time
+	MaxTime         time.Time
+	Gaps            []segment.Range // sequence numbers that could not be read
+}
+
+// Encoder turns a segment into the output format. Package ship has the one that is used.
+type Encoder interface {
+	// Encode writes src to dst. A nil want means the Encoder's own settings; else those of an earlier stage record,
+	// which must be followed.
+	Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error)
+	// Decode returns the uncompressed output behind a staged file, to compare it with its recorded hash.
+	Decode(src io.Reader, e Encoding) (io.ReadCloser, error)
+}
+
+// StageRecord is the sidecar of a staged file. It is fsynced with it before the first Put, and fixes key and bytes of
+// the object for ever. Integers that exceed 53 bits and hashes are strings in its JSON.
+type StageRecord struct {
+	Version int             `json:"version"` // 1
+	Spool   string          `json:"spool"`
+	Epoch   uint32          `json:"epoch"`
+	Class   string          `json:"class"`
+	Segment uint64          `json:"segment"`
+	First   uint64          `json:"first"`
+	Last    uint64          `json:"last"`
+	Records uint64          `json:"records"`
+	Bytes   uint64          `json:"bytes"` // payload bytes of the records
+	Gaps    []segment.Range `json:"gaps,omitempty"`
+	MinTime time.Time       `json:"min_time"`
+	MaxTime time.Time       `json:"max_time"`
+	// Key below the destination's prefix.
+	Key string `json:"key"`
+	Encoding
+	ContentType     string `json:"content_type"`
+	ContentEncoding string `json:"content_encoding,omitempty"`
+	RawBytes        int64  `json:"raw_bytes"`  // uncompressed output
+	RawSHA256       string `json:"raw_sha256"` // hex
+	Size            int64  `json:"size"`       // stored bytes
+	SHA256          string `json:"sha256"`     // of the stored bytes, hex
+	CRC64NVME       string `json:"crc64nvme"`  // of the stored bytes, 16 hex digits
+	// Header and Footer are copies of the segment's own (base64 in JSON), for when the raw file has gone.
+	Header []byte `json:"header"`
+	Footer []byte `json:"footer"`
+}
+
+// Chain is the state of one destination's manifest chain and, with it, of its deliveries.
+type Chain struct {
+	Epoch   uint32   `json:"epoch"`
+	Next    uint64   `json:"next"`    // number of the manifest to be written next; 0 is the birth manifest
+	Hash    [32]byte `json:"hash"`    // SHA-256 of the last manifest's bytes; zero before the first
+	Segment uint64   `json:"segment"` // last segment the chain covers, 0: none
+	Through uint64   `json:"through"` // last sequence number the chain covers
+	Joined  uint64   `json:"joined"`  // first sequence number this destination is owed
+	Final   bool     `json:"final"`   // the last manifest was final
+}
+
+// Stats is a cheap snapshot.
+type Stats struct {
+	SpoolID  string
+	Class    string
+	Epoch    uint32
+	Appended uint64        // last sequence number given
+	Written  uint64        // last one written to the log (kept)
+	Durable  uint64        // last one on stable storage
+	Buffered segment.Tally // taken by Offer or waiting in Append, not yet written
+	Segments int           // sealed and still present
+	Staged   int
+	Used     int64 // bytes of the directory that count against Quota
+	Quota    int64
+	Full     bool // appends wait or are rejected for want of room
+	// Err is why appends are refused now (a failing disk), nil when all is well.
+	Err error
+	// Pending is what each destination is still owed: sealed segments and what is not sealed yet.
+	Pending map[string]segment.Tally
+}
