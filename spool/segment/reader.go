@@ -1,0 +1,4 @@
+package segment
+
+// Reader streams the records of a segment.
+type Reader struct{}
