@@ -22,7 +22,7 @@ var (
 
 // Object is what is to be stored: its name, and everything a destination may need to verify it.
 type Object struct {
-	// Key below the destination's prefix, slash-separated, no leading slash.
+	// Key below the destination's prefix; one that CheckKey refuses is refused by every destination.
 	Key  string
 	Size int64
 	// SHA256 and CRC64NVME of the stored bytes.
@@ -51,7 +51,8 @@ type Receipt struct {
 // Destination stores objects. Package shiptest has the suite that every implementation passes; its rules:
 //
 //   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of
-//     size and checksum matches; a nil error is a promise that the bytes are durable there. If the key already holds
+//     size and checksum matches; a nil error is a promise that the bytes are durable there. It reads body from its
+//     beginning, wherever that stands. Bytes that do not match o are never published. If the key already holds
 //     the same bytes (size and checksum) it returns that object's receipt: a lost response is repaired by calling again.
 //     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
 //   - Stat asks for an object afresh. A destination that keeps no checksum may return a Receipt with an empty Checksum.
