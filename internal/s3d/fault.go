@@ -1,0 +1,107 @@
+package s3d
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// Fault says how one request goes wrong. The zero value: not at all. At most one of the kinds below Delay is meant to be
+// set; Delay goes with each of them.
+type Fault struct {
+	// Delay passes before anything else happens.
+	Delay time.Duration
+	// Status and Code are answered and nothing is done: 503 with SlowDown, 409 with ConditionalRequestConflict.
+	Status int
+	Code   string
+	// Drop closes the connection and does nothing.
+	Drop bool
+	// Lose does what was asked and closes the connection without an answer: a response lost after the commit.
+	Lose bool
+	// Hang reads nothing and answers nothing until the client goes away or the server closes: a black
+	// hole behind an open connection.
+	Hang bool
+	// ErrorBody does nothing and answers 200 with an error as the body, as CompleteMultipartUpload may.
+	ErrorBody bool
+	// Flip turns one bit of the payload on its way in, behind the client's checksums.
+	Flip bool
+	// Truncate > 0 cuts the connection after that many bytes of the answer's body.
+	Truncate int64
+}
+
+// disturb does what f asks for ahead of the request. done: there is nothing left to do.
+func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
+	if f.Delay > 0 {
+		t := time.NewTimer(f.Delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	switch {
+	case f.Drop:
+		panic(http.ErrAbortHandler)
+	case f.Hang:
+		// Without this read the server does not watch the connection, and would not see it close. The body is left
+		// where it is unless there is none.
+		if r.ContentLength == 0 {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case f.Status != 0:
+		if r.Method == http.MethodHead {
+			w.WriteHeader(f.Status)
+		} else {
+			writeXML(w, f.Status, xmlError{Code: f.Code, Message: "a fault was asked for", Resource: r.URL.Path})
+		}
+		return true
+	case f.ErrorBody:
+		writeXML(w, http.StatusOK, xmlError{Code: "InternalError", Message: "a fault was asked for", Resource: r.URL.Path})
+		return true
+	}
+	return false
+}
+
+// mute takes an answer and throws it away.
+type mute struct{ h http.Header }
+
+func (m mute) Header() http.Header         { return m.h }
+func (m mute) Write(b []byte) (int, error) { return len(b), nil }
+func (m mute) WriteHeader(int)             {}
+
+// cut lets left bytes of the body through, then closes the connection.
+type cut struct {
+	http.ResponseWriter
+	left int64
+}
+
+func (c *cut) Write(b []byte) (int, error) {
+	if int64(len(b)) > c.left {
+		_, _ = c.ResponseWriter.Write(b[:c.left])
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	c.left -= int64(len(b))
+	return c.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (c *cut) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// flip turns the lowest bit of the first byte.
+type flip struct {
+	io.Reader
+	done bool
+}
+
+func (f *flip) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	if n > 0 && !f.done {
+		b[0] ^= 1
+		f.done = true
+	}
+	return n, err
+}
