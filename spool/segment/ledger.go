@@ -1,26 +1,11 @@
 package segment
 
-import "time"
-
-// Cause says why a record that reached the host was not kept.
-type Cause uint8
-
-// The causes of loss. Their order is part of this package's API, their names are part of every format.
-const (
-	// KernelOverflow: the socket's receive buffer was full (bytes unknown).
-	KernelOverflow Cause = iota
-	// Truncated: a datagram longer than the listener's maximum.
-	Truncated
-	// FrameTooLong: a stream frame over the listener's limit, skipped.
-	FrameTooLong
-	// Malformed: bytes that fit no frame, a bad PROXY header.
-	Malformed
-	// Reset: the connection was reset in mid-frame.
-	Reset
-	// SpoolFull: the quota was used up; rejected, or dropped by the kernel while the listener had to wait.
-	SpoolFull
-	// NumCauses is the number of causes.
-	NumCauses
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
 )
 
 // Tally counts records and their payload bytes.
@@ -29,17 +14,16 @@ type Tally struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// Loss counts lost records. Bytes is meaningless (null in JSON, never 0) once BytesUnknown is set; AtLeast marks a count
-// that the kernel can only bound from below (UDP GRO).
-type Loss struct {
-	Records      uint64
-	Bytes        uint64
-	BytesUnknown bool
-	AtLeast      bool
+// Add adds o to t.
+func (t *Tally) Add(o Tally) {
+	t.Records += o.Records
+	t.Bytes += o.Bytes
 }
 
-// Losses holds a Loss for every Cause.
-type Losses [NumCauses]Loss
+// minus returns t − o, nowhere below 0.
+func (t Tally) minus(o Tally) Tally {
+	return Tally{t.Records - min(t.Records, o.Records), t.Bytes - min(t.Bytes, o.Bytes)}
+}
 
 // Account is what a listener reports to its spool: the difference since its last report. It is passed by value and
 // needs no allocation.
@@ -78,6 +62,8 @@ type Delivery struct {
 //
 //	received = kept + buffered + sum(lost) + sum(unaccounted.known)
 //	kept     = delivered(d) + pending(d) + damaged          for every destination d that is owed everything
+//
+// Its JSON writes counters as numbers, also those above 2^53, which Go reads exactly; other readers have to take care.
 type Ledger struct {
 	Version int `json:"version"`
 	// Time when the counters were read.
@@ -93,4 +79,49 @@ type Ledger struct {
 	Sockets      map[uint64]uint64   `json:"sockets,omitempty"`
 	Unaccounted  []Unaccounted       `json:"unaccounted,omitempty"`
 	Destinations map[string]Delivery `json:"destinations,omitempty"`
+}
+
+// Clone returns a copy that shares nothing with l.
+func (l *Ledger) Clone() *Ledger {
+	c := *l
+	c.Sockets = maps.Clone(l.Sockets)
+	c.Unaccounted = slices.Clone(l.Unaccounted)
+	c.Destinations = maps.Clone(l.Destinations)
+	return &c
+}
+
+// settled returns what received is accounted for by: kept, lost and unaccounted.
+func (l *Ledger) settled() Tally {
+	t := l.Kept
+	t.Add(l.Lost.Total())
+	for _, u := range l.Unaccounted {
+		t.Add(u.Known)
+	}
+	return t
+}
+
+// Buffered returns what was received and is neither kept nor lost nor unaccounted: what waits in memory. It is 0, not
+// negative, where the balance does not close.
+func (l *Ledger) Buffered() Tally { return l.Received.minus(l.settled()) }
+
+// Balance checks both equations as far as the ledger alone can tell: no more may be settled than was received, and no
+// more damaged, or delivered anywhere, than was kept. What is buffered and pending is not in the ledger: its owner
+// compares Buffered with what it really holds.
+func (l *Ledger) Balance() error {
+	var errs []error
+	// within reports what of the parts exceeds the whole.
+	within := func(part string, p Tally, whole string, w Tally) {
+		if p.Records > w.Records {
+			errs = append(errs, fmt.Errorf("segment: ledger: %s %d records, %s %d", part, p.Records, whole, w.Records))
+		}
+		if p.Bytes > w.Bytes {
+			errs = append(errs, fmt.Errorf("segment: ledger: %s %d bytes, %s %d", part, p.Bytes, whole, w.Bytes))
+		}
+	}
+	within("kept, lost and unaccounted", l.settled(), "received", l.Received)
+	within("damaged", l.Damaged, "kept", l.Kept)
+	for _, name := range slices.Sorted(maps.Keys(l.Destinations)) {
+		within("delivered to "+name, l.Destinations[name].Tally, "kept", l.Kept)
+	}
+	return errors.Join(errs...)
 }

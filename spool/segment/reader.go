@@ -1,4 +1,155 @@
 package segment
 
-// Reader streams the records of a segment.
-type Reader struct{}
+import (
+	"io"
+	"slices"
+)
+
+// ReadOptions say what the caller knows about a segment beyond its bytes. The zero value suits a file that nobody writes
+// to.
+type ReadOptions struct {
+	// End, if not 0, bounds what is read in an active segment: the writer's position. A trailer is not looked for.
+	End int64
+	// Durable is an offset below which everything is known to have been on stable storage: what is invalid below it is
+	// damage, not a torn tail. Marks in the file count without it. Give the file's size if the file is known to have
+	// been sealed, or closed in order.
+	Durable int64
+	// Next, if not 0, is the sequence number behind the segment's last record: the next segment's first. Records from it
+	// on are not returned, and whatever is missing below it is damage. Sealed segments have it in their footer; give it
+	// for others if blocks were written again to the next segment after a failed write.
+	Next uint64
+	// Segment, if not 0, is the number that the header must have: a file that was renamed by mistake, or recycled by
+	// halves, is refused.
+	Segment uint64
+	// Header, if not nil, takes the place of the file's own where that is damaged and no footer has a copy.
+	Header *Header
+	// SkipUnreadable turns what the disk refuses to return into damage. Without it a failed read is an error, after
+	// which the same call may be tried again. Set it once that was tried often enough: what is reported as damage will
+	// be written off.
+	SkipUnreadable bool
+}
+
+// Reader streams the records of a segment, block by block, each block checked before its first record is returned. It
+// reads through one buffer of 256 KiB, or of the largest block, and allocates nothing for a record. It is not safe for
+// concurrent use; any number of Readers may share a file.
+type Reader struct {
+	f *file
+	o ReadOptions
+
+	from  uint64 // records below it are skipped
+	seq   uint64 // of the first record in block
+	block []byte // what is left of the current block's payload
+}
+
+// NewReader returns a Reader of the segment in the first size bytes of r.
+//
+// The error is ErrVersion for a segment of a newer version, and ErrCorrupt if the header is damaged and no footer has a
+// copy of it. No other damage stops it: see Next.
+func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
+	return NewReaderWith(r, size, ReadOptions{})
+}
+
+// NewReaderWith is NewReader for a caller who knows more about the segment.
+func NewReaderWith(r io.ReaderAt, size int64, o ReadOptions) (*Reader, error) {
+	f, err := openFile(r, size, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{f: f, o: o, seq: f.seq}, nil
+}
+
+// Header returns the segment's header, which may only be read.
+func (r *Reader) Header() *Header { return r.f.header }
+
+// Footer returns the footer, which may only be read, and false if the segment is not sealed or the footer is damaged.
+func (r *Reader) Footer() (*Footer, bool) { return r.f.footer, r.f.footer != nil }
+
+// HeaderBytes returns the header as it stands in the file, without its padding: DecodeHeader decodes it. It is nil if
+// the header is the one of ReadOptions.
+func (r *Reader) HeaderBytes() []byte { return r.f.rawHeader }
+
+// FooterBytes returns the payload of the footer block, for DecodeFooter, and nil where Footer returns false.
+func (r *Reader) FooterBytes() []byte { return r.f.rawFooter }
+
+// Seek makes Next go on with the record of the given sequence number, or with the first one behind it if there is none.
+// In a sealed segment that costs reading at most 64 KiB and a block; in others, and without a footer, everything before.
+func (r *Reader) Seek(seq uint64) error {
+	f := r.f
+	r.from = seq
+	switch {
+	case f.footer != nil:
+		f.rewind(int64(f.header.Len), f.header.First)
+		// The last block in the index that begins at or before seq.
+		i, _ := slices.BinarySearchFunc(f.footer.Index, seq, func(e IndexEntry, seq uint64) int {
+			if e.First <= seq {
+				return -1
+			}
+			return 1
+		})
+		if i > 0 {
+			f.pos, f.seq = int64(f.footer.Index[i-1].Offset), f.footer.Index[i-1].First
+		}
+	case seq < r.seq:
+		f.rewind(int64(f.header.Len), f.header.First)
+	default:
+		return nil // ahead: Next skips what lies between
+	}
+	r.block, r.seq = nil, f.seq
+	return nil
+}
+
+// Next returns the next record and its sequence number. rec.Data may be used until the next call.
+//
+// The error is io.EOF at the end, and a *DamageError once for each damaged stretch: who calls Next again after it goes on
+// behind the stretch. Any other error is that of a read that failed; the next call tries it again.
+func (r *Reader) Next() (seq uint64, rec Record, err error) {
+	for {
+		for len(r.block) > 0 {
+			seq = r.seq
+			if r.o.Next != 0 && seq >= r.o.Next {
+				return 0, Record{}, io.EOF
+			}
+			r.seq++
+			if seq < r.from {
+				n, _, _ := recordLen(r.block)
+				r.block = r.block[n:]
+				continue
+			}
+			rec, r.block = takeRecord(r.block)
+			return seq, rec, nil
+		}
+		if err := r.advance(); err != nil {
+			return 0, Record{}, err
+		}
+	}
+}
+
+// advance makes the next block of records the current one.
+func (r *Reader) advance() error {
+	f := r.f
+	if d := f.headless; d != nil {
+		f.headless = nil
+		return d
+	}
+	if r.o.Next != 0 && f.seq >= r.o.Next {
+		return io.EOF
+	}
+	h, block, err := f.step()
+	d, damaged := err.(*DamageError)
+	switch {
+	case damaged:
+		r.seq = f.seq
+		if d.Last < r.from && d.First < r.from {
+			return nil // before what Seek asked for
+		}
+		d.First = max(d.First, r.from)
+		return d
+	case err != nil:
+		return err
+	case h.Type == RecordBlock && h.First+uint64(h.Count) > r.from:
+		r.seq, r.block = h.First, block[BlockHeaderSize:]
+	default:
+		r.seq = f.seq
+	}
+	return nil
+}

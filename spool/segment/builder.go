@@ -1,0 +1,76 @@
+package segment
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+)
+
+// Builder gathers a segment's footer while the segment is written.
+type Builder struct {
+	generation uint64
+	f          Footer
+	hash       hash.Hash
+}
+
+// NewBuilder returns a Builder for the segment with this header, as EncodeHeader returned it.
+func NewBuilder(header []byte) (*Builder, error) {
+	h, err := DecodeHeader(header)
+	if err != nil {
+		return nil, err
+	}
+	b := &Builder{generation: h.Generation, hash: sha256.New()}
+	b.f.First, b.f.Next = h.First, h.First
+	b.f.Header = append([]byte(nil), trimHeader(header)...)
+	return b, nil
+}
+
+// Add counts a block that Stamp has completed, in the order of the file. It allocates nothing but the index, which grows
+// by 12 bytes for 64 KiB. Blocks whose write failed are added to the segment they end up in, not to the one they were
+// meant for.
+func (b *Builder) Add(offset int64, block []byte) {
+	h, _, _ := readBlockHeader(block, offset)
+	b.hash.Write(block[:BlockHeaderSize])
+	if n := len(b.f.Index); n == 0 || offset-int64(b.f.Index[n-1].Offset) >= indexEvery {
+		b.f.Index = append(b.f.Index, IndexEntry{uint32(offset), h.First})
+	}
+	rest := block[BlockHeaderSize:]
+	for range h.Count {
+		size, payload, _ := recordLen(rest)
+		t := int64(le.Uint64(rest[4:]))
+		if b.f.Records == 0 {
+			b.f.Earliest, b.f.Latest = t, t
+		}
+		b.f.Earliest, b.f.Latest = min(b.f.Earliest, t), max(b.f.Latest, t)
+		b.f.Records++
+		b.f.Bytes += uint64(payload)
+		rest = rest[size:]
+	}
+	b.f.Next = h.First + uint64(h.Count)
+}
+
+// Footer returns the counts so far, without digest and ledger. Its Index and Header may only be read.
+func (b *Builder) Footer() Footer { return b.f }
+
+// Seal returns the bytes that seal the segment, footer and trailer, to be written at offset, where the next block would
+// begin, and with which the file must end. Everything below offset must be on stable storage before they are written:
+// the footer says so, and readers believe it.
+func (b *Builder) Seal(offset int64, ledger *Ledger) ([]byte, error) {
+	if offset%alignment != 0 || offset >= MaxSize-MaxBlock {
+		return nil, fmt.Errorf("segment: cannot seal at offset %d", offset)
+	}
+	f := b.f
+	f.Ledger = *ledger
+	b.hash.Sum(f.Digest[:0])
+	block, err := f.append(make([]byte, BlockHeaderSize, 4096))
+	if err != nil {
+		return nil, err
+	}
+	Stamp(block, BlockHeader{
+		Generation: b.generation, Offset: offset, First: f.Next, Durable: uint32(offset), Type: FooterBlock,
+	})
+	for len(block)%alignment != 0 {
+		block = append(block, 0)
+	}
+	return appendTrailer(block, b.generation, offset), nil
+}

@@ -1,0 +1,56 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+)
+
+// Version is the format version this package writes, and the newest it reads.
+const Version = 1
+
+// Sizes, in bytes.
+const (
+	// BlockHeaderSize is the room to leave before a block's payload for Stamp to fill in.
+	BlockHeaderSize = 32
+	// BlockTarget is the length, header included, at which a writer closes a block of records. A record that is larger
+	// has a block of its own.
+	BlockTarget = 64 << 10
+	// MaxBlock is the largest length of a block: a header and the largest record. Readers refuse longer ones, so that
+	// a damaged length costs at most this much memory.
+	MaxBlock = BlockHeaderSize + maxRecordOverhead + MaxRecord
+	// MaxHeader is the largest length of a segment's header.
+	MaxHeader = 1 << 20
+	// TrailerSize is the length of a sealed segment's last part.
+	TrailerSize = 32
+	// MaxSize is what a segment must stay below: offsets in it have 32 bits.
+	MaxSize = 1 << 32
+
+	alignment = 16
+)
+
+// Errors that callers branch on.
+var (
+	// ErrCorrupt is what every error about damaged or foreign bytes is, by errors.Is.
+	ErrCorrupt = errors.New("segment: damaged")
+	// ErrVersion is returned for a segment that a newer version of this package wrote.
+	ErrVersion = errors.New("segment: written by a newer version")
+)
+
+var (
+	le         = binary.LittleEndian
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// Align rounds n up to the next multiple of 16, where the next part of a segment begins.
+func Align[T int | int64](n T) T { return (n + alignment - 1) &^ (alignment - 1) }
+
+// zero reports whether b holds zeros only.
+func zero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,182 @@
+package segment
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Cause says why a record that reached the host was not kept.
+type Cause uint8
+
+// The causes of loss. Their order is part of this package's API, their names are part of every format.
+const (
+	// KernelOverflow: the socket's receive buffer was full (bytes unknown).
+	KernelOverflow Cause = iota
+	// Truncated: a datagram longer than the listener's maximum.
+	Truncated
+	// FrameTooLong: a stream frame over the listener's limit, skipped.
+	FrameTooLong
+	// Malformed: bytes that fit no frame, a bad PROXY header.
+	Malformed
+	// Reset: the connection was reset in mid-frame.
+	Reset
+	// SpoolFull: the quota was used up; rejected, or dropped by the kernel while the listener had to wait.
+	SpoolFull
+	// Other: causes that a newer version counted under names this one does not know. They are added up here, so that
+	// the balance closes all the same.
+	Other
+	// NumCauses is the number of causes.
+	NumCauses
+)
+
+var causeNames = [NumCauses]string{
+	"kernel_overflow", "truncated", "frame_too_long", "malformed", "reset", "spool_full", "other",
+}
+
+// String returns the cause's name in every format.
+func (c Cause) String() string {
+	if c < NumCauses {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("Cause(%d)", uint8(c))
+}
+
+// ParseCause is the reverse of String.
+func ParseCause(name string) (Cause, error) {
+	for c, n := range causeNames {
+		if n == name {
+			return Cause(c), nil
+		}
+	}
+	return 0, fmt.Errorf("segment: unknown cause of loss %q", name)
+}
+
+// Loss counts lost records.
+type Loss struct {
+	Records uint64
+	// Bytes of those whose bytes were seen: all of them, unless BytesUnknown is set.
+	Bytes uint64
+	// BytesUnknown is set once a record was lost whose bytes nobody saw. JSON then has null for the bytes, never 0.
+	BytesUnknown bool
+	// AtLeast marks a count that the kernel can only bound from below (UDP GRO).
+	AtLeast bool
+}
+
+// lossJSON is Loss in JSON. Seen keeps the known part of unknown bytes, without which the balance of bytes would not
+// close any more once a ledger was read back.
+type lossJSON struct {
+	Records uint64  `json:"records"`
+	Bytes   *uint64 `json:"bytes"`
+	Seen    uint64  `json:"bytes_seen,omitempty"`
+	AtLeast bool    `json:"at_least,omitempty"`
+}
+
+// MarshalJSON writes {"records":n,"bytes":n}, or null for bytes that are unknown, then with "bytes_seen" for those that
+// are known among them; "at_least":true marks a lower bound.
+func (l Loss) MarshalJSON() ([]byte, error) {
+	j := lossJSON{Records: l.Records, Bytes: &l.Bytes, AtLeast: l.AtLeast}
+	if l.BytesUnknown {
+		j.Bytes, j.Seen = nil, l.Bytes
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (l *Loss) UnmarshalJSON(b []byte) error {
+	var j lossJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*l = Loss{Records: j.Records, AtLeast: j.AtLeast}
+	if j.Bytes == nil {
+		l.Bytes, l.BytesUnknown = j.Seen, true
+	} else {
+		l.Bytes = *j.Bytes
+	}
+	return nil
+}
+
+// Add adds o to l.
+func (l *Loss) Add(o Loss) {
+	l.Records += o.Records
+	l.Bytes += o.Bytes
+	l.BytesUnknown = l.BytesUnknown || o.BytesUnknown
+	l.AtLeast = l.AtLeast || o.AtLeast
+}
+
+// sub returns what l has over an earlier count. The flags stay where records were added: which of them it was whose
+// bytes were unknown is not recorded.
+func (l Loss) sub(earlier Loss) Loss {
+	d := Tally{l.Records, l.Bytes}.minus(Tally{earlier.Records, earlier.Bytes})
+	return Loss{
+		Records: d.Records, Bytes: d.Bytes,
+		BytesUnknown: l.BytesUnknown && d.Records > 0, AtLeast: l.AtLeast && d.Records > 0,
+	}
+}
+
+// Losses holds a Loss for every Cause.
+type Losses [NumCauses]Loss
+
+// Add adds o to l, cause by cause.
+func (l *Losses) Add(o Losses) {
+	for c := range l {
+		l[c].Add(o[c])
+	}
+}
+
+// Sub returns what was lost since an earlier count of the same spool: a manifest's loss lines. A count that has become
+// smaller, which a sound ledger cannot, gives 0.
+func (l Losses) Sub(earlier Losses) Losses {
+	for c := range l {
+		l[c] = l[c].sub(earlier[c])
+	}
+	return l
+}
+
+// Total returns the lost records of all causes, and the bytes of those whose bytes were seen.
+func (l *Losses) Total() (t Tally) {
+	for _, x := range l {
+		t.Add(Tally{x.Records, x.Bytes})
+	}
+	return t
+}
+
+// MarshalJSON writes an object by name of cause, in the order of the causes. A cause that never occurred is left out.
+func (l Losses) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for c, x := range l {
+		if x == (Loss{}) {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		js, err := json.Marshal(x)
+		if err != nil {
+			return nil, err
+		}
+		b = fmt.Appendf(b, "%q:%s", Cause(c).String(), js)
+	}
+	return append(b, '}'), nil
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON. Causes it does not know are added to Other.
+func (l *Losses) UnmarshalJSON(b []byte) error {
+	if bytes.Equal(b, []byte("null")) {
+		return nil
+	}
+	var m map[string]Loss
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	*l = Losses{}
+	for name, x := range m {
+		c, err := ParseCause(name)
+		if err != nil {
+			c = Other
+		}
+		l[c].Add(x)
+	}
+	return nil
+}

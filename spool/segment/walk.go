@@ -1,0 +1,152 @@
+package segment
+
+import (
+	"io"
+)
+
+// walker goes from block to block. It is what reading and recovery share: the one place that decides what is valid, what
+// is damage, and where a torn file ends.
+type walker struct {
+	w          window
+	generation uint64
+	pos        int64  // where the next block begins
+	seq        uint64 // the sequence number that comes next
+	end        int64  // no block begins at or behind it
+	// durable is the highest mark known: an invalid stretch that begins below it is damage.
+	durable int64
+	// next, if not 0, is the sequence number behind the last, known from a footer or from outside: what lacks up to it
+	// is damage wherever it lies.
+	next uint64
+	// recordsEnd, if not 0, is an offset behind which no block of records stands: where a trailer says that a footer
+	// (which turned out to be damaged) begins, or behind a footer that was passed.
+	recordsEnd int64
+	done       bool
+}
+
+// step returns the next block. The error is io.EOF at the end, a *DamageError for a damaged stretch, after which step
+// goes on behind it, or that of a read that failed, which step tries again when called again. The block may be used
+// until the next call.
+func (w *walker) step() (h BlockHeader, block []byte, err error) {
+	if w.done {
+		return h, nil, io.EOF
+	}
+	h, block, err = w.block(w.pos)
+	if err != nil {
+		return h, nil, err
+	}
+	if block == nil {
+		return h, nil, w.damage()
+	}
+	if h.First > w.seq {
+		// No writer leaves a hole; still, the number of what is missing is known, and the block is as it was written.
+		d := &DamageError{First: w.seq, Last: h.First - 1, Offset: w.pos, End: w.pos}
+		w.seq = h.First
+		return h, nil, d
+	}
+	w.pos = Align(w.pos + int64(len(block)))
+	w.seq = h.First + uint64(h.Count)
+	w.durable = max(w.durable, int64(h.Durable))
+	if h.Type == FooterBlock {
+		// Nothing follows but the trailer, or what a seal that a crash cut short has not yet truncated away.
+		w.end, w.recordsEnd = w.pos, w.pos
+	}
+	return h, block, nil
+}
+
+// block returns the block that begins at off, nil if there is no valid one that can come next.
+func (w *walker) block(off int64) (h BlockHeader, block []byte, err error) {
+	if w.end-off < BlockHeaderSize {
+		return h, nil, nil
+	}
+	b, err := w.w.view(off, BlockHeaderSize)
+	if err != nil || le.Uint32(b) != uint32(w.generation) {
+		return h, nil, err
+	}
+	h, n, ok := readBlockHeader(b, off)
+	if !ok || int64(n) > w.end-off || h.First < w.seq {
+		return h, nil, nil
+	}
+	if b, err = w.w.view(off, n); err != nil {
+		return h, nil, err
+	}
+	if !intact(b, w.generation, off) || h.Type == RecordBlock && !wellFormed(b[BlockHeaderSize:], h.Count) {
+		return h, nil, nil
+	}
+	h.Generation = w.generation
+	return h, b, nil
+}
+
+// search returns the first valid block at or behind off, n = 0 if there is none.
+func (w *walker) search(off int64) (h BlockHeader, n int, err error) {
+	tag := uint32(w.generation)
+	for w.end-off >= BlockHeaderSize {
+		b, err := w.w.some(off, BlockHeaderSize)
+		if err != nil {
+			return h, 0, err
+		}
+		for len(b) >= BlockHeaderSize && le.Uint32(b) != tag {
+			b, off = b[alignment:], off+alignment
+		}
+		if len(b) < BlockHeaderSize {
+			continue
+		}
+		h, block, err := w.block(off)
+		if err != nil || block != nil {
+			return h, len(block), err
+		}
+		off += alignment
+	}
+	return h, 0, nil
+}
+
+// damage judges the invalid bytes at w.pos. A torn tail ends the file; anything else is reported and skipped.
+func (w *walker) damage() error {
+	start := w.pos
+	h, n, err := w.search(start + alignment)
+	if err != nil {
+		return err
+	}
+	broken := start < w.durable || w.seq < w.next
+	if !broken && n > 0 {
+		if broken, err = w.promised(start, h, n); err != nil {
+			return err
+		}
+	}
+	if !broken {
+		w.done = true
+		return io.EOF
+	}
+	d := &DamageError{First: w.seq, Offset: start}
+	if n > 0 {
+		d.End, d.Last = h.Offset, h.First-1
+		w.pos, w.seq = h.Offset, h.First
+	} else {
+		d.End, d.Last = max(w.end, w.durable), Unbounded
+		if w.next != 0 || start == w.recordsEnd {
+			d.Last = max(w.next, w.seq) - 1
+			w.seq = d.Last + 1
+		}
+		w.done = true
+	}
+	d.Err = w.w.refused(d.Offset, d.End)
+	return d
+}
+
+// promised reports whether any valid block, from h of n bytes on, has a mark above start: then what stood at start had
+// been synced.
+func (w *walker) promised(start int64, h BlockHeader, n int) (bool, error) {
+	for n > 0 {
+		if int64(h.Durable) > start {
+			w.durable = int64(h.Durable)
+			return true, nil
+		}
+		var err error
+		if h, n, err = w.search(Align(h.Offset + int64(n))); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// rewind goes back to the first block. What was learned about marks and the end is kept.
+func (w *walker) rewind(pos int64, seq uint64) { w.pos, w.seq, w.done = pos, seq, false }

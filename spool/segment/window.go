@@ -1,0 +1,100 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A window reads ahead this much at once, or a block if that is larger.
+const windowSize = 256 << 10
+
+// sector is the piece of a file that a disk refuses at once.
+const sector = 4096
+
+// window is the part of a file that is in memory.
+type window struct {
+	r    io.ReaderAt
+	size int64  // of the file
+	buf  []byte // holds [off, off+len(buf)) of the file
+	off  int64
+	// skip makes sectors that cannot be read appear as zeros; salvaged tells that there were some.
+	skip     bool
+	salvaged bool
+}
+
+// view returns n bytes of the file from off, which the file has. They may be used until the next call.
+func (w *window) view(off int64, n int) ([]byte, error) {
+	if have := w.off + int64(len(w.buf)); off >= w.off && off+int64(n) <= have {
+		return w.buf[off-w.off:][:n], nil
+	}
+	if err := w.load(off, n); err != nil {
+		return nil, err
+	}
+	return w.buf[:n], nil
+}
+
+// some returns at least n bytes of the file from off, which the file has: all that are in memory if these suffice.
+func (w *window) some(off int64, n int) ([]byte, error) {
+	b, err := w.view(off, n)
+	if err != nil {
+		return nil, err
+	}
+	return b[:w.off+int64(len(w.buf))-off], nil
+}
+
+// load moves the window to off and fills it with at least n bytes, keeping what it has already.
+func (w *window) load(off int64, n int) error {
+	want := int(min(int64(max(n, windowSize)), w.size-off))
+	if cap(w.buf) < want {
+		// A larger block than any before: rare, so the old contents are simply read again.
+		w.buf, w.off = make([]byte, 0, Align(want)), off
+	}
+	kept := 0
+	if have := w.off + int64(len(w.buf)); off >= w.off && off < have {
+		kept = copy(w.buf[:cap(w.buf)], w.buf[off-w.off:])
+	}
+	w.buf, w.off = w.buf[:want], off
+	got, err := w.r.ReadAt(w.buf[kept:], off+int64(kept))
+	if got == len(w.buf)-kept {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // the file is shorter than it was said to be
+	}
+	at := off + int64(kept+got)
+	if !w.skip {
+		w.buf = w.buf[:0]
+		return fmt.Errorf("segment: read at offset %d: %w", at, err)
+	}
+	w.salvage(kept + got)
+	return nil
+}
+
+// salvage fills the window from position i on, sector by sector, with zeros for those that cannot be read.
+func (w *window) salvage(i int) {
+	for i < len(w.buf) {
+		at := w.off + int64(i)
+		part := w.buf[i:min(len(w.buf), i+int(sector-at%sector))]
+		if n, _ := w.r.ReadAt(part, at); n < len(part) {
+			clear(part)
+			w.salvaged = true
+		}
+		i += len(part)
+	}
+}
+
+// refused returns why the first sector in [from, to) that cannot be read cannot.
+func (w *window) refused(from, to int64) error {
+	if !w.salvaged {
+		return nil
+	}
+	b := make([]byte, sector)
+	for to = min(to, w.size); from < to; from += sector - from%sector {
+		part := b[:min(sector-from%sector, to-from)]
+		if n, err := w.r.ReadAt(part, from); n < len(part) {
+			return fmt.Errorf("segment: read at offset %d: %w", from+int64(n), err)
+		}
+	}
+	return nil
+}
