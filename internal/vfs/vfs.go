@@ -1,46 +1,73 @@
-// Package vfs is the file system the spool runs on: the operating system's, or one in memory that can be cloned as after
-// a power cut and made to fail at any operation.
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 )
 
-// FS is a file system. Paths are as in package os. Only the operations that the spool needs exist, so that each one can
-// be made to fail.
+// FS is a file system. Paths are as in package os, and so are errors: a *fs.PathError around fs.ErrNotExist,
+// fs.ErrExist, syscall.EIO and so on. All methods may be called from any goroutine.
 type FS interface {
-	// Create makes a new file for reading and writing; fs.ErrExist if it is there.
+	// Create makes a new file for reading and writing; fs.ErrExist if it is there. The name is not durable before
+	// SyncDir of its directory, whatever is synced in the file.
 	Create(path string) (File, error)
 	// OpenRW opens an existing file for reading and writing.
 	OpenRW(path string) (File, error)
 	// Open opens an existing file for reading.
 	Open(path string) (File, error)
-	// Rename replaces newpath.
+	// Rename replaces newpath. It is atomic for those who look, and durable after SyncDir of both directories.
 	Rename(oldpath, newpath string) error
+	// Remove removes a file or an empty directory. Open files stay usable.
 	Remove(path string) error
 	// MkdirAll creates directories and syncs the parents of those it created.
 	MkdirAll(path string) error
+	// ReadDir lists a directory, sorted by name.
 	ReadDir(path string) ([]fs.DirEntry, error)
 	Stat(path string) (fs.FileInfo, error)
 	// SyncDir makes creations, renames and removals in a directory durable.
 	SyncDir(path string) error
 	// Space returns the size of the file system and what an unprivileged process may still write, in bytes.
 	Space(path string) (total, free int64, err error)
-	// Lock takes an exclusive lock on a file, created if need be, and writes holder into it. ErrLocked (a *LockedError
-	// with the holder's text) if another process or another Lock of this process has it.
+	// Lock takes an exclusive lock on a file, created if need be, and writes holder into it. It never waits: ErrLocked
+	// (a *LockedError with the holder's text) if another process or another Lock of this process has it. The lock ends
+	// with Close or with the process; the file stays.
 	Lock(path, holder string) (io.Closer, error)
 }
 
-// File is an open file.
+// File is an open file. Reads and writes may be concurrent where they do not overlap.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Sync makes contents and size durable (fdatasync on Linux).
+	// Sync makes contents and size durable (fdatasync on Linux), not the name. After an error nothing written since the
+	// last good Sync may be believed, whatever later Syncs return: Linux drops the pages it could not write
+	// (https://lwn.net/Articles/752063/).
 	Sync() error
+	// Truncate sets the size. What it adds reads as zeroes.
 	Truncate(size int64) error
-	// Allocate reserves blocks up to size, without changing what is read below the present size; best effort.
+	// Allocate reserves blocks up to size, so that writing below it does not meet a full disk; the file's size and
+	// contents stay. Best effort: nil where the file system cannot.
 	Allocate(size int64) error
+	// Size returns the file's size in bytes.
 	Size() (int64, error)
 }
+
+// ErrLocked says that a lock is held by somebody else.
+var ErrLocked = errors.New("vfs: locked")
+
+// LockedError is an ErrLocked that names the holder.
+type LockedError struct {
+	Path   string
+	Holder string // as given to Lock by the holder; empty if it cannot be read
+}
+
+func (e *LockedError) Error() string {
+	if e.Holder == "" {
+		return "vfs: " + e.Path + " is locked by another process"
+	}
+	return "vfs: " + e.Path + " is locked by " + e.Holder
+}
+
+// Unwrap returns ErrLocked.
+func (e *LockedError) Unwrap() error { return ErrLocked }

@@ -1,0 +1,93 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// TempSuffix ends the name of every file that WriteFileAtomic has not finished. A process that died leaves them behind:
+// see RemoveTemp.
+const TempSuffix = ".tmp"
+
+var tempCount atomic.Uint64
+
+// WriteFileAtomic makes data the whole contents of path, durably: after nil it survives a power cut, after an error path
+// has its old contents or the new ones, never a mixture. Temporary file, write, sync, rename, sync of the directory: the
+// rename alone would let some file systems show an empty file after a power cut.
+func WriteFileAtomic(fsys FS, path string, data []byte) error {
+	f, temp, err := createTemp(fsys, path)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = fsys.Rename(temp, path)
+	}
+	if err != nil {
+		_ = fsys.Remove(temp) // a leftover is swept by RemoveTemp
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(path))
+}
+
+// createTemp makes an empty file beside path. Names count up in this process, and step over what an earlier one left.
+func createTemp(fsys FS, path string) (f File, temp string, err error) {
+	for range 10_000 {
+		temp = path + "." + strconv.FormatUint(tempCount.Add(1), 10) + TempSuffix
+		f, err = fsys.Create(temp)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return f, temp, err
+}
+
+// RemoveTemp removes what WriteFileAtomic left in dir when its process died. Only whoever holds the directory's lock may
+// call it. Names that somebody else removes meanwhile are no error.
+func RemoveTemp(fsys FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() || !strings.HasSuffix(e.Name(), TempSuffix) {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadFile returns the contents of a file that has at most limit bytes; a longer one is an error, not cut.
+func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("vfs: %s has %d bytes, more than the %d expected at most", path, size, limit)
+	}
+	data := make([]byte, size)
+	if n, err := f.ReadAt(data, 0); n < len(data) {
+		return nil, err
+	}
+	return data, nil
+}

@@ -1,0 +1,198 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+)
+
+// Kind is a kind of operation.
+type Kind uint8
+
+// The kinds of operations. Those up to OpLock change something.
+const (
+	OpCreate Kind = iota
+	OpRename
+	OpRemove
+	OpMkdirAll
+	OpSyncDir
+	OpWrite
+	OpSync
+	OpTruncate
+	OpAllocate
+	OpLock
+	OpOpen // Open and OpenRW
+	OpRead
+	OpReadDir
+	OpStat // Stat, Size and Space
+)
+
+var kindNames = [...]string{
+	"create", "rename", "remove", "mkdir", "syncdir", "write", "sync", "truncate", "fallocate", "lock", "open", "read", "readdir", "stat",
+}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Mutates reports whether operations of this kind change something, or make a change durable.
+func (k Kind) Mutates() bool { return k <= OpLock }
+
+// Op is an operation that is about to happen.
+type Op struct {
+	Kind Kind
+	Path string // the old one of a Rename
+	N    int    // counts the operations that change something, from 1; others have the number of the last one
+}
+
+// Hook is called before each operation, by one goroutine at a time. A nil error lets the operation happen. Otherwise the
+// operation fails with it and does not happen, or as far as a *Fault says; a Sync that fails drops the dirty pages of a
+// Mem as Linux does.
+type Hook func(Op) error
+
+// Fault is an error for a Hook to return whose operation takes effect, wholly or in part.
+type Fault struct {
+	Err   error
+	Bytes int  // of a write, so many are written
+	Done  bool // the operation happens; only its result is wrong
+}
+
+func (f *Fault) Error() string { return f.Err.Error() }
+
+// Unwrap returns Err.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// FailAt fails the n-th operation that changes something with err.
+func FailAt(n int, err error) Hook {
+	return func(op Op) error {
+		if op.N == n && op.Kind.Mutates() {
+			return err
+		}
+		return nil
+	}
+}
+
+// FailFrom fails every operation that changes something from the n-th on with err, until clear is called: a disk that
+// breaks and is mended.
+func FailFrom(n int, err error) (hook Hook, clear func()) {
+	var mu sync.Mutex
+	hook = func(op Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op.N >= n && op.Kind.Mutates() {
+			return err
+		}
+		return nil
+	}
+	return hook, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		err = nil
+	}
+}
+
+// Inject returns fsys with hook before each operation. Files opened through it are hooked too.
+func Inject(fsys FS, hook Hook) FS { return &injectFS{fsys: fsys, hook: hook} }
+
+type injectFS struct {
+	fsys FS
+	mu   sync.Mutex
+	n    int
+	hook Hook
+}
+
+// do asks the hook, and runs op unless it objects.
+func (i *injectFS) do(kind Kind, path string, op func() error) error {
+	err := i.ask(kind, path)
+	if err == nil {
+		return op()
+	}
+	if f, ok := errors.AsType[*Fault](err); ok {
+		err = f.Err
+		if f.Done {
+			if operr := op(); operr != nil {
+				err = operr
+			}
+		}
+	}
+	return &fs.PathError{Op: kind.String(), Path: path, Err: err}
+}
+
+func (i *injectFS) ask(kind Kind, path string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if kind.Mutates() {
+		i.n++
+	}
+	return i.hook(Op{Kind: kind, Path: path, N: i.n})
+}
+
+func (i *injectFS) file(kind Kind, path string, open func(string) (File, error)) (File, error) {
+	var f File
+	err := i.do(kind, path, func() (err error) {
+		f, err = open(path)
+		return err
+	})
+	if err != nil {
+		if f != nil {
+			_ = f.Close()
+		}
+		return nil, err
+	}
+	return &injectFile{File: f, i: i, path: path}, nil
+}
+
+func (i *injectFS) Create(path string) (File, error) { return i.file(OpCreate, path, i.fsys.Create) }
+func (i *injectFS) OpenRW(path string) (File, error) { return i.file(OpOpen, path, i.fsys.OpenRW) }
+func (i *injectFS) Open(path string) (File, error)   { return i.file(OpOpen, path, i.fsys.Open) }
+
+func (i *injectFS) Rename(oldpath, newpath string) error {
+	return i.do(OpRename, oldpath, func() error { return i.fsys.Rename(oldpath, newpath) })
+}
+
+func (i *injectFS) Remove(path string) error {
+	return i.do(OpRemove, path, func() error { return i.fsys.Remove(path) })
+}
+
+func (i *injectFS) MkdirAll(path string) error {
+	return i.do(OpMkdirAll, path, func() error { return i.fsys.MkdirAll(path) })
+}
+
+func (i *injectFS) SyncDir(path string) error {
+	return i.do(OpSyncDir, path, func() error { return i.fsys.SyncDir(path) })
+}
+
+func (i *injectFS) ReadDir(path string) (entries []fs.DirEntry, err error) {
+	err = i.do(OpReadDir, path, func() (err error) {
+		entries, err = i.fsys.ReadDir(path)
+		return err
+	})
+	return entries, err
+}
+
+func (i *injectFS) Stat(path string) (info fs.FileInfo, err error) {
+	err = i.do(OpStat, path, func() (err error) {
+		info, err = i.fsys.Stat(path)
+		return err
+	})
+	return info, err
+}
+
+func (i *injectFS) Space(path string) (total, free int64, err error) {
+	err = i.do(OpStat, path, func() (err error) {
+		total, free, err = i.fsys.Space(path)
+		return err
+	})
+	return total, free, err
+}
+
+func (i *injectFS) Lock(path, holder string) (l io.Closer, err error) {
+	err = i.do(OpLock, path, func() (err error) {
+		l, err = i.fsys.Lock(path, holder)
+		return err
+	})
+	if err != nil && l != nil {
+		return nil, fmt.Errorf("%w (%v)", err, l.Close())
+	}
+	return l, err
+}

@@ -1,0 +1,76 @@
+package vfs
+
+import (
+	"errors"
+	"io/fs"
+)
+
+type injectFile struct {
+	File
+	i    *injectFS
+	path string
+}
+
+func (f *injectFile) ReadAt(p []byte, off int64) (n int, err error) {
+	err = f.i.do(OpRead, f.path, func() (err error) {
+		n, err = f.File.ReadAt(p, off)
+		return err
+	})
+	return n, err
+}
+
+func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
+	err := f.i.ask(OpWrite, f.path)
+	if err == nil {
+		return f.File.WriteAt(p, off)
+	}
+	var n int
+	if fault, ok := errors.AsType[*Fault](err); ok {
+		err, n = fault.Err, min(fault.Bytes, len(p))
+		if fault.Done {
+			n = len(p)
+		}
+		if n > 0 {
+			var werr error
+			if n, werr = f.File.WriteAt(p[:n], off); werr != nil {
+				err = werr
+			}
+		}
+	}
+	return n, &fs.PathError{Op: OpWrite.String(), Path: f.path, Err: err}
+}
+
+// Sync fails as Linux does: what could not be written is forgotten, not kept for the next try.
+func (f *injectFile) Sync() error {
+	synced := false
+	err := f.i.do(OpSync, f.path, func() error {
+		synced = true
+		return f.File.Sync()
+	})
+	if !synced {
+		f.failSync()
+	}
+	return err
+}
+
+func (f *injectFile) failSync() {
+	if m, ok := f.File.(interface{ failSync() }); ok {
+		m.failSync()
+	}
+}
+
+func (f *injectFile) Truncate(size int64) error {
+	return f.i.do(OpTruncate, f.path, func() error { return f.File.Truncate(size) })
+}
+
+func (f *injectFile) Allocate(size int64) error {
+	return f.i.do(OpAllocate, f.path, func() error { return f.File.Allocate(size) })
+}
+
+func (f *injectFile) Size() (size int64, err error) {
+	err = f.i.do(OpStat, f.path, func() (err error) {
+		size, err = f.File.Size()
+		return err
+	})
+	return size, err
+}

@@ -1,0 +1,199 @@
+package vfs
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+)
+
+// DataFate says what a power cut leaves of writes that were not synced.
+type DataFate uint8
+
+const (
+	// DataDropped: nothing of it.
+	DataDropped DataFate = iota
+	// DataKept: all of it, but what a failed Sync dropped.
+	DataKept
+	// DataTorn: some sectors of 512 bytes have it, others have any version since the last Sync; so has the size.
+	DataTorn
+	// DataMixed: one of the three above for each file.
+	DataMixed
+)
+
+// NameFate says what a power cut leaves of changes in directories that were not synced.
+type NameFate uint8
+
+const (
+	// NamesStrict: nothing, as POSIX permits: only SyncDir keeps a name, and for its own directory only.
+	NamesStrict NameFate = iota
+	// NamesJournal: a prefix of all changes in their order, at least up to the last SyncDir, as ext4, XFS and btrfs do.
+	NamesJournal
+	// NamesKept: all of it. With DataKept this is the death of the process alone.
+	NamesKept
+)
+
+// Crash says which of the states that a power cut may leave is meant. The same Crash of the same state gives the same
+// clone.
+type Crash struct {
+	Data  DataFate
+	Names NameFate
+	Seed  uint64
+}
+
+func (c Crash) String() string {
+	data := [...]string{"dropped", "kept", "torn", "mixed"}
+	names := [...]string{"strict", "journal", "kept"}
+	return fmt.Sprintf("data %s, names %s, seed %d", data[c.Data], names[c.Names], c.Seed)
+}
+
+// CrashClone returns the file system as a power cut at this moment leaves it. Everything in the clone is durable, nothing
+// is open or locked; the original goes on undisturbed.
+func (m *Mem) CrashClone(c Crash) *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := &crash{
+		Crash: c,
+		from:  m,
+		to:    &Mem{capacity: m.capacity, locks: map[string]string{}, nodes: m.nodes},
+		made:  map[*memNode]*memNode{},
+		views: map[*memNode]map[string]*memNode{},
+	}
+	if c.Names == NamesJournal {
+		rng := rand.New(rand.NewPCG(c.Seed, 0))
+		for _, op := range m.journal[:rng.IntN(len(m.journal)+1)] {
+			for _, ch := range op {
+				if k.views[ch.dir] == nil {
+					k.views[ch.dir] = maps.Clone(ch.dir.base)
+				}
+				ch.apply(k.views[ch.dir])
+			}
+		}
+	}
+	k.to.root = k.clone(m.root)
+	return k.to
+}
+
+type crash struct {
+	Crash
+	from, to *Mem
+	made     map[*memNode]*memNode            // a name kept in two directories is one file
+	views    map[*memNode]map[string]*memNode // directories that the journal's prefix changes
+}
+
+func (k *crash) names(dir *memNode) map[string]*memNode {
+	switch {
+	case k.Names == NamesStrict:
+		return dir.synced
+	case k.Names == NamesKept:
+		return dir.now
+	case k.views[dir] != nil:
+		return k.views[dir]
+	}
+	return dir.base
+}
+
+func (k *crash) clone(n *memNode) *memNode {
+	if c := k.made[n]; c != nil {
+		c.links++
+		return c
+	}
+	c := &memNode{id: n.id, time: n.time, links: 1}
+	k.made[n] = c
+	if n.isDir() {
+		c.now = map[string]*memNode{}
+		for name, child := range k.names(n) {
+			c.now[name] = k.clone(child)
+		}
+		c.synced, c.base = maps.Clone(c.now), maps.Clone(c.now)
+		return c
+	}
+	k.data(n, c)
+	for i := range c.slots {
+		if c.slots[i].cur != nil {
+			k.to.used += pageSize
+		}
+	}
+	return c
+}
+
+// data gives the clone c of file n its contents. Each file has its own random numbers, so that the result does not depend
+// on the order of maps.
+func (k *crash) data(n, c *memNode) {
+	rng := rand.New(rand.NewPCG(k.Seed, n.id))
+	fate := k.Data
+	if fate == DataMixed {
+		fate = DataFate(rng.IntN(int(DataMixed)))
+	}
+	var tear func(sector int) bool
+	switch fate {
+	case DataDropped:
+		c.size = n.durableSize
+	case DataKept:
+		c.size = n.size
+	case DataTorn:
+		tear = tearing(rng, n)
+		sizes := append(slices.Clone(n.sizes), n.durableSize, n.size, n.size)
+		c.size = sizes[rng.IntN(len(sizes))]
+		if grown := n.size - n.durableSize; grown > 0 && rng.IntN(4) == 0 {
+			c.size = (n.durableSize + rng.Int64N(grown)) / sector * sector
+			c.size = max(c.size, n.durableSize)
+		}
+	}
+	c.durableSize = c.size
+	c.slots = make([]slot, min(len(n.slots), int((c.size+pageSize-1)/pageSize)))
+	for i := range c.slots {
+		s := &n.slots[i]
+		p := s.durable
+		switch {
+		case s.cur == s.durable:
+		case fate == DataKept && s.dirty:
+			p = s.cur
+		case fate == DataTorn:
+			p = s.torn(rng, func(j int) bool { return tear(i*pageSize/sector + j) })
+		}
+		if end := c.size - int64(i)*pageSize; end < pageSize && p != nil {
+			cut := new(page) // behind the end of a file there are zeroes
+			copy(cut[:end], p[:])
+			p = cut
+		}
+		c.slots[i] = slot{cur: p, durable: p}
+	}
+}
+
+// tearing chooses which sectors the disk still got: by chance, or one of the orders that find most mistakes: all up to a
+// place, all from a place on, all but one.
+func tearing(rng *rand.Rand, n *memNode) func(sector int) bool {
+	lo, hi := 0, len(n.slots)*pageSize/sector
+	if len(n.dirty) > 0 {
+		lo = slices.Min(n.dirty) * pageSize / sector
+		hi = (slices.Max(n.dirty) + 1) * pageSize / sector
+	}
+	at := lo + rng.IntN(hi-lo+1)
+	switch rng.IntN(4) {
+	case 0:
+		return func(s int) bool { return s < at }
+	case 1:
+		return func(s int) bool { return s >= at }
+	case 2:
+		return func(s int) bool { return s != at }
+	}
+	chance := rng.Float64()
+	return func(int) bool { return rng.Float64() < chance }
+}
+
+// torn returns a page in which sectors have the newest version where newest says so, and any older one elsewhere.
+func (s *slot) torn(rng *rand.Rand, newest func(sector int) bool) *page {
+	older := append([]*page{s.durable, s.durable}, s.old...)
+	out := new(page)
+	for j := range pageSize / sector {
+		src := s.cur
+		if !newest(j) {
+			src = older[rng.IntN(len(older))]
+		}
+		if src != nil {
+			copy(out[j*sector:(j+1)*sector], src[j*sector:])
+		}
+	}
+	return out
+}

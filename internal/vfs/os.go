@@ -1,0 +1,161 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// What the spool keeps may be confidential: its group may read it, nobody else.
+const (
+	filePerm = 0o640
+	dirPerm  = 0o750
+)
+
+// maxHolder bounds what is read of a lock file.
+const maxHolder = 1 << 10
+
+// OS returns the operating system's file system. On Linux Sync is fdatasync(2), Allocate fallocate(2), Lock flock(2);
+// elsewhere they are the nearest thing there is, see os_darwin.go and os_windows.go.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+func (osFS) Create(path string) (File, error) {
+	return openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+func (osFS) OpenRW(path string) (File, error) { return openFile(path, os.O_RDWR) }
+func (osFS) Open(path string) (File, error)   { return openFile(path, os.O_RDONLY) }
+
+func (osFS) Rename(oldpath, newpath string) error       { return os.Rename(oldpath, newpath) }
+func (osFS) Remove(path string) error                   { return os.Remove(path) }
+func (osFS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path) }
+func (osFS) Stat(path string) (fs.FileInfo, error)      { return os.Stat(path) }
+func (osFS) SyncDir(path string) error                  { return syncDir(path) }
+
+func (osFS) Space(path string) (total, free int64, err error) {
+	total, free, err = space(path)
+	if err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	return total, free, nil
+}
+
+// MkdirAll works from the top down and syncs each parent before it goes on, so that an interrupted call leaves at most
+// one directory behind whose name is not durable. The parent of the deepest directory found is therefore synced again;
+// where that is not permitted (it is somebody else's), the directory is not ours either.
+func (osFS) MkdirAll(path string) error {
+	path = filepath.Clean(path)
+	var missing []string
+	dir := path
+	for {
+		fi, err := os.Stat(dir)
+		if err == nil && !fi.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("there is a file of that name")}
+		}
+		if err == nil {
+			break
+		}
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			return err
+		}
+		missing = append(missing, dir)
+		dir = parent
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for i := len(missing) - 1; i >= 0; i-- {
+		if err := os.Mkdir(missing[i], dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := syncDir(filepath.Dir(missing[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Lock locks first and writes its text afterwards, so a refused caller may, for an instant, read the text of the holder
+// before. The file is never removed: between a removal and the next creation two processes could each hold "the" lock.
+func (osFS) Lock(path, holder string) (io.Closer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryLock(f); err != nil {
+		defer f.Close()
+		if errors.Is(err, ErrLocked) {
+			text := make([]byte, maxHolder)
+			n, _ := f.ReadAt(text, 0)
+			return nil, &LockedError{Path: path, Holder: strings.TrimSpace(string(text[:n]))}
+		}
+		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	l := &osLock{f: f}
+	err = f.Truncate(0)
+	if err == nil && len(holder) > 0 {
+		_, err = f.WriteAt([]byte(holder), 0)
+	}
+	if err != nil && !IsNoSpace(err) { // the text is a courtesy, a full disk must not keep the spool from emptying itself
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+type osLock struct {
+	f    *os.File
+	once sync.Once
+	err  error
+}
+
+// Close unlocks before it closes: a child process that is between fork and exec shares the descriptor, and would keep a
+// merely closed lock for that moment.
+func (l *osLock) Close() error {
+	l.once.Do(func() {
+		_ = l.f.Truncate(0)
+		l.err = errors.Join(unlock(l.f), l.f.Close())
+	})
+	return l.err
+}
+
+type osFile struct{ f *os.File }
+
+func openFile(path string, flag int) (File, error) {
+	f, err := os.OpenFile(path, flag, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (o osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
+func (o osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
+func (o osFile) Close() error                             { return o.f.Close() }
+func (o osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
+
+func (o osFile) Sync() error { return o.wrap("fdatasync", dataSync(o.f)) }
+
+func (o osFile) Allocate(size int64) error { return o.wrap("fallocate", allocate(o.f, size)) }
+
+func (o osFile) Size() (int64, error) {
+	fi, err := o.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+func (o osFile) wrap(op string, err error) error {
+	var pe *fs.PathError
+	if err == nil || errors.As(err, &pe) {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: o.f.Name(), Err: err}
+}

@@ -1,0 +1,22 @@
+package vfs
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// dataSync is os.File.Sync: F_FULLFSYNC, since fsync(2) on macOS leaves the data in the drive's cache.
+func dataSync(f *os.File) error { return f.Sync() }
+
+func allocate(*os.File, int64) error { return nil }
+
+func space(path string) (total, free int64, err error) {
+	var s unix.Statfs_t
+	err = unix.Statfs(path, &s)
+	return int64(s.Blocks) * int64(s.Bsize), int64(s.Bavail) * int64(s.Bsize), err
+}
+
+// IsNoSpace reports whether err means that the disk, or the quota on it, is full.
+func IsNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -1,0 +1,77 @@
+package vfs
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The lock is refused across processes too, names the holder, and ends with a killed one.
+func TestLockAcrossProcesses(t *testing.T) {
+	if path := os.Getenv("VFS_TEST_LOCK"); path != "" {
+		_, err := OS().Lock(path, "the other process")
+		fmt.Println(err)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return
+	}
+	path := filepath.Join(t.TempDir(), "lock")
+	child := exec.Command(os.Args[0], "-test.run=^TestLockAcrossProcesses$")
+	child.Env = append(os.Environ(), "VFS_TEST_LOCK="+path)
+	stdin, err := child.StdinPipe()
+	must(t, err)
+	defer stdin.Close()
+	stdout, err := child.StdoutPipe()
+	must(t, err)
+	must(t, child.Start())
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "<nil>\n" {
+		t.Fatalf("child: %q %v", line, err)
+	}
+	_, err = OS().Lock(path, "me")
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "the other process") {
+		t.Errorf("held elsewhere: %v", err)
+	}
+	must(t, child.Process.Kill())
+	_ = child.Wait()
+	l, err := OS().Lock(path, "me")
+	must(t, err)
+	must(t, l.Close())
+}
+
+// Allocate takes blocks where the file system can (tmpfs, ext4, XFS), and keeps the size.
+func TestAllocateReserves(t *testing.T) {
+	f := create(t, OS(), filepath.Join(t.TempDir(), "f"), "x")
+	must(t, f.Allocate(1<<20))
+	fi, err := f.(osFile).f.Stat()
+	must(t, err)
+	if got := fi.Sys().(*syscall.Stat_t).Blocks * 512; got < 1<<20 {
+		t.Errorf("%d bytes reserved", got)
+	}
+	if fi.Size() != 1 {
+		t.Errorf("size %d", fi.Size())
+	}
+}
+
+// What the spool keeps is not for everybody.
+func TestMkdirAllPermissions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	must(t, OS().MkdirAll(dir))
+	fi, err := os.Stat(dir)
+	must(t, err)
+	if fi.Mode().Perm()&0o027 != 0 {
+		t.Errorf("directory is open to others: %v", fi.Mode())
+	}
+	f := create(t, OS(), filepath.Join(dir, "f"), "secret")
+	fi, err = f.(osFile).f.Stat()
+	must(t, err)
+	if fi.Mode().Perm()&0o137 != 0 {
+		t.Errorf("file is open to others: %v", fi.Mode())
+	}
+}

@@ -1,0 +1,55 @@
+//go:build linux || darwin
+
+package vfs
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// control runs op on the descriptor, which a concurrent Close cannot pull away, and again when a signal interrupted it.
+func control(f *os.File, op func(fd int) error) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var operr error
+	if err := c.Control(func(fd uintptr) {
+		for {
+			if operr = op(int(fd)); operr != unix.EINTR {
+				return
+			}
+		}
+	}); err != nil {
+		return os.ErrClosed // the only reason there is, and not wrapped in it by package syscall
+	}
+	return operr
+}
+
+// tryLock uses flock(2), which belongs to the open file and not to the process as fcntl locks do: a second Lock in this
+// process is refused too, and closing some other descriptor of the file does not drop it.
+func tryLock(f *os.File) error {
+	err := control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
+
+func unlock(f *os.File) error {
+	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

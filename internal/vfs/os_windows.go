@@ -1,0 +1,53 @@
+package vfs
+
+import (
+	"errors"
+	"math"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+func dataSync(f *os.File) error { return f.Sync() }
+
+func allocate(*os.File, int64) error { return nil }
+
+// syncDir does nothing: Windows has no sync of a directory; NTFS journals names in order.
+func syncDir(path string) error {
+	_, err := os.Stat(path)
+	return err
+}
+
+func space(path string) (total, free int64, err error) {
+	p, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	var avail, all, unused uint64
+	err = windows.GetDiskFreeSpaceEx(p, &avail, &all, &unused)
+	return int64(min(all, math.MaxInt64)), int64(min(avail, math.MaxInt64)), err
+}
+
+// lockAt is a byte far behind the text: LockFileEx keeps others from reading what it covers.
+var lockAt = windows.Overlapped{OffsetHigh: 1 << 30}
+
+func tryLock(f *os.File) error {
+	at := lockAt
+	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+		return ErrLocked
+	}
+	return err
+}
+
+func unlock(f *os.File) error {
+	at := lockAt
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &at)
+}
+
+// IsNoSpace reports whether err means that the disk, or the quota on it, is full.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
+		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || errors.Is(err, syscall.ENOSPC)
+}
