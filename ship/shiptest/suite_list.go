@@ -85,8 +85,9 @@ func (s *suite) listEnds() {
 func (s *suite) checkAndLocation() {
 	if l, ok := s.d.(ship.Locator); ok {
 		s.Run("Location", func(t *testing.T) {
-			if l.Location() == "" || l.Location() != l.Location() {
-				t.Errorf("Location() = %q, then %q", l.Location(), l.Location())
+			first := l.Location()
+			if again := l.Location(); first == "" || again != first {
+				t.Errorf("Location() = %q, then %q", first, again)
 			}
 		})
 	}

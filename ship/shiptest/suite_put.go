@@ -157,7 +157,7 @@ func (s *suite) cancelledBefore() {
 }
 
 func (s *suite) cancelledDuring() {
-	key, b := s.key("a"), random(12<<20)
+	key, b := s.key("a"), random(7<<20)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	h := &hookReader{ReaderAt: bytes.NewReader(b), offset: 1 << 20, hook: func() error { cancel(); return nil }}

@@ -1,0 +1,238 @@
+package fileship
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Options configure a Destination. The zero value of every field means its documented default.
+type Options struct {
+	// Marker names a file that must exist in the directory, "" for none. Put one on a network mount: while the mount is
+	// missing, nothing is then written to the empty directory below it.
+	Marker string
+	// NoReadBack leaves out reading each file back before it is published. The checksum is then the one of the bytes
+	// that were written, and the receipt is degraded by "no-read-back".
+	NoReadBack bool
+	// StaleAfter is the age from which a temporary file that an earlier process of the same spool left behind is removed;
+	// default 1 h. By the file server's clock.
+	StaleAfter time.Duration
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.StaleAfter == 0 {
+		out.StaleAfter = time.Hour
+	}
+	return out
+}
+
+func (o Options) validate() error {
+	var errs []error
+	if o.Marker != "" && ship.CheckKey(o.Marker) != nil {
+		errs = append(errs, fmt.Errorf("marker %q is not a file name below the directory", o.Marker))
+	}
+	if o.StaleAfter < time.Minute {
+		errs = append(errs, fmt.Errorf("stale-after %v is below a minute: a running upload could be taken for garbage", o.StaleAfter))
+	}
+	return errors.Join(errs...)
+}
+
+// Destination is a directory. It holds no open files between calls.
+type Destination struct {
+	dir string
+	o   Options
+	// process tells this Destination's temporary files from those of earlier ones.
+	process string
+
+	mu sync.Mutex
+	// durable holds the directories whose own names are known to be on stable storage.
+	durable map[string]bool
+	swept   map[string]bool // spools whose old temporary files were looked for
+}
+
+var (
+	_ ship.Destination = (*Destination)(nil)
+	_ ship.Lister      = (*Destination)(nil)
+	_ ship.Checker     = (*Destination)(nil)
+	_ ship.Locator     = (*Destination)(nil)
+)
+
+// New returns the destination in dir. It touches nothing yet; dir is created by the first Put or Check, unless there is
+// a Marker to wait for.
+func New(dir string, o *Options) (*Destination, error) {
+	opts := o.withDefaults()
+	errs := opts.validate()
+	if dir == "" || strings.ContainsRune(dir, 0) {
+		errs = errors.Join(errs, fmt.Errorf("%q is no directory name", dir))
+	}
+	if errs != nil {
+		return nil, fmt.Errorf("fileship: %w", errs)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("fileship: %s: %w", dir, err)
+	}
+	return &Destination{
+		dir: abs, o: opts, process: strings.ToLower(rand.Text())[:8],
+		durable: map[string]bool{}, swept: map[string]bool{},
+	}, nil
+}
+
+// Open returns the destination that a URL names: file:///DIR[?marker=NAME][&read_back=false]. What the URL says goes
+// before o.
+func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("fileship: %w", err)
+	}
+	dir := u.Path
+	switch {
+	case u.Scheme != "file":
+		return nil, fmt.Errorf("fileship: %q does not begin with file://", rawURL)
+	case u.Host != "" && u.Host != "localhost":
+		return nil, fmt.Errorf("fileship: %q names the host %s: write file:/// and mount it here", rawURL, u.Host)
+	case u.Opaque != "" || !strings.HasPrefix(dir, "/"):
+		return nil, fmt.Errorf("fileship: %q has no absolute path: write file:///DIR", rawURL)
+	}
+	if runtime.GOOS == "windows" {
+		dir = strings.TrimPrefix(dir, "/") // file:///C:/dir
+	}
+	opts := o.withDefaults()
+	for name, values := range u.Query() {
+		value := values[len(values)-1]
+		switch {
+		case name == "marker":
+			opts.Marker = value
+		case name == "read_back" && (value == "true" || value == "false"):
+			opts.NoReadBack = value == "false"
+		default:
+			return nil, fmt.Errorf("fileship: unknown %s=%s; there are marker=NAME and read_back=true|false", name, value)
+		}
+	}
+	return New(filepath.FromSlash(dir), &opts)
+}
+
+// path is the file of a key that ship.CheckKey has passed.
+func (d *Destination) path(key string) string {
+	return filepath.Join(d.dir, filepath.FromSlash(key))
+}
+
+// Stat implements ship.Destination. A file system keeps no checksum: the receipt has none.
+func (d *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error) {
+	fi, err := d.stat(ctx, key)
+	if err != nil {
+		return ship.Receipt{}, wrap("stat", key, err)
+	}
+	return ship.Receipt{Size: fi.Size(), Method: "size", Time: time.Now().UTC()}, nil
+}
+
+func (d *Destination) stat(ctx context.Context, key string) (fs.FileInfo, error) {
+	if err := errors.Join(ctx.Err(), ship.CheckKey(key), d.mounted()); err != nil {
+		return nil, err
+	}
+	fi, err := os.Lstat(d.path(key))
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	return fi, err
+}
+
+// Open implements ship.Destination.
+func (d *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if _, err := d.stat(ctx, key); err != nil {
+		return nil, wrap("open", key, err)
+	}
+	f, err := os.Open(d.path(key))
+	if err != nil {
+		return nil, wrap("open", key, err)
+	}
+	return &body{reader{ctx, f}, f}, nil
+}
+
+type body struct {
+	io.Reader
+	io.Closer
+}
+
+// Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists.
+func (d *Destination) Location() string {
+	dir, rest := d.dir, ""
+	for {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+			break
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		dir, rest = parent, filepath.Join(filepath.Base(dir), rest)
+	}
+	return "file://" + filepath.ToSlash(filepath.Join(dir, rest))
+}
+
+// mounted tells a directory from the empty place where it should be mounted.
+func (d *Destination) mounted() error {
+	if d.o.Marker == "" {
+		return nil
+	}
+	if _, err := os.Lstat(d.path(d.o.Marker)); err != nil {
+		// Not fs.ErrNotExist in the chain: the object may well exist where the mount is.
+		return ship.Permanent(fmt.Errorf("%s has no %s: mount it, or create that file in it (%v)", d.dir, d.o.Marker, err))
+	}
+	return nil
+}
+
+// wrap names the operation and decides what only an operator can cure. A full disk is not among it: room comes back by
+// itself where old objects are removed on a schedule.
+func wrap(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = notExist{err} // a parent of the key is a file: the object is not there
+	}
+	err = fmt.Errorf("fileship: %s %s: %w", op, key, err)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return ship.Permanent(fmt.Errorf("%w (let this process's user write below the directory)", err))
+	case errors.Is(err, syscall.EROFS):
+		return ship.Permanent(fmt.Errorf("%w (mount it for writing)", err))
+	}
+	return err
+}
+
+// notExist adds fs.ErrNotExist to an error.
+type notExist struct{ error }
+
+func (n notExist) Unwrap() []error { return []error{n.error, fs.ErrNotExist} }
+
+// reader ends with ctx.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
