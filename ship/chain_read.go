@@ -1,0 +1,76 @@
+package ship
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+)
+
+// ReadManifest reads one manifest from a destination. It checks that it is the one that its key names.
+func ReadManifest(ctx context.Context, d Destination, class, spool string, epoch uint32, number uint64) (*Manifest, error) {
+	key := ManifestKey(class, spool, epoch, number)
+	body, err := d.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	m, err := DecodeManifest(io.LimitReader(body, maxManifest))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if h := &m.Header; h.Class != class || h.Spool != spool || h.Epoch != epoch || h.Number != number {
+		return nil, fmt.Errorf("%w: %s holds manifest %d of epoch %d of spool %s, class %s", ErrVerify, key, h.Number, h.Epoch, h.Spool, h.Class)
+	}
+	return m, nil
+}
+
+// ReadChain yields the manifests of one epoch of a spool's chain from number 0 until one is not there, and checks that
+// each follows the one before: hash, sequence and destination. It ends at the first error. That a manifest is missing in
+// the middle, or the last ones, is for the caller to find out: by listing, by a head, or by `final`.
+func ReadChain(ctx context.Context, d Destination, class, spool string, epoch uint32) iter.Seq2[*Manifest, error] {
+	return func(yield func(*Manifest, error) bool) {
+		var prev *Manifest
+		for number := uint64(0); ; number++ {
+			m, err := ReadManifest(ctx, d, class, spool, epoch, number)
+			if errors.Is(err, fs.ErrNotExist) {
+				return
+			}
+			if err == nil && prev != nil {
+				err = m.follows(prev)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+			prev = m
+		}
+	}
+}
+
+// follows checks that m is the link behind prev in the same epoch.
+func (m *Manifest) follows(prev *Manifest) error {
+	h, p := &m.Header, &prev.Header
+	var what string
+	switch {
+	case h.Prev != hex.EncodeToString(prev.Hash[:]):
+		what = "hash of the one before"
+	case h.PrevLast != prev.Footer.Last:
+		what = "sequence"
+	case h.Destination != p.Destination:
+		what = "destination"
+	case prev.Footer.Final || prev.Footer.ClosedBy != nil:
+		what = "place, behind the end of the chain"
+	case m.Footer.Segment < prev.Footer.Segment:
+		what = "segment"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: manifest %d of epoch %d of spool %s: wrong %s", ErrVerify, h.Number, h.Epoch, h.Spool, what)
+}

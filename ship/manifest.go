@@ -1,0 +1,214 @@
+package ship
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// ManifestVersion is the version of the manifest format that this package writes, see the package documentation.
+const ManifestVersion = 1
+
+// MaxManifestSegments is the largest number of segments that one manifest covers.
+const MaxManifestSegments = 64
+
+// Manifest is one link of a chain: which segments a destination holds, verified, in sequence order.
+type Manifest struct {
+	Header   ManifestHeader
+	Segments []SegmentLine // ascending, contiguous from Header.PrevLast + 1
+	Losses   []LossLine    // ascending by segment
+	Footer   ManifestFooter
+	// Signature is nil in manifests that are not signed.
+	Signature *SignatureLine
+
+	// Hash is the SHA-256 of the manifest's bytes, which the next manifest's header repeats. Set by Encode and
+	// DecodeManifest.
+	Hash [32]byte
+}
+
+// ManifestHeader is the first line.
+type ManifestHeader struct {
+	Type    string `json:"type"` // "header"
+	Version int    `json:"version"`
+	Class   string `json:"class"`
+	Spool   string `json:"spool"`
+	Epoch   uint32 `json:"epoch"`
+	// Number counts from 0 in each epoch.
+	Number uint64 `json:"number"`
+	// Prev is the hash of the previous manifest of this chain; for number 0 that of the last one of the epoch before, or
+	// 64 zeros if there is none.
+	Prev string `json:"prev"`
+	// PrevLast is the last sequence number that the chain covers before this manifest.
+	PrevLast uint64 `json:"prev_last"`
+	// Joined, in number 0 only, is the first sequence number that this destination is owed, if that is not 1: it was
+	// added when the spool already had a history.
+	Joined uint64 `json:"joined,omitempty"`
+	// Instance wrote this manifest.
+	Instance string `json:"instance"`
+	// Destination is the name that the instance knows this destination by. Each has a chain of its own.
+	Destination string `json:"destination"`
+	// Forgotten names the destinations that the operator has given up.
+	Forgotten []string  `json:"forgotten,omitempty"`
+	Time      time.Time `json:"time"` // when it was written
+}
+
+// SegmentLine states that the destination holds the records of one segment. It is the same at every destination, apart
+// from the receipt.
+type SegmentLine struct {
+	Type    string `json:"type"`    // "segment"
+	Segment uint64 `json:"segment"` // number of the segment in its spool
+	First   uint64 `json:"first"`   // sequence numbers, inclusive
+	Last    uint64 `json:"last"`
+	Records uint64 `json:"records"` // Last − First + 1 − gaps
+	Bytes   uint64 `json:"bytes"`   // payload bytes of the records
+	// Gaps are damaged records: kept, but no longer readable when the segment was staged.
+	Gaps    []segment.Range `json:"gaps,omitempty"`
+	MinTime time.Time       `json:"min_time,omitzero"` // arrival times of the records
+	MaxTime time.Time       `json:"max_time,omitzero"`
+	// Key of the object below the destination's prefix. It and all that follows is left out if all records are damaged:
+	// there is no object then.
+	Key       string `json:"key,omitempty"`
+	Format    string `json:"format,omitempty"` // ndjson, lines, native
+	Codec     string `json:"codec,omitempty"`  // zstd, gzip, lz4, s2, none
+	Level     int    `json:"level,omitempty"`
+	RawBytes  int64  `json:"raw_bytes,omitempty"`  // of the uncompressed output
+	RawSHA256 string `json:"raw_sha256,omitempty"` // of the uncompressed output, hex
+	// Size and hashes of the bytes that were staged. The object has them too, with one exception: if the key already held
+	// another compression of the same output, the receipt alone describes the object.
+	Size      int64    `json:"size,omitempty"`
+	SHA256    string   `json:"sha256,omitempty"`
+	CRC64NVME string   `json:"crc64nvme,omitempty"` // 16 hex digits
+	Receipt   *Receipt `json:"receipt,omitempty"`
+}
+
+// LossLine states what was lost while a segment was active, before it could be kept.
+type LossLine struct {
+	Type    string         `json:"type"` // "loss"
+	Segment uint64         `json:"segment"`
+	After   uint64         `json:"after"` // the segment's last sequence number: where in the sequence the loss is accounted
+	Lost    segment.Losses `json:"lost"`
+}
+
+// ManifestFooter is the last line, the signature apart: a manifest without it is cut off.
+type ManifestFooter struct {
+	Type     string `json:"type"`     // "footer"
+	Segments int    `json:"segments"` // number of segment lines
+	Losses   int    `json:"losses"`   // number of loss lines
+	Segment  uint64 `json:"segment"`  // last segment that the chain covers now, 0 for none
+	Last     uint64 `json:"last"`     // last sequence number that the chain covers now
+	// Final: this destination holds every record that the spool ever kept (from Joined on), and every loss count. Nothing
+	// follows in this epoch.
+	Final bool `json:"final,omitempty"`
+	// ClosedBy: another owner has taken the spool over. Nothing follows in this epoch.
+	ClosedBy *Owner `json:"closed_by,omitempty"`
+	// SHA256 of all bytes before this line: damage to the last manifest shows without a successor.
+	SHA256 string `json:"sha256"`
+}
+
+// Owner is who may write a chain.
+type Owner struct {
+	Instance string `json:"instance"`
+	Epoch    uint32 `json:"epoch"`
+}
+
+// SignatureLine has its place behind the footer. This version writes none.
+type SignatureLine struct {
+	Type      string `json:"type"` // "signature"
+	Algorithm string `json:"algorithm"`
+	Key       string `json:"key"`
+	Signature string `json:"signature"`
+}
+
+// next is the state of the chain once this manifest stands.
+func (m *Manifest) next(before spool.Chain) spool.Chain {
+	c := before
+	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
+	c.Segment, c.Through, c.Final = m.Footer.Segment, m.Footer.Last, m.Footer.Final
+	if by := m.Footer.ClosedBy; by != nil {
+		c.Epoch, c.Next, c.Final = by.Epoch, 0, false
+	}
+	return c
+}
+
+// segmentLine describes a delivered segment.
+func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
+	r.Checksum, r.Method, r.Version = clean(r.Checksum), clean(r.Method), clean(r.Version)
+	for i := range r.Degraded {
+		r.Degraded[i] = clean(r.Degraded[i])
+	}
+	r.Time = r.Time.UTC()
+	return SegmentLine{
+		Segment: rec.Segment, First: rec.First, Last: rec.Last, Records: rec.Records, Bytes: rec.Bytes, Gaps: rec.Gaps,
+		MinTime: rec.MinTime.UTC(), MaxTime: rec.MaxTime.UTC(),
+		Key: rec.Key, Format: rec.Format, Codec: rec.Codec, Level: rec.Level,
+		RawBytes: rec.RawBytes, RawSHA256: rec.RawSHA256, Size: rec.Size, SHA256: rec.SHA256, CRC64NVME: rec.CRC64NVME,
+		Receipt: &r,
+	}
+}
+
+// clean makes a string that a destination or an operator chose fit for the canonical form, in which every JSON writer
+// writes it alike.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func isClean(s string) bool { return s == clean(s) }
+
+// Encode returns the manifest's bytes. It fills in the types, the version, the footer's counts and hash, and m.Hash; all
+// else must be valid.
+func (m *Manifest) Encode() ([]byte, error) {
+	m.Header.Type, m.Header.Version = "header", ManifestVersion
+	m.Footer.Type, m.Footer.Segments, m.Footer.Losses = "footer", len(m.Segments), len(m.Losses)
+	var b bytes.Buffer
+	var errs []error
+	line := func(v any) {
+		js, err := json.Marshal(v)
+		if len(js) >= maxManifestLine {
+			err = fmt.Errorf("line of %d bytes", len(js))
+		}
+		errs = append(errs, err)
+		b.Write(js)
+		b.WriteByte('\n')
+	}
+	line(&m.Header)
+	losses := m.Losses
+	for i := range m.Segments {
+		s := &m.Segments[i]
+		s.Type = "segment"
+		for len(losses) > 0 && losses[0].Segment < s.Segment {
+			losses[0].Type = "loss"
+			line(&losses[0])
+			losses = losses[1:]
+		}
+		line(s)
+	}
+	for i := range losses {
+		losses[i].Type = "loss"
+		line(&losses[i])
+	}
+	sum := sha256.Sum256(b.Bytes())
+	m.Footer.SHA256 = hex.EncodeToString(sum[:])
+	line(&m.Footer)
+	if m.Signature != nil {
+		m.Signature.Type = "signature"
+		line(m.Signature)
+	}
+	m.Hash = sha256.Sum256(b.Bytes())
+	if err := errors.Join(append(errs, m.validate())...); err != nil {
+		return nil, fmt.Errorf("ship: manifest %d: %w", m.Header.Number, err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,217 @@
+package ship
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// exampleManifest is the one in the package documentation: every kind of line.
+func exampleManifest() *Manifest {
+	at := time.Date(2026, 11, 22, 8, 0, 0, 123456789, time.UTC)
+	sum := func(c string) string { return strings.Repeat(c, 64) }
+	rec := &spool.StageRecord{
+		Segment: 41, First: 4_000_001, Last: 4_100_000, Records: 99_990, Bytes: 51_200_000,
+		Gaps:    []segment.Range{{First: 4_050_001, Last: 4_050_010}},
+		MinTime: at, MaxTime: at.Add(time.Minute),
+		Key:      "class=vpn/dt=2026-11-22/hour=08/4k7q0z1m9x2c3v5b6n8a0s1d2f-000001-00000000003d0901-00000000003e8fa0.ndjson.zst",
+		Encoding: spool.Encoding{Format: "ndjson", Codec: "zstd", Level: 3},
+		RawBytes: 59_000_000, RawSHA256: sum("a"), Size: 9_800_000, SHA256: sum("b"), CRC64NVME: "0123456789abcdef",
+	}
+	m := &Manifest{
+		Header: ManifestHeader{
+			Class: "vpn", Spool: "4k7q0z1m9x2c3v5b6n8a0s1d2f", Epoch: 1, Number: 7, Prev: sum("c"), PrevLast: 4_000_000,
+			Instance: "i-0abc", Destination: "idc", Time: at.Add(2 * time.Minute),
+		},
+		Segments: []SegmentLine{
+			segmentLine(rec, Receipt{Size: 9_800_000, Checksum: "sha256:" + sum("b"), Method: "remote-sha256sum", Time: at.Add(90 * time.Second)}),
+			{Segment: 43, First: 4_100_001, Last: 4_100_002, Gaps: []segment.Range{{First: 4_100_001, Last: 4_100_002}}},
+		},
+		Losses: []LossLine{{Segment: 41, After: 4_100_000}, {Segment: 42, After: 4_100_000}},
+		Footer: ManifestFooter{Segment: 43, Last: 4_100_002, Final: true},
+	}
+	m.Losses[0].Lost[segment.KernelOverflow] = segment.Loss{Records: 12, BytesUnknown: true}
+	m.Losses[1].Lost[segment.FrameTooLong] = segment.Loss{Records: 1, Bytes: 70_000}
+	return m
+}
+
+func encode(t testing.TB, m *Manifest) []byte {
+	t.Helper()
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestManifestGolden(t *testing.T) {
+	m := exampleManifest()
+	got := encode(t, m)
+	path := filepath.Join("testdata", "manifest-v1.jsonl")
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the format has changed:\n%s", got)
+	}
+	// One byte at a time: the reader must not depend on how its bytes arrive.
+	back, err := DecodeManifest(iotest.OneByteReader(bytes.NewReader(want)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(back, m) {
+		t.Errorf("decoded:\n%+v\nencoded:\n%+v", back, m)
+	}
+}
+
+// TestManifestEveryByte changes each byte of a manifest, and cuts it at each place: none may go unnoticed.
+func TestManifestEveryByte(t *testing.T) {
+	m := exampleManifest()
+	m.Signature = &SignatureLine{Algorithm: "ed25519", Key: "k", Signature: "AA=="}
+	b := encode(t, m)
+	unsigned := bytes.LastIndex(b, []byte(`{"type":"signature"`))
+	for i := range b {
+		if _, err := DecodeManifest(bytes.NewReader(b[:i])); i != unsigned && !errors.Is(err, ErrVerify) {
+			t.Fatalf("cut to %d bytes: %v", i, err)
+		}
+		flipped := bytes.Clone(b)
+		flipped[i] ^= 4
+		got, err := DecodeManifest(bytes.NewReader(flipped))
+		if err == nil && i < unsigned {
+			// What a footer says of the chain is proven by the next manifest's hash.
+			footer := bytes.LastIndex(b[:unsigned-1], []byte("\n")) + 1
+			if i < footer || got.Hash == m.Hash {
+				t.Fatalf("byte %d (%q) changed unnoticed", i, b[i])
+			}
+		}
+	}
+}
+
+func TestManifestStrict(t *testing.T) {
+	good := string(encode(t, exampleManifest()))
+	for name, bad := range map[string]string{
+		"empty":           "",
+		"newline":         "\n",
+		"carriage return": strings.Replace(good, "\n", "\r\n", 1),
+		"trailing line":   good + "\n",
+		"twice":           good + good,
+		"no last newline": strings.TrimSuffix(good, "\n"),
+		"newer":           strings.Replace(good, `"version":1`, `"version":2`, 1),
+		"long line":       strings.Replace(good, `"instance":"`, `"instance":"`+strings.Repeat("x", maxManifestLine), 1),
+		"no header":       good[strings.IndexByte(good, '\n')+1:],
+	} {
+		if _, err := DecodeManifest(strings.NewReader(bad)); !errors.Is(err, ErrVerify) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := DecodeManifest(io.MultiReader(strings.NewReader(good[:100]), iotest.ErrReader(broken))); !errors.Is(err, broken) || errors.Is(err, ErrVerify) {
+		t.Errorf("a reader's own error: %v", err)
+	}
+}
+
+// TestManifestValidate: what contradicts itself is neither written nor read.
+func TestManifestValidate(t *testing.T) {
+	for name, change := range map[string]func(*Manifest){
+		"class":           func(m *Manifest) { m.Header.Class = "../x" },
+		"spool":           func(m *Manifest) { m.Header.Spool = "short" },
+		"epoch":           func(m *Manifest) { m.Header.Epoch = 0 },
+		"prev":            func(m *Manifest) { m.Header.Prev = "xyz" },
+		"no prev":         func(m *Manifest) { m.Header.Prev = noPrev },
+		"joined late":     func(m *Manifest) { m.Header.Joined = 5 },
+		"instance":        func(m *Manifest) { m.Header.Instance = "a\"b" },
+		"destination":     func(m *Manifest) { m.Header.Destination = "" },
+		"forgotten":       func(m *Manifest) { m.Header.Forgotten = []string{"A"} },
+		"hole":            func(m *Manifest) { m.Segments[1].First++ },
+		"overlap":         func(m *Manifest) { m.Segments[1].First-- },
+		"records":         func(m *Manifest) { m.Segments[0].Records++ },
+		"gap order":       func(m *Manifest) { m.Segments[0].Gaps[0].Last = 4_050_000 },
+		"gap outside":     func(m *Manifest) { m.Segments[0].Gaps[0].Last = 4_100_001 },
+		"segment order":   func(m *Manifest) { m.Segments[1].Segment = 41 },
+		"key":             func(m *Manifest) { m.Segments[0].Key = "/x" },
+		"no receipt":      func(m *Manifest) { m.Segments[0].Receipt = nil },
+		"empty receipt":   func(m *Manifest) { m.Segments[0].Receipt.Checksum = "" },
+		"hash":            func(m *Manifest) { m.Segments[0].RawSHA256 = "" },
+		"ghost":           func(m *Manifest) { m.Segments[1].Key = "x" },
+		"loss order":      func(m *Manifest) { m.Losses[1].Segment = 41 },
+		"loss after":      func(m *Manifest) { m.Losses[1].After = 4_100_003 },
+		"last":            func(m *Manifest) { m.Footer.Last++ },
+		"footer segment":  func(m *Manifest) { m.Footer.Segment = 42 },
+		"final twice":     func(m *Manifest) { m.Footer.ClosedBy = &Owner{"x", 2} },
+		"closed by past":  func(m *Manifest) { m.Footer.Final, m.Footer.ClosedBy = false, &Owner{"x", 1} },
+		"beyond 2^53":     func(m *Manifest) { m.Segments[1].Last = 1<<53 + 1 },
+		"unbounded range": func(m *Manifest) { m.Segments[0].First, m.Segments[0].Last = 0, 1<<64-1 },
+	} {
+		m := exampleManifest()
+		change(m)
+		if _, err := m.Encode(); err == nil {
+			t.Errorf("%s: encoded", name)
+		}
+	}
+	m := exampleManifest()
+	m.Segments = make([]SegmentLine, MaxManifestSegments+1)
+	if _, err := m.Encode(); err == nil {
+		t.Error("too many segments: encoded")
+	}
+}
+
+// TestSegmentLineClean: a destination's strings must not be able to stop the chain.
+func TestSegmentLineClean(t *testing.T) {
+	m := exampleManifest()
+	line := segmentLine(&spool.StageRecord{}, Receipt{Checksum: "sha256:\xff", Method: "<ü>", Version: "\"\n", Degraded: []string{"\\", "ok"}})
+	if r := line.Receipt; r.Method != "???" || r.Version != "??" || r.Degraded[0] != "?" || r.Degraded[1] != "ok" {
+		t.Errorf("%+v", r)
+	}
+	line.Receipt.Size = m.Segments[0].Receipt.Size
+	m.Segments[0].Receipt = line.Receipt
+	if _, err := DecodeManifest(bytes.NewReader(encode(t, m))); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzDecodeManifest(f *testing.F) {
+	b := encode(f, exampleManifest())
+	f.Add(b)
+	f.Add(b[:len(b)/2])
+	m := exampleManifest()
+	m.Signature, m.Losses, m.Segments[0].Gaps = &SignatureLine{}, nil, nil
+	m.Segments[0].Records += 10
+	f.Add(encode(f, m))
+	f.Add([]byte(`{"type":"header","version":1}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := DecodeManifest(bytes.NewReader(b))
+		if err != nil {
+			if m != nil {
+				t.Fatal("a manifest beside an error")
+			}
+			return
+		}
+		hash := m.Hash
+		if again := encode(t, m); !bytes.Equal(again, b) || m.Hash != hash {
+			t.Fatalf("two spellings of one manifest:\n%q\n%q", b, again)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package ship
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+)
+
+var (
+	hex64   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	hex16   = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	noPrev  = "0000000000000000000000000000000000000000000000000000000000000000"
+	nameFmt = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // formats and codecs
+)
+
+// validate checks everything that one manifest alone can tell.
+func (m *Manifest) validate() error {
+	v := validator{number: m.Header.Number}
+	v.header(&m.Header)
+	last, number := m.Header.PrevLast, uint64(0)
+	v.that(len(m.Segments) <= MaxManifestSegments && len(m.Losses) <= MaxManifestSegments, "too many lines")
+	for i := range m.Segments {
+		s := &m.Segments[i]
+		v.that(s.First == last+1, "segment %d begins at %d, %d is next", s.Segment, s.First, last+1)
+		v.that(s.Segment > number, "segment %d after %d", s.Segment, number)
+		v.segment(s)
+		last, number = s.Last, s.Segment
+	}
+	lossNumber := uint64(0)
+	for i := range m.Losses {
+		l := &m.Losses[i]
+		v.that(l.Type == "loss", "type %q", l.Type)
+		v.that(l.Segment > lossNumber, "loss line of segment %d after %d", l.Segment, lossNumber)
+		v.that(l.After >= m.Header.PrevLast && l.After <= last, "loss line of segment %d after record %d", l.Segment, l.After)
+		lossNumber = l.Segment
+	}
+	f := &m.Footer
+	v.that(f.Type == "footer", "type %q", f.Type)
+	v.that(f.Segments == len(m.Segments) && f.Losses == len(m.Losses), "the footer counts %d and %d lines, there are %d and %d", f.Segments, f.Losses, len(m.Segments), len(m.Losses))
+	v.that(f.Last == last, "the footer ends at %d, the lines at %d", f.Last, last)
+	v.that(f.Segment >= max(number, lossNumber), "the footer ends with segment %d, the lines with %d", f.Segment, max(number, lossNumber))
+	v.that(hex64.MatchString(f.SHA256), "sha256 %q", f.SHA256)
+	if by := f.ClosedBy; by != nil {
+		v.that(!f.Final, "both final and closed_by")
+		v.that(by.Epoch > m.Header.Epoch && by.Epoch <= maxEpoch, "closed_by epoch %d", by.Epoch)
+		v.that(by.Instance != "" && isClean(by.Instance), "closed_by instance %q", by.Instance)
+	}
+	if s := m.Signature; s != nil {
+		v.that(s.Type == "signature" && isClean(s.Algorithm) && isClean(s.Key) && isClean(s.Signature), "signature")
+	}
+	return errors.Join(v.errs...)
+}
+
+type validator struct {
+	number uint64
+	errs   []error
+}
+
+func (v *validator) that(ok bool, format string, args ...any) {
+	if !ok {
+		v.errs = append(v.errs, fmt.Errorf(format, args...))
+	}
+}
+
+func (v *validator) header(h *ManifestHeader) {
+	v.that(h.Type == "header", "type %q", h.Type)
+	v.that(h.Version == ManifestVersion, "version %d", h.Version)
+	v.that(classPattern.MatchString(h.Class), "class %q", h.Class)
+	v.that(spoolPattern.MatchString(h.Spool), "spool %q", h.Spool)
+	v.that(h.Epoch >= 1 && h.Epoch <= maxEpoch, "epoch %d", h.Epoch)
+	v.that(h.Number <= maxNumber, "number %d", h.Number)
+	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
+	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
+	v.that(h.Number == 0 || h.Joined == 0, "joined in number %d", h.Number)
+	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
+	v.that(h.PrevLast <= maxSequence, "prev_last %d", h.PrevLast)
+	v.that(h.Instance != "" && isClean(h.Instance), "instance %q", h.Instance)
+	v.that(destinationPattern.MatchString(h.Destination), "destination %q", h.Destination)
+	for _, name := range h.Forgotten {
+		v.that(destinationPattern.MatchString(name), "forgotten %q", name)
+	}
+}
+
+func (v *validator) segment(s *SegmentLine) {
+	n := s.Segment
+	v.that(s.Type == "segment", "type %q", s.Type)
+	if s.First < 1 || s.Last < s.First || s.Last > maxSequence {
+		v.that(false, "segment %d from %d to %d", n, s.First, s.Last)
+		return
+	}
+	count, at := s.Last-s.First+1, s.First
+	for _, g := range s.Gaps {
+		if g.First < at || g.Last < g.First || g.Last > s.Last {
+			v.that(false, "segment %d: gap from %d to %d", n, g.First, g.Last)
+			return
+		}
+		count -= g.Last - g.First + 1
+		at = g.Last + 1
+	}
+	v.that(s.Records == count, "segment %d: %d records, its range and gaps say %d", n, s.Records, count)
+	if s.Records == 0 {
+		v.that(s.Bytes == 0 && s.Key == "" && s.Receipt == nil, "segment %d: an object without records", n)
+		return
+	}
+	v.that(CheckKey(s.Key) == nil && isClean(s.Key), "segment %d: key %q", n, s.Key)
+	v.that(nameFmt.MatchString(s.Format) && nameFmt.MatchString(s.Codec), "segment %d: format %q, codec %q", n, s.Format, s.Codec)
+	v.that(hex64.MatchString(s.RawSHA256) && s.RawBytes >= 0, "segment %d: raw_sha256 %q", n, s.RawSHA256)
+	v.that(hex64.MatchString(s.SHA256) && hex16.MatchString(s.CRC64NVME) && s.Size >= 0, "segment %d: sha256 %q, crc64nvme %q", n, s.SHA256, s.CRC64NVME)
+	r := s.Receipt
+	v.that(r != nil && r.Checksum != "" && r.Size >= 0 && isClean(r.Checksum+r.Method+r.Version), "segment %d: receipt %+v", n, r)
+}
