@@ -67,7 +67,7 @@ func (h *BlockHeader) impossible(n int) string {
 		return "first sequence number"
 	case h.Type < RecordBlock || h.Type > FooterBlock:
 		return "type"
-	case (h.Type == RecordBlock) != (h.Count > 0) || int(h.Count) > (n-BlockHeaderSize)/recordHeaderSize:
+	case (h.Type == RecordBlock) != (h.Count > 0) || int64(h.Count) > int64(n-BlockHeaderSize)/recordHeaderSize:
 		return "count"
 	}
 	return ""

@@ -49,8 +49,12 @@ func (b *Builder) Add(offset int64, block []byte) {
 	b.f.Next = h.First + uint64(h.Count)
 }
 
-// Footer returns the counts so far, without digest and ledger. Its Index and Header may only be read.
-func (b *Builder) Footer() Footer { return b.f }
+// Footer returns the footer as it would be now, but for the ledger. Its Index and Header may only be read.
+func (b *Builder) Footer() Footer {
+	f := b.f
+	b.hash.Sum(f.Digest[:0])
+	return f
+}
 
 // Seal returns the bytes that seal the segment, footer and trailer, to be written at offset, where the next block would
 // begin, and with which the file must end. Everything below offset must be on stable storage before they are written:
@@ -59,9 +63,8 @@ func (b *Builder) Seal(offset int64, ledger *Ledger) ([]byte, error) {
 	if offset%alignment != 0 || offset >= MaxSize-MaxBlock {
 		return nil, fmt.Errorf("segment: cannot seal at offset %d", offset)
 	}
-	f := b.f
+	f := b.Footer()
 	f.Ledger = *ledger
-	b.hash.Sum(f.Digest[:0])
 	block, err := f.append(make([]byte, BlockHeaderSize, 4096))
 	if err != nil {
 		return nil, err

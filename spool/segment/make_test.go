@@ -16,12 +16,14 @@ type made struct {
 	blocks []madeBlock // footer included
 	b      *Builder
 	next   uint64
+	bytes  map[uint64]uint64 // payload length by sequence number
 	sealed bool
 }
 
 type madeBlock struct {
 	off, end    int64 // end without padding
 	first, next uint64
+	mark        int64
 	typ         Type
 }
 
@@ -56,7 +58,7 @@ func newMade(tb testing.TB, h *Header, pad int) *made {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &made{data: head, header: h, b: b, next: h.First}
+	return &made{data: head, header: h, b: b, next: h.First, bytes: map[uint64]uint64{}}
 }
 
 // payload is a record's contents, which tell its sequence number.
@@ -84,7 +86,7 @@ func (m *made) add(typ Type, count int, durable int64, payload []byte) {
 		Generation: m.header.Generation, Offset: off, First: m.next, Count: uint32(count), Durable: uint32(durable), Type: typ,
 	})
 	m.b.Add(off, block)
-	m.blocks = append(m.blocks, madeBlock{off, off + int64(len(block)), m.next, m.next + uint64(count), typ})
+	m.blocks = append(m.blocks, madeBlock{off, off + int64(len(block)), m.next, m.next + uint64(count), durable, typ})
 	m.next += uint64(count)
 	m.data = append(m.data, block...)
 	m.data = append(m.data, make([]byte, Align(len(m.data))-len(m.data))...)
@@ -96,6 +98,7 @@ func (m *made) records(count, n int, durable int64) {
 	for i := range count {
 		r := testRecord(m.next+uint64(i), n+i)
 		p = AppendRecord(p, &r)
+		m.bytes[m.next+uint64(i)] = uint64(len(r.Data))
 	}
 	m.add(RecordBlock, count, durable, p)
 }
@@ -115,7 +118,7 @@ func (m *made) seal(tb testing.TB) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	m.blocks = append(m.blocks, madeBlock{off, off + int64(le.Uint32(end[8:])), m.next, m.next, FooterBlock})
+	m.blocks = append(m.blocks, madeBlock{off, off + int64(le.Uint32(end[8:])), m.next, m.next, off, FooterBlock})
 	m.data = append(m.data, end...)
 	m.sealed = true
 }

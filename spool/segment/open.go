@@ -24,12 +24,12 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	f.w = window{r: r, size: size, skip: o.SkipUnreadable}
 	var sealed seal
 	var err error
+	// Nothing is read ahead yet: a spool opens a hundred thousand segments just for their ends.
 	if o.End == 0 {
 		if sealed, err = f.readSeal(); err != nil {
 			return nil, err
 		}
 	}
-	// The header comes last: the window that holds it holds the first blocks as well.
 	if err = f.readHeader(); err != nil && !errors.Is(err, ErrCorrupt) {
 		return nil, err
 	}
@@ -54,6 +54,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 		f.footer, f.rawFooter = sealed.footer, sealed.payload
 		f.end, f.durable, f.next = sealed.offset, sealed.offset, f.footer.Next
 	}
+	f.w.ahead = readAhead
 	return f, nil
 }
 
@@ -79,13 +80,12 @@ func (f *file) readHeader() error {
 
 // behead puts a copy in the place of a damaged header.
 func (f *file) behead(s seal, known *Header) bool {
-	if s.footer != nil {
+	if known != nil && known.validate() == nil && known.Len >= headerFixed {
+		f.header = known // first: the caller knows which life of a recycled file this is
+	} else if s.footer != nil {
 		if h, err := DecodeHeader(s.footer.Header); err == nil && h.Generation == s.generation {
 			f.header, f.rawHeader = h, s.footer.Header
 		}
-	}
-	if f.header == nil {
-		f.header = known
 	}
 	if f.header == nil {
 		return false

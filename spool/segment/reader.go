@@ -21,7 +21,8 @@ type ReadOptions struct {
 	// Segment, if not 0, is the number that the header must have: a file that was renamed by mistake, or recycled by
 	// halves, is refused.
 	Segment uint64
-	// Header, if not nil, takes the place of the file's own where that is damaged and no footer has a copy.
+	// Header, if not nil, is a copy from elsewhere (with its Len), which takes the place of the file's own header if that
+	// is damaged. Without it the footer's copy does.
 	Header *Header
 	// SkipUnreadable turns what the disk refuses to return into damage. Without it a failed read is an error, after
 	// which the same call may be tried again. Set it once that was tried often enough: what is reported as damage will

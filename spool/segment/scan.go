@@ -2,27 +2,30 @@ package segment
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"slices"
 )
 
 // ScanResult is what recovery needs to know about a segment.
 type ScanResult struct {
 	Header *Header
-	// Sealed is set if trailer and footer are intact: nothing may be written to the segment any more.
-	Sealed bool
+	// Footer is set if the segment is sealed: nothing may be written to it any more.
+	Footer *Footer
 	// End is the offset behind the last valid block before the footer, if any: what lies behind it is a torn tail (or a
 	// seal that a crash cut short). To go on writing here, first make it zeros, and sync: valid blocks that a power cut
 	// left behind the torn one would otherwise come to life again once the new ones reach them.
 	End int64
-	// Next is the sequence number that comes next.
+	// Next is the sequence number that comes next. Where the last Damage is Unbounded it is that one's First: the caller
+	// has to know better.
 	Next uint64
 	// Durable is the highest mark: everything below it had been synced.
 	Durable int64
 	// Damage lists what is missing below the mark.
 	Damage []*DamageError
-	// Ledger is the last one found, that of the header if there is no other. LedgerBlocks counts those behind the header.
-	Ledger       *Ledger
-	LedgerBlocks int
+	// Ledger is the last one found before the footer, that of the header if there is no other.
+	Ledger *Ledger
 	// Builder has counted every valid block: with it the segment can be sealed at End, or written on. Its Footer has the
 	// counts of records and bytes.
 	Builder *Builder
@@ -36,10 +39,11 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := &ScanResult{Header: f.header, Sealed: f.footer != nil, Ledger: &f.header.Ledger}
+	res := &ScanResult{Header: f.header, Footer: f.footer, Ledger: &f.header.Ledger}
 	header := f.rawHeader
 	if header == nil {
-		if header, err = EncodeHeader(f.header, f.header.Len); err != nil {
+		h := *f.header // its Len is set once more
+		if header, err = EncodeHeader(&h, h.Len); err != nil {
 			return nil, err
 		}
 	}
@@ -70,10 +74,31 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 			l := new(Ledger)
 			if json.Unmarshal(block[BlockHeaderSize:], l) == nil {
 				res.Ledger = l
-				res.LedgerBlocks++
 			}
 		}
 		res.Builder.Add(h.Offset, block)
 		res.End = f.pos
 	}
+}
+
+// Verify reads a sealed segment from end to end and compares what it finds with the footer: counts, index and digest.
+// The error is ErrCorrupt if anything differs, and lists each *DamageError.
+func Verify(r io.ReaderAt, size int64) error {
+	res, err := Scan(r, size, ReadOptions{Durable: size})
+	if err != nil {
+		return err
+	}
+	if res.Footer == nil {
+		return fmt.Errorf("%w: trailer or footer missing", ErrCorrupt)
+	}
+	var errs []error
+	for _, d := range res.Damage {
+		errs = append(errs, d)
+	}
+	got, want := res.Builder.Footer(), res.Footer
+	if got.Digest != want.Digest || got.Records != want.Records || got.Bytes != want.Bytes || got.Next != want.Next ||
+		got.Earliest != want.Earliest || got.Latest != want.Latest || !slices.Equal(got.Index, want.Index) {
+		errs = append(errs, fmt.Errorf("%w: blocks and footer do not agree", ErrCorrupt))
+	}
+	return errors.Join(errs...)
 }

@@ -136,8 +136,7 @@ func (w *walker) damage() error {
 // been synced.
 func (w *walker) promised(start int64, h BlockHeader, n int) (bool, error) {
 	for n > 0 {
-		if int64(h.Durable) > start {
-			w.durable = int64(h.Durable)
+		if w.durable = max(w.durable, int64(h.Durable)); w.durable > start {
 			return true, nil
 		}
 		var err error

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// A window reads ahead this much at once, or a block if that is larger.
-const windowSize = 256 << 10
+// readAhead is how much of a segment is read at once: four blocks of the usual size.
+const readAhead = 4 * BlockTarget
 
 // sector is the piece of a file that a disk refuses at once.
 const sector = 4096
@@ -18,6 +18,8 @@ type window struct {
 	size int64  // of the file
 	buf  []byte // holds [off, off+len(buf)) of the file
 	off  int64
+	// ahead is how much is read at once, if a block is not larger.
+	ahead int
 	// skip makes sectors that cannot be read appear as zeros; salvaged tells that there were some.
 	skip     bool
 	salvaged bool
@@ -45,10 +47,10 @@ func (w *window) some(off int64, n int) ([]byte, error) {
 
 // load moves the window to off and fills it with at least n bytes, keeping what it has already.
 func (w *window) load(off int64, n int) error {
-	want := int(min(int64(max(n, windowSize)), w.size-off))
+	want := int(min(int64(max(n, w.ahead)), w.size-off))
 	if cap(w.buf) < want {
-		// A larger block than any before: rare, so the old contents are simply read again.
-		w.buf, w.off = make([]byte, 0, Align(want)), off
+		// A larger block than any before: rare, so what is here is simply read again.
+		w.buf = make([]byte, 0, max(want, min(2*cap(w.buf), MaxBlock)))
 	}
 	kept := 0
 	if have := w.off + int64(len(w.buf)); off >= w.off && off < have {
