@@ -1,0 +1,164 @@
+package s3ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Bucket is a place in S3: a bucket and a prefix within it.
+type Bucket struct {
+	o              *Options
+	bucket, prefix string
+	client         *s3.Client
+	uploader       uploader
+	credentials    *credentials
+	http           *watch
+	keys           keyLocks
+	warned         atomic.Bool // of missing checksums
+}
+
+var (
+	_ ship.Destination = (*Bucket)(nil)
+	_ ship.Lister      = (*Bucket)(nil)
+	_ ship.Checker     = (*Bucket)(nil)
+	_ ship.Locator     = (*Bucket)(nil)
+)
+
+// New returns the place below prefix in bucket, for callers who have an aws.Config. Of it New takes region, endpoint,
+// credentials and HTTP client; retries and checksums are this package's own. Options.Profile is ignored. The network is
+// not touched.
+func New(cfg aws.Config, bucket, prefix string, o *Options) (*Bucket, error) {
+	o = o.withDefaults()
+	prefix = strings.Trim(prefix, "/")
+	if err := errors.Join(checkPlace(bucket, prefix), o.validate()); err != nil {
+		return nil, fmt.Errorf("s3ship: %w", err)
+	}
+	b := &Bucket{o: o, bucket: bucket, prefix: prefix, credentials: &credentials{provider: cfg.Credentials}}
+	var err error
+	if b.http, err = newWatch(cfg.HTTPClient, o); err != nil {
+		return nil, fmt.Errorf("s3ship: %w", err)
+	}
+	b.client = s3.NewFromConfig(cfg, b.configure)
+	if b.client.Options().Region == "" {
+		return nil, errors.New("s3ship: no region: give region=…, or set AWS_REGION")
+	}
+	b.uploader = newUploader(b.client, o)
+	return b, nil
+}
+
+// configure sets what must not depend on the caller's environment.
+func (b *Bucket) configure(so *s3.Options) {
+	if b.o.Endpoint != "" {
+		so.BaseEndpoint = &b.o.Endpoint
+	}
+	if b.o.Region != "" {
+		so.Region = b.o.Region
+	} else if so.Region == "" && so.BaseEndpoint != nil {
+		so.Region = "us-east-1" // what compatible stores that have no regions expect
+	}
+	so.UsePathStyle = b.o.PathStyle
+	so.HTTPClient = b.http
+	if b.credentials.provider != nil && !aws.IsCredentialsProvider(b.credentials.provider, (*aws.AnonymousCredentials)(nil)) {
+		so.Credentials = b.credentials
+	}
+	// A hand-made aws.Config leaves these at zero, which sends no checksum at all.
+	so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
+	so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenSupported
+	if b.o.Compat {
+		so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	}
+	so.DisableLogOutputChecksumValidationSkipped = true
+	// The shipper retries without end. In here a few attempts bridge a hiccup; without a token bucket, which runs dry in
+	// a long outage and then fails each request at its first error, long after the outage is over.
+	so.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+		r.MaxAttempts = b.o.Attempts
+		r.MaxBackoff = maxBackoff
+		r.RateLimiter = ratelimit.None
+		r.Retryables = append(r.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
+			"ConditionalRequestConflict": {}, "OperationAborted": {},
+		}})
+	})
+	so.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+		b.o.Logger.Debug("s3 sdk", "msg", fmt.Sprintf(format, v...))
+	})
+}
+
+// checkPlace refuses names that S3 has not, and prefixes under which keys would not be clean paths.
+func checkPlace(bucket, prefix string) error {
+	var errs []error
+	if !bucketName.MatchString(bucket) {
+		errs = append(errs, fmt.Errorf("bucket %q is not 3 to 63 of a-z, 0-9, dot and hyphen", bucket))
+	}
+	if prefix != "" {
+		if err := ship.CheckKey(prefix); err != nil {
+			errs = append(errs, fmt.Errorf("prefix: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// full is the key in the bucket of a key below the prefix.
+func (b *Bucket) full(key string) string {
+	if b.prefix == "" {
+		return key
+	}
+	return b.prefix + "/" + key
+}
+
+// below is full's inverse.
+func (b *Bucket) below(full string) string {
+	if b.prefix == "" {
+		return full
+	}
+	return strings.TrimPrefix(full, b.prefix+"/")
+}
+
+// Location implements ship.Locator: "s3://bucket/prefix", with " at https://host" behind it for an endpoint that is not
+// Amazon's own. Bucket names are unique throughout Amazon S3, so no region is needed to tell two places apart.
+func (b *Bucket) Location() string {
+	loc := "s3://" + b.bucket
+	if b.prefix != "" {
+		loc += "/" + b.prefix
+	}
+	if e := b.client.Options().BaseEndpoint; e != nil {
+		u, err := parseEndpoint(*e)
+		if err != nil { // from the environment: the first request will tell
+			return loc + " at an unusable endpoint"
+		}
+		if h := u.Hostname(); !strings.HasSuffix(h, ".amazonaws.com") && !strings.HasSuffix(h, ".amazonaws.com.cn") && !strings.HasSuffix(h, ".api.aws") {
+			loc += " at " + u.String()
+		}
+	}
+	return loc
+}
+
+// Close lets idle connections go. It is idempotent; requests under way are not touched.
+func (b *Bucket) Close() error {
+	b.http.closeIdle()
+	return nil
+}
+
+// payer is what each request says about who pays.
+func (b *Bucket) owner() *string {
+	if b.o.BucketOwner == "" {
+		return nil
+	}
+	return &b.o.BucketOwner
+}
+
+// cleanup is the context for what must still be done when ctx has ended: bounded, and with its values.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+}

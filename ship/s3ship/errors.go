@@ -1,0 +1,206 @@
+package s3ship
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+
+	smithy "github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// action is what was done when an error came up, with the permission it takes.
+type action struct{ verb, permission string }
+
+var (
+	actionPut   = action{"put", "s3:PutObject"}
+	actionGet   = action{"get", "s3:GetObject"}
+	actionList  = action{"list", "s3:ListBucket"}
+	actionAbort = action{"abort", "s3:AbortMultipartUpload"}
+	actionSweep = action{"sweep", "s3:ListBucketMultipartUploads"}
+)
+
+// fail gives an error its place, tells absence, and decides whether only an operator can help. It never holds a
+// secret: the SDK's errors carry code, message and request id.
+func (b *Bucket) fail(a action, key string, err error) error {
+	place := "s3://" + b.bucket + "/" + b.full(key)
+	if isAbsent(err) {
+		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, fs.ErrNotExist)
+	}
+	for _, told := range []error{ship.ErrConflict, ship.ErrVerify} {
+		if errors.Is(err, told) {
+			return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+		}
+	}
+	if damaged(err) {
+		return fmt.Errorf("s3ship: %s %s: %w: the store received other bytes than were announced: %w", a.verb, place, ship.ErrVerify, err)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+	}
+	cure := b.cure(a, err)
+	if cure == "" {
+		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+	}
+	if badCredentials[code(err)] != "" {
+		b.credentials.doubt()
+	}
+	return ship.Permanent(fmt.Errorf("s3ship: %s %s: %w: %s", a.verb, place, err, cure))
+}
+
+// badCredentials are the codes that speak of who we are, with what helps.
+var badCredentials = map[string]string{
+	"InvalidAccessKeyId":          "the access key is not known there: correct it",
+	"SignatureDoesNotMatch":       "the secret key does not belong to the access key: correct it",
+	"InvalidToken":                "the session token is not valid: renew the credentials",
+	"ExpiredToken":                "the credentials have expired: renew them",
+	"ExpiredTokenException":       "the credentials have expired: renew them",
+	"TokenRefreshRequired":        "the session token must be renewed",
+	"InvalidClientTokenId":        "the credentials are not known there: correct them",
+	"UnrecognizedClientException": "the credentials are not known there: correct them",
+	"InvalidSecurity":             "the credentials are not valid: correct them",
+}
+
+// cure says what an operator must do, "" for an error that may pass by itself.
+func (b *Bucket) cure(a action, err error) string {
+	c := code(err)
+	if s := badCredentials[c]; s != "" {
+		return s
+	}
+	var pending *credentialsError
+	if errors.As(err, &pending) {
+		if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || status(err) >= 500 {
+			return "" // the service that gives them is away
+		}
+		return "give credentials by environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), shared file or role"
+	}
+	if s := tlsCure(err); s != "" {
+		return s
+	}
+	switch c {
+	case "NoSuchBucket":
+		return "create the bucket, or correct its name or the endpoint"
+	case "InvalidBucketName":
+		return "correct the bucket's name"
+	case "RequestTimeTooSkewed":
+		return "set this host's clock (NTP)"
+	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		return "the bucket is in another region: give region=…"
+	case "InvalidRequest", "InvalidArgument", "InvalidStorageClass", "InvalidTag", "NotImplemented", "MethodNotAllowed", "UnsupportedArgument":
+		return "the store refuses what it was asked for: check sse, storage_class, object_lock_mode and tags; if it is an older compatible one, add compat=true"
+	}
+	if strings.HasPrefix(c, "KMS.") {
+		return "make the KMS key usable for this role: kms:GenerateDataKey and kms:Decrypt, key enabled, same region"
+	}
+	switch status(err) {
+	case 301:
+		return "the bucket is in another region: give region=…"
+	case 401, 403:
+		return b.permissionCure(a)
+	case 501:
+		return "the store does not know this request: if it is an older compatible one, add compat=true"
+	}
+	return ""
+}
+
+func (b *Bucket) permissionCure(a action) string {
+	resource := "arn:aws:s3:::" + b.bucket
+	if a != actionList && a != actionSweep {
+		resource += "/" + b.full("*")
+	}
+	need := a.permission
+	if a == actionPut {
+		if len(b.o.Tags) > 0 {
+			need += ", s3:PutObjectTagging"
+		}
+		if b.o.LockMode != "" {
+			need += ", s3:PutObjectRetention"
+		}
+		if strings.HasPrefix(b.o.Encryption, "aws:kms") {
+			need += ", and kms:GenerateDataKey and kms:Decrypt on the key"
+		}
+		need += " (and s3:GetObject to verify)"
+	}
+	s := "allow " + need + " on " + resource
+	if a == actionGet {
+		s += " (without s3:ListBucket on the bucket an absent object is answered in the same way)"
+	}
+	if b.o.BucketOwner != "" {
+		s += "; or the bucket does not belong to account " + b.o.BucketOwner
+	}
+	return s
+}
+
+// tlsCure knows the failures of a handshake that do not pass.
+func tlsCure(err error) string {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "the endpoint does not speak TLS on this port: write http:// or correct the port"
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "the endpoint's certificate is signed by an unknown authority: give it by ca_file=…"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the endpoint's certificate is not valid for it: correct the endpoint or the certificate"
+	}
+	return ""
+}
+
+// code is the S3 error code, "" if the error is not an answer of the store.
+func code(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+// status is the HTTP status of an answer that was an error, 0 if there was none.
+func status(err error) int {
+	if e, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		return e.HTTPStatusCode()
+	}
+	return 0
+}
+
+// isAbsent: the object is not there. The answer to a HEAD does not tell object from bucket.
+func isAbsent(err error) bool {
+	return status(err) == 404 && (code(err) == "NotFound" || code(err) == "NoSuchKey")
+}
+
+// isForbidden: we may not know.
+func isForbidden(err error) bool { return status(err) == 403 && badCredentials[code(err)] == "" }
+
+// damaged: the store computed another checksum than we gave.
+func damaged(err error) bool {
+	switch code(err) {
+	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":
+		return true
+	}
+	return false
+}
+
+// refused tells an upload that has surely not happened, or that must not be looked after now: no HeadObject can give
+// it another meaning.
+func refused(err error) bool {
+	if damaged(err) || errors.Is(err, ship.ErrVerify) {
+		return true
+	}
+	if _, ok := errors.AsType[*bodyError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*stallError](err); ok {
+		return true
+	}
+	switch s := status(err); s {
+	case 0, 404, 408, 409, 412, 429:
+		return false
+	default:
+		return s < 500
+	}
+}

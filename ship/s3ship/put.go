@@ -1,0 +1,122 @@
+package s3ship
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Put implements ship.Destination: look, upload if absent, look again. What HeadObject says decides, not what the
+// upload answered: an answer can be lost, and CompleteMultipartUpload can say 200 and fail.
+func (b *Bucket) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+	r, err := b.put(ctx, o, body)
+	if err != nil {
+		return ship.Receipt{}, b.fail(actionPut, o.Key, err)
+	}
+	return r, nil
+}
+
+func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+	if err := ship.CheckKey(o.Key); err != nil {
+		return ship.Receipt{}, err
+	}
+	if body.Size() != o.Size {
+		return ship.Receipt{}, fmt.Errorf("%w: the body has %d bytes, %d were announced", ship.ErrVerify, body.Size(), o.Size)
+	}
+	if b.o.Compat {
+		unlock, err := b.keys.lock(ctx, o.Key)
+		if err != nil {
+			return ship.Receipt{}, err
+		}
+		defer unlock()
+	}
+	// Ahead of the upload, since a store finds out about a taken key only when all bytes are there. Without
+	// s3:ListBucket an absent key is answered with 403: that means "unknown" here, and the condition decides.
+	h, err := b.head(ctx, o.Key)
+	switch {
+	case err == nil:
+		return b.settle(ctx, o, h, ship.ErrConflict)
+	case !isAbsent(err) && !isForbidden(err):
+		return ship.Receipt{}, err
+	}
+	sent := b.upload(ctx, o, body)
+	if sent != nil && (ctx.Err() != nil || refused(sent)) {
+		return ship.Receipt{}, sent
+	}
+	h, err = b.head(ctx, o.Key)
+	switch {
+	case err == nil && sent == nil:
+		return b.settle(ctx, o, h, ship.ErrVerify)
+	case err == nil: // 412, or an answer that was lost: ours or somebody else's
+		return b.settle(ctx, o, h, ship.ErrConflict)
+	case isForbidden(err): // nothing can be verified, whatever was sent
+		return ship.Receipt{}, err
+	case sent != nil:
+		return ship.Receipt{}, sent
+	case isAbsent(err):
+		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
+	}
+	return ship.Receipt{}, err
+}
+
+// settle compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
+// mismatch is the error when they differ.
+func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
+	if h.size != o.Size {
+		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
+	}
+	r := ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Version: h.version, Degraded: b.degraded()}
+	if r.Checksum == "" {
+		if !b.o.Compat && b.warned.CompareAndSwap(false, true) {
+			b.o.Logger.Warn("store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
+		}
+		sum, n, err := b.readBack(ctx, o.Key)
+		if err != nil {
+			return ship.Receipt{}, fmt.Errorf("reading back: %w", err)
+		}
+		r.Size, r.Checksum, r.Method = n, ship.SHA256Checksum(sum), "read-back"
+	}
+	if err := o.Check(r); err != nil {
+		if errors.Is(mismatch, ship.ErrVerify) {
+			return ship.Receipt{}, err
+		}
+		return ship.Receipt{}, fmt.Errorf("%w: %s there", mismatch, r.Checksum)
+	}
+	r.Time = time.Now().UTC()
+	return r, nil
+}
+
+// degraded names what this store cannot promise.
+func (b *Bucket) degraded() []string {
+	if b.o.Compat {
+		return []string{"no-condition"}
+	}
+	return nil
+}
+
+// hashSection is the SHA-256 of a whole section, wherever it stands.
+func hashSection(ctx context.Context, body *io.SectionReader) (sum [32]byte, err error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, &ctxReader{ctx, io.NewSectionReader(body, 0, body.Size())}); err != nil {
+		return sum, err
+	}
+	return [32]byte(h.Sum(nil)), nil
+}
+
+// ctxReader ends with its context.
+type ctxReader struct {
+	ctx context.Context //nolint:containedctx // of one call
+	r   io.Reader
+}
+
+func (c *ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

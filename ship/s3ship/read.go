@@ -1,0 +1,159 @@
+package s3ship
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// tmpPrefix is where this package keeps what is no object: not listed.
+const tmpPrefix = "_tmp/"
+
+// held is what the store says about an object.
+type held struct {
+	size     int64
+	checksum string // as receipts write it; empty if the store keeps none of the whole object
+	version  string
+}
+
+// head asks for an object's size and checksum. Never for its ETag, which is no checksum.
+func (b *Bucket) head(ctx context.Context, key string) (*held, error) {
+	in := &s3.HeadObjectInput{Bucket: &b.bucket, Key: aws.String(b.full(key)), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer()}
+	if !b.o.Compat {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := b.client.HeadObject(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if out.ContentLength == nil {
+		return nil, fmt.Errorf("%w: the store does not say how long the object is", ship.ErrVerify)
+	}
+	h := &held{size: *out.ContentLength, version: aws.ToString(out.VersionId)}
+	sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumCRC64NVME))
+	// A store that says no type knows but one: CRC-64/NVME is of the full object in any case.
+	if err == nil && len(sum) == 8 && (out.ChecksumType == types.ChecksumTypeFullObject || out.ChecksumType == "") {
+		h.checksum = ship.CRC64Checksum(binary.BigEndian.Uint64(sum))
+	}
+	return h, nil
+}
+
+// Stat implements ship.Destination.
+func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
+	if err := ship.CheckKey(key); err != nil {
+		return ship.Receipt{}, b.fail(actionGet, key, err)
+	}
+	h, err := b.head(ctx, key)
+	if isAbsent(err) {
+		err = b.absent(ctx, key)
+	}
+	if err != nil {
+		return ship.Receipt{}, b.fail(actionGet, key, err)
+	}
+	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded()}, nil
+}
+
+// absent asks again after a HEAD was answered with 404, whose missing body leaves open whether it is the object or the
+// bucket that is not there: an auditor must not take a mistyped bucket for an empty one.
+func (b *Bucket) absent(ctx context.Context, key string) error {
+	out, err := b.get(ctx, key, "bytes=0-0")
+	if err != nil {
+		return err
+	}
+	return errors.Join(errors.New("the object has appeared meanwhile: ask again"), out.Body.Close())
+}
+
+// Open implements ship.Destination. Where the store keeps a checksum of the whole object, the body is verified as it is
+// read: damage is an error in the place of io.EOF.
+func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if err := ship.CheckKey(key); err != nil {
+		return nil, b.fail(actionGet, key, err)
+	}
+	out, err := b.get(ctx, key, "")
+	if err != nil {
+		return nil, b.fail(actionGet, key, err)
+	}
+	return &body{out.Body, b, key}, nil
+}
+
+func (b *Bucket) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
+	return b.client.GetObject(ctx, &s3.GetObjectInput{
+		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),
+		ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+	})
+}
+
+// body says in its errors where they come from.
+type body struct {
+	io.ReadCloser
+	b   *Bucket
+	key string
+}
+
+func (r *body) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.b.fail(actionGet, r.key, err)
+	}
+	return n, err
+}
+
+// readBack reads an object, and returns the SHA-256 of what is really there.
+func (b *Bucket) readBack(ctx context.Context, key string) (sum [32]byte, n int64, err error) {
+	out, err := b.get(ctx, key, "")
+	if err != nil {
+		return sum, 0, err
+	}
+	h := sha256.New()
+	n, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{out.Body}, make([]byte, ioBuffer))
+	if err = errors.Join(err, out.Body.Close()); err != nil {
+		return sum, n, err
+	}
+	return [32]byte(h.Sum(nil)), n, nil
+}
+
+// List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		full := prefix
+		if b.prefix != "" {
+			full = b.prefix + "/" + prefix
+		}
+		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(ship.Entry{}, b.fail(actionList, prefix, err))
+				return
+			}
+			for _, o := range page.Contents {
+				if err := ctx.Err(); err != nil {
+					yield(ship.Entry{}, b.fail(actionList, prefix, err))
+					return
+				}
+				key := b.below(aws.ToString(o.Key))
+				if key == "" || strings.HasPrefix(key, tmpPrefix) {
+					continue
+				}
+				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}

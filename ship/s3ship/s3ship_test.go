@@ -1,0 +1,181 @@
+package s3ship
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.uber.org/goleak"
+
+	"github.com/penstock-go/penstock/internal/s3d"
+	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// keys sets the environment's credentials, and keeps the machine's own configuration out.
+func keys(t testing.TB, access, secret string) {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", access)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+// store is an s3d whose faults a test can change, and which counts requests by what they do.
+type store struct {
+	*s3d.Server
+	dir string
+
+	mu    sync.Mutex
+	fault func(op string, n int) s3d.Fault
+	calls map[string]int
+}
+
+const (
+	access = "AKIDTEST"
+	secret = "a-secret-that-must-not-leak"
+)
+
+func newStore(t testing.TB) *store {
+	t.Helper()
+	s := &store{dir: t.TempDir(), calls: map[string]int{}}
+	var err error
+	s.Server, err = s3d.Start(s.dir, &s3d.Options{AccessKey: access, SecretKey: secret, Fault: s.decide})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	keys(t, access, secret)
+	return s
+}
+
+// decide names the operation as the S3 API does and counts it from 1.
+func (s *store) decide(r *http.Request) s3d.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	op := operation(r)
+	s.calls[op]++
+	if s.fault == nil {
+		return s3d.Fault{}
+	}
+	return s.fault(op, s.calls[op])
+}
+
+func operation(r *http.Request) string {
+	q := r.URL.Query()
+	switch {
+	case r.Method == http.MethodHead:
+		return "Head"
+	case r.Method == http.MethodGet && q.Has("uploads"):
+		return "ListUploads"
+	case r.Method == http.MethodGet && q.Has("list-type"):
+		return "List"
+	case r.Method == http.MethodGet:
+		return "Get"
+	case r.Method == http.MethodPut && q.Has("uploadId"):
+		return "UploadPart"
+	case r.Method == http.MethodPut:
+		return "Put"
+	case r.Method == http.MethodPost && q.Has("uploads"):
+		return "Create"
+	case r.Method == http.MethodPost:
+		return "Complete"
+	case q.Has("uploadId"):
+		return "Abort"
+	}
+	return r.Method
+}
+
+func (s *store) count(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[op]
+}
+
+// plan sets the faults and counts anew.
+func (s *store) plan(f func(op string, n int) s3d.Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault, s.calls = f, map[string]int{}
+}
+
+// open returns a Bucket at an endpoint; params are added to the URL.
+func open(t testing.TB, endpoint, prefix, params string) *Bucket {
+	t.Helper()
+	b, err := Open(t.Context(), "s3://penstock/"+prefix+"?path_style=true&part_size=5MiB&endpoint="+url.QueryEscape(endpoint)+params, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
+	_, _ = r.Read(b)
+	return b
+}
+
+func section(b []byte) *io.SectionReader {
+	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
+}
+
+const spoolID = "00000000000000000000000abc"
+
+func put(t testing.TB, b *Bucket, key string, body []byte) (ship.Receipt, error) {
+	t.Helper()
+	return b.Put(t.Context(), ship.BytesObject(key, spoolID, body), section(body))
+}
+
+func TestConformance(t *testing.T) {
+	s := newStore(t)
+	for name, params := range map[string]string{"default": "", "compat": "&compat=true", "AES256": "&sse=AES256&storage_class=STANDARD_IA&tags=a%3Db"} {
+		t.Run(name, func(t *testing.T) {
+			shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.Endpoint(), "some/prefix-"+name, params) })
+		})
+	}
+}
+
+func TestConformanceVersitygw(t *testing.T) {
+	endpoint, access, secret := testserver.S3(t)
+	keys(t, access, secret)
+	for name, params := range map[string]string{"default": "", "compat": "&compat=true"} {
+		t.Run(name, func(t *testing.T) {
+			shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, endpoint, "", params) })
+		})
+	}
+}
+
+// TestNew is the embedder's way: an aws.Config made by hand, at its zero values.
+func TestNew(t *testing.T) {
+	s := newStore(t)
+	cfg := aws.Config{
+		Region: "us-east-1",
+		Credentials: aws.CredentialsProviderFunc(func(_ context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: access, SecretAccessKey: secret}, nil
+		}),
+	}
+	b, err := New(cfg, "penstock", "", &Options{Endpoint: s.Endpoint(), PathStyle: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r, err := put(t, b, "k", []byte("x"))
+	if err != nil || r.Method != "head" {
+		t.Fatal(r, err)
+	}
+}

@@ -1,0 +1,73 @@
+package s3ship
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// segmentKey is the form of the only objects that are large enough for several parts. S3 does not say in a listing what
+// an upload's metadata is, so its name is all there is to tell ours from others'.
+var segmentKey = regexp.MustCompile(`^class=[a-z0-9_]{1,32}/dt=\d{4}-\d\d-\d\d/hour=\d\d/[0-9a-z]{26}-\d{6}-[0-9a-f]{16}-[0-9a-f]{16}\.`)
+
+// checkKey is the object that Check writes.
+const checkKey = tmpPrefix + "check"
+
+// Sweep aborts unfinished multipart uploads that a killed process left behind: below our prefix, named like a segment
+// of any spool, and older than Options.SweepAge. An upload of a live process that is as old as that would be begun again
+// by its Put; nothing is lost by aborting it. It returns how many it has aborted. It needs
+// s3:ListBucketMultipartUploads; where that is not granted, leave it to a lifecycle rule of the bucket
+// (AbortIncompleteMultipartUpload).
+func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
+	limit := time.Now().Add(-b.o.SweepAge)
+	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
+		key := b.below(aws.ToString(u.Key))
+		return u.Initiated != nil && u.Initiated.Before(limit) && (segmentKey.MatchString(key) || key == checkKey)
+	})
+	if err != nil {
+		err = b.fail(actionSweep, "", err)
+	}
+	if aborted > 0 {
+		b.o.Logger.Info("aborted multipart uploads that were left behind", "location", b.Location(), "uploads", aborted)
+	}
+	return aborted, err
+}
+
+// abortWhere aborts the uploads below the full key prefix that ours approves of.
+func (b *Bucket) abortWhere(ctx context.Context, prefix string, ours func(types.MultipartUpload) bool) (aborted int, err error) {
+	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
+		Bucket: &b.bucket, Prefix: optional(prefix), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return aborted, err
+		}
+		for _, u := range page.Uploads {
+			if !ours(u) {
+				continue
+			}
+			if err := b.abortUpload(ctx, aws.ToString(u.Key), aws.ToString(u.UploadId)); err != nil {
+				return aborted, err
+			}
+			aborted++
+		}
+	}
+	return aborted, nil
+}
+
+// abortUpload aborts one upload; one that has gone is no error.
+func (b *Bucket) abortUpload(ctx context.Context, full, id string) error {
+	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &b.bucket, Key: &full, UploadId: &id, ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+	})
+	if _, gone := errors.AsType[*types.NoSuchUpload](err); gone || code(err) == "NoSuchUpload" {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,153 @@
+package s3ship
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// upload stores body under o.Key if nothing is there. It says what the store answered, which proves nothing yet; after
+// an error it leaves no parts behind as far as the store lets it.
+func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionReader) error {
+	if b.o.Compat {
+		// Nobody else will notice a damaged body before it is published.
+		switch sum, err := hashSection(ctx, body); {
+		case err != nil:
+			return &bodyError{err}
+		case sum != o.SHA256:
+			return fmt.Errorf("%w: the body is not what its SHA-256 says", ship.ErrVerify)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	src := &source{r: body, fail: cancel}
+	in := b.input(o)
+	in.Body = io.NewSectionReader(src, 0, o.Size)
+	id, err := b.uploader.upload(ctx, in, withPayloadHash(o))
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*bodyError](context.Cause(ctx)); ok {
+		err = e
+	}
+	if o.Size > b.uploader.partSize() {
+		b.abort(ctx, o.Key, id, err)
+	}
+	return err
+}
+
+// input is everything about an upload but its body.
+func (b *Bucket) input(o ship.Object) *s3.PutObjectInput {
+	in := &s3.PutObjectInput{
+		Bucket:              &b.bucket,
+		Key:                 aws.String(b.full(o.Key)),
+		ContentType:         optional(o.ContentType),
+		ContentEncoding:     optional(o.ContentEncoding),
+		ExpectedBucketOwner: b.owner(),
+		RequestPayer:        b.payer(),
+
+		ServerSideEncryption: types.ServerSideEncryption(b.o.Encryption),
+		SSEKMSKeyId:          optional(b.o.KMSKeyID),
+		StorageClass:         types.StorageClass(b.o.StorageClass),
+		Tagging:              optional(b.o.tagging()),
+		ObjectLockMode:       types.ObjectLockMode(b.o.LockMode),
+	}
+	if b.o.LockMode != "" {
+		in.ObjectLockRetainUntilDate = aws.Time(time.Now().Add(b.o.LockFor).UTC())
+	}
+	if !b.o.Compat {
+		in.IfNoneMatch = aws.String("*")
+		// Known beforehand and of the whole object, however many parts it goes in: the store computes its own and
+		// refuses to publish anything else.
+		in.ChecksumCRC64NVME = aws.String(crcBase64(o.CRC64NVME))
+	}
+	return in
+}
+
+// abort ends the multipart upload id, on a context of its own: the caller's may be what has just ended. Without an id
+// the answer to CreateMultipartUpload was lost, and what is there for this key is looked up.
+func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
+	if id == "" && refused(why) {
+		return // nothing was created
+	}
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	var err error
+	if id != "" {
+		err = b.abortUpload(ctx, b.full(key), id)
+	} else {
+		_, err = b.abortWhere(ctx, b.full(key), func(u types.MultipartUpload) bool { return aws.ToString(u.Key) == b.full(key) })
+	}
+	if err != nil {
+		b.o.Logger.Warn("multipart upload could not be aborted; a sweep or the bucket's lifecycle rule must remove its parts",
+			"location", b.Location(), "key", key, "err", err)
+	}
+}
+
+// withPayloadHash spares the SDK a pass over the body: the signature covers its SHA-256, which the stage record has. It
+// is right for PutObject alone; a part has a hash of its own.
+func withPayloadHash(o ship.Object) func(*s3.Options) {
+	set := middleware.InitializeMiddlewareFunc("penstockPayloadHash", func(
+		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
+	) (middleware.InitializeOutput, middleware.Metadata, error) {
+		if _, ok := in.Parameters.(*s3.PutObjectInput); ok {
+			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
+		}
+		return next.HandleInitialize(ctx, in)
+	})
+	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.After) })
+}
+
+// source is the body with its first error final. The SDK would take a failing disk for a failing connection and try
+// again, and whatever the disk says next would be believed.
+type source struct {
+	r    io.ReaderAt
+	fail context.CancelCauseFunc
+}
+
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.r.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &bodyError{err}
+		s.fail(err)
+	}
+	return n, err
+}
+
+// bodyError is a failure on our side of the upload.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "reading the body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// crcBase64 is a CRC-64/NVME as S3 writes it: big-endian, base64.
+func crcBase64(sum uint64) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, sum))
+}
+
+func (b *Bucket) payer() types.RequestPayer {
+	if b.o.RequesterPays {
+		return types.RequestPayerRequester
+	}
+	return ""
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

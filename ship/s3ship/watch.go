@@ -1,0 +1,205 @@
+package s3ship
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+)
+
+const (
+	// maxBackoff between the few attempts in here; the patience is the shipper's.
+	maxBackoff = 2 * time.Second
+	// cleanupTimeout bounds what is done behind a cancelled upload.
+	cleanupTimeout = 10 * time.Second
+	// ioBuffer of a connection: with net/http's 4 KiB a body goes out in thousands of small writes.
+	ioBuffer = 128 << 10
+	// idleConns must cover all parts of all uploads at once, or each request pays a new handshake.
+	idleConns = 128
+)
+
+// stallError ends a request in which nothing moved. The SDK does not retry it: a peer that was silent for so long will
+// be silent in the next seconds too, and the caller wants to know within a bounded time.
+type stallError struct{ after time.Duration }
+
+func (e *stallError) Error() string        { return fmt.Sprintf("nothing moved for %v", e.after) }
+func (e *stallError) Timeout() bool        { return true }
+func (e *stallError) RetryableError() bool { return false }
+
+// watch is the HTTP client of a Bucket. net/http has time limits for dialling and for headers, and none for a body that
+// stands still; a limit on a whole request would cut off slow lines. So there is one timer per request, which each byte
+// that moves sets back, whether sent or received. It rests while our own side is the slow one.
+type watch struct {
+	next interface {
+		Do(*http.Request) (*http.Response, error)
+	}
+	stall time.Duration
+}
+
+// roundTripper is a transport as a client: no redirects, which would carry a signature to where it does not belong, no
+// cookies.
+type roundTripper struct{ *http.Transport }
+
+func (r roundTripper) Do(req *http.Request) (*http.Response, error) { return r.RoundTrip(req) }
+
+// newWatch builds the client on base: the SDK's own client, with its proxy and CA settings, is tuned; any other is the
+// embedder's and used as it is.
+func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
+	var t *http.Transport
+	switch c := base.(type) {
+	case nil:
+		t = http.DefaultTransport.(*http.Transport).Clone()
+	case *awshttp.BuildableClient:
+		t = c.GetTransport()
+	default:
+		if o.CAFile != "" {
+			return nil, errors.New("ca_file cannot be added to an HTTP client of your own")
+		}
+		return &watch{base, o.StallTimeout}, nil
+	}
+	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	t.TLSHandshakeTimeout = 10 * time.Second
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, idleConns, 0
+	t.IdleConnTimeout = 60 * time.Second
+	t.WriteBufferSize, t.ReadBufferSize = ioBuffer, ioBuffer
+	// Over HTTP/2 all parts would share one connection and one congestion window.
+	t.ForceAttemptHTTP2, t.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
+	t.DisableCompression = true
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", o.CAFile)
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	return &watch{roundTripper{t}, o.StallTimeout}, nil
+}
+
+func (w *watch) closeIdle() {
+	if c, ok := w.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// Do implements aws.HTTPClient.
+func (w *watch) Do(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	p := &pulse{stall: w.stall}
+	p.timer = time.AfterFunc(w.stall, func() { cancel(&stallError{w.stall}) })
+	req = req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &sent{req.Body, p}
+		if again := req.GetBody; again != nil { // net/http replays a request whose idle connection had gone
+			req.GetBody = func() (io.ReadCloser, error) {
+				b, err := again()
+				return &sent{b, p}, err
+			}
+		}
+	}
+	resp, err := w.next.Do(req)
+	p.answer()
+	if err != nil {
+		err = cause(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &received{resp.Body, p, ctx, cancel}
+	return resp, nil
+}
+
+// cause gives a cancelled request's error its reason.
+func cause(ctx context.Context, err error) error {
+	if stalled, ok := errors.AsType[*stallError](context.Cause(ctx)); ok {
+		return stalled
+	}
+	return err
+}
+
+// pulse is the timer of one request.
+type pulse struct {
+	stall time.Duration
+	timer *time.Timer
+
+	mu       sync.Mutex
+	answered bool
+}
+
+// sending starts and stops the timer until the answer is there; from then on a body still being read counts no more.
+func (p *pulse) sending(peer bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.answered {
+		p.set(peer)
+	}
+}
+
+func (p *pulse) answer() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered = true
+	p.set(false)
+}
+
+// set starts the timer when it is the peer's turn to move, and stops it when it is ours.
+func (p *pulse) set(peer bool) {
+	if peer {
+		p.timer.Reset(p.stall)
+	} else {
+		p.timer.Stop()
+	}
+}
+
+// sent is a request's body. When the transport comes for more, what it had has moved on.
+type sent struct {
+	io.ReadCloser
+	p *pulse
+}
+
+func (s *sent) Read(b []byte) (int, error) {
+	s.p.sending(false) // a slow disk or a bandwidth limit is not the peer's fault
+	n, err := s.ReadCloser.Read(b)
+	s.p.sending(true)
+	return n, err
+}
+
+// received is a response's body.
+type received struct {
+	io.ReadCloser
+	p      *pulse
+	ctx    context.Context //nolint:containedctx // the request's own
+	cancel context.CancelCauseFunc
+}
+
+func (r *received) Read(b []byte) (int, error) {
+	r.p.set(true)
+	n, err := r.ReadCloser.Read(b)
+	r.p.set(false)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = cause(r.ctx, err)
+	}
+	return n, err
+}
+
+func (r *received) Close() error {
+	r.p.set(false)
+	err := r.ReadCloser.Close()
+	r.cancel(nil)
+	return err
+}
