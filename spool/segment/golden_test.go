@@ -84,7 +84,8 @@ func (d *byteDecoder) take(n int) []byte {
 	return d.data[d.pos-n : d.pos]
 }
 
-func (d *byteDecoder) u16() int    { d.t.Helper(); return int(binary.LittleEndian.Uint16(d.take(2))) }
+func (d *byteDecoder) u16() int { d.t.Helper(); return int(binary.LittleEndian.Uint16(d.take(2))) }
+
 func (d *byteDecoder) u32() int    { d.t.Helper(); return int(binary.LittleEndian.Uint32(d.take(4))) }
 func (d *byteDecoder) u64() uint64 { d.t.Helper(); return binary.LittleEndian.Uint64(d.take(8)) }
 
