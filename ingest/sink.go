@@ -2,16 +2,59 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Sink is where listeners put records. *spool.Intake is one.
+// Sink is where listeners put records. *spool.Intake is one. Its methods are called from many goroutines at once.
+//
+// A batch and the bytes it points to belong to the listener, which reuses them as soon as the call has returned: a Sink
+// that needs them longer copies them. A batch is taken as a whole or not at all. An error says that it was not taken,
+// and the listener offers the same batch again, with back-off, for as long as it takes; only an error with a method
+// Rejected() bool that returns true ends that: with it the Sink says that it has counted the records as lost itself.
 type Sink interface {
 	// Append returns once the batch is kept, with the sequence number of its last record.
 	Append(ctx context.Context, batch []segment.Record) (last uint64, err error)
 	// Offer copies the batch into a memory budget and returns; it waits only while the budget is used up.
 	Offer(ctx context.Context, batch []segment.Record) (last uint64, err error)
-	// Account adds what the listener received and lost to the ledger.
+	// Account adds what the listener received and lost to the ledger. It does not wait. Records are accounted as
+	// received before they are appended or offered, so that the ledger never shows more kept than received.
 	Account(a segment.Account)
+}
+
+// put is Sink.Append or Sink.Offer.
+type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)
+
+// deliver calls p with the batch until it is taken or rejected. It returns false if ctx ended first: the batch is then
+// still in the caller's hand.
+func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) bool {
+	for attempt := 0; ; attempt++ {
+		_, err := p(ctx, batch)
+		if err == nil || rejected(err) {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		log.warn("sink refuses records, trying again", "records", len(batch), "attempt", attempt+1, "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(backoff(attempt)):
+		}
+	}
+}
+
+// rejected reports whether the Sink has counted the records as lost itself.
+func rejected(err error) bool {
+	var r interface{ Rejected() bool }
+	return errors.As(err, &r) && r.Rejected()
+}
+
+// backoff is the pause after the given number of failures in a row: 5 ms, doubled up to a second. Short, since what a
+// listener does not read the kernel drops or a peer waits for.
+func backoff(failures int) time.Duration {
+	return min(5*time.Millisecond<<min(failures, 8), time.Second)
 }

@@ -1,0 +1,224 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+const (
+	// smallBuffer is what every connection reads into; a frame that does not fit gets a large one.
+	smallBuffer = 64 << 10
+	// frameRoom is what a frame's header and trailer may have, besides its payload of at most TCPOptions.Max.
+	frameRoom = 4 << 10
+	// maxBatch is the most records of one Append: a read of 64 KiB may hold tens of thousands of tiny ones.
+	maxBatch = 1024
+)
+
+// largeBuffer is the length of a buffer for one frame of max bytes.
+func largeBuffer(max int) int { return max + frameRoom }
+
+var (
+	errNoFrame  = errors.New("ingest: the framer found no frame where the largest one must have ended")
+	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.Memory)")
+)
+
+// conn is one connection. buf[start:end] is what was read and not yet cut into frames.
+type conn struct {
+	t      *TCP
+	nc     net.Conn // as accepted
+	rd     net.Conn // nc, or TLS on it
+	src    netip.AddrPort
+	framer Framer
+
+	buf        []byte
+	start, end int
+	small      []byte
+	large      *[]byte // while a frame needs it
+
+	batch *[]segment.Record // while frames are being cut
+	lost  segment.Account   // not yet accounted for
+
+	frameStart time.Time // when the first byte of an incomplete frame was read
+	cutOff     bool      // nothing more can arrive
+	reset      bool      // the peer has gone: what is unterminated is lost
+
+	mu       sync.Mutex
+	deadline time.Time
+	closing  bool // the deadline is the end of Grace
+}
+
+func newConn(t *TCP, nc net.Conn) *conn {
+	c := &conn{t: t, nc: nc, rd: nc}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		c.src = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	if t.o.TLS != nil {
+		c.rd = tls.Server(nc, t.o.TLS)
+	}
+	return c
+}
+
+// serve reads until the connection ends or has to be ended.
+func (c *conn) serve() {
+	defer c.nc.Close()
+	if err := c.handshake(); err != nil {
+		c.t.log.warn("TLS handshake failed", "src", c.src.String(), "err", err)
+		return
+	}
+	c.framer = c.t.o.Framing(c.t.o.Max)
+	c.small = make([]byte, smallBuffer)
+	c.buf = c.small
+	defer c.dropLarge()
+	switch err := c.read(); {
+	case err == nil:
+		return
+	case errors.Is(err, io.EOF), c.cutOff:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
+	default:
+		c.reset = true
+	}
+	c.cut(time.Now(), true)
+}
+
+func (c *conn) handshake() error {
+	h, ok := c.rd.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
+	defer cancel()
+	return h.HandshakeContext(ctx)
+}
+
+// read returns why the stream ended, or nil when it was given up and accounted for.
+func (c *conn) read() error {
+	for {
+		if err := c.room(); err != nil {
+			c.t.log.warn("connection closed", "src", c.src.String(), "err", err)
+			c.lose(segment.FrameTooLong, uint64(c.end-c.start))
+			c.account(time.Now(), segment.Tally{})
+			return nil
+		}
+		c.arm()
+		n, err := c.rd.Read(c.buf[c.end:])
+		c.end += n
+		if n > 0 {
+			if bad := c.cut(time.Now(), false); bad != nil {
+				c.t.log.warn("connection closed", "src", c.src.String(), "err", bad)
+				return nil
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.cutOffPeer() {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// room makes sure that there is space behind end, in the smallest buffer that will do.
+func (c *conn) room() error {
+	left := c.buf[c.start:c.end]
+	if c.large != nil && len(left) <= smallBuffer/2 {
+		copy(c.small, left)
+		c.dropLarge()
+		c.buf = c.small
+	} else {
+		copy(c.buf, left)
+	}
+	c.start, c.end = 0, len(left)
+	if c.end < len(c.buf) {
+		return nil
+	}
+	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.Max) {
+		return errNoFrame
+	}
+	ctx, cancel := c.t.life.ctx, context.CancelFunc(func() {})
+	if c.t.o.FrameTimeout > 0 {
+		ctx, cancel = context.WithDeadline(ctx, c.frameStart.Add(c.t.o.FrameTimeout))
+	}
+	defer cancel()
+	if c.t.memory.take(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
+		return errNoMemory
+	}
+	c.large = c.t.large.Get().(*[]byte)
+	copy(*c.large, left)
+	c.buf = *c.large
+	return nil
+}
+
+func (c *conn) dropLarge() {
+	if c.large != nil {
+		c.t.large.Put(c.large)
+		c.large = nil
+		c.t.memory.give(int64(largeBuffer(c.t.o.Max)))
+	}
+}
+
+// arm sets the read deadline: of the frame that has begun, or of an idle connection.
+func (c *conn) arm() {
+	now := time.Now()
+	var want time.Time
+	switch o := &c.t.o; {
+	case c.end > c.start && o.FrameTimeout > 0:
+		want = c.frameStart.Add(o.FrameTimeout)
+	case c.end == c.start && o.IdleTimeout > 0:
+		want = now.Add(o.IdleTimeout)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Moving a deadline costs more than a short read: a second of exactness is given away for it.
+	late := want.Sub(c.deadline)
+	if c.closing || late == 0 || late > 0 && late < time.Second && want.After(now.Add(time.Second)) {
+		return
+	}
+	c.deadline = want
+	c.nc.SetReadDeadline(want)
+}
+
+// shut tells the peer that this side is closing, and lets it go on until the given time.
+func (c *conn) shut(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	c.nc.SetReadDeadline(until)
+	if w, ok := c.rd.(interface{ CloseWrite() error }); ok {
+		c.t.wg.Go(func() { w.CloseWrite() }) // with TLS it may have to wait for the peer
+	}
+}
+
+func (c *conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// cutOffPeer is called when a deadline has passed. If it was the end of Grace, it ends the connection so that reading
+// goes on exactly until what the kernel has acknowledged to the peer; else it returns false.
+func (c *conn) cutOffPeer() bool {
+	if !c.isClosing() || c.cutOff {
+		return false
+	}
+	c.cutOff = true
+	// Linux keeps what it has, and answers what still arrives on a half-closed connection with a reset. Other systems
+	// throw away what they have: there it is read for a moment longer.
+	if r, ok := c.nc.(interface{ CloseRead() error }); ok && runtime.GOOS == "linux" && r.CloseRead() == nil {
+		c.nc.SetReadDeadline(time.Time{})
+	} else {
+		c.nc.SetReadDeadline(time.Now().Add(settle))
+	}
+	return true
+}

@@ -1,0 +1,100 @@
+package ingest
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// connSet holds the open connections of a listener and enforces their limits.
+type connSet struct {
+	mu        sync.Mutex
+	all       map[*conn]struct{}
+	perSource map[netip.Prefix]int
+	max       int
+	maxSource int
+	refused   uint64
+	closing   time.Time // when Grace ends; zero while open
+	aborted   bool
+}
+
+func (s *connSet) init(max, maxSource int) {
+	s.all = make(map[*conn]struct{})
+	s.perSource = make(map[netip.Prefix]int)
+	s.max, s.maxSource = max, maxSource
+}
+
+// source is what connections are counted by: an IPv4 address, or the /64 that an IPv6 host is usually given as a whole.
+func source(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // of an invalid address: the zero Prefix
+	return p
+}
+
+func (s *connSet) add(c *conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src := source(c.src.Addr())
+	switch {
+	case s.aborted:
+		return ErrServerClosed
+	case len(s.all) >= s.max:
+		s.refused++
+		return fmt.Errorf("ingest: %d connections are open, the maximum", s.max)
+	case s.perSource[src] >= s.maxSource:
+		s.refused++
+		return fmt.Errorf("ingest: %d connections are open from %s, the maximum", s.maxSource, src)
+	}
+	s.all[c] = struct{}{}
+	s.perSource[src]++
+	if !s.closing.IsZero() {
+		c.shut(s.closing)
+	}
+	return nil
+}
+
+func (s *connSet) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src := source(c.src.Addr())
+	delete(s.all, c)
+	if s.perSource[src]--; s.perSource[src] == 0 {
+		delete(s.perSource, src)
+	}
+}
+
+// close half-closes all connections, and those that are still to be added.
+func (s *connSet) close(until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = until
+	for c := range s.all {
+		c.shut(until)
+	}
+}
+
+// abort closes all connections for good.
+func (s *connSet) abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aborted = true
+	for c := range s.all {
+		c.nc.Close()
+	}
+}
+
+func (s *connSet) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closing.IsZero()
+}
+
+func (s *connSet) count() (open int, refused uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all), s.refused
+}

@@ -1,0 +1,148 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// OctetCounting takes frames that begin with their length in ASCII digits and a space (RFC 6587 §3.4.1). Anything else
+// in that place is malformed, and the connection is closed: where the next frame begins cannot be known.
+func OctetCounting(max int) Framer { return &counted{max: max, header: octetHeader} }
+
+// Len16 takes frames that begin with their length as a big-endian integer of 2 bytes. A frame without payload is a record.
+func Len16(max int) Framer { return &counted{max: max, header: len16Header} }
+
+// Len32 is Len16 with a length of 4 bytes.
+func Len32(max int) Framer { return &counted{max: max, header: len32Header} }
+
+// Fixed takes frames of exactly size bytes, without anything between them. size is 1 to TCPOptions.Max: longer frames
+// are lost as too long, and with a size below 1 every connection is closed as malformed.
+func Fixed(size int) Framing {
+	return func(max int) Framer {
+		return &counted{max: max, header: func([]byte) (int, int, error) {
+			if size < 1 {
+				return 0, 0, errMalformed
+			}
+			return 0, size, nil
+		}}
+	}
+}
+
+// counted is a framing whose header tells the length of the payload behind it.
+type counted struct {
+	max    int
+	header func(data []byte) (size, length int, err error)
+	left   int    // bytes of an overlong frame that are still to come
+	lost   uint64 // and those that are gone by; none outside of such a frame
+}
+
+// maxDigits is the most digits a length has: 999,999,999 is far over every limit.
+const maxDigits = 9
+
+// errShort: the header is not complete.
+var errShort = errors.New("ingest: incomplete frame header")
+
+func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
+	if f.skipping() {
+		return f.skip(data, 0, eof)
+	}
+	if len(data) == 0 {
+		return 0, nil, nil
+	}
+	size, length, err := f.header(data)
+	switch {
+	case err == errShort && !eof:
+		return 0, nil, nil
+	case err == errShort:
+		return len(data), nil, &LostFrame{Cause: segment.Malformed, Bytes: uint64(len(data))}
+	case err != nil:
+		return 0, nil, err
+	case length > f.max:
+		f.left = length
+		return f.skip(data[size:], size, eof)
+	case len(data)-size >= length:
+		return size + length, data[size : size+length], nil
+	case eof: // half a message must not pass for a message
+		return len(data), nil, &LostFrame{Cause: segment.Malformed, Bytes: uint64(len(data) - size)}
+	}
+	return 0, nil, nil
+}
+
+func (f *counted) skipping() bool { return f.left > 0 || f.lost > 0 }
+
+// skip passes over as much of an overlong frame as there is; consumed is the header before it.
+func (f *counted) skip(data []byte, consumed int, eof bool) (int, []byte, error) {
+	n := min(f.left, len(data))
+	f.left -= n
+	f.lost += uint64(n)
+	if f.left > 0 && !eof {
+		return consumed + n, nil, nil
+	}
+	e := &LostFrame{Cause: segment.FrameTooLong, Bytes: f.lost}
+	f.left, f.lost = 0, 0
+	return consumed + n, nil, e
+}
+
+func octetHeader(data []byte) (size, length int, err error) {
+	for i, c := range data {
+		switch {
+		case c >= '0' && c <= '9' && i < maxDigits && (c > '0' || i > 0):
+			length = length*10 + int(c-'0')
+		case c == ' ' && i > 0:
+			return i + 1, length, nil
+		default:
+			return 0, 0, errMalformed
+		}
+	}
+	return 0, 0, errShort
+}
+
+func len16Header(data []byte) (size, length int, err error) {
+	if len(data) < 2 {
+		return 0, 0, errShort
+	}
+	return 2, int(binary.BigEndian.Uint16(data)), nil
+}
+
+func len32Header(data []byte) (size, length int, err error) {
+	if len(data) < 4 {
+		return 0, 0, errShort
+	}
+	n := binary.BigEndian.Uint32(data)
+	if uint64(n) > uint64(maxInt) {
+		return 0, 0, errMalformed // a 32-bit system could not even skip it
+	}
+	return 4, int(n), nil
+}
+
+const maxInt = int(^uint(0) >> 1)
+
+// Auto decides for each frame: one that begins with a length as in OctetCounting, digits and a space, is taken as such,
+// any other as a line as in Newline (RFC 6587 §3.4: a syslog message begins with "<", so the two cannot be mistaken for
+// each other). Senders of lines that begin with a number and a space need Newline.
+func Auto(max int) Framer {
+	return &auto{line: newline{max: max}, count: counted{max: max, header: octetHeader}}
+}
+
+type auto struct {
+	line  newline
+	count counted
+}
+
+func (f *auto) Next(data []byte, eof bool) (int, []byte, error) {
+	switch {
+	case f.count.skipping():
+		return f.count.Next(data, eof)
+	case f.line.inLine() || len(data) == 0:
+		return f.line.Next(data, eof)
+	}
+	switch _, _, err := octetHeader(data); {
+	case err == nil:
+		return f.count.Next(data, eof)
+	case err == errShort && !eof:
+		return 0, nil, nil
+	}
+	return f.line.Next(data, eof)
+}

@@ -1,0 +1,110 @@
+package ingest
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// errFramer: a Framer broke its contract.
+var errFramer = errors.New("ingest: framer returned an impossible result")
+
+// cut hands all whole frames that were read to the sink. After eof nothing is left. An error says that the stream makes
+// no sense from here: what is left of it is lost.
+func (c *conn) cut(now time.Time, eof bool) error {
+	c.batch = batches.Get().(*[]segment.Record)
+	begun := !c.frameStart.IsZero()
+	err := c.frames(now, eof)
+	if left := c.end - c.start; err != nil || eof && left > 0 {
+		c.lose(segment.Malformed, uint64(left))
+	}
+	c.flush(now)
+	batches.Put(c.batch)
+	c.batch = nil
+	switch {
+	case c.start == c.end:
+		c.frameStart = time.Time{}
+	case c.start > 0 || !begun: // buffers are filled from 0: something was consumed
+		c.frameStart = now
+	}
+	return err
+}
+
+// batches are shared by all connections: one is needed only while frames are cut.
+var batches = sync.Pool{New: func() any { b := make([]segment.Record, 0, maxBatch); return &b }}
+
+// frames cuts until the framer needs more bytes.
+func (c *conn) frames(now time.Time, eof bool) error {
+	for {
+		n, frame, err := c.framer.Next(c.buf[c.start:c.end:c.end], eof)
+		if n < 0 || n > c.end-c.start || n == 0 && frame != nil {
+			return errFramer
+		}
+		if err != nil {
+			var lost *LostFrame
+			if !errors.As(err, &lost) || n == 0 && !eof {
+				return err
+			}
+			c.start += n
+			c.lose(lost.Cause, lost.Bytes)
+			if n == 0 {
+				return nil
+			}
+			continue
+		}
+		c.start += n
+		switch {
+		case frame == nil && n == 0:
+			return nil
+		case frame == nil:
+		case c.reset: // nobody knows whether it was whole
+			c.lose(segment.Reset, uint64(len(frame)))
+		default:
+			*c.batch = append(*c.batch, segment.Record{Time: now.UnixNano(), Src: c.src, Data: frame})
+			if len(*c.batch) == maxBatch {
+				c.flush(now)
+			}
+		}
+	}
+}
+
+// lose counts a frame that is not kept.
+func (c *conn) lose(cause segment.Cause, bytes uint64) {
+	if c.reset && cause == segment.Malformed {
+		cause = segment.Reset
+	}
+	addTally(&c.lost.Received, segment.Tally{Records: 1, Bytes: bytes})
+	c.lost.Lost[cause].Records++
+	c.lost.Lost[cause].Bytes += bytes
+}
+
+// flush accounts for what was cut and waits until the sink has it. The frames are slices of the connection's buffer, so
+// nothing may be read before.
+func (c *conn) flush(now time.Time) {
+	hand := tally(*c.batch)
+	c.account(now, hand)
+	if len(*c.batch) == 0 {
+		return
+	}
+	if deliver(c.t.life.ctx, c.t.append, *c.batch, c.t.log) {
+		c.t.meter.handed(hand)
+	}
+	*c.batch = (*c.batch)[:0]
+}
+
+func (c *conn) account(now time.Time, hand segment.Tally) {
+	a := c.lost
+	c.lost = segment.Account{}
+	addTally(&a.Received, hand)
+	if a.Received.Records == 0 {
+		return
+	}
+	c.t.meter.arrived(now, &a, hand)
+	c.t.sink.Account(a)
+	if lost := a.Received.Records - hand.Records; lost > 0 {
+		c.t.log.warn("frames lost", "src", c.src.String(), "records", lost, "too_long", a.Lost[segment.FrameTooLong].Records,
+			"malformed", a.Lost[segment.Malformed].Records, "reset", a.Lost[segment.Reset].Records)
+	}
+}

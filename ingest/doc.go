@@ -1,0 +1,2 @@
+// Package ingest takes records off the network.
+package ingest

@@ -1,0 +1,98 @@
+package ingest
+
+import (
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Stats is what a listener has seen since it was made.
+type Stats struct {
+	// Received counts the records that reached the listener, lost ones included; their bytes where they were seen.
+	Received segment.Tally
+	// Lost counts by cause what was received and could not be kept. Bytes of kernel drops are unknown.
+	Lost segment.Losses
+	// InHand is received and not yet taken by the sink. Received = taken + InHand + Lost, where taken includes what the
+	// sink rejected and counted itself.
+	InHand segment.Tally
+	// DropsKnown says whether Lost[segment.KernelOverflow] counts what the kernel dropped. Where it is false, any number
+	// may be missing.
+	DropsKnown bool
+	// LastArrival is when the newest record was read, zero before the first. It has a monotonic reading, so that
+	// time.Since tells how long the listener has been quiet.
+	LastArrival time.Time
+	// ReceiveBuffer is what the kernel granted to the sockets of a UDP listener, in bytes as the kernel counts them: a
+	// datagram of up to 512 bytes costs 1,280, one of 1,400 bytes 2,304.
+	ReceiveBuffer int
+	// Conns is the number of open connections of a TCP listener, Refused how many were turned away.
+	Conns   int
+	Refused uint64
+}
+
+// add sums up the sockets of a listener.
+func (s *Stats) add(m *meter) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addTally(&s.Received, m.received)
+	addTally(&s.InHand, m.inHand)
+	addLosses(&s.Lost, &m.lost)
+	if m.last.After(s.LastArrival) {
+		s.LastArrival = m.last
+	}
+}
+
+// meter counts for one socket or, shared by its connections, for one TCP listener.
+type meter struct {
+	mu       sync.Mutex
+	received segment.Tally
+	lost     segment.Losses
+	inHand   segment.Tally
+	last     time.Time
+}
+
+// taken is called with what arrived at a time, before the hand-off of the records in hand.
+func (m *meter) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = now
+	m.count(a)
+	addTally(&m.inHand, hand)
+}
+
+// handed is called when the sink has taken the records.
+func (m *meter) handed(hand segment.Tally) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inHand.Records -= hand.Records
+	m.inHand.Bytes -= hand.Bytes
+}
+
+// count adds an account; m.mu is held.
+func (m *meter) count(a *segment.Account) {
+	addTally(&m.received, a.Received)
+	addLosses(&m.lost, &a.Lost)
+}
+
+func addTally(t *segment.Tally, d segment.Tally) {
+	t.Records += d.Records
+	t.Bytes += d.Bytes
+}
+
+func addLosses(l *segment.Losses, d *segment.Losses) {
+	for c := range l {
+		l[c].Records += d[c].Records
+		l[c].Bytes += d[c].Bytes
+		l[c].BytesUnknown = l[c].BytesUnknown || d[c].BytesUnknown
+		l[c].AtLeast = l[c].AtLeast || d[c].AtLeast
+	}
+}
+
+// tally counts the records of a batch.
+func tally(batch []segment.Record) (t segment.Tally) {
+	t.Records = uint64(len(batch))
+	for i := range batch {
+		t.Bytes += uint64(len(batch[i].Data))
+	}
+	return t
+}

@@ -1,0 +1,100 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const canReusePort = true
+
+// openSocket binds a socket with everything set that must be before the first datagram.
+func openSocket(addr string, o *UDPOptions, log *limiter) (*socket, error) {
+	s := &socket{log: log, gro: o.GRO}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		cerr := c.Control(func(fd uintptr) { err = s.configure(int(fd), o) })
+		return errors.Join(cerr, err)
+	}}
+	if o.Network == "unixgram" {
+		if err := removeStale(addr); err != nil {
+			return nil, err
+		}
+	}
+	pc, err := lc.ListenPacket(context.Background(), o.Network, addr)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := pc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		pc.Close()
+		return nil, err
+	}
+	m := newMmsg(raw, o)
+	s.conn, s.recv = pc, m
+	// A unix socket drops nothing: its senders wait.
+	_, s.dropsKnown = m.drops()
+	return s, nil
+}
+
+// configure sets the options of a socket that is not bound yet.
+func (s *socket) configure(fd int, o *UDPOptions) error {
+	if o.Sockets > 1 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	// FORCE goes beyond net.core.rmem_max, with CAP_NET_ADMIN.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer) != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer); err != nil {
+			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
+		}
+	}
+	var err error
+	if s.buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
+		return os.NewSyscallError("getsockopt SO_RCVBUF", err)
+	}
+	if s.buffer < o.ReceiveBuffer {
+		s.log.log.Warn("the kernel granted less receive buffer than asked for: raise net.core.rmem_max or give the process"+
+			" CAP_NET_ADMIN", "asked", o.ReceiveBuffer, "granted", s.buffer)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return os.NewSyscallError("setsockopt SO_TIMESTAMPNS", err)
+	}
+	if o.GRO && o.Network != "unixgram" {
+		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
+			return fmt.Errorf("%w (turn GRO off, or use Linux 5.0 or newer)", os.NewSyscallError("setsockopt UDP_GRO", err))
+		}
+	}
+	s.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	return nil
+}
+
+// removeStale removes a unix socket that nobody listens on, so that a listener can start again after a crash.
+func removeStale(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if fi.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s exists and is not a socket", path)
+	}
+	c, err := net.Dial("unixgram", path)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("%s is in use by another process", path)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}

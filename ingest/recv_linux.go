@@ -1,0 +1,205 @@
+package ingest
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+const (
+	// batch is how many datagrams one recvmmsg(2) takes at most. 256 were measured to be slower.
+	batch = 64
+	// controlSize holds the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes).
+	controlSize = 64
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2), for which golang.org/x/sys has no wrapper.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// mmsg receives with recvmmsg(2) through the runtime's poller: non-blocking reads, and a goroutine that is parked like
+// any other while there is nothing. Everything the kernel writes to is allocated once.
+type mmsg struct {
+	conn syscall.RawConn
+	max  int
+	gro  bool
+	unix bool
+
+	read  func(fd uintptr) bool // mmsg.recvmmsg, bound once: a method value allocates
+	wait  bool
+	n     int
+	errno syscall.Errno
+
+	hdrs    [batch]mmsghdr
+	iovs    [batch]unix.Iovec
+	names   [batch]unix.RawSockaddrInet6 // large enough for IPv4 too
+	control [batch][controlSize / 8]uint64
+	slots   [batch][]byte
+	recs    []segment.Record
+}
+
+func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
+	m := &mmsg{conn: conn, max: o.Max, gro: o.GRO, unix: o.Network == "unixgram", recs: make([]segment.Record, 0, batch)}
+	m.read = m.recvmmsg
+	size := o.Max
+	if m.gro {
+		size = MaxDatagram // of an aggregate; Max holds for the datagrams in it
+	}
+	// Slots of a power of two would start in the same few cache sets. The pages of a slot that no datagram reaches are
+	// never touched, so they cost address space only.
+	stride := (size+63)&^63 + 17*64
+	arena := make([]byte, batch*stride)
+	for i := range m.slots {
+		m.slots[i] = arena[i*stride:][:size:size]
+		m.iovs[i].Base = &m.slots[i][0]
+		m.iovs[i].SetLen(size)
+		h := &m.hdrs[i].hdr
+		h.Iov = &m.iovs[i]
+		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&m.control[i]))
+		if !m.unix { // most senders on unix sockets have no name, and records no place for one
+			h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		}
+	}
+	m.rearm(batch)
+	return m
+}
+
+// rearm sets what the kernel has overwritten in the first n headers.
+func (m *mmsg) rearm(n int) {
+	for i := range m.hdrs[:n] {
+		h := &m.hdrs[i].hdr
+		h.SetControllen(controlSize)
+		if !m.unix {
+			h.Namelen = unix.SizeofSockaddrInet6
+		}
+	}
+}
+
+// recvmmsg is called by the poller whenever the socket may be readable.
+func (m *mmsg) recvmmsg(fd uintptr) (done bool) {
+	for {
+		// MSG_TRUNC as a flag of the call: the true length of a datagram that does not fit is returned.
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.hdrs[0])), batch,
+			unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		m.n, m.errno = int(n), errno
+		return errno != unix.EAGAIN || !m.wait
+	}
+}
+
+func (m *mmsg) receive(wait bool) (burst, error) {
+	m.wait, m.n, m.errno = wait, 0, 0
+	if err := m.conn.Read(m.read); err != nil {
+		return burst{}, err
+	}
+	if m.errno == unix.EAGAIN {
+		return burst{}, nil
+	}
+	if m.errno != 0 {
+		return burst{}, os.NewSyscallError("recvmmsg", m.errno)
+	}
+	b := burst{recs: m.recs[:0]}
+	for i := range m.hdrs[:m.n] {
+		m.records(&b, i)
+	}
+	m.recs = b.recs[:0] // with GRO it may have grown
+	m.rearm(m.n)
+	return b, nil
+}
+
+// records adds what is in slot i.
+func (m *mmsg) records(b *burst, i int) {
+	h, n := &m.hdrs[i].hdr, int(m.hdrs[i].len)
+	at, size := parseControl(m.control[i][:], int(h.Controllen))
+	r := segment.Record{Time: at}
+	if !m.unix {
+		r.Src = parseName(&m.names[i])
+	}
+	if !m.gro || size <= 0 || size > n {
+		size = n
+	}
+	if h.Flags&unix.MSG_TRUNC != 0 { // the head of a datagram is not a datagram
+		b.truncated.Records++
+		b.truncated.Bytes += uint64(n)
+		return
+	}
+	data := m.slots[i][:n]
+	for {
+		l := min(size, len(data))
+		if l > m.max {
+			b.truncated.Records++
+			b.truncated.Bytes += uint64(l)
+		} else {
+			r.Data = data[:l:l]
+			b.recs = append(b.recs, r)
+			b.bytes += uint64(l)
+		}
+		if data = data[l:]; len(data) == 0 {
+			return
+		}
+	}
+}
+
+// memInfoDrops is the index of the drop counter in the answer to SO_MEMINFO (SK_MEMINFO_DROPS in linux/sock_diag.h).
+const memInfoDrops = 8
+
+// drops reads SO_MEMINFO. SO_RXQ_OVFL, which comes with the datagrams, would not tell of drops after the last one.
+func (m *mmsg) drops() (drops uint32, ok bool) {
+	var info [memInfoDrops + 1]uint32
+	size := uint32(unsafe.Sizeof(info))
+	err := m.conn.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
+		ok = errno == 0 && size == uint32(unsafe.Sizeof(info))
+	})
+	return info[memInfoDrops], ok && err == nil
+}
+
+// detach connects the socket to itself: the kernel then looks it up for datagrams from this one address only, which
+// nobody else has. Closing it instead would lose what is queued, closing it after a last read what came in between.
+func (m *mmsg) detach() (err error) {
+	cerr := m.conn.Control(func(fd uintptr) {
+		if m.unix { // senders get EPIPE from now on
+			err = os.NewSyscallError("shutdown", unix.Shutdown(int(fd), unix.SHUT_RD))
+			return
+		}
+		var self unix.Sockaddr
+		if self, err = unix.Getsockname(int(fd)); err != nil {
+			return
+		}
+		switch a := self.(type) {
+		case *unix.SockaddrInet4:
+			if a.Addr == [4]byte{} {
+				a.Addr = [4]byte{127, 0, 0, 1}
+			}
+		case *unix.SockaddrInet6:
+			if a.Addr == [16]byte{} {
+				a.Addr = [16]byte{15: 1}
+			}
+		}
+		if err = unix.Connect(int(fd), self); err == nil {
+			return
+		}
+		if a, ok := self.(*unix.SockaddrInet6); ok { // IPv6 may be off on the loopback
+			a.Addr = [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
+			err = unix.Connect(int(fd), a)
+		}
+	})
+	if err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	return nil
+}

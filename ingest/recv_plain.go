@@ -1,0 +1,68 @@
+package ingest
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// plain receives with the standard library alone, one datagram a call, for systems other than Linux. What the kernel
+// drops it cannot know.
+type plain struct {
+	conn net.PacketConn
+	max  int
+	buf  []byte
+	rec  [1]segment.Record
+}
+
+// newPlainSocket wraps a bound socket. What receive buffer the system granted is not known: it counts as what was asked.
+func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
+	s := &socket{conn: pc, log: log, recv: &plain{conn: pc, max: o.Max, buf: make([]byte, max(o.Max, MaxDatagram)+1)}}
+	if c, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
+		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {
+			s.buffer = o.ReceiveBuffer
+		} else {
+			log.log.Warn("the system refused the receive buffer that was asked for", "asked", o.ReceiveBuffer, "err", err)
+		}
+	}
+	log.log.Warn("what the kernel drops is unknown on this system")
+	return s
+}
+
+// settle is how long receive(false) waits for a datagram before it believes that there is none.
+const settle = 20 * time.Millisecond
+
+func (p *plain) receive(wait bool) (burst, error) {
+	if !wait {
+		p.conn.SetReadDeadline(time.Now().Add(settle))
+	}
+	n, src, err := p.read()
+	if !wait && errors.Is(err, os.ErrDeadlineExceeded) {
+		return burst{}, nil
+	}
+	if err != nil {
+		return burst{}, err
+	}
+	if n > p.max {
+		return burst{truncated: segment.Tally{Records: 1, Bytes: uint64(n)}}, nil
+	}
+	p.rec[0] = segment.Record{Time: time.Now().UnixNano(), Src: src, Data: p.buf[:n:n]}
+	return burst{recs: p.rec[:], bytes: uint64(n)}, nil
+}
+
+func (p *plain) read() (int, netip.AddrPort, error) {
+	if c, ok := p.conn.(*net.UDPConn); ok {
+		n, src, err := c.ReadFromUDPAddrPort(p.buf)
+		return n, netip.AddrPortFrom(src.Addr().Unmap().WithZone(""), src.Port()), err
+	}
+	n, _, err := p.conn.ReadFrom(p.buf)
+	return n, netip.AddrPort{}, err
+}
+
+func (p *plain) drops() (uint32, bool) { return 0, false }
+
+func (p *plain) detach() error { return nil }

@@ -1,0 +1,229 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TCPOptions configure a TCP listener. The zero value of every field means its documented default.
+type TCPOptions struct {
+	// Network is "tcp" (default), "tcp4" or "tcp6".
+	Network string
+	// Framing cuts the stream into records; default Auto.
+	Framing Framing
+	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is passed over and lost, cause
+	// frame_too_long; the connection stays.
+	Max int
+	// MaxConns is the number of connections at a time; default 4096. One more is closed at once.
+	MaxConns int
+	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024.
+	MaxConnsPerSource int
+	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB. A
+	// connection whose frame finds no room waits, and with it its peer. Every connection has 64 KiB besides.
+	Memory int64
+	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. Senders that do not look
+	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
+	IdleTimeout time.Duration
+	// FrameTimeout ends a connection whose frame is not complete so long after its first byte; default 1 min, negative
+	// never.
+	FrameTimeout time.Duration
+	// Grace is how long Shutdown lets peers go on sending after it has told them that it is closing; default 1 s,
+	// negative none.
+	Grace time.Duration
+	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones.
+	TLS              *tls.Config
+	HandshakeTimeout time.Duration
+	// Logger gets the life cycle, and losses and refusals at a bounded rate; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *TCPOptions) withDefaults() TCPOptions {
+	var c TCPOptions
+	if o != nil {
+		c = *o
+	}
+	setDefault(&c.Network, "tcp")
+	setDefault(&c.Max, 1<<20)
+	setDefault(&c.MaxConns, 4096)
+	setDefault(&c.MaxConnsPerSource, 1024)
+	setDefault(&c.Memory, 256<<20)
+	setDefault(&c.IdleTimeout, time.Hour)
+	setDefault(&c.FrameTimeout, time.Minute)
+	setDefault(&c.Grace, time.Second)
+	setDefault(&c.HandshakeTimeout, 10*time.Second)
+	if c.Framing == nil {
+		c.Framing = Auto
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func setDefault[T comparable](p *T, d T) {
+	var zero T
+	if *p == zero {
+		*p = d
+	}
+}
+
+func (o *TCPOptions) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
+	switch o.Network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		bad("Network %q: want tcp, tcp4 or tcp6", o.Network)
+	}
+	if o.Max < 1 || o.Max > segment.MaxRecord {
+		bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
+	} else if o.Memory < int64(largeBuffer(o.Max)) {
+		bad("Memory %d: want at least %d bytes, one frame of Max %d", o.Memory, largeBuffer(o.Max), o.Max)
+	}
+	if o.MaxConns < 1 {
+		bad("MaxConns %d: want at least 1", o.MaxConns)
+	}
+	if o.MaxConnsPerSource < 1 {
+		bad("MaxConnsPerSource %d: want at least 1", o.MaxConnsPerSource)
+	}
+	if o.HandshakeTimeout < 0 {
+		bad("HandshakeTimeout %v: want a duration", o.HandshakeTimeout)
+	}
+	return errors.Join(errs...)
+}
+
+// TCP listens on one address; every frame of its connections is a record.
+//
+// Nothing that was read is ever dropped for want of room: while the sink waits nothing is read, and TCP slows the peer
+// down. The account begins with the read.
+type TCP struct {
+	o      TCPOptions
+	ln     net.Listener
+	log    *limiter
+	life   *life
+	meter  meter
+	sink   Sink
+	append put // of sink, bound once: a method value allocates
+	memory *budget
+	large  sync.Pool // of *[]byte, largeBuffer(o.Max) long
+	wg     sync.WaitGroup
+	conns  connSet
+}
+
+// ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
+func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
+	c := o.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	ln, err := new(net.ListenConfig).Listen(context.Background(), c.Network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
+	}
+	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory)}
+	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
+	t.conns.init(c.MaxConns, c.MaxConnsPerSource)
+	t.life = newLife(t.stop)
+	c.Logger.Info("listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
+	return t, nil
+}
+
+// Serve implements Listener: every read's frames go to sink.Append, and the next read waits for it.
+func (t *TCP) Serve(sink Sink) error {
+	if err := t.life.begin(); err != nil {
+		return err
+	}
+	t.sink, t.append = sink, sink.Append
+	t.accept()
+	t.ln.Close()
+	t.wg.Wait()
+	t.o.Logger.Info("closed", "addr", t.ln.Addr().String())
+	return t.life.end()
+}
+
+// accept ends when stop has set the deadline.
+func (t *TCP) accept() {
+	for failures := 0; ; {
+		nc, err := t.ln.Accept()
+		if err == nil {
+			failures = 0
+			t.admit(nc)
+			continue
+		}
+		if t.conns.isClosing() {
+			return
+		}
+		failures++ // out of descriptors, or a connection that was gone before it was accepted
+		t.log.warn("accepting failed, trying again", "addr", t.ln.Addr().String(), "err", err)
+		select {
+		case <-t.life.ctx.Done():
+			return
+		case <-time.After(backoff(failures)):
+		}
+	}
+}
+
+// admit starts a connection, or closes it if there are too many.
+func (t *TCP) admit(nc net.Conn) {
+	c := newConn(t, nc)
+	if err := t.conns.add(c); err != nil {
+		nc.Close()
+		t.log.warn("connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "err", err)
+		return
+	}
+	t.wg.Go(func() {
+		defer t.conns.remove(c)
+		c.serve()
+	})
+}
+
+// backlogWait is how long stop goes on accepting what stands in the kernel's queue: closing it would reset connections
+// that their peers have already written to.
+const backlogWait = 10 * time.Millisecond
+
+// stop tells every peer that this side is closing, and leaves them Grace to stop sending.
+func (t *TCP) stop(serving bool) {
+	if !serving {
+		t.ln.Close()
+		return
+	}
+	t.conns.close(time.Now().Add(max(0, t.o.Grace)))
+	if l, ok := t.ln.(interface{ SetDeadline(time.Time) error }); ok {
+		l.SetDeadline(time.Now().Add(backlogWait))
+	}
+}
+
+// Shutdown implements Listener. It accepts what is queued, half-closes every connection, reads on until the peer closes
+// its side or Grace is over, and then cuts the connection in such a way that everything the kernel had acknowledged to
+// the peer is still read. What is left unterminated is treated as if the peer had closed. Bytes that were under way to
+// this host are answered with a reset, so that the peer can know.
+func (t *TCP) Shutdown(ctx context.Context) error {
+	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats)
+}
+
+// Close implements Listener. Connections are reset where they are.
+func (t *TCP) Close() error {
+	t.life.cancel()
+	t.conns.abort()
+	t.life.close()
+	return nil
+}
+
+// Addr implements Listener.
+func (t *TCP) Addr() net.Addr { return t.ln.Addr() }
+
+// Stats implements Listener. There are no drops that the kernel could hide: TCP repeats them.
+func (t *TCP) Stats() Stats {
+	s := Stats{DropsKnown: true}
+	s.add(&t.meter)
+	s.Conns, s.Refused = t.conns.count()
+	return s
+}

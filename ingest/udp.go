@@ -1,0 +1,215 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// MaxDatagram is the length in bytes that every UDP datagram fits into.
+const MaxDatagram = 65535
+
+// UDPOptions configure a UDP listener. The zero value of every field means its documented default.
+type UDPOptions struct {
+	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
+	Network string
+	// Sockets is the number of SO_REUSEPORT sockets, each with a goroutine and a receive buffer of its own; default 1.
+	// The kernel puts all datagrams of a flow on one socket. More than 1 needs Linux.
+	Sockets int
+	// ReceiveBuffer is what each socket asks for, in bytes; default 64 MiB, about 100,000 datagrams of 512 bytes. The
+	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN. See Stats.ReceiveBuffer.
+	ReceiveBuffer int
+	// Max is the longest datagram in bytes that is kept; default 65,535, which nothing exceeds. A longer one is lost as a
+	// whole, cause truncated.
+	Max int
+	// GRO lets the kernel hand over the datagrams of a flow in aggregates, at a fraction of the cost. It then counts a
+	// dropped aggregate of up to 64 datagrams as one: such losses are marked AtLeast. Linux only; ignored elsewhere.
+	GRO bool
+	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
+	// less than a second of it is warned about.
+	ExpectedRate int
+	// Logger gets the life cycle, and losses at a bounded rate; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *UDPOptions) withDefaults() UDPOptions {
+	var c UDPOptions
+	if o != nil {
+		c = *o
+	}
+	if c.Network == "" {
+		c.Network = "udp"
+	}
+	if c.Sockets == 0 {
+		c.Sockets = 1
+	}
+	if c.ReceiveBuffer == 0 {
+		c.ReceiveBuffer = 64 << 20
+	}
+	if c.Max == 0 {
+		c.Max = MaxDatagram
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (o *UDPOptions) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
+	switch o.Network {
+	case "udp", "udp4", "udp6":
+		if o.Max < 1 || o.Max > MaxDatagram {
+			bad("Max %d: want 1 to %d bytes", o.Max, MaxDatagram)
+		}
+	case "unixgram":
+		if o.Max < 1 || o.Max > segment.MaxRecord {
+			bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
+		}
+		if o.Sockets > 1 {
+			bad("Sockets %d: a unix socket cannot be shared", o.Sockets)
+		}
+	default:
+		bad("Network %q: want udp, udp4, udp6 or unixgram", o.Network)
+	}
+	if o.Sockets < 1 || o.Sockets > 256 {
+		bad("Sockets %d: want 1 to 256", o.Sockets)
+	} else if o.Sockets > 1 && !canReusePort {
+		bad("Sockets %d: more than one needs Linux", o.Sockets)
+	}
+	if o.ReceiveBuffer < 4096 || o.ReceiveBuffer > 1<<30 {
+		bad("ReceiveBuffer %d: want 4 KiB to 1 GiB", o.ReceiveBuffer)
+	}
+	if o.ExpectedRate < 0 {
+		bad("ExpectedRate %d: want datagrams per second", o.ExpectedRate)
+	}
+	return errors.Join(errs...)
+}
+
+// UDP listens on one address with one or more sockets. Every datagram is a record, a zero-length one too.
+//
+// The account begins with ListenUDP: what the kernel drops from then on is counted.
+type UDP struct {
+	o       UDPOptions
+	addr    net.Addr
+	sockets []*socket
+	log     *limiter
+	life    *life
+}
+
+// ListenUDP binds the sockets. The kernel queues datagrams from then on; Serve should follow at once.
+func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
+	c := o.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	u := &UDP{o: c, log: newLimiter(c.Logger)}
+	for range c.Sockets {
+		s, err := openSocket(addr, &u.o, u.log)
+		if err != nil {
+			for _, s := range u.sockets {
+				s.conn.Close()
+			}
+			return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
+		}
+		u.sockets = append(u.sockets, s)
+		u.addr = s.conn.LocalAddr()
+		addr = u.addr.String() // port 0 was chosen by the first
+	}
+	u.life = newLife(u.stop)
+	u.logBuffers()
+	return u, nil
+}
+
+// perDatagram is what a datagram of up to 512 bytes costs of a Linux receive buffer; a longer one costs more.
+const perDatagram = 1280
+
+func (u *UDP) logBuffers() {
+	granted := u.Stats().ReceiveBuffer
+	holds := granted / perDatagram
+	attrs := []any{"addr", u.addr.String(), "sockets", len(u.sockets), "receive_buffer", granted, "holds_datagrams", holds}
+	u.o.Logger.Info("listening", append(attrs, "network", u.o.Network)...)
+	if u.o.Network != "unixgram" && u.o.ExpectedRate > holds {
+		u.o.Logger.Warn("receive buffer holds less than a second of the expected rate: raise ReceiveBuffer or Sockets,"+
+			" and net.core.rmem_max unless the process has CAP_NET_ADMIN", append(attrs, "expected_rate", u.o.ExpectedRate)...)
+	}
+}
+
+// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read, and what the kernel drops
+// meanwhile is counted as spool_full.
+func (u *UDP) Serve(sink Sink) error {
+	if err := u.life.begin(); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	for _, s := range u.sockets {
+		wg.Go(func() { s.serve(u.life.ctx, sink) })
+	}
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, s := range u.sockets {
+				s.poll(sink)
+			}
+		case <-ended:
+			u.o.Logger.Info("closed", "addr", u.addr.String())
+			return u.life.end()
+		}
+	}
+}
+
+// stop makes every socket deaf first, so that nothing new is queued, and then wakes up whoever waits for datagrams.
+func (u *UDP) stop(serving bool) {
+	for _, s := range u.sockets {
+		if !serving {
+			s.conn.Close()
+			continue
+		}
+		if err := s.recv.detach(); err != nil {
+			u.o.Logger.Warn("cannot detach the socket: datagrams that arrive while it is closed are not counted",
+				"addr", u.addr.String(), "err", err)
+		}
+		s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	if u.o.Network == "unixgram" {
+		os.Remove(u.addr.String())
+	}
+}
+
+// Shutdown implements Listener. The sockets are made deaf and everything queued in them is read, so that every datagram
+// that arrived before is either a record or counted as lost.
+func (u *UDP) Shutdown(ctx context.Context) error {
+	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats)
+}
+
+// Close implements Listener. What was queued in the sockets is counted as received and in hand.
+func (u *UDP) Close() error {
+	u.life.close()
+	return nil
+}
+
+// Addr implements Listener.
+func (u *UDP) Addr() net.Addr { return u.addr }
+
+// Stats implements Listener.
+func (u *UDP) Stats() Stats {
+	s := Stats{DropsKnown: true}
+	for _, k := range u.sockets {
+		s.add(&k.meter)
+		s.ReceiveBuffer += k.buffer
+		s.DropsKnown = s.DropsKnown && k.dropsKnown
+	}
+	return s
+}
