@@ -71,7 +71,10 @@ func RemoveTemp(fsys FS, dir string) error {
 	return nil
 }
 
-// ReadFile returns the contents of a file that has at most limit bytes; a longer one is an error, not cut.
+// ErrTooLarge says that a file is longer than it can be if it is what it should be.
+var ErrTooLarge = errors.New("vfs: file too large")
+
+// ReadFile returns the contents of a file that has at most limit bytes; a longer one is ErrTooLarge, not cut.
 func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
 	f, err := fsys.Open(path)
 	if err != nil {
@@ -83,7 +86,7 @@ func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("vfs: %s has %d bytes, more than the %d expected at most", path, size, limit)
+		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d are expected", ErrTooLarge, path, size, limit)
 	}
 	data := make([]byte, size)
 	if n, err := f.ReadAt(data, 0); n < len(data) {

@@ -142,8 +142,8 @@ func testSizes(t *testing.T, fsys FS, dir string) {
 	if err := f.Truncate(-1); err == nil {
 		t.Error("negative size")
 	}
-	if _, err := ReadFile(fsys, filepath.Join(dir, "f"), 5999); err == nil {
-		t.Error("ReadFile beyond its limit")
+	if _, err := ReadFile(fsys, filepath.Join(dir, "f"), 5999); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("ReadFile beyond its limit: %v", err)
 	}
 }
 
