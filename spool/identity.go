@@ -1,0 +1,178 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+const (
+	// identityName is the file that makes a directory a spool.
+	identityName    = "spool.json"
+	identityVersion = 1
+	maxIdentity     = 1 << 20
+	maxEpoch        = 999_999 // six digits in the names of objects
+)
+
+// identity says which spool a directory holds, and who writes it. Everything in it but what is remembered of destinations
+// stands in the header of every segment too, so that a lost one can be made again.
+type identity struct {
+	Version  int       `json:"version"`
+	Spool    string    `json:"spool"` // 26 characters of [0-9a-z], for the spool's life
+	Class    string    `json:"class"`
+	Epoch    uint32    `json:"epoch"`    // who may write the chains
+	Instance string    `json:"instance"` // of that epoch
+	Created  time.Time `json:"created"`
+	// Destinations holds every name this spool ever had to deliver to.
+	Destinations map[string]remembered `json:"destinations,omitempty"`
+}
+
+// remembered is what a spool knows of a destination when nobody names it any more.
+type remembered struct {
+	Joined    uint64    `json:"joined"`             // first sequence number it is owed; 0: not known
+	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it is owed everything
+}
+
+func newIdentity(class, instance string, now time.Time) *identity {
+	return &identity{
+		Version: identityVersion, Spool: newSpoolID(now), Class: class, Epoch: 1, Instance: instance, Created: now.UTC(),
+		Destinations: map[string]remembered{},
+	}
+}
+
+// identityOf makes an identity again from a segment's header: the one with the highest number, which knows the latest
+// epoch and the destinations up to it.
+func identityOf(h *segment.Header) *identity {
+	id := &identity{
+		Version: identityVersion, Spool: h.Spool, Class: h.Class, Epoch: h.Epoch, Instance: h.Instance, Created: h.Created.UTC(),
+		Destinations: map[string]remembered{},
+	}
+	for name, d := range h.Ledger.Destinations {
+		r := remembered{}
+		if d.Forgotten {
+			r.Forgotten = h.Ledger.Time.UTC()
+			if r.Forgotten.IsZero() {
+				r.Forgotten = h.Created.UTC()
+			}
+		}
+		id.Destinations[name] = r
+	}
+	return id
+}
+
+// loadIdentity reads the identity of the spool in dir and changes nothing, so that it serves to look at a directory that
+// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. errNewer: see there.
+func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
+	path := filepath.Join(dir, identityName)
+	data, err := vfs.ReadFile(fsys, path, maxIdentity)
+	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	var v struct{ Version int }
+	if err == nil {
+		err = openJSON(data, &v)
+	}
+	if err == nil && v.Version > identityVersion {
+		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", errNewer, path, v.Version, identityVersion)
+	}
+	id := new(identity)
+	if err == nil {
+		err = openJSON(data, id)
+	}
+	if err == nil {
+		err = id.validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w; it can be made again from any segment, and a directory that has none and nothing to keep becomes a new spool once %s is removed",
+			ErrCorrupt, path, err, identityName)
+	}
+	if id.Destinations == nil {
+		id.Destinations = map[string]remembered{}
+	}
+	return id, nil
+}
+
+// save replaces the identity of dir, durably.
+func (id *identity) save(fsys vfs.FS, dir string) error {
+	if err := id.validate(); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	data, err := sealJSON(id)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := vfs.WriteFileAtomic(fsys, filepath.Join(dir, identityName), data); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
+// openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
+// an empty directory. If the file is missing or damaged, segments is asked for the identity that they tell of; nil means
+// that there are none. Another class than the recorded one is refused. Another instance starts the next epoch.
+func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*identity, error)) (*identity, error) {
+	id, err := loadIdentity(fsys, dir)
+	changed := err != nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+		found, serr := segments()
+		switch {
+		case serr != nil:
+			return nil, errors.Join(err, serr)
+		case found != nil:
+			id, err = found, nil
+		case errors.Is(err, fs.ErrNotExist):
+			id, err = newIdentity(class, instance, time.Now()), nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if id.Class != class {
+		return nil, fmt.Errorf("spool: %s holds class %q, not %q: every class needs a directory of its own", dir, id.Class, class)
+	}
+	if id.Instance != instance {
+		if err := id.nextEpoch(instance); err != nil {
+			return nil, err
+		}
+		changed = true
+	}
+	if changed {
+		if err := id.save(fsys, dir); err != nil {
+			return nil, err
+		}
+	}
+	return id, nil
+}
+
+// nextEpoch makes instance the writer of the chains from now on. The caller saves.
+func (id *identity) nextEpoch(instance string) error {
+	if id.Epoch >= maxEpoch {
+		return fmt.Errorf("spool: epoch %d is the last one there is: drain this spool and begin a new one", id.Epoch)
+	}
+	id.Epoch++
+	id.Instance = instance
+	return nil
+}
+
+func (id *identity) validate() error {
+	var errs []error
+	if id.Version < 1 {
+		errs = append(errs, fmt.Errorf("version %d does not exist", id.Version))
+	}
+	if !matches(id.Spool, spoolIDLen, "") || len(id.Spool) != spoolIDLen {
+		errs = append(errs, fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", id.Spool, spoolIDLen))
+	}
+	if id.Epoch < 1 || id.Epoch > maxEpoch {
+		errs = append(errs, fmt.Errorf("epoch %d is not between 1 and %d", id.Epoch, maxEpoch))
+	}
+	errs = append(errs, checkClass(id.Class), checkInstance(id.Instance))
+	for name := range id.Destinations {
+		errs = append(errs, checkDestination(name))
+	}
+	return errors.Join(errs...)
+}

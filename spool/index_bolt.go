@@ -1,0 +1,257 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+const (
+	indexBucket = "index"
+	// indexLockWait bounds the wait for bbolt's own lock; without it bbolt waits for ever. The spool's lock is held, so
+	// nobody has it but a mapping that an earlier fault left behind in this process.
+	indexLockWait = time.Second
+	loadChunk     = 1024
+)
+
+// boltIndex is an index in a bbolt file.
+//
+// bbolt maps its file, and an I/O error under a mapping is not an error but a SIGBUS that ends the process. So each call
+// runs guarded: faults become panics, panics become errIndexLost. What bbolt held at that moment, locks and mapping,
+// stays as it is for good; touching it again could block or fault.
+type boltIndex struct {
+	fsys vfs.FS
+	dir  string
+	log  *slog.Logger
+
+	mu  sync.Mutex
+	db  *bbolt.DB // nil once closed or lost
+	err error     // what calls return then
+}
+
+var _ index = (*boltIndex)(nil)
+
+// boltOptions are chosen against stalls and against bbolt's ways to take the process down:
+//   - the freelist is stored: without it Open walks the whole file in a goroutine of bbolt's own, where a damaged page
+//     is a panic that nobody can recover (etcd-io/bbolt issues 335, 446);
+//   - syncs stay on: without them transactions that were acknowledged are lost in most power cuts;
+//   - the map covers the index of some hundred thousand segments, so that growing does not map anew;
+//   - pages have one size everywhere, so that a volume can move between machines.
+func boltOptions() *bbolt.Options {
+	o := &bbolt.Options{
+		Timeout:         indexLockWait,
+		FreelistType:    bbolt.FreelistMapType,
+		PageSize:        boltPage,
+		InitialMmapSize: 64 << 20,
+		NoStatistics:    true,
+	}
+	if runtime.GOOS == "windows" || runtime.GOARCH == "386" || runtime.GOARCH == "arm" {
+		o.InitialMmapSize = 0 // there it takes disk space, and here scarce addresses
+	}
+	return o
+}
+
+// boltGrow is by how much the file grows, in bytes: bbolt's 16 MiB would be held against the spool's quota.
+const boltGrow = 1 << 20
+
+// startBolt opens the file that must have passed checkIndexFile, or makes a new one.
+func startBolt(path string, create bool) (db *bbolt.DB, err error) {
+	err = guard(func() error {
+		var err error
+		db, err = bbolt.Open(path, 0o640, boltOptions())
+		if err != nil || !create {
+			return err
+		}
+		db.AllocSize = boltGrow
+		return db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte(indexBucket))
+			if err != nil {
+				return err
+			}
+			return b.Put([]byte(headerKey), indexHeader{format: indexFormat}.encode())
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.AllocSize = boltGrow
+	return db, nil
+}
+
+// fault is a panic, or a fault of the memory map turned into one, inside bbolt.
+type fault struct{ reason any }
+
+func (f *fault) Error() string { return fmt.Sprintf("spool: fault in the index: %v", f.reason) }
+
+// guard runs fn so that neither a panic nor a fault of the memory map leaves it.
+func guard(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = &fault{reason: r}
+		}
+	}()
+	return fn()
+}
+
+// call runs fn on the database, and ends the index if it fails: after an error of a commit the file may show a
+// transaction that is not on the disk, or none.
+func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
+	if x.err != nil {
+		return x.err
+	}
+	db := x.db
+	err := guard(func() error { return fn(db) })
+	if err == nil {
+		return nil
+	}
+	x.db = nil
+	x.err = fmt.Errorf("%w: %w", errIndexLost, err)
+	x.log.Error("index lost; going on without it, it is made again from the segments", "dir", x.dir, "err", err)
+	// From here on the file falls behind. The mark keeps the next open from believing it.
+	if err := setMark(x.fsys, x.dir); err != nil {
+		x.log.Warn("the lost index could not be marked", "dir", x.dir, "err", err)
+	}
+	if _, faulted := errors.AsType[*fault](err); !faulted {
+		_ = guard(db.Close)
+	}
+	return x.err
+}
+
+// Apply implements index.
+func (x *boltIndex) Apply(puts []kv, deletes []string) error {
+	if err := checkKeys(puts, deletes); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(puts)+len(deletes) == 0 {
+		return x.err
+	}
+	return x.call(func(db *bbolt.DB) error {
+		return db.Update(func(tx *bbolt.Tx) error { return applyBolt(tx, puts, deletes) })
+	})
+}
+
+func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
+	b := tx.Bucket([]byte(indexBucket))
+	if b == nil {
+		return damaged("the index has no bucket")
+	}
+	h, err := decodeIndexHeader(b.Get([]byte(headerKey)))
+	if err != nil {
+		return err
+	}
+	forget := func(key string) error {
+		old := b.Get([]byte(key))
+		if old == nil {
+			return nil
+		}
+		_, crc, ok := openValue(key, old)
+		if !ok {
+			return damaged("entry %q of the index is damaged", key)
+		}
+		h.remove(crc)
+		return nil
+	}
+	for _, key := range deletes {
+		if err := forget(key); err != nil {
+			return err
+		}
+		if err := b.Delete([]byte(key)); err != nil {
+			return err
+		}
+	}
+	for _, p := range puts {
+		if err := forget(p.key); err != nil {
+			return err
+		}
+		h.add(valueCRC(p.key, p.value))
+		if err := b.Put([]byte(p.key), sealValue(p.key, p.value)); err != nil {
+			return err
+		}
+	}
+	return b.Put([]byte(headerKey), h.encode())
+}
+
+// Load implements index. fn runs outside of bbolt: it may do what it likes, and its panics are its own.
+func (x *boltIndex) Load(fn func(key string, value []byte) error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var got indexHeader
+	for after := headerKey; ; {
+		var chunk []kv
+		err := x.call(func(db *bbolt.DB) (err error) {
+			chunk, err = readBolt(db, after, &got)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range chunk {
+			if err := fn(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		if len(chunk) < loadChunk {
+			return nil
+		}
+		after = chunk[len(chunk)-1].key
+	}
+}
+
+// readBolt returns the next entries behind a key, and counts them; behind the last one, the count must be right.
+func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err error) {
+	err = db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(indexBucket))
+		if b == nil {
+			return damaged("the index has no bucket")
+		}
+		want, err := decodeIndexHeader(b.Get([]byte(headerKey)))
+		if err != nil {
+			return err
+		}
+		c := b.Cursor()
+		k, v := c.Seek([]byte(after))
+		if string(k) == after {
+			k, v = c.Next()
+		}
+		for ; k != nil && len(chunk) < loadChunk; k, v = c.Next() {
+			value, crc, ok := openValue(string(k), v)
+			if !ok {
+				return damaged("entry %q of the index is damaged", k)
+			}
+			got.add(crc)
+			chunk = append(chunk, kv{string(k), bytes.Clone(value)})
+		}
+		if k == nil && (got.count != want.count || got.sum != want.sum) {
+			return damaged("the index has %d entries that are not the %d it should have", got.count, want.count)
+		}
+		return nil
+	})
+	return chunk, err
+}
+
+// Close implements index.
+func (x *boltIndex) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	db := x.db
+	if db == nil {
+		return nil
+	}
+	x.db, x.err = nil, ErrClosed
+	return guard(db.Close)
+}
+
+func (x *boltIndex) path() string { return filepath.Join(x.dir, indexName) }

@@ -1,0 +1,205 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/fnv"
+	"io"
+)
+
+// The format of a bbolt file, version 2, as far as it is checked here; integers are in the order of the machine.
+//
+//	page    := id u64, flags u16, count u16, overflow u32, elements…     (overflow more pages belong to it)
+//	meta    := magic u32, version u32, page size u32, flags u32, root u64, sequence u64, freelist u64, pages u64, txid u64,
+//	           FNV-1a of all this u64                                      pages 0 and 1, written in turn
+//	branch  := pos u32, key size u32, child u64
+//	leaf    := flags u32, pos u32, key size u32, value size u32           flags 1: the value is a bucket
+//	bucket  := root u64, sequence u64, and if root is 0 a page of its own inside the value
+//	freelist:= ids u64; if count is 0xffff the first one is the count
+//
+// pos counts from the element itself.
+const (
+	boltPage      = 4096
+	boltHeader    = 16
+	boltMagic     = 0xED0CDAED
+	boltVersion   = 2
+	boltBranch    = 1
+	boltLeaf      = 2
+	boltFreelist  = 0x10
+	boltMaxDepth  = 32
+	boltMaxFile   = 1 << 32
+	boltMaxExtent = 1 << 14 // pages; the freelist of the largest file needs half of it
+)
+
+var native = binary.NativeEndian
+
+// checkIndexFile reads a bbolt file as bytes that may be anything and says whether bbolt may map it. bbolt itself
+// trusts pointers, counts and sizes in its pages: damaged ones make it panic, in a goroutine of its own even, run around
+// in a circle until the stack is full, or ask for more memory than there is, and the process that embeds the spool dies,
+// at each start anew. What comes out of this check is sound in structure, and every entry in it is the one that was put.
+//
+// A *damage error or errNewer says why not; any other one is of reading.
+func checkIndexFile(r io.ReaderAt, size int64) error {
+	if size < 4*boltPage || size > boltMaxFile {
+		return damaged("a file of %d bytes is no index", size)
+	}
+	c := boltCheck{r: r}
+	meta, err := c.metas()
+	if err != nil {
+		return err
+	}
+	if meta.pages < 4 || meta.pages > uint64(size/boltPage) {
+		return damaged("the index has %d pages and %d bytes", meta.pages, size)
+	}
+	c.seen = make([]bool, meta.pages)
+	c.seen[0], c.seen[1] = true, true
+	if err := c.freelist(meta.freelist); err != nil {
+		return err
+	}
+	if err := c.root(meta.root); err != nil {
+		return err
+	}
+	if !c.found {
+		return damaged("the index has no header")
+	}
+	if c.got.count != c.want.count || c.got.sum != c.want.sum {
+		return damaged("the index has %d entries that are not the %d it should have", c.got.count, c.want.count)
+	}
+	return nil
+}
+
+type boltCheck struct {
+	r         io.ReaderAt
+	seen      []bool // pages that are in use or free: each may be reached once, so every walk ends
+	found     bool   // the header entry
+	want, got indexHeader
+}
+
+type boltMeta struct{ root, freelist, pages, txid uint64 }
+
+// metas returns the newer meta page. bbolt makes do with one that is whole; here the other must be whole too and one
+// transaction older. A disk that writes sectors as a whole leaves nothing else, and falling back in silence would undo a
+// transaction that had been acknowledged.
+func (c *boltCheck) metas() (boltMeta, error) {
+	var m [2]boltMeta
+	for i := range m {
+		b := make([]byte, boltHeader+64)
+		if err := c.read(b, uint64(i)); err != nil {
+			return m[0], err
+		}
+		b = b[boltHeader:]
+		sum := fnv.New64a()
+		sum.Write(b[:56])
+		if native.Uint32(b) != boltMagic || native.Uint32(b[4:]) != boltVersion || native.Uint32(b[8:]) != boltPage || native.Uint64(b[56:]) != sum.Sum64() {
+			return m[0], damaged("meta page %d of the index is damaged", i)
+		}
+		m[i] = boltMeta{root: native.Uint64(b[16:]), freelist: native.Uint64(b[32:]), pages: native.Uint64(b[40:]), txid: native.Uint64(b[48:])}
+	}
+	switch {
+	case m[0].txid == m[1].txid+1 && m[0].txid%2 == 0:
+		return m[0], nil
+	case m[1].txid == m[0].txid+1 && m[1].txid%2 == 1:
+		return m[1], nil
+	}
+	return m[0], damaged("the meta pages of the index are of transactions %d and %d", m[0].txid, m[1].txid)
+}
+
+func (c *boltCheck) read(b []byte, id uint64) error {
+	n, err := c.r.ReadAt(b, int64(id)*boltPage)
+	if n == len(b) {
+		return nil
+	}
+	if err == io.EOF {
+		return damaged("the index ends in page %d", id)
+	}
+	return err
+}
+
+// page reads a page and those that belong to it, none of which may have been seen before.
+func (c *boltCheck) page(id uint64) (p boltNode, err error) {
+	if id < 2 || id >= uint64(len(c.seen)) {
+		return p, damaged("page %d of the index does not exist", id)
+	}
+	var h [boltHeader]byte
+	if err := c.read(h[:], id); err != nil {
+		return p, err
+	}
+	over := uint64(native.Uint32(h[12:]))
+	if native.Uint64(h[:]) != id || over >= boltMaxExtent || id+over >= uint64(len(c.seen)) {
+		return p, damaged("page %d of the index is damaged", id)
+	}
+	for i := id; i <= id+over; i++ {
+		if c.seen[i] {
+			return p, damaged("page %d of the index is in use twice", i)
+		}
+		c.seen[i] = true
+	}
+	b := make([]byte, (over+1)*boltPage)
+	if err := c.read(b, id); err != nil {
+		return p, err
+	}
+	return newBoltNode(b), nil
+}
+
+// freelist checks the list of free pages: bbolt would write into any page that stands there.
+func (c *boltCheck) freelist(id uint64) error {
+	p, err := c.page(id)
+	if err != nil {
+		return err
+	}
+	ids, n := p.data[boltHeader:], uint64(p.count)
+	if n == 0xffff {
+		n, ids = native.Uint64(ids), ids[8:]
+	}
+	if p.flags != boltFreelist || n > uint64(len(ids)/8) {
+		return damaged("the freelist of the index is damaged")
+	}
+	for i := range n {
+		free := native.Uint64(ids[i*8:])
+		if free >= uint64(len(c.seen)) || c.seen[free] {
+			return damaged("page %d of the index is free and in use", free)
+		}
+		c.seen[free] = true
+	}
+	return nil
+}
+
+// root checks the root bucket: the one bucket there is, and in it the entries.
+func (c *boltCheck) root(id uint64) error {
+	p, err := c.page(id)
+	if err != nil {
+		return err
+	}
+	if p.flags != boltLeaf || p.count != 1 {
+		return damaged("the index has not its one bucket")
+	}
+	key, value, bucket, ok := p.leaf(0)
+	if !ok || !bucket || string(key) != indexBucket || len(value) < 16 {
+		return damaged("the index has not its one bucket")
+	}
+	w := boltWalk{boltCheck: c}
+	if root := native.Uint64(value); root != 0 {
+		return w.page(root, nil, nil, 0)
+	}
+	inline := value[16:]
+	if len(inline) < boltHeader {
+		return damaged("the bucket of the index is damaged")
+	}
+	return w.node(newBoltNode(bytes.Clone(inline)), nil, nil, 0)
+}
+
+// entry takes an entry into account.
+func (c *boltCheck) entry(key, sealed []byte) error {
+	if string(key) == headerKey {
+		var err error
+		c.found = true
+		c.want, err = decodeIndexHeader(sealed)
+		return err
+	}
+	_, crc, ok := openValue(string(key), sealed)
+	if !ok {
+		return damaged("entry %q of the index is damaged", key)
+	}
+	c.got.add(crc)
+	return nil
+}

@@ -1,0 +1,139 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+const (
+	// indexMark is there while an index is being opened, and from the moment one is lost: the file beside it is not to be
+	// believed. So a file that takes the process down does it once, and not at each of the restarts that follow.
+	indexMark = "index.opening"
+	// badIndex precedes the time at which a file was set aside. One is kept, for people to look at.
+	badIndex = indexName + ".bad-"
+)
+
+var _ openIndexFunc = openBolt
+
+// openBolt opens the index of a directory of the operating system, the only kind that bbolt knows; fsys is for the files
+// around it.
+func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+	x := &boltIndex{fsys: fsys, dir: dir, log: log}
+	_, err := fsys.Stat(filepath.Join(dir, indexMark))
+	suspect := err == nil
+	if err := setMark(fsys, dir); err != nil {
+		// Without the mark the worst is one more crash; a full disk must not keep the spool from emptying itself.
+		log.Warn("opening the index without a mark", "dir", dir, "err", err)
+	}
+	err = x.check()
+	switch {
+	case err == nil && suspect:
+		err = damaged("the index was lost while open, or the process ended while opening it")
+	case err == nil:
+		x.db, err = startBolt(x.path(), false)
+	case errors.Is(err, fs.ErrNotExist):
+	case !isDamage(err):
+		if !suspect {
+			_ = clearMark(fsys, dir) // the file was not touched
+		}
+		return nil, false, lost(err)
+	}
+	rebuild := err != nil
+	if rebuild {
+		if !errors.Is(err, fs.ErrNotExist) {
+			log.Warn("setting the index aside, it is made again from the segments", "dir", dir, "err", err)
+			if err := setIndexAside(fsys, dir, time.Now()); err != nil {
+				return nil, false, lost(err)
+			}
+		}
+		if x.db, err = startBolt(x.path(), true); err != nil {
+			return nil, false, lost(err) // the mark stays, and half a file is not taken for a whole one
+		}
+	}
+	if err := clearMark(fsys, dir); err != nil {
+		log.Warn("the mark of the index stays, the next start makes it again", "dir", dir, "err", err)
+	}
+	return x, rebuild, nil
+}
+
+// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Else a *damage, errNewer, or what kept it
+// from being opened.
+func (x *boltIndex) check() error {
+	f, err := x.fsys.Open(x.path())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	err = checkIndexFile(f, size)
+	if err != nil && !errors.Is(err, errNewer) && !isDamage(err) {
+		return damaged("the index cannot be read: %v", err)
+	}
+	return err
+}
+
+func isDamage(err error) bool {
+	_, ok := errors.AsType[damage](err)
+	return ok
+}
+
+// lost makes an error one that the spool can live with, unless it is errNewer.
+func lost(err error) error {
+	if errors.Is(err, errNewer) || errors.Is(err, errIndexLost) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errIndexLost, err)
+}
+
+func setMark(fsys vfs.FS, dir string) error {
+	f, err := fsys.Create(filepath.Join(dir, indexMark))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// clearMark also makes the name of a new index file durable.
+func clearMark(fsys vfs.FS, dir string) error {
+	err := fsys.Remove(filepath.Join(dir, indexMark))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// setIndexAside renames the index's file, and removes the one that was set aside before it.
+func setIndexAside(fsys vfs.FS, dir string, now time.Time) error {
+	bad := badIndex + now.UTC().Format("20060102T150405Z")
+	if err := fsys.Rename(filepath.Join(dir, indexName), filepath.Join(dir, bad)); err != nil {
+		return err
+	}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), badIndex) && e.Name() != bad {
+			if err := fsys.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return fsys.SyncDir(dir)
+}
