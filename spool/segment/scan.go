@@ -68,6 +68,12 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 			return nil, err
 		}
 		switch h.Type {
+		case RecordBlock:
+			if o.Next != 0 && h.First >= o.Next {
+				// After a failed sync these records were written again, to the next segment.
+				res.Next, res.Durable = o.Next, f.durable
+				return res, nil
+			}
 		case FooterBlock:
 			continue
 		case LedgerBlock:
