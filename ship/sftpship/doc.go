@@ -1,0 +1,57 @@
+// Package sftpship delivers to a directory on an SFTP server: the datacenter's side of most installations.
+//
+//	sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE
+//
+// /DIR is absolute on the server, /~/DIR lies below the account's start directory. It must exist: it is not created,
+// since it may be the mount point of a volume that is missing. The parameters are
+//
+//	known_hosts=FILE  required; hashed hosts, @cert-authority and @revoked lines are understood
+//	key=FILE          private key; without it the agent at SSH_AUTH_SOCK is asked
+//	cert=FILE         certificate for the key; default FILE-cert.pub beside the key, if there
+//	verify=POLICY     auto, exec or readback; see [Verify]
+//	workers=N         connections at most, default 4
+//	watchdog=30s      silence after which a peer is given up
+//
+// # What a nil error of Put means
+//
+// The bytes were written to a temporary file under _tmp/<spool>/, synced with fsync@openssh.com, measured, and hashed:
+// by sha256sum on the server, or by reading them back. Then the file was given its name by a hard link, which fails if
+// the name is taken, and the directory was synced. Nobody ever sees part of an object under its key. Where the server
+// cannot do one of these (OpenSSH can do them all), the receipt's Degraded says so:
+//
+//	no-fsync      the server offers no fsync: it may lose the object with its power
+//	no-dir-fsync  it cannot sync directories: the same for the object's name
+//	no-hardlink   published by a version 3 rename, of which the server's authors promise (not its file system) that
+//	              it replaces nothing
+//
+// # Traps that shaped it
+//
+// pkg/sftp has no time limits, reports success for some truncated uploads through File.ReadFrom (which io.Copy calls)
+// and for some truncated downloads through File.WriteTo. So neither is called, every length is checked against the
+// server's own, and each connection is watched: no byte for Watchdog, or no answer to a request for Patience, ends it.
+//
+// # Least privileges on the server
+//
+// An account of its own, without a shell, that sees one directory:
+//
+//	# sshd_config
+//	Match User penstock
+//	    ChrootDirectory /srv/penstock     # root:root 0755, as sshd demands
+//	    ForceCommand internal-sftp
+//	    AllowTcpForwarding no
+//	    X11Forwarding no
+//	    PermitTTY no
+//
+//	# once
+//	useradd --system --no-create-home --shell /usr/sbin/nologin penstock
+//	install -d -o root -g root -m 755 /srv/penstock
+//	install -d -o penstock -g penstock -m 750 /srv/penstock/in
+//
+// and then sftp://penstock@HOST/in?…. Such an account executes nothing, so that objects are verified by reading them
+// back. To spare the network that, let the account execute sha256sum and nothing else, without a chroot: in
+// authorized_keys, restrict,command="/usr/local/bin/penstock-shell" with a script that starts either
+// /usr/lib/openssh/sftp-server or sha256sum, depending on SSH_ORIGINAL_COMMAND.
+//
+// Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
+// the temporary name.
+package sftpship

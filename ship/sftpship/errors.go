@@ -1,0 +1,75 @@
+package sftpship
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// explainDial tells what only an operator can cure from what time may cure, and says how.
+func (h *Host) explainDial(err error, c *conn, cred *credentials) error {
+	if why := c.why(); why != nil {
+		return fmt.Errorf("handshake: %w (%w)", why, err)
+	}
+	var mismatch *ssh.AlgorithmNegotiationError
+	switch {
+	case ship.IsPermanent(err):
+		return err
+	case errors.As(err, &mismatch):
+		return ship.Permanent(fmt.Errorf("%w: if the server lost the host key type that %s lists, compare `%s` with the server's keys and add them",
+			err, h.place.knownHosts, h.place.keyscan()))
+	case refused(err):
+		return ship.Permanent(fmt.Errorf("%w: the server refuses %s for user %q: put that key into the user's authorized_keys there (its directory must be writable by the user alone), or correct user and key",
+			err, cred.tried(), h.place.user))
+	case errors.Is(err, errNoSFTP):
+		return ship.Permanent(fmt.Errorf("%w: enable `Subsystem sftp internal-sftp` in its sshd_config", err))
+	}
+	return err
+}
+
+// explain adds the cure to what the server answered about a path.
+func (h *Host) explain(p string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return ship.Permanent(fmt.Errorf("%s: %w: user %q needs to read and write %s and everything below it (a chroot itself belongs to root: give it a writable directory inside)",
+			p, err, h.place.user, h.place.dir))
+	}
+	return fmt.Errorf("%s: %w", p, err)
+}
+
+// noBase is the error for a destination directory that is not there. It is not created: it might be the mount point of
+// a volume that is missing at the moment.
+func (h *Host) noBase() error {
+	return ship.Permanent(fmt.Errorf("no directory %s on the server: create it there, or correct /DIR in the URL (%w)", h.place.dir, errNoDir))
+}
+
+// errNoDir is not fs.ErrNotExist: that would tell the caller that the object is not there, which nobody knows.
+var errNoDir = errors.New("destination directory is missing")
+
+// settled reports whether err is the server's (or our) considered answer, after which the connection is as good as
+// before; as opposed to a broken conversation.
+func settled(err error) bool {
+	var status *sftp.StatusError
+	return err == nil || errors.As(err, &status) ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoDir) ||
+		errors.Is(err, ship.ErrConflict) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNoSpace)
+}
+
+// checkKey refuses keys that would lead out of the destination or into its temporary files.
+func checkKey(key string) error {
+	if err := ship.CheckKey(key); err != nil {
+		return err
+	}
+	if key == tmpDir || strings.HasPrefix(key, tmpDir+"/") {
+		return fmt.Errorf("key %q: %s is for temporary files", key, tmpDir)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package sftpship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+var (
+	_ ship.Destination = (*Host)(nil)
+	_ ship.Lister      = (*Host)(nil)
+	_ ship.Checker     = (*Host)(nil)
+	_ ship.Locator     = (*Host)(nil)
+)
+
+var errClosed = fmt.Errorf("host is closed: %w", fs.ErrClosed)
+
+// Host is a directory on an SFTP server. Its methods may be called from any goroutine; at most Options.Workers run at
+// a time, the others wait.
+type Host struct {
+	place place
+	o     Options
+	pool  *pool
+
+	noExec atomic.Bool // the account has been found unable to execute sha256sum
+
+	mu    sync.Mutex
+	dirs  map[string]struct{}  // directories known to exist, durably
+	swept map[string]time.Time // spools whose temporary files were swept, and when
+}
+
+// Open returns the destination behind sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE; see the package for all
+// parameters. It does not touch the network. Whatever can be known to be wrong without it is refused here, all mistakes
+// in one error: the URL, its parameters, files that cannot be read.
+func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
+	opts := o.withDefaults()
+	p, err := parse(rawURL, &opts)
+	errs := []error{err, opts.validate()}
+	if p.knownHosts != "" {
+		_, _, err := p.hostKeys()
+		errs = append(errs, err)
+	}
+	if p.key != "" {
+		_, err := p.signer(opts.Passphrase)
+		errs = append(errs, err)
+	} else if opts.Password == "" && os.Getenv(agentSocket) == "" {
+		errs = append(errs, errNoCredentials)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("sftpship: %w", err)
+	}
+	return &Host{
+		place: p,
+		o:     opts,
+		pool:  newPool(opts.Workers),
+		dirs:  make(map[string]struct{}),
+		swept: make(map[string]time.Time),
+	}, nil
+}
+
+// Location implements ship.Locator.
+func (h *Host) Location() string { return h.place.location() }
+
+// Close cuts all connections; operations under way fail. It returns when everything that Host started has ended.
+func (h *Host) Close() error {
+	h.pool.close()
+	return nil
+}
+
+// session returns a session for one operation, reused if there is one.
+func (h *Host) session(ctx context.Context, reuse bool) (s *session, reused bool, err error) {
+	if s, err = h.pool.take(); err != nil {
+		return nil, false, err
+	}
+	if s != nil && reuse {
+		return s, true, nil
+	}
+	if s != nil {
+		s.close() // its neighbour turned out dead, and this one is as old
+	}
+	if s, err = h.dial(ctx); err != nil {
+		return nil, false, err
+	}
+	if err := h.pool.add(s); err != nil {
+		s.close()
+		s.sftp.Close()
+		return nil, false, err
+	}
+	go h.run(s)
+	return s, false, nil
+}
+
+// do runs an operation on a session.
+func (h *Host) do(ctx context.Context, what string, op func(s *session) error) error {
+	s, err := h.lend(ctx, what, op)
+	if err == nil {
+		h.giveBack(s, true)
+	}
+	return err
+}
+
+// lend runs the beginning of an operation and leaves the session to the caller, who must give it back, unless there is
+// an error. A connection that lay idle may have died unnoticed: if not one answer came over it, op is run once more on
+// a new one. (Every operation here may be repeated.)
+func (h *Host) lend(ctx context.Context, what string, op func(s *session) error) (*session, error) {
+	if err := h.pool.enter(ctx); err != nil {
+		return nil, h.wrap(what, err)
+	}
+	for reuse := true; ; reuse = false {
+		s, reused, err := h.session(ctx, reuse)
+		if err != nil {
+			h.pool.leave()
+			return nil, h.wrap(what, within(ctx, err))
+		}
+		end := s.begin(ctx)
+		err = op(s)
+		fit := end() && settled(err)
+		if err == nil && fit {
+			return s, nil
+		}
+		if err == nil {
+			// Done, although the connection has broken or ctx has ended since the last answer.
+			s.close()
+			return s, nil
+		}
+		if reused && !settled(err) && s.conn.fresh.Load() && ctx.Err() == nil {
+			s.close()
+			continue
+		}
+		h.giveBack(s, fit)
+		return nil, h.wrap(what, within(ctx, s.reason(err)))
+	}
+}
+
+// giveBack ends the use of a session that lend returned.
+func (h *Host) giveBack(s *session, fit bool) {
+	if fit {
+		h.pool.put(s)
+	} else {
+		s.close()
+	}
+	h.pool.leave()
+}
+
+// within puts the end of ctx before whatever error it led to.
+func within(ctx context.Context, err error) error {
+	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w (%w)", cause, err)
+	}
+	return err
+}
+
+// wrap says where an error happened.
+func (h *Host) wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sftpship: %s: %s: %w", h.place.host, what, err)
+}
+
+// path of a key on the server.
+func (h *Host) path(key string) string { return path.Join(h.place.dir, key) }

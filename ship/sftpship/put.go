@@ -1,0 +1,248 @@
+package sftpship
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// upload is one Put on one session.
+type upload struct {
+	*session
+	h        *Host
+	o        ship.Object
+	key      string // path of the object on the server
+	tmp      string // path of the temporary file, empty while there is none
+	degraded []string
+}
+
+// Put implements ship.Destination. The bytes go to a temporary file, are synced, measured and hashed there, and only
+// then get the key's name, by an operation that fails if the name is taken. An upload that was interrupted starts anew.
+func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+	if err := checkKey(o.Key); err != nil {
+		return ship.Receipt{}, h.wrap("put", err)
+	}
+	if body.Size() != o.Size {
+		return ship.Receipt{}, h.wrap("put "+o.Key, fmt.Errorf("%w: the body has %d bytes, the object %d", ship.ErrVerify, body.Size(), o.Size))
+	}
+	if o.Spool == "" {
+		o.Spool = "none"
+	}
+	if checkKey(o.Spool) != nil || path.Base(o.Spool) != o.Spool {
+		return ship.Receipt{}, h.wrap("put "+o.Key, fmt.Errorf("spool %q cannot name a directory", o.Spool))
+	}
+	var receipt ship.Receipt
+	err := h.do(ctx, "put "+o.Key, func(s *session) (err error) {
+		u := &upload{session: s, h: h, o: o, key: h.path(o.Key)}
+		receipt, err = u.run(ctx, body)
+		return err
+	})
+	if err != nil {
+		return ship.Receipt{}, err
+	}
+	return receipt, nil
+}
+
+func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt, error) {
+	if method, err := u.present(ctx); err != nil {
+		return ship.Receipt{}, err
+	} else if method != "" {
+		return u.receipt(method)
+	}
+	if err := u.room(); err != nil {
+		return ship.Receipt{}, err
+	}
+	dir := path.Join(u.h.place.dir, tmpDir, u.o.Spool)
+	if err := u.mkdirs(dir); err != nil {
+		return ship.Receipt{}, err
+	}
+	if err := u.mkdirs(path.Dir(u.key)); err != nil {
+		return ship.Receipt{}, err
+	}
+	method, err := u.stage(ctx, path.Join(dir, rand.Text()+tmpSuffix), body)
+	if err == nil {
+		u.sweep(ctx, dir)
+		method, err = u.publish(ctx, method)
+	}
+	if u.tmp != "" && u.alive() {
+		_ = u.sftp.Remove(u.tmp) // what stays is swept later
+	}
+	if err != nil {
+		return ship.Receipt{}, err
+	}
+	return u.receipt(method)
+}
+
+// present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
+// cut off between publishing and syncing) and returns the method by which they were verified; else ship.ErrConflict.
+func (u *upload) present(ctx context.Context) (method string, err error) {
+	fi, err := u.sftp.Stat(u.key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", u.h.explain(u.key, err)
+	case !fi.Mode().IsRegular():
+		return "", fmt.Errorf("%w: %s is no regular file there (%v)", ship.ErrConflict, u.key, fi.Mode())
+	case fi.Size() != u.o.Size:
+		return "", fmt.Errorf("%w: %s has %d bytes there, not %d", ship.ErrConflict, u.key, fi.Size(), u.o.Size)
+	}
+	method, sum, err := u.hash(ctx, u.key, u.o.Size)
+	switch {
+	case err != nil:
+		return "", err
+	case sum != u.o.SHA256:
+		return "", fmt.Errorf("%w: %s has SHA-256 %x there, not %x", ship.ErrConflict, u.key, sum, u.o.SHA256)
+	}
+	f, err := u.sftp.Open(u.key)
+	if err != nil {
+		return "", u.h.explain(u.key, err)
+	}
+	err = u.sync(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", u.h.explain(u.key, err)
+	}
+	u.syncDir(path.Dir(u.key))
+	return method, nil
+}
+
+// stage uploads to a temporary file and verifies it.
+func (u *upload) stage(ctx context.Context, tmp string, body *io.SectionReader) (method string, err error) {
+	// Not O_RDWR: some servers allow one or the other.
+	f, err := u.sftp.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			u.h.forgetDirs() // removed behind our back: made again at the next attempt
+		}
+		return "", u.h.explain(tmp, err)
+	}
+	u.tmp = tmp
+	err = u.write(ctx, f, body)
+	if err == nil {
+		err = u.sync(f)
+	}
+	// Closing waits for the server's answer: it may report a write that failed late.
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", u.h.explain(tmp, u.noRoom(err))
+	}
+	fi, err := u.sftp.Stat(tmp)
+	if err != nil {
+		return "", u.h.explain(tmp, err)
+	}
+	if fi.Size() != u.o.Size {
+		return "", fmt.Errorf("%w: %d bytes arrived of %d", ship.ErrVerify, fi.Size(), u.o.Size)
+	}
+	method, sum, err := u.hash(ctx, tmp, u.o.Size)
+	if err != nil {
+		return "", err
+	}
+	if sum != u.o.SHA256 {
+		if ours, err := sumBody(body); err == nil && ours != u.o.SHA256 {
+			return "", fmt.Errorf("%w: the local bytes have changed since they were hashed: SHA-256 %x, not %x", ship.ErrVerify, ours, u.o.SHA256)
+		}
+		return "", fmt.Errorf("%w: SHA-256 %x arrived, not %x", ship.ErrVerify, sum, u.o.SHA256)
+	}
+	return method, nil
+}
+
+// write sends the body, with concurrent writes only: the sequential path of pkg/sftp (File.ReadFrom, and so io.Copy)
+// takes a write error that wraps io.EOF for the end of the body and reports a truncated file as complete.
+func (u *upload) write(ctx context.Context, f io.Writer, body *io.SectionReader) error {
+	r := &cancelReader{ctx, io.NewSectionReader(body, 0, body.Size())}
+	n, err := f.(concurrentWriter).ReadFromWithConcurrency(r, requests)
+	if err == nil && n != u.o.Size {
+		err = io.ErrUnexpectedEOF // the body is shorter than it says
+	}
+	if errors.Is(err, io.EOF) {
+		// Whatever lies behind it: never the end of a body. Hidden so that nobody takes it for one.
+		err = fmt.Errorf("write: %w (%v)", io.ErrUnexpectedEOF, err)
+	}
+	return err
+}
+
+// concurrentWriter is the part of *sftp.File that uploads use.
+type concurrentWriter interface {
+	ReadFromWithConcurrency(r io.Reader, concurrency int) (int64, error)
+}
+
+// cancelReader ends a body when ctx does.
+type cancelReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancelReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// publish gives a verified temporary file the key's name without ever replacing what is there.
+func (u *upload) publish(ctx context.Context, method string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	err := errUnsupported
+	if u.has("hardlink@openssh.com", "1") {
+		// link(2) fails if the name exists, on every system.
+		if err = u.sftp.Link(u.tmp, u.key); err == nil {
+			err = u.sftp.Remove(u.tmp)
+		}
+	}
+	if err != nil {
+		if !settled(err) {
+			return "", err
+		}
+		// Either the name is taken, or there are no hard links here.
+		if taken, err := u.present(ctx); err != nil || taken != "" {
+			return taken, err
+		}
+		// SFTP version 3 says that a rename fails if the name exists (draft-ietf-secsh-filexfer-02, section 6.5);
+		// unlike for a link, that is up to the server. Hence the note.
+		u.note("no-hardlink")
+		if err := u.sftp.Rename(u.tmp, u.key); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				u.h.forgetDirs()
+			}
+			return "", u.h.explain(u.key, err)
+		}
+	}
+	u.tmp = ""
+	u.syncDir(path.Dir(u.key))
+	fi, err := u.sftp.Stat(u.key)
+	if err != nil {
+		return "", u.h.explain(u.key, err)
+	}
+	if fi.Size() != u.o.Size {
+		return "", fmt.Errorf("%w: %d bytes after publishing, not %d", ship.ErrVerify, fi.Size(), u.o.Size)
+	}
+	return method, nil
+}
+
+// note records a guarantee that this server does not give.
+func (u *upload) note(what string) {
+	if !slices.Contains(u.degraded, what) {
+		u.degraded = append(u.degraded, what)
+	}
+}
+
+// receipt for the object, whose size and hash have been verified by method.
+func (u *upload) receipt(method string) (ship.Receipt, error) {
+	return ship.Receipt{
+		Size:     u.o.Size,
+		Checksum: ship.SHA256Checksum(u.o.SHA256),
+		Method:   method,
+		Time:     time.Now().UTC(),
+		Degraded: u.degraded,
+	}, nil
+}

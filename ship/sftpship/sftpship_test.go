@@ -1,0 +1,139 @@
+package sftpship
+
+import (
+	"bytes"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-go/penstock/internal/sftpd"
+	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testSpool is a spool id.
+const testSpool = "00000000000000000000000000"
+
+// open opens a destination and closes it with the test.
+func open(t testing.TB, url string, o *Options) *Host {
+	t.Helper()
+	if o == nil {
+		o = &Options{Watchdog: 10 * time.Second}
+	}
+	h, err := Open(t.Context(), url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// inProcess starts the module's own server. The served directory is returned too.
+func inProcess(t testing.TB, o *sftpd.Options) (*sftpd.Server, string) {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := sftpd.Start(dir, t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, dir
+}
+
+// object makes an object of n random bytes.
+func object(key string, n int) (ship.Object, *io.SectionReader) {
+	b := make([]byte, n)
+	rand.Read(b)
+	return ship.BytesObject(key, testSpool, b), io.NewSectionReader(bytes.NewReader(b), 0, int64(n))
+}
+
+// wantFile checks that a file holds exactly the object.
+func wantFile(t *testing.T, file string, o ship.Object) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if got := ship.BytesObject(o.Key, o.Spool, b); got.SHA256 != o.SHA256 {
+		t.Errorf("%s holds %d bytes that are not the %d sent", file, len(b), o.Size)
+	}
+}
+
+// wantNoTemporary checks that nothing was left below _tmp.
+func wantNoTemporary(t *testing.T, dir string) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(dir, tmpDir, "*", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("temporary files left: %v, %v", left, err)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Run("OpenSSH", func(t *testing.T) {
+		// What the package's documentation advises: an account that can do nothing but SFTP.
+		s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+		shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("d"), nil) })
+		wantNoTemporary(t, filepath.Join(s.Dir, "d"))
+	})
+	t.Run("InProcess", func(t *testing.T) {
+		s, dir := inProcess(t, nil)
+		if err := os.Mkdir(filepath.Join(dir, "d"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("/d"), nil) })
+		wantNoTemporary(t, filepath.Join(dir, "d"))
+	})
+}
+
+// TestReceipt: the receipt says how an object was verified and what the server could not do.
+func TestReceipt(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		config   []string
+		param    string
+		method   string
+		degraded string
+	}{
+		{name: "shell", method: "remote-sha256sum"},
+		{name: "shell, told to read back", param: "&verify=readback", method: "read-back"},
+		{name: "no shell", config: []string{"ForceCommand internal-sftp"}, method: "read-back"},
+		{name: "no fsync", config: []string{"ForceCommand internal-sftp -P fsync"}, method: "read-back", degraded: "no-fsync"},
+		{name: "no posix-rename", config: []string{"ForceCommand internal-sftp -P posix-rename"}, method: "read-back"},
+		{name: "no hardlink", config: []string{"ForceCommand internal-sftp -P hardlink"}, method: "read-back", degraded: "no-hardlink"},
+		{
+			name: "nothing beyond version 3", method: "read-back", degraded: "no-fsync no-hardlink",
+			config: []string{"ForceCommand internal-sftp -P fsync,posix-rename,hardlink,statvfs,fstatvfs,limits,lsetstat"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := testserver.StartSSHD(t, c.config...)
+			h := open(t, s.URL("d")+c.param, nil)
+			o, body := object("a/b", 100_000)
+			for range 2 { // the second Put finds the object there
+				r, err := h.Put(t.Context(), o, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if degraded := strings.Join(r.Degraded, " "); r.Method != c.method || !strings.HasPrefix(c.degraded, degraded) {
+					t.Errorf("receipt by %s, degraded %q, want %s, %q", r.Method, degraded, c.method, c.degraded)
+				}
+				wantFile(t, filepath.Join(s.Dir, "d", o.Key), o)
+			}
+			wantNoTemporary(t, filepath.Join(s.Dir, "d"))
+		})
+	}
+}
+
+// testLogger shows what a destination logs when the test fails.
+func testLogger(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }

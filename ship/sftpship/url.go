@@ -1,0 +1,145 @@
+package sftpship
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// place is where a URL points and what it says about getting there.
+type place struct {
+	user       string
+	host       string // host:port
+	dir        string // as sent to the server: absolute, or relative to the account's start directory
+	key        string // private key file; empty: agent
+	cert       string // certificate for the key
+	knownHosts string
+}
+
+// Location of the place, without secrets.
+func (p place) location() string {
+	u := url.URL{Scheme: "sftp", User: url.User(p.user), Host: p.host, Path: p.dir}
+	switch {
+	case p.dir == ".":
+		u.Path = "/~/"
+	case !path.IsAbs(p.dir):
+		u.Path = "/~/" + p.dir
+	}
+	return u.String()
+}
+
+// parse reads a URL into a place and into the options that it may set. It returns all mistakes, joined.
+func parse(raw string, o *Options) (place, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The error of url.Parse repeats the URL, and with it a password.
+		return place{}, errors.New("not a URL: give sftp://USER@HOST:PORT/DIR?key=FILE&known_hosts=FILE")
+	}
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	var p place
+	if u.Scheme != "sftp" || u.Opaque != "" {
+		bad("scheme %q: give sftp://USER@HOST:PORT/DIR", u.Scheme)
+	}
+	p.user = u.User.Username()
+	if p.user == "" {
+		bad("no user: give sftp://USER@HOST")
+	}
+	if _, ok := u.User.Password(); ok {
+		bad("a password in the URL would end up in logs and in the list of processes: use key=FILE or the agent (a program can set Options.Password)")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "22"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		bad("port %q: give 1 to 65535", port)
+	}
+	if u.Hostname() == "" {
+		bad("no host: give sftp://USER@HOST")
+	}
+	p.host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+
+	switch dir := u.Path; {
+	case dir == "":
+		bad("no directory: give /DIR on the server, / for its root, /~/DIR below the account's home")
+	case strings.ContainsAny(dir, "\x00\n\r"):
+		bad("directory %q: control characters", dir)
+	case dir == "/~", strings.HasPrefix(dir, "/~/"):
+		p.dir = path.Clean("/" + strings.TrimPrefix(dir, "/~"))[1:]
+		if p.dir == "" {
+			p.dir = "."
+		}
+	default:
+		p.dir = path.Clean(dir)
+	}
+	if u.Fragment != "" {
+		bad("a fragment (#%s) means nothing here: write %%23 for a # in the directory", u.Fragment)
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		bad("parameters: %v", err)
+	}
+	errs = append(errs, p.parameters(q, o)...)
+	return p, errors.Join(errs...)
+}
+
+// parameters reads the query of a URL.
+func (p *place) parameters(q url.Values, o *Options) (errs []error) {
+	names := make([]string, 0, len(q))
+	for name := range q {
+		names = append(names, name)
+	}
+	slices.Sort(names) // the same mistakes in the same order each time
+	for _, name := range names {
+		if len(q[name]) != 1 {
+			errs = append(errs, fmt.Errorf("%s is given %d times", name, len(q[name])))
+			continue
+		}
+		value, err := q[name][0], error(nil)
+		switch name {
+		case "key":
+			p.key = value
+		case "cert":
+			p.cert = value
+		case "known_hosts":
+			p.knownHosts = value
+		case "verify":
+			o.Verify = Verify(value)
+		case "workers":
+			if o.Workers, err = strconv.Atoi(value); err != nil {
+				err = fmt.Errorf("workers=%q: give 1 to 64", value)
+			}
+		case "watchdog":
+			if o.Watchdog, err = time.ParseDuration(value); err != nil {
+				err = fmt.Errorf("watchdog=%q: give a duration such as 30s", value)
+			}
+			o.Patience = max(o.Patience, 10*o.Watchdog)
+		default:
+			err = fmt.Errorf("unknown parameter %q: there are key, cert, known_hosts, verify, workers, watchdog", name)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if p.knownHosts == "" {
+		errs = append(errs, fmt.Errorf("no known_hosts=FILE: host keys are always verified; make one by `%s > FILE` and compare it with the server's keys", p.keyscan()))
+	}
+	return errs
+}
+
+// keyscan is the command that fetches the server's host keys, for messages.
+func (p place) keyscan() string {
+	host, port, err := net.SplitHostPort(p.host)
+	if err != nil || port == "22" {
+		return "ssh-keyscan " + host
+	}
+	return "ssh-keyscan -p " + port + " " + host
+}

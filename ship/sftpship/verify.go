@@ -1,0 +1,127 @@
+package sftpship
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Receipt.Method values.
+const (
+	methodExec     = "remote-sha256sum"
+	methodReadBack = "read-back"
+)
+
+// hash returns the SHA-256 of a file as the server has it, and how it was found. Under VerifyAuto the remote command's
+// yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a virtual file system) is
+// settled by reading back. If that says yes, the command is not tried again.
+func (u *upload) hash(ctx context.Context, file string, size int64) (method string, sum [32]byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", sum, err
+	}
+	policy := u.h.o.Verify
+	exec := policy == VerifyExec || policy == VerifyAuto && !u.h.noExec.Load()
+	if exec {
+		sum, err := u.remoteSum(ctx, file, size)
+		if policy == VerifyExec && errors.Is(err, errNoExec) {
+			err = ship.Permanent(fmt.Errorf("%w: allow user %q to execute it, or use verify=readback", err, u.h.place.user))
+		}
+		if policy == VerifyExec || err == nil && sum == u.o.SHA256 || err != nil && !errors.Is(err, errNoExec) {
+			return methodExec, sum, err
+		}
+	}
+	sum, err = u.readBack(ctx, file, size)
+	if exec && err == nil && sum == u.o.SHA256 {
+		u.h.noExec.Store(true)
+		u.h.o.Logger.Info("no remote sha256sum, objects are read back", "at", u.h.Location())
+	}
+	return methodReadBack, sum, err
+}
+
+// errNoExec: the account cannot execute sha256sum.
+var errNoExec = errors.New("sha256sum gave no answer on the server")
+
+// remoteSum has the server hash a file. It is bounded: an account's shell may well be a menu that waits for a key.
+func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [32]byte, err error) {
+	ch, err := u.ssh.NewSession()
+	if err != nil {
+		var no *ssh.OpenChannelError
+		if errors.As(err, &no) {
+			err = fmt.Errorf("%w: %w", errNoExec, err)
+		}
+		return sum, err
+	}
+	defer ch.Close()
+	// A disk that reads less than 4 MiB/s is read back no faster.
+	limit := u.h.o.Watchdog/2 + time.Duration(size>>22)*time.Second
+	late := time.AfterFunc(min(limit, u.h.o.Patience/2), func() { ch.Close() })
+	defer late.Stop()
+	defer context.AfterFunc(ctx, func() { ch.Close() })()
+
+	out := &head{limit: 1024}
+	ch.Stdout = out
+	err = ch.Run("sha256sum < " + quote(file))
+	if err != nil && (ctx.Err() != nil || !u.alive()) {
+		return sum, err
+	}
+	field, _, _ := strings.Cut(out.buf.String(), " ")
+	if n, herr := hex.Decode(sum[:], []byte(field[:min(len(field), 64)])); err != nil || herr != nil || n != len(sum) || len(field) != 64 {
+		return [32]byte{}, fmt.Errorf("%w (%v, %q)", errNoExec, err, out.buf.String())
+	}
+	return sum, nil
+}
+
+// quote makes s one word for a POSIX shell, whatever it contains.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// head keeps the first bytes written to it.
+type head struct {
+	buf   bytes.Buffer
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.buf.Write(p[:min(len(p), h.limit-h.buf.Len())])
+	return len(p), nil
+}
+
+// readBack hashes a file by reading it.
+func (u *upload) readBack(ctx context.Context, file string, size int64) (sum [32]byte, err error) {
+	f, err := u.sftp.Open(file)
+	if err != nil {
+		return sum, u.h.explain(file, err)
+	}
+	h := sha256.New()
+	buf := make([]byte, min(readWindow, max(size, 1)))
+	for off := int64(0); off < size && err == nil; {
+		var n int
+		if err = ctx.Err(); err == nil {
+			n, err = readAt(f, buf[:min(int64(len(buf)), size-off)], off)
+		}
+		h.Write(buf[:n])
+		off += int64(n)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return sum, u.h.explain(file, err)
+	}
+	return [32]byte(h.Sum(nil)), nil
+}
+
+// sumBody hashes the local bytes.
+func sumBody(body *io.SectionReader) (sum [32]byte, err error) {
+	h := sha256.New()
+	if _, err = io.Copy(h, io.NewSectionReader(body, 0, body.Size())); err != nil {
+		return sum, err
+	}
+	return [32]byte(h.Sum(nil)), nil
+}
