@@ -26,8 +26,7 @@ func fuzzSeeds(f *testing.F) (seeds [][]byte) {
 	return seeds
 }
 
-// mend makes the checksums of a mutated segment right again, so that the fuzzer gets behind them. The first byte of
-// which says what to mend.
+// mend makes checksums of a mutated segment right again, so that the fuzzer gets behind them; which says what to mend.
 func mend(data []byte, which byte) {
 	if which&1 != 0 && len(data) >= headerFixed {
 		n := int(le.Uint32(data[12:]))
@@ -57,14 +56,21 @@ func mend(data []byte, which byte) {
 
 // FuzzReader reads any bytes, in every way, and checks what a Reader promises about any of them.
 func FuzzReader(f *testing.F) {
+	header := testHeaderLen(f)
 	for _, s := range fuzzSeeds(f) {
 		for which := range byte(8) {
 			f.Add(s, which, uint64(0), int64(0), int64(0))
 			f.Add(s, which, uint64(1002), int64(len(s)), int64(len(s)-40))
+			f.Add(s[header:], which|32, uint64(1002), int64(0), int64(0))
 		}
 	}
+	prefix := fuzzSeeds(f)[0][:header]
 	f.Fuzz(func(t *testing.T, data []byte, which byte, seq uint64, durable, end int64) {
-		data = bytes.Clone(data)
+		if which&32 != 0 { // with a header that no mutation hits
+			data = append(prefix[:header:header], data...)
+		} else {
+			data = bytes.Clone(data)
+		}
 		mend(data, which)
 		o := ReadOptions{Durable: durable, End: end, SkipUnreadable: which&8 != 0}
 		if which&16 != 0 {

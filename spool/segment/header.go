@@ -194,6 +194,9 @@ func (h *Header) validate() error {
 	if h.First == 0 {
 		bad("sequence numbers start at 1")
 	}
+	if !time.Unix(0, h.Created.UnixNano()).Equal(h.Created) {
+		bad("created %v is not within the years 1678 to 2262, as Unix nanoseconds are", h.Created)
+	}
 	if h.Epoch == 0 {
 		bad("epochs start at 1")
 	}

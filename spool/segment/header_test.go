@@ -39,7 +39,7 @@ func TestHeaderInvalid(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"generation", "segment numbers", "sequence numbers", "epochs", "spool id", "class"} {
+	for _, want := range []string{"generation", "segment numbers", "sequence numbers", "epochs", "created", "spool id", "class"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}

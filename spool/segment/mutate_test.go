@@ -142,6 +142,26 @@ func mutants(t *testing.T) map[string]*made {
 	}
 }
 
+// TestHostile: a file made to waste its reader's time is refused.
+func TestHostile(t *testing.T) {
+	m := newMade(t, testHeader(), 16)
+	size := len(m.data) + 8<<20
+	for len(m.data) < size {
+		b := make([]byte, BlockHeaderSize)
+		Stamp(b, BlockHeader{Generation: m.header.Generation, Offset: int64(len(m.data)), First: 1000, Type: LedgerBlock})
+		le.PutUint32(b[8:], uint32(size-len(m.data)))
+		m.data = append(m.data, b...)
+	}
+	r := m.open(t, ReadOptions{})
+	_, _, err := r.Next()
+	if _, damage := err.(*DamageError); damage || !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Next: %v", err)
+	}
+	if r.f.wasted > 5*int64(size)+17*MaxBlock {
+		t.Errorf("%d bytes were read for nothing", r.f.wasted)
+	}
+}
+
 func none(int) bool { return false }
 
 func TestMutations(t *testing.T) {
