@@ -19,7 +19,7 @@ func sealJSON(v any) ([]byte, error) {
 	return append(b, sealOf(b)...), nil
 }
 
-func sealOf(b []byte) string { return fmt.Sprintf("  \"crc32c\": \"%08x\"\n}\n", valueCRC("", b)) }
+func sealOf(b []byte) string { return fmt.Sprintf("  \"crc32c\": \"%08x\"\n}\n", valueCRC(nil, b)) }
 
 // openJSON checks the seal and decodes into v. Members that v does not have are ignored.
 func openJSON(data []byte, v any) error {

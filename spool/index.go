@@ -79,12 +79,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func sealValue(key string, value []byte) []byte {
 	b := make([]byte, 4, 4+len(value))
 	b = append(b, value...)
-	binary.LittleEndian.PutUint32(b, valueCRC(key, value))
+	binary.LittleEndian.PutUint32(b, valueCRC([]byte(key), value))
 	return b
 }
 
 // openValue returns the value in a sealed one, which it shares memory with, and its CRC.
-func openValue(key string, sealed []byte) (value []byte, crc uint32, ok bool) {
+func openValue(key, sealed []byte) (value []byte, crc uint32, ok bool) {
 	if len(sealed) < 4 {
 		return nil, 0, false
 	}
@@ -93,11 +93,11 @@ func openValue(key string, sealed []byte) (value []byte, crc uint32, ok bool) {
 	return value, crc, crc == valueCRC(key, value)
 }
 
-func valueCRC(key string, value []byte) uint32 {
+func valueCRC(key, value []byte) uint32 {
 	var n [4]byte
 	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))
 	crc := crc32.Update(0, castagnoli, n[:])
-	crc = crc32.Update(crc, castagnoli, []byte(key))
+	crc = crc32.Update(crc, castagnoli, key)
 	return crc32.Update(crc, castagnoli, value)
 }
 
@@ -121,7 +121,7 @@ func (h indexHeader) encode() []byte {
 }
 
 func decodeIndexHeader(sealed []byte) (indexHeader, error) {
-	b, _, ok := openValue(headerKey, sealed)
+	b, _, ok := openValue([]byte(headerKey), sealed)
 	if !ok || len(b) < 4 {
 		return indexHeader{}, damaged("the header of the index is damaged")
 	}

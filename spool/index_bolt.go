@@ -157,7 +157,7 @@ func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
 		if old == nil {
 			return nil
 		}
-		_, crc, ok := openValue(key, old)
+		_, crc, ok := openValue([]byte(key), old)
 		if !ok {
 			return damaged("entry %q of the index is damaged", key)
 		}
@@ -176,7 +176,7 @@ func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
 		if err := forget(p.key); err != nil {
 			return err
 		}
-		h.add(valueCRC(p.key, p.value))
+		h.add(valueCRC([]byte(p.key), p.value))
 		if err := b.Put([]byte(p.key), sealValue(p.key, p.value)); err != nil {
 			return err
 		}
@@ -227,7 +227,7 @@ func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err err
 			k, v = c.Next()
 		}
 		for ; k != nil && len(chunk) < loadChunk; k, v = c.Next() {
-			value, crc, ok := openValue(string(k), v)
+			value, crc, ok := openValue(k, v)
 			if !ok {
 				return damaged("entry %q of the index is damaged", k)
 			}

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"encoding/binary"
 	"hash/fnv"
 	"io"
@@ -70,8 +69,9 @@ func checkIndexFile(r io.ReaderAt, size int64) error {
 
 type boltCheck struct {
 	r         io.ReaderAt
-	seen      []bool // pages that are in use or free: each may be reached once, so every walk ends
-	found     bool   // the header entry
+	seen      []bool   // pages that are in use or free: each may be reached once, so every walk ends
+	bufs      [][]byte // one page at each depth of the walk
+	found     bool     // the header entry
 	want, got indexHeader
 }
 
@@ -115,17 +115,21 @@ func (c *boltCheck) read(b []byte, id uint64) error {
 	return err
 }
 
-// page reads a page and those that belong to it, none of which may have been seen before.
-func (c *boltCheck) page(id uint64) (p boltNode, err error) {
+// page reads a page and those that belong to it, none of which may have been seen before. It is good until the next page
+// at this depth is read.
+func (c *boltCheck) page(id uint64, depth int) (p boltNode, err error) {
 	if id < 2 || id >= uint64(len(c.seen)) {
 		return p, damaged("page %d of the index does not exist", id)
 	}
-	var h [boltHeader]byte
-	if err := c.read(h[:], id); err != nil {
+	for len(c.bufs) <= depth {
+		c.bufs = append(c.bufs, make([]byte, boltPage))
+	}
+	b := c.bufs[depth][:boltPage]
+	if err := c.read(b, id); err != nil {
 		return p, err
 	}
-	over := uint64(native.Uint32(h[12:]))
-	if native.Uint64(h[:]) != id || over >= boltMaxExtent || id+over >= uint64(len(c.seen)) {
+	over := uint64(native.Uint32(b[12:]))
+	if native.Uint64(b) != id || over >= boltMaxExtent || id+over >= uint64(len(c.seen)) {
 		return p, damaged("page %d of the index is damaged", id)
 	}
 	for i := id; i <= id+over; i++ {
@@ -134,16 +138,19 @@ func (c *boltCheck) page(id uint64) (p boltNode, err error) {
 		}
 		c.seen[i] = true
 	}
-	b := make([]byte, (over+1)*boltPage)
-	if err := c.read(b, id); err != nil {
-		return p, err
+	if over > 0 {
+		b = append(b, make([]byte, over*boltPage)...)
+		if err := c.read(b[boltPage:], id+1); err != nil {
+			return p, err
+		}
+		c.bufs[depth] = b
 	}
 	return newBoltNode(b), nil
 }
 
 // freelist checks the list of free pages: bbolt would write into any page that stands there.
 func (c *boltCheck) freelist(id uint64) error {
-	p, err := c.page(id)
+	p, err := c.page(id, 0)
 	if err != nil {
 		return err
 	}
@@ -166,7 +173,7 @@ func (c *boltCheck) freelist(id uint64) error {
 
 // root checks the root bucket: the one bucket there is, and in it the entries.
 func (c *boltCheck) root(id uint64) error {
-	p, err := c.page(id)
+	p, err := c.page(id, 0)
 	if err != nil {
 		return err
 	}
@@ -179,13 +186,13 @@ func (c *boltCheck) root(id uint64) error {
 	}
 	w := boltWalk{boltCheck: c}
 	if root := native.Uint64(value); root != 0 {
-		return w.page(root, nil, nil, 0)
+		return w.page(root, nil, nil, 1)
 	}
 	inline := value[16:]
 	if len(inline) < boltHeader {
 		return damaged("the bucket of the index is damaged")
 	}
-	return w.node(newBoltNode(bytes.Clone(inline)), nil, nil, 0)
+	return w.node(newBoltNode(inline), nil, nil, 1)
 }
 
 // entry takes an entry into account.
@@ -196,7 +203,7 @@ func (c *boltCheck) entry(key, sealed []byte) error {
 		c.want, err = decodeIndexHeader(sealed)
 		return err
 	}
-	_, crc, ok := openValue(string(key), sealed)
+	_, crc, ok := openValue(key, sealed)
 	if !ok {
 		return damaged("entry %q of the index is damaged", key)
 	}

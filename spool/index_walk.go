@@ -53,7 +53,7 @@ type boltWalk struct{ *boltCheck }
 // page checks the tree below a page. All its keys must lie in [lo, hi): a key in the wrong place is one that bbolt does
 // not find. A nil bound is none.
 func (w boltWalk) page(id uint64, lo, hi []byte, depth int) error {
-	p, err := w.boltCheck.page(id)
+	p, err := w.boltCheck.page(id, depth)
 	if err != nil {
 		return err
 	}

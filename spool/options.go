@@ -1,7 +1,10 @@
 package spool
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"time"
 )
 
@@ -9,12 +12,14 @@ import (
 type SyncPolicy uint8
 
 const (
-	// SyncInterval (default): Append returns after write(2); an fdatasync begins at most Options.SyncInterval later.
-	// Process death loses nothing, power loss at most what Stats shows as not yet durable.
+	// SyncInterval (default): Append returns after write(2); an fdatasync begins at most Options.SyncInterval later, or
+	// when the one that is running then has returned. Process death loses nothing, power loss at most what Stats shows
+	// as not yet durable.
 	SyncInterval SyncPolicy = iota
 	// SyncAlways: Append returns after fdatasync; many callers share one.
 	SyncAlways
-	// SyncNone: only sealing syncs. Process death loses nothing, power loss what the kernel had not written back.
+	// SyncNone: nobody waits for a sync. What was written is synced in the background each time some MiB have come
+	// together, at sealing and in Close. Process death loses nothing, power loss what Stats shows as not yet durable.
 	SyncNone
 )
 
@@ -36,7 +41,8 @@ type Options struct {
 	// recorded starts a new epoch.
 	Instance string
 	// Destinations names every destination whose Ack is required before a segment may be deleted, `[a-z0-9_-]{1,64}`.
-	// The spool remembers them: leaving out one that is still owed something is refused unless it is in Forget.
+	// The spool remembers them: leaving out one that is still owed something is refused unless it is in Forget. With
+	// none, nothing is ever deleted: nobody says that it may be.
 	Destinations []string
 	// Forget names destinations that are given up. Recorded in the ledger.
 	Forget []string
@@ -47,8 +53,98 @@ type Options struct {
 	SyncInterval time.Duration // default 10 ms
 	MaxBytes     int64         // quota of everything in the directory; default 90 % of the file system
 	OnFull       FullPolicy
-	MemoryBytes  int64 // budget of Offer; default 128 MiB, allocated lazily
+	MemoryBytes  int64 // budget of what is taken and not yet on stable storage; default 128 MiB, at least 1 MiB, allocated lazily
 	StageWorkers int   // concurrent Stage calls the reserve is laid out for; default 2
+	// StageReserve is the part of the quota, in bytes, that appends leave free so that staging can go on when the spool
+	// is full. Default 1.25 × SegmentBytes for each of the StageWorkers, which suits every codec; with the codec "none"
+	// and small records, output can be 8 × the segment.
+	StageReserve int64
 
 	Logger *slog.Logger // nil discards
+}
+
+const (
+	minSegmentBytes = 64 << 10
+	maxSegmentBytes = 1 << 30
+	minMemoryBytes  = 1 << 20
+)
+
+// withDefaults returns a copy of o, which may be nil, with every zero field but MaxBytes set to its default.
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.Class == "" {
+		d.Class = "default"
+	}
+	if d.Instance == "" {
+		if d.Instance, _ = os.Hostname(); d.Instance == "" {
+			d.Instance = "unknown"
+		}
+	}
+	if d.SegmentBytes == 0 {
+		d.SegmentBytes = 64 << 20
+	}
+	if d.SegmentAge == 0 {
+		d.SegmentAge = time.Minute
+	}
+	if d.SyncInterval == 0 {
+		d.SyncInterval = 10 * time.Millisecond
+	}
+	if d.MemoryBytes == 0 {
+		d.MemoryBytes = 128 << 20
+	}
+	if d.StageWorkers == 0 {
+		d.StageWorkers = 2
+	}
+	if d.StageReserve == 0 {
+		d.StageReserve = d.SegmentBytes * 5 / 4 * int64(d.StageWorkers)
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// validate joins everything that is wrong with options whose defaults are filled in.
+func (o *Options) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("spool: "+format, args...)) }
+	check := func(err error) {
+		if err != nil {
+			bad("%w", err)
+		}
+	}
+	check(checkClass(o.Class))
+	check(checkInstance(o.Instance))
+	seen := map[string]bool{}
+	for _, d := range o.Destinations {
+		check(checkDestination(d))
+		if seen[d] {
+			bad("destination %q is given twice", d)
+		}
+		seen[d] = true
+	}
+	for _, d := range o.Forget {
+		if seen[d] {
+			bad("destination %q is to be forgotten and to be delivered to", d)
+		}
+	}
+	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {
+		bad("SegmentBytes %d is not between %d and %d", o.SegmentBytes, minSegmentBytes, maxSegmentBytes)
+	}
+	if o.MemoryBytes < minMemoryBytes {
+		bad("MemoryBytes %d is below %d", o.MemoryBytes, minMemoryBytes)
+	}
+	if o.SegmentAge < 0 || o.SyncInterval < 0 || o.MaxBytes < 0 || o.StageWorkers < 0 || o.StageReserve < 0 {
+		bad("durations, sizes and counts must not be negative")
+	}
+	if o.Sync > SyncNone {
+		bad("unknown sync policy %d", o.Sync)
+	}
+	if o.OnFull > Reject {
+		bad("unknown policy for a full spool %d", o.OnFull)
+	}
+	return errors.Join(errs...)
 }

@@ -1,96 +1,82 @@
 package spool
 
 import (
-	"context"
 	"io"
+	"log/slog"
+	"sync"
+	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Spool is a crash-safe log of records. All methods may be called from any goroutine.
-type Spool struct{}
+//
+// Three locks guard it, taken in this order where more than one is held: a destination's (files of its chain), mu
+// (everything that the doors and the committer touch), and the catalogue's (sealed segments). No file is touched under
+// the last two.
+type Spool struct {
+	dir  string
+	fs   vfs.FS
+	opts Options
+	log  *slog.Logger
+	lock io.Closer
+	idx  index
+	id   *identity
 
-// Open opens or creates the spool in dir and recovers what an unclean end left behind.
-func Open(dir string, o *Options) (*Spool, error) { panic("skeleton") }
+	cat    catalogue
+	dests  map[string]*destination // fixed after Open
+	stages stages
 
-// Append returns nil once the batch is kept (see SyncPolicy), with the sequence number of its last record. A batch is
-// taken as a whole or not at all. The spool copies the records.
-func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	panic("skeleton")
+	mu     sync.Mutex
+	closed bool
+	tail   queue
+	active *active // the segment being written, nil if the next block begins one
+	spare  *spare  // the segment prepared to follow it
+	number uint64  // the last segment number given
+
+	// Marks in the sequence numbers: taken ≥ written ≥ durable.
+	taken   uint64
+	written uint64
+	durable uint64
+	// The same in the log as it is being written; after a failure place goes back to placed.
+	place  place // at tail.written
+	placed place // at tail.synced
+	// sealedEnd is the end of the last sealed segment.
+	sealedEnd place
+
+	ledger       segment.Ledger // Kept is what was written at least once
+	ledgerDirty  bool           // since the last one in the log
+	ledgerTime   time.Time      // of the last one in the log
+	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
+	blocked      blockedTimes
+	quota        quota
+	failed       error // why appends are refused
+	retryAt      time.Time
+	writer       role // who writes the tail to the log
+	syncer       role // who makes it durable
+	room         waitList
+	idle         []*waiter
+	spans        []span
+	pendingSince time.Time // since when records wait that nobody but the flusher will write
+	dirtySince   time.Time // since when written bytes wait for their sync
+	unsynced     int64     // bytes written since the last sync
+
+	rolled   []*rolled // ended segments that wait for their footer
+	sealing  waitList
+	holds    int
+	kick     chan struct{} // wakes the flusher
+	syncKick chan struct{} // wakes the background sync
+	work     chan struct{} // wakes the keeper
+	stop     chan struct{}
+	running  sync.WaitGroup
+
+	closeOnce sync.Once
+	closeErr  error
 }
-
-// Offer copies the batch into the memory budget and returns; it waits only while the budget is used up.
-func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	panic("skeleton")
-}
-
-// WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
-// that waits.
-func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error { panic("skeleton") }
 
 // Intake is the same spool for a listener, which counts received records itself and reports them by Account.
-func (s *Spool) Intake() *Intake { panic("skeleton") }
+func (s *Spool) Intake() *Intake { return &Intake{s} }
 
 // Intake is what listeners write to: see Spool.Intake.
 type Intake struct{ s *Spool }
-
-// Append is Spool.Append, without counting the records as received.
-func (i *Intake) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	panic("skeleton")
-}
-
-// Offer is Spool.Offer, without counting the records as received.
-func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	panic("skeleton")
-}
-
-// Account adds a listener's counts to the ledger.
-func (i *Intake) Account(a segment.Account) { panic("skeleton") }
-
-// WaitDurable is Spool.WaitDurable.
-func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { panic("skeleton") }
-
-// Seal writes and syncs everything taken so far and seals the active segment, if it holds records or ledger changes.
-func (s *Spool) Seal(ctx context.Context) error { panic("skeleton") }
-
-// Sealed lists the sealed segments with numbers above after, ascending, at most max (0: all).
-func (s *Spool) Sealed(after uint64, max int) []Segment { panic("skeleton") }
-
-// Changed returns a channel that is closed at the next change of Sealed, Stats.Full or of a chain.
-func (s *Spool) Changed() <-chan struct{} { panic("skeleton") }
-
-// Stage returns the stage record of a sealed segment, making (or making again, from the raw segment and with the
-// recorded settings) its staged file if it is not there.
-func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
-	panic("skeleton")
-}
-
-// OpenStaged opens a staged file for reading. fs.ErrNotExist: call Stage.
-func (s *Spool) OpenStaged(number uint64) (body *io.SectionReader, close func() error, err error) {
-	panic("skeleton")
-}
-
-// Chain returns the chain state of a destination.
-func (s *Spool) Chain(dest string) (Chain, error) { panic("skeleton") }
-
-// Propose makes the bytes of a destination's next manifest durable, before they are first sent.
-func (s *Spool) Propose(dest string, manifest []byte) error { panic("skeleton") }
-
-// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
-func (s *Spool) Proposed(dest string) ([]byte, error) { panic("skeleton") }
-
-// Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that
-// every destination's chain covers are deleted.
-func (s *Spool) Ack(dest string, c Chain) error { panic("skeleton") }
-
-// Hold stops deletion until release is called: a drain verifies against what is still here.
-func (s *Spool) Hold() (release func()) { panic("skeleton") }
-
-// Ledger returns the counters as of now.
-func (s *Spool) Ledger() segment.Ledger { panic("skeleton") }
-
-// Stats returns a cheap snapshot.
-func (s *Spool) Stats() Stats { panic("skeleton") }
-
-// Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent.
-func (s *Spool) Close() error { panic("skeleton") }

@@ -15,6 +15,10 @@ var (
 	ErrFull    = errors.New("spool: quota used up")
 	ErrLocked  = errors.New("spool: held by another process")
 	ErrCorrupt = errors.New("spool: corrupt")
+	// ErrFailing: the disk refuses writes, in two files after each other. Appends are refused until it takes them again.
+	ErrFailing = errors.New("spool: disk is failing")
+	// ErrTooLong: a record or a batch that no spool with these options can ever take.
+	ErrTooLong = errors.New("spool: too long")
 	// ErrOwed: a destination that is still owed segments is missing from Options.Destinations.
 	ErrOwed = errors.New("spool: destination is still owed segments")
 )

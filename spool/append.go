@@ -1,0 +1,164 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Append returns nil once the batch is kept (see SyncPolicy), with the sequence number of its last record. A batch is
+// taken as a whole or not at all, its numbers follow each other, and the spool copies the records.
+//
+// ErrFull, ErrClosed and ErrTooLong say that nothing was taken. After any other error (a context that ended, ErrFailing)
+// the batch may or may not have been: it may still be written later.
+func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return s.take(ctx, batch, door{count: true, wait: true})
+}
+
+// Offer copies the batch into the memory budget and returns; it waits only while the budget is used up, or the quota is
+// and the policy is Block. What it took is received, not yet kept: it is written at the latest after
+// Options.SyncInterval. An error says that nothing was taken.
+func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return s.take(ctx, batch, door{count: true})
+}
+
+// WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
+// that waits.
+func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq > s.taken {
+		return fmt.Errorf("spool: nothing was taken yet under sequence number %d", seq)
+	}
+	return s.await(ctx, &s.syncer, &s.durable, seq)
+}
+
+// Append is Spool.Append, without counting the records as received.
+func (i *Intake) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return i.s.take(ctx, batch, door{wait: true})
+}
+
+// Offer is Spool.Offer, without counting the records as received.
+func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return i.s.take(ctx, batch, door{})
+}
+
+// WaitDurable is Spool.WaitDurable.
+func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.s.WaitDurable(ctx, seq) }
+
+// door says how a batch came in.
+type door struct {
+	count bool // the records are counted as received here
+	wait  bool // until the batch is kept
+}
+
+// take is both doors.
+func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+	var size int64 // as it will stand in blocks
+	tally := segment.Tally{Records: uint64(len(batch))}
+	for i := range batch {
+		n := len(batch[i].Data)
+		if n > segment.MaxRecord {
+			return 0, fmt.Errorf("%w: %d bytes", ErrTooLong, n)
+		}
+		size += int64(batch[i].Size())
+		tally.Bytes += uint64(n)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(batch) == 0 {
+		return s.taken, nil
+	}
+	if most := s.quota.largest(); size > most {
+		return 0, fmt.Errorf("%w: batch of %d bytes, the quota takes %d at once", ErrTooLong, size, most)
+	}
+	if err := s.admit(ctx, size, tally, d); err != nil {
+		return 0, err
+	}
+	s.tail.put(s.taken+1, batch)
+	s.taken += uint64(len(batch))
+	last = s.taken
+	if d.count {
+		s.ledger.Received.Add(tally)
+	}
+	s.ledgerDirty = true
+	if !d.wait {
+		s.arm()
+		return last, nil
+	}
+	if s.opts.Sync == SyncAlways {
+		err = s.await(ctx, &s.syncer, &s.durable, last)
+	} else {
+		err = s.await(ctx, &s.writer, &s.written, last)
+	}
+	if err != nil {
+		s.arm() // its caller has gone, but the batch is taken
+		return 0, err
+	}
+	return last, nil
+}
+
+// admit waits until there is room for a batch, on the disk and in memory.
+func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
+	for {
+		switch {
+		case s.closed:
+			return ErrClosed
+		case s.failed != nil && d.wait:
+			return s.failed
+		case !s.hasRoom(size):
+			if s.opts.OnFull == Reject {
+				s.reject(tally, d)
+				return ErrFull
+			}
+			s.blocked.begin()
+			err := s.park(ctx, &s.room, noMark)
+			s.blocked.end(time.Now())
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrFull, err)
+			}
+		case s.tail.fits(size, s.opts.MemoryBytes):
+			return nil
+		case s.failed != nil:
+			// An Offer goes on as long as the memory lasts, then waits for the disk to come back.
+			if err := s.park(ctx, &s.room, noMark); err != nil {
+				return err
+			}
+		default:
+			// Memory comes back when the oldest part of it is on the disk.
+			if err := s.await(ctx, &s.syncer, &s.durable, s.durable+1); err != nil && s.failed == nil {
+				return err
+			}
+		}
+	}
+}
+
+// noMark parks without a mark: room comes back for everybody or for nobody.
+const noMark = 0
+
+// reject counts a batch that met a full spool under the policy Reject.
+func (s *Spool) reject(tally segment.Tally, d door) {
+	if d.count {
+		s.ledger.Received.Add(tally)
+	}
+	s.ledger.Lost[segment.SpoolFull].Add(segment.Loss{Records: tally.Records, Bytes: tally.Bytes})
+	s.noteLedger()
+}
+
+// arm makes sure that the flusher writes what was taken.
+func (s *Spool) arm() {
+	if s.pendingSince.IsZero() && s.written < s.taken {
+		s.pendingSince = time.Now()
+		wake(s.kick)
+	}
+}
+
+// wake leaves a token for a goroutine that looks for work.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

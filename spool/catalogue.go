@@ -1,0 +1,162 @@
+package spool
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// catalogue lists the sealed segments by number.
+type catalogue struct {
+	mu    sync.Mutex
+	segs  []*sealed
+	watch chan struct{}
+}
+
+// sealed is what is known of a sealed segment. Its JSON is the index's record.
+type sealed struct {
+	Segment
+	// StagedSize is the length of the staged file, 0 if there is none.
+	StagedSize int64 `json:",omitempty"`
+	// NoRaw: the segment's own file was given up for the staged one.
+	NoRaw bool `json:",omitempty"`
+}
+
+func byNumber(s *sealed, n uint64) int { return cmp.Compare(s.Number, n) }
+
+// put adds or replaces a segment.
+func (c *catalogue) put(seg *sealed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i, ok := slices.BinarySearchFunc(c.segs, seg.Number, byNumber); ok {
+		c.segs[i] = seg
+	} else {
+		c.segs = slices.Insert(c.segs, i, seg)
+	}
+	c.notify()
+}
+
+// get returns a copy.
+func (c *catalogue) get(n uint64) (sealed, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i, ok := slices.BinarySearchFunc(c.segs, n, byNumber); ok {
+		return *c.segs[i], true
+	}
+	return sealed{}, false
+}
+
+// update changes a segment that is there, and returns the result.
+func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
+	if !ok {
+		return sealed{}, false
+	}
+	f(c.segs[i])
+	c.notify()
+	return *c.segs[i], true
+}
+
+// remove forgets the segments up to and including number n, and returns them.
+func (c *catalogue) remove(n uint64) []*sealed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
+	if ok {
+		i++
+	}
+	gone := slices.Clone(c.segs[:i])
+	c.segs = slices.Delete(c.segs, 0, i)
+	if i > 0 {
+		c.notify()
+	}
+	return gone
+}
+
+// after lists copies of the segments with numbers above n, at most limit (0: all).
+func (c *catalogue) after(n uint64, limit int) []Segment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
+	if ok {
+		i++
+	}
+	segs := c.segs[i:]
+	if limit > 0 {
+		segs = segs[:min(limit, len(segs))]
+	}
+	list := make([]Segment, len(segs))
+	for i, s := range segs {
+		list[i] = s.Segment
+		list[i].Gaps = slices.Clone(s.Gaps)
+	}
+	return list
+}
+
+// sum adds up the records in segments with numbers above n.
+func (c *catalogue) sum(n uint64) (t segment.Tally) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
+	if ok {
+		i++
+	}
+	for _, s := range c.segs[i:] {
+		t.Add(segment.Tally{Records: s.Records, Bytes: s.Bytes})
+	}
+	return t
+}
+
+// last returns the number of the newest segment, 0 if there is none.
+func (c *catalogue) last() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.segs) == 0 {
+		return 0
+	}
+	return c.segs[len(c.segs)-1].Number
+}
+
+// count returns how many segments there are, and how many are staged.
+func (c *catalogue) count() (all, staged int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.segs {
+		if s.Staged {
+			staged++
+		}
+	}
+	return len(c.segs), staged
+}
+
+// changed wakes whoever watches.
+func (c *catalogue) changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notify()
+}
+
+func (c *catalogue) notify() {
+	if c.watch != nil {
+		close(c.watch)
+		c.watch = nil
+	}
+}
+
+// Sealed lists the sealed segments with numbers above after, ascending, at most max (0: all).
+func (s *Spool) Sealed(after uint64, max int) []Segment { return s.cat.after(after, max) }
+
+// Changed returns a channel that is closed at the next change of Sealed, Stats.Full or of a chain. Take it before
+// looking, so that no change falls in between.
+func (s *Spool) Changed() <-chan struct{} {
+	s.cat.mu.Lock()
+	defer s.cat.mu.Unlock()
+	if s.cat.watch == nil {
+		s.cat.watch = make(chan struct{})
+	}
+	return s.cat.watch
+}

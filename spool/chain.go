@@ -1,0 +1,258 @@
+package spool
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// destination is what the spool knows of one place that everything is owed to.
+type destination struct {
+	name      string
+	forgotten bool       // nothing more is owed to it; set by Open
+	mu        sync.Mutex // one change at a time, files included
+
+	// Guarded by Spool.mu.
+	chain     Chain
+	delivered segment.Tally
+}
+
+// maxManifest bounds a manifest in bytes.
+const maxManifest = 16 << 20
+
+// chainFile is the file of a chain's state. It is written before anything that it allows is deleted, so it is what a
+// deletion that a crash cut short is finished by.
+type chainFile struct {
+	Version   int           `json:"version"`
+	Chain     chainJSON     `json:"chain"`
+	Delivered segment.Tally `json:"delivered"`
+}
+
+// chainJSON is Chain with a hash that people can read.
+type chainJSON struct {
+	Chain
+	Hash string `json:"hash"`
+}
+
+func (s *Spool) chainPath(name string) string    { return s.path(chainDir, name+stateExt) }
+func (s *Spool) proposalPath(name string) string { return s.path(chainDir, name+nextExt) }
+
+// destination returns a destination by name.
+func (s *Spool) destination(name string) (*destination, error) {
+	d := s.dests[name]
+	if d == nil {
+		return nil, fmt.Errorf("spool: unknown destination %q: %w", name, fs.ErrNotExist)
+	}
+	return d, nil
+}
+
+// Chain returns the chain state of a destination. Ask again after each Ack: where a new epoch has begun, its chain
+// follows once the last proposed manifest of the old one is acknowledged.
+func (s *Spool) Chain(dest string) (Chain, error) {
+	d, err := s.destination(dest)
+	if err != nil {
+		return Chain{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return d.chain, nil
+}
+
+// Propose makes the bytes of a destination's next manifest durable, before they are first sent. As long as it is not
+// acknowledged it may be proposed again with the same bytes only: others may already have reached the destination.
+func (s *Spool) Propose(dest string, manifest []byte) error {
+	d, err := s.destination(dest)
+	if err != nil {
+		return err
+	}
+	if len(manifest) == 0 || len(manifest) > maxManifest {
+		return fmt.Errorf("spool: manifest of %d bytes, 1 to %d are allowed", len(manifest), maxManifest)
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, err := s.proposed(d)
+	switch {
+	case err == nil && bytes.Equal(old, manifest):
+		return nil
+	case err == nil:
+		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return vfs.WriteFileAtomic(s.fs, s.proposalPath(dest), manifest)
+}
+
+// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
+func (s *Spool) Proposed(dest string) ([]byte, error) {
+	d, err := s.destination(dest)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.proposed(d)
+}
+
+// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short.
+// d.mu is held.
+func (s *Spool) proposed(d *destination) ([]byte, error) {
+	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	acked := d.chain.Hash == sha256.Sum256(b)
+	s.mu.Unlock()
+	if acked {
+		return nil, fmt.Errorf("spool: no manifest is proposed to %q: %w", d.name, fs.ErrNotExist)
+	}
+	return b, nil
+}
+
+// Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that
+// every destination's chain covers are deleted. Ack may be repeated with the same state.
+func (s *Spool) Ack(dest string, c Chain) error {
+	d, err := s.destination(dest)
+	if err != nil {
+		return err
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.mu.Lock()
+	old, delivered := d.chain, d.delivered
+	s.mu.Unlock()
+	if c == old {
+		return nil
+	}
+	manifest, err := s.proposed(d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: nothing is proposed to %q that could be acknowledged", dest)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.checkAck(old, c, sha256.Sum256(manifest)); err != nil {
+		return fmt.Errorf("spool: chain of %q: %w", dest, err)
+	}
+	for _, seg := range s.cat.after(old.Segment, 0) {
+		if seg.Number > c.Segment {
+			break
+		}
+		delivered.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
+	}
+	c = s.nextEpoch(c)
+	if err := s.saveChain(d, c, delivered); err != nil {
+		return err
+	}
+	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
+		s.log.Warn("spool: cannot remove an acknowledged manifest", "class", s.opts.Class, "dest", dest, "err", err)
+	}
+	s.cat.changed()
+	wake(s.work)
+	return nil
+}
+
+// checkAck refuses a state that does not follow from the one before.
+func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
+	switch {
+	case c.Hash != proposed:
+		return errors.New("the state acknowledged has another hash than the proposed manifest")
+	case c.Epoch != old.Epoch || c.Next != old.Next+1:
+		return fmt.Errorf("manifest %d of epoch %d cannot follow %d of epoch %d", c.Next, c.Epoch, old.Next, old.Epoch)
+	case c.Joined != old.Joined:
+		return fmt.Errorf("joined at %d, not at %d", old.Joined, c.Joined)
+	case c.Segment < old.Segment || c.Through < old.Through:
+		return fmt.Errorf("goes back from segment %d to %d", old.Segment, c.Segment)
+	case c.Segment == old.Segment:
+		if c.Through != old.Through {
+			return fmt.Errorf("sequence number %d is not the end of segment %d", c.Through, c.Segment)
+		}
+		return nil
+	}
+	seg, ok := s.cat.get(c.Segment)
+	if !ok {
+		return fmt.Errorf("segment %d is not sealed", c.Segment)
+	}
+	if c.Through != seg.Last {
+		return fmt.Errorf("sequence number %d is not the end of segment %d, which is %d", c.Through, c.Segment, seg.Last)
+	}
+	return nil
+}
+
+// nextEpoch moves a chain on into the spool's epoch. Hash goes along: it links the new chain's first manifest to the old
+// one's last.
+func (s *Spool) nextEpoch(c Chain) Chain {
+	if c.Epoch < s.id.Epoch {
+		c.Epoch, c.Next, c.Final = s.id.Epoch, 0, false
+	}
+	return c
+}
+
+// saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
+func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
+	f := chainFile{Version: 1, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
+	b, err := sealJSON(f)
+	if err != nil {
+		return fmt.Errorf("spool: encode chain state: %w", err)
+	}
+	if err := vfs.WriteFileAtomic(s.fs, s.chainPath(d.name), b); err != nil {
+		return fmt.Errorf("spool: save the chain of %q: %w", d.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.chain, d.delivered = c, delivered
+	s.noteDelivery(d)
+	return nil
+}
+
+// noteDelivery brings the ledger's account of a destination up to date. s.mu is held.
+func (s *Spool) noteDelivery(d *destination) {
+	if s.ledger.Destinations == nil {
+		s.ledger.Destinations = map[string]segment.Delivery{}
+	}
+	s.ledger.Destinations[d.name] = segment.Delivery{Tally: d.delivered, Through: d.chain.Through, Forgotten: d.forgotten}
+}
+
+// loadChain reads a destination's state; fs.ErrNotExist if it has none.
+func (s *Spool) loadChain(name string) (*destination, error) {
+	path := s.chainPath(name)
+	b, err := vfs.ReadFile(s.fs, path, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	var f chainFile
+	if err := openJSON(b, &f); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	if f.Version > 1 {
+		return nil, fmt.Errorf("%s: %w", path, errNewer)
+	}
+	d := &destination{name: name, chain: f.Chain.Chain, delivered: f.Delivered}
+	if n, err := hex.Decode(d.chain.Hash[:], []byte(f.Chain.Hash)); err != nil || n != len(d.chain.Hash) || len(f.Chain.Hash) != 64 {
+		return nil, fmt.Errorf("%w: %s: hash %q", ErrCorrupt, path, f.Chain.Hash)
+	}
+	return d, nil
+}
+
+// usable returns ErrClosed after Close.
+func (s *Spool) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	return nil
+}

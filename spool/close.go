@@ -1,0 +1,97 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// cleanMark says how an orderly Close left the spool.
+type cleanMark struct {
+	Version int       `json:"version"`
+	Time    time.Time `json:"time"`
+	// Segment is the active one, 0 if there is none; everything below End in it is durable.
+	Segment uint64 `json:"segment,omitempty"`
+	End     int64  `json:"end,omitempty"`
+	// Next is the sequence number to be given next.
+	Next uint64 `json:"next"`
+}
+
+// Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent. An
+// error says that something which was taken could not be made durable, or that the end was not orderly otherwise.
+func (s *Spool) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Spool) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.room.wakeAll()
+	s.sealing.wakeAll()
+	s.mu.Unlock()
+
+	// Whoever waits for a commit is served by this one.
+	err := s.settle()
+	close(s.stop)
+	s.running.Wait()
+	s.mu.Lock()
+	a, sp, unsealed := s.active, s.spare, len(s.rolled)
+	s.spare = nil
+	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1}
+	lost := s.taken - s.durable
+	if a != nil {
+		m.Segment, m.End = a.number, a.synced
+	}
+	for _, r := range s.rolled {
+		_ = r.file.Close()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		err = fmt.Errorf("spool: closed with %d records that are not on stable storage: %w", lost, err)
+	}
+	if sp != nil {
+		s.discard(sp)
+	}
+	if a != nil {
+		if cerr := a.file.Close(); err == nil && cerr != nil {
+			err = cerr
+		}
+	}
+	// Without the mark the next Open looks at everything: that is always right, only slower.
+	if err == nil && unsealed == 0 {
+		var b []byte
+		if b, err = sealJSON(m); err == nil {
+			err = vfs.WriteFileAtomic(s.fs, s.path(cleanName), b)
+		}
+	}
+	return errors.Join(err, s.idx.Close(), s.lock.Close())
+}
+
+// settle writes everything, with the ledger if it has changed, and syncs it.
+func (s *Spool) settle() error {
+	s.mu.Lock()
+	s.acquire(&s.syncer)
+	s.acquire(&s.writer)
+	s.mu.Unlock()
+	err := s.writeTail(true)
+	if err != nil {
+		err = s.writeTail(true)
+	}
+	s.mu.Lock()
+	s.release(&s.writer)
+	if err != nil {
+		s.fail(err)
+	}
+	s.mu.Unlock()
+	s.sync()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(&s.syncer)
+	if s.tail.synced != s.tail.end() && s.failed == nil {
+		s.failed = ErrFailing
+	}
+	return s.failed
+}

@@ -1,0 +1,271 @@
+package spool
+
+import (
+	"errors"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+const (
+	// ledgerEvery is how often at most a ledger block is written.
+	ledgerEvery = time.Second
+	// syncNoneBytes is after how many written bytes SyncNone syncs in the background: what is not synced has to stay in
+	// memory, so that a failed sync can be made good.
+	syncNoneBytes = 8 << 20
+)
+
+// write is the writer's work: it writes everything that was taken to the log. When the disk refuses, it goes on once in
+// a new segment; when that fails too, appends are refused until a later try succeeds. The caller has the writer role.
+func (s *Spool) write() {
+	err := s.writeTail(false)
+	if err != nil {
+		s.log.Error("spool: write failed, going on in a new segment", "class", s.opts.Class, "err", err)
+		err = s.writeTail(false)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.fail(err)
+	}
+}
+
+// writeTail writes what lies between the written position and the end of the queue.
+func (s *Spool) writeTail(ledger bool) error {
+	s.mu.Lock()
+	s.retire()
+	now := time.Now()
+	if s.ledgerDirty && (ledger || now.Sub(s.ledgerTime) >= ledgerEvery) {
+		s.tailLedger(now)
+	}
+	spans, end := s.tail.take(s.spans[:0])
+	w := batchWriter{s: s, place: s.place, synced: s.syncedOffset()}
+	s.pendingSince = time.Time{}
+	s.mu.Unlock()
+	s.spans = spans
+
+	for _, sp := range spans {
+		w.span = sp
+		for i := range sp.blocks {
+			if err := w.block(i); err != nil {
+				return err
+			}
+		}
+		if err := w.flush(len(sp.blocks)); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(spans) > 0 {
+		s.progress(w.place, end)
+	}
+	return nil
+}
+
+// batchWriter lays blocks out in segments and writes them, as many as possible with one call.
+type batchWriter struct {
+	s      *Spool
+	span   span
+	start  int   // in the chunk: where the run begins that is stamped and not yet written
+	end    int   // and where it ends
+	at     int64 // where in the file it goes
+	place  place
+	synced int64 // in the active segment
+}
+
+// block stamps block i of the span, for the place in the log that comes next.
+func (w *batchWriter) block(i int) error {
+	b := &w.span.blocks[i]
+	s := w.s
+	a := s.active // only the writer changes it
+	if a != nil && !a.fits(b.len, s.opts.SegmentBytes) {
+		if err := w.flush(i); err != nil {
+			return err
+		}
+		if err := s.roll(); err != nil {
+			return err
+		}
+		a = nil
+	}
+	if a == nil {
+		if err := s.activate(b.first); err != nil {
+			return err
+		}
+		a, w.synced = s.active, 0
+	}
+	if b.off != w.end || w.start == w.end {
+		// A former commit's slack lies between.
+		if err := w.flush(i); err != nil {
+			return err
+		}
+		w.start, w.end, w.at = b.off, b.off, a.off
+	}
+	block := w.span.chunk.buf[b.off : b.off+b.len]
+	segment.Stamp(block, segment.BlockHeader{
+		Generation: a.generation, Offset: a.off, First: b.first, Count: b.count, Durable: uint32(w.synced), Type: b.kind,
+	})
+	a.builder.Add(a.off, block)
+	n := segment.Align(b.len)
+	a.off += int64(n)
+	w.end += n
+	w.place = place{b.next() - 1, w.place.bytes + b.bytes}
+	if b.slack {
+		return w.flush(i + 1)
+	}
+	return nil
+}
+
+// flush writes the stamped run, which ends before block i of the span.
+func (w *batchWriter) flush(i int) error {
+	if w.start == w.end {
+		return nil
+	}
+	s, a := w.s, w.s.active
+	end := w.end
+	if w.span.blocks[i-1].slack {
+		end += int(-(w.at + int64(end-w.start)) & (writeSlack - 1)) // on to the next page: see writeSlack
+	}
+	_, err := a.file.WriteAt(w.span.chunk.buf[w.start:end], w.at)
+	w.start, w.end = 0, 0
+	if err != nil {
+		a.latch(err)
+		return err
+	}
+	s.mu.Lock()
+	s.progress(w.place, position{w.span.number, w.span.from + i})
+	s.mu.Unlock()
+	return nil
+}
+
+// progress publishes that the log holds everything up to a position. s.mu is held.
+func (s *Spool) progress(at place, p position) {
+	if !s.tail.written.before(p) {
+		return
+	}
+	n := s.tail.advance(p)
+	s.place = at
+	s.quota.wrote(n)
+	s.unsynced += n
+	if s.active != nil {
+		s.active.written = s.active.off
+	}
+	// What is written again after a failure was kept before, and counts once.
+	if at.seq > s.written {
+		s.written = at.seq
+		s.ledger.Kept = at.tally()
+	}
+	s.writer.waiting.wake(s.written)
+	switch {
+	case s.opts.Sync == SyncNone && s.unsynced >= syncNoneBytes:
+		wake(s.syncKick)
+	case s.opts.Sync == SyncInterval && s.dirtySince.IsZero():
+		s.dirtySince = time.Now()
+		wake(s.kick)
+	}
+}
+
+// commit is the syncer's work: write everything, then make it durable. The caller has the syncer role.
+func (s *Spool) commit() {
+	s.writeOut()
+	s.sync()
+}
+
+// sync makes what is written durable, without keeping others from writing. The caller has the syncer role.
+func (s *Spool) sync() {
+	var err error
+	for range 2 {
+		s.mu.Lock()
+		a := s.active
+		if a == nil || s.tail.synced == s.tail.written {
+			if s.tail.synced == s.tail.end() {
+				s.recovered()
+			}
+			s.mu.Unlock()
+			return
+		}
+		m := s.mark()
+		s.mu.Unlock()
+
+		if err = a.sync(); err == nil {
+			s.mu.Lock()
+			s.advance(m)
+			s.recovered()
+			s.mu.Unlock()
+			return
+		}
+		if errors.Is(err, errEnded) {
+			err = nil // the segment was rolled meanwhile, which syncs it
+			continue
+		}
+		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
+		s.log.Error("spool: sync failed, writing again what it was to make durable", "class", s.opts.Class, "err", err)
+		s.writeOut()
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.fail(err)
+		s.mu.Unlock()
+	}
+}
+
+// writeOut is write for those who do not have the writer role.
+func (s *Spool) writeOut() {
+	s.mu.Lock()
+	s.acquire(&s.writer)
+	s.mu.Unlock()
+	s.write()
+	s.mu.Lock()
+	s.release(&s.writer)
+	s.mu.Unlock()
+}
+
+// place is a point in the log. The log holds every record from number 1 on, so that the number of the last one is their
+// count.
+type place struct {
+	seq   uint64
+	bytes uint64 // payload
+}
+
+func (p place) tally() segment.Tally { return segment.Tally{Records: p.seq, Bytes: p.bytes} }
+
+// mark is a point in the log up to which everything is written.
+type mark struct {
+	active *active
+	offset int64
+	pos    position
+	place  place
+}
+
+// mark returns the present one, and begins a new count of what is not synced. s.mu is held.
+func (s *Spool) mark() mark {
+	s.dirtySince, s.unsynced = time.Time{}, 0
+	m := mark{active: s.active, pos: s.tail.written, place: s.place}
+	if s.active != nil {
+		m.offset = s.active.written
+	}
+	return m
+}
+
+// advance publishes that everything up to a mark is on stable storage. s.mu is held.
+func (s *Spool) advance(m mark) {
+	if !s.tail.synced.before(m.pos) {
+		return
+	}
+	s.placed = m.place
+	s.durable = max(s.durable, m.place.seq)
+	if m.active != nil {
+		m.active.synced = max(m.active.synced, m.offset)
+	}
+	s.tail.release(m.pos)
+	s.syncer.waiting.wake(s.durable)
+	s.room.wakeAll()
+}
+
+// syncedOffset returns below which offset the active segment is durable. s.mu is held.
+func (s *Spool) syncedOffset() int64 {
+	if s.active == nil {
+		return 0
+	}
+	return s.active.synced
+}

@@ -1,0 +1,60 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// retryEvery is how often a failing disk is tried again.
+const retryEvery = time.Second
+
+// retire ends an active segment whose file has failed: it ends where its last good sync was, and what was written behind
+// that, all of which is still in memory, is written again to the next one. s.mu is held, and the writer role.
+func (s *Spool) retire() {
+	a := s.active
+	if a == nil || a.failure() == nil {
+		return
+	}
+	s.tail.rewind()
+	s.place = s.placed
+	s.quota.rewound()
+	s.lastEnd = *s.ledgerAt(s.place)
+	s.ended(a, true)
+}
+
+// fail makes the spool refuse appends until a later try succeeds. Reading and shipping go on. s.mu is held.
+func (s *Spool) fail(err error) {
+	if s.failed == nil {
+		s.log.Error("spool: cannot write, refusing appends until the disk takes them again", "class", s.opts.Class, "err", err)
+	}
+	kind := ErrFailing
+	if vfs.IsNoSpace(err) {
+		kind = ErrFull
+	}
+	s.failed = fmt.Errorf("%w: %w", kind, err)
+	s.retryAt = time.Now().Add(retryEvery)
+	s.writer.waiting.wakeAll()
+	s.syncer.waiting.wakeAll()
+	s.room.wakeAll()
+	s.cat.changed()
+	wake(s.kick)
+}
+
+// recovered takes appends again. s.mu is held.
+func (s *Spool) recovered() {
+	if s.failed == nil {
+		return
+	}
+	s.log.Info("spool: the disk takes writes again", "class", s.opts.Class)
+	s.failed = nil
+	s.writer.waiting.wakeAll()
+	s.syncer.waiting.wakeAll()
+	s.room.wakeAll()
+	s.cat.changed()
+}
+
+// full reports whether appends have to wait for room rather than to be refused. s.mu is held.
+func (s *Spool) full() bool { return errors.Is(s.failed, ErrFull) }

@@ -1,0 +1,197 @@
+package spool
+
+import "time"
+
+// The goroutines of a spool. None of them is on the way of an Append: they do what nobody waits for.
+
+// start starts them.
+func (s *Spool) start() {
+	for _, f := range []func(){s.flusher, s.backgroundSync, s.keeper} {
+		s.running.Add(1)
+		go func() {
+			defer s.running.Done()
+			f()
+		}()
+	}
+}
+
+// flusher writes what was offered, starts the syncs of SyncInterval, writes the ledger when only that has changed, and
+// tries a failing disk again.
+func (s *Spool) flusher() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		due := s.due()
+		s.mu.Unlock()
+		if !due.IsZero() {
+			timer.Reset(time.Until(due))
+		} else {
+			timer.Reset(idleAfter)
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-s.kick:
+			continue // something may be due earlier now
+		case <-timer.C:
+		}
+		if due.IsZero() {
+			s.mu.Lock()
+			s.tail.trim(1)
+			s.mu.Unlock()
+			continue
+		}
+		s.flush()
+	}
+}
+
+// idleAfter is after how long without work the memory of a burst is given back.
+const idleAfter = 10 * time.Second
+
+// due returns when the flusher has to act next, zero for not at all. s.mu is held.
+func (s *Spool) due() (t time.Time) {
+	if s.failed != nil {
+		return s.retryAt
+	}
+	earlier := func(u time.Time) {
+		if t.IsZero() || u.Before(t) {
+			t = u
+		}
+	}
+	if !s.pendingSince.IsZero() {
+		earlier(s.pendingSince.Add(s.opts.SyncInterval))
+	}
+	if !s.dirtySince.IsZero() {
+		earlier(s.dirtySince.Add(s.opts.SyncInterval))
+	}
+	if s.ledgerDirty {
+		earlier(s.ledgerTime.Add(ledgerEvery))
+	}
+	return t
+}
+
+// flush does what is due.
+func (s *Spool) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil || s.opts.Sync == SyncAlways {
+		s.acquire(&s.syncer)
+		s.mu.Unlock()
+		s.commit()
+		s.mu.Lock()
+		s.release(&s.syncer)
+		return
+	}
+	now := time.Now()
+	if s.ledgerDirty && now.Sub(s.ledgerTime) >= ledgerEvery || !s.pendingSince.IsZero() {
+		s.acquire(&s.writer)
+		s.mu.Unlock()
+		s.write()
+		s.mu.Lock()
+		s.release(&s.writer)
+	}
+	if s.opts.Sync == SyncInterval && !s.dirtySince.IsZero() {
+		s.dirtySince = time.Time{} // from here on the background sync's affair
+		wake(s.syncKick)
+	}
+}
+
+// backgroundSync syncs while others go on writing.
+func (s *Spool) backgroundSync() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.syncKick:
+		}
+		s.mu.Lock()
+		s.acquire(&s.syncer)
+		s.mu.Unlock()
+		s.sync()
+		s.mu.Lock()
+		s.release(&s.syncer)
+		s.mu.Unlock()
+	}
+}
+
+// keeper seals what was rolled, rolls what is old, deletes what was delivered, and keeps a spare segment ready.
+func (s *Spool) keeper() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		again := s.sealRolled()
+		s.prune()
+		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk())
+		timer.Reset(again)
+		select {
+		case <-s.stop:
+			s.sealRolled()
+			return
+		case <-s.work:
+		case <-timer.C:
+		}
+	}
+}
+
+// never is longer than any wait.
+const never = time.Duration(1<<63 - 1)
+
+// keepSpare prepares the segment to come, and returns when to try again.
+func (s *Spool) keepSpare() time.Duration {
+	s.mu.Lock()
+	need := s.spare == nil && s.active != nil && (len(s.quota.pool) > 0 || s.roomLeft() >= s.opts.SegmentBytes)
+	s.mu.Unlock()
+	if !need {
+		return never
+	}
+	sp, err := s.prepare()
+	if err != nil {
+		s.log.Warn("spool: cannot prepare the next segment", "class", s.opts.Class, "err", err)
+		return retryEvery
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active == nil || sp.number < s.active.number {
+		// The writer was faster and has made one itself: numbers must go up.
+		s.mu.Unlock()
+		s.discard(sp)
+		s.mu.Lock()
+		return never
+	}
+	s.spare = sp
+	return never
+}
+
+// rollAged ends the active segment when it is old enough, and returns when to look again.
+func (s *Spool) rollAged() time.Duration {
+	s.mu.Lock()
+	a := s.active
+	if a == nil {
+		s.mu.Unlock()
+		return never
+	}
+	left := s.opts.SegmentAge - time.Since(a.created)
+	s.mu.Unlock()
+	if left > 0 {
+		return left
+	}
+	if err := s.endActive(a.number, false); err != nil {
+		return retryEvery
+	}
+	return never
+}
+
+// watchDisk looks whether a full file system has room again, and returns when to look again.
+func (s *Spool) watchDisk() time.Duration {
+	s.lookAtDisk()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active == nil && s.tail.inUse == 0 {
+		return never
+	}
+	return diskEvery
+}
+
+// diskEvery is how often the free space is looked at while records come in.
+const diskEvery = time.Second

@@ -1,0 +1,59 @@
+package spool
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// The names in a spool's directory. Everything but the index is needed; the index can be made again from the rest.
+//
+//	spool.json                identity: spool id, epoch, instance, class, destinations
+//	LOCK                      held, and names the holder, while the spool is open
+//	clean                     the clean mark: present only between an orderly Close and the next Open
+//	ledger.json               the ledger, when no segment is left to hold it
+//	index.db                  bbolt: what is known of the sealed segments
+//	seg/<16 hex>.seg          segments by number
+//	stage/<16 hex>.obj        staged files, and beside each its stage record, .json
+//	chain/<destination>.json  chain state and delivered counts
+//	chain/<destination>.next  the proposed manifest
+//	free/<16 hex>             files of deleted segments, to be used again
+//	aside/                    files that could not be used, for people to look at
+const (
+	lockName   = "LOCK"
+	cleanName  = "clean"
+	ledgerName = "ledger.json"
+	segDir     = "seg"
+	stageDir   = "stage"
+	chainDir   = "chain"
+	freeDir    = "free"
+	asideDir   = "aside"
+
+	segExt   = ".seg"
+	objExt   = ".obj"
+	recExt   = ".json"
+	stateExt = ".json"
+	nextExt  = ".next"
+)
+
+func (s *Spool) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+func (s *Spool) segPath(n uint64) string  { return s.path(segDir, numberName(n)+segExt) }
+func (s *Spool) objPath(n uint64) string  { return s.path(stageDir, numberName(n)+objExt) }
+func (s *Spool) recPath(n uint64) string  { return s.path(stageDir, numberName(n)+recExt) }
+func (s *Spool) freePath(n uint64) string { return s.path(freeDir, numberName(n)) }
+
+func numberName(n uint64) string { return fmt.Sprintf("%016x", n) }
+
+// parseName returns the number in a name with the given extension.
+func parseName(name, ext string) (uint64, bool) {
+	base, ok := strings.CutSuffix(name, ext)
+	if !ok || len(base) != 16 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(base, 16, 64)
+	return n, err == nil && n > 0 && numberName(n) == base
+}

@@ -1,0 +1,99 @@
+package spool
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Account adds a listener's counts to the ledger.
+//
+// What the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
+// that is its cause.
+func (i *Intake) Account(a segment.Account) {
+	s := i.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && s.blocked.since(a.Socket, time.Now()) {
+		a.Lost[segment.SpoolFull].Add(o)
+		a.Lost[segment.KernelOverflow] = segment.Loss{}
+	}
+	s.blocked.reported(a.Socket, time.Now())
+	s.ledger.Received.Add(a.Received)
+	s.ledger.Lost.Add(a.Lost)
+	if a.Socket != 0 {
+		if s.ledger.Sockets == nil {
+			s.ledger.Sockets = map[uint64]uint64{}
+		}
+		s.ledger.Sockets[a.Socket] = a.Drops
+	}
+	if a.Received != (segment.Tally{}) || a.Lost != (segment.Losses{}) || a.Socket != 0 {
+		s.noteLedger()
+	}
+}
+
+// Ledger returns the counters as of now.
+func (s *Spool) Ledger() segment.Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.ledger.Clone()
+	l.Time = time.Now().UTC()
+	return *l
+}
+
+// noteLedger makes sure that a change of the ledger gets into the log. s.mu is held.
+func (s *Spool) noteLedger() {
+	if !s.ledgerDirty {
+		s.ledgerDirty = true
+		wake(s.kick)
+	}
+}
+
+// ledgerAt returns the ledger for a place in the log. s.mu is held.
+func (s *Spool) ledgerAt(p place) *segment.Ledger {
+	l := s.ledger.Clone()
+	l.Version = 1
+	l.Time = time.Now().UTC()
+	l.Kept = p.tally()
+	return l
+}
+
+// tailLedger puts a ledger block behind everything that was taken. s.mu is held.
+func (s *Spool) tailLedger(now time.Time) {
+	s.ledgerTime = now
+	l := s.ledgerAt(place{s.taken, s.place.bytes + s.tail.pending().Bytes})
+	b, err := json.Marshal(l)
+	if err != nil {
+		s.log.Error("spool: cannot encode the ledger", "class", s.opts.Class, "err", err)
+		return
+	}
+	s.tail.putLedger(s.taken+1, b)
+	s.ledgerDirty = false
+}
+
+// blockedTimes remembers when listeners had to wait for room.
+type blockedTimes struct {
+	waiting int                  // now
+	last    time.Time            // when the last one stopped waiting
+	reports map[uint64]time.Time // by socket
+}
+
+func (b *blockedTimes) begin() { b.waiting++ }
+
+func (b *blockedTimes) end(now time.Time) {
+	b.waiting--
+	b.last = now
+}
+
+// since reports whether anybody waited since the socket's last report.
+func (b *blockedTimes) since(socket uint64, now time.Time) bool {
+	return b.waiting > 0 || b.last.After(b.reports[socket])
+}
+
+func (b *blockedTimes) reported(socket uint64, now time.Time) {
+	if b.reports == nil {
+		b.reports = map[uint64]time.Time{}
+	}
+	b.reports[socket] = now
+}

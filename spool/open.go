@@ -1,0 +1,148 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Open opens or creates the spool in dir and recovers what an unclean end left behind. After an orderly Close that costs
+// reading the index and the active segment, else the ends of those segments too that the index does not know.
+//
+// ErrLocked names who has the directory, ErrOwed what a destination that is not in Options.Destinations is owed. A
+// spool that a newer program wrote is refused.
+func Open(dir string, o *Options) (*Spool, error) {
+	return open(dir, vfs.OS(), openBolt, o)
+}
+
+// open is Open on any file system and with any index.
+func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spool, err error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Spool{
+		dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{},
+		dests: map[string]*destination{},
+		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
+		stop: make(chan struct{}),
+	}
+	s.tail.chunkSize = int(min(1<<20, max(128<<10, opts.MemoryBytes/16)))
+	s.writer.work, s.syncer.work = s.write, s.commit
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s.lock, err = fsys.Lock(s.path(lockName), fmt.Sprintf("process %d of %s, class %s", os.Getpid(), opts.Instance, opts.Class))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if err := s.recover(openIndex); err != nil {
+		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
+	}
+	s.start()
+	return s, nil
+}
+
+// recover brings the spool back to where it was.
+func (s *Spool) recover(openIndex openIndexFunc) error {
+	for _, d := range []string{segDir, stageDir, chainDir, freeDir} {
+		if err := s.fs.MkdirAll(s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	if err := vfs.RemoveTemp(s.fs, s.dir); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	total, free, err := s.fs.Space(s.dir)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if s.quota, err = newQuota(&s.opts, total); err != nil {
+		return err
+	}
+	s.quota.disk = free
+	if s.quota.limit > total {
+		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", s.quota.limit, "size", total)
+	}
+	s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments)
+	if err != nil {
+		return err
+	}
+	if err := s.loadChains(); err != nil {
+		return err
+	}
+	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
+	switch {
+	case err == nil:
+		s.idx = ix
+	case errors.Is(err, errIndexLost):
+		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
+	default:
+		return err
+	}
+	r := &recovery{s: s, known: map[uint64]*sealed{}, rebuild: rebuild}
+	if err := r.run(); err != nil {
+		return err
+	}
+	if err := s.openDestinations(); err != nil {
+		return err
+	}
+	r.balance()
+	if err := s.fs.Remove(s.path(cleanName)); err == nil {
+		if err := s.fs.SyncDir(s.dir); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	return nil
+}
+
+// identityOfSegments returns the identity that the newest readable segment tells of; nil if there are no segments.
+func (s *Spool) identityOfSegments() (*identity, error) {
+	numbers, err := s.listSegments()
+	if err != nil {
+		return nil, err
+	}
+	for i := len(numbers) - 1; i >= 0; i-- {
+		f, err := s.fs.Open(s.segPath(numbers[i]))
+		if err != nil {
+			return nil, err
+		}
+		h, err := readHeader(f)
+		_ = f.Close()
+		if err == nil {
+			return identityOf(h), nil
+		}
+	}
+	return nil, nil
+}
+
+// readHeader reads a segment's header alone.
+func readHeader(f io.ReaderAt) (*segment.Header, error) {
+	b := make([]byte, headerPad)
+	n, err := f.ReadAt(b, 0)
+	if n == 0 && err != nil && err != io.EOF {
+		return nil, err
+	}
+	return segment.DecodeHeader(b[:n])
+}
+
+// noIndex takes the place of an index that cannot be had: the next Open reads the segments instead.
+type noIndex struct{}
+
+func (noIndex) Load(func(string, []byte) error) error { return nil }
+func (noIndex) Apply([]kv, []string) error            { return errIndexLost }
+func (noIndex) Close() error                          { return nil }
+
+// since returns how long ago t was by the wall clock, at least 0: what another process recorded may lie in the future.
+func since(t time.Time) time.Duration { return max(0, time.Since(t)) }

@@ -1,0 +1,113 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+)
+
+// Hold stops deletion until release is called: a drain verifies against what is still here.
+func (s *Spool) Hold() (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.holds--
+		s.mu.Unlock()
+		wake(s.work)
+	})
+}
+
+// covered returns the number of the last segment that every destination has, 0 for none. Without destinations nobody can
+// say that a segment may go. s.mu is held.
+func (s *Spool) covered() (n uint64) {
+	first := true
+	for _, d := range s.dests {
+		if d.forgotten {
+			continue
+		}
+		if first || d.chain.Segment < n {
+			n = d.chain.Segment
+		}
+		first = false
+	}
+	return n
+}
+
+// prune deletes the segments that every destination has. The chain states, which are durable, say which they are, so
+// that a crash in between is made good by the next Open's prune.
+func (s *Spool) prune() {
+	s.mu.Lock()
+	n := s.covered()
+	held := s.holds > 0
+	s.mu.Unlock()
+	if held || n == 0 {
+		return
+	}
+	s.mu.Lock()
+	empty := s.active == nil && len(s.rolled) == 0
+	s.mu.Unlock()
+	if all, _ := s.cat.count(); all == 0 {
+		return
+	}
+	if last := s.cat.last(); empty && last <= n {
+		// The ledger stands in the log, and this is about to be the end of the log.
+		if err := s.saveLedger(); err != nil {
+			s.log.Warn("spool: cannot save the ledger, deleting nothing", "class", s.opts.Class, "err", err)
+			return
+		}
+	}
+	gone := s.cat.remove(n)
+	if len(gone) == 0 {
+		return
+	}
+	keys := make([]string, len(gone))
+	for i, seg := range gone {
+		s.delete(seg)
+		keys[i] = segKey(seg.Number)
+	}
+	for _, dir := range []string{stageDir, segDir, freeDir} {
+		if err := s.fs.SyncDir(s.path(dir)); err != nil {
+			s.log.Warn("spool: cannot sync a directory after deleting", "class", s.opts.Class, "dir", dir, "err", err)
+			return // the index keeps the entries; the next Open deletes what is still there
+		}
+	}
+	s.apply(nil, keys)
+}
+
+// delete removes a segment's files. What cannot be removed now goes at the next Open.
+func (s *Spool) delete(seg *sealed) {
+	if seg.StagedSize > 0 {
+		s.unlink(s.objPath(seg.Number), seg.StagedSize)
+	}
+	s.unlink(s.recPath(seg.Number), 0)
+	if !seg.NoRaw && !s.recycle(seg) {
+		s.unlink(s.segPath(seg.Number), seg.Size)
+	}
+}
+
+// unlink removes a file of the given size.
+func (s *Spool) unlink(path string, size int64) {
+	switch err := s.fs.Remove(path); {
+	case err == nil:
+		s.used(-size)
+	case !errors.Is(err, fs.ErrNotExist):
+		s.log.Warn("spool: cannot delete", "class", s.opts.Class, "file", path, "err", err)
+	}
+}
+
+// recycle moves a segment's file to the pool, if it is worth that.
+func (s *Spool) recycle(seg *sealed) bool {
+	s.mu.Lock()
+	worth := len(s.quota.pool) < poolFiles && seg.Size >= s.opts.SegmentBytes/4*3 && seg.Size <= s.opts.SegmentBytes/4*5
+	s.mu.Unlock()
+	if !worth || s.fs.Rename(s.segPath(seg.Number), s.freePath(seg.Number)) != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota.pool = append(s.quota.pool, poolFile{seg.Number, seg.Size})
+	s.room.wakeAll()
+	return true
+}

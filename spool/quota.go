@@ -1,0 +1,112 @@
+package spool
+
+import (
+	"fmt"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// fixedReserve is what sealing, the ledger, the index and the chains may need beyond what they use now.
+const fixedReserve = 4 << 20
+
+// quota accounts for the directory. Spool.mu guards it.
+//
+// Appends stop when what is used has come within the reserve of the limit: from there on sealing, staging, the index and
+// deleting live on the reserve, so that a full spool can empty itself.
+type quota struct {
+	limit   int64 // Options.MaxBytes
+	reserve int64
+	used    int64 // of files, the active one and the spare in their full length
+	left    int64 // in the active segment
+	disk    int64 // free on the file system when last looked at
+	pool    []poolFile
+}
+
+// poolFile is a file of a deleted segment, to be used again.
+type poolFile struct {
+	number uint64
+	size   int64
+}
+
+// poolFiles is how many of them are kept at most.
+const poolFiles = 4
+
+func newQuota(o *Options, total int64) (quota, error) {
+	q := quota{limit: o.MaxBytes}
+	if q.limit == 0 {
+		q.limit = total / 10 * 9
+	}
+	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
+	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
+	// Two segments: one that is written while the other one is staged.
+	if least := q.reserve + 2*o.SegmentBytes; q.limit < least {
+		return q, fmt.Errorf("spool: quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
+			"raise MaxBytes, or lower SegmentBytes or StageReserve", q.limit, o.SegmentBytes, q.reserve, least)
+	}
+	return q, nil
+}
+
+func (q *quota) add(n int64)   { q.used += n }
+func (q *quota) begin(n int64) { q.left = n }
+func (q *quota) wrote(n int64) { q.left = max(0, q.left-n) }
+func (q *quota) rewound()      { q.left = 0 }
+
+// pooled returns the bytes of the pool: they count as used, and are the first to go.
+func (q *quota) pooled() (n int64) {
+	for _, f := range q.pool {
+		n += f.size
+	}
+	return n
+}
+
+// pop takes a file from the pool.
+func (q *quota) pop() (f poolFile, ok bool) {
+	if n := len(q.pool); n > 0 {
+		f, q.pool = q.pool[n-1], q.pool[:n-1]
+		return f, true
+	}
+	return f, false
+}
+
+// roomLeft returns how many bytes of blocks may still be taken. s.mu is held.
+func (s *Spool) roomLeft() int64 {
+	q := &s.quota
+	open := q.left - s.tail.unwritten
+	if s.spare != nil {
+		open += s.opts.SegmentBytes
+	}
+	return min(q.limit-q.used, q.disk) - q.reserve + q.pooled() + open
+}
+
+// hasRoom reports whether records of the given size may be taken. s.mu is held.
+func (s *Spool) hasRoom(size int64) bool {
+	return s.full() == false && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
+}
+
+// largest returns the size of the largest batch that is ever taken.
+func (q *quota) largest() int64 { return (q.limit - q.reserve) / 2 }
+
+// lookAtDisk notes how much the file system has left: others may fill it too.
+func (s *Spool) lookAtDisk() {
+	_, free, err := s.fs.Space(s.dir)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had := s.hasRoom(0)
+	s.quota.disk = free
+	if !had && s.hasRoom(0) {
+		s.room.wakeAll()
+	}
+}
+
+// used adds n bytes, which may be negative, to what the directory holds.
+func (s *Spool) used(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota.add(n)
+	if n < 0 {
+		s.room.wakeAll()
+	}
+}

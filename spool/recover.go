@@ -1,0 +1,278 @@
+package spool
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// recovery finds out, from the files, what the spool holds. The rules it relies on, and the writer keeps:
+//
+//   - A segment is begun only when everything in the ones before it is on stable storage. So in all but the newest,
+//     whatever is missing is damage; in the newest, what lies behind the last mark of durability is a torn tail.
+//   - A segment ends where the next one's first sequence number begins, whatever else its file holds.
+//   - Nothing is deleted that is not covered by the chain state of every destination, which was durable before.
+type recovery struct {
+	s       *Spool
+	rebuild bool
+	clean   *cleanMark          // nil after an unclean end
+	known   map[uint64]*sealed  // from the index
+	parts   []*part             // segments by number
+	changed []*sealed           // index entries to be written
+	gone    []string            // and to be deleted
+	least   uint64              // the log is known to have reached up to here
+	ledger  *segment.Ledger     // the newest found, nil if there is none
+	last    *segment.ScanResult // of the newest segment, if it is not sealed
+}
+
+// part is a segment as it was found.
+type part struct {
+	number uint64
+	header *segment.Header // nil for sealed ones that the index knows
+	size   int64
+	sealed *sealed // nil if it has to be scanned
+}
+
+// first returns the sequence number that the segment begins with.
+func (p *part) first() uint64 {
+	if p.sealed != nil {
+		return p.sealed.First
+	}
+	return p.header.First
+}
+
+func (r *recovery) run() error {
+	for _, step := range []func() error{r.readClean, r.readIndex, r.list, r.walk, r.end, r.stages, r.pool, r.save} {
+		if err := step(); err != nil {
+			return fmt.Errorf("spool: recover: %w", err)
+		}
+	}
+	return nil
+}
+
+// readClean looks for the mark of an orderly end.
+func (r *recovery) readClean() error {
+	b, err := vfs.ReadFile(r.s.fs, r.s.path(cleanName), 1<<16)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	m := new(cleanMark)
+	if err == nil {
+		err = openJSON(b, m)
+	}
+	if err == nil && m.Version > 1 {
+		return errNewer
+	}
+	if err != nil {
+		r.s.log.Warn("spool: clean mark cannot be read", "class", r.s.opts.Class, "err", err)
+		return nil
+	}
+	r.clean = m
+	return nil
+}
+
+func (r *recovery) readIndex() error {
+	if r.rebuild {
+		return nil
+	}
+	return r.s.idx.Load(func(key string, value []byte) error {
+		seg := new(sealed)
+		if json.Unmarshal(value, seg) != nil || key != segKey(seg.Number) {
+			r.gone = append(r.gone, key)
+			return nil
+		}
+		r.known[seg.Number] = seg
+		return nil
+	})
+}
+
+// listSegments returns the numbers of the files there are, ascending.
+func (s *Spool) listSegments() ([]uint64, error) {
+	entries, err := s.fs.ReadDir(s.path(segDir))
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]uint64, 0, len(entries))
+	for _, e := range entries {
+		if n, ok := parseName(e.Name(), segExt); ok {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// list looks at every segment file: at its size alone if the index knows it.
+func (r *recovery) list() error {
+	numbers, err := r.s.listSegments()
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		r.s.number = max(r.s.number, n)
+		fi, err := r.s.fs.Stat(r.s.segPath(n))
+		if err != nil {
+			return err
+		}
+		seg := r.known[n]
+		delete(r.known, n)
+		if seg != nil && seg.Size == fi.Size() {
+			r.parts = append(r.parts, &part{number: n, size: fi.Size(), sealed: seg})
+			continue
+		}
+		if err := r.inspect(n, fi.Size()); err != nil {
+			return err
+		}
+	}
+	return r.withoutRaw()
+}
+
+// inspect reads the ends of a segment.
+func (r *recovery) inspect(n uint64, size int64) error {
+	s := r.s
+	f, err := s.fs.Open(s.segPath(n))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	src, err := segment.NewReaderWith(f, size, segment.ReadOptions{Segment: n})
+	switch {
+	case errors.Is(err, segment.ErrVersion):
+		return fmt.Errorf("%s: %w", s.segPath(n), err)
+	case errors.Is(err, segment.ErrCorrupt):
+		return r.headless(f, n, size)
+	case err != nil:
+		return err
+	}
+	h := src.Header()
+	if h.Spool != s.id.Spool || h.Class != s.id.Class {
+		s.log.Error("spool: a segment of another spool is set aside", "class", s.opts.Class, "segment", n, "spool", h.Spool)
+		return s.setAside(n)
+	}
+	p := &part{number: n, header: h, size: size}
+	r.parts = append(r.parts, p)
+	footer, ok := src.Footer()
+	if !ok {
+		return nil
+	}
+	p.sealed = entry(h, footer, nil, size)
+	if footer.Records < footer.Next-footer.First {
+		res, err := segment.Scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
+		if err != nil {
+			return err
+		}
+		p.sealed = entry(h, footer, res.Damage, size)
+	}
+	r.changed = append(r.changed, p.sealed)
+	return nil
+}
+
+// headless deals with a file whose header cannot be read. Zeros: it was prepared, and never used; it joins the pool. Else
+// it is set aside for people to look at: its range of sequence numbers, if anything had been promised in it, is found
+// missing by walk.
+func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
+	s := r.s
+	b := make([]byte, min(headerPad, size))
+	if k, err := f.ReadAt(b, 0); k < len(b) {
+		return err
+	}
+	if allZero(b) {
+		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
+			return err
+		}
+		return s.fs.SyncDir(s.path(segDir))
+	}
+	s.log.Error("spool: a segment without a readable header is set aside", "class", s.opts.Class, "segment", n)
+	return s.setAside(n)
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// setAside moves a segment's file out of the way.
+func (s *Spool) setAside(n uint64) error {
+	dir := s.path(asideDir)
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	name := numberName(n) + "-" + time.Now().UTC().Format("20060102T150405") + segExt
+	if err := s.fs.Rename(s.segPath(n), s.path(asideDir, name)); err != nil {
+		return err
+	}
+	return errors.Join(s.fs.SyncDir(s.path(segDir)), s.fs.SyncDir(dir))
+}
+
+// withoutRaw adds the segments of which only the staged file is left, and finds which index entries are of deleted ones.
+func (r *recovery) withoutRaw() error {
+	s := r.s
+	entries, err := s.fs.ReadDir(s.path(stageDir))
+	if err != nil {
+		return err
+	}
+	have := make(map[uint64]bool, len(r.parts))
+	for _, p := range r.parts {
+		have[p.number] = true
+	}
+	s.mu.Lock()
+	covered := s.covered()
+	s.mu.Unlock()
+	for _, e := range entries {
+		n, ok := parseName(e.Name(), recExt)
+		if !ok || have[n] || n <= covered {
+			continue
+		}
+		rec, err := s.stageRecord(n)
+		if err != nil {
+			s.log.Error("spool: stage record of a segment that is not there", "class", s.opts.Class, "segment", n, "err", err)
+			continue
+		}
+		h, err := segment.DecodeHeader(rec.Header)
+		if err != nil {
+			s.log.Error("spool: stage record without a header", "class", s.opts.Class, "segment", n, "err", err)
+			continue
+		}
+		seg := r.known[n]
+		delete(r.known, n)
+		if seg == nil || !seg.NoRaw {
+			seg = sealedFromRecord(h, rec)
+			r.changed = append(r.changed, seg)
+		}
+		r.parts = append(r.parts, &part{number: n, header: h, sealed: seg})
+		s.number = max(s.number, n)
+	}
+	slices.SortFunc(r.parts, func(a, b *part) int { return cmp.Compare(a.number, b.number) })
+	for n, seg := range r.known {
+		r.gone = append(r.gone, segKey(n))
+		s.number = max(s.number, n)
+		if n > covered {
+			r.least = max(r.least, seg.Last+1)
+			s.log.Error("spool: a segment is missing", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
+		}
+	}
+	return nil
+}
+
+// sealedFromRecord describes a segment by its stage record.
+func sealedFromRecord(h *segment.Header, rec *StageRecord) *sealed {
+	seg := &sealed{NoRaw: true, Segment: Segment{
+		Number: rec.Segment, Epoch: rec.Epoch, First: rec.First, Last: rec.Last, Records: rec.Records, Bytes: rec.Bytes,
+		Gaps: rec.Gaps, Created: h.Created, MinTime: rec.MinTime, MaxTime: rec.MaxTime,
+	}}
+	if f, err := segment.DecodeFooter(rec.Footer); err == nil {
+		seg.Lost = f.Ledger.Lost.Sub(h.Ledger.Lost)
+	}
+	return seg
+}

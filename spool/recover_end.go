@@ -1,0 +1,288 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// end finds the end of the log and the ledger there, and makes the newest segment ready to be written on, or seals it.
+func (r *recovery) end() error {
+	s := r.s
+	var p *part
+	if k := len(r.parts); k > 0 {
+		p = r.parts[k-1]
+	}
+	var at place
+	var l *segment.Ledger
+	var err error
+	switch {
+	case r.last != nil:
+		f := r.last.Builder.Footer()
+		l = r.last.Ledger
+		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
+		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
+	case p != nil:
+		if l, err = s.endLedger(p); err != nil {
+			s.log.Error("spool: the ledger at the end of the newest segment cannot be read", "class", s.opts.Class, "segment", p.number, "err", err)
+			l = &segment.Ledger{Version: 1}
+		}
+		at = place{p.sealed.Last, l.Kept.Bytes}
+		s.sealedEnd = at
+	default:
+		l = &segment.Ledger{Version: 1}
+		at = place{r.leastNext() - 1, 0}
+	}
+	if saved := s.loadLedger(); saved != nil && saved.Kept.Records >= at.seq && p == nil {
+		l = saved
+		at.bytes = saved.Kept.Bytes
+		s.sealedEnd = at
+	}
+	s.lastEnd = *l.Clone()
+	s.lastEnd.Kept = at.tally()
+	s.ledger = *l.Clone()
+	s.ledger.Version = 1
+	s.ledger.Kept = at.tally()
+	s.taken, s.written, s.durable = at.seq, at.seq, at.seq
+	s.place, s.placed = at, at
+	for _, d := range s.dests {
+		s.noteDelivery(d)
+	}
+	r.settle(l.Time)
+	if r.last == nil {
+		return nil
+	}
+	return r.resume(p)
+}
+
+// settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
+func (r *recovery) settle(from time.Time) {
+	s := r.s
+	l := &s.ledger
+	fresh := len(r.parts) == 0 && s.taken == 0
+	settled := l.Kept
+	settled.Add(l.Lost.Total())
+	for _, u := range l.Unaccounted {
+		settled.Add(u.Known)
+	}
+	if r.clean != nil || fresh {
+		if l.Received == settled {
+			return
+		}
+		s.log.Error("spool: the ledger of an orderly end does not balance", "class", s.opts.Class,
+			"received", l.Received, "kept", l.Kept, "lost", l.Lost.Total())
+	}
+	known := l.Buffered()
+	// What was kept after the last ledger block was received as well.
+	l.Received.Records = max(l.Received.Records, settled.Records)
+	l.Received.Bytes = max(l.Received.Bytes, settled.Bytes)
+	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
+		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(s.opts.MemoryBytes),
+	})
+	if n := len(l.Unaccounted); n > maxUnaccounted {
+		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
+		l.Unaccounted = slices.Delete(l.Unaccounted, 0, 1)
+	}
+	s.ledgerDirty = true
+	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.taken+1,
+		"unaccounted", known.Records, "at_most_bytes", s.opts.MemoryBytes)
+}
+
+// maxUnaccounted bounds the list in the ledger, which stands in every header; beyond it the oldest entries are joined.
+const maxUnaccounted = 64
+
+func join(a, b segment.Unaccounted) segment.Unaccounted {
+	a.To = b.To
+	a.Known.Add(b.Known)
+	a.AtMostBytes += b.AtMostBytes
+	return a
+}
+
+// resume goes on with the newest segment, unless it belongs to an earlier epoch or is damaged: then it is sealed.
+func (r *recovery) resume(p *part) error {
+	s := r.s
+	f, err := s.fs.OpenRW(s.segPath(p.number))
+	if err != nil {
+		return err
+	}
+	res := r.last
+	if p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+		defer f.Close()
+		if err := r.sealPart(p, f, res, res.Next, &s.ledger); err != nil {
+			return err
+		}
+		s.lastEnd = *s.ledger.Clone()
+		s.sealedEnd = s.place
+		s.ledgerDirty = false
+		return nil
+	}
+	if r.clean == nil {
+		if err := s.cut(f, res.End); err != nil {
+			_ = f.Close()
+			return fmt.Errorf("cut the torn tail of segment %d: %w", p.number, err)
+		}
+	}
+	r.parts = r.parts[:len(r.parts)-1]
+	s.active = &active{
+		number: p.number, generation: p.header.Generation, file: f, header: p.header, builder: res.Builder,
+		created: time.Now().Add(-since(p.header.Created)), off: res.End, written: res.End, synced: res.End,
+	}
+	s.quota.begin(max(0, s.opts.SegmentBytes-res.End))
+	s.quota.add(s.opts.SegmentBytes)
+	return nil
+}
+
+// cut makes zeros of what lies behind a torn tail: valid blocks in it would come back to life once new ones reach them.
+// What lies before is only now known to be durable.
+func (s *Spool) cut(f vfs.File, end int64) error {
+	if err := f.Truncate(end); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Allocate(s.opts.SegmentBytes); err != nil {
+		return err
+	}
+	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// stages matches staged files with segments, and sweeps those that are nobody's.
+func (r *recovery) stages() error {
+	s := r.s
+	entries, err := s.fs.ReadDir(s.path(stageDir))
+	if err != nil {
+		return err
+	}
+	byNum := make(map[uint64]*part, len(r.parts))
+	for _, p := range r.parts {
+		byNum[p.number] = p
+	}
+	objects := make(map[uint64]int64)
+	for _, e := range entries {
+		if n, ok := parseName(e.Name(), objExt); ok && byNum[n] != nil {
+			fi, err := s.fs.Stat(s.objPath(n))
+			if err != nil {
+				return err
+			}
+			objects[n] = fi.Size()
+			continue
+		}
+		if n, ok := parseName(e.Name(), recExt); ok && byNum[n] != nil {
+			continue
+		}
+		if err := s.fs.Remove(s.path(stageDir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, p := range r.parts {
+		if p.sealed != nil {
+			r.matchStaged(p.sealed, objects)
+		}
+	}
+	return nil
+}
+
+// matchStaged brings what is known of a segment's staged file up to date.
+func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) {
+	size, ok := objects[seg.Number]
+	if ok && seg.Staged && seg.StagedSize == size {
+		r.s.quota.add(size)
+		return
+	}
+	was := *seg
+	seg.Staged, seg.StagedSize = false, 0
+	if ok {
+		rec, err := r.s.stageRecord(seg.Number)
+		if err == nil && rec.Size == size {
+			seg.Staged, seg.StagedSize = true, size
+			seg.Records, seg.Bytes, seg.Gaps = rec.Records, rec.Bytes, rec.Gaps
+		} else {
+			// Without its record a file says nothing; it is made again.
+			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
+			size = 0
+		}
+		r.s.quota.add(size)
+	}
+	if was.Staged != seg.Staged || was.StagedSize != seg.StagedSize {
+		r.changed = append(r.changed, seg)
+	}
+}
+
+// pool takes stock of the files that can be used again.
+func (r *recovery) pool() error {
+	s := r.s
+	entries, err := s.fs.ReadDir(s.path(freeDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := s.path(freeDir, e.Name())
+		n, ok := parseName(e.Name(), "")
+		fi, err := s.fs.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !ok || len(s.quota.pool) == poolFiles || fi.Size() > 2*s.opts.SegmentBytes {
+			if err := s.fs.Remove(path); err != nil {
+				return err
+			}
+			continue
+		}
+		s.number = max(s.number, n)
+		s.quota.pool = append(s.quota.pool, poolFile{n, fi.Size()})
+		s.quota.add(fi.Size())
+	}
+	return nil
+}
+
+// save fills the catalogue, and the index with what it did not know.
+func (r *recovery) save() error {
+	s := r.s
+	for _, p := range r.parts {
+		s.number = max(s.number, p.number)
+		s.cat.segs = append(s.cat.segs, p.sealed)
+		s.quota.add(p.size)
+	}
+	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
+		s.quota.add(fi.Size())
+	}
+	for chunk := range slices.Chunk(r.changed, 1000) {
+		s.remember(chunk...)
+	}
+	for chunk := range slices.Chunk(r.gone, 1000) {
+		s.apply(nil, chunk)
+	}
+	return nil
+}
+
+// balance checks the second equation of the ledger for a destination that is owed everything.
+func (r *recovery) balance() {
+	s := r.s
+	for _, d := range s.dests {
+		if d.forgotten || d.chain.Joined > 1 {
+			continue
+		}
+		t := d.delivered
+		t.Add(s.cat.sum(d.chain.Segment))
+		t.Add(s.unsealed())
+		t.Add(s.ledger.Damaged)
+		if t == s.ledger.Kept {
+			continue
+		}
+		s.log.Error("spool: the ledger does not balance, correcting what is damaged", "class", s.opts.Class, "dest", d.name,
+			"kept", s.ledger.Kept, "delivered", d.delivered, "damaged", s.ledger.Damaged)
+		s.ledger.Damaged.Records += s.ledger.Kept.Records - t.Records
+		s.ledger.Damaged.Bytes += s.ledger.Kept.Bytes - t.Bytes
+		s.ledgerDirty = true
+		return
+	}
+}

@@ -1,0 +1,233 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// walk goes through the segments in order, seals those that a crash left without a footer, and puts an empty segment in
+// the place of each that is missing.
+func (r *recovery) walk() error {
+	parts := r.parts
+	r.parts = nil
+	next := r.owedFrom(parts)
+	for i, p := range parts {
+		if p.first() > next {
+			if err := r.fillHole(next, p.first(), p.number); err != nil {
+				return err
+			}
+		}
+		newest := i == len(parts)-1
+		if p.sealed == nil && !newest {
+			if err := r.finish(p, parts[i+1]); err != nil {
+				return err
+			}
+			if p.sealed == nil {
+				continue // nothing in it counts
+			}
+		}
+		r.parts = append(r.parts, p)
+		if p.sealed == nil {
+			return r.scanNewest(p)
+		}
+		if p.sealed.First < next {
+			r.s.log.Error("spool: segments overlap", "class", r.s.opts.Class, "segment", p.number, "first", p.sealed.First, "expected", next)
+		}
+		next = p.sealed.Last + 1
+	}
+	if least := r.leastNext(); least > next {
+		return r.fillHole(next, least, r.s.number+2)
+	}
+	return nil
+}
+
+// owedFrom returns the sequence number that the oldest segment has to begin with.
+func (r *recovery) owedFrom(parts []*part) uint64 {
+	s := r.s
+	var n uint64
+	for _, d := range s.dests {
+		if !d.forgotten && (n == 0 || d.chain.Through+1 < n) {
+			n = d.chain.Through + 1
+		}
+	}
+	switch {
+	case n == 0 && len(s.dests) == 0:
+		return 1 // nothing was ever deleted
+	case n == 0 && len(parts) == 0:
+		return r.leastNext()
+	case n == 0:
+		return parts[0].first() // nobody is owed what lies before
+	case len(parts) > 0:
+		return min(n, parts[0].first()) // what is covered may still be here
+	}
+	return n
+}
+
+// leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
+// never given again.
+func (r *recovery) leastNext() uint64 {
+	n := max(r.least, 1)
+	for _, d := range r.s.dests {
+		n = max(n, d.chain.Through+1)
+	}
+	if r.clean != nil {
+		n = max(n, r.clean.Next)
+	}
+	return n
+}
+
+// finish seals a segment that is not the newest.
+func (r *recovery) finish(p, next *part) error {
+	s := r.s
+	h, err := s.headerOf(next)
+	if err != nil {
+		return err
+	}
+	f, err := s.fs.OpenRW(s.segPath(p.number))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	res, err := segment.Scan(f, p.size, segment.ReadOptions{Next: next.first(), Segment: p.number})
+	if err != nil {
+		return err
+	}
+	if next.first() == p.header.First && res.End == int64(p.header.Len) {
+		if err := s.fs.Remove(s.segPath(p.number)); err != nil {
+			return err
+		}
+		return s.fs.SyncDir(s.path(segDir))
+	}
+	return r.sealPart(p, f, res, next.first(), &h.Ledger)
+}
+
+// sealPart writes the footer of a scanned segment.
+func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) error {
+	for _, d := range res.Damage {
+		r.s.log.Error("spool: damage in a segment", "class", r.s.opts.Class, "segment", p.number, "err", d)
+	}
+	size, err := finish(f, res, next, l)
+	if err != nil {
+		return err
+	}
+	p.size, p.sealed = size, describe(p.header, res.Builder, l, res.Damage, size)
+	r.changed = append(r.changed, p.sealed)
+	return nil
+}
+
+// headerOf returns a part's header, reading it if need be.
+func (s *Spool) headerOf(p *part) (*segment.Header, error) {
+	if p.header != nil {
+		return p.header, nil
+	}
+	f, err := s.fs.Open(s.segPath(p.number))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	src, err := segment.NewReader(f, p.size)
+	if err != nil {
+		return nil, err
+	}
+	p.header = src.Header()
+	return p.header, nil
+}
+
+// fillHole puts an empty segment in the place of what is missing before the one with the given number: so the loss goes
+// the way of everything else, into the ledger, the manifests and the objects.
+func (r *recovery) fillHole(first, next, before uint64) error {
+	s := r.s
+	number := before - 1
+	if k := len(r.parts); k > 0 && r.parts[k-1].number >= number {
+		return fmt.Errorf("%w: records %d to %d are missing before segment %d, and no segment is", ErrCorrupt, first, next-1, before)
+	}
+	s.log.Error("spool: LOST records: the segment that held them is gone", "class", s.opts.Class, "segment", number, "first", first, "last", next-1)
+	l := segment.Ledger{Version: 1}
+	if k := len(r.parts); k > 0 {
+		if pl, err := s.endLedger(r.parts[k-1]); err == nil {
+			l = *pl
+		}
+	}
+	h := &segment.Header{
+		Generation: segment.NewGeneration(), Segment: number, First: first, Created: time.Now().UTC(),
+		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.id.Class, Instance: s.opts.Instance, Ledger: l,
+	}
+	b, err := segment.EncodeHeader(h, headerPad)
+	if err != nil {
+		return err
+	}
+	path := s.segPath(number)
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	res, err := segment.Scan(f, int64(len(b)), segment.ReadOptions{Next: next})
+	if err != nil {
+		return err
+	}
+	p := &part{number: number, header: h}
+	if err := r.sealPart(p, f, res, next, &l); err != nil {
+		return err
+	}
+	s.number = max(s.number, number)
+	r.parts = append(r.parts, p)
+	return s.fs.SyncDir(s.path(segDir))
+}
+
+// scanNewest scans the segment that was active.
+func (r *recovery) scanNewest(p *part) error {
+	s := r.s
+	f, err := s.fs.Open(s.segPath(p.number))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	o := segment.ReadOptions{Segment: p.number}
+	if r.clean != nil && r.clean.Segment == p.number {
+		o.Durable, o.Next = r.clean.End, r.clean.Next
+	}
+	res, err := segment.Scan(f, p.size, o)
+	if err == nil && res.Next < r.leastNext() {
+		// What was delivered, or counted by the index, cannot have been a torn tail.
+		o.Next = r.leastNext()
+		res, err = segment.Scan(f, p.size, o)
+	}
+	r.last = res
+	return err
+}
+
+// endLedger returns the ledger at the end of a sealed part.
+func (s *Spool) endLedger(p *part) (*segment.Ledger, error) {
+	if p.sealed.NoRaw {
+		rec, err := s.stageRecord(p.number)
+		if err != nil {
+			return nil, err
+		}
+		f, err := segment.DecodeFooter(rec.Footer)
+		if err != nil {
+			return nil, err
+		}
+		return &f.Ledger, nil
+	}
+	f, err := s.fs.Open(s.segPath(p.number))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	src, err := segment.NewReader(f, p.size)
+	if err != nil {
+		return nil, err
+	}
+	if footer, ok := src.Footer(); ok {
+		return &footer.Ledger, nil
+	}
+	return nil, errors.New("spool: segment without a footer")
+}

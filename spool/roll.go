@@ -1,0 +1,280 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// headerPad keeps blocks of the file system out of the way of each other: the header has its own.
+const headerPad = 4096
+
+// errEnded is returned for a sync of a segment that was rolled meanwhile, which has synced it.
+var errEnded = errors.New("spool: segment has ended")
+
+// active is the segment that is being written. The writer role owns it, but for what is marked.
+type active struct {
+	number     uint64
+	generation uint64
+	file       vfs.File
+	header     *segment.Header
+	builder    *segment.Builder
+	created    time.Time // on this process's clock, for the age
+	off        int64     // where the next block goes
+	written    int64     // guarded by Spool.mu: off as far as it is published
+	synced     int64     // guarded by Spool.mu: below it everything is durable
+
+	mu    sync.Mutex // one sync at a time: the kernel reports an error to one caller only
+	err   error      // the first failure, which is final for this file
+	ended bool
+}
+
+// fits reports whether a block of n bytes goes into the segment, or must, since it would not fit into any.
+func (a *active) fits(n int, limit int64) bool {
+	return a.off+int64(segment.Align(n)) <= limit || a.off == int64(a.header.Len)
+}
+
+// sync makes durable what is written. After a failure the file is never synced again: Linux drops the pages it could
+// not write, and the next fdatasync finds nothing to complain about (https://lwn.net/Articles/752063/).
+func (a *active) sync() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return errEnded
+	}
+	return a.syncLocked()
+}
+
+func (a *active) syncLocked() error {
+	if a.err == nil {
+		a.err = a.file.Sync()
+	}
+	return a.err
+}
+
+// end is the last sync before the footer.
+func (a *active) end(dirty bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil && dirty {
+		return a.endSync()
+	}
+	a.ended = a.err == nil
+	return a.err
+}
+
+func (a *active) endSync() error {
+	err := a.syncLocked()
+	a.ended = err == nil
+	return err
+}
+
+// latch records a failed write.
+func (a *active) latch(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		a.err = err
+	}
+}
+
+func (a *active) failure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// rolled is a segment that has ended and waits for its footer.
+type rolled struct {
+	active
+	end    int64          // of what counts in the file
+	next   uint64         // the sequence number behind it
+	ledger segment.Ledger // at its end
+	broken bool           // the file has failed: what counts has to be copied to another
+}
+
+// roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
+// may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. The
+// footer follows in the background. The caller has the writer role.
+func (s *Spool) roll() error {
+	a := s.active
+	s.mu.Lock()
+	m := s.mark()
+	dirty := s.tail.synced != s.tail.written
+	s.mu.Unlock()
+	if err := a.end(dirty); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(m)
+	s.lastEnd = *s.ledgerAt(s.place)
+	s.ended(a, false)
+	return nil
+}
+
+// ended hands the active segment to the keeper. s.mu is held.
+func (s *Spool) ended(a *active, broken bool) {
+	s.rolled = append(s.rolled, &rolled{
+		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder},
+		end:    a.synced, next: s.placed.seq + 1, ledger: s.lastEnd, broken: broken,
+	})
+	s.active = nil
+	wake(s.work)
+}
+
+// spare is a file that stands ready to become the active segment: its name is durable, its blocks are allocated, and
+// zeros stand where the header will.
+type spare struct {
+	number uint64
+	file   vfs.File
+}
+
+// activate begins a segment whose first record will have the given number. The caller has the writer role.
+func (s *Spool) activate(first uint64) error {
+	s.mu.Lock()
+	sp := s.spare
+	s.spare = nil
+	s.mu.Unlock()
+	if sp == nil {
+		var err error
+		if sp, err = s.prepare(); err != nil {
+			return err
+		}
+	}
+	h := &segment.Header{
+		Generation: segment.NewGeneration(), Segment: sp.number, First: first, Created: time.Now().UTC(),
+		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.opts.Class, Instance: s.opts.Instance, Ledger: s.lastEnd,
+	}
+	b, err := segment.EncodeHeader(h, headerPad)
+	if err == nil {
+		_, err = sp.file.WriteAt(b, 0)
+	}
+	var builder *segment.Builder
+	if err == nil {
+		builder, err = segment.NewBuilder(b)
+	}
+	if err != nil {
+		s.discard(sp)
+		return fmt.Errorf("spool: begin segment %d: %w", sp.number, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active = &active{
+		number: sp.number, generation: h.Generation, file: sp.file, header: h, builder: builder,
+		created: time.Now(), off: int64(h.Len), written: int64(h.Len),
+	}
+	s.quota.begin(s.opts.SegmentBytes - int64(h.Len))
+	wake(s.work) // for the next spare, and the age of this one
+	return nil
+}
+
+// prepare makes a spare, of a file from the pool if there is one.
+func (s *Spool) prepare() (*spare, error) {
+	s.mu.Lock()
+	s.number++
+	n := s.number
+	s.mu.Unlock()
+	path := s.segPath(n)
+	f, err := s.reuse(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.create(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: prepare segment %d: %w", n, err)
+	}
+	return &spare{n, f}, nil
+}
+
+// create makes a new file for a segment.
+func (s *Spool) create(path string) (vfs.File, error) {
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err = f.Allocate(s.opts.SegmentBytes); err == nil {
+		err = f.Truncate(s.opts.SegmentBytes)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = s.fs.SyncDir(s.path(segDir))
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = s.fs.Remove(path)
+		return nil, err
+	}
+	s.mu.Lock()
+	s.quota.add(s.opts.SegmentBytes)
+	s.mu.Unlock()
+	return f, nil
+}
+
+// reuse takes a file from the pool; fs.ErrNotExist if it is empty. Its extents are written already, which makes each
+// later sync cheaper by the journal's part. Its old blocks are of another generation and can never pass for new ones.
+func (s *Spool) reuse(path string) (vfs.File, error) {
+	s.mu.Lock()
+	old, ok := s.quota.pop()
+	s.mu.Unlock()
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	from := s.freePath(old.number)
+	f, err := s.fs.OpenRW(from)
+	if err == nil {
+		if err = s.refit(f, from, path); err != nil {
+			_ = f.Close()
+			_ = s.fs.Remove(path)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		_ = s.fs.Remove(from)
+		s.quota.add(-old.size)
+		s.log.Warn("spool: cannot use a file again", "class", s.opts.Class, "file", from, "err", err)
+		return nil, fs.ErrNotExist
+	}
+	s.quota.add(s.opts.SegmentBytes - old.size)
+	return f, nil
+}
+
+// refit makes a spare of a file from the pool.
+func (s *Spool) refit(f vfs.File, from, to string) error {
+	if _, err := f.WriteAt(make([]byte, headerPad), 0); err != nil {
+		return err
+	}
+	if err := f.Allocate(s.opts.SegmentBytes); err != nil {
+		return err
+	}
+	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := s.fs.Rename(from, to); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(s.path(segDir)); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.path(freeDir))
+}
+
+// discard gets rid of a spare.
+func (s *Spool) discard(sp *spare) {
+	_ = sp.file.Close()
+	if s.fs.Remove(s.segPath(sp.number)) == nil {
+		s.mu.Lock()
+		s.quota.add(-s.opts.SegmentBytes)
+		s.mu.Unlock()
+	}
+}

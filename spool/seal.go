@@ -1,0 +1,292 @@
+package spool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Seal writes and syncs everything taken so far and seals the active segment, if it holds records or ledger changes. It
+// returns once the segment is in Sealed.
+func (s *Spool) Seal(ctx context.Context) error {
+	if err := s.endActive(0, true); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.rolled) == 0 {
+		return nil
+	}
+	last := s.rolled[len(s.rolled)-1].number
+	for len(s.rolled) > 0 && s.rolled[0].number <= last {
+		if s.closed {
+			return ErrClosed
+		}
+		if err := s.park(ctx, &s.sealing, noMark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endActive writes everything taken so far and rolls the active segment, if it still has the given number (0: any).
+// With ledger, a change of the ledger is written into it before, and is reason enough to begin one.
+func (s *Spool) endActive(number uint64, ledger bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.acquire(&s.writer)
+	defer s.release(&s.writer)
+	s.mu.Unlock()
+	err := s.writeTail(ledger)
+	if err != nil {
+		err = s.writeTail(ledger)
+	}
+	if a := s.active; err == nil && a != nil && a.off > int64(a.header.Len) && (number == 0 || a.number == number) {
+		if err = s.roll(); err != nil {
+			// The file has failed: what it lacks goes to another segment, which is rolled instead.
+			if err = s.writeTail(ledger); err == nil && s.active != nil {
+				err = s.roll()
+			}
+		}
+	}
+	s.mu.Lock()
+	if err != nil {
+		s.fail(err)
+		return s.failed
+	}
+	return nil
+}
+
+// sealRolled gives the ended segments their footers, in order, and returns when to try again after a failure.
+func (s *Spool) sealRolled() time.Duration {
+	for {
+		s.mu.Lock()
+		if len(s.rolled) == 0 {
+			s.mu.Unlock()
+			return never
+		}
+		r := s.rolled[0]
+		s.mu.Unlock()
+
+		seg, err := s.sealOne(r)
+		if err != nil {
+			s.log.Error("spool: cannot seal a segment, trying again", "class", s.opts.Class, "segment", r.number, "err", err)
+			return retryEvery
+		}
+		if seg != nil {
+			s.enter(seg)
+		}
+		s.mu.Lock()
+		s.rolled = s.rolled[1:]
+		s.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
+		s.quota.add(-s.opts.SegmentBytes)
+		if seg != nil {
+			s.quota.add(seg.Size)
+		}
+		s.room.wakeAll()
+		s.sealing.wakeAll()
+		s.mu.Unlock()
+	}
+}
+
+// sealOne seals a segment; nil if nothing in it counts, and it was removed.
+func (s *Spool) sealOne(r *rolled) (*sealed, error) {
+	if r.broken {
+		return s.sealCopy(r)
+	}
+	size, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
+	if err != nil {
+		// The data was synced before, but this file is never synced again.
+		r.broken = true
+		return nil, err
+	}
+	_ = r.file.Close()
+	return describe(r.header, r.builder, &r.ledger, nil, size), nil
+}
+
+// writeFooter completes a segment whose blocks, which end at end, are on stable storage.
+func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, err error) {
+	footer, err := b.Seal(end, l)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := f.WriteAt(footer, end); err != nil {
+		return 0, err
+	}
+	size = end + int64(len(footer))
+	if err := f.Truncate(size); err != nil {
+		return 0, err
+	}
+	return size, f.Sync()
+}
+
+// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it.
+func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
+	path := s.segPath(r.number)
+	if r.end <= int64(r.header.Len) {
+		// Nothing had been synced: everything is in the next segment.
+		_ = r.file.Close()
+		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return nil, s.fs.SyncDir(s.path(segDir))
+	}
+	temp := path + vfs.TempSuffix
+	if err := s.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := s.fs.Create(temp)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = s.fs.Remove(temp)
+		}
+	}()
+	if err = copyFile(f, r.file, r.end); err != nil {
+		return nil, err
+	}
+	res, err := segment.Scan(f, r.end, segment.ReadOptions{
+		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
+	})
+	if err != nil {
+		return nil, err
+	}
+	size, err := finish(f, res, r.next, &r.ledger)
+	if err != nil {
+		return nil, err
+	}
+	_ = f.Close()
+	if err = s.fs.Rename(temp, path); err == nil {
+		err = s.fs.SyncDir(s.path(segDir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	_ = r.file.Close()
+	seg := describe(r.header, res.Builder, &r.ledger, res.Damage, size)
+	s.noteDamage(seg, res.Damage)
+	return seg, nil
+}
+
+// finish syncs and seals a scanned segment that ends before the sequence number next. What is missing at its end is put
+// on record by a ledger block that says which number comes next.
+func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) (size int64, err error) {
+	end := res.End
+	if res.Builder.Footer().Next < next {
+		js, err := json.Marshal(l)
+		if err != nil {
+			return 0, err
+		}
+		b := append(make([]byte, segment.BlockHeaderSize, segment.BlockHeaderSize+len(js)+16), js...)
+		segment.Stamp(b, segment.BlockHeader{
+			Generation: res.Header.Generation, Offset: end, First: next, Durable: uint32(end), Type: segment.LedgerBlock,
+		})
+		res.Builder.Add(end, b)
+		b = b[:segment.Align(len(b))]
+		if _, err := f.WriteAt(b, end); err != nil {
+			return 0, err
+		}
+		end += int64(len(b))
+	}
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	return writeFooter(f, res.Builder, end, l)
+}
+
+// copyFile copies the first n bytes.
+func copyFile(dst io.WriterAt, src io.ReaderAt, n int64) error {
+	buf := make([]byte, 1<<20)
+	for off := int64(0); off < n; {
+		b := buf[:min(int64(len(buf)), n-off)]
+		if k, err := src.ReadAt(b, off); k < len(b) {
+			return fmt.Errorf("spool: copy segment: %w", err)
+		}
+		if _, err := dst.WriteAt(b, off); err != nil {
+			return err
+		}
+		off += int64(len(b))
+	}
+	return nil
+}
+
+// describe makes the catalogue's entry of a segment that was just sealed.
+func describe(h *segment.Header, b *segment.Builder, l *segment.Ledger, damage []*segment.DamageError, size int64) *sealed {
+	f := b.Footer()
+	f.Ledger = *l
+	return entry(h, &f, damage, size)
+}
+
+// entry makes the catalogue's entry of a segment from its header and footer.
+func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, size int64) *sealed {
+	seg := &sealed{Segment: Segment{
+		Number: h.Segment, Epoch: h.Epoch, First: f.First, Last: f.Next - 1, Records: f.Records, Bytes: f.Bytes,
+		Created: h.Created, Lost: f.Ledger.Lost.Sub(h.Ledger.Lost), Size: size,
+	}}
+	if f.Records > 0 {
+		seg.MinTime, seg.MaxTime = time.Unix(0, f.Earliest).UTC(), time.Unix(0, f.Latest).UTC()
+	}
+	for _, d := range damage {
+		if r, ok := d.Range(); ok {
+			seg.Gaps = append(seg.Gaps, r)
+		}
+	}
+	return seg
+}
+
+// enter makes a sealed segment known.
+func (s *Spool) enter(seg *sealed) {
+	s.cat.put(seg)
+	s.remember(seg)
+}
+
+// remember puts what is known of a segment into the index. A lost index costs the next Open time, nothing else.
+func (s *Spool) remember(segs ...*sealed) {
+	puts := make([]kv, 0, len(segs))
+	for _, seg := range segs {
+		js, err := json.Marshal(seg)
+		if err != nil {
+			s.log.Error("spool: cannot encode an index entry", "class", s.opts.Class, "segment", seg.Number, "err", err)
+			return
+		}
+		puts = append(puts, kv{segKey(seg.Number), js})
+	}
+	s.apply(puts, nil)
+}
+
+// apply changes the index.
+func (s *Spool) apply(puts []kv, deletes []string) {
+	if err := s.idx.Apply(puts, deletes); err != nil && !errors.Is(err, errIndexLost) {
+		s.log.Warn("spool: index not updated", "class", s.opts.Class, "err", err)
+	}
+}
+
+func segKey(n uint64) string { return "s" + numberName(n) }
+
+// noteDamage counts what a segment lost, and says so.
+func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) {
+	if len(damage) == 0 {
+		return
+	}
+	for _, d := range damage {
+		s.log.Error("spool: damage in a segment", "class", s.opts.Class, "segment", seg.Number, "err", d)
+	}
+	lost := seg.Last + 1 - seg.First - seg.Records
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledger.Damaged.Records += lost
+	s.noteLedger()
+}

@@ -1,0 +1,317 @@
+package spool
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc64"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// nvme is the table of CRC-64/NVME, which Amazon S3 keeps of whole objects.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
+
+const maxStageRecord = 8 << 20
+
+// stages holds the Stage calls that are under way, one for a segment at most.
+type stages struct {
+	mu      sync.Mutex
+	flights map[uint64]chan struct{}
+}
+
+// begin waits until nobody else stages the segment, and makes the caller the one who does.
+func (g *stages) begin(ctx context.Context, n uint64) error {
+	for {
+		g.mu.Lock()
+		c := g.flights[n]
+		if c == nil {
+			if g.flights == nil {
+				g.flights = map[uint64]chan struct{}{}
+			}
+			g.flights[n] = make(chan struct{})
+			g.mu.Unlock()
+			return nil
+		}
+		g.mu.Unlock()
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return fmt.Errorf("spool: %w", context.Cause(ctx))
+		}
+	}
+}
+
+func (g *stages) end(n uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.flights[n])
+	delete(g.flights, n)
+}
+
+// Stage returns the stage record of a sealed segment, making (or making again, from the raw segment and with the
+// recorded settings) its staged file if it is not there. It may be called for any segment at any time; calls for
+// different segments run in parallel. fs.ErrNotExist: there is no such segment, or it is deleted.
+//
+// Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
+// an object without content; whether that is worth storing is the caller's affair.
+func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	if err := s.stages.begin(ctx, number); err != nil {
+		return nil, err
+	}
+	defer s.stages.end(number)
+	seg, ok := s.cat.get(number)
+	if !ok {
+		return nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
+	}
+	old, err := s.stageRecord(number)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if seg.NoRaw {
+			return nil, err
+		}
+		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)
+	}
+	if old != nil {
+		if fi, err := s.fs.Stat(s.objPath(number)); err == nil && fi.Size() == old.Size {
+			return old, nil
+		}
+		if seg.NoRaw {
+			return nil, fmt.Errorf("%w: the staged file of segment %d is lost, and its raw file was given up for it", ErrCorrupt, number)
+		}
+		s.log.Warn("spool: staged file is not there, making it again", "class", s.opts.Class, "segment", number)
+	}
+	rec, err := s.makeStaged(ctx, seg, enc, old)
+	if err != nil {
+		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
+	}
+	return rec, nil
+}
+
+// makeStaged encodes a segment. Its file is durable before its record is, and the record before anybody is told.
+func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
+	raw, err := s.fs.Open(s.segPath(seg.Number))
+	if err != nil {
+		return nil, err
+	}
+	defer raw.Close()
+	src, err := segment.NewReaderWith(raw, seg.Size, segment.ReadOptions{
+		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var want *Encoding
+	if old != nil {
+		want = &old.Encoding
+	}
+	temp := s.objPath(seg.Number) + vfs.TempSuffix
+	out, err := s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
+	if err != nil {
+		return nil, err
+	}
+	before := seg
+	if out.Records < seg.Records {
+		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
+	}
+	rec := s.newRecord(seg, src, out)
+	if old != nil && old.RawSHA256 != rec.RawSHA256 {
+		s.log.Error("spool: a segment staged again gives other content than it gave first", "class", s.opts.Class, "segment", seg.Number,
+			"was", old.RawSHA256, "is", rec.RawSHA256)
+	}
+	js, err := sealJSON(rec)
+	if err == nil {
+		err = s.fs.Rename(temp, s.objPath(seg.Number))
+	}
+	if err == nil {
+		err = s.fs.SyncDir(s.path(stageDir))
+	}
+	if err == nil {
+		err = vfs.WriteFileAtomic(s.fs, s.recPath(seg.Number), js)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rec, s.noteStaged(before, rec)
+}
+
+// noteStaged makes a staged file known.
+func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
+	if lost := seg.Records - min(seg.Records, rec.Records); lost > 0 {
+		s.log.Error("spool: damage found while staging", "class", s.opts.Class, "segment", seg.Number, "records", lost, "gaps", rec.Gaps)
+		s.mu.Lock()
+		s.ledger.Damaged.Add(segment.Tally{Records: lost, Bytes: seg.Bytes - min(seg.Bytes, rec.Bytes)})
+		s.noteLedger()
+		s.mu.Unlock()
+	}
+	now, ok := s.cat.update(seg.Number, func(c *sealed) {
+		c.Staged, c.StagedSize = true, rec.Size
+		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
+	})
+	s.used(rec.Size - seg.StagedSize)
+	if !ok {
+		// Deleted meanwhile: every destination has it.
+		s.unlink(s.objPath(seg.Number), rec.Size)
+		s.unlink(s.recPath(seg.Number), 0)
+		return fs.ErrNotExist
+	}
+	s.remember(&now)
+	return nil
+}
+
+// readable adds up the payload bytes that a damaged segment still gives.
+func (s *Spool) readable(seg sealed) (n uint64) {
+	raw, err := s.fs.Open(s.segPath(seg.Number))
+	if err != nil {
+		return 0
+	}
+	defer raw.Close()
+	res, err := segment.Scan(raw, seg.Size, segment.ReadOptions{
+		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: true,
+	})
+	if err != nil {
+		return 0
+	}
+	f := res.Builder.Footer()
+	return f.Bytes
+}
+
+// newRecord makes the stage record.
+func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRecord {
+	h := src.Header()
+	return &StageRecord{
+		Version: 1, Spool: h.Spool, Epoch: h.Epoch, Class: h.Class, Segment: seg.Number,
+		First: seg.First, Last: seg.Last, Records: out.Records, Bytes: seg.Bytes, Gaps: out.Gaps,
+		MinTime: out.MinTime, MaxTime: out.MaxTime,
+		Key:      objectKey(h, seg.First, seg.Last, out.Ext),
+		Encoding: out.Encoding, ContentType: out.ContentType, ContentEncoding: out.ContentEncoding,
+		RawBytes: out.RawBytes, RawSHA256: hex.EncodeToString(out.RawSHA256[:]),
+		Size: out.size, SHA256: hex.EncodeToString(out.sha256), CRC64NVME: fmt.Sprintf("%016x", out.crc64),
+		Header: src.HeaderBytes(), Footer: src.FooterBytes(),
+	}
+}
+
+// objectKey names a segment's object. Nothing in it depends on the records that survive or on the clock of today.
+func objectKey(h *segment.Header, first, last uint64, ext string) string {
+	t := h.Created.UTC()
+	return fmt.Sprintf("class=%s/dt=%s/hour=%s/%s-%06d-%016x-%016x%s",
+		h.Class, t.Format("2006-01-02"), t.Format("15"), h.Spool, h.Epoch, first, last, ext)
+}
+
+// stageRecord reads the record of a segment; fs.ErrNotExist if it has none.
+func (s *Spool) stageRecord(n uint64) (*StageRecord, error) {
+	b, err := vfs.ReadFile(s.fs, s.recPath(n), maxStageRecord)
+	if err != nil {
+		return nil, err
+	}
+	rec := new(StageRecord)
+	if err := openJSON(b, rec); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.recPath(n), err)
+	}
+	if rec.Version > 1 {
+		return nil, fmt.Errorf("%s: %w", s.recPath(n), errNewer)
+	}
+	if rec.Segment != n {
+		return nil, fmt.Errorf("%w: %s is the record of segment %d", ErrCorrupt, s.recPath(n), rec.Segment)
+	}
+	return rec, nil
+}
+
+// OpenStaged opens a staged file for reading. fs.ErrNotExist: call Stage.
+func (s *Spool) OpenStaged(number uint64) (body *io.SectionReader, close func() error, err error) {
+	f, err := s.fs.Open(s.objPath(number))
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	return io.NewSectionReader(f, 0, size), f.Close, nil
+}
+
+// staged is what an Encoder made, and what was stored of it.
+type staged struct {
+	Encoded
+	size   int64
+	sha256 []byte
+	crc64  uint64
+}
+
+// stageTo writes what encode makes to a new file, hashing it on the way, and syncs it.
+func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return out, err
+	}
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return out, err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			_ = s.fs.Remove(path)
+		}
+	}()
+	w := stageWriter{f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
+	if out.Encoded, err = encode(&w); err != nil {
+		return out, err
+	}
+	if err = w.flush(); err != nil {
+		return out, err
+	}
+	if err = f.Sync(); err != nil {
+		return out, err
+	}
+	out.size, out.sha256, out.crc64 = w.off, w.sha.Sum(nil), w.crc.Sum64()
+	return out, nil
+}
+
+// stageWriter buffers, counts and hashes.
+type stageWriter struct {
+	f   vfs.File
+	buf []byte
+	off int64
+	sha hash.Hash
+	crc hash.Hash64
+}
+
+func (w *stageWriter) Write(p []byte) (n int, err error) {
+	for len(p) > 0 {
+		k := copy(w.buf[len(w.buf):cap(w.buf)], p)
+		w.buf = w.buf[:len(w.buf)+k]
+		p = p[k:]
+		n += k
+		if len(w.buf) == cap(w.buf) {
+			if err := w.flush(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (w *stageWriter) flush() error {
+	if _, err := w.f.WriteAt(w.buf, w.off); err != nil {
+		return err
+	}
+	w.sha.Write(w.buf)
+	w.crc.Write(w.buf)
+	w.off += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	return nil
+}

@@ -1,0 +1,128 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// waiter is a parked goroutine. Waiters are used again and again: making a channel for each call would be the one
+// allocation on the way of a batch.
+type waiter struct {
+	seq   uint64
+	ready chan struct{} // holds one token
+}
+
+// waitList holds parked goroutines in the order of their coming.
+type waitList struct{ parked []*waiter }
+
+// wake releases all who wait for a mark that has been reached.
+func (l *waitList) wake(mark uint64) {
+	n := 0
+	for _, w := range l.parked {
+		if w.seq <= mark {
+			w.ready <- struct{}{}
+			continue
+		}
+		l.parked[n] = w
+		n++
+	}
+	clear(l.parked[n:])
+	l.parked = l.parked[:n]
+}
+
+// wakeAll releases everybody.
+func (l *waitList) wakeAll() { l.wake(math.MaxUint64) }
+
+// wakeOne releases who has waited longest.
+func (l *waitList) wakeOne() {
+	if len(l.parked) == 0 {
+		return
+	}
+	l.parked[0].ready <- struct{}{}
+	n := copy(l.parked, l.parked[1:])
+	l.parked[n] = nil
+	l.parked = l.parked[:n]
+}
+
+func (l *waitList) remove(w *waiter) bool {
+	for i, p := range l.parked {
+		if p == w {
+			l.parked = append(l.parked[:i], l.parked[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// park waits on l until it is woken, for seq or for no reason: callers look again at what they wait for. It is called,
+// and returns, with s.mu held.
+func (s *Spool) park(ctx context.Context, l *waitList, seq uint64) (err error) {
+	var w *waiter
+	if n := len(s.idle); n > 0 {
+		w, s.idle = s.idle[n-1], s.idle[:n-1]
+	} else {
+		w = &waiter{ready: make(chan struct{}, 1)}
+	}
+	w.seq = seq
+	l.parked = append(l.parked, w)
+	s.mu.Unlock()
+	select {
+	case <-w.ready:
+		s.mu.Lock()
+	case <-ctx.Done():
+		s.mu.Lock()
+		err = fmt.Errorf("spool: %w", context.Cause(ctx))
+		if !l.remove(w) {
+			// Woken at the same moment, perhaps to take over a role: somebody else has to.
+			<-w.ready
+			l.wakeOne()
+		}
+	}
+	s.idle = append(s.idle, w)
+	return err
+}
+
+// role is a task that one goroutine at a time does for all who wait for its result. Whoever needs the result first takes
+// the role itself: handing the work to a goroutine of its own would cost each commit two switches.
+type role struct {
+	busy    bool
+	waiting waitList
+	work    func() // called without s.mu
+}
+
+// acquire waits for the role. s.mu is held at call and return.
+func (s *Spool) acquire(r *role) {
+	for r.busy {
+		_ = s.park(context.Background(), &r.waiting, math.MaxUint64)
+	}
+	r.busy = true
+}
+
+// release gives the role up, and makes one of those who still wait look whether to take it.
+func (s *Spool) release(r *role) {
+	r.busy = false
+	r.waiting.wakeOne()
+}
+
+// await returns once *mark has reached seq, doing r's work itself whenever nobody else does. s.mu is held at call and
+// return.
+func (s *Spool) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
+	for *mark < seq {
+		if s.failed != nil {
+			return s.failed
+		}
+		if !r.busy {
+			r.busy = true
+			s.mu.Unlock()
+			r.work()
+			s.mu.Lock()
+			s.release(r)
+			continue
+		}
+		if err := s.park(ctx, &r.waiting, seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
