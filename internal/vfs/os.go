@@ -125,14 +125,17 @@ func (l *osLock) Close() error {
 	return l.err
 }
 
-type osFile struct{ f *os.File }
+type osFile struct {
+	f        *os.File
+	dataSync func() error
+}
 
 func openFile(path string, flag int) (File, error) {
 	f, err := os.OpenFile(path, flag, filePerm)
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return osFile{f: f, dataSync: newDataSync(f)}, nil
 }
 
 func (o osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
@@ -140,7 +143,7 @@ func (o osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p
 func (o osFile) Close() error                             { return o.f.Close() }
 func (o osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
 
-func (o osFile) Sync() error { return o.wrap("fdatasync", dataSync(o.f)) }
+func (o osFile) Sync() error { return o.wrap("fdatasync", o.dataSync()) }
 
 func (o osFile) Allocate(size int64) error { return o.wrap("fallocate", allocate(o.f, size)) }
 

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dataSync is os.File.Sync: F_FULLFSYNC, since fsync(2) on macOS leaves the data in the drive's cache.
-func dataSync(f *os.File) error { return f.Sync() }
+// newDataSync returns os.File.Sync: F_FULLFSYNC, since fsync(2) on macOS leaves the data in the drive's cache.
+func newDataSync(f *os.File) func() error { return f.Sync }
 
 func allocate(*os.File, int64) error { return nil }
 

@@ -3,11 +3,35 @@ package vfs
 import (
 	"errors"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-func dataSync(f *os.File) error { return control(f, unix.Fdatasync) }
+// newDataSync prepares all that fdatasync(2) needs, so that a commit allocates nothing.
+func newDataSync(f *os.File) func() error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return func() error { return err }
+	}
+	var mu sync.Mutex
+	var operr error
+	op := func(fd uintptr) {
+		for {
+			if operr = unix.Fdatasync(int(fd)); operr != unix.EINTR {
+				return
+			}
+		}
+	}
+	return func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if conn.Control(op) != nil {
+			return os.ErrClosed
+		}
+		return operr
+	}
+}
 
 // allocate keeps the file's size: fallocate(2) would else show zeroes where nothing was written.
 func allocate(f *os.File, size int64) error {

@@ -75,3 +75,17 @@ func TestMkdirAllPermissions(t *testing.T) {
 		t.Errorf("file is open to others: %v", fi.Mode())
 	}
 }
+
+// A commit is a write and a sync, and allocates nothing.
+func TestCommitDoesNotAllocate(t *testing.T) {
+	f := create(t, OS(), filepath.Join(t.TempDir(), "f"), "x")
+	block := make([]byte, 512)
+	if n := testing.AllocsPerRun(10, func() {
+		_, werr := f.WriteAt(block, 0)
+		if err := errors.Join(werr, f.Sync()); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-func dataSync(f *os.File) error { return f.Sync() }
+func newDataSync(f *os.File) func() error { return f.Sync }
 
 func allocate(*os.File, int64) error { return nil }
 
