@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -159,7 +158,7 @@ func openSound(t testing.TB, dir string, file []byte, want map[string]string) {
 	if err := os.WriteFile(filepath.Join(dir, indexName), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ix, rebuild := mustOpen(t, func() (index, bool, error) { return openBolt(vfs.OS(), dir, slog.New(slog.DiscardHandler)) })
+	ix, rebuild := mustOpen(t, func() (index, bool, error) { return openBolt(vfs.OS(), dir, discard) })
 	if rebuild {
 		t.Fatal("a file that passed the check was set aside")
 	}
@@ -246,7 +245,7 @@ func TestIndexUnreadable(t *testing.T) {
 		}
 		return nil
 	})
-	ix, rebuild, err := openBolt(eio, dir, slog.New(slog.DiscardHandler))
+	ix, rebuild, err := openBolt(eio, dir, discard)
 	if err != nil || !rebuild {
 		t.Fatalf("rebuild %v, %v", rebuild, err)
 	}
@@ -259,7 +258,7 @@ func TestIndexUnreadable(t *testing.T) {
 		}
 		return nil
 	})
-	if _, _, err := openBolt(refuse, dir, slog.New(slog.DiscardHandler)); !errors.Is(err, errIndexLost) || !errors.Is(err, fs.ErrPermission) {
+	if _, _, err := openBolt(refuse, dir, discard); !errors.Is(err, errIndexLost) || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("no permission: %v", err)
 	}
 	if _, rebuild := mustOpen(t, open); rebuild {
@@ -329,7 +328,7 @@ func TestIndexMarkOrder(t *testing.T) {
 		}
 		return nil
 	})
-	ix, _, err := openBolt(fsys, dir, slog.New(slog.DiscardHandler))
+	ix, _, err := openBolt(fsys, dir, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +352,7 @@ func TestIndexOpensWithoutMark(t *testing.T) {
 		}
 		return nil
 	})
-	ix, rebuild, err := openBolt(full, dir, slog.New(slog.DiscardHandler))
+	ix, rebuild, err := openBolt(full, dir, discard)
 	if err != nil || rebuild {
 		t.Fatalf("rebuild %v, %v", rebuild, err)
 	}

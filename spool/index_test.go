@@ -12,12 +12,14 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 // opener opens one and the same index again and again.
 type opener func() (ix index, rebuild bool, err error)
 
 func realIndex(t testing.TB) (opener, string) {
 	dir := t.TempDir()
-	return func() (index, bool, error) { return openBolt(vfs.OS(), dir, slog.New(slog.DiscardHandler)) }, dir
+	return func() (index, bool, error) { return openBolt(vfs.OS(), dir, discard) }, dir
 }
 
 func mustOpen(t testing.TB, open opener) (index, bool) {
