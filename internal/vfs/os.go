@@ -156,8 +156,10 @@ func (o osFile) Size() (int64, error) {
 }
 
 func (o osFile) wrap(op string, err error) error {
-	var pe *fs.PathError
-	if err == nil || errors.As(err, &pe) {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return err
 	}
 	return &fs.PathError{Op: op, Path: o.f.Name(), Err: err}
