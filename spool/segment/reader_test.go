@@ -157,6 +157,7 @@ func TestBounds(t *testing.T) {
 		"end within":        {ReadOptions{End: at(4) + 50}, records(1000, b[4].first)},
 		"end and mark":      {ReadOptions{End: at(7), Durable: at(7)}, append(append(slices.Clone(upTo5), lost), records(b[6].first, b[7].first)...)},
 		"mark behind":       {ReadOptions{Durable: at(5) + 1}, append(append(slices.Clone(upTo5), lost), rest...)},
+		"end in header":     {ReadOptions{End: 51, Next: 1002}, []event{{damage: DamageError{First: 1000, Last: 1001, Offset: at(0), End: at(0)}}}},
 		"mark before":       {ReadOptions{Durable: at(5)}, upTo5},
 		"next within block": {ReadOptions{Next: b[4].next - 1}, records(1000, b[4].next-1)},
 		"next at torn":      {ReadOptions{Next: b[5].first}, upTo5},

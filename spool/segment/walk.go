@@ -135,7 +135,7 @@ func (w *walker) damage() error {
 		d.End, d.Last = h.Offset, h.First-1
 		w.pos, w.seq = h.Offset, h.First
 	} else {
-		d.End, d.Last = max(w.end, w.durable), Unbounded
+		d.End, d.Last = max(start, w.end, w.durable), Unbounded
 		if w.next != 0 || start == w.recordsEnd {
 			d.Last = max(w.next, w.seq) - 1
 			w.seq = d.Last + 1
