@@ -27,8 +27,8 @@ const (
 // boltIndex is an index in a bbolt file.
 //
 // bbolt maps its file, and an I/O error under a mapping is not an error but a SIGBUS that ends the process. So each call
-// runs guarded: faults become panics, panics become errIndexLost. What bbolt held at that moment, locks and mapping,
-// stays as it is for good; touching it again could block or fault.
+// runs guarded: faults become panics, panics become errIndexLost. The guard is set for the calling goroutine and taken
+// back, so that no goroutine has to be kept, stopped, or waited for when it hangs in a dead disk.
 type boltIndex struct {
 	fsys vfs.FS
 	dir  string
@@ -64,15 +64,17 @@ func boltOptions() *bbolt.Options {
 // boltGrow is by how much the file grows, in bytes: bbolt's 16 MiB would be held against the spool's quota.
 const boltGrow = 1 << 20
 
-// startBolt opens the file that must have passed checkIndexFile, or makes a new one.
-func startBolt(path string, create bool) (db *bbolt.DB, err error) {
-	err = guard(func() error {
-		var err error
-		db, err = bbolt.Open(path, 0o640, boltOptions())
-		if err != nil || !create {
+// startBolt opens a file that has passed checkIndexFile, or makes a new one.
+func startBolt(path string, create bool) (*bbolt.DB, error) {
+	var db *bbolt.DB
+	err := guard(func() (err error) {
+		if db, err = bbolt.Open(path, 0o640, boltOptions()); err != nil {
 			return err
 		}
 		db.AllocSize = boltGrow
+		if !create {
+			return nil
+		}
 		return db.Update(func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucket([]byte(indexBucket))
 			if err != nil {
@@ -82,10 +84,18 @@ func startBolt(path string, create bool) (db *bbolt.DB, err error) {
 		})
 	})
 	if err != nil {
+		leaveBolt(db, err)
 		return nil, err
 	}
-	db.AllocSize = boltGrow
 	return db, nil
+}
+
+// leaveBolt closes a database after an error, unless bbolt was interrupted in the middle: what it held then, locks and
+// mapping, stays as it is for good, since touching it again could block or fault.
+func leaveBolt(db *bbolt.DB, err error) {
+	if _, faulted := errors.AsType[*fault](err); db != nil && !faulted {
+		_ = guard(db.Close)
+	}
 }
 
 // fault is a panic, or a fault of the memory map turned into one, inside bbolt.
@@ -116,15 +126,13 @@ func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 		return nil
 	}
 	x.db = nil
-	x.err = fmt.Errorf("%w: %w", errIndexLost, err)
+	x.err = lost(err)
 	x.log.Error("index lost; going on without it, it is made again from the segments", "dir", x.dir, "err", err)
-	// From here on the file falls behind. The mark keeps the next open from believing it.
+	// From here on the file falls behind.
 	if err := setMark(x.fsys, x.dir); err != nil {
 		x.log.Warn("the lost index could not be marked", "dir", x.dir, "err", err)
 	}
-	if _, faulted := errors.AsType[*fault](err); !faulted {
-		_ = guard(db.Close)
-	}
+	leaveBolt(db, err)
 	return x.err
 }
 

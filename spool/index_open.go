@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// indexMark is there while an index is being opened, and from the moment one is lost: the file beside it is not to be
-	// believed. So a file that takes the process down does it once, and not at each of the restarts that follow.
+	// indexMark is there while an index is being opened, and from the moment the spool goes on without one: the file beside
+	// it is not to be believed. So a file that takes the process down does it once, and not at each of the restarts that
+	// follow, and one that fell behind the segments is not taken for the truth.
 	indexMark = "index.opening"
 	// badIndex precedes the time at which a file was set aside. One is kept, for people to look at.
 	badIndex = indexName + ".bad-"
@@ -39,11 +40,13 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 	case err == nil:
 		x.db, err = startBolt(x.path(), false)
 	case errors.Is(err, fs.ErrNotExist):
-	case !isDamage(err):
+	case errors.Is(err, errNewer):
 		if !suspect {
-			_ = clearMark(fsys, dir) // the file was not touched
+			_ = clearMark(fsys, dir) // nothing was touched, and the spool does not open
 		}
-		return nil, false, lost(err)
+		return nil, false, err
+	case !isDamage(err):
+		return nil, false, lost(err) // the mark stays: the spool goes on and leaves the file behind
 	}
 	rebuild := err != nil
 	if rebuild {
@@ -87,13 +90,8 @@ func isDamage(err error) bool {
 	return ok
 }
 
-// lost makes an error one that the spool can live with, unless it is errNewer.
-func lost(err error) error {
-	if errors.Is(err, errNewer) || errors.Is(err, errIndexLost) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errIndexLost, err)
-}
+// lost makes an error one that the spool can live with.
+func lost(err error) error { return fmt.Errorf("%w: %w", errIndexLost, err) }
 
 func setMark(fsys vfs.FS, dir string) error {
 	f, err := fsys.Create(filepath.Join(dir, indexMark))
