@@ -1,0 +1,28 @@
+// Package compress holds the codecs of staged segments behind one small interface.
+//
+//	name  ext    levels (default)  writes
+//	zstd  .zst   1–22 (1)          RFC 8878 frames of 1 MiB of content each, and a seek table behind them
+//	gzip  .gz    1–9 (6)           one member, RFC 1952
+//	lz4   .lz4   1–9 (1)           one frame of independent 1 MiB blocks with a content checksum
+//	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
+//	none         0                 the bytes as they are
+//
+// Every writer is one single-threaded encoder: whoever has more cores compresses more segments at once, which costs
+// no ratio and keeps the order of bytes out of the scheduler's hands. The same input at the same level gives the same
+// bytes within one build, however the input was cut into writes and whatever the pooled encoder did before. Nothing
+// may rely on that across builds, since a library may find a better match tomorrow.
+//
+// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. In use they hold:
+//
+//	        writer, per level                      reader
+//	zstd    5 MiB (1–2), 6 (3–5), 17 (6–9), 50     about 2.5 MiB for what we write, 20 MiB at worst
+//	gzip    1 MiB                                  100 KiB
+//	lz4     2 MiB                                  2 MiB, 8 MiB at worst
+//	s2      4 MiB                                  2 MiB, 8 MiB at worst
+//
+// A reader is strict, because it is what decides whether an object is whole: it accepts several streams one behind the
+// other, and it reports anything cut off or appended as ErrCorrupt. Where the format itself has no end (zstd frames, s2
+// chunks), the table or index that our writers put last is demanded; a file from elsewhere without one is refused. The
+// codec none cannot tell; its callers compare size and hash. Readers bound their memory, not the length of their
+// output: who reads a stranger's file puts a limit on that.
+package compress

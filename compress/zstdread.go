@@ -1,0 +1,154 @@
+package compress
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// zstdReader hands its decoder one frame at a time. A decoder that reads the whole file takes an end between two frames
+// for the end of the content and skips the seek table unseen; here the table must be there and must match.
+type zstdReader struct {
+	dec   *zstd.Decoder
+	src   *bufio.Reader
+	frame zstdFrame
+	check seekCheck
+	// inFrame: the decoder is within a frame, of whose content so many bytes were handed out.
+	inFrame bool
+	content int64
+	// ended: the last thing read was a seek table.
+	ended bool
+}
+
+func (z *zstdReader) Reset(r *bufio.Reader) error {
+	*z = zstdReader{dec: z.dec, src: r}
+	return nil
+}
+
+func (z *zstdReader) Read(p []byte) (int, error) {
+	for {
+		if !z.inFrame {
+			if err := z.next(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		n, err := z.dec.Read(p)
+		z.content += int64(n)
+		if err == io.EOF {
+			if z.frame.state != frameEnd {
+				return n, io.ErrUnexpectedEOF
+			}
+			z.inFrame = false
+			err = z.check.add(z.frame.size, z.content)
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// next goes to the next frame, over a seek table; io.EOF at the end of the input.
+func (z *zstdReader) next() error {
+	head, err := z.src.Peek(zstd.HeaderMaxSize)
+	if len(head) == 0 {
+		if err == io.EOF && !z.ended {
+			return errors.New("no seek table at the end: cut off, or not written by this package")
+		}
+		return err
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	var h zstd.Header
+	if err := h.Decode(head); err != nil {
+		return err
+	}
+	if h.Skippable {
+		if binary.LittleEndian.Uint32(head) != seekMagic {
+			return errors.New("skippable frame that is no seek table") // would be an unseen way to append to an object
+		}
+		if _, err := z.src.Discard(h.HeaderSize); err != nil {
+			return err
+		}
+		if err := z.check.verify(z.src, h.SkippableSize); err != nil {
+			return noEOF(err)
+		}
+		z.check, z.ended = seekCheck{}, true
+		return nil
+	}
+	z.frame = zstdFrame{src: z.src, left: int64(h.HeaderSize), checksum: h.HasCheckSum}
+	z.inFrame, z.content, z.ended = true, 0, false
+	return z.dec.Reset(&z.frame)
+}
+
+// zstdFrame reads exactly one frame from src, of whose structure (RFC 8878, 3.1.1) it needs to know no more than the
+// lengths of the blocks.
+type zstdFrame struct {
+	src      *bufio.Reader
+	left     int64 // bytes of the present part
+	size     int64 // bytes read so far
+	state    frameState
+	checksum bool
+}
+
+// frameState says what the present part of a frame is.
+type frameState uint8
+
+const (
+	frameBlocks frameState = iota // the frame header, or a block that is not the last
+	frameLast                     // the last block
+	frameSum                      // the checksum
+	frameEnd
+)
+
+func (f *zstdFrame) Read(p []byte) (int, error) {
+	for f.left == 0 {
+		if err := f.advance(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := f.src.Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	f.size += int64(n)
+	return n, noEOF(err)
+}
+
+// advance goes to the next part of the frame; io.EOF behind the last.
+func (f *zstdFrame) advance() error {
+	switch f.state {
+	case frameBlocks:
+		head, err := f.src.Peek(3)
+		if err != nil {
+			return noEOF(err)
+		}
+		h := uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16
+		const runLength = 1 // such a block is one byte, whatever its size field says
+		f.left = 3 + int64(h>>3)
+		if h>>1&3 == runLength {
+			f.left = 3 + 1
+		}
+		if h&1 != 0 {
+			f.state = frameLast
+		}
+		return nil
+	case frameLast:
+		if f.checksum {
+			f.state, f.left = frameSum, 4
+			return nil
+		}
+	}
+	f.state = frameEnd
+	return io.EOF
+}
+
+// noEOF marks an end where none may be.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
