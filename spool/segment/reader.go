@@ -14,9 +14,9 @@ type ReadOptions struct {
 	// damage, not a torn tail. Marks in the file count without it. Give the file's size if the file is known to have
 	// been sealed, or closed in order.
 	Durable int64
-	// Next, if not 0, is the sequence number behind the segment's last record: the next segment's first. Records from it
-	// on are not returned, and whatever is missing below it is damage. Sealed segments have it in their footer; give it
-	// for others if blocks were written again to the next segment after a failed write.
+	// Next, if not 0, is the sequence number behind the segment's last record: the next segment's first. Blocks that go
+	// beyond it do not count, since they were written again to the next segment after a failed write; and whatever is
+	// missing below it is damage. An intact footer has it, and this is not looked at.
 	Next uint64
 	// Segment, if not 0, is the number that the header must have: a file that was renamed by mistake, or recycled by
 	// halves, is refused.
@@ -35,7 +35,6 @@ type ReadOptions struct {
 // concurrent use; any number of Readers may share a file.
 type Reader struct {
 	f *file
-	o ReadOptions
 
 	from  uint64 // records below it are skipped
 	seq   uint64 // of the first record in block
@@ -56,7 +55,7 @@ func NewReaderWith(r io.ReaderAt, size int64, o ReadOptions) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{f: f, o: o, seq: f.seq}, nil
+	return &Reader{f: f, seq: f.seq}, nil
 }
 
 // Header returns the segment's header, which may only be read.
@@ -107,9 +106,6 @@ func (r *Reader) Next() (seq uint64, rec Record, err error) {
 	for {
 		for len(r.block) > 0 {
 			seq = r.seq
-			if r.o.Next != 0 && seq >= r.o.Next {
-				return 0, Record{}, io.EOF
-			}
 			r.seq++
 			if seq < r.from {
 				n, _, _ := recordLen(r.block)
@@ -131,9 +127,6 @@ func (r *Reader) advance() error {
 	if d := f.headless; d != nil {
 		f.headless = nil
 		return d
-	}
-	if r.o.Next != 0 && f.seq >= r.o.Next {
-		return io.EOF
 	}
 	h, block, err := f.step()
 	d, damaged := err.(*DamageError)

@@ -152,16 +152,22 @@ func TestBounds(t *testing.T) {
 		o    ReadOptions
 		want []event
 	}{
-		"nothing known":     {ReadOptions{}, upTo5},
-		"end before":        {ReadOptions{End: at(4)}, records(1000, b[4].first)},
-		"end within":        {ReadOptions{End: at(4) + 50}, records(1000, b[4].first)},
-		"end and mark":      {ReadOptions{End: at(7), Durable: at(7)}, append(append(slices.Clone(upTo5), lost), records(b[6].first, b[7].first)...)},
-		"mark behind":       {ReadOptions{Durable: at(5) + 1}, append(append(slices.Clone(upTo5), lost), rest...)},
-		"end in header":     {ReadOptions{End: 51, Next: 1002}, []event{{damage: DamageError{First: 1000, Last: 1001, Offset: at(0), End: at(0)}}}},
-		"mark before":       {ReadOptions{Durable: at(5)}, upTo5},
-		"next within block": {ReadOptions{Next: b[4].next - 1}, records(1000, b[4].next-1)},
-		"next at torn":      {ReadOptions{Next: b[5].first}, upTo5},
-		"next behind torn":  {ReadOptions{Next: b[5].next}, append(slices.Clone(upTo5), lost)},
+		"nothing known": {ReadOptions{}, upTo5},
+		"end before":    {ReadOptions{End: at(4)}, records(1000, b[4].first)},
+		"end within":    {ReadOptions{End: at(4) + 50}, records(1000, b[4].first)},
+		"end and mark":  {ReadOptions{End: at(7), Durable: at(7)}, append(append(slices.Clone(upTo5), lost), records(b[6].first, b[7].first)...)},
+		"mark behind":   {ReadOptions{Durable: at(5) + 1}, append(append(slices.Clone(upTo5), lost), rest...)},
+		"end in header": {ReadOptions{End: 51, Next: 1002}, []event{{damage: DamageError{First: 1000, Last: 1001, Offset: at(0), End: at(0)}}}},
+		"mark before":   {ReadOptions{Durable: at(5)}, upTo5},
+		"next within block": {
+			ReadOptions{Next: b[3].next - 1},
+			append(records(1000, b[3].first), event{
+				damage: DamageError{First: b[3].first, Last: b[3].next - 2, Offset: at(3), End: int64(len(data))},
+			}),
+		},
+		"next between":     {ReadOptions{Next: b[4].first}, records(1000, b[4].first)},
+		"next at torn":     {ReadOptions{Next: b[5].first}, upTo5},
+		"next behind torn": {ReadOptions{Next: b[5].next}, append(slices.Clone(upTo5), lost)},
 		"next behind all": {ReadOptions{Next: m.next + 5}, append(append(append(slices.Clone(upTo5), lost), rest...),
 			event{damage: DamageError{First: m.next, Last: m.next + 4, Offset: int64(len(data)), End: int64(len(data))}})},
 	} {

@@ -139,7 +139,7 @@ func TestScanGoesOn(t *testing.T) {
 func TestScanCutSeal(t *testing.T) {
 	m := mutants(t)["sealed"]
 	footer := m.blocks[len(m.blocks)-1].off
-	for cut := footer; cut <= int64(len(m.data)); cut++ {
+	for cut := footer; cut <= int64(len(m.data)); cut += 5 {
 		for _, rest := range []int{0, 5000} { // the file was truncated before, or not yet
 			data := append(bytes.Clone(m.data[:cut]), make([]byte, rest)...)
 			if cut == int64(len(m.data)) && rest == 0 {

@@ -17,7 +17,7 @@ type walker struct {
 	durable int64
 	marked  bool // every mark in the file is known
 	// next, if not 0, is the sequence number behind the last, known from a footer or from outside: what lacks up to it
-	// is damage wherever it lies.
+	// is damage wherever it lies, and what goes beyond it does not belong here.
 	next uint64
 	// recordsEnd, if not 0, is an offset behind which no block of records stands: where a trailer says that a footer
 	// (which turned out to be damaged) begins, or behind a footer that was passed.
@@ -70,7 +70,7 @@ func (w *walker) block(off int64) (h BlockHeader, block []byte, err error) {
 		return h, nil, err
 	}
 	h, n, ok := readBlockHeader(b, off)
-	if !ok || int64(n) > w.end-off || h.First < w.seq {
+	if !ok || int64(n) > w.end-off || h.First < w.seq || w.next != 0 && h.First+uint64(h.Count) > w.next {
 		return h, nil, nil
 	}
 	if b, err = w.w.view(off, n); err != nil {
