@@ -14,6 +14,8 @@ import (
 // see RemoveTemp.
 const TempSuffix = ".tmp"
 
+// tempCount makes names that are new in this process. Random ones would do as well, but a sweep that runs the same
+// workload twice shall see the same names.
 var tempCount atomic.Uint64
 
 // WriteFileAtomic makes data the whole contents of path, durably: after nil it survives a power cut, after an error path
@@ -26,7 +28,7 @@ func WriteFileAtomic(fsys FS, path string, data []byte) error {
 	}
 	_, err = f.WriteAt(data, 0)
 	if err == nil {
-		err = f.Sync()
+		err = f.Sync() // before the rename: the new name must never show less than everything
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -38,12 +40,13 @@ func WriteFileAtomic(fsys FS, path string, data []byte) error {
 		_ = fsys.Remove(temp) // a leftover is swept by RemoveTemp
 		return err
 	}
+	// Only now would a power cut not bring the old contents back. If it fails, which of the two will be seen is open.
 	return fsys.SyncDir(filepath.Dir(path))
 }
 
 // createTemp makes an empty file beside path. Names count up in this process, and step over what an earlier one left.
 func createTemp(fsys FS, path string) (f File, temp string, err error) {
-	for range 10_000 {
+	for range 10_000 { // names left behind by processes that died; RemoveTemp keeps them few
 		temp = path + "." + strconv.FormatUint(tempCount.Add(1), 10) + TempSuffix
 		f, err = fsys.Create(temp)
 		if !errors.Is(err, fs.ErrExist) {
@@ -88,7 +91,7 @@ func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("%w: %s has %d bytes, at most %d are expected", ErrTooLarge, path, size, limit)
 	}
-	data := make([]byte, size)
+	data := make([]byte, size) // the size was checked first: a damaged one must not ask for the whole memory
 	if n, err := f.ReadAt(data, 0); n < len(data) {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ var kindNames = [...]string{
 	"create", "rename", "remove", "mkdir", "syncdir", "write", "sync", "truncate", "fallocate", "lock", "open", "read", "readdir", "stat",
 }
 
+// String returns the kind's name, as the errors of injected faults have it.
 func (k Kind) String() string { return kindNames[k] }
 
 // Mutates reports whether operations of this kind change something, or make a change durable.
@@ -96,9 +97,10 @@ func Inject(fsys FS, hook Hook) FS { return &injectFS{fsys: fsys, hook: hook} }
 
 type injectFS struct {
 	fsys FS
-	mu   sync.Mutex
-	n    int
 	hook Hook
+
+	mu sync.Mutex // one hook at a time, so that numbers come in order; the operations themselves run side by side
+	n  int
 }
 
 // do asks the hook, and runs op unless it objects.
@@ -109,7 +111,7 @@ func (i *injectFS) do(kind Kind, path string, op func() error) error {
 	}
 	if f, ok := errors.AsType[*Fault](err); ok {
 		err = f.Err
-		if f.Done {
+		if f.Done { // what really went wrong tells more than what was to be told
 			if operr := op(); operr != nil {
 				err = operr
 			}
@@ -118,6 +120,7 @@ func (i *injectFS) do(kind Kind, path string, op func() error) error {
 	return &fs.PathError{Op: kind.String(), Path: path, Err: err}
 }
 
+// ask numbers the operation and calls the hook.
 func (i *injectFS) ask(kind Kind, path string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -127,6 +130,7 @@ func (i *injectFS) ask(kind Kind, path string) error {
 	return i.hook(Op{Kind: kind, Path: path, N: i.n})
 }
 
+// file opens a file whose operations pass the hook as well.
 func (i *injectFS) file(kind Kind, path string, open func(string) (File, error)) (File, error) {
 	var f File
 	err := i.do(kind, path, func() (err error) {
@@ -134,7 +138,7 @@ func (i *injectFS) file(kind Kind, path string, open func(string) (File, error))
 		return err
 	})
 	if err != nil {
-		if f != nil {
+		if f != nil { // opened, and reported as failed
 			_ = f.Close()
 		}
 		return nil, err

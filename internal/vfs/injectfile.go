@@ -5,6 +5,7 @@ import (
 	"io/fs"
 )
 
+// injectFile asks the hook before each operation but Close: a spool closes what it has synced, and gives nothing on it.
 type injectFile struct {
 	File
 	i    *injectFS
@@ -19,6 +20,7 @@ func (f *injectFile) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
+// WriteAt is the one operation that can happen in part: a full disk takes what fits, a signal what was written so far.
 func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.i.ask(OpWrite, f.path)
 	if err == nil {
@@ -53,6 +55,7 @@ func (f *injectFile) Sync() error {
 	return err
 }
 
+// failSync passes the failure through decorators down to the Mem that has the pages.
 func (f *injectFile) failSync() {
 	if m, ok := f.File.(interface{ failSync() }); ok {
 		m.failSync()

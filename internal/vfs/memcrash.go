@@ -74,6 +74,7 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 	return k.to
 }
 
+// crash is a clone in the making.
 type crash struct {
 	Crash
 	from, to *Mem
@@ -81,6 +82,7 @@ type crash struct {
 	views    map[*memNode]map[string]*memNode // directories that the journal's prefix changes
 }
 
+// names returns what the power cut leaves of a directory.
 func (k *crash) names(dir *memNode) map[string]*memNode {
 	switch {
 	case k.Names == NamesStrict:
@@ -93,6 +95,7 @@ func (k *crash) names(dir *memNode) map[string]*memNode {
 	return dir.base
 }
 
+// clone copies a node, and of a directory all that is left below it.
 func (k *crash) clone(n *memNode) *memNode {
 	if c := k.made[n]; c != nil {
 		c.links++
@@ -133,8 +136,9 @@ func (k *crash) data(n, c *memNode) {
 		c.size = n.size
 	case DataTorn:
 		tear = tearing(rng, n)
-		sizes := append(slices.Clone(n.sizes), n.durableSize, n.size, n.size)
+		sizes := append(slices.Clone(n.sizes), n.durableSize, n.size, n.size) // the present one twice as often
 		c.size = sizes[rng.IntN(len(sizes))]
+		// File systems that allocate late also write part of what was added, and set the size to that.
 		if grown := n.size - n.durableSize; grown > 0 && rng.IntN(4) == 0 {
 			c.size = (n.durableSize + rng.Int64N(grown)) / sector * sector
 			c.size = max(c.size, n.durableSize)
@@ -146,7 +150,7 @@ func (k *crash) data(n, c *memNode) {
 		s := &n.slots[i]
 		p := s.durable
 		switch {
-		case s.cur == s.durable:
+		case s.cur == s.durable: // the page is shared with the original: nobody ever changes it
 		case fate == DataKept && s.dirty:
 			p = s.cur
 		case fate == DataTorn:
@@ -184,7 +188,7 @@ func tearing(rng *rand.Rand, n *memNode) func(sector int) bool {
 
 // torn returns a page in which sectors have the newest version where newest says so, and any older one elsewhere.
 func (s *slot) torn(rng *rand.Rand, newest func(sector int) bool) *page {
-	older := append([]*page{s.durable, s.durable}, s.old...)
+	older := append([]*page{s.durable, s.durable}, s.old...) // the durable one twice as often as those in between
 	out := new(page)
 	for j := range pageSize / sector {
 		src := s.cur

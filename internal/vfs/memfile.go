@@ -12,6 +12,7 @@ const (
 	pageSize = 4096
 	sector   = 512 // what a disk writes as a whole
 	// maxVersions bounds how many versions of a page between two Syncs a power cut can bring back.
+	// More would find nothing new: what matters is a version that is neither the oldest nor the newest.
 	maxVersions = 8
 	maxSizes    = 64 // the same for sizes
 )
@@ -65,6 +66,7 @@ func (n *memNode) grow(slots int) {
 	}
 }
 
+// setSize notes the size before: a power cut may bring any of them back.
 func (n *memNode) setSize(size int64) {
 	if size != n.size {
 		if len(n.sizes) == maxSizes {
@@ -92,6 +94,7 @@ func (m *Mem) open(n *memNode, path string, write bool) File {
 	return &memFile{m: m, n: n, path: path, write: write}
 }
 
+// memFile is an open file; it outlives its name.
 type memFile struct {
 	m      *Mem
 	n      *memNode
@@ -123,7 +126,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	var n int
 	for n < len(p) && off < f.n.size {
-		src := &zeroPage
+		src := &zeroPage // a hole
 		if i := int(off / pageSize); i < len(f.n.slots) && f.n.slots[i].cur != nil {
 			src = f.n.slots[i].cur
 		}
@@ -150,7 +153,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	var n int
 	for n < len(p) {
 		i, at := int(off/pageSize), off%pageSize
-		if !f.m.room(f.n, i) {
+		if !f.m.room(f.n, i) { // what went before stays written, as on a disk
 			err = &fs.PathError{Op: "write", Path: f.path, Err: syscall.ENOSPC}
 			break
 		}
@@ -171,6 +174,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Sync makes what is dirty durable, and nothing else: pages that a failed Sync gave up stay lost.
 func (f *memFile) Sync() error {
 	err := f.begin("sync", false)
 	defer f.m.mu.Unlock()
@@ -211,7 +215,7 @@ func (f *memFile) Truncate(size int64) error {
 		if cur == nil {
 			continue
 		}
-		if at := size - int64(i)*pageSize; at > 0 {
+		if at := size - int64(i)*pageSize; at > 0 { // the page with the new end: zeroes follow, should the file grow again
 			next := new(page)
 			copy(next[:at], cur[:])
 			f.m.set(f.n, i, next)
@@ -224,6 +228,7 @@ func (f *memFile) Truncate(size int64) error {
 	return nil
 }
 
+// Allocate fills holes with a page of zeroes that all of them share, which takes space and changes nothing else.
 func (f *memFile) Allocate(size int64) error {
 	err := f.begin("fallocate", true)
 	defer f.m.mu.Unlock()

@@ -25,6 +25,7 @@ func OS() FS { return osFS{} }
 
 type osFS struct{}
 
+// Create asks for O_EXCL: that a segment's name is new is a promise, not a hope.
 func (osFS) Create(path string) (File, error) {
 	return openFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
@@ -37,6 +38,7 @@ func (osFS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path
 func (osFS) Stat(path string) (fs.FileInfo, error)      { return os.Stat(path) }
 func (osFS) SyncDir(path string) error                  { return syncDir(path) }
 
+// Space is what statfs(2) calls available: blocks kept for root are not ours.
 func (osFS) Space(path string) (total, free int64, err error) {
 	total, free, err = space(path)
 	if err != nil {
@@ -64,13 +66,14 @@ func (osFS) MkdirAll(path string) error {
 		if !errors.Is(err, fs.ErrNotExist) || parent == dir {
 			return err
 		}
-		missing = append(missing, dir)
+		missing = append(missing, dir) // deepest first
 		dir = parent
 	}
 	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	for i := len(missing) - 1; i >= 0; i-- {
+		// Somebody else may make it at the same time; the sync below is needed all the same.
 		if err := os.Mkdir(missing[i], dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -109,6 +112,7 @@ func (osFS) Lock(path, holder string) (io.Closer, error) {
 	return l, nil
 }
 
+// osLock holds the lock as long as its file is open.
 type osLock struct {
 	f    *os.File
 	once sync.Once
@@ -125,9 +129,10 @@ func (l *osLock) Close() error {
 	return l.err
 }
 
+// osFile is an *os.File with a sync of the data alone.
 type osFile struct {
 	f        *os.File
-	dataSync func() error
+	dataSync func() error // made once, so that a commit allocates nothing
 }
 
 func openFile(path string, flag int) (File, error) {
@@ -155,6 +160,7 @@ func (o osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
+// wrap gives errors of system calls the form that package os gives its own. It must not allocate when all is well.
 func (o osFile) wrap(op string, err error) error {
 	if err == nil {
 		return nil

@@ -39,12 +39,14 @@ func allocate(f *os.File, size int64) error {
 		return nil
 	}
 	err := control(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size) })
+	// NFS before 4.2, some FUSE file systems: without the reservation a full disk is met at the write instead.
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil
 	}
 	return err
 }
 
+// space counts in f_frsize and takes f_bavail: statfs(2), statvfs(3).
 func space(path string) (total, free int64, err error) {
 	var s unix.Statfs_t
 	for {

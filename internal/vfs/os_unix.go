@@ -42,6 +42,8 @@ func unlock(f *os.File) error {
 	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
 }
 
+// syncDir fails where directories cannot be synced (some network and FUSE file systems answer EINVAL): names would not
+// survive a power cut there, and a spool that cannot keep its promise says so.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// newDataSync returns os.File.Sync: FlushFileBuffers, data and size.
 func newDataSync(f *os.File) func() error { return f.Sync }
 
+// allocate leaves it: setting the allocation size changes what a file takes only while it is open.
 func allocate(*os.File, int64) error { return nil }
 
 // syncDir does nothing: Windows has no sync of a directory; NTFS journals names in order.
@@ -32,6 +34,7 @@ func space(path string) (total, free int64, err error) {
 // lockAt is a byte far behind the text: LockFileEx keeps others from reading what it covers.
 var lockAt = windows.Overlapped{OffsetHigh: 1 << 30}
 
+// tryLock uses LockFileEx, which belongs to the handle: a second Lock in this process is refused too.
 func tryLock(f *os.File) error {
 	at := lockAt
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
