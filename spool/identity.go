@@ -38,6 +38,7 @@ type remembered struct {
 	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it is owed everything
 }
 
+// newIdentity begins a spool.
 func newIdentity(class, instance string, now time.Time) *identity {
 	return &identity{
 		Version: identityVersion, Spool: newSpoolID(now), Class: class, Epoch: 1, Instance: instance, Created: now.UTC(),
@@ -73,6 +74,7 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	// The version first: a newer one may have given any other member another shape.
 	var v struct{ Version int }
 	if err == nil {
 		err = openJSON(data, &v)
@@ -132,6 +134,7 @@ func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*id
 	if err != nil {
 		return nil, err
 	}
+	// Two classes in one directory would share a quota, and be told apart by nobody.
 	if id.Class != class {
 		return nil, fmt.Errorf("spool: %s holds class %q, not %q: every class needs a directory of its own", dir, id.Class, class)
 	}
@@ -159,6 +162,7 @@ func (id *identity) nextEpoch(instance string) error {
 	return nil
 }
 
+// validate joins all that is wrong.
 func (id *identity) validate() error {
 	var errs []error
 	if id.Version < 1 {

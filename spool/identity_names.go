@@ -28,6 +28,7 @@ func matches(s string, n int, others string) bool {
 	return len(s) >= 1 && len(s) <= n
 }
 
+// checkClass and the two below keep names to what is safe in a path, a key of S3 and a log line alike.
 func checkClass(class string) error {
 	if !matches(class, maxClass, "_") {
 		return fmt.Errorf("class %q does not match [a-z0-9_]{1,%d}", class, maxClass)

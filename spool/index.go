@@ -65,6 +65,7 @@ func checkKeys(puts []kv, deletes []string) error {
 	return nil
 }
 
+// checkKey keeps the first byte zero for the index's own entry, which so sorts before all others.
 func checkKey(k string) error {
 	if len(k) == 0 || len(k) > maxIndexKey || k[0] == 0 {
 		return fmt.Errorf("spool: index key %q: 1 to %d bytes are allowed, the first not zero", k, maxIndexKey)
@@ -74,7 +75,7 @@ func checkKey(k string) error {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal puts a CRC-32C over key and value before the value. bbolt has no checksum on anything but its two meta pages, so
+// sealValue puts a CRC-32C over key and value before the value. bbolt has no checksum on anything but its two meta pages, so
 // without it a flipped bit in a value would be believed.
 func sealValue(key string, value []byte) []byte {
 	b := make([]byte, 4, 4+len(value))
@@ -93,6 +94,7 @@ func openValue(key, sealed []byte) (value []byte, crc uint32, ok bool) {
 	return value, crc, crc == valueCRC(key, value)
 }
 
+// valueCRC covers the key's length too, so that no byte can change sides.
 func valueCRC(key, value []byte) uint32 {
 	var n [4]byte
 	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))
@@ -120,6 +122,7 @@ func (h indexHeader) encode() []byte {
 	return sealValue(headerKey, b)
 }
 
+// decodeIndexHeader looks at the version before anything that a newer one may have changed.
 func decodeIndexHeader(sealed []byte) (indexHeader, error) {
 	b, _, ok := openValue([]byte(headerKey), sealed)
 	if !ok || len(b) < 4 {

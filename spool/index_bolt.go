@@ -21,7 +21,7 @@ const (
 	// indexLockWait bounds the wait for bbolt's own lock; without it bbolt waits for ever. The spool's lock is held, so
 	// nobody has it but a mapping that an earlier fault left behind in this process.
 	indexLockWait = time.Second
-	loadChunk     = 1024
+	loadChunk     = 1024 // entries that Load copies out of bbolt at a time
 )
 
 // boltIndex is an index in a bbolt file.
@@ -151,6 +151,7 @@ func (x *boltIndex) Apply(puts []kv, deletes []string) error {
 	})
 }
 
+// applyBolt changes entries and with them the header, which so is right after every transaction.
 func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
 	b := tx.Bucket([]byte(indexBucket))
 	if b == nil {
@@ -160,6 +161,7 @@ func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
 	if err != nil {
 		return err
 	}
+	// An entry that is replaced leaves the sum with the CRC that it has, so it must be the one that was put.
 	forget := func(key string) error {
 		old := b.Get([]byte(key))
 		if old == nil {
@@ -240,7 +242,7 @@ func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err err
 				return damaged("entry %q of the index is damaged", k)
 			}
 			got.add(crc)
-			chunk = append(chunk, kv{string(k), bytes.Clone(value)})
+			chunk = append(chunk, kv{string(k), bytes.Clone(value)}) // bbolt's memory is gone with the transaction
 		}
 		if k == nil && (got.count != want.count || got.sum != want.sum) {
 			return damaged("the index has %d entries that are not the %d it should have", got.count, want.count)
@@ -250,7 +252,7 @@ func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err err
 	return chunk, err
 }
 
-// Close implements index.
+// Close implements index. Nothing is written: every transaction was on the disk when Apply returned.
 func (x *boltIndex) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -75,6 +75,7 @@ type boltCheck struct {
 	want, got indexHeader
 }
 
+// boltMeta is what a meta page says of its transaction.
 type boltMeta struct{ root, freelist, pages, txid uint64 }
 
 // metas returns the newer meta page. bbolt makes do with one that is whole; here the other must be whole too and one
@@ -104,6 +105,7 @@ func (c *boltCheck) metas() (boltMeta, error) {
 	return m[0], damaged("the meta pages of the index are of transactions %d and %d", m[0].txid, m[1].txid)
 }
 
+// read fills b from the start of a page on. A short file is damage; an error of the disk is left as it is.
 func (c *boltCheck) read(b []byte, id uint64) error {
 	n, err := c.r.ReadAt(b, int64(id)*boltPage)
 	if n == len(b) {
@@ -124,10 +126,11 @@ func (c *boltCheck) page(id uint64, depth int) (p boltNode, err error) {
 	for len(c.bufs) <= depth {
 		c.bufs = append(c.bufs, make([]byte, boltPage))
 	}
-	b := c.bufs[depth][:boltPage]
+	b := c.bufs[depth][:boltPage] // parents keep theirs: bounds of keys point into them
 	if err := c.read(b, id); err != nil {
 		return p, err
 	}
+	// A page carries its own number: one that was written to the wrong place, or never, is found by that.
 	over := uint64(native.Uint32(b[12:]))
 	if native.Uint64(b) != id || over >= boltMaxExtent || id+over >= uint64(len(c.seen)) {
 		return p, damaged("page %d of the index is damaged", id)
@@ -185,7 +188,7 @@ func (c *boltCheck) root(id uint64) error {
 		return damaged("the index has not its one bucket")
 	}
 	w := boltWalk{boltCheck: c}
-	if root := native.Uint64(value); root != 0 {
+	if root := native.Uint64(value); root != 0 { // a bucket with few entries has no page of its own
 		return w.page(root, nil, nil, 1)
 	}
 	inline := value[16:]

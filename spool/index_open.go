@@ -34,7 +34,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 		log.Warn("opening the index without a mark", "dir", dir, "err", err)
 	}
 	err = x.check()
-	switch {
+	switch { // what remains in err below is why the file there is, if any, will not do
 	case err == nil && suspect:
 		err = damaged("the index was lost while open, or the process ended while opening it")
 	case err == nil:
@@ -93,6 +93,7 @@ func isDamage(err error) bool {
 // lost makes an error one that the spool can live with.
 func lost(err error) error { return fmt.Errorf("%w: %w", errIndexLost, err) }
 
+// setMark makes the mark durable. It is empty: that it is there says everything, and on a full disk there is room for it.
 func setMark(fsys vfs.FS, dir string) error {
 	f, err := fsys.Create(filepath.Join(dir, indexMark))
 	if errors.Is(err, fs.ErrExist) {

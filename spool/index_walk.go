@@ -22,6 +22,7 @@ func (p boltNode) element(i int) (e, from []byte, ok bool) {
 	return p.data[at : at+16], p.data[at:], true
 }
 
+// leaf returns element i of a leaf page, ok if it lies within the page.
 func (p boltNode) leaf(i int) (key, value []byte, bucket, ok bool) {
 	e, from, ok := p.element(i)
 	if !ok {
@@ -35,6 +36,7 @@ func (p boltNode) leaf(i int) (key, value []byte, bucket, ok bool) {
 	return from[pos : pos+k], from[pos+k : pos+k+v], flags == 1, true
 }
 
+// branch returns element i of a branch page: the least key below a child.
 func (p boltNode) branch(i int) (key []byte, child uint64, ok bool) {
 	e, from, ok := p.element(i)
 	if !ok {
@@ -60,6 +62,7 @@ func (w boltWalk) page(id uint64, lo, hi []byte, depth int) error {
 	return w.node(p, lo, hi, depth)
 }
 
+// node checks a page that was read, and what is below it. The keys of a branch divide [lo, hi) among its children.
 func (w boltWalk) node(p boltNode, lo, hi []byte, depth int) error {
 	switch {
 	case depth > boltMaxDepth:
@@ -89,6 +92,7 @@ func (w boltWalk) node(p boltNode, lo, hi []byte, depth int) error {
 	return nil
 }
 
+// leaf takes the entries of a leaf page into account, ascending and none twice.
 func (w boltWalk) leaf(p boltNode, lo, hi []byte) error {
 	for i := range p.count {
 		key, value, bucket, ok := p.leaf(i)
