@@ -7,9 +7,11 @@ import (
 )
 
 const (
+	// footerFixed is the length of a footer without index, header and ledger.
 	footerFixed    = 96
 	indexEntrySize = 12
-	// indexEvery is the distance in bytes at which blocks get an index entry.
+	// indexEvery is the distance in bytes at which blocks get an index entry. Small blocks, one for each 10 ms of a quiet
+	// listener, must not make the footer as long as the segment.
 	indexEvery = 64 << 10
 )
 
@@ -44,7 +46,8 @@ type Footer struct {
 	Index []IndexEntry
 }
 
-// Encode returns the footer as the payload of a block.
+// Encode returns the footer as the payload of a block. The error is that of a ledger without JSON (a year above 9999), or
+// of a footer that exceeds MaxBlock.
 func (f *Footer) Encode() ([]byte, error) {
 	return f.append(nil)
 }
@@ -87,6 +90,7 @@ func DecodeFooter(payload []byte) (*Footer, error) {
 	if footerFixed+entries*indexEntrySize+header+js != int64(len(payload)) || !zero(payload[92:96]) {
 		return nil, fmt.Errorf("%w: impossible lengths in the footer", ErrCorrupt)
 	}
+	// From here on nothing has to be defended against: Seek trusts the index to be in order and within the numbers.
 	if f.First == 0 || f.Next < f.First || f.Records > f.Next-f.First || f.Earliest > f.Latest {
 		return nil, fmt.Errorf("%w: impossible counts in the footer", ErrCorrupt)
 	}

@@ -11,6 +11,8 @@ import (
 )
 
 const (
+	// headerFixed is the offset of the JSON. What has a fixed place stands before it, so that a header can be read with
+	// a hex dump and without a JSON parser.
 	headerFixed = 128
 	spoolIDLen  = 26
 	maxClass    = 32
@@ -113,6 +115,7 @@ func headerSum(b []byte, n int) uint32 {
 	return sum
 }
 
+// zeros stand for the padding that a copy lacks.
 var zeros [4096]byte
 
 // trimHeader cuts the padding from an intact header.
@@ -148,7 +151,8 @@ func DecodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// decodeHeader decodes the fields of a header whose checksum holds.
+// decodeHeader decodes the fields of a header whose checksum holds. They are checked all the same: a header can be made by
+// another program, and its names end up in paths and keys.
 func decodeHeader(b []byte) (*Header, error) {
 	js := int64(le.Uint32(b[20:]))
 	class := int(b[88])
@@ -181,7 +185,7 @@ func decodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// validate joins what is wrong with the fields.
+// validate joins what is wrong with the fields, so that a caller sees all of it at once.
 func (h *Header) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("segment: header: "+format, args...)) }

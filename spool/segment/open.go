@@ -21,6 +21,7 @@ type file struct {
 // openFile reads trailer, footer and header of the segment in the first size bytes of r.
 func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	f := &file{}
+	size = max(size, 0)
 	f.w = window{r: r, size: size, skip: o.SkipUnreadable}
 	var sealed seal
 	var err error
@@ -48,7 +49,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	case o.End != 0:
 		f.end = min(size, o.End)
 	case sealed.generation != h.Generation: // none, or that of a recycled file's former life
-	case sealed.footer == nil || !sealed.fits(h):
+	case sealed.footer == nil || !sealed.fits(h): // it was sealed, so everything in it had been synced
 		f.recordsEnd, f.durable = sealed.offset, size
 	default:
 		f.footer, f.rawFooter = sealed.footer, sealed.payload
@@ -60,7 +61,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 
 // readHeader reads the header. The error is not ErrCorrupt if the file cannot be read or is of a newer version.
 func (f *file) readHeader() error {
-	n := min(f.w.size, 4096)
+	n := min(f.w.size, 4096) // the length that the spool pads to: one read
 	b, err := f.w.view(0, int(n))
 	if err != nil {
 		return err
@@ -127,7 +128,8 @@ func (f *file) readSeal() (s seal, err error) {
 	if s.generation, s.offset, ok = decodeTrailer(b); !ok || s.offset > size-TrailerSize-BlockHeaderSize {
 		return seal{}, nil
 	}
-	// A walker that sees nothing but the footer checks it like any other block.
+	// A walker that sees nothing but the footer checks it like any other block. It has to end where the trailer begins:
+	// a trailer that stands elsewhere was not written as this file's end.
 	f.generation, f.end, f.seq = s.generation, size-TrailerSize, 1
 	h, block, err := f.block(s.offset)
 	if err != nil || block == nil || h.Type != FooterBlock || Align(s.offset+int64(len(block)))+TrailerSize != size {

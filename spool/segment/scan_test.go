@@ -198,7 +198,9 @@ func TestScanReadError(t *testing.T) {
 	if _, err := Scan(bytes.NewReader(m.data), int64(len(m.data)+100), ReadOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a file that is shorter than said: %v", err)
 	}
-	if _, err := Scan(bytes.NewReader(nil), 0, ReadOptions{}); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("an empty file: %v", err)
+	for size := range int64(3) {
+		if _, err := Scan(bytes.NewReader(make([]byte, 5)), size-1, ReadOptions{}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("an empty file: %v", err)
+		}
 	}
 }

@@ -12,7 +12,8 @@ const readAhead = 4 * BlockTarget
 // sector is the piece of a file that a disk refuses at once.
 const sector = 4096
 
-// window is the part of a file that is in memory.
+// window is the part of a file that is in memory. It moves forward as the blocks do, and keeps what it has of a block that
+// it holds in part, so that each byte of a file is read once.
 type window struct {
 	r    io.ReaderAt
 	size int64  // of the file
