@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Fault says how one request goes wrong. The zero value: not at all. At most one of the kinds below Delay is meant to be
-// set; Delay goes with each of them.
+// Fault says how one request goes wrong. The zero value: not at all. Delay goes with each of the others; Lose with
+// ErrorBody does what was asked and answers with an error; Truncate with Hang falls silent in mid-body.
 type Fault struct {
 	// Delay passes before anything else happens.
 	Delay time.Duration
@@ -43,14 +43,13 @@ func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 	switch {
 	case f.Drop:
 		panic(http.ErrAbortHandler)
-	case f.Hang:
+	case f.Hang && f.Truncate == 0:
 		// Without this read the server does not watch the connection, and would not see it close. The body is left
 		// where it is unless there is none.
 		if r.ContentLength == 0 {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
+		hang(r)
 	case f.Status != 0:
 		if r.Method == http.MethodHead {
 			w.WriteHeader(f.Status)
@@ -58,11 +57,29 @@ func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 			writeXML(w, f.Status, xmlError{Code: f.Code, Message: "a fault was asked for", Resource: r.URL.Path})
 		}
 		return true
-	case f.ErrorBody:
-		writeXML(w, http.StatusOK, xmlError{Code: "InternalError", Message: "a fault was asked for", Resource: r.URL.Path})
+	case f.ErrorBody && !f.Lose:
+		answerBroken(w, r)
 		return true
 	}
 	return false
+}
+
+// lose answers a request that has been carried out as if it had not.
+func (f Fault) lose(w http.ResponseWriter, r *http.Request) {
+	if !f.ErrorBody {
+		panic(http.ErrAbortHandler)
+	}
+	answerBroken(w, r)
+}
+
+func answerBroken(w http.ResponseWriter, r *http.Request) {
+	writeXML(w, http.StatusOK, xmlError{Code: "InternalError", Message: "a fault was asked for", Resource: r.URL.Path})
+}
+
+// hang waits for the client or the server to go.
+func hang(r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
 }
 
 // mute takes an answer and throws it away.
@@ -72,16 +89,21 @@ func (m mute) Header() http.Header         { return m.h }
 func (m mute) Write(b []byte) (int, error) { return len(b), nil }
 func (m mute) WriteHeader(int)             {}
 
-// cut lets left bytes of the body through, then closes the connection.
+// cut lets left bytes of the body through, then closes the connection, or hangs.
 type cut struct {
 	http.ResponseWriter
+	r    *http.Request
 	left int64
+	hang bool
 }
 
 func (c *cut) Write(b []byte) (int, error) {
 	if int64(len(b)) > c.left {
 		_, _ = c.ResponseWriter.Write(b[:c.left])
 		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		if c.hang {
+			hang(c.r)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	c.left -= int64(len(b))

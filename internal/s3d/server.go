@@ -116,14 +116,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if c.fault.Truncate > 0 {
-			w = &cut{ResponseWriter: w, left: c.fault.Truncate}
+			w = &cut{ResponseWriter: w, r: r, left: c.fault.Truncate, hang: c.fault.Hang}
 		}
 	}
 	if c.fault.Lose {
 		if err := s.serve(mute{http.Header{}}, r, c); err != nil {
 			s.o.Logger.Debug("s3d request refused, and nobody told", "err", err)
 		}
-		panic(http.ErrAbortHandler)
+		c.fault.lose(w, r)
+		return
 	}
 	if err := s.serve(w, r, c); err != nil {
 		s.answerError(w, r, err)

@@ -69,6 +69,7 @@ func (b *Bucket) configure(so *s3.Options) {
 	}
 	so.UsePathStyle = b.o.PathStyle
 	so.HTTPClient = b.http
+	so.HTTPSignerV4 = b.credentials
 	if b.credentials.provider != nil && !aws.IsCredentialsProvider(b.credentials.provider, (*aws.AnonymousCredentials)(nil)) {
 		so.Credentials = b.credentials
 	}
@@ -84,7 +85,7 @@ func (b *Bucket) configure(so *s3.Options) {
 	// a long outage and then fails each request at its first error, long after the outage is over.
 	so.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
 		r.MaxAttempts = b.o.Attempts
-		r.MaxBackoff = maxBackoff
+		r.MaxBackoff = b.o.maxBackoff
 		r.RateLimiter = ratelimit.None
 		r.Retryables = append(r.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
 			"ConditionalRequestConflict": {}, "OperationAborted": {},
@@ -150,7 +151,7 @@ func (b *Bucket) Close() error {
 	return nil
 }
 
-// payer is what each request says about who pays.
+// owner is what each request says about whose bucket it must be.
 func (b *Bucket) owner() *string {
 	if b.o.BucketOwner == "" {
 		return nil

@@ -20,7 +20,7 @@ var probe = []byte("This object shows that Penstock can write here. It is writte
 // begins and aborts a multipart upload. Then it sweeps what earlier processes left behind, as far as it may.
 func (b *Bucket) Check(ctx context.Context) error {
 	if err := b.checkWrite(ctx); err != nil {
-		return b.fail(actionPut, checkKey, err)
+		return b.fail("check", checkKey, err)
 	}
 	o := ship.BytesObject(checkKey, "", probe)
 	h, err := b.head(ctx, checkKey)
@@ -28,7 +28,7 @@ func (b *Bucket) Check(ctx context.Context) error {
 		_, err = b.settle(ctx, o, h, ship.ErrVerify)
 	}
 	if err != nil {
-		return b.fail(actionGet, checkKey, err)
+		return b.fail("check", checkKey, err)
 	}
 	if err := b.checkMultipart(ctx); err != nil {
 		return err
@@ -75,12 +75,12 @@ func (b *Bucket) checkMultipart(ctx context.Context) error {
 		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
 	})
 	if err != nil {
-		return b.fail(actionPut, checkKey, fmt.Errorf("beginning a multipart upload: %w", err))
+		return b.fail("check", checkKey, fmt.Errorf("beginning a multipart upload: %w", err))
 	}
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
 	if err := b.abortUpload(ctx, *in.Key, aws.ToString(out.UploadId)); err != nil {
-		return b.fail(actionAbort, checkKey, fmt.Errorf("aborting a multipart upload: %w", err))
+		return b.fail("check", checkKey, fmt.Errorf("aborting a multipart upload: %w", err))
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package s3ship
 
 import (
 	"context"
+	"net/http"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // credentials are those of the AWS chain, read anew once they were found not to be good. The SDK reads keys from
@@ -15,6 +18,7 @@ type credentials struct {
 
 	mu       sync.Mutex
 	provider aws.CredentialsProvider
+	signer   *v4.Signer
 	stale    bool
 }
 
@@ -50,7 +54,7 @@ func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, err
 		} else if cache, ok := c.provider.(*aws.CredentialsCache); ok {
 			cache.Invalidate()
 		}
-		c.stale = false
+		c.signer, c.stale = nil, false
 	}
 	return c.provider, nil
 }
@@ -60,4 +64,16 @@ func (c *credentials) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stale = true
+}
+
+// SignHTTP implements s3.HTTPSignerV4. The SDK's signer keeps the key it has derived for an access key id: a corrected
+// secret of the same id would be without effect, so a new signer goes with newly read credentials.
+func (c *credentials) SignHTTP(ctx context.Context, v aws.Credentials, r *http.Request, payloadHash, service, region string, t time.Time, opts ...func(*v4.SignerOptions)) error {
+	c.mu.Lock()
+	if c.signer == nil {
+		c.signer = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }) // S3 signs paths as they are sent
+	}
+	signer := c.signer
+	c.mu.Unlock()
+	return signer.SignHTTP(ctx, v, r, payloadHash, service, region, t, opts...)
 }

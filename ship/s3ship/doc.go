@@ -1,2 +1,73 @@
-// Package s3ship delivers to Amazon S3 and compatible stores.
+// Package s3ship delivers to Amazon S3 and compatible stores. [Open] takes a URL, [New] an aws.Config; both return a
+// [Bucket], which is a ship.Destination, Lister, Checker and Locator.
+//
+// # What a nil error from Put rests on
+//
+// HeadObject decides, never what an upload answered: an answer may be lost, and CompleteMultipartUpload may say 200 and
+// hold an error. Before the upload it tells whether the key is taken; behind it, that the store holds an object of the
+// same size and of the same full-object CRC-64/NVME, which was computed as the bytes were made and given to the store
+// with the upload, so that the store refuses to publish anything else. Where the store keeps no such checksum, the
+// object is read back and its SHA-256 compared, and the receipt says so ("read-back"). ETags are never looked at: they
+// are no checksums.
+//
+// `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
+// the same, else ship.ErrConflict. What a failed upload leaves is aborted on a context of its own; what a killed
+// process leaves is found by [Bucket.Sweep], which [Bucket.Check] calls. Requests are bounded by progress: one in which
+// nothing moves for Options.StallTimeout ends, however large, and a slow one that moves does not.
+//
+// # The URL
+//
+//	s3://BUCKET/PREFIX?name=value&…
+//
+//	endpoint          base URL of a compatible store; default Amazon S3, or AWS_ENDPOINT_URL_S3
+//	region            default AWS_REGION or the shared configuration; us-east-1 with an endpoint
+//	path_style        true: http://HOST/BUCKET/KEY, as most compatible stores want it
+//	profile           of the shared AWS configuration
+//	ca_file           PEM file of authorities to trust instead of the system's
+//	compat            true: for older compatible stores, see below
+//	part_size         from which on an object goes in parts, 5MiB to 5GiB; default 16MiB
+//	concurrency       parts of one object at once; default 4
+//	stall_timeout     default 30s
+//	attempts          per request, before the shipper's own patience begins; default 3
+//	sse               AES256, aws:kms or aws:kms:dsse; default the bucket's
+//	sse_kms_key_id    id, alias or ARN; alone it means sse=aws:kms
+//	storage_class     default STANDARD; none that must be restored before reading
+//	object_lock_mode  GOVERNANCE or COMPLIANCE, with
+//	object_lock_for   a duration such as 8760h
+//	tags              k=v&k=v, escaped: tags=team%3Dsec%26env%3Dprod
+//	requester_pays    true
+//	bucket_owner      12-digit account that must own the bucket
+//	sweep_age         of unfinished uploads that are aborted; default 24h
+//
+// Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They
+// are read anew when the store does not accept them, so that an operator can correct them without a restart. They have
+// no place in the URL, in a log, in an error or in a receipt.
+//
+// # Permissions
+//
+// The least that works, for a destination s3://BUCKET/PREFIX:
+//
+//	{"Version": "2012-10-17", "Statement": [
+//	  {"Effect": "Allow", "Action": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"],
+//	   "Resource": "arn:aws:s3:::BUCKET/PREFIX/*"},
+//	  {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+//	   "Resource": "arn:aws:s3:::BUCKET"}
+//	]}
+//
+// The second statement may be left out where nobody lists: an auditor needs s3:ListBucket, Sweep needs
+// s3:ListBucketMultipartUploads. Without it, set a lifecycle rule with AbortIncompleteMultipartUpload. Never needed:
+// s3:DeleteObject. Tags take s3:PutObjectTagging, object lock s3:PutObjectRetention, SSE-KMS kms:GenerateDataKey and
+// kms:Decrypt on the key.
+//
+// # Compat
+//
+// Older compatible stores answer the fields above with an error, or ignore them, or, worst, store the framing of a
+// checksum trailer as part of the object. With compat=true no checksum field, trailer or condition is sent. The body is
+// hashed before it is sent, the signature covers it, and every object is read back. Lost is creation only if absent: of
+// two processes that put the same key at the same moment the later one wins unseen (within one process they wait for
+// each other). Keys are unique to spool and epoch, so only two adopters of one volume at a time could meet that way; do
+// not let them. Receipts say so: "no-condition".
+//
+// Sources: the Amazon S3 API reference and user guide ("Checking object integrity", "Conditional writes"), and the AWS
+// SDK for Go, whose traps the comments name where they are stepped around.
 package s3ship

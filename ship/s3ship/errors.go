@@ -16,43 +16,41 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// action is what was done when an error came up, with the permission it takes.
-type action struct{ verb, permission string }
-
-var (
-	actionPut   = action{"put", "s3:PutObject"}
-	actionGet   = action{"get", "s3:GetObject"}
-	actionList  = action{"list", "s3:ListBucket"}
-	actionAbort = action{"abort", "s3:AbortMultipartUpload"}
-	actionSweep = action{"sweep", "s3:ListBucketMultipartUploads"}
-)
+// permissions that the operations take, as IAM names them. Parts and their completion are covered by s3:PutObject.
+var permissions = map[string]string{
+	"HeadObject":           "s3:GetObject",
+	"GetObject":            "s3:GetObject",
+	"AbortMultipartUpload": "s3:AbortMultipartUpload",
+	"ListObjectsV2":        "s3:ListBucket",
+	"ListMultipartUploads": "s3:ListBucketMultipartUploads",
+}
 
 // fail gives an error its place, tells absence, and decides whether only an operator can help. It never holds a
 // secret: the SDK's errors carry code, message and request id.
-func (b *Bucket) fail(a action, key string, err error) error {
+func (b *Bucket) fail(verb, key string, err error) error {
 	place := "s3://" + b.bucket + "/" + b.full(key)
 	if isAbsent(err) {
-		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, fs.ErrNotExist)
+		return fmt.Errorf("s3ship: %s %s: %w", verb, place, fs.ErrNotExist)
 	}
 	for _, told := range []error{ship.ErrConflict, ship.ErrVerify} {
 		if errors.Is(err, told) {
-			return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+			return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 		}
 	}
 	if damaged(err) {
-		return fmt.Errorf("s3ship: %s %s: %w: the store received other bytes than were announced: %w", a.verb, place, ship.ErrVerify, err)
+		return fmt.Errorf("s3ship: %s %s: %w: the store received other bytes than were announced: %w", verb, place, ship.ErrVerify, err)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
-	cure := b.cure(a, err)
+	cure := b.cure(err)
 	if cure == "" {
-		return fmt.Errorf("s3ship: %s %s: %w", a.verb, place, err)
+		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
 	if badCredentials[code(err)] != "" {
 		b.credentials.doubt()
 	}
-	return ship.Permanent(fmt.Errorf("s3ship: %s %s: %w: %s", a.verb, place, err, cure))
+	return ship.Permanent(fmt.Errorf("s3ship: %s %s: %w: %s", verb, place, err, cure))
 }
 
 // badCredentials are the codes that speak of who we are, with what helps.
@@ -69,7 +67,7 @@ var badCredentials = map[string]string{
 }
 
 // cure says what an operator must do, "" for an error that may pass by itself.
-func (b *Bucket) cure(a action, err error) string {
+func (b *Bucket) cure(err error) string {
 	c := code(err)
 	if s := badCredentials[c]; s != "" {
 		return s
@@ -103,20 +101,26 @@ func (b *Bucket) cure(a action, err error) string {
 	case 301:
 		return "the bucket is in another region: give region=…"
 	case 401, 403:
-		return b.permissionCure(a)
+		return b.permissionCure(err)
 	case 501:
 		return "the store does not know this request: if it is an older compatible one, add compat=true"
 	}
 	return ""
 }
 
-func (b *Bucket) permissionCure(a action) string {
+// permissionCure names what the operation that was refused takes.
+func (b *Bucket) permissionCure(err error) string {
+	var op string
+	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
+		op = e.Operation()
+	}
 	resource := "arn:aws:s3:::" + b.bucket
-	if a != actionList && a != actionSweep {
+	if !strings.HasPrefix(op, "List") {
 		resource += "/" + b.full("*")
 	}
-	need := a.permission
-	if a == actionPut {
+	need, ok := permissions[op]
+	if !ok {
+		need = "s3:PutObject"
 		if len(b.o.Tags) > 0 {
 			need += ", s3:PutObjectTagging"
 		}
@@ -126,10 +130,9 @@ func (b *Bucket) permissionCure(a action) string {
 		if strings.HasPrefix(b.o.Encryption, "aws:kms") {
 			need += ", and kms:GenerateDataKey and kms:Decrypt on the key"
 		}
-		need += " (and s3:GetObject to verify)"
 	}
 	s := "allow " + need + " on " + resource
-	if a == actionGet {
+	if need == "s3:GetObject" {
 		s += " (without s3:ListBucket on the bucket an absent object is answered in the same way)"
 	}
 	if b.o.BucketOwner != "" {

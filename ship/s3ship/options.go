@@ -65,6 +65,9 @@ type Options struct {
 	SweepAge time.Duration
 	// Logger gets what the operator should know. nil discards. Secrets are never logged.
 	Logger *slog.Logger
+
+	// maxBackoff between attempts; tests shorten it.
+	maxBackoff time.Duration
 }
 
 var (
@@ -88,6 +91,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if d.Attempts == 0 {
 		d.Attempts = 3
+	}
+	if d.maxBackoff == 0 {
+		d.maxBackoff = 2 * time.Second // the patience is the shipper's
 	}
 	if d.SweepAge == 0 {
 		d.SweepAge = 24 * time.Hour

@@ -16,7 +16,7 @@ import (
 func (b *Bucket) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	r, err := b.put(ctx, o, body)
 	if err != nil {
-		return ship.Receipt{}, b.fail(actionPut, o.Key, err)
+		return ship.Receipt{}, b.fail("put", o.Key, err)
 	}
 	return r, nil
 }

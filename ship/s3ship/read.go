@@ -54,14 +54,14 @@ func (b *Bucket) head(ctx context.Context, key string) (*held, error) {
 // Stat implements ship.Destination.
 func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	if err := ship.CheckKey(key); err != nil {
-		return ship.Receipt{}, b.fail(actionGet, key, err)
+		return ship.Receipt{}, b.fail("get", key, err)
 	}
 	h, err := b.head(ctx, key)
 	if isAbsent(err) {
 		err = b.absent(ctx, key)
 	}
 	if err != nil {
-		return ship.Receipt{}, b.fail(actionGet, key, err)
+		return ship.Receipt{}, b.fail("get", key, err)
 	}
 	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded()}, nil
 }
@@ -80,11 +80,11 @@ func (b *Bucket) absent(ctx context.Context, key string) error {
 // read: damage is an error in the place of io.EOF.
 func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ship.CheckKey(key); err != nil {
-		return nil, b.fail(actionGet, key, err)
+		return nil, b.fail("get", key, err)
 	}
 	out, err := b.get(ctx, key, "")
 	if err != nil {
-		return nil, b.fail(actionGet, key, err)
+		return nil, b.fail("get", key, err)
 	}
 	return &body{out.Body, b, key}, nil
 }
@@ -106,7 +106,7 @@ type body struct {
 func (r *body) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = r.b.fail(actionGet, r.key, err)
+		err = r.b.fail("get", r.key, err)
 	}
 	return n, err
 }
@@ -138,12 +138,12 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(ship.Entry{}, b.fail(actionList, prefix, err))
+				yield(ship.Entry{}, b.fail("list", prefix, err))
 				return
 			}
 			for _, o := range page.Contents {
 				if err := ctx.Err(); err != nil {
-					yield(ship.Entry{}, b.fail(actionList, prefix, err))
+					yield(ship.Entry{}, b.fail("list", prefix, err))
 					return
 				}
 				key := b.below(aws.ToString(o.Key))

@@ -30,7 +30,7 @@ func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
 		return u.Initiated != nil && u.Initiated.Before(limit) && (segmentKey.MatchString(key) || key == checkKey)
 	})
 	if err != nil {
-		err = b.fail(actionSweep, "", err)
+		err = b.fail("sweep", "", err)
 	}
 	if aborted > 0 {
 		b.o.Logger.Info("aborted multipart uploads that were left behind", "location", b.Location(), "uploads", aborted)

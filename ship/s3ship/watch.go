@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// maxBackoff between the few attempts in here; the patience is the shipper's.
-	maxBackoff = 2 * time.Second
 	// cleanupTimeout bounds what is done behind a cancelled upload.
 	cleanupTimeout = 10 * time.Second
 	// ioBuffer of a connection: with net/http's 4 KiB a body goes out in thousands of small writes.
