@@ -4,7 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -28,7 +31,7 @@ func matches(s string, n int, others string) bool {
 	return len(s) >= 1 && len(s) <= n
 }
 
-// checkClass and the two below keep names to what is safe in a path, a key of S3 and a log line alike.
+// checkClass and checkDestination keep names to what is safe in a path, a key of S3 and a log line alike.
 func checkClass(class string) error {
 	if !matches(class, maxClass, "_") {
 		return fmt.Errorf("class %q does not match [a-z0-9_]{1,%d}", class, maxClass)
@@ -43,9 +46,11 @@ func checkDestination(name string) error {
 	return nil
 }
 
+// checkInstance takes what JSON and a log line return as it was: a name that came back changed would start an epoch at
+// each open.
 func checkInstance(instance string) error {
-	if len(instance) < 1 || len(instance) > maxInstance {
-		return fmt.Errorf("instance %q does not have 1 to %d bytes", instance, maxInstance)
+	if len(instance) < 1 || len(instance) > maxInstance || !utf8.ValidString(instance) || strings.ContainsFunc(instance, unicode.IsControl) {
+		return fmt.Errorf("instance %q does not have 1 to %d bytes of printable UTF-8", instance, maxInstance)
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func TestIdentityNames(t *testing.T) {
 	for check, c := range map[*func(string) error]struct{ good, bad []string }{
 		ptr(checkClass):       {[]string{"a", "vpn_2", long[:32]}, []string{"", "A", "a-b", "a b", "ä", "a/b", ".", long[:33]}},
 		ptr(checkDestination): {[]string{"a", "idc-2_x", long[:64]}, []string{"", "A", "a.b", "a/b", "..", long}},
-		ptr(checkInstance):    {[]string{"i-0123", "Host.example"}, []string{"", strings.Repeat("x", 256)}},
+		ptr(checkInstance):    {[]string{"i-0123", "Host.example"}, []string{"", "a\xff", "a\nb", strings.Repeat("x", 256)}},
 	} {
 		for _, s := range c.good {
 			if err := (*check)(s); err != nil {
