@@ -107,9 +107,7 @@ func (r *recovery) finish(p, next *part) error {
 
 // sealPart writes the footer of a scanned segment.
 func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) error {
-	for _, d := range res.Damage {
-		r.s.log.Error("spool: damage in a segment", "class", r.s.opts.Class, "segment", p.number, "err", d)
-	}
+	r.s.logDamage(p.number, res.Damage)
 	size, err := finish(f, res, next, l)
 	if err != nil {
 		return err

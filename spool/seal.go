@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -281,12 +282,21 @@ func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) {
 	if len(damage) == 0 {
 		return
 	}
-	for _, d := range damage {
-		s.log.Error("spool: damage in a segment", "class", s.opts.Class, "segment", seg.Number, "err", d)
-	}
+	s.logDamage(seg.Number, damage)
 	lost := seg.Last + 1 - seg.First - seg.Records
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ledger.Damaged.Records += lost
 	s.noteLedger()
+}
+
+// logDamage says what is damaged. Where no record was lost it is most often a seal that a crash cut short.
+func (s *Spool) logDamage(number uint64, damage []*segment.DamageError) {
+	for _, d := range damage {
+		level := slog.LevelInfo
+		if _, lost := d.Range(); lost {
+			level = slog.LevelError
+		}
+		s.log.Log(context.Background(), level, "spool: damage in a segment", "class", s.opts.Class, "segment", number, "err", d)
+	}
 }

@@ -41,6 +41,7 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 	}
 	res := &ScanResult{Header: f.header, Footer: f.footer, Ledger: &f.header.Ledger}
 	header := f.rawHeader
+	// The footer will want a copy of the header; a damaged one is made again from what the caller knows.
 	if header == nil {
 		h := *f.header // its Len is set once more
 		if header, err = EncodeHeader(&h, h.Len); err != nil {
@@ -68,14 +69,8 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 			return nil, err
 		}
 		switch h.Type {
-		case RecordBlock:
-			if o.Next != 0 && h.First >= o.Next {
-				// After a failed sync these records were written again, to the next segment.
-				res.Next, res.Durable = o.Next, f.durable
-				return res, nil
-			}
 		case FooterBlock:
-			continue
+			continue // of a seal that was cut short: it will be made again
 		case LedgerBlock:
 			l := new(Ledger)
 			if json.Unmarshal(block[BlockHeaderSize:], l) == nil {

@@ -204,3 +204,18 @@ func TestScanReadError(t *testing.T) {
 		}
 	}
 }
+
+// TestScanNext: blocks that were written again to the next segment are not counted here.
+func TestScanNext(t *testing.T) {
+	m := mutants(t)["active unsynced"]
+	for i, b := range m.blocks {
+		if b.typ != RecordBlock {
+			continue
+		}
+		res := scan(t, m.data, ReadOptions{Next: b.first})
+		f := res.Builder.Footer()
+		if res.End != b.off || res.Next != b.first || f.Next != b.first || len(res.Damage) > 0 {
+			t.Errorf("block %d at %d: end %d next %d damage %v", i, b.off, res.End, res.Next, res.Damage)
+		}
+	}
+}
