@@ -1,0 +1,159 @@
+package ship
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// ndjsonFormat is NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
+// nothing and calls no encoder.
+type ndjsonFormat struct {
+	second    int64 // that stamp begins with, once stamp is set
+	stamp     []byte
+	src       netip.AddrPort // whose text is in srcText
+	srcText   []byte
+	srcCached bool
+}
+
+func (f *ndjsonFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
+	dst = append(dst, `{"seq":`...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	dst = append(dst, `,"ts":"`...)
+	dst = f.appendTime(dst, rec.Time)
+	dst = append(dst, `","src":"`...)
+	dst = f.appendSource(dst, rec.Src)
+	start := len(dst)
+	dst = append(dst, `","data":"`...)
+	dst, ok := appendText(dst, rec.Data)
+	if !ok {
+		dst = append(dst[:start], `","data_b64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, rec.Data)
+	}
+	return append(dst, "\"}\n"...), nil
+}
+
+func (f *ndjsonFormat) end(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
+
+// appendTime appends Unix nanoseconds. What they can say, the years 1677 to 2262, RFC 3339 can.
+func (f *ndjsonFormat) appendTime(dst []byte, t int64) []byte {
+	second, nano := t/1e9, t%1e9
+	if nano < 0 {
+		second, nano = second-1, nano+1e9
+	}
+	if f.stamp == nil || second != f.second {
+		f.second = second
+		f.stamp = time.Unix(second, 0).UTC().AppendFormat(f.stamp[:0], "2006-01-02T15:04:05.")
+	}
+	dst = append(dst, f.stamp...)
+	n := len(dst)
+	dst = append(dst, "000000000Z"...)
+	for i := n + 8; nano > 0; i-- {
+		dst[i] = byte('0' + nano%10)
+		nano /= 10
+	}
+	return dst
+}
+
+// appendSource appends an address and port as netip prints them, nothing for none. None of it needs escaping: a spool
+// stores no zones.
+func (f *ndjsonFormat) appendSource(dst []byte, src netip.AddrPort) []byte {
+	if !f.srcCached || src != f.src {
+		f.src, f.srcCached = src, true
+		f.srcText = f.srcText[:0]
+		if src.Addr().IsValid() {
+			f.srcText = netip.AddrPortFrom(src.Addr().WithZone(""), src.Port()).AppendTo(f.srcText)
+		}
+	}
+	return append(dst, f.srcText...)
+}
+
+// The escapes of RFC 8259, section 7, that are needed: quote, backslash and control characters. Each byte has what is
+// written for it, up to six bytes in a word, and how many of them; others stand for themselves.
+var (
+	escapeWord [256]uint64
+	escapeLen  [256]uint8
+)
+
+func init() {
+	for i := range 256 {
+		s := string([]byte{byte(i)})
+		if short := map[byte]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}[byte(i)]; short != "" {
+			s = short
+		} else if i < 0x20 {
+			s = `\u00` + string("01"[i>>4]) + string("0123456789abcdef"[i&15])
+		}
+		var word [8]byte
+		escapeLen[i] = uint8(copy(word[:], s))
+		escapeWord[i] = binary.LittleEndian.Uint64(word[:])
+	}
+}
+
+const (
+	lows  = 0x0101010101010101
+	highs = 0x8080808080808080
+	// textChunk is how much is escaped at a time: room for the worst case is reserved first.
+	textChunk = 4096
+)
+
+// appendText appends p as the inside of a JSON string; false, with dst in any state, if it is not valid UTF-8.
+func appendText(dst, p []byte) ([]byte, bool) {
+	stop := uint64(highs) // at any byte that is not ASCII, until the rest is known to be valid
+	for len(p) > 0 {
+		n := min(len(p), textChunk)
+		dst = slices.Grow(dst, 6*n+8)
+		var done int
+		dst, done = escape(dst, p[:n], stop)
+		p = p[done:]
+		if done < n {
+			if !utf8.Valid(p) {
+				return dst, false
+			}
+			stop = 0
+		}
+	}
+	return dst, true
+}
+
+// escape appends p to dst, which has room for 6 × len(p) + 8 bytes, until the first byte of those whose high bit is set
+// in stop too, and returns how many it took. It works in words of eight bytes: each is stored as it is, and counted up to
+// its first byte that needs an escape.
+func escape(dst, p []byte, stop uint64) ([]byte, int) {
+	out := dst[:cap(dst)]
+	n, i := len(dst), 0
+	for len(p)-i >= 8 {
+		x := binary.LittleEndian.Uint64(p[i:])
+		binary.LittleEndian.PutUint64(out[n:], x)
+		// In each byte the high bit of (b − 0x20), of ((b ^ '"') − 1) and of ((b ^ '\\') − 1) is set if b is a control
+		// character, a quote, a backslash, or not ASCII. A borrow can set it falsely only behind a byte that is one.
+		special := ((x-lows*0x20)|((x^lows*'"')-lows)|((x^lows*'\\')-lows))&^x | x&stop
+		if special &= highs; special == 0 {
+			n, i = n+8, i+8
+			continue
+		}
+		k := bits.TrailingZeros64(special) / 8
+		n, i = n+k, i+k
+		c := p[i]
+		if c >= utf8.RuneSelf {
+			return out[:n], i
+		}
+		binary.LittleEndian.PutUint64(out[n:], escapeWord[c])
+		n, i = n+int(escapeLen[c]), i+1
+	}
+	for ; i < len(p); i++ {
+		c := p[i]
+		if c >= utf8.RuneSelf && stop != 0 {
+			return out[:n], i
+		}
+		binary.LittleEndian.PutUint64(out[n:], escapeWord[c])
+		n += int(escapeLen[c])
+	}
+	return out[:n], i
+}
