@@ -220,5 +220,10 @@ func (c *conn) cutOffPeer() bool {
 	} else {
 		c.nc.SetReadDeadline(time.Now().Add(settle))
 	}
+	// The close is to be a reset: without it a peer whose window is closed would learn of it from its next probe only,
+	// minutes later.
+	if l, ok := c.nc.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
 	return true
 }

@@ -1,0 +1,207 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Options are what Listen starts from: parameters of the URL take precedence.
+type Options struct {
+	UDP UDPOptions
+	TCP TCPOptions
+	// Logger is used where UDP and TCP have none.
+	Logger *slog.Logger
+}
+
+// Listen opens the listener that a URL describes:
+//
+//	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS
+//	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES
+//	unixgram:///PATH?rcvbuf=BYTES&max=BYTES
+//
+// ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. Every mistake in the URL is part of the error.
+func Listen(rawURL string, o *Options) (Listener, error) {
+	open, err := Parse(rawURL, o)
+	if err != nil {
+		return nil, err
+	}
+	return open()
+}
+
+// Parse is the first half of Listen: it checks the URL, and returns what opens the listener. So a program can refuse
+// mistakes on its command line before it takes any socket.
+func Parse(rawURL string, o *Options) (open func() (Listener, error), err error) {
+	if o == nil {
+		o = &Options{}
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	p := newParams(u)
+	switch u.Scheme {
+	case "udp", "unixgram":
+		open = p.udp(o)
+	case "tcp":
+		open = p.tcp(o)
+	case "":
+		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", rawURL)
+	default:
+		return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want udp, tcp or unixgram", rawURL, u.Scheme)
+	}
+	if err := p.finish(rawURL); err != nil {
+		return nil, err
+	}
+	return open, nil
+}
+
+// udp reads the parameters of a datagram listener.
+func (p *params) udp(o *Options) func() (Listener, error) {
+	c := o.UDP
+	setDefault(&c.Logger, o.Logger)
+	addr := p.url.Host
+	if p.url.Scheme == "unixgram" {
+		c.Network, addr = "unixgram", p.path()
+	} else {
+		p.addr()
+		p.number("sockets", &c.Sockets, 1)
+		p.number("rate", &c.ExpectedRate, 0)
+		p.choice("gro", func(v string) bool { c.GRO = v == "on"; return v == "on" || v == "off" }, "on or off")
+	}
+	p.bytes("rcvbuf", &c.ReceiveBuffer)
+	p.bytes("max", &c.Max)
+	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
+	return func() (Listener, error) { return check(ListenUDP(addr, &c)) }
+}
+
+// tcp reads the parameters of a stream listener.
+func (p *params) tcp(o *Options) func() (Listener, error) {
+	c := o.TCP
+	setDefault(&c.Logger, o.Logger)
+	p.addr()
+	p.choice("framing", func(v string) (ok bool) { c.Framing, ok = byName[v]; return ok }, "auto, newline, octet, len16 or len32")
+	p.bytes("max", &c.Max)
+	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
+	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
+}
+
+var byName = map[string]Framing{"auto": Auto, "newline": Newline, "octet": OctetCounting, "len16": Len16, "len32": Len32}
+
+// check keeps a nil pointer from becoming an interface that is not nil.
+func check[T Listener](l T, err error) (Listener, error) {
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// params reads the parts of a URL and collects what is wrong with them.
+type params struct {
+	url    *url.URL
+	values url.Values // those not read yet
+	errs   []error
+}
+
+func newParams(u *url.URL) *params {
+	p := &params{url: u}
+	var err error
+	if p.values, err = url.ParseQuery(u.RawQuery); err != nil {
+		p.bad("%v", err)
+	}
+	if u.User != nil || u.Fragment != "" {
+		p.bad("a user or fragment means nothing here")
+	}
+	return p
+}
+
+func (p *params) bad(format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf(format, args...))
+}
+
+// addr checks a network address.
+func (p *params) addr() {
+	if p.url.Port() == "" {
+		p.bad("%q has no port: want HOST:PORT or :PORT", p.url.Host)
+	}
+	if p.url.Path != "" && p.url.Path != "/" {
+		p.bad("path %q means nothing here", p.url.Path)
+	}
+}
+
+// path returns the path of a unix socket.
+func (p *params) path() string {
+	if p.url.Host != "" || p.url.Path == "" {
+		p.bad("want three slashes and an absolute path: %s:///run/log.sock", p.url.Scheme)
+	}
+	return p.url.Path
+}
+
+// get takes a parameter out; more than one value is a mistake.
+func (p *params) get(name string) (value string, ok bool) {
+	v, ok := p.values[name]
+	delete(p.values, name)
+	if len(v) > 1 {
+		p.bad("%s is given %d times", name, len(v))
+	}
+	if !ok {
+		return "", false
+	}
+	return v[0], true
+}
+
+func (p *params) choice(name string, set func(value string) bool, want string) {
+	if v, ok := p.get(name); ok && !set(v) {
+		p.bad("%s=%s: want %s", name, v, want)
+	}
+}
+
+func (p *params) number(name string, n *int, least int) {
+	p.choice(name, func(v string) bool {
+		i, err := strconv.Atoi(v)
+		*n = i
+		return err == nil && i >= least
+	}, fmt.Sprintf("a number of at least %d", least))
+}
+
+func (p *params) bytes(name string, n *int) {
+	p.choice(name, func(v string) (ok bool) { *n, ok = parseBytes(v); return ok }, "bytes, for example 65535, 64KiB or 64MiB")
+}
+
+// parseBytes reads a positive size of at most 1 TiB.
+func parseBytes(s string) (n int, ok bool) {
+	unit := int64(1)
+	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if cut, found := strings.CutSuffix(s, suffix); found {
+			s, unit = cut, u
+		}
+	}
+	i, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || i < 1 || i*unit > int64(maxInt) || i*unit > 1<<40 {
+		return 0, false
+	}
+	return int(i * unit), true
+}
+
+// invalid adds what the options themselves object to, unless parameters were wrong already: then they hold nonsense.
+func (p *params) invalid(validate func() error) {
+	if len(p.errs) == 0 {
+		if err := validate(); err != nil {
+			p.errs = append(p.errs, err)
+		}
+	}
+}
+
+// finish reports every mistake at once, parameters that nobody asked for included.
+func (p *params) finish(rawURL string) error {
+	for name := range p.values {
+		p.bad("parameter %q is not known for %s://", name, p.url.Scheme)
+	}
+	if len(p.errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("ingest: %q: %w", rawURL, errors.Join(p.errs...))
+}

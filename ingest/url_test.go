@@ -1,0 +1,69 @@
+package ingest
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	for _, raw := range []string{
+		"udp://127.0.0.1:0", "udp://127.0.0.1:0?sockets=2&gro=off&rcvbuf=1MiB&max=9000&rate=10", "udp://127.0.0.1:0?gro=on",
+		"tcp://127.0.0.1:0", "tcp://127.0.0.1:0?framing=octet&max=64KiB", "tcp://:0?framing=len16",
+		"unixgram://" + filepath.Join(t.TempDir(), "s") + "?max=100000",
+	} {
+		l, err := Listen(raw, nil)
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
+		}
+		l.Close()
+	}
+	l, err := Listen("udp://127.0.0.1:0?sockets=2&gro=on&rcvbuf=2MiB&max=9000&rate=7", &Options{UDP: UDPOptions{Max: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if o := l.(*UDP).o; o.Sockets != 2 || !o.GRO || o.ReceiveBuffer != 2<<20 || o.Max != 9000 || o.ExpectedRate != 7 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestListenBad(t *testing.T) {
+	for raw, wants := range map[string][]string{
+		"udp://:514?sockets=0&gro=maybe&rcvbuf=1PB&max=-1&framing=octet": {"sockets=0", "gro=maybe", "rcvbuf=1PB", "max=-1", "framing"},
+		"udp://localhost":              {"port"},
+		"udp://:0?max=100000":          {"65535"},
+		"udp://:0/path":                {"/path"},
+		"udp://:0?sockets=1&sockets=2": {"2 times"},
+		"udp://user@:0":                {"user"},
+		"tcp://:0?framing=xml&gro=on":  {"framing=xml", "gro"},
+		"tcp://:0?max=1GiB":            {"16777215"},
+		"tcp://:0?%zz":                 {"%zz"},
+		"unixgram://relative":          {"three slashes"},
+		"relp://:0":                    {"relp", "udp, tcp"},
+		":514":                         {"514"},
+		"/dev/log":                     {"SCHEME"},
+	} {
+		l, err := Listen(raw, nil)
+		if err == nil {
+			l.Close()
+			t.Errorf("%s was accepted", raw)
+			continue
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v does not name %q", raw, err, want)
+			}
+		}
+	}
+}
+
+func TestParseBytes(t *testing.T) {
+	for s, want := range map[string]int{"1": 1, "64KiB": 64 << 10, "3MiB": 3 << 20, "1GiB": 1 << 30, "": 0, "KiB": 0, "0": 0,
+		"-1": 0, "1.5MiB": 0, "1TiB": 0, "2000000000GiB": 0, "1 MiB": 0} {
+		if got, ok := parseBytes(s); got != want || ok != (want > 0) {
+			t.Errorf("%q: %d, %v, want %d", s, got, ok, want)
+		}
+	}
+}
