@@ -17,15 +17,20 @@ import (
 // readWindow is read in one go, by concurrent requests: as much as fits into an SSH channel's window.
 const readWindow = 2 << 20
 
-// readAt fills p from off, which must lie within the file. A server may answer with less than it was asked for;
+// readAt fills p from off; all of it must lie within the file. A server may answer with less than it was asked for;
 // pkg/sftp takes that for the end of the file (and its WriteTo may then end early and say nothing). Here the end is
 // where the file's size says it is.
 func readAt(f *sftp.File, p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		m, err := f.ReadAt(p[n:], off+int64(n))
+	for step := len(p); n < len(p); {
+		m, err := f.ReadAt(p[n:min(n+step, len(p))], off+int64(n))
 		n += m
 		switch {
 		case m > 0 && (err == nil || err == io.EOF):
+			if err == io.EOF {
+				// Requests that fit into a packet are repeated by pkg/sftp for the rest alone. Larger ones would have
+				// to be sent again from the gap on, for one more short answer each time.
+				step = packetSize
+			}
 		case err == nil || errors.Is(err, io.EOF):
 			return n, fmt.Errorf("read: %w at offset %d", io.ErrUnexpectedEOF, off+int64(n))
 		default:

@@ -129,6 +129,9 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			errs = append(errs, err)
 		}
 	}
+	if p.cert != "" && p.key == "" {
+		errs = append(errs, errors.New("cert= goes with key=FILE: an agent has its certificates itself"))
+	}
 	if p.knownHosts == "" {
 		errs = append(errs, fmt.Errorf("no known_hosts=FILE: host keys are always verified; make one by `%s > FILE` and compare it with the server's keys", p.keyscan()))
 	}

@@ -63,7 +63,7 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	}
 	defer ch.Close()
 	// A disk that reads less than 4 MiB/s is read back no faster.
-	limit := u.h.o.Watchdog/2 + time.Duration(size>>22)*time.Second
+	limit := u.h.o.Watchdog + time.Duration(size>>22)*time.Second
 	late := time.AfterFunc(min(limit, u.h.o.Patience/2), func() { ch.Close() })
 	defer late.Stop()
 	defer context.AfterFunc(ctx, func() { ch.Close() })()

@@ -1,0 +1,567 @@
+package sftpship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+
+	"github.com/penstock-go/penstock/internal/sftpd"
+	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/ship"
+)
+
+// bounded is a context that ends long after every limit of the driver: an operation that reaches it hung.
+func bounded(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// at offset of a body, hook runs once.
+type hookReader struct {
+	io.ReaderAt
+	offset int64
+	once   sync.Once
+	hook   func()
+}
+
+func (h *hookReader) ReadAt(p []byte, off int64) (int, error) {
+	if off <= h.offset && h.offset < off+int64(len(p)) {
+		h.once.Do(h.hook)
+	}
+	return h.ReaderAt.ReadAt(p, off)
+}
+
+// hooked is a body in whose middle hook runs.
+func hooked(body *io.SectionReader, hook func()) *io.SectionReader {
+	return io.NewSectionReader(&hookReader{ReaderAt: body, offset: body.Size() / 2, hook: hook}, 0, body.Size())
+}
+
+// wantTransient checks that err is one that the shipper will retry.
+func wantTransient(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || ship.IsPermanent(err) || errors.Is(err, ship.ErrConflict) {
+		t.Errorf("error %v, want a transient one", err)
+	}
+}
+
+// wantPermanent checks that err parks the destination and says the given things.
+func wantPermanent(t *testing.T, err error, says ...string) {
+	t.Helper()
+	if !ship.IsPermanent(err) {
+		t.Errorf("error %v, want a Permanent one", err)
+		return
+	}
+	for _, s := range says {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("error %v does not say %q", err, s)
+		}
+	}
+}
+
+// closingChannel passes a number of status packets, then closes the channel: the server that acknowledges and goes.
+type closingChannel struct {
+	io.ReadWriteCloser
+	left int
+}
+
+func (c *closingChannel) Write(p []byte) (int, error) {
+	if len(p) > 4 && p[4] == 101 { // SSH_FXP_STATUS
+		if c.left == 0 {
+			c.Close()
+			return len(p), nil
+		}
+		c.left--
+	}
+	return c.ReadWriteCloser.Write(p)
+}
+
+// TestAcknowledgeAndClose: a server that acknowledges some packets and closes the channel, in every phase of an upload,
+// is never believed to have all of them. (pkg/sftp's File.ReadFrom would report about one such upload in 50 as complete.)
+func TestAcknowledgeAndClose(t *testing.T) {
+	t.Parallel()
+	const packets = 6
+	uploads := 200
+	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_UPLOADS")); err == nil {
+		uploads = n
+	}
+	var faulty atomic.Bool
+	s, dir := inProcess(t, &sftpd.Options{Channel: func(ch io.ReadWriteCloser) io.ReadWriteCloser {
+		if faulty.Load() {
+			return &closingChannel{ch, rand.IntN(packets + 12)}
+		}
+		return ch
+	}})
+	var failed, survived atomic.Int64
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	faulty.Store(true)
+	objects := make([]ship.Object, uploads)
+	bodies := make([]*io.SectionReader, uploads)
+	for range 4 {
+		workers.Go(func() {
+			h := open(t, s.URL("/"), nil)
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= uploads {
+					return
+				}
+				key := "a/" + string(rune('a'+i%26)) + "/" + time.Duration(i).String()
+				objects[i], bodies[i] = object(key, packets*packetSize-1)
+				r, err := h.Put(bounded(t), objects[i], bodies[i])
+				if err != nil {
+					failed.Add(1)
+					wantTransient(t, err)
+					continue
+				}
+				survived.Add(1)
+				if err := objects[i].Check(r); err != nil {
+					t.Error(err)
+				}
+				wantFile(t, filepath.Join(dir, key), objects[i])
+			}
+		})
+	}
+	workers.Wait()
+	if failed.Load() < int64(uploads)/2 || survived.Load() == 0 {
+		t.Errorf("of %d uploads %d met the fault: the test tests little", uploads, failed.Load())
+	}
+	t.Logf("%d uploads failed, %d were whole", failed.Load(), survived.Load())
+
+	faulty.Store(false)
+	h := open(t, s.URL("/"), nil)
+	for i, o := range objects {
+		if _, err := os.Stat(filepath.Join(dir, o.Key)); err == nil {
+			wantFile(t, filepath.Join(dir, o.Key), o) // never a part under a key
+		}
+		if i%10 == 0 {
+			if _, err := h.Put(bounded(t), o, bodies[i]); err != nil {
+				t.Errorf("retry: %v", err)
+			}
+			wantFile(t, filepath.Join(dir, o.Key), o)
+		}
+	}
+}
+
+// TestReset: a connection that is reset anywhere in an upload fails it; the next attempt succeeds.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+	p, url := startProxy(t, s.URL("d"))
+	h := open(t, url, nil)
+	o, body := object("a/b", 1<<20)
+	for _, after := range []int64{100, 3000, 5000, 300_000, 1 << 20, 1<<20 + 10_000} {
+		p.cutAfter(after)
+		if _, err := h.Put(bounded(t), o, body); err != nil {
+			wantTransient(t, err)
+		} else if after < 1<<20 {
+			t.Errorf("Put succeeds although the connection is reset after %d bytes", after)
+		}
+		p.reset()
+	}
+	p.cutAfter(-1)
+	if _, err := h.Put(bounded(t), o, body); err != nil {
+		t.Error(err)
+	}
+	wantFile(t, filepath.Join(s.Dir, "d", o.Key), o)
+}
+
+// TestSilence: a peer that stops in the middle of an operation is given up by the watchdog, not by the caller's context;
+// once it is back, everything goes on.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	o, body := object("a/b", 4<<20)
+	sshd := func(t *testing.T) (url, dir string, stop, resume func()) {
+		s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+		return s.URL("d"), filepath.Join(s.Dir, "d"), s.Pause, s.Resume
+	}
+	for name, start := range map[string]func(t *testing.T) (url, dir string, stop, resume func()){
+		"stopped": sshd,
+		"black hole": func(t *testing.T) (string, string, func(), func()) {
+			url, dir, _, _ := sshd(t)
+			p, url := startProxy(t, url)
+			return url, dir, p.dig, p.fill
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, dir, stop, resume := start(t)
+			t.Cleanup(resume)
+			h, patient := open(t, url, &Options{Watchdog: time.Second}), open(t, url, &Options{Watchdog: 50 * time.Second})
+			wantSilent := func(err error) {
+				t.Helper()
+				wantTransient(t, err)
+				if !errors.Is(err, errSilent) && !errors.Is(err, errLate) {
+					t.Errorf("error %v, want the watchdog's", err)
+				}
+			}
+			// On a busy machine the short watchdog may end an operation before its peer has been stopped: once more.
+			var stopped atomic.Bool
+			var err error
+			for !stopped.Load() {
+				_, err = h.Put(bounded(t), o, hooked(body, func() { stop(); stopped.Store(true) }))
+			}
+			wantSilent(err)
+			_, err = h.Stat(bounded(t), "x") // in the handshake
+			wantSilent(err)
+			resume()
+			if _, err := patient.Put(bounded(t), o, body); err != nil {
+				t.Errorf("after the silence: %v", err)
+			}
+			wantFile(t, filepath.Join(dir, o.Key), o)
+
+			r, err := h.Open(bounded(t), o.Key)
+			for errors.Is(err, errSilent) || errors.Is(err, errLate) {
+				r, err = h.Open(bounded(t), o.Key)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			stop()
+			_, err = io.Copy(io.Discard, r)
+			wantSilent(err)
+		})
+	}
+}
+
+// TestCancelWhileSilent: the end of the context counts more than the watchdog.
+func TestCancelWhileSilent(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+	h := open(t, s.URL("d"), &Options{Watchdog: time.Hour})
+	o, body := object("a/b", 8<<20)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := h.Put(ctx, o, hooked(body, func() { s.Pause(); cancel() }))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+	s.Resume()
+}
+
+// TestMute: a server process that hangs behind a live SSH server (a dead mount) does not hold an operation for ever.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	hang := make(chan struct{})
+	s, _ := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
+		h.FileList = hangingLister{h.FileList, hang}
+		return h
+	}})
+	defer close(hang)
+	h := open(t, s.URL("/"), &Options{Watchdog: 300 * time.Millisecond, Patience: 3 * time.Second})
+	_, err := h.Stat(bounded(t), "a")
+	wantTransient(t, err)
+	if !errors.Is(err, errMute) {
+		t.Errorf("error %v, want errMute: the keepalives were answered", err)
+	}
+}
+
+type hangingLister struct {
+	sftp.FileLister
+	hang chan struct{}
+}
+
+func (l hangingLister) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+	<-l.hang
+	return l.FileLister.Filelist(r)
+}
+
+// TestRestart: a connection that died while it lay idle is replaced without an error.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	s, dir := inProcess(t, nil)
+	p, url := startProxy(t, s.URL("/"))
+	h := open(t, url, nil)
+	for i := range 5 {
+		o, body := object(string(rune('a'+i)), 1000)
+		if _, err := h.Put(bounded(t), o, body); err != nil {
+			t.Fatal(err)
+		}
+		wantFile(t, filepath.Join(dir, o.Key), o)
+		if i%2 == 0 {
+			p.reset()
+		} else {
+			s.Stop()
+			if _, err := h.Stat(bounded(t), o.Key); err == nil {
+				t.Error("Stat succeeds without a server")
+			} else {
+				wantTransient(t, err)
+			}
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestWorkers: no more connections than allowed, and no operation is lost for waiting.
+func TestWorkers(t *testing.T) {
+	t.Parallel()
+	s, dir := inProcess(t, nil)
+	p, url := startProxy(t, s.URL("/"))
+	h := open(t, url+"&workers=3", nil)
+	var all sync.WaitGroup
+	for i := range 24 {
+		all.Go(func() {
+			o, body := object("k/"+string(rune('a'+i)), 50_000)
+			if _, err := h.Put(bounded(t), o, body); err != nil {
+				t.Error(err)
+			}
+			wantFile(t, filepath.Join(dir, o.Key), o)
+		})
+	}
+	all.Wait()
+	if live, most := p.count(); most > 3 || live < 1 {
+		t.Errorf("%d connections at a time, %d kept; want at most 3, at least 1", most, live)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	if _, err := h.Stat(bounded(t), "a"); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Stat after Close: %v, want fs.ErrClosed", err)
+	}
+}
+
+// damagedFile stores something else than it was sent, or less, or nothing.
+type damagedFile struct {
+	io.WriterAt
+	damage func(p []byte, off int64) ([]byte, error)
+}
+
+func (d damagedFile) WriteAt(p []byte, off int64) (int, error) {
+	b, err := d.damage(bytes.Clone(p), off)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := d.WriterAt.WriteAt(b, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (d damagedFile) Close() error { return d.WriterAt.(io.Closer).Close() }
+
+type damagingWriter struct {
+	sftp.FileWriter
+	damage func(p []byte, off int64) ([]byte, error)
+}
+
+func (d damagingWriter) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	w, err := d.FileWriter.Filewrite(r)
+	return damagedFile{w, d.damage}, err
+}
+
+// TestDamage: what a server stores wrongly, or not at all, is never published.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		damage func(p []byte, off int64) ([]byte, error)
+		want   error
+		says   string
+	}{
+		{"bit flip", func(p []byte, off int64) ([]byte, error) {
+			if off == 3*packetSize {
+				p[17] ^= 4
+			}
+			return p, nil
+		}, ship.ErrVerify, "SHA-256"},
+		{"lost packet", func(p []byte, off int64) ([]byte, error) {
+			if off == 3*packetSize {
+				return nil, nil
+			}
+			return p, nil
+		}, ship.ErrVerify, "SHA-256"},
+		{"lost tail", func(p []byte, off int64) ([]byte, error) {
+			if off == 9*packetSize {
+				return nil, nil
+			}
+			return p, nil
+		}, ship.ErrVerify, "bytes arrived"},
+		{"disk full", func(p []byte, off int64) ([]byte, error) {
+			if off >= 5*packetSize {
+				return nil, syscall.ENOSPC
+			}
+			return p, nil
+		}, nil, "a full disk or quota there?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var healed atomic.Bool
+			s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
+				if !healed.Load() {
+					h.FilePut = damagingWriter{h.FilePut, c.damage}
+				}
+				return h
+			}})
+			h := open(t, s.URL("/"), nil)
+			o, body := object("a/b", 9*packetSize+100)
+			_, err := h.Put(bounded(t), o, body)
+			wantTransient(t, err)
+			if err != nil && (c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error %v, want %v and %q", err, c.want, c.says)
+			}
+			if _, err := os.Stat(filepath.Join(dir, o.Key)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the key is there: %v", err)
+			}
+			wantNoTemporary(t, dir)
+			healed.Store(true)
+			if _, err := open(t, s.URL("/"), nil).Put(bounded(t), o, body); err != nil {
+				t.Error(err)
+			}
+			wantFile(t, filepath.Join(dir, o.Key), o)
+		})
+	}
+}
+
+// fullDisk tells of little space.
+type fullDisk struct{ sftp.FileCmder }
+
+func (fullDisk) StatVFS(*sftp.Request) (*sftp.StatVFS, error) {
+	return &sftp.StatVFS{Frsize: 4096, Blocks: 1 << 20, Bavail: (65 << 20) / 4096}, nil
+}
+
+// TestFullDisk: an upload that would take the last space is refused before its first byte, and tried again later.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
+		h.FileCmd = fullDisk{h.FileCmd}
+		return h
+	}})
+	h := open(t, s.URL("/"), nil)
+	o, body := object("large", 2<<20)
+	_, err := h.Put(bounded(t), o, body)
+	wantTransient(t, err)
+	if !errors.Is(err, errNoSpace) {
+		t.Errorf("error %v, want errNoSpace", err)
+	}
+	o, body = object("small", 1000)
+	if _, err := h.Put(bounded(t), o, body); err != nil {
+		t.Errorf("what fits: %v", err)
+	}
+	wantFile(t, filepath.Join(dir, o.Key), o)
+}
+
+// shortReader answers with less than it was asked for, as a server may, or ends too early, as it may not.
+type shortReader struct {
+	sftp.FileReader
+	end int64
+}
+
+type shortFile struct {
+	io.ReaderAt
+	end int64
+}
+
+func (s shortReader) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	f, err := s.FileReader.Fileread(r)
+	return shortFile{f, s.end}, err
+}
+
+func (s shortFile) ReadAt(p []byte, off int64) (int, error) {
+	if s.end > 0 && off >= s.end {
+		return 0, io.EOF
+	}
+	return s.ReaderAt.ReadAt(p[:1+rand.IntN(len(p))], off)
+}
+
+func (s shortFile) Close() error { return s.ReaderAt.(io.Closer).Close() }
+
+// TestShortReads: short answers are no end of file, neither in reading back nor in Open; a real early end is an error.
+func TestShortReads(t *testing.T) {
+	t.Parallel()
+	var end atomic.Int64
+	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
+		h.FileGet = shortReader{h.FileGet, end.Load()}
+		return h
+	}})
+	o, body := object("a", 3<<20)
+	h := open(t, s.URL("/"), nil)
+	if _, err := h.Put(bounded(t), o, body); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, filepath.Join(dir, o.Key), o)
+	read := func(h *Host) (ship.Object, error) {
+		r, err := h.Open(bounded(t), o.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := ship.NewDigest()
+		_, err = io.Copy(d, r)
+		got := ship.Object{Key: o.Key, Spool: o.Spool}
+		d.Sum(&got)
+		return got, errors.Join(err, r.Close())
+	}
+	if got, err := read(h); err != nil || got != o {
+		t.Errorf("Open gives %d bytes, %v, want the %d stored", got.Size, err, o.Size)
+	}
+	end.Store(1 << 20)
+	if _, err := read(open(t, s.URL("/"), nil)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a file that ends too early: %v, want io.ErrUnexpectedEOF", err)
+	}
+	o.Key = "b"
+	if _, err := open(t, s.URL("/"), nil).Put(bounded(t), o, body); err == nil {
+		t.Error("Put succeeds although the upload cannot be read back")
+	}
+}
+
+// TestSweep: temporary files of earlier attempts go once they are old, by the server's clock; nobody else's do.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	s, dir := inProcess(t, nil)
+	ours, others := filepath.Join(dir, tmpDir, testSpool), filepath.Join(dir, tmpDir, "other")
+	old := time.Now().Add(-2 * staleAfter)
+	var keep []string
+	for _, f := range []struct {
+		name  string
+		stale bool
+		gone  bool
+	}{
+		{filepath.Join(ours, "A"+tmpSuffix), true, true},
+		{filepath.Join(ours, "B"+tmpSuffix), true, true},
+		{filepath.Join(ours, "fresh"+tmpSuffix), false, false},
+		{filepath.Join(ours, "foreign"), true, false},
+		{filepath.Join(others, "A"+tmpSuffix), true, false},
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(f.name), 0o755), os.WriteFile(f.name, []byte("x"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if f.stale {
+			if err := os.Chtimes(f.name, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !f.gone {
+			keep = append(keep, f.name)
+		}
+	}
+	o, body := object("a", 100)
+	if _, err := open(t, s.URL("/"), nil).Put(bounded(t), o, body); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, tmpDir, "*", "*"))
+	if err != nil || len(left) != len(keep) {
+		t.Errorf("left %q, %v, want %q", left, err, keep)
+	}
+	for _, name := range keep {
+		if _, err := os.Stat(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
