@@ -61,7 +61,7 @@ func (m *Manifest) follows(prev *Manifest) error {
 	switch {
 	case h.Prev != hex.EncodeToString(prev.Hash[:]):
 		what = "hash of the one before"
-	case h.PrevLast != prev.Footer.Last:
+	case h.PrevLast != prev.Footer.Last && (h.PrevLast < prev.Footer.Last || h.PrevLast != h.Joined-1):
 		what = "sequence"
 	case h.Destination != p.Destination:
 		what = "destination"

@@ -20,6 +20,9 @@ const ManifestVersion = 1
 // MaxManifestSegments is the largest number of segments that one manifest covers.
 const MaxManifestSegments = 64
 
+// maxManifest bounds a manifest in bytes. It takes a disk that has lost thousands of blocks to come near.
+const maxManifest = 16 << 20
+
 // Manifest is one link of a chain: which segments a destination holds, verified, in sequence order.
 type Manifest struct {
 	Header   ManifestHeader
@@ -48,8 +51,8 @@ type ManifestHeader struct {
 	Prev string `json:"prev"`
 	// PrevLast is the last sequence number that the chain covers before this manifest.
 	PrevLast uint64 `json:"prev_last"`
-	// Joined, in number 0 only, is the first sequence number that this destination is owed, if that is not 1: it was
-	// added when the spool already had a history.
+	// Joined is the first sequence number that this destination is owed, if that is not 1: it was added, or taken back
+	// after it had been given up, when the spool already had a history. What the chain lacks before it is no gap.
 	Joined uint64 `json:"joined,omitempty"`
 	// Instance wrote this manifest.
 	Instance string `json:"instance"`
@@ -131,10 +134,9 @@ type SignatureLine struct {
 func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c := before
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
-	c.Segment, c.Through, c.Final = m.Footer.Segment, m.Footer.Last, m.Footer.Final
-	if by := m.Footer.ClosedBy; by != nil {
-		c.Epoch, c.Next, c.Final = by.Epoch, 0, false
-	}
+	// Never back: a manifest that was found again may speak of segments that have long been deleted.
+	c.Segment, c.Through = max(c.Segment, m.Footer.Segment), max(c.Through, m.Footer.Last)
+	c.Final = m.Footer.Final || m.Footer.ClosedBy != nil
 	return c
 }
 

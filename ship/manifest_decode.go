@@ -16,9 +16,6 @@ import (
 // third of that.
 const maxManifestLine = 1 << 20
 
-// maxManifest bounds what a manifest can take in bytes.
-const maxManifest = (2*MaxManifestSegments + 3) * maxManifestLine
-
 // DecodeManifest reads one manifest and checks everything that it says of itself. It is strict: any byte that Encode
 // would have written differently is an error, so that two readers can never understand one manifest differently. It
 // reads line by line, each at most 1 MiB, and stops reading at the first error; errors wrap ErrVerify, unless they are

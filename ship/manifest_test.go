@@ -141,7 +141,7 @@ func TestManifestValidate(t *testing.T) {
 		"epoch":           func(m *Manifest) { m.Header.Epoch = 0 },
 		"prev":            func(m *Manifest) { m.Header.Prev = "xyz" },
 		"no prev":         func(m *Manifest) { m.Header.Prev = noPrev },
-		"joined late":     func(m *Manifest) { m.Header.Joined = 5 },
+		"joined ahead":    func(m *Manifest) { m.Header.Joined = 4_000_002 },
 		"instance":        func(m *Manifest) { m.Header.Instance = "a\"b" },
 		"destination":     func(m *Manifest) { m.Header.Destination = "" },
 		"forgotten":       func(m *Manifest) { m.Header.Forgotten = []string{"A"} },

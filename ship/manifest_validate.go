@@ -71,7 +71,6 @@ func (v *validator) header(h *ManifestHeader) {
 	v.that(h.Number <= maxNumber, "number %d", h.Number)
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
-	v.that(h.Number == 0 || h.Joined == 0, "joined in number %d", h.Number)
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
 	v.that(h.PrevLast <= maxSequence, "prev_last %d", h.PrevLast)
 	v.that(h.Instance != "" && isClean(h.Instance), "instance %q", h.Instance)

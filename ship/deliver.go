@@ -1,0 +1,144 @@
+package ship
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// deliver brings one segment to the destination, however long it takes.
+func (l *lane) deliver(ctx context.Context, d *delivery) error {
+	number := d.seg.Number
+	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
+		rec, err := l.s.stage(ctx, number)
+		if err != nil {
+			return fmt.Errorf("staging segment %d: %w", number, err)
+		}
+		var r Receipt
+		if rec.Records > 0 {
+			if r, err = l.put(ctx, rec); err != nil {
+				return err
+			}
+		}
+		l.mu.Lock()
+		d.rec, d.receipt, d.done = rec, r, true
+		l.sent += r.Size
+		l.mu.Unlock()
+		l.s.changed.broadcast()
+		return nil
+	})
+}
+
+// put stores a staged file and returns the destination's own confirmation.
+func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error) {
+	o, err := stagedObject(rec)
+	if err != nil {
+		return Receipt{}, err
+	}
+	body, done, err := l.s.sp.OpenStaged(rec.Segment)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
+	}
+	r, err := l.dest.Put(ctx, o, body)
+	// A staged file is only read: what closing it says is of no consequence.
+	_ = done()
+	if errors.Is(err, ErrConflict) {
+		return l.resolve(ctx, rec, err)
+	}
+	if err == nil {
+		err = o.Check(r) // do not take the driver's word for it
+	}
+	return r, err
+}
+
+// stagedObject describes a staged file.
+func stagedObject(rec *spool.StageRecord) (Object, error) {
+	o := Object{
+		Key: rec.Key, Size: rec.Size, ContentType: rec.ContentType, ContentEncoding: rec.ContentEncoding, Spool: rec.Spool,
+	}
+	n, err := hex.Decode(o.SHA256[:], []byte(rec.SHA256))
+	if err != nil || n != len(o.SHA256) {
+		return o, fmt.Errorf("ship: stage record of segment %d: SHA-256 %q", rec.Segment, rec.SHA256)
+	}
+	if o.CRC64NVME, err = strconv.ParseUint(rec.CRC64NVME, 16, 64); err != nil {
+		return o, fmt.Errorf("ship: stage record of segment %d: CRC-64 %q", rec.Segment, rec.CRC64NVME)
+	}
+	return o, nil
+}
+
+// resolve looks at an object that has taken a key. A staged file that was lost and made again by another build of a
+// compressor has other bytes, and the same output: then the object is ours, and its own checksum is the receipt.
+func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict error) (Receipt, error) {
+	there, same, err := l.compare(ctx, rec)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("comparing %s, which is there already: %w", rec.Key, err)
+	}
+	if !same {
+		return Receipt{}, fmt.Errorf("%s: %w (%d bytes there, their content is not this segment's)", rec.Key, conflict, there.Size)
+	}
+	r, err := l.dest.Stat(ctx, rec.Key)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if r.Checksum == "" {
+		r.Size, r.Checksum, r.Method = there.Size, SHA256Checksum(there.SHA256), "read-back"
+	}
+	return r, there.Check(r)
+}
+
+// compare reads the object under rec's key, and reports what it is and whether its content is the one that was staged.
+// An error means that it could not be read.
+func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Object, same bool, err error) {
+	body, err := l.dest.Open(ctx, rec.Key)
+	if err != nil {
+		return there, false, err
+	}
+	defer body.Close()
+	stored := NewDigest()
+	src := &sourceReader{r: io.TeeReader(body, stored)}
+	n, sum := decode(l.s.enc, src, rec)
+	// What the decoder did not read counts too.
+	if _, err := io.Copy(io.Discard, src); err != nil || src.err != nil {
+		return there, false, errors.Join(err, src.err)
+	}
+	stored.Sum(&there)
+	there.Key = rec.Key
+	return there, n == rec.RawBytes && hex.EncodeToString(sum[:]) == rec.RawSHA256, nil
+}
+
+// decode returns length and hash of the content of src. What does not decode has neither: it is not ours.
+func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, sum [32]byte) {
+	r, err := enc.Decode(src, rec.Encoding)
+	if err != nil {
+		return -1, sum
+	}
+	defer r.Close()
+	h := sha256.New()
+	// One byte more than expected is enough to tell, whatever it would unpack to.
+	n, err = io.Copy(h, io.LimitReader(r, rec.RawBytes+1))
+	if err != nil {
+		return -1, sum
+	}
+	h.Sum(sum[:0])
+	return n, sum
+}
+
+// sourceReader remembers that reading failed, which a decoder may report as damage.
+type sourceReader struct {
+	r   io.Reader
+	err error
+}
+
+func (s *sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}

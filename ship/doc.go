@@ -1,0 +1,78 @@
+// Package ship delivers what a spool keeps to every destination, proves that it arrived, and leaves the proof there.
+//
+// A [Destination] stores objects; s3ship, sftpship and fileship are three, and package shiptest has the suite that any
+// other must pass. A [Shipper] takes the sealed segments of a spool to all of them: it has each segment staged (encoded,
+// compressed and hashed) once, uploads it to each destination in parallel, compares the destination's own account of
+// size and checksum with what was sent, and then writes the next manifest of that destination's chain. Only what a chain
+// covers counts as delivered, and only what every chain covers is deleted here.
+//
+// # Guarantees
+//
+//   - Destinations are independent. One that is slow, dead, full or misconfigured delays no other, and no start. It is
+//     tried again without end, with capped and jittered waits; what only an operator can cure is logged with the cure and
+//     probed.
+//   - Once, effectively. Key and bytes of an object are fixed before the first attempt, and nothing is ever overwritten:
+//     a repeat after a crash or a lost response meets its own object. A stranger's object is a conflict: it stays, the
+//     chain stops in front of it, loudly, and everything else goes on.
+//   - One writer. The bytes of a manifest are durable in the spool before they are sent, and are created only if that
+//     number is free. If it is not, another owner continues the chain (a cloned volume, an adopter): this one stops
+//     shipping there ([ErrFenced]) and goes on receiving.
+//   - Bounded. At most 2 × [Options].Workers segments are ahead of a chain, and none is staged that no upload waits for.
+//
+// # Objects
+//
+// Below the destination's prefix:
+//
+//	class=<class>/dt=YYYY-MM-DD/hour=HH/<spool>-<epoch>-<first>-<last>.<ndjson|log|seg>[.zst|.gz|.lz4|.s2]   data
+//	_manifest/<class>/<spool>/<epoch>/<number>.jsonl                                                       the chain
+//	_manifest/<class>/<spool>/<epoch>/heads/<destination>-<number>.json                                    see below
+//	_tmp/<spool>/                                                                                          temporary files
+//	_report/, _repair/                                                                                     of drain and audit
+//
+// Epoch has 6 decimal digits, number 12; first and last are sequence numbers of 16 hexadecimal digits.
+//
+// # Manifests, version 1
+//
+// A manifest is a file of JSON lines, one object a line, each line ended by a newline. From the chain of a destination
+// an auditor that sees nothing else can say which records are there, that none is missing in between, doubled or
+// altered, how many were lost before they could be kept, and whether more is owed. This one is number 7 (shortened):
+//
+//	{"type":"header","version":1,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
+//	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
+//	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}}}
+//	{"type":"footer","segments":1,"losses":1,"segment":41,"last":4100000,"sha256":"7ece…"}
+//
+// The header says whose chain it is and which link. Numbers begin at 0 in each epoch; number 0 is the birth manifest,
+// which is sent before any data. "prev" is the SHA-256 of the bytes of the manifest before (in number 0: of the last one
+// of the epoch before, or zeros), "prev_last" the last sequence number that one covers. "joined" (left out if 1) is the
+// first sequence number this destination is owed, "forgotten" names destinations that were given up. See
+// [ManifestHeader].
+//
+// A segment line says which records an object holds. It is the same at every destination, the receipt apart, which is
+// that destination's own confirmation of the object. Sequence numbers run on from line to line and from manifest to
+// manifest without a hole; "gaps" are records within that were damaged before they could be staged, so that records =
+// last − first + 1 − gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
+//
+// A loss line follows the segment line of its segment, or stands alone if the segment holds no records: what was lost
+// while that segment was active, by cause, in records, and in bytes where they were seen (else null, with the part that
+// was seen in "bytes_seen"). See [LossLine].
+//
+// The footer counts the lines, and says how far the chain reaches: last segment and last sequence number. Its "sha256"
+// is that of all bytes before it. "final":true states that this destination holds every record that was ever kept (from
+// "joined" on) and every loss count; "closed_by":{"instance":…,"epoch":…} that another owner has taken the spool over.
+// Nothing follows either in that epoch. See [ManifestFooter].
+//
+// A line {"type":"signature","algorithm":…,"key":…,"signature":…} may follow the footer: its signature is over all bytes
+// before it. Readers of this version accept one and do not judge it; none is written yet.
+//
+// There is one way to write a manifest: the fields in the order shown, no spaces, those that are false, empty or zero
+// left out where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse
+// anything else, and so nothing can be understood in two ways. Integers stay below 2^53. Whatever is added to the format
+// gets a new version; a reader refuses versions newer than its own by name.
+//
+// # Heads
+//
+// A chain alone cannot show that its last links were cut off. The head of each chain (number, hash, last sequence
+// number) therefore goes to the other destinations too, under heads/, at most every ten minutes and with a final
+// manifest. Heads are created once and never changed, and nobody waits for them.
+package ship

@@ -1,0 +1,304 @@
+package ship_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// isData tells objects from manifests.
+func isData(c shiptest.Call) bool { return strings.HasPrefix(c.Key, "class=") }
+
+// bubble keeps out zstd, whose shared encoders cannot be used in more than one bubble of fake time.
+func bubble(o *ship.Options) { o.Codec = "gzip" }
+
+// TestDeadDestination: one destination is dead for an hour. The other has everything at once; the dead one has it once
+// it is back, after no more than one back-off.
+func TestDeadDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := errors.New("connection refused")
+		s3, idc := shiptest.Memory(), shiptest.Memory()
+		down := shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(dead) })
+		d := destinations{"s3": s3, "idc": down}
+		b := newBench(t, d)
+		defer b.close()
+		b.ship(d, bubble)
+		for range 60 {
+			b.segments(1, 10)
+			time.Sleep(time.Minute)
+			if st := b.s.Stats()["s3"]; st.State != ship.StateOK || st.PendingSegments != 0 {
+				t.Fatalf("s3 waits for idc: %+v", st)
+			}
+		}
+		b.audit(s3)
+		st := b.s.Stats()["idc"]
+		if st.State != ship.StateRetrying || !errors.Is(st.Err, dead) || st.PendingSegments != 60 || time.Until(st.NextAttempt) > 30*time.Second || st.ETA >= 0 {
+			t.Errorf("idc: %+v", st)
+		}
+		if len(idc.Keys()) != 0 || b.sp.Stats().Segments != 60 {
+			t.Errorf("%d objects at idc, %d segments here", len(idc.Keys()), b.sp.Stats().Segments)
+		}
+		if n := b.sp.Stats().Staged; n != 60 {
+			t.Errorf("%d segments are staged", n)
+		}
+		down.SetPlan(nil)
+		back := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for b.s.Stats()["idc"].PendingSegments > 0 {
+			select {
+			case <-ship.Changed(b.s):
+			case <-ctx.Done():
+				t.Fatal("idc never catches up")
+			}
+		}
+		if took := time.Since(back); took > 31*time.Second {
+			t.Errorf("it took %v to notice that idc is back", took)
+		}
+		b.audit(idc)
+		if log := b.log.String(); strings.Count(log, "destination fails") > 70 || !strings.Contains(log, "works again") {
+			t.Errorf("the log:\n%s", log)
+		}
+	})
+}
+
+// TestFlushResetsBackoff: a drain does not sleep through the end of an outage.
+func TestFlushResetsBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := shiptest.Memory()
+		f := shiptest.Faulty(mem, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+		d := destinations{"s3": f}
+		b := newBench(t, d)
+		defer b.close()
+		b.segments(5, 10)
+		b.ship(d, bubble)
+		time.Sleep(time.Hour)
+		f.SetPlan(nil)
+		begin := time.Now()
+		b.flush()
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("Flush took %v", took)
+		}
+		b.audit(mem)
+	})
+}
+
+// TestPermanent: what only an operator can cure is logged within 10 s, with the cure, and probed; cured, it goes on.
+func TestPermanent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		denied := ship.Permanent(errors.New("access denied: allow s3:PutObject on bucket b"))
+		s3, idc := shiptest.Memory(), shiptest.Memory()
+		f := shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(denied) })
+		d := destinations{"s3": s3, "idc": f}
+		b := newBench(t, d)
+		defer b.close()
+		b.segments(3, 10)
+		b.ship(d, bubble)
+		time.Sleep(10 * time.Second)
+		if log := b.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "allow s3:PutObject") || !strings.Contains(log, "destination=idc") {
+			t.Errorf("after 10 s the log says:\n%s", log)
+		}
+		if st := b.s.Stats()["idc"]; st.State != ship.StateParked || time.Until(st.NextAttempt) > 30*time.Second {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(time.Hour)
+		if n := f.Calls(shiptest.Put) + f.Calls(shiptest.Check) + f.Calls(shiptest.Open); n > 3*122 {
+			t.Errorf("%d calls in an hour: it hammers", n)
+		}
+		f.SetPlan(nil)
+		time.Sleep(31 * time.Second)
+		if st := b.s.Stats()["idc"]; st.State != ship.StateOK || st.PendingSegments != 0 {
+			t.Errorf("cured: %+v", st)
+		}
+		b.audit(idc)
+		b.audit(s3)
+	})
+}
+
+// TestSilentDestination: no answer at all is named within 10 s, and delays no start.
+func TestSilentDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := shiptest.Memory()
+		f := shiptest.Faulty(mem, func(shiptest.Call) shiptest.Fault { return shiptest.Delay(24 * time.Hour) })
+		d := destinations{"s3": f}
+		b := newBench(t, d)
+		defer b.close()
+		b.ship(d, bubble)
+		time.Sleep(10 * time.Second)
+		if log := b.log.String(); !strings.Contains(log, "no answer within 8 s") {
+			t.Errorf("after 10 s the log says:\n%s", log)
+		}
+	})
+}
+
+// TestConflict: a key is taken by a stranger's bytes. They are never touched, the other destination goes on, and once
+// they are gone the chain does too.
+func TestConflict(t *testing.T) {
+	s3, idc := shiptest.Memory(), shiptest.Memory()
+	var once sync.Once
+	var taken atomic.Pointer[string]
+	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Put && isData(c) {
+			once.Do(func() { idc.Set(c.Key, []byte("a stranger's")); taken.Store(&c.Key) })
+		}
+		return shiptest.Fault{}
+	})}
+	b := newBench(t, d)
+	b.segments(10, 10)
+	b.ship(d)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// It does not wait for the deadline: waiting does not cure a conflict.
+	err := b.s.Flush(ctx)
+	if !errors.Is(err, ship.ErrConflict) || !errors.Is(err, ship.ErrIncomplete) || ctx.Err() != nil {
+		t.Fatalf("Flush: %v", err)
+	}
+	b.audit(s3)
+	if st := b.s.Stats(); st["idc"].State != ship.StateConflict || st["s3"].State != ship.StateOK {
+		t.Errorf("%+v", st)
+	}
+	if got := string(idc.Bytes(*taken.Load())); got != "a stranger's" {
+		t.Errorf("the stranger's object is now %q", got)
+	}
+	if log := b.log.String(); !strings.Contains(log, *taken.Load()) {
+		t.Errorf("the log does not name the key:\n%s", log)
+	}
+	idc.Remove(*taken.Load())
+	b.flush()
+	b.audit(idc)
+}
+
+// TestConflictOurs: an earlier process has stored the same content in another compression. That is no conflict: its own
+// checksum is the receipt.
+func TestConflictOurs(t *testing.T) {
+	s3, idc := shiptest.Memory(), shiptest.Memory()
+	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault {
+		if c.Op != shiptest.Put || !isData(c) {
+			return shiptest.Fault{}
+		}
+		return shiptest.Fault{Before: func(context.Context) error {
+			stored := s3.Bytes(c.Key)
+			if stored == nil {
+				return errors.New("not yet")
+			}
+			if idc.Bytes(c.Key) == nil {
+				idc.Set(c.Key, recompress(t, stored))
+			}
+			return nil
+		}}
+	})}
+	b := newBench(t, d)
+	b.segments(4, 100)
+	b.ship(d, quick)
+	b.flush()
+	if _, err := b.s.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for i, line := range lines(b.audit(idc)) {
+		if line.Receipt.Checksum == lines(b.audit(s3))[i].Receipt.Checksum {
+			t.Errorf("segment %d: not recompressed, the test is void", line.Segment)
+		}
+	}
+}
+
+func recompress(t *testing.T, stored []byte) []byte {
+	c, err := compress.ByName("zstd")
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	r, err := c.NewReader(bytes.NewReader(stored))
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer r.Close()
+	var out bytes.Buffer
+	w, err := c.NewWriter(&out, 11)
+	if err == nil {
+		_, err = io.Copy(w, r)
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Error(err)
+	}
+	return out.Bytes()
+}
+
+// TestFenced: another owner has written the next manifest. Nothing more goes to that destination; all else goes on.
+func TestFenced(t *testing.T) {
+	s3, idc := shiptest.Memory(), shiptest.Memory()
+	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Put && strings.HasSuffix(c.Key, "/000000000001.jsonl") {
+			idc.Set(c.Key, []byte("another owner's"))
+		}
+		return shiptest.Fault{}
+	})}
+	b := newBench(t, d)
+	b.segments(2, 10)
+	b.ship(d)
+	if err := b.s.Flush(t.Context()); !errors.Is(err, ship.ErrFenced) || errors.Is(err, ship.ErrConflict) {
+		t.Fatalf("Flush: %v", err)
+	}
+	puts := d["idc"].(*shiptest.FaultyDestination).Calls(shiptest.Put)
+	b.segments(5, 10)
+	if err := b.s.Flush(t.Context()); !errors.Is(err, ship.ErrFenced) {
+		t.Fatalf("Flush: %v", err)
+	}
+	b.audit(s3)
+	if n := d["idc"].(*shiptest.FaultyDestination).Calls(shiptest.Put); n != puts {
+		t.Errorf("%d Puts to a fenced destination", n-puts)
+	}
+	if st := b.s.Stats()["idc"]; st.State != ship.StateFenced || !strings.Contains(b.log.String(), "another owner continues") {
+		t.Errorf("%+v\n%s", st, b.log)
+	}
+	if err := b.s.Finalize(t.Context(), "idc"); !errors.Is(err, ship.ErrIncomplete) {
+		t.Errorf("Finalize: %v", err)
+	}
+}
+
+// TestReceiptChecked: a driver that confirms other bytes than were sent is not believed.
+func TestReceiptChecked(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": liar{mem}}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	b.ship(d, quick)
+	b.until("it is caught", func() bool { return errors.Is(b.s.Stats()["s3"].Err, ship.ErrVerify) })
+	if st := b.s.Stats()["s3"]; st.Delivered.Records != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+type liar struct{ *shiptest.MemoryDestination }
+
+func (l liar) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+	r, err := l.MemoryDestination.Put(ctx, o, body)
+	r.Size--
+	return r, err
+}
+
+func TestPublish(t *testing.T) {
+	s3, idc := shiptest.Memory(), shiptest.Memory()
+	dead := errors.New("dead")
+	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(dead) })}
+	b := newBench(t, d)
+	b.ship(d)
+	err := b.s.Publish(t.Context(), "_report/x.json", "application/json", []byte("{}"))
+	if !errors.Is(err, dead) || !strings.Contains(err.Error(), "idc") || strings.Contains(err.Error(), "s3") {
+		t.Errorf("Publish: %v", err)
+	}
+	if string(s3.Bytes("_report/x.json")) != "{}" {
+		t.Errorf("at s3: %q", s3.Keys())
+	}
+}

@@ -1,0 +1,168 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// IncompleteError says what is still owed, and why. It wraps ErrIncomplete and the last error of each destination named.
+type IncompleteError struct {
+	Owed []Owed // by name of destination
+}
+
+// Owed is what one destination does not have.
+type Owed struct {
+	Destination string
+	Segments    int // sealed ones that its chain does not cover
+	segment.Tally
+	State State
+	// Err is the destination's last failure, nil if there was none: then it is merely not done yet.
+	Err error
+}
+
+// Error names each destination, what it is owed, and why.
+func (e *IncompleteError) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrIncomplete.Error())
+	for _, o := range e.Owed {
+		fmt.Fprintf(&b, "; %s: %d segments, %d records, %d bytes (%s", o.Destination, o.Segments, o.Records, o.Bytes, o.State)
+		if o.Err != nil {
+			fmt.Fprintf(&b, ", last error: %v", o.Err)
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrIncomplete and the destinations' last errors.
+func (e *IncompleteError) Unwrap() []error {
+	errs := []error{ErrIncomplete}
+	for _, o := range e.Owed {
+		if o.Err != nil {
+			errs = append(errs, o.Err)
+		}
+	}
+	return errs
+}
+
+// errEnded is why nothing can be awaited from a Shipper any more.
+var errEnded = errors.New("ship: Run has ended")
+
+// Flush makes every destination be tried at once, and returns nil when all have everything that is sealed now. When ctx
+// ends, or as soon as only destinations are left that waiting does not help (a conflict, a fenced chain), it returns an
+// *IncompleteError. Run must be running.
+func (s *Shipper) Flush(ctx context.Context) error {
+	target := s.lastSealed()
+	s.ResetBackoff()
+	for {
+		wake := s.changed.wait()
+		var owed []*lane
+		hopeless := true
+		for _, l := range s.lanes {
+			if at, state := l.progress(); at < target {
+				owed = append(owed, l)
+				hopeless = hopeless && rank[state] >= rank[StateConflict]
+			}
+		}
+		if len(owed) == 0 {
+			return nil
+		}
+		var why error
+		select {
+		case <-s.ended:
+			why = errEnded
+		case <-ctx.Done():
+			why = ctx.Err()
+		default:
+		}
+		if why != nil || hopeless {
+			return errors.Join(s.incomplete(owed...), why)
+		}
+		select {
+		case <-wake:
+		case <-s.ended:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Finalize writes the final manifest of a destination: the statement that it holds every record ever kept, and every
+// loss count. It waits until that is true. Records must not be appended any more, and the spool must be sealed (Seal):
+// what is kept and not sealed is reported at once, as an *IncompleteError. An Open of the spool after it starts the next
+// epoch. Run must be running. Calling it again returns nil.
+func (s *Shipper) Finalize(ctx context.Context, dest string) error {
+	l, err := s.lane(dest)
+	if err != nil {
+		return err
+	}
+	if err := s.finalize(ctx, l); err != nil {
+		l.want(false)
+		return err
+	}
+	return nil
+}
+
+func (s *Shipper) finalize(ctx context.Context, l *lane) error {
+	l.want(true)
+	for {
+		wake := s.changed.wait()
+		_, state := l.progress()
+		c := l.cursor()
+		switch {
+		case c.Final && c.Epoch == s.epoch && s.covered(c):
+			return nil
+		case c.Final && c.Epoch == s.epoch:
+			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
+		case rank[state] >= rank[StateConflict]:
+			return s.incomplete(l)
+		case len(s.sp.Sealed(c.Segment, 1)) == 0 && !s.covered(c):
+			return errors.Join(s.incomplete(l), errors.New("ship: records are kept that are not sealed: call Seal first"))
+		}
+		select {
+		case <-wake:
+		case <-s.ended:
+			return errors.Join(s.incomplete(l), errEnded)
+		case <-ctx.Done():
+			return errors.Join(s.incomplete(l), ctx.Err())
+		}
+	}
+}
+
+// want asks the chain writer for a final manifest.
+func (l *lane) want(final bool) {
+	l.mu.Lock()
+	l.final = final
+	l.mu.Unlock()
+	l.s.changed.broadcast()
+}
+
+// progress returns the last segment that the chain covers, and the state.
+func (l *lane) progress() (uint64, State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.chain.Segment, l.condition()
+}
+
+// lastSealed returns the number of the newest sealed segment; 0 if there is none, or none is left.
+func (s *Shipper) lastSealed() uint64 {
+	all := s.sp.Sealed(0, 0)
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1].Number
+}
+
+// incomplete says what these destinations are owed.
+func (s *Shipper) incomplete(lanes ...*lane) error {
+	e := &IncompleteError{}
+	stats := s.Stats()
+	for _, l := range lanes {
+		d := stats[l.name]
+		e.Owed = append(e.Owed, Owed{Destination: l.name, Segments: d.PendingSegments, Tally: d.Pending, State: d.State, Err: d.Err})
+	}
+	return e
+}

@@ -1,0 +1,113 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// HeadVersion is the version of the head format that this package writes.
+const HeadVersion = 1
+
+// Head is the end of one destination's chain as it is told to the others, one JSON object and a newline. See HeadKey.
+type Head struct {
+	Version     int       `json:"version"`
+	Class       string    `json:"class"`
+	Spool       string    `json:"spool"`
+	Epoch       uint32    `json:"epoch"`
+	Destination string    `json:"destination"` // whose chain it is
+	Number      uint64    `json:"number"`      // of its last manifest
+	Hash        string    `json:"hash"`        // of that manifest's bytes, SHA-256 in hex
+	Last        uint64    `json:"last"`        // last sequence number that the chain covers
+	Final       bool      `json:"final,omitempty"`
+	Time        time.Time `json:"time"`
+}
+
+const (
+	// headInterval is how often a growing chain's head is told.
+	headInterval = 10 * time.Minute
+	// headTimeout bounds one attempt.
+	headTimeout = 30 * time.Second
+	// finalHeadTimeout bounds the one of a final head, which the end of Run waits for.
+	finalHeadTimeout = 3 * time.Second
+)
+
+// tellHeads tells the other destinations how far this chain has come: every ten minutes while it grows, and when it
+// is final. Best effort: what fails is not repeated, the next head says more. Each destination has its own goroutine
+// here, so that a dead one delays no other.
+func (l *lane) tellHeads(ctx context.Context, peer *lane) {
+	var told spool.Chain
+	var last time.Time
+	for {
+		wake := l.s.changed.wait()
+		c := l.cursor()
+		due := c.Next > 0 && c != told && (c.Final || time.Since(last) >= headInterval)
+		var timer *time.Timer
+		switch {
+		case due:
+			told, last = c, time.Now()
+			if err := l.tellHead(ctx, peer, c); err != nil && ctx.Err() == nil {
+				l.log.Debug("cannot tell another destination how far this chain is", "peer", peer.name, "error", err)
+			}
+			continue
+		case c != told && !last.IsZero():
+			timer = time.NewTimer(headInterval - time.Since(last))
+		default:
+			timer = time.NewTimer(headInterval)
+		}
+		err := wait(ctx, wake, nil, timer.C)
+		timer.Stop()
+		if c = l.cursor(); err != nil && (!c.Final || c == told) {
+			return
+		}
+	}
+}
+
+func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
+	timeout := headTimeout
+	if c.Final {
+		// A drain ends right behind it; this one shall not be cut off.
+		ctx, timeout = context.WithoutCancel(ctx), finalHeadTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	b, err := json.Marshal(Head{
+		Version: HeadVersion, Class: l.s.class, Spool: l.s.spool, Epoch: c.Epoch, Destination: l.name,
+		Number: c.Next - 1, Hash: hex.EncodeToString(c.Hash[:]), Last: c.Through, Final: c.Final, Time: time.Now().UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	o := BytesObject(HeadKey(l.s.class, l.s.spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
+	o.ContentType = "application/json"
+	_, err = peer.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
+	if errors.Is(err, ErrConflict) {
+		return nil // told before a restart, at another time
+	}
+	return err
+}
+
+// DecodeHead reads a head. Errors wrap ErrVerify, unless they are r's own.
+func DecodeHead(r io.Reader) (*Head, error) {
+	b, err := io.ReadAll(io.LimitReader(r, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	h := new(Head)
+	if err := strict(b, h); err != nil {
+		return nil, fmt.Errorf("ship: head: %w", err)
+	}
+	if h.Version != HeadVersion || !classPattern.MatchString(h.Class) || !spoolPattern.MatchString(h.Spool) || h.Epoch < 1 || h.Epoch > maxEpoch ||
+		!destinationPattern.MatchString(h.Destination) || h.Number > maxNumber || !hex64.MatchString(h.Hash) || h.Last > maxSequence {
+		return nil, fmt.Errorf("ship: head: %w: %+v", ErrVerify, *h)
+	}
+	return h, nil
+}

@@ -1,0 +1,185 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// State of a destination.
+type State string
+
+// The states, from good to bad.
+const (
+	StateOK       State = "ok"
+	StateRetrying State = "retrying" // failing, and tried again with back-off
+	StateParked   State = "parked"   // failing in a way that an operator must cure; probed now and then
+	StateConflict State = "conflict" // a key is taken by other bytes: the chain stops there until they are removed
+	StateFenced   State = "fenced"   // another owner continues the chain: nothing more is sent
+)
+
+// rank orders the states; a destination is as bad as its worst trouble.
+var rank = map[State]int{StateOK: 0, StateRetrying: 1, StateParked: 2, StateConflict: 3, StateFenced: 4}
+
+// conflictProbes is how many probe intervals pass before a conflict is looked at again: that reads the whole object.
+const conflictProbes = 20
+
+// logInterval is how often a destination that stays in trouble is named in the log.
+const logInterval = time.Minute
+
+// health is what a lane knows of its destination. Guarded by lane.mu.
+type health struct {
+	// troubles are the operations that have failed and wait to be tried again, by what they do.
+	troubles map[string]trouble
+	since    time.Time // of the first of them
+	logged   time.Time
+	worst    State // that was logged
+	last     error // the last failure, kept when it is over
+	fenced   error
+	reset    signal // ResetBackoff
+	alive    signal // something has succeeded again
+}
+
+type trouble struct {
+	state State
+	err   error
+	next  time.Time // when it is tried again
+}
+
+func (h *health) init() { h.troubles, h.worst = map[string]trouble{}, StateOK }
+
+// condition returns the worst trouble's.
+func (h *health) condition() State {
+	if h.fenced != nil {
+		return StateFenced
+	}
+	worst := StateOK
+	for _, t := range h.troubles {
+		if rank[t.state] > rank[worst] {
+			worst = t.state
+		}
+	}
+	return worst
+}
+
+// retry calls op until it succeeds. It gives up, with the error, only when ctx ends, when the spool is closed or when
+// the chain is another owner's. what names the operation and is its own in this lane.
+func (l *lane) retry(ctx context.Context, what string, op func(context.Context) error) error {
+	hurry := true
+	for attempt := 1; ; attempt++ {
+		reset, alive := l.reset.wait(), l.alive.wait()
+		err := op(ctx)
+		switch {
+		case err == nil:
+			l.recovered(what)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrFenced), errors.Is(err, spool.ErrClosed):
+			return err
+		}
+		if !hurry {
+			alive = nil
+		}
+		timer := time.NewTimer(l.failed(what, attempt, err))
+		select {
+		case <-timer.C:
+		case <-alive:
+			// The destination is back: do not sleep through it. Only once, though: if this operation alone keeps failing,
+			// the success of others must not drive it.
+			hurry = false
+		case <-reset:
+			attempt, hurry = 0, true
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// failed notes and logs a failure, and returns how long to wait.
+func (l *lane) failed(what string, attempt int, err error) time.Duration {
+	state, wait := StateRetrying, l.s.o.Backoff(attempt, rand.Float64())
+	switch {
+	case errors.Is(err, ErrConflict):
+		state, wait = StateConflict, conflictProbes*l.s.o.ProbeInterval
+	case IsPermanent(err):
+		state, wait = StateParked, l.s.o.ProbeInterval
+	}
+	now := time.Now()
+	l.mu.Lock()
+	if len(l.troubles) == 0 {
+		l.since = now
+	}
+	l.troubles[what] = trouble{state, err, now.Add(wait)}
+	l.last = err
+	due := rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
+	if due {
+		l.logged, l.worst = now, l.condition()
+	}
+	since := l.since
+	l.mu.Unlock()
+	l.s.changed.broadcast()
+	if due {
+		args := []any{"operation", what, "error", err, "retry_in", wait.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
+		switch state {
+		case StateRetrying:
+			l.log.Warn("destination fails, trying again", args...)
+		case StateConflict:
+			l.log.Error("key is taken by other bytes, chain stops here: find out who wrote them and remove them; everything else goes on", args...)
+		default:
+			l.log.Error("destination is parked until this is cured; everything else goes on", args...)
+		}
+	}
+	return wait
+}
+
+// recovered notes a success, and wakes what waits if it is the first since a failure.
+func (l *lane) recovered(what string) {
+	l.mu.Lock()
+	if len(l.troubles) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	delete(l.troubles, what)
+	well, since := len(l.troubles) == 0, l.since
+	worst := l.worst
+	if well {
+		l.worst = StateOK
+	}
+	l.mu.Unlock()
+	l.alive.broadcast()
+	l.s.changed.broadcast()
+	if well && worst != StateOK {
+		l.log.Info("destination works again", "after", time.Since(since).Round(time.Millisecond))
+	}
+}
+
+// resetBackoff makes everything that waits be tried now.
+func (l *lane) resetBackoff() {
+	l.mu.Lock()
+	for what, t := range l.troubles {
+		// Not hopeless any more until it has failed once more: who waits for this destination shall wait for that.
+		t.state, t.next = StateRetrying, time.Now()
+		l.troubles[what] = t
+	}
+	l.worst = StateOK
+	l.mu.Unlock()
+	l.reset.broadcast()
+	l.s.changed.broadcast()
+}
+
+// fence ends the shipping to this destination for good.
+func (l *lane) fence(err error) {
+	l.mu.Lock()
+	l.fenced, l.last = err, err
+	l.mu.Unlock()
+	l.s.changed.broadcast()
+	l.log.Error("another owner continues this spool's chain: nothing more is sent there, receiving goes on. "+
+		"Is this volume a copy of one that is in use elsewhere?", "error", err)
+}

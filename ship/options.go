@@ -1,0 +1,114 @@
+package ship
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// Options configure a Shipper. The zero value of every field but Destinations means its documented default.
+type Options struct {
+	// Destinations by name. The names must be those of the spool (spool.Options.Destinations): each of them must have a
+	// segment before it is deleted. Two names for one place (see Locator) are refused.
+	Destinations map[string]Destination
+	// Format, Codec and Level of new objects; default ndjson, zstd, the codec's own default. What is staged already keeps
+	// the encoding of its stage record.
+	Format string
+	Codec  string
+	Level  int
+	// Instance names this host in manifests; default the host name. It must be the spool's.
+	Instance string
+	// Workers is the number of uploads in parallel to each destination; default 4. Twice as many segments may be ahead
+	// of a destination's chain.
+	Workers int
+	// StageWorkers is the number of segments that are encoded and compressed at once; default 2. It must not exceed what
+	// the spool reserves room for (spool.Options.StageWorkers).
+	StageWorkers int
+	// Backoff returns the wait after the given failed attempt (from 1), rnd being random in [0,1); default Backoff.
+	Backoff func(attempt int, rnd float64) time.Duration
+	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
+	ProbeInterval time.Duration
+
+	Logger *slog.Logger // nil discards
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Format == "" {
+		out.Format = "ndjson"
+	}
+	if out.Codec == "" {
+		out.Codec = "zstd"
+	}
+	if out.Instance == "" {
+		out.Instance, _ = os.Hostname()
+	}
+	if out.Instance = clean(out.Instance); out.Instance == "" {
+		out.Instance = "unknown"
+	}
+	if out.Workers == 0 {
+		out.Workers = 4
+	}
+	if out.StageWorkers == 0 {
+		out.StageWorkers = 2
+	}
+	if out.Backoff == nil {
+		out.Backoff = Backoff
+	}
+	if out.ProbeInterval == 0 {
+		out.ProbeInterval = 30 * time.Second
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	return out
+}
+
+// validate reports every mistake at once. names are the spool's destinations.
+func (o Options) validate(names []string) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.Workers < 0 || o.Workers > 256 {
+		bad("%d workers, 1 to 256 are possible", o.Workers)
+	}
+	if o.StageWorkers < 0 || o.StageWorkers > 256 {
+		bad("%d stage workers, 1 to 256 are possible", o.StageWorkers)
+	}
+	if o.ProbeInterval < 0 {
+		bad("probe interval %v", o.ProbeInterval)
+	}
+	given := slices.Sorted(maps.Keys(o.Destinations))
+	slices.Sort(names)
+	if !slices.Equal(given, names) {
+		bad("destinations %q are given, the spool has %q", given, names)
+	}
+	places := map[string]string{}
+	for _, name := range given {
+		d := o.Destinations[name]
+		if d == nil {
+			bad("destination %q is nil", name)
+			continue
+		}
+		if l, ok := d.(Locator); ok {
+			if other, taken := places[l.Location()]; taken {
+				bad("destinations %q and %q are the same place, %s: one copy would pass for two", other, name, l.Location())
+			}
+			places[l.Location()] = name
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// encoder returns the encoder that the options ask for.
+func (o Options) encoder() (spool.Encoder, error) {
+	return NewEncoder(spool.Encoding{Format: o.Format, Codec: o.Codec, Level: o.Level})
+}

@@ -1,0 +1,28 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Publish puts a small document, such as a drain's report, at every destination under key: one attempt each, all at the
+// same time, independent of the chains. Run need not be running. The error names the destinations that did not take it.
+func (s *Shipper) Publish(ctx context.Context, key, contentType string, body []byte) error {
+	o := BytesObject(key, s.spool, body)
+	o.ContentType = contentType
+	errs := make([]error, len(s.lanes))
+	var wg sync.WaitGroup
+	for i, l := range s.lanes {
+		wg.Go(func() {
+			if _, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(body), 0, o.Size)); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", l.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,104 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// Shipper delivers what a spool has sealed to every one of its destinations. All methods may be called from any
+// goroutine.
+type Shipper struct {
+	sp  *spool.Spool
+	o   Options
+	log *slog.Logger
+	enc spool.Encoder
+
+	class, spool string
+	epoch        uint32
+
+	lanes   []*lane // by name
+	changed signal  // a window, a chain or a state has changed
+	ended   chan struct{}
+
+	mu      sync.Mutex
+	life    context.Context // of Run, nil before it
+	wg      sync.WaitGroup  // what Run awaits
+	slots   chan struct{}   // one for each StageWorker
+	staging map[uint64]*staging
+}
+
+// New returns a Shipper for sp. It refuses unusable options, all mistakes at once; it touches no destination and starts
+// nothing: see Run.
+func New(sp *spool.Spool, o *Options) (*Shipper, error) {
+	opts := o.withDefaults()
+	st := sp.Stats()
+	enc, err := opts.encoder()
+	if err := errors.Join(err, opts.validate(slices.Collect(maps.Keys(st.Pending)))); err != nil {
+		return nil, fmt.Errorf("ship: %w", err)
+	}
+	s := &Shipper{
+		sp: sp, o: opts, enc: enc, log: opts.Logger.With("class", st.Class),
+		class: st.Class, spool: st.SpoolID, epoch: st.Epoch, ended: make(chan struct{}),
+		slots: make(chan struct{}, opts.StageWorkers), staging: map[uint64]*staging{},
+	}
+	for _, name := range slices.Sorted(maps.Keys(opts.Destinations)) {
+		l, err := newLane(s, name, opts.Destinations[name])
+		if err != nil {
+			return nil, fmt.Errorf("ship: destination %s: %w", name, err)
+		}
+		s.lanes = append(s.lanes, l)
+	}
+	return s, nil
+}
+
+// Run ships until ctx ends, and then returns nil once every goroutine that it started has ended. No destination's state
+// ends it; an error means that the spool was closed under it, or that Run was called before. What is under way when ctx
+// ends is repeated by the Shipper of the next process, without duplicates.
+func (s *Shipper) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	if s.life != nil {
+		s.mu.Unlock()
+		return errors.New("ship: Run was called before")
+	}
+	s.life = ctx
+	s.mu.Unlock()
+	for _, l := range s.lanes {
+		s.wg.Go(func() {
+			if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
+				cancel(err)
+			}
+		})
+	}
+	<-ctx.Done()
+	s.wg.Wait()
+	close(s.ended)
+	if err := context.Cause(ctx); errors.Is(err, spool.ErrClosed) {
+		return fmt.Errorf("ship: %w", err)
+	}
+	return nil
+}
+
+// ResetBackoff makes every destination be tried at once, also those that are parked. A drain begins with it.
+func (s *Shipper) ResetBackoff() {
+	for _, l := range s.lanes {
+		l.resetBackoff()
+	}
+}
+
+func (s *Shipper) lane(name string) (*lane, error) {
+	for _, l := range s.lanes {
+		if l.name == name {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("ship: no destination %q", name)
+}

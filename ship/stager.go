@@ -1,0 +1,55 @@
+package ship
+
+import (
+	"context"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// staging is one segment that is being staged. Its results may be read once done is closed.
+type staging struct {
+	done chan struct{}
+	rec  *spool.StageRecord
+	err  error
+}
+
+// stage returns the stage record of a segment. However many destinations ask, it is staged once, and no more than
+// StageWorkers segments are at a time. Nothing is staged ahead of an upload that waits for it: a backlog lies in raw
+// segments until a destination can take it, and the windows of the destinations bound how many staged files there are
+// at once.
+func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
+	if seg := s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
+		return s.sp.Stage(ctx, number, s.enc) // no work: it shall not wait for those that have some
+	}
+	s.mu.Lock()
+	st := s.staging[number]
+	if st == nil {
+		st = &staging{done: make(chan struct{})}
+		s.staging[number] = st
+		// Under Run's context, not the caller's: a destination that has to stop must not take the work from the others.
+		s.wg.Go(func() { s.runStage(s.life, number, st) })
+	}
+	s.mu.Unlock()
+	select {
+	case <-st.done:
+		return st.rec, st.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
+	defer close(st.done)
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.staging, number)
+	}()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+		st.rec, st.err = s.sp.Stage(ctx, number, s.enc)
+	case <-ctx.Done():
+		st.err = ctx.Err()
+	}
+}

@@ -1,0 +1,89 @@
+package ship
+
+import (
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// DestinationStats is a snapshot of one destination.
+type DestinationStats struct {
+	State State
+	// Err is the last failure, nil if there was none. It is kept when the State is ok again.
+	Err error
+	// Since when the State is not ok; zero when it is.
+	Since time.Time
+	// NextAttempt is when the first of the failing operations is tried again; zero when there is none.
+	NextAttempt time.Time
+	// Delivered over the spool's life: what the chain covers.
+	Delivered segment.Tally
+	// Pending is what the chain does not cover yet, including what is not sealed.
+	Pending         segment.Tally
+	PendingSegments int // sealed ones
+	// SentBytes counts the stored bytes that the destination has confirmed to this process.
+	SentBytes int64
+	// BytesPerSecond of payload, over the last half minute.
+	BytesPerSecond float64
+	// ETA until Pending is empty at that rate; 0 when it is, negative when nothing moves.
+	ETA time.Duration
+}
+
+// Stats returns a snapshot by name of destination. It is cheap enough for every second.
+func (s *Shipper) Stats() map[string]DestinationStats {
+	pending, ledger := s.sp.Stats().Pending, s.sp.Ledger()
+	all := make(map[string]DestinationStats, len(s.lanes))
+	for _, l := range s.lanes {
+		d := DestinationStats{Delivered: ledger.Destinations[l.name].Tally, Pending: pending[l.name]}
+		l.stats(&d)
+		all[l.name] = d
+	}
+	return all
+}
+
+func (l *lane) stats(d *DestinationStats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.State, d.Err, d.SentBytes = l.condition(), l.last, l.sent
+	if d.State != StateOK {
+		d.Since = l.since
+	}
+	for _, t := range l.troubles {
+		if d.NextAttempt.IsZero() || t.next.Before(d.NextAttempt) {
+			d.NextAttempt = t.next
+		}
+	}
+	d.PendingSegments = l.backlog.count(l.s.sp)
+	d.BytesPerSecond = l.meter.perSecond(time.Now())
+	switch {
+	case d.Pending.Bytes == 0:
+	case d.BytesPerSecond < 1:
+		d.ETA = -1
+	default:
+		d.ETA = time.Duration(min(float64(d.Pending.Bytes)/d.BytesPerSecond, 1e9) * float64(time.Second))
+	}
+}
+
+// backlog counts the sealed segments behind a cursor without listing all of them each time.
+type backlog struct {
+	seen uint64 // the last segment counted
+	n    int
+}
+
+// count looks at the segments that are new since the last call.
+func (b *backlog) count(sp *spool.Spool) int {
+	if fresh := sp.Sealed(b.seen, 0); len(fresh) > 0 {
+		b.seen = fresh[len(fresh)-1].Number
+		b.n += len(fresh)
+	}
+	return b.n
+}
+
+// move follows the cursor to a segment, past those of the window.
+func (b *backlog) move(to uint64, window []*delivery) {
+	if len(window) == 0 || to > b.seen {
+		*b = backlog{seen: to} // it jumped: count anew
+		return
+	}
+	b.n -= len(window)
+}

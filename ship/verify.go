@@ -1,0 +1,259 @@
+package ship
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// Verification is what Verify found at one destination.
+type Verification struct {
+	Objects   int // asked about, and right
+	Manifests int // read back, and right
+	// Restored counts objects that were missing and have been stored again.
+	Restored int
+	// Mismatches name what is wrong and cannot be put right from here.
+	Mismatches []Mismatch
+	// Err is why the destination could not be asked about everything; nil if it could.
+	Err error
+}
+
+// Mismatch is one thing that a destination does not hold as its chain says.
+type Mismatch struct {
+	Key     string
+	Segment uint64 // 0 for a manifest
+	Err     error
+}
+
+// Verify asks every destination afresh about each segment that its chain covers and that is still here (keep them with
+// spool.Hold), and reads back its chain of this epoch. An object that is missing is stored again. What cannot be asked
+// now is tried again until ctx ends.
+//
+// The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
+// if some could not be asked; the map, by name of destination, says what.
+func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
+	results := make([]Verification, len(s.lanes))
+	var wg sync.WaitGroup
+	for i, l := range s.lanes {
+		wg.Go(func() { results[i] = l.verify(ctx) })
+	}
+	wg.Wait()
+	all := map[string]Verification{}
+	var errs []error
+	for i, l := range s.lanes {
+		v := results[i]
+		all[l.name] = v
+		for _, m := range v.Mismatches {
+			errs = append(errs, fmt.Errorf("%w: %s: %s: %w", ErrVerify, l.name, m.Key, m.Err))
+		}
+		if v.Err != nil {
+			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrIncomplete, l.name, v.Err))
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+func (l *lane) verify(ctx context.Context) Verification {
+	v := &verifier{l: l, chain: l.cursor()}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	todo := make(chan func(context.Context) error)
+	var wg sync.WaitGroup
+	for range l.s.o.Workers {
+		wg.Go(func() {
+			for f := range todo {
+				if err := f(ctx); err != nil {
+					v.mu.Lock()
+					v.Err = err
+					v.mu.Unlock()
+					cancel()
+				}
+			}
+		})
+	}
+	send := func(f func(context.Context) error) {
+		select {
+		case todo <- f:
+		case <-ctx.Done():
+		}
+	}
+	for _, seg := range l.s.sp.Sealed(0, 0) {
+		if seg.Number <= v.chain.Segment && seg.Last >= max(v.chain.Joined, 1) && seg.Records > 0 {
+			send(func(ctx context.Context) error { return v.segment(ctx, seg) })
+		}
+	}
+	for n := range v.chain.Next {
+		send(func(ctx context.Context) error { return v.manifest(ctx, n) })
+	}
+	close(todo)
+	wg.Wait()
+	if v.Err == nil {
+		v.Err = ctx.Err()
+	}
+	if v.Err == nil {
+		v.links()
+	}
+	return v.Verification
+}
+
+type verifier struct {
+	l     *lane
+	chain spool.Chain
+
+	mu sync.Mutex
+	Verification
+	manifests map[uint64]link
+}
+
+// link is what the check of the chain needs of a manifest.
+type link struct {
+	prev, hash [32]byte
+	prevLast   uint64
+	last       uint64
+}
+
+func (v *verifier) mismatch(key string, segment uint64, err error) {
+	v.l.log.Error("destination does not hold what it has confirmed", "key", key, "error", err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
+}
+
+// again calls op until it has an answer, or ctx ends: then the last error is returned.
+func (v *verifier) again(ctx context.Context, op func() error) error {
+	for attempt := 1; ; attempt++ {
+		reset := v.l.reset.wait()
+		err := op()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		wait := v.l.s.o.Backoff(attempt, rand.Float64())
+		if IsPermanent(err) {
+			wait = v.l.s.o.ProbeInterval
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-reset:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// segment asks about one object.
+func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
+	return v.again(ctx, func() error {
+		rec, err := v.l.s.sp.Stage(ctx, seg.Number, v.l.s.enc)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Records == 0 {
+			return nil // deleted meanwhile, since nobody holds it; or no object
+		}
+		if err != nil {
+			return err
+		}
+		o, err := stagedObject(rec)
+		if err != nil {
+			return err
+		}
+		restored := false
+		r, err := v.l.dest.Stat(ctx, o.Key)
+		if errors.Is(err, fs.ErrNotExist) {
+			v.l.log.Warn("an object that was delivered is missing, storing it again", "key", o.Key)
+			if _, err = v.l.put(ctx, rec); errors.Is(err, ErrVerify) {
+				err = fmt.Errorf("storing it again: %v", err) // of this attempt, no verdict on the object
+			}
+			restored = true
+		} else if err == nil && o.Check(r) != nil {
+			err = v.read(ctx, o, rec)
+		}
+		if errors.Is(err, ErrVerify) || errors.Is(err, ErrConflict) {
+			v.mismatch(o.Key, seg.Number, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.Objects++
+		if restored {
+			v.Restored++
+		}
+		return nil
+	})
+}
+
+// read judges an object whose checksum the destination does not keep, or which is another compression of the same
+// output, by its bytes.
+func (v *verifier) read(ctx context.Context, o Object, rec *spool.StageRecord) error {
+	body, err := v.l.dest.Open(ctx, o.Key)
+	if err != nil {
+		return err
+	}
+	there, err := readBack(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if there.Size == o.Size && there.SHA256 == o.SHA256 {
+		return nil
+	}
+	there, same, err := v.l.compare(ctx, rec)
+	if err == nil && !same {
+		err = fmt.Errorf("%w: its %d bytes are not this segment's", ErrVerify, there.Size)
+	}
+	return err
+}
+
+// manifest reads one manifest.
+func (v *verifier) manifest(ctx context.Context, number uint64) error {
+	return v.again(ctx, func() error {
+		key := ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
+		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
+		if errors.Is(err, ErrVerify) || errors.Is(err, fs.ErrNotExist) {
+			v.mismatch(key, 0, err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		k := link{hash: m.Hash, prevLast: m.Header.PrevLast, last: m.Footer.Last}
+		if _, err := hex.Decode(k.prev[:], []byte(m.Header.Prev)); err != nil {
+			return err
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.manifests == nil {
+			v.manifests = map[uint64]link{}
+		}
+		v.manifests[number] = k
+		return nil
+	})
+}
+
+// links checks that the manifests follow each other up to the one that the spool remembers.
+func (v *verifier) links() {
+	want := v.chain.Hash
+	last := v.chain.Through
+	for n := v.chain.Next; n > 0; n-- {
+		m, ok := v.manifests[n-1]
+		if ok && (m.hash != want || m.last != last) {
+			v.mismatch(ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
+			ok = false
+		}
+		if !ok {
+			return // what lies before cannot be judged without it
+		}
+		v.Manifests++
+		want, last = m.prev, m.prevLast
+	}
+}
