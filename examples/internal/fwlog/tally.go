@@ -38,6 +38,9 @@ func (t *Tally) Add(data []byte) {
 	}
 }
 
+// Has reports whether a line was found.
+func (t *Tally) Has(seq uint64) bool { return seq < t.sent && t.seen[seq/64]>>(seq%64)&1 == 1 }
+
 // Missing is how many lines were not found.
 func (t *Tally) Missing() uint64 { return t.sent - t.Found }
 

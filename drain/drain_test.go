@@ -1,0 +1,314 @@
+package drain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is one class with two destinations in memory, a good one and one that faults can be planned for.
+type world struct {
+	t         *testing.T
+	dir       string
+	good      *shiptest.MemoryDestination
+	other     *shiptest.MemoryDestination
+	faulty    *shiptest.FaultyDestination
+	listeners []Listener
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir(), good: shiptest.Memory(), other: shiptest.Memory()}
+	w.faulty = shiptest.Faulty(w.other, nil)
+	return w
+}
+
+// start opens the spool and hands everything to a new Drainer.
+func (w *world) start(o Options) (*Drainer, *spool.Spool) {
+	w.t.Helper()
+	sp, err := spool.Open(filepath.Join(w.dir, "vpn"), &spool.Options{
+		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sh, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"good": w.good, "other": w.faulty}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	o.Dir = w.dir
+	d, err := New(&o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := d.Add(Class{Name: "vpn", Spool: sp, Shipper: sh, Listeners: w.listeners}); err != nil {
+		w.t.Fatal(err)
+	}
+	return d, sp
+}
+
+func (w *world) append(sp *spool.Spool, n int) {
+	w.t.Helper()
+	for i := range n {
+		rec := segment.Record{Time: time.Now().UnixNano(), Data: fmt.Appendf(nil, "record %d %s", i, strings.Repeat("x", 200))}
+		if _, err := sp.Append(context.Background(), []segment.Record{rec}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) written() Report {
+	w.t.Helper()
+	b, err := os.ReadFile(filepath.Join(w.dir, "report.json"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var r Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+var errDown = errors.New("down for maintenance")
+
+func down(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errDown) }
+
+func TestDrainComplete(t *testing.T) {
+	w := newWorld(t)
+	d, sp := w.start(Options{Timeout: time.Minute})
+	w.append(sp, 2000)
+	r, err := d.Drain(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Outcome != Complete || r.ExitCode() != 0 || len(r.Left) != 0 {
+		t.Fatalf("%s", r.JSON())
+	}
+	c := w.written().Classes["vpn"]
+	if c.Received.Records != 2000 || c.Kept != c.Received {
+		t.Errorf("balance: %+v", c)
+	}
+	for dest, dr := range c.Destinations {
+		if dr.Delivered != c.Kept || dr.Pending.Records != 0 || !dr.Verified {
+			t.Errorf("%s: %+v", dest, dr)
+		}
+	}
+	if _, yes, err := Interrupted(w.dir); yes || err != nil {
+		t.Errorf("journal is still there after the report: %v %v", yes, err)
+	}
+	// The report is at both destinations, and a later start finds an empty spool.
+	for _, m := range []*shiptest.MemoryDestination{w.good, w.other} {
+		n := 0
+		for e, err := range m.List(t.Context(), "_report/") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			_ = e
+		}
+		if n != 1 {
+			t.Errorf("%d reports at a destination", n)
+		}
+	}
+	d, sp = w.start(Options{})
+	if st := sp.Stats(); st.Segments != 0 || st.Pending["good"].Records != 0 {
+		t.Errorf("after the drain: %+v", st)
+	}
+	if r, err = d.Stop(t.Context(), "test"); err != nil || r.Outcome != Complete {
+		t.Errorf("stopping an empty spool: %v %s", err, r.JSON())
+	}
+}
+
+func TestStopKeeps(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(down)
+	d, sp := w.start(Options{})
+	w.append(sp, 500)
+	r, err := d.Stop(t.Context(), "test")
+	if err != nil || r.Outcome != Kept || r.ExitCode() != 3 {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+	if again, _ := d.Drain(t.Context(), "again"); again != r {
+		t.Error("a second call ends the process again")
+	}
+	w.faulty.SetPlan(nil)
+	d, _ = w.start(Options{Timeout: time.Minute})
+	if r, err = d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete || r.Classes["vpn"].Kept.Records != 500 {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+}
+
+func TestDrainIncomplete(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(down)
+	d, sp := w.start(Options{Timeout: 2 * time.Second, Reserve: time.Second})
+	w.append(sp, 1000)
+	r, err := d.Drain(t.Context(), "test")
+	if err != nil || r.Outcome != Incomplete || r.ExitCode() != 4 {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+	dests := r.Classes["vpn"].Destinations
+	if !dests["good"].Verified || dests["good"].Pending.Records != 0 {
+		t.Errorf("a dead destination held up the other: %+v", dests["good"])
+	}
+	left := uint64(0)
+	for _, l := range r.Left {
+		if l.Destination != "other" || !strings.Contains(l.Why, errDown.Error()) {
+			t.Errorf("leftover %+v", l)
+		}
+		left += l.Records
+	}
+	if left != 1000 || dests["other"].Pending.Records != 1000 {
+		t.Errorf("left %d, pending %+v", left, dests["other"])
+	}
+}
+
+// TestVerifyMismatch: an object that was altered after its delivery makes the drain a mismatch, and the spool keeps it.
+func TestVerifyMismatch(t *testing.T) {
+	w := newWorld(t)
+	d, sp := w.start(Options{Timeout: 20 * time.Second})
+	hit := false
+	w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
+		if hit || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
+			return shiptest.Fault{}
+		}
+		hit = true
+		return shiptest.Fault{After: func(context.Context) error { w.other.Set(c.Key, []byte("other bytes")); return nil }}
+	})
+	defer sp.Hold()() // so that it is still there when the drain begins
+	w.append(sp, 1000)
+	r, err := d.Drain(t.Context(), "test")
+	if err != nil || r.Outcome != Mismatch || r.ExitCode() != 5 {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+	if !r.Classes["vpn"].Destinations["good"].Verified || r.Classes["vpn"].Destinations["other"].Verified {
+		t.Errorf("verified: %+v", r.Classes["vpn"].Destinations)
+	}
+}
+
+// TestVerifyRestores: an object that vanished after its delivery is put again during Verify.
+func TestVerifyRestores(t *testing.T) {
+	w := newWorld(t)
+	d, sp := w.start(Options{Timeout: 20 * time.Second})
+	hit := false
+	w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
+		if hit || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
+			return shiptest.Fault{}
+		}
+		hit = true
+		return shiptest.Fault{After: func(context.Context) error { w.other.Remove(c.Key); return nil }}
+	})
+	defer sp.Hold()() // so that it is still there when the drain begins
+	w.append(sp, 1000)
+	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+}
+
+type brokenListener struct{}
+
+func (brokenListener) Shutdown(context.Context) error { panic("listener broke") }
+
+// TestStepsAreGuarded: neither a panic in a listener nor a failing step of the user's stops the rest.
+func TestStepsAreGuarded(t *testing.T) {
+	w := newWorld(t)
+	w.listeners = []Listener{brokenListener{}}
+	var order []string
+	step := func(name string, err error) Step {
+		return Step{name, func(context.Context) error { order = append(order, name); return err }}
+	}
+	d, sp := w.start(Options{
+		Before: []Step{step("a", errDown), {"b", func(context.Context) error { panic("b broke") }}, step("c", nil)},
+		After:  []Step{step("z", nil)},
+	})
+	w.append(sp, 10)
+	r, err := d.Stop(t.Context(), "test")
+	if err != nil || r.Classes["vpn"].Kept.Records != 10 || fmt.Sprint(order) != "[a c z]" {
+		t.Fatalf("%v %v %s", err, order, r.JSON())
+	}
+	for _, want := range []string{"step a: down", "step b: panic: b broke"} {
+		if !strings.Contains(strings.Join(r.Errors, "\n"), want) {
+			t.Errorf("errors %q lack %q", r.Errors, want)
+		}
+	}
+	if !strings.Contains(string(r.JSON()), "listener broke") {
+		t.Error("the broken listener is not in the report")
+	}
+}
+
+// TestInterrupted: a drain that dies before its report is known to the next start, and can be resumed.
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t)
+	died := errors.New("killed")
+	d, sp := w.start(Options{Before: []Step{{"die", func(context.Context) error { return died }}}})
+	w.append(sp, 10)
+	if err := writeJournal(w.dir, journal{Version: 1, Phase: "ship", Trigger: "signal terminated", Started: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	trigger, yes, err := Interrupted(w.dir)
+	if !yes || err != nil || trigger != "signal terminated" {
+		t.Fatal(trigger, yes, err)
+	}
+	r, err := d.Resume(trigger)
+	if err != nil || r.Outcome != Complete || r.Trigger != "resumed: signal terminated" {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+	if _, yes, _ := Interrupted(w.dir); yes {
+		t.Error("still interrupted after the report")
+	}
+}
+
+func TestReady(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(down)
+	d, _ := w.start(Options{})
+	get := func(path string) (int, string) {
+		rec := httptest.NewRecorder()
+		d.Handler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		return rec.Code, rec.Body.String()
+	}
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/readyz/vpn": 200, "/readyz/web": 503, "/other": 404} {
+		if code, body := get(path); code != want {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	d.Down("web", errDown)
+	if code, body := get("/readyz"); code != 503 || !strings.Contains(body, "web") {
+		t.Errorf("with a class down: %d %s", code, body)
+	}
+	if code, _ := get("/readyz/vpn"); code != 200 {
+		t.Errorf("a class that is down makes another unready: %d", code)
+	}
+	r, err := d.Stop(t.Context(), "test")
+	if err != nil || r.Outcome != Kept || r.Classes["web"].Err == "" {
+		t.Errorf("report with a class down: %v %s", err, r.JSON())
+	}
+	if code, _ := get("/readyz"); code != 503 {
+		t.Error("ready while ending")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	_, err := New(&Options{OnSignal: "explode", Timeout: time.Second, Reserve: time.Minute})
+	for _, want := range []string{"Dir", "explode", "Reserve"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Drainer ends a service: see the package documentation. All methods may be called from any goroutine.
+type Drainer struct {
+	o Options
+
+	mu       sync.Mutex
+	classes  []*class
+	down     map[string]error // classes that are configured but not running, with the reason
+	ending   bool
+	shippers context.Context
+	halt     context.CancelFunc
+
+	once   sync.Once
+	report *Report
+	err    error
+}
+
+// class is a Class with its running shipper.
+type class struct {
+	Class
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the shipper has ended
+}
+
+// ErrEnding is returned by Add once a Stop or Drain has begun.
+var ErrEnding = errors.New("drain: the process is already ending")
+
+// New returns a Drainer. Its Dir is created if need be.
+func New(o *Options) (*Drainer, error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("drain: %w", err)
+	}
+	d := &Drainer{o: opts, down: map[string]error{}}
+	d.shippers, d.halt = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// Add takes over a class and starts its shipper. From here on the Drainer closes the listeners, ends the shipper and
+// closes the spool. Classes may be added while Run is waiting; ErrEnding once the end has begun.
+func (d *Drainer) Add(c Class) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ending {
+		return ErrEnding
+	}
+	delete(d.down, c.Name)
+	ctx, cancel := context.WithCancel(d.shippers)
+	cl := &class{Class: c, cancel: cancel, done: make(chan struct{})}
+	d.classes = append(d.classes, cl)
+	go func() {
+		defer close(cl.done)
+		if err := c.Shipper.Run(ctx); err != nil && ctx.Err() == nil {
+			d.o.Logger.Error("shipper ended", "class", c.Name, "err", err)
+		}
+	}()
+	return nil
+}
+
+// Down tells the Drainer of a class that is configured but cannot run at present; nil err forgets it. Readiness and the
+// report name it, and no Drain is complete with it.
+func (d *Drainer) Down(class string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		delete(d.down, class)
+		return
+	}
+	d.down[class] = err
+}
+
+// Stop closes the listeners, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
+// every later one returns the same report.
+func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
+	return d.end(ctx, Stop, trigger)
+}
+
+// Drain closes the listeners and empties the spools into every destination. Its error is why the report could not be
+// written; an incomplete drain is not an error but an Outcome.
+func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
+	return d.end(ctx, Drain, trigger)
+}
+
+func (d *Drainer) end(ctx context.Context, intent Intent, trigger string) (*Report, error) {
+	d.once.Do(func() {
+		d.mu.Lock()
+		d.ending = true
+		d.mu.Unlock()
+		r := &run{d: d, intent: intent, log: d.o.Logger, verified: map[string]map[string]bool{}, report: Report{
+			Version: 1, Intent: intent, Trigger: trigger, Started: time.Now().UTC(), Classes: map[string]ClassReport{},
+		}}
+		d.report, d.err = r.do(ctx)
+	})
+	return d.report, d.err
+}
+
+// Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
+// is down does not count: its data waits in the spool.
+func (d *Drainer) Ready(class string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ending {
+		return errors.New("shutting down")
+	}
+	var errs []error
+	found := false
+	for _, c := range d.classes {
+		if class != "" && c.Name != class {
+			continue
+		}
+		found = true
+		switch st := c.Spool.Stats(); {
+		case st.Err != nil:
+			errs = append(errs, fmt.Errorf("class %s: %w", c.Name, st.Err))
+		case st.Full:
+			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.Name, st.Used, st.Quota))
+		}
+	}
+	for name, err := range d.down {
+		if class == "" || class == name {
+			found = true
+			errs = append(errs, fmt.Errorf("class %s: %w", name, err))
+		}
+	}
+	if !found {
+		errs = append(errs, fmt.Errorf("no class %q", class))
+	}
+	return errors.Join(errs...)
+}
+
+// each runs f for every class at the same time and joins the errors. A panic is an error like any other.
+func (d *Drainer) each(f func(*class) error) error {
+	d.mu.Lock()
+	classes := d.classes
+	d.mu.Unlock()
+	errs := make([]error, len(classes))
+	var wg sync.WaitGroup
+	for i, c := range classes {
+		wg.Go(func() {
+			if err := guard(func() error { return f(c) }); err != nil {
+				errs[i] = fmt.Errorf("class %s: %w", c.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// guard turns a panic into an error: whatever breaks, the steps behind it still run and the report is still written.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return f()
+}

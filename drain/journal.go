@@ -1,0 +1,60 @@
+package drain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// journal is the phase a drain has reached, in Dir/drain.json. It is there from the drain's first phase until its report
+// is written, so that a killed drain is known at the next start.
+type journal struct {
+	Version int       `json:"version"`
+	Phase   string    `json:"phase"`
+	Trigger string    `json:"trigger"`
+	Started time.Time `json:"started"`
+}
+
+func journalPath(dir string) string { return filepath.Join(dir, "drain.json") }
+
+func writeJournal(dir string, j journal) error {
+	b, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return vfs.WriteFileAtomic(vfs.OS(), journalPath(dir), append(b, '\n'))
+}
+
+func removeJournal(dir string) error {
+	if err := os.Remove(journalPath(dir)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return vfs.OS().SyncDir(dir)
+}
+
+// Interrupted reports whether a drain of the process that used dir before was cut off before its report was written, and
+// what had triggered it. Such a process must not listen again: Add the classes without listeners and call Drain.
+func Interrupted(dir string) (trigger string, yes bool, err error) {
+	b, err := os.ReadFile(journalPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("drain: %w", err)
+	}
+	var j journal
+	if err := json.Unmarshal(b, &j); err != nil {
+		// It is written atomically, so this is no torn write. Its presence alone is the message.
+		return "unknown (unreadable journal)", true, nil
+	}
+	return j.Trigger, true, nil
+}

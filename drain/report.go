@@ -1,0 +1,171 @@
+package drain
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Outcome is the verdict of a Report.
+type Outcome string
+
+const (
+	// Complete: nothing is pending; after a Drain every destination has confirmed everything afresh.
+	Complete Outcome = "complete"
+	// Kept: stopped, with data kept in the spool for the next start.
+	Kept Outcome = "kept"
+	// Incomplete: a drain could not deliver everything in time. What is left is in the spool and named in Left.
+	Incomplete Outcome = "incomplete"
+	// Mismatch: a destination holds other bytes than were sent, or no longer holds what it had confirmed.
+	Mismatch Outcome = "mismatch"
+)
+
+// Report says what was received, what became of it, and what is left. Counts are over the life of each spool.
+type Report struct {
+	Version  int       `json:"version"` // 1
+	Outcome  Outcome   `json:"outcome"`
+	Intent   Intent    `json:"intent"`
+	Trigger  string    `json:"trigger"`
+	Instance string    `json:"instance,omitempty"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended"`
+	Phases   []Phase   `json:"phases"`
+
+	Classes map[string]ClassReport `json:"classes"`
+	// Left lists what is not delivered: per class and destination, oldest segment first, at most 1000 entries each.
+	Left []Leftover `json:"left,omitempty"`
+	// Errors of phases and steps.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// Phase is one step on the way, with how long it took.
+type Phase struct {
+	Name    string        `json:"name"`
+	Seconds float64       `json:"seconds"`
+	Err     string        `json:"error,omitempty"`
+	took    time.Duration // unrounded
+}
+
+// ClassReport is the balance of one class: received = kept + lost (+ buffered while the process lives).
+type ClassReport struct {
+	Spool        string                       `json:"spool,omitempty"`
+	Epoch        uint32                       `json:"epoch,omitempty"`
+	Received     segment.Tally                `json:"received"`
+	Kept         segment.Tally                `json:"kept"`
+	Lost         segment.Losses               `json:"lost"`
+	Buffered     segment.Tally                `json:"buffered"`
+	Damaged      segment.Tally                `json:"damaged"`
+	Unaccounted  []segment.Unaccounted        `json:"unaccounted,omitempty"`
+	Destinations map[string]DestinationReport `json:"destinations"`
+	// Err says why the class was not running, or why its balance does not close.
+	Err string `json:"error,omitempty"`
+}
+
+// DestinationReport is the balance of one destination: kept = delivered + pending + damaged.
+type DestinationReport struct {
+	Delivered segment.Tally `json:"delivered"`
+	Pending   segment.Tally `json:"pending"`
+	// Verified says that the destination confirmed everything afresh in the Verify phase.
+	Verified bool   `json:"verified,omitempty"`
+	State    string `json:"state,omitempty"`
+	Err      string `json:"error,omitempty"`
+}
+
+// Leftover is one segment that a destination does not have, or not as it was sent.
+type Leftover struct {
+	Class       string `json:"class"`
+	Destination string `json:"destination"`
+	Segment     uint64 `json:"segment"`
+	First       uint64 `json:"first"`
+	Last        uint64 `json:"last"`
+	Records     uint64 `json:"records"`
+	Bytes       uint64 `json:"bytes"`
+	Where       string `json:"where"` // "spool" or the key at the destination
+	Why         string `json:"why"`
+}
+
+// ExitCode is what a process that ends with this report exits with: 0 complete, 3 kept, 4 incomplete, 5 mismatch.
+func (r *Report) ExitCode() int {
+	switch r.Outcome {
+	case Complete:
+		return 0
+	case Kept:
+		return 3
+	case Incomplete:
+		return 4
+	case Mismatch:
+		return 5
+	}
+	return 1
+}
+
+// JSON returns the report as indented JSON with a final newline.
+func (r *Report) JSON() []byte {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		// Every field is a plain value; a failure here is a bug in a MarshalJSON, and the report must still appear.
+		b = fmt.Appendf(nil, `{"version":1,"outcome":%q,"errors":[%q]}`, r.Outcome, err)
+	}
+	return append(b, '\n')
+}
+
+// WriteSummary writes the report for people to read.
+func (r *Report) WriteSummary(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s %s after %s (%s)\n", r.Intent, r.Outcome,
+		r.Ended.Sub(r.Started).Round(time.Millisecond), r.Trigger)
+	p := func(format string, a ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, format, a...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
+		c := r.Classes[name]
+		p("  class %s: received %d records, kept %d, lost %d", name, c.Received.Records, c.Kept.Records, lostRecords(c))
+		if c.Damaged.Records > 0 {
+			p(", damaged %d", c.Damaged.Records)
+		}
+		p("\n")
+		if c.Err != "" {
+			p("    %s\n", c.Err)
+		}
+		for cause := range segment.NumCauses {
+			if n := c.Lost[cause].Records; n > 0 {
+				p("    lost to %s: %d\n", cause, n)
+			}
+		}
+		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
+			d := c.Destinations[dest]
+			p("    %-12s delivered %d records, pending %d", dest, d.Delivered.Records, d.Pending.Records)
+			if d.Verified {
+				p(", verified")
+			}
+			if d.Err != "" {
+				p(" (%s)", d.Err)
+			}
+			p("\n")
+		}
+	}
+	if n := len(r.Left); n > 0 {
+		p("  left: %d segments, the first: class %s, segment %d, records %d to %d, not at %s: %s\n",
+			n, r.Left[0].Class, r.Left[0].Segment, r.Left[0].First, r.Left[0].Last, r.Left[0].Destination, r.Left[0].Why)
+	}
+	for _, e := range r.Errors {
+		p("  error: %s\n", e)
+	}
+	return err
+}
+
+func lostRecords(c ClassReport) (n uint64) {
+	for _, l := range c.Lost {
+		n += l.Records
+	}
+	for _, u := range c.Unaccounted {
+		n += u.Known.Records
+	}
+	return n
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// config is the command line, checked.
+type config struct {
+	spoolDir string
+	listen   []classURL // in the order given
+	dests    map[string]string
+	forget   []string
+	classes  []string // sorted
+
+	segmentBytes perClass[int64]
+	segmentAge   perClass[time.Duration]
+	sync         perClass[syncSetting]
+	codec        perClass[codecSetting]
+	format       perClass[string]
+	maxBytes     perClass[int64] // 0: 90 % of the file system / classes
+
+	http         string
+	drainTimeout time.Duration
+	onTerm       drain.Intent
+	report       string
+}
+
+type classURL struct{ class, url string }
+
+type syncSetting struct {
+	policy   spool.SyncPolicy
+	interval time.Duration
+}
+
+type codecSetting struct {
+	name  string
+	level int
+}
+
+// perClass is a flag that holds for all classes, or for one as CLASS=value.
+type perClass[T any] struct {
+	all   T
+	only  map[string]T
+	parse func(string) (T, error)
+}
+
+func newPerClass[T any](all T, parse func(string) (T, error)) perClass[T] {
+	return perClass[T]{all: all, only: map[string]T{}, parse: parse}
+}
+
+func (p *perClass[T]) String() string { return "" }
+
+func (p *perClass[T]) Set(s string) error {
+	class, value, one := strings.Cut(s, "=")
+	if !one {
+		value = s
+	}
+	v, err := p.parse(value)
+	if err != nil {
+		return err
+	}
+	if one {
+		p.only[class] = v
+	} else {
+		p.all = v
+	}
+	return nil
+}
+
+func (p *perClass[T]) of(class string) T {
+	if v, ok := p.only[class]; ok {
+		return v
+	}
+	return p.all
+}
+
+var (
+	classPattern = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
+	destPattern  = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+)
+
+// multi collects the values of a flag that may be given several times; mistakes are kept, so that all of them are shown.
+type multi struct{ add func(string) }
+
+func (m multi) String() string { return "" }
+
+func (m multi) Set(s string) error {
+	m.add(s)
+	return nil
+}
+
+// noted wraps a flag so that its mistakes are collected instead of ending the parse at the first one.
+type noted struct {
+	flag.Value
+	name string
+	errs *[]error
+}
+
+func (n noted) Set(s string) error {
+	if err := n.Value.Set(s); err != nil {
+		*n.errs = append(*n.errs, fmt.Errorf("-%s %q: %w", n.name, s, err))
+	}
+	return nil
+}
+
+// parseFlags reads the command line and lists every mistake at once.
+func parseFlags(args []string, stderr io.Writer) (*config, error) {
+	c := &config{
+		dests:        map[string]string{},
+		segmentBytes: newPerClass(int64(64<<20), parseSize),
+		segmentAge:   newPerClass(60*time.Second, parsePositive),
+		sync:         newPerClass(syncSetting{spool.SyncInterval, 10 * time.Millisecond}, parseSync),
+		codec:        newPerClass(codecSetting{name: "zstd"}, parseCodec),
+		format:       newPerClass("ndjson", parseFormat),
+		maxBytes:     newPerClass(int64(0), parseSize),
+	}
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	fs := flag.NewFlagSet("collector", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&c.spoolDir, "spool", "", "`DIR` for the spools, one sub-directory per class")
+	fs.Var(multi{c.addListen(bad)}, "listen", "`CLASS=URL`: udp://ADDR or tcp://ADDR; repeatable")
+	fs.Var(multi{c.addDest(bad)}, "dest", "`NAME=URL`: s3://, sftp:// or file://; repeatable, all of them are required")
+	fs.Var(multi{func(s string) { c.forget = append(c.forget, s) }}, "forget", "`NAME` of a destination no longer given: give up what it is still owed; repeatable")
+	classed := func(v flag.Value, name, usage string) {
+		fs.Var(noted{v, name, &errs}, name, usage+"; also CLASS=value, repeatable")
+	}
+	classed(&c.segmentBytes, "segment-bytes", "`SIZE` at which a segment is sealed (default 64MiB)")
+	classed(&c.segmentAge, "segment-age", "`AGE` at which a segment is sealed (default 60s)")
+	classed(&c.sync, "sync", "`INTERVAL` of fdatasync (default 10ms), always, or none")
+	classed(&c.codec, "codec", "`CODEC`[:LEVEL] zstd, gzip, lz4, s2 or none (default zstd)")
+	classed(&c.format, "format", "`FORMAT` ndjson, lines or native (default ndjson)")
+	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system / classes)")
+	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
+	fs.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Minute, "`TIME` a drain may take, from its trigger to its report")
+	onTerm := fs.String("on-term", "stop", "`stop|drain`: what SIGTERM and SIGINT do")
+	fs.StringVar(&c.report, "report", "", "`FILE` of the final report (default DIR/report.json)")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+
+	if fs.NArg() > 0 {
+		bad("unexpected argument %q", fs.Arg(0))
+	}
+	if c.spoolDir == "" {
+		bad("-spool is missing: name a directory on block storage that survives the process")
+	}
+	if len(c.listen) == 0 {
+		bad("-listen is missing: for example -listen vpn=udp://:5140")
+	}
+	if len(c.dests) == 0 {
+		bad("-dest is missing: for example -dest idc=file:///srv/idc")
+	}
+	for _, name := range c.forget {
+		if _, ok := c.dests[name]; ok {
+			bad("-forget %s: it is given with -dest; a destination is either served or forgotten", name)
+		}
+	}
+	if c.drainTimeout <= 0 {
+		bad("-drain-timeout %v: must be positive", c.drainTimeout)
+	}
+	switch c.onTerm = drain.Intent(*onTerm); c.onTerm {
+	case drain.Stop, drain.Drain:
+	default:
+		bad("-on-term %q: stop or drain", *onTerm)
+	}
+	if c.report == "" {
+		c.report = filepath.Join(c.spoolDir, "report.json")
+	}
+	names := map[string]bool{}
+	for _, l := range c.listen {
+		names[l.class] = true
+	}
+	c.classes = slices.Sorted(maps.Keys(names))
+	known := func(flag string, only []string) {
+		for _, class := range only {
+			if !names[class] {
+				bad("-%s: class %q has no -listen", flag, class)
+			}
+		}
+	}
+	known("segment-bytes", slices.Sorted(maps.Keys(c.segmentBytes.only)))
+	known("segment-age", slices.Sorted(maps.Keys(c.segmentAge.only)))
+	known("sync", slices.Sorted(maps.Keys(c.sync.only)))
+	known("codec", slices.Sorted(maps.Keys(c.codec.only)))
+	known("format", slices.Sorted(maps.Keys(c.format.only)))
+	known("spool-max-bytes", slices.Sorted(maps.Keys(c.maxBytes.only)))
+	return c, errors.Join(errs...)
+}
+
+func (c *config) addListen(bad func(string, ...any)) func(string) {
+	return func(s string) {
+		class, u, ok := strings.Cut(s, "=")
+		switch {
+		case !ok:
+			bad("-listen %q: CLASS=URL, for example vpn=udp://:5140", s)
+		case !classPattern.MatchString(class):
+			bad("-listen %q: a class is 1 to 32 of a-z, 0-9 and _", s)
+		default:
+			c.listen = append(c.listen, classURL{class, u})
+		}
+	}
+}
+
+func (c *config) addDest(bad func(string, ...any)) func(string) {
+	return func(s string) {
+		name, u, ok := strings.Cut(s, "=")
+		switch {
+		case !ok:
+			bad("-dest %q: NAME=URL, for example idc=file:///srv/idc", s)
+		case !destPattern.MatchString(name):
+			bad("-dest %q: a name is 1 to 64 of a-z, 0-9, _ and -", s)
+		case c.dests[name] != "":
+			bad("-dest %s is given twice", name)
+		default:
+			c.dests[name] = u
+		}
+	}
+}
+
+// parseSize reads a number of bytes: 1048576, 64KiB, 64MiB, 2GiB, 1TiB.
+func parseSize(s string) (int64, error) {
+	num, shift := s, 0
+	for suffix, by := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			num, shift = n, by
+		}
+	}
+	n, err := strconv.ParseInt(num, 10, 64)
+	if err != nil || n <= 0 || n > (1<<62)>>shift {
+		return 0, errors.New("a positive number of bytes is needed, plain or with KiB, MiB, GiB or TiB")
+	}
+	return n << shift, nil
+}
+
+func parsePositive(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, errors.New("a positive time is needed, such as 60s or 5m")
+	}
+	return d, nil
+}
+
+func parseSync(s string) (syncSetting, error) {
+	switch s {
+	case "always":
+		return syncSetting{policy: spool.SyncAlways}, nil
+	case "none":
+		return syncSetting{policy: spool.SyncNone}, nil
+	}
+	d, err := parsePositive(s)
+	if err != nil {
+		return syncSetting{}, errors.New("always, none, or a positive time such as 10ms")
+	}
+	return syncSetting{spool.SyncInterval, d}, nil
+}
+
+func parseCodec(s string) (codecSetting, error) {
+	codec, level, err := compress.Parse(s)
+	if err != nil {
+		return codecSetting{}, err
+	}
+	return codecSetting{codec.Info().Name, level}, nil
+}
+
+func parseFormat(s string) (string, error) {
+	switch s {
+	case "ndjson", "lines", "native":
+		return s, nil
+	}
+	return "", errors.New("ndjson, lines or native")
+}

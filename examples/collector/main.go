@@ -1,0 +1,123 @@
+// Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination: the service to
+// start from. Its exit codes: 0 drained and verified, or stopped with nothing pending; 3 stopped with data kept; 4 drain
+// incomplete; 5 verification mismatch or conflict; 2 usage; 1 anything else.
+//
+//	collector -spool /var/spool/penstock -http :8080 \
+//	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen web=tcp://:6514?framing=octet \
+//	  -dest idc=sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts \
+//	  -dest s3=s3://bucket/prefix?region=eu-central-1
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/spool"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func run(args []string) int {
+	c, err := parseFlags(args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	r, err := serve(c, log)
+	if err != nil {
+		log.Error("collector", "err", err)
+		if errors.Is(err, errFlags) {
+			return exitUsage
+		}
+		if r == nil {
+			return exitFailed
+		}
+	}
+	if err := r.WriteSummary(os.Stderr); err != nil {
+		log.Error("report", "err", err)
+	}
+	return r.ExitCode()
+}
+
+// errFlags marks what only shows when a URL is opened, and is a mistake on the command line all the same.
+var errFlags = errors.New("unusable flags")
+
+// serve runs the service until it has ended as the flags and signals say.
+func serve(c *config, log *slog.Logger) (*drain.Report, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+
+	classes, err := open(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	status := &http.Server{ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	d, err := drain.New(&drain.Options{
+		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Logger: log,
+		After: []drain.Step{{Name: "http", Run: status.Shutdown}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	trigger, resume, err := drain.Interrupted(c.spoolDir)
+	if err != nil {
+		return nil, err
+	}
+	if c.http != "" {
+		l, err := net.Listen("tcp", c.http)
+		if err != nil {
+			return nil, fmt.Errorf("-http: %w", err)
+		}
+		status.Handler = d.Handler()
+		go func() {
+			if err := status.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("-http: %w", err))
+			}
+		}()
+	}
+
+	// Every class gets its chance before anything is decided: one that fails is retried while the others run.
+	for _, cl := range classes {
+		err := cl.start(d, !resume)
+		switch {
+		case err == nil:
+		case fatal(err):
+			cancel(err)
+			r, _ := d.Stop(ctx, err.Error())
+			return r, fmt.Errorf("class %s: %w", cl.name, err)
+		default:
+			log.Error("class is down and will be retried", "class", cl.name, "err", err)
+			d.Down(cl.name, err)
+			go cl.retry(ctx, d, !resume)
+		}
+	}
+	if resume {
+		log.Warn("going on with a drain that was interrupted; listeners stay closed", "trigger", trigger)
+		return d.Resume(trigger)
+	}
+	return d.Run(ctx)
+}
+
+// fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags
+// contradict what the spool remembers, or an address cannot be had.
+func fatal(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrOwed) || errors.Is(err, errFlags) || errors.As(err, &op)
+}

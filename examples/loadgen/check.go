@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/penstock-go/penstock/examples/internal/fwlog"
+	"github.com/penstock-go/penstock/examples/internal/place"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// maxSent bounds what check counts: one bit a line, 1 GiB.
+const maxSent = 8 << 30
+
+// found is the JSON line that check prints for each destination.
+type found struct {
+	At        string `json:"at"`
+	Sent      uint64 `json:"sent"`
+	Found     uint64 `json:"found"`
+	Missing   uint64 `json:"missing"`
+	Duplicate uint64 `json:"duplicate"`
+	Altered   uint64 `json:"altered"`
+	// FirstMissing are the sequence numbers of the first few lines that are missing.
+	FirstMissing []uint64 `json:"first_missing,omitempty"`
+	Error        string   `json:"error,omitempty"`
+}
+
+var errNotAll = errors.New("not every line is there once, as it was sent")
+
+// check reads every object at each destination and counts the lines of a run.
+func check(ctx context.Context, args []string, stdout io.Writer) error {
+	var at list
+	fs := flag.NewFlagSet("loadgen check", flag.ContinueOnError)
+	run := fs.String("run", "", "name of the run")
+	sent := fs.Uint64("sent", 0, "lines that were sent")
+	fs.Var(&at, "at", "destination `URL`: s3://, sftp:// or file://; repeatable")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	var errs []error
+	if fs.NArg() > 0 {
+		errs = append(errs, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
+	}
+	if err := fwlog.CheckRun(*run); err != nil {
+		errs = append(errs, fmt.Errorf("-run: %w", err))
+	}
+	if *sent == 0 || *sent > maxSent {
+		errs = append(errs, fmt.Errorf("-sent %d: 1 to %d", *sent, uint64(maxSent)))
+	}
+	if len(at) == 0 {
+		errs = append(errs, errors.New("-at is missing"))
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%w: %w", errUsage, errors.Join(errs...))
+	}
+	ok := true
+	for _, u := range at {
+		f := checkAt(ctx, u, *run, *sent)
+		line, err := json.Marshal(f)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(stdout, "%s\n", line); err != nil {
+			return err
+		}
+		ok = ok && f.Error == "" && f.Missing == 0 && f.Duplicate == 0 && f.Altered == 0
+	}
+	if !ok {
+		return errNotAll
+	}
+	return nil
+}
+
+// checkAt counts at one destination. What it could not read counts as missing, and the error is said.
+func checkAt(ctx context.Context, u, run string, sent uint64) found {
+	t := fwlog.NewTally(run, sent)
+	d, err := place.Open(ctx, u)
+	if err == nil {
+		err = place.Records(ctx, d, func(_ uint64, r segment.Record) error {
+			t.Add(r.Data)
+			return nil
+		})
+		if c, ok := d.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+	}
+	f := found{At: u, Sent: sent, Found: t.Found, Missing: t.Missing(), Duplicate: t.Duplicate, Altered: t.Altered, FirstMissing: t.FirstMissing(5)}
+	if err != nil {
+		f.Error = err.Error()
+	}
+	return f
+}

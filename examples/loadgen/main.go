@@ -1,0 +1,61 @@
+// Loadgen sends log lines that prove themselves, and checks what arrived of them.
+//
+//	loadgen send  -to udp://HOST:PORT|tcp://HOST:PORT[?framing=newline|octet|len16|len32] [-to …]
+//	              [-rate PPS] [-size BYTES] -count N | -for DURATION [-sources K] [-run ID]
+//	loadgen check -run ID -sent N -at URL [-at URL …]
+//
+// Send prints one JSON line: what was sent, and to where. Check reads every object at each destination (file, s3 and sftp
+// URLs as the collector takes them) and exits 1 unless every line is there, once, as it was sent.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// errUsage marks mistakes on the command line: exit code 2.
+var errUsage = errors.New("usage")
+
+func run(ctx context.Context, args []string) int {
+	err := fmt.Errorf("%w: loadgen send|check [flags]; loadgen send -h says more", errUsage)
+	if len(args) > 0 {
+		switch args[0] {
+		case "send":
+			err = send(ctx, args[1:], os.Stdout)
+		case "check":
+			err = check(ctx, args[1:], os.Stdout)
+		}
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	fmt.Fprintln(os.Stderr, "loadgen:", err)
+	return 1
+}
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string { return fmt.Sprint(*l) }
+
+func (l *list) Set(s string) error {
+	*l = append(*l, s)
+	return nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/examples/internal/fwlog"
+)
+
+// maxBurst is how many lines are made and sent at a time: what one UDP_SEGMENT send may carry.
+const maxBurst = 64
+
+// target is one place that lines are sent to, over several sockets in turn.
+type target struct {
+	url     string
+	framing string // TCP only
+	conns   []net.Conn
+	segment bool // the kernel cuts a burst into datagrams (UDP_SEGMENT)
+	next    int
+	lines   uint64
+	buf     []byte
+	line    []byte
+}
+
+func dial(ctx context.Context, raw string, o *sendOptions) (*target, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -to: %w", errUsage, err)
+	}
+	t := &target{url: raw, framing: u.Query().Get("framing")}
+	switch u.Scheme {
+	case "udp":
+		if t.framing != "" {
+			return nil, fmt.Errorf("%w: -to %s: framing is for tcp", errUsage, raw)
+		}
+	case "tcp":
+		if t.framing == "" {
+			t.framing = "newline"
+		}
+		switch t.framing {
+		case "newline", "octet", "len16", "len32":
+		default:
+			return nil, fmt.Errorf("%w: -to %s: framing newline, octet, len16 or len32", errUsage, raw)
+		}
+	default:
+		return nil, fmt.Errorf("%w: -to %s: udp:// or tcp://", errUsage, raw)
+	}
+	d := net.Dialer{Timeout: 10 * time.Second}
+	for range o.sources {
+		c, err := d.DialContext(ctx, u.Scheme, u.Host)
+		if err != nil {
+			t.abort()
+			return nil, err
+		}
+		t.conns = append(t.conns, c)
+		if uc, ok := c.(*net.UDPConn); ok {
+			t.segment = setSegment(uc, o.size)
+			_ = uc.SetWriteBuffer(4 << 20) // best effort: a full buffer only makes Write wait
+		}
+	}
+	return t, nil
+}
+
+// burst makes and sends n lines over the next socket. It returns how many were taken by the kernel.
+func (t *target) burst(gen *fwlog.Generator, seq uint64, n, size int) (int, error) {
+	i := t.next % len(t.conns)
+	t.next++
+	if t.framing != "" {
+		return t.stream(t.conns[i], gen, i, seq, n, size)
+	}
+	per := 1
+	if t.segment {
+		per = max(1, min(n, 65507/size))
+	}
+	done := 0
+	for done < n {
+		k := min(per, n-done)
+		t.buf = t.buf[:0]
+		for j := range k {
+			t.buf = gen.Append(t.buf, i, seq+uint64(done+j), size)
+		}
+		_, err := t.conns[i].Write(t.buf)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			// The answer to an earlier datagram; this one was not sent. Nobody listened then: try once more.
+			_, err = t.conns[i].Write(t.buf)
+		}
+		if err != nil {
+			return done, err
+		}
+		done += k
+		t.lines += uint64(k)
+	}
+	return done, nil
+}
+
+func (t *target) stream(c net.Conn, gen *fwlog.Generator, source int, seq uint64, n, size int) (int, error) {
+	t.buf = t.buf[:0]
+	for j := range n {
+		t.line = gen.Append(t.line[:0], source, seq+uint64(j), size)
+		switch t.framing {
+		case "newline":
+			t.buf = append(append(t.buf, t.line...), '\n')
+		case "octet":
+			t.buf = append(append(strconv.AppendInt(t.buf, int64(size), 10), ' '), t.line...)
+		case "len16":
+			t.buf = append(binary.BigEndian.AppendUint16(t.buf, uint16(size)), t.line...)
+		case "len32":
+			t.buf = append(binary.BigEndian.AppendUint32(t.buf, uint32(size)), t.line...)
+		}
+	}
+	if _, err := c.Write(t.buf); err != nil {
+		return 0, err
+	}
+	t.lines += uint64(n)
+	return n, nil
+}
+
+// close ends the connections. TCP: half-close, then wait for the peer to close too, which it does when it has read all.
+func (t *target) close() error {
+	var errs []error
+	for _, c := range t.conns {
+		if tc, ok := c.(*net.TCPConn); ok {
+			err := tc.CloseWrite()
+			if err == nil {
+				_ = tc.SetReadDeadline(time.Now().Add(30 * time.Second))
+				_, err = io.Copy(io.Discard, tc)
+			}
+			errs = append(errs, err)
+		}
+		errs = append(errs, c.Close())
+	}
+	t.conns = nil
+	return errors.Join(errs...)
+}
+
+func (t *target) abort() {
+	for _, c := range t.conns {
+		c.Close()
+	}
+	t.conns = nil
+}

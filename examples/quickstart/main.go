@@ -1,0 +1,199 @@
+// Quickstart shows the whole way on one machine, with nothing installed: it starts an S3 endpoint and an SFTP server on
+// loopback, runs two classes of traffic through Penstock, takes one destination away for some seconds in the middle,
+// drains, reads everything back from both destinations, and prints the balance. It exits 0 only if not a single record is
+// missing, doubled or altered.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+func main() {
+	records := flag.Int("records", 300_000, "records to send, over both classes")
+	rate := flag.Int("rate", 40_000, "records per second, over both classes")
+	dir := flag.String("dir", "", "directory to work in (default: a temporary one, kept)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *dir, uint64(*records), *rate); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, dir string, records uint64, rate int) (err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "penstock-quickstart-"); err != nil {
+			return err
+		}
+	}
+	// The log goes to a file: the terminal belongs to the view.
+	logFile, err := os.Create(filepath.Join(dir, "quickstart.log"))
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	log := slog.New(slog.NewTextHandler(logFile, nil))
+
+	v := newView()
+	w, err := build(ctx, dir, log)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+
+	each := records / uint64(len(w.classes))
+	act := &act{v: v, w: w, each: each, stage: "sending"}
+	act.event("two classes: vpn over UDP, web over TCP; two destinations: s3 and idc (SFTP)")
+	end := act.watch()
+	defer end()
+
+	send, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sent := make(chan error, len(w.classes))
+	for _, c := range w.classes {
+		go func() { sent <- c.send(send, each, rate/len(w.classes)) }()
+	}
+	outage, err := act.outage(ctx, time.Duration(each)*time.Second/time.Duration(max(1, rate/len(w.classes))))
+	if err != nil {
+		return err
+	}
+	for range w.classes {
+		if err := <-sent; err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.New("interrupted; what was received lies in " + dir)
+	}
+	act.event(fmt.Sprintf("sent %s records; draining", group(each*uint64(len(w.classes)))))
+	act.set("draining")
+	report, err := w.drainer.Drain(ctx, "quickstart")
+	if err != nil {
+		return err
+	}
+	act.set("reading back")
+	act.event("drained: " + string(report.Outcome) + "; reading everything back from both destinations")
+	found, err := w.readBack(ctx, each)
+	end()
+	if err != nil {
+		return err
+	}
+	return conclude(dir, w, report, found, outage, each)
+}
+
+// conclude prints the balance, and where the objects are.
+func conclude(dir string, w *world, report *drain.Report, found []result, outage time.Duration, each uint64) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "\nidc was away for %.1f s in the middle of it.\n\n", outage.Seconds())
+	fmt.Fprintf(&b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
+	ok := report.Outcome == drain.Complete
+	for _, f := range found {
+		fmt.Fprintf(&b, "%-6s %-5s %10s %10s %10s %10s %10s\n", f.class, f.dest,
+			group(each), group(f.Found), group(f.Missing()), group(f.Duplicate), group(f.Altered+f.Foreign))
+		ok = ok && f.OK() && f.Foreign == 0
+	}
+	b.WriteByte('\n')
+	if err := report.WriteSummary(&b); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\nThe objects:   %s\n               %s\n", w.s3Dir, w.idcDir)
+	fmt.Fprintf(&b, "The report:    %s\nThe log:       %s\n", filepath.Join(dir, "spool", "report.json"), filepath.Join(dir, "quickstart.log"))
+	if example := w.example(); example != "" {
+		fmt.Fprintf(&b, "Have a look:   zstd -dc '%s' | head -3\n", example)
+	}
+	if ok {
+		fmt.Fprintln(&b, "\nnothing lost, nothing doubled")
+	}
+	if _, err := os.Stdout.Write(b.Bytes()); err != nil {
+		return err
+	}
+	if !ok {
+		return errors.New("the balance does not close: see above")
+	}
+	return nil
+}
+
+// act is what the view shows while it runs.
+type act struct {
+	v    *view
+	w    *world
+	each uint64
+
+	mu     sync.Mutex
+	stage  string
+	events []string
+}
+
+func (a *act) set(stage string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stage = stage
+}
+
+func (a *act) event(e string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, fmt.Sprintf("%5.1f s  %s", time.Since(a.v.begin).Seconds(), e))
+	if !a.v.live {
+		fmt.Fprintln(a.v.out, a.events[len(a.events)-1])
+	}
+}
+
+// watch draws the scene until end is called.
+func (a *act) watch() (end func()) {
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for last := false; !last; {
+			select {
+			case <-tick.C:
+			case <-done:
+				last = true
+			}
+			s := a.w.scene(a.each)
+			a.mu.Lock()
+			s.stage, s.events = a.stage, append([]string(nil), a.events...)
+			a.mu.Unlock()
+			a.v.show(s)
+		}
+	}()
+	return sync.OnceFunc(func() { close(done); <-gone })
+}
+
+// outage takes the idc away for the middle third of the time that sending takes, at most eight seconds.
+func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration, error) {
+	wait := func(d time.Duration) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+		}
+	}
+	wait(sending / 3)
+	begin := time.Now()
+	a.w.idcDown(true)
+	a.w.sftp.Stop()
+	a.event("idc goes away: its server is stopped, its connections are cut")
+	wait(min(sending/3, 8*time.Second))
+	if err := a.w.sftp.Restart(); err != nil {
+		return 0, err
+	}
+	a.w.idcDown(false)
+	a.event("idc is back")
+	return time.Since(begin), nil
+}

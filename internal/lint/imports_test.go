@@ -1,0 +1,172 @@
+// Package lint holds the rules of the code base as tests.
+package lint
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/penstock-go/penstock"
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+// list asks the go tool about packages, for Linux whatever this machine is: that is where everything is built.
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps,Standard"}, args...)...)
+	cmd.Dir = root(t)
+	cmd.Env = append(os.Environ(), "GOOS=linux")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// layers says which of our own packages each package may import, and which foreign modules. What is not listed may
+// import nothing. "examples/" is free: it shows how all of them go together.
+var layers = map[string][]string{
+	"":                    {},
+	"compress":            {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
+	"ingest":              {"spool/segment", "golang.org/x/sys"},
+	"spool":               {"spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
+	"spool/segment":       {},
+	"ship":                {"spool", "spool/segment", "compress"},
+	"ship/fileship":       {"ship", "internal/vfs"},
+	"ship/s3ship":         {"ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"ship/sftpship":       {"ship", "github.com/pkg/sftp", "golang.org/x/crypto"},
+	"ship/shiptest":       {"ship"},
+	"drain":               {"ship", "spool", "spool/segment", "internal/vfs"},
+	"internal/vfs":        {"golang.org/x/sys"},
+	"internal/s3d":        {},
+	"internal/sftpd":      {"github.com/pkg/sftp", "golang.org/x/crypto"},
+	"internal/testserver": {"internal/s3d", "internal/sftpd", "golang.org/x/crypto", "golang.org/x/sys"},
+}
+
+func TestLayers(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		if strings.HasPrefix(name, "examples/") {
+			continue
+		}
+		allowed, known := layers[name]
+		if !known && len(p.Imports) > 0 {
+			t.Errorf("package %q is in no layer: add it to the table with what it may import", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			own, isOwn := strings.CutPrefix(imp, module+"/")
+			if !isOwn && !strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") {
+				continue // standard library
+			}
+			if !slices.ContainsFunc(allowed, func(a string) bool {
+				return isOwn && own == a || !isOwn && (imp == a || strings.HasPrefix(imp, a+"/"))
+			}) {
+				t.Errorf("package %q imports %s: its layer does not allow that", name, imp)
+			}
+		}
+	}
+}
+
+// TestSpoolAlone: who imports only the spool gets no cloud SDK, SSH or metrics package into the build.
+func TestSpoolAlone(t *testing.T) {
+	const alone = "./internal/lint/testdata/spoolalone"
+	build := exec.Command("go", "build", "-o", filepath.Join(t.TempDir(), "alone"), alone)
+	build.Dir = root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	heavy := regexp.MustCompile(`aws|golang\.org/x/crypto/ssh|pkg/sftp|prometheus|net/http$|klauspost|pierrec`)
+	for _, dep := range list(t, alone)[0].Deps {
+		if heavy.MatchString(dep) {
+			t.Errorf("a program that imports only spool builds %s", dep)
+		}
+	}
+}
+
+// direct lists the modules that the root go.mod may require directly, each with its reason in internal/docs/design.md.
+var direct = []string{
+	"github.com/aws/aws-sdk-go-v2",
+	"github.com/aws/aws-sdk-go-v2/config",
+	"github.com/aws/aws-sdk-go-v2/credentials",
+	"github.com/aws/aws-sdk-go-v2/feature/s3/manager",
+	"github.com/aws/aws-sdk-go-v2/service/s3",
+	"github.com/aws/smithy-go",
+	"github.com/klauspost/compress",
+	"github.com/pierrec/lz4/v4",
+	"github.com/pkg/sftp",
+	"go.etcd.io/bbolt",
+	"go.uber.org/goleak",
+	"golang.org/x/crypto",
+	"golang.org/x/sys",
+	"golang.org/x/term",
+}
+
+func TestDirectRequirements(t *testing.T) {
+	cmd := exec.Command("go", "mod", "edit", "-json")
+	cmd.Dir = root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+		Tool []struct{ Path string }
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	design, err := os.ReadFile(filepath.Join(root(t), "internal/docs/design.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range mod.Require {
+		if r.Indirect {
+			continue
+		}
+		if !slices.Contains(direct, r.Path) {
+			t.Errorf("go.mod requires %s: every embedder would get it; name it here and its reason in design.md, or do without", r.Path)
+		}
+		if !strings.Contains(string(design), "`"+r.Path+"`") {
+			t.Errorf("internal/docs/design.md gives no reason for %s", r.Path)
+		}
+	}
+	if len(mod.Tool) > 0 {
+		t.Errorf("go.mod has tool directives; they leak into every embedder's module graph: %v", mod.Tool)
+	}
+}

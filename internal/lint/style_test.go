@@ -1,0 +1,108 @@
+package lint
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// goFiles walks the module's Go files, nested modules included.
+func goFiles(t *testing.T, visit func(rel string, src []byte)) {
+	t.Helper()
+	base := root(t)
+	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != base && strings.HasPrefix(d.Name(), ".") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(path) != ".go" {
+			return nil
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(base, path)
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(rel), src)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFiles: no file is too long to be read, and no test waits for time to pass.
+func TestFiles(t *testing.T) {
+	goFiles(t, func(rel string, src []byte) {
+		isTest := strings.HasSuffix(rel, "_test.go")
+		if lines := strings.Count(string(src), "\n"); lines > 600 && !isTest {
+			t.Errorf("%s has %d lines; 600 is the most", rel, lines)
+		}
+		if isTest && strings.Contains(string(src), "time."+"Sleep(") {
+			t.Errorf("%s sleeps: use testing/synctest, a channel or a condition", rel)
+		}
+	})
+}
+
+// TestDocumented: every exported name outside examples says what it is.
+func TestDocumented(t *testing.T) {
+	goFiles(t, func(rel string, src []byte) {
+		if strings.HasSuffix(rel, "_test.go") || strings.HasPrefix(rel, "examples/") || strings.Contains(rel, "testdata/") {
+			return
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, rel, src, parser.ParseComments)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		missing := func(n ast.Node, name string) {
+			t.Errorf("%s: %s is exported and undocumented", fset.Position(n.Pos()), name)
+		}
+		for _, decl := range f.Decls {
+			switch d := decl.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && d.Doc == nil && exportedReceiver(d) {
+					missing(d, d.Name.Name)
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch s := spec.(type) {
+					case *ast.TypeSpec:
+						if s.Name.IsExported() && d.Doc == nil && s.Doc == nil {
+							missing(s, s.Name.Name)
+						}
+					case *ast.ValueSpec:
+						for _, name := range s.Names {
+							if name.IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil {
+								missing(s, name.Name)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func exportedReceiver(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	typ := d.Recv.List[0].Type
+	if star, ok := typ.(*ast.StarExpr); ok {
+		typ = star.X
+	}
+	id, ok := typ.(*ast.Ident)
+	return ok && id.IsExported()
+}
