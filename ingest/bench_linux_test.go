@@ -68,6 +68,7 @@ type discard struct{ n atomic.Uint64 }
 func (d *discard) Append(_ context.Context, b []segment.Record) (uint64, error) {
 	return d.n.Add(uint64(len(b))), nil
 }
+
 func (d *discard) Offer(_ context.Context, b []segment.Record) (uint64, error) {
 	return d.n.Add(uint64(len(b))), nil
 }

@@ -189,14 +189,23 @@ func (c *conn) arm() {
 	c.nc.SetReadDeadline(want)
 }
 
+// halfCloser is what *net.TCPConn can do with either direction of its stream.
+type halfCloser interface {
+	CloseRead() error
+	CloseWrite() error
+	SetLinger(seconds int) error
+}
+
 // shut tells the peer that this side is closing, and lets it go on until the given time.
 func (c *conn) shut(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
 	c.nc.SetReadDeadline(until)
-	if w, ok := c.rd.(interface{ CloseWrite() error }); ok {
-		c.t.wg.Go(func() { w.CloseWrite() }) // with TLS it may have to wait for the peer
+	if s, ok := c.rd.(*tls.Conn); ok {
+		c.t.wg.Go(func() { s.CloseWrite() }) // it may have to wait for the peer
+	} else if h, ok := c.nc.(halfCloser); ok {
+		h.CloseWrite()
 	}
 }
 
@@ -213,17 +222,19 @@ func (c *conn) cutOffPeer() bool {
 		return false
 	}
 	c.cutOff = true
-	// Linux keeps what it has, and answers what still arrives on a half-closed connection with a reset. Other systems
-	// throw away what they have: there it is read for a moment longer.
-	if r, ok := c.nc.(interface{ CloseRead() error }); ok && runtime.GOOS == "linux" && r.CloseRead() == nil {
-		c.nc.SetReadDeadline(time.Time{})
-	} else {
+	h, ok := c.nc.(halfCloser)
+	if !ok || runtime.GOOS != "linux" {
+		// Other systems throw away what they have queued when the reading side is closed: read for a moment longer.
 		c.nc.SetReadDeadline(time.Now().Add(settle))
+		return true
 	}
+	// Linux keeps what it has. It refuses what still arrives, with a reset, only if the writing side is closed too: else
+	// it goes on acknowledging bytes that nobody will read.
+	h.CloseWrite()
+	h.CloseRead()
 	// The close is to be a reset: without it a peer whose window is closed would learn of it from its next probe only,
 	// minutes later.
-	if l, ok := c.nc.(interface{ SetLinger(int) error }); ok {
-		l.SetLinger(0)
-	}
+	h.SetLinger(0)
+	c.nc.SetReadDeadline(time.Time{})
 	return true
 }

@@ -29,6 +29,7 @@ type memSink struct {
 	blocked bool
 	waiting int   // calls that are blocked
 	err     error // returned instead of taking the batch
+	late    bool  // err comes after the batch was taken
 	refused uint64
 }
 
@@ -52,7 +53,7 @@ func (s *memSink) take(ctx context.Context, batch []segment.Record) (uint64, err
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	if s.err != nil {
+	if s.err != nil && !s.late {
 		s.refused += uint64(len(batch))
 		s.cond.Broadcast()
 		return 0, s.err
@@ -70,7 +71,7 @@ func (s *memSink) take(ctx context.Context, batch []segment.Record) (uint64, err
 		s.behind = true
 	}
 	s.cond.Broadcast()
-	return s.n, nil
+	return s.n, s.err
 }
 
 func (s *memSink) Append(ctx context.Context, b []segment.Record) (uint64, error) {
@@ -86,6 +87,7 @@ func (s *memSink) Account(a segment.Account) {
 	defer s.mu.Unlock()
 	addTally(&s.acct.Received, a.Received)
 	addLosses(&s.acct.Lost, &a.Lost)
+	s.acct.Socket, s.acct.Drops = a.Socket, a.Drops
 	s.cond.Broadcast()
 }
 

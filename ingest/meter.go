@@ -51,13 +51,20 @@ type meter struct {
 	last     time.Time
 }
 
-// taken is called with what arrived at a time, before the hand-off of the records in hand.
+// arrived is called with what was read at a time, before the hand-off of the records in hand.
 func (m *meter) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last = now
 	m.count(a)
 	addTally(&m.inHand, hand)
+}
+
+// lose is called with what nobody will see.
+func (m *meter) lose(a *segment.Account) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count(a)
 }
 
 // handed is called when the sink has taken the records.

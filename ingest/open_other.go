@@ -5,6 +5,7 @@ package ingest
 import (
 	"context"
 	"net"
+	"time"
 )
 
 const canReusePort = false
@@ -16,4 +17,12 @@ func openSocket(addr string, o *UDPOptions, log *limiter) (*socket, error) {
 		return nil, err
 	}
 	return newPlainSocket(pc, o, log), nil
+}
+
+// acceptQueued accepts a connection that stands in the kernel's queue; an error if there is none for a moment.
+func acceptQueued(ln net.Listener) (net.Conn, error) {
+	if l, ok := ln.(*net.TCPListener); ok {
+		l.SetDeadline(time.Now().Add(settle))
+	}
+	return ln.Accept()
 }

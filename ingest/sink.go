@@ -11,9 +11,14 @@ import (
 // Sink is where listeners put records. *spool.Intake is one. Its methods are called from many goroutines at once.
 //
 // A batch and the bytes it points to belong to the listener, which reuses them as soon as the call has returned: a Sink
-// that needs them longer copies them. A batch is taken as a whole or not at all. An error says that it was not taken,
-// and the listener offers the same batch again, with back-off, for as long as it takes; only an error with a method
-// Rejected() bool that returns true ends that: with it the Sink says that it has counted the records as lost itself.
+// that needs them longer copies them. A batch is taken as a whole or not at all:
+//
+//	nil error                      taken
+//	error with last > 0            taken under these numbers, but not kept yet: it is the Sink's now
+//	error that was Rejected        not taken, and counted as lost by the Sink itself
+//	any other error                not taken: the listener offers the same batch again, with back-off, without end
+//
+// An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
 type Sink interface {
 	// Append returns once the batch is kept, with the sequence number of its last record.
 	Append(ctx context.Context, batch []segment.Record) (last uint64, err error)
@@ -27,12 +32,12 @@ type Sink interface {
 // put is Sink.Append or Sink.Offer.
 type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)
 
-// deliver calls p with the batch until it is taken or rejected. It returns false if ctx ended first: the batch is then
+// deliver calls p with the batch until the batch is taken or rejected. It returns false if ctx ended first: the batch is then
 // still in the caller's hand.
 func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) bool {
 	for attempt := 0; ; attempt++ {
-		_, err := p(ctx, batch)
-		if err == nil || rejected(err) {
+		last, err := p(ctx, batch)
+		if err == nil || last > 0 || rejected(err) {
 			return true
 		}
 		if ctx.Err() != nil {
@@ -47,7 +52,7 @@ func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) b
 	}
 }
 
-// rejected reports whether the Sink has counted the records as lost itself.
+// rejected reports whether the Sink has counted the batch as lost.
 func rejected(err error) bool {
 	var r interface{ Rejected() bool }
 	return errors.As(err, &r) && r.Rejected()

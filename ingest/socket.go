@@ -14,7 +14,8 @@ import (
 const (
 	// pollEvery is how often the drop counters of idle sockets are read.
 	pollEvery = time.Second
-	// pollBusy is how often a busy socket's is: fine enough to tell drops during a wait for the sink from others.
+	// pollBusy is how often a busy socket's is, before and after its sink is called: so a sink that made the listener
+	// wait is told apart what was dropped in that time.
 	pollBusy = 10 * time.Millisecond
 )
 
@@ -45,6 +46,7 @@ type socket struct {
 	recv   receiver
 	log    *limiter
 	offer  put // of the sink, bound once: a method value allocates
+	sink   Sink
 	meter  meter
 	buffer int    // granted receive buffer
 	cookie uint64 // SO_COOKIE, 0 unknown
@@ -55,8 +57,6 @@ type socket struct {
 	counter    uint32 // the kernel's count, as far as it is accounted
 	drops      uint64 // counter without its wrap at 2^32
 	polled     time.Time
-	waited     time.Duration // for the sink, since polled
-	waiting    time.Time     // since when serve waits for the sink, zero if it does not
 }
 
 // deadliner is what a socket needs of *net.UDPConn and *net.UnixConn.
@@ -66,14 +66,13 @@ type deadliner interface {
 }
 
 // serve receives until detached, and then until nothing is left.
-func (s *socket) serve(ctx context.Context, sink Sink) {
+func (s *socket) serve(ctx context.Context) {
 	defer s.conn.Close()
-	s.offer = sink.Offer
 	for failures := 0; ; {
 		b, err := s.recv.receive(true)
 		if err == nil {
 			failures = 0
-			s.take(ctx, sink, &b)
+			s.take(ctx, &b)
 			continue
 		}
 		// The deadline is set by stop only, and by nothing but it does this loop end: were it a flag, the deadline could
@@ -89,15 +88,15 @@ func (s *socket) serve(ctx context.Context, sink Sink) {
 		}
 	}
 	s.conn.SetReadDeadline(time.Time{})
-	s.drain(ctx, sink)
+	s.drain(ctx)
 	// A datagram may have been on its way into the queue when the socket became deaf.
 	time.Sleep(time.Millisecond)
-	s.drain(ctx, sink)
-	s.poll(sink)
+	s.drain(ctx)
+	s.poll()
 }
 
 // drain reads what is queued.
-func (s *socket) drain(ctx context.Context, sink Sink) {
+func (s *socket) drain(ctx context.Context) {
 	for failures := 0; failures < 10; {
 		b, err := s.recv.receive(false)
 		switch {
@@ -107,13 +106,13 @@ func (s *socket) drain(ctx context.Context, sink Sink) {
 		case b.empty():
 			return
 		default:
-			s.take(ctx, sink, &b)
+			s.take(ctx, &b)
 		}
 	}
 }
 
 // take accounts for a burst and hands it to the sink.
-func (s *socket) take(ctx context.Context, sink Sink, b *burst) {
+func (s *socket) take(ctx context.Context, b *burst) {
 	if b.empty() {
 		return
 	}
@@ -126,73 +125,53 @@ func (s *socket) take(ctx context.Context, sink Sink, b *burst) {
 		s.log.warn("datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
 			"records", b.truncated.Records)
 	}
-	s.meter.arrived(now, &a, hand)
-	sink.Account(a)
+	s.arrived(now, &a, hand)
 	if len(b.recs) == 0 {
 		return
-	}
-	if s.beforeWait(now) {
-		s.poll(sink)
 	}
 	if deliver(ctx, s.offer, b.recs, s.log) {
 		s.meter.handed(hand)
 	}
-	if now = time.Now(); s.afterWait(now) {
-		s.poll(sink)
+	s.pollIfDue(time.Now())
+}
+
+// arrived accounts for a burst that is about to be offered.
+func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
+	s.pollIfDue(now)
+	s.pollMu.Lock()
+	defer s.pollMu.Unlock()
+	a.Socket, a.Drops = s.cookie, s.drops
+	s.meter.arrived(now, a, hand)
+	s.sink.Account(*a)
+}
+
+func (s *socket) pollIfDue(now time.Time) {
+	s.pollMu.Lock()
+	defer s.pollMu.Unlock()
+	if now.Sub(s.polled) >= pollBusy {
+		s.pollLocked()
 	}
 }
 
-// beforeWait and afterWait mark the time the sink takes; they return true when the drop counter is due.
-func (s *socket) beforeWait(now time.Time) bool {
+// poll accounts for what the kernel has dropped since the last time.
+func (s *socket) poll() {
 	s.pollMu.Lock()
 	defer s.pollMu.Unlock()
-	s.waiting = now
-	return now.Sub(s.polled) >= pollBusy
+	s.pollLocked()
 }
 
-func (s *socket) afterWait(now time.Time) bool {
-	s.pollMu.Lock()
-	defer s.pollMu.Unlock()
-	s.waited += now.Sub(s.waiting)
-	s.waiting = time.Time{}
-	return now.Sub(s.polled) >= pollBusy
-}
-
-// poll reads the drop counter and accounts for what was added to it since the last time: to spool_full if the socket
-// spent most of that time waiting for the sink, else to kernel_overflow.
-func (s *socket) poll(sink Sink) {
-	s.pollMu.Lock()
-	defer s.pollMu.Unlock()
-	now := time.Now()
-	if !s.waiting.IsZero() {
-		s.waited += now.Sub(s.waiting)
-		s.waiting = now
-	}
-	cause := segment.KernelOverflow
-	if 2*s.waited > now.Sub(s.polled) {
-		cause = segment.SpoolFull
-	}
-	s.polled, s.waited = now, 0
+func (s *socket) pollLocked() {
+	s.polled = time.Now()
 	counter, ok := s.recv.drops()
-	d := uint64(counter - s.counter)
+	d := uint64(counter - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {
 		return
 	}
 	s.counter = counter
 	s.drops += d
 	a := segment.Account{Received: segment.Tally{Records: d}, Socket: s.cookie, Drops: s.drops}
-	a.Lost[cause] = segment.Loss{Records: d, BytesUnknown: true, AtLeast: s.gro}
-	s.meter.mu.Lock()
-	s.meter.count(&a)
-	s.meter.mu.Unlock()
-	sink.Account(a)
-	s.log.warn("the kernel dropped datagrams", "addr", s.conn.LocalAddr().String(), "records", d, "cause", causeName(cause),
-		"total", s.drops)
-}
-
-func causeName(c segment.Cause) string {
-	if c == segment.SpoolFull {
-		return "spool_full"
-	}
-	return "kernel_overflow"
+	a.Lost[segment.KernelOverflow] = segment.Loss{Records: d, BytesUnknown: true, AtLeast: s.gro}
+	s.meter.lose(&a)
+	s.sink.Account(a)
+	s.log.warn("the kernel dropped datagrams", "addr", s.conn.LocalAddr().String(), "records", d, "total", s.drops)
 }

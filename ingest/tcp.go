@@ -149,7 +149,11 @@ func (t *TCP) Serve(sink Sink) error {
 	return t.life.end()
 }
 
-// accept ends when stop has set the deadline.
+// maxBacklog bounds how many connections are still accepted after stop: as many as Linux queues by default.
+const maxBacklog = 4096
+
+// accept ends when stop has set the deadline, with the connections that were queued by then: closing the socket would
+// reset them, although their peers may have written to them already.
 func (t *TCP) accept() {
 	for failures := 0; ; {
 		nc, err := t.ln.Accept()
@@ -159,7 +163,7 @@ func (t *TCP) accept() {
 			continue
 		}
 		if t.conns.isClosing() {
-			return
+			break
 		}
 		failures++ // out of descriptors, or a connection that was gone before it was accepted
 		t.log.warn("accepting failed, trying again", "addr", t.ln.Addr().String(), "err", err)
@@ -168,6 +172,13 @@ func (t *TCP) accept() {
 			return
 		case <-time.After(backoff(failures)):
 		}
+	}
+	for range maxBacklog {
+		nc, err := acceptQueued(t.ln)
+		if err != nil {
+			return
+		}
+		t.admit(nc)
 	}
 }
 
@@ -185,10 +196,6 @@ func (t *TCP) admit(nc net.Conn) {
 	})
 }
 
-// backlogWait is how long stop goes on accepting what stands in the kernel's queue: closing it would reset connections
-// that their peers have already written to.
-const backlogWait = 10 * time.Millisecond
-
 // stop tells every peer that this side is closing, and leaves them Grace to stop sending.
 func (t *TCP) stop(serving bool) {
 	if !serving {
@@ -197,7 +204,7 @@ func (t *TCP) stop(serving bool) {
 	}
 	t.conns.close(time.Now().Add(max(0, t.o.Grace)))
 	if l, ok := t.ln.(interface{ SetDeadline(time.Time) error }); ok {
-		l.SetDeadline(time.Now().Add(backlogWait))
+		l.SetDeadline(time.Unix(1, 0))
 	}
 }
 

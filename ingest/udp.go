@@ -143,15 +143,17 @@ func (u *UDP) logBuffers() {
 	}
 }
 
-// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read, and what the kernel drops
-// meanwhile is counted as spool_full.
+// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read. What the kernel drops is
+// accounted as kernel_overflow, at least each second, and at once before and after a wait: so a sink that made the
+// listener wait can tell what is its own fault.
 func (u *UDP) Serve(sink Sink) error {
 	if err := u.life.begin(); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	for _, s := range u.sockets {
-		wg.Go(func() { s.serve(u.life.ctx, sink) })
+		s.sink, s.offer = sink, sink.Offer
+		wg.Go(func() { s.serve(u.life.ctx) })
 	}
 	ended := make(chan struct{})
 	go func() { wg.Wait(); close(ended) }()
@@ -161,7 +163,7 @@ func (u *UDP) Serve(sink Sink) error {
 		select {
 		case <-tick.C:
 			for _, s := range u.sockets {
-				s.poll(sink)
+				s.poll()
 			}
 		case <-ended:
 			u.o.Logger.Info("closed", "addr", u.addr.String())

@@ -60,8 +60,10 @@ func TestListenBad(t *testing.T) {
 }
 
 func TestParseBytes(t *testing.T) {
-	for s, want := range map[string]int{"1": 1, "64KiB": 64 << 10, "3MiB": 3 << 20, "1GiB": 1 << 30, "": 0, "KiB": 0, "0": 0,
-		"-1": 0, "1.5MiB": 0, "1TiB": 0, "2000000000GiB": 0, "1 MiB": 0} {
+	for s, want := range map[string]int{
+		"1": 1, "64KiB": 64 << 10, "3MiB": 3 << 20, "1GiB": 1 << 30, "": 0, "KiB": 0, "0": 0,
+		"-1": 0, "1.5MiB": 0, "1TiB": 0, "2000000000GiB": 0, "1 MiB": 0,
+	} {
 		if got, ok := parseBytes(s); got != want || ok != (want > 0) {
 			t.Errorf("%q: %d, %v, want %d", s, got, ok, want)
 		}
