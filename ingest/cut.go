@@ -88,9 +88,7 @@ func (c *conn) flush(now time.Time) {
 	if len(*c.batch) == 0 {
 		return
 	}
-	if deliver(c.t.life.ctx, c.t.append, *c.batch, c.t.log) {
-		c.t.meter.handed(hand)
-	}
+	c.t.meter.handed(hand, tally(deliver(c.t.life.ctx, c.t.append, *c.batch, c.t.log)))
 	*c.batch = (*c.batch)[:0]
 }
 

@@ -67,12 +67,12 @@ func (m *meter) lose(a *segment.Account) {
 	m.count(a)
 }
 
-// handed is called when the sink has taken the records.
-func (m *meter) handed(hand segment.Tally) {
+// handed is called when the sink has taken what was in hand, all but what is left.
+func (m *meter) handed(hand, left segment.Tally) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inHand.Records -= hand.Records
-	m.inHand.Bytes -= hand.Bytes
+	m.inHand.Records -= hand.Records - left.Records
+	m.inHand.Bytes -= hand.Bytes - left.Bytes
 }
 
 // count adds an account; m.mu is held.

@@ -16,7 +16,7 @@ import (
 //	nil error                      taken
 //	error with last > 0            taken under these numbers, but not kept yet: it is the Sink's now
 //	error that was Rejected        not taken, and counted as lost by the Sink itself
-//	any other error                not taken: the listener offers the same batch again, with back-off, without end
+//	any other error                not taken: the listener offers the batch again, in parts, with back-off, without end
 //
 // An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
 type Sink interface {
@@ -32,24 +32,29 @@ type Sink interface {
 // put is Sink.Append or Sink.Offer.
 type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)
 
-// deliver calls p with the batch until the batch is taken or rejected. It returns false if ctx ended first: the batch is then
-// still in the caller's hand.
-func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) bool {
-	for attempt := 0; ; attempt++ {
-		last, err := p(ctx, batch)
+// deliver hands p the batch until all of it is taken or rejected. If ctx ends first it returns what is still in the
+// caller's hand.
+func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (left []segment.Record) {
+	n := len(batch)
+	for failures := 0; len(batch) > 0; {
+		last, err := p(ctx, batch[:n])
 		if err == nil || last > 0 || rejected(err) {
-			return true
+			batch = batch[n:]
+			n, failures = min(n, len(batch)), 0
+			continue
 		}
 		if ctx.Err() != nil {
-			return false
+			break
 		}
-		log.warn("sink refuses records, trying again", "records", len(batch), "attempt", attempt+1, "err", err)
+		log.warn("sink refuses records, trying again", "records", n, "failures", failures+1, "err", err)
 		select {
 		case <-ctx.Done():
-			return false
-		case <-time.After(backoff(attempt)):
+		case <-time.After(backoff(failures)):
 		}
+		failures++
+		n = max(1, n/2) // it may be too much at once: a burst can hold 4 MiB
 	}
+	return batch
 }
 
 // rejected reports whether the Sink has counted the batch as lost.

@@ -129,9 +129,7 @@ func (s *socket) take(ctx context.Context, b *burst) {
 	if len(b.recs) == 0 {
 		return
 	}
-	if deliver(ctx, s.offer, b.recs, s.log) {
-		s.meter.handed(hand)
-	}
+	s.meter.handed(hand, tally(deliver(ctx, s.offer, b.recs, s.log)))
 	s.pollIfDue(time.Now())
 }
 
