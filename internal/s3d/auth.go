@@ -86,7 +86,7 @@ func (s *Server) checkScope(access, scope, date string) error {
 	if err != nil || !strings.HasPrefix(date, parts[0]) {
 		return fail(http.StatusForbidden, "AccessDenied", "The x-amz-date header is missing or does not fit the credential.")
 	}
-	if d := time.Since(t); d > maxSkew || d < -maxSkew {
+	if d := s.now().Sub(t); d > maxSkew || d < -maxSkew {
 		return fail(http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the server's is too large.")
 	}
 	return nil

@@ -108,11 +108,13 @@ func (s *Server) checkParts(u *upload, body []byte) (numbers []int, size int64, 
 	if xml.Unmarshal(body, &req) != nil || len(req.Parts) == 0 || len(req.Parts) > maxParts {
 		return nil, 0, nil, fail(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate.")
 	}
-	a := cmp.Or(u.Algorithm, crc64nvme)
-	for i, p := range req.Parts {
-		if i > 0 && p.PartNumber <= req.Parts[i-1].PartNumber {
+	for i, p := range req.Parts[1:] {
+		if p.PartNumber <= req.Parts[i].PartNumber {
 			return nil, 0, nil, fail(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order.")
 		}
+	}
+	a := cmp.Or(u.Algorithm, crc64nvme)
+	for i, p := range req.Parts {
 		var rec part
 		err := s.store.readJSON(u.partRecord(p.PartNumber), &rec)
 		if err != nil && !absent(err) {
@@ -200,7 +202,10 @@ func (s *Server) listUploads(w http.ResponseWriter, r *http.Request, c *call) er
 			(order < 0 || order == 0 && (res.IDMarker == "" || u.ID <= res.IDMarker)) {
 			continue
 		}
-		if limit > 0 && len(res.Uploads) == limit {
+		if limit == 0 {
+			break
+		}
+		if len(res.Uploads) == limit {
 			last := res.Uploads[limit-1]
 			res.IsTruncated, res.NextKey, res.NextID = true, last.Key, last.UploadID
 			break

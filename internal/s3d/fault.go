@@ -18,8 +18,8 @@ type Fault struct {
 	Drop bool
 	// Lose does what was asked and closes the connection without an answer: a response lost after the commit.
 	Lose bool
-	// Hang reads nothing and answers nothing until the client goes away or the server closes: a black
-	// hole behind an open connection.
+	// Hang reads nothing and answers nothing until the client goes away, the server closes or its
+	// IdleTimeout has passed: a black hole behind an open connection.
 	Hang bool
 	// ErrorBody does nothing and answers 200 with an error as the body, as CompleteMultipartUpload may.
 	ErrorBody bool

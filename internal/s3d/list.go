@@ -79,7 +79,7 @@ func (s *Server) listObjects(w http.ResponseWriter, r *http.Request, c *call) er
 			continue
 		}
 		if res.KeyCount == limit {
-			res.IsTruncated = true
+			res.IsTruncated = limit > 0 // a page of none has no next one, in S3 too
 			break
 		}
 		res.KeyCount++

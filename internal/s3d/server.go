@@ -17,6 +17,7 @@ import (
 type Server struct {
 	o     *Options
 	store *store
+	now   func() time.Time
 
 	// active is held for reading by each request: Close waits for them.
 	active   sync.RWMutex
@@ -43,7 +44,7 @@ func New(dir string, o *Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3d: %w", err)
 	}
-	return &Server{o: o, store: st}, nil
+	return &Server{o: o, store: st, now: time.Now}, nil
 }
 
 // Start is New, and listens on Options.Addr and serves until Close.
@@ -109,6 +110,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.active.RUnlock()
 	w.Header().Set("x-amz-request-id", newID())
 	w.Header().Set("Server", "s3d")
+	// Also for a request that is refused unread: net/http reads what is left of its body before it goes on.
+	_ = http.NewResponseController(w).SetReadDeadline(s.now().Add(s.o.IdleTimeout)) // a recorder has none
 	c := &call{}
 	if s.o.Fault != nil {
 		c.fault = s.o.Fault(r)
