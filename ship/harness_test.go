@@ -96,17 +96,23 @@ func (b *bench) ship(d destinations, change ...func(*ship.Options)) {
 func (b *bench) segments(n, per int) {
 	b.t.Helper()
 	for range n {
-		batch := make([]segment.Record, per)
-		for i := range batch {
-			batch[i] = segment.Record{Time: time.Now().UnixNano(), Data: []byte(payload(b.next))}
-			b.next++
-		}
-		if _, err := b.sp.Append(context.Background(), batch); err != nil {
-			b.t.Fatal(err)
-		}
+		b.append(per)
 		if err := b.sp.Seal(context.Background()); err != nil {
 			b.t.Fatal(err)
 		}
+	}
+}
+
+// append appends n records.
+func (b *bench) append(n int) {
+	b.t.Helper()
+	batch := make([]segment.Record, n)
+	for i := range batch {
+		batch[i] = segment.Record{Time: time.Now().UnixNano(), Data: []byte(payload(b.next))}
+		b.next++
+	}
+	if _, err := b.sp.Append(context.Background(), batch); err != nil {
+		b.t.Fatal(err)
 	}
 }
 

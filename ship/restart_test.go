@@ -1,0 +1,309 @@
+package ship_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// fileDestinations are two directories below dir.
+func fileDestinations(t testing.TB, dir string) destinations {
+	t.Helper()
+	d := destinations{}
+	for _, name := range []string{"idc", "s3"} {
+		f, err := fileship.New(filepath.Join(dir, name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d[name] = f
+	}
+	return d
+}
+
+const (
+	crashDir   = "PENSTOCK_TEST_CRASH_DIR"
+	crashPoint = "PENSTOCK_TEST_CRASH_POINT"
+	crashed    = 9
+)
+
+// TestCrash ends the process in front of the k-th Put of any destination, or behind it, for rising k: data, manifests and
+// the final ones. Each process keeps 20 more records first. In the end everything is there once, whatever was repeated.
+func TestCrash(t *testing.T) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		crashChild(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	processes := 0
+	for k := 1; ; k += 1 + k/6 {
+		processes++
+		cmd := exec.Command(os.Args[0], "-test.run=^TestCrash$")
+		cmd.Env = append(os.Environ(), crashDir+"="+dir, crashPoint+"="+strconv.Itoa(k))
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Logf("%d processes were ended", processes-1)
+			// One that was ended between the two final manifests leaves its successor a new epoch.
+			var epochs []uint32
+			for e := range uint32(processes) {
+				epochs = append(epochs, e+1)
+			}
+			for _, d := range fileDestinations(t, dir) {
+				chain := auditChain(t, d, onlySpool(t, dir), 20*processes, epochs...)
+				if !chain[len(chain)-1].Footer.Final {
+					t.Error("the last manifest is not final")
+				}
+			}
+			return
+		}
+		if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != crashed {
+			t.Fatalf("process %d: %v\n%s", processes, err, out)
+		}
+		if k > 200 {
+			t.Fatal("it never gets done")
+		}
+	}
+}
+
+func crashChild(t *testing.T, dir string) {
+	point, err := strconv.ParseInt(os.Getenv(crashPoint), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var passed atomic.Int64
+	die := func(context.Context) error {
+		if passed.Add(1) == point {
+			os.Exit(crashed)
+		}
+		return nil
+	}
+	d := fileDestinations(t, dir)
+	for name := range d {
+		d[name] = shiptest.Faulty(d[name], func(c shiptest.Call) shiptest.Fault {
+			if c.Op != shiptest.Put {
+				return shiptest.Fault{}
+			}
+			return shiptest.Fault{Before: die, After: die}
+		})
+	}
+	b := openBench(t, filepath.Join(dir, "spool"), d, "host-a")
+	b.segments(2, 10)
+	b.ship(d, quick)
+	b.flush()
+	for name := range d {
+		if err := b.s.Finalize(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// onlySpool returns the id of the only spool at both destinations.
+func onlySpool(t *testing.T, dir string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "*", "_manifest", "vpn", "*"))
+	if err != nil || len(found) != 2 || filepath.Base(found[0]) != filepath.Base(found[1]) {
+		t.Fatalf("%q, %v", found, err)
+	}
+	return filepath.Base(found[0])
+}
+
+// TestProposedUnchanged: a manifest that may have arrived is sent again as it was, although more could be said by now.
+func TestProposedUnchanged(t *testing.T) {
+	mem := shiptest.Memory()
+	lost := make(chan []byte, 100)
+	// The destination takes no manifest but the birth one, and shows what it was sent.
+	f := spy{shiptest.Faulty(mem, nil), lost}
+	b := newBench(t, destinations{"s3": f})
+	b.segments(1, 10)
+	b.ship(destinations{"s3": f}, quick)
+	first := <-lost
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.segments(3, 10)
+	b.close()
+
+	d := destinations{"s3": mem}
+	b2 := openBench(t, b.dir, d, "host-a")
+	b2.ship(d)
+	b2.flush()
+	b2.audit(mem)
+	if got := mem.Bytes(ship.ManifestKey("vpn", b2.sp.Stats().SpoolID, 1, 1)); string(got) != string(first) {
+		t.Errorf("manifest 1 was first sent as\n%s\nand then as\n%s", first, got)
+	}
+}
+
+type spy struct {
+	ship.Destination
+	lost chan<- []byte
+}
+
+func (s spy) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+	if filepath.Base(o.Key) != "000000000001.jsonl" {
+		return s.Destination.Put(ctx, o, body)
+	}
+	b, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))
+	select {
+	case s.lost <- b:
+	default:
+	}
+	return ship.Receipt{}, errors.Join(err, errors.New("lost on the way"))
+}
+
+// TestClone: a copy of the volume is in use elsewhere, under the same instance name. It cannot deliver unnoticed, and
+// changes nothing of what the first one has delivered.
+func TestClone(t *testing.T) {
+	for _, before := range []int{0, 3} {
+		t.Run(fmt.Sprint(before, " segments before"), func(t *testing.T) {
+			mem := shiptest.Memory()
+			d := destinations{"s3": mem}
+			b := newBench(t, d)
+			b.segments(before, 10)
+			b.ship(d)
+			b.flush()
+			b.close()
+			clone := filepath.Join(t.TempDir(), "clone")
+			if err := os.CopyFS(clone, os.DirFS(b.dir)); err != nil {
+				t.Fatal(err)
+			}
+
+			b1 := openBench(t, b.dir, d, "host-a")
+			b1.ship(d)
+			b1.segments(5, 10)
+			b1.flush()
+
+			b2 := openBench(t, clone, d, "host-a")
+			b2.ship(d)
+			b2.segments(2, 11)
+			err := b2.s.Flush(t.Context())
+			if !errors.Is(err, ship.ErrFenced) && !errors.Is(err, ship.ErrConflict) {
+				t.Errorf("the clone's Flush: %v", err)
+			}
+			b1.segments(5, 10)
+			b1.flush()
+			b1.stop()
+			b2.stop()
+			// What the clone has stored under keys of its own is in no manifest.
+			for m, err := range ship.ReadChain(t.Context(), mem, "vpn", b1.sp.Stats().SpoolID, 1) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, line := range m.Segments {
+					content(t, mem, line)
+				}
+			}
+		})
+	}
+}
+
+// TestEpochs: another instance, and an Open after final, begin a new epoch, linked to the one before.
+func TestEpochs(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	b := newBench(t, d)
+	b.segments(3, 10)
+	b.ship(d)
+	b.flush()
+	b.segments(1, 10) // owed when the instance changes
+	b.close()
+
+	onB := func(o *ship.Options) { o.Instance = "host-b" }
+	b = openBench(t, b.dir, d, "host-b")
+	b.segments(2, 10)
+	b.ship(d, onB)
+	b.flush()
+	if err := b.s.Finalize(t.Context(), "s3"); err != nil {
+		t.Fatal(err)
+	}
+	b.audit(mem, 1, 2)
+	b.close()
+
+	b = openBench(t, b.dir, d, "host-b")
+	b.segments(2, 10)
+	b.ship(d, onB)
+	b.flush()
+	chain := b.audit(mem, 1, 2, 3)
+	if last := chain[len(chain)-1]; last.Header.Epoch != 3 || last.Header.Instance != "host-b" {
+		t.Errorf("%+v", last.Header)
+	}
+}
+
+// TestJoined: a destination that comes later is owed what is still here, and its chain says from where.
+func TestJoined(t *testing.T) {
+	old, young := shiptest.Memory(), shiptest.Memory()
+	d := destinations{"s3": old}
+	b := newBench(t, d)
+	b.segments(3, 10)
+	b.ship(d)
+	b.flush()
+	b.until("it is deleted", func() bool { return b.sp.Stats().Segments == 0 })
+	b.close()
+
+	d["idc"] = young
+	b = openBench(t, b.dir, d, "host-a")
+	b.segments(2, 10)
+	b.ship(d)
+	b.flush()
+	b.audit(old)
+	n := uint64(30)
+	for m, err := range ship.ReadChain(t.Context(), young, "vpn", b.sp.Stats().SpoolID, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Header.Joined != 31 || m.Header.PrevLast != n {
+			t.Errorf("%+v, want joined 31 and prev_last %d", m.Header, n)
+		}
+		n = m.Footer.Last
+	}
+	if n != 50 {
+		t.Errorf("the chain ends at %d", n)
+	}
+	for name := range d {
+		if err := b.s.Finalize(t.Context(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestChainStateLost: the spool has forgotten how far a chain is. It finds its own manifests again, and no other's.
+func TestChainStateLost(t *testing.T) {
+	mem := shiptest.Memory()
+	other := shiptest.Faulty(shiptest.Memory(), func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+	d := destinations{"s3": mem, "idc": other} // which keeps the segments here
+	b := newBench(t, d)
+	b.segments(3, 10)
+	b.ship(d)
+	b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := b.audit(mem)
+	b.segments(3, 10)
+	b.close()
+	states, err := filepath.Glob(filepath.Join(b.dir, "*", "s3.*"))
+	if err != nil || len(states) == 0 {
+		t.Fatal("no chain state found to lose: the test is void")
+	}
+	for _, path := range states {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b = openBench(t, b.dir, d, "host-a")
+	b.ship(d)
+	b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
+	after := b.audit(mem)
+	if len(after) <= len(before) || after[len(before)-1].Hash != before[len(before)-1].Hash {
+		t.Errorf("%d manifests before, %d after", len(before), len(after))
+	}
+}

@@ -1,0 +1,130 @@
+package ship_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// TestVerify damages a delivered tree in one way at a time: what can be restored is, all else is named.
+func TestVerify(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		damage   func(m *shiptest.MemoryDestination, object, manifest string)
+		restored int
+		wrong    int
+	}{
+		{"nothing", func(*shiptest.MemoryDestination, string, string) {}, 0, 0},
+		{"object removed", func(m *shiptest.MemoryDestination, object, _ string) { m.Remove(object) }, 1, 0},
+		{"object altered", func(m *shiptest.MemoryDestination, object, _ string) { m.Set(object, flip(m.Bytes(object))) }, 0, 1},
+		{"object cut", func(m *shiptest.MemoryDestination, object, _ string) { m.Set(object, m.Bytes(object)[1:]) }, 0, 1},
+		{"object empty", func(m *shiptest.MemoryDestination, object, _ string) { m.Set(object, nil) }, 0, 1},
+		{"manifest removed", func(m *shiptest.MemoryDestination, _, manifest string) { m.Remove(manifest) }, 0, 1},
+		{"manifest altered", func(m *shiptest.MemoryDestination, _, manifest string) { m.Set(manifest, flip(m.Bytes(manifest))) }, 0, 1},
+		{"last manifest replaced", func(m *shiptest.MemoryDestination, _, manifest string) {
+			// A valid one, of which only the hash that the spool remembers says that it is another.
+			forged, err := ship.DecodeManifest(bytes.NewReader(m.Bytes(manifest)))
+			if err != nil {
+				panic(err)
+			}
+			forged.Header.Instance = "host-z"
+			b, err := forged.Encode()
+			if err != nil {
+				panic(err)
+			}
+			m.Set(manifest, b)
+		}, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			good, bad := shiptest.Memory(), shiptest.Memory()
+			d := destinations{"s3": good, "idc": bad}
+			b := newBench(t, d)
+			defer b.sp.Hold()()
+			b.segments(4, 50)
+			b.ship(d)
+			b.flush()
+			chain := b.audit(bad)
+			last := chain[len(chain)-1].Header
+			c.damage(bad, lines(chain)[1].Key, ship.ManifestKey(last.Class, last.Spool, last.Epoch, last.Number))
+			found, err := b.s.Verify(t.Context())
+			if v := found["s3"]; v.Objects != 4 || v.Manifests == 0 || v.Err != nil || len(v.Mismatches) != 0 {
+				t.Errorf("the good one: %+v", v)
+			}
+			v := found["idc"]
+			if v.Restored != c.restored || len(v.Mismatches) != c.wrong || v.Err != nil || errors.Is(err, ship.ErrVerify) != (c.wrong > 0) || errors.Is(err, ship.ErrIncomplete) {
+				t.Errorf("%+v, %v", v, err)
+			}
+			if c.wrong == 0 {
+				b.audit(bad)
+			}
+		})
+	}
+}
+
+func flip(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[len(b)/2] ^= 1
+	return b
+}
+
+// TestVerifyUnreachable: no answer is no verdict, neither good nor bad.
+func TestVerifyUnreachable(t *testing.T) {
+	mem := shiptest.Memory()
+	f := shiptest.Faulty(mem, nil)
+	d := destinations{"s3": f}
+	b := newBench(t, d)
+	defer b.sp.Hold()()
+	b.segments(2, 10)
+	b.ship(d, quick)
+	b.flush()
+	dead := errors.New("dead")
+	f.SetPlan(func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(dead) })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := b.s.Verify(ctx); !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, dead) || errors.Is(err, ship.ErrVerify) {
+		t.Errorf("unreachable: %v", err)
+	}
+	n := 0
+	f.SetPlan(func(shiptest.Call) shiptest.Fault {
+		if n++; n < 10 {
+			return shiptest.FailBefore(dead)
+		}
+		return shiptest.Fault{}
+	})
+	if _, err := b.s.Verify(t.Context()); err != nil {
+		t.Errorf("flaky: %v", err)
+	}
+}
+
+// TestFinalizeRefuses: `final` is never written while something is owed or not sealed.
+func TestFinalizeRefuses(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	b.ship(d)
+	b.flush()
+	b.append(5)
+	if err := b.s.Finalize(t.Context(), "s3"); !errors.Is(err, ship.ErrIncomplete) {
+		t.Errorf("with unsealed records: %v", err)
+	}
+	if err := b.sp.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.s.Finalize(t.Context(), "s3"); err != nil {
+		t.Error(err)
+	}
+	b.audit(mem)
+	b.segments(1, 5)
+	if err := b.s.Finalize(t.Context(), "s3"); !errors.Is(err, ship.ErrIncomplete) {
+		t.Errorf("records kept after final: %v", err)
+	}
+	if err := b.s.Finalize(t.Context(), "nowhere"); err == nil {
+		t.Error("unknown destination")
+	}
+}
