@@ -65,8 +65,10 @@ func (d *Drainer) run(trigger string, sig <-chan os.Signal) (*Report, error) {
 		return res.r, res.err
 	case <-time.After(lastWords):
 		// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.
-		r := &Report{Version: 1, Intent: d.o.OnSignal, Outcome: Incomplete, Trigger: trigger, Started: time.Now(), Ended: time.Now(),
-			Classes: map[string]ClassReport{}, Errors: []string{"cut short by a second signal; the spool is kept as it is"}}
+		r := &Report{
+			Version: 1, Intent: d.o.OnSignal, Outcome: Incomplete, Trigger: trigger, Started: time.Now(), Ended: time.Now(),
+			Classes: map[string]ClassReport{}, Errors: []string{"cut short by a second signal; the spool is kept as it is"},
+		}
 		if d.o.OnSignal == Stop {
 			r.Outcome = Kept
 		}

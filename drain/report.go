@@ -45,10 +45,9 @@ type Report struct {
 
 // Phase is one step on the way, with how long it took.
 type Phase struct {
-	Name    string        `json:"name"`
-	Seconds float64       `json:"seconds"`
-	Err     string        `json:"error,omitempty"`
-	took    time.Duration // unrounded
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Err     string  `json:"error,omitempty"`
 }
 
 // ClassReport is the balance of one class: received = kept + lost (+ buffered while the process lives).

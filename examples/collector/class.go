@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/examples/internal/place"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
@@ -26,10 +25,15 @@ type class struct {
 	dir    string
 	listen ingest.Options
 	log    *slog.Logger
+
+	// Once started:
+	open      *spool.Spool
+	shipper   *ship.Shipper
+	listeners []ingest.Listener
 }
 
-// open prepares every class without starting anything, and lists every mistake in the URLs at once.
-func open(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
+// prepare readies every class without starting anything, and lists every mistake in the URLs at once.
+func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
 	var errs []error
 	var classes []*class
 	for _, name := range c.classes {
@@ -52,10 +56,10 @@ func open(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
 				MaxBytes:     c.maxBytes.of(name),
 			},
 		}
-		cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = cl.log, cl.log, cl.log
+		cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
 		// A connection pool per class: a class that stalls at a destination holds up no other.
 		for dest, u := range c.dests {
-			d, err := place.Open(ctx, u)
+			d, err := openDestination(ctx, u)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("-dest %s: %w", dest, err))
 				continue
@@ -82,30 +86,19 @@ func open(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
 	return classes, shareDisk(c, classes, log)
 }
 
-// start opens the spool, binds the sockets and hands both to d.
-func (cl *class) start(d *drain.Drainer, listen bool) (err error) {
-	sp, err := spool.Open(cl.dir, &cl.spool)
-	if err != nil {
+// start opens the spool and binds the sockets. Nothing is received yet: see run. With an error, nothing is left open.
+func (cl *class) start(listen bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, cl.close())
+		}
+	}()
+	if cl.open, err = spool.Open(cl.dir, &cl.spool); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, sp.Close())
-		}
-	}()
-	sh, err := ship.New(sp, &cl.ship)
-	if err != nil {
+	if cl.shipper, err = ship.New(cl.open, &cl.ship); err != nil {
 		return fmt.Errorf("%w: %w", errFlags, err)
 	}
-	var ls []ingest.Listener
-	defer func() {
-		if err != nil {
-			for _, l := range ls {
-				l.Close()
-			}
-		}
-	}()
-	dc := drain.Class{Name: cl.name, Spool: sp, Shipper: sh}
 	for _, u := range cl.urls {
 		if !listen {
 			break
@@ -114,21 +107,42 @@ func (cl *class) start(d *drain.Drainer, listen bool) (err error) {
 		if err != nil {
 			return err
 		}
-		ls = append(ls, l)
+		cl.listeners = append(cl.listeners, l)
+	}
+	return nil
+}
+
+// run hands a started class to d and lets its listeners receive.
+func (cl *class) run(d *drain.Drainer) error {
+	dc := drain.Class{Name: cl.name, Spool: cl.open, Shipper: cl.shipper}
+	for _, l := range cl.listeners {
 		dc.Listeners = append(dc.Listeners, l)
 	}
 	if err := d.Add(dc); err != nil {
-		return err
+		return errors.Join(err, cl.close())
 	}
-	for i, l := range ls {
+	for i, l := range cl.listeners {
 		go func() {
-			if err := l.Serve(sp.Intake()); !errors.Is(err, ingest.ErrServerClosed) {
+			if err := l.Serve(cl.open.Intake()); !errors.Is(err, ingest.ErrServerClosed) {
 				cl.log.Error("listener ended", "url", cl.urls[i], "err", err)
 				d.Down(cl.name, fmt.Errorf("%s: %w", cl.urls[i], err))
 			}
 		}()
 	}
 	return nil
+}
+
+// close undoes start.
+func (cl *class) close() error {
+	var errs []error
+	for _, l := range cl.listeners {
+		errs = append(errs, l.Close())
+	}
+	if cl.open != nil {
+		errs = append(errs, cl.open.Close())
+	}
+	cl.open, cl.shipper, cl.listeners = nil, nil, nil
+	return errors.Join(errs...)
 }
 
 // retry starts a class again and again until it runs: the others run meanwhile.
@@ -139,12 +153,14 @@ func (cl *class) retry(ctx context.Context, d *drain.Drainer, listen bool) {
 			return
 		case <-time.After(wait):
 		}
-		err := cl.start(d, listen)
-		switch {
-		case err == nil:
-			cl.log.Info("class is up")
-			return
-		case errors.Is(err, drain.ErrEnding):
+		err := cl.start(listen)
+		if err == nil {
+			if err = cl.run(d); err == nil {
+				cl.log.Info("class is up")
+				return
+			}
+		}
+		if errors.Is(err, drain.ErrEnding) {
 			return
 		}
 		cl.log.Error("class is still down", "err", err, "again_in", wait)

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -64,7 +65,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 
-	classes, err := open(ctx, c, log)
+	classes, err := prepare(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -93,19 +94,29 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}()
 	}
 
-	// Every class gets its chance before anything is decided: one that fails is retried while the others run.
-	for _, cl := range classes {
-		err := cl.start(d, !resume)
+	// Everything is opened before anything is received: what ends the process here has lost nothing. A class that fails in
+	// any other way stays down and is retried while the others run.
+	var down []*class
+	for i, cl := range classes {
+		err := cl.start(!resume)
 		switch {
 		case err == nil:
 		case fatal(err):
-			cancel(err)
-			r, _ := d.Stop(ctx, err.Error())
-			return r, fmt.Errorf("class %s: %w", cl.name, err)
+			for _, other := range classes[:i] {
+				err = errors.Join(err, other.close())
+			}
+			return nil, fmt.Errorf("class %s: %w", cl.name, err)
 		default:
 			log.Error("class is down and will be retried", "class", cl.name, "err", err)
 			d.Down(cl.name, err)
+			down = append(down, cl)
+		}
+	}
+	for _, cl := range classes {
+		if slices.Contains(down, cl) {
 			go cl.retry(ctx, d, !resume)
+		} else if err := cl.run(d); err != nil {
+			return nil, err
 		}
 	}
 	if resume {

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/penstock-go/penstock/examples/internal/fwlog"
-	"github.com/penstock-go/penstock/examples/internal/place"
+	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 

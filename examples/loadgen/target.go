@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstock-go/penstock/examples/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/fwlog"
 )
 
 // maxBurst is how many lines are made and sent at a time: what one UDP_SEGMENT send may carry.

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/examples/internal/fwlog"
-	"github.com/penstock-go/penstock/examples/internal/place"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/s3d"
 	"github.com/penstock-go/penstock/internal/sftpd"
 	"github.com/penstock-go/penstock/ship"

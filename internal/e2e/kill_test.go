@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/examples/internal/fwlog"
-	"github.com/penstock-go/penstock/examples/internal/place"
+	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"

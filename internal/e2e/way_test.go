@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/examples/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/testserver"
 )
 
