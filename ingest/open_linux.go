@@ -15,38 +15,52 @@ import (
 
 const canReusePort = true
 
-// openSocket binds a socket with everything set that must be before the first datagram.
-func openSocket(addr string, o *UDPOptions, log *limiter) (*socket, error) {
-	s := &socket{log: log, gro: o.GRO}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+// openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one.
+func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, error) {
+	s := &socket{log: log, gro: o.GRO, shared: f != nil}
+	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) { err = s.configure(int(fd), o) })
 		return errors.Join(cerr, err)
-	}}
-	if o.Network == "unixgram" {
-		if err := removeStale(addr); err != nil {
-			return nil, err
-		}
 	}
-	pc, err := lc.ListenPacket(context.Background(), o.Network, addr)
-	if err != nil {
+	var err error
+	if s.conn, err = bind(addr, f, o, configure); err != nil {
 		return nil, err
 	}
-	raw, err := pc.(syscall.Conn).SyscallConn()
+	if _, ok := s.conn.(*net.UnixConn); ok {
+		o.Network = "unixgram" // an inherited one
+	}
+	raw, err := s.conn.(syscall.Conn).SyscallConn()
+	if err == nil && s.shared {
+		err = configure("", "", raw)
+	}
 	if err != nil {
-		pc.Close()
+		s.conn.Close()
 		return nil, err
 	}
 	m := newMmsg(raw, o)
-	s.conn, s.recv = pc, m
+	s.recv = m
 	// A unix socket drops nothing: its senders wait.
 	_, s.dropsKnown = m.drops()
 	return s, nil
 }
 
-// configure sets the options of a socket that is not bound yet.
+func bind(addr string, f *os.File, o *UDPOptions, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
+	if f != nil {
+		return net.FilePacketConn(f)
+	}
+	if o.Network == "unixgram" {
+		if err := removeStale(addr); err != nil {
+			return nil, err
+		}
+	}
+	lc := net.ListenConfig{Control: control}
+	return lc.ListenPacket(context.Background(), o.Network, addr)
+}
+
+// configure sets the options of a socket, before it is bound if it is ours.
 func (s *socket) configure(fd int, o *UDPOptions) error {
-	if o.Sockets > 1 {
+	if o.Sockets > 1 && !s.shared {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 		}

@@ -5,18 +5,27 @@ package ingest
 import (
 	"context"
 	"net"
+	"os"
 	"time"
 )
 
 const canReusePort = false
 
-// openSocket binds a socket that is read one datagram at a time.
-func openSocket(addr string, o *UDPOptions, log *limiter) (*socket, error) {
-	pc, err := new(net.ListenConfig).ListenPacket(context.Background(), o.Network, addr)
+// openSocket binds a socket that is read one datagram at a time, or takes over a bound one.
+func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, error) {
+	var pc net.PacketConn
+	var err error
+	if f != nil {
+		pc, err = net.FilePacketConn(f)
+	} else {
+		pc, err = new(net.ListenConfig).ListenPacket(context.Background(), o.Network, addr)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return newPlainSocket(pc, o, log), nil
+	s := newPlainSocket(pc, o, log)
+	s.shared = f != nil
+	return s, nil
 }
 
 // acceptQueued accepts a connection that stands in the kernel's queue; an error if there is none for a moment.

@@ -19,6 +19,9 @@ import (
 //	any other error                not taken: the listener offers the batch again, in parts, with back-off, without end
 //
 // An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
+//
+// A Sink with a method SocketDrops(cookie uint64) uint64 is asked how many of an inherited socket's drops were accounted
+// for by an earlier process (segment.Account.Drops); without it, all of them are accounted for again.
 type Sink interface {
 	// Append returns once the batch is kept, with the sequence number of its last record.
 	Append(ctx context.Context, batch []segment.Record) (last uint64, err error)
@@ -27,6 +30,11 @@ type Sink interface {
 	// Account adds what the listener received and lost to the ledger. It does not wait. Records are accounted as
 	// received before they are appended or offered, so that the ledger never shows more kept than received.
 	Account(a segment.Account)
+}
+
+// baseline is what a Sink may have besides.
+type baseline interface {
+	SocketDrops(cookie uint64) uint64
 }
 
 // put is Sink.Append or Sink.Offer.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -51,6 +52,7 @@ type socket struct {
 	buffer int    // granted receive buffer
 	cookie uint64 // SO_COOKIE, 0 unknown
 	gro    bool
+	shared bool // with other processes: see UDPOptions.Files
 
 	dropsKnown bool
 	pollMu     sync.Mutex
@@ -88,15 +90,20 @@ func (s *socket) serve(ctx context.Context) {
 		}
 	}
 	s.conn.SetReadDeadline(time.Time{})
-	s.drain(ctx)
-	// A datagram may have been on its way into the queue when the socket became deaf.
-	time.Sleep(time.Millisecond)
-	s.drain(ctx)
+	switch {
+	case !s.shared:
+		s.drain(ctx, math.MaxInt64)
+		// A datagram may have been on its way into the queue when the socket became deaf.
+		time.Sleep(time.Millisecond)
+		s.drain(ctx, math.MaxInt64)
+	case ctx.Err() == nil:
+		s.drain(ctx, time.Now().UnixNano()) // what arrives from now on is for whoever reads next
+	}
 	s.poll()
 }
 
-// drain reads what is queued.
-func (s *socket) drain(ctx context.Context) {
+// drain reads what is queued, up to the first burst that ends after a time.
+func (s *socket) drain(ctx context.Context, until int64) {
 	for failures := 0; failures < 10; {
 		b, err := s.recv.receive(false)
 		switch {
@@ -107,6 +114,9 @@ func (s *socket) drain(ctx context.Context) {
 			return
 		default:
 			s.take(ctx, &b)
+			if n := len(b.recs); n > 0 && b.recs[n-1].Time > until {
+				return
+			}
 		}
 	}
 }
@@ -131,6 +141,26 @@ func (s *socket) take(ctx context.Context, b *burst) {
 	}
 	s.meter.handed(hand, tally(deliver(ctx, s.offer, b.recs, s.log)))
 	s.pollIfDue(time.Now())
+}
+
+// detach makes the socket deaf, unless others listen on it too.
+func (s *socket) detach() error {
+	if s.shared {
+		return nil
+	}
+	return s.recv.detach()
+}
+
+// begin is called before serve.
+func (s *socket) begin(sink Sink) {
+	s.sink, s.offer = sink, sink.Offer
+	if b, ok := sink.(baseline); ok && s.shared {
+		// A counter that is lower is of another socket: cookies begin anew when the machine does.
+		counter, _ := s.recv.drops()
+		if drops := b.SocketDrops(s.cookie); uint64(counter) >= drops {
+			s.counter, s.drops = uint32(drops), drops
+		}
+	}
 }
 
 // arrived accounts for a burst that is about to be offered.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ type TCPOptions struct {
 	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones.
 	TLS              *tls.Config
 	HandshakeTimeout time.Duration
+	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays the
+	// caller's, and open: Shutdown leaves the connections that it has not accepted to the next process.
+	Files []*os.File
 	// Logger gets the life cycle, and losses and refusals at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -94,6 +98,9 @@ func (o *TCPOptions) validate() error {
 	if o.MaxConnsPerSource < 1 {
 		bad("MaxConnsPerSource %d: want at least 1", o.MaxConnsPerSource)
 	}
+	if len(o.Files) > 1 {
+		bad("Files: %d sockets, want one", len(o.Files))
+	}
 	if o.HandshakeTimeout < 0 {
 		bad("HandshakeTimeout %v: want a duration", o.HandshakeTimeout)
 	}
@@ -124,7 +131,13 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), c.Network, addr)
+	var ln net.Listener
+	var err error
+	if len(c.Files) > 0 {
+		ln, err = net.FileListener(c.Files[0])
+	} else {
+		ln, err = new(net.ListenConfig).Listen(context.Background(), c.Network, addr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
 	}
@@ -174,6 +187,9 @@ func (t *TCP) accept() {
 		}
 	}
 	for range maxBacklog {
+		if len(t.o.Files) > 0 {
+			return // the next process accepts them
+		}
 		nc, err := acceptQueued(t.ln)
 		if err != nil {
 			return

@@ -35,6 +35,10 @@ type UDPOptions struct {
 	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
 	// less than a second of it is warned about.
 	ExpectedRate int
+	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and Sockets
+	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
+	// had arrived by then and leaves them as they are, for the next process.
+	Files []*os.File
 	// Logger gets the life cycle, and losses at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -112,8 +116,12 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 		return nil, err
 	}
 	u := &UDP{o: c, log: newLimiter(c.Logger)}
-	for range c.Sockets {
-		s, err := openSocket(addr, &u.o, u.log)
+	files := c.Files
+	if len(files) == 0 {
+		files = make([]*os.File, c.Sockets)
+	}
+	for _, f := range files {
+		s, err := openSocket(addr, f, &u.o, u.log)
 		if err != nil {
 			for _, s := range u.sockets {
 				s.conn.Close()
@@ -152,7 +160,7 @@ func (u *UDP) Serve(sink Sink) error {
 	}
 	var wg sync.WaitGroup
 	for _, s := range u.sockets {
-		s.sink, s.offer = sink, sink.Offer
+		s.begin(sink)
 		wg.Go(func() { s.serve(u.life.ctx) })
 	}
 	ended := make(chan struct{})
@@ -179,13 +187,13 @@ func (u *UDP) stop(serving bool) {
 			s.conn.Close()
 			continue
 		}
-		if err := s.recv.detach(); err != nil {
+		if err := s.detach(); err != nil {
 			u.o.Logger.Warn("cannot detach the socket: datagrams that arrive while it is closed are not counted",
 				"addr", u.addr.String(), "err", err)
 		}
 		s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
-	if u.o.Network == "unixgram" {
+	if u.o.Network == "unixgram" && len(u.o.Files) == 0 {
 		os.Remove(u.addr.String())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,9 @@ type Options struct {
 //
 //	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS
 //	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES
+//	tls://ADDR?cert=FILE&key=FILE&client_ca=FILE    and the parameters of tcp
 //	unixgram:///PATH?rcvbuf=BYTES&max=BYTES
+//	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
 // ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. Every mistake in the URL is part of the error.
 func Listen(rawURL string, o *Options) (Listener, error) {
@@ -43,15 +46,20 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
 	p := newParams(u)
-	switch u.Scheme {
+	scheme := u.Scheme
+	if scheme == "systemd" {
+		scheme = p.inherited()
+	}
+	switch scheme {
 	case "udp", "unixgram":
 		open = p.udp(o)
-	case "tcp":
+	case "tcp", "tls":
 		open = p.tcp(o)
 	case "":
 		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", rawURL)
+	case "unknown": // p knows why
 	default:
-		return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want udp, tcp or unixgram", rawURL, u.Scheme)
+		return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want udp, tcp, tls, unixgram or systemd", rawURL, u.Scheme)
 	}
 	if err := p.finish(rawURL); err != nil {
 		return nil, err
@@ -64,11 +72,17 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	c := o.UDP
 	setDefault(&c.Logger, o.Logger)
 	addr := p.url.Host
-	if p.url.Scheme == "unixgram" {
+	if p.files != nil {
+		c.Files = p.files
+	}
+	switch p.url.Scheme {
+	case "unixgram":
 		c.Network, addr = "unixgram", p.path()
-	} else {
+	case "udp":
 		p.addr()
 		p.number("sockets", &c.Sockets, 1)
+	}
+	if p.url.Scheme != "unixgram" {
 		p.number("rate", &c.ExpectedRate, 0)
 		p.choice("gro", func(v string) bool { c.GRO = v == "on"; return v == "on" || v == "off" }, "on or off")
 	}
@@ -82,7 +96,14 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 func (p *params) tcp(o *Options) func() (Listener, error) {
 	c := o.TCP
 	setDefault(&c.Logger, o.Logger)
-	p.addr()
+	if p.files != nil {
+		c.Files = p.files
+	} else {
+		p.addr()
+	}
+	if p.url.Scheme == "tls" {
+		p.tls(&c)
+	}
 	p.choice("framing", func(v string) (ok bool) { c.Framing, ok = byName[v]; return ok }, "auto, newline, octet, len16 or len32")
 	p.bytes("max", &c.Max)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
@@ -103,6 +124,7 @@ func check[T Listener](l T, err error) (Listener, error) {
 type params struct {
 	url    *url.URL
 	values url.Values // those not read yet
+	files  []*os.File // inherited
 	errs   []error
 }
 
@@ -129,6 +151,40 @@ func (p *params) addr() {
 	}
 	if p.url.Path != "" && p.url.Path != "/" {
 		p.bad("path %q means nothing here", p.url.Path)
+	}
+}
+
+// inherited finds the sockets of a systemd URL and returns the scheme they are served like.
+func (p *params) inherited() (scheme string) {
+	stream := false
+	files, err := Inherited(p.url.Host)
+	if err == nil {
+		p.files = files
+		stream, err = isStream(files[0])
+	}
+	switch {
+	case err != nil:
+		p.bad("%w", err)
+		clear(p.values) // whether they are right depends on the socket
+		return "unknown"
+	case stream:
+		return "tcp"
+	}
+	return "udp"
+}
+
+// tls reads the files of a TLS listener.
+func (p *params) tls(c *TCPOptions) {
+	cert, _ := p.get("cert")
+	key, _ := p.get("key")
+	clientCA, _ := p.get("client_ca")
+	if cert == "" || key == "" {
+		p.bad("want cert=FILE and key=FILE, in PEM")
+		return
+	}
+	var err error
+	if c.TLS, err = TLSFiles(cert, key, clientCA, c.Logger); err != nil {
+		p.bad("%w", err)
 	}
 }
 

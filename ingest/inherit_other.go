@@ -1,0 +1,14 @@
+//go:build !unix
+
+package ingest
+
+import (
+	"errors"
+	"os"
+)
+
+func closeOnExec(int) {}
+
+func isStream(*os.File) (bool, error) {
+	return false, errors.New("sockets cannot be inherited on this system")
+}

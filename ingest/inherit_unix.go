@@ -1,0 +1,34 @@
+//go:build unix
+
+package ingest
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
+
+// isStream tells a listening socket of streams from one of datagrams.
+func isStream(f *os.File) (stream bool, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var typ int
+	var serr error
+	if err := raw.Control(func(fd uintptr) { typ, serr = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_TYPE) }); err != nil {
+		return false, err
+	}
+	if serr != nil {
+		return false, fmt.Errorf("inherited descriptor %q is no socket: %w", f.Name(), serr)
+	}
+	switch typ {
+	case syscall.SOCK_STREAM:
+		return true, nil
+	case syscall.SOCK_DGRAM:
+		return false, nil
+	}
+	return false, fmt.Errorf("inherited socket %q is of type %d: want a stream or a datagram socket", f.Name(), typ)
+}

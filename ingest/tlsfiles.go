@@ -1,0 +1,100 @@
+package ingest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// TLSFiles returns a server's TLS configuration from PEM files: its certificate chain, its key, and, unless clientCA is
+// empty, the authorities one of which must have signed a client's certificate. The files are looked at again with every
+// handshake, so a renewed certificate needs no restart; while they cannot be read, the last good ones serve on.
+func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	f := &tlsFiles{cert: cert, key: key, clientCA: clientCA, log: newLimiter(log)}
+	if _, err := f.config(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: f.config}, nil
+}
+
+type tlsFiles struct {
+	cert, key, clientCA string
+	log                 *limiter
+
+	mu      sync.Mutex
+	good    *tls.Config
+	version [3]fileVersion // of the files good was made from
+}
+
+// fileVersion changes when a file does.
+type fileVersion struct {
+	modified time.Time
+	size     int64
+}
+
+// config returns the configuration for the next handshake.
+func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	version, err := f.look()
+	if err == nil && f.good != nil && version == f.version {
+		return f.good, nil
+	}
+	var c *tls.Config
+	if err == nil {
+		c, err = f.load()
+	}
+	switch {
+	case err == nil:
+		f.good, f.version = c, version
+		return c, nil
+	case f.good != nil:
+		f.log.warn("cannot load the TLS files again, the last good ones serve on", "err", err)
+		return f.good, nil
+	}
+	return nil, err
+}
+
+func (f *tlsFiles) look() (v [3]fileVersion, err error) {
+	for i, name := range []string{f.cert, f.key, f.clientCA} {
+		if name == "" {
+			continue
+		}
+		fi, err := os.Stat(name)
+		if err != nil {
+			return v, fmt.Errorf("ingest: TLS: %w", err)
+		}
+		v[i] = fileVersion{fi.ModTime(), fi.Size()}
+	}
+	return v, nil
+}
+
+func (f *tlsFiles) load() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: TLS certificate %s with key %s: %w", f.cert, f.key, err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if f.clientCA == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(f.clientCA)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: TLS client_ca: %w", err)
+	}
+	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ingest: TLS client_ca %s: %w", f.clientCA, errNoCert)
+	}
+	return c, nil
+}
+
+var errNoCert = errors.New("no certificate in it")
