@@ -22,15 +22,14 @@ var errNoCredentials = errors.New("nothing to authenticate with: give key=FILE, 
 // credentials are what one connection authenticates with.
 type credentials struct {
 	methods []ssh.AuthMethod
-	// tried describes them for the message when all are refused.
-	tried func() string
-	close func()
+	tried   []string // describes them, for the message when all are refused
+	close   func()
 }
 
 // credentials reads the key (or reaches the agent) anew for each connection, so that replacing a key cures a parked
 // destination without a restart. With a key file the agent is left alone: sshd counts each key offered as a failure.
 func (p place) credentials(ctx context.Context, o *Options) (*credentials, error) {
-	c := &credentials{close: func() {}, tried: func() string { return "the password" }}
+	c := &credentials{close: func() {}}
 	switch {
 	case p.key != "":
 		signer, err := p.signer(o.Passphrase)
@@ -38,7 +37,7 @@ func (p place) credentials(ctx context.Context, o *Options) (*credentials, error
 			return nil, err
 		}
 		c.methods = append(c.methods, ssh.PublicKeys(signer))
-		c.tried = func() string { return "the key " + p.key + ", " + keyLine(signer.PublicKey()) }
+		c.tried = append(c.tried, fmt.Sprintf("the key %s, %q", p.key, keyLine(signer.PublicKey())))
 	case os.Getenv(agentSocket) != "":
 		var d net.Dialer
 		sock, err := d.DialContext(ctx, "unix", os.Getenv(agentSocket))
@@ -49,11 +48,12 @@ func (p place) credentials(ctx context.Context, o *Options) (*credentials, error
 		c.close = func() { stop(); sock.Close() }
 		keys := agent.NewClient(sock)
 		c.methods = append(c.methods, ssh.PublicKeysCallback(keys.Signers))
-		c.tried = func() string { return "the keys of the agent" }
+		c.tried = append(c.tried, "the keys of the agent")
 	case o.Password == "":
 		return nil, errNoCredentials
 	}
 	if o.Password != "" {
+		c.tried = append(c.tried, "the password")
 		c.methods = append(c.methods, ssh.Password(o.Password), ssh.KeyboardInteractive(
 			func(_, _ string, questions []string, echos []bool) ([]string, error) {
 				// The one hidden question that PAM asks is the password; anything else is not for us to answer.

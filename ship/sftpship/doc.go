@@ -5,12 +5,15 @@
 // /DIR is absolute on the server, /~/DIR lies below the account's start directory. It must exist: it is not created,
 // since it may be the mount point of a volume that is missing. The parameters are
 //
-//	known_hosts=FILE  required; hashed hosts, @cert-authority and @revoked lines are understood
-//	key=FILE          private key; without it the agent at SSH_AUTH_SOCK is asked
-//	cert=FILE         certificate for the key; default FILE-cert.pub beside the key, if there
-//	verify=POLICY     auto, exec or readback; see [Verify]
-//	workers=N         connections at most, default 4
-//	watchdog=30s      silence after which a peer is given up
+//	known_hosts=FILE     required; hashed hosts, @cert-authority and @revoked lines are understood
+//	key=FILE             private key; without it the agent at SSH_AUTH_SOCK is asked
+//	cert=FILE            certificate for the key; default FILE-cert.pub beside the key, if there
+//	jump=USER@HOST:PORT  a bastion to go through, with the same key and known_hosts
+//	verify=POLICY        auto, exec or readback; see [Verify]
+//	workers=N            connections at most, default 4
+//	watchdog=30s         silence after which a peer is given up
+//
+// Key and known_hosts are read again at each connection: correcting them needs no restart.
 //
 // # What a nil error of Put means
 //
@@ -21,8 +24,8 @@
 //
 //	no-fsync      the server offers no fsync: it may lose the object with its power
 //	no-dir-fsync  it cannot sync directories: the same for the object's name
-//	no-hardlink   published by a version 3 rename, of which the server's authors promise (not its file system) that
-//	              it replaces nothing
+//	no-hardlink   published by a rename, after the key was claimed with a file created exclusively: whoever writes
+//	              to the same place by other means might be overwritten
 //
 // # Traps that shaped it
 //
@@ -48,9 +51,14 @@
 //	install -d -o penstock -g penstock -m 750 /srv/penstock/in
 //
 // and then sftp://penstock@HOST/in?…. Such an account executes nothing, so that objects are verified by reading them
-// back. To spare the network that, let the account execute sha256sum and nothing else, without a chroot: in
-// authorized_keys, restrict,command="/usr/local/bin/penstock-shell" with a script that starts either
-// /usr/lib/openssh/sftp-server or sha256sum, depending on SSH_ORIGINAL_COMMAND.
+// back. To spare the network that, let it execute sha256sum and nothing else: instead of chroot and ForceCommand, give it
+// a shell and its key the line restrict,command="/usr/local/bin/penstock-shell" ssh-ed25519 … in authorized_keys, with
+//
+//	#!/bin/sh
+//	case "$SSH_ORIGINAL_COMMAND" in
+//	"sha256sum < /"*) exec sha256sum < "${SSH_ORIGINAL_COMMAND#sha256sum < }" ;;
+//	internal-sftp | */sftp-server) exec /usr/lib/openssh/sftp-server ;;
+//	esac
 //
 // Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
 // the temporary name.

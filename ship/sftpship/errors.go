@@ -13,20 +13,17 @@ import (
 )
 
 // explainDial tells what only an operator can cure from what time may cure, and says how.
-func (h *Host) explainDial(err error, c *conn, cred *credentials) error {
-	if why := c.why(); why != nil {
-		return fmt.Errorf("handshake: %w (%w)", why, err)
-	}
+func (h *Host) explainDial(to hop, cred *credentials, err error) error {
 	var mismatch *ssh.AlgorithmNegotiationError
 	switch {
 	case ship.IsPermanent(err):
 		return err
 	case errors.As(err, &mismatch):
 		return ship.Permanent(fmt.Errorf("%w: if the server lost the host key type that %s lists, compare `%s` with the server's keys and add them",
-			err, h.place.knownHosts, h.place.keyscan()))
+			err, h.place.knownHosts, to.keyscan()))
 	case refused(err):
-		return ship.Permanent(fmt.Errorf("%w: the server refuses %s for user %q: put that key into the user's authorized_keys there (its directory must be writable by the user alone), or correct user and key",
-			err, cred.tried(), h.place.user))
+		return ship.Permanent(fmt.Errorf("%w: the server refuses %s for user %q: put that key as a line into the user's authorized_keys there (writable by the user alone, as its directory), or correct user and key",
+			err, strings.Join(cred.tried, " and "), to.user))
 	case errors.Is(err, errNoSFTP):
 		return ship.Permanent(fmt.Errorf("%w: enable `Subsystem sftp internal-sftp` in its sshd_config", err))
 	}

@@ -30,7 +30,8 @@ type Host struct {
 	o     Options
 	pool  *pool
 
-	noExec atomic.Bool // the account has been found unable to execute sha256sum
+	noExec   atomic.Bool   // the account has been found unable to execute sha256sum
+	renaming chan struct{} // holds a token while someone publishes by renaming
 
 	mu    sync.Mutex
 	dirs  map[string]struct{}  // directories known to exist, durably
@@ -45,7 +46,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 	p, err := parse(rawURL, &opts)
 	errs := []error{err, opts.validate()}
 	if p.knownHosts != "" {
-		_, _, err := p.hostKeys()
+		_, _, err := p.hostKeys(p.hop)
 		errs = append(errs, err)
 	}
 	if p.key != "" {
@@ -58,11 +59,12 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 		return nil, fmt.Errorf("sftpship: %w", err)
 	}
 	return &Host{
-		place: p,
-		o:     opts,
-		pool:  newPool(opts.Workers),
-		dirs:  make(map[string]struct{}),
-		swept: make(map[string]time.Time),
+		place:    p,
+		o:        opts,
+		pool:     newPool(opts.Workers),
+		renaming: make(chan struct{}, 1),
+		dirs:     make(map[string]struct{}),
+		swept:    make(map[string]time.Time),
 	}, nil
 }
 
@@ -163,7 +165,7 @@ func (h *Host) wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("sftpship: %s: %s: %w", h.place.host, what, err)
+	return fmt.Errorf("sftpship: %s: %s: %w", h.place.addr, what, err)
 }
 
 // path of a key on the server.

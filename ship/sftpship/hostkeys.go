@@ -16,12 +16,12 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// hostKeys reads known_hosts: the check of the server's key, and the algorithms to ask for. The file is read at each
+// hostKeys reads known_hosts: the check of a server's key, and the algorithms to ask for. The file is read at each
 // connection, so that correcting it cures a parked destination without a restart.
 //
 // Restricting the algorithms matters: a server has keys of several types and presents the first that the client
 // prefers. Without it, a host known by its ECDSA key would present its Ed25519 key and pass for changed.
-func (p place) hostKeys() (ssh.HostKeyCallback, []string, error) {
+func (p place) hostKeys(to hop) (ssh.HostKeyCallback, []string, error) {
 	check, err := knownhosts.New(p.knownHosts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("known_hosts: %w", err)
@@ -31,20 +31,20 @@ func (p place) hostKeys() (ssh.HostKeyCallback, []string, error) {
 		return nil, nil, fmt.Errorf("known_hosts: %w", err)
 	}
 	verify := func(host string, remote net.Addr, key ssh.PublicKey) error {
-		return p.explainKey(key, check(host, remote, key))
+		return p.explainKey(to, key, check(host, remote, key))
 	}
-	return verify, p.algorithms(check, bytes.Split(text, []byte("\n"))), nil
+	return verify, to.algorithms(check, bytes.Split(text, []byte("\n"))), nil
 }
 
 // algorithms lists the host key algorithms under which the known keys of the host can be presented.
-func (p place) algorithms(check ssh.HostKeyCallback, lines [][]byte) []string {
+func (h hop) algorithms(check ssh.HostKeyCallback, lines [][]byte) []string {
 	// A key that nobody has: the refusal lists the keys known for the host.
 	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return nil
 	}
 	var known *knownhosts.KeyError
-	errors.As(check(p.host, &net.TCPAddr{IP: net.IPv4zero}, nobody), &known)
+	errors.As(check(h.addr, &net.TCPAddr{IP: net.IPv4zero}, nobody), &known)
 
 	supported := ssh.SupportedAlgorithms().HostKeys // without SHA-1
 	isCert := func(algo string) bool { return strings.Contains(algo, "-cert-") }
@@ -73,12 +73,12 @@ func (p place) algorithms(check ssh.HostKeyCallback, lines [][]byte) []string {
 }
 
 // explainKey says what to compare and what to do about a host key that was refused.
-func (p place) explainKey(key ssh.PublicKey, err error) error {
+func (p place) explainKey(of hop, key ssh.PublicKey, err error) error {
 	if err == nil {
 		return nil
 	}
 	print := key.Type() + " " + ssh.FingerprintSHA256(key)
-	line := knownhosts.Line([]string{p.host}, key)
+	line := knownhosts.Line([]string{of.addr}, key)
 	var unknown *knownhosts.KeyError
 	var revoked *knownhosts.RevokedError
 	switch {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -16,6 +17,7 @@ import (
 // proxy stands between client and server and does what networks do.
 type proxy struct {
 	addr, to string
+	delay    time.Duration // one way; set before the first connection
 
 	mu    sync.Mutex
 	hole  chan struct{} // while not nil, bytes wait for it to be closed: a black hole
@@ -75,6 +77,16 @@ func at(t testing.TB, raw, addr string) string {
 	return with(t, strings.Replace(raw, u.Host, addr, 1), "known_hosts", knownhosts.Line([]string{addr}, key))
 }
 
+// knownHostsOf is the file that a URL names.
+func knownHostsOf(t testing.TB, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query().Get("known_hosts")
+}
+
 // with is a URL with the parameter set to a file that holds text.
 func with(t testing.TB, raw, param, text string) string {
 	t.Helper()
@@ -115,33 +127,58 @@ func (p *proxy) serve(client net.Conn) {
 	delete(p.conns, server)
 }
 
+// packet is bytes on their way.
+type packet struct {
+	b   []byte
+	due time.Time
+}
+
+// copy moves bytes one way. A goroutine takes them off the sender's hands, as a long line would, up to 16 MiB.
 func (p *proxy) copy(dst, src net.Conn, up bool) {
 	defer dst.Close()
-	defer src.Close()
-	b := make([]byte, 16<<10)
-	for {
-		n, err := src.Read(b)
-		if err != nil {
-			return
+	line := make(chan packet, 256)
+	var sender sync.WaitGroup
+	defer sender.Wait()
+	sender.Go(func() {
+		defer close(line)
+		defer src.Close()
+		for {
+			b := make([]byte, 64<<10)
+			n, err := src.Read(b)
+			if err != nil || !p.pass(n, up) {
+				return
+			}
+			line <- packet{b[:n], time.Now().Add(p.delay)}
+		}
+	})
+	for pkt := range line {
+		if wait := time.Until(pkt.due); wait > 0 {
+			<-time.After(wait)
 		}
 		p.mu.Lock()
 		hole := p.hole
-		cut := up && p.left >= 0 && p.left < int64(n)
-		if up && p.left >= 0 {
-			p.left -= int64(n)
-		}
 		p.mu.Unlock()
-		if cut {
-			p.reset()
-			return
-		}
 		if hole != nil {
 			<-hole
 		}
-		if _, err := dst.Write(b[:n]); err != nil {
-			return
+		if _, err := dst.Write(pkt.b); err != nil {
+			src.Close() // ends the sender, whose packets are dropped
 		}
 	}
+}
+
+// pass counts bytes towards the server and resets everything where cutAfter said.
+func (p *proxy) pass(n int, up bool) bool {
+	p.mu.Lock()
+	cut := up && p.left >= 0 && p.left < int64(n)
+	if up && p.left >= 0 {
+		p.left -= int64(n)
+	}
+	p.mu.Unlock()
+	if cut {
+		p.reset()
+	}
+	return !cut
 }
 
 // dig makes the proxy a black hole, fill ends that.

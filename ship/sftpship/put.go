@@ -68,7 +68,11 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 	if err := u.mkdirs(path.Dir(u.key)); err != nil {
 		return ship.Receipt{}, err
 	}
-	method, err := u.stage(ctx, path.Join(dir, rand.Text()+tmpSuffix), body)
+	err := u.send(ctx, path.Join(dir, rand.Text()+tmpSuffix), body)
+	var method string
+	if err == nil {
+		method, err = u.verify(ctx, body)
+	}
 	if err == nil {
 		u.sweep(ctx, dir)
 		method, err = u.publish(ctx, method)
@@ -115,15 +119,15 @@ func (u *upload) present(ctx context.Context) (method string, err error) {
 	return method, nil
 }
 
-// stage uploads to a temporary file and verifies it.
-func (u *upload) stage(ctx context.Context, tmp string, body *io.SectionReader) (method string, err error) {
+// send uploads to a temporary file, as durable as the server can make it.
+func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) error {
 	// Not O_RDWR: some servers allow one or the other.
 	f, err := u.sftp.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			u.h.forgetDirs() // removed behind our back: made again at the next attempt
 		}
-		return "", u.h.explain(tmp, err)
+		return u.h.explain(tmp, err)
 	}
 	u.tmp = tmp
 	err = u.write(ctx, f, body)
@@ -132,16 +136,21 @@ func (u *upload) stage(ctx context.Context, tmp string, body *io.SectionReader) 
 	}
 	// Closing waits for the server's answer: it may report a write that failed late.
 	if err := errors.Join(err, f.Close()); err != nil {
-		return "", u.h.explain(tmp, u.noRoom(err))
+		return u.h.explain(tmp, u.noRoom(err))
 	}
-	fi, err := u.sftp.Stat(tmp)
+	return nil
+}
+
+// verify compares the temporary file with the object, by the server's account of it.
+func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method string, err error) {
+	fi, err := u.sftp.Stat(u.tmp)
 	if err != nil {
-		return "", u.h.explain(tmp, err)
+		return "", u.h.explain(u.tmp, err)
 	}
 	if fi.Size() != u.o.Size {
 		return "", fmt.Errorf("%w: %d bytes arrived of %d", ship.ErrVerify, fi.Size(), u.o.Size)
 	}
-	method, sum, err := u.hash(ctx, tmp, u.o.Size)
+	method, sum, err := u.hash(ctx, u.tmp, u.o.Size)
 	if err != nil {
 		return "", err
 	}
@@ -185,48 +194,6 @@ func (c *cancelReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(p)
-}
-
-// publish gives a verified temporary file the key's name without ever replacing what is there.
-func (u *upload) publish(ctx context.Context, method string) (string, error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	err := errUnsupported
-	if u.has("hardlink@openssh.com", "1") {
-		// link(2) fails if the name exists, on every system.
-		if err = u.sftp.Link(u.tmp, u.key); err == nil {
-			err = u.sftp.Remove(u.tmp)
-		}
-	}
-	if err != nil {
-		if !settled(err) {
-			return "", err
-		}
-		// Either the name is taken, or there are no hard links here.
-		if taken, err := u.present(ctx); err != nil || taken != "" {
-			return taken, err
-		}
-		// SFTP version 3 says that a rename fails if the name exists (draft-ietf-secsh-filexfer-02, section 6.5);
-		// unlike for a link, that is up to the server. Hence the note.
-		u.note("no-hardlink")
-		if err := u.sftp.Rename(u.tmp, u.key); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				u.h.forgetDirs()
-			}
-			return "", u.h.explain(u.key, err)
-		}
-	}
-	u.tmp = ""
-	u.syncDir(path.Dir(u.key))
-	fi, err := u.sftp.Stat(u.key)
-	if err != nil {
-		return "", u.h.explain(u.key, err)
-	}
-	if fi.Size() != u.o.Size {
-		return "", fmt.Errorf("%w: %d bytes after publishing, not %d", ship.ErrVerify, fi.Size(), u.o.Size)
-	}
-	return method, nil
 }
 
 // note records a guarantee that this server does not give.

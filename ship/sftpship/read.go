@@ -14,8 +14,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// readWindow is read in one go, by concurrent requests: as much as fits into an SSH channel's window.
-const readWindow = 2 << 20
+// readWindow is read in one go, by concurrent requests. Between two windows lies a round trip: at 20 ms and 100 MB/s
+// that is a third of the time.
+const readWindow = 4 << 20
 
 // readAt fills p from off; all of it must lie within the file. A server may answer with less than it was asked for;
 // pkg/sftp takes that for the end of the file (and its WriteTo may then end early and say nothing). Here the end is

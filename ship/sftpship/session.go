@@ -31,28 +31,29 @@ const (
 
 // session is one SSH connection with one SFTP channel. One operation at a time uses it.
 type session struct {
-	conn  *conn
-	ssh   *ssh.Client
-	sftp  *sftp.Client
-	idle  time.Time     // since when it lies in the pool
-	ended chan struct{} // closed when the connection is gone
-	cut   atomic.Bool   // by this side
+	conn    *conn
+	bastion *ssh.Client // nil without one
+	ssh     *ssh.Client
+	sftp    *sftp.Client
+	idle    time.Time     // since when it lies in the pool
+	ended   chan struct{} // closed when the connection is gone
+	cut     atomic.Bool   // by this side
 }
 
-// dial connects and authenticates. The whole handshake has to be done within the watchdog.
+// dial connects and authenticates, through the bastion if there is one. All of it has to be done within the watchdog.
 func (h *Host) dial(ctx context.Context) (*session, error) {
-	hostKey, algorithms, err := h.place.hostKeys()
-	if err != nil {
-		return nil, ship.Permanent(err)
-	}
 	cred, err := h.place.credentials(ctx, &h.o)
 	if err != nil {
 		return nil, ship.Permanent(err)
 	}
 	defer cred.close()
 
+	to := h.place.hop
+	if h.place.jump != nil {
+		to = *h.place.jump
+	}
 	d := net.Dialer{Timeout: h.o.Watchdog}
-	nc, err := d.DialContext(ctx, "tcp", h.place.host)
+	nc, err := d.DialContext(ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -60,64 +61,82 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
-	s, err := h.handshake(c, &ssh.ClientConfig{
-		User:              h.place.user,
+	s := &session{conn: c, ended: make(chan struct{})}
+	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
+		s.bastion, to = s.ssh, h.place.hop
+		if nc, err = s.bastion.Dial("tcp", to.addr); err == nil {
+			s.ssh, err = h.handshake(nc, to, cred)
+		}
+	}
+	if err == nil {
+		err = s.startSFTP()
+	}
+	if err != nil {
+		c.Close()
+		if why := c.why(); why != nil {
+			return nil, fmt.Errorf("%s: handshake: %w (%w)", to.addr, why, err)
+		}
+		return nil, fmt.Errorf("%s: %w", to.addr, h.explainDial(to, cred, err))
+	}
+	c.rest()
+	return s, nil
+}
+
+// handshake authenticates both sides of a connection. The caller closes it on error.
+func (h *Host) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, error) {
+	hostKey, algorithms, err := h.place.hostKeys(to)
+	if err != nil {
+		return nil, ship.Permanent(err)
+	}
+	sc, channels, reqs, err := ssh.NewClientConn(nc, to.addr, &ssh.ClientConfig{
+		User:              to.user,
 		Auth:              cred.methods,
 		HostKeyCallback:   hostKey,
 		HostKeyAlgorithms: algorithms,
 		ClientVersion:     "SSH-2.0-Penstock",
 	})
 	if err != nil {
-		c.Close()
-		return nil, h.explainDial(err, c, cred)
+		return nil, err
 	}
-	c.rest()
-	return s, nil
+	return ssh.NewClient(sc, channels, reqs), nil
 }
 
-// handshake builds the layers on a connection. The caller closes it on error.
-func (h *Host) handshake(c *conn, config *ssh.ClientConfig) (*session, error) {
-	sc, channels, reqs, err := ssh.NewClientConn(c, h.place.host, config)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{conn: c, ssh: ssh.NewClient(sc, channels, reqs), ended: make(chan struct{})}
+// startSFTP opens the channel that all operations use.
+func (s *session) startSFTP() error {
 	ch, err := s.ssh.NewSession()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w, err := ch.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r, err := ch.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stderr, err := ch.StderrPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := ch.RequestSubsystem("sftp"); err != nil {
 		// A refusal and a lost connection are told apart by the only text that x/crypto/ssh has for the former.
 		if strings.Contains(err.Error(), "request failed") {
 			err = fmt.Errorf("%w: %w", errNoSFTP, err)
 		}
-		return nil, err
+		return err
 	}
 	go io.Copy(io.Discard, stderr) // unread, it would use up the channel's window; ends with the channel
-	s.sftp, err = sftp.NewClientPipe(&answers{r, c}, w, sftp.MaxConcurrentRequestsPerFile(requests), sftp.MaxPacketChecked(packetSize))
+	s.sftp, err = sftp.NewClientPipe(&answers{r, s.conn}, w, sftp.MaxConcurrentRequestsPerFile(requests), sftp.MaxPacketChecked(packetSize))
 	if err != nil {
-		return nil, fmt.Errorf("SFTP does not begin: %w", err)
+		return fmt.Errorf("SFTP does not begin: %w", err)
 	}
 	// The banner may stand for another SFTP server behind OpenSSH's sshd; the extension is the SFTP server's own word.
 	_, limits := s.sftp.HasExtension("limits@openssh.com")
-	if limits && strings.HasPrefix(string(sc.ServerVersion()), "SSH-2.0-OpenSSH_") {
-		if err := sftp.MaxPacketUnchecked(packetSizeOpenSSH)(s.sftp); err != nil {
-			return nil, err
-		}
+	if limits && strings.HasPrefix(string(s.ssh.ServerVersion()), "SSH-2.0-OpenSSH_") {
+		return sftp.MaxPacketUnchecked(packetSizeOpenSSH)(s.sftp)
 	}
-	return s, nil
+	return nil
 }
 
 // errNoSFTP: authenticated, but the server offers no SFTP.
@@ -184,6 +203,10 @@ func (h *Host) run(s *session) {
 	defer h.pool.forget(s)
 	go func() {
 		s.ssh.Wait()
+		if s.bastion != nil {
+			s.close() // its end is not the end of the connection below
+			s.bastion.Wait()
+		}
 		close(s.ended)
 	}()
 	tick := time.NewTicker(h.o.Watchdog / 3)

@@ -143,3 +143,56 @@ func TestReceipt(t *testing.T) {
 		})
 	}
 }
+
+// TestForcedCommand: the script that the package's documentation advises does what it says there.
+func TestForcedCommand(t *testing.T) {
+	t.Parallel()
+	const server = "/usr/lib/openssh/sftp-server"
+	if _, err := os.Stat(server); err != nil {
+		t.Skip(err)
+	}
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(doc), "//\t#!/bin/sh\n")
+	script, _, ok := strings.Cut(script, "//\n")
+	if !ok {
+		t.Fatal("no script in doc.go")
+	}
+	shell := filepath.Join(t.TempDir(), "shell")
+	if err := os.WriteFile(shell, []byte("#!/bin/sh\n"+strings.ReplaceAll(script, "//\t", "")), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := testserver.StartSSHD(t)
+	keys := filepath.Join(filepath.Dir(s.KeyFile), "authorized_keys")
+	line, err := os.ReadFile(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keys, append([]byte(`restrict,command="`+shell+`" `), line...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
+	o, body := object("class=a/b-c_d.e", 1000)
+	for range 2 {
+		r, err := h.Put(bounded(t), o, body)
+		if err != nil || r.Method != methodExec {
+			t.Errorf("receipt %+v, %v, want one by %s", r, err, methodExec)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for s, want := range map[string]string{
+		"/a/b=c/d-e_f.zst": "/a/b=c/d-e_f.zst",
+		"/a b":             "'/a b'",
+		"/a'; rm -rf /":    `'/a'\''; rm -rf /'`,
+		"/$(id)`id`*":      "'/$(id)`id`*'",
+		"/ä\\":             "'/ä\\'",
+	} {
+		if got := quote(s); got != want {
+			t.Errorf("quote(%s) = %s, want %s", s, got, want)
+		}
+	}
+}

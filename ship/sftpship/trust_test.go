@@ -1,7 +1,9 @@
 package sftpship
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -222,6 +225,47 @@ func TestCredentials(t *testing.T) {
 		}
 		wantPermanent(t, check(t, with(""), nil), "the keys of the agent")
 	})
+}
+
+// TestJump: through a bastion, whose key is verified like any other; a black hole there ends like any other.
+func TestJump(t *testing.T) {
+	t.Parallel()
+	// The bastion lets the account go on to the server and nothing else.
+	inner := testserver.StartSSHD(t, "ForceCommand internal-sftp", "AllowTcpForwarding no")
+	outer := testserver.StartSSHD(t, "ForceCommand /bin/false", "PermitOpen "+inner.Addr)
+	both := string(read(t, inner.KnownHosts)) + string(read(t, outer.KnownHosts))
+	// Both take the one key.
+	authorized := filepath.Join(filepath.Dir(outer.KeyFile), "authorized_keys")
+	if err := os.WriteFile(authorized, ssh.MarshalAuthorizedKey(signer(t, inner.KeyFile).PublicKey()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	raw := with(t, inner.URL("d"), "known_hosts", both) + "&jump=" + outer.User + "@" + outer.Addr
+	h := open(t, raw, nil)
+	o, body := object("a/b", 3<<20)
+	for range 2 {
+		if _, err := h.Put(bounded(t), o, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFile(t, filepath.Join(inner.Dir, "d", o.Key), o)
+	for _, known := range []string{inner.KnownHosts, outer.KnownHosts} {
+		err := open(t, with(t, raw, "known_hosts", string(read(t, known))), nil).Check(bounded(t))
+		wantPermanent(t, err, "unknown host key")
+	}
+	outer.Pause()
+	t.Cleanup(outer.Resume)
+	short := open(t, raw, &Options{Watchdog: time.Second})
+	_, err := short.Put(bounded(t), o, body)
+	wantTransient(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Stat(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+	outer.Resume()
+	if _, err := h.Stat(bounded(t), o.Key); err != nil {
+		t.Error(err)
+	}
 }
 
 func read(t *testing.T, file string) []byte {

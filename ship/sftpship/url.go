@@ -12,10 +12,16 @@ import (
 	"time"
 )
 
+// hop is an SSH server and the account there.
+type hop struct {
+	user string
+	addr string // host:port
+}
+
 // place is where a URL points and what it says about getting there.
 type place struct {
-	user       string
-	host       string // host:port
+	hop
+	jump       *hop   // bastion, nil: none
 	dir        string // as sent to the server: absolute, or relative to the account's start directory
 	key        string // private key file; empty: agent
 	cert       string // certificate for the key
@@ -24,7 +30,7 @@ type place struct {
 
 // Location of the place, without secrets.
 func (p place) location() string {
-	u := url.URL{Scheme: "sftp", User: url.User(p.user), Host: p.host, Path: p.dir}
+	u := url.URL{Scheme: "sftp", User: url.User(p.user), Host: p.addr, Path: p.dir}
 	switch {
 	case p.dir == ".":
 		u.Path = "/~/"
@@ -48,24 +54,13 @@ func parse(raw string, o *Options) (place, error) {
 	if u.Scheme != "sftp" || u.Opaque != "" {
 		bad("scheme %q: give sftp://USER@HOST:PORT/DIR", u.Scheme)
 	}
-	p.user = u.User.Username()
-	if p.user == "" {
-		bad("no user: give sftp://USER@HOST")
-	}
 	if _, ok := u.User.Password(); ok {
 		bad("a password in the URL would end up in logs and in the list of processes: use key=FILE or the agent (a program can set Options.Password)")
 	}
-	port := u.Port()
-	if port == "" {
-		port = "22"
+	p.hop, err = parseHop(u)
+	if err != nil {
+		errs = append(errs, err)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		bad("port %q: give 1 to 65535", port)
-	}
-	if u.Hostname() == "" {
-		bad("no host: give sftp://USER@HOST")
-	}
-	p.host = net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 
 	switch dir := u.Path; {
 	case dir == "":
@@ -91,6 +86,25 @@ func parse(raw string, o *Options) (place, error) {
 	return p, errors.Join(errs...)
 }
 
+// parseHop reads user, host and port of a URL. It returns all mistakes, joined.
+func parseHop(u *url.URL) (hop, error) {
+	var errs []error
+	if u.User.Username() == "" {
+		errs = append(errs, errors.New("no user: give USER@HOST"))
+	}
+	if u.Hostname() == "" {
+		errs = append(errs, errors.New("no host: give USER@HOST"))
+	}
+	port := u.Port()
+	if port == "" {
+		port = "22"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		errs = append(errs, fmt.Errorf("port %q: give 1 to 65535", port))
+	}
+	return hop{u.User.Username(), net.JoinHostPort(strings.ToLower(u.Hostname()), port)}, errors.Join(errs...)
+}
+
 // parameters reads the query of a URL.
 func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 	names := make([]string, 0, len(q))
@@ -111,6 +125,8 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			p.cert = value
 		case "known_hosts":
 			p.knownHosts = value
+		case "jump":
+			p.jump, err = parseJump(value)
 		case "verify":
 			o.Verify = Verify(value)
 		case "workers":
@@ -123,7 +139,7 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			}
 			o.Patience = max(o.Patience, 10*o.Watchdog)
 		default:
-			err = fmt.Errorf("unknown parameter %q: there are key, cert, known_hosts, verify, workers, watchdog", name)
+			err = fmt.Errorf("unknown parameter %q: there are key, cert, known_hosts, jump, verify, workers, watchdog", name)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -138,9 +154,25 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 	return errs
 }
 
+// parseJump reads USER@HOST[:PORT].
+func parseJump(value string) (*hop, error) {
+	u, err := url.Parse("ssh://" + value)
+	if err != nil {
+		return nil, errors.New("jump: give USER@HOST:PORT")
+	}
+	if _, ok := u.User.Password(); ok || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("jump: give USER@HOST:PORT and nothing else")
+	}
+	h, err := parseHop(u)
+	if err != nil {
+		return nil, fmt.Errorf("jump: %w", err)
+	}
+	return &h, nil
+}
+
 // keyscan is the command that fetches the server's host keys, for messages.
-func (p place) keyscan() string {
-	host, port, err := net.SplitHostPort(p.host)
+func (h hop) keyscan() string {
+	host, port, err := net.SplitHostPort(h.addr)
 	if err != nil || port == "22" {
 		return "ssh-keyscan " + host
 	}

@@ -32,20 +32,20 @@ func TestOpenMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for url, says := range map[string][]string{
-		"sftp://u@h/d":                                   {"known_hosts=FILE", "ssh-keyscan h", "key=FILE"},
-		"sftp://u@h:2222/d?key=" + key:                   {"ssh-keyscan -p 2222 h"},
-		"ftp://h" + good:                                 {`scheme "ftp"`, "no user", "no directory"},
-		"sftp:u@h/d" + good:                              {"scheme"},
-		"sftp://u:secret@h/d" + good:                     {"password in the URL"},
-		"sftp://u:secret@h:port/d" + good:                {"not a URL"},
-		"sftp://u@h:0/d" + good:                          {`port "0"`},
-		"sftp://u@/d" + good:                             {"no host"},
-		"sftp://u@h/d" + good + "#x":                     {"fragment"},
-		"sftp://u@h/d" + good + "&colour=red&workers=0x": {`"colour"`, "workers="},
-		"sftp://u@h/d" + good + "&workers=999&verify=no": {"workers=999", `verify="no"`},
-		"sftp://u@h/d" + good + "&watchdog=soon":         {"watchdog="},
-		"sftp://u@h/d" + good + "&key=" + key:            {"key is given 2 times"},
-		"sftp://u@h/d?key=/no/key&known_hosts=/no/hosts": {"/no/key", "/no/hosts"},
+		"sftp://u@h/d":                                                  {"known_hosts=FILE", "ssh-keyscan h", "key=FILE"},
+		"sftp://u@h:2222/d?key=" + key:                                  {"ssh-keyscan -p 2222 h"},
+		"ftp://h" + good:                                                {`scheme "ftp"`, "no user", "no directory"},
+		"sftp:u@h/d" + good:                                             {"scheme"},
+		"sftp://u:secret@h/d" + good:                                    {"password in the URL"},
+		"sftp://u:secret@h:port/d" + good:                               {"not a URL"},
+		"sftp://u@h:0/d" + good:                                         {`port "0"`},
+		"sftp://u@/d" + good:                                            {"no host"},
+		"sftp://u@h/d" + good + "#x":                                    {"fragment"},
+		"sftp://u@h/d" + good + "&colour=red&workers=0x":                {`"colour"`, "workers="},
+		"sftp://u@h/d" + good + "&workers=999&verify=no":                {"workers=999", `verify="no"`},
+		"sftp://u@h/d" + good + "&watchdog=soon":                        {"watchdog="},
+		"sftp://u@h/d" + good + "&key=" + key:                           {"key is given 2 times"},
+		"sftp://u@h/d?key=/no/key&known_hosts=/no/hosts":                {"/no/key", "/no/hosts"},
 		"sftp://u@h/d?known_hosts=" + garbage + "&key=" + garbage:       {"known_hosts: ", "key: "},
 		"sftp://u@h/d?known_hosts=" + known + "&cert=" + garbage:        {"cert", "key=FILE"},
 		"sftp://u@h/d" + good + "&cert=" + garbage:                      {"cert: "},
@@ -127,7 +127,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Location %q of %q: %v", p.location(), raw, err)
 		}
-		if again.user != p.user || again.host != p.host || again.dir != p.dir {
+		if again.hop != p.hop || again.dir != p.dir {
 			t.Errorf("Location %q of %q means %+v, not %+v", p.location(), raw, again, p)
 		}
 	})

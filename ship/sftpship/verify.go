@@ -81,8 +81,17 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	return sum, nil
 }
 
-// quote makes s one word for a POSIX shell, whatever it contains.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// quote makes s one word for a POSIX shell, whatever it contains. The keys that the shipper makes need no quotes, which
+// lets a forced command be a simple script.
+func quote(s string) string {
+	special := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/=._-", r))
+	}
+	if !strings.ContainsFunc(s, special) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
 
 // head keeps the first bytes written to it.
 type head struct {

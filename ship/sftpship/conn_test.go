@@ -1,0 +1,110 @@
+package sftpship
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestConnLimits: when each limit ends a connection, to the nanosecond of a fake clock.
+func TestConnLimits(t *testing.T) {
+	const silence, patience = 30 * time.Second, 300 * time.Second
+	// Each case drives a connection whose peer echoes, and says when and why it must have ended.
+	for name, c := range map[string]struct {
+		drive func(c *conn, say func())
+		after time.Duration
+		why   error
+	}{
+		"handshake, silent":  {func(*conn, func()) {}, silence, errLate},
+		"handshake, talking": {func(c *conn, say func()) { every(time.Second, 60, say) }, silence, errLate},
+		"silent from the beginning": {func(c *conn, _ func()) {
+			c.rest()
+			pass(time.Hour) // in the pool
+			c.watch()
+		}, time.Hour + silence, errSilent},
+		"silent in the end": {func(c *conn, say func()) {
+			c.watch()
+			every(20*time.Second, 10, func() { say(); c.answered() })
+		}, 10*20*time.Second + silence, errSilent},
+		"keepalives but no answer": {func(c *conn, say func()) {
+			c.watch()
+			every(10*time.Second, 100, say)
+		}, patience, errMute},
+		"answers for long, then keepalives only": {func(c *conn, say func()) {
+			c.watch()
+			n := 0
+			every(10*time.Second, 100, func() {
+				say()
+				if n++; n%20 == 0 {
+					c.answered()
+				}
+			})
+			every(10*time.Second, 100, say)
+		}, 1000*time.Second + patience, errMute},
+		"cancelled": {func(c *conn, say func()) {
+			c.watch()
+			pass(time.Second)
+			c.hurry(cancelGrace)
+			every(100*time.Millisecond, 100, say)
+		}, time.Second + cancelGrace, errLate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				here, there := net.Pipe()
+				go io.Copy(there, there)
+				begin := time.Now()
+				cn := newConn(here, silence, patience)
+				ended := make(chan time.Time, 1)
+				go func() {
+					for b := make([]byte, 1); ; {
+						if _, err := cn.Read(b); err != nil {
+							ended <- time.Now()
+							there.Close()
+							return
+						}
+					}
+				}()
+				c.drive(cn, func() { _, _ = cn.Write([]byte{1}) })
+				at := <-ended
+				if err := cn.why(); !errors.Is(err, c.why) {
+					t.Errorf("ended by %v, want %v", err, c.why)
+				}
+				if took := at.Sub(begin); took != c.after {
+					t.Errorf("ended after %v, want %v", took, c.after)
+				}
+			})
+		})
+	}
+	t.Run("not while it rests", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			here, there := net.Pipe()
+			c := newConn(here, silence, patience)
+			for range 3 {
+				c.watch()
+				pass(silence / 2)
+				c.rest()
+				c.hurry(time.Second) // a cancellation that comes too late
+				pass(time.Hour)
+			}
+			if err := c.why(); err != nil {
+				t.Errorf("ended: %v", err)
+			}
+			c.Close()
+			there.Close()
+		})
+	})
+}
+
+// every does something n times.
+func every(d time.Duration, n int, do func()) {
+	for range n {
+		pass(d)
+		do()
+	}
+}
+
+// pass lets fake time go by.
+func pass(d time.Duration) { <-time.After(d) }
