@@ -106,7 +106,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 		switch {
 		case s.closed:
 			return ErrClosed
-		case s.failed != nil && d.wait:
+		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed
 		case !s.hasRoom(size):
 			if s.opts.OnFull == Reject {
@@ -134,9 +134,6 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 		}
 	}
 }
-
-// noMark parks without a mark: room comes back for everybody or for nobody.
-const noMark = 0
 
 // reject counts a batch that met a full spool under the policy Reject.
 func (s *Spool) reject(tally segment.Tally, d door) {

@@ -75,9 +75,10 @@ func (s *Spool) Propose(dest string, manifest []byte) error {
 	if len(manifest) == 0 || len(manifest) > maxManifest {
 		return fmt.Errorf("spool: manifest of %d bytes, 1 to %d are allowed", len(manifest), maxManifest)
 	}
-	if err := s.usable(); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
+	defer s.calls.Done()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old, err := s.proposed(d)
@@ -126,9 +127,10 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	if err != nil {
 		return err
 	}
-	if err := s.usable(); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
+	defer s.calls.Done()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.mu.Lock()
@@ -247,12 +249,13 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 	return d, nil
 }
 
-// usable returns ErrClosed after Close.
-func (s *Spool) usable() error {
+// begin counts a call that uses files, which Close awaits; ErrClosed after Close.
+func (s *Spool) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrClosed
 	}
+	s.calls.Add(1)
 	return nil
 }

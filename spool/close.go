@@ -35,6 +35,8 @@ func (s *Spool) close() error {
 
 	// Whoever waits for a commit is served by this one.
 	err := s.settle()
+	s.end()
+	s.calls.Wait()
 	close(s.stop)
 	s.running.Wait()
 	s.mu.Lock()

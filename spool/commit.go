@@ -101,7 +101,7 @@ func (w *batchWriter) block(i int) error {
 		}
 		w.start, w.end, w.at = b.off, b.off, a.off
 	}
-	block := w.span.chunk.buf[b.off : b.off+b.len]
+	block := w.span.buf[b.off : b.off+b.len]
 	segment.Stamp(block, segment.BlockHeader{
 		Generation: a.generation, Offset: a.off, First: b.first, Count: b.count, Durable: uint32(w.synced), Type: b.kind,
 	})
@@ -126,7 +126,7 @@ func (w *batchWriter) flush(i int) error {
 	if w.span.blocks[i-1].slack {
 		end += int(-(w.at + int64(end-w.start)) & (writeSlack - 1)) // on to the next page: see writeSlack
 	}
-	_, err := a.file.WriteAt(w.span.chunk.buf[w.start:end], w.at)
+	_, err := a.file.WriteAt(w.span.buf[w.start:end], w.at)
 	w.start, w.end = 0, 0
 	if err != nil {
 		a.latch(err)
@@ -237,26 +237,22 @@ type mark struct {
 	place  place
 }
 
-// mark returns the present one, and begins a new count of what is not synced. s.mu is held.
+// mark returns the present one, and begins a new count of what is not synced. There is an active segment; s.mu is held.
 func (s *Spool) mark() mark {
 	s.dirtySince, s.unsynced = time.Time{}, 0
-	m := mark{active: s.active, pos: s.tail.written, place: s.place}
-	if s.active != nil {
-		m.offset = s.active.written
-	}
-	return m
+	return mark{active: s.active, offset: s.active.written, pos: s.tail.written, place: s.place}
 }
 
-// advance publishes that everything up to a mark is on stable storage. s.mu is held.
+// advance publishes that everything up to a mark is on stable storage. A mark in a segment that has ended meanwhile is
+// too late: it was rolled, and synced by that, or its file failed, and what lies behind its last good sync is being
+// written again. s.mu is held.
 func (s *Spool) advance(m mark) {
-	if !s.tail.synced.before(m.pos) {
+	if m.active != s.active || !s.tail.synced.before(m.pos) {
 		return
 	}
 	s.placed = m.place
 	s.durable = max(s.durable, m.place.seq)
-	if m.active != nil {
-		m.active.synced = max(m.active.synced, m.offset)
-	}
+	m.active.synced = max(m.active.synced, m.offset)
 	s.tail.release(m.pos)
 	s.syncer.waiting.wake(s.durable)
 	s.room.wakeAll()

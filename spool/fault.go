@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,21 +19,18 @@ func (s *Spool) retire() {
 	}
 	s.tail.rewind()
 	s.place = s.placed
-	s.quota.rewound()
 	s.lastEnd = *s.ledgerAt(s.place)
 	s.ended(a, true)
 }
 
-// fail makes the spool refuse appends until a later try succeeds. Reading and shipping go on. s.mu is held.
+// fail makes the spool refuse appends until a later try succeeds; a full disk is treated like a quota that is used up.
+// What was taken stays in memory. Reading and shipping go on. s.mu is held.
 func (s *Spool) fail(err error) {
 	if s.failed == nil {
 		s.log.Error("spool: cannot write, refusing appends until the disk takes them again", "class", s.opts.Class, "err", err)
 	}
-	kind := ErrFailing
-	if vfs.IsNoSpace(err) {
-		kind = ErrFull
-	}
-	s.failed = fmt.Errorf("%w: %w", kind, err)
+	s.failed = fmt.Errorf("%w: %w", ErrFailing, err)
+	s.noSpace = vfs.IsNoSpace(err)
 	s.retryAt = time.Now().Add(retryEvery)
 	s.writer.waiting.wakeAll()
 	s.syncer.waiting.wakeAll()
@@ -49,12 +45,9 @@ func (s *Spool) recovered() {
 		return
 	}
 	s.log.Info("spool: the disk takes writes again", "class", s.opts.Class)
-	s.failed = nil
+	s.failed, s.noSpace = nil, false
 	s.writer.waiting.wakeAll()
 	s.syncer.waiting.wakeAll()
 	s.room.wakeAll()
 	s.cat.changed()
 }
-
-// full reports whether appends have to wait for room rather than to be refused. s.mu is held.
-func (s *Spool) full() bool { return errors.Is(s.failed, ErrFull) }

@@ -170,7 +170,9 @@ func (e lineEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	}
 }
 
-func (lineEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) { return io.NopCloser(src), nil }
+func (lineEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
+	return io.NopCloser(src), nil
+}
 
 // stageAll stages every sealed segment and returns the payloads by sequence number.
 func stageAll(t testing.TB, s *Spool) map[uint64]string {

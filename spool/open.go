@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spoo
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.tail.chunkSize = int(min(1<<20, max(128<<10, opts.MemoryBytes/16)))
 	s.writer.work, s.syncer.work = s.write, s.commit
 	if err := fsys.MkdirAll(dir); err != nil {

@@ -59,7 +59,7 @@ func (p position) before(q position) bool {
 
 // span is a run of blocks in one chunk.
 type span struct {
-	chunk  *chunk
+	buf    []byte // of the chunk, whose own slice grows meanwhile
 	number uint64
 	from   int // index of blocks[0] in the chunk
 	blocks []block
@@ -162,7 +162,7 @@ func (q *queue) take(spans []span) ([]span, position) {
 	for p := q.written; p.before(end); p = (position{p.chunk + 1, 0}) {
 		c := q.chunks[p.chunk-q.base]
 		if bs := c.blocks[p.block:]; len(bs) > 0 {
-			spans = append(spans, span{c, p.chunk, p.block, bs})
+			spans = append(spans, span{c.buf, p.chunk, p.block, bs})
 		}
 	}
 	return spans, end

@@ -49,7 +49,6 @@ func newQuota(o *Options, total int64) (quota, error) {
 func (q *quota) add(n int64)   { q.used += n }
 func (q *quota) begin(n int64) { q.left = n }
 func (q *quota) wrote(n int64) { q.left = max(0, q.left-n) }
-func (q *quota) rewound()      { q.left = 0 }
 
 // pooled returns the bytes of the pool: they count as used, and are the first to go.
 func (q *quota) pooled() (n int64) {
@@ -80,7 +79,7 @@ func (s *Spool) roomLeft() int64 {
 
 // hasRoom reports whether records of the given size may be taken. s.mu is held.
 func (s *Spool) hasRoom(size int64) bool {
-	return s.full() == false && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
+	return !s.noSpace && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
 }
 
 // largest returns the size of the largest batch that is ever taken.

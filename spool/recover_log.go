@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -14,7 +15,8 @@ import (
 func (r *recovery) walk() error {
 	parts := r.parts
 	r.parts = nil
-	next := r.owedFrom(parts)
+	owed := r.owedFrom()
+	next := owed
 	for i, p := range parts {
 		if p.first() > next {
 			if err := r.fillHole(next, p.first(), p.number); err != nil {
@@ -34,10 +36,10 @@ func (r *recovery) walk() error {
 		if p.sealed == nil {
 			return r.scanNewest(p)
 		}
-		if p.sealed.First < next {
+		if p.sealed.First < next && p.sealed.Last >= owed {
 			r.s.log.Error("spool: segments overlap", "class", r.s.opts.Class, "segment", p.number, "first", p.sealed.First, "expected", next)
 		}
-		next = p.sealed.Last + 1
+		next = max(p.sealed.Last+1, owed) // deleting what is covered may have left some of it
 	}
 	if least := r.leastNext(); least > next {
 		return r.fillHole(next, least, r.s.number+2)
@@ -45,26 +47,20 @@ func (r *recovery) walk() error {
 	return nil
 }
 
-// owedFrom returns the sequence number that the oldest segment has to begin with.
-func (r *recovery) owedFrom(parts []*part) uint64 {
-	s := r.s
-	var n uint64
-	for _, d := range s.dests {
-		if !d.forgotten && (n == 0 || d.chain.Through+1 < n) {
-			n = d.chain.Through + 1
+// owedFrom returns the sequence number from which on somebody is owed everything: what is missing before it was deleted.
+func (r *recovery) owedFrom() uint64 {
+	owed, given := uint64(math.MaxUint64), uint64(1)
+	for _, d := range r.s.dests {
+		if d.forgotten {
+			given = max(given, d.chain.Through+1)
+		} else {
+			owed = min(owed, d.chain.Through+1)
 		}
 	}
-	switch {
-	case n == 0 && len(s.dests) == 0:
-		return 1 // nothing was ever deleted
-	case n == 0 && len(parts) == 0:
-		return r.leastNext()
-	case n == 0:
-		return parts[0].first() // nobody is owed what lies before
-	case len(parts) > 0:
-		return min(n, parts[0].first()) // what is covered may still be here
+	if owed == math.MaxUint64 {
+		return given
 	}
-	return n
+	return owed
 }
 
 // leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is

@@ -125,6 +125,7 @@ func (s *Spool) ended(a *active, broken bool) {
 		end:    a.synced, next: s.placed.seq + 1, ledger: s.lastEnd, broken: broken,
 	})
 	s.active = nil
+	s.quota.begin(0)
 	wake(s.work)
 }
 

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -51,7 +52,8 @@ type Spool struct {
 	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
 	blocked      blockedTimes
 	quota        quota
-	failed       error // why appends are refused
+	failed       error // why nothing can be written now
+	noSpace      bool  // the reason is a full disk
 	retryAt      time.Time
 	writer       role // who writes the tail to the log
 	syncer       role // who makes it durable
@@ -69,7 +71,10 @@ type Spool struct {
 	syncKick chan struct{} // wakes the background sync
 	work     chan struct{} // wakes the keeper
 	stop     chan struct{}
-	running  sync.WaitGroup
+	running  sync.WaitGroup // the spool's own goroutines
+	calls    sync.WaitGroup // calls that use files outside of the roles
+	life     context.Context
+	end      context.CancelFunc // ends calls that are under way
 
 	closeOnce sync.Once
 	closeErr  error

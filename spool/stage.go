@@ -65,9 +65,13 @@ func (g *stages) end(n uint64) {
 // Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
 // an object without content; whether that is worth storing is the caller's affair.
 func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
-	if err := s.usable(); err != nil {
+	if err := s.begin(); err != nil {
 		return nil, err
 	}
+	defer s.calls.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(ErrClosed) })()
 	if err := s.stages.begin(ctx, number); err != nil {
 		return nil, err
 	}

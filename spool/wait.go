@@ -13,6 +13,9 @@ type waiter struct {
 	ready chan struct{} // holds one token
 }
 
+// noMark parks without a mark: what is waited for comes for everybody or for nobody.
+const noMark = 0
+
 // waitList holds parked goroutines in the order of their coming.
 type waitList struct{ parked []*waiter }
 
@@ -87,20 +90,26 @@ func (s *Spool) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 // the role itself: handing the work to a goroutine of its own would cost each commit two switches.
 type role struct {
 	busy    bool
-	waiting waitList
-	work    func() // called without s.mu
+	waiting waitList // for what the role brings about
+	claims  waitList // for the role itself
+	work    func()   // called without s.mu
 }
 
 // acquire waits for the role. s.mu is held at call and return.
 func (s *Spool) acquire(r *role) {
-	for r.busy {
-		_ = s.park(context.Background(), &r.waiting, math.MaxUint64)
+	if !r.busy {
+		r.busy = true
+		return
 	}
-	r.busy = true
+	_ = s.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
 }
 
-// release gives the role up, and makes one of those who still wait look whether to take it.
+// release gives the role up: to who claims it, else to one of those who still wait and will look whether to take it.
 func (s *Spool) release(r *role) {
+	if len(r.claims.parked) > 0 {
+		r.claims.wakeOne()
+		return
+	}
 	r.busy = false
 	r.waiting.wakeOne()
 }
@@ -109,10 +118,10 @@ func (s *Spool) release(r *role) {
 // return.
 func (s *Spool) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
-		if s.failed != nil {
+		if s.failed != nil && !(s.noSpace && s.opts.OnFull == Block) {
 			return s.failed
 		}
-		if !r.busy {
+		if !r.busy && s.failed == nil {
 			r.busy = true
 			s.mu.Unlock()
 			r.work()
