@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -130,6 +131,9 @@ func (s *Server) getObject(w http.ResponseWriter, r *http.Request, c *call) erro
 	// The checksum is of the whole: S3 leaves it away with a range.
 	if strings.EqualFold(r.Header.Get("x-amz-checksum-mode"), "ENABLED") && r.Header.Get("Range") == "" {
 		m.setSums(h)
+	}
+	if r.Header.Get("Range") == "" { // ServeContent leaves it away when there is a Content-Encoding
+		h.Set("Content-Length", strconv.FormatInt(m.Size, 10))
 	}
 	http.ServeContent(&moving{ResponseWriter: w, idle: s.o.IdleTimeout}, r, "", m.ModTime, struct{ *os.File }{f})
 	return nil

@@ -108,6 +108,9 @@ func TestObjects(t *testing.T) {
 	if a.body != string(text[10:20]) || a.header.Get("Content-Type") != "text/x" || a.header.Get("Content-Encoding") != "zstd" {
 		t.Errorf("range: %q, %v", a.body, a.header)
 	}
+	if a := c.want(200, "", "HEAD", "/penstock/a/b%20c+d", nil, nil); a.header.Get("Content-Length") != fmt.Sprint(len(text)) {
+		t.Errorf("HEAD of an encoded object: %v", a.header)
+	}
 	c.want(412, "PreconditionFailed", "PUT", "/penstock/a/b%20c+d", headers{"If-None-Match": "*"}, []byte("other"))
 	c.want(200, "", "PUT", "/penstock/a/b%20c+d", nil, []byte("other")) // without a condition it is replaced
 	if a := c.do("GET", "/penstock/a/b%20c+d", nil, nil); a.body != "other" {

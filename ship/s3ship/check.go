@@ -24,8 +24,11 @@ func (b *Bucket) Check(ctx context.Context) error {
 	}
 	o := ship.BytesObject(checkKey, "", probe)
 	h, err := b.head(ctx, checkKey)
-	if err == nil {
+	switch {
+	case err == nil:
 		_, err = b.settle(ctx, o, h, ship.ErrVerify)
+	case mute(err):
+		err = b.explain(ctx, checkKey, err)
 	}
 	if err != nil {
 		return b.fail("check", checkKey, err)
@@ -59,7 +62,7 @@ func (b *Bucket) writeProbe(ctx context.Context) (created bool, err error) {
 	in := b.input(o)
 	in.Body = bytes.NewReader(probe)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil // it may be deleted
-	_, err = b.client.PutObject(ctx, in, withPayloadHash(o))
+	_, err = b.client.PutObject(ctx, in, b.exactly(o))
 	if status(err) == 412 {
 		return false, nil
 	}

@@ -176,8 +176,14 @@ func isAbsent(err error) bool {
 	return status(err) == 404 && (code(err) == "NotFound" || code(err) == "NoSuchKey")
 }
 
-// isForbidden: we may not know.
-func isForbidden(err error) bool { return status(err) == 403 && badCredentials[code(err)] == "" }
+// mute: a refusal that may come from a HEAD and does not say why.
+func mute(err error) bool {
+	switch status(err) {
+	case 301, 400, 401, 403, 404:
+		return true
+	}
+	return false
+}
 
 // damaged: the store computed another checksum than we gave.
 func damaged(err error) bool {
@@ -188,10 +194,16 @@ func damaged(err error) bool {
 	return false
 }
 
-// refused tells an upload that has surely not happened, or that must not be looked after now: no HeadObject can give
-// it another meaning.
+// notSent: there was never a connection to send anything on.
+func notSent(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
+}
+
+// refused tells an upload that has surely not happened, or that cannot be looked after now: asking what became of it
+// would only cost time. The next Put begins by asking.
 func refused(err error) bool {
-	if damaged(err) || errors.Is(err, ship.ErrVerify) {
+	if damaged(err) || notSent(err) || errors.Is(err, ship.ErrVerify) {
 		return true
 	}
 	if _, ok := errors.AsType[*bodyError](err); ok {

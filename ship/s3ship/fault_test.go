@@ -168,8 +168,8 @@ func TestUnverifiable(t *testing.T) {
 	s := newStore(t)
 	b := s.open(t, "", "")
 	s.plan(func(op string, _ int) s3d.Fault {
-		if op == "Head" {
-			return s3d.Fault{Status: 403}
+		if op == "Head" || op == "Get" {
+			return s3d.Fault{Status: 403, Code: "AccessDenied"}
 		}
 		return s3d.Fault{}
 	})

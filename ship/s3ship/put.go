@@ -36,12 +36,13 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 		defer unlock()
 	}
 	// Ahead of the upload, since a store finds out about a taken key only when all bytes are there. Without
-	// s3:ListBucket an absent key is answered with 403: that means "unknown" here, and the condition decides.
+	// s3:ListBucket an absent key is answered with 403: that means "unknown" here, and the condition decides. So do
+	// other refusals: a HEAD has no body to say why, and the upload will be told.
 	h, err := b.head(ctx, o.Key)
 	switch {
 	case err == nil:
 		return b.settle(ctx, o, h, ship.ErrConflict)
-	case !isAbsent(err) && !isForbidden(err):
+	case !mute(err):
 		return ship.Receipt{}, err
 	}
 	sent := b.upload(ctx, o, body)
@@ -54,12 +55,14 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 		return b.settle(ctx, o, h, ship.ErrVerify)
 	case err == nil: // 412, or an answer that was lost: ours or somebody else's
 		return b.settle(ctx, o, h, ship.ErrConflict)
-	case isForbidden(err): // nothing can be verified, whatever was sent
-		return ship.Receipt{}, err
+	case isAbsent(err) && sent == nil:
+		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
+	case isAbsent(err):
+		return ship.Receipt{}, sent
+	case mute(err): // nothing can be verified, whatever was sent
+		return ship.Receipt{}, b.explain(ctx, o.Key, err)
 	case sent != nil:
 		return ship.Receipt{}, sent
-	case isAbsent(err):
-		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
 	}
 	return ship.Receipt{}, err
 }

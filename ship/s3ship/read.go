@@ -57,8 +57,8 @@ func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 		return ship.Receipt{}, b.fail("get", key, err)
 	}
 	h, err := b.head(ctx, key)
-	if isAbsent(err) {
-		err = b.absent(ctx, key)
+	if mute(err) {
+		err = b.explain(ctx, key, err)
 	}
 	if err != nil {
 		return ship.Receipt{}, b.fail("get", key, err)
@@ -66,14 +66,14 @@ func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded()}, nil
 }
 
-// absent asks again after a HEAD was answered with 404, whose missing body leaves open whether it is the object or the
-// bucket that is not there: an auditor must not take a mistyped bucket for an empty one.
-func (b *Bucket) absent(ctx context.Context, key string) error {
+// explain asks again, by a GET, why a HEAD was refused, which has no body to say so. An auditor must not take a mistyped
+// bucket for an empty one, nor an operator an outdated key for a missing permission.
+func (b *Bucket) explain(ctx context.Context, key string, refusal error) error {
 	out, err := b.get(ctx, key, "bytes=0-0")
 	if err != nil {
 		return err
 	}
-	return errors.Join(errors.New("the object has appeared meanwhile: ask again"), out.Body.Close())
+	return errors.Join(fmt.Errorf("refused, and then not: ask again: %w", refusal), out.Body.Close())
 }
 
 // Open implements ship.Destination. Where the store keeps a checksum of the whole object, the body is verified as it is

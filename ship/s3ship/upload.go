@@ -36,7 +36,7 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 	src := &source{r: body, fail: cancel}
 	in := b.input(o)
 	in.Body = io.NewSectionReader(src, 0, o.Size)
-	id, err := b.uploader.upload(ctx, in, withPayloadHash(o))
+	id, err := b.uploader.upload(ctx, in, b.exactly(o))
 	if err == nil {
 		return nil
 	}
@@ -80,8 +80,8 @@ func (b *Bucket) input(o ship.Object) *s3.PutObjectInput {
 // abort ends the multipart upload id, on a context of its own: the caller's may be what has just ended. Without an id
 // the answer to CreateMultipartUpload was lost, and what is there for this key is looked up.
 func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
-	if id == "" && refused(why) {
-		return // nothing was created
+	if id == "" && (status(why) != 0 || notSent(why)) {
+		return // the store has said no, or does not know of it
 	}
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
@@ -97,18 +97,27 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 	}
 }
 
-// withPayloadHash spares the SDK a pass over the body: the signature covers its SHA-256, which the stage record has. It
-// is right for PutObject alone; a part has a hash of its own.
-func withPayloadHash(o ship.Object) func(*s3.Options) {
-	set := middleware.InitializeMiddlewareFunc("penstockPayloadHash", func(
+// exactly adds to the manager's requests what is known of the object, and what the manager has no field for.
+func (b *Bucket) exactly(o ship.Object) func(*s3.Options) {
+	set := middleware.InitializeMiddlewareFunc("penstockExactly", func(
 		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
 	) (middleware.InitializeOutput, middleware.Metadata, error) {
-		if _, ok := in.Parameters.(*s3.PutObjectInput); ok {
+		switch p := in.Parameters.(type) {
+		case *s3.PutObjectInput:
+			// Spares a pass over the body: the signature covers its SHA-256. A part has a hash of its own.
 			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
+		case *s3.CreateMultipartUploadInput:
+			if !b.o.Compat {
+				p.ChecksumType = types.ChecksumTypeFullObject
+			}
+		case *s3.CompleteMultipartUploadInput:
+			if !b.o.Compat {
+				p.ChecksumType, p.MpuObjectSize = types.ChecksumTypeFullObject, &o.Size
+			}
 		}
 		return next.HandleInitialize(ctx, in)
 	})
-	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.After) })
+	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.Before) })
 }
 
 // source is the body with its first error final. The SDK would take a failing disk for a failing connection and try
