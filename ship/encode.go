@@ -112,22 +112,24 @@ func encodeTo(ctx context.Context, dst io.Writer, src *segment.Reader, codec com
 func encodeRecords(ctx context.Context, raw *rawWriter, src *segment.Reader, f formatter, out *spool.Encoded) error {
 	next := src.Header().First
 	earliest, latest := int64(0), int64(0)
+	var rec segment.Record // outside the loop, since a formatter is handed a pointer: one allocation, not one a record
 	for {
-		seq, rec, err := src.Next()
+		seq, r, err := src.Next()
 		if err == io.EOF {
 			break
 		}
-		var damage *segment.DamageError
-		if errors.As(err, &damage) {
+		if err != nil {
+			damage := asDamage(err)
+			if damage == nil {
+				return fmt.Errorf("ship: read segment: %w", err)
+			}
 			if err := addGap(out, damage); err != nil {
 				return err
 			}
 			next = max(next, damage.Last+1)
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("ship: read segment: %w", err)
-		}
+		rec = r
 		if raw.buf, err = f.record(raw.buf, seq, &rec); err != nil {
 			return err
 		}
@@ -154,6 +156,12 @@ func encodeRecords(ctx context.Context, raw *rawWriter, src *segment.Reader, f f
 		return err
 	}
 	return raw.flush(ctx)
+}
+
+// asDamage returns the damage that an error of segment.Reader.Next reports, nil if it is of another kind.
+func asDamage(err error) (damage *segment.DamageError) {
+	errors.As(err, &damage)
+	return damage
 }
 
 // addGap notes the sequence numbers that a damaged stretch took.

@@ -3,7 +3,6 @@ package ship
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -38,13 +37,12 @@ func fitsLines(ctx context.Context, src *segment.Reader) (bool, error) {
 			return false, ctx.Err()
 		}
 		_, rec, err := src.Next()
-		var damage *segment.DamageError
 		switch {
 		case err == io.EOF:
 			return true, nil
-		case errors.As(err, &damage): // counted when it is encoded
-		case err != nil:
+		case err != nil && asDamage(err) == nil:
 			return false, fmt.Errorf("ship: read segment: %w", err)
+		case err != nil: // counted when it is encoded
 		case bytes.IndexByte(trimNewline(rec.Data), '\n') >= 0:
 			return false, nil
 		}

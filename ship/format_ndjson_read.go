@@ -1,0 +1,162 @@
+package ship
+
+import (
+	"bytes"
+	"encoding/base64"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// ndjsonReader reads NDJSON. It takes a line apart with little care, writes the record again, and accepts the line if
+// that gives the same bytes: so nothing is accepted that the encoder would not write, and no rule is written down twice.
+type ndjsonReader struct {
+	lines  lineReader
+	last   uint64 // sequence number
+	again  ndjsonFormat
+	rec    segment.Record // the last one
+	buf    []byte         // the line as the encoder writes it
+	data   []byte
+	second int64 // of stamp
+	stamp  []byte
+	src    netip.AddrPort // of srcText
+	srcRaw []byte
+}
+
+func (d *ndjsonReader) Close() error { return nil }
+
+func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
+	line, err := d.lines.next()
+	if err != nil {
+		return 0, segment.Record{}, err
+	}
+	seq, rec, ok := d.parse(line)
+	if !ok || len(rec.Data) > segment.MaxRecord {
+		return 0, segment.Record{}, d.lines.fail("no record")
+	}
+	d.rec = rec
+	if d.buf, err = d.again.record(d.buf[:0], seq, &d.rec); err != nil || !bytes.Equal(d.buf, line) {
+		return 0, segment.Record{}, d.lines.fail("not as this package writes records")
+	}
+	if seq <= d.last {
+		return 0, segment.Record{}, d.lines.fail("sequence number " + strconv.FormatUint(seq, 10) + " behind " + strconv.FormatUint(d.last, 10))
+	}
+	d.last = seq
+	return seq, rec, nil
+}
+
+// parse takes a line apart: ok is false if it does not look like one.
+func (d *ndjsonReader) parse(line []byte) (seq uint64, rec segment.Record, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"seq":`))
+	if !ok {
+		return 0, rec, false
+	}
+	number, rest, ok := bytes.Cut(rest, []byte(`,"ts":"`))
+	if !ok || len(number) > 20 {
+		return 0, rec, false
+	}
+	seq, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil {
+		return 0, rec, false
+	}
+	stamp, rest, ok := bytes.Cut(rest, []byte(`","src":"`))
+	if !ok || !d.parseTime(stamp, &rec.Time) {
+		return 0, rec, false
+	}
+	src, rest, ok := bytes.Cut(rest, []byte(`","data`))
+	if !ok || !d.parseSource(src, &rec.Src) {
+		return 0, rec, false
+	}
+	rest, ok = bytes.CutSuffix(rest, []byte("\"}\n"))
+	if !ok {
+		return 0, rec, false
+	}
+	if text, ok := bytes.CutPrefix(rest, []byte(`":"`)); ok {
+		rec.Data, ok = d.unescape(text)
+		return seq, rec, ok
+	}
+	if text, ok := bytes.CutPrefix(rest, []byte(`_b64":"`)); ok {
+		d.data, err = base64.StdEncoding.Strict().AppendDecode(d.data[:0], text)
+		rec.Data = d.data
+		return seq, rec, err == nil
+	}
+	return 0, rec, false
+}
+
+func (d *ndjsonReader) parseTime(b []byte, t *int64) bool {
+	const second = len("2006-01-02T15:04:05.")
+	if len(b) != second+len("000000000Z") {
+		return false
+	}
+	if !bytes.Equal(b[:second], d.stamp) {
+		at, err := time.Parse("2006-01-02T15:04:05.", string(b[:second]))
+		if err != nil {
+			return false
+		}
+		d.second, d.stamp = at.Unix(), append(d.stamp[:0], b[:second]...)
+	}
+	nano, err := strconv.ParseUint(string(b[second:second+9]), 10, 32)
+	// Times that int64 nanoseconds cannot hold come out as others, which are then not written as they stood.
+	*t = d.second*1e9 + int64(nano)
+	return err == nil
+}
+
+func (d *ndjsonReader) parseSource(b []byte, src *netip.AddrPort) bool {
+	if len(b) > 0 && !bytes.Equal(b, d.srcRaw) {
+		if len(b) > 64 { // longer than any address with a port
+			return false
+		}
+		parsed, err := netip.ParseAddrPort(string(b))
+		if err != nil {
+			return false
+		}
+		d.src, d.srcRaw = parsed, append(d.srcRaw[:0], b...)
+	}
+	if len(b) > 0 {
+		*src = d.src
+	}
+	return true
+}
+
+// unescape returns the payload behind the inside of a string, which is the line itself if nothing in it is escaped.
+func (d *ndjsonReader) unescape(b []byte) ([]byte, bool) {
+	i := bytes.IndexByte(b, '\\')
+	if i < 0 {
+		return b, true
+	}
+	d.data = d.data[:0]
+	for ; i >= 0; i = bytes.IndexByte(b, '\\') {
+		d.data = append(d.data, b[:i]...)
+		if b = b[i+1:]; len(b) == 0 {
+			return nil, false
+		}
+		c := b[0]
+		b = b[1:]
+		switch c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			if len(b) < 4 {
+				return nil, false
+			}
+			v, err := strconv.ParseUint(string(b[:4]), 16, 8)
+			if err != nil {
+				return nil, false
+			}
+			c, b = byte(v), b[4:]
+		}
+		d.data = append(d.data, c)
+	}
+	d.data = append(d.data, b...)
+	return d.data, true
+}
