@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -44,6 +45,7 @@ func (p place) credentials(ctx context.Context, o *Options) (*credentials, error
 		if err != nil {
 			return nil, fmt.Errorf("agent: %w", err)
 		}
+		_ = sock.SetDeadline(time.Now().Add(o.Watchdog)) // an agent may hang, too
 		stop := context.AfterFunc(ctx, func() { sock.Close() })
 		c.close = func() { stop(); sock.Close() }
 		keys := agent.NewClient(sock)

@@ -575,6 +575,30 @@ func TestShortReads(t *testing.T) {
 	}
 }
 
+// TestCleanUpJob: someone removes the empty directories there; no Put fails for it.
+func TestCleanUpJob(t *testing.T) {
+	t.Parallel()
+	for name, handlers := range map[string]func(sftp.Handlers) sftp.Handlers{
+		"link":   nil,
+		"rename": func(h sftp.Handlers) sftp.Handlers { h.FileCmd = replacing{h.FileCmd}; return h },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := inProcess(t, &sftpd.Options{Handlers: handlers})
+			h := open(t, s.URL("/"), nil)
+			for range 3 {
+				o, body := object("class=a/dt=b/o", 100)
+				if _, err := h.Put(bounded(t), o, body); err != nil {
+					t.Fatal(err)
+				}
+				wantFile(t, filepath.Join(dir, o.Key), o)
+				if err := errors.Join(os.RemoveAll(filepath.Join(dir, "class=a")), os.RemoveAll(filepath.Join(dir, tmpDir))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // TestSweep: temporary files of earlier attempts go once they are old, by the server's clock; nobody else's do.
 func TestSweep(t *testing.T) {
 	t.Parallel()

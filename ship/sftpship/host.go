@@ -110,8 +110,8 @@ func (h *Host) do(ctx context.Context, what string, op func(s *session) error) e
 }
 
 // lend runs the beginning of an operation and leaves the session to the caller, who must give it back, unless there is
-// an error. A connection that lay idle may have died unnoticed: if not one answer came over it, op is run once more on
-// a new one. (Every operation here may be repeated.)
+// an error. A connection that lay idle may have been closed by the server: if not one answer came over it, op is run
+// once more on a new one. (Every operation here may be repeated.)
 func (h *Host) lend(ctx context.Context, what string, op func(s *session) error) (*session, error) {
 	if err := h.pool.enter(ctx); err != nil {
 		return nil, h.wrap(what, err)
@@ -133,7 +133,7 @@ func (h *Host) lend(ctx context.Context, what string, op func(s *session) error)
 			s.close()
 			return s, nil
 		}
-		if reused && !settled(err) && s.conn.fresh.Load() && ctx.Err() == nil {
+		if reused && !settled(err) && s.conn.fresh.Load() && s.conn.why() == nil && ctx.Err() == nil {
 			s.close()
 			continue
 		}

@@ -3,11 +3,11 @@ package sftpship
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
+
+	"github.com/pkg/sftp"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -21,7 +21,8 @@ func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	err := errUnsupported
 	if u.has("hardlink@openssh.com", "1") {
 		// link(2) fails if the name exists, on every system.
-		if err = u.sftp.Link(u.tmp, u.key); err == nil {
+		err = u.within(path.Dir(u.key), func() error { return u.sftp.Link(u.tmp, u.key) })
+		if err == nil {
 			err = u.sftp.Remove(u.tmp)
 		}
 	}
@@ -62,11 +63,12 @@ func (u *upload) rename(ctx context.Context) (taken string, err error) {
 		return "", ctx.Err()
 	}
 	claims := path.Join(u.h.place.dir, tmpDir, "claims")
-	if err := u.mkdirs(claims); err != nil {
-		return "", err
-	}
 	claim := path.Join(claims, fmt.Sprintf("%x", sha256.Sum256([]byte(u.o.Key)))+tmpSuffix)
-	f, err := u.sftp.OpenFile(claim, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	var f *sftp.File
+	err = u.within(claims, func() (err error) {
+		f, err = u.sftp.OpenFile(claim, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+		return err
+	})
 	if err != nil {
 		u.dropStale(claim)
 		return "", fmt.Errorf("another upload of this key seems to be under way (%s): %w", claim, err)
@@ -78,10 +80,8 @@ func (u *upload) rename(ctx context.Context) (taken string, err error) {
 	if taken, err := u.present(ctx); err != nil || taken != "" {
 		return taken, err
 	}
-	if err := u.sftp.Rename(u.tmp, u.key); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			u.h.forgetDirs()
-		}
+	err = u.within(path.Dir(u.key), func() error { return u.sftp.Rename(u.tmp, u.key) })
+	if err != nil {
 		return "", u.h.explain(u.key, err)
 	}
 	return "", nil

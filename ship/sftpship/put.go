@@ -62,13 +62,7 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 		return ship.Receipt{}, err
 	}
 	dir := path.Join(u.h.place.dir, tmpDir, u.o.Spool)
-	if err := u.mkdirs(dir); err != nil {
-		return ship.Receipt{}, err
-	}
-	if err := u.mkdirs(path.Dir(u.key)); err != nil {
-		return ship.Receipt{}, err
-	}
-	err := u.send(ctx, path.Join(dir, rand.Text()+tmpSuffix), body)
+	err := u.within(dir, func() error { return u.send(ctx, path.Join(dir, rand.Text()+tmpSuffix), body) })
 	var method string
 	if err == nil {
 		method, err = u.verify(ctx, body)
@@ -124,9 +118,6 @@ func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) e
 	// Not O_RDWR: some servers allow one or the other.
 	f, err := u.sftp.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			u.h.forgetDirs() // removed behind our back: made again at the next attempt
-		}
 		return u.h.explain(tmp, err)
 	}
 	u.tmp = tmp

@@ -70,6 +70,21 @@ func (u *upload) mkdirs(dir string) error {
 	return nil
 }
 
+// within makes dir and then does what needs it. Clean-up jobs remove empty directories: if it turns out to be gone after
+// all, both are done once more.
+func (u *upload) within(dir string, do func() error) error {
+	for again := true; ; again = false {
+		if err := u.mkdirs(dir); err != nil {
+			return err
+		}
+		err := do()
+		if !again || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		u.h.forgetDirs()
+	}
+}
+
 func (h *Host) knows(dir string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
