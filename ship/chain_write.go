@@ -88,7 +88,7 @@ func (l *lane) find(ctx context.Context) error {
 		if err := l.own(m, c); err != nil {
 			return fmt.Errorf("%w: manifest %d of epoch %d is there: %w", ErrFenced, c.Next, c.Epoch, err)
 		}
-		l.log.Warn("found a manifest of this spool that its own directory does not know any more", "manifest", c.Next)
+		l.log.Warn("ship: found a manifest of this spool that its own directory does not know any more", "manifest", c.Next)
 		if err := l.publish(ctx, m); err != nil {
 			return err
 		}

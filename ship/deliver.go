@@ -46,6 +46,9 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error)
 		return Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
 	r, err := l.dest.Put(ctx, o, body)
+	if errors.Is(err, ErrVerify) {
+		err = blame(err, o, body)
+	}
 	// A staged file is only read: what closing it says is of no consequence.
 	_ = done()
 	if errors.Is(err, ErrConflict) {
@@ -55,6 +58,19 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error)
 		err = o.Check(r) // do not take the driver's word for it
 	}
 	return r, err
+}
+
+// blame finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on
+// this host's own disk.
+func blame(err error, o Object, body *io.SectionReader) error {
+	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
+	if rerr != nil {
+		return fmt.Errorf("%w; reading the staged file: %w", err, rerr)
+	}
+	if here.Size == o.Size && here.SHA256 == o.SHA256 {
+		return err
+	}
+	return Permanent(fmt.Errorf("the staged file of %s is damaged on this host's disk: remove it from the spool, and it is made again: %w", o.Key, err))
 }
 
 // stagedObject describes a staged file.

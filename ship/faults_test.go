@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,7 +108,7 @@ func TestPermanent(t *testing.T) {
 		b.segments(3, 10)
 		b.ship(d, bubble)
 		time.Sleep(10 * time.Second)
-		if log := b.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "allow s3:PutObject") || !strings.Contains(log, "destination=idc") {
+		if log := b.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "allow s3:PutObject") || !strings.Contains(log, "dest=idc") {
 			t.Errorf("after 10 s the log says:\n%s", log)
 		}
 		if st := b.s.Stats()["idc"]; st.State != ship.StateParked || time.Until(st.NextAttempt) > 30*time.Second {
@@ -286,6 +288,49 @@ func (l liar) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (s
 	r, err := l.MemoryDestination.Put(ctx, o, body)
 	r.Size--
 	return r, err
+}
+
+// TestStagedFileDamaged: bytes that rot on this host's own disk are never sent, and the log says where to look.
+func TestStagedFileDamaged(t *testing.T) {
+	mem := shiptest.Memory()
+	f := shiptest.Faulty(mem, nil)
+	d := destinations{"s3": f}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	var once sync.Once
+	f.SetPlan(func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Put && isData(c) {
+			once.Do(func() { rot(t, b.dir) })
+		}
+		return shiptest.Fault{}
+	})
+	b.ship(d, quick)
+	b.until("it is noticed", func() bool { return b.s.Stats()["s3"].State == ship.StateParked })
+	if err := b.s.Stats()["s3"].Err; !strings.Contains(err.Error(), "damaged on this host's disk") {
+		t.Error(err)
+	}
+	for _, key := range mem.Keys() {
+		if strings.HasPrefix(key, "class=") {
+			t.Errorf("%s was stored", key)
+		}
+	}
+}
+
+// rot flips a bit in the staged files of a spool.
+func rot(t *testing.T, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "stage", "*.obj"))
+	if err != nil || len(files) == 0 {
+		t.Errorf("no staged file: %v", err)
+	}
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, flip(content), 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestPublish(t *testing.T) {

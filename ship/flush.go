@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -56,14 +57,18 @@ var errEnded = errors.New("ship: Run has ended")
 // ends, or as soon as only destinations are left that waiting does not help (a conflict, a fenced chain), it returns an
 // *IncompleteError. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
-	target := s.lastSealed()
+	var target spool.Segment
+	if all := s.sp.Sealed(0, 0); len(all) > 0 {
+		target = all[len(all)-1]
+	}
 	s.ResetBackoff()
 	for {
 		wake := s.changed.wait()
 		var owed []*lane
 		hopeless := true
 		for _, l := range s.lanes {
-			if at, state := l.progress(); at < target {
+			// Both marks, since they are kept apart: neither alone shall be able to say that all is well.
+			if c, state := l.progress(); c.Segment < target.Number || c.Through < target.Last {
 				owed = append(owed, l)
 				hopeless = hopeless && rank[state] >= rank[StateConflict]
 			}
@@ -110,8 +115,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 	l.want(true)
 	for {
 		wake := s.changed.wait()
-		_, state := l.progress()
-		c := l.cursor()
+		c, state := l.progress()
 		switch {
 		case c.Final && c.Epoch == s.epoch && s.covered(c):
 			return nil
@@ -140,20 +144,11 @@ func (l *lane) want(final bool) {
 	l.s.changed.broadcast()
 }
 
-// progress returns the last segment that the chain covers, and the state.
-func (l *lane) progress() (uint64, State) {
+// progress returns how far the chain is, and the state.
+func (l *lane) progress() (spool.Chain, State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.chain.Segment, l.condition()
-}
-
-// lastSealed returns the number of the newest sealed segment; 0 if there is none, or none is left.
-func (s *Shipper) lastSealed() uint64 {
-	all := s.sp.Sealed(0, 0)
-	if len(all) == 0 {
-		return 0
-	}
-	return all[len(all)-1].Number
+	return l.chain, l.condition()
 }
 
 // incomplete says what these destinations are owed.

@@ -54,7 +54,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 		case due:
 			told, last = c, time.Now()
 			if err := l.tellHead(ctx, peer, c); err != nil && ctx.Err() == nil {
-				l.log.Debug("cannot tell another destination how far this chain is", "peer", peer.name, "error", err)
+				l.log.Debug("ship: cannot tell another destination how far this chain is", "peer", peer.name, "err", err)
 			}
 			continue
 		case c != told && !last.IsZero():

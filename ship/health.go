@@ -111,6 +111,7 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	case IsPermanent(err):
 		state, wait = StateParked, l.s.o.ProbeInterval
 	}
+	wait = max(wait, time.Millisecond) // whatever Options.Backoff says
 	now := time.Now()
 	l.mu.Lock()
 	if len(l.troubles) == 0 {
@@ -118,7 +119,7 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	}
 	l.troubles[what] = trouble{state, err, now.Add(wait)}
 	l.last = err
-	due := rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
+	due := state == StateConflict || rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
 	if due {
 		l.logged, l.worst = now, l.condition()
 	}
@@ -126,14 +127,14 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	l.mu.Unlock()
 	l.s.changed.broadcast()
 	if due {
-		args := []any{"operation", what, "error", err, "retry_in", wait.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
+		args := []any{"operation", what, "err", err, "retry_in", wait.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
 		switch state {
 		case StateRetrying:
-			l.log.Warn("destination fails, trying again", args...)
+			l.log.Warn("ship: destination fails, trying again", args...)
 		case StateConflict:
-			l.log.Error("key is taken by other bytes, chain stops here: find out who wrote them and remove them; everything else goes on", args...)
+			l.log.Error("ship: key is taken by other bytes, chain stops here: find out who wrote them and remove them; everything else goes on", args...)
 		default:
-			l.log.Error("destination is parked until this is cured; everything else goes on", args...)
+			l.log.Error("ship: destination is parked until this is cured; everything else goes on", args...)
 		}
 	}
 	return wait
@@ -156,7 +157,7 @@ func (l *lane) recovered(what string) {
 	l.alive.broadcast()
 	l.s.changed.broadcast()
 	if well && worst != StateOK {
-		l.log.Info("destination works again", "after", time.Since(since).Round(time.Millisecond))
+		l.log.Info("ship: destination works again", "after", time.Since(since).Round(time.Millisecond))
 	}
 }
 
@@ -180,6 +181,6 @@ func (l *lane) fence(err error) {
 	l.fenced, l.last = err, err
 	l.mu.Unlock()
 	l.s.changed.broadcast()
-	l.log.Error("another owner continues this spool's chain: nothing more is sent there, receiving goes on. "+
-		"Is this volume a copy of one that is in use elsewhere?", "error", err)
+	l.log.Error("ship: another owner continues this spool's chain: nothing more is sent there, receiving goes on. "+
+		"Is this volume a copy of one that is in use elsewhere?", "err", err)
 }

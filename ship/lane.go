@@ -42,7 +42,7 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lane{s: s, name: name, dest: dest, log: s.log.With("destination", name), chain: chain}
+	l := &lane{s: s, name: name, dest: dest, log: s.log.With("dest", name), chain: chain}
 	l.backlog.seen = chain.Segment
 	l.health.init()
 	return l, nil
@@ -147,7 +147,7 @@ func (l *lane) check(ctx context.Context) {
 		return err
 	})
 	if err == nil {
-		l.log.Info("destination is usable")
+		l.log.Info("ship: destination is usable")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,13 +141,16 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	return c
 }
 
-// segmentLine describes a delivered segment.
+// segmentLine describes a delivered segment. What a destination says of itself must not be able to stop the chain.
 func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
 	r.Checksum, r.Method, r.Version = clean(r.Checksum), clean(r.Method), clean(r.Version)
+	r.Degraded = slices.Clone(r.Degraded)
 	for i := range r.Degraded {
 		r.Degraded[i] = clean(r.Degraded[i])
 	}
-	r.Time = r.Time.UTC()
+	if r.Time = r.Time.UTC(); r.Time.Year() < 1 || r.Time.Year() > 9999 {
+		r.Time = time.Time{} // JSON has no such years
+	}
 	return SegmentLine{
 		Segment: rec.Segment, First: rec.First, Last: rec.Last, Records: rec.Records, Bytes: rec.Bytes, Gaps: rec.Gaps,
 		MinTime: rec.MinTime.UTC(), MaxTime: rec.MaxTime.UTC(),

@@ -120,7 +120,7 @@ type link struct {
 }
 
 func (v *verifier) mismatch(key string, segment uint64, err error) {
-	v.l.log.Error("destination does not hold what it has confirmed", "key", key, "error", err)
+	v.l.log.Error("ship: destination does not hold what it has confirmed", "key", key, "err", err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
@@ -168,7 +168,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		restored := false
 		r, err := v.l.dest.Stat(ctx, o.Key)
 		if errors.Is(err, fs.ErrNotExist) {
-			v.l.log.Warn("an object that was delivered is missing, storing it again", "key", o.Key)
+			v.l.log.Warn("ship: an object that was delivered is missing, storing it again", "key", o.Key)
 			if _, err = v.l.put(ctx, rec); errors.Is(err, ErrVerify) {
 				err = fmt.Errorf("storing it again: %v", err) // of this attempt, no verdict on the object
 			}
