@@ -15,7 +15,7 @@ type budget struct {
 
 func newBudget(bytes int64) *budget { return &budget{free: bytes, wake: make(chan struct{})} }
 
-// take waits until n bytes are free. It returns ctx.Err() if ctx ends first.
+// take waits until n bytes are free, in no particular order: a taker that is woken competes again. It returns ctx.Err() if ctx ends first.
 func (b *budget) take(ctx context.Context, n int64) error {
 	for {
 		b.mu.Lock()
@@ -34,6 +34,7 @@ func (b *budget) take(ctx context.Context, n int64) error {
 	}
 }
 
+// give returns bytes and wakes up all takers: several small ones may fit.
 func (b *budget) give(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

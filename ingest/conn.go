@@ -32,7 +32,9 @@ var (
 	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.Memory)")
 )
 
-// conn is one connection. buf[start:end] is what was read and not yet cut into frames.
+// conn is one connection, and a goroutine that reads, cuts and appends in turn: there is no queue between the socket and
+// the sink that a burst could fill, and none that a crash could lose. buf[start:end] is what was read and not yet cut.
+// Records are slices of buf, so the next read waits until the sink has them; that is also what slows the peer down.
 type conn struct {
 	t      *TCP
 	nc     net.Conn // as accepted
@@ -86,12 +88,13 @@ func (c *conn) serve() {
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
-	default:
+	default: // reset, or gone without a word (keep-alive)
 		c.reset = true
 	}
 	c.cut(time.Now(), true)
 }
 
+// handshake is bounded in time, and ends with Close; after Shutdown the end of Grace interrupts it.
 func (c *conn) handshake() error {
 	h, ok := c.rd.(*tls.Conn)
 	if !ok {
@@ -129,9 +132,11 @@ func (c *conn) read() error {
 	}
 }
 
-// room makes sure that there is space behind end, in the smallest buffer that will do.
+// room makes sure that there is space behind end, in the smallest buffer that will do. What is left of the last read, a
+// part of a frame, is moved to the front: it is short, or alone in its buffer already.
 func (c *conn) room() error {
 	left := c.buf[c.start:c.end]
+	// Half of it: a connection that goes back to a full small buffer would need the large one again at once.
 	if c.large != nil && len(left) <= smallBuffer/2 {
 		copy(c.small, left)
 		c.dropLarge()
@@ -146,6 +151,7 @@ func (c *conn) room() error {
 	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.Max) {
 		return errNoFrame
 	}
+	// While it waits for memory, the connection reads nothing, and its peer is slowed down.
 	ctx, cancel := c.t.life.ctx, context.CancelFunc(func() {})
 	if c.t.o.FrameTimeout > 0 {
 		ctx, cancel = context.WithDeadline(ctx, c.frameStart.Add(c.t.o.FrameTimeout))
@@ -168,7 +174,8 @@ func (c *conn) dropLarge() {
 	}
 }
 
-// arm sets the read deadline: of the frame that has begun, or of an idle connection.
+// arm sets the read deadline: of the frame that has begun, or of an idle connection. A frame's counts from its first
+// byte, so a peer that sends a byte now and then to keep its place does not.
 func (c *conn) arm() {
 	now := time.Now()
 	var want time.Time

@@ -35,6 +35,8 @@ func source(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// add lets a connection in, or says why not. One that comes in while the listener is closing, from the kernel's queue,
+// gets the same time to end as all others.
 func (s *connSet) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +79,7 @@ func (s *connSet) close(until time.Time) {
 	}
 }
 
-// abort closes all connections for good.
+// abort closes all connections for good, and lets no other in.
 func (s *connSet) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

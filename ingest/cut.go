@@ -43,6 +43,7 @@ func (c *conn) frames(now time.Time, eof bool) error {
 			return errFramer
 		}
 		if err != nil {
+			// A lost frame must have had bytes, except at the end: else a Framer could lose for ever.
 			var lost *LostFrame
 			if !errors.As(err, &lost) || n == 0 && !eof {
 				return err
@@ -70,7 +71,8 @@ func (c *conn) frames(now time.Time, eof bool) error {
 	}
 }
 
-// lose counts a frame that is not kept.
+// lose counts a frame that is not kept. It is accounted for with the next flush. Where the peer was reset, a frame that
+// lacks its end lacks it for that reason.
 func (c *conn) lose(cause segment.Cause, bytes uint64) {
 	if c.reset && cause == segment.Malformed {
 		cause = segment.Reset
@@ -92,6 +94,7 @@ func (c *conn) flush(now time.Time) {
 	*c.batch = (*c.batch)[:0]
 }
 
+// account reports the frames that were lost and those that are about to be appended, in one go.
 func (c *conn) account(now time.Time, hand segment.Tally) {
 	a := c.lost
 	c.lost = segment.Account{}

@@ -17,6 +17,33 @@
 // Shutdown loses nothing that had arrived: sockets are made deaf before they are read out and closed, and TCP
 // connections are cut exactly behind what had been acknowledged to the peer.
 //
+// # How a UDP socket is closed
+//
+// A closed socket loses what is queued in it, and reading it empty first only narrows the window. So Shutdown connects
+// each socket to itself. The kernel then finds it no more for datagrams from anybody else: they go to the other sockets
+// of the port, if there are any, and else their senders are told. What is queued stays, and is read to the last. The
+// drop counter, read after that, is final.
+//
+// Sockets that were inherited ([Inherited], systemd's socket activation) belong to the next process as well. They stay
+// as they are: Shutdown reads what had arrived when it was called and leaves the rest. Both processes may read at the
+// same time, since every datagram goes to one of them.
+//
+// # How a TCP connection is closed
+//
+// Shutdown accepts what is queued, and closes its own side of every connection, which a well-behaved sender takes for
+// what it is. It then reads on until the peer closes too, for TCPOptions.Grace at most. Then the other side is closed as
+// well: from there on Linux refuses what arrives, so that everything it ever acknowledged is still read, and nothing it
+// has not acknowledged is lost unnoticed. Behind that the connection is reset. A message that a sender had under way
+// then is its own to send again: only a protocol with acknowledgements, such as RELP, can do better.
+//
+// # How much a receive buffer holds
+//
+// While the process does not run, or waits for its disk, the socket's receive buffer takes what arrives. It should hold a
+// second. Linux charges a datagram with its memory, not its length: 1,280 bytes for one of up to 512, 2,304 for one of
+// 1,400, 16,644 for one of 8,900. The default of 64 MiB, which Linux doubles, holds about 100,000 datagrams of 512 bytes.
+// It is granted to processes with CAP_NET_ADMIN; all others need a net.core.rmem_max of that size. UDPOptions.ExpectedRate
+// makes the listener warn if it is too little, and Stats tells what was granted.
+//
 // # What strangers can do
 //
 // Payloads are opaque and never interpreted. Connections are limited in number, per source too, in the memory they use,
@@ -27,5 +54,6 @@
 // udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
 // connections and their limits, conn.go the life of one, cut.go the way from its buffer to the sink. Framings are in
-// framer.go (the interface), newline.go and counted.go. life.go and meter.go are shared by both listeners.
+// framer.go (the interface), newline.go and counted.go. life.go, meter.go, limiter.go and sink.go are shared by both
+// listeners. url.go opens either from a URL, with tlsfiles.go and inherit.go.
 package ingest

@@ -61,7 +61,7 @@ func parseInherited(getenv func(string) string, pid int) (map[string][]*os.File,
 	}
 	for i, name := range names {
 		fd := firstInherited + i
-		closeOnExec(fd)
+		closeOnExec(fd) // a child that kept them would keep the port taken
 		all[name] = append(all[name], os.NewFile(uintptr(fd), name))
 	}
 	return all, nil

@@ -56,7 +56,7 @@ func newLife(stop func(serving bool)) *life {
 	return l
 }
 
-// begin claims the only Serve.
+// begin claims the only Serve. After stop it is too late: there is nothing left to serve.
 func (l *life) begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,6 +95,7 @@ func (l *life) halt() {
 // shutdown implements Listener.Shutdown.
 func (l *life) shutdown(ctx context.Context, who string, stats func() Stats) error {
 	l.halt()
+	// The end is waited for here, and not enforced: who wants to give up what is in hand calls Close.
 	select {
 	case <-l.done:
 	case <-ctx.Done():
@@ -102,6 +103,7 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats) err
 		return fmt.Errorf("ingest: %s: shutdown: %w: %d records (%d bytes) in hand that the sink has not taken", who,
 			ctx.Err(), n.Records, n.Bytes)
 	}
+	// After a Close, which is the only way that Serve ends with something in hand.
 	if n := stats().InHand; n.Records > 0 {
 		return fmt.Errorf("ingest: %s: shutdown: %w with %d records (%d bytes) in hand", who, ErrServerClosed, n.Records, n.Bytes)
 	}

@@ -42,7 +42,8 @@ func (s *Stats) add(m *meter) {
 	}
 }
 
-// meter counts for one socket or, shared by its connections, for one TCP listener.
+// meter counts for one socket or, shared by its connections, for one TCP listener. It counts apart from the sink: that
+// the two agree in the end is a check of both.
 type meter struct {
 	mu       sync.Mutex
 	received segment.Tally
@@ -75,7 +76,7 @@ func (m *meter) handed(hand, left segment.Tally) {
 	m.inHand.Bytes -= hand.Bytes - left.Bytes
 }
 
-// count adds an account; m.mu is held.
+// count adds an account; m.mu is held. Bytes that are unknown stay unknown.
 func (m *meter) count(a *segment.Account) {
 	addTally(&m.received, a.Received)
 	addLosses(&m.lost, &a.Lost)

@@ -29,7 +29,7 @@ func parseControl(buf []uint64, size int) (at int64, segment int) {
 		}
 		b = b[min(len(b), unix.CmsgSpace(n-unix.CmsgLen(0))):]
 	}
-	if at == 0 {
+	if at == 0 { // the kernel ran out of room for it, which leaves MSG_CTRUNC, or the socket is of a kind without
 		at = time.Now().UnixNano()
 	}
 	return at, segment

@@ -16,6 +16,7 @@ type newline struct {
 	skipped uint64 // bytes of an overlong line so far; none otherwise
 }
 
+// Next looks at every byte once, however often it is called with a line that is not complete yet.
 func (f *newline) Next(data []byte, eof bool) (int, []byte, error) {
 	i := bytes.IndexByte(data[f.scanned:], '\n')
 	if i >= 0 {

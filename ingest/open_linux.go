@@ -75,6 +75,7 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	if s.buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
 		return os.NewSyscallError("getsockopt SO_RCVBUF", err)
 	}
+	// The kernel doubles what it was asked for, for its own overhead: less than asked means that a limit has cut it down.
 	if s.buffer < o.ReceiveBuffer {
 		s.log.log.Warn("the kernel granted less receive buffer than asked for: raise net.core.rmem_max or give the process"+
 			" CAP_NET_ADMIN", "asked", o.ReceiveBuffer, "granted", s.buffer)
@@ -87,6 +88,7 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 			return fmt.Errorf("%w (turn GRO off, or use Linux 5.0 or newer)", os.NewSyscallError("setsockopt UDP_GRO", err))
 		}
 	}
+	// Without a cookie (Linux before 4.6) drops are counted all the same, only not known again after a hand-over.
 	s.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	return nil
 }

@@ -45,6 +45,8 @@ type mmsg struct {
 	recs    []segment.Record
 }
 
+// newMmsg lays out what the kernel writes to: for each datagram of a burst a slot for the payload, one for the sender's
+// address and one for control messages, all tied together in a message header.
 func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
 	m := &mmsg{conn: conn, max: o.Max, gro: o.GRO, unix: o.Network == "unixgram", recs: make([]segment.Record, 0, batch)}
 	m.read = m.recvmmsg
@@ -86,7 +88,8 @@ func (m *mmsg) rearm(n int) {
 // recvmmsg is called by the poller whenever the socket may be readable.
 func (m *mmsg) recvmmsg(fd uintptr) (done bool) {
 	for {
-		// MSG_TRUNC as a flag of the call: the true length of a datagram that does not fit is returned.
+		// MSG_DONTWAIT: the socket is non-blocking as it is, unless somebody who shares it has changed that. MSG_TRUNC as
+		// a flag of the call: the true length of a datagram that does not fit is returned.
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.hdrs[0])), batch,
 			unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
 		if errno == unix.EINTR {
@@ -102,7 +105,7 @@ func (m *mmsg) receive(wait bool) (burst, error) {
 	if err := m.conn.Read(m.read); err != nil {
 		return burst{}, err
 	}
-	if m.errno == unix.EAGAIN {
+	if m.errno == unix.EAGAIN { // only without wait
 		return burst{}, nil
 	}
 	if m.errno != 0 {
@@ -133,6 +136,7 @@ func (m *mmsg) records(b *burst, i int) {
 		b.truncated.Bytes += uint64(n)
 		return
 	}
+	// An aggregate is a row of datagrams of the same size, the last one possibly shorter (udp(7), UDP_GRO).
 	data := m.slots[i][:n]
 	for {
 		l := min(size, len(data))

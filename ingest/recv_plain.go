@@ -47,7 +47,7 @@ func (p *plain) receive(wait bool) (burst, error) {
 	if err != nil {
 		return burst{}, err
 	}
-	if n > p.max {
+	if n > p.max { // the buffer is longer than any datagram, so n is its true length
 		return burst{truncated: segment.Tally{Records: 1, Bytes: uint64(n)}}, nil
 	}
 	p.rec[0] = segment.Record{Time: time.Now().UnixNano(), Src: src, Data: p.buf[:n:n]}

@@ -102,12 +102,13 @@ func (s *socket) serve(ctx context.Context) {
 	s.poll()
 }
 
-// drain reads what is queued, up to the first burst that ends after a time.
+// drain reads what is queued, up to the first burst that ends after a time. Without that end, a shared socket under
+// traffic would never be drained: somebody always sends.
 func (s *socket) drain(ctx context.Context, until int64) {
 	for failures := 0; failures < 10; {
 		b, err := s.recv.receive(false)
 		switch {
-		case err != nil: // a soft error of the socket: what is queued is still there
+		case err != nil: // of the socket, such as an ICMP message: what is queued is still there
 			failures++
 			s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
 		case b.empty():
@@ -135,7 +136,7 @@ func (s *socket) take(ctx context.Context, b *burst) {
 		s.log.warn("datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
 			"records", b.truncated.Records)
 	}
-	s.arrived(now, &a, hand)
+	s.arrived(now, &a, hand) // before it is offered: see Sink.Account
 	if len(b.recs) == 0 {
 		return
 	}
@@ -163,7 +164,8 @@ func (s *socket) begin(sink Sink) {
 	}
 }
 
-// arrived accounts for a burst that is about to be offered.
+// arrived accounts for a burst that is about to be offered. The drops that came before the sink makes the listener wait
+// are accounted first, so that they are not taken for the sink's fault.
 func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	s.pollIfDue(now)
 	s.pollMu.Lock()

@@ -154,7 +154,7 @@ func (t *TCP) Serve(sink Sink) error {
 	if err := t.life.begin(); err != nil {
 		return err
 	}
-	t.sink, t.append = sink, sink.Append
+	t.sink, t.append = sink, sink.Append // no connection runs yet
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()
@@ -198,7 +198,8 @@ func (t *TCP) accept() {
 	}
 }
 
-// admit starts a connection, or closes it if there are too many.
+// admit starts a connection, or closes it if there are too many. To leave it in the kernel's queue instead would let one
+// source that fills the queue keep out all others.
 func (t *TCP) admit(nc net.Conn) {
 	c := newConn(t, nc)
 	if err := t.conns.add(c); err != nil {

@@ -21,10 +21,12 @@ type UDPOptions struct {
 	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
 	Network string
 	// Sockets is the number of SO_REUSEPORT sockets, each with a goroutine and a receive buffer of its own; default 1.
-	// The kernel puts all datagrams of a flow on one socket. More than 1 needs Linux.
+	// The kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket: more sockets
+	// help where there are more flows. More than 1 needs Linux.
 	Sockets int
 	// ReceiveBuffer is what each socket asks for, in bytes; default 64 MiB, about 100,000 datagrams of 512 bytes. The
-	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN. See Stats.ReceiveBuffer.
+	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all sockets of the
+	// host together. See Stats.ReceiveBuffer.
 	ReceiveBuffer int
 	// Max is the longest datagram in bytes that is kept; default 65,535, which nothing exceeds. A longer one is lost as a
 	// whole, cause truncated.
@@ -165,6 +167,8 @@ func (u *UDP) Serve(sink Sink) error {
 	}
 	ended := make(chan struct{})
 	go func() { wg.Wait(); close(ended) }()
+	// The sockets look at their own drops while there is traffic. The ticker is for those that are quiet, and for those
+	// that wait for the sink: their queue overflows just then.
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {

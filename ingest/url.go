@@ -45,6 +45,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
+	// Every parameter is read before the first mistake is reported, and taken out as it is read: what remains is unknown.
 	p := newParams(u)
 	scheme := u.Scheme
 	if scheme == "systemd" {
@@ -110,6 +111,7 @@ func (p *params) tcp(o *Options) func() (Listener, error) {
 	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
 }
 
+// byName are the framings that a URL can ask for. Fixed, and framings of the user's own, are for programs.
 var byName = map[string]Framing{"auto": Auto, "newline": Newline, "octet": OctetCounting, "len16": Len16, "len32": Len32}
 
 // check keeps a nil pointer from becoming an interface that is not nil.
@@ -209,12 +211,14 @@ func (p *params) get(name string) (value string, ok bool) {
 	return v[0], true
 }
 
+// choice reads a parameter by means of set, which returns false for a value that it does not want.
 func (p *params) choice(name string, set func(value string) bool, want string) {
 	if v, ok := p.get(name); ok && !set(v) {
 		p.bad("%s=%s: want %s", name, v, want)
 	}
 }
 
+// number reads a parameter that is at least so much.
 func (p *params) number(name string, n *int, least int) {
 	p.choice(name, func(v string) bool {
 		i, err := strconv.Atoi(v)
@@ -223,6 +227,7 @@ func (p *params) number(name string, n *int, least int) {
 	}, fmt.Sprintf("a number of at least %d", least))
 }
 
+// bytes reads a size.
 func (p *params) bytes(name string, n *int) {
 	p.choice(name, func(v string) (ok bool) { *n, ok = parseBytes(v); return ok }, "bytes, for example 65535, 64KiB or 64MiB")
 }
