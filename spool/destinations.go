@@ -26,6 +26,9 @@ func (s *Spool) loadChains() error {
 		}
 		d.forgotten = !rem.Forgotten.IsZero()
 		s.dests[name] = d
+		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
+		// else may be left to tell which were in use.
+		s.number = max(s.number, d.chain.Segment)
 		final = final || !d.forgotten && d.chain.Final && d.chain.Epoch == s.id.Epoch
 	}
 	if !final {
