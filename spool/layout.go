@@ -12,6 +12,7 @@ import (
 //	spool.json                identity: spool id, epoch, instance, class, destinations
 //	LOCK                      held, and names the holder, while the spool is open
 //	clean                     the clean mark: present only between an orderly Close and the next Open
+//	frozen                    present while nothing may be deleted: see Freeze
 //	ledger.json               the ledger, when no segment is left to hold it
 //	index.db                  bbolt: what is known of the sealed segments
 //	seg/<16 hex>.seg          segments by number
@@ -23,6 +24,7 @@ import (
 const (
 	lockName   = "LOCK"
 	cleanName  = "clean"
+	frozenName = "frozen"
 	ledgerName = "ledger.json"
 	segDir     = "seg"
 	stageDir   = "stage"

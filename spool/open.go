@@ -84,6 +84,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if err := s.loadChains(); err != nil {
 		return err
 	}
+	s.loadFrozen()
 	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
 	switch {
 	case err == nil:

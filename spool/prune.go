@@ -40,7 +40,7 @@ func (s *Spool) covered() (n uint64) {
 func (s *Spool) prune() {
 	s.mu.Lock()
 	n := s.covered()
-	held := s.holds > 0
+	held := s.holds > 0 || s.frozen != ""
 	s.mu.Unlock()
 	if held || n == 0 {
 		return

@@ -231,8 +231,14 @@ func (r *recovery) withoutRaw() error {
 	s.mu.Unlock()
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), recExt)
-		if !ok || have[n] || n <= covered {
+		if !ok || have[n] {
 			continue
+		}
+		if n <= covered {
+			// About to be deleted, or kept for a verification that needs the staged file.
+			if _, err := s.fs.Stat(s.objPath(n)); s.frozen == "" || err != nil {
+				continue
+			}
 		}
 		rec, err := s.stageRecord(n)
 		if err != nil {

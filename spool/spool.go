@@ -57,6 +57,7 @@ type Spool struct {
 	retryAt      time.Time
 	writer       role // who writes the tail to the log
 	syncer       role // who makes it durable
+	group        int  // how many, beside who did it, the last sync served
 	room         waitList
 	idle         []*waiter
 	spans        []span
@@ -67,6 +68,7 @@ type Spool struct {
 	rolled   []*rolled // ended segments that wait for their footer
 	sealing  waitList
 	holds    int
+	frozen   string        // why nothing is deleted until Thaw; "" for not at all
 	kick     chan struct{} // wakes the flusher
 	syncKick chan struct{} // wakes the background sync
 	work     chan struct{} // wakes the keeper

@@ -1,0 +1,85 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// frozen is the mark that stops deletion across restarts.
+type frozen struct {
+	Version int       `json:"version"`
+	Time    time.Time `json:"time"`
+	Why     string    `json:"why"`
+}
+
+// Freeze is Hold for this process and all that follow: until Thaw no segment is deleted, whoever has acknowledged it. A
+// drain begins with it, since what it finds wrong at a destination can be put right from here only, and it may be killed
+// before it could say so. An error means that the mark may not be durable; in this process it is in force even then.
+// Freezing a frozen spool changes the reason.
+func (s *Spool) Freeze(why string) error {
+	if why == "" {
+		return errors.New("spool: Freeze needs a reason")
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	s.mu.Lock()
+	s.frozen = why
+	s.mu.Unlock()
+	b, err := sealJSON(frozen{1, time.Now().UTC(), why})
+	if err == nil {
+		err = vfs.WriteFileAtomic(s.fs, s.path(frozenName), b)
+	}
+	if err != nil {
+		return fmt.Errorf("spool: freeze: %w", err)
+	}
+	return nil
+}
+
+// Frozen returns why nothing is deleted, "" if Freeze is not in force.
+func (s *Spool) Frozen() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frozen
+}
+
+// Thaw ends Freeze. With an error the spool stays frozen.
+func (s *Spool) Thaw() error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	err := s.fs.Remove(s.path(frozenName))
+	if err == nil {
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: thaw: %w", err)
+	}
+	s.mu.Lock()
+	s.frozen = ""
+	s.mu.Unlock()
+	wake(s.work)
+	return nil
+}
+
+// loadFrozen looks for the mark. One that cannot be read is a mark all the same.
+func (s *Spool) loadFrozen() {
+	b, err := vfs.ReadFile(s.fs, s.path(frozenName), 1<<16)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var f frozen
+	if err == nil {
+		err = openJSON(b, &f)
+	}
+	if s.frozen = f.Why; err != nil || f.Why == "" {
+		s.frozen = "unreadable mark"
+	}
+	s.log.Warn("spool: nothing is deleted until the destinations are verified", "class", s.opts.Class, "why", s.frozen, "err", err)
+}

@@ -1,0 +1,67 @@
+package spool
+
+import (
+	"testing"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// TestFreeze: what every destination has stays, in this process and in the next, until the spool is thawed.
+func TestFreeze(t *testing.T) {
+	d := memDir()
+	o := Options{Destinations: []string{"a", "b"}}
+	s := d.open(t, o)
+	for i := range 20 {
+		mustAppend(t, s, batch(1+10*i, 10, 2000))
+	}
+	mustSeal(t, s)
+	if err := s.Freeze("to be verified"); err != nil {
+		t.Fatal(err)
+	}
+	segs := s.Sealed(0, 0)
+	for _, dest := range o.Destinations {
+		deliver(t, s, dest, segs[len(segs)-1].Number)
+	}
+	closeSpool(t, s)
+
+	s = d.open(t, o)
+	if s.Frozen() != "to be verified" {
+		t.Fatalf("frozen %q after a restart", s.Frozen())
+	}
+	for i := range 3 { // one goroutine seals and prunes: from the second on it has pruned before
+		mustAppend(t, s, batch(201+i, 1, 10))
+		mustSeal(t, s)
+	}
+	if n := s.Stats().Segments; n != len(segs)+3 {
+		t.Fatalf("%d segments, want %d: deleted while frozen", n, len(segs)+3)
+	}
+	balanced(t, s)
+	if err := s.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, s, "delivered segments deleted", func() bool { return s.Stats().Segments == 3 })
+	closeSpool(t, s)
+	s = d.open(t, o)
+	if s.Frozen() != "" {
+		t.Errorf("frozen again: %q", s.Frozen())
+	}
+	closeSpool(t, s)
+}
+
+// TestFrozenUnreadable: a damaged mark is a mark.
+func TestFrozenUnreadable(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{})
+	closeSpool(t, s)
+	if err := vfs.WriteFileAtomic(d.fs, s.path(frozenName), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	s = d.open(t, Options{})
+	if s.Frozen() == "" {
+		t.Error("a damaged mark lets everything be deleted")
+	}
+	if err := s.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	closeSpool(t, s)
+}
