@@ -76,8 +76,9 @@ func (l *lane) find(ctx context.Context) error {
 		var m *Manifest
 		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
 			m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
-			if errors.Is(err, fs.ErrNotExist) || IsPermanent(err) {
-				// Some destinations answer "forbidden" for what is not there. If something is, the birth manifest will meet it.
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
+				// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
+				// not get its number: only a Put decides that.
 				m, err = nil, nil
 			}
 			return err

@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // fileDestinations are two directories below dir.
@@ -305,5 +308,65 @@ func TestChainStateLost(t *testing.T) {
 	after := b.audit(mem)
 	if len(after) <= len(before) || after[len(before)-1].Hash != before[len(before)-1].Hash {
 		t.Errorf("%d manifests before, %d after", len(before), len(after))
+	}
+}
+
+// TestForeignBirth: what lies under the first number decides whose chain it is. That it cannot be looked at is no reason
+// not to begin.
+func TestForeignBirth(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*ship.Manifest)
+		plan   shiptest.Plan
+		fenced bool
+	}{
+		{name: "nothing there"},
+		{name: "our own", change: func(*ship.Manifest) {}},
+		{name: "another instance's", change: func(m *ship.Manifest) { m.Header.Instance = "host-z" }, fenced: true},
+		{name: "for another destination", change: func(m *ship.Manifest) { m.Header.Destination = "idc" }, fenced: true},
+		{name: "taken over", change: func(m *ship.Manifest) { m.Footer.ClosedBy = &ship.Owner{Instance: "host-z", Epoch: 2} }, fenced: true},
+		{name: "of segments that are not here", change: func(m *ship.Manifest) {
+			m.Segments = []ship.SegmentLine{{Segment: 1, First: 1, Last: 1, Gaps: []segment.Range{{First: 1, Last: 1}}}}
+			m.Footer.Segment, m.Footer.Last = 1, 1
+		}, fenced: true},
+		{name: "forbidden to look", plan: func(c shiptest.Call) shiptest.Fault {
+			if c.Op == shiptest.Open {
+				return shiptest.FailBefore(ship.Permanent(errors.New("403")))
+			}
+			return shiptest.Fault{}
+		}},
+		{name: "forbidden to look at another's", change: func(m *ship.Manifest) { m.Header.Instance = "host-z" }, plan: func(c shiptest.Call) shiptest.Fault {
+			if c.Op == shiptest.Open {
+				return shiptest.FailBefore(ship.Permanent(errors.New("403")))
+			}
+			return shiptest.Fault{}
+		}, fenced: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mem := shiptest.Memory()
+			d := destinations{"s3": shiptest.Faulty(mem, c.plan)}
+			b := newBench(t, d)
+			if c.change != nil {
+				m := &ship.Manifest{Header: ship.ManifestHeader{
+					Class: "vpn", Spool: b.sp.Stats().SpoolID, Epoch: 1, Prev: strings.Repeat("0", 64), Instance: "host-a", Destination: "s3",
+				}}
+				c.change(m)
+				body, err := m.Encode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				mem.Set(ship.ManifestKey("vpn", m.Header.Spool, 1, 0), body)
+			}
+			b.segments(1, 10)
+			b.ship(d, quick)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := b.s.Flush(ctx); errors.Is(err, ship.ErrFenced) != c.fenced || ctx.Err() != nil {
+				t.Errorf("Flush: %v", err)
+			}
+			if !c.fenced {
+				b.audit(mem)
+			}
+		})
 	}
 }
