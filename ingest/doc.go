@@ -38,7 +38,7 @@
 //
 // # How much a receive buffer holds
 //
-// While the process does not run, or waits for its disk, the socket's receive buffer takes what arrives. It should hold a
+// While the process waits for its disk, or is replaced, the socket's receive buffer takes what arrives. It should hold a
 // second. Linux charges a datagram with its memory, not its length: 1,280 bytes for one of up to 512, 2,304 for one of
 // 1,400, 16,644 for one of 8,900. The default of 64 MiB, which Linux doubles, holds about 100,000 datagrams of 512 bytes.
 // It is granted to processes with CAP_NET_ADMIN; all others need a net.core.rmem_max of that size. UDPOptions.ExpectedRate

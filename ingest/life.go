@@ -20,7 +20,8 @@ type Listener interface {
 	Serve(sink Sink) error
 	// Shutdown stops taking new input, hands everything that was received to the sink, and returns nil when all of it
 	// was taken. When ctx ends first, it returns an error that wraps ctx.Err() and says how much is still in hand; the
-	// listener goes on trying, and Shutdown may be called again.
+	// listener goes on trying, and Shutdown may be called again. Before Serve there is no sink, so what is queued goes
+	// with the sockets. Listeners are to be shut down before the spool is closed: they try a closed one for ever.
 	Shutdown(ctx context.Context) error
 	// Close ends at once: what is in hand is given up and shows as Stats.InHand for good.
 	Close() error
