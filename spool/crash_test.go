@@ -151,7 +151,7 @@ func (w *world) put(ctx context.Context, s *Spool, dest string, seg Segment) err
 func (w *world) verify(t *testing.T, lost uint64) error {
 	var log errorLog
 	o := w.opts
-	o.Logger = slog.New(&log)
+	o.Logger = log.logger()
 	o.SegmentAge = time.Hour
 	s, err := open("/spool", w.mem, w.index.open, &o)
 	if err != nil {
@@ -404,3 +404,5 @@ func TestPowerCuts(t *testing.T) {
 		})
 	}
 }
+
+func (l *errorLog) logger() *slog.Logger { return slog.New(l) }

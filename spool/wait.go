@@ -19,8 +19,8 @@ const noMark = 0
 // waitList holds parked goroutines in the order of their coming.
 type waitList struct{ parked []*waiter }
 
-// wake releases all who wait for a mark that has been reached.
-func (l *waitList) wake(mark uint64) {
+// wake releases all who wait for a mark that has been reached, and returns how many they were.
+func (l *waitList) wake(mark uint64) (woken int) {
 	n := 0
 	for _, w := range l.parked {
 		if w.seq <= mark {
@@ -30,8 +30,10 @@ func (l *waitList) wake(mark uint64) {
 		l.parked[n] = w
 		n++
 	}
+	woken = len(l.parked) - n
 	clear(l.parked[n:])
 	l.parked = l.parked[:n]
+	return woken
 }
 
 // wakeAll releases everybody.

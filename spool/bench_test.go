@@ -1,0 +1,209 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// benchSpool is a spool on the real disk whose segments are acknowledged as soon as they are sealed, so that it lives on
+// recycled files as it does in service.
+func benchSpool(b *testing.B, o Options) *Spool {
+	b.Helper()
+	o.Destinations = []string{"a"}
+	o.MaxBytes = 2 << 30
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 16 << 20
+	}
+	s, err := Open(b.TempDir(), &o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c := s.Changed()
+			if segs := s.Sealed(0, 0); len(segs) > 0 {
+				_ = tryDeliver(s, "a", segs[len(segs)-1].Number)
+			}
+			select {
+			case <-c:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	b.Cleanup(func() {
+		cancel()
+		<-done
+		s.Close()
+	})
+	return s
+}
+
+// rawFile is the yardstick: pwrite and fdatasync, over and over, into a file whose blocks are written already.
+type rawFile struct {
+	f    vfs.File
+	size int64
+	mu   sync.Mutex
+	off  int64
+}
+
+func newRawFile(b *testing.B, size int64) *rawFile {
+	f, err := vfs.OS().Create(filepath.Join(b.TempDir(), "raw"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	buf := make([]byte, 1<<20)
+	for off := int64(0); off < size; off += int64(len(buf)) {
+		if _, err := f.WriteAt(buf, off); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	return &rawFile{f: f, size: size}
+}
+
+func (r *rawFile) write(b *testing.B, p []byte, sync bool) {
+	r.mu.Lock()
+	off := r.off
+	r.off = (off + int64(len(p))) % (r.size - int64(len(p)))
+	r.mu.Unlock()
+	if _, err := r.f.WriteAt(p, off); err != nil {
+		b.Fatal(err)
+	}
+	if sync {
+		if err := r.f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAppend appends batches of 64 records. ratio is the spool's speed by that of the raw file, the median of short
+// bursts that take turns: the disk's own speed changes from minute to minute. With several writers the raw file gets as
+// much with one write and one sync as all of them append at a time.
+func BenchmarkAppend(b *testing.B) {
+	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval, SyncNone} {
+		for _, writers := range []int{1, 8} {
+			for _, size := range []int{256, 512, 1400} {
+				if size != 512 && writers != 1 {
+					continue
+				}
+				b.Run(fmt.Sprintf("policy=%d/writers=%d/size=%d", policy, writers, size), func(b *testing.B) {
+					benchAppend(b, policy, writers, size)
+				})
+			}
+		}
+	}
+}
+
+func benchAppend(b *testing.B, policy SyncPolicy, writers, size int) {
+	const burst = 64
+	s := benchSpool(b, Options{Sync: policy})
+	raw := newRawFile(b, 64<<20)
+	records := batch(1, 64, size)
+	p := make([]byte, 64*size*writers)
+	b.SetBytes(int64(64 * size))
+	b.ReportAllocs()
+	// Until the pool is full and everything is warm.
+	for s.Stats().Written*uint64(size) < 96<<20 {
+		if _, err := s.Append(b.Context(), records); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var ratios []float64
+	b.ResetTimer()
+	for n := 0; n < b.N; n += burst {
+		b.StopTimer()
+		at := time.Now()
+		for range burst / writers {
+			raw.write(b, p, policy == SyncAlways)
+		}
+		rawTime := time.Since(at)
+		b.StartTimer()
+		at = time.Now()
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for range burst / writers {
+					if _, err := s.Append(b.Context(), records); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		ratios = append(ratios, float64(rawTime)/float64(time.Since(at)))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkOffer copies batches of 64 records of 512 B into the memory budget; the disk has to keep up.
+func BenchmarkOffer(b *testing.B) {
+	s := benchSpool(b, Options{})
+	records := batch(1, 64, 512)
+	b.SetBytes(64 * 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Offer(b.Context(), records); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen opens a spool of many segments, with its index and without.
+func BenchmarkOpen(b *testing.B) {
+	for _, index := range []bool{true, false} {
+		b.Run(fmt.Sprintf("index=%v", index), func(b *testing.B) {
+			dir := b.TempDir()
+			o := &Options{SegmentBytes: minSegmentBytes}
+			s, err := Open(dir, o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			const n = 500
+			for i := range n {
+				if _, err := s.Append(b.Context(), batch(i+1, 1, 100)); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Seal(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if !index {
+					_ = os.Remove(filepath.Join(dir, indexName))
+				}
+				s, err := Open(dir, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if st := s.Stats(); st.Segments != n {
+					b.Fatalf("%d segments", st.Segments)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/n, "µs/segment")
+		})
+	}
+}
