@@ -68,8 +68,13 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 	}, nil
 }
 
-// Location implements ship.Locator.
-func (h *Host) Location() string { return h.place.location() }
+// Location implements ship.Locator. Behind a bastion, its address is part of it: private addresses are not unique.
+func (h *Host) Location() string {
+	if h.place.jump != nil {
+		return h.place.location() + " via " + h.place.jump.addr
+	}
+	return h.place.location()
+}
 
 // Close cuts all connections; operations under way fail. It returns when everything that Host started has ended.
 func (h *Host) Close() error {

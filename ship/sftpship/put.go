@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pkg/sftp"
+
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -27,6 +29,7 @@ type upload struct {
 
 // Put implements ship.Destination. The bytes go to a temporary file, are synced, measured and hashed there, and only
 // then get the key's name, by an operation that fails if the name is taken. An upload that was interrupted starts anew.
+// The receipt's Method is "remote-sha256sum" or "read-back", its Checksum a SHA-256; for Degraded see the package.
 func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	if err := checkKey(o.Key); err != nil {
 		return ship.Receipt{}, h.wrap("put", err)
@@ -53,10 +56,8 @@ func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (
 }
 
 func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt, error) {
-	if method, err := u.present(ctx); err != nil {
-		return ship.Receipt{}, err
-	} else if method != "" {
-		return u.receipt(method)
+	if method, err := u.present(ctx); err != nil || method != "" {
+		return u.receipt(method), err
 	}
 	if err := u.room(); err != nil {
 		return ship.Receipt{}, err
@@ -74,10 +75,7 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 	if u.tmp != "" && u.alive() {
 		_ = u.sftp.Remove(u.tmp) // what stays is swept later
 	}
-	if err != nil {
-		return ship.Receipt{}, err
-	}
-	return u.receipt(method)
+	return u.receipt(method), err
 }
 
 // present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
@@ -156,9 +154,9 @@ func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method str
 
 // write sends the body, with concurrent writes only: the sequential path of pkg/sftp (File.ReadFrom, and so io.Copy)
 // takes a write error that wraps io.EOF for the end of the body and reports a truncated file as complete.
-func (u *upload) write(ctx context.Context, f io.Writer, body *io.SectionReader) error {
+func (u *upload) write(ctx context.Context, f *sftp.File, body *io.SectionReader) error {
 	r := &cancelReader{ctx, io.NewSectionReader(body, 0, body.Size())}
-	n, err := f.(concurrentWriter).ReadFromWithConcurrency(r, requests)
+	n, err := f.ReadFromWithConcurrency(r, requests)
 	if err == nil && n != u.o.Size {
 		err = io.ErrUnexpectedEOF // the body is shorter than it says
 	}
@@ -167,11 +165,6 @@ func (u *upload) write(ctx context.Context, f io.Writer, body *io.SectionReader)
 		err = fmt.Errorf("write: %w (%v)", io.ErrUnexpectedEOF, err)
 	}
 	return err
-}
-
-// concurrentWriter is the part of *sftp.File that uploads use.
-type concurrentWriter interface {
-	ReadFromWithConcurrency(r io.Reader, concurrency int) (int64, error)
 }
 
 // cancelReader ends a body when ctx does.
@@ -195,12 +188,12 @@ func (u *upload) note(what string) {
 }
 
 // receipt for the object, whose size and hash have been verified by method.
-func (u *upload) receipt(method string) (ship.Receipt, error) {
+func (u *upload) receipt(method string) ship.Receipt {
 	return ship.Receipt{
 		Size:     u.o.Size,
 		Checksum: ship.SHA256Checksum(u.o.SHA256),
 		Method:   method,
 		Time:     time.Now().UTC(),
 		Degraded: u.degraded,
-	}, nil
+	}
 }

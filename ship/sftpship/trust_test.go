@@ -324,6 +324,7 @@ func TestRefusals(t *testing.T) {
 			wantPermanent(t, err, filepath.Join(readOnly.Dir, "d"), readOnly.User, "write")
 		})
 	}
+	wantPermanent(t, put(testserver.StartSSHD(t, "ForceCommand internal-sftp").URL("d")+"&verify=exec"), "verify=readback")
 	s, _ := inProcess(t, nil)
 	for what, err := range map[string]error{"Put": put(s.URL("/no/such")), "Check": open(t, s.URL("/no/such"), nil).Check(bounded(t))} {
 		t.Run("no directory "+what, func(t *testing.T) {

@@ -28,7 +28,7 @@ type place struct {
 	knownHosts string
 }
 
-// Location of the place, without secrets.
+// location is a URL of the place, without secrets, that means the same however it was written.
 func (p place) location() string {
 	u := url.URL{Scheme: "sftp", User: url.User(p.user), Host: p.addr, Path: p.dir}
 	switch {

@@ -82,6 +82,10 @@ func TestLocation(t *testing.T) {
 		{"sftp://u@[::1]:2222/d%20e", "sftp://u@[::1]:2222/d%20e"},
 	} {
 		h := open(t, c.url+"?key="+key+"&known_hosts="+known, nil)
+		via := open(t, c.url+"?jump=u@b&key="+key+"&known_hosts="+known, nil)
+		if got := via.Location(); got != c.want+" via b:22" {
+			t.Errorf("Location of %s behind a bastion = %s", c.url, got)
+		}
 		if got := h.Location(); got != c.want {
 			t.Errorf("Location of %s = %s, want %s", c.url, got, c.want)
 		}
