@@ -11,10 +11,10 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	text := firewall(2*frameSize + 1)
+	text := firewall(frameSize + 1)
 	contents := map[string][]byte{"empty": nil, "one byte": {'x'}, "text": text[:100_000], "noise": noise(70_000)}
-	big := map[string][]byte{"zeros": make([]byte, 2*frameSize)}
-	for _, n := range []int{frameSize - 1, frameSize, frameSize + 1, 2*frameSize + 1} {
+	big := map[string][]byte{"zeros": make([]byte, 2*frameSize+1)}
+	for _, n := range []int{frameSize - 1, frameSize, frameSize + 1} {
 		big[fmt.Sprint(n, " bytes")] = text[:n]
 	}
 	check := func(t *testing.T, c Codec, level int, contents map[string][]byte) {
@@ -127,7 +127,7 @@ func TestFlippedBits(t *testing.T) {
 		}
 		data := firewall(90)
 		packed := pack(t, c, 0, data, 0)
-		for bit := range len(packed) * 8 {
+		for bit := 0; bit < len(packed)*8; bit += 3 {
 			packed[bit/8] ^= 1 << (bit % 8)
 			got, err := unpack(t, c, bytes.NewReader(packed))
 			if err == nil && !bytes.Equal(got, data) {

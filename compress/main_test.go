@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,8 +15,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// firewall returns n bytes of lines as a firewall writes them, the same for the same n.
+// firewall returns n bytes of lines as a firewall writes them, always the same and only to be read.
 func firewall(n int) []byte {
+	text := firewallText()
+	if n > len(text) {
+		text = makeFirewall(n)
+	}
+	return text[:n:n]
+}
+
+var firewallText = sync.OnceValue(func() []byte { return makeFirewall(3*frameSize + 1000) })
+
+func makeFirewall(n int) []byte {
 	rng := rand.New(rand.NewPCG(1, 2))
 	actions := []string{"accept", "accept", "accept", "accept", "deny", "close", "timeout"}
 	services := []string{"HTTPS", "HTTPS", "DNS", "HTTP", "NTP", "SSH", "tcp/8443", "udp/51820"}
@@ -28,7 +39,7 @@ func firewall(n int) []byte {
 			rng.IntN(8), 1+rng.IntN(220), rng.IntN(256), rng.IntN(256), rng.IntN(256), rng.IntN(65536), rng.IntN(400), 1<<30+i*7, []int{6, 17}[rng.IntN(2)],
 			actions[rng.IntN(len(actions))], services[rng.IntN(len(services))], rng.IntN(600), rng.IntN(1<<20), rng.IntN(1<<24), rng.IntN(2000), rng.IntN(20000))
 	}
-	return b.Bytes()[:n]
+	return b.Bytes()
 }
 
 // noise returns n bytes that no codec can shorten.
