@@ -124,7 +124,7 @@ func (h *hookReader) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (s *suite) bodyFails() {
-	key, b := s.key("a"), random(6<<20)
+	key, b := s.key("a"), random(5<<20+300_000)
 	broken := errors.New("shiptest: the disk below the body failed")
 	h := &hookReader{ReaderAt: bytes.NewReader(b), offset: 5 << 20, hook: func() error { return broken }}
 	body := io.NewSectionReader(h, 0, int64(len(b)))
@@ -157,7 +157,7 @@ func (s *suite) cancelledBefore() {
 }
 
 func (s *suite) cancelledDuring() {
-	key, b := s.key("a"), random(7<<20)
+	key, b := s.key("a"), random(5<<20+300_000)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	h := &hookReader{ReaderAt: bytes.NewReader(b), offset: 1 << 20, hook: func() error { cancel(); return nil }}
