@@ -7,7 +7,7 @@ import (
 )
 
 // Fault says how one request goes wrong. The zero value: not at all. Delay goes with each of the others; Lose with
-// ErrorBody does what was asked and answers with an error; Truncate with Hang falls silent in mid-body.
+// ErrorBody or Hang does what was asked and answers with an error or not at all; Truncate with Hang falls silent in mid-body.
 type Fault struct {
 	// Delay passes before anything else happens.
 	Delay time.Duration
@@ -43,7 +43,7 @@ func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 	switch {
 	case f.Drop:
 		panic(http.ErrAbortHandler)
-	case f.Hang && f.Truncate == 0:
+	case f.Hang && f.Truncate == 0 && !f.Lose:
 		// Without this read the server does not watch the connection, and would not see it close. The body is left
 		// where it is unless there is none.
 		if r.ContentLength == 0 {
@@ -66,6 +66,9 @@ func (f Fault) disturb(w http.ResponseWriter, r *http.Request) (done bool) {
 
 // lose answers a request that has been carried out as if it had not.
 func (f Fault) lose(w http.ResponseWriter, r *http.Request) {
+	if f.Hang {
+		hang(r)
+	}
 	if !f.ErrorBody {
 		panic(http.ErrAbortHandler)
 	}

@@ -25,7 +25,7 @@
 //	profile           of the shared AWS configuration
 //	ca_file           PEM file of authorities to trust instead of the system's
 //	compat            true: for older compatible stores, see below
-//	part_size         from which on an object goes in parts, 5MiB to 5GiB; default 16MiB
+//	part_size         above which an object goes in parts, 5MiB to 5GiB; default 64MiB
 //	concurrency       parts of one object at once; default 4
 //	stall_timeout     default 30s
 //	attempts          per request, before the shipper's own patience begins; default 3

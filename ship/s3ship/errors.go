@@ -110,10 +110,7 @@ func (b *Bucket) cure(err error) string {
 
 // permissionCure names what the operation that was refused takes.
 func (b *Bucket) permissionCure(err error) string {
-	var op string
-	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
-		op = e.Operation()
-	}
+	op := operation(err)
 	resource := "arn:aws:s3:::" + b.bucket
 	if !strings.HasPrefix(op, "List") {
 		resource += "/" + b.full("*")
@@ -151,6 +148,14 @@ func tlsCure(err error) string {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "the endpoint's certificate is not valid for it: correct the endpoint or the certificate"
+	}
+	return ""
+}
+
+// operation is the API's name of the request that failed.
+func operation(err error) string {
+	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return e.Operation()
 	}
 	return ""
 }

@@ -68,6 +68,7 @@ func TestOneFault(t *testing.T) {
 		"409":             {Status: 409, Code: "ConditionalRequestConflict"},
 		"dropped":         {Drop: true},
 		"hung":            {Hang: true},
+		"done, but hung":  {Lose: true, Hang: true},
 	}
 	for kind, size := range sizes {
 		for _, op := range []string{"Head", "Put", "Create", "UploadPart", "Complete"} {
@@ -84,7 +85,10 @@ func TestOneFault(t *testing.T) {
 				t.Run(kind+"/"+op+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					s := startStore(t)
-					b := s.open(t, "p", "&stall_timeout=1s")
+					b := s.open(t, "p", "")
+					if f.Hang {
+						b.http.stall = time.Second
+					}
 					s.plan(only(op, 1, f))
 					body := random(size)
 					r, err := put(t, b, "k", body)
@@ -92,6 +96,7 @@ func TestOneFault(t *testing.T) {
 						if ship.IsPermanent(err) || errors.Is(err, ship.ErrConflict) || errors.Is(err, ship.ErrVerify) {
 							t.Fatalf("the fault is taken for more than it is: %v", err)
 						}
+						b.http.stall = time.Minute // not to be met by chance
 						if r, err = put(t, b, "k", body); err != nil {
 							t.Fatal(err)
 						}
@@ -100,6 +105,9 @@ func TestOneFault(t *testing.T) {
 						t.Errorf("receipt %+v: %v", r, err)
 					}
 					s.stored(t, "p/k", body)
+					if f.Hang && f.Lose && s.count("Complete") != 0 && s.count("Abort") != 0 {
+						t.Error("an upload that the store was completing has been aborted")
+					}
 				})
 			}
 		}
@@ -340,11 +348,12 @@ func TestBrokenReads(t *testing.T) {
 			t.Run(name+compat, func(t *testing.T) {
 				t.Parallel()
 				s := startStore(t)
-				b := s.open(t, "", "&stall_timeout=1s"+compat)
+				b := s.open(t, "", compat)
 				body := random(1 << 20)
 				if _, err := put(t, b, "k", body); err != nil {
 					t.Fatal(err)
 				}
+				b.http.stall = time.Second
 				s.plan(only("Get", 1, f))
 				r, err := b.Open(t.Context(), "k")
 				if err != nil {

@@ -107,7 +107,7 @@ func begin(t testing.TB, b *Bucket, full string) {
 func (s *store) decide(r *http.Request) s3d.Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	op := operation(r)
+	op := opOf(r)
 	s.calls[op]++
 	if s.fault == nil {
 		return s3d.Fault{}
@@ -115,7 +115,7 @@ func (s *store) decide(r *http.Request) s3d.Fault {
 	return s.fault(op, s.calls[op])
 }
 
-func operation(r *http.Request) string {
+func opOf(r *http.Request) string {
 	q := r.URL.Query()
 	switch {
 	case r.Method == http.MethodHead:

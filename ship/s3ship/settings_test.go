@@ -106,7 +106,7 @@ func TestEveryRequest(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, req := range r.requests {
-		seen[operation(req)] = true
+		seen[opOf(req)] = true
 		if req.Header.Get("x-amz-request-payer") != "requester" || req.Header.Get("x-amz-expected-bucket-owner") != "123456789012" {
 			t.Errorf("%s %s: %v", req.Method, req.URL, req.Header)
 		}

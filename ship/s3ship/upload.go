@@ -83,6 +83,9 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 	if id == "" && (status(why) != 0 || notSent(why)) {
 		return // the store has said no, or does not know of it
 	}
+	if _, silent := errors.AsType[*stallError](why); silent && operation(why) == "CompleteMultipartUpload" {
+		return // it may still be putting the parts together; the next Put will see, else the sweep
+	}
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
 	var err error
