@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
@@ -27,6 +28,8 @@ type lane struct {
 	meter   meter
 	backlog backlog
 	sent    int64 // stored bytes that the destination has confirmed to this process
+
+	confirmed atomic.Int64 // objects and manifests, by Verify
 }
 
 // delivery is a segment on its way. Guarded by lane.mu.

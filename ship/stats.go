@@ -23,6 +23,9 @@ type DestinationStats struct {
 	PendingSegments int // sealed ones
 	// SentBytes counts the stored bytes that the destination has confirmed to this process.
 	SentBytes int64
+	// Verified counts the objects and manifests that Verify has had confirmed in this process: a long Verify shows that it
+	// moves.
+	Verified int64
 	// BytesPerSecond of payload, over the last half minute.
 	BytesPerSecond float64
 	// ETA until Pending is empty at that rate; 0 when it is, negative when nothing moves.
@@ -44,7 +47,7 @@ func (s *Shipper) Stats() map[string]DestinationStats {
 func (l *lane) stats(d *DestinationStats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d.State, d.Err, d.SentBytes = l.condition(), l.last, l.sent
+	d.State, d.Err, d.SentBytes, d.Verified = l.condition(), l.last, l.sent, l.confirmed.Load()
 	if d.State != StateOK {
 		d.Since = l.since
 	}

@@ -183,6 +183,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		if err != nil {
 			return err
 		}
+		v.l.confirmed.Add(1)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.Objects++
@@ -230,6 +231,7 @@ func (v *verifier) manifest(ctx context.Context, number uint64) error {
 		if _, err := hex.Decode(k.prev[:], []byte(m.Header.Prev)); err != nil {
 			return err
 		}
+		v.l.confirmed.Add(1)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if v.manifests == nil {
