@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -241,6 +242,22 @@ func TestClosed(t *testing.T) {
 		}
 		if _, err := r.Read(make([]byte, 1)); err == nil {
 			t.Error("Read after Close succeeded")
+		}
+	})
+}
+
+// TestBubbles: what a pool took in within one synctest bubble must work in the next and outside.
+func TestBubbles(t *testing.T) {
+	data := firewall(5000)
+	each(t, func(t *testing.T, c Codec) {
+		round := func(t *testing.T) {
+			if got, err := unpack(t, c, bytes.NewReader(pack(t, c, 0, data, 0))); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		}
+		for range 3 {
+			synctest.Test(t, round)
+			round(t)
 		}
 	})
 }

@@ -12,13 +12,14 @@
 // bytes within one build, however the input was cut into writes and whatever the pooled encoder did before. Nothing
 // may rely on that across builds, since a library may find a better match tomorrow.
 //
-// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. In use they hold:
+// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Nothing in the
+// pools belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
 //
-//	        writer, per level                      reader
-//	zstd    5 MiB (1–2), 6 (3–5), 17 (6–9), 50     about 2.5 MiB for what we write, 20 MiB at worst
-//	gzip    1 MiB                                  100 KiB
-//	lz4     2 MiB                                  2 MiB, 8 MiB at worst
-//	s2      4 MiB                                  2 MiB, 8 MiB at worst
+//	        writer, by level                         reader
+//	zstd    5 MiB (1–2), 6 (3–5), 9 (6–9), 39        1.5 MiB for what we write, 20 MiB at worst
+//	gzip    1 to 1.5 MiB                             100 KiB
+//	lz4     2 MiB                                    2 MiB, 8 MiB at worst
+//	s2      3 MiB                                    2 MiB, 8 MiB at worst
 //
 // A reader is strict, because it is what decides whether an object is whole: it accepts several streams one behind the
 // other, and it reports anything cut off or appended as ErrCorrupt. Where the format itself has no end (zstd frames, s2

@@ -27,28 +27,24 @@ var zstdCodec = newCodec(
 		}
 		return &zstdWriter{enc: enc, buf: make([]byte, 0, frameSize)}
 	},
-	func() decoder {
-		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
-		if err != nil {
-			panic(err) // constants
-		}
-		return &zstdReader{dec: dec}
-	},
+	func() decoder { return &zstdReader{} },
 )
 
 // zstdWriter cuts its input into frames and puts a seek table behind them. It collects a frame's content before it
-// encodes it: frames then state the length of their content, and decoders allocate once.
+// encodes it: frames then state the length of their content, for decoders to allocate by and for zstd -l to show.
+//
+// The library's stream interface is used although its EncodeAll would do: that goes through a channel, and a channel that
+// was made within a testing/synctest bubble panics when the pool hands it out elsewhere.
 type zstdWriter struct {
-	w     io.Writer
+	out   frameCounter
 	enc   *zstd.Encoder
 	buf   []byte // content of the frame to come, less than frameSize
-	out   []byte // the last frame
 	table seekTable
+	last  []byte // the table as it is written
 }
 
 func (z *zstdWriter) Reset(w io.Writer) {
-	z.w = w
+	z.out.w = w
 	z.buf = z.buf[:0]
 	z.table.reset()
 }
@@ -83,14 +79,32 @@ func (z *zstdWriter) Close() error {
 			return err
 		}
 	}
-	z.out = z.table.appendTo(z.out[:0])
-	_, err := z.w.Write(z.out)
+	z.last = z.table.appendTo(z.last[:0])
+	_, err := z.out.Write(z.last)
 	return err
 }
 
 func (z *zstdWriter) frame(content []byte) error {
-	z.out = z.enc.EncodeAll(content, z.out[:0])
-	z.table.add(uint32(len(z.out)), uint32(len(content)))
-	_, err := z.w.Write(z.out)
-	return err
+	z.out.n = 0
+	z.enc.ResetContentSize(&z.out, int64(len(content)))
+	if _, err := z.enc.Write(content); err != nil {
+		return err
+	}
+	if err := z.enc.Close(); err != nil {
+		return err
+	}
+	z.table.add(uint32(z.out.n), uint32(len(content)))
+	return nil
+}
+
+// frameCounter counts the bytes of a frame.
+type frameCounter struct {
+	w io.Writer
+	n int
+}
+
+func (f *frameCounter) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	f.n += n
+	return n, err
 }

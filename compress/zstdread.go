@@ -23,9 +23,12 @@ type zstdReader struct {
 	ended bool
 }
 
+// Reset makes a new decoder, which costs little beside what it reads: the library's has a channel (see zstdWriter).
 func (z *zstdReader) Reset(r *bufio.Reader) error {
-	*z = zstdReader{dec: z.dec, src: r}
-	return nil
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
+	*z = zstdReader{dec: dec, src: r}
+	return err
 }
 
 func (z *zstdReader) Read(p []byte) (int, error) {
