@@ -11,7 +11,8 @@ import (
 type Verify string
 
 const (
-	// VerifyAuto (default): `sha256sum` on the server if the account may execute it, else reading back.
+	// VerifyAuto (default): objects from 8 MiB by `sha256sum` on the server, if the account may execute it; reading back
+	// else.
 	VerifyAuto Verify = "auto"
 	// VerifyExec: `sha256sum` on the server; an account that may not execute it is a Permanent error.
 	VerifyExec Verify = "exec"
