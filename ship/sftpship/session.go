@@ -74,9 +74,14 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	if err != nil {
 		c.Close()
 		if why := c.why(); why != nil {
-			return nil, fmt.Errorf("%s: handshake: %w (%w)", to.addr, why, err)
+			err = fmt.Errorf("handshake: %w (%w)", why, err)
+		} else {
+			err = h.explainDial(to, cred, err)
 		}
-		return nil, fmt.Errorf("%s: %w", to.addr, h.explainDial(to, cred, err))
+		if h.place.jump != nil {
+			err = fmt.Errorf("at %s: %w", to.addr, err)
+		}
+		return nil, err
 	}
 	c.rest()
 	return s, nil
