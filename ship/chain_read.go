@@ -18,6 +18,7 @@ func ReadManifest(ctx context.Context, d Destination, class, spool string, epoch
 		return nil, err
 	}
 	defer body.Close()
+	// The decoder bounds each line; this bounds their number.
 	m, err := DecodeManifest(io.LimitReader(body, maxManifest))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
@@ -54,7 +55,8 @@ func ReadChain(ctx context.Context, d Destination, class, spool string, epoch ui
 	}
 }
 
-// follows checks that m is the link behind prev in the same epoch.
+// follows checks that m is the link behind prev in the same epoch. The sequence may go on later only where the header says
+// that the destination is owed nothing in between.
 func (m *Manifest) follows(prev *Manifest) error {
 	h, p := &m.Header, &prev.Header
 	var what string

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -16,115 +15,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// linger is how long a manifest waits for a segment that is being uploaded right now.
+// linger is how long a manifest waits for a segment that is being uploaded right now. Long enough to put what arrives
+// together into one manifest, short beside the age at which segments are sealed.
 const linger = time.Second
 
-// begin brings the chain to where the next manifest can be written: what an earlier process proposed is sent unchanged,
-// the chain of an earlier epoch is closed, and a new one gets its birth manifest.
-func (l *lane) begin(ctx context.Context) error {
-	if err := l.resume(ctx); err != nil {
-		return err
-	}
-	if c := l.cursor(); c.Epoch < l.s.epoch && !c.Final {
-		if err := l.link(ctx, nil, func(m *Manifest) { m.Footer.ClosedBy = &Owner{l.s.o.Instance, l.s.epoch} }); err != nil {
-			return err
-		}
-	}
-	if c := l.cursor(); c.Epoch < l.s.epoch {
-		c.Epoch, c.Next, c.Final = l.s.epoch, 0, false
-		l.setCursor(c)
-	}
-	if l.cursor().Next > 0 {
-		return nil
-	}
-	if err := l.find(ctx); err != nil || l.cursor().Next > 0 {
-		return err
-	}
-	return l.link(ctx, nil, nil)
-}
-
-// resume sends the manifest that was about to be sent when the last process ended.
-func (l *lane) resume(ctx context.Context) error {
-	var m *Manifest
-	err := l.retry(ctx, "chain", func(context.Context) error {
-		b, err := l.s.sp.Proposed(l.name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if m, err = DecodeManifest(bytes.NewReader(b)); err != nil {
-			return Permanent(fmt.Errorf("the manifest that was last proposed is damaged on this disk: %w", err))
-		}
-		return nil
-	})
-	if err != nil || m == nil {
-		return err
-	}
-	return l.publish(ctx, m)
-}
-
-// find looks for a chain that this spool has begun and forgotten: its state was lost with a file of the spool's
-// directory. What lies there is taken over as far as it speaks of this spool's own segments.
-func (l *lane) find(ctx context.Context) error {
-	if l.cursor().Hash != [32]byte{} {
-		return nil // it knows its past
-	}
-	for {
-		c := l.cursor()
-		var m *Manifest
-		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
-			m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
-				// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
-				// not get its number: only a Put decides that.
-				m, err = nil, nil
-			}
-			return err
-		})
-		if err != nil || m == nil {
-			return err
-		}
-		if err := l.own(m, c); err != nil {
-			return fmt.Errorf("%w: manifest %d of epoch %d is there: %w", ErrFenced, c.Next, c.Epoch, err)
-		}
-		l.log.Warn("ship: found a manifest of this spool that its own directory does not know any more", "manifest", c.Next)
-		if err := l.publish(ctx, m); err != nil {
-			return err
-		}
-	}
-}
-
-// own returns an error unless m can only have been written from this very directory.
-func (l *lane) own(m *Manifest, c spool.Chain) error {
-	h := &m.Header
-	if h.Instance != l.s.o.Instance || h.Destination != l.name || m.Footer.ClosedBy != nil {
-		return fmt.Errorf("instance %s wrote it for destination %s", h.Instance, h.Destination)
-	}
-	if c.Next > 0 && h.Prev != hex.EncodeToString(c.Hash[:]) {
-		return errors.New("it does not follow the one before")
-	}
-	for i := range m.Segments {
-		line := &m.Segments[i]
-		if line.Segment <= c.Segment {
-			continue // deleted long ago
-		}
-		have := l.s.sp.Sealed(line.Segment-1, 1)
-		if len(have) == 0 || have[0].Number != line.Segment {
-			return fmt.Errorf("it speaks of segment %d, which is not here", line.Segment)
-		}
-		// Arrival times are in nanoseconds: no other spool has the same first and last ones beside the same counts.
-		seg := &have[0]
-		if seg.First != line.First || seg.Last != line.Last ||
-			seg.Records == line.Records && (seg.Bytes != line.Bytes || !seg.MinTime.Equal(line.MinTime) || !seg.MaxTime.Equal(line.MaxTime)) {
-			return fmt.Errorf("it speaks of another segment %d than the one here", line.Segment)
-		}
-	}
-	return nil
-}
-
-// writeChain writes one manifest after the other, each for the segments that are next in sequence and verified.
+// writeChain writes one manifest after the other, each for the segments that are next in sequence and verified. It is
+// the only goroutine that does, after begin: a chain has one writer, in this process as among processes.
+//
+// Nobody waits for a manifest to fill up. A destination that keeps pace gets one for each segment, one that catches up
+// gets them by the dozen.
 func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
 	for {
@@ -176,19 +75,22 @@ func (l *lane) ready() (ready []*delivery, complete bool) {
 	return slices.Clone(l.window[:min(n, MaxManifestSegments)]), n == len(l.window) || n >= full
 }
 
-// finalNow reports whether a final manifest is wanted and true.
+// finalNow reports whether a final manifest is wanted and true. Both are asked at the moment of writing, by the one who
+// writes: what was true when Finalize was called may not be any more.
 func (l *lane) finalNow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.covered(l.chain)
 }
 
-// covered reports whether a chain covers everything that the spool has ever been given.
+// covered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
+// count as given: `final` must not be written in front of them.
 func (s *Shipper) covered(c spool.Chain) bool {
 	return len(s.sp.Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
 }
 
-// link writes the next manifest: for these deliveries, which must be the first of the window, and as change says.
+// link writes the next manifest: for these deliveries, which must be the first of the window, and as change says. If
+// the bytes become too many it takes fewer deliveries; the others are next.
 func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
 	err := l.retry(ctx, "chain", func(context.Context) (err error) {
@@ -213,7 +115,8 @@ func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifes
 	return l.publish(ctx, m)
 }
 
-// manifest describes deliveries.
+// manifest describes deliveries. Nothing in it but the header and the receipts depends on the destination, so that the
+// chains of two destinations can be compared line by line.
 func (l *lane) manifest(ready []*delivery) *Manifest {
 	c := l.cursor()
 	m := &Manifest{
@@ -231,6 +134,7 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 		case d.rec != nil && d.rec.Records > 0:
 			m.Segments = append(m.Segments, segmentLine(d.rec, d.receipt))
 		case d.seg.Last >= d.seg.First:
+			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole.
 			all := segment.Range{First: d.seg.First, Last: d.seg.Last}
 			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}})
 		}
@@ -253,7 +157,8 @@ func (s *Shipper) forgotten() (names []string) {
 	return names
 }
 
-// publish sends a manifest until it stands at the destination, and acknowledges what it covers.
+// publish sends a manifest until it stands at the destination, and acknowledges what it covers. Of two writers of one
+// number the destination lets only one win, since it never overwrites; the other learns it here and must not go on.
 func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	b, err := m.Encode()
 	if err != nil {
@@ -281,7 +186,8 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m) })
 }
 
-// ack tells the spool what a manifest that stands covers, and moves the window on.
+// ack tells the spool what a manifest that stands covers, and moves the window on. The spool answers with where the chain
+// goes on: in a new epoch, if the old one is over.
 func (l *lane) ack(m *Manifest) error {
 	before := l.cursor()
 	if err := l.s.sp.Ack(l.name, m.next(before)); err != nil {
@@ -302,7 +208,8 @@ func (l *lane) cursor() spool.Chain {
 	return l.chain
 }
 
-// setCursor moves the chain and, with it, the window.
+// setCursor moves the chain and, with it, the window. What leaves the window is what was delivered: its bytes are the
+// rate that Stats show.
 func (l *lane) setCursor(c spool.Chain) {
 	now := time.Now()
 	l.mu.Lock()

@@ -12,7 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// deliver brings one segment to the destination, however long it takes.
+// deliver brings one segment to the destination, however long it takes. Each attempt asks for the stage record anew:
+// should the staged file be gone, it is made again, from the raw segment and with the recorded settings.
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
@@ -21,7 +22,7 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 			return fmt.Errorf("staging segment %d: %w", number, err)
 		}
 		var r Receipt
-		if rec.Records > 0 {
+		if rec.Records > 0 { // of a segment that is damaged throughout, nothing is left to store
 			if r, err = l.put(ctx, rec); err != nil {
 				return err
 			}
@@ -35,7 +36,8 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	})
 }
 
-// put stores a staged file and returns the destination's own confirmation.
+// put stores a staged file and returns the destination's own confirmation, which speaks of exactly these bytes, or of
+// another compression of the same output that was there before.
 func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error) {
 	o, err := stagedObject(rec)
 	if err != nil {
@@ -73,7 +75,8 @@ func blame(err error, o Object, body *io.SectionReader) error {
 	return Permanent(fmt.Errorf("the staged file of %s is damaged on this host's disk: remove it from the spool, and it is made again: %w", o.Key, err))
 }
 
-// stagedObject describes a staged file.
+// stagedObject describes a staged file. Key and hashes come from the record alone, never from the settings of this
+// process.
 func stagedObject(rec *spool.StageRecord) (Object, error) {
 	o := Object{
 		Key: rec.Key, Size: rec.Size, ContentType: rec.ContentType, ContentEncoding: rec.ContentEncoding, Spool: rec.Spool,
@@ -102,6 +105,7 @@ func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict err
 	if err != nil {
 		return Receipt{}, err
 	}
+	// Its own account of the object is worth more than ours, as everywhere; ours checks it.
 	if r.Checksum == "" {
 		r.Size, r.Checksum, r.Method = there.Size, SHA256Checksum(there.SHA256), "read-back"
 	}

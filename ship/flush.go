@@ -63,7 +63,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 	}
 	s.ResetBackoff()
 	for {
-		wake := s.changed.wait()
+		wake := s.changed.wait() // before looking, so that no change falls in between
 		var owed []*lane
 		hopeless := true
 		for _, l := range s.lanes {
@@ -105,7 +105,7 @@ func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {
-		l.want(false)
+		l.want(false) // who was told that it failed shall not find it done later
 		return err
 	}
 	return nil
@@ -120,6 +120,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 		case c.Final && c.Epoch == s.epoch && s.covered(c):
 			return nil
 		case c.Final && c.Epoch == s.epoch:
+			// The chain cannot take it back, and must not go on behind it either.
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
 		case rank[state] >= rank[StateConflict]:
 			return s.incomplete(l)

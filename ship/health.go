@@ -31,6 +31,10 @@ const conflictProbes = 20
 const logInterval = time.Minute
 
 // health is what a lane knows of its destination. Guarded by lane.mu.
+//
+// Every operation retries by itself and for ever; health only adds up how they fare. There is no circuit breaker that
+// could stay open by mistake: the waits are capped, so that even a window full of failing uploads asks a dead
+// destination no more than some times a minute.
 type health struct {
 	// troubles are the operations that have failed and wait to be tried again, by what they do.
 	troubles map[string]trouble
@@ -70,6 +74,7 @@ func (h *health) condition() State {
 func (l *lane) retry(ctx context.Context, what string, op func(context.Context) error) error {
 	hurry := true
 	for attempt := 1; ; attempt++ {
+		// Before the attempt, so that a signal during it is not missed.
 		reset, alive := l.reset.wait(), l.alive.wait()
 		err := op(ctx)
 		switch {
@@ -77,7 +82,7 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 			l.recovered(what)
 			return nil
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return ctx.Err() // its error speaks of the end, not of the destination
 		case errors.Is(err, ErrFenced), errors.Is(err, spool.ErrClosed):
 			return err
 		}
@@ -102,7 +107,8 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 	}
 }
 
-// failed notes and logs a failure, and returns how long to wait.
+// failed notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the
+// worse at once, and then one a minute, however many operations fail.
 func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	state, wait := StateRetrying, l.s.o.Backoff(attempt, rand.Float64())
 	switch {
@@ -119,6 +125,7 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	}
 	l.troubles[what] = trouble{state, err, now.Add(wait)}
 	l.last = err
+	// Every conflict is a key of its own that somebody has to look at.
 	due := state == StateConflict || rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
 	if due {
 		l.logged, l.worst = now, l.condition()
@@ -161,7 +168,8 @@ func (l *lane) recovered(what string) {
 	}
 }
 
-// resetBackoff makes everything that waits be tried now.
+// resetBackoff makes everything that waits be tried now. A drain that slept through the end of an outage would fail for
+// nothing.
 func (l *lane) resetBackoff() {
 	l.mu.Lock()
 	for what, t := range l.troubles {
@@ -175,7 +183,8 @@ func (l *lane) resetBackoff() {
 	l.s.changed.broadcast()
 }
 
-// fence ends the shipping to this destination for good.
+// fence ends the shipping to this destination for good. There is no way back in this process: which of two owners is the
+// right one is not for a program to decide.
 func (l *lane) fence(err error) {
 	l.mu.Lock()
 	l.fenced, l.last = err, err

@@ -20,7 +20,8 @@ type lane struct {
 	dest Destination
 	log  *slog.Logger
 
-	mu     sync.Mutex
+	mu sync.Mutex // guards all that follows; nothing that can block is called under it
+	// chain is a copy of the spool's, which is the truth: it is read back after each acknowledgement.
 	chain  spool.Chain
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
@@ -32,7 +33,8 @@ type lane struct {
 	confirmed atomic.Int64 // objects and manifests, by Verify
 }
 
-// delivery is a segment on its way. Guarded by lane.mu.
+// delivery is a segment on its way. Guarded by lane.mu. That it is done is known to this process only: after a restart it
+// is uploaded again, meets its own object, and is done.
 type delivery struct {
 	seg     spool.Segment
 	rec     *spool.StageRecord // nil for a segment without records
@@ -57,6 +59,7 @@ func (l *lane) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { l.check(ctx) })
+	// One goroutine for each pair, so that a dead peer delays no other head.
 	for _, peer := range l.s.lanes {
 		if peer != l {
 			wg.Go(func() { l.tellHeads(ctx, peer) })
@@ -71,6 +74,7 @@ func (l *lane) run(ctx context.Context) error {
 		for range l.s.o.Workers {
 			wg.Go(func() {
 				for d := range todo {
+					// It only fails when nothing more can be done here at all.
 					if err := l.deliver(ctx, d); err != nil {
 						cancel(err)
 					}
@@ -86,10 +90,12 @@ func (l *lane) run(ctx context.Context) error {
 	return err
 }
 
-// ahead is how many segments may be ahead of the chain.
+// ahead is how many segments may be ahead of the chain. It bounds what is repeated after a crash, and how many staged
+// files an unreachable destination keeps.
 func (l *lane) ahead() int { return 2 * l.s.o.Workers }
 
-// fill keeps the window full, oldest segments first.
+// fill keeps the window full, oldest segments first: the channel hands them to the workers in that order, and the chain
+// needs them in that order.
 func (l *lane) fill(ctx context.Context, todo chan<- *delivery) {
 	defer close(todo)
 	for {
@@ -113,7 +119,8 @@ func (l *lane) fill(ctx context.Context, todo chan<- *delivery) {
 	}
 }
 
-// extend adds the segments that are next to the window, as many as there is room for, and returns them.
+// extend adds the segments that are next to the window, as many as there is room for, and returns them. Segments without
+// records are done at once; their losses still have to be told in their place.
 func (l *lane) extend() []*delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +129,7 @@ func (l *lane) extend() []*delivery {
 		after = l.window[n-1].seg.Number
 	}
 	if room <= 0 || l.chain.Final {
-		return nil
+		return nil // behind `final` nothing may follow in this epoch
 	}
 	from := len(l.window)
 	for _, seg := range l.s.sp.Sealed(after, room) {
@@ -134,7 +141,8 @@ func (l *lane) extend() []*delivery {
 	return slices.Clone(l.window[from:])
 }
 
-// check tells within 10 s of the start whether the destination is usable. Uploads do not wait for it.
+// check tells within 10 s of the start whether the destination is usable. Uploads do not wait for it, but without any to
+// do it is what finds out that they would fail. It ends with the first success.
 func (l *lane) check(ctx context.Context) {
 	c, ok := l.dest.(Checker)
 	if !ok {
@@ -144,6 +152,7 @@ func (l *lane) check(ctx context.Context) {
 		ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errNoAnswer)
 		defer cancel()
 		err := c.Check(ctx)
+		// A bare "deadline exceeded" helps nobody.
 		if err != nil && context.Cause(ctx) == errNoAnswer {
 			err = errors.Join(errNoAnswer, err)
 		}
@@ -154,6 +163,7 @@ func (l *lane) check(ctx context.Context) {
 	}
 }
 
+// checkTimeout leaves time to log the answer within 10 s of the start.
 const checkTimeout = 8 * time.Second
 
 var errNoAnswer = errors.New("no answer within 8 s: look at address, network and firewall")

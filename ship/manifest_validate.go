@@ -13,14 +13,16 @@ var (
 	nameFmt = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // formats and codecs
 )
 
-// validate checks everything that one manifest alone can tell.
+// validate checks everything that one manifest alone can tell. Writers and readers use the same checks: what one refuses
+// to read, the other refuses to write.
 func (m *Manifest) validate() error {
-	v := validator{number: m.Header.Number}
+	var v validator
 	v.header(&m.Header)
 	last, number := m.Header.PrevLast, uint64(0)
 	v.that(len(m.Segments) <= MaxManifestSegments && len(m.Losses) <= MaxManifestSegments, "too many lines")
 	for i := range m.Segments {
 		s := &m.Segments[i]
+		// The heart of the proof: no sequence number is left out or stands twice.
 		v.that(s.First == last+1, "segment %d begins at %d, %d is next", s.Segment, s.First, last+1)
 		v.that(s.Segment > number, "segment %d after %d", s.Segment, number)
 		v.segment(s)
@@ -51,10 +53,8 @@ func (m *Manifest) validate() error {
 	return errors.Join(v.errs...)
 }
 
-type validator struct {
-	number uint64
-	errs   []error
-}
+// validator collects what is wrong, so that all of it is reported at once.
+type validator struct{ errs []error }
 
 func (v *validator) that(ok bool, format string, args ...any) {
 	if !ok {
@@ -70,6 +70,7 @@ func (v *validator) header(h *ManifestHeader) {
 	v.that(h.Epoch >= 1 && h.Epoch <= maxEpoch, "epoch %d", h.Epoch)
 	v.that(h.Number <= maxNumber, "number %d", h.Number)
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
+	// Number 0 may have one: the last manifest of the epoch before.
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
 	v.that(h.PrevLast <= maxSequence, "prev_last %d", h.PrevLast)
@@ -83,6 +84,7 @@ func (v *validator) header(h *ManifestHeader) {
 func (v *validator) segment(s *SegmentLine) {
 	n := s.Segment
 	v.that(s.Type == "segment", "type %q", s.Type)
+	// Ranges first: the sums below must not overflow, whatever a stranger wrote.
 	if s.First < 1 || s.Last < s.First || s.Last > maxSequence {
 		v.that(false, "segment %d from %d to %d", n, s.First, s.Last)
 		return

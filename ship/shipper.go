@@ -13,7 +13,7 @@ import (
 )
 
 // Shipper delivers what a spool has sealed to every one of its destinations. All methods may be called from any
-// goroutine.
+// goroutine. One Shipper serves one spool, and a process has no more than one for each.
 type Shipper struct {
 	sp  *spool.Spool
 	o   Options
@@ -21,7 +21,7 @@ type Shipper struct {
 	enc spool.Encoder
 
 	class, spool string
-	epoch        uint32
+	epoch        uint32 // in which this process writes the chains
 
 	lanes   []*lane // by name
 	changed signal  // a window, a chain or a state has changed
@@ -73,6 +73,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	for _, l := range s.lanes {
 		s.wg.Go(func() {
+			// A lane that ends for another reason than ctx has told why; the others go on.
 			if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
 				cancel(err)
 			}

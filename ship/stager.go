@@ -18,6 +18,7 @@ type staging struct {
 // segments until a destination can take it, and the windows of the destinations bound how many staged files there are
 // at once.
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
+	// Another destination may have had it staged long ago.
 	if seg := s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
 		return s.sp.Stage(ctx, number, s.enc) // no work: it shall not wait for those that have some
 	}
@@ -45,6 +46,7 @@ func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
 		defer s.mu.Unlock()
 		delete(s.staging, number)
 	}()
+	// Waiters are served in the order in which they came, and each lane asks for its oldest segments first.
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()

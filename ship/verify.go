@@ -60,6 +60,8 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	return all, errors.Join(errs...)
 }
 
+// verify asks with as many questions at once as there are upload workers. It goes by what the chain covers at this
+// moment; what is delivered meanwhile was verified a moment ago.
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
 	ctx, cancel := context.WithCancel(ctx)
@@ -112,7 +114,8 @@ type verifier struct {
 	manifests map[uint64]link
 }
 
-// link is what the check of the chain needs of a manifest.
+// link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in
+// memory, and the manifests can be read in any order.
 type link struct {
 	prev, hash [32]byte
 	prevLast   uint64
@@ -126,7 +129,8 @@ func (v *verifier) mismatch(key string, segment uint64, err error) {
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
 }
 
-// again calls op until it has an answer, or ctx ends: then the last error is returned.
+// again calls op until it has an answer, or ctx ends: then the last error is returned, which says more than that the time
+// is up. It is not lane.retry, since a question that fails says nothing of the deliveries.
 func (v *verifier) again(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
 		reset := v.l.reset.wait()
@@ -151,7 +155,7 @@ func (v *verifier) again(ctx context.Context, op func() error) error {
 	}
 }
 
-// segment asks about one object.
+// segment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 	return v.again(ctx, func() error {
 		rec, err := v.l.s.sp.Stage(ctx, seg.Number, v.l.s.enc)
@@ -215,7 +219,8 @@ func (v *verifier) read(ctx context.Context, o Object, rec *spool.StageRecord) e
 	return err
 }
 
-// manifest reads one manifest.
+// manifest reads one manifest. Its size and checksum are nowhere here, only the last one's hash is: reading them all is
+// the one way to judge them.
 func (v *verifier) manifest(ctx context.Context, number uint64) error {
 	return v.again(ctx, func() error {
 		key := ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
@@ -242,7 +247,8 @@ func (v *verifier) manifest(ctx context.Context, number uint64) error {
 	})
 }
 
-// links checks that the manifests follow each other up to the one that the spool remembers.
+// links checks, from the newest to the oldest, that the manifests follow each other up to the one that the spool
+// remembers: each hash is in its successor's header.
 func (v *verifier) links() {
 	want := v.chain.Hash
 	last := v.chain.Through

@@ -44,7 +44,7 @@ func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 	}
 	synced, err := syncDir(parent)
 	if err != nil || unsynced || !synced {
-		return true, err
+		return true, err // not remembered: the next call tries again
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,13 +55,14 @@ func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 	return false, nil
 }
 
-// forget makes mkdir look again.
+// forget makes mkdir look again, after a directory that was there has gone.
 func (d *Destination) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.durable)
 }
 
+// isDir follows symbolic links: an operator may have put an hour's directory elsewhere.
 func isDir(path string) error {
 	fi, err := os.Stat(path)
 	if err == nil && !fi.IsDir() {
@@ -81,6 +82,7 @@ func (d *Destination) sweep(spool string) {
 		return
 	}
 	dir := filepath.Join(d.dir, tmp, spool)
+	// Best effort throughout: garbage costs room, and a Put that failed for it would cost more.
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
 		return
@@ -114,7 +116,8 @@ func (d *Destination) serverTime(dir string) (time.Time, error) {
 	return fi.ModTime(), nil
 }
 
-// Check implements ship.Checker: it creates the directory, and writes, syncs and removes a file in it.
+// Check implements ship.Checker: it creates the directory, and writes, syncs and removes a file in it. A directory that
+// can be read and not written, or a disk that is full to the last block, shows here and not at the first delivery.
 func (d *Destination) Check(ctx context.Context) error {
 	return wrap("check", d.dir, d.check(ctx))
 }

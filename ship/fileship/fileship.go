@@ -61,7 +61,7 @@ type Destination struct {
 	// process tells this Destination's temporary files from those of earlier ones.
 	process string
 
-	mu sync.Mutex
+	mu sync.Mutex // guards the two maps, and is not held over a system call
 	// durable holds the directories whose own names are known to be on stable storage.
 	durable map[string]bool
 	swept   map[string]bool // spools whose old temporary files were looked for
@@ -103,6 +103,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 		return nil, fmt.Errorf("fileship: %w", err)
 	}
 	dir := u.Path
+	// file:dir and file://dir are what people write when they mean a relative path; both would go to another place.
 	switch {
 	case u.Scheme != "file":
 		return nil, fmt.Errorf("fileship: %q does not begin with file://", rawURL)
@@ -143,6 +144,7 @@ func (d *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error
 	return ship.Receipt{Size: fi.Size(), Method: "size", Time: time.Now().UTC()}, nil
 }
 
+// stat finds regular files only: a directory is no object, nor is a link that leads elsewhere.
 func (d *Destination) stat(ctx context.Context, key string) (fs.FileInfo, error) {
 	if err := errors.Join(ctx.Err(), ship.CheckKey(key), d.mounted()); err != nil {
 		return nil, err
@@ -166,6 +168,7 @@ func (d *Destination) Open(ctx context.Context, key string) (io.ReadCloser, erro
 	return &body{reader{ctx, f}, f}, nil
 }
 
+// body is a file that is read until its context ends.
 type body struct {
 	io.Reader
 	io.Closer

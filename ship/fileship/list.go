@@ -33,7 +33,8 @@ func (d *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.En
 	}
 }
 
-// walk yields what lies below dir and begins with prefix, and reports whether to go on.
+// walk yields what lies below dir and begins with prefix, and reports whether to go on. It enters only directories that
+// can hold such keys: an auditor who asks for one hour does not wait for a year.
 func (d *Destination) walk(ctx context.Context, dir, prefix string, yield func(ship.Entry, error) bool) bool {
 	entries, err := os.ReadDir(d.path(dir))
 	if err = errors.Join(err, ctx.Err()); err != nil {
@@ -54,13 +55,14 @@ func (d *Destination) walk(ctx context.Context, dir, prefix string, yield func(s
 	for _, e := range entries {
 		k := key(e)
 		switch {
-		case k == tmp+"/":
+		case k == tmp+"/": // unpublished
 		case e.IsDir():
 			if (strings.HasPrefix(k, prefix) || strings.HasPrefix(prefix, k)) && !d.walk(ctx, strings.TrimSuffix(k, "/"), prefix, yield) {
 				return false
 			}
 		case e.Type().IsRegular() && strings.HasPrefix(k, prefix):
 			fi, err := e.Info()
+			// Removed since its directory was read: what a listing taken a moment later would not show either.
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

@@ -17,7 +17,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// block is how much is read or written between two looks at the context.
+// block is how much is read or written between two looks at the context: large enough for network file systems, small
+// enough to end a Put promptly.
 const block = 1 << 20
 
 var blocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
@@ -25,7 +26,8 @@ var blocks = sync.Pool{New: func() any { b := make([]byte, block); return &b }}
 // link is os.Link, a variable for the tests of file systems that have none.
 var link = os.Link
 
-// Put implements ship.Destination.
+// Put implements ship.Destination: temporary file, fsync, read back, link, directory fsync. Until the link the object does
+// not exist; from the link on it is whole.
 func (d *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	r, err := d.put(ctx, o, body)
 	if err != nil {
@@ -53,6 +55,7 @@ func (d *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	if err != nil {
 		return ship.Receipt{}, err
 	}
+	// The last moment at which ending leaves nothing behind.
 	if err := ctx.Err(); err != nil {
 		return ship.Receipt{}, err
 	}
@@ -66,6 +69,7 @@ func (d *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 	return d.receipt(o, degraded), nil
 }
 
+// receipt is for bytes whose hash was compared a moment ago.
 func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 	r := ship.Receipt{
 		Size: o.Size, Checksum: ship.SHA256Checksum(o.SHA256), Method: "read-back", Time: time.Now().UTC(), Degraded: degraded,
@@ -76,7 +80,8 @@ func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 	return r
 }
 
-// write makes a durable and verified temporary file. Its name is returned also with an error, for removal.
+// write makes a durable and verified temporary file. Its name is returned also with an error, for removal. It lies on the
+// same file system as the object will, below the destination's directory, since links and renames do not cross.
 func (d *Destination) write(ctx context.Context, o ship.Object, body *io.SectionReader) (temp string, err error) {
 	dir := filepath.Join(d.dir, tmp, o.Spool)
 	temp = filepath.Join(dir, d.process+"-"+strings.ToLower(rand.Text()))
@@ -90,6 +95,7 @@ func (d *Destination) write(ctx context.Context, o ship.Object, body *io.Section
 	if err != nil {
 		return "", err
 	}
+	// A reader of its own: the caller may use body again, and may have used it before.
 	n, sum, err := hash(ctx, f, io.NewSectionReader(body, 0, body.Size()))
 	if err == nil && (n != o.Size || sum != o.SHA256) {
 		err = fmt.Errorf("the body of %d bytes is not the object of %d that its checksum describes: %w", n, o.Size, ship.ErrVerify)
@@ -123,6 +129,7 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 	if err := syncFile(path); err != nil {
 		return ship.Receipt{}, err
 	}
+	// Its name too, and those of the directories above it.
 	degraded, err := d.mkdir(filepath.Dir(path))
 	if err != nil {
 		return ship.Receipt{}, err
@@ -137,7 +144,8 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 	return d.receipt(o, nil), nil
 }
 
-// check reads a file and compares it with what o describes.
+// check reads a file and compares it with what o describes. The size alone would pass for a file that a crash of the
+// server left full of zeros.
 func check(ctx context.Context, path string, o ship.Object, mismatch error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -154,7 +162,7 @@ func check(ctx context.Context, path string, o ship.Object, mismatch error) erro
 	return nil
 }
 
-// hash copies src to dst block by block.
+// hash copies src to dst block by block, and returns length and SHA-256 of what it read.
 func hash(ctx context.Context, dst io.Writer, src io.Reader) (n int64, sum [32]byte, err error) {
 	b := blocks.Get().(*[]byte)
 	defer blocks.Put(b)

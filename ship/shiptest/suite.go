@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) ship.Destination) {
 // spoolID stands for a spool's in the names of temporary files.
 const spoolID = "00000000000000000000shtest"
 
+// suite is one test: a destination, and a folder in it that nobody else uses.
 type suite struct {
 	*testing.T
 	ctx context.Context
@@ -74,6 +75,7 @@ func section(b []byte) *io.SectionReader {
 	return io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))
 }
 
+// object describes b as a stage record would.
 func (s *suite) object(key string, b []byte) ship.Object {
 	o := ship.BytesObject(key, spoolID, b)
 	o.ContentType = "application/octet-stream"
@@ -84,6 +86,7 @@ func (s *suite) put(key string, b []byte) (ship.Receipt, error) {
 	return s.d.Put(s.ctx, s.object(key, b), section(b))
 }
 
+// mustPut stores b and checks the receipt.
 func (s *suite) mustPut(key string, b []byte) ship.Receipt {
 	s.Helper()
 	r, err := s.put(key, b)

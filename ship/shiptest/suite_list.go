@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
+// lister skips the test where there is nothing to list with: a destination need not be a Lister.
 func (s *suite) lister() ship.Lister {
 	l, ok := s.d.(ship.Lister)
 	if !ok {
@@ -17,6 +18,7 @@ func (s *suite) lister() ship.Lister {
 	return l
 }
 
+// list: in byte order of keys, whole prefixes and partial ones, nothing hidden and nothing else.
 func (s *suite) list() {
 	l := s.lister()
 	// A walk of folders that sorts names, not keys, gets these wrong: '-' and '.' come before '/', '0' behind it.
@@ -60,6 +62,7 @@ func (s *suite) list() {
 	}
 }
 
+// listEnds: who stops listening is let go, and a listing that was cut short says so.
 func (s *suite) listEnds() {
 	l := s.lister()
 	for _, name := range []string{"a", "b/c", "d"} {
@@ -82,6 +85,7 @@ func (s *suite) listEnds() {
 	}
 }
 
+// checkAndLocation: where it is never changes, and that it is usable is found out anew.
 func (s *suite) checkAndLocation() {
 	if l, ok := s.d.(ship.Locator); ok {
 		s.Run("Location", func(t *testing.T) {

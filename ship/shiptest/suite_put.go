@@ -10,12 +10,14 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
+// putStatOpen: what was put is there, by every account.
 func (s *suite) putStatOpen() {
 	key, b := s.key("a"), random(100_000)
 	s.mustPut(key, b)
 	s.wantContent(key, b)
 }
 
+// absent: what was never put is not there, and every method says so in the same way.
 func (s *suite) absent() {
 	s.wantAbsent(s.key("no/such/object"))
 	s.mustPut(s.key("folder/object"), random(10))
@@ -24,6 +26,7 @@ func (s *suite) absent() {
 	s.wantAbsent(s.key("folder/object/below"))
 }
 
+// empty: an object without bytes is an object.
 func (s *suite) empty() {
 	key := s.key("empty")
 	s.mustPut(key, nil)
@@ -33,6 +36,7 @@ func (s *suite) empty() {
 	}
 }
 
+// large: an object that drivers send in parts.
 func (s *suite) large() {
 	// Beyond one part of a multipart upload, and no multiple of any block.
 	key, b := s.key("large"), random(9<<20+4711)
@@ -41,6 +45,7 @@ func (s *suite) large() {
 	s.mustPut(key, b)
 }
 
+// names: the keys that Penstock makes, and some that try the escaping of URLs and shells.
 func (s *suite) names() {
 	for _, name := range []string{
 		"class=vpn/dt=2026-11-22/hour=08/0000000000000000000000000a-000001-0000000000000001-00000000000f4240.ndjson.zst",
@@ -55,6 +60,7 @@ func (s *suite) names() {
 	}
 }
 
+// badKeys: a key that could mean another place is refused by all alike, or an object could leave the prefix of one.
 func (s *suite) badKeys() {
 	for _, key := range []string{"", "/" + s.key("a"), "../" + s.key("a"), s.key("../../../a"), s.key("a//b"), s.key("a/"), s.key("./a"), s.key("a\x00b"), s.key(`a\b`)} {
 		if _, err := s.put(key, random(10)); err == nil {
@@ -63,6 +69,7 @@ func (s *suite) badKeys() {
 	}
 }
 
+// putAgain: a repeat after a lost response finds its own object.
 func (s *suite) putAgain() {
 	key, b := s.key("a"), random(50_000)
 	first := s.mustPut(key, b)
@@ -73,6 +80,7 @@ func (s *suite) putAgain() {
 	s.wantContent(key, b)
 }
 
+// conflict: other bytes are never overwritten, whatever their length.
 func (s *suite) conflict() {
 	key, b := s.key("a"), random(50_000)
 	s.mustPut(key, b)
@@ -123,6 +131,7 @@ func (h *hookReader) ReadAt(p []byte, off int64) (n int, err error) {
 	return h.ReaderAt.ReadAt(p, off)
 }
 
+// bodyFails: the local disk fails in the middle of an upload.
 func (s *suite) bodyFails() {
 	key, b := s.key("a"), random(5<<20+300_000)
 	broken := errors.New("shiptest: the disk below the body failed")
@@ -142,6 +151,7 @@ func (s *suite) bodyFails() {
 	s.wantContent(key, b)
 }
 
+// cancelledBefore: a context that has ended ends everything.
 func (s *suite) cancelledBefore() {
 	key, b := s.key("a"), random(1000)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -156,6 +166,7 @@ func (s *suite) cancelledBefore() {
 	}
 }
 
+// cancelledDuring: a deadline in the middle of an upload leaves nothing to be seen, and the key free.
 func (s *suite) cancelledDuring() {
 	key, b := s.key("a"), random(5<<20+300_000)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -169,6 +180,7 @@ func (s *suite) cancelledDuring() {
 	s.wantContent(key, b)
 }
 
+// concurrentSame: two processes that repeat one upload both succeed.
 func (s *suite) concurrentSame() {
 	key, b := s.key("a"), random(300_000)
 	var wg sync.WaitGroup
@@ -186,6 +198,7 @@ func (s *suite) concurrentSame() {
 	s.wantContent(key, b)
 }
 
+// concurrentDifferent: of those who race for a key one wins, all others learn it, and nothing is mixed.
 func (s *suite) concurrentDifferent() {
 	key := s.key("a")
 	bodies := make([][]byte, 8)

@@ -1,0 +1,127 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// begin brings the chain to where the next manifest can be written. It runs before anything else is sent, so that a
+// destination never holds data of a spool of which its chain says nothing, and so that a copy of a volume learns that it
+// is one before it has sent a byte of data.
+//
+// Each step leaves a state from which the next process goes on, wherever this one ends: a manifest is proposed (durable
+// here), sent, acknowledged, and only then is the next one made.
+func (l *lane) begin(ctx context.Context) error {
+	// What an earlier process proposed may have arrived: it is sent unchanged before anything else is said.
+	if err := l.resume(ctx); err != nil {
+		return err
+	}
+	// An earlier epoch that was not closed: whoever wrote it may be alive, on the volume that this one is a copy of. Taking
+	// the next number of its chain fences it; if it was quicker, this one is fenced.
+	if c := l.cursor(); c.Epoch < l.s.epoch && !c.Final {
+		if err := l.link(ctx, nil, func(m *Manifest) { m.Footer.ClosedBy = &Owner{l.s.o.Instance, l.s.epoch} }); err != nil {
+			return err
+		}
+	}
+	if c := l.cursor(); c.Epoch < l.s.epoch {
+		c.Epoch, c.Next, c.Final = l.s.epoch, 0, false
+		l.setCursor(c)
+	}
+	if l.cursor().Next > 0 {
+		return nil // born already
+	}
+	if err := l.find(ctx); err != nil || l.cursor().Next > 0 {
+		return err
+	}
+	return l.link(ctx, nil, nil)
+}
+
+// resume sends the manifest that was about to be sent when the last process ended.
+func (l *lane) resume(ctx context.Context) error {
+	var m *Manifest
+	err := l.retry(ctx, "chain", func(context.Context) error {
+		b, err := l.s.sp.Proposed(l.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		// Another manifest must not take its place: the damaged one may have arrived whole.
+		if m, err = DecodeManifest(bytes.NewReader(b)); err != nil {
+			return Permanent(fmt.Errorf("the manifest that was last proposed is damaged on this disk: %w", err))
+		}
+		return nil
+	})
+	if err != nil || m == nil {
+		return err
+	}
+	return l.publish(ctx, m)
+}
+
+// find looks for a chain that this spool has begun and forgotten: its state was lost with a file of the spool's
+// directory. What lies there is taken over, link by link, as far as it speaks of this spool's own segments; without that
+// a lost file of a hundred bytes would look like another owner's claim, and end the shipping.
+func (l *lane) find(ctx context.Context) error {
+	if l.cursor().Hash != [32]byte{} {
+		return nil // it knows its past
+	}
+	for {
+		c := l.cursor()
+		var m *Manifest
+		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+			m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
+				// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
+				// not get its number: only a Put decides that.
+				m, err = nil, nil
+			}
+			return err
+		})
+		if err != nil || m == nil {
+			return err
+		}
+		if err := l.own(m, c); err != nil {
+			return fmt.Errorf("%w: manifest %d of epoch %d is there: %w", ErrFenced, c.Next, c.Epoch, err)
+		}
+		l.log.Warn("ship: found a manifest of this spool that its own directory does not know any more", "manifest", c.Next)
+		if err := l.publish(ctx, m); err != nil {
+			return err
+		}
+	}
+}
+
+// own returns an error unless m can only have been written from this very directory. Names do not prove that, since the
+// clone of a volume has the same; the records do.
+func (l *lane) own(m *Manifest, c spool.Chain) error {
+	h := &m.Header
+	if h.Instance != l.s.o.Instance || h.Destination != l.name || m.Footer.ClosedBy != nil {
+		return fmt.Errorf("instance %s wrote it for destination %s", h.Instance, h.Destination)
+	}
+	if c.Next > 0 && h.Prev != hex.EncodeToString(c.Hash[:]) {
+		return errors.New("it does not follow the one before")
+	}
+	for i := range m.Segments {
+		line := &m.Segments[i]
+		if line.Segment <= c.Segment {
+			continue // deleted long ago
+		}
+		have := l.s.sp.Sealed(line.Segment-1, 1)
+		if len(have) == 0 || have[0].Number != line.Segment {
+			return fmt.Errorf("it speaks of segment %d, which is not here", line.Segment)
+		}
+		// Arrival times are in nanoseconds: no other spool has the same first and last ones beside the same counts.
+		seg := &have[0]
+		if seg.First != line.First || seg.Last != line.Last ||
+			seg.Records == line.Records && (seg.Bytes != line.Bytes || !seg.MinTime.Equal(line.MinTime) || !seg.MaxTime.Equal(line.MaxTime)) {
+			return fmt.Errorf("it speaks of another segment %d than the one here", line.Segment)
+		}
+	}
+	return nil
+}
