@@ -64,6 +64,7 @@ var layers = map[string][]string{
 	"spool":               {"spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
 	"spool/segment":       {},
 	"ship":                {"spool", "spool/segment", "compress"},
+	"ship/audit":          {"ship", "spool", "spool/segment", "compress"},
 	"ship/fileship":       {"ship", "internal/vfs"},
 	"ship/s3ship":         {"ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"ship/sftpship":       {"ship", "github.com/pkg/sftp", "golang.org/x/crypto"},

@@ -1,0 +1,169 @@
+// Audit proves, from what lies at destinations alone, that nothing is missing, doubled or altered.
+//
+//	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-json]
+//
+// Destinations are s3, sftp and file URLs as the collector takes them. With several, they are compared with each other:
+// that is what proves that the end of a chain was not cut off. -expect names a file of spool ids or instances, one a
+// line, that must appear. -since leaves out objects that a retention rule may have deleted; -hour asks whether one hour
+// is complete, for batch jobs downstream.
+//
+// Exit codes: 0 everything is complete, 1 something is damaged, 2 usage, 3 something is still owed, 4 the audit could
+// not be done.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/ship/audit"
+)
+
+const (
+	exitDamaged = 1
+	exitUsage   = 2
+	exitOwed    = 3
+	exitFailed  = 4
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// flags is the command line.
+type flags struct {
+	at   []string
+	json bool
+	audit.Options
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	f, err := parse(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		var done func()
+		if done, err = f.open(ctx); err == nil {
+			defer done()
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "audit:", err)
+		return exitUsage
+	}
+	show := watch(stderr, &f.Options)
+	r, err := audit.Run(ctx, &f.Options)
+	show()
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	if f.json {
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(r)
+	} else {
+		err = r.WriteText(stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "audit:", err)
+		return exitFailed
+	}
+	return map[audit.Verdict]int{audit.Complete: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
+}
+
+func parse(args []string, stderr io.Writer) (*flags, error) {
+	f := new(flags)
+	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Func("at", "destination `URL`: s3://, sftp:// or file://; repeatable", func(s string) error {
+		f.at = append(f.at, s)
+		return nil
+	})
+	fs.StringVar(&f.Class, "class", "", "audit this `class` only")
+	fs.BoolVar(&f.Deep, "deep", false, "read every object and count its records")
+	fs.BoolVar(&f.json, "json", false, "print JSON")
+	fs.IntVar(&f.Parallel, "parallel", 16, "requests in flight at each destination")
+	fs.Func("since", "do not look for objects whose newest record is older than this `time`: RFC 3339, or a duration before now", func(s string) (err error) {
+		f.Since, err = moment(s)
+		return err
+	})
+	fs.Func("hour", "ask about one `hour` only, UTC: 2026-11-22T08", func(s string) (err error) {
+		f.Hour, err = time.Parse("2006-01-02T15", s)
+		return err
+	})
+	fs.Func("expect", "`file` of spool ids or instances, one a line, that must appear", func(s string) (err error) {
+		f.Expect, err = names(s)
+		return err
+	})
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if len(f.at) == 0 {
+		return nil, errors.New("-at is missing; audit -h says more")
+	}
+	return f, nil
+}
+
+// open opens the destinations. done closes them.
+func (f *flags) open(ctx context.Context) (done func(), err error) {
+	var open []io.Closer
+	done = func() {
+		for _, c := range open {
+			_ = c.Close() // only read from
+		}
+	}
+	for _, u := range f.at {
+		d, err := place.Open(ctx, u)
+		if err != nil {
+			done()
+			return nil, fmt.Errorf("-at: %w", err)
+		}
+		if c, ok := d.(io.Closer); ok {
+			open = append(open, c)
+		}
+		f.Places = append(f.Places, audit.Place{Destination: d})
+	}
+	return done, nil
+}
+
+// moment reads a time, or a duration before now.
+func moment(s string) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return time.Now().Add(-d), nil
+	}
+	return time.Parse(time.RFC3339, s)
+}
+
+// names reads a list, one a line; # begins a comment.
+func names(path string) (list []string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	s := bufio.NewScanner(file)
+	for s.Scan() {
+		line, _, _ := strings.Cut(s.Text(), "#")
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list, s.Err()
+}

@@ -1,0 +1,168 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// walkers is how many spools are judged at the same time.
+const walkers = 4
+
+// auditor is one Run.
+type auditor struct {
+	o      Options
+	places []*place
+	rec    *recorder
+	spools []spoolID // all, sorted
+	jobs   sync.WaitGroup
+	fail   context.CancelCauseFunc
+
+	mu      sync.Mutex
+	exts    []string
+	objects uint64
+	seen    map[string]bool // spools and instances that have appeared
+	strays  []foundHead     // heads of chains that no place has
+}
+
+// Run audits. An error means that it could not be done: unusable options, or a place that could not be asked. What it
+// found wrong is in the Result.
+func Run(ctx context.Context, o *Options) (*Result, error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}}
+	for _, p := range opts.Places {
+		a.places = append(a.places, newPlace(&a.o, p))
+	}
+	begin := time.Now().UTC()
+	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings} {
+		if phase(ctx); ctx.Err() != nil {
+			return nil, fmt.Errorf("audit: %w", context.Cause(ctx))
+		}
+	}
+	return a.result(begin), nil
+}
+
+// check ends the audit if err is not nil.
+func (a *auditor) check(err error) {
+	if err != nil {
+		a.fail(err)
+	}
+}
+
+// catalogue lists the chains of all places.
+func (a *auditor) catalogue(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, p := range a.places {
+		wg.Go(func() { a.check(p.catalogue(ctx, a.rec)) })
+	}
+	wg.Wait()
+	for _, p := range a.places {
+		for id := range p.chains {
+			a.spools = append(a.spools, id)
+		}
+	}
+	slices.SortFunc(a.spools, spoolID.compare)
+	a.spools = slices.Compact(a.spools)
+}
+
+// chains judges every spool, and asks for the objects that are named where asking tells more than a listing.
+func (a *auditor) chains(ctx context.Context) {
+	todo := make(chan spoolID)
+	var wg sync.WaitGroup
+	for range walkers {
+		wg.Go(func() {
+			for id := range todo {
+				a.spool(ctx, id)
+			}
+		})
+	}
+	for _, id := range a.spools {
+		select {
+		case todo <- id:
+		case <-ctx.Done():
+		}
+	}
+	close(todo)
+	wg.Wait()
+	a.jobs.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	for _, h := range a.strays {
+		a.stray(h)
+	}
+	for _, id := range a.spools {
+		for _, p := range a.places {
+			if w := p.walks[id]; w != nil {
+				a.owed(w)
+			}
+		}
+		a.absent(id)
+	}
+	for _, name := range a.o.Expect {
+		if !a.seen[name] {
+			a.rec.add(Finding{Code: NotAppeared, Detail: fmt.Sprintf("no chain of spool or instance %q anywhere", name)})
+		}
+	}
+}
+
+// listings compares what is there with what the chains name, at every place.
+func (a *auditor) listings(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, p := range a.places {
+		wg.Go(func() { slices.SortFunc(p.expected, a.compareExpected) })
+	}
+	wg.Wait()
+	for _, p := range a.places {
+		wg.Go(func() { a.check(a.listing(ctx, p)) })
+	}
+	wg.Wait()
+}
+
+// appeared notes that a spool or an instance exists.
+func (a *auditor) appeared(names ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		a.seen[name] = true
+	}
+}
+
+func (a *auditor) result(begin time.Time) *Result {
+	r := &Result{Time: begin, Verdict: a.rec.overall, Deep: a.o.Deep, Objects: a.objects, Findings: a.rec.findings, Omitted: a.rec.omitted}
+	for _, p := range a.places {
+		r.Places = append(r.Places, p.name)
+		for id, w := range p.walks {
+			c := w.Chain
+			c.Verdict = a.rec.verdict(chainID{p.name, id})
+			r.Manifests += c.Manifests
+			r.Chains = append(r.Chains, c)
+		}
+	}
+	slices.SortFunc(r.Chains, func(x, y Chain) int {
+		if c := (spoolID{x.Class, x.Spool}).compare(spoolID{y.Class, y.Spool}); c != 0 {
+			return c
+		}
+		return strings.Compare(x.Place, y.Place)
+	})
+	slices.SortFunc(r.Findings, compareFindings)
+	if r.Chains == nil {
+		r.Chains = []Chain{}
+	}
+	if r.Findings == nil {
+		r.Findings = []Finding{}
+	}
+	if len(r.Chains) == 0 {
+		// Nothing is no proof of anything: a wrong prefix looks the same.
+		r.Verdict = r.Verdict.worse(Owed)
+	}
+	return r
+}

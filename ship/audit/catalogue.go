@@ -1,0 +1,90 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// listedChain is which manifests and heads of a spool are at a place.
+type listedChain struct {
+	epochs []*listedEpoch // ascending
+}
+
+type listedEpoch struct {
+	epoch uint32
+	runs  []run // ascending, not adjacent
+	heads []listedHead
+}
+
+// run is a range of manifest numbers, inclusive.
+type run struct{ from, to uint64 }
+
+type listedHead struct {
+	destination string
+	number      uint64
+}
+
+// has reports whether a manifest was listed.
+func (e *listedEpoch) has(number uint64) bool {
+	for _, r := range e.runs {
+		if number >= r.from && number <= r.to {
+			return true
+		}
+	}
+	return false
+}
+
+// epoch returns the listing of an epoch, nil if there is none.
+func (l *listedChain) epoch(n uint32) *listedEpoch {
+	for _, e := range l.epochs {
+		if e.epoch == n {
+			return e
+		}
+	}
+	return nil
+}
+
+// catalogue lists the chains of a place.
+func (p *place) catalogue(ctx context.Context, rec *recorder) error {
+	prefix := ship.ManifestPrefix
+	if p.o.Class != "" {
+		prefix += p.o.Class + "/"
+	}
+	before := ""
+	for e, err := range p.lister.List(ctx, prefix) {
+		if err != nil {
+			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+		}
+		if e.Key <= before {
+			return fmt.Errorf("%s: its listing is out of order: %s after %s", p.name, e.Key, before)
+		}
+		before = e.Key
+		k, ok := parseChainKey(e.Key)
+		if !ok {
+			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest or a head"})
+			continue
+		}
+		l := p.chains[k.spoolID]
+		if l == nil {
+			l = new(listedChain)
+			p.chains[k.spoolID] = l
+		}
+		if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != k.epoch {
+			l.epochs = append(l.epochs, &listedEpoch{epoch: k.epoch})
+		}
+		ep := l.epochs[len(l.epochs)-1]
+		if k.head != "" {
+			ep.heads = append(ep.heads, listedHead{k.head, k.number})
+			continue
+		}
+		p.o.Progress.ManifestsOf.Add(1)
+		if n := len(ep.runs); n > 0 && ep.runs[n-1].to+1 == k.number {
+			ep.runs[n-1].to = k.number
+		} else {
+			ep.runs = append(ep.runs, run{k.number, k.number})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,269 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+	"time"
+)
+
+// cursor is a walk that is read step by step.
+type cursor struct {
+	*walk
+	next func() (step, bool)
+	stop func()
+	step step
+	more bool     // step is one; else the chain has ended
+	tail segRange // skipped at its end
+}
+
+func (c *cursor) advance() {
+	s, ok := c.next()
+	if !ok || s.segment == 0 {
+		c.more, c.tail = false, s.skip
+		return
+	}
+	c.step, c.more = s, true
+}
+
+// owedRange is what one place lacks behind its end.
+type owedRange struct {
+	seqRange
+	records, bytes, losses uint64
+	since                  time.Time
+	from                   string // the place that has it
+}
+
+// difference is a segment about which two places state different things. Which of them is right is decided once their
+// chains have been read.
+type difference struct {
+	a, b        *cursor
+	atA, atB    *link
+	first, last uint64
+	what        string
+}
+
+// spool judges one spool's chains at all places, side by side.
+func (a *auditor) spool(ctx context.Context, id spoolID) {
+	a.appeared(id.spool)
+	var all []*cursor
+	for _, p := range a.places {
+		l := p.chains[id]
+		if l == nil || !l.begun() {
+			continue
+		}
+		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}}
+		w.Place, w.Class, w.Spool = p.name, id.class, id.spool
+		p.mu.Lock()
+		p.walks[id] = w
+		p.mu.Unlock()
+		c := &cursor{walk: w}
+		c.next, c.stop = iter.Pull(w.steps(ctx, l))
+		defer c.stop()
+		c.advance()
+		all = append(all, c)
+	}
+	var diffs []difference
+	for ctx.Err() == nil {
+		low := uint64(0)
+		for _, c := range all {
+			if c.more && (low == 0 || c.step.segment < low) {
+				low = c.step.segment
+			}
+		}
+		if low == 0 {
+			break
+		}
+		diffs = a.compare(all, low, diffs)
+		for _, c := range all {
+			if c.more && c.step.segment == low {
+				c.advance()
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	a.heads(ctx, id, all)
+	for _, c := range all {
+		c.settle()
+	}
+	for _, d := range diffs {
+		d.report()
+	}
+}
+
+// begun reports whether there is any manifest.
+func (l *listedChain) begun() bool {
+	for _, e := range l.epochs {
+		if len(e.runs) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// compare compares what the places state about segment low. At least one has a step for it.
+func (a *auditor) compare(all []*cursor, low uint64, diffs []difference) []difference {
+	var one *cursor
+	for _, c := range all {
+		if c.more && c.step.segment == low {
+			one = c
+			break
+		}
+	}
+	note := func(c *cursor, at *link, what string) {
+		if len(diffs) < a.o.MaxFindings {
+			first, last := one.step.bounds()
+			diffs = append(diffs, difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what})
+		}
+	}
+	for _, c := range all {
+		switch {
+		case c == one:
+		case c.more && c.step.segment == low:
+			if what := one.step.differs(&c.step); what != "" {
+				note(c, c.step.at, what)
+			}
+		case c.more && c.step.skip.has(low), !c.more && c.tail.has(low):
+			// Reported as damage already, or not owed.
+		case c.more || low <= c.segment:
+			note(c, c.at(), "one names the segment, and one does not")
+		case c.Final && one.step.at.epoch <= c.Epoch:
+			if !c.denied {
+				c.denied = true
+				first, _ := one.step.bounds()
+				c.find(FinalWrong, c.Epoch, first, 0, c.manifestKey(c.prev), one.p.name+": "+one.manifestKey(one.step.at),
+					"its final manifest says that nothing is missing, and record %d follows elsewhere in the same epoch", first)
+			}
+		default:
+			c.behind.add(&one.step, one.p.name)
+		}
+	}
+	return diffs
+}
+
+// at is the last link that was read, nil if it cannot be.
+func (c *cursor) at() *link {
+	if c.more {
+		return c.step.at
+	}
+	return c.prev
+}
+
+// bounds are the sequence numbers of a step: those of its records, or where its losses are accounted.
+func (s *step) bounds() (first, last uint64) {
+	if s.line != nil {
+		return s.line.First, s.line.Last
+	}
+	return s.loss.After, s.loss.After
+}
+
+// differs names what two places state differently about a segment, receipts apart; "" if nothing.
+func (s *step) differs(o *step) string {
+	switch {
+	case (s.line == nil) != (o.line == nil):
+		return "one names records in it, and one does not"
+	case (s.loss == nil) != (o.loss == nil):
+		return "one states losses, and one does not"
+	case s.loss != nil && *s.loss != *o.loss:
+		return "they state different losses"
+	case s.line == nil:
+		return ""
+	}
+	x, y := *s.line, *o.line
+	x.Receipt, y.Receipt = nil, nil
+	switch {
+	case reflect.DeepEqual(x, y):
+		return ""
+	case !reflect.DeepEqual(x.Gaps, y.Gaps):
+		return "they state different gaps"
+	case x.First != y.First || x.Last != y.Last:
+		return fmt.Sprintf("one states records %d to %d, one %d to %d", x.First, x.Last, y.First, y.Last)
+	}
+	return "they state different records, names or hashes"
+}
+
+func (d difference) report() {
+	a, b := d.a, d.b
+	keyA, keyB := a.keyOf(d.atA), b.keyOf(d.atB)
+	detail := d.what + "; its manifest is vouched for by none, that of the other place is"
+	switch va, vb := d.atA.isVouched(), d.atB.isVouched(); {
+	case va == vb:
+		detail = d.what + "; which of the two is right their manifests do not tell"
+	case vb:
+		a, b, keyA, keyB = b, a, keyB, keyA
+	}
+	b.find(PlacesDiffer, b.Epoch, d.first, d.last, keyB, a.p.name+": "+keyA, "%s", detail)
+}
+
+func (l *link) isVouched() bool { return l != nil && l.vouched }
+
+func (w *walk) keyOf(l *link) string {
+	if l == nil {
+		return ""
+	}
+	return w.manifestKey(l)
+}
+
+func (o *owedRange) add(s *step, place string) {
+	first, last := s.bounds()
+	if o.from == "" {
+		o.first, o.since, o.from = first, s.at.time, place
+	}
+	o.last = max(o.last, last)
+	if s.line != nil {
+		o.records += s.line.Records
+		o.bytes += s.line.Bytes
+	}
+	if s.loss != nil {
+		o.losses++
+	}
+}
+
+// owed reports what a chain still lacks.
+func (a *auditor) owed(c *walk) {
+	f := Finding{Place: c.p.name, Class: c.id.class, Spool: c.id.spool, Epoch: c.Epoch}
+	passed := c.passed()
+	switch b := &c.behind; {
+	case passed && !a.o.Hour.IsZero():
+	case b.from != "":
+		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
+		f.Detail = fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s and not here", b.records, b.bytes, b.losses, b.from)
+		a.rec.add(f)
+	case !c.Final && c.Manifests > 0:
+		f.Code, f.First, f.Since = Open, c.Last+1, c.Time
+		f.Detail = "no final manifest: more may be on its host"
+		if c.closed != 0 {
+			f.Detail = fmt.Sprintf("taken over for epoch %d, which has not begun here", c.closed)
+		}
+		a.rec.add(f)
+	}
+}
+
+// absent reports the places that have no chain of a spool that others have one of.
+func (a *auditor) absent(id spoolID) {
+	var most *walk // the most that any place has
+	for _, p := range a.places {
+		if w := p.walks[id]; w != nil && w.Manifests > 0 && (most == nil || w.Last > most.Last) {
+			most = w
+		}
+	}
+	for _, p := range a.places {
+		if most == nil || p.walks[id] != nil {
+			continue
+		}
+		f := Finding{Code: Absent, Place: p.name, Class: id.class, Spool: id.spool, Since: most.Time}
+		if most.Last > 0 {
+			f.First, f.Last = most.First, most.Last
+		}
+		f.Detail = fmt.Sprintf("%s has a chain of this spool up to record %d, and here is none", most.p.name, most.Last)
+		a.rec.add(f)
+	}
+}
+
+// passed reports whether the chain says all there is to say about Options.Hour.
+func (w *walk) passed() bool {
+	return w.Final || !w.a.o.Hour.IsZero() && w.lastHour > hourOf(w.a.o.Hour)
+}

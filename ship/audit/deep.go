@@ -1,0 +1,191 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+)
+
+// read downloads an object and compares bytes and records with its line. What does not match wraps ship.ErrVerify;
+// other errors are those of the place, which may pass.
+func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
+	body, err := p.dest.Open(ctx, s.Key)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	src := &source{r: body, progress: p.o.Progress}
+	stored := ship.NewDigest()
+	bad := recount(io.TeeReader(src, stored), s)
+	// What the decoder did not read counts too.
+	if _, err := io.Copy(stored, src); src.err != nil {
+		return src.err
+	} else if err != nil {
+		return err
+	}
+	var there ship.Object
+	stored.Sum(&there)
+	want, err := object(s)
+	if err != nil {
+		return err
+	}
+	if there.Size != want.Size || there.SHA256 != want.SHA256 {
+		// Another compression of the same output is as good, and then the receipt speaks of it.
+		there.Key = s.Key
+		if err := there.Check(*s.Receipt); err != nil {
+			return fmt.Errorf("%w; its line says %d bytes, sha256:%s", err, s.Size, s.SHA256)
+		}
+	}
+	return bad
+}
+
+// recount decodes an object and compares it with its line.
+func recount(stored io.Reader, s *ship.SegmentLine) error {
+	codec, err := compress.ByName(s.Codec)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
+	}
+	plain, err := codec.NewReader(stored)
+	if err != nil {
+		return blame(err)
+	}
+	defer plain.Close()
+	// One byte more than expected is enough to tell, whatever it would unpack to.
+	raw := &hashReader{r: io.LimitReader(plain, s.RawBytes+1), h: sha256.New()}
+	r, err := ship.NewRecordReader(s.Format, raw)
+	if err != nil {
+		return blame(err)
+	}
+	c := counter{line: s}
+	for err == nil {
+		var seq uint64
+		var t int64
+		var size int
+		if seq, t, size, err = next(r); err == nil {
+			err = c.add(seq, t, size)
+		}
+	}
+	err = errors.Join(ignoreEOF(err), r.Close())
+	if err == nil {
+		_, err = io.Copy(io.Discard, raw)
+	}
+	if err == nil {
+		err = c.end()
+	}
+	if err == nil && (raw.n != s.RawBytes || hex.EncodeToString(raw.h.Sum(nil)) != s.RawSHA256) {
+		err = fmt.Errorf("%w: its content is %d bytes, sha256:%x; its line says %d, sha256:%s", errRecords, raw.n, raw.h.Sum(nil), s.RawBytes, s.RawSHA256)
+	}
+	if err != nil {
+		return blame(err)
+	}
+	return nil
+}
+
+// errRecords marks what a counter finds wrong.
+var errRecords = errors.New("other records than stated")
+
+// blame makes damage of an error that the object is to blame for, and not this host: a full disk, say.
+func blame(err error) error {
+	if errors.Is(err, errRecords) || errors.Is(err, ship.ErrFormat) || errors.Is(err, compress.ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
+	}
+	return err
+}
+
+func next(r ship.RecordReader) (seq uint64, t int64, size int, err error) {
+	seq, rec, err := r.Next()
+	return seq, rec.Time, len(rec.Data), err
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// counter compares records with their line, one by one.
+type counter struct {
+	line           *ship.SegmentLine
+	records, bytes uint64
+	last           uint64
+	gap            int
+	min, max       int64
+}
+
+func (c *counter) add(seq uint64, t int64, size int) error {
+	c.records++
+	c.bytes += uint64(size)
+	if c.line.Format == ship.Lines {
+		return nil // payloads and nothing else
+	}
+	for c.gap < len(c.line.Gaps) && c.line.Gaps[c.gap].Last < seq {
+		c.gap++
+	}
+	inGap := c.gap < len(c.line.Gaps) && seq >= c.line.Gaps[c.gap].First
+	if seq < c.line.First || seq > c.line.Last || seq <= c.last || inGap {
+		return fmt.Errorf("%w: record %d behind record %d", errRecords, seq, c.last)
+	}
+	c.last = seq
+	if c.records == 1 {
+		c.min, c.max = t, t
+	}
+	c.min, c.max = min(c.min, t), max(c.max, t)
+	return nil
+}
+
+// end compares the totals. With as many records as stated, ascending and all within what is stated, none is missing.
+func (c *counter) end() error {
+	s := c.line
+	if c.records != s.Records {
+		return fmt.Errorf("%w: %d of them, its line says %d", errRecords, c.records, s.Records)
+	}
+	if s.Format == ship.Lines {
+		return nil // a newline at the end of a payload is not told from the one behind it
+	}
+	if c.bytes != s.Bytes {
+		return fmt.Errorf("%w: %d bytes, its line says %d", errRecords, c.bytes, s.Bytes)
+	}
+	if !time.Unix(0, c.min).Equal(s.MinTime) || !time.Unix(0, c.max).Equal(s.MaxTime) {
+		return fmt.Errorf("%w: they are of another time", errRecords)
+	}
+	return nil
+}
+
+// source counts what is read, and remembers that reading failed, which a decoder may report as damage.
+type source struct {
+	r        io.Reader
+	progress *Progress
+	err      error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.progress.Bytes.Add(uint64(n))
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// hashReader hashes what is read.
+type hashReader struct {
+	r io.Reader
+	h hash.Hash
+	n int64
+}
+
+func (h *hashReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.h.Write(p[:n])
+	h.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,37 @@
+// Package audit proves, from what lies at the destinations and nothing else, which records are there and that none is
+// missing, doubled or altered. The sender is not asked: its host may be long gone.
+//
+// [Run] reads every manifest chain (see package ship for their format) at one or several places, and judges each:
+//
+//   - numbers, hashes and sequence numbers run on without a hole, also from epoch to epoch;
+//   - each object that a chain names is there, with its size, its checksum where the place keeps one, and, with
+//     [Options].Deep, with exactly the records that its line states;
+//   - no object is there that no chain names;
+//   - the places agree: the same segments, hashes, gaps and losses everywhere;
+//   - the heads that each chain left at the other places are those of that chain.
+//
+// The [Verdict] on a chain is Complete if it is final and everything above holds; Owed if its spool was not closed out,
+// or another place has more; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
+// its place, class, spool, sequence numbers and key, and says what to do.
+//
+// # What it can prove
+//
+// Given one place, it vouches for everything up to the last manifest there: nobody can take away, add or alter
+// anything below without breaking the chain or a checksum. That the last manifests themselves were cut off, or rewritten
+// with all that they name, shows with the other places given too: they hold the same lines, and heads of the chain.
+// Where no head tells of what was cut off, the chain looks like one that has not come so far yet: Owed, with the exact
+// range, never Complete. Who can write to all places alike can forge everything; against that, keep one of them under
+// object lock.
+//
+// # A running system
+//
+// It may be audited at any time. Chains are read before objects are listed, so that objects without a manifest, ahead of
+// their chain's end, are what is on its way: reported as owed. Before anything is called missing, it is asked for once
+// more by name.
+//
+// # Memory
+//
+// Chains are streamed manifest by manifest, those of one spool at all places side by side. What stays in memory is 48
+// bytes for each object and place, for the comparison with the listing, some 200 bytes for each epoch and head, and the
+// findings, of which there are at most [Options].MaxFindings.
+package audit

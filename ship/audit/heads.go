@@ -1,0 +1,195 @@
+package audit
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// wanted is which links heads speak of: only these are kept in memory.
+func (a *auditor) wanted(id spoolID) map[headID]*link {
+	m := map[headID]*link{}
+	for _, p := range a.places {
+		if l := p.chains[id]; l != nil {
+			for _, e := range l.epochs {
+				for _, h := range e.heads {
+					m[headID{e.epoch, h.number}] = nil
+				}
+			}
+		}
+	}
+	return m
+}
+
+// foundHead is a head that was read.
+type foundHead struct {
+	*ship.Head
+	p   *place
+	key string
+}
+
+// heads compares the heads at every place with the chains they speak of.
+func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
+	type task struct {
+		p     *place
+		epoch uint32
+		listedHead
+	}
+	todo := make(chan task)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var found []foundHead
+	for range readAhead {
+		wg.Go(func() {
+			for t := range todo {
+				key := ship.HeadKey(id.class, id.spool, t.epoch, t.destination, t.number)
+				head, err := t.p.head(ctx, id, t.epoch, t.listedHead)
+				switch {
+				case errors.Is(err, fs.ErrNotExist):
+				case errors.Is(err, ship.ErrVerify):
+					a.rec.add(Finding{Code: HeadWrong, Place: t.p.name, Class: id.class, Spool: id.spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
+				case err != nil:
+					a.check(err)
+				default:
+					mu.Lock()
+					found = append(found, foundHead{head, t.p, key})
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, p := range a.places {
+		if l := p.chains[id]; l != nil {
+			for _, e := range l.epochs {
+				for _, h := range e.heads {
+					todo <- task{p, e.epoch, h}
+				}
+			}
+		}
+	}
+	close(todo)
+	wg.Wait()
+	slices.SortFunc(found, func(x, y foundHead) int { return strings.Compare(x.p.name+"\x00"+x.key, y.p.name+"\x00"+y.key) })
+	cut := map[*cursor]foundHead{}
+	for _, h := range found {
+		a.head(id, h, all, cut)
+	}
+	for c, h := range cut {
+		a.cut(ctx, c, h)
+	}
+}
+
+func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead) (h *ship.Head, err error) {
+	err = p.request(ctx, func(ctx context.Context) error {
+		body, err := p.dest.Open(ctx, ship.HeadKey(id.class, id.spool, epoch, l.destination, l.number))
+		if err != nil {
+			return err
+		}
+		h, err = ship.DecodeHead(body)
+		if cerr := body.Close(); err == nil {
+			err = cerr
+		}
+		return err
+	})
+	if err == nil && (h.Class != id.class || h.Spool != id.spool || h.Epoch != epoch || h.Destination != l.destination || h.Number != l.number) {
+		err = fmt.Errorf("%w: it is the head of another chain, or of another manifest", ship.ErrVerify)
+	}
+	return h, err
+}
+
+// head compares one head with its chain. The furthest one of each chain that is cut off goes to cut.
+func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
+	for _, c := range all {
+		if c.Destination != h.Destination {
+			continue
+		}
+		if c.p == h.p {
+			a.rec.add(Finding{
+				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Detail: "it is the head of the chain at this very place, where none is ever put",
+			})
+			return
+		}
+		l := c.wanted[headID{h.Epoch, h.Number}]
+		ours := c.p.chains[id].epoch(h.Epoch)
+		switch {
+		case l != nil && hex.EncodeToString(l.hash[:]) == h.Hash && l.last == h.Last && (!h.Final || l.final):
+			l.vouched = true
+		case l != nil && l.vouched:
+			a.rec.add(Finding{
+				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not fit the manifest, which its successor vouches for",
+			})
+		case l != nil:
+			c.find(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s tells of", h.p.name)
+		case ours != nil && ours.has(h.Number):
+			// Listed and not readable: reported already.
+		case ours != nil && len(ours.runs) > 0 && ours.runs[len(ours.runs)-1].to > h.Number:
+			// Missing in the middle: reported already.
+		default:
+			if old, ok := cut[c]; !ok || old.Epoch < h.Epoch || old.Epoch == h.Epoch && old.Number < h.Number {
+				cut[c] = h
+			}
+		}
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.strays = append(a.strays, h)
+}
+
+// cut reports a chain that ends before a head, unless it has grown while it was read.
+func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
+	key := ship.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
+	there, err := c.p.exists(ctx, key)
+	if err != nil {
+		a.check(err)
+		return
+	}
+	if there {
+		return
+	}
+	first, last := c.Last+1, h.Last
+	if last < first {
+		first, last = 0, 0
+	} else {
+		c.holes = append(c.holes, seqRange{first, last})
+	}
+	c.find(ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
+}
+
+// stray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
+// chains have been read by then, so that it is known what each place is called.
+func (a *auditor) stray(h foundHead) {
+	id := spoolID{h.Class, h.Spool}
+	for _, p := range a.places {
+		if p != h.p && p.walks[id] == nil && p.called(h.Destination) {
+			a.rec.add(Finding{
+				Code: ChainCut, Place: p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,
+				Key: ship.ManifestKey(id.class, id.spool, h.Epoch, h.Number), Other: h.p.name + ": " + h.key,
+				Detail: "a head tells of a chain here, and there is none",
+			})
+			return
+		}
+	}
+	if w := h.p.walks[id]; w != nil && h.Last > w.Last && w.behind.from == "" {
+		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination}
+	}
+}
+
+// called reports whether any sender calls this place by that name.
+func (p *place) called(name string) bool {
+	for _, w := range p.walks {
+		if w.Destination == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,114 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Place is one destination to be audited.
+type Place struct {
+	// Name is what findings call it; default its location.
+	Name string
+	// Destination must also be a ship.Lister.
+	Destination ship.Destination
+}
+
+// Options say what is audited. The zero value of every field but Places means its documented default.
+type Options struct {
+	// Places are compared with each other. Each holds one copy; their order is of no consequence.
+	Places []Place
+	// Class limits the audit to one class; default all.
+	Class string
+	// Deep reads every object and counts its records. Without it objects are compared by size, and by checksum where the
+	// place keeps one.
+	Deep bool
+	// Since leaves out objects whose newest record is older: a retention rule may have deleted them. Their chains are
+	// verified all the same. The zero time leaves out none.
+	Since time.Time
+	// Hour asks about one hour of the `dt=…/hour=…` folders only: whether every chain has passed it or is final. Objects of
+	// other hours are not looked for, and what is owed behind that hour is not reported. The zero time asks about all.
+	Hour time.Time
+	// Expect names spools (by id) or instances that must appear.
+	Expect []string
+	// Parallel is the number of requests in flight at each place; default 16.
+	Parallel int
+	// MaxFindings bounds the findings that are listed; all are counted. Default 10,000.
+	MaxFindings int
+	// Progress, if not nil, is kept up to date while Run runs.
+	Progress *Progress
+}
+
+var (
+	classPattern = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
+	spoolPattern = regexp.MustCompile(`^[0-9a-z]{26}$`)
+)
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	out.Places = append([]Place(nil), out.Places...)
+	for i := range out.Places {
+		p := &out.Places[i]
+		if l, ok := p.Destination.(ship.Locator); ok && p.Name == "" {
+			p.Name = l.Location()
+		}
+		if p.Name == "" {
+			p.Name = fmt.Sprintf("place %d", i+1)
+		}
+	}
+	if out.Parallel == 0 {
+		out.Parallel = 16
+	}
+	if out.MaxFindings == 0 {
+		out.MaxFindings = 10_000
+	}
+	if out.Progress == nil {
+		out.Progress = new(Progress)
+	}
+	if !out.Hour.IsZero() {
+		out.Hour = out.Hour.UTC().Truncate(time.Hour)
+	}
+	return out
+}
+
+// validate reports every mistake at once.
+func (o Options) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(o.Places) == 0 {
+		bad("no place to audit")
+	}
+	names, locations := map[string]bool{}, map[string]string{}
+	for _, p := range o.Places {
+		if _, ok := p.Destination.(ship.Lister); !ok {
+			bad("%s: this destination cannot list what it holds", p.Name)
+		}
+		if names[p.Name] {
+			bad("two places are called %s", p.Name)
+		}
+		names[p.Name] = true
+		// One place compared with itself agrees always.
+		if l, ok := p.Destination.(ship.Locator); ok {
+			if other, taken := locations[l.Location()]; taken {
+				bad("%s and %s are the same place, %s", other, p.Name, l.Location())
+			}
+			locations[l.Location()] = p.Name
+		}
+	}
+	if o.Class != "" && !classPattern.MatchString(o.Class) {
+		bad("class %q", o.Class)
+	}
+	if o.Parallel < 1 || o.Parallel > 1024 {
+		bad("%d requests in parallel, 1 to 1024 are possible", o.Parallel)
+	}
+	if o.MaxFindings < 1 {
+		bad("at most %d findings", o.MaxFindings)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,201 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// attempts is how often a request is made that fails for no lasting reason. An audit that gives up says nothing.
+const attempts = 5
+
+// readAhead is how many manifests of one chain are fetched ahead of the one that is judged.
+const readAhead = 8
+
+// place is one Place under audit.
+type place struct {
+	o      *Options
+	name   string
+	dest   ship.Destination
+	lister ship.Lister
+	// slots bound the requests in flight. One is held for a request, never while waiting for anything else.
+	slots chan struct{}
+	// sums tells whether Stat answers with checksums: 0 unknown yet, 1 yes, -1 no.
+	sums atomic.Int32
+
+	chains map[spoolID]*listedChain
+
+	mu       sync.Mutex
+	walks    map[spoolID]*walk
+	expected []expected
+}
+
+func newPlace(o *Options, p Place) *place {
+	return &place{
+		o: o, name: p.Name, dest: p.Destination, lister: p.Destination.(ship.Lister), slots: make(chan struct{}, o.Parallel),
+		chains: map[spoolID]*listedChain{}, walks: map[spoolID]*walk{},
+	}
+}
+
+// request runs f in one of the slots, again if it fails for a reason that may pass.
+func (p *place) request(ctx context.Context, f func(context.Context) error) error {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-p.slots }()
+	return p.again(ctx, f)
+}
+
+func (p *place) again(ctx context.Context, f func(context.Context) error) error {
+	for attempt := 1; ; attempt++ {
+		err := f(ctx)
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case ship.IsPermanent(err), attempt == attempts:
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		t := time.NewTimer(ship.Backoff(attempt, rand.Float64()))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// exists asks for an object by name.
+func (p *place) exists(ctx context.Context, key string) (bool, error) {
+	err := p.request(ctx, func(ctx context.Context) error {
+		_, err := p.dest.Stat(ctx, key)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ref is a manifest to be read, or, if to is set, a range of numbers that are not there.
+type ref struct {
+	epoch  uint32
+	number uint64
+	to     uint64
+}
+
+// probed is how many missing numbers in a row are asked for by name, since a directory that is written to while it is
+// listed may leave some out. More than that are taken for missing.
+const probed = 16
+
+// refs yields the manifests of a chain in order.
+func (l *listedChain) refs() iter.Seq[ref] {
+	return func(yield func(ref) bool) {
+		for _, e := range l.epochs {
+			next := uint64(0)
+			for _, r := range e.runs {
+				if r.from-next > probed && !yield(ref{epoch: e.epoch, number: next, to: r.from - 1}) {
+					return
+				} else if r.from-next > probed {
+					next = r.from
+				}
+				for ; next <= r.to; next++ {
+					if !yield(ref{epoch: e.epoch, number: next}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// fetched is the answer to a ref. err is fs.ErrNotExist, wraps ship.ErrVerify, or ends the audit.
+type fetched struct {
+	ref
+	m   *ship.Manifest
+	err error
+}
+
+// manifests reads a chain in order, some ahead.
+func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain) iter.Seq[fetched] {
+	return func(yield func(fetched) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		queue := make([]chan fetched, 0, readAhead)
+		pop := func() bool {
+			f := <-queue[0]
+			queue = append(queue[:0], queue[1:]...)
+			return yield(f)
+		}
+		for r := range l.refs() {
+			if len(queue) == readAhead && !pop() {
+				return
+			}
+			c := make(chan fetched, 1)
+			queue = append(queue, c)
+			if r.to != 0 {
+				c <- fetched{ref: r, err: fs.ErrNotExist}
+				continue
+			}
+			wg.Go(func() {
+				f := fetched{ref: r}
+				f.err = p.request(ctx, func(ctx context.Context) (err error) {
+					f.m, err = ship.ReadManifest(ctx, p.dest, id.class, id.spool, r.epoch, r.number)
+					return err
+				})
+				p.o.Progress.Manifests.Add(1)
+				c <- f
+			})
+		}
+		for len(queue) > 0 {
+			if !pop() {
+				return
+			}
+		}
+	}
+}
+
+// expected is an object that a chain names, 48 bytes.
+type expected struct {
+	first, last uint64
+	size        int64
+	spool       uint32 // index into auditor.spools, which is sorted
+	epoch       uint32
+	hour        int32
+	ext         uint16 // index into auditor.exts
+	flags       uint8
+}
+
+const (
+	optional uint8 = 1 << iota // may have been deleted by a retention rule
+	asked                      // was asked for by name
+)
+
+// key is the object's key.
+func (a *auditor) key(e *expected) dataKey {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return dataKey{a.spools[e.spool], e.hour, e.epoch, e.first, e.last, a.exts[e.ext]}
+}
+
+// compareExpected is the byte order of keys.
+func (a *auditor) compareExpected(x, y expected) int {
+	return cmp.Or(strings.Compare(a.spools[x.spool].class, a.spools[y.spool].class), cmp.Compare(x.hour, y.hour),
+		cmp.Compare(x.spool, y.spool), cmp.Compare(x.epoch, y.epoch), cmp.Compare(x.first, y.first), cmp.Compare(x.last, y.last),
+		strings.Compare(a.exts[x.ext], a.exts[y.ext]))
+}

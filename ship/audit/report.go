@@ -1,0 +1,98 @@
+package audit
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// WriteText writes a summary for people: each chain on a line, then each finding with what to do. The machine's version
+// is the Result's JSON.
+func (r *Result) WriteText(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	class := ""
+	for i := range r.Chains {
+		c := &r.Chains[i]
+		if c.Class != class {
+			class = c.Class
+			fmt.Fprintf(b, "class %s\n", class)
+		}
+		fmt.Fprintf(b, "  %-8s %s at %s: ", c.Verdict, c.Spool, c.Place)
+		if c.Last == 0 {
+			fmt.Fprint(b, "no records")
+		} else {
+			fmt.Fprintf(b, "records %d to %d in %d objects, %s", c.First, c.Last, c.Segments, size(c.Stored))
+		}
+		if c.Gaps > 0 {
+			fmt.Fprintf(b, ", %d damaged before delivery", c.Gaps)
+		}
+		for cause, l := range c.Lost {
+			if l.Records > 0 {
+				fmt.Fprintf(b, ", %d lost (%s)", l.Records, segment.Cause(cause))
+			}
+		}
+		if !c.Final {
+			fmt.Fprintf(b, ", not final, last heard of %s ago", r.Time.Sub(c.Time).Round(time.Second))
+		}
+		fmt.Fprintln(b)
+	}
+	for i := range r.Findings {
+		r.Findings[i].text(b, r.Time)
+	}
+	if r.Omitted > 0 {
+		fmt.Fprintf(b, "\n… and %d findings more\n", r.Omitted)
+	}
+	if len(r.Chains) == 0 {
+		fmt.Fprint(b, "no chain of manifests was found: is the prefix right?\n")
+	}
+	fmt.Fprintf(b, "\n%s: %d chains, %d manifests, %d objects at %d places\n", r.Verdict, len(r.Chains), r.Manifests, r.Objects, len(r.Places))
+	return b.Flush()
+}
+
+func (f *Finding) text(b *bufio.Writer, now time.Time) {
+	fmt.Fprintf(b, "\n%s: %s", f.Verdict, f.Code)
+	if f.Place != "" {
+		fmt.Fprintf(b, " at %s", f.Place)
+	}
+	fmt.Fprintln(b)
+	if f.Spool != "" {
+		fmt.Fprintf(b, "  class %s, spool %s", f.Class, f.Spool)
+		if f.Epoch > 0 {
+			fmt.Fprintf(b, ", epoch %d", f.Epoch)
+		}
+		switch {
+		case f.Last > 0:
+			fmt.Fprintf(b, ", records %d to %d", f.First, f.Last)
+		case f.First > 0:
+			fmt.Fprintf(b, ", records from %d", f.First)
+		}
+		fmt.Fprintln(b)
+	}
+	if f.Key != "" {
+		fmt.Fprintf(b, "  %s\n", f.Key)
+	}
+	fmt.Fprintf(b, "  %s\n", f.Detail)
+	if f.Other != "" {
+		fmt.Fprintf(b, "  compared with %s\n", f.Other)
+	}
+	if !f.Since.IsZero() {
+		fmt.Fprintf(b, "  since %s, %s ago\n", f.Since.Format(time.RFC3339), now.Sub(f.Since).Round(time.Second))
+	}
+	fmt.Fprintf(b, "  → %s\n", f.Do)
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	v, i := float64(n), 0
+	for v >= 1000 && i < len(units)-1 {
+		v, i = v/1000, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}

@@ -1,0 +1,225 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Verdict is the judgement on a chain, or on everything.
+type Verdict string
+
+// The verdicts, from the best to the worst.
+const (
+	// Complete: closed out, nothing missing, nothing altered.
+	Complete Verdict = "complete"
+	// Owed: nothing is wrong, and more is to come or cannot be excluded.
+	Owed Verdict = "owed"
+	// Damaged: something that was confirmed is missing or altered.
+	Damaged Verdict = "damaged"
+)
+
+func (v Verdict) worse(o Verdict) Verdict {
+	order := []Verdict{Complete, Owed, Damaged}
+	return order[max(slices.Index(order, v), slices.Index(order, o))]
+}
+
+// Result is what an audit found.
+type Result struct {
+	Time    time.Time `json:"time"` // when it began
+	Verdict Verdict   `json:"verdict"`
+	Deep    bool      `json:"deep"`
+	Places  []string  `json:"places"`
+	// Objects and Manifests count what was found in order or not.
+	Objects   uint64 `json:"objects"`
+	Manifests uint64 `json:"manifests"`
+	// Chains by class, spool and place.
+	Chains []Chain `json:"chains"`
+	// Findings, damage first, then by class, spool, place and sequence number.
+	Findings []Finding `json:"findings"`
+	// Omitted counts findings beyond Options.MaxFindings.
+	Omitted int `json:"omitted,omitempty"`
+}
+
+// Chain is what one spool delivered to one place, over all its epochs.
+type Chain struct {
+	Place       string `json:"place"`
+	Class       string `json:"class"`
+	Spool       string `json:"spool"`
+	Destination string `json:"destination"` // the sender's name for the place
+	Instance    string `json:"instance"`    // who wrote the last manifest
+	Epoch       uint32 `json:"epoch"`       // the last one
+	Manifests   uint64 `json:"manifests"`
+	// First and Last are the sequence numbers it speaks of, 0 to 0 if it covers none.
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+	// Segments with an object, their records and payload bytes, and the stored bytes.
+	Segments uint64 `json:"segments"`
+	Records  uint64 `json:"records"`
+	Bytes    uint64 `json:"bytes"`
+	Stored   int64  `json:"stored"`
+	// Gaps counts records that were damaged on the sender's disk before they could be delivered.
+	Gaps uint64 `json:"gaps"`
+	// Lost counts what was lost before it could be kept, by cause.
+	Lost    segment.Losses `json:"lost"`
+	Final   bool           `json:"final"`
+	Time    time.Time      `json:"last_manifest"` // when the last manifest was written
+	Verdict Verdict        `json:"verdict"`
+}
+
+// The codes of findings. Those of damage:
+const (
+	ManifestMissing = "manifest-missing" // a number is not there though later ones are
+	ManifestDamaged = "manifest-damaged" // not a manifest, or that of another place in another chain
+	ChainBroken     = "chain-broken"     // a manifest is not the one that its successor names
+	ChainCut        = "chain-cut"        // a head tells of manifests that are not there
+	ChainMissing    = "chain-missing"    // objects of a spool that has no chain here
+	SequenceBroken  = "sequence-broken"  // sequence numbers do not run on
+	AfterEnd        = "after-end"        // something follows a final manifest, or an epoch that was never closed
+	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
+	LineWrong       = "line-wrong"       // a line contradicts itself
+	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
+	HeadWrong       = "head-wrong"       // a head is damaged, or not that of the chain
+	ObjectMissing   = "object-missing"
+	ObjectAltered   = "object-altered" // size, checksum or records are not those of its line
+	ObjectUnknown   = "object-unknown" // in no manifest
+)
+
+// The codes of what is owed.
+const (
+	Open        = "open"      // no final manifest
+	Behind      = "behind"    // another place has more
+	Absent      = "absent"    // another place has a chain that this one has not
+	Uncovered   = "uncovered" // an object ahead of the chain's end
+	NotAppeared = "not-appeared"
+)
+
+// Finding is one thing that keeps a chain from being complete.
+type Finding struct {
+	Verdict Verdict `json:"verdict"` // Damaged or Owed
+	Code    string  `json:"code"`
+	Place   string  `json:"place,omitempty"`
+	Class   string  `json:"class,omitempty"`
+	Spool   string  `json:"spool,omitempty"`
+	Epoch   uint32  `json:"epoch,omitempty"`
+	// First and Last are the sequence numbers concerned, both 0 if there are none or they are unknown. Last is 0 if only
+	// the beginning is known.
+	First uint64 `json:"first,omitempty"`
+	Last  uint64 `json:"last,omitempty"`
+	// Key of the object, manifest or head.
+	Key string `json:"key,omitempty"`
+	// Other is what contradicts it: "place: key". One of the two is wrong where nothing tells which.
+	Other string `json:"other,omitempty"`
+	// Since when something is owed.
+	Since time.Time `json:"since,omitzero"`
+	// Detail says what is wrong, Do what to do about it.
+	Detail string `json:"detail"`
+	Do     string `json:"do"`
+}
+
+// Progress shows how far an audit is. Its fields may be read at any time.
+type Progress struct {
+	// Manifests read, of those listed so far; Objects looked at, of those that manifests have named so far.
+	Manifests, ManifestsOf, Objects, ObjectsOf atomic.Uint64
+	// Bytes of objects read.
+	Bytes atomic.Uint64
+}
+
+// recorder collects findings. It is safe for concurrent use.
+type recorder struct {
+	max int
+
+	mu       sync.Mutex
+	findings []Finding
+	omitted  int
+	verdicts map[chainID]Verdict
+	overall  Verdict
+}
+
+// chainID is one chain at one place.
+type chainID struct {
+	place string
+	spoolID
+}
+
+type spoolID struct{ class, spool string }
+
+func (s spoolID) compare(o spoolID) int {
+	return cmp.Or(strings.Compare(s.class, o.class), strings.Compare(s.spool, o.spool))
+}
+
+func newRecorder(most int) *recorder {
+	return &recorder{max: most, verdicts: map[chainID]Verdict{}, overall: Complete}
+}
+
+// add records a finding and lets it count against its chain.
+func (r *recorder) add(f Finding) {
+	if f.Do == "" {
+		f.Do = cures[f.Code]
+	}
+	f.Verdict = Damaged
+	switch f.Code {
+	case Open, Behind, Absent, Uncovered, NotAppeared:
+		f.Verdict = Owed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := chainID{f.Place, spoolID{f.Class, f.Spool}}
+	r.verdicts[id] = r.verdict(id).worse(f.Verdict)
+	r.overall = r.overall.worse(f.Verdict)
+	if len(r.findings) >= r.max {
+		r.omitted++
+		return
+	}
+	r.findings = append(r.findings, f)
+}
+
+func (r *recorder) verdict(id chainID) Verdict {
+	if v, ok := r.verdicts[id]; ok {
+		return v
+	}
+	return Complete
+}
+
+func (r *recorder) full() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.findings) >= r.max
+}
+
+func compareFindings(a, b Finding) int {
+	return cmp.Or(
+		strings.Compare(string(a.Verdict), string(b.Verdict)), // "damaged" < "owed"
+		strings.Compare(a.Class, b.Class), strings.Compare(a.Spool, b.Spool), strings.Compare(a.Place, b.Place),
+		cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.First, b.First), strings.Compare(a.Code, b.Code), strings.Compare(a.Key, b.Key),
+		strings.Compare(a.Detail, b.Detail),
+	)
+}
+
+// cures says what to do about each kind of finding.
+var cures = map[string]string{
+	ManifestMissing: "restore the manifest from a version or backup of this place; the records themselves may be whole, another place's chain tells",
+	ManifestDamaged: "restore the manifest from a version or backup of this place; the records themselves may be whole, another place's chain tells",
+	ChainBroken:     "find out who has write access here; restore the manifest from a version or backup of this place",
+	ChainCut:        "restore the manifests from a version or backup of this place, and find out who removed them",
+	ChainMissing:    "restore the chain from a version or backup of this place; do not use the objects before another place vouches for them",
+	SequenceBroken:  "compare with another place; records in the range named are not proven here",
+	AfterEnd:        "find out who wrote it: two owners of one spool, or a forgery",
+	FinalWrong:      "do not rely on this place; restore its manifests, or replay the range from the other place",
+	LineWrong:       "find out who has write access here; restore the manifest from a version or backup of this place",
+	PlacesDiffer:    "findings on the objects and manifests of either place tell which is right; if none does, run again with deep",
+	HeadWrong:       "find out who has write access here; the chain that it speaks of is not affected",
+	ObjectMissing:   "replay the range from a place that has it",
+	ObjectAltered:   "set the object aside, then replay the range from a place that has it",
+	ObjectUnknown:   "find out who wrote it, and remove it: who reads this folder reads its records too",
+	Open:            "if the host is gone, attach its volume to another and let it be drained; if it runs, nothing",
+	Behind:          "if the sender lives, wait: it catches up by itself; if it is gone with its volume, replay the range from the place that has it",
+	Absent:          "if the spool is not meant to deliver here, audit its class without this place; else look at the sender's log",
+	Uncovered:       "if the sender lives, wait for its next manifest; if it is gone, these records are whole but not vouched for",
+	NotAppeared:     "look for its host and its volume: nothing of it has ever arrived",
+}
