@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -18,99 +16,56 @@ import (
 // maxLeft bounds the leftovers listed per class and destination; the counts are complete in any case.
 const maxLeft = 1000
 
-// verify asks every destination afresh about everything that is still here, and closes the chains of those that have
-// confirmed everything, even if another could not.
-func (r *run) verify(ctx context.Context) error {
-	// A destination that does not answer must leave time to close the chains of the others, and for the report.
-	ask, cancel := ctx, context.CancelFunc(func() {})
-	if deadline, ok := ctx.Deadline(); ok {
-		ask, cancel = context.WithTimeout(ctx, time.Until(deadline)*6/10)
-	}
-	defer cancel()
-	return r.d.each(func(c *class) error {
-		found, err := c.Shipper.Verify(ask)
-		errs := []error{err}
-		good := map[string]bool{}
-		for dest, v := range found {
-			if v.Err != nil || len(v.Mismatches) > 0 {
-				r.mu.Lock()
-				r.mismatch = r.mismatch || len(v.Mismatches) > 0
-				r.mu.Unlock()
-				continue
-			}
-			if c.Shipper.Stats()[dest].Pending.Records > 0 {
-				continue // Finalize would wait for it, and with it every chain that can be closed
-			}
-			if err := c.Shipper.Finalize(ctx, dest); err != nil {
-				errs = append(errs, fmt.Errorf("%s: closing the chain: %w", dest, err))
-				continue
-			}
-			good[dest] = true
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.verified[c.Name] = good
-		return errors.Join(errs...)
-	})
+// deliveredBy is what a destination had at a time.
+type deliveredBy struct {
+	segment.Tally
+	stored int64
 }
 
-// finish judges, writes the report wherever it can, ends the shippers and closes the spools.
-func (r *run) finish(ctx context.Context) (*Report, error) {
-	r.balance()
-	r.judge()
-	r.report.Ended = time.Now().UTC()
-	err := r.write()
-	if r.intent == Drain {
-		r.send(ctx)
-	}
-	r.release()
-	r.d.halt()
-	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords/2)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- r.d.each(func(c *class) error { <-c.done; return c.Spool.Close() }) }()
-	select {
-	case e := <-closed:
-		if e != nil {
-			r.log.Error("closing the spools", "err", e)
-		}
-	case <-last.Done():
-		if r.cut(ctx) {
-			r.log.Error("the spools do not close in time; the next start recovers them")
-		} else if e := <-closed; e != nil {
-			r.log.Error("closing the spools", "err", e)
+// delivered returns what every destination has now.
+func (r *run) delivered() map[string]map[string]deliveredBy {
+	all := map[string]map[string]deliveredBy{}
+	for _, c := range r.d.all() {
+		all[c.Name] = map[string]deliveredBy{}
+		for dest, s := range c.Shipper.Stats() {
+			all[c.Name][dest] = deliveredBy{s.Delivered, s.SentBytes}
 		}
 	}
-	r.steps(r.d.o.After)(last)
-	return &r.report, err
+	return all
 }
-
-// cut reports whether a second signal, not the deadline, has ended ctx: then there is no time left to wait for anything.
-func (r *run) cut(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
 
 // balance fills in the counts of every class from its ledger, and what each destination lacks.
-func (r *run) balance() {
+func (r *run) balance(ctx context.Context) {
 	r.d.mu.Lock()
-	classes, down := r.d.classes, maps.Clone(r.d.down)
+	running, down := r.d.classes, maps.Clone(r.d.down)
 	r.d.mu.Unlock()
-	for _, c := range classes {
-		var cr ClassReport
-		var left []Leftover
-		if err := guard(func() error { cr, left = r.classBalance(c); return nil }); err != nil {
-			cr.Err = err.Error()
+	classes, all := map[string]ClassReport{}, []Leftover(nil)
+	for _, c := range running {
+		type result struct {
+			ClassReport
+			left []Leftover
 		}
-		if err := down[c.Name]; err != nil && cr.Err == "" {
-			cr.Err = err.Error()
+		got := make(chan result, 1)
+		err := r.bounded(ctx, 2*time.Second, func() error {
+			cr, left := r.classBalance(c)
+			got <- result{cr, left}
+			return nil
+		})
+		if err == nil {
+			res := <-got
+			classes[c.Name], all = res.ClassReport, append(all, res.left...)
+		} else {
+			classes[c.Name] = ClassReport{Err: "its spool cannot be asked: " + err.Error()}
 		}
-		r.report.Classes[c.Name] = cr
-		r.report.Left = append(r.report.Left, left...)
 	}
 	for name, err := range down {
-		if _, ok := r.report.Classes[name]; !ok {
-			r.report.Classes[name] = ClassReport{Err: "not running: " + err.Error()}
-		}
+		cr := classes[name]
+		cr.Err = cmp.Or(cr.Err, "not running: "+err.Error())
+		classes[name] = cr
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Classes, r.report.Left = classes, all
 }
 
 func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
@@ -120,100 +75,134 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		Received: l.Received, Kept: l.Kept, Lost: l.Lost, Buffered: st.Buffered, Damaged: l.Damaged, Unaccounted: l.Unaccounted,
 		Destinations: map[string]DestinationReport{},
 	}
-	if err := l.Balance(); err != nil {
-		cr.Err = err.Error()
+	errs := []error{l.Balance()}
+	if b := l.Buffered(); b.Records != st.Buffered.Records {
+		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
+	elapsed := time.Since(r.report.Started).Seconds()
+	confirmed := r.confirmed(c.Name)
 	var left []Leftover
 	for _, dest := range slices.Sorted(maps.Keys(ss)) {
-		s, d := ss[dest], l.Destinations[dest]
-		dr := DestinationReport{Delivered: d.Tally, Pending: pending(l, d.Tally), State: string(s.State), Verified: r.verified[c.Name][dest]}
-		if s.Err != nil && s.State != ship.StateOK { // one that is over is of no interest here
-			dr.Err = s.Err.Error()
+		s, found, before := ss[dest], confirmed[dest], r.before[c.Name][dest]
+		dr := DestinationReport{
+			Delivered: s.Delivered, Pending: st.Pending[dest], State: string(s.State), Verified: found.all, Restored: found.Restored,
+			Drained: segment.Tally{Records: s.Delivered.Records - before.Records, Bytes: s.Delivered.Bytes - before.Bytes},
+			Stored:  s.SentBytes - before.stored,
 		}
-		if s.State == ship.StateConflict {
-			r.mismatch = true
+		dr.BytesPerSecond = float64(dr.Drained.Bytes) / max(elapsed, 1e-3)
+		switch {
+		case s.Err != nil && s.State != ship.StateOK: // one that is over is of no interest here
+			dr.Err = s.Err.Error()
+		case found.Err != nil:
+			dr.Err = "not verified: " + found.Err.Error()
+		}
+		chain, err := c.Spool.Chain(dest)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		// One that joined late is not owed what was gone by then. Records that were damaged after their delivery count twice.
+		if sum := s.Delivered.Records + dr.Pending.Records + l.Damaged.Records; chain.Joined <= 1 && sum < l.Kept.Records {
+			errs = append(errs, fmt.Errorf("%d records were kept and are neither delivered to %s nor pending nor damaged", l.Kept.Records-sum, dest))
 		}
 		cr.Destinations[dest] = dr
-		left = append(left, leftovers(c, dest, cmp.Or(dr.Err, "not delivered yet"))...)
+		left = append(left, r.undelivered(c, dest, chain.Segment, dr)...)
+		for _, m := range found.Mismatches {
+			left = append(left, mismatched(c, dest, m))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		cr.Err = err.Error()
 	}
 	return cr, left
 }
 
-// pending is what a destination is still owed of what was kept and can still be read.
-func pending(l segment.Ledger, delivered segment.Tally) segment.Tally {
-	return segment.Tally{
-		Records: l.Kept.Records - min(l.Kept.Records, delivered.Records+l.Damaged.Records),
-		Bytes:   l.Kept.Bytes - min(l.Kept.Bytes, delivered.Bytes+l.Damaged.Bytes),
-	}
-}
-
-// leftovers lists the sealed segments that a destination's chain does not cover.
-func leftovers(c *class, dest, why string) []Leftover {
-	chain, err := c.Spool.Chain(dest)
-	if err != nil {
-		return nil
-	}
+// undelivered lists what a destination's chain does not cover.
+func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationReport) []Leftover {
 	var out []Leftover
-	for _, s := range c.Spool.Sealed(chain.Segment, maxLeft) {
+	why, listed := cmp.Or(dr.Err, "not delivered yet"), segment.Tally{}
+	sealed := c.Spool.Sealed(covered, maxLeft)
+	for _, s := range sealed {
 		if s.Records == 0 {
 			continue
 		}
+		listed.Add(segment.Tally{Records: s.Records, Bytes: s.Bytes})
 		out = append(out, Leftover{
 			Class: c.Name, Destination: dest, Segment: s.Number, First: s.First, Last: s.Last,
 			Records: s.Records, Bytes: s.Bytes, Where: "spool", Why: why,
 		})
 	}
+	if n := dr.Pending.Records; n > listed.Records && len(sealed) < maxLeft {
+		last := c.Spool.Stats().Written
+		out = append(out, Leftover{
+			Class: c.Name, Destination: dest, First: last + 1 - min(last, n-listed.Records), Last: last,
+			Records: n - listed.Records, Bytes: dr.Pending.Bytes - min(dr.Pending.Bytes, listed.Bytes),
+			Where: "spool", Why: "not sealed: see the errors of the phases",
+		})
+	}
 	return out
+}
+
+// mismatched describes what is not at a destination as it was confirmed.
+func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
+	out := Leftover{Class: c.Name, Destination: dest, Segment: m.Segment, Where: m.Key, Why: m.Err.Error()}
+	if m.Segment == 0 {
+		return out // a manifest
+	}
+	if s := c.Spool.Sealed(m.Segment-1, 1); len(s) == 1 && s[0].Number == m.Segment {
+		out.First, out.Last, out.Records, out.Bytes = s[0].First, s[0].Last, s[0].Records, s[0].Bytes
+	}
+	return out
+}
+
+// complete reports whether nothing is owed, and everything was confirmed afresh.
+func (c *ClassReport) complete() bool {
+	for _, d := range c.Destinations {
+		if !d.Verified {
+			return false
+		}
+	}
+	return !c.owed() && len(c.Destinations) > 0
+}
+
+func (c *ClassReport) owed() bool {
+	for _, d := range c.Destinations {
+		if d.Pending.Records > 0 {
+			return true
+		}
+	}
+	return c.Buffered.Records > 0 || c.Err != ""
 }
 
 // judge decides the outcome. Anything that is not known to be right is not complete.
 func (r *run) judge() {
-	owed, unverified := false, false
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	owed, unverified, mismatch := false, false, false
 	for _, c := range r.report.Classes {
-		owed = owed || c.Buffered.Records > 0 || c.Err != ""
+		owed = owed || c.owed()
+		unverified = unverified || !c.complete()
 		for _, d := range c.Destinations {
-			owed = owed || d.Pending.Records > 0
-			unverified = unverified || !d.Verified
+			mismatch = mismatch || d.State == string(ship.StateConflict)
 		}
 	}
-	for _, p := range r.report.Phases {
-		owed = owed || p.Err != "" && r.intent == Drain
+	for _, p := range r.report.Phases[r.round0:] {
+		owed = owed || p.Err != "" && r.cause.intent == Drain
+	}
+	if r.verdict != nil {
+		for _, dests := range r.verdict.classes {
+			for _, f := range dests {
+				mismatch = mismatch || len(f.Mismatches) > 0
+			}
+		}
 	}
 	switch {
-	case r.mismatch:
+	case mismatch:
 		r.report.Outcome = Mismatch
-	case r.intent == Drain && (owed || unverified):
+	case r.cause.intent == Drain && (owed || unverified):
 		r.report.Outcome = Incomplete
 	case owed:
 		r.report.Outcome = Kept
 	default:
 		r.report.Outcome = Complete
-	}
-}
-
-// write puts the report on the volume and, with it there, ends the journal: from then on the next start listens again.
-func (r *run) write() error {
-	if err := vfs.WriteFileAtomic(vfs.OS(), r.d.o.ReportFile, r.report.JSON()); err != nil {
-		return fmt.Errorf("drain: writing the report: %w", err)
-	}
-	r.log.Info("report", "outcome", r.report.Outcome, "file", r.d.o.ReportFile, "left", len(r.report.Left))
-	if err := removeJournal(r.d.o.Dir); err != nil {
-		return fmt.Errorf("drain: ending the journal: %w", err)
-	}
-	return nil
-}
-
-// send puts the report at every destination that can be reached, best effort and bounded.
-func (r *run) send(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	body := r.report.JSON()
-	err := r.d.each(func(c *class) error {
-		st := c.Spool.Stats()
-		key := path.Join("_report", c.Name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, r.report.Started.Format("20060102T150405.000Z")))
-		return c.Shipper.Publish(ctx, key, "application/json", body)
-	})
-	if err != nil {
-		r.log.Warn("report did not reach every destination", "err", err)
 	}
 }

@@ -20,6 +20,8 @@ type Drainer struct {
 	shippers context.Context
 	halt     context.CancelFunc
 
+	watching sync.WaitGroup // calls of Lifecycle.Watch
+
 	once   sync.Once
 	report *Report
 	err    error
@@ -28,8 +30,10 @@ type Drainer struct {
 // class is a Class with its running shipper.
 type class struct {
 	Class
-	cancel context.CancelFunc
-	done   chan struct{} // closed when the shipper has ended
+	done chan struct{} // closed when the shipper has ended
+
+	frost   sync.Mutex // one change at a time: of Spool.Freeze, and of
+	drained bool       // a drain has frozen the spool
 }
 
 // ErrEnding is returned by Add once a Stop or Drain has begun.
@@ -50,7 +54,8 @@ func New(o *Options) (*Drainer, error) {
 }
 
 // Add takes over a class and starts its shipper. From here on the Drainer closes the listeners, ends the shipper and
-// closes the spool. Classes may be added while Run is waiting; ErrEnding once the end has begun.
+// closes the spool. A spool that an earlier drain has left frozen, since it was not verified, is verified again and then
+// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun.
 func (d *Drainer) Add(c Class) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,15 +63,16 @@ func (d *Drainer) Add(c Class) error {
 		return ErrEnding
 	}
 	delete(d.down, c.Name)
-	ctx, cancel := context.WithCancel(d.shippers)
-	cl := &class{Class: c, cancel: cancel, done: make(chan struct{})}
+	cl := &class{Class: c, done: make(chan struct{})}
 	d.classes = append(d.classes, cl)
-	go func() {
-		defer close(cl.done)
-		if err := c.Shipper.Run(ctx); err != nil && ctx.Err() == nil {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := c.Shipper.Run(d.shippers); err != nil && d.shippers.Err() == nil {
 			d.o.Logger.Error("shipper ended", "class", c.Name, "err", err)
 		}
-	}()
+	})
+	wg.Go(func() { cl.reverify(d.shippers, d) })
+	go func() { wg.Wait(); close(cl.done) }()
 	return nil
 }
 
@@ -85,22 +91,23 @@ func (d *Drainer) Down(class string, err error) {
 // Stop closes the listeners, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
 // every later one returns the same report.
 func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
-	return d.end(ctx, Stop, trigger)
+	return d.end(ctx, cause{intent: Stop, trigger: trigger})
 }
 
 // Drain closes the listeners and empties the spools into every destination. Its error is why the report could not be
 // written; an incomplete drain is not an error but an Outcome.
 func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
-	return d.end(ctx, Drain, trigger)
+	return d.end(ctx, cause{intent: Drain, trigger: trigger})
 }
 
-func (d *Drainer) end(ctx context.Context, intent Intent, trigger string) (*Report, error) {
+func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
 	d.once.Do(func() {
 		d.mu.Lock()
 		d.ending = true
 		d.mu.Unlock()
-		r := &run{d: d, intent: intent, log: d.o.Logger, verified: map[string]map[string]bool{}, report: Report{
-			Version: 1, Intent: intent, Trigger: trigger, Started: time.Now().UTC(), Classes: map[string]ClassReport{},
+		r := &run{d: d, cause: c, log: d.o.Logger, report: Report{
+			Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: time.Now().UTC(),
+			Classes: map[string]ClassReport{},
 		}}
 		d.report, d.err = r.do(ctx)
 	})
@@ -141,11 +148,16 @@ func (d *Drainer) Ready(class string) error {
 	return errors.Join(errs...)
 }
 
+// all returns the classes that are running.
+func (d *Drainer) all() []*class {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.classes
+}
+
 // each runs f for every class at the same time and joins the errors. A panic is an error like any other.
 func (d *Drainer) each(f func(*class) error) error {
-	d.mu.Lock()
-	classes := d.classes
-	d.mu.Unlock()
+	classes := d.all()
 	errs := make([]error, len(classes))
 	var wg sync.WaitGroup
 	for i, c := range classes {

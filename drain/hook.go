@@ -13,34 +13,52 @@ import (
 // short enough that it has gone within two seconds.
 const lastWords = 1500 * time.Millisecond
 
-// Run is the shutdown hook of a service's main. It waits for SIGTERM, SIGINT or the end of ctx, then does what
-// Options.OnSignal says and returns the report; main exits with its ExitCode. A second signal ends the wait: what is
-// known is reported and Run returns within two seconds.
+// Run is the shutdown hook of a service's main. It waits for SIGTERM, SIGINT, the end of ctx, or the notice of a platform
+// (Options.Lifecycles). At a notice it drains; else it does what Options.OnSignal says, unless a platform, asked again at
+// that moment, says that the instance goes: then it drains too. It returns the report; main exits with its ExitCode.
+//
+// A second signal ends the wait: what is known is reported and Run returns within two seconds. Where a platform's notice
+// began the drain, a first signal lets it go on: init systems send one to everybody when an instance ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(sig)
-	trigger := ""
-	select {
-	case s := <-sig:
-		trigger = "signal " + s.String()
-	case <-ctx.Done():
-		trigger = fmt.Sprint(context.Cause(ctx))
-	}
-	return d.run(trigger, sig)
+	return d.RunWith(ctx, sig)
 }
 
-// Resume goes on with a drain that was interrupted (see Interrupted), under the same signals as Run.
+// RunWith is Run for a program that handles signals itself: those that shall end it come over sig, which may be nil.
+func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
+	watch, stop := context.WithCancel(ctx)
+	defer d.watching.Wait()
+	defer stop()
+	select {
+	case s := <-sig:
+		c := cause{intent: d.o.OnSignal, trigger: "signal " + s.String()}
+		if n, yes := d.Terminating(ctx, askTimeout); yes {
+			c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
+		}
+		return d.run(c, sig, 0)
+	case n := <-d.watch(watch):
+		return d.run(cause{intent: Drain, trigger: n.Trigger, notice: &n}, sig, 1)
+	case <-ctx.Done():
+		return d.run(cause{intent: d.o.OnSignal, trigger: fmt.Sprint(context.Cause(ctx))}, sig, 0)
+	}
+}
+
+// askTimeout bounds the question to the platform between a signal and what it begins.
+const askTimeout = time.Second
+
+// Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
+// start (see Terminating), under the same signals as Run.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(sig)
-	d.o.OnSignal = Drain
-	return d.run("resumed: "+trigger, sig)
+	return d.run(cause{intent: Drain, trigger: "resumed: " + trigger}, sig, 0)
 }
 
-// run ends the process as OnSignal says; one more signal cuts it short.
-func (d *Drainer) run(trigger string, sig <-chan os.Signal) (*Report, error) {
+// run ends the process; one more signal than free ones cuts it short.
+func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	// The end has a deadline of its own; the context that triggered it may be over already.
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
@@ -48,28 +66,38 @@ func (d *Drainer) run(trigger string, sig <-chan os.Signal) (*Report, error) {
 		r   *Report
 		err error
 	}
+	started := time.Now().UTC()
 	done := make(chan result, 1)
 	go func() {
-		r, err := d.end(ctx, d.o.OnSignal, trigger)
+		r, err := d.end(ctx, c)
 		done <- result{r, err}
 	}()
-	select {
-	case res := <-done:
-		return res.r, res.err
-	case s := <-sig:
-		d.o.Logger.Warn("second signal: reporting and leaving", "signal", s.String())
-		cut(fmt.Errorf("second signal: %s", s))
+	for ; ctx.Err() == nil; free-- {
+		select {
+		case res := <-done:
+			return res.r, res.err
+		case s := <-sig:
+			if free > 0 {
+				d.o.Logger.Warn("signal: the drain that has begun goes on; one more ends it", "signal", s.String())
+				continue
+			}
+			d.o.Logger.Warn("second signal: reporting and leaving", "signal", s.String())
+			cut(errCut)
+		}
 	}
+	last := time.NewTimer(lastWords)
+	defer last.Stop()
 	select {
 	case res := <-done:
 		return res.r, res.err
-	case <-time.After(lastWords):
+	case <-last.C:
 		// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.
 		r := &Report{
-			Version: 1, Intent: d.o.OnSignal, Outcome: Incomplete, Trigger: trigger, Started: time.Now(), Ended: time.Now(),
-			Classes: map[string]ClassReport{}, Errors: []string{"cut short by a second signal; the spool is kept as it is"},
+			Version: 1, Intent: c.intent, Outcome: Incomplete, Trigger: c.trigger, Instance: d.o.Instance,
+			Started: started, Ended: time.Now().UTC(),
+			Classes: map[string]ClassReport{}, Errors: []string{errCut.Error() + "; the spool is kept as it is"},
 		}
-		if d.o.OnSignal == Stop {
+		if c.intent == Stop {
 			r.Outcome = Kept
 		}
 		return r, nil

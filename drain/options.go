@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -57,7 +59,22 @@ type Options struct {
 	StopTimeout time.Duration
 	// Reserve is the part of the timeout that only Verify and Report may use; default a tenth of it, at most 30 s.
 	Reserve time.Duration
-	// Before runs in Announce, in order, before the listeners close; After runs when the report has been written.
+	// Quiesce is the silence that a platform's notice is followed by before the listeners close: so long no record has come
+	// in. Load balancers deliver for a while to a target they are told to leave; Amazon's NLB keeps a UDP flow for 120 s.
+	// Default 130 s, negative none. A signal is not followed by it.
+	Quiesce time.Duration
+	// QuiesceMax ends the wait for silence; default 300 s, or Quiesce if that is longer. It never takes more than half of
+	// what is left of the timeout.
+	QuiesceMax time.Duration
+	// StallTimeout ends a Stop or Drain in which nothing has moved for so long; default 10 minutes. Waiting for silence
+	// counts as moving.
+	StallTimeout time.Duration
+	// Lifecycles are the platforms that take part; nil entries are left out.
+	Lifecycles []Lifecycle
+	// Instance names this instance in reports; default the host name.
+	Instance string
+	// Before runs in Announce, in order, before the listeners close; After runs when the spools are closed. A step has an
+	// equal share of the time that is left to it and those behind it, and is left behind when it does not end.
 	Before, After []Step
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -83,6 +100,19 @@ func (o *Options) withDefaults() Options {
 	if d.Reserve == 0 {
 		d.Reserve = min(d.Timeout/10, 30*time.Second)
 	}
+	if d.Quiesce == 0 {
+		d.Quiesce = 130 * time.Second
+	}
+	if d.QuiesceMax == 0 {
+		d.QuiesceMax = max(300*time.Second, d.Quiesce)
+	}
+	if d.StallTimeout == 0 {
+		d.StallTimeout = 10 * time.Minute
+	}
+	d.Lifecycles = slices.DeleteFunc(slices.Clone(d.Lifecycles), func(l Lifecycle) bool { return l == nil })
+	if d.Instance == "" {
+		d.Instance, _ = os.Hostname()
+	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -97,6 +127,9 @@ func (o *Options) validate() error {
 	}
 	if o.OnSignal != Stop && o.OnSignal != Drain {
 		bad("Options.OnSignal is %q: use drain.Stop or drain.Drain", o.OnSignal)
+	}
+	if o.QuiesceMax < 0 || o.StallTimeout < 0 {
+		bad("negative QuiesceMax or StallTimeout")
 	}
 	if o.Timeout < 0 || o.StopTimeout < 0 || o.Reserve < 0 {
 		bad("negative timeout")

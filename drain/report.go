@@ -34,7 +34,9 @@ type Report struct {
 	Instance string    `json:"instance,omitempty"`
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended"`
-	Phases   []Phase   `json:"phases"`
+	// Retained says that the platform was told that the instance must not go, and left it: the drain went on after that.
+	Retained bool    `json:"retained,omitempty"`
+	Phases   []Phase `json:"phases"`
 
 	Classes map[string]ClassReport `json:"classes"`
 	// Left lists what is not delivered: per class and destination, oldest segment first, at most 1000 entries each.
@@ -73,13 +75,20 @@ type DestinationReport struct {
 	Verified bool   `json:"verified,omitempty"`
 	State    string `json:"state,omitempty"`
 	Err      string `json:"error,omitempty"`
+	// Restored counts objects that had vanished there and were stored again by Verify.
+	Restored int `json:"restored,omitempty"`
+	// Drained is the part of Delivered that was delivered since the end began, BytesPerSecond its payload bytes over the
+	// time from then to the report. Stored are the bytes, compressed, that the destination confirmed meanwhile.
+	Drained        segment.Tally `json:"drained"`
+	Stored         int64         `json:"stored_bytes"`
+	BytesPerSecond float64       `json:"bytes_per_second"`
 }
 
 // Leftover is one segment that a destination does not have, or not as it was sent.
 type Leftover struct {
 	Class       string `json:"class"`
 	Destination string `json:"destination"`
-	Segment     uint64 `json:"segment"`
+	Segment     uint64 `json:"segment"` // 0 for records that are not sealed, and for a manifest
 	First       uint64 `json:"first"`
 	Last        uint64 `json:"last"`
 	Records     uint64 `json:"records"`
@@ -115,7 +124,11 @@ func (r *Report) JSON() []byte {
 
 // WriteSummary writes the report for people to read.
 func (r *Report) WriteSummary(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s %s after %s (%s)\n", r.Intent, r.Outcome,
+	outcome := string(r.Outcome)
+	if r.Retained {
+		outcome += ", retained,"
+	}
+	_, err := fmt.Fprintf(w, "%s %s after %s (%s)\n", r.Intent, outcome,
 		r.Ended.Sub(r.Started).Round(time.Millisecond), r.Trigger)
 	p := func(format string, a ...any) {
 		if err == nil {
@@ -140,8 +153,14 @@ func (r *Report) WriteSummary(w io.Writer) error {
 		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 			d := c.Destinations[dest]
 			p("    %-12s delivered %d records, pending %d", dest, d.Delivered.Records, d.Pending.Records)
+			if d.Drained.Records > 0 {
+				p(", %d of them since the end began at %.1f MB/s", d.Drained.Records, d.BytesPerSecond/1e6)
+			}
 			if d.Verified {
 				p(", verified")
+			}
+			if d.Restored > 0 {
+				p(", %d objects stored again", d.Restored)
 			}
 			if d.Err != "" {
 				p(" (%s)", d.Err)

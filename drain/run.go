@@ -1,73 +1,183 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
+// The phases, as they are named in the report, the journal and Progress.
+const (
+	phaseAnnounce = "announce"
+	phaseQuiesce  = "quiesce"
+	phaseClose    = "close"
+	phaseSeal     = "seal"
+	phaseShip     = "ship"
+	phaseVerify   = "verify"
+	phaseReport   = "report"
+	phaseComplete = "complete"
+	phaseRetained = "retained" // waiting for the next round on an instance that the platform has left us
+)
+
+// cause is why and how the process ends.
+type cause struct {
+	intent  Intent
+	trigger string
+	notice  *Notice // of the platform, nil if it was not the platform
+}
+
 // run is one Stop or Drain on its way.
 type run struct {
-	d      *Drainer
-	intent Intent
-	log    *slog.Logger
+	d       *Drainer
+	cause   cause
+	log     *slog.Logger
+	before  map[string]map[string]deliveredBy // when the end began
+	beating sync.WaitGroup
+	hung    bool // the journal cannot be written: do not wait for it again
 
-	mu       sync.Mutex
-	report   Report
-	verified map[string]map[string]bool // class → destination
-	mismatch bool
-	release  func() // lets the spools delete again
+	mu      sync.Mutex
+	cutAt   time.Time // when a second signal was first noticed
+	report  Report
+	verdict *verdict // of the round's Verify
+	now     string   // phase
+	begun   uint64   // phases so far
+	stall   context.CancelCauseFunc
+	round0  int // the round's first of report.Phases
 }
+
+// errHangs: something ignores its context. It is left behind, so that the report can be written.
+var errHangs = errors.New("does not end when told to; left behind")
 
 // do goes through the phases. ctx ends them early (a second signal); the report is written in any case.
 func (r *run) do(ctx context.Context) (*Report, error) {
+	stop := r.beat(ctx)
+	r.before = r.delivered()
+	began := time.Now()
+	report, err := r.round(ctx, true)
+	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
+	retained := r.complete(ctx, report)
+	for retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil {
+		r.begin(phaseRetained)
+		r.log.Warn("the platform has left us the instance: going on", "outcome", report.Outcome)
+		pause := time.NewTimer(max(time.Second, roundEvery-time.Since(began)))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+		began = time.Now()
+		report, err = r.round(ctx, false)
+	}
+	stop()
+	r.close(ctx)
+	return report, err
+}
+
+// roundEvery is the least time between two attempts on a retained instance.
+const roundEvery = time.Minute
+
+// round goes from Announce to Report; rounds behind the first only ship and verify.
+func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	o := &r.d.o
-	timeout := o.StopTimeout
-	if r.intent == Drain {
+	started, timeout := r.report.Started, o.StopTimeout
+	if !first {
+		started = time.Now()
+	}
+	if r.cause.intent == Drain {
 		timeout = o.Timeout
 	}
-	deadline := r.report.Started.Add(timeout)
+	deadline := started.Add(timeout)
+	if n := r.cause.notice; first && n != nil && !n.Deadline.IsZero() && n.Deadline.Before(deadline) {
+		deadline, timeout = n.Deadline, max(0, n.Deadline.Sub(started))
+	}
+	// Only Verify and Report may use the reserve: an unfinished phase before them must not cost the truth about it. And a
+	// quarter of it is the report's alone.
+	reserve := min(o.Reserve, timeout/2)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	// Only Verify and Report may use the reserve: an unfinished phase before them must not cost the truth about it.
-	body, cancelBody := context.WithDeadline(ctx, deadline.Add(-min(o.Reserve, timeout/2)))
+	body, cancelBody := context.WithDeadline(ctx, deadline.Add(-reserve))
 	defer cancelBody()
+	body, stall := context.WithCancelCause(body)
+	defer stall(nil)
+	r.mu.Lock()
+	r.stall, r.verdict, r.round0 = stall, nil, len(r.report.Phases)
+	r.report.Retained = !first
+	r.mu.Unlock()
 
-	r.phase(body, "announce", r.steps(o.Before))
-	r.phase(body, "close", func(ctx context.Context) error {
-		return r.d.each(func(c *class) error { return closeListeners(ctx, c) })
-	})
-	r.release = func() {}
-	if r.intent == Drain {
-		r.release = r.hold()
+	if r.cause.intent == Drain {
+		// Durable, since a kill may come before the report: see spool.Freeze.
+		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
-	r.phase(body, "seal", func(ctx context.Context) error {
+	if first {
+		r.phase(half(body), phaseAnnounce, r.steps(o.Before))
+		if r.cause.notice != nil && o.Quiesce > 0 {
+			r.phase(half(body), phaseQuiesce, r.quiesce)
+			r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
+		}
+		r.phase(half(body), phaseClose, func(ctx context.Context) error {
+			return r.d.each(func(c *class) error { return closeListeners(ctx, c) })
+		})
+	}
+	r.phase(half(body), phaseSeal, func(ctx context.Context) error {
 		return r.d.each(func(c *class) error { return c.Spool.Seal(ctx) })
 	})
-	if r.intent == Drain {
-		r.phase(body, "ship", func(ctx context.Context) error {
+	if r.cause.intent == Drain {
+		r.phase(body, phaseShip, func(ctx context.Context) error {
 			return r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
 		})
-		r.phase(ctx, "verify", r.verify)
+		until := deadline.Add(-reserve / 4)
+		if context.Cause(body) == errStalled {
+			until = time.Now().Add(reserve)
+		}
+		verify, cancel := context.WithDeadline(ctx, until)
+		r.phase(verify, phaseVerify, r.verify)
+		cancel()
 	}
 	return r.finish(ctx)
 }
 
+// half leaves at least half of what is left to the phases behind: one that hangs must not cost all the time there is.
+// The context ends by itself at the latest with its parent, which is cancelled.
+func half(ctx context.Context) context.Context {
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(time.Until(deadline)/2))
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// begin names the phase that the platforms are told of.
+func (r *run) begin(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = name
+	r.begun++
+}
+
 // phase runs one phase, journals it, and records what it took. The phases behind a failed one still run.
 func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) {
-	if r.intent == Drain {
-		if err := writeJournal(r.d.o.Dir, journal{Version: 1, Phase: name, Trigger: r.report.Trigger, Started: r.report.Started}); err != nil {
+	r.begin(name)
+	if r.cause.intent == Drain && !r.hung {
+		err := r.bounded(ctx, time.Second, func() error {
+			return writeJournal(r.d.o.Dir, journal{Version: 1, Phase: name, Trigger: r.cause.trigger, Started: r.report.Started})
+		})
+		r.hung = errors.Is(err, errHangs)
+		if err != nil {
 			r.fail("journal: %w", err)
 		}
 	}
 	r.log.Info("phase begins", "phase", name)
 	start := time.Now()
-	err := guard(func() error { return f(ctx) })
+	err := r.bounded(ctx, time.Second, func() error { return f(ctx) })
 	p := Phase{Name: name, Seconds: time.Since(start).Seconds()}
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && cause != ctx.Err() {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
 		p.Err = err.Error()
 		r.log.Error("phase failed", "phase", name, "err", err)
 	}
@@ -75,6 +185,50 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	defer r.mu.Unlock()
 	r.report.Phases = append(r.report.Phases, p)
 }
+
+// each runs f for every class, outside of the phases; what fails is in the report.
+func (r *run) each(ctx context.Context, what string, f func(*class) error) {
+	if err := r.bounded(ctx, 5*time.Second, func() error { return r.d.each(f) }); err != nil {
+		r.fail("%s: %w", what, err)
+	}
+}
+
+// bounded runs f, and leaves it behind when it has not ended some time after ctx has: a disk may hang in the kernel. After
+// a second signal all such times together are at most cutGrace.
+func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- guard(f) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if r.cut(ctx) {
+		r.mu.Lock()
+		if r.cutAt.IsZero() {
+			r.cutAt = time.Now()
+		}
+		grace = min(grace, max(50*time.Millisecond, cutGrace-time.Since(r.cutAt)))
+		r.mu.Unlock()
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return errHangs
+	}
+}
+
+// cutGrace is well below lastWords: the report follows.
+const cutGrace = 700 * time.Millisecond
+
+// errCut is why everything ends at a second signal.
+var errCut = errors.New("cut short by a second signal")
+
+// cut reports whether a second signal, not a deadline, has ended ctx: then there is no time left to wait for anything.
+func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCut) }
 
 func (r *run) fail(format string, a ...any) {
 	err := fmt.Errorf(format, a...)
@@ -87,27 +241,18 @@ func (r *run) fail(format string, a ...any) {
 // steps runs the user's own steps in order, each guarded.
 func (r *run) steps(steps []Step) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for _, s := range steps {
-			if err := guard(func() error { return s.Run(ctx) }); err != nil {
-				r.fail("step %s: %w", s.Name, err)
+		for i, s := range steps {
+			// One that hangs takes its share of the time, not that of those behind it.
+			share, cancel := ctx, context.CancelFunc(func() {})
+			if deadline, ok := ctx.Deadline(); ok {
+				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(steps)-i))
 			}
+			if err := r.bounded(share, 100*time.Millisecond, func() error { return s.Run(share) }); err != nil {
+				r.fail("step %s: %w", cmp.Or(s.Name, "without a name"), err)
+			}
+			cancel()
 		}
 		return nil
-	}
-}
-
-// hold keeps every spool from deleting: Verify asks about what is still here and can put again what is missing.
-func (r *run) hold() (release func()) {
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
-	var releases []func()
-	for _, c := range r.d.classes {
-		releases = append(releases, c.Spool.Hold())
-	}
-	return func() {
-		for _, f := range releases {
-			f()
-		}
 	}
 }
 
@@ -119,4 +264,13 @@ func closeListeners(ctx context.Context, c *class) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// snapshot is the report as it is now: what was left behind may go on writing to r.
+func (r *run) snapshot() *Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.report
+	s.Phases, s.Errors = slices.Clone(s.Phases), slices.Clone(s.Errors)
+	return &s
 }

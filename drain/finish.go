@@ -1,0 +1,156 @@
+package drain
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// finish judges, and writes the report wherever it can.
+func (r *run) finish(ctx context.Context) (*Report, error) {
+	r.begin(phaseReport)
+	r.balance(ctx)
+	r.judge()
+	r.mu.Lock()
+	r.report.Ended = time.Now().UTC()
+	r.mu.Unlock()
+	report := r.snapshot()
+	if r.cause.intent == Drain {
+		r.defrost(ctx, report)
+		report = r.snapshot()
+	}
+	var summary strings.Builder
+	_ = report.WriteSummary(&summary) // to memory
+	r.log.Info("report", "outcome", report.Outcome, "file", r.d.o.ReportFile, "left", len(report.Left), "summary", summary.String())
+	grace := 5 * time.Second
+	if r.cut(ctx) { // the report has a time of its own
+		grace = 0
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
+		defer cancel()
+	}
+	err := r.bounded(ctx, grace, func() error { return r.write(report) })
+	if err != nil {
+		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
+		r.log.Error("report", "err", err)
+	}
+	if r.cause.intent == Drain {
+		_ = r.bounded(ctx, 0, func() error { r.send(ctx, report); return nil })
+	}
+	return report, err
+}
+
+// defrost lets the classes delete again of which everything is verified. The others stay frozen, here and in the next
+// process, which says why.
+func (r *run) defrost(ctx context.Context, report *Report) {
+	r.each(ctx, "keeping what is here", func(c *class) error {
+		if cr, ok := report.Classes[c.Name]; ok && cr.complete() {
+			return c.thaw()
+		}
+		return c.freeze("drain of " + report.Started.Format(time.RFC3339) + ": " + string(report.Outcome))
+	})
+}
+
+// write puts the report on the volume and, with it there, ends the journal: from then on the next start listens again.
+func (r *run) write(report *Report) error {
+	if err := vfs.WriteFileAtomic(vfs.OS(), r.d.o.ReportFile, report.JSON()); err != nil {
+		return err
+	}
+	if err := removeJournal(r.d.o.Dir); err != nil {
+		return fmt.Errorf("ending the journal: %w", err)
+	}
+	return nil
+}
+
+// send puts the report at every destination that can be reached, best effort and bounded.
+func (r *run) send(ctx context.Context, report *Report) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	body := report.JSON()
+	err := r.d.each(func(c *class) error {
+		st := c.Spool.Stats()
+		key := path.Join("_report", c.Name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, report.Ended.Format("20060102T150405.000Z")))
+		return c.Shipper.Publish(ctx, key, "application/json", body)
+	})
+	if err != nil {
+		r.log.Warn("report did not reach every destination", "err", err)
+	}
+}
+
+// complete tells the platforms how it ended, and returns whether one of them leaves us the instance all the same. After a
+// second signal there is half a second for it: what is not said then, the platform finds out by a time-out.
+func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
+	r.begin(phaseComplete)
+	if r.cut(ctx) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+		defer cancel()
+	}
+	for _, l := range r.d.o.Lifecycles {
+		kept := make(chan bool, 1)
+		err := r.bounded(ctx, 100*time.Millisecond, func() error {
+			retained, err := l.Complete(ctx, report)
+			kept <- retained
+			return err
+		})
+		if err != nil {
+			r.log.Error("telling the platform how it ended", "err", err)
+		}
+		select {
+		case k := <-kept:
+			retained = retained || k
+		default:
+		}
+	}
+	return retained
+}
+
+// close ends the shippers and closes the spools, each within bounds, and runs the user's last steps.
+func (r *run) close(ctx context.Context) {
+	r.d.halt()
+	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
+	wait := closeTimeout
+	if r.cut(ctx) {
+		wait = 200 * time.Millisecond
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- r.d.each(func(c *class) error { <-c.done; return c.Spool.Close() }) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-last.Done():
+		err = errHangs
+		if r.unwritten() > 0 && !r.cut(ctx) {
+			// They are in this process's memory and nowhere else: only a second signal may lose them.
+			r.log.Error("waiting for the disk: records are in memory only", "records", r.unwritten())
+			select {
+			case err = <-closed:
+			case <-ctx.Done():
+			}
+		}
+	}
+	if err != nil {
+		// What is kept is safe on the disk; the next start recovers it.
+		r.log.Error("closing the spools", "err", err)
+	}
+	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	defer cancelAfter()
+	_ = r.steps(r.d.o.After)(after)
+}
+
+// unwritten counts the records that were taken and are not on the disk.
+func (r *run) unwritten() (n uint64) {
+	for _, c := range r.d.all() {
+		n += c.Spool.Stats().Buffered.Records
+	}
+	return n
+}
+
+// closeTimeout bounds what follows the report.
+const closeTimeout = 20 * time.Second

@@ -1,0 +1,371 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// platform is a Lifecycle that does what a test says and remembers what it was told.
+type platform struct {
+	notice   chan Notice // closed or filled: the platform takes the instance away
+	complete func(*Report) (bool, error)
+
+	mu       sync.Mutex
+	progress []Progress
+	times    []time.Time
+	reports  []Report
+}
+
+func (p *platform) Watch(ctx context.Context) (Notice, error) {
+	select {
+	case n := <-p.notice:
+		return n, nil
+	case <-ctx.Done():
+		return Notice{}, ctx.Err()
+	}
+}
+
+func (p *platform) Progress(_ context.Context, at Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress, p.times = append(p.progress, at), append(p.times, time.Now())
+}
+
+func (p *platform) Complete(_ context.Context, r *Report) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reports = append(p.reports, *r)
+	if p.complete != nil {
+		return p.complete(r)
+	}
+	return false, nil
+}
+
+func notice() chan Notice {
+	c := make(chan Notice, 1)
+	c <- Notice{Trigger: "scale-in"}
+	return c
+}
+
+func (r *Report) took(phase string) time.Duration {
+	for _, p := range r.Phases {
+		if p.Name == phase {
+			return time.Duration(p.Seconds * float64(time.Second))
+		}
+	}
+	return -1
+}
+
+// TestQuiesce: at a platform's notice the listeners stay open until it has been quiet, and everything that comes in by
+// then is delivered; a platform that never stops sending does not hold up the end.
+func TestQuiesce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		every, until time.Duration
+		want         time.Duration
+		timeout      time.Duration
+	}{
+		"silence at once":       {0, 0, 130 * time.Second, time.Hour},
+		"late records":          {5 * time.Second, 100 * time.Second, 230 * time.Second, time.Hour},
+		"never quiet":           {100 * time.Second, time.Hour, 300 * time.Second, time.Hour},
+		"last one after 129 s":  {129 * time.Second, 129 * time.Second, 259 * time.Second, time.Hour},
+		"half of what there is": {time.Second, time.Hour, 108 * time.Second, 4 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			synctest.Test(t, func(t *testing.T) {
+				w.t = t
+				p := &platform{notice: notice()}
+				closed := make(chan struct{})
+				w.listeners = []Listener{closing(closed)}
+				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout})
+				sent := make(chan uint64, 1)
+				go func() {
+					begin, n := time.Now(), uint64(0)
+					for tc.every > 0 && time.Since(begin) < tc.until {
+						select {
+						case <-time.After(tc.every):
+						case <-closed:
+							sent <- n
+							return
+						}
+						rec := []segment.Record{{Time: time.Now().UnixNano(), Data: []byte("late")}}
+						if _, err := sp.Append(context.Background(), rec); err != nil {
+							break
+						}
+						n++
+					}
+					sent <- n
+				}()
+				r, err := d.RunWith(t.Context(), nil)
+				if err != nil || r.Outcome != Complete || r.Trigger != "scale-in" {
+					t.Fatalf("%v %s", err, r.JSON())
+				}
+				if got := r.took(phaseQuiesce); got < tc.want-time.Second || got > tc.want+3*time.Second {
+					t.Errorf("quiet after %v, want %v", got, tc.want)
+				}
+				if n := <-sent; r.Classes["vpn"].Kept.Records != n {
+					t.Errorf("%d records sent, %d kept", n, r.Classes["vpn"].Kept.Records)
+				}
+			})
+		})
+	}
+}
+
+// closing is a Listener that tells when it is closed.
+type closing chan struct{}
+
+func (c closing) Shutdown(context.Context) error { close(c); return nil }
+
+// TestStall: a destination that neither answers nor fails ends the drain after StallTimeout, with a report, an answer to
+// the platform, and silence before it.
+func TestStall(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(func(shiptest.Call) shiptest.Fault {
+			return shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		})
+		p := &platform{notice: notice()}
+		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 40 * time.Hour, StallTimeout: 5 * time.Minute, Quiesce: -1})
+		w.append(sp, 200)
+		begin := time.Now()
+		r, err := d.RunWith(t.Context(), nil)
+		if err != nil || r.Outcome != Incomplete || !r.Classes["vpn"].Destinations["good"].Verified {
+			t.Fatalf("%v %s", err, r.JSON())
+		}
+		if took := time.Since(begin); took < 5*time.Minute || took > 7*time.Minute {
+			t.Errorf("gave up after %v", took)
+		}
+		for i, at := range p.progress {
+			if at.Idle >= 5*time.Minute {
+				t.Errorf("told of progress %d after %v without any", i, at.Idle)
+			}
+		}
+		if last := p.times[len(p.times)-1].Sub(begin); last > 5*time.Minute+5*time.Second {
+			t.Errorf("the platform was told for %v", last)
+		}
+		if len(p.reports) != 1 || p.reports[0].Outcome != Incomplete {
+			t.Errorf("the platform got %d reports", len(p.reports))
+		}
+	})
+}
+
+// TestHanging: listeners and steps that ignore their contexts take their share of the time, and neither the data of the
+// class nor the report.
+func TestHanging(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		never := make(chan struct{})
+		defer close(never)
+		w.listeners = []Listener{hanging(never)}
+		ran := 0
+		d, sp := w.start(Options{
+			Timeout: 10 * time.Minute, StallTimeout: time.Hour,
+			Before: []Step{
+				{"hangs", func(context.Context) error { <-never; return nil }},
+				{"runs", func(context.Context) error { ran++; return nil }},
+			},
+		})
+		w.append(sp, 200)
+		begin := time.Now()
+		r, err := d.Drain(t.Context(), "test")
+		if err != nil || r.Outcome != Incomplete || time.Since(begin) > 10*time.Minute || ran != 1 {
+			t.Fatalf("%v after %v, %d steps, %s", err, time.Since(begin), ran, r.JSON())
+		}
+		for dest, dr := range r.Classes["vpn"].Destinations {
+			if !dr.Verified || dr.Drained.Records != 200 || dr.BytesPerSecond <= 0 {
+				t.Errorf("%s: %+v", dest, dr)
+			}
+		}
+		if !strings.Contains(strings.Join(r.Errors, "\n"), "step hangs: "+errHangs.Error()) {
+			t.Errorf("errors %q", r.Errors)
+		}
+	})
+}
+
+type hanging chan struct{}
+
+func (h hanging) Shutdown(context.Context) error { <-h; return nil }
+
+// TestRetained: on an instance that the platform leaves us the drain goes on until it is complete.
+func TestRetained(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(down)
+		p := &platform{notice: notice()}
+		p.complete = func(*Report) (bool, error) {
+			time.AfterFunc(90*time.Minute, func() { w.faulty.SetPlan(nil) })
+			return true, nil
+		}
+		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 20 * time.Minute, Quiesce: -1})
+		w.append(sp, 500)
+		r, err := d.RunWith(t.Context(), nil)
+		if err != nil || r.Outcome != Complete || !r.Retained {
+			t.Fatalf("%v %s", err, r.JSON())
+		}
+		if len(p.reports) != 1 || p.reports[0].Outcome != Incomplete || p.reports[0].Retained {
+			t.Errorf("the platform got %+v", p.reports)
+		}
+		if got := w.written(); got.Outcome != Complete || !got.Retained || len(got.Left) != 0 {
+			t.Errorf("on the volume: %s", got.JSON())
+		}
+		var s strings.Builder
+		if err := r.WriteSummary(&s); err != nil || !strings.HasPrefix(s.String(), "drain complete, retained,") {
+			t.Errorf("%v %s", err, s.String())
+		}
+	})
+}
+
+// TestFrozen: what a drain found altered stays in the spool, also through the next process, until it is put right.
+func TestFrozen(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		d, sp := w.start(Options{Timeout: time.Minute})
+		release := sp.Hold() // so that it is still there when the drain begins
+		key, want := "", []byte(nil)
+		w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
+			if key != "" || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
+				return shiptest.Fault{}
+			}
+			key = c.Key
+			return shiptest.Fault{After: func(context.Context) error {
+				want = w.other.Bytes(key)
+				w.other.Set(key, []byte("other bytes"))
+				return nil
+			}}
+		})
+		w.append(sp, 1000)
+		r, err := d.Drain(t.Context(), "test")
+		release()
+		if err != nil || r.Outcome != Mismatch || len(r.Left) != 1 || r.Left[0].Where != key || r.Left[0].Records == 0 {
+			t.Fatalf("%v %s", err, r.JSON())
+		}
+		segments := 0
+		for restart := range 2 {
+			d, sp = w.start(Options{})
+			time.Sleep(5 * time.Minute) // simulated: verified once more, and still wrong
+			st := sp.Stats()
+			if segments = max(segments, st.Segments); st.Segments == 0 || st.Segments != segments || sp.Frozen() == "" {
+				t.Fatalf("restart %d: %d segments are left, frozen %q", restart, st.Segments, sp.Frozen())
+			}
+			if restart == 0 {
+				if _, err := d.Stop(t.Context(), "test"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.other.Set(key, want)
+		time.Sleep(2 * reverifyEvery)
+		if st := sp.Stats(); st.Segments != 0 || sp.Frozen() != "" {
+			t.Errorf("put right, and still %d segments, frozen %q", st.Segments, sp.Frozen())
+		}
+		if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
+			t.Errorf("%v %s", err, r.JSON())
+		}
+	})
+}
+
+// TestSignalsAfterNotice: when the platform has begun the drain a first signal lets it go on, the second ends it.
+func TestSignalsAfterNotice(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(down)
+		p := &platform{notice: notice()}
+		sig := make(chan os.Signal)
+		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: time.Hour, StallTimeout: time.Hour})
+		w.append(sp, 100)
+		var second time.Time
+		go func() {
+			time.Sleep(time.Minute)
+			sig <- syscall.SIGTERM
+			time.Sleep(20 * time.Minute)
+			second = time.Now()
+			sig <- syscall.SIGTERM
+		}()
+		r, err := d.RunWith(t.Context(), sig)
+		if err != nil || r.Outcome != Incomplete || second.IsZero() || time.Since(second) > 2*time.Second {
+			t.Fatalf("%v, %v after the second signal, %s", err, time.Since(second), r.JSON())
+		}
+		if len(p.reports) != 1 {
+			t.Errorf("the platform got %d reports", len(p.reports))
+		}
+	})
+}
+
+// TestSignalAsksPlatform: a signal that comes because the instance goes drains, whatever a signal does otherwise.
+func TestSignalAsksPlatform(t *testing.T) {
+	for _, goes := range []bool{false, true} {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			p := &platform{notice: make(chan Notice, 1)}
+			sig := make(chan os.Signal, 1)
+			d, sp := w.start(Options{Lifecycles: []Lifecycle{&late{platform: p, goes: goes}}, OnSignal: Stop})
+			w.append(sp, 100)
+			go func() {
+				time.Sleep(time.Second)
+				sig <- syscall.SIGTERM
+			}()
+			r, err := d.RunWith(t.Context(), sig)
+			if want := map[bool]Intent{false: Stop, true: Drain}[goes]; err != nil || r.Intent != want {
+				t.Errorf("goes %v: %v %s", goes, err, r.JSON())
+			}
+		})
+	}
+}
+
+// late is a platform whose notice is found only by the second question.
+type late struct {
+	*platform
+	goes  bool
+	mu    sync.Mutex
+	asked int
+}
+
+func (l *late) Watch(ctx context.Context) (Notice, error) {
+	l.mu.Lock()
+	l.asked++
+	second := l.asked > 1
+	l.mu.Unlock()
+	if second && l.goes {
+		return Notice{Trigger: "scale-in"}, nil
+	}
+	<-ctx.Done()
+	return Notice{}, ctx.Err()
+}
+
+// TestBrokenPlatform: a platform that fails and panics does not stop the end.
+func TestBrokenPlatform(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(nil)
+	d, sp := w.start(Options{Lifecycles: []Lifecycle{nil, broken{}}, Timeout: time.Minute})
+	w.append(sp, 10)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("main has failed"))
+	d.o.OnSignal = Drain
+	r, err := d.RunWith(ctx, nil)
+	if err != nil || r.Outcome != Complete || r.Trigger != "main has failed" {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+}
+
+type broken struct{}
+
+func (broken) Watch(context.Context) (Notice, error)           { panic("watch") }
+func (broken) Progress(context.Context, Progress)              { panic("progress") }
+func (broken) Complete(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }

@@ -1,0 +1,96 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// errStalled ends a drain that does not move any more.
+var errStalled = errors.New("nothing has moved for too long")
+
+// beat tells the platforms each second how far the end has come, until stop is called. When nothing has moved for
+// Options.StallTimeout it falls silent for good and ends the phases: what is left is reported while somebody still
+// listens, instead of being found out by a time-out.
+func (r *run) beat(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	var ways []chan Progress
+	for _, l := range r.d.o.Lifecycles {
+		way := make(chan Progress, 1)
+		ways = append(ways, way)
+		r.beating.Go(func() {
+			for p := range way {
+				if err := guard(func() error { l.Progress(ctx, p); return nil }); err != nil {
+					r.log.Error("telling the platform", "err", err)
+				}
+			}
+		})
+	}
+	go func() {
+		defer close(ended)
+		defer func() {
+			for _, way := range ways {
+				close(way)
+			}
+		}()
+		r.pulse(ctx, ways)
+	}()
+	return func() {
+		cancel()
+		<-ended
+		_ = r.bounded(ctx, time.Second, func() error { r.beating.Wait(); return nil })
+	}
+}
+
+func (r *run) pulse(ctx context.Context, ways []chan Progress) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	seen, moved := uint64(0), time.Now()
+	for {
+		p, mark, waiting := r.progress()
+		if mark != seen || waiting {
+			seen, moved = mark, time.Now()
+		}
+		if p.Idle = time.Since(moved); p.Idle >= r.d.o.StallTimeout {
+			r.log.Error("stalled: giving up", "phase", p.Phase, "idle", p.Idle)
+			r.mu.Lock()
+			end := r.stall
+			r.mu.Unlock()
+			end(errStalled)
+			return
+		}
+		for _, way := range ways {
+			select {
+			case way <- p:
+			default: // it is still busy with the one before
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// progress returns a mark that changes when anything moves, and whether the phase is one that waits: then time moves.
+func (r *run) progress() (p Progress, mark uint64, waiting bool) {
+	r.mu.Lock()
+	p.Phase, mark = r.now, r.begun
+	r.mu.Unlock()
+	for _, c := range r.d.all() {
+		st := c.Spool.Stats()
+		mark += st.Written + st.Durable + uint64(st.Segments) + uint64(st.Staged)
+		for _, s := range c.Shipper.Stats() {
+			mark += s.Delivered.Bytes + s.Delivered.Records + uint64(s.SentBytes) + uint64(s.Verified)
+			p.Pending.Add(s.Pending)
+			if s.ETA < 0 || p.ETA < 0 {
+				p.ETA = -1
+			} else {
+				p.ETA = max(p.ETA, s.ETA)
+			}
+		}
+	}
+	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseComplete || p.Phase == phaseRetained
+}

@@ -1,0 +1,48 @@
+package drain
+
+import (
+	"context"
+	"time"
+)
+
+// quiesce goes on receiving until no record has come in for Options.Quiesce: a load balancer delivers to a target for a
+// while after it has been told not to. What arrives is seen in the ledgers, so that it does not matter who received it.
+func (r *run) quiesce(ctx context.Context) error {
+	o := &r.d.o
+	ctx, cancel := context.WithTimeout(ctx, o.QuiesceMax)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	seen, since := r.received(), time.Now()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.log.Warn("records still came in when the time to wait for silence was over", "quiet_for", time.Since(since))
+			return nil
+		}
+		if n := r.received(); n != seen {
+			seen, since = n, time.Now()
+		}
+		if time.Since(since) >= o.Quiesce {
+			return nil
+		}
+		// Deleting what every destination has confirmed is better than refusing what arrives now.
+		for _, c := range r.d.all() {
+			if c.Spool.Stats().Full && c.Spool.Frozen() != "" {
+				r.log.Warn("spool full while records come in: deleting what is delivered", "class", c.Name)
+				if err := c.thaw(); err != nil {
+					r.fail("class %s: %w", c.Name, err)
+				}
+			}
+		}
+	}
+}
+
+// received counts the records that have reached this process, lost ones included.
+func (r *run) received() (n uint64) {
+	for _, c := range r.d.all() {
+		n += c.Spool.Ledger().Received.Records
+	}
+	return n
+}

@@ -1,0 +1,97 @@
+package drain
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)), nil if NOTIFY_SOCKET is
+// not set. It reports READY=1 when Run begins and STOPPING=1 when the end does, a STATUS as it goes on, and extends the
+// time that systemd leaves the process (EXTEND_TIMEOUT_USEC) as long as something moves: TimeoutStopSec need not know
+// how long a drain takes. Logger hears of failures; nil discards.
+func Systemd(log *slog.Logger) Lifecycle {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &systemd{path: path, log: log}
+}
+
+const (
+	// systemd is told this often, and each time asked for extendBy more. TimeoutStopSec is 90 s by default.
+	extendEvery = 5 * time.Second
+	extendBy    = 60 * time.Second
+)
+
+type systemd struct {
+	path  string
+	log   *slog.Logger
+	ready sync.Once
+
+	// Used by Progress only, which one goroutine calls.
+	stopping bool
+	told     time.Time
+	phase    string
+}
+
+// Watch says that the service is up. systemd gives its notice by signal.
+func (s *systemd) Watch(ctx context.Context) (Notice, error) {
+	s.ready.Do(func() { s.notify("READY=1\nSTATUS=running") })
+	<-ctx.Done()
+	return Notice{}, ctx.Err()
+}
+
+func (s *systemd) Progress(_ context.Context, p Progress) {
+	if p.Phase == s.phase && time.Since(s.told) < extendEvery {
+		return
+	}
+	s.told, s.phase = time.Now(), p.Phase
+	msg := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=%s: %d records pending", extendBy.Microseconds(), p.Phase, p.Pending.Records)
+	if p.ETA > 0 {
+		msg += ", about " + p.ETA.Round(time.Second).String()
+	}
+	if !s.stopping {
+		s.stopping = true
+		msg = "STOPPING=1\n" + msg
+	}
+	s.notify(msg)
+}
+
+func (s *systemd) Complete(_ context.Context, r *Report) (bool, error) {
+	return false, s.send("STATUS=" + string(r.Intent) + " " + string(r.Outcome))
+}
+
+func (s *systemd) notify(msg string) {
+	if err := s.send(msg); err != nil {
+		s.log.Warn("cannot notify systemd", "err", err)
+	}
+}
+
+// send is one datagram to a unix socket, which package net also finds in the abstract name space ("@…").
+func (s *systemd) send(msg string) error {
+	if !strings.HasPrefix(s.path, "/") && !strings.HasPrefix(s.path, "@") {
+		return fmt.Errorf("drain: NOTIFY_SOCKET %q: only a path or an abstract name is supported", s.path)
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.path, Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("drain: NOTIFY_SOCKET: %w", err)
+	}
+	defer conn.Close()
+	// A systemd that hangs must not hang the drain.
+	if err := conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return fmt.Errorf("drain: NOTIFY_SOCKET: %w", err)
+	}
+	if _, err := conn.Write([]byte(msg)); err != nil {
+		return fmt.Errorf("drain: NOTIFY_SOCKET: %w", err)
+	}
+	return nil
+}

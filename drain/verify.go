@@ -1,0 +1,116 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// verdict is what one Verify has found. It is made anew for each: one that was left behind changes no later report.
+type verdict struct {
+	classes map[string]map[string]confirmed // class → destination
+}
+
+// confirmed is what a destination has said when asked afresh.
+type confirmed struct {
+	ship.Verification
+	all bool // it holds everything, and its chain is closed
+}
+
+// verify asks every destination afresh about everything that is still here, and closes the chains of those that have
+// confirmed everything, even if another could not.
+func (r *run) verify(ctx context.Context) error {
+	// A destination that does not answer must leave time to close the chains of the others.
+	ask, cancel := ctx, context.CancelFunc(func() {})
+	if deadline, ok := ctx.Deadline(); ok {
+		ask, cancel = context.WithTimeout(ctx, time.Until(deadline)*6/10)
+	}
+	defer cancel()
+	v := &verdict{classes: map[string]map[string]confirmed{}}
+	r.mu.Lock()
+	r.verdict = v
+	r.mu.Unlock()
+	return r.d.each(func(c *class) error {
+		asked, err := c.Shipper.Verify(ask)
+		errs := []error{err}
+		found := map[string]confirmed{}
+		for dest, answer := range asked {
+			f := confirmed{Verification: answer}
+			// With something pending Finalize would wait for it, and with it every chain that can be closed.
+			if answer.Err == nil && len(answer.Mismatches) == 0 && c.Shipper.Stats()[dest].Pending.Records == 0 {
+				err := c.Shipper.Finalize(ctx, dest)
+				if f.all = err == nil; err != nil {
+					errs = append(errs, fmt.Errorf("%s: closing the chain: %w", dest, err))
+				}
+			}
+			found[dest] = f
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		v.classes[c.Name] = found
+		return errors.Join(errs...)
+	})
+}
+
+// confirmed returns what Verify has found out about a class.
+func (r *run) confirmed(class string) map[string]confirmed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.verdict == nil {
+		return nil
+	}
+	return maps.Clone(r.verdict.classes[class])
+}
+
+// freeze keeps the spool from deleting, across restarts.
+func (c *class) freeze(why string) error {
+	c.frost.Lock()
+	defer c.frost.Unlock()
+	c.drained = true
+	return c.Spool.Freeze(why)
+}
+
+func (c *class) thaw() error {
+	c.frost.Lock()
+	defer c.frost.Unlock()
+	return c.Spool.Thaw()
+}
+
+// reverifyEvery is how often a spool is verified again that an earlier drain has left frozen with something wrong.
+const reverifyEvery = 10 * time.Minute
+
+// reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed afresh what is here.
+// What is wrong at a destination stays here until somebody has put it right there.
+func (c *class) reverify(ctx context.Context, d *Drainer) {
+	for why := c.Spool.Frozen(); why != ""; {
+		if _, err := c.Shipper.Verify(ctx); err == nil {
+			c.frost.Lock()
+			if !c.drained { // else the drain that has begun has frozen it anew
+				err = c.Spool.Thaw()
+			}
+			c.frost.Unlock()
+			if err == nil {
+				d.o.Logger.Info("verified what an earlier drain had left unverified", "class", c.Name, "why", why)
+				return
+			}
+		} else if ctx.Err() != nil {
+			return
+		} else {
+			d.o.Logger.Error("the spool deletes nothing until every destination confirms what it has acknowledged",
+				"class", c.Name, "why", why, "again_in", reverifyEvery, "err", err)
+		}
+		t := time.NewTimer(reverifyEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
