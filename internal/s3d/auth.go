@@ -13,6 +13,7 @@ import (
 	"time"
 )
 
+// Of the signing rules; maxSkew is S3's.
 const (
 	signingAlgorithm = "AWS4-HMAC-SHA256"
 	amzTime          = "20060102T150405Z"
@@ -54,6 +55,7 @@ func (s *Server) authenticate(r *http.Request) (*signature, error) {
 	if err := s.checkScope(access, scope, date); err != nil {
 		return nil, err
 	}
+	// What was not signed could have been changed or added by anybody on the way.
 	names := strings.Split(signed, ";")
 	if err := checkSigned(r, names); err != nil {
 		return nil, err
@@ -105,6 +107,8 @@ func checkSigned(r *http.Request, names []string) error {
 	return nil
 }
 
+// canonicalRequest is the text that a signature is made over: method, path, query, the signed headers and the payload's
+// hash, each in the one form that both sides agree on.
 func canonicalRequest(r *http.Request, names []string) (string, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -162,6 +166,7 @@ func (s *signature) sign(algorithm string, lines ...string) string {
 	return hex.EncodeToString(mac(s.key, text))
 }
 
+// signingKey derives the key of a day, region and service from the secret.
 func signingKey(secret, scope string) []byte {
 	key := []byte("AWS4" + secret)
 	for part := range strings.SplitSeq(scope, "/") {
@@ -170,12 +175,14 @@ func signingKey(secret, scope string) []byte {
 	return key
 }
 
+// mac is HMAC-SHA-256.
 func mac(key []byte, text string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(text))
 	return h.Sum(nil)
 }
 
+// sumHex is a SHA-256 in hex.
 func sumHex(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])

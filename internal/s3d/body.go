@@ -13,6 +13,7 @@ import (
 	"time"
 )
 
+// unsignedPayload says that the signature does not cover the body: TLS, or a checksum, does.
 const unsignedPayload = "UNSIGNED-PAYLOAD"
 
 // payload is a body that was received and found to be what its sender said.
@@ -27,6 +28,7 @@ type payload struct {
 // may what was written be believed. want are further algorithms to compute.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, sig *signature, f Fault, dst io.Writer, want ...algorithm) (*payload, error) {
 	kind := r.Header.Get("x-amz-content-sha256")
+	// Everything that is said ahead of the body is looked at ahead of it.
 	size, streaming, err := s.announced(r, kind)
 	if err != nil {
 		return nil, err
@@ -57,6 +59,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, sig *signature,
 		body = &flip{Reader: body}
 	}
 	h := newHasher(algorithms...)
+	// One byte more than announced is asked for, so that a longer body is noticed and not cut to size.
 	n, err := io.CopyBuffer(struct{ io.Writer }{dst}, io.TeeReader(io.LimitReader(body, size+1), h), make([]byte, 128<<10))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -72,6 +75,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, sig *signature,
 	}
 
 	p := &payload{size: n, sums: h.sums()}
+	// Trailers come behind the body: only now can be held against it what they say.
 	if decoded != nil {
 		late, err := declared(decoded.trailer)
 		if err != nil {
@@ -179,6 +183,7 @@ type limited struct {
 	left int64
 }
 
+// Write refuses what is too much, instead of growing with what a stranger sends.
 func (l *limited) Write(b []byte) (int, error) {
 	if int64(len(b)) > l.left {
 		return 0, fail(http.StatusBadRequest, "MaxMessageLengthExceeded", "Your request was too big.")

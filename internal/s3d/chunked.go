@@ -70,6 +70,7 @@ func newChunks(r io.Reader, kind string, sig *signature) *chunks {
 	return c
 }
 
+// Read gives the payload without its framing. A chunk is never larger in memory than the reader's own buffer.
 func (c *chunks) Read(b []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -145,7 +146,9 @@ func (c *chunks) finish() error {
 	return c.verify()
 }
 
+// verify compares the signature of the chunk at hand; the next one is made over it.
 func (c *chunks) verify() error {
+	// The rules put the hash of nothing here, for headers that chunks do not have.
 	empty := sha256.Sum256(nil)
 	want := c.sig.sign("AWS4-HMAC-SHA256-PAYLOAD", c.prev, hex.EncodeToString(empty[:]), hex.EncodeToString(c.hash.Sum(nil)))
 	if !hmac.Equal([]byte(want), []byte(c.chunkSig)) {
@@ -158,6 +161,7 @@ func (c *chunks) verify() error {
 // end reads the trailers and the empty line that ends the body.
 func (c *chunks) end() error {
 	var canonical bytes.Buffer
+	// A signed upload with trailers must end with their signature; else its last line could be anybody's.
 	signed := c.sig == nil || !c.hasTrailer
 	for range maxTrailers + 1 {
 		line, err := c.line()

@@ -13,6 +13,7 @@ import (
 	"strings"
 )
 
+// completeRequest is the client's list of parts, and completePart one of them.
 type completeRequest struct {
 	Parts []completePart `xml:"Part"`
 }
@@ -27,6 +28,7 @@ type completePart struct {
 	ChecksumSHA256    string `xml:"ChecksumSHA256"`
 }
 
+// sum is the part's checksum of that algorithm, as the client repeats it; "" if it does not.
 func (p *completePart) sum(a algorithm) string {
 	return map[algorithm]string{
 		"crc32": p.ChecksumCRC32, "crc32c": p.ChecksumCRC32C, crc64nvme: p.ChecksumCRC64NVME,
@@ -34,6 +36,7 @@ func (p *completePart) sum(a algorithm) string {
 	}[a]
 }
 
+// completeResult tells the client what it has made.
 type completeResult struct {
 	XMLName           xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ CompleteMultipartUploadResult"`
 	Location          string   `xml:"Location"`
@@ -77,6 +80,7 @@ func (s *Server) completeUpload(w http.ResponseWriter, r *http.Request, c *call,
 	if v := r.Header.Get("x-amz-mp-object-size"); v != "" && v != strconv.FormatInt(size, 10) {
 		return fail(http.StatusBadRequest, "InvalidRequest", "The provided x-amz-mp-object-size header does not match what was computed.")
 	}
+	// Put together first, judged then: the sum of the whole is of what will be published, byte for byte.
 	tmp, whole, err := s.assemble(u, numbers)
 	if err != nil {
 		return err
@@ -88,6 +92,7 @@ func (s *Server) completeUpload(w http.ResponseWriter, r *http.Request, c *call,
 	if err != nil {
 		return errors.Join(err, s.store.root.Remove(tmp))
 	}
+	// The object is there. If this fails, the upload stays listed, and a second Complete would meet the condition.
 	s.store.mu.Lock()
 	err = s.store.root.RemoveAll(u.dir())
 	s.store.mu.Unlock()
@@ -158,6 +163,7 @@ func (u *upload) meta(claims, whole sums, partSums [][]byte) (*meta, error) {
 	return m, whole.verify(claims)
 }
 
+// uploadsResult is a page of unfinished uploads; the next one begins behind its markers.
 type uploadsResult struct {
 	XMLName      xml.Name     `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListMultipartUploadsResult"`
 	Bucket       string       `xml:"Bucket"`

@@ -16,6 +16,7 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
 
+// fail makes an answer with one of the codes of the API reference.
 func fail(status int, code, format string, args ...any) *apiError {
 	return &apiError{status, code, fmt.Sprintf(format, args...)}
 }
@@ -57,6 +58,7 @@ func (s *Server) answerError(w http.ResponseWriter, r *http.Request, err error) 
 	writeXML(w, e.Status, xmlError{Code: e.Code, Message: e.Message, Resource: r.URL.Path, RequestID: w.Header().Get("x-amz-request-id")})
 }
 
+// writeXML answers with a document. The status goes first: whatever happens to the body, the client has it.
 func writeXML(w http.ResponseWriter, status int, v any) {
 	b, err := xml.Marshal(v)
 	if err != nil { // only plain structs come here

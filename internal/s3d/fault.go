@@ -75,6 +75,7 @@ func (f Fault) lose(w http.ResponseWriter, r *http.Request) {
 	answerBroken(w, r)
 }
 
+// answerBroken says 200 ahead of an error: S3 has to, when it finds out after it has begun to answer.
 func answerBroken(w http.ResponseWriter, r *http.Request) {
 	writeXML(w, http.StatusOK, xmlError{Code: "InternalError", Message: "a fault was asked for", Resource: r.URL.Path})
 }

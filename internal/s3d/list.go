@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
+// maxKeys is the size of a page, as S3 has it.
 const maxKeys = 1000
 
 // timeFormat of the XML answers.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
+// listResult is a page of ListObjectsV2; listObject and listPrefix are its lines.
 type listResult struct {
 	XMLName        xml.Name     `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
 	Name           string       `xml:"Name"`
@@ -60,6 +62,7 @@ func (s *Server) listObjects(w http.ResponseWriter, r *http.Request, c *call) er
 		Name: c.bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"), MaxKeys: limit,
 		EncodingType: q.Get("encoding-type"), Token: q.Get("continuation-token"),
 	}
+	// All of it for each page: a directory has no order to go on from, and a demonstration has few objects.
 	entries, err := s.store.list(c.bucket, res.Prefix)
 	if err != nil {
 		return err
@@ -114,6 +117,7 @@ func commonPrefix(key, prefix, delimiter string) string {
 	return key[:len(prefix)+i+len(delimiter)]
 }
 
+// pageSize reads max-keys or max-uploads; more than a page is cut to one, as S3 does.
 func pageSize(v string) (int, error) {
 	if v == "" {
 		return maxKeys, nil

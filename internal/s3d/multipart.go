@@ -15,6 +15,7 @@ import (
 	"time"
 )
 
+// Of "Amazon S3 multipart upload limits".
 const (
 	maxParts      = 10000
 	maxPartNumber = 10000
@@ -41,12 +42,14 @@ type part struct {
 	Sum string `json:"sum"`
 }
 
+// uploadID is what newID makes: an id of a client is looked at before it becomes part of a path.
 var uploadID = regexp.MustCompile(`^[a-z0-9]{26}$`)
 
 func (u *upload) dir() string             { return path.Join(uploadsDir, u.ID) }
 func (u *upload) partFile(n int) string   { return path.Join(u.dir(), fmt.Sprintf("%05d", n)) }
 func (u *upload) partRecord(n int) string { return u.partFile(n) + ".json" }
 
+// initiateResult tells the client its upload's id.
 type initiateResult struct {
 	XMLName  xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ InitiateMultipartUploadResult"`
 	Bucket   string   `xml:"Bucket"`
@@ -54,6 +57,8 @@ type initiateResult struct {
 	UploadID string   `xml:"UploadId"`
 }
 
+// createUpload begins a multipart upload: CreateMultipartUpload. Which checksums can be of the full object and which only
+// composite is from "Checking object integrity": CRC-64/NVME only full, SHA only composite, the other CRCs either.
 func (s *Server) createUpload(w http.ResponseWriter, r *http.Request, c *call) error {
 	u := &upload{
 		Bucket: c.bucket, Key: c.key, ID: newID(), Initiated: time.Now().UTC(), Header: http.Header{},
@@ -76,6 +81,7 @@ func (s *Server) createUpload(w http.ResponseWriter, r *http.Request, c *call) e
 	case u.Type != fullObject && u.Type != composite:
 		return fail(http.StatusBadRequest, "InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
 	}
+	// What is said of the object is said here, long before there is one.
 	for name := range newMeta(r.Header, sums{}, "").Header {
 		u.Header.Set(name, r.Header.Get(name))
 	}
@@ -110,6 +116,7 @@ func (s *Server) findUpload(c *call, id string) (*upload, error) {
 	return u, nil
 }
 
+// uploadPart takes a part, verified as an object is; a number that is uploaded again replaces the part.
 func (s *Server) uploadPart(w http.ResponseWriter, r *http.Request, c *call, id, number string) error {
 	u, err := s.findUpload(c, id)
 	if err != nil {
@@ -150,6 +157,7 @@ func (s *Server) uploadPart(w http.ResponseWriter, r *http.Request, c *call, id,
 	return nil
 }
 
+// abortUpload removes an upload and its parts. A part that is still on its way finds no directory then.
 func (s *Server) abortUpload(w http.ResponseWriter, _ *http.Request, c *call, id string) error {
 	u, err := s.findUpload(c, id)
 	if err != nil {
@@ -187,6 +195,7 @@ func (s *Server) assemble(u *upload, parts []int) (tmp string, whole sums, err e
 	return tmp, h.sums(), nil
 }
 
+// appendPart copies one part's file to w.
 func (s *Server) appendPart(w io.Writer, name string, buf []byte) error {
 	in, err := s.store.root.Open(name)
 	if err != nil {

@@ -58,6 +58,7 @@ func etag(s sums) string { return `"` + hex.EncodeToString(s[crc64nvme]) + `"` }
 // newID is a random name for uploads, requests and temporary files.
 func newID() string { return strings.ToLower(rand.Text()) }
 
+// putObject is PutObject: received, verified, published, in this order.
 func (s *Server) putObject(w http.ResponseWriter, r *http.Request, c *call) error {
 	onlyIfAbsent, err := condition(r)
 	if err != nil {
@@ -74,6 +75,7 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request, c *call) erro
 		return err
 	}
 	m := newMeta(r.Header, p.sums, p.declared)
+	// The condition is decided here, under the lock; the look ahead only saves time.
 	if err := s.store.publish(c.bucket, c.key, tmp, m, onlyIfAbsent); err != nil {
 		return errors.Join(err, s.store.root.Remove(tmp))
 	}
@@ -147,6 +149,7 @@ func (m *meta) setSums(h http.Header) {
 	h.Set("x-amz-checksum-type", m.Type)
 }
 
+// deleteObject is DeleteObject, which knows no absence.
 func (s *Server) deleteObject(w http.ResponseWriter, _ *http.Request, c *call) error {
 	if err := s.store.remove(c.bucket, c.key); err != nil {
 		return err

@@ -32,8 +32,10 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// bucketName is from "Bucket naming rules". None begins with a dot: the hidden directory is safe from them.
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
+// withDefaults returns a copy with the documented defaults.
 func (o *Options) withDefaults() *Options {
 	d := Options{}
 	if o != nil {
@@ -66,6 +68,7 @@ func (o *Options) withDefaults() *Options {
 	return &d
 }
 
+// validate joins everything that is wrong.
 func (o *Options) validate() error {
 	var errs []error
 	for _, b := range o.Buckets {

@@ -181,6 +181,7 @@ func (s *Server) serveKey(w http.ResponseWriter, r *http.Request, c *call) error
 	return errUnsupported
 }
 
+// serveBucket answers requests that name no key.
 func (s *Server) serveBucket(w http.ResponseWriter, r *http.Request, c *call) error {
 	q := r.URL.Query()
 	switch {

@@ -49,6 +49,7 @@ type store struct {
 	mu sync.Mutex
 }
 
+// openStore makes the directory and its buckets if need be. Within os.Root no key can lead out of it.
 func openStore(dir string, buckets []string) (*store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -186,6 +187,7 @@ func (s *store) list(bucket, prefix string) ([]entry, error) {
 	if !fs.ValidPath(start) {
 		return nil, nil
 	}
+	// A walk goes by names within directories; keys are sorted as bytes, in which "/" stands between "." and "0".
 	err := fs.WalkDir(s.root.FS(), start, func(p string, d fs.DirEntry, err error) error {
 		if absent(err) { // gone since its directory was read
 			return nil
@@ -227,6 +229,7 @@ func (s *store) writeJSON(name string, v any) error {
 	return nil
 }
 
+// readJSON returns fs.ErrNotExist for a file that is not there.
 func (s *store) readJSON(name string, v any) error {
 	b, err := s.root.ReadFile(name)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // algorithm is a checksum of the S3 protocol by the name it has in headers: x-amz-checksum-<algorithm>.
 type algorithm string
 
+// The algorithms that are named in the code, and the two kinds of a multipart object's checksum.
 const (
 	crc64nvme algorithm = "crc64nvme"
 	md5sum    algorithm = "md5" // Content-MD5 only, not an x-amz-checksum
@@ -54,6 +55,7 @@ type sums map[algorithm][]byte
 // hasher computes several checksums in one pass.
 type hasher map[algorithm]hash.Hash
 
+// newHasher computes the named algorithms; one that is named twice is computed once.
 func newHasher(algorithms ...algorithm) hasher {
 	h := hasher{}
 	for _, a := range algorithms {

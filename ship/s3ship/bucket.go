@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 
@@ -87,13 +88,23 @@ func (b *Bucket) configure(so *s3.Options) {
 		r.MaxAttempts = b.o.Attempts
 		r.MaxBackoff = b.o.maxBackoff
 		r.RateLimiter = ratelimit.None
-		r.Retryables = append(r.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
-			"ConditionalRequestConflict": {}, "OperationAborted": {},
-		}})
+		r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retryable)}, r.Retryables...)
 	})
 	so.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 		b.o.Logger.Debug("s3 sdk", "msg", fmt.Sprintf(format, v...))
 	})
+}
+
+// retryable is where this package knows better than the SDK what a few quick attempts are good for.
+func retryable(err error) aws.Ternary {
+	switch code(err) {
+	case "ConditionalRequestConflict", "OperationAborted": // two at once: the one that comes again gets a clear answer
+		return aws.TrueTernary
+	}
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() && notSent(err) { // silence now is silence in a second
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 // checkPlace refuses names that S3 has not, and prefixes under which keys would not be clean paths.

@@ -80,6 +80,7 @@ func (b *Bucket) checkMultipart(ctx context.Context) error {
 	if err != nil {
 		return b.fail("check", checkKey, fmt.Errorf("beginning a multipart upload: %w", err))
 	}
+	// Even if ctx has just ended: this upload must not be the one that a sweep is needed for.
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
 	if err := b.abortUpload(ctx, *in.Key, aws.ToString(out.UploadId)); err != nil {

@@ -41,6 +41,7 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, nil
 }
 
+// current returns the provider to ask, which is a new one after doubt.
 func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -43,12 +43,12 @@ func (b *Bucket) fail(verb, key string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
+	if _, none := errors.AsType[*credentialsError](err); none || badCredentials[code(err)] != "" {
+		b.credentials.doubt()
+	}
 	cure := b.cure(err)
 	if cure == "" {
-		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
-	}
-	if badCredentials[code(err)] != "" {
-		b.credentials.doubt()
+		return fmt.Errorf("s3ship: %s %s: %w%s", verb, place, err, b.hint(err))
 	}
 	return ship.Permanent(fmt.Errorf("s3ship: %s %s: %w: %s", verb, place, err, cure))
 }
@@ -82,6 +82,7 @@ func (b *Bucket) cure(err error) string {
 	if s := tlsCure(err); s != "" {
 		return s
 	}
+	// From "List of error codes" in the Amazon S3 API reference.
 	switch c {
 	case "NoSuchBucket":
 		return "create the bucket, or correct its name or the endpoint"
@@ -104,6 +105,14 @@ func (b *Bucket) cure(err error) string {
 		return b.permissionCure(err)
 	case 501:
 		return "the store does not know this request: if it is an older compatible one, add compat=true"
+	}
+	return ""
+}
+
+// hint is for what may pass by itself and often does not.
+func (b *Bucket) hint(err error) string {
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound && b.o.Endpoint != "" && !b.o.PathStyle {
+		return " (if the store has no host name for each bucket, add path_style=true)"
 	}
 	return ""
 }
@@ -218,6 +227,7 @@ func refused(err error) bool {
 		return true
 	}
 	switch s := status(err); s {
+	// 404: the upload that an unanswered Complete has finished. 408 and 429 are as good as no answer.
 	case 0, 404, 408, 409, 412, 429:
 		return false
 	default:

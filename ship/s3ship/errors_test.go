@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -124,6 +125,31 @@ func TestUnknownBucket(t *testing.T) {
 func TestWrongRegion(t *testing.T) {
 	s := startStore(t)
 	wantPermanent(t, at(t, s.Endpoint(), "penstock", static{access, secret}, Options{Region: "eu-central-1"}), "region=")
+}
+
+// TestHint: a host name that does not exist may exist in a minute, so it is not permanent; the error still helps.
+func TestHint(t *testing.T) {
+	b := &Bucket{o: (&Options{Endpoint: "http://h"}).withDefaults(), bucket: "penstock", credentials: &credentials{}}
+	err := b.fail("put", "k", &net.DNSError{Err: "no such host", Name: "penstock.h", IsNotFound: true})
+	if ship.IsPermanent(err) || !strings.Contains(err.Error(), "path_style=true") {
+		t.Error(err)
+	}
+}
+
+// TestCredentialsGiven: a process that was started without credentials takes them once they are there.
+func TestCredentialsGiven(t *testing.T) {
+	s := newStore(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	b := open(t, s.Endpoint(), "p", "")
+	if err := b.Check(t.Context()); !ship.IsPermanent(err) || !strings.Contains(err.Error(), "give credentials") {
+		t.Fatalf("Check without credentials: %v", err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", access)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	if err := b.Check(t.Context()); err != nil {
+		t.Errorf("Check with credentials: %v", err)
+	}
 }
 
 // TestAnswers are single answers and what becomes of them.

@@ -11,6 +11,8 @@ type keyLocks struct {
 	held map[string]*keyLock
 }
 
+// keyLock is one key's. It is forgotten when nobody holds or awaits it, so that the map does not grow with the keys of
+// a lifetime.
 type keyLock struct {
 	token chan struct{}
 	users int

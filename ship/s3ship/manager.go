@@ -14,6 +14,7 @@ import (
 // uploader sends one object in as many parts as it needs. All of feature/s3/manager that is used is in this file.
 type uploader struct{ m *manager.Uploader }
 
+// newUploader sets the manager up so that nothing depends on its own defaults, which have changed between versions.
 func newUploader(client *s3.Client, o *Options) uploader {
 	return uploader{manager.NewUploader(client, func(u *manager.Uploader) {
 		u.PartSize = o.PartSize

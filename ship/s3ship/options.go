@@ -72,11 +72,13 @@ type Options struct {
 	maxBackoff time.Duration
 }
 
+// bucketName is what Amazon S3 allows in a general purpose bucket ("Bucket naming rules"); compatible stores allow no more.
 var (
 	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	accountID  = regexp.MustCompile(`^\d{12}$`)
 )
 
+// withDefaults returns a copy, so that the caller's Options may serve for other buckets too.
 func (o *Options) withDefaults() *Options {
 	d := Options{}
 	if o != nil {

@@ -21,10 +21,12 @@ func (b *Bucket) Put(ctx context.Context, o ship.Object, body *io.SectionReader)
 	return r, nil
 }
 
+// put does the work of Put; its errors do not say yet where they are from.
 func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	if err := ship.CheckKey(o.Key); err != nil {
 		return ship.Receipt{}, err
 	}
+	// Before anything is sent: a store would have to read all of a body to find that it ends too early.
 	if body.Size() != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: the body has %d bytes, %d were announced", ship.ErrVerify, body.Size(), o.Size)
 	}
@@ -45,6 +47,7 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 	case !mute(err):
 		return ship.Receipt{}, err
 	}
+	// From here on the object may exist, whatever upload says.
 	sent := b.upload(ctx, o, body)
 	if sent != nil && (ctx.Err() != nil || refused(sent)) {
 		return ship.Receipt{}, sent
@@ -70,6 +73,7 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 // settle compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
 // mismatch is the error when they differ.
 func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
+	// The cheap half first: other sizes are other bytes, and need no reading back.
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
 	}

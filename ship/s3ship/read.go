@@ -89,6 +89,8 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return &body{out.Body, b, key}, nil
 }
 
+// get asks for an object, or for the span of it that a Range header names. What comes of the whole is verified by the SDK
+// against the store's checksum as it is read.
 func (b *Bucket) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
 	return b.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),

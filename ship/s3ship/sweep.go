@@ -24,6 +24,7 @@ const checkKey = tmpPrefix + "check"
 // s3:ListBucketMultipartUploads; where that is not granted, leave it to a lifecycle rule of the bucket
 // (AbortIncompleteMultipartUpload).
 func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
+	// Our clock against the store's: it refuses requests of clocks that differ by more than 15 minutes.
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
 		key := b.below(aws.ToString(u.Key))

@@ -33,6 +33,7 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// Sections of a ReaderAt: the manager reads parts where they lie, and buffers nothing.
 	src := &source{r: body, fail: cancel}
 	in := b.input(o)
 	in.Body = io.NewSectionReader(src, 0, o.Size)
@@ -65,6 +66,7 @@ func (b *Bucket) input(o ship.Object) *s3.PutObjectInput {
 		Tagging:              optional(b.o.tagging()),
 		ObjectLockMode:       types.ObjectLockMode(b.o.LockMode),
 	}
+	// From now, not from the record's time: a lock that began in the past would protect what was late the least.
 	if b.o.LockMode != "" {
 		in.ObjectLockRetainUntilDate = aws.Time(time.Now().Add(b.o.LockFor).UTC())
 	}
@@ -150,6 +152,7 @@ func crcBase64(sum uint64) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, sum))
 }
 
+// payer is what each request says about who pays for it.
 func (b *Bucket) payer() types.RequestPayer {
 	if b.o.RequesterPays {
 		return types.RequestPayerRequester
@@ -157,6 +160,8 @@ func (b *Bucket) payer() types.RequestPayer {
 	return ""
 }
 
+// optional leaves a field out of the request when there is nothing to say: an empty header would be a signed, and
+// sometimes a refused one.
 func optional(s string) *string {
 	if s == "" {
 		return nil

@@ -117,6 +117,7 @@ func parse(rawURL string, o *Options) (bucket, prefix string, opt *Options, err 
 			}
 		}
 	}
+	// Slashes around the prefix are a matter of taste; S3 would make other keys of them.
 	bucket, prefix = u.Host, strings.Trim(u.Path, "/")
 	errs = append(errs, checkPlace(bucket, prefix), opt.withDefaults().validate())
 	return bucket, prefix, opt, errors.Join(errs...)
@@ -142,6 +143,7 @@ func parseEndpoint(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// boolean, integer and duration are setters of one field, with errors that say what would have been right.
 func boolean(field func(*Options) *bool) func(*Options, string) error {
 	return func(o *Options, v string) (err error) {
 		if *field(o), err = strconv.ParseBool(v); err != nil {

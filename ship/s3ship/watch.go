@@ -18,6 +18,8 @@ import (
 )
 
 const (
+	// dialTimeout leaves room for two lost SYNs. Attempts are spent on it only while somebody answers, if with a refusal.
+	dialTimeout = 5 * time.Second
 	// cleanupTimeout bounds what is done behind a cancelled upload.
 	cleanupTimeout = 10 * time.Second
 	// ioBuffer of a connection: with net/http's 4 KiB a body goes out in thousands of small writes.
@@ -30,6 +32,7 @@ const (
 // be silent in the next seconds too, and the caller wants to know within a bounded time.
 type stallError struct{ after time.Duration }
 
+// Timeout makes it a time-out for whoever asks, and RetryableError is what the SDK asks.
 func (e *stallError) Error() string        { return fmt.Sprintf("nothing moved for %v", e.after) }
 func (e *stallError) Timeout() bool        { return true }
 func (e *stallError) RetryableError() bool { return false }
@@ -65,8 +68,8 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 		}
 		return &watch{base, o.StallTimeout}, nil
 	}
-	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-	t.TLSHandshakeTimeout = 10 * time.Second
+	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+	t.TLSHandshakeTimeout = 2 * dialTimeout
 	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 0, idleConns, 0
 	t.IdleConnTimeout = 60 * time.Second
 	t.WriteBufferSize, t.ReadBufferSize = ioBuffer, ioBuffer
@@ -90,6 +93,7 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	return &watch{roundTripper{t}, o.StallTimeout}, nil
 }
 
+// closeIdle is for Close: idle connections hold goroutines.
 func (w *watch) closeIdle() {
 	if c, ok := w.next.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
@@ -98,6 +102,7 @@ func (w *watch) closeIdle() {
 
 // Do implements aws.HTTPClient.
 func (w *watch) Do(req *http.Request) (*http.Response, error) {
+	// Cancelled by the timer, or at the end of the response's body; until then the body belongs to the caller.
 	ctx, cancel := context.WithCancelCause(req.Context())
 	p := &pulse{stall: w.stall}
 	p.timer = time.AfterFunc(w.stall, func() { cancel(&stallError{w.stall}) })
@@ -148,6 +153,7 @@ func (p *pulse) sending(peer bool) {
 	}
 }
 
+// answer ends the request's side: what is still read of its body, as after a refusal, counts no more.
 func (p *pulse) answer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
