@@ -98,7 +98,7 @@ func (c *closingChannel) Write(p []byte) (int, error) {
 func TestAcknowledgeAndClose(t *testing.T) {
 	t.Parallel()
 	const packets = 6
-	uploads := 200
+	uploads := 120
 	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_UPLOADS")); err == nil {
 		uploads = n
 	}
@@ -187,7 +187,7 @@ func TestReset(t *testing.T) {
 // once it is back, everything goes on.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	o, body := object("a/b", 4<<20)
+	o, body := object("a/b", 1<<20)
 	sshd := func(t *testing.T) (url, dir string, stop, resume func()) {
 		s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
 		return s.URL("d"), filepath.Join(s.Dir, "d"), s.Pause, s.Resume
@@ -247,7 +247,7 @@ func TestCancelWhileSilent(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
 	h := open(t, s.URL("d"), &Options{Watchdog: time.Hour})
-	o, body := object("a/b", 8<<20)
+	o, body := object("a/b", 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := h.Put(ctx, o, hooked(body, func() { s.Pause(); cancel() }))
 	if !errors.Is(err, context.Canceled) {

@@ -30,6 +30,7 @@ type Host struct {
 	o     Options
 	pool  *pool
 
+	execFrom int64         // execFrom; a test has smaller objects
 	noExec   atomic.Bool   // the account has been found unable to execute sha256sum
 	renaming chan struct{} // holds a token while someone publishes by renaming
 
@@ -62,6 +63,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 		place:    p,
 		o:        opts,
 		pool:     newPool(opts.Workers),
+		execFrom: execFrom,
 		renaming: make(chan struct{}, 1),
 		dirs:     make(map[string]struct{}),
 		swept:    make(map[string]time.Time),

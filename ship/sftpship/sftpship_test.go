@@ -78,29 +78,17 @@ func wantNoTemporary(t *testing.T, dir string) {
 	}
 }
 
+// TestConformance: against OpenSSH, by an account such as the package's documentation advises, that can do nothing but
+// SFTP. TestReplacingRename is the same for the server in this process, made worse.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	t.Run("OpenSSH", func(t *testing.T) {
-		t.Parallel()
-		// What the package's documentation advises: an account that can do nothing but SFTP.
-		s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
-		shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("d"), nil) })
-		wantNoTemporary(t, filepath.Join(s.Dir, "d"))
-	})
-	t.Run("InProcess", func(t *testing.T) {
-		t.Parallel()
-		s, dir := inProcess(t, nil)
-		if err := os.Mkdir(filepath.Join(dir, "d"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("/d"), nil) })
-		wantNoTemporary(t, filepath.Join(dir, "d"))
-	})
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+	shiptest.Run(t, func(t *testing.T) ship.Destination { return open(t, s.URL("d"), nil) })
+	wantNoTemporary(t, filepath.Join(s.Dir, "d"))
 }
 
 // TestReceipt: the receipt says how an object was verified and what the server could not do.
 func TestReceipt(t *testing.T) {
-	hashSmallOnServer(t)
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
@@ -125,6 +113,7 @@ func TestReceipt(t *testing.T) {
 			s := testserver.StartSSHD(t, c.config...)
 			// Patient: the shell may be slow to start, and would be given up for reading back.
 			h := open(t, s.URL("d")+c.param, &Options{Watchdog: 2 * time.Minute})
+			h.execFrom = 0
 			o, body := object("a/b", 100_000)
 			for n := range 2 {
 				r, err := h.Put(t.Context(), o, body)
@@ -147,7 +136,6 @@ func TestReceipt(t *testing.T) {
 
 // TestForcedCommand: the script that the package's documentation advises does what it says there.
 func TestForcedCommand(t *testing.T) {
-	hashSmallOnServer(t)
 	t.Parallel()
 	const server = "/usr/lib/openssh/sftp-server"
 	if _, err := os.Stat(server); err != nil {
@@ -176,6 +164,7 @@ func TestForcedCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
+	h.execFrom = 0
 	o, body := object("class=a/b-c_d.e", 1000)
 	for range 2 {
 		r, err := h.Put(bounded(t), o, body)
@@ -197,11 +186,4 @@ func TestQuote(t *testing.T) {
 			t.Errorf("quote(%s) = %s, want %s", s, got, want)
 		}
 	}
-}
-
-// hashSmallOnServer lets the remote command hash objects of every size.
-func hashSmallOnServer(t *testing.T) {
-	from := execFrom
-	execFrom = 0
-	t.Cleanup(func() { execFrom = from })
 }

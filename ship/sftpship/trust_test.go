@@ -241,7 +241,7 @@ func TestJump(t *testing.T) {
 	}
 	raw := with(t, inner.URL("d"), "known_hosts", both) + "&jump=" + outer.User + "@" + outer.Addr
 	h := open(t, raw, nil)
-	o, body := object("a/b", 3<<20)
+	o, body := object("a/b", 1<<20)
 	for range 2 {
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ const (
 
 // execFrom is the size from which VerifyAuto prefers the remote command. A command costs a process and a login shell at
 // the far end, which may take seconds where its start-up files are long; a smaller object is read back sooner.
-var execFrom int64 = 8 << 20 // a test has smaller ones
+const execFrom = 8 << 20
 
 // hash returns the SHA-256 of a file as the server has it, and how it was found. Under VerifyAuto the remote command's
 // yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a virtual file system) is
@@ -34,7 +34,7 @@ func (u *upload) hash(ctx context.Context, file string, size int64) (method stri
 		return "", sum, err
 	}
 	policy := u.h.o.Verify
-	exec := policy == VerifyExec || policy == VerifyAuto && size >= execFrom && !u.h.noExec.Load()
+	exec := policy == VerifyExec || policy == VerifyAuto && size >= u.h.execFrom && !u.h.noExec.Load()
 	if exec {
 		sum, err := u.remoteSum(ctx, file, size)
 		if policy == VerifyExec && errors.Is(err, errNoExec) {
