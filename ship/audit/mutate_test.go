@@ -100,7 +100,8 @@ func judge(r *audit.Result, known map[string]bool, place string, done mutation) 
 		if worst != audit.Damaged {
 			worst = f.Verdict
 		}
-		if f.Place != place && !strings.HasPrefix(f.Other, place+": ") && !(f.Code == audit.Behind && f.Verdict == audit.Owed) {
+		// How far behind the other place is said to be may change with what this one still has.
+		if f.Place != place && !strings.HasPrefix(f.Other, place+": ") && f.Code != audit.Behind && f.Code != audit.Open {
 			return fmt.Errorf("the other place is accused: %+v", f)
 		}
 	}
@@ -198,21 +199,8 @@ func (m *mutator) cut(what, key string, n int, all bool) mutation {
 		// Nothing but the other place, or its objects, can tell that the chain once was longer.
 		done.owed = true
 		done.silent = done.first == 0
-		if all && m.aheadOfOther(cut, key) {
-			done.first, done.owed, done.silent = 0, false, true
-		}
 	}
 	return done
-}
-
-// aheadOfOther reports whether the other place lacks what was just removed.
-func (m *mutator) aheadOfOther(cut []string, key string) bool {
-	for _, k := range cut {
-		if m.other.Bytes(k) == nil {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *mutator) cutTail() mutation {
@@ -229,15 +217,10 @@ func (m *mutator) delete() mutation {
 		return m.cut("delete", key, 1, false)
 	}
 	m.at.Remove(key)
-	// Heads are told at best effort: none is missed.
-	return mutation{what: "delete " + key, keys: []string{key}, silent: isHead.MatchString(key)}.ifSilent()
-}
-
-func (d mutation) ifSilent() mutation {
-	if d.silent {
-		d.keys = nil
+	if isHead.MatchString(key) {
+		return mutation{what: "delete " + key, silent: true} // heads are told at best effort: none is missed
 	}
-	return d
+	return mutation{what: "delete " + key, keys: []string{key}}
 }
 
 func (m *mutator) truncate() mutation {
@@ -280,11 +263,8 @@ func (m *mutator) duplicate() mutation {
 	name, owed := m.otherName(key)
 	m.at.Set(name, m.at.Bytes(key))
 	// An object ahead of an open chain is named, and nobody can tell that it is not on its way.
-	return mutation{what: "duplicate " + key + " as " + name, keys: []string{name}, owed: owed && isData.MatchString(key)}.whole(key)
+	return mutation{what: "duplicate " + key + " as " + name, keys: []string{name}, owed: owed && isData.MatchString(key)}
 }
-
-// whole takes a manifest far behind the others for the beginning of a hole.
-func (d mutation) whole(string) mutation { return d }
 
 func (m *mutator) rename() mutation {
 	key := m.pick([]*regexp.Regexp{isData, isManifest}[m.IntN(2)])
@@ -343,16 +323,12 @@ func (m *mutator) forge() mutation {
 			s.Receipt.Size++
 		}
 		m.at.Set(key, m.encode(x))
-		return mutation{what: fmt.Sprintf("forge %s (%d)", key, what), keys: []string{key}, deep: true}.receiptOnly(what == 5 && m.lastOfOpen(key), s.Key)
+		done := mutation{what: fmt.Sprintf("forge %s (%d)", key, what), keys: []string{key}, deep: true}
+		if what == 5 && m.lastOfOpen(key) {
+			done.keys = []string{s.Key} // a receipt is nowhere but here: its object gives it away
+		}
+		return done
 	}
-}
-
-// receiptOnly: a receipt is nowhere but here, and its object gives it away.
-func (d mutation) receiptOnly(is bool, key string) mutation {
-	if is {
-		d.keys = []string{key}
-	}
-	return d
 }
 
 // alterLoss changes a count of lost records.
