@@ -11,8 +11,9 @@ import (
 // Append returns nil once the batch is kept (see SyncPolicy), with the sequence number of its last record. A batch is
 // taken as a whole or not at all, its numbers follow each other, and the spool copies the records.
 //
-// ErrFull, ErrClosed and ErrTooLong say that nothing was taken. After any other error (a context that ended, ErrFailing)
-// the batch may or may not have been: it may still be written later.
+// An error with last = 0 says that nothing was taken; it may be offered again. An error with last > 0 (a context that
+// ended, ErrFailing) says that the batch was taken and is not kept yet: it is written as soon as the disk allows, and
+// WaitDurable tells when. Offering it again would double it.
 func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return s.take(ctx, batch, door{count: true, wait: true})
 }
@@ -47,6 +48,16 @@ func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64
 
 // WaitDurable is Spool.WaitDurable.
 func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.s.WaitDurable(ctx, seq) }
+
+// rejected is how Reject says ErrFull: the records have been counted as lost, so that whoever offered them goes on. A
+// listener, which does not know this package, finds that out by the method.
+type rejected struct{}
+
+func (rejected) Error() string { return ErrFull.Error() }
+func (rejected) Unwrap() error { return ErrFull }
+
+// Rejected reports that the records have been counted as lost.
+func (rejected) Rejected() bool { return true }
 
 // door says how a batch came in.
 type door struct {
@@ -95,7 +106,7 @@ func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last 
 	}
 	if err != nil {
 		s.arm() // its caller has gone, but the batch is taken
-		return 0, err
+		return last, err
 	}
 	return last, nil
 }
@@ -109,26 +120,29 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed
 		case !s.hasRoom(size):
+			if !s.full {
+				s.full = true
+				s.cat.changed()
+			}
 			if s.opts.OnFull == Reject {
 				s.reject(tally, d)
-				return ErrFull
+				return rejected{}
 			}
 			s.blocked.begin()
 			err := s.park(ctx, &s.room, noMark)
-			s.blocked.end(time.Now())
+			s.blocked.end()
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrFull, err)
 			}
 		case s.tail.fits(size, s.opts.MemoryBytes):
 			return nil
-		case s.failed != nil:
-			// An Offer goes on as long as the memory lasts, then waits for the disk to come back.
-			if err := s.park(ctx, &s.room, noMark); err != nil {
-				return err
-			}
 		default:
-			// Memory comes back when the oldest part of it is on the disk.
-			if err := s.await(ctx, &s.syncer, &s.durable, s.durable+1); err != nil && s.failed == nil {
+			// Memory comes back when the oldest part of it is on the disk; on a failing one, when that recovers.
+			if s.failed == nil {
+				s.urgent = true
+				wake(s.kick)
+			}
+			if err := s.park(ctx, &s.room, noMark); err != nil {
 				return err
 			}
 		}
