@@ -194,10 +194,12 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 	return nil
 }
 
-// nextEpoch moves a chain on into the spool's epoch. Hash goes along: it links the new chain's first manifest to the old
-// one's last.
+// nextEpoch moves a chain that is closed on into the spool's epoch. Hash goes along: it links the new chain's first
+// manifest to the old one's last. One that is not closed stays: the shipper first closes it with its next manifest, and
+// that number tells whether the old epoch's owner still lives. Of two owners of one spool (a copied volume) one finds
+// the number taken, and stops.
 func (s *Spool) nextEpoch(c Chain) Chain {
-	if c.Epoch < s.id.Epoch {
+	if c.Epoch < s.id.Epoch && c.Final {
 		c.Epoch, c.Next, c.Final = s.id.Epoch, 0, false
 	}
 	return c
