@@ -40,6 +40,7 @@ func (p place) credentials(ctx context.Context, o *Options) (*credentials, error
 		c.methods = append(c.methods, ssh.PublicKeys(signer))
 		c.tried = append(c.tried, fmt.Sprintf("the key %s, %q", p.key, keyLine(signer.PublicKey())))
 	case os.Getenv(agentSocket) != "":
+		// The agent signs during the handshake, so its socket has to stay open until close.
 		var d net.Dialer
 		sock, err := d.DialContext(ctx, "unix", os.Getenv(agentSocket))
 		if err != nil {
@@ -110,6 +111,7 @@ func (p place) signer(passphrase string) (ssh.Signer, error) {
 	if !ok {
 		return nil, fmt.Errorf("cert: %s is no certificate", file)
 	}
+	// Offered alone: a server that trusts the authority only would count the plain key as a failure.
 	signer, err = ssh.NewCertSigner(cert, signer)
 	if err != nil {
 		return nil, fmt.Errorf("cert: %s does not belong to %s: %w", file, p.key, err)

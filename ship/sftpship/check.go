@@ -16,7 +16,7 @@ import (
 func (h *Host) Check(ctx context.Context) error {
 	return h.do(ctx, "check", func(s *session) error {
 		u := &upload{session: s, h: h, o: ship.Object{Size: 6}}
-		h.forgetDirs()
+		h.forgetDirs() // what was true an hour ago is what shall be checked
 		if err := u.mkdirs(h.place.dir); err != nil {
 			return err
 		}
@@ -45,6 +45,7 @@ func (h *Host) Check(ctx context.Context) error {
 		if err := errors.Join(err, s.sftp.Remove(tmp)); err != nil {
 			return h.explain(tmp, u.noRoom(err))
 		}
+		// Said here, once and in time: receipts say it of each object, when it is too late to choose another server.
 		if !u.has("hardlink@openssh.com", "1") {
 			u.note("no-hardlink")
 		}

@@ -48,6 +48,7 @@ func newConn(nc net.Conn, silence, patience time.Duration) *conn {
 	return c
 }
 
+// Read notes progress. x/crypto/ssh always has a Read pending, so that a byte from the peer is noticed when it comes.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
@@ -56,6 +57,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write notes progress, too: during an upload over a slow line, the peer may have nothing to say for long.
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if n > 0 {
@@ -146,6 +148,7 @@ func (c *conn) why() error {
 	return c.cause
 }
 
+// Close is not a cause: why stays nil.
 func (c *conn) Close() error {
 	c.rest()
 	return c.Conn.Close()

@@ -43,6 +43,8 @@ type Host struct {
 // parameters. It does not touch the network. Whatever can be known to be wrong without it is refused here, all mistakes
 // in one error: the URL, its parameters, files that cannot be read.
 func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
+	// The URL is read over the defaults, so that validate sees what will be used. One mistake must not hide another:
+	// someone who corrects a service's configuration wants to restart it once.
 	opts := o.withDefaults()
 	p, err := parse(rawURL, &opts)
 	errs := []error{err, opts.validate()}
@@ -129,6 +131,7 @@ func (h *Host) lend(ctx context.Context, what string, op func(s *session) error)
 			h.pool.leave()
 			return nil, h.wrap(what, within(ctx, err))
 		}
+		// The limits hold while op runs and no longer: a caller that reads slowly from Open is no silent peer.
 		end := s.begin(ctx)
 		err = op(s)
 		fit := end() && settled(err)
@@ -140,6 +143,7 @@ func (h *Host) lend(ctx context.Context, what string, op func(s *session) error)
 			s.close()
 			return s, nil
 		}
+		// Not after a silence: the peer that has not answered for a Watchdog would most likely cost another one.
 		if reused && !settled(err) && s.conn.fresh.Load() && s.conn.why() == nil && ctx.Err() == nil {
 			s.close()
 			continue
@@ -159,7 +163,8 @@ func (h *Host) giveBack(s *session, fit bool) {
 	h.pool.leave()
 }
 
-// within puts the end of ctx before whatever error it led to.
+// within puts the end of ctx before whatever error it led to: callers look for it, and the error of a connection that
+// was cut for it says nothing about the server.
 func within(ctx context.Context, err error) error {
 	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w (%w)", cause, err)

@@ -43,6 +43,7 @@ func (h hop) algorithms(check ssh.HostKeyCallback, lines [][]byte) []string {
 	if err != nil {
 		return nil
 	}
+	// The package offers no look-up of its own (golang/go#29286).
 	var known *knownhosts.KeyError
 	errors.As(check(h.addr, &net.TCPAddr{IP: net.IPv4zero}, nobody), &known)
 
@@ -59,6 +60,7 @@ func (h hop) algorithms(check ssh.HostKeyCallback, lines [][]byte) []string {
 		case k.Line >= 1 && k.Line <= len(lines) && bytes.HasPrefix(bytes.TrimLeft(lines[k.Line-1], " \t"), []byte("@cert-authority")):
 			of = slices.DeleteFunc(slices.Clone(supported), func(a string) bool { return !isCert(a) })
 		case k.Key.Type() == ssh.KeyAlgoRSA:
+			// The key's type names a signature with SHA-1, which is not accepted; RFC 8332 has the others.
 			of = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 		default:
 			of = []string{k.Key.Type()}

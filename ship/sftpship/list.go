@@ -77,6 +77,7 @@ func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []ship.
 		}
 		for _, fi := range files {
 			key := path.Join(dir, fi.Name())
+			// Directories on the way to prefix and those inside it; files that begin with it.
 			below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
 			if key == tmpDir || !below && !strings.HasPrefix(key, prefix) {
 				continue
@@ -99,6 +100,7 @@ func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []ship.
 		}
 		return nil
 	})
+	// By SFTP, entries come in any order.
 	slices.SortFunc(entries, func(a, b ship.Entry) int { return strings.Compare(a.Key, b.Key) })
 	return entries, err
 }

@@ -62,6 +62,8 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 	if err := u.room(); err != nil {
 		return ship.Receipt{}, err
 	}
+	// The name is new each time: nobody appends to what an earlier attempt has left, of which no one can say how much
+	// is right, and two attempts at once do not meet.
 	dir := path.Join(u.h.place.dir, tmpDir, u.o.Spool)
 	err := u.within(dir, func() error { return u.send(ctx, path.Join(dir, rand.Text()+tmpSuffix), body) })
 	var method string
@@ -121,6 +123,8 @@ func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) e
 	u.tmp = tmp
 	err = u.write(ctx, f, body)
 	if err == nil {
+		// Before the verification, not after: what is verified shall be what stays. A failed fsync is final for the
+		// file (Linux drops the dirty pages and says yes the next time), and the next attempt makes a new one.
 		err = u.sync(f)
 	}
 	// Closing waits for the server's answer: it may report a write that failed late.
@@ -132,6 +136,7 @@ func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) e
 
 // verify compares the temporary file with the object, by the server's account of it.
 func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method string, err error) {
+	// By name, after Close: a handle's answer would not show that the name stands for another file.
 	fi, err := u.sftp.Stat(u.tmp)
 	if err != nil {
 		return "", u.h.explain(u.tmp, err)
@@ -144,6 +149,7 @@ func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method str
 		return "", err
 	}
 	if sum != u.o.SHA256 {
+		// Which side has changed the bytes decides who has to look: the staged file's disk, or the server's.
 		if ours, err := sumBody(body); err == nil && ours != u.o.SHA256 {
 			return "", fmt.Errorf("%w: the local bytes have changed since they were hashed: SHA-256 %x, not %x", ship.ErrVerify, ours, u.o.SHA256)
 		}
@@ -155,6 +161,7 @@ func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method str
 // write sends the body, with concurrent writes only: the sequential path of pkg/sftp (File.ReadFrom, and so io.Copy)
 // takes a write error that wraps io.EOF for the end of the body and reports a truncated file as complete.
 func (u *upload) write(ctx context.Context, f *sftp.File, body *io.SectionReader) error {
+	// A reader of its own from the first byte: a retry may find the caller's anywhere.
 	r := &cancelReader{ctx, io.NewSectionReader(body, 0, body.Size())}
 	n, err := f.ReadFromWithConcurrency(r, requests)
 	if err == nil && n != u.o.Size {
@@ -167,7 +174,8 @@ func (u *upload) write(ctx context.Context, f *sftp.File, body *io.SectionReader
 	return err
 }
 
-// cancelReader ends a body when ctx does.
+// cancelReader ends a body when ctx does. The upload then ends by itself, and there is a connection left over which its
+// temporary file can be removed.
 type cancelReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -54,6 +54,7 @@ func (u *upload) mkdirs(dir string) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return u.h.explain(dir, err)
 	}
+	// It is there, or not; its parents may not be known to be durable in either case.
 	if err := u.mkdirs(path.Dir(dir)); err != nil {
 		return err
 	}
@@ -150,6 +151,7 @@ func (u *upload) room() error {
 	case err != nil:
 		return nil
 	}
+	// Bavail, not Bfree: what is left for an account that is not root.
 	total, free := v.Blocks*v.Frsize, v.Bavail*v.Frsize
 	if keep := max(total/100, 64<<20); free < keep+uint64(u.o.Size) {
 		return fmt.Errorf("%w: %d MiB of %d MiB free in %s, the object has %d bytes and %d MiB stay free: make room there",
@@ -195,6 +197,7 @@ func (u *upload) sweep(ctx context.Context, dir string) {
 		if ctx.Err() != nil || removed == sweepAtMost {
 			break
 		}
+		// Only names such as this package gives: a person may have put something aside here.
 		if !f.Mode().IsRegular() || !strings.HasSuffix(f.Name(), tmpSuffix) || now.ModTime().Sub(f.ModTime()) < staleAfter {
 			continue
 		}

@@ -62,6 +62,8 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	defer stop()
 
 	s := &session{conn: c, ended: make(chan struct{})}
+	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
+	// both. The bastion sees no more than encrypted bytes.
 	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
 		s.bastion, to = s.ssh, h.place.hop
 		if nc, err = s.bastion.Dial("tcp", to.addr); err == nil {
@@ -106,7 +108,7 @@ func (h *Host) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, e
 	return ssh.NewClient(sc, channels, reqs), nil
 }
 
-// startSFTP opens the channel that all operations use.
+// startSFTP opens the channel that all operations use. (sftp.NewClient would do, but hides the stream of answers.)
 func (s *session) startSFTP() error {
 	ch, err := s.ssh.NewSession()
 	if err != nil {
@@ -214,6 +216,7 @@ func (h *Host) run(s *session) {
 		}
 		close(s.ended)
 	}()
+	// A third: a peer that is alive has at least that long to answer before the watchdog ends the connection.
 	tick := time.NewTicker(h.o.Watchdog / 3)
 	defer tick.Stop()
 	for {

@@ -62,6 +62,8 @@ func parse(raw string, o *Options) (place, error) {
 		errs = append(errs, err)
 	}
 
+	// Cleaned here and not on the server, so that one place has one Location. (path.Clean takes ".." for the parent,
+	// which behind a symbolic link it is not: who lays such links writes the path without.)
 	switch dir := u.Path; {
 	case dir == "":
 		bad("no directory: give /DIR on the server, / for its root, /~/DIR below the account's home")
@@ -107,6 +109,7 @@ func parseHop(u *url.URL) (hop, error) {
 
 // parameters reads the query of a URL.
 func (p *place) parameters(q url.Values, o *Options) (errs []error) {
+	// Unknown names are refused: a misspelt known_hosts would be taken for none, a misspelt verify for the default.
 	names := make([]string, 0, len(q))
 	for name := range q {
 		names = append(names, name)
@@ -137,6 +140,7 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			if o.Watchdog, err = time.ParseDuration(value); err != nil {
 				err = fmt.Errorf("watchdog=%q: give a duration such as 30s", value)
 			}
+			// Otherwise a longer watchdog would be refused for a patience that nobody has asked for.
 			o.Patience = max(o.Patience, 10*o.Watchdog)
 		default:
 			err = fmt.Errorf("unknown parameter %q: there are key, cert, known_hosts, jump, verify, workers, watchdog", name)
