@@ -147,7 +147,8 @@ func appender(mode string) error {
 			return err
 		}
 		if r.Outcome != drain.Complete {
-			return fmt.Errorf("%s", r.JSON())
+			_ = r.WriteSummary(os.Stderr)
+			return fmt.Errorf("drain: %s", r.Outcome)
 		}
 		return nil
 	}

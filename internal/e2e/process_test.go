@@ -122,7 +122,7 @@ func startCollector(t *testing.T, dir string, env []string, args ...string) *col
 			c.cmd.Process.Kill()
 			<-c.done
 		}
-		if t.Failed() {
+		if t.Failed() || testing.Verbose() {
 			t.Logf("collector's log:\n%s", tail(c.log.String(), 60))
 		}
 	})
