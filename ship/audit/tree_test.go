@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,9 +168,23 @@ func (p places) destinations() map[string]ship.Destination {
 	return d
 }
 
-// finished delivers three spools of two classes in all three formats, one of them over three epochs, and closes all of
-// them out.
+// finished is a tree that is complete: four spools of two classes in all three formats, one of them over three epochs,
+// all closed out. Each test gets a copy of its own.
 func finished(t testing.TB) places {
+	t.Helper()
+	once.Do(func() { tree = deliver(t) })
+	if tree == nil {
+		t.Fatal("the tree could not be delivered")
+	}
+	return tree.clone()
+}
+
+var (
+	once sync.Once
+	tree places
+)
+
+func deliver(t testing.TB) places {
 	t.Helper()
 	p := newPlaces()
 	dir := filepath.Join(t.TempDir(), "a")
