@@ -111,6 +111,18 @@ func (c *catalogue) sum(n uint64) (t segment.Tally) {
 	return t
 }
 
+// double lists the segments that are there twice, staged and raw.
+func (c *catalogue) double() (numbers []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.segs {
+		if s.Staged && !s.NoRaw {
+			numbers = append(numbers, s.Number)
+		}
+	}
+	return numbers
+}
+
 // last returns the number of the newest segment, 0 if there is none.
 func (c *catalogue) last() uint64 {
 	c.mu.Lock()

@@ -53,8 +53,8 @@ func (s *Spool) destination(name string) (*destination, error) {
 	return d, nil
 }
 
-// Chain returns the chain state of a destination. Ask again after each Ack: where a new epoch has begun, its chain
-// follows once the last proposed manifest of the old one is acknowledged.
+// Chain returns the chain state of a destination. Ask again after each Ack: where the spool is in a later epoch than the
+// chain, the next chain follows once a final manifest of the old one is acknowledged.
 func (s *Spool) Chain(dest string) (Chain, error) {
 	d, err := s.destination(dest)
 	if err != nil {

@@ -104,11 +104,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	if fresh || d.forgotten && number > c.Segment+1 && first > c.Through+1 {
 		c.Segment, c.Through, c.Joined = number-1, first-1, first
 	}
-	if _, err := s.proposed(d); errors.Is(err, fs.ErrNotExist) {
-		c = s.nextEpoch(c)
-	} else if err != nil {
-		return nil, err
-	}
+	c = s.nextEpoch(c)
 	if fresh || c != d.chain {
 		if err := s.saveChain(d, c, d.delivered); err != nil {
 			return nil, err

@@ -54,6 +54,9 @@ func (s *Spool) due() (t time.Time) {
 	if s.failed != nil {
 		return s.retryAt
 	}
+	if s.urgent {
+		return time.Unix(0, 0)
+	}
 	earlier := func(u time.Time) {
 		if t.IsZero() || u.Before(t) {
 			t = u
@@ -75,7 +78,8 @@ func (s *Spool) due() (t time.Time) {
 func (s *Spool) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed != nil || s.opts.Sync == SyncAlways {
+	if s.failed != nil || s.urgent || s.opts.Sync == SyncAlways {
+		s.urgent = false
 		s.acquire(&s.syncer)
 		s.mu.Unlock()
 		s.commit()

@@ -15,11 +15,11 @@ func (i *Intake) Account(a segment.Account) {
 	s := i.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && s.blocked.since(a.Socket, time.Now()) {
+	waited := s.blocked.report(a.Socket)
+	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && waited {
 		a.Lost[segment.SpoolFull].Add(o)
 		a.Lost[segment.KernelOverflow] = segment.Loss{}
 	}
-	s.blocked.reported(a.Socket, time.Now())
 	s.ledger.Received.Add(a.Received)
 	s.ledger.Lost.Add(a.Lost)
 	if a.Socket != 0 {
@@ -74,26 +74,24 @@ func (s *Spool) tailLedger(now time.Time) {
 
 // blockedTimes remembers when listeners had to wait for room.
 type blockedTimes struct {
-	waiting int                  // now
-	last    time.Time            // when the last one stopped waiting
-	reports map[uint64]time.Time // by socket
+	waiting int               // now
+	ended   uint64            // how often somebody has waited
+	reports map[uint64]uint64 // ended, at a socket's last report
 }
 
 func (b *blockedTimes) begin() { b.waiting++ }
 
-func (b *blockedTimes) end(now time.Time) {
+func (b *blockedTimes) end() {
 	b.waiting--
-	b.last = now
+	b.ended++
 }
 
-// since reports whether anybody waited since the socket's last report.
-func (b *blockedTimes) since(socket uint64, now time.Time) bool {
-	return b.waiting > 0 || b.last.After(b.reports[socket])
-}
-
-func (b *blockedTimes) reported(socket uint64, now time.Time) {
+// report notes that a socket reports, and returns whether anybody waited since it last did.
+func (b *blockedTimes) report(socket uint64) bool {
 	if b.reports == nil {
-		b.reports = map[uint64]time.Time{}
+		b.reports = map[uint64]uint64{}
 	}
-	b.reports[socket] = now
+	waited := b.waiting > 0 || b.ended != b.reports[socket]
+	b.reports[socket] = b.ended
+	return waited
 }

@@ -303,3 +303,5 @@ func balanced(t testing.TB, s *Spool) {
 		}
 	}
 }
+
+func sha(b []byte) [32]byte { return sha256.Sum256(b) }

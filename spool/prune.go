@@ -108,6 +108,6 @@ func (s *Spool) recycle(seg *sealed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quota.pool = append(s.quota.pool, poolFile{seg.Number, seg.Size})
-	s.room.wakeAll()
+	s.moreRoom()
 	return true
 }

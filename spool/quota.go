@@ -93,11 +93,20 @@ func (s *Spool) lookAtDisk() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	had := s.hasRoom(0)
+	more := free > s.quota.disk
 	s.quota.disk = free
-	if !had && s.hasRoom(0) {
-		s.room.wakeAll()
+	if more {
+		s.moreRoom()
 	}
+}
+
+// moreRoom lets those who wait for room look again. s.mu is held.
+func (s *Spool) moreRoom() {
+	if s.full {
+		s.full = false
+		s.cat.changed()
+	}
+	s.room.wakeAll()
 }
 
 // used adds n bytes, which may be negative, to what the directory holds.
@@ -106,6 +115,6 @@ func (s *Spool) used(n int64) {
 	defer s.mu.Unlock()
 	s.quota.add(n)
 	if n < 0 {
-		s.room.wakeAll()
+		s.moreRoom()
 	}
 }

@@ -94,7 +94,7 @@ func (s *Spool) sealRolled() time.Duration {
 		if seg != nil {
 			s.quota.add(seg.Size)
 		}
-		s.room.wakeAll()
+		s.moreRoom()
 		s.sealing.wakeAll()
 		s.mu.Unlock()
 	}
@@ -250,8 +250,9 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 
 // enter makes a sealed segment known.
 func (s *Spool) enter(seg *sealed) {
+	c := *seg // once in the catalogue it may be staged, and with that changed
 	s.cat.put(seg)
-	s.remember(seg)
+	s.remember(&c)
 }
 
 // remember puts what is known of a segment into the index. A lost index costs the next Open time, nothing else.

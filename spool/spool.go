@@ -28,6 +28,7 @@ type Spool struct {
 	cat    catalogue
 	dests  map[string]*destination // fixed after Open
 	stages stages
+	tight  sync.Mutex // held by who stages with the quota used up
 
 	mu     sync.Mutex
 	closed bool
@@ -59,6 +60,8 @@ type Spool struct {
 	syncer       role // who makes it durable
 	group        int  // how many, beside who did it, the last sync served
 	room         waitList
+	urgent       bool // somebody waits for memory
+	full         bool // somebody found no room since there was more
 	idle         []*waiter
 	spans        []span
 	pendingSince time.Time // since when records wait that nobody but the flusher will write

@@ -31,24 +31,34 @@ type stages struct {
 
 // begin waits until nobody else stages the segment, and makes the caller the one who does.
 func (g *stages) begin(ctx context.Context, n uint64) error {
-	for {
+	for !g.tryBegin(n) {
 		g.mu.Lock()
 		c := g.flights[n]
-		if c == nil {
-			if g.flights == nil {
-				g.flights = map[uint64]chan struct{}{}
-			}
-			g.flights[n] = make(chan struct{})
-			g.mu.Unlock()
-			return nil
-		}
 		g.mu.Unlock()
+		if c == nil {
+			continue
+		}
 		select {
 		case <-c:
 		case <-ctx.Done():
 			return fmt.Errorf("spool: %w", context.Cause(ctx))
 		}
 	}
+	return nil
+}
+
+// tryBegin is begin for those who do not wait.
+func (g *stages) tryBegin(n uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.flights[n] != nil {
+		return false
+	}
+	if g.flights == nil {
+		g.flights = map[uint64]chan struct{}{}
+	}
+	g.flights[n] = make(chan struct{})
+	return true
 }
 
 func (g *stages) end(n uint64) {
@@ -97,8 +107,19 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.log.Warn("spool: staged file is not there, making it again", "class", s.opts.Class, "segment", number)
 	}
 	rec, err := s.makeStaged(ctx, seg, enc, old)
+	if errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) {
+		// One at a time, so that several do not take each other the last room.
+		s.tight.Lock()
+		defer s.tight.Unlock()
+		for err != nil && (errors.Is(err, errNoRoom) || vfs.IsNoSpace(err)) && s.relieve(ctx, enc, func() bool { return s.stageRoom(seg.Size) }) {
+			rec, err = s.makeStaged(ctx, seg, enc, old)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
+	}
+	if s.short() {
+		s.relieve(ctx, enc, func() bool { return !s.short() })
 	}
 	return rec, nil
 }
@@ -125,6 +146,12 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if err != nil {
 		return nil, err
 	}
+	known := false
+	defer func() {
+		if !known {
+			s.used(-out.size)
+		}
+	}()
 	before := seg
 	if out.Records < seg.Records {
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
@@ -147,7 +174,15 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if err != nil {
 		return nil, err
 	}
+	known = true
 	return rec, s.noteStaged(before, rec)
+}
+
+// stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
+func (s *Spool) stageRoom(size int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.quota.limit-s.quota.used, s.quota.disk) >= size*5/4
 }
 
 // noteStaged makes a staged file known.
@@ -163,7 +198,7 @@ func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 		c.Staged, c.StagedSize = true, rec.Size
 		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
 	})
-	s.used(rec.Size - seg.StagedSize)
+	s.used(-seg.StagedSize) // the new one was counted while it was written
 	if !ok {
 		// Deleted meanwhile: every destination has it.
 		s.unlink(s.objPath(seg.Number), rec.Size)
@@ -263,15 +298,16 @@ func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (o
 	if err != nil {
 		return out, err
 	}
+	w := stageWriter{s: s, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr
 		}
 		if err != nil {
 			_ = s.fs.Remove(path)
+			s.used(-w.off)
 		}
 	}()
-	w := stageWriter{f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
 	if out.Encoded, err = encode(&w); err != nil {
 		return out, err
 	}
@@ -285,8 +321,9 @@ func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (o
 	return out, nil
 }
 
-// stageWriter buffers, counts and hashes.
+// stageWriter buffers, hashes, and counts against the quota.
 type stageWriter struct {
+	s   *Spool
 	f   vfs.File
 	buf []byte
 	off int64
@@ -310,12 +347,15 @@ func (w *stageWriter) Write(p []byte) (n int, err error) {
 }
 
 func (w *stageWriter) flush() error {
-	if _, err := w.f.WriteAt(w.buf, w.off); err != nil {
+	if err := w.s.grow(int64(len(w.buf))); err != nil {
+		return err
+	}
+	w.off += int64(len(w.buf))
+	if _, err := w.f.WriteAt(w.buf, w.off-int64(len(w.buf))); err != nil {
 		return err
 	}
 	w.sha.Write(w.buf)
 	w.crc.Write(w.buf)
-	w.off += int64(len(w.buf))
 	w.buf = w.buf[:0]
 	return nil
 }

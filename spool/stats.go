@@ -9,7 +9,7 @@ func (s *Spool) Stats() Stats {
 		SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
 		Appended: s.taken, Written: s.written, Durable: s.durable,
 		Buffered: s.tail.pending(),
-		Used:     s.quota.used, Quota: s.quota.limit, Full: !s.hasRoom(0), Err: s.failed,
+		Used:     s.quota.used, Quota: s.quota.limit, Full: s.full || !s.hasRoom(0), Err: s.failed,
 		Pending: make(map[string]segment.Tally, len(s.dests)),
 	}
 	// What is not sealed yet lies between the last sealed segment and the end of the log.

@@ -1,0 +1,254 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+func lastSegment(s *Spool) uint64 {
+	segs := s.Sealed(0, 0)
+	return segs[len(segs)-1].Number
+}
+
+func TestOwed(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a", "b"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	deliver(t, s, "a", lastSegment(s))
+	closeSpool(t, s)
+
+	_, err := d.tryOpen(t, Options{Destinations: []string{"a"}})
+	if !errors.Is(err, ErrOwed) || !strings.Contains(err.Error(), `"b" is owed 10 records, 1000 bytes`) {
+		t.Fatalf("error %v", err)
+	}
+	s = d.open(t, Options{Destinations: []string{"a"}, Forget: []string{"b"}})
+	until(t, s, "what was kept for b is deleted", func() bool { return s.Stats().Segments == 0 })
+	if !s.Ledger().Destinations["b"].Forgotten {
+		t.Error("the ledger does not say that b was forgotten")
+	}
+	balanced(t, s)
+	closeSpool(t, s)
+
+	// It stays forgotten, and what comes after that is no debt.
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(11, 10, 100))
+	mustSeal(t, s)
+	n := lastSegment(s)
+	deliver(t, s, "a", n)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	mustAppend(t, s, batch(21, 5, 100))
+	mustSeal(t, s)
+	closeSpool(t, s)
+
+	// Back again, it is owed what is still here.
+	s = d.open(t, Options{Destinations: []string{"a", "b"}})
+	c, err := s.Chain("b")
+	if err != nil || c.Joined != 21 || c.Through != 20 || c.Segment != lastSegment(s)-1 {
+		t.Fatalf("chain %+v, %v", c, err)
+	}
+	if p := s.Stats().Pending["b"]; p.Records != 5 {
+		t.Fatalf("pending %+v", p)
+	}
+	closeSpool(t, s)
+}
+
+func TestNothingOwedNeedsNoForget(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a", "b"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	deliver(t, s, "a", lastSegment(s))
+	deliver(t, s, "b", lastSegment(s))
+	closeSpool(t, s)
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	if p := s.Stats().Pending; len(p) != 1 {
+		t.Fatalf("pending %+v", p)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	for i := range 3 {
+		mustAppend(t, s, batch(1+10*i, 10, 100))
+		mustSeal(t, s)
+	}
+	segs := s.Sealed(0, 0)
+	deliver(t, s, "a", segs[0].Number)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
+	closeSpool(t, s)
+	s = d.open(t, Options{Destinations: []string{"a", "c"}})
+	c, err := s.Chain("c")
+	if want := (Chain{Epoch: 1, Segment: segs[0].Number, Through: 10, Joined: 11}); err != nil || c != want {
+		t.Fatalf("chain %+v, %v; want %+v", c, err, want)
+	}
+	deliver(t, s, "c", segs[2].Number)
+	balanced(t, s)
+}
+
+func TestUnknownDestination(t *testing.T) {
+	s := memDir().open(t, Options{})
+	for _, err := range []error{
+		func() error { _, err := s.Chain("x"); return err }(),
+		func() error { _, err := s.Proposed("x"); return err }(),
+		s.Propose("x", []byte("m")),
+		s.Ack("x", Chain{}),
+	} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+func TestAckRefused(t *testing.T) {
+	s := memDir().open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	old, _ := s.Chain("a")
+	if err := s.Ack("a", Chain{Epoch: 1, Next: 1}); err == nil {
+		t.Fatal("acknowledged what was not proposed")
+	}
+	m := []byte("a manifest")
+	if err := s.Propose("a", m); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Propose("a", m); err != nil {
+		t.Fatalf("the same again: %v", err)
+	}
+	if err := s.Propose("a", []byte("another")); err == nil {
+		t.Fatal("another manifest was proposed while one is under way")
+	}
+	if got, err := s.Proposed("a"); err != nil || !slices.Equal(got, m) {
+		t.Fatalf("proposed %q, %v", got, err)
+	}
+	good := old
+	good.Next, good.Hash, good.Segment, good.Through = 1, sha(m), 1, 10
+	for what, bad := range map[string]func(c *Chain){
+		"hash":            func(c *Chain) { c.Hash[0]++ },
+		"number":          func(c *Chain) { c.Next++ },
+		"epoch":           func(c *Chain) { c.Epoch++ },
+		"joined":          func(c *Chain) { c.Joined++ },
+		"unknown segment": func(c *Chain) { c.Segment++ },
+		"through":         func(c *Chain) { c.Through-- },
+		"through alone":   func(c *Chain) { c.Segment = 0 },
+	} {
+		c := good
+		bad(&c)
+		if err := s.Ack("a", c); err == nil {
+			t.Errorf("acknowledged a state with a wrong %s", what)
+		}
+	}
+	for range 2 { // the second time it is true already
+		if err := s.Ack("a", good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Proposed("a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("still proposed: %v", err)
+	}
+}
+
+func TestEpochs(t *testing.T) {
+	d := memDir()
+	dests := []string{"a", "b"}
+	s := d.open(t, Options{Destinations: dests})
+	mustAppend(t, s, batch(1, 10, 100))
+	hash := sha([]byte("under way"))
+	if err := s.Propose("b", []byte("under way")); err != nil {
+		t.Fatal(err)
+	}
+	closeSpool(t, s)
+
+	// Another instance: what was active is sealed under the epoch it was written in.
+	s = d.open(t, Options{Destinations: dests, Instance: "there"})
+	segs := s.Sealed(0, 0)
+	if st := s.Stats(); st.Epoch != 2 || len(segs) != 1 || segs[0].Epoch != 1 || segs[0].Last != 10 {
+		t.Fatalf("epoch %d, segments %+v", st.Epoch, segs)
+	}
+	rec, err := s.Stage(t.Context(), segs[0].Number, lineEncoder{})
+	if err != nil || !strings.Contains(rec.Key, "-000001-0000000000000001-000000000000000a.txt") {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	// The old chain goes on until it is closed, and the new one follows it.
+	c, _ := s.Chain("b")
+	if c.Epoch != 1 || c.Next != 0 {
+		t.Fatalf("chain of b %+v", c)
+	}
+	c.Next, c.Hash = 1, hash
+	if err := s.Ack("b", c); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ = s.Chain("b"); c.Epoch != 1 || c.Next != 1 {
+		t.Fatalf("chain of b %+v", c)
+	}
+	finish := func(dest string, c Chain) {
+		m := fmt.Appendf(nil, "final %d", c.Epoch)
+		if err := s.Propose(dest, m); err != nil {
+			t.Fatal(err)
+		}
+		c.Next, c.Hash, c.Final = c.Next+1, sha(m), true
+		if err := s.Ack(dest, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish("b", c)
+	if c, _ := s.Chain("b"); c.Epoch != 2 || c.Next != 0 || c.Hash != sha([]byte("final 1")) || c.Final {
+		t.Fatalf("chain of b %+v", c)
+	}
+	closeSpool(t, s)
+
+	// A chain that was closed is followed by a new epoch.
+	s = d.open(t, Options{Destinations: dests, Instance: "there"})
+	if st := s.Stats(); st.Epoch != 2 {
+		t.Fatalf("epoch %d", st.Epoch)
+	}
+	c, _ = s.Chain("b")
+	finish("b", c)
+	if c, _ = s.Chain("b"); c.Epoch != 2 || !c.Final {
+		t.Fatalf("chain of b %+v", c)
+	}
+	closeSpool(t, s)
+	s = d.open(t, Options{Destinations: dests, Instance: "there"})
+	if c, _ := s.Chain("b"); s.Stats().Epoch != 3 || c.Epoch != 3 || c.Next != 0 || c.Final {
+		t.Fatalf("epoch %d, chain %+v", s.Stats().Epoch, c)
+	}
+}
+
+func TestHold(t *testing.T) {
+	s := memDir().open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	release := s.Hold()
+	deliver(t, s, "a", 1)
+	// Sealing comes after deleting in the keeper's round: once this is sealed, the first would be gone.
+	mustAppend(t, s, batch(11, 1, 100))
+	mustSeal(t, s)
+	mustAppend(t, s, batch(12, 1, 100))
+	mustSeal(t, s)
+	if n := s.Stats().Segments; n != 3 {
+		t.Fatalf("%d segments", n)
+	}
+	release()
+	release()
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
+}
+
+func TestKeptWithoutDestinations(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	closeSpool(t, s)
+	s = d.open(t, Options{})
+	wantRecords(t, stageAll(t, s), 10, 100)
+	if l := s.Ledger(); l.Kept != (segment.Tally{Records: 10, Bytes: 1000}) {
+		t.Fatalf("kept %+v", l.Kept)
+	}
+}

@@ -1,0 +1,149 @@
+package spool
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// errNoRoom: the quota leaves no room for a staged file.
+var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)
+
+// grow counts n bytes of a staged file that is being written; errNoRoom if the quota has no room for them.
+func (s *Spool) grow(n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quota.used+n > s.quota.limit {
+		return errNoRoom
+	}
+	s.quota.add(n)
+	return nil
+}
+
+// short reports whether appends find no room, or the reserve is being used up.
+func (s *Spool) short() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full || !s.hasRoom(0)
+}
+
+// relieve makes room without losing anything: the pool goes first, then whatever a staged segment has twice. Its own
+// file goes once the staged one was read back, decoded and found right; where that is the larger one it goes instead, if
+// a destination has it already: for the others it is made again. It returns whether it freed anything.
+func (s *Spool) relieve(ctx context.Context, enc Encoder, enough func() bool) (freed bool) {
+	for {
+		s.mu.Lock()
+		f, ok := s.quota.pop()
+		s.mu.Unlock()
+		if !ok {
+			break
+		}
+		s.unlink(s.freePath(f.number), f.size)
+		if freed = true; enough() {
+			return true
+		}
+	}
+	for _, n := range s.cat.double() {
+		if ctx.Err() != nil || !s.stages.tryBegin(n) {
+			continue
+		}
+		ok, err := s.halve(ctx, enc, n)
+		s.stages.end(n)
+		if err != nil {
+			s.log.Warn("spool: cannot make room", "class", s.opts.Class, "segment", n, "err", err)
+		}
+		if freed = freed || ok; ok && enough() {
+			return true
+		}
+	}
+	return freed
+}
+
+// halve gives up one of the two files of a staged segment. The caller has the segment's stage.
+func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, err error) {
+	seg, ok := s.cat.get(n)
+	if !ok || !seg.Staged || seg.NoRaw {
+		return false, nil
+	}
+	if seg.StagedSize > seg.Size {
+		if n > s.reached() {
+			return false, nil // about to be sent
+		}
+		s.unlink(s.objPath(n), seg.StagedSize)
+		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
+	} else {
+		if err := s.checkStaged(ctx, enc, n); err != nil {
+			return false, err
+		}
+		s.unlink(s.segPath(n), seg.Size)
+		seg, ok = s.cat.update(n, func(c *sealed) { c.NoRaw = true })
+	}
+	if ok {
+		s.remember(&seg)
+	}
+	return true, nil
+}
+
+// reached returns the number of the newest segment that some destination has.
+func (s *Spool) reached() (n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.dests {
+		if !d.forgotten {
+			n = max(n, d.chain.Segment)
+		}
+	}
+	return n
+}
+
+// checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
+func (s *Spool) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
+	rec, err := s.stageRecord(n)
+	if err != nil {
+		return err
+	}
+	if _, err := segment.DecodeHeader(rec.Header); err != nil {
+		return err // without a copy of the header the raw file is still needed
+	}
+	body, closeBody, err := s.OpenStaged(n)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeBody() }()
+	stored, raw := sha256.New(), sha256.New()
+	out, err := enc.Decode(io.TeeReader(readerCtx{ctx, body}, stored), rec.Encoding)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(raw, out)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		_, err = io.Copy(stored, body) // what the decoder left unread
+	}
+	if err != nil {
+		return err
+	}
+	if hex.EncodeToString(stored.Sum(nil)) != rec.SHA256 || hex.EncodeToString(raw.Sum(nil)) != rec.RawSHA256 {
+		return fmt.Errorf("%w: staged file of segment %d is not what its record says", ErrCorrupt, n)
+	}
+	return nil
+}
+
+// readerCtx ends with its context.
+type readerCtx struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readerCtx) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
