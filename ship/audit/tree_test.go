@@ -23,6 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var bg = context.Background()
+
 // places are what the trees are delivered to.
 type places map[string]*shiptest.MemoryDestination
 

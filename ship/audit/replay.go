@@ -1,0 +1,243 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+)
+
+// RepairPrefix is where Replay notes what it has restored:
+// `_repair/<class>/<spool>/<epoch>-<first>-<last>-<time>.json`, an object each.
+const RepairPrefix = "_repair/"
+
+// ReplayOptions say what is restored.
+type ReplayOptions struct {
+	// From is the place that has the objects, To the one that lacks them.
+	From, To Place
+	Class    string
+	Spool    string
+	// First and Last bound the sequence numbers; every segment with one of them is looked at. Last 0 means no bound.
+	First, Last uint64
+}
+
+// Repair is the note of a restored object, and its JSON. It is never part of a chain: the chain says what the sender
+// delivered, the note says who put it back.
+type Repair struct {
+	Version int          `json:"version"` // 1
+	Time    time.Time    `json:"time"`
+	Key     string       `json:"key"`
+	First   uint64       `json:"first"`
+	Last    uint64       `json:"last"`
+	From    string       `json:"from"`
+	SHA256  string       `json:"sha256"` // of the stored bytes
+	Receipt ship.Receipt `json:"receipt"`
+	// Uncovered: no manifest that can be read at To names the object: its sender never came so far there, or the chain
+	// is damaged.
+	Uncovered bool `json:"uncovered,omitempty"`
+}
+
+// Replay restores the objects of a spool that To lacks from From. An object is read in full and compared with its line,
+// by hashes and by its records, before anything is sent, and the destination's own account of it is checked then. What
+// is there already is left alone; an object that is there with other bytes is ship.ErrConflict and stays: set it aside
+// first. It returns what it restored, also beside an error, and may be called again.
+func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
+	if o == nil {
+		o = new(ReplayOptions)
+	}
+	places := Options{Places: []Place{o.From, o.To}, Class: o.Class}
+	opts := places.withDefaults()
+	err := opts.validate()
+	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
+		err = errors.Join(err, fmt.Errorf("class %q, spool %q: both are needed", o.Class, o.Spool))
+	}
+	if o.Last != 0 && o.Last < o.First {
+		err = errors.Join(err, fmt.Errorf("records %d to %d", o.First, o.Last))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("audit: replay: %w", err)
+	}
+	r := replayer{o: o, id: spoolID{o.Class, o.Spool}, from: newPlace(&opts, opts.Places[0]), to: newPlace(&opts, opts.Places[1])}
+	if err := r.run(ctx); err != nil {
+		return r.done, fmt.Errorf("audit: replay: %w", err)
+	}
+	return r.done, nil
+}
+
+type replayer struct {
+	o        *ReplayOptions
+	id       spoolID
+	from, to *place
+	named    map[uint64]ship.SegmentLine // what To's chain names in the range, by segment
+	done     []Repair
+}
+
+// lines calls f with each line of a place's chain that has records of the range. It ends with an error that wraps
+// ship.ErrVerify where the chain does not fit together, or a manifest is missing.
+func (r *replayer) lines(ctx context.Context, p *place, f func(*ship.SegmentLine) error) error {
+	if err := p.catalogue(ctx, newRecorder(1)); err != nil {
+		return err
+	}
+	l := p.chains[r.id]
+	if l == nil {
+		return nil
+	}
+	for _, e := range l.epochs {
+		next := uint64(0)
+		for m, err := range ship.ReadChain(ctx, p.dest, r.id.class, r.id.spool, e.epoch) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			next++
+			for i := range m.Segments {
+				s := &m.Segments[i]
+				if s.Records == 0 || s.Last < r.o.First || r.o.Last != 0 && s.First > r.o.Last {
+					continue
+				}
+				if err := f(s); err != nil {
+					return err
+				}
+			}
+		}
+		if n := len(e.runs); n > 0 && e.runs[n-1].to >= next {
+			return fmt.Errorf("%w: %s: manifest %d of epoch %d is missing", ship.ErrVerify, p.name, next, e.epoch)
+		}
+	}
+	return nil
+}
+
+func (r *replayer) run(ctx context.Context) error {
+	r.named = map[uint64]ship.SegmentLine{}
+	err := r.lines(ctx, r.to, func(s *ship.SegmentLine) error {
+		r.named[s.Segment] = *s
+		return nil
+	})
+	if err != nil && !errors.Is(err, ship.ErrVerify) {
+		return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
+	}
+	found := false
+	err = r.lines(ctx, r.from, func(s *ship.SegmentLine) error {
+		found = true
+		return r.segment(ctx, s)
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%s: no manifest of spool %s names records of that range: %w", r.from.name, r.id.spool, fs.ErrNotExist)
+	}
+	return err
+}
+
+// segment restores one object if it is not there.
+func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
+	there, named := r.named[s.Segment]
+	if named {
+		if what := (&step{line: s}).differs(&step{line: &there}); what != "" {
+			return fmt.Errorf("%w: records %d to %d: the chains of the two places differ, audit them first: %s", ship.ErrVerify, s.First, s.Last, what)
+		}
+	}
+	err := r.to.request(ctx, func(ctx context.Context) error { return r.to.read(ctx, s) })
+	if errors.Is(err, ship.ErrVerify) {
+		return fmt.Errorf("%w: %s at %s: %w", ship.ErrConflict, s.Key, r.to.name, err)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err // nil: it is there, and right
+	}
+	file, err := os.CreateTemp("", "penstock-replay-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	o, err := r.fetch(ctx, s, file)
+	if err != nil {
+		return err
+	}
+	repair := Repair{Version: 1, Key: s.Key, First: s.First, Last: s.Last, From: r.from.name, SHA256: fmt.Sprintf("%x", o.SHA256), Uncovered: !named}
+	err = r.to.request(ctx, func(ctx context.Context) (err error) {
+		repair.Receipt, err = r.to.dest.Put(ctx, o, io.NewSectionReader(file, 0, o.Size))
+		if err == nil {
+			err = o.Check(repair.Receipt)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("restoring %s: %w", s.Key, err)
+	}
+	repair.Time = time.Now().UTC()
+	r.done = append(r.done, repair)
+	return r.note(ctx, repair)
+}
+
+// fetch copies an object from From to a file of this host, and compares it with its line.
+func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File) (o ship.Object, err error) {
+	err = r.from.request(ctx, func(ctx context.Context) error {
+		if err := r.from.read(ctx, s); err != nil {
+			return err // other records, or not there: no copy of it is wanted
+		}
+		body, err := r.from.dest.Open(ctx, s.Key)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if err := errors.Join(file.Truncate(0), seek(file)); err != nil {
+			return err
+		}
+		d := ship.NewDigest()
+		if _, err := io.Copy(io.MultiWriter(file, d), body); err != nil {
+			return err
+		}
+		d.Sum(&o)
+		return nil
+	})
+	if err != nil {
+		return o, fmt.Errorf("%s at %s: %w", s.Key, r.from.name, err)
+	}
+	if o.Size != s.Size || fmt.Sprintf("%x", o.SHA256) != s.SHA256 {
+		o.Key = s.Key
+		if err := o.Check(*s.Receipt); err != nil {
+			return o, err
+		}
+	}
+	o.Key, o.Spool, o.ContentType = s.Key, r.id.spool, contentType(s)
+	return o, nil
+}
+
+// contentType is what package ship gives the objects of an encoding.
+func contentType(s *ship.SegmentLine) string {
+	if c, err := compress.ByName(s.Codec); err == nil && c.Info().ContentType != "" {
+		return c.Info().ContentType
+	}
+	return map[string]string{ship.NDJSON: "application/x-ndjson", ship.Lines: "text/plain"}[s.Format]
+}
+
+func seek(f *os.File) error {
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
+// note leaves word of a repair at To.
+func (r *replayer) note(ctx context.Context, repair Repair) error {
+	b, err := json.Marshal(repair)
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	k, ok := parseDataKey(repair.Key)
+	if !ok {
+		return fmt.Errorf("%w: %s is not the name of an object", ship.ErrVerify, repair.Key)
+	}
+	key := fmt.Sprintf("%s%s/%s/%06d-%016x-%016x-%s.json", RepairPrefix, k.class, k.spool, k.epoch, k.first, k.last, repair.Time.Format("20060102T150405.000000000Z"))
+	o := ship.BytesObject(key, r.id.spool, b)
+	o.ContentType = "application/json"
+	return r.to.request(ctx, func(ctx context.Context) error {
+		_, err := r.to.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
+		return err
+	})
+}

@@ -1,0 +1,135 @@
+package audit_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+)
+
+// longest returns the spool that has lived longest, and its objects in the order of its sequence numbers.
+func longest(p places) (spool string, objects []string) {
+	by := map[string][]string{}
+	for _, key := range p["s3"].Keys() {
+		if isData.MatchString(key) {
+			id := strings.Split(strings.Split(key, "/")[3], "-")[0]
+			by[id] = append(by[id], key)
+		}
+	}
+	for id, keys := range by {
+		if len(keys) > len(objects) {
+			spool, objects = id, keys
+		}
+	}
+	slices.SortFunc(objects, func(a, b string) int { return strings.Compare(strings.Split(a, "-")[4], strings.Split(b, "-")[4]) })
+	return spool, objects
+}
+
+func replay(p places, spool string, first, last uint64) ([]audit.Repair, error) {
+	return audit.Replay(bg, &audit.ReplayOptions{
+		From: audit.Place{Name: "s3", Destination: p["s3"]}, To: audit.Place{Name: "idc", Destination: p["idc"]},
+		Class: "vpn", Spool: spool, First: first, Last: last,
+	})
+}
+
+func TestReplay(t *testing.T) {
+	p := finished(t)
+	spool, objects := longest(p)
+	for _, i := range []int{0, 3, 14} {
+		p["idc"].Remove(objects[i])
+	}
+	// Only what was asked for: object 3 has records 61 to 80.
+	done, err := replay(p, spool, 80, 80)
+	if err != nil || len(done) != 1 || done[0].Key != objects[3] || done[0].First != 61 || done[0].Last != 80 || done[0].Uncovered {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if !bytes.Equal(p["idc"].Bytes(objects[3]), p["s3"].Bytes(objects[3])) {
+		t.Error("other bytes were restored")
+	}
+	if done, err = replay(p, spool, 0, 0); err != nil || len(done) != 2 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	wants(t, p.audit(t, deep), audit.Complete)
+	if done, err = replay(p, spool, 0, 0); err != nil || len(done) != 0 {
+		t.Errorf("again: %+v, %v", done, err)
+	}
+	var notes []audit.Repair
+	for _, key := range p["idc"].Keys() {
+		if strings.HasPrefix(key, audit.RepairPrefix+"vpn/"+spool+"/") {
+			var n audit.Repair
+			if err := json.Unmarshal(p["idc"].Bytes(key), &n); err != nil {
+				t.Error(err)
+			}
+			notes = append(notes, n)
+		}
+	}
+	if len(notes) != 3 || notes[0].From != "s3" || notes[0].Key != objects[0] || notes[0].Receipt.Checksum == "" {
+		t.Errorf("notes: %+v", notes)
+	}
+}
+
+// TestReplayRefuses: nothing is overwritten, and nothing restored that is not proven.
+func TestReplayRefuses(t *testing.T) {
+	p := finished(t)
+	spool, objects := longest(p)
+	change := func(name, key string) {
+		b := p[name].Bytes(key)
+		b[len(b)/2] ^= 1
+		p[name].Set(key, b)
+	}
+	change("idc", objects[1])
+	before := p["idc"].Bytes(objects[1])
+	if _, err := replay(p, spool, 1, 0); !errors.Is(err, ship.ErrConflict) {
+		t.Errorf("an altered object: %v", err)
+	}
+	if !bytes.Equal(p["idc"].Bytes(objects[1]), before) {
+		t.Error("it was overwritten")
+	}
+	p["idc"].Remove(objects[2])
+	change("s3", objects[2])
+	if _, err := replay(p, spool, 41, 60); !errors.Is(err, ship.ErrVerify) || p["idc"].Bytes(objects[2]) != nil {
+		t.Errorf("a damaged source: %v", err)
+	}
+	p["s3"].Remove(objects[2])
+	if _, err := replay(p, spool, 41, 60); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no source: %v", err)
+	}
+	if _, err := replay(p, spool, 1e6, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("records that do not exist: %v", err)
+	}
+	p["s3"].Remove(ship.ManifestKey("vpn", spool, 1, 3))
+	if _, err := replay(p, spool, 1, 0); !errors.Is(err, ship.ErrVerify) && !errors.Is(err, ship.ErrConflict) {
+		t.Errorf("a source whose chain has a hole: %v", err)
+	}
+	if _, err := replay(p, spool, 200, 0); !errors.Is(err, ship.ErrVerify) {
+		t.Errorf("a source whose chain has a hole in front of the range: %v", err)
+	}
+	if _, err := replay(p, "x", 7, 3); err == nil || !strings.Contains(err.Error(), `spool "x"`) || !strings.Contains(err.Error(), "7 to 3") {
+		t.Errorf("mistakes: %v", err)
+	}
+}
+
+// TestReplayBehind: a place whose sender is gone gets what it never had.
+func TestReplayBehind(t *testing.T) {
+	p := newPlaces()
+	running(t, p)
+	var spool string
+	for _, key := range p["s3"].Keys() {
+		if strings.HasPrefix(key, "class=web/") {
+			spool = strings.Split(strings.Split(key, "/")[3], "-")[0]
+		}
+	}
+	done, err := audit.Replay(bg, &audit.ReplayOptions{
+		From: audit.Place{Destination: p["s3"]}, To: audit.Place{Destination: p["idc"]}, Class: "web", Spool: spool,
+	})
+	if err != nil || len(done) != 3 || !done[0].Uncovered {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	wants(t, p.audit(t, deep), audit.Owed, audit.Open, audit.Behind, audit.Uncovered)
+}
