@@ -37,6 +37,10 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
 		r.log.Error("report", "err", err)
+		if report.Outcome == Complete && r.cause.intent == Drain {
+			report.Outcome = Incomplete // nothing proves it: the platform must not take the disk
+		}
+		report.Errors = append(report.Errors, err.Error())
 	}
 	if r.cause.intent == Drain {
 		_ = r.bounded(ctx, 0, func() error { r.send(ctx, report); return nil })

@@ -34,7 +34,7 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 	select {
 	case s := <-sig:
 		c := cause{intent: d.o.OnSignal, trigger: "signal " + s.String()}
-		if n, yes := d.Terminating(ctx, askTimeout); yes {
+		if n, yes := d.Terminating(ctx); yes {
 			c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
 		}
 		return d.run(c, sig, 0)
@@ -44,9 +44,6 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 		return d.run(cause{intent: d.o.OnSignal, trigger: fmt.Sprint(context.Cause(ctx))}, sig, 0)
 	}
 }
-
-// askTimeout bounds the question to the platform between a signal and what it begins.
-const askTimeout = time.Second
 
 // Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
 // start (see Terminating), under the same signals as Run.

@@ -11,12 +11,13 @@ import (
 // how the end goes on, and hears how it ended. [Systemd] is one, package asg has another; a user's own takes part in the
 // same way.
 type Lifecycle interface {
-	// Watch returns once the platform has said that it takes this instance away, at once if it has said so before, and
-	// ctx's error when ctx ends. What the platform cannot be asked is tried again, not returned. Several goroutines may
-	// call it at once, and again after it has returned. The first call says that the service is up.
-	Watch(ctx context.Context) (Notice, error)
-	// Progress is called about once a second while the end goes on, by one goroutine. When nothing has moved for
-	// Options.StallTimeout the calls cease. A call that takes longer delays only the next one.
+	// Notice asks whether the platform has said that it takes this instance away. It is called about every second from the
+	// beginning of Run until that, and may be called at any other time, by several goroutines. An error means that the
+	// platform cannot be asked now.
+	Notice(ctx context.Context) (n Notice, goes bool, err error)
+	// Progress is called once when Run begins, with the phase "run", and then about once a second while the end goes on,
+	// by one goroutine. When nothing has moved for Options.StallTimeout the calls cease. A call that takes longer delays
+	// only the next one.
 	Progress(ctx context.Context, p Progress)
 	// Complete is called when a report has been written, after a Stop too. Only a Drain whose Outcome is Complete may let
 	// the platform take the disk. retained says that the platform leaves the instance and its disk all the same: a drain
@@ -45,36 +46,76 @@ type Progress struct {
 	ETA time.Duration
 }
 
-// watch asks every platform until ctx ends. d.watching counts who does.
+// askEvery is how often a platform is asked, askTimeout what one answer may take.
+const (
+	askEvery   = time.Second
+	askTimeout = 2 * time.Second
+)
+
+// watch tells every platform that the service is up, and asks each until ctx ends. d.watching counts who does.
 func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 	found := make(chan Notice, len(d.o.Lifecycles))
 	for _, l := range d.o.Lifecycles {
 		d.watching.Go(func() {
-			var n Notice
-			err := guard(func() (err error) { n, err = l.Watch(ctx); return err })
-			switch {
-			case err == nil:
-				found <- n
-			case ctx.Err() == nil:
-				d.o.Logger.Error("cannot watch the platform: its notice of termination will not be seen", "err", err)
+			if err := guard(func() error { l.Progress(ctx, Progress{Phase: phaseRun}); return nil }); err != nil {
+				d.o.Logger.Error("telling the platform", "err", err)
+			}
+		})
+		d.watching.Go(func() {
+			tick := time.NewTicker(askEvery)
+			defer tick.Stop()
+			var warned time.Time
+			for {
+				n, goes, err := ask(ctx, l)
+				if goes {
+					found <- n
+					return
+				}
+				if err != nil && ctx.Err() == nil && time.Since(warned) > time.Minute {
+					warned = time.Now()
+					d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
+				}
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return
+				}
 			}
 		})
 	}
 	return found
 }
 
-// Terminating asks whether a platform has already said that it takes this instance away, for at most the given time. A
-// service that starts asks before it opens a socket, and calls Resume instead of Run if so.
-func (d *Drainer) Terminating(ctx context.Context, atMost time.Duration) (Notice, bool) {
-	if len(d.o.Lifecycles) == 0 {
-		return Notice{}, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, atMost)
+func ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	select {
-	case n := <-d.watch(ctx):
-		return n, true
-	case <-ctx.Done():
-		return Notice{}, false
+	err = guard(func() (err error) { n, goes, err = l.Notice(ctx); return err })
+	return n, goes && err == nil, err
+}
+
+// Terminating asks whether a platform has already said that it takes this instance away, within two seconds. A service
+// that starts asks before it opens a socket, and calls Resume instead of Run if so.
+func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
+	type answer struct {
+		n    Notice
+		goes bool
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(d.o.Lifecycles))
+	for _, l := range d.o.Lifecycles {
+		go func() {
+			n, goes, err := ask(ctx, l)
+			if err != nil {
+				d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
+			}
+			answers <- answer{n, goes}
+		}()
+	}
+	for range d.o.Lifecycles {
+		if a := <-answers; a.goes {
+			return a.n, true
+		}
+	}
+	return Notice{}, false
 }

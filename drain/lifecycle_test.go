@@ -27,18 +27,21 @@ type platform struct {
 	reports  []Report
 }
 
-func (p *platform) Watch(ctx context.Context) (Notice, error) {
+func (p *platform) Notice(context.Context) (Notice, bool, error) {
 	select {
 	case n := <-p.notice:
-		return n, nil
-	case <-ctx.Done():
-		return Notice{}, ctx.Err()
+		return n, true, nil
+	default:
+		return Notice{}, false, nil
 	}
 }
 
 func (p *platform) Progress(_ context.Context, at Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if at.Phase == phaseRun {
+		return
+	}
 	p.progress, p.times = append(p.progress, at), append(p.times, time.Now())
 }
 
@@ -314,11 +317,14 @@ func TestSignalAsksPlatform(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w.t = t
 			p := &platform{notice: make(chan Notice, 1)}
-			sig := make(chan os.Signal, 1)
-			d, sp := w.start(Options{Lifecycles: []Lifecycle{&late{platform: p, goes: goes}}, OnSignal: Stop})
+			sig := make(chan os.Signal)
+			d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, OnSignal: Stop})
 			w.append(sp, 100)
 			go func() {
-				time.Sleep(time.Second)
+				time.Sleep(1500 * time.Millisecond) // between two questions
+				if goes {
+					p.notice <- Notice{Trigger: "scale-in"}
+				}
 				sig <- syscall.SIGTERM
 			}()
 			r, err := d.RunWith(t.Context(), sig)
@@ -327,26 +333,6 @@ func TestSignalAsksPlatform(t *testing.T) {
 			}
 		})
 	}
-}
-
-// late is a platform whose notice is found only by the second question.
-type late struct {
-	*platform
-	goes  bool
-	mu    sync.Mutex
-	asked int
-}
-
-func (l *late) Watch(ctx context.Context) (Notice, error) {
-	l.mu.Lock()
-	l.asked++
-	second := l.asked > 1
-	l.mu.Unlock()
-	if second && l.goes {
-		return Notice{Trigger: "scale-in"}, nil
-	}
-	<-ctx.Done()
-	return Notice{}, ctx.Err()
 }
 
 // TestBrokenPlatform: a platform that fails and panics does not stop the end.
@@ -366,6 +352,6 @@ func TestBrokenPlatform(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Watch(context.Context) (Notice, error)           { panic("watch") }
+func (broken) Notice(context.Context) (Notice, bool, error)    { panic("notice") }
 func (broken) Progress(context.Context, Progress)              { panic("progress") }
 func (broken) Complete(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }

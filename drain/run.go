@@ -13,6 +13,7 @@ import (
 
 // The phases, as they are named in the report, the journal and Progress.
 const (
+	phaseRun      = "run" // before the end, to platforms only
 	phaseAnnounce = "announce"
 	phaseQuiesce  = "quiesce"
 	phaseClose    = "close"

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -33,24 +32,23 @@ const (
 )
 
 type systemd struct {
-	path  string
-	log   *slog.Logger
-	ready sync.Once
+	path string
+	log  *slog.Logger
 
-	// Used by Progress only, which one goroutine calls.
+	// Used by Progress only, which one goroutine calls at a time.
 	stopping bool
 	told     time.Time
 	phase    string
 }
 
-// Watch says that the service is up. systemd gives its notice by signal.
-func (s *systemd) Watch(ctx context.Context) (Notice, error) {
-	s.ready.Do(func() { s.notify("READY=1\nSTATUS=running") })
-	<-ctx.Done()
-	return Notice{}, ctx.Err()
-}
+// Notice: systemd gives its notice by signal.
+func (s *systemd) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
 func (s *systemd) Progress(_ context.Context, p Progress) {
+	if p.Phase == phaseRun {
+		s.notify("READY=1\nSTATUS=running")
+		return
+	}
 	if p.Phase == s.phase && time.Since(s.told) < extendEvery {
 		return
 	}
