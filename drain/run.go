@@ -258,6 +258,7 @@ func (r *run) steps(steps []Step) func(context.Context) error {
 }
 
 func closeListeners(ctx context.Context, c *class) error {
+	c.Spool.LastCall() // a full spool must not keep out what has been read already
 	errs := make([]error, len(c.Listeners))
 	var wg sync.WaitGroup
 	for i, l := range c.Listeners {

@@ -82,6 +82,20 @@ func (s *Spool) hasRoom(size int64) bool {
 	return !s.noSpace && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
 }
 
+// LastCall lets appends use half of what is reserved for staging from now on; the other half keeps one segment at a time
+// going. A process that ends calls it before its listeners close: what they have read already, and what a peer's kernel
+// counts as delivered, then finds room even in a full spool. Calling it again changes nothing.
+func (s *Spool) LastCall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastCall {
+		return
+	}
+	s.lastCall = true
+	s.quota.reserve -= s.opts.StageReserve / 2
+	s.moreRoom()
+}
+
 // largest returns the size of the largest batch that is ever taken.
 func (q *quota) largest() int64 { return (q.limit - q.reserve) / 2 }
 

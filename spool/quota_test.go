@@ -213,3 +213,25 @@ func TestRejectedTellsListeners(t *testing.T) {
 		t.Error("a batch that was not counted passes for counted")
 	}
 }
+
+// TestLastCall: what waits in front of a full spool when the process ends is taken, and everything can still be staged.
+func TestLastCall(t *testing.T) {
+	s := memDir().open(t, fullOptions(Block))
+	n := fill(t, s)
+	done := make(chan error)
+	go func() {
+		_, err := s.Append(t.Context(), batch(n+1, 4, 1000))
+		done <- err
+	}()
+	s.LastCall()
+	s.LastCall()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	mustSeal(t, s)
+	wantRecords(t, stageAll(t, s), n+4, 1000)
+	if st := s.Stats(); st.Used > st.Quota {
+		t.Errorf("used %d of %d", st.Used, st.Quota)
+	}
+	balanced(t, s)
+}

@@ -53,6 +53,7 @@ type Spool struct {
 	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
 	blocked      blockedTimes
 	quota        quota
+	lastCall     bool  // LastCall has lowered the reserve
 	failed       error // why nothing can be written now
 	noSpace      bool  // the reason is a full disk
 	retryAt      time.Time
