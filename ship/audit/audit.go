@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type auditor struct {
 	o      Options
 	places []*place
 	rec    *recorder
+	marks  *marks
 	spools []spoolID // all, sorted
 	jobs   sync.WaitGroup
 	fail   context.CancelCauseFunc
@@ -41,11 +43,18 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	for _, p := range opts.Places {
 		a.places = append(a.places, newPlace(&a.o, p))
 	}
+	var err error
+	if a.marks, err = loadMarks(opts.Checkpoint, opts.Deep); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
 	begin := time.Now().UTC()
 	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings} {
 		if phase(ctx); ctx.Err() != nil {
-			return nil, fmt.Errorf("audit: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("audit: %w", errors.Join(context.Cause(ctx), a.marks.save()))
 		}
+	}
+	if err := a.marks.remove(); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
 	}
 	return a.result(begin), nil
 }

@@ -58,6 +58,10 @@ func (a *auditor) spool(ctx context.Context, id spoolID) {
 		p.mu.Lock()
 		p.walks[id] = w
 		p.mu.Unlock()
+		if err := w.resume(ctx); err != nil {
+			a.check(err)
+			return
+		}
 		c := &cursor{walk: w}
 		c.next, c.stop = iter.Pull(w.steps(ctx, l))
 		defer c.stop()

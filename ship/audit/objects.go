@@ -15,7 +15,8 @@ import (
 )
 
 // expect notes an object that a chain names, and asks for it where that tells more than the listing will.
-func (a *auditor) expect(ctx context.Context, p *place, k *dataKey, s *ship.SegmentLine) {
+func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.SegmentLine) {
+	a, p := w.a, w.p
 	if !a.o.Hour.IsZero() && k.hour != hourOf(a.o.Hour) {
 		return
 	}
@@ -40,9 +41,10 @@ func (a *auditor) expect(ctx context.Context, p *place, k *dataKey, s *ship.Segm
 		e.flags |= optional
 	}
 	recompressed := s.Receipt.Size != s.Size || !sameSum(s)
-	if e.flags&optional == 0 && (a.o.Deep || recompressed || p.sums.Load() >= 0) {
+	// What an earlier audit has looked at is only listed.
+	if e.flags&optional == 0 && !w.known(b.at) && (a.o.Deep || recompressed || p.sums.Load() >= 0) {
 		e.flags |= asked
-		a.ask(ctx, p, *s, a.o.Deep || recompressed)
+		w.ask(ctx, b, *s, a.o.Deep || recompressed)
 	}
 	p.mu.Lock()
 	p.expected = append(p.expected, e)
@@ -55,7 +57,9 @@ func sameSum(s *ship.SegmentLine) bool {
 }
 
 // ask looks at one object in the background, once a slot is free.
-func (a *auditor) ask(ctx context.Context, p *place, s ship.SegmentLine, read bool) {
+func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool) {
+	a, p := w.a, w.p
+	a.check(w.update(b, func(b *batch) { b.open++ })) // first of all: no mark may pass an object that is never looked at
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -70,9 +74,10 @@ func (a *auditor) ask(ctx context.Context, p *place, s ship.SegmentLine, read bo
 			return p.stat(ctx, &s)
 		})
 		a.o.Progress.Objects.Add(1)
-		f := Finding{Place: p.name, First: s.First, Last: s.Last, Key: s.Key}
+		a.check(w.update(b, func(b *batch) { b.open, b.bad = b.open-1, b.bad || err != nil }))
+		f := Finding{Place: p.name, Class: w.id.class, Spool: w.id.spool, First: s.First, Last: s.Last, Key: s.Key}
 		k, _ := parseDataKey(s.Key)
-		f.Class, f.Spool, f.Epoch = k.class, k.spool, k.epoch
+		f.Epoch = k.epoch
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			f.Code, f.Detail = ObjectMissing, "it is not there"

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
@@ -37,6 +38,11 @@ type walk struct {
 	named  map[string]bool // instances that are known to have appeared
 	// lastHour is the latest folder that any object is in.
 	lastHour int32
+
+	through *headID // up to which manifest an earlier audit has looked at the objects
+	mu      sync.Mutex
+	batches []*batch // manifests whose objects are being looked at, in order
+	stuck   bool     // an object was not right: the mark stays in front of it
 }
 
 // link is what is kept of a manifest.
@@ -117,12 +123,13 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 			}
 			before := w.segment
 			jump := w.link(f.m)
+			b := w.begin(w.prev)
 			for s := range lines(f.m) {
 				if s.segment <= before && w.started {
 					continue // an epoch that begins anew repeats what it has
 				}
 				if s.line != nil {
-					w.line(ctx, f.m, s.line)
+					w.line(ctx, b, f.m, s.line)
 				}
 				if s.loss != nil {
 					w.Lost.Add(s.loss.Lost)
@@ -139,6 +146,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 			if jump {
 				skip = skip.with(before+1, f.m.Footer.Segment)
 			}
+			w.a.check(w.update(b, func(b *batch) { b.sealed = true }))
 			w.segment, w.Last, w.started = max(w.segment, f.m.Footer.Segment), max(w.Last, f.m.Footer.Last), true
 		}
 		w.fill(0)
@@ -373,7 +381,7 @@ func (w *walk) settle() {
 }
 
 // line judges a segment line by itself, and has its object looked for.
-func (w *walk) line(ctx context.Context, m *ship.Manifest, s *ship.SegmentLine) {
+func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
 	}
@@ -390,7 +398,7 @@ func (w *walk) line(ctx context.Context, m *ship.Manifest, s *ship.SegmentLine) 
 		return
 	}
 	w.lastHour = max(w.lastHour, k.hour)
-	w.a.expect(ctx, w.p, &k, s)
+	w.expect(ctx, b, &k, s)
 }
 
 // endsRight reports whether the name of an object says what its line says, as far as this program knows the words.

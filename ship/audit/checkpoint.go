@@ -1,0 +1,250 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+const (
+	checkpointVersion = 1
+	// saveInterval is how often a checkpoint is written: what an interrupted audit does twice, at most.
+	saveInterval = 5 * time.Second
+	// maxCheckpoint bounds the file in bytes: a hundred thousand chains.
+	maxCheckpoint = 64 << 20
+)
+
+// mark says that every object up to a manifest was looked at and found right.
+type mark struct {
+	Place  string `json:"place"`
+	Class  string `json:"class"`
+	Spool  string `json:"spool"`
+	Epoch  uint32 `json:"epoch"`
+	Number uint64 `json:"number"`
+	Hash   string `json:"hash"` // of the manifest: the chain up to it is the one that was judged
+}
+
+// checkpointFile is what is written, as JSON.
+type checkpointFile struct {
+	Version int    `json:"version"`
+	Deep    bool   `json:"deep"`
+	Marks   []mark `json:"marks"`
+}
+
+// decodeCheckpoint reads a checkpoint. The errors say what to do.
+func decodeCheckpoint(b []byte) (*checkpointFile, error) {
+	var f checkpointFile
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return nil, fmt.Errorf("not a checkpoint of an audit, remove it to begin anew: %w", err)
+	}
+	if f.Version != checkpointVersion {
+		return nil, fmt.Errorf("checkpoint of version %d, this program writes %d: remove it to begin anew", f.Version, checkpointVersion)
+	}
+	for _, m := range f.Marks {
+		if h, err := hex.DecodeString(m.Hash); err != nil || len(h) != 32 || !classPattern.MatchString(m.Class) || !spoolPattern.MatchString(m.Spool) || m.Epoch < 1 {
+			return nil, fmt.Errorf("not a checkpoint of an audit, remove it to begin anew: %+v", m)
+		}
+	}
+	return &f, nil
+}
+
+// marks are the checkpoint of a running audit. It is safe for concurrent use.
+type marks struct {
+	path string
+	deep bool
+
+	mu    sync.Mutex
+	all   map[chainID]mark
+	saved time.Time
+	dirty bool
+}
+
+// loadMarks reads the checkpoint at path, if there is one of an audit as deep as this one.
+func loadMarks(path string, deep bool) (*marks, error) {
+	m := &marks{path: path, deep: deep, all: map[chainID]mark{}, saved: time.Now()}
+	if path == "" {
+		return m, nil
+	}
+	fi, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err == nil && fi.Size() > maxCheckpoint {
+		err = fmt.Errorf("%s: %d bytes are no checkpoint of an audit", path, fi.Size())
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := decodeCheckpoint(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.Deep == deep {
+		for _, k := range f.Marks {
+			m.all[chainID{k.Place, spoolID{k.Class, k.Spool}}] = k
+		}
+	}
+	return m, nil
+}
+
+func (m *marks) get(id chainID) (mark, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, ok := m.all[id]
+	return k, ok
+}
+
+// set moves a chain's mark on, and saves all of them now and then.
+func (m *marks) set(id chainID, l *link) error {
+	if m.path == "" {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all[id] = mark{id.place, id.class, id.spool, l.epoch, l.number, hex.EncodeToString(l.hash[:])}
+	m.dirty = true
+	if time.Since(m.saved) < saveInterval {
+		return nil
+	}
+	return m.saveLocked()
+}
+
+// save writes what is not saved yet.
+func (m *marks) save() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.path == "" || !m.dirty {
+		return nil
+	}
+	return m.saveLocked()
+}
+
+// saveLocked replaces the file at once or not at all. A checkpoint that a power cut takes costs time and no more, so that
+// nothing is synced.
+func (m *marks) saveLocked() error {
+	f := checkpointFile{Version: checkpointVersion, Deep: m.deep}
+	for _, k := range m.all {
+		f.Marks = append(f.Marks, k)
+	}
+	slices.SortFunc(f.Marks, func(a, b mark) int {
+		return cmp.Or(strings.Compare(a.Class, b.Class), strings.Compare(a.Spool, b.Spool), strings.Compare(a.Place, b.Place))
+	})
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(m.path), filepath.Base(m.path)+".*")
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	_, err = tmp.Write(append(b, '\n'))
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), m.path)
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", errors.Join(err, os.Remove(tmp.Name())))
+	}
+	m.saved, m.dirty = time.Now(), false
+	return nil
+}
+
+// remove deletes the file: the audit is done.
+func (m *marks) remove() error {
+	if m.path == "" {
+		return nil
+	}
+	if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// batch is one manifest's objects that are being looked at.
+type batch struct {
+	at     *link
+	open   int  // objects that are not done
+	sealed bool // no more will be added
+	bad    bool // one was not right: it is looked at again next time
+}
+
+// resume reads where an earlier audit has come to with this chain, if it is still the chain that was judged then.
+func (w *walk) resume(ctx context.Context) error {
+	k, ok := w.a.marks.get(chainID{w.p.name, w.id})
+	if !ok {
+		return nil
+	}
+	var m *ship.Manifest
+	err := w.p.request(ctx, func(ctx context.Context) (err error) {
+		m, err = ship.ReadManifest(ctx, w.p.dest, w.id.class, w.id.spool, k.Epoch, k.Number)
+		return err
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify):
+		return nil // the chain is damaged, and will be judged from its beginning
+	case err != nil:
+		return err
+	}
+	if hex.EncodeToString(m.Hash[:]) == k.Hash {
+		w.through = &headID{k.Epoch, k.Number}
+	}
+	return nil
+}
+
+// known reports whether an earlier audit has looked at the objects of a manifest.
+func (w *walk) known(l *link) bool {
+	t := w.through
+	return t != nil && (l.epoch < t.epoch || l.epoch == t.epoch && l.number <= t.number)
+}
+
+// begin opens the batch of a manifest.
+func (w *walk) begin(l *link) *batch {
+	b := &batch{at: l}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.a.marks.path != "" && !w.stuck {
+		w.batches = append(w.batches, b)
+	}
+	return b
+}
+
+// update changes a batch, and moves the mark on if everything before is done.
+func (w *walk) update(b *batch, change func(*batch)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(b)
+	var last *link
+	for len(w.batches) > 0 {
+		b := w.batches[0]
+		if b.bad {
+			w.stuck, w.batches = true, nil
+			break
+		}
+		if !b.sealed || b.open > 0 {
+			break
+		}
+		last, w.batches = b.at, w.batches[1:]
+	}
+	if last == nil || w.known(last) {
+		return nil
+	}
+	return w.a.marks.set(chainID{w.p.name, w.id}, last)
+}
