@@ -1,11 +1,15 @@
 // Audit proves, from what lies at destinations alone, that nothing is missing, doubled or altered.
 //
-//	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-json]
+//	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-checkpoint FILE] [-json]
+//	audit replay -from URL -to URL -class C -spool ID [-first N] [-last N]
 //
 // Destinations are s3, sftp and file URLs as the collector takes them. With several, they are compared with each other:
 // that is what proves that the end of a chain was not cut off. -expect names a file of spool ids or instances, one a
 // line, that must appear. -since leaves out objects that a retention rule may have deleted; -hour asks whether one hour
-// is complete, for batch jobs downstream.
+// is complete, for batch jobs downstream. -checkpoint names a file with which an audit that was interrupted goes on.
+//
+// Replay restores what one destination has lost from another that has it, verified, and prints each object as a line of
+// JSON. A note of it stays under _repair/.
 //
 // Exit codes: 0 everything is complete, 1 something is damaged, 2 usage, 3 something is still owed, 4 the audit could
 // not be done.
@@ -50,6 +54,9 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "replay" {
+		return replay(ctx, args[1:], stdout, stderr)
+	}
 	f, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -68,8 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	r, err := audit.Run(ctx, &f.Options)
 	show()
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitFailed
+		return failed(stderr, err)
 	}
 	if f.json {
 		e := json.NewEncoder(stdout)
@@ -85,6 +91,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return map[audit.Verdict]int{audit.Complete: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
 }
 
+// failed says why nothing was found out.
+func failed(stderr io.Writer, err error) int {
+	fmt.Fprintln(stderr, err)
+	if errors.Is(err, audit.ErrOptions) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
 func parse(args []string, stderr io.Writer) (*flags, error) {
 	f := new(flags)
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
@@ -96,6 +111,7 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 	fs.StringVar(&f.Class, "class", "", "audit this `class` only")
 	fs.BoolVar(&f.Deep, "deep", false, "read every object and count its records")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
+	fs.StringVar(&f.Checkpoint, "checkpoint", "", "`file` to go on from, and to note progress in")
 	fs.IntVar(&f.Parallel, "parallel", 16, "requests in flight at each destination")
 	fs.Func("since", "do not look for objects whose newest record is older than this `time`: RFC 3339, or a duration before now", func(s string) (err error) {
 		f.Since, err = moment(s)
@@ -123,24 +139,29 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 
 // open opens the destinations. done closes them.
 func (f *flags) open(ctx context.Context) (done func(), err error) {
+	f.Places, done, err = places(ctx, f.at...)
+	return done, err
+}
+
+func places(ctx context.Context, urls ...string) (all []audit.Place, done func(), err error) {
 	var open []io.Closer
 	done = func() {
 		for _, c := range open {
-			_ = c.Close() // only read from
+			_ = c.Close() // what was written is verified by now
 		}
 	}
-	for _, u := range f.at {
+	for _, u := range urls {
 		d, err := place.Open(ctx, u)
 		if err != nil {
 			done()
-			return nil, fmt.Errorf("-at: %w", err)
+			return nil, nil, fmt.Errorf("destination: %w", err)
 		}
 		if c, ok := d.(io.Closer); ok {
 			open = append(open, c)
 		}
-		f.Places = append(f.Places, audit.Place{Destination: d})
+		all = append(all, audit.Place{Destination: d})
 	}
-	return done, nil
+	return all, done, nil
 }
 
 // moment reads a time, or a duration before now.

@@ -30,8 +30,8 @@ type auditor struct {
 	strays  []foundHead     // heads of chains that no place has
 }
 
-// Run audits. An error means that it could not be done: unusable options, or a place that could not be asked. What it
-// found wrong is in the Result.
+// Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
+// not be asked. What it found wrong is in the Result.
 func Run(ctx context.Context, o *Options) (*Result, error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {

@@ -46,6 +46,9 @@ type Options struct {
 	Progress *Progress
 }
 
+// ErrOptions is wrapped by the errors of options that cannot be used.
+var ErrOptions = errors.New("unusable options")
+
 var (
 	classPattern = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
 	spoolPattern = regexp.MustCompile(`^[0-9a-z]{26}$`)
@@ -114,5 +117,8 @@ func (o Options) validate() error {
 	if o.MaxFindings < 1 {
 		bad("at most %d findings", o.MaxFindings)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return fmt.Errorf("%w: %w", ErrOptions, errors.Join(errs...))
+	}
+	return nil
 }

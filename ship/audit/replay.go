@@ -57,10 +57,10 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	opts := places.withDefaults()
 	err := opts.validate()
 	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
-		err = errors.Join(err, fmt.Errorf("class %q, spool %q: both are needed", o.Class, o.Spool))
+		err = errors.Join(err, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}
 	if o.Last != 0 && o.Last < o.First {
-		err = errors.Join(err, fmt.Errorf("records %d to %d", o.First, o.Last))
+		err = errors.Join(err, fmt.Errorf("%w: records %d to %d", ErrOptions, o.First, o.Last))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("audit: replay: %w", err)

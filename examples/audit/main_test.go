@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// deliver brings 30 records to two directories, and closes the spool out if final is set. It returns their URLs and the
+// spool's id.
+func deliver(t *testing.T, final bool) (urls []string, dirs []string, id string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	d := map[string]ship.Destination{}
+	for _, name := range []string{"idc", "s3"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		u := "file://" + filepath.ToSlash(dir)
+		var err error
+		if d[name], err = place.Open(ctx, u); err != nil {
+			t.Fatal(err)
+		}
+		urls, dirs = append(urls, u), append(dirs, dir)
+	}
+	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), &spool.Options{Class: "vpn", Instance: "host", Destinations: []string{"idc", "s3"}, MaxBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ship.New(sp, &ship.Options{Destinations: d, Instance: "host"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	for range 3 {
+		batch := make([]segment.Record, 10)
+		for i := range batch {
+			batch[i] = segment.Record{Time: time.Now().UnixNano(), Data: []byte("a record")}
+		}
+		if _, err := sp.Append(ctx, batch); err != nil {
+			t.Fatal(err)
+		}
+		if err := sp.Seal(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name := range d {
+		if final {
+			if err := s.Finalize(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	id = sp.Stats().SpoolID
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return urls, dirs, id
+}
+
+func audits(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// TestLifecycle: complete, then an object is lost, then it is restored.
+func TestLifecycle(t *testing.T) {
+	urls, dirs, id := deliver(t, true)
+	both := []string{"-at", urls[0], "-at", urls[1], "-deep"}
+	if code, out, errs := audits(t, both...); code != 0 || !strings.Contains(out, "complete: 2 chains") {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	expect := filepath.Join(t.TempDir(), "expect")
+	if err := os.WriteFile(expect, []byte("# all hosts\nhost\n\nother-host # is new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := audits(t, append(both, "-expect", expect)...); code != exitOwed || !strings.Contains(out, `"other-host"`) {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	objects, err := filepath.Glob(filepath.Join(dirs[0], "class=vpn", "*", "*", "*"))
+	if err != nil || len(objects) != 3 {
+		t.Fatalf("%q, %v", objects, err)
+	}
+	if err := os.Remove(objects[1]); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := audits(t, append(both, "-json")...)
+	var r audit.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if code != exitDamaged || len(r.Findings) != 1 || r.Findings[0].First != 11 || r.Findings[0].Last != 20 {
+		t.Errorf("exit code %d, %+v", code, r.Findings)
+	}
+	code, out, errs := audits(t, "replay", "-from", urls[1], "-to", urls[0], "-class", "vpn", "-spool", id)
+	if code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"first":11`) {
+		t.Errorf("replay: exit code %d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := audits(t, both...); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestOwed(t *testing.T) {
+	urls, _, _ := deliver(t, false)
+	code, out, _ := audits(t, "-at", urls[0], "-class", "vpn")
+	if code != exitOwed || !strings.Contains(out, "no final manifest") || !strings.Contains(out, "records 1 to 30") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if code, _, _ := audits(t, "-at", urls[0], "-hour", time.Now().UTC().Add(-2*time.Hour).Format("2006-01-02T15")); code != 0 {
+		t.Errorf("an hour that has passed: exit code %d", code)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	urls, _, id := deliver(t, true)
+	for _, args := range [][]string{
+		{},
+		{"-at", "ftp://x/"},
+		{"-at", urls[0], "more"},
+		{"-since", "yesterday", "-at", urls[0]},
+		{"-hour", "8", "-at", urls[0]},
+		{"-expect", "/nowhere/at/all", "-at", urls[0]},
+		{"-nonsense"},
+		{"replay"},
+		{"replay", "-from", urls[0], "-to", urls[1]},
+		{"replay", "-from", urls[0], "-to", "x", "-class", "vpn", "-spool", id},
+		{"-at", urls[0], "-at", urls[0]}, // one place for two
+		{"-at", urls[0], "-class", "A"},
+		{"-at", urls[0], "-parallel", "-1"},
+	} {
+		if code, _, errs := audits(t, args...); code != exitUsage || errs == "" {
+			t.Errorf("%q: exit code %d, %s", args, code, errs)
+		}
+	}
+	for _, args := range [][]string{
+		{"replay", "-from", urls[0], "-to", urls[1], "-class", "vpn", "-spool", strings.Repeat("0", 26)},
+	} {
+		if code, _, errs := audits(t, args...); code != exitFailed || errs == "" {
+			t.Errorf("%q: exit code %d, %s", args, code, errs)
+		}
+	}
+	if code, _, errs := audits(t, "-h"); code != 0 || !strings.Contains(errs, "-at") {
+		t.Errorf("-h: exit code %d, %s", code, errs)
+	}
+}
+
+func TestBar(t *testing.T) {
+	p := new(audit.Progress)
+	empty := bar(p)
+	p.Manifests.Store(5)
+	p.ManifestsOf.Store(10)
+	if b := bar(p); !strings.Contains(b, "5/10") || strings.Count(b, "=") != 12 || strings.Contains(empty, "=") {
+		t.Errorf("%s\n%s", empty, b)
+	}
+}
