@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // cleanMark says how an orderly Close left the spool.
@@ -17,6 +18,8 @@ type cleanMark struct {
 	End     int64  `json:"end,omitempty"`
 	// Next is the sequence number to be given next.
 	Next uint64 `json:"next"`
+	// Ledger as it stands in the log, for when the segment that holds it is lost.
+	Ledger segment.Ledger `json:"ledger"`
 }
 
 // Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent. An
@@ -42,7 +45,7 @@ func (s *Spool) close() error {
 	s.mu.Lock()
 	a, sp, unsealed := s.active, s.spare, len(s.rolled)
 	s.spare = nil
-	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1}
+	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Ledger: *s.ledgerAt(s.placed)}
 	lost := s.taken - s.durable
 	if a != nil {
 		m.Segment, m.End = a.number, a.synced

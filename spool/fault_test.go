@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -29,10 +30,14 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 				first, step := 1, 1
 				if !*sweepAll {
-					first, step = 1+2*i+int(policy), 8
+					first, step = 1+4*i+2*int(policy), 16
 				}
 				for n := first; ; n += step {
-					if !faultAt(t, n, kind.err, kind.from, policy) || t.Failed() {
+					reached := false
+					synctest.Test(t, func(t *testing.T) { // a disk that fails is tried again each second
+						reached = faultAt(t, n, kind.err, kind.from, policy)
+					})
+					if !reached || t.Failed() {
 						t.Logf("%d operations", n)
 						return
 					}

@@ -38,6 +38,8 @@ type part struct {
 	header *segment.Header // nil for sealed ones that the index knows
 	size   int64
 	sealed *sealed // nil if it has to be scanned
+	// guessed: the header is not the one on the disk, see headless.
+	guessed bool
 }
 
 // first returns the sequence number that the segment begins with.
@@ -59,7 +61,7 @@ func (r *recovery) run() error {
 
 // readClean looks for the mark of an orderly end.
 func (r *recovery) readClean() error {
-	b, err := vfs.ReadFile(r.s.fs, r.s.path(cleanName), 1<<16)
+	b, err := vfs.ReadFile(r.s.fs, r.s.path(cleanName), segment.MaxHeader)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -172,34 +174,6 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	r.changed = append(r.changed, p.sealed)
 	return nil
-}
-
-// headless deals with a file whose header cannot be read. Zeros: it was prepared, and never used; it joins the pool. Else
-// it is set aside for people to look at: its range of sequence numbers, if anything had been promised in it, is found
-// missing by walk.
-func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
-	s := r.s
-	b := make([]byte, min(headerPad, size))
-	if k, err := f.ReadAt(b, 0); k < len(b) {
-		return err
-	}
-	if allZero(b) {
-		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
-			return err
-		}
-		return s.fs.SyncDir(s.path(segDir))
-	}
-	s.log.Error("spool: a segment without a readable header is set aside", "class", s.opts.Class, "segment", n)
-	return s.setAside(n)
-}
-
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // setAside moves a segment's file out of the way.

@@ -43,6 +43,10 @@ func (r *recovery) end() error {
 		at.bytes = saved.Kept.Bytes
 		s.sealedEnd = at
 	}
+	if r.clean != nil && r.clean.Next == at.seq+1 {
+		l = &r.clean.Ledger
+		at.bytes = l.Kept.Bytes
+	}
 	s.lastEnd = *l.Clone()
 	s.lastEnd.Kept = at.tally()
 	s.ledger = *l.Clone()
@@ -64,7 +68,7 @@ func (r *recovery) end() error {
 func (r *recovery) settle(from time.Time) {
 	s := r.s
 	l := &s.ledger
-	fresh := len(r.parts) == 0 && s.taken == 0
+	fresh := len(r.parts) == 0 && s.taken == 0 && l.Received == (segment.Tally{})
 	settled := l.Kept
 	settled.Add(l.Lost.Total())
 	for _, u := range l.Unaccounted {
@@ -111,7 +115,7 @@ func (r *recovery) resume(p *part) error {
 		return err
 	}
 	res := r.last
-	if p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+	if p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
 		if err := r.sealPart(p, f, res, res.Next, &s.ledger); err != nil {
 			return err

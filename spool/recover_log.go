@@ -23,6 +23,13 @@ func (r *recovery) walk() error {
 				return err
 			}
 		}
+		if k := len(r.parts); p.guessed && k > 0 {
+			l, err := r.s.endLedger(r.parts[k-1])
+			if err != nil {
+				return err
+			}
+			p.header.Ledger = *l
+		}
 		newest := i == len(parts)-1
 		if p.sealed == nil && !newest {
 			if err := r.finish(p, parts[i+1]); err != nil {
@@ -88,7 +95,9 @@ func (r *recovery) finish(p, next *part) error {
 		return err
 	}
 	defer f.Close()
-	res, err := segment.Scan(f, p.size, segment.ReadOptions{Next: next.first(), Segment: p.number})
+	o := p.options()
+	o.Next = next.first()
+	res, err := segment.Scan(f, p.size, o)
 	if err != nil {
 		return err
 	}
@@ -184,7 +193,7 @@ func (r *recovery) scanNewest(p *part) error {
 		return err
 	}
 	defer f.Close()
-	o := segment.ReadOptions{Segment: p.number}
+	o := p.options()
 	if r.clean != nil && r.clean.Segment == p.number {
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
