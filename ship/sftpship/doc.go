@@ -2,8 +2,9 @@
 //
 //	sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE
 //
-// /DIR is absolute on the server, /~/DIR lies below the account's start directory. It must exist: it is not created,
-// since it may be the mount point of a volume that is missing. The parameters are
+// /DIR is absolute on the server, /~/DIR lies below the account's start directory. The first
+// delivery creates it, with a warning in the log: where it had been there before, a volume may not be mounted. The
+// parameters are
 //
 //	known_hosts=FILE     required; hashed hosts, @cert-authority and @revoked lines are understood
 //	key=FILE             private key; without it the agent at SSH_AUTH_SOCK is asked

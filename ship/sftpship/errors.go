@@ -42,10 +42,10 @@ func (h *Host) explain(p string, err error) error {
 	return fmt.Errorf("%s: %w", p, err)
 }
 
-// noBase is the error for a destination directory that is not there. It is not created: it might be the mount point of
-// a volume that is missing at the moment.
+// noBase is the error of reading in a destination directory that is not there: it might be the mount point of a volume
+// that is missing at the moment, so that nobody knows what is in it. The first write creates it.
 func (h *Host) noBase() error {
-	return ship.Permanent(fmt.Errorf("no directory %s on the server: create it there, or correct /DIR in the URL (%w)", h.place.dir, errNoDir))
+	return ship.Permanent(fmt.Errorf("no directory %s on the server: the first delivery creates it; if it was there before, see that its volume is mounted (%w)", h.place.dir, errNoDir))
 }
 
 // errNoDir is not fs.ErrNotExist: that would tell the caller that the object is not there, which nobody knows.

@@ -59,6 +59,9 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 	if method, err := u.present(ctx); err != nil || method != "" {
 		return u.receipt(method), err
 	}
+	if err := u.mkdirs(u.h.place.dir); err != nil {
+		return ship.Receipt{}, err
+	}
 	if err := u.room(); err != nil {
 		return ship.Receipt{}, err
 	}

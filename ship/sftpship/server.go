@@ -33,8 +33,8 @@ var (
 	errNoSpace           = errors.New("too little space on the server")
 )
 
-// mkdirs makes dir and its parents up to the destination's own directory, which must exist. Each directory's entry in
-// its parent is synced once, also where another host made the directory: that host may not have got so far yet.
+// mkdirs makes dir and its parents, those of the destination's own directory included. Each directory's entry in its
+// parent is synced once, also where another host made the directory: that host may not have got so far yet.
 func (u *upload) mkdirs(dir string) error {
 	if u.h.knows(dir) {
 		return nil
@@ -43,14 +43,9 @@ func (u *upload) mkdirs(dir string) error {
 	switch {
 	case err == nil && !fi.IsDir():
 		return fmt.Errorf("%s is no directory there (%v): move it away", dir, fi.Mode())
-	case dir == u.h.place.dir:
-		if errors.Is(err, fs.ErrNotExist) {
-			return u.h.noBase()
-		}
-		if err == nil {
-			u.h.remember(dir)
-		}
-		return u.h.explain(dir, err)
+	case err == nil && leadsTo(u.h.place.dir, dir):
+		u.h.remember(dir) // where it came from is not our affair
+		return nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return u.h.explain(dir, err)
 	}
@@ -59,6 +54,10 @@ func (u *upload) mkdirs(dir string) error {
 		return err
 	}
 	if err != nil {
+		if dir == u.h.place.dir {
+			// What a first delivery expects; but if it was there before, a volume is not mounted.
+			u.h.o.Logger.Warn("creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
+		}
 		if err := u.sftp.Mkdir(dir); err != nil {
 			// Another worker or host may have been faster; servers do not say so in a way one could rely on.
 			if fi, serr := u.sftp.Stat(dir); serr != nil || !fi.IsDir() {
@@ -69,6 +68,11 @@ func (u *upload) mkdirs(dir string) error {
 	u.syncDir(path.Dir(dir))
 	u.h.remember(dir)
 	return nil
+}
+
+// leadsTo reports whether dir is base or one of its parents.
+func leadsTo(base, dir string) bool {
+	return base == dir || dir == "/" || dir == "." || strings.HasPrefix(base, dir+"/")
 }
 
 // within makes dir and then does what needs it. Clean-up jobs remove empty directories: if it turns out to be gone after

@@ -326,13 +326,18 @@ func TestRefusals(t *testing.T) {
 	}
 	wantPermanent(t, put(testserver.StartSSHD(t, "ForceCommand internal-sftp").URL("d")+"&verify=exec"), "verify=readback")
 	s, _ := inProcess(t, nil)
-	for what, err := range map[string]error{"Put": put(s.URL("/no/such")), "Check": open(t, s.URL("/no/such"), nil).Check(bounded(t))} {
-		t.Run("no directory "+what, func(t *testing.T) {
-			wantPermanent(t, err, "no directory /no/such", "create it")
-		})
-	}
 	for _, err := range open(t, s.URL("/no/such"), nil).List(bounded(t), "class=x/") {
-		wantPermanent(t, err, "no directory /no/such")
+		wantPermanent(t, err, "no directory /no/such", "mounted")
+	}
+	// A first delivery makes the directory.
+	real := strings.Replace(testserver.StartSSHD(t).URL("d"), "/d?", "/d/made/by/put?", 1)
+	for _, url := range []string{s.URL("/made/by/put"), real} {
+		if err := put(url); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := open(t, s.URL("/made/by/check"), nil).Check(bounded(t)); err != nil {
+		t.Error(err)
 	}
 	noSFTP := testserver.StartSSHD(t, "Subsystem sftp /no/such/program")
 	if err := put(noSFTP.URL("d")); err == nil {
