@@ -17,6 +17,7 @@ type Drainer struct {
 	classes  []*class
 	down     map[string]error // classes that are configured but not running, with the reason
 	ending   bool
+	told     *Notice // by Terminating
 	shippers context.Context
 	halt     context.CancelFunc
 

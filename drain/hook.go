@@ -46,12 +46,15 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 }
 
 // Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
-// start (see Terminating), under the same signals as Run.
+// start (see Terminating), under the same signals as Run. It does not wait for silence: nobody listens.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(sig)
-	return d.run(cause{intent: Drain, trigger: "resumed: " + trigger}, sig, 0)
+	d.mu.Lock()
+	c := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}
+	d.mu.Unlock()
+	return d.run(c, sig, 0)
 }
 
 // run ends the process; one more signal than free ones cuts it short.

@@ -32,6 +32,8 @@ type Notice struct {
 	// Deadline is when the instance is gone at the latest, zero if unknown. The drain ends at this time or at its
 	// Options.Timeout, whichever is first.
 	Deadline time.Time
+	// Retained: the platform has already given up waiting for this instance, and has left it and its disk.
+	Retained bool
 }
 
 // Progress is how far the end has come.
@@ -114,6 +116,9 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 	}
 	for range d.o.Lifecycles {
 		if a := <-answers; a.goes {
+			d.mu.Lock()
+			d.told = &a.n
+			d.mu.Unlock()
 			return a.n, true
 		}
 	}

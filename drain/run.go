@@ -30,6 +30,7 @@ type cause struct {
 	intent  Intent
 	trigger string
 	notice  *Notice // of the platform, nil if it was not the platform
+	resumed bool    // nothing can come in
 }
 
 // run is one Stop or Drain on its way.
@@ -107,7 +108,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	defer stall(nil)
 	r.mu.Lock()
 	r.stall, r.verdict, r.round0 = stall, nil, len(r.report.Phases)
-	r.report.Retained = !first
+	r.report.Retained = !first || r.cause.notice != nil && r.cause.notice.Retained
 	r.mu.Unlock()
 
 	if r.cause.intent == Drain {
@@ -116,7 +117,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	}
 	if first {
 		r.phase(half(body), phaseAnnounce, r.steps(o.Before))
-		if r.cause.notice != nil && o.Quiesce > 0 {
+		if r.cause.notice != nil && !r.cause.resumed && o.Quiesce > 0 {
 			r.phase(half(body), phaseQuiesce, r.quiesce)
 			r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 		}

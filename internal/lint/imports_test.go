@@ -70,6 +70,8 @@ var layers = map[string][]string{
 	"ship/sftpship":       {"ship", "github.com/pkg/sftp", "golang.org/x/crypto"},
 	"ship/shiptest":       {"ship"},
 	"drain":               {"ship", "spool", "spool/segment", "internal/vfs"},
+	"drain/asg":           {"drain", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"drain/draintest":     {"drain/asg"},
 	"internal/vfs":        {"golang.org/x/sys"},
 	"internal/s3d":        {},
 	"internal/fwlog":      {},
@@ -120,12 +122,23 @@ func TestSpoolAlone(t *testing.T) {
 	}
 }
 
+// TestDrainAlone: the end of a process needs no platform's SDK unless that platform is asked for.
+func TestDrainAlone(t *testing.T) {
+	for _, dep := range list(t, "./drain")[0].Deps {
+		if strings.Contains(dep, "aws") || strings.Contains(dep, "smithy") {
+			t.Errorf("a program that imports only drain builds %s", dep)
+		}
+	}
+}
+
 // direct lists the modules that the root go.mod may require directly, each with its reason in internal/docs/design.md.
 var direct = []string{
 	"github.com/aws/aws-sdk-go-v2",
 	"github.com/aws/aws-sdk-go-v2/config",
 	"github.com/aws/aws-sdk-go-v2/credentials",
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds",
 	"github.com/aws/aws-sdk-go-v2/feature/s3/manager",
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling",
 	"github.com/aws/aws-sdk-go-v2/service/s3",
 	"github.com/aws/smithy-go",
 	"github.com/klauspost/compress",

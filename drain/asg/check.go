@@ -1,0 +1,46 @@
+package asg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Check looks whether the group keeps an instance whose drain is not complete, and long enough for one that is. It returns
+// everything that is wrong, joined, each with its cure. An instance that is in no group is wrong too: nobody waits for it.
+func (l *Lifecycle) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf("asg: "+format, a...)) }
+	a, h, st, err := l.find(ctx)
+	switch {
+	case errors.Is(err, errNoGroup):
+		return fmt.Errorf("%w: nobody will wait for its drain; run without this lifecycle outside of a group", err)
+	case errors.Is(err, errNoHook):
+		errs = append(errs, fmt.Errorf("%w: create a hook for autoscaling:EC2_INSTANCE_TERMINATING, or give its name", err))
+	case err != nil:
+		return fmt.Errorf("%w: the group's settings are not checked; the role needs autoscaling:DescribeAutoScalingInstances,"+
+			" DescribeAutoScalingGroups and DescribeLifecycleHooks", err)
+	}
+	if !st.Retain {
+		bad("an abandoned hook terminates the instance, and its volume may go with it: set the group's" +
+			" InstanceLifecyclePolicy.RetentionTriggers.TerminateHookAbandon to retain")
+	}
+	if a.Hook == "" {
+		return errors.Join(errs...)
+	}
+	if h.DefaultResult != Abandon {
+		bad("hook %s: a drain that is never heard of again counts as %s: set DefaultResult to ABANDON", h.Name, h.DefaultResult)
+	}
+	if need := max(2*l.o.StallTimeout, time.Minute); h.Heartbeat < need {
+		bad("hook %s: a heartbeat timeout of %v is short for a drain that may stand still for %v: set HeartbeatTimeout to at least %v, such as 1800 s",
+			h.Name, h.Heartbeat, l.o.StallTimeout, need)
+	}
+	if h.Global > 0 && h.Global < l.o.Timeout {
+		bad("hook %s: the group waits for %v at most, a drain may take %v: raise HeartbeatTimeout (the limit is 100 times that, 48 h at most) or lower the drain's timeout",
+			h.Name, h.Global, l.o.Timeout)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,167 @@
+package asg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// Complete implements drain.Lifecycle: CONTINUE for a Drain that is complete and verified, ABANDON for any other. It tries
+// until it is heard, or until it is of no use any more. retained: the group has left the instance in Terminating:Retained.
+func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained bool, err error) {
+	l.mu.Lock()
+	goes := l.goes
+	l.mu.Unlock()
+	if r.Intent != drain.Drain {
+		return false, nil // a restart, or the hook's own time-out decides
+	}
+	if !goes {
+		if _, goes, err = l.Notice(ctx); !goes {
+			return false, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.o.CompleteTimeout)
+	defer cancel()
+	answer := Abandon
+	if verified(r) {
+		answer = Continue
+	}
+	defer func() {
+		l.mu.Lock()
+		l.done = true
+		l.mu.Unlock()
+	}()
+	state, err := l.answer(ctx, answer)
+	if err != nil {
+		return false, fmt.Errorf("asg: completing with %s: %w", answer, err)
+	}
+	l.log.Info("termination hook completed", "answer", answer, "state", state)
+	return answer == Abandon && l.retained(ctx), nil
+}
+
+// verified looks for itself: a disk depends on it.
+func verified(r *drain.Report) bool {
+	if r.Intent != drain.Drain || r.Outcome != drain.Complete || len(r.Left) > 0 {
+		return false
+	}
+	for _, c := range r.Classes {
+		if c.Err != "" || c.Buffered.Records > 0 || len(c.Destinations) == 0 {
+			return false
+		}
+		for _, d := range c.Destinations {
+			if !d.Verified || d.Pending.Records > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// answer sends the answer until it is taken, and returns the state that the instance was in before.
+func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, err error) {
+	var last error        // before ctx ended
+	var refused time.Time // since when the action should wait for an answer, and is said not to
+	for {
+		var inst Instance
+		a, err := l.known(ctx)
+		if err == nil {
+			inst, err = l.service.Instance(ctx, a.Instance)
+		}
+		if err == nil {
+			if over, err := settled(inst.State, answer); over {
+				return inst.State, err
+			}
+			err = l.service.Answer(ctx, a, answer)
+		}
+		switch {
+		case err == nil:
+			return inst.State, nil
+		case errors.Is(err, errNoGroup), errors.Is(err, errNoHook):
+			return inst.State, err
+		case !errors.Is(err, ErrNoAction) || strings.HasSuffix(inst.State, "Terminating"):
+			refused = time.Time{} // the API is ill, or the load balancers come first
+		case refused.IsZero():
+			refused = time.Now()
+		case time.Since(refused) > l.o.CompleteTimeout/12:
+			return inst.State, err // another hook, an action that has expired, a reclaim without one: the API says the same of all
+		}
+		if ctx.Err() != nil {
+			return inst.State, errors.Join(last, err)
+		}
+		last = err
+		l.log.Info("the termination hook does not take its answer yet", "state", inst.State, "again_in", l.o.Retry, "err", err)
+		if perr := pause(ctx, l.o.Retry); perr != nil {
+			return inst.State, errors.Join(err, perr)
+		}
+	}
+}
+
+// known returns the action, looked up once.
+func (l *Lifecycle) known(ctx context.Context) (Action, error) {
+	l.mu.Lock()
+	a := l.action
+	l.mu.Unlock()
+	if a.Hook != "" {
+		return a, nil
+	}
+	a, h, _, err := l.find(ctx)
+	if err != nil {
+		return a, err
+	}
+	l.mu.Lock()
+	l.action, l.hook = a, h
+	l.mu.Unlock()
+	return a, nil
+}
+
+// settled reports whether an answer is of no use in this state, and whether that is a pity.
+func settled(state string, answer Answer) (over bool, err error) {
+	switch {
+	case strings.HasSuffix(state, ":Retained"):
+		return true, nil
+	case strings.HasSuffix(state, ":Proceed"), state == "", state == "Terminated":
+		if answer != Continue {
+			err = fmt.Errorf("the group no longer waits (state %q): the hook's time is up, or somebody has answered it", state)
+		}
+		return true, err
+	}
+	return false, nil
+}
+
+// retained waits for what becomes of an abandoned instance.
+func (l *Lifecycle) retained(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 24*l.o.Retry)
+	defer cancel()
+	a, err := l.known(ctx)
+	if err != nil {
+		return false
+	}
+	for {
+		inst, err := l.service.Instance(ctx, a.Instance)
+		switch {
+		case err != nil:
+		case strings.HasSuffix(inst.State, ":Retained"):
+			return true
+		case strings.HasSuffix(inst.State, ":Proceed"), inst.State == "", inst.State == "Terminated":
+			return false
+		}
+		if pause(ctx, l.o.Retry/2) != nil {
+			return false
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

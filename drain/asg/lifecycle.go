@@ -1,0 +1,245 @@
+package asg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// Lifecycle is a drain.Lifecycle. All methods may be called from any goroutine.
+type Lifecycle struct {
+	o   Options
+	log *slog.Logger
+
+	mu        sync.Mutex
+	meta      Metadata
+	service   Service
+	instance  string
+	served    bool // the metadata has said InService: a target of the warm pool means that it goes back there
+	goes      bool
+	rebalance bool // the recommendation was logged
+
+	// The heartbeat. Used by Progress, and after it by Complete.
+	action Action
+	hook   Hook
+	next   time.Time // when it is due
+	first  time.Time // when the hook was first seen to wait
+	warned time.Time
+	done   bool // the action is completed, or cannot be
+}
+
+var _ drain.Lifecycle = (*Lifecycle)(nil)
+
+// New returns a Lifecycle. It asks nothing yet: on a host where the metadata cannot be had the service starts all the same.
+func New(o *Options) (*Lifecycle, error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	return &Lifecycle{o: opts, log: opts.Logger, meta: opts.Metadata, service: opts.Service}, nil
+}
+
+// connected returns what is asked, and this instance's id.
+func (l *Lifecycle) connected(ctx context.Context) (Metadata, Service, string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.meta == nil {
+		meta, service, err := connect(ctx)
+		if err != nil {
+			return nil, nil, "", err
+		}
+		l.meta, l.service = meta, service
+	}
+	if l.instance == "" {
+		id, err := l.meta.Get(ctx, "instance-id")
+		if err != nil {
+			return nil, nil, "", err
+		}
+		l.instance = id
+	}
+	return l.meta, l.service, l.instance, nil
+}
+
+// Notice implements drain.Lifecycle: it reads the metadata.
+func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
+	meta, service, id, err := l.connected(ctx)
+	if err != nil {
+		return drain.Notice{}, false, err
+	}
+	// One that cannot be read must not hide what another says.
+	target, err := get(ctx, meta, "autoscaling/target-lifecycle-state")
+	spot, serr := get(ctx, meta, "spot/instance-action")
+	recommended, rerr := get(ctx, meta, "events/recommendations/rebalance")
+	n, goes := reclaim(spot) // of two notices the one with a deadline counts
+	retained := false
+	if !goes && target == "Terminated" {
+		// The metadata does not tell an instance that goes from one that was left behind.
+		inst, err := service.Instance(ctx, id)
+		retained = err == nil && strings.HasSuffix(inst.State, ":Retained")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if recommended != "" && !l.rebalance {
+		l.rebalance = true
+		l.log.Warn("EC2 recommends to replace this spot instance; its notice of two minutes may follow", "recommendation", recommended)
+	}
+	if target == "InService" {
+		l.served = true
+	}
+	if !goes && leaves(target, l.served) {
+		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
+	}
+	l.goes = l.goes || goes
+	return n, goes, errors.Join(err, serr, rerr)
+}
+
+// get returns "" for what is not there: most of the time none of it is.
+func get(ctx context.Context, meta Metadata, path string) (string, error) {
+	s, err := meta.Get(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return s, err
+}
+
+// leaves reports whether an instance with this target goes. An instance of a warm pool is first brought up in it, with a
+// target such as Warmed:Stopped: only one that has served is on its way out with it.
+func leaves(target string, served bool) bool {
+	switch target {
+	case "Terminated", "Warmed:Terminated":
+		return true
+	case "Warmed:Stopped", "Warmed:Hibernated", "Warmed:Running":
+		return served
+	}
+	return false
+}
+
+// spotMargin is what a drain that ends with the instance leaves for itself.
+const spotMargin = 5 * time.Second
+
+// reclaim reads a spot interruption notice (EC2 User Guide, "Spot Instance interruption notices").
+func reclaim(js string) (drain.Notice, bool) {
+	if js == "" {
+		return drain.Notice{}, false
+	}
+	var a struct {
+		Action string    `json:"action"`
+		Time   time.Time `json:"time"`
+	}
+	if err := json.Unmarshal([]byte(js), &a); err != nil {
+		return drain.Notice{Trigger: "spot interruption (unreadable notice)"}, true
+	}
+	return drain.Notice{Trigger: "spot interruption: " + a.Action, Deadline: a.Time.Add(-spotMargin)}, true
+}
+
+// find looks up which hook of which group this instance's action belongs to.
+func (l *Lifecycle) find(ctx context.Context) (Action, Hook, Settings, error) {
+	_, service, id, err := l.connected(ctx)
+	if err != nil {
+		return Action{}, Hook{}, Settings{}, err
+	}
+	inst, err := service.Instance(ctx, id)
+	if err != nil {
+		return Action{}, Hook{}, Settings{}, err
+	}
+	if inst.Group == "" {
+		return Action{}, Hook{}, Settings{}, fmt.Errorf("%w: %s", errNoGroup, id)
+	}
+	st, err := service.Settings(ctx, inst.Group)
+	if err != nil {
+		return Action{}, Hook{}, st, err
+	}
+	var names []string
+	for _, h := range st.Hooks {
+		if h.Name == l.o.Hook || l.o.Hook == "" && len(st.Hooks) == 1 {
+			return Action{inst.Group, h.Name, id}, h, st, nil
+		}
+		names = append(names, h.Name)
+	}
+	return Action{}, Hook{}, st, fmt.Errorf("%w: wanted %q of group %s, which has [%s]", errNoHook, l.o.Hook, inst.Group, strings.Join(names, " "))
+}
+
+var (
+	errNoGroup = errors.New("asg: the instance is in no Auto Scaling group")
+	errNoHook  = errors.New("asg: the termination hook cannot be told")
+)
+
+// Progress implements drain.Lifecycle: at the beginning of Run it checks the group's settings, and during a drain it sends
+// the heartbeats, at most a third of the hook's timeout apart.
+func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
+	if p.Phase == "run" {
+		if err := l.Check(ctx); err != nil && ctx.Err() == nil {
+			for _, e := range unjoin(err) {
+				l.log.Warn("this instance may lose its volume at a scale-in", "err", e)
+			}
+		}
+		return
+	}
+	l.mu.Lock()
+	idle := !l.goes || l.done || time.Now().Before(l.next)
+	l.mu.Unlock()
+	if idle {
+		return
+	}
+	next, err := l.beat(ctx, p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = time.Now().Add(next)
+	if err != nil && ctx.Err() == nil && time.Since(l.warned) > time.Minute {
+		l.warned = time.Now()
+		l.log.Warn("heartbeat of the termination hook", "err", err, "again_in", next)
+	}
+}
+
+// beat sends a heartbeat, and returns when the next one is due.
+func (l *Lifecycle) beat(ctx context.Context, p drain.Progress) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	l.mu.Lock()
+	a, h, first := l.action, l.hook, l.first
+	l.mu.Unlock()
+	if a.Hook == "" {
+		var err error
+		if a, h, _, err = l.find(ctx); err != nil {
+			return l.o.Retry, err
+		}
+		l.mu.Lock()
+		l.action, l.hook = a, h
+		l.mu.Unlock()
+	}
+	err := l.service.Answer(ctx, a, Heartbeat)
+	switch {
+	case errors.Is(err, ErrNoAction):
+		return l.o.Retry, nil // it comes when the load balancers have let go of the instance
+	case err != nil:
+		return min(l.o.Retry, h.Heartbeat/12), err
+	}
+	if first.IsZero() {
+		first = time.Now()
+		l.mu.Lock()
+		l.first = first
+		l.mu.Unlock()
+	}
+	if left := h.Global - time.Since(first); h.Global > 0 && (p.ETA > left || p.ETA < 0 && left < h.Heartbeat) {
+		l.log.Error("the drain needs more time than the hook can be given", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
+	}
+	// Jitter keeps a group that scales in at once from calling at once, the sixth below from coming close to the timeout.
+	return time.Duration((0.25 + rand.Float64()/12) * float64(h.Heartbeat)), nil
+}
+
+// unjoin returns the errors of errors.Join.
+func unjoin(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}

@@ -1,0 +1,74 @@
+package asg
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// Options configure a Lifecycle. The zero value of every field means its documented default.
+type Options struct {
+	// Hook is the name of the termination hook; default the only one that the group has.
+	Hook string
+	// Timeout and StallTimeout are those of drain.Options, which the hook is compared with at the start; default none.
+	Timeout, StallTimeout time.Duration
+	// Retry is the pause between two attempts to be heard by the API; default 5 s.
+	Retry time.Duration
+	// CompleteTimeout bounds the attempts to complete the action while the instance is still deregistered from its load
+	// balancers, which comes before the hook; default 1 h, the longest deregistration delay. When the action should wait for
+	// an answer and is said not to, a twelfth of it.
+	CompleteTimeout time.Duration
+	// Metadata and Service are what is asked; default IMDSv2 and the API, found as the AWS SDK finds them.
+	Metadata Metadata
+	Service  Service
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.Retry == 0 {
+		d.Retry = 5 * time.Second
+	}
+	if d.CompleteTimeout == 0 {
+		d.CompleteTimeout = time.Hour
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	if o.Timeout < 0 || o.StallTimeout < 0 || o.Retry < 0 || o.CompleteTimeout < 0 {
+		errs = append(errs, errors.New("asg: times must not be negative"))
+	}
+	if (o.Metadata == nil) != (o.Service == nil) {
+		errs = append(errs, errors.New("asg: Options.Metadata and Options.Service go together"))
+	}
+	if strings.ContainsAny(o.Hook, " /:") {
+		errs = append(errs, fmt.Errorf("asg: Options.Hook %q is no name of a hook", o.Hook))
+	}
+	return errors.Join(errs...)
+}
+
+// OnEC2 reports whether this machine says that it is an EC2 instance, or AWS_EC2_METADATA_SERVICE_ENDPOINT that there is
+// something to ask. It asks nothing over the network.
+func OnEC2() bool {
+	if strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		return false
+	}
+	if os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT") != "" {
+		return true
+	}
+	vendor, _ := os.ReadFile("/sys/class/dmi/id/sys_vendor") // Nitro
+	uuid, _ := os.ReadFile("/sys/hypervisor/uuid")           // Xen
+	return strings.TrimSpace(string(vendor)) == "Amazon EC2" || strings.HasPrefix(string(uuid), "ec2")
+}

@@ -1,0 +1,61 @@
+package asg
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Metadata is the instance metadata service.
+type Metadata interface {
+	// Get returns what is below /latest/meta-data/; fs.ErrNotExist if there is nothing.
+	Get(ctx context.Context, path string) (string, error)
+}
+
+// Service is what is needed of the EC2 Auto Scaling API. Its errors are those of the API, ErrNoAction apart.
+type Service interface {
+	// Instance returns the zero value for an instance that is in no group.
+	Instance(ctx context.Context, id string) (Instance, error)
+	Settings(ctx context.Context, group string) (Settings, error)
+	// Answer sends a heartbeat or completes the action; ErrNoAction if there is none that waits.
+	Answer(ctx context.Context, a Action, answer Answer) error
+}
+
+// Instance is what the group knows of an instance.
+type Instance struct {
+	Group string
+	// State as in the API: "InService", "Terminating:Wait", …
+	State string
+}
+
+// Settings are those of a group that matter here.
+type Settings struct {
+	// Hooks of the transition autoscaling:EC2_INSTANCE_TERMINATING.
+	Hooks []Hook
+	// Retain: an instance whose termination hook is abandoned is left in Terminating:Retained.
+	Retain bool
+}
+
+// Hook is a termination hook.
+type Hook struct {
+	Name          string
+	DefaultResult Answer
+	// Heartbeat is after how long without one the DefaultResult holds, Global after how long in any case.
+	Heartbeat, Global time.Duration
+}
+
+// Action is the lifecycle action of one instance.
+type Action struct{ Group, Hook, Instance string }
+
+// Answer to a lifecycle hook.
+type Answer string
+
+// The answers.
+const (
+	Heartbeat Answer = "HEARTBEAT"
+	Continue  Answer = "CONTINUE"
+	Abandon   Answer = "ABANDON"
+)
+
+// ErrNoAction: no lifecycle action of this instance waits for an answer. It does not wait yet, or not any more.
+var ErrNoAction = errors.New("asg: no active lifecycle action")

@@ -1,0 +1,125 @@
+package asg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// connect makes the SDK's clients. The region comes from the environment or from the metadata service.
+func connect(ctx context.Context) (Metadata, Service, error) {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("asg: %w", err)
+	}
+	meta := imds.NewFromConfig(cfg, func(o *imds.Options) {
+		o.EnableFallback = aws.FalseTernary // IMDSv2 only: a proxy that can be made to fetch a URL cannot fetch a token
+	})
+	if cfg.Region == "" {
+		r, err := meta.GetRegion(ctx, nil)
+		if err != nil {
+			return nil, nil, fmt.Errorf("asg: no region in the environment and none in the metadata: %w", err)
+		}
+		cfg.Region = r.Region
+	}
+	return metadata{meta}, service{autoscaling.NewFromConfig(cfg)}, nil
+}
+
+type metadata struct{ c *imds.Client }
+
+// maxMetadata bounds what is read of a value in bytes.
+const maxMetadata = 64 << 10
+
+func (m metadata) Get(ctx context.Context, path string) (string, error) {
+	out, err := m.c.GetMetadata(ctx, &imds.GetMetadataInput{Path: path})
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) && resp.HTTPStatusCode() == http.StatusNotFound {
+		return "", fmt.Errorf("asg: metadata %s: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return "", fmt.Errorf("asg: metadata %s: %w", path, err)
+	}
+	defer out.Content.Close()
+	b, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata))
+	if err != nil {
+		return "", fmt.Errorf("asg: metadata %s: %w", path, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+type service struct{ c *autoscaling.Client }
+
+func (s service) Instance(ctx context.Context, id string) (Instance, error) {
+	out, err := s.c.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{id}})
+	if err != nil {
+		return Instance{}, fmt.Errorf("asg: describe instance %s: %w", id, err)
+	}
+	for _, i := range out.AutoScalingInstances {
+		if aws.ToString(i.InstanceId) == id {
+			return Instance{aws.ToString(i.AutoScalingGroupName), aws.ToString(i.LifecycleState)}, nil
+		}
+	}
+	return Instance{}, nil
+}
+
+func (s service) Settings(ctx context.Context, group string) (Settings, error) {
+	var st Settings
+	groups, err := s.c.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{group}})
+	if err != nil {
+		return st, fmt.Errorf("asg: describe group %s: %w", group, err)
+	}
+	for _, g := range groups.AutoScalingGroups {
+		if p := g.InstanceLifecyclePolicy; p != nil && p.RetentionTriggers != nil {
+			st.Retain = p.RetentionTriggers.TerminateHookAbandon == types.RetentionActionRetain
+		}
+	}
+	hooks, err := s.c.DescribeLifecycleHooks(ctx, &autoscaling.DescribeLifecycleHooksInput{AutoScalingGroupName: &group})
+	if err != nil {
+		return st, fmt.Errorf("asg: describe the hooks of %s: %w", group, err)
+	}
+	for _, h := range hooks.LifecycleHooks {
+		if aws.ToString(h.LifecycleTransition) == "autoscaling:EC2_INSTANCE_TERMINATING" {
+			st.Hooks = append(st.Hooks, Hook{
+				Name: aws.ToString(h.LifecycleHookName), DefaultResult: Answer(aws.ToString(h.DefaultResult)),
+				Heartbeat: seconds(h.HeartbeatTimeout), Global: seconds(h.GlobalTimeout),
+			})
+		}
+	}
+	return st, nil
+}
+
+func seconds(n *int32) time.Duration { return time.Duration(aws.ToInt32(n)) * time.Second }
+
+func (s service) Answer(ctx context.Context, a Action, answer Answer) (err error) {
+	if answer == Heartbeat {
+		_, err = s.c.RecordLifecycleActionHeartbeat(ctx, &autoscaling.RecordLifecycleActionHeartbeatInput{
+			AutoScalingGroupName: &a.Group, LifecycleHookName: &a.Hook, InstanceId: &a.Instance,
+		})
+	} else {
+		_, err = s.c.CompleteLifecycleAction(ctx, &autoscaling.CompleteLifecycleActionInput{
+			AutoScalingGroupName: &a.Group, LifecycleHookName: &a.Hook, InstanceId: &a.Instance,
+			LifecycleActionResult: aws.String(string(answer)),
+		})
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && strings.Contains(api.ErrorMessage(), "No active Lifecycle Action") {
+		return fmt.Errorf("%w: %w", ErrNoAction, err)
+	}
+	if err != nil {
+		return fmt.Errorf("asg: answer %s: %w", answer, err)
+	}
+	return nil
+}

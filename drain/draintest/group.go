@@ -1,0 +1,149 @@
+package draintest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/drain/asg"
+)
+
+// GroupOptions configure a Group. The zero value of every field means its documented default.
+type GroupOptions struct {
+	Name string // default "group"
+	Hook string // of the transition EC2_INSTANCE_TERMINATING; default "drain", "-" for none
+	// HeartbeatTimeout and GlobalTimeout as in the API; default 30 minutes, and 100 times that, at most 48 h.
+	HeartbeatTimeout, GlobalTimeout time.Duration
+	DefaultResult                   asg.Answer // default ABANDON
+	// Terminate leaves out the policy that retains instances whose hook is abandoned.
+	Terminate bool
+	// Deregistration is how long an instance stays in Terminating, where the hook has no action yet; default 0.
+	Deregistration time.Duration
+	// Fault is asked before each call of the API and of the metadata; its error is the call's. nil: none. op is
+	// "Instance", "Settings", the answer, or the path of the metadata. It must not call the Group.
+	Fault func(op string) error
+}
+
+// Group is an Auto Scaling group. All methods may be called from any goroutine.
+type Group struct {
+	o GroupOptions
+
+	mu        sync.Mutex
+	instances map[string]*Instance
+}
+
+var (
+	_ asg.Service  = (*Group)(nil)
+	_ asg.Metadata = (*Instance)(nil)
+)
+
+// NewGroup returns a Group without instances.
+func NewGroup(o *GroupOptions) *Group {
+	g := &Group{instances: map[string]*Instance{}}
+	if o != nil {
+		g.o = *o
+	}
+	if g.o.Name == "" {
+		g.o.Name = "group"
+	}
+	if g.o.Hook == "" {
+		g.o.Hook = "drain"
+	}
+	if g.o.HeartbeatTimeout == 0 {
+		g.o.HeartbeatTimeout = 30 * time.Minute
+	}
+	if g.o.GlobalTimeout == 0 {
+		g.o.GlobalTimeout = min(100*g.o.HeartbeatTimeout, 48*time.Hour)
+	}
+	if g.o.DefaultResult == "" {
+		g.o.DefaultResult = asg.Abandon
+	}
+	return g
+}
+
+// Launch adds an instance that is InService.
+func (g *Group) Launch() *Instance {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := &Instance{g: g, id: fmt.Sprintf("i-%017x", len(g.instances)+1), state: "InService", meta: map[string]string{}}
+	i.meta["instance-id"] = i.id
+	i.meta["placement/region"] = "us-east-1"
+	i.meta["autoscaling/target-lifecycle-state"] = "InService"
+	g.instances[i.id] = i
+	return i
+}
+
+// Instance implements asg.Service.
+func (g *Group) Instance(ctx context.Context, id string) (asg.Instance, error) {
+	if err := g.call(ctx, "Instance"); err != nil {
+		return asg.Instance{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := g.instances[id]
+	if i == nil || i.now() == "Terminated" {
+		return asg.Instance{}, nil
+	}
+	return asg.Instance{Group: g.o.Name, State: i.state}, nil
+}
+
+// Settings implements asg.Service.
+func (g *Group) Settings(ctx context.Context, group string) (asg.Settings, error) {
+	if err := g.call(ctx, "Settings"); err != nil {
+		return asg.Settings{}, err
+	}
+	st := asg.Settings{Retain: !g.o.Terminate}
+	if g.o.Hook != "-" {
+		st.Hooks = []asg.Hook{{Name: g.o.Hook, DefaultResult: g.o.DefaultResult, Heartbeat: g.o.HeartbeatTimeout, Global: g.o.GlobalTimeout}}
+	}
+	return st, nil
+}
+
+// Answer implements asg.Service.
+func (g *Group) Answer(ctx context.Context, a asg.Action, answer asg.Answer) error {
+	err := g.call(ctx, string(answer))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := g.instances[a.Instance]
+	if err == nil && (i == nil || a.Group != g.o.Name || a.Hook != g.o.Hook || i.now() != "Terminating:Wait") {
+		err = fmt.Errorf("%w: No active Lifecycle Action found with instance ID %s", asg.ErrNoAction, a.Instance)
+	}
+	if i != nil {
+		i.calls = append(i.calls, Call{time.Now(), answer, err})
+	}
+	if err != nil {
+		return err
+	}
+	if answer == asg.Heartbeat {
+		i.expires = time.Now().Add(g.o.HeartbeatTimeout)
+	} else {
+		i.end(time.Now(), answer)
+	}
+	return nil
+}
+
+func (g *Group) call(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if g.o.Fault == nil {
+		return nil
+	}
+	return g.o.Fault(op)
+}
+
+// Call is one answer that the Group was given.
+type Call struct {
+	Time   time.Time
+	Answer asg.Answer
+	Err    error // why it was refused, nil if it was not
+}
+
+// Calls returns the answers so far, refused ones included.
+func (i *Instance) Calls() []Call {
+	i.g.mu.Lock()
+	defer i.g.mu.Unlock()
+	return slices.Clone(i.calls)
+}
