@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/spool"
@@ -21,23 +25,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deliver brings 30 records to two directories, and closes the spool out if final is set. It returns their URLs and the
-// spool's id.
-func deliver(t *testing.T, final bool) (urls []string, dirs []string, id string) {
+// directories returns two destinations in new directories.
+func directories(t *testing.T) (urls, dirs []string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	d := map[string]ship.Destination{}
 	for _, name := range []string{"idc", "s3"} {
 		dir := filepath.Join(t.TempDir(), name)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		u := "file://" + filepath.ToSlash(dir)
+		urls, dirs = append(urls, "file://"+filepath.ToSlash(dir)), append(dirs, dir)
+	}
+	return urls, dirs
+}
+
+// deliver brings segments of ten records each to the destinations, and closes the spool out if final is set. It returns
+// the spool's id.
+func deliver(t *testing.T, urls []string, segments int, final bool) (id string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	d := map[string]ship.Destination{}
+	for i, name := range []string{"idc", "s3"} {
 		var err error
-		if d[name], err = place.Open(ctx, u); err != nil {
+		if d[name], err = place.Open(ctx, urls[i]); err != nil {
 			t.Fatal(err)
 		}
-		urls, dirs = append(urls, u), append(dirs, dir)
+		if c, ok := d[name].(io.Closer); ok {
+			defer c.Close()
+		}
 	}
 	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), &spool.Options{Class: "vpn", Instance: "host", Destinations: []string{"idc", "s3"}, MaxBytes: 1 << 30})
 	if err != nil {
@@ -49,7 +63,7 @@ func deliver(t *testing.T, final bool) (urls []string, dirs []string, id string)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	for range 3 {
+	for range segments {
 		batch := make([]segment.Record, 10)
 		for i := range batch {
 			batch[i] = segment.Record{Time: time.Now().UnixNano(), Data: []byte("a record")}
@@ -79,7 +93,7 @@ func deliver(t *testing.T, final bool) (urls []string, dirs []string, id string)
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return urls, dirs, id
+	return id
 }
 
 func audits(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -91,7 +105,8 @@ func audits(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 // TestLifecycle: complete, then an object is lost, then it is restored.
 func TestLifecycle(t *testing.T) {
-	urls, dirs, id := deliver(t, true)
+	urls, dirs := directories(t)
+	id := deliver(t, urls, 3, true)
 	both := []string{"-at", urls[0], "-at", urls[1], "-deep"}
 	if code, out, errs := audits(t, both...); code != 0 || !strings.Contains(out, "complete: 2 chains") {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
@@ -128,7 +143,8 @@ func TestLifecycle(t *testing.T) {
 }
 
 func TestOwed(t *testing.T) {
-	urls, _, _ := deliver(t, false)
+	urls, _ := directories(t)
+	deliver(t, urls, 3, false)
 	code, out, _ := audits(t, "-at", urls[0], "-class", "vpn")
 	if code != exitOwed || !strings.Contains(out, "no final manifest") || !strings.Contains(out, "records 1 to 30") {
 		t.Errorf("exit code %d\n%s", code, out)
@@ -138,8 +154,33 @@ func TestOwed(t *testing.T) {
 	}
 }
 
+// TestServers audits a real S3 server and a real sshd. PENSTOCK_AUDIT_SEGMENTS sets how many segments, to see how fast.
+func TestServers(t *testing.T) {
+	segments := 5
+	if s := os.Getenv("PENSTOCK_AUDIT_SEGMENTS"); s != "" {
+		segments, _ = strconv.Atoi(s)
+	}
+	sshd := testserver.StartSSHD(t)
+	endpoint, access, secret := testserver.S3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", access)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	urls := []string{sshd.URL("audit"), fmt.Sprintf("s3://%s/audit?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, endpoint)}
+	deliver(t, urls, segments, true)
+	for _, args := range [][]string{
+		{"-at", urls[0], "-at", urls[1]}, {"-at", urls[0], "-at", urls[1], "-deep"}, {"-at", urls[0]}, {"-at", urls[1]},
+	} {
+		begin := time.Now()
+		code, out, errs := audits(t, args...)
+		if code != 0 || !strings.Contains(out, fmt.Sprintf("%d objects", segments)) {
+			t.Errorf("%q: exit code %d\n%s%s", args, code, out, errs)
+		}
+		t.Logf("%d segments, %d flags: %v", segments, len(args), time.Since(begin))
+	}
+}
+
 func TestUsage(t *testing.T) {
-	urls, _, id := deliver(t, true)
+	urls, _ := directories(t)
+	id := deliver(t, urls, 3, true)
 	for _, args := range [][]string{
 		{},
 		{"-at", "ftp://x/"},
