@@ -145,6 +145,36 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// TestKilledDrain: a drain that is killed before its report goes on at the next start, with the listeners closed.
+func TestKilledDrain(t *testing.T) {
+	s := startServers(t)
+	dir, addr := t.TempDir(), freeAddr(t)
+	args := []string{"-listen", "vpn=tcp://" + addr, "-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3, "-on-term", "drain"}
+	c := startCollector(t, dir, s.env, args...).ready()
+	sent := loadgenSend(t, "-to", "tcp://"+addr, "-count", "20000", "-run", "killed")
+	s.ssh.Stop()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.until("the drain to ship", 10*time.Second, func() bool { return strings.Contains(c.log.String(), "phase=ship") })
+	c.end(syscall.SIGKILL, 10*time.Second)
+
+	c = startCollector(t, dir, s.env, args...)
+	c.until("the drain to go on", 20*time.Second, func() bool { return strings.Contains(c.log.String(), "phase=ship") })
+	if conn, err := net.Dial("tcp", addr); err == nil {
+		conn.Close()
+		t.Error("a resumed drain listens")
+	}
+	s.ssh.Start()
+	if code := c.wait(time.Minute); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if r := c.report(); r.Outcome != "complete" || !strings.Contains(r.Trigger, "terminated") {
+		t.Errorf("report: %s", r.JSON())
+	}
+	loadgenCheck(t, s.env, "killed", sent.Sent, s.s3, s.sftp)
+}
+
 // TestDeadDestination: a destination that is down for a whole life of the collector delays the other by nothing, and has
 // everything once it is back.
 func TestDeadDestination(t *testing.T) {
