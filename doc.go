@@ -19,7 +19,7 @@
 // destination's chain covers a segment its files are deleted; its counts stay in the ledger.
 //
 // [github.com/penstock-go/penstock/drain] ends the process: Stop keeps the spool for the next start, Drain empties it, has
-// everything verified, and reports.
+// everything verified, and reports. [github.com/penstock-go/penstock/drain/asg] lets an EC2 Auto Scaling group wait for that.
 //
 // # Where to begin
 //

@@ -34,6 +34,9 @@ type config struct {
 	maxBytes     perClass[int64] // 0: 90 % of the file system / classes
 
 	http         string
+	lifecycle    string
+	asgHook      string
+	quiesce      time.Duration
 	drainTimeout time.Duration
 	onTerm       drain.Intent
 	report       string
@@ -148,6 +151,9 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
 	fs.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Minute, "`TIME` a drain may take, from its trigger to its report")
 	onTerm := fs.String("on-term", "stop", "`stop|drain`: what SIGTERM and SIGINT do")
+	fs.StringVar(&c.lifecycle, "lifecycle", "auto", "`auto|asg|none`: who takes this instance away; auto: its Auto Scaling group if this is EC2")
+	fs.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default the only one it has)")
+	fs.DurationVar(&c.quiesce, "quiesce", 130*time.Second, "silence to wait for, at most 300s or this, before the sockets close at a scale-in; 0: none")
 	fs.StringVar(&c.report, "report", "", "`FILE` of the final report (default DIR/report.json)")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -172,6 +178,18 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	}
 	if c.drainTimeout <= 0 {
 		bad("-drain-timeout %v: must be positive", c.drainTimeout)
+	}
+	switch c.lifecycle {
+	case "auto", "asg":
+	case "none":
+		if c.asgHook != "" {
+			bad("-asg-hook %s: -lifecycle none asks no group", c.asgHook)
+		}
+	default:
+		bad("-lifecycle %q: auto, asg or none", c.lifecycle)
+	}
+	if c.quiesce < 0 {
+		bad("-quiesce %v: must not be negative", c.quiesce)
 	}
 	switch c.onTerm = drain.Intent(*onTerm); c.onTerm {
 	case drain.Stop, drain.Drain:

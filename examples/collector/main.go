@@ -70,8 +70,13 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		return nil, err
 	}
 	status := &http.Server{ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	platforms, err := lifecycles(c, log)
+	if err != nil {
+		return nil, err
+	}
 	d, err := drain.New(&drain.Options{
 		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Logger: log,
+		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
 		After: []drain.Step{{Name: "http", Run: status.Shutdown}},
 	})
 	if err != nil {
@@ -80,6 +85,10 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	trigger, resume, err := drain.Interrupted(c.spoolDir)
 	if err != nil {
 		return nil, err
+	}
+	// Asked before a socket opens: an instance that goes takes nothing more.
+	if n, goes := d.Terminating(ctx); goes {
+		trigger, resume = n.Trigger, true
 	}
 	if c.http != "" {
 		l, err := net.Listen("tcp", c.http)
@@ -120,7 +129,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}
 	}
 	if resume {
-		log.Warn("going on with a drain that was interrupted; listeners stay closed", "trigger", trigger)
+		log.Warn("draining what is here; listeners stay closed", "trigger", trigger)
 		return d.Resume(trigger)
 	}
 	return d.Run(ctx)
