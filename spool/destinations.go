@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
@@ -82,13 +80,6 @@ func (s *Spool) openDestinations() error {
 		return nil
 	}
 	return s.id.save(s.fs, s.dir)
-}
-
-// owed returns what a destination still has to get.
-func (s *Spool) owed(d *destination) segment.Tally {
-	t := s.cat.sum(d.chain.Segment)
-	t.Add(s.unsealed())
-	return t
 }
 
 // openDestination makes a destination one of those that count. A new one, or one that comes back after it was given up,

@@ -84,19 +84,21 @@ func (s *Spool) sealRolled() time.Duration {
 			s.log.Error("spool: cannot seal a segment, trying again", "class", s.opts.Class, "segment", r.number, "err", err)
 			return retryEvery
 		}
-		if seg != nil {
-			s.enter(seg)
-		}
 		s.mu.Lock()
 		s.rolled = s.rolled[1:]
 		s.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
 		s.quota.add(-s.opts.SegmentBytes)
 		if seg != nil {
 			s.quota.add(seg.Size)
+			c := *seg // the catalogue's changes when it is staged
+			s.cat.put(&c)
 		}
 		s.moreRoom()
 		s.sealing.wakeAll()
 		s.mu.Unlock()
+		if seg != nil {
+			s.remember(seg)
+		}
 	}
 }
 
@@ -246,13 +248,6 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 		}
 	}
 	return seg
-}
-
-// enter makes a sealed segment known.
-func (s *Spool) enter(seg *sealed) {
-	c := *seg // once in the catalogue it may be staged, and with that changed
-	s.cat.put(seg)
-	s.remember(&c)
 }
 
 // remember puts what is known of a segment into the index. A lost index costs the next Open time, nothing else.

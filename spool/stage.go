@@ -187,17 +187,17 @@ func (s *Spool) stageRoom(size int64) bool {
 
 // noteStaged makes a staged file known.
 func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
+	s.mu.Lock()
 	if lost := seg.Records - min(seg.Records, rec.Records); lost > 0 {
 		s.log.Error("spool: damage found while staging", "class", s.opts.Class, "segment", seg.Number, "records", lost, "gaps", rec.Gaps)
-		s.mu.Lock()
 		s.ledger.Damaged.Add(segment.Tally{Records: lost, Bytes: seg.Bytes - min(seg.Bytes, rec.Bytes)})
 		s.noteLedger()
-		s.mu.Unlock()
 	}
 	now, ok := s.cat.update(seg.Number, func(c *sealed) {
 		c.Staged, c.StagedSize = true, rec.Size
 		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
 	})
+	s.mu.Unlock()
 	s.used(-seg.StagedSize) // the new one was counted while it was written
 	if !ok {
 		// Deleted meanwhile: every destination has it.

@@ -2,9 +2,10 @@ package spool
 
 import "github.com/penstock-go/penstock/spool/segment"
 
-// Stats returns a cheap snapshot.
+// Stats returns a cheap snapshot, in which everything fits together.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	st := Stats{
 		SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
 		Appended: s.taken, Written: s.written, Durable: s.durable,
@@ -12,22 +13,21 @@ func (s *Spool) Stats() Stats {
 		Used:     s.quota.used, Quota: s.quota.limit, Full: s.full || !s.hasRoom(0), Err: s.failed,
 		Pending: make(map[string]segment.Tally, len(s.dests)),
 	}
-	// What is not sealed yet lies between the last sealed segment and the end of the log.
-	unsealed := s.unsealed()
-	chains := make(map[string]uint64, len(s.dests))
+	st.Segments, st.Staged = s.cat.count()
 	for name, d := range s.dests {
 		if !d.forgotten {
-			chains[name] = d.chain.Segment
+			st.Pending[name] = s.owed(d)
 		}
 	}
-	s.mu.Unlock()
-	st.Segments, st.Staged = s.cat.count()
-	for name, n := range chains {
-		t := s.cat.sum(n)
-		t.Add(unsealed)
-		st.Pending[name] = t
-	}
 	return st
+}
+
+// owed returns what a destination still has to get: what is sealed and its chain does not cover, and what lies between
+// the last sealed segment and the end of the log. s.mu is held, or the spool is being opened.
+func (s *Spool) owed(d *destination) segment.Tally {
+	t := s.cat.sum(d.chain.Segment)
+	t.Add(s.unsealed())
+	return t
 }
 
 // unsealed counts what the log holds behind the last sealed segment. s.mu is held.
