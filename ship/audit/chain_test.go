@@ -182,6 +182,24 @@ func TestChains(t *testing.T) {
 			c.hash, c.dest = [32]byte{}, "colo"
 			c.next(2, joined(3, 21)).add(3, nil).add(0, final)
 		}, audit.Complete, nil},
+		{"another name for the place, and a hole", func(t *testing.T, p places) {
+			newChain(t, p, "s3", none).add(6, nil).add(0, final)
+			c := newChain(t, p, "idc", none).add(3, nil)
+			c.hash, c.dest, c.last, c.segment = [32]byte{}, "colo", 30, 4
+			c.next(2, nil).add(2, nil).add(0, final)
+		}, audit.Damaged, []string{audit.SequenceBroken}},
+		{"segments that are stated twice", func(t *testing.T, p places) {
+			newChain(t, p, "s3", none).add(2, nil).add(0, final)
+			c := newChain(t, p, "idc", none).add(2, nil)
+			c.segment, c.last = 0, 0
+			c.add(2, nil).add(0, final)
+		}, audit.Damaged, []string{audit.SequenceBroken}},
+		{"segments that are numbered anew", func(t *testing.T, p places) {
+			newChain(t, p, "s3", none).add(5, nil).add(0, final)
+			c := newChain(t, p, "idc", none).add(2, nil)
+			c.segment = 0
+			c.add(2, nil).add(0, final)
+		}, audit.Damaged, []string{audit.LineWrong, audit.ObjectUnknown, audit.FinalWrong}},
 		{"a take-over that has not begun", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(3, closedBy(2))
 			newChain(t, p, "idc", none).add(3, closedBy(2))

@@ -28,7 +28,8 @@ type place struct {
 	name   string
 	dest   ship.Destination
 	lister ship.Lister
-	// slots bound the requests in flight. One is held for a request, never while waiting for anything else.
+	// slots bound the requests in flight. One is held for a request and its repetitions, and never while waiting for another
+	// slot or for a consumer: so they cannot block each other.
 	slots chan struct{}
 	// sums tells whether Stat answers with checksums: 0 unknown yet, 1 yes, -1 no.
 	sums atomic.Int32
@@ -58,6 +59,7 @@ func (p *place) request(ctx context.Context, f func(context.Context) error) erro
 	return p.again(ctx, f)
 }
 
+// again repeats what may succeed next time. What the place answers for good is returned as it is.
 func (p *place) again(ctx context.Context, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
@@ -129,7 +131,8 @@ type fetched struct {
 	err error
 }
 
-// manifests reads a chain in order, some ahead.
+// manifests reads a chain in order, some ahead: the way to a distant place takes longer than to judge a manifest. At
+// most readAhead of them are in memory.
 func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain) iter.Seq[fetched] {
 	return func(yield func(fetched) bool) {
 		ctx, cancel := context.WithCancel(ctx)

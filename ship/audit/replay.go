@@ -123,6 +123,10 @@ func (r *replayer) run(ctx context.Context) error {
 	if err != nil && !errors.Is(err, ship.ErrVerify) {
 		return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
 	}
+	if r.to.chains[r.id] == nil || !r.to.chains[r.id].begun() {
+		// Objects without a chain prove nothing, and the next audit would call them a stranger's.
+		return fmt.Errorf("%s has no chain of spool %s to restore objects for: copy the whole prefix there, manifests included, and audit the copy", r.to.name, r.id.spool)
+	}
 	found := false
 	err = r.lines(ctx, r.from, func(s *ship.SegmentLine) error {
 		found = true

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
 // longest returns the spool that has lived longest, and its objects in the order of its sequence numbers.
@@ -95,6 +96,17 @@ func TestReplayRefuses(t *testing.T) {
 	change("s3", objects[2])
 	if _, err := replay(p, spool, 41, 60); !errors.Is(err, ship.ErrVerify) || p["idc"].Bytes(objects[2]) != nil {
 		t.Errorf("a damaged source: %v", err)
+	}
+	for _, key := range p["idc"].Keys() {
+		if strings.HasPrefix(key, "_manifest/web/") {
+			web := strings.Split(key, "/")[2]
+			to := shiptest.Memory()
+			_, err := audit.Replay(bg, &audit.ReplayOptions{From: audit.Place{Destination: p["s3"]}, To: audit.Place{Destination: to}, Class: "web", Spool: web})
+			if err == nil || len(to.Keys()) > 0 {
+				t.Errorf("to a place without a chain: %v, %q", err, to.Keys())
+			}
+			break
+		}
 	}
 	p["s3"].Remove(objects[2])
 	if _, err := replay(p, spool, 41, 60); !errors.Is(err, fs.ErrNotExist) {

@@ -26,6 +26,9 @@ func (r *Result) WriteText(w io.Writer) error {
 		} else {
 			fmt.Fprintf(b, "records %d to %d in %d objects, %s", c.First, c.Last, c.Segments, size(c.Stored))
 		}
+		if c.NotOwed > 0 {
+			fmt.Fprintf(b, ", %d from before it joined are not owed here", c.NotOwed)
+		}
 		if c.Gaps > 0 {
 			fmt.Fprintf(b, ", %d damaged before delivery", c.Gaps)
 		}
@@ -52,6 +55,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	return b.Flush()
 }
 
+// text writes one finding, what to do last: that is what is looked for.
 func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	fmt.Fprintf(b, "\n%s: %s", f.Verdict, f.Code)
 	if f.Place != "" {

@@ -63,6 +63,8 @@ type Chain struct {
 	Records  uint64 `json:"records"`
 	Bytes    uint64 `json:"bytes"`
 	Stored   int64  `json:"stored"`
+	// NotOwed counts records from before this place was among the spool's destinations, by the sender's own account.
+	NotOwed uint64 `json:"not_owed,omitempty"`
 	// Gaps counts records that were damaged on the sender's disk before they could be delivered.
 	Gaps uint64 `json:"gaps"`
 	// Lost counts what was lost before it could be kept, by cause.

@@ -1,0 +1,233 @@
+package audit
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// lost notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
+// records are concerned stands in its header, as prev_last, and nowhere else.
+func (w *walk) lost(f fetched) {
+	if w.hole != nil && w.hole.Epoch == f.epoch && w.hole.Code == ManifestMissing && errors.Is(f.err, fs.ErrNotExist) && w.hole.to+1 == f.number {
+		w.hole.to = max(f.number, f.to)
+		return
+	}
+	w.fill(0)
+	h := &hole{from: f.number, to: max(f.number, f.to)}
+	h.Finding = Finding{
+		Code: ManifestDamaged, Place: w.p.name, Class: w.id.class, Spool: w.id.spool, Epoch: f.epoch,
+		First: w.Last + 1, Key: ship.ManifestKey(w.id.class, w.id.spool, f.epoch, f.number),
+	}
+	if errors.Is(f.err, fs.ErrNotExist) {
+		h.Code = ManifestMissing
+	} else {
+		h.Detail = f.err.Error()
+	}
+	w.hole, w.prev = h, nil
+}
+
+// fill reports the hole that was open. next is the first sequence number behind it, 0 if that is unknown.
+func (w *walk) fill(next uint64) {
+	h := w.hole
+	if h == nil {
+		return
+	}
+	w.hole = nil
+	if next > h.First {
+		h.Last = next - 1
+	}
+	if h.Code == ManifestMissing {
+		h.Detail = fmt.Sprintf("manifest %d of epoch %d is not there, later ones are", h.from, h.Epoch)
+		if h.to > h.from {
+			h.Detail = fmt.Sprintf("manifests %d to %d of epoch %d are not there, later ones are", h.from, h.to, h.Epoch)
+		}
+	}
+	switch {
+	case next == 0:
+		w.holes = append(w.holes, seqRange{h.First, ^uint64(0)})
+	case next > h.First:
+		w.holes = append(w.holes, seqRange{h.First, next - 1})
+	default:
+		h.First = 0 // it covers no records
+	}
+	w.a.rec.add(h.Finding)
+}
+
+// link judges a manifest by those before it, and makes it the chain's end. jump: it does not go on where the one before
+// ends, for a reason that is known or has been reported.
+func (w *walk) link(m *ship.Manifest) (jump bool) {
+	h := &m.Header
+	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, final: m.Footer.Final, time: h.Time}
+	key, prev := w.manifestKey(l), w.prev
+	afterHole := w.hole != nil
+	w.fill(h.PrevLast + 1)
+	goesOn := !afterHole && prev != nil && h.Epoch == prev.epoch
+	if !goesOn {
+		w.part()
+	}
+	zero := strings.Trim(h.Prev, "0") == ""
+	switch {
+	case afterHole:
+		jump = true
+		if h.PrevLast < w.Last {
+			w.twice(h, w.Last, key)
+		}
+	case prev == nil:
+		jump = true
+		if !zero {
+			w.find(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the chain begins with a manifest that names one before, which is not there")
+			w.holes = append(w.holes, seqRange{1, h.PrevLast})
+		} else if h.PrevLast > 0 && h.Joined != h.PrevLast+1 {
+			w.find(SequenceBroken, h.Epoch, 1, h.PrevLast, key, "", "the chain begins at record %d", h.PrevLast+1)
+			w.holes = append(w.holes, seqRange{1, h.PrevLast})
+		}
+	case zero && h.Destination != w.Destination:
+		// The sender calls this place by another name now: a chain of its own, which says where it joined. What it repeats
+		// is what was not deleted on its disk yet.
+		jump, w.repeats = true, true
+		if h.PrevLast > prev.last {
+			w.sequence(h, key)
+		}
+	case zero:
+		jump, w.repeats = true, true
+		if h.PrevLast > prev.last {
+			w.sequence(h, key)
+		}
+		w.find(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
+			"it names no manifest before it, though there is one: its sender had lost the state of its chain, or never had it")
+	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
+		w.cut(prev, h)
+		jump = h.PrevLast != prev.last
+	default:
+		w.hash(prev, l, h.Prev)
+		jump = w.sequence(h, key)
+		w.order(h, prev, key)
+	}
+	if w.First == 0 && (len(m.Segments) > 0 || m.Footer.Last > 0) {
+		w.First = h.PrevLast + 1
+	}
+	if jump && h.Joined == h.PrevLast+1 && h.PrevLast > w.Last {
+		w.NotOwed += h.PrevLast - w.Last
+	}
+	w.prev = l
+	w.Manifests++
+	w.Place, w.Class, w.Spool, w.Destination, w.Instance = w.p.name, h.Class, h.Spool, h.Destination, h.Instance
+	w.Epoch, w.Final, w.Time, w.closed = h.Epoch, m.Footer.Final, h.Time, 0
+	if by := m.Footer.ClosedBy; by != nil {
+		w.closed = by.Epoch
+	}
+	if !w.named[h.Instance] {
+		w.named[h.Instance] = true
+		w.a.appeared(h.Instance)
+	}
+	if _, ok := w.wanted[headID{l.epoch, l.number}]; ok {
+		w.wanted[headID{l.epoch, l.number}] = l
+	}
+	return jump
+}
+
+// hash checks that l names prev. If it does not, either may be wrong: whoever altered prev has changed its hash, whoever
+// altered l may have changed what it names. The next link decides, since it names l: to accuse the wrong one of two
+// would send people to restore a file that is right.
+func (w *walk) hash(prev, l *link, want string) {
+	fits := hex.EncodeToString(prev.hash[:]) == want
+	prev.vouched = fits
+	if w.broken[0] != nil {
+		// The two links before do not fit: prev is the culprit unless it is vouched for now.
+		if fits {
+			w.blame(w.broken[0], w.broken[1], false)
+		} else {
+			w.blame(prev, w.broken[0], false)
+			w.broken = [2]*link{}
+			return
+		}
+		w.broken = [2]*link{}
+	}
+	if !fits {
+		w.broken = [2]*link{prev, l}
+	}
+}
+
+// blame reports that a link is not the one that was written. unsure: it may as well be the other.
+func (w *walk) blame(culprit, other *link, unsure bool) {
+	text := "it is not the manifest that those around it were written with"
+	if unsure {
+		text = "it does not fit the manifest beside it; one of the two is not what was written"
+	}
+	w.find(ChainBroken, culprit.epoch, 0, 0, w.manifestKey(culprit), w.p.name+": "+w.manifestKey(other), "%s", text)
+}
+
+// sequence checks that the chain goes on where it ended.
+func (w *walk) sequence(h *ship.ManifestHeader, key string) (jump bool) {
+	switch last := w.prev.last; {
+	case h.PrevLast == last:
+		return false
+	case h.PrevLast > last && h.Joined == h.PrevLast+1:
+		return true // the destination was given up, and taken back later
+	case h.PrevLast > last:
+		w.find(SequenceBroken, h.Epoch, last+1, h.PrevLast, key, "", "it goes on behind record %d, the one before ends with %d", h.PrevLast, last)
+		w.holes = append(w.holes, seqRange{last + 1, h.PrevLast})
+	default:
+		w.twice(h, last, key)
+	}
+	return true
+}
+
+// twice reports records that a chain states again.
+func (w *walk) twice(h *ship.ManifestHeader, last uint64, key string) {
+	w.repeats = true
+	w.find(SequenceBroken, h.Epoch, h.PrevLast+1, last, key, "",
+		"it goes on behind record %d, and the chain was at %d already: records are stated twice", h.PrevLast, last)
+}
+
+// cut reports an epoch whose end is not the one that the next epoch was begun behind. Unlike within an epoch, that is
+// most likely a tail that was cut off, for nothing else in the listing shows it: an epoch may end with any number.
+func (w *walk) cut(prev *link, h *ship.ManifestHeader) {
+	first, last := prev.last+1, h.PrevLast
+	if last < first {
+		first, last = 0, 0
+	} else {
+		w.holes = append(w.holes, seqRange{first, last})
+	}
+	w.find(ChainCut, prev.epoch, first, last, ship.ManifestKey(w.id.class, w.id.spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
+		"epoch %d was begun behind another manifest than the last one of epoch %d: what followed that was cut off, or it is not what was written", h.Epoch, prev.epoch)
+}
+
+// order checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one's link
+// to its last manifest says that nothing followed.
+func (w *walk) order(h *ship.ManifestHeader, prev *link, key string) {
+	ended := w.Final || w.closed != 0
+	switch {
+	case h.Epoch == prev.epoch && ended:
+		w.find(AfterEnd, h.Epoch, 0, 0, key, "", "it follows the end of its epoch, manifest %d", prev.number)
+	case h.Epoch < w.closed:
+		w.find(AfterEnd, h.Epoch, 0, 0, key, "", "epoch %d was handed over to epoch %d", prev.epoch, w.closed)
+	case h.Epoch == prev.epoch && h.Destination != w.Destination:
+		w.find(ChainBroken, h.Epoch, 0, 0, key, "", "it is of destination %q, the one before of %q", h.Destination, w.Destination)
+	}
+}
+
+// part gives up waiting for a third link.
+func (w *walk) part() {
+	if w.broken[0] != nil {
+		w.pairs = append(w.pairs, w.broken)
+	}
+	w.broken = [2]*link{}
+}
+
+// settle names the one of two links that do not fit where no third has told. Heads have been looked at by then.
+func (w *walk) settle() {
+	w.part()
+	for _, p := range w.pairs {
+		if p[1].vouched {
+			w.blame(p[0], p[1], false)
+		} else {
+			w.blame(p[1], p[0], true)
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// listing compares what is listed at a place with what its chains name. Both are in the byte order of their keys.
+func (a *auditor) listing(ctx context.Context, p *place) error {
+	prefix := "class="
+	if a.o.Class != "" {
+		prefix += a.o.Class + "/"
+	}
+	list := p.lister.List(ctx, prefix)
+	if !a.o.Hour.IsZero() {
+		list = a.listHour(ctx, p)
+	}
+	i := 0
+	absent := func() error {
+		e := &p.expected[i]
+		if i++; i < len(p.expected) && a.compareExpected(*e, p.expected[i]) == 0 {
+			return nil // named twice
+		}
+		if e.flags&(optional|asked) != 0 {
+			return nil
+		}
+		a.o.Progress.Objects.Add(1)
+		return a.missing(ctx, p, e)
+	}
+	before, key := "", ""
+	for l, err := range list {
+		if err != nil {
+			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+		}
+		if l.Key <= before {
+			return fmt.Errorf("%s: its listing is out of order: %s after %s", p.name, l.Key, before)
+		}
+		before = l.Key
+		for ; i < len(p.expected); key = "" {
+			if key == "" {
+				k := a.key(&p.expected[i])
+				key = k.String()
+			}
+			if key >= l.Key {
+				break
+			}
+			if err := absent(); err != nil {
+				return err
+			}
+		}
+		if i >= len(p.expected) || key != l.Key {
+			if err := a.unnamed(ctx, p, l.Key); err != nil {
+				return err
+			}
+			continue
+		}
+		e := &p.expected[i]
+		if e.flags&asked == 0 {
+			a.o.Progress.Objects.Add(1)
+			if l.Size != e.size {
+				k := a.key(e)
+				a.rec.add(Finding{
+					Code: ObjectAltered, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: l.Key,
+					Detail: fmt.Sprintf("%d bytes are there, its receipt says %d", l.Size, e.size),
+				})
+			}
+		}
+		for i++; i < len(p.expected) && a.compareExpected(*e, p.expected[i]) == 0; i++ {
+			continue // named twice
+		}
+		key = ""
+	}
+	for i < len(p.expected) {
+		if err := absent(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listHour lists one hour of every class that is known.
+func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		class := ""
+		for _, id := range a.spools {
+			if id.class == class {
+				continue
+			}
+			class = id.class
+			prefix := fmt.Sprintf("class=%s/dt=%s/hour=%s/", class, a.o.Hour.Format("2006-01-02"), a.o.Hour.Format("15"))
+			for e, err := range p.lister.List(ctx, prefix) {
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// missing reports an object that was not listed, unless it is there all the same: it may have come while the listing
+// was read.
+func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
+	k := a.key(e)
+	if !a.rec.full() {
+		if there, err := p.exists(ctx, k.String()); err != nil || there {
+			return err
+		}
+	}
+	a.rec.add(Finding{
+		Code: ObjectMissing, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: k.String(),
+		Detail: "it is not there",
+	})
+	return nil
+}
+
+// unnamed judges an object that no chain names.
+func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
+	k, ok := parseDataKey(key)
+	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: key}
+	w := p.walks[k.spoolID]
+	switch {
+	case !ok:
+		f.Class, f.Spool, f.Epoch, f.First, f.Last = "", "", 0, 0, 0
+		f.Detail = "not the name of an object of any spool"
+	case w == nil || w.Final && k.epoch > w.Epoch:
+		// It is on its way if its epoch has begun since the chains were listed.
+		begun, err := p.exists(ctx, ship.ManifestKey(k.class, k.spool, k.epoch, 0))
+		if err != nil {
+			return err
+		}
+		f.Code, f.Detail = ChainMissing, "its spool has no chain here, and a chain always comes before its objects"
+		if begun {
+			f.Code, f.Detail = Uncovered, "its epoch began during this audit"
+		} else if w != nil {
+			f.Code, f.Detail = ObjectUnknown, "the chain is final, and the object's epoch has no chain here"
+		}
+	case w.unproven(k.first):
+		f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
+		if a.denied(p, &k) {
+			f.Code, f.Detail = ObjectUnknown, "no manifest that can be read names it, and other places have these records under another name"
+		}
+	case k.first <= w.Last:
+		f.Detail = fmt.Sprintf("the chain covers records up to %d and does not name it", w.Last)
+	case w.Final:
+		f.Detail = fmt.Sprintf("the chain is final with record %d", w.Last)
+	case a.denied(p, &k):
+		f.Detail = "ahead of its chain, and other places have these records under another name"
+	default:
+		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
+	}
+	if !a.o.Hour.IsZero() && f.Code == Uncovered && w != nil && w.passed() {
+		return nil
+	}
+	a.rec.add(f)
+	return nil
+}
+
+// unproven reports whether damage to the chain hides what is said of a record.
+func (w *walk) unproven(seq uint64) bool {
+	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
+}
+
+// denied reports whether another place's chain covers the records of an object and does not name it.
+func (a *auditor) denied(p *place, k *dataKey) bool {
+	for _, q := range a.places {
+		w := q.walks[k.spoolID]
+		if q == p || w == nil || k.last > w.Last || k.first < w.First || w.unproven(k.first) {
+			continue
+		}
+		_, named := slices.BinarySearchFunc(q.expected, k, func(e expected, k *dataKey) int {
+			have := a.key(&e)
+			if have.class != k.class {
+				return cmpString(have.class, k.class)
+			}
+			return have.compare(k)
+		})
+		return !named
+	}
+	return false
+}
+
+func cmpString(a, b string) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
