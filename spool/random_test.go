@@ -15,7 +15,7 @@ import (
 // TestRandom drives random operations, with crashes and orderly ends between them, and checks at the end that both
 // destinations have every record that was promised, once.
 func TestRandom(t *testing.T) {
-	seeds := 12
+	seeds := 4
 	if *sweepAll {
 		seeds = 100 * *sweepSeeds
 	}
