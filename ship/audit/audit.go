@@ -48,6 +48,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	begin := time.Now().UTC()
+	// In this order: what a chain names was there before the chain named it, and so is in a listing that is made later.
 	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings} {
 		if phase(ctx); ctx.Err() != nil {
 			return nil, fmt.Errorf("audit: %w", errors.Join(context.Cause(ctx), a.marks.save()))

@@ -46,7 +46,8 @@ func (l *listedChain) epoch(n uint32) *listedEpoch {
 	return nil
 }
 
-// catalogue lists the chains of a place.
+// catalogue lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
+// fixes what is judged, so that a chain that grows meanwhile has an end.
 func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 	prefix := ship.ManifestPrefix
 	if p.o.Class != "" {

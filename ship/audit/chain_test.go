@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -114,6 +115,18 @@ func compressed(t *testing.T, raw []byte, level int) []byte {
 	return b.Bytes()
 }
 
+// head tells another place of the chain's last manifest. more is added to the sequence number.
+func (c *chain) head(at *shiptest.MemoryDestination, more uint64, final bool) {
+	b, err := json.Marshal(ship.Head{
+		Version: ship.HeadVersion, Class: "vpn", Spool: testSpool, Epoch: c.epoch, Destination: c.dest, Number: c.number - 1,
+		Hash: fmt.Sprintf("%x", c.hash), Last: c.last + more, Final: final, Time: testTime,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	at.Set(ship.HeadKey("vpn", testSpool, c.epoch, c.dest, c.number-1), append(b, '\n'))
+}
+
 func final(m *ship.Manifest) { m.Footer.Final = true }
 
 func closedBy(epoch uint32) func(*ship.Manifest) {
@@ -200,6 +213,24 @@ func TestChains(t *testing.T) {
 			c.segment = 0
 			c.add(2, nil).add(0, final)
 		}, audit.Damaged, []string{audit.LineWrong, audit.ObjectUnknown, audit.FinalWrong}},
+		{"heads of a chain that was handed over", func(t *testing.T, p places) {
+			c := newChain(t, p, "s3", none).add(4, closedBy(2))
+			c.head(p["idc"], 0, true)
+			c.next(2, nil).add(0, final).head(p["idc"], 0, true)
+			c = newChain(t, p, "idc", none).add(4, nil)
+			c.head(p["s3"], 0, false)
+			c.add(0, final).head(p["s3"], 0, true)
+		}, audit.Complete, nil},
+		{"a head that states another end", func(t *testing.T, p places) {
+			newChain(t, p, "s3", none).add(4, nil).add(0, final).head(p["idc"], 7, true)
+			newChain(t, p, "idc", none).add(4, nil).add(0, final)
+		}, audit.Damaged, []string{audit.HeadWrong}},
+		{"a head of what was cut off, of records and not", func(t *testing.T, p places) {
+			c := newChain(t, p, "s3", none).add(4, nil)
+			c.add(0, final).head(p["idc"], 0, true)
+			p["s3"].Remove(ship.ManifestKey("vpn", testSpool, 1, 2))
+			newChain(t, p, "idc", none).add(4, nil).add(0, final)
+		}, audit.Damaged, []string{audit.ChainCut, audit.Open}},
 		{"a take-over that has not begun", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(3, closedBy(2))
 			newChain(t, p, "idc", none).add(3, closedBy(2))

@@ -178,7 +178,8 @@ func (m *marks) remove() error {
 	return nil
 }
 
-// batch is one manifest's objects that are being looked at.
+// batch is one manifest's objects that are being looked at. They are done in any order; a mark moves on only when all
+// before it are done, so that one number for each chain is the whole checkpoint.
 type batch struct {
 	at     *link
 	open   int  // objects that are not done

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// cursor is a walk that is read step by step.
+// cursor is a walk that is read step by step, so that the chains of several places can be read side by side: none of them
+// is ever held in memory as a whole.
 type cursor struct {
 	*walk
 	next func() (step, bool)
@@ -44,7 +45,8 @@ type difference struct {
 	what        string
 }
 
-// spool judges one spool's chains at all places, side by side.
+// spool judges one spool's chains at all places. Segment numbers are what they have in common: manifests and epochs are
+// divided differently at each place, since each goes at its own pace.
 func (a *auditor) spool(ctx context.Context, id spoolID) {
 	a.appeared(id.spool)
 	var all []*cursor
@@ -164,7 +166,8 @@ func (s *step) bounds() (first, last uint64) {
 	return s.loss.After, s.loss.After
 }
 
-// differs names what two places state differently about a segment, receipts apart; "" if nothing.
+// differs names what two places state differently about a segment, receipts apart; "" if nothing. Everything else comes
+// from the stage record and from the ledger, which are fixed before the first destination is sent anything.
 func (s *step) differs(o *step) string {
 	switch {
 	case (s.line == nil) != (o.line == nil):
@@ -189,6 +192,8 @@ func (s *step) differs(o *step) string {
 	return "they state different records, names or hashes"
 }
 
+// report blames the place whose manifest nobody vouches for: a successor or a head would have to be forged too. Where
+// both or neither are vouched for, it says so instead of guessing.
 func (d difference) report() {
 	a, b := d.a, d.b
 	keyA, keyB := a.keyOf(d.atA), b.keyOf(d.atB)
@@ -226,7 +231,7 @@ func (o *owedRange) add(s *step, place string) {
 	}
 }
 
-// owed reports what a chain still lacks.
+// owed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
 func (a *auditor) owed(c *walk) {
 	f := Finding{Place: c.p.name, Class: c.id.class, Spool: c.id.spool, Epoch: c.Epoch}
 	passed := c.passed()

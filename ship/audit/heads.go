@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// wanted is which links heads speak of: only these are kept in memory.
+// wanted is which links heads speak of: only these are kept in memory, of chains that may have millions.
 func (a *auditor) wanted(id spoolID) map[headID]*link {
 	m := map[headID]*link{}
 	for _, p := range a.places {
@@ -86,6 +86,7 @@ func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
 	}
 }
 
+// head reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
 func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead) (h *ship.Head, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
 		body, err := p.dest.Open(ctx, ship.HeadKey(id.class, id.spool, epoch, l.destination, l.number))
@@ -104,7 +105,9 @@ func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead
 	return h, err
 }
 
-// head compares one head with its chain. The furthest one of each chain that is cut off goes to cut.
+// head compares one head with its chain. A head is sent only after its manifest stands, so that it never tells of what is
+// yet to come: a chain that ends before it was cut off, or is being written while it is read. The furthest head of each
+// such chain goes to cut, which finds out.
 func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	for _, c := range all {
 		if c.Destination != h.Destination {
@@ -119,9 +122,18 @@ func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]f
 		}
 		l := c.wanted[headID{h.Epoch, h.Number}]
 		ours := c.p.chains[id].epoch(h.Epoch)
+		fits := l != nil && hex.EncodeToString(l.hash[:]) == h.Hash
+		// A sender that found its chain again after its disk had lost it knows of more than the manifest does.
+		last := l != nil && (h.Last == l.last || h.Last > l.last && c.NotOwed > 0)
 		switch {
-		case l != nil && hex.EncodeToString(l.hash[:]) == h.Hash && l.last == h.Last && (!h.Final || l.final):
+		case fits && last && h.Final == l.ended:
 			l.vouched = true
+		case fits:
+			l.vouched = true
+			a.rec.add(Finding{
+				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Detail: "it has the hash of its manifest, and states another end of it",
+			})
 		case l != nil && l.vouched:
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,

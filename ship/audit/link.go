@@ -62,7 +62,7 @@ func (w *walk) fill(next uint64) {
 // ends, for a reason that is known or has been reported.
 func (w *walk) link(m *ship.Manifest) (jump bool) {
 	h := &m.Header
-	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, final: m.Footer.Final, time: h.Time}
+	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, ended: m.Footer.Final || m.Footer.ClosedBy != nil, time: h.Time}
 	key, prev := w.manifestKey(l), w.prev
 	afterHole := w.hole != nil
 	w.fill(h.PrevLast + 1)

@@ -9,7 +9,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// listing compares what is listed at a place with what its chains name. Both are in the byte order of their keys.
+// listing compares what is listed at a place with what its chains name. Both are in the byte order of their keys, so that
+// one pass over the two is enough, and the listing is never held in memory. What was asked for by name already is not
+// judged again.
 func (a *auditor) listing(ctx context.Context, p *place) error {
 	prefix := "class="
 	if a.o.Class != "" {
@@ -117,7 +119,8 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 	return nil
 }
 
-// unnamed judges an object that no chain names.
+// unnamed judges an object that no chain names. The question is always whether its sender may be about to name it: a chain
+// is begun before its first object is sent, and names objects in sequence order after they were.
 func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 	k, ok := parseDataKey(key)
 	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: key}
@@ -164,7 +167,7 @@ func (w *walk) unproven(seq uint64) bool {
 	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
 }
 
-// denied reports whether another place's chain covers the records of an object and does not name it.
+// denied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records of an object and does not name it.
 func (a *auditor) denied(p *place, k *dataKey) bool {
 	for _, q := range a.places {
 		w := q.walks[k.spoolID]

@@ -52,7 +52,7 @@ type link struct {
 	number uint64
 	hash   [32]byte
 	last   uint64
-	final  bool
+	ended  bool // final, or closed by another owner
 	time   time.Time
 	// vouched: its successor or a head names its hash.
 	vouched bool
