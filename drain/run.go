@@ -63,10 +63,10 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
 	retained := r.complete(ctx, report)
-	for retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil {
+	for wait := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; wait = min(2*wait, roundMost) {
 		r.begin(phaseRetained)
 		r.log.Warn("the platform has left us the instance: going on", "outcome", report.Outcome)
-		pause := time.NewTimer(max(time.Second, roundEvery-time.Since(began)))
+		pause := time.NewTimer(max(time.Second, wait-time.Since(began)))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -80,8 +80,12 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// roundEvery is the least time between two attempts on a retained instance.
-const roundEvery = time.Minute
+// roundEvery is the time from one attempt on a retained instance to the next. It doubles up to roundMost: each writes a
+// report, also to the destinations that can be reached.
+const (
+	roundEvery = time.Minute
+	roundMost  = 30 * time.Minute
+)
 
 // round goes from Announce to Report; rounds behind the first only ship and verify.
 func (r *run) round(ctx context.Context, first bool) (*Report, error) {

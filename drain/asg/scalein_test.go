@@ -1,0 +1,343 @@
+package asg_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/asg"
+	"github.com/penstock-go/penstock/drain/draintest"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TestScaleIns takes instances away under random faults, and has each end looked at: nothing is lost, nothing is doubled,
+// the group is told CONTINUE only when everything is at both destinations and the report says so. A number of them by
+// PENSTOCK_SCALEINS, from the seed PENSTOCK_SEED on.
+func TestScaleIns(t *testing.T) {
+	number := func(env string, def int) int {
+		n, err := strconv.Atoi(os.Getenv(env))
+		if err != nil {
+			return def
+		}
+		return n
+	}
+	seed := number("PENSTOCK_SEED", 1)
+	answers := map[asg.Answer]int{}
+	for n := range number("PENSTOCK_SCALEINS", 12) {
+		t.Run(strconv.Itoa(seed+n), func(t *testing.T) {
+			s := newScaleIn(t, uint64(seed+n))
+			synctest.Test(t, s.test)
+			answers[s.answer]++
+		})
+	}
+	t.Logf("answers %v", answers)
+}
+
+// scaleIn is one of them.
+type scaleIn struct {
+	t      *testing.T
+	dir    string
+	r      *rand.Rand // for the plan only: faults have their own
+	mode   string
+	heal   time.Duration // when the faults end
+	cut    time.Duration // when two signals come, 0: never
+	stay   bool          // the group retains what is abandoned
+	dereg  time.Duration
+	answer asg.Answer
+
+	dests  map[string]*shiptest.MemoryDestination
+	faulty *shiptest.FaultyDestination
+
+	mu     sync.Mutex
+	faults *rand.Rand
+	healed bool
+	undo   func()
+	// removed objects, by key
+	removed map[string]bool
+	sent    uint64
+}
+
+var modes = []string{"none", "flaky", "outage", "outage", "silent", "damaged", "removed"}
+
+func newScaleIn(t *testing.T, seed uint64) *scaleIn {
+	r := rand.New(rand.NewPCG(seed, 1))
+	s := &scaleIn{
+		t: t, dir: t.TempDir(), r: r, faults: rand.New(rand.NewPCG(seed, 2)), mode: modes[r.IntN(len(modes))],
+		heal: time.Duration(r.Int64N(int64(5 * time.Hour))), stay: r.IntN(4) > 0, undo: func() {}, removed: map[string]bool{},
+		dereg: time.Duration(r.Int64N(int64(5 * time.Minute))),
+		dests: map[string]*shiptest.MemoryDestination{"good": shiptest.Memory(), "other": shiptest.Memory()},
+	}
+	if r.IntN(5) == 0 {
+		s.cut = time.Duration(r.Int64N(int64(time.Hour)))
+	}
+	s.faulty = shiptest.Faulty(s.dests["other"], s.plan)
+	return s
+}
+
+var errFault = errors.New("fault of the test")
+
+// plan is what goes wrong at the second destination.
+func (s *scaleIn) plan(c shiptest.Call) shiptest.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.healed {
+		return shiptest.Fault{}
+	}
+	put := c.Op == shiptest.Put && strings.HasPrefix(c.Key, "class=")
+	switch p := s.faults.Float64(); {
+	case s.mode == "outage", s.mode == "flaky" && p < 0.3:
+		return shiptest.FailBefore(errFault)
+	case s.mode == "flaky" && p < 0.5:
+		return shiptest.Fault{After: func(context.Context) error { return errFault }}
+	case s.mode == "silent":
+		return shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+	case s.mode == "damaged" && put && p < 0.5:
+		return shiptest.Fault{After: func(context.Context) error {
+			m := s.dests["other"]
+			s.mu.Lock()
+			before, body := s.undo, m.Bytes(c.Key)
+			s.undo = func() { before(); m.Set(c.Key, body) }
+			s.mu.Unlock()
+			m.Set(c.Key, []byte("rot"))
+			return nil
+		}}
+	case s.mode == "removed" && put && p < 0.5 && !s.removed[c.Key]:
+		s.removed[c.Key] = true // once: one that is removed whenever it is confirmed is beyond what can be asked for
+		return shiptest.Fault{After: func(context.Context) error { s.dests["other"].Remove(c.Key); return nil }}
+	}
+	return shiptest.Fault{}
+}
+
+func (s *scaleIn) recover() {
+	s.mu.Lock()
+	undo := s.undo
+	s.healed, s.undo = true, func() {}
+	s.mu.Unlock()
+	undo()
+}
+
+// listener sends until it is shut down.
+type listener struct {
+	stop, stopped chan struct{}
+}
+
+func (l *listener) Shutdown(context.Context) error { close(l.stop); <-l.stopped; return nil }
+
+func (s *scaleIn) serve(sp *spool.Spool, l *listener, seed uint64) {
+	defer close(l.stopped)
+	r := rand.New(rand.NewPCG(seed, 3))
+	send := func(n int) {
+		for range n {
+			rec := []segment.Record{{Time: time.Now().UnixNano(), Data: bytes.Repeat([]byte{'x'}, 100+r.IntN(900))}}
+			if _, err := sp.Append(context.Background(), rec); err != nil {
+				s.t.Error(err)
+				return
+			}
+			s.mu.Lock()
+			s.sent++
+			s.mu.Unlock()
+		}
+	}
+	send(50 + r.IntN(300))
+	for range 8 { // late ones, up to the end of a UDP flow at the load balancer
+		select {
+		case <-time.After(time.Duration(r.Int64N(int64(40 * time.Second)))):
+			send(r.IntN(20))
+		case <-l.stop:
+			return
+		}
+	}
+	<-l.stop
+}
+
+// start runs a process on the instance until it ends.
+func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.Signal, seed uint64) *drain.Report {
+	sp, err := spool.Open(filepath.Join(s.dir, "vpn"), &spool.Options{
+		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sh, err := ship.New(sp, &ship.Options{Codec: "none", Destinations: map[string]ship.Destination{"good": s.dests["good"], "other": s.faulty}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	l, err := asg.New(&asg.Options{Metadata: i, Service: g})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d, err := drain.New(&drain.Options{Dir: s.dir, Timeout: time.Hour, Lifecycles: []drain.Lifecycle{l}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.mode == "damaged" || s.mode == "removed" {
+		defer sp.Hold()() // what has gone from the spool before the drain is not the drain's to restore
+	}
+	c := drain.Class{Name: "vpn", Spool: sp, Shipper: sh}
+	n, goes := d.Terminating(s.t.Context())
+	if !goes {
+		in := &listener{make(chan struct{}), make(chan struct{})}
+		c.Listeners = []drain.Listener{in}
+		go s.serve(sp, in, seed)
+	}
+	if err := d.Add(c); err != nil {
+		s.t.Fatal(err)
+	}
+	var r *drain.Report
+	if goes {
+		r, err = d.Resume(n.Trigger)
+	} else {
+		r, err = d.RunWith(s.t.Context(), sig)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (s *scaleIn) test(t *testing.T) {
+	s.t = t
+	var g *draintest.Group
+	g = draintest.NewGroup(&draintest.GroupOptions{
+		HeartbeatTimeout: 30 * time.Minute, Deregistration: s.dereg, Terminate: !s.stay,
+		Fault: func(op string) error {
+			s.mu.Lock()
+			p := s.faults.Float64()
+			s.mu.Unlock()
+			if op == string(asg.Continue) {
+				s.proven()
+			}
+			if p < 0.2 {
+				return errFault
+			}
+			return nil
+		},
+	})
+	i := g.Launch()
+	sig, over := make(chan os.Signal), make(chan struct{})
+	go func() {
+		time.Sleep(10 * time.Second)
+		i.Terminate()
+		signals := s.cut
+		if signals == 0 {
+			signals = 100 * time.Hour // what cannot be finished is ended by hand
+		}
+		heal, end := time.After(s.heal), time.After(signals)
+		for {
+			select {
+			case <-heal:
+				s.recover()
+			case <-end:
+				for range 2 {
+					select {
+					case sig <- syscall.SIGTERM:
+					case <-over:
+						return
+					}
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	r := s.start(g, i, sig, 1)
+	close(over)
+	answer, expired := i.Answered()
+	s.answer = answer
+	switch {
+	case r.Outcome == drain.Complete && !r.Retained && answer != asg.Continue:
+		t.Errorf("complete, and answered %q", answer)
+	case r.Outcome != drain.Complete && answer == asg.Continue, r.Retained && answer != asg.Abandon:
+		t.Errorf("%s (retained %v), and answered %q", r.Outcome, r.Retained, answer)
+	case expired && s.cut == 0:
+		t.Error("the hook was left to its time-out")
+	}
+	s.heartbeats(i)
+	if r.Outcome == drain.Complete {
+		s.exactly()
+		return
+	}
+	// The volume goes to another process, when all is well again: nothing is missing then.
+	t.Logf("%s: %s %s, answered %q: %d left", s.mode, r.Outcome, i.State(), answer, len(r.Left))
+	s.recover()
+	next := g.Launch()
+	again := make(chan os.Signal)
+	go func() { time.Sleep(15 * time.Minute); next.Terminate() }()
+	if r := s.start(g, next, again, 2); r.Outcome != drain.Complete {
+		t.Errorf("all is well, and the drain is not complete: %s", r.JSON())
+	}
+	s.exactly()
+}
+
+// proven: at the moment of CONTINUE the report on the volume says complete, and it is.
+func (s *scaleIn) proven() {
+	b, err := os.ReadFile(filepath.Join(s.dir, "report.json"))
+	var r drain.Report
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil || r.Outcome != drain.Complete {
+		s.t.Errorf("CONTINUE without a complete report: %v %s", err, b)
+	}
+	s.exactly()
+}
+
+// heartbeats: none late as long as they went on.
+func (s *scaleIn) heartbeats(i *draintest.Instance) {
+	var last time.Time
+	for _, c := range i.Calls() {
+		if c.Answer == asg.Heartbeat && c.Err == nil {
+			if gap := c.Time.Sub(last); !last.IsZero() && gap > 15*time.Minute {
+				s.t.Errorf("a gap of %v between heartbeats", gap)
+			}
+			last = c.Time
+		}
+	}
+}
+
+// exactly: every record is at both destinations, once.
+func (s *scaleIn) exactly() {
+	s.mu.Lock()
+	sent := s.sent
+	s.mu.Unlock()
+	for name, m := range s.dests {
+		seen := map[uint64]int{}
+		for _, key := range m.Keys() {
+			if !strings.HasPrefix(key, "class=") {
+				continue
+			}
+			for line := range bytes.Lines(m.Bytes(key)) {
+				var rec struct{ Seq uint64 }
+				if err := json.Unmarshal(line, &rec); err != nil {
+					s.t.Errorf("%s: %s: %v", name, key, err)
+					break
+				}
+				seen[rec.Seq]++
+			}
+		}
+		for seq := uint64(1); seq <= sent; seq++ {
+			if seen[seq] != 1 {
+				s.t.Errorf("%s: record %d is there %d times, of %d sent", name, seq, seen[seq], sent)
+				break
+			}
+		}
+		if len(seen) != int(sent) {
+			s.t.Errorf("%s: %d records, %d sent (%s)", name, len(seen), sent, s.mode)
+		}
+	}
+}
