@@ -38,7 +38,7 @@ func TestScaleIns(t *testing.T) {
 	}
 	seed := number("PENSTOCK_SEED", 1)
 	answers := map[asg.Answer]int{}
-	for n := range number("PENSTOCK_SCALEINS", 12) {
+	for n := range number("PENSTOCK_SCALEINS", 8) {
 		t.Run(strconv.Itoa(seed+n), func(t *testing.T) {
 			s := newScaleIn(t, uint64(seed+n))
 			synctest.Test(t, s.test)
@@ -212,8 +212,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 
 func (s *scaleIn) test(t *testing.T) {
 	s.t = t
-	var g *draintest.Group
-	g = draintest.NewGroup(&draintest.GroupOptions{
+	g := draintest.NewGroup(&draintest.GroupOptions{
 		HeartbeatTimeout: 30 * time.Minute, Deregistration: s.dereg, Terminate: !s.stay,
 		Fault: func(op string) error {
 			s.mu.Lock()
