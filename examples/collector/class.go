@@ -32,9 +32,8 @@ type class struct {
 	listeners []ingest.Listener
 }
 
-// prepare readies every class without starting anything, and lists every mistake in the URLs at once.
+// prepare readies every class without starting anything.
 func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
-	var errs []error
 	var classes []*class
 	for _, name := range c.classes {
 		cl := &class{
@@ -61,27 +60,16 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 		for dest, u := range c.dests {
 			d, err := openDestination(ctx, u)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("-dest %s: %w", dest, err))
-				continue
+				return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
 			}
 			cl.ship.Destinations[dest] = d
 		}
 		for _, l := range c.listen {
-			if l.class != name {
-				continue
+			if l.class == name {
+				cl.urls = append(cl.urls, l.url)
 			}
-			if _, err := ingest.Parse(l.url, nil); err != nil {
-				errs = append(errs, fmt.Errorf("-listen %s: %w", name, err))
-			}
-			cl.urls = append(cl.urls, l.url)
 		}
 		classes = append(classes, cl)
-		if len(errs) > 0 {
-			break // the destinations are the same for every class: one list of mistakes is enough
-		}
-	}
-	if len(errs) > 0 {
-		return nil, fmt.Errorf("%w: %w", errFlags, errors.Join(errs...))
 	}
 	return classes, shareDisk(c, classes, log)
 }

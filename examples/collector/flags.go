@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -113,6 +115,8 @@ type noted struct {
 	errs *[]error
 }
 
+func (n noted) String() string { return "" } // the usage text says what the default is
+
 func (n noted) Set(s string) error {
 	if err := n.Value.Set(s); err != nil {
 		*n.errs = append(*n.errs, fmt.Errorf("-%s %q: %w", n.name, s, err))
@@ -134,7 +138,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	var errs []error
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
 	fs := flag.NewFlagSet("collector", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard) // mistakes are listed by the caller, all of them
 	fs.StringVar(&c.spoolDir, "spool", "", "`DIR` for the spools, one sub-directory per class")
 	fs.Var(multi{c.addListen(bad)}, "listen", "`CLASS=URL`: udp://ADDR or tcp://ADDR; repeatable")
 	fs.Var(multi{c.addDest(bad)}, "dest", "`NAME=URL`: s3://, sftp:// or file://; repeatable, all of them are required")
@@ -149,14 +153,24 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	classed(&c.format, "format", "`FORMAT` ndjson, lines or native (default ndjson)")
 	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system / classes)")
 	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
-	fs.DurationVar(&c.drainTimeout, "drain-timeout", 10*time.Minute, "`TIME` a drain may take, from its trigger to its report")
+	c.drainTimeout, c.quiesce = 10*time.Minute, 130*time.Second
+	fs.Var(noted{(*duration)(&c.drainTimeout), "drain-timeout", &errs}, "drain-timeout", "`TIME` a drain may take, from its trigger to its report (default 10m)")
 	onTerm := fs.String("on-term", "stop", "`stop|drain`: what SIGTERM and SIGINT do")
 	fs.StringVar(&c.lifecycle, "lifecycle", "auto", "`auto|asg|none`: who takes this instance away; auto: its Auto Scaling group if this is EC2")
 	fs.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default the only one it has)")
-	fs.DurationVar(&c.quiesce, "quiesce", 130*time.Second, "silence to wait for, at most 300s or this, before the sockets close at a scale-in; 0: none")
+	fs.Var(noted{(*duration)(&c.quiesce), "quiesce", &errs}, "quiesce", "`TIME` of silence to wait for, at most 300s or this, before the sockets close at a scale-in; 0: none (default 130s)")
 	fs.StringVar(&c.report, "report", "", "`FILE` of the final report (default DIR/report.json)")
-	if err := fs.Parse(args); err != nil {
-		return nil, err
+	for rest := args; ; rest = fs.Args() {
+		err := fs.Parse(rest)
+		if errors.Is(err, flag.ErrHelp) {
+			fs.SetOutput(stderr)
+			fs.Usage()
+			return nil, err
+		}
+		if err == nil {
+			break
+		}
+		errs = append(errs, err) // and on with what is behind it
 	}
 
 	if fs.NArg() > 0 {
@@ -217,7 +231,43 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	known("codec", slices.Sorted(maps.Keys(c.codec.only)))
 	known("format", slices.Sorted(maps.Keys(c.format.only)))
 	known("spool-max-bytes", slices.Sorted(maps.Keys(c.maxBytes.only)))
+	errs = append(errs, c.checkURLs(context.Background()))
 	return c, errors.Join(errs...)
+}
+
+// checkURLs opens what can be opened without reaching anything, to find the mistakes in it.
+func (c *config) checkURLs(ctx context.Context) error {
+	var errs []error
+	for _, l := range c.listen {
+		if _, err := ingest.Parse(l.url, nil); err != nil {
+			errs = append(errs, fmt.Errorf("-listen %s: %w", l.class, err))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.dests)) {
+		d, err := openDestination(ctx, c.dests[name])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("-dest %s: %w", name, err))
+			continue
+		}
+		if cl, ok := d.(io.Closer); ok {
+			errs = append(errs, cl.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// duration is a flag.
+type duration time.Duration
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return errors.New("a time is needed, such as 90s or 10m")
+	}
+	*d = duration(v)
+	return nil
 }
 
 func (c *config) addListen(bad func(string, ...any)) func(string) {

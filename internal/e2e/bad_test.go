@@ -35,8 +35,8 @@ func usage(t *testing.T, code int, args ...string) string {
 
 func TestUsage(t *testing.T) {
 	said := usage(t, 2, "-listen", "VPN=udp://:1", "-dest", "nothing", "-codec", "rar", "-on-term", "explode",
-		"-segment-bytes", "many", "-sync", "web=-3s")
-	for _, want := range []string{"-spool", "VPN", "nothing", "rar", "explode", "many", "-3s"} {
+		"-segment-bytes", "many", "-sync", "web=-3s", "-drain-timeout", "soon", "-colour=red", "-listen", "vpn=udp://:0?sockets=some")
+	for _, want := range []string{"-spool", "VPN", "nothing", "rar", "explode", "many", "-3s", "soon", "colour", "some"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said of %s:\n%s", want, said)
 		}
@@ -49,6 +49,14 @@ func TestUsage(t *testing.T) {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said of %s:\n%s", want, said)
 		}
+	}
+}
+
+// TestHelp: asking for help is no mistake, and the answer is clean.
+func TestHelp(t *testing.T) {
+	out, err := exec.Command(binary(t, "collector"), "-h").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "-spool-max-bytes") || strings.Contains(string(out), "panic") {
+		t.Errorf("collector -h: %v\n%s", err, out)
 	}
 }
 
