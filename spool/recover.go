@@ -111,7 +111,7 @@ func (s *Spool) listSegments() ([]uint64, error) {
 	return numbers, nil
 }
 
-// list looks at every segment file: at its size alone if the index knows it.
+// list looks at every segment file: at its size alone if the index knows it, not even that after an orderly end.
 func (r *recovery) list() error {
 	numbers, err := r.s.listSegments()
 	if err != nil {
@@ -119,14 +119,18 @@ func (r *recovery) list() error {
 	}
 	for _, n := range numbers {
 		r.s.number = max(r.s.number, n)
+		seg := r.known[n]
+		delete(r.known, n)
+		if seg != nil && r.clean != nil {
+			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
+			continue
+		}
 		fi, err := r.s.fs.Stat(r.s.segPath(n))
 		if err != nil {
 			return err
 		}
-		seg := r.known[n]
-		delete(r.known, n)
 		if seg != nil && seg.Size == fi.Size() {
-			r.parts = append(r.parts, &part{number: n, size: fi.Size(), sealed: seg})
+			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
 			continue
 		}
 		if err := r.inspect(n, fi.Size()); err != nil {
