@@ -43,7 +43,7 @@ type mutator struct {
 
 // TestMutations damages one of two places, in one way at a time. PENSTOCK_MUTATIONS sets how often.
 func TestMutations(t *testing.T) {
-	n := 208
+	n := 182
 	if s := os.Getenv("PENSTOCK_MUTATIONS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
