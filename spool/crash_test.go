@@ -54,8 +54,10 @@ func newWorld(o Options) *world {
 func (w *world) clone(c vfs.Crash, f indexFate) *world {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	k := &world{mem: w.mem.CrashClone(c), index: w.index.crash(f), objects: map[string]map[string][]byte{},
-		kept: w.kept, durable: w.durable, opts: w.opts, closed: w.closed}
+	k := &world{
+		mem: w.mem.CrashClone(c), index: w.index.crash(f), objects: map[string]map[string][]byte{},
+		kept: w.kept, durable: w.durable, opts: w.opts, closed: w.closed,
+	}
 	for d, m := range w.objects {
 		k.objects[d] = maps.Clone(m)
 	}

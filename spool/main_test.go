@@ -126,7 +126,7 @@ func closeSpool(t testing.TB, s *Spool) {
 }
 
 // lineEncoder writes one line for a record: its number and its payload.
-type lineEncoder struct{ damage error }
+type lineEncoder struct{}
 
 var _ Encoder = lineEncoder{}
 

@@ -28,7 +28,6 @@ type recovery struct {
 	changed []*sealed           // index entries to be written
 	gone    []string            // and to be deleted
 	least   uint64              // the log is known to have reached up to here
-	ledger  *segment.Ledger     // the newest found, nil if there is none
 	last    *segment.ScanResult // of the newest segment, if it is not sealed
 }
 
