@@ -22,9 +22,6 @@ func benchSpool(b *testing.B, o Options) *Spool {
 	b.Helper()
 	o.Destinations = []string{"a"}
 	o.MaxBytes = 2 << 30
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = 16 << 20
-	}
 	s, err := Open(b.TempDir(), &o)
 	if err != nil {
 		b.Fatal(err)
@@ -121,10 +118,13 @@ func benchAppend(b *testing.B, policy SyncPolicy, writers, size int) {
 	b.SetBytes(int64(64 * size))
 	b.ReportAllocs()
 	// Until the pool is full and everything is warm.
-	for s.Stats().Written*uint64(size) < 96<<20 {
-		if _, err := s.Append(b.Context(), records); err != nil {
+	for s.Stats().Appended*uint64(size) < 320<<20 {
+		if _, err := s.Offer(b.Context(), records); err != nil {
 			b.Fatal(err)
 		}
+	}
+	if err := s.WaitDurable(b.Context(), s.Stats().Appended); err != nil {
+		b.Fatal(err)
 	}
 	var ratios []float64
 	b.ResetTimer()
