@@ -14,6 +14,8 @@ import (
 // An error with last = 0 says that nothing was taken; it may be offered again. An error with last > 0 (a context that
 // ended, ErrFailing) says that the batch was taken and is not kept yet: it is written as soon as the disk allows, and
 // WaitDurable tells when. Offering it again would double it.
+//
+// A context ends the waiting, for room or for others who write. Who writes for all does not stop in the middle of it.
 func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return s.take(ctx, batch, door{count: true, wait: true})
 }

@@ -22,6 +22,8 @@ type sealed struct {
 	StagedSize int64 `json:",omitempty"`
 	// NoRaw: the segment's own file was given up for the staged one.
 	NoRaw bool `json:",omitempty"`
+	// checked: the staged file was made, or compared with its record, by this process.
+	checked bool
 }
 
 func byNumber(s *sealed, n uint64) int { return cmp.Compare(s.Number, n) }

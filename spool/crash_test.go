@@ -352,6 +352,12 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 	return add(1, 500, false)
 }
 
+var (
+	processDies = vfs.Crash{Data: vfs.DataKept, Names: vfs.NamesKept}
+	// crashes: the disk dropped everything, tore it, or the process died alone.
+	crashes = []vfs.Crash{{}, {Data: vfs.DataMixed, Names: vfs.NamesJournal}, processDies}
+)
+
 // TestPowerCuts cuts the power before each operation that changes something, and checks what is left.
 func TestPowerCuts(t *testing.T) {
 	fates := []indexFate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}
@@ -364,7 +370,7 @@ func TestPowerCuts(t *testing.T) {
 			check := func(op vfs.Op, c vfs.Crash, f indexFate) {
 				k := w.clone(c, f)
 				promised := k.durable
-				if c.Data == vfs.DataKept && c.Names == vfs.NamesKept {
+				if c.Data == processDies.Data && c.Names == processDies.Names {
 					promised = k.kept
 				}
 				cuts++
@@ -385,9 +391,10 @@ func TestPowerCuts(t *testing.T) {
 					w.note(func() { w.closed = false }) // open from here on
 				}
 				if !*sweepAll { // the disk dropped everything, tore it, or the process died alone
-					some := []vfs.Crash{{}, {Data: vfs.DataMixed, Names: vfs.NamesJournal, Seed: uint64(op.N)}, {Data: vfs.DataKept, Names: vfs.NamesKept}}
 					if k := op.N + int(policy); k%2 == 0 {
-						check(op, some[k/2%len(some)], fates[k/2%len(fates)])
+						c := crashes[k/2%len(crashes)]
+						c.Seed = uint64(op.N)
+						check(op, c, fates[k/2%len(fates)])
 					}
 					return nil
 				}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -42,6 +43,18 @@ func (s *Spool) Ledger() segment.Ledger {
 	return *l
 }
 
+// dropSockets forgets the drop counters of sockets that nobody has reported since the spool was opened: their process has
+// gone. It waits until the listeners of this one had the time to take theirs up. s.mu is held.
+func (s *Spool) dropSockets(now time.Time) {
+	if now.Sub(s.opened) < time.Minute {
+		return
+	}
+	maps.DeleteFunc(s.ledger.Sockets, func(socket, _ uint64) bool {
+		_, ok := s.blocked.reports[socket]
+		return !ok
+	})
+}
+
 // noteLedger makes sure that a change of the ledger gets into the log. s.mu is held.
 func (s *Spool) noteLedger() {
 	if !s.ledgerDirty {
@@ -62,6 +75,7 @@ func (s *Spool) ledgerAt(p place) *segment.Ledger {
 // tailLedger puts a ledger block behind everything that was taken. s.mu is held.
 func (s *Spool) tailLedger(now time.Time) {
 	s.ledgerTime = now
+	s.dropSockets(now)
 	l := s.ledgerAt(place{s.taken, s.place.bytes + s.tail.pending().Bytes})
 	b, err := json.Marshal(l)
 	if err != nil {

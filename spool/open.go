@@ -28,7 +28,7 @@ func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spoo
 		return nil, err
 	}
 	s := &Spool{
-		dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{},
+		dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{}, opened: time.Now(),
 		dests: map[string]*destination{},
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		stop: make(chan struct{}),

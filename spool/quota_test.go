@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -234,4 +236,64 @@ func TestLastCall(t *testing.T) {
 		t.Errorf("used %d of %d", st.Used, st.Quota)
 	}
 	balanced(t, s)
+}
+
+// The file system is filled to the last block that appends may have, by small records that do not compress, with nothing
+// staged. Once a destination is there the spool empties by itself.
+func TestFullDiskEmpties(t *testing.T) {
+	for _, quota := range []int64{8 << 20 / 10 * 9, 1 << 30} { // what is the default, and far more than there is
+		fsys := vfs.NewMem()
+		fsys.SetCapacity(8 << 20)
+		d := memDir()
+		d.fs = fsys
+		s := d.open(t, Options{
+			OnFull: Reject, MaxBytes: quota, Sync: SyncAlways, Destinations: []string{"a", "b"}, SegmentBytes: 256 << 10,
+		})
+		rng := rand.NewChaCha8([32]byte{1})
+		n := uint64(0)
+		for {
+			b := make([]segment.Record, 100)
+			for i := range b {
+				b[i].Data = make([]byte, 64)
+				rng.Read(b[i].Data)
+			}
+			last, err := s.Append(t.Context(), b)
+			n = max(n, last)
+			if errors.Is(err, ErrFull) || errors.Is(err, ErrFailing) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n < 10_000 {
+			t.Fatalf("full with %d records", n)
+		}
+		mustSeal(t, s)
+		// The second destination has nothing yet when the first one has everything: no segment can be deleted until then.
+		empty(t, s, "a")
+		empty(t, s, "b")
+		until(t, s, "everything deleted", func() bool { return s.Stats().Segments == 0 })
+		if d := s.Ledger().Destinations["b"]; d.Records != n {
+			t.Errorf("delivered %d of %d", d.Records, n)
+		}
+		balanced(t, s)
+	}
+}
+
+// empty stages and delivers every segment to a destination, one after the other.
+func empty(t *testing.T, s *Spool, dest string) {
+	t.Helper()
+	c, err := s.Chain(dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range s.Sealed(c.Segment, 0) {
+		rec, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		readStaged(t, s, rec, map[uint64]string{})
+		deliver(t, s, dest, seg.Number)
+	}
 }

@@ -52,6 +52,7 @@ type Spool struct {
 	ledgerTime   time.Time      // of the last one in the log
 	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
 	blocked      blockedTimes
+	opened       time.Time
 	quota        quota
 	lastCall     bool  // LastCall has lowered the reserve
 	failed       error // why nothing can be written now

@@ -98,13 +98,17 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)
 	}
 	if old != nil {
-		if fi, err := s.fs.Stat(s.objPath(number)); err == nil && fi.Size() == old.Size {
+		err := s.stillStaged(ctx, seg, old)
+		if err == nil {
 			return old, nil
 		}
-		if seg.NoRaw {
-			return nil, fmt.Errorf("%w: the staged file of segment %d is lost, and its raw file was given up for it", ErrCorrupt, number)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("spool: stage segment %d: %w", number, context.Cause(ctx))
 		}
-		s.log.Warn("spool: staged file is not there, making it again", "class", s.opts.Class, "segment", number)
+		if seg.NoRaw {
+			return nil, fmt.Errorf("%w: the staged file of segment %d is lost, and its raw file was given up for it: %w", ErrCorrupt, number, err)
+		}
+		s.log.Warn("spool: making a staged file again", "class", s.opts.Class, "segment", number, "err", err)
 	}
 	rec, err := s.makeStaged(ctx, seg, enc, old)
 	if errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) {
@@ -122,6 +126,31 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.relieve(ctx, enc, func() bool { return !s.short() })
 	}
 	return rec, nil
+}
+
+// stillStaged reports why a segment's staged file is not the one of its record. What an earlier process left is read from
+// end to end, once: a destination would refuse it for its checksum, again and again.
+func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) error {
+	body, closeBody, err := s.OpenStaged(seg.Number)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeBody() }()
+	if body.Size() != rec.Size {
+		return fmt.Errorf("%w: %d bytes, not %d", ErrCorrupt, body.Size(), rec.Size)
+	}
+	if seg.checked {
+		return nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, readerCtx{ctx, body}); err != nil {
+		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != rec.SHA256 {
+		return fmt.Errorf("%w: checksum differs", ErrCorrupt)
+	}
+	s.cat.update(seg.Number, func(c *sealed) { c.checked = true })
+	return nil
 }
 
 // makeStaged encodes a segment. Its file is durable before its record is, and the record before anybody is told.
@@ -194,7 +223,7 @@ func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 		s.noteLedger()
 	}
 	now, ok := s.cat.update(seg.Number, func(c *sealed) {
-		c.Staged, c.StagedSize = true, rec.Size
+		c.Staged, c.StagedSize, c.checked = true, rec.Size, true
 		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
 	})
 	s.mu.Unlock()
