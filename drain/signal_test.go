@@ -1,5 +1,3 @@
-//go:build unix
-
 package drain
 
 import (
@@ -17,12 +15,13 @@ func TestSecondSignal(t *testing.T) {
 	begun := make(chan struct{})
 	d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"begun", func(context.Context) error { close(begun); return nil }}}})
 	w.append(sp, 100)
+	sig := make(chan os.Signal, 2)
+	sig <- syscall.SIGTERM
 	go func() {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		<-begun
-		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		sig <- syscall.SIGTERM
 	}()
-	r, err := d.Run(t.Context())
+	r, err := d.RunWith(t.Context(), sig)
 	if err != nil || r.Outcome != Incomplete || r.Ended.Sub(r.Started) > 5*time.Second {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
