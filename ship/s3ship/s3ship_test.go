@@ -153,6 +153,13 @@ func (s *store) plan(f func(op string, n int) s3d.Fault) {
 	s.fault, s.calls = f, map[string]int{}
 }
 
+// calm ends the faults and keeps the counts.
+func (s *store) calm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = func(string, int) s3d.Fault { return s3d.Fault{} }
+}
+
 // open returns a Bucket at an endpoint; params are added to the URL.
 func open(t testing.TB, endpoint, prefix, params string) *Bucket {
 	t.Helper()
