@@ -8,7 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// catalogue lists the sealed segments by number.
+// catalogue lists the sealed segments by number. Its lock is never held while a file is touched, and may be taken while
+// Spool.mu is held, where both have to agree; not the other way round.
 type catalogue struct {
 	mu    sync.Mutex
 	segs  []*sealed

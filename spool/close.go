@@ -36,7 +36,8 @@ func (s *Spool) close() error {
 	s.sealing.wakeAll()
 	s.mu.Unlock()
 
-	// Whoever waits for a commit is served by this one.
+	// Whoever waits for a commit is served by this one. Calls that stage or acknowledge are ended, the one, and awaited, the
+	// other: once the lock is released, the files are somebody else's.
 	err := s.settle()
 	s.end()
 	s.calls.Wait()
@@ -75,7 +76,8 @@ func (s *Spool) close() error {
 	return errors.Join(err, s.idx.Close(), s.lock.Close())
 }
 
-// settle writes everything, with the ledger if it has changed, and syncs it.
+// settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
+// as ever, and no more than that: Close must end.
 func (s *Spool) settle() error {
 	s.mu.Lock()
 	s.acquire(&s.syncer)

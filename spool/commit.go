@@ -31,11 +31,16 @@ func (s *Spool) write() {
 	}
 }
 
-// writeTail writes what lies between the written position and the end of the queue.
+// writeTail writes what lies between the written position and the end of the queue, and with it the ledger, if that has
+// changed and the last one is old enough, or if it is asked for. The caller has the writer role.
+//
+// The lock is held while the blocks to write are listed, not while they are stamped and written: doors go on filling the
+// memory behind them.
 func (s *Spool) writeTail(ledger bool) error {
 	s.mu.Lock()
 	s.retire()
 	now := time.Now()
+	// The ledger goes into the same queue, behind the records it counts: wherever it can be read, they can be too.
 	if s.ledgerDirty && (ledger || now.Sub(s.ledgerTime) >= ledgerEvery) {
 		s.tailLedger(now)
 	}
@@ -59,12 +64,13 @@ func (s *Spool) writeTail(ledger bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(spans) > 0 {
-		s.progress(w.place, end)
+		s.progress(w.place, end) // at the latest flush, unless the last chunk ended empty
 	}
 	return nil
 }
 
-// batchWriter lays blocks out in segments and writes them, as many as possible with one call.
+// batchWriter lays blocks out in segments and writes them, as many as possible with one call. Only now they get their
+// place in a file, and with it their headers: the same blocks can be laid out again, elsewhere, after a failure.
 type batchWriter struct {
 	s      *Spool
 	span   span
@@ -80,6 +86,7 @@ func (w *batchWriter) block(i int) error {
 	b := &w.span.blocks[i]
 	s := w.s
 	a := s.active // only the writer changes it
+	// A block is never split: it goes into the next segment whole.
 	if a != nil && !a.fits(b.len, s.opts.SegmentBytes) {
 		if err := w.flush(i); err != nil {
 			return err
@@ -130,6 +137,7 @@ func (w *batchWriter) flush(i int) error {
 	_, err := a.file.WriteAt(w.span.buf[w.start:end], w.at)
 	w.start, w.end = 0, 0
 	if err != nil {
+		// The builder has counted these blocks, and no footer will be made with it: see sealCopy.
 		a.latch(err)
 		return err
 	}
@@ -139,7 +147,7 @@ func (w *batchWriter) flush(i int) error {
 	return nil
 }
 
-// progress publishes that the log holds everything up to a position. s.mu is held.
+// progress publishes that the log holds everything up to a position: from here on it survives the process. s.mu is held.
 func (s *Spool) progress(at place, p position) {
 	if !s.tail.written.before(p) {
 		return
@@ -157,6 +165,7 @@ func (s *Spool) progress(at place, p position) {
 		s.ledger.Kept = at.tally()
 	}
 	s.writer.waiting.wake(s.written)
+	// Under SyncAlways whoever waits syncs; nobody else has to be told.
 	switch {
 	case s.opts.Sync == SyncNone && s.unsynced >= syncNoneBytes:
 		wake(s.syncKick)
@@ -166,7 +175,8 @@ func (s *Spool) progress(at place, p position) {
 	}
 }
 
-// commit is the syncer's work: write everything, then make it durable. The caller has the syncer role.
+// commit is the syncer's work: write everything, then make it durable. One sync serves all who came before it began;
+// those who come while it runs are served by the next. The caller has the syncer role.
 func (s *Spool) commit() {
 	s.gather()
 	s.writeOut()
@@ -190,7 +200,11 @@ func (s *Spool) gather() {
 // gatherTries bounds the wait: a few microseconds for those who do not come back.
 const gatherTries = 8
 
-// sync makes what is written durable, without keeping others from writing. The caller has the syncer role.
+// sync makes what is written durable, without keeping others from writing: a write that had to wait for an fdatasync that
+// takes half a second would let sockets overflow. The caller has the syncer role.
+//
+// When it fails, what it was to make durable is written again, once, to another file. If that cannot be synced either,
+// it is the disk, and appends are refused.
 func (s *Spool) sync() {
 	var err error
 	for range 2 {

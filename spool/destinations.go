@@ -40,6 +40,7 @@ func (s *Spool) loadChains() error {
 
 // openDestinations compares the destinations that are given with those that are remembered.
 func (s *Spool) openDestinations() error {
+	// First those that are missing: nothing is changed for the others before all are known to be in order.
 	changed := false
 	var owed []error
 	for name, d := range s.dests {
@@ -90,6 +91,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	if fresh {
 		d = &destination{name: name, chain: Chain{Epoch: s.id.Epoch}}
 	}
+	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
 	c := d.chain
 	number, first := s.oldest()
 	if fresh || d.forgotten && number > c.Segment+1 && first > c.Through+1 {

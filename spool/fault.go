@@ -7,7 +7,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// retryEvery is how often a failing disk is tried again.
+// retryEvery is how often a failing disk is tried again. Each try is a new file: one that has failed is never believed.
 const retryEvery = time.Second
 
 // retire ends an active segment whose file has failed: it ends where its last good sync was, and what was written behind
@@ -17,6 +17,8 @@ func (s *Spool) retire() {
 	if a == nil || a.failure() == nil {
 		return
 	}
+	// Those who were told that their records are kept were told so after write(2). That held while the process lived, and
+	// it holds on: what the file lost is written again before anything that came later.
 	s.tail.rewind()
 	s.place = s.placed
 	s.lastEnd = *s.ledgerAt(s.place)

@@ -15,7 +15,7 @@ func (s *Spool) start() {
 	}
 }
 
-// flusher writes what was offered, starts the syncs of SyncInterval, writes the ledger when only that has changed, and
+// flusher is the spool's clock. It writes what was offered, starts the syncs of SyncInterval, writes the ledger when only that has changed, and
 // tries a failing disk again.
 func (s *Spool) flusher() {
 	timer := time.NewTimer(0)
@@ -33,10 +33,11 @@ func (s *Spool) flusher() {
 		case <-s.stop:
 			return
 		case <-s.kick:
-			continue // something may be due earlier now
+			continue // something may be due earlier now; nothing is done sooner for it
 		case <-timer.C:
 		}
 		if due.IsZero() {
+			// A burst, or a disk that stood still, may have taken the whole budget.
 			s.mu.Lock()
 			s.tail.trim(1)
 			s.mu.Unlock()
@@ -55,7 +56,7 @@ func (s *Spool) due() (t time.Time) {
 		return s.retryAt
 	}
 	if s.urgent {
-		return time.Unix(0, 0)
+		return time.Unix(0, 0) // long ago
 	}
 	earlier := func(u time.Time) {
 		if t.IsZero() || u.Before(t) {
@@ -74,7 +75,8 @@ func (s *Spool) due() (t time.Time) {
 	return t
 }
 
-// flush does what is due.
+// flush does what is due. What was offered is written first and synced afterwards by another goroutine, so that the next
+// interval's records do not wait for this one's sync.
 func (s *Spool) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +103,8 @@ func (s *Spool) flush() {
 	}
 }
 
-// backgroundSync syncs while others go on writing.
+// backgroundSync syncs while others go on writing. It has a goroutine of its own since an fdatasync can take long, and
+// the flusher must not miss its next turn.
 func (s *Spool) backgroundSync() {
 	for {
 		select {
@@ -119,7 +122,9 @@ func (s *Spool) backgroundSync() {
 	}
 }
 
-// keeper seals what was rolled, rolls what is old, deletes what was delivered, and keeps a spare segment ready.
+// keeper seals what was rolled, rolls what is old, deletes what was delivered, and keeps a spare segment ready. It does
+// so in this order, one after the other: a segment that can be sent comes before disk space that can be won, and both
+// before a spare, without which the next roll is slower but not wrong.
 func (s *Spool) keeper() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -130,7 +135,7 @@ func (s *Spool) keeper() {
 		timer.Reset(again)
 		select {
 		case <-s.stop:
-			s.sealRolled()
+			s.sealRolled() // once more: without it the next Open has to
 			return
 		case <-s.work:
 		case <-timer.C:
@@ -157,7 +162,7 @@ func (s *Spool) keepSpare() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active == nil || sp.number < s.active.number {
-		// The writer was faster and has made one itself: numbers must go up.
+		// The writer was faster and has made one itself. Numbers must go up, since segments are read in their order.
 		s.mu.Unlock()
 		s.discard(sp)
 		s.mu.Lock()
@@ -180,13 +185,15 @@ func (s *Spool) rollAged() time.Duration {
 	if left > 0 {
 		return left
 	}
+	// By its number: the writer may have rolled it by size meanwhile, and the next one is not old.
 	if err := s.endActive(a.number, false); err != nil {
 		return retryEvery
 	}
 	return never
 }
 
-// watchDisk looks whether a full file system has room again, and returns when to look again.
+// watchDisk looks how full the file system is, which the quota does not know of, and returns when to look again. An idle
+// spool does not wake the disk for it.
 func (s *Spool) watchDisk() time.Duration {
 	s.lookAtDisk()
 	s.mu.Lock()

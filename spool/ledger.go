@@ -16,6 +16,8 @@ func (i *Intake) Account(a segment.Account) {
 	s := i.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Baselines of sockets go into the log with the counts they belong to: a listener that takes a socket over from an
+	// earlier process (systemd keeps them open across restarts) counts on from there.
 	waited := s.blocked.report(a.Socket)
 	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && waited {
 		a.Lost[segment.SpoolFull].Add(o)

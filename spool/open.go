@@ -70,6 +70,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
+	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
 	if s.quota, err = newQuota(&s.opts, total); err != nil {
 		return err
 	}
@@ -90,6 +91,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	case err == nil:
 		s.idx = ix
 	case errors.Is(err, errIndexLost):
+		// Without it everything works, and opening takes longer the next time as well.
 		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
 	default:
 		return err
@@ -102,6 +104,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 		return err
 	}
 	r.balance()
+	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
 	if err := s.fs.Remove(s.path(cleanName)); err == nil {
 		if err := s.fs.SyncDir(s.dir); err != nil {
 			return fmt.Errorf("spool: %w", err)

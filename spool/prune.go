@@ -62,6 +62,8 @@ func (s *Spool) prune() {
 	if len(gone) == 0 {
 		return
 	}
+	// Files first, index last: an entry without a file is swept at the next Open, and says until then what there was. A
+	// file without an entry would be read once more, and deleted then.
 	keys := make([]string, len(gone))
 	for i, seg := range gone {
 		s.delete(seg)
@@ -97,7 +99,8 @@ func (s *Spool) unlink(path string, size int64) {
 	}
 }
 
-// recycle moves a segment's file to the pool, if it is worth that.
+// recycle moves a segment's file to the pool, if it is worth that: blocks that were written once are overwritten without
+// the journal's help, which makes each sync cheaper. Files that were sealed early, by age, have too few of them.
 func (s *Spool) recycle(seg *sealed) bool {
 	s.mu.Lock()
 	worth := len(s.quota.pool) < poolFiles && seg.Size >= s.opts.SegmentBytes/4*3 && seg.Size <= s.opts.SegmentBytes/4*5

@@ -68,7 +68,7 @@ type span struct {
 // blockRoom is what one record needs at most beyond itself: a block's header, its padding and the slack.
 const blockRoom = segment.BlockHeaderSize + 16 + writeSlack
 
-// put copies the batch into the queue; its first record has the sequence number seq.
+// put copies the batch into the queue, for which the caller has made sure that there is room; its first record has the sequence number seq.
 func (q *queue) put(seq uint64, batch []segment.Record) {
 	var c *chunk
 	var b *block
@@ -79,6 +79,8 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 	for i := range batch {
 		r := &batch[i]
 		n := r.Size()
+		// Blocks end at 64 KiB, so that damage costs little; a larger record has one of its own. Chunks end where the block's
+		// padding and the slack might not fit any more: no slice of them may ever move.
 		if b == nil || len(c.buf)-b.off+n > segment.BlockTarget || len(c.buf)+n+16+writeSlack > cap(c.buf) {
 			c, b = q.begin(n, seq+uint64(i), segment.RecordBlock)
 		}
@@ -187,7 +189,8 @@ func (q *queue) release(p position) {
 	for n < len(q.chunks) {
 		number := q.base + uint64(n)
 		done := number < p.chunk ||
-			// All of the last chunk: begin a new one, since this memory is the warmest there is.
+			// All of the last chunk: give it up and begin anew at its start, in memory that is in the cache. It gets another
+			// number, since others may still hold positions in it.
 			number == p.chunk && p == q.end() && !q.open
 		if !done {
 			break

@@ -28,7 +28,7 @@ type poolFile struct {
 	size   int64
 }
 
-// poolFiles is how many of them are kept at most.
+// poolFiles is how many of them are kept at most: enough to bridge the time between deletions, which come in groups.
 const poolFiles = 4
 
 func newQuota(o *Options, total int64) (quota, error) {
@@ -67,7 +67,8 @@ func (q *quota) pop() (f poolFile, ok bool) {
 	return f, false
 }
 
-// roomLeft returns how many bytes of blocks may still be taken. s.mu is held.
+// roomLeft returns how many bytes of blocks may still be taken: what is free, and what is in use but empty, without what
+// waits in memory for it. Others may fill the disk as well, so what it has left bounds it too. s.mu is held.
 func (s *Spool) roomLeft() int64 {
 	q := &s.quota
 	open := q.left - s.tail.unwritten
@@ -77,7 +78,8 @@ func (s *Spool) roomLeft() int64 {
 	return min(q.limit-q.used, q.disk) - q.reserve + q.pooled() + open
 }
 
-// hasRoom reports whether records of the given size may be taken. s.mu is held.
+// hasRoom reports whether records of the given size may be taken. s.mu is held. It is asked before anything is copied, so
+// that what was taken always finds room, unless others fill the disk.
 func (s *Spool) hasRoom(size int64) bool {
 	return !s.noSpace && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
 }

@@ -149,7 +149,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	defer f.Close()
 	src, err := segment.NewReaderWith(f, size, segment.ReadOptions{Segment: n})
 	switch {
-	case errors.Is(err, segment.ErrVersion):
+	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, lest it be taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		return r.headless(f, n, size)
@@ -168,7 +168,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return nil
 	}
 	p.sealed = entry(h, footer, nil, size)
-	if footer.Records < footer.Next-footer.First {
+	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
 		res, err := segment.Scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {
 			return err

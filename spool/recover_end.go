@@ -23,6 +23,8 @@ func (r *recovery) end() error {
 	var err error
 	switch {
 	case r.last != nil:
+		// The header says what the log held before this segment; the blocks say the rest. The last ledger may be older than
+		// the last records, and newer than the last ones that can be read.
 		f := r.last.Builder.Footer()
 		l = r.last.Ledger
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
@@ -44,11 +46,14 @@ func (r *recovery) end() error {
 		s.sealedEnd = at
 	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {
+		// The mark's copy is as new as any, and there when the segment with the last one is not.
 		l = &r.clean.Ledger
 		at.bytes = l.Kept.Bytes
 	}
 	s.lastEnd = *l.Clone()
 	s.lastEnd.Kept = at.tally()
+	// What is kept is what is there, whatever the ledger says: it was written before the last records, or has counted some
+	// that a power cut took.
 	s.ledger = *l.Clone()
 	s.ledger.Version = 1
 	s.ledger.Kept = at.tally()
@@ -114,6 +119,8 @@ func (r *recovery) resume(p *part) error {
 	if err != nil {
 		return err
 	}
+	// Sealing right away is the way of everything that does not go on as it was: the next block begins a segment with the
+	// right epoch, a whole header, and nothing to explain.
 	res := r.last
 	if p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
@@ -166,6 +173,8 @@ func (r *recovery) stages() error {
 	if err != nil {
 		return err
 	}
+	// Reading a hundred thousand records would take longer than all else: where index and size agree, that is enough until
+	// the segment is asked for.
 	byNum := make(map[uint64]*part, len(r.parts))
 	for _, p := range r.parts {
 		byNum[p.number] = p

@@ -30,6 +30,7 @@ func (r *recovery) walk() error {
 			}
 			p.header.Ledger = *l
 		}
+		// Only the newest may have been active: whatever comes before another segment had ended.
 		newest := i == len(parts)-1
 		if p.sealed == nil && !newest {
 			if err := r.finish(p, parts[i+1]); err != nil {
@@ -102,6 +103,7 @@ func (r *recovery) finish(p, next *part) error {
 		return err
 	}
 	if next.first() == p.header.First && res.End == int64(p.header.Len) {
+		// Its file failed before anything in it was synced, and everything was written again.
 		if err := s.fs.Remove(s.segPath(p.number)); err != nil {
 			return err
 		}
@@ -149,6 +151,8 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 		return fmt.Errorf("%w: records %d to %d are missing before segment %d, and no segment is", ErrCorrupt, first, next-1, before)
 	}
 	s.log.Error("spool: LOST records: the segment that held them is gone", "class", s.opts.Class, "segment", number, "first", first, "last", next-1)
+	// Its ledger is that of the segment before: what was lost by cause while the missing one was active is in the next
+	// one's header, and no longer known to have been lost just then.
 	l := segment.Ledger{Version: 1}
 	if k := len(r.parts); k > 0 {
 		if pl, err := s.endLedger(r.parts[k-1]); err == nil {
@@ -195,6 +199,7 @@ func (r *recovery) scanNewest(p *part) error {
 	defer f.Close()
 	o := p.options()
 	if r.clean != nil && r.clean.Segment == p.number {
+		// After an orderly end there is no torn tail: whatever is missing is damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
 	res, err := segment.Scan(f, p.size, o)

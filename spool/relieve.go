@@ -10,6 +10,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
+// A destination that is down holds every segment back, and one that is up has them staged: both files of each segment
+// then wait for the one that is down. Half of that can go.
+
 // errNoRoom: the quota leaves no room for a staged file.
 var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)
 
@@ -70,12 +73,15 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 		return false, nil
 	}
 	if seg.StagedSize > seg.Size {
+		// Uncompressed output of small records can be several times the segment.
 		if n > s.reached() {
 			return false, nil // about to be sent
 		}
 		s.unlink(s.objPath(n), seg.StagedSize)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
 	} else {
+		// The staged file is about to be the only one. It was written by a compressor, through a cache, to a disk that may
+		// be failing: it is believed for what can be read and decoded.
 		if err := s.checkStaged(ctx, enc, n); err != nil {
 			return false, err
 		}

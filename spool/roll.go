@@ -11,7 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// headerPad keeps blocks of the file system out of the way of each other: the header has its own.
+// headerPad is what headers are padded to: the header has a page of its own, which no later write touches, so that a
+// power cut in the middle of one cannot tear it.
 const headerPad = 4096
 
 // errEnded is returned for a sync of a segment that was rolled meanwhile, which has synced it.
@@ -29,9 +30,11 @@ type active struct {
 	written    int64     // guarded by Spool.mu: off as far as it is published
 	synced     int64     // guarded by Spool.mu: below it everything is durable
 
-	mu    sync.Mutex // one sync at a time: the kernel reports an error to one caller only
-	err   error      // the first failure, which is final for this file
-	ended bool
+	// One sync at a time: the kernel reports a failed write-back once for each open file, so that of two syncs that run at
+	// the same time the wrong one could hear of it.
+	mu    sync.Mutex
+	err   error // the first failure, which is final for this file
+	ended bool  // synced for good, what follows is the keeper's
 }
 
 // fits reports whether a block of n bytes goes into the segment, or must, since it would not fit into any.
@@ -47,34 +50,25 @@ func (a *active) sync() error {
 	if a.ended {
 		return errEnded
 	}
-	return a.syncLocked()
-}
-
-func (a *active) syncLocked() error {
 	if a.err == nil {
 		a.err = a.file.Sync()
 	}
 	return a.err
 }
 
-// end is the last sync before the footer.
+// end is the last sync before the footer, left out if nothing was written since the one before. It waits for one that is
+// under way, and learns of its failure.
 func (a *active) end(dirty bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil && dirty {
-		return a.endSync()
+		a.err = a.file.Sync()
 	}
 	a.ended = a.err == nil
 	return a.err
 }
 
-func (a *active) endSync() error {
-	err := a.syncLocked()
-	a.ended = err == nil
-	return err
-}
-
-// latch records a failed write.
+// latch records a failed write. What of it reached the page cache nobody can tell, so the file has ended with that.
 func (a *active) latch(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +83,8 @@ func (a *active) failure() error {
 	return a.err
 }
 
-// rolled is a segment that has ended and waits for its footer.
+// rolled is a segment that has ended and waits for its footer. It is complete without one: recovery reads it like any
+// other, and writes the footer if this process does not come to it.
 type rolled struct {
 	active
 	end    int64          // of what counts in the file
@@ -99,8 +94,9 @@ type rolled struct {
 }
 
 // roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
-// may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. The
-// footer follows in the background. The caller has the writer role.
+// may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. That
+// sync is the only thing an Append may wait for here; footer, truncation, their sync and the index follow in the
+// background. The caller has the writer role.
 func (s *Spool) roll() error {
 	a := s.active
 	s.mu.Lock()
@@ -113,12 +109,15 @@ func (s *Spool) roll() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(m)
+	// One snapshot for this segment's footer and the next one's header: what is lost in between two segments stands in the
+	// ledger blocks of the later one, and the differences of all segments add up to the whole.
 	s.lastEnd = *s.ledgerAt(s.place)
 	s.ended(a, false)
 	return nil
 }
 
-// ended hands the active segment to the keeper. s.mu is held.
+// ended hands the active segment to the keeper. The next block begins another one; until there is one, no file is kept
+// ready at the price of a wrong time of creation, which names the object's hour. s.mu is held.
 func (s *Spool) ended(a *active, broken bool) {
 	s.rolled = append(s.rolled, &rolled{
 		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder},
@@ -130,7 +129,8 @@ func (s *Spool) ended(a *active, broken bool) {
 }
 
 // spare is a file that stands ready to become the active segment: its name is durable, its blocks are allocated, and
-// zeros stand where the header will.
+// zeros stand where the header will. So rolling costs one write of a header, not the creation of a file, whose
+// directory has to be synced before anything in it is safe.
 type spare struct {
 	number uint64
 	file   vfs.File
@@ -142,7 +142,7 @@ func (s *Spool) activate(first uint64) error {
 	sp := s.spare
 	s.spare = nil
 	s.mu.Unlock()
-	if sp == nil {
+	if sp == nil { // the keeper was not fast enough
 		var err error
 		if sp, err = s.prepare(); err != nil {
 			return err
@@ -161,6 +161,7 @@ func (s *Spool) activate(first uint64) error {
 		builder, err = segment.NewBuilder(b)
 	}
 	if err != nil {
+		// The number is gone with it. Numbers may be missing, sequence numbers never are.
 		s.discard(sp)
 		return fmt.Errorf("spool: begin segment %d: %w", sp.number, err)
 	}
@@ -192,7 +193,9 @@ func (s *Spool) prepare() (*spare, error) {
 	return &spare{n, f}, nil
 }
 
-// create makes a new file for a segment.
+// create makes a new file for a segment. Its full size from the start keeps later syncs from having to write the file's
+// metadata each time it grows, and its blocks are allocated so that a disk that others fill up meanwhile does not stop
+// the log in the middle of a segment.
 func (s *Spool) create(path string) (vfs.File, error) {
 	f, err := s.fs.Create(path)
 	if err != nil {
@@ -212,9 +215,7 @@ func (s *Spool) create(path string) (vfs.File, error) {
 		_ = s.fs.Remove(path)
 		return nil, err
 	}
-	s.mu.Lock()
-	s.quota.add(s.opts.SegmentBytes)
-	s.mu.Unlock()
+	s.used(s.opts.SegmentBytes)
 	return f, nil
 }
 
@@ -232,22 +233,22 @@ func (s *Spool) reuse(path string) (vfs.File, error) {
 	if err == nil {
 		if err = s.refit(f, from, path); err != nil {
 			_ = f.Close()
-			_ = s.fs.Remove(path)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
+		// Whatever it was, a new file does as well.
 		_ = s.fs.Remove(from)
-		s.quota.add(-old.size)
+		_ = s.fs.Remove(path)
+		s.used(-old.size)
 		s.log.Warn("spool: cannot use a file again", "class", s.opts.Class, "file", from, "err", err)
 		return nil, fs.ErrNotExist
 	}
-	s.quota.add(s.opts.SegmentBytes - old.size)
+	s.used(s.opts.SegmentBytes - old.size)
 	return f, nil
 }
 
-// refit makes a spare of a file from the pool.
+// refit makes a spare of a file from the pool. The old header is overwritten, durably, before the file gets its new name:
+// a power cut then shows a deleted segment in the pool or a spare, never a segment under another's name.
 func (s *Spool) refit(f vfs.File, from, to string) error {
 	if _, err := f.WriteAt(make([]byte, headerPad), 0); err != nil {
 		return err
@@ -270,12 +271,8 @@ func (s *Spool) refit(f vfs.File, from, to string) error {
 	return s.fs.SyncDir(s.path(freeDir))
 }
 
-// discard gets rid of a spare.
+// discard gets rid of a spare. One that cannot be removed is found, and moved to the pool, by the next Open.
 func (s *Spool) discard(sp *spare) {
 	_ = sp.file.Close()
-	if s.fs.Remove(s.segPath(sp.number)) == nil {
-		s.mu.Lock()
-		s.quota.add(-s.opts.SegmentBytes)
-		s.mu.Unlock()
-	}
+	s.unlink(s.segPath(sp.number), s.opts.SegmentBytes)
 }

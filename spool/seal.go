@@ -25,6 +25,7 @@ func (s *Spool) Seal(ctx context.Context) error {
 	if len(s.rolled) == 0 {
 		return nil
 	}
+	// What others roll from now on is not waited for.
 	last := s.rolled[len(s.rolled)-1].number
 	for len(s.rolled) > 0 && s.rolled[0].number <= last {
 		if s.closed {
@@ -52,6 +53,7 @@ func (s *Spool) endActive(number uint64, ledger bool) error {
 	if err != nil {
 		err = s.writeTail(ledger)
 	}
+	// An active segment always has a block: it was begun for one. But its write may have failed.
 	if a := s.active; err == nil && a != nil && a.off > int64(a.header.Len) && (number == 0 || a.number == number) {
 		if err = s.roll(); err != nil {
 			// The file has failed: what it lacks goes to another segment, which is rolled instead.
@@ -68,7 +70,9 @@ func (s *Spool) endActive(number uint64, ledger bool) error {
 	return nil
 }
 
-// sealRolled gives the ended segments their footers, in order, and returns when to try again after a failure.
+// sealRolled gives the ended segments their footers, in order, and returns when to try again after a failure. Their order
+// matters to those who send them: a later segment that could be sent while an earlier one could not would leave a gap in
+// the chain of manifests for as long as that takes.
 func (s *Spool) sealRolled() time.Duration {
 	for {
 		s.mu.Lock()
@@ -117,7 +121,8 @@ func (s *Spool) sealOne(r *rolled) (*sealed, error) {
 	return describe(r.header, r.builder, &r.ledger, nil, size), nil
 }
 
-// writeFooter completes a segment whose blocks, which end at end, are on stable storage.
+// writeFooter completes a segment whose blocks, which end at end, are on stable storage. The truncation also cuts the
+// zeros, and what a recycled file has of its former life, so that the sealed file is exactly what is described.
 func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, err error) {
 	footer, err := b.Seal(end, l)
 	if err != nil {
@@ -133,7 +138,8 @@ func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (
 	return size, f.Sync()
 }
 
-// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it.
+// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. Reading the old file is
+// sound: what a good sync has put on the disk, a later failure does not take away; and every block is checked.
 func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 	path := s.segPath(r.number)
 	if r.end <= int64(r.header.Len) {
@@ -185,7 +191,8 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 }
 
 // finish syncs and seals a scanned segment that ends before the sequence number next. What is missing at its end is put
-// on record by a ledger block that says which number comes next.
+// on record by a ledger block that says which number comes next: to readers it looks like any other damage, in the
+// middle of a segment, whose range the block behind it tells.
 func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) (size int64, err error) {
 	end := res.End
 	if res.Builder.Footer().Next < next {
@@ -233,7 +240,8 @@ func describe(h *segment.Header, b *segment.Builder, l *segment.Ledger, damage [
 	return entry(h, &f, damage, size)
 }
 
-// entry makes the catalogue's entry of a segment from its header and footer.
+// entry makes the catalogue's entry of a segment from its header and footer. Header and footer have the ledger before and
+// after it; what was lost in between is this segment's to report.
 func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, size int64) *sealed {
 	seg := &sealed{Segment: Segment{
 		Number: h.Segment, Epoch: h.Epoch, First: f.First, Last: f.Next - 1, Records: f.Records, Bytes: f.Bytes,
@@ -250,7 +258,8 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 	return seg
 }
 
-// remember puts what is known of a segment into the index. A lost index costs the next Open time, nothing else.
+// remember puts what is known of segments into the index. A lost index costs the next Open time, nothing else, so that a
+// failure here stops nothing.
 func (s *Spool) remember(segs ...*sealed) {
 	puts := make([]kv, 0, len(segs))
 	for _, seg := range segs {
@@ -282,6 +291,7 @@ func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) {
 	lost := seg.Last + 1 - seg.First - seg.Records
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// How many bytes they had is found by the balance at the next Open, from what all other records have.
 	s.ledger.Damaged.Records += lost
 	s.noteLedger()
 }

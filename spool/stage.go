@@ -90,6 +90,8 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if !ok {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
+	// The record fixes key and settings for ever, also for what this process would do differently: the object may be at
+	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if seg.NoRaw {
@@ -175,7 +177,7 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if err != nil {
 		return nil, err
 	}
-	known := false
+	known := false // to the catalogue, and with that to the quota
 	defer func() {
 		if !known {
 			s.used(-out.size)
@@ -187,9 +189,11 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	}
 	rec := s.newRecord(seg, src, out)
 	if old != nil && old.RawSHA256 != rec.RawSHA256 {
+		// The segment has been damaged since. Its new gaps are in the record, and in the manifests still to come.
 		s.log.Error("spool: a segment staged again gives other content than it gave first", "class", s.opts.Class, "segment", seg.Number,
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
+	// File first, record afterwards: a record that could be read without its file would promise bytes that nobody has.
 	js, err := sealJSON(rec)
 	if err == nil {
 		err = s.fs.Rename(temp, s.objPath(seg.Number))
@@ -238,7 +242,8 @@ func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 	return nil
 }
 
-// readable adds up the payload bytes that a damaged segment still gives.
+// readable adds up the payload bytes that a damaged segment still gives. Encoders count output, not payload, and only a
+// damaged segment has to be read a second time for it.
 func (s *Spool) readable(seg sealed) (n uint64) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
@@ -255,7 +260,8 @@ func (s *Spool) readable(seg sealed) (n uint64) {
 	return f.Bytes
 }
 
-// newRecord makes the stage record.
+// newRecord makes the stage record. It has copies of header and footer, so that the segment can be accounted for, and
+// adopted, when its own file has been given up.
 func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRecord {
 	h := src.Header()
 	return &StageRecord{
@@ -270,7 +276,8 @@ func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRec
 	}
 }
 
-// objectKey names a segment's object. Nothing in it depends on the records that survive or on the clock of today.
+// objectKey names a segment's object. Nothing in it depends on the records that survive, on the clock of today, or on who
+// stages it: a second attempt, or another host that takes the volume over, meets the first one's object.
 func objectKey(h *segment.Header, first, last uint64, ext string) string {
 	t := h.Created.UTC()
 	return fmt.Sprintf("class=%s/dt=%s/hour=%s/%s-%06d-%016x-%016x%s",
@@ -318,7 +325,8 @@ type staged struct {
 	crc64  uint64
 }
 
-// stageTo writes what encode makes to a new file, hashing it on the way, and syncs it.
+// stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
+// removed, and given back to the quota.
 func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
 	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, err

@@ -75,7 +75,7 @@ func (s *Spool) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 	select {
 	case <-w.ready:
 		s.mu.Lock()
-	case <-ctx.Done():
+	case <-ctx.Done(): // nil for context.Background, which is never ready
 		s.mu.Lock()
 		err = fmt.Errorf("spool: %w", context.Cause(ctx))
 		if !l.remove(w) {
