@@ -131,6 +131,7 @@ func (s *Spool) keeper() {
 	for {
 		again := s.sealRolled()
 		s.prune()
+		s.relieveShort()
 		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk())
 		timer.Reset(again)
 		select {
