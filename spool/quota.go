@@ -37,8 +37,8 @@ func newQuota(o *Options, total int64) (quota, error) {
 	if q.limit == 0 {
 		q.limit = total / 10 * 9
 	}
-	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
-	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
+	// Small quotas and disks, as tests and sidecars have them, get a reserve in proportion.
+	q.reserve = min(fixedReserve, q.limit/16, total/16) + o.StageReserve
 	// Two segments: one that is written while the other one is staged.
 	if least := q.reserve + 2*o.SegmentBytes; q.limit < least {
 		return q, fmt.Errorf("spool: quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
