@@ -125,7 +125,6 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			if !s.full {
 				s.full = true
 				s.cat.changed()
-				wake(s.work) // perhaps something is there twice
 			}
 			if s.opts.OnFull == Reject {
 				s.reject(tally, d)

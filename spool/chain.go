@@ -90,7 +90,7 @@ func (s *Spool) Propose(dest string, manifest []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return s.writeAtomic(s.proposalPath(dest), manifest)
+	return vfs.WriteFileAtomic(s.fs, s.proposalPath(dest), manifest)
 }
 
 // Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
@@ -149,7 +149,12 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	if err := s.checkAck(old, c, sha256.Sum256(manifest)); err != nil {
 		return fmt.Errorf("spool: chain of %q: %w", dest, err)
 	}
-	delivered.Add(s.cat.sum(old.Segment, c.Segment))
+	for _, seg := range s.cat.after(old.Segment, 0) {
+		if seg.Number > c.Segment {
+			break
+		}
+		delivered.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
+	}
 	c = s.nextEpoch(c)
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
@@ -207,7 +212,7 @@ func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) erro
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
 	}
-	if err := s.writeAtomic(s.chainPath(d.name), b); err != nil {
+	if err := vfs.WriteFileAtomic(s.fs, s.chainPath(d.name), b); err != nil {
 		return fmt.Errorf("spool: save the chain of %q: %w", d.name, err)
 	}
 	s.mu.Lock()

@@ -30,7 +30,7 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 				first, step := 1, 1
 				if !*sweepAll {
-					first, step = 1+6*i+3*int(policy), 24
+					first, step = 1+4*i+2*int(policy), 16
 				}
 				for n := first; ; n += step {
 					reached := false

@@ -131,7 +131,6 @@ func (s *Spool) keeper() {
 	for {
 		again := s.sealRolled()
 		s.prune()
-		s.relieveShort()
 		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk())
 		timer.Reset(again)
 		select {

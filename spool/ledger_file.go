@@ -22,7 +22,7 @@ func (s *Spool) saveLedger() error {
 	if err != nil {
 		return err
 	}
-	return s.writeAtomic(s.path(ledgerName), b)
+	return vfs.WriteFileAtomic(s.fs, s.path(ledgerName), b)
 }
 
 // loadLedger reads it; nil if there is none.

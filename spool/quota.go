@@ -3,7 +3,6 @@ package spool
 import (
 	"fmt"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -37,8 +36,8 @@ func newQuota(o *Options, total int64) (quota, error) {
 	if q.limit == 0 {
 		q.limit = total / 10 * 9
 	}
-	// Small quotas and disks, as tests and sidecars have them, get a reserve in proportion.
-	q.reserve = min(fixedReserve, q.limit/16, total/16) + o.StageReserve
+	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
+	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
 	// Two segments: one that is written while the other one is staged.
 	if least := q.reserve + 2*o.SegmentBytes; q.limit < least {
 		return q, fmt.Errorf("spool: quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
@@ -47,13 +46,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 	return q, nil
 }
 
-// add counts n bytes more, which may be negative, here and on the disk.
-func (q *quota) add(n int64) {
-	q.used += n
-	q.disk -= n
-}
-
-// begin notes how much room the active segment has, wrote what of it is used.
+func (q *quota) add(n int64)   { q.used += n }
 func (q *quota) begin(n int64) { q.left = n }
 func (q *quota) wrote(n int64) { q.left = max(0, q.left-n) }
 
@@ -130,36 +123,6 @@ func (s *Spool) moreRoom() {
 		s.cat.changed()
 	}
 	s.room.wakeAll()
-}
-
-// makeRoom gives up a file that nothing depends on: one of the pool, or the spare. The few kilobytes that sealing and
-// acknowledging need have to be found on a disk that others have filled, too: what they end with sets space free.
-func (s *Spool) makeRoom() bool {
-	s.mu.Lock()
-	f, ok := s.quota.pop()
-	sp := s.spare
-	if !ok {
-		s.spare = nil
-	}
-	s.mu.Unlock()
-	switch {
-	case ok:
-		s.unlink(s.freePath(f.number), f.size)
-	case sp != nil:
-		s.discard(sp)
-	default:
-		return false
-	}
-	return true
-}
-
-// writeAtomic is vfs.WriteFileAtomic, on a full disk too if anything can be given up for it.
-func (s *Spool) writeAtomic(path string, data []byte) error {
-	err := vfs.WriteFileAtomic(s.fs, path, data)
-	for vfs.IsNoSpace(err) && s.makeRoom() {
-		err = vfs.WriteFileAtomic(s.fs, path, data)
-	}
-	return err
 }
 
 // used adds n bytes, which may be negative, to what the directory holds.

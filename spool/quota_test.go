@@ -241,13 +241,13 @@ func TestLastCall(t *testing.T) {
 // The file system is filled to the last block that appends may have, by small records that do not compress, with nothing
 // staged. Once a destination is there the spool empties by itself.
 func TestFullDiskEmpties(t *testing.T) {
-	for _, quota := range []int64{4 << 20 / 10 * 9, 1 << 30} { // what is the default, and far more than there is
+	for _, quota := range []int64{8 << 20 / 10 * 9, 1 << 30} { // what is the default, and far more than there is
 		fsys := vfs.NewMem()
-		fsys.SetCapacity(4 << 20)
+		fsys.SetCapacity(8 << 20)
 		d := memDir()
 		d.fs = fsys
 		s := d.open(t, Options{
-			OnFull: Reject, MaxBytes: quota, Sync: SyncAlways, Destinations: []string{"a", "b"}, SegmentBytes: 128 << 10,
+			OnFull: Reject, MaxBytes: quota, Sync: SyncAlways, Destinations: []string{"a", "b"}, SegmentBytes: 256 << 10,
 		})
 		rng := rand.NewChaCha8([32]byte{1})
 		n := uint64(0)
@@ -266,7 +266,7 @@ func TestFullDiskEmpties(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n < 5_000 {
+		if n < 10_000 {
 			t.Fatalf("full with %d records", n)
 		}
 		mustSeal(t, s)

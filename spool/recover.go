@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"time"
@@ -149,9 +148,6 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	defer f.Close()
 	src, err := segment.NewReaderWith(f, size, segment.ReadOptions{Segment: n})
-	if refused(err) {
-		src, err = segment.NewReaderWith(f, size, segment.ReadOptions{Segment: n, SkipUnreadable: true})
-	}
 	switch {
 	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, lest it be taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
@@ -173,7 +169,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	p.sealed = entry(h, footer, nil, size)
 	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
-		res, err := scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
+		res, err := segment.Scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {
 			return err
 		}
@@ -181,22 +177,6 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	r.changed = append(r.changed, p.sealed)
 	return nil
-}
-
-// refused reports whether an error is the disk's: it did not return what it was asked for.
-func refused(err error) bool {
-	return err != nil && !errors.Is(err, segment.ErrCorrupt) && !errors.Is(err, segment.ErrVersion)
-}
-
-// scan reads a segment. What the disk refuses to return, the second time as well, is damage: one bad sector must not keep
-// everything else from being opened.
-func scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult, error) {
-	res, err := segment.Scan(f, size, o)
-	if refused(err) {
-		o.SkipUnreadable = true
-		res, err = segment.Scan(f, size, o)
-	}
-	return res, err
 }
 
 // setAside moves a segment's file out of the way.

@@ -20,6 +20,7 @@ func (r *recovery) end() error {
 	}
 	var at place
 	var l *segment.Ledger
+	var err error
 	switch {
 	case r.last != nil:
 		// The header says what the log held before this segment; the blocks say the rest. The last ledger may be older than
@@ -29,7 +30,11 @@ func (r *recovery) end() error {
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
 		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
 	case p != nil:
-		l, at = r.sealedLedger()
+		if l, err = s.endLedger(p); err != nil {
+			s.log.Error("spool: the ledger at the end of the newest segment cannot be read", "class", s.opts.Class, "segment", p.number, "err", err)
+			l = &segment.Ledger{Version: 1}
+		}
+		at = place{p.sealed.Last, l.Kept.Bytes}
 		s.sealedEnd = at
 	default:
 		l = &segment.Ledger{Version: 1}
@@ -62,23 +67,6 @@ func (r *recovery) end() error {
 		return nil
 	}
 	return r.resume(p)
-}
-
-// sealedLedger returns the ledger at the end of the newest segment, which is sealed: of the newest whose footer can be
-// read, and what the later ones are known to hold.
-func (r *recovery) sealedLedger() (*segment.Ledger, place) {
-	at := place{seq: r.parts[len(r.parts)-1].sealed.Last}
-	for i := len(r.parts) - 1; i >= 0; i-- {
-		p := r.parts[i]
-		l, err := r.s.endLedger(p)
-		if err == nil {
-			at.bytes += l.Kept.Bytes
-			return l, at
-		}
-		r.s.log.Error("spool: the ledger at the end of a segment cannot be read", "class", r.s.opts.Class, "segment", p.number, "err", err)
-		at.bytes += p.sealed.Bytes
-	}
-	return &segment.Ledger{Version: 1}, at
 }
 
 // settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
@@ -169,7 +157,7 @@ func (s *Spool) cut(f vfs.File, end int64) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := f.Allocate(s.opts.SegmentBytes + footerRoom); err != nil {
+	if err := f.Allocate(s.opts.SegmentBytes); err != nil {
 		return err
 	}
 	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
@@ -297,15 +285,16 @@ func (r *recovery) balance() {
 			continue
 		}
 		t := d.delivered
-		t.Add(s.owed(d))
+		t.Add(s.cat.sum(d.chain.Segment))
+		t.Add(s.unsealed())
 		t.Add(s.ledger.Damaged)
 		if t == s.ledger.Kept {
 			continue
 		}
 		s.log.Error("spool: the ledger does not balance, correcting what is damaged", "class", s.opts.Class, "dest", d.name,
 			"kept", s.ledger.Kept, "delivered", d.delivered, "damaged", s.ledger.Damaged)
-		s.ledger.Damaged.Records += s.ledger.Kept.Records - min(s.ledger.Kept.Records, t.Records)
-		s.ledger.Damaged.Bytes += s.ledger.Kept.Bytes - min(s.ledger.Kept.Bytes, t.Bytes)
+		s.ledger.Damaged.Records += s.ledger.Kept.Records - t.Records
+		s.ledger.Damaged.Bytes += s.ledger.Kept.Bytes - t.Bytes
 		s.ledgerDirty = true
 		return
 	}

@@ -98,7 +98,7 @@ func (r *recovery) finish(p, next *part) error {
 	defer f.Close()
 	o := p.options()
 	o.Next = next.first()
-	res, err := scan(f, p.size, o)
+	res, err := segment.Scan(f, p.size, o)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return err
 	}
-	res, err := scan(f, int64(len(b)), segment.ReadOptions{Next: next})
+	res, err := segment.Scan(f, int64(len(b)), segment.ReadOptions{Next: next})
 	if err != nil {
 		return err
 	}
@@ -202,11 +202,11 @@ func (r *recovery) scanNewest(p *part) error {
 		// After an orderly end there is no torn tail: whatever is missing is damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
-	res, err := scan(f, p.size, o)
+	res, err := segment.Scan(f, p.size, o)
 	if err == nil && res.Next < r.leastNext() {
 		// What was delivered, or counted by the index, cannot have been a torn tail.
 		o.Next = r.leastNext()
-		res, err = scan(f, p.size, o)
+		res, err = segment.Scan(f, p.size, o)
 	}
 	r.last = res
 	return err

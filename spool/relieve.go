@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -28,22 +27,11 @@ func (s *Spool) grow(n int64) error {
 	return nil
 }
 
-// short reports whether appends find no room, or soon will.
+// short reports whether appends find no room, or the reserve is being used up.
 func (s *Spool) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.full || s.roomLeft() < s.opts.SegmentBytes
-}
-
-// relieveShort makes room for appends. It needs somebody to have staged something: only an Encoder can say whether a
-// staged file is sound, and without one nothing is there twice.
-func (s *Spool) relieveShort() {
-	s.mu.Lock()
-	enc := s.encoder
-	s.mu.Unlock()
-	if enc != nil && s.short() {
-		s.relieve(s.life, enc, func() bool { return !s.short() })
-	}
+	return s.full || !s.hasRoom(0)
 }
 
 // relieve makes room without losing anything: the pool goes first, then whatever a staged segment has twice. Its own
@@ -86,8 +74,8 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 	}
 	if seg.StagedSize > seg.Size {
 		// Uncompressed output of small records can be several times the segment.
-		if s.wanted(seg) {
-			return false, nil
+		if n > s.reached() {
+			return false, nil // about to be sent
 		}
 		s.unlink(s.objPath(n), seg.StagedSize)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
@@ -106,22 +94,17 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 	return true, nil
 }
 
-// wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,
-// and not so long ago that whoever asked must have given up, or asked again for good measure.
-func (s *Spool) wanted(seg sealed) bool {
-	arrived := 0
+// reached returns the number of the newest segment that some destination has.
+func (s *Spool) reached() (n uint64) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, d := range s.dests {
-		if !d.forgotten && d.chain.Segment >= seg.Number {
-			arrived++
+		if !d.forgotten {
+			n = max(n, d.chain.Segment)
 		}
 	}
-	s.mu.Unlock()
-	return arrived == 0 || seg.asked > arrived && time.Since(seg.lastAsked) < wantedFor
+	return n
 }
-
-// wantedFor is how long a staged file is kept for who asked for it.
-const wantedFor = 5 * time.Minute
 
 // checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
 func (s *Spool) checkStaged(ctx context.Context, enc Encoder, n uint64) error {

@@ -84,9 +84,6 @@ func (s *Spool) sealRolled() time.Duration {
 		s.mu.Unlock()
 
 		seg, err := s.sealOne(r)
-		if vfs.IsNoSpace(err) && s.makeRoom() {
-			continue
-		}
 		if err != nil {
 			s.log.Error("spool: cannot seal a segment, trying again", "class", s.opts.Class, "segment", r.number, "err", err)
 			return retryEvery
@@ -114,10 +111,10 @@ func (s *Spool) sealOne(r *rolled) (*sealed, error) {
 	if r.broken {
 		return s.sealCopy(r)
 	}
-	size, synced, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
+	size, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
 	if err != nil {
-		// A write that failed can be tried again: what counts was synced before. A sync cannot.
-		r.broken = synced
+		// The data was synced before, but this file is never synced again.
+		r.broken = true
 		return nil, err
 	}
 	_ = r.file.Close()
@@ -126,21 +123,19 @@ func (s *Spool) sealOne(r *rolled) (*sealed, error) {
 
 // writeFooter completes a segment whose blocks, which end at end, are on stable storage. The truncation also cuts the
 // zeros, and what a recycled file has of its former life, so that the sealed file is exactly what is described.
-//
-// synced reports whether it came to the sync.
-func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, synced bool, err error) {
+func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, err error) {
 	footer, err := b.Seal(end, l)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	if _, err := f.WriteAt(footer, end); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	size = end + int64(len(footer))
 	if err := f.Truncate(size); err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	return size, true, f.Sync()
+	return size, f.Sync()
 }
 
 // sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. Reading the old file is
@@ -172,7 +167,7 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 	if err = copyFile(f, r.file, r.end); err != nil {
 		return nil, err
 	}
-	res, err := scan(f, r.end, segment.ReadOptions{
+	res, err := segment.Scan(f, r.end, segment.ReadOptions{
 		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
 	})
 	if err != nil {
@@ -219,8 +214,7 @@ func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger)
 	if err := f.Sync(); err != nil {
 		return 0, err
 	}
-	size, _, err = writeFooter(f, res.Builder, end, l)
-	return size, err
+	return writeFooter(f, res.Builder, end, l)
 }
 
 // copyFile copies the first n bytes.

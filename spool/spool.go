@@ -62,9 +62,8 @@ type Spool struct {
 	syncer       role // who makes it durable
 	group        int  // how many, beside who did it, the last sync served
 	room         waitList
-	urgent       bool    // somebody waits for memory
-	encoder      Encoder // the last one that staged
-	full         bool    // somebody found no room since there was more
+	urgent       bool // somebody waits for memory
+	full         bool // somebody found no room since there was more
 	idle         []*waiter
 	spans        []span
 	pendingSince time.Time // since when records wait that nobody but the flusher will write

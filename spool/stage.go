@@ -12,8 +12,6 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -29,42 +27,6 @@ const maxStageRecord = 8 << 20
 type stages struct {
 	mu      sync.Mutex
 	flights map[uint64]chan struct{}
-	refused map[uint64]int // how often the disk did not return what a segment has
-}
-
-// refusals is how often reading a segment is tried before what the disk does not return is written off as damage. Callers
-// wait between their calls, so that a disk that is away for a while is not taken for one that has forgotten.
-const refusals = 5
-
-// refuse counts a failed reading.
-func (g *stages) refuse(n uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.refused == nil {
-		g.refused = map[uint64]int{}
-	}
-	g.refused[n]++
-}
-
-// writeOff reports whether reading the segment has been tried often enough.
-func (g *stages) writeOff(n uint64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.refused[n] >= refusals
-}
-
-// watchedReader remembers whether a read failed: an Encoder's error does not tell reading from writing.
-type watchedReader struct {
-	r      io.ReaderAt
-	failed atomic.Bool
-}
-
-func (w *watchedReader) ReadAt(p []byte, off int64) (int, error) {
-	n, err := w.r.ReadAt(p, off)
-	if err != nil && err != io.EOF {
-		w.failed.Store(true)
-	}
-	return n, err
 }
 
 // begin waits until nobody else stages the segment, and makes the caller the one who does.
@@ -137,7 +99,6 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		}
 		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)
 	}
-	s.cat.note(number, func(c *sealed) { c.asked, c.lastAsked = c.asked+1, time.Now() })
 	if old != nil {
 		err := s.stillStaged(ctx, seg, old)
 		if err == nil {
@@ -163,11 +124,8 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if err != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}
-	s.mu.Lock()
-	s.encoder = enc
-	s.mu.Unlock()
 	if s.short() {
-		wake(s.work)
+		s.relieve(ctx, enc, func() bool { return !s.short() })
 	}
 	return rec, nil
 }
@@ -193,19 +151,40 @@ func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) e
 	if hex.EncodeToString(sum.Sum(nil)) != rec.SHA256 {
 		return fmt.Errorf("%w: checksum differs", ErrCorrupt)
 	}
-	s.cat.note(seg.Number, func(c *sealed) { c.checked = true })
+	s.cat.update(seg.Number, func(c *sealed) { c.checked = true })
 	return nil
 }
 
-// makeStaged encodes a segment and publishes the result.
+// makeStaged encodes a segment. Its file is durable before its record is, and the record before anybody is told.
 func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
-	temp := s.objPath(seg.Number) + vfs.TempSuffix
-	src, out, err := s.encode(ctx, seg, enc, old, temp)
+	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
 		return nil, err
 	}
+	defer raw.Close()
+	src, err := segment.NewReaderWith(raw, seg.Size, segment.ReadOptions{
+		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var want *Encoding
+	if old != nil {
+		want = &old.Encoding
+	}
+	temp := s.objPath(seg.Number) + vfs.TempSuffix
+	out, err := s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
+	if err != nil {
+		return nil, err
+	}
+	known := false // to the catalogue, and with that to the quota
+	defer func() {
+		if !known {
+			s.used(-out.size)
+		}
+	}()
 	before := seg
-	if out.Records != seg.Records { // damaged since it was sealed, or read after all
+	if out.Records < seg.Records {
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
 	}
 	rec := s.newRecord(seg, src, out)
@@ -214,56 +193,22 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 		s.log.Error("spool: a segment staged again gives other content than it gave first", "class", s.opts.Class, "segment", seg.Number,
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
-	if err := s.publish(temp, rec); err != nil {
-		s.used(-out.size)
-		_ = s.fs.Remove(temp)
-		_ = s.fs.Remove(s.objPath(seg.Number)) // without a record it says nothing
+	// File first, record afterwards: a record that could be read without its file would promise bytes that nobody has.
+	js, err := sealJSON(rec)
+	if err == nil {
+		err = s.fs.Rename(temp, s.objPath(seg.Number))
+	}
+	if err == nil {
+		err = s.fs.SyncDir(s.path(stageDir))
+	}
+	if err == nil {
+		err = vfs.WriteFileAtomic(s.fs, s.recPath(seg.Number), js)
+	}
+	if err != nil {
 		return nil, err
 	}
+	known = true
 	return rec, s.noteStaged(before, rec)
-}
-
-// encode makes the output of a segment in a temporary file, with the recorded settings if there are any.
-func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
-	raw, err := s.fs.Open(s.segPath(seg.Number))
-	if err != nil {
-		return nil, out, err
-	}
-	defer raw.Close()
-	from := &watchedReader{r: raw}
-	defer func() {
-		if err != nil && from.failed.Load() {
-			s.stages.refuse(seg.Number)
-		}
-	}()
-	src, err = segment.NewReaderWith(from, seg.Size, segment.ReadOptions{
-		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: s.stages.writeOff(seg.Number),
-	})
-	if err != nil {
-		return nil, out, err
-	}
-	var want *Encoding
-	if old != nil {
-		want = &old.Encoding
-	}
-	out, err = s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
-	return src, out, err
-}
-
-// publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
-// its file would promise bytes that nobody has.
-func (s *Spool) publish(temp string, rec *StageRecord) error {
-	js, err := sealJSON(rec)
-	if err != nil {
-		return err
-	}
-	if err := s.fs.Rename(temp, s.objPath(rec.Segment)); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(s.path(stageDir)); err != nil {
-		return err
-	}
-	return s.writeAtomic(s.recPath(rec.Segment), js)
 }
 
 // stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
@@ -276,12 +221,9 @@ func (s *Spool) stageRoom(size int64) bool {
 // noteStaged makes a staged file known.
 func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 	s.mu.Lock()
-	if seg.Records != rec.Records {
-		s.log.Error("spool: a segment gives another number of records than before", "class", s.opts.Class, "segment", seg.Number,
-			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
-		// Modulo 2^64, so that it works in both directions.
-		s.ledger.Damaged.Records += seg.Records - rec.Records
-		s.ledger.Damaged.Bytes += seg.Bytes - rec.Bytes
+	if lost := seg.Records - min(seg.Records, rec.Records); lost > 0 {
+		s.log.Error("spool: damage found while staging", "class", s.opts.Class, "segment", seg.Number, "records", lost, "gaps", rec.Gaps)
+		s.ledger.Damaged.Add(segment.Tally{Records: lost, Bytes: seg.Bytes - min(seg.Bytes, rec.Bytes)})
 		s.noteLedger()
 	}
 	now, ok := s.cat.update(seg.Number, func(c *sealed) {
@@ -308,7 +250,9 @@ func (s *Spool) readable(seg sealed) (n uint64) {
 		return 0
 	}
 	defer raw.Close()
-	res, err := scan(raw, seg.Size, segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number})
+	res, err := segment.Scan(raw, seg.Size, segment.ReadOptions{
+		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: true,
+	})
 	if err != nil {
 		return 0
 	}

@@ -1,10 +1,6 @@
 package spool
 
-import (
-	"math"
-
-	"github.com/penstock-go/penstock/spool/segment"
-)
+import "github.com/penstock-go/penstock/spool/segment"
 
 // Stats returns a cheap snapshot, in which everything fits together.
 func (s *Spool) Stats() Stats {
@@ -29,7 +25,7 @@ func (s *Spool) Stats() Stats {
 // owed returns what a destination still has to get: what is sealed and its chain does not cover, and what lies between
 // the last sealed segment and the end of the log. s.mu is held, or the spool is being opened.
 func (s *Spool) owed(d *destination) segment.Tally {
-	t := s.cat.sum(d.chain.Segment, math.MaxUint64)
+	t := s.cat.sum(d.chain.Segment)
 	t.Add(s.unsealed())
 	return t
 }
