@@ -126,6 +126,13 @@ func (c *catalogue) double() (numbers []uint64) {
 	return numbers
 }
 
+// any reports whether there are segments up to number n.
+func (c *catalogue) any(n uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.segs) > 0 && c.segs[0].Number <= n
+}
+
 // last returns the number of the newest segment, 0 if there is none.
 func (c *catalogue) last() uint64 {
 	c.mu.Lock()

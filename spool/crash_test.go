@@ -36,6 +36,7 @@ type world struct {
 	objects map[string]map[string][]byte // by destination, by key
 	kept    uint64                       // Append has returned for everything up to here
 	durable uint64                       // and WaitDurable
+	lost    uint64                       // records counted as malformed, and sealed with that
 	opts    Options
 	closed  bool // and nothing since
 	crashed bool // at any time
@@ -56,7 +57,7 @@ func (w *world) clone(c vfs.Crash, f indexFate) *world {
 	defer w.mu.Unlock()
 	k := &world{
 		mem: w.mem.CrashClone(c), index: w.index.crash(f), objects: map[string]map[string][]byte{},
-		kept: w.kept, durable: w.durable, opts: w.opts, closed: w.closed,
+		kept: w.kept, durable: w.durable, lost: w.lost, opts: w.opts, closed: w.closed,
 	}
 	for d, m := range w.objects {
 		k.objects[d] = maps.Clone(m)
@@ -171,6 +172,9 @@ func (w *world) verify(t *testing.T, lost uint64) error {
 	}
 	if err := l.Balance(); err != nil {
 		return err
+	}
+	if got := l.Lost[segment.Malformed].Records; got < w.lost {
+		return fmt.Errorf("%d records are counted as malformed, %d were", got, w.lost)
 	}
 	if w.closed && !w.crashed && len(l.Unaccounted) > 0 {
 		return fmt.Errorf("unaccounted after an orderly end: %+v", l.Unaccounted)
@@ -333,7 +337,10 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 	if err := s.Seal(ctx); err != nil {
 		return err
 	}
-	w.note(func() { w.durable = uint64(*n) })
+	w.note(func() {
+		w.durable = uint64(*n)
+		w.lost = max(w.lost, 3*uint64(life+1))
+	})
 	segs := s.Sealed(0, 0)
 	if err := w.ship(ctx, s, "a", 0); err != nil {
 		return err
@@ -342,7 +349,14 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 		return err
 	}
 	if life == 1 {
+		// Everything that is sealed goes while a new segment has begun, of which under SyncNone nothing is synced yet.
+		if err := add(1, 500, false); err != nil {
+			return err
+		}
 		if err := w.ship(ctx, s, "b", 0); err != nil {
+			return err
+		}
+		if err := w.deleted(ctx, s, segs); err != nil {
 			return err
 		}
 	}
@@ -350,6 +364,28 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 		return errors.New("nothing done")
 	}
 	return add(1, 500, false)
+}
+
+// deleted waits until the files of segments are gone.
+func (w *world) deleted(ctx context.Context, s *Spool, segs []Segment) error {
+	again := time.NewTicker(100 * time.Microsecond)
+	defer again.Stop()
+	gone := func(seg Segment) bool {
+		_, err := w.mem.Stat(s.segPath(seg.Number))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	for len(segs) > 0 {
+		if gone(segs[0]) {
+			segs = segs[1:]
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again.C:
+		}
+	}
+	return nil
 }
 
 var (
@@ -361,7 +397,7 @@ var (
 // TestPowerCuts cuts the power before each operation that changes something, and checks what is left.
 func TestPowerCuts(t *testing.T) {
 	fates := []indexFate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}
-	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval} {
+	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval, SyncNone} {
 		t.Run(fmt.Sprint("policy ", policy), func(t *testing.T) {
 			w := newWorld(Options{Sync: policy, Destinations: []string{"a", "b"}, SyncInterval: time.Millisecond})
 			cuts, failed := 0, 0

@@ -8,16 +8,13 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ledgerFile keeps the ledger when there is no segment left to hold it.
+// ledgerFile keeps the ledger when there is no segment left to hold it: the one of the durable end of the log.
 type ledgerFile struct {
 	Ledger segment.Ledger `json:"ledger"`
 }
 
 // saveLedger writes the ledger beside the log.
-func (s *Spool) saveLedger() error {
-	s.mu.Lock()
-	l := s.ledgerAt(s.placed)
-	s.mu.Unlock()
+func (s *Spool) saveLedger(l *segment.Ledger) error {
 	b, err := sealJSON(ledgerFile{*l})
 	if err != nil {
 		return err

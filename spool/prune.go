@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Hold stops deletion until release is called: a drain verifies against what is still here.
@@ -41,19 +43,13 @@ func (s *Spool) prune() {
 	s.mu.Lock()
 	n := s.covered()
 	held := s.holds > 0 || s.frozen != ""
+	l := s.orphanedBy(n)
 	s.mu.Unlock()
-	if held || n == 0 {
+	if held || n == 0 || !s.cat.any(n) {
 		return
 	}
-	s.mu.Lock()
-	empty := s.active == nil && len(s.rolled) == 0
-	s.mu.Unlock()
-	if all, _ := s.cat.count(); all == 0 {
-		return
-	}
-	if last := s.cat.last(); empty && last <= n {
-		// The ledger stands in the log, and this is about to be the end of the log.
-		if err := s.saveLedger(); err != nil {
+	if l != nil {
+		if err := s.saveLedger(l); err != nil {
 			s.log.Warn("spool: cannot save the ledger, deleting nothing", "class", s.opts.Class, "err", err)
 			return
 		}
@@ -76,6 +72,20 @@ func (s *Spool) prune() {
 		}
 	}
 	s.apply(nil, keys)
+}
+
+// orphanedBy returns the ledger at the durable end of the log if deleting the segments up to number n leaves no file that
+// holds it, else nil. One that is being written holds it once its header is on stable storage: until then a power cut may
+// leave nothing of it. s.mu is held.
+func (s *Spool) orphanedBy(n uint64) *segment.Ledger {
+	held := s.cat.last() > n || s.active != nil && s.active.synced > 0
+	for _, r := range s.rolled {
+		held = held || r.end > 0
+	}
+	if held {
+		return nil
+	}
+	return s.ledgerAt(s.placed)
 }
 
 // delete removes a segment's files. What cannot be removed now goes at the next Open.

@@ -23,6 +23,7 @@ type recovery struct {
 	s       *Spool
 	rebuild bool
 	clean   *cleanMark          // nil after an unclean end
+	saved   *segment.Ledger     // from the file beside the log
 	known   map[uint64]*sealed  // from the index
 	parts   []*part             // segments by number
 	changed []*sealed           // index entries to be written
@@ -50,7 +51,7 @@ func (p *part) first() uint64 {
 }
 
 func (r *recovery) run() error {
-	for _, step := range []func() error{r.readClean, r.readIndex, r.list, r.walk, r.end, r.stages, r.pool, r.save} {
+	for _, step := range []func() error{r.readClean, r.readLedger, r.readIndex, r.list, r.walk, r.end, r.stages, r.pool, r.save} {
 		if err := step(); err != nil {
 			return fmt.Errorf("spool: recover: %w", err)
 		}
@@ -76,6 +77,14 @@ func (r *recovery) readClean() error {
 		return nil
 	}
 	r.clean = m
+	return nil
+}
+
+// readLedger takes the ledger that was saved when the log was to be empty. It may be old; without one it is empty.
+func (r *recovery) readLedger() error {
+	if r.saved = r.s.loadLedger(); r.saved == nil {
+		r.saved = &segment.Ledger{Version: 1}
+	}
 	return nil
 }
 

@@ -32,17 +32,13 @@ func (r *recovery) end() error {
 	case p != nil:
 		if l, err = s.endLedger(p); err != nil {
 			s.log.Error("spool: the ledger at the end of the newest segment cannot be read", "class", s.opts.Class, "segment", p.number, "err", err)
-			l = &segment.Ledger{Version: 1}
+			l = r.saved
 		}
 		at = place{p.sealed.Last, l.Kept.Bytes}
 		s.sealedEnd = at
 	default:
-		l = &segment.Ledger{Version: 1}
-		at = place{r.leastNext() - 1, 0}
-	}
-	if saved := s.loadLedger(); saved != nil && saved.Kept.Records >= at.seq && p == nil {
-		l = saved
-		at.bytes = saved.Kept.Bytes
+		l = r.saved
+		at = place{r.leastNext() - 1, l.Kept.Bytes}
 		s.sealedEnd = at
 	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {

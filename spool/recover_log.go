@@ -23,12 +23,15 @@ func (r *recovery) walk() error {
 				return err
 			}
 		}
-		if k := len(r.parts); p.guessed && k > 0 {
-			l, err := r.s.endLedger(r.parts[k-1])
-			if err != nil {
-				return err
+		if p.guessed {
+			p.header.Ledger = *r.saved.Clone()
+			if k := len(r.parts); k > 0 {
+				l, err := r.s.endLedger(r.parts[k-1])
+				if err != nil {
+					return err
+				}
+				p.header.Ledger = *l
 			}
-			p.header.Ledger = *l
 		}
 		// Only the newest may have been active: whatever comes before another segment had ended.
 		newest := i == len(parts)-1
@@ -74,7 +77,7 @@ func (r *recovery) owedFrom() uint64 {
 // leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
 // never given again.
 func (r *recovery) leastNext() uint64 {
-	n := max(r.least, 1)
+	n := max(r.least, 1, r.saved.Kept.Records+1)
 	for _, d := range r.s.dests {
 		n = max(n, d.chain.Through+1)
 	}
