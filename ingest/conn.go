@@ -37,10 +37,15 @@ var (
 // Records are slices of buf, so the next read waits until the sink has them; that is also what slows the peer down.
 type conn struct {
 	t      *TCP
-	nc     net.Conn // as accepted
-	rd     net.Conn // nc, or TLS on it
-	src    netip.AddrPort
+	nc     net.Conn       // as accepted
+	rd     net.Conn       // nc, or TLS on it
+	src    netip.AddrPort // of the peer; behind a trusted proxy, of its client
 	framer Framer
+
+	proxied bool         // by a trusted proxy: a PROXY header comes first
+	behind  prefixed     // nc, behind that header
+	source  netip.Prefix // what it counts as against the limit per source,
+	counted bool         // and whether it does yet
 
 	buf        []byte
 	start, end int
@@ -65,8 +70,12 @@ func newConn(t *TCP, nc net.Conn) *conn {
 		ap := a.AddrPort()
 		c.src = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
+	if c.proxied = t.behind.trust(c.src.Addr()); c.proxied {
+		c.behind.Conn = nc
+		c.rd = &c.behind
+	}
 	if t.o.TLS != nil {
-		c.rd = tls.Server(nc, t.o.TLS)
+		c.rd = tls.Server(c.rd, t.o.TLS)
 	}
 	return c
 }
@@ -74,6 +83,9 @@ func newConn(t *TCP, nc net.Conn) *conn {
 // serve reads until the connection ends or has to be ended.
 func (c *conn) serve() {
 	defer c.nc.Close()
+	if c.proxied && !c.unproxy() {
+		return
+	}
 	if err := c.handshake(); err != nil {
 		c.t.log.warn("TLS handshake failed", "src", c.src.String(), "err", err)
 		return
@@ -107,6 +119,7 @@ func (c *conn) handshake() error {
 
 // read returns why the stream ended, or nil when it was given up and accounted for.
 func (c *conn) read() error {
+	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.room(); err != nil {
 			c.t.log.warn("connection closed", "src", c.src.String(), "err", err)
@@ -115,19 +128,33 @@ func (c *conn) read() error {
 			return nil
 		}
 		c.arm()
-		n, err := c.rd.Read(c.buf[c.end:])
+		n, err := c.receive(c.rd, c.buf[c.end:])
 		c.end += n
+		if first && n > 0 {
+			first = false
+			c.suspect(c.buf[:n])
+		}
 		if n > 0 {
 			if bad := c.cut(time.Now(), false); bad != nil {
 				c.t.log.warn("connection closed", "src", c.src.String(), "err", bad)
 				return nil
 			}
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.cutOffPeer() {
-			continue
-		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// receive reads some bytes. A deadline that Shutdown has set does not end it: see cutOffPeer.
+func (c *conn) receive(r io.Reader, b []byte) (int, error) {
+	for {
+		n, err := r.Read(b)
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.cutOffPeer() {
+			err = nil
+		}
+		if n > 0 || err != nil {
+			return n, err
 		}
 	}
 }
@@ -194,6 +221,16 @@ func (c *conn) arm() {
 	}
 	c.deadline = want
 	c.nc.SetReadDeadline(want)
+}
+
+// within sets the deadline of what comes before the first frame.
+func (c *conn) within(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.deadline = time.Now().Add(d)
+		c.nc.SetReadDeadline(c.deadline)
+	}
 }
 
 // halfCloser is what *net.TCPConn can do with either direction of its stream.

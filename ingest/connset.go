@@ -40,32 +40,54 @@ func source(a netip.Addr) netip.Prefix {
 func (s *connSet) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	src := source(c.src.Addr())
-	switch {
-	case s.aborted:
+	if s.aborted {
 		return ErrServerClosed
-	case len(s.all) >= s.max:
+	}
+	if len(s.all) >= s.max {
 		s.refused++
 		return fmt.Errorf("ingest: %d connections are open, the maximum", s.max)
-	case s.perSource[src] >= s.maxSource:
-		s.refused++
-		return fmt.Errorf("ingest: %d connections are open from %s, the maximum", s.maxSource, src)
+	}
+	// All clients of a proxy have its address: they are told apart by identify.
+	if !c.proxied {
+		if err := s.claim(c); err != nil {
+			return err
+		}
 	}
 	s.all[c] = struct{}{}
-	s.perSource[src]++
 	if !s.closing.IsZero() {
 		c.shut(s.closing)
 	}
 	return nil
 }
 
+// identify takes the address of a proxied connection's client, once it is known, and applies the limit to it.
+func (s *connSet) identify(c *conn, client netip.AddrPort) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.src = client
+	return s.claim(c)
+}
+
+// claim counts a connection against the limit of its source; s.mu is held.
+func (s *connSet) claim(c *conn) error {
+	src := source(c.src.Addr())
+	if s.perSource[src] >= s.maxSource {
+		s.refused++
+		return fmt.Errorf("ingest: %d connections are open from %s, the maximum", s.maxSource, src)
+	}
+	s.perSource[src]++
+	c.source, c.counted = src, true
+	return nil
+}
+
 func (s *connSet) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	src := source(c.src.Addr())
 	delete(s.all, c)
-	if s.perSource[src]--; s.perSource[src] == 0 {
-		delete(s.perSource, src)
+	if c.counted {
+		if s.perSource[c.source]--; s.perSource[c.source] == 0 {
+			delete(s.perSource, c.source)
+		}
 	}
 }
 

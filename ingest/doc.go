@@ -44,6 +44,14 @@
 // It is granted to processes with CAP_NET_ADMIN; all others need a net.core.rmem_max of that size. UDPOptions.ExpectedRate
 // makes the listener warn if it is too little, and Stats tells what was granted.
 //
+// # Behind a proxy or load balancer
+//
+// UDPOptions.ProxyFrom and TCPOptions.ProxyFrom name the addresses whose PROXY headers are believed: of version 1 or 2
+// before a connection's first byte and before TLS, as HAProxy, nginx and Amazon's NLB send it; of version 2 before the
+// payload of each datagram. An NLB sends it only on request (the target group's proxy_protocol_v2.enabled), from its own
+// private addresses, to be trusted as the subnets it is in. It needs none where it preserves client addresses, as it
+// always does for UDP. A header that the client itself had sent comes behind it, and is data.
+//
 // # What strangers can do
 //
 // Payloads are opaque and never interpreted. Connections are limited in number, per source too, in the memory they use,
@@ -54,6 +62,7 @@
 // udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
 // connections and their limits, conn.go the life of one, cut.go the way from its buffer to the sink. Framings are in
-// framer.go (the interface), newline.go and counted.go. life.go, meter.go, limiter.go and sink.go are shared by both
+// framer.go (the interface), newline.go and counted.go. proxy.go has the sources whose PROXY headers are believed and the
+// headers of datagrams, proxyconn.go those of connections. life.go, meter.go, limiter.go and sink.go are shared by both
 // listeners. url.go opens either from a URL, with tlsfiles.go and inherit.go.
 package ingest

@@ -19,6 +19,10 @@ type Stats struct {
 	// DropsKnown says whether Lost[segment.KernelOverflow] counts what the kernel dropped. Where it is false, any number
 	// may be missing.
 	DropsKnown bool
+	// ProxyMalformed counts what came from a trusted proxy without a PROXY header that makes sense: connections, which
+	// are refused, and datagrams, which are kept as they came. ProxyIgnored counts connections and datagrams from others
+	// that begin with one; it is kept as data, and not believed.
+	ProxyMalformed, ProxyIgnored uint64
 	// LastArrival is when the newest record was read, zero before the first. It has a monotonic reading, so that
 	// time.Since tells how long the listener has been quiet.
 	LastArrival time.Time
@@ -37,6 +41,8 @@ func (s *Stats) add(m *meter) {
 	addTally(&s.Received, m.received)
 	addTally(&s.InHand, m.inHand)
 	addLosses(&s.Lost, &m.lost)
+	s.ProxyMalformed += m.proxyMalformed
+	s.ProxyIgnored += m.proxyIgnored
 	if m.last.After(s.LastArrival) {
 		s.LastArrival = m.last
 	}
@@ -50,6 +56,8 @@ type meter struct {
 	lost     segment.Losses
 	inHand   segment.Tally
 	last     time.Time
+
+	proxyMalformed, proxyIgnored uint64
 }
 
 // arrived is called with what was read at a time, before the hand-off of the records in hand.
@@ -66,6 +74,14 @@ func (m *meter) lose(a *segment.Account) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count(a)
+}
+
+// proxy counts PROXY headers that should have been there, or are not believed.
+func (m *meter) proxy(malformed, ignored uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.proxyMalformed += malformed
+	m.proxyIgnored += ignored
 }
 
 // handed is called when the sink has taken what was in hand, all but what is left.

@@ -8,9 +8,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What other systems use, on this one: the same records, and drops that it does not know and does not deny.
-func TestPlain(t *testing.T) {
-	u := listenUDP(t, &UDPOptions{Max: 1000})
+// makePlain replaces the only socket of a listener by one that is read as on other systems.
+func makePlain(t testing.TB, u *UDP) {
+	t.Helper()
 	u.sockets[0].conn.Close()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -18,6 +18,12 @@ func TestPlain(t *testing.T) {
 	}
 	u.sockets = []*socket{newPlainSocket(pc, &u.o, u.log)}
 	u.addr = pc.LocalAddr()
+}
+
+// What other systems use, on this one: the same records, and drops that it does not know and does not deny.
+func TestPlain(t *testing.T) {
+	u := listenUDP(t, &UDPOptions{Max: 1000})
+	makePlain(t, u)
 	if u.Stats().DropsKnown {
 		t.Error("claims to know of drops")
 	}

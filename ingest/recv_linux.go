@@ -32,10 +32,11 @@ type mmsg struct {
 	gro  bool
 	unix bool
 
-	read  func(fd uintptr) bool // mmsg.recvmmsg, bound once: a method value allocates
-	wait  bool
-	n     int
-	errno syscall.Errno
+	behind proxies
+	read   func(fd uintptr) bool // mmsg.recvmmsg, bound once: a method value allocates
+	wait   bool
+	n      int
+	errno  syscall.Errno
 
 	hdrs    [batch]mmsghdr
 	iovs    [batch]unix.Iovec
@@ -48,9 +49,9 @@ type mmsg struct {
 // newMmsg lays out what the kernel writes to: for each datagram of a burst a slot for the payload, one for the sender's
 // address and one for control messages, all tied together in a message header.
 func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
-	m := &mmsg{conn: conn, max: o.Max, gro: o.GRO, unix: o.Network == "unixgram", recs: make([]segment.Record, 0, batch)}
+	m := &mmsg{conn: conn, max: o.Max, gro: o.GRO, unix: o.Network == "unixgram", behind: o.ProxyFrom, recs: make([]segment.Record, 0, batch)}
 	m.read = m.recvmmsg
-	size := o.Max
+	size := slotSize(o)
 	if m.gro {
 		size = MaxDatagram // of an aggregate; Max holds for the datagrams in it
 	}
@@ -140,14 +141,8 @@ func (m *mmsg) records(b *burst, i int) {
 	data := m.slots[i][:n]
 	for {
 		l := min(size, len(data))
-		if l > m.max {
-			b.truncated.Records++
-			b.truncated.Bytes += uint64(l)
-		} else {
-			r.Data = data[:l:l]
-			b.recs = append(b.recs, r)
-			b.bytes += uint64(l)
-		}
+		r.Data = data[:l:l]
+		b.add(r, m.max, m.behind)
 		if data = data[l:]; len(data) == 0 {
 			return
 		}

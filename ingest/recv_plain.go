@@ -16,12 +16,14 @@ type plain struct {
 	conn net.PacketConn
 	max  int
 	buf  []byte
-	rec  [1]segment.Record
+	recs [1]segment.Record
+
+	behind proxies
 }
 
 // newPlainSocket wraps a bound socket. What receive buffer the system granted is not known: it counts as what was asked.
 func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
-	s := &socket{conn: pc, log: log, recv: &plain{conn: pc, max: o.Max, buf: make([]byte, max(o.Max, MaxDatagram)+1)}}
+	s := &socket{conn: pc, log: log, recv: &plain{conn: pc, max: o.Max, behind: o.ProxyFrom, buf: make([]byte, max(o.Max, MaxDatagram)+1)}}
 	if c, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
 		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {
 			s.buffer = o.ReceiveBuffer
@@ -47,11 +49,10 @@ func (p *plain) receive(wait bool) (burst, error) {
 	if err != nil {
 		return burst{}, err
 	}
-	if n > p.max { // the buffer is longer than any datagram, so n is its true length
-		return burst{truncated: segment.Tally{Records: 1, Bytes: uint64(n)}}, nil
-	}
-	p.rec[0] = segment.Record{Time: time.Now().UnixNano(), Src: src, Data: p.buf[:n:n]}
-	return burst{recs: p.rec[:], bytes: uint64(n)}, nil
+	b := burst{recs: p.recs[:0]}
+	// The buffer is longer than any datagram, so n is its true length.
+	b.add(segment.Record{Time: time.Now().UnixNano(), Src: src, Data: p.buf[:n:n]}, p.max, p.behind)
+	return b, nil
 }
 
 func (p *plain) read() (int, netip.AddrPort, error) {

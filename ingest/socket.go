@@ -37,6 +37,37 @@ type burst struct {
 	recs      []segment.Record
 	bytes     uint64        // of recs
 	truncated segment.Tally // datagrams over the maximum, with their true length
+
+	proxyMalformed, proxyIgnored uint64 // see Stats
+}
+
+// add appends the record of one datagram to the burst, unless it is longer than max.
+func (b *burst) add(r segment.Record, max int, behind proxies) {
+	size := len(r.Data)
+	if len(behind) > 0 {
+		var v verdict
+		switch r.Data, r.Src, v = behind.strip(r.Data, r.Src); v {
+		case badHeader:
+			b.proxyMalformed++
+		case foreignHeader:
+			b.proxyIgnored++
+		}
+	}
+	if len(r.Data) > max {
+		b.truncated.Records++
+		b.truncated.Bytes += uint64(size)
+		return
+	}
+	b.recs = append(b.recs, r)
+	b.bytes += uint64(len(r.Data))
+}
+
+// slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
+func slotSize(o *UDPOptions) int {
+	if len(o.ProxyFrom) > 0 {
+		return min(o.Max+maxV2, MaxDatagram)
+	}
+	return o.Max
 }
 
 func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records == 0 }
@@ -136,12 +167,27 @@ func (s *socket) take(ctx context.Context, b *burst) {
 		s.log.warn("datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
 			"records", b.truncated.Records)
 	}
+	if b.proxyMalformed > 0 || b.proxyIgnored > 0 {
+		s.proxied(b)
+	}
 	s.arrived(now, &a, hand) // before it is offered: see Sink.Account
 	if len(b.recs) == 0 {
 		return
 	}
 	s.meter.handed(hand, tally(deliver(ctx, s.offer, b.recs, s.log)))
 	s.pollIfDue(time.Now())
+}
+
+// proxied tells of headers that are missing, or not to be believed.
+func (s *socket) proxied(b *burst) {
+	s.meter.proxy(b.proxyMalformed, b.proxyIgnored)
+	addr := s.conn.LocalAddr().String()
+	if b.proxyMalformed > 0 {
+		s.log.warn("datagrams of a trusted proxy without a PROXY header are kept as they came", "addr", addr, "records", b.proxyMalformed)
+	}
+	if b.proxyIgnored > 0 {
+		s.log.warn(ignoredHeader, "addr", addr, "records", b.proxyIgnored)
+	}
 }
 
 // detach makes the socket deaf, unless others listen on it too.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -42,6 +43,12 @@ type TCPOptions struct {
 	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones.
 	TLS              *tls.Config
 	HandshakeTimeout time.Duration
+	// ProxyFrom are the load balancers and proxies that put a PROXY header, version 1 or 2, before the first byte of a
+	// connection, before TLS too. Records then have the address of the proxy's client, which also counts against
+	// MaxConnsPerSource. From there a connection without a header within HandshakeTimeout is refused, and what was read
+	// of it lost, cause malformed. From anywhere else no header is believed: it is data, as if ProxyFrom were empty. A
+	// LOCAL command (health checks) and unknown addresses leave the proxy's own.
+	ProxyFrom []netip.Prefix
 	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays the
 	// caller's, and open: Shutdown leaves the connections that it has not accepted to the next process.
 	Files []*os.File
@@ -104,6 +111,7 @@ func (o *TCPOptions) validate() error {
 	if o.HandshakeTimeout < 0 {
 		bad("HandshakeTimeout %v: want a duration", o.HandshakeTimeout)
 	}
+	errs = append(errs, proxies(o.ProxyFrom).validate())
 	return errors.Join(errs...)
 }
 
@@ -123,6 +131,7 @@ type TCP struct {
 	large  sync.Pool // of *[]byte, largeBuffer(o.Max) long
 	wg     sync.WaitGroup
 	conns  connSet
+	behind proxies // trusted ones
 }
 
 // ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
@@ -141,7 +150,7 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
 	}
-	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory)}
+	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), behind: c.ProxyFrom}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
 	t.conns.init(c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)

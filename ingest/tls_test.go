@@ -65,9 +65,13 @@ func tlsURL(dir, clientCA string) string {
 }
 
 func dialTLS(l Listener, server tls.Certificate, client ...tls.Certificate) (*tls.Conn, error) {
+	return tls.Dial("tcp", l.Addr().String(), clientConfig(server, client...))
+}
+
+func clientConfig(server tls.Certificate, client ...tls.Certificate) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Leaf)
-	return tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: client})
+	return &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: client}
 }
 
 // Records over TLS, with a certificate that is renewed, damaged and repaired while the listener runs.

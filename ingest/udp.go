@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -37,6 +38,13 @@ type UDPOptions struct {
 	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
 	// less than a second of it is warned about.
 	ExpectedRate int
+	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
+	// have the client's address, and the header is not part of them. A datagram from there whose header is missing or
+	// makes no sense is kept as it came, with the relay's address; no header from anywhere else is believed. Both are
+	// counted (Stats.ProxyMalformed, Stats.ProxyIgnored). Max holds for the payload.
+	//
+	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
+	ProxyFrom []netip.Prefix
 	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and Sockets
 	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
 	// had arrived by then and leaves them as they are, for the next process.
@@ -94,6 +102,10 @@ func (o *UDPOptions) validate() error {
 	if o.ReceiveBuffer < 4096 || o.ReceiveBuffer > 1<<30 {
 		bad("ReceiveBuffer %d: want 4 KiB to 1 GiB", o.ReceiveBuffer)
 	}
+	if len(o.ProxyFrom) > 0 && o.Network == "unixgram" {
+		bad("ProxyFrom: senders on unix sockets have no address that could be trusted")
+	}
+	errs = append(errs, proxies(o.ProxyFrom).validate())
 	if o.ExpectedRate < 0 {
 		bad("ExpectedRate %d: want datagrams per second", o.ExpectedRate)
 	}

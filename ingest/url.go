@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -20,13 +21,14 @@ type Options struct {
 
 // Listen opens the listener that a URL describes:
 //
-//	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS
-//	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES
+//	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS&proxy=v2&trust=CIDR,CIDR
+//	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES&proxy=on&trust=CIDR,CIDR
 //	tls://ADDR?cert=FILE&key=FILE&client_ca=FILE    and the parameters of tcp
 //	unixgram:///PATH?rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
-// ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. Every mistake in the URL is part of the error.
+// proxy and trust together are ProxyFrom, which needs to be said in two words so that neither is forgotten; a CIDR may be
+// a single address. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. Every mistake in the URL is part of the error.
 func Listen(rawURL string, o *Options) (Listener, error) {
 	open, err := Parse(rawURL, o)
 	if err != nil {
@@ -87,6 +89,7 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 		p.number("rate", &c.ExpectedRate, 0)
 		p.choice("gro", func(v string) bool { c.GRO = v == "on"; return v == "on" || v == "off" }, "on or off")
 	}
+	p.proxy("v2", &c.ProxyFrom)
 	p.bytes("rcvbuf", &c.ReceiveBuffer)
 	p.bytes("max", &c.Max)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
@@ -107,6 +110,7 @@ func (p *params) tcp(o *Options) func() (Listener, error) {
 	}
 	p.choice("framing", func(v string) (ok bool) { c.Framing, ok = byName[v]; return ok }, "auto, newline, octet, len16 or len32")
 	p.bytes("max", &c.Max)
+	p.proxy("on", &c.ProxyFrom)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
 	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
 }
@@ -188,6 +192,40 @@ func (p *params) tls(c *TCPOptions) {
 	if c.TLS, err = TLSFiles(cert, key, clientCA, c.Logger); err != nil {
 		p.bad("%w", err)
 	}
+}
+
+// proxy reads the sources whose PROXY headers are believed. Both parameters are asked for, since with one of them alone
+// nobody could tell which mistake it is.
+func (p *params) proxy(on string, from *[]netip.Prefix) {
+	enabled := len(*from) > 0
+	p.choice("proxy", func(v string) bool { enabled = v == on; return enabled || v == "off" }, on+" or off")
+	list, ok := p.get("trust")
+	switch {
+	case ok && !enabled:
+		p.bad("trust=%s without proxy=%s", list, on)
+	case enabled && !ok && len(*from) == 0:
+		p.bad("proxy=%s: want trust=CIDR[,CIDR] too, the addresses of the proxies", on)
+	case !enabled:
+		*from = nil
+	case ok:
+		*from = nil
+		for _, s := range strings.Split(list, ",") {
+			x, err := parsePrefix(s)
+			if err != nil {
+				p.bad("trust=%s: %q is neither a network such as 10.0.0.0/8 nor an address", list, s)
+				return
+			}
+			*from = append(*from, x)
+		}
+	}
+}
+
+// parsePrefix reads a network, or an address as the network of only that.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+	return netip.ParsePrefix(s)
 }
 
 // path returns the path of a unix socket.

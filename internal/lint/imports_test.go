@@ -60,7 +60,7 @@ func root(t *testing.T) string {
 var layers = map[string][]string{
 	"":                    {},
 	"compress":            {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
-	"ingest":              {"spool/segment", "golang.org/x/sys"},
+	"ingest":              {"spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
 	"spool":               {"spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
 	"spool/segment":       {},
 	"ship":                {"spool", "spool/segment", "compress"},
@@ -143,6 +143,7 @@ var direct = []string{
 	"github.com/aws/smithy-go",
 	"github.com/klauspost/compress",
 	"github.com/pierrec/lz4/v4",
+	"github.com/pires/go-proxyproto",
 	"github.com/pkg/sftp",
 	"go.etcd.io/bbolt",
 	"go.uber.org/goleak",

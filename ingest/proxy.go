@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// The PROXY protocol (haproxy.org/download/3.2/doc/proxy-protocol.txt): a proxy puts a header with the address of its
+// client before the first byte of a connection, or before the payload of each datagram.
+const (
+	// sigV1 and sigV2 begin a header of either version. No framing of ours begins with sigV2, and no sane text.
+	sigV1 = "PROXY "
+	sigV2 = "\r\n\r\n\x00\r\nQUIT\n"
+	// fixedV2 is the part of a header of version 2 that is always there; its last two bytes tell what follows.
+	fixedV2 = 16
+	// maxV2 is the longest header of version 2 that is taken. Addresses need 216 bytes at most; the rest are extensions
+	// (TLVs), of which load balancers send a few dozen bytes.
+	maxV2 = fixedV2 + 4096
+)
+
+// proxies are the sources whose word about the sender of a record is believed.
+type proxies []netip.Prefix
+
+// trust is called for each datagram; there are few prefixes.
+func (p proxies) trust(a netip.Addr) bool {
+	for i := range p {
+		if p[i].Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p proxies) validate() error {
+	var errs []error
+	for _, x := range p {
+		switch {
+		case !x.IsValid():
+			errs = append(errs, fmt.Errorf("ingest: ProxyFrom: prefix %v is not valid", x))
+		case x.Addr().Is4In6(): // sources are compared in their short form
+			errs = append(errs, fmt.Errorf("ingest: ProxyFrom: %v would never match: want the IPv4 prefix", x))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// verdict says what became of a datagram's PROXY header.
+type verdict uint8
+
+const (
+	noHeader      verdict = iota // none was to be expected, and there is none
+	goodHeader                   // of a trusted proxy: it was taken off
+	badHeader                    // of a trusted proxy: missing, or makes no sense
+	foreignHeader                // not of a trusted proxy: left where it is
+)
+
+// strip takes the header off a datagram from a trusted proxy, and replaces the sender's address by the client's. Any
+// other datagram is left as it came: whatever is wrong with it, it is somebody's record. It allocates nothing.
+func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort, verdict) {
+	if !p.trust(src.Addr()) {
+		if len(data) >= len(sigV2) && string(data[:len(sigV2)]) == sigV2 {
+			return data, src, foreignHeader
+		}
+		return data, src, noHeader
+	}
+	client, size, ok := parseV2(data)
+	if !ok {
+		return data, src, badHeader
+	}
+	if client.IsValid() {
+		src = client
+	}
+	return data[size:len(data):len(data)], src, goodHeader
+}
+
+// parseV2 decodes a header of version 2 in place. The client is not valid where the header names none that a record
+// could have: the proxy's own health checks (command LOCAL) and unix sockets. It takes what go-proxyproto takes, which
+// reads the headers of connections and would allocate for each datagram; a fuzz test compares the two.
+func parseV2(b []byte) (client netip.AddrPort, size int, ok bool) {
+	if len(b) < fixedV2 || string(b[:len(sigV2)]) != sigV2 {
+		return client, 0, false
+	}
+	size = fixedV2 + int(binary.BigEndian.Uint16(b[14:]))
+	if size > maxV2 || size > len(b) {
+		return client, 0, false
+	}
+	addrs := b[fixedV2:size]
+	local := b[12] == 0x20 // version 2, command LOCAL
+	if !local && b[12] != 0x21 {
+		return client, 0, false
+	}
+	var want int
+	switch b[13] { // address family, and whether it is a stream or datagrams
+	case 0x00: // unspecified
+		return client, size, local
+	case 0x11, 0x12: // two IPv4 addresses, two ports
+		if want = 12; len(addrs) >= want {
+			a := netip.AddrFrom4([4]byte(addrs[:4]))
+			client = netip.AddrPortFrom(a, binary.BigEndian.Uint16(addrs[8:]))
+		}
+	case 0x21, 0x22: // the same of IPv6
+		if want = 36; len(addrs) >= want {
+			a := netip.AddrFrom16([16]byte(addrs[:16])).Unmap()
+			client = netip.AddrPortFrom(a, binary.BigEndian.Uint16(addrs[32:]))
+		}
+	case 0x31, 0x32: // two paths
+		want = 216
+	default:
+		return client, 0, false
+	}
+	if local { // its addresses mean nothing, and may be missing
+		return netip.AddrPort{}, size, true
+	}
+	return client, size, len(addrs) >= want
+}

@@ -1,0 +1,146 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// maxV1 is the length of the longest header of version 1, with its CR LF.
+const maxV1 = 107
+
+// errNoHeader: what a trusted proxy sent does not begin with a PROXY header.
+var errNoHeader = errors.New("ingest: the connection of a trusted proxy does not begin with a PROXY header")
+
+// headerSize returns the length of the PROXY header of either version that b begins with; 0 if that cannot be told yet.
+func headerSize(b []byte) (int, error) {
+	switch s := string(b[:min(len(b), len(sigV2))]); {
+	case strings.HasPrefix(sigV2, s):
+		if len(b) < fixedV2 {
+			return 0, nil
+		}
+		if size := fixedV2 + int(binary.BigEndian.Uint16(b[14:])); size <= maxV2 {
+			return size, nil
+		}
+		return 0, fmt.Errorf("%w of at most %d bytes", errNoHeader, maxV2)
+	case strings.HasPrefix(s, sigV1), strings.HasPrefix(sigV1, s):
+		if i := bytes.IndexByte(b[:min(len(b), maxV1)], '\n'); i >= 0 {
+			return i + 1, nil
+		}
+		if len(b) < maxV1 {
+			return 0, nil
+		}
+	}
+	return 0, errNoHeader
+}
+
+// parseHeader decodes a whole header. The client is not valid where it names none that a record could have: a LOCAL
+// command of version 2, UNKNOWN in version 1, unix sockets.
+func parseHeader(b []byte) (client netip.AddrPort, err error) {
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
+	if err != nil {
+		return client, fmt.Errorf("%w: %w", errNoHeader, err)
+	}
+	ip, _, isIP := h.IPs()
+	port, _, _ := h.Ports()
+	if a, ok := netip.AddrFromSlice(ip); ok && isIP && !h.Command.IsLocal() {
+		client = netip.AddrPortFrom(a.Unmap(), uint16(port))
+	}
+	return client, nil
+}
+
+// unproxy reads the PROXY header of a connection from a trusted proxy; what was read behind it is read again. Without a
+// header the connection is of no use: whose records they are is just what nobody would know. false: it has ended.
+func (c *conn) unproxy() bool {
+	c.within(c.t.o.HandshakeTimeout)
+	b := make([]byte, 0, maxV2)
+	for {
+		n, err := c.receive(c.nc, b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		size, bad := headerSize(b)
+		if bad == nil && size > 0 && size <= len(b) {
+			if bad = c.identify(b[:size]); bad == nil {
+				c.behind.rest = b[size:]
+				return true
+			}
+		}
+		if bad == nil && err == nil {
+			continue
+		}
+		c.refuse(b, bad, err)
+		return false
+	}
+}
+
+// identify takes on the address of the client, which from here on counts against the limits instead of the proxy.
+func (c *conn) identify(header []byte) error {
+	client, err := parseHeader(header)
+	if err != nil {
+		return err
+	}
+	if !client.IsValid() {
+		client = c.src
+	}
+	return c.t.conns.identify(c, client)
+}
+
+// refuse accounts for what was read of a connection that ends before its PROXY header. Without a byte there is nothing
+// to account for: load balancers look in this way whether somebody listens.
+func (c *conn) refuse(read []byte, bad, err error) {
+	if len(read) == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	if bad == nil {
+		bad = fmt.Errorf("%w: it ended before: %w", errNoHeader, err)
+	}
+	if errors.Is(bad, errNoHeader) {
+		c.t.meter.proxy(1, 0)
+	}
+	c.t.log.warn("connection of a proxy refused", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
+	if len(read) == 0 {
+		return
+	}
+	c.reset = err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded)
+	c.lose(segment.Malformed, uint64(len(read)))
+	c.account(time.Now(), segment.Tally{})
+}
+
+// suspect reports that the first bytes of a connection that is not from a trusted proxy look like a PROXY header. They
+// are data all the same: most likely a proxy is missing in ProxyFrom, and then they are what tells its clients apart.
+func (c *conn) suspect(first []byte) {
+	if bytes.HasPrefix(first, []byte(sigV2)) || bytes.HasPrefix(first, []byte(sigV1)) {
+		c.t.meter.proxy(0, 1)
+		c.t.log.warn(ignoredHeader, "src", c.src.String())
+	}
+}
+
+// ignoredHeader is logged for connections and datagrams alike.
+const ignoredHeader = "a PROXY header from a source that is not trusted (ProxyFrom) is kept as data, not believed"
+
+// prefixed is a connection of which something was read already.
+type prefixed struct {
+	net.Conn
+	rest []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.rest) > 0 {
+		n := copy(b, p.rest)
+		p.rest = p.rest[n:]
+		return n, nil
+	}
+	p.rest = nil
+	return p.Conn.Read(b)
+}

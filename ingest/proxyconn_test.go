@@ -1,0 +1,267 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Behind a header of any kind, in one piece or byte by byte, a connection's records are its client's.
+func TestProxyTCP(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback})
+	s := newSink()
+	wait := serve(t, l, s)
+	var want []string
+	for i, h := range []struct {
+		header string
+		from   netip.AddrPort // zero: the connection's own
+	}{
+		{"PROXY TCP4 192.0.2.1 198.51.100.5 5000 514\r\n", client4},
+		{"PROXY TCP6 2001:db8::7 2001:db8::1 60000 514\r\n", client6},
+		{"PROXY UNKNOWN\r\n", netip.AddrPort{}},
+		{"PROXY UNKNOWN ff:: ff:: 1 2\r\n", netip.AddrPort{}},
+		{goldTLV, client4},
+		{goldV6, client6},
+		{goldLocal, netip.AddrPort{}},
+		{headerV2(t, net.TCPAddrFromAddrPort(client4), l.Addr(), proxyproto.TLV{Type: proxyproto.PP2_TYPE_NOOP, Value: make([]byte, 4000)}), client4},
+	} {
+		for _, whole := range []bool{true, false} {
+			c := dialTCP(t, l)
+			// A header of the client's own, behind the proxy's, is data.
+			line := fmt.Sprintf("PROXY record %d %v", i, whole)
+			stream := []byte(h.header + line + "\n")
+			for len(stream) > 0 {
+				n := len(stream)
+				if !whole {
+					n = 1
+				}
+				send(t, c, stream[:n])
+				stream = stream[n:]
+			}
+			from := h.from
+			if !from.IsValid() {
+				from = c.LocalAddr().(*net.TCPAddr).AddrPort()
+			}
+			want = append(want, line+" "+from.String())
+		}
+	}
+	s.await(t, "all records", func() bool { return s.n == uint64(len(want)) })
+	shutdown(t, l)
+	wait()
+	var got []string
+	for _, r := range s.recs {
+		got = append(got, string(r.Data)+" "+r.Src.String())
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("kept\n%q, want\n%q", got, want)
+	}
+	s.balance(t, l.Stats())
+}
+
+// What a trusted proxy sends without a header is refused and counted, except for a look at the port alone.
+func TestProxyTCPBad(t *testing.T) {
+	for name, stream := range map[string]string{
+		"none":            "<13>hello\n",
+		"half":            "PROXY TCP4 192.0.2.1",
+		"one byte":        "P",
+		"no CR":           "PROXY UNKNOWN\n",
+		"long":            "PROXY UNKNOWN " + strings.Repeat("x", 100) + "\r\n",
+		"bad address":     "PROXY TCP4 192.0.2 198.51.100.5 5000 514\r\n",
+		"bad port":        "PROXY TCP4 192.0.2.1 198.51.100.5 5000 99999\r\n",
+		"half signature":  sigV2[:5],
+		"half of v2":      goldV6[:30],
+		"wrong signature": sigV2[:11] + "x",
+		"huge":            sigV2 + unhex("21 11 ffff"),
+		"version 3":       sigV2 + unhex("31 11 0000"),
+		"unspecified":     sigV2 + unhex("21 00 0000") + "hello\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listenTCP(t, &TCPOptions{ProxyFrom: loopback})
+			s := newSink()
+			wait := serve(t, l, s)
+			c := dialTCP(t, l)
+			send(t, c, []byte(stream))
+			c.CloseWrite()
+			if n, err := io.Copy(io.Discard, c); n > 0 {
+				t.Errorf("an answer: %d bytes, %v", n, err)
+			}
+			look := dialTCP(t, l)
+			look.CloseWrite()
+			io.Copy(io.Discard, look)
+			shutdown(t, l)
+			wait()
+			st := l.Stats()
+			s.balance(t, st)
+			if got, want := st.Lost[segment.Malformed], (segment.Loss{Records: 1, Bytes: uint64(len(stream))}); got != want || s.n > 0 {
+				t.Errorf("lost %+v, want %+v; kept %q", got, want, s.payloads())
+			}
+			if st.ProxyMalformed != 1 {
+				t.Errorf("%d counted", st.ProxyMalformed)
+			}
+		})
+	}
+}
+
+// A proxy that does not send its header in time gives up its place.
+func TestProxyTCPSlow(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{ProxyFrom: loopback, HandshakeTimeout: 30 * time.Millisecond})
+	s := newSink()
+	wait := serve(t, l, s)
+	for _, b := range []string{"", "PROXY "} {
+		c := dialTCP(t, l)
+		if b != "" {
+			send(t, c, []byte(b))
+		}
+		io.Copy(io.Discard, c) // returns when the listener has closed it
+	}
+	shutdown(t, l)
+	wait()
+	if st := l.Stats(); st.ProxyMalformed != 2 || st.Lost[segment.Malformed] != (segment.Loss{Records: 1, Bytes: 6}) {
+		t.Errorf("%+v", st)
+	}
+	s.balance(t, l.Stats())
+}
+
+// From a source that is not trusted a header is data, whatever it claims, and nothing is lost over it.
+func TestProxyTCPNotTrusted(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: proxies{netip.MustParsePrefix("10.0.0.0/8")}})
+	s := newSink()
+	wait := serve(t, l, s)
+	const header = "PROXY TCP4 192.0.2.1 198.51.100.5 5000 514"
+	for _, stream := range []string{header + "\r\nhello\n", "hello\n"} {
+		c := dialTCP(t, l)
+		send(t, c, []byte(stream))
+		c.Close()
+	}
+	s.await(t, "3 records", func() bool { return s.n == 3 })
+	shutdown(t, l)
+	wait()
+	got := s.payloads()
+	slices.Sort(got)
+	if !slices.Equal(got, []string{header, "hello", "hello"}) {
+		t.Errorf("kept %q", got)
+	}
+	for _, r := range s.recs {
+		if !r.Src.Addr().IsLoopback() {
+			t.Errorf("from %v", r.Src)
+		}
+	}
+	if n := l.Stats().ProxyIgnored; n != 1 {
+		t.Errorf("%d headers counted", n)
+	}
+	s.balance(t, l.Stats())
+}
+
+// The limit per source is the client's, not the proxy's.
+func TestProxyTCPLimit(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, MaxConnsPerSource: 1})
+	s := newSink()
+	wait := serve(t, l, s)
+	open := func(header, line string) *net.TCPConn {
+		c := dialTCP(t, l)
+		send(t, c, []byte(header+line+"\n"))
+		return c
+	}
+	one := open(goldV4, "one")
+	s.await(t, "a record", func() bool { return s.n == 1 })
+	open(goldV6, "two")
+	s.await(t, "two records", func() bool { return s.n == 2 })
+	io.Copy(io.Discard, open(goldV4, "one too many"))
+	if st := l.Stats(); st.Refused != 1 || st.ProxyMalformed != 0 {
+		t.Errorf("%+v", st)
+	}
+	one.Close()
+	awaitConns(t, l, 1)
+	open(goldV4, "three")
+	s.await(t, "three records", func() bool { return s.n == 3 })
+	shutdown(t, l)
+	wait()
+	s.balance(t, l.Stats())
+}
+
+// The header comes before the handshake of TLS.
+func TestProxyTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert := writeCert(t, dir, "server")
+	l, err := Listen(strings.Replace(tlsURL(dir, ""), "?", "?proxy=on&trust=127.0.0.1&", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSink()
+	wait := serve(t, l, s)
+	raw := dialTCP(t, l.(*TCP))
+	send(t, raw, []byte(goldV4))
+	c := tls.Client(raw, clientConfig(cert))
+	if _, err := c.Write([]byte("hello\n")); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "a record", func() bool { return s.n == 1 })
+	c.Close()
+	shutdown(t, l)
+	wait()
+	if r := s.recs[0]; string(r.Data) != "hello" || r.Src != client4 {
+		t.Errorf("%q from %v", r.Data, r.Src)
+	}
+}
+
+// What a proxy had sent before a Shutdown is read, header and all, although no time is given.
+func TestProxyTCPShutdown(t *testing.T) {
+	for range 20 {
+		l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Grace: -1})
+		s := newSink()
+		wait := serve(t, l, s)
+		c := dialTCP(t, l)
+		send(t, c, []byte(goldV4+"hello\n"))
+		shutdown(t, l)
+		wait()
+		if got := s.payloads(); len(got) != 1 || got[0] != "hello" {
+			t.Fatalf("kept %q", got)
+		}
+		s.balance(t, l.Stats())
+	}
+}
+
+// However a stream is cut into reads, its header is found where the reference implementation finds it, or refused.
+func FuzzProxyStream(f *testing.F) {
+	for _, s := range []string{goldV4, goldV6, goldTLV, goldLocal, goldUnix, "PROXY UNKNOWN\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", ""} {
+		f.Add([]byte(s + "rest"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bufio.NewReaderSize(bytes.NewReader(b), len(b))
+		_, want := proxyproto.Read(r)
+		consumed := len(b) - r.Buffered()
+		var size int
+		var err error
+		for n := 0; n <= len(b) && size == 0 && err == nil; n++ {
+			size, err = headerSize(b[:n])
+		}
+		if whole, werr := headerSize(b); whole != size || (werr == nil) != (err == nil) {
+			t.Fatalf("%q: %d, %v byte by byte; %d, %v as a whole", b, size, err, whole, werr)
+		}
+		if err == nil && size > 0 && size <= len(b) {
+			_, err = parseHeader(b[:size])
+		} else if err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		if (err == nil) != (want == nil) {
+			t.Fatalf("%q: %v, the reference %v", b, err, want)
+		}
+		if err == nil && size != consumed {
+			t.Fatalf("%q: header of %d bytes, the reference %d", b, size, consumed)
+		}
+	})
+}
