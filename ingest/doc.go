@@ -52,6 +52,9 @@
 // private addresses, to be trusted as the subnets it is in. It needs none where it preserves client addresses, as it
 // always does for UDP. A header that the client itself had sent comes behind it, and is data.
 //
+// On EC2, Stats.Allowances has what the network interface held up before the kernel could see it. The account cannot
+// begin there, since nobody tells what of it was lost; the listener warns when it moves.
+//
 // # What strangers can do
 //
 // Payloads are opaque and never interpreted. Connections are limited in number, per source too, in the memory they use,
@@ -63,6 +66,6 @@
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
 // connections and their limits, conn.go the life of one, cut.go the way from its buffer to the sink. Framings are in
 // framer.go (the interface), newline.go and counted.go. proxy.go has the sources whose PROXY headers are believed and the
-// headers of datagrams, proxyconn.go those of connections. life.go, meter.go, limiter.go and sink.go are shared by both
+// headers of datagrams, proxyconn.go those of connections. allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go and sink.go are shared by both
 // listeners. url.go opens either from a URL, with tlsfiles.go and inherit.go.
 package ingest
