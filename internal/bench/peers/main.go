@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// contestant is a log. Append may be called by several goroutines, and returns once the batch is on stable storage, but
+// where the name says otherwise.
+type contestant interface {
+	Append(batch [][]byte) error
+	io.Closer
+}
+
+// shape is a load.
+type shape struct {
+	writers int
+	batch   int // records
+	size    int // bytes of a record
+}
+
+type entrant struct {
+	name string
+	open func(dir string, s shape) (contestant, error)
+}
+
+// durable lists everybody whose appends are on stable storage when they return, the yardstick first.
+var durable = []entrant{
+	{"raw", newRaw(true)},
+	{"raw, one piece", newWhole},
+	{"penstock", newOurs(spool.SyncAlways)},
+	{"pebble record", newPebble(false)},
+	{"pebble, whole batch", newPebble(true)},
+	{"etcd wal", newEtcd},
+	{"raft-wal", newRaftWAL},
+	{"prometheus wlog", newPrometheus},
+	{"tidwall wal", newTidwall},
+}
+
+// written lists those whose appends are with the kernel when they return: they survive the process, not a power cut.
+var written = []entrant{
+	{"raw write", newRaw(false)},
+	{"penstock, interval", newOurs(spool.SyncInterval)},
+	{"penstock, none", newOurs(spool.SyncNone)},
+}
+
+// race is the settings of a run.
+type race struct {
+	rounds int
+	burst  time.Duration
+	only   *regexp.Regexp
+	dir    string
+}
+
+func main() {
+	var r race
+	flag.IntVar(&r.rounds, "rounds", 31, "how often each takes its turn")
+	flag.DurationVar(&r.burst, "burst", 100*time.Millisecond, "length of a turn")
+	flag.StringVar(&r.dir, "dir", ".", "on the disk to measure")
+	only := flag.String("only", "", "regular expression of contestants, beside the yardstick")
+	writers := flag.String("writers", "1,8", "numbers of writers")
+	sizes := flag.String("sizes", "512,256,1400", "record sizes in bytes")
+	batch := flag.Int("batch", 64, "records in an append")
+	profile := flag.String("cpuprofile", "", "file for a CPU profile of everything")
+	flag.Parse()
+	err := profiled(*profile, func() (err error) {
+		if r.only, err = regexp.Compile(*only); err != nil {
+			return err
+		}
+		return r.run(*writers, *sizes, *batch)
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+func profiled(file string, f func() error) error {
+	if file == "" {
+		return f()
+	}
+	p, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(p); err != nil {
+		return err
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, p.Close())
+}
+
+func (r *race) run(writers, sizes string, batch int) error {
+	for _, field := range [][]entrant{durable, written} {
+		for _, size := range strings.Split(sizes, ",") {
+			for _, w := range strings.Split(writers, ",") {
+				s := shape{batch: batch}
+				var err error
+				if s.size, err = strconv.Atoi(size); err == nil {
+					s.writers, err = strconv.Atoi(w)
+				}
+				if err == nil {
+					err = r.compare(field, s)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, size := range strings.Split(sizes, ",") {
+		n, err := strconv.Atoi(size)
+		if err == nil {
+			err = r.readBack(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
