@@ -77,6 +77,8 @@ var layers = map[string][]string{
 	"internal/fwlog":      {},
 	"internal/place":      {"ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "compress", "spool/segment"},
 	"internal/e2e":        {},
+	"internal/faultproxy": {"internal/s3d"},
+	"internal/matrix":     {},
 	"internal/sftpd":      {"github.com/pkg/sftp", "golang.org/x/crypto"},
 	"internal/testserver": {"internal/s3d", "internal/sftpd", "golang.org/x/crypto", "golang.org/x/sys"},
 }

@@ -131,3 +131,26 @@ func (f *flip) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Serve lets next answer a request, but for the fault: for a proxy before another server. Flip turns a bit in the middle
+// of the body, framing and all.
+func (f Fault) Serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if f.disturb(w, r) {
+		return
+	}
+	if f.Flip && r.ContentLength > 0 {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(r.Body, r.ContentLength/2), &flip{Reader: r.Body}), r.Body}
+	}
+	if f.Truncate > 0 {
+		w = &cut{ResponseWriter: w, r: r, left: f.Truncate, hang: f.Hang}
+	}
+	if f.Lose {
+		next.ServeHTTP(mute{http.Header{}}, r)
+		f.lose(w, r)
+		return
+	}
+	next.ServeHTTP(w, r)
+}

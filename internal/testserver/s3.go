@@ -39,6 +39,20 @@ func versitygw() (string, error) {
 // exists. It ends with the test. Without the program the test is skipped, or fails in CI, where it must be there.
 func S3(t testing.TB) (endpoint, access, secret string) {
 	t.Helper()
+	s := StartS3(t)
+	return s.Endpoint, s.Access, s.Secret
+}
+
+// S3Server is a running versitygw.
+type S3Server struct {
+	Endpoint, Access, Secret string
+	// Dir holds the buckets as directories and the objects as files.
+	Dir string
+}
+
+// StartS3 is S3, for who wants to look at the server's disk too.
+func StartS3(t testing.TB) *S3Server {
+	t.Helper()
 	program, err := versitygw()
 	if err != nil {
 		missing(t, "versitygw is missing (go install github.com/versity/versitygw/cmd/versitygw@v1.8.0, or name it in $VERSITYGW): %v", err)
@@ -47,7 +61,7 @@ func S3(t testing.TB) (endpoint, access, secret string) {
 	if err := os.Mkdir(filepath.Join(dir, Bucket), 0o755); err != nil { // a directory is a bucket
 		t.Fatal(err)
 	}
-	access, secret = "penstocktest", rand.Text()
+	access, secret := "penstocktest", rand.Text()
 	addr := freeAddr(t)
 	out := &output{}
 	cmd := exec.Command(program, "--access", access, "--secret", secret, "--port", addr, "--quiet", "--keep-alive", "--health", "/health", "posix", dir)
@@ -63,9 +77,9 @@ func S3(t testing.TB) (endpoint, access, secret string) {
 		_ = cmd.Process.Kill()
 		<-gone
 	})
-	endpoint = "http://" + addr
+	endpoint := "http://" + addr
 	await(t, gone, out, func() error { return healthy(endpoint + "/health") })
-	return endpoint, access, secret
+	return &S3Server{Endpoint: endpoint, Access: access, Secret: secret, Dir: dir}
 }
 
 // await polls until ready returns nil: another process has no channel to tell us on.

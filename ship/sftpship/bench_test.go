@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/faultproxy"
 	"github.com/penstock-go/penstock/internal/testserver"
 )
 
@@ -33,10 +34,10 @@ func benchmarkUpload(b *testing.B, rtt time.Duration) {
 	s := testserver.StartSSHD(b, "ForceCommand internal-sftp")
 	url, addr, known := s.URL("d"), s.Addr, s.KnownHosts
 	if rtt > 0 {
-		var p *proxy
+		var p *faultproxy.TCP
 		p, url = startProxy(b, url)
-		p.delay = rtt / 2
-		addr, known = p.addr, knownHostsOf(b, url)
+		p.SetDelay(rtt / 2)
+		addr, known = p.Addr, knownHostsOf(b, url)
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -168,15 +168,15 @@ func TestReset(t *testing.T) {
 	h := open(t, url, nil)
 	o, body := object("a/b", 1<<20)
 	for _, after := range []int64{100, 3000, 5000, 300_000, 1 << 20, 1<<20 + 10_000} {
-		p.cutAfter(after)
+		p.CutAfter(after)
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			wantTransient(t, err)
 		} else if after < 1<<20 {
 			t.Errorf("Put succeeds although the connection is reset after %d bytes", after)
 		}
-		p.reset()
+		p.Reset()
 	}
-	p.cutAfter(-1)
+	p.CutAfter(-1)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Error(err)
 	}
@@ -197,7 +197,7 @@ func TestSilence(t *testing.T) {
 		"black hole": func(t *testing.T) (string, string, func(), func()) {
 			url, dir, _, _ := sshd(t)
 			p, url := startProxy(t, url)
-			return url, dir, p.dig, p.fill
+			return url, dir, p.Dig, p.Fill
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -300,7 +300,7 @@ func TestRestart(t *testing.T) {
 		}
 		wantFile(t, filepath.Join(dir, o.Key), o)
 		if i%2 == 0 {
-			p.reset()
+			p.Reset()
 		} else {
 			s.Stop()
 			if _, err := h.Stat(bounded(t), o.Key); err == nil {
@@ -332,7 +332,7 @@ func TestWorkers(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if live, most := p.count(); most > 3 || live < 1 {
+	if live, most := p.Count(); most > 3 || live < 1 {
 		t.Errorf("%d connections at a time, %d kept; want at most 3, at least 1", most, live)
 	}
 	if err := h.Close(); err != nil {
