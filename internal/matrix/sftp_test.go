@@ -131,7 +131,7 @@ func TestQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, limit, "512") // × 512 B, or 1 KiB
-	r := newRig(t, setup{sshd: []string{"ForceCommand " + script}})
+	r := newRig(t, setup{sshd: []string{"ForceCommand " + script, "SetEnv HOME=/nonexistent"}})
 	r.text(2, 50)
 	r.noise(3, 2<<20)
 	r.start(plain)
@@ -278,7 +278,7 @@ func TestClockJumps(t *testing.T) {
 // not confirmed is still owed; the next process delivers it.
 func TestDeadline(t *testing.T) {
 	r := newRig(t, setup{})
-	r.noise(3, 12<<20)
+	r.noise(2, 7<<20)
 	r.s3.SetPlan(first("UploadPart", 1000, s3d.Fault{Delay: time.Hour}))
 	r.start(plain)
 	r.until("parts to be on their way", func(map[string]ship.DestinationStats) bool { return r.s3.Seen("UploadPart") > 2 })
