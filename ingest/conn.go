@@ -41,6 +41,8 @@ type conn struct {
 	rd     net.Conn       // nc, or TLS on it
 	src    netip.AddrPort // of the peer; behind a trusted proxy, of its client
 	framer Framer
+	ack    *answers // nil unless framer is an Acknowledger
+	put    put      // append, bound once: a method value allocates
 
 	proxied bool         // by a trusted proxy: a PROXY header comes first
 	behind  prefixed     // nc, behind that header
@@ -90,15 +92,22 @@ func (c *conn) serve() {
 		c.t.log.warn("TLS handshake failed", "src", c.src.String(), "err", err)
 		return
 	}
-	c.framer = c.t.o.Framing(c.t.o.Max)
+	c.framer, c.put = c.t.o.Framing(c.t.o.Max), c.append
+	if a, ok := c.framer.(Acknowledger); ok {
+		c.ack = &answers{Acknowledger: a, begun: time.Now()}
+	}
 	c.small = make([]byte, smallBuffer)
 	c.buf = c.small
 	defer c.dropLarge()
+	defer c.bye()
 	switch err := c.read(); {
 	case err == nil:
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		if c.ack != nil && c.isClosing() {
+			return
+		}
 		c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
 	default: // reset, or gone without a word (keep-alive)
 		c.reset = true
@@ -135,7 +144,11 @@ func (c *conn) read() error {
 			c.suspect(c.buf[:n])
 		}
 		if n > 0 {
-			if bad := c.cut(time.Now(), false); bad != nil {
+			switch bad := c.cut(time.Now(), false); bad {
+			case nil:
+			case io.EOF: // in the protocol's own words
+				return nil
+			default:
 				c.t.log.warn("connection closed", "src", c.src.String(), "err", bad)
 				return nil
 			}
@@ -207,6 +220,8 @@ func (c *conn) arm() {
 	now := time.Now()
 	var want time.Time
 	switch o := &c.t.o; {
+	case c.ack != nil && !c.ack.met: // anybody can connect; who holds a place has to show what for
+		want = c.ack.begun.Add(o.HandshakeTimeout)
 	case c.end > c.start && o.FrameTimeout > 0:
 		want = c.frameStart.Add(o.FrameTimeout)
 	case c.end == c.start && o.IdleTimeout > 0:
@@ -245,6 +260,10 @@ func (c *conn) shut(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
+	if c.t.acks {
+		c.interrupt(until)
+		return
+	}
 	c.nc.SetReadDeadline(until)
 	if s, ok := c.rd.(*tls.Conn); ok {
 		c.t.wg.Go(func() { s.CloseWrite() }) // it may have to wait for the peer
@@ -262,7 +281,7 @@ func (c *conn) isClosing() bool {
 // cutOffPeer is called when a deadline has passed. If it was the end of Grace, it ends the connection so that reading
 // goes on exactly until what the kernel has acknowledged to the peer; else it returns false.
 func (c *conn) cutOffPeer() bool {
-	if !c.isClosing() || c.cutOff {
+	if c.ack != nil || !c.isClosing() || c.cutOff {
 		return false
 	}
 	c.cutOff = true

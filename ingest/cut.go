@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -11,16 +12,20 @@ import (
 // errFramer: a Framer broke its contract.
 var errFramer = errors.New("ingest: framer returned an impossible result")
 
-// cut hands all whole frames that were read to the sink. After eof nothing is left. An error says that the stream makes
-// no sense from here: what is left of it is lost.
+// cut hands all whole frames that were read to the sink, and answers them. After eof nothing is left. An error says that
+// the connection is to be closed: the stream makes no sense from here, and what is left of it is lost; or it cannot be
+// answered any more; or, with io.EOF, it has come to its end.
 func (c *conn) cut(now time.Time, eof bool) error {
 	c.batch = batches.Get().(*[]segment.Record)
 	begun := !c.frameStart.IsZero()
 	err := c.frames(now, eof)
-	if left := c.end - c.start; err != nil || eof && left > 0 {
+	if left := c.end - c.start; err != nil && err != io.EOF && c.ack.err() == nil || eof && left > 0 {
 		c.lose(segment.Malformed, uint64(left))
 	}
 	c.flush(now)
+	if bad := c.answer(); bad != nil {
+		err = bad
+	}
 	batches.Put(c.batch)
 	c.batch = nil
 	switch {
@@ -41,6 +46,10 @@ func (c *conn) frames(now time.Time, eof bool) error {
 		n, frame, err := c.framer.Next(c.buf[c.start:c.end:c.end], eof)
 		if n < 0 || n > c.end-c.start || n == 0 && frame != nil {
 			return errFramer
+		}
+		if err == io.EOF {
+			c.start += n
+			return err
 		}
 		if err != nil {
 			// A lost frame must have had bytes, except at the end: else a Framer could lose for ever.
@@ -64,8 +73,12 @@ func (c *conn) frames(now time.Time, eof bool) error {
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
 			*c.batch = append(*c.batch, segment.Record{Time: now.UnixNano(), Src: c.src, Data: frame})
-			if len(*c.batch) == maxBatch {
-				c.flush(now)
+			if len(*c.batch) < c.t.o.Window {
+				continue
+			}
+			c.flush(now)
+			if err := c.answer(); err != nil {
+				return err
 			}
 		}
 	}
@@ -90,7 +103,11 @@ func (c *conn) flush(now time.Time) {
 	if len(*c.batch) == 0 {
 		return
 	}
-	c.t.meter.handed(hand, tally(deliver(c.t.life.ctx, c.t.append, *c.batch, c.t.log)))
+	left := tally(deliver(c.t.life.ctx, c.put, *c.batch, c.t.log))
+	c.t.meter.handed(hand, left)
+	if c.ack != nil && left.Records > 0 {
+		c.ack.broken = errGivenUp
+	}
 	*c.batch = (*c.batch)[:0]
 }
 

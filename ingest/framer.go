@@ -15,10 +15,13 @@ type Framer interface {
 	//	n, nil, nil     n bytes that belong to no record, or to one that is being skipped
 	//	0, nil, nil     no whole frame yet: Next is called again with more bytes, beginning with the same ones
 	//	n, nil, *LostFrame  a frame is lost and now passed over entirely; the stream goes on behind n
+	//	n, nil, io.EOF  the peer says that it has ended the stream; the connection is closed
 	//	n, nil, err     any other error: the stream makes no sense from here; the connection is closed
 	//
 	// With eof there is nothing behind data. Next is then called until it returns 0, nil, nil; bytes that are left are
 	// lost (malformed).
+	//
+	// A Framer whose protocol answers is an Acknowledger too.
 	//
 	// A frame and its framing must fit into the limit the Framer was made with plus 4,096 bytes.
 	Next(data []byte, eof bool) (n int, frame []byte, err error)

@@ -20,6 +20,9 @@ import (
 //
 // An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
 //
+// A Sink with a method WaitDurable(ctx context.Context, seq uint64) error, which returns nil when every record up to seq
+// is on stable storage, can be served by a listener that acknowledges: see Acknowledger.
+//
 // A Sink with a method SocketDrops(cookie uint64) uint64 is asked how many of an inherited socket's drops were accounted
 // for by an earlier process (segment.Account.Drops); without it, all of them are accounted for again.
 type Sink interface {

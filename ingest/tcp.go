@@ -24,6 +24,10 @@ type TCPOptions struct {
 	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is passed over and lost, cause
 	// frame_too_long; the connection stays.
 	Max int
+	// Window is how many records of a connection are appended at once, 1 to 1024; default 1024. With a framing that
+	// acknowledges it is the most that a peer has to send again, and that may then be doubled, when its connection
+	// breaks; a smaller one costs more calls of fdatasync.
+	Window int
 	// MaxConns is the number of connections at a time; default 4096. One more is closed at once.
 	MaxConns int
 	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024.
@@ -34,13 +38,14 @@ type TCPOptions struct {
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. Senders that do not look
 	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
 	IdleTimeout time.Duration
-	// FrameTimeout ends a connection whose frame is not complete so long after its first byte; default 1 min, negative
-	// never.
+	// FrameTimeout ends a connection whose frame is not complete so long after its first byte, or that does not take an
+	// answer for so long; default 1 min, negative never.
 	FrameTimeout time.Duration
 	// Grace is how long Shutdown lets peers go on sending after it has told them that it is closing; default 1 s,
 	// negative none.
 	Grace time.Duration
-	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones.
+	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones, and those
+	// that a framing which acknowledges has nothing to answer to for so long.
 	TLS              *tls.Config
 	HandshakeTimeout time.Duration
 	// ProxyFrom are the load balancers and proxies that put a PROXY header, version 1 or 2, before the first byte of a
@@ -63,6 +68,7 @@ func (o *TCPOptions) withDefaults() TCPOptions {
 	}
 	setDefault(&c.Network, "tcp")
 	setDefault(&c.Max, 1<<20)
+	setDefault(&c.Window, maxBatch)
 	setDefault(&c.MaxConns, 4096)
 	setDefault(&c.MaxConnsPerSource, 1024)
 	setDefault(&c.Memory, 256<<20)
@@ -99,6 +105,9 @@ func (o *TCPOptions) validate() error {
 	} else if o.Memory < int64(largeBuffer(o.Max)) {
 		bad("Memory %d: want at least %d bytes, one frame of Max %d", o.Memory, largeBuffer(o.Max), o.Max)
 	}
+	if o.Window < 1 || o.Window > maxBatch {
+		bad("Window %d: want 1 to %d records", o.Window, maxBatch)
+	}
 	if o.MaxConns < 1 {
 		bad("MaxConns %d: want at least 1", o.MaxConns)
 	}
@@ -120,18 +129,20 @@ func (o *TCPOptions) validate() error {
 // Nothing that was read is ever dropped for want of room: while the sink waits nothing is read, and TCP slows the peer
 // down. The account begins with the read.
 type TCP struct {
-	o      TCPOptions
-	ln     net.Listener
-	log    *limiter
-	life   *life
-	meter  meter
-	sink   Sink
-	append put // of sink, bound once: a method value allocates
-	memory *budget
-	large  sync.Pool // of *[]byte, largeBuffer(o.Max) long
-	wg     sync.WaitGroup
-	conns  connSet
-	behind proxies // trusted ones
+	o       TCPOptions
+	ln      net.Listener
+	log     *limiter
+	life    *life
+	meter   meter
+	sink    Sink
+	append  put     // of sink, bound once: a method value allocates
+	acks    bool    // the framing acknowledges
+	durable durable // sink, if acks
+	memory  *budget
+	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
+	wg      sync.WaitGroup
+	conns   connSet
+	behind  proxies // trusted ones
 }
 
 // ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
@@ -152,6 +163,7 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	}
 	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), behind: c.ProxyFrom}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
+	t.acks = acknowledges(c.Framing)
 	t.conns.init(c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
 	c.Logger.Info("listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
@@ -160,10 +172,14 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 
 // Serve implements Listener: every read's frames go to sink.Append, and the next read waits for it.
 func (t *TCP) Serve(sink Sink) error {
+	d, ok := sink.(durable)
+	if t.acks && !ok {
+		return errNotDurable
+	}
 	if err := t.life.begin(); err != nil {
 		return err
 	}
-	t.sink, t.append = sink, sink.Append // no connection runs yet
+	t.sink, t.append, t.durable = sink, sink.Append, d // no connection runs yet
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()

@@ -121,7 +121,6 @@ type UDP struct {
 	sockets []*socket
 	log     *limiter
 	life    *life
-	nics    []Allowance // as they were when the listener was made
 }
 
 // ListenUDP binds the sockets. The kernel queues datagrams from then on; Serve should follow at once.
@@ -130,7 +129,7 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	u := &UDP{o: c, log: newLimiter(c.Logger), nics: host.now()}
+	u := &UDP{o: c, log: newLimiter(c.Logger)}
 	files := c.Files
 	if len(files) == 0 {
 		files = make([]*os.File, c.Sockets)
@@ -184,11 +183,9 @@ func (u *UDP) Serve(sink Sink) error {
 	// that wait for the sink: their queue overflows just then.
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	nics := u.nics
 	for {
 		select {
 		case <-tick.C:
-			nics = host.watch(nics, u.log)
 			for _, s := range u.sockets {
 				s.poll()
 			}
@@ -234,7 +231,7 @@ func (u *UDP) Addr() net.Addr { return u.addr }
 
 // Stats implements Listener.
 func (u *UDP) Stats() Stats {
-	s := Stats{DropsKnown: true, Allowances: since(host.now(), u.nics)}
+	s := Stats{DropsKnown: true}
 	for _, k := range u.sockets {
 		s.add(&k.meter)
 		s.ReceiveBuffer += k.buffer

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -15,6 +17,8 @@ import (
 type Options struct {
 	UDP UDPOptions
 	TCP TCPOptions
+	// Framings are those of the program's own, and of packages such as ingest/relp, by the names they have in URLs.
+	Framings map[string]Framing
 	// Logger is used where UDP and TCP have none.
 	Logger *slog.Logger
 }
@@ -24,6 +28,7 @@ type Options struct {
 //	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS&proxy=v2&trust=CIDR,CIDR
 //	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES&proxy=on&trust=CIDR,CIDR
 //	tls://ADDR?cert=FILE&key=FILE&client_ca=FILE    and the parameters of tcp
+//	NAME://ADDR and NAMEs://ADDR    tcp and tls with framing=NAME, one of Options.Framings, and window=N if it acknowledges
 //	unixgram:///PATH?rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
@@ -53,16 +58,20 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	if scheme == "systemd" {
 		scheme = p.inherited()
 	}
+	framing, isTLS := o.scheme(scheme)
 	switch scheme {
 	case "udp", "unixgram":
 		open = p.udp(o)
 	case "tcp", "tls":
-		open = p.tcp(o)
+		open = p.tcp(o, nil, scheme == "tls")
 	case "":
 		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", rawURL)
 	case "unknown": // p knows why
 	default:
-		return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want udp, tcp, tls, unixgram or systemd", rawURL, u.Scheme)
+		if framing == nil {
+			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", rawURL, u.Scheme, o.schemes())
+		}
+		open = p.tcp(o, framing, isTLS)
 	}
 	if err := p.finish(rawURL); err != nil {
 		return nil, err
@@ -96,8 +105,26 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	return func() (Listener, error) { return check(ListenUDP(addr, &c)) }
 }
 
-// tcp reads the parameters of a stream listener.
-func (p *params) tcp(o *Options) func() (Listener, error) {
+// scheme returns the framing that a scheme is named after, or nil.
+func (o *Options) scheme(s string) (f Framing, isTLS bool) {
+	if f := o.Framings[s]; f != nil {
+		return f, false
+	}
+	name, isTLS := strings.CutSuffix(s, "s")
+	return o.Framings[name], isTLS
+}
+
+// schemes lists what Parse knows.
+func (o *Options) schemes() string {
+	all := "udp, tcp, tls, unixgram, systemd"
+	for _, name := range slices.Sorted(maps.Keys(o.Framings)) {
+		all += ", " + name + ", " + name + "s"
+	}
+	return all
+}
+
+// tcp reads the parameters of a stream listener, whose framing the scheme names already if it is not nil.
+func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, error) {
 	c := o.TCP
 	setDefault(&c.Logger, o.Logger)
 	if p.files != nil {
@@ -105,17 +132,38 @@ func (p *params) tcp(o *Options) func() (Listener, error) {
 	} else {
 		p.addr()
 	}
-	if p.url.Scheme == "tls" {
+	if isTLS {
 		p.tls(&c)
 	}
-	p.choice("framing", func(v string) (ok bool) { c.Framing, ok = byName[v]; return ok }, "auto, newline, octet, len16 or len32")
+	if framing != nil {
+		c.Framing = framing
+	} else {
+		p.framing(o, &c)
+	}
+	if d := c.withDefaults(); acknowledges(d.Framing) {
+		p.number("window", &c.Window, 1)
+	}
 	p.bytes("max", &c.Max)
 	p.proxy("on", &c.ProxyFrom)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
 	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
 }
 
-// byName are the framings that a URL can ask for. Fixed, and framings of the user's own, are for programs.
+// framing reads the parameter of that name.
+func (p *params) framing(o *Options, c *TCPOptions) {
+	want := "auto, newline, octet, len16 or len32"
+	for _, name := range slices.Sorted(maps.Keys(o.Framings)) {
+		want += ", or " + name
+	}
+	p.choice("framing", func(v string) (ok bool) {
+		if c.Framing, ok = byName[v]; !ok {
+			c.Framing, ok = o.Framings[v]
+		}
+		return ok
+	}, want)
+}
+
+// byName are the framings that a URL can ask for without being in Options.Framings. Fixed, and framings of the user's own, are for programs.
 var byName = map[string]Framing{"auto": Auto, "newline": Newline, "octet": OctetCounting, "len16": Len16, "len32": Len32}
 
 // check keeps a nil pointer from becoming an interface that is not nil.

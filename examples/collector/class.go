@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ingest/relp"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -31,6 +32,9 @@ type class struct {
 	shipper   *ship.Shipper
 	listeners []ingest.Listener
 }
+
+// framings are the schemes of -listen besides those that ingest has itself.
+var framings = map[string]ingest.Framing{"relp": relp.Framing}
 
 // prepare readies every class without starting anything.
 func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
@@ -55,6 +59,7 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 				MaxBytes:     c.maxBytes.of(name),
 			},
 		}
+		cl.listen.Framings = framings
 		cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
 		// A connection pool per class: a class that stalls at a destination holds up no other.
 		for dest, u := range c.dests {

@@ -140,7 +140,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs := flag.NewFlagSet("collector", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // mistakes are listed by the caller, all of them
 	fs.StringVar(&c.spoolDir, "spool", "", "`DIR` for the spools, one sub-directory per class")
-	fs.Var(multi{c.addListen(bad)}, "listen", "`CLASS=URL`: udp://ADDR or tcp://ADDR; repeatable")
+	fs.Var(multi{c.addListen(bad)}, "listen", "`CLASS=URL`: udp://ADDR, tcp://ADDR, tls://ADDR, relp://ADDR, relps://ADDR, unixgram:///PATH or systemd://NAME; repeatable")
 	fs.Var(multi{c.addDest(bad)}, "dest", "`NAME=URL`: s3://, sftp:// or file://; repeatable, all of them are required")
 	fs.Var(multi{func(s string) { c.forget = append(c.forget, s) }}, "forget", "`NAME` of a destination no longer given: give up what it is still owed; repeatable")
 	classed := func(v flag.Value, name, usage string) {
@@ -239,7 +239,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 func (c *config) checkURLs(ctx context.Context) error {
 	var errs []error
 	for _, l := range c.listen {
-		if _, err := ingest.Parse(l.url, nil); err != nil {
+		if _, err := ingest.Parse(l.url, &ingest.Options{Framings: framings}); err != nil {
 			errs = append(errs, fmt.Errorf("-listen %s: %w", l.class, err))
 		}
 	}

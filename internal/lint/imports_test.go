@@ -61,6 +61,7 @@ var layers = map[string][]string{
 	"":                    {},
 	"compress":            {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
 	"ingest":              {"spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
+	"ingest/relp":         {"ingest", "spool/segment"},
 	"spool":               {"spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
 	"spool/segment":       {},
 	"ship":                {"spool", "spool/segment", "compress"},

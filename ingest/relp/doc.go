@@ -1,0 +1,62 @@
+// Package relp is the server's side of RELP, the Reliable Event Logging Protocol, which rsyslog speaks: a client sends
+// messages and keeps each one until it is acknowledged, so that neither a broken connection nor the death of either side
+// loses any. [Framing] plugs it into a TCP listener of package ingest, whose limits, time-outs, TLS and PROXY protocol are
+// those of every listener:
+//
+//	l, err := ingest.ListenTCP(":2514", &ingest.TCPOptions{Framing: relp.Framing})
+//	l, err := ingest.Listen("relps://:2514?cert=server.pem&key=server.key&client_ca=ca.pem",
+//		&ingest.Options{Framings: map[string]ingest.Framing{"relp": relp.Framing}})
+//
+// # What is promised
+//
+// A message is acknowledged (200 OK) when it is durable, on stable storage, under every sync policy of the spool. All
+// that one read of the connection brings, up to TCPOptions.Window messages, shares one fdatasync, and so do connections
+// that wait at the same time. Answers come in the order of the messages.
+//
+// A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again.
+// 500 is final for a client, which drops the message. So it is the answer to what can never be taken, a message over the
+// limit or a command other than syslog, which also count as lost. It is never one to overload: while the spool is full or its
+// disk stalls, nothing is read, and the client waits, or connects anew. (With the spool's policy Reject, what it counts as
+// lost is not acknowledged either; the client sends it again, and it is counted again.)
+//
+// Shutdown acknowledges what is durable, sends the hint serverclose, and closes. What the client had sent besides is its
+// own to send again, elsewhere, and is not accounted for here.
+//
+// # Duplicates
+//
+// A client that loses its connection sends again what was not acknowledged, and cannot know how much of that was kept. So
+// up to its window of messages (rsyslog: 128) can be kept twice, each time. That is in the nature of acknowledgements; who
+// needs to remove them puts a number into the messages.
+//
+// # A configuration for rsyslog
+//
+// Version 8, with the package rsyslog-relp:
+//
+//	module(load="omrelp")
+//	action(type="omrelp" target="collector.example" port="2514"
+//	       template="RSYSLOG_SyslogProtocol23Format"
+//	       windowSize="1024" timeout="90"
+//	       queue.type="LinkedList" queue.filename="to-collector" queue.maxDiskSpace="10g" queue.saveOnShutdown="on"
+//	       action.resumeRetryCount="-1" action.resumeInterval="5")
+//
+// The queue keeps messages while the collector is away, without end (resumeRetryCount="-1"), and on disk when there are
+// many or rsyslog ends. A larger window shares an fdatasync among more messages. timeout is how long rsyslog waits for an
+// acknowledgement before it connects anew; it should outlast a stall of the disk. For TLS, with relps:// at the other end:
+//
+//	tls="on" tls.caCert="/etc/ssl/ca.pem" tls.myCert="/etc/ssl/client.pem" tls.myPrivKey="/etc/ssl/client.key"
+//	tls.authMode="name" tls.permittedPeer="collector.example"
+//
+// # Frames
+//
+// As in librelp's doc/relp.md, which is the specification:
+//
+//	TXNR SP COMMAND SP DATALEN [SP DATA] LF
+//
+//	TXNR     1 to 9 digits: 1 for the first frame of a connection, then always the next; 1 behind 999999999; 0 for hints
+//	COMMAND  1 to 32 letters: open, syslog, close; from the server rsp, and the hint serverclose
+//	DATALEN  1 to 9 digits: the bytes of DATA
+//
+// What does not look like that, a transaction number out of turn, a message before the session is open or a second open end
+// the connection, counted as malformed. A frame that the client leaves incomplete is counted as for any TCP connection:
+// malformed if it closed, reset if it was gone, although it still has the message.
+package relp
