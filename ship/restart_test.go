@@ -311,6 +311,42 @@ func TestChainStateLost(t *testing.T) {
 	}
 }
 
+// TestChainStateDamaged: the state of the only destination's chain cannot be read, and every segment it speaks of has been
+// deleted. The chain goes on where it stands at the destination.
+func TestChainStateDamaged(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	b := newBench(t, d)
+	b.segments(3, 10)
+	b.ship(d)
+	b.until("s3 has it", func() bool { return b.sp.Stats().Segments == 0 })
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := b.audit(mem)
+	b.close()
+	path := filepath.Join(b.dir, "chain", "s3.json")
+	state, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state[len(state)/2] ^= 1
+	if err := os.WriteFile(path, state, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = openBench(t, b.dir, d, "host-a")
+	b.segments(2, 10)
+	b.ship(d)
+	b.until("s3 has it", func() bool { return b.sp.Stats().Segments == 0 })
+	after := b.audit(mem)
+	if len(after) <= len(before) || after[len(before)-1].Hash != before[len(before)-1].Hash {
+		t.Errorf("%d manifests before, %d after", len(before), len(after))
+	}
+	if l := b.sp.Ledger(); l.Destinations["s3"].Tally != l.Kept || l.Damaged.Records != 0 {
+		t.Errorf("ledger: delivered %+v, damaged %+v, kept %+v", l.Destinations["s3"], l.Damaged, l.Kept)
+	}
+}
+
 // TestForeignBirth: what lies under the first number decides whose chain it is. That it cannot be looked at is no reason
 // not to begin.
 func TestForeignBirth(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -25,6 +26,9 @@ type sealed struct {
 	NoRaw bool `json:",omitempty"`
 	// checked: the staged file was made, or compared with its record, by this process.
 	checked bool
+	// asked counts the Stage calls of this process, lastAsked is the time of the last one.
+	asked     int
+	lastAsked time.Time
 }
 
 func byNumber(s *sealed, n uint64) int { return cmp.Compare(s.Number, n) }
@@ -51,8 +55,17 @@ func (c *catalogue) get(n uint64) (sealed, bool) {
 	return sealed{}, false
 }
 
-// update changes a segment that is there, and returns the result.
+// update changes a segment that is there, and returns the result. Whoever watches is told.
 func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
+	seg, ok := c.note(n, f)
+	if ok {
+		c.changed()
+	}
+	return seg, ok
+}
+
+// note is update for what nobody has to be told.
+func (c *catalogue) note(n uint64, f func(*sealed)) (sealed, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
@@ -60,7 +73,6 @@ func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
 		return sealed{}, false
 	}
 	f(c.segs[i])
-	c.notify()
 	return *c.segs[i], true
 }
 
@@ -72,8 +84,10 @@ func (c *catalogue) remove(n uint64) []*sealed {
 	if ok {
 		i++
 	}
+	// Moving those that stay would cost each acknowledgement the length of the backlog.
 	gone := slices.Clone(c.segs[:i])
-	c.segs = slices.Delete(c.segs, 0, i)
+	clear(c.segs[:i])
+	c.segs = c.segs[i:]
 	if i > 0 {
 		c.notify()
 	}
@@ -100,15 +114,18 @@ func (c *catalogue) after(n uint64, limit int) []Segment {
 	return list
 }
 
-// sum adds up the records in segments with numbers above n.
-func (c *catalogue) sum(n uint64) (t segment.Tally) {
+// sum adds up the records in segments with numbers above after, up to last.
+func (c *catalogue) sum(after, last uint64) (t segment.Tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
+	i, ok := slices.BinarySearchFunc(c.segs, after, byNumber)
 	if ok {
 		i++
 	}
 	for _, s := range c.segs[i:] {
+		if s.Number > last {
+			break
+		}
 		t.Add(segment.Tally{Records: s.Records, Bytes: s.Bytes})
 	}
 	return t

@@ -17,6 +17,7 @@ import (
 type destination struct {
 	name      string
 	forgotten bool       // nothing more is owed to it; set by Open
+	lost      bool       // what its chain covers is not known; only while the spool is opened
 	mu        sync.Mutex // one change at a time, files included
 
 	// Guarded by Spool.mu.
@@ -90,7 +91,7 @@ func (s *Spool) Propose(dest string, manifest []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return vfs.WriteFileAtomic(s.fs, s.proposalPath(dest), manifest)
+	return s.writeAtomic(s.proposalPath(dest), manifest)
 }
 
 // Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
@@ -149,12 +150,7 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	if err := s.checkAck(old, c, sha256.Sum256(manifest)); err != nil {
 		return fmt.Errorf("spool: chain of %q: %w", dest, err)
 	}
-	for _, seg := range s.cat.after(old.Segment, 0) {
-		if seg.Number > c.Segment {
-			break
-		}
-		delivered.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
-	}
+	delivered.Add(s.cat.sum(old.Segment, c.Segment))
 	c = s.nextEpoch(c)
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
@@ -212,7 +208,7 @@ func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) erro
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
 	}
-	if err := vfs.WriteFileAtomic(s.fs, s.chainPath(d.name), b); err != nil {
+	if err := s.writeAtomic(s.chainPath(d.name), b); err != nil {
 		return fmt.Errorf("spool: save the chain of %q: %w", d.name, err)
 	}
 	s.mu.Lock()

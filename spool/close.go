@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -70,7 +69,7 @@ func (s *Spool) close() error {
 	if err == nil && unsealed == 0 {
 		var b []byte
 		if b, err = sealJSON(m); err == nil {
-			err = vfs.WriteFileAtomic(s.fs, s.path(cleanName), b)
+			err = s.writeAtomic(s.path(cleanName), b)
 		}
 	}
 	return errors.Join(err, s.idx.Close(), s.lock.Close())

@@ -274,7 +274,7 @@ func copyTo(t *testing.T, from *disk, src string, to *disk, dst string) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	if err := copyFile(g, f, size); err != nil {
+	if err := copyFile(g, f, size, false); err != nil {
 		t.Fatal(err)
 	}
 }

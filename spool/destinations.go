@@ -14,15 +14,19 @@ import (
 func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
-		d, err := s.loadChain(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			s.log.Error("spool: the chain state of a destination is gone, it begins anew", "class", s.opts.Class, "dest", name)
-			continue
-		}
-		if err != nil {
+		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
+		if errors.Is(err, errNewer) {
 			return err
 		}
+		if err != nil {
+			if d, err = s.loseChain(name, err); err != nil {
+				return err
+			}
+		}
 		d.forgotten = !rem.Forgotten.IsZero()
+		if d.lost && d.forgotten {
+			continue // it is owed nothing
+		}
 		s.dests[name] = d
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
@@ -38,9 +42,46 @@ func (s *Spool) loadChains() error {
 	return s.id.save(s.fs, s.dir)
 }
 
+// loseChain goes on without the chain state of a destination. Its manifests stand there, and are found again by whoever
+// ships: until then nothing counts as delivered, and nothing is deleted. What was proposed to follow goes with the state,
+// since without it nobody can tell what it follows.
+func (s *Spool) loseChain(name string, why error) (*destination, error) {
+	s.log.Error("spool: the chain state of a destination is lost, it is learned again from what stands there", "class", s.opts.Class, "dest", name, "err", why)
+	for _, file := range []string{name + stateExt, name + nextExt} {
+		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
+		}
+	}
+	return &destination{name: name, lost: true}, nil
+}
+
+// relearn gives a destination whose chain state is lost the state that is certain: it has what was deleted, which only
+// happens to what every destination has.
+func (s *Spool) relearn(d *destination) error {
+	number, first := s.oldest()
+	c := Chain{Epoch: s.id.Epoch, Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
+	delivered := s.ledger.Destinations[d.name].Tally
+	if c.Joined == 0 {
+		c.Joined = first
+	}
+	d.chain, d.lost = c, false
+	if c.Joined == 1 {
+		// It was owed everything: what is neither here nor damaged it has.
+		delivered = s.ledger.Kept.Sub(s.owed(d)).Sub(s.ledger.Damaged)
+	}
+	return s.saveChain(d, c, delivered)
+}
+
 // openDestinations compares the destinations that are given with those that are remembered.
 func (s *Spool) openDestinations() error {
 	// First those that are missing: nothing is changed for the others before all are known to be in order.
+	for _, d := range s.dests {
+		if d.lost {
+			if err := s.relearn(d); err != nil {
+				return err
+			}
+		}
+	}
 	changed := false
 	var owed []error
 	for name, d := range s.dests {

@@ -33,7 +33,7 @@ func (s *Spool) Freeze(why string) error {
 	s.mu.Unlock()
 	b, err := sealJSON(frozen{1, time.Now().UTC(), why})
 	if err == nil {
-		err = vfs.WriteFileAtomic(s.fs, s.path(frozenName), b)
+		err = s.writeAtomic(s.path(frozenName), b)
 	}
 	if err != nil {
 		return fmt.Errorf("spool: freeze: %w", err)

@@ -11,29 +11,31 @@ import (
 // ledgerFile keeps the ledger when there is no segment left to hold it: the one of the durable end of the log.
 type ledgerFile struct {
 	Ledger segment.Ledger `json:"ledger"`
+	// Segment is the last number that was given.
+	Segment uint64 `json:"segment,omitempty"`
 }
 
 // saveLedger writes the ledger beside the log.
 func (s *Spool) saveLedger(l *segment.Ledger) error {
-	b, err := sealJSON(ledgerFile{*l})
+	s.mu.Lock()
+	n := s.number
+	s.mu.Unlock()
+	b, err := sealJSON(ledgerFile{*l, n})
 	if err != nil {
 		return err
 	}
-	return vfs.WriteFileAtomic(s.fs, s.path(ledgerName), b)
+	return s.writeAtomic(s.path(ledgerName), b)
 }
 
-// loadLedger reads it; nil if there is none.
-func (s *Spool) loadLedger() *segment.Ledger {
+// loadLedger reads it; the zero value if there is none.
+func (s *Spool) loadLedger() (f ledgerFile) {
 	b, err := vfs.ReadFile(s.fs, s.path(ledgerName), segment.MaxHeader)
-	var f ledgerFile
 	if err == nil {
 		err = openJSON(b, &f)
 	}
-	if err == nil {
-		return &f.Ledger
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("spool: the saved ledger cannot be read", "class", s.opts.Class, "err", err)
+		return ledgerFile{}
 	}
-	return nil
+	return f
 }

@@ -3,6 +3,7 @@ package spool
 import (
 	"fmt"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -46,7 +47,16 @@ func newQuota(o *Options, total int64) (quota, error) {
 	return q, nil
 }
 
-func (q *quota) add(n int64)   { q.used += n }
+// add counts n bytes more, which may be negative, here and on the disk.
+func (q *quota) add(n int64) {
+	q.used += n
+	q.disk -= n
+}
+
+// found counts what was there before the disk was looked at.
+func (q *quota) found(n int64) { q.used += n }
+
+// begin notes how much room the active segment has, wrote what of it is used.
 func (q *quota) begin(n int64) { q.left = n }
 func (q *quota) wrote(n int64) { q.left = max(0, q.left-n) }
 
@@ -123,6 +133,37 @@ func (s *Spool) moreRoom() {
 		s.cat.changed()
 	}
 	s.room.wakeAll()
+}
+
+// makeRoom gives up a file that nothing depends on: one of the pool, or the spare. What sealing and acknowledging write is
+// small, and sets more free than it takes; it has to find room on a disk that others have filled, too.
+func (s *Spool) makeRoom() bool {
+	s.mu.Lock()
+	f, ok := s.quota.pop()
+	sp := s.spare
+	if !ok {
+		s.spare = nil
+	}
+	s.mu.Unlock()
+	switch {
+	case ok:
+		s.unlink(s.freePath(f.number), f.size)
+	case sp != nil:
+		s.discard(sp)
+	default:
+		return false
+	}
+	return true
+}
+
+// writeAtomic is vfs.WriteFileAtomic, on a full disk too if anything can be given up for it.
+func (s *Spool) writeAtomic(path string, data []byte) error {
+	for {
+		err := vfs.WriteFileAtomic(s.fs, path, data)
+		if !vfs.IsNoSpace(err) || !s.makeRoom() {
+			return err
+		}
+	}
 }
 
 // used adds n bytes, which may be negative, to what the directory holds.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -82,9 +84,9 @@ func (r *recovery) readClean() error {
 
 // readLedger takes the ledger that was saved when the log was to be empty. It may be old; without one it is empty.
 func (r *recovery) readLedger() error {
-	if r.saved = r.s.loadLedger(); r.saved == nil {
-		r.saved = &segment.Ledger{Version: 1}
-	}
+	f := r.s.loadLedger()
+	r.saved, r.s.number = &f.Ledger, max(r.s.number, f.Segment)
+	r.saved.Version = 1
 	return nil
 }
 
@@ -156,7 +158,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return err
 	}
 	defer f.Close()
-	src, err := segment.NewReaderWith(f, size, segment.ReadOptions{Segment: n})
+	src, err := newReader(f, size, segment.ReadOptions{Segment: n})
 	switch {
 	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, lest it be taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
@@ -168,7 +170,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	h := src.Header()
 	if h.Spool != s.id.Spool || h.Class != s.id.Class {
 		s.log.Error("spool: a segment of another spool is set aside", "class", s.opts.Class, "segment", n, "spool", h.Spool)
-		return s.setAside(n)
+		return s.setAside(segDir, numberName(n)+segExt)
 	}
 	p := &part{number: n, header: h, size: size}
 	r.parts = append(r.parts, p)
@@ -178,7 +180,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	p.sealed = entry(h, footer, nil, size)
 	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
-		res, err := segment.Scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
+		res, err := scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {
 			return err
 		}
@@ -188,17 +190,18 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	return nil
 }
 
-// setAside moves a segment's file out of the way.
-func (s *Spool) setAside(n uint64) error {
-	dir := s.path(asideDir)
-	if err := s.fs.MkdirAll(dir); err != nil {
+// setAside moves a file of one of the directories out of the way, to where people look for it.
+func (s *Spool) setAside(dir, name string) error {
+	aside := s.path(asideDir)
+	if err := s.fs.MkdirAll(aside); err != nil {
 		return err
 	}
-	name := numberName(n) + "-" + time.Now().UTC().Format("20060102T150405") + segExt
-	if err := s.fs.Rename(s.segPath(n), s.path(asideDir, name)); err != nil {
+	ext := filepath.Ext(name)
+	to := strings.TrimSuffix(name, ext) + "-" + time.Now().UTC().Format("20060102T150405") + ext
+	if err := s.fs.Rename(s.path(dir, name), s.path(asideDir, to)); err != nil {
 		return err
 	}
-	return errors.Join(s.fs.SyncDir(s.path(segDir)), s.fs.SyncDir(dir))
+	return errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(aside))
 }
 
 // withoutRaw adds the segments of which only the staged file is left, and finds which index entries are of deleted ones.

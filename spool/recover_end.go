@@ -20,7 +20,6 @@ func (r *recovery) end() error {
 	}
 	var at place
 	var l *segment.Ledger
-	var err error
 	switch {
 	case r.last != nil:
 		// The header says what the log held before this segment; the blocks say the rest. The last ledger may be older than
@@ -30,11 +29,7 @@ func (r *recovery) end() error {
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
 		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
 	case p != nil:
-		if l, err = s.endLedger(p); err != nil {
-			s.log.Error("spool: the ledger at the end of the newest segment cannot be read", "class", s.opts.Class, "segment", p.number, "err", err)
-			l = r.saved
-		}
-		at = place{p.sealed.Last, l.Kept.Bytes}
+		l, at = r.sealedLedger()
 		s.sealedEnd = at
 	default:
 		l = r.saved
@@ -56,13 +51,33 @@ func (r *recovery) end() error {
 	s.taken, s.written, s.durable = at.seq, at.seq, at.seq
 	s.place, s.placed = at, at
 	for _, d := range s.dests {
-		s.noteDelivery(d)
+		if !d.lost {
+			s.noteDelivery(d)
+		}
 	}
 	r.settle(l.Time)
 	if r.last == nil {
 		return nil
 	}
 	return r.resume(p)
+}
+
+// sealedLedger returns the ledger at the end of the newest segment, which is sealed, and that end: of the newest segment
+// whose footer can be read, and what the later ones are known to hold.
+func (r *recovery) sealedLedger() (*segment.Ledger, place) {
+	at := place{seq: r.parts[len(r.parts)-1].sealed.Last}
+	for i := len(r.parts) - 1; i >= 0; i-- {
+		p := r.parts[i]
+		l, err := r.s.endLedger(p)
+		if err == nil {
+			at.bytes += l.Kept.Bytes
+			return l, at
+		}
+		r.s.log.Error("spool: the ledger at the end of a segment cannot be read", "class", r.s.opts.Class, "segment", p.number, "err", err)
+		at.bytes += p.sealed.Bytes
+	}
+	at.bytes += r.saved.Kept.Bytes
+	return r.saved, at
 }
 
 // settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
@@ -140,7 +155,7 @@ func (r *recovery) resume(p *part) error {
 		created: time.Now().Add(-since(p.header.Created)), off: res.End, written: res.End, synced: res.End,
 	}
 	s.quota.begin(max(0, s.opts.SegmentBytes-res.End))
-	s.quota.add(s.opts.SegmentBytes)
+	s.quota.found(s.opts.SegmentBytes)
 	return nil
 }
 
@@ -153,10 +168,10 @@ func (s *Spool) cut(f vfs.File, end int64) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := f.Allocate(s.opts.SegmentBytes); err != nil {
+	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
 		return err
 	}
-	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
+	if err := f.Allocate(s.opts.SegmentBytes + footerRoom); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -204,7 +219,7 @@ func (r *recovery) stages() error {
 func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) {
 	size, ok := objects[seg.Number]
 	if ok && seg.Staged && seg.StagedSize == size {
-		r.s.quota.add(size)
+		r.s.quota.found(size)
 		return
 	}
 	was := *seg
@@ -219,7 +234,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		}
-		r.s.quota.add(size)
+		r.s.quota.found(size)
 	}
 	if was.Staged != seg.Staged || was.StagedSize != seg.StagedSize {
 		r.changed = append(r.changed, seg)
@@ -248,7 +263,7 @@ func (r *recovery) pool() error {
 		}
 		s.number = max(s.number, n)
 		s.quota.pool = append(s.quota.pool, poolFile{n, fi.Size()})
-		s.quota.add(fi.Size())
+		s.quota.found(fi.Size())
 	}
 	return nil
 }
@@ -259,10 +274,10 @@ func (r *recovery) save() error {
 	for _, p := range r.parts {
 		s.number = max(s.number, p.number)
 		s.cat.segs = append(s.cat.segs, p.sealed)
-		s.quota.add(p.size)
+		s.quota.found(p.size)
 	}
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
-		s.quota.add(fi.Size())
+		s.quota.found(fi.Size())
 	}
 	for chunk := range slices.Chunk(r.changed, 1000) {
 		s.remember(chunk...)
@@ -281,8 +296,7 @@ func (r *recovery) balance() {
 			continue
 		}
 		t := d.delivered
-		t.Add(s.cat.sum(d.chain.Segment))
-		t.Add(s.unsealed())
+		t.Add(s.owed(d))
 		t.Add(s.ledger.Damaged)
 		if t == s.ledger.Kept {
 			continue

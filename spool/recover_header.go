@@ -18,17 +18,17 @@ import (
 func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 	s := r.s
 	b := make([]byte, min(headerPad, size))
-	if k, err := f.ReadAt(b, 0); k < len(b) {
-		return err
+	if k, _ := f.ReadAt(b, 0); k < len(b) {
+		b = nil // the disk does not return it
 	}
-	if allZero(b) {
+	if b != nil && allZero(b) {
 		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
 			return err
 		}
 		return s.fs.SyncDir(s.path(segDir))
 	}
 	if h := r.guessHeader(b, n); h != nil {
-		res, err := segment.Scan(f, size, segment.ReadOptions{Header: h})
+		res, err := scan(f, size, segment.ReadOptions{Header: h})
 		if err == nil && res.End > headerPad {
 			s.log.Warn("spool: a segment is read without its header", "class", s.opts.Class, "segment", n, "next", res.Next)
 			r.parts = append(r.parts, &part{number: n, header: h, size: size, guessed: true})
@@ -36,7 +36,7 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 		}
 	}
 	s.log.Warn("spool: a segment without a readable header is set aside", "class", s.opts.Class, "segment", n)
-	return s.setAside(n)
+	return s.setAside(segDir, numberName(n)+segExt)
 }
 
 // guessHeader reads the fields of a header whose checksum does not hold, at the places that FORMAT.md gives them; nil if

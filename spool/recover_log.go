@@ -13,10 +13,10 @@ import (
 // walk goes through the segments in order, seals those that a crash left without a footer, and puts an empty segment in
 // the place of each that is missing.
 func (r *recovery) walk() error {
-	parts := r.parts
-	r.parts = nil
 	owed := r.owedFrom()
 	next := owed
+	parts := r.parts
+	r.parts = nil
 	for i, p := range parts {
 		if p.first() > next {
 			if err := r.fillHole(next, p.first(), p.number); err != nil {
@@ -62,9 +62,12 @@ func (r *recovery) walk() error {
 func (r *recovery) owedFrom() uint64 {
 	owed, given := uint64(math.MaxUint64), uint64(1)
 	for _, d := range r.s.dests {
-		if d.forgotten {
+		switch {
+		case d.lost: // it has what is gone, unless another one lacks it
+			owed = min(owed, r.oldest())
+		case d.forgotten:
 			given = max(given, d.chain.Through+1)
-		} else {
+		default:
 			owed = min(owed, d.chain.Through+1)
 		}
 	}
@@ -72,6 +75,14 @@ func (r *recovery) owedFrom() uint64 {
 		return given
 	}
 	return owed
+}
+
+// oldest returns the sequence number with which the segments begin.
+func (r *recovery) oldest() uint64 {
+	if len(r.parts) == 0 {
+		return r.leastNext()
+	}
+	return r.parts[0].first()
 }
 
 // leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
@@ -101,7 +112,7 @@ func (r *recovery) finish(p, next *part) error {
 	defer f.Close()
 	o := p.options()
 	o.Next = next.first()
-	res, err := segment.Scan(f, p.size, o)
+	res, err := scan(f, p.size, o)
 	if err != nil {
 		return err
 	}
@@ -137,7 +148,7 @@ func (s *Spool) headerOf(p *part) (*segment.Header, error) {
 		return nil, err
 	}
 	defer f.Close()
-	src, err := segment.NewReader(f, p.size)
+	src, err := newReader(f, p.size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -205,11 +216,11 @@ func (r *recovery) scanNewest(p *part) error {
 		// After an orderly end there is no torn tail: whatever is missing is damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
-	res, err := segment.Scan(f, p.size, o)
+	res, err := scan(f, p.size, o)
 	if err == nil && res.Next < r.leastNext() {
 		// What was delivered, or counted by the index, cannot have been a torn tail.
 		o.Next = r.leastNext()
-		res, err = segment.Scan(f, p.size, o)
+		res, err = scan(f, p.size, o)
 	}
 	r.last = res
 	return err
@@ -233,7 +244,7 @@ func (s *Spool) endLedger(p *part) (*segment.Ledger, error) {
 		return nil, err
 	}
 	defer f.Close()
-	src, err := segment.NewReader(f, p.size)
+	src, err := newReader(f, p.size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -27,11 +28,11 @@ func (s *Spool) grow(n int64) error {
 	return nil
 }
 
-// short reports whether appends find no room, or the reserve is being used up.
+// short reports whether appends find no room, or soon will.
 func (s *Spool) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.full || !s.hasRoom(0)
+	return s.full || s.roomLeft() < s.opts.SegmentBytes
 }
 
 // relieve makes room without losing anything: the pool goes first, then whatever a staged segment has twice. Its own
@@ -74,8 +75,8 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 	}
 	if seg.StagedSize > seg.Size {
 		// Uncompressed output of small records can be several times the segment.
-		if n > s.reached() {
-			return false, nil // about to be sent
+		if s.wanted(seg) {
+			return false, nil
 		}
 		s.unlink(s.objPath(n), seg.StagedSize)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
@@ -94,17 +95,23 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 	return true, nil
 }
 
-// reached returns the number of the newest segment that some destination has.
-func (s *Spool) reached() (n uint64) {
+// wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,
+// and not so long ago that whoever asked must have given up. Two callers that made and gave up the same file in turns
+// would get nowhere.
+func (s *Spool) wanted(seg sealed) bool {
+	arrived := 0
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, d := range s.dests {
-		if !d.forgotten {
-			n = max(n, d.chain.Segment)
+		if !d.forgotten && d.chain.Segment >= seg.Number {
+			arrived++
 		}
 	}
-	return n
+	s.mu.Unlock()
+	return arrived == 0 || seg.asked > arrived && time.Since(seg.lastAsked) < wantedFor
 }
+
+// wantedFor is how long a staged file is kept for who asked for it.
+const wantedFor = time.Minute
 
 // checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
 func (s *Spool) checkStaged(ctx context.Context, enc Encoder, n uint64) error {

@@ -15,6 +15,10 @@ import (
 // power cut in the middle of one cannot tear it.
 const headerPad = 4096
 
+// footerRoom is allocated behind the end of a segment, so that sealing does not have to find a place for the footer on a
+// disk that has become full.
+const footerRoom = 64 << 10
+
 // errEnded is returned for a sync of a segment that was rolled meanwhile, which has synced it.
 var errEnded = errors.New("spool: segment has ended")
 
@@ -201,8 +205,8 @@ func (s *Spool) create(path string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = f.Allocate(s.opts.SegmentBytes); err == nil {
-		err = f.Truncate(s.opts.SegmentBytes)
+	if err = f.Truncate(s.opts.SegmentBytes); err == nil {
+		err = f.Allocate(s.opts.SegmentBytes + footerRoom) // in this order: truncating frees what lies behind
 	}
 	if err == nil {
 		err = f.Sync()
@@ -253,10 +257,10 @@ func (s *Spool) refit(f vfs.File, from, to string) error {
 	if _, err := f.WriteAt(make([]byte, headerPad), 0); err != nil {
 		return err
 	}
-	if err := f.Allocate(s.opts.SegmentBytes); err != nil {
+	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
 		return err
 	}
-	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
+	if err := f.Allocate(s.opts.SegmentBytes + footerRoom); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -84,6 +84,9 @@ func (s *Spool) sealRolled() time.Duration {
 		s.mu.Unlock()
 
 		seg, err := s.sealOne(r)
+		if vfs.IsNoSpace(err) && s.makeRoom() {
+			continue
+		}
 		if err != nil {
 			s.log.Error("spool: cannot seal a segment, trying again", "class", s.opts.Class, "segment", r.number, "err", err)
 			return retryEvery
@@ -111,10 +114,10 @@ func (s *Spool) sealOne(r *rolled) (*sealed, error) {
 	if r.broken {
 		return s.sealCopy(r)
 	}
-	size, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
+	size, synced, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
 	if err != nil {
-		// The data was synced before, but this file is never synced again.
-		r.broken = true
+		// The data was synced before. A footer that was not written can be tried again, a sync that failed never.
+		r.broken = synced
 		return nil, err
 	}
 	_ = r.file.Close()
@@ -123,19 +126,21 @@ func (s *Spool) sealOne(r *rolled) (*sealed, error) {
 
 // writeFooter completes a segment whose blocks, which end at end, are on stable storage. The truncation also cuts the
 // zeros, and what a recycled file has of its former life, so that the sealed file is exactly what is described.
-func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, err error) {
+//
+// synced reports whether it came to the sync.
+func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (size int64, synced bool, err error) {
 	footer, err := b.Seal(end, l)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if _, err := f.WriteAt(footer, end); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	size = end + int64(len(footer))
 	if err := f.Truncate(size); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return size, f.Sync()
+	return size, true, f.Sync()
 }
 
 // sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. Reading the old file is
@@ -164,9 +169,14 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 			_ = s.fs.Remove(temp)
 		}
 	}()
-	if err = copyFile(f, r.file, r.end); err != nil {
+	from := &watchedReader{r: r.file}
+	if err = copyFile(f, from, r.end, s.reads.writeOff(r.number)); err != nil {
+		if from.failed.Load() {
+			s.reads.note(r.number)
+		}
 		return nil, err
 	}
+	s.reads.done(r.number)
 	res, err := segment.Scan(f, r.end, segment.ReadOptions{
 		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
 	})
@@ -214,16 +224,25 @@ func finish(f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger)
 	if err := f.Sync(); err != nil {
 		return 0, err
 	}
-	return writeFooter(f, res.Builder, end, l)
+	size, _, err = writeFooter(f, res.Builder, end, l)
+	return size, err
 }
 
-// copyFile copies the first n bytes.
-func copyFile(dst io.WriterAt, src io.ReaderAt, n int64) error {
+// copyFile copies the first n bytes. With skip, zeros take the place of what cannot be read.
+func copyFile(dst io.WriterAt, src io.ReaderAt, n int64, skip bool) error {
 	buf := make([]byte, 1<<20)
+	step := int64(len(buf))
 	for off := int64(0); off < n; {
-		b := buf[:min(int64(len(buf)), n-off)]
+		b := buf[:min(step, n-off)]
 		if k, err := src.ReadAt(b, off); k < len(b) {
-			return fmt.Errorf("spool: copy segment: %w", err)
+			switch {
+			case !skip:
+				return fmt.Errorf("spool: copy segment: %w", err)
+			case step > headerPad:
+				step = headerPad // from here on page by page
+				continue
+			}
+			clear(b)
 		}
 		if _, err := dst.WriteAt(b, off); err != nil {
 			return err

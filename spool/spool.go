@@ -28,6 +28,7 @@ type Spool struct {
 	cat    catalogue
 	dests  map[string]*destination // fixed after Open
 	stages stages
+	reads  refusedReads
 	tight  sync.Mutex // held by who stages with the quota used up
 
 	mu     sync.Mutex

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -99,6 +100,7 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		}
 		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)
 	}
+	s.cat.note(number, func(c *sealed) { c.asked, c.lastAsked = c.asked+1, time.Now() })
 	if old != nil {
 		err := s.stillStaged(ctx, seg, old)
 		if err == nil {
@@ -151,40 +153,19 @@ func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) e
 	if hex.EncodeToString(sum.Sum(nil)) != rec.SHA256 {
 		return fmt.Errorf("%w: checksum differs", ErrCorrupt)
 	}
-	s.cat.update(seg.Number, func(c *sealed) { c.checked = true })
+	s.cat.note(seg.Number, func(c *sealed) { c.checked = true })
 	return nil
 }
 
-// makeStaged encodes a segment. Its file is durable before its record is, and the record before anybody is told.
+// makeStaged encodes a segment and publishes the result.
 func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
-	raw, err := s.fs.Open(s.segPath(seg.Number))
-	if err != nil {
-		return nil, err
-	}
-	defer raw.Close()
-	src, err := segment.NewReaderWith(raw, seg.Size, segment.ReadOptions{
-		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number,
-	})
-	if err != nil {
-		return nil, err
-	}
-	var want *Encoding
-	if old != nil {
-		want = &old.Encoding
-	}
 	temp := s.objPath(seg.Number) + vfs.TempSuffix
-	out, err := s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
+	src, out, err := s.encode(ctx, seg, enc, old, temp)
 	if err != nil {
 		return nil, err
 	}
-	known := false // to the catalogue, and with that to the quota
-	defer func() {
-		if !known {
-			s.used(-out.size)
-		}
-	}()
 	before := seg
-	if out.Records < seg.Records {
+	if out.Records != seg.Records { // damaged since it was sealed, or read after all
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
 	}
 	rec := s.newRecord(seg, src, out)
@@ -193,22 +174,58 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 		s.log.Error("spool: a segment staged again gives other content than it gave first", "class", s.opts.Class, "segment", seg.Number,
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
-	// File first, record afterwards: a record that could be read without its file would promise bytes that nobody has.
-	js, err := sealJSON(rec)
-	if err == nil {
-		err = s.fs.Rename(temp, s.objPath(seg.Number))
-	}
-	if err == nil {
-		err = s.fs.SyncDir(s.path(stageDir))
-	}
-	if err == nil {
-		err = vfs.WriteFileAtomic(s.fs, s.recPath(seg.Number), js)
-	}
-	if err != nil {
+	if err := s.publish(temp, rec); err != nil {
+		s.used(-out.size)
+		_ = s.fs.Remove(temp)
+		_ = s.fs.Remove(s.objPath(seg.Number)) // without its record it says nothing, and nobody counts it
 		return nil, err
 	}
-	known = true
+	s.reads.done(seg.Number)
 	return rec, s.noteStaged(before, rec)
+}
+
+// encode makes the output of a segment in a temporary file, with the recorded settings if there are any.
+func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
+	raw, err := s.fs.Open(s.segPath(seg.Number))
+	if err != nil {
+		return nil, out, err
+	}
+	defer raw.Close()
+	from := &watchedReader{r: raw}
+	skip := s.reads.writeOff(seg.Number)
+	defer func() {
+		if err != nil && from.failed.Load() {
+			s.reads.note(seg.Number)
+		}
+	}()
+	src, err = segment.NewReaderWith(from, seg.Size, segment.ReadOptions{
+		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: skip,
+	})
+	if err != nil {
+		return nil, out, err
+	}
+	var want *Encoding
+	if old != nil {
+		want = &old.Encoding
+	}
+	out, err = s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
+	return src, out, err
+}
+
+// publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
+// its file would promise bytes that nobody has.
+func (s *Spool) publish(temp string, rec *StageRecord) error {
+	js, err := sealJSON(rec)
+	if err != nil {
+		return err
+	}
+	if err := s.fs.Rename(temp, s.objPath(rec.Segment)); err != nil {
+		return err
+	}
+	if err := s.fs.SyncDir(s.path(stageDir)); err != nil {
+		return err
+	}
+	return s.writeAtomic(s.recPath(rec.Segment), js)
 }
 
 // stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
@@ -221,9 +238,13 @@ func (s *Spool) stageRoom(size int64) bool {
 // noteStaged makes a staged file known.
 func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 	s.mu.Lock()
-	if lost := seg.Records - min(seg.Records, rec.Records); lost > 0 {
-		s.log.Error("spool: damage found while staging", "class", s.opts.Class, "segment", seg.Number, "records", lost, "gaps", rec.Gaps)
-		s.ledger.Damaged.Add(segment.Tally{Records: lost, Bytes: seg.Bytes - min(seg.Bytes, rec.Bytes)})
+	if seg.Records != rec.Records {
+		s.log.Error("spool: a segment gives another number of records than before", "class", s.opts.Class, "segment", seg.Number,
+			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
+		// What is read after all was counted as damaged before, if anything could be counted then.
+		d := &s.ledger.Damaged
+		d.Records += max(seg.Records, rec.Records) - rec.Records - min(d.Records, max(seg.Records, rec.Records)-seg.Records)
+		d.Bytes += max(seg.Bytes, rec.Bytes) - rec.Bytes - min(d.Bytes, max(seg.Bytes, rec.Bytes)-seg.Bytes)
 		s.noteLedger()
 	}
 	now, ok := s.cat.update(seg.Number, func(c *sealed) {

@@ -1,6 +1,10 @@
 package spool
 
-import "github.com/penstock-go/penstock/spool/segment"
+import (
+	"math"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
 
 // Stats returns a cheap snapshot, in which everything fits together.
 func (s *Spool) Stats() Stats {
@@ -25,7 +29,7 @@ func (s *Spool) Stats() Stats {
 // owed returns what a destination still has to get: what is sealed and its chain does not cover, and what lies between
 // the last sealed segment and the end of the log. s.mu is held, or the spool is being opened.
 func (s *Spool) owed(d *destination) segment.Tally {
-	t := s.cat.sum(d.chain.Segment)
+	t := s.cat.sum(d.chain.Segment, math.MaxUint64)
 	t.Add(s.unsealed())
 	return t
 }

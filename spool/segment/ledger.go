@@ -20,8 +20,8 @@ func (t *Tally) Add(o Tally) {
 	t.Bytes += o.Bytes
 }
 
-// minus returns t − o, nowhere below 0.
-func (t Tally) minus(o Tally) Tally {
+// Sub returns t − o, nowhere below 0.
+func (t Tally) Sub(o Tally) Tally {
 	return Tally{t.Records - min(t.Records, o.Records), t.Bytes - min(t.Bytes, o.Bytes)}
 }
 
@@ -102,7 +102,7 @@ func (l *Ledger) settled() Tally {
 
 // Buffered returns what was received and is neither kept nor lost nor unaccounted: what waits in memory. It is 0, not
 // negative, where the balance does not close.
-func (l *Ledger) Buffered() Tally { return l.Received.minus(l.settled()) }
+func (l *Ledger) Buffered() Tally { return l.Received.Sub(l.settled()) }
 
 // Balance checks both equations as far as the ledger alone can tell: no more may be settled than was received, and no
 // more damaged, or delivered anywhere, than was kept. What is buffered and pending is not in the ledger: its owner

@@ -108,7 +108,7 @@ func (l *Loss) Add(o Loss) {
 // sub returns what l has over an earlier count. The flags stay where records were added: which of them it was whose
 // bytes were unknown is not recorded.
 func (l Loss) sub(earlier Loss) Loss {
-	d := Tally{l.Records, l.Bytes}.minus(Tally{earlier.Records, earlier.Bytes})
+	d := Tally{l.Records, l.Bytes}.Sub(Tally{earlier.Records, earlier.Bytes})
 	return Loss{
 		Records: d.Records, Bytes: d.Bytes,
 		BytesUnknown: l.BytesUnknown && d.Records > 0, AtLeast: l.AtLeast && d.Records > 0,

@@ -1,0 +1,110 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// The chain state of one of two destinations is damaged or gone: nothing counts as delivered to it that is still here,
+// nothing is taken for missing that was deleted, and the accounts are right.
+func TestLostChainState(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		for _, lose := range []string{"a", "b"} { // a has more than b
+			t.Run(fmt.Sprintf("damaged %v, of %s", damaged, lose), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { lostChainState(t, damaged, lose) })
+			})
+		}
+	}
+}
+
+func lostChainState(t *testing.T, damaged bool, lose string) {
+	d := memDir()
+	o := Options{Destinations: []string{"a", "b"}}
+	s := d.open(t, o)
+	for i := range 4 {
+		mustAppend(t, s, batch(1+10*i, 10, 300))
+		mustSeal(t, s)
+	}
+	segs := s.Sealed(0, 0)
+	deliver(t, s, "a", segs[2].Number)
+	deliver(t, s, "b", segs[0].Number)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 3 })
+	want := s.Stats().Pending["b"]
+	if err := s.Propose(lose, []byte("under way")); err != nil {
+		t.Fatal(err)
+	}
+	path := s.chainPath(lose)
+	closeSpool(t, s)
+	if damaged {
+		flipAt(t, d, path, 20)
+	} else if err := d.fs.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	// Without the index and the clean mark the segments alone say what there is.
+	d.index = new(memDisk).open
+	if err := d.fs.Remove(s.path(cleanName)); err != nil {
+		t.Fatal(err)
+	}
+
+	// It is still owed what it was owed.
+	if _, err := d.tryOpen(t, Options{Destinations: []string{map[string]string{"a": "b", "b": "a"}[lose]}}); !errors.Is(err, ErrOwed) {
+		t.Fatalf("opened without %s: %v", lose, err)
+	}
+	s = d.open(t, o)
+	c, err := s.Chain(lose)
+	if err != nil || c.Segment != segs[0].Number || c.Through != 10 || c.Joined != 1 || c.Next != 0 {
+		t.Fatalf("chain %+v, %v", c, err)
+	}
+	if p := s.Stats().Pending[lose]; p != want {
+		t.Errorf("pending %+v, want %+v", p, want)
+	}
+	if _, err := s.Proposed(lose); err == nil {
+		t.Error("what was proposed to follow the lost state is still proposed")
+	}
+	balanced(t, s)
+	if l := s.Ledger(); l.Damaged != (segment.Tally{}) || l.Destinations[lose].Records != 10 {
+		t.Errorf("ledger %+v", l)
+	}
+	if n := len(s.Sealed(0, 0)); n != 3 {
+		t.Errorf("%d segments", n)
+	}
+	for _, dest := range o.Destinations {
+		deliver(t, s, dest, segs[3].Number)
+	}
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	balanced(t, s)
+}
+
+// The only destination's state is gone when no segment is left either: numbers are not given a second time.
+func TestLostChainStateOfEmptySpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		s := threeSegments(t, d, Options{})
+		last := lastSegment(s)
+		deliver(t, s, "a", last)
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+		path := s.chainPath("a")
+		closeSpool(t, s)
+		flipAt(t, d, path, 20)
+		if err := d.fs.Remove(s.path(cleanName)); err != nil {
+			t.Fatal(err)
+		}
+		d.index = new(memDisk).open
+		s = d.open(t, Options{Destinations: []string{"a"}})
+		if c, err := s.Chain("a"); err != nil || c.Segment < last || c.Through != 30 || c.Joined != 1 {
+			t.Fatalf("chain %+v, %v", c, err)
+		}
+		if got := mustAppend(t, s, batch(31, 1, 500)); got != 31 {
+			t.Errorf("record %d", got)
+		}
+		mustSeal(t, s)
+		if n := lastSegment(s); n <= last {
+			t.Errorf("segment %d after %d", n, last)
+		}
+		balanced(t, s)
+	})
+}

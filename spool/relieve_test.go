@@ -1,0 +1,119 @@
+package spool
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// gzipEncoder is a lineEncoder whose output is smaller than the segment.
+type gzipEncoder struct{ lineEncoder }
+
+func (e gzipEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+	w := gzip.NewWriter(dst)
+	out, err := e.lineEncoder.Encode(ctx, w, src, want)
+	if err == nil {
+		err = w.Close()
+	}
+	out.Codec, out.Ext = "gzip", ".txt.gz"
+	return out, err
+}
+
+func (gzipEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
+	return gzip.NewReader(src)
+}
+
+// One destination is down. What the other one has is kept for it as staged files alone once room is needed, which makes
+// room for more records; and it gets all of them, whatever happens in between.
+func TestRawIsGivenUp(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		mem := new(memDisk)
+		d := memDir()
+		d.index = mem.open
+		o := fullOptions(Reject)
+		o.Destinations = []string{"up", "down"}
+		s := d.open(t, o)
+		n := 0
+		for range 12 { // each time it is full again, and empties itself
+			until(t, s, "room", func() bool { return !s.Stats().Full })
+			for {
+				last, err := s.Append(t.Context(), batch(n+1, 4, 1000))
+				if errors.Is(err, ErrFull) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				n = int(last)
+			}
+			mustSeal(t, s)
+			c, _ := s.Chain("up")
+			for _, seg := range s.Sealed(c.Segment, 0) {
+				if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+					t.Fatal(err)
+				}
+				deliver(t, s, "up", seg.Number)
+			}
+			balanced(t, s)
+		}
+		if n < 1200 { // more than twice what fits as it is
+			t.Errorf("%d records", n)
+		}
+		if st := s.Stats(); st.Used > st.Quota {
+			t.Errorf("used %d of %d", st.Used, st.Quota)
+		}
+		first := s.Sealed(0, 1)[0].Number
+		if _, err := d.fs.Stat(s.segPath(first)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the raw file is still there: %v", err)
+		}
+		pending := s.Stats().Pending["down"]
+		closeSpool(t, s)
+		if lost {
+			*mem = memDisk{}
+		}
+
+		s = d.open(t, o)
+		balanced(t, s)
+		if p := s.Stats().Pending["down"]; p != pending || p.Records != uint64(n) {
+			t.Fatalf("pending %+v, was %+v, %d records", p, pending, n)
+		}
+		next := uint64(1)
+		for _, seg := range s.Sealed(0, 0) {
+			if seg.First != next {
+				t.Errorf("segment %+v", seg)
+			}
+			next = seg.Last + 1
+			if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+				t.Fatal(err)
+			}
+			deliver(t, s, "down", seg.Number)
+		}
+		if next != uint64(n)+1 {
+			t.Errorf("the segments end before %d, %d records were kept", next, n)
+		}
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+		balanced(t, s)
+	}
+}
+
+// A staged file that is not what its record says does not take the raw one's place.
+func TestRawIsKeptForBadStage(t *testing.T) {
+	d := memDir()
+	s := threeSegments(t, d, Options{})
+	n := s.Sealed(0, 0)[0].Number
+	if _, err := s.Stage(t.Context(), n, gzipEncoder{}); err != nil {
+		t.Fatal(err)
+	}
+	flipAt(t, d, s.objPath(n), 30)
+	if freed, err := s.halve(t.Context(), gzipEncoder{}, n); freed || err == nil {
+		t.Fatalf("given up: %v, %v", freed, err)
+	}
+	if _, err := d.fs.Stat(s.segPath(n)); err != nil {
+		t.Fatal(err)
+	}
+}

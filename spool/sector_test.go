@@ -1,0 +1,250 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// sectorFS refuses to return a range of bytes of the files whose names end in suffix.
+type sectorFS struct {
+	vfs.FS
+	mu       sync.Mutex
+	suffix   string
+	from, to int64
+}
+
+type sectorFile struct {
+	vfs.File
+	fs   *sectorFS
+	path string
+}
+
+func (s *sectorFS) refuse(suffix string, from, to int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suffix, s.from, s.to = suffix, from, to
+}
+
+func (s *sectorFS) wrap(f vfs.File, err error, path string) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &sectorFile{f, s, path}, nil
+}
+
+func (s *sectorFS) Open(path string) (vfs.File, error) {
+	f, err := s.FS.Open(path)
+	return s.wrap(f, err, path)
+}
+
+func (s *sectorFS) OpenRW(path string) (vfs.File, error) {
+	f, err := s.FS.OpenRW(path)
+	return s.wrap(f, err, path)
+}
+
+func (s *sectorFS) Create(path string) (vfs.File, error) {
+	f, err := s.FS.Create(path)
+	return s.wrap(f, err, path)
+}
+
+func (f *sectorFile) ReadAt(p []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	bad := f.fs.suffix != "" && strings.HasSuffix(f.path, f.fs.suffix) && off < f.fs.to && off+int64(len(p)) > f.fs.from
+	f.fs.mu.Unlock()
+	if bad {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// A bad sector is tried again for a while, since the disk may only be away, then written off: what it held is reported,
+// everything else is delivered.
+func TestBadSectorWhileStaging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		sectors := &sectorFS{FS: d.fs}
+		d.fs = sectors
+		s := threeSegments(t, d, Options{SegmentAge: time.Hour})
+		n := s.Sealed(0, 0)[1].Number
+		sectors.refuse(numberName(n)+segExt, 4096+1100, 4096+1100+512)
+		wantRefused(t, s, n)
+		wantGap(t, s, stageAll(t, s), 11, 18, 30) // what is in the same page of the disk is gone with it
+	})
+}
+
+// wantRefused asks for a segment until what the disk refuses of it will be written off.
+func wantRefused(t *testing.T, s *Spool, n uint64) {
+	t.Helper()
+	for i := range refusals + 2 {
+		if _, err := s.Stage(t.Context(), n, lineEncoder{}); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("attempt %d: %v", i, err)
+		}
+	}
+	time.Sleep(refusedFor)
+}
+
+// Without a sync on the same disk nothing is written off: it may be the disk that is away.
+func TestDiskAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		sectors := &sectorFS{FS: d.fs}
+		away := false
+		d.fs = vfs.Inject(sectors, func(op vfs.Op) error {
+			if away && op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, vfs.TempSuffix) {
+				return syscall.EIO
+			}
+			return nil
+		})
+		s := threeSegments(t, d, Options{SegmentAge: time.Hour})
+		n := s.Sealed(0, 0)[1].Number
+		away = true
+		sectors.refuse(numberName(n)+segExt, 4096, 1<<30)
+		wantRefused(t, s, n)
+		if _, err := s.Stage(t.Context(), n, lineEncoder{}); err == nil {
+			t.Fatal("staged on a disk that takes nothing")
+		}
+		away = false
+		sectors.refuse("", 0, 0)
+		wantRecords(t, stageAll(t, s), 30, 500)
+		balanced(t, s)
+	})
+}
+
+// At Open nobody can wait for long: some attempts, and everything else is there. What the disk returns after all is not
+// lost by that.
+func TestBadSectorAtOpen(t *testing.T) {
+	for i, gap := range [][2]uint64{{1, 8}, {11, 18}, {21, 28}} {
+		for _, lasting := range []bool{true, false} {
+			t.Run(fmt.Sprintf("segment %d, lasting %v", i, lasting), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { badSectorAtOpen(t, i, gap, lasting) })
+			})
+		}
+	}
+}
+
+func badSectorAtOpen(t *testing.T, i int, gap [2]uint64, lasting bool) {
+	d := memDir()
+	sectors := &sectorFS{FS: d.fs}
+	d.fs = sectors
+	s := threeSegments(t, d, Options{})
+	seg := s.Sealed(0, 0)[i]
+	closeSpool(t, s)
+	d.index = new(memDisk).open
+	// The footer is gone, too, so that the blocks have to be read.
+	flipAt(t, d, s.segPath(seg.Number), seg.Size-10)
+	sectors.refuse(numberName(seg.Number)+segExt, 4096+1100+100, 4096+1100+101)
+	s = d.open(t, Options{Destinations: []string{"a"}, SegmentAge: time.Hour})
+	if !lasting {
+		sectors.refuse("", 0, 0)
+		wantRecords(t, stageAll(t, s), 30, 500)
+		balanced(t, s)
+		return
+	}
+	wantRefused(t, s, seg.Number)
+	wantGap(t, s, stageAll(t, s), gap[0], gap[1], 30)
+}
+
+// Header or footer of a segment does not come back while the index is lost as well: each has what the other one had.
+func TestUnreadableEnds(t *testing.T) {
+	for _, footer := range []bool{false, true} {
+		for i := range 3 {
+			t.Run(fmt.Sprintf("segment %d, footer %v", i, footer), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					d := memDir()
+					sectors := &sectorFS{FS: d.fs}
+					d.fs = sectors
+					s := threeSegments(t, d, Options{})
+					seg := s.Sealed(0, 0)[i]
+					closeSpool(t, s)
+					d.index = new(memDisk).open
+					at := int64(0)
+					if footer {
+						at = seg.Size - 1
+					}
+					sectors.refuse(numberName(seg.Number)+segExt, at, at+1)
+					s = d.open(t, Options{Destinations: []string{"a"}, SegmentAge: time.Hour})
+					sectors.refuse("", 0, 0)
+					wantRecords(t, stageAll(t, s), 30, 500)
+					balanced(t, s)
+				})
+			})
+		}
+	}
+}
+
+// The file of a segment has failed, and then it cannot be read in full to be copied.
+func TestBadSectorInFailedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		sectors := &sectorFS{FS: d.fs}
+		fail := false
+		d.fs = vfs.Inject(sectors, func(op vfs.Op) error {
+			if fail && op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, segExt) {
+				fail = false
+				return syscall.EIO
+			}
+			return nil
+		})
+		s := d.open(t, Options{Destinations: []string{"a"}, Sync: SyncAlways, SegmentAge: time.Hour})
+		for i := range 5 {
+			mustAppend(t, s, batch(1+2*i, 2, 500))
+		}
+		synctest.Wait() // the spare is ready, and its sync over
+		s.mu.Lock()
+		n := s.active.number
+		s.mu.Unlock()
+		sectors.refuse(numberName(n)+segExt, 4096+1100, 4096+1100+512)
+		fail = true
+		mustAppend(t, s, batch(11, 2, 500))
+		mustSeal(t, s) // the keeper tries for a minute
+		sectors.refuse("", 0, 0)
+		got := stageAll(t, s)
+		for i := uint64(1); i <= 12; i++ {
+			if _, ok := got[i]; ok == (i <= 8) {
+				t.Errorf("record %d is there: %v", i, ok)
+			}
+		}
+		if l := s.Ledger(); l.Damaged.Records != 8 {
+			t.Errorf("damaged %+v", l.Damaged)
+		}
+	})
+}
+
+// Others have filled the disk to the last block. What is needed to get rid of segments is found in files that nothing
+// depends on.
+func TestAckOnFullDisk(t *testing.T) {
+	d := memDir()
+	mem := d.fs.(*vfs.Mem)
+	s := d.open(t, Options{Destinations: []string{"a"}, Sync: SyncAlways, OnFull: Reject})
+	for i := range 20 {
+		mustAppend(t, s, batch(1+10*i, 10, 1000))
+	}
+	mustSeal(t, s)
+	got := stageAll(t, s)
+	mustAppend(t, s, batch(201, 1, 10)) // so that there is a spare segment
+	for spare := false; !spare; runtime.Gosched() {
+		s.mu.Lock()
+		spare = s.spare != nil
+		s.mu.Unlock()
+	}
+	_, free, err := mem.Space("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem.SetCapacity(1<<40 - free) // what is used now
+	deliver(t, s, "a", lastSegment(s))
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	if len(got) != 200 {
+		t.Errorf("%d records", len(got))
+	}
+	balanced(t, s)
+}
