@@ -30,6 +30,8 @@
 // # Platforms
 //
 // A [Lifecycle] brings in the platform that takes instances away: [Systemd] is told how the end goes on, package asg
-// answers the lifecycle hook of an EC2 Auto Scaling group. A platform that leaves the instance after a drain that was not
+// answers the lifecycle hook of an EC2 Auto Scaling group, package ecs has ECS leave a task with a backlog alone, and
+// package kube takes part in the end of a pod. A container's platform kills it a fixed time after its signal: say it in
+// [Options.Grace]. A platform that leaves the instance after a drain that was not
 // complete gets the drain continued, and a last report that says "retained".
 package drain

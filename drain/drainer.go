@@ -21,7 +21,8 @@ type Drainer struct {
 	shippers context.Context
 	halt     context.CancelFunc
 
-	watching sync.WaitGroup // calls of Lifecycle.Watch
+	platforms []*platform
+	watching  sync.WaitGroup // who tells and asks them while Run waits
 
 	once   sync.Once
 	report *Report
@@ -50,6 +51,9 @@ func New(o *Options) (*Drainer, error) {
 		return nil, fmt.Errorf("drain: %w", err)
 	}
 	d := &Drainer{o: opts, down: map[string]error{}}
+	for _, l := range opts.Lifecycles {
+		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
+	}
 	d.shippers, d.halt = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -147,6 +151,12 @@ func (d *Drainer) Ready(class string) error {
 		errs = append(errs, fmt.Errorf("no class %q", class))
 	}
 	return errors.Join(errs...)
+}
+
+func (d *Drainer) isEnding() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ending
 }
 
 // all returns the classes that are running.

@@ -94,7 +94,7 @@ func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 		defer cancel()
 	}
-	for _, l := range r.d.o.Lifecycles {
+	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
 		err := r.bounded(ctx, 100*time.Millisecond, func() error {
 			retained, err := l.Complete(ctx, report)

@@ -29,19 +29,33 @@ func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 // RunWith is Run for a program that handles signals itself: those that shall end it come over sig, which may be nil.
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
 	watch, stop := context.WithCancel(ctx)
-	defer d.watching.Wait()
-	defer stop()
+	defer d.unwatch(stop)
 	select {
 	case s := <-sig:
+		stop()
 		c := cause{intent: d.o.OnSignal, trigger: "signal " + s.String()}
 		if n, yes := d.Terminating(ctx); yes {
 			c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
 		}
 		return d.run(c, sig, 0)
 	case n := <-d.watch(watch):
+		stop()
 		return d.run(cause{intent: Drain, trigger: n.Trigger, notice: &n}, sig, 1)
 	case <-ctx.Done():
 		return d.run(cause{intent: d.o.OnSignal, trigger: fmt.Sprint(context.Cause(ctx))}, sig, 0)
+	}
+}
+
+// unwatch ends watch. A platform that hangs is left behind.
+func (d *Drainer) unwatch(stop context.CancelFunc) {
+	stop()
+	ended := make(chan struct{})
+	go func() { d.watching.Wait(); close(ended) }()
+	t := time.NewTimer(200 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
 	}
 }
 
@@ -51,6 +65,7 @@ func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(sig)
+	d.up()
 	d.mu.Lock()
 	c := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}
 	d.mu.Unlock()

@@ -2,22 +2,23 @@ package drain
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Lifecycle is a platform's part in the end of an instance: it says when the instance is about to be taken away, is told
-// how the end goes on, and hears how it ended. [Systemd] is one, package asg has another; a user's own takes part in the
-// same way.
+// how the service and its end go on, and hears how it ended. [Systemd] is one, packages asg, ecs and kube have others; a
+// user's own takes part in the same way.
 type Lifecycle interface {
 	// Notice asks whether the platform has said that it takes this instance away. It is called about every second from the
 	// beginning of Run until that, and may be called at any other time, by several goroutines. An error means that the
 	// platform cannot be asked now.
 	Notice(ctx context.Context) (n Notice, goes bool, err error)
-	// Progress is called once when Run begins, with the phase "run", and then about once a second while the end goes on,
-	// by one goroutine. When nothing has moved for Options.StallTimeout the calls cease. A call that takes longer delays
-	// only the next one.
+	// Progress is called about once a second from the beginning of Run, one call at a time: with PhaseRun while the service
+	// runs, then with the phase of the end. When nothing has moved in the end for Options.StallTimeout the calls cease. A
+	// call that takes longer delays only the next one.
 	Progress(ctx context.Context, p Progress)
 	// Complete is called when a report has been written, after a Stop too. Only a Drain whose Outcome is Complete may let
 	// the platform take the disk. retained says that the platform leaves the instance and its disk all the same: a drain
@@ -36,11 +37,21 @@ type Notice struct {
 	Retained bool
 }
 
-// Progress is how far the end has come.
+// Backlogged says whether a backlog is worth protecting an instance for: when pending exceeds bound, and then until it has
+// fallen to half of it, so that a backlog which stays near the bound does not call the platform at each turn. before is
+// what it said last.
+func Backlogged(before bool, pending, bound uint64) bool {
+	if before {
+		bound /= 2
+	}
+	return pending > bound
+}
+
+// Progress is how far the service, or its end, has come.
 type Progress struct {
-	// Phase as in the package documentation.
+	// Phase as in the package documentation, or PhaseRun.
 	Phase string
-	// Idle is how long nothing has moved.
+	// Idle is how long nothing has moved since the end began.
 	Idle time.Duration
 	// Pending is what is still to be delivered, summed over classes and destinations.
 	Pending segment.Tally
@@ -54,38 +65,81 @@ const (
 	askTimeout = 2 * time.Second
 )
 
-// watch tells every platform that the service is up, and asks each until ctx ends. d.watching counts who does.
+// platform is a Lifecycle that is told one thing at a time: the service's last word must not overlap with the end's first.
+type platform struct {
+	Lifecycle
+	telling chan struct{} // of one place: who has it tells. A lock that ctx can end.
+}
+
+func (p *platform) tell(ctx context.Context, d *Drainer, at Progress) {
+	select {
+	case p.telling <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-p.telling }()
+	if ctx.Err() != nil || at.Phase == PhaseRun && d.isEnding() {
+		return
+	}
+	if err := guard(func() error { p.Progress(ctx, at); return nil }); err != nil {
+		d.o.Logger.Error("telling the platform", "err", err)
+	}
+}
+
+// watch tells every platform how the service does, and asks each whether it takes the instance away, until ctx ends.
+// d.watching counts who does.
 func (d *Drainer) watch(ctx context.Context) <-chan Notice {
-	found := make(chan Notice, len(d.o.Lifecycles))
-	for _, l := range d.o.Lifecycles {
+	found := make(chan Notice, len(d.platforms))
+	for _, p := range d.platforms {
 		d.watching.Go(func() {
-			if err := guard(func() error { l.Progress(ctx, Progress{Phase: phaseRun}); return nil }); err != nil {
-				d.o.Logger.Error("telling the platform", "err", err)
-			}
+			every(ctx, askEvery, func() bool {
+				at := d.progress()
+				at.Phase = PhaseRun
+				p.tell(ctx, d, at)
+				return !d.isEnding()
+			})
 		})
 		d.watching.Go(func() {
-			tick := time.NewTicker(askEvery)
-			defer tick.Stop()
 			var warned time.Time
-			for {
-				n, goes, err := ask(ctx, l)
+			every(ctx, askEvery, func() bool {
+				n, goes, err := ask(ctx, p)
 				if goes {
 					found <- n
-					return
+					return false
 				}
 				if err != nil && ctx.Err() == nil && time.Since(warned) > time.Minute {
 					warned = time.Now()
 					d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
 				}
-				select {
-				case <-tick.C:
-				case <-ctx.Done():
-					return
-				}
-			}
+				return true
+			})
 		})
 	}
 	return found
+}
+
+// up tells the platforms once that the process has started, where nobody watches. One that takes long is left to it.
+func (d *Drainer) up() {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	var wg sync.WaitGroup
+	for _, p := range d.platforms {
+		wg.Go(func() { p.tell(ctx, d, Progress{Phase: PhaseRun}) })
+	}
+	go func() { wg.Wait(); cancel() }()
+	<-ctx.Done()
+}
+
+// every calls f at once and then at each tick, until it returns false or ctx ends.
+func every(ctx context.Context, d time.Duration, f func() bool) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for f() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, err error) {
@@ -104,17 +158,17 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan answer, len(d.o.Lifecycles))
-	for _, l := range d.o.Lifecycles {
+	answers := make(chan answer, len(d.platforms))
+	for _, p := range d.platforms {
 		go func() {
-			n, goes, err := ask(ctx, l)
+			n, goes, err := ask(ctx, p)
 			if err != nil {
 				d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
 			}
 			answers <- answer{n, goes}
 		}()
 	}
-	for range d.o.Lifecycles {
+	for range d.platforms {
 		if a := <-answers; a.goes {
 			d.mu.Lock()
 			d.told = &a.n

@@ -16,18 +16,19 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// platform is a Lifecycle that does what a test says and remembers what it was told.
-type platform struct {
+// fake is a Lifecycle that does what a test says and remembers what it was told.
+type fake struct {
 	notice   chan Notice // closed or filled: the platform takes the instance away
 	complete func(*Report) (bool, error)
 
 	mu       sync.Mutex
+	running  []Progress // with PhaseRun
 	progress []Progress
 	times    []time.Time
 	reports  []Report
 }
 
-func (p *platform) Notice(context.Context) (Notice, bool, error) {
+func (p *fake) Notice(context.Context) (Notice, bool, error) {
 	select {
 	case n := <-p.notice:
 		return n, true, nil
@@ -36,16 +37,20 @@ func (p *platform) Notice(context.Context) (Notice, bool, error) {
 	}
 }
 
-func (p *platform) Progress(_ context.Context, at Progress) {
+func (p *fake) Progress(_ context.Context, at Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at.Phase == phaseRun {
+	if at.Phase == PhaseRun {
+		p.running = append(p.running, at)
+		if len(p.progress) > 0 {
+			panic("told that the service runs while it ends")
+		}
 		return
 	}
 	p.progress, p.times = append(p.progress, at), append(p.times, time.Now())
 }
 
-func (p *platform) Complete(_ context.Context, r *Report) (bool, error) {
+func (p *fake) Complete(_ context.Context, r *Report) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reports = append(p.reports, *r)
@@ -88,7 +93,7 @@ func TestQuiesce(t *testing.T) {
 			w := newWorld(t)
 			synctest.Test(t, func(t *testing.T) {
 				w.t = t
-				p := &platform{notice: notice()}
+				p := &fake{notice: notice()}
 				closed := make(chan struct{})
 				w.listeners = []Listener{closing(closed)}
 				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout})
@@ -139,7 +144,7 @@ func TestStall(t *testing.T) {
 		w.faulty.SetPlan(func(shiptest.Call) shiptest.Fault {
 			return shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
 		})
-		p := &platform{notice: notice()}
+		p := &fake{notice: notice()}
 		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 40 * time.Hour, StallTimeout: 5 * time.Minute, Quiesce: -1})
 		w.append(sp, 200)
 		begin := time.Now()
@@ -208,7 +213,7 @@ func TestRetained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		w.faulty.SetPlan(down)
-		p := &platform{notice: notice()}
+		p := &fake{notice: notice()}
 		p.complete = func(*Report) (bool, error) {
 			time.AfterFunc(90*time.Minute, func() { w.faulty.SetPlan(nil) })
 			return true, nil
@@ -288,7 +293,7 @@ func TestSignalsAfterNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		w.faulty.SetPlan(down)
-		p := &platform{notice: notice()}
+		p := &fake{notice: notice()}
 		sig := make(chan os.Signal)
 		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: time.Hour, StallTimeout: time.Hour})
 		w.append(sp, 100)
@@ -316,7 +321,7 @@ func TestSignalAsksPlatform(t *testing.T) {
 		w := newWorld(t)
 		synctest.Test(t, func(t *testing.T) {
 			w.t = t
-			p := &platform{notice: make(chan Notice, 1)}
+			p := &fake{notice: make(chan Notice, 1)}
 			sig := make(chan os.Signal)
 			d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, OnSignal: Stop})
 			w.append(sp, 100)
@@ -355,3 +360,85 @@ type broken struct{}
 func (broken) Notice(context.Context) (Notice, bool, error)    { panic("notice") }
 func (broken) Progress(context.Context, Progress)              { panic("progress") }
 func (broken) Complete(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }
+
+// TestTold: a platform is told each second how the service does, and nothing of that once the end has begun, whoever has
+// begun it. One that hangs then delays the end of nobody.
+func TestTold(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			w.faulty.SetPlan(down)
+			p, release := &fake{notice: make(chan Notice, 1)}, make(chan struct{})
+			defer close(release)
+			ls := []Lifecycle{p}
+			if hangs {
+				ls = append(ls, stuck{release})
+			}
+			d, sp := w.start(Options{Lifecycles: ls, Timeout: time.Minute})
+			w.append(sp, 100)
+			go func() {
+				time.Sleep(time.Minute + time.Second/2)
+				if _, err := d.Stop(t.Context(), "by hand"); err != nil {
+					t.Error(err)
+				}
+				p.notice <- Notice{Trigger: "too late"}
+			}()
+			r, err := d.RunWith(t.Context(), nil)
+			if err != nil || r.Intent != Stop || r.Trigger != "by hand" || r.Ended.Sub(r.Started) > 5*time.Second {
+				t.Fatalf("%v %s", err, r.JSON())
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if n := len(p.running); n != 61 || p.running[60].Pending.Records < 100 {
+				t.Errorf("told %d times in a minute, last %+v", n, p.running[n-1])
+			}
+		})
+	}
+}
+
+// stuck is a platform that takes its time.
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Notice(context.Context) (Notice, bool, error)    { return Notice{}, false, nil }
+func (s stuck) Progress(context.Context, Progress)              { <-s.release }
+func (s stuck) Complete(context.Context, *Report) (bool, error) { return false, nil }
+
+// TestGrace: an end is over before the platform's patience is.
+func TestGrace(t *testing.T) {
+	for grace, want := range map[time.Duration]time.Duration{
+		0: 10 * time.Minute, 30 * time.Second: 25 * time.Second, 12 * time.Second: 10 * time.Second, time.Hour: 10 * time.Minute,
+	} {
+		o := (&Options{Dir: t.TempDir(), Grace: grace}).withDefaults()
+		if o.Timeout != want || o.StopTimeout != min(want, 30*time.Second) || o.validate() != nil {
+			t.Errorf("grace %v: timeout %v, %v to stop, %v", grace, o.Timeout, o.StopTimeout, o.validate())
+		}
+	}
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(down)
+		d, sp := w.start(Options{Grace: 30 * time.Second})
+		w.append(sp, 100)
+		begin := time.Now()
+		r, err := d.Drain(t.Context(), "test")
+		if took := time.Since(begin); err != nil || r.Outcome != Incomplete || took > 30*time.Second {
+			t.Errorf("%v after %v: %s", err, took, r.JSON())
+		}
+	})
+}
+
+func TestBacklogged(t *testing.T) {
+	on := false
+	for _, step := range []struct {
+		pending uint64
+		want    bool
+	}{{0, false}, {100, false}, {101, true}, {60, true}, {51, true}, {50, false}, {99, false}} {
+		if on = Backlogged(on, step.pending, 100); on != step.want {
+			t.Errorf("%d: %v", step.pending, on)
+		}
+	}
+	if Backlogged(false, 0, 0) || !Backlogged(false, 1, 0) || !Backlogged(true, 1, 0) || Backlogged(true, 0, 0) {
+		t.Error("a bound of nothing")
+	}
+}

@@ -57,6 +57,10 @@ type Options struct {
 	Timeout time.Duration
 	// StopTimeout is the same for a Stop; default 30 s.
 	StopTimeout time.Duration
+	// Grace is how long the platform leaves a process from its signal or notice to the kill: a pod's
+	// terminationGracePeriodSeconds, a container's stopTimeout. Timeout and StopTimeout are cut to it, less a sixth, at most
+	// five seconds, so that the report is there before. Default 0: as long as they take.
+	Grace time.Duration
 	// Reserve is the part of the timeout that only Verify and Report may use; default a tenth of it, at most 30 s.
 	Reserve time.Duration
 	// Quiesce is the silence that a platform's notice is followed by before the listeners close: so long no record has come
@@ -97,6 +101,10 @@ func (o *Options) withDefaults() Options {
 	if d.StopTimeout == 0 {
 		d.StopTimeout = 30 * time.Second
 	}
+	if d.Grace > 0 {
+		most := d.Grace - min(d.Grace/6, 5*time.Second)
+		d.Timeout, d.StopTimeout = min(d.Timeout, most), min(d.StopTimeout, most)
+	}
 	if d.Reserve == 0 {
 		d.Reserve = min(d.Timeout/10, 30*time.Second)
 	}
@@ -131,7 +139,7 @@ func (o *Options) validate() error {
 	if o.QuiesceMax < 0 || o.StallTimeout < 0 {
 		bad("negative QuiesceMax or StallTimeout")
 	}
-	if o.Timeout < 0 || o.StopTimeout < 0 || o.Reserve < 0 {
+	if o.Timeout < 0 || o.StopTimeout < 0 || o.Reserve < 0 || o.Grace < 0 {
 		bad("negative timeout")
 	}
 	if o.Reserve >= o.Timeout {

@@ -16,14 +16,12 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	var ways []chan Progress
-	for _, l := range r.d.o.Lifecycles {
+	for _, p := range r.d.platforms {
 		way := make(chan Progress, 1)
 		ways = append(ways, way)
 		r.beating.Go(func() {
-			for p := range way {
-				if err := guard(func() error { l.Progress(ctx, p); return nil }); err != nil {
-					r.log.Error("telling the platform", "err", err)
-				}
+			for at := range way {
+				p.tell(ctx, r.d, at)
 			}
 		})
 	}
@@ -76,6 +74,7 @@ func (r *run) pulse(ctx context.Context, ways []chan Progress) {
 
 // progress returns a mark that changes when anything moves, and whether the phase is one that waits: then time moves.
 func (r *run) progress() (p Progress, mark uint64, waiting bool) {
+	p = r.d.progress()
 	r.mu.Lock()
 	p.Phase, mark = r.now, r.begun
 	r.mu.Unlock()
@@ -84,6 +83,15 @@ func (r *run) progress() (p Progress, mark uint64, waiting bool) {
 		mark += st.Written + st.Durable + uint64(st.Segments) + uint64(st.Staged)
 		for _, s := range c.Shipper.Stats() {
 			mark += s.Delivered.Bytes + s.Delivered.Records + uint64(s.SentBytes) + uint64(s.Verified)
+		}
+	}
+	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseComplete || p.Phase == phaseRetained
+}
+
+// progress returns what is still to be delivered.
+func (d *Drainer) progress() (p Progress) {
+	for _, c := range d.all() {
+		for _, s := range c.Shipper.Stats() {
 			p.Pending.Add(s.Pending)
 			if s.ETA < 0 || p.ETA < 0 {
 				p.ETA = -1
@@ -92,5 +100,5 @@ func (r *run) progress() (p Progress, mark uint64, waiting bool) {
 			}
 		}
 	}
-	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseComplete || p.Phase == phaseRetained
+	return p
 }

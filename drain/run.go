@@ -11,9 +11,11 @@ import (
 	"time"
 )
 
+// PhaseRun is the phase that platforms are told of before the end begins.
+const PhaseRun = "run"
+
 // The phases, as they are named in the report, the journal and Progress.
 const (
-	phaseRun      = "run" // before the end, to platforms only
 	phaseAnnounce = "announce"
 	phaseQuiesce  = "quiesce"
 	phaseClose    = "close"

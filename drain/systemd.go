@@ -36,6 +36,7 @@ type systemd struct {
 	log  *slog.Logger
 
 	// Used by Progress only, which one goroutine calls at a time.
+	ready    bool
 	stopping bool
 	told     time.Time
 	phase    string
@@ -45,8 +46,11 @@ type systemd struct {
 func (s *systemd) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
 func (s *systemd) Progress(_ context.Context, p Progress) {
-	if p.Phase == phaseRun {
-		s.notify("READY=1\nSTATUS=running")
+	if p.Phase == PhaseRun {
+		if !s.ready {
+			s.ready = true
+			s.notify("READY=1\nSTATUS=running")
+		}
 		return
 	}
 	if p.Phase == s.phase && time.Since(s.told) < extendEvery {

@@ -44,3 +44,24 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// check logs what Check finds, once.
+func (l *Lifecycle) check(ctx context.Context) {
+	if l.checked {
+		return
+	}
+	l.checked = true
+	if err := l.Check(ctx); err != nil && ctx.Err() == nil {
+		for _, e := range unjoin(err) {
+			l.log.Warn("this instance may lose its volume at a scale-in", "err", e)
+		}
+	}
+}
+
+// unjoin returns the errors of errors.Join.
+func unjoin(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}

@@ -21,7 +21,7 @@ func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained boo
 	}
 	if !goes {
 		if _, goes, err = l.Notice(ctx); !goes {
-			return false, err
+			return false, errors.Join(err, l.unprotect(ctx, r))
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.o.CompleteTimeout)

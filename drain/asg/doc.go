@@ -12,7 +12,8 @@
 // RetentionTriggers.TerminateHookAbandon is "retain". Without that policy ABANDON terminates the instance just as CONTINUE
 // does, and its volume goes unless DeleteOnTermination is off. The instance's role needs
 // autoscaling:RecordLifecycleActionHeartbeat, CompleteLifecycleAction, DescribeAutoScalingInstances,
-// DescribeAutoScalingGroups and DescribeLifecycleHooks. What is missing is logged at the start, with the cure.
+// DescribeAutoScalingGroups and DescribeLifecycleHooks, with Options.ProtectAbove SetInstanceProtection too. What is
+// missing is logged at the start, with the cure.
 //
 // Not covered by a hook: spot reclaim (its notice two minutes before the end is seen all the same, and the drain gets
 // that time), force delete, and termination by hand past the group.

@@ -27,6 +27,8 @@ type Lifecycle struct {
 	served    bool // the metadata has said InService: a target of the warm pool means that it goes back there
 	goes      bool
 	rebalance bool // the recommendation was logged
+	// What the scale-in protection was set to last, and that it was set.
+	protected, protectSet bool
 
 	// The heartbeat. Used by Progress, and after it by Complete.
 	action Action
@@ -35,6 +37,10 @@ type Lifecycle struct {
 	first  time.Time // when the hook was first seen to wait
 	warned time.Time
 	done   bool // the action is completed, or cannot be
+
+	// Used by Progress only, which one goroutine calls at a time.
+	checked                    bool
+	protectNext, protectWarned time.Time
 }
 
 var _ drain.Lifecycle = (*Lifecycle)(nil)
@@ -173,14 +179,13 @@ var (
 	errNoHook  = errors.New("asg: the termination hook cannot be told")
 )
 
-// Progress implements drain.Lifecycle: at the beginning of Run it checks the group's settings, and during a drain it sends
-// the heartbeats, at most a third of the hook's timeout apart.
+// Progress implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
+// instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart.
 func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
-	if p.Phase == "run" {
-		if err := l.Check(ctx); err != nil && ctx.Err() == nil {
-			for _, e := range unjoin(err) {
-				l.log.Warn("this instance may lose its volume at a scale-in", "err", e)
-			}
+	if p.Phase == drain.PhaseRun {
+		if !l.going() {
+			l.check(ctx)
+			l.protect(ctx, p.Pending.Bytes)
 		}
 		return
 	}
@@ -198,6 +203,12 @@ func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 		l.warned = time.Now()
 		l.log.Warn("heartbeat of the termination hook", "err", err, "again_in", next)
 	}
+}
+
+func (l *Lifecycle) going() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.goes
 }
 
 // beat sends a heartbeat, and returns when the next one is due.
@@ -234,12 +245,4 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Progress) (time.Duration, 
 	}
 	// Jitter keeps a group that scales in at once from calling at once, the sixth below from coming close to the timeout.
 	return time.Duration((0.25 + rand.Float64()/12) * float64(h.Heartbeat)), nil
-}
-
-// unjoin returns the errors of errors.Join.
-func unjoin(err error) []error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		return j.Unwrap()
-	}
-	return []error{err}
 }

@@ -15,6 +15,10 @@ type Options struct {
 	Hook string
 	// Timeout and StallTimeout are those of drain.Options, which the hook is compared with at the start; default none.
 	Timeout, StallTimeout time.Duration
+	// ProtectAbove has the group choose other instances for a scale-in while this one has more payload bytes to deliver,
+	// summed over classes and destinations, and until half of them are left; default 0, never. It takes over the instance's
+	// scale-in protection, and needs autoscaling:SetInstanceProtection.
+	ProtectAbove int64
 	// Retry is the pause between two attempts to be heard by the API; default 5 s.
 	Retry time.Duration
 	// CompleteTimeout bounds the attempts to complete the action while the instance is still deregistered from its load
@@ -49,6 +53,9 @@ func (o *Options) validate() error {
 	var errs []error
 	if o.Timeout < 0 || o.StallTimeout < 0 || o.Retry < 0 || o.CompleteTimeout < 0 {
 		errs = append(errs, errors.New("asg: times must not be negative"))
+	}
+	if o.ProtectAbove < 0 {
+		errs = append(errs, errors.New("asg: Options.ProtectAbove must not be negative"))
 	}
 	if (o.Metadata == nil) != (o.Service == nil) {
 		errs = append(errs, errors.New("asg: Options.Metadata and Options.Service go together"))

@@ -21,6 +21,12 @@ type Service interface {
 	Answer(ctx context.Context, a Action, answer Answer) error
 }
 
+// Protector is a Service that can keep a group from choosing an instance for a scale-in (SetInstanceProtection), and let
+// it again. Options.ProtectAbove needs one; the AWS SDK's and draintest's are.
+type Protector interface {
+	Protect(ctx context.Context, group, instance string, on bool) error
+}
+
 // Instance is what the group knows of an instance.
 type Instance struct {
 	Group string

@@ -62,6 +62,8 @@ func (m metadata) Get(ctx context.Context, path string) (string, error) {
 
 type service struct{ c *autoscaling.Client }
 
+var _ Protector = service{}
+
 func (s service) Instance(ctx context.Context, id string) (Instance, error) {
 	out, err := s.c.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{id}})
 	if err != nil {
@@ -120,6 +122,16 @@ func (s service) Answer(ctx context.Context, a Action, answer Answer) (err error
 	}
 	if err != nil {
 		return fmt.Errorf("asg: answer %s: %w", answer, err)
+	}
+	return nil
+}
+
+func (s service) Protect(ctx context.Context, group, id string, on bool) error {
+	_, err := s.c.SetInstanceProtection(ctx, &autoscaling.SetInstanceProtectionInput{
+		AutoScalingGroupName: &group, InstanceIds: []string{id}, ProtectedFromScaleIn: &on,
+	})
+	if err != nil {
+		return fmt.Errorf("asg: set scale-in protection of %s to %v: %w", id, on, err)
 	}
 	return nil
 }

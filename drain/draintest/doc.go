@@ -8,5 +8,7 @@
 //	                                                      ├─with Retain→ Terminating:Retained
 //	                                                      └─without────→ Terminating:Proceed → Terminated
 //
+// An ECSTask is what ECS_AGENT_URI leads to in a container: the task's scale-in protection.
+//
 // The fakes start no goroutine: what is due has happened when somebody looks.
 package draintest

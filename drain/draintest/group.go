@@ -3,6 +3,7 @@ package draintest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ type GroupOptions struct {
 	// Deregistration is how long an instance stays in Terminating, where the hook has no action yet; default 0.
 	Deregistration time.Duration
 	// Fault is asked before each call of the API and of the metadata; its error is the call's. nil: none. op is
-	// "Instance", "Settings", the answer, or the path of the metadata. It must not call the Group.
+	// "Instance", "Settings", "Protect", the answer, or the path of the metadata. It must not call the Group.
 	Fault func(op string) error
 }
 
@@ -35,8 +36,9 @@ type Group struct {
 }
 
 var (
-	_ asg.Service  = (*Group)(nil)
-	_ asg.Metadata = (*Instance)(nil)
+	_ asg.Service   = (*Group)(nil)
+	_ asg.Protector = (*Group)(nil)
+	_ asg.Metadata  = (*Instance)(nil)
 )
 
 // NewGroup returns a Group without instances.
@@ -73,6 +75,34 @@ func (g *Group) Launch() *Instance {
 	i.meta["autoscaling/target-lifecycle-state"] = "InService"
 	g.instances[i.id] = i
 	return i
+}
+
+// ScaleIn terminates the oldest instance in service that is not protected, and returns it; nil if the group has none.
+func (g *Group) ScaleIn() *Instance {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(g.instances)) {
+		if i := g.instances[id]; i.now() == "InService" && !i.protected {
+			i.terminate()
+			return i
+		}
+	}
+	return nil
+}
+
+// Protect implements asg.Protector. As in the API, only instances in service can be protected.
+func (g *Group) Protect(ctx context.Context, group, id string, on bool) error {
+	if err := g.call(ctx, "Protect"); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := g.instances[id]
+	if i == nil || group != g.o.Name || i.now() != "InService" {
+		return fmt.Errorf("draintest: the instance %s is not in InService", id)
+	}
+	i.protected = on
+	return nil
 }
 
 // Instance implements asg.Service.

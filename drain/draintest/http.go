@@ -58,6 +58,8 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer = asg.Answer(f.Get("LifecycleActionResult"))
 		}
 		err = g.Answer(ctx, asg.Action{Group: f.Get("AutoScalingGroupName"), Hook: f.Get("LifecycleHookName"), Instance: f.Get("InstanceId")}, answer)
+	case "SetInstanceProtection":
+		err = g.Protect(ctx, f.Get("AutoScalingGroupName"), f.Get("InstanceIds.member.1"), f.Get("ProtectedFromScaleIn") == "true")
 	default:
 		err = fmt.Errorf("draintest: unknown action %q", action)
 	}

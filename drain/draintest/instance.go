@@ -15,15 +15,17 @@ type Instance struct {
 	id string
 
 	// Guarded by Group.mu.
-	meta     map[string]string
-	state    string
-	waits    time.Time // when Terminating ends
-	expires  time.Time // when the heartbeat times out
-	global   time.Time // when the group stops waiting
-	gone     time.Time // when Proceed ends
-	expired  bool
-	answered asg.Answer
-	calls    []Call
+	meta    map[string]string
+	state   string
+	waits   time.Time // when Terminating ends
+	expires time.Time // when the heartbeat times out
+	global  time.Time // when the group stops waiting
+	gone    time.Time // when Proceed ends
+	expired bool
+	// protected from scale-in; Terminate, like a person, does not ask
+	protected bool
+	answered  asg.Answer
+	calls     []Call
 }
 
 // proceed is how long an instance lives in Terminating:Proceed.
@@ -36,9 +38,19 @@ func (i *Instance) ID() string { return i.id }
 func (i *Instance) Terminate() {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()
-	if i.now() != "InService" {
-		return
+	if i.now() == "InService" {
+		i.terminate()
 	}
+}
+
+// Protected reports whether the group leaves the instance out when it scales in.
+func (i *Instance) Protected() bool {
+	i.g.mu.Lock()
+	defer i.g.mu.Unlock()
+	return i.protected
+}
+
+func (i *Instance) terminate() {
 	i.state, i.waits = "Terminating", time.Now().Add(i.g.o.Deregistration)
 	i.meta["autoscaling/target-lifecycle-state"] = "Terminated"
 }

@@ -38,6 +38,9 @@ type config struct {
 	http         string
 	lifecycle    string
 	asgHook      string
+	protectAbove int64
+	grace        time.Duration
+	preStop      string // tell the collector there, and exit
 	quiesce      time.Duration
 	drainTimeout time.Duration
 	onTerm       drain.Intent
@@ -155,8 +158,11 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
 	c.drainTimeout, c.quiesce = 10*time.Minute, 130*time.Second
 	fs.Var(noted{(*duration)(&c.drainTimeout), "drain-timeout", &errs}, "drain-timeout", "`TIME` a drain may take, from its trigger to its report (default 10m)")
-	onTerm := fs.String("on-term", "stop", "`stop|drain`: what SIGTERM and SIGINT do")
-	fs.StringVar(&c.lifecycle, "lifecycle", "auto", "`auto|asg|none`: who takes this instance away; auto: its Auto Scaling group if this is EC2")
+	onTerm := fs.String("on-term", "", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain with -lifecycle ecs and kube)")
+	fs.StringVar(&c.lifecycle, "lifecycle", "auto", "`auto|asg|ecs|kube|none`: who takes this instance away; auto: what the environment says")
+	fs.Var(noted{(*duration)(&c.grace), "grace", &errs}, "grace", "`TIME` from SIGTERM to SIGKILL, which every end is cut to: terminationGracePeriodSeconds, stopTimeout (default 30s with -lifecycle ecs and kube, else as long as it takes)")
+	fs.Var(noted{(*size)(&c.protectAbove), "protect-above", &errs}, "protect-above", "`SIZE` of a backlog with which the group (never by default) or the ECS service (from the first byte by default) shall take another instance")
+	fs.StringVar(&c.preStop, "prestop", "", "only tell the collector whose -http is `ADDR` that its pod goes: for a preStop hook")
 	fs.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default the only one it has)")
 	fs.Var(noted{(*duration)(&c.quiesce), "quiesce", &errs}, "quiesce", "`TIME` of silence to wait for, at most 300s or this, before the sockets close at a scale-in; 0: none (default 130s)")
 	fs.StringVar(&c.report, "report", "", "`FILE` of the final report (default DIR/report.json)")
@@ -173,6 +179,9 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 		errs = append(errs, err) // and on with what is behind it
 	}
 
+	if c.preStop != "" {
+		return c, errors.Join(errs...)
+	}
 	if fs.NArg() > 0 {
 		bad("unexpected argument %q", fs.Arg(0))
 	}
@@ -193,14 +202,12 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	if c.drainTimeout <= 0 {
 		bad("-drain-timeout %v: must be positive", c.drainTimeout)
 	}
-	switch c.lifecycle {
-	case "auto", "asg":
-	case "none":
-		if c.asgHook != "" {
-			bad("-asg-hook %s: -lifecycle none asks no group", c.asgHook)
+	c.platform(bad)
+	if *onTerm == "" {
+		*onTerm = string(drain.Stop)
+		if c.lifecycle == "ecs" || c.lifecycle == "kube" {
+			*onTerm = string(drain.Drain) // the disk may go with the container
 		}
-	default:
-		bad("-lifecycle %q: auto, asg or none", c.lifecycle)
 	}
 	if c.quiesce < 0 {
 		bad("-quiesce %v: must not be negative", c.quiesce)
@@ -254,6 +261,17 @@ func (c *config) checkURLs(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// size is a flag.
+type size int64
+
+func (s *size) String() string { return "" }
+
+func (s *size) Set(v string) error {
+	n, err := parseSize(v)
+	*s = size(n)
+	return err
 }
 
 // duration is a flag.

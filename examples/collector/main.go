@@ -41,6 +41,13 @@ func run(args []string) int {
 		return exitUsage
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if c.preStop != "" {
+		if err := tellPreStop(c.preStop); err != nil {
+			log.Error("collector", "err", err)
+			return exitFailed
+		}
+		return 0
+	}
 	r, err := serve(c, log)
 	if err != nil {
 		log.Error("collector", "err", err)
@@ -70,12 +77,12 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		return nil, err
 	}
 	status := &http.Server{ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	platforms, err := lifecycles(c, log)
+	platforms, preStop, err := lifecycles(c, log)
 	if err != nil {
 		return nil, err
 	}
 	d, err := drain.New(&drain.Options{
-		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Logger: log,
+		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Grace: c.grace, Logger: log,
 		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
 		After: []drain.Step{{Name: "http", Run: status.Shutdown}},
 	})
@@ -95,7 +102,12 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("-http: %w", err)
 		}
-		status.Handler = d.Handler()
+		mux := http.NewServeMux()
+		mux.Handle("/", d.Handler())
+		if preStop != nil {
+			mux.Handle("/prestop", preStop)
+		}
+		status.Handler = mux
 		go func() {
 			if err := status.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				cancel(fmt.Errorf("-http: %w", err))

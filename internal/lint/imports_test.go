@@ -72,6 +72,8 @@ var layers = map[string][]string{
 	"ship/shiptest":       {"ship"},
 	"drain":               {"ship", "spool", "spool/segment", "internal/vfs"},
 	"drain/asg":           {"drain", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"drain/ecs":           {"drain"},
+	"drain/kube":          {"drain"},
 	"drain/draintest":     {"drain/asg"},
 	"internal/vfs":        {"golang.org/x/sys"},
 	"internal/s3d":        {},

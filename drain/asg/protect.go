@@ -1,0 +1,75 @@
+package asg
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// protect keeps the group from choosing this instance for a scale-in while its backlog exceeds Options.ProtectAbove: a
+// group that scales in takes another one instead, and this one goes when it has little left to deliver. Protection is
+// set, or taken away, once at the start, since nobody knows what an earlier process has left, and then at each change.
+//
+// A drain leaves it as it is: the group has chosen, or nobody asks it. After a Stop the volume holds what it held.
+func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
+	if l.o.ProtectAbove == 0 || time.Now().Before(l.protectNext) {
+		return
+	}
+	l.mu.Lock()
+	before, set := l.protected, l.protectSet
+	l.mu.Unlock()
+	on := drain.Backlogged(before, pending, uint64(l.o.ProtectAbove))
+	if on == before && set {
+		return
+	}
+	err := l.setProtection(ctx, on)
+	if err != nil {
+		l.protectNext = time.Now().Add(l.o.Retry)
+		if ctx.Err() == nil && time.Since(l.protectWarned) > time.Minute {
+			l.protectWarned = time.Now()
+			l.log.Warn("scale-in protection", "on", on, "pending_bytes", pending, "again_in", l.o.Retry, "err", err)
+		}
+		return
+	}
+	l.log.Info("scale-in protection", "on", on, "pending_bytes", pending)
+}
+
+// unprotect lets an instance go that somebody has drained by hand, and that holds nothing any more.
+func (l *Lifecycle) unprotect(ctx context.Context, r *drain.Report) error {
+	l.mu.Lock()
+	on := l.protected
+	l.mu.Unlock()
+	if !on || !verified(r) {
+		return nil
+	}
+	return l.setProtection(ctx, false)
+}
+
+func (l *Lifecycle) setProtection(ctx context.Context, on bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_, service, id, err := l.connected(ctx)
+	if err != nil {
+		return err
+	}
+	p, ok := service.(Protector)
+	if !ok {
+		return fmt.Errorf("asg: Options.Service %T cannot protect an instance: it is no Protector", service)
+	}
+	inst, err := service.Instance(ctx, id)
+	if err != nil {
+		return err
+	}
+	if inst.Group == "" {
+		return fmt.Errorf("%w: %s", errNoGroup, id)
+	}
+	if err := p.Protect(ctx, inst.Group, id, on); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.protected, l.protectSet = on, true
+	return nil
+}

@@ -1,0 +1,151 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// MaxStopTimeout is what Fargate allows as a container's stopTimeout.
+const MaxStopTimeout = 120 * time.Second
+
+// DefaultStopTimeout is a container's stopTimeout where the task definition names none.
+const DefaultStopTimeout = 30 * time.Second
+
+// Options configure a Lifecycle. The zero value of every field means its documented default.
+type Options struct {
+	// Agent is the URL of the container agent; default the environment's ECS_AGENT_URI.
+	Agent string
+	// ProtectAbove is how many payload bytes, summed over classes and destinations, are left for stopTimeout to deliver.
+	// With more the task is protected, and until half of them are left. Default 0: from the first byte to the last; a task
+	// that always has traffic is then never chosen.
+	ProtectAbove int64
+	// Expires is how long the protection holds without being renewed, in minutes from 1 to 2880; default 2 h. It is renewed
+	// at half of it, and ends by itself that long after the process has died.
+	Expires time.Duration
+	// Client makes the calls; default one that goes through no proxy: the agent is on the task's own link-local address.
+	Client *http.Client
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.Agent == "" {
+		d.Agent = os.Getenv("ECS_AGENT_URI")
+	}
+	if d.Expires == 0 {
+		d.Expires = 2 * time.Hour
+	}
+	if d.Client == nil {
+		d.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	if !strings.HasPrefix(o.Agent, "http://") && !strings.HasPrefix(o.Agent, "https://") {
+		errs = append(errs, fmt.Errorf("ecs: the agent's URL is %q: ECS sets ECS_AGENT_URI in its containers; is this one?", o.Agent))
+	}
+	if o.ProtectAbove < 0 {
+		errs = append(errs, errors.New("ecs: Options.ProtectAbove must not be negative"))
+	}
+	if o.Expires < time.Minute || o.Expires > 2880*time.Minute {
+		errs = append(errs, fmt.Errorf("ecs: Options.Expires is %v: from 1 minute to 48 hours", o.Expires))
+	}
+	return errors.Join(errs...)
+}
+
+// OnECS reports whether this process runs in a container of an ECS task.
+func OnECS() bool { return os.Getenv("ECS_AGENT_URI") != "" }
+
+// Lifecycle is a drain.Lifecycle.
+type Lifecycle struct {
+	o   Options
+	log *slog.Logger
+
+	// Used by Progress and, after it, by Complete.
+	on, set bool      // what the task's protection was set to last, and that it was set
+	next    time.Time // when it is to be renewed, or tried again
+	failed  int       // attempts since the last good one
+	warned  time.Time
+}
+
+var _ drain.Lifecycle = (*Lifecycle)(nil)
+
+// New returns a Lifecycle. It asks nothing yet.
+func New(o *Options) (*Lifecycle, error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	return &Lifecycle{o: opts, log: opts.Logger}, nil
+}
+
+// Notice implements drain.Lifecycle: ECS gives its notice by SIGTERM.
+func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
+	return drain.Notice{}, false, nil
+}
+
+// Progress implements drain.Lifecycle: it protects the task while there is a backlog, and as long as an end goes on that
+// ECS has not begun.
+func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
+	on := p.Phase != drain.PhaseRun || drain.Backlogged(l.on, p.Pending.Bytes, uint64(l.o.ProtectAbove))
+	switch early := time.Now().Before(l.next); {
+	case early && (l.failed > 0 || on == l.on): // an ill agent is left alone, and what is on holds for a while
+	case l.set && !l.on && !on: // what is off is not renewed
+	default:
+		_ = l.protect(ctx, on) // logged, and tried again
+	}
+}
+
+// Complete implements drain.Lifecycle: a task that holds nothing may go. One that does keeps its protection, which ends
+// by itself.
+func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained bool, err error) {
+	if r.Outcome != drain.Complete || l.set && !l.on {
+		return false, nil
+	}
+	return false, l.protect(ctx, false)
+}
+
+// protect tells the agent, and notes when to tell it again.
+func (l *Lifecycle) protect(ctx context.Context, on bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := l.call(ctx, on)
+	if err == nil {
+		if !l.set || l.on != on {
+			l.log.Info("task scale-in protection", "on", on)
+		}
+		l.on, l.set, l.failed, l.next = on, true, 0, time.Now().Add(l.o.Expires/2)
+		return nil
+	}
+	wait := min(retryFirst<<min(l.failed, 10), retryMost, l.o.Expires/12)
+	l.failed++
+	l.next = time.Now().Add(wait)
+	if time.Since(l.warned) > 10*time.Minute {
+		l.warned = time.Now()
+		l.log.Warn("task scale-in protection", "on", on, "again_in", wait, "err", err)
+	}
+	return err
+}
+
+const (
+	callTimeout = 10 * time.Second
+	retryFirst  = 5 * time.Second
+	retryMost   = 2 * time.Minute
+)

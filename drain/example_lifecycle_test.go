@@ -1,0 +1,55 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log"
+	"os"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// decommission is a platform of one's own: on bare metal somebody creates a file to take a host away, and waits for
+// another one that says that its disk may be wiped.
+type decommission struct{ asked, done string }
+
+var _ drain.Lifecycle = decommission{}
+
+// Notice: the file is there.
+func (d decommission) Notice(context.Context) (drain.Notice, bool, error) {
+	_, err := os.Stat(d.asked)
+	if errors.Is(err, fs.ErrNotExist) {
+		return drain.Notice{}, false, nil
+	}
+	return drain.Notice{Trigger: "decommissioned", Deadline: time.Now().Add(time.Hour)}, err == nil, err
+}
+
+// Progress: nobody here is interested.
+func (d decommission) Progress(context.Context, drain.Progress) {}
+
+// Complete: only a drain that is complete may cost the disk. In every other case the host stays as it is: retained.
+func (d decommission) Complete(_ context.Context, r *drain.Report) (retained bool, err error) {
+	if r.Intent != drain.Drain || r.Outcome != drain.Complete {
+		return true, nil
+	}
+	return false, os.WriteFile(d.done, r.JSON(), 0o600)
+}
+
+// A platform that the packages do not know takes part with three methods.
+func ExampleLifecycle() {
+	d, err := drain.New(&drain.Options{
+		Dir:        "/var/spool/penstock",
+		Lifecycles: []drain.Lifecycle{drain.Systemd(nil), decommission{"/run/decommission", "/run/wipe-me"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// d.Add(...) as in the package example.
+	report, err := d.Run(context.Background())
+	if err != nil {
+		log.Print(err)
+	}
+	os.Exit(report.ExitCode())
+}

@@ -1,0 +1,159 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// Options configure a Lifecycle. The zero value of every field means its documented default.
+type Options struct {
+	// Dir is drain.Options.Dir; a warning is logged if it lies in an emptyDir. Default: no check.
+	Dir string
+	// TerminationMessage is the container's terminationMessagePath, which the summary of the report goes to; default
+	// /dev/termination-log. One that is not there is not created.
+	TerminationMessage string
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// Lifecycle is a drain.Lifecycle, and the handler of its preStop endpoint.
+type Lifecycle struct {
+	o   Options
+	log *slog.Logger
+
+	mu      sync.Mutex
+	told    bool // by preStop
+	checked bool
+}
+
+var (
+	_ drain.Lifecycle = (*Lifecycle)(nil)
+	_ http.Handler    = (*Lifecycle)(nil)
+)
+
+// New returns a Lifecycle.
+func New(o *Options) *Lifecycle {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.TerminationMessage == "" {
+		opts.TerminationMessage = "/dev/termination-log"
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Lifecycle{o: opts, log: opts.Logger}
+}
+
+// InCluster reports whether this process runs in a pod.
+func InCluster() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
+
+// ServeHTTP is the preStop endpoint: POST says that the pod goes. Callers from outside the pod get 403.
+func (l *Lifecycle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	switch {
+	case err != nil || !from.Addr().Unmap().IsLoopback():
+		http.Error(w, "from within the pod only", http.StatusForbidden)
+		return
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "POST", http.StatusMethodNotAllowed)
+		return
+	}
+	l.mu.Lock()
+	l.told = true
+	l.mu.Unlock()
+	fmt.Fprintln(w, "ok")
+}
+
+// PreStop tells the process whose preStop endpoint is at url that its pod goes: http://127.0.0.1:8080/prestop.
+func PreStop(ctx context.Context, url string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	if err != nil {
+		return fmt.Errorf("kube: %w", err)
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
+	resp, err := c.Do(r)
+	if err != nil {
+		return fmt.Errorf("kube: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		b, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+		return fmt.Errorf("kube: %s: %s: %s", url, resp.Status, bytes.TrimSpace(b))
+	}
+	return nil
+}
+
+// PreStopURL is the url of PreStop for a server that listens on addr, as net.Listen takes it.
+func PreStopURL(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("kube: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/prestop", nil
+}
+
+// Notice implements drain.Lifecycle: the pod goes once preStop was called.
+func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return drain.Notice{Trigger: "preStop"}, l.told, nil
+}
+
+// Progress implements drain.Lifecycle: it looks, once, at what the spools lie on.
+func (l *Lifecycle) Progress(context.Context, drain.Progress) {
+	l.mu.Lock()
+	first := !l.checked
+	l.checked = true
+	l.mu.Unlock()
+	if !first || l.o.Dir == "" {
+		return
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return // not Linux: no pod either
+	}
+	if onEmptyDir(mounts, l.o.Dir) {
+		l.log.Warn("the spools lie in an emptyDir, which goes with the pod: what is not delivered by then is lost;"+
+			" use a PersistentVolumeClaim, or have a signal drain and give it the grace period that needs", "dir", l.o.Dir)
+	}
+}
+
+// maxMessage is what the kubelet reads of a termination message in bytes.
+const maxMessage = 4096
+
+// Complete implements drain.Lifecycle: the summary is what `kubectl describe pod` shows of the container.
+func (l *Lifecycle) Complete(_ context.Context, r *drain.Report) (retained bool, err error) {
+	var b bytes.Buffer
+	_ = r.WriteSummary(&b) // to memory
+	f, err := os.OpenFile(l.o.TerminationMessage, os.O_WRONLY|os.O_TRUNC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("kube: termination message: %w", err)
+	}
+	_, err = f.WriteString(strings.ToValidUTF8(string(b.Bytes()[:min(b.Len(), maxMessage)]), ""))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return false, fmt.Errorf("kube: termination message: %w", err)
+	}
+	return false, nil
+}

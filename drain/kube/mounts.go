@@ -1,0 +1,34 @@
+package kube
+
+import (
+	"bufio"
+	"bytes"
+	"path/filepath"
+	"strings"
+)
+
+// onEmptyDir reports whether dir lies in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
+// kubelet keeps emptyDirs, those in memory too, below a directory of that name on the node.
+func onEmptyDir(mountinfo []byte, dir string) bool {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	best, empty := 0, false
+	for lines := bufio.NewScanner(bytes.NewReader(mountinfo)); lines.Scan(); {
+		// 36 35 98:0 /root /mount-point options …
+		f := strings.Fields(lines.Text())
+		if len(f) < 5 {
+			continue
+		}
+		point := strings.TrimSuffix(f[4], "/")
+		if dir != point && !strings.HasPrefix(dir, point+"/") || len(point) < best {
+			continue
+		}
+		best, empty = len(point), strings.Contains(f[3], "/kubernetes.io~empty-dir/") || strings.Contains(lines.Text(), "/kubernetes.io~empty-dir/")
+	}
+	return empty
+}
