@@ -26,6 +26,7 @@ const linger = time.Second
 // gets them by the dozen.
 func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
+	begin := time.Now()
 	for {
 		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
 		ready, complete := l.ready()
@@ -34,7 +35,15 @@ func (l *lane) writeChain(ctx context.Context) error {
 		case len(ready) == 0 && l.finalNow():
 			err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Final = true })
 		case len(ready) == 0:
-			err = wait(ctx, wake, sealed, nil)
+			var passed time.Time
+			var again time.Duration
+			if passed, again, err = l.passed(begin); err == nil && !passed.IsZero() {
+				err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Passed = passed })
+			} else if err == nil {
+				t := time.NewTimer(again)
+				err = wait(ctx, wake, sealed, t.C)
+				t.Stop()
+			}
 		case !complete && deadline.IsZero():
 			deadline = time.Now().Add(linger)
 			fallthrough
@@ -50,6 +59,31 @@ func (l *lane) writeChain(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// idleRetry is how soon a spool that is not idle is asked again, once an hour has passed.
+const idleRetry = time.Minute
+
+// passed returns up to when everything is at the destination, if an hour has passed since the chain last said so, and
+// nothing came in: who waits for an hour to be complete must be able to tell an idle spool from a dead one. Zero: there
+// is nothing to say, look again after the given time. begin is when this process began to write the chain.
+func (l *lane) passed(begin time.Time) (t time.Time, again time.Duration, err error) {
+	c := l.cursor()
+	if c.Final {
+		return t, headInterval, nil // until a new epoch begins, if ever
+	}
+	last := c.Passed
+	if last.IsZero() {
+		last = begin
+	}
+	if left := time.Until(last.Truncate(time.Hour).Add(time.Hour)); left > 0 {
+		return t, left, nil
+	}
+	t, idle, err := l.s.sp.Idle(l.name)
+	if err != nil || !idle {
+		return time.Time{}, idleRetry, err
+	}
+	return t, 0, nil
 }
 
 func wait(ctx context.Context, a, b <-chan struct{}, timer <-chan time.Time) error {
@@ -99,6 +133,11 @@ func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifes
 			if change != nil {
 				change(m)
 			}
+			if signer := l.s.o.Signer; signer != nil {
+				if err := m.Sign(signer); err != nil {
+					return err
+				}
+			}
 			b, err := m.Encode()
 			if err != nil {
 				return err
@@ -138,8 +177,8 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 			all := segment.Range{First: d.seg.First, Last: d.seg.Last}
 			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}})
 		}
-		if d.seg.Lost != (segment.Losses{}) {
-			m.Losses = append(m.Losses, LossLine{Segment: d.seg.Number, After: d.seg.Last, Lost: d.seg.Lost})
+		if d.seg.Lost != (segment.Losses{}) || len(d.seg.Unaccounted) > 0 {
+			m.Losses = append(m.Losses, LossLine{Segment: d.seg.Number, After: d.seg.Last, Lost: d.seg.Lost, Unaccounted: d.seg.Unaccounted})
 		}
 		m.Footer.Segment, m.Footer.Last = d.seg.Number, d.seg.Last
 	}

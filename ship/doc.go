@@ -55,24 +55,35 @@
 //
 // A loss line follows the segment line of its segment, or stands alone if the segment holds no records: what was lost
 // while that segment was active, by cause, in records, and in bytes where they were seen (else null, with the part that
-// was seen in "bytes_seen"). See [LossLine].
+// was seen in "bytes_seen"). "unaccounted" lists times for which that can only be bounded, since the process or the
+// machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}, known being what was
+// received and then gone. See [LossLine].
 //
 // The footer counts the lines, and says how far the chain reaches: last segment and last sequence number. Its "sha256"
 // is that of all bytes before it. "final":true states that this destination holds every record that was ever kept (from
-// "joined" on) and every loss count; "closed_by":{"instance":…,"epoch":…} that another owner has taken the spool over.
+// "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
+// cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
+// nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins
+// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…} that another owner has taken the spool over.
 // Nothing follows either in that epoch. See [ManifestFooter].
 //
-// A line {"type":"signature","algorithm":…,"key":…,"signature":…} may follow the footer: its signature is over all bytes
-// before it. Readers of this version accept one and do not judge it; none is written yet.
+// If the sender has a key ([Options].Signer), a last line signs the footer's, and with its hash everything:
+//
+//	{"type":"signature","algorithm":"ed25519","key":"<public key, 64 hex digits>","signature":"<128 hex digits>"}
+//
+// It is over the bytes of the line before it, the newline included (RFC 8032, pure Ed25519). Since each manifest names
+// the hash of the one before, a signed manifest vouches for all before it: signing can begin, and keys can change, in the
+// middle of a chain. "prev" hashes the signature too. Readers without keys accept every signature, also of algorithms
+// that they do not know; readers with keys want the end of each chain signed by one of them. See [Manifest.CheckSignature].
 //
 // There is one way to write a manifest: the fields in the order shown, no spaces, those that are false, empty or zero
 // left out where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse
 // anything else, and so nothing can be understood in two ways. Integers stay below 2^53. Whatever is added to the format
-// gets a new version; a reader refuses versions newer than its own by name.
+// gets a new version; a reader refuses versions newer than its own by name, and reads all older ones.
 //
 // # Heads
 //
 // A chain alone cannot show that its last links were cut off. The head of each chain (number, hash, last sequence
 // number) therefore goes to the other destinations too, under heads/, at most every ten minutes and with a final
-// manifest. Heads are created once and never changed, and nobody waits for them.
+// manifest. A head is signed like a manifest, by a second line over the first. Heads are created once and never changed, and nobody waits for them.
 package ship

@@ -16,7 +16,8 @@ import (
 // HeadVersion is the version of the head format that this package writes.
 const HeadVersion = 1
 
-// Head is the end of one destination's chain as it is told to the others, one JSON object and a newline. See HeadKey.
+// Head is the end of one destination's chain as it is told to the others: a JSON object in a line, and perhaps a
+// SignatureLine. See HeadKey.
 type Head struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`
@@ -28,6 +29,24 @@ type Head struct {
 	Last        uint64    `json:"last"`        // last sequence number that the chain covers
 	Final       bool      `json:"final,omitempty"`
 	Time        time.Time `json:"time"`
+	// Signature is nil in heads that are not signed. It is a line of its own.
+	Signature *SignatureLine `json:"-"`
+}
+
+// Encode returns the head's bytes.
+func (h *Head) Encode() ([]byte, error) {
+	var b []byte
+	for _, v := range []any{h, h.Signature} {
+		if v == (*SignatureLine)(nil) {
+			break
+		}
+		line, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, line...), '\n')
+	}
+	return b, nil
 }
 
 const (
@@ -78,14 +97,20 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	b, err := json.Marshal(Head{
+	h := &Head{
 		Version: HeadVersion, Class: l.s.class, Spool: l.s.spool, Epoch: c.Epoch, Destination: l.name,
 		Number: c.Next - 1, Hash: hex.EncodeToString(c.Hash[:]), Last: c.Through, Final: c.Final, Time: time.Now().UTC(),
-	})
+	}
+	if l.s.o.Signer != nil {
+		var err error
+		if h.Signature, err = sign(l.s.o.Signer, h); err != nil {
+			return err
+		}
+	}
+	b, err := h.Encode()
 	if err != nil {
 		return err
 	}
-	b = append(b, '\n')
 	o := BytesObject(HeadKey(l.s.class, l.s.spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
 	o.ContentType = "application/json"
 	_, err = peer.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
@@ -102,7 +127,20 @@ func DecodeHead(r io.Reader) (*Head, error) {
 		return nil, err
 	}
 	h := new(Head)
-	if err := strict(b, h); err != nil {
+	line, signature, _ := bytes.Cut(b, []byte("\n"))
+	err = strict(append(line, '\n'), h)
+	if err == nil && len(signature) > 0 {
+		h.Signature = new(SignatureLine)
+		err = strict(signature, h.Signature)
+	}
+	if err == nil && !bytes.HasSuffix(b, []byte("\n")) {
+		err = fmt.Errorf("%w: cut off", ErrVerify)
+	}
+	var v validator
+	if v.signature(h.Signature); err == nil && len(v.errs) > 0 {
+		err = fmt.Errorf("%w: %w", ErrVerify, errors.Join(v.errs...))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("ship: head: %w", err)
 	}
 	if h.Version != HeadVersion || !classPattern.MatchString(h.Class) || !spoolPattern.MatchString(h.Spool) || h.Epoch < 1 || h.Epoch > maxEpoch ||

@@ -99,6 +99,8 @@ type LossLine struct {
 	Segment uint64         `json:"segment"`
 	After   uint64         `json:"after"` // the segment's last sequence number: where in the sequence the loss is accounted
 	Lost    segment.Losses `json:"lost"`
+	// Unaccounted are times before this segment for which the balance can only be bounded: the process or the machine died.
+	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
 }
 
 // ManifestFooter is the last line, the signature apart: a manifest without it is cut off.
@@ -108,6 +110,9 @@ type ManifestFooter struct {
 	Losses   int    `json:"losses"`   // number of loss lines
 	Segment  uint64 `json:"segment"`  // last segment that the chain covers now, 0 for none
 	Last     uint64 `json:"last"`     // last sequence number that the chain covers now
+	// Passed: no segment that the chain does not cover begins before it, so that no object will follow in the folder of an
+	// earlier hour. Written once an hour while nothing comes in; objects themselves say as much of the hours before theirs.
+	Passed time.Time `json:"passed,omitzero"`
 	// Final: this destination holds every record that the spool ever kept (from Joined on), and every loss count. Nothing
 	// follows in this epoch.
 	Final bool `json:"final,omitempty"`
@@ -121,14 +126,6 @@ type ManifestFooter struct {
 type Owner struct {
 	Instance string `json:"instance"`
 	Epoch    uint32 `json:"epoch"`
-}
-
-// SignatureLine has its place behind the footer. This version writes none.
-type SignatureLine struct {
-	Type      string `json:"type"` // "signature"
-	Algorithm string `json:"algorithm"`
-	Key       string `json:"key"`
-	Signature string `json:"signature"`
 }
 
 // next is the state of the chain once this manifest stands.

@@ -48,6 +48,7 @@ func exampleManifest() *Manifest {
 		Footer: ManifestFooter{Segment: 43, Last: 4_100_002, Final: true},
 	}
 	m.Losses[0].Lost[segment.KernelOverflow] = segment.Loss{Records: 12, BytesUnknown: true}
+	m.Losses[1].Unaccounted = []segment.Unaccounted{{From: at, To: at.Add(time.Second), Known: segment.Tally{Records: 3, Bytes: 1000}, AtMostBytes: 128 << 20}}
 	m.Losses[1].Lost[segment.FrameTooLong] = segment.Loss{Records: 1, Bytes: 70_000}
 	return m
 }

@@ -47,9 +47,7 @@ func (m *Manifest) validate() error {
 		v.that(by.Epoch > m.Header.Epoch && by.Epoch <= maxEpoch, "closed_by epoch %d", by.Epoch)
 		v.that(by.Instance != "" && isClean(by.Instance), "closed_by instance %q", by.Instance)
 	}
-	if s := m.Signature; s != nil {
-		v.that(s.Type == "signature" && isClean(s.Algorithm) && isClean(s.Key) && isClean(s.Signature), "signature")
-	}
+	v.signature(m.Signature)
 	return errors.Join(v.errs...)
 }
 
@@ -60,6 +58,11 @@ func (v *validator) that(ok bool, format string, args ...any) {
 	if !ok {
 		v.errs = append(v.errs, fmt.Errorf(format, args...))
 	}
+}
+
+// signature judges the form alone: of algorithms to come a reader must not say that they are damage.
+func (v *validator) signature(s *SignatureLine) {
+	v.that(s == nil || s.Type == "signature" && isClean(s.Algorithm) && isClean(s.Key) && isClean(s.Signature), "signature")
 }
 
 func (v *validator) header(h *ManifestHeader) {

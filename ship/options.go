@@ -1,6 +1,8 @@
 package ship
 
 import (
+	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +32,9 @@ type Options struct {
 	// StageWorkers is the number of segments that are encoded and compressed at once; default 2. It must not exceed what
 	// the spool reserves room for (spool.Options.StageWorkers).
 	StageWorkers int
+	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey: who has no such key cannot alter anything
+	// that a chain speaks of without its showing, even if he may write to every destination. Default nil, not signed.
+	Signer crypto.Signer
 	// Backoff returns the wait after the given failed attempt (from 1), rnd being random in [0,1); default Backoff.
 	Backoff func(attempt int, rnd float64) time.Duration
 	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
@@ -85,6 +90,11 @@ func (o Options) validate(names []string) error {
 	}
 	if o.ProbeInterval < 0 {
 		bad("probe interval %v", o.ProbeInterval)
+	}
+	if o.Signer != nil {
+		if _, ok := o.Signer.Public().(ed25519.PublicKey); !ok {
+			bad("%w", errNoEd25519)
+		}
 	}
 	given := slices.Sorted(maps.Keys(o.Destinations))
 	slices.Sort(names)

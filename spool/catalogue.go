@@ -109,7 +109,7 @@ func (c *catalogue) after(n uint64, limit int) []Segment {
 	list := make([]Segment, len(segs))
 	for i, s := range segs {
 		list[i] = s.Segment
-		list[i].Gaps = slices.Clone(s.Gaps)
+		list[i].Gaps, list[i].Unaccounted = slices.Clone(s.Gaps), slices.Clone(s.Unaccounted)
 	}
 	return list
 }

@@ -137,7 +137,7 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	s.mu.Lock()
 	old, delivered := d.chain, d.delivered
 	s.mu.Unlock()
-	if c == old {
+	if c.Passed = old.Passed; c == old {
 		return nil
 	}
 	manifest, err := s.proposed(d)
@@ -151,6 +151,10 @@ func (s *Spool) Ack(dest string, c Chain) error {
 		return fmt.Errorf("spool: chain of %q: %w", dest, err)
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))
+	// The segment goes; that none to come begins before it has to be known all the same.
+	if seg, ok := s.cat.get(c.Segment); ok && seg.Created.After(c.Passed) {
+		c.Passed = seg.Created.UTC()
+	}
 	c = s.nextEpoch(c)
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err

@@ -104,6 +104,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 		return err
 	}
 	r.balance()
+	s.resumeClock()
 	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
 	if err := s.fs.Remove(s.path(cleanName)); err == nil {
 		if err := s.fs.SyncDir(s.dir); err != nil {

@@ -267,7 +267,7 @@ func sealedFromRecord(h *segment.Header, rec *StageRecord) *sealed {
 		Gaps: rec.Gaps, Created: h.Created, MinTime: rec.MinTime, MaxTime: rec.MaxTime,
 	}}
 	if f, err := segment.DecodeFooter(rec.Footer); err == nil {
-		seg.Lost = f.Ledger.Lost.Sub(h.Ledger.Lost)
+		seg.Lost, seg.Unaccounted = f.Ledger.Lost.Sub(h.Ledger.Lost), f.Ledger.UnaccountedSince(&h.Ledger)
 	}
 	return seg
 }

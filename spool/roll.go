@@ -145,6 +145,7 @@ func (s *Spool) activate(first uint64) error {
 	s.mu.Lock()
 	sp := s.spare
 	s.spare = nil
+	begins := s.beginning()
 	s.mu.Unlock()
 	if sp == nil { // the keeper was not fast enough
 		var err error
@@ -153,7 +154,7 @@ func (s *Spool) activate(first uint64) error {
 		}
 	}
 	h := &segment.Header{
-		Generation: segment.NewGeneration(), Segment: sp.number, First: first, Created: time.Now().UTC(),
+		Generation: segment.NewGeneration(), Segment: sp.number, First: first, Created: begins,
 		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.opts.Class, Instance: s.opts.Instance, Ledger: s.lastEnd,
 	}
 	b, err := segment.EncodeHeader(h, headerPad)

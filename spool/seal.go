@@ -264,7 +264,7 @@ func describe(h *segment.Header, b *segment.Builder, l *segment.Ledger, damage [
 func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, size int64) *sealed {
 	seg := &sealed{Segment: Segment{
 		Number: h.Segment, Epoch: h.Epoch, First: f.First, Last: f.Next - 1, Records: f.Records, Bytes: f.Bytes,
-		Created: h.Created, Lost: f.Ledger.Lost.Sub(h.Ledger.Lost), Size: size,
+		Created: h.Created, Lost: f.Ledger.Lost.Sub(h.Ledger.Lost), Unaccounted: f.Ledger.UnaccountedSince(&h.Ledger), Size: size,
 	}}
 	if f.Records > 0 {
 		seg.MinTime, seg.MaxTime = time.Unix(0, f.Earliest).UTC(), time.Unix(0, f.Latest).UTC()

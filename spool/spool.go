@@ -54,6 +54,7 @@ type Spool struct {
 	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
 	blocked      blockedTimes
 	opened       time.Time
+	begun        time.Time // when the latest segment began, or may begin at the earliest
 	quota        quota
 	lastCall     bool  // LastCall has lowered the reserve
 	failed       error // why nothing can be written now

@@ -37,6 +37,8 @@ type Segment struct {
 	MaxTime time.Time
 	// Lost is what this segment's ledger adds to the one before it: the manifest's loss lines.
 	Lost segment.Losses
+	// Unaccounted is what this segment's ledger adds to the one before it of times whose balance can only be bounded.
+	Unaccounted []segment.Unaccounted
 	// Size of the file.
 	Size   int64
 	Staged bool
@@ -111,6 +113,8 @@ type Chain struct {
 	Through uint64   `json:"through"` // last sequence number the chain covers
 	Joined  uint64   `json:"joined"`  // first sequence number this destination is owed
 	Final   bool     `json:"final"`   // the last manifest was final
+	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
+	Passed time.Time `json:"passed,omitzero"`
 }
 
 // Stats is a cheap snapshot.

@@ -174,7 +174,7 @@ func (s *step) differs(o *step) string {
 		return "one names records in it, and one does not"
 	case (s.loss == nil) != (o.loss == nil):
 		return "one states losses, and one does not"
-	case s.loss != nil && *s.loss != *o.loss:
+	case s.loss != nil && !reflect.DeepEqual(s.loss, o.loss):
 		return "they state different losses"
 	case s.line == nil:
 		return ""
@@ -274,5 +274,5 @@ func (a *auditor) absent(id spoolID) {
 
 // passed reports whether the chain says all there is to say about Options.Hour.
 func (w *walk) passed() bool {
-	return w.Final || !w.a.o.Hour.IsZero() && w.lastHour > hourOf(w.a.o.Hour)
+	return w.Final || !w.a.o.Hour.IsZero() && w.reached > hourOf(w.a.o.Hour)
 }

@@ -37,6 +37,9 @@ func (r *Result) WriteText(w io.Writer) error {
 				fmt.Fprintf(b, ", %d lost (%s)", l.Records, segment.Cause(cause))
 			}
 		}
+		if u := c.Unaccounted; u.Times > 0 {
+			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, size(int64(u.AtMostBytes)), u.Times)
+		}
 		if !c.Final {
 			fmt.Fprintf(b, ", not final, last heard of %s ago", r.Time.Sub(c.Time).Round(time.Second))
 		}

@@ -68,10 +68,27 @@ type Chain struct {
 	// Gaps counts records that were damaged on the sender's disk before they could be delivered.
 	Gaps uint64 `json:"gaps"`
 	// Lost counts what was lost before it could be kept, by cause.
-	Lost    segment.Losses `json:"lost"`
-	Final   bool           `json:"final"`
-	Time    time.Time      `json:"last_manifest"` // when the last manifest was written
-	Verdict Verdict        `json:"verdict"`
+	Lost segment.Losses `json:"lost"`
+	// Unaccounted bounds what is in no other count, since a process or a machine died.
+	Unaccounted Unaccounted `json:"unaccounted,omitzero"`
+	Final       bool        `json:"final"`
+	Time        time.Time   `json:"last_manifest"` // when the last manifest was written
+	Verdict     Verdict     `json:"verdict"`
+}
+
+// Unaccounted sums up the times for which a sender's balance can only be bounded.
+type Unaccounted struct {
+	Times       int           `json:"times"`         // how often its process or machine died
+	Known       segment.Tally `json:"known"`         // received, and then gone
+	AtMostBytes uint64        `json:"at_most_bytes"` // what may have been received beyond that, in bytes
+}
+
+func (u *Unaccounted) add(all []segment.Unaccounted) {
+	for _, x := range all {
+		u.Times++
+		u.Known.Add(x.Known)
+		u.AtMostBytes += x.AtMostBytes
+	}
 }
 
 // The codes of findings. Those of damage:

@@ -96,14 +96,7 @@ func send(t testing.TB, dir, class, instance string, to map[string]ship.Destinat
 func (x *sender) segments(n int) {
 	x.t.Helper()
 	for i := range n {
-		batch := make([]segment.Record, 20)
-		for j := range batch {
-			batch[j] = segment.Record{Time: time.Now().UnixNano(), Data: fmt.Appendf(nil, "%s record %d", x.sp.Stats().SpoolID, x.n)}
-			x.n++
-		}
-		if _, err := x.sp.Append(context.Background(), batch); err != nil {
-			x.t.Fatal(err)
-		}
+		x.append(20)
 		if i%2 == 1 {
 			var a segment.Account
 			a.Lost[segment.Malformed] = segment.Loss{Records: uint64(1 + i), Bytes: 10}
@@ -113,6 +106,19 @@ func (x *sender) segments(n int) {
 		if err := x.sp.Seal(context.Background()); err != nil {
 			x.t.Fatal(err)
 		}
+	}
+}
+
+// append keeps n records.
+func (x *sender) append(n int) {
+	x.t.Helper()
+	batch := make([]segment.Record, n)
+	for j := range batch {
+		batch[j] = segment.Record{Time: time.Now().UnixNano(), Data: fmt.Appendf(nil, "%s record %d", x.sp.Stats().SpoolID, x.n)}
+		x.n++
+	}
+	if _, err := x.sp.Append(context.Background(), batch); err != nil {
+		x.t.Fatal(err)
 	}
 }
 

@@ -37,8 +37,9 @@ type walk struct {
 	behind owedRange
 	denied bool            // FinalWrong was reported
 	named  map[string]bool // instances that are known to have appeared
-	// lastHour is the latest folder that any object is in.
-	lastHour int32
+	// reached is the hour before which nothing is to come any more: that of the last object's folder, or what the sender
+	// has said while nothing came in.
+	reached int32
 
 	through *headID // up to which manifest an earlier audit has looked at the objects
 	mu      sync.Mutex
@@ -143,6 +144,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 				}
 				if s.loss != nil {
 					w.Lost.Add(s.loss.Lost)
+					w.Unaccounted.add(s.loss.Unaccounted)
 				}
 				if jump {
 					skip, jump = skip.with(before+1, s.segment-1), false
@@ -155,6 +157,9 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 			}
 			if jump {
 				skip = skip.with(before+1, f.m.Footer.Segment)
+			}
+			if t := f.m.Footer.Passed; !t.IsZero() {
+				w.reached = hourOf(t)
 			}
 			w.a.check(w.update(b, func(b *batch) { b.sealed = true }))
 			w.segment, w.Last, w.started = max(w.segment, f.m.Footer.Segment), max(w.Last, f.m.Footer.Last), true
@@ -209,7 +214,7 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 		w.find(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
 		return
 	}
-	w.lastHour = max(w.lastHour, k.hour)
+	w.reached = k.hour
 	w.expect(ctx, b, &k, s)
 }
 

@@ -90,6 +90,22 @@ func (l *Ledger) Clone() *Ledger {
 	return &c
 }
 
+// UnaccountedSince returns the entries that l has over an earlier ledger of the same spool: a manifest's loss lines.
+func (l *Ledger) UnaccountedSince(earlier *Ledger) []Unaccounted {
+	n := len(earlier.Unaccounted)
+	if n == 0 {
+		return slices.Clone(l.Unaccounted)
+	}
+	// Entries are added at the end; those at the beginning may have been joined since.
+	last := earlier.Unaccounted[n-1]
+	for i := len(l.Unaccounted) - 1; i >= 0; i-- {
+		if u := l.Unaccounted[i]; u.To.Equal(last.To) {
+			return slices.Clone(l.Unaccounted[i+1:])
+		}
+	}
+	return slices.Clone(l.Unaccounted)
+}
+
 // settled returns what received is accounted for by: kept, lost and unaccounted.
 func (l *Ledger) settled() Tally {
 	t := l.Kept

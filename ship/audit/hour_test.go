@@ -1,0 +1,125 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// patient waits between attempts as in earnest: hours of fake time have many milliseconds. zstd shares encoders, which
+// cannot be used in more than one bubble.
+func patient(o *ship.Options) { o.Backoff, o.Codec = ship.Backoff, "gzip" }
+
+// TestIdleHours: a spool that nothing comes into passes each hour all the same, as long as it lives, and at no more than
+// one manifest an hour. One that is owed something, or dead, passes none.
+func TestIdleHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		var down atomic.Bool
+		to := map[string]ship.Destination{"s3": p["s3"], "idc": shiptest.Faulty(p["idc"], func(shiptest.Call) shiptest.Fault {
+			return shiptest.Fault{Before: func(context.Context) error {
+				if down.Load() {
+					return errors.New("down")
+				}
+				return nil
+			}}
+		})}
+		complete := func(place string, back time.Duration) bool {
+			t.Helper()
+			r, err := audit.Run(t.Context(), &audit.Options{
+				Places: []audit.Place{{Name: place, Destination: p[place]}}, Hour: time.Now().Add(-back), Deep: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict == audit.Damaged {
+				t.Fatalf("%+v", r.Findings)
+			}
+			return r.Verdict == audit.Complete
+		}
+		manifests := func() int {
+			n := 0
+			for _, key := range p["s3"].Keys() {
+				if isManifest.MatchString(key) {
+					n++
+				}
+			}
+			return n
+		}
+		x := send(t, t.TempDir(), "vpn", "host-a", to, patient)
+		defer x.end()
+		x.segments(2)
+		x.flush()
+		born := manifests()
+		if complete("s3", 0) {
+			t.Error("the hour has not passed")
+		}
+		for range 5 {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			for _, place := range []string{"s3", "idc"} {
+				if !complete(place, time.Hour) || complete(place, 0) {
+					t.Errorf("%s at %v: the last hour has passed, this one has not", place, time.Now())
+				}
+			}
+		}
+		if n := manifests() - born; n > 5 {
+			t.Errorf("%d manifests in five idle hours", n)
+		}
+
+		// One destination does not get what is kept: it passes nothing more until it has it.
+		down.Store(true)
+		x.segments(1)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if complete("idc", time.Hour) || complete("idc", 2*time.Hour) || !complete("s3", time.Hour) {
+			t.Error("a destination that is owed something passed an hour")
+		}
+		down.Store(false)
+		x.s.ResetBackoff()
+		x.flush()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if !complete("idc", time.Hour) {
+			t.Error("it has everything now")
+		}
+
+		// What is kept and not sealed yet is not passed over either.
+		time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour - 10*time.Second)))
+		x.append(10)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if complete("s3", time.Hour) {
+			t.Error("records of that hour are in the open segment")
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if !complete("s3", time.Hour) {
+			t.Error("the segment is delivered, the hour has passed")
+		}
+		if r := p.audit(t, deep); r.Verdict != audit.Owed {
+			t.Errorf("%s: %+v", r.Verdict, r.Findings)
+		}
+	})
+}
+
+// TestDeadSpool: nobody says anything for a spool whose host is gone.
+func TestDeadSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		x := send(t, t.TempDir(), "vpn", "host-a", p.destinations(), patient)
+		x.segments(2)
+		x.flush()
+		x.end()
+		time.Sleep(3 * time.Hour)
+		r := p.audit(t, func(o *audit.Options) { o.Hour = time.Now().Add(-time.Hour) })
+		wants(t, r, audit.Owed, audit.Open)
+	})
+}

@@ -1,0 +1,149 @@
+package ship
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// signatureAlgorithm is the only one there is: RFC 8032, section 5.1.
+const signatureAlgorithm = "ed25519"
+
+// SignatureLine signs the line before it, its newline included: the footer of a manifest, whose hash stands for all other
+// lines, or a head. So what is signed is short, and an HSM or a key service can sign it.
+type SignatureLine struct {
+	Type      string `json:"type"`      // "signature"
+	Algorithm string `json:"algorithm"` // ed25519
+	Key       string `json:"key"`       // the public key, 32 bytes in hex
+	Signature string `json:"signature"` // 64 bytes in hex
+}
+
+// ErrSignature: not signed by any of the keys that are trusted. Errors that wrap it wrap ErrVerify too.
+var ErrSignature = errors.New("ship: not signed by a trusted key")
+
+// sign returns a signature of v's line.
+func sign(signer crypto.Signer, v any) (*SignatureLine, error) {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := signer.Public().(ed25519.PublicKey)
+	if !ok {
+		return nil, errNoEd25519
+	}
+	// The random source is for other algorithms: the same key gives the same signature of the same bytes.
+	sig, err := signer.Sign(nil, append(line, '\n'), crypto.Hash(0))
+	if err != nil {
+		return nil, fmt.Errorf("ship: signing: %w", err)
+	}
+	return &SignatureLine{Type: "signature", Algorithm: signatureAlgorithm, Key: hex.EncodeToString(key), Signature: hex.EncodeToString(sig)}, nil
+}
+
+var errNoEd25519 = errors.New("ship: the signer's key is no ed25519 key")
+
+// checkSignature returns nil if s is a signature of v's line by one of keys. known: the key that it names is one of them,
+// so that whoever wrote the line without it has forged the signature.
+func checkSignature(s *SignatureLine, v any, keys []ed25519.PublicKey) (known bool, err error) {
+	if s == nil {
+		return false, fmt.Errorf("%w: %w: it has no signature", ErrVerify, ErrSignature)
+	}
+	key, err1 := hex.DecodeString(s.Key)
+	sig, err2 := hex.DecodeString(s.Signature)
+	i := slices.IndexFunc(keys, func(k ed25519.PublicKey) bool { return k.Equal(ed25519.PublicKey(key)) })
+	if s.Algorithm != signatureAlgorithm || err1 != nil || err2 != nil || i < 0 {
+		return false, fmt.Errorf("%w: %w: its key is %.64s", ErrVerify, ErrSignature, s.Key)
+	}
+	line, err := json.Marshal(v)
+	if err != nil {
+		return true, err
+	}
+	if !ed25519.Verify(keys[i], append(line, '\n'), sig) {
+		return true, fmt.Errorf("%w: %w: its signature is of other bytes", ErrVerify, ErrSignature)
+	}
+	return true, nil
+}
+
+// Sign signs the manifest, which must be valid. Any change but to the signature makes it worthless.
+func (m *Manifest) Sign(signer crypto.Signer) error {
+	m.Signature = nil
+	if _, err := m.Encode(); err != nil { // fills in the footer
+		return err
+	}
+	s, err := sign(signer, &m.Footer)
+	m.Signature = s
+	return err
+}
+
+// CheckSignature returns nil if one of keys has signed the manifest, which must come from DecodeManifest or Sign: its
+// footer then fits all other lines. The error wraps ErrSignature. forged: it names one of keys, and that key has not
+// signed it; otherwise whoever wrote it may just have had no key, or another one.
+func (m *Manifest) CheckSignature(keys ...ed25519.PublicKey) (forged bool, err error) {
+	known, err := checkSignature(m.Signature, &m.Footer, keys)
+	return known && err != nil, err
+}
+
+// CheckSignature returns nil if one of keys has signed the head. The error wraps ErrSignature.
+func (h *Head) CheckSignature(keys ...ed25519.PublicKey) error {
+	_, err := checkSignature(h.Signature, h, keys)
+	return err
+}
+
+// maxKeyFile bounds a key file in bytes.
+const maxKeyFile = 64 << 10
+
+// ReadPrivateKey reads an ed25519 private key from a PEM file in PKCS #8 (RFC 8410), as `openssl genpkey -algorithm
+// ed25519 -out FILE` writes it. Errors never show what is in the file.
+func ReadPrivateKey(path string) (ed25519.PrivateKey, error) {
+	der, err := readPEM(path, "PRIVATE KEY", "openssl genpkey -algorithm ed25519 -out FILE")
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if k, ok := key.(ed25519.PrivateKey); ok && err == nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("ship: %s: no ed25519 key in PKCS #8: make one with `openssl genpkey -algorithm ed25519 -out FILE`", path)
+}
+
+// ReadPublicKey reads an ed25519 public key from a PEM file, as `openssl pkey -in FILE -pubout` writes it.
+func ReadPublicKey(path string) (ed25519.PublicKey, error) {
+	const cure = "openssl pkey -in PRIVATE -pubout -out FILE"
+	der, err := readPEM(path, "PUBLIC KEY", cure)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKIXPublicKey(der)
+	if k, ok := key.(ed25519.PublicKey); ok && err == nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("ship: %s: no ed25519 public key: make one with `%s`", path, cure)
+}
+
+// readPEM reads the one block that a file holds.
+func readPEM(path, kind, cure string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("ship: key: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("ship: key: %w", err)
+	}
+	block, _ := pem.Decode(b)
+	switch {
+	case block == nil:
+		return nil, fmt.Errorf("ship: %s: not a PEM file: make one with `%s`", path, cure)
+	case block.Type != kind:
+		return nil, fmt.Errorf("ship: %s: holds %q, not %q: make one with `%s`", path, clean(block.Type), kind, cure)
+	}
+	return block.Bytes, nil
+}

@@ -1,0 +1,133 @@
+package spool
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Only a destination that has everything may say so, and only while nothing is open.
+func TestIdle(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a", "b"}})
+	idle := func(name string) bool {
+		t.Helper()
+		_, ok, err := s.Idle(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !idle("a") {
+		t.Error("an empty spool is idle")
+	}
+	mustAppend(t, s, batch(1, 10, 100))
+	if idle("a") {
+		t.Error("records are not sealed")
+	}
+	mustSeal(t, s)
+	if idle("a") {
+		t.Error("a sealed segment is not delivered")
+	}
+	stageAll(t, s)
+	deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+	until(t, s, "it is known", func() bool { return idle("a") })
+	if idle("b") {
+		t.Error("b has nothing")
+	}
+	if _, _, err := s.Idle("c"); err == nil {
+		t.Error("c is no destination")
+	}
+}
+
+// What was promised holds whatever the clock does: after a restart, and when nothing is left of what was delivered.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(Options{Destinations: []string{"a"}})
+		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		created := func() time.Time {
+			t.Helper()
+			mustAppend(t, s, batch(int(s.Stats().Appended)+1, 1, 100))
+			mustSeal(t, s)
+			all := s.Sealed(0, 0)
+			return all[len(all)-1].Created
+		}
+		// The clock cannot be set back here; to have promised a time that is still to come is the same.
+		ahead := time.Now().Add(40 * time.Minute).UTC()
+		s.mu.Lock()
+		s.begun = ahead
+		s.mu.Unlock()
+		promised, ok, err := s.Idle("a")
+		if err != nil || !ok || !promised.Equal(ahead) {
+			t.Fatalf("%v, %v, %v", promised, ok, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = open("/spool", w.mem, w.index.open, &w.opts); err != nil {
+			t.Fatal(err)
+		}
+		if at := created(); at.Before(promised) {
+			t.Errorf("a segment begins at %v, none was to begin before %v", at, promised)
+		}
+		stageAll(t, s)
+		deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+		for s.Stats().Segments > 0 {
+			<-s.Changed()
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = open("/spool", w.mem, w.index.open, &w.opts); err != nil {
+			t.Fatal(err)
+		}
+		if at := created(); at.Before(promised) {
+			t.Errorf("with everything deleted, a segment begins at %v, none was to begin before %v", at, promised)
+		}
+		// A clock that was wrong by more than a day does not rule for ever.
+		s.mu.Lock()
+		s.begun = time.Now().Add(48 * time.Hour)
+		s.mu.Unlock()
+		if at := created(); at.After(time.Now()) {
+			t.Errorf("a segment begins at %v", at)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A sudden end is told with the segment that follows it, once.
+func TestUnaccountedInSegment(t *testing.T) {
+	w := newWorld(Options{Destinations: []string{"a"}})
+	s, err := open("/spool", w.mem, w.index.open, &w.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	k := w.clone(crashes[0], indexFate{})
+	s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s2.Close()
+	var all []segment.Unaccounted
+	for range 3 {
+		mustAppend(t, s2, batch(int(s2.Stats().Appended)+1, 5, 100))
+		mustSeal(t, s2)
+	}
+	for _, seg := range s2.Sealed(0, 0) {
+		all = append(all, seg.Unaccounted...)
+	}
+	want := s2.Ledger().Unaccounted
+	if len(all) != 1 || len(want) != 1 || !all[0].To.Equal(want[0].To) || all[0].AtMostBytes != want[0].AtMostBytes {
+		t.Errorf("the segments tell of %+v, the ledger of %+v", all, want)
+	}
+}
