@@ -40,6 +40,9 @@ func (r *recovery) end() error {
 		// The mark's copy is as new as any, and there when the segment with the last one is not.
 		l = &r.clean.Ledger
 		at.bytes = l.Kept.Bytes
+		if r.last == nil {
+			s.sealedEnd = at
+		}
 	}
 	s.lastEnd = *l.Clone()
 	s.lastEnd.Kept = at.tally()

@@ -1,0 +1,299 @@
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// What has gone wrong in other people's disk buffers: the scenarios that Vector keeps in the known_errors.rs of its disk
+// buffer, in our words. A file is damaged between two lives of a spool; what is lost has to be told exactly, everything
+// else to arrive, and nothing may hang, come back to life, or be counted twice.
+
+// scene is a spool of two sealed segments with the records 1 to 10 and 11 to 20, and an active one with 21 to 30, each
+// block of two records synced before the next one.
+type scene struct {
+	*testing.T
+	d       *disk
+	index   *memDisk
+	seg     [3]string // their paths
+	options Options
+	numbers [3]uint64
+}
+
+type knownError struct {
+	name    string
+	acked   int            // segments acknowledged, and not deleted yet
+	orderly bool           // the first life ended in order
+	hurt    func(*scene)   // what happens to the files
+	lost    *segment.Range // what is reported as damage
+	end     uint64         // the last record of the second life; 0: 30
+	refused error          // Open does not go on
+}
+
+func gap(first, last uint64) *segment.Range { return &segment.Range{First: first, Last: last} }
+
+func TestKnownErrors(t *testing.T) {
+	for _, k := range []knownError{
+		// A block without a length, at the beginning of what is not sealed: a reader that waits for it waits for ever.
+		{name: "first block is zeroes", orderly: true, hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
+		{name: "first block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
+		// A segment that ends in the middle of a record although the writer has gone on to the next one.
+		{name: "sealed segment is cut", hurt: func(s *scene) { s.cut(1, 17, 100) }, lost: gap(17, 20)},
+		{name: "sealed segment is cut at a block's end", hurt: func(s *scene) { s.cut(1, 17, 0) }, lost: gap(17, 20)},
+		// What was acknowledged is damaged before it is deleted: of no interest to anybody.
+		{name: "acknowledged segment is damaged", acked: 2, hurt: func(s *scene) { s.flip(1, 19); s.flip(0, 1) }},
+		{name: "acknowledged segment is cut", acked: 2, hurt: func(s *scene) { s.cut(1, 13, 7) }},
+		// The next record to be sent is damaged, or follows one that is and has been acknowledged.
+		{name: "next block to send is damaged", acked: 1, hurt: func(s *scene) { s.flip(1, 11) }, lost: gap(11, 12)},
+		{name: "block before the next one to send is damaged", acked: 1, hurt: func(s *scene) { s.flip(0, 9) }},
+		// Damage in the middle ends neither reading nor the life of what follows, at a start or without one.
+		{name: "block in a sealed segment is damaged", hurt: func(s *scene) { s.flip(1, 13) }, lost: gap(13, 14)},
+		{name: "block in the active segment is damaged", hurt: func(s *scene) { s.flip(2, 25) }, lost: gap(25, 26)},
+		{name: "block in the active segment is damaged, after an orderly end", orderly: true, hurt: func(s *scene) { s.flip(2, 25) }, lost: gap(25, 26)},
+		// A checksum that holds over what is no record at all.
+		{name: "block holds no records", hurt: func(s *scene) { s.scramble(1, 15) }, lost: gap(15, 16)},
+		{name: "block in the active segment holds no records", hurt: func(s *scene) { s.scramble(2, 23) }, lost: gap(23, 24)},
+		// The last block: after an orderly end it was whole, so it is damage; after a crash nothing in the file says that it
+		// was, and it is cut like one that was half written.
+		{name: "last block is damaged", orderly: true, hurt: func(s *scene) { s.flip(2, 30) }, lost: gap(29, 30)},
+		{name: "last block holds no records", orderly: true, hurt: func(s *scene) { s.scramble(2, 29) }, lost: gap(29, 30)},
+		{name: "last block is torn", hurt: func(s *scene) { s.flip(2, 30) }, end: 28},
+		{name: "last block was not written", hurt: func(s *scene) { s.zero(2, 29, 2048) }, end: 28},
+		// Torn and behind it whole again, as a power cut may leave blocks that were synced together: none comes back to life.
+		{name: "tail is torn in the middle", hurt: func(s *scene) { s.unmark(); s.flip(2, 27) }, end: 26},
+		// What the destinations have cannot have been a torn tail.
+		{name: "log is shorter than what was acknowledged", acked: 3, hurt: func(s *scene) { s.flip(2, 29) }},
+		// The index and the mark speak of less, or of more, than there is.
+		{name: "index is older than the segments", hurt: func(s *scene) { *s.index = *s.index.crash(indexFate{Aged: 1}) }},
+		{name: "index is lost", hurt: func(s *scene) { *s.index = memDisk{} }},
+		{name: "index knows of a segment that is gone", hurt: func(s *scene) { s.remove(1) }, lost: gap(11, 20)},
+		{name: "active segment is gone", orderly: true, hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
+		// Written by a program that is newer than this one.
+		{name: "newer format", hurt: func(s *scene) { *s.index = memDisk{}; s.newer(1) }, refused: segment.ErrVersion},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { k.run(t) })
+		})
+	}
+}
+
+const sceneSize = 500 // of each record
+
+func (k *knownError) run(t *testing.T) {
+	s := newScene(t, k)
+	k.hurt(s)
+	sp, err := s.d.tryOpen(t, s.options)
+	if k.refused != nil {
+		if !errors.Is(err, k.refused) {
+			t.Fatalf("opened with %v", err)
+		}
+		if _, err := s.d.fs.Stat(s.seg[1]); err != nil {
+			t.Errorf("what is refused is touched: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := k.end
+	if end == 0 {
+		end = 30
+	}
+	if got := sp.Stats().Appended; got != end {
+		t.Fatalf("the log ends with %d, not %d", got, end)
+	}
+	mustAppend(t, sp, batch(int(end)+1, 2, sceneSize))
+	end += 2
+	mustSeal(t, sp)
+	c, err := sp.Chain("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, gaps := map[uint64]string{}, []segment.Range{}
+	for _, seg := range sp.Sealed(c.Segment, 0) {
+		rec, err := sp.Stage(t.Context(), seg.Number, lineEncoder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		readStaged(t, sp, rec, got)
+		gaps = append(gaps, rec.Gaps...)
+	}
+	var missing uint64
+	for i := c.Through + 1; i <= end; i++ {
+		if k.lost != nil && i >= k.lost.First && i <= k.lost.Last {
+			missing++
+			if _, ok := got[i]; ok {
+				t.Errorf("record %d is there", i)
+			}
+		} else if want := string(record(int(i), sceneSize).Data); got[i] != want {
+			t.Errorf("record %d is %.30q", i, got[i])
+		}
+	}
+	if k.lost == nil && len(gaps) > 0 || k.lost != nil && (len(gaps) != 1 || gaps[0] != *k.lost) {
+		t.Errorf("gaps %v, want %v", gaps, k.lost)
+	}
+	if l := sp.Ledger(); l.Damaged.Records != missing {
+		t.Errorf("damaged %+v, want %d", l.Damaged, missing)
+	}
+	balanced(t, sp)
+	deliver(t, sp, "a", lastSegment(sp))
+	until(t, sp, "deleted", func() bool { return sp.Stats().Segments == 0 })
+	balanced(t, sp)
+}
+
+func newScene(t *testing.T, k *knownError) *scene {
+	t.Helper()
+	mem := vfs.NewMem()
+	index := new(memDisk)
+	s := &scene{T: t, d: &disk{fs: mem, dir: "/spool", index: index.open}, index: index}
+	s.options = Options{Destinations: []string{"a"}, Sync: SyncAlways, SegmentAge: time.Hour}
+	sp := s.d.open(t, s.options)
+	for i := range 15 {
+		mustAppend(t, sp, batch(1+2*i, 2, sceneSize))
+		if i == 4 || i == 9 {
+			mustSeal(t, sp)
+		}
+	}
+	if k.acked == 3 {
+		mustSeal(t, sp)
+	}
+	release := sp.Hold() // as if the process ended before it came to delete them
+	defer release()
+	segs := sp.Sealed(0, 0)
+	for i, seg := range segs {
+		s.numbers[i] = seg.Number
+	}
+	if k.acked < 3 {
+		s.numbers[2] = sp.active.number
+	}
+	for i, n := range s.numbers {
+		s.seg[i] = sp.segPath(n)
+	}
+	if k.acked > 0 {
+		deliver(t, sp, "a", s.numbers[k.acked-1])
+	}
+	synctest.Wait()
+	if k.orderly {
+		closeSpool(t, sp)
+	} else {
+		s.d.fs = mem.CrashClone(processDies)
+		s.index = index.crash(indexFate{})
+		s.d.index = s.index.open
+		closeSpool(t, sp)
+	}
+	return s
+}
+
+// block returns where the block that begins with record i begins in a segment, and the file's bytes.
+func (s *scene) block(seg int, i uint64) (off int64, data []byte) {
+	s.Helper()
+	data, err := vfs.ReadFile(s.d.fs, s.seg[seg], 1<<30)
+	if err != nil {
+		s.Fatal(err)
+	}
+	at := bytes.Index(data, fmt.Appendf(nil, "record %d ", i))
+	if at < 0 {
+		s.Fatalf("record %d is not in segment %d", i, seg)
+	}
+	r := record(int(i), sceneSize)
+	return int64(at - (r.Size() - len(r.Data)) - segment.BlockHeaderSize), data
+}
+
+func (s *scene) write(seg int, b []byte, off int64) {
+	s.Helper()
+	f, err := s.d.fs.OpenRW(s.seg[seg])
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, off); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// flip changes a bit of record i.
+func (s *scene) flip(seg int, i int) { flip(s.T, s.d, s.seg[seg], i) }
+
+// zero overwrites n bytes of the block that begins with record i.
+func (s *scene) zero(seg int, i uint64, n int) {
+	off, _ := s.block(seg, i)
+	s.write(seg, make([]byte, n), off)
+}
+
+// cut ends a segment in the block that begins with record i.
+func (s *scene) cut(seg int, i uint64, in int64) {
+	off, _ := s.block(seg, i)
+	f, err := s.d.fs.OpenRW(s.seg[seg])
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(off + in); err != nil {
+		s.Fatal(err)
+	}
+	*s.index = memDisk{} // which would say how long it was
+}
+
+// scramble makes the records of a block nonsense, under a checksum that holds.
+func (s *scene) scramble(seg int, i uint64) {
+	s.restamp(seg, i, func(_ *segment.BlockHeader, payload []byte) {
+		for j := range payload {
+			payload[j] = 0xff
+		}
+	})
+}
+
+// unmark makes the blocks of the last two commits forget that what lies before them is durable.
+func (s *scene) unmark() {
+	off, _ := s.block(2, 27)
+	for _, i := range []uint64{27, 29} {
+		s.restamp(2, i, func(h *segment.BlockHeader, _ []byte) { h.Durable = uint32(off) })
+	}
+}
+
+func (s *scene) restamp(seg int, i uint64, change func(h *segment.BlockHeader, payload []byte)) {
+	s.Helper()
+	off, data := s.block(seg, i)
+	header, err := segment.DecodeHeader(data[:headerPad])
+	if err != nil {
+		s.Fatal(err)
+	}
+	r := record(int(i), sceneSize)
+	q := record(int(i+1), sceneSize)
+	b := data[off : off+int64(segment.BlockHeaderSize+r.Size()+q.Size())]
+	h := segment.BlockHeader{
+		Generation: header.Generation, Offset: off, First: i, Count: 2, Durable: uint32(off), Type: segment.RecordBlock,
+	}
+	change(&h, b[segment.BlockHeaderSize:])
+	segment.Stamp(b, h)
+	s.write(seg, b, off)
+}
+
+func (s *scene) remove(seg int) {
+	if err := errors.Join(s.d.fs.Remove(s.seg[seg]), s.d.fs.SyncDir("/spool/"+segDir)); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.d.fs.Stat(s.seg[seg]); !errors.Is(err, fs.ErrNotExist) {
+		s.Fatal(err)
+	}
+}
+
+// newer gives a segment the version that comes after this one's.
+func (s *scene) newer(seg int) {
+	_, data := s.block(seg, 11)
+	data[8]++
+	h := crc32.Update(0, castagnoli, data[:16])
+	h = crc32.Update(h, castagnoli, data[20:headerPad])
+	binary.LittleEndian.PutUint32(data[16:], h)
+	s.write(seg, data[:headerPad], 0)
+}
