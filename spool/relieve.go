@@ -35,18 +35,11 @@ func (s *Spool) short() bool {
 	return s.full || s.roomLeft() < s.opts.SegmentBytes
 }
 
-// relieve makes room without losing anything: the pool goes first, then whatever a staged segment has twice. Its own
+// relieve makes room without losing anything: pool and spare go first, then whatever a staged segment has twice. Its own
 // file goes once the staged one was read back, decoded and found right; where that is the larger one it goes instead, if
 // a destination has it already: for the others it is made again. It returns whether it freed anything.
 func (s *Spool) relieve(ctx context.Context, enc Encoder, enough func() bool) (freed bool) {
-	for {
-		s.mu.Lock()
-		f, ok := s.quota.pop()
-		s.mu.Unlock()
-		if !ok {
-			break
-		}
-		s.unlink(s.freePath(f.number), f.size)
+	for s.makeRoom() {
 		if freed = true; enough() {
 			return true
 		}
