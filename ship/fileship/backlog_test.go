@@ -66,7 +66,7 @@ const backlogHeap = 64 << 20
 //
 //	PENSTOCK_BACKLOG=20GB go test -count 1 -v -timeout 60m -run TestBacklog ./ship/fileship
 func TestBacklog(t *testing.T) {
-	size := int64(256 << 20)
+	size := int64(128 << 20)
 	if v := os.Getenv("PENSTOCK_BACKLOG"); v != "" {
 		n, err := strconv.ParseInt(strings.TrimSuffix(v, "GB"), 10, 64)
 		if err != nil || n < 1 {
