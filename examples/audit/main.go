@@ -1,12 +1,13 @@
 // Audit proves, from what lies at destinations alone, that nothing is missing, doubled or altered.
 //
-//	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-checkpoint FILE] [-json]
+//	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-pubkey FILE …] [-checkpoint FILE] [-json]
 //	audit replay -from URL -to URL -class C -spool ID [-first N] [-last N]
 //
 // Destinations are s3, sftp and file URLs as the collector takes them. With several, they are compared with each other:
 // that is what proves that the end of a chain was not cut off. -expect names a file of spool ids or instances, one a
 // line, that must appear. -since leaves out objects that a retention rule may have deleted; -hour asks whether one hour
-// is complete, for batch jobs downstream. -checkpoint names a file with which an audit that was interrupted goes on.
+// is complete, for batch jobs downstream. -pubkey names a public key that senders sign with (collector -sign): chains must
+// then be signed by one of those given. -checkpoint names a file with which an audit that was interrupted goes on.
 //
 // Replay restores what one destination has lost from another that has it, verified, and prints each object as a line of
 // JSON. A note of it stays under _repair/.
@@ -30,6 +31,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
@@ -119,6 +121,11 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 	})
 	fs.Func("hour", "ask about one `hour` only, UTC: 2026-11-22T08", func(s string) (err error) {
 		f.Hour, err = time.Parse("2006-01-02T15", s)
+		return err
+	})
+	fs.Func("pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: chains must be signed by one of those given; repeatable", func(s string) error {
+		key, err := ship.ReadPublicKey(s)
+		f.Keys = append(f.Keys, key)
 		return err
 	})
 	fs.Func("expect", "`file` of spool ids or instances, one a line, that must appear", func(s string) (err error) {

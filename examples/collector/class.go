@@ -60,6 +60,9 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 			},
 		}
 		cl.listen.Framings = framings
+		if c.key != nil {
+			cl.ship.Signer = c.key
+		}
 		cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
 		// A connection pool per class: a class that stalls at a destination holds up no other.
 		for dest, u := range c.dests {

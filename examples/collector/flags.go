@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,11 +18,13 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
 
 // config is the command line, checked.
 type config struct {
+	key      ed25519.PrivateKey // nil: manifests are not signed
 	spoolDir string
 	listen   []classURL // in the order given
 	dests    map[string]string
@@ -155,6 +158,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	classed(&c.codec, "codec", "`CODEC`[:LEVEL] zstd, gzip, lz4, s2 or none (default zstd)")
 	classed(&c.format, "format", "`FORMAT` ndjson, lines or native (default ndjson)")
 	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system / classes)")
+	fs.Var(noted{(*signer)(c), "sign", &errs}, "sign", "`KEYFILE` that manifests are signed with: `openssl genpkey -algorithm ed25519 -out KEYFILE`")
 	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
 	c.drainTimeout, c.quiesce = 10*time.Minute, 130*time.Second
 	fs.Var(noted{(*duration)(&c.drainTimeout), "drain-timeout", &errs}, "drain-timeout", "`TIME` a drain may take, from its trigger to its report (default 10m)")
@@ -369,4 +373,14 @@ func parseFormat(s string) (string, error) {
 		return s, nil
 	}
 	return "", errors.New("ndjson, lines or native")
+}
+
+// signer reads the key that manifests are signed with.
+type signer config
+
+func (*signer) String() string { return "" }
+
+func (s *signer) Set(path string) (err error) {
+	s.key, err = ship.ReadPrivateKey(path)
+	return err
 }

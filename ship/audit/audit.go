@@ -133,6 +133,7 @@ func (a *auditor) listings(ctx context.Context) {
 	wg.Wait()
 	for _, p := range a.places {
 		wg.Go(func() { a.check(a.listing(ctx, p)) })
+		wg.Go(func() { a.check(a.repairs(ctx, p)) })
 	}
 	wg.Wait()
 }

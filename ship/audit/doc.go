@@ -20,8 +20,9 @@
 // anything below without breaking the chain or a checksum. That the last manifests themselves were cut off, or rewritten
 // with all that they name, shows with the other places given too: they hold the same lines, and heads of the chain.
 // Where no head tells of what was cut off, the chain looks like one that has not come so far yet: Owed, with the exact
-// range, never Complete. Who can write to all places alike can forge everything; against that, keep one of them under
-// object lock.
+// range, never Complete. Who can write to all places alike can forge everything that is not signed: against that, have the
+// senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With
+// keys, nothing can be altered or added anywhere; only the end of a chain can still be cut off, at all places alike.
 //
 // # A running system
 //

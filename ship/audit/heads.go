@@ -125,9 +125,16 @@ func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]f
 		fits := l != nil && hex.EncodeToString(l.hash[:]) == h.Hash
 		// A sender that found its chain again after its disk had lost it knows of more than the manifest does.
 		last := l != nil && (h.Last == l.last || h.Last > l.last && c.NotOwed > 0)
+		// A head that anybody may have written accuses no chain, and vouches for none.
+		trusted := len(a.o.Keys) == 0 || h.CheckSignature(a.o.Keys...) == nil
 		switch {
 		case fits && last && h.Final == l.ended:
-			l.vouched = true
+			l.vouched = l.vouched || trusted
+		case !trusted:
+			a.rec.add(Finding{
+				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Detail: "it does not fit its chain, and none of the given keys vouches for it",
+			})
 		case fits:
 			l.vouched = true
 			a.rec.add(Finding{
@@ -150,6 +157,9 @@ func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]f
 				cut[c] = h
 			}
 		}
+		return
+	}
+	if len(a.o.Keys) > 0 && h.CheckSignature(a.o.Keys...) != nil {
 		return
 	}
 	a.mu.Lock()

@@ -65,6 +65,7 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, ended: m.Footer.Final || m.Footer.ClosedBy != nil, time: h.Time}
 	key, prev := w.manifestKey(l), w.prev
 	afterHole := w.hole != nil
+	w.signature(m, l, prev != nil && h.Prev == hex.EncodeToString(prev.hash[:]))
 	w.fill(h.PrevLast + 1)
 	goesOn := !afterHole && prev != nil && h.Epoch == prev.epoch
 	if !goesOn {
@@ -136,7 +137,7 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 // would send people to restore a file that is right.
 func (w *walk) hash(prev, l *link, want string) {
 	fits := hex.EncodeToString(prev.hash[:]) == want
-	prev.vouched = fits
+	prev.vouched = prev.vouched || fits
 	if w.broken[0] != nil {
 		// The two links before do not fit: prev is the culprit unless it is vouched for now.
 		if fits {

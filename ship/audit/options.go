@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,6 +33,9 @@ type Options struct {
 	// Hour asks about one hour of the `dt=…/hour=…` folders only: whether every chain has passed it or is final. Objects of
 	// other hours are not looked for, and what is owed behind that hour is not reported. The zero time asks about all.
 	Hour time.Time
+	// Keys, if any are given, are those that senders sign with. Each chain must then be signed by one of them, at its end at
+	// least: a signed manifest vouches for all before it. What is not is damage, whoever wrote it.
+	Keys []ed25519.PublicKey
 	// Expect names spools (by id) or instances that must appear.
 	Expect []string
 	// Checkpoint is a file in which an audit that is interrupted notes how far it has come, and from which the next one with
@@ -113,6 +117,11 @@ func (o Options) validate() error {
 	}
 	if o.Parallel < 1 || o.Parallel > 1024 {
 		bad("%d requests in parallel, 1 to 1024 are possible", o.Parallel)
+	}
+	for _, k := range o.Keys {
+		if len(k) != ed25519.PublicKeySize {
+			bad("a public key of %d bytes", len(k))
+		}
 	}
 	if o.MaxFindings < 1 {
 		bad("at most %d findings", o.MaxFindings)

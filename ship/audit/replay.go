@@ -19,6 +19,8 @@ import (
 // `_repair/<class>/<spool>/<epoch>-<first>-<last>-<time>.json`, an object each.
 const RepairPrefix = "_repair/"
 
+const repairVersion = 1
+
 // ReplayOptions say what is restored.
 type ReplayOptions struct {
 	// From is the place that has the objects, To the one that lacks them.
@@ -163,7 +165,7 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if err != nil {
 		return err
 	}
-	repair := Repair{Version: 1, Key: s.Key, First: s.First, Last: s.Last, From: r.from.name, SHA256: fmt.Sprintf("%x", o.SHA256), Uncovered: !named}
+	repair := Repair{Version: repairVersion, Key: s.Key, First: s.First, Last: s.Last, From: r.from.name, SHA256: fmt.Sprintf("%x", o.SHA256), Uncovered: !named}
 	err = r.to.request(ctx, func(ctx context.Context) (err error) {
 		repair.Receipt, err = r.to.dest.Put(ctx, o, io.NewSectionReader(file, 0, o.Size))
 		if err == nil {
@@ -233,11 +235,10 @@ func (r *replayer) note(ctx context.Context, repair Repair) error {
 		return err
 	}
 	b = append(b, '\n')
-	k, ok := parseDataKey(repair.Key)
+	key, ok := repair.noteKey()
 	if !ok {
 		return fmt.Errorf("%w: %s is not the name of an object", ship.ErrVerify, repair.Key)
 	}
-	key := fmt.Sprintf("%s%s/%s/%06d-%016x-%016x-%s.json", RepairPrefix, k.class, k.spool, k.epoch, k.first, k.last, repair.Time.Format("20060102T150405.000000000Z"))
 	o := ship.BytesObject(key, r.id.spool, b)
 	o.ContentType = "application/json"
 	return r.to.request(ctx, func(ctx context.Context) error {

@@ -145,3 +145,29 @@ func TestReplayBehind(t *testing.T) {
 	}
 	wants(t, p.audit(t, deep), audit.Owed, audit.Open, audit.Behind, audit.Uncovered)
 }
+
+// TestRepairNotes: the audit counts what was put back, and names notes that are none.
+func TestRepairNotes(t *testing.T) {
+	p := finished(t)
+	spool, objects := longest(p)
+	p["idc"].Remove(objects[0])
+	p["idc"].Remove(objects[3])
+	if _, err := replay(p, spool, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	r := p.audit(t)
+	wants(t, r, audit.Complete)
+	for _, c := range r.Chains {
+		if want := map[bool]uint64{true: 2}[c.Spool == spool && c.Place == "idc"]; c.Restored != want {
+			t.Errorf("%s at %s: %d restored, want %d", c.Spool, c.Place, c.Restored, want)
+		}
+	}
+	for _, key := range p["idc"].Keys() {
+		if strings.HasPrefix(key, audit.RepairPrefix) {
+			p["idc"].Set(strings.Replace(key, "000001-", "000002-", 1), p["idc"].Bytes(key)) // another's
+			p["idc"].Set(key, []byte("{"))
+			break
+		}
+	}
+	wants(t, p.audit(t), audit.Damaged, audit.ObjectUnknown)
+}

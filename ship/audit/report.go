@@ -32,6 +32,9 @@ func (r *Result) WriteText(w io.Writer) error {
 		if c.Gaps > 0 {
 			fmt.Fprintf(b, ", %d damaged before delivery", c.Gaps)
 		}
+		if c.Restored > 0 {
+			fmt.Fprintf(b, ", %d restored by replay", c.Restored)
+		}
 		for cause, l := range c.Lost {
 			if l.Records > 0 {
 				fmt.Fprintf(b, ", %d lost (%s)", l.Records, segment.Cause(cause))

@@ -65,6 +65,8 @@ type Chain struct {
 	Stored   int64  `json:"stored"`
 	// NotOwed counts records from before this place was among the spool's destinations, by the sender's own account.
 	NotOwed uint64 `json:"not_owed,omitempty"`
+	// Restored counts the repairs that Replay has noted.
+	Restored uint64 `json:"restored,omitempty"`
 	// Gaps counts records that were damaged on the sender's disk before they could be delivered.
 	Gaps uint64 `json:"gaps"`
 	// Lost counts what was lost before it could be kept, by cause.
@@ -103,6 +105,7 @@ const (
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
 	LineWrong       = "line-wrong"       // a line contradicts itself
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
+	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
 	HeadWrong       = "head-wrong"       // a head is damaged, or not that of the chain
 	ObjectMissing   = "object-missing"
 	ObjectAltered   = "object-altered" // size, checksum or records are not those of its line
@@ -232,6 +235,7 @@ var cures = map[string]string{
 	FinalWrong:      "do not rely on this place; restore its manifests, or replay the range from the other place",
 	LineWrong:       "find out who has write access here; restore the manifest from a version or backup of this place",
 	PlacesDiffer:    "findings on the objects and manifests of either place tell which is right; if none does, run again with deep",
+	SignatureWrong:  "if its sender does not sign, or with another key, give it the key, or name its public key too; else find out who has write access here, and restore the manifest from a version or backup",
 	HeadWrong:       "find out who has write access here; the chain that it speaks of is not affected",
 	ObjectMissing:   "replay the range from a place that has it",
 	ObjectAltered:   "set the object aside, then replay the range from a place that has it",

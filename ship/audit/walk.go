@@ -32,6 +32,8 @@ type walk struct {
 	broken  [2]*link   // two links that do not fit, until a third tells which of them is wrong
 	pairs   [][2]*link // the same where no third follows
 
+	unsigned *stretch // that no signed manifest follows so far
+
 	holes  []seqRange // sequence numbers that damage leaves unproven
 	wanted map[headID]*link
 	behind owedRange
@@ -165,6 +167,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 			w.segment, w.Last, w.started = max(w.segment, f.m.Footer.Segment), max(w.Last, f.m.Footer.Last), true
 		}
 		w.fill(0)
+		w.unsignedEnd()
 		yield(step{skip: skip})
 	}
 }

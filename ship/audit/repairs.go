@@ -1,0 +1,74 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// maxRepair bounds a note in bytes.
+const maxRepair = 64 << 10
+
+// repairs reads what Replay has noted at a place, and counts it with the chains. The objects themselves are judged by
+// their chains like all others: a note says who put one back, and makes nothing right.
+func (a *auditor) repairs(ctx context.Context, p *place) error {
+	prefix := RepairPrefix
+	if a.o.Class != "" {
+		prefix += a.o.Class + "/"
+	}
+	for e, err := range p.lister.List(ctx, prefix) {
+		if err != nil {
+			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+		}
+		var note Repair
+		err := p.request(ctx, func(ctx context.Context) (err error) {
+			note, err = p.repair(ctx, e.Key)
+			return err
+		})
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case errors.Is(err, ship.ErrVerify):
+			a.rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: err.Error()})
+			continue
+		case err != nil:
+			return err
+		}
+		if k, ok := parseDataKey(note.Key); ok && p.walks[k.spoolID] != nil {
+			p.walks[k.spoolID].Restored++
+		}
+	}
+	return nil
+}
+
+// repair reads one note. Like a manifest it must be what its key says.
+func (p *place) repair(ctx context.Context, key string) (r Repair, err error) {
+	body, err := p.dest.Open(ctx, key)
+	if err != nil {
+		return r, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxRepair))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%w: not the note of a repair: %w", ship.ErrVerify, err)
+	}
+	if want, ok := r.noteKey(); !ok || want != key || r.Version != repairVersion {
+		return r, fmt.Errorf("%w: the note of another repair, or of a newer version", ship.ErrVerify)
+	}
+	return r, nil
+}
+
+// noteKey is where the note of a repair lies.
+func (r *Repair) noteKey() (key string, ok bool) {
+	k, ok := parseDataKey(r.Key)
+	return fmt.Sprintf("%s%s/%s/%06d-%016x-%016x-%s.json", RepairPrefix, k.class, k.spool, k.epoch, k.first, k.last,
+		r.Time.Format("20060102T150405.000000000Z")), ok
+}
