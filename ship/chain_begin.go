@@ -37,6 +37,9 @@ func (l *lane) begin(ctx context.Context) error {
 		return nil // born already
 	}
 	if err := l.find(ctx); err != nil || l.cursor().Next > 0 {
+		if l.cursor().Final {
+			l.log.Error("ship: the chain that was found is final, and nothing can follow it before the spool is opened again")
+		}
 		return err
 	}
 	return l.link(ctx, nil, nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,6 +120,25 @@ func (s *Spool) proposed(d *destination) ([]byte, error) {
 		return nil, fmt.Errorf("spool: no manifest is proposed to %q: %w", d.name, fs.ErrNotExist)
 	}
 	return b, nil
+}
+
+// proposesFinal reports whether a manifest that may have arrived ends the chain. It is the one thing that the spool looks
+// for in a manifest: records that are kept from now on must have an epoch to go to once it is acknowledged.
+func (s *Spool) proposesFinal(d *destination) bool {
+	b, err := s.proposed(d)
+	if err != nil {
+		return false // none, or who ships it finds out
+	}
+	for line := range bytes.Lines(b) {
+		var footer struct {
+			Type  string
+			Final bool
+		}
+		if bytes.HasPrefix(line, []byte(`{"type":"footer"`)) && json.Unmarshal(line, &footer) == nil && footer.Final {
+			return true
+		}
+	}
+	return false
 }
 
 // Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that

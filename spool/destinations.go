@@ -31,7 +31,7 @@ func (s *Spool) loadChains() error {
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
 		s.number = max(s.number, d.chain.Segment)
-		final = final || !d.forgotten && d.chain.Final && d.chain.Epoch == s.id.Epoch
+		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && (d.chain.Final || s.proposesFinal(d))
 	}
 	if !final {
 		return nil
