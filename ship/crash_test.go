@@ -56,14 +56,14 @@ func (c *crash) wrap(d destinations) destinations {
 	return w
 }
 
-// live delivers ten segments in one process, which ends at its k-th passage, and returns what its disk looks like then;
+// live delivers eleven segments in one process, which ends at its k-th passage, and returns what its disk looks like then;
 // "" if it got through.
 func live(t *testing.T, dir string, d destinations, instance string, k int) (left string) {
 	t.Helper()
 	c := newCrash(k)
 	w := c.wrap(d)
 	b := openBench(t, dir, w, instance)
-	b.segments(10, 3)
+	b.segments(11, 3)
 	b.ship(w, bubble, func(o *ship.Options) { o.Instance, o.Workers = instance, 2 })
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())

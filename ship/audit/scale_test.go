@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
@@ -10,25 +11,50 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
-	"github.com/penstock-go/penstock/ship/fileship"
 )
 
 // BenchmarkDirectory audits a directory of PENSTOCK_AUDIT_SEGMENTS segments (default 2,000) of ten spools, a manifest
 // for every four of them. The objects are empty: they are only looked at.
 func BenchmarkDirectory(b *testing.B) {
+	dir := b.TempDir()
+	benchmark(b, dir, "file://"+filepath.ToSlash(dir))
+}
+
+// BenchmarkSFTP and BenchmarkS3 audit the same over OpenSSH and a real S3 server, each on its own disk and on loopback.
+func BenchmarkSFTP(b *testing.B) {
+	url := testserver.StartSSHD(b).URL("audit")
+	_, path, _ := strings.Cut(strings.TrimPrefix(url, "sftp://"), "/")
+	path, _, _ = strings.Cut(path, "?")
+	benchmark(b, "/"+path, url)
+}
+
+func BenchmarkS3(b *testing.B) {
+	s := testserver.StartS3(b)
+	b.Setenv("AWS_ACCESS_KEY_ID", s.Access)
+	b.Setenv("AWS_SECRET_ACCESS_KEY", s.Secret)
+	benchmark(b, filepath.Join(s.Dir, testserver.Bucket, "audit"),
+		fmt.Sprintf("s3://%s/audit?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, s.Endpoint))
+}
+
+// benchmark fills dir, and audits it as what url names.
+func benchmark(b *testing.B, dir, url string) {
 	segments := 2000
 	if s := os.Getenv("PENSTOCK_AUDIT_SEGMENTS"); s != "" {
 		segments, _ = strconv.Atoi(s)
 	}
-	dir := b.TempDir()
 	for i := range 10 {
 		synthetic(b, dir, fmt.Sprintf("%026d", i), segments/10)
 	}
-	d, err := fileship.New(dir, nil)
+	d, err := place.Open(b.Context(), url)
 	if err != nil {
 		b.Fatal(err)
+	}
+	if c, ok := d.(io.Closer); ok {
+		defer c.Close()
 	}
 	b.ReportAllocs()
 	for b.Loop() {
