@@ -49,6 +49,9 @@ func bar(p *audit.Progress) string {
 		part = min(1, float64(m+n)/float64(mOf+of))
 	}
 	full := int(part * width)
-	return fmt.Sprintf("[%s%s] manifests %d/%d objects %d/%d %d MB",
-		strings.Repeat("=", full), strings.Repeat(" ", width-full), m, mOf, n, of, p.Bytes.Load()/1e6)
+	text := fmt.Sprintf("[%s%s] manifests %d/%d objects %d/%d", strings.Repeat("=", full), strings.Repeat(" ", width-full), m, mOf, n, of)
+	if b := p.Bytes.Load(); b > 0 {
+		text += fmt.Sprintf(" %d MB", b/1e6)
+	}
+	return text
 }

@@ -37,7 +37,7 @@ func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	// same output is as good.
 	there.Key = s.Key
 	if err := there.Check(*s.Receipt); err != nil {
-		return fmt.Errorf("%w; its line says %d bytes, sha256:%s", err, s.Size, s.SHA256)
+		return fmt.Errorf("%w: %d bytes, sha256:%x, are there; its receipt says %d bytes, %s", ship.ErrVerify, there.Size, there.SHA256, s.Receipt.Size, s.Receipt.Checksum)
 	}
 	return bad
 }

@@ -13,18 +13,25 @@ import (
 // is the Result's JSON.
 func (r *Result) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	class := ""
+	width := 0
+	for _, p := range r.Places {
+		width = max(width, len(p))
+	}
+	var last spoolID
 	for i := range r.Chains {
 		c := &r.Chains[i]
-		if c.Class != class {
-			class = c.Class
-			fmt.Fprintf(b, "class %s\n", class)
+		if c.Class != last.class {
+			fmt.Fprintf(b, "class %s\n", c.Class)
 		}
-		fmt.Fprintf(b, "  %-8s %s at %s: ", c.Verdict, c.Spool, c.Place)
+		if id := (spoolID{c.Class, c.Spool}); id != last {
+			fmt.Fprintf(b, "  spool %s of %s\n", c.Spool, c.Instance)
+			last = id
+		}
+		fmt.Fprintf(b, "    %-8s  %-*s  ", c.Verdict, width, c.Place)
 		if c.Last == 0 {
 			fmt.Fprint(b, "no records")
 		} else {
-			fmt.Fprintf(b, "records %d to %d in %d objects, %s", c.First, c.Last, c.Segments, size(c.Stored))
+			fmt.Fprintf(b, "records %d to %d in %s, %s", c.First, c.Last, count(c.Segments, "object"), size(c.Stored))
 		}
 		if c.NotOwed > 0 {
 			fmt.Fprintf(b, ", %d from before it joined are not owed here", c.NotOwed)
@@ -57,7 +64,12 @@ func (r *Result) WriteText(w io.Writer) error {
 	if len(r.Chains) == 0 {
 		fmt.Fprint(b, "no chain of manifests was found: is the prefix right?\n")
 	}
-	fmt.Fprintf(b, "\n%s: %d chains, %d manifests, %d objects at %d places\n", r.Verdict, len(r.Chains), r.Manifests, r.Objects, len(r.Places))
+	fmt.Fprintf(b, "\n%s: %s, %s, %s at %s", r.Verdict, count(uint64(len(r.Chains)), "chain"), count(r.Manifests, "manifest"),
+		count(r.Objects, "object"), count(uint64(len(r.Places)), "place"))
+	if n := len(r.Findings) + r.Omitted; n > 0 {
+		fmt.Fprintf(b, "; %s", count(uint64(n), "finding"))
+	}
+	fmt.Fprintln(b)
 	return b.Flush()
 }
 
@@ -92,6 +104,26 @@ func (f *Finding) text(b *bufio.Writer, now time.Time) {
 		fmt.Fprintf(b, "  since %s, %s ago\n", f.Since.Format(time.RFC3339), now.Sub(f.Since).Round(time.Second))
 	}
 	fmt.Fprintf(b, "  → %s\n", f.Do)
+	if f.replayable() {
+		fmt.Fprintf(b, "    audit replay -from … -to %s -class %s -spool %s -first %d -last %d\n", f.Place, f.Class, f.Spool, f.First, f.Last)
+	}
+}
+
+// replayable reports whether Replay is the cure.
+func (f *Finding) replayable() bool {
+	switch f.Code {
+	case ObjectMissing, ObjectAltered, Behind:
+		return f.First > 0 && f.Last > 0
+	}
+	return false
+}
+
+// count writes a number of things.
+func count(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // size writes bytes for people.

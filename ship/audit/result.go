@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -184,6 +185,8 @@ func (r *recorder) add(f Finding) {
 	if f.Do == "" {
 		f.Do = cures[f.Code]
 	}
+	// That something does not match is said already, and which object it is.
+	f.Detail = strings.NewReplacer(ship.ErrVerify.Error()+": ", "", ship.ErrSignature.Error()+": ", "", f.Key+" is ", "it is ").Replace(f.Detail)
 	f.Verdict = Damaged
 	switch f.Code {
 	case Open, Behind, Absent, Uncovered, NotAppeared:

@@ -18,7 +18,9 @@ func (w *walk) signature(m *ship.Manifest, l *link, fits bool) {
 	case err == nil:
 		w.unsigned, l.vouched = nil, true
 	case forged:
-		w.find(SignatureWrong, l.epoch, min(m.Header.PrevLast+1, l.last), l.last, w.manifestKey(l), "", "%v", err)
+		w.unsignedEnd()
+		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
+		w.unsignedEnd() // whatever follows it
 	case w.unsigned == nil:
 		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
 	default:
@@ -44,5 +46,9 @@ func (w *walk) unsignedEnd() {
 	if u.to != u.from {
 		what = "none of the given keys vouches for it and for those up to " + w.manifestKey(u.to)
 	}
-	w.find(SignatureWrong, u.from.epoch, min(u.first, u.to.last), u.to.last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
+	first, last := u.first, u.to.last
+	if last < first {
+		first, last = 0, 0 // it covers no records
+	}
+	w.find(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
 }
