@@ -31,6 +31,7 @@ func (s *Spool) Freeze(why string) error {
 	s.mu.Lock()
 	s.frozen = why
 	s.mu.Unlock()
+	s.afterPrune()
 	b, err := sealJSON(frozen{1, time.Now().UTC(), why})
 	if err == nil {
 		err = s.writeAtomic(s.path(frozenName), b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -106,10 +107,13 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	r.balance()
 	s.resumeClock()
 	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
-	if err := s.fs.Remove(s.path(cleanName)); err == nil {
-		if err := s.fs.SyncDir(s.dir); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
+	// A mark that stayed would make the next Open cut what is written from here on.
+	err = s.fs.Remove(s.path(cleanName))
+	if err == nil {
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: remove the mark of the last orderly end: %w", err)
 	}
 	return nil
 }
@@ -136,12 +140,17 @@ func (s *Spool) identityOfSegments() (*identity, error) {
 
 // readHeader reads a segment's header alone.
 func readHeader(f io.ReaderAt) (*segment.Header, error) {
-	b := make([]byte, headerPad)
-	n, err := f.ReadAt(b, 0)
-	if n == 0 && err != nil && err != io.EOF {
-		return nil, err
+	for size := headerPad; ; size = segment.MaxHeader { // few ledgers need more than a page
+		b := make([]byte, size)
+		n, err := f.ReadAt(b, 0)
+		if n == 0 && err != nil && err != io.EOF {
+			return nil, err
+		}
+		h, err := segment.DecodeHeader(b[:n])
+		if err == nil || n < size || size == segment.MaxHeader {
+			return h, err
+		}
 	}
-	return segment.DecodeHeader(b[:n])
 }
 
 // noIndex takes the place of an index that cannot be had: the next Open reads the segments instead.

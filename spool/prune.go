@@ -8,17 +8,24 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Hold stops deletion until release is called: a drain verifies against what is still here.
+// Hold stops deletion until release is called, what is under way excepted, for which it waits: a drain verifies against what is still here.
 func (s *Spool) Hold() (release func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.holds++
+	s.mu.Unlock()
+	s.afterPrune()
 	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		s.holds--
 		s.mu.Unlock()
 		wake(s.work)
 	})
+}
+
+// afterPrune waits for the deletion that is under way, which did not know of a mark that was set since it began.
+func (s *Spool) afterPrune() {
+	s.pruning.Lock()
+	defer s.pruning.Unlock()
 }
 
 // covered returns the number of the last segment that every destination has, 0 for none. Without destinations nobody can
@@ -40,6 +47,8 @@ func (s *Spool) covered() (n uint64) {
 // prune deletes the segments that every destination has. The chain states, which are durable, say which they are, so
 // that a crash in between is made good by the next Open's prune.
 func (s *Spool) prune() {
+	s.pruning.Lock()
+	defer s.pruning.Unlock()
 	s.mu.Lock()
 	n := s.covered()
 	held := s.holds > 0 || s.frozen != ""

@@ -229,14 +229,22 @@ func (r *recovery) withoutRaw() error {
 				continue
 			}
 		}
-		rec, err := s.stageRecord(n)
-		if err != nil {
-			s.log.Error("spool: stage record of a segment that is not there", "class", s.opts.Class, "segment", n, "err", err)
-			continue
+		rec, err := persist(func(bool) (*StageRecord, error) { return s.stageRecord(n) })
+		var h *segment.Header
+		if err == nil {
+			h, err = segment.DecodeHeader(rec.Header)
 		}
-		h, err := segment.DecodeHeader(rec.Header)
+		if errors.Is(err, errNewer) || errors.Is(err, segment.ErrVersion) {
+			return err
+		}
 		if err != nil {
-			s.log.Error("spool: stage record without a header", "class", s.opts.Class, "segment", n, "err", err)
+			// The staged file beside it may be all that is left of the records: people can still make sense of it.
+			s.log.Error("spool: the stage record of a segment without a raw file cannot be read, both are set aside", "class", s.opts.Class, "segment", n, "err", err)
+			for _, ext := range []string{recExt, objExt} {
+				if err := s.setAside(stageDir, numberName(n)+ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
 			continue
 		}
 		seg := r.known[n]

@@ -211,29 +211,35 @@ func (r *recovery) stages() error {
 		}
 	}
 	for _, p := range r.parts {
-		if p.sealed != nil {
-			r.matchStaged(p.sealed, objects)
+		if p.sealed == nil {
+			continue
+		}
+		if err := r.matchStaged(p.sealed, objects); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // matchStaged brings what is known of a segment's staged file up to date.
-func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) {
+func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	size, ok := objects[seg.Number]
 	if ok && seg.Staged && seg.StagedSize == size {
 		r.s.quota.found(size)
-		return
+		return nil
 	}
 	was := *seg
 	seg.Staged, seg.StagedSize = false, 0
 	if ok {
 		rec, err := r.s.stageRecord(seg.Number)
+		if errors.Is(err, errNewer) {
+			return err
+		}
 		if err == nil && rec.Size == size {
 			seg.Staged, seg.StagedSize = true, size
 			seg.Records, seg.Bytes, seg.Gaps = rec.Records, rec.Bytes, rec.Gaps
-		} else {
-			// Without its record a file says nothing; it is made again.
+		} else if !seg.NoRaw {
+			// Without its record a file says nothing; it is made again. Where it cannot be, Stage says so, and it stays.
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		}
@@ -242,6 +248,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) {
 	if was.Staged != seg.Staged || was.StagedSize != seg.StagedSize {
 		r.changed = append(r.changed, seg)
 	}
+	return nil
 }
 
 // pool takes stock of the files that can be used again.

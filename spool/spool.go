@@ -30,6 +30,8 @@ type Spool struct {
 	stages stages
 	reads  refusedReads
 	tight  sync.Mutex // held by who stages with the quota used up
+	// pruning is held while segments are deleted, and taken before mu.
+	pruning sync.Mutex
 
 	mu     sync.Mutex
 	closed bool

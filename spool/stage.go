@@ -95,7 +95,7 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if seg.NoRaw {
+		if seg.NoRaw || errors.Is(err, errNewer) {
 			return nil, err
 		}
 		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)

@@ -1,0 +1,199 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TestPowerCutsInRecovery cuts the power a second time, before each operation of the recovery from the first.
+func TestPowerCutsInRecovery(t *testing.T) {
+	for _, policy := range []SyncPolicy{SyncAlways, SyncNone} {
+		t.Run(fmt.Sprint("policy ", policy), func(t *testing.T) {
+			w := newWorld(Options{Sync: policy, Destinations: []string{"a", "b"}})
+			step := 48
+			if *sweepAll {
+				step = 1
+			}
+			cuts := 0
+			hook := func(op vfs.Op) error {
+				if !op.Kind.Mutates() || op.N%step != int(policy) || t.Failed() {
+					return nil
+				}
+				c := crashes[op.N/step%2]
+				c.Seed = uint64(op.N)
+				k := w.clone(c, indexFate{Lost: op.N/step%3 == 0, Aged: op.N / step % 3})
+				k.closed = false
+				n, err := k.cutAgain(t)
+				if cuts += n; err != nil {
+					t.Errorf("before operation %d (%s %s), %s: %v", op.N, op.Kind, op.Path, c, err)
+				}
+				return nil
+			}
+			if err := w.script(t.Context(), vfs.Inject(w.mem, hook), 2); err != nil && !t.Failed() {
+				t.Error(err)
+			}
+			t.Logf("%d power cuts", cuts)
+		})
+	}
+}
+
+// cutAgain opens a spool that a power cut left, and verifies what further ones would leave of that.
+func (w *world) cutAgain(t *testing.T) (cuts int, err error) {
+	o := w.opts
+	var mu sync.Mutex
+	opening := true
+	hook := func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !opening || !op.Kind.Mutates() || err != nil {
+			return nil
+		}
+		c := crashes[op.N%len(crashes)]
+		c.Seed = uint64(op.N)
+		cuts++
+		k := w.clone(c, indexFate{Aged: op.N % 2})
+		if verr := k.verify(t, w.durable); verr != nil {
+			err = fmt.Errorf("and before operation %d (%s %s) of the recovery, %s: %w", op.N, op.Kind, op.Path, c, verr)
+		}
+		return nil
+	}
+	s, oerr := open("/spool", vfs.Inject(w.mem, hook), w.index.open, &o)
+	mu.Lock()
+	opening = false
+	mu.Unlock()
+	if oerr != nil {
+		return cuts, errors.Join(err, oerr)
+	}
+	return cuts, errors.Join(err, s.Close())
+}
+
+// The mark of an orderly end says where the log ends. A spool that could not remove it does not open: a later Open would
+// believe it, and cut off what was appended since.
+func TestCleanMarkStays(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	closeSpool(t, s)
+	mem := d.fs
+	d.fs = vfs.Inject(mem, func(op vfs.Op) error {
+		if op.Kind == vfs.OpRemove && strings.HasSuffix(op.Path, cleanName) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("opened with %v", err)
+	}
+	d.fs = mem
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(11, 10, 100))
+	mustSeal(t, s)
+	wantRecords(t, stageAll(t, s), 20, 100)
+}
+
+// noRaw makes a spool of three segments, of the second of which only the staged file is left.
+func noRaw(t *testing.T) (*disk, *Spool, Segment) {
+	t.Helper()
+	d := memDir()
+	s := threeSegments(t, d, Options{})
+	seg := s.Sealed(0, 0)[1]
+	if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+		t.Fatal(err)
+	}
+	if freed, err := s.halve(t.Context(), gzipEncoder{}, seg.Number); !freed || err != nil {
+		t.Fatal(freed, err)
+	}
+	return d, s, seg
+}
+
+// The record of a staged file that is all there is left of a segment is damaged: the records are reported as lost, and
+// the file is kept for people.
+func TestStageRecordDamaged(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		d, s, seg := noRaw(t)
+		closeSpool(t, s)
+		flipAt(t, d, s.recPath(seg.Number), 100)
+		if lost {
+			d.index = new(memDisk).open
+		}
+		s = d.open(t, Options{Destinations: []string{"a"}})
+		wantGap(t, s, stageAll(t, s), 11, 20, 30)
+		names, err := d.fs.ReadDir(s.path(asideDir))
+		if err != nil || len(names) != 2 || !strings.HasSuffix(names[1].Name(), objExt) {
+			t.Errorf("set aside: %v, %v", names, err)
+		}
+	}
+}
+
+// A stage record of a newer program's is neither damage nor a reason to touch the file beside it.
+func TestStageRecordNewer(t *testing.T) {
+	for _, raw := range []bool{false, true} {
+		var d *disk
+		var s *Spool
+		var seg Segment
+		if raw {
+			d = memDir()
+			s = threeSegments(t, d, Options{})
+			seg = s.Sealed(0, 0)[1]
+			if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			d, s, seg = noRaw(t)
+		}
+		rec, err := s.stageRecord(seg.Number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Version = 2
+		js, err := sealJSON(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := vfs.WriteFileAtomic(d.fs, s.recPath(seg.Number), js); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); !errors.Is(err, errNewer) {
+			t.Errorf("staged with %v", err)
+		}
+		closeSpool(t, s)
+		d.index = new(memDisk).open
+		if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, errNewer) {
+			t.Errorf("opened with %v", err)
+		}
+		if _, err := d.fs.Stat(s.objPath(seg.Number)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The identity is found in segments whose headers are longer than a page: else they would be somebody else's.
+func TestIdentityInLongHeaders(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	for i := range uint64(400) {
+		s.Intake().Account(segment.Account{Socket: 1e15 + i, Drops: i})
+	}
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	mustAppend(t, s, batch(11, 10, 100))
+	mustSeal(t, s)
+	first := s.Sealed(0, 1)[0]
+	id := s.Stats().SpoolID
+	closeSpool(t, s)
+	// Those with short headers go, as if they had been delivered.
+	if err := errors.Join(d.fs.Remove(s.segPath(first.Number)), d.fs.Remove(s.path(identityName)), d.fs.Remove(s.path(cleanName))); err != nil {
+		t.Fatal(err)
+	}
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	if got := s.Stats().SpoolID; got != id {
+		t.Errorf("spool %s, was %s", got, id)
+	}
+}
