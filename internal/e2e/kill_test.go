@@ -113,6 +113,9 @@ func TestKill9(t *testing.T) {
 
 // appender is the program that is killed: several goroutines append to one spool that ships to both destinations.
 func appender(mode string) error {
+	if mark, ok := strings.CutPrefix(mode, "scalein "); ok {
+		return scaleInChild(mark)
+	}
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	dests := map[string]ship.Destination{}
