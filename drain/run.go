@@ -139,10 +139,18 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 			return r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
 		})
 		until := deadline.Add(-reserve / 4)
-		if context.Cause(body) == errStalled {
+		stalled := func() bool { return context.Cause(body) == errStalled }
+		if stalled() {
 			until = time.Now().Add(reserve)
 		}
 		verify, cancel := context.WithDeadline(ctx, until)
+		if !stalled() { // it may stall in Verify as well
+			context.AfterFunc(body, func() {
+				if stalled() {
+					cancel()
+				}
+			})
+		}
 		r.phase(verify, phaseVerify, r.verify)
 		cancel()
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,8 +35,9 @@ type Mismatch struct {
 }
 
 // Verify asks every destination afresh about each segment that its chain covers and that is still here (keep them with
-// spool.Hold), and reads back its chain of this epoch. An object that is missing is stored again. What cannot be asked
-// now is tried again until ctx ends.
+// spool.Hold), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
+// asked: one that cannot be stored must not hide the others. What cannot be asked or stored now is tried again until ctx
+// ends; what is still missing then is a mismatch.
 //
 // The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
 // if some could not be asked; the map, by name of destination, says what.
@@ -64,11 +67,45 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 // moment; what is delivered meanwhile was verified a moment ago.
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
+	v.all(ctx, func(send func(question)) {
+		for _, seg := range l.s.sp.Sealed(0, 0) {
+			if seg.Number <= v.chain.Segment && seg.Last >= max(v.chain.Joined, 1) && seg.Records > 0 {
+				send(func(ctx context.Context) error { return v.segment(ctx, seg) })
+			}
+		}
+		for n := range v.chain.Next {
+			send(func(ctx context.Context) error { return v.manifest(ctx, n) })
+		}
+	})
+	v.all(ctx, func(send func(question)) {
+		for _, rec := range slices.Collect(maps.Values(v.missing)) { // restore takes out what is there again
+			send(func(ctx context.Context) error { return v.restore(ctx, rec) })
+		}
+	})
+	for key, m := range v.missing {
+		err := v.missed[key]
+		if err == nil {
+			err = errors.New("not stored again: no time left")
+		}
+		v.mismatch(key, m.Segment, fmt.Errorf("missing, and %w", err))
+	}
+	if v.Err == nil {
+		v.links()
+	}
+	return v.Verification
+}
+
+// question is one thing to be asked of a destination. Its error is why it has no answer.
+type question func(context.Context) error
+
+// all runs the questions that ask sends, as many at once as there are upload workers. The first that has no answer ends
+// them.
+func (v *verifier) all(ctx context.Context, ask func(send func(question))) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	todo := make(chan func(context.Context) error)
+	todo := make(chan question)
 	var wg sync.WaitGroup
-	for range l.s.o.Workers {
+	for range v.l.s.o.Workers {
 		wg.Go(func() {
 			for f := range todo {
 				if err := f(ctx); err != nil {
@@ -80,29 +117,17 @@ func (l *lane) verify(ctx context.Context) Verification {
 			}
 		})
 	}
-	send := func(f func(context.Context) error) {
+	ask(func(f question) {
 		select {
 		case todo <- f:
 		case <-ctx.Done():
 		}
-	}
-	for _, seg := range l.s.sp.Sealed(0, 0) {
-		if seg.Number <= v.chain.Segment && seg.Last >= max(v.chain.Joined, 1) && seg.Records > 0 {
-			send(func(ctx context.Context) error { return v.segment(ctx, seg) })
-		}
-	}
-	for n := range v.chain.Next {
-		send(func(ctx context.Context) error { return v.manifest(ctx, n) })
-	}
+	})
 	close(todo)
 	wg.Wait()
 	if v.Err == nil {
 		v.Err = ctx.Err()
 	}
-	if v.Err == nil {
-		v.links()
-	}
-	return v.Verification
 }
 
 type verifier struct {
@@ -112,6 +137,8 @@ type verifier struct {
 	mu sync.Mutex
 	Verification
 	manifests map[uint64]link
+	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
+	missed    map[string]error              // why the last attempt to do so failed
 }
 
 // link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in
@@ -169,15 +196,18 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		if err != nil {
 			return err
 		}
-		restored := false
 		r, err := v.l.dest.Stat(ctx, o.Key)
 		if errors.Is(err, fs.ErrNotExist) {
-			v.l.log.Warn("ship: an object that was delivered is missing, storing it again", "key", o.Key)
-			if _, err = v.l.put(ctx, rec); errors.Is(err, ErrVerify) {
-				err = fmt.Errorf("storing it again: %v", err) // of this attempt, no verdict on the object
+			v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", o.Key)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			if v.missing == nil {
+				v.missing, v.missed = map[string]*spool.StageRecord{}, map[string]error{}
 			}
-			restored = true
-		} else if err == nil && o.Check(r) != nil {
+			v.missing[o.Key] = rec
+			return nil
+		}
+		if err == nil && o.Check(r) != nil {
 			err = v.read(ctx, o, rec)
 		}
 		if errors.Is(err, ErrVerify) || errors.Is(err, ErrConflict) {
@@ -191,9 +221,28 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.Objects++
-		if restored {
-			v.Restored++
+		return nil
+	})
+}
+
+// restore stores an object again.
+func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
+	return v.again(ctx, func() error {
+		_, err := v.l.put(ctx, rec)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case errors.Is(err, ErrConflict): // somebody has put something else there meanwhile
+			v.missed[rec.Key] = err
+			return nil
+		case err != nil:
+			v.missed[rec.Key] = fmt.Errorf("not stored again: %w", err)
+			return err
 		}
+		delete(v.missing, rec.Key)
+		v.l.confirmed.Add(1)
+		v.Objects++
+		v.Restored++
 		return nil
 	})
 }

@@ -29,23 +29,44 @@ import (
 // the group is told CONTINUE only when everything is at both destinations and the report says so. A number of them by
 // PENSTOCK_SCALEINS, from the seed PENSTOCK_SEED on.
 func TestScaleIns(t *testing.T) {
-	number := func(env string, def int) int {
-		n, err := strconv.Atoi(os.Getenv(env))
-		if err != nil {
-			return def
-		}
-		return n
-	}
 	seed := number("PENSTOCK_SEED", 1)
-	answers := map[asg.Answer]int{}
+	answers, seen, full := map[asg.Answer]int{}, map[string]int{}, 0
 	for n := range number("PENSTOCK_SCALEINS", 8) {
 		t.Run(strconv.Itoa(seed+n), func(t *testing.T) {
 			s := newScaleIn(t, uint64(seed+n))
 			synctest.Test(t, s.test)
 			answers[s.answer]++
+			seen[s.mode]++
+			if s.refused {
+				full++
+			}
 		})
 	}
-	t.Logf("answers %v", answers)
+	t.Logf("answers %v, faults %v, %d had a full spool", answers, seen, full)
+}
+
+func number(env string, def int) int {
+	n, err := strconv.Atoi(os.Getenv(env))
+	if err != nil {
+		return def
+	}
+	return n
+}
+
+// TestDamage: an object that is damaged between its delivery and Verify, or removed with the destination then refusing
+// writes, is named in the report, and the group hears ABANDON; one that is merely removed is delivered again, and the
+// group hears CONTINUE. Each as often as PENSTOCK_DAMAGES says.
+func TestDamage(t *testing.T) {
+	for n := range number("PENSTOCK_DAMAGES", 3) {
+		for _, mode := range []string{"damaged", "lost", "removed"} {
+			t.Run(mode+strconv.Itoa(n), func(t *testing.T) {
+				s := newScaleIn(t, uint64(1000+n))
+				// Nothing heals or cuts it short, and the group does not retain: there is one report, and it is the last.
+				s.mode, s.must, s.heal, s.cut, s.stay = mode, true, 1000*time.Hour, 0, false
+				synctest.Test(t, s.test)
+			})
+		}
+	}
 }
 
 // scaleIn is one of them.
@@ -67,18 +88,22 @@ type scaleIn struct {
 	faults *rand.Rand
 	healed bool
 	undo   func()
-	// removed objects, by key
-	removed map[string]bool
-	sent    uint64
+	// hit are the objects that were damaged or removed, by key
+	hit  map[string]bool
+	sent uint64
+	// refused: the spool had no room for a record, for as long as its sender could wait
+	refused bool
+	must    bool // hit the first object, and look at the report for it
 }
 
-var modes = []string{"none", "flaky", "outage", "outage", "silent", "damaged", "removed"}
+// modes of the second destination; full is an outage that fills the spool.
+var modes = []string{"none", "flaky", "outage", "outage", "silent", "damaged", "removed", "lost", "full"}
 
 func newScaleIn(t *testing.T, seed uint64) *scaleIn {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := &scaleIn{
 		t: t, dir: t.TempDir(), r: r, faults: rand.New(rand.NewPCG(seed, 2)), mode: modes[r.IntN(len(modes))],
-		heal: time.Duration(r.Int64N(int64(5 * time.Hour))), stay: r.IntN(4) > 0, undo: func() {}, removed: map[string]bool{},
+		heal: time.Duration(r.Int64N(int64(5 * time.Hour))), stay: r.IntN(4) > 0, undo: func() {}, hit: map[string]bool{},
 		dereg: time.Duration(r.Int64N(int64(5 * time.Minute))),
 		dests: map[string]*shiptest.MemoryDestination{"good": shiptest.Memory(), "other": shiptest.Memory()},
 	}
@@ -99,28 +124,49 @@ func (s *scaleIn) plan(c shiptest.Call) shiptest.Fault {
 		return shiptest.Fault{}
 	}
 	put := c.Op == shiptest.Put && strings.HasPrefix(c.Key, "class=")
-	switch p := s.faults.Float64(); {
-	case s.mode == "outage", s.mode == "flaky" && p < 0.3:
+	p := s.faults.Float64()
+	hits := put && !s.hit[c.Key] && (p < 0.5 || s.must && len(s.hit) == 0)
+	switch {
+	case s.mode == "outage", s.mode == "full", s.mode == "flaky" && p < 0.3:
 		return shiptest.FailBefore(errFault)
-	case s.mode == "flaky" && p < 0.5:
+	case s.mode == "flaky" && p < 0.5: // the connection is cut before the answer
 		return shiptest.Fault{After: func(context.Context) error { return errFault }}
 	case s.mode == "silent":
 		return shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-	case s.mode == "damaged" && put && p < 0.5:
+	case s.mode == "damaged" && hits:
+		s.hit[c.Key] = true
 		return shiptest.Fault{After: func(context.Context) error {
 			m := s.dests["other"]
 			s.mu.Lock()
+			defer s.mu.Unlock()
 			before, body := s.undo, m.Bytes(c.Key)
 			s.undo = func() { before(); m.Set(c.Key, body) }
-			s.mu.Unlock()
-			m.Set(c.Key, []byte("rot"))
+			m.Set(c.Key, damage(s.faults, body))
 			return nil
 		}}
-	case s.mode == "removed" && put && p < 0.5 && !s.removed[c.Key]:
-		s.removed[c.Key] = true // once: one that is removed whenever it is confirmed is beyond what can be asked for
+	case s.mode == "lost" && put && s.hit[c.Key]:
+		return shiptest.FailBefore(errFault)
+	case (s.mode == "removed" || s.mode == "lost") && hits:
+		s.hit[c.Key] = true // once: one that is removed whenever it is confirmed is beyond what can be asked for
 		return shiptest.Fault{After: func(context.Context) error { s.dests["other"].Remove(c.Key); return nil }}
 	}
 	return shiptest.Fault{}
+}
+
+// damage returns a body as a failing store may hold it.
+func damage(r *rand.Rand, body []byte) []byte {
+	b := bytes.Clone(body)
+	switch r.IntN(4) {
+	case 0:
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	case 1:
+		b = b[:r.IntN(len(b))]
+	case 2:
+		b = append(b, 0)
+	default:
+		clear(b)
+	}
+	return b
 }
 
 func (s *scaleIn) recover() {
@@ -131,21 +177,39 @@ func (s *scaleIn) recover() {
 	undo()
 }
 
-// listener sends until it is shut down.
+// listener sends until it is shut down, and waits for room in the spool no longer than it has time for that.
 type listener struct {
 	stop, stopped chan struct{}
+	ctx           context.Context
+	cancel        context.CancelFunc
 }
 
-func (l *listener) Shutdown(context.Context) error { close(l.stop); <-l.stopped; return nil }
+func (l *listener) Shutdown(ctx context.Context) error {
+	close(l.stop)
+	defer l.cancel()
+	defer context.AfterFunc(ctx, l.cancel)()
+	<-l.stopped
+	return nil
+}
 
 func (s *scaleIn) serve(sp *spool.Spool, l *listener, seed uint64) {
 	defer close(l.stopped)
 	r := rand.New(rand.NewPCG(seed, 3))
 	send := func(n int) {
 		for range n {
-			rec := []segment.Record{{Time: time.Now().UnixNano(), Data: bytes.Repeat([]byte{'x'}, 100+r.IntN(900))}}
-			if _, err := sp.Append(context.Background(), rec); err != nil {
+			size := 100 + r.IntN(900)
+			if s.mode == "full" {
+				size *= 20
+			}
+			rec := []segment.Record{{Time: time.Now().UnixNano(), Data: bytes.Repeat([]byte{'x'}, size)}}
+			last, err := sp.Append(l.ctx, rec)
+			if err != nil && (s.mode != "full" || l.ctx.Err() == nil) {
 				s.t.Error(err)
+			}
+			if last == 0 { // not taken by a full spool: its sender keeps it
+				s.mu.Lock()
+				s.refused = true
+				s.mu.Unlock()
 				return
 			}
 			s.mu.Lock()
@@ -167,8 +231,12 @@ func (s *scaleIn) serve(sp *spool.Spool, l *listener, seed uint64) {
 
 // start runs a process on the instance until it ends.
 func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.Signal, seed uint64) *drain.Report {
+	quota := int64(256 << 20)
+	if s.mode == "full" {
+		quota = 2 << 20
+	}
 	sp, err := spool.Open(filepath.Join(s.dir, "vpn"), &spool.Options{
-		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20,
+		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: quota,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -185,13 +253,14 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if s.mode == "damaged" || s.mode == "removed" {
+	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
 		defer sp.Hold()() // what has gone from the spool before the drain is not the drain's to restore
 	}
 	c := drain.Class{Name: "vpn", Spool: sp, Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())
 	if !goes {
-		in := &listener{make(chan struct{}), make(chan struct{})}
+		in := &listener{stop: make(chan struct{}), stopped: make(chan struct{})}
+		in.ctx, in.cancel = context.WithCancel(context.Background())
 		c.Listeners = []drain.Listener{in}
 		go s.serve(sp, in, seed)
 	}
@@ -267,6 +336,7 @@ func (s *scaleIn) test(t *testing.T) {
 		t.Error("the hook was left to its time-out")
 	}
 	s.heartbeats(i)
+	s.named(r)
 	if r.Outcome == drain.Complete {
 		s.exactly()
 		return
@@ -281,6 +351,29 @@ func (s *scaleIn) test(t *testing.T) {
 		t.Errorf("all is well, and the drain is not complete: %s", r.JSON())
 	}
 	s.exactly()
+}
+
+// named: what was hit is in the report, or was put right.
+func (s *scaleIn) named(r *drain.Report) {
+	if !s.must {
+		return
+	}
+	left := map[string]bool{}
+	for _, l := range r.Left {
+		if l.Destination == "other" && l.Why != "" {
+			left[l.Where] = true
+		}
+	}
+	for key := range s.hit {
+		if left[key] != (s.mode != "removed") {
+			s.t.Errorf("%s was %s, and the report says %s", key, s.mode, r.JSON())
+		}
+	}
+	outcome := map[string]drain.Outcome{"damaged": drain.Mismatch, "lost": drain.Mismatch, "removed": drain.Complete}[s.mode]
+	restored := r.Classes["vpn"].Destinations["other"].Restored
+	if len(s.hit) == 0 || r.Outcome != outcome || (s.mode == "removed") != (restored == len(s.hit)) {
+		s.t.Errorf("%d objects %s, %d stored again, %s", len(s.hit), s.mode, restored, r.Outcome)
+	}
 }
 
 // proven: at the moment of CONTINUE the report on the volume says complete, and it is.
