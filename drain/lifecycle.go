@@ -156,16 +156,22 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 		n    Notice
 		goes bool
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answers := make(chan answer, len(d.platforms))
 	for _, p := range d.platforms {
 		go func() {
-			n, goes, err := ask(ctx, p)
+			var a answer
+			var err error
+			// One answer that fails must not open a socket on an instance that goes.
+			every(ctx, askEvery/4, func() bool {
+				a.n, a.goes, err = ask(ctx, p)
+				return err != nil
+			})
 			if err != nil {
 				d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
 			}
-			answers <- answer{n, goes}
+			answers <- a
 		}()
 	}
 	for range d.platforms {

@@ -442,3 +442,34 @@ func TestBacklogged(t *testing.T) {
 		t.Error("a bound of nothing")
 	}
 }
+
+// TestTerminatingAsksAgain: a platform that does not answer at once is asked again before a socket opens, for two seconds.
+func TestTerminatingAsksAgain(t *testing.T) {
+	for ill, want := range map[time.Duration]bool{0: true, time.Second: true, time.Minute: false} {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			begin := time.Now()
+			d, _ := w.start(Options{Lifecycles: []Lifecycle{convalescent{begin.Add(ill)}}, Quiesce: -1})
+			if _, goes := d.Terminating(t.Context()); goes != want || time.Since(begin) > askTimeout {
+				t.Errorf("ill for %v: goes %v after %v", ill, goes, time.Since(begin))
+			}
+			if _, err := d.Stop(t.Context(), "test"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// convalescent is a platform that takes the instance away, and says so once it is well.
+type convalescent struct{ well time.Time }
+
+func (c convalescent) Notice(context.Context) (Notice, bool, error) {
+	if time.Now().Before(c.well) {
+		return Notice{}, false, errDown
+	}
+	return Notice{Trigger: "scale-in"}, true, nil
+}
+
+func (convalescent) Progress(context.Context, Progress)              {}
+func (convalescent) Complete(context.Context, *Report) (bool, error) { return false, nil }
