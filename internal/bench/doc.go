@@ -1,6 +1,10 @@
 // Package bench holds the comparisons with other software, each a command of its own:
 //
 //   - peers: durable appends, beside other logs for Go and the raw disk
+//   - receivers: from the socket to the disk, beside rsyslog, syslog-ng and a raw socket
+//   - uploads: to S3, beside the SDK's bare manager, rclone and the AWS command line
+//
+// The script run runs them all, and the benchmarks elsewhere in the tree that belong to them.
 //
 // It is a module of its own, so that what is compared never becomes a dependency of who embeds Penstock. Figures taken
 // with it stand in internal/docs/performance.md.

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/bench/debs"
 )
 
 // rsyslogConf: %[1]s directory, %[2]s UDP and %[3]s TCP port, %[4]s queue.
@@ -59,11 +61,11 @@ func (b *bench) receivers() (all []*receiver, err error) {
 	}
 	rsyslog := func(queue string) func() (func(string) (*running, error), error) {
 		return func() (func(string) (*running, error), error) {
-			p, err := b.find("rsyslogd", "rsyslog", "libestr0", "libfastjson4", "liblognorm5")
+			p, err := debs.Find(b.dir, "rsyslogd", "rsyslog", "libestr0", "libfastjson4", "liblognorm5")
 			return startDaemon(p, rsyslogConf, queue, func(dir, conf string) []string {
 				args := []string{"-n", "-f", conf, "-i", filepath.Join(dir, "pid")}
-				if p.root != "" {
-					args = append(args, "-M", filepath.Join(p.lib, "rsyslog"))
+				if p.Root != "" {
+					args = append(args, "-M", filepath.Join(p.Lib, "rsyslog"))
 				}
 				return args
 			}), err
@@ -74,14 +76,14 @@ func (b *bench) receivers() (all []*receiver, err error) {
 	add("rsyslog, memory queue", rsyslog(memoryQueue))
 	add("rsyslog, disk-assisted", rsyslog(diskQueue))
 	add("syslog-ng", func() (func(string) (*running, error), error) {
-		p, err := b.find("syslog-ng", "syslog-ng-core", "libivykis0", "libnet1", "libpcre3", "libwrap0", "libjson-c5")
+		p, err := debs.Find(b.dir, "syslog-ng", "syslog-ng-core", "libivykis0", "libnet1", "libpcre3", "libwrap0", "libjson-c5")
 		return startDaemon(p, syslogNGConf, "", func(dir, conf string) []string {
 			args := []string{
 				"-F", "--no-caps", "-f", conf, "-R", filepath.Join(dir, "persist"),
 				"-c", filepath.Join(dir, "ctl"), "-p", filepath.Join(dir, "pid"),
 			}
-			if p.root != "" {
-				args = append(args, "--module-path="+filepath.Join(p.root, "usr/lib/syslog-ng/3.38"))
+			if p.Root != "" {
+				args = append(args, "--module-path="+filepath.Join(p.Root, "usr/lib/syslog-ng/3.38"))
 			}
 			return args
 		}), err
@@ -90,7 +92,7 @@ func (b *bench) receivers() (all []*receiver, err error) {
 }
 
 // startDaemon writes a configuration, runs the program, and waits until it accepts on TCP.
-func startDaemon(p *program, conf, queue string, args func(dir, conf string) []string) func(string) (*running, error) {
+func startDaemon(p *debs.Program, conf, queue string, args func(dir, conf string) []string) func(string) (*running, error) {
 	return func(dir string) (*running, error) {
 		dir, err := filepath.Abs(dir)
 		if err != nil {
@@ -108,8 +110,8 @@ func startDaemon(p *program, conf, queue string, args func(dir, conf string) []s
 		if err := os.WriteFile(file, fmt.Appendf(nil, conf, text...), 0o600); err != nil {
 			return nil, err
 		}
-		cmd := exec.Command(p.path, args(dir, file)...)
-		cmd.Env = append(os.Environ(), p.env...)
+		cmd := exec.Command(p.Path, args(dir, file)...)
+		cmd.Env = append(os.Environ(), p.Env...)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
 		if err := cmd.Start(); err != nil {
@@ -138,7 +140,7 @@ func startDaemon(p *program, conf, queue string, args func(dir, conf string) []s
 			if time.Now().After(deadline) {
 				_ = cmd.Process.Kill()
 				_ = cmd.Wait()
-				return nil, fmt.Errorf("%s does not listen: %w: %s", p.path, err, said.Bytes())
+				return nil, fmt.Errorf("%s does not listen: %w: %s", p.Path, err, said.Bytes())
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
