@@ -110,7 +110,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func benchAppend(b *testing.B, policy SyncPolicy, writers, size int) {
-	const burst = 64
+	burst := 64 * writers // long enough for the writers to find into step
 	s := benchSpool(b, Options{Sync: policy})
 	raw := newRawFile(b, 64<<20)
 	records := batch(1, 64, size)
