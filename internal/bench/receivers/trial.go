@@ -72,7 +72,7 @@ func (b *bench) highest(r *receiver) (rate int, capped bool, err error) {
 		case err != nil:
 			return 0, false, err
 		case ok && sent < slow*float64(next):
-			return int(sent), true, nil
+			return max(low, int(sent)), true, nil
 		case ok && bisect:
 			low = next
 		case ok:
