@@ -94,14 +94,17 @@ func (c *conn) serve() {
 	}
 	c.framer, c.put = c.t.o.Framing(c.t.o.Max), c.append
 	if a, ok := c.framer.(Acknowledger); ok {
-		c.ack = &answers{Acknowledger: a, begun: time.Now()}
+		c.ack = newAnswers(c, a)
+		defer c.ack.end()
 	}
 	c.small = make([]byte, smallBuffer)
 	c.buf = c.small
 	defer c.dropLarge()
-	defer c.bye()
 	switch err := c.read(); {
 	case err == nil:
+		return
+	case c.ack.err() != nil: // which has closed it
+		c.t.log.warn("connection closed", "src", c.src.String(), "err", c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -261,7 +264,7 @@ func (c *conn) shut(until time.Time) {
 	defer c.mu.Unlock()
 	c.closing = true
 	if c.t.acks {
-		c.interrupt(until)
+		c.interrupt()
 		return
 	}
 	c.nc.SetReadDeadline(until)

@@ -22,8 +22,7 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	if left := c.end - c.start; err != nil && err != io.EOF && c.ack.err() == nil || eof && left > 0 {
 		c.lose(segment.Malformed, uint64(left))
 	}
-	c.flush(now)
-	if bad := c.answer(); bad != nil {
+	if bad := c.flush(now); bad != nil {
 		err = bad
 	}
 	batches.Put(c.batch)
@@ -62,6 +61,12 @@ func (c *conn) frames(now time.Time, eof bool) error {
 			if n == 0 {
 				return nil
 			}
+			if c.lost.Received.Records < maxBatch {
+				continue
+			}
+			if err := c.flush(now); err != nil {
+				return err
+			}
 			continue
 		}
 		c.start += n
@@ -73,11 +78,10 @@ func (c *conn) frames(now time.Time, eof bool) error {
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
 			*c.batch = append(*c.batch, segment.Record{Time: now.UnixNano(), Src: c.src, Data: frame})
-			if len(*c.batch) < c.t.o.Window {
+			if len(*c.batch) < c.t.batch {
 				continue
 			}
-			c.flush(now)
-			if err := c.answer(); err != nil {
+			if err := c.flush(now); err != nil {
 				return err
 			}
 		}
@@ -96,19 +100,26 @@ func (c *conn) lose(cause segment.Cause, bytes uint64) {
 }
 
 // flush accounts for what was cut and waits until the sink has it. The frames are slices of the connection's buffer, so
-// nothing may be read before.
-func (c *conn) flush(now time.Time) {
+// nothing may be read before. An error says that it cannot be answered.
+func (c *conn) flush(now time.Time) error {
+	n := len(*c.batch)
+	if err := c.ack.room(n); err != nil {
+		*c.batch = (*c.batch)[:0] // neither received nor lost: the peer sends it again
+		c.account(now, segment.Tally{})
+		return err
+	}
 	hand := tally(*c.batch)
 	c.account(now, hand)
-	if len(*c.batch) == 0 {
-		return
+	if n == 0 {
+		return c.answer(0)
 	}
 	left := tally(deliver(c.t.life.ctx, c.put, *c.batch, c.t.log))
 	c.t.meter.handed(hand, left)
 	if c.ack != nil && left.Records > 0 {
-		c.ack.broken = errGivenUp
+		c.ack.lost = errGivenUp
 	}
 	*c.batch = (*c.batch)[:0]
+	return c.answer(n)
 }
 
 // account reports the frames that were lost and those that are about to be appended, in one go.

@@ -24,9 +24,9 @@ type TCPOptions struct {
 	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is passed over and lost, cause
 	// frame_too_long; the connection stays.
 	Max int
-	// Window is how many records of a connection are appended at once, 1 to 1024; default 1024. With a framing that
-	// acknowledges it is the most that a peer has to send again, and that may then be doubled, when its connection
-	// breaks; a smaller one costs more calls of fdatasync.
+	// Window is how many records of a connection may be appended and not acknowledged, 1 to 1024; default 1024. It needs
+	// a framing that acknowledges. When a connection breaks, the peer sends so many again at most that are kept already.
+	// A smaller one costs more calls of fdatasync.
 	Window int
 	// MaxConns is the number of connections at a time; default 4096. One more is closed at once.
 	MaxConns int
@@ -137,6 +137,7 @@ type TCP struct {
 	sink    Sink
 	append  put     // of sink, bound once: a method value allocates
 	acks    bool    // the framing acknowledges
+	batch   int     // most records of an Append
 	durable durable // sink, if acks
 	memory  *budget
 	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
@@ -161,9 +162,11 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
 	}
-	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), behind: c.ProxyFrom}
+	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), batch: maxBatch, behind: c.ProxyFrom}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
-	t.acks = acknowledges(c.Framing)
+	if t.acks = acknowledges(c.Framing); t.acks {
+		t.batch = c.Window
+	}
 	t.conns.init(c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
 	c.Logger.Info("listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)

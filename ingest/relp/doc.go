@@ -9,9 +9,10 @@
 //
 // # What is promised
 //
-// A message is acknowledged (200 OK) when it is durable, on stable storage, under every sync policy of the spool. All
-// that one read of the connection brings, up to TCPOptions.Window messages, shares one fdatasync, and so do connections
-// that wait at the same time. Answers come in the order of the messages.
+// A message is acknowledged (200 OK) when it is durable, on stable storage, under every sync policy of the spool. While
+// one fdatasync runs, the next messages are read and appended, up to TCPOptions.Window that are not acknowledged, so that
+// a whole window shares a call, and so do connections that wait at the same time. Answers come in the order of the
+// messages.
 //
 // A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again.
 // 500 is final for a client, which drops the message. So it is the answer to what can never be taken, a message over the
