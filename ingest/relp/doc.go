@@ -16,9 +16,10 @@
 //
 // A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again.
 // 500 is final for a client, which drops the message. So it is the answer to what can never be taken, a message over the
-// limit or a command other than syslog, which also count as lost. It is never one to overload: while the spool is full or its
-// disk stalls, nothing is read, and the client waits, or connects anew. (With the spool's policy Reject, what it counts as
-// lost is not acknowledged either; the client sends it again, and it is counted again.)
+// limit (TCPOptions.Max, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog, which also count as
+// lost. rsyslog logs it, and connects anew. It is never the answer to overload: while the spool is full or its disk
+// stalls, nothing more is read, and the client waits, or connects anew. (With the spool's policy Reject, what it counts as
+// lost is not acknowledged either: the client sends it again, and it is counted again.)
 //
 // Shutdown acknowledges what is durable, sends the hint serverclose, and closes. What the client had sent besides is its
 // own to send again, elsewhere, and is not accounted for here.
