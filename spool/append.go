@@ -84,6 +84,9 @@ func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last 
 	if len(batch) == 0 {
 		return s.taken, nil
 	}
+	if s.source != nil {
+		return 0, ErrReadOnly
+	}
 	if most := s.quota.largest(); size > most {
 		return 0, fmt.Errorf("%w: batch of %d bytes, the quota takes %d at once", ErrTooLong, size, most)
 	}

@@ -219,8 +219,15 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 // that number tells whether the old epoch's owner still lives. Of two owners of one spool (a copied volume) one finds
 // the number taken, and stops.
 func (s *Spool) nextEpoch(c Chain) Chain {
-	if c.Epoch < s.id.Epoch && c.Final {
-		c.Epoch, c.Next, c.Final = s.id.Epoch, 0, false
+	if to := s.id.Epoch; c.Final && c.Epoch < to {
+		if c.ClosedBy == 0 {
+			c.Taken = 0 // over, and nobody's
+		} else if c.ClosedBy > to {
+			return c // another adopter's: see ship.EpochError
+		} else {
+			to = c.ClosedBy
+		}
+		c.Epoch, c.Next, c.Final, c.ClosedBy = to, 0, false, 0
 	}
 	return c
 }

@@ -33,7 +33,7 @@ func (s *Spool) loadChains() error {
 		s.number = max(s.number, d.chain.Segment)
 		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && (d.chain.Final || s.proposesFinal(d))
 	}
-	if !final {
+	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil
 	}
 	if err := s.id.nextEpoch(s.opts.Instance); err != nil {

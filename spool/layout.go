@@ -12,6 +12,7 @@ import (
 //	spool.json                identity: spool id, epoch, instance, class, destinations
 //	LOCK                      held, and names the holder, while the spool is open
 //	clean                     the clean mark: present only between an orderly Close and the next Open
+//	adopted                   present when an adopter has delivered everything, until the next Open
 //	frozen                    present while nothing may be deleted: see Freeze
 //	ledger.json               the ledger, when no segment is left to hold it
 //	index.db                  bbolt: what is known of the sealed segments
@@ -22,15 +23,16 @@ import (
 //	free/<16 hex>             files of deleted segments, to be used again
 //	aside/                    files that could not be used, for people to look at
 const (
-	lockName   = "LOCK"
-	cleanName  = "clean"
-	frozenName = "frozen"
-	ledgerName = "ledger.json"
-	segDir     = "seg"
-	stageDir   = "stage"
-	chainDir   = "chain"
-	freeDir    = "free"
-	asideDir   = "aside"
+	lockName    = "LOCK"
+	cleanName   = "clean"
+	frozenName  = "frozen"
+	adoptedName = "adopted"
+	ledgerName  = "ledger.json"
+	segDir      = "seg"
+	stageDir    = "stage"
+	chainDir    = "chain"
+	freeDir     = "free"
+	asideDir    = "aside"
 
 	segExt   = ".seg"
 	objExt   = ".obj"

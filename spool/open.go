@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -23,13 +22,18 @@ func Open(dir string, o *Options) (*Spool, error) {
 }
 
 // open is Open on any file system and with any index.
-func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spool, err error) {
+func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (*Spool, error) {
+	return openFrom(nil, dir, fsys, openIndex, o)
+}
+
+// openFrom is open, for an adopted spool with its source.
+func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spool, err error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	s := &Spool{
-		dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{}, opened: time.Now(),
+		source: src, dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{}, opened: time.Now(),
 		dests: map[string]*destination{},
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		stop: make(chan struct{}),
@@ -40,7 +44,7 @@ func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spoo
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s.lock, err = fsys.Lock(s.path(lockName), fmt.Sprintf("process %d of %s, class %s", os.Getpid(), opts.Instance, opts.Class))
+	s.lock, err = fsys.Lock(s.path(lockName), holder(&opts))
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
@@ -50,7 +54,9 @@ func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spoo
 	if err := s.recover(openIndex); err != nil {
 		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
 	}
-	s.start()
+	if src == nil {
+		s.start()
+	}
 	return s, nil
 }
 
@@ -83,10 +89,17 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if err != nil {
 		return err
 	}
+	if s.source == nil {
+		if err := s.takeBack(); err != nil {
+			return err
+		}
+	}
 	if err := s.loadChains(); err != nil {
 		return err
 	}
-	s.loadFrozen()
+	if s.source == nil {
+		s.loadFrozen()
+	}
 	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
 	switch {
 	case err == nil:

@@ -51,7 +51,7 @@ func (s *Spool) prune() {
 	defer s.pruning.Unlock()
 	s.mu.Lock()
 	n := s.covered()
-	held := s.holds > 0 || s.frozen != ""
+	held := s.source != nil || s.holds > 0 || s.frozen != ""
 	l := s.orphanedBy(n)
 	s.mu.Unlock()
 	if held || n == 0 || !s.cat.any(n) {

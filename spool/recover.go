@@ -192,6 +192,9 @@ func (r *recovery) inspect(n uint64, size int64) error {
 
 // setAside moves a file of one of the directories out of the way, to where people look for it.
 func (s *Spool) setAside(dir, name string) error {
+	if s.source != nil {
+		return s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
+	}
 	aside := s.path(asideDir)
 	if err := s.fs.MkdirAll(aside); err != nil {
 		return err

@@ -136,9 +136,13 @@ func (r *recovery) resume(p *part) error {
 	// Sealing right away is the way of everything that does not go on as it was: the next block begins a segment with the
 	// right epoch, a whole header, and nothing to explain.
 	res := r.last
-	if p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+	ledger := &s.ledger
+	if s.source != nil {
+		ledger = &s.lastEnd // nothing of this process, so that every adopter makes the same segment
+	}
+	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
-		if err := r.sealPart(p, f, res, res.Next, &s.ledger); err != nil {
+		if err := r.sealPart(p, f, res, res.Next, ledger); err != nil {
 			return err
 		}
 		s.lastEnd = *s.ledger.Clone()
@@ -254,6 +258,9 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 // pool takes stock of the files that can be used again.
 func (r *recovery) pool() error {
 	s := r.s
+	if s.source != nil {
+		return nil // the source's, and nothing is to be written
+	}
 	entries, err := s.fs.ReadDir(s.path(freeDir))
 	if err != nil {
 		return err
@@ -288,6 +295,9 @@ func (r *recovery) save() error {
 	}
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
 		s.quota.found(fi.Size())
+	}
+	if s.source != nil {
+		s.quota.used = s.workBytes() // the source's own files are on another disk
 	}
 	for chunk := range slices.Chunk(r.changed, 1000) {
 		s.remember(chunk...)

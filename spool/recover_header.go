@@ -22,6 +22,9 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 		b = nil // the disk does not return it
 	}
 	if b != nil && allZero(b) {
+		if s.source != nil {
+			return s.fs.Remove(s.segPath(n)) // nothing is to be written
+		}
 		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
 			return err
 		}

@@ -45,6 +45,9 @@ func (s *Spool) relieve(ctx context.Context, enc Encoder, enough func() bool) (f
 		}
 	}
 	for _, n := range s.cat.double() {
+		if s.source != nil && !s.inWork(s.objPath(n)) {
+			continue // the source's
+		}
 		if ctx.Err() != nil || !s.stages.tryBegin(n) {
 			continue
 		}
@@ -66,7 +69,7 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 	if !ok || !seg.Staged || seg.NoRaw {
 		return false, nil
 	}
-	if seg.StagedSize > seg.Size {
+	if seg.StagedSize > seg.Size || s.source != nil {
 		// Uncompressed output of small records can be several times the segment.
 		if s.wanted(seg) {
 			return false, nil

@@ -17,6 +17,8 @@ import (
 // (everything that the doors and the committer touch), and the catalogue's (sealed segments). No file is touched under
 // the last two.
 type Spool struct {
+	source *source // where an adopted spool comes from, else nil: see Adopt
+
 	dir  string
 	fs   vfs.FS
 	opts Options

@@ -112,7 +112,12 @@ type Chain struct {
 	Segment uint64   `json:"segment"` // last segment the chain covers, 0: none
 	Through uint64   `json:"through"` // last sequence number the chain covers
 	Joined  uint64   `json:"joined"`  // first sequence number this destination is owed
-	Final   bool     `json:"final"`   // the last manifest was final
+	Final   bool     `json:"final"`   // the last manifest was final, or has handed the chain over
+	// ClosedBy is the epoch that the last manifest has handed the chain over to, 0 if it has not.
+	ClosedBy uint32 `json:"closed_by,omitempty"`
+	// Taken is when the last manifest was written, in Unix nanoseconds, if that was another adopter, who owns the chain
+	// then; 0 if it is this spool's.
+	Taken int64 `json:"taken,omitempty"`
 	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
 	Passed time.Time `json:"passed,omitzero"`
 }

@@ -25,7 +25,11 @@ func (m *Mem) Space(path string) (total, free int64, err error) {
 // Lock implements FS.
 func (m *Mem) Lock(path, holder string) (io.Closer, error) {
 	key := strings.Join(names(path), "/")
-	f, err := m.Create(path)
+	create := m.Create
+	if holder == "" {
+		create = m.OpenRW
+	}
+	f, err := create(path)
 	if errors.Is(err, fs.ErrExist) {
 		f, err = m.OpenRW(path)
 	}
@@ -42,8 +46,10 @@ func (m *Mem) Lock(path, holder string) (io.Closer, error) {
 	if held {
 		return nil, &LockedError{Path: path, Holder: other}
 	}
-	_ = f.Truncate(0)
-	_, _ = f.WriteAt([]byte(holder), 0)
+	if holder != "" {
+		_ = f.Truncate(0)
+		_, _ = f.WriteAt([]byte(holder), 0)
+	}
 	return &memLock{m: m, key: key}, nil
 }
 

@@ -87,7 +87,11 @@ func (osFS) MkdirAll(path string) error {
 // Lock locks first and writes its text afterwards, so a refused caller may, for an instant, read the text of the holder
 // before. The file is never removed: between a removal and the next creation two processes could each hold "the" lock.
 func (osFS) Lock(path, holder string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+	flag := os.O_RDWR | os.O_CREATE
+	if holder == "" {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flag, filePerm)
 	if err != nil {
 		return nil, err
 	}
@@ -100,9 +104,11 @@ func (osFS) Lock(path, holder string) (io.Closer, error) {
 		}
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	l := &osLock{f: f}
-	err = f.Truncate(0)
-	if err == nil && len(holder) > 0 {
+	l := &osLock{f: f, text: holder != ""}
+	if holder == "" {
+		return l, nil
+	}
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(holder), 0)
 	}
 	if err != nil && !IsNoSpace(err) { // the text is a courtesy, a full disk must not keep the spool from emptying itself
@@ -115,6 +121,7 @@ func (osFS) Lock(path, holder string) (io.Closer, error) {
 // osLock holds the lock as long as its file is open.
 type osLock struct {
 	f    *os.File
+	text bool // it has written its text
 	once sync.Once
 	err  error
 }
@@ -123,7 +130,9 @@ type osLock struct {
 // merely closed lock for that moment.
 func (l *osLock) Close() error {
 	l.once.Do(func() {
-		_ = l.f.Truncate(0)
+		if l.text {
+			_ = l.f.Truncate(0)
+		}
 		l.err = errors.Join(unlock(l.f), l.f.Close())
 	})
 	return l.err

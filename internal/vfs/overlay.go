@@ -1,0 +1,252 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// removedSuffix ends the name of an empty file that hides a file of the tree below: the only way to remove something
+// there without touching it. A file of the upper tree is never hidden, so that making one needs no second step.
+const removedSuffix = ".removed"
+
+// Overlay shows the tree at lower under the paths of upper, and changes nothing in it: what is written, made or removed
+// goes to upper, of the same file system or another. A file of lower that is opened for writing is copied first. What
+// upper holds survives as everything there does, so that an Overlay made anew shows what the last one did.
+//
+// Everybody else must leave both trees alone meanwhile.
+func Overlay(fsys FS, lower, upper string) FS {
+	return &overlay{low: fsys, lower: lower, up: fsys, upper: upper}
+}
+
+// Preview shows the tree at dir under its own paths, takes every change, and keeps it in memory alone: to try out what a
+// program would do. What is written to an existing file is dropped, lest one of a GiB be copied: it reads as before.
+func Preview(fsys FS, dir string) FS {
+	return &overlay{low: fsys, lower: dir, up: NewMem(), upper: dir, drop: true}
+}
+
+type overlay struct {
+	low   FS
+	lower string
+	up    FS
+	upper string
+	drop  bool // see Preview
+}
+
+// below returns the path in the lower tree, and whether a file or directory is to be seen there.
+func (o *overlay) below(path string) (string, bool, error) {
+	rel, err := filepath.Rel(o.upper, path)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return "", false, nil
+	}
+	low := filepath.Join(o.lower, rel)
+	for _, probe := range []struct {
+		fsys FS
+		path string
+		want bool
+	}{{o.low, low, true}, {o.up, path + removedSuffix, false}} {
+		_, err := probe.fsys.Stat(probe.path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", false, err
+		}
+		if (err == nil) != probe.want {
+			return "", false, nil
+		}
+	}
+	return low, true, nil
+}
+
+// either calls f for the upper tree and, if there is nothing, for the lower one.
+func either[T any](o *overlay, path string, f func(FS, string) (T, error)) (T, error) {
+	v, err := f(o.up, path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return v, err
+	}
+	low, ok, berr := o.below(path)
+	if berr != nil || !ok {
+		return v, errors.Join(berr, err)
+	}
+	return f(o.low, low)
+}
+
+func (o *overlay) Create(path string) (File, error) {
+	_, ok, err := o.below(path)
+	if ok {
+		err = &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.up.Create(path)
+}
+
+func (o *overlay) Open(path string) (File, error) { return either(o, path, FS.Open) }
+
+func (o *overlay) Stat(path string) (fs.FileInfo, error) { return either(o, path, FS.Stat) }
+
+func (o *overlay) OpenRW(path string) (File, error) {
+	f, err := o.up.OpenRW(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	low, ok, berr := o.below(path)
+	if berr != nil || !ok {
+		return nil, errors.Join(berr, err)
+	}
+	if o.drop {
+		f, err := o.low.Open(low)
+		if err != nil {
+			return nil, err
+		}
+		return dropped{f}, nil
+	}
+	if err := o.copyUp(path, low); err != nil {
+		return nil, err
+	}
+	return o.up.OpenRW(path)
+}
+
+// copyUp makes the copy of a file of the lower tree, durably: it is there wholly or not at all.
+func (o *overlay) copyUp(path, low string) (err error) {
+	src, err := o.low.Open(low)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	size, err := src.Size()
+	if err != nil {
+		return err
+	}
+	dst, temp, err := createTemp(o.up, path)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, min(size, 1<<20))
+	for off := int64(0); off < size && err == nil; off += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), size-off)]
+		var n int
+		if n, err = src.ReadAt(buf, off); n == len(buf) {
+			_, err = dst.WriteAt(buf, off)
+		} else if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err == nil {
+		err = dst.Sync()
+	}
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = o.up.Rename(temp, path)
+	}
+	if err != nil {
+		_ = o.up.Remove(temp)
+		return err
+	}
+	return o.up.SyncDir(filepath.Dir(path))
+}
+
+// hide makes a file of the lower tree invisible, durably: were the upper one to go first, a power cut could bring the
+// lower one back, which is older.
+func (o *overlay) hide(path string) error {
+	f, err := o.up.Create(path + removedSuffix)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return o.up.SyncDir(filepath.Dir(path))
+}
+
+func (o *overlay) Rename(oldpath, newpath string) error {
+	low, ok, err := o.below(oldpath)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if _, err := o.up.Stat(oldpath); errors.Is(err, fs.ErrNotExist) {
+			if err := o.copyUp(oldpath, low); err != nil {
+				return err
+			}
+		}
+		if err := o.hide(oldpath); err != nil {
+			return err
+		}
+	}
+	return o.up.Rename(oldpath, newpath)
+}
+
+func (o *overlay) Remove(path string) error {
+	_, ok, err := o.below(path)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := o.hide(path); err != nil {
+			return err
+		}
+	}
+	err = o.up.Remove(path)
+	if ok && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (o *overlay) ReadDir(path string) ([]fs.DirEntry, error) {
+	up, err := o.up.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	low, ok, berr := o.below(path)
+	if berr != nil || !ok {
+		return seen(up), errors.Join(berr, err)
+	}
+	all, err := o.low.ReadDir(low)
+	if err != nil {
+		return nil, err
+	}
+	hidden := make(map[string]bool, len(up))
+	for _, e := range up {
+		hidden[strings.TrimSuffix(e.Name(), removedSuffix)] = true
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(e fs.DirEntry) bool { return hidden[e.Name()] })
+	all = append(all, seen(up)...)
+	slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return all, nil
+}
+
+// seen leaves out what only hides something.
+func seen(entries []fs.DirEntry) []fs.DirEntry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), removedSuffix) })
+}
+
+func (o *overlay) MkdirAll(path string) error { return o.up.MkdirAll(path) }
+
+// SyncDir has nothing to do for a directory of the lower tree alone.
+func (o *overlay) SyncDir(path string) error {
+	err := o.up.SyncDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, ok, berr := o.below(path); ok || berr != nil {
+			return berr
+		}
+	}
+	return err
+}
+
+func (o *overlay) Space(path string) (total, free int64, err error) { return o.up.Space(path) }
+
+func (o *overlay) Lock(path, holder string) (io.Closer, error) { return o.up.Lock(path, holder) }
+
+// dropped is a file whose changes go nowhere.
+type dropped struct{ File }
+
+func (dropped) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (dropped) Sync() error                            { return nil }
+func (dropped) Truncate(int64) error                   { return nil }
+func (dropped) Allocate(int64) error                   { return nil }

@@ -1,0 +1,208 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+var (
+	// ErrAdopted: everything in the directory was delivered by an adopter, which has marked it so.
+	ErrAdopted = errors.New("spool: adopted before, everything in it was delivered")
+	// ErrReadOnly is returned by Append and Offer of an adopted spool.
+	ErrReadOnly = errors.New("spool: adopted, it takes no records")
+)
+
+// AdoptOptions configure Adopt. The zero value of every field but Work means its documented default.
+type AdoptOptions struct {
+	// Work is a directory on this host's own disk, for this one adopted spool: what Adopt would change in the source goes
+	// there, and every staged file. It is needed until MarkAdopted; a later Adopt with the same one goes on where this one
+	// ended, one with an empty one begins anew, and finds at the destinations what was delivered. Required.
+	Work string
+	// Instance names this host in manifests; default the host name.
+	Instance string
+	// Destinations that can be delivered to; default all that the spool remembers. Names that it does not remember are left
+	// out, unless it remembers none. One that is owed something must be here or in Forget: ErrOwed.
+	Destinations []string
+	// Forget names destinations that are given up.
+	Forget []string
+	// Epoch is the least to open in; default the one behind the source's. See ship.EpochError.
+	Epoch uint32
+
+	MaxBytes     int64 // quota of everything in Work; default 90 % of its file system
+	StageWorkers int   // default 2
+	Logger       *slog.Logger
+}
+
+// source is where an adopted spool comes from.
+type source struct {
+	fs   vfs.FS
+	dir  string
+	lock io.Closer // nil if there is no lock file
+}
+
+// Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance
+// that is gone, also one mounted read-only. It recovers what Open would, and changes nothing there before MarkAdopted:
+// see AdoptOptions.Work. All methods but the two doors work as ever; nothing is deleted.
+//
+// Everything that is delivered depends on the directory alone, so that any adopter names and cuts the segments as the
+// last owner would have, uses what that one has staged, and recognises what it has delivered. The chains go on in the
+// next epoch, which package ship claims at the destinations: of several adopters one wins.
+//
+// ErrLocked: a process on this host has the spool. ErrAdopted: there is nothing left to do. fs.ErrNotExist: dir holds no
+// spool. ErrOwed: see AdoptOptions.Destinations.
+func Adopt(dir string, o *AdoptOptions) (*Spool, error) {
+	return adopt(dir, vfs.OS(), openBolt, o)
+}
+
+// adopt is Adopt on any file system and with any index.
+func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_ *Spool, err error) {
+	var d AdoptOptions
+	if o != nil {
+		d = *o
+	}
+	if d.Work == "" {
+		return nil, errors.New("spool: AdoptOptions.Work is empty: name a directory on this host's own disk")
+	}
+	if lies(d.Work, dir) {
+		return nil, fmt.Errorf("spool: AdoptOptions.Work %s lies in the spool that is to be adopted, which is not written to", d.Work)
+	}
+	src, err := lockSource(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, src.close())
+		}
+	}()
+	m, err := loadAdoption(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		return nil, fmt.Errorf("%w: %s, by %s at %s", ErrAdopted, dir, m.Instance, m.Time.Format("2006-01-02 15:04:05Z07:00"))
+	}
+	opts := &Options{
+		Instance: d.Instance, Destinations: d.Destinations, Forget: d.Forget, MaxBytes: d.MaxBytes, Logger: d.Logger,
+		StageWorkers: d.StageWorkers, SegmentBytes: minSegmentBytes, // nothing is appended, so nothing is reserved for it
+	}
+	full := opts.withDefaults()
+	if err := fsys.MkdirAll(d.Work); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	id, err := src.claim(d.Work, full.Instance, d.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	opts.Class = id.Class
+	opts.Destinations = id.known(d.Destinations)
+	// Only files of the spool are overlaid. An index says nothing that the files do not, and bbolt must not open the
+	// source's.
+	ix := func(_ vfs.FS, dir string, log *slog.Logger) (index, bool, error) { return openIndex(fsys, dir, log) }
+	return openFrom(src, d.Work, vfs.Overlay(fsys, dir, d.Work), ix, opts)
+}
+
+// lies reports whether a path is dir or lies below it.
+func lies(path, dir string) bool {
+	a, err1 := filepath.Abs(path)
+	b, err2 := filepath.Abs(dir)
+	rel, err3 := filepath.Rel(b, a)
+	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
+}
+
+// lockSource keeps the processes of this host from opening the spool meanwhile. Its lock file is not changed.
+func lockSource(fsys vfs.FS, dir string) (*source, error) {
+	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
+		return nil, fmt.Errorf("spool: %s holds no spool: %w", dir, err)
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, lockName), "")
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.Is(err, fs.ErrNotExist):
+		lock = nil
+	case err != nil:
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return &source{fs: fsys, dir: dir, lock: lock}, nil
+}
+
+func (src *source) close() error {
+	if src == nil || src.lock == nil {
+		return nil
+	}
+	return src.lock.Close()
+}
+
+// identity returns whose spool the source is.
+func (src *source) identity() (*identity, error) {
+	id, err := loadIdentity(src.fs, src.dir)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		return id, err
+	}
+	found, serr := (&Spool{dir: src.dir, fs: src.fs}).identityOfSegments()
+	if serr != nil || found == nil {
+		return nil, errors.Join(err, serr)
+	}
+	return found, nil
+}
+
+// claim makes the adopter's identity durable in work, once, with the next epoch: whoever is called like the last owner is
+// another one all the same.
+func (src *source) claim(work, instance string, epoch uint32) (*identity, error) {
+	from, err := src.identity()
+	if err != nil {
+		return nil, err
+	}
+	id, err := loadIdentity(src.fs, work)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		id = from
+		if err := id.nextEpoch(instance); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case id.Spool != from.Spool:
+		return nil, fmt.Errorf("spool: %s is the work directory of spool %s, not of %s: each needs one of its own", work, id.Spool, from.Spool)
+	case id.Epoch >= epoch:
+		return id, nil // openIdentity looks at the instance
+	}
+	id.Epoch = max(id.Epoch, epoch)
+	return id, id.save(src.fs, work)
+}
+
+// known returns those of the given destinations that the spool has to deliver to.
+func (id *identity) known(given []string) (names []string) {
+	for name, rem := range id.Destinations {
+		if rem.Forgotten.IsZero() && (len(given) == 0 || slices.Contains(given, name)) {
+			names = append(names, name)
+		}
+	}
+	if len(id.Destinations) == 0 {
+		names = slices.Clone(given)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Source returns the directory that an adopted spool comes from, "" for one that was opened.
+func (s *Spool) Source() string {
+	if s.source == nil {
+		return ""
+	}
+	return s.source.dir
+}
+
+// holder names the process that takes a lock.
+func holder(o *Options) string {
+	return fmt.Sprintf("process %d of %s, class %s", os.Getpid(), o.Instance, o.Class)
+}

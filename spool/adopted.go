@@ -1,0 +1,179 @@
+package spool
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// adoption is the mark that an adopter leaves in the source: everything up to Segment was delivered, and how far the
+// chains are. Its presence means that nothing in the directory is needed any more; an Open goes on behind it.
+type adoption struct {
+	Version  int                  `json:"version"` // 1
+	Time     time.Time            `json:"time"`
+	Spool    string               `json:"spool"`
+	Epoch    uint32               `json:"epoch"`
+	Instance string               `json:"instance"`
+	Segment  uint64               `json:"segment"` // the last one
+	Through  uint64               `json:"through"` // the last record
+	Ledger   segment.Ledger       `json:"ledger"`
+	Chains   map[string]chainFile `json:"chains"`
+}
+
+// MarkAdopted writes into the source that everything in it was delivered: a later Adopt returns ErrAdopted, and an Open
+// goes on behind it, deletes what is there, and begins the next epoch. Every chain must be final; whether the destinations
+// have been verified is the caller's affair. The mark is there wholly or not at all. On a file system that is mounted
+// read-only it cannot be made: the error says so, and nothing else is lost.
+func (s *Spool) MarkAdopted() error {
+	if s.source == nil {
+		return errors.New("spool: MarkAdopted of a spool that was not adopted")
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	m := adoption{
+		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Epoch: s.id.Epoch, Instance: s.opts.Instance,
+		Chains: map[string]chainFile{},
+	}
+	s.mu.Lock()
+	m.Ledger = *s.ledgerAt(s.placed)
+	m.Through, m.Segment = s.taken, s.cat.last()
+	for name, d := range s.dests {
+		c := d.chain
+		m.Chains[name] = chainFile{Version: 1, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
+		if !d.forgotten && (!c.Final || c.ClosedBy != 0 || c.Through < s.taken) {
+			s.mu.Unlock()
+			return fmt.Errorf("spool: MarkAdopted: the chain of %q is not final", name)
+		}
+	}
+	s.mu.Unlock()
+	b, err := sealJSON(m)
+	if err == nil {
+		err = vfs.WriteFileAtomic(s.source.fs, adoptedPath(s.source.dir), b)
+	}
+	if err != nil {
+		return fmt.Errorf("spool: mark the adopted spool: %w", err)
+	}
+	return nil
+}
+
+func adoptedPath(dir string) string { return (&Spool{dir: dir}).path(adoptedName) }
+
+// loadAdoption reads the mark of a directory; nil if there is none. A damaged one says nothing: it is made again, or the
+// destinations tell.
+func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
+	b, err := vfs.ReadFile(fsys, adoptedPath(dir), segment.MaxHeader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	m := new(adoption)
+	if err == nil {
+		err = openJSON(b, m)
+	}
+	if err == nil && m.Version > 1 {
+		err = errNewer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: %s: %w; remove it if it is damaged: the destinations tell what was delivered", adoptedPath(dir), err)
+	}
+	return m, nil
+}
+
+// takeBack makes an Open go on behind an adoption: the chains are as the adopter left them, which is closed, so that the
+// next epoch begins, and what they cover is deleted. Each step may be repeated.
+func (s *Spool) takeBack() error {
+	m, err := loadAdoption(s.fs, s.dir)
+	if err != nil || m == nil {
+		return err
+	}
+	if m.Spool != s.id.Spool {
+		return fmt.Errorf("%w: %s is of spool %s, this is %s", ErrCorrupt, s.path(adoptedName), m.Spool, s.id.Spool)
+	}
+	s.log.Info("spool: going on behind an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
+	for name, c := range m.Chains {
+		b, err := sealJSON(c)
+		if err == nil {
+			err = vfs.WriteFileAtomic(s.fs, s.chainPath(name), b)
+		}
+		// What the old owner had proposed stands in the adopter's chain, or never will.
+		if err == nil {
+			if err = s.fs.Remove(s.proposalPath(name)); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if _, ok := s.id.Destinations[name]; !ok {
+			s.id.Destinations[name] = remembered{Joined: c.Chain.Joined}
+		}
+	}
+	if err := s.fs.SyncDir(s.path(chainDir)); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if m.Epoch >= s.id.Epoch {
+		s.id.Epoch = m.Epoch
+		if err := s.id.nextEpoch(s.opts.Instance); err != nil {
+			return err
+		}
+	}
+	if err := s.id.save(s.fs, s.dir); err != nil {
+		return err
+	}
+	s.number = max(s.number, m.Segment)
+	if err := s.fs.Remove(s.path(adoptedName)); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return s.fs.SyncDir(s.dir)
+}
+
+// workBytes returns what the adopter's own files take.
+func (s *Spool) workBytes() (n int64) {
+	for _, dir := range []string{segDir, stageDir, chainDir} {
+		entries, err := s.source.fs.ReadDir(s.path(dir))
+		if err != nil {
+			continue // there is none yet
+		}
+		for _, e := range entries {
+			if fi, err := e.Info(); err == nil {
+				n += fi.Size()
+			}
+		}
+	}
+	return n
+}
+
+// inWork reports whether a file lies in the adopter's own directory, and not in the source.
+func (s *Spool) inWork(path string) bool {
+	_, err := s.source.fs.Stat(path)
+	return err == nil
+}
+
+// Withdraw takes back the manifest that is proposed to a destination. Only who has seen another manifest under its number
+// may do that: it then never stood there, and never will. Without a proposal it does nothing.
+func (s *Spool) Withdraw(dest string) error {
+	d, err := s.destination(dest)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err = s.fs.Remove(s.proposalPath(dest))
+	if err == nil {
+		err = s.fs.SyncDir(s.path(chainDir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: withdraw: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Inspection is what a spool's directory holds. Counts are those that an Open would come to.
+type Inspection struct {
+	Dir      string
+	SpoolID  string
+	Class    string
+	Epoch    uint32
+	Instance string    // that wrote it last
+	Created  time.Time // of the spool
+	// Holder names the process that has the spool open, or that had it when it died without closing it; else empty.
+	Holder string
+	// Clean: the last process closed the spool. Otherwise a torn tail may have been left out of what follows.
+	Clean bool
+	// Frozen is why nothing may be deleted (Spool.Freeze), "" if it may.
+	Frozen string
+	// Adopted: everything was delivered by AdoptedBy at that time; zero if it was not.
+	Adopted   time.Time
+	AdoptedBy string
+
+	// Segments in order, the one that was active included.
+	Segments []Segment
+	Records  uint64 // in Segments
+	Bytes    uint64 // payload
+	Size     int64  // of the files of Segments
+	Next     uint64 // the sequence number behind the last record
+	Ledger   segment.Ledger
+	// Destinations by name, those that were given up included.
+	Destinations map[string]Inspected
+}
+
+// Inspected is what a spool's directory says of a destination.
+type Inspected struct {
+	Chain     Chain
+	Delivered segment.Tally
+	Owed      segment.Tally
+	Forgotten bool
+}
+
+// Inspect looks at the spool in dir as Adopt would find it, and changes nothing: not one byte is written, and the file
+// system may be mounted read-only. It costs reading the ends of each segment and all of the one that was active.
+// Damage within sealed segments shows only when they are staged.
+//
+// fs.ErrNotExist: dir holds no spool. ErrLocked: a process on this host has it open; the Inspection has what its identity
+// says, and the Holder.
+func Inspect(dir string) (*Inspection, error) { return inspect(vfs.OS(), dir) }
+
+func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
+	src, lockErr := lockSource(fsys, dir)
+	if lockErr != nil && !errors.Is(lockErr, ErrLocked) {
+		return nil, lockErr
+	}
+	defer func() { _ = src.close() }()
+	from := src
+	if from == nil {
+		from = &source{fs: fsys, dir: dir}
+	}
+	id, err := from.identity()
+	if err != nil {
+		return nil, errors.Join(lockErr, err)
+	}
+	in := &Inspection{
+		Dir: dir, SpoolID: id.Spool, Class: id.Class, Epoch: id.Epoch, Instance: id.Instance, Created: id.Created,
+		Destinations: map[string]Inspected{},
+	}
+	if b, err := vfs.ReadFile(fsys, filepath.Join(dir, lockName), 1<<10); err == nil {
+		in.Holder = strings.TrimSpace(string(b))
+	}
+	if lockErr != nil {
+		return in, lockErr
+	}
+	if err := in.look(fsys); err != nil {
+		return in, err
+	}
+	return in, in.recover(fsys, id)
+}
+
+// look reads the marks.
+func (in *Inspection) look(fsys vfs.FS) error {
+	_, err := fsys.Stat(filepath.Join(in.Dir, cleanName))
+	if in.Clean = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s := &Spool{dir: in.Dir, fs: fsys, opts: (&Options{Class: in.Class}).withDefaults()}
+	s.log = s.opts.Logger
+	s.loadFrozen()
+	in.Frozen = s.frozen
+	m, err := loadAdoption(fsys, in.Dir)
+	if m != nil {
+		in.Adopted, in.AdoptedBy = m.Time, m.Instance
+	}
+	return err
+}
+
+// recover does what Open does, in memory.
+func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
+	o := (&Options{
+		Class: id.Class, Instance: id.Instance, Destinations: id.known(nil), SegmentBytes: minSegmentBytes, MaxBytes: 1 << 60,
+	}).withDefaults()
+	none := func(vfs.FS, string, *slog.Logger) (index, bool, error) { return noIndex{}, true, nil }
+	view := vfs.Preview(fsys, in.Dir)
+	s, err := openFrom(&source{fs: view, dir: in.Dir}, in.Dir, view, none, &o)
+	if err != nil {
+		return err
+	}
+	in.Segments, in.Next, in.Ledger = s.Sealed(0, 0), s.taken+1, s.Ledger()
+	for i := range in.Segments {
+		in.Records += in.Segments[i].Records
+		in.Bytes += in.Segments[i].Bytes
+		in.Size += in.Segments[i].Size
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.dests)) {
+		d := s.dests[name]
+		in.Destinations[name] = Inspected{Chain: d.chain, Delivered: d.delivered, Owed: s.owed(d), Forgotten: d.forgotten}
+	}
+	return s.Close()
+}
