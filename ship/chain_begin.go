@@ -1,12 +1,10 @@
 package ship
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -18,6 +16,10 @@ import (
 // Each step leaves a state from which the next process goes on, wherever this one ends: a manifest is proposed (durable
 // here), sent, acknowledged, and only then is the next one made.
 func (l *lane) begin(ctx context.Context) error {
+	if l.s.sp.Source() != "" {
+		// Whoever has claimed the first destination need not wait for anybody here.
+		return l.takeOver(ctx, 0)
+	}
 	// What an earlier process proposed may have arrived: it is sent unchanged before anything else is said.
 	if err := l.resume(ctx); err != nil {
 		return err
@@ -25,7 +27,7 @@ func (l *lane) begin(ctx context.Context) error {
 	// An earlier epoch that was not closed: whoever wrote it may be alive, on the volume that this one is a copy of. Taking
 	// the next number of its chain fences it; if it was quicker, this one is fenced.
 	if c := l.cursor(); c.Epoch < l.s.epoch && !c.Final {
-		if err := l.link(ctx, nil, func(m *Manifest) { m.Footer.ClosedBy = &Owner{l.s.o.Instance, l.s.epoch} }); err != nil {
+		if err := l.handOver(ctx); err != nil {
 			return err
 		}
 	}
@@ -47,21 +49,7 @@ func (l *lane) begin(ctx context.Context) error {
 
 // resume sends the manifest that was about to be sent when the last process ended.
 func (l *lane) resume(ctx context.Context) error {
-	var m *Manifest
-	err := l.retry(ctx, "chain", func(context.Context) error {
-		b, err := l.s.sp.Proposed(l.name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		// Another manifest must not take its place: the damaged one may have arrived whole.
-		if m, err = DecodeManifest(bytes.NewReader(b)); err != nil {
-			return Permanent(fmt.Errorf("the manifest that was last proposed is damaged on this disk: %w", err))
-		}
-		return nil
-	})
+	m, err := l.pending(ctx)
 	if err != nil || m == nil {
 		return err
 	}
@@ -77,16 +65,7 @@ func (l *lane) find(ctx context.Context) error {
 	}
 	for {
 		c := l.cursor()
-		var m *Manifest
-		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
-			m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
-				// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
-				// not get its number: only a Put decides that.
-				m, err = nil, nil
-			}
-			return err
-		})
+		m, err := l.peek(ctx, c)
 		if err != nil || m == nil {
 			return err
 		}
@@ -110,6 +89,11 @@ func (l *lane) own(m *Manifest, c spool.Chain) error {
 	if c.Next > 0 && h.Prev != hex.EncodeToString(c.Hash[:]) {
 		return errors.New("it does not follow the one before")
 	}
+	return l.sameRecords(m, c)
+}
+
+// sameRecords returns an error unless all segments that a manifest adds to the chain are here, with the same records.
+func (l *lane) sameRecords(m *Manifest, c spool.Chain) error {
 	for i := range m.Segments {
 		line := &m.Segments[i]
 		if line.Segment <= c.Segment {

@@ -222,14 +222,13 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m) })
+	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 }
 
-// ack tells the spool what a manifest that stands covers, and moves the window on. The spool answers with where the chain
+// ack tells the spool what the chain is with a manifest that stands, and moves the window on. The spool answers with where the chain
 // goes on: in a new epoch, if the old one is over.
-func (l *lane) ack(m *Manifest) error {
-	before := l.cursor()
-	if err := l.s.sp.Ack(l.name, m.next(before)); err != nil {
+func (l *lane) ack(c spool.Chain) error {
+	if err := l.s.sp.Ack(l.name, c); err != nil {
 		return err
 	}
 	after, err := l.s.sp.Chain(l.name)

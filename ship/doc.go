@@ -64,7 +64,7 @@
 // "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
 // cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
 // nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins
-// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…} that another owner has taken the spool over.
+// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…,"claim":…} that another owner has taken the spool over.
 // Nothing follows either in that epoch. See [ManifestFooter].
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer's, and with its hash everything:

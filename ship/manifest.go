@@ -126,6 +126,8 @@ type ManifestFooter struct {
 type Owner struct {
 	Instance string `json:"instance"`
 	Epoch    uint32 `json:"epoch"`
+	// Claim is a random number, 32 hexadecimal digits, that no other claim has.
+	Claim string `json:"claim,omitempty"`
 }
 
 // next is the state of the chain once this manifest stands.
@@ -134,7 +136,10 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
 	// Never back: a manifest that was found again may speak of segments that have long been deleted.
 	c.Segment, c.Through = max(c.Segment, m.Footer.Segment), max(c.Through, m.Footer.Last)
-	c.Final = m.Footer.Final || m.Footer.ClosedBy != nil
+	c.Final, c.ClosedBy, c.Taken = m.Footer.Final, 0, 0
+	if by := m.Footer.ClosedBy; by != nil {
+		c.Final, c.ClosedBy = true, by.Epoch
+	}
 	return c
 }
 

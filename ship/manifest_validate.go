@@ -8,6 +8,7 @@ import (
 
 var (
 	hex64   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	hex32   = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	hex16   = regexp.MustCompile(`^[0-9a-f]{16}$`)
 	noPrev  = "0000000000000000000000000000000000000000000000000000000000000000"
 	nameFmt = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // formats and codecs
@@ -46,6 +47,7 @@ func (m *Manifest) validate() error {
 		v.that(!f.Final, "both final and closed_by")
 		v.that(by.Epoch > m.Header.Epoch && by.Epoch <= maxEpoch, "closed_by epoch %d", by.Epoch)
 		v.that(by.Instance != "" && isClean(by.Instance), "closed_by instance %q", by.Instance)
+		v.that(by.Claim == "" || hex32.MatchString(by.Claim), "closed_by claim %q", by.Claim)
 	}
 	v.signature(m.Signature)
 	return errors.Join(v.errs...)

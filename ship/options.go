@@ -40,6 +40,10 @@ type Options struct {
 	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
 	ProbeInterval time.Duration
 
+	// Patience is how long another adopter of an adopted spool may write nothing before it is taken for dead; default 15
+	// minutes. See Claim.
+	Patience time.Duration
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -72,6 +76,9 @@ func (o *Options) withDefaults() Options {
 	if out.ProbeInterval == 0 {
 		out.ProbeInterval = 30 * time.Second
 	}
+	if out.Patience == 0 {
+		out.Patience = 15 * time.Minute
+	}
 	if out.Logger == nil {
 		out.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -95,6 +102,9 @@ func (o Options) validate(names []string) error {
 		if _, ok := o.Signer.Public().(ed25519.PublicKey); !ok {
 			bad("%w", errNoEd25519)
 		}
+	}
+	if o.Patience < 0 {
+		bad("patience %v", o.Patience)
 	}
 	given := slices.Sorted(maps.Keys(o.Destinations))
 	slices.Sort(names)

@@ -71,8 +71,13 @@ func (s *Shipper) Run(ctx context.Context) error {
 	}
 	s.life = ctx
 	s.mu.Unlock()
+	claim := s.Claim(ctx)
 	for _, l := range s.lanes {
 		s.wg.Go(func() {
+			if errors.Is(claim, ErrFenced) {
+				l.fence(claim) // who loses the first destination gives up all of them
+				return
+			}
 			// A lane that ends for another reason than ctx has told why; the others go on.
 			if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
 				cancel(err)

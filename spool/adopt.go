@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 )
@@ -22,9 +23,10 @@ var (
 
 // AdoptOptions configure Adopt. The zero value of every field but Work means its documented default.
 type AdoptOptions struct {
-	// Work is a directory on this host's own disk, for this one adopted spool: what Adopt would change in the source goes
-	// there, and every staged file. It is needed until MarkAdopted; a later Adopt with the same one goes on where this one
-	// ended, one with an empty one begins anew, and finds at the destinations what was delivered. Required.
+	// Work is a directory on this host's own disk. Each adopted spool gets one of its own in it, <class>-<spool id>: what
+	// would change in the source goes there, and every staged file. A later Adopt goes on where this one ended; without
+	// its files it begins anew, and finds at the destinations what was delivered. Close removes them after MarkAdopted.
+	// Required.
 	Work string
 	// Instance names this host in manifests; default the host name.
 	Instance string
@@ -46,6 +48,9 @@ type source struct {
 	fs   vfs.FS
 	dir  string
 	lock io.Closer // nil if there is no lock file
+	// epoch is the source's own, in which chains of which it knows nothing any more are looked for.
+	epoch uint32
+	done  atomic.Bool // it is marked
 }
 
 // Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance
@@ -88,6 +93,7 @@ func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_
 		return nil, err
 	}
 	if m != nil {
+		removeTree(fsys, workDir(d.Work, m.Class, m.Spool)) // what a crash behind the mark has left
 		return nil, fmt.Errorf("%w: %s, by %s at %s", ErrAdopted, dir, m.Instance, m.Time.Format("2006-01-02 15:04:05Z07:00"))
 	}
 	opts := &Options{
@@ -95,11 +101,16 @@ func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_
 		StageWorkers: d.StageWorkers, SegmentBytes: minSegmentBytes, // nothing is appended, so nothing is reserved for it
 	}
 	full := opts.withDefaults()
-	if err := fsys.MkdirAll(d.Work); err != nil {
+	id, err := src.identity()
+	if err != nil {
+		return nil, err
+	}
+	src.epoch = id.Epoch
+	work := workDir(d.Work, id.Class, id.Spool)
+	if err := fsys.MkdirAll(work); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	id, err := src.claim(d.Work, full.Instance, d.Epoch)
-	if err != nil {
+	if id, err = claim(fsys, work, id, full.Instance, d.Epoch); err != nil {
 		return nil, err
 	}
 	opts.Class = id.Class
@@ -107,8 +118,11 @@ func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_
 	// Only files of the spool are overlaid. An index says nothing that the files do not, and bbolt must not open the
 	// source's.
 	ix := func(_ vfs.FS, dir string, log *slog.Logger) (index, bool, error) { return openIndex(fsys, dir, log) }
-	return openFrom(src, d.Work, vfs.Overlay(fsys, dir, d.Work), ix, opts)
+	return openFrom(src, work, vfs.Overlay(fsys, dir, work), ix, opts)
 }
+
+// workDir is where an adopter keeps what belongs to one spool.
+func workDir(work, class, id string) string { return filepath.Join(work, class+"-"+id) }
 
 // lies reports whether a path is dir or lies below it.
 func lies(path, dir string) bool {
@@ -157,12 +171,8 @@ func (src *source) identity() (*identity, error) {
 
 // claim makes the adopter's identity durable in work, once, with the next epoch: whoever is called like the last owner is
 // another one all the same.
-func (src *source) claim(work, instance string, epoch uint32) (*identity, error) {
-	from, err := src.identity()
-	if err != nil {
-		return nil, err
-	}
-	id, err := loadIdentity(src.fs, work)
+func claim(fsys vfs.FS, work string, from *identity, instance string, epoch uint32) (*identity, error) {
+	id, err := loadIdentity(fsys, work)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		id = from
@@ -171,13 +181,11 @@ func (src *source) claim(work, instance string, epoch uint32) (*identity, error)
 		}
 	case err != nil:
 		return nil, err
-	case id.Spool != from.Spool:
-		return nil, fmt.Errorf("spool: %s is the work directory of spool %s, not of %s: each needs one of its own", work, id.Spool, from.Spool)
 	case id.Epoch >= epoch:
 		return id, nil // openIdentity looks at the instance
 	}
 	id.Epoch = max(id.Epoch, epoch)
-	return id, id.save(src.fs, work)
+	return id, id.save(fsys, work)
 }
 
 // known returns those of the given destinations that the spool has to deliver to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -17,6 +18,7 @@ type adoption struct {
 	Version  int                  `json:"version"` // 1
 	Time     time.Time            `json:"time"`
 	Spool    string               `json:"spool"`
+	Class    string               `json:"class"`
 	Epoch    uint32               `json:"epoch"`
 	Instance string               `json:"instance"`
 	Segment  uint64               `json:"segment"` // the last one
@@ -38,7 +40,7 @@ func (s *Spool) MarkAdopted() error {
 	}
 	defer s.calls.Done()
 	m := adoption{
-		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Epoch: s.id.Epoch, Instance: s.opts.Instance,
+		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
 		Chains: map[string]chainFile{},
 	}
 	s.mu.Lock()
@@ -60,7 +62,33 @@ func (s *Spool) MarkAdopted() error {
 	if err != nil {
 		return fmt.Errorf("spool: mark the adopted spool: %w", err)
 	}
+	s.source.done.Store(true)
 	return nil
+}
+
+// leave lets go of the source, and removes what the adopter needed for it if it is marked.
+func (s *Spool) leave() error {
+	if s.source == nil {
+		return nil
+	}
+	if s.source.done.Load() {
+		removeTree(s.source.fs, s.dir)
+	}
+	return s.source.close()
+}
+
+// removeTree removes a directory with all that is in it, as far as it can: what it cannot is not needed either.
+func removeTree(fsys vfs.FS, dir string) {
+	entries, _ := fsys.ReadDir(dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			removeTree(fsys, path)
+		} else {
+			_ = fsys.Remove(path)
+		}
+	}
+	_ = fsys.Remove(dir)
 }
 
 func adoptedPath(dir string) string { return (&Spool{dir: dir}).path(adoptedName) }

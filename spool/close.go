@@ -72,7 +72,7 @@ func (s *Spool) close() error {
 			err = s.writeAtomic(s.path(cleanName), b)
 		}
 	}
-	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.source.close())
+	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.leave())
 }
 
 // settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,

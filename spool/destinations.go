@@ -131,6 +131,9 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	fresh := d == nil
 	if fresh {
 		d = &destination{name: name, chain: Chain{Epoch: s.id.Epoch}}
+		if s.source != nil {
+			d.chain.Epoch = s.source.epoch
+		}
 	}
 	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
 	c := d.chain

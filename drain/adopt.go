@@ -1,0 +1,178 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// AdoptOptions configure Adopt. The zero value of every field but Work and Destinations means its documented default.
+type AdoptOptions struct {
+	// Work is a directory on this host's own disk, for all adoptions: see spool.AdoptOptions. Beside the directory of each
+	// spool the last report of its adoption stays, <class>-<spool id>.report.json. Required.
+	Work string
+	// Destinations by name. Those that the spool does not remember are left out; all that it owes something must be here,
+	// or in Forget.
+	Destinations map[string]ship.Destination
+	// Forget names destinations that are given up.
+	Forget []string
+	// Instance names this host in manifests and reports; default the host name.
+	Instance string
+	// Ship says how segments are encoded that are not staged yet, and how they are sent; default those of ship.Options. Its
+	// Destinations, Instance and Logger are not used.
+	Ship ship.Options
+	// Class, if not nil, changes Ship for a spool of that class, before it is used.
+	Class func(class string, o *ship.Options)
+	// MaxBytes bounds what the adoption takes below Work; default 90 % of its file system.
+	MaxBytes int64
+	// Timeout of this attempt, to its report; default 24 hours. StallTimeout ends it when nothing moves; default 10 minutes.
+	Timeout      time.Duration
+	StallTimeout time.Duration
+	// Progress, if not nil, is called about once a second while the adoption goes on.
+	Progress func(Progress)
+
+	Logger *slog.Logger // nil discards
+}
+
+// Adopt delivers the spool that another process has left behind in dir: the volume of an instance that is gone, say, which
+// may be mounted read-only. It takes the spool over (spool.Adopt, ship.Shipper.Claim), drains it as a Drainer does, has
+// every destination confirm everything, closes the chains, writes the report, and then marks dir. It writes nothing else
+// there. What an attempt leaves undone the next one goes on with, here or on another host, without loss or duplicates.
+//
+// The report says how it ended, its Outcome whether everything is delivered. An error without a report says why nothing
+// was done: spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it
+// holds no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrOwed if a
+// destination is missing. With a report, an error says that another adopter has won meanwhile, or that dir could not be
+// marked although everything is delivered: on a read-only mount the next attempt finds that out, and no more.
+func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
+	var a adopter
+	if o != nil {
+		a.o = *o
+	}
+	if a.o.Logger == nil {
+		a.o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if a.o.Timeout == 0 {
+		a.o.Timeout = 24 * time.Hour
+	}
+	if a.o.StallTimeout == 0 {
+		a.o.StallTimeout = 10 * time.Minute
+	}
+	if a.o.Work == "" || len(a.o.Destinations) == 0 || a.o.Timeout < 0 || a.o.StallTimeout < 0 {
+		return nil, errors.New("drain: AdoptOptions need Work, Destinations, and no negative times")
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.o.Timeout)
+	defer cancel()
+	for epoch := uint32(0); ; {
+		if err := a.open(dir, epoch); err != nil {
+			return nil, fmt.Errorf("drain: adopt %s: %w", dir, err)
+		}
+		err := a.claim(ctx)
+		if taken, ok := errors.AsType[*ship.EpochError](err); ok {
+			a.o.Logger.Warn("taking a spool over from an adopter that has fallen silent", "dir", dir, "adopter", taken.Instance, "silent", taken.Silent)
+			epoch, err = taken.Epoch, nil
+			if err = a.spool.Close(); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("drain: adopt %s: %w", dir, errors.Join(err, a.spool.Close()))
+		}
+		return a.drain(ctx, dir)
+	}
+}
+
+// adopter is an Adopt on its way.
+type adopter struct {
+	o       AdoptOptions
+	spool   *spool.Spool
+	shipper *ship.Shipper
+	marked  error // by Complete
+}
+
+// open takes the spool, and makes its shipper.
+func (a *adopter) open(dir string, epoch uint32) (err error) {
+	a.spool, err = spool.Adopt(dir, &spool.AdoptOptions{
+		Work: a.o.Work, Instance: a.o.Instance, Destinations: slices.Sorted(maps.Keys(a.o.Destinations)), Forget: a.o.Forget, Epoch: epoch,
+		MaxBytes: a.o.MaxBytes, StageWorkers: a.o.Ship.StageWorkers, Logger: a.o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	st, so := a.spool.Stats(), a.o.Ship
+	if a.o.Class != nil {
+		a.o.Class(st.Class, &so)
+	}
+	so.Destinations, so.Instance, so.Logger = map[string]ship.Destination{}, a.o.Instance, a.o.Logger
+	for name := range st.Pending {
+		so.Destinations[name] = a.o.Destinations[name]
+	}
+	if a.shipper, err = ship.New(a.spool, &so); err != nil {
+		return errors.Join(err, a.spool.Close())
+	}
+	return nil
+}
+
+// claim waits no longer than a drain that stalls: a first destination that cannot be reached is for the report to tell,
+// and Run goes on trying.
+func (a *adopter) claim(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, min(a.o.StallTimeout, a.o.Timeout/4))
+	defer cancel()
+	err := a.shipper.Claim(short)
+	if short.Err() != nil && ctx.Err() == nil && !errors.Is(err, ship.ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// drain is a Drainer's, with one class, whose listeners are gone.
+func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
+	st := a.spool.Stats()
+	work := filepath.Join(a.o.Work, st.Class+"-"+st.SpoolID)
+	deadline, _ := ctx.Deadline()
+	d, err := New(&Options{
+		Dir: work, ReportFile: work + ".report.json", Timeout: max(time.Second, time.Until(deadline)), StallTimeout: a.o.StallTimeout,
+		Instance: a.o.Instance, Lifecycles: []Lifecycle{a}, Logger: a.o.Logger.With("adopting", dir),
+	})
+	if err == nil {
+		err = d.Add(Class{Name: st.Class, Spool: a.spool, Shipper: a.shipper})
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.spool.Close())
+	}
+	report, err := d.Drain(ctx, "adoption of "+dir)
+	for dest, s := range a.shipper.Stats() {
+		if s.State == ship.StateFenced {
+			err = errors.Join(err, fmt.Errorf("drain: adopt %s: %s: %w", dir, dest, s.Err))
+		}
+	}
+	return report, errors.Join(err, a.marked)
+}
+
+var _ Lifecycle = (*adopter)(nil)
+
+// Notice says that no platform takes anything away.
+func (a *adopter) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
+
+// Progress passes it on.
+func (a *adopter) Progress(_ context.Context, p Progress) {
+	if a.o.Progress != nil {
+		a.o.Progress(p)
+	}
+}
+
+// Complete marks the source: the report is written, and the spool still open.
+func (a *adopter) Complete(_ context.Context, r *Report) (retained bool, err error) {
+	if r.Outcome == Complete {
+		a.marked = a.spool.MarkAdopted()
+	}
+	return false, a.marked
+}

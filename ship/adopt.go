@@ -1,0 +1,206 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// EpochError says that an adopter before this one has used the epoch that the spool was adopted in, and has fallen
+// silent. Adopted again with spool.AdoptOptions.Epoch, the spool can be taken over from it. It is an ErrFenced: in this
+// epoch nothing can be shipped.
+type EpochError struct {
+	Epoch    uint32 // to adopt in
+	Instance string // that was there before
+	Silent   time.Duration
+}
+
+func (e *EpochError) Error() string {
+	return fmt.Sprintf("ship: adopter %s has been silent for %v: adopt in epoch %d to go on in its place", e.Instance, e.Silent.Round(time.Second), e.Epoch)
+}
+
+// Unwrap returns ErrFenced.
+func (e *EpochError) Unwrap() error { return ErrFenced }
+
+// Claim makes this Shipper the writer of the chains of an adopted spool, and does nothing for any other. It goes by the
+// first destination, in the order of names: whoever has created the next manifest there, of all who may try to, adopts;
+// the others have ErrFenced. So two adopters cannot end up with one destination each. It waits while that destination
+// cannot be reached. Run begins with it.
+//
+// What another adopter has written is taken over, link by link. One that has written nothing for Options.Patience is taken
+// for dead: see EpochError. If it is not, it loses, but no record does.
+func (s *Shipper) Claim(ctx context.Context) error {
+	if s.sp.Source() == "" || len(s.lanes) == 0 {
+		return nil
+	}
+	return s.lanes[0].takeOver(ctx, s.o.Patience)
+}
+
+// takeOver follows the chain at the destination to its end, claims what comes next, and begins its own epoch, unless it has
+// before, or the chain is complete. An adopter that has shown itself within patience is given way to.
+func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
+	for end := (spool.Chain{}); ; {
+		if err := l.follow(ctx); err != nil {
+			return err
+		}
+		c := l.cursor()
+		silent := time.Since(time.Unix(0, c.Taken))
+		switch {
+		case c.Taken == 0 && c.Epoch == l.s.epoch && c.Next > 0:
+			return nil // begun, by this spool itself
+		case c.Final && c.ClosedBy == 0 && c.Epoch == l.s.epoch && l.s.covered(c):
+			return nil // another has delivered everything
+		case c.Taken != 0 && silent < patience:
+			return fmt.Errorf("%w: at %s another adopter is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
+				ErrFenced, l.name, c.Epoch, silent.Round(time.Second), patience)
+		case c.Final && c.ClosedBy > l.s.epoch:
+			return &EpochError{Epoch: c.ClosedBy, Instance: l.owner(ctx, c), Silent: silent}
+		case c.Epoch > l.s.epoch, c.Taken != 0 && c.Epoch == l.s.epoch:
+			return &EpochError{Epoch: c.Epoch + 1, Instance: l.owner(ctx, c), Silent: silent}
+		case c == end:
+			return fmt.Errorf("%w: manifest %d of epoch %d at %s is taken, and cannot be read", ErrFenced, c.Next, c.Epoch, l.name)
+		}
+		end = c
+		err := error(nil)
+		if c.Epoch < l.s.epoch {
+			err = l.handOver(ctx)
+		} else {
+			err = l.link(ctx, nil, nil) // the birth of this one's
+		}
+		if errors.Is(err, ErrFenced) {
+			// Somebody was quicker. Whether that was an adopter or a last word of the old owner's, the chain itself tells.
+			err = l.s.sp.Withdraw(l.name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// handOver closes the epoch that the chain is in, for this process to go on in its own.
+func (l *lane) handOver(ctx context.Context) error {
+	return l.link(ctx, nil, func(m *Manifest) {
+		m.Footer.ClosedBy = &Owner{Instance: l.s.o.Instance, Epoch: l.s.epoch, Claim: newClaim()}
+	})
+}
+
+// owner names who has written the last manifest that there is, for people to read.
+func (l *lane) owner(ctx context.Context, c spool.Chain) string {
+	if c.Next == 0 {
+		return "of an earlier claim"
+	}
+	m, err := ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next-1)
+	if err != nil {
+		return "unknown"
+	}
+	if by := m.Footer.ClosedBy; by != nil {
+		return by.Instance
+	}
+	return m.Header.Instance
+}
+
+// follow reads the chain on from where this spool knows it, and makes what stands there its own, wherever it comes from:
+// the old owner's last manifest, what an adopter before this one has delivered, or what this one sent before a crash.
+func (l *lane) follow(ctx context.Context) error {
+	for {
+		c := l.cursor()
+		if c.Final {
+			return nil // over, or in an epoch beyond this spool's
+		}
+		own, err := l.pending(ctx)
+		if err != nil {
+			return err
+		}
+		m, err := l.peek(ctx, c)
+		switch {
+		case err != nil || m == nil && own == nil:
+			return err
+		case m == nil || own != nil && own.Hash == m.Hash:
+			// It was about to be sent, or was. Should somebody be quicker now, the next turn reads his.
+			if err = l.publish(ctx, own); errors.Is(err, ErrFenced) {
+				err = l.s.sp.Withdraw(l.name)
+			}
+		default:
+			err = l.accept(ctx, m, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// pending returns the manifest that is proposed and not acknowledged, nil if there is none.
+func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
+	err = l.retry(ctx, "chain", func(context.Context) error {
+		b, err := l.s.sp.Proposed(l.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		// Another manifest must not take its place: the damaged one may have arrived whole.
+		if m, err = DecodeManifest(bytes.NewReader(b)); err != nil {
+			return Permanent(fmt.Errorf("the manifest that was last proposed is damaged on this disk: %w", err))
+		}
+		return nil
+	})
+	return m, err
+}
+
+// peek reads the manifest that would be next, nil if there is none that can be read.
+func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error) {
+	err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+		m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
+			// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
+			// not get its number: only a Put decides that.
+			m, err = nil, nil
+		}
+		return err
+	})
+	return m, err
+}
+
+// accept makes another owner's manifest, which stands, a link of this spool's chain. It has to speak of this very disk:
+// its owner may have gone on receiving on the original of which this one is a copy, and no copy can deliver that.
+func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
+	err := l.sameRecords(m, c)
+	if err == nil && c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]) {
+		err = errors.New("it does not follow the one before")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: manifest %d of epoch %d at %s: %w", ErrFenced, c.Next, c.Epoch, l.name, err)
+	}
+	b, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	l.log.Info("ship: going on behind a manifest of another owner", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
+	return l.retry(ctx, "chain", func(context.Context) error {
+		if err := l.s.sp.Withdraw(l.name); err != nil {
+			return err
+		}
+		if err := l.s.sp.Propose(l.name, b); err != nil {
+			return err
+		}
+		after := m.next(c)
+		after.Taken = m.Header.Time.UnixNano()
+		return l.ack(after)
+	})
+}
+
+// newClaim makes the bytes of a claim unlike those of any other, so that two adopters of one name cannot both take the one
+// that stands for theirs.
+func newClaim() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b[:])
+}

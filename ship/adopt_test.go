@@ -1,0 +1,221 @@
+package ship_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// orphan makes a spool whose process is gone, with 6 segments of 10 records, of which the destinations that are reached
+// have 3, and 5 records more that were not sealed.
+func orphan(t *testing.T, d, reached destinations) (dir string, b *bench) {
+	t.Helper()
+	b = newBench(t, d)
+	b.segments(3, 10)
+	if len(reached) == len(d) {
+		b.ship(d)
+		b.flush()
+		if err := b.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.segments(3, 10)
+	b.append(5)
+	dir = filepath.Join(t.TempDir(), "orphan")
+	if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil { // as a kill would leave it
+		t.Fatal(err)
+	}
+	return dir, b
+}
+
+// adopted opens an orphan and its Shipper.
+func adopted(t *testing.T, dir, work string, epoch uint32, d destinations, change ...func(*ship.Options)) (*spool.Spool, *ship.Shipper) {
+	t.Helper()
+	sp, err := spool.Adopt(dir, &spool.AdoptOptions{Work: work, Instance: "adopter", Destinations: d.names(), Epoch: epoch, MaxBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sp.Close() })
+	o := &ship.Options{Destinations: d, Instance: "adopter", Codec: "zstd", Level: 1}
+	for _, f := range change {
+		f(o)
+	}
+	s, err := ship.New(sp, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sp, s
+}
+
+// complete ships everything that is there and closes the chains.
+func complete(t *testing.T, s *ship.Shipper, d destinations) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	err := s.Flush(ctx)
+	for name := range d {
+		if err == nil {
+			err = s.Finalize(ctx, name)
+		}
+	}
+	cancel()
+	return errors.Join(err, <-done)
+}
+
+var raceRounds = flag.Int("adopt.races", 20, "how often two adopters race")
+
+// TestAdoptersRace: of two hosts that adopt copies of one volume at the same time one wins, at every destination.
+func TestAdoptersRace(t *testing.T) {
+	rounds := *raceRounds
+	var won [2]int
+	one, b := orphan(t, destinations{"idc": shiptest.Memory(), "s3": shiptest.Memory()}, nil)
+	two := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(two, os.DirFS(one)); err != nil {
+		t.Fatal(err)
+	}
+	for range rounds {
+		d := destinations{"idc": shiptest.Memory(), "s3": shiptest.Memory()} // as if the volume were a new one
+		var errs [2]error
+		var sps [2]*spool.Spool
+		var shippers [2]*ship.Shipper
+		work := t.TempDir()
+		for i, dir := range []string{one, two} {
+			sps[i], shippers[i] = adopted(t, dir, filepath.Join(work, fmt.Sprint(i)), 0, d)
+		}
+		var wg sync.WaitGroup
+		for i, s := range shippers {
+			wg.Go(func() { errs[i] = s.Claim(t.Context()) })
+		}
+		wg.Wait()
+		winner := 0
+		if errs[0] != nil {
+			winner = 1
+		}
+		if errs[winner] != nil || !errors.Is(errs[1-winner], ship.ErrFenced) {
+			t.Fatalf("first: %v\nsecond: %v", errs[0], errs[1])
+		}
+		won[winner]++
+		for i, s := range shippers {
+			wg.Go(func() { errs[i] = complete(t, s, d) })
+		}
+		wg.Wait()
+		// The loser may come again so late that there is nothing left to do: it has written nothing even then.
+		if loser := errs[1-winner]; errs[winner] != nil || loser != nil && !errors.Is(loser, ship.ErrFenced) {
+			t.Fatalf("the winner: %v\nthe loser: %v", errs[winner], loser)
+		}
+		for _, dest := range d {
+			auditChain(t, dest, b.sp.Stats().SpoolID, b.next, 1, 2)
+		}
+		for i := range sps {
+			sps[i].Close()
+		}
+	}
+	t.Logf("%d rounds: the first won %d, the second %d", rounds, won[0], won[1])
+}
+
+// TestAdoptLeaves: what the old owner has delivered is recognised, it is fenced, a second adopter gives way to a first one
+// that is alive, and goes on in its place once it is not; nothing is there twice.
+func TestAdoptLeaves(t *testing.T) {
+	mems := map[string]*shiptest.MemoryDestination{"idc": shiptest.Memory(), "s3": shiptest.Memory()}
+	d := destinations{"idc": mems["idc"], "s3": mems["s3"]}
+	dir, owner := orphan(t, d, d)
+	work := t.TempDir()
+
+	// The first adopter claims, delivers to one destination alone, and is gone.
+	sp, s := adopted(t, dir, filepath.Join(work, "a"), 0, d)
+	if err := s.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Claim(t.Context()); err != nil {
+		t.Errorf("claiming again: %v", err)
+	}
+	if c, err := sp.Chain("idc"); err != nil || c.Epoch != 2 || c.Next != 1 {
+		t.Errorf("after the claim %+v, %v", c, err)
+	}
+	sp.Close()
+
+	sp, s = adopted(t, dir, filepath.Join(work, "b"), 0, d)
+	err := s.Claim(t.Context())
+	if _, silent := errors.AsType[*ship.EpochError](err); silent || !errors.Is(err, ship.ErrFenced) {
+		t.Errorf("with another adopter at work: %v", err)
+	}
+	sp.Close()
+	for _, epoch := range []uint32{0, 3} {
+		var s *ship.Shipper
+		sp, s = adopted(t, dir, filepath.Join(work, "b"), epoch, d, func(o *ship.Options) { o.Patience = time.Nanosecond })
+		err := s.Claim(t.Context())
+		taken, silent := errors.AsType[*ship.EpochError](err)
+		switch {
+		case epoch == 0 && (!silent || taken.Epoch != 3 || taken.Instance != "adopter"):
+			t.Errorf("with another adopter silent: %v", err)
+		case epoch == 3:
+			if err := errors.Join(err, complete(t, s, d)); err != nil {
+				t.Fatal(err)
+			}
+			if err := sp.MarkAdopted(); err != nil {
+				t.Error(err)
+			}
+		}
+		sp.Close()
+	}
+	for name, mem := range mems {
+		chain := auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2, 3)
+		if last := chain[len(chain)-1]; !last.Footer.Final {
+			t.Errorf("%s: the chain ends with %+v", name, last.Footer)
+		}
+	}
+
+	// The first adopter and the owner come back: neither gets anything through.
+	owner.ship(d)
+	owner.segments(2, 11)
+	if err := owner.s.Flush(t.Context()); !errors.Is(err, ship.ErrFenced) {
+		t.Errorf("the old owner's Flush: %v", err)
+	}
+	if _, err := spool.Adopt(dir, &spool.AdoptOptions{Work: work}); !errors.Is(err, spool.ErrAdopted) {
+		t.Errorf("adopting once more: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "adopted")); err != nil {
+		t.Fatal(err)
+	}
+	sp, s = adopted(t, dir, filepath.Join(work, "a"), 0, d)
+	defer sp.Close()
+	if err := complete(t, s, d); !errors.Is(err, ship.ErrFenced) {
+		t.Errorf("the first adopter: %v", err)
+	}
+}
+
+// TestAdoptComplete: a volume whose mark was lost, or could not be made, is found complete by an adopter that has nothing
+// but the volume, and which writes nothing.
+func TestAdoptComplete(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	dir, owner := orphan(t, d, nil)
+	sp, s := adopted(t, dir, t.TempDir(), 0, d)
+	if err := complete(t, s, d); err != nil {
+		t.Fatal(err)
+	}
+	sp.Close()
+	before := len(auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2))
+	sp, s = adopted(t, dir, t.TempDir(), 0, d)
+	defer sp.Close()
+	if err := complete(t, s, d); err != nil {
+		t.Fatal(err)
+	}
+	if after := len(auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2)); after != before {
+		t.Errorf("%d manifests more", after-before)
+	}
+	if err := sp.MarkAdopted(); err != nil {
+		t.Error(err)
+	}
+}
