@@ -157,7 +157,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 			cuts := 0
 			run := dead.clone(processDies, indexFate{})
 			err = run.adopt(t.Context(), vfs.Inject(run.mem, func(op vfs.Op) error {
-				if !op.Kind.Mutates() || !*sweepAll && op.N%3 != at%3 {
+				if !op.Kind.Mutates() || !*sweepAll && op.N%5 != at%5 {
 					return nil
 				}
 				seeds := 1
@@ -166,12 +166,12 @@ func TestAdoptPowerCuts(t *testing.T) {
 				}
 				for seed := range seeds {
 					for i, c := range crashes {
-						if !*sweepAll && i != op.N/3%len(crashes) {
+						if !*sweepAll && i != op.N/5%len(crashes) {
 							continue
 						}
 						c.Seed = uint64(op.N*1000 + seed)
 						cuts++
-						check(run.clone(c, indexFate{Lost: op.N%2 == 0}), op, c, []string{"/work", "/other"}[(op.N/3+seed)%2])
+						check(run.clone(c, indexFate{Lost: op.N%2 == 0}), op, c, []string{"/work", "/other"}[(op.N/5+seed)%2])
 					}
 				}
 				return nil
@@ -181,7 +181,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 			}
 			ops := 0
 			check(run, vfs.Op{}, vfs.Crash{}, "/work")
-			step := 3
+			step := 5
 			if *sweepAll {
 				step = 1
 			}
