@@ -37,10 +37,16 @@ func (e *EpochError) Unwrap() error { return ErrFenced }
 // What another adopter has written is taken over, link by link. One that has written nothing for Options.Patience is taken
 // for dead: see EpochError. If it is not, it loses, but no record does.
 func (s *Shipper) Claim(ctx context.Context) error {
-	if s.sp.Source() == "" || len(s.lanes) == 0 {
+	if s.sp.Source() == "" {
 		return nil
 	}
-	return s.lanes[0].takeOver(ctx, s.o.Patience)
+	for _, l := range s.lanes {
+		if err := l.takeOver(ctx, s.o.Patience); err != nil || l.cursor().Taken == 0 {
+			return err
+		}
+		// Another adopter has completed it, and this one has claimed nothing: the next destination decides.
+	}
+	return nil
 }
 
 // takeOver follows the chain at the destination to its end, claims what comes next, and begins its own epoch, unless it has

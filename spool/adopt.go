@@ -214,3 +214,11 @@ func (s *Spool) Source() string {
 func holder(o *Options) string {
 	return fmt.Sprintf("process %d of %s, class %s", os.Getpid(), o.Instance, o.Class)
 }
+
+// unknownEpoch is where a chain is looked for of which nothing is known here: an adopter's source may have begun it.
+func (s *Spool) unknownEpoch() uint32 {
+	if s.source != nil {
+		return s.source.epoch
+	}
+	return s.id.Epoch
+}

@@ -59,7 +59,7 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 // happens to what every destination has.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
-	c := Chain{Epoch: s.id.Epoch, Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
+	c := Chain{Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
 	delivered := s.ledger.Destinations[d.name].Tally
 	if c.Joined == 0 {
 		c.Joined = first
@@ -130,10 +130,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	d := s.dests[name]
 	fresh := d == nil
 	if fresh {
-		d = &destination{name: name, chain: Chain{Epoch: s.id.Epoch}}
-		if s.source != nil {
-			d.chain.Epoch = s.source.epoch
-		}
+		d = &destination{name: name, chain: Chain{Epoch: s.unknownEpoch()}}
 	}
 	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
 	c := d.chain

@@ -230,6 +230,7 @@ func (s *Spool) publish(temp string, rec *StageRecord) error {
 
 // stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
 func (s *Spool) stageRoom(size int64) bool {
+	s.lookAtDisk() // no keeper does for an adopted spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return min(s.quota.limit-s.quota.used, s.quota.disk) >= size*5/4
