@@ -51,7 +51,7 @@ type AdoptOptions struct {
 // was done: spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it
 // holds no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrOwed if a
 // destination is missing. With a report, an error says that another adopter has won meanwhile, or that dir could not be
-// marked although everything is delivered: on a read-only mount the next attempt finds that out, and no more.
+// marked although everything is delivered, as on a read-only mount: a later attempt verifies it once more.
 func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	var a adopter
 	if o != nil {

@@ -27,6 +27,11 @@
 // [Options.Dir]: a process that is killed before its report finds it at the next start (see [Interrupted]) and goes on
 // with its listeners closed.
 //
+// # Orphans
+//
+// [Adopt] delivers a spool that another process has left behind, such as the volume of an instance that is gone: the same
+// phases, for one class without listeners, and a mark on the volume at the end.
+//
 // # Platforms
 //
 // A [Lifecycle] brings in the platform that takes instances away: [Systemd] is told how the end goes on, package asg

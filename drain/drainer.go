@@ -76,7 +76,9 @@ func (d *Drainer) Add(c Class) error {
 			d.o.Logger.Error("shipper ended", "class", c.Name, "err", err)
 		}
 	})
-	wg.Go(func() { cl.reverify(d.shippers, d) })
+	if why := c.Spool.Frozen(); why != "" { // asked now: from here on it may be this process's own drain
+		wg.Go(func() { cl.reverify(d.shippers, d, why) })
+	}
 	go func() { wg.Wait(); close(cl.done) }()
 	return nil
 }

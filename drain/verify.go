@@ -85,8 +85,8 @@ const reverifyEvery = 10 * time.Minute
 
 // reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed afresh what is here.
 // What is wrong at a destination stays here until somebody has put it right there.
-func (c *class) reverify(ctx context.Context, d *Drainer) {
-	for why := c.Spool.Frozen(); why != ""; {
+func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
+	for {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.frost.Lock()
 			if !c.drained { // else the drain that has begun has frozen it anew

@@ -17,6 +17,9 @@
 //   - One writer. The bytes of a manifest are durable in the spool before they are sent, and are created only if that
 //     number is free. If it is not, another owner continues the chain (a cloned volume, an adopter): this one stops
 //     shipping there ([ErrFenced]) and goes on receiving.
+//   - One adopter. An orphan's chains are taken over (spool.Adopt, [Shipper.Claim]) by creating the next manifest of the old
+//     epoch, closed_by, first at the destination whose name comes first: who finds the number taken has lost, and who comes
+//     later follows what stands there before he claims.
 //   - Bounded. At most 2 × [Options].Workers segments are ahead of a chain, and none is staged that no upload waits for.
 //
 // # Objects

@@ -50,7 +50,7 @@ type source struct {
 	lock io.Closer // nil if there is no lock file
 	// epoch is the source's own, in which chains of which it knows nothing any more are looked for.
 	epoch uint32
-	done  atomic.Bool // it is marked
+	done  atomic.Bool // everything is delivered
 }
 
 // Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance

@@ -29,8 +29,8 @@ type adoption struct {
 
 // MarkAdopted writes into the source that everything in it was delivered: a later Adopt returns ErrAdopted, and an Open
 // goes on behind it, deletes what is there, and begins the next epoch. Every chain must be final; whether the destinations
-// have been verified is the caller's affair. The mark is there wholly or not at all. On a file system that is mounted
-// read-only it cannot be made: the error says so, and nothing else is lost.
+// have been verified is the caller's affair. The mark is there wholly or not at all. Where it cannot be made, since the file
+// system is mounted read-only, the error says so, and the destinations tell a later adopter that there is nothing to do.
 func (s *Spool) MarkAdopted() error {
 	if s.source == nil {
 		return errors.New("spool: MarkAdopted of a spool that was not adopted")
@@ -55,6 +55,7 @@ func (s *Spool) MarkAdopted() error {
 		}
 	}
 	s.mu.Unlock()
+	s.source.done.Store(true)
 	b, err := sealJSON(m)
 	if err == nil {
 		err = vfs.WriteFileAtomic(s.source.fs, adoptedPath(s.source.dir), b)
@@ -62,11 +63,10 @@ func (s *Spool) MarkAdopted() error {
 	if err != nil {
 		return fmt.Errorf("spool: mark the adopted spool: %w", err)
 	}
-	s.source.done.Store(true)
 	return nil
 }
 
-// leave lets go of the source, and removes what the adopter needed for it if it is marked.
+// leave lets go of the source, and removes what the adopter needed for it if everything is delivered.
 func (s *Spool) leave() error {
 	if s.source == nil {
 		return nil

@@ -27,5 +27,6 @@
 //	damage in a segment      the exact numbers that are lost are reported and counted, everything else is delivered
 //	a lost index             made again from the segments
 //
-// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is.
+// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. What a process that
+// is gone has left in one is delivered by [Adopt], and looked at by [Inspect], without a change to it.
 package spool

@@ -38,6 +38,10 @@ type config struct {
 	format       perClass[string]
 	maxBytes     perClass[int64] // 0: 90 % of the file system / classes
 
+	adopt         []string
+	adoptMaxBytes int64 // 0: 5 % of the file system
+	adoptPatience time.Duration
+
 	http         string
 	lifecycle    string
 	asgHook      string
@@ -159,7 +163,15 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	classed(&c.format, "format", "`FORMAT` ndjson, lines or native (default ndjson)")
 	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system / classes)")
 	fs.Var(noted{(*signer)(c), "sign", &errs}, "sign", "`KEYFILE` that manifests are signed with: `openssl genpkey -algorithm ed25519 -out KEYFILE`")
-	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz and /readyz/CLASS")
+	fs.Var(multi{func(s string) { c.adopt = append(c.adopt, s) }}, "adopt",
+		"`DIR` to deliver what other instances have left: a spool, or a directory with spools up to 3 levels below it, such as one of mounts, which is watched; repeatable")
+	fs.Func("adopt-max-bytes", "`SIZE` of the disk space below -spool that one adoption may take (default 5 % of the file system)", func(s string) (err error) {
+		c.adoptMaxBytes, err = parseSize(s)
+		return err
+	})
+	c.adoptPatience = 15 * time.Minute
+	fs.Var(noted{(*duration)(&c.adoptPatience), "adopt-patience", &errs}, "adopt-patience", "`TIME` after which another adopter that has written nothing is taken for dead (default 15m)")
+	fs.StringVar(&c.http, "http", "", "`ADDR` of /livez, /readyz, /readyz/CLASS and /adoptions")
 	c.drainTimeout, c.quiesce = 10*time.Minute, 130*time.Second
 	fs.Var(noted{(*duration)(&c.drainTimeout), "drain-timeout", &errs}, "drain-timeout", "`TIME` a drain may take, from its trigger to its report (default 10m)")
 	onTerm := fs.String("on-term", "", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain with -lifecycle ecs and kube)")
@@ -211,6 +223,14 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 		*onTerm = string(drain.Stop)
 		if c.lifecycle == "ecs" || c.lifecycle == "kube" {
 			*onTerm = string(drain.Drain) // the disk may go with the container
+		}
+	}
+	if c.adoptPatience <= 0 {
+		bad("-adopt-patience %v: must be positive", c.adoptPatience)
+	}
+	for _, dir := range c.adopt {
+		if rel, err := filepath.Rel(c.spoolDir, dir); err == nil && c.spoolDir != "" && filepath.IsLocal(rel) {
+			bad("-adopt %s: lies in -spool %s, which is this collector's own", dir, c.spoolDir)
 		}
 	}
 	if c.quiesce < 0 {

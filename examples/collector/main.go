@@ -81,10 +81,12 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	orphans := newAdoptions(c, log)
 	d, err := drain.New(&drain.Options{
 		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Grace: c.grace, Logger: log,
 		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
-		After: []drain.Step{{Name: "http", Run: status.Shutdown}},
+		Before: []drain.Step{{Name: "adoptions", Run: orphans.stop}},
+		After:  []drain.Step{{Name: "http", Run: status.Shutdown}},
 	})
 	if err != nil {
 		return nil, err
@@ -104,6 +106,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}
 		mux := http.NewServeMux()
 		mux.Handle("/", d.Handler())
+		mux.Handle("GET /adoptions", orphans)
 		if preStop != nil {
 			mux.Handle("/prestop", preStop)
 		}
@@ -144,6 +147,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		log.Warn("draining what is here; listeners stay closed", "trigger", trigger)
 		return d.Resume(trigger)
 	}
+	orphans.start()
 	return d.Run(ctx)
 }
 

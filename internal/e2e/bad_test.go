@@ -44,8 +44,8 @@ func TestUsage(t *testing.T) {
 	dir := t.TempDir()
 	said = usage(t, 2, "-spool", dir, "-listen", "vpn=udp://:0?sockets=many&colour=red", "-listen", "vpn=smoke://:0",
 		"-dest", "a=gopher://x", "-dest", "b=sftp://u@127.0.0.1:1/d?key=/nonexistent&known_hosts=/nonexistent",
-		"-dest", "c=s3:///nobucket?colour=blue")
-	for _, want := range []string{"many", "colour", "smoke", "gopher", "/nonexistent", "-dest c"} {
+		"-dest", "c=s3:///nobucket?colour=blue", "-adopt", filepath.Join(dir, "vpn"), "-adopt-max-bytes", "lots", "-adopt-patience", "-1s")
+	for _, want := range []string{"many", "colour", "smoke", "gopher", "/nonexistent", "-dest c", "this collector's own", "lots", "-adopt-patience"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said of %s:\n%s", want, said)
 		}

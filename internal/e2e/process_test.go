@@ -28,7 +28,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "../../examples/collector", "../../examples/loadgen").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "../../examples/collector", "../../examples/loadgen", "../../examples/audit").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
