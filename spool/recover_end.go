@@ -145,9 +145,6 @@ func (r *recovery) resume(p *part) error {
 		if err := r.sealPart(p, f, res, res.Next, ledger); err != nil {
 			return err
 		}
-		if s.source != nil {
-			p.sealed.Unaccounted = s.ledger.UnaccountedSince(&p.header.Ledger) // for the manifest, which is this process's own
-		}
 		s.lastEnd = *s.ledger.Clone()
 		s.sealedEnd = s.place
 		s.ledgerDirty = false
