@@ -244,6 +244,9 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 		Ship: ship.Options{Patience: a.c.adoptPatience},
 		Class: func(class string, s *ship.Options) {
 			s.Format, s.Codec, s.Level = a.c.format.of(class), a.c.codec.of(class).name, a.c.codec.of(class).level
+			if a.c.key != nil {
+				s.Signer = a.c.key
+			}
 		},
 		Progress: func(p drain.Progress) {
 			a.note(o, func() { o.Phase, o.Pending, o.ETA = p.Phase, p.Pending.Records, p.ETA })
