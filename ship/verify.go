@@ -184,7 +184,12 @@ func (v *verifier) again(ctx context.Context, op func() error) error {
 
 // segment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
-	return v.again(ctx, func() error {
+	// doubt is why an object that is not what was sent by its size or checksum could not be read to be sure. A store whose
+	// object no longer has its own checksum refuses to hand it out, for ever.
+	var key string
+	var doubt error
+	err := v.again(ctx, func() error {
+		key, doubt = "", nil
 		rec, err := v.l.s.sp.Stage(ctx, seg.Number, v.l.s.enc)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Records == 0 {
 			return nil // deleted meanwhile, since nobody holds it; or no object
@@ -208,7 +213,9 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 			return nil
 		}
 		if err == nil && o.Check(r) != nil {
-			err = v.read(ctx, o, rec)
+			if err = v.read(ctx, o, rec); r.Size != o.Size || r.Checksum != "" {
+				key, doubt = o.Key, err
+			}
 		}
 		if errors.Is(err, ErrVerify) || errors.Is(err, ErrConflict) {
 			v.mismatch(o.Key, seg.Number, err)
@@ -223,6 +230,10 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		v.Objects++
 		return nil
 	})
+	if err != nil && doubt != nil {
+		v.mismatch(key, seg.Number, fmt.Errorf("%w, and cannot be read: %w", ErrVerify, doubt))
+	}
+	return err
 }
 
 // restore stores an object again.
