@@ -47,7 +47,7 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
-	r, err := l.dest.Put(ctx, o, body)
+	r, err := l.dest.Put(ctx, o, l.limit(ctx, body))
 	if errors.Is(err, ErrVerify) {
 		err = blame(err, o, body)
 	}

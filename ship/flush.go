@@ -62,6 +62,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		target = all[len(all)-1]
 	}
 	s.ResetBackoff()
+	defer s.hurry()()
 	for {
 		wake := s.changed.wait() // before looking, so that no change falls in between
 		var owed []*lane

@@ -35,6 +35,10 @@ type Options struct {
 	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey: who has no such key cannot alter anything
 	// that a chain speaks of without its showing, even if he may write to every destination. Default nil, not signed.
 	Signer crypto.Signer
+	// Limits bound the rate of uploads by name of destination: each of its Limiters holds. A Limiter that other Shippers
+	// have too bounds all of them together. Default none. While Flush runs they do not hold: it is what a drain waits for,
+	// and a deadline matters more than the line.
+	Limits map[string][]*Limiter
 	// Backoff returns the wait after the given failed attempt (from 1), rnd being random in [0,1); default Backoff.
 	Backoff func(attempt int, rnd float64) time.Duration
 	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
@@ -110,6 +114,14 @@ func (o Options) validate(names []string) error {
 	slices.Sort(names)
 	if !slices.Equal(given, names) {
 		bad("destinations %q are given, the spool has %q", given, names)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Limits)) {
+		if o.Destinations[name] == nil {
+			bad("limits for %q, which is no destination", name)
+		}
+		if slices.Contains(o.Limits[name], nil) {
+			bad("a limit for %q is nil", name)
+		}
 	}
 	places := map[string]string{}
 	for _, name := range given {

@@ -32,6 +32,8 @@ type Shipper struct {
 	wg      sync.WaitGroup  // what Run awaits
 	slots   chan struct{}   // one for each StageWorker
 	staging map[uint64]*staging
+
+	rush
 }
 
 // New returns a Shipper for sp. It refuses unusable options, all mistakes at once; it touches no destination and starts
@@ -48,6 +50,7 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 		class: st.Class, spool: st.SpoolID, epoch: st.Epoch, ended: make(chan struct{}),
 		slots: make(chan struct{}, opts.StageWorkers), staging: map[uint64]*staging{},
 	}
+	s.rush.init()
 	for _, name := range slices.Sorted(maps.Keys(opts.Destinations)) {
 		l, err := newLane(s, name, opts.Destinations[name])
 		if err != nil {

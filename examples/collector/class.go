@@ -44,6 +44,7 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 			name: name, dir: filepath.Join(c.spoolDir, name), log: log.With("class", name),
 			ship: ship.Options{
 				Destinations: map[string]ship.Destination{},
+				Limits:       map[string][]*ship.Limiter{},
 				Format:       c.format.of(name),
 				Codec:        c.codec.of(name).name,
 				Level:        c.codec.of(name).level,
@@ -71,6 +72,11 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 				return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
 			}
 			cl.ship.Destinations[dest] = d
+			for _, limit := range []string{dest, dest + "/" + name} {
+				if l := c.limits[limit]; l != nil {
+					cl.ship.Limits[dest] = append(cl.ship.Limits[dest], l)
+				}
+			}
 		}
 		for _, l := range c.listen {
 			if l.class == name {

@@ -29,7 +29,8 @@ type config struct {
 	listen   []classURL // in the order given
 	dests    map[string]string
 	forget   []string
-	classes  []string // sorted
+	limits   map[string]*ship.Limiter // by DEST, and by DEST/CLASS
+	classes  []string                 // sorted
 
 	segmentBytes perClass[int64]
 	segmentAge   perClass[time.Duration]
@@ -138,6 +139,7 @@ func (n noted) Set(s string) error {
 func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	c := &config{
 		dests:        map[string]string{},
+		limits:       map[string]*ship.Limiter{},
 		segmentBytes: newPerClass(int64(64<<20), parseSize),
 		segmentAge:   newPerClass(60*time.Second, parsePositive),
 		sync:         newPerClass(syncSetting{spool.SyncInterval, 10 * time.Millisecond}, parseSync),
@@ -153,6 +155,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.Var(multi{c.addListen(bad)}, "listen", "`CLASS=URL`: udp://ADDR, tcp://ADDR, tls://ADDR, relp://ADDR, relps://ADDR, unixgram:///PATH or systemd://NAME; repeatable")
 	fs.Var(multi{c.addDest(bad)}, "dest", "`NAME=URL`: s3://, sftp:// or file://; repeatable, all of them are required")
 	fs.Var(multi{func(s string) { c.forget = append(c.forget, s) }}, "forget", "`NAME` of a destination no longer given: give up what it is still owed; repeatable")
+	fs.Var(multi{c.addLimit(bad)}, "limit", "`DEST=SIZE` or DEST/CLASS=SIZE of uploads per second, for all classes together or for one; lifted while draining; repeatable")
 	classed := func(v flag.Value, name, usage string) {
 		fs.Var(noted{v, name, &errs}, name, usage+"; also CLASS=value, repeatable")
 	}
@@ -256,6 +259,15 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 			}
 		}
 	}
+	for _, limit := range slices.Sorted(maps.Keys(c.limits)) {
+		dest, class, one := strings.Cut(limit, "/")
+		if c.dests[dest] == "" {
+			bad("-limit %s: there is no -dest %s", limit, dest)
+		}
+		if one && !names[class] {
+			bad("-limit %s: class %q has no -listen", limit, class)
+		}
+	}
 	known("segment-bytes", slices.Sorted(maps.Keys(c.segmentBytes.only)))
 	known("segment-age", slices.Sorted(maps.Keys(c.segmentAge.only)))
 	known("sync", slices.Sorted(maps.Keys(c.sync.only)))
@@ -338,6 +350,21 @@ func (c *config) addDest(bad func(string, ...any)) func(string) {
 			bad("-dest %s is given twice", name)
 		default:
 			c.dests[name] = u
+		}
+	}
+}
+
+func (c *config) addLimit(bad func(string, ...any)) func(string) {
+	return func(s string) {
+		of, size, ok := strings.Cut(s, "=")
+		n, err := parseSize(size)
+		switch {
+		case !ok || err != nil:
+			bad("-limit %q: DEST=SIZE or DEST/CLASS=SIZE per second, for example idc=20MiB", s)
+		case c.limits[of] != nil:
+			bad("-limit %s is given twice", of)
+		default:
+			c.limits[of] = ship.NewLimiter(n)
 		}
 	}
 }

@@ -1,0 +1,121 @@
+package ship
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+// minRate is the least that a Limiter may let through: below it a single request of a driver would take longer than a
+// peer waits for it.
+const minRate = 16 << 10
+
+// limitBurst is what may go at once after a rest, in time at the Limiter's rate.
+const limitBurst = 100 * time.Millisecond
+
+// Limiter bounds the rate of uploads, in bytes of the stored objects: a token bucket that holds a tenth of a second. Give
+// one to the Shippers of several classes, and they share it; give a Shipper two for one destination, and it keeps to
+// both. All methods may be called from any goroutine.
+//
+// What counts is what uploads read: an upload that is repeated counts again. What comes back (objects that are read to
+// verify them) and manifests do not count.
+type Limiter struct {
+	rate float64 // bytes per second
+
+	mu sync.Mutex
+	// full is when the bucket is full again if nothing more is taken. Behind now by less than the burst: some is left; ahead
+	// of now: so much is owed. One time stands for level and time of the last change.
+	full time.Time
+}
+
+// NewLimiter returns a Limiter for so many bytes per second; less than 16 KiB/s is taken for that.
+func NewLimiter(bytesPerSecond int64) *Limiter {
+	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
+}
+
+// take takes n bytes and returns how long to wait until they may go. Whoever comes later waits behind that: large and
+// small requests are served in the order in which they come.
+func (l *Limiter) take(n int, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.full.Before(now) {
+		l.full = now
+	}
+	l.full = l.full.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+	return max(0, l.full.Sub(now)-limitBurst)
+}
+
+// limited is a body that is read no faster than its limiters allow, unless there is a rush.
+type limited struct {
+	io.ReaderAt
+	ctx      context.Context //nolint:containedctx // of the one upload that reads this body
+	limiters []*Limiter
+	rush     *rush
+}
+
+// ReadAt waits first, so that an upload that is cancelled has not read what it does not send.
+func (l *limited) ReadAt(p []byte, off int64) (int, error) {
+	hurry := l.rush.wait()
+	select {
+	case <-hurry: // nothing is counted: whoever is in a hurry owes nothing afterwards
+		return l.ReaderAt.ReadAt(p, off)
+	default:
+	}
+	wait := time.Duration(0)
+	for _, lim := range l.limiters {
+		wait = max(wait, lim.take(len(p), time.Now()))
+	}
+	if wait > 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-hurry:
+		case <-l.ctx.Done():
+			return 0, l.ctx.Err()
+		}
+	}
+	return l.ReaderAt.ReadAt(p, off)
+}
+
+// limit returns a body that keeps to the limits of the destination.
+func (l *lane) limit(ctx context.Context, body *io.SectionReader) *io.SectionReader {
+	limiters := l.s.o.Limits[l.name]
+	if len(limiters) == 0 {
+		return body
+	}
+	return io.NewSectionReader(&limited{body, ctx, limiters, &l.s.rush}, 0, body.Size())
+}
+
+// rush says that somebody waits for everything to be delivered.
+type rush struct {
+	mu sync.Mutex
+	n  int           // who wait
+	on chan struct{} // closed while there is one
+}
+
+func (r *rush) init() { r.on = make(chan struct{}) }
+
+// hurry begins a rush; what it returns ends it.
+func (r *rush) hurry() (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n++; r.n == 1 {
+		close(r.on)
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.n--; r.n == 0 {
+			r.on = make(chan struct{})
+		}
+	}
+}
+
+// wait returns a channel that is closed while there is a rush.
+func (r *rush) wait() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.on
+}
