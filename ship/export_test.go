@@ -1,4 +1,26 @@
 package ship
 
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
 // Changed lets tests wait for a change of state.
 func Changed(s *Shipper) <-chan struct{} { return s.changed.wait() }
+
+// CountEncoded counts the segments that are encoded. It is to be called before there are any.
+func CountEncoded(s *Shipper, n *atomic.Int64) { s.enc = counting{s.enc, n} }
+
+type counting struct {
+	spool.Encoder
+	n *atomic.Int64
+}
+
+func (c counting) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *spool.Encoding) (spool.Encoded, error) {
+	c.n.Add(1)
+	return c.Encoder.Encode(ctx, dst, src, want)
+}

@@ -53,6 +53,7 @@ type config struct {
 	drainTimeout time.Duration
 	onTerm       drain.Intent
 	report       string
+	cpuProfile   string
 }
 
 type classURL struct{ class, url string }
@@ -185,6 +186,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default the only one it has)")
 	fs.Var(noted{(*duration)(&c.quiesce), "quiesce", &errs}, "quiesce", "`TIME` of silence to wait for, at most 300s or this, before the sockets close at a scale-in; 0: none (default 130s)")
 	fs.StringVar(&c.report, "report", "", "`FILE` of the final report (default DIR/report.json)")
+	fs.StringVar(&c.cpuProfile, "cpu-profile", "", "`FILE` for a CPU profile of the whole run")
 	for rest := args; ; rest = fs.Args() {
 		err := fs.Parse(rest)
 		if errors.Is(err, flag.ErrHelp) {

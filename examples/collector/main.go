@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -71,6 +72,17 @@ var errFlags = errors.New("unusable flags")
 func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	if c.cpuProfile != "" {
+		f, err := os.Create(c.cpuProfile)
+		if err != nil {
+			return nil, fmt.Errorf("-cpu-profile: %w", err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return nil, fmt.Errorf("-cpu-profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 
 	classes, err := prepare(ctx, c, log)
 	if err != nil {
