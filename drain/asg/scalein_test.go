@@ -31,7 +31,7 @@ import (
 func TestScaleIns(t *testing.T) {
 	seed := number("PENSTOCK_SEED", 1)
 	answers, seen, full := map[asg.Answer]int{}, map[string]int{}, 0
-	for n := range number("PENSTOCK_SCALEINS", 8) {
+	for n := range number("PENSTOCK_SCALEINS", 6) {
 		t.Run(strconv.Itoa(seed+n), func(t *testing.T) {
 			s := newScaleIn(t, uint64(seed+n))
 			synctest.Test(t, s.test)
@@ -57,7 +57,7 @@ func number(env string, def int) int {
 // writes, is named in the report, and the group hears ABANDON; one that is merely removed is delivered again, and the
 // group hears CONTINUE. Each as often as PENSTOCK_DAMAGES says.
 func TestDamage(t *testing.T) {
-	for n := range number("PENSTOCK_DAMAGES", 3) {
+	for n := range number("PENSTOCK_DAMAGES", 1) {
 		for _, mode := range []string{"damaged", "lost", "removed"} {
 			t.Run(mode+strconv.Itoa(n), func(t *testing.T) {
 				s := newScaleIn(t, uint64(1000+n))
