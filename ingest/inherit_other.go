@@ -4,6 +4,7 @@ package ingest
 
 import (
 	"errors"
+	"net"
 	"os"
 )
 
@@ -12,3 +13,5 @@ func closeOnExec(int) {}
 func isStream(*os.File) (bool, error) {
 	return false, errors.New("sockets cannot be inherited on this system")
 }
+
+func setNonblock(net.Listener) error { return nil }

@@ -3,12 +3,28 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 )
 
 func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
+
+// setNonblock is for sockets that another process may have changed.
+func setNonblock(l net.Listener) error {
+	c, ok := l.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = syscall.SetNonblock(int(fd), true) })
+	return errors.Join(cerr, err)
+}
 
 // isStream tells a listening socket of streams from one of datagrams.
 func isStream(f *os.File) (stream bool, err error) {

@@ -57,6 +57,12 @@ func newLife(stop func(serving bool)) *life {
 	return l
 }
 
+func (l *life) isServing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.serving
+}
+
 // begin claims the only Serve. After stop it is too late: there is nothing left to serve.
 func (l *life) begin() error {
 	l.mu.Lock()

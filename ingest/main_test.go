@@ -169,12 +169,6 @@ func serve(t testing.TB, l Listener, s Sink) (wait func()) {
 func (u *UDP) isServing() bool { return u.life.isServing() }
 func (t *TCP) isServing() bool { return t.life.isServing() }
 
-func (l *life) isServing() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.serving
-}
-
 func shutdown(t testing.TB, l Listener) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -17,7 +17,7 @@ const canReusePort = true
 
 // openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one.
 func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, error) {
-	s := &socket{log: log, gro: o.GRO, shared: f != nil}
+	s := &socket{log: log, gro: o.GRO, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) { err = s.configure(int(fd), o) })
@@ -31,7 +31,7 @@ func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, 
 		o.Network = "unixgram" // an inherited one
 	}
 	raw, err := s.conn.(syscall.Conn).SyscallConn()
-	if err == nil && s.shared {
+	if err == nil && s.inherited {
 		err = configure("", "", raw)
 	}
 	if err != nil {
@@ -60,7 +60,7 @@ func bind(addr string, f *os.File, o *UDPOptions, control func(_, _ string, c sy
 
 // configure sets the options of a socket, before it is bound if it is ours.
 func (s *socket) configure(fd int, o *UDPOptions) error {
-	if o.Sockets > 1 && !s.shared {
+	if o.Sockets > 1 && !s.inherited {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 		}

@@ -24,7 +24,7 @@ func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, 
 		return nil, err
 	}
 	s := newPlainSocket(pc, o, log)
-	s.shared = f != nil
+	s.inherited, s.shared = f != nil, f != nil && !o.Own
 	return s, nil
 }
 

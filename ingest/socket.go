@@ -83,13 +83,17 @@ type socket struct {
 	buffer int    // granted receive buffer
 	cookie uint64 // SO_COOKIE, 0 unknown
 	gro    bool
-	shared bool // with other processes: see UDPOptions.Files
+	gate   gate
+
+	inherited bool // an earlier process has accounted for its drops
+	shared    bool // with other processes: see UDPOptions.Files
 
 	dropsKnown bool
 	pollMu     sync.Mutex
 	counter    uint32 // the kernel's count, as far as it is accounted
 	drops      uint64 // counter without its wrap at 2^32
 	polled     time.Time
+	settled    bool // whoever reads the socket next accounts for further drops
 }
 
 // deadliner is what a socket needs of *net.UDPConn and *net.UnixConn.
@@ -98,9 +102,30 @@ type deadliner interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// serve receives until detached, and then until nothing is left.
+// serve receives until detached, and then until nothing is left; or until the socket was left to somebody else.
 func (s *socket) serve(ctx context.Context) {
 	defer s.conn.Close()
+	for {
+		closed := s.read(ctx)
+		p, ending, left := s.gate.interrupted(s.conn.SetReadDeadline)
+		for p != nil && !ending {
+			s.settle(true)
+			p.park()
+			p, ending, left = s.gate.interrupted(s.conn.SetReadDeadline)
+		}
+		if left {
+			return
+		}
+		s.settle(false)
+		if ending || closed {
+			s.finish(ctx)
+			return
+		}
+	}
+}
+
+// read receives until it is interrupted. It returns true when the socket is closed.
+func (s *socket) read(ctx context.Context) (closed bool) {
 	for failures := 0; ; {
 		b, err := s.recv.receive(true)
 		if err == nil {
@@ -108,10 +133,8 @@ func (s *socket) serve(ctx context.Context) {
 			s.take(ctx, &b)
 			continue
 		}
-		// The deadline is set by stop only, and by nothing but it does this loop end: were it a flag, the deadline could
-		// still hit the reading below.
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-			break
+			return errors.Is(err, net.ErrClosed)
 		}
 		failures++
 		s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
@@ -120,7 +143,10 @@ func (s *socket) serve(ctx context.Context) {
 		case <-time.After(backoff(failures)):
 		}
 	}
-	s.conn.SetReadDeadline(time.Time{})
+}
+
+// finish reads what is left.
+func (s *socket) finish(ctx context.Context) {
 	switch {
 	case !s.shared:
 		s.drain(ctx, math.MaxInt64)
@@ -201,7 +227,7 @@ func (s *socket) detach() error {
 // begin is called before serve.
 func (s *socket) begin(sink Sink) {
 	s.sink, s.offer = sink, sink.Offer
-	if b, ok := sink.(baseline); ok && s.shared {
+	if b, ok := sink.(baseline); ok && s.inherited {
 		// A counter that is lower is of another socket: cookies begin anew when the machine does.
 		counter, _ := s.recv.drops()
 		if drops := b.SocketDrops(s.cookie); uint64(counter) >= drops {
@@ -236,7 +262,27 @@ func (s *socket) poll() {
 	s.pollLocked()
 }
 
+// settle makes the account of drops final, for whoever reads the socket next, or takes that back.
+func (s *socket) settle(settled bool) {
+	s.pollMu.Lock()
+	defer s.pollMu.Unlock()
+	if settled {
+		s.pollLocked()
+	}
+	s.settled = settled
+}
+
+// accounted is how many of the socket's drops are accounted for.
+func (s *socket) accounted() uint64 {
+	s.pollMu.Lock()
+	defer s.pollMu.Unlock()
+	return s.drops
+}
+
 func (s *socket) pollLocked() {
+	if s.settled {
+		return
+	}
 	s.polled = time.Now()
 	counter, ok := s.recv.drops()
 	d := uint64(counter - s.counter) // the kernel's counter has 32 bits

@@ -57,6 +57,9 @@ type TCPOptions struct {
 	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays the
 	// caller's, and open: Shutdown leaves the connections that it has not accepted to the next process.
 	Files []*os.File
+	// Own says that the socket in Files is this listener's alone, as after a hand-over: Shutdown closes it as it does its
+	// own.
+	Own bool
 	// Logger gets the life cycle, and losses and refusals at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -144,6 +147,8 @@ type TCP struct {
 	wg      sync.WaitGroup
 	conns   connSet
 	behind  proxies // trusted ones
+	gate    gate
+	pausing pausing
 }
 
 // ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
@@ -203,8 +208,16 @@ func (t *TCP) accept() {
 			t.admit(nc)
 			continue
 		}
-		if t.conns.isClosing() {
+		p, ending, _ := t.gate.interrupted(t.deadline)
+		if ending {
 			break
+		}
+		if p != nil {
+			p.park()
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // of a pause that is over already
 		}
 		failures++ // out of descriptors, or a connection that was gone before it was accepted
 		t.log.warn("accepting failed, trying again", "addr", t.ln.Addr().String(), "err", err)
@@ -214,10 +227,10 @@ func (t *TCP) accept() {
 		case <-time.After(backoff(failures)):
 		}
 	}
+	if _, _, left := t.gate.interrupted(t.deadline); left || t.shared() {
+		return // the next process accepts them
+	}
 	for range maxBacklog {
-		if len(t.o.Files) > 0 {
-			return // the next process accepts them
-		}
 		nc, err := acceptQueued(t.ln)
 		if err != nil {
 			return
@@ -247,10 +260,59 @@ func (t *TCP) stop(serving bool) {
 		t.ln.Close()
 		return
 	}
-	t.conns.close(time.Now().Add(max(0, t.o.Grace)))
+	t.gate.end(func() { t.conns.close(time.Now().Add(max(0, t.o.Grace))) }, t.deadline)
+	t.pausing.end()
+}
+
+// deadline interrupts who accepts.
+func (t *TCP) deadline(at time.Time) error {
 	if l, ok := t.ln.(interface{ SetDeadline(time.Time) error }); ok {
-		l.SetDeadline(time.Unix(1, 0))
+		return l.SetDeadline(at)
 	}
+	return nil
+}
+
+// shared reports that others accept from the socket too.
+func (t *TCP) shared() bool { return len(t.o.Files) > 0 && !t.o.Own }
+
+// pause implements movable: no more connections are accepted. Those that are open go on; they end with leave, in the way
+// of Shutdown.
+func (t *TCP) pause(ctx context.Context) (*estate, error) {
+	if t.life.isServing() {
+		p := t.pausing.begin(1)
+		if !t.gate.shut(p, t.deadline) {
+			return nil, ErrServerClosed
+		}
+		if err := p.wait(ctx, 1); err != nil {
+			return nil, fmt.Errorf("ingest: %s %s: %w: it is still accepting", t.o.Network, t.ln.Addr(), err)
+		}
+	}
+	l, ok := t.ln.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, fmt.Errorf("ingest: %s %s: the socket cannot be handed over", t.o.Network, t.ln.Addr())
+	}
+	f, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %s %s: %w", t.o.Network, t.ln.Addr(), err)
+	}
+	return &estate{files: []*os.File{f}, shared: t.shared()}, nil
+}
+
+// resume implements movable.
+func (t *TCP) resume() {
+	// Whether a socket blocks is a property that all descriptors of it share, and package os makes it blocking in a process
+	// that has been given it. Accept would then hold a thread that no deadline wakes up.
+	if err := setNonblock(t.ln); err != nil {
+		t.o.Logger.Warn("cannot make the socket non-blocking again", "addr", t.ln.Addr().String(), "err", err)
+	}
+	t.gate.open()
+	t.pausing.end()
+}
+
+// leave implements movable.
+func (t *TCP) leave() {
+	t.gate.leave()
+	t.life.halt()
 }
 
 // Shutdown implements Listener. It accepts what is queued, half-closes every connection, reads on until the peer closes

@@ -49,6 +49,8 @@ type UDPOptions struct {
 	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
 	// had arrived by then and leaves them as they are, for the next process.
 	Files []*os.File
+	// Own says that the Files are this listener's alone, as after a hand-over: Shutdown closes them as it does its own.
+	Own bool
 	// Logger gets the life cycle, and losses at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -121,6 +123,7 @@ type UDP struct {
 	sockets []*socket
 	log     *limiter
 	life    *life
+	pausing pausing
 }
 
 // ListenUDP binds the sockets. The kernel queues datagrams from then on; Serve should follow at once.
@@ -198,20 +201,72 @@ func (u *UDP) Serve(sink Sink) error {
 
 // stop makes every socket deaf first, so that nothing new is queued, and then wakes up whoever waits for datagrams.
 func (u *UDP) stop(serving bool) {
+	left := false
 	for _, s := range u.sockets {
 		if !serving {
 			s.conn.Close()
 			continue
 		}
-		if err := s.detach(); err != nil {
-			u.o.Logger.Warn("cannot detach the socket: datagrams that arrive while it is closed are not counted",
-				"addr", u.addr.String(), "err", err)
-		}
-		s.conn.SetReadDeadline(time.Unix(1, 0))
+		s.gate.end(func() {
+			if left = s.gate.left; left {
+				return
+			}
+			if err := s.detach(); err != nil {
+				u.o.Logger.Warn("cannot detach the socket: datagrams that arrive while it is closed are not counted",
+					"addr", u.addr.String(), "err", err)
+			}
+		}, s.conn.SetReadDeadline)
 	}
-	if u.o.Network == "unixgram" && len(u.o.Files) == 0 {
+	u.pausing.end()
+	if u.o.Network == "unixgram" && !left && (len(u.o.Files) == 0 || u.o.Own) {
 		os.Remove(u.addr.String())
 	}
+}
+
+// pause implements movable.
+func (u *UDP) pause(ctx context.Context) (*estate, error) {
+	e := &estate{shared: len(u.o.Files) > 0 && !u.o.Own, drops: make(map[uint64]uint64)}
+	if u.life.isServing() {
+		p := u.pausing.begin(len(u.sockets))
+		for _, s := range u.sockets {
+			if !s.gate.shut(p, s.conn.SetReadDeadline) {
+				return nil, ErrServerClosed
+			}
+		}
+		if err := p.wait(ctx, len(u.sockets)); err != nil {
+			n := u.Stats().InHand
+			return nil, fmt.Errorf("ingest: %s %s: %w: %d records (%d bytes) in hand that the sink has not taken", u.o.Network,
+				u.addr, err, n.Records, n.Bytes)
+		}
+	}
+	for _, s := range u.sockets {
+		f, err := s.conn.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			e.close()
+			return nil, fmt.Errorf("ingest: %s %s: %w", u.o.Network, u.addr, err)
+		}
+		e.files = append(e.files, f)
+		if s.cookie != 0 {
+			e.drops[s.cookie] = s.accounted()
+		}
+	}
+	return e, nil
+}
+
+// resume implements movable.
+func (u *UDP) resume() {
+	for _, s := range u.sockets {
+		s.gate.open()
+	}
+	u.pausing.end()
+}
+
+// leave implements movable.
+func (u *UDP) leave() {
+	for _, s := range u.sockets {
+		s.gate.leave()
+	}
+	u.life.halt()
 }
 
 // Shutdown implements Listener. The sockets are made deaf and everything queued in them is read, so that every datagram

@@ -19,6 +19,10 @@ type Options struct {
 	TCP TCPOptions
 	// Framings are those of the program's own, and of packages such as ingest/relp, by the names they have in URLs.
 	Framings map[string]Framing
+	// Files are bound sockets to take over in place of what the URL would bind or find; Own says that nobody else has
+	// them: see UDPOptions and TCPOptions, and Inheritance.Apply.
+	Files []*os.File
+	Own   bool
 	// Logger is used where UDP and TCP have none.
 	Logger *slog.Logger
 }
@@ -54,6 +58,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	}
 	// Every parameter is read before the first mistake is reported, and taken out as it is read: what remains is unknown.
 	p := newParams(u)
+	p.files, p.own = o.Files, o.Own
 	scheme := u.Scheme
 	if scheme == "systemd" {
 		scheme = p.inherited()
@@ -85,7 +90,7 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	setDefault(&c.Logger, o.Logger)
 	addr := p.url.Host
 	if p.files != nil {
-		c.Files = p.files
+		c.Files, c.Own = p.files, p.own
 	}
 	switch p.url.Scheme {
 	case "unixgram":
@@ -128,8 +133,9 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	c := o.TCP
 	setDefault(&c.Logger, o.Logger)
 	if p.files != nil {
-		c.Files = p.files
-	} else {
+		c.Files, c.Own = p.files, p.own
+	}
+	if p.url.Scheme != "systemd" {
 		p.addr()
 	}
 	if isTLS {
@@ -179,6 +185,7 @@ type params struct {
 	url    *url.URL
 	values url.Values // those not read yet
 	files  []*os.File // inherited
+	own    bool       // alone
 	errs   []error
 }
 
@@ -211,10 +218,12 @@ func (p *params) addr() {
 // inherited finds the sockets of a systemd URL and returns the scheme they are served like.
 func (p *params) inherited() (scheme string) {
 	stream := false
-	files, err := Inherited(p.url.Host)
+	var err error
+	if p.files == nil {
+		p.files, err = Inherited(p.url.Host)
+	}
 	if err == nil {
-		p.files = files
-		stream, err = isStream(files[0])
+		stream, err = isStream(p.files[0])
 	}
 	switch {
 	case err != nil:

@@ -1,0 +1,376 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// filesPerMessage is below what the kernel passes in one message (SCM_MAX_FD, 253).
+	filesPerMessage = 128
+	// maxMessage is far over what so many sockets need.
+	maxMessage = 64 << 10
+)
+
+// wire is one end of the socket between the two: of type SEQPACKET, which keeps messages apart and tells when the other
+// end is closed, as it is when its process has died.
+type wire struct{ c *net.UnixConn }
+
+func newWire(fd int) (*wire, error) {
+	f := os.NewFile(uintptr(fd), "hand-over")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("a %s socket", c.LocalAddr().Network())
+	}
+	return &wire{u}, nil
+}
+
+func (w *wire) send(m message, files ...*os.File) error {
+	m.Version = handoverVersion
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var fds []int
+	for _, f := range files {
+		c, err := f.SyscallConn() // Fd would make the socket a blocking one, for everybody who has it
+		if err == nil {
+			err = c.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, _, err = w.c.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+	runtime.KeepAlive(files)
+	return err
+}
+
+// receive waits for one of the steps until ctx ends.
+func (w *wire) receive(ctx context.Context, steps ...string) (m message, files []*os.File, err error) {
+	stop := context.AfterFunc(ctx, func() { w.c.SetReadDeadline(past) })
+	defer stop()
+	b, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(filesPerMessage*4))
+	n, oobn, flags, _, err := w.c.ReadMsgUnix(b, oob)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer (waiting for %q): %w", steps[0], context.Cause(ctx))
+		}
+		return m, nil, err
+	}
+	if files, err = parseRights(oob[:oobn]); err != nil {
+		return m, nil, err
+	}
+	switch err = json.Unmarshal(b[:n], &m); {
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		err = errors.New("a message was cut off: are there descriptors left (ulimit -n)?")
+	case err == nil && m.Version != handoverVersion:
+		err = fmt.Errorf("the other process speaks version %d of the hand-over, this one %d", m.Version, handoverVersion)
+	case err == nil && !slices.Contains(steps, m.Step):
+		err = fmt.Errorf("%q came instead of %q", m.Step, steps[0])
+	}
+	if err != nil {
+		closeAll(files)
+	}
+	return m, files, err
+}
+
+func parseRights(oob []byte) (files []*os.File, err error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	for _, m := range msgs {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "inherited"))
+		}
+	}
+	return files, err
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// HandOver starts a successor and leaves it the sockets of the listeners, so that a new version of a program takes over
+// without losing a datagram: what arrives is in the sockets' receive buffers while nobody reads, for some milliseconds, and
+// is counted if they overflow all the same. The successor calls Inherit.
+//
+// When it returns nil, the successor receives, and the listeners that it asked for have ended, except for the connections
+// that TCP listeners had accepted: Shutdown waits for those, as ever. The process is to shut down everything else, close
+// its spools, for which the successor waits, and end.
+//
+// With an error everything is as it was: the listeners go on, and the successor is dead. It has not read anything then,
+// unless it died by itself at the very end.
+func HandOver(ctx context.Context, h *Handover) error {
+	log := h.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	o := &offer{Handover: h, log: log, timeout: h.Timeout}
+	setDefault(&o.timeout, 30*time.Second)
+	if err := o.start(); err != nil {
+		return fmt.Errorf("ingest: hand-over: starting the successor: %w", err)
+	}
+	defer o.wire.c.Close()
+	log.Info("hand-over: the successor was started", "pid", h.Cmd.Process.Pid)
+	err := o.run(ctx)
+	if err == nil {
+		err = h.Cmd.Process.Release()
+	} else {
+		o.undo()
+		err = fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
+	}
+	return err
+}
+
+// offer is a hand-over on its way, in the predecessor.
+type offer struct {
+	*Handover
+	log     *slog.Logger
+	timeout time.Duration
+	wire    *wire
+	paused  []movable
+}
+
+func (o *offer) start() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "hand-over")
+	defer theirs.Close()
+	if o.wire, err = newWire(pair[0]); err != nil {
+		return err
+	}
+	if o.Cmd.Env == nil {
+		o.Cmd.Env = os.Environ()
+	}
+	o.Cmd.ExtraFiles = append(o.Cmd.ExtraFiles, theirs)
+	o.Cmd.Env = append(o.Cmd.Env, handoverEnv+"="+strconv.Itoa(2+len(o.Cmd.ExtraFiles)))
+	if err := o.Cmd.Start(); err != nil {
+		o.wire.c.Close()
+		return err
+	}
+	return nil
+}
+
+// run goes through the steps.
+func (o *offer) run(ctx context.Context) error {
+	ready, err := o.await(ctx, stepReady)
+	if err != nil {
+		return err
+	}
+	if err := o.release(ctx, ready.Names); err != nil {
+		return err
+	}
+	if _, err := o.await(ctx, stepTaken); err != nil {
+		return err
+	}
+	// From here on the successor may have read something: killing it is out of the question. Only its own death, which
+	// closes the socket, takes the sockets back.
+	if err := o.wire.send(message{Step: stepYours}); err != nil {
+		return err
+	}
+	if _, err := o.await(ctx, stepServing); errors.Is(err, errDied) {
+		return err
+	} else if err != nil {
+		o.log.Warn("hand-over: the successor is alive and does not say that it receives", "err", err)
+	}
+	for _, l := range o.paused {
+		l.leave()
+	}
+	o.log.Info("hand-over: the successor receives")
+	return nil
+}
+
+var (
+	errStep = errors.New("time is up")
+	errDied = errors.New("the successor has ended")
+)
+
+// await waits for the successor's next word.
+func (o *offer) await(ctx context.Context, step string) (message, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
+	defer cancel()
+	m, files, err := o.wire.receive(ctx, step)
+	closeAll(files)
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		err = fmt.Errorf("%w before it said %q", errDied, step)
+	}
+	return m, err
+}
+
+// release stops the listeners that the successor wants and passes on their sockets.
+func (o *offer) release(ctx context.Context, names []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
+	defer cancel()
+	for _, name := range names {
+		l, ok := o.Listeners[name].(movable)
+		if !ok {
+			continue // the successor binds it anew
+		}
+		o.paused = append(o.paused, l)
+		e, err := l.pause(ctx)
+		if err != nil {
+			return err
+		}
+		err = o.pass(name, e)
+		closeAll(e.files)
+		if err != nil {
+			return err
+		}
+	}
+	for name, f := range o.Files {
+		if slices.Contains(names, name) {
+			if err := o.pass(name, &estate{files: []*os.File{f}}); err != nil {
+				return err
+			}
+		}
+	}
+	return o.wire.send(message{Step: stepReleased})
+}
+
+// pass sends sockets, in as many messages as they need.
+func (o *offer) pass(name string, e *estate) error {
+	m := message{Step: stepSocket, Name: name, Shared: e.shared, Drops: e.drops}
+	for part := range slices.Chunk(e.files, filesPerMessage) {
+		if err := o.wire.send(m, part...); err != nil {
+			return err
+		}
+		m.Drops = nil
+	}
+	return nil
+}
+
+// undo ends the successor and takes the listeners back.
+func (o *offer) undo() {
+	o.wire.c.Close()
+	_ = o.Cmd.Process.Kill() // it may have ended by itself
+	_ = o.Cmd.Wait()
+	for _, l := range o.paused {
+		l.resume()
+	}
+}
+
+// Inheritance is what a predecessor hands over to this process: see HandOver. Its methods are called in the order in
+// which they stand here, each once.
+type Inheritance struct {
+	wire  *wire
+	items map[string]*legacy
+	drops map[uint64]uint64
+}
+
+// Inherit returns what the process that has started this one hands over; nil if it does not.
+func Inherit() (*Inheritance, error) {
+	v := os.Getenv(handoverEnv)
+	if v == "" {
+		return nil, nil
+	}
+	os.Unsetenv(handoverEnv) // not for children of this process
+	fd, err := strconv.Atoi(v)
+	if err != nil || fd <= 2 {
+		return nil, fmt.Errorf("ingest: hand-over: %s=%q: want a descriptor", handoverEnv, v)
+	}
+	unix.CloseOnExec(fd)
+	w, err := newWire(fd)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: hand-over: %s=%s: %w", handoverEnv, v, err)
+	}
+	return &Inheritance{wire: w, items: make(map[string]*legacy), drops: make(map[uint64]uint64)}, nil
+}
+
+// Take says that this process's configuration is good, and waits until the predecessor has stopped reading from the
+// sockets with these names and has passed them on. Names that it does not have are left out: see Apply.
+func (i *Inheritance) Take(ctx context.Context, names ...string) error {
+	if err := i.wire.send(message{Step: stepReady, Names: names}); err != nil {
+		return fmt.Errorf("ingest: hand-over: %w", err)
+	}
+	for {
+		m, files, err := i.wire.receive(ctx, stepSocket, stepReleased)
+		switch {
+		case errors.Is(err, io.EOF):
+			return errors.New("ingest: hand-over: the predecessor keeps its sockets (its log says why)")
+		case err != nil:
+			return fmt.Errorf("ingest: hand-over: %w", err)
+		case m.Step == stepReleased:
+			return nil
+		}
+		l := i.items[m.Name]
+		if l == nil {
+			l = &legacy{shared: m.Shared}
+			i.items[m.Name] = l
+		}
+		l.files = append(l.files, files...)
+		for cookie, drops := range m.Drops {
+			i.drops[cookie] = drops
+		}
+	}
+}
+
+// Apply makes a Listen with these options take over the sockets with a name. If there are none, it binds as ever.
+func (i *Inheritance) Apply(name string, o *Options) {
+	if l := i.items[name]; l != nil {
+		o.Files, o.Own = l.files, !l.shared
+	}
+}
+
+// File returns a socket of Handover.Files, nil if there is none with this name.
+func (i *Inheritance) File(name string) *os.File {
+	if l := i.items[name]; l != nil {
+		return l.files[0]
+	}
+	return nil
+}
+
+// SocketDrops is for NewHold.
+func (i *Inheritance) SocketDrops(cookie uint64) uint64 { return i.drops[cookie] }
+
+// Commit says that all listeners are open, and waits for the predecessor's word that they are this process's. Only after
+// that may one of them be served. Until then this process may end without loss, and with an error it has to.
+func (i *Inheritance) Commit(ctx context.Context) error {
+	err := i.wire.send(message{Step: stepTaken})
+	if err == nil {
+		_, _, err = i.wire.receive(ctx, stepYours)
+	}
+	if err != nil {
+		return fmt.Errorf("ingest: hand-over: the predecessor does not let go: %w", err)
+	}
+	return nil
+}
+
+// Serving says that the listeners are being served, upon which the predecessor ends. It may be gone already.
+func (i *Inheritance) Serving() {
+	_ = i.wire.send(message{Step: stepServing})
+	i.wire.c.Close()
+	for _, l := range i.items { // the listeners have their own
+		closeAll(l.files)
+	}
+}

@@ -1,0 +1,218 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Hold is a Sink for the time in which the real one cannot be had yet, such as a spool that the predecessor still has
+// open: it keeps what is offered in memory. When that is used up Offer waits, and with it the listener; Append always
+// does. After Attach it passes everything on.
+//
+// What it holds is in this process's memory and nowhere else: whoever has a Hold must attach a sink before it ends.
+type Hold struct {
+	drops    func(cookie uint64) uint64
+	log      *limiter
+	sink     Sink          // set before attached is closed
+	attached chan struct{} // closed by Attach
+
+	mu        sync.Mutex
+	attaching bool
+	free      int64
+	chunks    [][]byte // payloads
+	batches   [][]segment.Record
+	held      segment.Tally
+	account   segment.Account
+	sockets   map[uint64]uint64
+}
+
+var (
+	_ Sink     = (*Hold)(nil)
+	_ baseline = (*Hold)(nil)
+)
+
+const (
+	// holdChunk is how much memory a Hold takes at a time.
+	holdChunk = 1 << 20
+	// recordCost is what a record costs of it besides its payload.
+	recordCost = 80
+)
+
+// NewHold returns a Hold of so many bytes of memory, which it takes as it needs them; 0 means 128 MiB. drops says how many
+// of a socket's drops an earlier process has accounted for; nil: none. What is slow to be passed on is logged; nil
+// discards.
+func NewHold(bytes int64, drops func(cookie uint64) uint64, log *slog.Logger) *Hold {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&bytes, 128<<20)
+	return &Hold{drops: drops, log: newLimiter(log), attached: make(chan struct{}), free: bytes, sockets: make(map[uint64]uint64)}
+}
+
+// Offer implements Sink.
+func (h *Hold) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	select {
+	case <-h.attached:
+		return h.sink.Offer(ctx, batch)
+	default:
+	}
+	if h.take(batch) {
+		return 0, nil
+	}
+	if err := h.wait(ctx); err != nil {
+		return 0, err
+	}
+	return h.sink.Offer(ctx, batch)
+}
+
+// Append implements Sink.
+func (h *Hold) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	if err := h.wait(ctx); err != nil {
+		return 0, err
+	}
+	return h.sink.Append(ctx, batch)
+}
+
+// WaitDurable is what listeners that acknowledge need besides. Nothing is durable here before there is a sink.
+func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
+	if err := h.wait(ctx); err != nil {
+		return err
+	}
+	d, ok := h.sink.(interface {
+		WaitDurable(ctx context.Context, seq uint64) error
+	})
+	if !ok {
+		return errors.New("ingest: the sink cannot tell what is durable")
+	}
+	return d.WaitDurable(ctx, seq)
+}
+
+// wait returns nil when there is a sink.
+func (h *Hold) wait(ctx context.Context) error {
+	select {
+	case <-h.attached:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ingest: there is no sink yet: %w", ctx.Err())
+	}
+}
+
+// take copies a batch, if there is room for it.
+func (h *Hold) take(batch []segment.Record) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := tally(batch)
+	cost := int64(t.Bytes) + recordCost*int64(t.Records)
+	// Behind what is being passed on nothing may be added, or records of one sender would change places.
+	if h.attaching || cost > h.free {
+		return false
+	}
+	h.free -= cost
+	addTally(&h.held, t)
+	recs := make([]segment.Record, len(batch))
+	for i, r := range batch {
+		r.Data = h.copy(r.Data)
+		recs[i] = r
+	}
+	h.batches = append(h.batches, recs)
+	return true
+}
+
+// copy puts a payload into the last chunk, or a new one.
+func (h *Hold) copy(b []byte) []byte {
+	n := len(h.chunks) - 1
+	if n < 0 || cap(h.chunks[n])-len(h.chunks[n]) < len(b) {
+		h.chunks = append(h.chunks, make([]byte, 0, max(holdChunk, len(b))))
+		n++
+	}
+	c := append(h.chunks[n], b...)
+	h.chunks[n] = c
+	return c[len(c)-len(b):]
+}
+
+// Account implements Sink.
+func (h *Hold) Account(a segment.Account) {
+	select {
+	case <-h.attached:
+		h.sink.Account(a)
+		return
+	default:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.attached: // in the meantime
+		h.sink.Account(a)
+		return
+	default:
+	}
+	addTally(&h.account.Received, a.Received)
+	addLosses(&h.account.Lost, &a.Lost)
+	if a.Socket != 0 {
+		h.sockets[a.Socket] = a.Drops
+	}
+}
+
+// SocketDrops is how the drops of an inherited socket go on from where its last reader has left off.
+func (h *Hold) SocketDrops(cookie uint64) uint64 {
+	if h.drops == nil {
+		return 0
+	}
+	return h.drops(cookie)
+}
+
+// Held is what waits for a sink.
+func (h *Hold) Held() segment.Tally {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.held
+}
+
+// Attach hands everything that is held to sink, accounts first, and from then on all that comes. With an error (ctx has
+// ended) the rest is still held, and Attach is to be called again, with the same sink. Once only after that.
+func (h *Hold) Attach(ctx context.Context, sink Sink) error {
+	h.mu.Lock()
+	h.attaching = true
+	batches, chunks := h.batches, h.chunks
+	h.batches, h.chunks = nil, nil
+	h.settle(sink)
+	h.mu.Unlock()
+	for len(batches) > 0 {
+		b := batches[0]
+		left := deliver(ctx, sink.Offer, b, h.log)
+		h.mu.Lock()
+		done := tally(b[:len(b)-len(left)])
+		h.held.Records -= done.Records
+		h.held.Bytes -= done.Bytes
+		if len(left) > 0 {
+			batches[0] = left
+			h.batches, h.chunks = batches, chunks
+			n := h.held
+			h.mu.Unlock()
+			return fmt.Errorf("ingest: %w with %d records (%d bytes) in memory that the sink has not taken", ctx.Err(), n.Records, n.Bytes)
+		}
+		h.mu.Unlock()
+		batches[0], batches = nil, batches[1:]
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.settle(sink)
+	h.sink = sink
+	close(h.attached)
+	return nil
+}
+
+// settle passes on what has been accounted for; h.mu is held.
+func (h *Hold) settle(sink Sink) {
+	sink.Account(h.account)
+	h.account = segment.Account{}
+	for cookie, drops := range h.sockets {
+		sink.Account(segment.Account{Socket: cookie, Drops: drops})
+	}
+	clear(h.sockets)
+}
