@@ -58,6 +58,9 @@
 // private addresses, to be trusted as the subnets it is in. It needs none where it preserves client addresses, as it
 // always does for UDP. A header that the client itself had sent comes behind it, and is data.
 //
+// On EC2, Stats.Allowances has what the network interface held up before the kernel could see it. The account cannot
+// begin there, since nobody tells what of it was lost; the listener warns when it moves.
+//
 // # What strangers can do
 //
 // Payloads are opaque and never interpreted. Connections are limited in number, per source too, in the memory they use,
@@ -68,7 +71,10 @@
 // udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
 // connections and their limits, conn.go the life of one, cut.go the way from its buffer to the sink. Framings are in
-// framer.go (the interface), newline.go and counted.go; answer.go is what those have besides that acknowledge. proxy.go has the sources whose PROXY headers are believed and the
-// headers of datagrams, proxyconn.go those of connections. life.go, meter.go, limiter.go and sink.go are shared by both
-// listeners. url.go opens either from a URL, with tlsfiles.go and inherit.go.
+// framer.go (the interface), newline.go and counted.go; answer.go is what those have besides that acknowledge. proxy.go
+// has the sources whose PROXY headers are believed and the headers of datagrams, proxyconn.go those of connections.
+// allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go and sink.go are shared by both
+// listeners. pause.go is how they stop reading for a while, handover.go and handover_linux.go how a successor gets their
+// sockets, hold.go where it keeps what comes until it has a sink. url.go opens either from a URL, with tlsfiles.go and
+// inherit.go.
 package ingest

@@ -29,6 +29,9 @@ type Stats struct {
 	// ReceiveBuffer is what the kernel granted to the sockets of a UDP listener, in bytes as the kernel counts them: a
 	// datagram of up to 512 bytes costs 1,280, one of 1,400 bytes 2,304.
 	ReceiveBuffer int
+	// Allowances has what the network interfaces of an EC2 instance held up, of a UDP listener; empty where that is not
+	// known, that is elsewhere, in containers with interfaces of their own, and with an old driver.
+	Allowances []Allowance
 	// Conns is the number of open connections of a TCP listener, Refused how many were turned away.
 	Conns   int
 	Refused uint64

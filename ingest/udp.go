@@ -123,6 +123,7 @@ type UDP struct {
 	sockets []*socket
 	log     *limiter
 	life    *life
+	nics    []Allowance // as they were when the listener was made
 	pausing pausing
 }
 
@@ -132,7 +133,7 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	u := &UDP{o: c, log: newLimiter(c.Logger)}
+	u := &UDP{o: c, log: newLimiter(c.Logger), nics: host.now()}
 	files := c.Files
 	if len(files) == 0 {
 		files = make([]*os.File, c.Sockets)
@@ -186,9 +187,11 @@ func (u *UDP) Serve(sink Sink) error {
 	// that wait for the sink: their queue overflows just then.
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	nics := u.nics
 	for {
 		select {
 		case <-tick.C:
+			nics = host.watch(nics, u.log)
 			for _, s := range u.sockets {
 				s.poll()
 			}
@@ -286,7 +289,7 @@ func (u *UDP) Addr() net.Addr { return u.addr }
 
 // Stats implements Listener.
 func (u *UDP) Stats() Stats {
-	s := Stats{DropsKnown: true}
+	s := Stats{DropsKnown: true, Allowances: since(host.now(), u.nics)}
 	for _, k := range u.sockets {
 		s.add(&k.meter)
 		s.ReceiveBuffer += k.buffer
