@@ -84,8 +84,10 @@ func runHeir(mode string) error {
 		go l.Serve(hold)
 	}
 	i.Serving()
-	for hold.Held().Records < 100 { // as long as the predecessor's spool is not to be had
-		time.Sleep(time.Millisecond)
+	for range time.Tick(time.Millisecond) { // as long as the predecessor's spool is not to be had
+		if hold.Held().Records >= 100 {
+			break
+		}
 	}
 	s := newSink()
 	if err := hold.Attach(ctx, s); err != nil {
