@@ -141,14 +141,11 @@ func HandOver(ctx context.Context, h *Handover) error {
 	}
 	defer o.wire.c.Close()
 	log.Info("hand-over: the successor was started", "pid", h.Cmd.Process.Pid)
-	err := o.run(ctx)
-	if err == nil {
-		err = h.Cmd.Process.Release()
-	} else {
+	if err := o.run(ctx); err != nil {
 		o.undo()
-		err = fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
+		return fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
 	}
-	return err
+	return nil
 }
 
 // offer is a hand-over on its way, in the predecessor.
@@ -194,6 +191,12 @@ func (o *offer) run(ctx context.Context) error {
 	if _, err := o.await(ctx, stepTaken); err != nil {
 		return err
 	}
+	// A Shutdown that came in between has made the sockets deaf; one that comes from here on leaves them as they are.
+	for _, l := range o.paused {
+		if !l.leave() {
+			return ErrServerClosed
+		}
+	}
 	// From here on the successor may have read something: killing it is out of the question. Only its own death, which
 	// closes the socket, takes the sockets back.
 	if err := o.wire.send(message{Step: stepYours}); err != nil {
@@ -205,7 +208,7 @@ func (o *offer) run(ctx context.Context) error {
 		o.log.Warn("hand-over: the successor is alive and does not say that it receives", "err", err)
 	}
 	for _, l := range o.paused {
-		l.leave()
+		l.halt()
 	}
 	o.log.Info("hand-over: the successor receives")
 	return nil

@@ -27,8 +27,11 @@ type movable interface {
 	pause(ctx context.Context) (*estate, error)
 	// resume takes pause back, also one that failed.
 	resume()
-	// leave ends a paused listener, and leaves its sockets to whom they were given.
-	leave()
+	// leave makes the end of the listener one that leaves its sockets to whom they were given. It returns false if the
+	// listener has ended before.
+	leave() bool
+	// halt begins the end.
+	halt()
 }
 
 var (
@@ -94,7 +97,9 @@ func (g *gate) shut(p *pause, deadline func(time.Time) error) bool {
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pause = nil
+	if !g.ending {
+		g.pause, g.left = nil, false
+	}
 }
 
 // end interrupts for good, after first, which may be nil.
@@ -108,11 +113,12 @@ func (g *gate) end(first func(), deadline func(time.Time) error) {
 	deadline(past)
 }
 
-// leave makes the end, which is to follow, one that leaves the socket as it is.
-func (g *gate) leave() {
+// leave makes the end, which is to follow, one that leaves the socket as it is; false if it has come already.
+func (g *gate) leave() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left = true
+	g.left = !g.ending
+	return g.left
 }
 
 // interrupted takes the deadline away and says what it was for: a pause, the end, or one that has passed already.

@@ -310,10 +310,10 @@ func (t *TCP) resume() {
 }
 
 // leave implements movable.
-func (t *TCP) leave() {
-	t.gate.leave()
-	t.life.halt()
-}
+func (t *TCP) leave() bool { return t.gate.leave() }
+
+// halt implements movable.
+func (t *TCP) halt() { t.life.halt() }
 
 // Shutdown implements Listener. It accepts what is queued, half-closes every connection, reads on until the peer closes
 // its side or Grace is over, and then cuts the connection in such a way that everything the kernel had acknowledged to

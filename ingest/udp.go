@@ -265,12 +265,17 @@ func (u *UDP) resume() {
 }
 
 // leave implements movable.
-func (u *UDP) leave() {
+func (u *UDP) leave() bool {
 	for _, s := range u.sockets {
-		s.gate.leave()
+		if !s.gate.leave() {
+			return false
+		}
 	}
-	u.life.halt()
+	return true
 }
+
+// halt implements movable.
+func (u *UDP) halt() { u.life.halt() }
 
 // Shutdown implements Listener. The sockets are made deaf and everything queued in them is read, so that every datagram
 // that arrived before is either a record or counted as lost.

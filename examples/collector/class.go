@@ -26,11 +26,13 @@ type class struct {
 	dir    string
 	listen ingest.Options
 	log    *slog.Logger
+	opened *open // the listeners of all classes
 
 	// Once started:
 	open      *spool.Spool
 	shipper   *ship.Shipper
 	listeners []ingest.Listener
+	hold      *ingest.Hold // after a hand-over
 }
 
 // framings are the schemes of -listen besides those that ingest has itself.
@@ -95,17 +97,39 @@ func (cl *class) start(listen bool) (err error) {
 			err = errors.Join(err, cl.close())
 		}
 	}()
-	if cl.open, err = spool.Open(cl.dir, &cl.spool); err != nil {
+	if err := cl.openSpool(); err != nil {
 		return err
 	}
-	if cl.shipper, err = ship.New(cl.open, &cl.ship); err != nil {
-		return fmt.Errorf("%w: %w", errFlags, err)
+	if !listen {
+		return nil
 	}
+	return cl.bind(nil)
+}
+
+// openSpool opens the spool and what ships from it. With an error, neither is open.
+func (cl *class) openSpool() (err error) {
+	if cl.open != nil {
+		return nil
+	}
+	s, err := spool.Open(cl.dir, &cl.spool)
+	if err != nil {
+		return err
+	}
+	if cl.shipper, err = ship.New(s, &cl.ship); err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", errFlags, err), s.Close())
+	}
+	cl.open = s
+	return nil
+}
+
+// bind opens the listeners, on the sockets that are inherited if there are any.
+func (cl *class) bind(inherited *ingest.Inheritance) error {
 	for _, u := range cl.urls {
-		if !listen {
-			break
+		o := cl.listen
+		if inherited != nil {
+			inherited.Apply(socketName(cl.name, u), &o)
 		}
-		l, err := ingest.Listen(u, &cl.listen)
+		l, err := ingest.Listen(u, &o)
 		if err != nil {
 			return err
 		}
@@ -116,22 +140,32 @@ func (cl *class) start(listen bool) (err error) {
 
 // run hands a started class to d and lets its listeners receive.
 func (cl *class) run(d *drain.Drainer) error {
+	if err := cl.add(d); err != nil {
+		return errors.Join(err, cl.close())
+	}
+	cl.serve(cl.open.Intake(), d)
+	return nil
+}
+
+func (cl *class) add(d *drain.Drainer) error {
 	dc := drain.Class{Name: cl.name, Spool: cl.open, Shipper: cl.shipper}
 	for _, l := range cl.listeners {
 		dc.Listeners = append(dc.Listeners, l)
 	}
-	if err := d.Add(dc); err != nil {
-		return errors.Join(err, cl.close())
-	}
+	return d.Add(dc)
+}
+
+// serve lets the listeners receive.
+func (cl *class) serve(sink ingest.Sink, d *drain.Drainer) {
 	for i, l := range cl.listeners {
+		cl.opened.add(socketName(cl.name, cl.urls[i]), l)
 		go func() {
-			if err := l.Serve(cl.open.Intake()); !errors.Is(err, ingest.ErrServerClosed) {
+			if err := l.Serve(sink); !errors.Is(err, ingest.ErrServerClosed) {
 				cl.log.Error("listener ended", "url", cl.urls[i], "err", err)
 				d.Down(cl.name, fmt.Errorf("%s: %w", cl.urls[i], err))
 			}
 		}()
 	}
-	return nil
 }
 
 // close undoes start.

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -50,6 +51,9 @@ func run(args []string) int {
 		return 0
 	}
 	r, err := serve(c, log)
+	if errors.Is(err, drain.ErrHandedOver) {
+		return 0
+	}
 	if err != nil {
 		log.Error("collector", "err", err)
 		if errors.Is(err, errFlags) {
@@ -88,6 +92,14 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	opened := &open{}
+	var names []string
+	for _, cl := range classes {
+		cl.opened = opened
+		for _, u := range cl.urls {
+			names = append(names, socketName(cl.name, u))
+		}
+	}
 	status := &http.Server{ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	platforms, preStop, err := lifecycles(c, log)
 	if err != nil {
@@ -103,6 +115,16 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The configuration is good: the predecessor, if there is one, may pass on its sockets.
+	inherited, err := ingest.Inherit()
+	if err != nil {
+		return nil, err
+	}
+	if inherited != nil {
+		if err := inherited.Take(ctx, append(names, httpName)...); err != nil {
+			return nil, err
+		}
+	}
 	trigger, resume, err := drain.Interrupted(c.spoolDir)
 	if err != nil {
 		return nil, err
@@ -111,8 +133,17 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if n, goes := d.Terminating(ctx); goes {
 		trigger, resume = n.Trigger, true
 	}
+	var l net.Listener
 	if c.http != "" {
-		l, err := net.Listen("tcp", c.http)
+		var f *os.File
+		if inherited != nil {
+			f = inherited.File(httpName)
+		}
+		if f != nil {
+			l, err = net.FileListener(f)
+		} else {
+			l, err = net.Listen("tcp", c.http)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("-http: %w", err)
 		}
@@ -128,6 +159,25 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 				cancel(fmt.Errorf("-http: %w", err))
 			}
 		}()
+	}
+
+	sig, next := signals()
+	handedOver := func() {
+		last, stop := context.WithTimeout(context.Background(), stallTimeout)
+		defer stop()
+		if err := orphans.stop(last); err != nil {
+			log.Warn("hand-over: ending the adoptions", "err", err)
+		}
+		status.Close()
+		cancel(drain.ErrHandedOver)
+	}
+	if inherited != nil {
+		if err := succeed(ctx, inherited, classes, d, sig, log); err != nil {
+			return nil, err
+		}
+		orphans.start()
+		go handOvers(ctx, next, d, opened, l, log, handedOver)
+		return d.RunWith(ctx, sig)
 	}
 
 	// Everything is opened before anything is received: what ends the process here has lost nothing. A class that fails in
@@ -160,7 +210,8 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		return d.Resume(trigger)
 	}
 	orphans.start()
-	return d.Run(ctx)
+	go handOvers(ctx, next, d, opened, l, log, handedOver)
+	return d.RunWith(ctx, sig)
 }
 
 // fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// A new version of the program takes over without losing a datagram: at SIGUSR2 this process starts its own executable,
+// which may have been replaced, with the same arguments, and hands it the sockets. See ingest.HandOver.
+
+// httpName is the name of the -http socket between the two processes.
+const httpName = "http"
+
+// socketName is what the sockets of a listener are called between them: without its parameters, which may change.
+func socketName(class, rawURL string) string {
+	addr, _, _ := strings.Cut(rawURL, "?")
+	return class + "=" + addr
+}
+
+// open are the listeners that are being served, by socketName.
+type open struct {
+	mu        sync.Mutex
+	listeners map[string]ingest.Listener
+	holds     []*ingest.Hold
+}
+
+func (o *open) add(name string, l ingest.Listener) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.listeners == nil {
+		o.listeners = make(map[string]ingest.Listener)
+	}
+	o.listeners[name] = l
+}
+
+// hold returns where a class keeps what it receives until it has its spool.
+func (o *open) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := ingest.NewHold(bytes, inherited.SocketDrops, log)
+	o.holds = append(o.holds, h)
+	return h
+}
+
+// held counts the records that are in memory alone.
+func (o *open) held() (n uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.holds {
+		n += h.Held().Records
+	}
+	return n
+}
+
+func (o *open) all() map[string]ingest.Listener {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.listeners)
+}
+
+// handOvers waits for signals to hand over until ctx ends. After a hand-over it ends the process by calling ended.
+func handOvers(ctx context.Context, sig <-chan os.Signal, d *drain.Drainer, o *open, status net.Listener, log *slog.Logger, ended func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sig:
+		}
+		if err := handOver(ctx, o, status, log); err != nil {
+			log.Error("hand-over failed", "err", err)
+			continue
+		}
+		if err := d.HandOver(ctx); err != nil {
+			log.Error("hand-over: closing the spools", "err", err)
+		}
+		ended()
+		return
+	}
+}
+
+func handOver(ctx context.Context, o *open, status net.Listener, log *slog.Logger) error {
+	if n := o.held(); n > 0 {
+		return fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	h := &ingest.Handover{Cmd: exec.Command(self, os.Args[1:]...), Listeners: o.all(), Logger: log}
+	h.Cmd.Stdout, h.Cmd.Stderr = os.Stdout, os.Stderr
+	if l, ok := status.(*net.TCPListener); ok {
+		f, err := l.File()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		h.Files = map[string]*os.File{httpName: f}
+	}
+	if err := ingest.HandOver(ctx, h); err != nil {
+		return err
+	}
+	if err := mainPID(h.Cmd.Process.Pid); err != nil {
+		log.Error("hand-over: telling systemd of the new process", "err", err) // no reason to go on: it has everything
+	}
+	return nil
+}
+
+// mainPID tells systemd which process is the service now: else it would end the successor together with this one.
+func mainPID(pid int) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	c, err := net.Dial("unixgram", path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = fmt.Fprintf(c, "MAINPID=%d", pid)
+	return err
+}
+
+// succeed takes over from the process that has started this one, and runs. Up to Commit anything that is wrong ends this
+// process, and the predecessor goes on; from there on it keeps what it receives in memory until the spools are free.
+func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*class, d *drain.Drainer, sig chan os.Signal, log *slog.Logger) error {
+	for _, cl := range classes {
+		if err := cl.bind(inherited); err != nil {
+			return fmt.Errorf("class %s: %w", cl.name, err)
+		}
+	}
+	if err := inherited.Commit(ctx); err != nil {
+		return err
+	}
+	for _, cl := range classes {
+		cl.hold = cl.opened.hold(cl.spool.MemoryBytes, inherited, cl.log)
+		cl.serve(cl.hold, d)
+	}
+	inherited.Serving()
+	var up sync.WaitGroup
+	for _, cl := range classes {
+		up.Add(1)
+		go cl.settle(ctx, d, sig, sync.OnceFunc(up.Done))
+	}
+	up.Wait()
+	log.Info("took over from the predecessor")
+	return nil
+}
+
+// settle opens the spool as soon as the predecessor lets go of it, and gives it what has come in meanwhile. It calls tried
+// when that has succeeded or something else is in the way: then the others are not to wait for it. Two signals end it.
+func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig chan os.Signal, tried func()) {
+	defer tried()
+	var told time.Time
+	for {
+		err := cl.openSpool()
+		if err == nil {
+			if err = cl.add(d); err == nil {
+				err = cl.hold.Attach(ctx, cl.open.Intake())
+			}
+		}
+		if err == nil {
+			return
+		}
+		wait := 20 * time.Millisecond
+		if !errors.Is(err, spool.ErrLocked) {
+			d.Down(cl.name, err)
+			tried()
+			wait = time.Second
+		}
+		held := cl.hold.Held()
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			cl.log.Warn("waiting for the spool; records are in memory", "records", held.Records, "bytes", held.Bytes, "err", err)
+		}
+		if errors.Is(err, drain.ErrEnding) { // with the spool open: at least nothing is lost
+			err = errors.Join(cl.hold.Attach(ctx, cl.open.Intake()), cl.close())
+			cl.log.Warn("closed the class, since the process is ending", "err", err)
+			return
+		}
+		if len(sig) == cap(sig) || ctx.Err() != nil {
+			cl.log.Error("ending without a spool: what is in memory is lost", "records", held.Records, "bytes", held.Bytes, "err", err)
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// signals takes over those that end the process, and those that hand it over, from now on.
+func signals() (end, next chan os.Signal) {
+	end, next = make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
+	if len(handOverSignals) > 0 { // else it would be all of them
+		signal.Notify(next, handOverSignals...)
+	}
+	return end, next
+}
