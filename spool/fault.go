@@ -14,7 +14,7 @@ const retryEvery = time.Second
 // that, all of which is still in memory, is written again to the next one. s.mu is held, and the writer role.
 func (s *Spool) retire() {
 	a := s.active
-	if a == nil || a.failure() == nil {
+	if a == nil || !a.failed.Load() {
 		return
 	}
 	// Those who were told that their records are kept were told so after write(2). That held while the process lived, and

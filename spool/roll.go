@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -39,6 +40,9 @@ type active struct {
 	mu    sync.Mutex
 	err   error // the first failure, which is final for this file
 	ended bool  // synced for good, what follows is the keeper's
+	// failed says that err is set, for those who must not wait for a sync to end: Spool.mu is held when it is asked for, and
+	// with it every door.
+	failed atomic.Bool
 }
 
 // fits reports whether a block of n bytes goes into the segment, or must, since it would not fit into any.
@@ -55,7 +59,7 @@ func (a *active) sync() error {
 		return errEnded
 	}
 	if a.err == nil {
-		a.err = a.file.Sync()
+		a.fail(a.file.Sync())
 	}
 	return a.err
 }
@@ -66,7 +70,7 @@ func (a *active) end(dirty bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil && dirty {
-		a.err = a.file.Sync()
+		a.fail(a.file.Sync())
 	}
 	a.ended = a.err == nil
 	return a.err
@@ -77,14 +81,14 @@ func (a *active) latch(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil {
-		a.err = err
+		a.fail(err)
 	}
 }
 
-func (a *active) failure() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.err
+// fail records a failure, if it is one. a.mu is held.
+func (a *active) fail(err error) {
+	a.err = err
+	a.failed.Store(err != nil)
 }
 
 // rolled is a segment that has ended and waits for its footer. It is complete without one: recovery reads it like any
