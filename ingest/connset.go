@@ -111,12 +111,6 @@ func (s *connSet) abort() {
 	}
 }
 
-func (s *connSet) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.closing.IsZero()
-}
-
 func (s *connSet) count() (open int, refused uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -162,9 +162,9 @@ func flood(t *testing.T, to net.Addr) (stop func() uint64) {
 	})
 }
 
-// estateOf opens the two listeners of the predecessor. The receive buffer is small on one of the datagram sockets' behalf:
-// some overflow is part of the test, and must be counted once.
-func handOver(t *testing.T, u *UDP, l *TCP, mode string, timeout time.Duration) (err error, finish func() haul) {
+// handOver hands the two listeners over to this test binary, run again as the successor that mode names. finish ends it
+// and returns what it received.
+func handOver(t *testing.T, u *UDP, l *TCP, mode string, timeout time.Duration) (finish func() haul, err error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -185,13 +185,13 @@ func handOver(t *testing.T, u *UDP, l *TCP, mode string, timeout time.Duration) 
 	stdin.Close()
 	stdout.Close()
 	t.Cleanup(func() { closeStdin.Close(); out.Close() })
-	return err, func() (h haul) {
+	return func() (h haul) {
 		closeStdin.Close()
 		if err := json.NewDecoder(out).Decode(&h); err != nil {
 			t.Fatalf("the successor says nothing: %v", err)
 		}
 		return h
-	}
+	}, err
 }
 
 // Under traffic, some of which overflows, a successor takes over: each datagram is with one of the two, or was counted as
@@ -211,7 +211,7 @@ func TestHandOverProcess(t *testing.T) {
 		s.await(t, "some drops", func() bool { return lostRecords(&s.acct.Lost) > 0 })
 		s.update(func() { s.blocked = false })
 
-		err, finish := handOver(t, u, l, "serve", 20*time.Second)
+		finish, err := handOver(t, u, l, "serve", 20*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +281,7 @@ func TestHandOverFails(t *testing.T) {
 		if mode == "hang" {
 			timeout = 50 * time.Millisecond
 		}
-		err, _ := handOver(t, u, l, mode, timeout)
+		_, err := handOver(t, u, l, mode, timeout)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Fatalf("%s: %v, want %q", mode, err, want)
 		}
@@ -291,7 +291,7 @@ func TestHandOverFails(t *testing.T) {
 		send(t, c, []byte(mode+"\n"))
 		s.await(t, "the records after "+mode, func() bool { return s.n > n+500 && slices.Contains(texts(s.recs), mode) })
 	}
-	err, finish := handOver(t, u, l, "serve", 20*time.Second)
+	finish, err := handOver(t, u, l, "serve", 20*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestHandOverStuck(t *testing.T) {
 	c := dialUDP(t, u)
 	send(t, c, []byte("stuck"))
 	s.await(t, "a waiting Offer", func() bool { return s.waiting > 0 })
-	err, _ := handOver(t, u, l, "serve", 300*time.Millisecond)
+	_, err := handOver(t, u, l, "serve", 300*time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "1 records (5 bytes) in hand") && !strings.Contains(err.Error(), "ready") {
 		t.Fatal(err)
 	}
