@@ -131,7 +131,7 @@ func TestQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, limit, "512") // × 512 B, or 1 KiB
-	r := newRig(t, setup{sshd: []string{"ForceCommand " + script, "SetEnv HOME=/nonexistent"}})
+	r := newRig(t, setup{sshd: []string{"ForceCommand " + script}})
 	r.text(2, 50)
 	r.noise(3, 2<<20)
 	r.start(plain)

@@ -31,7 +31,7 @@ type Host struct {
 	pool  *pool
 
 	execFrom int64         // execFrom; a test has smaller objects
-	noExec   atomic.Bool   // the account has been found unable to execute sha256sum
+	execNext atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
 	renaming chan struct{} // holds a token while someone publishes by renaming
 
 	mu    sync.Mutex

@@ -22,8 +22,9 @@ type upload struct {
 	*session
 	h        *Host
 	o        ship.Object
-	key      string // path of the object on the server
-	tmp      string // path of the temporary file, empty while there is none
+	key      string        // path of the object on the server
+	tmp      string        // path of the temporary file, empty while there is none
+	sending  time.Duration // how long it took to send and sync; 0 if nothing was sent
 	degraded []string
 }
 
@@ -124,12 +125,14 @@ func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) e
 		return u.h.explain(tmp, err)
 	}
 	u.tmp = tmp
+	begin := time.Now()
 	err = u.write(ctx, f, body)
 	if err == nil {
 		// Before the verification, not after: what is verified shall be what stays. A failed fsync is final for the
 		// file (Linux drops the dirty pages and says yes the next time), and the next attempt makes a new one.
 		err = u.sync(f)
 	}
+	u.sending = time.Since(begin)
 	// Closing waits for the server's answer: it may report a write that failed late.
 	if err := errors.Join(err, f.Close()); err != nil {
 		return u.h.explain(tmp, u.noRoom(err))

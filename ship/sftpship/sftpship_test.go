@@ -3,6 +3,7 @@ package sftpship
 import (
 	"bytes"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -116,6 +117,7 @@ func TestReceipt(t *testing.T) {
 			h.execFrom = 0
 			o, body := object("a/b", 100_000)
 			for n := range 2 {
+				h.execNext.Store(0) // however slow the command was
 				r, err := h.Put(t.Context(), o, body)
 				if err != nil {
 					t.Fatal(err)
@@ -163,13 +165,42 @@ func TestForcedCommand(t *testing.T) {
 	if err := os.WriteFile(keys, append([]byte(`restrict,command="`+shell+`" `), line...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
-	h.execFrom = 0
+	h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute})
 	o, body := object("class=a/b-c_d.e", 1000)
 	for range 2 {
 		r, err := h.Put(bounded(t), o, body)
 		if err != nil || r.Method != methodExec {
 			t.Errorf("receipt %+v, %v, want one by %s", r, err, methodExec)
+		}
+	}
+}
+
+// A remote command that takes longer than the upload, or does not work, is left alone for an hour: objects are read back.
+func TestSlowCommand(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		command string
+		methods []string
+	}{
+		{`sleep 1; eval "$SSH_ORIGINAL_COMMAND"`, []string{methodExec, methodReadBack, methodExec}},
+		{`echo no`, []string{methodReadBack, methodReadBack, methodReadBack}},
+	} {
+		script := filepath.Join(t.TempDir(), "shell")
+		text := "#!/bin/sh\ncase \"$SSH_ORIGINAL_COMMAND\" in sha256sum*) " + c.command + " ;; *) exec /usr/lib/openssh/sftp-server ;; esac\n"
+		if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s := testserver.StartSSHD(t, "ForceCommand "+script, "Subsystem sftp /usr/lib/openssh/sftp-server")
+		h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
+		h.execFrom = 0
+		for i, want := range c.methods {
+			if i == 2 {
+				h.execNext.Add(-int64(execAgain)) // an hour later
+			}
+			o, body := object(fmt.Sprint("object", i), 1000)
+			if r, err := h.Put(bounded(t), o, body); err != nil || r.Method != want {
+				t.Errorf("%s: object %d: receipt %+v, %v, want one by %s", c.command, i, r, err, want)
+			}
 		}
 	}
 }

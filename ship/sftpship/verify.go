@@ -22,34 +22,49 @@ const (
 	methodReadBack = "read-back"
 )
 
-// execFrom is the size from which VerifyAuto prefers the remote command. A command costs a process and a login shell at
-// the far end, which may take seconds where its start-up files are long; a smaller object is read back sooner.
-const execFrom = 8 << 20
+const (
+	// execFrom is the size from which VerifyAuto prefers the remote command: a smaller object is read back sooner than a
+	// process is started.
+	execFrom = 8 << 20
+	// execAgain is after which time VerifyAuto tries the remote command once more where it was of no use.
+	execAgain = time.Hour
+)
 
 // hash returns the SHA-256 of a file as the server has it, and how it was found. Under VerifyAuto the remote command's
 // yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a virtual file system) is
-// settled by reading back. If that says yes, the command is not tried again.
+// settled by reading back. If that says yes, the command is not tried again for a while.
 func (u *upload) hash(ctx context.Context, file string, size int64) (method string, sum [32]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", sum, err
 	}
 	policy := u.h.o.Verify
-	exec := policy == VerifyExec || policy == VerifyAuto && size >= u.h.execFrom && !u.h.noExec.Load()
+	exec := policy == VerifyExec || policy == VerifyAuto && size >= u.h.execFrom && time.Now().UnixNano() >= u.h.execNext.Load()
 	if exec {
+		begin := time.Now()
 		sum, err := u.remoteSum(ctx, file, size)
 		if policy == VerifyExec && errors.Is(err, errNoExec) {
 			err = ship.Permanent(fmt.Errorf("%w: allow user %q to execute it, or use verify=readback", err, u.h.place.user))
 		}
 		if policy == VerifyExec || err == nil && sum == u.o.SHA256 || err != nil && !errors.Is(err, errNoExec) {
+			if took := time.Since(begin); policy == VerifyAuto && err == nil && u.sending > 0 && took > u.sending {
+				// sshd runs a login shell first, whose start-up files may take seconds: longer than the bytes need.
+				u.h.readBack("remote sha256sum takes longer than the upload: objects are read back for an hour",
+					"command", took, "upload", u.sending)
+			}
 			return methodExec, sum, err
 		}
 	}
 	sum, err = u.readBack(ctx, file, size)
 	if exec && err == nil && sum == u.o.SHA256 {
-		u.h.noExec.Store(true)
-		u.h.o.Logger.Info("no remote sha256sum, objects are read back", "at", u.h.Location())
+		u.h.readBack("no remote sha256sum: objects are read back for an hour")
 	}
 	return methodReadBack, sum, err
+}
+
+// readBack makes VerifyAuto do without the remote command until it is tried again.
+func (h *Host) readBack(why string, args ...any) {
+	h.execNext.Store(time.Now().Add(execAgain).UnixNano())
+	h.o.Logger.Info(why, append(args, "at", h.Location())...)
 }
 
 // errNoExec: the account cannot execute sha256sum.
