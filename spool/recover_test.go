@@ -23,7 +23,7 @@ func TestPowerCutsInRecovery(t *testing.T) {
 			}
 			cuts := 0
 			hook := func(op vfs.Op) error {
-				if !op.Kind.Mutates() || op.N%step != int(policy) || t.Failed() {
+				if !op.Kind.Mutates() || (op.N+int(policy))%step != 0 || t.Failed() {
 					return nil
 				}
 				c := crashes[op.N/step%2]
@@ -39,7 +39,9 @@ func TestPowerCutsInRecovery(t *testing.T) {
 			if err := w.script(t.Context(), vfs.Inject(w.mem, hook), 2); err != nil && !t.Failed() {
 				t.Error(err)
 			}
-			t.Logf("%d power cuts", cuts)
+			if t.Logf("%d power cuts", cuts); cuts == 0 {
+				t.Error("no power was cut")
+			}
 		})
 	}
 }
