@@ -1,7 +1,7 @@
 // Package compress holds the codecs of staged segments behind one small interface.
 //
 //	name  ext    levels (default)  writes
-//	zstd  .zst   1–22 (1)          RFC 8878 frames of 1 MiB of content each, and a seek table behind them
+//	zstd  .zst   1–22 (1)          RFC 8878 frames of 1 MiB of content each, the last one shorter
 //	gzip  .gz    1–9 (6)           one member, RFC 1952
 //	lz4   .lz4   1–9 (1)           one frame of independent 1 MiB blocks with a content checksum
 //	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
@@ -21,9 +21,13 @@
 //	lz4     2 MiB                                    2 MiB, 8 MiB at worst
 //	s2      3 MiB                                    2 MiB, 8 MiB at worst
 //
-// A reader is strict, because it is what decides whether an object is whole: it accepts several streams one behind the
-// other, and it reports anything cut off or appended as ErrCorrupt. Where the format itself has no end (zstd frames, s2
-// chunks), the table or index that our writers put last is demanded; a file from elsewhere without one is refused. The
-// codec none cannot tell; its callers compare size and hash. Readers bound their memory, not the length of their
-// output: who reads a stranger's file puts a limit on that.
+// A reader is strict: it accepts several streams one behind the other, and it reports anything cut off or appended as
+// [ErrCorrupt]. Where the format itself has no end, what our writers put last is demanded, the shorter frame of zstd and
+// the index of s2; a file from elsewhere without it is refused. The codec none cannot tell, and that a whole zstd frame
+// was left out or doubled shows in size and hash only, which whoever reads an object compares with its manifest. Readers
+// bound their memory, not the length of their output: who reads a stranger's file puts a limit on that.
+//
+// zstd writes nothing but data frames, since not every reader skips what a decoder should skip (RFC 8878, 3.1.2): the one
+// of Athena, Trino and Presto does not. So every tool and engine that reads zstd reads these, and [Seekable] finds the
+// frames by their headers. Files with a seek table behind their frames, as this package once wrote them, are read too.
 package compress

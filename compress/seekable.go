@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,11 +10,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxSeekTable bounds the table that NewSeekable loads: half a million frames, 512 GiB of what our writer makes.
-const maxSeekTable = 4 << 20
+// maxFrames bounds what NewSeekable remembers: half a million frames, 512 GiB of what our writer makes.
+const maxFrames = 1 << 19
 
-// Seekable reads any range of a zstd file with a seek table, decompressing only the frames that hold it. It keeps the
-// last frame, so that small reads in sequence decompress each frame once. Safe for concurrent use.
+// Seekable reads any range of a zstd file, decompressing only the frames that hold it. It keeps the last frame, so that
+// small reads in sequence decompress each frame once. Safe for concurrent use.
 type Seekable struct {
 	r io.ReaderAt
 	// Frame i is compressed[i]:compressed[i+1] of the file and content[i]:content[i+1] of the content.
@@ -30,59 +29,91 @@ type Seekable struct {
 
 var _ io.ReaderAt = (*Seekable)(nil)
 
-// NewSeekable loads the seek table at the end of a file of size bytes. What is no such file, or holds frames of more
-// than 8 MiB, wraps ErrCorrupt.
+// NewSeekable finds the frames of a file of size bytes. For that it reads the headers of its blocks, some bytes at nine
+// places per MiB of content: let r be a local file, or memory. What was not written by this package, is cut off, or has
+// frames of more than 8 MiB of content, wraps ErrCorrupt.
 func NewSeekable(r io.ReaderAt, size int64) (*Seekable, error) {
-	s := &Seekable{r: r, frame: -1}
-	if err := s.load(size); err != nil {
-		return nil, fmt.Errorf("compress: zstd: %w", err)
-	}
+	s := &Seekable{r: r, frame: -1, compressed: []int64{0}, content: []int64{0}}
 	var err error
 	s.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+	if err == nil {
+		err = s.walk(size)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compress: zstd: %w", err)
 	}
 	return s, nil
 }
 
-func (s *Seekable) load(size int64) error {
-	var footer [seekFooterSize]byte
-	if size < 8+seekFooterSize {
-		return fmt.Errorf("%w: no room for a seek table", ErrCorrupt)
-	}
-	if err := readAt(s.r, footer[:], size-seekFooterSize); err != nil {
-		return err
-	}
-	frames, entrySize, err := seekFooter(footer[:])
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	length := 8 + int64(frames)*int64(entrySize) + seekFooterSize
-	if length > size || length > maxSeekTable {
-		return fmt.Errorf("%w: seek table of %d bytes", ErrCorrupt, length)
-	}
-	table := make([]byte, length-seekFooterSize)
-	if err := readAt(s.r, table, size-length); err != nil {
-		return err
-	}
-	if binary.LittleEndian.Uint32(table) != seekMagic || int64(binary.LittleEndian.Uint32(table[4:])) != length-8 {
-		return fmt.Errorf("%w: damaged seek table", ErrCorrupt)
-	}
-	s.compressed = append(make([]int64, 0, frames+1), 0)
-	s.content = append(make([]int64, 0, frames+1), 0)
-	for e := table[8:]; len(e) > 0; e = e[entrySize:] {
-		content := binary.LittleEndian.Uint32(e[4:])
-		if content > maxWindow {
-			return fmt.Errorf("%w: frame of %d bytes", ErrCorrupt, content)
+// walk finds the frames, and demands of their order what zstdReader does.
+func (s *Seekable) walk(size int64) error {
+	var buf [zstd.HeaderMaxSize]byte
+	ended, table := false, false
+	for at := int64(0); at < size; {
+		head := buf[:min(int64(len(buf)), size-at)]
+		if err := readAt(s.r, head, at); err != nil {
+			return err
 		}
-		i := len(s.content) - 1
-		s.compressed = append(s.compressed, s.compressed[i]+int64(binary.LittleEndian.Uint32(e)))
-		s.content = append(s.content, s.content[i]+int64(content))
+		var h zstd.Header
+		err := h.Decode(head)
+		n := len(s.content) - 1
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		case h.Skippable && (!table || !isTable(head)):
+			return fmt.Errorf("%w: %w", ErrCorrupt, errSkippable)
+		case h.Skippable:
+			at += int64(h.HeaderSize) + int64(h.SkippableSize)
+			s.compressed[n] = at // part of the frame before it, to whose decoder it is nothing
+			ended, table = true, false
+		case h.FrameContentSize > maxWindow || n == maxFrames:
+			return fmt.Errorf("%w: frame %d is above %d MiB, or one of too many", ErrCorrupt, n, maxWindow>>20)
+		default:
+			end, err := s.skipBlocks(at+int64(h.HeaderSize), size)
+			if err != nil {
+				return err
+			}
+			if h.HasCheckSum {
+				end += 4
+			}
+			content := int64(h.FrameContentSize)
+			if !h.HasFCS { // the library does not state lengths below 256
+				frame, err := s.decode(at, min(end, size))
+				if err != nil {
+					return err
+				}
+				content = int64(len(frame))
+			}
+			at = end
+			s.compressed = append(s.compressed, at)
+			s.content = append(s.content, s.content[n]+content)
+			ended, table = content != frameSize, true
+		}
+		if at > size {
+			return fmt.Errorf("%w: %w", ErrCorrupt, io.ErrUnexpectedEOF)
+		}
 	}
-	if s.compressed[frames] != size-length {
-		return fmt.Errorf("%w: seek table covers %d of %d bytes", ErrCorrupt, s.compressed[frames], size-length)
+	if !ended {
+		return fmt.Errorf("%w: %w", ErrCorrupt, errCut)
 	}
 	return nil
+}
+
+// skipBlocks returns where the blocks that begin at an offset end.
+func (s *Seekable) skipBlocks(at, size int64) (int64, error) {
+	var head [3]byte
+	for last := false; !last; {
+		if at+int64(len(head)) > size {
+			return 0, fmt.Errorf("%w: %w", ErrCorrupt, io.ErrUnexpectedEOF)
+		}
+		if err := readAt(s.r, head[:], at); err != nil {
+			return 0, err
+		}
+		var length int64
+		length, last = zstdBlock(head[:])
+		at += length
+	}
+	return at, nil
 }
 
 // Size returns the length of the content in bytes.
@@ -102,7 +133,7 @@ func (s *Seekable) ReadAt(p []byte, off int64) (int, error) {
 		if i >= len(s.content)-1 {
 			return n, io.EOF
 		}
-		if err := s.decode(i); err != nil {
+		if err := s.load(i); err != nil {
 			return n, fmt.Errorf("compress: zstd: frame %d: %w", i, err)
 		}
 		c := copy(p[n:], s.buf[off-s.content[i]:])
@@ -112,32 +143,42 @@ func (s *Seekable) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (s *Seekable) decode(i int) error {
+// load makes buf the content of frame i.
+func (s *Seekable) load(i int) error {
 	if s.frame == i {
 		return nil
 	}
 	s.frame = -1
-	length := s.compressed[i+1] - s.compressed[i]
+	buf, err := s.decode(s.compressed[i], s.compressed[i+1])
+	if err != nil {
+		return err
+	}
+	if want := s.content[i+1] - s.content[i]; int64(len(buf)) != want {
+		return fmt.Errorf("%w: %d bytes, where its header says %d", ErrCorrupt, len(buf), want)
+	}
+	s.frame = i
+	return nil
+}
+
+// decode returns the content of the frame in that range of the file. It lies in buf.
+func (s *Seekable) decode(from, to int64) ([]byte, error) {
+	length := to - from
 	if length > 2*maxWindow { // incompressible content grows by a few bytes only
-		return fmt.Errorf("%w: %d compressed bytes", ErrCorrupt, length)
+		return nil, fmt.Errorf("%w: %d compressed bytes", ErrCorrupt, length)
 	}
 	if int64(cap(s.raw)) < length {
 		s.raw = make([]byte, length)
 	}
 	s.raw = s.raw[:length]
-	if err := readAt(s.r, s.raw, s.compressed[i]); err != nil {
-		return err
+	if err := readAt(s.r, s.raw, from); err != nil {
+		return nil, err
 	}
 	buf, err := s.dec.DecodeAll(s.raw, s.buf[:0])
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	s.buf = buf
-	if int64(len(buf)) != s.content[i+1]-s.content[i] {
-		return fmt.Errorf("%w: %d bytes, where the seek table says %d", ErrCorrupt, len(buf), s.content[i+1]-s.content[i])
-	}
-	s.frame = i
-	return nil
+	return buf, nil
 }
 
 // readAt fills p: io.ReaderAt may report io.EOF beside a full read at the end of the file.

@@ -9,6 +9,7 @@ import (
 const (
 	// frameSize is the content of a zstd frame. It is also the window: matches never reach over a frame. On log lines
 	// that costs no measurable ratio, a reader can begin at any frame, and damage to one leaves the others readable.
+	// Every frame of a stream has as much but the last, which has less, or nothing: that is how a reader tells the end.
 	frameSize = 1 << 20
 	// maxWindow is the largest window that readers accept: what RFC 8878 (3.1.1.1.2) recommends to support.
 	maxWindow = 8 << 20
@@ -30,23 +31,22 @@ var zstdCodec = newCodec(
 	func() decoder { return &zstdReader{} },
 )
 
-// zstdWriter cuts its input into frames and puts a seek table behind them. It collects a frame's content before it
-// encodes it: frames then state the length of their content, for decoders to allocate by and for zstd -l to show.
+// zstdWriter cuts its input into frames, and writes nothing else. The seekable format would put a table behind them, in
+// a skippable frame, which the zstd reader of Athena, Trino and Presto refuses. It collects a frame's content before it
+// encodes it: frames then state the length of their content, for decoders to allocate by, for Seekable to count, and
+// for zstd -l to show.
 //
 // The library's stream interface is used although its EncodeAll would do: that goes through a channel, and a channel that
 // was made within a testing/synctest bubble panics when the pool hands it out elsewhere.
 type zstdWriter struct {
-	out   frameCounter
-	enc   *zstd.Encoder
-	buf   []byte // content of the frame to come, less than frameSize
-	table seekTable
-	last  []byte // the table as it is written
+	w   io.Writer
+	enc *zstd.Encoder
+	buf []byte // content of the frame to come, less than frameSize
 }
 
 func (z *zstdWriter) Reset(w io.Writer) {
-	z.out.w = w
+	z.w = w
 	z.buf = z.buf[:0]
-	z.table.reset()
 }
 
 func (z *zstdWriter) Write(p []byte) (int, error) {
@@ -72,39 +72,13 @@ func (z *zstdWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// Close writes the last frame, or an empty one if there was no content at all (as the zstd tool does), and the table.
-func (z *zstdWriter) Close() error {
-	if len(z.buf) > 0 || z.table.frames == 0 {
-		if err := z.frame(z.buf); err != nil {
-			return err
-		}
-	}
-	z.last = z.table.appendTo(z.last[:0])
-	_, err := z.out.Write(z.last)
-	return err
-}
+// Close writes the last frame, also if nothing is left for it.
+func (z *zstdWriter) Close() error { return z.frame(z.buf) }
 
 func (z *zstdWriter) frame(content []byte) error {
-	z.out.n = 0
-	z.enc.ResetContentSize(&z.out, int64(len(content)))
+	z.enc.ResetContentSize(z.w, int64(len(content)))
 	if _, err := z.enc.Write(content); err != nil {
 		return err
 	}
-	if err := z.enc.Close(); err != nil {
-		return err
-	}
-	z.table.add(uint32(z.out.n), uint32(len(content)))
-	return nil
-}
-
-// frameCounter counts the bytes of a frame.
-type frameCounter struct {
-	w io.Writer
-	n int
-}
-
-func (f *frameCounter) Write(p []byte) (int, error) {
-	n, err := f.w.Write(p)
-	f.n += n
-	return n, err
+	return z.enc.Close()
 }

@@ -9,18 +9,21 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// zstdReader hands its decoder one frame at a time. A decoder that reads the whole file takes an end between two frames
-// for the end of the content and skips the seek table unseen; here the table must be there and must match.
+// tableMagic begins the skippable frame of a seek table (contrib/seekable_format of the zstd project), which this package
+// put behind the frames before it was found that not every reader can skip it.
+const tableMagic = 0x184D2A5E
+
+// zstdReader hands its decoder one frame at a time. A decoder that reads the whole file takes the end of any frame for
+// the end of the content; here the last one must be shorter than the others, or a seek table must follow.
 type zstdReader struct {
 	dec   *zstd.Decoder
 	src   *bufio.Reader
 	frame zstdFrame
-	check seekCheck
 	// inFrame: the decoder is within a frame, of whose content so many bytes were handed out.
 	inFrame bool
 	content int64
-	// ended: the last thing read was a seek table.
-	ended bool
+	// ended: the input may end here. table: a seek table may follow.
+	ended, table bool
 }
 
 // Reset makes a new decoder, which costs little beside what it reads: the library's has a channel (see zstdWriter).
@@ -45,8 +48,8 @@ func (z *zstdReader) Read(p []byte) (int, error) {
 			if z.frame.state != frameEnd {
 				return n, io.ErrUnexpectedEOF
 			}
-			z.inFrame = false
-			err = z.check.add(z.frame.size, z.content)
+			err = nil
+			z.inFrame, z.ended, z.table = false, z.content != frameSize, true
 		}
 		if n > 0 || err != nil {
 			return n, err
@@ -59,7 +62,7 @@ func (z *zstdReader) next() error {
 	head, err := z.src.Peek(zstd.HeaderMaxSize)
 	if len(head) == 0 {
 		if err == io.EOF && !z.ended {
-			return errors.New("no seek table at the end: cut off, or not written by this package")
+			return errCut
 		}
 		return err
 	}
@@ -71,29 +74,31 @@ func (z *zstdReader) next() error {
 		return err
 	}
 	if h.Skippable {
-		if binary.LittleEndian.Uint32(head) != seekMagic {
-			return errors.New("skippable frame that is no seek table") // would be an unseen way to append to an object
+		if !z.table || !isTable(head) {
+			return errSkippable
 		}
-		if _, err := z.src.Discard(h.HeaderSize); err != nil {
-			return err
-		}
-		if err := z.check.verify(z.src, h.SkippableSize); err != nil {
-			return noEOF(err)
-		}
-		z.check, z.ended = seekCheck{}, true
-		return nil
+		_, err := io.CopyN(io.Discard, z.src, int64(h.HeaderSize)+int64(h.SkippableSize))
+		z.ended, z.table = true, false
+		return noEOF(err)
 	}
 	z.frame = zstdFrame{src: z.src, left: int64(h.HeaderSize), checksum: h.HasCheckSum}
-	z.inFrame, z.content, z.ended = true, 0, false
+	z.inFrame, z.content = true, 0
 	return z.dec.Reset(&z.frame)
 }
+
+var (
+	errCut = errors.New("cut off between two frames, or not written by this package")
+	// Anything else would be an unseen way to append to an object.
+	errSkippable = errors.New("skippable frame that is no seek table behind a frame")
+)
+
+func isTable(head []byte) bool { return binary.LittleEndian.Uint32(head) == tableMagic }
 
 // zstdFrame reads exactly one frame from src, of whose structure (RFC 8878, 3.1.1) it needs to know no more than the
 // lengths of the blocks.
 type zstdFrame struct {
 	src      *bufio.Reader
 	left     int64 // bytes of the present part
-	size     int64 // bytes read so far
 	state    frameState
 	checksum bool
 }
@@ -116,7 +121,6 @@ func (f *zstdFrame) Read(p []byte) (int, error) {
 	}
 	n, err := f.src.Read(p[:min(int64(len(p)), f.left)])
 	f.left -= int64(n)
-	f.size += int64(n)
 	return n, noEOF(err)
 }
 
@@ -128,13 +132,9 @@ func (f *zstdFrame) advance() error {
 		if err != nil {
 			return noEOF(err)
 		}
-		h := uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16
-		const runLength = 1 // such a block is one byte, whatever its size field says
-		f.left = 3 + int64(h>>3)
-		if h>>1&3 == runLength {
-			f.left = 3 + 1
-		}
-		if h&1 != 0 {
+		size, last := zstdBlock(head)
+		f.left = size
+		if last {
 			f.state = frameLast
 		}
 		return nil
@@ -146,6 +146,18 @@ func (f *zstdFrame) advance() error {
 	}
 	f.state = frameEnd
 	return io.EOF
+}
+
+// zstdBlock reads a block header of three bytes (RFC 8878, 3.1.1.2): the length of the block with its header, and whether
+// it is the frame's last.
+func zstdBlock(head []byte) (size int64, last bool) {
+	h := uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16
+	size = 3 + int64(h>>3)
+	const runLength = 1 // such a block is one byte, whatever its size field says
+	if h>>1&3 == runLength {
+		size = 3 + 1
+	}
+	return size, h&1 != 0
 }
 
 // noEOF marks an end where none may be.
