@@ -91,7 +91,7 @@ func (osFS) Lock(path, holder string) (io.Closer, error) {
 	if holder == "" {
 		flag = os.O_RDONLY
 	}
-	f, err := os.OpenFile(path, flag, filePerm)
+	f, err := openRegular(path, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +144,29 @@ type osFile struct {
 	dataSync func() error // made once, so that a commit allocates nothing
 }
 
+// errNotRegular: the spool makes regular files only, and whatever else bears such a name is not its.
+var errNotRegular = errors.New("not a regular file")
+
+// openRegular never waits: the volume of another host may hold a FIFO under any name, whose open(2) would wait for ever
+// for somebody to write to it, and a link to a device, which has no end.
+func openRegular(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|openNonblock, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 func openFile(path string, flag int) (File, error) {
-	f, err := os.OpenFile(path, flag, filePerm)
+	f, err := openRegular(path, flag)
 	if err != nil {
 		return nil, err
 	}

@@ -89,3 +89,23 @@ func TestCommitDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Only regular files are opened, and none makes the open wait: the volume of another host may hold anything.
+func TestNotRegular(t *testing.T) {
+	dir := t.TempDir()
+	fifo, device := filepath.Join(dir, "fifo"), filepath.Join(dir, "device")
+	must(t, syscall.Mkfifo(fifo, 0o600))
+	must(t, os.Symlink("/dev/zero", device))
+	for _, path := range []string{fifo, device, dir} {
+		for name, open := range map[string]func() (io.Closer, error){
+			"Open":   func() (io.Closer, error) { return OS().Open(path) },
+			"OpenRW": func() (io.Closer, error) { return OS().OpenRW(path) },
+			"Lock":   func() (io.Closer, error) { return OS().Lock(path, "") },
+		} {
+			if f, err := open(); err == nil {
+				t.Errorf("%s of %s succeeded", name, filepath.Base(path))
+				must(t, f.Close())
+			}
+		}
+	}
+}

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openNonblock keeps open(2) from waiting. Regular files do not know it.
+const openNonblock = unix.O_NONBLOCK
+
 // control runs op on the descriptor, which a concurrent Close cannot pull away, and again when a signal interrupted it.
 func control(f *os.File, op func(fd int) error) error {
 	c, err := f.SyscallConn()

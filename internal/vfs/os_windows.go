@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// openNonblock is nothing: no name in a directory can make an open wait.
+const openNonblock = 0
+
 // newDataSync returns os.File.Sync: FlushFileBuffers, data and size.
 func newDataSync(f *os.File) func() error { return f.Sync }
 
