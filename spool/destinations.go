@@ -15,7 +15,7 @@ func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
 		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
-		if errors.Is(err, errNewer) {
+		if errors.Is(err, errNewer) || denied(err) {
 			return err
 		}
 		if err != nil {

@@ -27,15 +27,18 @@ func (s *Spool) saveLedger(l *segment.Ledger) error {
 	return s.writeAtomic(s.path(ledgerName), b)
 }
 
-// loadLedger reads it; the zero value if there is none.
-func (s *Spool) loadLedger() (f ledgerFile) {
+// loadLedger reads it; the zero value if there is none, or none that makes sense.
+func (s *Spool) loadLedger() (f ledgerFile, err error) {
 	b, err := vfs.ReadFile(s.fs, s.path(ledgerName), segment.MaxHeader)
 	if err == nil {
 		err = openJSON(b, &f)
 	}
+	if denied(err) {
+		return f, err
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("spool: the saved ledger cannot be read", "class", s.opts.Class, "err", err)
-		return ledgerFile{}
+		return ledgerFile{}, nil
 	}
-	return f
+	return f, nil
 }

@@ -74,6 +74,9 @@ func (r *recovery) readClean() error {
 	if err == nil && m.Version > 1 {
 		return errNewer
 	}
+	if denied(err) {
+		return err
+	}
 	if err != nil {
 		r.s.log.Warn("spool: clean mark cannot be read", "class", r.s.opts.Class, "err", err)
 		return nil
@@ -84,7 +87,10 @@ func (r *recovery) readClean() error {
 
 // readLedger takes the ledger that was saved when the log was to be empty. It may be old; without one it is empty.
 func (r *recovery) readLedger() error {
-	f := r.s.loadLedger()
+	f, err := r.s.loadLedger()
+	if err != nil {
+		return err
+	}
 	r.saved, r.s.number = &f.Ledger, max(r.s.number, f.Segment)
 	r.saved.Version = 1
 	return nil
@@ -237,7 +243,7 @@ func (r *recovery) withoutRaw() error {
 		if err == nil {
 			h, err = segment.DecodeHeader(rec.Header)
 		}
-		if errors.Is(err, errNewer) || errors.Is(err, segment.ErrVersion) {
+		if errors.Is(err, errNewer) || errors.Is(err, segment.ErrVersion) || denied(err) {
 			return err
 		}
 		if err != nil {

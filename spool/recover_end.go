@@ -29,7 +29,10 @@ func (r *recovery) end() error {
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
 		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
 	case p != nil:
-		l, at = r.sealedLedger()
+		var err error
+		if l, at, err = r.sealedLedger(); err != nil {
+			return err
+		}
 		s.sealedEnd = at
 	default:
 		l = r.saved
@@ -67,20 +70,23 @@ func (r *recovery) end() error {
 
 // sealedLedger returns the ledger at the end of the newest segment, which is sealed, and that end: of the newest segment
 // whose footer can be read, and what the later ones are known to hold.
-func (r *recovery) sealedLedger() (*segment.Ledger, place) {
+func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 	at := place{seq: r.parts[len(r.parts)-1].sealed.Last}
 	for i := len(r.parts) - 1; i >= 0; i-- {
 		p := r.parts[i]
 		l, err := r.s.endLedger(p)
 		if err == nil {
 			at.bytes += l.Kept.Bytes
-			return l, at
+			return l, at, nil
+		}
+		if denied(err) {
+			return nil, at, err
 		}
 		r.s.log.Error("spool: the ledger at the end of a segment cannot be read", "class", r.s.opts.Class, "segment", p.number, "err", err)
 		at.bytes += p.sealed.Bytes
 	}
 	at.bytes += r.saved.Kept.Bytes
-	return r.saved, at
+	return r.saved, at, nil
 }
 
 // settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
@@ -236,7 +242,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	seg.Staged, seg.StagedSize = false, 0
 	if ok {
 		rec, err := r.s.stageRecord(seg.Number)
-		if errors.Is(err, errNewer) {
+		if errors.Is(err, errNewer) || denied(err) {
 			return err
 		}
 		if err == nil && rec.Size == size {

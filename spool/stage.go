@@ -95,7 +95,11 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if seg.NoRaw || errors.Is(err, errNewer) {
+		if seg.NoRaw || errors.Is(err, errNewer) || denied(err) {
+			return nil, err
+		}
+		if refused(err) && !s.reads.writeOff(number) {
+			s.reads.note(number)
 			return nil, err
 		}
 		s.log.Error("spool: stage record cannot be read, staging anew", "class", s.opts.Class, "segment", number, "err", err)
