@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +43,9 @@ func TestVerify(t *testing.T) {
 			m.Set(manifest, b)
 		}, 0, 1},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			good, bad := shiptest.Memory(), shiptest.Memory()
-			d := destinations{"s3": good, "idc": bad}
+		verified := func(t *testing.T, bad *shiptest.MemoryDestination, idc ship.Destination) {
+			good := shiptest.Memory()
+			d := destinations{"s3": good, "idc": idc}
 			b := newBench(t, d)
 			defer b.sp.Hold()()
 			b.segments(4, 50)
@@ -62,8 +65,39 @@ func TestVerify(t *testing.T) {
 			if c.wrong == 0 {
 				b.audit(bad)
 			}
+		}
+		t.Run(c.name, func(t *testing.T) {
+			bad := shiptest.Memory()
+			verified(t, bad, bad)
+		})
+		t.Run(c.name+", without checksums", func(t *testing.T) {
+			bad := unsummed{MemoryDestination: shiptest.Memory(), reads: new(atomic.Int64)}
+			verified(t, bad.MemoryDestination, bad)
+			if n := bad.reads.Load(); n > 0 && c.wrong == 0 {
+				t.Errorf("%d objects were fetched", n)
+			}
 		})
 	}
+}
+
+// unsummed keeps no checksum that it could tell, and counts the objects that are fetched: its Put compares them where
+// they lie.
+type unsummed struct {
+	*shiptest.MemoryDestination
+	reads *atomic.Int64
+}
+
+func (u unsummed) Stat(ctx context.Context, key string) (ship.Receipt, error) {
+	r, err := u.MemoryDestination.Stat(ctx, key)
+	r.Checksum = ""
+	return r, err
+}
+
+func (u unsummed) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	if strings.HasPrefix(key, "class=") {
+		u.reads.Add(1)
+	}
+	return u.MemoryDestination.Open(ctx, key)
 }
 
 func flip(b []byte) []byte {

@@ -38,7 +38,7 @@ func (h *Host) Check(ctx context.Context) error {
 		}
 		if err = errors.Join(err, f.Close()); err == nil {
 			var fi os.FileInfo
-			if fi, err = s.sftp.Stat(tmp); err == nil && fi.Size() != 6 {
+			if fi, err = s.stat(tmp); err == nil && fi.Size() != 6 {
 				err = fmt.Errorf("%d bytes arrived of 6", fi.Size())
 			}
 		}

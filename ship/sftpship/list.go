@@ -66,7 +66,7 @@ func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []ship.
 			return h.noBase()
 		case errors.Is(err, fs.ErrNotExist):
 			// Nothing there; unless the whole destination is gone, which must not pass for empty.
-			if _, err := s.sftp.Stat(h.place.dir); errors.Is(err, fs.ErrNotExist) {
+			if _, err := s.stat(h.place.dir); errors.Is(err, fs.ErrNotExist) {
 				return h.noBase()
 			} else if err != nil {
 				return h.explain(h.place.dir, err)
@@ -84,7 +84,7 @@ func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []ship.
 			}
 			if fi.Mode()&os.ModeSymlink != 0 {
 				// Put follows links that an operator has laid, and so must this.
-				if fi, err = s.sftp.Stat(h.path(key)); errors.Is(err, fs.ErrNotExist) {
+				if fi, err = s.stat(h.path(key)); errors.Is(err, fs.ErrNotExist) {
 					continue
 				} else if err != nil {
 					return h.explain(h.path(key), err)

@@ -40,7 +40,7 @@ func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	}
 	u.tmp = ""
 	u.syncDir(path.Dir(u.key))
-	fi, err := u.sftp.Stat(u.key)
+	fi, err := u.stat(u.key)
 	if err != nil {
 		return "", u.h.explain(u.key, err)
 	}
@@ -90,11 +90,11 @@ func (u *upload) rename(ctx context.Context) (taken string, err error) {
 // dropStale removes a claim whose owner has died. An owner that lives holds it for a few requests, each of which ends
 // within Patience.
 func (u *upload) dropStale(claim string) {
-	own, err := u.sftp.Stat(u.tmp)
+	own, err := u.stat(u.tmp)
 	if err != nil {
 		return
 	}
-	fi, err := u.sftp.Stat(claim)
+	fi, err := u.stat(claim)
 	if err == nil && own.ModTime().Sub(fi.ModTime()) > 4*u.h.o.Patience {
 		_ = u.sftp.Remove(claim)
 	}

@@ -87,7 +87,7 @@ func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt,
 // present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
 // cut off between publishing and syncing) and returns the method by which they were verified; else ship.ErrConflict.
 func (u *upload) present(ctx context.Context) (method string, err error) {
-	fi, err := u.sftp.Stat(u.key)
+	fi, err := u.stat(u.key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
@@ -143,7 +143,7 @@ func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) e
 // verify compares the temporary file with the object, by the server's account of it.
 func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method string, err error) {
 	// By name, after Close: a handle's answer would not show that the name stands for another file.
-	fi, err := u.sftp.Stat(u.tmp)
+	fi, err := u.stat(u.tmp)
 	if err != nil {
 		return "", u.h.explain(u.tmp, err)
 	}
@@ -169,7 +169,7 @@ func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method str
 func (u *upload) write(ctx context.Context, f *sftp.File, body *io.SectionReader) error {
 	// A reader of its own from the first byte: a retry may find the caller's anywhere.
 	r := &cancelReader{ctx, io.NewSectionReader(body, 0, body.Size())}
-	n, err := f.ReadFromWithConcurrency(r, requests)
+	n, err := f.ReadFromWithConcurrency(r, u.trip.requests(u.packet))
 	if err == nil && n != u.o.Size {
 		err = io.ErrUnexpectedEOF // the body is shorter than it says
 	}

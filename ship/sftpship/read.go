@@ -47,7 +47,7 @@ func (h *Host) Stat(ctx context.Context, key string) (r ship.Receipt, err error)
 		return r, h.wrap("stat", err)
 	}
 	err = h.do(ctx, "stat "+key, func(s *session) error {
-		fi, err := s.sftp.Stat(h.path(key))
+		fi, err := s.stat(h.path(key))
 		if err != nil {
 			return h.explain(h.path(key), err)
 		}

@@ -39,7 +39,7 @@ func (u *upload) mkdirs(dir string) error {
 	if u.h.knows(dir) {
 		return nil
 	}
-	fi, err := u.sftp.Stat(dir)
+	fi, err := u.stat(dir)
 	switch {
 	case err == nil && !fi.IsDir():
 		return fmt.Errorf("%s is no directory there (%v): move it away", dir, fi.Mode())
@@ -60,7 +60,7 @@ func (u *upload) mkdirs(dir string) error {
 		}
 		if err := u.sftp.Mkdir(dir); err != nil {
 			// Another worker or host may have been faster; servers do not say so in a way one could rely on.
-			if fi, serr := u.sftp.Stat(dir); serr != nil || !fi.IsDir() {
+			if fi, serr := u.stat(dir); serr != nil || !fi.IsDir() {
 				return u.h.explain(dir, err)
 			}
 		}
@@ -188,7 +188,7 @@ func (u *upload) sweep(ctx context.Context, dir string) {
 	if !due {
 		return
 	}
-	now, err := u.sftp.Stat(u.tmp)
+	now, err := u.stat(u.tmp)
 	if err != nil {
 		return
 	}

@@ -21,7 +21,7 @@ const (
 	// times as fast at 20 ms).
 	packetSize        = 32 << 10
 	packetSizeOpenSSH = 255 << 10
-	// Requests in flight per file.
+	// Most requests in flight per file.
 	requests = 64
 	// idleLimit closes a connection nobody uses.
 	idleLimit = time.Minute
@@ -35,6 +35,8 @@ type session struct {
 	bastion *ssh.Client // nil without one
 	ssh     *ssh.Client
 	sftp    *sftp.Client
+	packet  int // data bytes of one request
+	trip    roundTrip
 	idle    time.Time     // since when it lies in the pool
 	ended   chan struct{} // closed when the connection is gone
 	cut     atomic.Bool   // by this side
@@ -61,7 +63,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
-	s := &session{conn: c, ended: make(chan struct{})}
+	s := &session{conn: c, packet: packetSize, ended: make(chan struct{})}
 	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
 	// both. The bastion sees no more than encrypted bytes.
 	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
@@ -134,14 +136,15 @@ func (s *session) startSFTP() error {
 		return err
 	}
 	go io.Copy(io.Discard, stderr) // unread, it would use up the channel's window; ends with the channel
-	s.sftp, err = sftp.NewClientPipe(&answers{r, s.conn}, w, sftp.MaxConcurrentRequestsPerFile(requests), sftp.MaxPacketChecked(packetSize))
+	s.sftp, err = sftp.NewClientPipe(&answers{r, s.conn}, w, sftp.MaxConcurrentRequestsPerFile(requests), sftp.MaxPacketChecked(s.packet))
 	if err != nil {
 		return fmt.Errorf("SFTP does not begin: %w", err)
 	}
 	// The banner may stand for another SFTP server behind OpenSSH's sshd; the extension is the SFTP server's own word.
 	_, limits := s.sftp.HasExtension("limits@openssh.com")
 	if limits && strings.HasPrefix(string(s.ssh.ServerVersion()), "SSH-2.0-OpenSSH_") {
-		return sftp.MaxPacketUnchecked(packetSizeOpenSSH)(s.sftp)
+		s.packet = packetSizeOpenSSH
+		return sftp.MaxPacketUnchecked(s.packet)(s.sftp)
 	}
 	return nil
 }

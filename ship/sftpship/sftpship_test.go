@@ -175,14 +175,14 @@ func TestForcedCommand(t *testing.T) {
 	}
 }
 
-// A remote command that takes longer than the upload, or does not work, is left alone for an hour: objects are read back.
+// A remote command that takes far longer than the upload, or does not work, is left alone for an hour: objects are read back.
 func TestSlowCommand(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		command string
 		methods []string
 	}{
-		{`sleep 1; eval "$SSH_ORIGINAL_COMMAND"`, []string{methodExec, methodReadBack, methodExec}},
+		{`sleep 2; eval "$SSH_ORIGINAL_COMMAND"`, []string{methodExec, methodReadBack, methodExec}},
 		{`echo no`, []string{methodReadBack, methodReadBack, methodReadBack}},
 	} {
 		script := filepath.Join(t.TempDir(), "shell")

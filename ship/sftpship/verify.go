@@ -28,6 +28,9 @@ const (
 	execFrom = 8 << 20
 	// execAgain is after which time VerifyAuto tries the remote command once more where it was of no use.
 	execAgain = time.Hour
+	// execWorth times the upload is how long the remote command may take: reading back costs about as much as the upload
+	// again, at both ends and on the line between them.
+	execWorth = 3
 )
 
 // hash returns the SHA-256 of a file as the server has it, and how it was found. Under VerifyAuto the remote command's
@@ -46,9 +49,9 @@ func (u *upload) hash(ctx context.Context, file string, size int64) (method stri
 			err = ship.Permanent(fmt.Errorf("%w: allow user %q to execute it, or use verify=readback", err, u.h.place.user))
 		}
 		if policy == VerifyExec || err == nil && sum == u.o.SHA256 || err != nil && !errors.Is(err, errNoExec) {
-			if took := time.Since(begin); policy == VerifyAuto && err == nil && u.sending > 0 && took > u.sending {
+			if took := time.Since(begin); policy == VerifyAuto && err == nil && u.sending > 0 && took > execWorth*u.sending {
 				// sshd runs a login shell first, whose start-up files may take seconds: longer than the bytes need.
-				u.h.readBack("remote sha256sum takes longer than the upload: objects are read back for an hour",
+				u.h.readBack("remote sha256sum takes far longer than the upload: objects are read back for an hour",
 					"command", took, "upload", u.sending)
 			}
 			return methodExec, sum, err

@@ -1,0 +1,51 @@
+package sftpship
+
+import (
+	"os"
+	"time"
+)
+
+const (
+	// flightRate times the round trip is what has to be under way to send at 128 MiB/s, a gigabit and some.
+	flightRate = 128 << 20
+	// flightLeast keeps the server busy while its answers come back one by one.
+	flightLeast = 512 << 10
+)
+
+// roundTrip keeps how long the last questions took that move no data. The least of them is the round trip; of several, so
+// that one answer that was late does not count, and of the last, since a route may change.
+type roundTrip struct {
+	last [4]time.Duration
+	next int
+}
+
+// stat asks for a file, and notes how long the answer takes.
+func (s *session) stat(path string) (os.FileInfo, error) {
+	begin := time.Now()
+	fi, err := s.sftp.Stat(path)
+	if s.alive() {
+		s.trip.add(time.Since(begin))
+	}
+	return fi, err
+}
+
+func (t *roundTrip) add(d time.Duration) {
+	t.last[t.next%len(t.last)] = d
+	t.next++
+}
+
+// requests is how many packets of this size shall be in flight. More than the line holds wait in the server, which on the
+// way from the network to its disk copies what waits there each time that something is added (OpenSSH 9: measured twice
+// the CPU time per byte when the server is busy).
+func (t *roundTrip) requests(packet int) int {
+	if t.next == 0 {
+		return requests
+	}
+	least := t.last[0]
+	for _, d := range t.last[1:min(t.next, len(t.last))] {
+		least = min(least, d)
+	}
+	// In floating point: a round trip of minutes must not overflow.
+	bytes := flightLeast + least.Seconds()*flightRate
+	return int(min(max(bytes/float64(packet), 1), requests))
+}
