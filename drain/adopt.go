@@ -143,7 +143,7 @@ func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 		Instance: a.o.Instance, Lifecycles: []Lifecycle{a}, Logger: a.o.Logger.With("adopting", dir),
 	})
 	if err == nil {
-		err = d.Add(Class{Name: st.Class, Spool: a.spool, Shipper: a.shipper})
+		err = d.Add(Class{Spool: a.spool, Shipper: a.shipper})
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.spool.Close())

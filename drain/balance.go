@@ -26,9 +26,9 @@ type deliveredBy struct {
 func (r *run) delivered() map[string]map[string]deliveredBy {
 	all := map[string]map[string]deliveredBy{}
 	for _, c := range r.d.all() {
-		all[c.Name] = map[string]deliveredBy{}
+		all[c.name] = map[string]deliveredBy{}
 		for dest, s := range c.Shipper.Stats() {
-			all[c.Name][dest] = deliveredBy{s.Delivered, s.SentBytes}
+			all[c.name][dest] = deliveredBy{s.Delivered, s.SentBytes}
 		}
 	}
 	return all
@@ -53,9 +53,9 @@ func (r *run) balance(ctx context.Context) {
 		})
 		if err == nil {
 			res := <-got
-			classes[c.Name], all = res.ClassReport, append(all, res.left...)
+			classes[c.name], all = res.ClassReport, append(all, res.left...)
 		} else {
-			classes[c.Name] = ClassReport{Err: "its spool cannot be asked: " + err.Error()}
+			classes[c.name] = ClassReport{Err: "its spool cannot be asked: " + err.Error()}
 		}
 	}
 	for name, err := range down {
@@ -80,10 +80,10 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
 	elapsed := time.Since(r.report.Started).Seconds()
-	confirmed := r.confirmed(c.Name)
+	confirmed := r.confirmed(c.name)
 	var left []Leftover
 	for _, dest := range slices.Sorted(maps.Keys(ss)) {
-		s, found, before := ss[dest], confirmed[dest], r.before[c.Name][dest]
+		s, found, before := ss[dest], confirmed[dest], r.before[c.name][dest]
 		dr := DestinationReport{
 			Delivered: s.Delivered, Pending: st.Pending[dest], State: string(s.State), Verified: found.all, Restored: found.Restored,
 			Drained: segment.Tally{Records: s.Delivered.Records - before.Records, Bytes: s.Delivered.Bytes - before.Bytes},
@@ -127,14 +127,14 @@ func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationR
 		}
 		listed.Add(segment.Tally{Records: s.Records, Bytes: s.Bytes})
 		out = append(out, Leftover{
-			Class: c.Name, Destination: dest, Segment: s.Number, First: s.First, Last: s.Last,
+			Class: c.name, Destination: dest, Segment: s.Number, First: s.First, Last: s.Last,
 			Records: s.Records, Bytes: s.Bytes, Where: "spool", Why: why,
 		})
 	}
 	if n := dr.Pending.Records; n > listed.Records && len(sealed) < maxLeft {
 		last := c.Spool.Stats().Written
 		out = append(out, Leftover{
-			Class: c.Name, Destination: dest, First: last + 1 - min(last, n-listed.Records), Last: last,
+			Class: c.name, Destination: dest, First: last + 1 - min(last, n-listed.Records), Last: last,
 			Records: n - listed.Records, Bytes: dr.Pending.Bytes - min(dr.Pending.Bytes, listed.Bytes),
 			Where: "spool", Why: "not sealed: see the errors of the phases",
 		})
@@ -144,7 +144,7 @@ func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationR
 
 // mismatched describes what is not at a destination as it was confirmed.
 func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
-	out := Leftover{Class: c.Name, Destination: dest, Segment: m.Segment, Where: m.Key, Why: m.Err.Error()}
+	out := Leftover{Class: c.name, Destination: dest, Segment: m.Segment, Where: m.Key, Why: m.Err.Error()}
 	if m.Segment == 0 {
 		return out // a manifest
 	}

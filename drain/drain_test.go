@@ -56,7 +56,7 @@ func (w *world) start(o Options) (*Drainer, *spool.Spool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := d.Add(Class{Name: "vpn", Spool: sp, Shipper: sh, Listeners: w.listeners}); err != nil {
+	if err := d.Add(Class{Spool: sp, Shipper: sh, Listeners: w.listeners}); err != nil {
 		w.t.Fatal(err)
 	}
 	return d, sp
@@ -301,6 +301,33 @@ func TestReady(t *testing.T) {
 	}
 	if code, _ := get("/readyz"); code != 503 {
 		t.Error("ready while ending")
+	}
+}
+
+// TestAddRefuses: two classes of one name would have one entry in the report, and one verdict.
+func TestAddRefuses(t *testing.T) {
+	w := newWorld(t)
+	d, sp := w.start(Options{})
+	other, err := spool.Open(t.TempDir(), &spool.Options{Class: "vpn", Destinations: []string{"good"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	sh, err := ship.New(other, &ship.Options{Destinations: map[string]ship.Destination{"good": w.good}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Add(Class{Spool: other, Shipper: sh}); err == nil || !strings.Contains(err.Error(), `"vpn" was added before`) {
+		t.Errorf("a second class of that name: %v", err)
+	}
+	if err := d.Add(Class{Spool: sp}); err == nil || !strings.Contains(err.Error(), "Shipper") {
+		t.Errorf("a class without a shipper: %v", err)
+	}
+	if r, err := d.Stop(t.Context(), "test"); err != nil || len(r.Classes) != 1 {
+		t.Errorf("%v, %v", r, err)
+	}
+	if code := (*Report)(nil).ExitCode(); code != 1 {
+		t.Errorf("no report: exit code %d", code)
 	}
 }
 

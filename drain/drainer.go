@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,6 +33,7 @@ type Drainer struct {
 // class is a Class with its running shipper.
 type class struct {
 	Class
+	name string
 	done chan struct{} // closed when the shipper has ended
 
 	frost   sync.Mutex // one change at a time: of Spool.Freeze, and of
@@ -60,20 +62,29 @@ func New(o *Options) (*Drainer, error) {
 
 // Add takes over a class and starts its shipper. From here on the Drainer closes the listeners, ends the shipper and
 // closes the spool. A spool that an earlier drain has left frozen, since it was not verified, is verified again and then
-// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun.
+// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun. With an error everything is still
+// the caller's.
 func (d *Drainer) Add(c Class) error {
+	if c.Spool == nil || c.Shipper == nil {
+		return errors.New("drain: a class needs a Spool and a Shipper")
+	}
+	name := c.Spool.Stats().Class
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ending {
 		return ErrEnding
 	}
-	delete(d.down, c.Name)
-	cl := &class{Class: c, done: make(chan struct{})}
+	if slices.ContainsFunc(d.classes, func(other *class) bool { return other.name == name }) {
+		// What is said of one would hide what is said of the other.
+		return fmt.Errorf("drain: class %q was added before: every spool needs a class of its own (spool.Options.Class)", name)
+	}
+	delete(d.down, name)
+	cl := &class{Class: c, name: name, done: make(chan struct{})}
 	d.classes = append(d.classes, cl)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := c.Shipper.Run(d.shippers); err != nil && d.shippers.Err() == nil {
-			d.o.Logger.Error("shipper ended", "class", c.Name, "err", err)
+			d.o.Logger.Error("shipper ended", "class", name, "err", err)
 		}
 	})
 	if why := c.Spool.Frozen(); why != "" { // asked now: from here on it may be this process's own drain
@@ -132,15 +143,15 @@ func (d *Drainer) Ready(class string) error {
 	var errs []error
 	found := false
 	for _, c := range d.classes {
-		if class != "" && c.Name != class {
+		if class != "" && c.name != class {
 			continue
 		}
 		found = true
 		switch st := c.Spool.Stats(); {
 		case st.Err != nil:
-			errs = append(errs, fmt.Errorf("class %s: %w", c.Name, st.Err))
+			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
 		case st.Full:
-			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.Name, st.Used, st.Quota))
+			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
 		}
 	}
 	for name, err := range d.down {
@@ -176,7 +187,7 @@ func (d *Drainer) each(f func(*class) error) error {
 	for i, c := range classes {
 		wg.Go(func() {
 			if err := guard(func() error { return f(c) }); err != nil {
-				errs[i] = fmt.Errorf("class %s: %w", c.Name, err)
+				errs[i] = fmt.Errorf("class %s: %w", c.name, err)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -23,9 +22,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 		r.defrost(ctx, report)
 		report = r.snapshot()
 	}
-	var summary strings.Builder
-	_ = report.WriteSummary(&summary) // to memory
-	r.log.Info("report", "outcome", report.Outcome, "file", r.d.o.ReportFile, "left", len(report.Left), "summary", summary.String())
+	report.log(r.log, r.d.o.ReportFile)
 	grace := 5 * time.Second
 	if r.cut(ctx) { // the report has a time of its own
 		grace = 0
@@ -52,7 +49,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 // process, which says why.
 func (r *run) defrost(ctx context.Context, report *Report) {
 	r.each(ctx, "keeping what is here", func(c *class) error {
-		if cr, ok := report.Classes[c.Name]; ok && cr.complete() {
+		if cr, ok := report.Classes[c.name]; ok && cr.complete() {
 			return c.thaw()
 		}
 		return c.freeze("drain of " + report.Started.Format(time.RFC3339) + ": " + string(report.Outcome))
@@ -77,7 +74,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 	body := report.JSON()
 	err := r.d.each(func(c *class) error {
 		st := c.Spool.Stats()
-		key := path.Join("_report", c.Name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, report.Ended.Format("20060102T150405.000Z")))
+		key := path.Join("_report", c.name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, report.Ended.Format("20060102T150405.000Z")))
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
 	if err != nil {

@@ -30,9 +30,9 @@ type Listener interface {
 	Shutdown(ctx context.Context) error
 }
 
-// Class is one isolated kind of traffic.
+// Class is one isolated kind of traffic. Its name is that of the spool (spool.Options.Class).
 type Class struct {
-	Name      string
+	// Listeners that fill the spool. Who appends by himself has to end that in Options.Before.
 	Listeners []Listener
 	Spool     *spool.Spool
 	Shipper   *ship.Shipper

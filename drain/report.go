@@ -1,9 +1,11 @@
 package drain
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -97,8 +99,12 @@ type Leftover struct {
 	Why         string `json:"why"`
 }
 
-// ExitCode is what a process that ends with this report exits with: 0 complete, 3 kept, 4 incomplete, 5 mismatch.
+// ExitCode is what a process that ends with this report exits with: 0 complete, 3 kept, 4 incomplete, 5 mismatch, and 1
+// without one (nil).
 func (r *Report) ExitCode() int {
+	if r == nil {
+		return 1
+	}
 	switch r.Outcome {
 	case Complete:
 		return 0
@@ -120,6 +126,36 @@ func (r *Report) JSON() []byte {
 		b = fmt.Appendf(nil, `{"version":1,"outcome":%q,"errors":[%q]}`, r.Outcome, err)
 	}
 	return append(b, '\n')
+}
+
+// log writes the report to the log: a line of its own, one a class, and one a destination.
+func (r *Report) log(log *slog.Logger, file string) {
+	level := slog.LevelInfo
+	if r.Outcome != Complete && r.Outcome != Kept {
+		level = slog.LevelError
+	}
+	line := func(bad bool, err string, args ...any) {
+		at := slog.LevelInfo
+		if bad || err != "" {
+			at = max(level, slog.LevelWarn)
+		}
+		if err != "" {
+			args = append(args, "err", err)
+		}
+		log.Log(context.Background(), at, "report", args...)
+	}
+	log.Log(context.Background(), level, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
+		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
+	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
+		c := r.Classes[name]
+		line(c.Damaged.Records > 0, c.Err, "class", name,
+			"received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records)
+		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
+			d := c.Destinations[dest]
+			line(d.Pending.Records > 0, d.Err, "class", name, "dest", dest,
+				"delivered", d.Delivered.Records, "pending", d.Pending.Records, "verified", d.Verified, "restored", d.Restored)
+		}
+	}
 }
 
 // WriteSummary writes the report for people to read.

@@ -51,7 +51,7 @@ func (r *run) verify(ctx context.Context) error {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		v.classes[c.Name] = found
+		v.classes[c.name] = found
 		return errors.Join(errs...)
 	})
 }
@@ -94,14 +94,14 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 			}
 			c.frost.Unlock()
 			if err == nil {
-				d.o.Logger.Info("verified what an earlier drain had left unverified", "class", c.Name, "why", why)
+				d.o.Logger.Info("verified what an earlier drain had left unverified", "class", c.name, "why", why)
 				return
 			}
 		} else if ctx.Err() != nil {
 			return
 		} else {
 			d.o.Logger.Error("the spool deletes nothing until every destination confirms what it has acknowledged",
-				"class", c.Name, "why", why, "again_in", reverifyEvery, "err", err)
+				"class", c.name, "why", why, "again_in", reverifyEvery, "err", err)
 		}
 		t := time.NewTimer(reverifyEvery)
 		select {

@@ -36,9 +36,16 @@
 // has not acknowledged is lost unnoticed. Behind that the connection is reset. A message that a sender had under way
 // then is its own to send again: only a protocol with acknowledgements can do better.
 //
+// # How a process is replaced
+//
+// [HandOver] leaves the sockets to a successor, a new version of the program, say. Of UDP that is everything, with what is
+// queued in them and the counts of their drops. Of TCP it is the listening socket with the connections that nobody has
+// accepted yet; those that are open stay with the old process, which closes them as at Shutdown, and their peers connect
+// anew. Meanwhile a [Hold] takes what comes, until the successor has the spool.
+//
 // # Acknowledgements
 //
-// A framing whose Framers are [Acknowledger]s answers its peers, and tells them only what is durable. Package ingest/relp
+// A framing whose Framers implement [Acknowledger] answers its peers, and tells them only what is durable. Package ingest/relp
 // is one. Such a connection ends otherwise at Shutdown: nothing more is read, what was read is made durable and answered,
 // and the peer is told goodbye. Everything else it sends again, elsewhere.
 //

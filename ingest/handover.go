@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Handover is what a process needs to be replaced by another one without losing a datagram: see HandOver.
-type Handover struct {
-	// Cmd is the successor, not started yet. Its Stdin, Stdout and Stderr are files or nil, since it outlives this process.
+// Successor is a process that is to take over: see HandOver.
+type Successor struct {
+	// Cmd is not started yet. Its Stdin, Stdout and Stderr are files or nil, since it outlives this process.
 	Cmd *exec.Cmd
 	// Listeners that are to go over, by names that the successor knows them by.
 	Listeners map[string]Listener

@@ -129,18 +129,18 @@ func closeAll(files []*os.File) {
 //
 // With an error everything is as it was: the listeners go on, and the successor is dead. It has not read anything then,
 // unless it died by itself at the very end.
-func HandOver(ctx context.Context, h *Handover) error {
-	log := h.Logger
+func HandOver(ctx context.Context, s *Successor) error {
+	log := s.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	o := &offer{Handover: h, log: log, timeout: h.Timeout}
+	o := &offer{Successor: s, log: log, timeout: s.Timeout}
 	setDefault(&o.timeout, 30*time.Second)
 	if err := o.start(); err != nil {
 		return fmt.Errorf("ingest: hand-over: starting the successor: %w", err)
 	}
 	defer o.wire.c.Close()
-	log.Info("hand-over: the successor was started", "pid", h.Cmd.Process.Pid)
+	log.Info("hand-over: the successor was started", "pid", s.Cmd.Process.Pid)
 	if err := o.run(ctx); err != nil {
 		o.undo()
 		return fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
@@ -150,7 +150,7 @@ func HandOver(ctx context.Context, h *Handover) error {
 
 // offer is a hand-over on its way, in the predecessor.
 type offer struct {
-	*Handover
+	*Successor
 	log     *slog.Logger
 	timeout time.Duration
 	wire    *wire
@@ -345,7 +345,7 @@ func (i *Inheritance) Apply(name string, o *Options) {
 	}
 }
 
-// File returns a socket of Handover.Files, nil if there is none with this name.
+// File returns a socket of Successor.Files, nil if there is none with this name.
 func (i *Inheritance) File(name string) *os.File {
 	if l := i.items[name]; l != nil {
 		return l.files[0]

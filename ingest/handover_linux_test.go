@@ -181,7 +181,7 @@ func handOver(t *testing.T, u *UDP, l *TCP, mode string, timeout time.Duration) 
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), heirEnv+"="+mode)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, os.Stderr
-	err = HandOver(t.Context(), &Handover{Cmd: cmd, Listeners: map[string]Listener{"dgram": u, "lines": l}, Timeout: timeout})
+	err = HandOver(t.Context(), &Successor{Cmd: cmd, Listeners: map[string]Listener{"dgram": u, "lines": l}, Timeout: timeout})
 	stdin.Close()
 	stdout.Close()
 	t.Cleanup(func() { closeStdin.Close(); out.Close() })

@@ -9,7 +9,7 @@ import (
 )
 
 // HandOver needs Linux.
-func HandOver(context.Context, *Handover) error {
+func HandOver(context.Context, *Successor) error {
 	return errors.New("ingest: hand-over: needs Linux")
 }
 

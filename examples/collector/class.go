@@ -148,7 +148,7 @@ func (cl *class) run(d *drain.Drainer) error {
 }
 
 func (cl *class) add(d *drain.Drainer) error {
-	dc := drain.Class{Name: cl.name, Spool: cl.open, Shipper: cl.shipper}
+	dc := drain.Class{Spool: cl.open, Shipper: cl.shipper}
 	for _, l := range cl.listeners {
 		dc.Listeners = append(dc.Listeners, l)
 	}

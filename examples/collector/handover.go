@@ -101,20 +101,20 @@ func handOver(ctx context.Context, o *open, status net.Listener, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	h := &ingest.Handover{Cmd: exec.Command(self, os.Args[1:]...), Listeners: o.all(), Logger: log}
-	h.Cmd.Stdout, h.Cmd.Stderr = os.Stdout, os.Stderr
+	next := &ingest.Successor{Cmd: exec.Command(self, os.Args[1:]...), Listeners: o.all(), Logger: log}
+	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
 	if l, ok := status.(*net.TCPListener); ok {
 		f, err := l.File()
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		h.Files = map[string]*os.File{httpName: f}
+		next.Files = map[string]*os.File{httpName: f}
 	}
-	if err := ingest.HandOver(ctx, h); err != nil {
+	if err := ingest.HandOver(ctx, next); err != nil {
 		return err
 	}
-	if err := mainPID(h.Cmd.Process.Pid); err != nil {
+	if err := mainPID(next.Cmd.Process.Pid); err != nil {
 		log.Error("hand-over: telling systemd of the new process", "err", err) // no reason to go on: it has everything
 	}
 	return nil

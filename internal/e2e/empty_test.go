@@ -152,7 +152,7 @@ func (e *emptying) drain(name string, mib int) cost {
 		t.Fatal(err)
 	}
 	stop := e.start()
-	if err := d.Add(drain.Class{Name: "vpn", Spool: sp, Shipper: sh}); err != nil {
+	if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := d.Drain(ctx, "measured")

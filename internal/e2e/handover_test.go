@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,13 +22,14 @@ import (
 )
 
 // TestHandOver replaces the collector by itself again and again under load over UDP and TCP. In the end every datagram is
-// at the destination, once, and none was dropped by the kernel either.
+// at the destination, once, and none was dropped by the kernel either; no TCP connection was refused, and what came over
+// one that was closed in good order is there.
 //
 //	PENSTOCK_RATE=100000 PENSTOCK_HANDOVERS=20 go test -v -run TestHandOver ./internal/e2e
 func TestHandOver(t *testing.T) {
 	rate, handOvers := number(t, "PENSTOCK_RATE", 10_000), number(t, "PENSTOCK_HANDOVERS", 3)
 	dir, at := t.TempDir(), "file://"+t.TempDir()
-	udp, web := freeAddr(t), freeAddr(t)
+	udp, tcp, web := freeAddr(t), freeAddr(t), freeAddr(t)
 	logName := filepath.Join(dir, "log")
 	logFile, err := os.Create(logName)
 	if err != nil {
@@ -53,14 +56,14 @@ func TestHandOver(t *testing.T) {
 		}
 	}
 	cmd := exec.Command(binary(t, "collector"), "-spool", filepath.Join(dir, "spool"), "-http", web, "-lifecycle", "none",
-		"-on-term", "drain", "-drain-timeout", "2m", "-segment-age", "1s", "-listen", "vpn=udp://"+udp+"?rcvbuf=128MiB", "-dest", "idc="+at)
+		"-on-term", "drain", "-drain-timeout", "2m", "-segment-age", "1s", "-listen", "vpn=udp://"+udp+"?rcvbuf=128MiB", "-listen", "web=tcp://"+tcp, "-dest", "idc="+at)
 	cmd.Stdout, cmd.Stderr = logFile, logFile // files: a pipe would be waited for until the last process ends
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	await("the listener", func() bool { return strings.Contains(log(), "msg=listening") })
+	await("the listener", func() bool { return strings.Count(log(), "msg=listening") == 2 })
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -75,6 +78,7 @@ func TestHandOver(t *testing.T) {
 		sent <- r
 	}()
 
+	dialled := dialOn(t, tcp)
 	started := regexp.MustCompile(`the successor was started" pid=(\d+)`)
 	for i := range handOvers {
 		until := time.NewTimer(500 * time.Millisecond) // of load between
@@ -98,6 +102,7 @@ func TestHandOver(t *testing.T) {
 		pid, _ = strconv.Atoi(all[len(all)-1][1])
 		t.Logf("hand-over %d took %v", i+1, time.Since(begin).Round(time.Millisecond))
 	}
+	whole, reset := dialled()
 	cancel()
 	s := <-sent
 	if s.Sent == 0 {
@@ -120,9 +125,55 @@ func TestHandOver(t *testing.T) {
 	if n := c.Lost.Total().Records; n > 0 {
 		t.Errorf("lost %d: %+v", n, c.Lost)
 	}
+	lines := report.Classes["web"]
+	t.Logf("%d lines over as many connections, %d of them reset: received %d, kept %d", whole+reset, reset, lines.Received.Records, lines.Kept.Records)
+	if n := lines.Kept.Records; n < whole || n > whole+reset || whole == 0 || lines.Err != "" || lines.Lost.Total().Records > reset {
+		t.Errorf("%d lines over whole connections and %d over reset ones: %+v", whole, reset, lines)
+	}
 	loadgenCheck(t, nil, "handover", s.Sent, at)
 	if strings.Contains(log(), "level=ERROR") {
 		t.Errorf("errors in the log:\n%s", tail(log(), 100))
+	}
+}
+
+// dialOn connects, sends a line, closes its side and waits for the other to do so, without end: some of that falls into
+// each part of a hand-over. stop returns how many connections ended in good order and how many were reset, which tells the
+// sender that its line may be lost; a collector that is more than a second late, on a machine that is too busy, may do that.
+func dialOn(t *testing.T, addr string) (stop func() (whole, reset uint64)) {
+	ctx, cancel := context.WithCancel(t.Context())
+	type counts struct{ whole, reset uint64 }
+	done := make(chan counts, 1)
+	go func() {
+		var n counts
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Errorf("after %d connections: %v", n.whole, err)
+				break
+			}
+			_ = c.SetDeadline(time.Now().Add(time.Minute))
+			_, err = fmt.Fprintf(c, "line %d\n", n.whole+n.reset)
+			if err == nil {
+				err = c.(*net.TCPConn).CloseWrite()
+			}
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+			if c.Close(); err == io.EOF {
+				n.whole++
+			} else {
+				n.reset++
+			}
+			<-tick.C
+		}
+		done <- n
+	}()
+	return func() (uint64, uint64) {
+		cancel()
+		n := <-done
+		return n.whole, n.reset
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package segment is the format of a spool's segment files. It needs the standard library only, so that whoever receives
 // segments in the native format can decode them without the rest of Penstock. FORMAT.md has the byte table.
 //
-// Reading: a [Reader] streams the [Record]s of a segment, sealed or not, and [Scan] finds where a segment ends whose
+// Reading: a [Reader] streams each [Record] of a segment, sealed or not, and [Scan] finds where a segment ends whose
 // writer died. Writing: [EncodeHeader] begins a segment, [AppendRecord] and [Stamp] make blocks, a [Builder] gathers the
 // [Footer] and seals. The [Ledger] holds the counters that travel in the log.
 //

@@ -22,7 +22,7 @@ const (
 
 // Record is one datagram or one framed message.
 type Record struct {
-	// Time of arrival, Unix nanoseconds.
+	// Time of arrival, Unix nanoseconds. Whoever makes the Record sets it: 0 is 1970.
 	Time int64
 	// Src is the sender. The zero AddrPort means unknown or none (a unix socket). IPv4-mapped addresses are stored as
 	// IPv4; zones are not stored, since they mean nothing on another host.

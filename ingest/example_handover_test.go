@@ -1,0 +1,77 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// A program that replaces itself at SIGHUP by what lies under its name then, without losing a datagram. It is both: the
+// successor of the process that has started it, if there is one, and the predecessor of the next.
+func ExampleHandOver() {
+	ctx := context.Background()
+	var o ingest.Options
+	inherited, err := ingest.Inherit() // nil if it was started in any other way
+	if err != nil {
+		log.Fatal(err)
+	}
+	if inherited != nil {
+		if err := inherited.Take(ctx, "udp"); err != nil { // the configuration is good: the predecessor may stop
+			log.Fatal(err)
+		}
+		inherited.Apply("udp", &o)
+	}
+	l, err := ingest.Listen("udp://:5140", &o) // inherited, or bound
+	if err != nil {
+		log.Fatal(err) // the predecessor goes on
+	}
+
+	var sp *spool.Spool
+	if inherited == nil {
+		if sp, err = spool.Open("/var/spool/penstock/vpn", nil); err != nil {
+			log.Fatal(err)
+		}
+		go l.Serve(sp.Intake())
+	} else {
+		if err := inherited.Commit(ctx); err != nil {
+			log.Fatal(err)
+		}
+		hold := ingest.NewHold(128<<20, inherited.SocketDrops, nil)
+		go l.Serve(hold)
+		inherited.Serving() // upon which the predecessor closes the spool
+		for range time.Tick(20 * time.Millisecond) { // until the predecessor has closed it
+			if sp, err = spool.Open("/var/spool/penstock/vpn", nil); err == nil {
+				break
+			}
+			if !errors.Is(err, spool.ErrLocked) {
+				log.Print(err) // go on trying all the same: what is held is in memory only
+			}
+		}
+		if err := hold.Attach(ctx, sp.Intake()); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGHUP)
+	for range upgrade {
+		next := exec.Command(os.Args[0], os.Args[1:]...)
+		next.Stdout, next.Stderr = os.Stdout, os.Stderr
+		if err := ingest.HandOver(ctx, &ingest.Successor{Cmd: next, Listeners: map[string]ingest.Listener{"udp": l}}); err != nil {
+			log.Print(err) // nothing has changed
+			continue
+		}
+		if err := sp.Close(); err != nil { // in a service with a drain.Drainer: its HandOver
+			log.Print(err)
+		}
+		return
+	}
+}
