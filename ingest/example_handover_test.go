@@ -46,7 +46,7 @@ func ExampleHandOver() {
 		}
 		hold := ingest.NewHold(128<<20, inherited.SocketDrops, nil)
 		go l.Serve(hold)
-		inherited.Serving() // upon which the predecessor closes the spool
+		inherited.Serving()                          // upon which the predecessor closes the spool
 		for range time.Tick(20 * time.Millisecond) { // until the predecessor has closed it
 			if sp, err = spool.Open("/var/spool/penstock/vpn", nil); err == nil {
 				break
