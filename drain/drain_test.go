@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -218,6 +219,34 @@ func TestVerifyRestores(t *testing.T) {
 	w.append(sp, 1000)
 	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
 		t.Fatalf("%v %s", err, r.JSON())
+	}
+}
+
+// TestVerifyClosesChains: a destination that dies while it is verified keeps nobody from closing the chain at the other,
+// whichever of the two is asked first.
+func TestVerifyClosesChains(t *testing.T) {
+	for range 6 {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			asked := false
+			w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
+				if asked = asked || c.Op == shiptest.Stat; asked && c.Op == shiptest.Put && strings.HasPrefix(c.Key, "_manifest/") {
+					return shiptest.FailBefore(errDown)
+				}
+				return shiptest.Fault{}
+			})
+			d, sp := w.start(Options{Timeout: time.Minute})
+			defer sp.Hold()() // so that there is something to ask about
+			w.append(sp, 100)
+			r, err := d.Drain(t.Context(), "test")
+			if err != nil || r.Outcome != Incomplete || !asked {
+				t.Fatalf("%v %s", err, r.JSON())
+			}
+			if dests := r.Classes["vpn"].Destinations; !dests["good"].Verified || dests["other"].Verified {
+				t.Fatalf("%s", r.JSON())
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -36,19 +37,29 @@ func (r *run) verify(ctx context.Context) error {
 	r.mu.Unlock()
 	return r.d.each(func(c *class) error {
 		asked, err := c.Shipper.Verify(ask)
+		var wg sync.WaitGroup
+		var mu sync.Mutex // guards what follows
 		errs := []error{err}
 		found := map[string]confirmed{}
 		for dest, answer := range asked {
-			f := confirmed{Verification: answer}
-			// With something pending Finalize would wait for it, and with it every chain that can be closed.
-			if answer.Err == nil && len(answer.Mismatches) == 0 && c.Shipper.Stats()[dest].Pending.Records == 0 {
-				err := c.Shipper.Finalize(ctx, dest)
-				if f.all = err == nil; err != nil {
+			// Side by side: one that has died since must not use up the time of the others.
+			wg.Go(func() {
+				f := confirmed{Verification: answer}
+				var err error
+				// With something pending Finalize would wait for it, and with it every chain that can be closed.
+				if answer.Err == nil && len(answer.Mismatches) == 0 && c.Shipper.Stats()[dest].Pending.Records == 0 {
+					err = guard(func() error { return c.Shipper.Finalize(ctx, dest) })
+					f.all = err == nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				found[dest] = f
+				if err != nil {
 					errs = append(errs, fmt.Errorf("%s: closing the chain: %w", dest, err))
 				}
-			}
-			found[dest] = f
+			})
 		}
+		wg.Wait()
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		v.classes[c.name] = found

@@ -82,12 +82,17 @@ func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
 		}
 		if errors.Is(err, ErrFenced) {
 			// Somebody was quicker. Whether that was an adopter or a last word of the old owner's, the chain itself tells.
-			err = l.s.sp.Withdraw(l.name)
+			err = l.withdraw(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// withdraw takes back what was proposed and stands nowhere.
+func (l *lane) withdraw(ctx context.Context) error {
+	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Withdraw(l.name) })
 }
 
 // handOver closes the epoch that the chain is in, for this process to go on in its own.
@@ -131,7 +136,7 @@ func (l *lane) follow(ctx context.Context) error {
 		case m == nil || own != nil && own.Hash == m.Hash:
 			// It was about to be sent, or was. Should somebody be quicker now, the next turn reads his.
 			if err = l.publish(ctx, own); errors.Is(err, ErrFenced) {
-				err = l.s.sp.Withdraw(l.name)
+				err = l.withdraw(ctx)
 			}
 		default:
 			err = l.accept(ctx, m, c)

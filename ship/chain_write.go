@@ -80,10 +80,15 @@ func (l *lane) passed(begin time.Time) (t time.Time, again time.Duration, err er
 		return t, left, nil
 	}
 	t, idle, err := l.s.sp.Idle(l.name)
-	if err != nil || !idle {
-		return time.Time{}, idleRetry, err
+	switch {
+	case errors.Is(err, spool.ErrClosed):
+		return time.Time{}, 0, err
+	case err != nil: // the disk may be full: an hour can wait to be told of, segments that come in meanwhile cannot
+		l.log.Warn("ship: that an hour has passed idle cannot be noted here", "err", err, "again_in", idleRetry)
+	case idle:
+		return t, 0, nil
 	}
-	return t, 0, nil
+	return time.Time{}, idleRetry, nil
 }
 
 func wait(ctx context.Context, a, b <-chan struct{}, timer <-chan time.Time) error {
@@ -127,8 +132,10 @@ func (s *Shipper) covered(c spool.Chain) bool {
 // the bytes become too many it takes fewer deliveries; the others are next.
 func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
+	var b []byte
 	err := l.retry(ctx, "chain", func(context.Context) (err error) {
-		for n := len(ready); ; n /= 2 {
+		// Once only: an attempt that failed may have left these bytes as what is proposed, and no others can follow them.
+		for n := len(ready); b == nil; n /= 2 {
 			m = l.manifest(ready[:n])
 			if change != nil {
 				change(m)
@@ -138,15 +145,15 @@ func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifes
 					return err
 				}
 			}
-			b, err := m.Encode()
+			encoded, err := m.Encode()
 			if err != nil {
 				return err
 			}
-			if len(b) > maxManifest && n > 1 {
-				continue // much damage has long lines
+			if len(encoded) <= maxManifest || n <= 1 { // much damage has long lines
+				b = encoded
 			}
-			return l.s.sp.Propose(l.name, b)
 		}
+		return l.s.sp.Propose(l.name, b)
 	})
 	if err != nil {
 		return err

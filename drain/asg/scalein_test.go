@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool"
@@ -30,7 +31,7 @@ import (
 // PENSTOCK_SCALEINS, from the seed PENSTOCK_SEED on.
 func TestScaleIns(t *testing.T) {
 	seed := number("PENSTOCK_SEED", 1)
-	answers, seen, full := map[asg.Answer]int{}, map[string]int{}, 0
+	answers, noSpace, seen, full := map[asg.Answer]int{}, map[asg.Answer]int{}, map[string]int{}, 0
 	for n := range number("PENSTOCK_SCALEINS", 6) {
 		t.Run(strconv.Itoa(seed+n), func(t *testing.T) {
 			s := newScaleIn(t, uint64(seed+n))
@@ -40,9 +41,12 @@ func TestScaleIns(t *testing.T) {
 			if s.refused {
 				full++
 			}
+			if s.noSpace > 0 {
+				noSpace[s.answer]++
+			}
 		})
 	}
-	t.Logf("answers %v, faults %v, %d had a full spool", answers, seen, full)
+	t.Logf("answers %v, faults %v, %d had a full spool, met a full disk %v", answers, seen, full, noSpace)
 }
 
 func number(env string, def int) int {
@@ -80,6 +84,10 @@ type scaleIn struct {
 	stay   bool          // the group retains what is abandoned
 	dereg  time.Duration
 	answer asg.Answer
+	// Others fill the disk, some time after the start or when the phase with that number is journalled, and for so long.
+	full         bool
+	fills, lasts time.Duration
+	fillsIn      int
 
 	dests  map[string]*shiptest.MemoryDestination
 	faulty *shiptest.FaultyDestination
@@ -93,6 +101,7 @@ type scaleIn struct {
 	sent uint64
 	// refused: the spool had no room for a record, for as long as its sender could wait
 	refused bool
+	noSpace int  // operations that the full disk has refused
 	must    bool // hit the first object, and look at the report for it
 }
 
@@ -111,7 +120,43 @@ func newScaleIn(t *testing.T, seed uint64) *scaleIn {
 		s.cut = time.Duration(r.Int64N(int64(time.Hour)))
 	}
 	s.faulty = shiptest.Faulty(s.dests["other"], s.plan)
+	if s.full = r.IntN(3) == 0; s.full {
+		s.fills, s.fillsIn = time.Duration(r.Int64N(int64(8*time.Minute))), r.IntN(8)
+		s.lasts = time.Duration(r.Int64N(int64([]time.Duration{time.Minute, 10 * time.Minute, 5 * time.Hour}[r.IntN(3)])))
+		s.cut = 0 // what only the memory has, since the disk takes nothing, two signals may lose
+	}
 	return s
+}
+
+// disk is a hook for the file system. A full one takes what needs no new block, and writes in part.
+func (s *scaleIn) disk() vfs.Hook {
+	from, phases := time.Now().Add(s.fills), 0
+	if s.fillsIn > 0 {
+		from = from.Add(1000 * time.Hour)
+	}
+	return func(op vfs.Op) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if op.Kind == vfs.OpCreate && strings.HasPrefix(filepath.Base(op.Path), "drain.json") {
+			if phases++; phases == s.fillsIn {
+				from = time.Now()
+			}
+		}
+		if now := time.Now(); now.Before(from) || now.Sub(from) >= s.lasts {
+			return nil
+		}
+		switch op.Kind {
+		case vfs.OpWrite, vfs.OpAllocate:
+		case vfs.OpCreate, vfs.OpMkdirAll, vfs.OpTruncate, vfs.OpRename: // there may be room in the directory's block
+			if s.faults.IntN(2) == 0 {
+				return nil
+			}
+		default:
+			return nil
+		}
+		s.noSpace++
+		return &vfs.Fault{Err: syscall.ENOSPC, Bytes: s.faults.IntN(2) * s.faults.IntN(4096)}
+	}
 }
 
 var errFault = errors.New("fault of the test")
@@ -203,7 +248,7 @@ func (s *scaleIn) serve(sp *spool.Spool, l *listener, seed uint64) {
 			}
 			rec := []segment.Record{{Time: time.Now().UnixNano(), Data: bytes.Repeat([]byte{'x'}, size)}}
 			last, err := sp.Append(l.ctx, rec)
-			if err != nil && (s.mode != "full" || l.ctx.Err() == nil) {
+			if err != nil && !s.full && (s.mode != "full" || l.ctx.Err() == nil) {
 				s.t.Error(err)
 			}
 			if last == 0 { // not taken by a full spool: its sender keeps it
@@ -273,8 +318,8 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 	} else {
 		r, err = d.RunWith(s.t.Context(), sig)
 	}
-	if err != nil {
-		s.t.Fatal(err)
+	if unwritten := s.full && errors.Is(err, syscall.ENOSPC); err != nil && (!unwritten || r.Outcome == drain.Complete) {
+		s.t.Fatalf("%v, and says %s", err, r.Outcome)
 	}
 	return r
 }
@@ -296,6 +341,11 @@ func (s *scaleIn) test(t *testing.T) {
 			return nil
 		},
 	})
+	room := func() {}
+	if s.full {
+		room = vfs.Interpose(s.disk())
+		defer room()
+	}
 	i := g.Launch()
 	sig, over := make(chan os.Signal), make(chan struct{})
 	go func() {
@@ -335,6 +385,10 @@ func (s *scaleIn) test(t *testing.T) {
 	case expired && s.cut == 0:
 		t.Error("the hook was left to its time-out")
 	}
+	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Complete {
+		// Only what never answers holds it up for ever; its driver has to have time-outs.
+		t.Errorf("retained, and all was well long before the end by hand: %s", r.JSON())
+	}
 	s.heartbeats(i)
 	s.named(r)
 	if r.Outcome == drain.Complete {
@@ -344,6 +398,7 @@ func (s *scaleIn) test(t *testing.T) {
 	// The volume goes to another process, when all is well again: nothing is missing then.
 	t.Logf("%s: %s %s, answered %q: %d left", s.mode, r.Outcome, i.State(), answer, len(r.Left))
 	s.recover()
+	room()
 	next := g.Launch()
 	again := make(chan os.Signal)
 	go func() { time.Sleep(15 * time.Minute); next.Terminate() }()

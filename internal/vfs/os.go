@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // What the spool keeps may be confidential: its group may read it, nobody else.
@@ -21,7 +22,22 @@ const maxHolder = 1 << 10
 
 // OS returns the operating system's file system. On Linux Sync is fdatasync(2), Allocate fallocate(2), Lock flock(2);
 // elsewhere they are the nearest thing there is, see os_darwin.go and os_windows.go.
-func OS() FS { return osFS{} }
+func OS() FS {
+	if hook := interposed.Load(); hook != nil {
+		return Inject(osFS{}, *hook)
+	}
+	return osFS{}
+}
+
+// interposed is the hook of Interpose, nil but in tests.
+var interposed atomic.Pointer[Hook]
+
+// Interpose puts hook before each operation of every OS that is asked for until end is called: for tests of packages that
+// take no FS, such as those that use a spool on a disk which is full for a while. One at a time in a process.
+func Interpose(hook Hook) (end func()) {
+	interposed.Store(&hook)
+	return func() { interposed.Store(nil) }
+}
 
 type osFS struct{}
 
