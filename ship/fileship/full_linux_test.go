@@ -6,39 +6,17 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
-
-// smallDisk mounts an ext4 file system of its own.
-func smallDisk(t *testing.T, size int64) string {
-	t.Helper()
-	if os.Getenv("PENSTOCK_TEST_MOUNT") == "" || os.Geteuid() != 0 {
-		t.Skip("mounts a file system: wants root and PENSTOCK_TEST_MOUNT=1")
-	}
-	run := func(name string, args ...string) {
-		t.Helper()
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
-	}
-	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, size)); err != nil {
-		t.Fatal(err)
-	}
-	run("mkfs.ext4", "-q", "-F", image)
-	run("mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { run("umount", dir) })
-	return dir
-}
 
 // A real disk is filled, to the last block that appends get, with records of 64 bytes that do not compress, while no
 // destination is up and nothing is staged. Once one is there the spool empties by itself.
@@ -59,7 +37,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func fullDisk(t *testing.T, quota int64, codec string, other bool) {
-	disk := smallDisk(t, 96<<20)
+	disk := testserver.SmallDisk(t, 96<<20)
 	if other {
 		if err := os.WriteFile(filepath.Join(disk, "other"), make([]byte, 24<<20), 0o600); err != nil {
 			t.Fatal(err)
