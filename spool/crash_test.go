@@ -339,7 +339,7 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 	}
 	w.note(func() {
 		w.durable = uint64(*n)
-		w.lost = max(w.lost, 3*uint64(life+1))
+		w.lost += 3
 	})
 	segs := s.Sealed(0, 0)
 	if err := w.ship(ctx, s, "a", 0); err != nil {

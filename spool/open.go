@@ -62,16 +62,18 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 
 // recover brings the spool back to where it was.
 func (s *Spool) recover(openIndex openIndexFunc) error {
-	for _, d := range []string{segDir, stageDir, chainDir, freeDir} {
+	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-	}
-	if err := vfs.RemoveTemp(s.fs, s.dir); err != nil {
-		return fmt.Errorf("spool: %w", err)
+		// A process that was killed may have renamed a file and not come to the sync. What it said is about to be acted upon,
+		// and what is deleted for it could outlive it in a power cut.
+		if err := s.fs.SyncDir(s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
 	}
 	total, free, err := s.fs.Space(s.dir)
 	if err != nil {

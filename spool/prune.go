@@ -70,8 +70,11 @@ func (s *Spool) prune() {
 	// Files first, index last: an entry without a file is swept at the next Open, and says until then what there was. A
 	// file without an entry would be read once more, and deleted then.
 	keys := make([]string, len(gone))
+	var pool []poolFile
 	for i, seg := range gone {
-		s.delete(seg)
+		if s.delete(seg, len(pool)) {
+			pool = append(pool, poolFile{seg.Number, seg.Size})
+		}
 		keys[i] = segKey(seg.Number)
 	}
 	for _, dir := range []string{stageDir, segDir, freeDir} {
@@ -80,6 +83,11 @@ func (s *Spool) prune() {
 			return // the index keeps the entries; the next Open deletes what is still there
 		}
 	}
+	// Only now may they be written to: a power cut must not bring a segment back by its name with other contents.
+	s.mu.Lock()
+	s.quota.pool = append(s.quota.pool, pool...)
+	s.moreRoom()
+	s.mu.Unlock()
 	s.apply(nil, keys)
 }
 
@@ -97,15 +105,20 @@ func (s *Spool) orphanedBy(n uint64) *segment.Ledger {
 	return s.ledgerAt(s.placed)
 }
 
-// delete removes a segment's files. What cannot be removed now goes at the next Open.
-func (s *Spool) delete(seg *sealed) {
+// delete removes a segment's files, and reports whether its own went to the pool, to which more are on their way. What
+// cannot be removed now goes at the next Open.
+func (s *Spool) delete(seg *sealed, more int) (pooled bool) {
 	if seg.StagedSize > 0 {
 		s.unlink(s.objPath(seg.Number), seg.StagedSize)
 	}
 	s.unlink(s.recPath(seg.Number), 0)
-	if !seg.NoRaw && !s.recycle(seg) {
+	if seg.NoRaw {
+		return false
+	}
+	if pooled = s.recycle(seg, more); !pooled {
 		s.unlink(s.segPath(seg.Number), seg.Size)
 	}
+	return pooled
 }
 
 // unlink removes a file of the given size.
@@ -118,18 +131,12 @@ func (s *Spool) unlink(path string, size int64) {
 	}
 }
 
-// recycle moves a segment's file to the pool, if it is worth that: blocks that were written once are overwritten without
-// the journal's help, which makes each sync cheaper. Files that were sealed early, by age, have too few of them.
-func (s *Spool) recycle(seg *sealed) bool {
+// recycle moves a segment's file to the directory of the pool, if it is worth that: blocks that were written once are
+// overwritten without the journal's help, which makes each sync cheaper. Files that were sealed early, by age, have too
+// few of them.
+func (s *Spool) recycle(seg *sealed, more int) bool {
 	s.mu.Lock()
-	worth := len(s.quota.pool) < poolFiles && seg.Size >= s.opts.SegmentBytes/4*3 && seg.Size <= s.opts.SegmentBytes/4*5
+	worth := len(s.quota.pool)+more < poolFiles && seg.Size >= s.opts.SegmentBytes/4*3 && seg.Size <= s.opts.SegmentBytes/4*5
 	s.mu.Unlock()
-	if !worth || s.fs.Rename(s.segPath(seg.Number), s.freePath(seg.Number)) != nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.quota.pool = append(s.quota.pool, poolFile{seg.Number, seg.Size})
-	s.moreRoom()
-	return true
+	return worth && s.fs.Rename(s.segPath(seg.Number), s.freePath(seg.Number)) == nil
 }

@@ -40,6 +40,7 @@ type part struct {
 	header *segment.Header // nil for sealed ones that the index knows
 	size   int64
 	sealed *sealed // nil if it has to be scanned
+	seal   int64   // length of footer and trailer, if they were read and not known from the index
 	// guessed: the header is not the one on the disk, see headless.
 	guessed bool
 }
@@ -153,6 +154,9 @@ func (r *recovery) list() error {
 			return err
 		}
 	}
+	if err := r.keepSeal(); err != nil {
+		return err
+	}
 	return r.withoutRaw()
 }
 
@@ -184,7 +188,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	if !ok {
 		return nil
 	}
-	p.sealed = entry(h, footer, nil, size)
+	p.sealed, p.seal = entry(h, footer, nil, size), sealSize(src.FooterBytes())
 	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
 		res, err := scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {

@@ -145,6 +145,11 @@ func (r *recovery) resume(p *part) error {
 	ledger := &s.ledger
 	if s.source != nil {
 		ledger = &s.lastEnd // nothing of this process, so that every adopter makes the same segment
+	} else if r.clean == nil {
+		if err := rewrite(f, res.Durable, min(res.End, p.size)); err != nil {
+			_ = f.Close()
+			return fmt.Errorf("sync segment %d: %w", p.number, err)
+		}
 	}
 	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()

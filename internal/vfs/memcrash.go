@@ -29,7 +29,7 @@ const (
 	NamesStrict NameFate = iota
 	// NamesJournal: a prefix of all changes in their order, at least up to the last SyncDir, as ext4, XFS and btrfs do.
 	NamesJournal
-	// NamesKept: all of it. With DataKept this is the death of the process alone.
+	// NamesKept: all of it. With DataKept this is the death of the process alone, but that all is durable: see KillClone.
 	NamesKept
 )
 
@@ -72,6 +72,50 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 	}
 	k.to.root = k.clone(m.root)
 	return k.to
+}
+
+// KillClone returns the file system as the death of all processes at this moment leaves it: everything that was written
+// is there, and what of it is durable is no more than it was. Unlike a power cut's, its clones can still lose it.
+func (m *Mem) KillClone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	to := &Mem{capacity: m.capacity, used: m.used, locks: map[string]string{}, nodes: m.nodes}
+	made := map[*memNode]*memNode{}
+	var node func(n *memNode) *memNode
+	view := func(names map[string]*memNode) map[string]*memNode {
+		c := make(map[string]*memNode, len(names))
+		for name, n := range names {
+			c[name] = node(n)
+		}
+		return c
+	}
+	node = func(n *memNode) *memNode {
+		if n == nil || made[n] != nil {
+			return made[n]
+		}
+		c := new(*n)
+		made[n] = c
+		if c.opens = 0; n.opens > 0 {
+			to.release(c)
+		}
+		c.dirty, c.sizes, c.slots = slices.Clone(n.dirty), slices.Clone(n.sizes), slices.Clone(n.slots)
+		for i := range c.slots {
+			c.slots[i].old = slices.Clone(c.slots[i].old)
+		}
+		if n.isDir() {
+			c.now, c.synced, c.base = view(n.now), view(n.synced), view(n.base)
+		}
+		return c
+	}
+	to.root = node(m.root)
+	for _, op := range m.journal {
+		var changes memOp
+		for _, ch := range op {
+			changes = append(changes, memChange{node(ch.dir), ch.name, node(ch.node)})
+		}
+		to.journal = append(to.journal, changes)
+	}
+	return to
 }
 
 // crash is a clone in the making.
