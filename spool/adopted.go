@@ -107,6 +107,14 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 	if err == nil && m.Version > 1 {
 		err = errNewer
 	}
+	if err == nil {
+		// Paths are made of the names, one of them to be removed: a disk that comes from elsewhere must not choose which.
+		id := identity{Version: identityVersion, Spool: m.Spool, Class: m.Class, Epoch: m.Epoch, Instance: m.Instance, Destinations: map[string]remembered{}}
+		for name := range m.Chains {
+			id.Destinations[name] = remembered{}
+		}
+		err = id.validate()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: %s: %w; remove it if it is damaged: the destinations tell what was delivered", adoptedPath(dir), err)
 	}

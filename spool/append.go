@@ -120,7 +120,7 @@ func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last 
 func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
 	for {
 		switch {
-		case s.closed:
+		case s.closed, s.shut:
 			return ErrClosed
 		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed

@@ -21,6 +21,15 @@ type cleanMark struct {
 	Ledger segment.Ledger `json:"ledger"`
 }
 
+// Shut closes the two doors for good, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
+// Stats and Ledger when it returns, so that a final manifest can be: nothing is kept behind it.
+func (s *Spool) Shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = true
+	s.room.wakeAll()
+}
+
 // Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent. An
 // error says that something which was taken could not be made durable, or that the end was not orderly otherwise.
 func (s *Spool) Close() error {

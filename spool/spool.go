@@ -37,6 +37,7 @@ type Spool struct {
 
 	mu     sync.Mutex
 	closed bool
+	shut   bool // the doors are
 	tail   queue
 	active *active // the segment being written, nil if the next block begins one
 	spare  *spare  // the segment prepared to follow it
