@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -123,34 +124,37 @@ func TestAdopt(t *testing.T) {
 func TestAdoptDeadDestination(t *testing.T) {
 	for _, first := range []bool{false, true} { // the claims are made at the first one
 		w := newWorld(t)
-		dir := w.orphan()
-		before := hashTree(t, dir)
-		faulty := shiptest.Faulty(w.good, nil)
-		dead := w.faulty
-		if first {
-			dead = faulty
-		}
-		dead.SetPlan(down)
-		swap := func(o *AdoptOptions) {
-			o.Destinations["good"], o.Timeout, o.StallTimeout = faulty, 3*time.Second, time.Second
-		}
-		r, err := w.adopt(dir, t.TempDir(), swap)
-		if err != nil || r.Outcome != Incomplete || len(r.Left) == 0 {
-			t.Fatalf("%v\n%s", err, r.JSON())
-		}
-		good := r.Classes["vpn"].Destinations["good"]
-		if other := r.Classes["vpn"].Destinations["other"]; other.Pending.Records == 0 || first == good.Verified {
-			t.Errorf("%s", r.JSON())
-		}
-		if hashTree(t, dir) != before {
-			t.Error("the volume was changed")
-		}
-		dead.SetPlan(nil)
-		r, err = w.adopt(dir, t.TempDir(), func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
-		if err != nil || r.Outcome != Complete {
-			t.Fatalf("%v\n%s", err, r.JSON())
-		}
-		w.audited(2000)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			dir, works := w.orphan(), [2]string{filepath.Join(w.dir, "work1"), filepath.Join(w.dir, "work2")}
+			before := hashTree(t, dir)
+			faulty := shiptest.Faulty(w.good, nil)
+			dead := w.faulty
+			if first {
+				dead = faulty
+			}
+			dead.SetPlan(down)
+			swap := func(o *AdoptOptions) {
+				o.Destinations["good"], o.Timeout, o.StallTimeout = faulty, 30*time.Minute, 10*time.Minute
+			}
+			r, err := w.adopt(dir, works[0], swap)
+			if err != nil || r.Outcome != Incomplete || len(r.Left) == 0 {
+				t.Fatalf("%v\n%s", err, r.JSON())
+			}
+			good := r.Classes["vpn"].Destinations["good"]
+			if other := r.Classes["vpn"].Destinations["other"]; other.Pending.Records == 0 || first == good.Verified {
+				t.Errorf("%s", r.JSON())
+			}
+			if hashTree(t, dir) != before {
+				t.Error("the volume was changed")
+			}
+			dead.SetPlan(nil)
+			r, err = w.adopt(dir, works[1], func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
+			if err != nil || r.Outcome != Complete {
+				t.Fatalf("%v\n%s", err, r.JSON())
+			}
+			w.audited(2000)
+		})
 	}
 }
 

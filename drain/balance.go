@@ -177,7 +177,7 @@ func (c *ClassReport) owed() bool {
 func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	owed, unverified, mismatch := false, false, false
+	owed, unverified, mismatch := false, len(r.report.Classes) == 0, false // of no class at all nothing is known
 	for _, c := range r.report.Classes {
 		owed = owed || c.owed()
 		unverified = unverified || !c.complete()
@@ -186,7 +186,7 @@ func (r *run) judge() {
 		}
 	}
 	for _, p := range r.report.Phases[r.round0:] {
-		owed = owed || p.Err != "" && r.cause.intent == Drain
+		owed = owed || p.Err != ""
 	}
 	if r.verdict != nil {
 		for _, dests := range r.verdict.classes {

@@ -62,8 +62,8 @@ func New(o *Options) (*Drainer, error) {
 
 // Add takes over a class and starts its shipper. From here on the Drainer closes the listeners, ends the shipper and
 // closes the spool. A spool that an earlier drain has left frozen, since it was not verified, is verified again and then
-// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun. With an error everything is still
-// the caller's.
+// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun, which is then not complete. With an
+// error everything is still the caller's.
 func (d *Drainer) Add(c Class) error {
 	if c.Spool == nil || c.Shipper == nil {
 		return errors.New("drain: a class needs a Spool and a Shipper")
@@ -72,6 +72,7 @@ func (d *Drainer) Add(c Class) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ending {
+		d.down[name] = ErrEnding // nobody drains it: the report must not be silent about it
 		return ErrEnding
 	}
 	if slices.ContainsFunc(d.classes, func(other *class) bool { return other.name == name }) {

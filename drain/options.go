@@ -32,7 +32,8 @@ type Listener interface {
 
 // Class is one isolated kind of traffic. Its name is that of the spool (spool.Options.Class).
 type Class struct {
-	// Listeners that fill the spool. Who appends by himself has to end that in Options.Before.
+	// Listeners that fill the spool. Who appends by himself has to end that in Options.Before: a drain that is about to be
+	// complete shuts the spool (spool.Spool.Shut).
 	Listeners []Listener
 	Spool     *spool.Spool
 	Shipper   *ship.Shipper

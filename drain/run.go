@@ -43,6 +43,7 @@ type run struct {
 	before  map[string]map[string]deliveredBy // when the end began
 	beating sync.WaitGroup
 	hung    bool // the journal cannot be written: do not wait for it again
+	closed  bool // the listeners have ended
 
 	mu      sync.Mutex
 	cutAt   time.Time // when a second signal was first noticed
@@ -122,20 +123,22 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
 	if first {
-		r.phase(half(body), phaseAnnounce, r.steps(o.Before))
+		_ = r.phase(half(body), phaseAnnounce, r.steps(o.Before))
 		if r.cause.notice != nil && !r.cause.resumed && o.Quiesce > 0 {
-			r.phase(half(body), phaseQuiesce, r.quiesce)
+			_ = r.phase(half(body), phaseQuiesce, r.quiesce)
 			r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 		}
-		r.phase(half(body), phaseClose, func(ctx context.Context) error {
-			return r.d.each(func(c *class) error { return closeListeners(ctx, c) })
-		})
 	}
-	r.phase(half(body), phaseSeal, func(ctx context.Context) error {
+	if !r.closed { // one that has not ended may have something in hand, for as long as that takes
+		r.closed = r.phase(half(body), phaseClose, func(ctx context.Context) error {
+			return r.d.each(func(c *class) error { return closeListeners(ctx, c) })
+		}) == nil
+	}
+	_ = r.phase(half(body), phaseSeal, func(ctx context.Context) error {
 		return r.d.each(func(c *class) error { return c.Spool.Seal(ctx) })
 	})
 	if r.cause.intent == Drain {
-		r.phase(body, phaseShip, func(ctx context.Context) error {
+		_ = r.phase(body, phaseShip, func(ctx context.Context) error {
 			return r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
 		})
 		until := deadline.Add(-reserve / 4)
@@ -151,7 +154,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 				}
 			})
 		}
-		r.phase(verify, phaseVerify, r.verify)
+		_ = r.phase(verify, phaseVerify, r.verify)
 		cancel()
 	}
 	return r.finish(ctx)
@@ -174,8 +177,8 @@ func (r *run) begin(name string) {
 	r.begun++
 }
 
-// phase runs one phase, journals it, and records what it took. The phases behind a failed one still run.
-func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) {
+// phase runs one phase, journals it, and records what it took and its error. The phases behind a failed one still run.
+func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) error {
 	r.begin(name)
 	if r.cause.intent == Drain && !r.hung {
 		err := r.bounded(ctx, time.Second, func() error {
@@ -200,6 +203,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Phases = append(r.report.Phases, p)
+	return err
 }
 
 // each runs f for every class, outside of the phases; what fails is in the report.

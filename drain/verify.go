@@ -23,7 +23,8 @@ type confirmed struct {
 }
 
 // verify asks every destination afresh about everything that is still here, and closes the chains of those that have
-// confirmed everything, even if another could not.
+// confirmed everything, even if another could not. A chain that is closed takes nothing more: so the spool shuts its doors
+// before, also to an embedder that goes on appending, and while a listener has not ended no chain is closed.
 func (r *run) verify(ctx context.Context) error {
 	// A destination that does not answer must leave time to close the chains of the others.
 	ask, cancel := ctx, context.CancelFunc(func() {})
@@ -35,6 +36,7 @@ func (r *run) verify(ctx context.Context) error {
 	r.mu.Lock()
 	r.verdict = v
 	r.mu.Unlock()
+	closed := r.closed
 	return r.d.each(func(c *class) error {
 		asked, err := c.Shipper.Verify(ask)
 		var wg sync.WaitGroup
@@ -46,8 +48,14 @@ func (r *run) verify(ctx context.Context) error {
 			wg.Go(func() {
 				f := confirmed{Verification: answer}
 				var err error
+				f.all = answer.Err == nil && len(answer.Mismatches) == 0
+				if f.all && closed {
+					c.Spool.Shut()
+				}
 				// With something pending Finalize would wait for it, and with it every chain that can be closed.
-				if answer.Err == nil && len(answer.Mismatches) == 0 && c.Shipper.Stats()[dest].Pending.Records == 0 {
+				st := c.Spool.Stats()
+				f.all = f.all && st.Pending[dest].Records == 0 && st.Buffered.Records == 0
+				if f.all && closed {
 					err = guard(func() error { return c.Shipper.Finalize(ctx, dest) })
 					f.all = err == nil
 				}

@@ -45,7 +45,7 @@ func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained boo
 
 // verified looks for itself: a disk depends on it.
 func verified(r *drain.Report) bool {
-	if r.Intent != drain.Drain || r.Outcome != drain.Complete || len(r.Left) > 0 {
+	if r.Intent != drain.Drain || r.Outcome != drain.Complete || len(r.Left) > 0 || len(r.Classes) == 0 {
 		return false
 	}
 	for _, c := range r.Classes {

@@ -105,7 +105,10 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
 	}
 	l.goes = l.goes || goes
-	return n, goes, errors.Join(err, serr, rerr)
+	if goes { // whatever else cannot be read now
+		return n, true, nil
+	}
+	return n, false, errors.Join(err, serr, rerr)
 }
 
 // get returns "" for what is not there: most of the time none of it is.
@@ -141,7 +144,7 @@ func reclaim(js string) (drain.Notice, bool) {
 		Action string    `json:"action"`
 		Time   time.Time `json:"time"`
 	}
-	if err := json.Unmarshal([]byte(js), &a); err != nil {
+	if err := json.Unmarshal([]byte(js), &a); err != nil || a.Time.IsZero() {
 		return drain.Notice{Trigger: "spot interruption (unreadable notice)"}, true
 	}
 	return drain.Notice{Trigger: "spot interruption: " + a.Action, Deadline: a.Time.Add(-spotMargin)}, true
@@ -180,7 +183,8 @@ var (
 )
 
 // Progress implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
-// instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart.
+// instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart. A drain
+// that something else has begun may be met by a scale-in: then, too.
 func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 	if p.Phase == drain.PhaseRun {
 		if !l.going() {
@@ -190,12 +194,21 @@ func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 		return
 	}
 	l.mu.Lock()
-	idle := !l.goes || l.done || time.Now().Before(l.next)
+	idle := l.done || time.Now().Before(l.next)
 	l.mu.Unlock()
 	if idle {
 		return
 	}
-	next, err := l.beat(ctx, p)
+	call, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	next, err := l.o.Retry, error(nil)
+	goes := l.going()
+	if !goes {
+		_, goes, err = l.Notice(call)
+	}
+	if goes {
+		next, err = l.beat(call, p)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.next = time.Now().Add(next)
@@ -213,8 +226,6 @@ func (l *Lifecycle) going() bool {
 
 // beat sends a heartbeat, and returns when the next one is due.
 func (l *Lifecycle) beat(ctx context.Context, p drain.Progress) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
 	l.mu.Lock()
 	a, h, first := l.action, l.hook, l.first
 	l.mu.Unlock()

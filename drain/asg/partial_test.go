@@ -1,0 +1,114 @@
+package asg_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/asg"
+	"github.com/penstock-go/penstock/drain/draintest"
+)
+
+// TestPartOfMetadata: what one path says counts, whatever the others do: a metadata service that refuses the spot notice
+// for ever must not hide a scale-in, nor the other way round.
+func TestPartOfMetadata(t *testing.T) {
+	const target, spot = "autoscaling/target-lifecycle-state", "spot/instance-action"
+	for _, ill := range []string{spot, target, "events/recommendations/rebalance"} {
+		t.Run(ill, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := draintest.NewGroup(&draintest.GroupOptions{Fault: func(op string) error {
+					if op == ill {
+						return errors.New("403 Forbidden")
+					}
+					return nil
+				}})
+				i := g.Launch()
+				d, err := drain.New(&drain.Options{Dir: t.TempDir(), Lifecycles: []drain.Lifecycle{lifecycle(t, g, i)}, Quiesce: -1, Timeout: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ill == target {
+					i.Reclaim()
+				} else {
+					i.Terminate()
+				}
+				if n, goes := d.Terminating(t.Context()); !goes {
+					t.Errorf("not seen: %+v", n)
+				}
+			})
+		})
+	}
+}
+
+// TestLateScaleIn: the group takes an instance away while it drains because of a signal: its hook is kept alive all the
+// same, so that a verified drain is answered with CONTINUE and does not find the hook expired.
+func TestLateScaleIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: 30 * time.Minute})
+		i := g.Launch()
+		l := lifecycle(t, g, i)
+		if _, goes, err := l.Notice(t.Context()); goes || err != nil {
+			t.Fatal(goes, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer cancel()
+		time.AfterFunc(10*time.Minute, i.Terminate)
+		drive(ctx, l)
+		if s := i.State(); s != "Terminating:Wait" {
+			t.Errorf("after three hours: %s", s)
+		}
+		if _, err := l.Complete(t.Context(), complete()); err != nil {
+			t.Error(err)
+		}
+		if a, expired := i.Answered(); a != asg.Continue || expired {
+			t.Errorf("answered %q, expired %v", a, expired)
+		}
+	})
+}
+
+// TestNothingToVerify: a drain that has seen no class at all proves nothing about the disk.
+func TestNothingToVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := draintest.NewGroup(nil)
+		i := g.Launch()
+		i.Terminate()
+		d, err := drain.New(&drain.Options{Dir: t.TempDir(), Lifecycles: []drain.Lifecycle{lifecycle(t, g, i)}, Quiesce: -1, Timeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig := make(chan os.Signal, 2)
+		time.AfterFunc(time.Hour, func() { sig <- os.Interrupt; sig <- os.Interrupt }) // the group has retained it
+		r, err := d.RunWith(t.Context(), sig)
+		if err != nil || r.Outcome == drain.Complete {
+			t.Errorf("%v %s", err, r.JSON())
+		}
+		if a, _ := i.Answered(); a != asg.Abandon {
+			t.Errorf("answered %q", a)
+		}
+		none := &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}
+		i = g.Launch()
+		i.Terminate()
+		if _, err := lifecycle(t, g, i).Complete(t.Context(), none); err != nil {
+			t.Error(err)
+		}
+		if a, _ := i.Answered(); a != asg.Abandon {
+			t.Errorf("a report of no class: answered %q", a)
+		}
+	})
+}
+
+// TestSpotWithoutTime: a notice that does not say when is no notice of the year 1.
+func TestSpotWithoutTime(t *testing.T) {
+	g := draintest.NewGroup(nil)
+	for _, js := range []string{`{"action":"terminate"}`, `null`, `{}`} {
+		i := g.Launch()
+		i.Set("spot/instance-action", js)
+		if n, goes, err := lifecycle(t, g, i).Notice(t.Context()); !goes || err != nil || !n.Deadline.IsZero() {
+			t.Errorf("%s: goes %v, %+v, %v", js, goes, n, err)
+		}
+	}
+}
