@@ -79,7 +79,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	if b := l.Buffered(); b.Records != st.Buffered.Records {
 		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
-	elapsed := time.Since(r.report.Started).Seconds()
+	elapsed := time.Since(r.began).Seconds()
 	confirmed := r.confirmed(c.name)
 	var left []Leftover
 	for _, dest := range slices.Sorted(maps.Keys(ss)) {

@@ -124,8 +124,9 @@ func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
 		d.mu.Lock()
 		d.ending = true
 		d.mu.Unlock()
-		r := &run{d: d, cause: c, log: d.o.Logger, report: Report{
-			Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: time.Now().UTC(),
+		began := time.Now()
+		r := &run{d: d, cause: c, log: d.o.Logger, began: began, report: Report{
+			Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: began.UTC(),
 			Classes: map[string]ClassReport{},
 		}}
 		d.report, d.err = r.do(ctx)

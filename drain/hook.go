@@ -18,7 +18,8 @@ const lastWords = 1500 * time.Millisecond
 // that moment, says that the instance goes: then it drains too. It returns the report; main exits with its ExitCode.
 //
 // A second signal ends the wait: what is known is reported and Run returns within two seconds. Where a platform's notice
-// began the drain, a first signal lets it go on: init systems send one to everybody when an instance ends.
+// began the drain, or has it resumed, a first signal lets it go on: init systems send one to everybody when an instance
+// ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
@@ -30,20 +31,17 @@ func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
 	watch, stop := context.WithCancel(ctx)
 	defer d.unwatch(stop)
+	c, free := cause{intent: d.o.OnSignal, ask: true}, 0
 	select {
 	case s := <-sig:
-		stop()
-		c := cause{intent: d.o.OnSignal, trigger: "signal " + s.String()}
-		if n, yes := d.Terminating(ctx); yes {
-			c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
-		}
-		return d.run(c, sig, 0)
+		c.trigger = "signal " + s.String()
 	case n := <-d.watch(watch):
-		stop()
-		return d.run(cause{intent: Drain, trigger: n.Trigger, notice: &n}, sig, 1)
+		c, free = cause{intent: Drain, trigger: n.Trigger, notice: &n}, 1
 	case <-ctx.Done():
-		return d.run(cause{intent: d.o.OnSignal, trigger: fmt.Sprint(context.Cause(ctx))}, sig, 0)
+		c.trigger = fmt.Sprint(context.Cause(ctx))
 	}
+	stop()
+	return d.run(c, sig, free)
 }
 
 // unwatch ends watch. A platform that hangs is left behind.
@@ -67,9 +65,12 @@ func (d *Drainer) Resume(trigger string) (*Report, error) {
 	defer signal.Stop(sig)
 	d.up()
 	d.mu.Lock()
-	c := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}
+	c, free := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}, 0
 	d.mu.Unlock()
-	return d.run(c, sig, 0)
+	if c.notice != nil {
+		free = 1
+	}
+	return d.run(c, sig, free)
 }
 
 // run ends the process; one more signal than free ones cuts it short.
@@ -84,6 +85,12 @@ func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) 
 	started := time.Now().UTC()
 	done := make(chan result, 1)
 	go func() {
+		c := c
+		if c.ask { // here, so that a second signal need not wait for the answer
+			if n, yes := d.Terminating(ctx); yes {
+				c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
+			}
+		}
 		r, err := d.end(ctx, c)
 		done <- result{r, err}
 	}()

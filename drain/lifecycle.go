@@ -22,7 +22,8 @@ type Lifecycle interface {
 	Progress(ctx context.Context, p Progress)
 	// Complete is called when a report has been written, after a Stop too. Only a Drain whose Outcome is Complete may let
 	// the platform take the disk. retained says that the platform leaves the instance and its disk all the same: a drain
-	// then goes on until it is complete. Complete bounds its own time; ctx ends it when a second signal does.
+	// then goes on until it is complete, and says so in one more call. Complete bounds its own time; ctx ends it when a
+	// second signal does. Progress goes on meanwhile.
 	Complete(ctx context.Context, r *Report) (retained bool, err error)
 }
 
@@ -174,12 +175,21 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 			answers <- a
 		}()
 	}
-	for range d.platforms {
-		if a := <-answers; a.goes {
-			d.mu.Lock()
-			d.told = &a.n
-			d.mu.Unlock()
-			return a.n, true
+	ended, deaf := ctx.Done(), (<-chan time.Time)(nil)
+	for n := len(d.platforms); n > 0; n-- {
+		select {
+		case a := <-answers:
+			if a.goes {
+				d.mu.Lock()
+				d.told = &a.n
+				d.mu.Unlock()
+				return a.n, true
+			}
+		case <-ended: // who listens to ctx answers now
+			ended, deaf = nil, time.After(100*time.Millisecond)
+			n++
+		case <-deaf:
+			return Notice{}, false
 		}
 	}
 	return Notice{}, false

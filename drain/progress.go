@@ -3,6 +3,7 @@ package drain
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -15,11 +16,12 @@ var errStalled = errors.New("nothing has moved for too long")
 func (r *run) beat(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
+	var beating sync.WaitGroup
 	var ways []chan Progress
 	for _, p := range r.d.platforms {
 		way := make(chan Progress, 1)
 		ways = append(ways, way)
-		r.beating.Go(func() {
+		beating.Go(func() {
 			for at := range way {
 				p.tell(ctx, r.d, at)
 			}
@@ -37,7 +39,7 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		<-ended
-		_ = r.bounded(ctx, time.Second, func() error { r.beating.Wait(); return nil })
+		_ = r.bounded(ctx, time.Second, func() error { beating.Wait(); return nil })
 	}
 }
 

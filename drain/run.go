@@ -32,18 +32,19 @@ type cause struct {
 	intent  Intent
 	trigger string
 	notice  *Notice // of the platform, nil if it was not the platform
+	ask     bool    // the platforms, whether it is one of them
 	resumed bool    // nothing can come in
 }
 
 // run is one Stop or Drain on its way.
 type run struct {
-	d       *Drainer
-	cause   cause
-	log     *slog.Logger
-	before  map[string]map[string]deliveredBy // when the end began
-	beating sync.WaitGroup
-	hung    bool // the journal cannot be written: do not wait for it again
-	closed  bool // the listeners have ended
+	d      *Drainer
+	cause  cause
+	log    *slog.Logger
+	began  time.Time                         // report.Started on the monotonic clock too
+	before map[string]map[string]deliveredBy // then
+	hung   bool                              // the journal cannot be written: do not wait for it again
+	closed bool                              // the listeners have ended
 
 	mu      sync.Mutex
 	cutAt   time.Time // when a second signal was first noticed
@@ -62,12 +63,14 @@ var errHangs = errors.New("does not end when told to; left behind")
 func (r *run) do(ctx context.Context) (*Report, error) {
 	stop := r.beat(ctx)
 	r.before = r.delivered()
-	began := time.Now()
+	began := r.began
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
 	retained := r.complete(ctx, report)
 	for wait := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; wait = min(2*wait, roundMost) {
+		stop() // a stall has ended it, or may have
 		r.begin(phaseRetained)
+		stop = r.beat(ctx)
 		r.log.Warn("the platform has left us the instance: going on", "outcome", report.Outcome)
 		pause := time.NewTimer(max(time.Second, wait-time.Since(began)))
 		select {
@@ -76,7 +79,9 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		}
 		pause.Stop()
 		began = time.Now()
-		report, err = r.round(ctx, false)
+		if report, err = r.round(ctx, false); report.Outcome == Complete {
+			r.complete(ctx, report) // who waits for the disk has to hear it
+		}
 	}
 	stop()
 	r.close(ctx)
@@ -93,17 +98,7 @@ const (
 // round goes from Announce to Report; rounds behind the first only ship and verify.
 func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	o := &r.d.o
-	started, timeout := r.report.Started, o.StopTimeout
-	if !first {
-		started = time.Now()
-	}
-	if r.cause.intent == Drain {
-		timeout = o.Timeout
-	}
-	deadline := started.Add(timeout)
-	if n := r.cause.notice; first && n != nil && !n.Deadline.IsZero() && n.Deadline.Before(deadline) {
-		deadline, timeout = n.Deadline, max(0, n.Deadline.Sub(started))
-	}
+	deadline, timeout := r.deadline(first)
 	// Only Verify and Report may use the reserve: an unfinished phase before them must not cost the truth about it. And a
 	// quarter of it is the report's alone.
 	reserve := min(o.Reserve, timeout/2)
@@ -158,6 +153,21 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		cancel()
 	}
 	return r.finish(ctx)
+}
+
+// deadline returns when a round has to be over, and what time it has. A wall clock that is set meanwhile moves neither.
+func (r *run) deadline(first bool) (time.Time, time.Duration) {
+	began, timeout := r.began, r.d.o.StopTimeout
+	if !first {
+		began = time.Now()
+	}
+	if r.cause.intent == Drain {
+		timeout = r.d.o.Timeout
+	}
+	if n := r.cause.notice; first && n != nil && !n.Deadline.IsZero() {
+		timeout = min(timeout, max(0, n.Deadline.Sub(began)))
+	}
+	return began.Add(timeout), timeout
 }
 
 // half leaves at least half of what is left to the phases behind: one that hangs must not cost all the time there is.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -78,10 +79,11 @@ type Lifecycle struct {
 	o   Options
 	log *slog.Logger
 
-	// Used by Progress and, after it, by Complete.
-	on, set bool      // what the task's protection was set to last, and that it was set
-	next    time.Time // when it is to be renewed, or tried again
-	failed  int       // attempts since the last good one
+	mu      sync.Mutex // one call at a time: Progress goes on while Complete is called
+	done    bool       // Complete has had the last word
+	on, set bool       // what the task's protection was set to last, and that it was set
+	next    time.Time  // when it is to be renewed, or tried again
+	failed  int        // attempts since the last good one
 	warned  time.Time
 }
 
@@ -104,6 +106,11 @@ func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 // Progress implements drain.Lifecycle: it protects the task while there is a backlog, and as long as an end goes on that
 // ECS has not begun.
 func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done {
+		return
+	}
 	on := p.Phase != drain.PhaseRun || drain.Backlogged(l.on, p.Pending.Bytes, uint64(l.o.ProtectAbove))
 	switch early := time.Now().Before(l.next); {
 	case early && (l.failed > 0 || on == l.on): // an ill agent is left alone, and what is on holds for a while
@@ -116,6 +123,9 @@ func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 // Complete implements drain.Lifecycle: a task that holds nothing may go. One that does keeps its protection, which ends
 // by itself.
 func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = true
 	if r.Outcome != drain.Complete || l.set && !l.on {
 		return false, nil
 	}

@@ -1,0 +1,33 @@
+package ecs
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/draintest"
+)
+
+// TestAfterComplete: a Drainer goes on telling the progress while its other platforms complete. A task that was let go
+// stays so.
+func TestAfterComplete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		task := &draintest.ECSTask{}
+		l := open(t, task, Options{})
+		var wg sync.WaitGroup
+		wg.Go(func() { drive(t.Context(), l, task, drain.Progress{Phase: "complete"}, time.Hour) })
+		time.Sleep(time.Minute)
+		if !task.Protected() {
+			t.Error("not protected while it drains")
+		}
+		if _, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if task.Protected() {
+			t.Error("empty, and protected again")
+		}
+	})
+}
