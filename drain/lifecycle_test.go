@@ -88,6 +88,7 @@ func TestQuiesce(t *testing.T) {
 		"never quiet":           {100 * time.Second, time.Hour, 300 * time.Second, time.Hour},
 		"last one after 129 s":  {129 * time.Second, 129 * time.Second, 259 * time.Second, time.Hour},
 		"half of what there is": {time.Second, time.Hour, 108 * time.Second, 4 * time.Minute},
+		"steadily for 130 s":    {time.Second, 130 * time.Second, 260 * time.Second, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -96,7 +97,8 @@ func TestQuiesce(t *testing.T) {
 				p := &fake{notice: notice()}
 				closed := make(chan struct{})
 				w.listeners = []Listener{closing(closed)}
-				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout})
+				// To wait for silence is no stall, however long it takes.
+				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout, StallTimeout: 20 * time.Second})
 				sent := make(chan uint64, 1)
 				go func() {
 					begin, n := time.Now(), uint64(0)

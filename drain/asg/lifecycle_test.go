@@ -40,9 +40,12 @@ func drive(ctx context.Context, l *asg.Lifecycle) {
 	}
 }
 
-// TestTwoDays: over 47 hours, with an API that fails every third time, no two heartbeats are more than half the timeout
-// apart, and none less than a sixth.
+// TestTwoDays: over all the 48 hours that a hook can be kept waiting, with an API that fails every third time, no two
+// heartbeats are more than half the timeout apart, and none less than a sixth. The clock is simulated: the log says how long
+// it really takes.
 func TestTwoDays(t *testing.T) {
+	real := time.Now()
+	defer func() { t.Logf("two days took %v", time.Since(real)) }()
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		g := draintest.NewGroup(&draintest.GroupOptions{Deregistration: 5 * time.Minute, Fault: func(string) error {
@@ -57,7 +60,7 @@ func TestTwoDays(t *testing.T) {
 		for goes := false; !goes; _, goes, _ = l.Notice(t.Context()) {
 		}
 		begin := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 47*time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
 		defer cancel()
 		drive(ctx, l)
 		if s := i.State(); s != "Terminating:Wait" {
@@ -73,7 +76,7 @@ func TestTwoDays(t *testing.T) {
 			}
 			last, n = c.Time, n+1
 		}
-		if n < 282 || n > 400 {
+		if n < 287 || n > 400 {
 			t.Errorf("%d heartbeats", n)
 		}
 		if retained, err := l.Complete(t.Context(), complete()); err != nil || retained || i.State() != "Terminating:Proceed" {
@@ -146,8 +149,9 @@ func TestCompleteWaits(t *testing.T) {
 			l := lifecycle(t, late, i)
 			i.Terminate()
 			time.Sleep(65 * time.Second) // simulated
-			if _, err := l.Complete(t.Context(), r); (err == nil) != (r.Outcome == drain.Complete) {
-				t.Errorf("%s too late: %v", r.Outcome, err)
+			begin := time.Now()
+			if _, err := l.Complete(t.Context(), r); (err == nil) != (r.Outcome == drain.Complete) || time.Since(begin) > 0 || len(i.Calls()) > 0 {
+				t.Errorf("%s too late, in %s: %v after %v and %d calls", r.Outcome, i.State(), err, time.Since(begin), len(i.Calls()))
 			}
 		}
 
@@ -165,6 +169,27 @@ func TestCompleteWaits(t *testing.T) {
 		begin = time.Now()
 		if _, err := l.Complete(ctx, complete()); err == nil || time.Since(begin) > time.Minute {
 			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// TestRefused: the instance waits, and the API says that nothing does, as it does of a token that has expired and of another
+// hook's action. It may be late, and is asked again for a twelfth of the time.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := draintest.NewGroup(&draintest.GroupOptions{Fault: func(op string) error {
+			if op == string(asg.Continue) {
+				return asg.ErrNoAction
+			}
+			return nil
+		}})
+		i := g.Launch()
+		l := lifecycle(t, g, i)
+		i.Terminate()
+		begin := time.Now()
+		_, err := l.Complete(t.Context(), complete())
+		if took := time.Since(begin); !errors.Is(err, asg.ErrNoAction) || took < 5*time.Minute || took > 6*time.Minute {
+			t.Errorf("%v after %v", err, took)
 		}
 	})
 }

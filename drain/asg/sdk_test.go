@@ -75,6 +75,26 @@ func TestSDK(t *testing.T) {
 	}
 }
 
+// TestSDKRefused: what the API says of an action that does not wait is known for that, by its text alone.
+func TestSDKRefused(t *testing.T) {
+	g := draintest.NewGroup(&draintest.GroupOptions{Fault: func(op string) error {
+		if op == string(asg.Continue) {
+			return asg.ErrNoAction
+		}
+		return nil
+	}})
+	i := g.Launch()
+	overHTTP(t, g, i)
+	l, err := asg.New(&asg.Options{Retry: 10 * time.Millisecond, CompleteTimeout: 6 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Terminate()
+	if _, err := l.Complete(t.Context(), complete()); !errors.Is(err, asg.ErrNoAction) {
+		t.Error(err)
+	}
+}
+
 // TestCheck: what is wrong with a group is named with its cure.
 func TestCheck(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -1,0 +1,143 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// TestHook: Run as one of a group of goroutines that end together, beside an HTTP server that answers until the spools are
+// closed, with steps that panic and fail among the user's own. It composes the same way however the end comes.
+func TestHook(t *testing.T) {
+	for _, how := range []string{"a member fails", "two signals"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t)
+			if how == "two signals" {
+				w.faulty.SetPlan(down) // it would take an hour
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			ask := func() string {
+				resp, err := client.Get("http://" + l.Addr().String() + "/readyz")
+				if err != nil {
+					return "closed"
+				}
+				resp.Body.Close()
+				return resp.Status[:3]
+			}
+			var order []string
+			step := func(name string, then func(context.Context) error) Step {
+				return Step{name, func(ctx context.Context) error { order = append(order, name+" "+ask()); return then(ctx) }}
+			}
+			fine := func(context.Context) error { return nil }
+			panics := func(context.Context) error { panic("of the user's") }
+			begun := make(chan struct{})
+			api := &http.Server{ReadHeaderTimeout: 5 * time.Second}
+			d, sp := w.start(Options{
+				OnSignal: Drain, Timeout: time.Hour,
+				Before: []Step{step("b1", panics), step("b2", func(context.Context) error { return errDown }), step("b3", func(context.Context) error { close(begun); return nil })},
+				After:  []Step{step("a1", panics), step("a2", api.Shutdown), step("a3", fine)},
+			})
+			api.Handler = d.Handler()
+			w.append(sp, 100)
+
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var g sync.WaitGroup
+			g.Go(func() {
+				if err := api.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
+			})
+			if got := ask(); got != "200" {
+				t.Errorf("before the end: %s", got)
+			}
+			fail, sig := make(chan struct{}), make(chan os.Signal)
+			g.Go(func() { // consumes something
+				select {
+				case <-fail:
+					cancel(errors.New("a member has failed"))
+				case <-ctx.Done():
+				}
+			})
+			var r *Report
+			g.Go(func() {
+				defer cancel(nil)
+				if r, err = d.RunWith(ctx, sig); err != nil {
+					t.Error(err)
+				}
+			})
+			outcome := Complete
+			if how == "two signals" {
+				outcome = Incomplete
+				sig <- syscall.SIGTERM
+				<-begun
+				sig <- syscall.SIGTERM
+			} else {
+				close(fail)
+			}
+			g.Wait()
+			if want := []string{"b1 503", "b2 503", "b3 503", "a1 503", "a2 503", "a3 closed"}; !slices.Equal(order, want) {
+				t.Errorf("%q, want %q", order, want)
+			}
+			errs := strings.Join(r.Errors, "\n")
+			if r.Outcome != outcome || r.Classes["vpn"].Kept.Records != 100 || !strings.Contains(errs, "step b1: panic: of the user's") || !strings.Contains(errs, fmt.Sprint("step b2: ", errDown)) {
+				t.Errorf("%s", r.JSON())
+			}
+		})
+	}
+}
+
+// TestSecondSignalHanging: in whatever phase the second signal comes, nothing that hangs (a listener, a destination, a
+// platform, a step) keeps the process for two seconds more, and the report is on the volume.
+func TestSecondSignalHanging(t *testing.T) {
+	for after, phase := range map[time.Duration]string{time.Second: phaseAnnounce, 35 * time.Minute: phaseClose, 50 * time.Minute: phaseShip} {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			never := make(chan struct{})
+			defer close(never)
+			hangs := func(context.Context) error { <-never; return nil }
+			w.listeners = []Listener{hanging(never)}
+			w.faulty.SetPlan(func(shiptest.Call) shiptest.Fault { return shiptest.Fault{Before: hangs} })
+			p := &fake{complete: func(*Report) (bool, error) { <-never; return true, nil }}
+			sig := make(chan os.Signal)
+			d, sp := w.start(Options{
+				Lifecycles: []Lifecycle{p}, OnSignal: Drain, Timeout: time.Hour, StallTimeout: time.Hour,
+				Before: []Step{{"hangs", hangs}}, After: []Step{{"hangs", hangs}},
+			})
+			w.append(sp, 100)
+			var second time.Time
+			go func() {
+				sig <- syscall.SIGTERM
+				time.Sleep(after)
+				second = time.Now()
+				sig <- syscall.SIGTERM
+			}()
+			r, err := d.RunWith(t.Context(), sig)
+			took := time.Since(second)
+			if err != nil || r.Outcome != Incomplete || second.IsZero() || took > 2*time.Second {
+				t.Fatalf("%v, %v after a signal in %s: %s", err, took, phase, r.JSON())
+			}
+			got := w.written()
+			in := slices.ContainsFunc(got.Phases, func(p Phase) bool { return p.Name == phase && p.Seconds > 1 })
+			if !in || got.Outcome != Incomplete || got.Classes["vpn"].Kept.Records != 100 {
+				t.Errorf("%s", got.JSON())
+			}
+		})
+	}
+}
