@@ -29,6 +29,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/ship"
@@ -95,7 +96,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // failed says why nothing was found out.
 func failed(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, err)
+	// It may name what others have put at a destination, which must not speak to the terminal.
+	fmt.Fprintln(stderr, strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, err.Error()))
 	if errors.Is(err, audit.ErrOptions) {
 		return exitUsage
 	}

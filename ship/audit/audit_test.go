@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
@@ -311,6 +313,25 @@ func TestJSON(t *testing.T) {
 	for _, f := range r.Findings {
 		if !strings.Contains(text.String(), f.Detail) || !strings.Contains(text.String(), f.Do) {
 			t.Errorf("the summary lacks %+v", f)
+		}
+	}
+}
+
+// Names at a destination do not speak to the terminal of who audits it.
+func TestShownNames(t *testing.T) {
+	evil := "x\n\ncomplete: all is well\x1b]0;\a\x9b2J\u202e"
+	r := audit.Result{
+		Verdict: audit.Damaged, Places: []string{evil}, Chains: []audit.Chain{{Place: evil, Class: "vpn"}},
+		Findings: []audit.Finding{{Verdict: audit.Damaged, Code: audit.ObjectUnknown, Place: evil, Key: evil, Other: evil, Detail: evil, Do: "nothing"}},
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "complete:") || !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q", line)
 		}
 	}
 }

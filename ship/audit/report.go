@@ -4,7 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -15,7 +19,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	width := 0
 	for _, p := range r.Places {
-		width = max(width, len(p))
+		width = max(width, len(shown(p)))
 	}
 	var last spoolID
 	for i := range r.Chains {
@@ -27,7 +31,7 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(b, "  spool %s of %s\n", c.Spool, c.Instance)
 			last = id
 		}
-		fmt.Fprintf(b, "    %-8s  %-*s  ", c.Verdict, width, c.Place)
+		fmt.Fprintf(b, "    %-8s  %-*s  ", c.Verdict, width, shown(c.Place))
 		if c.Last == 0 {
 			fmt.Fprint(b, "no records")
 		} else {
@@ -77,7 +81,7 @@ func (r *Result) WriteText(w io.Writer) error {
 func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	fmt.Fprintf(b, "\n%s: %s", f.Verdict, f.Code)
 	if f.Place != "" {
-		fmt.Fprintf(b, " at %s", f.Place)
+		fmt.Fprintf(b, " at %s", shown(f.Place))
 	}
 	fmt.Fprintln(b)
 	if f.Spool != "" {
@@ -94,19 +98,28 @@ func (f *Finding) text(b *bufio.Writer, now time.Time) {
 		fmt.Fprintln(b)
 	}
 	if f.Key != "" {
-		fmt.Fprintf(b, "  %s\n", f.Key)
+		fmt.Fprintf(b, "  %s\n", shown(f.Key))
 	}
-	fmt.Fprintf(b, "  %s\n", f.Detail)
+	fmt.Fprintf(b, "  %s\n", shown(f.Detail))
 	if f.Other != "" {
-		fmt.Fprintf(b, "  compared with %s\n", f.Other)
+		fmt.Fprintf(b, "  compared with %s\n", shown(f.Other))
 	}
 	if !f.Since.IsZero() {
 		fmt.Fprintf(b, "  since %s, %s ago\n", f.Since.Format(time.RFC3339), now.Sub(f.Since).Round(time.Second))
 	}
 	fmt.Fprintf(b, "  → %s\n", f.Do)
 	if f.replayable() {
-		fmt.Fprintf(b, "    audit replay -from … -to %s -class %s -spool %s -first %d -last %d\n", f.Place, f.Class, f.Spool, f.First, f.Last)
+		fmt.Fprintf(b, "    audit replay -from … -to %s -class %s -spool %s -first %d -last %d\n", shown(f.Place), f.Class, f.Spool, f.First, f.Last)
 	}
+}
+
+// shown is a text as it may be written to a terminal. Names at a destination are chosen by whoever may write there, and
+// one with a newline or an escape sequence in it could say that all is well.
+func shown(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // replayable reports whether Replay is the cure.
