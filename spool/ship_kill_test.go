@@ -26,7 +26,10 @@ import (
 // killAll runs the whole sweep: go test -run KilledShipping ./spool -kill.all
 var killAll = flag.Bool("kill.all", false, "shipping: end it at every step, not at a choice of them")
 
-var errDead = errors.New("the host is dead")
+var (
+	errDead    = errors.New("the host is dead")
+	errUnclean = errors.New("the spool was not closed in good order")
+)
 
 // death ends a host at its n-th step. A step is an operation that changes the disk, a transaction of the index, or a
 // request to a destination, in front of it and behind it. From then on nothing of that host has any effect; what it has
@@ -35,6 +38,7 @@ type death struct {
 	at    int
 	crash vfs.Crash
 	host  *spool.MemHost
+	fault vfs.Hook // before all that: what the disk does to a host that lives on; nil for nothing
 
 	mu    sync.Mutex
 	n     int
@@ -68,6 +72,11 @@ func (d *death) gone() bool {
 
 // file is the step of an operation on the spool's files.
 func (d *death) file(op vfs.Op) error {
+	if d.fault != nil {
+		if err := d.fault(op); err != nil {
+			return err
+		}
+	}
 	if !op.Kind.Mutates() {
 		if d.gone() {
 			return errDead
@@ -170,9 +179,15 @@ func life(ctx context.Context, d *death, to places, segments int) (kept uint64, 
 			if d.gone() {
 				return kept, errDead
 			}
+			if ctx.Err() != nil {
+				return kept, fmt.Errorf("%d segments are not deleted", sp.Stats().Segments)
+			}
 		}
 	}
-	return kept, sp.Close()
+	if err := sp.Close(); err != nil {
+		return kept, fmt.Errorf("%w: %w", errUnclean, err)
+	}
+	return kept, nil
 }
 
 func record(seq uint64) []byte { return fmt.Appendf(nil, "record %d", seq) }
