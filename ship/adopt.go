@@ -149,21 +149,34 @@ func (l *lane) follow(ctx context.Context) error {
 
 // pending returns the manifest that is proposed and not acknowledged, nil if there is none.
 func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
+	var damage error
 	err = l.retry(ctx, "chain", func(context.Context) error {
 		b, err := l.s.sp.Proposed(l.name)
-		if errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			m, damage = DecodeManifest(bytes.NewReader(b))
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil
+		case errors.Is(damage, errNewerManifest):
+			return Permanent(fmt.Errorf("the manifest that was last proposed: %w", damage))
 		}
-		if err != nil {
-			return err
-		}
-		// Another manifest must not take its place: the damaged one may have arrived whole.
-		if m, err = DecodeManifest(bytes.NewReader(b)); err != nil {
-			return Permanent(fmt.Errorf("the manifest that was last proposed is damaged on this disk: %w", err))
-		}
-		return nil
+		return err
 	})
-	return m, err
+	if err != nil || damage == nil {
+		return m, err
+	}
+	// It may have arrived whole, and then it stands, and follows what is known here. If it has not, it never will: who sent
+	// it has ended, and whatever comes first under its number stays.
+	l.log.Error("ship: the manifest that was last proposed is damaged on this disk, asking the destination for it", "err", damage)
+	c := l.cursor()
+	if m, err = l.peek(ctx, c); err != nil {
+		return nil, err
+	}
+	if m != nil && l.own(m, c) != nil {
+		m = nil // another owner's: who follows the chain, or writes on, finds that out
+	}
+	return m, l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Withdraw(l.name) })
 }
 
 // peek reads the manifest that would be next, nil if there is none that can be read.

@@ -16,6 +16,9 @@ import (
 // third of that.
 const maxManifestLine = 1 << 20
 
+// errNewerManifest: a newer program wrote it, which is no damage.
+var errNewerManifest = fmt.Errorf("%w: of a newer version: use a newer program", ErrVerify)
+
 // DecodeManifest reads one manifest and checks everything that it says of itself. It is strict: any byte that Encode
 // would have written differently is an error, so that two readers can never understand one manifest differently. It
 // reads line by line, each at most 1 MiB, and stops reading at the first error; errors wrap ErrVerify, unless they are
@@ -48,7 +51,7 @@ func (d *manifestDecoder) decode() error {
 	// The version is looked at before all else: a newer one may have fields that this reader would call damage.
 	var v struct{ Version int }
 	if json.Unmarshal(line, &v) == nil && v.Version > ManifestVersion {
-		return fmt.Errorf("%w: version %d is newer than this program's %d: use a newer one", ErrVerify, v.Version, ManifestVersion)
+		return fmt.Errorf("%w: version %d, this program knows %d", errNewerManifest, v.Version, ManifestVersion)
 	}
 	if err := strict(line, &d.m.Header); err != nil {
 		return err

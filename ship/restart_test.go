@@ -1,6 +1,7 @@
 package ship_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +144,49 @@ func TestProposedUnchanged(t *testing.T) {
 	b2.audit(mem)
 	if got := mem.Bytes(ship.ManifestKey("vpn", b2.sp.Stats().SpoolID, 1, 1)); string(got) != string(first) {
 		t.Errorf("manifest 1 was first sent as\n%s\nand then as\n%s", first, got)
+	}
+}
+
+// TestProposedDamaged: the manifest that may have arrived cannot be read on this disk any more. The destination tells
+// whether it has; nothing waits for somebody who looks into the spool.
+func TestProposedDamaged(t *testing.T) {
+	for _, arrived := range []bool{false, true} {
+		mem := shiptest.Memory()
+		lost := make(chan []byte, 100)
+		f := spy{mem, lost}
+		b := newBench(t, destinations{"s3": f})
+		b.segments(1, 10)
+		b.ship(destinations{"s3": f}, quick)
+		first := <-lost
+		if err := b.stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.segments(3, 10)
+		b.close()
+		key := ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
+		if arrived {
+			o := ship.BytesObject(key, b.sp.Stats().SpoolID, first)
+			if _, err := mem.Put(t.Context(), o, io.NewSectionReader(bytes.NewReader(first), 0, o.Size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := filepath.Join(b.dir, "chain", "s3.next")
+		next, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next[len(next)/2] ^= 1
+		if err := os.WriteFile(path, next, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d := destinations{"s3": mem}
+		b2 := openBench(t, b.dir, d, "host-a")
+		b2.ship(d)
+		b2.flush()
+		b2.audit(mem)
+		if got := mem.Bytes(key); arrived && !bytes.Equal(got, first) {
+			t.Errorf("manifest 1 arrived as\n%s\nand is\n%s", first, got)
+		}
 	}
 }
 
