@@ -42,52 +42,60 @@ var framings = map[string]ingest.Framing{"relp": relp.Framing}
 func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
 	var classes []*class
 	for _, name := range c.classes {
-		cl := &class{
-			name: name, dir: filepath.Join(c.spoolDir, name), log: log.With("class", name),
-			ship: ship.Options{
-				Destinations: map[string]ship.Destination{},
-				Limits:       map[string][]*ship.Limiter{},
-				Format:       c.format.of(name),
-				Codec:        c.codec.of(name).name,
-				Level:        c.codec.of(name).level,
-			},
-			spool: spool.Options{
-				Class:        name,
-				Destinations: slices.Sorted(maps.Keys(c.dests)),
-				Forget:       c.forget,
-				SegmentBytes: c.segmentBytes.of(name),
-				SegmentAge:   c.segmentAge.of(name),
-				Sync:         c.sync.of(name).policy,
-				SyncInterval: c.sync.of(name).interval,
-				MaxBytes:     c.maxBytes.of(name),
-			},
-		}
-		cl.listen.Framings = framings
-		if c.key != nil {
-			cl.ship.Signer = c.key
-		}
-		cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
-		// A connection pool per class: a class that stalls at a destination holds up no other.
-		for dest, u := range c.dests {
-			d, err := openDestination(ctx, u)
-			if err != nil {
-				return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
-			}
-			cl.ship.Destinations[dest] = d
-			for _, limit := range []string{dest, dest + "/" + name} {
-				if l := c.limits[limit]; l != nil {
-					cl.ship.Limits[dest] = append(cl.ship.Limits[dest], l)
-				}
-			}
-		}
-		for _, l := range c.listen {
-			if l.class == name {
-				cl.urls = append(cl.urls, l.url)
-			}
+		cl, err := newClass(ctx, c, name, log)
+		if err != nil {
+			return nil, err
 		}
 		classes = append(classes, cl)
 	}
 	return classes, shareDisk(c, classes, log)
+}
+
+func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*class, error) {
+	cl := &class{
+		name: name, dir: filepath.Join(c.spoolDir, name), log: log.With("class", name),
+		ship: ship.Options{
+			Destinations: map[string]ship.Destination{},
+			Limits:       map[string][]*ship.Limiter{},
+			Format:       c.format.of(name),
+			Codec:        c.codec.of(name).name,
+			Level:        c.codec.of(name).level,
+		},
+		spool: spool.Options{
+			Class:        name,
+			Destinations: slices.Sorted(maps.Keys(c.dests)),
+			Forget:       c.forget,
+			SegmentBytes: c.segmentBytes.of(name),
+			SegmentAge:   c.segmentAge.of(name),
+			Sync:         c.sync.of(name).policy,
+			SyncInterval: c.sync.of(name).interval,
+			MaxBytes:     c.maxBytes.of(name),
+		},
+	}
+	cl.listen.Framings = framings
+	if c.key != nil {
+		cl.ship.Signer = c.key
+	}
+	cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
+	// A connection pool per class: a class that stalls at a destination holds up no other.
+	for dest, u := range c.dests {
+		d, err := openDestination(ctx, u)
+		if err != nil {
+			return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
+		}
+		cl.ship.Destinations[dest] = d
+		for _, limit := range []string{dest, dest + "/" + name} {
+			if l := c.limits[limit]; l != nil {
+				cl.ship.Limits[dest] = append(cl.ship.Limits[dest], l)
+			}
+		}
+	}
+	for _, l := range c.listen {
+		if l.class == name {
+			cl.urls = append(cl.urls, l.url)
+		}
+	}
+	return cl, nil
 }
 
 // start opens the spool and binds the sockets. Nothing is received yet: see run. With an error, nothing is left open.

@@ -194,6 +194,7 @@ func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig chan os.Signa
 		}
 		if len(sig) == cap(sig) || ctx.Err() != nil {
 			cl.log.Error("ending without a spool: what is in memory is lost", "records", held.Records, "bytes", held.Bytes, "err", err)
+			d.Down(cl.name, fmt.Errorf("%d records that were in memory are lost: %w", held.Records, err)) // the report must not say complete
 			return
 		}
 		select {

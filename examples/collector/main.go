@@ -175,6 +175,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		if err := succeed(ctx, inherited, classes, d, sig, log); err != nil {
 			return nil, err
 		}
+		runLeft(ctx, c, d, log)
 		orphans.start()
 		go handOvers(ctx, next, d, opened, l, log, handedOver)
 		return d.RunWith(ctx, sig)
@@ -205,6 +206,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 			return nil, err
 		}
 	}
+	runLeft(ctx, c, d, log)
 	if resume {
 		log.Warn("draining what is here; listeners stay closed", "trigger", trigger)
 		return d.Resume(trigger)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// leftClasses lists the classes that have a spool below -spool, which owes something, and no -listen any more. An instance
+// whose drain is complete loses its disk: so they are delivered like the others.
+func leftClasses(c *config) (names []string) {
+	entries, _ := os.ReadDir(c.spoolDir) // not there yet
+	for _, e := range entries {
+		name, dir := e.Name(), filepath.Join(c.spoolDir, e.Name())
+		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() || !classPattern.MatchString(name) || slices.Contains(c.classes, name) {
+			continue
+		}
+		in, err := spool.Inspect(dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, spool.ErrLocked) || err == nil && !owes(in) {
+			continue // no spool, or somebody else's, or an empty one
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// owes reports whether a spool has something to deliver, or an earlier drain could not verify what it has delivered.
+func owes(in *spool.Inspection) bool {
+	if !in.Adopted.IsZero() {
+		return false
+	}
+	for _, d := range in.Destinations {
+		if d.Owed.Records > 0 && !d.Forgotten {
+			return true
+		}
+	}
+	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
+}
+
+// runLeft starts to deliver the classes of leftClasses. One that cannot be opened is down, as any other.
+func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger) {
+	for _, name := range leftClasses(c) {
+		cl, err := newClass(ctx, c, name, log)
+		if err == nil {
+			log.Warn("a class without -listen has records to deliver", "class", name)
+			if err = cl.start(false); err == nil {
+				err = cl.run(d)
+			}
+		}
+		if err != nil {
+			log.Error("a class without -listen is down", "class", name, "err", err)
+			d.Down(name, err)
+		}
+		if err != nil && cl != nil {
+			go cl.retry(ctx, d, false)
+		}
+	}
+}
