@@ -21,7 +21,12 @@ const (
 func (s *Spool) write() {
 	err := s.writeTail(false)
 	if err != nil {
-		s.log.Error("spool: write failed, going on in a new segment", "class", s.opts.Class, "err", err)
+		s.mu.Lock()
+		told := s.failed != nil // a disk that stays full is tried each second
+		s.mu.Unlock()
+		if !told {
+			s.log.Error("spool: write failed, going on in a new segment", "class", s.opts.Class, "err", err)
+		}
 		err = s.writeTail(false)
 	}
 	s.mu.Lock()

@@ -43,6 +43,7 @@ func TestDamageAtServers(t *testing.T) {
 			for _, at := range []string{"s3", "idc"} {
 				name := fmt.Sprintf("%s-%s-%d", mode, at, n)
 				t.Run(name, func(t *testing.T) {
+					t.Parallel() // it waits most of the time
 					urls := map[string]string{
 						"s3":  fmt.Sprintf("s3://%s/%s?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, name, s3.Endpoint),
 						"idc": sshd.URL(name),
