@@ -13,13 +13,17 @@ import (
 // short enough that it has gone within two seconds.
 const lastWords = 1500 * time.Millisecond
 
+// echo is how long a signal may follow the one that began the end, and be the same one.
+const echo = 200 * time.Millisecond
+
 // Run is the shutdown hook of a service's main. It waits for SIGTERM, SIGINT, the end of ctx, or the notice of a platform
 // (Options.Lifecycles). At a notice it drains; else it does what Options.OnSignal says, unless a platform, asked again at
 // that moment, says that the instance goes: then it drains too. It returns the report; main exits with its ExitCode.
 //
-// A second signal ends the wait: what is known is reported and Run returns within two seconds. Where a platform's notice
-// began the drain, or has it resumed, a first signal lets it go on: init systems send one to everybody when an instance
-// ends.
+// A second signal ends the wait: what is known is reported and Run returns within two seconds. One that follows within a
+// fifth of a second is no second one: wrappers such as timeout(1) signal a process and then its group, and one signal may
+// end both a ctx of signal.NotifyContext and this wait. Where a platform's notice began the drain, or has it resumed, a
+// first signal lets it go on: init systems send one to everybody when an instance ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig := make(chan os.Signal, 2)
 	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
@@ -94,12 +98,15 @@ func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) 
 		r, err := d.end(ctx, c)
 		done <- result{r, err}
 	}()
-	for ; ctx.Err() == nil; free-- {
+	for ctx.Err() == nil {
 		select {
 		case res := <-done:
 			return res.r, res.err
 		case s := <-sig:
-			if free > 0 {
+			if c.ask && time.Since(started) < echo { // c.ask: a signal began it, or the end of ctx
+				continue
+			}
+			if free--; free >= 0 {
 				d.o.Logger.Warn("signal: the drain that has begun goes on; one more ends it", "signal", s.String())
 				continue
 			}

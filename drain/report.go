@@ -188,10 +188,11 @@ func (r *Report) WriteSummary(w io.Writer) error {
 		}
 		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 			d := c.Destinations[dest]
-			p("    %-12s delivered %d records, pending %d", dest, d.Delivered.Records, d.Pending.Records)
+			p("    %-12s delivered %d", dest, d.Delivered.Records)
 			if d.Drained.Records > 0 {
-				p(", %d of them since the end began at %.1f MB/s", d.Drained.Records, d.BytesPerSecond/1e6)
+				p(" (%d since the end began, %.1f MB/s)", d.Drained.Records, d.BytesPerSecond/1e6)
 			}
+			p(", pending %d", d.Pending.Records)
 			if d.Verified {
 				p(", verified")
 			}

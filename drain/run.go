@@ -199,7 +199,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 			r.fail("journal: %w", err)
 		}
 	}
-	r.log.Info("phase begins", "phase", name)
+	r.log.Info("phase begins", "intent", r.cause.intent, "phase", name)
 	start := time.Now()
 	err := r.bounded(ctx, time.Second, func() error { return f(ctx) })
 	p := Phase{Name: name, Seconds: time.Since(start).Seconds()}

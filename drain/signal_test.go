@@ -5,6 +5,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -13,7 +14,11 @@ func TestSecondSignal(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)
 	begun := make(chan struct{})
-	d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"begun", func(context.Context) error { close(begun); return nil }}}})
+	d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"begun", func(context.Context) error {
+		<-time.After(2 * echo)
+		close(begun)
+		return nil
+	}}}})
 	w.append(sp, 100)
 	sig := make(chan os.Signal, 2)
 	sig <- syscall.SIGTERM
@@ -28,4 +33,26 @@ func TestSecondSignal(t *testing.T) {
 	if w.written().Classes["vpn"].Kept.Records != 100 {
 		t.Error("the report on the volume lacks the balance")
 	}
+}
+
+// TestOneSignalTwice: the signal that has ended the context comes over the channel as well, as it does in a program that
+// uses signal.NotifyContext. It is no second one.
+func TestOneSignalTwice(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		sig := make(chan os.Signal)
+		d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"twice", func(context.Context) error {
+			sig <- syscall.SIGTERM // taken while the end goes on
+			return nil
+		}}}})
+		w.append(sp, 100)
+		time.AfterFunc(time.Second, cancel)
+		r, err := d.RunWith(ctx, sig)
+		if err != nil || r.Outcome != Complete {
+			t.Fatalf("%v %s", err, r.JSON())
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -196,7 +197,7 @@ func TestProxyTCPLimit(t *testing.T) {
 // The header comes before the handshake of TLS.
 func TestProxyTLS(t *testing.T) {
 	dir := t.TempDir()
-	cert := writeCert(t, dir, "server")
+	cert := testserver.WriteCert(t, dir, "server")
 	l, err := Listen(strings.Replace(tlsURL(dir, ""), "?", "?proxy=on&trust=127.0.0.1&", 1), nil)
 	if err != nil {
 		t.Fatal(err)

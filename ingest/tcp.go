@@ -191,7 +191,7 @@ func (t *TCP) Serve(sink Sink) error {
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()
-	t.o.Logger.Info("closed", "addr", t.ln.Addr().String())
+	t.o.Logger.Info("listener closed", "network", "tcp", "addr", t.ln.Addr().String())
 	return t.life.end()
 }
 

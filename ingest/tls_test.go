@@ -1,15 +1,9 @@
 package ingest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
@@ -17,44 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// writeCert writes NAME.pem and NAME.key, signed by itself, and returns the certificate.
-func writeCert(t testing.TB, dir, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	for file, b := range map[string][]byte{name + ".pem": certPEM, name + ".key": keyPEM} {
-		if err := os.WriteFile(filepath.Join(dir, file), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair.Leaf, _ = x509.ParseCertificate(der)
-	return pair
-}
+	"github.com/penstock-go/penstock/internal/testserver"
+)
 
 func tlsURL(dir, clientCA string) string {
 	q := url.Values{"cert": {filepath.Join(dir, "server.pem")}, "key": {filepath.Join(dir, "server.key")}, "framing": {"newline"}}
@@ -77,7 +36,7 @@ func clientConfig(server tls.Certificate, client ...tls.Certificate) *tls.Config
 // Records over TLS, with a certificate that is renewed, damaged and repaired while the listener runs.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	first := writeCert(t, dir, "server")
+	first := testserver.WriteCert(t, dir, "server")
 	l, err := Listen(tlsURL(dir, ""), &Options{TCP: TCPOptions{Grace: -1}})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +53,7 @@ func TestTLS(t *testing.T) {
 		c.Close()
 	}
 	say(first, "one\n")
-	second := writeCert(t, dir, "server")
+	second := testserver.WriteCert(t, dir, "server")
 	if _, err := dialTLS(l, first); err == nil {
 		t.Error("the old certificate is still served")
 	}
@@ -119,7 +78,7 @@ func TestTLS(t *testing.T) {
 // With client_ca, only clients whose certificate it signed get in.
 func TestTLSMutual(t *testing.T) {
 	dir := t.TempDir()
-	server, good, bad := writeCert(t, dir, "server"), writeCert(t, dir, "good"), writeCert(t, dir, "bad")
+	server, good, bad := testserver.WriteCert(t, dir, "server"), testserver.WriteCert(t, dir, "good"), testserver.WriteCert(t, dir, "bad")
 	l, err := Listen(tlsURL(dir, "good.pem"), &Options{TCP: TCPOptions{Grace: -1}})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +113,7 @@ func TestTLSMutual(t *testing.T) {
 // Peers that do not speak TLS, or not soon, are closed; Shutdown does not wait for them.
 func TestTLSBadPeers(t *testing.T) {
 	dir := t.TempDir()
-	writeCert(t, dir, "server")
+	testserver.WriteCert(t, dir, "server")
 	l, err := Listen(tlsURL(dir, ""), &Options{TCP: TCPOptions{HandshakeTimeout: 50 * time.Millisecond, Grace: -1}})
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +138,8 @@ func TestTLSBadPeers(t *testing.T) {
 
 func TestTLSFilesBad(t *testing.T) {
 	dir := t.TempDir()
-	writeCert(t, dir, "server")
-	writeCert(t, dir, "other")
+	testserver.WriteCert(t, dir, "server")
+	testserver.WriteCert(t, dir, "other")
 	os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600)
 	in := func(name string) string { return filepath.Join(dir, name) }
 	for _, bad := range [][3]string{

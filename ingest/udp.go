@@ -196,7 +196,7 @@ func (u *UDP) Serve(sink Sink) error {
 				s.poll()
 			}
 		case <-ended:
-			u.o.Logger.Info("closed", "addr", u.addr.String())
+			u.o.Logger.Info("listener closed", "network", u.addr.Network(), "addr", u.addr.String())
 			return u.life.end()
 		}
 	}

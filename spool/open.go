@@ -54,6 +54,9 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 	if err := s.recover(openIndex); err != nil {
 		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
 	}
+	st := s.Stats()
+	s.log.Info("spool: open", "class", st.Class, "dir", dir, "spool", st.SpoolID, "epoch", st.Epoch, "segments", st.Segments,
+		"used", st.Used, "quota", st.Quota, "took", time.Since(s.opened).Round(time.Millisecond))
 	if src == nil {
 		s.start()
 	}

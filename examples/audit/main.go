@@ -109,24 +109,37 @@ func failed(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
+const usage = `audit says, from what lies at destinations alone, whether anything is missing, doubled or altered.
+
+  audit -at URL [-at URL …] [flags]
+  audit replay -from URL -to URL -class CLASS -spool ID    restores objects; replay -h lists its flags
+
+Exit code 0: complete; 1: something is damaged; 3: something is still owed; 4: the audit could not be finished.
+
+`
+
 func parse(args []string, stderr io.Writer) (*flags, error) {
 	f := new(flags)
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
 	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		fs.PrintDefaults()
+	}
 	fs.Func("at", "destination `URL`: s3://, sftp:// or file://; repeatable", func(s string) error {
 		f.at = append(f.at, s)
 		return nil
 	})
-	fs.StringVar(&f.Class, "class", "", "audit this `class` only")
+	fs.StringVar(&f.Class, "class", "", "audit this `CLASS` only")
 	fs.BoolVar(&f.Deep, "deep", false, "read every object and count its records")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
-	fs.StringVar(&f.Checkpoint, "checkpoint", "", "`file` to go on from, and to note progress in")
-	fs.IntVar(&f.Parallel, "parallel", 16, "requests in flight at each destination")
-	fs.Func("since", "do not look for objects whose newest record is older than this `time`: RFC 3339, or a duration before now", func(s string) (err error) {
+	fs.StringVar(&f.Checkpoint, "checkpoint", "", "`FILE` to go on from, and to note progress in")
+	fs.IntVar(&f.Parallel, "parallel", 16, "`N` requests in flight at each destination")
+	fs.Func("since", "do not look for objects whose newest record is older than this `TIME`: RFC 3339, or a duration before now", func(s string) (err error) {
 		f.Since, err = moment(s)
 		return err
 	})
-	fs.Func("hour", "ask about one `hour` only, UTC: 2026-11-22T08", func(s string) (err error) {
+	fs.Func("hour", "ask about one `HOUR` only, UTC: 2026-11-22T08", func(s string) (err error) {
 		f.Hour, err = time.Parse("2006-01-02T15", s)
 		return err
 	})
@@ -135,7 +148,7 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 		f.Keys = append(f.Keys, key)
 		return err
 	})
-	fs.Func("expect", "`file` of spool ids or instances, one a line, that must appear", func(s string) (err error) {
+	fs.Func("expect", "`FILE` of spool ids or instances, one a line, that must appear", func(s string) (err error) {
 		f.Expect, err = names(s)
 		return err
 	})

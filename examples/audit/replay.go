@@ -18,10 +18,10 @@ func replay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	from := fs.String("from", "", "destination `URL` that has the objects")
 	to := fs.String("to", "", "destination `URL` that lacks them")
-	fs.StringVar(&o.Class, "class", "", "`class` of the spool")
-	fs.StringVar(&o.Spool, "spool", "", "spool `id`, as the audit prints it")
-	fs.Uint64Var(&o.First, "first", 0, "first sequence `number`")
-	fs.Uint64Var(&o.Last, "last", 0, "last sequence `number`, 0 for no bound")
+	fs.StringVar(&o.Class, "class", "", "`CLASS` of the spool")
+	fs.StringVar(&o.Spool, "spool", "", "spool `ID`, as the audit prints it")
+	fs.Uint64Var(&o.First, "first", 0, "first sequence number `N`")
+	fs.Uint64Var(&o.Last, "last", 0, "last sequence number `N`, 0 for no bound")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -136,6 +136,14 @@ func (n noted) Set(s string) error {
 	return nil
 }
 
+const usage = `collector receives records, keeps them on this host's disk, and delivers them to every destination.
+
+  collector -spool DIR -listen CLASS=URL … -dest NAME=URL … [flags]
+
+SIZE is a number of bytes or one with KiB, MiB, GiB or TiB, TIME something like 90s, 10m or 1h30m.
+
+`
+
 // parseFlags reads the command line and lists every mistake at once.
 func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	c := &config{
@@ -191,7 +199,8 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 		err := fs.Parse(rest)
 		if errors.Is(err, flag.ErrHelp) {
 			fs.SetOutput(stderr)
-			fs.Usage()
+			fmt.Fprint(stderr, usage)
+			fs.PrintDefaults()
 			return nil, err
 		}
 		if err == nil {

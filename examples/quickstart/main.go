@@ -57,7 +57,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 
 	each := records / uint64(len(w.classes))
 	act := &act{v: v, w: w, each: each, stage: "sending"}
-	act.event("two classes: vpn over UDP, web over TCP; two destinations: s3 and idc (SFTP)")
+	act.event("classes vpn (UDP) and web (TCP); destinations s3 and idc (SFTP)")
 	end := act.watch()
 	defer end()
 
@@ -112,6 +112,7 @@ func conclude(dir string, w *world, report *drain.Report, found []result, outage
 	}
 	fmt.Fprintf(&b, "\nThe objects:   %s\n               %s\n", w.s3Dir, w.idcDir)
 	fmt.Fprintf(&b, "The report:    %s\nThe log:       %s\n", filepath.Join(dir, "spool", "report.json"), filepath.Join(dir, "quickstart.log"))
+	fmt.Fprintf(&b, "Prove it:      go run ./examples/audit -at file://%s/demo/logs -at file://%s/logs\n", w.s3Dir, w.idcDir)
 	if example := w.example(); example != "" {
 		fmt.Fprintf(&b, "Have a look:   zstd -dc '%s' | head -3\n", example)
 	}

@@ -79,7 +79,7 @@ func (v *view) show(s scene) {
 		"",
 	}
 	for _, c := range s.classes {
-		lines = append(lines, fmt.Sprintf("  %-4s %s  in %9s records  %8s/s   waiting for a destination %9s",
+		lines = append(lines, fmt.Sprintf("  %-4s %s  in %9s records  %8s/s   not delivered yet %9s",
 			c.name, c.proto, group(c.received), group(uint64(c.perSecond)), size(c.backlog)))
 	}
 	lines = append(lines, "")

@@ -1,21 +1,14 @@
 package relp_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ingest/relp"
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 var options = &ingest.Options{Framings: map[string]ingest.Framing{"relp": relp.Framing}}
@@ -51,7 +44,7 @@ func TestURLBad(t *testing.T) {
 // Sessions over TLS, for clients with the right certificate.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	pair := writeCert(t, dir)
+	pair := testserver.WriteCert(t, dir, "c")
 	l, err := ingest.Listen("relps://127.0.0.1:0?cert="+dir+"/c.pem&key="+dir+"/c.key&client_ca="+dir+"/c.pem", options)
 	if err != nil {
 		t.Fatal(err)
@@ -82,42 +75,4 @@ func TestTLS(t *testing.T) {
 	conn.Close()
 	<-ended
 	s.balance(t, l.Stats())
-}
-
-func writeCert(t *testing.T, dir string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	for name, b := range map[string][]byte{"c.pem": certPEM, "c.key": keyPEM} {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair.Leaf, err = x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -75,7 +76,7 @@ func TestAdopt(t *testing.T) {
 	mounts := t.TempDir()
 	volume := filepath.Join(mounts, "vol-1", "penstock")
 	dests := []string{"-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3, "-segment-bytes", "1MiB", "-segment-age", "1s"}
-	addr := freeAddr(t)
+	addr := testserver.FreeAddr(t)
 	c := startCollector(t, volume, s.env, append(dests, "-listen", "vpn=tcp://"+addr)...).ready()
 	before := loadgenSend(t, "-to", "tcp://"+addr, "-count", "50000", "-size", "300", "-run", "before")
 	c.until("the first run at S3", time.Minute, func() bool {
@@ -104,7 +105,7 @@ func TestAdopt(t *testing.T) {
 	}
 
 	// The adopter begins while the destination is still dead, serves, and is killed.
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), testserver.FreeAddr(t)
 	args := append(dests, "-listen", "web=tcp://"+addr, "-adopt", mounts, "-on-term", "drain")
 	for i := range *adoptKills {
 		c = startCollector(t, dir, s.env, args...).ready()

@@ -63,7 +63,7 @@ func TestHelp(t *testing.T) {
 // TestHeld: a second collector on the same spool is refused and told who has it; the first is not disturbed.
 func TestHeld(t *testing.T) {
 	dir, out := t.TempDir(), t.TempDir()
-	addr := freeAddr(t)
+	addr := testserver.FreeAddr(t)
 	args := []string{"-listen", "vpn=udp://" + addr, "-dest", "a=file://" + out}
 	c := startCollector(t, dir, nil, args...).ready()
 	said := usage(t, 1, append([]string{"-spool", dir}, "-listen", "vpn=udp://127.0.0.1:0", "-dest", "a=file://"+out)...)
@@ -87,8 +87,8 @@ func TestDestinationsNeverStopAStart(t *testing.T) {
 	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dead := freeAddr(t)
-	addr := freeAddr(t)
+	dead := testserver.FreeAddr(t)
+	addr := testserver.FreeAddr(t)
 	c := startCollector(t, t.TempDir(), s.env, "-listen", "vpn=tcp://"+addr,
 		"-dest", "unreachable=sftp://u@"+dead+"/d?key="+s.ssh.KeyFile+"&known_hosts="+s.ssh.KnownHosts,
 		"-dest", "stranger="+strings.Replace(s.sftp, url.QueryEscape(s.ssh.KnownHosts), url.QueryEscape(stranger), 1),
@@ -122,7 +122,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 	defer l.Close()
 	s := startServers(t)
-	dir, out, addr := t.TempDir(), t.TempDir(), freeAddr(t)
+	dir, out, addr := t.TempDir(), t.TempDir(), testserver.FreeAddr(t)
 	args := []string{
 		"-listen", "vpn=tcp://" + addr, "-on-term", "drain", "-dest", "dir=file://" + out,
 		"-dest", "deaf=sftp://u@" + l.Addr().String() + "/d?key=" + s.ssh.KeyFile + "&known_hosts=" + s.ssh.KnownHosts,
@@ -156,7 +156,7 @@ func TestSecondSignal(t *testing.T) {
 // TestKilledDrain: a drain that is killed before its report goes on at the next start, with the listeners closed.
 func TestKilledDrain(t *testing.T) {
 	s := startServers(t)
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), testserver.FreeAddr(t)
 	args := []string{"-listen", "vpn=tcp://" + addr, "-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3, "-on-term", "drain"}
 	c := startCollector(t, dir, s.env, args...).ready()
 	sent := loadgenSend(t, "-to", "tcp://"+addr, "-count", "20000", "-run", "killed")
@@ -187,7 +187,7 @@ func TestKilledDrain(t *testing.T) {
 // everything once it is back.
 func TestDeadDestination(t *testing.T) {
 	s := startServers(t)
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), testserver.FreeAddr(t)
 	args := []string{
 		"-listen", "vpn=tcp://" + addr, "-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3,
 		"-segment-bytes", "1MiB", "-segment-age", "1s",

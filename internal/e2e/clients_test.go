@@ -4,14 +4,7 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -69,13 +62,13 @@ func senders(dir string) []sender {
 func TestClients(t *testing.T) {
 	const lines = 2000
 	dir := t.TempDir()
-	writeCert(t, dir)
+	testserver.WriteCert(t, dir, "server")
 	out := "file://" + filepath.Join(dir, "out")
 	args := []string{"-dest", "out=" + out, "-on-term", "drain", "-segment-age", "300ms", "-segment-bytes", "4MiB"}
 	all := senders(dir)
 	addrs := map[string]string{}
 	for _, s := range all {
-		addr := freeAddr(t)
+		addr := testserver.FreeAddr(t)
 		addrs[s.run] = addr
 		args = append(args, "-listen", strings.ReplaceAll(s.run, "-", "_")+"="+fmt.Sprintf(s.listen, addr))
 	}
@@ -154,7 +147,7 @@ func arrived(t *testing.T, at, run string, lines uint64, each func(segment.Recor
 // run starts a program that ends with the test.
 func run(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	var output lockedBuffer
+	var output testserver.Log
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -222,7 +215,7 @@ var behindProxy = netip.MustParseAddr("127.0.0.2")
 func nginx(c *collector, input, host, port string) {
 	t := c.t
 	dir := t.TempDir()
-	addr := freeAddr(t)
+	addr := testserver.FreeAddr(t)
 	conf := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
 include /usr/share/nginx/modules-available/mod-stream.conf;
 events {}
@@ -246,36 +239,5 @@ stream { server { listen %[2]s; proxy_pass %[3]s; proxy_protocol on; } }
 	defer client.Close()
 	if _, err := client.Write(lines); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// writeCert writes server.pem and server.key: of localhost, signed by itself, for servers and clients.
-func writeCert(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"},
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"server.pem": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

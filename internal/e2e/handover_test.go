@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 // TestHandOver replaces the collector by itself again and again under load over UDP and TCP. In the end every datagram is
@@ -29,7 +30,7 @@ import (
 func TestHandOver(t *testing.T) {
 	rate, handOvers := number(t, "PENSTOCK_RATE", 10_000), number(t, "PENSTOCK_HANDOVERS", 3)
 	dir, at := t.TempDir(), "file://"+t.TempDir()
-	udp, tcp, web := freeAddr(t), freeAddr(t), freeAddr(t)
+	udp, tcp, web := testserver.FreeAddr(t), testserver.FreeAddr(t), testserver.FreeAddr(t)
 	logName := filepath.Join(dir, "log")
 	logFile, err := os.Create(logName)
 	if err != nil {

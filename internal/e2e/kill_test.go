@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -45,7 +46,7 @@ func TestKill9(t *testing.T) {
 	acked := map[uint64]bool{}
 	for round := range uint64(killRounds) {
 		cmd := child("append", round*perRound)
-		var stderr lockedBuffer
+		var stderr testserver.Log
 		cmd.Stderr = &stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {

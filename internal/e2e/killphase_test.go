@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-go/penstock/drain/draintest"
 	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -71,7 +72,7 @@ func TestKillPhases(t *testing.T) {
 				t.Errorf("interrupted %v, %q, %v", interrupted, trigger, err)
 			}
 
-			c := startCollector(t, dir, env, "-listen", "vpn=udp://"+freeAddr(t), "-dest", "idc="+idc, "-dest", "s3="+s3,
+			c := startCollector(t, dir, env, "-listen", "vpn=udp://"+testserver.FreeAddr(t), "-dest", "idc="+idc, "-dest", "s3="+s3,
 				"-quiesce", "1s", "-segment-bytes", "256KiB")
 			if code := c.wait(time.Minute); code != 0 {
 				t.Fatalf("exit code %d", code)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -85,31 +84,14 @@ type collector struct {
 	cmd  *exec.Cmd
 	dir  string
 	http string
-	log  *lockedBuffer
+	log  *testserver.Log
 	done chan error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // startCollector runs the collector on dir and waits until it takes records, or has ended.
 func startCollector(t *testing.T, dir string, env []string, args ...string) *collector {
 	t.Helper()
-	c := &collector{t: t, dir: dir, http: freeAddr(t), log: &lockedBuffer{}, done: make(chan error, 1)}
+	c := &collector{t: t, dir: dir, http: testserver.FreeAddr(t), log: &testserver.Log{}, done: make(chan error, 1)}
 	c.cmd = exec.Command(binary(t, "collector"), append([]string{"-spool", dir, "-http", c.http}, args...)...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = c.log
@@ -240,14 +222,4 @@ func loadgenCheck(t *testing.T, env []string, run string, sent uint64, at ...str
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("loadgen check: %v\n%s", err, out)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

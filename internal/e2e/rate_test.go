@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 // TestRate drives the whole way at a fixed rate for a fixed time: loadgen over UDP, the collector with ndjson and zstd,
@@ -30,7 +32,7 @@ func TestRate(t *testing.T) {
 		seconds = s
 	}
 	s := startServers(t)
-	addr, dir := freeAddr(t), t.TempDir()
+	addr, dir := testserver.FreeAddr(t), t.TempDir()
 	args := []string{
 		"-listen", "vpn=udp://" + addr + "?rcvbuf=64MiB&rate=" + fmt.Sprint(rate),
 		"-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3, "-on-term", "drain", "-spool-max-bytes", "8GiB",

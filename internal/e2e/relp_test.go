@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 // relpKills is how often the collector is killed: PENSTOCK_RELP_KILLS, by default a slice of what a long run does.
@@ -37,7 +38,7 @@ func relpKills(t *testing.T) int {
 func TestRELPKill9(t *testing.T) {
 	dir := t.TempDir()
 	const most = 1 << 21 // more lines than there will be
-	relayAddr, rawAddr := freeAddr(t), freeAddr(t)
+	relayAddr, rawAddr := testserver.FreeAddr(t), testserver.FreeAddr(t)
 	out := "file://" + filepath.Join(dir, "out")
 	start := func() *collector {
 		return startCollector(t, filepath.Join(dir, "spool"), nil, "-listen", "relay=relp://"+relayAddr, "-listen",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 // TestScaleIn: the group takes the instance away while records still come in. The collector waits for silence, delivers
@@ -25,7 +26,7 @@ func TestScaleIn(t *testing.T) {
 		"AWS_ENDPOINT_URL_AUTO_SCALING=" + api.URL, "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + meta.URL,
 		"AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1",
 	}
-	dir, idc, udp := t.TempDir(), "file://"+filepath.Join(t.TempDir(), "idc"), freeAddr(t)
+	dir, idc, udp := t.TempDir(), "file://"+filepath.Join(t.TempDir(), "idc"), testserver.FreeAddr(t)
 	args := []string{"-listen", "vpn=udp://" + udp, "-dest", "idc=" + idc, "-quiesce", "2s", "-asg-hook", "drain"}
 	c := startCollector(t, dir, env, args...).ready()
 	before := loadgenSend(t, "-to", "udp://"+udp, "-rate", "10000", "-count", "10000", "-size", "300", "-run", "before")

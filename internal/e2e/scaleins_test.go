@@ -27,6 +27,7 @@ import (
 	"github.com/penstock-go/penstock/drain/draintest"
 	"github.com/penstock-go/penstock/internal/faultproxy"
 	"github.com/penstock-go/penstock/internal/s3d"
+	"github.com/penstock-go/penstock/internal/testserver"
 )
 
 // TestScaleIns takes collectors away at random: a group that fails every fifth call, S3 behind answers of 503, dropped
@@ -83,7 +84,7 @@ func scaleIn(t *testing.T, s *servers, seed uint64) (seen []string) {
 	s3, s3Proxy, idc, idcProxy := behind(t, s, run)
 	heal := disturb(r, s3Proxy, idcProxy, &seen)
 
-	udp := freeAddr(t)
+	udp := testserver.FreeAddr(t)
 	args := []string{
 		"-listen", "vpn=udp://" + udp, "-dest", "idc=" + idc, "-dest", "s3=" + s3, "-quiesce", "500ms", "-drain-timeout", "60s",
 		"-segment-bytes", "256KiB", "-segment-age", "1s", "-asg-hook", "drain",

@@ -20,7 +20,7 @@ import (
 // is at both, once, as it was sent, and the report's balance says the same.
 func TestWholeWay(t *testing.T) {
 	s := startServers(t)
-	udp, tcp, octet := freeAddr(t), freeAddr(t), freeAddr(t)
+	udp, tcp, octet := testserver.FreeAddr(t), testserver.FreeAddr(t), testserver.FreeAddr(t)
 	c := startCollector(t, t.TempDir(), s.env,
 		"-listen", "vpn=udp://"+udp, "-listen", "vpn=tcp://"+tcp, "-listen", "web=tcp://"+octet+"?framing=octet",
 		"-dest", "idc="+s.sftp, "-dest", "s3="+s.s3, "-on-term", "drain", "-segment-bytes", "4MiB", "-segment-age", "2s",
@@ -111,7 +111,7 @@ input(type="imfile" File=%q Tag="t" Ruleset=%q)
 		t.Fatal(err)
 	}
 	r.cmd = exec.Command(rsyslogd, "-n", "-f", path, "-i", filepath.Join(dir, "pid"))
-	var stderr lockedBuffer
+	var stderr testserver.Log
 	r.cmd.Stderr = &stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ type rig struct {
 	sp    *spool.Spool
 	sh    *ship.Shipper
 	stop  func()
-	log   *lockedBuffer
+	log   *testserver.Log
 	sent  [][]byte // payloads; the sequence number is the index + 1
 	// torn: SSH connections break, over which temporary files could be removed. They are swept when they are an hour old.
 	torn bool
@@ -74,7 +74,7 @@ func newRig(t *testing.T, o setup) *rig {
 // startRig is newRig for rows that change this process's environment.
 func startRig(t *testing.T, o setup) *rig {
 	t.Helper()
-	r := &rig{t: t, log: new(lockedBuffer), dests: map[string]ship.Destination{}, stop: func() {}}
+	r := &rig{t: t, log: new(testserver.Log), dests: map[string]ship.Destination{}, stop: func() {}}
 	r.sshd = testserver.StartSSHD(t, append(o.sshd, "ForceCommand internal-sftp")...) // the first one holds
 	r.gw = testserver.StartS3(t)
 	var err error
@@ -394,22 +394,4 @@ func leftovers(t *testing.T, dir string) (left []string) {
 		}
 	}
 	return left
-}
-
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

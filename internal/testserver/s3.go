@@ -62,7 +62,7 @@ func StartS3(t testing.TB) *S3Server {
 		t.Fatal(err)
 	}
 	access, secret := "penstocktest", rand.Text()
-	addr := freeAddr(t)
+	addr := FreeAddr(t)
 	out := &output{}
 	cmd := exec.Command(program, "--access", access, "--secret", secret, "--port", addr, "--quiet", "--keep-alive", "--health", "/health", "posix", dir)
 	// Not the caller's settings, which may name other servers.
@@ -128,9 +128,9 @@ func missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// freeAddr is a loopback address on which nothing listens. Another process could take it before the server does; the
+// FreeAddr returns a loopback address on which nothing listens. Another process could take it before the server does; the
 // server then ends, and the test says so.
-func freeAddr(t testing.TB) string {
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

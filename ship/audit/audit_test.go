@@ -65,6 +65,11 @@ func TestAbsent(t *testing.T) {
 	p["idc"] = shiptest.Memory()
 	r := p.audit(t)
 	wants(t, r, audit.Owed, audit.Absent, audit.Open)
+	for _, f := range r.Findings {
+		if f.Code == audit.Absent && !strings.HasSuffix(f.Detail, "and here is none") {
+			t.Errorf("%q", f.Detail)
+		}
+	}
 }
 
 // TestChainGone: the objects and the other place's heads tell of a chain that was removed with all its manifests.

@@ -186,7 +186,11 @@ func (r *recorder) add(f Finding) {
 		f.Do = cures[f.Code]
 	}
 	// That something does not match is said already, and which object it is.
-	f.Detail = strings.NewReplacer(ship.ErrVerify.Error()+": ", "", ship.ErrSignature.Error()+": ", "", f.Key+" is ", "it is ").Replace(f.Detail)
+	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", ""}
+	if f.Key != "" {
+		said = append(said, f.Key+" is ", "it is ")
+	}
+	f.Detail = strings.NewReplacer(said...).Replace(f.Detail)
 	f.Verdict = Damaged
 	switch f.Code {
 	case Open, Behind, Absent, Uncovered, NotAppeared:

@@ -1,7 +1,6 @@
 package s3ship
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/s3d"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -153,7 +153,7 @@ func TestCompatSendsNothingNew(t *testing.T) {
 // TestNoSecrets: whatever happens, neither log nor error nor place holds a key.
 func TestNoSecrets(t *testing.T) {
 	s := startStore(t)
-	var log lockedBuffer
+	var log testserver.Log
 	for _, code := range []string{"", "AccessDenied", "SignatureDoesNotMatch", "InternalError"} {
 		s.plan(func(op string, _ int) s3d.Fault {
 			if code == "" && op != "ListUploads" { // which is logged
@@ -175,21 +175,4 @@ func TestNoSecrets(t *testing.T) {
 	if !slices.ContainsFunc(strings.Split(log.String(), "\n"), func(l string) bool { return strings.Contains(l, "level=") }) {
 		t.Error("nothing was logged: the test shows nothing")
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
