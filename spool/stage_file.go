@@ -1,0 +1,92 @@
+package spool
+
+import (
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"hash/crc64"
+	"io"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// staged is what an Encoder made, and what was stored of it.
+type staged struct {
+	Encoded
+	size   int64
+	sha256 []byte
+	crc64  uint64
+}
+
+// stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
+// removed, and given back to the quota.
+func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return out, err
+	}
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return out, err
+	}
+	w := stageWriter{s: s, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			_ = s.fs.Remove(path)
+			s.used(-w.off)
+		}
+	}()
+	if out.Encoded, err = encode(&w); err != nil {
+		return out, err
+	}
+	if err = w.flush(); err != nil {
+		return out, err
+	}
+	if err = f.Sync(); err != nil {
+		return out, err
+	}
+	out.size, out.sha256, out.crc64 = w.off, w.sha.Sum(nil), w.crc.Sum64()
+	return out, nil
+}
+
+// stageWriter buffers, hashes, and counts against the quota.
+type stageWriter struct {
+	s   *Spool
+	f   vfs.File
+	buf []byte
+	off int64
+	sha hash.Hash
+	crc hash.Hash64
+}
+
+func (w *stageWriter) Write(p []byte) (n int, err error) {
+	for len(p) > 0 {
+		k := copy(w.buf[len(w.buf):cap(w.buf)], p)
+		w.buf = w.buf[:len(w.buf)+k]
+		p = p[k:]
+		n += k
+		if len(w.buf) == cap(w.buf) {
+			if err := w.flush(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (w *stageWriter) flush() error {
+	if err := w.s.grow(int64(len(w.buf))); err != nil {
+		return err
+	}
+	w.off += int64(len(w.buf))
+	if _, err := w.f.WriteAt(w.buf, w.off-int64(len(w.buf))); err != nil {
+		return err
+	}
+	w.sha.Write(w.buf)
+	w.crc.Write(w.buf)
+	w.buf = w.buf[:0]
+	return nil
+}
