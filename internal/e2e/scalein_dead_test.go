@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -37,7 +38,7 @@ func TestScaleInDeadDestination(t *testing.T) {
 	mounts := t.TempDir()
 	volume := filepath.Join(mounts, "vol-1", "penstock")
 	dests := []string{"-dest", "idc=" + s.sftp, "-dest", "s3=" + s.s3, "-segment-bytes", "256KiB", "-segment-age", "1s"}
-	addr := freeAddr(t)
+	addr := testserver.FreeAddr(t)
 	c := startCollector(t, volume, env, append(dests, "-listen", "vpn=tcp://"+addr, "-quiesce", "1s", "-drain-timeout", timeout.String())...).ready()
 	both := loadgenSend(t, "-to", "tcp://"+addr, "-count", "5000", "-size", "300", "-run", "both")
 	c.until("some of it to be at both", 20*time.Second, func() bool { return delivered(t, s.sftp, "class=vpn/") > 2 })
@@ -79,7 +80,7 @@ func TestScaleInDeadDestination(t *testing.T) {
 		t.Fatalf("the volume: %+v, %v", in, err)
 	}
 	s.ssh.Start()
-	c = startCollector(t, t.TempDir(), s.env, append(dests, "-listen", "web=tcp://"+freeAddr(t), "-adopt", mounts, "-on-term", "drain")...).ready()
+	c = startCollector(t, t.TempDir(), s.env, append(dests, "-listen", "web=tcp://"+testserver.FreeAddr(t), "-adopt", mounts, "-on-term", "drain")...).ready()
 	c.until("the adoption", time.Minute, func() bool { return c.adoption() == "delivered" })
 	if code := c.end(syscall.SIGTERM, time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
