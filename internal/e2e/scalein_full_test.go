@@ -51,7 +51,7 @@ func scaleInFullDisk(t *testing.T, afterwards bool) {
 	}, s.env...)
 	s3, _, idc, idcProxy := behind(t, s, "full")
 	idcProxy.Dig()
-	udp := freeAddr(t)
+	udp := testserver.FreeAddr(t)
 	c := startCollector(t, dir, env, "-listen", "vpn=udp://"+udp, "-dest", "idc="+idc, "-dest", "s3="+s3, "-quiesce", "1s",
 		"-drain-timeout", "20s", "-segment-bytes", "1MiB", "-segment-age", "1s").ready()
 	before := loadgenSend(t, "-to", "udp://"+udp, "-rate", "10000", "-count", "20000", "-size", "300", "-run", "before")
