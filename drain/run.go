@@ -216,9 +216,12 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	return err
 }
 
-// each runs f for every class, outside of the phases; what fails is in the report.
+// each runs f for every class, outside of the phases, for some seconds; what fails is in the report. The disk of one class
+// that hangs must not cost the time of the others.
 func (r *run) each(ctx context.Context, what string, f func(*class) error) {
-	if err := r.bounded(ctx, 5*time.Second, func() error { return r.d.each(f) }); err != nil {
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := r.bounded(short, 5*time.Second, func() error { return r.d.each(f) }); err != nil {
 		r.fail("%s: %w", what, err)
 	}
 }

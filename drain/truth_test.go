@@ -147,3 +147,26 @@ func (hook) Enabled(context.Context, slog.Level) bool        { return true }
 func (h hook) Handle(_ context.Context, r slog.Record) error { h(r.Message); return nil }
 func (h hook) WithAttrs([]slog.Attr) slog.Handler            { return h }
 func (h hook) WithGroup(string) slog.Handler                 { return h }
+
+// TestOneDiskHangs: what hangs beside the phases, such as the mark that freezes a spool on a dead disk, takes some seconds
+// and not the time of the other classes.
+func TestOneDiskHangs(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		d, _ := w.start(Options{})
+		r := &run{d: d, log: d.o.Logger}
+		never := make(chan struct{})
+		defer close(never)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin := time.Now()
+		r.each(ctx, "freezing", func(*class) error { <-never; return nil })
+		if took := time.Since(begin); took > 15*time.Second || len(r.report.Errors) != 1 {
+			t.Errorf("%v, %q", took, r.report.Errors)
+		}
+		if _, err := d.Stop(t.Context(), "test"); err != nil {
+			t.Error(err)
+		}
+	})
+}

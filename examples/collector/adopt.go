@@ -50,7 +50,7 @@ type adoptions struct {
 
 // orphan is a spool that was found.
 type orphan struct {
-	at fs.FileInfo // another one under this name is another volume
+	at fs.FileInfo // see identity
 
 	Dir      string        `json:"dir"`
 	State    string        `json:"state"`           // waiting, delivering, delivered
@@ -104,7 +104,7 @@ func (a *adoptions) look() {
 	found := map[string]fs.FileInfo{}
 	for _, root := range a.c.adopt {
 		for _, dir := range spoolsBelow(root, a.c.spoolDir, adoptDepth) {
-			if fi, err := os.Stat(filepath.Join(dir, "seg")); err == nil {
+			if fi, err := identity(dir); err == nil {
 				found[dir] = fi
 			}
 		}
@@ -112,7 +112,7 @@ func (a *adoptions) look() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	maps.DeleteFunc(a.seen, func(dir string, o *orphan) bool {
-		return o.State != "delivering" && (found[dir] == nil || !os.SameFile(found[dir], o.at))
+		return o.State != "delivering" && (found[dir] == nil || !os.SameFile(found[dir], o.at) || !found[dir].ModTime().Equal(o.at.ModTime()))
 	})
 	for dir, fi := range found {
 		if a.seen[dir] == nil {
@@ -121,6 +121,17 @@ func (a *adoptions) look() {
 			a.wg.Go(func() { a.adopt(o) })
 		}
 	}
+}
+
+// identity returns what tells the spool in dir from another one that is mounted there later, and from itself when its owner
+// has taken it back and filled it anew. Device and inode do not suffice: volumes are made alike, and come and go under the
+// same number. The file that names the spool is written by its owner alone.
+func identity(dir string) (fs.FileInfo, error) {
+	fi, err := os.Stat(filepath.Join(dir, "spool.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		fi, err = os.Stat(filepath.Join(dir, "seg")) // lost; the segments have it
+	}
+	return fi, err
 }
 
 // spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, own excepted.

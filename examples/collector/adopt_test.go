@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TestNextVolume: a volume that is mounted where another one was adopted before is adopted too, even if its directory has
+// the device and inode of the other's: nobody may take it for delivered.
+func TestNextVolume(t *testing.T) {
+	nowhere(t)
+	dir := t.TempDir()
+	mount := filepath.Join(dir, "mounts", "vol")
+	c, err := parseFlags([]string{
+		"-spool=" + filepath.Join(dir, "spool"), "-listen=vpn=udp://127.0.0.1:0", "-adopt=" + filepath.Join(dir, "mounts"),
+		"-adopt-max-bytes=512MiB", "-dest=a=file://" + filepath.Join(dir, "a"),
+	}, io.Discard)
+	if err == nil {
+		err = errors.Join(os.MkdirAll(c.spoolDir, 0o750), os.MkdirAll(filepath.Join(mount, "seg"), 0o750))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAdoptions(c, slog.New(slog.DiscardHandler))
+	for volume := range 2 {
+		next := filepath.Join(dir, "volume")
+		s, err := spool.Open(next, &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := s.Stats().SpoolID
+		_, err = s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}})
+		if err = errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		// All but the directory "seg" itself, as if it were the same on both volumes.
+		for _, pattern := range []string{"seg/*", "*"} {
+			old, _ := filepath.Glob(filepath.Join(mount, pattern))
+			for _, path := range old {
+				if filepath.Base(path) != "seg" {
+					err = errors.Join(err, os.RemoveAll(path))
+				}
+			}
+			files, _ := filepath.Glob(filepath.Join(next, pattern))
+			for _, path := range files {
+				if rel, _ := filepath.Rel(next, path); rel != "seg" {
+					err = errors.Join(err, os.Rename(path, filepath.Join(mount, rel)))
+				}
+			}
+		}
+		if err = errors.Join(err, os.RemoveAll(next)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second look finds nothing new
+			a.look()
+			a.wg.Wait()
+		}
+		if o := a.seen[mount]; o == nil || o.State != "delivered" || o.Attempts != 1 {
+			t.Errorf("volume %d: %+v", volume, o)
+		}
+		if _, err := os.Stat(filepath.Join(c.spoolDir, adoptWork, "vpn-"+id+".report.json")); err != nil {
+			t.Errorf("volume %d was not adopted: %v", volume, err)
+		}
+	}
+}
