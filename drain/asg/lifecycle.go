@@ -36,6 +36,7 @@ type Lifecycle struct {
 	next   time.Time // when it is due
 	first  time.Time // when the hook was first seen to wait
 	warned time.Time
+	left   bool // the group has given up, and retained the instance: no action waits any more
 	done   bool // the action is completed, or cannot be
 
 	// Used by Progress only, which one goroutine calls at a time.
@@ -104,7 +105,7 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 	if !goes && leaves(target, l.served) {
 		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
 	}
-	l.goes = l.goes || goes
+	l.goes, l.left = l.goes || goes, l.left || retained
 	if goes { // whatever else cannot be read now
 		return n, true, nil
 	}
@@ -194,7 +195,7 @@ func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 		return
 	}
 	l.mu.Lock()
-	idle := l.done || time.Now().Before(l.next)
+	idle := l.done || l.left || time.Now().Before(l.next)
 	l.mu.Unlock()
 	if idle {
 		return

@@ -112,3 +112,28 @@ func TestSpotWithoutTime(t *testing.T) {
 		}
 	}
 }
+
+// TestNoHeartbeatWhenRetained: a process that starts on an instance which the group has left goes on without calling an
+// API that has nothing to say to it.
+func TestNoHeartbeatWhenRetained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Minute})
+		i := g.Launch()
+		i.Terminate()
+		time.Sleep(2 * time.Minute)
+		l := lifecycle(t, g, i)
+		if n, goes, err := l.Notice(t.Context()); !goes || !n.Retained || err != nil {
+			t.Fatalf("%+v %v %v", n, goes, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		drive(ctx, l)
+		if n := len(i.Calls()); n > 0 {
+			t.Errorf("%d calls in an hour", n)
+		}
+		incomplete := &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}
+		if retained, err := l.Complete(t.Context(), incomplete); !retained || err != nil {
+			t.Errorf("retained %v, %v", retained, err)
+		}
+	})
+}
