@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,8 +21,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// A new version of the program takes over without losing a datagram: at SIGUSR2 this process starts its own executable,
-// which may have been replaced, with the same arguments, and hands it the sockets. See ingest.HandOver.
+// A new version of the program takes over without losing a datagram: at SIGUSR2 this process starts the program whose
+// name it was started by, which may be another one by now, with the same arguments, and hands it the sockets. See ingest.HandOver.
 
 // httpName is the name of the -http socket between the two processes.
 const httpName = "http"
@@ -97,7 +98,7 @@ func handOver(ctx context.Context, o *open, status net.Listener, log *slog.Logge
 	if n := o.held(); n > 0 {
 		return fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
 	}
-	self, err := os.Executable()
+	self, err := program()
 	if err != nil {
 		return err
 	}
@@ -118,6 +119,17 @@ func handOver(ctx context.Context, o *open, status net.Listener, log *slog.Logge
 		log.Error("hand-over: telling systemd of the new process", "err", err) // no reason to go on: it has everything
 	}
 	return nil
+}
+
+// program is what lies now under the name that this process was started by. What /proc/self/exe tells is another thing:
+// it stays with the old program when that is moved aside, or when the symbolic link that named it leads to a new one, and
+// an upgrade would silently be none.
+func program() (string, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
 }
 
 // mainPID tells systemd which process is the service now: else it would end the successor together with this one.
