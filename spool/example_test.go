@@ -88,3 +88,34 @@ func ExampleSpool_Offer() {
 	}
 	// Output: segment 1 records 1 to 1
 }
+
+// What lies on a disk that an instance has left behind.
+func ExampleInspect() {
+	dir, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := spool.Open(dir, &spool.Options{Class: "vpn", Destinations: []string{"s3"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := s.Append(context.Background(), []segment.Record{{Data: []byte("not delivered")}}); err != nil {
+		log.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		log.Fatal(err)
+	}
+
+	in, err := spool.Inspect(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("class", in.Class+", closed in order:", in.Clean)
+	for name, d := range in.Destinations {
+		fmt.Println(name, "is owed", d.Owed.Records, "record,", d.Owed.Bytes, "bytes")
+	}
+	// Output:
+	// class vpn, closed in order: true
+	// s3 is owed 1 record, 13 bytes
+}

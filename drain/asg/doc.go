@@ -1,4 +1,4 @@
-// Package asg is the part of an EC2 Auto Scaling group in the end of an instance: a drain.Lifecycle that sees the
+// Package asg is the part of an EC2 Auto Scaling group in the end of an instance: a [drain.Lifecycle] that sees the
 // scale-in coming in the instance metadata, keeps the termination hook alive while the drain moves, and answers it:
 // CONTINUE once everything is verified, ABANDON in every other case.
 //
@@ -19,5 +19,5 @@
 // that time), force delete, and termination by hand past the group.
 //
 // The metadata service is asked by IMDSv2 only. AWS_EC2_METADATA_SERVICE_ENDPOINT and AWS_ENDPOINT_URL_AUTO_SCALING point
-// the package elsewhere; package draintest has fakes of both, also without HTTP.
+// the package elsewhere; package [github.com/penstock-go/penstock/drain/draintest] has fakes of both, also without HTTP.
 package asg

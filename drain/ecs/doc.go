@@ -1,4 +1,4 @@
-// Package ecs is the part of Amazon ECS in the end of a task: a drain.Lifecycle that has ECS leave the task alone while it
+// Package ecs is the part of Amazon ECS in the end of a task: a [drain.Lifecycle] that has ECS leave the task alone while it
 // holds a backlog (task scale-in protection).
 //
 //	l, err := ecs.New(&ecs.Options{ProtectAbove: 256 << 20, Logger: logger})

@@ -1,4 +1,4 @@
-// Package kube is the part of Kubernetes in the end of a pod: a drain.Lifecycle whose preStop endpoint is the platform's
+// Package kube is the part of Kubernetes in the end of a pod: a [drain.Lifecycle] whose preStop endpoint is the platform's
 // word that the pod goes, and that leaves the report's summary as the container's termination message.
 //
 //	l := kube.New(&kube.Options{Dir: "/var/spool/penstock", Logger: logger})

@@ -8,7 +8,7 @@
 //     a power cut of the file server as far as that keeps its fsync promise.
 //
 // Where the file system has no hard links, or directories cannot be synced, Put does the next best thing and says so in
-// Receipt.Degraded: "no-hardlink" (published by a rename that cannot overwrite), "no-exclusive-rename" (published by a
+// Degraded of the [ship.Receipt]: "no-hardlink" (published by a rename that cannot overwrite), "no-exclusive-rename" (published by a
 // look followed by a rename: safe against this process, not against a second one that writes the same key at that very
 // moment), "no-dir-fsync" (the name may be lost in a power cut), "no-read-back" (switched off by Options).
 //

@@ -111,7 +111,7 @@ func retryable(err error) aws.Ternary {
 func checkPlace(bucket, prefix string) error {
 	var errs []error
 	if !bucketName.MatchString(bucket) {
-		errs = append(errs, fmt.Errorf("bucket %q is not 3 to 63 of a-z, 0-9, dot and hyphen", bucket))
+		errs = append(errs, fmt.Errorf("bucket %q is not 3 to 63 of a-z, 0-9, dot and hyphen (s3://BUCKET/PREFIX)", bucket))
 	}
 	if prefix != "" {
 		if err := ship.CheckKey(prefix); err != nil {
