@@ -21,8 +21,8 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 	case errors.Is(err, errNoHook):
 		errs = append(errs, fmt.Errorf("%w: create a hook for autoscaling:EC2_INSTANCE_TERMINATING, or give its name", err))
 	case err != nil:
-		return fmt.Errorf("%w: the group's settings are not checked; the role needs autoscaling:DescribeAutoScalingInstances,"+
-			" DescribeAutoScalingGroups and DescribeLifecycleHooks", err)
+		return fmt.Errorf("%w: %w; the role needs autoscaling:DescribeAutoScalingInstances,"+
+			" DescribeAutoScalingGroups and DescribeLifecycleHooks", errUnchecked, err)
 	}
 	if !st.Retain {
 		bad("an abandoned hook terminates the instance, and its volume may go with it: set the group's" +
@@ -45,13 +45,20 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// errUnchecked: nobody could be asked.
+var errUnchecked = errors.New("asg: the group's settings are not checked")
+
+// checkAgain is when that is tried again: an instance that has just been launched may not have its role's credentials yet.
+const checkAgain = time.Minute
+
 // check logs what Check finds, once.
 func (l *Lifecycle) check(ctx context.Context) {
-	if l.checked {
+	if l.checked || time.Now().Before(l.checkNext) {
 		return
 	}
-	l.checked = true
-	if err := l.Check(ctx); err != nil && ctx.Err() == nil {
+	err := l.Check(ctx)
+	l.checked, l.checkNext = !errors.Is(err, errUnchecked), time.Now().Add(checkAgain)
+	if err != nil && ctx.Err() == nil {
 		for _, e := range unjoin(err) {
 			l.log.Warn("this instance may lose its volume at a scale-in", "err", e)
 		}

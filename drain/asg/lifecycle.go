@@ -40,8 +40,8 @@ type Lifecycle struct {
 	done   bool // the action is completed, or cannot be
 
 	// Used by Progress only, which one goroutine calls at a time.
-	checked                    bool
-	protectNext, protectWarned time.Time
+	checked                               bool
+	checkNext, protectNext, protectWarned time.Time
 }
 
 var _ drain.Lifecycle = (*Lifecycle)(nil)

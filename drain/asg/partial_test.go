@@ -1,9 +1,12 @@
 package asg_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,6 +137,32 @@ func TestNoHeartbeatWhenRetained(t *testing.T) {
 		incomplete := &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}
 		if retained, err := l.Complete(t.Context(), incomplete); !retained || err != nil {
 			t.Errorf("retained %v, %v", retained, err)
+		}
+	})
+}
+
+// TestCheckAgain: an API that cannot be asked at the start is asked again, until it has said what is wrong with the group.
+func TestCheckAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		well := time.Now().Add(150 * time.Second)
+		g := draintest.NewGroup(&draintest.GroupOptions{Terminate: true, Fault: func(op string) error {
+			if op == "Instance" && time.Now().Before(well) {
+				return errors.New("no credentials yet")
+			}
+			return nil
+		}})
+		var log bytes.Buffer
+		l, err := asg.New(&asg.Options{Metadata: g.Launch(), Service: g, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3600 {
+			l.Progress(t.Context(), drain.Progress{Phase: drain.PhaseRun})
+			time.Sleep(time.Second)
+		}
+		tried, told := strings.Count(log.String(), "no credentials yet"), strings.Count(log.String(), "TerminateHookAbandon to retain")
+		if tried != 3 || told != 1 {
+			t.Errorf("%d attempts, told %d times: %s", tried, told, log.String())
 		}
 	})
 }
