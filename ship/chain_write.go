@@ -132,10 +132,8 @@ func (s *Shipper) covered(c spool.Chain) bool {
 // the bytes become too many it takes fewer deliveries; the others are next.
 func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
-	var b []byte
-	err := l.retry(ctx, "chain", func(context.Context) (err error) {
-		// Once only: an attempt that failed may have left these bytes as what is proposed, and no others can follow them.
-		for n := len(ready); b == nil; n /= 2 {
+	err := l.retry(ctx, "chain", func(context.Context) error {
+		for n := len(ready); ; n /= 2 {
 			m = l.manifest(ready[:n])
 			if change != nil {
 				change(m)
@@ -145,15 +143,11 @@ func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifes
 					return err
 				}
 			}
-			encoded, err := m.Encode()
-			if err != nil {
+			b, err := m.Encode()
+			if len(b) <= maxManifest || n <= 1 { // much damage has long lines
 				return err
 			}
-			if len(encoded) <= maxManifest || n <= 1 { // much damage has long lines
-				b = encoded
-			}
 		}
-		return l.s.sp.Propose(l.name, b)
 	})
 	if err != nil {
 		return err

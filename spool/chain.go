@@ -86,7 +86,7 @@ func (s *Spool) Propose(dest string, manifest []byte) error {
 	old, err := s.proposed(d)
 	switch {
 	case err == nil && bytes.Equal(old, manifest):
-		return nil
+		return s.fs.SyncDir(s.path(chainDir)) // who put it there may have failed at that
 	case err == nil:
 		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
 	case !errors.Is(err, fs.ErrNotExist):
