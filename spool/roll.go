@@ -101,6 +101,9 @@ type rolled struct {
 	broken bool           // the file has failed: what counts has to be copied to another
 }
 
+// empty reports whether nothing in it counts: it had failed before anything was synced, and everything is in the next.
+func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) }
+
 // roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
 // may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. That
 // sync is the only thing an Append may wait for here; footer, truncation, their sync and the index follow in the

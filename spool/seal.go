@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -81,6 +82,10 @@ func (s *Spool) sealRolled() time.Duration {
 			return never
 		}
 		r := s.rolled[0]
+		// What holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second.
+		if i := slices.IndexFunc(s.rolled, (*rolled).empty); i >= 0 {
+			r = s.rolled[i]
+		}
 		s.mu.Unlock()
 
 		seg, err := s.sealOne(r)
@@ -92,10 +97,10 @@ func (s *Spool) sealRolled() time.Duration {
 			return retryEvery
 		}
 		s.mu.Lock()
-		s.rolled = s.rolled[1:]
-		s.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
+		s.rolled = slices.DeleteFunc(s.rolled, func(x *rolled) bool { return x == r })
 		s.quota.add(-s.opts.SegmentBytes)
 		if seg != nil {
+			s.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
 			s.quota.add(seg.Size)
 			c := *seg // the catalogue's changes when it is staged
 			s.cat.put(&c)
@@ -147,8 +152,7 @@ func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (
 // sound: what a good sync has put on the disk, a later failure does not take away; and every block is checked.
 func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 	path := s.segPath(r.number)
-	if r.end <= int64(r.header.Len) {
-		// Nothing had been synced: everything is in the next segment.
+	if r.empty() {
 		_ = r.file.Close()
 		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err

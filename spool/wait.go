@@ -120,7 +120,7 @@ func (s *Spool) release(r *role) {
 // return.
 func (s *Spool) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
-		if s.failed != nil && !(s.noSpace && s.opts.OnFull == Block) {
+		if s.failed != nil && (s.closed || !(s.noSpace && s.opts.OnFull == Block)) { // nobody tries again after Close
 			return s.failed
 		}
 		if !r.busy && s.failed == nil {
