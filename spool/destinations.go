@@ -148,15 +148,20 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	return d, nil
 }
 
-// oldest returns number and first sequence number of the oldest segment here, of the next one if there is none.
+// oldest returns number and first sequence number of the oldest segment from which on nothing is missing here, of the next
+// one if there is none. One before a hole is left over from a deletion: everybody had what was in the hole.
 func (s *Spool) oldest() (number, first uint64) {
+	number, first = s.number+1, s.taken+1
+	if s.active != nil {
+		number, first = s.active.number, s.active.header.First
+	}
 	s.cat.mu.Lock()
 	defer s.cat.mu.Unlock()
-	switch {
-	case len(s.cat.segs) > 0:
-		return s.cat.segs[0].Number, s.cat.segs[0].First
-	case s.active != nil:
-		return s.active.number, s.active.header.First
+	for _, seg := range slices.Backward(s.cat.segs) {
+		if seg.Last+1 < first {
+			break
+		}
+		number, first = seg.Number, seg.First
 	}
-	return s.number + 1, s.taken + 1
+	return number, first
 }

@@ -6,8 +6,11 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -251,4 +254,54 @@ func TestKeptWithoutDestinations(t *testing.T) {
 	if l := s.Ledger(); l.Kept != (segment.Tally{Records: 10, Bytes: 1000}) {
 		t.Fatalf("kept %+v", l.Kept)
 	}
+}
+
+// What could not be deleted when everybody had it does not make a new destination wait for what was.
+func TestNewDestinationIsOwedNoHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		stuck := ""
+		d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
+			if op.Path == stuck && (op.Kind == vfs.OpRemove || op.Kind == vfs.OpRename) {
+				return syscall.EBUSY
+			}
+			return nil
+		})
+		s := d.open(t, Options{Destinations: []string{"a"}})
+		stuck = s.segPath(1)
+		for i := range 3 {
+			if _, err := s.Append(t.Context(), batch(1+10*i, 10, 400)); err != nil {
+				t.Fatal(err)
+			}
+			mustSeal(t, s)
+		}
+		deliver(t, s, "a", lastSegment(s))
+		synctest.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = d.open(t, Options{Destinations: []string{"a", "b"}})
+		defer s.Close()
+		if _, err := s.Append(t.Context(), batch(31, 10, 400)); err != nil {
+			t.Fatal(err)
+		}
+		mustSeal(t, s)
+		c, err := s.Chain("b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Joined != c.Through+1 {
+			t.Errorf("joined at %d behind %d", c.Joined, c.Through)
+		}
+		next := c.Joined
+		for _, seg := range s.Sealed(c.Segment, 0) {
+			if seg.First != next {
+				t.Errorf("segment %d begins at %d, %d is next", seg.Number, seg.First, next)
+			}
+			next = seg.Last + 1
+		}
+		if next != 41 {
+			t.Errorf("it is owed the records before %d, not 41", next)
+		}
+	})
 }

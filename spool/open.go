@@ -52,6 +52,9 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if err := s.recover(openIndex); err != nil {
+		if s.active != nil {
+			_ = s.active.file.Close()
+		}
 		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
 	}
 	st := s.Stats()

@@ -28,13 +28,13 @@ func (r *recovery) end() error {
 		l = r.last.Ledger
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
 		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
-	case p != nil:
+	case p != nil && p.sealed.Last+1 >= r.leastNext():
 		var err error
 		if l, at, err = r.sealedLedger(); err != nil {
 			return err
 		}
 		s.sealedEnd = at
-	default:
+	default: // nothing is left of the log, or only what could not be deleted when all behind it was
 		l = r.saved
 		at = place{r.leastNext() - 1, l.Kept.Bytes}
 		s.sealedEnd = at

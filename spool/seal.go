@@ -44,11 +44,11 @@ func (s *Spool) Seal(ctx context.Context) error {
 func (s *Spool) endActive(number uint64, ledger bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
 	s.acquire(&s.writer)
 	defer s.release(&s.writer)
+	if s.closed { // perhaps while it waited: then the files may be somebody else's already
+		return ErrClosed
+	}
 	s.mu.Unlock()
 	err := s.writeTail(ledger)
 	if err != nil {

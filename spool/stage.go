@@ -242,7 +242,11 @@ func (s *Spool) stageRoom(size int64) bool {
 // noteStaged makes a staged file known.
 func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 	s.mu.Lock()
-	if seg.Records != rec.Records {
+	now, ok := s.cat.update(seg.Number, func(c *sealed) {
+		c.Staged, c.StagedSize, c.checked = true, rec.Size, true
+		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
+	})
+	if ok && seg.Records != rec.Records {
 		s.log.Error("spool: a segment gives another number of records than before", "class", s.opts.Class, "segment", seg.Number,
 			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
 		// What is read after all was counted as damaged before, if anything could be counted then.
@@ -251,18 +255,13 @@ func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
 		d.Bytes += max(seg.Bytes, rec.Bytes) - rec.Bytes - min(d.Bytes, max(seg.Bytes, rec.Bytes)-seg.Bytes)
 		s.noteLedger()
 	}
-	now, ok := s.cat.update(seg.Number, func(c *sealed) {
-		c.Staged, c.StagedSize, c.checked = true, rec.Size, true
-		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
-	})
 	s.mu.Unlock()
-	s.used(-seg.StagedSize) // the new one was counted while it was written
-	if !ok {
-		// Deleted meanwhile: every destination has it.
+	if !ok { // deleted meanwhile: every destination has it
 		s.unlink(s.objPath(seg.Number), rec.Size)
 		s.unlink(s.recPath(seg.Number), 0)
 		return fs.ErrNotExist
 	}
+	s.used(-seg.StagedSize) // the new one was counted while it was written
 	s.remember(&now)
 	return nil
 }
