@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Whoever waits in Append for a full disk to get room is told when the spool is closed.
@@ -90,6 +91,43 @@ func TestFailingDiskDoesNotGatherFiles(t *testing.T) {
 		}
 		mustSeal(t, s)
 		wantRecords(t, stageAll(t, s), 30, 400)
+		balanced(t, s)
+	})
+}
+
+// The counts that a listener reports each second do not pile up in memory while the disk takes nothing.
+func TestFailingDiskDoesNotGatherLedgers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		var broken atomic.Bool
+		d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
+			if broken.Load() && op.Kind.Mutates() {
+				return syscall.EIO
+			}
+			return nil
+		})
+		s := d.open(t, Options{})
+		defer s.Close()
+		broken.Store(true)
+		lost := segment.Loss{Records: 1, Bytes: 10}
+		for range 60 {
+			s.Intake().Account(segment.Account{
+				Received: segment.Tally{Records: 1, Bytes: 10}, Lost: segment.Losses{segment.Malformed: lost},
+			})
+			time.Sleep(time.Second)
+		}
+		s.mu.Lock()
+		waits := s.tail.unwritten
+		s.mu.Unlock()
+		if waits > 4<<10 {
+			t.Errorf("%d bytes wait", waits)
+		}
+		broken.Store(false)
+		time.Sleep(3 * retryEvery)
+		mustSeal(t, s)
+		if segs := s.Sealed(0, 0); len(segs) != 1 || segs[0].Lost[segment.Malformed].Records != 60 {
+			t.Errorf("sealed: %+v", segs)
+		}
 		balanced(t, s)
 	})
 }

@@ -46,7 +46,7 @@ func (s *Spool) writeTail(ledger bool) error {
 	s.retire()
 	now := time.Now()
 	// The ledger goes into the same queue, behind the records it counts: wherever it can be read, they can be too.
-	if s.ledgerDirty && s.source == nil && (ledger || now.Sub(s.ledgerTime) >= ledgerEvery) {
+	if s.ledgerDirty && s.source == nil && (ledger || s.failed == nil && now.Sub(s.ledgerTime) >= ledgerEvery) {
 		s.tailLedger(now)
 	}
 	spans, end := s.tail.take(s.spans[:0])
