@@ -57,7 +57,7 @@ type conn struct {
 	batch *[]segment.Record // while frames are being cut
 	lost  segment.Account   // not yet accounted for
 
-	frameStart time.Time // when the first byte of an incomplete frame was read
+	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
 	cutOff     bool      // nothing more can arrive
 	reset      bool      // the peer has gone: what is unterminated is lost
 
@@ -203,6 +203,7 @@ func (c *conn) room() error {
 	if c.t.memory.take(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
 		return errNoMemory
 	}
+	c.frameStart = time.Now() // what it had to wait was not the peer's fault
 	c.large = c.t.large.Get().(*[]byte)
 	copy(*c.large, left)
 	c.buf = *c.large
@@ -218,7 +219,8 @@ func (c *conn) dropLarge() {
 }
 
 // arm sets the read deadline: of the frame that has begun, or of an idle connection. A frame's counts from its first
-// byte, so a peer that sends a byte now and then to keep its place does not.
+// byte, so a peer that sends a byte now and then to keep its place does not. What the sink took for the frames before it
+// does not count: a spool that was full for longer would end all connections, each with half a frame.
 func (c *conn) arm() {
 	now := time.Now()
 	var want time.Time

@@ -31,7 +31,7 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	case c.start == c.end:
 		c.frameStart = time.Time{}
 	case c.start > 0 || !begun: // buffers are filled from 0: something was consumed
-		c.frameStart = now
+		c.frameStart = time.Now() // from when more is read: the peer is not to blame for how long the sink took
 	}
 	return err
 }

@@ -39,7 +39,7 @@ type TCPOptions struct {
 	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
 	IdleTimeout time.Duration
 	// FrameTimeout ends a connection whose frame is not complete so long after its first byte, or that does not take an
-	// answer for so long; default 1 min, negative never.
+	// answer for so long; default 1 min, negative never. What the sink makes it wait does not count.
 	FrameTimeout time.Duration
 	// Grace is how long Shutdown lets peers go on sending after it has told them that it is closing; default 1 s,
 	// negative none.
