@@ -66,9 +66,11 @@ func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
 		h := &m.hdrs[i].hdr
 		h.Iov = &m.iovs[i]
 		h.SetIovlen(1)
-		h.Control = (*byte)(unsafe.Pointer(&m.control[i]))
-		if !m.unix { // most senders on unix sockets have no name, and records no place for one
+		// Most senders on unix sockets have no name, and records no place for one. Where there is room for control
+		// messages, a sender can put descriptors into this process (SCM_RIGHTS), until there are none left for it.
+		if !m.unix {
 			h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+			h.Control = (*byte)(unsafe.Pointer(&m.control[i]))
 		}
 	}
 	m.rearm(batch)
@@ -77,12 +79,13 @@ func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
 
 // rearm sets what the kernel has overwritten in the first n headers.
 func (m *mmsg) rearm(n int) {
+	if m.unix {
+		return
+	}
 	for i := range m.hdrs[:n] {
 		h := &m.hdrs[i].hdr
 		h.SetControllen(controlSize)
-		if !m.unix {
-			h.Namelen = unix.SizeofSockaddrInet6
-		}
+		h.Namelen = unix.SizeofSockaddrInet6
 	}
 }
 
