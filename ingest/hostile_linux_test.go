@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,4 +51,54 @@ func TestUnixgramDescriptors(t *testing.T) {
 	shutdown(t, u)
 	wait()
 	s.balance(t, u.Stats())
+}
+
+// An inherited socket may have options set that put control messages in front of the segment size. Were that cut off, an
+// aggregate of datagrams would pass for one.
+func TestGROInheritedOptions(t *testing.T) {
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	f, err := pc.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	control(t, pc.(*net.UDPConn), func(fd int) error {
+		return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVMARK, 1),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_RX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE),
+			unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_PKTINFO, 1))
+	})
+	u, err := ListenUDP("", &UDPOptions{Files: []*os.File{f}, GRO: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSink()
+	wait := serve(t, u, s)
+	c := dialUDP(t, u)
+	control(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, 10) })
+	send(t, c, make([]byte, 95))
+	s.await(t, "what was sent", func() bool { return s.bytes == 95 })
+	shutdown(t, u)
+	wait()
+	if s.n != 10 {
+		t.Errorf("%d records of 10 datagrams", s.n)
+	}
+	s.balance(t, u.Stats())
+}
+
+func control(t *testing.T, c *net.UDPConn, f func(fd int) error) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		if cerr := raw.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

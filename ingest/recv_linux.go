@@ -14,8 +14,10 @@ import (
 const (
 	// batch is how many datagrams one recvmmsg(2) takes at most. 256 were measured to be slower.
 	batch = 64
-	// controlSize holds the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes).
-	controlSize = 64
+	// controlSize holds the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes), behind
+	// what else an inherited socket may be set to tell (SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK): what finds no room is
+	// cut off, and without the segment size an aggregate would pass for one datagram.
+	controlSize = 256
 )
 
 // mmsghdr is struct mmsghdr of recvmmsg(2), for which golang.org/x/sys has no wrapper.

@@ -227,13 +227,17 @@ func (s *socket) detach() error {
 // begin is called before serve.
 func (s *socket) begin(sink Sink) {
 	s.sink, s.offer = sink, sink.Offer
-	if b, ok := sink.(baseline); ok && s.inherited {
-		// A counter that is lower is of another socket: cookies begin anew when the machine does.
+	if !s.inherited {
+		return
+	}
+	if b, ok := sink.(baseline); ok {
+		// A counter that is lower is of another socket, since cookies begin anew when the machine does; or it has wrapped.
 		counter, _ := s.recv.drops()
-		if drops := b.SocketDrops(s.cookie); uint64(counter) >= drops {
+		if drops := b.SocketDrops(s.cookie); drops <= uint64(counter) || drops > math.MaxUint32 {
 			s.counter, s.drops = uint32(drops), drops
 		}
 	}
+	sink.Account(segment.Account{Socket: s.cookie, Drops: s.drops}) // it may stay quiet, and is not to be forgotten
 }
 
 // arrived accounts for a burst that is about to be offered. The drops that came before the sink makes the listener wait
