@@ -15,12 +15,18 @@ import (
 
 const canReusePort = true
 
-// openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one.
-func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, error) {
+// openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one. Where
+// there are to be several, the first is bound alone: so the port is nobody else's, whose traffic it would take a part of.
+func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
 	s := &socket{log: log, gro: o.GRO, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
-		cerr := c.Control(func(fd uintptr) { err = s.configure(int(fd), o) })
+		cerr := c.Control(func(fd uintptr) {
+			if !first {
+				err = s.sharePort(int(fd), o)
+			}
+			err = errors.Join(err, s.configure(int(fd), o))
+		})
 		return errors.Join(cerr, err)
 	}
 	var err error
@@ -33,6 +39,10 @@ func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, 
 	raw, err := s.conn.(syscall.Conn).SyscallConn()
 	if err == nil && s.inherited {
 		err = configure("", "", raw)
+	}
+	if err == nil && first {
+		cerr := raw.Control(func(fd uintptr) { err = s.sharePort(int(fd), o) })
+		err = errors.Join(cerr, err)
 	}
 	if err != nil {
 		s.conn.Close()
@@ -58,13 +68,16 @@ func bind(addr string, f *os.File, o *UDPOptions, control func(_, _ string, c sy
 	return lc.ListenPacket(context.Background(), o.Network, addr)
 }
 
+// sharePort lets the others of a listener's sockets have the same port.
+func (s *socket) sharePort(fd int, o *UDPOptions) error {
+	if o.Sockets < 2 || s.inherited {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt SO_REUSEPORT", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+}
+
 // configure sets the options of a socket, before it is bound if it is ours.
 func (s *socket) configure(fd int, o *UDPOptions) error {
-	if o.Sockets > 1 && !s.inherited {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
-		}
-	}
 	// FORCE goes beyond net.core.rmem_max, with CAP_NET_ADMIN.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer) != nil {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer); err != nil {

@@ -12,7 +12,7 @@ import (
 const canReusePort = false
 
 // openSocket binds a socket that is read one datagram at a time, or takes over a bound one.
-func openSocket(addr string, f *os.File, o *UDPOptions, log *limiter) (*socket, error) {
+func openSocket(addr string, f *os.File, _ bool, o *UDPOptions, log *limiter) (*socket, error) {
 	var pc net.PacketConn
 	var err error
 	if f != nil {

@@ -23,7 +23,7 @@ type UDPOptions struct {
 	Network string
 	// Sockets is the number of SO_REUSEPORT sockets, each with a goroutine and a receive buffer of its own; default 1.
 	// The kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket: more sockets
-	// help where there are more flows. More than 1 needs Linux.
+	// help where there are more flows. More than 1 needs Linux. They share their port with nobody else.
 	Sockets int
 	// ReceiveBuffer is what each socket asks for, in bytes; default 64 MiB, about 100,000 datagrams of 512 bytes. The
 	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all sockets of the
@@ -139,7 +139,7 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 		files = make([]*os.File, c.Sockets)
 	}
 	for _, f := range files {
-		s, err := openSocket(addr, f, &u.o, u.log)
+		s, err := openSocket(addr, f, len(u.sockets) == 0, &u.o, u.log)
 		if err != nil {
 			for _, s := range u.sockets {
 				s.conn.Close()
