@@ -25,6 +25,9 @@ type Successor struct {
 // handoverEnv holds the descriptor of the successor's end of the socket between the two.
 const handoverEnv = "PENSTOCK_HANDOVER"
 
+// succeeding reports that a predecessor waits for this process, which has not called Inherit yet.
+func succeeding() bool { return os.Getenv(handoverEnv) != "" }
+
 // handoverVersion is said by both. A binary that does not understand the other ends before anything has changed.
 const handoverVersion = 1
 

@@ -49,6 +49,10 @@ func runHeir(mode string) error {
 		}
 	}
 	die("early")
+	// Its command line can be checked before it knows what "dgram" is, and although systemd has started somebody else.
+	if _, err := Parse("systemd://dgram", nil); err != nil {
+		return err
+	}
 	i, err := Inherit()
 	if err != nil || i == nil {
 		return fmt.Errorf("nothing to inherit: %w", err)
@@ -62,7 +66,7 @@ func runHeir(mode string) error {
 	die("released")
 	hold := NewHold(64<<20, i.SocketDrops, nil)
 	var listeners []Listener
-	for name, url := range map[string]string{"dgram": "udp://127.0.0.1:1?rcvbuf=8MiB", "lines": "tcp://127.0.0.1:1?framing=newline", "new": "udp://127.0.0.1:0"} {
+	for name, url := range map[string]string{"dgram": "systemd://dgram?rcvbuf=8MiB", "lines": "tcp://127.0.0.1:1?framing=newline", "new": "udp://127.0.0.1:0"} {
 		var o Options
 		i.Apply(name, &o)
 		o.TCP.Grace = 20 * time.Second

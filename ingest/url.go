@@ -47,7 +47,8 @@ func Listen(rawURL string, o *Options) (Listener, error) {
 }
 
 // Parse is the first half of Listen: it checks the URL, and returns what opens the listener. So a program can refuse
-// mistakes on its command line before it takes any socket.
+// mistakes on its command line before it takes any socket. A systemd URL of a successor (see HandOver) is checked by Listen,
+// when its sockets are there.
 func Parse(rawURL string, o *Options) (open func() (Listener, error), err error) {
 	if o == nil {
 		o = &Options{}
@@ -60,6 +61,11 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	p := newParams(u)
 	p.files, p.own = o.Files, o.Own
 	scheme := u.Scheme
+	if scheme == "systemd" && o.Files == nil && succeeding() {
+		return func() (Listener, error) { // what it is shows when the predecessor has passed it on
+			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: Listen behind Inheritance.Apply", rawURL)
+		}, nil
+	}
 	if scheme == "systemd" {
 		scheme = p.inherited()
 	}
