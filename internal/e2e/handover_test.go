@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,15 +57,27 @@ func TestHandOver(t *testing.T) {
 			}
 		}
 	}
-	cmd := exec.Command(binary(t, "collector"), "-spool", filepath.Join(dir, "spool"), "-http", web, "-lifecycle", "none",
+	unit, err := net.Listen("tcp", "127.0.0.1:0") // as systemd has it, for whichever process is the service
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unit.Close()
+	inherited, err := unit.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, binary(t, "collector"), "-listen", "unit=systemd://lines", "-spool", filepath.Join(dir, "spool"), "-http", web, "-lifecycle", "none",
 		"-on-term", "drain", "-drain-timeout", "2m", "-segment-age", "1s", "-listen", "vpn=udp://"+udp+"?rcvbuf=128MiB", "-listen", "web=tcp://"+tcp, "-dest", "idc="+at)
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=lines")
+	cmd.ExtraFiles = []*os.File{inherited}
 	cmd.Stdout, cmd.Stderr = logFile, logFile // files: a pipe would be waited for until the last process ends
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	await("the listener", func() bool { return strings.Count(log(), "msg=listening") == 2 })
+	await("the listener", func() bool { return strings.Count(log(), "msg=listening") == 3 })
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -104,6 +117,9 @@ func TestHandOver(t *testing.T) {
 		t.Logf("hand-over %d took %v", i+1, time.Since(begin).Round(time.Millisecond))
 	}
 	whole, reset := dialled()
+	if err := sendLine(unit.Addr().String(), "over systemd's socket"); err != nil {
+		t.Error(err)
+	}
 	cancel()
 	s := <-sent
 	if s.Sent == 0 {
@@ -125,6 +141,9 @@ func TestHandOver(t *testing.T) {
 	}
 	if n := c.Lost.Total().Records; n > 0 {
 		t.Errorf("lost %d: %+v", n, c.Lost)
+	}
+	if n := report.Classes["unit"].Kept.Records; n != 1 {
+		t.Errorf("kept %d lines from systemd's socket", n)
 	}
 	lines := report.Classes["web"]
 	t.Logf("%d lines over as many connections, %d of them reset: received %d, kept %d", whole+reset, reset, lines.Received.Records, lines.Kept.Records)
@@ -149,22 +168,13 @@ func dialOn(t *testing.T, addr string) (stop func() (whole, reset uint64)) {
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Errorf("after %d connections: %v", n.whole, err)
-				break
-			}
-			_ = c.SetDeadline(time.Now().Add(time.Minute))
-			_, err = fmt.Fprintf(c, "line %d\n", n.whole+n.reset)
-			if err == nil {
-				err = c.(*net.TCPConn).CloseWrite()
-			}
-			if err == nil {
-				_, err = c.Read(make([]byte, 1))
-			}
-			if c.Close(); err == io.EOF {
+			switch err := sendLine(addr, fmt.Sprintf("line %d", n.whole+n.reset)); {
+			case err == nil:
 				n.whole++
-			} else {
+			case errors.Is(err, errDial):
+				t.Errorf("after %d connections: %v", n.whole, err)
+				cancel()
+			default:
 				n.reset++
 			}
 			<-tick.C
@@ -176,6 +186,28 @@ func dialOn(t *testing.T, addr string) (stop func() (whole, reset uint64)) {
 		n := <-done
 		return n.whole, n.reset
 	}
+}
+
+var errDial = errors.New("connection refused")
+
+// sendLine sends a line over a connection of its own; nil if that ended in good order.
+func sendLine(addr, line string) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errDial, err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	if _, err = fmt.Fprintln(c, line); err == nil {
+		err = c.(*net.TCPConn).CloseWrite()
+	}
+	if err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return fmt.Errorf("a line was not taken in good order: %w", err)
 }
 
 func number(t *testing.T, env string, fallback int) int {
