@@ -86,6 +86,7 @@ func TestHook(t *testing.T) {
 				outcome = Incomplete
 				sig <- syscall.SIGTERM
 				<-begun
+				<-time.After(2 * echo) // else it would be the first one again
 				sig <- syscall.SIGTERM
 			} else {
 				close(fail)
