@@ -174,21 +174,38 @@ type body struct {
 	io.Closer
 }
 
-// Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists.
+// Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists. A mount whose server
+// does not answer may be in the way of that; a start must not wait for it, and gets the name as it was given.
 func (d *Destination) Location() string {
-	dir, rest := d.dir, ""
+	found := make(chan string, 1)
+	go func() { found <- resolve(d.dir) }() // ends when the system call does
+	dir := d.dir
+	late := time.NewTimer(resolveWithin)
+	defer late.Stop()
+	select {
+	case dir = <-found:
+	case <-late.C:
+	}
+	return "file://" + filepath.ToSlash(dir)
+}
+
+const resolveWithin = 2 * time.Second
+
+// evalSymlinks is filepath.EvalSymlinks, a variable for the test of a mount that hangs.
+var evalSymlinks = filepath.EvalSymlinks
+
+func resolve(dir string) string {
+	rest := ""
 	for {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			dir = real
-			break
+		if real, err := evalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			break
+			return filepath.Join(dir, rest)
 		}
 		dir, rest = parent, filepath.Join(filepath.Base(dir), rest)
 	}
-	return "file://" + filepath.ToSlash(filepath.Join(dir, rest))
 }
 
 // mounted tells a directory from the empty place where it should be mounted.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -236,4 +237,22 @@ func TestLocation(t *testing.T) {
 	if a.Location() == c.Location() {
 		t.Fatal(c.Location())
 	}
+}
+
+// TestLocationOfDeadMount: a start does not wait for a file server that is gone.
+func TestLocationOfDeadMount(t *testing.T) {
+	defer func() { evalSymlinks = filepath.EvalSymlinks }()
+	dir := t.TempDir()
+	d := open(t, dir, nil)
+	synctest.Test(t, func(t *testing.T) {
+		hung := make(chan struct{})
+		defer close(hung)
+		evalSymlinks = func(string) (string, error) {
+			<-hung
+			return "", fs.ErrNotExist
+		}
+		if got, want := d.Location(), "file://"+filepath.ToSlash(dir); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
 }
