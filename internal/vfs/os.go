@@ -102,54 +102,81 @@ func (osFS) MkdirAll(path string) error {
 
 // Lock locks first and writes its text afterwards, so a refused caller may, for an instant, read the text of the holder
 // before. The file is never removed: between a removal and the next creation two processes could each hold "the" lock.
-func (osFS) Lock(path, holder string) (io.Closer, error) {
+// People do remove it, though, to get rid of a lock that is in their way: the directory, which they cannot remove from
+// under the holder, is locked too.
+func (osFS) Lock(path, holder string) (_ io.Closer, err error) {
+	l := &osLock{text: holder != ""}
+	l.dir, err = lockDir(filepath.Dir(path))
+	defer func() {
+		if err != nil {
+			l.text = false
+			_ = l.Close()
+		}
+	}()
+	if errors.Is(err, ErrLocked) {
+		return nil, &LockedError{Path: path, Holder: readHolder(path)}
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "lock", Path: filepath.Dir(path), Err: err}
+	}
 	flag := os.O_RDWR | os.O_CREATE
 	if holder == "" {
 		flag = os.O_RDONLY
 	}
-	f, err := openRegular(path, flag)
-	if err != nil {
+	if l.f, err = openRegular(path, flag); err != nil {
 		return nil, err
 	}
-	if err := tryLock(f); err != nil {
-		defer f.Close()
+	if err := tryLock(l.f); err != nil {
 		if errors.Is(err, ErrLocked) {
-			text := make([]byte, maxHolder)
-			n, _ := f.ReadAt(text, 0)
-			return nil, &LockedError{Path: path, Holder: strings.TrimSpace(string(text[:n]))}
+			return nil, &LockedError{Path: path, Holder: readHolder(path)}
 		}
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	l := &osLock{f: f, text: holder != ""}
 	if holder == "" {
 		return l, nil
 	}
-	if err = f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(holder), 0)
+	if err = l.f.Truncate(0); err == nil {
+		_, err = l.f.WriteAt([]byte(holder), 0)
 	}
 	if err != nil && !IsNoSpace(err) { // the text is a courtesy, a full disk must not keep the spool from emptying itself
-		_ = l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// osLock holds the lock as long as its file is open.
+// readHolder returns the text in a lock file, as far as it can be read.
+func readHolder(path string) string {
+	f, err := openRegular(path, os.O_RDONLY)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text := make([]byte, maxHolder)
+	n, _ := f.ReadAt(text, 0)
+	return strings.TrimSpace(string(text[:n]))
+}
+
+// osLock holds the lock as long as its files are open.
 type osLock struct {
 	f    *os.File
-	text bool // it has written its text
+	dir  *os.File // nil where directories cannot be locked
+	text bool     // it has written its text
 	once sync.Once
 	err  error
 }
 
 // Close unlocks before it closes: a child process that is between fork and exec shares the descriptor, and would keep a
-// merely closed lock for that moment.
+// merely closed lock for that moment. The directory comes last, so that nobody finds one of the two still held.
 func (l *osLock) Close() error {
 	l.once.Do(func() {
 		if l.text {
 			_ = l.f.Truncate(0)
 		}
-		l.err = errors.Join(unlock(l.f), l.f.Close())
+		for _, f := range []*os.File{l.f, l.dir} {
+			if f != nil {
+				l.err = errors.Join(l.err, unlock(f), f.Close())
+			}
+		}
 	})
 	return l.err
 }

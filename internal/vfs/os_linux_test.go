@@ -109,3 +109,20 @@ func TestNotRegular(t *testing.T) {
 		}
 	}
 }
+
+// Who removes a lock file does not get the lock.
+func TestLockFileRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := OS().Lock(path, "me")
+	must(t, err)
+	must(t, os.Remove(path))
+	for _, holder := range []string{"", "another one"} {
+		if _, err := OS().Lock(path, holder); !errors.Is(err, ErrLocked) {
+			t.Errorf("locked twice, %v", err)
+		}
+	}
+	must(t, l.Close())
+	l, err = OS().Lock(path, "another one")
+	must(t, err)
+	must(t, l.Close())
+}

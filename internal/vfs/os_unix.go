@@ -45,6 +45,22 @@ func unlock(f *os.File) error {
 	return control(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_UN) })
 }
 
+// lockDir locks a directory; nil where the file system locks files alone, as NFS does.
+func lockDir(path string) (*os.File, error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err = tryLock(d); err == nil {
+		return d, nil
+	}
+	_ = d.Close()
+	if !errors.Is(err, ErrLocked) {
+		err = nil
+	}
+	return nil, err
+}
+
 // syncDir fails where directories cannot be synced (some network and FUSE file systems answer EINVAL): names would not
 // survive a power cut there, and a spool that cannot keep its promise says so.
 func syncDir(path string) error {
