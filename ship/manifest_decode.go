@@ -46,7 +46,7 @@ type manifestDecoder struct {
 func (d *manifestDecoder) decode() error {
 	line, err := d.next()
 	if err != nil {
-		return noEOF(err)
+		return cutOff(err)
 	}
 	// The version is looked at before all else: a newer one may have fields that this reader would call damage.
 	var v struct{ Version int }
@@ -59,7 +59,7 @@ func (d *manifestDecoder) decode() error {
 	for {
 		sum := d.h.Sum(nil) // of the lines so far
 		if line, err = d.next(); err != nil {
-			return noEOF(err)
+			return cutOff(err)
 		}
 		switch {
 		case hasType(line, "segment") && len(d.m.Segments) < MaxManifestSegments:
@@ -117,7 +117,7 @@ func (d *manifestDecoder) end() error {
 	if err == io.EOF {
 		return nil
 	}
-	return noEOF(err)
+	return err
 }
 
 // next returns a line with its newline, valid until the next call; io.EOF at the end.
@@ -133,7 +133,7 @@ func (d *manifestDecoder) next() ([]byte, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err == io.EOF && len(d.buf) > 0:
-			return nil, io.ErrUnexpectedEOF
+			return nil, fmt.Errorf("%w: cut off in the middle of a line", ErrVerify)
 		case err != nil:
 			return nil, err
 		}
@@ -142,10 +142,11 @@ func (d *manifestDecoder) next() ([]byte, error) {
 	}
 }
 
-// noEOF turns the end of the file, before the footer, into an error.
-func noEOF(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: cut off: %w", ErrVerify, io.ErrUnexpectedEOF)
+// cutOff makes damage of the end of the file before the footer. Of the end alone: a connection that breaks fails with
+// io.ErrUnexpectedEOF, and says nothing of what is there.
+func cutOff(err error) error {
+	if err == io.EOF {
+		return fmt.Errorf("%w: cut off", ErrVerify)
 	}
 	return err
 }

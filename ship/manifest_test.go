@@ -88,6 +88,18 @@ func TestManifestGolden(t *testing.T) {
 	}
 }
 
+// TestManifestConnectionBreaks: that a body ends early is the connection's error, and no damage of what is there. Whoever
+// reads it asks again.
+func TestManifestConnectionBreaks(t *testing.T) {
+	b := encode(t, exampleManifest())
+	for i := range b {
+		_, err := DecodeManifest(io.MultiReader(bytes.NewReader(b[:i]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		if !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrVerify) {
+			t.Fatalf("broken after %d bytes: %v", i, err)
+		}
+	}
+}
+
 // TestManifestEveryByte changes each byte of a manifest, and cuts it at each place: none may go unnoticed.
 func TestManifestEveryByte(t *testing.T) {
 	m := exampleManifest()
