@@ -213,5 +213,12 @@ func names(path string) (list []string, err error) {
 			list = append(list, line)
 		}
 	}
-	return list, s.Err()
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		// Whatever makes the list has failed: an audit that expects nothing would pass.
+		return nil, fmt.Errorf("%s names no spool and no instance", path)
+	}
+	return list, nil
 }

@@ -115,6 +115,13 @@ func TestLifecycle(t *testing.T) {
 	if err := os.WriteFile(expect, []byte("# all hosts\nhost\n\nother-host # is new\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	nobody := filepath.Join(t.TempDir(), "expect")
+	if err := os.WriteFile(nobody, []byte("# all hosts\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := audits(t, append(both, "-expect", nobody)...); code != exitUsage || !strings.Contains(errs, "names no spool") {
+		t.Errorf("a list of nothing: exit code %d\n%s", code, errs)
+	}
 	if code, out, _ := audits(t, append(both, "-expect", expect)...); code != exitOwed || !strings.Contains(out, `"other-host"`) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
