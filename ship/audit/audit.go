@@ -26,8 +26,9 @@ type auditor struct {
 	mu      sync.Mutex
 	exts    []string
 	objects uint64
-	seen    map[string]bool // spools and instances that have appeared
-	strays  []foundHead     // heads of chains that no place has
+	seen    map[string]bool       // spools and instances that have appeared
+	strays  []foundHead           // heads of chains that no place has
+	told    map[spoolID]foundHead // the furthest of them that lies where its spool has no chain either
 }
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
@@ -39,12 +40,12 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}}
+	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}}
 	for _, p := range opts.Places {
 		a.places = append(a.places, newPlace(&a.o, p))
 	}
 	var err error
-	if a.marks, err = loadMarks(opts.Checkpoint, opts.Deep); err != nil {
+	if a.marks, err = loadMarks(&opts); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	begin := time.Now().UTC()
@@ -148,7 +149,8 @@ func (a *auditor) appeared(names ...string) {
 }
 
 func (a *auditor) result(begin time.Time) *Result {
-	r := &Result{Time: begin, Verdict: a.rec.overall, Deep: a.o.Deep, Objects: a.objects, Findings: a.rec.findings, Omitted: a.rec.omitted}
+	r := &Result{Time: begin, Verdict: a.rec.overall, Deep: a.o.Deep, Objects: a.objects}
+	r.Findings, r.Omitted = a.rec.findings()
 	for _, p := range a.places {
 		r.Places = append(r.Places, p.name)
 		for id, w := range p.walks {
@@ -164,12 +166,8 @@ func (a *auditor) result(begin time.Time) *Result {
 		}
 		return strings.Compare(x.Place, y.Place)
 	})
-	slices.SortFunc(r.Findings, compareFindings)
 	if r.Chains == nil {
 		r.Chains = []Chain{}
-	}
-	if r.Findings == nil {
-		r.Findings = []Finding{}
 	}
 	if len(r.Chains) == 0 {
 		// Nothing is no proof of anything: a wrong prefix looks the same.

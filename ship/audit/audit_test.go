@@ -236,25 +236,47 @@ func TestLive(t *testing.T) {
 	t.Logf("%d audits", audits)
 }
 
-// TestDirectories audits places that keep no checksums: sizes are compared, and contents with Deep.
+// TestDirectories audits places that keep no checksums: sizes are compared, and contents with Deep. Of the copy of a place
+// that kept them contents are compared always.
 func TestDirectories(t *testing.T) {
-	p := finished(t)
+	t.Run("delivered", func(t *testing.T) {
+		directories(t, audit.Complete, nil, func(to map[string]ship.Destination) {
+			x := send(t, t.TempDir(), "vpn", "host", to, nil)
+			x.segments(5)
+			x.finalize("idc", "s3")
+			x.end()
+		})
+	})
+	t.Run("copied", func(t *testing.T) {
+		directories(t, audit.Damaged, []string{audit.ObjectAltered}, func(to map[string]ship.Destination) {
+			for name, m := range finished(t) {
+				for _, key := range m.Keys() {
+					b := m.Bytes(key)
+					if _, err := to[name].Put(t.Context(), ship.BytesObject(key, "x", b), section(b)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	})
+}
+
+// directories fills two directories and damages them. verdict and codes are what an audit that is not deep finds of an
+// object that was altered and has its size.
+func directories(t *testing.T, verdict audit.Verdict, codes []string, fill func(map[string]ship.Destination)) {
 	o := &audit.Options{}
 	var dirs []string
+	to := map[string]ship.Destination{}
 	for _, name := range []string{"idc", "s3"} {
 		dirs = append(dirs, t.TempDir())
 		d, err := fileship.New(dirs[len(dirs)-1], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range p[name].Keys() {
-			b := p[name].Bytes(key)
-			if _, err := d.Put(t.Context(), ship.BytesObject(key, "x", b), section(b)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		to[name] = d
 		o.Places = append(o.Places, audit.Place{Name: name, Destination: d})
 	}
+	fill(to)
 	run := func(deep bool) *audit.Result {
 		o.Deep = deep
 		r, err := audit.Run(t.Context(), o)
@@ -266,9 +288,15 @@ func TestDirectories(t *testing.T) {
 	wants(t, run(false), audit.Complete)
 	wants(t, run(true), audit.Complete)
 
-	keys := slices.DeleteFunc(p["idc"].Keys(), func(k string) bool { return !isData.MatchString(k) })
+	var keys []string
+	for e, err := range o.Places[0].Destination.(ship.Lister).List(t.Context(), "class=") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, e.Key)
+	}
 	overwrite(t, dirs[0], keys[0], func(b []byte) []byte { b[len(b)/2] ^= 4; return b })
-	wants(t, run(false), audit.Complete)
+	wants(t, run(false), verdict, codes...)
 	wants(t, run(true), audit.Damaged, audit.ObjectAltered)
 	overwrite(t, dirs[0], keys[1], func(b []byte) []byte { return b[1:] })
 	wants(t, run(false), audit.Damaged, audit.ObjectAltered)

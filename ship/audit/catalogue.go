@@ -59,7 +59,7 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
 		}
 		if e.Key <= before {
-			return fmt.Errorf("%s: its listing is out of order: %s after %s", p.name, e.Key, before)
+			return fmt.Errorf("%s: its listing is out of order: %q after %q", p.name, e.Key, before)
 		}
 		before = e.Key
 		k, ok := parseChainKey(e.Key)

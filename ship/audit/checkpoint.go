@@ -39,9 +39,11 @@ type mark struct {
 
 // checkpointFile is what is written, as JSON.
 type checkpointFile struct {
-	Version int    `json:"version"`
-	Deep    bool   `json:"deep"`
-	Marks   []mark `json:"marks"`
+	Version int       `json:"version"`
+	Deep    bool      `json:"deep"`
+	Since   time.Time `json:"since,omitzero"` // Options.Since and Hour: which objects were looked at
+	Hour    time.Time `json:"hour,omitzero"`
+	Marks   []mark    `json:"marks"`
 }
 
 // decodeCheckpoint reads a checkpoint. The errors say what to do.
@@ -66,7 +68,7 @@ func decodeCheckpoint(b []byte) (*checkpointFile, error) {
 // marks are the checkpoint of a running audit. It is safe for concurrent use.
 type marks struct {
 	path string
-	deep bool
+	of   checkpointFile // what this audit looks at, without marks
 
 	mu    sync.Mutex
 	all   map[chainID]mark
@@ -74,9 +76,12 @@ type marks struct {
 	dirty bool
 }
 
-// loadMarks reads the checkpoint at path, if there is one of an audit as deep as this one.
-func loadMarks(path string, deep bool) (*marks, error) {
-	m := &marks{path: path, deep: deep, all: map[chainID]mark{}, saved: time.Now()}
+// loadMarks reads the checkpoint, if there is one of an audit that looked for every object that this one looks for, as
+// deeply.
+func loadMarks(o *Options) (*marks, error) {
+	path := o.Checkpoint
+	of := checkpointFile{Version: checkpointVersion, Deep: o.Deep, Since: o.Since.UTC(), Hour: o.Hour}
+	m := &marks{path: path, of: of, all: map[chainID]mark{}, saved: time.Now()}
 	if path == "" {
 		return m, nil
 	}
@@ -98,7 +103,7 @@ func loadMarks(path string, deep bool) (*marks, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if f.Deep == deep {
+	if f.Deep == of.Deep && f.Hour.Equal(of.Hour) && !f.Since.After(of.Since) {
 		for _, k := range f.Marks {
 			m.all[chainID{k.Place, spoolID{k.Class, k.Spool}}] = k
 		}
@@ -141,7 +146,7 @@ func (m *marks) save() error {
 // saveLocked replaces the file at once or not at all. A checkpoint that a power cut takes costs time and no more, so that
 // nothing is synced.
 func (m *marks) saveLocked() error {
-	f := checkpointFile{Version: checkpointVersion, Deep: m.deep}
+	f := m.of
 	for _, k := range m.all {
 		f.Marks = append(f.Marks, k)
 	}

@@ -16,7 +16,7 @@ func FuzzCheckpoint(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		m, err := loadMarks(path, true)
+		m, err := loadMarks(&Options{Checkpoint: path, Deep: true})
 		if err != nil {
 			return
 		}
@@ -24,7 +24,7 @@ func FuzzCheckpoint(f *testing.F) {
 		if err := m.saveLocked(); err != nil {
 			t.Fatal(err)
 		}
-		again, err := loadMarks(path, true)
+		again, err := loadMarks(&Options{Checkpoint: path, Deep: true})
 		if err != nil || len(again.all) != len(m.all) {
 			t.Errorf("%+v, written back: %+v, %v", m.all, again, err)
 		}

@@ -15,8 +15,8 @@ type cursor struct {
 	next func() (step, bool)
 	stop func()
 	step step
-	more bool     // step is one; else the chain has ended
-	tail segRange // skipped at its end
+	more bool    // step is one; else the chain has ended
+	tail skipped // skipped at its end
 }
 
 func (c *cursor) advance() {
@@ -48,15 +48,15 @@ type difference struct {
 // spool judges one spool's chains at all places. Segment numbers are what they have in common: manifests and epochs are
 // divided differently at each place, since each goes at its own pace.
 func (a *auditor) spool(ctx context.Context, id spoolID) {
-	a.appeared(id.spool)
 	var all []*cursor
 	for _, p := range a.places {
 		l := p.chains[id]
 		if l == nil || !l.begun() {
 			continue
 		}
-		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}}
+		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
 		w.Place, w.Class, w.Spool = p.name, id.class, id.spool
+		a.appeared(id.spool)
 		p.mu.Lock()
 		p.walks[id] = w
 		p.mu.Unlock()
@@ -132,7 +132,7 @@ func (a *auditor) compare(all []*cursor, low uint64, diffs []difference) []diffe
 			if what := one.step.differs(&c.step); what != "" {
 				note(c, c.step.at, what)
 			}
-		case c.more && c.step.skip.has(low), !c.more && c.tail.has(low):
+		case c.more && c.step.skip.has(&one.step), !c.more && c.tail.has(&one.step):
 			// Reported as damage already, or not owed.
 		case c.more || low <= c.segment:
 			note(c, c.at(), "one names the segment, and one does not")
@@ -258,6 +258,11 @@ func (a *auditor) absent(id spoolID) {
 		if w := p.walks[id]; w != nil && w.Manifests > 0 && (most == nil || w.Last > most.Last) {
 			most = w
 		}
+	}
+	if h := a.told[id]; most == nil && h.Head != nil {
+		f := Finding{Code: Absent, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last, Key: h.key, Since: h.Time}
+		f.Detail = fmt.Sprintf("a head tells of a chain of this spool at destination %s up to record %d, and here is none", h.Destination, h.Last)
+		a.rec.add(f)
 	}
 	for _, p := range a.places {
 		if most == nil || p.walks[id] != nil {

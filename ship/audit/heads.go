@@ -109,10 +109,7 @@ func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead
 // yet to come: a chain that ends before it was cut off, or is being written while it is read. The furthest head of each
 // such chain goes to cut, which finds out.
 func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
-	for _, c := range all {
-		if c.Destination != h.Destination {
-			continue
-		}
+	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
@@ -167,6 +164,29 @@ func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]f
 	a.strays = append(a.strays, h)
 }
 
+// spokenOf returns the chain that a head speaks of, nil if no place has one of that name. A place may have had several
+// names, one after the other, and in its time another place's: a chain whose end was cut off does not get away with a new
+// name, and two places whose names were exchanged are not taken for each other.
+func spokenOf(h foundHead, all []*cursor) *cursor {
+	for _, c := range all {
+		if c.called[h.Epoch] == h.Destination {
+			return c
+		}
+	}
+	var then *cursor // at one time, if at none now
+	for _, c := range all {
+		if c.Destination == h.Destination {
+			return c
+		}
+		for _, name := range c.called {
+			if name == h.Destination && c.p != h.p {
+				then = c
+			}
+		}
+	}
+	return then
+}
+
 // cut reports a chain that ends before a head, unless it has grown while it was read.
 func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
 	key := ship.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
@@ -201,7 +221,11 @@ func (a *auditor) stray(h foundHead) {
 			return
 		}
 	}
-	if w := h.p.walks[id]; w != nil && h.Last > w.Last && w.behind.from == "" {
+	w := h.p.walks[id]
+	if old := a.told[id]; w == nil && (old.Head == nil || old.Last < h.Last) {
+		a.told[id] = h // of a spool that has nothing else here
+	}
+	if w != nil && h.Last > w.Last && w.behind.from == "" {
 		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination}
 	}
 }

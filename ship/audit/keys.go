@@ -110,5 +110,7 @@ func parseChainKey(key string) (k chainKey, ok bool) {
 	if k.number, err = strconv.ParseUint(number, 10, 64); err != nil {
 		return k, false
 	}
-	return k, classPattern.MatchString(k.class) && spoolPattern.MatchString(k.spool) && k.epoch >= 1 && k.String() == key
+	// A number of more digits would sort before shorter ones.
+	fixed := len(part[3]) == 6 && len(number) == 12
+	return k, fixed && classPattern.MatchString(k.class) && spoolPattern.MatchString(k.spool) && k.epoch >= 1 && k.String() == key
 }

@@ -122,6 +122,7 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 	if by := m.Footer.ClosedBy; by != nil {
 		w.closed = by.Epoch
 	}
+	w.called[h.Epoch] = h.Destination
 	if !w.named[h.Instance] {
 		w.named[h.Instance] = true
 		w.a.appeared(h.Instance)

@@ -42,7 +42,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
 	recompressed := s.Receipt.Size != s.Size || !sameSum(s)
 	// What an earlier audit has looked at is only listed.
-	if e.flags&optional == 0 && !w.known(b.at) && (a.o.Deep || recompressed || p.sums.Load() >= 0) {
+	if e.flags&optional == 0 && !w.known(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)
 	}
@@ -55,6 +55,9 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 func sameSum(s *ship.SegmentLine) bool {
 	return s.Receipt.Checksum == "sha256:"+s.SHA256 || s.Receipt.Checksum == "crc64nvme:"+s.CRC64NVME
 }
+
+// keepsSum reports whether the place kept a checksum of its own of the object, by its receipt.
+func keepsSum(s *ship.SegmentLine) bool { return s.Receipt.Method == "head" }
 
 // ask looks at one object in the background, once a slot is free.
 func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool) {
@@ -98,8 +101,11 @@ func (p *place) stat(ctx context.Context, s *ship.SegmentLine) error {
 		return err
 	}
 	if r.Checksum == "" {
-		// It will not know more about the others. The listing has their sizes.
+		// It will not know more about the others of its kind. The listing has their sizes.
 		p.sums.CompareAndSwap(0, -1)
+		if keepsSum(s) {
+			return p.read(ctx, s) // it has lost it, or was put there by other means
+		}
 		if r.Size != s.Size {
 			return fmt.Errorf("%w: %d bytes are there, its line says %d", ship.ErrVerify, r.Size, s.Size)
 		}

@@ -25,7 +25,7 @@ type Options struct {
 	// Class limits the audit to one class; default all.
 	Class string
 	// Deep reads every object and counts its records. Without it objects are compared by size, and by checksum where the
-	// place keeps one.
+	// place keeps one, or kept one by its receipt: where that is gone, as in a copy, the object is read.
 	Deep bool
 	// Since leaves out objects whose newest record is older: a retention rule may have deleted them. Their chains are
 	// verified all the same. The zero time leaves out none.
@@ -39,7 +39,7 @@ type Options struct {
 	// Expect names spools (by id) or instances that must appear.
 	Expect []string
 	// Checkpoint is a file in which an audit that is interrupted notes how far it has come, and from which the next one with
-	// the same places goes on. It reads all chains again, and only those objects that had not been found right: what is
+	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and only those objects that had not been found right: what is
 	// altered between the two is not noticed. The file is removed at the end. Default none.
 	Checkpoint string
 	// Parallel is the number of requests in flight at each place; default 16.

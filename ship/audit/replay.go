@@ -104,6 +104,10 @@ func (r *replayer) lines(ctx context.Context, p *place, f func(*ship.SegmentLine
 				if s.Records == 0 || s.Last < r.o.First || r.o.Last != 0 && s.First > r.o.Last {
 					continue
 				}
+				// Nothing else is ever written to To, whatever From's chain says.
+				if _, ok := objectOf(r.id, m, s); !ok {
+					return fmt.Errorf("%w: %s: manifest %d of epoch %d names %q for records %d to %d", ship.ErrVerify, p.name, m.Header.Number, e.epoch, s.Key, s.First, s.Last)
+				}
 				if err := f(s); err != nil {
 					return err
 				}

@@ -158,8 +158,9 @@ type recorder struct {
 	max int
 
 	mu       sync.Mutex
-	findings []Finding
-	omitted  int
+	damage   []Finding // what is owed does not crowd it out
+	debt     []Finding
+	count    int
 	verdicts map[chainID]Verdict
 	overall  Verdict
 }
@@ -201,11 +202,22 @@ func (r *recorder) add(f Finding) {
 	id := chainID{f.Place, spoolID{f.Class, f.Spool}}
 	r.verdicts[id] = r.verdict(id).worse(f.Verdict)
 	r.overall = r.overall.worse(f.Verdict)
-	if len(r.findings) >= r.max {
-		r.omitted++
-		return
+	r.count++
+	list := &r.damage
+	if f.Verdict == Owed {
+		list = &r.debt
 	}
-	r.findings = append(r.findings, f)
+	if len(*list) < r.max {
+		*list = append(*list, f)
+	}
+}
+
+// findings returns the first of them, and how many there are beyond these.
+func (r *recorder) findings() (list []Finding, omitted int) {
+	list = append(append([]Finding{}, r.damage...), r.debt...)
+	list = list[:min(len(list), r.max)]
+	slices.SortFunc(list, compareFindings)
+	return list, r.count - len(list)
 }
 
 func (r *recorder) verdict(id chainID) Verdict {
@@ -215,10 +227,11 @@ func (r *recorder) verdict(id chainID) Verdict {
 	return Complete
 }
 
+// full reports whether more damage would not be listed any more.
 func (r *recorder) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.findings) >= r.max
+	return len(r.damage) >= r.max
 }
 
 func compareFindings(a, b Finding) int {

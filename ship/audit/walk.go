@@ -37,8 +37,9 @@ type walk struct {
 	holes  []seqRange // sequence numbers that damage leaves unproven
 	wanted map[headID]*link
 	behind owedRange
-	denied bool            // FinalWrong was reported
-	named  map[string]bool // instances that are known to have appeared
+	denied bool              // FinalWrong was reported
+	named  map[string]bool   // instances that are known to have appeared
+	called map[uint32]string // by what name its sender knew the place, by epoch
 	// reached is the hour before which nothing is to come any more: that of the last object's folder, or what the sender
 	// has said while nothing came in.
 	reached int32
@@ -81,22 +82,26 @@ type step struct {
 	line    *ship.SegmentLine // nil: no records
 	loss    *ship.LossLine    // nil: no losses
 	at      *link
-	skip    segRange // segments before this one of which the chain says nothing, for a reason that is known
+	skip    skipped // segments before this one of which the chain says nothing, for a reason that is known
 }
 
-// segRange is a range of segment numbers, empty if to is 0.
-type segRange struct{ from, to uint64 }
+// skipped is a range of segment numbers, empty if to is 0, up to record last.
+type skipped struct{ from, to, last uint64 }
 
-func (r segRange) has(n uint64) bool { return n >= r.from && n <= r.to }
+// has reports whether the range takes in a segment as another place states it. A chain goes on behind a record: it does
+// not skip later ones by jumping over the number of their segment.
+func (r skipped) has(s *step) bool {
+	return s.segment >= r.from && s.segment <= r.to && (s.line == nil || s.line.Last <= r.last)
+}
 
-func (r segRange) with(from, to uint64) segRange {
+func (r skipped) with(from, to, last uint64) skipped {
 	if to < from || to == 0 {
 		return r
 	}
 	if r.to == 0 {
-		return segRange{from, to}
+		return skipped{from, to, last}
 	}
-	return segRange{min(r.from, from), max(r.to, to)}
+	return skipped{min(r.from, from), max(r.to, to), max(r.last, last)}
 }
 
 // find reports damage in this chain.
@@ -115,7 +120,7 @@ func (w *walk) manifestKey(l *link) string {
 // only carries what is skipped at the end.
 func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 	return func(yield func(step) bool) {
-		var skip segRange
+		var skip skipped
 		for f := range w.p.manifests(ctx, w.id, l) {
 			switch {
 			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
@@ -149,16 +154,16 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 					w.Unaccounted.add(s.loss.Unaccounted)
 				}
 				if jump {
-					skip, jump = skip.with(before+1, s.segment-1), false
+					skip, jump = skip.with(before+1, s.segment-1, f.m.Header.PrevLast), false
 				}
 				s.at, s.skip = w.prev, skip
-				skip = segRange{}
+				skip = skipped{}
 				if !yield(s) {
 					return
 				}
 			}
 			if jump {
-				skip = skip.with(before+1, f.m.Footer.Segment)
+				skip = skip.with(before+1, f.m.Footer.Segment, f.m.Header.PrevLast)
 			}
 			if t := f.m.Footer.Passed; !t.IsZero() {
 				w.reached = hourOf(t)
@@ -212,13 +217,19 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 	w.Records += s.Records
 	w.Bytes += s.Bytes
 	w.Stored += s.Receipt.Size
-	k, ok := parseDataKey(s.Key)
-	if !ok || k.spoolID != w.id || k.first != s.First || k.last != s.Last || k.epoch > m.Header.Epoch || !endsRight(k.ext, s) {
+	k, ok := objectOf(w.id, m, s)
+	if !ok {
 		w.find(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
 		return
 	}
 	w.reached = k.hour
 	w.expect(ctx, b, &k, s)
+}
+
+// objectOf reads the name of a line's object. ok: it is one that the line's own chain and records may have.
+func objectOf(id spoolID, m *ship.Manifest, s *ship.SegmentLine) (k dataKey, ok bool) {
+	k, ok = parseDataKey(s.Key)
+	return k, ok && k.spoolID == id && k.first == s.First && k.last == s.Last && k.epoch <= m.Header.Epoch && endsRight(k.ext, s)
 }
 
 // endsRight reports whether the name of an object says what its line says, as far as this program knows the words.
