@@ -3,6 +3,7 @@ package drain
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path"
 	"time"
 
@@ -113,6 +114,7 @@ func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
 // close ends the shippers and closes the spools, each within bounds, and runs the user's last steps.
 func (r *run) close(ctx context.Context) {
 	r.d.halt()
+	_ = r.d.each(func(c *class) error { c.settle(ctx, r.log); return nil })
 	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
 	wait := closeTimeout
 	if r.cut(ctx) {
@@ -127,14 +129,6 @@ func (r *run) close(ctx context.Context) {
 	case err = <-closed:
 	case <-last.Done():
 		err = errHangs
-		if r.unwritten() > 0 && !r.cut(ctx) {
-			// They are in this process's memory and nowhere else: only a second signal may lose them.
-			r.log.Error("waiting for the disk: records are in memory only", "records", r.unwritten())
-			select {
-			case err = <-closed:
-			case <-ctx.Done():
-			}
-		}
 	}
 	if err != nil {
 		// What is kept is safe on the disk; the next start recovers it.
@@ -145,12 +139,27 @@ func (r *run) close(ctx context.Context) {
 	_ = r.steps(r.d.o.After)(after)
 }
 
-// unwritten counts the records that were taken and are not on the disk.
-func (r *run) unwritten() (n uint64) {
-	for _, c := range r.d.all() {
-		n += c.Spool.Stats().Buffered.Records
+// settle waits until the disk has written what was taken: until then it is in this process's memory and nowhere else, and
+// the close of a spool on a disk that refuses would give it up. Only the end of ctx, a second signal, may lose it.
+func (c *class) settle(ctx context.Context, log *slog.Logger) {
+	told := false
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		n := c.Spool.Stats().Buffered.Records
+		if n == 0 {
+			return
+		}
+		if pause == time.Second && !told {
+			told = true
+			log.Error("waiting for the disk: records are in memory only", "class", c.name, "records", n, "err", c.Spool.Stats().Err)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
 	}
-	return n
 }
 
 // closeTimeout bounds what follows the report.

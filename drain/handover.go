@@ -26,6 +26,7 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 		err = d.each(func(c *class) error {
 			err := closeListeners(ctx, c)
 			<-c.done
+			c.settle(context.WithoutCancel(ctx), d.o.Logger)
 			return errors.Join(err, c.Spool.Close())
 		})
 	})

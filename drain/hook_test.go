@@ -15,7 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TestHook: Run as one of a group of goroutines that end together, beside an HTTP server that answers until the spools are
@@ -138,6 +140,50 @@ func TestSecondSignalHanging(t *testing.T) {
 			in := slices.ContainsFunc(got.Phases, func(p Phase) bool { return p.Name == phase && p.Seconds > 1 })
 			if !in || got.Outcome != Incomplete || got.Classes["vpn"].Kept.Records != 100 {
 				t.Errorf("%s", got.JSON())
+			}
+		})
+	}
+}
+
+// TestFullDiskAtTheEnd: what was taken and is in memory only, since the disk is full, outlives an end whose time is up: the
+// process stays until there is room. A second signal alone gives it up.
+func TestFullDiskAtTheEnd(t *testing.T) {
+	for _, signalled := range []bool{false, true} {
+		w := newWorld(t)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			empties := time.Now().Add(2 * time.Hour)
+			defer vfs.Interpose(func(op vfs.Op) error {
+				if time.Now().Before(empties) && time.Now().After(empties.Add(-119*time.Minute)) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpCreate || op.Kind == vfs.OpAllocate) {
+					return syscall.ENOSPC
+				}
+				return nil
+			})()
+			sig := make(chan os.Signal)
+			d, sp := w.start(Options{})
+			w.append(sp, 10)
+			go func() {
+				time.Sleep(2 * time.Minute)
+				if _, err := sp.Offer(context.Background(), []segment.Record{{Data: []byte("the last one")}}); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+				sig <- syscall.SIGTERM
+				if time.Sleep(30 * time.Minute); signalled {
+					sig <- syscall.SIGTERM
+				}
+			}()
+			r, err := d.RunWith(t.Context(), sig)
+			if r.Outcome != Kept || err == nil || r.Classes["vpn"].Buffered.Records != 1 || time.Now().Before(empties) != signalled {
+				t.Fatalf("%v at %v: %s", err, time.Now(), r.JSON())
+			}
+			empties = time.Now()
+			d, sp = w.start(Options{})
+			if n, want := sp.Ledger().Kept.Records, map[bool]uint64{false: 11, true: 10}[signalled]; n != want {
+				t.Errorf("%d records are kept, want %d", n, want)
+			}
+			if _, err := d.Stop(t.Context(), "test"); err != nil {
+				t.Error(err)
 			}
 		})
 	}
