@@ -38,6 +38,8 @@ type class struct {
 
 	frost   sync.Mutex // one change at a time: of Spool.Freeze, and of
 	drained bool       // a drain has frozen the spool
+	// unmarked: the mark of that is not on the disk, which was full
+	unmarked bool
 }
 
 // ErrEnding is returned by Add once a Stop or Drain has begun.

@@ -2,6 +2,7 @@ package drain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path"
@@ -139,18 +140,19 @@ func (r *run) close(ctx context.Context) {
 	_ = r.steps(r.d.o.After)(after)
 }
 
-// settle waits until the disk has written what was taken: until then it is in this process's memory and nowhere else, and
-// the close of a spool on a disk that refuses would give it up. Only the end of ctx, a second signal, may lose it.
+// settle waits until the disk has what must outlive the process: what was taken, which the close of a spool on a disk that
+// refuses would give up, and the mark that nothing may be deleted of what a drain has found wrong. Only the end of ctx, a
+// second signal, may lose them.
 func (c *class) settle(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		n := c.Spool.Stats().Buffered.Records
-		if n == 0 {
+		st, err := c.Spool.Stats(), c.mark()
+		if st.Buffered.Records == 0 && err == nil {
 			return
 		}
 		if pause == time.Second && !told {
 			told = true
-			log.Error("waiting for the disk: records are in memory only", "class", c.name, "records", n, "err", c.Spool.Stats().Err)
+			log.Error("waiting for the disk, which does not have everything yet", "class", c.name, "in_memory_only", st.Buffered.Records, "err", errors.Join(st.Err, err))
 		}
 		t := time.NewTimer(pause)
 		select {

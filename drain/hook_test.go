@@ -188,3 +188,55 @@ func TestFullDiskAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestFreezeOnFullDisk: what a drain has found wrong is kept for the next process although the disk had no room for the mark
+// of that, and the process stays until it has.
+func TestFreezeOnFullDisk(t *testing.T) {
+	w := newWorld(t)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		full, empties := false, time.Now().Add(2*time.Hour)
+		defer vfs.Interpose(func(op vfs.Op) error {
+			if full && time.Now().Before(empties) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpCreate) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})()
+		key := ""
+		w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
+			if c.Op == shiptest.Put && strings.HasPrefix(c.Key, "class=") {
+				if key == "" {
+					key = c.Key
+					return shiptest.Fault{After: func(context.Context) error { w.other.Remove(c.Key); return nil }}
+				}
+				if key == c.Key {
+					return shiptest.FailBefore(errDown)
+				}
+			}
+			return shiptest.Fault{}
+		})
+		d, sp := w.start(Options{Timeout: time.Minute})
+		release := sp.Hold() // so that it is still there when the drain begins
+		w.append(sp, 100)
+		if err := sp.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.all()[0].Shipper.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		full = true
+		r, _ := d.Drain(t.Context(), "test")
+		release()
+		if r.Outcome != Mismatch || time.Now().Before(empties) {
+			t.Fatalf("at %v: %s", time.Now(), r.JSON())
+		}
+		w.faulty.SetPlan(nil)
+		d, sp = w.start(Options{Timeout: time.Minute})
+		if sp.Frozen() == "" {
+			t.Error("the next process does not know that nothing may be deleted")
+		}
+		if r, err := d.Drain(t.Context(), "again"); err != nil || r.Outcome != Complete || w.other.Bytes(key) == nil {
+			t.Errorf("%v %s", err, r.JSON())
+		}
+	})
+}

@@ -90,13 +90,29 @@ func (c *class) freeze(why string) error {
 	c.frost.Lock()
 	defer c.frost.Unlock()
 	c.drained = true
-	return c.Spool.Freeze(why)
+	err := c.Spool.Freeze(why)
+	c.unmarked = err != nil
+	return err
+}
+
+// mark makes up for a freeze that is in force in this process only.
+func (c *class) mark() error {
+	c.frost.Lock()
+	defer c.frost.Unlock()
+	if !c.unmarked {
+		return nil
+	}
+	err := c.Spool.Freeze(c.Spool.Frozen())
+	c.unmarked = err != nil
+	return err
 }
 
 func (c *class) thaw() error {
 	c.frost.Lock()
 	defer c.frost.Unlock()
-	return c.Spool.Thaw()
+	err := c.Spool.Thaw()
+	c.unmarked = c.unmarked && err != nil
+	return err
 }
 
 // reverifyEvery is how often a spool is verified again that an earlier drain has left frozen with something wrong.

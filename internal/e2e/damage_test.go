@@ -114,11 +114,10 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	if err != nil {
 		t.Fatal(err)
 	}
-	timeout := time.Minute
-	if mode == "lost" || mode == "damaged" && at == "s3" {
-		timeout = 20 * time.Second // what is refused, or cannot be read, is tried again until the time is up
-	}
-	d, err := drain.New(&drain.Options{Dir: dir, Timeout: timeout, Quiesce: -1, Lifecycles: []drain.Lifecycle{l}})
+	// What is refused, or cannot be read, is tried again as long as anything moves; a machine that is busy has time to spare.
+	d, err := drain.New(&drain.Options{
+		Dir: dir, Timeout: 2 * time.Minute, StallTimeout: 15 * time.Second, Quiesce: -1, Lifecycles: []drain.Lifecycle{l},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
