@@ -87,7 +87,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	}
 	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
 	if s.quota, err = newQuota(&s.opts, total); err != nil {
-		return err
+		return fmt.Errorf("spool: %w", err)
 	}
 	s.quota.disk = free
 	if s.quota.limit > total {

@@ -110,7 +110,7 @@ func (o *Options) withDefaults() Options {
 // validate joins everything that is wrong with options whose defaults are filled in.
 func (o *Options) validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("spool: "+format, args...)) }
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	check := func(err error) {
 		if err != nil {
 			bad("%w", err)
@@ -146,5 +146,12 @@ func (o *Options) validate() error {
 	if o.OnFull > Reject {
 		bad("unknown policy for a full spool %d", o.OnFull)
 	}
-	return errors.Join(errs...)
+	if len(errs) == 0 && o.MaxBytes > 0 {
+		_, err := newQuota(o, 0)
+		check(err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return nil
 }

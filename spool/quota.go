@@ -41,7 +41,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
 	// Two segments: one that is written while the other one is staged.
 	if least := q.reserve + 2*o.SegmentBytes; q.limit < least {
-		return q, fmt.Errorf("spool: quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
+		return q, fmt.Errorf("quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
 			"raise MaxBytes, or lower SegmentBytes or StageReserve", q.limit, o.SegmentBytes, q.reserve, least)
 	}
 	return q, nil

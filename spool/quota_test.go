@@ -104,7 +104,7 @@ func TestFullBlock(t *testing.T) {
 
 func TestQuotaTooSmall(t *testing.T) {
 	_, err := memDir().tryOpen(t, Options{MaxBytes: 200 << 10})
-	if err == nil || !strings.Contains(err.Error(), "raise MaxBytes") {
+	if !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "raise MaxBytes") {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -120,6 +120,9 @@ func (cl *class) openSpool() (err error) {
 		return nil
 	}
 	s, err := spool.Open(cl.dir, &cl.spool)
+	if errors.Is(err, spool.ErrOptions) {
+		return fmt.Errorf("%w: %w", errFlags, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -216,8 +216,8 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	return d.RunWith(ctx, sig)
 }
 
-// fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags
-// contradict what the spool remembers, or an address cannot be had.
+// fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags are
+// unusable or contradict what the spool remembers, or an address cannot be had.
 func fatal(err error) bool {
 	var op *net.OpError
 	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrOwed) || errors.Is(err, errFlags) || errors.As(err, &op)

@@ -50,6 +50,10 @@ func TestUsage(t *testing.T) {
 			t.Errorf("nothing said of %s:\n%s", want, said)
 		}
 	}
+	said = usage(t, 2, "-spool", dir, "-listen", "vpn=udp://127.0.0.1:0", "-dest", "a=file://"+t.TempDir(), "-spool-max-bytes", "1MiB")
+	if !strings.Contains(said, "raise MaxBytes") {
+		t.Errorf("nothing said of a quota that holds no segment:\n%s", said)
+	}
 }
 
 // TestHelp: asking for help is no mistake, and the answer is clean.
