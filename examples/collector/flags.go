@@ -247,6 +247,9 @@ func (c *config) addListen(bad func(string, ...any)) func(string) {
 			bad("-listen %q: CLASS=URL, for example vpn=udp://:5140", s)
 		case !classPattern.MatchString(class):
 			bad("-listen %q: a class is 1 to 32 of a-z, 0-9 and _", s)
+		case strings.HasPrefix(u, "systemd://") && slices.ContainsFunc(c.listen, func(o classURL) bool { return socketName("", o.url) == socketName("", u) }):
+			// Any other address can be had only once.
+			bad("-listen %q: the socket is given twice, and each datagram or connection would go to either", s)
 		default:
 			c.listen = append(c.listen, classURL{class, u})
 		}

@@ -160,3 +160,15 @@ func TestManifest(t *testing.T) {
 		t.Errorf("stopTimeout %d", d.StopTimeout)
 	}
 }
+
+// TestSocketTwice: systemd's socket is served once, whatever its parameters say.
+func TestSocketTwice(t *testing.T) {
+	nowhere(t)
+	const said = "given twice"
+	if _, err := parse(t, "-listen=vpn=systemd://x", "-listen=web=systemd://y"); strings.Contains(err.Error(), said) {
+		t.Error(err)
+	}
+	if _, err := parse(t, "-listen=vpn=systemd://x", "-listen=web=systemd://x?max=100"); !strings.Contains(err.Error(), said) {
+		t.Error(err)
+	}
+}
