@@ -102,3 +102,53 @@ func control(t *testing.T, c *net.UDPConn, f func(fd int) error) {
 		t.Fatal(err)
 	}
 }
+
+// Whether the kernel hands over aggregates is a property of the socket, that an earlier process may have set, or a
+// successor that has died. What is in them are datagrams, whatever this listener has asked for.
+func TestGROOfOthers(t *testing.T) {
+	for _, when := range []string{"before", "meanwhile"} {
+		t.Run(when, func(t *testing.T) {
+			pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pc.Close()
+			f, err := pc.(*net.UDPConn).File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			c, err := net.Dial("udp", pc.LocalAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			control(t, c.(*net.UDPConn), func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, 10) })
+			aggregate := func() {
+				control(t, pc.(*net.UDPConn), func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) })
+				send(t, c, make([]byte, 95))
+			}
+			o := &UDPOptions{Files: []*os.File{f}}
+			if when == "before" {
+				aggregate()
+				o.Max = 10
+			}
+			u, err := ListenUDP("", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newSink()
+			wait := serve(t, u, s)
+			if when == "meanwhile" {
+				aggregate()
+			}
+			s.await(t, "what was sent", func() bool { return s.acct.Received.Bytes == 95 })
+			shutdown(t, u)
+			wait()
+			if s.n != 10 {
+				t.Errorf("%d records of 10 datagrams", s.n)
+			}
+			s.balance(t, u.Stats())
+		})
+	}
+}

@@ -18,7 +18,7 @@ const canReusePort = true
 // openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one. Where
 // there are to be several, the first is bound alone: so the port is nobody else's, whose traffic it would take a part of.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
-	s := &socket{log: log, gro: o.GRO, inherited: f != nil, shared: f != nil && !o.Own}
+	s := &socket{log: log, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {
@@ -48,7 +48,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		s.conn.Close()
 		return nil, err
 	}
-	m := newMmsg(raw, o)
+	m := newMmsg(raw, s.gro, o)
 	s.recv = m
 	// A unix socket drops nothing: its senders wait.
 	_, s.dropsKnown = m.drops()
@@ -101,6 +101,9 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 			return fmt.Errorf("%w (turn GRO off, or use Linux 5.0 or newer)", os.NewSyscallError("setsockopt UDP_GRO", err))
 		}
 	}
+	// An inherited socket may have it on, and aggregates in its queue, which are told from datagrams only as long as it is.
+	gro, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO)
+	s.gro = err == nil && gro != 0
 	// Without a cookie (Linux before 4.6) drops are counted all the same, only not known again after a hand-over.
 	s.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	return nil

@@ -31,7 +31,6 @@ type mmsghdr struct {
 type mmsg struct {
 	conn syscall.RawConn
 	max  int
-	gro  bool
 	unix bool
 
 	behind proxies
@@ -50,11 +49,11 @@ type mmsg struct {
 
 // newMmsg lays out what the kernel writes to: for each datagram of a burst a slot for the payload, one for the sender's
 // address and one for control messages, all tied together in a message header.
-func newMmsg(conn syscall.RawConn, o *UDPOptions) *mmsg {
-	m := &mmsg{conn: conn, max: o.Max, gro: o.GRO, unix: o.Network == "unixgram", behind: o.ProxyFrom, recs: make([]segment.Record, 0, batch)}
+func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions) *mmsg {
+	m := &mmsg{conn: conn, max: o.Max, unix: o.Network == "unixgram", behind: o.ProxyFrom, recs: make([]segment.Record, 0, batch)}
 	m.read = m.recvmmsg
 	size := slotSize(o)
-	if m.gro {
+	if gro {
 		size = MaxDatagram // of an aggregate; Max holds for the datagrams in it
 	}
 	// Slots of a power of two would start in the same few cache sets. The pages of a slot that no datagram reaches are
@@ -134,7 +133,7 @@ func (m *mmsg) records(b *burst, i int) {
 	if !m.unix {
 		r.Src = parseName(&m.names[i])
 	}
-	if !m.gro || size <= 0 || size > n {
+	if size <= 0 || size > n {
 		size = n
 	}
 	if h.Flags&unix.MSG_TRUNC != 0 { // the head of a datagram is not a datagram

@@ -34,6 +34,7 @@ type UDPOptions struct {
 	Max int
 	// GRO lets the kernel hand over the datagrams of a flow in aggregates, at a fraction of the cost. It then counts a
 	// dropped aggregate of up to 64 datagrams as one: such losses are marked AtLeast. Linux only; ignored elsewhere.
+	// A socket of Files that has it on keeps it.
 	GRO bool
 	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
 	// less than a second of it is warned about.
