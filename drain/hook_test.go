@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -195,9 +196,10 @@ func TestFreezeOnFullDisk(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
-		full, empties := false, time.Now().Add(2*time.Hour)
+		var full atomic.Bool
+		empties := time.Now().Add(2 * time.Hour)
 		defer vfs.Interpose(func(op vfs.Op) error {
-			if full && time.Now().Before(empties) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpCreate) {
+			if full.Load() && time.Now().Before(empties) && (op.Kind == vfs.OpWrite || op.Kind == vfs.OpCreate) {
 				return syscall.ENOSPC
 			}
 			return nil
@@ -224,7 +226,7 @@ func TestFreezeOnFullDisk(t *testing.T) {
 		if err := d.all()[0].Shipper.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		full = true
+		full.Store(true)
 		r, _ := d.Drain(t.Context(), "test")
 		release()
 		if r.Outcome != Mismatch || time.Now().Before(empties) {
