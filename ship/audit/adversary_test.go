@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -212,27 +214,6 @@ func TestDamageFirst(t *testing.T) {
 	}
 }
 
-// TestText: what a stranger has named cannot write to the terminal, nor forge a line.
-func TestText(t *testing.T) {
-	p := finished(t)
-	p["s3"].Set("class=vpn/\x1b[2J\ncomplete: \u009b", nil)
-	running(t, p)
-	x := send(t, t.TempDir(), "web", "host", map[string]ship.Destination{"s3": p["s3"]}, nil)
-	x.finalize("s3")
-	x.end()
-	r := p.audit(t)
-	var b strings.Builder
-	if err := r.WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	if strings.ContainsAny(b.String(), "\x1b\u009b") || strings.Contains(b.String(), "\ncomplete") {
-		t.Errorf("%q", b.String())
-	}
-	if !strings.Contains(b.String(), "and here is none") {
-		t.Errorf("the text of what is absent is mangled: %s", b.String())
-	}
-}
-
 // TestEpochInFlight: a spool that was adopted while the audit ran, with objects of the epoch before, is on its way.
 func TestEpochInFlight(t *testing.T) {
 	p := newPlaces()
@@ -303,6 +284,67 @@ func TestCutOff(t *testing.T) {
 	r, err := audit.Run(t.Context(), &audit.Options{
 		Places: []audit.Place{{Name: "s3", Destination: cutOff{p["s3"], map[string]bool{}}}}, Parallel: 1,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, r, audit.Complete)
+}
+
+// TestUnreadable: one object that cannot be read, as behind a bad sector, neither ends the audit of all others nor passes
+// for right or for damaged. A place that does not answer at all ends it.
+func TestUnreadable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		newChain(t, p, "s3", nil).add(4, nil).add(0, final)
+		newChain(t, p, "idc", nil).add(4, nil).add(0, final)
+		key := fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%s-000001-%016x-%016x.ndjson.gz", testSpool, 11, 20)
+		other := strings.Replace(key, fmt.Sprintf("%016x-%016x", 11, 20), fmt.Sprintf("%016x-%016x", 21, 30), 1)
+		p["idc"].Set(other, []byte("something else"))
+		bad := errors.New("input/output error")
+		run := func(ops ...shiptest.Op) (*audit.Result, error) {
+			return audit.Run(t.Context(), &audit.Options{Deep: true, Places: []audit.Place{
+				{Name: "idc", Destination: shiptest.Faulty(p["idc"], func(c shiptest.Call) shiptest.Fault {
+					if c.Key == key && slices.Contains(ops, c.Op) {
+						return shiptest.FailBefore(bad)
+					}
+					return shiptest.Fault{}
+				})},
+				{Name: "s3", Destination: p["s3"]},
+			}})
+		}
+		r, err := run(shiptest.Open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, r, audit.Damaged, audit.ObjectAltered, audit.Unread)
+		if f := r.Findings[1]; f.Key != key || f.Verdict != audit.Owed || !strings.Contains(f.Detail, bad.Error()) {
+			t.Errorf("%+v", f)
+		}
+		if _, err := run(shiptest.Open, shiptest.Stat); !errors.Is(err, bad) {
+			t.Errorf("a place that does not answer: %v", err)
+		}
+	})
+}
+
+// twice lists every object two times, as a directory may that is changed while it is read.
+type twice struct{ *shiptest.MemoryDestination }
+
+func (d twice) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		for e, err := range d.MemoryDestination.List(ctx, prefix) {
+			if !yield(e, err) || !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestListedTwice: a name that is listed twice is one object.
+func TestListedTwice(t *testing.T) {
+	p := newPlaces()
+	newChain(t, p, "s3", nil).add(4, nil).add(0, final).head(p["idc"], 0, true)
+	newChain(t, p, "idc", nil).add(4, nil).add(0, final)
+	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "idc", Destination: twice{p["idc"]}}, {Name: "s3", Destination: p["s3"]}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,10 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 		if err != nil {
 			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
 		}
-		if e.Key <= before {
+		if e.Key == before {
+			continue // a directory that is changed meanwhile may yield a name twice
+		}
+		if e.Key < before {
 			return fmt.Errorf("%s: its listing is out of order: %q after %q", p.name, e.Key, before)
 		}
 		before = e.Key

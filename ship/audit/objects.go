@@ -88,6 +88,9 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 		case errors.Is(err, ship.ErrVerify):
 			f.Code, f.Detail = ObjectAltered, err.Error()
 			a.rec.add(f)
+		case err != nil && p.illegible(ctx, s.Key, err):
+			f.Code, f.Detail = Unread, err.Error()
+			a.rec.add(f)
 		default:
 			a.check(err)
 		}

@@ -34,6 +34,8 @@ type place struct {
 	// sums tells whether Stat answers with checksums: 0 unknown yet, 1 yes, -1 no.
 	sums atomic.Int32
 
+	unread atomic.Int32 // objects that could not be read
+
 	chains map[spoolID]*listedChain
 
 	mu       sync.Mutex
@@ -78,6 +80,18 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 		}
 		t.Stop()
 	}
+}
+
+// maxUnread is how many objects a place may fail to read before it is the place that fails.
+const maxUnread = 100
+
+// illegible reports whether an error is about one object, and not about the place: it still answers when asked for it.
+func (p *place) illegible(ctx context.Context, key string, err error) bool {
+	if ctx.Err() != nil || ship.IsPermanent(err) || p.unread.Add(1) > maxUnread {
+		return false
+	}
+	_, err = p.dest.Stat(ctx, key)
+	return err == nil
 }
 
 // exists asks for an object by name.

@@ -120,6 +120,7 @@ const (
 	Absent      = "absent"    // another place has a chain that this one has not
 	Uncovered   = "uncovered" // an object ahead of the chain's end
 	NotAppeared = "not-appeared"
+	Unread      = "unread" // an object is there and cannot be read: nothing is proven of it, good or bad
 )
 
 // Finding is one thing that keeps a chain from being complete.
@@ -194,7 +195,7 @@ func (r *recorder) add(f Finding) {
 	f.Detail = strings.NewReplacer(said...).Replace(f.Detail)
 	f.Verdict = Damaged
 	switch f.Code {
-	case Open, Behind, Absent, Uncovered, NotAppeared:
+	case Open, Behind, Absent, Uncovered, NotAppeared, Unread:
 		f.Verdict = Owed
 	}
 	r.mu.Lock()
@@ -264,5 +265,6 @@ var cures = map[string]string{
 	Behind:          "if the sender lives, wait: it catches up by itself; if it is gone with its volume, replay the range from the place that has it",
 	Absent:          "if the spool is not meant to deliver here, audit its class without this place; else look at the sender's log",
 	Uncovered:       "if the sender lives, wait for its next manifest; if it is gone, these records are whole but not vouched for",
+	Unread:          "look at the log of this place; if the object is lost, set it aside, then replay the range from a place that has it",
 	NotAppeared:     "look for its host and its volume: nothing of it has ever arrived",
 }
