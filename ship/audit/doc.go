@@ -20,7 +20,8 @@
 // anything below without breaking the chain or a checksum. That the last manifests themselves were cut off, or rewritten
 // with all that they name, shows with the other places given too: they hold the same lines, and heads of the chain.
 // Where no head tells of what was cut off, the chain looks like one that has not come so far yet: Owed, with the exact
-// range, never Complete. Who can write to all places alike can forge everything that is not signed: against that, have the
+// range; or, if the forger says in the sender's name that the place joined later, like one that is not owed what is missing:
+// see [Chain].NotOwed. Who can write to all places alike can forge everything that is not signed: against that, have the
 // senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With
 // keys, nothing can be altered or added anywhere; only the end of a chain can still be cut off, at all places alike.
 //

@@ -15,6 +15,7 @@ import (
 // explainDial tells what only an operator can cure from what time may cure, and says how.
 func (h *Host) explainDial(to hop, cred *credentials, err error) error {
 	var mismatch *ssh.AlgorithmNegotiationError
+	var closed *ssh.OpenChannelError
 	switch {
 	case ship.IsPermanent(err):
 		return err
@@ -24,6 +25,9 @@ func (h *Host) explainDial(to hop, cred *credentials, err error) error {
 	case refused(err):
 		return ship.Permanent(fmt.Errorf("%w: the server refuses %s for user %q: put that key as a line into the user's authorized_keys there (writable by the user alone, as its directory), or correct user and key",
 			err, strings.Join(cred.tried, " and "), to.user))
+	case errors.As(err, &closed) && closed.Reason == ssh.Prohibited && h.place.jump != nil:
+		return ship.Permanent(fmt.Errorf("%w: allow user %q at the bastion %s to go on to %s (AllowTcpForwarding, PermitOpen in its sshd_config, permitopen in authorized_keys), and sessions there",
+			err, h.place.jump.user, h.place.jump.addr, h.place.addr))
 	case errors.Is(err, errNoSFTP):
 		return ship.Permanent(fmt.Errorf("%w: enable `Subsystem sftp internal-sftp` in its sshd_config", err))
 	}

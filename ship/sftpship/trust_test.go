@@ -252,6 +252,12 @@ func TestJump(t *testing.T) {
 		err := open(t, with(t, raw, "known_hosts", string(read(t, known))), nil).Check(bounded(t))
 		wantPermanent(t, err, "unknown host key")
 	}
+	shut := testserver.StartSSHD(t, "AllowTcpForwarding no")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(shut.KeyFile), "authorized_keys"), read(t, authorized), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	raw2 := with(t, inner.URL("d"), "known_hosts", both+string(read(t, shut.KnownHosts))) + "&jump=" + shut.User + "@" + shut.Addr
+	wantPermanent(t, open(t, raw2, nil).Check(bounded(t)), "PermitOpen", shut.Addr, inner.Addr)
 	outer.Pause()
 	t.Cleanup(outer.Resume)
 	short := open(t, raw, &Options{Watchdog: time.Second})
