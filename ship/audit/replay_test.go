@@ -127,6 +127,24 @@ func TestReplayRefuses(t *testing.T) {
 	}
 }
 
+// TestReplayRecompressed: an object that has another compression of the same records there, by its own receipt, is right
+// and does not keep the others from being restored.
+func TestReplayRecompressed(t *testing.T) {
+	p := newPlaces()
+	newChain(t, p, "s3", nil).add(2, nil).add(0, final)
+	lost := ""
+	newChain(t, p, "idc", nil).add(2, func(m *ship.Manifest) {
+		again(t, p, func(raw []byte) []byte { return compressed(t, raw, 9) })(m)
+		lost = m.Segments[1].Key
+	}).add(0, final)
+	p["idc"].Remove(lost)
+	done, err := replay(p, testSpool, 0, 0)
+	if err != nil || len(done) != 1 || done[0].Key != lost {
+		t.Errorf("%+v, %v", done, err)
+	}
+	wants(t, p.audit(t, deep), audit.Complete)
+}
+
 // TestReplayBehind: a place whose sender is gone gets what it never had.
 func TestReplayBehind(t *testing.T) {
 	p := newPlaces()
