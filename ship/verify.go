@@ -191,8 +191,8 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 	err := v.again(ctx, func() error {
 		key, doubt = "", nil
 		rec, err := v.l.s.sp.Stage(ctx, seg.Number, v.l.s.enc)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Records == 0 {
-			return nil // deleted meanwhile, since nobody holds it; or no object
+		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.deleted(seg.Number) {
+			return nil // no object; or deleted meanwhile, since nobody holds it
 		}
 		if err != nil {
 			return err
@@ -237,6 +237,13 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		v.mismatch(key, seg.Number, fmt.Errorf("%w, and cannot be read: %w", ErrVerify, doubt))
 	}
 	return err
+}
+
+// deleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
+// say any more what a destination must hold of it does not make it verified.
+func (s *Shipper) deleted(number uint64) bool {
+	seg := s.sp.Sealed(number-1, 1)
+	return len(seg) == 0 || seg[0].Number != number
 }
 
 // restore stores an object again.
