@@ -350,3 +350,24 @@ func TestListedTwice(t *testing.T) {
 	}
 	wants(t, r, audit.Complete)
 }
+
+// TestChainGoneAsksOnce: how many objects a spool without a chain has does not decide how often its chain is looked for.
+func TestChainGoneAsksOnce(t *testing.T) {
+	p := finished(t)
+	spool, objects := longest(p)
+	for _, key := range p["s3"].Keys() {
+		if strings.HasPrefix(key, "_manifest/vpn/"+spool) {
+			p["s3"].Remove(key)
+		}
+	}
+	d := shiptest.Faulty(p["s3"], nil)
+	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "s3", Destination: d}}, Parallel: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, r, audit.Damaged, audit.ChainMissing)
+	// Three listings of the audit itself, and one for each of three epochs.
+	if n := d.Calls(shiptest.List); len(r.Findings) != len(objects) || n > 6 {
+		t.Errorf("%d findings of %d objects, %d listings", len(r.Findings), len(objects), n)
+	}
+}

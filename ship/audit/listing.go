@@ -162,9 +162,27 @@ func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 	return nil
 }
 
+// epochID is an epoch of a spool.
+type epochID struct {
+	spoolID
+	epoch uint32
+}
+
+// maxEpochs bounds what is remembered of epochs that may have begun, a hundred bytes each.
+const maxEpochs = 1 << 16
+
 // begun reports whether there is a manifest now of an epoch that an object may be named in: its own, or that of a later
 // owner of its spool.
-func (p *place) begun(ctx context.Context, k *dataKey) (bool, error) {
+func (p *place) begun(ctx context.Context, k *dataKey) (begun bool, err error) {
+	// The answer of a moment ago will do: had there been no chain then, an object that was there before is a stranger's.
+	id := epochID{k.spoolID, k.epoch}
+	if begun, ok := p.epochs[id]; ok {
+		return begun, nil
+	}
+	if len(p.epochs) >= maxEpochs {
+		clear(p.epochs)
+	}
+	defer func() { p.epochs[id] = begun }()
 	for e, err := range p.lister.List(ctx, fmt.Sprintf("%s%s/%s/", ship.ManifestPrefix, k.class, k.spool)) {
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", p.name, err)

@@ -37,6 +37,7 @@ type place struct {
 	unread atomic.Int32 // objects that could not be read
 
 	chains map[spoolID]*listedChain
+	epochs map[epochID]bool // of which objects were met and no chain: whether it has begun since
 
 	mu       sync.Mutex
 	walks    map[spoolID]*walk
@@ -46,7 +47,7 @@ type place struct {
 func newPlace(o *Options, p Place) *place {
 	return &place{
 		o: o, name: p.Name, dest: p.Destination, lister: p.Destination.(ship.Lister), slots: make(chan struct{}, o.Parallel),
-		chains: map[spoolID]*listedChain{}, walks: map[spoolID]*walk{},
+		chains: map[spoolID]*listedChain{}, walks: map[spoolID]*walk{}, epochs: map[epochID]bool{},
 	}
 }
 
