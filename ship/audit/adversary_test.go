@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,4 +371,58 @@ func TestChainGoneAsksOnce(t *testing.T) {
 	if n := d.Calls(shiptest.List); len(r.Findings) != len(objects) || n > 6 {
 		t.Errorf("%d findings of %d objects, %d listings", len(r.Findings), len(objects), n)
 	}
+}
+
+// breaking breaks off some of its listings behind a few names.
+type breaking struct {
+	*shiptest.MemoryDestination
+	breaks func(prefix string) bool
+}
+
+var errBroken = errors.New("connection reset")
+
+func (d breaking) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		n := 0
+		for e, err := range d.MemoryDestination.List(ctx, prefix) {
+			if n++; n == 4 && d.breaks(prefix) {
+				yield(ship.Entry{}, errBroken)
+				return
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestListingBreaks: a listing that breaks off is made again, and what it had shown already is not taken for doubled. One
+// that breaks off always is no listing.
+func TestListingBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		newChain(t, p, "s3", nil).add(4, nil).add(0, final)
+		newChain(t, p, "idc", nil).add(2, nil).add(2, nil).add(0, final)
+		run := func(times int) (*audit.Result, error) {
+			broken := map[string]int{}
+			var mu sync.Mutex
+			return audit.Run(t.Context(), &audit.Options{Places: []audit.Place{
+				{Name: "idc", Destination: breaking{p["idc"], func(prefix string) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					broken[prefix]++
+					return broken[prefix] <= times
+				}}},
+				{Name: "s3", Destination: p["s3"]},
+			}})
+		}
+		r, err := run(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, r, audit.Complete)
+		if _, err := run(1000); !errors.Is(err, errBroken) {
+			t.Errorf("always: %v", err)
+		}
+	})
 }

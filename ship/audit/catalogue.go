@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -53,18 +52,10 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 	if p.o.Class != "" {
 		prefix += p.o.Class + "/"
 	}
-	before := ""
-	for e, err := range p.lister.List(ctx, prefix) {
+	for e, err := range p.list(ctx, prefix) {
 		if err != nil {
-			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+			return err
 		}
-		if e.Key == before {
-			continue // a directory that is changed meanwhile may yield a name twice
-		}
-		if e.Key < before {
-			return fmt.Errorf("%s: its listing is out of order: %q after %q", p.name, e.Key, before)
-		}
-		before = e.Key
 		k, ok := parseChainKey(e.Key)
 		if !ok {
 			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest or a head"})

@@ -17,7 +17,7 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 	if a.o.Class != "" {
 		prefix += a.o.Class + "/"
 	}
-	list := p.lister.List(ctx, prefix)
+	list := p.list(ctx, prefix)
 	if !a.o.Hour.IsZero() {
 		list = a.listHour(ctx, p)
 	}
@@ -33,18 +33,11 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 		a.o.Progress.Objects.Add(1)
 		return a.missing(ctx, p, e)
 	}
-	before, key := "", ""
+	key := ""
 	for l, err := range list {
 		if err != nil {
-			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+			return err
 		}
-		if l.Key == before {
-			continue // a directory that is changed meanwhile may yield a name twice
-		}
-		if l.Key < before {
-			return fmt.Errorf("%s: its listing is out of order: %q after %q", p.name, l.Key, before)
-		}
-		before = l.Key
 		for ; i < len(p.expected); key = "" {
 			if key == "" {
 				k := a.key(&p.expected[i])
@@ -97,7 +90,7 @@ func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, 
 			}
 			class = id.class
 			prefix := fmt.Sprintf("class=%s/dt=%s/hour=%s/", class, a.o.Hour.Format("2006-01-02"), a.o.Hour.Format("15"))
-			for e, err := range p.lister.List(ctx, prefix) {
+			for e, err := range p.list(ctx, prefix) {
 				if !yield(e, err) {
 					return
 				}
@@ -183,9 +176,9 @@ func (p *place) begun(ctx context.Context, k *dataKey) (begun bool, err error) {
 		clear(p.epochs)
 	}
 	defer func() { p.epochs[id] = begun }()
-	for e, err := range p.lister.List(ctx, fmt.Sprintf("%s%s/%s/", ship.ManifestPrefix, k.class, k.spool)) {
+	for e, err := range p.list(ctx, fmt.Sprintf("%s%s/%s/", ship.ManifestPrefix, k.class, k.spool)) {
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", p.name, err)
+			return false, err
 		}
 		if m, ok := parseChainKey(e.Key); ok && m.head == "" && m.epoch >= k.epoch {
 			return true, nil

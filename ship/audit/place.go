@@ -74,12 +74,51 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 		case ship.IsPermanent(err), attempt == attempts:
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		t := time.NewTimer(ship.Backoff(attempt, rand.Float64()))
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		pause(ctx, attempt)
+	}
+}
+
+// pause waits before the next attempt.
+func pause(ctx context.Context, attempt int) {
+	t := time.NewTimer(ship.Backoff(attempt, rand.Float64()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// list yields what is listed below a prefix, in the order of names and each once: a directory that is changed while it is
+// read may yield a name twice. A listing that breaks off is made again, and goes on behind what it has shown.
+func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		shown := ""
+		for attempt := 1; ; attempt++ {
+			before := ""
+			var failed error
+			for e, err := range p.lister.List(ctx, prefix) {
+				if err == nil && e.Key < before {
+					err = ship.Permanent(fmt.Errorf("it is out of order: %q after %q", e.Key, before))
+				}
+				if failed = err; err != nil {
+					break
+				}
+				if before = e.Key; e.Key <= shown {
+					continue
+				}
+				if shown = e.Key; !yield(e, nil) {
+					return
+				}
+			}
+			if failed == nil {
+				return
+			}
+			if ship.IsPermanent(failed) || attempt == attempts || ctx.Err() != nil {
+				yield(ship.Entry{}, fmt.Errorf("%s: listing %s: %w", p.name, prefix, failed))
+				return
+			}
+			pause(ctx, attempt)
 		}
-		t.Stop()
 	}
 }
 

@@ -21,9 +21,9 @@ func (a *auditor) repairs(ctx context.Context, p *place) error {
 	if a.o.Class != "" {
 		prefix += a.o.Class + "/"
 	}
-	for e, err := range p.lister.List(ctx, prefix) {
+	for e, err := range p.list(ctx, prefix) {
 		if err != nil {
-			return fmt.Errorf("%s: listing %s: %w", p.name, prefix, err)
+			return err
 		}
 		var note Repair
 		err := p.request(ctx, func(ctx context.Context) (err error) {
