@@ -333,8 +333,10 @@ type twice struct{ *shiptest.MemoryDestination }
 func (d twice) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		for e, err := range d.MemoryDestination.List(ctx, prefix) {
-			if !yield(e, err) || !yield(e, err) {
-				return
+			for range 2 {
+				if !yield(e, err) {
+					return
+				}
 			}
 		}
 	}
