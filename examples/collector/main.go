@@ -100,7 +100,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 			names = append(names, socketName(cl.name, u))
 		}
 	}
-	status := &http.Server{ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	status := newStatus()
 	platforms, preStop, err := lifecycles(c, log)
 	if err != nil {
 		return nil, err
@@ -214,6 +214,12 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	orphans.start()
 	go handOvers(ctx, next, d, opened, l, log, handedOver)
 	return d.RunWith(ctx, sig)
+}
+
+// newStatus is the server of -http. No answer takes long, and nobody may keep a connection busy for longer: the process
+// waits for them when it ends.
+func newStatus() *http.Server {
+	return &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 }
 
 // fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags are
