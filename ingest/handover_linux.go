@@ -235,7 +235,9 @@ func (o *offer) await(ctx context.Context, step string) (message, error) {
 func (o *offer) release(ctx context.Context, names []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
 	defer cancel()
-	for _, name := range names {
+	// Those that wait for their sinks first: that may take as long as it likes, and the others, which have to wait too
+	// once they have stopped, would overflow.
+	for _, name := range o.byWait(names) {
 		l, ok := o.Listeners[name].(movable)
 		if !ok {
 			continue // the successor binds it anew
@@ -259,6 +261,20 @@ func (o *offer) release(ctx context.Context, names []string) error {
 		}
 	}
 	return o.wire.send(message{Step: stepReleased})
+}
+
+// byWait orders names by how long their listeners have waited for their sinks.
+func (o *offer) byWait(names []string) []string {
+	since := make(map[string]time.Time)
+	for _, name := range names {
+		since[name] = time.Now()
+		if l, ok := o.Listeners[name]; ok {
+			if s := l.Stats(); s.InHand.Records > 0 {
+				since[name] = s.LastArrival // nothing was read since
+			}
+		}
+	}
+	return slices.SortedFunc(slices.Values(names), func(a, b string) int { return since[a].Compare(since[b]) })
 }
 
 // pass sends sockets, in as many messages as they need.

@@ -5,16 +5,20 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -399,4 +403,49 @@ func TestHold(t *testing.T) {
 	if h.Held() != (segment.Tally{}) || s.acct.Received != (segment.Tally{Records: 6, Bytes: 1006}) || s.acct.Drops != 9 {
 		t.Errorf("held %+v, account %+v", h.Held(), s.acct)
 	}
+}
+
+// While a hand-over waits for a listener whose sink takes nothing, the others receive: their sockets would overflow.
+func TestHandOverStuckAlone(t *testing.T) {
+	good, stuck := listenUDP(t, nil), listenUDP(t, nil)
+	s, full := newSink(), newSink()
+	full.blocked = true
+	serve(t, good, s)
+	serve(t, stuck, full)
+	send(t, dialUDP(t, stuck), []byte("stuck"))
+	full.await(t, "a waiting Offer", func() bool { return full.waiting > 0 })
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[1])
+	ours, err := newWire(pair[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.c.Close()
+	o := &offer{Successor: &Successor{Listeners: map[string]Listener{"a": good, "b": stuck}}, timeout: time.Minute, wire: ours}
+	ctx, cancel := context.WithCancel(t.Context())
+	released := make(chan error, 1)
+	go func() { released <- o.release(ctx, []string{"a", "b"}) }()
+	for stuck.sockets[0].paused() == nil {
+		runtime.Gosched()
+	}
+	send(t, dialUDP(t, good), []byte("going on"))
+	s.await(t, "a record", func() bool { return s.n == 1 })
+	cancel()
+	if err := <-released; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for _, l := range o.paused {
+		l.resume()
+	}
+	full.update(func() { full.blocked = false })
+	full.await(t, "the other record", func() bool { return full.n == 1 })
+}
+
+func (s *socket) paused() *pause {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	return s.gate.pause
 }
