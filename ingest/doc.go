@@ -9,9 +9,10 @@
 // Nothing is dropped in user space. While the Sink does not take records, the listener keeps the batch in hand, tries
 // again, and reads no more: TCP slows its peers down, and what UDP loses then the kernel drops, and counts.
 //
-// Everything that reached the host is accounted for: received = taken by the sink + in hand + lost by cause. On Linux the
+// Everything that reached a socket is accounted for: received = taken by the sink + in hand + lost by cause. On Linux the
 // kernel's drops are counted exactly per socket (SO_MEMINFO), from the bind to the close; on other systems they are
-// unknown, and Stats says so. Records are accounted before they are offered, so that the ledger can never show more kept
+// unknown, and Stats says so. What the kernel throws away before it knows the socket (a full backlog of the network stack,
+// fragments of a datagram that never became whole) is in the counters of the host alone (/proc/net/softnet_stat, nstat). Records are accounted before they are offered, so that the ledger can never show more kept
 // than received.
 //
 // Shutdown loses nothing that had arrived: sockets are made deaf before they are read out and closed, and TCP

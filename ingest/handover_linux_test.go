@@ -92,16 +92,21 @@ func runHeir(mode string) error {
 		go l.Serve(hold)
 	}
 	i.Serving()
-	for range time.Tick(time.Millisecond) { // as long as the predecessor's spool is not to be had
-		if hold.Held().Records >= 100 {
-			break
+	ended := make(chan struct{})
+	go func() { io.Copy(io.Discard, os.Stdin); close(ended) }()
+	// As long as the predecessor's spool is not to be had; on a busy machine so much may not come before the end.
+	for last := false; !last && hold.Held().Records < 100; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ended:
+			last = true
 		}
 	}
 	s := newSink()
 	if err := hold.Attach(ctx, s); err != nil {
 		return err
 	}
-	io.Copy(io.Discard, os.Stdin)
+	<-ended
 	for _, l := range listeners {
 		if err := l.Shutdown(ctx); err != nil {
 			return err
