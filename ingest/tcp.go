@@ -33,7 +33,8 @@ type TCPOptions struct {
 	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024.
 	MaxConnsPerSource int
 	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB. A
-	// connection whose frame finds no room waits, and with it its peer. Every connection has 64 KiB besides.
+	// connection whose frame finds no room waits, and with it its peer. Every connection has 64 KiB besides, and as much
+	// again for a batch of records while the sink makes it wait.
 	Memory int64
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. Senders that do not look
 	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
