@@ -1,0 +1,47 @@
+//go:build unix
+
+package drain
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestSignalWhileResumed: a drain that goes on at a start since the platform says so is let go on by a first signal, as
+// one that begins later is.
+func TestSignalWhileResumed(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(down)
+	begun, heard := make(chan struct{}), make(chan struct{})
+	d, sp := w.start(Options{
+		Lifecycles: []Lifecycle{&fake{notice: notice()}}, Timeout: time.Hour,
+		Before: []Step{{"begun", func(context.Context) error { close(begun); return nil }}},
+	})
+	var once sync.Once
+	d.o.Logger = logHook(func(msg string) {
+		if strings.Contains(msg, "signal:") {
+			once.Do(func() { close(heard) })
+		}
+	})
+	w.append(sp, 100)
+	n, goes := d.Terminating(t.Context())
+	if !goes {
+		t.Fatal("the platform has said that the instance goes")
+	}
+	go func() {
+		<-begun
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		<-heard
+		w.faulty.SetPlan(nil)
+	}()
+	if r, err := d.Resume(n.Trigger); err != nil || r.Outcome != Complete {
+		t.Errorf("%v %s", err, r.JSON())
+	}
+}
