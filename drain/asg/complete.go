@@ -37,7 +37,12 @@ func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained boo
 	}()
 	state, err := l.answer(ctx, answer)
 	if err != nil {
-		return false, fmt.Errorf("asg: completing with %s: %w", answer, err)
+		err = fmt.Errorf("asg: completing with %s: %w", answer, err)
+		if answer == Abandon && errors.Is(err, errSettled) && l.retained(ctx) { // as its default result has it
+			l.log.Warn("the instance is retained without our answer", "err", err)
+			return true, nil
+		}
+		return false, err
 	}
 	l.log.Info("termination hook completed", "answer", answer, "state", state)
 	return answer == Abandon && l.retained(ctx), nil
@@ -118,6 +123,8 @@ func (l *Lifecycle) known(ctx context.Context) (Action, error) {
 	return a, nil
 }
 
+var errSettled = errors.New("the group no longer waits: the hook's time is up, or somebody has answered it")
+
 // settled reports whether an answer is of no use in this state, and whether that is a pity.
 func settled(state string, answer Answer) (over bool, err error) {
 	switch {
@@ -125,19 +132,24 @@ func settled(state string, answer Answer) (over bool, err error) {
 		return true, nil
 	case strings.HasSuffix(state, ":Proceed"), state == "", state == "Terminated":
 		if answer != Continue {
-			err = fmt.Errorf("the group no longer waits (state %q): the hook's time is up, or somebody has answered it", state)
+			err = fmt.Errorf("%w (state %q)", errSettled, state)
 		}
 		return true, err
 	}
 	return false, nil
 }
 
-// retained waits for what becomes of an abandoned instance.
+// retained waits for what becomes of an abandoned instance. Terminating:Proceed says nothing yet: an instance passes there
+// on its way to Terminating:Retained too (Amazon EC2 Auto Scaling User Guide, "Manage retained instances"). A group without
+// that policy keeps none.
 func (l *Lifecycle) retained(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 24*l.o.Retry)
 	defer cancel()
 	a, err := l.known(ctx)
 	if err != nil {
+		return false
+	}
+	if st, err := l.service.Settings(ctx, a.Group); err == nil && !st.Retain {
 		return false
 	}
 	for {
@@ -146,7 +158,7 @@ func (l *Lifecycle) retained(ctx context.Context) bool {
 		case err != nil:
 		case strings.HasSuffix(inst.State, ":Retained"):
 			return true
-		case strings.HasSuffix(inst.State, ":Proceed"), inst.State == "", inst.State == "Terminated":
+		case inst.State == "", inst.State == "Terminated":
 			return false
 		}
 		if pause(ctx, l.o.Retry/2) != nil {

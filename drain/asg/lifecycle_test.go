@@ -149,10 +149,26 @@ func TestCompleteWaits(t *testing.T) {
 			l := lifecycle(t, late, i)
 			i.Terminate()
 			time.Sleep(65 * time.Second) // simulated
-			begin := time.Now()
-			if _, err := l.Complete(t.Context(), r); (err == nil) != (r.Outcome == drain.Complete) || time.Since(begin) > 0 || len(i.Calls()) > 0 {
+			begin, most := time.Now(), time.Duration(0)
+			if r.Outcome != drain.Complete {
+				most = 5 * time.Second // until it is seen that Terminating:Proceed does not lead to Terminating:Retained
+			}
+			if retained, err := l.Complete(t.Context(), r); retained || (err == nil) != (most == 0) || time.Since(begin) > most || len(i.Calls()) > 0 {
 				t.Errorf("%s too late, in %s: %v after %v and %d calls", r.Outcome, i.State(), err, time.Since(begin), len(i.Calls()))
 			}
+		}
+
+		// The hook's time has just run out with ABANDON: the instance is on its way to Terminating:Retained.
+		kept := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Minute})
+		i = kept.Launch()
+		l = lifecycle(t, kept, i)
+		i.Terminate()
+		time.Sleep(time.Minute) // simulated
+		if s := i.State(); s != "Terminating:Proceed" {
+			t.Fatal(s)
+		}
+		if retained, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); !retained || err != nil {
+			t.Errorf("retained %v, %v, in %s", retained, err, i.State())
 		}
 
 		// An action that never comes.

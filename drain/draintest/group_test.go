@@ -51,6 +51,8 @@ func TestStates(t *testing.T) {
 			if err := g.Answer(t.Context(), action(abandoned), asg.Abandon); err != nil {
 				t.Error(err)
 			}
+			is(abandoned, "Terminating:Proceed")
+			time.Sleep(time.Second)
 			is(abandoned, end)
 			beat(abandoned, false)
 			for range 3 {

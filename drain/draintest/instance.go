@@ -22,14 +22,19 @@ type Instance struct {
 	global  time.Time // when the group stops waiting
 	gone    time.Time // when Proceed ends
 	expired bool
+	retain  bool // Proceed ends in Retained
 	// protected from scale-in; Terminate, like a person, does not ask
 	protected bool
 	answered  asg.Answer
 	calls     []Call
 }
 
-// proceed is how long an instance lives in Terminating:Proceed.
-const proceed = 10 * time.Second
+// proceed is how long an instance lives in Terminating:Proceed before it is terminated, wrapUp before it is retained: every
+// instance passes there, one that is retained too (Amazon EC2 Auto Scaling User Guide, "Manage retained instances").
+const (
+	proceed = 10 * time.Second
+	wrapUp  = 100 * time.Millisecond
+)
 
 // ID returns the instance's id.
 func (i *Instance) ID() string { return i.id }
@@ -109,6 +114,9 @@ func (i *Instance) now() string {
 	}
 	if i.state == "Terminating:Proceed" && !now.Before(i.gone) {
 		i.state = "Terminated"
+		if i.retain {
+			i.state = "Terminating:Retained"
+		}
 	}
 	return i.state
 }
@@ -116,11 +124,10 @@ func (i *Instance) now() string {
 // end completes the hook's action.
 func (i *Instance) end(at time.Time, answer asg.Answer) {
 	i.answered = answer
-	if answer == asg.Abandon && !i.g.o.Terminate {
-		i.state = "Terminating:Retained"
-		return
-	}
 	i.state, i.gone = "Terminating:Proceed", at.Add(proceed)
+	if answer == asg.Abandon && !i.g.o.Terminate {
+		i.retain, i.gone = true, at.Add(wrapUp)
+	}
 }
 
 // Get implements asg.Metadata.
