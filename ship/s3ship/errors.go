@@ -40,11 +40,16 @@ func (b *Bucket) fail(verb, key string, err error) error {
 	if damaged(err) {
 		return fmt.Errorf("s3ship: %s %s: %w: the store received other bytes than were announced: %w", verb, place, ship.ErrVerify, err)
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
+	// Ahead of the next question: the metadata service of a host that has none answers with a time-out, and whoever then
+	// gives credentials in a file would wait for a restart.
 	if _, none := errors.AsType[*credentialsError](err); none || badCredentials[code(err)] != "" {
 		b.credentials.doubt()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
 	cure := b.cure(err)
 	if cure == "" {

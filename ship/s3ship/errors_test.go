@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log"
@@ -149,6 +150,23 @@ func TestCredentialsGiven(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 	if err := b.Check(t.Context()); err != nil {
 		t.Errorf("Check with credentials: %v", err)
+	}
+}
+
+// TestCredentialsAfterSilence: where no machine gives credentials, the chain ends at an address that does not answer. The
+// time-out of that request is no reason to go on asking there alone.
+func TestCredentialsAfterSilence(t *testing.T) {
+	s := startStore(t)
+	silent := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, fmt.Errorf("no EC2 IMDS role found: %w", context.DeadlineExceeded)
+	})
+	b := at(t, s.Endpoint(), "penstock", silent, Options{})
+	b.credentials.reload = func(context.Context) (aws.CredentialsProvider, error) { return static{access, secret}, nil }
+	if _, err := put(t, b, "k", []byte("x")); err == nil || ship.IsPermanent(err) {
+		t.Fatalf("Put without credentials: %v", err)
+	}
+	if _, err := put(t, b, "k", []byte("x")); err != nil {
+		t.Errorf("Put with credentials: %v", err)
 	}
 }
 

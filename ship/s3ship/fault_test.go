@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -402,5 +404,32 @@ func TestDamagedRead(t *testing.T) {
 	defer r.Close()
 	if _, err := io.Copy(io.Discard, r); err == nil {
 		t.Error("damaged bytes read without an error")
+	}
+}
+
+// TestListThatCannotGoOn: a store that says there is more and not where, as one that knows only the first version of the
+// listing, or that gives the same place again, would end the listing early or never. An auditor must not take that for
+// all there is.
+func TestListThatCannotGoOn(t *testing.T) {
+	for name, token := range map[string]string{"no token": "", "the same token": "<NextContinuationToken>again</NextContinuationToken>"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated>`+token+
+					`<Contents><Key>p/a</Key><Size>1</Size></Contents></ListBucketResult>`)
+			}))
+			t.Cleanup(srv.Close)
+			b := at(t, srv.URL, "penstock", static{access, secret}, Options{})
+			var err error
+			n := 0
+			for _, err = range b.List(t.Context(), "") {
+				if n++; err != nil || n == 10 {
+					break
+				}
+			}
+			if err == nil || n == 10 {
+				t.Errorf("%d entries, %v; want an error", n, err)
+			}
+		})
 	}
 }

@@ -137,8 +137,15 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
 			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 		})
+		token := ""
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
+			// The SDK takes "more, but I do not say where" for the end, and goes round for ever where it is always the same.
+			if last := token; err == nil && aws.ToBool(page.IsTruncated) {
+				if token = aws.ToString(page.NextContinuationToken); token == "" || token == last {
+					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
+				}
+			}
 			if err != nil {
 				yield(ship.Entry{}, b.fail("list", prefix, err))
 				return
