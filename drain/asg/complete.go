@@ -87,7 +87,7 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 			return inst.State, nil
 		case errors.Is(err, errNoGroup), errors.Is(err, errNoHook):
 			return inst.State, err
-		case !errors.Is(err, ErrNoAction) || strings.HasSuffix(inst.State, "Terminating"):
+		case !errors.Is(err, ErrNoAction) || begins(inst.State):
 			refused = time.Time{} // the API is ill, or the load balancers come first
 		case refused.IsZero():
 			refused = time.Now()
@@ -121,6 +121,12 @@ func (l *Lifecycle) known(ctx context.Context) (Action, error) {
 	l.action, l.hook = a, h
 	l.mu.Unlock()
 	return a, nil
+}
+
+// begins reports whether this is the state before the hook's: on the way out, out of a warm pool, or back into it (Amazon
+// EC2 Auto Scaling User Guide, "Manage retained instances").
+func begins(state string) bool {
+	return state == "Terminating" || state == "Warmed:Terminating" || state == "Warmed:Pending"
 }
 
 var errSettled = errors.New("the group no longer waits: the hook's time is up, or somebody has answered it")

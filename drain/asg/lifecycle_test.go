@@ -3,6 +3,7 @@ package asg_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,6 +186,34 @@ func TestCompleteWaits(t *testing.T) {
 		begin = time.Now()
 		if _, err := l.Complete(ctx, complete()); err == nil || time.Since(begin) > time.Minute {
 			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// inPool shows the states of an instance on its way out as those of one on its way back to a warm pool.
+type inPool struct{ *draintest.Group }
+
+func (p inPool) Instance(ctx context.Context, id string) (asg.Instance, error) {
+	i, err := p.Group.Instance(ctx, id)
+	i.State = strings.Replace(i.State, "Terminating", "Warmed:Pending", 1)
+	return i, err
+}
+
+// TestBackToPool: there, too, the load balancers come first.
+func TestBackToPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := draintest.NewGroup(&draintest.GroupOptions{Deregistration: 40 * time.Minute})
+		for r, want := range map[*drain.Report]asg.Answer{complete(): asg.Continue, {Intent: drain.Drain, Outcome: drain.Incomplete}: asg.Abandon} {
+			i := g.Launch()
+			l, err := asg.New(&asg.Options{Metadata: i, Service: inPool{g}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.Terminate()
+			retained, err := l.Complete(t.Context(), r)
+			if answer, _ := i.Answered(); err != nil || answer != want || retained != (want == asg.Abandon) {
+				t.Errorf("answered %q, want %q; retained %v, %v", answer, want, retained, err)
+			}
 		}
 	})
 }
