@@ -94,8 +94,9 @@ func runHeir(mode string) error {
 	i.Serving()
 	ended := make(chan struct{})
 	go func() { io.Copy(io.Discard, os.Stdin); close(ended) }()
-	// As long as the predecessor's spool is not to be had; on a busy machine so much may not come before the end.
-	for last := false; !last && hold.Held().Records < 100; {
+	// As long as the predecessor's spool is not to be had; on a busy machine so much may not come before the end. A listener
+	// that has not begun to serve by then would take what is queued with it.
+	for last := false; !last && hold.Held().Records < 100 || slices.ContainsFunc(listeners, idle); {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ended:
@@ -115,6 +116,17 @@ func runHeir(mode string) error {
 	h := haul{Lost: lostRecords(&s.acct.Lost)}
 	h.Seqs, h.Lines = sorted(s.recs)
 	return json.NewEncoder(os.Stdout).Encode(h)
+}
+
+// idle reports whether a listener does not serve yet.
+func idle(l Listener) bool {
+	switch l := l.(type) {
+	case *UDP:
+		return !l.life.isServing()
+	case *TCP:
+		return !l.life.isServing()
+	}
+	return false
 }
 
 // sorted returns the numbers of datagrams, and what is no datagram of ours.
