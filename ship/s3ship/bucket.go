@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -74,6 +75,7 @@ func (b *Bucket) configure(so *s3.Options) {
 	if b.credentials.provider != nil && !aws.IsCredentialsProvider(b.credentials.provider, (*aws.AnonymousCredentials)(nil)) {
 		so.Credentials = b.credentials
 	}
+	so.APIOptions = append(slices.Clip(so.APIOptions), needID)
 	// A hand-made aws.Config leaves these at zero, which sends no checksum at all.
 	so.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
 	so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenSupported

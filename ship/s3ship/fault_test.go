@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -431,5 +433,35 @@ func TestListThatCannotGoOn(t *testing.T) {
 				t.Errorf("%d entries, %v; want an error", n, err)
 			}
 		})
+	}
+}
+
+// TestUploadWithoutID: 200 without a body to CreateMultipartUpload, as a captive portal or a broken proxy gives it, fails
+// that Put and nothing else.
+func TestUploadWithoutID(t *testing.T) {
+	var aborts atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch op := opOf(r); {
+		case op == "Abort" || r.Method == http.MethodDelete:
+			aborts.Add(1)
+		case op == "Put":
+			w.WriteHeader(http.StatusPreconditionFailed)
+		case op == "Head" && r.URL.Path == "/penstock/p/"+checkKey:
+			w.Header().Set("Content-Length", strconv.Itoa(len(probe)))
+			w.Header().Set("x-amz-checksum-crc64nvme", crcBase64(ship.BytesObject("k", "", probe).CRC64NVME))
+		case op == "Head":
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	b := at(t, srv.URL, "penstock", static{access, secret}, Options{})
+	if _, err := put(t, b, "k", random(sizes["multipart"])); err == nil || ship.IsPermanent(err) || !strings.Contains(err.Error(), "upload id") {
+		t.Errorf("Put: %v", err)
+	}
+	if err := b.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "upload id") {
+		t.Errorf("Check: %v", err)
+	}
+	if n := aborts.Load(); n > 0 {
+		t.Errorf("%d aborts of an upload without id, which some stores may take for the deletion of the object", n)
 	}
 }

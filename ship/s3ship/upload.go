@@ -125,6 +125,20 @@ func (b *Bucket) exactly(o ship.Object) func(*s3.Options) {
 	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(set, middleware.Before) })
 }
 
+// needID makes an error of a CreateMultipartUpload that was answered with 200 and no upload id, as by a proxy that says 200
+// to everything: the manager would end the process on it, with every other spool and listener.
+func needID(s *middleware.Stack) error {
+	return s.Initialize.Add(middleware.InitializeMiddlewareFunc("penstockNeedID", func(
+		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
+	) (middleware.InitializeOutput, middleware.Metadata, error) {
+		out, meta, err := next.HandleInitialize(ctx, in)
+		if r, ok := out.Result.(*s3.CreateMultipartUploadOutput); ok && err == nil && aws.ToString(r.UploadId) == "" {
+			err = errors.New("the answer to CreateMultipartUpload holds no upload id: something other than the store answers")
+		}
+		return out, meta, err
+	}), middleware.Before)
+}
+
 // source is the body with its first error final. The SDK would take a failing disk for a failing connection and try
 // again, and whatever the disk says next would be believed.
 type source struct {
