@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,16 +15,29 @@ import (
 // Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)), nil if NOTIFY_SOCKET is
 // not set. It reports READY=1 when Run begins and STOPPING=1 when the end does, a STATUS as it goes on, and extends the
 // time that systemd leaves the process (EXTEND_TIMEOUT_USEC) as long as something moves: TimeoutStopSec need not know
-// how long a drain takes. Logger hears of failures; nil discards.
+// how long a drain takes. TimeoutStartSec has to suffice for all that comes before Run. Logger hears of failures; nil
+// discards.
+//
+// With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that time while the service runs; with
+// STOPPING=1 systemd's watch is over. A ping says that this process schedules its goroutines and that no spool or shipper
+// hangs with its lock held, no more: a full spool or a class that is down is for readiness to tell, and no reason to abort
+// what the other classes hold in memory. WatchdogSec should be a minute or more: after ingest.HandOver the new process pings
+// from its Run on, behind whatever the old one's disk takes.
 func Systemd(log *slog.Logger) Lifecycle {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil
 	}
+	// sd_watchdog_enabled(3) has WATCHDOG_PID too, to tell children off. After a hand-over the child is the service, and its
+	// environment still names the process before.
+	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if err != nil || usec < 0 || usec > math.MaxInt64/int64(time.Microsecond) {
+		usec = 0
+	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &systemd{path: path, log: log}
+	return &systemd{path: path, log: log, pingEvery: time.Duration(usec) * time.Microsecond / 3}
 }
 
 const (
@@ -32,12 +47,14 @@ const (
 )
 
 type systemd struct {
-	path string
-	log  *slog.Logger
+	path      string
+	log       *slog.Logger
+	pingEvery time.Duration // 0: the unit has no watchdog
 
 	// Used by Progress only, which one goroutine calls at a time.
 	ready    bool
 	stopping bool
+	pinged   time.Time
 	told     time.Time
 	phase    string
 }
@@ -50,6 +67,10 @@ func (s *systemd) Progress(_ context.Context, p Progress) {
 		if !s.ready {
 			s.ready = true
 			s.notify("READY=1\nSTATUS=running")
+		}
+		if s.pingEvery > 0 && time.Since(s.pinged) >= s.pingEvery {
+			s.pinged = time.Now()
+			s.notify("WATCHDOG=1")
 		}
 		return
 	}

@@ -6,8 +6,11 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -53,6 +56,57 @@ func TestSystemd(t *testing.T) {
 				t.Errorf("%q is not there once in\n%s", want, got)
 			}
 		}
+	}
+}
+
+// TestWatchdog: a unit with WatchdogSec hears of its service in time for as long as the service says that it runs, and no
+// other unit does.
+func TestWatchdog(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", name)
+	t.Setenv("WATCHDOG_PID", "1")    // as after a hand-over
+	heard := func() (all []string) { // without waiting
+		buf := make([]byte, 4096)
+		for {
+			var n int
+			if cerr := raw.Control(func(fd uintptr) { n, _, err = syscall.Recvfrom(int(fd), buf, syscall.MSG_DONTWAIT) }); cerr != nil || err != nil {
+				return all
+			}
+			all = append(all, string(buf[:n]))
+		}
+	}
+	for usec, within := range map[string]time.Duration{"30000000": 11 * time.Second, "3000000": 1100 * time.Millisecond, "": 0, "0": 0, "-5": 0, "9223372036854775807": 0, "x": 0} {
+		t.Setenv("WATCHDOG_USEC", usec)
+		l := Systemd(nil)
+		synctest.Test(t, func(t *testing.T) {
+			pinged := time.Now()
+			for range 120 { // as a Drainer does
+				l.Progress(t.Context(), Progress{Phase: PhaseRun})
+				if slices.Contains(heard(), "WATCHDOG=1") {
+					if within == 0 {
+						t.Fatalf("%q: a ping without a watchdog", usec)
+					}
+					pinged = time.Now()
+				} else if within > 0 && time.Since(pinged) > within {
+					t.Fatalf("%q: no ping for %v", usec, time.Since(pinged))
+				}
+				time.Sleep(time.Second)
+			}
+			time.Sleep(time.Hour)
+			l.Progress(t.Context(), Progress{Phase: "ship"})
+			if all := heard(); len(all) != 1 || !strings.HasPrefix(all[0], "STOPPING=1\n") {
+				t.Errorf("%q: at the end %q", usec, all)
+			}
+		})
 	}
 }
 
