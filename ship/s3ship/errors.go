@@ -97,6 +97,12 @@ func (b *Bucket) cure(err error) string {
 		return "set this host's clock (NTP)"
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		return "the bucket is in another region: give region=…"
+	case "InvalidObjectState":
+		return "the object lies in an archive class: restore it, and let lifecycle rules archive only what has been audited"
+	case "QuotaExceeded": // Ceph's, with 403
+		return "the quota of the bucket or its owner is used up: raise it"
+	case "EntityTooLarge":
+		return "the store takes no object or part of this size: lower part_size, or the size of segments"
 	case "InvalidRequest", "InvalidArgument", "InvalidStorageClass", "InvalidTag", "NotImplemented", "MethodNotAllowed", "UnsupportedArgument":
 		return "the store refuses what it was asked for: check sse, storage_class, object_lock_mode and tags; if it is an older compatible one, add compat=true"
 	}

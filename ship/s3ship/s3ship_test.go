@@ -233,6 +233,18 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestNewBesideOtherTransport: many a process wraps http.DefaultTransport, for traces or metrics.
+func TestNewBesideOtherTransport(t *testing.T) {
+	before := http.DefaultTransport
+	http.DefaultTransport = struct{ http.RoundTripper }{before}
+	t.Cleanup(func() { http.DefaultTransport = before })
+	b, err := New(aws.Config{Region: "eu-west-1"}, "penstock", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+}
+
 func writeFile(t testing.TB, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {

@@ -58,8 +58,8 @@ func (r roundTripper) Do(req *http.Request) (*http.Response, error) { return r.R
 func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	var t *http.Transport
 	switch c := base.(type) {
-	case nil:
-		t = http.DefaultTransport.(*http.Transport).Clone()
+	case nil: // not http.DefaultTransport, which many a process has wrapped
+		t = awshttp.NewBuildableClient().GetTransport()
 	case *awshttp.BuildableClient:
 		t = c.GetTransport()
 	default:
