@@ -9,7 +9,7 @@
 //
 // # What Kubernetes does
 //
-// When a pod is deleted, evicted or moved, three things begin at once: its endpoint stops being ready, the container's
+// When a pod is deleted, or evicted through the API, three things begin at once: its endpoint stops being ready, the container's
 // preStop hook is called, and terminationGracePeriodSeconds (default 30) begin to count. SIGTERM follows when the hook has
 // returned, SIGKILL at the end of the grace period. Load balancers and nodes learn of the endpoint later than the
 // container of its end, and go on sending: hence readiness 503 first, then receiving until it is quiet
@@ -17,6 +17,12 @@
 //
 // Without the hook SIGTERM begins the same without the wait for silence. No API tells a container its grace period, the
 // downward API neither: it has to be said again as drain.Options.Grace, so that the report is written before the end.
+//
+// Less time than that is left by kubectl delete --grace-period and by a node that shuts down, and by the kubelet of a node
+// under pressure none: a hard eviction kills at once, whatever the pod says. As a sidecar (an init container with
+// restartPolicy Always) a service has its SIGTERM only when the other containers have ended, and what they leave of the
+// grace period is all there is. A container that its liveness probe restarts is ended by the hook and SIGTERM just the same:
+// it drains, and is started again. So a pod may always end in the middle: only a volume that outlives it loses nothing.
 //
 // The hook is an exec of the own binary that calls [PreStop]; the endpoint answers callers from within the pod only, for
 // whoever reaches it takes the pod out of service.
@@ -28,5 +34,6 @@
 // goes with the pod: a signal has to drain, and what is left then is lost. A spool in an emptyDir is warned of at the
 // start.
 //
-// Sources: Kubernetes documentation, "Pod Lifecycle" and "Container Lifecycle Hooks".
+// Sources: Kubernetes documentation, "Pod Lifecycle", "Container Lifecycle Hooks", "Sidecar Containers" and "Node-pressure
+// Eviction".
 package kube
