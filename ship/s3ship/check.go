@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -71,12 +72,17 @@ func (b *Bucket) writeProbe(ctx context.Context) (created bool, err error) {
 
 // checkMultipart begins an upload with all the settings that objects have, and aborts it.
 func (b *Bucket) checkMultipart(ctx context.Context) error {
-	in := b.input(ship.Object{Key: checkKey})
+	o := ship.Object{Key: checkKey}
+	in := b.input(o)
+	if !b.o.Compat {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
+	}
 	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
 		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
 		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
-	})
+		ChecksumAlgorithm: in.ChecksumAlgorithm,
+	}, b.exactly(o))
 	if err != nil {
 		return b.fail("check", checkKey, fmt.Errorf("beginning a multipart upload: %w", err))
 	}

@@ -76,5 +76,14 @@ func (c *credentials) SignHTTP(ctx context.Context, v aws.Credentials, r *http.R
 	}
 	signer := c.signer
 	c.mu.Unlock()
-	return signer.SignHTTP(ctx, v, r, payloadHash, service, region, t, opts...)
+	// Accept-Encoding goes unsigned: front ends rewrite it on the way, Google's in any case, and the store behind them would
+	// refuse the signature. It is put back, since it keeps them from compressing what is to be verified.
+	const name = "Accept-Encoding"
+	accept, present := r.Header[name]
+	r.Header.Del(name)
+	err := signer.SignHTTP(ctx, v, r, payloadHash, service, region, t, opts...)
+	if present {
+		r.Header[name] = accept
+	}
+	return err
 }

@@ -118,6 +118,44 @@ func TestEveryRequest(t *testing.T) {
 	}
 }
 
+// TestCheckBeginsAsUploadsDo: what a store refuses of the beginning of a multipart upload, it refuses Check already.
+func TestCheckBeginsAsUploadsDo(t *testing.T) {
+	r, endpoint, o := record(t, false)
+	b := at(t, endpoint, "penstock", static{access, secret}, o)
+	if err := b.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := put(t, b, "k", random(sizes["multipart"])); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, req := range r.requests {
+		if opOf(req) == "Create" {
+			said = append(said, req.Header.Get("x-amz-checksum-algorithm")+" "+req.Header.Get("x-amz-checksum-type"))
+		}
+	}
+	if want := "CRC64NVME FULL_OBJECT"; !slices.Equal(said, []string{want, want}) {
+		t.Errorf("Check and Put began uploads with %q, want %q", said, want)
+	}
+}
+
+// TestRewrittenAcceptEncoding: front ends (Google's, many a CDN) rewrite this header before the store sees the signature.
+func TestRewrittenAcceptEncoding(t *testing.T) {
+	r, endpoint, o := record(t, false)
+	store := r.Handler
+	r.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Accept-Encoding") != "identity" { // or a front end would compress what we verify
+			t.Errorf("%s %s: Accept-Encoding %q", req.Method, req.URL, req.Header["Accept-Encoding"])
+		}
+		req.Header.Set("Accept-Encoding", "identity, gzip(gfe)")
+		store.ServeHTTP(w, req)
+	})
+	b := at(t, endpoint, "penstock", static{access, secret}, o)
+	if err := b.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCompatSendsNothingNew: an older store sees no field that it may not know.
 func TestCompatSendsNothingNew(t *testing.T) {
 	for _, secure := range []bool{false, true} {
