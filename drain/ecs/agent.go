@@ -13,18 +13,16 @@ import (
 )
 
 // request and answer are those of PUT $ECS_AGENT_URI/task-protection/v1/state. A failure comes with status 200.
+// ExpirationDate is left alone: the guide's text has it as an epoch, its example as a date, and nothing here needs it.
 type request struct {
 	ProtectionEnabled bool
 	ExpiresInMinutes  int `json:",omitempty"`
 }
 
 type answer struct {
-	Protection *struct {
-		ProtectionEnabled bool
-		ExpirationDate    *time.Time
-	} `json:"protection"`
-	Failure *struct{ Reason, Detail string } `json:"failure"`
-	Error   *struct{ Code, Message string }  `json:"error"`
+	Protection *struct{ ProtectionEnabled bool } `json:"protection"`
+	Failure    *struct{ Reason, Detail string }  `json:"failure"`
+	Error      *struct{ Code, Message string }   `json:"error"`
 }
 
 // call sets the protection, and believes only an answer that says so.
@@ -70,6 +68,9 @@ func judge(status int, body []byte, on bool) error {
 		return fmt.Errorf("ecs: %s: %s", a.Error.Code, a.Error.Message)
 	case a.Failure != nil && a.Failure.Reason == "TASK_NOT_VALID":
 		return errors.New("ecs: TASK_NOT_VALID: only a task that a service runs can be protected, and only while it runs")
+	case a.Failure != nil && a.Failure.Reason == "DEPLOYMENT_BLOCKED":
+		return fmt.Errorf("ecs: DEPLOYMENT_BLOCKED: %s: the service has more protected tasks than it desires, and this one is not protected:"+
+			" raise Options.ProtectAbove or the desired count, or wait for a protection to end", a.Failure.Detail)
 	case a.Failure != nil:
 		return fmt.Errorf("ecs: %s: %s", a.Failure.Reason, a.Failure.Detail)
 	case status != http.StatusOK || a.Protection == nil || a.Protection.ProtectionEnabled != on:

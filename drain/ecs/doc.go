@@ -16,8 +16,12 @@
 // with more than Options.ProtectAbove to deliver is not chosen by service auto scaling or deployments, until it has
 // delivered that, or for Options.Expires after its process was last heard of.
 //
+// A deployment waits for the protected tasks of the version before, as long as they are protected; CloudFormation gives it up
+// after 3 hours. A service protects no more tasks than it desires: while old ones hold their protection, new ones may be
+// refused it (DEPLOYMENT_BLOCKED), which is logged and tried again. ProtectAbove should be what stopTimeout suffices for.
+//
 // Protection does not cover a spot interruption, a failing health check, StopTask, or the loss of the host. Only tasks of
 // a service can have it, and the task's role needs ecs:UpdateTaskProtection.
 //
-// Sources: Amazon ECS Developer Guide, "Task scale-in protection endpoint" and "Container definition parameters".
+// Sources: Amazon ECS Developer Guide, "Task scale-in protection", "Task scale-in protection endpoint" and "Container definition parameters".
 package ecs

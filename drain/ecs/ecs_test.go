@@ -161,9 +161,10 @@ func TestOverHTTP(t *testing.T) {
 func TestJudge(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"protection":{"ProtectionEnabled":true,"ExpirationDate":"2026-01-02T03:04:05.678Z","TaskArn":"x"}}`: "",
+		`{"protection":{"ProtectionEnabled":true,"ExpirationDate":1767323045,"TaskArn":"x"}}`:                 "",
 		`{"protection":{"ProtectionEnabled":false,"ExpirationDate":null,"TaskArn":"x"}}`:                      "without confirming",
 		`{"failure":{"Arn":"x","Detail":null,"Reason":"TASK_NOT_VALID"}}`:                                     "a service runs",
-		`{"failure":{"Arn":"x","Detail":"wait","Reason":"DEPLOYMENT_BLOCKED"}}`:                               "DEPLOYMENT_BLOCKED: wait",
+		`{"failure":{"Arn":"x","Detail":"wait","Reason":"DEPLOYMENT_BLOCKED"}}`:                               "DEPLOYMENT_BLOCKED: wait: the service has more protected tasks",
 		`{"error":{"Arn":"x","Code":"AccessDeniedException","Message":"no"}}`:                                 "ecs:UpdateTaskProtection",
 		`{"error":{"Arn":"x","Code":"ServerException","Message":"no"}}`:                                       "ServerException: no",
 		`{}`:     "without confirming",
