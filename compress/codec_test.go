@@ -120,6 +120,20 @@ func TestTrailingBytes(t *testing.T) {
 	})
 }
 
+// TestS2ChunksBehind: what readers of the framing skip is something appended all the same.
+func TestS2ChunksBehind(t *testing.T) {
+	for _, data := range [][]byte{nil, firewall(5000)} {
+		packed := pack(t, s2Codec, 0, data, 0)
+		for what, tail := range map[string]string{
+			"padding": "\xfe\x01\x00\x00\x00", "skippable": "\x80\x03\x00\x00abc", "identifier": "\xff\x06\x00\x00S2sTwO",
+		} {
+			if _, err := unpack(t, s2Codec, strings.NewReader(string(packed)+tail)); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s behind the stream of %d bytes: error %v", what, len(data), err)
+			}
+		}
+	}
+}
+
 // TestFlippedBits: every codec carries a checksum of its content.
 func TestFlippedBits(t *testing.T) {
 	each(t, func(t *testing.T, c Codec) {

@@ -23,9 +23,10 @@
 //
 // A reader is strict: it accepts several streams one behind the other, and it reports anything cut off or appended as
 // [ErrCorrupt]. Where the format itself has no end, what our writers put last is demanded, the shorter frame of zstd and
-// the index of s2; a file from elsewhere without it is refused. The codec none cannot tell, and that a whole zstd frame
-// was left out or doubled shows in size and hash only, which whoever reads an object compares with its manifest. Readers
-// bound their memory, not the length of their output: who reads a stranger's file puts a limit on that.
+// the index of s2; a file from elsewhere without it is refused. The codec none cannot tell; that a whole zstd frame was
+// left out or doubled, or that a skippable or legacy frame was put beside one of lz4 (whose legacy form has neither end nor
+// checksum), shows in size and hash only, which whoever reads an object compares with its manifest. Readers bound their
+// memory, not the length of their output: who reads a stranger's file puts a limit on that.
 //
 // zstd writes nothing but data frames, since not every reader skips what a decoder should skip (RFC 8878, 3.1.2): the one
 // of Athena, Trino and Presto does not. So every tool and engine that reads zstd reads these, and [Seekable] finds the

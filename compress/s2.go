@@ -61,27 +61,38 @@ func (z *s2Writer) Close() error {
 	return z.w.Close()
 }
 
-// s2Reader demands that each stream ends with an index that states the content's length.
+// s2Reader demands that each stream ends with an index that states the content's length, and that the input ends with it:
+// padding and other chunks that readers skip would be an unseen way to append to an object.
 type s2Reader struct {
-	r       *s2.Reader
-	n       int64 // bytes of content since the last index
-	indexed bool  // nothing but the end may follow, or another stream
+	r   *s2.Reader
+	in  s2Input
+	n   int64 // bytes of content since the last index
+	end int64 // of the last index in the input; 0: none yet
+}
+
+// s2Input counts what was read. It also hides that the source can seek, if it can: the library would seek over chunks, and
+// accept one that ends behind the file.
+type s2Input struct {
+	r io.Reader
+	n int64
+}
+
+func (i *s2Input) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	i.n += int64(n)
+	return n, err
 }
 
 func (z *s2Reader) Reset(r *bufio.Reader) error {
-	z.n, z.indexed = 0, false
-	// The library seeks over chunks if it can; hide that, since it would accept one that ends behind the file.
-	z.r.Reset(struct{ io.Reader }{r})
+	z.in, z.n, z.end = s2Input{r: r}, 0, 0
+	z.r.Reset(&z.in)
 	return nil
 }
 
 func (z *s2Reader) Read(p []byte) (int, error) {
 	n, err := z.r.Read(p)
-	if n > 0 {
-		z.n += int64(n)
-		z.indexed = false
-	}
-	if err == io.EOF && !z.indexed {
+	z.n += int64(n)
+	if err == io.EOF && (z.end == 0 || z.end != z.in.n) {
 		err = errors.New("no index at the end: cut off, or not written by this package")
 	}
 	return n, err
@@ -103,6 +114,6 @@ func (z *s2Reader) index(r io.Reader) error {
 	case index.TotalUncompressed != z.n:
 		return errors.New("index states another length")
 	}
-	z.n, z.indexed = 0, true
+	z.n, z.end = 0, z.in.n
 	return nil
 }
