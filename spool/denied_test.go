@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -35,9 +36,9 @@ func TestStageRecordUnread(t *testing.T) {
 		t.Run(fault.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := memDir()
-				on := false
+				var on atomic.Bool
 				d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
-					if on && op.Kind == vfs.OpOpen && strings.HasSuffix(op.Path, recExt) && strings.Contains(op.Path, stageDir) {
+					if on.Load() && op.Kind == vfs.OpOpen && strings.HasSuffix(op.Path, recExt) && strings.Contains(op.Path, stageDir) {
 						return fault
 					}
 					return nil
@@ -48,11 +49,11 @@ func TestStageRecordUnread(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				on = true
+				on.Store(true)
 				if _, err := s.Stage(t.Context(), n, codecEncoder{codec: "second"}); !errors.Is(err, fault) {
 					t.Errorf("staged without having read the record: %v", err)
 				}
-				on = false
+				on.Store(false)
 				rec, err := s.Stage(t.Context(), n, codecEncoder{codec: "second"})
 				if err != nil || rec.Encoding != was.Encoding || rec.SHA256 != was.SHA256 {
 					t.Errorf("%+v, %v", rec, err)
@@ -68,9 +69,9 @@ func TestDeniedOpen(t *testing.T) {
 		for _, name := range []string{stageDir + string(filepath.Separator), segExt, cleanName, ledgerName, "a" + stateExt} {
 			t.Run(fmt.Sprint(name, " ", fault), func(t *testing.T) {
 				d := memDir()
-				on := false
+				var on atomic.Bool
 				d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
-					if on && op.Kind == vfs.OpOpen && strings.Contains(op.Path, name) {
+					if on.Load() && op.Kind == vfs.OpOpen && strings.Contains(op.Path, name) {
 						return fault
 					}
 					return nil
@@ -89,14 +90,14 @@ func TestDeniedOpen(t *testing.T) {
 				if err := d.fs.Remove(raw); err != nil {
 					t.Fatal(err)
 				}
-				on = true
+				on.Store(true)
 				if s, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, fault) {
 					t.Errorf("opened: %v", err)
 					if err == nil {
 						closeSpool(t, s)
 					}
 				}
-				on = false
+				on.Store(false)
 				s = d.open(t, Options{Destinations: []string{"a"}})
 				got := stageAll(t, s)
 				for i := 11; i <= 30; i++ {

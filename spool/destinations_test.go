@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -260,15 +261,15 @@ func TestKeptWithoutDestinations(t *testing.T) {
 func TestNewDestinationIsOwedNoHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
-		stuck := ""
+		var stuck atomic.Pointer[string]
 		d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
-			if op.Path == stuck && (op.Kind == vfs.OpRemove || op.Kind == vfs.OpRename) {
+			if p := stuck.Load(); p != nil && op.Path == *p && (op.Kind == vfs.OpRemove || op.Kind == vfs.OpRename) {
 				return syscall.EBUSY
 			}
 			return nil
 		})
 		s := d.open(t, Options{Destinations: []string{"a"}})
-		stuck = s.segPath(1)
+		stuck.Store(new(s.segPath(1)))
 		for i := range 3 {
 			if _, err := s.Append(t.Context(), batch(1+10*i, 10, 400)); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -97,22 +98,22 @@ func TestDiskAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
 		sectors := &sectorFS{FS: d.fs}
-		away := false
+		var away atomic.Bool
 		d.fs = vfs.Inject(sectors, func(op vfs.Op) error {
-			if away && op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, vfs.TempSuffix) {
+			if away.Load() && op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, vfs.TempSuffix) {
 				return syscall.EIO
 			}
 			return nil
 		})
 		s := threeSegments(t, d, Options{SegmentAge: time.Hour})
 		n := s.Sealed(0, 0)[1].Number
-		away = true
+		away.Store(true)
 		sectors.refuse(numberName(n)+segExt, 4096, 1<<30)
 		wantRefused(t, s, n)
 		if _, err := s.Stage(t.Context(), n, lineEncoder{}); err == nil {
 			t.Fatal("staged on a disk that takes nothing")
 		}
-		away = false
+		away.Store(false)
 		sectors.refuse("", 0, 0)
 		wantRecords(t, stageAll(t, s), 30, 500)
 		balanced(t, s)
@@ -186,10 +187,9 @@ func TestBadSectorInFailedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := memDir()
 		sectors := &sectorFS{FS: d.fs}
-		fail := false
+		var fail atomic.Bool
 		d.fs = vfs.Inject(sectors, func(op vfs.Op) error {
-			if fail && op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, segExt) {
-				fail = false
+			if op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, segExt) && fail.CompareAndSwap(true, false) {
 				return syscall.EIO
 			}
 			return nil
@@ -203,7 +203,7 @@ func TestBadSectorInFailedFile(t *testing.T) {
 		n := s.active.number
 		s.mu.Unlock()
 		sectors.refuse(numberName(n)+segExt, 4096+1100, 4096+1100+512)
-		fail = true
+		fail.Store(true)
 		mustAppend(t, s, batch(11, 2, 500))
 		mustSeal(t, s) // the keeper tries for a minute
 		sectors.refuse("", 0, 0)

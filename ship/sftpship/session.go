@@ -55,15 +55,20 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 		to = *h.place.jump
 	}
 	d := net.Dialer{Timeout: h.o.Watchdog}
+	begin := time.Now()
 	nc, err := d.DialContext(ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
+	trip := time.Since(begin)
 	c := newConn(nc, h.o.Watchdog, h.o.Patience)
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
 	s := &session{conn: c, packet: packetSize, ended: make(chan struct{})}
+	if h.place.jump == nil {
+		s.trip.add(trip) // the peer's kernel answers at once, however busy its processes are
+	}
 	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
 	// both. The bastion sees no more than encrypted bytes.
 	if s.ssh, err = h.handshake(c, to, cred); err == nil && h.place.jump != nil {
