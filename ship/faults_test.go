@@ -69,6 +69,7 @@ func TestDeadDestination(t *testing.T) {
 			t.Errorf("it took %v to notice that idc is back", took)
 		}
 		b.audit(idc)
+		synctest.Wait() // what has been delivered can be seen before it is logged
 		if log := b.log.String(); strings.Count(log, "destination fails") > 70 || !strings.Contains(log, "works again") {
 			t.Errorf("the log:\n%s", log)
 		}
