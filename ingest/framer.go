@@ -39,6 +39,7 @@ type LostFrame struct {
 	Bytes uint64
 }
 
+// Error says what was lost, and why.
 func (e *LostFrame) Error() string {
 	if e.Cause == segment.FrameTooLong {
 		return fmt.Sprintf("ingest: frame of %d bytes is over the limit", e.Bytes)

@@ -22,6 +22,7 @@ type EpochError struct {
 	Silent   time.Duration
 }
 
+// Error says in which epoch to adopt.
 func (e *EpochError) Error() string {
 	return fmt.Sprintf("ship: adopter %s has been silent for %v: adopt in epoch %d to go on in its place", e.Instance, e.Silent.Round(time.Second), e.Epoch)
 }

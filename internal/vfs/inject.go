@@ -58,6 +58,7 @@ type Fault struct {
 	Done  bool // the operation happens; only its result is wrong
 }
 
+// Error is the injected error's.
 func (f *Fault) Error() string { return f.Err.Error() }
 
 // Unwrap returns Err.

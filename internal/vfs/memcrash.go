@@ -41,6 +41,7 @@ type Crash struct {
 	Seed  uint64
 }
 
+// String names the crash for a test's log.
 func (c Crash) String() string {
 	data := [...]string{"dropped", "kept", "torn", "mixed"}
 	names := [...]string{"strict", "journal", "kept"}

@@ -63,6 +63,7 @@ type LockedError struct {
 	Holder string // as given to Lock by the holder; empty if it cannot be read
 }
 
+// Error names the holder of the lock.
 func (e *LockedError) Error() string {
 	if e.Holder == "" {
 		return "vfs: " + e.Path + " is locked by another process"

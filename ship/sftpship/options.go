@@ -32,8 +32,8 @@ type Options struct {
 	Patience time.Duration
 	Verify   Verify
 
-	// Password is offered after key or agent, to the bastion as well. There is no way to give it in a URL: those end up in logs and in the
-	// list of processes.
+	// Password is offered after key or agent, to the bastion as well. There is no way to give it in a URL: those end up in
+	// logs and in the list of processes.
 	Password string
 	// Passphrase of the key file.
 	Passphrase string

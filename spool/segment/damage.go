@@ -25,6 +25,7 @@ type DamageError struct {
 	Err error
 }
 
+// Error says which range is damaged.
 func (e *DamageError) Error() string {
 	s := fmt.Sprintf("segment: damaged at [%d, %d)", e.Offset, e.End)
 	switch {
