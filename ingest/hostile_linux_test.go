@@ -56,17 +56,8 @@ func TestUnixgramDescriptors(t *testing.T) {
 // An inherited socket may have options set that put control messages in front of the segment size. Were that cut off, an
 // aggregate of datagrams would pass for one.
 func TestGROInheritedOptions(t *testing.T) {
-	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	f, err := pc.(*net.UDPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	control(t, pc.(*net.UDPConn), func(fd int) error {
+	pc, f := bound(t)
+	control(t, pc, func(fd int) error {
 		return errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1),
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVMARK, 1),
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_RX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE),
@@ -108,16 +99,7 @@ func control(t *testing.T, c *net.UDPConn, f func(fd int) error) {
 func TestGROOfOthers(t *testing.T) {
 	for _, when := range []string{"before", "meanwhile"} {
 		t.Run(when, func(t *testing.T) {
-			pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer pc.Close()
-			f, err := pc.(*net.UDPConn).File()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
+			pc, f := bound(t)
 			c, err := net.Dial("udp", pc.LocalAddr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -125,7 +107,7 @@ func TestGROOfOthers(t *testing.T) {
 			defer c.Close()
 			control(t, c.(*net.UDPConn), func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, 10) })
 			aggregate := func() {
-				control(t, pc.(*net.UDPConn), func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) })
+				control(t, pc, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) })
 				send(t, c, make([]byte, 95))
 			}
 			o := &UDPOptions{Files: []*os.File{f}}

@@ -140,16 +140,7 @@ func (s ledgerSink) SocketDrops(cookie uint64) uint64 { return s.sockets[cookie]
 // One listener after another reads the same socket, under traffic that overflows it now and then: every datagram is
 // with one of them, or counted as lost by one of them.
 func TestHandOver(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	f, err := pc.(*net.UDPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	pc, f := bound(t)
 	var sent atomic.Uint64
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -206,4 +197,20 @@ func TestHandOver(t *testing.T) {
 	if n, _, err := pc.ReadFrom(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes were left", n)
 	}
+}
+
+// bound returns a socket on loopback, and a file of it as an earlier process would leave it.
+func bound(t *testing.T) (*net.UDPConn, *os.File) {
+	t.Helper()
+	pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	f, err := pc.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return pc, f
 }
