@@ -19,9 +19,10 @@ import (
 func Example() {
 	ctx, logger := context.Background(), slog.Default()
 
-	s3, err := s3ship.Open(ctx, "s3://logs/ingest?region=eu-central-1", nil)
+	s3, err := s3ship.Open(ctx, "s3://logs/ingest?region=eu-central-1", &s3ship.Options{Logger: logger})
 	check(err)
-	idc, err := sftpship.Open(ctx, "sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts", nil)
+	idc, err := sftpship.Open(ctx, "sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts",
+		&sftpship.Options{Logger: logger})
 	check(err)
 
 	sp, err := spool.Open("/var/spool/penstock/vpn", &spool.Options{

@@ -244,7 +244,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 		}
 	}()
 	for name, u := range a.c.dests {
-		d, err := openDestination(a.ctx, u)
+		d, err := openDestination(a.ctx, u, a.log)
 		if err != nil {
 			return nil, fmt.Errorf("-dest %s: %w", name, err)
 		}

@@ -79,7 +79,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
 	// A connection pool per class: a class that stalls at a destination holds up no other.
 	for dest, u := range c.dests {
-		d, err := openDestination(ctx, u)
+		d, err := openDestination(ctx, u, log.With("class", name, "destination", dest))
 		if err != nil {
 			return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -227,7 +228,7 @@ func (c *config) checkURLs(ctx context.Context) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.dests)) {
-		d, err := openDestination(ctx, c.dests[name])
+		d, err := openDestination(ctx, c.dests[name], slog.New(slog.DiscardHandler)) // opened again to be used
 		if err != nil {
 			errs = append(errs, fmt.Errorf("-dest %s: %w", name, err))
 			continue

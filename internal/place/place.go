@@ -4,6 +4,7 @@ package place
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 
 	"github.com/penstock-go/penstock/ship"
@@ -13,7 +14,7 @@ import (
 )
 
 // Open opens the destination behind s3://, sftp:// or file://. It reaches nothing over the network yet; its errors are
-// mistakes in the URL, and files it names that cannot be read.
+// mistakes in the URL, and files it names that cannot be read. What the driver tells the operator goes to slog.Default.
 func Open(ctx context.Context, raw string) (ship.Destination, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -21,11 +22,11 @@ func Open(ctx context.Context, raw string) (ship.Destination, error) {
 	}
 	switch u.Scheme {
 	case "s3":
-		return s3ship.Open(ctx, raw, nil)
+		return s3ship.Open(ctx, raw, &s3ship.Options{Logger: slog.Default()})
 	case "sftp":
-		return sftpship.Open(ctx, raw, nil)
+		return sftpship.Open(ctx, raw, &sftpship.Options{Logger: slog.Default()})
 	case "file":
-		return fileship.Open(ctx, raw, nil)
+		return fileship.Open(ctx, raw, &fileship.Options{Logger: slog.Default()})
 	}
 	return nil, fmt.Errorf("%q: a destination is an s3://, sftp:// or file:// URL", raw)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,6 +31,8 @@ type Options struct {
 	// StaleAfter is the age from which a temporary file that an earlier process of the same spool left behind is removed;
 	// default 1 h. By the file server's clock.
 	StaleAfter time.Duration
+	// Logger gets what the operator should know; nil discards.
+	Logger *slog.Logger
 }
 
 func (o *Options) withDefaults() Options {
@@ -39,6 +42,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.StaleAfter == 0 {
 		out.StaleAfter = time.Hour
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
 	}
 	return out
 }
