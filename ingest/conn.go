@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -39,6 +38,7 @@ type conn struct {
 	t      *TCP
 	nc     net.Conn       // as accepted
 	rd     net.Conn       // nc, or TLS on it
+	below  *mute          // what TLS writes to, nil without TLS
 	src    netip.AddrPort // of the peer; behind a trusted proxy, of its client
 	framer Framer
 	ack    *answers // nil unless framer is an Acknowledger
@@ -58,12 +58,14 @@ type conn struct {
 	lost  segment.Account   // not yet accounted for
 
 	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
+	heard      bool      // the peer has sent something besides a PROXY header
 	cutOff     bool      // nothing more can arrive
 	reset      bool      // the peer has gone: what is unterminated is lost
 
 	mu       sync.Mutex
 	deadline time.Time
 	closing  bool // the deadline is the end of Grace
+	secured  bool // the TLS handshake is over
 }
 
 func newConn(t *TCP, nc net.Conn) *conn {
@@ -77,7 +79,7 @@ func newConn(t *TCP, nc net.Conn) *conn {
 		c.rd = &c.behind
 	}
 	if t.o.TLS != nil {
-		c.rd = tls.Server(c.rd, t.o.TLS)
+		c.secure(t.o.TLS)
 	}
 	return c
 }
@@ -113,20 +115,25 @@ func (c *conn) serve() {
 		}
 		c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
 	default: // reset, or gone without a word (keep-alive)
-		c.reset = true
+		c.broken(err)
 	}
 	c.cut(time.Now(), true)
 }
 
-// handshake is bounded in time, and ends with Close; after Shutdown the end of Grace interrupts it.
-func (c *conn) handshake() error {
-	h, ok := c.rd.(*tls.Conn)
-	if !ok {
-		return nil
+// broken is called when the connection has ended without the peer's close. What the peer's kernel had not sent by then is
+// gone, and nobody can count it: so the event itself is counted. Load balancers that look whether somebody listens end
+// their connections in this way too, but have sent nothing.
+func (c *conn) broken(err error) {
+	c.reset = true
+	if !c.heard {
+		return
 	}
-	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
-	defer cancel()
-	return h.HandshakeContext(ctx)
+	c.t.meter.broken()
+	what := "connection was reset: what its peer had not sent yet is gone, uncounted"
+	if c.t.acks {
+		what = "connection was reset: its peer sends again what was not acknowledged"
+	}
+	c.t.log.warn(what, "src", c.src.String(), "in_frame", c.end > c.start, "err", err)
 }
 
 // read returns why the stream ended, or nil when it was given up and accounted for.
@@ -142,6 +149,7 @@ func (c *conn) read() error {
 		c.arm()
 		n, err := c.receive(c.rd, c.buf[c.end:])
 		c.end += n
+		c.heard = c.heard || n > 0
 		if first && n > 0 {
 			first = false
 			c.suspect(c.buf[:n])
@@ -270,11 +278,7 @@ func (c *conn) shut(until time.Time) {
 		return
 	}
 	c.nc.SetReadDeadline(until)
-	if s, ok := c.rd.(*tls.Conn); ok {
-		c.t.wg.Go(func() { s.CloseWrite() }) // it may have to wait for the peer
-	} else if h, ok := c.nc.(halfCloser); ok {
-		h.CloseWrite()
-	}
+	c.halfClose()
 }
 
 func (c *conn) isClosing() bool {

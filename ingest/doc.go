@@ -37,6 +37,17 @@
 // has not acknowledged is lost unnoticed. Behind that the connection is reset. A message that a sender had under way
 // then is its own to send again: only a protocol with acknowledgements can do better.
 //
+// # Senders that never read
+//
+// Most senders write and never read. Bytes that wait unread in such a sender turn its close into a reset, and its kernel
+// then throws away what it has not sent yet. So a listener whose framing does not acknowledge sends nothing at all after
+// the TLS handshake: no session tickets (whatever the tls.Config says), no close_notify, no answer to a KeyUpdate. At
+// Shutdown it closes its side of the TCP connection, which a sender that does read sees as the end of the stream. Every
+// connection therefore costs a full handshake.
+//
+// A connection that ends with a reset is counted (Stats.Resets) and logged, whether or not a frame was incomplete. How
+// much its sender's kernel threw away, nobody on this side can know.
+//
 // # How a process is replaced
 //
 // [HandOver] leaves the sockets to a successor, a new version of the program, say. Of UDP that is everything, with what is
@@ -78,11 +89,11 @@
 //
 // udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
-// connections and their limits, conn.go the life of one, cut.go the way from its buffer to the sink. Framings are in
-// framer.go (the interface), newline.go and counted.go; answer.go is what those have besides that acknowledge. proxy.go
-// has the sources whose PROXY headers are believed and the headers of datagrams, proxyconn.go those of connections.
-// allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go and sink.go are shared by both
-// listeners. pause.go is how they stop reading for a while, handover.go and handover_linux.go how a successor gets their
-// sockets, hold.go where it keeps what comes until it has a sink. url.go opens either from a URL, with tlsfiles.go and
-// inherit.go.
+// connections and their limits, conn.go the life of one, tlsconn.go what TLS adds to it, cut.go the way from its buffer
+// to the sink. Framings are in framer.go (the interface), newline.go and counted.go; answer.go is what those have
+// besides that acknowledge. proxy.go has the sources whose PROXY headers are believed and the headers of datagrams,
+// proxyconn.go those of connections. allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go
+// and sink.go are shared by both listeners. pause.go is how they stop reading for a while, handover.go and
+// handover_linux.go how a successor gets their sockets, hold.go where it keeps what comes until it has a sink. url.go
+// opens either from a URL, with tlsfiles.go and inherit.go.
 package ingest

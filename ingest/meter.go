@@ -35,6 +35,10 @@ type Stats struct {
 	// Conns is the number of open connections of a TCP listener, Refused how many were turned away.
 	Conns   int
 	Refused uint64
+	// Resets counts connections of a TCP listener that ended without the peer's close, after it had sent something: reset,
+	// given up by TCP, or broken inside TLS. What the peer's kernel had not sent by then is gone, and no listener can count
+	// it. A framing that acknowledges loses nothing: its peer sends again.
+	Resets uint64
 }
 
 // add sums up the sockets of a listener.
@@ -46,6 +50,7 @@ func (s *Stats) add(m *meter) {
 	addLosses(&s.Lost, &m.lost)
 	s.ProxyMalformed += m.proxyMalformed
 	s.ProxyIgnored += m.proxyIgnored
+	s.Resets += m.resets
 	if m.last.After(s.LastArrival) {
 		s.LastArrival = m.last
 	}
@@ -61,6 +66,7 @@ type meter struct {
 	last     time.Time
 
 	proxyMalformed, proxyIgnored uint64
+	resets                       uint64
 }
 
 // arrived is called with what was read at a time, before the hand-off of the records in hand.
@@ -85,6 +91,13 @@ func (m *meter) proxy(malformed, ignored uint64) {
 	defer m.mu.Unlock()
 	m.proxyMalformed += malformed
 	m.proxyIgnored += ignored
+}
+
+// broken counts a connection that ended without its peer's close.
+func (m *meter) broken() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resets++
 }
 
 // handed is called when the sink has taken what was in hand, all but what is left.

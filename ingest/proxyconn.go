@@ -112,7 +112,10 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	if len(read) == 0 {
 		return
 	}
-	c.reset = err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.heard = true
+		c.broken(err)
+	}
 	c.lose(segment.Malformed, uint64(len(read)))
 	c.account(time.Now(), segment.Tally{})
 }

@@ -45,7 +45,8 @@ type TCPOptions struct {
 	// Grace is how long Shutdown lets peers go on sending after it has told them that it is closing; default 1 s,
 	// negative none.
 	Grace time.Duration
-	// TLS, if set, is what connections are to be secured with. HandshakeTimeout (default 10 s) ends slow ones, and those
+	// TLS, if set, is what connections are to be secured with, except that no session tickets are sent: a sender that never
+	// reads would lose data over them. HandshakeTimeout (default 10 s) ends slow ones, and those
 	// that a framing which acknowledges has nothing to answer to for so long.
 	TLS              *tls.Config
 	HandshakeTimeout time.Duration
@@ -85,6 +86,9 @@ func (o *TCPOptions) withDefaults() TCPOptions {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.TLS != nil {
+		c.TLS = withoutTickets(c.TLS)
 	}
 	return c
 }

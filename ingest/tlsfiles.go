@@ -25,8 +25,7 @@ func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error)
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: f.config}, nil
 }
 
-// tlsFiles hands out a configuration per handshake, the same one as long as the files are the same: so clients can
-// resume their sessions.
+// tlsFiles hands out a configuration per handshake, the same one as long as the files are the same.
 type tlsFiles struct {
 	cert, key, clientCA string
 	log                 *limiter
@@ -87,7 +86,7 @@ func (f *tlsFiles) load() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: TLS certificate %s with key %s: %w", f.cert, f.key, err)
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, SessionTicketsDisabled: true} // see withoutTickets
 	if f.clientCA == "" {
 		return c, nil
 	}

@@ -41,8 +41,15 @@ func TestURLBad(t *testing.T) {
 	}
 }
 
-// Sessions over TLS, for clients with the right certificate.
+// Sessions over TLS, for clients with the right certificate, in either version: the listener has to answer, and sends
+// nothing besides its answers.
 func TestTLS(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) { testTLS(t, version) })
+	}
+}
+
+func testTLS(t *testing.T, version uint16) {
 	dir := t.TempDir()
 	pair := testserver.WriteCert(t, dir, "c")
 	l, err := ingest.Listen("relps://127.0.0.1:0?cert="+dir+"/c.pem&key="+dir+"/c.key&client_ca="+dir+"/c.pem", options)
@@ -51,7 +58,10 @@ func TestTLS(t *testing.T) {
 	}
 	s := newSink()
 	serve(t, l, s)
-	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
+	config := &tls.Config{
+		RootCAs: x509.NewCertPool(), ServerName: "localhost", MaxVersion: version,
+		ClientSessionCache: tls.NewLRUClientSessionCache(1),
+	}
 	config.RootCAs.AddCert(pair.Leaf)
 	if stranger, err := tls.Dial("tcp", l.Addr().String(), config); err == nil { // TLS 1.3 tells with the first read
 		if _, err := stranger.Read(make([]byte, 1)); err == nil {
@@ -75,4 +85,7 @@ func TestTLS(t *testing.T) {
 	conn.Close()
 	<-ended
 	s.balance(t, l.Stats())
+	if n := l.Stats().Resets; n != 0 {
+		t.Errorf("%d resets", n)
+	}
 }

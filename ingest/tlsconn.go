@@ -1,0 +1,89 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+)
+
+// Most senders of logs write and never read. When such a sender closes its socket while bytes that it has not read are in
+// its receive buffer, its kernel sends a reset instead of the rest of its data (RFC 2525 §2.17), and everything that the
+// listener's kernel had no room for is gone. So a listener whose framing does not answer sends no byte after the TLS
+// handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of the
+// TCP connection, which is not a byte.
+
+// withoutTickets returns config with session tickets turned off, also for what its GetConfigForClient returns. In TLS 1.3
+// the server sends tickets unasked, after its Finished. The price is a full handshake for each connection.
+func withoutTickets(config *tls.Config) *tls.Config {
+	c := config.Clone()
+	c.SessionTicketsDisabled = true
+	forClient := config.GetConfigForClient
+	if forClient == nil {
+		return c
+	}
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		got, err := forClient(hello)
+		if got == nil || err != nil || got.SessionTicketsDisabled {
+			return got, err
+		}
+		got = got.Clone()
+		got.SessionTicketsDisabled = true
+		return got, nil
+	}
+	return c
+}
+
+// mute is a connection below TLS that sends nothing any more once it is silent. The TLS library keeps its state: the
+// peer, which never hears of it, goes on reading and writing with the keys it has.
+type mute struct {
+	net.Conn
+	silent atomic.Bool
+}
+
+func (m *mute) Write(b []byte) (int, error) {
+	if m.silent.Load() {
+		return len(b), nil
+	}
+	return m.Conn.Write(b)
+}
+
+// secure puts TLS on the connection. The handshake follows.
+func (c *conn) secure(config *tls.Config) {
+	c.below = &mute{Conn: c.rd}
+	c.rd = tls.Server(c.below, config)
+}
+
+// handshake is bounded in time, and ends with Close; after Shutdown the end of Grace interrupts it. It is a part of
+// reading: a peer can send records only after it.
+func (c *conn) handshake() error {
+	h, ok := c.rd.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
+	defer cancel()
+	if err := h.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.below.silent.Store(!c.t.acks)
+	c.heard = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.secured = true
+	if c.closing && !c.t.acks {
+		c.halfClose()
+	}
+	return nil
+}
+
+// halfClose tells the peer that this side is closing. It has to wait for the TLS handshake, which needs both directions.
+// c.mu is held.
+func (c *conn) halfClose() {
+	if c.below != nil && !c.secured {
+		return
+	}
+	if h, ok := c.nc.(halfCloser); ok {
+		h.CloseWrite()
+	}
+}
