@@ -1,13 +1,12 @@
 package sftpship
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,115 +17,134 @@ import (
 // agentSocket names the variable in which ssh-agent(1) leaves the path of its socket.
 const agentSocket = "SSH_AUTH_SOCK"
 
-var errNoCredentials = errors.New("nothing to authenticate with: give key=FILE, or set SSH_AUTH_SOCK to the socket of an agent")
-
 // credentials are what one connection authenticates with.
 type credentials struct {
-	methods []ssh.AuthMethod
-	tried   []string // describes them, for the message when all are refused
-	close   func()
+	methods  []ssh.AuthMethod
+	tried    []string // describes them, for the message when all are refused
+	password bool     // there is one
+	close    func()
+
+	// What the server has said, for the same message.
+	accepted []string // methods that it took and found not enough
+	offered  []string // methods that it wanted in the end
+	asked    []string // questions that only a person could answer
 }
 
-// credentials reads the key (or reaches the agent) anew for each connection, so that replacing a key cures a parked
+// credentials reads the secrets (or reaches the agent) anew for each connection, so that replacing one cures a parked
 // destination without a restart. With a key file the agent is left alone: sshd counts each key offered as a failure.
 func (p place) credentials(ctx context.Context, o *Options) (*credentials, error) {
-	c := &credentials{close: func() {}}
+	password, err := p.password.read("password", o.Password)
+	if err != nil {
+		return nil, err
+	}
+	c := &credentials{close: func() {}, password: password != ""}
 	switch {
 	case p.key != "":
-		signer, err := p.signer(o.Passphrase)
+		passphrase, err := p.passphrase.read("passphrase", o.Passphrase)
+		if err != nil {
+			return nil, err
+		}
+		signer, err := p.signer(passphrase)
 		if err != nil {
 			return nil, err
 		}
 		c.methods = append(c.methods, ssh.PublicKeys(signer))
 		c.tried = append(c.tried, fmt.Sprintf("the key %s, %q", p.key, keyLine(signer.PublicKey())))
 	case os.Getenv(agentSocket) != "":
-		// The agent signs during the handshake, so its socket has to stay open until close.
-		var d net.Dialer
-		sock, err := d.DialContext(ctx, "unix", os.Getenv(agentSocket))
-		if err != nil {
-			return nil, fmt.Errorf("agent: %w", err)
+		if err := c.agent(ctx, o); err != nil {
+			return nil, err
 		}
-		_ = sock.SetDeadline(time.Now().Add(o.Watchdog)) // an agent may hang, too
-		stop := context.AfterFunc(ctx, func() { sock.Close() })
-		c.close = func() { stop(); sock.Close() }
-		keys := agent.NewClient(sock)
-		c.methods = append(c.methods, ssh.PublicKeysCallback(keys.Signers))
-		c.tried = append(c.tried, "the keys of the agent")
-	case o.Password == "":
+	case password == "":
 		return nil, errNoCredentials
 	}
-	if o.Password != "" {
+	if c.password {
 		c.tried = append(c.tried, "the password")
-		c.methods = append(c.methods, ssh.Password(o.Password), ssh.KeyboardInteractive(
-			func(_, _ string, questions []string, echos []bool) ([]string, error) {
-				// The one hidden question that PAM asks is the password; anything else is not for us to answer.
-				switch {
-				case len(questions) == 0:
-					return nil, nil
-				case len(questions) == 1 && !echos[0]:
-					return []string{o.Password}, nil
-				}
-				return nil, errors.New("the server asks more than a password")
-			}))
+		c.methods = append(c.methods, ssh.Password(password))
 	}
+	// Also without a password: some servers accept a key and go on to ask nothing.
+	c.methods = append(c.methods, ssh.KeyboardInteractive(func(_, _ string, questions []string, echos []bool) ([]string, error) {
+		return c.answer(password, questions, echos)
+	}))
 	return c, nil
 }
 
-// signer reads the private key, with its certificate if there is one.
-func (p place) signer(passphrase string) (ssh.Signer, error) {
-	pem, err := os.ReadFile(p.key)
+// agent offers the keys of the agent. It signs during the handshake, so its socket has to stay open until close.
+func (c *credentials) agent(ctx context.Context, o *Options) error {
+	var d net.Dialer
+	sock, err := d.DialContext(ctx, "unix", os.Getenv(agentSocket))
 	if err != nil {
-		return nil, fmt.Errorf("key: %w", err)
+		return fmt.Errorf("agent: %w", err)
 	}
-	var signer ssh.Signer
-	if passphrase != "" {
-		signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase))
-	} else {
-		signer, err = ssh.ParsePrivateKey(pem)
-	}
-	var locked *ssh.PassphraseMissingError
-	switch {
-	case errors.As(err, &locked):
-		return nil, fmt.Errorf("key: %s has a passphrase: load it into an agent and leave out key=, or use a key without", p.key)
-	case err != nil:
-		return nil, fmt.Errorf("key: %s: %w", p.key, err)
-	}
-	// As with ssh(1), a certificate beside the key is used without being asked for.
-	file := p.cert
-	if file == "" {
-		file = p.key + "-cert.pub"
-	}
-	text, err := os.ReadFile(file)
-	switch {
-	case p.cert == "" && errors.Is(err, fs.ErrNotExist):
-		return signer, nil
-	case err != nil:
-		return nil, fmt.Errorf("cert: %w", err)
-	}
-	public, _, _, _, err := ssh.ParseAuthorizedKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("cert: %s: %w", file, err)
-	}
-	cert, ok := public.(*ssh.Certificate)
-	if !ok {
-		return nil, fmt.Errorf("cert: %s is no certificate", file)
-	}
-	// Offered alone: a server that trusts the authority only would count the plain key as a failure.
-	signer, err = ssh.NewCertSigner(cert, signer)
-	if err != nil {
-		return nil, fmt.Errorf("cert: %s does not belong to %s: %w", file, p.key, err)
-	}
-	return signer, nil
+	_ = sock.SetDeadline(time.Now().Add(o.Watchdog)) // an agent may hang, too
+	stop := context.AfterFunc(ctx, func() { sock.Close() })
+	c.close = func() { stop(); sock.Close() }
+	keys := agent.NewClient(sock)
+	c.methods = append(c.methods, ssh.PublicKeysCallback(keys.Signers))
+	c.tried = append(c.tried, "the keys of the agent")
+	return nil
 }
 
-// keyLine is the authorized_keys line of a public key.
-func keyLine(k ssh.PublicKey) string {
-	return string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(k)))
+// answer answers a challenge. The one hidden question that PAM asks is the password; anything else is a code that only a
+// person, or a device, knows.
+func (c *credentials) answer(password string, questions []string, echos []bool) ([]string, error) {
+	switch {
+	case len(questions) == 0:
+		return nil, nil
+	case len(questions) == 1 && !echos[0] && password != "" && !slices.Contains(c.asked, questions[0]):
+		c.asked = append(c.asked, questions[0]) // the same question once more means that the answer was wrong
+		return []string{password}, nil
+	}
+	c.asked = append(c.asked, questions...)
+	return nil, errQuestion
+}
+
+var errQuestion = errors.New("the server asks more than a password")
+
+// watch notes which methods the server accepts and wants; the choice stays with x/crypto/ssh.
+func (c *credentials) watch(s *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	c.accepted, c.offered = s.PartialSuccessMethods, s.AllowedMethods
+	return nil, nil
+}
+
+// explain says why a server refused, by what it accepted and what it wanted then. A refused key and an accepted one that is
+// not enough need different cures.
+func (c *credentials) explain(to hop, err error) error {
+	const password = "give password_file=FILE or password_env=NAME (a program: Options.Password)"
+	wantsPassword := slices.Contains(c.offered, "password") || slices.Contains(c.offered, "keyboard-interactive")
+	tried, offers := strings.Join(c.tried, " and "), strings.Join(c.offered, ", ")
+	switch {
+	case len(c.accepted) > 0 && c.password:
+		return fmt.Errorf("%w: the server accepts %s of user %q and then wants more (%s) than it is given%s: correct the password, or have the server's administrator allow this account in with the key alone (AuthenticationMethods in its sshd_config)",
+			err, strings.Join(c.accepted, ", "), to.user, offers, c.questions())
+	case len(c.accepted) > 0:
+		return fmt.Errorf("%w: the server accepts %s of user %q and wants %s as well%s: %s", err, strings.Join(c.accepted, ", "), to.user, offers, c.questions(), password)
+	case len(c.offered) > 0 && !slices.Contains(c.offered, "publickey") && !c.password:
+		return fmt.Errorf("%w: the server takes no key of user %q, it offers %s only%s: %s", err, to.user, offers, c.questions(), password)
+	case len(c.offered) > 0 && !slices.Contains(c.offered, "publickey"):
+		return fmt.Errorf("%w: the server refuses %s for user %q (it offers %s)%s: correct user and password", err, tried, to.user, offers, c.questions())
+	case wantsPassword && !c.password:
+		return fmt.Errorf("%w: the server refuses %s for user %q: put that key as a line into the user's authorized_keys there (writable by the user alone, as its directory), or correct user and key; it offers %s, too: %s",
+			err, tried, to.user, offers, password)
+	}
+	return fmt.Errorf("%w: the server refuses %s for user %q: put that key as a line into the user's authorized_keys there (writable by the user alone, as its directory), or correct user, key and password",
+		err, tried, to.user)
+}
+
+// questions quotes what the server asked.
+func (c *credentials) questions() string {
+	if len(c.asked) == 0 {
+		return ""
+	}
+	var q []string
+	for _, s := range c.asked[:min(len(c.asked), 4)] {
+		q = append(q, fmt.Sprintf("%.80q", s))
+	}
+	return " (it asks " + strings.Join(q, ", ") + ")"
 }
 
 // refused reports whether a handshake failed because the server took none of the credentials. x/crypto/ssh has no typed
 // error for it; the second text is OpenSSH's, sent when too many keys were offered.
 func refused(err error) bool {
-	return strings.Contains(err.Error(), "unable to authenticate") ||
+	return errors.Is(err, errQuestion) || strings.Contains(err.Error(), "unable to authenticate") ||
 		strings.Contains(err.Error(), "Too many authentication failures")
 }

@@ -9,12 +9,19 @@
 //	known_hosts=FILE     required; hashed hosts, @cert-authority and @revoked lines are understood
 //	key=FILE             private key; without it the agent at SSH_AUTH_SOCK is asked
 //	cert=FILE            certificate for the key; default FILE-cert.pub beside the key, if there
-//	jump=USER@HOST:PORT  a bastion to go through, with the same key and known_hosts
+//	passphrase_file=FILE the key's passphrase is in FILE; or passphrase_env=NAME, an environment variable
+//	password_file=FILE   the account's password is in FILE; or password_env=NAME
+//	jump=USER@HOST:PORT  a bastion to go through, with the same credentials and known_hosts
 //	verify=POLICY        auto, exec or readback; see [Verify]
 //	workers=N            connections at most, default 4
 //	watchdog=30s         silence after which a peer is given up
 //
-// Key and known_hosts are read again at each connection: correcting them needs no restart.
+// All these files are read again at each connection: correcting them needs no restart. A line of known_hosts that cannot be
+// read is skipped with a warning, as ssh(1) skips it. A file with a secret that every account of this machine can read is
+// used, with a warning.
+//
+// A password is given if the server asks for one, alone or after it has accepted the key, also as the one hidden question
+// of a keyboard-interactive challenge. Codes that a person would have to read off a device cannot be given.
 //
 // # What a nil error of Put means
 //

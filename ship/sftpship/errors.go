@@ -23,8 +23,7 @@ func (h *Host) explainDial(to hop, cred *credentials, err error) error {
 		return ship.Permanent(fmt.Errorf("%w: if the server lost the host key type that %s lists, compare `%s` with the server's keys and add them",
 			err, h.place.knownHosts, to.keyscan()))
 	case refused(err):
-		return ship.Permanent(fmt.Errorf("%w: the server refuses %s for user %q: put that key as a line into the user's authorized_keys there (writable by the user alone, as its directory), or correct user and key",
-			err, strings.Join(cred.tried, " and "), to.user))
+		return ship.Permanent(cred.explain(to, err))
 	case errors.As(err, &closed) && closed.Reason == ssh.Prohibited && h.place.jump != nil:
 		return ship.Permanent(fmt.Errorf("%w: allow user %q at the bastion %s to go on to %s (AllowTcpForwarding, PermitOpen in its sshd_config, permitopen in authorized_keys), and sessions there",
 			err, h.place.jump.user, h.place.jump.addr, h.place.addr))

@@ -37,6 +37,7 @@ type Host struct {
 	mu    sync.Mutex
 	dirs  map[string]struct{}  // directories known to exist, durably
 	swept map[string]time.Time // spools whose temporary files were swept, and when
+	said  map[string]struct{}  // warnings that were logged
 }
 
 // Open returns the destination behind sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE; see the package for all
@@ -48,20 +49,26 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 	opts := o.withDefaults()
 	p, err := parse(rawURL, &opts)
 	errs := []error{err, opts.validate()}
+	var warnings []string
 	if p.knownHosts != "" {
-		_, _, err := p.hostKeys(p.hop)
-		errs = append(errs, err)
+		_, _, skipped, err := p.hostKeys(p.hop)
+		errs, warnings = append(errs, err), skipped
 	}
+	password, err := p.password.read("password", opts.Password)
+	errs = append(errs, err)
 	if p.key != "" {
-		_, err := p.signer(opts.Passphrase)
+		passphrase, err := p.passphrase.read("passphrase", opts.Passphrase)
+		if err == nil {
+			_, err = p.signer(passphrase)
+		}
 		errs = append(errs, err)
-	} else if opts.Password == "" && os.Getenv(agentSocket) == "" {
+	} else if err == nil && password == "" && os.Getenv(agentSocket) == "" {
 		errs = append(errs, errNoCredentials)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("sftpship: %w", err)
 	}
-	return &Host{
+	h := &Host{
 		place:    p,
 		o:        opts,
 		pool:     newPool(opts.Workers),
@@ -69,8 +76,27 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 		renaming: make(chan struct{}, 1),
 		dirs:     make(map[string]struct{}),
 		swept:    make(map[string]time.Time),
-	}, nil
+		said:     make(map[string]struct{}),
+	}
+	h.complain(append(warnings, p.exposed()...))
+	return h, nil
 }
+
+// complain logs warnings about files on this host, each text once: the files are read again at every connection.
+func (h *Host) complain(warnings []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, text := range warnings {
+		if _, ok := h.said[text]; ok || len(h.said) >= maxSaid {
+			continue
+		}
+		h.said[text] = struct{}{}
+		h.o.Logger.Warn("sftpship: "+text, "at", h.Location())
+	}
+}
+
+// maxSaid bounds the memory of warnings: who edits a file for years gets no more of them.
+const maxSaid = 100
 
 // Location implements ship.Locator. Behind a bastion, its address is part of it: private addresses are not unique.
 func (h *Host) Location() string {

@@ -21,19 +21,25 @@ import (
 //
 // Restricting the algorithms matters: a server has keys of several types and presents the first that the client
 // prefers. Without it, a host known by its ECDSA key would present its Ed25519 key and pass for changed.
-func (p place) hostKeys(to hop) (ssh.HostKeyCallback, []string, error) {
-	check, err := knownhosts.New(p.knownHosts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("known_hosts: %w", err)
-	}
+//
+// skipped describes the lines that cannot be read.
+func (p place) hostKeys(to hop) (verify ssh.HostKeyCallback, algorithms, skipped []string, err error) {
 	text, err := os.ReadFile(p.knownHosts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("known_hosts: %w", err)
+		return nil, nil, nil, fmt.Errorf("known_hosts: %w", err)
 	}
-	verify := func(host string, remote net.Addr, key ssh.PublicKey) error {
+	lines := bytes.Split(text, []byte("\n"))
+	check, err := knownhosts.New(p.knownHosts)
+	if err != nil {
+		// A key type that is not known here, protocol 1, a line that a crash cut off.
+		if check, skipped, err = p.readableLines(lines); err != nil {
+			return nil, nil, nil, fmt.Errorf("known_hosts: %w", err)
+		}
+	}
+	verify = func(host string, remote net.Addr, key ssh.PublicKey) error {
 		return p.explainKey(to, key, check(host, remote, key))
 	}
-	return verify, to.algorithms(check, bytes.Split(text, []byte("\n"))), nil
+	return verify, to.algorithms(check, lines), skipped, nil
 }
 
 // algorithms lists the host key algorithms under which the known keys of the host can be presented.
@@ -85,14 +91,14 @@ func (p place) explainKey(of hop, key ssh.PublicKey, err error) error {
 	var revoked *knownhosts.RevokedError
 	switch {
 	case errors.As(err, &revoked):
-		err = fmt.Errorf("host key %s is revoked in %s:%d: %w", print, revoked.Revoked.Filename, revoked.Revoked.Line, err)
+		err = fmt.Errorf("host key %s is revoked in %s:%d: %w", print, p.knownHosts, revoked.Revoked.Line, err)
 	case errors.As(err, &unknown) && len(unknown.Want) == 0:
 		err = fmt.Errorf("unknown host key %s: compare it with `ssh-keygen -lf` on the server's own key files, then add to %s the line %q: %w",
 			print, p.knownHosts, line, err)
 	case errors.As(err, &unknown):
 		want := unknown.Want[0]
 		err = fmt.Errorf("host key changed: the server presents %s, but %s:%d has %s %s; nothing was sent. Only if the server was given new keys, replace that line by %q: %w",
-			print, want.Filename, want.Line, want.Key.Type(), ssh.FingerprintSHA256(want.Key), line, err)
+			print, p.knownHosts, want.Line, want.Key.Type(), ssh.FingerprintSHA256(want.Key), line, err)
 	default: // a certificate that is expired, for another host, by an unknown authority
 		err = fmt.Errorf("host certificate %s: %w", print, err)
 	}

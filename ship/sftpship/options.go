@@ -32,10 +32,10 @@ type Options struct {
 	Patience time.Duration
 	Verify   Verify
 
-	// Password is offered after key or agent, to the bastion as well. There is no way to give it in a URL: those end up in
-	// logs and in the list of processes.
+	// Password is offered after key or agent, to the bastion as well. It cannot be given in a URL, since those end up in
+	// logs and in the list of processes; password_file=FILE and password_env=NAME there say where to read it.
 	Password string
-	// Passphrase of the key file.
+	// Passphrase of the key file; in a URL passphrase_file=FILE or passphrase_env=NAME.
 	Passphrase string
 
 	Logger *slog.Logger // nil discards

@@ -49,6 +49,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 		return nil, ship.Permanent(err)
 	}
 	defer cred.close()
+	h.complain(h.place.exposed())
 
 	to := h.place.hop
 	if h.place.jump != nil {
@@ -98,13 +99,15 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 
 // handshake authenticates both sides of a connection. The caller closes it on error.
 func (h *Host) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, error) {
-	hostKey, algorithms, err := h.place.hostKeys(to)
+	hostKey, algorithms, skipped, err := h.place.hostKeys(to)
 	if err != nil {
 		return nil, ship.Permanent(err)
 	}
+	h.complain(skipped)
 	sc, channels, reqs, err := ssh.NewClientConn(nc, to.addr, &ssh.ClientConfig{
 		User:              to.user,
 		Auth:              cred.methods,
+		AuthCallback:      cred.watch,
 		HostKeyCallback:   hostKey,
 		HostKeyAlgorithms: algorithms,
 		ClientVersion:     "SSH-2.0-Penstock",

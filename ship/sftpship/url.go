@@ -25,6 +25,8 @@ type place struct {
 	dir        string // as sent to the server: absolute, or relative to the account's start directory
 	key        string // private key file; empty: agent
 	cert       string // certificate for the key
+	password   secret
+	passphrase secret
 	knownHosts string
 }
 
@@ -55,7 +57,7 @@ func parse(raw string, o *Options) (place, error) {
 		bad("scheme %q: give sftp://USER@HOST:PORT/DIR", u.Scheme)
 	}
 	if _, ok := u.User.Password(); ok {
-		bad("a password in the URL would end up in logs and in the list of processes: use key=FILE or the agent (a program can set Options.Password)")
+		bad("a password in the URL would end up in logs and in the list of processes: use key=FILE, the agent, password_file=FILE or password_env=NAME")
 	}
 	p.hop, err = parseHop(u)
 	if err != nil {
@@ -126,6 +128,14 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			p.key = value
 		case "cert":
 			p.cert = value
+		case "password_file":
+			p.password.file = value
+		case "password_env":
+			p.password.env = value
+		case "passphrase_file":
+			p.passphrase.file = value
+		case "passphrase_env":
+			p.passphrase.env = value
 		case "known_hosts":
 			p.knownHosts = value
 		case "jump":
@@ -143,7 +153,7 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			// Otherwise a longer watchdog would be refused for a patience that nobody has asked for.
 			o.Patience = max(o.Patience, 10*o.Watchdog)
 		default:
-			err = fmt.Errorf("unknown parameter %q: there are key, cert, known_hosts, jump, verify, workers, watchdog", name)
+			err = fmt.Errorf("unknown parameter %q: there are key, cert, password_file, password_env, passphrase_file, passphrase_env, known_hosts, jump, verify, workers, watchdog", name)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -151,6 +161,10 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 	}
 	if p.cert != "" && p.key == "" {
 		errs = append(errs, errors.New("cert= goes with key=FILE: an agent has its certificates itself"))
+	}
+	errs = append(errs, p.password.validate("password"), p.passphrase.validate("passphrase"))
+	if p.passphrase.set() && p.key == "" {
+		errs = append(errs, errors.New("passphrase_file= and passphrase_env= go with key=FILE"))
 	}
 	if p.knownHosts == "" {
 		errs = append(errs, fmt.Errorf("no known_hosts=FILE: host keys are always verified; make one by `%s > FILE` and compare it with the server's keys", p.keyscan()))

@@ -1,0 +1,70 @@
+package sftpship
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// secret says where a password or a passphrase comes from. It is read anew for each connection, so that replacing it
+// cures a parked destination without a restart. No value of it is ever part of a message.
+type secret struct {
+	file, env string
+}
+
+// set reports whether there is a source.
+func (s secret) set() bool { return s.file != "" || s.env != "" }
+
+// read returns the secret, or given (an option of the program) if there is no source.
+func (s secret) read(what, given string) (string, error) {
+	switch {
+	case s.file != "":
+		b, err := os.ReadFile(s.file)
+		if err != nil {
+			return "", fmt.Errorf("%s_file: %w", what, err)
+		}
+		// Editors and `echo` end a file with a line break, which is no part of the secret; spaces may be.
+		text := strings.TrimRight(string(b), "\r\n")
+		if text == "" {
+			return "", fmt.Errorf("%s_file: %s is empty", what, s.file)
+		}
+		return text, nil
+	case s.env != "":
+		text := os.Getenv(s.env)
+		if text == "" {
+			return "", fmt.Errorf("%s_env: the environment variable %s is not set", what, s.env)
+		}
+		return text, nil
+	}
+	return given, nil
+}
+
+// validate returns the mistake of two sources for one secret.
+func (s secret) validate(what string) error {
+	if s.file != "" && s.env != "" {
+		return fmt.Errorf("%s_file= and %s_env= exclude each other: give one", what, what)
+	}
+	return nil
+}
+
+// exposed names the files with secrets that every account of this machine can read. They are used all the same: in a
+// container, where the orchestrator mounts secrets readable for all, nobody else is there to read them, and a driver that
+// refused would lose more than it protects. A group may read them: that is how an orchestrator gives a file to a service.
+func (p place) exposed() (warnings []string) {
+	if runtime.GOOS == "windows" { // its mode bits say nothing
+		return nil
+	}
+	for _, file := range []string{p.key, p.password.file, p.passphrase.file} {
+		if file == "" {
+			continue
+		}
+		if fi, err := os.Stat(file); err == nil && fi.Mode().Perm()&0o004 != 0 {
+			warnings = append(warnings, fmt.Sprintf("%s can be read by every account of this machine (mode %04o): `chmod 600 %s`", file, fi.Mode().Perm(), file))
+		}
+	}
+	return warnings
+}
+
+var errNoCredentials = errors.New("nothing to authenticate with: give key=FILE or password_file=FILE, or set SSH_AUTH_SOCK to the socket of an agent")
