@@ -159,7 +159,7 @@ func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
-		case errors.Is(damage, errNewerManifest):
+		case errors.Is(damage, ErrVersion):
 			return Permanent(fmt.Errorf("the manifest that was last proposed: %w", damage))
 		}
 		return err

@@ -29,18 +29,19 @@
 //	class=<class>/dt=YYYY-MM-DD/hour=HH/<spool>-<epoch>-<first>-<last>.<ndjson|log|seg>[.zst|.gz|.lz4|.s2]   data
 //	_manifest/<class>/<spool>/<epoch>/<number>.jsonl                                                       the chain
 //	_manifest/<class>/<spool>/<epoch>/heads/<destination>-<number>.json                                    see below
+//	_manifest/<class>/<spool>/closed/<epoch>-<number>-<sum>.json                                           see below
 //	_tmp/<spool>/                                                                                          temporary files
 //	_report/, _repair/                                                                                     of drain and audit
 //
 // Epoch has 6 decimal digits, number 12; first and last are sequence numbers of 16 hexadecimal digits.
 //
-// # Manifests, version 1
+// # Manifests, version 2
 //
 // A manifest is a file of JSON lines, one object a line, each line ended by a newline. From the chain of a destination
 // an auditor that sees nothing else can say which records are there, that none is missing in between, doubled or
 // altered, how many were lost before they could be kept, and whether more is owed. This one is number 7 (shortened):
 //
-//	{"type":"header","version":1,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
+//	{"type":"header","version":2,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
 //	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}}}
 //	{"type":"footer","segments":1,"losses":1,"segment":41,"last":4100000,"sha256":"7ece…"}
@@ -63,7 +64,8 @@
 // received and then gone. See [LossLine].
 //
 // The footer counts the lines, and says how far the chain reaches: last segment and last sequence number. Its "sha256"
-// is that of all bytes before it. "final":true states that this destination holds every record that was ever kept (from
+// is that of all lines before it and of its own line with "sha256":"" (version 1 left the latter out, so that a damaged
+// footer of the last manifest did not show). "final":true states that this destination holds every record that was ever kept (from
 // "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
 // cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
 // nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins
@@ -82,11 +84,33 @@
 // There is one way to write a manifest: the fields in the order shown, no spaces, those that are false, empty or zero
 // left out where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse
 // anything else, and so nothing can be understood in two ways. Integers stay below 2^53. Whatever is added to the format
-// gets a new version; a reader refuses versions newer than its own by name, and reads all older ones.
+// gets a new version; a reader refuses other versions than its own by name ([ErrVersion]), which is not to say that they
+// are damaged.
 //
-// # Heads
+// # Heads, version 2
 //
 // A chain alone cannot show that its last links were cut off. The head of each chain (number, hash, last sequence
 // number) therefore goes to the other destinations too, under heads/, at most every ten minutes and with a final
-// manifest. A head is signed like a manifest, by a second line over the first. Heads are created once and never changed, and nobody waits for them.
+// manifest. Heads are created once and never changed, and nobody waits for them. A head has two lines, or three:
+//
+//	{"version":2,"class":"vpn","spool":"4k7q…","epoch":1,"destination":"idc","number":7,"hash":"cccc…","last":4100000,"final":true,"time":"…"}
+//	{"type":"seal","sha256":"<of the line before, its newline included>"}
+//	{"type":"signature",…}
+//
+// The seal shows damage to a head, which no other file names by its hash. The signature is over the line of the seal. See
+// [Head]. Version 1 had no seal.
+//
+// # Closings, version 1
+//
+// A spool that is permanently gone (its volume was deleted, or cannot be read any more) leaves a chain without a final
+// manifest, which every audit reports as owed. An operator may close it: a closing states who says so, when and why, and
+// which manifest of which destination's chain is the last one (epoch, number, hash, last sequence number). It lies beside
+// the chain, is created once, and never changes the chain: only the owner of a spool writes that. It has the form of a head:
+//
+//	{"version":1,"class":"vpn","spool":"4k7q…","epoch":1,"destination":"idc","number":7,"hash":"cccc…","last":4100000,"by":"…","reason":"…","time":"…"}
+//	{"type":"seal","sha256":"…"}
+//	{"type":"signature",…}
+//
+// Its key ends in the first 16 hexadecimal digits of the SHA-256 of its bytes, so that one that somebody forged takes no
+// name away from a true one. Package audit writes and judges closings. See [Closing].
 package ship

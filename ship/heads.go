@@ -3,8 +3,9 @@ package ship
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +15,10 @@ import (
 )
 
 // HeadVersion is the version of the head format that this package writes.
-const HeadVersion = 1
+const HeadVersion = 2
 
-// Head is the end of one destination's chain as it is told to the others: a JSON object in a line, and perhaps a
-// SignatureLine. See HeadKey.
+// Head is the end of one destination's chain as it is told to the others: a JSON object in a line, its seal, and perhaps
+// a SignatureLine. See HeadKey.
 type Head struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`
@@ -34,19 +35,17 @@ type Head struct {
 }
 
 // Encode returns the head's bytes.
-func (h *Head) Encode() ([]byte, error) {
-	var b []byte
-	for _, v := range []any{h, h.Signature} {
-		if v == (*SignatureLine)(nil) {
-			break
-		}
-		line, err := json.Marshal(v)
-		if err != nil {
-			return nil, err
-		}
-		b = append(append(b, line...), '\n')
-	}
-	return b, nil
+func (h *Head) Encode() ([]byte, error) { return encodeSealed(h, h.Signature) }
+
+// Sign signs the head. Any change but to the signature makes it worthless.
+func (h *Head) Sign(signer crypto.Signer) (err error) {
+	h.Signature, err = signSealed(signer, h)
+	return err
+}
+
+// CheckSignature returns nil if one of keys has signed the head. The error wraps ErrSignature.
+func (h *Head) CheckSignature(keys ...ed25519.PublicKey) error {
+	return checkSealed(h.Signature, h, keys)
 }
 
 const (
@@ -102,8 +101,7 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 		Number: c.Next - 1, Hash: hex.EncodeToString(c.Hash[:]), Last: c.Through, Final: c.Final, Time: time.Now().UTC(),
 	}
 	if l.s.o.Signer != nil {
-		var err error
-		if h.Signature, err = sign(l.s.o.Signer, h); err != nil {
+		if err := h.Sign(l.s.o.Signer); err != nil {
 			return err
 		}
 	}
@@ -120,30 +118,15 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	return err
 }
 
-// DecodeHead reads a head. Errors wrap ErrVerify, unless they are r's own.
+// DecodeHead reads a head. Errors wrap ErrVerify, unless they are r's own; one of another version wraps ErrVersion too.
 func DecodeHead(r io.Reader) (*Head, error) {
-	b, err := io.ReadAll(io.LimitReader(r, 64<<10))
-	if err != nil {
-		return nil, err
-	}
 	h := new(Head)
-	line, signature, _ := bytes.Cut(b, []byte("\n"))
-	err = strict(append(line, '\n'), h)
-	if err == nil && len(signature) > 0 {
-		h.Signature = new(SignatureLine)
-		err = strict(signature, h.Signature)
-	}
-	if err == nil && !bytes.HasSuffix(b, []byte("\n")) {
-		err = fmt.Errorf("%w: cut off", ErrVerify)
-	}
-	var v validator
-	if v.signature(h.Signature); err == nil && len(v.errs) > 0 {
-		err = fmt.Errorf("%w: %w", ErrVerify, errors.Join(v.errs...))
-	}
+	signature, err := decodeSealed(r, h, HeadVersion)
 	if err != nil {
 		return nil, fmt.Errorf("ship: head: %w", err)
 	}
-	if h.Version != HeadVersion || !classPattern.MatchString(h.Class) || !spoolPattern.MatchString(h.Spool) || h.Epoch < 1 || h.Epoch > maxEpoch ||
+	h.Signature = signature
+	if !classPattern.MatchString(h.Class) || !spoolPattern.MatchString(h.Spool) || h.Epoch < 1 || h.Epoch > maxEpoch ||
 		!destinationPattern.MatchString(h.Destination) || h.Number > maxNumber || !hex64.MatchString(h.Hash) || h.Last > maxSequence {
 		return nil, fmt.Errorf("ship: head: %w: %+v", ErrVerify, *h)
 	}

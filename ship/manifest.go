@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 // ManifestVersion is the version of the manifest format that this package writes, see the package documentation.
-const ManifestVersion = 1
+const ManifestVersion = 2
 
 // MaxManifestSegments is the largest number of segments that one manifest covers.
 const MaxManifestSegments = 64
@@ -118,8 +119,17 @@ type ManifestFooter struct {
 	Final bool `json:"final,omitempty"`
 	// ClosedBy: another owner has taken the spool over. Nothing follows in this epoch.
 	ClosedBy *Owner `json:"closed_by,omitempty"`
-	// SHA256 of all bytes before this line: damage to the last manifest shows without a successor.
+	// SHA256 of all bytes before this line, and of this line with an empty sha256: damage to the last manifest shows without
+	// a successor.
 	SHA256 string `json:"sha256"`
+}
+
+// sum returns what the footer's SHA256 must be, in hex. h has hashed the lines before it.
+func (f ManifestFooter) sum(h hash.Hash) (string, error) {
+	f.SHA256 = ""
+	line, err := json.Marshal(&f)
+	h.Write(append(line, '\n'))
+	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // Owner is who may write a chain.
@@ -207,8 +217,11 @@ func (m *Manifest) Encode() ([]byte, error) {
 		losses[i].Type = "loss"
 		line(&losses[i])
 	}
-	sum := sha256.Sum256(b.Bytes())
-	m.Footer.SHA256 = hex.EncodeToString(sum[:])
+	h := sha256.New()
+	h.Write(b.Bytes())
+	sum, err := m.Footer.sum(h)
+	errs = append(errs, err)
+	m.Footer.SHA256 = sum
 	line(&m.Footer)
 	if m.Signature != nil {
 		m.Signature.Type = "signature"

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,15 +15,12 @@ import (
 // third of that.
 const maxManifestLine = 1 << 20
 
-// errNewerManifest: a newer program wrote it, which is no damage.
-var errNewerManifest = fmt.Errorf("%w: of a newer version: use a newer program", ErrVerify)
-
 // DecodeManifest reads one manifest and checks everything that it says of itself. It is strict: any byte that Encode
 // would have written differently is an error, so that two readers can never understand one manifest differently. It
 // reads line by line, each at most 1 MiB, and stops reading at the first error; errors wrap ErrVerify, unless they are
 // r's own.
 func DecodeManifest(r io.Reader) (*Manifest, error) {
-	d := manifestDecoder{r: bufio.NewReader(r), h: sha256.New()}
+	d := manifestDecoder{r: bufio.NewReader(r), h: sha256.New(), before: sha256.New()}
 	if err := d.decode(); err != nil {
 		return nil, fmt.Errorf("ship: manifest, line %d: %w", d.lines, err)
 	}
@@ -36,11 +32,12 @@ func DecodeManifest(r io.Reader) (*Manifest, error) {
 }
 
 type manifestDecoder struct {
-	r     *bufio.Reader
-	h     hash.Hash
-	lines int
-	buf   []byte
-	m     Manifest
+	r      *bufio.Reader
+	h      hash.Hash // of everything
+	before hash.Hash // of the lines before the one in buf
+	lines  int
+	buf    []byte
+	m      Manifest
 }
 
 func (d *manifestDecoder) decode() error {
@@ -48,16 +45,23 @@ func (d *manifestDecoder) decode() error {
 	if err != nil {
 		return cutOff(err)
 	}
-	// The version is looked at before all else: a newer one may have fields that this reader would call damage.
+	// The version is looked at before all else: another one may have fields that this reader would call damage.
 	var v struct{ Version int }
-	if json.Unmarshal(line, &v) == nil && v.Version > ManifestVersion {
-		return fmt.Errorf("%w: version %d, this program knows %d", errNewerManifest, v.Version, ManifestVersion)
+	if json.Unmarshal(line, &v) == nil && v.Version > 0 && v.Version != ManifestVersion {
+		if d.versionDamaged(line, v.Version) {
+			return fmt.Errorf("%w: it says that it is of version %d, and its footer was written for version %d", ErrVerify, v.Version, ManifestVersion)
+		}
+		cure := "use a newer program"
+		if v.Version < ManifestVersion {
+			cure = "use the program that wrote it, to drain what it still owes and to audit it"
+		}
+		return fmt.Errorf("%w: %w: it is of version %d, this program reads %d: %s", ErrVerify, ErrVersion, v.Version, ManifestVersion, cure)
 	}
 	if err := strict(line, &d.m.Header); err != nil {
 		return err
 	}
 	for {
-		sum := d.h.Sum(nil) // of the lines so far
+		d.before.Write(d.buf)
 		if line, err = d.next(); err != nil {
 			return cutOff(err)
 		}
@@ -74,8 +78,8 @@ func (d *manifestDecoder) decode() error {
 			if err = strict(line, &d.m.Footer); err != nil {
 				return err
 			}
-			if d.m.Footer.SHA256 != hex.EncodeToString(sum) {
-				return fmt.Errorf("%w: the lines before the footer are not those it was written for", ErrVerify)
+			if sum, err := d.m.Footer.sum(d.before); err != nil || sum != d.m.Footer.SHA256 {
+				return errors.Join(err, fmt.Errorf("%w: it is not what its footer was written for: sha256:%s, the footer says sha256:%s", ErrVerify, sum, d.m.Footer.SHA256))
 			}
 			return d.end()
 		}
@@ -86,6 +90,17 @@ func (d *manifestDecoder) decode() error {
 			return err
 		}
 	}
+}
+
+// versionDamaged reports whether nothing but the version stands between the rest and a sound manifest of this version: a
+// digit was damaged then, and no newer program has written it. It reads the rest.
+func (d *manifestDecoder) versionDamaged(line []byte, version int) bool {
+	first := bytes.Replace(line, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, ManifestVersion), 1)
+	if bytes.Equal(first, line) {
+		return false // it would go round and round
+	}
+	_, err := DecodeManifest(io.MultiReader(bytes.NewReader(bytes.Clone(first)), io.LimitReader(d.r, maxManifest)))
+	return err == nil
 }
 
 // order refuses a loss line before the segment line of its segment or of an earlier one.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -65,7 +66,7 @@ func encode(t testing.TB, m *Manifest) []byte {
 func TestManifestGolden(t *testing.T) {
 	m := exampleManifest()
 	got := encode(t, m)
-	path := filepath.Join("testdata", "manifest-v1.jsonl")
+	path := filepath.Join("testdata", "manifest-v2.jsonl")
 	if *update {
 		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -113,12 +114,13 @@ func TestManifestEveryByte(t *testing.T) {
 		flipped := bytes.Clone(b)
 		flipped[i] ^= 4
 		got, err := DecodeManifest(bytes.NewReader(flipped))
-		if err == nil && i < unsigned {
-			// What a footer says of the chain is proven by the next manifest's hash.
-			footer := bytes.LastIndex(b[:unsigned-1], []byte("\n")) + 1
-			if i < footer || got.Hash == m.Hash {
-				t.Fatalf("byte %d (%q) changed unnoticed", i, b[i])
+		if i >= unsigned {
+			// A signature is proven by its key, and by the next manifest's hash.
+			if err == nil && got.Hash == m.Hash {
+				t.Fatalf("byte %d (%q) changed, and the hash has not", i, b[i])
 			}
+		} else if err == nil || errors.Is(err, ErrVersion) {
+			t.Fatalf("byte %d (%q) changed unnoticed: %v", i, b[i], err)
 		}
 	}
 }
@@ -132,13 +134,24 @@ func TestManifestStrict(t *testing.T) {
 		"trailing line":   good + "\n",
 		"twice":           good + good,
 		"no last newline": strings.TrimSuffix(good, "\n"),
-		"newer":           strings.Replace(good, `"version":1`, `"version":2`, 1),
+		"version altered": strings.Replace(good, `"version":2`, `"version":3`, 1),
 		"long line":       strings.Replace(good, `"instance":"`, `"instance":"`+strings.Repeat("x", maxManifestLine), 1),
 		"no header":       good[strings.IndexByte(good, '\n')+1:],
 	} {
 		if _, err := DecodeManifest(strings.NewReader(bad)); !errors.Is(err, ErrVerify) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// Of another version is what other programs write, as a whole: no damage.
+	other := exampleManifest()
+	lines := strings.SplitAfter(string(encode(t, other)), "\n")
+	for version, advice := range map[int]string{1: "to drain what it still owes", 3: "use a newer program"} {
+		lines[0] = strings.Replace(lines[0], `"version":2`, fmt.Sprintf(`"version":%d`, version), 1)
+		_, err := DecodeManifest(strings.NewReader(lines[0] + `{"type":"something else"}` + "\n"))
+		if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrVerify) || !strings.Contains(err.Error(), advice) {
+			t.Errorf("version %d: %v", version, err)
+		}
+		lines[0] = strings.Replace(lines[0], fmt.Sprintf(`"version":%d`, version), `"version":2`, 1)
 	}
 	broken := errors.New("broken")
 	if _, err := DecodeManifest(io.MultiReader(strings.NewReader(good[:100]), iotest.ErrReader(broken))); !errors.Is(err, broken) || errors.Is(err, ErrVerify) {
@@ -216,7 +229,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	m.Signature, m.Losses, m.Segments[0].Gaps = &SignatureLine{}, nil, nil
 	m.Segments[0].Records += 10
 	f.Add(encode(f, m))
-	f.Add([]byte(`{"type":"header","version":1}` + "\n"))
+	f.Add([]byte(`{"type":"header","version":2}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := DecodeManifest(bytes.NewReader(b))
 		if err != nil {

@@ -33,6 +33,11 @@ func ManifestKey(class, spool string, epoch uint32, number uint64) string {
 	return fmt.Sprintf("%s%s/%s/%06d/%012d.jsonl", ManifestPrefix, class, spool, epoch, number)
 }
 
+// ClosingKey returns the key of a closing, whose sum is the SHA-256 of its bytes.
+func ClosingKey(class, spool string, epoch uint32, number uint64, sum [32]byte) string {
+	return fmt.Sprintf("%s%s/%s/closed/%06d-%012d-%x.json", ManifestPrefix, class, spool, epoch, number, sum[:8])
+}
+
 // HeadKey returns the key under which the head of another destination's chain is kept.
 func HeadKey(class, spool string, epoch uint32, destination string, number uint64) string {
 	return fmt.Sprintf("%s%s/%s/%06d/heads/%s-%012d.json", ManifestPrefix, class, spool, epoch, destination, number)

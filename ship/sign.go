@@ -17,8 +17,8 @@ import (
 // signatureAlgorithm is the only one there is: RFC 8032, section 5.1.
 const signatureAlgorithm = "ed25519"
 
-// SignatureLine signs the line before it, its newline included: the footer of a manifest, whose hash stands for all other
-// lines, or a head. So what is signed is short, and an HSM or a key service can sign it.
+// SignatureLine signs the line before it, its newline included: the footer of a manifest, or the seal of a head or a
+// closing, whose hash stands for all other lines. So what is signed is short, and an HSM or a key service can sign it.
 type SignatureLine struct {
 	Type      string `json:"type"`      // "signature"
 	Algorithm string `json:"algorithm"` // ed25519
@@ -45,6 +45,19 @@ func sign(signer crypto.Signer, v any) (*SignatureLine, error) {
 		return nil, fmt.Errorf("ship: signing: %w", err)
 	}
 	return &SignatureLine{Type: "signature", Algorithm: signatureAlgorithm, Key: hex.EncodeToString(key), Signature: hex.EncodeToString(sig)}, nil
+}
+
+// PublicKey returns the key that the line names. known: the algorithm is one that this program knows; a line of another
+// one says nothing to it, good or bad. The error wraps ErrVerify if the line contradicts itself.
+func (s *SignatureLine) PublicKey() (key ed25519.PublicKey, known bool, err error) {
+	if s.Algorithm != signatureAlgorithm {
+		return nil, false, fmt.Errorf("%w: %w: its signature is of algorithm %q", ErrVerify, ErrVersion, s.Algorithm)
+	}
+	key, err = hex.DecodeString(s.Key)
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		return nil, true, fmt.Errorf("%w: its signature names a key that is none: %.64q", ErrVerify, s.Key)
+	}
+	return key, true, nil
 }
 
 var errNoEd25519 = errors.New("ship: the signer's key is no ed25519 key")
@@ -88,12 +101,6 @@ func (m *Manifest) Sign(signer crypto.Signer) error {
 func (m *Manifest) CheckSignature(keys ...ed25519.PublicKey) (forged bool, err error) {
 	known, err := checkSignature(m.Signature, &m.Footer, keys)
 	return known && err != nil, err
-}
-
-// CheckSignature returns nil if one of keys has signed the head. The error wraps ErrSignature.
-func (h *Head) CheckSignature(keys ...ed25519.PublicKey) error {
-	_, err := checkSignature(h.Signature, h, keys)
-	return err
 }
 
 // maxKeyFile bounds a key file in bytes.

@@ -2,7 +2,6 @@ package audit_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -117,14 +116,15 @@ func compressed(t *testing.T, raw []byte, level int) []byte {
 
 // head tells another place of the chain's last manifest. more is added to the sequence number.
 func (c *chain) head(at *shiptest.MemoryDestination, more uint64, final bool) {
-	b, err := json.Marshal(ship.Head{
+	h := ship.Head{
 		Version: ship.HeadVersion, Class: "vpn", Spool: testSpool, Epoch: c.epoch, Destination: c.dest, Number: c.number - 1,
 		Hash: fmt.Sprintf("%x", c.hash), Last: c.last + more, Final: final, Time: testTime,
-	})
+	}
+	b, err := h.Encode()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	at.Set(ship.HeadKey("vpn", testSpool, c.epoch, c.dest, c.number-1), append(b, '\n'))
+	at.Set(ship.HeadKey("vpn", testSpool, c.epoch, c.dest, c.number-1), b)
 }
 
 func final(m *ship.Manifest) { m.Footer.Final = true }

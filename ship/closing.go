@@ -1,0 +1,100 @@
+package ship
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+// ClosingVersion is the version of the closing format that this package writes.
+const ClosingVersion = 1
+
+// maxText bounds each of the two texts of a closing in bytes.
+const maxText = 1024
+
+// Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and what it kept
+// behind its chain's end and no destination has is lost. It lies beside the chain of each destination, which it names the
+// end of, and is no part of that chain: nobody but the owner of a spool writes its chain. Like a head it is a JSON object
+// in a line, its seal, and perhaps a SignatureLine. See ClosingKey.
+type Closing struct {
+	Version     int       `json:"version"`
+	Class       string    `json:"class"`
+	Spool       string    `json:"spool"`
+	Epoch       uint32    `json:"epoch"`
+	Destination string    `json:"destination"` // the sender's name for the place whose chain it closes
+	Number      uint64    `json:"number"`      // of the chain's last manifest
+	Hash        string    `json:"hash"`        // of that manifest's bytes, SHA-256 in hex
+	Last        uint64    `json:"last"`        // last sequence number that the chain covers
+	By          string    `json:"by"`          // who closes
+	Reason      string    `json:"reason"`
+	Time        time.Time `json:"time"`
+	// Signature is nil in closings that are not signed. It is a line of its own.
+	Signature *SignatureLine `json:"-"`
+}
+
+// Encode returns the closing's bytes.
+func (c *Closing) Encode() ([]byte, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("ship: closing: %w", err)
+	}
+	return encodeSealed(c, c.Signature)
+}
+
+// Sign signs the closing. Any change but to the signature makes it worthless.
+func (c *Closing) Sign(signer crypto.Signer) (err error) {
+	c.Signature, err = signSealed(signer, c)
+	return err
+}
+
+// CheckSignature returns nil if one of keys has signed the closing. The error wraps ErrSignature.
+func (c *Closing) CheckSignature(keys ...ed25519.PublicKey) error {
+	return checkSealed(c.Signature, c, keys)
+}
+
+// Key returns the key of a closing with these bytes.
+func (c *Closing) Key(b []byte) string {
+	return ClosingKey(c.Class, c.Spool, c.Epoch, c.Number, sha256.Sum256(b))
+}
+
+// DecodeClosing reads the closing that lies under key. Errors wrap ErrVerify, unless they are r's own; one of another
+// version wraps ErrVersion too.
+func DecodeClosing(r io.Reader, key string) (*Closing, error) {
+	var b bytes.Buffer
+	c := new(Closing)
+	signature, err := decodeSealed(io.TeeReader(r, &b), c, ClosingVersion)
+	if err == nil {
+		c.Signature, err = signature, c.validate()
+	}
+	if err == nil && c.Key(b.Bytes()) != key {
+		err = fmt.Errorf("%w: its name is that of another closing, or of other bytes", ErrVerify)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ship: closing: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Closing) validate() error {
+	var v validator
+	v.that(c.Version == ClosingVersion, "version %d", c.Version)
+	v.that(classPattern.MatchString(c.Class), "class %q", c.Class)
+	v.that(spoolPattern.MatchString(c.Spool), "spool %q", c.Spool)
+	v.that(c.Epoch >= 1 && c.Epoch <= maxEpoch, "epoch %d", c.Epoch)
+	v.that(destinationPattern.MatchString(c.Destination), "destination %q", c.Destination)
+	v.that(c.Number <= maxNumber, "number %d", c.Number)
+	v.that(hex64.MatchString(c.Hash), "hash %q", c.Hash)
+	v.that(c.Last <= maxSequence, "last %d", c.Last)
+	for what, text := range map[string]string{"by": c.By, "reason": c.Reason} {
+		v.that(text != "" && len(text) <= maxText && utf8.ValidString(text), "%s: %d bytes, 1 to %d of UTF-8 are possible: %.100q", what, len(text), maxText, text)
+	}
+	if len(v.errs) > 0 {
+		return fmt.Errorf("%w: %w", ErrVerify, errors.Join(v.errs...))
+	}
+	return nil
+}
