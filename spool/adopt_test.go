@@ -387,7 +387,8 @@ func TestAdoptWhatIsThere(t *testing.T) {
 			}
 			at := bytes.LastIndex(copied, []byte("record 49"))
 			copied[at] ^= 0xff
-			err = errors.Join(os.WriteFile(files[len(files)-1], copied, 0o600), os.Remove(filepath.Join(dir, cleanName)))
+			err = errors.Join(os.WriteFile(files[len(files)-1], copied, 0o600), os.Remove(filepath.Join(dir, cleanName)),
+				os.Remove(filepath.Join(dir, begunName)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,6 +39,11 @@ func (s *Spool) MarkAdopted() error {
 		return err
 	}
 	defer s.calls.Done()
+	for _, x := range s.Damages() {
+		if !x.GivenUp {
+			return fmt.Errorf("spool: MarkAdopted: segment %d has damage that nobody has given up: %d records", x.Segment, x.Records)
+		}
+	}
 	m := adoption{
 		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
 		Chains: map[string]chainFile{},

@@ -81,6 +81,7 @@ func (s *Spool) close() error {
 			err = s.writeAtomic(s.path(cleanName), b)
 		}
 	}
+	s.witness.close()
 	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.leave())
 }
 

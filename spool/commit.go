@@ -225,6 +225,7 @@ func (s *Spool) sync() {
 		m := s.mark()
 		s.mu.Unlock()
 
+		s.syncBegun()
 		if err = a.sync(); err == nil {
 			s.mu.Lock()
 			s.advance(m)

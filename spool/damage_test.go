@@ -253,7 +253,7 @@ func TestForeignSegment(t *testing.T) {
 	d.index = new(memDisk).open
 	s = d.open(t, Options{Destinations: []string{"a"}})
 	wantGap(t, s, stageAll(t, s), 11, 20, 30)
-	if names, err := d.fs.ReadDir("/spool/" + asideDir); err != nil || len(names) != 1 {
+	if names, err := d.fs.ReadDir("/spool/" + damagedDir); err != nil || len(names) != 2 {
 		t.Errorf("set aside: %v, %v", names, err)
 	}
 }

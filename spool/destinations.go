@@ -48,7 +48,7 @@ func (s *Spool) loadChains() error {
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	s.log.Error("spool: the chain state of a destination is lost, it is learned again from what stands there", "class", s.opts.Class, "dest", name, "err", why)
 	for _, file := range []string{name + stateExt, name + nextExt} {
-		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
 		}
 	}

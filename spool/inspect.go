@@ -40,6 +40,8 @@ type Inspection struct {
 	Size     int64  // of the files of Segments
 	Next     uint64 // the sequence number behind the last record
 	Ledger   segment.Ledger
+	// Damages is what is damaged, and what an Open would find to be.
+	Damages []Damage
 	// Destinations by name, those that were given up included.
 	Destinations map[string]Inspected
 }
@@ -118,7 +120,7 @@ func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
 	if err != nil {
 		return err
 	}
-	in.Segments, in.Next, in.Ledger = s.Sealed(0, 0), s.taken+1, s.Ledger()
+	in.Segments, in.Next, in.Ledger, in.Damages = s.Sealed(0, 0), s.taken+1, s.Ledger(), s.Damages()
 	for i := range in.Segments {
 		in.Records += in.Segments[i].Records
 		in.Bytes += in.Segments[i].Bytes

@@ -131,7 +131,8 @@ func (s *Spool) keeper() {
 	for {
 		again := s.sealRolled()
 		s.prune()
-		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk())
+		s.weighDamaged()
+		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk(), s.markDurable())
 		timer.Reset(again)
 		select {
 		case <-s.stop:

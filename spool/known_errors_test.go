@@ -32,12 +32,14 @@ type scene struct {
 
 type knownError struct {
 	name    string
-	acked   int            // segments acknowledged, and not deleted yet
-	orderly bool           // the first life ended in order
-	hurt    func(*scene)   // what happens to the files
-	lost    *segment.Range // what is reported as damage
-	end     uint64         // the last record of the second life; 0: 30
-	refused error          // Open does not go on
+	acked   int  // segments acknowledged, and not deleted yet
+	orderly bool // the first life ended in order
+	// noActive: the first life ended with the second segment, sealed.
+	noActive bool
+	hurt     func(*scene)   // what happens to the files
+	lost     *segment.Range // what is reported as damage
+	end      uint64         // the last record of the second life; 0: 30
+	refused  error          // Open does not go on
 }
 
 func gap(first, last uint64) *segment.Range { return &segment.Range{First: first, Last: last} }
@@ -63,14 +65,16 @@ func TestKnownErrors(t *testing.T) {
 		// A checksum that holds over what is no record at all.
 		{name: "block holds no records", hurt: func(s *scene) { s.scramble(1, 15) }, lost: gap(15, 16)},
 		{name: "block in the active segment holds no records", hurt: func(s *scene) { s.scramble(2, 23) }, lost: gap(23, 24)},
-		// The last block: after an orderly end it was whole, so it is damage; after a crash nothing in the file says that it
-		// was, and it is cut like one that was half written.
+		// The last block: after an orderly end it was whole, so it is damage, and after a crash if the note of the newest
+		// segment says so. Without the note nothing does, and it is cut like one that was half written.
 		{name: "last block is damaged", orderly: true, hurt: func(s *scene) { s.flip(2, 30) }, lost: gap(29, 30)},
 		{name: "last block holds no records", orderly: true, hurt: func(s *scene) { s.scramble(2, 29) }, lost: gap(29, 30)},
-		{name: "last block is torn", hurt: func(s *scene) { s.flip(2, 30) }, end: 28},
-		{name: "last block was not written", hurt: func(s *scene) { s.zero(2, 29, 2048) }, end: 28},
+		{name: "last block is damaged, after a crash", hurt: func(s *scene) { s.flip(2, 30) }, lost: gap(29, 30)},
+		{name: "last block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 29, 2048) }, lost: gap(29, 30)},
+		{name: "last block is torn", hurt: func(s *scene) { s.unnote(); s.flip(2, 30) }, end: 28},
+		{name: "last block was not written", hurt: func(s *scene) { s.unnote(); s.zero(2, 29, 2048) }, end: 28},
 		// Torn and behind it whole again, as a power cut may leave blocks that were synced together: none comes back to life.
-		{name: "tail is torn in the middle", hurt: func(s *scene) { s.unmark(); s.flip(2, 27) }, end: 26},
+		{name: "tail is torn in the middle", hurt: func(s *scene) { s.unnote(); s.unmark(); s.flip(2, 27) }, end: 26},
 		// What the destinations have cannot have been a torn tail.
 		{name: "log is shorter than what was acknowledged", acked: 3, hurt: func(s *scene) { s.flip(2, 29) }},
 		// The index and the mark speak of less, or of more, than there is.
@@ -78,6 +82,18 @@ func TestKnownErrors(t *testing.T) {
 		{name: "index is lost", hurt: func(s *scene) { *s.index = memDisk{} }},
 		{name: "index knows of a segment that is gone", hurt: func(s *scene) { s.remove(1) }, lost: gap(11, 20)},
 		{name: "active segment is gone", orderly: true, hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
+		{name: "active segment is gone, after a crash", hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
+		{name: "active segment is empty, after a crash", hurt: func(s *scene) { s.truncate(2, 0) }, lost: gap(21, 30)},
+		{name: "active segment has no header, after a crash", hurt: func(s *scene) { s.truncate(2, 100) }, lost: gap(21, 30)},
+		{name: "active segment is cut, after a crash", hurt: func(s *scene) { s.cut(2, 25, 100) }, lost: gap(25, 30)},
+		{name: "header of the active segment is zeroes, after a crash", hurt: func(s *scene) { s.zeroAt(2, 0, headerPad) }},
+		{name: "active segment and the one before it are gone", hurt: func(s *scene) { s.remove(1); s.remove(2) }, lost: gap(11, 30)},
+		// The newest sealed segment is cut while nothing was active: the index knew its last record.
+		{name: "newest sealed segment is cut", noActive: true, hurt: func(s *scene) { s.truncate(1, headerPad+1100+100) }, lost: gap(13, 20), end: 20},
+		{name: "newest sealed segment is empty", noActive: true, hurt: func(s *scene) { s.truncate(1, 0) }, lost: gap(11, 20), end: 20},
+		{name: "newest sealed segment is cut, index lost", noActive: true, hurt: func(s *scene) { *s.index = memDisk{}; s.cut(1, 17, 100) }, lost: gap(17, 20), end: 20},
+		// The header of a sealed segment is zeroes, and the file is no spare for that.
+		{name: "first page and footer of a sealed segment are zeroes", hurt: func(s *scene) { s.zeroAt(1, 0, headerPad); s.cut(1, 17, 100) }, lost: gap(11, 20)},
 		// Written by a program that is newer than this one.
 		{name: "newer format", hurt: func(s *scene) { *s.index = memDisk{}; s.newer(1) }, refused: segment.ErrVersion},
 	} {
@@ -159,6 +175,9 @@ func newScene(t *testing.T, k *knownError) *scene {
 	s.options = Options{Destinations: []string{"a"}, Sync: SyncAlways, SegmentAge: time.Hour}
 	sp := s.d.open(t, s.options)
 	for i := range 15 {
+		if i == 10 && k.noActive {
+			break
+		}
 		mustAppend(t, sp, batch(1+2*i, 2, sceneSize))
 		if i == 4 || i == 9 {
 			mustSeal(t, sp)
@@ -173,7 +192,7 @@ func newScene(t *testing.T, k *knownError) *scene {
 	for i, seg := range segs {
 		s.numbers[i] = seg.Number
 	}
-	if k.acked < 3 {
+	if k.acked < 3 && !k.noActive {
 		s.numbers[2] = sp.active.number
 	}
 	for i, n := range s.numbers {
@@ -183,6 +202,7 @@ func newScene(t *testing.T, k *knownError) *scene {
 		deliver(t, sp, "a", s.numbers[k.acked-1])
 	}
 	synctest.Wait()
+	sp.markDurable() // as after a second
 	if k.orderly {
 		closeSpool(t, sp)
 	} else {
@@ -242,6 +262,30 @@ func (s *scene) cut(seg int, i uint64, in int64) {
 		s.Fatal(err)
 	}
 	*s.index = memDisk{} // which would say how long it was
+}
+
+// truncate cuts a segment to n bytes. The index goes on saying how long it was.
+func (s *scene) truncate(seg int, n int64) {
+	s.Helper()
+	f, err := s.d.fs.OpenRW(s.seg[seg])
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(n); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// zeroAt overwrites n bytes of a segment.
+func (s *scene) zeroAt(seg int, off int64, n int) { s.write(seg, make([]byte, n), off) }
+
+// unnote makes the spool forget what is noted of the newest segment outside of it.
+func (s *scene) unnote() {
+	s.Helper()
+	if err := s.d.fs.Remove("/spool/" + begunName); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // scramble makes the records of a block nonsense, under a checksum that holds.

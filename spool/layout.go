@@ -14,6 +14,7 @@ import (
 //	clean                     the clean mark: present only between an orderly Close and the next Open
 //	adopted                   present when an adopter has delivered everything, until the next Open
 //	frozen                    present while nothing may be deleted: see Freeze
+//	begun                     the newest segment: that it was begun, and how far it is durable
 //	ledger.json               the ledger, when no segment is left to hold it
 //	index.db                  bbolt: what is known of the sealed segments
 //	seg/<16 hex>.seg          segments by number
@@ -21,18 +22,21 @@ import (
 //	chain/<destination>.json  chain state and delivered counts
 //	chain/<destination>.next  the proposed manifest
 //	free/<16 hex>             files of deleted segments, to be used again
-//	aside/                    files that could not be used, for people to look at
+//	damaged/                  files that are damaged or cannot be used: they may be the only copy of something, count against
+//	                          the quota, and stay until the operator removes them
+//	damaged/<16 hex>.json     what is damaged in a segment, and .given-up: the operator's word that it is given up
 const (
 	lockName    = "LOCK"
 	cleanName   = "clean"
 	frozenName  = "frozen"
 	adoptedName = "adopted"
+	begunName   = "begun"
 	ledgerName  = "ledger.json"
 	segDir      = "seg"
 	stageDir    = "stage"
 	chainDir    = "chain"
 	freeDir     = "free"
-	asideDir    = "aside"
+	damagedDir  = "damaged"
 
 	segExt   = ".seg"
 	objExt   = ".obj"

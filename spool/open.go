@@ -55,6 +55,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 		if s.active != nil {
 			_ = s.active.file.Close()
 		}
+		s.witness.close()
 		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
 	}
 	st := s.Stats()
@@ -68,7 +69,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 
 // recover brings the spool back to where it was.
 func (s *Spool) recover(openIndex openIndexFunc) error {
-	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir} {
+	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
@@ -118,9 +119,16 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	default:
 		return err
 	}
-	r := &recovery{s: s, known: map[uint64]*sealed{}, rebuild: rebuild}
+	if err := s.loadDamages(); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	r := &recovery{s: s, known: map[uint64]*sealed{}, aside: map[uint64]string{}, rebuild: rebuild}
 	if err := r.run(); err != nil {
 		return err
+	}
+	if s.active != nil { // resumed
+		s.noteBegun(s.active.header, s.active.synced, s.placed)
+		s.syncBegun()
 	}
 	if err := s.openDestinations(); err != nil {
 		return err

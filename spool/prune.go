@@ -108,11 +108,12 @@ func (s *Spool) orphanedBy(n uint64) *segment.Ledger {
 // delete removes a segment's files, and reports whether its own went to the pool, to which more are on their way. What
 // cannot be removed now goes at the next Open.
 func (s *Spool) delete(seg *sealed, more int) (pooled bool) {
+	kept := s.keepDamaged(seg)
 	if seg.StagedSize > 0 {
 		s.unlink(s.objPath(seg.Number), seg.StagedSize)
 	}
 	s.unlink(s.recPath(seg.Number), 0)
-	if seg.NoRaw {
+	if seg.NoRaw || kept {
 		return false
 	}
 	if pooled = s.recycle(seg, more); !pooled {

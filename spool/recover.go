@@ -24,14 +24,23 @@ import (
 type recovery struct {
 	s       *Spool
 	rebuild bool
-	clean   *cleanMark          // nil after an unclean end
-	saved   *segment.Ledger     // from the file beside the log
-	known   map[uint64]*sealed  // from the index
-	parts   []*part             // segments by number
-	changed []*sealed           // index entries to be written
-	gone    []string            // and to be deleted
-	least   uint64              // the log is known to have reached up to here
-	last    *segment.ScanResult // of the newest segment, if it is not sealed
+	clean   *cleanMark // nil after an unclean end
+	begun   *begun     // what is noted of the newest segment outside of it; nil if nothing is
+	// wasSealed: the index knows that segment as sealed, and so its last record.
+	wasSealed bool
+	newest    int64               // the size of its file, 0 if there is none
+	vague     uint64              // bytes of records that may have been kept in it, and of which nothing is known
+	saved     *segment.Ledger     // from the file beside the log
+	known     map[uint64]*sealed  // from the index
+	parts     []*part             // segments by number
+	changed   []*sealed           // index entries to be written
+	gone      []string            // and to be deleted
+	least     uint64              // the log is known to have reached up to here
+	last      *segment.ScanResult // of the newest segment, if it is not sealed
+	// blank are files whose first page is zeros: spares, or segments that have lost their header. What is missing tells.
+	blank []uint64
+	// aside has the names in damaged/ of files that are not the segments that their names say.
+	aside map[uint64]string
 }
 
 // part is a segment as it was found.
@@ -54,7 +63,7 @@ func (p *part) first() uint64 {
 }
 
 func (r *recovery) run() error {
-	for _, step := range []func() error{r.readClean, r.readLedger, r.readIndex, r.list, r.walk, r.end, r.stages, r.pool, r.save} {
+	for _, step := range []func() error{r.readClean, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.walk, r.spares, r.end, r.stages, r.pool, r.save} {
 		if err := step(); err != nil {
 			return fmt.Errorf("spool: recover: %w", err)
 		}
@@ -97,6 +106,39 @@ func (r *recovery) readLedger() error {
 	return nil
 }
 
+// readBegun takes what is noted of the newest segment. A note that cannot be read, or is older, costs a witness.
+func (r *recovery) readBegun() error {
+	s := r.s
+	b, err := persist(func(bool) (*begun, error) { return loadBegun(s.fs, s.path(begunName), s.id.Spool) })
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case denied(err), errors.Is(err, errNewer):
+		return err
+	case err != nil:
+		s.log.Warn("spool: the note of the newest segment cannot be read", "class", s.opts.Class, "err", err)
+		return nil
+	case b == nil:
+		return nil
+	}
+	r.begun, s.number, r.least = b, max(s.number, b.Segment), max(r.least, b.Next)
+	fi, err := s.fs.Stat(s.segPath(b.Segment))
+	if err == nil {
+		r.newest = fi.Size()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// openWitness goes on with the note, before anything is done to the segment that it speaks of.
+func (r *recovery) openWitness() error {
+	if r.s.source != nil {
+		return nil
+	}
+	return r.s.openWitness(r.begun)
+}
+
 func (r *recovery) readIndex() error {
 	if r.rebuild {
 		return nil
@@ -108,6 +150,7 @@ func (r *recovery) readIndex() error {
 			return nil
 		}
 		r.known[seg.Number] = seg
+		r.wasSealed = r.wasSealed || r.begun != nil && seg.Number == r.begun.Segment
 		return nil
 	})
 }
@@ -150,6 +193,9 @@ func (r *recovery) list() error {
 			r.parts = append(r.parts, &part{number: n, size: seg.Size, sealed: seg})
 			continue
 		}
+		if seg != nil { // sealed, and not any more what it was: everything in it had been durable
+			r.least = max(r.least, seg.Last+1)
+		}
 		if err := r.inspect(n, fi.Size()); err != nil {
 			return err
 		}
@@ -180,7 +226,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	h := src.Header()
 	if h.Spool != s.id.Spool || h.Class != s.id.Class {
 		s.log.Error("spool: a segment of another spool is set aside", "class", s.opts.Class, "segment", n, "spool", h.Spool)
-		return s.setAside(segDir, numberName(n)+segExt)
+		return r.setSegmentAside(n)
 	}
 	p := &part{number: n, header: h, size: size}
 	r.parts = append(r.parts, p)
@@ -200,21 +246,25 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	return nil
 }
 
-// setAside moves a file of one of the directories out of the way, to where people look for it.
-func (s *Spool) setAside(dir, name string) error {
+// setAside moves a file of one of the directories out of the way, to where people look for it, and returns its name there.
+func (s *Spool) setAside(dir, name string) (to string, err error) {
 	if s.source != nil {
-		return s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
-	}
-	aside := s.path(asideDir)
-	if err := s.fs.MkdirAll(aside); err != nil {
-		return err
+		return name, s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
 	}
 	ext := filepath.Ext(name)
-	to := strings.TrimSuffix(name, ext) + "-" + time.Now().UTC().Format("20060102T150405") + ext
-	if err := s.fs.Rename(s.path(dir, name), s.path(asideDir, to)); err != nil {
-		return err
+	to = strings.TrimSuffix(name, ext) + "-" + time.Now().UTC().Format("20060102T150405.000000") + ext
+	if err := s.fs.Rename(s.path(dir, name), s.path(damagedDir, to)); err != nil {
+		return "", err
 	}
-	return errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(aside))
+	return to, errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(s.path(damagedDir)))
+}
+
+// setSegmentAside is setAside for the file of a segment. Should records be missing in its place, it may hold them.
+func (r *recovery) setSegmentAside(n uint64) error {
+	r.noteUnused(n)
+	to, err := r.s.setAside(segDir, numberName(n)+segExt)
+	r.aside[n] = to
+	return err
 }
 
 // withoutRaw adds the segments of which only the staged file is left, and finds which index entries are of deleted ones.
@@ -254,8 +304,12 @@ func (r *recovery) withoutRaw() error {
 			// The staged file beside it may be all that is left of the records: people can still make sense of it.
 			s.log.Error("spool: the stage record of a segment without a raw file cannot be read, both are set aside", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
-				if err := s.setAside(stageDir, numberName(n)+ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				to, err := s.setAside(stageDir, numberName(n)+ext)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					return err
+				}
+				if ext == objExt && err == nil {
+					r.aside[n] = to
 				}
 			}
 			continue

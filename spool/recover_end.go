@@ -39,6 +39,12 @@ func (r *recovery) end() error {
 		at = place{r.leastNext() - 1, l.Kept.Bytes}
 		s.sealedEnd = at
 	}
+	if b := r.begun; b != nil && at.seq+1 >= b.Next {
+		at.bytes = max(at.bytes, b.Bytes)
+		if r.last == nil {
+			s.sealedEnd = at
+		}
+	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {
 		// The mark's copy is as new as any, and there when the segment with the last one is not.
 		l = &r.clean.Ledger
@@ -111,7 +117,7 @@ func (r *recovery) settle(from time.Time) {
 	l.Received.Records = max(l.Received.Records, settled.Records)
 	l.Received.Bytes = max(l.Received.Bytes, settled.Bytes)
 	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
-		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(s.opts.MemoryBytes),
+		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(s.opts.MemoryBytes) + r.vague,
 	})
 	if n := len(l.Unaccounted); n > maxUnaccounted {
 		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
@@ -153,6 +159,9 @@ func (r *recovery) resume(p *part) error {
 	}
 	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
+		if err := r.noteScan(p, res); err != nil {
+			return err
+		}
 		if err := r.sealPart(p, f, res, res.Next, ledger); err != nil {
 			return err
 		}
@@ -162,6 +171,7 @@ func (r *recovery) resume(p *part) error {
 		return nil
 	}
 	if r.clean == nil {
+		s.noteEnding(p.number)
 		if err := s.cut(f, res.End); err != nil {
 			_ = f.Close()
 			return fmt.Errorf("cut the torn tail of segment %d: %w", p.number, err)
@@ -307,6 +317,9 @@ func (r *recovery) save() error {
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
 		s.quota.found(fi.Size())
 	}
+	s.damages.held = s.sizeOfDamaged()
+	s.quota.found(s.damages.held)
+	s.forgetDamages()
 	if s.source != nil {
 		s.quota.used = s.workBytes() // the source's own files are on another disk
 	}

@@ -10,27 +10,27 @@ import (
 
 // headless deals with a file whose header cannot be read.
 //
-//   - Zeros: it was prepared, and never used. It joins the pool.
+//   - The note of the newest segment has what the header said: blocks of its generation are read with that.
+//   - Zeros: it was prepared, and never used; or it has lost its header, and then walk finds its records missing.
 //   - Blocks of the header's generation follow, which only the segment's writer can have made: the header was damaged, or
 //     torn while its blocks reached the disk. They are read with what is left of it.
-//   - Else it is set aside. A power cut tears headers before anything in the segment is promised; if something had been,
-//     walk finds its sequence numbers missing.
+//   - Otherwise it is set aside. A power cut tears headers before anything in the segment is promised; if something had
+//     been, walk finds its sequence numbers missing.
 func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 	s := r.s
 	b := make([]byte, min(headerPad, size))
 	if k, _ := f.ReadAt(b, 0); k < len(b) {
 		b = nil // the disk does not return it
 	}
-	if b != nil && allZero(b) {
-		if s.source != nil {
-			return s.fs.Remove(s.segPath(n)) // nothing is to be written
-		}
-		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
-			return err
-		}
-		return s.fs.SyncDir(s.path(segDir))
+	var guesses []*segment.Header
+	if r.begun != nil && r.begun.Segment == n {
+		guesses = append(guesses, r.begun.header(s.id.Class))
 	}
-	if h := r.guessHeader(b, n); h != nil {
+	blank := b != nil && allZero(b)
+	if h := r.guessHeader(b, n); h != nil && !blank {
+		guesses = append(guesses, h)
+	}
+	for _, h := range guesses {
 		res, err := scan(f, size, segment.ReadOptions{Header: h})
 		if err == nil && res.End > headerPad {
 			s.log.Warn("spool: a segment is read without its header", "class", s.opts.Class, "segment", n, "next", res.Next)
@@ -38,8 +38,42 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 			return nil
 		}
 	}
+	if blank {
+		r.blank = append(r.blank, n)
+		return nil
+	}
 	s.log.Warn("spool: a segment without a readable header is set aside", "class", s.opts.Class, "segment", n)
-	return s.setAside(segDir, numberName(n)+segExt)
+	return r.setSegmentAside(n)
+}
+
+// spares moves the files that were prepared and never used to the pool. Those in whose place records are missing are not
+// among them any more.
+func (r *recovery) spares() error {
+	s := r.s
+	for _, n := range r.blank {
+		r.noteUnused(n)
+		if s.source != nil {
+			if err := s.fs.Remove(s.segPath(n)); err != nil { // from what this process sees
+				return err
+			}
+			continue
+		}
+		if err := s.fs.Rename(s.segPath(n), s.freePath(n)); err != nil {
+			return err
+		}
+	}
+	if len(r.blank) == 0 || s.source != nil {
+		return nil
+	}
+	return s.fs.SyncDir(s.path(segDir))
+}
+
+// noteUnused notes of a file that is about to get another name that nothing in it was ever durable, if that is so: a power
+// cut has torn its header. Otherwise the next Open would miss it.
+func (r *recovery) noteUnused(n uint64) {
+	if b := r.begun; b != nil && b.Segment == n && b.End == 0 && r.newest >= b.Size {
+		r.s.noteEnding(n)
+	}
 }
 
 // guessHeader reads the fields of a header whose checksum does not hold, at the places that FORMAT.md gives them; nil if

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -12,7 +13,8 @@ import (
 
 // walk goes through the segments in order, seals those that a crash left without a footer, and puts an empty segment in
 // the place of each that is missing.
-func (r *recovery) walk() error {
+func (r *recovery) walk() (err error) {
+	r.judgeNewest()
 	owed := r.owedFrom()
 	next := owed
 	parts := r.parts
@@ -34,9 +36,14 @@ func (r *recovery) walk() error {
 			}
 		}
 		// Only the newest may have been active: whatever comes before another segment had ended.
-		newest := i == len(parts)-1
+		newest := i == len(parts)-1 && !r.begunAfter(p)
 		if p.sealed == nil && !newest {
-			if err := r.finish(p, parts[i+1]); err != nil {
+			if i == len(parts)-1 {
+				err = r.finish(p, r.begun.First, nil)
+			} else {
+				err = r.finishBefore(p, parts[i+1])
+			}
+			if err != nil {
 				return err
 			}
 			if p.sealed == nil {
@@ -53,9 +60,50 @@ func (r *recovery) walk() error {
 		next = max(p.sealed.Last+1, owed) // deleting what is covered may have left some of it
 	}
 	if least := r.leastNext(); least > next {
-		return r.fillHole(next, least, r.s.number+2)
+		return r.fillHole(next, least, r.numberOfHole()+1)
 	}
 	return nil
+}
+
+// begunAfter reports whether a later segment than p was begun: p had ended then, although the later one is not here.
+func (r *recovery) begunAfter(p *part) bool { return r.begun != nil && r.begun.Segment > p.number }
+
+// numberOfHole returns the number of the segment whose records are missing at the end of the log.
+func (r *recovery) numberOfHole() uint64 {
+	if r.begun != nil && !slices.ContainsFunc(r.parts, func(p *part) bool { return p.number >= r.begun.Segment }) &&
+		!slices.Contains(r.blank, r.begun.Segment) {
+		return r.begun.Segment
+	}
+	return r.s.number + 1
+}
+
+// judgeNewest finds out how much may have been kept in the newest segment that its file does not show, and nobody can
+// name: what was written after the last note of it.
+func (r *recovery) judgeNewest() {
+	b, s := r.begun, r.s
+	if b == nil || b.Ended || r.clean != nil {
+		return
+	}
+	s.mu.Lock()
+	covered := s.covered()
+	s.mu.Unlock()
+	if b.Segment <= covered || r.wasSealed {
+		return
+	}
+	left := int64(headerPad)
+	if r.newest >= b.Size {
+		return // as long as it was: its own marks tell what is missing
+	}
+	left = max(left, r.newest)
+	if slices.ContainsFunc(r.parts, func(p *part) bool { return p.number >= b.Segment && p.sealed != nil || p.number > b.Segment }) {
+		return
+	}
+	if left = b.Size - max(b.End, left); left <= 0 {
+		return
+	}
+	r.vague = uint64(left)
+	s.log.Error("spool: the file of the newest segment is gone or cut short: what was written last cannot be named",
+		"class", s.opts.Class, "segment", b.Segment, "named_up_to", b.Next-1, "at_most_bytes_more", r.vague)
 }
 
 // owedFrom returns the sequence number from which on somebody is owed everything: what is missing before it was deleted.
@@ -98,37 +146,53 @@ func (r *recovery) leastNext() uint64 {
 	return n
 }
 
-// finish seals a segment that is not the newest.
-func (r *recovery) finish(p, next *part) error {
-	s := r.s
-	h, err := s.headerOf(next)
+// finishBefore seals a segment that another one follows.
+func (r *recovery) finishBefore(p, next *part) error {
+	h, err := r.s.headerOf(next)
 	if err != nil {
 		return err
 	}
+	return r.finish(p, next.first(), &h.Ledger)
+}
+
+// finish seals a segment that is not the newest: next is the first sequence number of the one that follows, and ledger
+// the one at its beginning, nil if that is lost.
+func (r *recovery) finish(p *part, next uint64, ledger *segment.Ledger) error {
+	s := r.s
 	f, err := s.fs.OpenRW(s.segPath(p.number))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	o := p.options()
-	o.Next = next.first()
+	o.Next = next
 	res, err := scan(f, p.size, o)
 	if err != nil {
 		return err
 	}
-	if next.first() == p.header.First && res.End == int64(p.header.Len) {
+	if next == p.header.First && res.End == int64(p.header.Len) {
 		// Its file failed before anything in it was synced, and everything was written again.
 		if err := s.fs.Remove(s.segPath(p.number)); err != nil {
 			return err
 		}
 		return s.fs.SyncDir(s.path(segDir))
 	}
-	return r.sealPart(p, f, res, next.first(), &h.Ledger)
+	if ledger == nil {
+		ledger = res.Ledger.Clone()
+		ledger.Kept = segment.Tally{Records: next - 1, Bytes: max(ledger.Kept.Bytes, p.header.Ledger.Kept.Bytes+res.Builder.Footer().Bytes)}
+	}
+	if err := r.noteScan(p, res); err != nil {
+		return err
+	}
+	return r.sealPart(p, f, res, next, ledger)
 }
 
 // sealPart writes the footer of a scanned segment.
 func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next uint64, l *segment.Ledger) error {
-	r.s.logDamage(p.number, res.Damage)
+	s := r.s
+	s.logDamage(p.number, res.Damage)
+	keepTail(res, p.size)
+	s.noteEnding(p.number)
 	size, err := finish(f, res, next, l)
 	if err != nil {
 		return err
@@ -136,6 +200,18 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 	p.size, p.sealed = size, describe(p.header, res.Builder, l, res.Damage, size)
 	r.changed = append(r.changed, p.sealed)
 	return nil
+}
+
+// noteScan puts on record what a scan of a segment has found missing.
+func (r *recovery) noteScan(p *part, res *segment.ScanResult) error {
+	return r.s.noteDamaged(p.number, rangesOf(res.Damage), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
+}
+
+// keepTail makes what is written next follow a damaged end: what the disk has of it may be all that is left.
+func keepTail(res *segment.ScanResult, size int64) {
+	if k := len(res.Damage); k > 0 {
+		res.End = max(res.End, segment.Align(min(res.Damage[k-1].End, size)))
+	}
 }
 
 // headerOf returns a part's header, reading it if need be.
@@ -164,7 +240,14 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	if k := len(r.parts); k > 0 && r.parts[k-1].number >= number {
 		return fmt.Errorf("%w: records %d to %d are missing before segment %d, and no segment is", ErrCorrupt, first, next-1, before)
 	}
-	s.log.Error("spool: LOST records: the segment that held them is gone", "class", s.opts.Class, "segment", number, "first", first, "last", next-1)
+	files, err := r.filesOfHole(number)
+	if err != nil {
+		return err
+	}
+	lost := segment.Range{First: first, Last: next - 1}
+	if err := s.noteDamaged(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {
+		return err
+	}
 	// Its ledger is that of the segment before: what was lost by cause while the missing one was active is in the next
 	// one's header, and no longer known to have been lost just then.
 	l := segment.Ledger{Version: 1}
@@ -203,6 +286,33 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	return s.fs.SyncDir(s.path(segDir))
 }
 
+// filesOfHole sets aside what may hold the missing records, under the number of the hole or those that are missing with
+// it, and returns the names.
+func (r *recovery) filesOfHole(number uint64) (names []string, err error) {
+	after := uint64(0)
+	if k := len(r.parts); k > 0 {
+		after = r.parts[k-1].number
+	}
+	for i := 0; i < len(r.blank); {
+		n := r.blank[i]
+		if n <= after || n > number {
+			i++
+			continue
+		}
+		r.blank = slices.Delete(r.blank, i, i+1)
+		if err := r.setSegmentAside(n); err != nil {
+			return nil, err
+		}
+	}
+	for n, name := range r.aside {
+		if n > after && n <= number {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // scanNewest scans the segment that was active.
 func (r *recovery) scanNewest(p *part) error {
 	s := r.s
@@ -212,6 +322,9 @@ func (r *recovery) scanNewest(p *part) error {
 	}
 	defer f.Close()
 	o := p.options()
+	if b := r.begun; b != nil && b.Segment == p.number && b.Generation == p.header.Generation {
+		o.Durable = b.End
+	}
 	if r.clean != nil && r.clean.Segment == p.number {
 		// After an orderly end there is no torn tail: whatever is missing is damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next

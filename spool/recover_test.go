@@ -127,8 +127,8 @@ func TestStageRecordDamaged(t *testing.T) {
 		}
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		wantGap(t, s, stageAll(t, s), 11, 20, 30)
-		names, err := d.fs.ReadDir(s.path(asideDir))
-		if err != nil || len(names) != 2 || !strings.HasSuffix(names[1].Name(), objExt) {
+		names, err := d.fs.ReadDir(s.path(damagedDir))
+		if err != nil || len(names) != 3 || !strings.HasSuffix(names[1].Name(), objExt) {
 			t.Errorf("set aside: %v, %v", names, err)
 		}
 	}

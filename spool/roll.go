@@ -114,6 +114,7 @@ func (s *Spool) roll() error {
 	m := s.mark()
 	dirty := s.tail.synced != s.tail.written
 	s.mu.Unlock()
+	s.syncBegun()
 	if err := a.end(dirty); err != nil {
 		return err
 	}
@@ -178,13 +179,15 @@ func (s *Spool) activate(first uint64) error {
 		return fmt.Errorf("spool: begin segment %d: %w", sp.number, err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.active = &active{
 		number: sp.number, generation: h.Generation, file: sp.file, header: h, builder: builder,
 		created: time.Now(), off: int64(h.Len), written: int64(h.Len),
 	}
+	at := s.placed
 	s.quota.begin(s.opts.SegmentBytes - int64(h.Len))
 	wake(s.work) // for the next spare, and the age of this one
+	s.mu.Unlock()
+	s.noteBegun(h, 0, at)
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -88,6 +87,7 @@ func (s *Spool) sealRolled() time.Duration {
 		}
 		s.mu.Unlock()
 
+		s.noteDurable(r.number, r.end, place{r.next - 1, r.ledger.Kept.Bytes}, true)
 		seg, err := s.sealOne(r)
 		if vfs.IsNoSpace(err) && s.makeRoom() {
 			continue
@@ -192,6 +192,10 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 		return nil, err
 	}
 	_ = f.Close()
+	seg := describe(r.header, res.Builder, &r.ledger, res.Damage, size)
+	if err = s.noteDamage(seg, res.Damage); err != nil {
+		return nil, err
+	}
 	if err = s.fs.Rename(temp, path); err == nil {
 		err = s.fs.SyncDir(s.path(segDir))
 	}
@@ -199,8 +203,6 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 		return nil, err
 	}
 	_ = r.file.Close()
-	seg := describe(r.header, res.Builder, &r.ledger, res.Damage, size)
-	s.noteDamage(seg, res.Damage)
 	return seg, nil
 }
 
@@ -305,27 +307,28 @@ func (s *Spool) apply(puts []kv, deletes []string) {
 
 func segKey(n uint64) string { return "s" + numberName(n) }
 
-// noteDamage counts what a segment lost, and says so.
-func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) {
+// noteDamage counts what the file of a segment no longer gave when it was copied, and keeps that file: the disk may return
+// more of it to other tools.
+func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) error {
+	lost := rangesOf(damage)
 	if len(damage) == 0 {
-		return
+		return nil
 	}
 	s.logDamage(seg.Number, damage)
-	lost := seg.Last + 1 - seg.First - seg.Records
+	if len(lost) == 0 {
+		return nil
+	}
+	name, err := s.setAside(segDir, numberName(seg.Number)+segExt)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // or it was, in an attempt before this one
+		return err
+	}
+	if err := s.noteDamaged(seg.Number, lost, 0, "the disk no longer returned it when its file had failed", name); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// How many bytes they had is found by the balance at the next Open, from what all other records have.
-	s.ledger.Damaged.Records += lost
+	s.ledger.Damaged.Records += seg.Last + 1 - seg.First - seg.Records
 	s.noteLedger()
-}
-
-// logDamage says what is damaged. Where no record was lost it is most often a seal that a crash cut short.
-func (s *Spool) logDamage(number uint64, damage []*segment.DamageError) {
-	for _, d := range damage {
-		level := slog.LevelInfo
-		if _, lost := d.Range(); lost {
-			level = slog.LevelError
-		}
-		s.log.Log(context.Background(), level, "spool: damage in a segment", "class", s.opts.Class, "segment", number, "err", d)
-	}
+	return nil
 }

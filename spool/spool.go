@@ -27,6 +27,9 @@ type Spool struct {
 	idx  index
 	id   *identity
 
+	witness witness
+	damages damages
+
 	cat    catalogue
 	dests  map[string]*destination // fixed after Open
 	stages stages

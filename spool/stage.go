@@ -171,6 +171,13 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if out.Records != seg.Records { // damaged since it was sealed, or read after all
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
 	}
+	// On record before it is delivered as a gap: a delivered segment is deleted, and with it the damaged file.
+	lost := before.Bytes - min(before.Bytes, seg.Bytes)
+	if err := s.noteDamaged(seg.Number, out.Gaps, lost, "damaged in the sealed segment", numberName(seg.Number)+segExt); err != nil {
+		s.used(-out.size)
+		_ = s.fs.Remove(temp)
+		return nil, err
+	}
 	rec := s.newRecord(seg, src, out)
 	if old != nil && old.RawSHA256 != rec.RawSHA256 {
 		// The segment has been damaged since. Its new gaps are in the record, and in the manifests still to come.

@@ -1,0 +1,362 @@
+package spool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Damage is damage to kept records: durable once, and no longer readable on this disk. It stays on record until the
+// operator has given the records up, by removing or moving every file that is named, or with GiveUp.
+type Damage struct {
+	Segment uint64          `json:"segment"`
+	Ranges  []segment.Range `json:"ranges"` // sequence numbers; none if the note of the damage is itself damaged
+	Records uint64          `json:"records"`
+	Bytes   uint64          `json:"bytes,omitempty"` // payload, as far as it is known
+	// Files hold what is left of the records: for tools, and for people. None if nothing is left.
+	Files []string  `json:"files,omitempty"`
+	Found time.Time `json:"found"`
+	Why   string    `json:"why"`
+	// GivenUp: the operator has acknowledged it.
+	GivenUp bool `json:"given_up,omitempty"`
+}
+
+// damageNote is the file of a Damage: damaged/<16 hex>.json. Files are named without their directory.
+type damageNote struct {
+	Version int    `json:"version"` // 1
+	Class   string `json:"class"`
+	Damage
+}
+
+// damages lists what is damaged, segment by segment. A note is durable before anything is done for the damage that it
+// describes: before a gap is delivered, and before the damaged file gets another name.
+type damages struct {
+	mu    sync.Mutex
+	notes map[uint64]*damageNote
+	// held is the size of the files in damaged/, as far as the quota knows.
+	held int64
+}
+
+const (
+	noteExt    = ".json"
+	givenUpExt = ".given-up"
+)
+
+func (s *Spool) notePath(n uint64) string { return s.path(damagedDir, numberName(n)+noteExt) }
+
+// loadDamages reads the notes, those of an adopter's source included.
+func (s *Spool) loadDamages() error {
+	entries, err := s.fs.ReadDir(s.path(damagedDir))
+	if err != nil {
+		return err
+	}
+	d := &s.damages
+	d.notes = map[uint64]*damageNote{}
+	for _, e := range entries {
+		n, ok := parseName(e.Name(), noteExt)
+		if !ok {
+			continue
+		}
+		note := new(damageNote)
+		b, err := vfs.ReadFile(s.fs, s.notePath(n), maxStageRecord)
+		if denied(err) {
+			return err
+		}
+		if err == nil {
+			err = openJSON(b, note)
+		}
+		if err == nil && note.Version > 1 {
+			return fmt.Errorf("%s: %w", s.notePath(n), errNewer)
+		}
+		if err != nil || note.Segment != n {
+			note = &damageNote{Version: 1, Class: s.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}
+		}
+		d.notes[n] = note
+	}
+	for _, x := range s.Damages() {
+		if !x.GivenUp {
+			s.log.Error("spool: this spool holds damage that nobody has given up", "class", s.opts.Class, "segment", x.Segment,
+				"ranges", x.Ranges, "records", x.Records, "files", x.Files, "found", x.Found)
+		}
+	}
+	return nil
+}
+
+// noteDamaged puts damage on record, durably, and says so in the log. What is on record already is not told again. files
+// are the names of what is left of the records, without their directories.
+func (s *Spool) noteDamaged(n uint64, ranges []segment.Range, bytes uint64, why string, files ...string) error {
+	if len(ranges) == 0 {
+		return nil
+	}
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	note := &damageNote{Version: 1, Class: s.opts.Class, Damage: Damage{Segment: n, Found: time.Now().UTC(), Why: why}}
+	if old := d.notes[n]; old != nil {
+		*note = *old
+	}
+	all := mergeRanges(append(slices.Clone(note.Ranges), ranges...))
+	if slices.Equal(all, note.Ranges) {
+		return nil
+	}
+	note.Ranges, note.Records = all, countRanges(all)
+	note.Bytes = max(note.Bytes, bytes)
+	note.Files = append(slices.Clone(note.Files), filesNotIn(files, note.Files)...)
+	b, err := sealJSON(note)
+	if err == nil {
+		err = s.writeAtomic(s.notePath(n), b)
+	}
+	if err != nil {
+		return fmt.Errorf("spool: note the damage in segment %d: %w", n, err)
+	}
+	if d.notes == nil {
+		d.notes = map[uint64]*damageNote{}
+	}
+	d.notes[n] = note
+	s.log.Error("spool: DAMAGE: records that were kept cannot be read any more", "class", s.opts.Class, "segment", n,
+		"ranges", note.Ranges, "records", note.Records, "files", s.whereAre(note.Files), "why", why)
+	return nil
+}
+
+// Damages lists the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
+// segment is here.
+func (s *Spool) Damages() []Damage {
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]Damage, 0, len(d.notes))
+	for _, note := range d.notes {
+		x := note.Damage
+		x.Ranges, x.Files = slices.Clone(note.Ranges), s.whereAre(note.Files)
+		x.GivenUp = s.isGivenUp(note)
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b Damage) int { return cmp.Compare(a.Segment, b.Segment) })
+	return list
+}
+
+// damaged reports whether a segment has damage that nobody has given up: then its files are the only copy of something.
+func (s *Spool) damaged(n uint64) bool {
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	note := d.notes[n]
+	return note != nil && !s.isGivenUp(note)
+}
+
+// named reports whether a file is named in the note of a segment's damage.
+func (s *Spool) named(n uint64, name string) bool {
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.notes[n] != nil && slices.Contains(d.notes[n].Files, name)
+}
+
+// whereAre returns the paths of those of the named files that are still in the spool, or in the one that it adopts.
+func (s *Spool) whereAre(names []string) (paths []string) {
+	for _, name := range names {
+		for _, dir := range []string{damagedDir, segDir, stageDir} {
+			if _, err := s.fs.Stat(s.path(dir, name)); err != nil {
+				continue
+			}
+			path := s.path(dir, name)
+			if s.source != nil && !s.inWork(path) {
+				path = filepath.Join(s.source.dir, dir, name)
+			}
+			paths = append(paths, path)
+			break
+		}
+	}
+	return paths
+}
+
+// isGivenUp reports whether the operator has acknowledged a damage: every file is removed or moved, the note itself is, or
+// GiveUp names all of its records. d.mu is held.
+func (s *Spool) isGivenUp(note *damageNote) bool {
+	if _, err := s.fs.Stat(s.notePath(note.Segment)); errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	if len(note.Files) > 0 && len(s.whereAre(note.Files)) == 0 {
+		return true
+	}
+	if len(note.Ranges) == 0 {
+		return false // nobody can say what it is that was given up
+	}
+	dirs := []string{s.dir}
+	if s.source != nil {
+		dirs = append(dirs, s.source.dir)
+	}
+	for _, dir := range dirs {
+		g, err := loadGivenUp(s.baseFS(), dir, note.Segment)
+		if err == nil && g.Spool == s.id.Spool && covers(g.Ranges, note.Ranges) {
+			return true
+		}
+	}
+	return false
+}
+
+// baseFS is the file system below an adopter's overlay.
+func (s *Spool) baseFS() vfs.FS {
+	if s.source != nil {
+		return s.source.fs
+	}
+	return s.fs
+}
+
+// keepAside moves a file that is the only copy of something to damaged/, where it stays, and counts, until the operator
+// removes it. The note has been written.
+func (s *Spool) keepAside(dir, name string, size int64) error {
+	if err := s.fs.Rename(s.path(dir, name), s.path(damagedDir, name)); err != nil {
+		return err
+	}
+	s.damages.mu.Lock()
+	defer s.damages.mu.Unlock()
+	s.damages.held += size
+	return s.fs.SyncDir(s.path(damagedDir))
+}
+
+// keepDamaged keeps the file of a segment that is deleted if that is the only copy of something, and reports whether it is.
+func (s *Spool) keepDamaged(seg *sealed) bool {
+	if !s.damaged(seg.Number) {
+		s.forgetDamage(seg.Number)
+		return false
+	}
+	name := numberName(seg.Number) + segExt
+	if !s.named(seg.Number, name) {
+		return false // it has been set aside before, and an empty one has taken its place
+	}
+	if err := s.keepAside(segDir, name, seg.Size); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Error("spool: cannot move a damaged file to its place; it stays where it is", "class", s.opts.Class, "file", name, "err", err)
+	}
+	return true
+}
+
+// forgetDamages ends the record of what was given up, where nothing is left to give up.
+func (s *Spool) forgetDamages() {
+	for _, x := range s.Damages() {
+		if _, ok := s.cat.get(x.Segment); !ok && x.GivenUp && len(x.Files) == 0 {
+			s.forgetDamage(x.Segment)
+		}
+	}
+}
+
+// forgetDamage ends the record of a damage that was given up, with the segment that had it.
+func (s *Spool) forgetDamage(n uint64) {
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.notes[n] == nil {
+		return
+	}
+	for _, ext := range []string{noteExt, givenUpExt} {
+		if err := s.fs.Remove(s.path(damagedDir, numberName(n)+ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("spool: cannot remove the note of damage that was given up", "class", s.opts.Class, "segment", n, "err", err)
+			return
+		}
+	}
+	delete(d.notes, n)
+}
+
+// weighDamaged brings the quota up to date with the files in damaged/, which the operator removes.
+func (s *Spool) weighDamaged() {
+	d := &s.damages
+	d.mu.Lock()
+	was := d.held
+	if was == 0 && len(d.notes) == 0 {
+		d.mu.Unlock()
+		return
+	}
+	d.held = s.sizeOfDamaged()
+	now := d.held
+	d.mu.Unlock()
+	if now != was {
+		s.used(now - was)
+	}
+}
+
+func (s *Spool) sizeOfDamaged() (n int64) {
+	entries, err := s.fs.ReadDir(s.path(damagedDir))
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), noteExt) || strings.HasSuffix(e.Name(), givenUpExt) {
+			continue
+		}
+		if fi, err := s.fs.Stat(s.path(damagedDir, e.Name())); err == nil {
+			n += fi.Size()
+		}
+	}
+	return n
+}
+
+// logDamage says what is damaged. Where no record was lost it is most often a seal that a crash cut short.
+func (s *Spool) logDamage(number uint64, damage []*segment.DamageError) {
+	for _, d := range damage {
+		level := slog.LevelInfo
+		if _, lost := d.Range(); lost {
+			level = slog.LevelError
+		}
+		s.log.Log(context.Background(), level, "spool: damage in a segment", "class", s.opts.Class, "segment", number, "err", d)
+	}
+}
+
+// rangesOf returns the sequence numbers that damage took.
+func rangesOf(damage []*segment.DamageError) (ranges []segment.Range) {
+	for _, d := range damage {
+		if r, ok := d.Range(); ok {
+			ranges = append(ranges, r)
+		}
+	}
+	return ranges
+}
+
+func filesNotIn(names, list []string) (out []string) {
+	for _, name := range names {
+		if name != "" && !slices.Contains(list, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// mergeRanges sorts ranges and joins those that touch.
+func mergeRanges(ranges []segment.Range) (out []segment.Range) {
+	slices.SortFunc(ranges, func(a, b segment.Range) int { return cmp.Compare(a.First, b.First) })
+	for _, r := range ranges {
+		if k := len(out); k > 0 && r.First <= out[k-1].Last+1 {
+			out[k-1].Last = max(out[k-1].Last, r.Last)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func countRanges(ranges []segment.Range) (n uint64) {
+	for _, r := range ranges {
+		n += r.Last - r.First + 1
+	}
+	return n
+}
+
+// covers reports whether every range of part lies in one of whole, which is merged.
+func covers(whole, part []segment.Range) bool {
+	for _, p := range part {
+		if !slices.ContainsFunc(whole, func(w segment.Range) bool { return w.First <= p.First && p.Last <= w.Last }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,88 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// givenUp is the operator's word on damage in one segment: damaged/<16 hex>.given-up. It is a file of its own, so that it
+// can be written while a process has the spool open, and on a volume that others adopt.
+type givenUp struct {
+	Version int             `json:"version"` // 1
+	Spool   string          `json:"spool"`
+	Class   string          `json:"class"`
+	Segment uint64          `json:"segment"`
+	Ranges  []segment.Range `json:"ranges"`
+	Time    time.Time       `json:"time"`
+}
+
+// GiveUp records in the spool in dir that the operator gives up damaged records of one segment: a drain is complete
+// without them from then on. It changes nothing else: records that can be read are delivered all the same, and the
+// damaged files stay. The spool may be open in another process, or waiting to be adopted.
+//
+// What is given up stays reported as damaged, in the ledger, the manifests and the audit.
+func GiveUp(dir string, number uint64, ranges []segment.Range) error {
+	return giveUp(vfs.OS(), dir, number, ranges)
+}
+
+func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) error {
+	src := &source{fs: fsys, dir: dir}
+	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
+		return fmt.Errorf("spool: %s holds no spool: %w", dir, err)
+	}
+	id, err := src.identity()
+	if err != nil {
+		return err
+	}
+	if number == 0 || len(ranges) == 0 {
+		return errors.New("spool: GiveUp needs a segment and the records that are given up")
+	}
+	for _, r := range ranges {
+		if r.First == 0 || r.Last < r.First {
+			return fmt.Errorf("spool: GiveUp: %d to %d is no range of sequence numbers", r.First, r.Last)
+		}
+	}
+	g := givenUp{Version: 1, Spool: id.Spool, Class: id.Class, Segment: number, Time: time.Now().UTC()}
+	if old, err := loadGivenUp(fsys, dir, number); err == nil && old.Spool == id.Spool {
+		g.Ranges = old.Ranges
+	}
+	g.Ranges = mergeRanges(append(slices.Clone(g.Ranges), ranges...))
+	b, err := sealJSON(g)
+	if err == nil {
+		err = fsys.MkdirAll(filepath.Join(dir, damagedDir))
+	}
+	if err == nil {
+		err = vfs.WriteFileAtomic(fsys, givenUpPath(dir, number), b)
+	}
+	if err != nil {
+		return fmt.Errorf("spool: give up records: %w", err)
+	}
+	return nil
+}
+
+func givenUpPath(dir string, number uint64) string {
+	return filepath.Join(dir, damagedDir, numberName(number)+givenUpExt)
+}
+
+// loadGivenUp reads it; fs.ErrNotExist if nothing was given up. One that is damaged gives nothing up.
+func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
+	b, err := vfs.ReadFile(fsys, givenUpPath(dir, number), maxStageRecord)
+	if err != nil {
+		return nil, err
+	}
+	g := new(givenUp)
+	if err := openJSON(b, g); err != nil {
+		return nil, err
+	}
+	if g.Version != 1 || g.Segment != number {
+		return nil, fs.ErrNotExist
+	}
+	return g, nil
+}

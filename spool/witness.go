@@ -1,0 +1,241 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// begun says of the newest segment, outside of its file, that it was begun and how far it is durable. Without it, a
+// segment file that is deleted, cut short or zeroed after a kill would look as if nothing had ever been written to it.
+type begun struct {
+	Version int    `json:"version"` // 1
+	Turn    uint64 `json:"turn"`    // counts the writes: of the two pages, the one with the higher turn is newer
+	Spool   string `json:"spool"`
+
+	// Segment and what its header holds, so that its blocks can be read without it.
+	Segment    uint64    `json:"segment"`
+	Generation uint64    `json:"generation"`
+	First      uint64    `json:"first"`
+	Epoch      uint32    `json:"epoch"`
+	Created    time.Time `json:"created"`
+	Instance   string    `json:"instance"`
+	// Size is the length of the file until the segment is sealed.
+	Size int64 `json:"size"`
+
+	// End is an offset in the file below which everything is durable, Next the sequence number that follows the last
+	// record there, and Bytes the payload of all records before Next. All three are lower bounds.
+	End   int64  `json:"end"`
+	Next  uint64 `json:"next"`
+	Bytes uint64 `json:"bytes"`
+	// Ended: nothing was written behind End.
+	Ended bool `json:"ended,omitempty"`
+}
+
+// header returns what the segment's header said, the ledger apart.
+func (b *begun) header(class string) *segment.Header {
+	return &segment.Header{
+		Len: headerPad, Generation: b.Generation, Segment: b.Segment, First: b.First, Created: b.Created,
+		Spool: b.Spool, Epoch: b.Epoch, Class: class, Instance: b.Instance,
+	}
+}
+
+// witnessPage is the length of a page: what a disk writes as a whole, or nearly.
+const witnessPage = headerPad
+
+// witness writes the file of begun. It has two pages, which are written in turn and in place: a power cut in the middle
+// of a write damages the older one's successor only, and no write needs room on a full disk.
+//
+// The invariant: before a record in a segment is called durable, the file says, durably, that the segment was begun. What
+// it says is never ahead of the segments.
+type witness struct {
+	mu    sync.Mutex
+	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
+	last  begun
+	dirty bool // since the last sync
+}
+
+// loadBegun reads the newer of the two pages; nil if there is none of this spool.
+func loadBegun(f vfs.FS, path, spool string) (*begun, error) {
+	data, err := vfs.ReadFile(f, path, 2*witnessPage)
+	if err != nil {
+		return nil, err
+	}
+	var newest *begun
+	for len(data) > 0 {
+		page := data[:min(len(data), witnessPage)]
+		data = data[len(page):]
+		b := new(begun)
+		if openJSON(bytes.TrimRight(page, "\x00"), b) != nil {
+			continue
+		}
+		if b.Version > 1 {
+			return nil, errNewer
+		}
+		if b.Spool == spool && b.Segment > 0 && b.Next >= b.First && b.First > 0 && (newest == nil || b.Turn > newest.Turn) {
+			newest = b
+		}
+	}
+	return newest, nil
+}
+
+// open makes the file if need be, and goes on from what it says.
+func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
+	f, err := fsys.OpenRW(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = fsys.Create(path); err == nil {
+			if _, err = f.WriteAt(make([]byte, 2*witnessPage), 0); err == nil {
+				err = f.Sync()
+			}
+			if err == nil {
+				err = fsys.SyncDir(dir)
+			}
+			if err != nil {
+				_ = f.Close()
+				_ = fsys.Remove(path)
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.f = f
+	if last != nil {
+		w.last = *last
+	}
+	return nil
+}
+
+// begin notes that a segment is begun. The note survives the process at once, and a power cut after sync.
+func (w *witness) begin(b begun) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil || b.Segment < w.last.Segment {
+		return nil
+	}
+	b.Version, b.Turn = 1, w.last.Turn+1
+	return w.write(b)
+}
+
+// mark notes how far a segment is durable, if it is still the newest.
+func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil || number != w.last.Segment || at.seq+1 <= w.last.Next && end <= w.last.End && ended == w.last.Ended {
+		return nil
+	}
+	b := w.last
+	b.Turn, b.Ended = b.Turn+1, ended
+	b.End, b.Next, b.Bytes = max(b.End, end), max(b.Next, at.seq+1), max(b.Bytes, at.bytes)
+	if err := w.write(b); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+// write puts a note into the page whose turn it is. w.mu is held.
+func (w *witness) write(b begun) error {
+	js, err := sealJSON(b)
+	if err != nil {
+		return err
+	}
+	if len(js) > witnessPage {
+		return errors.New("spool: note of the newest segment is too long")
+	}
+	page := make([]byte, witnessPage)
+	copy(page, js)
+	w.dirty = true
+	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
+		return err
+	}
+	w.last = b
+	return nil
+}
+
+// sync makes durable what begin has noted.
+func (w *witness) sync() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flush()
+}
+
+func (w *witness) flush() error {
+	if !w.dirty || w.f == nil {
+		return nil
+	}
+	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written anew.
+	return w.f.Sync()
+}
+
+func (w *witness) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f != nil {
+		_ = w.f.Close()
+		w.f = nil
+	}
+}
+
+// markEvery is how often at most the progress of the active segment is noted outside of it. It bounds, in time, what
+// cannot be named exactly when its file is gone.
+const markEvery = time.Second
+
+// noteBegun tells the witness of the segment that is about to be written. A witness that fails stops nothing.
+func (s *Spool) noteBegun(h *segment.Header, end int64, at place) {
+	err := s.witness.begin(begun{
+		Spool: h.Spool, Segment: h.Segment, Generation: h.Generation, First: h.First, Epoch: h.Epoch, Created: h.Created,
+		Instance: h.Instance, Size: s.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
+	})
+	if err != nil {
+		s.log.Warn("spool: cannot note that a segment is begun", "class", s.opts.Class, "segment", h.Segment, "err", err)
+	}
+}
+
+// syncBegun makes that note durable, before anything in the segment is called durable.
+func (s *Spool) syncBegun() {
+	if err := s.witness.sync(); err != nil {
+		s.log.Warn("spool: cannot sync the note of the newest segment", "class", s.opts.Class, "err", err)
+	}
+}
+
+// markDurable notes how far the active segment is durable, and returns when to do so again.
+func (s *Spool) markDurable() time.Duration {
+	s.mu.Lock()
+	a := s.active
+	if a == nil {
+		s.mu.Unlock()
+		return never
+	}
+	number, end, at := a.number, a.synced, s.placed
+	s.mu.Unlock()
+	s.noteDurable(number, end, at, false)
+	return markEvery
+}
+
+// noteEnding notes that a segment is about to be cut to what counts in it, so that a file that is shorter tells nothing.
+func (s *Spool) noteEnding(number uint64) { s.noteDurable(number, 0, place{}, true) }
+
+func (s *Spool) noteDurable(number uint64, end int64, at place, ended bool) {
+	if err := s.witness.mark(number, end, at, ended); err != nil {
+		s.log.Warn("spool: cannot note how far a segment is durable", "class", s.opts.Class, "segment", number, "err", err)
+	}
+}
+
+// openWitness goes on with the note of the newest segment that recovery has read. A disk that refuses it costs a witness.
+func (s *Spool) openWitness(last *begun) error {
+	err := s.witness.open(s.fs, s.dir, s.path(begunName), last)
+	if denied(err) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err != nil {
+		s.log.Error("spool: no note of the newest segment can be kept", "class", s.opts.Class, "err", err)
+		return nil
+	}
+	return nil
+}
