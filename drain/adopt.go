@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -57,9 +58,7 @@ func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	if o != nil {
 		a.o = *o
 	}
-	if a.o.Logger == nil {
-		a.o.Logger = slog.New(slog.DiscardHandler)
-	}
+	a.o.Logger = steadylog.Wrap(a.o.Logger)
 	if a.o.Timeout == 0 {
 		a.o.Timeout = 24 * time.Hour
 	}

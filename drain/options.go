@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -122,9 +123,7 @@ func (o *Options) withDefaults() Options {
 	if d.Instance == "" {
 		d.Instance, _ = os.Hostname()
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
+	d.Logger = steadylog.Wrap(d.Logger)
 	return d
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)), nil if NOTIFY_SOCKET is
@@ -34,9 +36,7 @@ func Systemd(log *slog.Logger) Lifecycle {
 	if err != nil || usec < 0 || usec > math.MaxInt64/int64(time.Microsecond) {
 		usec = 0
 	}
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = steadylog.Wrap(log)
 	return &systemd{path: path, log: log, pingEvery: time.Duration(usec) * time.Microsecond / 3}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 const (
@@ -131,9 +133,7 @@ func closeAll(files []*os.File) {
 // unless it died by itself at the very end.
 func HandOver(ctx context.Context, s *Successor) error {
 	log := s.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = steadylog.Wrap(log)
 	o := &offer{Successor: s, log: log, timeout: s.Timeout}
 	setDefault(&o.timeout, 30*time.Second)
 	if err := o.start(); err != nil {

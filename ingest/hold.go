@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -47,9 +48,7 @@ const (
 // of a socket's drops an earlier process has accounted for; nil: none. What is slow to be passed on is logged; nil
 // discards.
 func NewHold(bytes int64, drops func(cookie uint64) uint64, log *slog.Logger) *Hold {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = steadylog.Wrap(log)
 	setDefault(&bytes, 128<<20)
 	return &Hold{drops: drops, log: newLimiter(log), attached: make(chan struct{}), free: bytes, sockets: make(map[uint64]uint64)}
 }

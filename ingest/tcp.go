@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -84,9 +85,7 @@ func (o *TCPOptions) withDefaults() TCPOptions {
 	if c.Framing == nil {
 		c.Framing = Auto
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = steadylog.Wrap(c.Logger)
 	if c.TLS != nil {
 		c.TLS = withoutTickets(c.TLS)
 	}

@@ -9,15 +9,15 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // TLSFiles returns a server's TLS configuration from PEM files: its certificate chain, its key, and, unless clientCA is
 // empty, the authorities one of which must have signed a client's certificate. The files are looked at again with every
 // handshake, so a renewed certificate needs no restart; while they cannot be read, the last good ones serve on.
 func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = steadylog.Wrap(log)
 	f := &tlsFiles{cert: cert, key: key, clientCA: clientCA, log: newLimiter(log)}
 	if _, err := f.config(nil); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -73,9 +74,7 @@ func (o *UDPOptions) withDefaults() UDPOptions {
 	if c.Max == 0 {
 		c.Max = MaxDatagram
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = steadylog.Wrap(c.Logger)
 	return c
 }
 

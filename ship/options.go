@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -83,9 +84,7 @@ func (o *Options) withDefaults() Options {
 	if out.Patience == 0 {
 		out.Patience = 15 * time.Minute
 	}
-	if out.Logger == nil {
-		out.Logger = slog.New(slog.DiscardHandler)
-	}
+	out.Logger = steadylog.Wrap(out.Logger)
 	return out
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // SyncPolicy says when written records are forced to stable storage.
@@ -101,9 +103,7 @@ func (o *Options) withDefaults() Options {
 	if d.StageReserve == 0 {
 		d.StageReserve = d.SegmentBytes * 5 / 4 * int64(d.StageWorkers)
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
+	d.Logger = steadylog.Wrap(d.Logger)
 	return d
 }
 

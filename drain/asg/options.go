@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Options configure a Lifecycle. The zero value of every field means its documented default.
@@ -43,9 +45,7 @@ func (o *Options) withDefaults() Options {
 	if d.CompleteTimeout == 0 {
 		d.CompleteTimeout = time.Hour
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
+	d.Logger = steadylog.Wrap(d.Logger)
 	return d
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // MaxStopTimeout is what Fargate allows as a container's stopTimeout.
@@ -51,9 +52,7 @@ func (o *Options) withDefaults() Options {
 	if d.Client == nil {
 		d.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
+	d.Logger = steadylog.Wrap(d.Logger)
 	return d
 }
 

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Options configure a Lifecycle. The zero value of every field means its documented default.
@@ -53,9 +54,7 @@ func New(o *Options) *Lifecycle {
 	if opts.TerminationMessage == "" {
 		opts.TerminationMessage = "/dev/termination-log"
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
+	opts.Logger = steadylog.Wrap(opts.Logger)
 	return &Lifecycle{o: opts, log: opts.Logger}
 }
 

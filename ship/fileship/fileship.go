@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -43,9 +44,7 @@ func (o *Options) withDefaults() Options {
 	if out.StaleAfter == 0 {
 		out.StaleAfter = time.Hour
 	}
-	if out.Logger == nil {
-		out.Logger = slog.New(slog.DiscardHandler)
-	}
+	out.Logger = steadylog.Wrap(out.Logger)
 	return out
 }
 

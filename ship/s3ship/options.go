@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Options configure a Bucket. Nil and zero values mean the documented defaults. A parameter of the URL given to Open
@@ -105,9 +107,7 @@ func (o *Options) withDefaults() *Options {
 	if d.KMSKeyID != "" && d.Encryption == "" {
 		d.Encryption = string(types.ServerSideEncryptionAwsKms)
 	}
-	if d.Logger == nil {
-		d.Logger = slog.New(slog.DiscardHandler)
-	}
+	d.Logger = steadylog.Wrap(d.Logger)
 	return &d
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Verify says how an upload is compared with what was sent.
@@ -59,9 +61,7 @@ func (o *Options) withDefaults() Options {
 	if c.Verify == "" {
 		c.Verify = VerifyAuto
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = steadylog.Wrap(c.Logger)
 	return c
 }
 

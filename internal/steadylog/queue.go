@@ -1,0 +1,122 @@
+package steadylog
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// line is one record on its way to a handler.
+type line struct {
+	ctx     context.Context
+	to      slog.Handler
+	record  slog.Record
+	written chan struct{} // closed when the handler has returned
+}
+
+// queue holds the lines that wait for a handler. One goroutine writes them, and lives only while there are any, so that
+// nobody has to stop it.
+type queue struct {
+	mu      sync.Mutex
+	lines   []*line
+	current *line // being written; nil: no goroutine is under way
+	stuck   bool  // a caller has lost its patience, and the queue has not been empty since
+	dropped uint64
+}
+
+// put appends a line and waits for it: at most for patience, not at all once the handler is stuck, and, where keep is set,
+// for room in the queue as long as the handler makes progress.
+func (q *queue) put(l *line, keep bool) {
+	q.mu.Lock()
+	for keep && len(q.lines) >= capacity {
+		current := q.current
+		q.mu.Unlock()
+		if !wait(context.Background(), current, grace) {
+			keep = false
+		}
+		q.mu.Lock()
+	}
+	if len(q.lines) >= capacity {
+		q.dropped++
+		q.mu.Unlock()
+		return
+	}
+	q.lines = append(q.lines, l)
+	if q.current == nil {
+		q.next()
+		go q.write(q.current)
+	}
+	stuck := q.stuck
+	q.mu.Unlock()
+	if stuck || wait(context.Background(), l, patience) {
+		return
+	}
+	q.mu.Lock()
+	q.stuck = q.current != nil
+	q.mu.Unlock()
+}
+
+// next makes the oldest line the current one. q.mu is held.
+func (q *queue) next() {
+	q.current = q.lines[0]
+	q.lines[0] = nil
+	q.lines = q.lines[1:]
+}
+
+// write hands lines to their handlers until none is left.
+func (q *queue) write(l *line) {
+	for l != nil {
+		_ = l.to.Handle(l.ctx, l.record)
+		close(l.written)
+		l = q.after(l)
+	}
+}
+
+// after returns the line to write next, nil if there is none.
+func (q *queue) after(done *line) *line {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.dropped > 0 && done.to.Enabled(context.Background(), slog.LevelWarn):
+		// As soon as there is room again, in the place where lines are missing, or close to it.
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log: lines were dropped because the log was not read", 0)
+		r.AddAttrs(slog.Uint64("dropped", q.dropped))
+		q.dropped = 0
+		q.current = &line{ctx: context.Background(), to: done.to, record: r, written: make(chan struct{})}
+	case len(q.lines) > 0:
+		q.next()
+	default:
+		q.current, q.lines, q.stuck = nil, nil, false
+	}
+	return q.current
+}
+
+// flush waits until the queue is empty.
+func (q *queue) flush(ctx context.Context) bool {
+	for {
+		q.mu.Lock()
+		current := q.current
+		q.mu.Unlock()
+		if current == nil {
+			return true
+		}
+		if !wait(ctx, current, grace) {
+			return false
+		}
+	}
+}
+
+// wait reports whether l was written before ctx ended and within d.
+func wait(ctx context.Context, l *line, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-l.written:
+		return true
+	case <-t.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
