@@ -24,7 +24,11 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 		r.defrost(ctx, report)
 		report = r.snapshot()
 	}
-	report.log(r.log, r.d.o.ReportFile)
+	lines := ctx
+	if !r.cut(ctx) { // a deadline that has passed is no reason to drop a line of the report
+		lines = context.WithoutCancel(ctx)
+	}
+	report.log(lines, r.log, r.d.o.ReportFile)
 	grace := 5 * time.Second
 	if r.cut(ctx) { // the report has a time of its own
 		grace = 0

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // lastWords is how long a process may live after its second signal: long enough to write the report,
 // short enough that it has gone within two seconds.
 const lastWords = 1500 * time.Millisecond
+
+// lastLines is how long the log may take for its last lines after a second signal.
+const lastLines = 200 * time.Millisecond
 
 // echo is how long a signal may follow the one that began the end, and be the same one.
 const echo = 200 * time.Millisecond
@@ -25,9 +28,8 @@ const echo = 200 * time.Millisecond
 // end both a ctx of signal.NotifyContext and this wait. Where a platform's notice began the drain, or has it resumed, a
 // first signal lets it go on: init systems send one to everybody when an instance ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
-	sig := make(chan os.Signal, 2)
-	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(sig)
+	sig, stop := Signals(d.o.Logger)
+	defer stop()
 	return d.RunWith(ctx, sig)
 }
 
@@ -64,9 +66,8 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 // Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
 // start (see Terminating), under the same signals as Run. It does not wait for silence: nobody listens.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
-	sig := make(chan os.Signal, 2)
-	signal.Notify(sig, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(sig)
+	sig, stop := Signals(d.o.Logger)
+	defer stop()
 	d.up()
 	d.mu.Lock()
 	c, free := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}, 0
@@ -77,11 +78,26 @@ func (d *Drainer) Resume(trigger string) (*Report, error) {
 	return d.run(c, sig, free)
 }
 
-// run ends the process; one more signal than free ones cuts it short.
+// run ends the process; one more signal than free ones cuts it short. It returns when the log has been written, so that a
+// main which exits afterwards loses no line of the report; a log that nobody reads delays it by two seconds at most, and by
+// a fifth of a second once a second signal has come.
 func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	// The end has a deadline of its own; the context that triggered it may be over already.
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
+	report, err := d.endWith(ctx, cut, c, sig, free)
+	last := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		last, cancel = context.WithTimeout(last, lastLines)
+		defer cancel()
+	}
+	steadylog.Flush(last, d.o.Logger)
+	return report, err
+}
+
+// endWith ends the process while it listens to signals; the one that is one too many calls cut, which ends ctx.
+func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	type result struct {
 		r   *Report
 		err error

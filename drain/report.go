@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -129,7 +130,8 @@ func (r *Report) JSON() []byte {
 }
 
 // log writes the report to the log: a line of its own, one a class, and one a destination.
-func (r *Report) log(log *slog.Logger, file string) {
+func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
+	ctx = steadylog.Keep(ctx)
 	level := slog.LevelInfo
 	if r.Outcome != Complete && r.Outcome != Kept {
 		level = slog.LevelError
@@ -142,9 +144,9 @@ func (r *Report) log(log *slog.Logger, file string) {
 		if err != "" {
 			args = append(args, "err", err)
 		}
-		log.Log(context.Background(), at, "report", args...)
+		log.Log(ctx, at, "report", args...)
 	}
-	log.Log(context.Background(), level, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
+	log.Log(ctx, level, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
 		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		c := r.Classes[name]

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -149,7 +148,7 @@ func mainPID(pid int) error {
 
 // succeed takes over from the process that has started this one, and runs. Up to Commit anything that is wrong ends this
 // process, and the predecessor goes on; from there on it keeps what it receives in memory until the spools are free.
-func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*class, d *drain.Drainer, sig chan os.Signal, log *slog.Logger) error {
+func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*class, d *drain.Drainer, sig <-chan os.Signal, log *slog.Logger) error {
 	for _, cl := range classes {
 		if err := cl.bind(inherited); err != nil {
 			return fmt.Errorf("class %s: %w", cl.name, err)
@@ -175,7 +174,7 @@ func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*clas
 
 // settle opens the spool as soon as the predecessor lets go of it, and gives it what has come in meanwhile. It calls tried
 // when that has succeeded or something else is in the way: then the others are not to wait for it. Two signals end it.
-func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig chan os.Signal, tried func()) {
+func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Signal, tried func()) {
 	defer tried()
 	var told time.Time
 	for {
@@ -216,12 +215,11 @@ func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig chan os.Signa
 	}
 }
 
-// signals takes over those that end the process, and those that hand it over, from now on.
-func signals() (end, next chan os.Signal) {
-	end, next = make(chan os.Signal, 2), make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
-	if len(handOverSignals) > 0 { // else it would be all of them
+// nextSignals takes over the signals that hand the process over, from now on.
+func nextSignals() chan os.Signal {
+	next := make(chan os.Signal, 1)
+	if len(handOverSignals) > 0 { // otherwise Notify would take over all signals
 		signal.Notify(next, handOverSignals...)
 	}
-	return end, next
+	return next
 }

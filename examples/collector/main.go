@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,7 +43,7 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "%v\ncollector -h lists the flags\n", err)
 		return exitUsage
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := drain.NonBlocking(slog.New(slog.NewTextHandler(os.Stderr, nil))) // nothing waits for a log that nobody reads
 	if c.preStop != "" {
 		if err := tellPreStop(c.preStop); err != nil {
 			log.Error("collector", "err", err)
@@ -63,10 +64,22 @@ func run(args []string) int {
 			return exitFailed
 		}
 	}
-	if err := r.WriteSummary(os.Stderr); err != nil {
-		log.Error("report", "err", err)
-	}
+	summarize(r, os.Stderr)
 	return r.ExitCode()
+}
+
+// summarize writes the report for people to read. Nobody may be reading w any more, and a pipe that is full would keep the
+// process from ending: after two seconds the summary is given up. The report's file has everything.
+func summarize(r *drain.Report, w io.Writer) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_ = r.WriteSummary(w)
+	}()
+	select {
+	case <-written:
+	case <-time.After(2 * time.Second):
+	}
 }
 
 // errFlags marks what only shows when a URL is opened, and is a mistake on the command line all the same.
@@ -161,7 +174,9 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}()
 	}
 
-	sig, next := signals()
+	sig, stopSignals := drain.Signals(log)
+	defer stopSignals()
+	next := nextSignals()
 	handedOver := func() {
 		last, stop := context.WithTimeout(context.Background(), stallTimeout)
 		defer stop()

@@ -91,10 +91,19 @@ type collector struct {
 // startCollector runs the collector on dir and waits until it takes records, or has ended.
 func startCollector(t *testing.T, dir string, env []string, args ...string) *collector {
 	t.Helper()
+	return startCollectorTo(t, nil, dir, env, args...)
+}
+
+// startCollectorTo is startCollector with another standard error than c.log, unless that is nil.
+func startCollectorTo(t *testing.T, stderr *os.File, dir string, env []string, args ...string) *collector {
+	t.Helper()
 	c := &collector{t: t, dir: dir, http: testserver.FreeAddr(t), log: &testserver.Log{}, done: make(chan error, 1)}
 	c.cmd = exec.Command(binary(t, "collector"), append([]string{"-spool", dir, "-http", c.http}, args...)...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = c.log
+	if stderr != nil {
+		c.cmd.Stderr = stderr
+	}
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ const (
 	// patience is how long a caller waits for its own line. It is far below the second for which a socket's receive buffer
 	// should last.
 	patience = 50 * time.Millisecond
-	// grace is how long a handler may take for one line before Keep and Flush stop waiting for it.
+	// grace is how long a handler may take for one line before nobody waits for it any more.
 	grace = 2 * time.Second
 	// capacity bounds the lines in memory.
 	capacity = 1024
@@ -40,7 +40,8 @@ func Flush(ctx context.Context, l *slog.Logger) bool {
 
 type keepKey struct{}
 
-// Keep returns a context for lines that must not be dropped while the handler makes progress.
+// Keep returns a context for lines that must not be dropped while the handler makes progress. If the queue is full, a call
+// with it waits for room: until ctx ends, or until the handler has been busy with one line for two seconds.
 func Keep(ctx context.Context) context.Context { return context.WithValue(ctx, keepKey{}, true) }
 
 // handler puts a queue in front of another handler. Handlers derived from it share the queue, so that lines keep their
@@ -66,6 +67,6 @@ func (h *handler) WithGroup(name string) slog.Handler {
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	keep, _ := ctx.Value(keepKey{}).(bool)
 	// The handler may read values from the context when the caller has long gone on.
-	h.queue.put(&line{ctx: context.WithoutCancel(ctx), to: h.next, record: r.Clone(), written: make(chan struct{})}, keep)
+	h.queue.put(ctx, &line{ctx: context.WithoutCancel(ctx), to: h.next, record: r.Clone(), written: make(chan struct{})}, keep)
 	return nil
 }

@@ -22,20 +22,16 @@ type queue struct {
 	lines   []*line
 	current *line // being written; nil: no goroutine is under way
 	stuck   bool  // a caller has lost its patience, and the queue has not been empty since
+	dead    *line // the line that the handler has been busy with for the whole of grace
 	dropped uint64
 }
 
 // put appends a line and waits for it: at most for patience, not at all once the handler is stuck, and, where keep is set,
 // for room in the queue as long as the handler makes progress.
-func (q *queue) put(l *line, keep bool) {
+func (q *queue) put(ctx context.Context, l *line, keep bool) {
 	q.mu.Lock()
 	for keep && len(q.lines) >= capacity {
-		current := q.current
-		q.mu.Unlock()
-		if !wait(context.Background(), current, grace) {
-			keep = false
-		}
-		q.mu.Lock()
+		keep = q.progress(ctx)
 	}
 	if len(q.lines) >= capacity {
 		q.dropped++
@@ -49,7 +45,7 @@ func (q *queue) put(l *line, keep bool) {
 	}
 	stuck := q.stuck
 	q.mu.Unlock()
-	if stuck || wait(context.Background(), l, patience) {
+	if stuck || wait(context.WithoutCancel(ctx), l, patience) {
 		return
 	}
 	q.mu.Lock()
@@ -87,24 +83,38 @@ func (q *queue) after(done *line) *line {
 	case len(q.lines) > 0:
 		q.next()
 	default:
-		q.current, q.lines, q.stuck = nil, nil, false
+		q.current, q.lines, q.stuck, q.dead = nil, nil, false, nil
 	}
 	return q.current
 }
 
 // flush waits until the queue is empty.
 func (q *queue) flush(ctx context.Context) bool {
-	for {
-		q.mu.Lock()
-		current := q.current
-		q.mu.Unlock()
-		if current == nil {
-			return true
-		}
-		if !wait(ctx, current, grace) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.current != nil {
+		if !q.progress(ctx) {
 			return false
 		}
 	}
+	return true
+}
+
+// progress waits until the current line has been written. It returns false if ctx ends first, or if the handler takes
+// longer than grace: once for each line, so that the next caller does not wait for a handler that is known to be dead.
+// q.mu is held at call and return.
+func (q *queue) progress(ctx context.Context) bool {
+	current := q.current
+	if current == q.dead {
+		return false
+	}
+	q.mu.Unlock()
+	written := wait(ctx, current, grace)
+	q.mu.Lock()
+	if !written && ctx.Err() == nil {
+		q.dead = current
+	}
+	return written
 }
 
 // wait reports whether l was written before ctx ended and within d.

@@ -1,0 +1,58 @@
+//go:build unix
+
+package drain
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// lineLog is a log that tells of each line.
+type lineLog struct {
+	mu    sync.Mutex
+	b     bytes.Buffer
+	lines chan struct{}
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines <- struct{}{}
+	return l.b.Write(p)
+}
+
+func (l *lineLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestSignals: of the signals that kill a process by default, those that end the service are handed on, and the others do
+// nothing. The test process would die of them otherwise.
+func TestSignals(t *testing.T) {
+	log := &lineLog{lines: make(chan struct{}, 10)}
+	end, stop := Signals(slog.New(slog.NewTextHandler(log, nil)))
+	kill := func(s syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(syscall.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill(syscall.SIGHUP)
+	kill(syscall.SIGPIPE)
+	<-log.lines
+	if !strings.Contains(log.String(), "SIGHUP is ignored") {
+		t.Errorf("the log says %q", log.String())
+	}
+	kill(syscall.SIGTERM)
+	if s := <-end; s != syscall.SIGTERM {
+		t.Errorf("%v ends the service, want SIGTERM", s)
+	}
+	stop()
+	kill(syscall.SIGPIPE) // main still writes its last words
+	kill(syscall.SIGHUP)
+}
