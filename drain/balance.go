@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -73,6 +74,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
 		Received: l.Received, Kept: l.Kept, Lost: l.Lost, Buffered: st.Buffered, Damaged: l.Damaged, Unaccounted: l.Unaccounted,
+		Damages:      c.Spool.Damages(),
 		Destinations: map[string]DestinationReport{},
 	}
 	errs := []error{l.Balance()}
@@ -154,8 +156,17 @@ func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
 	return out
 }
 
-// complete reports whether nothing is owed, and everything was confirmed afresh.
-func (c *ClassReport) complete() bool {
+// complete reports whether nothing is owed, everything was confirmed afresh, and nothing is damaged that nobody has given
+// up.
+func (c *ClassReport) complete() bool { return c.confirmed() && !c.damaged() }
+
+// damaged reports whether the spool holds the only copy of records that it cannot read.
+func (c *ClassReport) damaged() bool {
+	return slices.ContainsFunc(c.Damages, func(x spool.Damage) bool { return !x.GivenUp })
+}
+
+// confirmed reports whether nothing is owed, and everything was confirmed afresh.
+func (c *ClassReport) confirmed() bool {
 	for _, d := range c.Destinations {
 		if !d.Verified {
 			return false
@@ -178,7 +189,9 @@ func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	owed, unverified, mismatch := false, len(r.report.Classes) == 0, false // of no class at all nothing is known
+	damaged := false
 	for _, c := range r.report.Classes {
+		damaged = damaged || c.damaged()
 		owed = owed || c.owed()
 		unverified = unverified || !c.complete()
 		for _, d := range c.Destinations {
@@ -198,7 +211,7 @@ func (r *run) judge() {
 	switch {
 	case mismatch:
 		r.report.Outcome = Mismatch
-	case r.cause.intent == Drain && (owed || unverified):
+	case damaged, r.cause.intent == Drain && (owed || unverified):
 		r.report.Outcome = Incomplete
 	case owed:
 		r.report.Outcome = Kept

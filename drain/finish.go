@@ -51,12 +51,12 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// defrost lets the classes delete again of which everything is verified. The others stay frozen, here and in the next
+// defrost lets the classes delete again of which everything is verified that can be read. The others stay frozen, here and in the next
 // process, which says why.
 func (r *run) defrost(ctx context.Context, report *Report) {
 	r.each(ctx, "keeping what is here", func(c *class) error {
-		if cr, ok := report.Classes[c.name]; ok && cr.complete() {
-			return c.thaw()
+		if cr, ok := report.Classes[c.name]; ok && cr.confirmed() {
+			return c.thaw() // damaged files are kept without it
 		}
 		return c.freeze("drain of " + report.Started.Format(time.RFC3339) + ": " + string(report.Outcome))
 	})

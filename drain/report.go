@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -22,7 +24,8 @@ const (
 	Complete Outcome = "complete"
 	// Kept: stopped, with data kept in the spool for the next start.
 	Kept Outcome = "kept"
-	// Incomplete: a drain could not deliver everything in time. What is left is in the spool and named in Left.
+	// Incomplete: a drain could not deliver everything in time: what is left is in the spool and named in Left. Or, also
+	// after a Stop, kept records are damaged, and the operator has not given them up: see ClassReport.Damages.
 	Incomplete Outcome = "incomplete"
 	// Mismatch: a destination holds other bytes than were sent, or no longer holds what it had confirmed.
 	Mismatch Outcome = "mismatch"
@@ -57,13 +60,16 @@ type Phase struct {
 
 // ClassReport is the balance of one class: received = kept + lost (+ buffered while the process lives).
 type ClassReport struct {
-	Spool        string                       `json:"spool,omitempty"`
-	Epoch        uint32                       `json:"epoch,omitempty"`
-	Received     segment.Tally                `json:"received"`
-	Kept         segment.Tally                `json:"kept"`
-	Lost         segment.Losses               `json:"lost"`
-	Buffered     segment.Tally                `json:"buffered"`
-	Damaged      segment.Tally                `json:"damaged"`
+	Spool    string         `json:"spool,omitempty"`
+	Epoch    uint32         `json:"epoch,omitempty"`
+	Received segment.Tally  `json:"received"`
+	Kept     segment.Tally  `json:"kept"`
+	Lost     segment.Losses `json:"lost"`
+	Buffered segment.Tally  `json:"buffered"`
+	Damaged  segment.Tally  `json:"damaged"`
+	// Damages names what is damaged, in which segment and file, as long as the spool has it. A class with damage that the
+	// operator has not given up (spool.GiveUp) is not complete: its files are the only copy of those records.
+	Damages      []spool.Damage               `json:"damages,omitempty"`
 	Unaccounted  []segment.Unaccounted        `json:"unaccounted,omitempty"`
 	Destinations map[string]DestinationReport `json:"destinations"`
 	// Err says why the class was not running, or why its balance does not close.
@@ -152,6 +158,14 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 		c := r.Classes[name]
 		line(c.Damaged.Records > 0, c.Err, "class", name,
 			"received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records)
+		for _, x := range c.Damages {
+			at := slog.LevelError
+			if x.GivenUp {
+				at = slog.LevelInfo
+			}
+			log.Log(ctx, at, "damage", "class", name, "segment", x.Segment, "ranges", x.Ranges,
+				"records", x.Records, "bytes", x.Bytes, "files", x.Files, "given_up", x.GivenUp, "why", x.Why)
+		}
 		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 			d := c.Destinations[dest]
 			line(d.Pending.Records > 0, d.Err, "class", name, "dest", dest,
@@ -182,6 +196,18 @@ func (r *Report) WriteSummary(w io.Writer) error {
 		p("\n")
 		if c.Err != "" {
 			p("    %s\n", c.Err)
+		}
+		for _, x := range c.Damages {
+			p("    damaged: segment %d, records %s", x.Segment, ranges(x.Ranges))
+			if len(x.Files) > 0 {
+				p(", in %s", strings.Join(x.Files, ", "))
+			}
+			if x.GivenUp {
+				p(", given up")
+			} else {
+				p(", NOT given up: this spool must not go")
+			}
+			p("\n")
 		}
 		for cause := range segment.NumCauses {
 			if n := c.Lost[cause].Records; n > 0 {
@@ -215,6 +241,23 @@ func (r *Report) WriteSummary(w io.Writer) error {
 		p("  error: %s\n", e)
 	}
 	return err
+}
+
+// ranges writes sequence numbers for people.
+func ranges(list []segment.Range) string {
+	if len(list) == 0 {
+		return "unknown"
+	}
+	const most = 20
+	var parts []string
+	for i, r := range list {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d ranges more", len(list)-most))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%d to %d", r.First, r.Last))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func lostRecords(c ClassReport) (n uint64) {

@@ -57,6 +57,11 @@ func verified(r *drain.Report) bool {
 		if c.Err != "" || c.Buffered.Records > 0 || len(c.Destinations) == 0 {
 			return false
 		}
+		for _, x := range c.Damages {
+			if !x.GivenUp {
+				return false
+			}
+		}
 		for _, d := range c.Destinations {
 			if !d.Verified || d.Pending.Records > 0 {
 				return false

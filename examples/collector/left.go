@@ -41,6 +41,9 @@ func owes(in *spool.Inspection) bool {
 			return true
 		}
 	}
+	if slices.ContainsFunc(in.Damages, func(x spool.Damage) bool { return !x.GivenUp }) {
+		return true // the report must name it
+	}
 	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
 }
 

@@ -251,7 +251,16 @@ func TestChains(t *testing.T) {
 			}
 			newChain(t, p, "s3", none).add(3, nil).add(0, final)
 			newChain(t, p, "idc", none).add(3, gap).add(0, final)
-		}, audit.Damaged, []string{audit.PlacesDiffer}},
+		}, audit.Damaged, []string{audit.PlacesDiffer, audit.RecordsDamaged}},
+		{"a segment that was damaged before either of the two had it", func(t *testing.T, p places) {
+			for _, at := range []string{"s3", "idc"} {
+				newChain(t, p, at, none).add(3, func(m *ship.Manifest) {
+					s := &m.Segments[1]
+					p[at].Remove(s.Key)
+					*s = ship.SegmentLine{Segment: s.Segment, First: s.First, Last: s.Last, Gaps: []segment.Range{{First: s.First, Last: s.Last}}}
+				}).add(0, final)
+			}
+		}, audit.Damaged, []string{audit.RecordsDamaged}},
 		{"a loss that one does not state", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(4, nil).add(0, final)
 			newChain(t, p, "idc", none).add(4, func(m *ship.Manifest) { m.Losses = nil }).add(0, final)

@@ -111,6 +111,8 @@ const (
 	ObjectMissing   = "object-missing"
 	ObjectAltered   = "object-altered" // size, checksum or records are not those of its line
 	ObjectUnknown   = "object-unknown" // in no manifest
+	// RecordsDamaged: a manifest states that records were damaged on their sender's disk before they could be delivered.
+	RecordsDamaged = "records-damaged"
 )
 
 // The codes of what is owed.
@@ -261,6 +263,7 @@ var cures = map[string]string{
 	ObjectMissing:   "replay the range from a place that has it",
 	ObjectAltered:   "set the object aside, then replay the range from a place that has it",
 	ObjectUnknown:   "find out who wrote it, and remove it: who reads this folder reads its records too",
+	RecordsDamaged:  "if the sender's disk still exists, its spool keeps the damaged file: see damaged/ there, and its report; otherwise these records are lost",
 	Open:            "if the host is gone, attach its volume to another and let it be drained; if it runs, nothing",
 	Behind:          "if the sender lives, wait: it catches up by itself; if it is gone with its volume, replay the range from the place that has it",
 	Absent:          "if the spool is not meant to deliver here, audit its class without this place; else look at the sender's log",

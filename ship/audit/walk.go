@@ -209,6 +209,8 @@ func lines(m *ship.Manifest) iter.Seq[step] {
 func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
+		w.find(RecordsDamaged, m.Header.Epoch, g.First, g.Last, w.manifestKey(w.prev), "",
+			"%s: they were kept, and could not be read any more when segment %d was delivered", count(g.Last-g.First+1, "record"), s.Segment)
 	}
 	if s.Records == 0 {
 		return
