@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/ship"
 )
 
 // Drainer ends a service: see the package documentation. All methods may be called from any goroutine.
@@ -137,7 +139,8 @@ func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
 }
 
 // Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
-// is down does not count: its data waits in the spool.
+// is down does not count: its data waits in the spool. One whose chain another owner continues does: nothing shows yet
+// that what is taken now can be delivered there.
 func (d *Drainer) Ready(class string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,6 +159,11 @@ func (d *Drainer) Ready(class string) error {
 			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
 		case st.Full:
 			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
+		}
+		for dest, s := range c.Shipper.Stats() {
+			if s.State == ship.StateFenced {
+				errs = append(errs, fmt.Errorf("class %s: destination %s: %w", c.name, dest, s.Err))
+			}
 		}
 	}
 	for name, err := range d.down {

@@ -6,7 +6,8 @@ import (
 )
 
 // Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS:
-// 200 "ok", or 503 with the reason. A destination that is down leaves them 200: its data waits in the spool.
+// 200 "ok", or 503 with the reason. A destination that is down leaves them 200: its data waits in the
+// spool. One that is fenced does not, see Drainer.Ready.
 func (d *Drainer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -16,6 +17,9 @@ import (
 // Each step leaves a state from which the next process goes on, wherever this one ends: a manifest is proposed (durable
 // here), sent, acknowledged, and only then is the next one made.
 func (l *lane) begin(ctx context.Context) error {
+	if err := l.anchored(ctx); err != nil {
+		return err
+	}
 	if l.s.sp.Source() != "" {
 		// Whoever has claimed the first destination need not wait for anybody here.
 		return l.takeOver(ctx, 0)
@@ -32,6 +36,7 @@ func (l *lane) begin(ctx context.Context) error {
 		}
 	}
 	if c := l.cursor(); c.Epoch < l.s.epoch {
+		c.Before, _ = c.Last()
 		c.Epoch, c.Next, c.Final = l.s.epoch, 0, false
 		l.setCursor(c)
 	}
@@ -45,6 +50,34 @@ func (l *lane) begin(ctx context.Context) error {
 		return err
 	}
 	return l.link(ctx, nil, nil)
+}
+
+// anchored waits until the chain's last manifest is at the destination. Where it is not, the destination is not the place
+// that it was: a volume that is not mounted at its directory, another bucket of the same name. What would be stored there
+// counts as delivered here, and is deleted.
+func (l *lane) anchored(ctx context.Context) error {
+	c := l.cursor()
+	last, ok := c.Last()
+	if !ok {
+		return nil
+	}
+	return l.retry(ctx, "chain", func(ctx context.Context) error {
+		m, err := ReadManifest(ctx, l.dest, l.s.class, l.s.spool, last.Epoch, last.Number)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return Permanent(fmt.Errorf("%s was delivered and is not there now: see that the destination is the place that it was, "+
+				"for example that its volume is mounted; if it was emptied on purpose, give it another name, and it is owed what is kept from now on",
+				ManifestKey(l.s.class, l.s.spool, last.Epoch, last.Number)))
+		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
+			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
+			if err := l.genuine(ctx); err != nil {
+				return err
+			}
+			l.log.Error("ship: the last manifest that was delivered is not what was written, going on", "epoch", last.Epoch, "manifest", last.Number, "err", err)
+			return nil
+		}
+		return err // also where it may not be read: what cannot be read cannot be verified either
+	})
 }
 
 // resume sends the manifest that was about to be sent when the last process ended.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -213,7 +212,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 		}
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 		if errors.Is(err, ErrConflict) {
-			return fmt.Errorf("%w: %v", ErrFenced, err)
+			return l.contested(ctx, m, err)
 		}
 		if err == nil {
 			err = o.Check(r)

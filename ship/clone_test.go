@@ -1,6 +1,7 @@
 package ship_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/testserver"
@@ -73,7 +75,9 @@ func cloneRace(t *testing.T, url string, before int) {
 		x.segments(6, 10)
 		x.ship(d, quick)
 		wg.Go(func() {
-			errs[i] = x.s.Flush(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			errs[i] = x.s.Flush(ctx)
 			if err := x.stop(); err != nil {
 				t.Error(err)
 			}

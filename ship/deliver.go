@@ -99,7 +99,7 @@ func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict err
 		return Receipt{}, fmt.Errorf("comparing %s, which is there already: %w", rec.Key, err)
 	}
 	if !same {
-		return Receipt{}, fmt.Errorf("%s: %w (%d bytes there, their content is not this segment's)", rec.Key, conflict, there.Size)
+		return Receipt{}, l.conflicting(ctx, rec, there, conflict)
 	}
 	r, err := l.dest.Stat(ctx, rec.Key)
 	if err != nil {
@@ -110,6 +110,23 @@ func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict err
 		r.Size, r.Checksum, r.Method = there.Size, SHA256Checksum(there.SHA256), "read-back"
 	}
 	return r, there.Check(r)
+}
+
+// conflicting returns the conflict once the destination has shown that its answers are its own, and has returned the same
+// bytes a second time; until then an error that passes.
+func (l *lane) conflicting(ctx context.Context, rec *spool.StageRecord, there Object, conflict error) error {
+	err := l.genuine(ctx)
+	var again Object
+	if err == nil {
+		again, _, err = l.compare(ctx, rec)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: the key seems to be taken, which cannot be confirmed: %w (%v)", rec.Key, err, conflict)
+	case again.SHA256 != there.SHA256:
+		return fmt.Errorf("%s: two readings differ (%v)", rec.Key, conflict)
+	}
+	return fmt.Errorf("%s: %w (%d bytes there, their content is not this segment's)", rec.Key, conflict, there.Size)
 }
 
 // compare reads the object under rec's key, and reports what it is and whether its content is the one that was staged.

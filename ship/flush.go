@@ -54,8 +54,8 @@ func (e *IncompleteError) Unwrap() []error {
 var errEnded = errors.New("ship: Run has ended")
 
 // Flush makes every destination be tried at once, and returns nil when all have everything that is sealed now. When ctx
-// ends, or as soon as only destinations are left that waiting does not help (a conflict, a fenced chain), it returns an
-// *IncompleteError. Run must be running.
+// ends it returns an *IncompleteError. It gives up before only where nothing is tried any more, see Claim: an outage ends,
+// an operator cures, and what is in the way of a chain is removed, all of them without notice. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
 	var target spool.Segment
 	if all := s.sp.Sealed(0, 0); len(all) > 0 {
@@ -66,12 +66,12 @@ func (s *Shipper) Flush(ctx context.Context) error {
 	for {
 		wake := s.changed.wait() // before looking, so that no change falls in between
 		var owed []*lane
-		hopeless := true
+		over := true
 		for _, l := range s.lanes {
 			// Both marks, since they are kept apart: neither alone shall be able to say that all is well.
-			if c, state := l.progress(); c.Segment < target.Number || c.Through < target.Last {
+			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
 				owed = append(owed, l)
-				hopeless = hopeless && rank[state] >= rank[StateConflict]
+				over = over && l.isFenced()
 			}
 		}
 		if len(owed) == 0 {
@@ -85,7 +85,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 			why = ctx.Err()
 		default:
 		}
-		if why != nil || hopeless {
+		if why != nil || over {
 			return errors.Join(s.incomplete(owed...), why)
 		}
 		select {
@@ -114,16 +114,17 @@ func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 
 func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 	l.want(true)
+	defer s.hurry()()
 	for {
 		wake := s.changed.wait()
-		c, state := l.progress()
+		c := l.cursor()
 		switch {
 		case c.Final && c.Epoch == s.epoch && s.covered(c):
 			return nil
 		case c.Final && c.Epoch == s.epoch:
 			// The chain cannot take it back, and must not go on behind it either.
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
-		case rank[state] >= rank[StateConflict]:
+		case l.isFenced():
 			return s.incomplete(l)
 		case len(s.sp.Sealed(c.Segment, 1)) == 0 && !s.covered(c):
 			return errors.Join(s.incomplete(l), errors.New("ship: records are kept that are not sealed: call Seal first"))
@@ -144,13 +145,6 @@ func (l *lane) want(final bool) {
 	l.final = final
 	l.mu.Unlock()
 	l.s.changed.broadcast()
-}
-
-// progress returns how far the chain is, and the state.
-func (l *lane) progress() (spool.Chain, State) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.chain, l.condition()
 }
 
 // incomplete says what these destinations are owed.

@@ -27,6 +27,9 @@ var rank = map[State]int{StateOK: 0, StateRetrying: 1, StateParked: 2, StateConf
 // conflictProbes is how many probe intervals pass before a conflict is looked at again: that reads the whole object.
 const conflictProbes = 20
 
+// rushProbes is the longest wait while somebody waits for the delivery.
+const rushProbes = 5 * time.Second
+
 // logInterval is how often a destination that stays in trouble is named in the log.
 const logInterval = time.Minute
 
@@ -117,6 +120,10 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	case IsPermanent(err):
 		state, wait = StateParked, l.s.o.ProbeInterval
 	}
+	if l.s.rush.active() {
+		// Whatever is in the way may go away while somebody still waits, and the end of that time is a deadline.
+		wait = min(wait, rushProbes)
+	}
 	wait = max(wait, time.Millisecond) // whatever Options.Backoff says
 	now := time.Now()
 	l.mu.Lock()
@@ -139,7 +146,8 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 		case StateRetrying:
 			l.log.Warn("ship: destination fails, trying again", args...)
 		case StateConflict:
-			l.log.Error("ship: key is taken by other bytes, chain stops here: find out who wrote them and remove them; everything else goes on", args...)
+			l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them to another place; "+
+				"do not delete them, nobody else may have them; everything else goes on", args...)
 		default:
 			l.log.Error("ship: destination is parked until this is cured; everything else goes on", args...)
 		}
@@ -192,4 +200,11 @@ func (l *lane) fence(err error) {
 	l.s.changed.broadcast()
 	l.log.Error("ship: another owner continues this spool's chain: nothing more is sent there, receiving goes on. "+
 		"Is this volume a copy of one that is in use elsewhere?", "err", err)
+}
+
+// isFenced reports whether nothing more is tried here.
+func (l *lane) isFenced() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fenced != nil
 }

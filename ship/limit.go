@@ -119,3 +119,10 @@ func (r *rush) wait() <-chan struct{} {
 	defer r.mu.Unlock()
 	return r.on
 }
+
+// active reports whether there is a rush now.
+func (r *rush) active() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n > 0
+}

@@ -221,6 +221,9 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 			}
 		}
 		if errors.Is(err, ErrVerify) || errors.Is(err, ErrConflict) {
+			if err := v.l.genuine(ctx); err != nil {
+				return err
+			}
 			v.mismatch(o.Key, seg.Number, err)
 			return nil
 		}
@@ -275,6 +278,9 @@ func (v *verifier) manifest(ctx context.Context, number uint64) error {
 		key := ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
 		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
 		if errors.Is(err, ErrVerify) || errors.Is(err, fs.ErrNotExist) {
+			if err := v.l.genuine(ctx); err != nil {
+				return err
+			}
 			v.mismatch(key, 0, err)
 			return nil
 		}

@@ -227,6 +227,7 @@ func (s *Spool) nextEpoch(c Chain) Chain {
 		} else {
 			to = c.ClosedBy
 		}
+		c.Before, _ = c.Last()
 		c.Epoch, c.Next, c.Final, c.ClosedBy = to, 0, false, 0
 	}
 	return c

@@ -115,6 +115,8 @@ type Chain struct {
 	Through uint64   `json:"through"` // last sequence number the chain covers
 	Joined  uint64   `json:"joined"`  // first sequence number this destination is owed
 	Final   bool     `json:"final"`   // the last manifest was final, or has handed the chain over
+	// Before is where the last manifest is that Hash is of, if Next is 0: in an earlier epoch. Zero if it is not known.
+	Before Link `json:"before,omitzero"`
 	// ClosedBy is the epoch that the last manifest has handed the chain over to, 0 if it has not.
 	ClosedBy uint32 `json:"closed_by,omitempty"`
 	// Taken is when the last manifest was written, in Unix nanoseconds, if that was another adopter, who owns the chain
@@ -122,6 +124,20 @@ type Chain struct {
 	Taken int64 `json:"taken,omitempty"`
 	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
 	Passed time.Time `json:"passed,omitzero"`
+}
+
+// Link names a manifest of a chain.
+type Link struct {
+	Epoch  uint32 `json:"epoch"`
+	Number uint64 `json:"number"`
+}
+
+// Last returns where the chain's last manifest is; false if there is none, or if that is not known.
+func (c *Chain) Last() (Link, bool) {
+	if c.Next > 0 {
+		return Link{c.Epoch, c.Next - 1}, true
+	}
+	return c.Before, c.Before != Link{}
 }
 
 // Stats is a cheap snapshot.

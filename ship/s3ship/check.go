@@ -63,9 +63,12 @@ func (b *Bucket) writeProbe(ctx context.Context) (created bool, err error) {
 	in := b.input(o)
 	in.Body = bytes.NewReader(probe)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil // it may be deleted
-	_, err = b.client.PutObject(ctx, in, b.exactly(o))
+	out, err := b.client.PutObject(ctx, in, b.exactly(o))
 	if status(err) == 412 {
 		return false, nil
+	}
+	if err == nil && aws.ToString(out.ETag) == "" {
+		err = errNoStore // and no reason to advise compat=true
 	}
 	return err == nil, err
 }

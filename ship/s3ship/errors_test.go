@@ -257,7 +257,7 @@ func caFile(t *testing.T, srv *httptest.Server) string {
 
 // TestCheckNoConditions: a store that would overwrite is found out before anything is entrusted to it.
 func TestCheckNoConditions(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"x"`) }))
 	defer srv.Close()
 	err := at(t, srv.URL, "penstock", static{access, secret}, Options{}).Check(t.Context())
 	if !ship.IsPermanent(err) || !strings.Contains(err.Error(), "compat=true") {

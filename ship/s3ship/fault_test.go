@@ -417,7 +417,7 @@ func TestListThatCannotGoOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated>`+token+
+				_, _ = io.WriteString(w, `<?xml version="1.0"?><ListBucketResult><Name>penstock</Name><IsTruncated>true</IsTruncated>`+token+
 					`<Contents><Key>p/a</Key><Size>1</Size></Contents></ListBucketResult>`)
 			}))
 			t.Cleanup(srv.Close)
@@ -448,6 +448,7 @@ func TestUploadWithoutID(t *testing.T) {
 			w.WriteHeader(http.StatusPreconditionFailed)
 		case op == "Head" && r.URL.Path == "/penstock/p/"+checkKey:
 			w.Header().Set("Content-Length", strconv.Itoa(len(probe)))
+			w.Header().Set("ETag", `"x"`)
 			w.Header().Set("x-amz-checksum-crc64nvme", crcBase64(ship.BytesObject("k", "", probe).CRC64NVME))
 		case op == "Head":
 			w.WriteHeader(http.StatusNotFound)
@@ -463,5 +464,27 @@ func TestUploadWithoutID(t *testing.T) {
 	}
 	if n := aborts.Load(); n > 0 {
 		t.Errorf("%d aborts of an upload without id, which some stores may take for the deletion of the object", n)
+	}
+}
+
+// TestMiddlebox: something answers 200 and a page of HTML to everything. No method takes that for the store's answer: no
+// object is there, none is in the way, nothing is listed, nothing needs an operator, and compat=true is not advised.
+func TestMiddlebox(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<html><head><title>Scheduled maintenance</title></head><body>We will be back soon.</body></html>\n")
+	}))
+	t.Cleanup(srv.Close)
+	b := at(t, srv.URL, "penstock", static{access, secret}, Options{})
+	_, put := put(t, b, "k", random(100))
+	_, stat := b.Stat(t.Context(), "k")
+	_, open := b.Open(t.Context(), "k")
+	var list error
+	for _, list = range b.List(t.Context(), "") {
+	}
+	for name, err := range map[string]error{"Put": put, "Stat": stat, "Open": open, "List": list, "Check": b.Check(t.Context())} {
+		if err == nil || ship.IsPermanent(err) || errors.Is(err, ship.ErrConflict) || errors.Is(err, ship.ErrVerify) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

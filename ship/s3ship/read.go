@@ -39,6 +39,9 @@ func (b *Bucket) head(ctx context.Context, key string) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
+	if aws.ToString(out.ETag) == "" {
+		return nil, errNoStore
+	}
 	if out.ContentLength == nil {
 		return nil, fmt.Errorf("%w: the store does not say how long the object is", ship.ErrVerify)
 	}
@@ -92,11 +95,19 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 // get asks for an object, or for the span of it that a Range header names. What comes of the whole is verified by the SDK
 // against the store's checksum as it is read.
 func (b *Bucket) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
-	return b.client.GetObject(ctx, &s3.GetObjectInput{
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),
 		ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 	})
+	if err == nil && aws.ToString(out.ETag) == "" {
+		return nil, errors.Join(errNoStore, out.Body.Close())
+	}
+	return out, err
 }
+
+// errNoStore: every store answers success with an ETag, to HEAD, GET and PUT alike, and names the bucket in a listing. An
+// appliance or a maintenance page that answers everything with 200 does not. It passes, so it is no error for an operator.
+var errNoStore = errors.New("the answer is not a store's: something between here and the store answers in its place")
 
 // body says in its errors where they come from.
 type body struct {
@@ -145,6 +156,10 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 				if token = aws.ToString(page.NextContinuationToken); token == "" || token == last {
 					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
 				}
+			}
+			// HTML parses as a listing without contents: an auditor would take the bucket for empty.
+			if err == nil && aws.ToString(page.Name) == "" {
+				err = errNoStore
 			}
 			if err != nil {
 				yield(ship.Entry{}, b.fail("list", prefix, err))

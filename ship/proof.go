@@ -1,0 +1,83 @@
+package ship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// An answer is not a proof. A proxy, an appliance or a maintenance page may answer in a destination's place for a while,
+// with success and with bytes of its own. Two conclusions cannot be taken back: that another owner continues a chain, and
+// that a key is taken by other bytes. Before a lane draws either, the destination has to show that its answers are its own.
+
+// errImpostor: something other than the store answers. It passes like any outage.
+var errImpostor = errors.New("the destination claims to hold an object that nobody has written: something other than the store answers")
+
+// genuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
+// it may not be asked for; whatever says yes to everything says that it is there.
+func (l *lane) genuine(ctx context.Context) error {
+	key := fmt.Sprintf("%s%s/%s/control-%s.json", ManifestPrefix, l.s.class, l.s.spool, newClaim())
+	_, err := l.dest.Stat(ctx, key)
+	switch {
+	case err == nil:
+		return errImpostor
+	case errors.Is(err, fs.ErrNotExist), IsPermanent(err):
+		return nil
+	}
+	return err
+}
+
+// takenError is the proof that a chain is continued by another owner: the manifest that has the number.
+type takenError struct{ m *Manifest }
+
+func (e *takenError) Error() string {
+	h := &e.m.Header
+	return fmt.Sprintf("%v: instance %s has written manifest %d of epoch %d at %s", ErrFenced, h.Instance, h.Number, h.Epoch, h.Destination)
+}
+
+func (e *takenError) Unwrap() error { return ErrFenced }
+
+// contested finds out what has the key of a manifest of which the destination says that it is taken by other bytes. It
+// returns a takenError only for a manifest that names this chain and this number, ErrConflict for other bytes that the
+// destination returned twice, and any other error for an answer that proves nothing: that passes.
+func (l *lane) contested(ctx context.Context, m *Manifest, conflict error) error {
+	h := &m.Header
+	key := ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
+	first, err := l.read(ctx, key)
+	if err == nil {
+		err = l.genuine(ctx)
+	}
+	var second []byte
+	if err == nil {
+		second, err = l.read(ctx, key)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: the key seems to be taken, which cannot be confirmed: %w (%v)", key, err, conflict)
+	case !bytes.Equal(first, second):
+		return fmt.Errorf("%s: two readings differ (%v)", key, conflict)
+	}
+	there, err := DecodeManifest(bytes.NewReader(first))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: no manifest of any version that this program reads: %w", conflict, err)
+	case there.Hash == m.Hash:
+		return fmt.Errorf("%s: it is there, and was said to be another (%v)", key, conflict)
+	case there.Header.Class != h.Class || there.Header.Spool != h.Spool || there.Header.Epoch != h.Epoch || there.Header.Number != h.Number:
+		return fmt.Errorf("%w: a manifest of another chain", conflict)
+	}
+	return &takenError{there}
+}
+
+// read returns what the destination has under the key of a manifest.
+func (l *lane) read(ctx context.Context, key string) ([]byte, error) {
+	body, err := l.dest.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxManifest+1))
+}
