@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -71,7 +72,8 @@ type Destination interface {
 // Lister is implemented by destinations whose objects can be listed: auditors and checks need it.
 type Lister interface {
 	// List yields the objects whose keys begin with prefix, in byte order of their keys, keys relative to the
-	// destination's prefix. Temporary files are not listed. The iteration ends at the first error.
+	// destination's prefix. Temporary files are not listed; markers of folders may be (see Entry.IsFolder). The iteration
+	// ends at the first error.
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 }
 
@@ -79,6 +81,13 @@ type Lister interface {
 type Entry struct {
 	Key  string
 	Size int64
+}
+
+// IsFolder reports whether the entry is no object but the marker of a folder: an empty one whose key ends in a slash, as
+// the S3 console, AWS Transfer Family and s3fs make them, or in "_$folder$", as Hadoop does. No object has such a key, and an
+// empty one holds no record.
+func (e Entry) IsFolder() bool {
+	return e.Size == 0 && (strings.HasSuffix(e.Key, "/") || strings.HasSuffix(e.Key, "_$folder$"))
 }
 
 // Checker is implemented by destinations that can tell early whether they are usable.

@@ -78,7 +78,8 @@ func checkSignature(s *SignatureLine, v any, keys []ed25519.PublicKey) (known bo
 	if err != nil {
 		return true, err
 	}
-	if !ed25519.Verify(keys[i], append(line, '\n'), sig) {
+	// In one spelling only: a changed byte that means the same is a changed byte.
+	if hex.EncodeToString(key) != s.Key || hex.EncodeToString(sig) != s.Signature || !ed25519.Verify(keys[i], append(line, '\n'), sig) {
 		return true, fmt.Errorf("%w: %w: its signature is of other bytes", ErrVerify, ErrSignature)
 	}
 	return true, nil

@@ -51,6 +51,9 @@ func records(ctx context.Context, d ship.Destination, prefix string, f func(seq 
 			cancel(err)
 			break
 		}
+		if e.IsFolder() {
+			continue
+		}
 		select {
 		case keys <- e.Key:
 		case <-ctx.Done():

@@ -50,7 +50,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	begin := time.Now().UTC()
 	// In this order: what a chain names was there before the chain named it, and so is in a listing that is made later.
-	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings} {
+	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings, a.ahead} {
 		if phase(ctx); ctx.Err() != nil {
 			return nil, fmt.Errorf("audit: %w", errors.Join(context.Cause(ctx), a.marks.save()))
 		}
@@ -110,6 +110,7 @@ func (a *auditor) chains(ctx context.Context) {
 	for _, h := range a.strays {
 		a.stray(h)
 	}
+	a.hourOver(time.Now())
 	for _, id := range a.spools {
 		for _, p := range a.places {
 			if w := p.walks[id]; w != nil {

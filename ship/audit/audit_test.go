@@ -159,7 +159,7 @@ func TestHour(t *testing.T) {
 		return func(o *audit.Options) { o.Hour = time.Now().Add(-back) }
 	}
 	wants(t, p.audit(t, hour(2*time.Hour)), audit.Complete)
-	wants(t, p.audit(t, hour(-time.Hour)), audit.Owed, audit.Open, audit.Behind)
+	wants(t, p.audit(t, hour(-time.Hour)), audit.Owed, audit.HourOpen, audit.Open, audit.Behind)
 }
 
 // TestMaxFindings: findings are bounded, and the rest counted.

@@ -234,9 +234,8 @@ func (o *owedRange) add(s *step, place string) {
 // owed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
 func (a *auditor) owed(c *walk) {
 	f := Finding{Place: c.p.name, Class: c.id.class, Spool: c.id.spool, Epoch: c.Epoch}
-	passed := c.passed()
 	switch b := &c.behind; {
-	case passed && !a.o.Hour.IsZero():
+	case !a.o.Hour.IsZero() && c.passed():
 	case b.from != "":
 		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
 		f.Detail = fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s and not here", b.records, b.bytes, b.losses, b.from)
@@ -275,9 +274,4 @@ func (a *auditor) absent(id spoolID) {
 		f.Detail = fmt.Sprintf("%s has a chain of this spool up to record %d, and here is none", most.p.name, most.Last)
 		a.rec.add(f)
 	}
-}
-
-// passed reports whether the chain says all there is to say about Options.Hour.
-func (w *walk) passed() bool {
-	return w.Final || !w.a.o.Hour.IsZero() && w.reached > hourOf(w.a.o.Hour)
 }

@@ -8,38 +8,92 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 )
 
-// read downloads an object and compares bytes and records with its line. What does not match wraps ship.ErrVerify;
-// other errors are those of the place, which may pass.
+// errNotUnderstood marks what this auditor does not know, and so cannot call right or wrong.
+var errNotUnderstood = errors.New("this auditor does not know it")
+
+// read downloads an object and compares bytes and records with its line. What does not match wraps ship.ErrVerify and says
+// which check failed; where this auditor does not know codec or format it wraps errNotUnderstood, and the stored bytes are
+// right. Other errors are those of the place, which may pass.
 func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
-	body, err := p.dest.Open(ctx, s.Key)
+	there, content, err := p.examine(ctx, s.Key, func(stored io.Reader) error { return recount(stored, s) })
 	if err != nil {
 		return err
+	}
+	bytes := judgeBytes(there, s)
+	switch {
+	case bytes == nil:
+		return content
+	case content == nil:
+		return fmt.Errorf("%w; its content is what its line says", bytes)
+	}
+	return fmt.Errorf("%w; and its content: %w", bytes, content)
+}
+
+// examine reads an object to its end. there describes its stored bytes, content is what decode says of them, and err is
+// why they could not be read.
+func (p *place) examine(ctx context.Context, key string, decode func(io.Reader) error) (there ship.Object, content, err error) {
+	body, err := p.dest.Open(ctx, key)
+	if err != nil {
+		return there, nil, err
 	}
 	defer body.Close()
 	src := &source{r: body, progress: p.o.Progress}
 	stored := ship.NewDigest()
-	bad := recount(io.TeeReader(src, stored), s)
+	content = decode(io.TeeReader(src, stored))
 	// What the decoder did not read counts too.
 	if _, err := io.Copy(stored, src); src.err != nil {
-		return src.err
+		return there, nil, src.err
 	} else if err != nil {
-		return err
+		return there, nil, err
 	}
-	var there ship.Object
+	if content != nil && !errors.Is(content, ship.ErrVerify) && !errors.Is(content, errNotUnderstood) {
+		return there, nil, content // this host's
+	}
 	stored.Sum(&there)
-	// The receipt speaks of the bytes that are there. They need not be those that were staged: another compression of the
-	// same output is as good.
-	there.Key = s.Key
-	if err := there.Check(*s.Receipt); err != nil {
-		return fmt.Errorf("%w: %d bytes, sha256:%x, are there; its receipt says %d bytes, %s", ship.ErrVerify, there.Size, there.SHA256, s.Receipt.Size, s.Receipt.Checksum)
+	there.Key = key
+	return there, content, nil
+}
+
+// judgeBytes compares stored bytes with a line, by all that it says of them. The receipt speaks of the bytes that are there.
+// They need not be those that were staged: another compression of the same output is as good, and then only the receipt
+// describes them.
+func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
+	var wrong []string
+	differs := func(what string, have, want any, whose string) {
+		if have != want {
+			wrong = append(wrong, fmt.Sprintf("%s is %v, its %s says %v", what, have, whose, want))
+		}
 	}
-	return bad
+	if staged(s) {
+		differs("its size", there.Size, s.Size, "line")
+		differs("its SHA-256", hex.EncodeToString(there.SHA256[:]), s.SHA256, "line")
+		differs("its CRC-64/NVME", fmt.Sprintf("%016x", there.CRC64NVME), s.CRC64NVME, "line")
+	} else {
+		differs("its size", there.Size, s.Receipt.Size, "receipt")
+		alg, _, _ := strings.Cut(s.Receipt.Checksum, ":")
+		switch alg {
+		case "sha256":
+			differs("its checksum", ship.SHA256Checksum(there.SHA256), s.Receipt.Checksum, "receipt")
+		case "crc64nvme":
+			differs("its checksum", ship.CRC64Checksum(there.CRC64NVME), s.Receipt.Checksum, "receipt")
+		default:
+			if len(wrong) == 0 && hex.EncodeToString(there.SHA256[:]) != s.SHA256 {
+				return fmt.Errorf("%w: the checksum of its receipt, %q, and its bytes are not those that were staged", errNotUnderstood, s.Receipt.Checksum)
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ship.ErrVerify, strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 // recount decodes an object and compares it with its line. The hash of the content would be enough if lines were always
@@ -48,7 +102,10 @@ func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 func recount(stored io.Reader, s *ship.SegmentLine) error {
 	codec, err := compress.ByName(s.Codec)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
+		return fmt.Errorf("codec %q: %w: its stored bytes are those that were verified, its records are not counted", s.Codec, errNotUnderstood)
+	}
+	if !slices.Contains(ship.Formats(), s.Format) {
+		return fmt.Errorf("format %q: %w: its stored bytes are those that were verified, its records are not counted", s.Format, errNotUnderstood)
 	}
 	plain, err := codec.NewReader(stored)
 	if err != nil {

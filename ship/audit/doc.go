@@ -16,6 +16,11 @@
 //
 // # What it can prove
 //
+// It contradicts what it can compare and no more: a version, codec, format or signature algorithm that this auditor does
+// not know is reported as not understood, its stored bytes are compared all the same, and nothing is called damaged for it.
+// An object ahead of its chain's end is vouched for by nobody yet; a deep audit reads it, and compares it with another
+// place's line about it if there is one. No advice removes or overwrites anything.
+//
 // Given one place, it vouches for everything up to the last manifest there: nobody can take away, add or alter
 // anything below without breaking the chain or a checksum. That the last manifests themselves were cut off, or rewritten
 // with all that they name, shows with the other places given too: they hold the same lines, and heads of the chain.

@@ -196,7 +196,7 @@ func (f *forger) heads(spool string, hashes map[string]*ship.Manifest) {
 }
 
 // TestForger: whoever can write everywhere makes a tree that nothing is wrong with, as long as nobody asks for a
-// signature. With the sender's public key the first manifest that was touched is named, at each place, and no other spool
+// signature and none is kept that is of other bytes. With the sender's public key the first manifest that was touched is named, at each place, and no other spool
 // is accused.
 func TestForger(t *testing.T) {
 	key := newKey(1)
@@ -207,7 +207,8 @@ func TestForger(t *testing.T) {
 		f := &forger{Rand: rand.New(rand.NewPCG(9, uint64(i))), t: t, p: base.clone(), mode: i % 3, key: newKey(2)}
 		first := f.forge()
 		r := f.p.audit(t, deep)
-		if r.Verdict != audit.Complete {
+		stale := slices.ContainsFunc(r.Findings, func(g audit.Finding) bool { return strings.Contains(g.Detail, "its signature is of other bytes") })
+		if (r.Verdict != audit.Complete || f.mode == 1) && !stale {
 			t.Fatalf("forgery %d does not hold together: %+v", i, r.Findings)
 		}
 		r = f.p.audit(t, keys)

@@ -54,7 +54,11 @@ func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
 				switch {
 				case errors.Is(err, fs.ErrNotExist):
 				case errors.Is(err, ship.ErrVerify):
-					a.rec.add(Finding{Code: HeadWrong, Place: t.p.name, Class: id.class, Spool: id.spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
+					code := HeadWrong
+					if errors.Is(err, ship.ErrVersion) {
+						code = NotUnderstood
+					}
+					a.rec.add(Finding{Code: code, Place: t.p.name, Class: id.class, Spool: id.spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
 				case err != nil:
 					a.check(err)
 				default:
@@ -99,6 +103,9 @@ func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead
 		}
 		return err
 	})
+	if err == nil && len(p.o.Keys) == 0 {
+		err = selfSigned(h.Signature, h.CheckSignature)
+	}
 	if err == nil && (h.Class != id.class || h.Spool != id.spool || h.Epoch != epoch || h.Destination != l.destination || h.Number != l.number) {
 		err = fmt.Errorf("%w: it is the head of another chain, or of another manifest", ship.ErrVerify)
 	}

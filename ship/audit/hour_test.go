@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -118,8 +119,56 @@ func TestDeadSpool(t *testing.T) {
 		x.segments(2)
 		x.flush()
 		x.end()
-		time.Sleep(3 * time.Hour)
+		time.Sleep(3*time.Hour + 10*time.Minute)
 		r := p.audit(t, func(o *audit.Options) { o.Hour = time.Now().Add(-time.Hour) })
 		wants(t, r, audit.Owed, audit.Open)
+	})
+}
+
+// TestHourNotOver: an hour that is not over is not complete, whatever its chains promise: a spool that was closed out may be
+// opened again, and another one may begin.
+func TestHourNotOver(t *testing.T) {
+	p := finished(t)
+	for _, ahead := range []time.Duration{0, time.Hour, 1000 * time.Hour} {
+		r := p.audit(t, func(o *audit.Options) { o.Hour = time.Now().Add(ahead) })
+		wants(t, r, audit.Owed, audit.HourOpen)
+		for _, c := range r.Chains {
+			if c.Verdict != audit.Owed {
+				t.Errorf("%v ahead: chain of %s at %s is %s", ahead, c.Spool, c.Place, c.Verdict)
+			}
+		}
+	}
+	one := places{"idc": shiptest.Memory()}
+	newChain(t, one, "idc", nil).add(1, func(m *ship.Manifest) { m.Footer.Passed = time.Now().Add(3 * time.Hour).UTC().Truncate(time.Hour) })
+	r := one.audit(t, func(o *audit.Options) { o.Hour = time.Now().Add(time.Hour) })
+	wants(t, r, audit.Owed, audit.HourOpen)
+	if f := r.Findings[0]; f.Spool != testSpool || !strings.Contains(f.Detail, "one of the two clocks is wrong") {
+		t.Errorf("a sender whose clock is ahead: %+v", f)
+	}
+}
+
+// TestHourJustOver: this host's clock may be ahead of the senders', so that it alone does not end an hour at once.
+func TestHourJustOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		x := send(t, t.TempDir(), "vpn", "host-a", p.destinations(), patient)
+		x.segments(2)
+		x.finalize("idc", "s3")
+		x.end()
+		hour := time.Now()
+		ask := func(o *audit.Options) { o.Hour = hour }
+		time.Sleep(time.Until(hour.Truncate(time.Hour).Add(time.Hour + 2*time.Minute)))
+		wants(t, p.audit(t, ask), audit.Owed, audit.HourOpen)
+		time.Sleep(3 * time.Minute)
+		wants(t, p.audit(t, ask), audit.Complete)
+		hour = hour.Add(time.Hour)
+		time.Sleep(time.Until(hour.Truncate(time.Hour).Add(time.Hour + 2*time.Minute)))
+		wants(t, p.audit(t, ask), audit.Owed, audit.HourOpen)
+		// Another sender's clock says so too.
+		y := send(t, t.TempDir(), "vpn", "host-b", p.destinations(), patient)
+		y.segments(1)
+		y.finalize("idc", "s3")
+		y.end()
+		wants(t, p.audit(t, ask), audit.Complete)
 	})
 }

@@ -23,9 +23,12 @@ func (w *walk) lost(f fetched) {
 		Code: ManifestDamaged, Place: w.p.name, Class: w.id.class, Spool: w.id.spool, Epoch: f.epoch,
 		First: w.Last + 1, Key: ship.ManifestKey(w.id.class, w.id.spool, f.epoch, f.number),
 	}
-	if errors.Is(f.err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(f.err, fs.ErrNotExist):
 		h.Code = ManifestMissing
-	} else {
+	case errors.Is(f.err, ship.ErrVersion):
+		h.Code, h.Detail = NotUnderstood, f.err.Error()
+	default:
 		h.Detail = f.err.Error()
 	}
 	w.hole, w.prev = h, nil

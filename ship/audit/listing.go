@@ -115,7 +115,7 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 	return nil
 }
 
-// unnamed judges an object that no chain names. The question is always whether its sender may be about to name it: a chain
+// unnamed judges an object that its place's chain does not name: by its name here, by what is in it in ahead. The question is always whether its sender may be about to name it: a chain
 // is begun before its first object is sent, and names objects in sequence order after they were.
 func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 	k, ok := parseDataKey(key)
@@ -150,6 +150,10 @@ func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 		f.Detail = "ahead of its chain, and other places have these records under another name"
 	default:
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
+	}
+	if ok && a.o.Deep && len(p.later) < a.o.MaxFindings {
+		p.later = append(p.later, unvouched{k, f})
+		return nil
 	}
 	a.rec.add(f)
 	return nil

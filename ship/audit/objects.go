@@ -40,7 +40,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 		e.flags |= optional
 	}
 	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
-	recompressed := s.Receipt.Size != s.Size || !sameSum(s)
+	recompressed := !staged(s)
 	// What an earlier audit has looked at is only listed.
 	if e.flags&optional == 0 && !w.known(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
@@ -51,9 +51,9 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 	p.mu.Unlock()
 }
 
-// sameSum reports whether the receipt speaks of the bytes that were staged.
-func sameSum(s *ship.SegmentLine) bool {
-	return s.Receipt.Checksum == "sha256:"+s.SHA256 || s.Receipt.Checksum == "crc64nvme:"+s.CRC64NVME
+// staged reports whether the receipt speaks of the bytes that were staged.
+func staged(s *ship.SegmentLine) bool {
+	return s.Receipt.Size == s.Size && (s.Receipt.Checksum == "sha256:"+s.SHA256 || s.Receipt.Checksum == "crc64nvme:"+s.CRC64NVME)
 }
 
 // keepsSum reports whether the place kept a checksum of its own of the object, by its receipt.
@@ -87,6 +87,9 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 			a.rec.add(f)
 		case errors.Is(err, ship.ErrVerify):
 			f.Code, f.Detail = ObjectAltered, err.Error()
+			a.rec.add(f)
+		case errors.Is(err, errNotUnderstood):
+			f.Code, f.Detail = NotUnderstood, err.Error()
 			a.rec.add(f)
 		case err != nil && p.illegible(ctx, s.Key, err):
 			f.Code, f.Detail = Unread, err.Error()

@@ -36,6 +36,8 @@ type place struct {
 
 	unread atomic.Int32 // objects that could not be read
 
+	later []unvouched // objects without a manifest that are to be read
+
 	chains map[spoolID]*listedChain
 	epochs map[epochID]bool // of which objects were met and no chain: whether it has begun since
 
@@ -67,7 +69,7 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify):
+		case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errNotUnderstood):
 			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -103,7 +105,7 @@ func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, e
 				if failed = err; err != nil {
 					break
 				}
-				if before = e.Key; e.Key <= shown {
+				if before = e.Key; e.Key <= shown || e.IsFolder() {
 					continue
 				}
 				if shown = e.Key; !yield(e, nil) {

@@ -34,7 +34,11 @@ func (a *auditor) repairs(ctx context.Context, p *place) error {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.Is(err, ship.ErrVerify):
-			a.rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: err.Error()})
+			code := ObjectUnknown
+			if errors.Is(err, ship.ErrVersion) {
+				code = NotUnderstood
+			}
+			a.rec.add(Finding{Code: code, Place: p.name, Key: e.Key, Detail: err.Error()})
 			continue
 		case err != nil:
 			return err
@@ -60,8 +64,11 @@ func (p *place) repair(ctx context.Context, key string) (r Repair, err error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fmt.Errorf("%w: not the note of a repair: %w", ship.ErrVerify, err)
 	}
-	if want, ok := r.noteKey(); !ok || want != key || r.Version != repairVersion {
-		return r, fmt.Errorf("%w: the note of another repair, or of a newer version", ship.ErrVerify)
+	if want, ok := r.noteKey(); !ok || want != key {
+		return r, fmt.Errorf("%w: the note of another repair", ship.ErrVerify)
+	}
+	if r.Version != repairVersion {
+		return r, fmt.Errorf("%w: %w: the note of a repair of version %d", ship.ErrVerify, ship.ErrVersion, r.Version)
 	}
 	return r, nil
 }

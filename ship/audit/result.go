@@ -123,6 +123,10 @@ const (
 	Uncovered   = "uncovered" // an object ahead of the chain's end
 	NotAppeared = "not-appeared"
 	Unread      = "unread" // an object is there and cannot be read: nothing is proven of it, good or bad
+	// NotUnderstood: this auditor does not know the version, codec, format or algorithm of something that is there. Nothing
+	// is proven of it beyond what the finding says, good or bad.
+	NotUnderstood = "not-understood"
+	HourOpen      = "hour-open" // the hour that was asked about is not over
 )
 
 // Finding is one thing that keeps a chain from being complete.
@@ -190,14 +194,14 @@ func (r *recorder) add(f Finding) {
 		f.Do = cures[f.Code]
 	}
 	// That something does not match is said already, and which object it is.
-	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", ""}
+	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", "", ship.ErrVersion.Error() + ": ", ""}
 	if f.Key != "" {
 		said = append(said, f.Key+" is ", "it is ")
 	}
 	f.Detail = strings.NewReplacer(said...).Replace(f.Detail)
 	f.Verdict = Damaged
 	switch f.Code {
-	case Open, Behind, Absent, Uncovered, NotAppeared, Unread:
+	case Open, Behind, Absent, Uncovered, NotAppeared, Unread, NotUnderstood, HourOpen:
 		f.Verdict = Owed
 	}
 	r.mu.Lock()
@@ -213,6 +217,14 @@ func (r *recorder) add(f Finding) {
 	if len(*list) < r.max {
 		*list = append(*list, f)
 	}
+}
+
+// atLeast makes the verdict on a chain no better than v.
+func (r *recorder) atLeast(id chainID, v Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.verdicts[id] = r.verdict(id).worse(v)
+	r.overall = r.overall.worse(v)
 }
 
 // findings returns the first of them, and how many there are beyond these.
@@ -244,30 +256,4 @@ func compareFindings(a, b Finding) int {
 		cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.First, b.First), strings.Compare(a.Code, b.Code), strings.Compare(a.Key, b.Key),
 		strings.Compare(a.Detail, b.Detail),
 	)
-}
-
-// cures says what to do about each kind of finding.
-var cures = map[string]string{
-	ManifestMissing: "restore the manifest from a version or backup of this place; the records themselves may be whole, another place's chain tells",
-	ManifestDamaged: "restore the manifest from a version or backup of this place; the records themselves may be whole, another place's chain tells",
-	ChainBroken:     "find out who has write access here; restore the manifest from a version or backup of this place",
-	ChainCut:        "restore the manifests from a version or backup of this place, and find out who removed them",
-	ChainMissing:    "restore the chain from a version or backup of this place; do not use the objects before another place vouches for them",
-	SequenceBroken:  "compare with another place; records in the range named are not proven here",
-	AfterEnd:        "find out who wrote it: two owners of one spool, or a forgery",
-	FinalWrong:      "do not rely on this place; restore its manifests, or replay the range from the other place",
-	LineWrong:       "find out who has write access here; restore the manifest from a version or backup of this place",
-	PlacesDiffer:    "findings on the objects and manifests of either place tell which is right; if none does, run again with deep",
-	SignatureWrong:  "if its sender does not sign, or with another key, give it the key, or name its public key too; else find out who has write access here, and restore the manifest from a version or backup",
-	HeadWrong:       "find out who has write access here; the chain that it speaks of is not affected",
-	ObjectMissing:   "replay the range from a place that has it",
-	ObjectAltered:   "set the object aside, then replay the range from a place that has it",
-	ObjectUnknown:   "find out who wrote it, and remove it: who reads this folder reads its records too",
-	RecordsDamaged:  "if the sender's disk still exists, its spool keeps the damaged file: see damaged/ there, and its report; otherwise these records are lost",
-	Open:            "if the host is gone, attach its volume to another and let it be drained; if it runs, nothing",
-	Behind:          "if the sender lives, wait: it catches up by itself; if it is gone with its volume, replay the range from the place that has it",
-	Absent:          "if the spool is not meant to deliver here, audit its class without this place; else look at the sender's log",
-	Uncovered:       "if the sender lives, wait for its next manifest; if it is gone, these records are whole but not vouched for",
-	Unread:          "look at the log of this place; if the object is lost, set it aside, then replay the range from a place that has it",
-	NotAppeared:     "look for its host and its volume: nothing of it has ever arrived",
 }

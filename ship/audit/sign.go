@@ -1,6 +1,11 @@
 package audit
 
-import "github.com/penstock-go/penstock/ship"
+import (
+	"crypto/ed25519"
+	"errors"
+
+	"github.com/penstock-go/penstock/ship"
+)
 
 // signature judges who wrote a manifest, if there are keys to judge by. fits: it names the hash of the manifest before, and
 // so vouches for that one, and for all that one vouches for, if it is signed itself. So signing can begin, and keys can
@@ -8,6 +13,7 @@ import "github.com/penstock-go/penstock/ship"
 func (w *walk) signature(m *ship.Manifest, l *link, fits bool) {
 	keys := w.a.o.Keys
 	if len(keys) == 0 {
+		w.newest = m
 		return
 	}
 	if !fits {
@@ -51,4 +57,38 @@ func (w *walk) unsignedEnd() {
 		first, last = 0, 0 // it covers no records
 	}
 	w.find(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
+}
+
+// selfSigned judges a signature without any key that is trusted: whoever wrote it, it must be that of the key it names. Only
+// so a damaged one shows where no other file names its hash.
+func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) error {
+	if s == nil {
+		return nil
+	}
+	key, known, err := s.PublicKey()
+	if known && err == nil {
+		err = check(key)
+	}
+	return err
+}
+
+// newestSignature judges the signature of the chain's last manifest if there are no keys. The others' are part of what the
+// manifests behind them name by hash.
+func (w *walk) newestSignature() {
+	m := w.newest
+	if w.newest = nil; m == nil {
+		return
+	}
+	err := selfSigned(m.Signature, func(k ...ed25519.PublicKey) error {
+		_, err := m.CheckSignature(k...)
+		return err
+	})
+	if err == nil {
+		return
+	}
+	code := SignatureWrong
+	if errors.Is(err, ship.ErrVersion) {
+		code = NotUnderstood
+	}
+	w.find(code, m.Header.Epoch, 0, 0, ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number), "", "%v", err)
 }

@@ -32,7 +32,8 @@ type walk struct {
 	broken  [2]*link   // two links that do not fit, until a third tells which of them is wrong
 	pairs   [][2]*link // the same where no third follows
 
-	unsigned *stretch // that no signed manifest follows so far
+	unsigned *stretch       // that no signed manifest follows so far
+	newest   *ship.Manifest // the last one, where there are no keys to judge signatures by
 
 	holes  []seqRange // sequence numbers that damage leaves unproven
 	wanted map[headID]*link
@@ -173,6 +174,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
 		}
 		w.fill(0)
 		w.unsignedEnd()
+		w.newestSignature()
 		yield(step{skip: skip})
 	}
 }

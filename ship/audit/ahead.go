@@ -1,0 +1,208 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+)
+
+// unvouched is an object that its place's chain does not name, and what its name says against it.
+type unvouched struct {
+	key dataKey
+	Finding
+}
+
+// voucher is the line about an object that another place's chain has.
+type voucher struct {
+	line  ship.SegmentLine
+	place string
+	key   string // of the manifest
+}
+
+// ahead reads the objects that no chain of their place names: a deep audit says of every object what is in it. Another
+// place's chain may name them; where none does, nothing but the object itself can tell.
+func (a *auditor) ahead(ctx context.Context) {
+	wanted := map[spoolID]map[string]*voucher{}
+	for _, p := range a.places {
+		for _, u := range p.later {
+			if wanted[u.key.spoolID] == nil {
+				wanted[u.key.spoolID] = map[string]*voucher{}
+			}
+			wanted[u.key.spoolID][u.Key] = nil
+		}
+	}
+	for id, keys := range wanted {
+		a.check(a.vouchers(ctx, id, keys))
+	}
+	var wg sync.WaitGroup
+	for _, p := range a.places {
+		todo := make(chan unvouched)
+		for range min(a.o.Parallel, len(p.later)) {
+			wg.Go(func() {
+				for u := range todo {
+					a.check(a.unvouched(ctx, p, u, wanted[u.key.spoolID][u.Key]))
+				}
+			})
+		}
+		wg.Go(func() {
+			defer close(todo)
+			for _, u := range p.later {
+				select {
+				case todo <- u:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// vouchers looks for lines about objects in the chains of all places. They are read again: to keep every line of every
+// chain for the few that are asked about here would take a hundred times the memory.
+func (a *auditor) vouchers(ctx context.Context, id spoolID, keys map[string]*voucher) error {
+	left := len(keys)
+	for _, p := range a.places {
+		l := p.chains[id]
+		if l == nil || !l.begun() {
+			continue
+		}
+		for f := range p.manifests(ctx, id, l) {
+			switch {
+			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
+				continue // reported already
+			case f.err != nil:
+				return f.err
+			}
+			for i := range f.m.Segments {
+				s := &f.m.Segments[i]
+				if v, ok := keys[s.Key]; ok && v == nil && s.Records > 0 {
+					keys[s.Key] = &voucher{*s, p.name, ship.ManifestKey(id.class, id.spool, f.epoch, f.number)}
+					left--
+				}
+			}
+			if left == 0 {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// unvouched reads one object and reports it.
+func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
+	f := u.Finding
+	bytes, content := "", error(nil)
+	err := p.request(ctx, func(ctx context.Context) error {
+		var there ship.Object
+		var err error
+		if v == nil {
+			_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key) })
+			return err
+		}
+		staged := v.line
+		staged.Receipt = &ship.Receipt{Size: staged.Size, Checksum: "sha256:" + staged.SHA256}
+		there, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return recount(r, &staged) })
+		if err == nil {
+			if wrong := judgeBytes(there, &staged); wrong != nil {
+				bytes = strings.TrimPrefix(wrong.Error(), ship.ErrVerify.Error()+": ")
+			}
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// Moved away meanwhile. What was listed is reported.
+	case err != nil && p.illegible(ctx, u.Key, err):
+		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+err.Error()
+	case err != nil:
+		return err
+	case errors.Is(content, errNotUnderstood):
+		f.Detail += "; " + content.Error()
+	case content != nil && v != nil:
+		f.Code, f.Other = ObjectAltered, v.place+": "+v.key
+		f.Detail = join(f.Detail+", and it is not what the manifest there says", bytes, content.Error())
+	case content != nil:
+		f.Code, f.Detail = ObjectAltered, f.Detail+", and it is damaged: "+content.Error()
+	case v != nil && bytes != "":
+		f.Other = v.place + ": " + v.key
+		f.Detail += "; its records are those that the manifest there states, in other stored bytes (" + bytes + "): another compression, or bytes were altered that hold no record"
+	case v != nil:
+		f.Other = v.place + ": " + v.key
+		f.Detail += "; it is what the manifest there states, byte for byte"
+	default:
+		f.Detail += "; it can be read from beginning to end, and nothing vouches for what it holds"
+	}
+	a.rec.add(f)
+	return nil
+}
+
+func join(parts ...string) string {
+	var some []string
+	for _, p := range parts {
+		if p != "" {
+			some = append(some, p)
+		}
+	}
+	return strings.Join(some, "; ")
+}
+
+// survey decodes an object of which nothing but the name is known. What its format and codec can tell is checked, and
+// that its records are those of its name, in order; how many there should be nothing tells.
+func survey(stored io.Reader, k *dataKey) error {
+	format, codec, err := encodingOf(k.ext)
+	if err != nil {
+		return err
+	}
+	plain, err := codec.NewReader(stored)
+	if err != nil {
+		return blame(err)
+	}
+	defer plain.Close()
+	r, err := ship.NewRecordReader(format, plain)
+	if err != nil {
+		return blame(err)
+	}
+	last := k.first - 1
+	for err == nil {
+		var seq uint64
+		if seq, _, _, err = next(r); err != nil || format == ship.Lines {
+			continue
+		}
+		if seq <= last || seq > k.last {
+			err = fmt.Errorf("%w: record %d behind record %d", errRecords, seq, last)
+		}
+		last = seq
+	}
+	err = errors.Join(ignoreEOF(err), r.Close())
+	if err == nil {
+		_, err = io.Copy(io.Discard, plain)
+	}
+	return blame(err)
+}
+
+// encodingOf tells by the ending of its name how an object is encoded.
+func encodingOf(ext string) (format string, codec compress.Codec, err error) {
+	rest := ext
+	for _, name := range compress.Names() {
+		c, err := compress.ByName(name)
+		if err != nil {
+			return "", nil, err
+		}
+		if e := c.Info().Ext; e == "" && codec == nil || e != "" && strings.HasSuffix(ext, e) {
+			codec, rest = c, strings.TrimSuffix(ext, e)
+		}
+	}
+	format, ok := map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native}[rest]
+	if !ok {
+		return "", nil, fmt.Errorf("the ending %q of its name: %w", ext, errNotUnderstood)
+	}
+	return format, codec, nil
+}
