@@ -13,7 +13,7 @@ type dropped struct {
 	counter uint32
 }
 
-func (d *dropped) drops() (uint32, bool) { return d.counter, true }
+func (d *dropped) counts() (socketCounts, bool) { return socketCounts{drops: d.counter}, true }
 
 // remembering is a sink that knows what an earlier process has accounted for.
 type remembering struct {

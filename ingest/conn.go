@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -109,11 +108,13 @@ func (c *conn) serve() {
 		c.t.log.warn("connection closed", "src", c.src.String(), "err", c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		if c.ack != nil && c.isClosing() {
+	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
+		if c.isClosing() {
 			return
 		}
-		c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
+		c.timedOut()
+	case errors.Is(err, net.ErrClosed): // by Close
+		c.reset = true
 	default: // reset, or gone without a word (keep-alive)
 		c.broken(err)
 	}
@@ -142,7 +143,11 @@ func (c *conn) read() error {
 	for {
 		if err := c.room(); err != nil {
 			c.t.log.warn("connection closed", "src", c.src.String(), "err", err)
-			c.lose(segment.FrameTooLong, uint64(c.end-c.start))
+			cause := segment.FrameTooLong
+			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
+				cause = segment.GivenUp
+			}
+			c.forgo(cause)
 			c.account(time.Now(), segment.Tally{})
 			return nil
 		}
@@ -170,11 +175,12 @@ func (c *conn) read() error {
 	}
 }
 
-// receive reads some bytes. A deadline that Shutdown has set does not end it: see cutOffPeer.
+// receive reads some bytes. A deadline does not end it where what the peer has sent by then must still be read: see
+// pastDeadline.
 func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	for {
 		n, err := r.Read(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.cutOffPeer() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.pastDeadline() {
 			err = nil
 		}
 		if n > 0 || err != nil {
@@ -244,7 +250,7 @@ func (c *conn) arm() {
 	defer c.mu.Unlock()
 	// Moving a deadline costs more than a short read: a second of exactness is given away for it.
 	late := want.Sub(c.deadline)
-	if c.closing || late == 0 || late > 0 && late < time.Second && want.After(now.Add(time.Second)) {
+	if c.closing || c.cutOff || late == 0 || late > 0 && late < time.Second && want.After(now.Add(time.Second)) {
 		return
 	}
 	c.deadline = want
@@ -259,54 +265,4 @@ func (c *conn) within(d time.Duration) {
 		c.deadline = time.Now().Add(d)
 		c.nc.SetReadDeadline(c.deadline)
 	}
-}
-
-// halfCloser is what *net.TCPConn can do with either direction of its stream.
-type halfCloser interface {
-	CloseRead() error
-	CloseWrite() error
-	SetLinger(seconds int) error
-}
-
-// shut tells the peer that this side is closing, and lets it go on until the given time.
-func (c *conn) shut(until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closing = true
-	if c.t.acks {
-		c.interrupt()
-		return
-	}
-	c.nc.SetReadDeadline(until)
-	c.halfClose()
-}
-
-func (c *conn) isClosing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closing
-}
-
-// cutOffPeer is called when a deadline has passed. If it was the end of Grace, it ends the connection so that reading
-// goes on exactly until what the kernel has acknowledged to the peer; else it returns false.
-func (c *conn) cutOffPeer() bool {
-	if c.ack != nil || !c.isClosing() || c.cutOff {
-		return false
-	}
-	c.cutOff = true
-	h, ok := c.nc.(halfCloser)
-	if !ok || runtime.GOOS != "linux" {
-		// Other systems throw away what they have queued when the reading side is closed: read for a moment longer.
-		c.nc.SetReadDeadline(time.Now().Add(settle))
-		return true
-	}
-	// Linux keeps what it has. It refuses what still arrives, with a reset, only if the writing side is closed too: else
-	// it goes on acknowledging bytes that nobody will read.
-	h.CloseWrite()
-	h.CloseRead()
-	// The close is to be a reset: without it a peer whose window is closed would learn of it from its next probe only,
-	// minutes later.
-	h.SetLinger(0)
-	c.nc.SetReadDeadline(time.Time{})
-	return true
 }

@@ -40,7 +40,7 @@ func source(a netip.Addr) netip.Prefix {
 func (s *connSet) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.aborted {
+	if s.aborted && c.t.acks {
 		return ErrServerClosed
 	}
 	if len(s.all) >= s.max {
@@ -95,20 +95,33 @@ func (s *connSet) remove(c *conn) {
 func (s *connSet) close(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.aborted {
+		return
+	}
 	s.closing = until
 	for c := range s.all {
 		c.shut(until)
 	}
 }
 
-// abort closes all connections for good, and lets no other in.
+// abort ends all connections, and those that are still to be added: see conn.abort.
 func (s *connSet) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.aborted = true
+	s.aborted, s.closing = true, past
 	for c := range s.all {
-		c.nc.Close()
+		c.abort()
 	}
+}
+
+// queued is what the kernel holds of all connections.
+func (s *connSet) queued() (bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.all {
+		bytes += queuedIn(c.nc)
+	}
+	return bytes
 }
 
 func (s *connSet) count() (open int, refused uint64) {

@@ -19,7 +19,10 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	c.batch = batches.Get().(*[]segment.Record)
 	begun := !c.frameStart.IsZero()
 	err := c.frames(now, eof)
-	if left := c.end - c.start; err != nil && err != io.EOF && c.ack.err() == nil || eof && left > 0 {
+	switch left := c.end - c.start; {
+	case err != nil && err != io.EOF && c.ack.err() == nil:
+		c.forgo(segment.Malformed)
+	case eof && left > 0:
 		c.lose(segment.Malformed, uint64(left))
 	}
 	if bad := c.flush(now); bad != nil {
@@ -89,14 +92,15 @@ func (c *conn) frames(now time.Time, eof bool) error {
 }
 
 // lose counts a frame that is not kept. It is accounted for with the next flush. Where the peer was reset, a frame that
-// lacks its end lacks it for that reason.
-func (c *conn) lose(cause segment.Cause, bytes uint64) {
+// lacks its end lacks it for that reason. It returns the cause that was counted.
+func (c *conn) lose(cause segment.Cause, bytes uint64) segment.Cause {
 	if c.reset && cause == segment.Malformed {
 		cause = segment.Reset
 	}
 	addTally(&c.lost.Received, segment.Tally{Records: 1, Bytes: bytes})
 	c.lost.Lost[cause].Records++
 	c.lost.Lost[cause].Bytes += bytes
+	return cause
 }
 
 // flush accounts for what was cut and waits until the sink has it. The frames are slices of the connection's buffer, so
@@ -114,12 +118,24 @@ func (c *conn) flush(now time.Time) error {
 		return c.answer(0)
 	}
 	left := tally(deliver(c.t.life.ctx, c.put, *c.batch, c.t.log))
-	c.t.meter.handed(hand, left)
-	if c.ack != nil && left.Records > 0 {
-		c.ack.lost = errGivenUp
+	c.t.meter.handed(hand)
+	if left.Records > 0 {
+		c.giveUp(left)
 	}
 	*c.batch = (*c.batch)[:0]
 	return c.answer(n)
+}
+
+// giveUp counts what the sink has not taken when the listener was closed. A peer that waits for answers sends it again, so
+// that there it is the most that can be lost.
+func (c *conn) giveUp(left segment.Tally) {
+	if c.ack != nil {
+		c.ack.lost = errGivenUp
+	}
+	a := givenUp(left)
+	a.Lost[segment.GivenUp].AtMost = c.ack != nil
+	c.t.meter.lose(&a)
+	c.t.sink.Account(a)
 }
 
 // account reports the frames that were lost and those that are about to be appended, in one go.

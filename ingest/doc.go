@@ -15,6 +15,10 @@
 // fragments of a datagram that never became whole) is in the counters of the host alone (/proc/net/softnet_stat, nstat). Records are accounted before they are offered, so that the ledger can never show more kept
 // than received.
 //
+// Close, which does not wait for the sink, reads what is in hand and in the sockets and counts it as lost, cause
+// given_up. A connection that the listener itself closes is read to its end too: nothing that the kernel has acknowledged
+// to a peer goes uncounted.
+//
 // Shutdown loses nothing that had arrived: sockets are made deaf before they are read out and closed, and TCP
 // connections are cut exactly behind what had been acknowledged to the peer.
 //
@@ -89,7 +93,7 @@
 //
 // udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
 // recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
-// connections and their limits, conn.go the life of one, tlsconn.go what TLS adds to it, cut.go the way from its buffer
+// connections and their limits, conn.go the life of one, connend.go its end, tlsconn.go what TLS adds to it, cut.go the way from its buffer
 // to the sink. Framings are in framer.go (the interface), newline.go and counted.go; answer.go is what those have
 // besides that acknowledge. proxy.go has the sources whose PROXY headers are believed and the headers of datagrams,
 // proxyconn.go those of connections. allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
@@ -19,11 +22,13 @@ type Listener interface {
 	// Serve receives records into sink until Shutdown or Close, and then returns ErrServerClosed. It may be called once.
 	Serve(sink Sink) error
 	// Shutdown stops taking new input, hands everything that was received to the sink, and returns nil when all of it
-	// was taken. When ctx ends first, it returns an error that wraps ctx.Err() and says how much is still in hand; the
-	// listener goes on trying, and Shutdown may be called again. Before Serve there is no sink, so what is queued goes
-	// with the sockets. Listeners are to be shut down before the spool is closed: they try a closed one for ever.
+	// was taken. When ctx ends first, it returns an error that wraps ctx.Err() and says how much is in hand and in the
+	// sockets; the listener goes on trying, and Shutdown may be called again. Listeners are to be shut down before the
+	// spool is closed, since they try a closed one indefinitely.
 	Shutdown(ctx context.Context) error
-	// Close ends at once: what is in hand is given up and shows as Stats.InHand for good.
+	// Close ends without waiting for the sink. What is in hand, and what is queued in the sockets, is read, counted, and
+	// lost, cause given_up; of sockets that other processes share, only what is in hand. A listener that was never served
+	// has no sink to tell: its Stats have the count.
 	Close() error
 	// Addr is the bound address.
 	Addr() net.Addr
@@ -106,15 +111,27 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats) err
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		n := stats().InHand
-		return fmt.Errorf("ingest: %s: shutdown: %w: %d records (%d bytes) in hand that the sink has not taken", who,
-			ctx.Err(), n.Records, n.Bytes)
+		st := stats()
+		return fmt.Errorf("ingest: %s: shutdown: %w: %d records (%d bytes) in hand that the sink has not taken, %d bytes in sockets",
+			who, ctx.Err(), st.InHand.Records, st.InHand.Bytes, st.Queued)
 	}
-	// After a Close, which is the only way that Serve ends with something in hand.
-	if n := stats().InHand; n.Records > 0 {
-		return fmt.Errorf("ingest: %s: shutdown: %w with %d records (%d bytes) in hand", who, ErrServerClosed, n.Records, n.Bytes)
+	st := stats()
+	if n := st.Lost[segment.GivenUp]; n.Records > 0 {
+		return fmt.Errorf("ingest: %s: shutdown: %w with %d records (%d bytes) given up", who, ErrServerClosed, n.Records, n.Bytes)
 	}
 	return nil
+}
+
+// warnGivenUp says at a listener's end what of its input is lost because it did not wait.
+func warnGivenUp(log *slog.Logger, addr net.Addr, meters ...*meter) {
+	var s Stats
+	for _, m := range meters {
+		s.add(m)
+	}
+	if n := s.Lost[segment.GivenUp]; n.Records > 0 {
+		log.Error("listener closed before the sink had taken everything: records are lost", "addr", addr.String(),
+			"records", n.Records, "bytes", n.Bytes, "at_most", n.AtMost, "at_least", n.AtLeast)
+	}
 }
 
 // close implements Listener.Close.

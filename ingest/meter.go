@@ -16,6 +16,9 @@ type Stats struct {
 	// InHand is received and not yet taken by the sink. Received = taken + InHand + Lost, where taken includes what the
 	// sink rejected and counted itself.
 	InHand segment.Tally
+	// Queued is what waits in the sockets and is not received yet, in bytes: of UDP as the kernel charges them (see
+	// ReceiveBuffer), of TCP as the connections carry them. 0 where the kernel does not tell.
+	Queued int64
 	// DropsKnown says whether Lost[segment.KernelOverflow] counts what the kernel dropped. Where it is false, any number
 	// may be missing.
 	DropsKnown bool
@@ -100,12 +103,18 @@ func (m *meter) broken() {
 	m.resets++
 }
 
-// handed is called when the sink has taken what was in hand, all but what is left.
-func (m *meter) handed(hand, left segment.Tally) {
+// handed is called when nothing is in hand any more of what was: the sink has taken it, or it is given up.
+func (m *meter) handed(hand segment.Tally) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inHand.Records -= hand.Records - left.Records
-	m.inHand.Bytes -= hand.Bytes - left.Bytes
+	m.inHand.Records -= hand.Records
+	m.inHand.Bytes -= hand.Bytes
+}
+
+// givenUp is the account of records that were received, accounted for, and not taken by the sink.
+func givenUp(t segment.Tally) (a segment.Account) {
+	a.Lost[segment.GivenUp] = segment.Loss{Records: t.Records, Bytes: t.Bytes}
+	return a
 }
 
 // count adds an account; m.mu is held. Bytes that are unknown stay unknown.
@@ -119,12 +128,9 @@ func addTally(t *segment.Tally, d segment.Tally) {
 	t.Bytes += d.Bytes
 }
 
-func addLosses(l *segment.Losses, d *segment.Losses) {
+func addLosses(l, d *segment.Losses) {
 	for c := range l {
-		l[c].Records += d[c].Records
-		l[c].Bytes += d[c].Bytes
-		l[c].BytesUnknown = l[c].BytesUnknown || d[c].BytesUnknown
-		l[c].AtLeast = l[c].AtLeast || d[c].AtLeast
+		l[c].Add(d[c])
 	}
 }
 

@@ -51,7 +51,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 	m := newMmsg(raw, s.gro, o)
 	s.recv = m
 	// A unix socket drops nothing: its senders wait.
-	_, s.dropsKnown = m.drops()
+	_, s.dropsKnown = m.counts()
 	return s, nil
 }
 
@@ -130,6 +130,24 @@ func removeStale(path string) error {
 		return err
 	}
 	return os.Remove(path)
+}
+
+// queuedIn is how many bytes of a connection wait in the kernel; 0 where it does not tell.
+func queuedIn(c net.Conn) (bytes int64) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ); err == nil {
+			bytes = int64(n)
+		}
+	})
+	return bytes
 }
 
 // acceptQueued accepts a connection that stands in the kernel's queue; os.ErrDeadlineExceeded if there is none.

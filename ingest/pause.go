@@ -121,6 +121,20 @@ func (g *gate) leave() bool {
 	return g.left
 }
 
+// wanted reports that whoever reads is to come by.
+func (g *gate) wanted() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pause != nil || g.ending
+}
+
+// isLeft reports that the socket is somebody else's.
+func (g *gate) isLeft() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left
+}
+
 // interrupted takes the deadline away and says what it was for: a pause, the end, or one that has passed already.
 func (g *gate) interrupted(deadline func(time.Time) error) (p *pause, ending, left bool) {
 	g.mu.Lock()

@@ -116,7 +116,7 @@ func (c *conn) refuse(read []byte, bad, err error) {
 		c.heard = true
 		c.broken(err)
 	}
-	c.lose(segment.Malformed, uint64(len(read)))
+	c.cutShort(segment.Malformed, uint64(len(read)), c.unread(c.nc))
 	c.account(time.Now(), segment.Tally{})
 }
 

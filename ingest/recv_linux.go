@@ -153,11 +153,14 @@ func (m *mmsg) records(b *burst, i int) {
 	}
 }
 
-// memInfoDrops is the index of the drop counter in the answer to SO_MEMINFO (SK_MEMINFO_DROPS in linux/sock_diag.h).
-const memInfoDrops = 8
+// The indexes of what is queued and of the drop counter in the answer to SO_MEMINFO (linux/sock_diag.h).
+const (
+	memInfoQueued = 0 // SK_MEMINFO_RMEM_ALLOC
+	memInfoDrops  = 8 // SK_MEMINFO_DROPS
+)
 
-// drops reads SO_MEMINFO. SO_RXQ_OVFL, which comes with the datagrams, would not tell of drops after the last one.
-func (m *mmsg) drops() (drops uint32, ok bool) {
+// counts reads SO_MEMINFO. SO_RXQ_OVFL, which comes with the datagrams, would not tell of drops after the last one.
+func (m *mmsg) counts() (c socketCounts, ok bool) {
 	var info [memInfoDrops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
 	err := m.conn.Control(func(fd uintptr) {
@@ -165,7 +168,7 @@ func (m *mmsg) drops() (drops uint32, ok bool) {
 			uintptr(unsafe.Pointer(&info[0])), uintptr(unsafe.Pointer(&size)), 0)
 		ok = errno == 0 && size == uint32(unsafe.Sizeof(info))
 	})
-	return info[memInfoDrops], ok && err == nil
+	return socketCounts{queued: info[memInfoQueued], drops: info[memInfoDrops]}, ok && err == nil
 }
 
 // detach connects the socket to itself: the kernel then looks it up for datagrams from this one address only, which

@@ -64,6 +64,6 @@ func (p *plain) read() (int, netip.AddrPort, error) {
 	return n, netip.AddrPort{}, err
 }
 
-func (p *plain) drops() (uint32, bool) { return 0, false }
+func (p *plain) counts() (socketCounts, bool) { return socketCounts{}, false }
 
 func (p *plain) detach() error { return nil }

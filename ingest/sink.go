@@ -40,6 +40,14 @@ type baseline interface {
 	SocketDrops(cookie uint64) uint64
 }
 
+// nowhere is the sink of a listener that ends before it was served: it takes nothing.
+type nowhere struct{}
+
+func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
+
+func (nowhere) Offer(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
+func (nowhere) Account(segment.Account)                                 {}
+
 // put is Sink.Append or Sink.Offer.
 type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)
 

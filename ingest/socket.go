@@ -20,17 +20,27 @@ const (
 	pollBusy = 10 * time.Millisecond
 )
 
-// receiver reads bursts of datagrams from one bound socket. receive and detach may be called at the same time as drops,
+// receiver reads bursts of datagrams from one bound socket. receive and detach may be called at the same time as counts,
 // and detach as receive; otherwise one at a time.
 type receiver interface {
 	// receive returns the datagrams that are queued. If there are none it waits for the first, or, if wait is false,
 	// returns an empty burst. The burst is good until the next call.
 	receive(wait bool) (burst, error)
-	// drops is the kernel's count of the datagrams that it dropped at this socket; false if it does not tell.
-	drops() (uint32, bool)
+	// counts is what the kernel tells of the socket; false if it does not.
+	counts() (socketCounts, bool)
 	// detach makes the socket deaf: datagrams that arrive from now on are not for it.
 	detach() error
 }
+
+// socketCounts is what the kernel tells of a socket.
+type socketCounts struct {
+	queued uint32 // memory that the datagrams in its queue take
+	drops  uint32 // datagrams that it has dropped
+}
+
+// leastCharge is less than any datagram takes of queued: the kernel's own structures (sk_buff, skb_shared_info) alone are
+// larger.
+const leastCharge = 512
 
 // burst is what one receive took from the socket.
 type burst struct {
@@ -138,6 +148,9 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 		}
 		failures++
 		s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
+		if s.gate.wanted() { // a receiver that only ever fails does not see the deadline
+			return false
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(backoff(failures)):
@@ -152,16 +165,45 @@ func (s *socket) finish(ctx context.Context) {
 		s.drain(ctx, math.MaxInt64)
 		// A datagram may have been on its way into the queue when the socket became deaf.
 		time.Sleep(time.Millisecond)
-		s.drain(ctx, math.MaxInt64)
+		if !s.drain(ctx, math.MaxInt64) {
+			s.unread()
+		}
 	case ctx.Err() == nil:
 		s.drain(ctx, time.Now().UnixNano()) // what arrives from now on is for whoever reads next
 	}
 	s.poll()
 }
 
-// drain reads what is queued, up to the first burst that ends after a time. Without that end, a shared socket under
-// traffic would never be drained: somebody always sends.
-func (s *socket) drain(ctx context.Context, until int64) {
+// unread counts what cannot be read out of a socket that is about to be closed. The kernel tells how much memory it takes;
+// how many datagrams that is can only be bounded.
+func (s *socket) unread() {
+	c, ok := s.recv.counts()
+	if ok && c.queued == 0 {
+		return
+	}
+	n := uint64(c.queued+leastCharge-1) / leastCharge
+	a := segment.Account{Received: segment.Tally{Records: n}}
+	a.Lost[segment.GivenUp] = segment.Loss{Records: n, BytesUnknown: true, AtMost: true}
+	s.meter.lose(&a)
+	s.sink.Account(a)
+	s.log.log.Error("cannot read the socket that is being closed: what is queued in it is lost", "addr", s.conn.LocalAddr().String(),
+		"records_at_most", n, "known", ok)
+}
+
+// abandon ends a socket that was never served. What is queued in it is counted, in Stats alone.
+func (s *socket) abandon(ctx context.Context) {
+	defer s.conn.Close()
+	if s.shared || s.gate.isLeft() {
+		return
+	}
+	s.sink, s.offer = nowhere{}, nowhere{}.Offer
+	_ = s.detach() // the queue is read empty all the same
+	s.finish(ctx)
+}
+
+// drain reads what is queued, up to the first burst that ends after a time; false if it cannot. Without that end, a shared
+// socket under traffic would never be drained: somebody always sends.
+func (s *socket) drain(ctx context.Context, until int64) bool {
 	for failures := 0; failures < 10; {
 		b, err := s.recv.receive(false)
 		switch {
@@ -169,14 +211,15 @@ func (s *socket) drain(ctx context.Context, until int64) {
 			failures++
 			s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
 		case b.empty():
-			return
+			return true
 		default:
 			s.take(ctx, &b)
 			if n := len(b.recs); n > 0 && b.recs[n-1].Time > until {
-				return
+				return true
 			}
 		}
 	}
+	return false
 }
 
 // take accounts for a burst and hands it to the sink.
@@ -200,7 +243,13 @@ func (s *socket) take(ctx context.Context, b *burst) {
 	if len(b.recs) == 0 {
 		return
 	}
-	s.meter.handed(hand, tally(deliver(ctx, s.offer, b.recs, s.log)))
+	left := deliver(ctx, s.offer, b.recs, s.log)
+	s.meter.handed(hand)
+	if len(left) > 0 { // Close does not wait for the sink
+		a := givenUp(tally(left))
+		s.meter.lose(&a)
+		s.sink.Account(a)
+	}
 	s.pollIfDue(time.Now())
 }
 
@@ -232,8 +281,8 @@ func (s *socket) begin(sink Sink) {
 	}
 	if b, ok := sink.(baseline); ok {
 		// A counter that is lower is of another socket, since cookies begin anew when the machine does; or it has wrapped.
-		counter, _ := s.recv.drops()
-		if drops := b.SocketDrops(s.cookie); drops <= uint64(counter) || drops > math.MaxUint32 {
+		c, _ := s.recv.counts()
+		if drops := b.SocketDrops(s.cookie); drops <= uint64(c.drops) || drops > math.MaxUint32 {
 			s.counter, s.drops = uint32(drops), drops
 		}
 	}
@@ -288,12 +337,12 @@ func (s *socket) pollLocked() {
 		return
 	}
 	s.polled = time.Now()
-	counter, ok := s.recv.drops()
-	d := uint64(counter - s.counter) // the kernel's counter has 32 bits
+	c, ok := s.recv.counts()
+	d := uint64(c.drops - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {
 		return
 	}
-	s.counter = counter
+	s.counter = c.drops
 	s.drops += d
 	a := segment.Account{Received: segment.Tally{Records: d}, Socket: s.cookie, Drops: s.drops}
 	a.Lost[segment.KernelOverflow] = segment.Loss{Records: d, BytesUnknown: true, AtLeast: s.gro}

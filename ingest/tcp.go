@@ -195,6 +195,7 @@ func (t *TCP) Serve(sink Sink) error {
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()
+	warnGivenUp(t.o.Logger, t.ln.Addr(), &t.meter)
 	t.o.Logger.Info("listener closed", "network", "tcp", "addr", t.ln.Addr().String())
 	return t.life.end()
 }
@@ -234,6 +235,11 @@ func (t *TCP) accept() {
 	if _, _, left := t.gate.interrupted(t.deadline); left || t.shared() {
 		return // the next process accepts them
 	}
+	t.acceptQueue()
+}
+
+// acceptQueue takes the connections that nobody has accepted yet.
+func (t *TCP) acceptQueue() {
 	for range maxBacklog {
 		nc, err := acceptQueued(t.ln)
 		if err != nil {
@@ -248,8 +254,8 @@ func (t *TCP) accept() {
 func (t *TCP) admit(nc net.Conn) {
 	c := newConn(t, nc)
 	if err := t.conns.add(c); err != nil {
-		nc.Close()
-		t.log.warn("connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "err", err)
+		bytes := c.turnAway()
+		t.log.warn("connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 		return
 	}
 	t.wg.Go(func() {
@@ -261,7 +267,7 @@ func (t *TCP) admit(nc net.Conn) {
 // stop tells every peer that this side is closing, and leaves them Grace to stop sending.
 func (t *TCP) stop(serving bool) {
 	if !serving {
-		t.ln.Close()
+		t.abandon()
 		return
 	}
 	t.gate.end(func() { t.conns.close(time.Now().Add(max(0, t.o.Grace))) }, t.deadline)
@@ -327,7 +333,21 @@ func (t *TCP) Shutdown(ctx context.Context) error {
 	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats)
 }
 
-// Close implements Listener. Connections are reset where they are.
+// abandon ends a listener that was never served. What its peers have sent is counted, in Stats alone.
+func (t *TCP) abandon() {
+	defer t.ln.Close()
+	if t.shared() || t.gate.isLeft() || t.acks {
+		return
+	}
+	t.life.cancel()
+	t.sink, t.append = nowhere{}, nowhere{}.Append
+	t.conns.abort()
+	t.acceptQueue()
+	t.wg.Wait()
+	warnGivenUp(t.o.Logger, t.ln.Addr(), &t.meter)
+}
+
+// Close implements Listener. What the kernel has acknowledged to peers is read, counted, and lost (given_up).
 func (t *TCP) Close() error {
 	t.life.cancel()
 	t.conns.abort()
@@ -343,5 +363,6 @@ func (t *TCP) Stats() Stats {
 	s := Stats{DropsKnown: true}
 	s.add(&t.meter)
 	s.Conns, s.Refused = t.conns.count()
+	s.Queued = t.conns.queued()
 	return s
 }

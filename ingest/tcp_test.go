@@ -332,8 +332,8 @@ func TestTCPClose(t *testing.T) {
 	s.await(t, "a waiting Append", func() bool { return s.waiting > 0 })
 	l.Close()
 	wait()
-	if n := l.Stats().InHand; n != (segment.Tally{Records: 1, Bytes: 5}) {
-		t.Errorf("in hand %+v", n)
+	if n := l.Stats().Lost[segment.GivenUp]; n != (segment.Loss{Records: 1, Bytes: 5}) {
+		t.Errorf("given up %+v", n)
 	}
 	s.balance(t, l.Stats())
 	l.Close()

@@ -196,6 +196,7 @@ func (u *UDP) Serve(sink Sink) error {
 				s.poll()
 			}
 		case <-ended:
+			u.warnGivenUp()
 			u.o.Logger.Info("listener closed", "network", u.addr.Network(), "addr", u.addr.String())
 			return u.life.end()
 		}
@@ -205,9 +206,12 @@ func (u *UDP) Serve(sink Sink) error {
 // stop makes every socket deaf first, so that nothing new is queued, and then wakes up whoever waits for datagrams.
 func (u *UDP) stop(serving bool) {
 	left := false
+	if !serving {
+		u.life.cancel()
+	}
 	for _, s := range u.sockets {
 		if !serving {
-			s.conn.Close()
+			s.abandon(u.life.ctx)
 			continue
 		}
 		s.gate.end(func() {
@@ -283,7 +287,15 @@ func (u *UDP) Shutdown(ctx context.Context) error {
 	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats)
 }
 
-// Close implements Listener. What was queued in the sockets is counted as received and in hand.
+func (u *UDP) warnGivenUp() {
+	meters := make([]*meter, len(u.sockets))
+	for i, s := range u.sockets {
+		meters[i] = &s.meter
+	}
+	warnGivenUp(u.o.Logger, u.addr, meters...)
+}
+
+// Close implements Listener. What was queued in the sockets is read, counted, and lost (given_up).
 func (u *UDP) Close() error {
 	u.life.close()
 	return nil
@@ -299,6 +311,9 @@ func (u *UDP) Stats() Stats {
 		s.add(&k.meter)
 		s.ReceiveBuffer += k.buffer
 		s.DropsKnown = s.DropsKnown && k.dropsKnown
+		if c, ok := k.recv.counts(); ok {
+			s.Queued += int64(c.queued)
+		}
 	}
 	return s
 }

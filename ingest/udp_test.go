@@ -279,8 +279,8 @@ func TestUDPClose(t *testing.T) {
 	send(t, c, []byte("678"))
 	u.Close()
 	wait()
-	if n := u.Stats().InHand; n != (segment.Tally{Records: 2, Bytes: 8}) {
-		t.Errorf("in hand %+v", n)
+	if n := u.Stats().Lost[segment.GivenUp]; n != (segment.Loss{Records: 2, Bytes: 8}) {
+		t.Errorf("given up %+v", n)
 	}
 	if err := u.Shutdown(t.Context()); err == nil {
 		t.Error("Shutdown after Close does not tell of the loss")

@@ -15,7 +15,7 @@ func TestCauses(t *testing.T) {
 			t.Errorf("%d: %q, %v, %v", c, c, got, err)
 		}
 	}
-	if s := NumCauses.String(); s != "Cause(7)" {
+	if s := NumCauses.String(); s != "Cause(9)" {
 		t.Errorf("no cause: %q", s)
 	}
 	if _, err := ParseCause("gremlins"); err == nil {

@@ -26,12 +26,16 @@ const (
 	// Other: causes that a newer version counted under names this one does not know. They are added up here, so that
 	// the balance closes all the same.
 	Other
+	// GivenUp: the listener was closed before the sink had taken it: in hand, or still queued in a socket.
+	GivenUp
+	// Refused: a connection over a limit; what its peer had already sent.
+	Refused
 	// NumCauses is the number of causes.
 	NumCauses
 )
 
 var causeNames = [NumCauses]string{
-	"kernel_overflow", "truncated", "frame_too_long", "malformed", "reset", "spool_full", "other",
+	"kernel_overflow", "truncated", "frame_too_long", "malformed", "reset", "spool_full", "other", "given_up", "refused",
 }
 
 // String returns the cause's name in every format.
@@ -59,8 +63,12 @@ type Loss struct {
 	Bytes uint64
 	// BytesUnknown is set once a record was lost whose bytes nobody saw. JSON then has null for the bytes, never 0.
 	BytesUnknown bool
-	// AtLeast marks a count that the kernel can only bound from below (UDP GRO).
+	// AtLeast marks a count of records that is only a lower bound: aggregates of UDP GRO, and the rest of a stream that was
+	// cut off, in which frames were not told apart.
 	AtLeast bool
+	// AtMost marks a count of records that includes an upper bound: datagrams that could not be read out of a socket any
+	// more, of which the kernel tells only how much memory they take.
+	AtMost bool
 }
 
 // lossJSON is Loss in JSON. Seen keeps the known part of unknown bytes, without which the balance of bytes would not
@@ -70,12 +78,13 @@ type lossJSON struct {
 	Bytes   *uint64 `json:"bytes"`
 	Seen    uint64  `json:"bytes_seen,omitempty"`
 	AtLeast bool    `json:"at_least,omitempty"`
+	AtMost  bool    `json:"at_most,omitempty"`
 }
 
 // MarshalJSON writes {"records":n,"bytes":n}, or null for bytes that are unknown, then with "bytes_seen" for those that
-// are known among them; "at_least":true marks a lower bound.
+// are known among them; "at_least":true marks a lower bound, "at_most":true an upper one.
 func (l Loss) MarshalJSON() ([]byte, error) {
-	j := lossJSON{Records: l.Records, Bytes: &l.Bytes, AtLeast: l.AtLeast}
+	j := lossJSON{Records: l.Records, Bytes: &l.Bytes, AtLeast: l.AtLeast, AtMost: l.AtMost}
 	if l.BytesUnknown {
 		j.Bytes, j.Seen = nil, l.Bytes
 	}
@@ -88,7 +97,7 @@ func (l *Loss) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*l = Loss{Records: j.Records, AtLeast: j.AtLeast}
+	*l = Loss{Records: j.Records, AtLeast: j.AtLeast, AtMost: j.AtMost}
 	if j.Bytes == nil {
 		l.Bytes, l.BytesUnknown = j.Seen, true
 	} else {
@@ -103,6 +112,7 @@ func (l *Loss) Add(o Loss) {
 	l.Bytes += o.Bytes
 	l.BytesUnknown = l.BytesUnknown || o.BytesUnknown
 	l.AtLeast = l.AtLeast || o.AtLeast
+	l.AtMost = l.AtMost || o.AtMost
 }
 
 // sub returns what l has over an earlier count. The flags stay where records were added: which of them it was whose
@@ -112,6 +122,7 @@ func (l Loss) sub(earlier Loss) Loss {
 	return Loss{
 		Records: d.Records, Bytes: d.Bytes,
 		BytesUnknown: l.BytesUnknown && d.Records > 0, AtLeast: l.AtLeast && d.Records > 0,
+		AtMost: l.AtMost && d.Records > 0,
 	}
 }
 
