@@ -132,8 +132,10 @@ func closeAll(files []*os.File) {
 // With an error everything is as it was: the listeners go on, and the successor is dead. It has not read anything then,
 // unless it died by itself at the very end.
 func HandOver(ctx context.Context, s *Successor) error {
-	log := s.Logger
-	log = steadylog.Wrap(log)
+	if getpid() == 1 {
+		return errFirstProcess
+	}
+	log := steadylog.Wrap(s.Logger)
 	o := &offer{Successor: s, log: log, timeout: s.Timeout}
 	setDefault(&o.timeout, 30*time.Second)
 	if err := o.start(); err != nil {
@@ -147,6 +149,14 @@ func HandOver(ctx context.Context, s *Successor) error {
 	}
 	return nil
 }
+
+// errFirstProcess: the kernel ends every process of a PID namespace when its first one ends (pid_namespaces(7)), so the
+// successor would die with its predecessor.
+var errFirstProcess = errors.New("ingest: hand-over: this process is the first one of its PID namespace (PID 1), as in a container " +
+	"without an init, and the kernel would end the successor together with it; this process goes on. " +
+	"Replace the container, or run the program below an init (docker run --init, shareProcessNamespace)")
+
+var getpid = os.Getpid // in tests, another one
 
 // offer is a hand-over on its way, in the predecessor.
 type offer struct {

@@ -333,6 +333,17 @@ func TestHandOverFails(t *testing.T) {
 
 // A listener whose sink takes nothing cannot hand over what it has in hand. It keeps its sockets, and goes on when the
 // sink does.
+// TestHandOverFirstProcess: as PID 1 a process would take its successor with it.
+func TestHandOverFirstProcess(t *testing.T) {
+	was := getpid
+	getpid = func() int { return 1 }
+	t.Cleanup(func() { getpid = was })
+	s := &Successor{Cmd: exec.Command(os.Args[0])}
+	if err := HandOver(t.Context(), s); !errors.Is(err, errFirstProcess) || s.Cmd.Process != nil {
+		t.Errorf("%v, process %v", err, s.Cmd.Process)
+	}
+}
+
 func TestHandOverStuck(t *testing.T) {
 	u := listenUDP(t, nil)
 	l := listenTCP(t, &TCPOptions{Grace: -1})
