@@ -24,8 +24,8 @@
 // grace period is all there is. A container that its liveness probe restarts is ended by the hook and SIGTERM just the same:
 // it drains, and is started again. So a pod may always end in the middle: only a volume that outlives it loses nothing.
 //
-// The hook is an exec of the own binary that calls [PreStop]; the endpoint answers callers from within the pod only, for
-// whoever reaches it takes the pod out of service.
+// The hook is an exec of the own binary that calls [PreStop]. The endpoint takes the pod out of service, so it answers
+// PreStop only, from within the pod, and nothing that a proxy or a browser has passed on.
 //
 // # The volume
 //

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -61,12 +62,25 @@ func New(o *Options) *Lifecycle {
 // InCluster reports whether this process runs in a pod.
 func InCluster() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
-// ServeHTTP is the preStop endpoint: POST says that the pod goes. Callers from outside the pod get 403.
+// preStopHeader is what PreStop sends. A page in a browser cannot make it send a header of another name to another site
+// without that site's consent (CORS, https://fetch.spec.whatwg.org/#cors-preflight-fetch), which the endpoint never gives.
+const preStopHeader = "Penstock-Prestop"
+
+// passedOn are the headers that show that a request did not begin in this pod: a proxy in the pod adds the first ones, a
+// browser the last ones.
+var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Origin", "Sec-Fetch-Site"}
+
+// ServeHTTP is the preStop endpoint: a POST from PreStop says that the pod goes. It answers 403 to callers from outside the
+// pod, to requests that somebody in the pod has passed on, and to those that PreStop did not send.
 func (l *Lifecycle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	foreign := slices.ContainsFunc(passedOn, func(name string) bool { return r.Header.Get(name) != "" })
 	switch {
 	case err != nil || !from.Addr().Unmap().IsLoopback():
 		http.Error(w, "from within the pod only", http.StatusForbidden)
+		return
+	case r.Method == http.MethodPost && (foreign || r.Header.Get(preStopHeader) == ""):
+		http.Error(w, "from the preStop hook of this pod only: it must be an exec of the own binary (collector -prestop)", http.StatusForbidden)
 		return
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
@@ -85,6 +99,7 @@ func PreStop(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("kube: %w", err)
 	}
+	r.Header.Set(preStopHeader, "1")
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
 	resp, err := c.Do(r)
 	if err != nil {

@@ -30,6 +30,7 @@ func TestPreStop(t *testing.T) {
 	for from, method := range map[string]string{"10.1.2.3:4000": "POST", "[2001:db8::1]:4000": "POST", "?": "POST", "127.0.0.1:4000": "GET"} {
 		r, w := httptest.NewRequest(method, "/prestop", nil), httptest.NewRecorder()
 		r.RemoteAddr = from
+		r.Header.Set(preStopHeader, "1")
 		if l.ServeHTTP(w, r); w.Code == http.StatusOK || goes() {
 			t.Errorf("%s from %s: %d", method, from, w.Code)
 		}
@@ -50,6 +51,30 @@ func TestPreStop(t *testing.T) {
 	defer refuses.Close()
 	if err := PreStop(t.Context(), refuses.URL+"/prestop"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("no such endpoint: %v", err)
+	}
+}
+
+// TestPreStopForged: whoever makes a program in the pod send a request, such as a page in a browser that is forwarded a port,
+// or a proxy, must not take the pod out of service.
+func TestPreStopForged(t *testing.T) {
+	for name, headers := range map[string]map[string]string{
+		"a form":                 {},
+		"a page":                 {"Origin": "https://evil.example", preStopHeader: "1"},
+		"a page of another site": {"Sec-Fetch-Site": "cross-site", preStopHeader: "1"},
+		"a proxy":                {"X-Forwarded-For": "203.0.113.9", preStopHeader: "1"},
+		"a modern proxy":         {"Forwarded": "for=203.0.113.9", preStopHeader: "1"},
+		"a cache":                {"Via": "1.1 varnish", preStopHeader: "1"},
+	} {
+		l := New(nil)
+		r, w := httptest.NewRequest(http.MethodPost, "/prestop", strings.NewReader("x")), httptest.NewRecorder()
+		r.RemoteAddr = "127.0.0.1:4000"
+		for k, v := range headers {
+			r.Header.Set(k, v)
+		}
+		l.ServeHTTP(w, r)
+		if _, goes, _ := l.Notice(t.Context()); goes || w.Code != http.StatusForbidden {
+			t.Errorf("%s: status %d, goes %v", name, w.Code, goes)
+		}
 	}
 }
 
