@@ -268,7 +268,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 
 // maxBytes is -adopt-max-bytes, or what the classes leave of the file system.
 func (a *adoptions) maxBytes() int64 {
-	total, err := diskSize(a.c.spoolDir)
+	_, total, err := fileSystem(a.c.spoolDir)
 	if a.c.adoptMaxBytes > 0 || err != nil {
 		return a.c.adoptMaxBytes
 	}

@@ -1,33 +1,61 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 )
 
-// shareDisk gives each class without a quota an equal part of 90 % of the file system, and warns when the quotas
-// together exceed it: a class that fills the disk would then stop the others.
+// shareDisk gives each class without a quota an equal part of 90 % of the file system that its directory is on, and warns
+// when the quotas of one file system together exceed it: a class that fills the disk would then stop the others. A class may
+// have a volume of its own, mounted at DIR/CLASS.
 func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	if err := os.MkdirAll(c.spoolDir, 0o755); err != nil {
 		return fmt.Errorf("%w: -spool: %w", errFlags, err)
 	}
-	total, err := diskSize(c.spoolDir)
-	if err != nil {
-		log.Warn("quotas are not checked against the file system", "err", err)
-		return nil // each spool takes its own default
+	type volume struct {
+		total   int64
+		classes []*class
 	}
-	share := total / 10 * 9 / int64(len(classes))
-	var sum int64
+	volumes := map[uint64]*volume{}
 	for _, cl := range classes {
-		if cl.spool.MaxBytes == 0 {
-			cl.spool.MaxBytes = share
+		id, total, err := fileSystem(existing(cl.dir))
+		if err != nil || total == 0 { // 0: it does not tell
+			log.Warn("a quota is not checked against the file system", "class", cl.name, "dir", cl.dir, "err", err)
+			continue // the spool takes its own default, or says what is missing
 		}
-		sum += cl.spool.MaxBytes
+		if volumes[id] == nil {
+			volumes[id] = &volume{total: total}
+		}
+		volumes[id].classes = append(volumes[id].classes, cl)
 	}
-	if sum > total {
-		log.Warn("the spools' quotas together exceed the file system: lower -spool-max-bytes",
-			"quotas", sum, "file_system", total, "dir", c.spoolDir)
+	for _, v := range volumes {
+		var sum int64
+		for _, cl := range v.classes {
+			if cl.spool.MaxBytes == 0 {
+				cl.spool.MaxBytes = v.total / 10 * 9 / int64(len(v.classes))
+			}
+			sum += cl.spool.MaxBytes
+		}
+		if sum > v.total {
+			log.Warn("the spools' quotas together exceed the file system: lower -spool-max-bytes",
+				"quotas", sum, "file_system", v.total, "dir", v.classes[0].dir, "classes", len(v.classes))
+		}
 	}
 	return nil
+}
+
+// existing returns dir or, if it is not there yet, the parent that it will be created in.
+func existing(dir string) string {
+	for {
+		_, err := os.Stat(dir)
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		return dir
+	}
 }

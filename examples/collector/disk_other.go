@@ -4,6 +4,6 @@ package main
 
 import "errors"
 
-func diskSize(string) (int64, error) {
-	return 0, errors.New("the size of the file system is unknown here: give -spool-max-bytes")
+func fileSystem(string) (uint64, int64, error) {
+	return 0, 0, errors.New("the size of the file system is unknown here: give -spool-max-bytes")
 }

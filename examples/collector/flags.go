@@ -103,7 +103,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	classed(&c.sync, "sync", "`INTERVAL` of fdatasync (default 10ms), always, or none")
 	classed(&c.codec, "codec", "`CODEC`[:LEVEL] zstd, gzip, lz4, s2 or none (default zstd)")
 	classed(&c.format, "format", "`FORMAT` ndjson, lines or native (default ndjson)")
-	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system / classes)")
+	classed(&c.maxBytes, "spool-max-bytes", "`SIZE` of the spool of a class (default 90 % of the file system that its directory is on, divided by the classes there)")
 	fs.Var(noted{(*signer)(c), "sign", &errs}, "sign", "`KEYFILE` that manifests are signed with: `openssl genpkey -algorithm ed25519 -out KEYFILE`")
 	fs.Var(multi{func(s string) { c.adopt = append(c.adopt, s) }}, "adopt",
 		"`DIR` to deliver what other instances have left: a spool, or a directory with spools up to 3 levels below it, such as one of mounts, which is watched; repeatable")
