@@ -231,12 +231,6 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	return d.RunWith(ctx, sig)
 }
 
-// newStatus is the server of -http. No answer takes long, and nobody may keep a connection busy for longer: the process
-// waits for them when it ends.
-func newStatus() *http.Server {
-	return &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-}
-
 // fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags are
 // unusable or contradict what the spool remembers, or an address cannot be had.
 func fatal(err error) bool {

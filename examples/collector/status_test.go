@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,4 +47,79 @@ func TestStatusSlow(t *testing.T) {
 		s.Close()
 		<-served
 	})
+}
+
+// TestStatusCrowd: those who hold connections take neither the descriptors of the spools nor the place of a health check.
+func TestStatusCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStatus()
+		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
+		l := pipes{make(chan net.Conn)}
+		served := make(chan error)
+		go func() { served <- s.Serve(l) }()
+		var crowd []net.Conn
+		for range 3 * statusConns {
+			ours, theirs := net.Pipe()
+			crowd = append(crowd, ours)
+			l.conns <- theirs
+			time.Sleep(time.Millisecond) // fake: one is older than the next
+		}
+		synctest.Wait()
+		open := 0
+		for _, c := range crowd {
+			c.SetReadDeadline(time.Now())
+			if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				open++
+			}
+		}
+		if open != statusConns {
+			t.Errorf("%d connections are open, want %d", open, statusConns)
+		}
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		go io.WriteString(ours, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		if b, err := io.ReadAll(ours); err != nil || !strings.HasSuffix(string(b), "ok") {
+			t.Errorf("a health check in the crowd was answered %q, %v", b, err)
+		}
+		for _, c := range crowd {
+			c.Close()
+		}
+		s.Close()
+		<-served
+	})
+}
+
+// TestStatusHeader: a header without end costs no more memory than its bound.
+func TestStatusHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStatus()
+		s.Handler = http.NotFoundHandler()
+		ours, theirs := net.Pipe()
+		l := pipes{make(chan net.Conn, 1)}
+		l.conns <- theirs
+		served := make(chan error)
+		go func() { served <- s.Serve(l) }()
+		sent := make(chan int)
+		go func() {
+			n, _ := io.Copy(ours, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nHost: x\r\nX: "), io.LimitReader(endless{}, 10<<20)))
+			sent <- int(n)
+		}()
+		go io.Copy(io.Discard, ours)
+		if n := <-sent; n > 2*statusHeader+64<<10 {
+			t.Errorf("the server read %d bytes of one header", n)
+		}
+		ours.Close()
+		s.Close()
+		<-served
+	})
+}
+
+// endless is a header that goes on and on.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	return len(p), nil
 }
