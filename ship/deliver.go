@@ -49,7 +49,7 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error)
 	}
 	r, err := l.dest.Put(ctx, o, l.limit(ctx, body))
 	if errors.Is(err, ErrVerify) {
-		err = blame(err, o, body)
+		err = l.blame(err, o, rec.Segment, body)
 	}
 	// A staged file is only read: what closing it says is of no consequence.
 	_ = done()
@@ -63,16 +63,17 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error)
 }
 
 // blame finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on
-// this host's own disk.
-func blame(err error, o Object, body *io.SectionReader) error {
+// this host's own disk. Then the spool makes the staged file again, has it brought back, or gives its records up as damaged.
+func (l *lane) blame(err error, o Object, number uint64, body *io.SectionReader) error {
 	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
+	if rerr == nil && here.Size == o.Size && here.SHA256 == o.SHA256 {
+		return err
+	}
+	l.s.sp.Doubt(number)
 	if rerr != nil {
 		return fmt.Errorf("%w; reading the staged file: %w", err, rerr)
 	}
-	if here.Size == o.Size && here.SHA256 == o.SHA256 {
-		return err
-	}
-	return Permanent(fmt.Errorf("the staged file of %s is damaged on this host's disk: remove it from the spool, and it is made again: %w", o.Key, err))
+	return fmt.Errorf("the staged file of %s is damaged on this host's disk, looking for another copy: %w", o.Key, err)
 }
 
 // stagedObject describes a staged file. Key and hashes come from the record alone, never from the settings of this

@@ -286,7 +286,7 @@ func (l liar) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (s
 	return r, err
 }
 
-// TestStagedFileDamaged: bytes that rot on this host's own disk are never sent, and the log says where to look.
+// TestStagedFileDamaged: bytes that rot on this host's own disk are never published, and the staged file is made again.
 func TestStagedFileDamaged(t *testing.T) {
 	mem := shiptest.Memory()
 	f := shiptest.Faulty(mem, nil)
@@ -301,15 +301,78 @@ func TestStagedFileDamaged(t *testing.T) {
 		return shiptest.Fault{}
 	})
 	b.ship(d, quick)
-	b.until("it is noticed", func() bool { return b.s.Stats()["s3"].State == ship.StateParked })
-	if err := b.s.Stats()["s3"].Err; !strings.Contains(err.Error(), "damaged on this host's disk") {
-		t.Error(err)
+	b.until("it is delivered", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
+	if !strings.Contains(b.log.String(), "damaged on this host's disk") {
+		t.Errorf("nothing is said of it: %s", b.log)
 	}
-	for _, key := range mem.Keys() {
-		if strings.HasPrefix(key, "class=") {
-			t.Errorf("%s was stored", key)
-		}
+	b.audit(mem)
+}
+
+// TestStagedFileBroughtBack: the staged file was all there was of a segment, and has rotted. A destination that has the
+// object gives it back for the one that lacks it.
+func TestStagedFileBroughtBack(t *testing.T) {
+	has, lacks := shiptest.Memory(), shiptest.Memory()
+	f := shiptest.Faulty(lacks, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+	d := destinations{"idc": has, "s3": f}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	b.ship(d, quick)
+	b.until("one has it", func() bool { return b.s.Stats()["idc"].Pending.Records == 0 })
+	b = b.onlyStaged(d)
+	f.SetPlan(nil)
+	b.ship(d, quick)
+	b.until("the other has it", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
+	b.audit(has)
+	b.audit(lacks)
+	if l := b.sp.Ledger(); l.Damaged.Records != 0 || len(b.sp.Damages()) != 0 {
+		t.Errorf("damaged: %+v, %+v", l.Damaged, b.sp.Damages())
 	}
+}
+
+// TestStagedFileLost: nobody can give it back. The records are a gap at the destination that lacks them, everything behind
+// them is delivered, and the one that has them is not held up.
+func TestStagedFileLost(t *testing.T) {
+	has, lacks := shiptest.Memory(), shiptest.Memory()
+	f := shiptest.Faulty(lacks, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+	d := destinations{"idc": has, "s3": f}
+	b := newBench(t, d)
+	b.segments(3, 10)
+	b.ship(d, quick)
+	b.until("one has it", func() bool { return b.s.Stats()["idc"].Pending.Records == 0 })
+	b = b.onlyStaged(d)
+	key := lines(b.audit(has))[0].Key
+	body := has.Bytes(key)
+	has.Remove(key)
+	f.SetPlan(nil)
+	b.ship(d, quick)
+	b.until("the others are there", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
+	has.Set(key, body)
+	x := b.sp.Damages()
+	if len(x) != 1 || x[0].Segment != 1 || x[0].Records != 10 || len(x[0].Files) == 0 {
+		t.Fatalf("%+v", x)
+	}
+	if v, err := b.s.Verify(t.Context()); err != nil || v["idc"].Objects != 3 {
+		t.Errorf("%+v %v", v, err)
+	}
+	b.audit(has)
+}
+
+// onlyStaged opens the spool anew, with nothing but a damaged staged file left of the first segment.
+func (b *bench) onlyStaged(d destinations) *bench {
+	b.t.Helper()
+	b.close()
+	if err := os.Remove(filepath.Join(b.dir, "seg", "0000000000000001.seg")); err != nil {
+		b.t.Fatal(err)
+	}
+	path := filepath.Join(b.dir, "stage", "0000000000000001.obj")
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, flip(content), 0o600)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return openBench(b.t, b.dir, d, "host-a")
 }
 
 // rot flips a bit in the staged files of a spool.

@@ -2,6 +2,8 @@ package ship
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -20,7 +22,7 @@ type staging struct {
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
 	// Another destination may have had it staged long ago.
 	if seg := s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
-		return s.sp.Stage(ctx, number, s.enc) // no work: it shall not wait for those that have some
+		return s.stageOrRepair(ctx, number) // no work: it shall not wait for those that have some
 	}
 	s.mu.Lock()
 	st := s.staging[number]
@@ -50,8 +52,32 @@ func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-		st.rec, st.err = s.sp.Stage(ctx, number, s.enc)
+		st.rec, st.err = s.stageOrRepair(ctx, number)
 	case <-ctx.Done():
 		st.err = ctx.Err()
 	}
+}
+
+// stageOrRepair is Spool.Stage. A staged file that is damaged here, and the only one, is brought back from a destination
+// that has the object.
+func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.StageRecord, error) {
+	rec, err := s.sp.Stage(ctx, number, s.enc)
+	lost, ok := errors.AsType[*spool.StagedLostError](err)
+	if !ok {
+		return rec, err
+	}
+	for _, l := range s.lanes {
+		body, oerr := l.dest.Open(ctx, lost.Record.Key)
+		if errors.Is(oerr, fs.ErrNotExist) {
+			continue
+		}
+		if oerr == nil {
+			oerr = errors.Join(s.sp.Restore(ctx, number, body), body.Close())
+		}
+		if oerr == nil {
+			return s.sp.Stage(ctx, number, s.enc)
+		}
+		s.log.Warn("ship: cannot bring a damaged staged file back", "segment", number, "dest", l.name, "err", oerr)
+	}
+	return nil, err
 }

@@ -82,6 +82,11 @@ func (l *lane) verify(ctx context.Context) Verification {
 			send(func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})
+	v.all(ctx, func(send func(question)) {
+		for _, line := range v.lost() {
+			send(func(ctx context.Context) error { return v.line(ctx, line) })
+		}
+	})
 	for key, m := range v.missing {
 		err := v.missed[key]
 		if err == nil {
@@ -139,6 +144,7 @@ type verifier struct {
 	manifests map[uint64]link
 	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
 	missed    map[string]error              // why the last attempt to do so failed
+	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see lost
 }
 
 // link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in
@@ -190,7 +196,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 	var doubt error
 	err := v.again(ctx, func() error {
 		key, doubt = "", nil
-		rec, err := v.l.s.sp.Stage(ctx, seg.Number, v.l.s.enc)
+		rec, err := v.l.s.stageOrRepair(ctx, seg.Number)
 		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.deleted(seg.Number) {
 			return nil // no object; or deleted meanwhile, since nobody holds it
 		}
@@ -298,6 +304,7 @@ func (v *verifier) manifest(ctx context.Context, number uint64) error {
 			v.manifests = map[uint64]link{}
 		}
 		v.manifests[number] = k
+		v.note(m)
 		return nil
 	})
 }

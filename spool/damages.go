@@ -165,17 +165,17 @@ func (s *Spool) named(n uint64, name string) bool {
 
 // whereAre returns the paths of those of the named files that are still in the spool, or in the one that it adopts.
 func (s *Spool) whereAre(names []string) (paths []string) {
+	root := s.dir
+	if s.source != nil {
+		root = s.source.dir // an adopter takes no file away, it only no longer sees it
+	}
 	for _, name := range names {
 		for _, dir := range []string{damagedDir, segDir, stageDir} {
-			if _, err := s.fs.Stat(s.path(dir, name)); err != nil {
-				continue
+			path := filepath.Join(root, dir, name)
+			if _, err := s.baseFS().Stat(path); err == nil {
+				paths = append(paths, path)
+				break
 			}
-			path := s.path(dir, name)
-			if s.source != nil && !s.inWork(path) {
-				path = filepath.Join(s.source.dir, dir, name)
-			}
-			paths = append(paths, path)
-			break
 		}
 	}
 	return paths

@@ -323,6 +323,9 @@ func (r *recovery) withoutRaw() error {
 		r.parts = append(r.parts, &part{number: n, header: h, sealed: seg})
 		s.number = max(s.number, n)
 	}
+	if err := r.withoutRecord(entries, have, covered); err != nil {
+		return err
+	}
 	slices.SortFunc(r.parts, func(a, b *part) int { return cmp.Compare(a.number, b.number) })
 	for n, seg := range r.known {
 		r.gone = append(r.gone, segKey(n))
@@ -331,6 +334,23 @@ func (r *recovery) withoutRaw() error {
 			r.least = max(r.least, seg.Last+1)
 			s.log.Error("spool: a segment is missing", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
 		}
+	}
+	return nil
+}
+
+// withoutRecord sets aside the staged files that have neither a record nor a raw file: they may be all that is left.
+func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, covered uint64) error {
+	for _, e := range entries {
+		n, ok := parseName(e.Name(), objExt)
+		if !ok || have[n] || n <= covered || r.aside[n] != "" || slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == n }) {
+			continue
+		}
+		r.s.log.Error("spool: a staged file has neither a record nor a segment, it is set aside", "class", r.s.opts.Class, "segment", n)
+		to, err := r.s.setAside(stageDir, e.Name())
+		if err != nil {
+			return err
+		}
+		r.aside[n] = to
 	}
 	return nil
 }

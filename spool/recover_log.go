@@ -224,7 +224,11 @@ func (s *Spool) headerOf(p *part) (*segment.Header, error) {
 		return nil, err
 	}
 	defer f.Close()
-	src, err := newReader(f, p.size, segment.ReadOptions{})
+	size, err := sizeOf(f, p.size)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newReader(f, size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -260,30 +264,14 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 		Generation: segment.NewGeneration(), Segment: number, First: first, Created: time.Now().UTC(),
 		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.id.Class, Instance: s.opts.Instance, Ledger: l,
 	}
-	b, err := segment.EncodeHeader(h, headerPad)
+	hole, err := s.writeHole(h, next, &l)
 	if err != nil {
-		return err
-	}
-	path := s.segPath(number)
-	f, err := s.fs.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := f.WriteAt(b, 0); err != nil {
-		return err
-	}
-	res, err := segment.Scan(f, int64(len(b)), segment.ReadOptions{Next: next})
-	if err != nil {
-		return err
-	}
-	p := &part{number: number, header: h}
-	if err := r.sealPart(p, f, res, next, &l); err != nil {
 		return err
 	}
 	s.number = max(s.number, number)
-	r.parts = append(r.parts, p)
-	return s.fs.SyncDir(s.path(segDir))
+	r.changed = append(r.changed, hole)
+	r.parts = append(r.parts, &part{number: number, header: h, size: hole.Size, sealed: hole})
+	return nil
 }
 
 // filesOfHole sets aside what may hold the missing records, under the number of the hole or those that are missing with
@@ -357,7 +345,11 @@ func (s *Spool) endLedger(p *part) (*segment.Ledger, error) {
 		return nil, err
 	}
 	defer f.Close()
-	src, err := newReader(f, p.size, segment.ReadOptions{})
+	size, err := sizeOf(f, p.size)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newReader(f, size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}

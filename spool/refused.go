@@ -119,6 +119,13 @@ func (r *refusedReads) writeOff(n uint64) bool {
 	return x.times >= refusals && time.Since(x.since) >= refusedFor
 }
 
+// times returns how often the segment's reading has failed.
+func (r *refusedReads) times(n uint64) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.segs[n].times
+}
+
 // done forgets a segment.
 func (r *refusedReads) done(n uint64) {
 	r.mu.Lock()

@@ -74,6 +74,10 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 		if s.wanted(seg) {
 			return false, nil
 		}
+		// The segment's own file is about to be the only one.
+		if err := s.checkRaw(seg); err != nil {
+			return false, err
+		}
 		s.unlink(s.objPath(n), seg.StagedSize)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
 	} else {
@@ -89,6 +93,20 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 		s.remember(&seg)
 	}
 	return true, nil
+}
+
+// checkRaw reads a segment's own file from end to end.
+func (s *Spool) checkRaw(seg sealed) error {
+	f, err := s.fs.Open(s.segPath(seg.Number))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return segment.Verify(f, size)
 }
 
 // wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,

@@ -94,10 +94,10 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if seg.NoRaw || errors.Is(err, errNewer) || denied(err) {
+		if errors.Is(err, errNewer) || denied(err) {
 			return nil, err
 		}
-		if refused(err) && !s.reads.writeOff(number) {
+		if refused(err) && !seg.NoRaw && !s.reads.writeOff(number) {
 			s.reads.note(number)
 			return nil, err
 		}
@@ -113,9 +113,11 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			return nil, fmt.Errorf("spool: stage segment %d: %w", number, context.Cause(ctx))
 		}
 		if seg.NoRaw {
-			return nil, fmt.Errorf("%w: the staged file of segment %d is lost, and its raw file was given up for it: %w", ErrCorrupt, number, err)
+			return s.stageGap(ctx, seg, enc, old, err)
 		}
 		s.log.Warn("spool: making a staged file again", "class", s.opts.Class, "segment", number, "err", err)
+	} else if seg.NoRaw {
+		return s.stageGap(ctx, seg, enc, nil, err)
 	}
 	rec, err := s.makeStaged(ctx, seg, enc, old)
 	if errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) {
@@ -126,6 +128,9 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
 	}
+	if raw, lost := errors.AsType[*rawLostError](err); lost {
+		return s.stageGap(ctx, seg, enc, nil, raw)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}
@@ -133,6 +138,21 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.relieve(ctx, enc, func() bool { return !s.short() })
 	}
 	return rec, nil
+}
+
+// stageGap is Stage for a segment whose files do not give what they should: a gap, once that is certain.
+func (s *Spool) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("spool: stage segment %d: %w", seg.Number, context.Cause(ctx))
+	}
+	if err := s.giveUpOn(seg, rec, why); err != nil {
+		return nil, err
+	}
+	hole, ok := s.cat.get(seg.Number)
+	if !ok {
+		return nil, fmt.Errorf("spool: stage segment %d: %w", seg.Number, fs.ErrNotExist)
+	}
+	return s.makeStaged(ctx, hole, enc, nil)
 }
 
 // stillStaged reports why a segment's staged file is not the one of its record. What an earlier process left is read from
@@ -198,7 +218,7 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
-		return nil, out, err
+		return nil, out, rawLost(err, fs.ErrNotExist)
 	}
 	defer raw.Close()
 	from := &watchedReader{r: raw}
@@ -208,18 +228,31 @@ func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageR
 			s.reads.note(seg.Number)
 		}
 	}()
-	src, err = segment.NewReaderWith(from, seg.Size, segment.ReadOptions{
+	size, err := sizeOf(raw, seg.Size)
+	if err != nil {
+		return nil, out, err
+	}
+	src, err = segment.NewReaderWith(from, size, segment.ReadOptions{
 		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: skip,
 	})
 	if err != nil {
-		return nil, out, err
+		return nil, out, rawLost(err, segment.ErrCorrupt)
 	}
 	var want *Encoding
 	if old != nil {
 		want = &old.Encoding
 	}
-	out, err = s.stageTo(temp, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, want) })
+	out, err = s.stageTo(temp, func(w io.Writer) (Encoded, error) {
+		e, err := enc.Encode(ctx, w, src, want)
+		return e, rawLost(err, segment.ErrCorrupt)
+	})
 	return src, out, err
+}
+
+// sizeOf returns how many of the n bytes that a file should have it has: what is missing is damage, not a failed read.
+func sizeOf(f vfs.File, n int64) (int64, error) {
+	size, err := f.Size()
+	return min(size, n), err
 }
 
 // publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
@@ -281,7 +314,11 @@ func (s *Spool) readable(seg sealed) (n uint64) {
 		return 0
 	}
 	defer raw.Close()
-	res, err := segment.Scan(raw, seg.Size, segment.ReadOptions{
+	size, err := sizeOf(raw, seg.Size)
+	if err != nil {
+		return 0
+	}
+	res, err := segment.Scan(raw, size, segment.ReadOptions{
 		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: true,
 	})
 	if err != nil {

@@ -1,0 +1,75 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// A segment that was damaged here after its delivery is a gap in the spool, and an object at the destination. What that
+// must be, only the destination's own manifest still says.
+
+// note remembers the lines of a manifest that speak of segments which are still here.
+func (v *verifier) note(m *Manifest) {
+	for i := range m.Segments {
+		if line := &m.Segments[i]; line.Key != "" && !v.l.s.deleted(line.Segment) {
+			if v.lines == nil {
+				v.lines = map[uint64]*SegmentLine{}
+			}
+			v.lines[line.Segment] = line
+		}
+	}
+}
+
+// lost returns the noted lines of segments of which the spool has nothing any more.
+func (v *verifier) lost() (lines []*SegmentLine) {
+	for number, line := range v.lines {
+		if seg := v.l.s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Records == 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// line asks for an object by what its manifest line says of it.
+func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
+	return v.again(ctx, func() error {
+		r, err := v.l.dest.Stat(ctx, line.Key)
+		if err == nil && r.Checksum == "" { // it keeps none
+			var there Object
+			if there, err = readBackKey(ctx, v.l.dest, line.Key); err == nil {
+				r.Size, r.Checksum = there.Size, SHA256Checksum(there.SHA256)
+			}
+		}
+		var want Receipt
+		if line.Receipt != nil {
+			want = *line.Receipt
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			v.mismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: its records are damaged on this host's disk: %w", err))
+			return nil
+		case err != nil:
+			return err
+		case r.Size != want.Size || r.Checksum != want.Checksum && r.Checksum != "sha256:"+line.SHA256 && r.Checksum != "crc64nvme:"+line.CRC64NVME:
+			v.mismatch(line.Key, line.Segment, fmt.Errorf("%w: %d bytes, %s are there, its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
+			return nil
+		}
+		v.l.confirmed.Add(1)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.Objects++
+		return nil
+	})
+}
+
+// readBackKey reads an object to the end.
+func readBackKey(ctx context.Context, d Destination, key string) (Object, error) {
+	body, err := d.Open(ctx, key)
+	if err != nil {
+		return Object{}, err
+	}
+	o, err := readBack(body)
+	return o, errors.Join(err, body.Close())
+}

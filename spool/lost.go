@@ -1,0 +1,220 @@
+package spool
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// StagedLostError says that the staged file of a segment is damaged or gone, and that the segment's own file was given up
+// for it. A destination may have the object: then Restore brings it back, and it is as if nothing had happened. Without
+// that, Stage turns the segment into a gap when it has been asked some times.
+type StagedLostError struct {
+	Record *StageRecord // what the file must be
+	Err    error        // why it is not
+}
+
+// Error names the segment.
+func (e *StagedLostError) Error() string {
+	return fmt.Sprintf("spool: the staged file of segment %d is lost, and it was all there was of it: %v", e.Record.Segment, e.Err)
+}
+
+// Is makes every StagedLostError an ErrCorrupt.
+func (e *StagedLostError) Is(target error) bool { return target == ErrCorrupt }
+
+// Unwrap returns why the file is lost.
+func (e *StagedLostError) Unwrap() error { return e.Err }
+
+// rawLostError says that a segment's own file is gone, or that nothing in it can be read.
+type rawLostError struct{ err error }
+
+func (e *rawLostError) Error() string { return e.err.Error() }
+func (e *rawLostError) Unwrap() error { return e.err }
+
+// rawLost marks an error of reading a segment's file if it is the given kind: such files do not heal.
+func rawLost(err, kind error) error {
+	if errors.Is(err, kind) {
+		return &rawLostError{err}
+	}
+	return err
+}
+
+// Restore makes the staged file of a segment again from what a destination has of it: body must be exactly the bytes that
+// the stage record describes, otherwise nothing is changed.
+func (s *Spool) Restore(ctx context.Context, number uint64, body io.Reader) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	if err := s.stages.begin(ctx, number); err != nil {
+		return err
+	}
+	defer s.stages.end(number)
+	seg, ok := s.cat.get(number)
+	rec, err := s.stageRecord(number)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("spool: restore segment %d: %w", number, fs.ErrNotExist))
+	}
+	temp := s.objPath(number) + vfs.TempSuffix
+	out, err := s.stageTo(temp, func(w io.Writer) (Encoded, error) {
+		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, body}, rec.Size+1))
+		return Encoded{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("spool: restore segment %d: %w", number, err)
+	}
+	if out.size != rec.Size || hex.EncodeToString(out.sha256) != rec.SHA256 {
+		err = fmt.Errorf("%w: it is not what the stage record of segment %d says", ErrCorrupt, number)
+	} else if err = s.fs.Rename(temp, s.objPath(number)); err == nil {
+		err = s.fs.SyncDir(s.path(stageDir))
+	}
+	if err != nil {
+		s.used(-out.size)
+		_ = s.fs.Remove(temp)
+		return fmt.Errorf("spool: restore segment %d: %w", number, err)
+	}
+	s.used(-seg.StagedSize)
+	s.reads.done(number)
+	now, ok := s.cat.update(number, func(c *sealed) { c.Staged, c.StagedSize, c.checked = true, rec.Size, true })
+	if ok {
+		s.remember(&now)
+	}
+	s.log.Warn("spool: a damaged staged file was brought back from a destination that has it", "class", s.opts.Class, "segment", number)
+	return nil
+}
+
+// Doubt makes the next Stage read the staged file of a segment again before it believes in it: a destination has got
+// other bytes than the stage record says.
+func (s *Spool) Doubt(number uint64) { s.cat.note(number, func(c *sealed) { c.checked = false }) }
+
+// giveUpOn decides what becomes of a segment that cannot be staged because of its own files. It returns nil if the segment
+// was turned into a gap. Before that the same is tried some times: a destination may give back what is lost, and a disk
+// that does not return a sector may be away.
+func (s *Spool) giveUpOn(seg sealed, rec *StageRecord, err error) error {
+	_, lost := errors.AsType[*rawLostError](err)
+	lost = lost || errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist)
+	if !lost && !refused(err) {
+		return err
+	}
+	s.reads.note(seg.Number)
+	if times := s.reads.times(seg.Number); lost && times < refusals || !lost && !s.reads.writeOff(seg.Number) {
+		if seg.NoRaw && rec != nil {
+			return &StagedLostError{Record: rec, Err: err}
+		}
+		return err
+	}
+	return s.replaceLost(seg, err)
+}
+
+// replaceLost puts an empty segment in the place of one that cannot be read: so the loss goes the way of everything else,
+// into the ledger, the manifests and the objects, and holds up nothing behind it. The files of the lost one are kept.
+func (s *Spool) replaceLost(seg sealed, why error) error {
+	s.pruning.Lock()
+	defer s.pruning.Unlock()
+	if _, ok := s.cat.get(seg.Number); !ok {
+		return fs.ErrNotExist // every destination has it: it was deleted meanwhile
+	}
+	var files []string
+	freed := int64(0)
+	for _, f := range []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}} {
+		name := numberName(seg.Number) + f.ext
+		fi, err := s.fs.Stat(s.path(f.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		to, err := s.setAside(f.dir, name)
+		if err != nil {
+			return err
+		}
+		if f.ext != recExt {
+			freed += fi.Size() // it counts again in damaged/
+		}
+		files = append(files, to)
+	}
+	all := []segment.Range{{First: seg.First, Last: seg.Last}}
+	if seg.Last < seg.First {
+		all = nil
+	}
+	if err := s.noteDamaged(seg.Number, all, seg.Bytes, why.Error(), files...); err != nil {
+		return err
+	}
+	before, after := s.ledgersOf(seg)
+	h := &segment.Header{
+		Generation: segment.NewGeneration(), Segment: seg.Number, First: seg.First, Created: seg.Created,
+		Spool: s.id.Spool, Epoch: seg.Epoch, Class: s.id.Class, Instance: s.opts.Instance, Ledger: before,
+	}
+	hole, err := s.writeHole(h, seg.Last+1, &after)
+	if err != nil {
+		return err
+	}
+	hole.asked, hole.lastAsked = seg.asked, seg.lastAsked
+	s.used(hole.Size - freed)
+	s.weighDamaged()
+	s.mu.Lock()
+	s.cat.put(hole)
+	s.ledger.Damaged.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
+	s.noteLedger()
+	c := *hole
+	s.mu.Unlock()
+	s.remember(&c)
+	s.reads.done(seg.Number)
+	return nil
+}
+
+// ledgersOf makes the ledgers at the beginning and the end of a segment again, as far as they are known outside of it.
+func (s *Spool) ledgersOf(seg sealed) (before, after segment.Ledger) {
+	later := s.cat.sum(seg.Number, ^uint64(0))
+	s.mu.Lock()
+	after = *s.ledger.Clone()
+	after.Kept = segment.Tally{Records: seg.Last, Bytes: s.sealedEnd.bytes - min(s.sealedEnd.bytes, later.Bytes)}
+	s.mu.Unlock()
+	if len(seg.Unaccounted) > 0 {
+		after.Unaccounted = seg.Unaccounted
+	}
+	before = *after.Clone()
+	before.Lost = after.Lost.Sub(seg.Lost)
+	if len(seg.Unaccounted) > 0 {
+		before.Unaccounted = nil
+	}
+	before.Kept = after.Kept.Sub(segment.Tally{Records: seg.Last + 1 - seg.First, Bytes: seg.Bytes})
+	return before, after
+}
+
+// writeHole makes the file of an empty segment that says of its records that they are missing, up to the sequence number
+// next.
+func (s *Spool) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*sealed, error) {
+	b, err := segment.EncodeHeader(h, headerPad)
+	if err != nil {
+		return nil, err
+	}
+	path := s.segPath(h.Segment)
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an attempt that failed
+		return nil, err
+	}
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return nil, err
+	}
+	res, err := segment.Scan(f, int64(len(b)), segment.ReadOptions{Next: next})
+	if err != nil {
+		return nil, err
+	}
+	size, err := finish(f, res, next, l)
+	if err != nil {
+		return nil, err
+	}
+	return describe(h, res.Builder, l, res.Damage, size), s.fs.SyncDir(s.path(segDir))
+}
