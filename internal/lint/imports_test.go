@@ -68,7 +68,7 @@ var layers = map[string][]string{
 	"ship/audit":          {"ship", "spool", "spool/segment", "compress"},
 	"ship/fileship":       {"internal/steadylog", "ship", "internal/vfs", "golang.org/x/sys"},
 	"ship/s3ship":         {"internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
-	"ship/sftpship":       {"internal/steadylog", "ship", "github.com/pkg/sftp", "golang.org/x/crypto"},
+	"ship/sftpship":       {"internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":       {"ship"},
 	"drain":               {"internal/steadylog", "ship", "spool", "spool/segment", "internal/vfs"},
 	"drain/asg":           {"internal/steadylog", "drain", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
@@ -83,6 +83,7 @@ var layers = map[string][]string{
 	"internal/e2e":        {},
 	"internal/faultproxy": {"internal/s3d"},
 	"internal/matrix":     {},
+	"internal/sftpc":      {},
 	"internal/sftpd":      {"github.com/pkg/sftp", "golang.org/x/crypto"},
 	"internal/testserver": {"internal/s3d", "internal/sftpd", "golang.org/x/crypto", "golang.org/x/sys"},
 }

@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,14 +148,14 @@ func TestQuota(t *testing.T) {
 	r.finish()
 }
 
-// TestFullDisk: the server says beforehand that there is too little room. (That of an in-process server, which can be
-// told what to say.)
+// TestFullDisk: the server's disk is full, and the server says so when it is asked why a write failed. (That of an in-process
+// server, which can be told what to say.)
 func TestFullDisk(t *testing.T) {
 	var full atomic.Bool
 	r := newRig(t, setup{sftpDest: func(r *rig) ship.Destination {
 		r.dirs["idc"] = t.TempDir()
 		s, err := sftpd.Start(r.dirs["idc"], t.TempDir(), &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
-			h.FileCmd = disk{h.FileCmd, &full}
+			h.FileCmd, h.FilePut = disk{h.FileCmd, &full}, fullFiles{h.FilePut, &full}
 			return h
 		}})
 		if err != nil {
@@ -195,6 +196,19 @@ func (d disk) StatVFS(*sftp.Request) (*sftp.StatVFS, error) {
 		free = 10
 	}
 	return &sftp.StatVFS{Frsize: 4096, Blocks: 1 << 20, Bfree: free, Bavail: free}, nil
+}
+
+// fullFiles cannot be created while the disk is full.
+type fullFiles struct {
+	sftp.FileWriter
+	full *atomic.Bool
+}
+
+func (f fullFiles) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	if f.full.Load() {
+		return nil, sftp.ErrSSHFxFailure
+	}
+	return f.FileWriter.Filewrite(r)
 }
 
 func (d disk) PosixRename(r *sftp.Request) error {

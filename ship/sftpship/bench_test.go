@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/faultproxy"
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/internal/testserver"
 )
 
@@ -55,8 +56,13 @@ func benchmarkUpload(b *testing.B, rtt time.Duration) {
 	h := open(b, url, &Options{Watchdog: time.Minute})
 	ways := []func() error{
 		func() error {
-			return h.do(context.Background(), "send", func(s *session) error {
-				return (&upload{session: s, h: h, o: o}).send(context.Background(), h.path("sent"), body)
+			return h.do(context.Background(), "send", func(t *turn) error {
+				u := &upload{turn: t, h: h, o: o, tmp: h.path("sent")}
+				f, err := u.Open(u.tmp, sftpc.Write|sftpc.Create|sftpc.Excl).Wait()
+				if err == nil {
+					_, err = u.send(context.Background(), f, body)
+				}
+				return err
 			})
 		},
 		func() error {
@@ -85,7 +91,8 @@ func benchmarkUpload(b *testing.B, rtt time.Duration) {
 				b.Fatal(err)
 			}
 			s.URL("d")
-			h.forgetDirs()
+			h.dirs.clear()
+			h.there.clear()
 		}
 	}
 	median := func(of func(i int) float64) float64 {

@@ -3,50 +3,31 @@ package sftpship
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"os"
+	"io"
 	"path"
+	"strings"
 
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
 // Check implements ship.Checker: it connects, authenticates, and writes and removes a small temporary file. What the
 // server cannot do is logged.
 func (h *Host) Check(ctx context.Context) error {
-	return h.do(ctx, "check", func(s *session) error {
-		u := &upload{session: s, h: h, o: ship.Object{Size: 6}}
-		h.forgetDirs() // what was true an hour ago is what shall be checked
-		if err := u.mkdirs(h.place.dir); err != nil {
-			return err
-		}
+	return h.do(ctx, "check", func(t *turn) error {
+		u := &upload{turn: t, h: h, o: ship.Object{Size: int64(len(checkText))}}
+		// What was true an hour ago is what shall be checked.
+		h.dirs.clear()
+		h.space.forget()
 		dir := path.Join(h.place.dir, tmpDir)
-		if err := u.mkdirs(dir); err != nil {
+		if err := u.mkdirs(h.place.dir, dir); err != nil {
 			return err
 		}
-		if err := u.room(); err != nil {
+		if err := u.try(ctx, path.Join(dir, "check-"+rand.Text()+tmpSuffix)); err != nil {
 			return err
-		}
-		tmp := path.Join(dir, "check-"+rand.Text()+tmpSuffix)
-		f, err := s.sftp.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-		if err != nil {
-			return h.explain(tmp, err)
-		}
-		_, err = f.Write([]byte("check\n"))
-		if err == nil {
-			err = u.sync(f)
-		}
-		if err = errors.Join(err, f.Close()); err == nil {
-			var fi os.FileInfo
-			if fi, err = s.stat(tmp); err == nil && fi.Size() != 6 {
-				err = fmt.Errorf("%d bytes arrived of 6", fi.Size())
-			}
-		}
-		if err := errors.Join(err, s.sftp.Remove(tmp)); err != nil {
-			return h.explain(tmp, u.noRoom(err))
 		}
 		// Said here, once and in time: receipts say it of each object, when it is too late to choose another server.
-		if !u.has("hardlink@openssh.com", "1") {
+		if !u.Has("hardlink@openssh.com", "1") {
 			u.note("no-hardlink")
 		}
 		if len(u.degraded) > 0 {
@@ -54,4 +35,39 @@ func (h *Host) Check(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+const checkText = "check\n"
+
+// try writes a small file, measures it and removes it.
+func (u *upload) try(ctx context.Context, tmp string) error {
+	defer func() { u.h.left.release(u.noted...) }()
+	space, created := u.askSpace(), u.Open(tmp, sftpc.Write|sftpc.Create|sftpc.Excl)
+	u.mayLeave(tmp)
+	f, err := created.Wait()
+	if err != nil {
+		return first(u.enough(space), u.h.explain(tmp, u.noRoom(err)))
+	}
+	u.tmp = tmp
+	defer func() {
+		if u.tmp != "" {
+			u.discard()
+		}
+	}()
+	if err := u.enough(space); err != nil {
+		u.Close(f)
+		return err
+	}
+	read, err := u.send(ctx, f, io.NewSectionReader(strings.NewReader(checkText), 0, int64(len(checkText))))
+	if err != nil {
+		return err
+	}
+	u.Close(read)
+	// Said now: an account that may not delete makes the directory grow with every upload.
+	if err := u.Remove(tmp).Err(); !u.gone(err) {
+		return u.h.explain(tmp, err)
+	}
+	u.h.left.remove(tmp)
+	u.tmp = ""
+	return nil
 }

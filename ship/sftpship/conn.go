@@ -16,34 +16,40 @@ var (
 	errLate   = errors.New("the peer did not finish in time")
 )
 
-// conn is a network connection that is watched while an operation uses it. Neither pkg/sftp nor x/crypto/ssh has time
-// limits of its own: without this, a peer that stops would block an operation for ever.
+// conn is a network connection that is watched while operations use it. Neither SFTP clients nor x/crypto/ssh have time
+// limits of their own: without this, a peer that stops would block an operation for ever.
 //
-// One lazy timer covers the three limits; bytes that flow only store a number. It closes the connection rather than
-// setting deadlines, so that it works for connections that have none (a channel through a bastion).
+// One lazy timer covers all limits; bytes that flow only store a number. It closes the connection rather than setting
+// deadlines, so that it works for connections that have none (a channel through a bastion).
 type conn struct {
 	net.Conn
 	silence  time.Duration // without a byte in either direction
-	patience time.Duration // without an SFTP answer, though bytes flow
+	patience time.Duration // without an SFTP answer to an operation, though bytes flow
 	start    time.Time
 
 	moved atomic.Int64 // when the last byte moved, since start
-	heard atomic.Int64 // when the last SFTP answer came, since start
-	fresh atomic.Bool  // no SFTP answer since watch
 
-	mu       sync.Mutex
-	timer    *time.Timer
-	watching bool
-	until    time.Time // fixed end; the other two limits are off
-	cause    error
+	mu    sync.Mutex
+	timer *time.Timer
+	until time.Time // end of the handshake, zero after it
+	uses  map[*use]struct{}
+	cause error
 }
 
-// newConn returns a connection that must have been handed to watch or rest before silence is over: the handshake's limit.
+// use is one operation's use of a connection. Each waits for answers of its own: those to another operation do not show
+// that the peer is going to answer this one.
+type use struct {
+	c     *conn
+	heard atomic.Int64 // when the last answer to it came, since start
+	until time.Time    // when it has to be over, zero: whenever. Guarded by conn.mu.
+}
+
+// newConn returns a connection that must have been handed to established before silence is over: the handshake's limit.
 func newConn(nc net.Conn, silence, patience time.Duration) *conn {
-	c := &conn{Conn: nc, silence: silence, patience: patience, start: time.Now()}
+	c := &conn{Conn: nc, silence: silence, patience: patience, start: time.Now(), uses: make(map[*use]struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.watching, c.until = true, c.start.Add(silence)
+	c.until = c.start.Add(silence)
 	c.timer = time.AfterFunc(silence, c.expire)
 	return c
 }
@@ -66,79 +72,105 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// answered notes an SFTP answer.
-func (c *conn) answered() {
-	c.heard.Store(int64(time.Since(c.start)))
-	c.fresh.Store(false)
-}
-
-// watch begins an operation: both limits count from now.
-func (c *conn) watch() {
-	now := int64(time.Since(c.start))
-	c.moved.Store(now)
-	c.heard.Store(now)
-	c.fresh.Store(true)
+// established ends the handshake: until the first use, nothing is expected of the peer.
+func (c *conn) established() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.watching, c.until = true, time.Time{}
-	c.timer.Reset(min(c.silence, c.patience))
-}
-
-// hurry ends the connection after d, whatever flows: the operation has been cancelled.
-func (c *conn) hurry(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.watching {
-		c.until = time.Now().Add(d)
-		c.timer.Reset(d)
-	}
-}
-
-// rest ends an operation: nothing is expected of the peer.
-func (c *conn) rest() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.watching = false
+	c.until = time.Time{}
 	c.timer.Stop()
 }
 
-// quiet reports whether an operation has seen no byte for d.
+// begin begins an operation: its limits count from now.
+func (c *conn) begin() *use {
+	now := int64(time.Since(c.start))
+	u := &use{c: c}
+	u.heard.Store(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.uses) == 0 {
+		c.moved.Store(now)
+	}
+	c.uses[u] = struct{}{}
+	c.timer.Reset(min(c.silence, c.patience))
+	return u
+}
+
+// answered notes an SFTP answer to the operation.
+func (u *use) answered() { u.heard.Store(int64(time.Since(u.c.start))) }
+
+// hurry ends the connection unless the operation ends within d, whatever flows: it has been cancelled.
+func (u *use) hurry(d time.Duration) {
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	if _, ok := u.c.uses[u]; ok {
+		u.until = time.Now().Add(d)
+		u.c.timer.Reset(0)
+	}
+}
+
+// end ends the operation.
+func (u *use) end() {
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	if delete(u.c.uses, u); len(u.c.uses) == 0 {
+		u.c.timer.Stop()
+	}
+}
+
+// quiet reports whether operations have seen no byte for d.
 func (c *conn) quiet(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.watching && time.Since(c.start)-time.Duration(c.moved.Load()) >= d
+	return len(c.uses) > 0 && time.Since(c.start)-time.Duration(c.moved.Load()) >= d
 }
 
 // expire closes the connection if a limit has passed, else sets the timer for the limit that is next.
 func (c *conn) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.watching {
-		return // the operation ended while the timer fired
+	left, cause := c.next()
+	if cause == nil && left == 0 {
+		return // the last operation ended while the timer fired
 	}
-	var left time.Duration
-	if !c.until.IsZero() {
-		if left = time.Until(c.until); left <= 0 {
-			c.cause = errLate
-		}
-	} else {
-		now := time.Since(c.start)
-		silent := c.silence - (now - time.Duration(c.moved.Load()))
-		mute := c.patience - (now - time.Duration(c.heard.Load()))
-		left = min(silent, mute)
-		switch {
-		case silent <= 0:
-			c.cause = fmt.Errorf("%w for %v", errSilent, c.silence)
-		case mute <= 0:
-			c.cause = fmt.Errorf("%w for %v", errMute, c.patience)
-		}
-	}
-	if left > 0 {
+	if cause == nil {
 		c.timer.Reset(left)
 		return
 	}
-	c.watching = false
+	c.cause, c.until = cause, time.Time{}
+	clear(c.uses)
 	c.Conn.Close()
+}
+
+// next returns how long the nearest limit is away, or why one has passed; neither if there is none. The caller holds mu.
+func (c *conn) next() (left time.Duration, cause error) {
+	if !c.until.IsZero() {
+		if left = time.Until(c.until); left <= 0 {
+			cause = errLate
+		}
+		return left, cause
+	}
+	if len(c.uses) == 0 {
+		return 0, nil
+	}
+	now := time.Since(c.start)
+	if left = c.silence - (now - time.Duration(c.moved.Load())); left <= 0 {
+		return 0, fmt.Errorf("%w for %v", errSilent, c.silence)
+	}
+	for u := range c.uses {
+		mute := c.patience - (now - time.Duration(u.heard.Load()))
+		if mute <= 0 {
+			return 0, fmt.Errorf("%w for %v", errMute, c.patience)
+		}
+		left = min(left, mute)
+		if !u.until.IsZero() {
+			late := time.Until(u.until)
+			if late <= 0 {
+				return 0, errLate
+			}
+			left = min(left, late)
+		}
+	}
+	return left, nil
 }
 
 // why returns the reason for which this side ended the connection, nil if it did not.
@@ -150,6 +182,10 @@ func (c *conn) why() error {
 
 // Close is not a cause: why stays nil.
 func (c *conn) Close() error {
-	c.rest()
+	c.mu.Lock()
+	c.until = time.Time{}
+	clear(c.uses)
+	c.timer.Stop()
+	c.mu.Unlock()
 	return c.Conn.Close()
 }

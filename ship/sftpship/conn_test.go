@@ -21,33 +21,39 @@ func TestConnLimits(t *testing.T) {
 		"handshake, silent":  {func(*conn, func()) {}, silence, errLate},
 		"handshake, talking": {func(c *conn, say func()) { every(time.Second, 60, say) }, silence, errLate},
 		"silent from the beginning": {func(c *conn, _ func()) {
-			c.rest()
+			c.established()
 			pass(time.Hour) // in the pool
-			c.watch()
+			c.begin()
 		}, time.Hour + silence, errSilent},
 		"silent in the end": {func(c *conn, say func()) {
-			c.watch()
-			every(20*time.Second, 10, func() { say(); c.answered() })
+			u := begun(c)
+			every(20*time.Second, 10, func() { say(); u.answered() })
 		}, 10*20*time.Second + silence, errSilent},
 		"keepalives but no answer": {func(c *conn, say func()) {
-			c.watch()
+			begun(c)
 			every(10*time.Second, 100, say)
 		}, patience, errMute},
+		"answers to another operation only": {func(c *conn, say func()) {
+			other := begun(c)
+			pass(time.Second)
+			c.begin()
+			every(10*time.Second, 100, func() { say(); other.answered() })
+		}, time.Second + patience, errMute},
 		"answers for long, then keepalives only": {func(c *conn, say func()) {
-			c.watch()
+			u := begun(c)
 			n := 0
 			every(10*time.Second, 100, func() {
 				say()
 				if n++; n%20 == 0 {
-					c.answered()
+					u.answered()
 				}
 			})
 			every(10*time.Second, 100, say)
 		}, 1000*time.Second + patience, errMute},
 		"cancelled": {func(c *conn, say func()) {
-			c.watch()
+			u := begun(c)
 			pass(time.Second)
-			c.hurry(cancelGrace)
+			u.hurry(cancelGrace)
 			every(100*time.Millisecond, 100, say)
 		}, time.Second + cancelGrace, errLate},
 	} {
@@ -82,11 +88,14 @@ func TestConnLimits(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			here, there := net.Pipe()
 			c := newConn(here, silence, patience)
+			c.established()
 			for range 3 {
-				c.watch()
+				u, other := c.begin(), c.begin()
 				pass(silence / 2)
-				c.rest()
-				c.hurry(time.Second) // a cancellation that comes too late
+				u.end()
+				u.hurry(time.Second) // a cancellation that comes too late
+				pass(silence / 4)
+				other.end()
 				pass(time.Hour)
 			}
 			if err := c.why(); err != nil {
@@ -96,6 +105,12 @@ func TestConnLimits(t *testing.T) {
 			there.Close()
 		})
 	})
+}
+
+// begun ends the handshake and begins an operation.
+func begun(c *conn) *use {
+	c.established()
+	return c.begin()
 }
 
 // every does something n times.

@@ -13,7 +13,7 @@
 //	password_file=FILE   the account's password is in FILE; or password_env=NAME
 //	jump=USER@HOST:PORT  a bastion to go through, with the same credentials and known_hosts
 //	verify=POLICY        auto, exec or readback; see [Verify]
-//	workers=N            connections at most, default 4
+//	workers=N            connections at most, default 4; each carries one large upload and up to four small operations
 //	watchdog=30s         silence after which a peer is given up
 //
 // All these files are read again at each connection: correcting them needs no restart. A line of known_hosts that cannot be
@@ -27,19 +27,44 @@
 //
 // The bytes were written to a temporary file under _tmp/<spool>/, synced with fsync@openssh.com, measured, and hashed:
 // by sha256sum on the server, or by reading them back. Then the file was given its name by a hard link, which fails if
-// the name is taken, and the directory was synced. Nobody ever sees part of an object under its key. Where the server
-// cannot do one of these (OpenSSH can do them all), the receipt's Degraded says so:
+// the name is taken, the object was seen under its name, the directory was synced, and only then was the temporary name
+// removed. Nobody ever sees part of an object under its key. Where the server cannot do one of these (OpenSSH can do them all), the receipt's Degraded says so:
 //
 //	no-fsync      the server offers no fsync: it may lose the object with its power
 //	no-dir-fsync  it cannot sync directories: the same for the object's name
 //	no-hardlink   published by a rename, after the key was claimed with a file created exclusively: whoever writes
 //	              to the same place by other means might be overwritten
 //
-// # Traps that shaped it
+// # What it costs
 //
-// pkg/sftp has no time limits, reports success for some truncated uploads through File.ReadFrom (which io.Copy calls)
-// and for some truncated downloads through File.WriteTo. So neither is called, every length is checked against the
-// server's own, and each connection is watched: no byte for Watchdog, or no answer to a request for Patience, ends it.
+// On OpenSSH a new object of up to 8 MiB costs 13 requests, plus one for each 255 KiB sent and one for each read back, in 5
+// round trips: requests whose order the server keeps are sent without waiting for each other's answers. A Put that finds
+// its own object, as Drain's verification does, costs 2 round trips, a Stat 1. The first object of an hour makes the hour's
+// directory and costs 3 more. Servers other than OpenSSH are not trusted to keep the order of requests; there it is about 10.
+//
+// # Space
+//
+// Where the server tells its free space, it is asked once a minute, and an upload that would leave less than 64 MiB or
+// a hundredth of the file system free is refused, so that manifests, clean-up and whoever else writes there still can. A
+// server that says "0 of 0 blocks" does not tell.
+//
+// # Temporary files
+//
+// An upload whose connection breaks leaves its temporary file. The next upload of the same process removes it; at the end
+// of a drain that is the last manifest. What a process leaves that was killed is removed after an hour, since nobody else
+// can tell it from an upload that is under way.
+//
+// # Servers
+//
+// Servers were met that answer "failure" or "no such path" for a file that is not there (then its directory is listed to be
+// sure), that confirm hard links and make none (then objects are published by renaming), and that leave sizes' or
+// permissions' attributes out. A directory that other programs move files out of as soon as they are complete cannot be
+// delivered to: the destination is parked, and its error says so, since each attempt would hand over the same file again.
+//
+// # Time limits
+//
+// Every length is checked against the server's own, every answer is bounded, and each connection is watched: no byte for
+// Watchdog, or no answer to an operation's request for Patience, ends it.
 //
 // # Least privileges on the server
 //

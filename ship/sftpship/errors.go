@@ -6,9 +6,9 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -57,10 +57,10 @@ var errNoDir = errors.New("destination directory is missing")
 // settled reports whether err is the server's (or our) considered answer, after which the connection is as good as
 // before; as opposed to a broken conversation.
 func settled(err error) bool {
-	var status *sftp.StatusError
+	var status *sftpc.StatusError
 	return err == nil || errors.As(err, &status) ||
 		errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoDir) ||
-		errors.Is(err, ship.ErrConflict) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNoSpace)
+		errors.Is(err, ship.ErrConflict) || errors.Is(err, errTaken) || errors.Is(err, errEndless) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNoSpace)
 }
 
 // checkKey refuses keys that would lead out of the destination or into its temporary files.

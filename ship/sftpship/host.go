@@ -2,6 +2,7 @@ package sftpship
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,19 +24,25 @@ var (
 
 var errClosed = fmt.Errorf("host is closed: %w", fs.ErrClosed)
 
-// Host is a directory on an SFTP server. Its methods may be called from any goroutine; at most Options.Workers run at
-// a time, the others wait.
+// Host is a directory on an SFTP server. Its methods may be called from any goroutine; at most Options.Workers connections
+// serve them, each one large upload and some small operations at a time. Others wait.
 type Host struct {
 	place place
 	o     Options
 	pool  *pool
 
-	execFrom int64         // execFrom; a test has smaller objects
-	execNext atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
-	renaming chan struct{} // holds a token while someone publishes by renaming
+	execFrom   int64         // execFrom; a test has smaller objects
+	maxEntries int           // maxEntries; a test has smaller directories
+	execNext   atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
+	renaming   chan struct{} // holds a token while someone publishes by renaming
+	name       string        // random: begins the names of this Host's temporary files
+	links      atomic.Int32  // whether the server's hard links do what they say, see linksWork
+	space      space
+	left       leftovers
+	dirs       names // directories known to exist, durably
+	there      names // keys that were there when last asked about
 
 	mu    sync.Mutex
-	dirs  map[string]struct{}  // directories known to exist, durably
 	swept map[string]time.Time // spools whose temporary files were swept, and when
 	said  map[string]struct{}  // warnings that were logged
 }
@@ -69,14 +76,15 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 		return nil, fmt.Errorf("sftpship: %w", err)
 	}
 	h := &Host{
-		place:    p,
-		o:        opts,
-		pool:     newPool(opts.Workers),
-		execFrom: execFrom,
-		renaming: make(chan struct{}, 1),
-		dirs:     make(map[string]struct{}),
-		swept:    make(map[string]time.Time),
-		said:     make(map[string]struct{}),
+		place:      p,
+		o:          opts,
+		pool:       newPool(opts.Workers),
+		execFrom:   execFrom,
+		maxEntries: maxEntries,
+		renaming:   make(chan struct{}, 1),
+		name:       rand.Text()[:10],
+		swept:      make(map[string]time.Time),
+		said:       make(map[string]struct{}),
 	}
 	h.complain(append(warnings, p.exposed()...))
 	return h, nil
@@ -112,21 +120,16 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// session returns a session for one operation, reused if there is one.
-func (h *Host) session(ctx context.Context, reuse bool) (s *session, reused bool, err error) {
-	if s, err = h.pool.take(); err != nil {
-		return nil, false, err
-	}
-	if s != nil && reuse {
-		return s, true, nil
-	}
-	if s != nil {
-		s.close() // its neighbour turned out dead, and this one is as old
+// session returns a session for one operation, reused if there is one that is not older than after.
+func (h *Host) session(ctx context.Context, large bool, after time.Time) (s *session, reused bool, err error) {
+	if s, err = h.pool.take(ctx, large, after); s != nil || err != nil {
+		return s, true, err
 	}
 	if s, err = h.dial(ctx); err != nil {
+		h.pool.undialed()
 		return nil, false, err
 	}
-	if err := h.pool.add(s); err != nil {
+	if err := h.pool.add(s, large); err != nil {
 		s.close()
 		s.sftp.Close()
 		return nil, false, err
@@ -135,11 +138,23 @@ func (h *Host) session(ctx context.Context, reuse bool) (s *session, reused bool
 	return s, false, nil
 }
 
-// do runs an operation on a session.
-func (h *Host) do(ctx context.Context, what string, op func(s *session) error) error {
-	s, err := h.lend(ctx, what, op)
+// operation is something that is done on a session.
+type operation struct {
+	what  string
+	large bool // moves so many bytes that it should share its connection with no other that does
+	do    func(*turn) error
+}
+
+// do runs a small operation on a session.
+func (h *Host) do(ctx context.Context, what string, op func(*turn) error) error {
+	return h.run1(ctx, operation{what: what, do: op})
+}
+
+// run1 runs an operation on a session.
+func (h *Host) run1(ctx context.Context, op operation) error {
+	s, err := h.lend(ctx, op)
 	if err == nil {
-		h.giveBack(s, true)
+		h.giveBack(s, op.large, true)
 	}
 	return err
 }
@@ -147,46 +162,45 @@ func (h *Host) do(ctx context.Context, what string, op func(s *session) error) e
 // lend runs the beginning of an operation and leaves the session to the caller, who must give it back, unless there is
 // an error. A connection that lay idle may have been closed by the server: if not one answer came over it, op is run
 // once more on a new one. (Every operation here may be repeated.)
-func (h *Host) lend(ctx context.Context, what string, op func(s *session) error) (*session, error) {
-	if err := h.pool.enter(ctx); err != nil {
-		return nil, h.wrap(what, err)
+func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
+	if err := h.pool.enter(ctx, op.large); err != nil {
+		return nil, h.wrap(op.what, err)
 	}
-	for reuse := true; ; reuse = false {
-		s, reused, err := h.session(ctx, reuse)
+	var after time.Time
+	for {
+		s, reused, err := h.session(ctx, op.large, after)
 		if err != nil {
-			h.pool.leave()
-			return nil, h.wrap(what, within(ctx, err))
+			h.pool.leave(op.large)
+			return nil, h.wrap(op.what, within(ctx, err))
 		}
 		// The limits hold while op runs and no longer: a caller that reads slowly from Open is no silent peer.
-		end := s.begin(ctx)
-		err = op(s)
-		fit := end() && settled(err)
-		if err == nil && fit {
-			return s, nil
-		}
+		t := s.begin(ctx)
+		err = op.do(t)
+		fit := t.end() && settled(err)
+		h.o.Logger.Debug("sftpship: operation", "what", op.what, "requests", t.Requests(), "round_trips", t.Trips(), "err", err)
 		if err == nil {
-			// Done, although the connection has broken or ctx has ended since the last answer.
-			s.close()
+			// Also if the connection has broken or ctx has ended since the last answer: it is done.
+			if !fit {
+				h.pool.retire(s)
+			}
 			return s, nil
 		}
 		// Not after a silence: the peer that has not answered for a Watchdog would most likely cost another one.
-		if reused && !settled(err) && s.conn.fresh.Load() && s.conn.why() == nil && ctx.Err() == nil {
+		if reused && !settled(err) && !t.Answered() && s.conn.why() == nil && ctx.Err() == nil {
 			s.close()
+			h.pool.put(s, op.large, false)
+			after = time.Now()
 			continue
 		}
-		h.giveBack(s, fit)
-		return nil, h.wrap(what, within(ctx, s.reason(err)))
+		h.giveBack(s, op.large, fit)
+		return nil, h.wrap(op.what, within(ctx, s.reason(err)))
 	}
 }
 
 // giveBack ends the use of a session that lend returned.
-func (h *Host) giveBack(s *session, fit bool) {
-	if fit {
-		h.pool.put(s)
-	} else {
-		s.close()
-	}
-	h.pool.leave()
+func (h *Host) giveBack(s *session, large, fit bool) {
+	h.pool.put(s, large, fit)
+	h.pool.leave(large)
 }
 
 // within puts the end of ctx before whatever error it led to: callers look for it, and the error of a connection that

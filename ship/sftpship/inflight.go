@@ -1,7 +1,7 @@
 package sftpship
 
 import (
-	"os"
+	"sync"
 	"time"
 )
 
@@ -15,21 +15,21 @@ const (
 // roundTrip keeps how long the last questions took that move no data. The least of them is the round trip; of several, so
 // that one answer that was late does not count, and of the last, since a route may change.
 type roundTrip struct {
+	mu   sync.Mutex
 	last [4]time.Duration
 	next int
 }
 
-// stat asks for a file, and notes how long the answer takes.
-func (s *session) stat(path string) (os.FileInfo, error) {
-	begin := time.Now()
-	fi, err := s.sftp.Stat(path)
+// measure notes how long an answer took that was asked for at begin.
+func (s *session) measure(begin time.Time) {
 	if s.alive() {
 		s.trip.add(time.Since(begin))
 	}
-	return fi, err
 }
 
 func (t *roundTrip) add(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.last[t.next%len(t.last)] = d
 	t.next++
 }
@@ -38,6 +38,8 @@ func (t *roundTrip) add(d time.Duration) {
 // way from the network to its disk copies what waits there each time that something is added (OpenSSH 9: measured twice
 // the CPU time per byte when the server is busy).
 func (t *roundTrip) requests(packet int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.next == 0 {
 		return requests
 	}

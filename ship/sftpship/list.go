@@ -4,21 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
-// maxDepth bounds the walk: a symbolic link may lead back up.
-const maxDepth = 32
+const (
+	// maxDepth bounds the walk, whatever a server says.
+	maxDepth = 32
+	// maxEntries and maxNameBytes bound one directory, whatever a server says: a million names, of 128 bytes each.
+	maxEntries   = 1 << 20
+	maxNameBytes = 128 << 20
+	// maxEmpty bounds answers without an entry, which a server must not give.
+	maxEmpty = 16
+)
+
+var errEndless = errors.New("the server's list of a directory does not end")
 
 // List implements ship.Lister. It walks the directories one at a time, depth first, so that memory is bounded by the
-// largest of them; no connection is held while the caller's loop body runs.
+// largest of them; no connection is held while the caller's loop body runs. Symbolic links are followed, as Put follows
+// them; one that leads to a directory above itself is passed over.
 func (h *Host) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		// Begin in the deepest directory that prefix names in full.
@@ -29,78 +40,193 @@ func (h *Host) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, er
 		if dir != "" && checkKey(dir) != nil {
 			return // no key begins like that
 		}
-		h.walk(ctx, dir, prefix, 0, yield)
+		w := &walker{h: h, prefix: prefix, yield: yield}
+		w.walk(ctx, dir, nil)
 	}
 }
 
-// walk lists what lies below dir and begins with prefix. It returns false when the iteration is over.
-func (h *Host) walk(ctx context.Context, dir, prefix string, depth int, yield func(ship.Entry, error) bool) bool {
-	if depth > maxDepth {
-		return yield(ship.Entry{}, h.wrap("list "+dir, fmt.Errorf("more than %d directories deep: a symbolic link to a directory above itself?", maxDepth))) && false
+// walker is one List.
+type walker struct {
+	h      *Host
+	prefix string
+	yield  func(ship.Entry, error) bool
+}
+
+// walk lists what lies below dir and begins with prefix. It returns false when the iteration is over. above are the real
+// paths of the linked directories through which it came, and of what they lie in.
+func (w *walker) walk(ctx context.Context, dir string, above []string) bool {
+	if strings.Count(dir, "/") > maxDepth {
+		return w.yield(ship.Entry{}, w.h.wrap("list "+dir, fmt.Errorf("more than %d directories deep", maxDepth))) && false
 	}
-	entries, err := h.readDir(ctx, dir, prefix)
+	entries, err := w.h.readDir(ctx, dir, w.prefix)
 	if err != nil {
-		yield(ship.Entry{}, err)
+		w.yield(ship.Entry{}, err)
 		return false
 	}
 	for _, e := range entries {
 		key := path.Join(dir, strings.TrimSuffix(e.Key, "/"))
 		switch isDir := strings.HasSuffix(e.Key, "/"); {
-		case isDir && !h.walk(ctx, key, prefix, depth+1, yield):
+		case !isDir && !w.yield(ship.Entry{Key: key, Size: e.Size}, nil):
 			return false
-		case !isDir && !yield(ship.Entry{Key: key, Size: e.Size}, nil):
-			return false
+		case isDir:
+			into, loop := above, false
+			if e.linked {
+				if into, loop, err = w.follow(ctx, dir, key, above); err != nil {
+					w.yield(ship.Entry{}, err)
+					return false
+				}
+			}
+			if !loop && !w.walk(ctx, key, into) {
+				return false
+			}
 		}
 	}
 	return true
 }
 
-// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to; the
-// names of directories end in a slash, which is also what puts "a.b" before what lies in "a/".
-func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []ship.Entry, err error) {
-	err = h.do(ctx, "list "+dir, func(s *session) error {
-		entries = entries[:0]
-		files, err := s.sftp.ReadDirContext(ctx, h.path(dir))
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && dir == "":
-			return h.noBase()
-		case errors.Is(err, fs.ErrNotExist):
-			// Nothing there; unless the whole destination is gone, which must not pass for empty.
-			if _, err := s.stat(h.place.dir); errors.Is(err, fs.ErrNotExist) {
-				return h.noBase()
-			} else if err != nil {
-				return h.explain(h.place.dir, err)
-			}
-			return nil
-		case err != nil:
-			return h.explain(h.path(dir), err)
+// follow finds out where a link to a directory leads, and whether that is a directory above it, in which the walk is
+// already.
+func (w *walker) follow(ctx context.Context, dir, key string, above []string) (into []string, loop bool, err error) {
+	err = w.h.do(ctx, "list "+key, func(t *turn) error {
+		from, to := t.RealPath(w.h.path(dir)), t.RealPath(w.h.path(key))
+		here, err := from.Wait()
+		there, terr := to.Wait()
+		if err := first(err, terr); err != nil {
+			return w.h.explain(w.h.path(key), err)
 		}
-		for _, fi := range files {
-			key := path.Join(dir, fi.Name())
+		into = append(slices.Clone(above), here)
+		for _, a := range into {
+			loop = loop || leadsTo(a, there)
+		}
+		return nil
+	})
+	if loop {
+		w.h.complain([]string{fmt.Sprintf("%s is a link to a directory above itself, and is passed over in lists", w.h.path(key))})
+	}
+	return into, loop, err
+}
+
+// entry is an entry of a directory; the names of directories end in a slash.
+type entry struct {
+	ship.Entry
+	linked bool // by a symbolic link
+}
+
+// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to, which is
+// what the slash at the end of directories is for: it puts "a.b" before what lies in "a/".
+func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
+	err = h.do(ctx, "list "+dir, func(t *turn) error {
+		entries = entries[:0]
+		var links []string
+		err := t.readDir(ctx, h.path(dir), func(n sftpc.Name) {
+			key := path.Join(dir, n.Name)
 			// Directories on the way to prefix and those inside it; files that begin with it.
 			below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
 			if key == tmpDir || !below && !strings.HasPrefix(key, prefix) {
-				continue
+				return
 			}
-			if fi.Mode()&os.ModeSymlink != 0 {
-				// Put follows links that an operator has laid, and so must this.
-				if fi, err = s.stat(h.path(key)); errors.Is(err, fs.ErrNotExist) {
-					continue
-				} else if err != nil {
+			if n.Kind() == sftpc.Link || n.Kind() == sftpc.Unknown {
+				links = append(links, n.Name) // asked about below
+				return
+			}
+			entries = appendEntry(entries, n.Name, n.Attrs, below, strings.HasPrefix(key, prefix), false)
+		})
+		// As for something in it: the list of a file is as empty as that of a directory that is not there.
+		if err = t.clear(ctx, path.Join(h.path(dir), "x"), err); err != nil {
+			return h.noDir(ctx, t, dir, err)
+		}
+		// Put follows links that an operator has laid, and so must this.
+		for part := range slices.Chunk(links, requests) {
+			asked := make([]*sftpc.Pending[sftpc.Attrs], len(part))
+			for i, name := range part {
+				asked[i] = t.Stat(h.path(path.Join(dir, name)))
+			}
+			for i, name := range part {
+				key := path.Join(dir, name)
+				a, err := asked[i].Wait()
+				switch err = t.clear(ctx, h.path(key), err); {
+				case errors.Is(err, fs.ErrNotExist): // a link to nothing
+				case err != nil:
 					return h.explain(h.path(key), err)
+				default:
+					below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
+					entries = appendEntry(entries, name, a, below, strings.HasPrefix(key, prefix), true)
 				}
-			}
-			name := path.Base(key)
-			switch {
-			case fi.IsDir() && below:
-				entries = append(entries, ship.Entry{Key: name + "/"})
-			case fi.Mode().IsRegular() && strings.HasPrefix(key, prefix):
-				entries = append(entries, ship.Entry{Key: name, Size: fi.Size()})
 			}
 		}
 		return nil
 	})
 	// By SFTP, entries come in any order.
-	slices.SortFunc(entries, func(a, b ship.Entry) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.Key, b.Key) })
 	return entries, err
+}
+
+// appendEntry adds what is a directory on the way or a file that matters.
+func appendEntry(entries []entry, name string, a sftpc.Attrs, below, matches, linked bool) []entry {
+	switch {
+	case a.Kind() == sftpc.Directory && below:
+		return append(entries, entry{ship.Entry{Key: name + "/"}, linked})
+	case a.Kind() == sftpc.Regular && matches:
+		return append(entries, entry{ship.Entry{Key: name, Size: a.Size}, linked})
+	}
+	return entries
+}
+
+// noDir judges why a directory cannot be listed: one that is not there is empty, unless the whole destination is gone, which
+// must not pass for empty.
+func (h *Host) noDir(ctx context.Context, t *turn, dir string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return h.explain(h.path(dir), err)
+	}
+	if dir == "" {
+		return h.noBase()
+	}
+	_, err = t.Stat(h.place.dir).Wait()
+	switch err = t.clear(ctx, h.place.dir, err); {
+	case errors.Is(err, fs.ErrNotExist):
+		return h.noBase()
+	case err != nil:
+		return h.explain(h.place.dir, err)
+	}
+	return nil
+}
+
+// readDir hands on the entries of a directory, in the server's order. Two answers are asked for at a time, so that the next
+// one is on its way while one is read.
+func (t *turn) readDir(ctx context.Context, dir string, each func(sftpc.Name)) error {
+	h, err := t.OpenDir(dir).Wait()
+	if err != nil {
+		return err
+	}
+	defer t.Close(h)
+	next := t.ReadDir(h)
+	bytes, entries, empty := 0, 0, 0
+	for {
+		current := next
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next = t.ReadDir(h)
+		names, err := current.Wait()
+		if errors.Is(err, io.EOF) {
+			_ = next.Err()
+			return nil
+		}
+		if err != nil {
+			_ = next.Err()
+			return err
+		}
+		if len(names) == 0 {
+			empty++
+		}
+		for _, n := range names {
+			bytes += len(n.Name)
+			if n.Name != "." && n.Name != ".." && n.Name != "" && !strings.ContainsAny(n.Name, "/\x00") {
+				each(n)
+			}
+		}
+		if entries += len(names); entries > t.s.maxEntries || bytes > maxNameBytes || empty > maxEmpty {
+			return fmt.Errorf("%s: %w (%d entries so far): if it is real, move what does not belong there away", dir, errEndless, entries)
+		}
+	}
 }

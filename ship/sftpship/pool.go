@@ -2,97 +2,200 @@ package sftpship
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
 
-// pool bounds the connections and keeps the idle ones.
+// share is how many small operations may use one connection at a time, per connection that there may be.
 //
-// One operation at a time has a connection, although SSH could carry many: so the end of one operation, by its context or
-// by the watchdog, may cut the connection and harms no other. It is faster, too: a connection is as fast as one core
+// Over a long line a small operation is a few round trips of waiting and next to no bytes, so that one connection carries
+// many. A large one has a connection for itself as far as other large ones go: a connection is as fast as one core
 // encrypts, and its channel's window bounds it over a long line.
-type pool struct {
-	slots chan struct{} // one token per operation under way
+const share = 4
 
-	mu     sync.Mutex
-	all    map[*session]struct{}
-	idle   []*session // most recently used last
-	closed bool
+// pool bounds the connections and the operations, and keeps connections that are not used for a while.
+//
+// Operations that share a connection also share its end: one that is cut short by the watchdog, or that does not end within
+// cancelGrace after its context, takes the others with it. They are repeated like after any lost connection.
+type pool struct {
+	most         int           // connections
+	large, small chan struct{} // one token per operation under way
+
+	mu      sync.Mutex
+	all     map[*session]struct{}
+	dialing int
+	changed chan struct{} // closed and replaced when a connection may have become free
+	closed  bool
 
 	running sync.WaitGroup // one per session in all
 }
 
-func newPool(n int) *pool {
-	return &pool{slots: make(chan struct{}, n), all: make(map[*session]struct{})}
+// load is what uses a session. Guarded by pool.mu.
+type load struct {
+	large   bool
+	small   int
+	since   time.Time // it has been unused; meaningless otherwise
+	retired bool      // takes no further operations, and is closed after the last
 }
 
-// enter waits for a free slot. Slots are taken before connections are: who has one may dial.
-func (p *pool) enter(ctx context.Context) error {
+func (l *load) unused() bool { return !l.large && l.small == 0 }
+
+func newPool(n int) *pool {
+	return &pool{
+		most: n, large: make(chan struct{}, n), small: make(chan struct{}, share*n),
+		all: make(map[*session]struct{}), changed: make(chan struct{}),
+	}
+}
+
+func (p *pool) tokens(large bool) chan struct{} {
+	if large {
+		return p.large
+	}
+	return p.small
+}
+
+// enter waits for a free place among the operations.
+func (p *pool) enter(ctx context.Context, large bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
-	case p.slots <- struct{}{}:
+	case p.tokens(large) <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (p *pool) leave() { <-p.slots }
+func (p *pool) leave(large bool) { <-p.tokens(large) }
 
-// take returns the idle session that was used last, nil if there is none.
-func (p *pool) take() (*session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, errClosed
-	}
-	for n := len(p.idle); n > 0; n = len(p.idle) {
-		s := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		if s.alive() {
-			return s, nil
+// take returns the session that is best for an operation, or nil if the caller is to dial one, and to call add or
+// undialed. It takes none that was there before after, unless that is zero.
+func (p *pool) take(ctx context.Context, large bool, after time.Time) (*session, error) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, errClosed
 		}
-		// The server closed it meanwhile; its goroutine cleans up.
+		best, live := p.best(large, after)
+		switch {
+		case best != nil && (best.load.unused() || live+p.dialing >= p.most):
+			best.load.large = best.load.large || large
+			if !large {
+				best.load.small++
+			}
+			p.mu.Unlock()
+			return best, nil
+		case live+p.dialing < p.most:
+			p.dialing++
+			p.mu.Unlock()
+			return nil, nil
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	return nil, nil
 }
 
-// add makes a new session known, so that close finds it and waits until forget.
-func (p *pool) add(s *session) error {
+// best returns the session with the least to do, of unused ones the last used, and how many there are. It cuts unused ones
+// that are too old.
+func (p *pool) best(large bool, after time.Time) (best *session, live int) {
+	for s := range p.all {
+		if !s.alive() {
+			continue // its goroutine cleans up
+		}
+		if s.born.Before(after) && s.load.unused() {
+			s.close() // its neighbour turned out dead, and this one is as old
+			continue
+		}
+		live++
+		if s.load.retired || s.born.Before(after) || large && s.load.large {
+			continue
+		}
+		if best == nil || s.better(best) {
+			best = s
+		}
+	}
+	return best, live
+}
+
+// better reports whether s has less to do than other, or was used later.
+func (s *session) better(other *session) bool {
+	a, b := &s.load, &other.load
+	switch {
+	case a.unused() != b.unused():
+		return a.unused()
+	case a.unused():
+		return a.since.After(b.since)
+	case a.large != b.large:
+		return !a.large
+	}
+	return a.small < b.small
+}
+
+// add makes a new session known, in use by one operation, so that close finds it and waits until forget.
+func (p *pool) add(s *session, large bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.dialing--
+	p.wake()
 	if p.closed {
 		return errClosed
+	}
+	s.born = time.Now()
+	if s.load.large = large; !large {
+		s.load.small = 1
 	}
 	p.all[s] = struct{}{}
 	p.running.Add(1)
 	return nil
 }
 
-// put returns a session for reuse.
-func (p *pool) put(s *session) {
+// undialed takes back what take promised.
+func (p *pool) undialed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		s.close() // close found it in use and has cut it already; this marks it
-		return
-	}
-	s.idle = time.Now()
-	p.idle = append(p.idle, s)
+	p.dialing--
+	p.wake()
 }
 
-// expired removes a session from the idle ones if it has been there for d.
+// retire makes a session take no further operations.
+func (p *pool) retire(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.load.retired = true
+}
+
+// put ends the use of a session by an operation. One that is not fit for another is closed as soon as nobody uses it.
+func (p *pool) put(s *session, large, fit bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if large {
+		s.load.large = false
+	} else {
+		s.load.small--
+	}
+	s.load.since = time.Now()
+	s.load.retired = s.load.retired || !fit || p.closed
+	if s.load.retired && s.load.unused() {
+		s.close()
+	}
+	p.wake()
+}
+
+// expired retires a session that nobody has used for d.
 func (p *pool) expired(s *session, d time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.Index(p.idle, s)
-	if i < 0 || time.Since(s.idle) < d {
+	if !s.load.unused() || time.Since(s.load.since) < d {
 		return false
 	}
-	p.idle = slices.Delete(p.idle, i, i+1)
+	s.load.retired = true
 	return true
 }
 
@@ -102,19 +205,23 @@ func (p *pool) forget(s *session) {
 	defer p.mu.Unlock()
 	delete(p.all, s)
 	p.running.Done()
-	if i := slices.Index(p.idle, s); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-	}
+	p.wake()
+}
+
+// wake makes those look again who wait in take. The caller holds mu.
+func (p *pool) wake() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // close cuts every connection, also those in use, and waits until their goroutines have ended.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	p.idle = nil
 	for s := range p.all {
 		s.close()
 	}
+	p.wake()
 	p.mu.Unlock()
 	p.running.Wait()
 }

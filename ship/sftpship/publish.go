@@ -3,12 +3,12 @@ package sftpship
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 
-	"github.com/pkg/sftp"
-
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -18,36 +18,106 @@ func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	err := errUnsupported
-	if u.has("hardlink@openssh.com", "1") {
-		// link(2) fails if the name exists, on every system.
-		err = u.within(path.Dir(u.key), func() error { return u.sftp.Link(u.tmp, u.key) })
-		if err == nil {
-			err = u.sftp.Remove(u.tmp)
-		}
+	err := sftpc.ErrUnsupported
+	if u.Has("hardlink@openssh.com", "1") && u.h.links.Load() != linksLie {
+		err = u.link(ctx)
 	}
-	if err != nil {
-		if !settled(err) {
-			return "", err
-		}
-		// Either the name is taken, or there are no hard links here: servers have one status for both.
-		if taken, err := u.present(ctx); err != nil || taken != "" {
-			return taken, err
-		}
-		if taken, err := u.rename(ctx); err != nil || taken != "" {
-			return taken, err
-		}
+	if err == nil {
+		return method, nil
 	}
-	u.tmp = ""
-	u.syncDir(path.Dir(u.key))
-	fi, err := u.stat(u.key)
-	if err != nil {
-		return "", u.h.explain(u.key, err)
+	if !settled(err) || errors.Is(err, errTaken) {
+		return "", err
 	}
-	if fi.Size() != u.o.Size {
-		return "", fmt.Errorf("%w: %d bytes after publishing, not %d", ship.ErrVerify, fi.Size(), u.o.Size)
+	// Either the name is taken, or there are no hard links here: servers have one status for both.
+	if taken, err := u.present(ctx); err != nil || taken != "" {
+		return taken, err
+	}
+	if taken, err := u.rename(ctx); err != nil || taken != "" {
+		return taken, err
 	}
 	return method, nil
+}
+
+// link publishes by link(2), which fails if the name exists, on every system. The temporary file goes only when the object
+// has been seen under its key: there are servers that answer a request for a link and make none.
+func (u *upload) link(ctx context.Context) error {
+	parent := path.Dir(u.key)
+	var there sftpc.Attrs
+	var lookErr error
+	var dir *sftpc.Pending[sftpc.Handle]
+	err := u.within([]string{parent}, func() error {
+		linked := inOrder(u, u.Link(u.tmp, u.key))
+		looked := u.Stat(u.key)
+		dir = u.openDir(parent)
+		there, lookErr = looked.Wait()
+		if err := linked.Err(); err != nil {
+			u.closeDir(dir)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.published(ctx, there, lookErr); err != nil {
+		u.closeDir(dir)
+		if errors.Is(err, errTaken) && !u.linksWork() {
+			return sftpc.ErrUnsupported
+		}
+		return err
+	}
+	u.h.links.Store(linksProven)
+	removed := u.Remove(u.tmp)
+	u.syncDir(dir)
+	if u.gone(removed.Err()) {
+		u.h.left.remove(u.tmp)
+	}
+	u.tmp = ""
+	return nil
+}
+
+// What is known of a server's hard links.
+const (
+	linksProven = 1 // one was seen
+	linksLie    = 2 // the server says that it made one, and made none
+)
+
+// linksWork tries a hard link where nobody but this package looks: an object that is not there after it got its name was
+// either taken away, or never got it.
+func (u *upload) linksWork() bool {
+	if u.h.links.Load() == linksProven {
+		return true
+	}
+	name := u.tmp + ".link" + tmpSuffix
+	u.mayLeave(name)
+	linked := inOrder(u, u.Link(u.tmp, name))
+	_, err := u.Stat(name).Wait()
+	removed := inOrder(u, u.Remove(name))
+	if u.gone(removed.Err()) {
+		u.h.left.remove(name)
+	}
+	if linked.Err() == nil && err != nil && settled(err) {
+		u.h.links.Store(linksLie)
+		u.h.o.Logger.Warn("sftpship: the server confirms hard links and makes none: objects are published by renaming", "at", u.h.Location())
+		return false
+	}
+	return true
+}
+
+// errTaken is not fs.ErrNotExist: that would tell the caller that the object was never there.
+var errTaken = errors.New("stored, and then not there")
+
+// published checks what was found under the key after it was given.
+func (u *upload) published(ctx context.Context, there sftpc.Attrs, err error) error {
+	switch {
+	case err != nil && (errors.Is(err, fs.ErrNotExist) || u.missing(ctx, u.key, err)):
+		return ship.Permanent(fmt.Errorf("%w: something takes files away from %s as soon as they have their name: let it copy them, or give it another directory than the one that Penstock delivers to; until then the same object would be delivered again and again", errTaken, u.h.place.dir))
+	case err != nil:
+		return u.h.explain(u.key, err)
+	case there.Size != u.o.Size:
+		return fmt.Errorf("%w: %d bytes after publishing, not %d", ship.ErrVerify, there.Size, u.o.Size)
+	}
+	return nil
 }
 
 // rename publishes where there are no hard links. A version 3 rename fails if the name exists
@@ -64,38 +134,52 @@ func (u *upload) rename(ctx context.Context) (taken string, err error) {
 	}
 	claims := path.Join(u.h.place.dir, tmpDir, "claims")
 	claim := path.Join(claims, fmt.Sprintf("%x", sha256.Sum256([]byte(u.o.Key)))+tmpSuffix)
-	var f *sftp.File
-	err = u.within(claims, func() (err error) {
-		f, err = u.sftp.OpenFile(claim, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	var f sftpc.Handle
+	err = u.within([]string{claims}, func() (err error) {
+		f, err = u.Open(claim, sftpc.Write|sftpc.Create|sftpc.Excl).Wait()
 		return err
 	})
 	if err != nil {
 		u.dropStale(claim)
 		return "", fmt.Errorf("another upload of this key seems to be under way (%s): %w", claim, err)
 	}
-	defer u.sftp.Remove(claim)
-	if err := f.Close(); err != nil {
+	defer func() { _ = u.Remove(claim).Err() }()
+	if err := u.Close(f).Err(); err != nil {
 		return "", u.h.explain(claim, err)
 	}
 	if taken, err := u.present(ctx); err != nil || taken != "" {
 		return taken, err
 	}
-	err = u.within(path.Dir(u.key), func() error { return u.sftp.Rename(u.tmp, u.key) })
+	parent := path.Dir(u.key)
+	err = u.within([]string{parent}, func() error { return u.Rename(u.tmp, u.key).Err() })
 	if err != nil {
-		return "", u.h.explain(u.key, err)
+		return "", u.noRename(err)
 	}
-	return "", nil
+	u.h.left.remove(u.tmp)
+	u.tmp = ""
+	looked := u.Stat(u.key)
+	dir := u.openDir(parent)
+	there, err := looked.Wait()
+	u.syncDir(dir)
+	return "", u.published(ctx, there, err)
+}
+
+// noRename names the operation that a server refuses, without which nothing can be published there.
+func (u *upload) noRename(err error) error {
+	if errors.Is(err, sftpc.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		return ship.Permanent(fmt.Errorf("rename %s to %s: %w: the server lets user %q neither make hard links nor rename, so that an object cannot be given its name when it is complete: allow one of the two for this account (with OpenSSH, remove hardlink or rename from the list after -P, or add it to the list after -p, of internal-sftp)",
+			u.tmp, u.key, err, u.h.place.user))
+	}
+	return fmt.Errorf("rename %s to %s: %w", u.tmp, u.key, err)
 }
 
 // dropStale removes a claim whose owner has died. An owner that lives holds it for a few requests, each of which ends
 // within Patience.
 func (u *upload) dropStale(claim string) {
-	own, err := u.stat(u.tmp)
-	if err != nil {
-		return
-	}
-	fi, err := u.stat(claim)
-	if err == nil && own.ModTime().Sub(fi.ModTime()) > 4*u.h.o.Patience {
-		_ = u.sftp.Remove(claim)
+	own, held := u.Stat(u.tmp), u.Stat(claim)
+	mine, err := own.Wait()
+	theirs, herr := held.Wait()
+	if first(err, herr) == nil && mine.MTime.Sub(theirs.MTime) > 4*u.h.o.Patience {
+		_ = u.Remove(claim).Err()
 	}
 }

@@ -7,23 +7,25 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"time"
 
-	"github.com/pkg/sftp"
-
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
+// smallObject is up to which size an object shares its connection with others.
+const smallObject = 1 << 20
+
 // upload is one Put on one session.
 type upload struct {
-	*session
+	*turn
 	h        *Host
 	o        ship.Object
 	key      string        // path of the object on the server
 	tmp      string        // path of the temporary file, empty while there is none
+	noted    []string      // files that may be left over
 	sending  time.Duration // how long it took to send and sync; 0 if nothing was sent
 	degraded []string
 }
@@ -45,112 +47,174 @@ func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (
 		return ship.Receipt{}, h.wrap("put "+o.Key, fmt.Errorf("spool %q cannot name a directory", o.Spool))
 	}
 	var receipt ship.Receipt
-	err := h.do(ctx, "put "+o.Key, func(s *session) (err error) {
-		u := &upload{session: s, h: h, o: o, key: h.path(o.Key)}
+	err := h.run1(ctx, operation{what: "put " + o.Key, large: o.Size > smallObject, do: func(t *turn) (err error) {
+		u := &upload{turn: t, h: h, o: o, key: h.path(o.Key)}
 		receipt, err = u.run(ctx, body)
 		return err
-	})
+	}})
 	if err != nil {
 		return ship.Receipt{}, err
 	}
+	h.there.add(o.Key)
 	return receipt, nil
 }
 
+// run is an upload. What it asks of the server is sent together wherever the order of answers does not matter, or the
+// server keeps the order of requests: over a long line the round trips are what an upload costs. On OpenSSH they are
+//
+//  1. is the key taken; create the temporary file
+//  2. write, sync, close, measure, open for reading
+//  3. read back
+//  4. link, look for the key, open its directory
+//  5. sync the directory, remove the temporary file
 func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt, error) {
-	if method, err := u.present(ctx); err != nil || method != "" {
-		return u.receipt(method), err
+	// Whoever repeats a Put or verifies by one asks about what is there: no temporary file for that.
+	if u.h.there.has(u.o.Key) {
+		if method, err := u.present(ctx); err != nil || method != "" {
+			return u.receipt(method), err
+		}
+		u.h.there.remove(u.o.Key)
 	}
-	if err := u.mkdirs(u.h.place.dir); err != nil {
-		return ship.Receipt{}, err
+	method, err := u.store(ctx, body)
+	if u.tmp != "" {
+		u.discard()
 	}
-	if err := u.room(); err != nil {
-		return ship.Receipt{}, err
-	}
+	u.h.left.release(u.noted...)
+	return u.receipt(method), err
+}
+
+// store uploads, verifies and publishes. It returns the method of verification.
+func (u *upload) store(ctx context.Context, body *io.SectionReader) (method string, err error) {
 	// The name is new each time: nobody appends to what an earlier attempt has left, of which no one can say how much
 	// is right, and two attempts at once do not meet.
 	dir := path.Join(u.h.place.dir, tmpDir, u.o.Spool)
-	err := u.within(dir, func() error { return u.send(ctx, path.Join(dir, rand.Text()+tmpSuffix), body) })
-	var method string
+	tmp := path.Join(dir, u.h.name+"-"+rand.Text()+tmpSuffix)
+	var file sftpc.Handle
+	var taken bool
+	err = u.within([]string{dir, path.Dir(u.key)}, func() (err error) {
+		file, taken, err = u.create(ctx, tmp)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	if taken {
+		u.discard()
+		if method, err = u.present(ctx); err != nil || method != "" {
+			return method, err
+		}
+		return "", fmt.Errorf("%s: was there and is gone again", u.key) // the next attempt finds out
+	}
+	read, err := u.send(ctx, file, body)
 	if err == nil {
-		method, err = u.verify(ctx, body)
+		method, err = u.verify(ctx, read, body)
 	}
 	if err == nil {
 		u.sweep(ctx, dir)
 		method, err = u.publish(ctx, method)
 	}
-	if u.tmp != "" && u.alive() {
-		_ = u.sftp.Remove(u.tmp) // what stays is swept later
+	return method, err
+}
+
+// create creates the temporary file, and asks all that decides whether it will be of use.
+func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, taken bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", false, err
 	}
-	return u.receipt(method), err
+	begin := time.Now()
+	key, space := u.Stat(u.key), u.askSpace()
+	former := u.removeLeftovers()
+	created := u.Open(tmp, sftpc.Write|sftpc.Create|sftpc.Excl) // not for reading too: some servers allow one or the other
+	u.mayLeave(tmp)
+	_, err = key.Wait()
+	u.s.measure(begin)
+	file, cerr := created.Wait()
+	roomErr := u.enough(space)
+	u.removed(former)
+	if cerr == nil {
+		u.tmp = tmp
+	}
+	switch {
+	case err == nil:
+		if cerr == nil {
+			u.Close(file)
+		}
+		return "", true, nil
+	case !errors.Is(err, fs.ErrNotExist) && !unclear(err):
+		err = u.h.explain(u.key, err)
+	case roomErr != nil:
+		err = roomErr
+	case cerr != nil:
+		err = u.h.explain(tmp, u.noRoom(cerr))
+	default:
+		return file, false, nil
+	}
+	if cerr == nil {
+		u.Close(file)
+	}
+	return "", false, err
 }
 
 // present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
 // cut off between publishing and syncing) and returns the method by which they were verified; else ship.ErrConflict.
 func (u *upload) present(ctx context.Context) (method string, err error) {
-	fi, err := u.stat(u.key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil:
-		return "", u.h.explain(u.key, err)
-	case !fi.Mode().IsRegular():
-		return "", fmt.Errorf("%w: %s is no regular file there (%v)", ship.ErrConflict, u.key, fi.Mode())
-	case fi.Size() != u.o.Size:
-		return "", fmt.Errorf("%w: %s has %d bytes there, not %d", ship.ErrConflict, u.key, fi.Size(), u.o.Size)
+	begin := time.Now()
+	there := u.Stat(u.key)
+	opened := u.Open(u.key, sftpc.Read)
+	dir := u.openDir(path.Dir(u.key))
+	a, err := there.Wait()
+	u.s.measure(begin)
+	file, oerr := opened.Wait()
+	closing := func() {
+		if oerr == nil {
+			u.Close(file)
+		}
+		u.closeDir(dir)
 	}
-	method, sum, err := u.hash(ctx, u.key, u.o.Size)
-	switch {
-	case err != nil:
-		return "", err
-	case sum != u.o.SHA256:
-		return "", fmt.Errorf("%w: %s has SHA-256 %x there, not %x", ship.ErrConflict, u.key, sum, u.o.SHA256)
-	}
-	f, err := u.sftp.Open(u.key)
 	if err != nil {
-		return "", u.h.explain(u.key, err)
+		if oerr == nil || !errors.Is(err, fs.ErrNotExist) && !u.missing(ctx, u.key, err) {
+			closing()
+			return "", u.h.explain(u.key, err)
+		}
+		u.closeDir(dir)
+		return "", nil
 	}
-	err = u.sync(f)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return "", u.h.explain(u.key, err)
+	switch {
+	case a.Kind() != sftpc.Regular && a.Kind() != sftpc.Unknown:
+		err = fmt.Errorf("%w: %s is no regular file there (%v)", ship.ErrConflict, u.key, a.Kind())
+	case !a.HasSize:
+		err = ship.Permanent(fmt.Errorf("%s: %w", u.key, errNoSize))
+	case a.Size != u.o.Size:
+		err = fmt.Errorf("%w: %s has %d bytes there, not %d", ship.ErrConflict, u.key, a.Size, u.o.Size)
+	case oerr != nil:
+		err = u.h.explain(u.key, oerr)
 	}
-	u.syncDir(path.Dir(u.key))
+	if err != nil {
+		closing()
+		return "", err
+	}
+	// Before it is read, not after: what is verified shall be what stays.
+	synced, dirSynced := u.sync(file), u.startSyncDir(dir)
+	method, sum, err := u.hash(ctx, u.key, file, u.o.Size)
+	serr := fsyncError(synced.Err())
+	dirSynced()
+	u.Close(file) // it was only read
+	switch {
+	case err == nil && sum != u.o.SHA256:
+		err = fmt.Errorf("%w: %s has SHA-256 %x there, not %x", ship.ErrConflict, u.key, sum, u.o.SHA256)
+	case err == nil && serr != nil:
+		err = u.h.explain(u.key, serr)
+	}
+	if err != nil {
+		return "", err
+	}
 	return method, nil
 }
 
-// send uploads to a temporary file, as durable as the server can make it.
-func (u *upload) send(ctx context.Context, tmp string, body *io.SectionReader) error {
-	// Not O_RDWR: some servers allow one or the other.
-	f, err := u.sftp.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		return u.h.explain(tmp, err)
-	}
-	u.tmp = tmp
-	begin := time.Now()
-	err = u.write(ctx, f, body)
-	if err == nil {
-		// Before the verification, not after: what is verified shall be what stays. A failed fsync is final for the
-		// file (Linux drops the dirty pages and says yes the next time), and the next attempt makes a new one.
-		err = u.sync(f)
-	}
-	u.sending = time.Since(begin)
-	// Closing waits for the server's answer: it may report a write that failed late.
-	if err := errors.Join(err, f.Close()); err != nil {
-		return u.h.explain(tmp, u.noRoom(err))
-	}
-	return nil
-}
-
 // verify compares the temporary file with the object, by the server's account of it.
-func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method string, err error) {
-	// By name, after Close: a handle's answer would not show that the name stands for another file.
-	fi, err := u.stat(u.tmp)
-	if err != nil {
-		return "", u.h.explain(u.tmp, err)
-	}
-	if fi.Size() != u.o.Size {
-		return "", fmt.Errorf("%w: %d bytes arrived of %d", ship.ErrVerify, fi.Size(), u.o.Size)
-	}
-	method, sum, err := u.hash(ctx, u.tmp, u.o.Size)
+func (u *upload) verify(ctx context.Context, file sftpc.Handle, body *io.SectionReader) (method string, err error) {
+	method, sum, err := u.hash(ctx, u.tmp, file, u.o.Size)
+	u.Close(file) // it was only read: what the answer says is of no consequence
 	if err != nil {
 		return "", err
 	}
@@ -164,34 +228,18 @@ func (u *upload) verify(ctx context.Context, body *io.SectionReader) (method str
 	return method, nil
 }
 
-// write sends the body, with concurrent writes only: the sequential path of pkg/sftp (File.ReadFrom, and so io.Copy)
-// takes a write error that wraps io.EOF for the end of the body and reports a truncated file as complete.
-func (u *upload) write(ctx context.Context, f *sftp.File, body *io.SectionReader) error {
-	// A reader of its own from the first byte: a retry may find the caller's anywhere.
-	r := &cancelReader{ctx, io.NewSectionReader(body, 0, body.Size())}
-	n, err := f.ReadFromWithConcurrency(r, u.trip.requests(u.packet))
-	if err == nil && n != u.o.Size {
-		err = io.ErrUnexpectedEOF // the body is shorter than it says
+// discard removes the temporary file of an upload that came to nothing.
+func (u *upload) discard() {
+	if u.s.alive() && u.gone(u.Remove(u.tmp).Err()) {
+		u.h.left.remove(u.tmp)
 	}
-	if errors.Is(err, io.EOF) {
-		// Whatever lies behind it: never the end of a body. Hidden so that nobody takes it for one.
-		err = fmt.Errorf("write: %w (%v)", io.ErrUnexpectedEOF, err)
-	}
-	return err
+	u.tmp = ""
 }
 
-// cancelReader ends a body when ctx does. The upload then ends by itself, and there is a connection left over which its
-// temporary file can be removed.
-type cancelReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *cancelReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+// mayLeave notes a file that is left over unless it is known to be gone.
+func (u *upload) mayLeave(file string) {
+	u.noted = append(u.noted, file)
+	u.h.left.add(file)
 }
 
 // note records a guarantee that this server does not give.

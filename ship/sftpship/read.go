@@ -2,62 +2,51 @@ package sftpship
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"sync"
 	"time"
 
-	"github.com/pkg/sftp"
-
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
-// readWindow is read in one go, by concurrent requests. Between two windows lies a round trip: at 20 ms and 100 MB/s
-// that is a third of the time.
+// readWindow is what a reader of Open holds in memory.
 const readWindow = 4 << 20
-
-// readAt fills p from off; all of it must lie within the file. A server may answer with less than it was asked for;
-// pkg/sftp takes that for the end of the file (and its WriteTo may then end early and say nothing). Here the end is
-// where the file's size says it is.
-func readAt(f *sftp.File, p []byte, off int64) (n int, err error) {
-	for step := len(p); n < len(p); {
-		m, err := f.ReadAt(p[n:min(n+step, len(p))], off+int64(n))
-		n += m
-		switch {
-		case m > 0 && (err == nil || err == io.EOF):
-			if err == io.EOF {
-				// Requests that fit into a packet are repeated by pkg/sftp for the rest alone. Larger ones would have
-				// to be sent again from the gap on, for one more short answer each time.
-				step = packetSize
-			}
-		case err == nil || errors.Is(err, io.EOF):
-			return n, fmt.Errorf("read: %w at offset %d", io.ErrUnexpectedEOF, off+int64(n))
-		default:
-			return n, err
-		}
-	}
-	return n, nil
-}
 
 // Stat implements ship.Destination. An SFTP server keeps no checksum: the receipt's is empty.
 func (h *Host) Stat(ctx context.Context, key string) (r ship.Receipt, err error) {
 	if err := checkKey(key); err != nil {
 		return r, h.wrap("stat", err)
 	}
-	err = h.do(ctx, "stat "+key, func(s *session) error {
-		fi, err := s.stat(h.path(key))
-		if err != nil {
-			return h.explain(h.path(key), err)
+	err = h.do(ctx, "stat "+key, func(t *turn) error {
+		begin := time.Now()
+		a, err := t.Stat(h.path(key)).Wait()
+		t.s.measure(begin)
+		if err := h.regular(ctx, t, key, a, err); err != nil {
+			return err
 		}
-		if !fi.Mode().IsRegular() {
-			return fmt.Errorf("%s is no regular file there (%v): %w", h.path(key), fi.Mode(), fs.ErrNotExist)
-		}
-		r = ship.Receipt{Size: fi.Size(), Method: "stat", Time: time.Now().UTC()}
+		r = ship.Receipt{Size: a.Size, Method: "stat", Time: time.Now().UTC()}
 		return nil
 	})
+	if err == nil {
+		h.there.add(key)
+	}
 	return r, err
+}
+
+// regular checks the answer about a key.
+func (h *Host) regular(ctx context.Context, t *turn, key string, a sftpc.Attrs, err error) error {
+	switch {
+	case err != nil:
+		return h.explain(h.path(key), t.clear(ctx, h.path(key), err))
+	case a.Kind() != sftpc.Regular && a.Kind() != sftpc.Unknown:
+		return fmt.Errorf("%s is no regular file there (%v): %w", h.path(key), a.Kind(), fs.ErrNotExist)
+	case !a.HasSize:
+		return ship.Permanent(fmt.Errorf("%s: %w", h.path(key), errNoSize))
+	}
+	return nil
 }
 
 // Open implements ship.Destination. The reader occupies one of the Workers connections until it is closed. Its end is
@@ -67,21 +56,19 @@ func (h *Host) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 		return nil, h.wrap("open", err)
 	}
 	r := &reader{h: h, ctx: ctx, what: "read " + key}
-	s, err := h.lend(ctx, "open "+key, func(s *session) (err error) {
-		if r.f, err = s.sftp.Open(h.path(key)); err != nil {
-			return h.explain(h.path(key), err)
+	s, err := h.lend(ctx, operation{what: "open " + key, do: func(t *turn) (err error) {
+		// By name and at once: an object does not change, so the answer is that of the handle.
+		looked, opened := t.Stat(h.path(key)), t.Open(h.path(key), sftpc.Read)
+		a, err := looked.Wait()
+		var oerr error
+		r.f, oerr = opened.Wait()
+		err = h.regular(ctx, t, key, a, first(err, oerr))
+		if err != nil && oerr == nil {
+			t.Close(r.f)
 		}
-		fi, err := r.f.Stat()
-		if err == nil && !fi.Mode().IsRegular() {
-			err = fmt.Errorf("no regular file (%v): %w", fi.Mode(), fs.ErrNotExist)
-		}
-		if err != nil {
-			r.f.Close()
-			return h.explain(h.path(key), err)
-		}
-		r.size = fi.Size()
-		return nil
-	})
+		r.size = a.Size
+		return err
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +84,7 @@ type reader struct {
 
 	mu     sync.Mutex
 	s      *session // nil once closed
-	f      *sftp.File
+	f      sftpc.Handle
 	size   int64
 	off    int64  // of the next window
 	window []byte // memory of the window
@@ -132,10 +119,10 @@ func (r *reader) fill() error {
 		if r.window == nil {
 			r.window = make([]byte, min(readWindow, r.size))
 		}
-		end := r.s.begin(r.ctx)
-		var n int
-		n, r.err = readAt(r.f, r.window[:min(int64(len(r.window)), r.size-r.off)], r.off)
-		end()
+		t := r.s.begin(r.ctx)
+		n := 0
+		r.err = t.download(r.ctx, r.f, r.off, min(r.off+int64(len(r.window)), r.size), func(b []byte) { n += copy(r.window[n:], b) })
+		t.end()
 		r.ahead = r.window[:n]
 		r.off += int64(n)
 		r.err = r.s.reason(r.err)
@@ -153,10 +140,10 @@ func (r *reader) Close() error {
 	if r.s == nil {
 		return nil
 	}
-	end := r.s.begin(r.ctx)
-	err := r.f.Close()
-	fit := end()
-	r.h.giveBack(r.s, fit && err == nil && r.err == nil)
+	t := r.s.begin(r.ctx)
+	t.Exchange.Close(r.f) // what the answer says is of no consequence
+	fit := t.end()
+	r.h.giveBack(r.s, false, fit && r.err == nil)
 	r.s, r.ahead = nil, nil
 	return nil // everything that was read has been checked against the size; there is nothing left to go wrong
 }

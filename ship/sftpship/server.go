@@ -1,73 +1,158 @@
 package sftpship
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"strings"
-	"time"
+	"sync"
 
-	"github.com/pkg/sftp"
+	"github.com/penstock-go/penstock/internal/sftpc"
 )
 
-// What this file holds: the small things an upload needs of a server, beyond reading and writing.
+// What this file holds: directories, and what makes files and their names durable.
 
 const (
 	tmpDir    = "_tmp"
 	tmpSuffix = ".part"
 
-	// A temporary file that has not been written for so long belongs to nobody any more. Even if it did: publishing
-	// it would fail, and the upload be done again.
-	staleAfter  = time.Hour
-	sweepEvery  = time.Hour
-	sweepAtMost = 100
-
 	// maxDirs bounds the memory of directories known to exist.
 	maxDirs = 4096
 )
 
-var (
-	errUnsupported error = &sftp.StatusError{Code: uint32(sftp.ErrSSHFxOpUnsupported)}
-	errNoSpace           = errors.New("too little space on the server")
-)
+// names is a bounded set of names; beyond the bound it forgets all.
+type names struct {
+	mu  sync.Mutex
+	set map[string]struct{}
+}
 
-// mkdirs makes dir and its parents, those of the destination's own directory included. Each directory's entry in its
-// parent is synced once, also where another host made the directory: that host may not have got so far yet.
-func (u *upload) mkdirs(dir string) error {
-	if u.h.knows(dir) {
-		return nil
+func (n *names) has(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.set[name]
+	return ok
+}
+
+func (n *names) add(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.set == nil || len(n.set) >= maxDirs {
+		n.set = make(map[string]struct{})
 	}
-	fi, err := u.stat(dir)
-	switch {
-	case err == nil && !fi.IsDir():
-		return fmt.Errorf("%s is no directory there (%v): move it away", dir, fi.Mode())
-	case err == nil && leadsTo(u.h.place.dir, dir):
-		u.h.remember(dir) // where it came from is not our affair
-		return nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return u.h.explain(dir, err)
+	n.set[name] = struct{}{}
+}
+
+func (n *names) remove(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.set, name)
+}
+
+func (n *names) clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.set)
+}
+
+// level is a directory that is not known to exist.
+type level struct {
+	dir  string
+	stat *sftpc.Pending[sftpc.Attrs]
+	make bool
+	made *sftpc.Pending[sftpc.Void]
+	up   *sftpc.Pending[sftpc.Handle] // its parent, whose entry for it becomes durable
+}
+
+// mkdirs makes directories and their parents, those of the destination's own directory included. Each directory's entry in
+// its parent is synced once, also where another host made the directory: that host may not have got so far yet. All are
+// asked about at once, made at once where the server keeps the order of requests, and synced at once.
+func (u *upload) mkdirs(dirs ...string) error {
+	levels := u.unknown(dirs)
+	for i := range levels {
+		levels[i].stat = u.Stat(levels[i].dir)
 	}
-	// It is there, or not; its parents may not be known to be durable in either case.
-	if err := u.mkdirs(path.Dir(dir)); err != nil {
-		return err
-	}
-	if err != nil {
-		if dir == u.h.place.dir {
-			// What a first delivery expects; but if it was there before, a volume is not mounted.
-			u.h.o.Logger.Warn("creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
+	for i := range levels {
+		l := &levels[i]
+		a, err := l.stat.Wait()
+		switch {
+		case err == nil && a.Kind() != sftpc.Directory && a.Kind() != sftpc.Unknown:
+			return fmt.Errorf("%s is no directory there (%v): move it away", l.dir, a.Kind())
+		case err != nil && !errors.Is(err, fs.ErrNotExist) && !unclear(err):
+			return u.h.explain(l.dir, err)
 		}
-		if err := u.sftp.Mkdir(dir); err != nil {
-			// Another worker or host may have been faster; servers do not say so in a way one could rely on.
-			if fi, serr := u.stat(dir); serr != nil || !fi.IsDir() {
-				return u.h.explain(dir, err)
+		l.make = err != nil
+		if up := path.Dir(l.dir); l.make && leadsTo(u.h.place.dir, l.dir) && up != l.dir {
+			if err := u.mkdirs(up); err != nil {
+				return err
 			}
 		}
 	}
-	u.syncDir(path.Dir(dir))
-	u.h.remember(dir)
-	return nil
+	for i := range levels {
+		l := &levels[i]
+		if l.make {
+			if l.dir == u.h.place.dir {
+				// What a first delivery expects; but if it was there before, a volume is not mounted.
+				u.h.o.Logger.Warn("creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
+			}
+			l.made = inOrder(u, u.Mkdir(l.dir))
+		}
+	}
+	// Not before all are asked for: where they are made at once, this is the second round trip.
+	for i := range levels {
+		l := &levels[i]
+		if l.made != nil {
+			l.stat = u.Stat(l.dir)
+		}
+		if !leadsTo(u.h.place.dir, l.dir) { // where the destination's own directory came from is not our affair if it was there
+			l.up = u.openDir(path.Dir(l.dir))
+		} else if l.make {
+			l.up = u.openDir(path.Dir(l.dir))
+		}
+	}
+	return u.haveMade(levels)
+}
+
+// haveMade awaits what mkdirs asked for.
+func (u *upload) haveMade(levels []level) (err error) {
+	for _, l := range levels {
+		if l.made != nil {
+			// Another worker or host may have been faster; servers do not say so in a way one could rely on.
+			merr := l.made.Err()
+			if a, serr := l.stat.Wait(); serr != nil || a.Kind() != sftpc.Directory && a.Kind() != sftpc.Unknown {
+				err = first(err, u.h.explain(l.dir, first(merr, serr, fmt.Errorf("is %v", a.Kind()))))
+			}
+		}
+	}
+	var syncs []func()
+	for _, l := range levels {
+		syncs = append(syncs, u.startSyncDir(l.up))
+	}
+	for i, wait := range syncs {
+		if wait(); err == nil {
+			u.h.dirs.add(levels[i].dir)
+		}
+	}
+	return err
+}
+
+// unknown lists the directories, and those above them, that are not known to exist: parents first, each once.
+func (u *upload) unknown(dirs []string) (levels []level) {
+	seen := map[string]bool{}
+	for _, dir := range dirs {
+		var up []level
+		for ; !u.h.dirs.has(dir) && !seen[dir]; dir = path.Dir(dir) {
+			seen[dir] = true
+			up = append(up, level{dir: dir})
+			if leadsTo(u.h.place.dir, dir) {
+				break // what is above is asked about only if this is missing: it may be forbidden
+			}
+		}
+		for i := range up {
+			levels = append(levels, up[len(up)-1-i])
+		}
+	}
+	return levels
 }
 
 // leadsTo reports whether dir is base or one of its parents.
@@ -75,141 +160,75 @@ func leadsTo(base, dir string) bool {
 	return base == dir || dir == "/" || dir == "." || strings.HasPrefix(base, dir+"/")
 }
 
-// within makes dir and then does what needs it. Clean-up jobs remove empty directories: if it turns out to be gone after
-// all, both are done once more.
-func (u *upload) within(dir string, do func() error) error {
+// within makes directories and then does what needs them. Clean-up jobs remove empty directories: if one turns out to be
+// gone after all, both are done once more.
+func (u *upload) within(dirs []string, do func() error) error {
 	for again := true; ; again = false {
-		if err := u.mkdirs(dir); err != nil {
+		if err := u.mkdirs(dirs...); err != nil {
 			return err
 		}
 		err := do()
-		if !again || !errors.Is(err, fs.ErrNotExist) {
+		if !again || !errors.Is(err, fs.ErrNotExist) && !unclear(err) {
 			return err
 		}
-		u.h.forgetDirs()
+		u.h.dirs.clear()
 	}
 }
 
-func (h *Host) knows(dir string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, ok := h.dirs[dir]
-	return ok
-}
-
-func (h *Host) remember(dir string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.dirs) >= maxDirs {
-		clear(h.dirs)
-	}
-	h.dirs[dir] = struct{}{}
-}
-
-func (h *Host) forgetDirs() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	clear(h.dirs)
-}
-
-// sync makes a file durable, where the server can.
-func (u *upload) sync(f *sftp.File) error {
-	if !u.has("fsync@openssh.com", "1") {
+// sync makes a file durable, where the server can; nil where it cannot.
+func (u *upload) sync(f sftpc.Handle) *sftpc.Pending[sftpc.Void] {
+	if !u.Has("fsync@openssh.com", "1") {
 		u.note("no-fsync")
 		return nil
 	}
-	if err := f.Sync(); err != nil {
+	return u.Fsync(f)
+}
+
+func fsyncError(err error) error {
+	if err != nil {
 		return fmt.Errorf("fsync: %w", err)
 	}
 	return nil
 }
 
-// syncDir makes the entries of a directory durable. The protocol has no such request, but OpenSSH's server opens
-// directories like files, and fsync works on them.
-func (u *upload) syncDir(dir string) {
-	if !u.has("fsync@openssh.com", "1") {
+// openDir begins to make the entries of a directory durable. The protocol has no such request, but OpenSSH's server opens
+// directories like files, and fsync works on them. Nil where the server cannot sync at all.
+func (u *upload) openDir(dir string) *sftpc.Pending[sftpc.Handle] {
+	if !u.Has("fsync@openssh.com", "1") {
 		u.note("no-fsync")
-		return
+		return nil
 	}
-	f, err := u.sftp.Open(dir)
-	if err == nil {
-		err = errors.Join(f.Sync(), f.Close())
+	return u.Open(dir, sftpc.Read)
+}
+
+// startSyncDir asks for the rest; the function that it returns awaits it.
+func (u *upload) startSyncDir(opened *sftpc.Pending[sftpc.Handle]) (wait func()) {
+	if opened == nil {
+		return func() {}
 	}
+	dir, err := opened.Wait()
 	if err != nil {
 		u.note("no-dir-fsync")
+		return func() {}
+	}
+	synced := inOrder(u, u.Fsync(dir))
+	u.Close(dir)
+	return func() {
+		if synced.Err() != nil {
+			u.note("no-dir-fsync")
+		}
 	}
 }
 
-// room refuses an upload that would leave the server with next to nothing, so that whoever else writes there, and the
-// sweep and the manifests, still can. Servers that do not tell are not asked.
-func (u *upload) room() error {
-	if !u.has("statvfs@openssh.com", "2") {
-		return nil
-	}
-	v, err := u.sftp.StatVFS(u.h.place.dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return u.h.noBase()
-	case err != nil && !settled(err):
-		return err
-	case err != nil:
-		return nil
-	}
-	// Bavail, not Bfree: what is left for an account that is not root.
-	total, free := v.Blocks*v.Frsize, v.Bavail*v.Frsize
-	if keep := max(total/100, 64<<20); free < keep+uint64(u.o.Size) {
-		return fmt.Errorf("%w: %d MiB of %d MiB free in %s, the object has %d bytes and %d MiB stay free: make room there",
-			errNoSpace, free>>20, total>>20, u.h.place.dir, u.o.Size, keep>>20)
-	}
-	return nil
-}
+// syncDir does and awaits it all.
+func (u *upload) syncDir(opened *sftpc.Pending[sftpc.Handle]) { u.startSyncDir(opened)() }
 
-// noRoom looks for the reason of a write that failed: SFTP version 3 has no status for a full disk.
-func (u *upload) noRoom(err error) error {
-	var status *sftp.StatusError
-	if !errors.As(err, &status) || !u.alive() {
-		return err
-	}
-	if full := u.room(); errors.Is(full, errNoSpace) {
-		return fmt.Errorf("%w (%w)", full, err)
-	}
-	return fmt.Errorf("%w (a full disk or quota there?)", err)
-}
-
-// sweep removes temporary files that interrupted uploads of this spool left behind, now and then and never many at a
-// time. Their age is taken by the server's own clock, which wrote the time on ours a moment ago.
-func (u *upload) sweep(ctx context.Context, dir string) {
-	u.h.mu.Lock()
-	due := time.Since(u.h.swept[dir]) >= sweepEvery
-	if due {
-		u.h.swept[dir] = time.Now()
-	}
-	u.h.mu.Unlock()
-	if !due {
+// closeDir gives up what openDir began.
+func (u *upload) closeDir(opened *sftpc.Pending[sftpc.Handle]) {
+	if opened == nil {
 		return
 	}
-	now, err := u.stat(u.tmp)
-	if err != nil {
-		return
-	}
-	files, err := u.sftp.ReadDirContext(ctx, dir)
-	if err != nil {
-		return
-	}
-	removed := 0
-	for _, f := range files {
-		if ctx.Err() != nil || removed == sweepAtMost {
-			break
-		}
-		// Only names such as this package gives: a person may have put something aside here.
-		if !f.Mode().IsRegular() || !strings.HasSuffix(f.Name(), tmpSuffix) || now.ModTime().Sub(f.ModTime()) < staleAfter {
-			continue
-		}
-		if u.sftp.Remove(path.Join(dir, f.Name())) == nil {
-			removed++
-		}
-	}
-	if removed > 0 {
-		u.h.o.Logger.Info("removed stale temporary files", "at", u.h.Location(), "dir", dir, "files", removed)
+	if dir, err := opened.Wait(); err == nil {
+		u.Close(dir)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -29,17 +29,21 @@ const (
 	cancelGrace = time.Second
 )
 
-// session is one SSH connection with one SFTP channel. One operation at a time uses it.
+// session is one SSH connection with one SFTP channel.
 type session struct {
 	conn    *conn
 	bastion *ssh.Client // nil without one
 	ssh     *ssh.Client
-	sftp    *sftp.Client
-	packet  int // data bytes of one request
+	sftp    *sftpc.Client
+	packet  int  // data bytes of one request
+	ordered bool // the server carries out all requests in the order in which they are sent
 	trip    roundTrip
-	idle    time.Time     // since when it lies in the pool
-	ended   chan struct{} // closed when the connection is gone
-	cut     atomic.Bool   // by this side
+	born    time.Time
+	// maxEntries bounds the list of one directory.
+	maxEntries int
+	load       load          // guarded by the pool
+	ended      chan struct{} // closed when the connection is gone
+	cut        atomic.Bool   // by this side
 }
 
 // dial connects and authenticates, through the bastion if there is one. All of it has to be done within the watchdog.
@@ -66,7 +70,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
-	s := &session{conn: c, packet: packetSize, ended: make(chan struct{})}
+	s := &session{conn: c, packet: packetSize, maxEntries: h.maxEntries, ended: make(chan struct{})}
 	if h.place.jump == nil {
 		s.trip.add(trip) // the peer's kernel answers at once, however busy its processes are
 	}
@@ -93,7 +97,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 		}
 		return nil, err
 	}
-	c.rest()
+	c.established()
 	return s, nil
 }
 
@@ -118,7 +122,7 @@ func (h *Host) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, e
 	return ssh.NewClient(sc, channels, reqs), nil
 }
 
-// startSFTP opens the channel that all operations use. (sftp.NewClient would do, but hides the stream of answers.)
+// startSFTP opens the channel that all operations use.
 func (s *session) startSFTP() error {
 	ch, err := s.ssh.NewSession()
 	if err != nil {
@@ -144,15 +148,12 @@ func (s *session) startSFTP() error {
 		return err
 	}
 	go io.Copy(io.Discard, stderr) // unread, it would use up the channel's window; ends with the channel
-	s.sftp, err = sftp.NewClientPipe(&answers{r, s.conn}, w, sftp.MaxConcurrentRequestsPerFile(requests), sftp.MaxPacketChecked(s.packet))
-	if err != nil {
+	if s.sftp, err = sftpc.New(r, w); err != nil {
 		return fmt.Errorf("SFTP does not begin: %w", err)
 	}
 	// The banner may stand for another SFTP server behind OpenSSH's sshd; the extension is the SFTP server's own word.
-	_, limits := s.sftp.HasExtension("limits@openssh.com")
-	if limits && strings.HasPrefix(string(s.ssh.ServerVersion()), "SSH-2.0-OpenSSH_") {
-		s.packet = packetSizeOpenSSH
-		return sftp.MaxPacketUnchecked(s.packet)(s.sftp)
+	if s.sftp.Has("limits@openssh.com", "1") && strings.HasPrefix(string(s.ssh.ServerVersion()), "SSH-2.0-OpenSSH_") {
+		s.packet, s.ordered = packetSizeOpenSSH, true
 	}
 	return nil
 }
@@ -160,29 +161,25 @@ func (s *session) startSFTP() error {
 // errNoSFTP: authenticated, but the server offers no SFTP.
 var errNoSFTP = errors.New("the server offers this account no SFTP")
 
-// answers notes that the SFTP server has answered, as opposed to the SSH server in front of it.
-type answers struct {
-	io.Reader
-	conn *conn
+// turn is an operation's turn on a session: what it sends, and the limits that hold meanwhile.
+type turn struct {
+	*sftpc.Exchange
+	s    *session
+	use  *use
+	stop func() bool
 }
 
-func (a *answers) Read(p []byte) (int, error) {
-	n, err := a.Reader.Read(p)
-	if n > 0 {
-		a.conn.answered()
-	}
-	return n, err
+// begin begins one: until end, the peer must make progress, and the end of ctx ends the operation.
+func (s *session) begin(ctx context.Context) *turn {
+	use := s.conn.begin()
+	stop := context.AfterFunc(ctx, func() { use.hurry(cancelGrace) })
+	return &turn{Exchange: s.sftp.Exchange(use.answered), s: s, use: use, stop: stop}
 }
 
-// begin brackets the use of a session by an operation: until end, the peer must make progress, and the end of ctx ends
-// the operation. end reports whether the session is fit for another operation.
-func (s *session) begin(ctx context.Context) (end func() bool) {
-	s.conn.watch()
-	stop := context.AfterFunc(ctx, func() { s.conn.hurry(cancelGrace) })
-	return func() bool {
-		s.conn.rest()
-		return stop() && s.alive()
-	}
+// end reports whether the session is fit for another operation.
+func (t *turn) end() bool {
+	t.use.end()
+	return t.stop() && t.s.alive()
 }
 
 // reason puts the reason for which this side cut the connection before the error that it led to.
@@ -201,12 +198,6 @@ func (s *session) alive() bool {
 	default:
 		return !s.cut.Load()
 	}
-}
-
-// has reports whether the server offers an extension in the version that we speak.
-func (s *session) has(name, version string) bool {
-	v, ok := s.sftp.HasExtension(name)
-	return ok && v == version
 }
 
 // close cuts the connection. It does not say goodbye: writing could block.

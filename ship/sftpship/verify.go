@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/penstock-go/penstock/internal/sftpc"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -33,10 +34,10 @@ const (
 	execWorth = 3
 )
 
-// hash returns the SHA-256 of a file as the server has it, and how it was found. Under VerifyAuto the remote command's
+// hash returns the SHA-256 of a file as the server has it, and how it was found; handle is the file, open for reading. Under VerifyAuto the remote command's
 // yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a virtual file system) is
 // settled by reading back. If that says yes, the command is not tried again for a while.
-func (u *upload) hash(ctx context.Context, file string, size int64) (method string, sum [32]byte, err error) {
+func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, size int64) (method string, sum [32]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", sum, err
 	}
@@ -57,7 +58,7 @@ func (u *upload) hash(ctx context.Context, file string, size int64) (method stri
 			return methodExec, sum, err
 		}
 	}
-	sum, err = u.readBack(ctx, file, size)
+	sum, err = u.readBack(ctx, file, handle, size)
 	if exec && err == nil && sum == u.o.SHA256 {
 		u.h.readBack("no remote sha256sum: objects are read back for an hour")
 	}
@@ -75,7 +76,7 @@ var errNoExec = errors.New("sha256sum gave no answer on the server")
 
 // remoteSum has the server hash a file. It is bounded: an account's shell may well be a menu that waits for a key.
 func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [32]byte, err error) {
-	ch, err := u.ssh.NewSession()
+	ch, err := u.s.ssh.NewSession()
 	if err != nil {
 		var no *ssh.OpenChannelError
 		if errors.As(err, &no) {
@@ -94,7 +95,7 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	out := &head{limit: 1024}
 	ch.Stdout = out
 	err = ch.Run("sha256sum < " + quote(file))
-	if err != nil && (ctx.Err() != nil || !u.alive()) {
+	if err != nil && (ctx.Err() != nil || !u.s.alive()) {
 		return sum, err
 	}
 	field, _, _ := strings.Cut(out.buf.String(), " ")
@@ -128,23 +129,10 @@ func (h *head) Write(p []byte) (int, error) {
 }
 
 // readBack hashes a file by reading it.
-func (u *upload) readBack(ctx context.Context, file string, size int64) (sum [32]byte, err error) {
-	f, err := u.sftp.Open(file)
-	if err != nil {
-		return sum, u.h.explain(file, err)
-	}
+func (u *upload) readBack(ctx context.Context, file string, handle sftpc.Handle, size int64) (sum [32]byte, err error) {
 	h := sha256.New()
-	// Hashing takes a tenth of the time that SSH takes to bring the bytes: not worth a second buffer to overlap the two.
-	buf := make([]byte, min(readWindow, max(size, 1)))
-	for off := int64(0); off < size && err == nil; {
-		var n int
-		if err = ctx.Err(); err == nil {
-			n, err = readAt(f, buf[:min(int64(len(buf)), size-off)], off)
-		}
-		h.Write(buf[:n])
-		off += int64(n)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	// Hashing takes a tenth of the time that SSH takes to bring the bytes.
+	if err := u.download(ctx, handle, 0, size, func(b []byte) { h.Write(b) }); err != nil {
 		return sum, u.h.explain(file, err)
 	}
 	return [32]byte(h.Sum(nil)), nil

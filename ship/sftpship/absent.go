@@ -1,0 +1,60 @@
+package sftpship
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/penstock-go/penstock/internal/sftpc"
+)
+
+// unclear reports whether a status may stand for a file that is not there as well as for anything else. Some servers answer
+// "failure" for a file that is not there (4), others a code that version 3 does not have.
+func unclear(err error) bool {
+	var status *sftpc.StatusError
+	return errors.As(err, &status) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) &&
+		!errors.Is(err, fs.ErrExist) && !errors.Is(err, sftpc.ErrUnsupported) && !errors.Is(err, io.EOF)
+}
+
+// missing reports whether file is proven not to be there although the server refused to say so by its status: by a list of
+// its directory without it, or by a directory that is itself not there. Whatever cannot be listed proves nothing.
+func (t *turn) missing(ctx context.Context, file string, err error) bool {
+	for depth := 0; unclear(err) && depth < maxDepth; depth++ {
+		parent, name := path.Dir(file), path.Base(file)
+		if parent == file || name == ".." {
+			return false
+		}
+		found, isFile := false, false
+		err = t.readDir(ctx, parent, func(n sftpc.Name) {
+			if n.Name == name {
+				found, isFile = true, n.Kind() == sftpc.Regular
+			}
+		})
+		switch {
+		case err == nil:
+			return !found || isFile && depth > 0 // nothing lies below a file
+		case errors.Is(err, fs.ErrNotExist):
+			return true
+		}
+		file = parent
+	}
+	return false
+}
+
+// clear makes the error of a file that is proven not to be there say so.
+func (t *turn) clear(ctx context.Context, file string, err error) error {
+	if unclear(err) && t.missing(ctx, file, err) {
+		return &absentError{err}
+	}
+	return err
+}
+
+// absentError is a server's status of another meaning for a file that is not there.
+type absentError struct{ status error }
+
+func (e *absentError) Error() string {
+	return "file does not exist (the server says: " + e.status.Error() + ")"
+}
+func (e *absentError) Unwrap() []error { return []error{fs.ErrNotExist, e.status} }
