@@ -2,6 +2,7 @@
 //
 //	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-pubkey FILE …] [-checkpoint FILE] [-json]
 //	audit replay -from URL -to URL -class C -spool ID [-first N] [-last N]
+//	audit close -at URL [-at URL …] -class C -spool ID -reason TEXT [-by NAME] [-sign FILE]
 //
 // Destinations are s3, sftp and file URLs as the collector takes them. With several, they are compared with each other:
 // that is what proves that the end of a chain was not cut off. -expect names a file of spool ids or instances, one a
@@ -12,7 +13,12 @@
 // Replay restores what one destination has lost from another that has it, verified, and prints each object as a line of
 // JSON. A note of it stays under _repair/.
 //
-// Exit codes: 0 everything is complete, 1 something is damaged, 2 usage, 3 something is still owed, 4 the audit could
+// Close states that a spool is permanently gone: the host and its volume cannot be brought back. Otherwise every later audit
+// would report it as owed. It writes one document beside the spool's chain at each destination named, and removes and
+// changes nothing. Name all destinations of the spool; -sign is needed where its chain is signed. Later audits tell the spool
+// apart from complete ones, as closed, and report it if it delivers again.
+//
+// Exit codes: 0 everything is complete, or closed, 1 something is damaged, 2 usage, 3 something is still owed, 4 the audit could
 // not be done.
 package main
 
@@ -60,6 +66,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "replay" {
 		return replay(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "close" {
+		return closeSpool(ctx, args[1:], stdout, stderr)
+	}
 	f, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -91,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "audit:", err)
 		return exitFailed
 	}
-	return map[audit.Verdict]int{audit.Complete: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
+	return map[audit.Verdict]int{audit.Complete: 0, audit.Closed: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
 }
 
 // failed says why nothing was found out.
@@ -113,8 +122,9 @@ const usage = `audit says, from what lies at destinations alone, whether anythin
 
   audit -at URL [-at URL …] [flags]
   audit replay -from URL -to URL -class CLASS -spool ID    restores objects; replay -h lists its flags
+  audit close -at URL -class CLASS -spool ID -reason TEXT  says that a spool is gone for good; close -h lists its flags
 
-Exit code 0: complete; 1: something is damaged; 3: something is still owed; 4: the audit could not be finished.
+Exit code 0: complete, or closed by an operator; 1: something is damaged; 3: something is still owed; 4: the audit could not be finished.
 
 `
 

@@ -161,6 +161,26 @@ func TestOwed(t *testing.T) {
 	}
 }
 
+// TestClose: owed until it is closed, and then not complete either.
+func TestClose(t *testing.T) {
+	urls, _ := directories(t)
+	id := deliver(t, urls, 2, false)
+	both := []string{"-at", urls[0], "-at", urls[1]}
+	if code, out, _ := audits(t, both...); code != exitOwed || !strings.Contains(out, "audit close") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	code, out, errs := audits(t, append([]string{"close", "-class", "vpn", "-spool", id, "-reason", "the volume was deleted", "-by", "ops"}, both...)...)
+	if code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, `"reason":"the volume was deleted"`) {
+		t.Errorf("close: exit code %d\n%s%s", code, out, errs)
+	}
+	if code, out, _ := audits(t, both...); code != 0 || !strings.Contains(out, "closed by ops") || !strings.Contains(out, "\nclosed: 2 chains") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	if code, out, _ := audits(t, both[:2]...); code != 0 || strings.Contains(out, "complete") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
 // TestServers audits a real S3 server and a real sshd. PENSTOCK_AUDIT_SEGMENTS sets how many segments, to see how fast.
 func TestServers(t *testing.T) {
 	segments := 5
@@ -197,6 +217,9 @@ func TestUsage(t *testing.T) {
 		{"-expect", "/nowhere/at/all", "-at", urls[0]},
 		{"-nonsense"},
 		{"replay"},
+		{"close"},
+		{"close", "-at", urls[0], "-class", "vpn", "-spool", id},
+		{"close", "-at", urls[0], "-class", "vpn", "-spool", id, "-reason", "gone", "-sign", "/nowhere"},
 		{"replay", "-from", urls[0], "-to", urls[1]},
 		{"replay", "-from", urls[0], "-to", "x", "-class", "vpn", "-spool", id},
 		{"-at", urls[0], "-at", urls[0]}, // one place for two

@@ -114,6 +114,7 @@ func (a *auditor) chains(ctx context.Context) {
 	for _, id := range a.spools {
 		for _, p := range a.places {
 			if w := p.walks[id]; w != nil {
+				a.check(a.replayed(ctx, w))
 				a.owed(w)
 			}
 		}

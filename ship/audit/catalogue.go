@@ -8,7 +8,8 @@ import (
 
 // listedChain is which manifests and heads of a spool are at a place.
 type listedChain struct {
-	epochs []*listedEpoch // ascending
+	epochs   []*listedEpoch // ascending
+	closings []string       // keys
 }
 
 type listedEpoch struct {
@@ -45,6 +46,14 @@ func (l *listedChain) epoch(n uint32) *listedEpoch {
 	return nil
 }
 
+// chain returns the listing of a spool's chain, a new one if there is none.
+func (p *place) chain(id spoolID) *listedChain {
+	if p.chains[id] == nil {
+		p.chains[id] = new(listedChain)
+	}
+	return p.chains[id]
+}
+
 // catalogue lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
 // fixes what is judged, so that a chain that grows meanwhile has an end.
 func (p *place) catalogue(ctx context.Context, rec *recorder) error {
@@ -56,16 +65,16 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 		if err != nil {
 			return err
 		}
-		k, ok := parseChainKey(e.Key)
-		if !ok {
-			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest or a head"})
+		if id, ok := parseClosingKey(e.Key); ok {
+			p.chain(id).closings = append(p.chain(id).closings, e.Key)
 			continue
 		}
-		l := p.chains[k.spoolID]
-		if l == nil {
-			l = new(listedChain)
-			p.chains[k.spoolID] = l
+		k, ok := parseChainKey(e.Key)
+		if !ok {
+			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest, a head or a closing"})
+			continue
 		}
+		l := p.chain(k.spoolID)
 		if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != k.epoch {
 			l.epochs = append(l.epochs, &listedEpoch{epoch: k.epoch})
 		}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -52,6 +53,9 @@ func (a *auditor) spool(ctx context.Context, id spoolID) {
 	for _, p := range a.places {
 		l := p.chains[id]
 		if l == nil || !l.begun() {
+			if l != nil {
+				a.check(a.closedNothing(ctx, p, id, l))
+			}
 			continue
 		}
 		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
@@ -60,7 +64,7 @@ func (a *auditor) spool(ctx context.Context, id spoolID) {
 		p.mu.Lock()
 		p.walks[id] = w
 		p.mu.Unlock()
-		if err := w.resume(ctx); err != nil {
+		if err := errors.Join(w.closings(ctx, l), w.resume(ctx)); err != nil {
 			a.check(err)
 			return
 		}
@@ -92,6 +96,9 @@ func (a *auditor) spool(ctx context.Context, id spoolID) {
 		return
 	}
 	a.heads(ctx, id, all)
+	for _, c := range all {
+		a.check(c.close(ctx))
+	}
 	for _, c := range all {
 		c.settle()
 	}
@@ -240,6 +247,8 @@ func (a *auditor) owed(c *walk) {
 		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
 		f.Detail = fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s and not here", b.records, b.bytes, b.losses, b.from)
 		a.rec.add(f)
+	case c.Closed != nil:
+		a.rec.atLeast(chainID{c.p.name, c.id}, Closed)
 	case !c.Final && c.Manifests > 0:
 		f.Code, f.First, f.Since = Open, c.Last+1, c.Time
 		f.Detail = "no final manifest: more may be on its host"

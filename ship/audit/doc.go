@@ -10,7 +10,8 @@
 //   - the places agree: the same segments, hashes, gaps and losses everywhere;
 //   - the heads that each chain left at the other places are those of that chain.
 //
-// The [Verdict] on a chain is Complete if it is final and everything above holds; Owed if its spool was not closed out,
+// The [Verdict] on a chain is Complete if it is final and everything above holds; Closed if an operator has stated that
+// its spool is permanently gone ([Close]), and what its chain covers is right; Owed if its spool was not closed out,
 // or another place has more; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
 // its place, class, spool, sequence numbers and key, and says what to do.
 //

@@ -150,6 +150,7 @@ func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 		f.Detail = "ahead of its chain, and other places have these records under another name"
 	default:
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
+		w.beyond(&f)
 	}
 	if ok && a.o.Deep && len(p.later) < a.o.MaxFindings {
 		p.later = append(p.later, unvouched{k, f})

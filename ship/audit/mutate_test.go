@@ -43,7 +43,7 @@ type mutator struct {
 
 // TestMutations damages one of two places, in one way at a time. PENSTOCK_MUTATIONS sets how often.
 func TestMutations(t *testing.T) {
-	n := 182
+	n := 210
 	if s := os.Getenv("PENSTOCK_MUTATIONS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
@@ -52,13 +52,18 @@ func TestMutations(t *testing.T) {
 	}
 	base := finished(t)
 	running(t, base)
+	for _, f := range base.audit(t).Findings {
+		if f.Code == audit.Open && f.Class == "vpn" && f.Place == "idc" {
+			base.closeSpool(t, f.Class, f.Spool, nil, "idc", "s3")
+		}
+	}
 	known := map[string]bool{}
 	for _, f := range base.audit(t, deep).Findings {
 		known[identity(f)] = true
 	}
 	kinds := []func(*mutator) mutation{
 		(*mutator).delete, (*mutator).truncate, (*mutator).flip, (*mutator).duplicate, (*mutator).swap, (*mutator).rename,
-		(*mutator).rollBack, (*mutator).cutTail, (*mutator).forge, (*mutator).rewrite, (*mutator).mix, (*mutator).reuse, (*mutator).alterLoss,
+		(*mutator).rollBack, (*mutator).cutTail, (*mutator).forge, (*mutator).rewrite, (*mutator).mix, (*mutator).reuse, (*mutator).alterLoss, (*mutator).skippable, (*mutator).alterEnd,
 	}
 	count := map[string]int{}
 	for i := range n {
@@ -137,7 +142,7 @@ func (m *mutator) pick(kind *regexp.Regexp) string {
 }
 
 func (m *mutator) any() string {
-	return m.pick([]*regexp.Regexp{isData, isManifest, isManifest, isHead}[m.IntN(4)])
+	return m.pick([]*regexp.Regexp{isData, isManifest, isManifest, isHead, isClosing}[m.IntN(5)])
 }
 
 // chain returns the manifests of the chain that key is in, in all epochs, in order.
@@ -220,6 +225,9 @@ func (m *mutator) delete() mutation {
 	if isHead.MatchString(key) {
 		return mutation{what: "delete " + key, silent: true} // heads are told at best effort: none is missed
 	}
+	if isClosing.MatchString(key) {
+		return mutation{what: "delete " + key, owed: true} // and so is its spool again
+	}
 	return mutation{what: "delete " + key, keys: []string{key}}
 }
 
@@ -292,6 +300,28 @@ func (m *mutator) reuse() mutation {
 			return mutation{what: "reuse " + x + " as " + y, keys: []string{y}}
 		}
 	}
+}
+
+// skippable adds to an object what readers of its codec leave out.
+func (m *mutator) skippable() mutation {
+	key := m.pick(isData)
+	m.at.Set(key, append(m.at.Bytes(key), "\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"...))
+	return mutation{what: "skippable " + key, keys: []string{key}}
+}
+
+// alterEnd changes a byte of a chain's last manifest, in its footer or its header: no other manifest names its hash.
+func (m *mutator) alterEnd() mutation {
+	keys := m.chain(m.pick(isManifest))
+	key := keys[len(keys)-1]
+	b := m.at.Bytes(key)
+	from, to := 0, bytes.IndexByte(b, '\n')
+	if m.IntN(2) == 0 {
+		from, to = bytes.LastIndex(b, []byte(`{"type":"footer"`)), len(b)
+	}
+	at := from + m.IntN(to-from)
+	b[at] ^= 1 << m.IntN(8)
+	m.at.Set(key, b)
+	return mutation{what: fmt.Sprintf("alter-end %s at %d", key, at), keys: []string{key}}
 }
 
 // forge writes a manifest anew, in due form, with one line altered.

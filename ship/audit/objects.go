@@ -19,22 +19,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 	if !a.o.Hour.IsZero() && k.hour != hourOf(a.o.Hour) {
 		return
 	}
-	e := expected{first: k.first, last: k.last, size: s.Receipt.Size, epoch: k.epoch, hour: k.hour}
-	n, _ := slices.BinarySearchFunc(a.spools, k.spoolID, spoolID.compare)
-	e.spool = uint32(n)
-	a.mu.Lock()
-	i := slices.Index(a.exts, k.ext)
-	if i < 0 && len(a.exts) < math.MaxUint16 {
-		i = len(a.exts)
-		a.exts = append(a.exts, k.ext)
-	}
-	a.objects++
-	a.mu.Unlock()
-	if i < 0 {
-		a.rec.add(Finding{Code: LineWrong, Place: p.name, Class: k.class, Spool: k.spool, First: s.First, Last: s.Last, Key: s.Key, Detail: "more endings of names than there can be"})
-		return
-	}
-	e.ext = uint16(i)
+	e := expected{size: s.Receipt.Size}
 	a.o.Progress.ObjectsOf.Add(1)
 	if s.MaxTime.Before(a.o.Since) {
 		e.flags |= optional
@@ -46,9 +31,31 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)
 	}
+	a.name(p, k, &e)
+}
+
+// name notes that an object is named by a chain, so that the listing does not take it for a stranger's. size and flags of
+// e are set.
+func (a *auditor) name(p *place, k *dataKey, e *expected) {
+	e.first, e.last, e.epoch, e.hour = k.first, k.last, k.epoch, k.hour
+	n, _ := slices.BinarySearchFunc(a.spools, k.spoolID, spoolID.compare)
+	e.spool = uint32(n)
+	a.mu.Lock()
+	i := slices.Index(a.exts, k.ext)
+	if i < 0 && len(a.exts) < math.MaxUint16 {
+		i = len(a.exts)
+		a.exts = append(a.exts, k.ext)
+	}
+	a.objects++
+	a.mu.Unlock()
+	if i < 0 {
+		a.rec.add(Finding{Code: LineWrong, Place: p.name, Class: k.class, Spool: k.spool, First: k.first, Last: k.last, Key: k.String(), Detail: "more endings of names than there can be"})
+		return
+	}
+	e.ext = uint16(i)
 	p.mu.Lock()
-	p.expected = append(p.expected, e)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.expected = append(p.expected, *e)
 }
 
 // staged reports whether the receipt speaks of the bytes that were staged.

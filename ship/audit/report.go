@@ -54,7 +54,9 @@ func (r *Result) WriteText(w io.Writer) error {
 		if u := c.Unaccounted; u.Times > 0 {
 			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, size(int64(u.AtMostBytes)), u.Times)
 		}
-		if !c.Final {
+		if x := c.Closed; x != nil {
+			fmt.Fprintf(b, ", closed by %s on %s (%s): what else it kept after record %d is lost", shown(x.By), x.Time.Format(time.RFC3339), shown(x.Reason), x.After)
+		} else if !c.Final {
 			fmt.Fprintf(b, ", not final, last heard of %s ago", r.Time.Sub(c.Time).Round(time.Second))
 		}
 		fmt.Fprintln(b)

@@ -19,16 +19,21 @@ type Verdict string
 const (
 	// Complete: closed out, nothing missing, nothing altered.
 	Complete Verdict = "complete"
+	// Closed: as complete, but for spools that an operator has closed (see Close): what they kept behind their chains' ends
+	// is lost, and nobody knows how much that was.
+	Closed Verdict = "closed"
 	// Owed: nothing is wrong, and more is to come or cannot be excluded.
 	Owed Verdict = "owed"
 	// Damaged: something that was confirmed is missing or altered.
 	Damaged Verdict = "damaged"
 )
 
-func (v Verdict) worse(o Verdict) Verdict {
-	order := []Verdict{Complete, Owed, Damaged}
-	return order[max(slices.Index(order, v), slices.Index(order, o))]
-}
+var verdicts = []Verdict{Complete, Closed, Owed, Damaged}
+
+// rank orders verdicts from the best to the worst.
+func (v Verdict) rank() int { return slices.Index(verdicts, v) }
+
+func (v Verdict) worse(o Verdict) Verdict { return verdicts[max(v.rank(), o.rank())] }
 
 // Result is what an audit found.
 type Result struct {
@@ -75,8 +80,10 @@ type Chain struct {
 	// Unaccounted bounds what is in no other count, since a process or a machine died.
 	Unaccounted Unaccounted `json:"unaccounted,omitzero"`
 	Final       bool        `json:"final"`
-	Time        time.Time   `json:"last_manifest"` // when the last manifest was written
-	Verdict     Verdict     `json:"verdict"`
+	// Closed is set where an operator has closed the chain and it is not final.
+	Closed  *ClosedChain `json:"closed,omitempty"`
+	Time    time.Time    `json:"last_manifest"` // when the last manifest was written
+	Verdict Verdict      `json:"verdict"`
 }
 
 // Unaccounted sums up the times for which a sender's balance can only be bounded.
@@ -107,6 +114,7 @@ const (
 	LineWrong       = "line-wrong"       // a line contradicts itself
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
 	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
+	ClosingWrong    = "closing-wrong"    // a closing is damaged, not signed by one of the given keys, or not of the chain
 	HeadWrong       = "head-wrong"       // a head is damaged, or not that of the chain
 	ObjectMissing   = "object-missing"
 	ObjectAltered   = "object-altered" // size, checksum or records are not those of its line
@@ -127,11 +135,12 @@ const (
 	// is proven of it beyond what the finding says, good or bad.
 	NotUnderstood = "not-understood"
 	HourOpen      = "hour-open" // the hour that was asked about is not over
+	Reopened      = "reopened"  // a spool that was closed has delivered again
 )
 
 // Finding is one thing that keeps a chain from being complete.
 type Finding struct {
-	Verdict Verdict `json:"verdict"` // Damaged or Owed
+	Verdict Verdict `json:"verdict"` // Damaged, Owed, or Closed: for information
 	Code    string  `json:"code"`
 	Place   string  `json:"place,omitempty"`
 	Class   string  `json:"class,omitempty"`
@@ -199,9 +208,14 @@ func (r *recorder) add(f Finding) {
 		said = append(said, f.Key+" is ", "it is ")
 	}
 	f.Detail = strings.NewReplacer(said...).Replace(f.Detail)
+	closed := f.Verdict == Closed
 	f.Verdict = Damaged
 	switch f.Code {
-	case Open, Behind, Absent, Uncovered, NotAppeared, Unread, NotUnderstood, HourOpen:
+	case Uncovered:
+		if f.Verdict = Owed; closed {
+			f.Verdict = Closed
+		}
+	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened:
 		f.Verdict = Owed
 	}
 	r.mu.Lock()
@@ -211,7 +225,7 @@ func (r *recorder) add(f Finding) {
 	r.overall = r.overall.worse(f.Verdict)
 	r.count++
 	list := &r.damage
-	if f.Verdict == Owed {
+	if f.Verdict != Damaged {
 		list = &r.debt
 	}
 	if len(*list) < r.max {
@@ -251,7 +265,7 @@ func (r *recorder) full() bool {
 
 func compareFindings(a, b Finding) int {
 	return cmp.Or(
-		strings.Compare(string(a.Verdict), string(b.Verdict)), // "damaged" < "owed"
+		cmp.Compare(b.Verdict.rank(), a.Verdict.rank()), // the worst first
 		strings.Compare(a.Class, b.Class), strings.Compare(a.Spool, b.Spool), strings.Compare(a.Place, b.Place),
 		cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.First, b.First), strings.Compare(a.Code, b.Code), strings.Compare(a.Key, b.Key),
 		strings.Compare(a.Detail, b.Detail),

@@ -45,7 +45,8 @@ type walk struct {
 	// has said while nothing came in.
 	reached int32
 
-	through *headID // up to which manifest an earlier audit has looked at the objects
+	closers []foundClosing // what may close the chain
+	through *headID        // up to which manifest an earlier audit has looked at the objects
 	mu      sync.Mutex
 	batches []*batch // manifests whose objects are being looked at, in order
 	stuck   bool     // an object was not right: the mark stays in front of it

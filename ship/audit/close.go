@@ -1,0 +1,172 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// CloseOptions say which spool is closed.
+type CloseOptions struct {
+	// Places are where its chains are closed: all that it delivered to. Each is closed behind its own chain's end.
+	Places []Place
+	Class  string
+	Spool  string
+	// By says who closes it, Reason why. Both are needed: whoever audits later has nothing else to go by.
+	By, Reason string
+	// Signer signs the closings; needed where the chain is signed. An audit with Options.Keys believes no other.
+	Signer crypto.Signer
+}
+
+// Closure is a closing as it lies at a place.
+type Closure struct {
+	Place   string       `json:"place"`
+	Key     string       `json:"key"`
+	Closing ship.Closing `json:"closing"`
+	// Silent is how long ago the spool's last manifest was written there.
+	Silent time.Duration `json:"silent_ns"`
+	// Before: the chain was closed behind this very manifest already.
+	Before bool `json:"before,omitempty"`
+}
+
+// Close states that a spool is permanently gone: its host and its volume cannot be brought back, and nothing more will
+// come from it. It writes a closing (see ship.Closing) beside the spool's chain at each place, which needs the right to
+// write there, and changes nothing else. Later audits report the chain as Closed instead of Owed. What another place has
+// and a closed chain does not cover stays owed until Replay has restored it. A spool that delivers again all the same is a
+// finding.
+//
+// It returns the closings that are there now, also beside an error, and may be called again.
+func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
+	if o == nil {
+		o = new(CloseOptions)
+	}
+	opts := (&Options{Places: o.Places, Class: o.Class}).withDefaults()
+	errs := []error{opts.validate()}
+	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
+		errs = append(errs, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
+	}
+	if o.By == "" || o.Reason == "" {
+		errs = append(errs, fmt.Errorf("%w: who closes it, and why?", ErrOptions))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("audit: close: %w", err)
+	}
+	var done []Closure
+	for _, p := range opts.Places {
+		c := closer{o: o, id: spoolID{o.Class, o.Spool}, p: newPlace(&opts, p)}
+		closure, err := c.run(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("audit: close: %s: %w", c.p.name, err))
+			continue
+		}
+		done = append(done, *closure)
+	}
+	return done, errors.Join(errs...)
+}
+
+type closer struct {
+	o  *CloseOptions
+	id spoolID
+	p  *place
+}
+
+func (c *closer) run(ctx context.Context) (*Closure, error) {
+	if err := c.p.catalogue(ctx, newRecorder(1)); err != nil {
+		return nil, err
+	}
+	l := c.p.chains[c.id]
+	if l == nil || !l.begun() {
+		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close: if another place has one, copy its whole prefix here, manifests included: %w", c.id.spool, c.id.class, fs.ErrNotExist)
+	}
+	m, err := c.last(ctx, l)
+	if err != nil {
+		return nil, fmt.Errorf("the chain's last manifest: %w", err)
+	}
+	if m.Signature != nil && c.o.Signer == nil {
+		return nil, fmt.Errorf("%w: the chain is signed: an audit with public keys will not believe a closing that is not: name a Signer", ErrOptions)
+	}
+	h := &m.Header
+	closure := &Closure{Place: c.p.name, Silent: time.Since(h.Time), Closing: ship.Closing{
+		Version: ship.ClosingVersion, Class: c.id.class, Spool: c.id.spool, Epoch: h.Epoch, Destination: h.Destination, Number: h.Number,
+		Hash: hex.EncodeToString(m.Hash[:]), Last: m.Footer.Last, By: c.o.By, Reason: c.o.Reason, Time: time.Now().UTC(),
+	}}
+	before, err := c.before(ctx, l, closure)
+	if before || err != nil {
+		return closure, err
+	}
+	if m.Footer.Final && len(l.closings) == 0 {
+		return nil, errors.New("the chain is final: nothing of this spool is owed, and so there is nothing to close")
+	}
+	return closure, c.write(ctx, closure)
+}
+
+// last reads the manifest that the chain ends with.
+func (c *closer) last(ctx context.Context, l *listedChain) (m *ship.Manifest, err error) {
+	var at ref
+	for _, e := range l.epochs {
+		if n := len(e.runs); n > 0 {
+			at = ref{epoch: e.epoch, number: e.runs[n-1].to}
+		}
+	}
+	err = c.p.request(ctx, func(ctx context.Context) (err error) {
+		m, err = ship.ReadManifest(ctx, c.p.dest, c.id.class, c.id.spool, at.epoch, at.number)
+		return err
+	})
+	return m, err
+}
+
+// before looks for a closing behind the same manifest that is as good as the one that would be written.
+func (c *closer) before(ctx context.Context, l *listedChain, closure *Closure) (bool, error) {
+	want := &closure.Closing
+	for _, key := range l.closings {
+		have, err := c.p.readClosing(ctx, c.id, key)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) {
+			continue // an audit says what is wrong with it
+		}
+		if err != nil {
+			return false, err
+		}
+		if c.o.Signer != nil {
+			if key, ok := c.o.Signer.Public().(ed25519.PublicKey); !ok || have.CheckSignature(key) != nil {
+				continue
+			}
+		}
+		if have.Epoch == want.Epoch && have.Number == want.Number && have.Hash == want.Hash && have.Destination == want.Destination {
+			closure.Key, closure.Closing, closure.Before = key, *have, true
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (c *closer) write(ctx context.Context, closure *Closure) error {
+	x := &closure.Closing
+	if c.o.Signer != nil {
+		if err := x.Sign(c.o.Signer); err != nil {
+			return err
+		}
+	}
+	b, err := x.Encode()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	closure.Key = x.Key(b)
+	o := ship.BytesObject(closure.Key, c.id.spool, b)
+	o.ContentType = "application/json"
+	return c.p.request(ctx, func(ctx context.Context) error {
+		r, err := c.p.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
+		if err == nil {
+			err = o.Check(r)
+		}
+		return err
+	})
+}

@@ -1,0 +1,229 @@
+package audit
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// ClosedChain is how an operator has closed a chain whose spool is permanently gone (see Close): what the spool kept behind
+// record After, and no place has, is lost.
+type ClosedChain struct {
+	Key    string    `json:"key"` // of the closing
+	After  uint64    `json:"after"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Time   time.Time `json:"time"`
+	Signed bool      `json:"signed"` // by one of Options.Keys
+}
+
+// parseClosingKey reads the name of a closing, but for the checksum at its end, which the closing itself proves.
+func parseClosingKey(key string) (id spoolID, ok bool) {
+	part := strings.Split(key, "/")
+	if len(part) != 5 || part[3] != "closed" || !strings.HasSuffix(part[4], ".json") {
+		return id, false
+	}
+	id = spoolID{part[1], part[2]}
+	return id, classPattern.MatchString(id.class) && spoolPattern.MatchString(id.spool)
+}
+
+// readClosing reads one closing, and judges what it alone can tell.
+func (p *place) readClosing(ctx context.Context, id spoolID, key string) (c *ship.Closing, err error) {
+	err = p.request(ctx, func(ctx context.Context) error {
+		body, err := p.dest.Open(ctx, key)
+		if err != nil {
+			return err
+		}
+		c, err = ship.DecodeClosing(body, key)
+		if cerr := body.Close(); err == nil {
+			err = cerr
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Class != id.class || c.Spool != id.spool:
+		return nil, fmt.Errorf("%w: it is the closing of another chain", ship.ErrVerify)
+	case len(p.o.Keys) > 0:
+		return c, c.CheckSignature(p.o.Keys...)
+	}
+	return c, selfSigned(c.Signature, c.CheckSignature)
+}
+
+// foundClosing is a closing that can be believed, as far as it goes.
+type foundClosing struct {
+	*ship.Closing
+	key string
+}
+
+// closings reads the closings of a chain before the chain is read: which manifests they name has to be known by then. What
+// is wrong with one is a finding, and then it closes nothing: anybody who may write here could have put it there.
+func (w *walk) closings(ctx context.Context, l *listedChain) error {
+	for _, key := range l.closings {
+		c, err := w.p.readClosing(ctx, w.id, key)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ship.ErrVersion):
+			w.find(NotUnderstood, 0, 0, 0, key, "", "%v", err)
+		case errors.Is(err, ship.ErrVerify):
+			w.find(ClosingWrong, 0, 0, 0, key, "", "it closes nothing: %v", err)
+		case err != nil:
+			return err
+		default:
+			w.closers = append(w.closers, foundClosing{c, key})
+			if id := (headID{c.Epoch, c.Number}); w.wanted[id] == nil {
+				w.wanted[id] = nil
+			}
+		}
+	}
+	return nil
+}
+
+// close finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
+// nothing; one that names a manifest behind the chain's end tells, as a head does, that the end was cut off. The furthest
+// counts: whoever closes a chain again has seen what came after the first time.
+func (c *cursor) close(ctx context.Context) error {
+	var best foundClosing
+	for _, f := range c.closers {
+		l := c.wanted[headID{f.Epoch, f.Number}]
+		switch {
+		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
+			if there, err := c.p.exists(ctx, ship.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
+				return err
+			}
+			first, last := c.Last+1, f.Last
+			if last < first {
+				first, last = 0, 0
+			} else {
+				c.holes = append(c.holes, seqRange{first, last})
+			}
+			c.find(ChainCut, f.Epoch, first, last, ship.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
+				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
+		case l == nil:
+			// Missing in the middle, or not readable: reported already.
+		case c.called[f.Epoch] != f.Destination:
+			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, c.called[f.Epoch])
+		case hex.EncodeToString(l.hash[:]) != f.Hash || l.last != f.Last:
+			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it names another manifest %d than the one that is there", f.Number)
+		case best.Closing == nil || best.Epoch < f.Epoch || best.Epoch == f.Epoch && best.Number < f.Number:
+			best = f
+			l.vouched = true
+		}
+	}
+	if best.Closing == nil {
+		return nil
+	}
+	if end := c.prev; end == nil || end.epoch != best.Epoch || end.number != best.Number {
+		if end != nil {
+			c.find(Reopened, c.Epoch, min(best.Last+1, c.Last), c.Last, c.manifestKey(end), c.p.name+": "+best.key,
+				"%s closed the spool behind record %d on %s (%s), and it has delivered again since", best.By, best.Last, best.Time.Format(time.RFC3339), best.Reason)
+		}
+		return nil
+	}
+	if !c.Final {
+		c.Closed = &ClosedChain{
+			Key: best.key, After: best.Last, By: best.By, Reason: best.Reason, Time: best.Time,
+			Signed: len(c.a.o.Keys) > 0,
+		}
+	}
+	return nil
+}
+
+// replayed looks for what a closed chain lacks and another place has. The chain itself will never grow to cover it: what
+// was restored by Replay, and is what the other place's chain says, is not owed any more.
+func (a *auditor) replayed(ctx context.Context, w *walk) error {
+	lacks := w.behind
+	if w.Closed == nil || lacks.from == "" {
+		return nil
+	}
+	w.behind = owedRange{}
+	seen := map[uint64]bool{}
+	for _, q := range a.places {
+		l := q.chains[w.id]
+		if q == w.p || l == nil {
+			continue
+		}
+		for f := range q.manifests(ctx, w.id, l) {
+			switch {
+			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
+				continue
+			case f.err != nil:
+				return f.err
+			}
+			for i := range f.m.Segments {
+				s := &f.m.Segments[i]
+				if s.Records == 0 || s.First <= w.Last || s.Last > lacks.last || seen[s.Segment] {
+					continue
+				}
+				seen[s.Segment] = true
+				if err := w.replayedSegment(ctx, q, f.m, s); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// replayedSegment looks for the object of a segment that another place's chain names.
+func (w *walk) replayedSegment(ctx context.Context, q *place, m *ship.Manifest, s *ship.SegmentLine) error {
+	k, ok := objectOf(w.id, m, s)
+	if !ok {
+		return nil // reported where it was read
+	}
+	line := *s
+	line.Receipt = &ship.Receipt{Size: s.Size, Checksum: "sha256:" + s.SHA256}
+	err := w.p.request(ctx, func(ctx context.Context) error { return w.p.read(ctx, &line) })
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		w.behind.add(&step{segment: s.Segment, line: s, at: &link{time: m.Header.Time}}, q.name)
+		return nil
+	case errors.Is(err, ship.ErrVerify):
+		w.find(ObjectAltered, k.epoch, s.First, s.Last, s.Key, q.name+": "+ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number), "%v", err)
+	case errors.Is(err, errNotUnderstood):
+		w.find(NotUnderstood, k.epoch, s.First, s.Last, s.Key, "", "%v", err)
+	case err != nil:
+		return err
+	}
+	w.a.name(w.p, &k, &expected{size: s.Size, flags: asked})
+	return nil
+}
+
+// closedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.
+func (a *auditor) closedNothing(ctx context.Context, p *place, id spoolID, l *listedChain) error {
+	for _, key := range l.closings {
+		f := Finding{Code: ClosingWrong, Place: p.name, Class: id.class, Spool: id.spool, Key: key}
+		c, err := p.readClosing(ctx, id, key)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case errors.Is(err, ship.ErrVersion):
+			f.Code, f.Detail = NotUnderstood, err.Error()
+		case errors.Is(err, ship.ErrVerify):
+			f.Detail = "it closes nothing: " + err.Error()
+		case err != nil:
+			return err
+		default:
+			f.Code, f.Epoch, f.First, f.Last, f.Other = ChainCut, c.Epoch, min(1, c.Last), c.Last, p.name+": "+key
+			f.Key = ship.ManifestKey(id.class, id.spool, c.Epoch, c.Number)
+			f.Detail = fmt.Sprintf("a closing names manifest %d, up to record %d, and there is no chain", c.Number, c.Last)
+		}
+		a.rec.add(f)
+	}
+	return nil
+}
+
+// beyond makes what is ahead of a closed chain's end a part of what the closing says: no manifest will ever cover it.
+func (w *walk) beyond(f *Finding) {
+	if w.Closed != nil && f.Code == Uncovered {
+		f.Verdict = Closed
+		f.Detail += "; the spool is closed, so that no manifest will ever vouch for it"
+	}
+}
