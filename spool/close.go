@@ -109,5 +109,8 @@ func (s *Spool) settle() error {
 	if s.tail.synced != s.tail.end() && s.failed == nil {
 		s.failed = ErrFailing
 	}
+	// Nobody commits any more: whoever still waits for a commit is told that it failed.
+	s.writer.waiting.wakeAll()
+	s.syncer.waiting.wakeAll()
 	return s.failed
 }

@@ -130,7 +130,7 @@ func (s *Spool) keeper() {
 	defer timer.Stop()
 	for {
 		again := s.sealRolled()
-		s.prune()
+		again = min(again, s.prune())
 		s.weighDamaged()
 		again = min(again, s.keepSpare(), s.rollAged(), s.watchDisk(), s.markDurable())
 		timer.Reset(again)
@@ -192,18 +192,3 @@ func (s *Spool) rollAged() time.Duration {
 	}
 	return never
 }
-
-// watchDisk looks how full the file system is, which the quota does not know of, and returns when to look again. An idle
-// spool does not wake the disk for it.
-func (s *Spool) watchDisk() time.Duration {
-	s.lookAtDisk()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active == nil && s.tail.inUse == 0 {
-		return never
-	}
-	return diskEvery
-}
-
-// diskEvery is how often the free space is looked at while records come in.
-const diskEvery = time.Second

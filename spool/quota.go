@@ -111,21 +111,6 @@ func (s *Spool) LastCall() {
 // largest returns the size of the largest batch that is ever taken.
 func (q *quota) largest() int64 { return (q.limit - q.reserve) / 2 }
 
-// lookAtDisk notes how much the file system has left: others may fill it too.
-func (s *Spool) lookAtDisk() {
-	_, free, err := s.fs.Space(s.dir)
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	more := free > s.quota.disk
-	s.quota.disk = free
-	if more {
-		s.moreRoom()
-	}
-}
-
 // moreRoom lets those who wait for room look again. s.mu is held.
 func (s *Spool) moreRoom() {
 	if s.full {
@@ -147,7 +132,7 @@ func (s *Spool) makeRoom() bool {
 	s.mu.Unlock()
 	switch {
 	case ok:
-		s.unlink(s.freePath(f.number), f.size)
+		s.unlinkForGood(s.freePath(f.number), f.size)
 	case sp != nil:
 		s.discard(sp)
 	default:

@@ -86,7 +86,7 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, e
 		if err := s.checkStaged(ctx, enc, n); err != nil {
 			return false, err
 		}
-		s.unlink(s.segPath(n), seg.Size)
+		s.unlinkForGood(s.segPath(n), seg.Size)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.NoRaw = true })
 	}
 	if ok {

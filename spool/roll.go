@@ -286,8 +286,8 @@ func (s *Spool) refit(f vfs.File, from, to string) error {
 	return s.fs.SyncDir(s.path(freeDir))
 }
 
-// discard gets rid of a spare. One that cannot be removed is found, and moved to the pool, by the next Open.
+// discard gets rid of a spare. One that is still there in the end is found, and moved to the pool, by the next Open.
 func (s *Spool) discard(sp *spare) {
 	_ = sp.file.Close()
-	s.unlink(s.segPath(sp.number), s.opts.SegmentBytes)
+	s.unlinkForGood(s.segPath(sp.number), s.opts.SegmentBytes)
 }

@@ -35,8 +35,10 @@ type Spool struct {
 	stages stages
 	reads  refusedReads
 	tight  sync.Mutex // held by who stages with the quota used up
-	// pruning is held while segments are deleted, and taken before mu.
+	// pruning is held while segments are deleted, and taken before mu. It guards deleted.
 	pruning sync.Mutex
+	deleted deletion
+	litter  litter
 
 	mu     sync.Mutex
 	closed bool
@@ -74,6 +76,7 @@ type Spool struct {
 	room         waitList
 	urgent       bool // somebody waits for memory
 	full         bool // somebody found no room since there was more
+	crowd        crowd
 	idle         []*waiter
 	spans        []span
 	pendingSince time.Time // since when records wait that nobody but the flusher will write
