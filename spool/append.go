@@ -51,12 +51,12 @@ func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64
 // WaitDurable is Spool.WaitDurable.
 func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.s.WaitDurable(ctx, seq) }
 
-// rejected is how Reject says ErrFull: the records have been counted as lost, so that whoever offered them goes on. A
-// listener, which does not know this package, finds that out by the method.
-type rejected struct{}
+// rejected says that the records have been counted as lost, so that whoever offered them goes on: ErrFull under Reject, or
+// ErrTooLong. A listener, which does not know this package, finds that out by the method.
+type rejected struct{ why error }
 
-func (rejected) Error() string { return ErrFull.Error() }
-func (rejected) Unwrap() error { return ErrFull }
+func (r rejected) Error() string { return r.why.Error() }
+func (r rejected) Unwrap() error { return r.why }
 
 // Rejected reports that the records have been counted as lost.
 func (rejected) Rejected() bool { return true }
@@ -68,13 +68,15 @@ type door struct {
 }
 
 // take is both doors.
+//
+// A record that this spool can never take is counted as lost if it comes from a listener, which would offer it for ever.
 func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	var size int64 // as it will stand in blocks
 	tally := segment.Tally{Records: uint64(len(batch))}
 	for i := range batch {
 		n := len(batch[i].Data)
 		if n > segment.MaxRecord {
-			return 0, fmt.Errorf("%w: %d bytes", ErrTooLong, n)
+			err = fmt.Errorf("%w: %d bytes", ErrTooLong, n)
 		}
 		size += int64(batch[i].Size())
 		tally.Bytes += uint64(n)
@@ -88,9 +90,12 @@ func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last 
 		return 0, ErrReadOnly
 	}
 	if most := s.quota.largest(); size > most {
-		return 0, fmt.Errorf("%w: batch of %d bytes, the quota takes %d at once", ErrTooLong, size, most)
+		err = fmt.Errorf("%w: batch of %d bytes, the quota takes %d at once", ErrTooLong, size, most)
 	}
-	if err := s.admit(ctx, size, tally, d); err != nil {
+	if err != nil {
+		return 0, s.tooLong(batch, d, err)
+	}
+	if err = s.admit(ctx, size, tally, d); err != nil {
 		return 0, err
 	}
 	s.tail.put(s.taken+1, batch)
@@ -116,8 +121,27 @@ func (s *Spool) take(ctx context.Context, batch []segment.Record, d door) (last 
 	return last, nil
 }
 
+// tooLong is the answer to a batch that is more than this spool ever takes at once. A listener goes on in parts; if it is
+// one record, that one is lost. s.mu is held.
+func (s *Spool) tooLong(batch []segment.Record, d door, err error) error {
+	if d.count || len(batch) > 1 {
+		return err
+	}
+	s.log.Error("spool: a record is lost, since it is longer than this spool can ever take", "class", s.opts.Class, "err", err)
+	s.ledger.Lost[segment.FrameTooLong].Add(segment.Loss{Records: 1, Bytes: uint64(len(batch[0].Data))})
+	s.noteLedger()
+	return rejected{err}
+}
+
 // admit waits until there is room for a batch, on the disk and in memory.
 func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
+	if size > s.opts.MemoryBytes {
+		s.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
+		defer func() {
+			s.oversize--
+			s.room.wakeAll()
+		}()
+	}
 	for {
 		switch {
 		case s.closed, s.shut:
@@ -131,7 +155,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			}
 			if s.opts.OnFull == Reject {
 				s.reject(tally, d)
-				return rejected{}
+				return rejected{ErrFull}
 			}
 			s.blocked.begin()
 			err := s.park(ctx, &s.room, noMark)
@@ -139,7 +163,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrFull, err)
 			}
-		case s.tail.fits(size, s.opts.MemoryBytes):
+		case s.tail.fits(size, s.opts.MemoryBytes) && (s.oversize == 0 || size > s.opts.MemoryBytes):
 			return nil
 		default:
 			// Memory comes back when the oldest part of it is on the disk; on a failing one, when that recovers.

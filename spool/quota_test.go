@@ -208,7 +208,7 @@ func TestRejectedTellsListeners(t *testing.T) {
 		var r interface{ Rejected() bool }
 		return errors.As(err, &r) && r.Rejected()
 	}
-	if !says(rejected{}) || !errors.Is(rejected{}, ErrFull) {
+	if !says(rejected{ErrFull}) || !errors.Is(rejected{ErrFull}, ErrFull) {
 		t.Error("a rejection does not say so")
 	}
 	if says(ErrFull) || says(fmt.Errorf("%w: %w", ErrFull, context.Canceled)) {
