@@ -135,6 +135,7 @@ func (s *Spool) tooLong(batch []segment.Record, d door, err error) error {
 
 // admit waits until there is room for a batch, on the disk and in memory.
 func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
+	came := s.lastCalls
 	if size > s.opts.MemoryBytes {
 		s.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
 		defer func() {
@@ -148,6 +149,9 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			return ErrClosed
 		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed
+		case s.called(came, size):
+			s.overdraw(size)
+			return nil
 		case !s.hasRoom(size):
 			if !s.full {
 				s.full = true
@@ -160,7 +164,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			s.blocked.begin()
 			err := s.park(ctx, &s.room, noMark)
 			s.blocked.end()
-			if err != nil {
+			if err != nil && !s.called(came, size) {
 				return fmt.Errorf("%w: %w", ErrFull, err)
 			}
 		case s.tail.fits(size, s.opts.MemoryBytes) && (s.oversize == 0 || size > s.opts.MemoryBytes):
@@ -171,7 +175,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 				s.urgent = true
 				wake(s.kick)
 			}
-			if err := s.park(ctx, &s.room, noMark); err != nil {
+			if err := s.park(ctx, &s.room, noMark); err != nil && !s.called(came, size) {
 				return err
 			}
 		}

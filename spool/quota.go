@@ -19,6 +19,9 @@ type quota struct {
 	reserve int64
 	used    int64 // of files, the active one and the spare in their full length
 	left    int64 // in the active segment
+	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall):
+	// between them and it there is always room for the reserve, so that such a spool can empty itself too.
+	ceiling int64
 	disk    int64 // free on the file system when last looked at
 	pool    []poolFile
 }
@@ -37,6 +40,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 	if q.limit == 0 {
 		q.limit = total / 10 * 9
 	}
+	q.ceiling = q.limit
 	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
 	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
 	// Two segments: one that is written while the other one is staged.
@@ -77,36 +81,28 @@ func (q *quota) pop() (f poolFile, ok bool) {
 	return f, false
 }
 
+// raise makes room for the reserve above so many bytes of records.
+func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.reserve) }
+
 // roomLeft returns how many bytes of blocks may still be taken: what is free, and what is in use but empty, without what
 // waits in memory for it. Others may fill the disk as well, so what it has left bounds it too. s.mu is held.
-func (s *Spool) roomLeft() int64 {
-	q := &s.quota
-	open := q.left - s.tail.unwritten
+func (s *Spool) roomLeft() int64 { return s.roomIn(min(s.quota.limit-s.quota.used, s.quota.disk)) }
+
+// roomIn is roomLeft for so many bytes that are free. s.mu is held.
+func (s *Spool) roomIn(free int64) int64 {
+	open := s.quota.left - s.tail.unwritten
 	if s.spare != nil {
 		open += s.opts.SegmentBytes
 	}
-	return min(q.limit-q.used, q.disk) - q.reserve + q.pooled() + open
+	return free - s.quota.reserve + s.quota.pooled() + open
 }
 
 // hasRoom reports whether records of the given size may be taken. s.mu is held. It is asked before anything is copied, so
 // that what was taken always finds room, unless others fill the disk.
-func (s *Spool) hasRoom(size int64) bool {
-	return !s.noSpace && s.roomLeft() >= size+size/segment.BlockTarget*blockRoom+blockRoom
-}
+func (s *Spool) hasRoom(size int64) bool { return !s.noSpace && s.roomLeft() >= withBlocks(size) }
 
-// LastCall lets appends use half of what is reserved for staging from now on; the other half keeps one segment at a time
-// going. A process that ends calls it before its listeners close: what they have read already, and what a peer's kernel
-// counts as delivered, then finds room even in a full spool. Calling it again changes nothing.
-func (s *Spool) LastCall() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lastCall {
-		return
-	}
-	s.lastCall = true
-	s.quota.reserve -= s.opts.StageReserve / 2
-	s.moreRoom()
-}
+// withBlocks is what records of the given size take at most with their blocks.
+func withBlocks(size int64) int64 { return size + size/segment.BlockTarget*blockRoom + blockRoom }
 
 // largest returns the size of the largest batch that is ever taken.
 func (q *quota) largest() int64 { return (q.limit - q.reserve) / 2 }

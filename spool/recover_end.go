@@ -309,10 +309,15 @@ func (r *recovery) pool() error {
 // save fills the catalogue, and the index with what it did not know.
 func (r *recovery) save() error {
 	s := r.s
+	records := int64(0)
 	for _, p := range r.parts {
 		s.number = max(s.number, p.number)
 		s.cat.segs = append(s.cat.segs, p.sealed)
 		s.quota.found(p.size)
+		records += p.size
+		if p.sealed.NoRaw {
+			records += p.sealed.StagedSize
+		}
 	}
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
 		s.quota.found(fi.Size())
@@ -320,7 +325,12 @@ func (r *recovery) save() error {
 	s.damages.held = s.sizeOfDamaged()
 	s.quota.found(s.damages.held)
 	s.forgetDamages()
-	if s.source != nil {
+	if s.active != nil {
+		records += s.active.off
+	}
+	if s.source == nil {
+		s.quota.raise(records)
+	} else {
 		s.quota.used = s.workBytes() // the source's own files are on another disk
 	}
 	for chunk := range slices.Chunk(r.changed, 1000) {

@@ -21,7 +21,7 @@ var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)
 func (s *Spool) grow(n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.quota.used+n > s.quota.limit {
+	if s.quota.used+n > s.quota.ceiling {
 		return errNoRoom
 	}
 	s.quota.add(n)

@@ -66,9 +66,9 @@ type Spool struct {
 	opened       time.Time
 	begun        time.Time // when the latest segment began, or may begin at the earliest
 	quota        quota
-	lastCall     bool  // LastCall has lowered the reserve
-	failed       error // why nothing can be written now
-	noSpace      bool  // the reason is a full disk
+	lastCalls    uint64 // how often LastCall came
+	failed       error  // why nothing can be written now
+	noSpace      bool   // the reason is a full disk
 	retryAt      time.Time
 	writer       role // who writes the tail to the log
 	syncer       role // who makes it durable
