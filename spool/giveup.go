@@ -86,3 +86,19 @@ func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
 	}
 	return g, nil
 }
+
+// ReadDamages lists the damage that is on record in the spool in dir, which another process may have open. Damage that
+// nobody has met yet is not listed: see Inspect, and the report of a drain.
+func ReadDamages(dir string) ([]Damage, error) {
+	fsys := vfs.OS()
+	id, err := (&source{fs: fsys, dir: dir}).identity()
+	if err != nil {
+		return nil, err
+	}
+	s := &Spool{dir: dir, fs: fsys, id: id, opts: (&Options{Class: id.Class}).withDefaults()}
+	s.log = s.opts.Logger
+	if err := s.loadDamages(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return s.Damages(), nil
+}

@@ -1,6 +1,7 @@
 // Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination: the service to
 // start from. Its exit codes: 0 drained and verified, or stopped with nothing pending; 3 stopped with data kept; 4 drain
-// incomplete; 5 verification mismatch or conflict; 2 usage; 1 anything else.
+// incomplete, or kept records are damaged and not given up (see collector give-up -h); 5 verification mismatch or conflict;
+// 2 usage; 1 anything else.
 //
 //	collector -spool /var/spool/penstock -http :8080 \
 //	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen web=tcp://:6514?framing=octet \
@@ -35,6 +36,9 @@ const (
 )
 
 func run(args []string) int {
+	if len(args) > 0 && args[0] == "give-up" {
+		return giveUp(args[1:], os.Stdout, os.Stderr)
+	}
 	c, err := parseFlags(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TestGiveUp: the command lists what is damaged and how to give it up, and does so only for records that are damaged, and
+// only with the word of confirmation that names their number.
+func TestGiveUp(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "vpn")
+	o := &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30, SegmentBytes: 64 << 10}
+	s, err := spool.Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("one")}, {Time: 2, Data: []byte("two")}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(path, "seg", "0000000000000001.seg")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = spool.Open(path, o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() // the command works beside it
+	base := []string{"-spool", dir, "-class", "vpn"}
+	give := []string{"-segment", "1", "-records", "1-2", "-confirm", "lose-2-records"}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, 0, strings.Join(give, " ")},
+		{[]string{"-segment", "1", "-records", "1-2"}, exitUsage, "-confirm lose-2-records"},
+		{[]string{"-segment", "1", "-records", "1-2", "-confirm", "lose-3-records"}, exitUsage, "-confirm lose-2-records"},
+		{[]string{"-segment", "1", "-records", "1-3", "-confirm", "lose-3-records"}, exitUsage, "not on record"},
+		{[]string{"-segment", "1", "-records", "2-1", "-confirm", "lose-0-records"}, exitUsage, "ranges"},
+		{give, 0, "2 records are given up"},
+		{nil, 0, "  given up\n"},
+	} {
+		var out strings.Builder
+		if code := giveUp(append(base, c.args...), &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
+			t.Errorf("%v: code %d, %s", c.args, code, &out)
+		}
+	}
+	if x := s.Damages(); len(x) != 1 || !x[0].GivenUp || x[0].Records != 2 {
+		t.Errorf("%+v", x)
+	}
+}
