@@ -6,20 +6,69 @@ import "github.com/penstock-go/penstock/internal/vfs"
 type MemHost struct {
 	mem   *vfs.Mem
 	index *memDisk
+	work  *memDisk // of the spool that it adopts
 }
 
 // NewMemHost returns one with an empty disk.
-func NewMemHost() *MemHost { return &MemHost{vfs.NewMem(), new(memDisk)} }
+func NewMemHost() *MemHost { return &MemHost{vfs.NewMem(), new(memDisk), new(memDisk)} }
 
 // Open opens the host's spool with hook before each operation on its files, and tx before each transaction of its index.
 func (h *MemHost) Open(hook vfs.Hook, tx func() error, o *Options) (*Spool, error) {
+	return h.OpenGated(func(vfs.Kind, string) error { return nil }, hook, tx, o)
+}
+
+// OpenGated is Open with a gate.
+func (h *MemHost) OpenGated(gate Gate, hook vfs.Hook, tx func() error, o *Options) (*Spool, error) {
 	c := *o
 	small(&c)
 	h.index.before = tx
-	return open("/spool", vfs.Inject(h.mem, hook), h.index.open, &c)
+	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate}, h.index.open, &c)
+}
+
+// Gate is called before each operation that gives a file a name, takes one away, or makes names durable. It may block: the
+// spool holds no lock then that another goroutine waits for without a channel, but one that belongs to a chain.
+type Gate func(kind vfs.Kind, path string) error
+
+type gatedFS struct {
+	vfs.FS
+	gate Gate
+}
+
+func (g gatedFS) Rename(from, to string) error {
+	if err := g.gate(vfs.OpRename, to); err != nil {
+		return err
+	}
+	return g.FS.Rename(from, to)
+}
+
+func (g gatedFS) Remove(path string) error {
+	if err := g.gate(vfs.OpRemove, path); err != nil {
+		return err
+	}
+	return g.FS.Remove(path)
+}
+
+func (g gatedFS) SyncDir(path string) error {
+	if err := g.gate(vfs.OpSyncDir, path); err != nil {
+		return err
+	}
+	return g.FS.SyncDir(path)
 }
 
 // Crash returns the host as a crash at this moment leaves it. The original goes on undisturbed.
 func (h *MemHost) Crash(c vfs.Crash) *MemHost {
-	return &MemHost{h.mem.CrashClone(c), h.index.crash(indexFate{})}
+	return &MemHost{h.mem.CrashClone(c), h.index.crash(indexFate{}), h.work.crash(indexFate{})}
+}
+
+// Clone returns the host as the death of all its processes at this moment leaves it: what was not made durable can still
+// be lost.
+func (h *MemHost) Clone() *MemHost {
+	return &MemHost{mem: h.mem.KillClone(), index: h.index.crash(indexFate{}), work: h.work.crash(indexFate{})}
+}
+
+// Adopt adopts the spool of this host, as another host would to whose machine the volume was attached. The index of the
+// spool is not looked at; the adopter's own is the host's as well.
+func (h *MemHost) Adopt(gate Gate, hook vfs.Hook, tx func() error, o *AdoptOptions) (*Spool, error) {
+	h.work.before = tx
+	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate}, h.work.open, o)
 }

@@ -78,6 +78,7 @@ var layers = map[string][]string{
 	"internal/steadylog":  {},
 	"internal/vfs":        {"golang.org/x/sys"},
 	"internal/s3d":        {},
+	"internal/explore":    {},
 	"internal/fwlog":      {},
 	"internal/place":      {"ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "compress", "spool/segment"},
 	"internal/e2e":        {},

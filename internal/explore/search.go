@@ -1,0 +1,189 @@
+package explore
+
+import "fmt"
+
+// Search chooses so that, run by run, every order of steps is tried that can make a difference.
+//
+//	for s := explore.NewSearch(deaths); s.More(); {
+//		run := …
+//		err := run.Play(s)
+//		s.Learn(run)
+//	}
+type Search struct {
+	// Runs counts the runs that were explored to their end, Cut those that turned out to be a former one in another order.
+	Runs, Cut int
+
+	// Switches, if not negative, bounds how often an actor has to wait although it could go on. Then all of these runs are
+	// made: with such a bound, no run stands for others.
+	Switches int
+
+	deaths int
+	path   []*node // the choices of the next run
+	cut    bool    // the present one is a repetition
+}
+
+// node is one choice on the path, with what is known of its alternatives.
+type node struct {
+	next   []*Step
+	sleep  actorSet // whose turn would lead to a run that was seen already
+	done   actorSet // explored from here
+	todo   actorSet // to be explored from here
+	actor  int
+	points []Point // where the actor can die in this turn
+	tried  int     // at which of them it dies
+	known  bool    // points is
+	deaths int     // that are left
+
+	last     int // who went before
+	switches int // that are left
+}
+
+// actorSet has a bit for each actor.
+type actorSet uint
+
+func (s actorSet) has(a int) bool      { return s&(1<<a) != 0 }
+func (s actorSet) with(a int) actorSet { return s | 1<<a }
+func (n *node) awake(a int) bool       { return n.next[a] != nil && !n.sleep.has(a) && !n.done.has(a) }
+
+func (n *node) choice() Choice { return Choice{n.actor, n.tried} }
+
+// NewSearch returns a search of all runs in which at most so many actors die.
+func NewSearch(deaths int) *Search { return &Search{deaths: deaths, Switches: -1} }
+
+// Choose implements Scheduler.
+func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
+	i := len(turns)
+	if i < len(s.path) {
+		if n := s.path[i]; !same(n.next, next) {
+			panic(fmt.Sprintf("explore: a run does not repeat: choice %d was between %s, and is between %s", i, show(n.next), show(next)))
+		}
+		return s.path[i].choice(), true
+	}
+	n := &node{next: next, deaths: s.deaths, last: -1, switches: s.Switches}
+	prefer := 0
+	if i > 0 {
+		parent := s.path[i-1]
+		prefer = parent.actor
+		n.last, n.switches = parent.actor, parent.left()
+		if n.deaths = parent.deaths; parent.tried > 0 {
+			n.deaths--
+		}
+		// Who could have gone before, and does not care that another went instead, would only repeat what was seen then.
+		step := *parent.next[parent.actor]
+		for a := range next {
+			if s.Switches < 0 && (parent.sleep | parent.done).has(a) && parent.next[a] != nil && !parent.next[a].dependent(step) {
+				n.sleep = n.sleep.with(a)
+			}
+		}
+	}
+	// The same actor goes on if it can: the runs with the fewest switches come first, and are the easiest to read.
+	n.actor = -1
+	for k := range next {
+		if a := (prefer + k) % len(next); n.awake(a) {
+			n.actor = a
+			break
+		}
+	}
+	if n.actor < 0 {
+		s.cut = true
+		return Choice{}, false
+	}
+	// Before a step that nobody sees, another one may as well go a step later.
+	if s.Switches >= 0 && (i == 0 || n.switches > 0 && (next[n.last] == nil || !next[n.last].Local)) {
+		n.todo = ^actorSet(0)
+	}
+	s.path = append(s.path, n)
+	return n.choice(), true
+}
+
+// left is how many switches are left after this node's choice.
+func (n *node) left() int {
+	if n.last >= 0 && n.actor != n.last && n.next[n.last] != nil {
+		return n.switches - 1
+	}
+	return n.switches
+}
+
+// More reports whether there is another run.
+func (s *Search) More() bool { return s.Runs+s.Cut == 0 || len(s.path) > 0 }
+
+// Learn takes in what a run has shown, and prepares the next one.
+func (s *Search) Learn(r *Run) {
+	if s.cut {
+		s.Cut++
+	} else {
+		s.Runs++
+	}
+	s.cut = false
+	for i := range r.Turns {
+		s.path[i].met(r.Turns[i].Points, i)
+	}
+	if s.Switches < 0 {
+		for _, race := range races(r.Turns) {
+			s.path[race.at].reverse(race)
+		}
+	}
+	for len(s.path) > 0 && !s.path[len(s.path)-1].advance() {
+		s.path = s.path[:len(s.path)-1]
+	}
+}
+
+// reverse makes sure that a race is seen the other way round, too.
+func (n *node) reverse(r race) {
+	switch {
+	case r.first&(n.todo|n.done).with(n.actor) != 0: // it is, or will be
+	case r.first.has(r.actor):
+		n.todo = n.todo.with(r.actor)
+	default:
+		n.todo |= r.first & -r.first // any will do
+	}
+}
+
+// met notes at which points the actor can die, or checks that they are the same ones again.
+func (n *node) met(points []Point, at int) {
+	if !n.known {
+		n.points, n.known = points, true
+		return
+	}
+	for i, p := range points[:min(len(points), n.tried)] {
+		if p != n.points[i] {
+			panic(fmt.Sprintf("explore: a run does not repeat: point %d of turn %d was %v, and is %v", i+1, at, n.points[i], p))
+		}
+	}
+}
+
+// advance moves a node to its next alternative.
+func (n *node) advance() bool {
+	if n.deaths > 0 && n.tried < len(n.points) {
+		n.tried++
+		return true
+	}
+	n.done = n.done.with(n.actor)
+	for a := range n.next {
+		if n.todo.has(a) && n.awake(a) {
+			n.actor, n.points, n.known, n.tried = a, nil, false, 0
+			return true
+		}
+	}
+	return false
+}
+
+func same(a, b []*Step) bool {
+	for i := range a {
+		if (a[i] == nil) != (b[i] == nil) || a[i] != nil && *a[i] != *b[i] {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+func show(next []*Step) (s string) {
+	for _, n := range next {
+		if n == nil {
+			s += "[ended] "
+		} else {
+			s += "[" + n.Place + "] "
+		}
+	}
+	return s
+}
