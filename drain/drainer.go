@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -53,7 +53,7 @@ func New(o *Options) (*Drainer, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+	if err := vfs.OS().MkdirAll(opts.Dir); err != nil {
 		return nil, fmt.Errorf("drain: %w", err)
 	}
 	d := &Drainer{o: opts, down: map[string]error{}}

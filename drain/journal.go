@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,6 +20,9 @@ type journal struct {
 	Started time.Time `json:"started"`
 }
 
+// maxJournal bounds what is read: its trigger may be a platform's word.
+const maxJournal = 1 << 20
+
 func journalPath(dir string) string { return filepath.Join(dir, "drain.json") }
 
 func writeJournal(dir string, j journal) error {
@@ -32,7 +34,7 @@ func writeJournal(dir string, j journal) error {
 }
 
 func removeJournal(dir string) error {
-	if err := os.Remove(journalPath(dir)); err != nil {
+	if err := vfs.OS().Remove(journalPath(dir)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -44,11 +46,11 @@ func removeJournal(dir string) error {
 // Interrupted reports whether a drain of the process that used dir before was cut off before its report was written, and
 // what had triggered it. Such a process must not listen again: Add the classes without listeners and call Drain.
 func Interrupted(dir string) (trigger string, yes bool, err error) {
-	b, err := os.ReadFile(journalPath(dir))
+	b, err := vfs.ReadFile(vfs.OS(), journalPath(dir), maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
 		return "", false, fmt.Errorf("drain: %w", err)
 	}
 	var j journal

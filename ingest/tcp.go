@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/memnet"
 	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -163,9 +164,12 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	}
 	var ln net.Listener
 	var err error
-	if len(c.Files) > 0 {
+	switch {
+	case len(c.Files) > 0:
 		ln, err = net.FileListener(c.Files[0])
-	} else {
+	case memnet.Is(addr): // in memory: only tests have such addresses
+		ln, err = memnet.Listen(addr)
+	default:
 		ln, err = new(net.ListenConfig).Listen(context.Background(), c.Network, addr)
 	}
 	if err != nil {

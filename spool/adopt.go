@@ -64,7 +64,7 @@ type source struct {
 // ErrLocked: a process on this host has the spool. ErrAdopted: there is nothing left to do. fs.ErrNotExist: dir holds no
 // spool. ErrOwed: see AdoptOptions.Destinations.
 func Adopt(dir string, o *AdoptOptions) (*Spool, error) {
-	return adopt(dir, vfs.OS(), openBolt, o)
+	return adopt(dir, vfs.OS(), openIndex, o)
 }
 
 // adopt is Adopt on any file system and with any index.

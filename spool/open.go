@@ -18,7 +18,7 @@ import (
 // ErrLocked names who has the directory, ErrOwed what a destination that is not in Options.Destinations is owed. A
 // spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
-	return open(dir, vfs.OS(), openBolt, o)
+	return open(dir, vfs.OS(), openIndex, o)
 }
 
 // open is Open on any file system and with any index.

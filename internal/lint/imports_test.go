@@ -60,7 +60,7 @@ func root(t *testing.T) string {
 var layers = map[string][]string{
 	"":                    {},
 	"compress":            {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
-	"ingest":              {"internal/steadylog", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
+	"ingest":              {"internal/memnet", "internal/steadylog", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
 	"ingest/relp":         {"ingest", "spool/segment"},
 	"spool":               {"internal/steadylog", "spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
 	"spool/segment":       {},
@@ -85,6 +85,8 @@ var layers = map[string][]string{
 	"internal/faultproxy": {"internal/s3d"},
 	"internal/matrix":     {},
 	"internal/sftpc":      {},
+	"internal/memnet":     {},
+	"internal/sim":        {},
 	"internal/sftpd":      {"github.com/pkg/sftp", "golang.org/x/crypto"},
 	"internal/testserver": {"internal/s3d", "internal/sftpd", "golang.org/x/crypto", "golang.org/x/sys"},
 }

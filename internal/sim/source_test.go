@@ -1,0 +1,145 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/memnet"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// sink is what the listener of a process writes to. It notes what the spool has promised.
+type sink struct {
+	*spool.Intake
+	p *process
+}
+
+// Append implements ingest.Sink.
+func (s *sink) Append(ctx context.Context, batch []segment.Record) (uint64, error) {
+	last, err := s.Intake.Append(ctx, batch)
+	s.p.took(batch, last, err == nil)
+	return last, err
+}
+
+// Offer implements ingest.Sink.
+func (s *sink) Offer(ctx context.Context, batch []segment.Record) (uint64, error) {
+	last, err := s.Intake.Offer(ctx, batch)
+	s.p.took(batch, last, false)
+	return last, err
+}
+
+// entry is for the sources that call Append and Offer themselves. It is a drain.Listener, so that they end before the
+// spool is shut.
+type entry struct {
+	mu   sync.Mutex
+	ctx  context.Context
+	end  context.CancelFunc
+	busy sync.WaitGroup
+}
+
+func (d *entry) open() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ctx, d.end = context.WithCancel(context.Background())
+}
+
+// enter returns the context of a source; nil if the doors are closed. leave must be called.
+func (d *entry) enter() (ctx context.Context, leave func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx == nil || d.ctx.Err() != nil {
+		return nil, nil
+	}
+	d.busy.Add(1)
+	return d.ctx, d.busy.Done
+}
+
+// Shutdown implements drain.Listener. What waits for room is not taken: its sender keeps it.
+func (d *entry) Shutdown(context.Context) error {
+	d.mu.Lock()
+	end := d.end
+	d.mu.Unlock()
+	if end != nil {
+		end()
+	}
+	d.busy.Wait()
+	return nil
+}
+
+// send lets a source send to a process.
+func (w *world) send(p *process, e Event) {
+	sp, _, _ := p.running()
+	if sp == nil {
+		return
+	}
+	n, size := int(e.A), int(e.B)
+	switch e.Kind {
+	case Append, Offer:
+		go w.direct(p, sp, e.Kind == Append, n, size)
+	case Flood:
+		for range n {
+			go w.stream(p, Octet, size, 1000)
+		}
+	default:
+		go w.stream(p, e.Kind, n, size)
+	}
+}
+
+// direct appends or offers in batches of up to ten.
+func (w *world) direct(p *process, sp *spool.Spool, wait bool, n, size int) {
+	ctx, leave := p.entry.enter()
+	if ctx == nil {
+		return
+	}
+	defer leave()
+	for n > 0 {
+		batch := make([]segment.Record, min(n, 10))
+		n -= len(batch)
+		for i := range batch {
+			batch[i].Data = w.journal.next(size)
+		}
+		put := sp.Offer
+		if wait {
+			put = sp.Append
+		}
+		last, err := put(ctx, batch)
+		p.took(batch, last, wait && err == nil)
+		if err != nil {
+			return // what was not taken its source keeps
+		}
+	}
+}
+
+// stream sends frames over a connection of its own. It sees when the listener closes, as good senders do.
+func (w *world) stream(p *process, kind Kind, n, size int) {
+	c, err := memnet.Dial(p.addr())
+	if err != nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		var b [1]byte
+		_, _ = c.Read(b[:])
+		_ = c.Close()
+	}()
+	defer func() { <-closed }()
+	for i := range n {
+		b := w.journal.next(size)
+		frame := append(b, '\n')
+		if kind == Octet {
+			frame = append(fmt.Appendf(nil, "%d ", len(b)), b...)
+		}
+		if kind == Reset && i == n-1 {
+			_, _ = c.Write(frame[:len(frame)/2])
+			c.Reset()
+			return
+		}
+		if _, err := c.Write(frame); err != nil {
+			break
+		}
+	}
+	_ = c.CloseWrite() // the listener closes when it has read everything
+}

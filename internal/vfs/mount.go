@@ -1,0 +1,113 @@
+package vfs
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+)
+
+// mounts holds the file systems of Mount by directory; nil but in tests.
+var (
+	mounts    atomic.Pointer[map[string]FS]
+	mountLock sync.Mutex // held by who changes mounts
+)
+
+// Mount shows fsys at dir: a path below dir is one below the root of fsys, for everybody who asks for OS afterwards, until
+// unmount is called. It is for tests that run whole processes in memory through packages that take no FS. No mount may be
+// in another one, and nothing can be renamed from one to another.
+func Mount(dir string, fsys FS) (unmount func()) {
+	dir = filepath.Clean(dir)
+	change := func(f func(map[string]FS)) {
+		mountLock.Lock()
+		defer mountLock.Unlock()
+		next := map[string]FS{}
+		if m := mounts.Load(); m != nil {
+			maps.Copy(next, *m)
+		}
+		if f(next); len(next) == 0 {
+			mounts.Store(nil)
+			return
+		}
+		mounts.Store(&next)
+	}
+	change(func(m map[string]FS) { m[dir] = fsys })
+	return func() { change(func(m map[string]FS) { delete(m, dir) }) }
+}
+
+// Mounted reports whether a path is in a file system of Mount, where nothing but this package can reach it.
+func Mounted(path string) bool {
+	fsys, _ := mounted(path)
+	return fsys != nil
+}
+
+// mounted returns the file system that Mount has put above path, and the path in it; nil if there is none.
+func mounted(path string) (fsys FS, rest string) {
+	m := mounts.Load()
+	if m == nil {
+		return nil, ""
+	}
+	path = filepath.Clean(path)
+	for dir := path; ; {
+		if fsys := (*m)[dir]; fsys != nil {
+			return fsys, filepath.Join(string(filepath.Separator), path[len(dir):])
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return nil, ""
+		}
+		dir = parent
+	}
+}
+
+// mountFS asks for each path whose it is. One that was unmounted meanwhile is the operating system's again, where it does
+// not exist.
+type mountFS struct{}
+
+var _ FS = mountFS{}
+
+// at calls f with the file system of a path and the path in it.
+func at[T any](path string, f func(FS, string) (T, error)) (T, error) {
+	if fsys, rest := mounted(path); fsys != nil {
+		return f(fsys, rest)
+	}
+	return f(osFS{}, path)
+}
+
+// only is at for what returns an error alone.
+func only(path string, f func(FS, string) error) error {
+	_, err := at(path, func(fsys FS, path string) (struct{}, error) { return struct{}{}, f(fsys, path) })
+	return err
+}
+
+func (mountFS) Create(path string) (File, error)           { return at(path, FS.Create) }
+func (mountFS) OpenRW(path string) (File, error)           { return at(path, FS.OpenRW) }
+func (mountFS) Open(path string) (File, error)             { return at(path, FS.Open) }
+func (mountFS) Remove(path string) error                   { return only(path, FS.Remove) }
+func (mountFS) MkdirAll(path string) error                 { return only(path, FS.MkdirAll) }
+func (mountFS) ReadDir(path string) ([]fs.DirEntry, error) { return at(path, FS.ReadDir) }
+func (mountFS) Stat(path string) (fs.FileInfo, error)      { return at(path, FS.Stat) }
+func (mountFS) SyncDir(path string) error                  { return only(path, FS.SyncDir) }
+
+func (mountFS) Rename(oldpath, newpath string) error {
+	return only(oldpath, func(fsys FS, oldpath string) error {
+		if _, rest := mounted(newpath); rest != "" {
+			newpath = rest
+		}
+		return fsys.Rename(oldpath, newpath)
+	})
+}
+
+func (mountFS) Space(path string) (total, free int64, err error) {
+	total, err = at(path, func(fsys FS, path string) (total int64, err error) {
+		total, free, err = fsys.Space(path)
+		return total, err
+	})
+	return total, free, err
+}
+
+func (mountFS) Lock(path, holder string) (io.Closer, error) {
+	return at(path, func(fsys FS, path string) (io.Closer, error) { return fsys.Lock(path, holder) })
+}

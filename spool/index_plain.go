@@ -1,0 +1,129 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// openIndex opens the index of a directory with bbolt, which maps its file and so needs the operating system's. In a file
+// system of vfs.Mount, where tests run whole processes in memory, the same file holds the entries as JSON.
+func openIndex(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+	if vfs.Mounted(dir) {
+		return openPlain(fsys, dir, log)
+	}
+	return openBolt(fsys, dir, log)
+}
+
+// plainIndex keeps bbolt's promises in a file that each transaction replaces: transactions are atomic, and durable once
+// Apply has returned. It costs as much as the index is large, which in a test is little.
+type plainIndex struct {
+	fsys vfs.FS
+	dir  string
+
+	mu      sync.Mutex
+	entries map[string][]byte
+	err     error // once closed or lost
+}
+
+var _ index = (*plainIndex)(nil)
+
+// plainFile is what the file holds, sealed.
+type plainFile struct {
+	Entries map[string][]byte `json:"entries"`
+}
+
+// maxPlainIndex bounds what is read of the file.
+const maxPlainIndex = 64 << 20
+
+func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+	x := &plainIndex{fsys: fsys, dir: dir}
+	_, err := fsys.Stat(filepath.Join(dir, indexMark))
+	behind := err == nil // it was lost, and has fallen behind the segments
+	b, err := vfs.ReadFile(fsys, x.path(), maxPlainIndex)
+	if err == nil {
+		var f plainFile
+		if bad := openJSON(b, &f); bad == nil && !behind {
+			x.entries = f.Entries
+			return x, false, nil
+		}
+		log.Warn("the index is made again from the segments", "dir", dir)
+	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vfs.ErrTooLarge) {
+		return nil, false, lost(err)
+	}
+	if err := x.save(nil); err != nil {
+		return nil, false, lost(err)
+	}
+	if err := clearMark(fsys, dir); err != nil {
+		return nil, false, lost(err)
+	}
+	return x, true, nil
+}
+
+func (x *plainIndex) path() string { return filepath.Join(x.dir, indexName) }
+
+func (x *plainIndex) save(entries map[string][]byte) error {
+	b, err := sealJSON(plainFile{entries})
+	if err != nil {
+		return err
+	}
+	return vfs.WriteFileAtomic(x.fsys, x.path(), b)
+}
+
+// Load implements index.
+func (x *plainIndex) Load(fn func(key string, value []byte) error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil {
+		return x.err
+	}
+	for _, k := range slices.Sorted(maps.Keys(x.entries)) {
+		if err := fn(k, slices.Clone(x.entries[k])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply implements index.
+func (x *plainIndex) Apply(puts []kv, deletes []string) error {
+	if err := checkKeys(puts, deletes); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil || len(puts)+len(deletes) == 0 {
+		return x.err
+	}
+	next := map[string][]byte{}
+	maps.Copy(next, x.entries)
+	for _, k := range deletes {
+		delete(next, k)
+	}
+	for _, p := range puts {
+		next[p.key] = slices.Clone(p.value)
+	}
+	if err := x.save(next); err != nil {
+		x.err = lost(err)
+		_ = setMark(x.fsys, x.dir) // from here on the file falls behind
+		return x.err
+	}
+	x.entries = next
+	return nil
+}
+
+// Close implements index.
+func (x *plainIndex) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err == nil {
+		x.err = ErrClosed
+	}
+	return nil
+}
