@@ -149,12 +149,12 @@ func (d *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error
 	return ship.Receipt{Size: fi.Size(), Method: "size", Time: time.Now().UTC()}, nil
 }
 
-// stat finds regular files only: a directory is no object, nor is a link that leads elsewhere.
+// stat finds regular files only, also where an operator has moved one and left a symbolic link: a directory is no object.
 func (d *Destination) stat(ctx context.Context, key string) (fs.FileInfo, error) {
 	if err := errors.Join(ctx.Err(), ship.CheckKey(key), d.mounted()); err != nil {
 		return nil, err
 	}
-	fi, err := os.Lstat(d.path(key))
+	fi, err := os.Stat(d.path(key))
 	if err == nil && !fi.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}

@@ -55,6 +55,14 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestLinks: what an operator has moved elsewhere and linked is seen.
+func TestLinks(t *testing.T) {
+	shiptest.RunLinks(t, func(t *testing.T) (ship.Destination, string) {
+		dir := t.TempDir()
+		return open(t, dir, nil), dir
+	})
+}
+
 // noLinks takes hard links away, as exFAT and some network file systems do.
 func noLinks(t *testing.T) {
 	old := link

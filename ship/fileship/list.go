@@ -3,17 +3,23 @@ package fileship
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/penstock-go/penstock/ship"
 )
 
-// List implements ship.Lister. It holds the names of one directory per level in memory.
+// maxDepth bounds the walk.
+const maxDepth = 32
+
+// List implements ship.Lister. It holds the names of one directory per level in memory. Symbolic links are followed, as Put
+// follows them; one that leads to a directory above itself is passed over.
 func (d *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		// Everything below the deepest directory that the prefix names in full.
@@ -29,51 +35,122 @@ func (d *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.En
 			yield(ship.Entry{}, wrap("list", prefix, err))
 			return
 		}
-		d.walk(ctx, dir, prefix, yield)
+		w := &walker{d: d, prefix: prefix, yield: yield}
+		w.walk(ctx, dir)
 	}
+}
+
+// walker is one List.
+type walker struct {
+	d      *Destination
+	prefix string
+	yield  func(ship.Entry, error) bool
 }
 
 // walk yields what lies below dir and begins with prefix, and reports whether to go on. It enters only directories that
 // can hold such keys: an auditor who asks for one hour does not wait for a year.
-func (d *Destination) walk(ctx context.Context, dir, prefix string, yield func(ship.Entry, error) bool) bool {
-	entries, err := os.ReadDir(d.path(dir))
+func (w *walker) walk(ctx context.Context, dir string) bool {
+	fail := func(key string, err error) bool {
+		w.yield(ship.Entry{}, wrap("list", key, err))
+		return false
+	}
+	if strings.Count(dir, "/") > maxDepth {
+		return fail(dir, fmt.Errorf("more than %d directories deep", maxDepth))
+	}
+	entries, err := w.d.readDir(dir, w.prefix)
 	if err = errors.Join(err, ctx.Err()); err != nil {
 		if ctx.Err() == nil && errors.Is(wrap("", "", err), fs.ErrNotExist) {
 			return true // removed since its parent was read, or never there
 		}
-		yield(ship.Entry{}, wrap("list", dir, err))
-		return false
+		return fail(dir, err)
 	}
-	// Byte order of keys is not the order of names: "a-b" comes before "a/c", "a0" behind it.
-	key := func(e fs.DirEntry) string {
-		if e.IsDir() {
-			return path.Join(dir, e.Name()) + "/"
-		}
-		return path.Join(dir, e.Name())
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(key(a), key(b)) })
 	for _, e := range entries {
-		k := key(e)
-		switch {
-		case k == tmp+"/": // unpublished
-		case e.IsDir():
-			if (strings.HasPrefix(k, prefix) || strings.HasPrefix(prefix, k)) && !d.walk(ctx, strings.TrimSuffix(k, "/"), prefix, yield) {
+		if err := ctx.Err(); err != nil {
+			return fail(e.Key, err)
+		}
+		key, isDir := strings.CutSuffix(e.Key, "/")
+		if !isDir {
+			if !w.yield(e.Entry, nil) {
 				return false
 			}
-		case e.Type().IsRegular() && strings.HasPrefix(k, prefix):
-			fi, err := e.Info()
-			// Removed since its directory was read: what a listing taken a moment later would not show either.
-			if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if e.linked {
+			if loop, err := w.d.loops(key); err != nil {
+				return fail(key, err)
+			} else if loop {
 				continue
 			}
-			if err = errors.Join(err, ctx.Err()); err != nil {
-				yield(ship.Entry{}, wrap("list", k, err))
-				return false
-			}
-			if !yield(ship.Entry{Key: k, Size: fi.Size()}, nil) {
-				return false
-			}
+		}
+		if !w.walk(ctx, key) {
+			return false
 		}
 	}
 	return true
+}
+
+// entry is an entry of a directory; the keys of directories end in a slash.
+type entry struct {
+	ship.Entry
+	linked bool // by a symbolic link
+}
+
+// readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to: "a-b"
+// comes before "a/c", "a0" behind it.
+func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
+	all, err := os.ReadDir(d.path(dir))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		key := path.Join(dir, e.Name())
+		below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
+		if key == tmp || !below && !strings.HasPrefix(key, prefix) {
+			continue // unpublished, or nothing of it can begin like that
+		}
+		linked := e.Type()&fs.ModeSymlink != 0
+		if e.IsDir() {
+			if below {
+				entries = append(entries, entry{ship.Entry{Key: key + "/"}, false})
+			}
+			continue
+		}
+		var fi fs.FileInfo
+		if linked {
+			fi, err = os.Stat(d.path(key))
+		} else {
+			fi, err = e.Info()
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			// Removed since its directory was read: what a listing taken a moment later would not show either. Or a link to
+			// nothing.
+		case err != nil:
+			return nil, err
+		case fi.IsDir() && below:
+			entries = append(entries, entry{ship.Entry{Key: key + "/"}, linked})
+		case fi.Mode().IsRegular() && strings.HasPrefix(key, prefix):
+			entries = append(entries, entry{ship.Entry{Key: key, Size: fi.Size()}, linked})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.Key, b.Key) })
+	return entries, nil
+}
+
+// loops reports whether a link to a directory leads to one above it, in which the walk is already. Above it is what its key
+// goes through, by links or not.
+func (d *Destination) loops(key string) (bool, error) {
+	there, err := filepath.EvalSymlinks(d.path(key))
+	for dir := key; err == nil && dir != "."; {
+		dir = path.Dir(dir)
+		var here string
+		if here, err = filepath.EvalSymlinks(d.path(dir)); err != nil {
+			break
+		}
+		if rel, err := filepath.Rel(there, here); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+			d.o.Logger.Warn("a link leads to a directory above itself, and is passed over in lists", "at", d.Location(), "link", d.path(key))
+			return true, nil
+		}
+	}
+	return false, err
 }

@@ -120,6 +120,14 @@ func (d *Destination) existing(ctx context.Context, o ship.Object) (ship.Receipt
 	if err != nil {
 		return ship.Receipt{}, err
 	}
+	if fi.Mode()&fs.ModeSymlink != 0 {
+		// The name is taken, whatever it leads to.
+		if to, err := os.Stat(path); err == nil {
+			fi = to
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return ship.Receipt{}, err
+		}
+	}
 	if !fi.Mode().IsRegular() || fi.Size() != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%s with %d bytes is there: %w", fi.Mode().Type(), fi.Size(), ship.ErrConflict)
 	}

@@ -41,7 +41,7 @@ func (h *Host) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, er
 			return // no key begins like that
 		}
 		w := &walker{h: h, prefix: prefix, yield: yield}
-		w.walk(ctx, dir, nil)
+		w.walk(ctx, dir)
 	}
 }
 
@@ -52,9 +52,8 @@ type walker struct {
 	yield  func(ship.Entry, error) bool
 }
 
-// walk lists what lies below dir and begins with prefix. It returns false when the iteration is over. above are the real
-// paths of the linked directories through which it came, and of what they lie in.
-func (w *walker) walk(ctx context.Context, dir string, above []string) bool {
+// walk lists what lies below dir and begins with prefix. It returns false when the iteration is over.
+func (w *walker) walk(ctx context.Context, dir string) bool {
 	if strings.Count(dir, "/") > maxDepth {
 		return w.yield(ship.Entry{}, w.h.wrap("list "+dir, fmt.Errorf("more than %d directories deep", maxDepth))) && false
 	}
@@ -69,14 +68,14 @@ func (w *walker) walk(ctx context.Context, dir string, above []string) bool {
 		case !isDir && !w.yield(ship.Entry{Key: key, Size: e.Size}, nil):
 			return false
 		case isDir:
-			into, loop := above, false
+			loop := false
 			if e.linked {
-				if into, loop, err = w.follow(ctx, dir, key, above); err != nil {
+				if loop, err = w.loops(ctx, key); err != nil {
 					w.yield(ship.Entry{}, err)
 					return false
 				}
 			}
-			if !loop && !w.walk(ctx, key, into) {
+			if !loop && !w.walk(ctx, key) {
 				return false
 			}
 		}
@@ -84,26 +83,32 @@ func (w *walker) walk(ctx context.Context, dir string, above []string) bool {
 	return true
 }
 
-// follow finds out where a link to a directory leads, and whether that is a directory above it, in which the walk is
-// already.
-func (w *walker) follow(ctx context.Context, dir, key string, above []string) (into []string, loop bool, err error) {
+// loops reports whether a link to a directory leads to one above it, in which the walk is already. Above it is what its key
+// goes through, by links or not.
+func (w *walker) loops(ctx context.Context, key string) (loop bool, err error) {
 	err = w.h.do(ctx, "list "+key, func(t *turn) error {
-		from, to := t.RealPath(w.h.path(dir)), t.RealPath(w.h.path(key))
-		here, err := from.Wait()
-		there, terr := to.Wait()
-		if err := first(err, terr); err != nil {
-			return w.h.explain(w.h.path(key), err)
+		loop = false
+		to := t.RealPath(w.h.path(key))
+		var above []*sftpc.Pending[string]
+		for dir := key; dir != "."; {
+			dir = path.Dir(dir)
+			above = append(above, t.RealPath(w.h.path(dir)))
 		}
-		into = append(slices.Clone(above), here)
-		for _, a := range into {
-			loop = loop || leadsTo(a, there)
+		there, err := to.Wait()
+		for _, a := range above {
+			here, herr := a.Wait()
+			err = first(err, herr)
+			loop = loop || err == nil && leadsTo(here, there)
+		}
+		if err != nil {
+			return w.h.explain(w.h.path(key), err)
 		}
 		return nil
 	})
 	if loop {
 		w.h.complain([]string{fmt.Sprintf("%s is a link to a directory above itself, and is passed over in lists", w.h.path(key))})
 	}
-	return into, loop, err
+	return loop, err
 }
 
 // entry is an entry of a directory; the names of directories end in a slash.

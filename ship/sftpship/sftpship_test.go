@@ -88,6 +88,15 @@ func TestConformance(t *testing.T) {
 	wantNoTemporary(t, filepath.Join(s.Dir, "d"))
 }
 
+// TestLinks: what an operator has moved elsewhere and linked is seen.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
+	shiptest.RunLinks(t, func(t *testing.T) (ship.Destination, string) {
+		return open(t, s.URL("d"), nil), filepath.Join(s.Dir, "d")
+	})
+}
+
 // TestReceipt: the receipt says how an object was verified and what the server could not do.
 func TestReceipt(t *testing.T) {
 	t.Parallel()
