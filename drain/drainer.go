@@ -160,6 +160,13 @@ func (d *Drainer) Ready(class string) error {
 		case st.Full:
 			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
 		}
+		for _, l := range c.Listeners {
+			if r, ok := l.(receiving); ok {
+				if err := r.Ready(); err != nil {
+					errs = append(errs, fmt.Errorf("class %s: %w", c.name, err))
+				}
+			}
+		}
 		for dest, s := range c.Shipper.Stats() {
 			if s.State == ship.StateFenced {
 				errs = append(errs, fmt.Errorf("class %s: destination %s: %w", c.name, dest, s.Err))

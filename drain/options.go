@@ -31,6 +31,14 @@ type Listener interface {
 	Shutdown(ctx context.Context) error
 }
 
+// A Listener may also have these, as those of package ingest have.
+type (
+	// receiving says why the listener cannot receive, nil if it can: a class is not ready with such a listener.
+	receiving interface{ Ready() error }
+	// closable ends a listener whose Shutdown could not end it: what it still has is counted as lost.
+	closable interface{ Close() error }
+)
+
 // Class is one isolated kind of traffic. Its name is that of the spool (spool.Options.Class).
 type Class struct {
 	// Listeners that fill the spool. Who appends by himself has to end that in Options.Before: a drain that is about to be

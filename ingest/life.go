@@ -30,6 +30,9 @@ type Listener interface {
 	// lost, cause given_up; of sockets that other processes share, only what is in hand. A listener that was never served
 	// has no sink to tell: its Stats have the count.
 	Close() error
+	// Ready returns nil, or why the listener cannot receive at present although it serves: the system refuses to let it
+	// read or accept. It goes on trying.
+	Ready() error
 	// Addr is the bound address.
 	Addr() net.Addr
 	// Stats is a snapshot, cheap enough to poll each second.
@@ -105,7 +108,7 @@ func (l *life) halt() {
 }
 
 // shutdown implements Listener.Shutdown.
-func (l *life) shutdown(ctx context.Context, who string, stats func() Stats) error {
+func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, ready func() error) error {
 	l.halt()
 	// The end is waited for here, and not enforced: who wants to give up what is in hand calls Close.
 	select {
@@ -118,6 +121,17 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats) err
 	st := stats()
 	if n := st.Lost[segment.GivenUp]; n.Records > 0 {
 		return fmt.Errorf("ingest: %s: shutdown: %w with %d records (%d bytes) given up", who, ErrServerClosed, n.Records, n.Bytes)
+	}
+	if err := ready(); err != nil { // what was queued could not be read
+		return fmt.Errorf("ingest: %s: shutdown: %w", who, err)
+	}
+	return nil
+}
+
+// notReady is why nothing can be received through a socket.
+func notReady(addr net.Addr, m *meter) error {
+	if err := m.failed(); err != nil {
+		return fmt.Errorf("ingest: %s %s: nothing can be received: %w", addr.Network(), addr, err)
 	}
 	return nil
 }

@@ -70,6 +70,20 @@ type meter struct {
 
 	proxyMalformed, proxyIgnored uint64
 	resets                       uint64
+	failing                      error // why nothing can be received at present
+}
+
+// fail notes why nothing can be received, nil that it can.
+func (m *meter) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failing = err
+}
+
+func (m *meter) failed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failing
 }
 
 // arrived is called with what was read at a time, before the hand-off of the records in hand.

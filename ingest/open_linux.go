@@ -48,10 +48,16 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		s.conn.Close()
 		return nil, err
 	}
-	m := newMmsg(raw, s.gro, o)
+	m := newMmsg(raw, s.gro, o, log)
+	if err := m.probe(); err != nil {
+		s.conn.Close()
+		return nil, err
+	}
 	s.recv = m
 	// A unix socket drops nothing: its senders wait.
-	_, s.dropsKnown = m.counts()
+	if _, s.dropsKnown = m.counts(); !s.dropsKnown {
+		log.log.Warn("getsockopt SO_MEMINFO is refused: what the kernel drops is unknown (Linux before 4.12, or a sandbox)")
+	}
 	return s, nil
 }
 
@@ -80,22 +86,19 @@ func (s *socket) sharePort(fd int, o *UDPOptions) error {
 func (s *socket) configure(fd int, o *UDPOptions) error {
 	// FORCE goes beyond net.core.rmem_max, with CAP_NET_ADMIN.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer) != nil {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer); err != nil {
-			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
-		}
+		s.without("setsockopt SO_RCVBUF", "the receive buffer is the system's default",
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer))
 	}
 	var err error
-	if s.buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err != nil {
-		return os.NewSyscallError("getsockopt SO_RCVBUF", err)
-	}
+	s.buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	s.without("getsockopt SO_RCVBUF", "the size of the receive buffer is unknown", err)
 	// The kernel doubles what it was asked for, for its own overhead: less than asked means that a limit has cut it down.
-	if s.buffer < o.ReceiveBuffer {
+	if err == nil && s.buffer < o.ReceiveBuffer {
 		s.log.log.Warn("the kernel granted less receive buffer than asked for: raise net.core.rmem_max or give the process"+
 			" CAP_NET_ADMIN", "asked", o.ReceiveBuffer, "granted", s.buffer)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-		return os.NewSyscallError("setsockopt SO_TIMESTAMPNS", err)
-	}
+	s.without("setsockopt SO_TIMESTAMPNS", "arrival times are those of the reading",
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
 	if o.GRO && o.Network != "unixgram" {
 		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1); err != nil {
 			return fmt.Errorf("%w (turn GRO off, or use Linux 5.0 or newer)", os.NewSyscallError("setsockopt UDP_GRO", err))
@@ -107,6 +110,13 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	// Without a cookie (Linux before 4.6) drops are counted all the same, only not known again after a hand-over.
 	s.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	return nil
+}
+
+// without says what is missing when a call is refused that a listener can do without.
+func (s *socket) without(call, missing string, err error) {
+	if err != nil {
+		s.log.log.Warn("a system call is refused: "+missing, "call", call, "err", err)
+	}
 }
 
 // removeStale removes a unix socket that nobody listens on, so that a listener can start again after a crash.

@@ -34,7 +34,9 @@ type mmsg struct {
 	unix bool
 
 	behind proxies
-	read   func(fd uintptr) bool // mmsg.recvmmsg, bound once: a method value allocates
+	read   func(fd uintptr) bool // mmsg.readable, bound once: a method value allocates
+	call   int                   // of recvCalls, the one that is not refused
+	log    *limiter
 	wait   bool
 	n      int
 	errno  syscall.Errno
@@ -49,9 +51,12 @@ type mmsg struct {
 
 // newMmsg lays out what the kernel writes to: for each datagram of a burst a slot for the payload, one for the sender's
 // address and one for control messages, all tied together in a message header.
-func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions) *mmsg {
-	m := &mmsg{conn: conn, max: o.Max, unix: o.Network == "unixgram", behind: o.ProxyFrom, recs: make([]segment.Record, 0, batch)}
-	m.read = m.recvmmsg
+func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg {
+	m := &mmsg{
+		conn: conn, max: o.Max, unix: o.Network == "unixgram", behind: o.ProxyFrom, log: log,
+		recs: make([]segment.Record, 0, batch),
+	}
+	m.read = m.readable
 	size := slotSize(o)
 	if gro {
 		size = MaxDatagram // of an aggregate; Max holds for the datagrams in it
@@ -90,19 +95,10 @@ func (m *mmsg) rearm(n int) {
 	}
 }
 
-// recvmmsg is called by the poller whenever the socket may be readable.
-func (m *mmsg) recvmmsg(fd uintptr) (done bool) {
-	for {
-		// MSG_DONTWAIT: the socket is non-blocking as it is, unless somebody who shares it has changed that. MSG_TRUNC as
-		// a flag of the call: the true length of a datagram that does not fit is returned.
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&m.hdrs[0])), batch,
-			unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
-		if errno == unix.EINTR {
-			continue
-		}
-		m.n, m.errno = int(n), errno
-		return errno != unix.EAGAIN || !m.wait
-	}
+// readable is called by the poller whenever the socket may be readable.
+func (m *mmsg) readable(fd uintptr) (done bool) {
+	m.n, m.errno = m.recv(fd, 0)
+	return m.errno != unix.EAGAIN || !m.wait
 }
 
 func (m *mmsg) receive(wait bool) (burst, error) {
@@ -114,7 +110,7 @@ func (m *mmsg) receive(wait bool) (burst, error) {
 		return burst{}, nil
 	}
 	if m.errno != 0 {
-		return burst{}, os.NewSyscallError("recvmmsg", m.errno)
+		return burst{}, os.NewSyscallError(recvCalls[m.call].name, m.errno)
 	}
 	b := burst{recs: m.recs[:0]}
 	for i := range m.hdrs[:m.n] {

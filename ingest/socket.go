@@ -139,6 +139,9 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 	for failures := 0; ; {
 		b, err := s.recv.receive(true)
 		if err == nil {
+			if failures > 0 {
+				s.meter.fail(nil)
+			}
 			failures = 0
 			s.take(ctx, &b)
 			continue
@@ -147,6 +150,9 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 			return errors.Is(err, net.ErrClosed)
 		}
 		failures++
+		if failures > 3 { // not an ICMP message
+			s.meter.fail(err)
+		}
 		s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
 		if s.gate.wanted() { // a receiver that only ever fails does not see the deadline
 			return false

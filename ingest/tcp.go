@@ -214,6 +214,7 @@ func (t *TCP) accept() {
 		nc, err := t.ln.Accept()
 		if err == nil {
 			failures = 0
+			t.meter.fail(nil)
 			t.admit(nc)
 			continue
 		}
@@ -229,6 +230,9 @@ func (t *TCP) accept() {
 			continue // of a pause that is over already
 		}
 		failures++ // out of descriptors, or a connection that was gone before it was accepted
+		if !errors.Is(err, net.ErrClosed) {
+			t.meter.fail(err)
+		}
 		t.log.warn("accepting failed, trying again", "addr", t.ln.Addr().String(), "err", err)
 		select {
 		case <-t.life.ctx.Done():
@@ -334,7 +338,7 @@ func (t *TCP) halt() { t.life.halt() }
 // the peer is still read. What is left unterminated is treated as if the peer had closed. Bytes that were under way to
 // this host are answered with a reset, so that the peer can know.
 func (t *TCP) Shutdown(ctx context.Context) error {
-	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats)
+	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.Ready)
 }
 
 // abandon ends a listener that was never served. What its peers have sent is counted, in Stats alone.
@@ -350,6 +354,9 @@ func (t *TCP) abandon() {
 	t.wg.Wait()
 	warnGivenUp(t.o.Logger, t.ln.Addr(), &t.meter)
 }
+
+// Ready implements Listener.
+func (t *TCP) Ready() error { return notReady(t.ln.Addr(), &t.meter) }
 
 // Close implements Listener. What the kernel has acknowledged to peers is read, counted, and lost (given_up).
 func (t *TCP) Close() error {

@@ -284,7 +284,7 @@ func (u *UDP) halt() { u.life.halt() }
 // Shutdown implements Listener. The sockets are made deaf and everything queued in them is read, so that every datagram
 // that arrived before is either a record or counted as lost.
 func (u *UDP) Shutdown(ctx context.Context) error {
-	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats)
+	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats, u.Ready)
 }
 
 func (u *UDP) warnGivenUp() {
@@ -293,6 +293,15 @@ func (u *UDP) warnGivenUp() {
 		meters[i] = &s.meter
 	}
 	warnGivenUp(u.o.Logger, u.addr, meters...)
+}
+
+// Ready implements Listener.
+func (u *UDP) Ready() error {
+	errs := make([]error, len(u.sockets))
+	for i, s := range u.sockets {
+		errs[i] = notReady(u.addr, &s.meter)
+	}
+	return errors.Join(errs...)
 }
 
 // Close implements Listener. What was queued in the sockets is read, counted, and lost (given_up).

@@ -1,5 +1,7 @@
 package spool
 
+import "math"
+
 // LastCall is for a process that ends: what its listeners have read, and what a peer's kernel counts as delivered, has to
 // find room even in a full spool.
 //
@@ -21,7 +23,7 @@ func (s *Spool) LastCall() {
 // called reports whether a batch that came in after so many calls has heard another one since, and the disk can hold it.
 // s.mu is held.
 func (s *Spool) called(came uint64, size int64) bool {
-	return s.lastCalls > came && !s.noSpace && s.roomIn(s.quota.disk) >= withBlocks(size)
+	return s.lastCalls > came && !s.noSpace && s.roomIn(s.quota.disk.atMost(math.MaxInt64/2)) >= withBlocks(size)
 }
 
 // overdraw accounts for a batch that LastCall has let in. s.mu is held.

@@ -90,8 +90,11 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if s.quota, err = newQuota(&s.opts, total); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.quota.disk = free
-	if s.quota.limit > total {
+	s.quota.disk.look(total, free)
+	switch {
+	case total == 0:
+		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", s.quota.limit)
+	case s.quota.limit > total:
 		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", s.quota.limit, "size", total)
 	}
 	s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments)

@@ -22,7 +22,7 @@ type quota struct {
 	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall):
 	// between them and it there is always room for the reserve, so that such a spool can empty itself too.
 	ceiling int64
-	disk    int64 // free on the file system when last looked at
+	disk    diskSpace
 	pool    []poolFile
 }
 
@@ -37,6 +37,9 @@ const poolFiles = 4
 
 func newQuota(o *Options, total int64) (quota, error) {
 	q := quota{limit: o.MaxBytes}
+	if q.limit == 0 && total == 0 {
+		return q, errNoSize
+	}
 	if q.limit == 0 {
 		q.limit = total / 10 * 9
 	}
@@ -54,7 +57,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 // add counts n bytes more, which may be negative, here and on the disk.
 func (q *quota) add(n int64) {
 	q.used += n
-	q.disk -= n
+	q.disk.took(n)
 }
 
 // found counts what was there before the disk was looked at.
@@ -86,7 +89,7 @@ func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.rese
 
 // roomLeft returns how many bytes of blocks may still be taken: what is free, and what is in use but empty, without what
 // waits in memory for it. Others may fill the disk as well, so what it has left bounds it too. s.mu is held.
-func (s *Spool) roomLeft() int64 { return s.roomIn(min(s.quota.limit-s.quota.used, s.quota.disk)) }
+func (s *Spool) roomLeft() int64 { return s.roomIn(s.quota.disk.atMost(s.quota.limit - s.quota.used)) }
 
 // roomIn is roomLeft for so many bytes that are free. s.mu is held.
 func (s *Spool) roomIn(free int64) int64 {

@@ -16,14 +16,13 @@ func (s *Spool) watchDisk() time.Duration {
 
 // lookAtDisk notes how much the file system has left: others may fill it too.
 func (s *Spool) lookAtDisk() {
-	_, free, err := s.fs.Space(s.dir)
+	total, free, err := s.fs.Space(s.dir)
 	if err != nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	more := free > s.quota.disk
-	s.quota.disk = free
+	more := s.quota.disk.look(total, free)
 	if s.crowd.note(s.diskShort(), s.roomLeft() >= s.opts.SegmentBytes) {
 		s.logCrowd(free)
 	}
@@ -34,7 +33,8 @@ func (s *Spool) lookAtDisk() {
 
 // diskShort reports whether appends find no room because of what others have put on the disk. s.mu is held.
 func (s *Spool) diskShort() bool {
-	return s.quota.disk < s.quota.limit-s.quota.used && s.roomLeft() < blockRoom
+	left := s.quota.limit - s.quota.used
+	return s.quota.disk.atMost(left) < left && s.roomLeft() < blockRoom
 }
 
 // crowd remembers whether others have filled the disk, so that the log says once when that begins and once when it is

@@ -276,7 +276,7 @@ func (s *Spool) stageRoom(size int64) bool {
 	s.lookAtDisk() // no keeper does for an adopted spool
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(s.quota.ceiling-s.quota.used, s.quota.disk) >= size*5/4
+	return s.quota.disk.atMost(s.quota.ceiling-s.quota.used) >= size*5/4
 }
 
 // noteStaged makes a staged file known.

@@ -58,9 +58,13 @@ func (osFS) ReadDir(path string) ([]fs.DirEntry, error) { return os.ReadDir(path
 func (osFS) Stat(path string) (fs.FileInfo, error)      { return os.Stat(path) }
 func (osFS) SyncDir(path string) error                  { return syncDir(path) }
 
-// Space is what statfs(2) calls available: blocks kept for root are not ours.
+// Space is what statfs(2) calls available: blocks kept for root are not ours. ramfs, tmpfs with size=0 and FUSE file systems
+// without statfs tell all zeros: that is unknown, not full.
 func (osFS) Space(path string) (total, free int64, err error) {
 	total, free, err = space(path)
+	if isRefusal(err) || total == 0 && err == nil {
+		return 0, 0, nil
+	}
 	if err != nil {
 		return 0, 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}

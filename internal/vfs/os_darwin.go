@@ -21,3 +21,6 @@ func space(path string) (total, free int64, err error) {
 
 // IsNoSpace reports whether err means that the disk, or the quota on it, is full.
 func IsNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// isRefusal is a matter of Linux, whose system calls containers and file systems refuse.
+func isRefusal(error) bool { return false }

@@ -15,10 +15,17 @@ func newDataSync(f *os.File) func() error {
 		return func() error { return err }
 	}
 	var mu sync.Mutex
+	fsyncs := false
 	var operr error
+	call := unix.Fdatasync
 	op := func(fd uintptr) {
 		for {
-			if operr = unix.Fdatasync(int(fd)); operr != unix.EINTR {
+			operr = call(int(fd))
+			if isRefusal(operr) && !fsyncs { // fsync(2) does more than is needed, and is known everywhere
+				fsyncs, call = true, unix.Fsync
+				continue
+			}
+			if operr != unix.EINTR {
 				return
 			}
 		}
@@ -38,12 +45,33 @@ func allocate(f *os.File, size int64) error {
 	if size <= 0 {
 		return nil
 	}
-	err := control(f, func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size) })
-	// NFS before 4.2, some FUSE file systems: without the reservation a full disk is met at the write instead.
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+	err := control(f, func(fd int) error { return fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size) })
+	// Without the reservation a full disk is met at the write instead, which the spool survives as well.
+	if isRefusal(err) {
 		return nil
 	}
 	return err
+}
+
+// fallocate is replaced in tests.
+var fallocate = unix.Fallocate
+
+// enotsupp is an error number that the kernel has for itself and some drivers return all the same.
+const enotsupp = unix.Errno(524)
+
+// isRefusal reports that a system call is not to be had here, whatever it is asked for: refused by a seccomp profile
+// (EPERM, ENOSYS), not known to the kernel (ENOSYS), or to the file system (EOPNOTSUPP; ZFS, some FUSE and network file
+// systems answer EINVAL or ENODEV).
+func isRefusal(err error) bool {
+	errno, ok := errors.AsType[unix.Errno](err)
+	if !ok {
+		return false
+	}
+	switch errno {
+	case unix.EPERM, unix.EACCES, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP, unix.ENODEV, enotsupp:
+		return true
+	}
+	return false
 }
 
 // space counts in f_frsize and takes f_bavail: statfs(2), statvfs(3).

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The lock is refused across processes too, names the holder, and ends with a killed one.
@@ -56,6 +58,36 @@ func TestAllocateReserves(t *testing.T) {
 	}
 	if fi.Size() != 1 {
 		t.Errorf("size %d", fi.Size())
+	}
+}
+
+// Where blocks cannot be reserved, files are written without; a disk that is full is an error all the same.
+func TestAllocateRefused(t *testing.T) {
+	defer func() { fallocate = unix.Fallocate }()
+	f := create(t, OS(), filepath.Join(t.TempDir(), "f"), "x")
+	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP, unix.ENODEV, enotsupp} {
+		fallocate = func(int, uint32, int64, int64) error { return errno }
+		if err := f.Allocate(1 << 20); err != nil {
+			t.Errorf("%d: %v", errno, err)
+		}
+	}
+	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EIO} {
+		fallocate = func(int, uint32, int64, int64) error { return errno }
+		if err := f.Allocate(1 << 20); !errors.Is(err, errno) {
+			t.Errorf("%v passed for success: %v", errno, err)
+		}
+	}
+}
+
+// A call that nothing can take the place of says what refuses it, most likely.
+func TestRefusedExplains(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {
+		if err := refused("flock", errno); !errors.Is(err, errno) || !strings.Contains(err.Error(), "flock(2) is refused") {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := refused("flock", unix.EIO); err != unix.EIO {
+		t.Errorf("%v", err)
 	}
 }
 

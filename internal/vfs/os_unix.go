@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,17 @@ func tryLock(f *os.File) error {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return ErrLocked
 	}
+	return refused("flock", err)
+}
+
+// refused explains an error of a call that there is no substitute for.
+func refused(call string, err error) error {
+	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {
+		if errors.Is(err, errno) {
+			return fmt.Errorf("%s(2) is refused: %w (by a seccomp profile, a sandbox such as gVisor, or a network or FUSE file system;"+
+				" allow the call, or use a local file system)", call, err)
+		}
+	}
 	return err
 }
 
@@ -68,7 +80,7 @@ func syncDir(path string) error {
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
+	err = refused("fsync", d.Sync())
 	if cerr := d.Close(); err == nil {
 		err = cerr
 	}

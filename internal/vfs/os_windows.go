@@ -60,3 +60,6 @@ func IsNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || errors.Is(err, syscall.ENOSPC)
 }
+
+// isRefusal is a matter of Linux, whose system calls containers and file systems refuse.
+func isRefusal(error) bool { return false }

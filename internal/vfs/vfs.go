@@ -27,7 +27,8 @@ type FS interface {
 	Stat(path string) (fs.FileInfo, error)
 	// SyncDir makes creations, renames and removals in a directory durable.
 	SyncDir(path string) error
-	// Space returns the size of the file system and what an unprivileged process may still write, in bytes.
+	// Space returns the size of the file system and what an unprivileged process may still write, in bytes. Both are 0
+	// where the file system does not tell, or the call is refused.
 	Space(path string) (total, free int64, err error)
 	// Lock takes an exclusive lock on a file, created if need be, and writes holder into it. It never waits: ErrLocked
 	// (a *LockedError with the holder's text) if another process or another Lock of this process has it. The lock ends
