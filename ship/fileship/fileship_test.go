@@ -158,20 +158,33 @@ func TestDirectoryRemoved(t *testing.T) {
 	}
 }
 
-func TestSymlinkIsNoObject(t *testing.T) {
-	dir := t.TempDir()
+// TestSymlinkTaken: a link is an object only if it leads to a file, and its name is taken wherever it leads.
+func TestSymlinkTaken(t *testing.T) {
+	dir, other := t.TempDir(), filepath.Join(t.TempDir(), "other")
 	d := open(t, dir, nil)
-	if err := os.Symlink("/etc/hostname", filepath.Join(dir, "k")); err != nil {
-		t.Skip(err)
+	if err := os.WriteFile(other, []byte("other bytes"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := d.Stat(t.Context(), "k"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Stat: %v", err)
+	for key, to := range map[string]string{"nothing": filepath.Join(dir, "nowhere"), "directory": t.TempDir(), "file": other} {
+		if err := os.Symlink(to, filepath.Join(dir, key)); err != nil {
+			t.Skip(err)
+		}
+		if _, err := d.Stat(t.Context(), key); errors.Is(err, fs.ErrNotExist) != (key != "file") {
+			t.Errorf("Stat %s: %v", key, err)
+		}
+		body, err := d.Open(t.Context(), key)
+		if errors.Is(err, fs.ErrNotExist) != (key != "file") {
+			t.Errorf("Open %s: %v", key, err)
+		}
+		if err == nil {
+			_ = body.Close()
+		}
+		if _, err := put(d, key, []byte("x")); !errors.Is(err, ship.ErrConflict) {
+			t.Errorf("Put %s: %v", key, err)
+		}
 	}
-	if _, err := d.Open(t.Context(), "k"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Open: %v", err)
-	}
-	if _, err := put(d, "k", []byte("x")); !errors.Is(err, ship.ErrConflict) {
-		t.Errorf("Put: %v", err)
+	if b, err := os.ReadFile(other); err != nil || string(b) != "other bytes" {
+		t.Errorf("what the link leads to was changed: %q, %v", b, err)
 	}
 }
 
