@@ -20,7 +20,7 @@
 //   - One adopter. An orphan's chains are taken over (spool.Adopt, [Shipper.Claim]) by creating the next manifest of the old
 //     epoch, closed_by, first at the destination whose name comes first: who finds the number taken has lost, and who comes
 //     later follows what stands there before he claims.
-//   - Bounded. At most 2 × [Options].Workers segments are ahead of a chain, and none is staged that no upload waits for.
+//   - Bounded. At most 2 × [Options].Workers segments (eight small ones count as one) are ahead of a chain, and none is staged that no upload waits for.
 //
 // # Objects
 //

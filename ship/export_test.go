@@ -24,3 +24,12 @@ func (c counting) Encode(ctx context.Context, dst io.Writer, src *segment.Reader
 	c.n.Add(1)
 	return c.Encoder.Encode(ctx, dst, src, want)
 }
+
+// Places bound what is under way.
+type Places struct{ places }
+
+func NewPlaces(workers int) Places                          { return Places{newPlaces(workers)} }
+func (p Places) Enter(ctx context.Context, weight int) bool { return p.enter(ctx, weight) }
+func (p Places) Leave(weight int)                           { p.leave(weight) }
+
+func Weight(bytes int64) int { return weight(bytes) }

@@ -69,15 +69,16 @@ func (l *lane) run(ctx context.Context) error {
 	// Nothing is sent before the chain says who writes it.
 	err := l.begin(ctx)
 	if err == nil {
-		todo := make(chan *delivery)
-		wg.Go(func() { l.fill(ctx, todo) })
-		for range l.s.o.Workers {
+		todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)
+		wg.Go(func() { l.fill(ctx, todo, places) })
+		for range cap(places) {
 			wg.Go(func() {
 				for d := range todo {
 					// It only fails when nothing more can be done here at all.
 					if err := l.deliver(ctx, d); err != nil {
 						cancel(err)
 					}
+					places.leave(weight(d.seg.Bytes))
 				}
 			})
 		}
@@ -90,19 +91,22 @@ func (l *lane) run(ctx context.Context) error {
 	return err
 }
 
-// ahead is how many segments may be ahead of the chain. It bounds what is repeated after a crash, and how many staged
+// ahead is how much may be ahead of the chain, in weights. It bounds what is repeated after a crash, and how many staged
 // files an unreachable destination keeps.
-func (l *lane) ahead() int { return 2 * l.s.o.Workers }
+func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 
 // fill keeps the window full, oldest segments first: the channel hands them to the workers in that order, and the chain
 // needs them in that order.
-func (l *lane) fill(ctx context.Context, todo chan<- *delivery) {
+func (l *lane) fill(ctx context.Context, todo chan<- *delivery, places places) {
 	defer close(todo)
 	for {
 		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
 		for _, d := range l.extend() {
 			if d.done {
 				continue
+			}
+			if !places.enter(ctx, weight(d.seg.Bytes)) {
+				return
 			}
 			select {
 			case todo <- d:
@@ -124,7 +128,7 @@ func (l *lane) fill(ctx context.Context, todo chan<- *delivery) {
 func (l *lane) extend() []*delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	after, room := l.chain.Segment, l.ahead()-len(l.window)
+	after, room := l.chain.Segment, l.ahead()-weights(l.window)
 	if n := len(l.window); n > 0 {
 		after = l.window[n-1].seg.Number
 	}
@@ -133,6 +137,9 @@ func (l *lane) extend() []*delivery {
 	}
 	from := len(l.window)
 	for _, seg := range l.s.sp.Sealed(after, room) {
+		if room -= weight(seg.Bytes); room < 0 {
+			break
+		}
 		l.window = append(l.window, &delivery{seg: seg, done: seg.Records == 0})
 	}
 	if len(l.window) > from {
@@ -141,20 +148,25 @@ func (l *lane) extend() []*delivery {
 	return slices.Clone(l.window[from:])
 }
 
-// check tells within 10 s of the start whether the destination is usable. Uploads do not wait for it, but without any to
-// do it is what finds out that they would fail. It ends with the first success.
+// check tells at the start whether the destination is usable. Uploads do not wait for it, but without any to do it is what
+// finds out that they would fail. It ends with the first success. How long an attempt may take is the driver's to know, who
+// sees whether its peer makes progress: over a long line, a dozen round trips take longer than any fixed time. That there is
+// no answer yet is said within 10 s.
 func (l *lane) check(ctx context.Context) {
 	c, ok := l.dest.(Checker)
 	if !ok {
 		return
 	}
 	err := l.retry(ctx, "check", func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errNoAnswer)
-		defer cancel()
+		told := make(chan struct{})
+		late := time.AfterFunc(checkNotice, func() {
+			defer close(told)
+			l.log.Warn("ship: the check of the destination has had no answer within 8 s and goes on: a slow line, or look at address, network and firewall")
+			l.unanswered("check", errNoAnswer)
+		})
 		err := c.Check(ctx)
-		// A bare "deadline exceeded" helps nobody.
-		if err != nil && context.Cause(ctx) == errNoAnswer {
-			err = errors.Join(errNoAnswer, err)
+		if !late.Stop() {
+			<-told // before what Check says is noted, not after
 		}
 		return err
 	})
@@ -163,7 +175,23 @@ func (l *lane) check(ctx context.Context) {
 	}
 }
 
-// checkTimeout leaves time to log the answer within 10 s of the start.
-const checkTimeout = 8 * time.Second
+// checkNotice is after which time a check that goes on is named in the log.
+const checkNotice = 8 * time.Second
 
 var errNoAnswer = errors.New("no answer within 8 s: look at address, network and firewall")
+
+// unanswered makes an operation that is under way count as trouble, until it succeeds or fails.
+func (l *lane) unanswered(what string, err error) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.troubles[what]; ok {
+		return // it has failed before
+	}
+	if len(l.troubles) == 0 {
+		l.since = now
+	}
+	l.troubles[what] = trouble{state: StateRetrying, err: err, next: now}
+	l.last = err
+	l.s.changed.broadcast()
+}

@@ -27,8 +27,9 @@ type Options struct {
 	Level  int
 	// Instance names this host in manifests; default the host name. It must be the spool's.
 	Instance string
-	// Workers is the number of uploads in parallel to each destination; default 4. Twice as many segments may be ahead
-	// of a destination's chain.
+	// Workers is the number of uploads in parallel to each destination; default 4. Eight segments of up to 1 MiB count as
+	// one, since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's
+	// chain.
 	Workers int
 	// StageWorkers is the number of segments that are encoded and compressed at once; default 2. It must not exceed what
 	// the spool reserves room for (spool.Options.StageWorkers).

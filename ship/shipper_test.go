@@ -162,18 +162,16 @@ func quick(o *ship.Options) {
 	o.ProbeInterval = time.Millisecond
 }
 
-// TestWindow: while the oldest segment does not arrive, no more than 2 × workers are uploaded.
+// TestWindow: while the oldest segment does not arrive, no more than 2 × workers are uploaded, of small ones 8 times as many.
 func TestWindow(t *testing.T) {
 	mem := shiptest.Memory()
-	var firstKey atomic.Pointer[string]
 	var puts atomic.Int64
 	broken := errors.New("broken")
 	f := shiptest.Faulty(mem, func(c shiptest.Call) shiptest.Fault {
 		if c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
 			return shiptest.Fault{}
 		}
-		firstKey.CompareAndSwap(nil, &c.Key)
-		if c.Key == *firstKey.Load() {
+		if strings.Contains(c.Key, "-0000000000000001-") {
 			return shiptest.FailBefore(broken)
 		}
 		puts.Add(1)
@@ -181,19 +179,19 @@ func TestWindow(t *testing.T) {
 	})
 	d := destinations{"s3": f}
 	b := newBench(t, d)
-	b.segments(30, 5)
+	b.segments(40, 5)
 	b.ship(d, quick, func(o *ship.Options) { o.Workers = 2 })
-	b.until("the window is full", func() bool { return puts.Load() >= 3 })
+	b.until("the window is full", func() bool { return puts.Load() >= 31 })
 	tries := f.Calls(shiptest.Put)
 	b.until("the oldest was tried again and again", func() bool { return f.Calls(shiptest.Put) > tries+20 })
-	if n := puts.Load(); n != 3 {
-		t.Errorf("%d segments uploaded beside the one that fails, want 3", n)
+	if n := puts.Load(); n != 31 {
+		t.Errorf("%d segments uploaded beside the one that fails, want 31", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := b.s.Flush(ctx)
 	var inc *ship.IncompleteError
-	if !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, broken) || !errors.As(err, &inc) || inc.Owed[0].Segments != 30 {
+	if !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, broken) || !errors.As(err, &inc) || inc.Owed[0].Segments != 40 {
 		t.Errorf("Flush: %v", err)
 	}
 	f.SetPlan(nil)

@@ -63,28 +63,28 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	return all, errors.Join(errs...)
 }
 
-// verify asks with as many questions at once as there are upload workers. It goes by what the chain covers at this
+// verify asks as many questions at once as there are uploads. It goes by what the chain covers at this
 // moment; what is delivered meanwhile was verified a moment ago.
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
-	v.all(ctx, func(send func(question)) {
+	v.all(ctx, func(send func(int, question)) {
 		for _, seg := range l.s.sp.Sealed(0, 0) {
 			if seg.Number <= v.chain.Segment && seg.Last >= max(v.chain.Joined, 1) && seg.Records > 0 {
-				send(func(ctx context.Context) error { return v.segment(ctx, seg) })
+				send(weight(seg.Bytes), func(ctx context.Context) error { return v.segment(ctx, seg) })
 			}
 		}
 		for n := range v.chain.Next {
-			send(func(ctx context.Context) error { return v.manifest(ctx, n) })
+			send(1, func(ctx context.Context) error { return v.manifest(ctx, n) })
 		}
 	})
-	v.all(ctx, func(send func(question)) {
+	v.all(ctx, func(send func(int, question)) {
 		for _, rec := range slices.Collect(maps.Values(v.missing)) { // restore takes out what is there again
-			send(func(ctx context.Context) error { return v.restore(ctx, rec) })
+			send(weight(rec.Size), func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})
-	v.all(ctx, func(send func(question)) {
+	v.all(ctx, func(send func(int, question)) {
 		for _, line := range v.lost() {
-			send(func(ctx context.Context) error { return v.line(ctx, line) })
+			send(weight(line.Bytes), func(ctx context.Context) error { return v.line(ctx, line) })
 		}
 	})
 	for key, m := range v.missing {
@@ -103,28 +103,36 @@ func (l *lane) verify(ctx context.Context) Verification {
 // question is one thing to be asked of a destination. Its error is why it has no answer.
 type question func(context.Context) error
 
-// all runs the questions that ask sends, as many at once as there are upload workers. The first that has no answer ends
+// all runs the questions that ask sends, as many at once as uploads. The first that has no answer ends
 // them.
-func (v *verifier) all(ctx context.Context, ask func(send func(question))) {
+func (v *verifier) all(ctx context.Context, ask func(send func(int, question))) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	todo := make(chan question)
+	type task struct {
+		weight int
+		ask    question
+	}
+	todo, places := make(chan task), newPlaces(v.l.s.o.Workers)
 	var wg sync.WaitGroup
-	for range v.l.s.o.Workers {
+	for range cap(places) {
 		wg.Go(func() {
 			for f := range todo {
-				if err := f(ctx); err != nil {
+				if err := f.ask(ctx); err != nil {
 					v.mu.Lock()
 					v.Err = err
 					v.mu.Unlock()
 					cancel()
 				}
+				places.leave(f.weight)
 			}
 		})
 	}
-	ask(func(f question) {
+	ask(func(weight int, f question) {
+		if !places.enter(ctx, weight) {
+			return
+		}
 		select {
-		case todo <- f:
+		case todo <- task{weight, f}:
 		case <-ctx.Done():
 		}
 	})

@@ -84,9 +84,12 @@ func (c *Client) Has(name, version string) bool {
 	return ok && v == version
 }
 
-// Close ends the channel and waits for the reader, which ends when the channel does.
+// Close ends the channel and waits for the reader, which ends when the channel does. A request that is being written ends
+// first: with the connection below, if the server takes nothing.
 func (c *Client) Close() error {
+	c.sending.Lock()
 	err := c.w.Close()
+	c.sending.Unlock()
 	c.running.Wait()
 	return err
 }
@@ -95,8 +98,8 @@ func (c *Client) Close() error {
 func (c *Client) receive(r *bufio.Reader) {
 	for {
 		if err := c.receiveOne(r); err != nil {
+			// Also after a malformed answer: nothing after it can be trusted. The owner closes the channel.
 			c.fail(fmt.Errorf("%w (%v)", ErrConnectionLost, err))
-			c.w.Close() // also after a malformed answer: nothing after it can be trusted
 			return
 		}
 	}

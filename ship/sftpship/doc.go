@@ -13,7 +13,7 @@
 //	password_file=FILE   the account's password is in FILE; or password_env=NAME
 //	jump=USER@HOST:PORT  a bastion to go through, with the same credentials and known_hosts
 //	verify=POLICY        auto, exec or readback; see [Verify]
-//	workers=N            connections at most, default 4; each carries one large upload and up to four small operations
+//	workers=N            connections at most, default 4; each carries one large upload and up to eight small operations
 //	watchdog=30s         silence after which a peer is given up
 //
 // All these files are read again at each connection: correcting them needs no restart. A line of known_hosts that cannot be

@@ -11,7 +11,7 @@ import (
 // Over a long line a small operation is a few round trips of waiting and next to no bytes, so that one connection carries
 // many. A large one has a connection for itself as far as other large ones go: a connection is as fast as one core
 // encrypts, and its channel's window bounds it over a long line.
-const share = 4
+const share = 8
 
 // pool bounds the connections and the operations, and keeps connections that are not used for a while.
 //
