@@ -34,8 +34,7 @@ func Fixed(size int) Framing {
 type counted struct {
 	max    int
 	header func(data []byte) (size, length int, err error)
-	left   int    // bytes of an overlong frame that are still to come
-	lost   uint64 // and those that are gone by; none outside of such a frame
+	left   int // bytes of an overlong frame that are still to come
 }
 
 // maxDigits is the most digits a length has: 999,999,999 is far over every limit.
@@ -46,7 +45,7 @@ var errShort = errors.New("ingest: incomplete frame header")
 
 func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
 	if f.skipping() {
-		return f.skip(data, 0, eof)
+		return f.skip(data, eof)
 	}
 	if len(data) == 0 {
 		return 0, nil, nil
@@ -60,8 +59,9 @@ func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
 	case err != nil:
 		return 0, nil, err
 	case length > f.max:
-		f.left = length
-		return f.skip(data[size:], size, eof)
+		n := min(length, len(data)-size)
+		f.left = length - n
+		return size + n, nil, &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
 	case len(data)-size >= length:
 		return size + length, data[size : size+length], nil
 	case eof: // half a message must not pass for a message
@@ -70,19 +70,19 @@ func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
-func (f *counted) skipping() bool { return f.left > 0 || f.lost > 0 }
+func (f *counted) skipping() bool { return f.left > 0 }
 
-// skip passes over as much of an overlong frame as there is; consumed is the header before it.
-func (f *counted) skip(data []byte, consumed int, eof bool) (int, []byte, error) {
+// skip passes over as much of an overlong frame as there is.
+func (f *counted) skip(data []byte, eof bool) (int, []byte, error) {
 	n := min(f.left, len(data))
 	f.left -= n
-	f.lost += uint64(n)
-	if f.left > 0 && !eof {
-		return consumed + n, nil, nil
+	if eof {
+		f.left = 0
 	}
-	e := &LostFrame{Cause: segment.FrameTooLong, Bytes: f.lost}
-	f.left, f.lost = 0, 0
-	return consumed + n, nil, e
+	if n == 0 {
+		return 0, nil, nil
+	}
+	return n, nil, &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: true}
 }
 
 func octetHeader(data []byte) (size, length int, err error) {
@@ -121,7 +121,9 @@ const maxInt = int(^uint(0) >> 1)
 
 // Auto decides for each frame: one that begins with a length as in OctetCounting, digits and a space, is taken as such,
 // any other as a line as in Newline (RFC 6587 §3.4: a syslog message begins with "<", so the two cannot be mistaken for
-// each other). Senders of lines that begin with a number and a space need Newline.
+// each other). A length over the limit is none, since such a frame could not be kept: a line that begins with a date, as in
+// "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a space need Newline, and senders
+// of longer frames a larger TCPOptions.Max or OctetCounting: the lines in such a frame are records of their own.
 func Auto(max int) Framer {
 	return &auto{line: newline{max: max}, count: counted{max: max, header: octetHeader}}
 }
@@ -138,8 +140,8 @@ func (f *auto) Next(data []byte, eof bool) (int, []byte, error) {
 	case f.line.inLine() || len(data) == 0:
 		return f.line.Next(data, eof)
 	}
-	switch _, _, err := octetHeader(data); {
-	case err == nil:
+	switch _, length, err := octetHeader(data); {
+	case err == nil && length <= f.count.max:
 		return f.count.Next(data, eof)
 	case err == errShort && !eof:
 		return 0, nil, nil

@@ -60,7 +60,11 @@ func (c *conn) frames(now time.Time, eof bool) error {
 				return err
 			}
 			c.start += n
-			c.lose(lost.Cause, lost.Bytes)
+			if lost.Rest {
+				c.loseMore(lost.Cause, lost.Bytes)
+			} else {
+				c.lose(lost.Cause, lost.Bytes)
+			}
 			if n == 0 {
 				return nil
 			}
@@ -103,6 +107,12 @@ func (c *conn) lose(cause segment.Cause, bytes uint64) segment.Cause {
 	return cause
 }
 
+// loseMore counts more bytes of a frame that was lost before.
+func (c *conn) loseMore(cause segment.Cause, bytes uint64) {
+	c.lost.Received.Bytes += bytes
+	c.lost.Lost[cause].Bytes += bytes
+}
+
 // flush accounts for what was cut and waits until the sink has it. The frames are slices of the connection's buffer, so
 // nothing may be read before. An error says that it cannot be answered.
 func (c *conn) flush(now time.Time) error {
@@ -143,7 +153,7 @@ func (c *conn) account(now time.Time, hand segment.Tally) {
 	a := c.lost
 	c.lost = segment.Account{}
 	addTally(&a.Received, hand)
-	if a.Received.Records == 0 {
+	if a.Received == (segment.Tally{}) {
 		return
 	}
 	c.t.meter.arrived(now, &a, hand)

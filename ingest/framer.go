@@ -14,7 +14,7 @@ type Framer interface {
 	//	n, frame, nil   a record: frame is a slice of data, not nil, and may be empty
 	//	n, nil, nil     n bytes that belong to no record, or to one that is being skipped
 	//	0, nil, nil     no whole frame yet: Next is called again with more bytes, beginning with the same ones
-	//	n, nil, *LostFrame  a frame is lost and now passed over entirely; the stream goes on behind n
+	//	n, nil, *LostFrame  a frame is lost, or more of one that is; the stream goes on behind n
 	//	n, nil, io.EOF  the peer says that it has ended the stream; the connection is closed
 	//	n, nil, err     any other error: the stream makes no sense from here; the connection is closed
 	//
@@ -31,12 +31,15 @@ type Framer interface {
 // what Fixed returns are Framings.
 type Framing func(max int) Framer
 
-// LostFrame is the error of a Framer that passed over a single frame.
+// LostFrame is the error of a Framer that passes over a single frame. A long one is told as soon as it is known to be
+// lost, and its bytes as they come: a frame may take hours, or never end.
 type LostFrame struct {
 	// Cause is segment.FrameTooLong or segment.Malformed.
 	Cause segment.Cause
-	// Bytes of payload that the frame had.
+	// Bytes of payload that were passed over.
 	Bytes uint64
+	// Rest says that the frame was told before: these are more bytes of it.
+	Rest bool
 }
 
 // Error says what was lost, and why.

@@ -38,7 +38,11 @@ func run(t testing.TB, f Framer, stream []byte, ends ...int) (r result) {
 				if n == 0 && !eof {
 					t.Fatalf("lost %v without progress", lost)
 				}
-				r.lost = append(r.lost, *lost)
+				if k := len(r.lost) - 1; !lost.Rest {
+					r.lost = append(r.lost, *lost)
+				} else if r.lost[k].Bytes += lost.Bytes; lost.Bytes == 0 || lost.Cause != r.lost[k].Cause {
+					t.Fatalf("more of a lost frame: %+v", lost)
+				}
 			} else if err != nil {
 				r.fatal, r.left = true, string(stream[start:end])
 				return false
@@ -92,7 +96,8 @@ var framings = []struct {
 	{"auto", Auto, 20, "line\n5 hello<13>x\r\n\n3 a\nb\n2026-10-01 x\nend", []string{"line", "hello", "<13>x", "a\nb", "2026-10-01 x", "end"}, nil, false},
 	{"auto digits at the end", Auto, 20, "line\n123", []string{"line", "123"}, nil, false},
 	{"auto many digits", Auto, 20, "1234567890 a\nb\n", []string{"1234567890 a", "b"}, nil, false},
-	{"auto too long", Auto, 4, "12345 x\n" + strings.Repeat("5", 12345-2) + "4 abcdlonger 4 zz\nok", []string{"abcd", "ok"}, []LostFrame{tooLong(12345), tooLong(11)}, false},
+	{"auto too long", Auto, 4, "12345 x\n" + strings.Repeat("5", 12345-2) + "4 abcdlonger 4 zz\nok", []string{"ok"}, []LostFrame{tooLong(7), tooLong(12360)}, false},
+	{"auto dates", Auto, 40, "20261128 10:00:00 a\n20261128 10:00:01 b\r\n5 hello20261128 c\n41 d\n40 " + strings.Repeat("e", 40) + "20261128", []string{"20261128 10:00:00 a", "20261128 10:00:01 b", "hello", "20261128 c", "41 d", strings.Repeat("e", 40), "20261128"}, nil, false},
 	{"auto leading zero", Auto, 20, "0 a\n", []string{"0 a"}, nil, false},
 	{"len16", Len16, 10, "\x00\x01a\x00\x00\x00\x05hello", []string{"a", "", "hello"}, nil, false},
 	{"len16 too long", Len16, 4, "\x00\x05hello\x00\x02ab", []string{"ab"}, []LostFrame{tooLong(5)}, false},

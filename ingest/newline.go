@@ -12,8 +12,8 @@ func Newline(max int) Framer { return &newline{max: max} }
 
 type newline struct {
 	max     int
-	scanned int    // bytes at the front of data that hold no LF
-	skipped uint64 // bytes of an overlong line so far; none otherwise
+	scanned int  // bytes at the front of data that hold no LF
+	skips   bool // an overlong line, which was told
 }
 
 // Next looks at every byte once, however often it is called with a line that is not complete yet.
@@ -31,15 +31,17 @@ func (f *newline) Next(data []byte, eof bool) (int, []byte, error) {
 	switch {
 	case eof:
 		f.scanned = 0
-		if len(data) == 0 && f.skipped == 0 {
+		if len(data) == 0 {
+			f.skips = false
 			return 0, nil, nil
 		}
 		return f.line(data, len(data))
-	case f.skipped > 0 || len(data) > f.max+1 || len(data) > f.max && data[f.max] != '\r':
+	case f.skips && len(data) < 2:
+		return 0, nil, nil
+	case f.skips || len(data) > f.max+1 || len(data) > f.max && data[f.max] != '\r':
 		// Keep one byte back: a CR may belong to the end of the line.
-		f.skipped += uint64(len(data) - 1)
 		f.scanned = 0
-		return len(data) - 1, nil, nil
+		return len(data) - 1, nil, f.lose(len(data)-1, true)
 	}
 	f.scanned = len(data)
 	return 0, nil, nil
@@ -47,15 +49,22 @@ func (f *newline) Next(data []byte, eof bool) (int, []byte, error) {
 
 // line ends a line of which line is the part that was not skipped.
 func (f *newline) line(line []byte, n int) (int, []byte, error) {
-	if size := f.skipped + uint64(len(line)); size > uint64(f.max) {
-		f.skipped = 0
-		return n, nil, &LostFrame{Cause: segment.FrameTooLong, Bytes: size}
-	}
 	if len(line) == 0 {
+		f.skips = false
 		return n, nil, nil
+	}
+	if f.skips || len(line) > f.max {
+		return n, nil, f.lose(len(line), false)
 	}
 	return n, line, nil
 }
 
+// lose tells of n bytes of an overlong line, which goes on or not.
+func (f *newline) lose(n int, goesOn bool) error {
+	e := &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: f.skips}
+	f.skips = goesOn
+	return e
+}
+
 // inLine reports whether a line has begun and not ended.
-func (f *newline) inLine() bool { return f.scanned > 0 || f.skipped > 0 }
+func (f *newline) inLine() bool { return f.scanned > 0 || f.skips }

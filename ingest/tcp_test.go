@@ -379,3 +379,51 @@ func TestTCPOptionsBad(t *testing.T) {
 		t.Error("an address without a port was accepted")
 	}
 }
+
+// A frame that is too long is accounted for while it arrives: it may take hours, or never end.
+func TestTCPTooLongCountsAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		framing    Framing
+		begin, end string
+		bytes      uint64
+	}{
+		"newline": {Newline, strings.Repeat("x", 201), "yy\nok\n", 203},
+		"auto":    {Auto, strings.Repeat("x", 201), "yy\nok\n", 203},
+		"octet":   {OctetCounting, "203 " + strings.Repeat("x", 200), "yyy2 ok", 203},
+		"len16":   {Len16, "\x00\xcb" + strings.Repeat("x", 200), "yyy\x00\x02ok", 203},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listenTCP(t, &TCPOptions{Framing: tt.framing, Max: 100})
+			s := newSink()
+			wait := serve(t, l, s)
+			c := dialTCP(t, l)
+			send(t, c, []byte(tt.begin))
+			s.await(t, "a loss while the frame goes on", func() bool {
+				return s.acct.Lost[segment.FrameTooLong] == segment.Loss{Records: 1, Bytes: 200}
+			})
+			send(t, c, []byte(tt.end))
+			s.await(t, "the next frame", func() bool { return s.n == 1 })
+			shutdown(t, l)
+			wait()
+			if n := l.Stats().Lost[segment.FrameTooLong]; n != (segment.Loss{Records: 1, Bytes: tt.bytes}) {
+				t.Errorf("too long: %+v", n)
+			}
+			s.balance(t, l.Stats())
+		})
+	}
+}
+
+// Lines that begin with a date are lines.
+func TestTCPDateLines(t *testing.T) {
+	l := listenTCP(t, nil)
+	s := newSink()
+	wait := serve(t, l, s)
+	c := dialTCP(t, l)
+	for i := range 1000 {
+		send(t, c, fmt.Appendf(nil, "20261128 10:%02d:%02d app[77]: N=%d\n", i/60%60, i%60, i))
+	}
+	s.await(t, "every line", func() bool { return s.n == 1000 })
+	shutdown(t, l)
+	wait()
+	s.balance(t, l.Stats())
+}
