@@ -105,18 +105,22 @@ func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *vouch
 		var err error
 		if v == nil {
 			_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key) })
-			return err
+			return damaged(err, content)
 		}
 		staged := v.line
 		staged.Receipt = &ship.Receipt{Size: staged.Size, Checksum: "sha256:" + staged.SHA256}
+		bytes = ""
 		there, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return recount(r, &staged) })
 		if err == nil {
 			if wrong := judgeBytes(there, &staged); wrong != nil {
 				bytes = strings.TrimPrefix(wrong.Error(), ship.ErrVerify.Error()+": ")
 			}
 		}
-		return err
+		return damaged(err, content)
 	})
+	if errors.Is(err, ship.ErrVerify) {
+		err = nil // it is content, twice
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// Moved away meanwhile. What was listed is reported.
@@ -142,6 +146,14 @@ func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *vouch
 	}
 	a.rec.add(f)
 	return nil
+}
+
+// damaged returns err, or what is wrong with the content: request then reads it once more.
+func damaged(err, content error) error {
+	if err == nil && errors.Is(content, ship.ErrVerify) {
+		return content
+	}
+	return err
 }
 
 func join(parts ...string) string {

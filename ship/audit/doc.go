@@ -35,7 +35,7 @@
 //
 // It may be audited at any time. Chains are read before objects are listed, so that objects without a manifest, ahead of
 // their chain's end, are what is on its way: reported as owed. Before anything is called missing, it is asked for once
-// more by name.
+// more by name, and before anything is called damaged, it is read once more.
 //
 // # Memory
 //

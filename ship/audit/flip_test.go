@@ -2,12 +2,16 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/penstock-go/penstock/compress"
@@ -246,4 +250,37 @@ func TestFolderMarkers(t *testing.T) {
 	wants(t, p.audit(t, hour), audit.Complete)
 	at.Set("class=vpn/dt=2026-11-22/", []byte("x"))
 	wants(t, p.audit(t), audit.Damaged, audit.ObjectUnknown)
+}
+
+// flaky damages the first answer about each key on its way.
+type flaky struct {
+	*shiptest.MemoryDestination
+	mu    sync.Mutex
+	asked map[string]bool
+}
+
+func (f *flaky) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asked[key] {
+		return f.MemoryDestination.Open(ctx, key)
+	}
+	f.asked[key] = true
+	b := f.Bytes(key)
+	if b == nil {
+		return nil, fs.ErrNotExist
+	}
+	b[len(b)/3] ^= 1
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// TestDamagedOnTheWay: nothing is called damaged that is right when it is read once more.
+func TestDamagedOnTheWay(t *testing.T) {
+	p := finished(t)
+	f := &flaky{MemoryDestination: p["idc"], asked: map[string]bool{}}
+	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Destination: f}, {Destination: p["s3"]}}, Deep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, r, audit.Complete)
 }
