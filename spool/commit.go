@@ -231,6 +231,7 @@ func (s *Spool) sync() {
 			s.advance(m)
 			s.recovered()
 			s.mu.Unlock()
+			s.touchDurable(m)
 			return
 		}
 		if errors.Is(err, errEnded) {

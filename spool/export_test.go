@@ -72,3 +72,9 @@ func (h *MemHost) Adopt(gate Gate, hook vfs.Hook, tx func() error, o *AdoptOptio
 	h.work.before = tx
 	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate}, h.work.open, o)
 }
+
+// Files is the host's disk, for tests that damage what is on it.
+func (h *MemHost) Files() *vfs.Mem { return h.mem }
+
+// LoseIndex makes the next Open find no index.
+func (h *MemHost) LoseIndex() { *h.index = memDisk{} }

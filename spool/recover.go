@@ -219,6 +219,10 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, lest it be taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
+		m, _ := s.misnamed(n)
+		if ok, err := s.unswap(n); ok || err != nil {
+			return errors.Join(err, r.inspectAgain(n, m))
+		}
 		return r.headless(f, n, size)
 	case err != nil:
 		return err
@@ -243,6 +247,31 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		p.sealed = entry(h, footer, res.Damage, size)
 	}
 	r.changed = append(r.changed, p.sealed)
+	return nil
+}
+
+// inspectAgain looks at two segments whose files have changed their names. The second one may have been looked at before,
+// and taken for a spare.
+func (r *recovery) inspectAgain(n, m uint64) error {
+	again := []uint64{n}
+	if i := slices.Index(r.blank, m); i >= 0 {
+		r.blank = slices.Delete(r.blank, i, i+1)
+		again = append(again, m)
+	}
+	for _, x := range again {
+		fi, err := r.s.fs.Stat(r.s.segPath(x))
+		if errors.Is(err, fs.ErrNotExist) { // the other one's name was free, and nobody has looked there
+			delete(r.known, m)
+			x = m
+			fi, err = r.s.fs.Stat(r.s.segPath(x))
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.inspect(x, fi.Size()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

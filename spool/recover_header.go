@@ -27,7 +27,7 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 		guesses = append(guesses, r.begun.header(s.id.Class))
 	}
 	blank := b != nil && allZero(b)
-	if h := r.guessHeader(b, n); h != nil && !blank {
+	if h := r.guessHeader(b, n); h != nil && !blank && !whole(b) {
 		guesses = append(guesses, h)
 	}
 	for _, h := range guesses {
@@ -102,6 +102,12 @@ func (p *part) options() segment.ReadOptions {
 		o.Header = p.header
 	}
 	return o
+}
+
+// whole reports whether these bytes are a header in order, of whatever segment: then there is nothing to guess.
+func whole(b []byte) bool {
+	_, err := segment.DecodeHeader(b)
+	return err == nil
 }
 
 func allZero(b []byte) bool {

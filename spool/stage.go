@@ -128,6 +128,11 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
 	}
+	if _, lost := errors.AsType[*rawLostError](err); lost {
+		if ok, uerr := s.unswap(number); ok && uerr == nil {
+			rec, err = s.makeStaged(ctx, seg, enc, old)
+		}
+	}
 	if raw, lost := errors.AsType[*rawLostError](err); lost {
 		return s.stageGap(ctx, seg, enc, nil, raw)
 	}

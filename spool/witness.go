@@ -58,7 +58,8 @@ type witness struct {
 	mu    sync.Mutex
 	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
 	last  begun
-	dirty bool // since the last sync
+	dirty bool      // since the last sync
+	at    time.Time // of the last write
 }
 
 // loadBegun reads the newer of the two pages; nil if there is none of this spool.
@@ -105,7 +106,7 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	if err != nil {
 		return err
 	}
-	w.f = f
+	w.f, w.dirty = f, true // what a process that was killed has written may not be on the disk
 	if last != nil {
 		w.last = *last
 	}
@@ -127,16 +128,31 @@ func (w *witness) begin(b begun) error {
 func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.f == nil || number != w.last.Segment || at.seq+1 <= w.last.Next && end <= w.last.End && ended == w.last.Ended {
-		return nil
-	}
-	b := w.last
-	b.Turn, b.Ended = b.Turn+1, ended
-	b.End, b.Next, b.Bytes = max(b.End, end), max(b.Next, at.seq+1), max(b.Bytes, at.bytes)
-	if err := w.write(b); err != nil {
+	if err := w.progress(number, end, at, ended); err != nil {
 		return err
 	}
 	return w.flush()
+}
+
+// touch is mark for the syncer, many times a second: it survives the process, and a power cut after the next mark.
+func (w *witness) touch(number uint64, end int64, at place) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.at) < touchEvery {
+		return nil
+	}
+	return w.progress(number, end, at, false)
+}
+
+// progress writes a note if there is something new in it. w.mu is held.
+func (w *witness) progress(number uint64, end int64, at place, ended bool) error {
+	if w.f == nil || number != w.last.Segment || at.seq+1 <= w.last.Next && end <= w.last.End && (w.last.Ended || !ended) {
+		return nil
+	}
+	b := w.last
+	b.Turn, b.Ended = b.Turn+1, b.Ended || ended
+	b.End, b.Next, b.Bytes = max(b.End, end), max(b.Next, at.seq+1), max(b.Bytes, at.bytes)
+	return w.write(b)
 }
 
 // write puts a note into the page whose turn it is. w.mu is held.
@@ -154,7 +170,7 @@ func (w *witness) write(b begun) error {
 	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
 		return err
 	}
-	w.last = b
+	w.last, w.at = b, time.Now()
 	return nil
 }
 
@@ -182,9 +198,12 @@ func (w *witness) close() {
 	}
 }
 
-// markEvery is how often at most the progress of the active segment is noted outside of it. It bounds, in time, what
-// cannot be named exactly when its file is gone.
-const markEvery = time.Second
+// markEvery is how often at most the progress of the active segment is made durable outside of it, touchEvery how often it
+// is noted there. They bound, in time, what cannot be named exactly when its file is gone after a power cut, and a kill.
+const (
+	markEvery  = time.Second
+	touchEvery = 10 * time.Millisecond
+)
 
 // noteBegun tells the witness of the segment that is about to be written. A witness that fails stops nothing.
 func (s *Spool) noteBegun(h *segment.Header, end int64, at place) {
@@ -201,6 +220,13 @@ func (s *Spool) noteBegun(h *segment.Header, end int64, at place) {
 func (s *Spool) syncBegun() {
 	if err := s.witness.sync(); err != nil {
 		s.log.Warn("spool: cannot sync the note of the newest segment", "class", s.opts.Class, "err", err)
+	}
+}
+
+// touchDurable notes, after a sync, what that has made durable.
+func (s *Spool) touchDurable(m mark) {
+	if err := s.witness.touch(m.active.number, m.offset, m.place); err != nil {
+		s.log.Warn("spool: cannot note how far a segment is durable", "class", s.opts.Class, "segment", m.active.number, "err", err)
 	}
 }
 
