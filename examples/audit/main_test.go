@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.uber.org/goleak"
 
 	"github.com/penstock-go/penstock/internal/place"
@@ -193,6 +196,16 @@ func TestServers(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
 	urls := []string{sshd.URL("audit"), fmt.Sprintf("s3://%s/audit?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, endpoint)}
 	deliver(t, urls, segments, true)
+	// Folders as the S3 console makes them.
+	client := s3.New(s3.Options{
+		BaseEndpoint: &endpoint, Region: "us-east-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(access, secret, ""),
+	})
+	for _, key := range []string{"audit/", "audit/class=vpn/", "audit/class=other/", "audit/_manifest/vpn/"} {
+		in := &s3.PutObjectInput{Bucket: aws.String(testserver.Bucket), Key: &key, Body: strings.NewReader("")}
+		if _, err := client.PutObject(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, args := range [][]string{
 		{"-at", urls[0], "-at", urls[1]}, {"-at", urls[0], "-at", urls[1], "-deep"}, {"-at", urls[0]}, {"-at", urls[1]},
 	} {
