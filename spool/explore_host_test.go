@@ -24,10 +24,10 @@ import (
 
 // The ways in which a host dies.
 const (
-	killed  = iota             // the process alone
-	cut                        // the machine: nothing is left that was not made durable
-	fates                      // how many there are
-	silence = 30 * time.Second // ship.Options.Patience
+	killed  = iota            // the process alone
+	cut                       // the machine: nothing is left that was not made durable
+	fates                     // how many there are
+	silence = 3 * time.Second // ship.Options.Patience
 )
 
 // host is an actor of the chain protocol: a volume, and one process after the other on it.

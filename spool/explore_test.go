@@ -16,6 +16,7 @@ import (
 
 var (
 	exploreHosts    = flag.String("explore.hosts", "", "chain protocol: these hosts only, as owner+copy; default each pair")
+	exploreOrder    = flag.Int("explore.order", 0, "chain protocol: how a host orders its own steps: 0 oldest first, 1 idc first, 2 s3 first")
 	exploreSwitches = flag.Int("explore.switches", 1, "chain protocol: how often a host waits for another in a run; -1: as often as can matter")
 	exploreDeaths   = flag.Int("explore.deaths", 0, "chain protocol: how many hosts die in a run")
 	exploreTime     = flag.Duration("explore.time", 0, "chain protocol: end the search of a pair after this time")
@@ -111,7 +112,7 @@ func pairs() (all [][]string) {
 // play makes one run and judges it. A run that the scheduler has ended has nothing to be judged.
 func (x *history) play(t *testing.T, names []string, s explore.Scheduler) (run *explore.Run, faults []fault) {
 	synctest.Test(t, func(t *testing.T) {
-		run = &explore.Run{Fates: fates}
+		run = &explore.Run{Fates: fates, Order: explore.Order(*exploreOrder)}
 		w := x.begin(run, names)
 		err := run.Play(s)
 		if errors.Is(err, explore.ErrStopped) {
@@ -180,8 +181,8 @@ func weight(turns []explore.Turn) (n int) {
 func (r *report) check(t *testing.T) {
 	for _, kind := range slices.Sorted(maps.Keys(r.worst)) {
 		e := r.worst[kind]
-		text := fmt.Sprintf("%s in %d runs; repeat one with\n  go test ./spool -v -run ExploreReplay -explore.replay %s:%s\n  %s",
-			kind, e.runs, strings.Join(r.names, "+"), e.code, strings.Join(e.details, "\n  "))
+		text := fmt.Sprintf("%s in %d runs; repeat one with\n  go test ./spool -v -run ExploreReplay -explore.order %d -explore.replay %s:%s\n  %s",
+			kind, e.runs, *exploreOrder, strings.Join(r.names, "+"), e.code, strings.Join(e.details, "\n  "))
 		if open[kind] {
 			t.Log("known: " + text)
 			continue

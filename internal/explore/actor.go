@@ -21,13 +21,15 @@ type Step struct {
 
 // dependent reports whether the order of two steps of different actors can matter.
 func (s Step) dependent(o Step) bool {
-	if s == passing || o == passing {
+	switch {
+	case s.Local || o.Local:
+		return false
+	case s == passing || o == passing:
 		return true
-	}
-	if s.Local || o.Local {
+	case s.Place != o.Place || !s.Change && !o.Change:
 		return false
 	}
-	return s.Place == o.Place && (s.Change || o.Change) && !(s.Change && o.Change && s.As != "" && s.As == o.As)
+	return !(s.Change && o.Change && s.As != "" && s.As == o.As)
 }
 
 // passing is the step of an actor that waits for time to pass.
@@ -172,14 +174,31 @@ func (a *Actor) stir() {
 	}
 }
 
-// first returns the gate that is next: of those that it came to first, the one whose place comes first. So the order of an
-// actor's own steps depends on nothing but its own past. run.mu is held.
+// Order is how an actor orders its own steps where several of its goroutines wait at gates. It depends on nothing but the
+// actor's own past, so that an actor is one sequence of steps.
+type Order int
+
+// The orders.
+const (
+	Oldest Order = iota // first come, first served
+	Up                  // by place: one part of the actor runs far ahead
+	Down                // and the other one does
+)
+
+// first returns the gate that is next. run.mu is held.
 func (a *Actor) first() *gate {
 	if len(a.waiting) == 0 {
 		return nil
 	}
 	return slices.MinFunc(a.waiting, func(x, y *gate) int {
-		return cmp.Or(cmp.Compare(x.turn, y.turn), cmp.Compare(x.step.Place, y.step.Place))
+		places := cmp.Compare(x.step.Place, y.step.Place)
+		switch a.run.Order {
+		case Up:
+			return places
+		case Down:
+			return -places
+		}
+		return cmp.Or(cmp.Compare(x.turn, y.turn), places)
 	})
 }
 

@@ -14,7 +14,9 @@
 // the actors learn. Runs that differ only in the order of such steps are the same run for everybody who takes part, so one
 // of them stands for all (Mazurkiewicz traces). The search finds the steps that do not commute while it runs (dynamic
 // partial-order reduction: Flanagan and Godefroid, POPL 2005) and tries these the other way round; sleep sets keep it from
-// meeting a run twice (Godefroid 1996). Passing time commutes with nothing, since it may end what others wait for.
+// meeting a run twice (Godefroid 1996). Passing time commutes with no step that others can see, since it may end what they
+// wait for, and what they find out may depend on the clock. An actor that stalls therefore stalls in front of such a step:
+// a stall between two steps on its own disk is the same to everybody.
 //
 // Steps on an actor's own disk are seen by nobody else. They need no gate, and are points at which it can die.
 // A death changes what its own actor does from there on and nothing else, so it is tried at each point once for every

@@ -36,6 +36,8 @@ type Scheduler interface {
 type Run struct {
 	// Fates is in how many ways an actor can die.
 	Fates int
+	// Order is how each actor orders its own steps.
+	Order Order
 	// MaxTurns ends a run that does not end; default 2,000.
 	MaxTurns int
 	// Turns is what has happened.

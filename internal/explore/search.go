@@ -16,6 +16,9 @@ type Search struct {
 	// Switches, if not negative, bounds how often an actor has to wait although it could go on. Then all of these runs are
 	// made: with such a bound, no run stands for others.
 	Switches int
+	// Stalls bounds how often time passes for one actor while another could move: without a bound, an actor that asks again
+	// every few seconds could do so forever. Default 2.
+	Stalls int
 
 	deaths int
 	path   []*node // the choices of the next run
@@ -36,6 +39,8 @@ type node struct {
 
 	last     int // who went before
 	switches int // that are left
+	stalls   int // so far
+	barred   actorSet
 }
 
 // actorSet has a bit for each actor.
@@ -43,12 +48,12 @@ type actorSet uint
 
 func (s actorSet) has(a int) bool      { return s&(1<<a) != 0 }
 func (s actorSet) with(a int) actorSet { return s | 1<<a }
-func (n *node) awake(a int) bool       { return n.next[a] != nil && !n.sleep.has(a) && !n.done.has(a) }
+func (n *node) awake(a int) bool       { return n.next[a] != nil && !(n.sleep | n.done | n.barred).has(a) }
 
 func (n *node) choice() Choice { return Choice{n.actor, n.tried} }
 
 // NewSearch returns a search of all runs in which at most so many actors die.
-func NewSearch(deaths int) *Search { return &Search{deaths: deaths, Switches: -1} }
+func NewSearch(deaths int) *Search { return &Search{deaths: deaths, Switches: -1, Stalls: 2} }
 
 // Choose implements Scheduler.
 func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
@@ -64,7 +69,10 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 	if i > 0 {
 		parent := s.path[i-1]
 		prefer = parent.actor
-		n.last, n.switches = parent.actor, parent.left()
+		n.last, n.switches, n.stalls = parent.actor, parent.left(), parent.stalls
+		if *parent.next[parent.actor] == passing && ready(parent.next) != 0 {
+			n.stalls++
+		}
 		if n.deaths = parent.deaths; parent.tried > 0 {
 			n.deaths--
 		}
@@ -75,6 +83,9 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 				n.sleep = n.sleep.with(a)
 			}
 		}
+	}
+	if r := ready(next); n.stalls >= s.Stalls && r != 0 {
+		n.barred = ^r
 	}
 	// The same actor goes on if it can: the runs with the fewest switches come first, and are the easiest to read.
 	n.actor = -1
@@ -94,6 +105,16 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 	}
 	s.path = append(s.path, n)
 	return n.choice(), true
+}
+
+// ready returns who need not wait for time to pass.
+func ready(next []*Step) (s actorSet) {
+	for a, step := range next {
+		if step != nil && *step != passing {
+			s = s.with(a)
+		}
+	}
+	return s
 }
 
 // left is how many switches are left after this node's choice.
