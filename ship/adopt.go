@@ -58,6 +58,12 @@ func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
 			return err
 		}
 		c := l.cursor()
+		if c.Left {
+			if ok, err := l.rename(ctx); err != nil || !ok {
+				return err
+			}
+			continue
+		}
 		silent := time.Since(time.Unix(0, c.Taken))
 		switch {
 		case c.Taken == 0 && c.Epoch == l.s.epoch && c.Next > 0:
@@ -97,18 +103,14 @@ func (l *lane) withdraw(ctx context.Context) error {
 }
 
 // handOver closes the epoch that the chain is in, for this process to go on in its own.
-func (l *lane) handOver(ctx context.Context) error {
-	return l.link(ctx, nil, func(m *Manifest) {
-		m.Footer.ClosedBy = &Owner{Instance: l.s.o.Instance, Epoch: l.s.epoch, Claim: newClaim()}
-	})
-}
+func (l *lane) handOver(ctx context.Context) error { return l.link(ctx, nil, l.claim(l.s.epoch)) }
 
 // owner names who has written the last manifest that there is, for people to read.
 func (l *lane) owner(ctx context.Context, c spool.Chain) string {
 	if c.Next == 0 {
 		return "of an earlier claim"
 	}
-	m, err := ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next-1)
+	m, err := ReadManifest(ctx, l.dest, l.s.class, c.Spool, c.Epoch, c.Next-1)
 	if err != nil {
 		return "unknown"
 	}
@@ -183,7 +185,7 @@ func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
 // peek reads the manifest that would be next, nil if there is none that can be read.
 func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error) {
 	err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
-		m, err = ReadManifest(ctx, l.dest, l.s.class, l.s.spool, c.Epoch, c.Next)
+		m, err = ReadManifest(ctx, l.dest, l.s.class, c.Spool, c.Epoch, c.Next)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
 			// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
 			// not get its number: only a Put decides that.
@@ -194,15 +196,27 @@ func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error)
 	return m, err
 }
 
-// accept makes another owner's manifest, which stands, a link of this spool's chain. It has to speak of this very disk:
-// its owner may have gone on receiving on the original of which this one is a copy, and no copy can deliver that.
+// accept makes another owner's manifest, which stands, a link of this spool's chain, if it speaks of this very disk. Its
+// owner may have gone on receiving on the original of which this one is a copy, or on a copy of this one: then the chain
+// has got all that it ever will from here, see leave.
 func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
+	if len(m.Segments) > 0 && l.s.sp.Source() == "" {
+		// What it speaks of may be in the active segment here, of which a sealed one can be compared.
+		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
+			return err
+		}
+	}
 	err := l.sameRecords(m, c)
-	if err == nil && c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]) {
-		err = errors.New("it does not follow the one before")
+	if m.Header.Destination != l.name {
+		err = fmt.Errorf("it is written for destination %s", m.Header.Destination)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: manifest %d of epoch %d at %s: %w", ErrFenced, c.Next, c.Epoch, l.name, err)
+		l.log.Info("ship: the chain goes on with other records than those that are here", "epoch", c.Epoch, "manifest", c.Next, "err", err)
+		return l.leave(ctx, m)
+	}
+	if c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]) {
+		l.log.Info("ship: the chain goes on behind another manifest than the one that is known here", "epoch", c.Epoch, "manifest", c.Next)
+		return l.leave(ctx, m)
 	}
 	b, err := m.Encode()
 	if err != nil {
@@ -217,7 +231,12 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 			return err
 		}
 		after := m.next(c)
-		after.Taken = m.Header.Time.UnixNano()
+		switch by := m.Footer.ClosedBy; {
+		case by != nil:
+			after.Taken, after.Shared = m.Header.Time.UnixNano(), by.holds()
+		case c.Taken != 0 || l.s.sp.Source() != "" || m.Footer.Final:
+			after.Taken, after.Shared = m.Header.Time.UnixNano(), max(c.Shared, 1)
+		} // else a copy under the same name has been quicker with what both hold
 		return l.ack(after)
 	})
 }

@@ -24,9 +24,51 @@ func (l *lane) begin(ctx context.Context) error {
 		// Whoever has claimed the first destination need not wait for anybody here.
 		return l.takeOver(ctx, 0)
 	}
+	for {
+		var err error
+		switch c := l.cursor(); {
+		case c.Left:
+			_, err = l.rename(ctx)
+		case c.Taken != 0:
+			err = l.rejoin(ctx)
+		default:
+			if err = l.beginOwn(ctx); err == nil {
+				return nil
+			}
+			if taken, ok := errors.AsType[*takenError](err); ok {
+				err = l.meet(ctx, taken.m)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// meet takes note of another owner's manifest, which has the number that this one was about to use. If it speaks of what
+// is here it is as good as one of this spool's; if not, the chain is left.
+func (l *lane) meet(ctx context.Context, m *Manifest) error {
+	c := l.cursor()
+	if h := &m.Header; h.Spool != c.Spool || h.Epoch != c.Epoch || h.Number != c.Next {
+		return l.withdraw(ctx) // the chain has moved since
+	}
+	return l.accept(ctx, m, c)
+}
+
+// beginOwn is begin for a chain that nobody else is known to have continued.
+func (l *lane) beginOwn(ctx context.Context) error {
 	// What an earlier process proposed may have arrived: it is sent unchanged before anything else is said.
 	if err := l.resume(ctx); err != nil {
 		return err
+	}
+	// The number may be taken, by the owner of a copy of this volume or of the original: nothing is sent before that is known.
+	c := l.cursor()
+	if c.Hash != [32]byte{} && !c.Final {
+		if m, err := l.peek(ctx, c); err != nil {
+			return err
+		} else if m != nil {
+			return &takenError{m}
+		}
 	}
 	// An earlier epoch that was not closed: whoever wrote it may be alive, on the volume that this one is a copy of. Taking
 	// the next number of its chain fences it; if it was quicker, this one is fenced.
@@ -62,12 +104,12 @@ func (l *lane) anchored(ctx context.Context) error {
 		return nil
 	}
 	return l.retry(ctx, "chain", func(ctx context.Context) error {
-		m, err := ReadManifest(ctx, l.dest, l.s.class, l.s.spool, last.Epoch, last.Number)
+		m, err := ReadManifest(ctx, l.dest, l.s.class, c.Spool, last.Epoch, last.Number)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return Permanent(fmt.Errorf("%s was delivered and is not there now: see that the destination is the place that it was, "+
 				"for example that its volume is mounted; if it was emptied on purpose, give it another name, and it is owed what is kept from now on",
-				ManifestKey(l.s.class, l.s.spool, last.Epoch, last.Number)))
+				ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
 			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
 			if err := l.genuine(ctx); err != nil {
@@ -103,7 +145,8 @@ func (l *lane) find(ctx context.Context) error {
 			return err
 		}
 		if err := l.own(m, c); err != nil {
-			return fmt.Errorf("%w: manifest %d of epoch %d is there: %w", ErrFenced, c.Next, c.Epoch, err)
+			l.log.Warn("ship: another owner's manifest is where this spool's chain begins", "epoch", c.Epoch, "manifest", c.Next, "err", err)
+			return &takenError{m}
 		}
 		l.log.Warn("ship: found a manifest of this spool that its own directory does not know any more", "manifest", c.Next)
 		if err := l.publish(ctx, m); err != nil {
@@ -136,12 +179,19 @@ func (l *lane) sameRecords(m *Manifest, c spool.Chain) error {
 		if len(have) == 0 || have[0].Number != line.Segment {
 			return fmt.Errorf("it speaks of segment %d, which is not here", line.Segment)
 		}
-		// Arrival times are in nanoseconds: no other spool has the same first and last ones beside the same counts.
-		seg := &have[0]
-		if seg.First != line.First || seg.Last != line.Last ||
-			seg.Records == line.Records && (seg.Bytes != line.Bytes || !seg.MinTime.Equal(line.MinTime) || !seg.MaxTime.Equal(line.MaxTime)) {
-			return fmt.Errorf("it speaks of another segment %d than the one here", line.Segment)
+		if err := l.sameSegment(line, &have[0]); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// sameSegment returns an error unless a line speaks of this very segment. Arrival times are in nanoseconds: no other spool
+// has the same first and last ones beside the same counts.
+func (l *lane) sameSegment(line *SegmentLine, seg *spool.Segment) error {
+	if seg.First != line.First || seg.Last != line.Last ||
+		seg.Records == line.Records && (seg.Bytes != line.Bytes || !seg.MinTime.Equal(line.MinTime) || !seg.MaxTime.Equal(line.MaxTime)) {
+		return fmt.Errorf("it speaks of another segment %d than the one here", line.Segment)
 	}
 	return nil
 }

@@ -26,12 +26,15 @@ const linger = time.Second
 func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
 	begin := time.Now()
+	identity := l.cursor().Spool
 	for {
 		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
 		ready, complete := l.ready()
 		var err error
 		switch {
-		case len(ready) == 0 && l.finalNow():
+		case l.cursor().Spool != identity:
+			return errMoved
+		case len(ready) == 0 && l.formerEnds(), len(ready) == 0 && l.finalNow():
 			err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Final = true })
 		case len(ready) == 0:
 			var passed time.Time
@@ -121,6 +124,13 @@ func (l *lane) finalNow() bool {
 	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.covered(l.chain)
 }
 
+// formerEnds reports whether everything is delivered that belongs under the chain's identity, which the spool has no more.
+func (l *lane) formerEnds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.chain.Final && len(l.window) == 0 && l.s.sp.Ended(l.chain)
+}
+
 // covered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
 // count as given: `final` must not be written in front of them.
 func (s *Shipper) covered(c spool.Chain) bool {
@@ -160,7 +170,7 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 	c := l.cursor()
 	m := &Manifest{
 		Header: ManifestHeader{
-			Class: l.s.class, Spool: l.s.spool, Epoch: c.Epoch, Number: c.Next, Prev: hex.EncodeToString(c.Hash[:]), PrevLast: c.Through,
+			Class: l.s.class, Spool: c.Spool, Epoch: c.Epoch, Number: c.Next, Prev: hex.EncodeToString(c.Hash[:]), PrevLast: c.Through,
 			Instance: l.s.o.Instance, Destination: l.name, Forgotten: l.s.forgotten(), Time: time.Now().UTC(),
 		},
 		Footer: ManifestFooter{Segment: c.Segment, Last: c.Through},
@@ -174,7 +184,7 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 			m.Segments = append(m.Segments, segmentLine(d.rec, d.receipt))
 		case d.seg.Last >= d.seg.First:
 			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole.
-			all := segment.Range{First: d.seg.First, Last: d.seg.Last}
+			all := segment.Range{First: max(d.seg.First, d.rest), Last: d.seg.Last}
 			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}})
 		}
 		if d.seg.Lost != (segment.Losses{}) || len(d.seg.Unaccounted) > 0 {
@@ -203,7 +213,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	o := BytesObject(ManifestKey(l.s.class, l.s.spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
+	o := BytesObject(ManifestKey(l.s.class, m.Header.Spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
 	o.ContentType = "application/x-ndjson"
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.

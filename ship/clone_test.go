@@ -2,7 +2,6 @@ package ship_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,13 +12,12 @@ import (
 
 	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/testserver"
-	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
 // TestCloneRace: two instances of one name on two copies of a volume deliver different records under the same numbers at
-// the same time, to a directory, OpenSSH and a real S3 server. The destination decides: at least one of the two is told,
-// and what the chain names is whole and of one of them.
+// the same time, to a directory, OpenSSH and a real S3 server. The destination decides who goes on with the chain; the other
+// one delivers under an identity of its own.
 func TestCloneRace(t *testing.T) {
 	for _, kind := range []string{"file", "sftp", "s3"} {
 		t.Run(kind, func(t *testing.T) {
@@ -75,7 +73,7 @@ func cloneRace(t *testing.T, url string, before int) {
 		x.segments(6, 10)
 		x.ship(d, quick)
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			errs[i] = x.s.Flush(ctx)
 			if err := x.stop(); err != nil {
@@ -84,17 +82,10 @@ func cloneRace(t *testing.T, url string, before int) {
 		})
 	}
 	wg.Wait()
-	told := 0
 	for _, err := range errs {
-		switch {
-		case errors.Is(err, ship.ErrFenced), errors.Is(err, ship.ErrConflict):
-			told++
-		case err != nil:
+		if err != nil {
 			t.Errorf("%d segments before: Flush: %v", before, err)
 		}
-	}
-	if told == 0 {
-		t.Errorf("%d segments before: both have delivered, and neither was told of the other", before)
 	}
 	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Destination: first["s3"]}}, Deep: true})
 	if err != nil {

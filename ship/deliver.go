@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -17,15 +18,9 @@ import (
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
-		rec, err := l.s.stage(ctx, number)
+		rec, r, err := l.send(ctx, d)
 		if err != nil {
-			return fmt.Errorf("staging segment %d: %w", number, err)
-		}
-		var r Receipt
-		if rec.Records > 0 { // of a segment that is damaged throughout, nothing is left to store
-			if r, err = l.put(ctx, rec); err != nil {
-				return err
-			}
+			return err
 		}
 		l.mu.Lock()
 		d.rec, d.receipt, d.done = rec, r, true
@@ -36,23 +31,74 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	})
 }
 
+// send stages a segment, or the rest of it, and stores it.
+func (l *lane) send(ctx context.Context, d *delivery) (*spool.StageRecord, Receipt, error) {
+	number := d.seg.Number
+	if d.rest > 0 {
+		rec, body, done, err := l.s.sp.StageRest(ctx, number, d.rest, l.s.enc)
+		if err != nil {
+			return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
+		}
+		defer done()
+		if rec.Records == 0 {
+			return rec, Receipt{}, nil
+		}
+		return l.store(ctx, rec, body)
+	}
+	rec, err := l.s.stage(ctx, number)
+	if err != nil {
+		return nil, Receipt{}, fmt.Errorf("staging segment %d: %w", number, err)
+	}
+	if rec.Records == 0 { // of a segment that is damaged throughout, nothing is left to store
+		return rec, Receipt{}, nil
+	}
+	return l.put(ctx, rec)
+}
+
 // put stores a staged file and returns the destination's own confirmation, which speaks of exactly these bytes, or of
-// another compression of the same output that was there before.
-func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (Receipt, error) {
+// another compression of the same output that was there before, and the record with the key that it has there.
+func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (*spool.StageRecord, Receipt, error) {
+	body, done, err := l.s.sp.OpenStaged(rec.Segment)
+	if err != nil {
+		return rec, Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
+	}
+	// A staged file is only read: what closing it says is of no consequence.
+	defer func() { _ = done() }()
+	return l.store(ctx, rec, body)
+}
+
+// store is put of any body. A key that the owner of a copy of this volume has used for records of its own is given way to:
+// under its present identity this spool has another one.
+func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
+	r, err := l.storeAs(ctx, rec, body)
+	if !errors.Is(err, ErrConflict) {
+		return rec, r, err
+	}
+	c := l.cursor()
+	if rec.Spool != c.Spool {
+		other := *rec
+		other.Key = strings.Replace(rec.Key, rec.Spool, c.Spool, 1)
+		r, err = l.storeAs(ctx, &other, body)
+		return &other, r, err
+	}
+	// It may be the first sign of another owner, whose manifest tells.
+	if m, perr := l.peek(ctx, c); perr != nil {
+		return rec, r, perr
+	} else if m != nil {
+		return rec, r, &takenError{m}
+	}
+	return rec, r, err
+}
+
+func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (Receipt, error) {
 	o, err := stagedObject(rec)
 	if err != nil {
 		return Receipt{}, err
-	}
-	body, done, err := l.s.sp.OpenStaged(rec.Segment)
-	if err != nil {
-		return Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
 	r, err := l.dest.Put(ctx, o, l.limit(ctx, body))
 	if errors.Is(err, ErrVerify) {
 		err = l.blame(err, o, rec.Segment, body)
 	}
-	// A staged file is only read: what closing it says is of no consequence.
-	_ = done()
 	if errors.Is(err, ErrConflict) {
 		return l.resolve(ctx, rec, err)
 	}

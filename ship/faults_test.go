@@ -168,9 +168,10 @@ func TestConflict(t *testing.T) {
 		t.Fatalf("Flush: %v", err)
 	}
 	b.audit(s3)
-	if st := b.s.Stats(); st["idc"].State != ship.StateConflict || st["s3"].State != ship.StateOK {
-		t.Errorf("%+v", st)
-	}
+	b.until("it is told again", func() bool {
+		st := b.s.Stats()
+		return st["idc"].State == ship.StateConflict && st["s3"].State == ship.StateOK
+	})
 	if got := string(idc.Bytes(*taken.Load())); got != "a stranger's" {
 		t.Errorf("the stranger's object is now %q", got)
 	}

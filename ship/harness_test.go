@@ -123,7 +123,7 @@ func (b *bench) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.s.Flush(ctx); err != nil {
-		b.t.Fatalf("Flush: %v", err)
+		b.t.Fatalf("Flush: %v\n%s", err, b.log)
 	}
 }
 

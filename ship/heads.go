@@ -66,7 +66,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	for {
 		wake := l.s.changed.wait()
 		c := l.cursor()
-		due := c.Next > 0 && c != told && (c.Final || time.Since(last) >= headInterval)
+		due := c.Next > 0 && !c.Left && c != told && (c.Final || time.Since(last) >= headInterval)
 		var timer *time.Timer
 		switch {
 		case due:
@@ -82,7 +82,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 		}
 		err := wait(ctx, wake, nil, timer.C)
 		timer.Stop()
-		if c = l.cursor(); err != nil && (!c.Final || c == told) {
+		if c = l.cursor(); err != nil && (!c.Final || c.Left || c == told) {
 			return
 		}
 	}
@@ -97,7 +97,7 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	h := &Head{
-		Version: HeadVersion, Class: l.s.class, Spool: l.s.spool, Epoch: c.Epoch, Destination: l.name,
+		Version: HeadVersion, Class: l.s.class, Spool: c.Spool, Epoch: c.Epoch, Destination: l.name,
 		Number: c.Next - 1, Hash: hex.EncodeToString(c.Hash[:]), Last: c.Through, Final: c.Final, Time: time.Now().UTC(),
 	}
 	if l.s.o.Signer != nil {
@@ -109,7 +109,7 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	if err != nil {
 		return err
 	}
-	o := BytesObject(HeadKey(l.s.class, l.s.spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
+	o := BytesObject(HeadKey(l.s.class, c.Spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
 	o.ContentType = "application/json"
 	_, err = peer.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 	if errors.Is(err, ErrConflict) {

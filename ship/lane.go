@@ -40,6 +40,8 @@ type delivery struct {
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
+	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it: see leave.
+	rest uint64
 }
 
 func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
@@ -66,29 +68,53 @@ func (l *lane) run(ctx context.Context) error {
 		}
 	}
 
-	// Nothing is sent before the chain says who writes it.
-	err := l.begin(ctx)
-	if err == nil {
-		todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)
-		wg.Go(func() { l.fill(ctx, todo, places) })
-		for range cap(places) {
-			wg.Go(func() {
-				for d := range todo {
-					// It only fails when nothing more can be done here at all.
-					if err := l.deliver(ctx, d); err != nil {
-						cancel(err)
-					}
-					places.leave(weight(d.seg.Bytes))
-				}
-			})
+	var err error
+	for {
+		err = l.session(ctx)
+		taken, ok := errors.AsType[*takenError](err)
+		if ok && l.s.sp.Source() == "" && ctx.Err() == nil {
+			err = l.meet(ctx, taken.m)
+		} else if errors.Is(err, errMoved) {
+			err = nil
 		}
-		err = l.writeChain(ctx)
+		if err != nil {
+			break
+		}
 	}
 	cancel(err)
 	if err = context.Cause(ctx); errors.Is(err, ErrFenced) {
 		l.fence(err)
 	}
 	return err
+}
+
+// session ships until the chain goes on under another identity or another owner, or nothing more can be done at all.
+func (l *lane) session(ctx context.Context) error {
+	// Nothing is sent before the chain says who writes it.
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)
+	wg.Go(func() { l.fill(ctx, todo, places) })
+	for range cap(places) {
+		wg.Go(func() {
+			for d := range todo {
+				// It only fails when nothing more can be done here at all.
+				if err := l.deliver(ctx, d); err != nil {
+					cancel(err)
+				}
+				places.leave(weight(d.seg.Bytes))
+			}
+		})
+	}
+	cancel(l.writeChain(ctx))
+	wg.Wait()
+	l.mu.Lock()
+	l.window = nil // what was uploaded ahead is met again
+	l.mu.Unlock()
+	return context.Cause(ctx)
 }
 
 // ahead is how much may be ahead of the chain, in weights. It bounds what is repeated after a crash, and how many staged
@@ -136,11 +162,19 @@ func (l *lane) extend() []*delivery {
 		return nil // behind `final` nothing may follow in this epoch
 	}
 	from := len(l.window)
+	limit := l.s.sp.Limit(l.chain)
 	for _, seg := range l.s.sp.Sealed(after, room) {
 		if room -= weight(seg.Bytes); room < 0 {
 			break
 		}
-		l.window = append(l.window, &delivery{seg: seg, done: seg.Records == 0})
+		if seg.Number > limit {
+			break
+		}
+		d := &delivery{seg: seg, done: seg.Records == 0}
+		if seg.First <= l.chain.Through && l.chain.Through < seg.Last {
+			d.rest = l.chain.Through + 1
+		}
+		l.window = append(l.window, d)
 	}
 	if len(l.window) > from {
 		l.s.changed.broadcast()

@@ -136,7 +136,8 @@ func (f ManifestFooter) sum(h hash.Hash) (string, error) {
 type Owner struct {
 	Instance string `json:"instance"`
 	Epoch    uint32 `json:"epoch"`
-	// Claim is a random number, 32 hexadecimal digits, that no other claim has.
+	// Claim is 32 hexadecimal digits that no other claim has: 16 are the last sequence number that the owner's volume held
+	// when it was opened, 16 are random.
 	Claim string `json:"claim,omitempty"`
 }
 
@@ -146,7 +147,7 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
 	// Never back: a manifest that was found again may speak of segments that have long been deleted.
 	c.Segment, c.Through = max(c.Segment, m.Footer.Segment), max(c.Through, m.Footer.Last)
-	c.Final, c.ClosedBy, c.Taken = m.Footer.Final, 0, 0
+	c.Final, c.ClosedBy, c.Taken, c.Shared = m.Footer.Final, 0, 0, 0
 	if by := m.Footer.ClosedBy; by != nil {
 		c.Final, c.ClosedBy = true, by.Epoch
 	}

@@ -69,7 +69,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
 	v.all(ctx, func(send func(int, question)) {
 		for _, seg := range l.s.sp.Sealed(0, 0) {
-			if seg.Number <= v.chain.Segment && seg.Last >= max(v.chain.Joined, 1) && seg.Records > 0 {
+			if seg.Number <= v.chain.Segment && seg.First >= max(v.chain.Joined, 1) && seg.Records > 0 {
 				send(weight(seg.Bytes), func(ctx context.Context) error { return v.segment(ctx, seg) })
 			}
 		}
@@ -230,7 +230,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 			// It keeps no checksum, or holds another compression of the same output, or something else. Put tells these
 			// apart, as after a lost response: it compares the bytes there in the way that costs this destination the
 			// least, and overwrites nothing.
-			if _, err = v.l.put(ctx, rec); r.Size != o.Size || r.Checksum != "" {
+			if _, _, err = v.l.put(ctx, rec); r.Size != o.Size || r.Checksum != "" {
 				key, doubt = o.Key, err
 			}
 		}
@@ -266,7 +266,7 @@ func (s *Shipper) deleted(number uint64) bool {
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	return v.again(ctx, func() error {
-		_, err := v.l.put(ctx, rec)
+		_, _, err := v.l.put(ctx, rec)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {
@@ -289,8 +289,8 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 // the one way to judge them.
 func (v *verifier) manifest(ctx context.Context, number uint64) error {
 	return v.again(ctx, func() error {
-		key := ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
-		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.l.s.spool, v.chain.Epoch, number)
+		key := ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
+		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
 		if errors.Is(err, ErrVerify) || errors.Is(err, fs.ErrNotExist) {
 			if err := v.l.genuine(ctx); err != nil {
 				return err
@@ -325,7 +325,7 @@ func (v *verifier) links() {
 	for n := v.chain.Next; n > 0; n-- {
 		m, ok := v.manifests[n-1]
 		if ok && (m.hash != want || m.last != last) {
-			v.mismatch(ManifestKey(v.l.s.class, v.l.s.spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
+			v.mismatch(ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
 			ok = false
 		}
 		if !ok {

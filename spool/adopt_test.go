@@ -372,12 +372,12 @@ func TestAdoptWhatIsThere(t *testing.T) {
 		"damage in a sealed segment": {func(t *testing.T, dir string) { invert(t, segFiles(t, dir)[2], headerPad+300) }, 37},
 		"a header damaged":           {func(t *testing.T, dir string) { invert(t, segFiles(t, dir)[3], 60) }, 47},
 		"torn tail": {func(t *testing.T, dir string) {
-			files := segFiles(t, dir)
 			s, err := Open(dir, &Options{Destinations: []string{"a", "b"}, SegmentBytes: minSegmentBytes, Instance: "gone", MaxBytes: 64 << 20, Sync: SyncAlways})
 			if err != nil {
 				t.Fatal(err)
 			}
 			mustAppend(t, s, batch(48, 2, 200))
+			files := segFiles(t, dir)
 			copied, err := os.ReadFile(files[len(files)-1])
 			if err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -18,6 +19,7 @@ type adoption struct {
 	Version  int                  `json:"version"` // 1
 	Time     time.Time            `json:"time"`
 	Spool    string               `json:"spool"`
+	Former   []former             `json:"former,omitempty"` // identities of the spool before that
 	Class    string               `json:"class"`
 	Epoch    uint32               `json:"epoch"`
 	Instance string               `json:"instance"`
@@ -45,7 +47,7 @@ func (s *Spool) MarkAdopted() error {
 		}
 	}
 	m := adoption{
-		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
+		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Former: s.id.Former, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
 		Chains: map[string]chainFile{},
 	}
 	s.mu.Lock()
@@ -132,6 +134,9 @@ func (s *Spool) takeBack() error {
 	m, err := loadAdoption(s.fs, s.dir)
 	if err != nil || m == nil {
 		return err
+	}
+	if m.Spool != s.id.Spool && slices.Contains(names(m.Former), s.id.Spool) {
+		s.id.Spool, s.id.Former = m.Spool, m.Former // the adopter has left the chain of a copy: see Leave
 	}
 	if m.Spool != s.id.Spool {
 		return fmt.Errorf("%w: %s is of spool %s, this is %s", ErrCorrupt, s.path(adoptedName), m.Spool, s.id.Spool)

@@ -196,6 +196,8 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 		return fmt.Errorf("manifest %d of epoch %d cannot follow %d of epoch %d", c.Next, c.Epoch, old.Next, old.Epoch)
 	case c.Joined != old.Joined:
 		return fmt.Errorf("joined at %d, not at %d", old.Joined, c.Joined)
+	case c.Spool != old.Spool:
+		return fmt.Errorf("of spool %s, not %s", c.Spool, old.Spool)
 	case c.Segment < old.Segment || c.Through < old.Through:
 		return fmt.Errorf("goes back from segment %d to %d", old.Segment, c.Segment)
 	case c.Segment == old.Segment:
@@ -219,7 +221,19 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 // that number tells whether the old epoch's owner still lives. Of two owners of one spool (a copied volume) one finds
 // the number taken, and stops.
 func (s *Spool) nextEpoch(c Chain) Chain {
-	if to := s.id.Epoch; c.Final && c.Epoch < to {
+	if c.Left {
+		return c
+	}
+	if c.Final && c.ClosedBy == 0 && c.Taken == 0 && s.ident().next(c.Spool) != "" {
+		return s.succeed(c)
+	}
+	// A spool that was opened goes wherever its chain goes; an adopter has an epoch of its own.
+	if c.Final && c.ClosedBy != 0 && s.source == nil {
+		c.Before, _ = c.Last()
+		c.Epoch, c.Next, c.Final, c.ClosedBy = c.ClosedBy, 0, false, 0
+		return c
+	}
+	if to := s.ident().Epoch; c.Final && c.Epoch < to {
 		if c.ClosedBy == 0 {
 			c.Taken = 0 // over, and nobody's
 		} else if c.ClosedBy > to {
@@ -273,6 +287,9 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 		return nil, fmt.Errorf("%s: %w", path, errNewer)
 	}
 	d := &destination{name: name, chain: f.Chain.Chain, delivered: f.Delivered}
+	if d.chain.Spool == "" {
+		d.chain.Spool = s.id.first()
+	}
 	if n, err := hex.Decode(d.chain.Hash[:], []byte(f.Chain.Hash)); err != nil || n != len(d.chain.Hash) || len(f.Chain.Hash) != 64 {
 		return nil, fmt.Errorf("%w: %s: hash %q", ErrCorrupt, path, f.Chain.Hash)
 	}

@@ -31,7 +31,7 @@ func (s *Spool) loadChains() error {
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
 		s.number = max(s.number, d.chain.Segment)
-		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && (d.chain.Final || s.proposesFinal(d))
+		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
 	}
 	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil
@@ -59,7 +59,7 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 // happens to what every destination has.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
-	c := Chain{Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
+	c := Chain{Spool: s.id.first(), Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
 	delivered := s.ledger.Destinations[d.name].Tally
 	if c.Joined == 0 {
 		c.Joined = first
@@ -130,7 +130,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	d := s.dests[name]
 	fresh := d == nil
 	if fresh {
-		d = &destination{name: name, chain: Chain{Epoch: s.unknownEpoch()}}
+		d = &destination{name: name, chain: Chain{Spool: s.id.first(), Epoch: s.unknownEpoch()}}
 	}
 	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
 	c := d.chain

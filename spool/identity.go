@@ -23,11 +23,15 @@ const (
 // stands in the header of every segment too, so that a lost one can be made again.
 type identity struct {
 	Version  int       `json:"version"`
-	Spool    string    `json:"spool"` // 26 characters of [0-9a-z], for the spool's life
+	Spool    string    `json:"spool"` // 26 characters of [0-9a-z]
 	Class    string    `json:"class"`
 	Epoch    uint32    `json:"epoch"`    // who may write the chains
 	Instance string    `json:"instance"` // of that epoch
 	Created  time.Time `json:"created"`
+	// Former identities, the oldest first.
+	Former []former `json:"former,omitempty"`
+	// Volume is where the directory was when it was last opened.
+	Volume *vfs.Volume `json:"volume,omitempty"`
 	// Destinations holds every name this spool ever had to deliver to.
 	Destinations map[string]remembered `json:"destinations,omitempty"`
 }
@@ -116,7 +120,9 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 
 // openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
 // an empty directory. If the file is missing or damaged, segments is asked for the identity that they tell of; nil means
-// that there are none. Another class than the recorded one is refused. Another instance starts the next epoch.
+// that there are none. Another class than the recorded one is refused. Another instance starts the next epoch, and so does
+// another place: the directory is a copy then, perhaps of one that is in use elsewhere. The number that closes the epoch
+// before tells: whoever of the two takes it first delivers what both hold.
 func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*identity, error)) (*identity, error) {
 	id, err := loadIdentity(fsys, dir)
 	changed := err != nil
@@ -138,11 +144,16 @@ func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*id
 	if id.Class != class {
 		return nil, fmt.Errorf("spool: %s holds class %q, not %q: every class needs a directory of its own", dir, id.Class, class)
 	}
-	if id.Instance != instance {
+	volume := vfs.VolumeOf(fsys, dir)
+	copied := volume.Differs(id.Volume)
+	if id.Instance != instance || copied {
 		if err := id.nextEpoch(instance); err != nil {
 			return nil, err
 		}
 		changed = true
+	}
+	if volume != nil && (id.Volume == nil || *volume != *id.Volume) {
+		id.Volume, changed = volume, true
 	}
 	if changed {
 		if err := id.save(fsys, dir); err != nil {
@@ -168,8 +179,10 @@ func (id *identity) validate() error {
 	if id.Version < 1 {
 		errs = append(errs, fmt.Errorf("version %d does not exist", id.Version))
 	}
-	if !matches(id.Spool, spoolIDLen, "") || len(id.Spool) != spoolIDLen {
-		errs = append(errs, fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", id.Spool, spoolIDLen))
+	for _, name := range append([]string{id.Spool}, names(id.Former)...) {
+		if !matches(name, spoolIDLen, "") || len(name) != spoolIDLen {
+			errs = append(errs, fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", name, spoolIDLen))
+		}
 	}
 	if id.Epoch < 1 || id.Epoch > maxEpoch {
 		errs = append(errs, fmt.Errorf("epoch %d is not between 1 and %d", id.Epoch, maxEpoch))

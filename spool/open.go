@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -151,7 +152,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 }
 
 // identityOfSegments returns the identity that the newest readable segment tells of; nil if there are no segments.
-func (s *Spool) identityOfSegments() (*identity, error) {
+func (s *Spool) identityOfSegments() (id *identity, err error) {
 	numbers, err := s.listSegments()
 	if err != nil {
 		return nil, err
@@ -163,11 +164,16 @@ func (s *Spool) identityOfSegments() (*identity, error) {
 		}
 		h, err := readHeader(f)
 		_ = f.Close()
-		if err == nil {
-			return identityOf(h), nil
+		if err != nil {
+			continue
+		}
+		if id == nil {
+			id = identityOf(h)
+		} else if h.Spool != id.Spool && h.Class == id.Class && !id.owns(h.Spool) {
+			id.Former = slices.Insert(id.Former, 0, former{h.Spool, numbers[i]})
 		}
 	}
-	return nil, nil
+	return id, nil
 }
 
 // readHeader reads a segment's header alone.

@@ -60,7 +60,7 @@ func (r *recovery) end() error {
 	s.ledger = *l.Clone()
 	s.ledger.Version = 1
 	s.ledger.Kept = at.tally()
-	s.taken, s.written, s.durable = at.seq, at.seq, at.seq
+	s.taken, s.written, s.durable, s.found = at.seq, at.seq, at.seq, at.seq
 	s.place, s.placed = at, at
 	for _, d := range s.dests {
 		if !d.lost {
@@ -157,7 +157,7 @@ func (r *recovery) resume(p *part) error {
 			return fmt.Errorf("sync segment %d: %w", p.number, err)
 		}
 	}
-	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
+	if s.source != nil || p.guessed || p.header.Epoch != s.id.Epoch || p.header.Spool != s.id.Spool || p.header.Instance != s.opts.Instance || len(res.Damage) > 0 || res.End >= s.opts.SegmentBytes {
 		defer f.Close()
 		if err := r.noteScan(p, res); err != nil {
 			return err

@@ -52,6 +52,7 @@ type Spool struct {
 	taken   uint64
 	written uint64
 	durable uint64
+	found   uint64 // taken, when the spool was opened
 	// The same in the log as it is being written; after a failure place goes back to placed.
 	place  place // at tail.written
 	placed place // at tail.synced

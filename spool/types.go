@@ -108,6 +108,9 @@ type StageRecord struct {
 
 // Chain is the state of one destination's manifest chain and, with it, of its deliveries.
 type Chain struct {
+	// Spool is the identity under which the chain is written, see Spool.Leave; left out in states that older programs
+	// wrote, which know one.
+	Spool   string   `json:"spool,omitempty"`
 	Epoch   uint32   `json:"epoch"`
 	Next    uint64   `json:"next"`    // number of the manifest to be written next; 0 is the birth manifest
 	Hash    [32]byte `json:"hash"`    // SHA-256 of the last manifest's bytes; zero before the first
@@ -122,6 +125,12 @@ type Chain struct {
 	// Taken is when the last manifest was written, in Unix nanoseconds, if that was another adopter, who owns the chain
 	// then; 0 if it is this spool's.
 	Taken int64 `json:"taken,omitempty"`
+	// Shared is the last sequence number that the volume of the chain's owner and this spool can have in common, if Taken is
+	// not 0.
+	Shared uint64 `json:"shared,omitempty"`
+	// Left: another owner goes on with the chain, and it contains of this spool what it ever will. Final is set too: nothing
+	// follows before Rename.
+	Left bool `json:"left,omitempty"`
 	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
 	Passed time.Time `json:"passed,omitzero"`
 }

@@ -38,7 +38,10 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 // e are set.
 func (a *auditor) name(p *place, k *dataKey, e *expected) {
 	e.first, e.last, e.epoch, e.hour = k.first, k.last, k.epoch, k.hour
-	n, _ := slices.BinarySearchFunc(a.spools, k.spoolID, spoolID.compare)
+	n, ok := slices.BinarySearchFunc(a.spools, k.spoolID, spoolID.compare)
+	if !ok { // of a spool that has no chain anywhere, whose objects the listing reports
+		return
+	}
 	e.spool = uint32(n)
 	a.mu.Lock()
 	i := slices.Index(a.exts, k.ext)

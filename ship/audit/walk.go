@@ -231,10 +231,11 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 	w.expect(ctx, b, &k, s)
 }
 
-// objectOf reads the name of a line's object. ok: it is one that the line's own chain and records may have.
+// objectOf reads the name of a line's object. ok: it is one that the line's own chain and records may have. A spool that had
+// another identity when it named the object keeps the name.
 func objectOf(id spoolID, m *ship.Manifest, s *ship.SegmentLine) (k dataKey, ok bool) {
 	k, ok = parseDataKey(s.Key)
-	return k, ok && k.spoolID == id && k.first == s.First && k.last == s.Last && k.epoch <= m.Header.Epoch && endsRight(k.ext, s)
+	return k, ok && k.class == id.class && (k.spool == id.spool || ship.Related(k.spool, id.spool)) && k.first == s.First && k.last == s.Last && k.epoch <= m.Header.Epoch && endsRight(k.ext, s)
 }
 
 // endsRight reports whether the name of an object says what its line says, as far as this program knows the words.

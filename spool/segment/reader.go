@@ -34,7 +34,8 @@ type ReadOptions struct {
 // reads through one buffer of 256 KiB, or of the largest block, and allocates nothing for a record. It is not safe for
 // concurrent use; any number of Readers may share a file.
 type Reader struct {
-	f *file
+	f    *file
+	rest *Header // what Begin makes of the header
 
 	from  uint64 // records below it are skipped
 	seq   uint64 // of the first record in block
@@ -59,7 +60,21 @@ func NewReaderWith(r io.ReaderAt, size int64, o ReadOptions) (*Reader, error) {
 }
 
 // Header returns the segment's header, which may only be read.
-func (r *Reader) Header() *Header { return r.f.header }
+func (r *Reader) Header() *Header {
+	if r.rest != nil {
+		return r.rest
+	}
+	return r.f.header
+}
+
+// Begin makes the segment begin with the record of the given sequence number, for whoever asks its Header and reads from
+// there: what comes before is not read.
+func (r *Reader) Begin(seq uint64) error {
+	h := *r.f.header
+	h.First = seq
+	r.rest = &h
+	return r.Seek(seq)
+}
 
 // Footer returns the footer, which may only be read, and false if the segment is not sealed or the footer is damaged.
 func (r *Reader) Footer() (*Footer, bool) { return r.f.footer, r.f.footer != nil }
