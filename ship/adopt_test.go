@@ -178,9 +178,9 @@ func TestAdoptLeaves(t *testing.T) {
 
 	// The owner comes back, and delivers what it has received since, under an identity of its own. The first adopter gets
 	// nothing through.
+	id := owner.sp.Stats().SpoolID
 	owner.ship(d)
 	owner.segments(2, 11)
-	id := owner.sp.Stats().SpoolID
 	owner.flush()
 	if owner.sp.Stats().SpoolID == id {
 		t.Error("the old owner has no identity of its own")

@@ -50,7 +50,8 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 // only one of them has was damaged on the way to the other: it is the same record all the same.
 func prefix(there, here interface {
 	Next() (uint64, segment.Record, error)
-}, first, last uint64) (uint64, error) {
+}, first, last uint64,
+) (uint64, error) {
 	same := first - 1
 	seq, a, err := there.Next()
 	for err == nil {
@@ -112,7 +113,8 @@ func (s sound) Next() (uint64, segment.Record, error) {
 // records reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
 func (l *lane) records(ctx context.Context, number uint64) (interface {
 	Next() (uint64, segment.Record, error)
-}, func(), error) {
+}, func(), error,
+) {
 	raw, done, err := l.s.sp.ReadSealed(number)
 	if err == nil {
 		return sound{raw}, func() { _ = done() }, nil
