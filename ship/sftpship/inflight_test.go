@@ -32,3 +32,17 @@ func TestRequestsInFlight(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectedElsewhere: a proxy at this end of the line accepts connections at once; the first answer of the server's shows
+// how long the line is.
+func TestConnectedElsewhere(t *testing.T) {
+	var trip roundTrip
+	trip.connected(0)
+	if got := trip.requests(packetSizeOpenSSH); got != 2 {
+		t.Errorf("%d requests before the first answer, want 2", got)
+	}
+	trip.add(time.Second)
+	if got := trip.requests(packetSizeOpenSSH); got != 64 {
+		t.Errorf("%d requests after it, want 64", got)
+	}
+}

@@ -72,7 +72,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 
 	s := &session{conn: c, packet: packetSize, maxEntries: h.maxEntries, ended: make(chan struct{})}
 	if h.place.jump == nil {
-		s.trip.add(trip) // the peer's kernel answers at once, however busy its processes are
+		s.trip.connected(trip)
 	}
 	// With a bastion, the second handshake runs through a channel of the first connection, and the watch on that covers
 	// both. The bastion sees no more than encrypted bytes.

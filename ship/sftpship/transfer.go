@@ -11,9 +11,12 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// readFlight is how many bytes are asked for at a time: between windows that do not overlap lies a round trip, which at
-// 20 ms and 100 MB/s is a third of the time.
-const readFlight = 8 << 20
+const (
+	// readMost is how many bytes are asked for at a time over a long line: an object of so many is one round trip.
+	readMost = 8 << 20
+	// readLeast is how many where answers come at once. More would wait in the server.
+	readLeast = 4 << 20
+)
 
 // send writes the body to the temporary file, as durable as the server can make it, and opens it again for reading. Size
 // and handle are asked for by name and after the file was closed: an answer to the first handle would not show that the
@@ -131,7 +134,8 @@ type part struct {
 // less than it was asked for. The end is where the caller says it is: one that comes sooner is an error.
 func (t *turn) download(ctx context.Context, file sftpc.Handle, off, end int64, sink func([]byte)) (err error) {
 	step := int64(t.s.packet)
-	flight := int(min((readFlight+step-1)/step, requests))
+	packets := func(bytes int64) int { return int(min((bytes+step-1)/step, requests)) }
+	flight := max(packets(readLeast), min(packets(readMost), t.s.trip.requests(t.s.packet)))
 	var parts []part
 	var free []byte // the buffer that was handed on last
 	defer func() {
