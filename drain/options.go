@@ -31,13 +31,9 @@ type Listener interface {
 	Shutdown(ctx context.Context) error
 }
 
-// A Listener may also have these, as those of package ingest have.
-type (
-	// receiving says why the listener cannot receive, nil if it can: a class is not ready with such a listener.
-	receiving interface{ Ready() error }
-	// closable ends a listener whose Shutdown could not end it: what it still has is counted as lost.
-	closable interface{ Close() error }
-)
+// receiving is a Listener that says why it cannot receive, nil if it can, as those of package ingest do. A class with one
+// that cannot is not ready.
+type receiving interface{ Ready() error }
 
 // Class is one isolated kind of traffic. Its name is that of the spool (spool.Options.Class).
 type Class struct {

@@ -14,6 +14,9 @@ import (
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("ingest: listener closed")
 
+// errNoName: package net has no address of a socket whose name the system refuses to tell.
+var errNoName = errors.New("getsockname(2) is refused, most likely by a seccomp profile or a sandbox: allow it")
+
 // errServing: Serve may be called once.
 var errServing = errors.New("ingest: Serve was called before")
 

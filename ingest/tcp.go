@@ -175,6 +175,10 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
 	}
+	if ln.Addr() == nil {
+		ln.Close()
+		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, errNoName)
+	}
 	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), batch: maxBatch, behind: c.ProxyFrom}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
 	if t.acks = acknowledges(c.Framing); t.acks {

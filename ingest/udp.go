@@ -140,6 +140,10 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 	}
 	for _, f := range files {
 		s, err := openSocket(addr, f, len(u.sockets) == 0, &u.o, u.log)
+		if err == nil && s.conn.LocalAddr() == nil {
+			s.conn.Close()
+			err = errNoName
+		}
 		if err != nil {
 			for _, s := range u.sockets {
 				s.conn.Close()

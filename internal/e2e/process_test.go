@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,8 +98,16 @@ func startCollector(t *testing.T, dir string, env []string, args ...string) *col
 // startCollectorTo is startCollector with another standard error than c.log, unless that is nil.
 func startCollectorTo(t *testing.T, stderr *os.File, dir string, env []string, args ...string) *collector {
 	t.Helper()
+	return startCollectorUnder(t, nil, stderr, dir, env, args...)
+}
+
+// startCollectorUnder is startCollectorTo by way of another program, which runs the command that follows its own
+// arguments in its place.
+func startCollectorUnder(t *testing.T, under []string, stderr *os.File, dir string, env []string, args ...string) *collector {
+	t.Helper()
 	c := &collector{t: t, dir: dir, http: testserver.FreeAddr(t), log: &testserver.Log{}, done: make(chan error, 1)}
-	c.cmd = exec.Command(binary(t, "collector"), append([]string{"-spool", dir, "-http", c.http}, args...)...)
+	argv := append(append(slices.Clone(under), binary(t, "collector"), "-spool", dir, "-http", c.http), args...)
+	c.cmd = exec.Command(argv[0], argv[1:]...)
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = c.log
 	if stderr != nil {
