@@ -93,7 +93,14 @@ func (c *cursor) close(ctx context.Context) error {
 	var best foundClosing
 	for _, f := range c.closers {
 		l := c.wanted[headID{f.Epoch, f.Number}]
+		name, known := c.called[f.Epoch]
+		if !known {
+			name = c.Destination
+		}
 		switch {
+		case name != f.Destination:
+			// First of all: another chain's end tells nothing of this one's.
+			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
 		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
 			if there, err := c.p.exists(ctx, ship.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
 				return err
@@ -108,8 +115,6 @@ func (c *cursor) close(ctx context.Context) error {
 				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.
-		case c.called[f.Epoch] != f.Destination:
-			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, c.called[f.Epoch])
 		case hex.EncodeToString(l.hash[:]) != f.Hash || l.last != f.Last:
 			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it names another manifest %d than the one that is there", f.Number)
 		case best.Closing == nil || best.Epoch < f.Epoch || best.Epoch == f.Epoch && best.Number < f.Number:

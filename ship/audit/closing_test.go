@@ -209,6 +209,18 @@ func TestClosingWrong(t *testing.T) {
 	at.Remove(key)
 	at.Set(there, p["s3"].Bytes(there))
 	wants(t, p.audit(t), audit.Damaged, audit.ClosingWrong, audit.Open)
+	c, err := ship.DecodeClosing(bytes.NewReader(p["s3"].Bytes(there)), there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.Remove(there)
+	c.Number += 5 // of a chain that is longer than this one
+	b, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.Set(c.Key(b), b)
+	wants(t, p.audit(t), audit.Damaged, audit.ClosingWrong, audit.Open)
 
 	// The end that it names was cut off, alone and with everything.
 	p = base.clone()
@@ -232,8 +244,7 @@ func TestClosingWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Header.Instance = "somebody"
-	b, err := m.Encode()
-	if err != nil {
+	if b, err = m.Encode(); err != nil {
 		t.Fatal(err)
 	}
 	at.Set(last, b)
