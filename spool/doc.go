@@ -24,7 +24,8 @@
 //	a failed write or sync   the file is never trusted again: what was not synced is still in memory, and goes to a new one
 //	a failing disk           ErrFailing; what was taken stays in memory, tried again each second; reading goes on
 //	a full disk or quota     Block waits, Reject returns ErrFull and counts; a reserve keeps sealing, staging and deleting possible
-//	damage in a segment      the exact numbers that are lost are reported and counted, everything else is delivered
+//	damage in a segment      the exact numbers that are lost are reported and counted, everything else is delivered; the
+//	                         damaged file is kept: see Damages and GiveUp
 //	a lost index             made again from the segments
 //
 // A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. What a process that

@@ -81,6 +81,7 @@ func TestKnownErrors(t *testing.T) {
 		{name: "index is older than the segments", hurt: func(s *scene) { *s.index = *s.index.crash(indexFate{Aged: 1}) }},
 		{name: "index is lost", hurt: func(s *scene) { *s.index = memDisk{} }},
 		{name: "index knows of a segment that is gone", hurt: func(s *scene) { s.remove(1) }, lost: gap(11, 20)},
+		{name: "mark of an earlier orderly end comes back", hurt: func(s *scene) { s.clean(23, headerPad+1056) }},
 		{name: "active segment is gone", orderly: true, hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
 		{name: "active segment is gone, after a crash", hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
 		{name: "active segment is empty, after a crash", hurt: func(s *scene) { s.truncate(2, 0) }, lost: gap(21, 30)},
@@ -284,6 +285,18 @@ func (s *scene) zeroAt(seg int, off int64, n int) { s.write(seg, make([]byte, n)
 func (s *scene) unnote() {
 	s.Helper()
 	if err := s.d.fs.Remove("/spool/" + begunName); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// clean writes the mark of an orderly end, with the active segment durable up to end.
+func (s *scene) clean(next uint64, end int64) {
+	s.Helper()
+	b, err := sealJSON(cleanMark{Version: 1, Segment: s.numbers[2], End: end, Next: next})
+	if err == nil {
+		err = vfs.WriteFileAtomic(s.d.fs, "/spool/"+cleanName, b)
+	}
+	if err != nil {
 		s.Fatal(err)
 	}
 }
