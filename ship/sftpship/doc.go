@@ -37,7 +37,7 @@
 //
 // # What it costs
 //
-// On OpenSSH a new object of up to 8 MiB costs 13 requests, plus one for each 255 KiB sent and one for each read back, in 5
+// On OpenSSH a new object of up to 8 MiB costs 14 requests, plus one for each 255 KiB sent and one for each read back, in 5
 // round trips: requests whose order the server keeps are sent without waiting for each other's answers. (Beyond 2 MiB, SSH's
 // own window of 2 MiB for each direction adds the time in which that much at a time crosses the line.) A Put that finds
 // its own object, as Drain's verification does, costs 2 round trips, a Stat 1. The first object of an hour makes the hour's

@@ -204,6 +204,44 @@ func (c mover) Filecmd(r *sftp.Request) error {
 	return err
 }
 
+// laterMover takes a file away when it has been seen once.
+type laterMover struct {
+	sftp.FileLister
+	dir   string
+	taken *atomic.Int64
+}
+
+func (l laterMover) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+	at, err := l.FileLister.Filelist(r)
+	if r.Method == "Stat" && err == nil && strings.HasPrefix(r.Filepath, "/class=a/") {
+		l.taken.Add(1)
+		err = os.Remove(filepath.Join(l.dir, r.Filepath))
+	}
+	return at, err
+}
+
+// TestLaterMover: the same for a job that needs a moment.
+func TestLaterMover(t *testing.T) {
+	t.Parallel()
+	var taken atomic.Int64
+	dir := t.TempDir()
+	s, err := sftpd.Start(dir, t.TempDir(), &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {
+		h.FileList = laterMover{h.FileList, dir, &taken}
+		return h
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	o, body := object("class=a/o", 1000)
+	_, err = open(t, s.URL("/"), nil).Put(bounded(t), o, body)
+	wantPermanent(t, err, "stored, and then not there")
+	if taken.Load() != 1 {
+		t.Errorf("%d files were taken, want 1", taken.Load())
+	}
+	wantNoTemporary(t, dir)
+}
+
 // TestMover: an ingest job there that moves files away as soon as they have their name would get each object again with each
 // attempt. The destination is parked, and the cause is said.
 func TestMover(t *testing.T) {

@@ -25,7 +25,7 @@ func (u *upload) publish(ctx context.Context, method string) (string, error) {
 	if err == nil {
 		return method, nil
 	}
-	if !settled(err) || errors.Is(err, errTaken) {
+	if !settled(err) || errors.Is(err, errTaken) || u.tmp == "" {
 		return "", err
 	}
 	// Either the name is taken, or there are no hard links here: servers have one status for both.
@@ -67,13 +67,16 @@ func (u *upload) link(ctx context.Context) error {
 		return err
 	}
 	u.h.links.Store(linksProven)
-	removed := u.Remove(u.tmp)
-	u.syncDir(dir)
+	wait := u.startSyncDir(dir)
+	// Looked for once more when its name is durable: a program that takes files away needs a moment.
+	looked, removed := u.Stat(u.key), u.Remove(u.tmp)
+	wait()
+	there, lookErr = looked.Wait()
 	if u.gone(removed.Err()) {
 		u.h.left.remove(u.tmp)
 	}
 	u.tmp = ""
-	return nil
+	return u.published(ctx, there, lookErr)
 }
 
 // What is known of a server's hard links.

@@ -66,7 +66,7 @@ func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (
 //  2. write, sync, close, measure, open for reading
 //  3. read back
 //  4. link, look for the key, open its directory
-//  5. sync the directory, remove the temporary file
+//  5. sync the directory, look again, remove the temporary file
 func (u *upload) run(ctx context.Context, body *io.SectionReader) (ship.Receipt, error) {
 	// Whoever repeats a Put or verifies by one asks about what is there: no temporary file for that.
 	if u.h.there.has(u.o.Key) {
