@@ -15,8 +15,8 @@
 //     a repeat after a crash or a lost response meets its own object. A stranger's object is a conflict: it stays, the
 //     chain stops in front of it, loudly, and everything else goes on.
 //   - One writer. The bytes of a manifest are durable in the spool before they are sent, and are created only if that
-//     number is free. If it is not, another owner continues the chain (a cloned volume, an adopter): this one stops
-//     shipping there ([ErrFenced]) and goes on receiving.
+//     number is free. If it is not, another owner continues the chain: the volume was copied, restored from a snapshot, or
+//     adopted. This one follows the chain, and delivers what the chain does not contain under an identity of its own.
 //   - One adopter. An orphan's chains are taken over (spool.Adopt, [Shipper.Claim]) by creating the next manifest of the old
 //     epoch, closed_by, first at the destination whose name comes first: who finds the number taken has lost, and who comes
 //     later follows what stands there before he claims.
@@ -32,6 +32,9 @@
 //	_manifest/<class>/<spool>/closed/<epoch>-<number>-<sum>.json                                           see below
 //	_tmp/<spool>/                                                                                          temporary files
 //	_report/, _repair/                                                                                     of drain and audit
+//
+// An object keeps the spool id that its segment was begun under, also where it is delivered under a later identity of the
+// same spool: such ids have their first ten characters in common, see [Related].
 //
 // Epoch has 6 decimal digits, number 12; first and last are sequence numbers of 16 hexadecimal digits.
 //
@@ -69,7 +72,8 @@
 // "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
 // cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
 // nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins
-// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…,"claim":…} that another owner has taken the spool over.
+// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…,"claim":…} that another owner has taken the spool over, whose volume
+// held the records up to the number in the first half of the claim.
 // Nothing follows either in that epoch. See [ManifestFooter].
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer's, and with its hash everything:

@@ -123,7 +123,7 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 		err = id.validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("spool: %s: %w; remove it if it is damaged: the destinations tell what was delivered", adoptedPath(dir), err)
+		return nil, fmt.Errorf("spool: %s: %w; if it is damaged, move it to another directory: the destinations tell what was delivered", adoptedPath(dir), err)
 	}
 	return m, nil
 }

@@ -94,8 +94,8 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		err = id.validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w; it can be made again from any segment, and a directory that has none and nothing to keep becomes a new spool once %s is removed",
-			ErrCorrupt, path, err, identityName)
+		return nil, fmt.Errorf("%w: %s: %w; it can be made again from any segment, and from any chain state; where there is neither, nothing is kept here, "+
+			"and the directory becomes a new spool once %s is moved elsewhere", ErrCorrupt, path, err, identityName)
 	}
 	if id.Destinations == nil {
 		id.Destinations = map[string]remembered{}
