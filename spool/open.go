@@ -173,6 +173,9 @@ func (s *Spool) identityOfSegments() (id *identity, err error) {
 			id.Former = slices.Insert(id.Former, 0, former{h.Spool, numbers[i]})
 		}
 	}
+	if id == nil && s.opts.Class != "" {
+		return s.identityOfChains()
+	}
 	return id, nil
 }
 

@@ -63,7 +63,7 @@ func (p *part) first() uint64 {
 }
 
 func (r *recovery) run() error {
-	for _, step := range []func() error{r.readClean, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.walk, r.spares, r.end, r.stages, r.pool, r.save} {
+	for _, step := range []func() error{r.readClean, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.end, r.stages, r.pool, r.save} {
 		if err := step(); err != nil {
 			return fmt.Errorf("spool: recover: %w", err)
 		}

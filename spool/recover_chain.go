@@ -1,0 +1,77 @@
+package spool
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+var errAged = errors.New("it is older than the chain: the log says that more was delivered")
+
+// aged finds chain states that are older than their chains: a file that was restored, or that the disk returns as it once
+// was. The ledgers in the log say how far each chain was, and were written after the state. Such a state is as good as
+// lost: what it says is still owed may have been delivered and deleted.
+func (r *recovery) aged() error {
+	known := map[string]uint64{}
+	note := func(l *segment.Ledger) {
+		for name, d := range l.Destinations {
+			known[name] = max(known[name], d.Through)
+		}
+	}
+	note(r.saved)
+	if r.clean != nil {
+		note(&r.clean.Ledger)
+	}
+	if k := len(r.parts); k > 0 {
+		if h, err := r.s.headerOf(r.parts[k-1]); err == nil {
+			note(&h.Ledger)
+		}
+	}
+	for name, d := range r.s.dests {
+		if d.lost || d.forgotten || d.chain.Through >= known[name] {
+			continue
+		}
+		lost, err := r.s.loseChain(name, errAged)
+		if err != nil {
+			return err
+		}
+		r.s.dests[name] = lost
+	}
+	return nil
+}
+
+// identityOfChains returns the identity that the chain states tell of, nil if there are none, or of several: for a spool of
+// which everything was delivered and deleted, whose numbers must go on all the same. Who wrote it is not known, so that the
+// next epoch begins.
+func (s *Spool) identityOfChains() (*identity, error) {
+	entries, err := s.fs.ReadDir(s.path(chainDir))
+	if err != nil {
+		return nil, err
+	}
+	id := &identity{
+		Version: identityVersion, Class: s.opts.Class, Epoch: 1, Instance: "unknown", Created: time.Now().UTC(), Destinations: map[string]remembered{},
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), stateExt)
+		if !ok || checkDestination(name) != nil {
+			continue
+		}
+		var f chainFile
+		b, err := vfs.ReadFile(s.fs, s.chainPath(name), 1<<20)
+		if err == nil {
+			err = openJSON(b, &f)
+		}
+		if err != nil || f.Version > 1 || f.Chain.Spool == "" || id.Spool != "" && f.Chain.Spool != id.Spool {
+			return nil, nil
+		}
+		id.Spool, id.Epoch = f.Chain.Spool, max(id.Epoch, f.Chain.Epoch)
+		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
+	}
+	if id.Spool == "" {
+		return nil, nil
+	}
+	return id, nil
+}
