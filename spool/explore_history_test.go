@@ -121,7 +121,7 @@ func (x *history) begin(r *explore.Run, names []string) *world {
 			if role.name != name {
 				continue
 			}
-			h := &host{name: name, adopt: role.adopt, w: w, disk: x.snapshot.Clone()}
+			h := &host{name: name, adopt: role.adopt, w: w, disk: x.snapshot.Clone(), phase: time.Duration(len(w.hosts)) * 137 * time.Microsecond}
 			if !role.old {
 				h.disk, w.owed = x.latest.Clone(), x.all
 			}
