@@ -15,7 +15,8 @@ import (
 //
 // Three locks guard it, taken in this order where more than one is held: a destination's (files of its chain), mu
 // (everything that the doors and the committer touch), and the catalogue's (sealed segments). No file is touched under
-// the last two.
+// the last two. The witness and the record of damages have locks of their own, which are taken before mu, and under which
+// only their own small files are touched.
 type Spool struct {
 	source *source // where an adopted spool comes from, else nil: see Adopt
 

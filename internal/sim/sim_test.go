@@ -24,7 +24,7 @@ var (
 )
 
 // known are seeds below 61 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
-var known = []uint64{15, 17, 19, 21, 23, 24, 31, 33, 35, 36, 40, 46, 60}
+var known = []uint64{15, 17, 19, 21, 24, 31, 33, 35, 36, 40, 46, 60}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
