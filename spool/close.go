@@ -52,6 +52,9 @@ func (s *Spool) close() error {
 	close(s.stop)
 	s.running.Wait()
 	s.mu.Lock()
+	if err == nil {
+		s.closeBalance()
+	}
 	a, sp, unsealed := s.active, s.spare, len(s.rolled)
 	s.spare = nil
 	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Ledger: *s.ledgerAt(s.placed)}
@@ -83,6 +86,18 @@ func (s *Spool) close() error {
 	}
 	s.witness.close()
 	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.leave())
+}
+
+// closeBalance counts as lost what listeners have received and never handed over: from here on nobody can. s.mu is held, and
+// everything that was taken is written.
+func (s *Spool) closeBalance() {
+	left := s.ledger.Buffered()
+	if left == (segment.Tally{}) || s.source != nil {
+		return
+	}
+	s.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
+	s.log.Error("spool: closed before listeners had handed over what they received: it is lost", "class", s.opts.Class,
+		"records", left.Records, "bytes", left.Bytes)
 }
 
 // settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
