@@ -145,6 +145,7 @@ func (s *Spool) tooLong(batch []segment.Record, d door, err error) error {
 func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
 	came := s.lastCalls
 	if size > s.opts.MemoryBytes {
+		s.cover(size)
 		s.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
 		defer func() {
 			s.oversize--
@@ -158,6 +159,9 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed
 		case s.called(came, size, d):
+			if s.cover(s.tail.inUse + size) {
+				continue
+			}
 			s.overdraw(size)
 			return nil
 		case d.last:

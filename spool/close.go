@@ -17,6 +17,8 @@ type cleanMark struct {
 	End     int64  `json:"end,omitempty"`
 	// Next is the sequence number to be given next.
 	Next uint64 `json:"next"`
+	// Handed is what a successor may hold in memory, 0 if there is none: see Spool.HandOver.
+	Handed int64 `json:"handed,omitempty"`
 	// Ledger as it stands in the log, for when the segment that holds it is lost.
 	Ledger segment.Ledger `json:"ledger"`
 }
@@ -57,7 +59,7 @@ func (s *Spool) close() error {
 	}
 	a, sp, unsealed := s.active, s.spare, len(s.rolled)
 	s.spare = nil
-	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Ledger: *s.ledgerAt(s.placed)}
+	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Handed: s.handed, Ledger: *s.ledgerAt(s.placed)}
 	lost := s.taken - s.durable
 	if a != nil {
 		m.Segment, m.End = a.number, a.synced
@@ -82,6 +84,9 @@ func (s *Spool) close() error {
 		var b []byte
 		if b, err = sealJSON(m); err == nil {
 			err = s.writeAtomic(s.path(cleanName), b)
+		}
+		if err == nil && s.source == nil {
+			err = s.endLife()
 		}
 	}
 	s.witness.close()

@@ -99,13 +99,16 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 func (r *recovery) settle(from time.Time) {
 	s := r.s
 	l := &s.ledger
-	fresh := len(r.parts) == 0 && s.taken == 0 && l.Received == (segment.Tally{})
+	most, since, died := r.lostAtMost()
+	if from.IsZero() {
+		from = since
+	}
 	settled := l.Kept
 	settled.Add(l.Lost.Total())
 	for _, u := range l.Unaccounted {
 		settled.Add(u.Known)
 	}
-	if r.clean != nil || fresh {
+	if !died {
 		if l.Received == settled {
 			return
 		}
@@ -117,7 +120,7 @@ func (r *recovery) settle(from time.Time) {
 	l.Received.Records = max(l.Received.Records, settled.Records)
 	l.Received.Bytes = max(l.Received.Bytes, settled.Bytes)
 	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
-		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(s.opts.MemoryBytes) + r.vague,
+		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(most) + r.vague,
 	})
 	if n := len(l.Unaccounted); n > maxUnaccounted {
 		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
@@ -125,7 +128,7 @@ func (r *recovery) settle(from time.Time) {
 	}
 	s.ledgerDirty = true
 	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.taken+1,
-		"unaccounted", known.Records, "at_most_bytes", s.opts.MemoryBytes)
+		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
 // maxUnaccounted bounds the list in the ledger, which stands in every header; beyond it the oldest entries are joined.
