@@ -29,12 +29,35 @@ func (s *Spool) called(came uint64, size int64, d door) bool {
 // overdraw accounts for a batch that LastCall has let in. s.mu is held.
 func (s *Spool) overdraw(size int64) {
 	q := &s.quota
-	short := withBlocks(size) - s.roomIn(q.limit-q.used)
-	if short <= 0 {
-		return
-	}
-	if q.ceiling == q.limit {
+	was := q.ceiling
+	q.raise(s.recordBytes() + withBlocks(size))
+	if was == q.limit && q.ceiling > was {
 		s.log.Warn("spool: records that were in hand at the end are kept over the quota", "class", s.opts.Class, "quota", q.limit)
 	}
-	q.raise(q.limit - q.reserve + short)
+}
+
+// recordBytes is what the log takes, without what is staged besides. s.mu is held.
+func (s *Spool) recordBytes() int64 {
+	n := s.cat.recordBytes() + s.tail.unwritten
+	for _, r := range s.rolled {
+		n += r.end
+	}
+	if s.active != nil {
+		n += s.active.written
+	}
+	return n
+}
+
+// recordBytes adds up the files that records need: one for each segment, its own unless that was given up.
+func (c *catalogue) recordBytes() (n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.segs {
+		if s.NoRaw {
+			n += s.StagedSize
+		} else {
+			n += s.Size
+		}
+	}
+	return n
 }

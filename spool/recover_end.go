@@ -312,15 +312,10 @@ func (r *recovery) pool() error {
 // save fills the catalogue, and the index with what it did not know.
 func (r *recovery) save() error {
 	s := r.s
-	records := int64(0)
 	for _, p := range r.parts {
 		s.number = max(s.number, p.number)
 		s.cat.segs = append(s.cat.segs, p.sealed)
 		s.quota.found(p.size)
-		records += p.size
-		if p.sealed.NoRaw {
-			records += p.sealed.StagedSize
-		}
 	}
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
 		s.quota.found(fi.Size())
@@ -328,11 +323,8 @@ func (r *recovery) save() error {
 	s.damages.held = s.sizeOfDamaged()
 	s.quota.found(s.damages.held)
 	s.forgetDamages()
-	if s.active != nil {
-		records += s.active.off
-	}
 	if s.source == nil {
-		s.quota.raise(records)
+		s.quota.raise(s.recordBytes())
 	} else {
 		s.quota.used = s.workBytes() // the source's own files are on another disk
 	}
