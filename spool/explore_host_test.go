@@ -122,7 +122,9 @@ func (h *host) keep(ctx context.Context, sp *spool.Spool) error {
 	var own []string
 	for i := range 2 {
 		own = append(own, fmt.Sprintf("%s %d.%d", h.name, h.life, i+1))
-		batch = append(batch, segment.Record{Time: int64(i), Data: []byte(own[i])})
+		// No two hosts receive at the same nanosecond: by their times, the segments of copies are told apart.
+		at := time.Now().Add(h.phase).UnixNano() + int64(i)
+		batch = append(batch, segment.Record{Time: at, Data: []byte(own[i])})
 	}
 	if _, err := sp.Append(ctx, batch); err != nil {
 		return err
