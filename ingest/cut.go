@@ -127,11 +127,7 @@ func (c *conn) flush(now time.Time) error {
 	if n == 0 {
 		return c.answer(0)
 	}
-	rest := deliver(c.t.life.ctx, c.put, *c.batch, c.t.log)
-	if len(rest) > 0 && !c.late && c.ack == nil { // who is not answered sends it again
-		rest = keep(c.t.sink, rest)
-	}
-	left := tally(rest)
+	left := tally(deliver(c.t.life.ctx, c.put, *c.batch, c.t.log))
 	c.t.meter.handed(hand)
 	if left.Records > 0 {
 		c.giveUp(left)

@@ -24,9 +24,10 @@ type adoption struct {
 	end      context.CancelFunc
 	dead     atomic.Bool
 	done     chan struct{}
-	// Set when done is closed:
-	report *drain.Report
-	err    error
+	err      error // set when done is closed
+	// Of the last attempt so far:
+	last    atomic.Pointer[drain.Report]
+	refused atomic.Pointer[error]
 }
 
 // adopt lets the host's volume be adopted by so many others at once.
@@ -90,12 +91,20 @@ func (a *adoption) run() {
 	o := optionsOf(a.from.opts)
 	o.ship.Destinations = nil
 	for wait := 5 * time.Second; ; wait = min(2*wait, 10*time.Minute) {
-		a.report, a.err = drain.Adopt(a.life, a.dir+"/src/spool", &drain.AdoptOptions{
+		var r *drain.Report
+		r, a.err = drain.Adopt(a.life, a.dir+"/src/spool", &drain.AdoptOptions{
 			Work: a.dir + "/own/work", Destinations: dests, Instance: "adopter-" + a.by.name(), Ship: o.ship, Timeout: time.Hour,
 			MaxBytes: 64 << 20, Logger: a.w.log(a),
 		})
-		if errors.Is(a.err, spool.ErrAdopted) || errors.Is(a.err, fs.ErrNotExist) && a.report == nil ||
-			a.report != nil && a.report.Outcome == drain.Complete {
+		if r != nil {
+			a.last.Store(r)
+		}
+		a.refused.Store(nil)
+		if a.err != nil {
+			err := a.err
+			a.refused.Store(&err)
+		}
+		if errors.Is(a.err, spool.ErrAdopted) || errors.Is(a.err, fs.ErrNotExist) && r == nil || r != nil && r.Outcome == drain.Complete {
 			return
 		}
 		if sleep(a.life, wait) != nil {

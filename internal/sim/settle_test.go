@@ -92,17 +92,31 @@ func (w *world) delivered() (left []string) {
 // adopted reports whether an adoption has come to its end with everything delivered.
 func (h *host) adopted() bool {
 	return slices.ContainsFunc(h.jobs, func(a *adoption) bool {
+		if r := a.last.Load(); r != nil && (r.Outcome == drain.Complete || h.w.damaged && nothingPending(r)) {
+			return true // with damage it goes on, until the operator says what is to become of it
+		}
 		select {
 		case <-a.done:
-			return a.report != nil && a.report.Outcome == drain.Complete || errors.Is(a.err, spool.ErrAdopted) || h.empty0()
+			return errors.Is(a.err, spool.ErrAdopted) || h.blank()
 		default:
 			return false
 		}
 	})
 }
 
-// empty0 reports whether there never was a spool on the volume.
-func (h *host) empty0() bool {
+func nothingPending(r *drain.Report) bool {
+	for _, c := range r.Classes {
+		for _, d := range c.Destinations {
+			if d.Pending.Records > 0 {
+				return false
+			}
+		}
+	}
+	return len(r.Classes) > 0
+}
+
+// blank reports whether there never was a spool on the volume.
+func (h *host) blank() bool {
 	_, err := h.mem.Stat("/spool/seg")
 	return err != nil
 }
@@ -110,15 +124,17 @@ func (h *host) empty0() bool {
 func (h *host) adoptionErr() string {
 	var all []string
 	for _, a := range h.jobs {
-		if a.report != nil {
-			for _, c := range a.report.Classes {
+		if r := a.last.Load(); r != nil {
+			for _, c := range r.Classes {
 				for name, d := range c.Destinations {
-					all = append(all, fmt.Sprintf("%s %s %s %s", a.report.Outcome, name, d.State, d.Err))
+					all = append(all, fmt.Sprintf("%s %s %s %s", r.Outcome, name, d.State, d.Err))
 				}
 				all = append(all, c.Err)
 			}
 		}
-		all = append(all, fmt.Sprint(a.err))
+		if err := a.refused.Load(); err != nil {
+			all = append(all, (*err).Error())
+		}
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), "; ")
@@ -193,6 +209,7 @@ func (w *world) drainAll(stuck bool) {
 		w.collect(p)
 		if r := p.report; r != nil && r.Outcome != drain.Complete && !w.damaged && !stuck && !p.dead.Load() {
 			w.fail("drain: "+string(r.Outcome)+" though all is well"+w.after(), "%s", r.JSON())
+			w.stuck[h.n] = true
 		}
 	}
 }

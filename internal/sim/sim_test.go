@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,16 +18,20 @@ import (
 var (
 	oneSeed    = flag.Uint64("sim.seed", 0, "run this seed only, reduce it if it fails, and print its log with -v")
 	fromSeed   = flag.Uint64("sim.from", 1, "the first seed")
-	seeds      = flag.Uint64("sim.seeds", 60, "how many seeds")
+	seeds      = flag.Uint64("sim.seeds", 200, "how many seeds")
 	eventsFile = flag.String("sim.events", "", "run the events in this file")
 	onlyKind   = flag.String("sim.kind", "", "with sim.seed: reduce only failures whose kind has this in it")
 	collect    = flag.Bool("sim.collect", false, "go on after failures, and reduce the first of each kind")
 )
 
-// known are seeds below 61 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
-var known = []uint64{15, 17, 19, 21, 24, 31, 33, 35, 36, 40, 46, 60}
+// known are seeds below 201 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
+var known = []uint64{21, 35, 40, 67, 73, 85, 86, 93, 103, 108, 118, 132, 148, 165, 170, 194}
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain leaves one processor: the order in which goroutines run is then nearly always the same, and with it a life.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(1)
+	goleak.VerifyTestMain(m)
+}
 
 // TestSim runs worlds; see the package documentation.
 func TestSim(t *testing.T) {
@@ -60,8 +65,8 @@ func sweep(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				t.Parallel()
-				failures, _ := run(t, draw(seed), nil)
+				failures, told := run(t, draw(seed), nil)
+				t.Logf("seed %d: %s", seed, told)
 				mu.Lock()
 				defer mu.Unlock()
 				if done++; done%1000 == 0 {

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -58,7 +59,19 @@ func run(t *testing.T, events []Event, logs *syncBuffer) (_ []failure, log strin
 		}
 		events, offset = rest, time.Duration(end.B)*time.Second
 	}
-	return w.failures, fmt.Sprint(w.told)
+	return w.failures, fmt.Sprintf("%v digest %x", w.told, w.digest())
+}
+
+// digest is a number for how a life went: the same list of events should have the same.
+func (w *world) digest() uint64 {
+	h := fnv.New64a()
+	w.journal.each(func(r *record) { fmt.Fprintln(h, r.id, r.size, r.state, r.durable, r.seq, r.excused) })
+	for _, name := range []string{"a", "b", "c"} {
+		for _, key := range w.places[name].mem.Keys() {
+			fmt.Fprintln(h, ids.ReplaceAllString(key, "S"))
+		}
+	}
+	return h.Sum64()
 }
 
 // split returns the events before the first Clock, it, and those after it.
