@@ -38,7 +38,7 @@ func TestAdoptHostileMark(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Adopt(dir, &AdoptOptions{Work: work, MaxBytes: 64 << 20}); err == nil || errors.Is(err, ErrAdopted) || !strings.Contains(err.Error(), "remove it if it is damaged") {
+		if _, err := Adopt(dir, &AdoptOptions{Work: work, MaxBytes: 64 << 20}); err == nil || errors.Is(err, ErrAdopted) || !strings.Contains(err.Error(), "move it to another directory") {
 			t.Errorf("%s: %v", what, err)
 		}
 		if b, err := os.ReadFile(keep); err != nil || string(b) != "x" {
