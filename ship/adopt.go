@@ -70,12 +70,25 @@ func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
 			return nil // begun, by this spool itself
 		case c.Final && c.ClosedBy == 0 && c.Epoch == l.s.epoch && l.s.covered(c):
 			return nil // another has delivered everything
+		// Behind the first destination, which has decided, an adopter goes wherever the chain goes, like an owner.
+		case patience == 0 && c.Final && c.ClosedBy > l.s.epoch:
+			if err := l.move(ctx, func() error { return l.s.sp.Enter(l.name) }); err != nil {
+				return err
+			}
+			continue
+		case patience == 0 && c.Epoch > l.s.epoch && c.Taken != 0:
+			if err := l.rejoin(ctx); err != nil {
+				return err
+			}
+			continue
+		case patience == 0 && c.Epoch > l.s.epoch && c.Next > 0:
+			return nil // claimed from an owner that fell silent
 		case c.Taken != 0 && silent < patience:
 			return fmt.Errorf("%w: at %s another adopter is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
 				ErrFenced, l.name, c.Epoch, silent.Round(time.Second), patience)
 		case c.Final && c.ClosedBy > l.s.epoch:
 			return &EpochError{Epoch: c.ClosedBy, Instance: l.owner(ctx, c), Silent: silent}
-		case c.Epoch > l.s.epoch, c.Taken != 0 && c.Epoch == l.s.epoch:
+		case c.Epoch > l.s.epoch && c.Taken != 0, c.Taken != 0 && c.Epoch == l.s.epoch:
 			return &EpochError{Epoch: c.Epoch + 1, Instance: l.owner(ctx, c), Silent: silent}
 		case c == end:
 			return fmt.Errorf("%w: manifest %d of epoch %d at %s is taken, and cannot be read", ErrFenced, c.Next, c.Epoch, l.name)

@@ -228,7 +228,7 @@ func (s *Spool) nextEpoch(c Chain) Chain {
 		return s.succeed(c)
 	}
 	// A spool that was opened goes wherever its chain goes; an adopter has an epoch of its own.
-	if c.Final && c.ClosedBy != 0 && s.source == nil {
+	if c.Final && c.ClosedBy != 0 && (s.source == nil || c.Taken == 0) {
 		c.Before, _ = c.Last()
 		c.Epoch, c.Next, c.Final, c.ClosedBy = c.ClosedBy, 0, false, 0
 		return c

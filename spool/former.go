@@ -108,6 +108,17 @@ func (s *Spool) Rename(dest, name string) error {
 	})
 }
 
+// Enter moves a destination's chain on into the epoch that its last manifest has handed it over to, beyond this spool's own.
+func (s *Spool) Enter(dest string) error {
+	return s.move(dest, func(c Chain) (Chain, error) {
+		if c.Final && c.ClosedBy != 0 {
+			c.Before, _ = c.Last()
+			c.Epoch, c.Next, c.Final, c.ClosedBy = c.ClosedBy, 0, false, 0
+		}
+		return c, nil
+	})
+}
+
 // succeed moves a chain that has ended to the next identity. Its first manifest has no predecessor.
 func (s *Spool) succeed(c Chain) Chain {
 	next := s.ident().next(c.Spool)
