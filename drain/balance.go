@@ -81,6 +81,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	if b := l.Buffered(); b.Records != st.Buffered.Records {
 		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
+	cr.LostInEnd, cr.inMemory = forsaken(&l)-min(forsaken(&l), r.lost[c.name]), l.Buffered().Records
 	elapsed := time.Since(r.began).Seconds()
 	confirmed := r.confirmed(c.name)
 	var left []Leftover
@@ -189,8 +190,9 @@ func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	owed, unverified, mismatch := false, len(r.report.Classes) == 0, false // of no class at all nothing is known
-	damaged := false
+	damaged, unkept := false, false
 	for _, c := range r.report.Classes {
+		unkept = unkept || c.unkept() != ""
 		damaged = damaged || c.damaged()
 		owed = owed || c.owed()
 		unverified = unverified || !c.complete()
@@ -211,7 +213,7 @@ func (r *run) judge() {
 	switch {
 	case mismatch:
 		r.report.Outcome = Mismatch
-	case damaged, r.cause.intent == Drain && (owed || unverified):
+	case damaged, unkept, r.cause.intent == Drain && (owed || unverified):
 		r.report.Outcome = Incomplete
 	case owed:
 		r.report.Outcome = Kept

@@ -119,6 +119,16 @@ func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
 // close ends the shippers and closes the spools, each within bounds, and runs the user's last steps.
 func (r *run) close(ctx context.Context) {
 	r.d.halt()
+	if !r.closed { // the next start must find an account that is closed
+		end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
+		err := r.bounded(end, 0, func() error {
+			return r.d.each(func(c *class) error { return endListeners(ctx, c) })
+		})
+		cancel()
+		if err != nil {
+			r.log.Error("ending the listeners", "err", err)
+		}
+	}
 	_ = r.d.each(func(c *class) error { c.settle(ctx, r.log); return nil })
 	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
 	wait := closeTimeout

@@ -13,7 +13,8 @@ var ErrHandedOver = errors.New("drain: handed over to a successor")
 // the disk and nothing sealed. There is no report, and no platform hears of it: the service goes on.
 //
 // It waits for the disk as long as that takes, since nobody else has what is in this process's memory; ctx ends only the
-// wait for what listeners still have in hand. ErrEnding says that the process was ending already: the successor then waits
+// wait for what listeners still have in hand. In a full spool that is kept over the quota, since nobody makes room any more;
+// where the disk has none either, it is given up after ten seconds and counted as lost. ErrEnding says that the process was ending already: the successor then waits
 // for that. The error of a spool that could not be closed in order is for the log; the successor recovers it.
 func (d *Drainer) HandOver(ctx context.Context) error {
 	err := ErrEnding
@@ -24,9 +25,10 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 		d.err = ErrHandedOver
 		d.halt() // an upload that this cuts off is the successor's to repeat, under the same key
 		err = d.each(func(c *class) error {
-			err := closeListeners(ctx, c)
+			err := c.leaveListeners(ctx)
 			<-c.done
 			c.settle(context.WithoutCancel(ctx), d.o.Logger)
+			c.Spool.HandOver()
 			return errors.Join(err, c.Spool.Close())
 		})
 	})

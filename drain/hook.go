@@ -142,9 +142,6 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 			Started: started, Ended: time.Now().UTC(),
 			Classes: map[string]ClassReport{}, Errors: []string{errCut.Error() + "; the spool is kept as it is"},
 		}
-		if c.intent == Stop {
-			r.Outcome = Kept
-		}
 		return r, nil
 	}
 }

@@ -22,7 +22,7 @@ type Outcome string
 const (
 	// Complete: nothing is pending; after a Drain every destination has confirmed everything afresh.
 	Complete Outcome = "complete"
-	// Kept: stopped, with data kept in the spool for the next start.
+	// Kept: stopped, with everything that was received and not delivered in the spool for the next start.
 	Kept Outcome = "kept"
 	// Incomplete: a drain could not deliver everything in time: what is left is in the spool and named in Left. Or, also
 	// after a Stop, kept records are damaged, and the operator has not given them up: see ClassReport.Damages.
@@ -69,11 +69,16 @@ type ClassReport struct {
 	Damaged  segment.Tally  `json:"damaged"`
 	// Damages names what is damaged, in which segment and file, as long as the spool has it. A class with damage that the
 	// operator has not given up (spool.GiveUp) is not complete: its files are the only copy of those records.
-	Damages      []spool.Damage               `json:"damages,omitempty"`
-	Unaccounted  []segment.Unaccounted        `json:"unaccounted,omitempty"`
+	Damages     []spool.Damage        `json:"damages,omitempty"`
+	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
+	// LostInEnd is the part of Lost that was lost since the end began, because the spool was full or a listener could not be
+	// waited for any more.
+	LostInEnd    uint64                       `json:"lost_in_end,omitempty"`
 	Destinations map[string]DestinationReport `json:"destinations"`
 	// Err says why the class was not running, or why its balance does not close.
 	Err string `json:"error,omitempty"`
+
+	inMemory uint64 // received, and neither kept nor lost
 }
 
 // DestinationReport is the balance of one destination: kept = delivered + pending + damaged.
@@ -208,6 +213,9 @@ func (r *Report) WriteSummary(w io.Writer) error {
 				p(", NOT given up: this spool must not go")
 			}
 			p("\n")
+		}
+		if c.LostInEnd > 0 {
+			p("    lost while it ended: %d\n", c.LostInEnd)
 		}
 		for cause := range segment.NumCauses {
 			if n := c.Lost[cause].Records; n > 0 {

@@ -43,6 +43,7 @@ type run struct {
 	log    *slog.Logger
 	began  time.Time                         // report.Started on the monotonic clock too
 	before map[string]map[string]deliveredBy // then
+	lost   map[string]uint64                 // forsaken by then
 	hung   bool                              // the journal cannot be written: do not wait for it again
 	closed bool                              // the listeners have ended
 
@@ -62,7 +63,7 @@ var errHangs = errors.New("does not end when told to; left behind")
 // do goes through the phases. ctx ends them early (a second signal); the report is written in any case.
 func (r *run) do(ctx context.Context) (*Report, error) {
 	stop := r.beat(ctx)
-	r.before = r.delivered()
+	r.before, r.lost = r.delivered(), r.forsaken()
 	began := r.began
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
@@ -125,9 +126,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		}
 	}
 	if !r.closed { // one that has not ended may have something in hand, for as long as that takes
-		r.closed = r.phase(half(body), phaseClose, func(ctx context.Context) error {
-			return r.d.each(func(c *class) error { return closeListeners(ctx, c) })
-		}) == nil
+		r.closed = r.phase(half(body), phaseClose, r.closeAll) == nil
 	}
 	_ = r.phase(half(body), phaseSeal, func(ctx context.Context) error {
 		return r.d.each(func(c *class) error { return c.Spool.Seal(ctx) })
@@ -287,17 +286,6 @@ func (r *run) steps(steps []Step) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-func closeListeners(ctx context.Context, c *class) error {
-	c.Spool.LastCall() // a full spool must not keep out what has been read already
-	errs := make([]error, len(c.Listeners))
-	var wg sync.WaitGroup
-	for i, l := range c.Listeners {
-		wg.Go(func() { errs[i] = guard(func() error { return l.Shutdown(ctx) }) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // snapshot is the report as it is now: what was left behind may go on writing to r.

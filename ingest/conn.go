@@ -58,6 +58,7 @@ type conn struct {
 
 	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
 	heard      bool      // the peer has sent something besides a PROXY header
+	late       bool      // the listener was closed before the last read: what that brought was in the kernel's hands
 	cutOff     bool      // nothing more can arrive
 	reset      bool      // the peer has gone: what is unterminated is lost
 
@@ -179,7 +180,11 @@ func (c *conn) read() error {
 // pastDeadline.
 func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	for {
+		late := c.t.life.ctx.Err() != nil
 		n, err := r.Read(b)
+		if n > 0 {
+			c.late = late
+		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && c.pastDeadline() {
 			err = nil
 		}

@@ -127,7 +127,11 @@ func (c *conn) flush(now time.Time) error {
 	if n == 0 {
 		return c.answer(0)
 	}
-	left := tally(deliver(c.t.life.ctx, c.put, *c.batch, c.t.log))
+	rest := deliver(c.t.life.ctx, c.put, *c.batch, c.t.log)
+	if len(rest) > 0 && !c.late && c.ack == nil { // who is not answered sends it again
+		rest = keep(c.t.sink, rest)
+	}
+	left := tally(rest)
 	c.t.meter.handed(hand)
 	if left.Records > 0 {
 		c.giveUp(left)

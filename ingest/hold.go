@@ -77,6 +77,22 @@ func (h *Hold) Append(ctx context.Context, batch []segment.Record) (last uint64,
 	return h.sink.Append(ctx, batch)
 }
 
+// Keep is what a listener that is closed needs besides: it takes the batch into memory, or gives it to the sink.
+func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
+	select {
+	case <-h.attached:
+		if left := keep(h.sink, batch); len(left) > 0 {
+			return 0, errGivenUp
+		}
+		return 0, nil
+	default:
+	}
+	if !h.take(batch) {
+		return 0, errGivenUp
+	}
+	return 0, nil
+}
+
 // WaitDurable is what listeners that acknowledge need besides. Nothing is durable here before there is a sink.
 func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
 	if err := h.wait(ctx); err != nil {
@@ -172,8 +188,9 @@ func (h *Hold) Held() segment.Tally {
 	return h.held
 }
 
-// Attach hands everything that is held to sink, accounts first, and from then on all that comes. With an error (ctx has
-// ended) the rest is still held, and Attach is to be called again, with the same sink. Once only after that.
+// Attach hands everything that is held to sink, accounts first, and from then on all that comes. When ctx ends it does not
+// wait for room any more: a sink that has a Keep takes the rest all the same (see Sink). With an error the rest is still
+// held, and Attach is to be called again, with the same sink. Once only after that.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	h.mu.Lock()
 	h.attaching = true
@@ -184,6 +201,9 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	for len(batches) > 0 {
 		b := batches[0]
 		left := deliver(ctx, sink.Offer, b, h.log)
+		if len(left) > 0 {
+			left = keep(sink, left)
+		}
 		h.mu.Lock()
 		done := tally(b[:len(b)-len(left)])
 		h.held.Records -= done.Records

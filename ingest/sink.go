@@ -23,6 +23,10 @@ import (
 // A Sink with a method WaitDurable(ctx context.Context, seq uint64) error, which returns nil when every record up to seq
 // is on stable storage, can be served by a listener that acknowledges: see Acknowledger.
 //
+// A Sink with a method Keep(batch []segment.Record) (last uint64, err error) is given by it what a listener that is closed
+// has read and not handed over yet. It takes that without waiting, also where Append and Offer would wait for room; with an
+// error and last = 0, or without the method, those records are lost, cause given_up.
+//
 // A Sink with a method SocketDrops(cookie uint64) uint64 is asked how many of an inherited socket's drops were accounted
 // for by an earlier process (segment.Account.Drops); without it, all of them are accounted for again.
 type Sink interface {
@@ -47,6 +51,22 @@ func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { retur
 
 func (nowhere) Offer(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
 func (nowhere) Account(segment.Account)                                 {}
+
+// keeper is what a Sink may have besides: Keep takes, without waiting, a batch that is in hand when the listener is closed,
+// also where Append and Offer would have to wait for room. With an error and last = 0 nothing was taken.
+type keeper interface {
+	Keep(batch []segment.Record) (last uint64, err error)
+}
+
+// keep gives a sink what could not be delivered in time, if it takes that, and returns what is left.
+func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
+	if k, ok := sink.(keeper); ok {
+		if last, err := k.Keep(batch); err == nil || last > 0 {
+			return nil
+		}
+	}
+	return batch
+}
 
 // put is Sink.Append or Sink.Offer.
 type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)

@@ -94,6 +94,7 @@ type socket struct {
 	cookie uint64 // SO_COOKIE, 0 unknown
 	gro    bool
 	gate   gate
+	late   bool // see receive
 
 	inherited bool // an earlier process has accounted for its drops
 	shared    bool // with other processes: see UDPOptions.Files
@@ -137,7 +138,7 @@ func (s *socket) serve(ctx context.Context) {
 // read receives until it is interrupted. It returns true when the socket is closed.
 func (s *socket) read(ctx context.Context) (closed bool) {
 	for failures := 0; ; {
-		b, err := s.recv.receive(true)
+		b, err := s.receive(ctx, true)
 		if err == nil {
 			if failures > 0 {
 				s.meter.fail(nil)
@@ -211,7 +212,7 @@ func (s *socket) abandon(ctx context.Context) {
 // socket under traffic would never be drained: somebody always sends.
 func (s *socket) drain(ctx context.Context, until int64) bool {
 	for failures := 0; failures < 10; {
-		b, err := s.recv.receive(false)
+		b, err := s.receive(ctx, false)
 		switch {
 		case err != nil: // of the socket, such as an ICMP message: what is queued is still there
 			failures++
@@ -226,6 +227,12 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 		}
 	}
 	return false
+}
+
+// receive is the receiver's, and notes whether what it brings was still in the kernel's hands when the listener was closed.
+func (s *socket) receive(ctx context.Context, wait bool) (burst, error) {
+	s.late = ctx.Err() != nil
+	return s.recv.receive(wait)
 }
 
 // take accounts for a burst and hands it to the sink.
@@ -250,6 +257,9 @@ func (s *socket) take(ctx context.Context, b *burst) {
 		return
 	}
 	left := deliver(ctx, s.offer, b.recs, s.log)
+	if len(left) > 0 && !s.late {
+		left = keep(s.sink, left)
+	}
 	s.meter.handed(hand)
 	if len(left) > 0 { // Close does not wait for the sink
 		a := givenUp(tally(left))

@@ -48,6 +48,13 @@ func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64
 	return i.s.take(ctx, batch, door{})
 }
 
+// Keep takes what a listener that is closed has in hand: over the quota and the memory budget, as long as the disk has room
+// beyond the reserve (see LastCall). It does not wait. What it took is received, not yet kept, as with Offer; with an error
+// nothing was taken.
+func (i *Intake) Keep(batch []segment.Record) (last uint64, err error) {
+	return i.s.take(context.Background(), batch, door{last: true})
+}
+
 // WaitDurable is Spool.WaitDurable.
 func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.s.WaitDurable(ctx, seq) }
 
@@ -65,6 +72,7 @@ func (rejected) Rejected() bool { return true }
 type door struct {
 	count bool // the records are counted as received here
 	wait  bool // until the batch is kept
+	last  bool // it is taken over the quota, or not at all: see Intake.Keep
 }
 
 // take is both doors.
@@ -137,6 +145,7 @@ func (s *Spool) tooLong(batch []segment.Record, d door, err error) error {
 func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
 	came := s.lastCalls
 	if size > s.opts.MemoryBytes {
+		s.cover(size)
 		s.oversize++ // it needs an empty queue, which nobody may keep filling meanwhile
 		defer func() {
 			s.oversize--
@@ -149,9 +158,14 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			return ErrClosed
 		case s.failed != nil && !s.noSpace && d.wait:
 			return s.failed
-		case s.called(came, size):
+		case s.called(came, size, d):
+			if s.cover(s.tail.inUse + size) {
+				continue
+			}
 			s.overdraw(size)
 			return nil
+		case d.last:
+			return ErrFull
 		case !s.hasRoom(size):
 			if !s.full {
 				s.full = true
@@ -164,7 +178,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 			s.blocked.begin()
 			err := s.park(ctx, &s.room, noMark)
 			s.blocked.end()
-			if err != nil && !s.called(came, size) {
+			if err != nil && !s.called(came, size, d) {
 				return fmt.Errorf("%w: %w", ErrFull, err)
 			}
 		case s.tail.fits(size, s.opts.MemoryBytes) && (s.oversize == 0 || size > s.opts.MemoryBytes):
@@ -175,7 +189,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 				s.urgent = true
 				wake(s.kick)
 			}
-			if err := s.park(ctx, &s.room, noMark); err != nil && !s.called(came, size) {
+			if err := s.park(ctx, &s.room, noMark); err != nil && !s.called(came, size, d) {
 				return err
 			}
 		}

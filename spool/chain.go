@@ -106,15 +106,16 @@ func (s *Spool) Proposed(dest string) ([]byte, error) {
 	return s.proposed(d)
 }
 
-// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short.
-// d.mu is held.
+// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
+// state's hash tells, unless that Ack has moved the chain to the next identity, which begins without one: then the place
+// tells that the manifest was written for. d.mu is held.
 func (s *Spool) proposed(d *destination) ([]byte, error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxManifest)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	acked := d.chain.Hash == sha256.Sum256(b)
+	acked := d.chain.Hash == sha256.Sum256(b) || !d.chain.awaits(b)
 	s.mu.Unlock()
 	if acked {
 		return nil, fmt.Errorf("spool: no manifest is proposed to %q: %w", d.name, fs.ErrNotExist)
@@ -122,8 +123,23 @@ func (s *Spool) proposed(d *destination) ([]byte, error) {
 	return b, nil
 }
 
-// proposesFinal reports whether a manifest that may have arrived ends the chain. It is the one thing that the spool looks
-// for in a manifest: records that are kept from now on must have an epoch to go to once it is acknowledged.
+// awaits reports whether a manifest was written for the chain's next place. One that does not tell may have been: whoever
+// ships it finds out.
+func (c *Chain) awaits(manifest []byte) bool {
+	var header struct {
+		Type, Spool string
+		Epoch       uint32
+		Number      uint64
+	}
+	line, _, _ := bytes.Cut(manifest, []byte("\n"))
+	if json.Unmarshal(line, &header) != nil || header.Type != "header" {
+		return true
+	}
+	return header.Epoch == c.Epoch && header.Number == c.Next && (header.Spool == c.Spool || c.Spool == "")
+}
+
+// proposesFinal reports whether a manifest that may have arrived ends the chain: records that are kept from now on must have
+// an epoch to go to once it is acknowledged.
 func (s *Spool) proposesFinal(d *destination) bool {
 	b, err := s.proposed(d)
 	if err != nil {

@@ -17,6 +17,8 @@ type cleanMark struct {
 	End     int64  `json:"end,omitempty"`
 	// Next is the sequence number to be given next.
 	Next uint64 `json:"next"`
+	// Handed is what a successor may hold in memory, 0 if there is none: see Spool.HandOver.
+	Handed int64 `json:"handed,omitempty"`
 	// Ledger as it stands in the log, for when the segment that holds it is lost.
 	Ledger segment.Ledger `json:"ledger"`
 }
@@ -52,9 +54,12 @@ func (s *Spool) close() error {
 	close(s.stop)
 	s.running.Wait()
 	s.mu.Lock()
+	if err == nil {
+		s.closeBalance()
+	}
 	a, sp, unsealed := s.active, s.spare, len(s.rolled)
 	s.spare = nil
-	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Ledger: *s.ledgerAt(s.placed)}
+	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Handed: s.handed, Ledger: *s.ledgerAt(s.placed)}
 	lost := s.taken - s.durable
 	if a != nil {
 		m.Segment, m.End = a.number, a.synced
@@ -80,9 +85,24 @@ func (s *Spool) close() error {
 		if b, err = sealJSON(m); err == nil {
 			err = s.writeAtomic(s.path(cleanName), b)
 		}
+		if err == nil && s.source == nil {
+			err = s.endLife()
+		}
 	}
 	s.witness.close()
 	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.leave())
+}
+
+// closeBalance counts as lost what listeners have received and never handed over: from here on nobody can. s.mu is held, and
+// everything that was taken is written.
+func (s *Spool) closeBalance() {
+	left := s.ledger.Buffered()
+	if left == (segment.Tally{}) || s.source != nil {
+		return
+	}
+	s.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
+	s.log.Error("spool: closed before listeners had handed over what they received: it is lost", "class", s.opts.Class,
+		"records", left.Records, "bytes", left.Bytes)
 }
 
 // settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,

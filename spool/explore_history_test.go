@@ -28,14 +28,17 @@ type history struct {
 	places           map[string]map[string][]byte
 }
 
-// roles says which volume each host has.
+// roles says which volume each host has. The copy is at a place of its own, which the system tells; of the twin, as of any
+// snapshot of a whole volume, nothing tells.
 var roles = []struct {
 	name  string
 	old   bool // that of the snapshot
+	moved bool
 	adopt bool
 }{
 	{name: "owner"},
-	{name: "copy"},
+	{name: "copy", moved: true},
+	{name: "twin"},
 	{name: "snapshot", old: true},
 	{name: "adopter1", adopt: true},
 	{name: "adopter2", adopt: true},
@@ -46,6 +49,7 @@ func makeHistory(t *testing.T) *history {
 	x := &history{places: map[string]map[string][]byte{}}
 	synctest.Test(t, func(t *testing.T) {
 		disk := spool.NewMemHost()
+		disk.Place = &vfs.Volume{UUID: "one"}
 		to := places{"idc": shiptest.Memory(), "s3": shiptest.Memory()}
 		sp, err := disk.Open(func(vfs.Op) error { return nil }, nil, &spool.Options{
 			Class: "vpn", Destinations: []string{"idc", "s3"}, Sync: spool.SyncAlways, SegmentAge: 24 * time.Hour,
@@ -122,8 +126,12 @@ func (x *history) begin(r *explore.Run, names []string) *world {
 				continue
 			}
 			h := &host{name: name, adopt: role.adopt, w: w, disk: x.snapshot.Clone()}
+			h.phase = time.Duration(len(w.hosts)) * 137 * time.Microsecond
 			if !role.old {
 				h.disk, w.owed = x.latest.Clone(), x.all
+			}
+			if role.moved {
+				h.disk.Place = &vfs.Volume{UUID: "another"}
 			}
 			w.hosts = append(w.hosts, h)
 			r.Go(name, h.main)

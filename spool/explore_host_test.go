@@ -36,6 +36,8 @@ type host struct {
 	adopt bool // it takes the volume over and keeps nothing; else it goes on keeping
 	disk  *spool.MemHost
 	w     *world
+	// phase is added to what it waits for, so that no two hosts act at the same nanosecond: what they write has to differ.
+	phase time.Duration
 
 	life  int      // counts processes
 	tries int      // of them ended with an error
@@ -73,7 +75,7 @@ func (h *host) main(a *explore.Actor) {
 		if h.err == nil {
 			return
 		}
-		if h.tries++; h.tries == maxTries || !a.Sleep(silence+time.Second) {
+		if h.tries++; h.tries == maxTries || !a.Sleep(silence+time.Second+h.phase) {
 			return
 		}
 	}
@@ -120,7 +122,9 @@ func (h *host) keep(ctx context.Context, sp *spool.Spool) error {
 	var own []string
 	for i := range 2 {
 		own = append(own, fmt.Sprintf("%s %d.%d", h.name, h.life, i+1))
-		batch = append(batch, segment.Record{Time: int64(i), Data: []byte(own[i])})
+		// No two hosts receive at the same nanosecond: by their times, the segments of copies are told apart.
+		at := time.Now().Add(h.phase).UnixNano() + int64(i)
+		batch = append(batch, segment.Record{Time: at, Data: []byte(own[i])})
 	}
 	if _, err := sp.Append(ctx, batch); err != nil {
 		return err
@@ -174,7 +178,7 @@ func (h *host) shipper(sp *spool.Spool, l *explore.Life) (*ship.Shipper, error) 
 		instance = h.name
 	}
 	return ship.New(sp, &ship.Options{
-		Destinations: dests, Instance: instance, Codec: "none", Workers: 1, StageWorkers: 1, Patience: silence,
+		Destinations: dests, Instance: instance, Codec: "none", Workers: 1, StageWorkers: 1, Patience: silence + h.phase,
 		Backoff: func(int, float64) time.Duration { return time.Minute },
 	})
 }

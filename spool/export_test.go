@@ -7,10 +7,14 @@ type MemHost struct {
 	mem   *vfs.Mem
 	index *memDisk
 	work  *memDisk // of the spool that it adopts
+	// Place is what the system tells of where the disk is; nil for nothing.
+	Place *vfs.Volume
 }
 
 // NewMemHost returns one with an empty disk.
-func NewMemHost() *MemHost { return &MemHost{vfs.NewMem(), new(memDisk), new(memDisk)} }
+func NewMemHost() *MemHost {
+	return &MemHost{mem: vfs.NewMem(), index: new(memDisk), work: new(memDisk)}
+}
 
 // Open opens the host's spool with hook before each operation on its files, and tx before each transaction of its index.
 func (h *MemHost) Open(hook vfs.Hook, tx func() error, o *Options) (*Spool, error) {
@@ -22,7 +26,7 @@ func (h *MemHost) OpenGated(gate Gate, hook vfs.Hook, tx func() error, o *Option
 	c := *o
 	small(&c)
 	h.index.before = tx
-	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate}, h.index.open, &c)
+	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.index.open, &c)
 }
 
 // Gate is called before each operation that gives a file a name, takes one away, or makes names durable. It may block: the
@@ -31,8 +35,12 @@ type Gate func(kind vfs.Kind, path string) error
 
 type gatedFS struct {
 	vfs.FS
-	gate Gate
+	gate  Gate
+	place *vfs.Volume
 }
+
+// Volume implements vfs.Placer.
+func (g gatedFS) Volume(string) *vfs.Volume { return g.place }
 
 func (g gatedFS) Rename(from, to string) error {
 	if err := g.gate(vfs.OpRename, to); err != nil {
@@ -57,20 +65,20 @@ func (g gatedFS) SyncDir(path string) error {
 
 // Crash returns the host as a crash at this moment leaves it. The original goes on undisturbed.
 func (h *MemHost) Crash(c vfs.Crash) *MemHost {
-	return &MemHost{h.mem.CrashClone(c), h.index.crash(indexFate{}), h.work.crash(indexFate{})}
+	return &MemHost{h.mem.CrashClone(c), h.index.crash(indexFate{}), h.work.crash(indexFate{}), h.Place}
 }
 
 // Clone returns the host as the death of all its processes at this moment leaves it: what was not made durable can still
 // be lost.
 func (h *MemHost) Clone() *MemHost {
-	return &MemHost{mem: h.mem.KillClone(), index: h.index.crash(indexFate{}), work: h.work.crash(indexFate{})}
+	return &MemHost{h.mem.KillClone(), h.index.crash(indexFate{}), h.work.crash(indexFate{}), h.Place}
 }
 
 // Adopt adopts the spool of this host, as another host would to whose machine the volume was attached. The index of the
 // spool is not looked at; the adopter's own is the host's as well.
 func (h *MemHost) Adopt(gate Gate, hook vfs.Hook, tx func() error, o *AdoptOptions) (*Spool, error) {
 	h.work.before = tx
-	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate}, h.work.open, o)
+	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.work.open, o)
 }
 
 // Files is the host's disk, for tests that damage what is on it.

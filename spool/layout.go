@@ -12,6 +12,7 @@ import (
 //	spool.json                identity: spool id, epoch, instance, class, destinations
 //	LOCK                      held, and names the holder, while the spool is open
 //	clean                     the clean mark: present only between an orderly Close and the next Open
+//	life                      what a process that has the spool open may have in memory: gone after an orderly Close
 //	adopted                   present when an adopter has delivered everything, until the next Open
 //	frozen                    present while nothing may be deleted: see Freeze
 //	begun                     the newest segment: that it was begun, and how far it is durable
@@ -29,6 +30,7 @@ const (
 	lockName    = "LOCK"
 	cleanName   = "clean"
 	frozenName  = "frozen"
+	lifeName    = "life"
 	adoptedName = "adopted"
 	begunName   = "begun"
 	ledgerName  = "ledger.json"

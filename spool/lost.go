@@ -120,25 +120,9 @@ func (s *Spool) replaceLost(seg sealed, why error) error {
 	if _, ok := s.cat.get(seg.Number); !ok {
 		return fs.ErrNotExist // every destination has it: it was deleted meanwhile
 	}
-	var files []string
-	freed := int64(0)
-	for _, f := range []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}} {
-		name := numberName(seg.Number) + f.ext
-		fi, err := s.fs.Stat(s.path(f.dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		to, err := s.setAside(f.dir, name)
-		if err != nil {
-			return err
-		}
-		if f.ext != recExt {
-			freed += fi.Size() // it counts again in damaged/
-		}
-		files = append(files, to)
+	files, freed, err := s.setAllAside(seg.Number)
+	if err != nil {
+		return err
 	}
 	all := []segment.Range{{First: seg.First, Last: seg.Last}}
 	if seg.Last < seg.First {
@@ -168,6 +152,30 @@ func (s *Spool) replaceLost(seg sealed, why error) error {
 	s.remember(&c)
 	s.reads.done(seg.Number)
 	return nil
+}
+
+// setAllAside sets the files of a segment aside. It returns their names in damaged/, and how much they had counted against
+// the quota where they were.
+func (s *Spool) setAllAside(number uint64) (files []string, size int64, err error) {
+	for _, f := range []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}} {
+		name := numberName(number) + f.ext
+		fi, err := s.fs.Stat(s.path(f.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		to, err := s.setAside(f.dir, name)
+		if err != nil {
+			return nil, 0, err
+		}
+		if f.ext != recExt {
+			size += fi.Size()
+		}
+		files = append(files, to)
+	}
+	return files, size, nil
 }
 
 // ledgersOf makes the ledgers at the beginning and the end of a segment again, as far as they are known outside of it.

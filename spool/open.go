@@ -139,6 +139,11 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	}
 	r.balance()
 	s.resumeClock()
+	if s.source == nil {
+		if err := s.beginLife(r.handed()); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
 	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
 	// A mark that stayed would make the next Open cut what is written from here on.
 	err = s.fs.Remove(s.path(cleanName))

@@ -62,6 +62,10 @@ type Options struct {
 	// and small records, output can be 8 × the segment.
 	StageReserve int64
 
+	// Successor says that this process takes over from one that has called HandOver, and holds records in memory that came in
+	// since (ingest.Hold).
+	Successor bool
+
 	Logger *slog.Logger // nil discards
 }
 

@@ -17,6 +17,7 @@ const fixedReserve = 4 << 20
 type quota struct {
 	limit   int64 // Options.MaxBytes
 	reserve int64
+	full    int64 // the reserve before LastCall
 	used    int64 // of files, the active one and the spare in their full length
 	left    int64 // in the active segment
 	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall):
@@ -46,6 +47,7 @@ func newQuota(o *Options, total int64) (quota, error) {
 	q.ceiling = q.limit
 	// Small quotas, as tests and sidecars have them, get a reserve in proportion.
 	q.reserve = min(fixedReserve, q.limit/16) + o.StageReserve
+	q.full = q.reserve
 	// Two segments: one that is written while the other one is staged.
 	if least := q.reserve + 2*o.SegmentBytes; q.limit < least {
 		return q, fmt.Errorf("quota of %d bytes is too small: two segments of %d and a reserve of %d for staging and sealing need %d; "+
@@ -84,8 +86,8 @@ func (q *quota) pop() (f poolFile, ok bool) {
 	return f, false
 }
 
-// raise makes room for the reserve above so many bytes of records.
-func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.reserve) }
+// raise makes room for the whole reserve above so many bytes of records.
+func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.full) }
 
 // roomLeft returns how many bytes of blocks may still be taken: what is free, and what is in use but empty, without what
 // waits in memory for it. Others may fill the disk as well, so what it has left bounds it too. s.mu is held.

@@ -30,6 +30,7 @@ type recovery struct {
 	wasSealed bool
 	newest    int64               // the size of its file, 0 if there is none
 	vague     uint64              // bytes of records that may have been kept in it, and of which nothing is known
+	life      *lifeMark           // of the last process, nil if it left none
 	saved     *segment.Ledger     // from the file beside the log
 	known     map[uint64]*sealed  // from the index
 	parts     []*part             // segments by number
@@ -63,7 +64,10 @@ func (p *part) first() uint64 {
 }
 
 func (r *recovery) run() error {
-	for _, step := range []func() error{r.readClean, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.end, r.stages, r.pool, r.save} {
+	for _, step := range []func() error{
+		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.end,
+		r.stages, r.pool, r.save,
+	} {
 		if err := step(); err != nil {
 			return fmt.Errorf("spool: recover: %w", err)
 		}

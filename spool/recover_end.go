@@ -99,13 +99,16 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 func (r *recovery) settle(from time.Time) {
 	s := r.s
 	l := &s.ledger
-	fresh := len(r.parts) == 0 && s.taken == 0 && l.Received == (segment.Tally{})
+	most, since, died := r.lostAtMost()
+	if from.IsZero() {
+		from = since
+	}
 	settled := l.Kept
 	settled.Add(l.Lost.Total())
 	for _, u := range l.Unaccounted {
 		settled.Add(u.Known)
 	}
-	if r.clean != nil || fresh {
+	if !died {
 		if l.Received == settled {
 			return
 		}
@@ -117,7 +120,7 @@ func (r *recovery) settle(from time.Time) {
 	l.Received.Records = max(l.Received.Records, settled.Records)
 	l.Received.Bytes = max(l.Received.Bytes, settled.Bytes)
 	l.Unaccounted = append(l.Unaccounted, segment.Unaccounted{
-		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(s.opts.MemoryBytes) + r.vague,
+		From: from.UTC(), To: time.Now().UTC(), Known: known, AtMostBytes: uint64(most) + r.vague,
 	})
 	if n := len(l.Unaccounted); n > maxUnaccounted {
 		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
@@ -125,7 +128,7 @@ func (r *recovery) settle(from time.Time) {
 	}
 	s.ledgerDirty = true
 	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.taken+1,
-		"unaccounted", known.Records, "at_most_bytes", s.opts.MemoryBytes)
+		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
 // maxUnaccounted bounds the list in the ledger, which stands in every header; beyond it the oldest entries are joined.
@@ -309,15 +312,10 @@ func (r *recovery) pool() error {
 // save fills the catalogue, and the index with what it did not know.
 func (r *recovery) save() error {
 	s := r.s
-	records := int64(0)
 	for _, p := range r.parts {
 		s.number = max(s.number, p.number)
 		s.cat.segs = append(s.cat.segs, p.sealed)
 		s.quota.found(p.size)
-		records += p.size
-		if p.sealed.NoRaw {
-			records += p.sealed.StagedSize
-		}
 	}
 	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
 		s.quota.found(fi.Size())
@@ -325,11 +323,8 @@ func (r *recovery) save() error {
 	s.damages.held = s.sizeOfDamaged()
 	s.quota.found(s.damages.held)
 	s.forgetDamages()
-	if s.active != nil {
-		records += s.active.off
-	}
 	if s.source == nil {
-		s.quota.raise(records)
+		s.quota.raise(s.recordBytes())
 	} else {
 		s.quota.used = s.workBytes() // the source's own files are on another disk
 	}

@@ -15,7 +15,8 @@ import (
 //
 // Three locks guard it, taken in this order where more than one is held: a destination's (files of its chain), mu
 // (everything that the doors and the committer touch), and the catalogue's (sealed segments). No file is touched under
-// the last two.
+// the last two. The witness and the record of damages have locks of their own, which are taken before mu, and under which
+// only their own small files are touched.
 type Spool struct {
 	source *source // where an adopted spool comes from, else nil: see Adopt
 
@@ -78,7 +79,9 @@ type Spool struct {
 	urgent       bool // somebody waits for memory
 	full         bool // somebody found no room since there was more
 	crowd        crowd
-	oversize     int // batches above the memory budget that wait for an empty queue: until they are in, nothing else is
+	noted        lifeMark // in the directory
+	handed       int64    // what a successor may hold in memory: see HandOver
+	oversize     int      // batches above the memory budget that wait for an empty queue: until they are in, nothing else is
 	idle         []*waiter
 	spans        []span
 	pendingSince time.Time // since when records wait that nobody but the flusher will write

@@ -158,6 +158,7 @@ func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*clas
 		return err
 	}
 	for _, cl := range classes {
+		cl.spool.Successor = true
 		cl.hold = cl.opened.hold(cl.spool.MemoryBytes, inherited, cl.log)
 		cl.serve(cl.hold, d)
 	}

@@ -1,7 +1,7 @@
 // Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination: the service to
 // start from. Its exit codes: 0 drained and verified, or stopped with nothing pending; 3 stopped with data kept; 4 drain
-// incomplete, or kept records are damaged and not given up (see collector give-up -h); 5 verification mismatch or conflict;
-// 2 usage; 1 anything else.
+// incomplete, kept records that are damaged and not given up (see collector give-up -h), or records that could not be kept at
+// the end; 5 verification mismatch or conflict; 2 usage; 1 anything else.
 //
 //	collector -spool /var/spool/penstock -http :8080 \
 //	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen web=tcp://:6514?framing=octet \

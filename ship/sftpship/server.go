@@ -69,6 +69,33 @@ type level struct {
 // asked about at once, made at once where the server keeps the order of requests, and synced at once.
 func (u *upload) mkdirs(dirs ...string) error {
 	levels := u.unknown(dirs)
+	if err := u.lookFor(levels); err != nil {
+		return err
+	}
+	for i := range levels {
+		if l := &levels[i]; l.make {
+			if l.dir == u.h.place.dir {
+				// What a first delivery expects; but if it was there before, a volume is not mounted.
+				u.h.o.Logger.Warn("creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
+			}
+			l.made = inOrder(u, u.Mkdir(l.dir))
+		}
+	}
+	// Not before all are asked for: where they are made at once, this is the second round trip.
+	for i := range levels {
+		l := &levels[i]
+		if l.make {
+			l.stat = u.Stat(l.dir)
+		}
+		if l.make || !leadsTo(u.h.place.dir, l.dir) { // where the destination's own directory came from is not our affair
+			l.up = u.openDir(path.Dir(l.dir))
+		}
+	}
+	return u.haveMade(levels)
+}
+
+// lookFor finds out which directories have to be made.
+func (u *upload) lookFor(levels []level) error {
 	for i := range levels {
 		levels[i].stat = u.Stat(levels[i].dir)
 	}
@@ -88,29 +115,7 @@ func (u *upload) mkdirs(dirs ...string) error {
 			}
 		}
 	}
-	for i := range levels {
-		l := &levels[i]
-		if l.make {
-			if l.dir == u.h.place.dir {
-				// What a first delivery expects; but if it was there before, a volume is not mounted.
-				u.h.o.Logger.Warn("creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
-			}
-			l.made = inOrder(u, u.Mkdir(l.dir))
-		}
-	}
-	// Not before all are asked for: where they are made at once, this is the second round trip.
-	for i := range levels {
-		l := &levels[i]
-		if l.made != nil {
-			l.stat = u.Stat(l.dir)
-		}
-		if !leadsTo(u.h.place.dir, l.dir) { // where the destination's own directory came from is not our affair if it was there
-			l.up = u.openDir(path.Dir(l.dir))
-		} else if l.make {
-			l.up = u.openDir(path.Dir(l.dir))
-		}
-	}
-	return u.haveMade(levels)
+	return nil
 }
 
 // haveMade awaits what mkdirs asked for.

@@ -1,0 +1,73 @@
+package drain
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// handful is a listener with a record in hand, and some that it has not read, in front of a spool that takes nothing.
+type handful struct {
+	in     *spool.Intake
+	unread uint64
+}
+
+func (h *handful) Shutdown(ctx context.Context) error {
+	if h.in == nil {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h *handful) Close() error {
+	in := h.in
+	h.in = nil
+	in.Account(segment.Account{Received: segment.Tally{Records: 1, Bytes: 7}})
+	if _, err := in.Keep([]segment.Record{{Time: 1, Data: []byte("in hand")}}); err != nil {
+		return err
+	}
+	in.Account(segment.Account{
+		Received: segment.Tally{Records: h.unread},
+		Lost:     segment.Losses{segment.GivenUp: {Records: h.unread, BytesUnknown: true}},
+	})
+	return nil
+}
+
+// TestStopKeepsWhatIsInHand: a Stop ends listeners that would wait for room, keeps what they have in hand, and does not say
+// "kept" of what could not be. The next start finds an account that is closed.
+func TestStopKeepsWhatIsInHand(t *testing.T) {
+	for unread, outcome := range map[uint64]Outcome{0: Kept, 5: Incomplete} {
+		w := newWorld(t)
+		w.faulty.SetPlan(down)
+		synctest.Test(t, func(t *testing.T) {
+			w.t = t
+			l := &handful{unread: unread}
+			w.listeners = []Listener{l}
+			d, sp := w.start(Options{})
+			l.in = sp.Intake()
+			w.append(sp, 10)
+			begin := time.Now()
+			r, err := d.Stop(t.Context(), "test")
+			c := r.Classes["vpn"]
+			if err != nil || r.Outcome != outcome || time.Since(begin) > 30*time.Second {
+				t.Errorf("%v after %v: %s", err, time.Since(begin), r.JSON())
+			}
+			if c.Kept.Records != 11 || c.Lost.Total().Records != unread || c.LostInEnd != unread || c.Received.Records != 11+unread || c.Err != "" {
+				t.Errorf("with %d unread: %+v", unread, c)
+			}
+			w.listeners = nil
+			d, sp = w.start(Options{})
+			if l := sp.Ledger(); len(l.Unaccounted) != 0 || l.Buffered() != (segment.Tally{}) {
+				t.Errorf("the next start finds %+v", l)
+			}
+			if _, err := d.Stop(t.Context(), "test"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// closer is a Listener that can end without waiting for its spool, as those of package ingest can: what it has in hand is
+// kept if the disk has room for it, and what it could not read in time is counted as lost.
+type closer interface{ Close() error }
+
+// closeListeners shuts the listeners of a class down, and returns why one has not ended when ctx has.
+func closeListeners(ctx context.Context, c *class) error {
+	c.Spool.LastCall() // a full spool must not keep out what has been read already
+	return c.eachListener(func(l Listener) error { return l.Shutdown(ctx) })
+}
+
+// endListeners ends the listeners that closeListeners has not: nothing waits any more. An error names what is lost, or a
+// listener that cannot end in this way.
+func endListeners(ctx context.Context, c *class) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	return c.eachListener(func(l Listener) error {
+		var err error
+		if cl, ok := l.(closer); ok {
+			err = cl.Close()
+		}
+		return errors.Join(err, l.Shutdown(ctx))
+	})
+}
+
+// endTimeout bounds the end of a listener that does not wait any more.
+const endTimeout = 2 * time.Second
+
+func (c *class) eachListener(f func(Listener) error) error {
+	errs := make([]error, len(c.Listeners))
+	var wg sync.WaitGroup
+	for i, l := range c.Listeners {
+		wg.Go(func() { errs[i] = guard(func() error { return f(l) }) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// closeAll is the phase that closes the listeners. Nothing comes after a Stop: listeners that have not ended in time, most
+// often since the spool is full and its destination down, are ended before the phase is over.
+func (r *run) closeAll(ctx context.Context) error {
+	wait := ctx
+	if deadline, ok := ctx.Deadline(); ok && r.cause.intent == Stop {
+		left := time.Until(deadline)
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, left-min(left/4, endTimeout))
+		defer cancel()
+	}
+	return r.d.each(func(c *class) error {
+		err := closeListeners(wait, c)
+		if err != nil && r.cause.intent == Stop {
+			r.log.Warn("listeners did not end in time: keeping what they have in hand", "class", c.name, "err", err)
+			return endListeners(ctx, c)
+		}
+		return err
+	})
+}
+
+// handOverWait is how long a predecessor waits for room in a spool that nobody empties any more.
+const handOverWait = 10 * time.Second
+
+// leaveListeners is closeListeners for a hand-over. No shipper makes room any more, so the spool takes over its quota what
+// the connections still bring; what that cannot take either must not keep the successor waiting.
+func (c *class) leaveListeners(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- closeListeners(ctx, c) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for full := time.Duration(0); ; {
+		select {
+		case err := <-done:
+			if err != nil {
+				err = errors.Join(err, endListeners(ctx, c))
+			}
+			return err
+		case <-tick.C:
+		}
+		st := c.Spool.Stats()
+		if !st.Full || st.Err != nil { // a disk that fails is waited for: nobody else has what is in memory
+			continue
+		}
+		c.Spool.LastCall()
+		if full += 50 * time.Millisecond; full >= handOverWait {
+			cancel()
+		}
+	}
+}
+
+// forsaken returns what was lost since the beginning because nobody could wait for it any more, or because the spool was
+// full.
+func forsaken(l *segment.Ledger) uint64 {
+	return l.Lost[segment.GivenUp].Records + l.Lost[segment.SpoolFull].Records
+}
+
+// forsaken returns that of every class.
+func (r *run) forsaken() map[string]uint64 {
+	n := map[string]uint64{}
+	for _, c := range r.d.all() {
+		l := c.Spool.Ledger()
+		n[c.name] = forsaken(&l)
+	}
+	return n
+}
+
+// unkept says what of a class is in no disk's hands at its end; "" for nothing.
+func (c *ClassReport) unkept() string {
+	switch {
+	case c.LostInEnd > 0:
+		return fmt.Sprintf("%d records were lost while it ended", c.LostInEnd)
+	case c.inMemory > 0:
+		return fmt.Sprintf("%d records are in memory only", c.inMemory)
+	}
+	return ""
+}

@@ -1,0 +1,117 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// lifeMark is in the directory as long as a process has the spool open. It says, durably and before the first record is
+// taken, how much that process may have in memory: only its own options tell, and the next process may have others.
+type lifeMark struct {
+	Version int       `json:"version"` // 1
+	Since   time.Time `json:"since"`
+	// AtMostBytes is the memory budget, or more once a larger batch was taken.
+	AtMostBytes int64 `json:"at_most_bytes"`
+}
+
+// beginLife writes the mark of this process, s.noted. From here on no more than that says is in memory and not in the log.
+func (s *Spool) beginLife(handed int64) error {
+	s.noted = lifeMark{Version: 1, Since: s.opened.UTC(), AtMostBytes: s.opts.MemoryBytes + handed}
+	return s.writeLife(s.noted)
+}
+
+func (s *Spool) writeLife(m lifeMark) error {
+	b, err := sealJSON(m)
+	if err != nil {
+		return err
+	}
+	return s.writeAtomic(s.path(lifeName), b)
+}
+
+// cover makes the mark cover so many bytes in memory, and reports whether s.mu, which is held at call and return, was given
+// up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing.
+func (s *Spool) cover(bytes int64) (waited bool) {
+	if bytes <= s.noted.AtMostBytes {
+		return false
+	}
+	m := s.noted
+	m.AtMostBytes = 2 * bytes
+	s.noted = m
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	if err := s.writeLife(m); err != nil {
+		s.log.Warn("spool: cannot note that a batch exceeds the memory budget: a kill now may take more than the next start says",
+			"class", s.opts.Class, "bytes", bytes, "err", err)
+	}
+	return true
+}
+
+// endLife removes the mark after an orderly end. The clean mark, which is there by now, outranks one that stays.
+func (s *Spool) endLife() error {
+	if err := s.fs.Remove(s.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: remove the mark of this process: %w", err)
+	}
+	return nil
+}
+
+// readLife reads the mark of a process that came to a sudden end. One that is damaged still says that there was one.
+func (r *recovery) readLife() error {
+	b, err := vfs.ReadFile(r.s.fs, r.s.path(lifeName), segment.MaxHeader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	m := new(lifeMark)
+	if err == nil {
+		err = openJSON(b, m)
+	}
+	if err == nil && m.Version > 1 {
+		return errNewer
+	}
+	if denied(err) {
+		return err
+	}
+	if err != nil {
+		r.s.log.Warn("spool: the mark of the last process cannot be read", "class", r.s.opts.Class, "err", err)
+		m = &lifeMark{AtMostBytes: r.s.opts.MemoryBytes}
+	}
+	r.life = m
+	return nil
+}
+
+// lostAtMost returns what the last process, which came to a sudden end, may have had in memory, and since when there was
+// one; false if there was none.
+func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
+	switch {
+	case r.clean != nil && r.clean.Handed > 0 && !r.s.opts.Successor:
+		return r.clean.Handed, r.clean.Time, true // the successor died before it had the spool
+	case r.clean != nil:
+		return 0, since, false
+	case r.life != nil:
+		return r.life.AtMostBytes, r.life.Since, true
+	}
+	return r.s.opts.MemoryBytes, since, len(r.parts) > 0 || r.s.taken > 0 || r.s.ledger.Received != (segment.Tally{})
+}
+
+// handed is what this process, a successor, holds in memory already.
+func (r *recovery) handed() int64 {
+	if r.clean != nil && r.s.opts.Successor {
+		return r.clean.Handed
+	}
+	return 0
+}
+
+// leastRecord is what a record takes in memory at least.
+var leastRecord = int64((&segment.Record{}).Size())
+
+// HandOver makes the Close that follows one in favour of a successor, which receives into memory already (ingest.Hold) and
+// opens the spool with Options.Successor. Should it die before that, the next Open reports what it may have held.
+func (s *Spool) HandOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handed = s.opts.MemoryBytes
+}

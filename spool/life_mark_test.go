@@ -1,0 +1,102 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// What a kill may have taken is bounded by what the killed process could hold, not by what the next one can.
+func TestKillIsBoundedByItsOwnProcess(t *testing.T) {
+	const budget = 8 << 20
+	for name, c := range map[string]struct {
+		before  func(t *testing.T, s *Spool)
+		atLeast uint64
+	}{
+		"before the first record": {func(*testing.T, *Spool) {}, budget},
+		"after one record":        {func(t *testing.T, s *Spool) { mustAppend(t, s, batch(1, 1, 10)) }, budget},
+		"a batch above the budget": {func(t *testing.T, s *Spool) {
+			if _, err := s.Offer(t.Context(), []segment.Record{{Data: make([]byte, budget+1)}}); err != nil {
+				t.Error(err)
+			}
+		}, budget + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(Options{MemoryBytes: budget})
+			s, err := open("/spool", w.mem, w.index.open, &w.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			c.before(t, s)
+			k := w.clone(processDies, indexFate{})
+			k.opts.MemoryBytes = minMemoryBytes
+			s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s2.Close()
+			if u := s2.Ledger().Unaccounted; len(u) != 1 || u[0].AtMostBytes < c.atLeast || u[0].From.IsZero() {
+				t.Errorf("unaccounted: %+v", u)
+			}
+			balanced(t, s2)
+		})
+	}
+}
+
+// An orderly end leaves no mark, and nothing to report.
+func TestOrderlyEndLeavesNoLifeMark(t *testing.T) {
+	d := memDir()
+	s := d.open(t, Options{})
+	mustAppend(t, s, batch(1, 1, 10))
+	closeSpool(t, s)
+	if _, err := d.fs.Stat(s.path(lifeName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mark is still there: %v", err)
+	}
+	s = d.open(t, Options{})
+	defer s.Close()
+	if u := s.Ledger().Unaccounted; len(u) != 0 {
+		t.Errorf("unaccounted: %+v", u)
+	}
+}
+
+// A successor receives into memory before it has the spool. If it dies in that time, the spool was closed in good order, and
+// the next start reports what it held all the same.
+func TestSuccessorDies(t *testing.T) {
+	for _, opened := range []bool{false, true} {
+		w := newWorld(Options{})
+		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, batch(1, 1, 10))
+		s.HandOver()
+		closeSpool(t, s)
+		want := uint64(minMemoryBytes)
+		if opened {
+			w.opts.Successor = true
+			s, err := open("/spool", w.mem, w.index.open, &w.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if u := s.Ledger().Unaccounted; len(u) != 0 {
+				t.Errorf("the successor lives, and reports %+v", u)
+			}
+			want *= 2
+		}
+		k := w.clone(processDies, indexFate{})
+		k.opts.Successor = false
+		s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s2.Close()
+		if u := s2.Ledger().Unaccounted; len(u) != 1 || u[0].AtMostBytes != want {
+			t.Errorf("opened %v: unaccounted %+v, want %d", opened, u, want)
+		}
+		balanced(t, s2)
+	}
+}
