@@ -168,17 +168,21 @@ func (h *host) takeOver(ctx context.Context, l *explore.Life) error {
 	}
 }
 
+// instance is the name in manifests: copies of a volume have one.
+func (h *host) instance() string {
+	if h.adopt {
+		return h.name
+	}
+	return "here"
+}
+
 func (h *host) shipper(sp *spool.Spool, l *explore.Life) (*ship.Shipper, error) {
 	dests := map[string]ship.Destination{}
 	for name, d := range h.w.to {
 		dests[name] = &port{l, h, name, d}
 	}
-	instance := "here"
-	if h.adopt {
-		instance = h.name
-	}
 	return ship.New(sp, &ship.Options{
-		Destinations: dests, Instance: instance, Codec: "none", Workers: 1, StageWorkers: 1, Patience: silence + h.phase,
+		Destinations: dests, Instance: h.instance(), Codec: "none", Workers: 1, StageWorkers: 1, Patience: silence + h.phase,
 		Backoff: func(int, float64) time.Duration { return time.Minute },
 	})
 }

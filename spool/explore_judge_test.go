@@ -51,12 +51,30 @@ func (w *world) judge(ctx context.Context) (faults []fault) {
 			say("stuck", "%s, after %d lives: %v", h.name, h.life, h.err)
 		}
 	}
-	for key, hosts := range w.wrote {
-		if len(hosts) > 1 && strings.Contains(key, "_manifest/") && !strings.Contains(key, "/heads/") {
-			say("two writers", "%s was confirmed to %q", key, hosts)
+	faults = append(faults, w.writers()...)
+	return append(faults, w.audit(ctx)...)
+}
+
+// writers finds manifests that two hosts have taken for their own. One that a host has found and sent once more, before it
+// followed, is its maker's.
+func (w *world) writers() (faults []fault) {
+	for place, hosts := range w.wrote {
+		name, key, _ := strings.Cut(place, " ")
+		if len(hosts) < 2 || !strings.HasPrefix(key, "_manifest/") || strings.Contains(key, "/heads/") {
+			continue
+		}
+		m, err := ship.DecodeManifest(bytes.NewReader(w.to[name].Bytes(key)))
+		made := 0
+		for _, h := range w.hosts {
+			if err == nil && slices.Contains(hosts, h.name) && m.Header.Instance == h.instance() {
+				made++
+			}
+		}
+		if made != 1 {
+			faults = append(faults, fault{"two writers", fmt.Sprintf("%s was confirmed to %q", place, hosts)})
 		}
 	}
-	return append(faults, w.audit(ctx)...)
+	return faults
 }
 
 // delivered counts the records in the objects that the chains of a place name.
