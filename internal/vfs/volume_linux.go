@@ -34,7 +34,7 @@ func (osFS) Volume(dir string) *Volume {
 		n    uint8
 		uuid [16]byte
 	}
-	const getUUID = 2<<30 | unsafe.Sizeof(id)<<16 | 0x15<<8 | 0 // _IOR(0x15, 0, struct fsuuid2)
+	const getUUID = 2<<30 | unsafe.Sizeof(id)<<16 | 0x15<<8 // _IOR(0x15, 0, struct fsuuid2)
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), getUUID, uintptr(unsafe.Pointer(&id))); errno == 0 && int(id.n) <= len(id.uuid) {
 		v.UUID = hex.EncodeToString(id.uuid[:id.n])
 	}
