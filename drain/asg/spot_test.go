@@ -20,12 +20,12 @@ import (
 // before the instance is gone, that destination has the oldest records and nothing from far ahead of them, and the rest is
 // delivered from the volume.
 func TestSpot(t *testing.T) {
-	const records = 2000
+	const records = 6000
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		fast, slow := shiptest.Memory(), shiptest.Memory()
 		var mu sync.Mutex
-		pace := 10 * time.Second
+		pace := 20 * time.Second
 		faulty := shiptest.Faulty(slow, func(c shiptest.Call) shiptest.Fault {
 			mu.Lock()
 			defer mu.Unlock()
