@@ -99,10 +99,8 @@ func (s *Spool) Rename(dest, name string) error {
 		if !c.Left {
 			return c, nil
 		}
-		if s.ident().next(c.Spool) == "" {
-			if err := s.renew(name); err != nil {
-				return c, err
-			}
+		if err := s.renew(c.Spool, name); err != nil {
+			return c, err
 		}
 		return s.succeed(c), nil
 	})
@@ -157,17 +155,23 @@ func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
 	return nil
 }
 
-// renew makes name the identity of what is kept from now on. The active segment ends with the former one's: which identity
-// a segment was begun under is in its header.
-func (s *Spool) renew(name string) error {
+// renew makes name the identity of what is kept from now on, in the place of old, unless old has been followed by another
+// one already. The active segment ends with the former one's: which identity a segment was begun under is in its header.
+func (s *Spool) renew(old, name string) error {
+	if s.ident().next(old) != "" {
+		return nil
+	}
 	if s.source == nil {
 		if err := s.endActive(0, true); err != nil {
 			return err
 		}
 	}
 	s.mu.Lock()
-	s.acquire(&s.writer) // no segment begins meanwhile
+	s.acquire(&s.writer) // no segment begins meanwhile, and no other destination's chain makes the next identity
 	defer func() { s.release(&s.writer); s.mu.Unlock() }()
+	if s.id.Spool != old {
+		return nil
+	}
 	id := *s.id
 	last := s.number
 	if s.active != nil { // begun since: under the former identity, as its header says
