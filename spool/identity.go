@@ -13,8 +13,10 @@ import (
 
 const (
 	// identityName is the file that makes a directory a spool.
-	identityName    = "spool.json"
-	identityVersion = 1
+	identityName = "spool.json"
+	// identityVersion also changes with the version of manifests: a program that cannot read a spool's chains must leave the
+	// spool to the one that can, untouched, instead of adding records to it that no destination would ever get.
+	identityVersion = 2
 	maxIdentity     = 1 << 20
 	maxEpoch        = 999_999 // six digits in the names of objects
 )
@@ -71,7 +73,8 @@ func identityOf(h *segment.Header) *identity {
 }
 
 // loadIdentity reads the identity of the spool in dir and changes nothing, so that it serves to look at a directory that
-// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. errNewer: see there.
+// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. errNewer, errOlder: see
+// there.
 func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	path := filepath.Join(dir, identityName)
 	data, err := vfs.ReadFile(fsys, path, maxIdentity)
@@ -85,6 +88,9 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	}
 	if err == nil && v.Version > identityVersion {
 		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", errNewer, path, v.Version, identityVersion)
+	}
+	if err == nil && v.Version > 0 && v.Version < identityVersion {
+		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, v.Version, identityVersion)
 	}
 	id := new(identity)
 	if err == nil {

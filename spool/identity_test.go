@@ -138,9 +138,35 @@ func TestIdentityDamaged(t *testing.T) {
 	}
 }
 
+// A spool of an older version is left as it is: its chains cannot be continued, so nothing may be added to it.
+func TestIdentityOlder(t *testing.T) {
+	m := spoolDir(t)
+	data, err := sealJSON(map[string]any{
+		"version": 1, "spool": "01m8h891vt89gsr7rdp1ase56j", "class": "vpn", "epoch": 1, "instance": "host-a", "created": time.Unix(1, 0).UTC(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := vfs.WriteFileAtomic(m, "d/spool.json", data); err != nil {
+		t.Fatal(err)
+	}
+	for _, instance := range []string{"host-a", "host-b"} {
+		_, err := openIdentity(m, "d", "vpn", instance, func() (*identity, error) {
+			t.Error("an older file is no damaged one")
+			return nil, nil
+		})
+		if !errors.Is(err, errOlder) || !strings.Contains(err.Error(), "d/spool.json has version 1") || !strings.Contains(err.Error(), "drain it with the program that wrote it") {
+			t.Fatalf("older, opened by %s: %v", instance, err)
+		}
+		if after, err := vfs.ReadFile(m, "d/spool.json", maxIdentity); err != nil || !bytes.Equal(after, data) {
+			t.Fatalf("the file of an older version was changed: %s, %v", after, err)
+		}
+	}
+}
+
 func TestIdentityNewer(t *testing.T) {
 	m := spoolDir(t)
-	data, err := sealJSON(map[string]any{"version": 2, "spool": 17, "destinations": "elsewhere"})
+	data, err := sealJSON(map[string]any{"version": 9, "spool": 17, "destinations": "elsewhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +178,7 @@ func TestIdentityNewer(t *testing.T) {
 			t.Error("a newer file is no damaged one")
 			return nil, nil
 		})
-		if !errors.Is(err, errNewer) || !strings.Contains(err.Error(), "version 2") {
+		if !errors.Is(err, errNewer) || !strings.Contains(err.Error(), "version 9") {
 			t.Fatalf("newer: %v", err)
 		}
 	}

@@ -38,6 +38,9 @@ var (
 	errIndexLost = errors.New("spool: index lost")
 	// errNewer: a file was written by a newer version of this program.
 	errNewer = errors.New("spool: made by a newer version of this program; use that, or one newer still")
+	// errOlder: a spool was written by an older version of this program, which does not continue what that has begun.
+	errOlder = errors.New("spool: made by an older version of this program: drain it with the program that wrote it, and give " +
+		"this one another directory")
 )
 
 const (
