@@ -57,8 +57,9 @@ func giveUp(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	ranges, count, err := parseRanges(*records)
+	noted := false
 	if err == nil {
-		err = known(damages, *number, ranges)
+		noted, err = known(damages, *number, ranges)
 	}
 	if want := fmt.Sprintf("lose-%d-records", count); err == nil && *confirm != want {
 		err = fmt.Errorf("this gives up %d records of class %s in segment %d; say so with -confirm %s", count, *class, *number, want)
@@ -72,6 +73,9 @@ func giveUp(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	fmt.Fprintf(stdout, "class %s, segment %d: %d records are given up; they stay reported as damaged\n", *class, *number, count)
+	if !noted {
+		fmt.Fprintf(stdout, "  no damage of segment %d is on record in %s: this counts only if an adopter of the volume has reported it\n", *number, path)
+	}
 	return 0
 }
 
@@ -100,23 +104,30 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 	}
 }
 
-// known refuses to give up what is on record as damaged otherwise. What is not on record may be: an adopter keeps its own.
-func known(damages []spool.Damage, number uint64, ranges []segment.Range) error {
-	for _, x := range damages {
-		if x.Segment != number {
-			continue
-		}
-		for _, r := range ranges {
-			ok := false
+// known refuses to give up what is on record as damaged otherwise, or in another segment: sequence numbers are unique, so a
+// number of the segment was mistyped. What is on no record here may be damaged all the same, since an adopter keeps its own:
+// only then noted says so.
+func known(damages []spool.Damage, number uint64, ranges []segment.Range) (noted bool, err error) {
+	for _, r := range ranges {
+		in, covered := uint64(0), false
+		for _, x := range damages {
+			noted = noted || x.Segment == number
 			for _, d := range x.Ranges {
-				ok = ok || d.First <= r.First && r.Last <= d.Last
+				if d.First <= r.Last && r.First <= d.Last && (in == 0 || x.Segment == number) {
+					in = x.Segment
+				}
+				covered = covered || x.Segment == number && d.First <= r.First && r.Last <= d.Last
 			}
-			if !ok {
-				return fmt.Errorf("records %d to %d are not on record as damaged in segment %d", r.First, r.Last, number)
-			}
+		}
+		switch {
+		case covered:
+		case in != 0 && in != number:
+			return noted, fmt.Errorf("records %d to %d are damaged in segment %d, not in segment %d", r.First, r.Last, in, number)
+		case noted || in == number:
+			return noted, fmt.Errorf("records %d to %d are not on record as damaged in segment %d", r.First, r.Last, number)
 		}
 	}
-	return nil
+	return noted, nil
 }
 
 func parseRanges(s string) (ranges []segment.Range, count uint64, err error) {

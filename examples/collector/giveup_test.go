@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestGiveUp: the command lists what is damaged and how to give it up, and does so only for records that are damaged, and
-// only with the word of confirmation that names their number.
+// TestGiveUp: the command lists what is damaged and how to give it up, and does so only for records that are not on record
+// as damaged elsewhere, and only with the word of confirmation that names their number.
 func TestGiveUp(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "vpn")
@@ -50,6 +50,8 @@ func TestGiveUp(t *testing.T) {
 		{[]string{"-segment", "1", "-records", "1-2", "-confirm", "lose-3-records"}, exitUsage, "-confirm lose-2-records"},
 		{[]string{"-segment", "1", "-records", "1-3", "-confirm", "lose-3-records"}, exitUsage, "not on record"},
 		{[]string{"-segment", "1", "-records", "2-1", "-confirm", "lose-0-records"}, exitUsage, "ranges"},
+		{[]string{"-segment", "2", "-records", "1-2", "-confirm", "lose-2-records"}, exitUsage, "damaged in segment 1, not in segment 2"},
+		{[]string{"-segment", "2", "-records", "3-4", "-confirm", "lose-2-records"}, 0, "no damage of segment 2 is on record"},
 		{give, 0, "2 records are given up"},
 		{nil, 0, "  given up\n"},
 	} {
