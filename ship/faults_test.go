@@ -344,6 +344,9 @@ func TestStagedFileLost(t *testing.T) {
 	key := lines(b.audit(has))[0].Key
 	body := has.Bytes(key)
 	has.Remove(key)
+	if err := b.sp.Freeze("Verify asks for what is in the spool, and nothing is to leave it before"); err != nil {
+		t.Fatal(err)
+	}
 	f.SetPlan(nil)
 	b.ship(d, quick)
 	b.until("the others are there", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
