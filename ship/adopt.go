@@ -213,7 +213,7 @@ func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error)
 // owner may have gone on receiving on the original of which this one is a copy, or on a copy of this one: then the chain
 // has got all that it ever will from here, see leave.
 func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
-	if len(m.Segments) > 0 && l.s.sp.Source() == "" {
+	if m.Footer.Segment > c.Segment && l.s.sp.Source() == "" {
 		// What it speaks of may be in the active segment here, of which a sealed one can be compared.
 		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
 			return err

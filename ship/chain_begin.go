@@ -168,20 +168,34 @@ func (l *lane) own(m *Manifest, c spool.Chain) error {
 	return l.sameRecords(m, c)
 }
 
-// sameRecords returns an error unless all segments that a manifest adds to the chain are here, with the same records.
+// sameRecords returns an error unless all segments that a manifest adds to the chain are here, with the same records, and
+// the chain then ends where a segment of this spool ends. The last also rules out a manifest that covers a segment without
+// records, of which this spool has one with records under the same number.
 func (l *lane) sameRecords(m *Manifest, c spool.Chain) error {
 	for i := range m.Segments {
 		line := &m.Segments[i]
-		if line.Segment <= c.Segment {
+		if line.Segment <= c.Segment && line.Last <= c.Through {
 			continue // deleted long ago
 		}
 		have := l.s.sp.Sealed(line.Segment-1, 1)
-		if len(have) == 0 || have[0].Number != line.Segment {
+		if line.Segment <= c.Segment || len(have) == 0 || have[0].Number != line.Segment {
 			return fmt.Errorf("it speaks of segment %d, which is not here", line.Segment)
 		}
 		if err := l.sameSegment(line, &have[0]); err != nil {
 			return err
 		}
+	}
+	after := m.next(c)
+	last := c.Through
+	if after.Segment != c.Segment {
+		have := l.s.sp.Sealed(after.Segment-1, 1)
+		if len(have) == 0 || have[0].Number != after.Segment {
+			return fmt.Errorf("it ends with segment %d, which is not here", after.Segment)
+		}
+		last = have[0].Last
+	}
+	if after.Through != last {
+		return fmt.Errorf("it ends with record %d, and segment %d ends with record %d here", after.Through, after.Segment, last)
 	}
 	return nil
 }
