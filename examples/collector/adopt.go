@@ -189,7 +189,7 @@ func (a *adoptions) adopt(o *orphan) {
 		<-a.slot
 		done := errors.Is(err, spool.ErrAdopted) || r != nil && r.Outcome == drain.Complete && !errors.Is(err, ship.ErrFenced)
 		if err == nil && !done {
-			err = fmt.Errorf("%s: %d leftovers, %s", r.Outcome, len(r.Left), firstLeft(r))
+			err = fmt.Errorf("%s: %s", r.Outcome, whatIsLeft(r))
 		}
 		a.note(o, func() {
 			o.State, o.Phase, o.ETA, o.Err = "waiting", "", 0, ""
@@ -226,11 +226,21 @@ func (a *adoptions) adopt(o *orphan) {
 	}
 }
 
-func firstLeft(r *drain.Report) string {
-	if len(r.Left) == 0 {
-		return strings.Join(r.Errors, "; ")
+// whatIsLeft says why an adoption is incomplete: what is not delivered, and what is damaged until the operator gives it up.
+func whatIsLeft(r *drain.Report) string {
+	var why []string
+	if len(r.Left) > 0 {
+		l := r.Left[0]
+		why = append(why, fmt.Sprintf("%d leftovers, the first: records %d to %d, not at %s: %s", len(r.Left), l.First, l.Last, l.Destination, l.Why))
 	}
-	return fmt.Sprintf("the first: records %d to %d, not at %s: %s", r.Left[0].First, r.Left[0].Last, r.Left[0].Destination, r.Left[0].Why)
+	for _, class := range slices.Sorted(maps.Keys(r.Classes)) {
+		for _, x := range r.Classes[class].Damages {
+			if !x.GivenUp {
+				why = append(why, fmt.Sprintf("class %s, segment %d: %d damaged records, which are not given up (collector give-up -h says how): %s", class, x.Segment, x.Records, x.Why))
+			}
+		}
+	}
+	return strings.Join(append(why, r.Errors...), "; ")
 }
 
 // attempt has its own connections: a volume that takes days holds up no class.

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -68,5 +70,21 @@ func TestNextVolume(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(c.spoolDir, adoptWork, "vpn-"+id+".report.json")); err != nil {
 			t.Errorf("volume %d was not adopted: %v", volume, err)
 		}
+	}
+}
+
+// TestAdoptionSaysWhatIsLeft: records that are damaged keep an adoption from ending as undelivered ones do, and its state
+// names them.
+func TestAdoptionSaysWhatIsLeft(t *testing.T) {
+	damage := spool.Damage{Segment: 7, Ranges: []segment.Range{{First: 3, Last: 5}}, Records: 3, Why: "damaged in the sealed segment"}
+	given := damage
+	given.Segment, given.GivenUp = 8, true
+	r := &drain.Report{Outcome: drain.Incomplete, Classes: map[string]drain.ClassReport{"vpn": {Damages: []spool.Damage{damage, given}}}}
+	if got := whatIsLeft(r); !strings.Contains(got, "class vpn, segment 7: 3 damaged records") || !strings.Contains(got, "give-up") || strings.Contains(got, "segment 8") {
+		t.Error(got)
+	}
+	r.Left, r.Errors = []drain.Leftover{{First: 9, Last: 12, Destination: "idc", Why: "timeout"}}, []string{"out of time"}
+	if got := whatIsLeft(r); !strings.Contains(got, "1 leftovers, the first: records 9 to 12, not at idc: timeout; class vpn, segment 7") || !strings.HasSuffix(got, "; out of time") {
+		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -54,7 +55,7 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
 		errs = append(errs, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}
-	if o.By == "" || o.Reason == "" {
+	if strings.TrimSpace(o.By) == "" || strings.TrimSpace(o.Reason) == "" {
 		errs = append(errs, fmt.Errorf("%w: who closes it, and why?", ErrOptions))
 	}
 	if err := errors.Join(errs...); err != nil {

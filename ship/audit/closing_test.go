@@ -279,6 +279,7 @@ func TestCloseRefuses(t *testing.T) {
 		"is final":               {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
 		"nothing to close":       {Places: at, Class: "vpn", Spool: testSpool, By: "x", Reason: "y"},
 		"who closes it, and why": {Places: at, Class: spool[1], Spool: spool[2], By: "x"},
+		"closes it, and why":     {Places: at, Class: spool[1], Spool: spool[2], By: "x", Reason: " \t"}, // says as little as none
 		"both are needed":        {Places: at, By: "x", Reason: "y"},
 		"no place to audit":      {Class: spool[1], Spool: spool[2], By: "x", Reason: "y"},
 	} {
