@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -65,29 +64,6 @@ func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (*spool.StageRec
 	// A staged file is only read: what closing it says is of no consequence.
 	defer func() { _ = done() }()
 	return l.store(ctx, rec, body)
-}
-
-// store is put of any body. A key that the owner of a copy of this volume has used for records of its own is given way to:
-// under its present identity this spool has another one.
-func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
-	r, err := l.storeAs(ctx, rec, body)
-	if !errors.Is(err, ErrConflict) {
-		return rec, r, err
-	}
-	c := l.cursor()
-	if rec.Spool != c.Spool {
-		other := *rec
-		other.Key = strings.Replace(rec.Key, rec.Spool, c.Spool, 1)
-		r, err = l.storeAs(ctx, &other, body)
-		return &other, r, err
-	}
-	// It may be the first sign of another owner, whose manifest tells.
-	if m, perr := l.peek(ctx, c); perr != nil {
-		return rec, r, perr
-	} else if m != nil {
-		return rec, r, &takenError{m}
-	}
-	return rec, r, err
 }
 
 func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (Receipt, error) {

@@ -188,6 +188,9 @@ func (s *step) differs(o *step) string {
 	}
 	x, y := *s.line, *o.line
 	x.Receipt, y.Receipt = nil, nil
+	if sameObject(x.Key, y.Key) {
+		y.Key = x.Key
+	}
 	switch {
 	case reflect.DeepEqual(x, y):
 		return ""

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -70,6 +71,21 @@ func parseDataKey(key string) (k dataKey, ok bool) {
 		(k.ext == "" || k.ext[0] == '.') && k.String() == key
 	return k, ok
 }
+
+// sameObject reports whether two places may know one object by these keys. A sender that finds the key taken by a copy of
+// its volume uses one with a hash of the content in front of the ending.
+func sameObject(a, b string) bool {
+	x, okX := parseDataKey(a)
+	y, okY := parseDataKey(b)
+	if !okX || !okY || x.spool != y.spool && !ship.Related(x.spool, y.spool) {
+		return false
+	}
+	x.ext, y.ext, y.spool = contentHash.ReplaceAllString(x.ext, ""), contentHash.ReplaceAllString(y.ext, ""), x.spool
+	return x == y
+}
+
+// contentHash is what the key of such an object has in front of its ending.
+var contentHash = regexp.MustCompile(`^\.[0-9a-f]{16}`)
 
 // chainKey is what the key of a manifest or a head says.
 type chainKey struct {

@@ -1,0 +1,57 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// store is put of any body. Two copies of a volume that are in one epoch use the same keys for different records. A key
+// that a copy has taken is left to it, and the object gets another one; any other bytes under the key are a conflict.
+func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
+	r, err := l.storeAs(ctx, rec, body)
+	if !errors.Is(err, ErrConflict) {
+		return rec, r, err
+	}
+	// It may be the first sign of another owner, whose manifest tells.
+	c := l.cursor()
+	if m, perr := l.peek(ctx, c); perr != nil {
+		return rec, r, perr
+	} else if m != nil {
+		return rec, r, &takenError{m}
+	}
+	if rec.Spool == c.Spool && !l.takenByCopy(ctx, rec) {
+		return rec, r, err
+	}
+	other := *rec
+	other.Key = keyOfContent(rec)
+	l.log.Warn("ship: a copy of this volume has used the key of an object for records of its own, using another one", "key", rec.Key, "instead", other.Key)
+	r, err = l.storeAs(ctx, &other, body)
+	return &other, r, err
+}
+
+// takenByCopy reports whether the object under rec's key is one that a copy of this volume has made: it can be read as
+// records with these sequence numbers, and a record in it differs. Damaged or truncated bytes of this spool's own are not.
+func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) bool {
+	have := l.s.sp.Sealed(rec.Segment-1, 1)
+	if len(have) == 0 || have[0].Number != rec.Segment {
+		return false
+	}
+	line := segmentLine(rec, Receipt{})
+	upTo, err := l.common(ctx, &line, &have[0])
+	return err == nil && upTo < rec.Last
+}
+
+// keyOfContent is the key of an object whose own key is taken. It depends on the content alone, so that a later process,
+// or another holder of the same records, finds the object instead of storing it again.
+func keyOfContent(rec *spool.StageRecord) string {
+	name := strings.LastIndexByte(rec.Key, '/') + 1
+	end := len(rec.Key)
+	if i := strings.IndexByte(rec.Key[name:], '.'); i >= 0 {
+		end = name + i
+	}
+	return rec.Key[:end] + "." + rec.RawSHA256[:16] + rec.Key[end:]
+}
