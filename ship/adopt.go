@@ -171,6 +171,9 @@ func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
 		if err == nil {
 			m, damage = DecodeManifest(bytes.NewReader(b))
 		}
+		if m != nil && m.Header.Destination != l.name {
+			damage = fmt.Errorf("it is written for destination %q", m.Header.Destination)
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil

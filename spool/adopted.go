@@ -55,7 +55,7 @@ func (s *Spool) MarkAdopted() error {
 	m.Through, m.Segment = s.taken, s.cat.last()
 	for name, d := range s.dests {
 		c := d.chain
-		m.Chains[name] = chainFile{Version: 1, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
+		m.Chains[name] = chainFile{Version: 1, Destination: name, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
 		if !d.forgotten && (!c.Final || c.ClosedBy != 0 || c.Through < s.taken) {
 			s.mu.Unlock()
 			return fmt.Errorf("spool: MarkAdopted: the chain of %q is not final", name)

@@ -32,7 +32,11 @@ const maxManifest = 16 << 20
 // chainFile is the file of a chain's state. It is written before anything that it allows is deleted, so it is what a
 // deletion that a crash cut short is finished by.
 type chainFile struct {
-	Version   int           `json:"version"`
+	Version int `json:"version"`
+	// Destination is the name that the file was written for, so that two files that were exchanged do not pass for each
+	// other's. Left out by older programs, and then not compared.
+	Destination string `json:"destination,omitempty"`
+
 	Chain     chainJSON     `json:"chain"`
 	Delivered segment.Tally `json:"delivered"`
 }
@@ -265,7 +269,7 @@ func (s *Spool) nextEpoch(c Chain) Chain {
 
 // saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
 func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
-	f := chainFile{Version: 1, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
+	f := chainFile{Version: 1, Destination: d.name, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
 	b, err := sealJSON(f)
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
@@ -301,6 +305,9 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 	}
 	if f.Version > 1 {
 		return nil, fmt.Errorf("%s: %w", path, errNewer)
+	}
+	if f.Destination != "" && f.Destination != name {
+		return nil, fmt.Errorf("%w: %s: it is the state of destination %q", ErrCorrupt, path, f.Destination)
 	}
 	d := &destination{name: name, chain: f.Chain.Chain, delivered: f.Delivered}
 	if d.chain.Spool == "" {

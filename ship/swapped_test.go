@@ -1,0 +1,68 @@
+package ship_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// TestChainFilesSwapped: the states of two chains, or the manifests that are proposed to them, are exchanged on disk. Each
+// destination's chain is learned again, and everything is delivered to both, once.
+func TestChainFilesSwapped(t *testing.T) {
+	for _, ext := range []string{".json", ".next"} {
+		t.Run(ext, func(t *testing.T) {
+			idc, s3 := shiptest.Memory(), shiptest.Memory()
+			d := destinations{"idc": idc, "s3": s3}
+			b := newBench(t, d)
+			b.segments(2, 10)
+			b.ship(d)
+			b.flush()
+			if err := b.stop(); err != nil {
+				t.Fatal(err)
+			}
+			b.segments(2, 10)
+			down := func(m *shiptest.MemoryDestination, manifests bool) *shiptest.FaultyDestination {
+				return shiptest.Faulty(m, func(c shiptest.Call) shiptest.Fault {
+					if c.Op == shiptest.Put && isData(c) != manifests {
+						return shiptest.FailBefore(fmt.Errorf("down"))
+					}
+					return shiptest.Fault{}
+				})
+			}
+			if ext == ".next" { // both propose what does not arrive
+				b.ship(destinations{"idc": down(idc, true), "s3": down(s3, true)})
+				path := func(name string) string { return filepath.Join(b.dir, "chain", name+".next") }
+				b.until("proposed", func() bool {
+					_, err := os.Stat(path("idc"))
+					_, err2 := os.Stat(path("s3"))
+					return errors.Join(err, err2) == nil
+				})
+			} else { // one of them is ahead
+				b.ship(destinations{"idc": idc, "s3": down(s3, false)})
+				b.until("idc is ahead", func() bool { return b.sp.Stats().Pending["idc"].Records == 0 })
+			}
+			b.close()
+			dir := filepath.Join(b.dir, "chain")
+			one, two, aside := filepath.Join(dir, "idc"+ext), filepath.Join(dir, "s3"+ext), filepath.Join(t.TempDir(), "aside")
+			if err := errors.Join(os.Rename(one, aside), os.Rename(two, one), os.Rename(aside, two)); err != nil {
+				t.Fatal(err)
+			}
+			b = openBench(t, b.dir, d, "host-a")
+			b.segments(1, 10)
+			b.ship(d, quick)
+			b.flush()
+			for name := range d {
+				if err := b.s.Finalize(t.Context(), name); err != nil {
+					t.Error(err)
+				}
+			}
+			b.close()
+			want(t, delivered(t, idc, true), numbered(0, 50))
+			want(t, delivered(t, s3, true), numbered(0, 50))
+		})
+	}
+}
