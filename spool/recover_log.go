@@ -240,7 +240,7 @@ func (s *Spool) headerOf(p *part) (*segment.Header, error) {
 // the way of everything else, into the ledger, the manifests and the objects.
 func (r *recovery) fillHole(first, next, before uint64) error {
 	s := r.s
-	number := r.missingBefore(before)
+	number := before - 1
 	if k := len(r.parts); k > 0 && r.parts[k-1].number >= number {
 		return fmt.Errorf("%w: records %d to %d are missing before segment %d, and no segment is", ErrCorrupt, first, next-1, before)
 	}
@@ -272,24 +272,6 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	r.changed = append(r.changed, hole)
 	r.parts = append(r.parts, &part{number: number, header: h, size: hole.Size, sealed: hole})
 	return nil
-}
-
-// missingBefore returns the number that a hole before a segment gets: that of the missing one, if the index knows it. All
-// adopters must come to the same, with an index or without.
-func (r *recovery) missingBefore(before uint64) (number uint64) {
-	after := uint64(0)
-	if k := len(r.parts); k > 0 {
-		after = r.parts[k-1].number
-	}
-	for n := range r.known {
-		if r.s.source == nil && n > after && n < before {
-			number = max(number, n)
-		}
-	}
-	if number == 0 {
-		return before - 1
-	}
-	return number
 }
 
 // filesOfHole sets aside what may hold the missing records, under the number of the hole or those that are missing with
