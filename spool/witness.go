@@ -60,6 +60,16 @@ type witness struct {
 	last  begun
 	dirty bool      // since the last sync
 	at    time.Time // of the last write
+
+	later *time.Timer // writes what touch was too early for; nil until that has happened once
+	held  progress    // what that is; nothing if its number is 0
+}
+
+// progress is how far a segment is durable.
+type progress struct {
+	number uint64
+	end    int64
+	at     place
 }
 
 // loadBegun reads the newer of the two pages; nil if there is none of this spool.
@@ -121,37 +131,61 @@ func (w *witness) begin(b begun) error {
 		return nil
 	}
 	b.Version, b.Turn = 1, w.last.Turn+1
-	return w.write(b)
+	err := w.write(b)
+	w.at = time.Time{} // the first sync is noted at once
+	return err
 }
 
 // mark notes how far a segment is durable, if it is still the newest.
 func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.progress(number, end, at, ended); err != nil {
+	if err := w.note(progress{number, end, at}, ended); err != nil {
 		return err
 	}
 	return w.flush()
 }
 
-// touch is mark for the syncer, many times a second: it survives the process, and a power cut after the next mark.
-func (w *witness) touch(number uint64, end int64, at place) error {
+// touch is mark for the syncer, many times a second: it survives the process, and a power cut after the next mark. One
+// that comes too soon after another is made up for as soon as it is time, unless a later one has come by then: a spool
+// that falls silent has its last record noted.
+func (w *witness) touch(p progress) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.at) < touchEvery {
-		return nil
+	wait := touchEvery - time.Since(w.at)
+	if wait <= 0 {
+		w.held = progress{}
+		return w.note(p, false)
 	}
-	return w.progress(number, end, at, false)
+	pending := w.held.number != 0
+	w.held = p
+	switch {
+	case pending || w.f == nil:
+	case w.later == nil:
+		w.later = time.AfterFunc(wait, w.makeUp)
+	default:
+		w.later.Reset(wait)
+	}
+	return nil
 }
 
-// progress writes a note if there is something new in it. w.mu is held.
-func (w *witness) progress(number uint64, end int64, at place, ended bool) error {
-	if w.f == nil || number != w.last.Segment || at.seq+1 <= w.last.Next && end <= w.last.End && (w.last.Ended || !ended) {
+// makeUp writes what touch was too early for. A disk that refuses is told of by the next note.
+func (w *witness) makeUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.held
+	w.held = progress{}
+	_ = w.note(p, false)
+}
+
+// note writes a note if there is something new in it. w.mu is held.
+func (w *witness) note(p progress, ended bool) error {
+	if w.f == nil || p.number != w.last.Segment || p.at.seq+1 <= w.last.Next && p.end <= w.last.End && (w.last.Ended || !ended) {
 		return nil
 	}
 	b := w.last
 	b.Turn, b.Ended = b.Turn+1, b.Ended || ended
-	b.End, b.Next, b.Bytes = max(b.End, end), max(b.Next, at.seq+1), max(b.Bytes, at.bytes)
+	b.End, b.Next, b.Bytes = max(b.End, p.end), max(b.Next, p.at.seq+1), max(b.Bytes, p.at.bytes)
 	return w.write(b)
 }
 
@@ -192,6 +226,9 @@ func (w *witness) flush() error {
 func (w *witness) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.later != nil {
+		w.later.Stop()
+	}
 	if w.f != nil {
 		_ = w.f.Close()
 		w.f = nil
@@ -225,7 +262,7 @@ func (s *Spool) syncBegun() {
 
 // touchDurable notes, after a sync, what that has made durable.
 func (s *Spool) touchDurable(m mark) {
-	if err := s.witness.touch(m.active.number, m.offset, m.place); err != nil {
+	if err := s.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
 		s.log.Warn("spool: cannot note how far a segment is durable", "class", s.opts.Class, "segment", m.active.number, "err", err)
 	}
 }

@@ -20,6 +20,10 @@ func (w *world) opened(p *process) {
 	if err := l.Balance(); err != nil {
 		w.fail("ledger: "+general(err.Error()), "host %d: at the start: %v", h.n, err)
 	}
+	st := p.sp.Stats()
+	w.journal.each(func(r *record) {
+		r.unfound = r.unfound || r.volume == h.n && r.spool == st.SpoolID && r.life < p.n && r.seq > st.Appended
+	})
 }
 
 // checkReady: a class that does not get rid of anything because another owns its chain is not ready.

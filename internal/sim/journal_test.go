@@ -26,6 +26,9 @@ type record struct {
 	life    int // the process
 	spool   string
 	seq     uint64
+	// unfound: a later process has not found it in its spool, and gives its number again. What that one says of the number
+	// is not about this record.
+	unfound bool
 	// excused says why it may be missing, "" if it must not.
 	excused string
 	// optional destinations were not among the spool's when it was kept, or were given up since.

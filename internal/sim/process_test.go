@@ -365,7 +365,7 @@ func (p *process) sample() {
 	}
 	st := sp.Stats()
 	p.w.journal.each(func(r *record) {
-		if r.volume != p.h.n || r.spool != st.SpoolID || r.excused != "" || r.state == sent {
+		if r.volume != p.h.n || r.spool != st.SpoolID || r.excused != "" || r.state == sent || r.unfound {
 			return
 		}
 		if r.seq <= st.Written {
