@@ -68,6 +68,8 @@ func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
 		switch {
 		case c.Taken == 0 && c.Epoch == l.s.epoch && c.Next > 0:
 			return nil // begun, by this spool itself
+		case c.Taken == 0 && c.Epoch > l.s.epoch && c.Next > 0:
+			return nil // the same, after an owner that fell silent, perhaps by an earlier process
 		case c.Final && c.ClosedBy == 0 && c.Epoch == l.s.epoch && l.s.covered(c):
 			return nil // another has delivered everything
 		// Behind the first destination, which has decided, an adopter goes wherever the chain goes, like an owner.
@@ -81,8 +83,6 @@ func (l *lane) takeOver(ctx context.Context, patience time.Duration) error {
 				return err
 			}
 			continue
-		case patience == 0 && c.Epoch > l.s.epoch && c.Next > 0:
-			return nil // claimed from an owner that fell silent
 		case c.Taken != 0 && silent < patience:
 			return fmt.Errorf("%w: at %s another adopter is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
 				ErrFenced, l.name, c.Epoch, silent.Round(time.Second), patience)

@@ -33,3 +33,13 @@ func (p Places) Enter(ctx context.Context, weight int) bool { return p.enter(ctx
 func (p Places) Leave(weight int)                           { p.leave(weight) }
 
 func Weight(bytes int64) int { return weight(bytes) }
+
+// TakeOver makes one destination of an adopted spool the one that decides.
+func TakeOver(ctx context.Context, s *Shipper, dest string) error {
+	for _, l := range s.lanes {
+		if l.name == dest {
+			return l.takeOver(ctx, s.o.Patience)
+		}
+	}
+	return nil
+}

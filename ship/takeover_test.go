@@ -1,9 +1,12 @@
 package ship_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
@@ -54,4 +57,57 @@ func TestTakenOver(t *testing.T) {
 		}
 		want(t, delivered(t, mem, false), numbered(0, before), numbered(before, 20), numbered(before, 22))
 	}
+}
+
+// TestClaimAgainInALowerEpoch: at its second destination, an adopter has followed another one into the epoch of that one,
+// and gone on in the place of it. If it starts again and has to claim there, the chain has begun: it claims nothing, and
+// above all not indefinitely.
+func TestClaimAgainInALowerEpoch(t *testing.T) {
+	idc, s3 := shiptest.Memory(), shiptest.Memory()
+	d := destinations{"idc": idc, "s3": s3}
+	dir, b := orphan(t, d, nil)
+	sp, other := adopted(t, dir, t.TempDir(), 3, destinations{"idc": shiptest.Memory(), "s3": shiptest.Faulty(s3, func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Put && isData(c) {
+			return shiptest.FailBefore(errors.New("down"))
+		}
+		return shiptest.Fault{}
+	})})
+	run := func(s *ship.Shipper, until func(context.Context) error) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		err := until(ctx)
+		cancel()
+		if err = errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(other, func(ctx context.Context) error {
+		for s3.Bytes(ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 3, 0)) == nil && ctx.Err() == nil {
+			<-ship.Changed(other)
+		}
+		return ctx.Err()
+	})
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	work := t.TempDir()
+	sp, s := adopted(t, dir, work, 2, d, func(o *ship.Options) { o.Patience = time.Millisecond })
+	run(s, s.Flush)
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := len(s3.Keys())
+	_, s = adopted(t, dir, work, 2, d)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := ship.TakeOver(ctx, s, "s3"); err != nil {
+		t.Error(err)
+	}
+	if n := len(s3.Keys()); n != before {
+		t.Fatalf("%d manifests were written at the restart", n-before)
+	}
+	auditChain(t, s3, b.sp.Stats().SpoolID, b.next, 1, 3, 4)
 }

@@ -203,6 +203,5 @@ var open = map[string]bool{
 // openOfMany names those that take three volumes or more: the chains of two destinations end at different records of one
 // volume, whose copies then name their next identity after different ones.
 var openOfMany = map[string]bool{
-	"doubled": true, "two writers": true, "conflict": true, "missing": true, "stuck": true, "endless": true,
-	"audit absent": true, "audit object-altered": true, "audit uncovered": true,
+	"doubled": true, "two writers": true, "missing": true, "stuck": true, "audit absent": true,
 }
