@@ -116,19 +116,30 @@ func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
 	return retained
 }
 
-// close ends the shippers and closes the spools, each within bounds, and runs the user's last steps.
-func (r *run) close(ctx context.Context) {
-	r.d.halt()
-	if !r.closed { // the next start must find an account that is closed
-		end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
-		err := r.bounded(end, 0, func() error {
-			return r.d.each(func(c *class) error { return endListeners(ctx, c) })
-		})
-		cancel()
-		if err != nil {
-			r.log.Error("ending the listeners", "err", err)
-		}
+// amend ends the listeners that have waited for room until now: no further round can make any. What they have in hand is
+// kept as far as the disk takes it, and the rest is lost. Both belong to the account, so the report is written once more.
+func (r *run) amend(ctx context.Context) (*Report, error) {
+	end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
+	defer cancel()
+	err := r.bounded(end, 0, func() error {
+		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.Spool.Seal(end)) })
+	})
+	if err != nil {
+		r.log.Error("ending the listeners", "err", err)
 	}
+	if !r.cut(ctx) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, amendTimeout)
+		defer cancel()
+	}
+	return r.finish(ctx)
+}
+
+// amendTimeout bounds the second report.
+const amendTimeout = 10 * time.Second
+
+// close closes the spools, each within bounds, and runs the user's last steps.
+func (r *run) close(ctx context.Context) {
 	_ = r.d.each(func(c *class) error { c.settle(ctx, r.log); return nil })
 	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
 	wait := closeTimeout

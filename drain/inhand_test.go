@@ -2,6 +2,8 @@ package drain
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,4 +72,27 @@ func TestStopKeepsWhatIsInHand(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrainReportsWhatIsInHand: a Drain ends such listeners last, and its report has what was kept and lost by that.
+func TestDrainReportsWhatIsInHand(t *testing.T) {
+	w := newWorld(t)
+	w.faulty.SetPlan(down)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		l := &handful{unread: 5}
+		w.listeners = []Listener{l}
+		d, sp := w.start(Options{Timeout: time.Minute})
+		l.in = sp.Intake()
+		w.append(sp, 10)
+		r, err := d.Drain(t.Context(), "test")
+		b, ferr := os.ReadFile(filepath.Join(w.dir, "report.json"))
+		if err != nil || ferr != nil || r.Outcome != Incomplete || string(b) != string(r.JSON()) {
+			t.Fatalf("%v, %v: %s; the file says %s", err, ferr, r.JSON(), b)
+		}
+		c := r.Classes["vpn"]
+		if c.Received.Records != 16 || c.Kept.Records != 11 || c.LostInEnd != 5 || c.Buffered.Records != 0 || c.Err != "" {
+			t.Errorf("%s", r.JSON())
+		}
+	})
 }

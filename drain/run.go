@@ -85,6 +85,10 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		}
 	}
 	stop()
+	r.d.halt()
+	if !r.closed {
+		report, err = r.amend(ctx)
+	}
 	r.close(ctx)
 	return report, err
 }
