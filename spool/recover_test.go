@@ -109,7 +109,7 @@ func noRaw(t *testing.T) (*disk, *Spool, Segment) {
 	if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 		t.Fatal(err)
 	}
-	if freed, err := s.halve(t.Context(), gzipEncoder{}, seg.Number); !freed || err != nil {
+	if freed, err := s.halve(t.Context(), gzipEncoder{}, seg.Number, false); !freed || err != nil {
 		t.Fatal(freed, err)
 	}
 	return d, s, seg

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -35,23 +37,34 @@ func (s *Spool) short() bool {
 	return s.full || s.roomLeft() < s.opts.SegmentBytes
 }
 
+// anyStage stands for no segment in particular.
+const anyStage = math.MaxUint64
+
 // relieve makes room without losing anything: pool and spare go first, then whatever a staged segment has twice. Its own
 // file goes once the staged one was read back, decoded and found right; where that is the larger one it goes instead, if
-// a destination has it already: for the others it is made again. It returns whether it freed anything.
-func (s *Spool) relieve(ctx context.Context, enc Encoder, enough func() bool) (freed bool) {
+// nobody is about to send it, or if it is of a later segment than forSegment, for which the room is needed: it is made
+// again. It returns whether it freed anything.
+//
+// A later segment gives way whoever waits for it, because destinations get segments in order: none of them can be
+// acknowledged, and deleted, before the earlier one. So of all segments that need staged files the first one always has
+// its way, and a full spool empties itself.
+func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
 	for s.makeRoom() {
 		if freed = true; enough() {
 			return true
 		}
 	}
-	for _, n := range s.cat.double() {
+	double := s.cat.double()
+	later, _ := slices.BinarySearch(double, forSegment)
+	slices.Reverse(double[later:]) // the one that is needed last goes first
+	for _, n := range slices.Concat(double[later:], double[:later]) {
 		if s.source != nil && !s.inWork(s.objPath(n)) {
 			continue // the source's
 		}
 		if ctx.Err() != nil || !s.stages.tryBegin(n) {
 			continue
 		}
-		ok, err := s.halve(ctx, enc, n)
+		ok, err := s.halve(ctx, enc, n, n > forSegment)
 		s.stages.end(n)
 		if err != nil {
 			s.log.Warn("spool: cannot make room", "class", s.opts.Class, "segment", n, "err", err)
@@ -63,15 +76,16 @@ func (s *Spool) relieve(ctx context.Context, enc Encoder, enough func() bool) (f
 	return freed
 }
 
-// halve gives up one of the two files of a staged segment. The caller has the segment's stage.
-func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64) (freed bool, err error) {
+// halve gives up one of the two files of a staged segment, with force also one that somebody is about to send. The caller
+// has the segment's stage.
+func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (freed bool, err error) {
 	seg, ok := s.cat.get(n)
 	if !ok || !seg.Staged || seg.NoRaw {
 		return false, nil
 	}
 	if seg.StagedSize > seg.Size || s.source != nil {
 		// Uncompressed output of small records can be several times the segment.
-		if s.wanted(seg) {
+		if !force && s.wanted(seg) {
 			return false, nil
 		}
 		// The segment's own file is about to be the only one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"testing"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -110,10 +111,61 @@ func TestRawIsKeptForBadStage(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipAt(t, d, s.objPath(n), 30)
-	if freed, err := s.halve(t.Context(), gzipEncoder{}, n); freed || err == nil {
+	if freed, err := s.halve(t.Context(), gzipEncoder{}, n, false); freed || err == nil {
 		t.Fatalf("given up: %v, %v", freed, err)
 	}
 	if _, err := d.fs.Stat(s.segPath(n)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wideEncoder is a lineEncoder whose output is a little larger than the segment.
+type wideEncoder struct{ lineEncoder }
+
+func (e wideEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+	out, err := e.lineEncoder.Encode(ctx, dst, src, want)
+	if err == nil {
+		_, err = dst.Write(make([]byte, 8<<10))
+	}
+	return out, err
+}
+
+// The staged files of later segments have taken all the room that there is, and whoever asked for them waits for the first
+// segment. It gets its room, whichever was asked for first, and the spool empties itself.
+func TestFirstSegmentGetsRoom(t *testing.T) {
+	d := memDir()
+	o := fullOptions(Reject)
+	o.Destinations = []string{"a", "b"}
+	s := d.open(t, o)
+	defer closeSpool(t, s)
+	if n := fill(t, s); n == 0 {
+		t.Fatal("nothing fits")
+	}
+	mustSeal(t, s)
+	segs := s.Sealed(0, 0)
+	staged, full := 0, 0
+	for _, seg := range slices.Backward(segs) {
+		for range 2 { // for each destination
+			_, err := s.Stage(t.Context(), seg.Number, wideEncoder{})
+			switch {
+			case err == nil:
+				staged++
+			case errors.Is(err, ErrFull) && seg.Number != segs[0].Number:
+				full++
+			default:
+				t.Fatalf("segment %d of %d: %v, after %d calls that succeeded", seg.Number, len(segs), err, staged)
+			}
+		}
+	}
+	t.Logf("%d segments, %d staged, %d found no room", len(segs), staged, full)
+	for _, seg := range segs {
+		for _, dest := range o.Destinations {
+			if _, err := s.Stage(t.Context(), seg.Number, wideEncoder{}); err != nil {
+				t.Fatalf("segment %d of %d: %v", seg.Number, len(segs), err)
+			}
+			deliver(t, s, dest, seg.Number)
+		}
+	}
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	balanced(t, s)
 }

@@ -120,11 +120,16 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		return s.stageGap(ctx, seg, enc, nil, err)
 	}
 	rec, err := s.makeStaged(ctx, seg, enc, old)
-	if errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) {
+	if noRoom(err) {
 		// One at a time, so that several do not take each other the last room.
 		s.tight.Lock()
 		defer s.tight.Unlock()
-		for err != nil && (errors.Is(err, errNoRoom) || vfs.IsNoSpace(err)) && s.relieve(ctx, enc, func() bool { return s.stageRoom(seg.Size) }) {
+		s.prune() // what every destination has takes room until it is deleted
+		wake(s.work)
+		if s.stageRoom(seg.Size) {
+			rec, err = s.makeStaged(ctx, seg, enc, old)
+		}
+		for noRoom(err) && s.relieve(ctx, enc, number, func() bool { return s.stageRoom(seg.Size) }) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
 	}
@@ -140,10 +145,13 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}
 	if s.short() {
-		s.relieve(ctx, enc, func() bool { return !s.short() })
+		s.relieve(ctx, enc, anyStage, func() bool { return !s.short() })
 	}
 	return rec, nil
 }
+
+// noRoom reports whether an error says that there was no room for a staged file.
+func noRoom(err error) bool { return errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) }
 
 // stageGap is Stage for a segment whose files do not give what they should: a gap, once that is certain.
 func (s *Spool) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {

@@ -25,7 +25,7 @@ var (
 )
 
 // known are seeds below 201 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
-var known = []uint64{21, 35, 40, 67, 73, 85, 86, 103, 104, 108, 194}
+var known = []uint64{21, 35, 40, 67, 73, 86, 103, 108, 194}
 
 // TestMain leaves one processor: the order in which goroutines run is then nearly always the same, and with it a life.
 func TestMain(m *testing.M) {
