@@ -121,3 +121,27 @@ func TestUnaccountedIsBounded(t *testing.T) {
 	}
 	balanced(t, s)
 }
+
+// Everything is delivered and deleted, and whatever said how much it was is lost, the chain state apart: what is kept is
+// then at least what was delivered, and nothing is called damaged.
+func TestLedgerFromChainAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		s := threeSegments(t, d, Options{})
+		deliver(t, s, "a", lastSegment(s))
+		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+		closeSpool(t, s)
+		for _, name := range []string{cleanName, begunName, ledgerName} {
+			if err := d.fs.Remove(s.path(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.index = new(memDisk).open
+		s = d.open(t, Options{Destinations: []string{"a"}})
+		defer closeSpool(t, s)
+		balanced(t, s)
+		if l := s.Ledger(); l.Damaged != (segment.Tally{}) || l.Kept != l.Destinations["a"].Tally {
+			t.Errorf("ledger %+v", l)
+		}
+	})
+}

@@ -53,6 +53,13 @@ func (r *recovery) end() error {
 			s.sealedEnd = at
 		}
 	}
+	// What was delivered was kept, also where all that said how much is lost.
+	if most := r.mostDelivered(); at.bytes < most {
+		at.bytes = most
+		if r.last == nil {
+			s.sealedEnd = at
+		}
+	}
 	s.lastEnd = *l.Clone()
 	s.lastEnd.Kept = at.tally()
 	// What is kept is what is there, whatever the ledger says: it was written before the last records, or has counted some
@@ -72,6 +79,14 @@ func (r *recovery) end() error {
 		return nil
 	}
 	return r.resume(p)
+}
+
+// mostDelivered returns how many bytes the destination that has most of what was ever kept has.
+func (r *recovery) mostDelivered() (bytes uint64) {
+	for _, d := range r.s.dests {
+		bytes = max(bytes, d.delivered.Bytes)
+	}
+	return bytes
 }
 
 // sealedLedger returns the ledger at the end of the newest segment, which is sealed, and that end: of the newest segment
@@ -352,8 +367,10 @@ func (r *recovery) balance() {
 		}
 		s.log.Error("spool: the ledger does not balance, correcting what is damaged", "class", s.opts.Class, "dest", d.name,
 			"kept", s.ledger.Kept, "delivered", d.delivered, "damaged", s.ledger.Damaged)
-		s.ledger.Damaged.Records += s.ledger.Kept.Records - t.Records
-		s.ledger.Damaged.Bytes += s.ledger.Kept.Bytes - t.Bytes
+		// What does not add up in the other direction is no damage: never below nothing.
+		t = d.delivered
+		t.Add(s.owed(d))
+		s.ledger.Damaged = s.ledger.Kept.Sub(t)
 		s.ledgerDirty = true
 		return
 	}
