@@ -93,6 +93,9 @@ func TestKnownErrors(t *testing.T) {
 		{name: "newest sealed segment is cut", noActive: true, hurt: func(s *scene) { s.truncate(1, headerPad+1100+100) }, lost: gap(13, 20), end: 20},
 		{name: "newest sealed segment is empty", noActive: true, hurt: func(s *scene) { s.truncate(1, 0) }, lost: gap(11, 20), end: 20},
 		{name: "newest sealed segment is cut, index lost", noActive: true, hurt: func(s *scene) { *s.index = memDisk{}; s.cut(1, 17, 100) }, lost: gap(17, 20), end: 20},
+		// A file is another segment's, whose header is damaged: what is left of that must not be read as this segment's.
+		{name: "active segment is an earlier one, whose header is damaged", hurt: func(s *scene) { s.become(2, 0) }, lost: gap(21, 30)},
+		{name: "sealed segment is an earlier one, whose header is damaged", hurt: func(s *scene) { *s.index = memDisk{}; s.become(1, 0) }, lost: gap(11, 20)},
 		// The header of a sealed segment is zeroes, and the file is no spare for that.
 		{name: "first page and footer of a sealed segment are zeroes", hurt: func(s *scene) { s.zeroAt(1, 0, headerPad); s.cut(1, 17, 100) }, lost: gap(11, 20)},
 		// Written by a program that is newer than this one.
@@ -263,6 +266,19 @@ func (s *scene) cut(seg int, i uint64, in int64) {
 		s.Fatal(err)
 	}
 	*s.index = memDisk{} // which would say how long it was
+}
+
+// become gives a segment's file the blocks of another segment, with a header of which a bit is wrong.
+func (s *scene) become(seg, other int) {
+	s.Helper()
+	b, err := vfs.ReadFile(s.d.fs, s.seg[other], 1<<30)
+	if err != nil {
+		s.Fatal(err)
+	}
+	b = b[:bytes.Index(b, []byte("record 9 "))&^4095] // without its footer, which would tell
+	b[200] ^= 1
+	s.truncate(seg, 0)
+	s.write(seg, b, 0)
 }
 
 // truncate cuts a segment to n bytes. The index goes on saying how long it was.

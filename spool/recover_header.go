@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -13,7 +14,8 @@ import (
 //   - The note of the newest segment has what the header said: blocks of its generation are read with that.
 //   - Zeros: it was prepared, and never used; or it has lost its header, and then walk finds its records missing.
 //   - Blocks of the header's generation follow, which only the segment's writer can have made: the header was damaged, or
-//     torn while its blocks reached the disk. They are read with what is left of it.
+//     torn while its blocks reached the disk. They are read with what is left of it, unless that contradicts what else is
+//     known of the segment.
 //   - Otherwise it is set aside. A power cut tears headers before anything in the segment is promised; if something had
 //     been, walk finds its sequence numbers missing.
 func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
@@ -89,10 +91,28 @@ func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
 		Spool:   r.s.id.Spool, Epoch: le.Uint32(b[84:]), Class: r.s.id.Class, Instance: r.s.id.Instance,
 	}
 	if uint32(h.Generation) == 0 || h.First == 0 || h.Epoch == 0 || h.Epoch > r.s.id.Epoch ||
-		string(b[56:56+spoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n {
+		string(b[56:56+spoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n || !r.plausible(h) {
 		return nil
 	}
 	return h
+}
+
+// plausible reports whether a guessed header can be its segment's, by what else is known: the note of the newest segment has
+// its generation, and earlier segments hold lower sequence numbers. A file that has got the name of another segment fails
+// here; believed, it would deliver its records a second time.
+func (r *recovery) plausible(h *segment.Header) bool {
+	if b := r.begun; b != nil && (b.Segment == h.Segment && b.Generation != h.Generation || b.Segment > h.Segment && b.First < h.First) {
+		return false
+	}
+	return !slices.ContainsFunc(r.parts, func(p *part) bool {
+		if p.number >= h.Segment {
+			return false
+		}
+		if p.sealed != nil {
+			return p.sealed.Last >= h.First
+		}
+		return p.first() > h.First // one that failed before anything in it counted begins where the next does
+	})
 }
 
 // options returns how to read a part that is not sealed.
