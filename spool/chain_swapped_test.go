@@ -35,3 +35,34 @@ func TestChainStatesSwapped(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentityFromOneChain: spool.json and one of two chain states are damaged, and no segment is left. The other state is
+// enough to go on as the same spool.
+func TestIdentityFromOneChain(t *testing.T) {
+	dir := t.TempDir()
+	o := &Options{Destinations: []string{"a", "b"}, SegmentBytes: minSegmentBytes, MaxBytes: 64 << 20, Instance: "i"}
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	number := s.Sealed(0, 0)[0].Number
+	deliver(t, s, "a", number)
+	deliver(t, s, "b", number)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	id := s.Stats().SpoolID
+	closeSpool(t, s)
+	for _, path := range []string{s.path(identityName), s.chainPath("a")} {
+		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err = Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	defer closeSpool(t, s)
+	if st := s.Stats(); st.SpoolID != id || st.Appended != 10 {
+		t.Errorf("%+v", st)
+	}
+}

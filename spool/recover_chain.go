@@ -64,6 +64,10 @@ func (s *Spool) identityOfChains() (*identity, error) {
 		if err == nil {
 			err = openJSON(b, &f)
 		}
+		if err != nil && !denied(err) {
+			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
+			continue
+		}
 		if err != nil || f.Version > 1 || f.Chain.Spool == "" || id.Spool != "" && f.Chain.Spool != id.Spool {
 			return nil, nil
 		}
