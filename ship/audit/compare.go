@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // cursor is a walk that is read step by step, so that the chains of several places can be read side by side: none of them
@@ -194,12 +198,31 @@ func (s *step) differs(o *step) string {
 	switch {
 	case reflect.DeepEqual(x, y):
 		return ""
+	case x.First == y.First && x.Last == y.Last && (damagedOnly(&x, &y) || damagedOnly(&y, &x)):
+		return "" // one got the records before they were damaged: that they are missing is said of the other
 	case !reflect.DeepEqual(x.Gaps, y.Gaps):
 		return "they state different gaps"
 	case x.First != y.First || x.Last != y.Last:
 		return fmt.Sprintf("one states records %d to %d, one %d to %d", x.First, x.Last, y.First, y.Last)
 	}
 	return "they state different records, names or hashes"
+}
+
+// damagedOnly reports whether a line names records as damaged that another has, and accounts for all others.
+func damagedOnly(hurt, whole *ship.SegmentLine) bool {
+	missing := func(s *ship.SegmentLine) (n uint64) {
+		for _, g := range s.Gaps {
+			n += g.Last - g.First + 1
+		}
+		return n
+	}
+	for _, g := range whole.Gaps {
+		if !slices.ContainsFunc(hurt.Gaps, func(h segment.Range) bool { return h.First <= g.First && g.Last <= h.Last }) {
+			return false
+		}
+	}
+	span := hurt.Last + 1 - hurt.First
+	return missing(hurt) > missing(whole) && hurt.Records+missing(hurt) == span && whole.Records+missing(whole) == span
 }
 
 // report blames the place whose manifest nobody vouches for: a successor or a head would have to be forged too. Where
