@@ -132,15 +132,16 @@ func (f *forger) write(at *shiptest.MemoryDestination, key string, m *ship.Manif
 	at.Set(key, b)
 }
 
-// alterLoss changes what was lost with one segment, the same at every place.
-func (f *forger) alterLoss(_ *shiptest.MemoryDestination, _ []string, _ int, m *ship.Manifest, kind uint64) bool {
+// alterLoss changes what was lost with every second segment: the same at every place, whichever segments came to share a
+// manifest there.
+func (f *forger) alterLoss(_ *shiptest.MemoryDestination, _ []string, _ int, m *ship.Manifest, kind uint64) (changed bool) {
 	for i := range m.Losses {
 		if m.Losses[i].Segment%2 == kind%2 {
 			m.Losses[i].Lost[0].Records += 1 + kind%7
-			return true
+			changed = true
 		}
 	}
-	return false
+	return changed
 }
 
 // dropTail takes the last segment away, with its object, and lets the chain end before it.
