@@ -28,6 +28,8 @@ type class struct {
 	log    *slog.Logger
 	opened *open // the listeners of all classes
 
+	attaches *attaches // of all classes
+
 	// Once started:
 	open      *spool.Spool
 	shipper   *ship.Shipper

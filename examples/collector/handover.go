@@ -142,6 +142,9 @@ func mainPID(pid int) error {
 		return err
 	}
 	defer c.Close()
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil { // a systemd that hangs must not hang the hand-over
+		return err
+	}
 	_, err = fmt.Fprintf(c, "MAINPID=%d", pid)
 	return err
 }
@@ -173,17 +176,16 @@ func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*clas
 	return nil
 }
 
-// settle opens the spool as soon as the predecessor lets go of it, and gives it what has come in meanwhile. It calls tried
-// when that has succeeded or something else is in the way: then the others are not to wait for it. Two signals end it.
+// settle opens the spool as soon as the predecessor lets go of it, and gives it what has come in meanwhile (see attach). It
+// calls tried when it has the spool, or when something else is in the way: then the others are not to wait for it. Two
+// signals end it.
 func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Signal, tried func()) {
 	defer tried()
 	var told time.Time
 	for {
 		err := cl.openSpool()
 		if err == nil {
-			if err = cl.add(d); err == nil {
-				err = cl.hold.Attach(ctx, cl.open.Intake())
-			}
+			err = cl.attach(d, tried)
 		}
 		if err == nil {
 			return
@@ -198,11 +200,6 @@ func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Sig
 		if time.Since(told) > 10*time.Second {
 			told = time.Now()
 			cl.log.Warn("waiting for the spool; records are in memory", "records", held.Records, "bytes", held.Bytes, "err", err)
-		}
-		if errors.Is(err, drain.ErrEnding) { // with the spool open: at least nothing is lost
-			err = errors.Join(cl.hold.Attach(ctx, cl.open.Intake()), cl.close())
-			cl.log.Warn("closed the class, since the process is ending", "err", err)
-			return
 		}
 		if len(sig) == cap(sig) || ctx.Err() != nil {
 			cl.log.Error("ending without a spool: what is in memory is lost", "records", held.Records, "bytes", held.Bytes, "err", err)

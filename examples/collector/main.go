@@ -109,10 +109,10 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened := &open{}
+	opened, holds := &open{}, newAttaches(ctx)
 	var names []string
 	for _, cl := range classes {
-		cl.opened = opened
+		cl.opened, cl.attaches = opened, holds
 		for _, u := range cl.urls {
 			names = append(names, socketName(cl.name, u))
 		}
@@ -126,7 +126,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	d, err := drain.New(&drain.Options{
 		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Grace: c.grace, Logger: log,
 		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
-		Before: []drain.Step{{Name: "adoptions", Run: orphans.stop}},
+		Before: []drain.Step{{Name: "adoptions", Run: orphans.stop}, {Name: "holds", Run: holds.stop}},
 		After:  []drain.Step{{Name: "http", Run: status.Shutdown}},
 	})
 	if err != nil {
