@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
@@ -35,7 +36,17 @@ func connect(ctx context.Context) (Metadata, Service, error) {
 		}
 		cfg.Region = r.Region
 	}
-	return metadata{meta}, service{autoscaling.NewFromConfig(cfg)}, nil
+	return metadata{meta}, service{autoscaling.NewFromConfig(cfg, patient)}, nil
+}
+
+// callTimeout bounds one request to the API. The SDK has no bound for the answer: a connection that goes silent would keep
+// Complete from its next attempt, and the group from its answer, until CompleteTimeout ends.
+const callTimeout = 10 * time.Second
+
+func patient(o *autoscaling.Options) {
+	if c, ok := o.HTTPClient.(*awshttp.BuildableClient); ok {
+		o.HTTPClient = c.WithTimeout(callTimeout)
+	}
 }
 
 type metadata struct{ c *imds.Client }
