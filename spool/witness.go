@@ -58,6 +58,7 @@ type witness struct {
 	mu    sync.Mutex
 	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
 	last  begun
+	page  notePage  // of last's segment
 	dirty bool      // since the last sync
 	at    time.Time // of the last write
 
@@ -118,7 +119,7 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	}
 	w.f, w.dirty = f, true // what a process that was killed has written may not be on the disk
 	if last != nil {
-		w.last = *last
+		w.last, w.page.fixed = *last, nil
 	}
 	return nil
 }
@@ -131,6 +132,7 @@ func (w *witness) begin(b begun) error {
 		return nil
 	}
 	b.Version, b.Turn = 1, w.last.Turn+1
+	w.page.fixed = nil
 	err := w.write(b)
 	w.at = time.Time{} // the first sync is noted at once
 	return err
@@ -191,17 +193,13 @@ func (w *witness) note(p progress, ended bool) error {
 
 // write puts a note into the page whose turn it is. w.mu is held.
 func (w *witness) write(b begun) error {
-	js, err := sealJSON(b)
+	page, err := w.page.encode(&b)
 	if err != nil {
 		return err
 	}
-	if len(js) > witnessPage {
-		return errors.New("spool: note of the newest segment is too long")
-	}
-	page := make([]byte, witnessPage)
-	copy(page, js)
 	w.dirty = true
 	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
+		w.page.fixed = nil // it may be of a segment that is not last's
 		return err
 	}
 	w.last, w.at = b, time.Now()
