@@ -3,7 +3,9 @@ package ship
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/penstock-go/penstock/spool"
@@ -31,6 +33,27 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	l.log.Warn("ship: a copy of this volume has used the key of an object for records of its own, using another one", "key", rec.Key, "instead", other.Key)
 	r, err = l.storeAs(ctx, &other, body)
 	return &other, r, err
+}
+
+// confirm asks whether a segment that was delivered is at the destination: under its own key, or under the one that it got
+// because a copy of the volume had used that. It gives no object another key: what is under the key of a delivered one and is
+// not what was sent, is damage.
+func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
+	at := *rec
+	at.Key = keyOfContent(rec)
+	switch _, err := l.dest.Stat(ctx, at.Key); {
+	case errors.Is(err, fs.ErrNotExist), IsPermanent(err): // S3 may answer 403 for what is not there
+		at.Key = rec.Key
+	case err != nil:
+		return err
+	}
+	body, done, err := l.s.sp.OpenStaged(rec.Segment)
+	if err != nil {
+		return fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
+	}
+	defer func() { _ = done() }()
+	_, err = l.storeAs(ctx, &at, body)
+	return err
 }
 
 // takenByCopy reports whether the object under rec's key is one that a copy of this volume has made: it can be read as

@@ -230,7 +230,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 			// It keeps no checksum, or holds another compression of the same output, or something else. Put tells these
 			// apart, as after a lost response: it compares the bytes there in the way that costs this destination the
 			// least, and overwrites nothing.
-			if _, _, err = v.l.put(ctx, rec); r.Size != o.Size || r.Checksum != "" {
+			if err = v.l.confirm(ctx, rec); r.Size != o.Size || r.Checksum != "" {
 				key, doubt = o.Key, err
 			}
 		}
@@ -266,7 +266,7 @@ func (s *Shipper) deleted(number uint64) bool {
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	return v.again(ctx, func() error {
-		_, _, err := v.l.put(ctx, rec)
+		err := v.l.confirm(ctx, rec)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,19 +40,24 @@ func TestGiveUp(t *testing.T) {
 	}
 	defer s.Close() // the command works beside it
 	base := []string{"-spool", dir, "-class", "vpn"}
-	give := []string{"-segment", "1", "-records", "1-2", "-confirm", "lose-2-records"}
+	if x := s.Damages(); len(x) != 1 {
+		t.Fatalf("%+v", x)
+	}
+	number := s.Damages()[0].Segment
+	n, other := strconv.FormatUint(number, 10), strconv.FormatUint(number+7, 10)
+	give := []string{"-segment", n, "-records", "1-2", "-confirm", "lose-2-records"}
 	for _, c := range []struct {
 		args []string
 		code int
 		says string
 	}{
 		{nil, 0, strings.Join(give, " ")},
-		{[]string{"-segment", "1", "-records", "1-2"}, exitUsage, "-confirm lose-2-records"},
-		{[]string{"-segment", "1", "-records", "1-2", "-confirm", "lose-3-records"}, exitUsage, "-confirm lose-2-records"},
-		{[]string{"-segment", "1", "-records", "1-3", "-confirm", "lose-3-records"}, exitUsage, "not on record"},
-		{[]string{"-segment", "1", "-records", "2-1", "-confirm", "lose-0-records"}, exitUsage, "ranges"},
-		{[]string{"-segment", "2", "-records", "1-2", "-confirm", "lose-2-records"}, exitUsage, "damaged in segment 1, not in segment 2"},
-		{[]string{"-segment", "2", "-records", "3-4", "-confirm", "lose-2-records"}, 0, "no damage of segment 2 is on record"},
+		{[]string{"-segment", n, "-records", "1-2"}, exitUsage, "-confirm lose-2-records"},
+		{[]string{"-segment", n, "-records", "1-2", "-confirm", "lose-3-records"}, exitUsage, "-confirm lose-2-records"},
+		{[]string{"-segment", n, "-records", "1-3", "-confirm", "lose-3-records"}, exitUsage, "not on record"},
+		{[]string{"-segment", n, "-records", "2-1", "-confirm", "lose-0-records"}, exitUsage, "ranges"},
+		{[]string{"-segment", other, "-records", "1-2", "-confirm", "lose-2-records"}, exitUsage, "damaged in segment " + n + ", not in segment " + other},
+		{[]string{"-segment", other, "-records", "3-4", "-confirm", "lose-2-records"}, 0, "no damage of segment " + other + " is on record"},
 		{give, 0, "2 records are given up"},
 		{nil, 0, "  given up\n"},
 	} {
