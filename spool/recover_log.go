@@ -65,8 +65,12 @@ func (r *recovery) walk() (err error) {
 	return nil
 }
 
-// begunAfter reports whether a later segment than p was begun: p had ended then, although the later one is not here.
-func (r *recovery) begunAfter(p *part) bool { return r.begun != nil && r.begun.Segment > p.number }
+// begunAfter reports whether a later segment than p was begun: p had ended then, although the later one is not here. One in
+// which nothing became durable does not count. On a disk that refuses every sync it was to take the records that p had not
+// made durable, and went when it could not: then p has the only copy.
+func (r *recovery) begunAfter(p *part) bool {
+	return r.begun != nil && r.begun.Segment > p.number && r.begun.Next > r.begun.First
+}
 
 // numberOfHole returns the number of the segment whose records are missing at the end of the log.
 func (r *recovery) numberOfHole() uint64 {
