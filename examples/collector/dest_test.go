@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// TestDriversSpeak: what a driver finds about a destination comes into the collector's log. That the directory was created
-// anew is all that tells an operator of a volume that is not mounted.
+// TestDriversSpeak: what a driver finds about a destination comes into the collector's log. That the driver had
+// to create the directory is the operator's only sign that a volume is not mounted.
 func TestDriversSpeak(t *testing.T) {
 	nowhere(t)
 	dir := t.TempDir()

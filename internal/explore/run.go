@@ -27,7 +27,7 @@ func (t *Turn) Step() Step { return *t.Next[t.Actor] }
 
 // Scheduler makes the choices of a run.
 type Scheduler interface {
-	// Choose returns who moves next; ok is false if the run shall go no further. next is what each actor would do, nil if it
+	// Choose returns who moves next; ok is false if the run must stop. next is what each actor would do, nil if it
 	// has ended; at least one has not.
 	Choose(turns []Turn, next []*Step) (c Choice, ok bool)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // TestLoggers: whoever copies an example gets its log lines too. Where options have a Logger, no example leaves it out,
-// neither by nil options nor by a literal without one: what a driver says about a directory that was created anew, or about
+// neither by nil options nor by a literal without one: what a driver says about a directory that was created again, or about
 // a guarantee that the server lacks, has no other way to the operator.
 func TestLoggers(t *testing.T) {
 	root := filepath.Join("..", "..")

@@ -99,7 +99,7 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestHostile: an answer that cannot be what it says ends the connection, and nothing waits for ever or takes memory.
+// TestHostile: an answer that cannot be what it says ends the connection, and nothing waits indefinitely or takes memory.
 func TestHostile(t *testing.T) {
 	status := func(id uint32) []byte { return reply(fxpStatus, id, packet{}.uint32(0).string("").string("")) }
 	for name, answer := range map[string]func(kind byte, id uint32, body []byte) [][]byte{

@@ -26,6 +26,7 @@ var codes = map[uint32]string{
 	12: "write protect", 13: "no media", 14: "no space on filesystem", 15: "quota exceeded", 19: "not a directory",
 }
 
+// Error names the status by its code, and adds what the server says about it.
 func (e *StatusError) Error() string {
 	name, ok := codes[e.Code]
 	if !ok {

@@ -91,6 +91,7 @@ func (a Attrs) Kind() Kind {
 	return Other
 }
 
+// String names the kind of file for an error or a log line.
 func (k Kind) String() string {
 	return [...]string{"file of unknown kind", "regular file", "directory", "symbolic link", "special file"}[k]
 }

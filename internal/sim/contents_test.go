@@ -16,7 +16,7 @@ import (
 // contents is what a destination holds, read without the help of any product's bookkeeping but its formats.
 type contents struct {
 	count  map[int]int // by record
-	alien  []string    // what is nobody's record
+	alien  []string    // payloads that no source has sent
 	gaps   []gap       // named as damaged
 	final  map[string]bool
 	chains int

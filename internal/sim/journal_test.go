@@ -58,7 +58,7 @@ func payload(id, size int) []byte {
 	return b
 }
 
-// number returns which record a payload is; false if it is nobody's or was altered.
+// number returns which record a payload is; false if no source has sent it, or if it was altered.
 func (j *journal) number(b []byte) (int, bool) {
 	if len(b) < 11 || b[0] != 'r' {
 		return 0, false

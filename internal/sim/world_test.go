@@ -257,7 +257,7 @@ func (w *world) endAll(orderly bool) {
 			a.kill()
 			<-a.done
 		}
-		h.jobs = nil // those that are left are adopted anew
+		h.jobs = nil // those that are left are adopted again
 	}
 	for _, p := range w.places {
 		p.begin("", 0)
