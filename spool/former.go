@@ -246,7 +246,9 @@ func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder
 		return nil, nil, nil, fmt.Errorf("spool: read segment %d: %w", number, err)
 	}
 	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
-	out, err := s.stageTo(path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
+	within, _ := s.beyondQuota(&seg)
+	defer within()
+	out, err := s.stageTo(number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}

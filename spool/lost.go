@@ -61,8 +61,10 @@ func (s *Spool) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("spool: restore segment %d: %w", number, fs.ErrNotExist))
 	}
+	within, _ := s.beyondQuota(&seg) // it is wanted by a destination that has everything before it
+	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
-	out, err := s.stageTo(temp, func(w io.Writer) (Encoded, error) {
+	out, err := s.stageTo(number, temp, func(w io.Writer) (Encoded, error) {
 		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, body}, rec.Size+1))
 		return Encoded{}, err
 	})

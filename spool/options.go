@@ -58,8 +58,9 @@ type Options struct {
 	MemoryBytes  int64 // budget of what is taken and not yet on stable storage; default 128 MiB, at least 1 MiB, allocated lazily
 	StageWorkers int   // concurrent Stage calls the reserve is laid out for; default 2
 	// StageReserve is the part of the quota, in bytes, that appends leave free so that staging can go on when the spool
-	// is full. Default 1.25 × SegmentBytes for each of the StageWorkers, which suits every codec; with the codec "none"
-	// and small records, output can be 8 × the segment.
+	// is full. Default 1.25 × SegmentBytes for each of the StageWorkers, which suits every codec that compresses. With the
+	// codec "none" and small records, output can be 8 × the segment: a full spool then stages only the segment that a
+	// destination waits for, one at a time, and if that does not fit either it exceeds MaxBytes by that one file.
 	StageReserve int64
 
 	// Successor says that this process takes over from one that has called HandOver, and holds records in memory that came in

@@ -19,11 +19,11 @@ import (
 // errNoRoom: the quota leaves no room for a staged file.
 var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)
 
-// grow counts n bytes of a staged file that is being written; errNoRoom if the quota has no room for them.
-func (s *Spool) grow(n int64) error {
+// grow counts n bytes of a segment's staged file that is being written; errNoRoom if the quota has no room for them.
+func (s *Spool) grow(number uint64, n int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.quota.used+n > s.quota.ceiling {
+	if s.quota.used+n > s.quota.ceiling && !s.overdraft.has(number) {
 		return errNoRoom
 	}
 	s.quota.add(n)
@@ -47,13 +47,17 @@ const anyStage = math.MaxUint64
 //
 // A later segment gives way whoever waits for it, because destinations get segments in order: none of them can be
 // acknowledged, and deleted, before the earlier one. So of all segments that need staged files the first one always has
-// its way, and a full spool empties itself.
+// its way, and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
+// destination, unless it is the next for another one itself.
 func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
 	for s.makeRoom() {
 		if freed = true; enough() {
 			return true
 		}
 	}
+	s.mu.Lock()
+	first := s.isNext(forSegment)
+	s.mu.Unlock()
 	double := s.cat.double()
 	later, _ := slices.BinarySearch(double, forSegment)
 	slices.Reverse(double[later:]) // the one that is needed last goes first
@@ -64,7 +68,10 @@ func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 		if ctx.Err() != nil || !s.stages.tryBegin(n) {
 			continue
 		}
-		ok, err := s.halve(ctx, enc, n, n > forSegment)
+		s.mu.Lock()
+		force := n > forSegment || first && !s.isNext(n)
+		s.mu.Unlock()
+		ok, err := s.halve(ctx, enc, n, force)
 		s.stages.end(n)
 		if err != nil {
 			s.log.Warn("spool: cannot make room", "class", s.opts.Class, "segment", n, "err", err)

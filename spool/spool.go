@@ -79,6 +79,7 @@ type Spool struct {
 	urgent       bool // somebody waits for memory
 	full         bool // somebody found no room since there was more
 	crowd        crowd
+	overdraft    overdraft
 	noted        lifeMark // in the directory
 	handed       int64    // what a successor may hold in memory: see HandOver
 	oversize     int      // batches above the memory budget that wait for an empty queue: until they are in, nothing else is

@@ -132,6 +132,9 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		for noRoom(err) && s.relieve(ctx, enc, number, func() bool { return s.stageRoom(seg.Size) }) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
+		if errors.Is(err, errNoRoom) {
+			rec, err = s.stageBeyond(ctx, seg, enc, old, err)
+		}
 	}
 	if _, lost := errors.AsType[*rawLostError](err); lost {
 		if ok, uerr := s.unswap(number); ok && uerr == nil {
@@ -148,6 +151,20 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.relieve(ctx, enc, anyStage, func() bool { return !s.short() })
 	}
 	return rec, nil
+}
+
+// stageBeyond makes a staged file that does not fit into the quota, if a destination waits for it: see overdraft.
+func (s *Spool) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, noRoom error) (*StageRecord, error) {
+	within, ok := s.beyondQuota(&seg)
+	if !ok {
+		return nil, noRoom
+	}
+	defer within()
+	rec, err := s.makeStaged(ctx, seg, enc, old)
+	if err == nil {
+		s.logOverdraft(rec)
+	}
+	return rec, err
 }
 
 // noRoom reports whether an error says that there was no room for a staged file.
@@ -255,7 +272,7 @@ func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageR
 	if old != nil {
 		want = &old.Encoding
 	}
-	out, err = s.stageTo(temp, func(w io.Writer) (Encoded, error) {
+	out, err = s.stageTo(seg.Number, temp, func(w io.Writer) (Encoded, error) {
 		e, err := enc.Encode(ctx, w, src, want)
 		return e, rawLost(err, segment.ErrCorrupt)
 	})

@@ -21,7 +21,7 @@ type staged struct {
 
 // stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
 // removed, and given back to the quota.
-func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
+func (s *Spool) stageTo(number uint64, path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
 	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, err
 	}
@@ -29,7 +29,7 @@ func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (o
 	if err != nil {
 		return out, err
 	}
-	w := stageWriter{s: s, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
+	w := stageWriter{s: s, number: number, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr
@@ -54,12 +54,13 @@ func (s *Spool) stageTo(path string, encode func(io.Writer) (Encoded, error)) (o
 
 // stageWriter buffers, hashes, and counts against the quota.
 type stageWriter struct {
-	s   *Spool
-	f   vfs.File
-	buf []byte
-	off int64
-	sha hash.Hash
-	crc hash.Hash64
+	s      *Spool
+	number uint64 // of the segment
+	f      vfs.File
+	buf    []byte
+	off    int64
+	sha    hash.Hash
+	crc    hash.Hash64
 }
 
 func (w *stageWriter) Write(p []byte) (n int, err error) {
@@ -78,7 +79,7 @@ func (w *stageWriter) Write(p []byte) (n int, err error) {
 }
 
 func (w *stageWriter) flush() error {
-	if err := w.s.grow(int64(len(w.buf))); err != nil {
+	if err := w.s.grow(w.number, int64(len(w.buf))); err != nil {
 		return err
 	}
 	w.off += int64(len(w.buf))
