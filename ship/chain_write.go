@@ -181,11 +181,13 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 	for _, d := range ready {
 		switch {
 		case d.rec != nil && d.rec.Records > 0:
-			m.Segments = append(m.Segments, segmentLine(d.rec, d.receipt))
+			line := segmentLine(d.rec, d.receipt)
+			line.Whole = d.whole
+			m.Segments = append(m.Segments, line)
 		case d.seg.Last >= d.seg.First:
 			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole.
 			all := segment.Range{First: max(d.seg.First, d.rest), Last: d.seg.Last}
-			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}})
+			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}, Whole: d.whole})
 		}
 		if d.seg.Lost != (segment.Losses{}) || len(d.seg.Unaccounted) > 0 {
 			m.Losses = append(m.Losses, LossLine{Segment: d.seg.Number, After: d.seg.Last, Lost: d.seg.Lost, Unaccounted: d.seg.Unaccounted})

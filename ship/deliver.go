@@ -17,12 +17,12 @@ import (
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
-		rec, r, err := l.send(ctx, d)
+		rec, r, whole, err := l.send(ctx, d)
 		if err != nil {
 			return err
 		}
 		l.mu.Lock()
-		d.rec, d.receipt, d.done = rec, r, true
+		d.rec, d.receipt, d.whole, d.done = rec, r, whole, true
 		l.sent += r.Size
 		l.mu.Unlock()
 		l.s.changed.broadcast()
@@ -31,27 +31,37 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 }
 
 // send stages a segment, or the rest of it, and stores it.
-func (l *lane) send(ctx context.Context, d *delivery) (*spool.StageRecord, Receipt, error) {
+func (l *lane) send(ctx context.Context, d *delivery) (rec *spool.StageRecord, r Receipt, whole *Whole, err error) {
 	number := d.seg.Number
-	if d.rest > 0 {
-		rec, body, done, err := l.s.sp.StageRest(ctx, number, d.rest, l.s.enc)
-		if err != nil {
-			return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
+	rec, err = l.s.stage(ctx, number)
+	switch {
+	case err != nil:
+		return nil, r, nil, fmt.Errorf("staging segment %d: %w", number, err)
+	case d.rest > 0:
+		whole = &Whole{First: rec.First, Gaps: rec.Gaps}
+		if rec.Records > 0 {
+			whole.RawSHA256 = rec.RawSHA256
 		}
-		defer done()
-		if rec.Records == 0 {
-			return rec, Receipt{}, nil
-		}
-		return l.store(ctx, rec, body)
+		rec, r, err = l.sendRest(ctx, number, d.rest)
+		return rec, r, whole, err
+	case rec.Records == 0: // of a segment that is damaged throughout, nothing is left to store
+		return rec, r, nil, nil
 	}
-	rec, err := l.s.stage(ctx, number)
+	rec, r, err = l.put(ctx, rec)
+	return rec, r, nil, err
+}
+
+// sendRest stages the rest of a segment, and stores it.
+func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.StageRecord, Receipt, error) {
+	rec, body, done, err := l.s.sp.StageRest(ctx, number, first, l.s.enc)
 	if err != nil {
-		return nil, Receipt{}, fmt.Errorf("staging segment %d: %w", number, err)
+		return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
 	}
-	if rec.Records == 0 { // of a segment that is damaged throughout, nothing is left to store
+	defer done()
+	if rec.Records == 0 {
 		return rec, Receipt{}, nil
 	}
-	return l.put(ctx, rec)
+	return l.store(ctx, rec, body)
 }
 
 // put stores a staged file and returns the destination's own confirmation, which speaks of exactly these bytes, or of

@@ -38,13 +38,13 @@
 //
 // Epoch has 6 decimal digits, number 12; first and last are sequence numbers of 16 hexadecimal digits.
 //
-// # Manifests, version 2
+// # Manifests, version 3
 //
 // A manifest is a file of JSON lines, one object a line, each line ended by a newline. From the chain of a destination
 // an auditor that sees nothing else can say which records are there, that none is missing in between, doubled or
 // altered, how many were lost before they could be kept, and whether more is owed. This one is number 7 (shortened):
 //
-//	{"type":"header","version":2,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
+//	{"type":"header","version":3,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
 //	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}}}
 //	{"type":"footer","segments":1,"losses":1,"segment":41,"last":4100000,"sha256":"7ece…"}
@@ -59,6 +59,10 @@
 // that destination's own confirmation of the object. Sequence numbers run on from line to line and from manifest to
 // manifest without a hole; "gaps" are records within that were damaged before they could be staged, so that records =
 // last − first + 1 − gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
+// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} says that the line states only the rest of a segment, and which: its first
+// records are in an object that another owner's chain names, since both held them before their volumes parted (see
+// [Related]). At another destination the same segment may be delivered as a whole, and "raw_sha256" is then that of its line
+// there. If all of its records are in another owner's object, last = first − 1, and the line has no key. See [Whole].
 //
 // A loss line follows the segment line of its segment, or stands alone if the segment holds no records: what was lost
 // while that segment was active, by cause, in records, and in bytes where they were seen (else null, with the part that

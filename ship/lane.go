@@ -41,7 +41,8 @@ type delivery struct {
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
 	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it: see leave.
-	rest uint64
+	rest  uint64
+	whole *Whole // what it is the rest of
 }
 
 func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
@@ -172,7 +173,7 @@ func (l *lane) extend() []*delivery {
 		}
 		d := &delivery{seg: seg, done: seg.Records == 0}
 		if seg.First <= l.chain.Through && l.chain.Through < seg.Last {
-			d.rest = l.chain.Through + 1
+			d.rest, d.whole = l.chain.Through+1, &Whole{First: seg.First, Gaps: seg.Gaps}
 		}
 		l.window = append(l.window, d)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // ManifestVersion is the version of the manifest format that this package writes, see the package documentation.
-const ManifestVersion = 2
+const ManifestVersion = 3
 
 // MaxManifestSegments is the largest number of segments that one manifest covers.
 const MaxManifestSegments = 64
@@ -75,9 +75,12 @@ type SegmentLine struct {
 	Records uint64 `json:"records"` // Last − First + 1 − gaps
 	Bytes   uint64 `json:"bytes"`   // payload bytes of the records
 	// Gaps are damaged records: kept, but no longer readable when the segment was staged.
-	Gaps    []segment.Range `json:"gaps,omitempty"`
-	MinTime time.Time       `json:"min_time,omitzero"` // arrival times of the records
-	MaxTime time.Time       `json:"max_time,omitzero"`
+	Gaps []segment.Range `json:"gaps,omitempty"`
+	// Whole is set if the line states only the rest of a segment: its first records are in an object that another owner's
+	// chain names. If all of them are, Last is First − 1, and there is no object.
+	Whole   *Whole    `json:"whole,omitempty"`
+	MinTime time.Time `json:"min_time,omitzero"` // arrival times of the records
+	MaxTime time.Time `json:"max_time,omitzero"`
 	// Key of the object below the destination's prefix. It and all that follows is left out if all records are damaged:
 	// there is no object then.
 	Key       string `json:"key,omitempty"`
@@ -92,6 +95,15 @@ type SegmentLine struct {
 	SHA256    string   `json:"sha256,omitempty"`
 	CRC64NVME string   `json:"crc64nvme,omitempty"` // 16 hex digits
 	Receipt   *Receipt `json:"receipt,omitempty"`
+}
+
+// Whole is the segment that a line states the rest of. At another destination the whole segment may be one object.
+type Whole struct {
+	First uint64 `json:"first"` // sequence number; the last one is that of the line
+	// Gaps are the damaged records of the whole segment.
+	Gaps []segment.Range `json:"gaps,omitempty"`
+	// RawSHA256 is that of the whole segment's uncompressed output, hex; left out if no record of it was readable.
+	RawSHA256 string `json:"raw_sha256,omitempty"`
 }
 
 // LossLine states what was lost while a segment was active, before it could be kept.

@@ -43,10 +43,13 @@ func exampleManifest() *Manifest {
 		},
 		Segments: []SegmentLine{
 			segmentLine(rec, Receipt{Size: 9_800_000, Checksum: "sha256:" + sum("b"), Method: "remote-sha256sum", Time: at.Add(90 * time.Second)}),
-			{Segment: 43, First: 4_100_001, Last: 4_100_002, Gaps: []segment.Range{{First: 4_100_001, Last: 4_100_002}}},
+			{Segment: 43, First: 4_100_001, Last: 4_100_002, Gaps: []segment.Range{{First: 4_100_001, Last: 4_100_002}}, Whole: &Whole{
+				First: 4_099_999, Gaps: []segment.Range{{First: 4_100_001, Last: 4_100_002}}, RawSHA256: sum("d"),
+			}},
+			{Segment: 44, First: 4_100_003, Last: 4_100_002, Whole: &Whole{First: 4_100_000, RawSHA256: sum("e")}},
 		},
 		Losses: []LossLine{{Segment: 41, After: 4_100_000}, {Segment: 42, After: 4_100_000}},
-		Footer: ManifestFooter{Segment: 43, Last: 4_100_002, Final: true},
+		Footer: ManifestFooter{Segment: 44, Last: 4_100_002, Final: true},
 	}
 	m.Losses[0].Lost[segment.KernelOverflow] = segment.Loss{Records: 12, BytesUnknown: true}
 	m.Losses[1].Unaccounted = []segment.Unaccounted{{From: at, To: at.Add(time.Second), Known: segment.Tally{Records: 3, Bytes: 1000}, AtMostBytes: 128 << 20}}
@@ -66,7 +69,7 @@ func encode(t testing.TB, m *Manifest) []byte {
 func TestManifestGolden(t *testing.T) {
 	m := exampleManifest()
 	got := encode(t, m)
-	path := filepath.Join("testdata", "manifest-v2.jsonl")
+	path := filepath.Join("testdata", "manifest-v3.jsonl")
 	if *update {
 		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -134,7 +137,7 @@ func TestManifestStrict(t *testing.T) {
 		"trailing line":   good + "\n",
 		"twice":           good + good,
 		"no last newline": strings.TrimSuffix(good, "\n"),
-		"version altered": strings.Replace(good, `"version":2`, `"version":3`, 1),
+		"version altered": strings.Replace(good, `"version":3`, `"version":4`, 1),
 		"long line":       strings.Replace(good, `"instance":"`, `"instance":"`+strings.Repeat("x", maxManifestLine), 1),
 		"no header":       good[strings.IndexByte(good, '\n')+1:],
 	} {
@@ -145,13 +148,13 @@ func TestManifestStrict(t *testing.T) {
 	// Of another version is what other programs write, as a whole: no damage.
 	other := exampleManifest()
 	lines := strings.SplitAfter(string(encode(t, other)), "\n")
-	for version, advice := range map[int]string{1: "to drain what it still owes", 3: "use a newer program"} {
-		lines[0] = strings.Replace(lines[0], `"version":2`, fmt.Sprintf(`"version":%d`, version), 1)
+	for version, advice := range map[int]string{2: "to drain what it still owes", 4: "use a newer program"} {
+		lines[0] = strings.Replace(lines[0], `"version":3`, fmt.Sprintf(`"version":%d`, version), 1)
 		_, err := DecodeManifest(strings.NewReader(lines[0] + `{"type":"something else"}` + "\n"))
 		if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrVerify) || !strings.Contains(err.Error(), advice) {
 			t.Errorf("version %d: %v", version, err)
 		}
-		lines[0] = strings.Replace(lines[0], fmt.Sprintf(`"version":%d`, version), `"version":2`, 1)
+		lines[0] = strings.Replace(lines[0], fmt.Sprintf(`"version":%d`, version), `"version":3`, 1)
 	}
 	broken := errors.New("broken")
 	if _, err := DecodeManifest(io.MultiReader(strings.NewReader(good[:100]), iotest.ErrReader(broken))); !errors.Is(err, broken) || errors.Is(err, ErrVerify) {
@@ -181,6 +184,11 @@ func TestManifestValidate(t *testing.T) {
 		"no receipt":     func(m *Manifest) { m.Segments[0].Receipt = nil },
 		"empty receipt":  func(m *Manifest) { m.Segments[0].Receipt.Checksum = "" },
 		"hash":           func(m *Manifest) { m.Segments[0].RawSHA256 = "" },
+		"whole begins":   func(m *Manifest) { m.Segments[1].Whole.First = m.Segments[1].First },
+		"whole gap":      func(m *Manifest) { m.Segments[1].Whole.Gaps[0].Last++ },
+		"whole hash":     func(m *Manifest) { m.Segments[1].Whole.RawSHA256 = "x" },
+		"empty line":     func(m *Manifest) { m.Segments[2].Whole = nil },
+		"emptier line":   func(m *Manifest) { m.Segments[2].Last-- },
 		"ghost":          func(m *Manifest) { m.Segments[1].Key = "x" },
 		"loss order":     func(m *Manifest) { m.Losses[1].Segment = 41 },
 		"loss after":     func(m *Manifest) { m.Losses[1].After = 4_100_003 },
@@ -229,7 +237,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	m.Signature, m.Losses, m.Segments[0].Gaps = &SignatureLine{}, nil, nil
 	m.Segments[0].Records += 10
 	f.Add(encode(f, m))
-	f.Add([]byte(`{"type":"header","version":2}` + "\n"))
+	f.Add([]byte(`{"type":"header","version":3}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := DecodeManifest(bytes.NewReader(b))
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 var (
@@ -90,19 +92,15 @@ func (v *validator) segment(s *SegmentLine) {
 	n := s.Segment
 	v.that(s.Type == "segment", "type %q", s.Type)
 	// Ranges first: the sums below must not overflow, whatever a stranger wrote.
-	if s.First < 1 || s.Last < s.First || s.Last > maxSequence {
+	if s.First < 1 || s.Last < s.First && (s.Whole == nil || s.Last+1 != s.First) || s.Last > maxSequence {
 		v.that(false, "segment %d from %d to %d", n, s.First, s.Last)
 		return
 	}
-	count, at := s.Last-s.First+1, s.First
-	for _, g := range s.Gaps {
-		if g.First < at || g.Last < g.First || g.Last > s.Last {
-			v.that(false, "segment %d: gap from %d to %d", n, g.First, g.Last)
-			return
-		}
-		count -= g.Last - g.First + 1
-		at = g.Last + 1
+	damaged, ok := v.gaps(n, s.Gaps, s.First, s.Last)
+	if !ok || !v.whole(s) {
+		return
 	}
+	count := s.Last + 1 - s.First - damaged
 	v.that(s.Records == count, "segment %d: %d records, its range and gaps say %d", n, s.Records, count)
 	if s.Records == 0 {
 		v.that(s.Bytes == 0 && s.Key == "" && s.Receipt == nil, "segment %d: an object without records", n)
@@ -114,4 +112,32 @@ func (v *validator) segment(s *SegmentLine) {
 	v.that(hex64.MatchString(s.SHA256) && hex16.MatchString(s.CRC64NVME) && s.Size >= 0, "segment %d: sha256 %q, crc64nvme %q", n, s.SHA256, s.CRC64NVME)
 	r := s.Receipt
 	v.that(r != nil && r.Checksum != "" && r.Size >= 0 && isClean(r.Checksum+r.Method+r.Version), "segment %d: receipt %+v", n, r)
+}
+
+// gaps adds up the gaps of a segment, which must lie in a range, in order.
+func (v *validator) gaps(number uint64, gaps []segment.Range, first, last uint64) (n uint64, ok bool) {
+	for _, g := range gaps {
+		if g.First < first || g.Last < g.First || g.Last > last {
+			v.that(false, "segment %d: gap from %d to %d", number, g.First, g.Last)
+			return 0, false
+		}
+		n += g.Last - g.First + 1
+		first = g.Last + 1
+	}
+	return n, true
+}
+
+// whole judges what a line says of the segment that it states the rest of.
+func (v *validator) whole(s *SegmentLine) bool {
+	w := s.Whole
+	if w == nil {
+		return true
+	}
+	if w.First < 1 || w.First >= s.First {
+		v.that(false, "segment %d: the rest from %d on of one that begins at %d", s.Segment, s.First, w.First)
+		return false
+	}
+	v.that(w.RawSHA256 == "" || hex64.MatchString(w.RawSHA256), "segment %d: raw_sha256 %q of the whole", s.Segment, w.RawSHA256)
+	_, ok := v.gaps(s.Segment, w.Gaps, w.First, s.Last)
+	return ok
 }

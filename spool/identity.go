@@ -16,7 +16,7 @@ const (
 	identityName = "spool.json"
 	// identityVersion also changes with the version of manifests: a program that cannot read a spool's chains must leave the
 	// spool to the one that can, untouched, instead of adding records to it that no destination would ever get.
-	identityVersion = 2
+	identityVersion = 3
 	maxIdentity     = 1 << 20
 	maxEpoch        = 999_999 // six digits in the names of objects
 )

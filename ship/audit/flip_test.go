@@ -214,7 +214,7 @@ func TestNewerManifest(t *testing.T) {
 	p["idc"].Set(ship.ManifestKey("vpn", testSpool, 1, 2), []byte(`{"type":"header","version":9,"more":"fields"}`+"\n"))
 	r := p.audit(t, deep)
 	wants(t, r, audit.Owed, audit.NotUnderstood, audit.Open)
-	if f := r.Findings[0]; !strings.Contains(f.Detail, "it is of version 9, this program reads 2") && !strings.Contains(r.Findings[1].Detail, "it is of version 9, this program reads 2") {
+	if f := r.Findings[0]; !strings.Contains(f.Detail, "it is of version 9, this program reads 3") && !strings.Contains(r.Findings[1].Detail, "it is of version 9, this program reads 3") {
 		t.Errorf("%+v", r.Findings)
 	}
 }
