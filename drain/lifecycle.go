@@ -166,8 +166,11 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 			var err error
 			// One answer that fails must not open a socket on an instance that goes.
 			every(ctx, askEvery/4, func() bool {
-				a.n, a.goes, err = ask(ctx, p)
-				return err != nil
+				n, goes, failed := ask(ctx, p)
+				if failed == nil || ctx.Err() == nil || err == nil { // the end of ctx explains less than what came before it
+					a.n, a.goes, err = n, goes, failed
+				}
+				return failed != nil
 			})
 			if err != nil {
 				d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)

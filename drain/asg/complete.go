@@ -20,7 +20,7 @@ func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained boo
 		return false, nil // a restart, or the hook's own time-out decides
 	}
 	if !goes {
-		if _, goes, err = l.Notice(ctx); !goes {
+		if goes, err = l.lastNotice(ctx); !goes {
 			return false, errors.Join(err, l.unprotect(ctx, r))
 		}
 	}
@@ -46,6 +46,19 @@ func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained boo
 	}
 	l.log.Info("termination hook completed", "answer", answer, "state", state)
 	return answer == Abandon && l.retained(ctx), nil
+}
+
+// lastNotice asks for the last time. A metadata service that has never answered this process gets one attempt: the end must
+// not wait for what a container with a hop limit of 1 never hears.
+func (l *Lifecycle) lastNotice(ctx context.Context) (goes bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for attempts := 3; ; attempts-- {
+		_, goes, err = l.Notice(ctx)
+		if goes || err == nil || attempts == 1 || !l.link.answered(ctx) || pause(ctx, time.Second/2) != nil {
+			return goes, err
+		}
+	}
 }
 
 // verified looks for itself: a disk depends on it.
@@ -77,15 +90,15 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 	var refused time.Time // since when the action should wait for an answer, and is said not to
 	for {
 		var inst Instance
-		a, err := l.known(ctx)
+		a, service, err := l.known(ctx)
 		if err == nil {
-			inst, err = l.service.Instance(ctx, a.Instance)
+			inst, err = service.Instance(ctx, a.Instance)
 		}
 		if err == nil {
 			if over, err := settled(inst.State, answer); over {
 				return inst.State, err
 			}
-			err = l.service.Answer(ctx, a, answer)
+			err = service.Answer(ctx, a, answer)
 		}
 		switch {
 		case err == nil:
@@ -111,21 +124,25 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 }
 
 // known returns the action, looked up once.
-func (l *Lifecycle) known(ctx context.Context) (Action, error) {
+func (l *Lifecycle) known(ctx context.Context) (Action, Service, error) {
+	_, service, _, err := l.link.get(ctx)
+	if err != nil {
+		return Action{}, nil, err
+	}
 	l.mu.Lock()
 	a := l.action
 	l.mu.Unlock()
 	if a.Hook != "" {
-		return a, nil
+		return a, service, nil
 	}
 	a, h, _, err := l.find(ctx)
 	if err != nil {
-		return a, err
+		return a, nil, err
 	}
 	l.mu.Lock()
 	l.action, l.hook = a, h
 	l.mu.Unlock()
-	return a, nil
+	return a, service, nil
 }
 
 // begins reports whether this is the state before the hook's: on the way out, out of a warm pool, or back into it (Amazon
@@ -141,7 +158,7 @@ func settled(state string, answer Answer) (over bool, err error) {
 	switch {
 	case strings.HasSuffix(state, ":Retained"):
 		return true, nil
-	case strings.HasSuffix(state, ":Proceed"), state == "", state == "Terminated":
+	case strings.HasSuffix(state, ":Proceed"), state == "", state == "Terminated", resting(state):
 		if answer != Continue {
 			err = fmt.Errorf("%w (state %q)", errSettled, state)
 		}
@@ -156,20 +173,20 @@ func settled(state string, answer Answer) (over bool, err error) {
 func (l *Lifecycle) retained(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 24*l.o.Retry)
 	defer cancel()
-	a, err := l.known(ctx)
+	a, service, err := l.known(ctx)
 	if err != nil {
 		return false
 	}
-	if st, err := l.service.Settings(ctx, a.Group); err == nil && !st.Retain {
+	if st, err := service.Settings(ctx, a.Group); err == nil && !st.Retain {
 		return false
 	}
 	for {
-		inst, err := l.service.Instance(ctx, a.Instance)
+		inst, err := service.Instance(ctx, a.Instance)
 		switch {
 		case err != nil:
 		case strings.HasSuffix(inst.State, ":Retained"):
 			return true
-		case inst.State == "", inst.State == "Terminated":
+		case inst.State == "", inst.State == "Terminated", resting(inst.State):
 			return false
 		}
 		if pause(ctx, l.o.Retry/2) != nil {

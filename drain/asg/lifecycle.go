@@ -20,11 +20,10 @@ type Lifecycle struct {
 	o   Options
 	log *slog.Logger
 
+	link *link
+	pool *pool
+
 	mu        sync.Mutex
-	meta      Metadata
-	service   Service
-	instance  string
-	served    bool // the metadata has said InService: a target of the warm pool means that it goes back there
 	goes      bool
 	rebalance bool // the recommendation was logged
 	// What the scale-in protection was set to last, and that it was set.
@@ -52,33 +51,12 @@ func New(o *Options) (*Lifecycle, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	return &Lifecycle{o: opts, log: opts.Logger, meta: opts.Metadata, service: opts.Service}, nil
-}
-
-// connected returns what is asked, and this instance's id.
-func (l *Lifecycle) connected(ctx context.Context) (Metadata, Service, string, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.meta == nil {
-		meta, service, err := connect(ctx)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		l.meta, l.service = meta, service
-	}
-	if l.instance == "" {
-		id, err := l.meta.Get(ctx, "instance-id")
-		if err != nil {
-			return nil, nil, "", err
-		}
-		l.instance = id
-	}
-	return l.meta, l.service, l.instance, nil
+	return &Lifecycle{o: opts, log: opts.Logger, link: newLink(&opts), pool: &pool{dir: opts.Dir, log: opts.Logger}}, nil
 }
 
 // Notice implements drain.Lifecycle: it reads the metadata.
 func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
-	meta, service, id, err := l.connected(ctx)
+	meta, service, id, err := l.link.get(ctx)
 	if err != nil {
 		return drain.Notice{}, false, err
 	}
@@ -93,23 +71,21 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 		inst, err := service.Instance(ctx, id)
 		retained = err == nil && strings.HasSuffix(inst.State, ":Retained")
 	}
+	leaving, lerr := l.pool.leaves(ctx, service, id, target)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if recommended != "" && !l.rebalance {
 		l.rebalance = true
 		l.log.Warn("EC2 recommends to replace this spot instance; its notice of two minutes may follow", "recommendation", recommended)
 	}
-	if target == "InService" {
-		l.served = true
-	}
-	if !goes && leaves(target, l.served) {
+	if !goes && leaving {
 		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
 	}
 	l.goes, l.left = l.goes || goes, l.left || retained
 	if goes { // whatever else cannot be read now
 		return n, true, nil
 	}
-	return n, false, errors.Join(err, serr, rerr)
+	return n, false, errors.Join(err, serr, rerr, lerr)
 }
 
 // get returns "" for what is not there: most of the time none of it is.
@@ -119,18 +95,6 @@ func get(ctx context.Context, meta Metadata, path string) (string, error) {
 		return "", nil
 	}
 	return s, err
-}
-
-// leaves reports whether an instance with this target goes. An instance of a warm pool is first brought up in it, with a
-// target such as Warmed:Stopped: only one that has served is on its way out with it.
-func leaves(target string, served bool) bool {
-	switch target {
-	case "Terminated", "Warmed:Terminated":
-		return true
-	case "Warmed:Stopped", "Warmed:Hibernated", "Warmed:Running":
-		return served
-	}
-	return false
 }
 
 // spotMargin is what a drain that ends with the instance leaves for itself.
@@ -153,7 +117,7 @@ func reclaim(js string) (drain.Notice, bool) {
 
 // find looks up which hook of which group this instance's action belongs to.
 func (l *Lifecycle) find(ctx context.Context) (Action, Hook, Settings, error) {
-	_, service, id, err := l.connected(ctx)
+	_, service, id, err := l.link.get(ctx)
 	if err != nil {
 		return Action{}, Hook{}, Settings{}, err
 	}
@@ -162,7 +126,7 @@ func (l *Lifecycle) find(ctx context.Context) (Action, Hook, Settings, error) {
 		return Action{}, Hook{}, Settings{}, err
 	}
 	if inst.Group == "" {
-		return Action{}, Hook{}, Settings{}, fmt.Errorf("%w: %s", errNoGroup, id)
+		return Action{}, Hook{}, Settings{}, noGroup(service, id)
 	}
 	st, err := service.Settings(ctx, inst.Group)
 	if err != nil {
@@ -182,6 +146,14 @@ var (
 	errNoGroup = errors.New("asg: the instance is in no Auto Scaling group")
 	errNoHook  = errors.New("asg: the termination hook cannot be told")
 )
+
+// noGroup names the region, if the service knows it: a group is known in one region only.
+func noGroup(s Service, id string) error {
+	if r, ok := s.(interface{ Region() string }); ok {
+		return fmt.Errorf("%w: %s in %s", errNoGroup, id, r.Region())
+	}
+	return fmt.Errorf("%w: %s", errNoGroup, id)
+}
 
 // Progress implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
 // instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart. A drain
@@ -239,7 +211,10 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Progress) (time.Duration, 
 		l.action, l.hook = a, h
 		l.mu.Unlock()
 	}
-	err := l.service.Answer(ctx, a, Heartbeat)
+	_, service, _, err := l.link.get(ctx)
+	if err == nil {
+		err = service.Answer(ctx, a, Heartbeat)
+	}
 	switch {
 	case errors.Is(err, ErrNoAction):
 		return l.o.Retry, nil // it comes when the load balancers have let go of the instance

@@ -15,6 +15,10 @@ import (
 type Options struct {
 	// Hook is the name of the termination hook; default the only one that the group has.
 	Hook string
+	// Dir is drain.Options.Dir. A note in it (asg.json) says that this instance was in service, so that a process that is
+	// restarted while the instance returns to a warm pool does not take it for one that is first brought up there. Default:
+	// no note.
+	Dir string
 	// Timeout and StallTimeout are those of drain.Options, which the hook is compared with at the start; default none.
 	Timeout, StallTimeout time.Duration
 	// ProtectAbove has the group choose other instances for a scale-in while this one has more payload bytes to deliver,

@@ -1,6 +1,9 @@
 package asg
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -8,9 +11,15 @@ import (
 
 // TestRequestsEnd: a connection to the API that goes silent does not keep Complete from its next attempt.
 func TestRequestsEnd(t *testing.T) {
-	t.Setenv("AWS_REGION", "eu-central-1")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
+	meta := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+		fmt.Fprint(w, "eu-central-1")
+	}))
+	t.Cleanup(meta.Close)
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", meta.URL)
 	_, s, err := connect(t.Context())
 	if err != nil {
 		t.Fatal(err)

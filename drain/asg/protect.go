@@ -50,7 +50,7 @@ func (l *Lifecycle) unprotect(ctx context.Context, r *drain.Report) error {
 func (l *Lifecycle) setProtection(ctx context.Context, on bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, service, id, err := l.connected(ctx)
+	_, service, id, err := l.link.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (l *Lifecycle) setProtection(ctx context.Context, on bool) error {
 		return err
 	}
 	if inst.Group == "" {
-		return fmt.Errorf("%w: %s", errNoGroup, id)
+		return noGroup(service, id)
 	}
 	if err := p.Protect(ctx, inst.Group, id, on); err != nil {
 		return err

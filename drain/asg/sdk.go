@@ -18,26 +18,35 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/penstock-go/penstock/internal/direct"
 )
 
-// connect makes the SDK's clients. The region comes from the environment or from the metadata service.
+// connect makes the SDK's clients. The group is in the instance's own region, which the metadata names: AWS_REGION may be the
+// bucket's. The network of the API is the environment's, proxies included; the metadata service is never behind a proxy.
 func connect(ctx context.Context) (Metadata, Service, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = direct.Proxy })
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client))
 	if err != nil {
 		return nil, nil, fmt.Errorf("asg: %w", err)
 	}
-	meta := imds.NewFromConfig(cfg, func(o *imds.Options) {
+	meta := metadata{imds.NewFromConfig(cfg, func(o *imds.Options) {
 		o.EnableFallback = aws.FalseTernary // IMDSv2 only: a proxy that can be made to fetch a URL cannot fetch a token
-	})
-	if cfg.Region == "" {
-		r, err := meta.GetRegion(ctx, nil)
-		if err != nil {
-			return nil, nil, fmt.Errorf("asg: no region in the environment and none in the metadata: %w", err)
-		}
-		cfg.Region = r.Region
+		o.HTTPClient = client.WithTimeout(metadataTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
+		o.Retryer = aws.NopRetryer{} // whoever asks asks again: each second, or after a pause
+	})}
+	region, err := meta.Get(ctx, "placement/region")
+	if errors.Is(err, fs.ErrNotExist) && cfg.Region != "" {
+		region, err = cfg.Region, nil
 	}
-	return metadata{meta}, service{autoscaling.NewFromConfig(cfg, patient)}, nil
+	if err != nil {
+		return nil, nil, err
+	}
+	return meta, service{autoscaling.NewFromConfig(cfg, patient, func(o *autoscaling.Options) { o.Region = region })}, nil
 }
+
+// metadataTimeout bounds a request to the metadata service, which answers within milliseconds where it answers.
+const metadataTimeout = 2 * time.Second
 
 // callTimeout bounds one request to the API. The SDK has no bound for the answer: a connection that goes silent would keep
 // Complete from its next attempt, and the group from its answer, until CompleteTimeout ends.
@@ -61,7 +70,7 @@ func (m metadata) Get(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("asg: metadata %s: %w", path, fs.ErrNotExist)
 	}
 	if err != nil {
-		return "", fmt.Errorf("asg: metadata %s: %w", path, err)
+		return "", fmt.Errorf("asg: metadata %s: %w%s", path, err, cure(err))
 	}
 	defer out.Content.Close()
 	b, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata))
@@ -71,9 +80,28 @@ func (m metadata) Get(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// cure says what helps where the metadata service does not answer as it should. The SDK hides what became of the request
+// for a token from errors.As, so the text has to do. After one that was not answered, it asks without a token once (401).
+func cure(err error) string {
+	const modify = "aws ec2 modify-instance-metadata-options --instance-id ID "
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "StatusCode: 403"):
+		return " (the metadata service of this instance is turned off: " + modify + "--http-endpoint enabled)"
+	case strings.Contains(text, "StatusCode: 401"), strings.Contains(text, "getToken") && strings.Contains(text, "timeout"):
+		// The answer with the token has a time to live of HttpPutResponseHopLimit, and does not pass a container's bridge.
+		return " (no token: in a container, the instance's hop limit of 1 is the likely reason: " + modify +
+			"--http-put-response-hop-limit 2; or run without this lifecycle)"
+	}
+	return ""
+}
+
 type service struct{ c *autoscaling.Client }
 
 var _ Protector = service{}
+
+// Region is where it looks for the instance's group.
+func (s service) Region() string { return s.c.Options().Region }
 
 func (s service) Instance(ctx context.Context, id string) (Instance, error) {
 	out, err := s.c.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{id}})

@@ -14,7 +14,10 @@ import (
 // GroupOptions configure a Group. The zero value of every field means its documented default.
 type GroupOptions struct {
 	Name string // default "group"
-	Hook string // of the transition EC2_INSTANCE_TERMINATING; default "drain", "-" for none
+	// Region is where its instances are; default "us-east-1". ServeHTTP knows it from a request's signature, and knows no
+	// instance in another one.
+	Region string
+	Hook   string // of the transition EC2_INSTANCE_TERMINATING; default "drain", "-" for none
 	// HeartbeatTimeout and GlobalTimeout as in the API; default 30 minutes, and 100 times that, at most 48 h.
 	HeartbeatTimeout, GlobalTimeout time.Duration
 	DefaultResult                   asg.Answer // default ABANDON
@@ -50,6 +53,9 @@ func NewGroup(o *GroupOptions) *Group {
 	if g.o.Name == "" {
 		g.o.Name = "group"
 	}
+	if g.o.Region == "" {
+		g.o.Region = "us-east-1"
+	}
 	if g.o.Hook == "" {
 		g.o.Hook = "drain"
 	}
@@ -71,7 +77,7 @@ func (g *Group) Launch() *Instance {
 	defer g.mu.Unlock()
 	i := &Instance{g: g, id: fmt.Sprintf("i-%017x", len(g.instances)+1), state: "InService", meta: map[string]string{}}
 	i.meta["instance-id"] = i.id
-	i.meta["placement/region"] = "us-east-1"
+	i.meta["placement/region"] = g.o.Region
 	i.meta["autoscaling/target-lifecycle-state"] = "InService"
 	g.instances[i.id] = i
 	return i

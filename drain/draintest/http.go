@@ -28,7 +28,7 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "DescribeAutoScalingInstances":
 		var i asg.Instance
 		id := f.Get("InstanceIds.member.1")
-		if i, err = g.Instance(ctx, id); err == nil && i.Group != "" {
+		if i, err = g.Instance(ctx, id); err == nil && i.Group != "" && g.asked(r) {
 			result = instancesXML{Instances: []instanceXML{{id, i.Group, i.State, "HEALTHY"}}}
 		}
 	case "DescribeAutoScalingGroups":
@@ -82,6 +82,11 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/xml")
 	fmt.Fprintf(w, `<%[1]sResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><%[1]sResult>%[2]s</%[1]sResult>`+
 		`<ResponseMetadata><RequestId>draintest</RequestId></ResponseMetadata></%[1]sResponse>`, action, b)
+}
+
+// asked reports whether a request was signed for the group's region (AWS Signature Version 4, credential scope).
+func (g *Group) asked(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Authorization"), "/"+g.o.Region+"/autoscaling/aws4_request")
 }
 
 type instancesXML struct {
@@ -150,7 +155,7 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet:
 		http.Error(w, "GET only", http.StatusMethodNotAllowed)
 	case r.URL.Path == "/latest/dynamic/instance-identity/document": // the SDK takes the region from here
-		fmt.Fprintf(w, `{"instanceId":%q,"region":"us-east-1"}`, i.id)
+		fmt.Fprintf(w, `{"instanceId":%q,"region":%q}`, i.id, i.g.o.Region)
 	case !ok:
 		http.NotFound(w, r)
 	default:

@@ -66,7 +66,7 @@ func lifecycles(c *config, log *slog.Logger) (all []drain.Lifecycle, preStop htt
 	switch c.lifecycle {
 	case "asg":
 		l, err = asg.New(&asg.Options{
-			Hook: c.asgHook, Timeout: c.drainTimeout, StallTimeout: stallTimeout, ProtectAbove: c.protectAbove, Logger: log,
+			Hook: c.asgHook, Dir: c.spoolDir, Timeout: c.drainTimeout, StallTimeout: stallTimeout, ProtectAbove: c.protectAbove, Logger: log,
 		})
 	case "ecs":
 		l, err = ecs.New(&ecs.Options{ProtectAbove: c.protectAbove, Logger: log})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,7 +13,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/penstock-go/penstock/internal/direct"
 )
 
 // parameters of the URL, each with what it sets. Documented in the package documentation.
@@ -50,7 +54,9 @@ func Open(ctx context.Context, rawURL string, o *Options) (*Bucket, error) {
 		return nil, fmt.Errorf("s3ship: %w", err)
 	}
 	load := func(ctx context.Context) (aws.Config, error) {
-		var fns []func(*config.LoadOptions) error
+		// The instance's and the container's credentials are asked for through this client too.
+		client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = direct.Proxy })
+		fns := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
 		if opt.Region != "" {
 			fns = append(fns, config.WithRegion(opt.Region))
 		}

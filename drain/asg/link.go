@@ -1,0 +1,74 @@
+package asg
+
+import (
+	"context"
+	"time"
+)
+
+// link is how a Lifecycle reaches the metadata service and the API. Both are found at the first call that succeeds.
+type link struct {
+	turn chan struct{} // of one place: a lock that a context can end, since its holder uses the network
+
+	// The holder of turn writes these, and nobody does any more once instance is set.
+	meta     Metadata
+	service  Service
+	instance string
+
+	failure error // of the latest attempt, which ended at failed
+	failed  time.Time
+}
+
+func newLink(o *Options) *link {
+	return &link{turn: make(chan struct{}, 1), meta: o.Metadata, service: o.Service}
+}
+
+// get returns what is asked, and this instance's id. A call that had to wait for another one's attempt shares its failure:
+// several calls would otherwise wait for a service that does not answer one after the other.
+func (k *link) get(ctx context.Context) (Metadata, Service, string, error) {
+	asked := time.Now()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, nil, "", ctx.Err()
+	}
+	if k.instance == "" && k.failed.After(asked) {
+		return nil, nil, "", k.failure
+	}
+	if k.instance == "" {
+		if err := k.find(ctx); err != nil {
+			if ctx.Err() == nil { // otherwise it says nothing about the service
+				k.failure, k.failed = err, time.Now()
+			}
+			return nil, nil, "", err
+		}
+	}
+	return k.meta, k.service, k.instance, nil
+}
+
+func (k *link) find(ctx context.Context) error {
+	if k.meta == nil {
+		meta, service, err := connect(ctx)
+		if err != nil {
+			return err
+		}
+		k.meta, k.service = meta, service
+	}
+	id, err := k.meta.Get(ctx, "instance-id")
+	if err != nil {
+		return err
+	}
+	k.instance = id
+	return nil
+}
+
+// answered reports whether the metadata service has ever answered this process.
+func (k *link) answered(ctx context.Context) bool {
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+		return k.instance != ""
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,140 @@
+package asg_test
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/asg"
+	"github.com/penstock-go/penstock/drain/draintest"
+)
+
+// TestRegion: the group is looked for in the instance's region. AWS_REGION may be the bucket's.
+func TestRegion(t *testing.T) {
+	g := draintest.NewGroup(&draintest.GroupOptions{Region: "eu-west-1"})
+	i := g.Launch()
+	overHTTP(t, g, i)
+	t.Setenv("AWS_REGION", "us-east-1")
+	l, err := asg.New(&asg.Options{Retry: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	i.Terminate()
+	if _, err := l.Complete(t.Context(), complete()); err != nil {
+		t.Error(err)
+	}
+	if answer, _ := i.Answered(); answer != asg.Continue {
+		t.Errorf("the hook was answered with %q", answer)
+	}
+	// An instance that is in no group: the message says where it was looked for.
+	other := draintest.NewGroup(&draintest.GroupOptions{Region: "eu-north-1"}).Launch()
+	overHTTP(t, g, other)
+	l, _ = asg.New(nil)
+	if err := l.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "eu-north-1") {
+		t.Errorf("%v does not name the region", err)
+	}
+}
+
+// TestHopLimit: with a hop limit of 1 a container's request for a token is never answered. The cure is named, and the end
+// does not wait for what never comes.
+func TestHopLimit(t *testing.T) {
+	released := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut {
+			http.Error(w, "no token", http.StatusUnauthorized)
+			return
+		}
+		select {
+		case <-released:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(silent.Close)
+	t.Cleanup(func() { close(released) })
+	g := draintest.NewGroup(nil)
+	overHTTP(t, g, g.Launch())
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.URL)
+	l, err := asg.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go l.Progress(t.Context(), drain.Progress{Phase: "ship"}) // as a Drainer does meanwhile
+	for range 3 {                                             // the SDK asks for no token after one that was not answered
+		if _, _, err := l.Notice(t.Context()); err == nil || !strings.Contains(err.Error(), "--http-put-response-hop-limit 2") {
+			t.Errorf("%v does not name the cure", err)
+		}
+	}
+	begin := time.Now()
+	_, err = l.Complete(t.Context(), complete())
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the end waited for %v", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "--http-put-response-hop-limit 2") {
+		t.Errorf("%v does not name the cure", err)
+	}
+}
+
+// outside returns an address of this host that is not loopback, which package net/http never uses a proxy for.
+func outside(t *testing.T) string {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			return p.Addr().String()
+		}
+	}
+	t.Skip("this host has no address but loopback, for which no proxy would be used anyway")
+	return ""
+}
+
+// TestNoProxy: with a proxy in the environment, the API is reached through it, and the metadata service is not.
+func TestNoProxy(t *testing.T) {
+	if os.Getenv("ASG_TEST_NOTICE") != "" { // the process below
+		l, err := asg.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, goes, err := l.Notice(t.Context()); goes || err != nil {
+			t.Fatalf("goes %v, %v", goes, err)
+		}
+		return
+	}
+	host := outside(t)
+	var through atomic.Int32
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		through.Add(1)
+		http.Error(w, "not through here: "+r.URL.String(), http.StatusBadGateway)
+	}))
+	t.Cleanup(proxy.Close)
+	i := draintest.NewGroup(nil).Launch()
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := &httptest.Server{Listener: ln, Config: &http.Server{Handler: i}}
+	meta.Start()
+	t.Cleanup(meta.Close)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestNoProxy$", "-test.v")
+	cmd.Env = append(os.Environ(), "ASG_TEST_NOTICE=1", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=",
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT="+meta.URL, "AWS_EC2_METADATA_DISABLED=", "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=s")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if n := through.Load(); n > 0 {
+		t.Errorf("%d requests to the metadata service went to the proxy", n)
+	}
+}

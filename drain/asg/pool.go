@@ -1,0 +1,147 @@
+package asg
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// pool tells the two ways of an instance through a warm pool apart. The metadata has the same target, such as
+// Warmed:Stopped, while an instance is first brought up in the pool and while it goes back there: only one that has been in
+// service leaves. Options.Dir keeps that over a restart of the process.
+type pool struct {
+	dir string // "": nothing is kept
+	log *slog.Logger
+
+	mu       sync.Mutex // held while the file is read or written; heartbeats do not need it
+	warned   time.Time
+	served   bool // by this process, or by an earlier one on this instance
+	earlier  bool // served, as far as is known, only by an earlier one
+	recalled bool // the file was looked for
+	noted    bool // the file says what served says
+}
+
+// note is the file: the instance that was in service. A copy of the disk on another instance says nothing about that one.
+type note struct {
+	Instance string    `json:"instance"`
+	Served   time.Time `json:"served"`
+}
+
+// maxNote bounds what is read of the file in bytes.
+const maxNote = 4 << 10
+
+func (p *pool) path() string { return filepath.Join(p.dir, "asg.json") }
+
+// recall reads what an earlier process has noted.
+func (p *pool) recall(instance string) error {
+	if p.recalled || p.dir == "" {
+		return nil
+	}
+	p.recalled = true
+	b, err := vfs.ReadFile(vfs.OS(), p.path(), maxNote)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var n note
+	if err == nil {
+		err = json.Unmarshal(b, &n)
+	}
+	if err != nil {
+		return fmt.Errorf("asg: whether this instance was in service before: %w", err)
+	}
+	if n.Instance == instance && !p.served {
+		p.served, p.earlier, p.noted = true, true, true
+	}
+	return nil
+}
+
+// serves notes that the instance is in service.
+func (p *pool) serves(instance string) error {
+	p.served, p.earlier = true, false
+	if p.noted || p.dir == "" {
+		return nil
+	}
+	b, err := json.Marshal(note{instance, time.Now().UTC()})
+	if err == nil {
+		err = vfs.OS().MkdirAll(p.dir)
+	}
+	if err == nil {
+		err = vfs.WriteFileAtomic(vfs.OS(), p.path(), append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("asg: noting that this instance is in service: %w", err)
+	}
+	p.noted = true
+	return nil
+}
+
+// rests notes that the instance has arrived in the pool: what comes next is another time in service.
+func (p *pool) rests() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.served, p.earlier, p.noted = false, false, false
+	if p.dir == "" {
+		return nil
+	}
+	if err := vfs.OS().Remove(p.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("asg: noting that this instance is in the warm pool: %w", err)
+	}
+	return nil
+}
+
+// resting reports whether a state is the one that an instance has in a warm pool when no hook of it waits (Amazon EC2 Auto
+// Scaling User Guide, "Use lifecycle hooks with a warm pool").
+func resting(state string) bool {
+	switch state {
+	case "Warmed:Stopped", "Warmed:Hibernated", "Warmed:Running":
+		return true
+	}
+	return false
+}
+
+// saw takes note of a target lifecycle state, and returns whether the instance has been in service; earlier says that only
+// an earlier process has seen that.
+func (p *pool) saw(instance, target string) (served, earlier bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.recall(instance)
+	if target == "InService" {
+		err = errors.Join(err, p.serves(instance))
+	}
+	if err != nil && time.Since(p.warned) > time.Minute {
+		p.warned = time.Now()
+		p.log.Warn("a process that is restarted while this instance returns to a warm pool will not know that", "err", err)
+	}
+	return p.served, p.earlier
+}
+
+// leaves reports whether an instance with this target goes.
+func (p *pool) leaves(ctx context.Context, service Service, instance, target string) (bool, error) {
+	served, earlier := p.saw(instance, target)
+	switch {
+	case target == "Terminated" || target == "Warmed:Terminated":
+		return true, nil
+	case !resting(target) || !served:
+		return false, nil
+	case !earlier:
+		return true, nil // this process has seen it in service
+	}
+	// It is on its way back, or has arrived there already and is started again in the pool: the group knows.
+	inst, err := service.Instance(ctx, instance)
+	if err != nil {
+		return false, fmt.Errorf("asg: whether this instance returns to its warm pool: %w", err)
+	}
+	if resting(inst.State) {
+		return false, p.rests()
+	}
+	return strings.HasPrefix(inst.State, "Warmed:"), nil
+}
