@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/secret"
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
@@ -57,6 +58,9 @@ func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 	switch {
 	case err == nil:
 		f.good, f.version = c, version
+		for _, w := range secret.Exposed(f.key) {
+			f.log.warn("a private key is exposed", "warning", w)
+		}
 		return c, nil
 	case f.good != nil:
 		f.log.warn("cannot load the TLS files again, the last good ones serve on", "err", err)

@@ -54,6 +54,7 @@ func boltOptions() *bbolt.Options {
 		PageSize:        boltPage,
 		InitialMmapSize: 64 << 20,
 		NoStatistics:    true,
+		OpenFile:        vfs.OpenRegular, // through no link
 	}
 	if runtime.GOOS == "windows" || runtime.GOARCH == "386" || runtime.GOARCH == "arm" {
 		o.InitialMmapSize = 0 // there it takes disk space, and here scarce addresses

@@ -45,6 +45,9 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	if err := refuseLinks(fsys, dir); err != nil {
+		return nil, err
+	}
 	s.lock, err = fsys.Lock(s.path(lockName), holder(&opts))
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)

@@ -38,6 +38,9 @@ func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	}
 	if err == nil && *sign != "" {
 		o.Signer, err = ship.ReadPrivateKey(*sign)
+		if w := ship.KeyExposed(*sign); w != "" {
+			fmt.Fprintln(stderr, "audit: warning:", w)
+		}
 	}
 	var done func()
 	if err == nil {

@@ -22,13 +22,15 @@ import (
 
 // config is the command line, checked.
 type config struct {
-	key      ed25519.PrivateKey // nil: manifests are not signed
-	spoolDir string
-	listen   []classURL // in the order given
-	dests    map[string]string
-	forget   []string
-	limits   map[string]*ship.Limiter // by DEST, and by DEST/CLASS
-	classes  []string                 // sorted
+	key ed25519.PrivateKey // nil: manifests are not signed
+	// keyWarning says that others can read it, "" if not.
+	keyWarning string
+	spoolDir   string
+	listen     []classURL // in the order given
+	dests      map[string]string
+	forget     []string
+	limits     map[string]*ship.Limiter // by DEST, and by DEST/CLASS
+	classes    []string                 // sorted
 
 	segmentBytes perClass[int64]
 	segmentAge   perClass[time.Duration]

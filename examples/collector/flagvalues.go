@@ -167,5 +167,6 @@ func (*signer) String() string { return "" }
 
 func (s *signer) Set(path string) (err error) {
 	s.key, err = ship.ReadPrivateKey(path)
+	s.keyWarning = ship.KeyExposed(path)
 	return err
 }

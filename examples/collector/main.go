@@ -105,6 +105,9 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		defer pprof.StopCPUProfile()
 	}
 
+	if c.keyWarning != "" {
+		log.Warn("the key of -sign is exposed", "warning", c.keyWarning)
+	}
 	classes, err := prepare(ctx, c, log)
 	if err != nil {
 		return nil, err

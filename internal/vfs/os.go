@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -195,25 +196,44 @@ type osFile struct {
 	dataSync func() error // made once, so that a commit allocates nothing
 }
 
+// ErrLink says that a name is a symbolic link, or one of several names of a file that would be written.
+var ErrLink = errors.New("a link")
+
+var (
+	errSymlink = fmt.Errorf("%w: it is a symbolic link, and a spool has none: it may lead out of the volume", ErrLink)
+	errNames   = fmt.Errorf("%w: the file has other names (hard links), which would change with it: give the spool a file of its own,"+
+		" cp -p FILE FILE.own && mv FILE.own FILE", ErrLink)
+)
+
 // errNotRegular: the spool makes regular files only, and whatever else bears such a name is not its.
 var errNotRegular = errors.New("not a regular file")
 
 // openRegular never waits: the volume of another host may hold a FIFO under any name, whose open(2) would wait for ever
-// for somebody to write to it, and a link to a device, which has no end.
+// for somebody to write to it. It may also hold links in the places of files, to a device, which has no end, or to a file of
+// this host, which a service that runs as root could change: none is followed, and no file is written that has another name.
 func openRegular(path string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(path, flag|openNonblock, filePerm)
+	f, err := os.OpenFile(path, flag|openNonblock|openNoFollow, filePerm)
 	if err != nil {
-		return nil, err
+		return nil, notFollowed(path, err)
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	if err == nil && flag&os.O_RDWR != 0 && hasOtherNames(fi) {
+		err = &fs.PathError{Op: "open", Path: path, Err: errNames}
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// OpenRegular is for packages that open their own files in a spool's directory, such as bbolt: os.OpenFile, but links are
+// treated as OS treats them.
+func OpenRegular(path string, flag int, _ fs.FileMode) (*os.File, error) {
+	return openRegular(path, flag)
 }
 
 func openFile(path string, flag int) (File, error) {

@@ -5,13 +5,33 @@ package vfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // openNonblock keeps open(2) from waiting. Regular files do not know it.
 const openNonblock = unix.O_NONBLOCK
+
+// openNoFollow makes open(2) fail if the last component of the path is a symbolic link. The ones before it are the
+// operator's, or a spool's directories: see spool.Open.
+const openNoFollow = unix.O_NOFOLLOW
+
+// notFollowed explains the error of open(2) for a link.
+func notFollowed(path string, err error) error {
+	if errors.Is(err, unix.ELOOP) {
+		return &fs.PathError{Op: "open", Path: path, Err: errSymlink}
+	}
+	return err
+}
+
+// hasOtherNames reports whether a file has more than one name. File systems that do not count them say 0 or 1.
+func hasOtherNames(fi fs.FileInfo) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
+}
 
 // control runs op on the descriptor, which a concurrent Close cannot pull away, and again when a signal interrupted it.
 func control(f *os.File, op func(fd int) error) error {

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"syscall"
@@ -11,6 +12,13 @@ import (
 
 // openNonblock is nothing: no name in a directory can make an open wait.
 const openNonblock = 0
+
+// openNoFollow is nothing: only administrators and developers can make symbolic links.
+const openNoFollow = 0
+
+func notFollowed(_ string, err error) error { return err }
+
+func hasOtherNames(fs.FileInfo) bool { return false }
 
 // newDataSync returns os.File.Sync: FlushFileBuffers, data and size.
 func newDataSync(f *os.File) func() error { return f.Sync }

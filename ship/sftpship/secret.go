@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
+
+	secretfile "github.com/penstock-go/penstock/internal/secret"
 )
 
 // secret says where a password or a passphrase comes from. It is read anew for each connection, so that replacing it
@@ -49,22 +50,9 @@ func (s secret) validate(what string) error {
 	return nil
 }
 
-// exposed names the files with secrets that every account of this machine can read. They are used all the same: in a
-// container, where the orchestrator mounts secrets readable for all, nobody else is there to read them, and a driver that
-// refused would lose more than it protects. A group may read them: that is how an orchestrator gives a file to a service.
+// exposed names the files with secrets that every account of this machine can read.
 func (p place) exposed() (warnings []string) {
-	if runtime.GOOS == "windows" { // its mode bits say nothing
-		return nil
-	}
-	for _, file := range []string{p.key, p.password.file, p.passphrase.file} {
-		if file == "" {
-			continue
-		}
-		if fi, err := os.Stat(file); err == nil && fi.Mode().Perm()&0o004 != 0 {
-			warnings = append(warnings, fmt.Sprintf("%s can be read by every account of this machine (mode %04o): `chmod 600 %s`", file, fi.Mode().Perm(), file))
-		}
-	}
-	return warnings
+	return secretfile.Exposed(p.key, p.password.file, p.passphrase.file)
 }
 
 var errNoCredentials = errors.New("nothing to authenticate with: give key=FILE or password_file=FILE, or set SSH_AUTH_SOCK to the socket of an agent")

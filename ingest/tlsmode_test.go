@@ -1,0 +1,35 @@
+package ingest
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/internal/testserver"
+)
+
+// TestKeyExposed: a TLS key that every account can read is used, and warned about; one that its group may read is not.
+func TestKeyExposed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("mode bits say nothing on Windows")
+	}
+	dir := t.TempDir()
+	testserver.WriteCert(t, dir, "server")
+	cert, key := filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
+	for mode, exposed := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		if _, err := TLSFiles(cert, key, "", slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "chmod 600"); got != exposed {
+			t.Errorf("%04o: %s", mode, &log)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+//go:build linux || darwin
+
+package spool
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// linked makes a spool with a record, closes it, and returns its directory, and a file and a directory outside of it.
+func linked(t *testing.T) (dir, file, folder string) {
+	t.Helper()
+	root := t.TempDir()
+	dir, file, folder = filepath.Join(root, "spool"), filepath.Join(root, "precious"), filepath.Join(root, "folder")
+	s, err := Open(dir, &Options{Class: "v", Destinations: []string{"d"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir, file, folder
+}
+
+// untouched fails if anything outside of the spool was changed.
+func untouched(t *testing.T, file, folder string) {
+	t.Helper()
+	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
+		t.Errorf("outside of the spool is %.40q, %v", b, err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("outside of the spool: %v, %v", left, err)
+	}
+}
+
+// TestLinksInSpool: an Open, and the life of a spool after it, changes nothing through a link that lies in the place of one
+// of its files or directories.
+func TestLinksInSpool(t *testing.T) {
+	for _, name := range []string{
+		lockName, cleanName, lifeName, begunName, ledgerName, frozenName, "spool.json", indexName, indexMark, "seg/0000000000000001.seg",
+		"seg/0000000000000002.seg", "stage/0000000000000001.obj", "chain/d.json", "chain/d.next", "free/0000000000000001",
+		segDir, stageDir, chainDir, freeDir, damagedDir,
+	} {
+		t.Run("soft "+name, func(t *testing.T) {
+			dir, file, folder := linked(t)
+			path, to := filepath.Join(dir, name), file
+			if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+				to = folder
+			}
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(to, path); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(dir, &Options{Class: "v", Destinations: []string{"d"}})
+			if err == nil {
+				t.Error("opened")
+				_, _ = s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}})
+				_ = s.Close()
+			} else if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "symbolic link") {
+				t.Errorf("%v does not name the link", err)
+			}
+			untouched(t, file, folder)
+		})
+	}
+	for _, name := range []string{lockName, begunName, indexName, "seg/0000000000000001.seg", "free/0000000000000001"} {
+		t.Run("hard "+name, func(t *testing.T) {
+			dir, file, folder := linked(t)
+			path := filepath.Join(dir, name)
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Link(file, path); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(dir, &Options{Class: "v", Destinations: []string{"d"}})
+			if err == nil { // it makes what it can without the file
+				if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}}); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			untouched(t, file, folder)
+		})
+	}
+}
+
+// TestLinkToSpool: the directory itself may be reached by a link.
+func TestLinkToSpool(t *testing.T) {
+	dir, _, _ := linked(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(link, &Options{Class: "v", Destinations: []string{"d"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
