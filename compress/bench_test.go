@@ -52,7 +52,7 @@ func BenchmarkWrite(b *testing.B) {
 func BenchmarkBareZstd(b *testing.B) {
 	data := firewall(benchBytes)
 	for level := range 2 {
-		for _, window := range []int{0, frameSize} {
+		for _, window := range []int{0, zstdWindow} {
 			opts := []zstd.EOption{zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.EncoderLevel(level + 1))}
 			if window > 0 {
 				opts = append(opts, zstd.WithWindowSize(window))

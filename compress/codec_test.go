@@ -12,10 +12,10 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	text := firewall(frameSize + 1)
+	text := firewall(zstdWindow + 1)
 	contents := map[string][]byte{"empty": nil, "one byte": {'x'}, "text": text[:100_000], "noise": noise(70_000)}
-	big := map[string][]byte{"zeros": make([]byte, 2*frameSize+1)}
-	for _, n := range []int{frameSize - 1, frameSize, frameSize + 1} {
+	big := map[string][]byte{"zeros": make([]byte, 2*zstdWindow+1)}
+	for _, n := range []int{zstdWindow - 1, zstdWindow, zstdWindow + 1} {
 		big[fmt.Sprint(n, " bytes")] = text[:n]
 	}
 	check := func(t *testing.T, c Codec, level int, contents map[string][]byte) {
@@ -41,7 +41,7 @@ func TestRoundTrip(t *testing.T) {
 // TestSameBytes: neither how the input was cut into writes nor what the pooled encoder did before may show.
 func TestSameBytes(t *testing.T) {
 	small := append(firewall(100_000), noise(5000)...)
-	big := append(firewall(frameSize+100_000), noise(5000)...)
+	big := append(firewall(zstdWindow+100_000), noise(5000)...)
 	other := append(noise(7000), firewall(90_000)...)
 	check := func(t *testing.T, c *codec, level int, data []byte) {
 		var fresh bytes.Buffer
@@ -85,9 +85,9 @@ func TestTruncated(t *testing.T) {
 			}
 		}
 		// Several frames, chunks or blocks, cut near their ends, which a search for the next one could mistake.
-		data := noise(frameSize + 10)
+		data := noise(zstdWindow + 10)
 		packed := pack(t, c, 0, data, 0)
-		for _, near := range []int{frameSize, len(packed) - 30} {
+		for _, near := range []int{zstdWindow, len(packed) - 30} {
 			for n := near; n < min(near+30, len(packed)); n++ {
 				if _, err := unpack(t, c, bytes.NewReader(packed[:n])); !errors.Is(err, ErrCorrupt) {
 					t.Fatalf("cut to %d of %d: error %v", n, len(packed), err)
@@ -109,13 +109,10 @@ func TestTrailingBytes(t *testing.T) {
 				t.Errorf("%q behind the end: error %v", tail, err)
 			}
 		}
+		// Readers that stop at the end of the first stream would not see the second one, and report no error.
 		twice := append(bytes.Clone(packed), packed...)
-		got, err := unpack(t, c, bytes.NewReader(twice))
-		if err != nil || !bytes.Equal(got, append(bytes.Clone(data), data...)) {
+		if got, err := unpack(t, c, bytes.NewReader(twice)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("two streams: %d bytes, %v", len(got), err)
-		}
-		if _, err := unpack(t, c, bytes.NewReader(twice[:len(twice)-1])); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("two streams, the second cut: %v", err)
 		}
 	})
 }
@@ -184,10 +181,10 @@ func (s *shortWriter) Write(p []byte) (int, error) {
 }
 
 func TestWriteError(t *testing.T) {
-	data := noise(frameSize + 100)
+	data := noise(zstdWindow + 100)
 	each(t, func(t *testing.T, c Codec) {
 		size := len(pack(t, c, 0, data, 0))
-		for _, n := range []int{0, 5, frameSize + 5, size - 1} {
+		for _, n := range []int{0, 5, zstdWindow + 5, size - 1} {
 			w, err := c.NewWriter(&shortWriter{n}, 0)
 			if err != nil {
 				t.Fatal(err)

@@ -1,7 +1,7 @@
 // Package compress holds the codecs of staged segments behind one small interface.
 //
 //	name  ext    levels (default)  writes
-//	zstd  .zst   1–22 (1)          RFC 8878 frames of 1 MiB of content each, the last one shorter
+//	zstd  .zst   1–22 (1)          one frame, RFC 8878, with a window of 1 MiB and a checksum
 //	gzip  .gz    1–9 (6)           one member, RFC 1952
 //	lz4   .lz4   1–9 (1)           one frame of independent 1 MiB blocks with a content checksum
 //	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
@@ -16,19 +16,18 @@
 // pools belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
 //
 //	        writer, by level                         reader
-//	zstd    5 MiB (1–2), 6 (3–5), 9 (6–9), 39        1.5 MiB for what we write, 20 MiB at worst
+//	zstd    3 MiB (1–2), 4 (3–5), 7 (6–9), 37        1.5 MiB for what we write, 20 MiB at worst
 //	gzip    1 to 1.5 MiB                             100 KiB
 //	lz4     2 MiB                                    2 MiB, 8 MiB at worst
 //	s2      3 MiB                                    2 MiB, 8 MiB at worst
 //
-// A reader is strict: it accepts several streams one behind the other, and it reports anything cut off or appended as
-// [ErrCorrupt]. Where the format itself has no end, what our writers put last is demanded, the shorter frame of zstd and
-// the index of s2; a file from elsewhere without it is refused. The codec none cannot tell; that a whole zstd frame was
-// left out or doubled, or that a skippable or legacy frame was put beside one of lz4 (whose legacy form has neither end nor
-// checksum), shows in size and hash only, which whoever reads an object compares with its manifest. Readers bound their
-// memory, not the length of their output: who reads a stranger's file puts a limit on that.
+// A writer makes exactly one stream: one zstd frame, gzip member or lz4 frame. Many readers stop at the end of the first
+// one and report no error, so that a file of several would lose records without anybody noticing. A zstd stream contains no
+// skippable frame either: not every reader skips what a decoder should skip (RFC 8878, 3.1.2), and the one of Athena, Trino
+// and Presto does not. Its header does not state the length of the content, which is not known when the header is written.
 //
-// zstd writes nothing but data frames, since not every reader skips what a decoder should skip (RFC 8878, 3.1.2): the one
-// of Athena, Trino and Presto does not. So every tool and engine that reads zstd reads these, and [Seekable] finds the
-// frames by their headers. Files with a seek table behind their frames, as this package once wrote them, are read too.
+// A reader accepts exactly one stream as well, and reports anything that is cut off or appended as [ErrCorrupt], skippable
+// frames and frames of older formats included. Where the format itself has no end, a reader demands what our writers put
+// last, the index of s2; a file from elsewhere without it is refused. The codec none cannot tell. Readers bound their
+// memory, not the length of their output: whoever reads a stranger's file puts a limit on that.
 package compress

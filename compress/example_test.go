@@ -45,32 +45,3 @@ func ExampleParse() {
 	// compress: unknown codec "brotli": use one of zstd, gzip, lz4, s2, none
 	// compress: level 11 of codec gzip does not exist: use 1 to 9
 }
-
-// A range is read from the middle of a file, decompressing only the frames that hold it.
-func ExampleSeekable() {
-	codec, err := compress.ByName("zstd")
-	if err != nil {
-		log.Fatal(err)
-	}
-	var file bytes.Buffer
-	w, err := codec.NewWriter(&file, 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	for i := range 1_000_000 {
-		fmt.Fprintf(w, "%07d\n", i)
-	}
-	if err := w.Close(); err != nil {
-		log.Fatal(err)
-	}
-	s, err := compress.NewSeekable(bytes.NewReader(file.Bytes()), int64(file.Len()))
-	if err != nil {
-		log.Fatal(err)
-	}
-	line := make([]byte, 7)
-	if _, err := s.ReadAt(line, 765_432*8); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(s.Size(), string(line))
-	// Output: 8000000 0765432
-}

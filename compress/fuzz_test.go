@@ -2,7 +2,6 @@ package compress
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"io"
 	"testing"
@@ -43,36 +42,3 @@ func FuzzZstd(f *testing.F) { fuzzReader(f, zstdCodec) }
 func FuzzGzip(f *testing.F) { fuzzReader(f, gzipCodec) }
 func FuzzLZ4(f *testing.F)  { fuzzReader(f, lz4Codec) }
 func FuzzS2(f *testing.F)   { fuzzReader(f, s2Codec) }
-
-// FuzzSeekable: headers from elsewhere may say what they like.
-func FuzzSeekable(f *testing.F) {
-	for _, n := range []int{0, 1, 900} {
-		f.Add(pack(f, zstdCodec, 0, firewall(n), 0), int64(n/2))
-	}
-	for file := range withTable {
-		packed, err := hex.DecodeString(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(packed, int64(0))
-	}
-	f.Fuzz(func(t *testing.T, in []byte, off int64) {
-		s, err := NewSeekable(bytes.NewReader(in), int64(len(in)))
-		if err != nil {
-			return
-		}
-		if n, err := s.ReadAt(make([]byte, 1000), off); n < 1000 && err == nil {
-			t.Fatalf("short read of %d without an error", n)
-		}
-		// Where the strict reader finds nothing wrong, both see the same content.
-		if want, err := unpack(t, zstdCodec, bytes.NewReader(in)); err == nil {
-			if s.Size() != int64(len(want)) {
-				t.Fatalf("size %d, content %d", s.Size(), len(want))
-			}
-			got := make([]byte, len(want))
-			if n, err := s.ReadAt(got, 0); n != len(want) || !bytes.Equal(got, want) {
-				t.Fatalf("%d of %d bytes, %v", n, len(want), err)
-			}
-		}
-	})
-}

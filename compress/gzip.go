@@ -20,8 +20,23 @@ var gzipCodec = newCodec(
 	func() decoder { return &gzipReader{} },
 )
 
-// gzipReader reads members to the end of its input; anything else behind a member is an error.
-type gzipReader struct{ r gzip.Reader }
+// gzipReader reads one member, which must be all of its input.
+type gzipReader struct {
+	r   gzip.Reader
+	src *bufio.Reader
+}
 
-func (g *gzipReader) Reset(r *bufio.Reader) error { return g.r.Reset(r) }
-func (g *gzipReader) Read(p []byte) (int, error)  { return g.r.Read(p) }
+func (g *gzipReader) Reset(r *bufio.Reader) error {
+	g.src = r
+	err := g.r.Reset(r) // makes it read several members again
+	g.r.Multistream(false)
+	return err
+}
+
+func (g *gzipReader) Read(p []byte) (int, error) {
+	n, err := g.r.Read(p)
+	if err == io.EOF {
+		err = atEnd(g.src)
+	}
+	return n, err
+}

@@ -24,7 +24,7 @@ func firewall(n int) []byte {
 	return text[:n:n]
 }
 
-var firewallText = sync.OnceValue(func() []byte { return makeFirewall(3*frameSize + 1000) })
+var firewallText = sync.OnceValue(func() []byte { return makeFirewall(3*zstdWindow + 1000) })
 
 func makeFirewall(n int) []byte {
 	rng := rand.New(rand.NewPCG(1, 2))

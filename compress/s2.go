@@ -66,8 +66,8 @@ func (z *s2Writer) Close() error {
 type s2Reader struct {
 	r   *s2.Reader
 	in  s2Input
-	n   int64 // bytes of content since the last index
-	end int64 // of the last index in the input; 0: none yet
+	n   int64 // bytes of content
+	end int64 // of the index in the input; 0: none yet
 }
 
 // s2Input counts what was read. It also hides that the source can seek, if it can: the library would seek over chunks, and
@@ -113,7 +113,9 @@ func (z *s2Reader) index(r io.Reader) error {
 		return errors.New("damaged index")
 	case index.TotalUncompressed != z.n:
 		return errors.New("index states another length")
+	case z.end != 0:
+		return errBehind
 	}
-	z.n, z.end = 0, z.in.n
+	z.end = z.in.n
 	return nil
 }

@@ -2,14 +2,12 @@ package compress
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -24,7 +22,7 @@ func TestTools(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, data := range [][]byte{nil, firewall(2*frameSize + 1), firewall(frameSize), noise(100)} {
+			for _, data := range [][]byte{nil, firewall(2*zstdWindow + 1), firewall(zstdWindow), noise(100)} {
 				file := filepath.Join(t.TempDir(), "x"+c.Info().Ext)
 				if err := os.WriteFile(file, pack(t, c, 0, data, 0), 0o600); err != nil {
 					t.Fatal(err)
@@ -44,164 +42,113 @@ func TestTools(t *testing.T) {
 	}
 }
 
-// TestDataFramesOnly decodes what we write as the strictest readers in use do: the Java one of Athena, Trino and Presto
-// knows data frames without a dictionary, with windows of up to 8 MiB, and refuses everything else, skippable frames too.
-func TestDataFramesOnly(t *testing.T) {
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		t.Fatal(err)
+// TestToolsWrite reads what the tools write, with options that ours does not use: it is the same format.
+func TestToolsWrite(t *testing.T) {
+	for _, tc := range []struct {
+		codec, tool string
+		options     []string
+	}{
+		{"zstd", "zstd", nil},
+		{"zstd", "zstd", []string{"--no-check", "-9", "--no-content-size"}},
+		{"gzip", "gzip", []string{"-9"}},
+		{"lz4", "lz4", nil},
+		{"lz4", "lz4", []string{"-B4", "-BD", "-BX", "--content-size"}},
+		{"lz4", "lz4", []string{"--no-frame-crc", "-9"}},
+	} {
+		path := tool(t, tc.tool)
+		c, err := ByName(tc.codec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, data := range [][]byte{nil, []byte("x"), firewall(2*zstdWindow + 1), noise(100_000)} {
+			file := filepath.Join(t.TempDir(), "x")
+			if err := os.WriteFile(file, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			packed, err := exec.Command(path, append(tc.options, "-c", file)...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := unpack(t, c, bytes.NewReader(packed)); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s %v of %d bytes: %d, %v", tc.tool, tc.options, len(data), len(got), err)
+			}
+		}
 	}
-	defer dec.Close()
+}
+
+// TestOneFrame decodes what we write as the strictest readers in use do. Many stop at the end of the first frame. The Java one
+// of Athena, Trino and Presto knows data frames without a dictionary, with windows of up to 8 MiB, and refuses everything
+// else, skippable frames too.
+func TestOneFrame(t *testing.T) {
 	for _, level := range levels(zstdCodec) {
-		for _, n := range []int{0, 1, frameSize - 1, frameSize, 2*frameSize + 77} {
+		for _, n := range []int{0, 1, zstdWindow, 2*zstdWindow + 77} {
 			data := firewall(n)
-			var content []byte
-			frames := 0
-			for rest := pack(t, zstdCodec, level, data, 10_000); len(rest) > 0; frames++ {
-				if magic := binary.LittleEndian.Uint32(rest); magic != 0xFD2FB528 {
-					t.Fatalf("level %d, %d bytes: frame %d begins with %#x", level, n, frames, magic)
-				}
-				var h zstd.Header
-				if err := h.Decode(rest); err != nil {
-					t.Fatal(err)
-				}
-				if h.WindowSize > 8<<20 || h.DictionaryID != 0 || !h.HasCheckSum {
-					t.Fatalf("level %d, %d bytes: frame %d: %+v", level, n, frames, h)
-				}
-				end := h.HeaderSize
-				for last := false; !last; {
-					block := uint32(rest[end]) | uint32(rest[end+1])<<8 | uint32(rest[end+2])<<16
-					if last = block&1 != 0; block>>1&3 == 1 {
-						end += 4
-					} else {
-						end += 3 + int(block>>3)
-					}
-				}
-				end += 4                                       // the checksum
-				got, err := dec.DecodeAll(rest[:end:end], nil) // each frame decodes by itself
-				if err != nil || h.HasFCS != (len(got) >= 256) || h.HasFCS && h.FrameContentSize != uint64(len(got)) {
-					t.Fatalf("level %d, %d bytes: frame %d: %d bytes, %v", level, n, frames, len(got), err)
-				}
-				content = append(content, got...)
-				rest = rest[end:]
+			packed := pack(t, zstdCodec, level, data, 10_000)
+			var h zstd.Header
+			if err := h.Decode(packed); err != nil {
+				t.Fatal(err)
 			}
-			if !bytes.Equal(content, data) || frames != n/frameSize+1 {
-				t.Errorf("level %d, %d bytes: %d in %d frames", level, n, len(content), frames)
+			if h.Skippable || h.WindowSize > 8<<20 || h.DictionaryID != 0 || !h.HasCheckSum {
+				t.Fatalf("level %d, %d bytes: %+v", level, n, h)
 			}
-		}
-	}
-}
-
-// withTable are files as this package wrote them when it put a seek table behind the frames: of no content, of one byte,
-// and of a whole frame of zeros, behind which nothing but the table tells the end.
-var withTable = map[string][]byte{
-	"28b52ffd045001000099e9d8515e2a4d18110000000d000000000000000100000000b1ea928f":   nil,
-	"28b52ffd040009000078231104835e2a4d18110000000e000000010000000100000000b1ea928f": {'x'},
-	"28b52ffd845000001000020010005c0000000154001134fdff0000025c0000000154001134fdff0200025c0000000154001134fdff0200025c0000" +
-		"000154001134fdff0200025c0000000154001134fdff0200025c0000000154001134fdff0200025c0000000154001134fdff02000201000" +
-		"0f13e16e15e2a4d181100000077000000000010000100000000b1ea928f": make([]byte, frameSize),
-}
-
-// TestSeekTable: objects of earlier versions stay readable, and nothing else may stand behind a frame.
-func TestSeekTable(t *testing.T) {
-	const tableSize = 8 + 8 + 9
-	for file, want := range withTable {
-		packed, err := hex.DecodeString(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := unpack(t, zstdCodec, bytes.NewReader(packed))
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%d bytes: %d, %v", len(want), len(got), err)
-		}
-		twice := append(bytes.Clone(packed), packed...)
-		for _, in := range [][]byte{packed, twice} {
-			s, err := NewSeekable(bytes.NewReader(in), int64(len(in)))
+			end := frameEndOf(packed)
+			dec, err := zstd.NewReader(bytes.NewReader(packed[:end]), zstd.WithDecoderConcurrency(1))
 			if err != nil {
 				t.Fatal(err)
 			}
-			all := make([]byte, s.Size()+1)
-			if n, err := s.ReadAt(all, 0); n != len(want)*len(in)/len(packed) || err != io.EOF || !bytes.HasPrefix(all, want) {
-				t.Errorf("%d bytes, seekable: %d, %v", len(want), n, err)
-			}
-		}
-		table := packed[len(packed)-tableSize:]
-		for name, bad := range map[string][]byte{
-			"two tables":   append(bytes.Clone(packed), table...),
-			"only a table": table,
-			"table cut":    packed[:len(packed)-1],
-			"skippable":    append(bytes.Clone(packed), 0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 'h', 'i'),
-		} {
-			if got, err := unpack(t, zstdCodec, bytes.NewReader(bad)); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%d bytes, %s: %d, %v", len(want), name, len(got), err)
-			}
-			if _, err := NewSeekable(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%d bytes, %s, seekable: %v", len(want), name, err)
+			got, err := io.ReadAll(dec)
+			dec.Close()
+			if err != nil || !bytes.Equal(got, data) || end != len(packed) {
+				t.Errorf("level %d, %d bytes: the first frame has %d, and ends at %d of %d, %v", level, n, len(got), end, len(packed), err)
 			}
 		}
 	}
 }
 
-// TestCutBetweenFrames: every zstd decoder takes the end of a frame for the end of the content.
-func TestCutBetweenFrames(t *testing.T) {
-	for _, n := range []int{2 * frameSize, 3*frameSize + 5} {
-		packed := pack(t, zstdCodec, 1, firewall(n), 0)
-		s, err := NewSeekable(bytes.NewReader(packed), int64(len(packed)))
-		if err != nil {
-			t.Fatal(err)
+// frameEndOf returns where the first frame ends.
+func frameEndOf(packed []byte) int {
+	var h zstd.Header
+	if h.Decode(packed) != nil {
+		return -1
+	}
+	end := h.HeaderSize
+	for last := false; !last; {
+		block := uint32(packed[end]) | uint32(packed[end+1])<<8 | uint32(packed[end+2])<<16
+		if last = block&1 != 0; block>>1&3 == 1 {
+			end += 4
+		} else {
+			end += 3 + int(block>>3)
 		}
-		for i := range len(s.compressed) - 1 {
-			cut := packed[:s.compressed[i]]
-			if got, err := unpack(t, zstdCodec, bytes.NewReader(cut)); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%d of %d frames: %d bytes, %v", i, len(s.compressed)-1, len(got), err)
-			}
-			if _, err := NewSeekable(bytes.NewReader(cut), int64(len(cut))); !errors.Is(err, ErrCorrupt) {
-				t.Errorf("%d of %d frames, seekable: %v", i, len(s.compressed)-1, err)
-			}
-			plain, err := zstd.NewReader(bytes.NewReader(cut))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(io.Discard, plain); err != nil {
-				t.Errorf("a plain decoder notices too (%v): the case shows nothing", err)
-			}
-			plain.Close()
+	}
+	return end + 4 // the checksum
+}
+
+// TestBehindFrame: what other readers would skip, or never see, is something added to the object.
+func TestBehindFrame(t *testing.T) {
+	packed := pack(t, zstdCodec, 1, firewall(5000), 0)
+	skippable := "\x50\x2a\x4d\x18\x02\x00\x00\x00hi"
+	for what, in := range map[string]string{
+		"a skippable frame behind": string(packed) + skippable,
+		"a skippable frame before": skippable + string(packed),
+		"a skippable frame alone":  skippable,
+		"another frame":            string(packed) + string(packed),
+		"an empty frame":           string(packed) + string(pack(t, zstdCodec, 1, nil, 0)),
+	} {
+		if got, err := unpack(t, zstdCodec, strings.NewReader(in)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %d bytes, %v", what, len(got), err)
 		}
 	}
 }
 
-func TestSeekable(t *testing.T) {
-	for _, n := range []int{0, 1, 2*frameSize + 500} {
-		data := firewall(n)
-		packed := pack(t, zstdCodec, 1, data, 0)
-		s, err := NewSeekable(bytes.NewReader(packed), int64(len(packed)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Size() != int64(n) {
-			t.Fatalf("size %d, not %d", s.Size(), n)
-		}
-		plain := bytes.NewReader(data)
-		rng := rand.New(rand.NewPCG(3, 4))
-		for range 25 {
-			off := rng.Int64N(int64(n) + 3)
-			length := rng.IntN(200_000)
-			got, want := make([]byte, length), make([]byte, length)
-			gn, gerr := s.ReadAt(got, off)
-			wn, werr := plain.ReadAt(want, off)
-			if length == 0 {
-				werr = nil // io.ReaderAt leaves this open
-			}
-			if gn != wn || gerr != werr || !bytes.Equal(got, want) {
-				t.Fatalf("%d bytes at %d of %d: %d %v, want %d %v", length, off, n, gn, gerr, wn, werr)
-			}
-		}
-		if _, err := s.ReadAt(make([]byte, 1), -1); err == nil {
-			t.Error("negative offset accepted")
-		}
-		for cut := range min(len(packed), 60) {
-			if _, err := NewSeekable(bytes.NewReader(packed), int64(len(packed)-1-cut)); err == nil {
-				t.Fatalf("%d of %d bytes accepted", len(packed)-1-cut, len(packed))
+// TestBehindLZ4: as with zstd, and the older format has neither end nor checksum.
+func TestBehindLZ4(t *testing.T) {
+	packed := string(pack(t, lz4Codec, 1, firewall(5000), 0))
+	for what, more := range map[string]string{
+		"skippable frame": "\x50\x2a\x4d\x18\x02\x00\x00\x00hi", "legacy frame": "\x02\x21\x4c\x18", "zeros": "\x00\x00\x00\x00",
+	} {
+		for _, in := range []string{packed + more, more + packed} {
+			if got, err := unpack(t, lz4Codec, strings.NewReader(in)); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: %d bytes, %v", what, len(got), err)
 			}
 		}
 	}

@@ -72,7 +72,7 @@
 //
 // The footer counts the lines, and says how far the chain reaches: last segment and last sequence number. Its "sha256"
 // is that of all lines before it and of its own line with "sha256":"" (version 1 left the latter out, so that a damaged
-// footer of the last manifest did not show). "final":true states that this destination holds every record that was ever kept (from
+// footer of the last manifest did not show; the ndjson objects of version 2 had no spool in their lines). "final":true states that this destination holds every record that was ever kept (from
 // "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
 // cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
 // nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins

@@ -93,7 +93,7 @@ func encodeTo(ctx context.Context, dst io.Writer, src *segment.Reader, codec com
 			return err
 		}
 	default:
-		f = new(ndjsonFormat)
+		f = newNDJSONFormat(src.Header().Spool)
 	}
 	raw := newRawWriter(zw)
 	defer raw.free()

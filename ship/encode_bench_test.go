@@ -72,7 +72,7 @@ func BenchmarkAppendNDJSON(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			rec := segment.Record{Time: 1_795_000_000_123_456_789, Src: textRecords(1, 300)[0].Src, Data: data}
-			var f ndjsonFormat
+			f := newNDJSONFormat(testSpoolID)
 			var buf []byte
 			var err error
 			b.ReportAllocs()

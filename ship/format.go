@@ -15,11 +15,13 @@ import (
 const (
 	// NDJSON (default): one JSON object (RFC 8259) a line, all members always in this order:
 	//
-	//	{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload"}
+	//	{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload","spool":"4k7q…"}
 	//
 	// seq is a number; ts is RFC 3339 in UTC with nine digits of a second; src is "" for a record without a source, so
 	// that the column is a string everywhere. A payload that is not valid UTF-8 has, in the place of data, data_b64 with
-	// its bytes in base64 (RFC 4648, section 4): decoding returns every payload byte for byte.
+	// its bytes in base64 (RFC 4648, section 4): decoding returns every payload byte for byte. spool is the id under which the
+	// record was kept, the same in all lines of an object: seq is unique within one spool only, spool and seq together are
+	// unique everywhere.
 	NDJSON = "ndjson"
 	// Lines: the payloads alone, each ended by a newline. A newline at the end of a payload is that end, and no second
 	// one is added. A segment with any other newline in a payload is written as NDJSON instead, and its stage record says

@@ -12,8 +12,8 @@ import (
 
 // An object's content, decompressed by package compress, is read record by record.
 func ExampleNewRecordReader() {
-	content := `{"seq":41,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"<134>accept \"web\""}
-{"seq":42,"ts":"2026-11-22T08:00:00.000250000Z","src":"","data_b64":"/w=="}
+	content := `{"seq":41,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"<134>accept \"web\"","spool":"4k7q0000000000000000000001"}
+{"seq":42,"ts":"2026-11-22T08:00:00.000250000Z","src":"","data_b64":"/w==","spool":"4k7q0000000000000000000001"}
 `
 	r, err := ship.NewRecordReader(ship.NDJSON, strings.NewReader(content))
 	if err != nil {
@@ -28,9 +28,9 @@ func ExampleNewRecordReader() {
 		if err != nil {
 			log.Fatal(err) // ship.ErrFormat: damaged, cut off, or not ours
 		}
-		fmt.Printf("%d %v %v %q\n", seq, time.Unix(0, rec.Time).UTC(), rec.Src, rec.Data)
+		fmt.Printf("%s %d %v %v %q\n", r.Spool(), seq, time.Unix(0, rec.Time).UTC(), rec.Src, rec.Data)
 	}
 	// Output:
-	// 41 2026-11-22 08:00:00.000000001 +0000 UTC 192.0.2.7:514 "<134>accept \"web\""
-	// 42 2026-11-22 08:00:00.00025 +0000 UTC invalid AddrPort "\xff"
+	// 4k7q0000000000000000000001 41 2026-11-22 08:00:00.000000001 +0000 UTC 192.0.2.7:514 "<134>accept \"web\""
+	// 4k7q0000000000000000000001 42 2026-11-22 08:00:00.00025 +0000 UTC invalid AddrPort "\xff"
 }

@@ -151,6 +151,9 @@ func readRecords(t testing.TB, format string, r io.Reader) (all []numbered, err 
 	}()
 	for {
 		seq, rec, err := rr.Next()
+		if err == nil && spoolPattern.MatchString(rr.Spool()) != (format != Lines) {
+			t.Errorf("format %s: spool %q", format, rr.Spool())
+		}
 		if err != nil {
 			if _, _, again := rr.Next(); again != err {
 				t.Errorf("after %v: %v", err, again)

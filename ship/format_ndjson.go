@@ -16,12 +16,21 @@ import (
 // ndjsonFormat is NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
 // nothing and calls no encoder.
 type ndjsonFormat struct {
-	second    int64 // that stamp begins with, once stamp is set
+	tail      []byte // of every line, from the end of the payload on
+	second    int64  // that stamp begins with, once stamp is set
 	stamp     []byte
 	src       netip.AddrPort // whose text is in srcText
 	srcText   []byte
 	srcCached bool
 }
+
+// newNDJSONFormat returns the format of records that were kept under a spool id.
+func newNDJSONFormat(spool string) *ndjsonFormat {
+	return &ndjsonFormat{tail: []byte(spoolMember + spool + lineEnd)}
+}
+
+// What follows a payload in its line, around the spool id.
+const spoolMember, lineEnd = `","spool":"`, "\"}\n"
 
 func (f *ndjsonFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	dst = append(dst, `{"seq":`...)
@@ -37,7 +46,7 @@ func (f *ndjsonFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 		dst = append(dst[:start], `","data_b64":"`...)
 		dst = base64.StdEncoding.AppendEncode(dst, rec.Data)
 	}
-	return append(dst, "\"}\n"...), nil
+	return append(dst, f.tail...), nil
 }
 
 func (f *ndjsonFormat) end(dst []byte, _ uint64) ([]byte, error) { return dst, nil }

@@ -15,7 +15,8 @@ import (
 type ndjsonReader struct {
 	lines  lineReader
 	last   uint64 // sequence number
-	again  ndjsonFormat
+	spool  string // of the first line
+	again  *ndjsonFormat
 	rec    segment.Record // the last one
 	buf    []byte         // the line as the encoder writes it
 	data   []byte
@@ -25,14 +26,19 @@ type ndjsonReader struct {
 	srcRaw []byte
 }
 
-func (d *ndjsonReader) Close() error { return nil }
+func (d *ndjsonReader) Close() error  { return nil }
+func (d *ndjsonReader) Spool() string { return d.spool }
 
 func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 	line, err := d.lines.next()
 	if err != nil {
 		return 0, segment.Record{}, err
 	}
-	seq, rec, ok := d.parse(line)
+	record, ok := d.cutSpool(line)
+	if !ok {
+		return 0, segment.Record{}, d.lines.fail("no record that ends with the id of its spool, the same in all lines")
+	}
+	seq, rec, ok := d.parse(record)
 	if !ok || len(rec.Data) > segment.MaxRecord {
 		return 0, segment.Record{}, d.lines.fail("no record")
 	}
@@ -47,7 +53,21 @@ func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 	return seq, rec, nil
 }
 
-// parse takes a line apart: ok is false if it does not look like one.
+// cutSpool cuts the spool id off the end of a line. The first line says which one the others must have.
+func (d *ndjsonReader) cutSpool(line []byte) (record []byte, ok bool) {
+	if d.again == nil {
+		id := line[max(0, len(line)-len(lineEnd)-spoolIDLen):]
+		id = bytes.TrimSuffix(id, []byte(lineEnd))
+		if !spoolPattern.Match(id) {
+			return nil, false
+		}
+		d.spool = string(id)
+		d.again = newNDJSONFormat(d.spool)
+	}
+	return bytes.CutSuffix(line, d.again.tail)
+}
+
+// parse takes such a record apart: ok is false if it does not look like one.
 func (d *ndjsonReader) parse(line []byte) (seq uint64, rec segment.Record, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"seq":`))
 	if !ok {
@@ -67,10 +87,6 @@ func (d *ndjsonReader) parse(line []byte) (seq uint64, rec segment.Record, ok bo
 	}
 	src, rest, ok := bytes.Cut(rest, []byte(`","data`))
 	if !ok || !d.parseSource(src, &rec.Src) {
-		return 0, rec, false
-	}
-	rest, ok = bytes.CutSuffix(rest, []byte("\"}\n"))
-	if !ok {
 		return 0, rec, false
 	}
 	if text, ok := bytes.CutPrefix(rest, []byte(`":"`)); ok {

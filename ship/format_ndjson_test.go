@@ -16,6 +16,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
+const testSpoolID = "0123456789abcdefghijklmnop"
+
 func TestNDJSONExactly(t *testing.T) {
 	v4 := netip.MustParseAddrPort("192.0.2.7:514")
 	v6 := netip.MustParseAddrPort("[2001:db8::1]:65535")
@@ -25,17 +27,17 @@ func TestNDJSONExactly(t *testing.T) {
 		rec  segment.Record
 		want string
 	}{
-		{17, segment.Record{Time: when, Src: v4, Data: []byte("the payload")}, `{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload"}`},
-		{1, segment.Record{Src: v6}, `{"seq":1,"ts":"1970-01-01T00:00:00.000000000Z","src":"[2001:db8::1]:65535","data":""}`},
-		{math.MaxUint64, segment.Record{Time: math.MaxInt64}, `{"seq":18446744073709551615,"ts":"2262-04-11T23:47:16.854775807Z","src":"","data":""}`},
-		{2, segment.Record{Time: math.MinInt64}, `{"seq":2,"ts":"1677-09-21T00:12:43.145224192Z","src":"","data":""}`},
-		{3, segment.Record{Time: -1, Data: []byte("\x00\x1f\"\\/\b\f\n\r\t\x7f<>&")}, `{"seq":3,"ts":"1969-12-31T23:59:59.999999999Z","src":"","data":"\u0000\u001f\"\\/\b\f\n\r\t` + "\x7f" + `<>&"}`},
-		{4, segment.Record{Data: []byte("grün 雪 \u2028\u2029 🚰")}, `{"seq":4,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data":"grün 雪 ` + "\u2028\u2029" + ` 🚰"}`},
-		{5, segment.Record{Data: []byte("abc\xff")}, `{"seq":5,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"YWJj/w=="}`},
-		{6, segment.Record{Data: []byte("\xed\xa0\x80")}, `{"seq":6,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"7aCA"}`},
-		{7, segment.Record{Data: []byte("12345678ü\xc3")}, `{"seq":7,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"MTIzNDU2NzjDvMM="}`},
+		{17, segment.Record{Time: when, Src: v4, Data: []byte("the payload")}, `{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload","spool":"` + testSpoolID + `"}`},
+		{1, segment.Record{Src: v6}, `{"seq":1,"ts":"1970-01-01T00:00:00.000000000Z","src":"[2001:db8::1]:65535","data":"","spool":"` + testSpoolID + `"}`},
+		{math.MaxUint64, segment.Record{Time: math.MaxInt64}, `{"seq":18446744073709551615,"ts":"2262-04-11T23:47:16.854775807Z","src":"","data":"","spool":"` + testSpoolID + `"}`},
+		{2, segment.Record{Time: math.MinInt64}, `{"seq":2,"ts":"1677-09-21T00:12:43.145224192Z","src":"","data":"","spool":"` + testSpoolID + `"}`},
+		{3, segment.Record{Time: -1, Data: []byte("\x00\x1f\"\\/\b\f\n\r\t\x7f<>&")}, `{"seq":3,"ts":"1969-12-31T23:59:59.999999999Z","src":"","data":"\u0000\u001f\"\\/\b\f\n\r\t` + "\x7f" + `<>&","spool":"` + testSpoolID + `"}`},
+		{4, segment.Record{Data: []byte("grün 雪 \u2028\u2029 🚰")}, `{"seq":4,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data":"grün 雪 ` + "\u2028\u2029" + ` 🚰","spool":"` + testSpoolID + `"}`},
+		{5, segment.Record{Data: []byte("abc\xff")}, `{"seq":5,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"YWJj/w==","spool":"` + testSpoolID + `"}`},
+		{6, segment.Record{Data: []byte("\xed\xa0\x80")}, `{"seq":6,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"7aCA","spool":"` + testSpoolID + `"}`},
+		{7, segment.Record{Data: []byte("12345678ü\xc3")}, `{"seq":7,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"MTIzNDU2NzjDvMM=","spool":"` + testSpoolID + `"}`},
 	} {
-		got, err := new(ndjsonFormat).record(nil, tc.seq, &tc.rec)
+		got, err := newNDJSONFormat(testSpoolID).record(nil, tc.seq, &tc.rec)
 		if err != nil || string(got) != tc.want+"\n" {
 			t.Errorf("%q: %v\n got %s\nwant %s", tc.rec.Data, err, got, tc.want)
 		}
@@ -51,14 +53,16 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 		Src  *string
 		Data *string
 		B64  []byte `json:"data_b64"`
+
+		Spool string
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	if v.Seq == nil || *v.Seq != seq || v.TS == nil || v.Src == nil {
-		t.Fatalf("%s: sequence number %d expected", line, seq)
+	if v.Seq == nil || *v.Seq != seq || v.TS == nil || v.Src == nil || v.Spool != testSpoolID {
+		t.Fatalf("%s: sequence number %d of %s expected", line, seq, testSpoolID)
 	}
 	at, err := time.Parse(time.RFC3339Nano, *v.TS)
 	if err != nil || at.UnixNano() != rec.Time || len(*v.TS) != len("2006-01-02T15:04:05.000000000Z") {
@@ -86,7 +90,7 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 
 // TestNDJSONEveryPlace puts each byte at each place of a word and behind it, so that both ways through escape are taken.
 func TestNDJSONEveryPlace(t *testing.T) {
-	var f ndjsonFormat
+	f := newNDJSONFormat(testSpoolID)
 	for c := range 256 {
 		for at := range 19 {
 			data := []byte("0123456789abcdefghi")
@@ -116,7 +120,7 @@ func TestNDJSONEveryPlace(t *testing.T) {
 
 // TestNDJSONChunks crosses the places where long payloads are cut, with escapes and characters of several bytes.
 func TestNDJSONChunks(t *testing.T) {
-	var f ndjsonFormat
+	f := newNDJSONFormat(testSpoolID)
 	for shift := range 9 {
 		for _, s := range []string{"ü", "\"", "🚰", "\x00", "a"} {
 			data := []byte(strings.Repeat("x", textChunk-shift) + strings.Repeat(s, textChunk) + "end")
@@ -140,7 +144,7 @@ func FuzzNDJSON(f *testing.F) {
 			rec.Src = netip.AddrPortFrom(a.Unmap(), port)
 		}
 		seq = max(seq, 1)
-		line, err := new(ndjsonFormat).record(nil, seq, &rec)
+		line, err := newNDJSONFormat(testSpoolID).record(nil, seq, &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +154,7 @@ func FuzzNDJSON(f *testing.F) {
 
 // TestNDJSONStrict: a line may be taken apart in only one way.
 func TestNDJSONStrict(t *testing.T) {
-	good := `{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb"}` + "\n"
+	good := `{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb","spool":"` + testSpoolID + `"}` + "\n"
 	if _, err := readRecords(t, NDJSON, strings.NewReader(good)); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +174,8 @@ func TestNDJSONStrict(t *testing.T) {
 		change(`a\nb`, `a\u000ab`), change(`a\nb`, `a\/b`), change(`a\nb`, `a\`), change(`a\nb`, `a"b`), change(`a\nb`, "a\tb"), change(`a\nb`, "\xff"),
 		change(`a\nb`, `\u00`), change(`a\nb`, `\ud800`), change(`a\nb`, `\u0041`), change(`a\nb`, `\x`), change(`a\nb`, `","x":"`),
 		change(`"data":"a\nb"`, `"data_b64":"YQ=="`), change(`"data":"a\nb"`, `"data_b64":"/x=="`), change(`"data":"a\nb"`, `"data_b64":"/w="`), change(`"data":"a\nb"`, `"data_b64":"_w=="`),
-		change(`"src"`, `"host"`), change(`"ts"`, `"TS"`), change(`"}`, `","more":1}`), change(`"src":"192.0.2.7:514"`, `"src":null`),
+		change(`"src"`, `"host"`), change(`"ts"`, `"TS"`), change(`"}`, `","more":1}`), change(`,"spool":"`+testSpoolID+`"`, ``), change(`nop"`, `NOP"`), change(`nop"`, `no"`), change(`nop"`, `nopq"`),
+		change(`"spool"`, `"pool"`), change(`nop"`, `nop" `), good + strings.Replace(strings.Replace(good, `17`, `18`, 1), `nop"`, `noq"`, 1), change(`"src":"192.0.2.7:514"`, `"src":null`),
 	} {
 		if got, err := readRecords(t, NDJSON, strings.NewReader(bad)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%q: %v, %v", bad, got, err)
@@ -184,8 +189,8 @@ func TestNDJSONStrict(t *testing.T) {
 
 // FuzzNDJSONReader: whatever is accepted is what the encoder writes for the records that came out.
 func FuzzNDJSONReader(f *testing.F) {
-	f.Add([]byte(`{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb"}` + "\n"))
-	f.Add([]byte(`{"seq":1,"ts":"1969-12-31T23:59:59.999999999Z","src":"[2001:db8::1]:1","data_b64":"/w=="}` + "\n"))
+	f.Add([]byte(`{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb","spool":"` + testSpoolID + `"}` + "\n"))
+	f.Add([]byte(`{"seq":1,"ts":"1969-12-31T23:59:59.999999999Z","src":"[2001:db8::1]:1","data_b64":"/w==","spool":"` + testSpoolID + `"}` + "\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		all, err := readRecords(t, NDJSON, bytes.NewReader(in))
 		if err != nil {
@@ -195,8 +200,11 @@ func FuzzNDJSONReader(f *testing.F) {
 			return
 		}
 		var again []byte
-		var format ndjsonFormat
+		var format *ndjsonFormat
 		for _, n := range all {
+			if format == nil {
+				format = newNDJSONFormat(string(in[len(in)-len(testSpoolID)-3 : len(in)-3]))
+			}
 			if again, err = format.record(again, n.seq, &n.rec); err != nil {
 				t.Fatal(err)
 			}

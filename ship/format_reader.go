@@ -21,6 +21,9 @@ type RecordReader interface {
 	// io.EOF at the end of complete content, wraps ErrFormat at the first thing that is wrong with it, and is that of the
 	// source if reading failed. After an error every call returns it.
 	Next() (seq uint64, rec segment.Record, err error)
+	// Spool returns the id of the spool that kept the records: with it a sequence number is unique everywhere. It is known
+	// from the first record on, and "" for a format that does not tell it.
+	Spool() string
 	// Close frees what the reader holds. It does not close the source.
 	Close() error
 }
@@ -28,9 +31,10 @@ type RecordReader interface {
 // NewRecordReader returns the reader for a format.
 //
 // It is strict, for it serves proofs: NDJSON is accepted only as this package would write it, byte for byte, with
-// ascending sequence numbers; Native only with a sound footer and sound blocks. Lines tell payloads and nothing more:
-// sequence number and time are 0, and nothing shows whether the last lines are missing. Memory is bounded by the largest
-// record; Native is first copied to a file in os.TempDir, of up to 4 GiB, which Close removes.
+// ascending sequence numbers of one spool; Native only with a sound footer and sound blocks. Lines tell payloads and
+// nothing more: sequence number and time are 0, the spool is "", and nothing shows whether the last lines are missing.
+// Memory is bounded by the largest record; Native is first copied to a file in os.TempDir, of up to 4 GiB, which Close
+// removes.
 func NewRecordReader(format string, r io.Reader) (RecordReader, error) {
 	switch format {
 	case NDJSON:
@@ -101,7 +105,8 @@ func (l *linesReader) Next() (uint64, segment.Record, error) {
 	return 0, segment.Record{Data: line[: len(line)-1 : len(line)-1]}, nil
 }
 
-func (l *linesReader) Close() error { return nil }
+func (l *linesReader) Close() error  { return nil }
+func (l *linesReader) Spool() string { return "" }
 
 // nativeReader reads Native. A segment is read from both its ends, so that a stream has to be put down first.
 type nativeReader struct {
@@ -169,6 +174,8 @@ func (n *nativeReader) Next() (uint64, segment.Record, error) {
 	}
 	return 0, segment.Record{}, n.err
 }
+
+func (n *nativeReader) Spool() string { return n.r.Header().Spool }
 
 func (n *nativeReader) Close() error {
 	if n.file == nil {

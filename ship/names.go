@@ -17,6 +17,8 @@ const (
 const (
 	maxEpoch  = 999_999         // 6 digits
 	maxNumber = 999_999_999_999 // 12 digits
+	// spoolIDLen is the length of a spool id.
+	spoolIDLen = 26
 	// maxSequence is the largest integer that every JSON reader keeps exact. A spool that keeps a million records a second
 	// reaches it after 285 years.
 	maxSequence = 1 << 53
@@ -24,7 +26,7 @@ const (
 
 var (
 	classPattern       = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
-	spoolPattern       = regexp.MustCompile(`^[0-9a-z]{26}$`)
+	spoolPattern       = regexp.MustCompile(`^[0-9a-z]{26}$`) // spoolIDLen characters
 	destinationPattern = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 )
 

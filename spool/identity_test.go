@@ -142,7 +142,7 @@ func TestIdentityDamaged(t *testing.T) {
 func TestIdentityOlder(t *testing.T) {
 	m := spoolDir(t)
 	data, err := sealJSON(map[string]any{
-		"version": 1, "spool": "01m8h891vt89gsr7rdp1ase56j", "class": "vpn", "epoch": 1, "instance": "host-a", "created": time.Unix(1, 0).UTC(),
+		"version": 2, "spool": "01m8h891vt89gsr7rdp1ase56j", "class": "vpn", "epoch": 1, "instance": "host-a", "created": time.Unix(1, 0).UTC(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestIdentityOlder(t *testing.T) {
 			t.Error("an older file is no damaged one")
 			return nil, nil
 		})
-		if !errors.Is(err, errOlder) || !strings.Contains(err.Error(), "d/spool.json has version 1") || !strings.Contains(err.Error(), "drain it with the program that wrote it") {
+		if !errors.Is(err, errOlder) || !strings.Contains(err.Error(), "d/spool.json has version 2") || !strings.Contains(err.Error(), "drain it with the program that wrote it") {
 			t.Fatalf("older, opened by %s: %v", instance, err)
 		}
 		if after, err := vfs.ReadFile(m, "d/spool.json", maxIdentity); err != nil || !bytes.Equal(after, data) {

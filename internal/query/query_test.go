@@ -38,54 +38,48 @@ type row struct {
 	Last    string
 }
 
-// sent is what the tests compare with.
-type sent struct{ rows []row }
-
-// deliver fills dir with objects of two classes over several hours, in time that passes at once: texts with everything
-// that JSON escapes, and payloads that are no text, in objects of several zstd frames and of gzip.
-func deliver(t *testing.T, dir string) (all sent) {
-	synctest.Test(t, func(t *testing.T) {
-		for class, codec := range map[string]string{"vpn": "zstd", "web": "gzip"} {
-			all.rows = append(all.rows, deliverClass(t, dir, class, codec)...)
-		}
-	})
-	return all
+// gap is what they answer for numbers that are missing within a spool.
+type gap struct {
+	Class, Spool string
+	First, Last  json.Number
 }
 
-func deliverClass(t *testing.T, dir, class, codec string) (rows []row) {
+// deliver fills dir with objects of two classes over several hours, in time that passes at once: texts with everything
+// that JSON escapes, and payloads that are no text, compressed with zstd and with gzip. The first class has two spools that
+// give the same numbers at the same times, as two hosts do.
+func deliver(t *testing.T, dir string) (rows []row) {
+	synctest.Test(t, func(t *testing.T) {
+		rows = append(deliverClass(t, dir, "vpn", "zstd", 2), deliverClass(t, dir, "web", "gzip", 1)...)
+	})
+	return rows
+}
+
+const hours, perHour = 4, 1200
+
+func deliverClass(t *testing.T, dir, class, codec string, spools int) (rows []row) {
 	dest, err := fileship.New(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp, err := spool.Open(t.TempDir(), &spool.Options{Class: class, Destinations: []string{"s3"}, MaxBytes: 1 << 30, Sync: spool.SyncNone})
-	if err != nil {
-		t.Fatal(err)
+	var all []*spool.Spool
+	for range spools {
+		sp, err := spool.Open(t.TempDir(), &spool.Options{Class: class, Destinations: []string{"s3"}, MaxBytes: 1 << 30, Sync: spool.SyncNone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sp.Close()
+		defer ships(t, sp, dest, codec)()
+		all = append(all, sp)
 	}
-	defer sp.Close()
-	s, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"s3": dest}, Codec: codec})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 4 {
+	for range hours {
 		hour := time.Now().UTC()
 		r := row{Class: class, Day: hour.Format(time.DateOnly), Hour: hour.Format("15")}
 		records, bytes := 0, 0
-		for range 1200 {
-			data := fmt.Appendf(nil, "%s \"quoted\" back\\slash tab\t Grüße 日本 %d %s", class, records, strings.Repeat("x", random.IntN(2000)))
-			switch records % 10 {
-			case 3:
-				data = append(data, 0xff, 0, 0x80) // not UTF-8
-			case 5:
-				data = []byte{} // an empty datagram
-			case 7:
-				data = append(data, '\n', 0x1f)
-			}
+		for n := range perHour * spools {
+			data := payload(class, records, random)
 			rec := segment.Record{Time: time.Now().UnixNano(), Src: netip.MustParseAddrPort("[2001:db8::7]:514"), Data: data}
-			if _, err := sp.Append(ctx, []segment.Record{rec}); err != nil {
+			if _, err := all[n%spools].Append(t.Context(), []segment.Record{rec}); err != nil {
 				t.Fatal(err)
 			}
 			stamp := time.Unix(0, rec.Time).UTC().Format("2006-01-02 15:04:05.999999999")
@@ -96,22 +90,50 @@ func deliverClass(t *testing.T, dir, class, codec string) (rows []row) {
 			records, bytes = records+1, bytes+len(data)
 			time.Sleep(1_000_001 * time.Nanosecond) // fake time: each nanosecond counts
 		}
-		if err := sp.Seal(ctx); err != nil {
-			t.Fatal(err)
+		for _, sp := range all {
+			if err := sp.Seal(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		count := json.Number(fmt.Sprint(records))
 		r.Records, r.Numbers, r.Bytes = count, count, json.Number(fmt.Sprint(bytes))
 		rows = append(rows, r)
 		time.Sleep(7 * time.Hour)
 	}
-	if err := errors.Join(s.Flush(ctx), s.Finalize(ctx, "s3")); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
 	return rows
+}
+
+// ships delivers a spool until the function that it returns is called, and then to the end.
+func ships(t *testing.T, sp *spool.Spool, dest ship.Destination, codec string) (end func()) {
+	s, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"s3": dest}, Codec: codec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	return func() {
+		if err := errors.Join(s.Flush(ctx), s.Finalize(ctx, "s3")); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func payload(class string, n int, random *rand.Rand) []byte {
+	data := fmt.Appendf(nil, "%s \"quoted\" back\\slash tab\t Grüße 日本 %d %s", class, n, strings.Repeat("x", random.IntN(2000)))
+	switch n % 11 {
+	case 3:
+		data = append(data, 0xff, 0, 0x80) // not UTF-8
+	case 5:
+		data = []byte{} // an empty datagram
+	case 7:
+		data = append(data, '\n', 0x1f)
+	}
+	return data
 }
 
 // statement returns README's statement that begins with the given comment.
@@ -155,7 +177,7 @@ func modules(t *testing.T, pkg string) (node, path string) {
 }
 
 // TestEngines: README's statements, run by the engines themselves over the objects as they were delivered, count every
-// record once, with every byte and nanosecond, in the hour that its folder names.
+// record once, with every byte and nanosecond, in the hour that its folder names, and find an object that is gone.
 func TestEngines(t *testing.T) {
 	for _, engine := range []struct{ name, pkg, script string }{
 		{"DuckDB", "@duckdb/node-api", "duckdb.cjs"},
@@ -165,24 +187,54 @@ func TestEngines(t *testing.T) {
 			node, path := modules(t, engine.pkg)
 			dir := t.TempDir()
 			want := deliver(t, dir)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, node, filepath.Join("testdata", engine.script))
-			cmd.Env = append(os.Environ(), "NODE_PATH="+path, "TZ=Pacific/Auckland") // answers must not depend on it
-			cmd.Stdin = strings.NewReader(strings.ReplaceAll(statement(t, engine.name), "/srv/ingest", filepath.ToSlash(dir)))
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, &stderr)
+			run := func(name string, rows any) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, node, filepath.Join("testdata", engine.script))
+				cmd.Env = append(os.Environ(), "NODE_PATH="+path, "TZ=Pacific/Auckland") // answers must not depend on it
+				cmd.Stdin = strings.NewReader(strings.ReplaceAll(statement(t, name), "/srv/ingest", filepath.ToSlash(dir)))
+				var stderr strings.Builder
+				cmd.Stderr = &stderr
+				out, err := cmd.Output()
+				if err != nil {
+					t.Fatalf("%v\n%s", err, &stderr)
+				}
+				if err := json.Unmarshal(out, rows); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
 			}
-			var got []row
-			if err := json.Unmarshal(out, &got); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			var rows []row
+			run(engine.name, &rows)
+			compare(t, rows, want)
+
+			var gaps []gap
+			run(engine.name+" gaps", &gaps)
+			if len(gaps) > 0 {
+				t.Errorf("nothing is missing, and it finds %v", gaps)
 			}
-			compare(t, got, want.rows)
+			lost := remove(t, dir)
+			run(engine.name+" gaps", &gaps)
+			if len(gaps) != 1 || gaps[0] != lost {
+				t.Errorf("%v is missing, and it finds %v", lost, gaps)
+			}
 		})
 	}
+}
+
+// remove takes away the second object of one of the spools of class vpn, and returns what is missing then.
+func remove(t *testing.T, dir string) gap {
+	t.Helper()
+	pattern := filepath.Join(dir, "class=vpn", "*", "*", fmt.Sprintf("*-%016x-%016x.ndjson.zst", perHour+1, 2*perHour))
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%s: %v, %v", pattern, found, err)
+	}
+	if err := os.Remove(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	id, _, _ := strings.Cut(filepath.Base(found[0]), "-")
+	return gap{"vpn", id, json.Number(fmt.Sprint(perHour + 1)), json.Number(fmt.Sprint(2 * perHour))}
 }
 
 // decimals takes the zeros at the end of a fraction away, which one engine writes and the other does not.
@@ -217,7 +269,7 @@ func TestAthena(t *testing.T) {
 	want := deliver(t, dir)
 	ddl := statement(t, "Athena")
 	columns := between(t, ddl, "(", ")")
-	fields := map[string]string{"seq": "bigint", "ts": "string", "src": "string", "data": "string", "data_b64": "string"}
+	fields := map[string]string{"seq": "bigint", "ts": "string", "src": "string", "data": "string", "data_b64": "string", "spool": "string"}
 	for col := range strings.SplitSeq(columns, ",") {
 		name, kind, _ := strings.Cut(strings.TrimSpace(col), " ")
 		if fields[name] != kind {
@@ -253,7 +305,7 @@ func TestAthena(t *testing.T) {
 	if !ok || !strings.HasSuffix(location, "/") {
 		t.Fatalf("location %q, template %q", location, props["storage.location.template"])
 	}
-	for _, r := range want.rows {
+	for _, r := range want {
 		folder := strings.NewReplacer("${class}", r.Class, "${dt}", r.Day, "${hour}", r.Hour).Replace(template)
 		if found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(folder), "*")); err != nil || len(found) == 0 {
 			t.Errorf("no object in %s, where Athena looks: %v", folder, err)
@@ -290,10 +342,11 @@ func lines(t *testing.T, dir string) {
 			Src     *string `json:"src"`
 			Data    *string `json:"data"`
 			DataB64 *string `json:"data_b64"`
+			Spool   string  `json:"spool"`
 		}
 		d := json.NewDecoder(strings.NewReader(line))
 		d.DisallowUnknownFields()
-		if err := d.Decode(&v); err != nil || v.Seq == nil || v.TS == nil || v.Src == nil || (v.Data == nil) == (v.DataB64 == nil) {
+		if err := d.Decode(&v); err != nil || v.Seq == nil || v.TS == nil || v.Src == nil || len(v.Spool) != 26 || (v.Data == nil) == (v.DataB64 == nil) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if v.Data != nil {

@@ -197,6 +197,9 @@ func survey(stored io.Reader, k *dataKey) error {
 	if err == nil {
 		_, err = io.Copy(io.Discard, plain)
 	}
+	if err == nil {
+		err = sameSpool(r, k.String())
+	}
 	return blame(err)
 }
 

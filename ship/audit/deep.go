@@ -132,13 +132,22 @@ func recount(stored io.Reader, s *ship.SegmentLine) error {
 		_, err = io.Copy(io.Discard, raw)
 	}
 	if err == nil {
-		err = c.end()
+		err = errors.Join(c.end(), sameSpool(r, s.Key))
 	}
 	if err == nil && (raw.n != s.RawBytes || hex.EncodeToString(raw.h.Sum(nil)) != s.RawSHA256) {
 		err = fmt.Errorf("%w: its content is %d bytes, sha256:%x; its line says %d, sha256:%s", errRecords, raw.n, raw.h.Sum(nil), s.RawBytes, s.RawSHA256)
 	}
 	if err != nil {
 		return blame(err)
+	}
+	return nil
+}
+
+// sameSpool compares the spool that the records name with the one in their object's key.
+func sameSpool(r ship.RecordReader, key string) error {
+	k, ok := parseDataKey(key)
+	if id := r.Spool(); ok && id != "" && id != k.spool {
+		return fmt.Errorf("%w: they are of spool %s, the object's key says %s", errRecords, id, k.spool)
 	}
 	return nil
 }
