@@ -10,6 +10,7 @@ const diskEvery = time.Second
 // disk and free it without telling anybody, so that this look is the only event that is certain to end a wait for room
 // which they have caused. An idle spool looks too, since no sender comes back before the class is ready again.
 func (s *Spool) watchDisk() time.Duration {
+	s.watchFull() // before those who wait are woken: it counts them
 	s.lookAtDisk()
 	return diskEvery
 }
@@ -22,11 +23,7 @@ func (s *Spool) lookAtDisk() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	more := s.quota.disk.look(total, free)
-	if s.crowd.note(s.diskShort(), s.roomLeft() >= s.opts.SegmentBytes) {
-		s.logCrowd(free)
-	}
-	if more {
+	if s.quota.disk.look(total, free) {
 		s.moreRoom()
 	}
 }
@@ -35,29 +32,4 @@ func (s *Spool) lookAtDisk() {
 func (s *Spool) diskShort() bool {
 	left := s.quota.limit - s.quota.used
 	return s.quota.disk.atMost(left) < left && s.roomLeft() < blockRoom
-}
-
-// crowd remembers whether others have filled the disk, so that the log says once when that begins and once when it is
-// over. It is over only when there is room for a whole segment: near the limit every record would be a line.
-type crowd struct{ on bool }
-
-// note takes what a look at the disk has shown, and reports whether that is news.
-func (c *crowd) note(short, roomy bool) (news bool) {
-	was := c.on
-	c.on = short || c.on && !roomy
-	return c.on != was
-}
-
-// logCrowd tells of the news. s.mu is held.
-func (s *Spool) logCrowd(free int64) {
-	if !s.crowd.on {
-		s.log.Info("spool: the disk has room again", "class", s.opts.Class, "free", free)
-		return
-	}
-	does := "appends wait until there is room again"
-	if s.opts.OnFull == Reject {
-		does = "records are rejected, and counted as lost, until there is room again"
-	}
-	s.log.Warn("spool: the disk is full: "+does, "class", s.opts.Class, "dir", s.dir, "free", free,
-		"reserved", s.quota.reserve, "used", s.quota.used, "quota", s.quota.limit)
 }

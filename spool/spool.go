@@ -78,7 +78,7 @@ type Spool struct {
 	room         waitList
 	urgent       bool // somebody waits for memory
 	full         bool // somebody found no room since there was more
-	crowd        crowd
+	fullness     fullness
 	overdraft    overdraft
 	noted        lifeMark // in the directory
 	handed       int64    // what a successor may hold in memory: see HandOver
