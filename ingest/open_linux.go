@@ -18,7 +18,7 @@ const canReusePort = true
 // openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one. Where
 // there are to be several, the first is bound alone: so the port is nobody else's, whose traffic it would take a part of.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
-	s := &socket{log: log, inherited: f != nil, shared: f != nil && !o.Own}
+	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {
@@ -54,6 +54,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		return nil, err
 	}
 	s.recv = m
+	s.told.errors = readUDPErrors()
 	// A unix socket drops nothing: its senders wait.
 	if _, s.dropsKnown = m.counts(); !s.dropsKnown {
 		log.log.Warn("getsockopt SO_MEMINFO is refused: what the kernel drops is unknown (Linux before 4.12, or a sandbox)")

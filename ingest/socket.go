@@ -84,17 +84,20 @@ func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records ==
 
 // socket is one socket of a UDP listener.
 type socket struct {
-	conn   deadliner
-	recv   receiver
-	log    *limiter
-	offer  put // of the sink, bound once: a method value allocates
-	sink   Sink
-	meter  meter
-	buffer int    // granted receive buffer
-	cookie uint64 // SO_COOKIE, 0 unknown
-	gro    bool
-	gate   gate
-	late   bool // see receive
+	conn     deadliner
+	recv     receiver
+	log      *limiter
+	offer    put // of the sink, bound once: a method value allocates
+	sink     Sink
+	meter    meter
+	buffer   int    // granted receive buffer
+	asked    int    // what it was to be
+	cookie   uint64 // SO_COOKIE, 0 unknown
+	gro      bool
+	gate     gate
+	late     bool // see receive
+	sinkWait sinkWait
+	told     toldDrops // guarded by pollMu
 
 	inherited bool // an earlier process has accounted for its drops
 	shared    bool // with other processes: see UDPOptions.Files
@@ -256,7 +259,10 @@ func (s *socket) take(ctx context.Context, b *burst) {
 	if len(b.recs) == 0 {
 		return
 	}
+	s.sinkWait.begin(now)
 	left := deliver(ctx, s.offer, b.recs, s.log)
+	after := time.Now()
+	s.sinkWait.end(now, after)
 	if len(left) > 0 && !s.late {
 		left = keep(s.sink, left)
 	}
@@ -266,7 +272,7 @@ func (s *socket) take(ctx context.Context, b *burst) {
 		s.meter.lose(&a)
 		s.sink.Account(a)
 	}
-	s.pollIfDue(time.Now())
+	s.pollIfDue(after)
 }
 
 // proxied tells of headers that are missing, or not to be believed.
@@ -353,6 +359,7 @@ func (s *socket) pollLocked() {
 		return
 	}
 	s.polled = time.Now()
+	s.told.waited = max(s.told.waited, s.sinkWait.take(s.polled))
 	c, ok := s.recv.counts()
 	d := uint64(c.drops - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {
@@ -364,5 +371,5 @@ func (s *socket) pollLocked() {
 	a.Lost[segment.KernelOverflow] = segment.Loss{Records: d, BytesUnknown: true, AtLeast: s.gro}
 	s.meter.lose(&a)
 	s.sink.Account(a)
-	s.log.warn("the kernel dropped datagrams", "addr", s.conn.LocalAddr().String(), "records", d, "total", s.drops)
+	s.tellDrops()
 }

@@ -167,6 +167,7 @@ func (s *Spool) admit(ctx context.Context, size int64, tally segment.Tally, d do
 		case d.last:
 			return ErrFull
 		case !s.hasRoom(size):
+			s.fullness.met = true
 			if !s.full {
 				s.full = true
 				s.cat.changed()

@@ -22,6 +22,7 @@ const (
 // has cost so far, and when it is over. Spool.mu guards it.
 type fullness struct {
 	since time.Time // zero while there is room
+	met   bool      // an append has found no room since the last look
 	last  time.Time // when it was full for the last time
 	told  time.Time
 	lost  segment.Loss // for want of room, before it began
@@ -51,7 +52,8 @@ func (s *Spool) watchFull() {
 	s.mu.Lock()
 	f := &s.fullness
 	lost := s.ledger.Lost[segment.SpoolFull]
-	tell, over := f.look(time.Now(), s.full || !s.hasRoom(0), lost)
+	tell, over := f.look(time.Now(), f.met || s.full || !s.hasRoom(0), lost)
+	f.met = false
 	if !tell {
 		s.mu.Unlock()
 		return
