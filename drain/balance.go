@@ -81,7 +81,8 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	if b := l.Buffered(); b.Records != st.Buffered.Records {
 		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
-	cr.LostInEnd, cr.inMemory = forsaken(&l)-min(forsaken(&l), r.lost[c.name]), l.Buffered().Records
+	cr.LostMeanwhile, cr.inMemory = l.Lost.Sub(r.lost[c.name]), l.Buffered().Records
+	cr.LostInEnd = forsaken(&cr.LostMeanwhile)
 	elapsed := time.Since(r.began).Seconds()
 	confirmed := r.confirmed(c.name)
 	var left []Leftover

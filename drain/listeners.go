@@ -99,18 +99,16 @@ func (c *class) leaveListeners(ctx context.Context) error {
 	}
 }
 
-// forsaken returns what was lost since the beginning because nobody could wait for it any more, or because the spool was
-// full.
-func forsaken(l *segment.Ledger) uint64 {
-	return l.Lost[segment.GivenUp].Records + l.Lost[segment.SpoolFull].Records
+// forsaken returns what was lost because nobody could wait for it any more, or because the spool was full.
+func forsaken(l *segment.Losses) uint64 {
+	return l[segment.GivenUp].Records + l[segment.SpoolFull].Records
 }
 
-// forsaken returns that of every class.
-func (r *run) forsaken() map[string]uint64 {
-	n := map[string]uint64{}
+// losses returns what every class has lost until now.
+func (r *run) losses() map[string]segment.Losses {
+	n := map[string]segment.Losses{}
 	for _, c := range r.d.all() {
-		l := c.Spool.Ledger()
-		n[c.name] = forsaken(&l)
+		n[c.name] = c.Spool.Ledger().Lost
 	}
 	return n
 }

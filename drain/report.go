@@ -1,17 +1,14 @@
 package drain
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -73,8 +70,10 @@ type ClassReport struct {
 	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
 	// LostInEnd is the part of Lost that was lost since the end began, because the spool was full or a listener could not be
 	// waited for any more.
-	LostInEnd    uint64                       `json:"lost_in_end,omitempty"`
-	Destinations map[string]DestinationReport `json:"destinations"`
+	LostInEnd uint64 `json:"lost_in_end,omitempty"`
+	// LostMeanwhile has everything that was lost since the end began, by cause.
+	LostMeanwhile segment.Losses               `json:"lost_meanwhile,omitzero"`
+	Destinations  map[string]DestinationReport `json:"destinations"`
 	// Err says why the class was not running, or why its balance does not close.
 	Err string `json:"error,omitempty"`
 
@@ -140,45 +139,6 @@ func (r *Report) JSON() []byte {
 	return append(b, '\n')
 }
 
-// log writes the report to the log: a line of its own, one a class, and one a destination.
-func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
-	ctx = steadylog.Keep(ctx)
-	level := slog.LevelInfo
-	if r.Outcome != Complete && r.Outcome != Kept {
-		level = slog.LevelError
-	}
-	line := func(bad bool, err string, args ...any) {
-		at := slog.LevelInfo
-		if bad || err != "" {
-			at = max(level, slog.LevelWarn)
-		}
-		if err != "" {
-			args = append(args, "err", err)
-		}
-		log.Log(ctx, at, "report", args...)
-	}
-	log.Log(ctx, level, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
-		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
-	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
-		c := r.Classes[name]
-		line(c.Damaged.Records > 0, c.Err, "class", name,
-			"received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records)
-		for _, x := range c.Damages {
-			at := slog.LevelError
-			if x.GivenUp {
-				at = slog.LevelInfo
-			}
-			log.Log(ctx, at, "damage", "class", name, "segment", x.Segment, "ranges", x.Ranges,
-				"records", x.Records, "bytes", x.Bytes, "files", x.Files, "given_up", x.GivenUp, "why", x.Why)
-		}
-		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
-			d := c.Destinations[dest]
-			line(d.Pending.Records > 0, d.Err, "class", name, "dest", dest,
-				"delivered", d.Delivered.Records, "pending", d.Pending.Records, "verified", d.Verified, "restored", d.Restored)
-		}
-	}
-}
-
 // WriteSummary writes the report for people to read.
 func (r *Report) WriteSummary(w io.Writer) error {
 	outcome := string(r.Outcome)
@@ -215,7 +175,7 @@ func (r *Report) WriteSummary(w io.Writer) error {
 			p("\n")
 		}
 		if c.LostInEnd > 0 {
-			p("    lost while it ended: %d\n", c.LostInEnd)
+			p("    lost while it ended: %d (%s)\n", c.LostInEnd, causes(c.LostMeanwhile))
 		}
 		for cause := range segment.NumCauses {
 			if n := c.Lost[cause].Records; n > 0 {

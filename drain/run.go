@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // PhaseRun is the phase that platforms are told of before the end begins.
@@ -43,7 +45,7 @@ type run struct {
 	log    *slog.Logger
 	began  time.Time                         // report.Started on the monotonic clock too
 	before map[string]map[string]deliveredBy // then
-	lost   map[string]uint64                 // forsaken by then
+	lost   map[string]segment.Losses         // by then
 	hung   bool                              // the journal cannot be written: do not wait for it again
 	closed bool                              // the listeners have ended
 
@@ -63,7 +65,7 @@ var errHangs = errors.New("does not end when told to; left behind")
 // do goes through the phases. ctx ends them early (a second signal); the report is written in any case.
 func (r *run) do(ctx context.Context) (*Report, error) {
 	stop := r.beat(ctx)
-	r.before, r.lost = r.delivered(), r.forsaken()
+	r.before, r.lost = r.delivered(), r.losses()
 	began := r.began
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.

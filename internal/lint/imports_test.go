@@ -70,7 +70,7 @@ var layers = map[string][]string{
 	"ship/s3ship":         {"internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"ship/sftpship":       {"internal/secret", "internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":       {"ship"},
-	"drain":               {"internal/steadylog", "ship", "spool", "spool/segment", "internal/vfs"},
+	"drain":               {"internal/steadylog", "internal/units", "ship", "spool", "spool/segment", "internal/vfs"},
 	"drain/asg":           {"internal/direct", "internal/steadylog", "internal/vfs", "drain", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"drain/ecs":           {"internal/steadylog", "drain"},
 	"drain/kube":          {"internal/steadylog", "drain"},

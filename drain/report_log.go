@@ -1,0 +1,97 @@
+package drain
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/internal/units"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// log writes the report to the log: a line of its own, and one for each class, for what a class has lost, for each damage,
+// and for each destination. Each kind has a message of its own, so that a search finds it.
+func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
+	l := reportLog{steadylog.Keep(ctx), log, slog.LevelInfo}
+	if r.Outcome != Complete && r.Outcome != Kept {
+		l.worst = slog.LevelError
+	}
+	l.log.Log(l.ctx, l.worst, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
+		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
+	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
+		l.class(name, r.Classes[name])
+	}
+}
+
+// reportLog writes the lines of one report.
+type reportLog struct {
+	ctx   context.Context
+	log   *slog.Logger
+	worst slog.Level // of a line that is not good news
+}
+
+// line writes a line, as a warning at least if it is bad.
+func (l *reportLog) line(msg string, bad bool, err string, args ...any) {
+	at := slog.LevelInfo
+	if bad || err != "" {
+		at = max(l.worst, slog.LevelWarn)
+	}
+	if err != "" {
+		args = append(args, "err", err)
+	}
+	l.log.Log(l.ctx, at, msg, args...)
+}
+
+func (l *reportLog) class(name string, c ClassReport) {
+	args := []any{
+		"class", name, "received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records,
+	}
+	if c.Lost != (segment.Losses{}) {
+		args = append(args, "lost_to", causes(c.Lost))
+	}
+	l.line("report: class", c.Damaged.Records > 0, c.Err, args...)
+	if c.LostInEnd > 0 {
+		l.log.Log(l.ctx, slog.LevelError, "report: records were LOST while the process ended, because the spool was full or the time was up",
+			"class", name, "records", c.LostInEnd, "lost_to", causes(c.LostMeanwhile))
+	}
+	if c.inMemory > 0 {
+		l.log.Log(l.ctx, slog.LevelError, "report: records are in memory only, because the disk does not take them", "class", name, "records", c.inMemory)
+	}
+	for _, x := range c.Damages {
+		at := slog.LevelError
+		if x.GivenUp {
+			at = slog.LevelInfo
+		}
+		l.log.Log(l.ctx, at, "report: damage", "class", name, "segment", x.Segment, "ranges", x.Ranges,
+			"records", x.Records, "bytes", x.Bytes, "files", x.Files, "given_up", x.GivenUp, "why", x.Why)
+	}
+	for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
+		d := c.Destinations[dest]
+		l.line("report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
+			"owed", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
+	}
+}
+
+// causes writes losses for people: spool_full 12, given_up at least 3.
+func causes(l segment.Losses) string {
+	var parts []string
+	for c, x := range l {
+		if x == (segment.Loss{}) {
+			continue
+		}
+		bound := ""
+		switch {
+		case x.AtMost:
+			bound = "at most "
+		case x.AtLeast:
+			bound = "at least "
+		}
+		parts = append(parts, fmt.Sprintf("%s %s%d", segment.Cause(c), bound, x.Records))
+	}
+	return strings.Join(parts, ", ")
+}
