@@ -64,9 +64,10 @@ func (r *run) balance(ctx context.Context) {
 		cr.Err = cmp.Or(cr.Err, "not running: "+err.Error())
 		classes[name] = cr
 	}
+	adoptions := r.d.adoptions()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Classes, r.report.Left = classes, all
+	r.report.Classes, r.report.Left, r.report.Adoptions = classes, all, adoptions
 }
 
 func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
@@ -190,7 +191,8 @@ func (c *ClassReport) owed() bool {
 func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	owed, unverified, mismatch := false, len(r.report.Classes) == 0, false // of no class at all nothing is known
+	// An adopted volume that is not delivered is the only copy of what it holds. Of no class at all nothing is known.
+	owed, unverified, mismatch := len(r.report.Adoptions) > 0, len(r.report.Classes) == 0, false
 	damaged, unkept := false, false
 	for _, c := range r.report.Classes {
 		unkept = unkept || c.unkept() != ""

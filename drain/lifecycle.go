@@ -54,7 +54,7 @@ type Progress struct {
 	Phase string
 	// Idle is how long nothing has moved since the end began.
 	Idle time.Duration
-	// Pending is what is still to be delivered, summed over classes and destinations.
+	// Pending is what is still to be delivered, summed over classes, adopted spools and destinations.
 	Pending segment.Tally
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration

@@ -79,6 +79,8 @@ type Options struct {
 	// StallTimeout ends a Stop or Drain in which nothing has moved for so long; default 10 minutes. Waiting for silence
 	// counts as moving.
 	StallTimeout time.Duration
+	// Adoptions are the spools of other instances that this process delivers; nil: none.
+	Adoptions Adoptions
 	// Lifecycles are the platforms that take part; nil entries are left out.
 	Lifecycles []Lifecycle
 	// Instance names this instance in reports; default the host name.

@@ -87,11 +87,16 @@ func (r *run) progress() (p Progress, mark uint64, waiting bool) {
 			mark += s.Delivered.Bytes + s.Delivered.Records + uint64(s.SentBytes) + uint64(s.Verified)
 		}
 	}
+	mark += p.Pending.Bytes // of adoptions, too
 	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseComplete || p.Phase == phaseRetained
 }
 
 // progress returns what is still to be delivered.
 func (d *Drainer) progress() (p Progress) {
+	for _, a := range d.adoptions() {
+		p.Pending.Add(a.pending())
+		p.ETA = -1
+	}
 	for _, c := range d.all() {
 		for _, s := range c.Shipper.Stats() {
 			p.Pending.Add(s.Pending)

@@ -42,6 +42,9 @@ type Report struct {
 	Phases   []Phase `json:"phases"`
 
 	Classes map[string]ClassReport `json:"classes"`
+	// Adoptions lists the adopted spools that are not delivered (Options.Adoptions). Their volumes hold what is owed, and
+	// nothing else does: a Drain with one is Incomplete.
+	Adoptions []Adoption `json:"adoptions,omitempty"`
 	// Left lists what is not delivered: per class and destination, oldest segment first, at most 1000 entries each.
 	Left []Leftover `json:"left,omitempty"`
 	// Errors of phases and steps.
@@ -200,6 +203,9 @@ func (r *Report) WriteSummary(w io.Writer) error {
 			}
 			p("\n")
 		}
+	}
+	for _, a := range r.Adoptions {
+		p("  adopted volume %s: NOT delivered, owed %s: %s\n", a.Dir, a.owed(), a.Why)
 	}
 	if n := len(r.Left); n > 0 {
 		p("  left: %d segments, the first: class %s, segment %d, records %d to %d, not at %s: %s\n",

@@ -15,7 +15,7 @@ import (
 )
 
 // log writes the report to the log: a line of its own, and one for each class, for what a class has lost, for each damage,
-// and for each destination. Each kind has a message of its own, so that a search finds it.
+// for each destination, and for each adopted volume that is not delivered. Each kind has a message of its own, so that a search finds it.
 func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 	l := reportLog{steadylog.Keep(ctx), log, slog.LevelInfo}
 	if r.Outcome != Complete && r.Outcome != Kept {
@@ -25,6 +25,9 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		l.class(name, r.Classes[name])
+	}
+	for _, a := range r.Adoptions {
+		l.line("report: adopted volume is not delivered, and must be kept", true, a.Why, "dir", a.Dir, "class", a.Class, "spool", a.Spool, "owed", a.owed())
 	}
 }
 

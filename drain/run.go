@@ -40,14 +40,15 @@ type cause struct {
 
 // run is one Stop or Drain on its way.
 type run struct {
-	d      *Drainer
-	cause  cause
-	log    *slog.Logger
-	began  time.Time                         // report.Started on the monotonic clock too
-	before map[string]map[string]deliveredBy // then
-	lost   map[string]segment.Losses         // by then
-	hung   bool                              // the journal cannot be written: do not wait for it again
-	closed bool                              // the listeners have ended
+	d       *Drainer
+	cause   cause
+	log     *slog.Logger
+	began   time.Time                         // report.Started on the monotonic clock too
+	before  map[string]map[string]deliveredBy // then
+	lost    map[string]segment.Losses         // by then
+	hung    bool                              // the journal cannot be written: do not wait for it again
+	closed  bool                              // the listeners have ended
+	adopted bool                              // the adoptions have ended
 
 	mu      sync.Mutex
 	cutAt   time.Time // when a second signal was first noticed
@@ -87,6 +88,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		}
 	}
 	stop()
+	r.stopAdoptions(ctx)
 	r.d.halt()
 	if !r.closed {
 		report, err = r.amend(ctx)
@@ -124,6 +126,9 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		// Durable, since a kill may come before the report: see spool.Freeze.
 		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
+	if r.cause.intent == Stop {
+		r.stopAdoptions(half(body)) // a restart goes on with them
+	}
 	if first {
 		_ = r.phase(half(body), phaseAnnounce, r.steps(o.Before))
 		if r.cause.notice != nil && !r.cause.resumed && o.Quiesce > 0 {
@@ -139,7 +144,10 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	})
 	if r.cause.intent == Drain {
 		_ = r.phase(body, phaseShip, func(ctx context.Context) error {
-			return r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
+			adopted := make(chan error, 1)
+			go func() { adopted <- r.awaitAdoptions(ctx) }()
+			err := r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
+			return errors.Join(err, <-adopted)
 		})
 		until := deadline.Add(-reserve / 4)
 		stalled := func() bool { return context.Cause(body) == errStalled }
