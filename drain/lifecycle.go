@@ -56,8 +56,16 @@ type Progress struct {
 	Idle time.Duration
 	// Pending is what is still to be delivered, summed over classes, adopted spools and destinations.
 	Pending segment.Tally
+	// Destinations has what each destination is owed by the classes, and why it does not come to it.
+	Destinations map[string]DestinationProgress
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration
+}
+
+// DestinationProgress is how far one destination has come, summed over classes.
+type DestinationProgress struct {
+	Pending segment.Tally
+	Err     error // what is in its way now, nil if nothing is
 }
 
 // askEvery is how often a platform is asked, askTimeout what one answer may take.

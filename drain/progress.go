@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/ship"
 )
 
 // errStalled ends a drain that does not move any more.
@@ -93,12 +95,19 @@ func (r *run) progress() (p Progress, mark uint64, waiting bool) {
 
 // progress returns what is still to be delivered.
 func (d *Drainer) progress() (p Progress) {
+	p.Destinations = map[string]DestinationProgress{}
 	for _, a := range d.adoptions() {
 		p.Pending.Add(a.pending())
 		p.ETA = -1
 	}
 	for _, c := range d.all() {
-		for _, s := range c.Shipper.Stats() {
+		for dest, s := range c.Shipper.Stats() {
+			at := p.Destinations[dest]
+			at.Pending.Add(s.Pending)
+			if s.State != ship.StateOK {
+				at.Err = s.Err
+			}
+			p.Destinations[dest] = at
 			p.Pending.Add(s.Pending)
 			if s.ETA < 0 || p.ETA < 0 {
 				p.ETA = -1

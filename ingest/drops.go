@@ -57,8 +57,10 @@ func (s *socket) tellDrops() {
 	if !ok {
 		return
 	}
-	attrs := []any{"addr", s.conn.LocalAddr().String(), "records", n, "total", s.drops, "receive_buffer", units.Size(s.buffer),
-		"holds_datagrams", s.buffer / perDatagram}
+	attrs := []any{
+		"addr", s.conn.LocalAddr().String(), "records", n, "total", s.drops, "receive_buffer", units.Size(s.buffer),
+		"holds_datagrams", s.buffer / perDatagram,
+	}
 	if msg == dropsSink {
 		attrs = append(attrs, "waited", t.waited.Round(time.Millisecond))
 	}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/units"
 )
 
 // loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
@@ -93,6 +96,7 @@ func (s *Spool) openDestinations() error {
 				ErrOwed, name, t.Records, t.Bytes))
 			continue
 		}
+		s.tellForgotten(d) // before it is done
 		rem := s.id.Destinations[name]
 		rem.Forgotten = time.Now().UTC()
 		s.id.Destinations[name] = rem
@@ -118,10 +122,37 @@ func (s *Spool) openDestinations() error {
 		d.forgotten = false
 		s.noteDelivery(d)
 	}
+	for _, name := range s.opts.Forget {
+		if _, ok := s.id.Destinations[name]; !ok {
+			s.log.Warn("spool: there is no such destination to give up (Forget)", "class", s.opts.Class, "dest", name,
+				"known", slices.Sorted(maps.Keys(s.id.Destinations)))
+		}
+	}
 	if !changed {
 		return nil
 	}
 	return s.id.save(s.fs, s.dir)
+}
+
+// tellForgotten says what is given up with a destination.
+func (s *Spool) tellForgotten(d *destination) {
+	t := s.owed(d)
+	if t.Records == 0 {
+		s.log.Info("spool: a destination is no longer one of this spool's; it was owed nothing", "class", s.opts.Class, "dest", d.name)
+		return
+	}
+	var others []string
+	for _, name := range s.opts.Destinations {
+		if o := s.dests[name]; o != nil && !o.forgotten {
+			others = append(others, name)
+		}
+	}
+	kept := "no destination is left that was owed them"
+	if len(others) > 0 {
+		kept = "at, or on the way to, " + strings.Join(others, ", ")
+	}
+	s.log.Warn("spool: giving up a destination (Forget): what it is owed will not be delivered to it", "class", s.opts.Class, "dest", d.name,
+		"gives_up", units.Records(t.Records, t.Bytes), "through", d.chain.Through, "elsewhere", kept)
 }
 
 // openDestination makes a destination one of those that count. A new one, or one that comes back after it was given up,

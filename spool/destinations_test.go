@@ -306,3 +306,35 @@ func TestNewDestinationIsOwedNoHole(t *testing.T) {
 		}
 	})
 }
+
+// What is given up with a destination stands in the log before it is done, and a name that is no destination's is told.
+func TestForgetIsTold(t *testing.T) {
+	log := new(lines)
+	d := memDir()
+	s := d.open(t, Options{Destinations: []string{"a", "b"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	closeSpool(t, s)
+	// The disk refuses to note it: nothing is given up, and the log has said what would have been.
+	sound := d.fs
+	d.fs = vfs.Inject(sound, func(op vfs.Op) error {
+		if op.Kind == vfs.OpRename && strings.Contains(op.Path, identityName) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	o := Options{Destinations: []string{"a"}, Forget: []string{"b", "tpyo"}, Logger: log.logger()}
+	if _, err := d.tryOpen(t, o); err == nil {
+		t.Fatal("opened")
+	}
+	if got := log.take("giving up"); len(got) != 1 || !strings.Contains(got[0], "level=WARN") || !strings.Contains(got[0], "dest=b") ||
+		!strings.Contains(got[0], `gives_up="10 records, 1000 B"`) || !strings.Contains(got[0], `elsewhere="at, or on the way to, a"`) {
+		t.Errorf("%q", got)
+	}
+	d.fs = sound
+	s = d.open(t, o)
+	defer closeSpool(t, s)
+	if got := log.take("no such destination"); len(got) != 1 || !strings.Contains(got[0], "dest=tpyo") || !strings.Contains(got[0], "[a b]") {
+		t.Errorf("%q", got)
+	}
+}

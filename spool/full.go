@@ -58,8 +58,10 @@ func (s *Spool) watchFull() {
 		s.mu.Unlock()
 		return
 	}
-	attrs := []any{"class", s.opts.Class, "for", f.last.Sub(f.since).Round(time.Second),
-		"used", units.Size(s.quota.used), "quota", units.Size(s.quota.limit), "lost", lost.Records - f.lost.Records}
+	attrs := []any{
+		"class", s.opts.Class, "for", f.last.Sub(f.since).Round(time.Second),
+		"used", units.Size(s.quota.used), "quota", units.Size(s.quota.limit), "lost", lost.Records - f.lost.Records,
+	}
 	if over {
 		*f = fullness{}
 		s.mu.Unlock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log/slog"
@@ -86,5 +87,43 @@ func TestAdoptionSaysWhatIsLeft(t *testing.T) {
 	r.Left, r.Errors = []drain.Leftover{{First: 9, Last: 12, Destination: "idc", Why: "timeout"}}, []string{"out of time"}
 	if got := whatIsLeft(r); !strings.Contains(got, "1 leftovers, the first: records 9 to 12, not at idc: timeout; class vpn, segment 7") || !strings.HasSuffix(got, "; out of time") {
 		t.Error(got)
+	}
+}
+
+// TestAdoptMissingDirectory: a directory of -adopt that is not there is warned of, once, and told when it is there. It may
+// be mistyped, or not mounted.
+func TestAdoptMissingDirectory(t *testing.T) {
+	nowhere(t)
+	dir := t.TempDir()
+	root := filepath.Join(dir, "orphans")
+	c, err := parse(t, "-adopt="+root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	a := newAdoptions(c, slog.New(slog.NewTextHandler(&out, nil)))
+	a.look()
+	a.look()
+	if n := strings.Count(out.String(), "level=WARN"); n != 1 || !strings.Contains(out.String(), "dir="+root) {
+		t.Errorf("%d warnings: %s", n, &out)
+	}
+	if owed := a.Owed(); len(owed) != 0 { // its volume is elsewhere
+		t.Errorf("%+v", owed)
+	}
+	out.Reset()
+	if err := os.Mkdir(root, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	a.look()
+	if strings.Count(out.String(), "level=INFO") != 1 || strings.Contains(out.String(), "WARN") {
+		t.Errorf("once it is there: %s", &out)
+	}
+	// One that is there and cannot be read may hold anything.
+	if err := errors.Join(os.Remove(root), os.WriteFile(root, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	a.look()
+	if owed := a.Owed(); len(owed) != 1 || owed[0].Dir != root {
+		t.Errorf("of what cannot be read: %+v", owed)
 	}
 }

@@ -129,8 +129,8 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	d, err := drain.New(&drain.Options{
 		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Grace: c.grace, Logger: log,
 		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
-		Before: []drain.Step{{Name: "adoptions", Run: orphans.stop}, {Name: "holds", Run: holds.stop}},
-		After:  []drain.Step{{Name: "http", Run: status.Shutdown}},
+		Before: []drain.Step{{Name: "holds", Run: holds.stop}}, Adoptions: orphans,
+		After: []drain.Step{{Name: "http", Run: status.Shutdown}},
 	})
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	handedOver := func() {
 		last, stop := context.WithTimeout(context.Background(), stallTimeout)
 		defer stop()
-		if err := orphans.stop(last); err != nil {
+		if err := orphans.Stop(last); err != nil {
 			log.Warn("hand-over: ending the adoptions", "err", err)
 		}
 		status.Close()
@@ -231,6 +231,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	runLeft(ctx, c, d, log)
 	if resume {
 		log.Warn("draining what is here; listeners stay closed", "trigger", trigger)
+		orphans.start() // what is owed of them holds this instance, too
 		return d.Resume(trigger)
 	}
 	orphans.start()

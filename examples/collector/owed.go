@@ -1,0 +1,76 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/penstock-go/penstock/drain"
+)
+
+// Owed implements drain.Adoptions. What could not be looked through may hold anything, so it counts. A directory that is not
+// there holds nothing: its volume is not at this instance, and goes with another one if at all.
+func (a *adoptions) Owed() (owed []drain.Adoption) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.c.adopt) == 0 {
+		return nil
+	}
+	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
+		if r := a.roots[root]; !r.missing {
+			owed = append(owed, drain.Adoption{Dir: root, Why: "it cannot be read: " + r.why})
+		}
+	}
+	if !a.looked {
+		for _, root := range a.c.adopt {
+			owed = append(owed, drain.Adoption{Dir: root, Why: "it was not looked through yet"})
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
+		if o := a.seen[dir]; o.State != "delivered" {
+			owed = append(owed, drain.Adoption{
+				Dir: dir, Class: o.Class, Spool: o.Spool, Owed: maps.Clone(o.Owed), Why: cmp.Or(o.Err, "it is being delivered"),
+			})
+		}
+	}
+	return owed
+}
+
+// Wait implements drain.Adoptions.
+func (a *adoptions) Wait(ctx context.Context) error {
+	a.rushOnce.Do(func() { close(a.rush) })
+	for {
+		a.mu.Lock()
+		changed := a.changed
+		a.mu.Unlock()
+		owed := a.Owed()
+		if len(owed) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d adopted volumes are not delivered, the first: %s: %s", len(owed), owed[0].Dir, owed[0].Why)
+		}
+	}
+}
+
+// ServeHTTP tells how far each adoption is, what it owes, and what holds it up.
+func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	all := make([]orphan, 0, len(a.seen))
+	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
+		all = append(all, orphan{Dir: root, State: "unreadable", Err: a.roots[root].why})
+	}
+	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
+		all = append(all, *a.seen[dir])
+	}
+	a.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(all) // who asked has gone
+}
