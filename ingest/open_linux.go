@@ -30,7 +30,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		return errors.Join(cerr, err)
 	}
 	var err error
-	if s.conn, err = bind(addr, f, o, configure); err != nil {
+	if s.conn, err = bind(addr, f, o, log, configure); err != nil {
 		return nil, err
 	}
 	if _, ok := s.conn.(*net.UnixConn); ok {
@@ -62,14 +62,12 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 	return s, nil
 }
 
-func bind(addr string, f *os.File, o *UDPOptions, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
+func bind(addr string, f *os.File, o *UDPOptions, log *limiter, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
 	if f != nil {
 		return net.FilePacketConn(f)
 	}
 	if o.Network == "unixgram" {
-		if err := removeStale(addr); err != nil {
-			return nil, err
-		}
+		return bindUnix(addr, o, log, control)
 	}
 	lc := net.ListenConfig{Control: control}
 	return lc.ListenPacket(context.Background(), o.Network, addr)

@@ -23,9 +23,35 @@ func openSocket(addr string, f *os.File, _ bool, o *UDPOptions, log *limiter) (*
 	if err != nil {
 		return nil, err
 	}
+	if f == nil && o.Network == "unixgram" {
+		if err := restrict(addr, o, log); err != nil {
+			pc.Close()
+			return nil, err
+		}
+	}
 	s := newPlainSocket(pc, o, log)
 	s.inherited, s.shared = f != nil, f != nil && !o.Own
 	return s, nil
+}
+
+// restrict sets who may send to a unix socket. Until then it has what the umask leaves.
+func restrict(path string, o *UDPOptions, log *limiter) error {
+	a, err := o.access()
+	if err != nil {
+		return err
+	}
+	if a.uid >= 0 || a.gid >= 0 {
+		if err := os.Lchown(path, a.uid, a.gid); err != nil {
+			return err
+		}
+	}
+	if a.mode != 0 {
+		if err := os.Chmod(path, a.mode); err != nil {
+			return err
+		}
+	}
+	warnAccess(path, a, log)
+	return nil
 }
 
 // queuedIn would be how many bytes of a connection wait in the kernel.

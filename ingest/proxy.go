@@ -15,9 +15,12 @@ const (
 	sigV2 = "\r\n\r\n\x00\r\nQUIT\n"
 	// fixedV2 is the part of a header of version 2 that is always there; its last two bytes tell what follows.
 	fixedV2 = 16
-	// maxV2 is the longest header of version 2 that is taken. Addresses need 216 bytes at most; the rest are extensions
-	// (TLVs), of which load balancers send a few dozen bytes.
-	maxV2 = fixedV2 + 4096
+	// maxV2 is the longest header of version 2: its length has 16 bits. Addresses need 216 bytes at most; the rest are
+	// extensions (TLVs). Load balancers send a few dozen bytes of them, proxies that pass on the client's certificate
+	// (PP2_SUBTYPE_SSL_CLIENT_CERT) several KiB.
+	maxV2 = fixedV2 + 1<<16 - 1
+	// usualV2 is what a connection has at hand for a header; a longer one takes its memory from TCPOptions.Memory.
+	usualV2 = 1 << 10
 )
 
 // proxies are the sources whose word about the sender of a record is believed.
@@ -76,14 +79,14 @@ func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort,
 }
 
 // parseV2 decodes a header of version 2 in place. The client is not valid where the header names none that a record
-// could have: the proxy's own health checks (command LOCAL) and unix sockets. It takes what go-proxyproto takes, which
-// reads the headers of connections and would allocate for each datagram; a fuzz test compares the two.
+// could have: the proxy's own health checks (command LOCAL) and unix sockets. It takes what go-proxyproto takes, which would
+// allocate for each datagram, and takes 4 KiB at most; a fuzz test compares the two.
 func parseV2(b []byte) (client netip.AddrPort, size int, ok bool) {
 	if len(b) < fixedV2 || string(b[:len(sigV2)]) != sigV2 {
 		return client, 0, false
 	}
 	size = fixedV2 + int(binary.BigEndian.Uint16(b[14:]))
-	if size > maxV2 || size > len(b) {
+	if size > len(b) {
 		return client, 0, false
 	}
 	addrs := b[fixedV2:size]

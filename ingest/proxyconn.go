@@ -3,6 +3,7 @@ package ingest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,10 +32,7 @@ func headerSize(b []byte) (int, error) {
 		if len(b) < fixedV2 {
 			return 0, nil
 		}
-		if size := fixedV2 + int(binary.BigEndian.Uint16(b[14:])); size <= maxV2 {
-			return size, nil
-		}
-		return 0, fmt.Errorf("%w of at most %d bytes", errNoHeader, maxV2)
+		return fixedV2 + int(binary.BigEndian.Uint16(b[14:])), nil
 	case strings.HasPrefix(s, sigV1), strings.HasPrefix(sigV1, s):
 		if i := bytes.IndexByte(b[:min(len(b), maxV1)], '\n'); i >= 0 {
 			return i + 1, nil
@@ -49,6 +47,13 @@ func headerSize(b []byte) (int, error) {
 // parseHeader decodes a whole header. The client is not valid where it names none that a record could have: a LOCAL
 // command of version 2, UNKNOWN in version 1, unix sockets.
 func parseHeader(b []byte) (client netip.AddrPort, err error) {
+	if bytes.HasPrefix(b, []byte(sigV2)) {
+		client, _, ok := parseV2(b)
+		if !ok {
+			return client, fmt.Errorf("%w that makes sense", errNoHeader)
+		}
+		return client, nil
+	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
 	if err != nil {
 		return client, fmt.Errorf("%w: %w", errNoHeader, err)
@@ -65,15 +70,21 @@ func parseHeader(b []byte) (client netip.AddrPort, err error) {
 // header the connection is of no use: whose records they are is just what nobody would know. false: it has ended.
 func (c *conn) unproxy() bool {
 	c.within(c.t.o.HandshakeTimeout)
-	b := make([]byte, 0, maxV2)
+	b := make([]byte, 0, usualV2)
 	for {
 		n, err := c.receive(c.nc, b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		size, bad := headerSize(b)
 		if bad == nil && size > 0 && size <= len(b) {
 			if bad = c.identify(b[:size]); bad == nil {
-				c.behind.rest = b[size:]
+				c.behind.rest = bytes.Clone(b[size:])
 				return true
+			}
+		}
+		if bad == nil && err == nil && size > cap(b) {
+			var give func()
+			if b, give, err = c.longHeader(b, size); err == nil {
+				defer give() // few bytes of it are kept
 			}
 		}
 		if bad == nil && err == nil {
@@ -82,6 +93,18 @@ func (c *conn) unproxy() bool {
 		c.refuse(b, bad, err)
 		return false
 	}
+}
+
+// longHeader returns a copy of b with room for a header of size bytes. Its memory is the listener's: connections of a
+// trusted proxy would otherwise take 64 KiB each before they have sent a record.
+func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error) {
+	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
+	defer cancel()
+	n := min(int64(size), c.t.o.Memory)
+	if err := c.t.memory.take(ctx, n); err != nil {
+		return b, nil, errNoMemory
+	}
+	return append(make([]byte, 0, size), b...), func() { c.t.memory.give(n) }, nil
 }
 
 // identify takes on the address of the client, which from here on counts against the limits instead of the proxy.

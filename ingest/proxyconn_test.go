@@ -24,6 +24,14 @@ func TestProxyTCP(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback})
 	s := newSink()
 	wait := serve(t, l, s)
+	long := func(size int) string { // a proxy that passes on the client's certificate
+		empty := len(headerV2(t, net.TCPAddrFromAddrPort(client4), l.Addr(), proxyproto.TLV{Type: proxyproto.PP2_TYPE_SSL}))
+		h := headerV2(t, net.TCPAddrFromAddrPort(client4), l.Addr(), proxyproto.TLV{Type: proxyproto.PP2_TYPE_SSL, Value: make([]byte, size-empty)})
+		if len(h) != size {
+			t.Fatalf("%d bytes", len(h))
+		}
+		return h
+	}
 	var want []string
 	for i, h := range []struct {
 		header string
@@ -37,6 +45,10 @@ func TestProxyTCP(t *testing.T) {
 		{goldV6, client6},
 		{goldLocal, netip.AddrPort{}},
 		{headerV2(t, net.TCPAddrFromAddrPort(client4), l.Addr(), proxyproto.TLV{Type: proxyproto.PP2_TYPE_NOOP, Value: make([]byte, 4000)}), client4},
+		{long(4177), client4},
+		{long(usualV2), client4},
+		{long(usualV2 + 1), client4},
+		{long(maxV2), client4},
 	} {
 		for _, whole := range []bool{true, false} {
 			c := dialTCP(t, l)
@@ -46,7 +58,7 @@ func TestProxyTCP(t *testing.T) {
 			for len(stream) > 0 {
 				n := len(stream)
 				if !whole {
-					n = 1
+					n = 1 + n/100
 				}
 				send(t, c, stream[:n])
 				stream = stream[n:]
@@ -71,6 +83,36 @@ func TestProxyTCP(t *testing.T) {
 		t.Errorf("kept\n%q, want\n%q", got, want)
 	}
 	s.balance(t, l.Stats())
+	if free := l.memory.free; free != l.o.Memory {
+		t.Errorf("long headers keep %d bytes of the listener's memory", l.o.Memory-free)
+	}
+}
+
+// TestProxyTCPMemory: long headers that are still to come take no more memory than the listener has; the others wait.
+func TestProxyTCPMemory(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Max: 1000, Memory: 3*maxV2 - 1})
+	s := newSink()
+	wait := serve(t, l, s)
+	half := sigV2 + unhex("21 11 ffff")
+	var held []*net.TCPConn
+	for range 5 {
+		c := dialTCP(t, l)
+		send(t, c, []byte(half))
+		held = append(held, c)
+	}
+	rest := "\xc0\x00\x02\x01\xc6\x33\x64\x05\x13\x88\x02\x02" + strings.Repeat("\x00", 0xffff-12) + "hello\n"
+	for _, c := range held {
+		send(t, c, []byte(rest))
+	}
+	s.await(t, "all records", func() bool { return s.n == 5 })
+	shutdown(t, l)
+	wait()
+	s.balance(t, l.Stats())
+	for _, r := range s.recs {
+		if r.Src != client4 {
+			t.Errorf("from %v", r.Src)
+		}
+	}
 }
 
 // What a trusted proxy sends without a header is refused and counted, except for a look at the port alone.

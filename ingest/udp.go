@@ -47,6 +47,12 @@ type UDPOptions struct {
 	//
 	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
 	ProxyFrom []netip.Prefix
+	// Mode, Owner and Group say who may send to a unix socket, which takes write permission to its file. The socket has them
+	// before anybody can reach it. Owner and Group are names or numbers; default this process's. Mode has permission bits
+	// only, such as 0o666; default what the umask leaves, mostly nobody else, and 0o660 with an Owner or a Group. A socket of
+	// Files keeps what it has.
+	Mode         os.FileMode
+	Owner, Group string
 	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and Sockets
 	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
 	// had arrived by then and leaves them as they are, for the next process.
@@ -108,6 +114,13 @@ func (o *UDPOptions) validate() error {
 		bad("ProxyFrom: senders on unix sockets have no address that could be trusted")
 	}
 	errs = append(errs, proxies(o.ProxyFrom).validate())
+	if o.Mode&^os.ModePerm != 0 {
+		bad("Mode %v: want permission bits only", o.Mode)
+	}
+	a, err := o.access()
+	if errs = append(errs, err); err == nil && a.set() && o.Network != "unixgram" && len(o.Files) == 0 {
+		bad("Mode, Owner and Group are for unix sockets")
+	}
 	if o.ExpectedRate < 0 {
 		bad("ExpectedRate %d: want datagrams per second", o.ExpectedRate)
 	}

@@ -33,7 +33,7 @@ type Options struct {
 //	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES&proxy=on&trust=CIDR,CIDR
 //	tls://ADDR?cert=FILE&key=FILE&client_ca=FILE    and the parameters of tcp
 //	NAME://ADDR and NAMEs://ADDR    tcp and tls with framing=NAME, one of Options.Framings, and window=N if it acknowledges
-//	unixgram:///PATH?rcvbuf=BYTES&max=BYTES
+//	unixgram:///PATH?mode=OCTAL&owner=NAME&group=NAME&rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
 // proxy and trust together are ProxyFrom, which needs to be said in two words so that neither is forgotten; a CIDR may be
@@ -101,6 +101,13 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	switch p.url.Scheme {
 	case "unixgram":
 		c.Network, addr = "unixgram", p.path()
+		p.choice("mode", func(v string) bool {
+			n, err := strconv.ParseUint(v, 8, 32)
+			c.Mode = os.FileMode(n)
+			return err == nil && n > 0 && n <= 0o777
+		}, "permission bits in octal, for example 0666")
+		p.text("owner", &c.Owner)
+		p.text("group", &c.Group)
 	case "udp":
 		p.addr()
 		p.number("sockets", &c.Sockets, 1)
@@ -317,6 +324,11 @@ func (p *params) choice(name string, set func(value string) bool, want string) {
 	if v, ok := p.get(name); ok && !set(v) {
 		p.bad("%s=%s: want %s", name, v, want)
 	}
+}
+
+// text reads a parameter that must not be empty.
+func (p *params) text(name string, s *string) {
+	p.choice(name, func(v string) bool { *s = v; return v != "" }, "a name or a number")
 }
 
 // number reads a parameter that is at least so much.

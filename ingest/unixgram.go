@@ -1,0 +1,66 @@
+package ingest
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+)
+
+// access says who may send to a unix socket: writing to its file is what connect(2) and sendto(2) demand.
+type access struct {
+	mode     fs.FileMode // 0: what the umask leaves
+	uid, gid int         // -1: this process's
+}
+
+// access returns what the options ask for. Names are looked up here, so that a wrong one is a mistake in the options.
+func (o *UDPOptions) access() (a access, err error) {
+	a = access{mode: o.Mode, uid: -1, gid: -1}
+	if o.Owner != "" {
+		if a.uid, err = number(o.Owner, func(name string) (string, error) {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		}); err != nil {
+			return a, fmt.Errorf("ingest: Owner %q: %w", o.Owner, err)
+		}
+	}
+	if o.Group != "" {
+		if a.gid, err = number(o.Group, func(name string) (string, error) {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		}); err != nil {
+			return a, fmt.Errorf("ingest: Group %q: %w", o.Group, err)
+		}
+	}
+	return a, nil
+}
+
+// number returns the id that s is, or that the account or group of this name has.
+func number(s string, lookup func(string) (string, error)) (int, error) {
+	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return int(n), nil
+	}
+	id, err := lookup(s)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(id)
+}
+
+func (a access) set() bool { return a.mode != 0 || a.uid >= 0 || a.gid >= 0 }
+
+// warnAccess says so if nobody but this process's own account can send. A program that may not, such as logger(1), loses
+// its records, and many do so without a word.
+func warnAccess(path string, a access, log *limiter) {
+	if fi, err := os.Lstat(path); err == nil && !a.set() && fi.Mode().Perm()&0o022 == 0 {
+		log.log.Warn("only the account of this process can send to the socket: give it a mode (0666, or 0660 and a group)",
+			"path", path, "mode", fmt.Sprintf("%04o", fi.Mode().Perm()))
+	}
+}

@@ -1,0 +1,82 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// bindUnix binds a unix socket. Nobody can send to it before it has the mode, owner and group that were asked for: Linux
+// gives the file the mode of the socket, so that it is made with none (unix(7); the umask takes away more, for the whole
+// process), and nobody but root could connect.
+func bindUnix(path string, o *UDPOptions, log *limiter, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
+	a, err := o.access()
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	lc := net.ListenConfig{Control: func(network, address string, c syscall.RawConn) error {
+		if a.set() {
+			var err error
+			cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) })
+			if err = errors.Join(cerr, os.NewSyscallError("fchmod", err)); err != nil {
+				return err
+			}
+		}
+		return control(network, address, c)
+	}}
+	conn, err := lc.ListenPacket(context.Background(), o.Network, path)
+	if err != nil {
+		return nil, err
+	}
+	if a.set() {
+		applied(path)
+		if err := a.apply(path); err != nil {
+			conn.Close()
+			_ = os.Remove(path)
+			return nil, err
+		}
+	}
+	warnAccess(path, a, log)
+	return conn, nil
+}
+
+// applied lets a test look at the socket between its two states.
+var applied = func(string) {}
+
+// apply sets owner and group first, since chown(2) may clear bits of the mode, and since the mode is what lets senders in.
+// It works on the file itself: the directory may belong to somebody who can put a link in its place.
+func (a access) apply(path string) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return fmt.Errorf("%s is not the socket that was bound: %w", path, errors.Join(err, os.ErrInvalid))
+	}
+	if a.uid >= 0 || a.gid >= 0 {
+		if err := unix.Fchownat(fd, "", a.uid, a.gid, unix.AT_EMPTY_PATH); err != nil {
+			return fmt.Errorf("%w (it takes CAP_CHOWN, or membership in the group)", &os.PathError{Op: "chown", Path: path, Err: err})
+		}
+	}
+	mode := uint32(a.mode)
+	if mode == 0 {
+		mode = 0o660 // with an owner or a group alone
+	}
+	if err := unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode); errors.Is(err, unix.ENOENT) { // no /proc
+		return os.Chmod(path, os.FileMode(mode))
+	} else if err != nil {
+		return &os.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
+}
