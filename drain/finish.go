@@ -172,12 +172,13 @@ func (c *class) settle(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		st, err := c.Spool.Stats(), c.mark()
-		if st.Buffered.Records == 0 && err == nil {
+		inMemory := st.Buffered.Records + st.Rewriting.Records
+		if inMemory == 0 && err == nil {
 			return
 		}
 		if pause == time.Second && !told {
 			told = true
-			log.Error("waiting for the disk, which does not have everything yet", "class", c.name, "in_memory_only", st.Buffered.Records, "err", errors.Join(st.Err, err))
+			log.Error("waiting for the disk, which does not have everything yet", "class", c.name, "in_memory_only", inMemory, "err", errors.Join(st.Err, err))
 		}
 		t := time.NewTimer(pause)
 		select {

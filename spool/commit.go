@@ -147,8 +147,19 @@ func (w *batchWriter) flush(i int) error {
 		return err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.late != nil {
+		if w.place.seq < s.written {
+			return nil // published when everything is there that another file has
+		}
+		s.mu.Unlock()
+		err := s.head(a)
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
 	s.progress(w.place, position{w.span.number, w.span.from + i})
-	s.mu.Unlock()
 	return nil
 }
 
@@ -162,7 +173,7 @@ func (s *Spool) progress(at place, p position) {
 	s.quota.wrote(n)
 	s.unsynced += n
 	if s.active != nil {
-		s.active.written = s.active.off
+		s.active.written, s.active.promised = s.active.off, at.seq
 	}
 	// What is written again after a failure was kept before, and counts once.
 	if at.seq > s.written {

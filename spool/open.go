@@ -134,7 +134,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 		return err
 	}
 	if s.active != nil { // resumed
-		s.noteBegun(s.active.header, s.active.synced, s.placed)
+		s.noteBegun(s.active)
 		s.syncBegun()
 	}
 	if err := s.openDestinations(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,9 @@ type active struct {
 	// failed says that err is set, for those who must not wait for a sync to end: Spool.mu is held when it is asked for, and
 	// with it every door.
 	failed atomic.Bool
+	late   []byte // the header, as long as it is not in the file: see activate
+	// promised, guarded by Spool.mu, is the last record that was published as written to the file: a kill must leave it.
+	promised uint64
 }
 
 // fits reports whether a block of n bytes goes into the segment, or must, since it would not fit into any.
@@ -104,12 +108,23 @@ type rolled struct {
 // empty reports whether nothing in it counts: it had failed before anything was synced, and everything is in the next.
 func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) }
 
+// replaced reports whether all that rolled segment i would lose with its file is in the file of a later one, or would be
+// nothing. s.mu is held.
+func (s *Spool) replaced(i int) bool {
+	r := s.rolled[i]
+	return !r.broken || s.place.seq >= r.promised ||
+		slices.ContainsFunc(s.rolled[i+1:], func(later *rolled) bool { return later.promised >= r.promised })
+}
+
 // roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
 // may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. That
 // sync is the only thing an Append may wait for here; footer, truncation, their sync and the index follow in the
 // background. The caller has the writer role.
 func (s *Spool) roll() error {
 	a := s.active
+	if err := s.head(a); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	m := s.mark()
 	dirty := s.tail.synced != s.tail.written
@@ -132,7 +147,7 @@ func (s *Spool) roll() error {
 // ready at the price of a wrong time of creation, which names the object's hour. s.mu is held.
 func (s *Spool) ended(a *active, broken bool) {
 	s.rolled = append(s.rolled, &rolled{
-		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder},
+		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder, promised: a.promised},
 		end:    a.synced, next: s.placed.seq + 1, ledger: s.lastEnd, broken: broken,
 	})
 	s.active = nil
@@ -149,11 +164,15 @@ type spare struct {
 }
 
 // activate begins a segment whose first record will have the given number. The caller has the writer role.
+//
+// While the segment takes over what another file has, since that one failed, it has no header and counts as a spare: a kill
+// in the middle finds everything in the other one.
 func (s *Spool) activate(first uint64) error {
 	s.mu.Lock()
 	sp := s.spare
 	s.spare = nil
 	begins := s.beginning()
+	late := s.place.seq < s.written
 	s.mu.Unlock()
 	if sp == nil { // the keeper was not fast enough
 		var err error
@@ -166,7 +185,7 @@ func (s *Spool) activate(first uint64) error {
 		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.opts.Class, Instance: s.opts.Instance, Ledger: s.lastEnd,
 	}
 	b, err := segment.EncodeHeader(h, headerPad)
-	if err == nil {
+	if err == nil && !late {
 		_, err = sp.file.WriteAt(b, 0)
 	}
 	var builder *segment.Builder
@@ -183,11 +202,31 @@ func (s *Spool) activate(first uint64) error {
 		number: sp.number, generation: h.Generation, file: sp.file, header: h, builder: builder,
 		created: time.Now(), off: int64(h.Len), written: int64(h.Len),
 	}
-	at := s.placed
+	if late {
+		s.active.late = b
+	}
+	a := s.active
 	s.quota.begin(s.opts.SegmentBytes - int64(h.Len))
 	wake(s.work) // for the next spare, and the age of this one
 	s.mu.Unlock()
-	s.noteBegun(h, 0, at)
+	if !late {
+		s.noteBegun(a)
+	}
+	return nil
+}
+
+// head writes the header that activate has put off. The caller has the writer role.
+func (s *Spool) head(a *active) error {
+	if a.late == nil {
+		return nil
+	}
+	if _, err := a.file.WriteAt(a.late, 0); err != nil {
+		a.latch(err)
+		return err
+	}
+	a.late = nil
+	s.noteBegun(a)
+	wake(s.work) // for the file that failed, which may go now
 	return nil
 }
 

@@ -80,12 +80,11 @@ func (s *Spool) sealRolled() time.Duration {
 			s.mu.Unlock()
 			return never
 		}
-		r := s.rolled[0]
-		// What holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second.
-		if i := slices.IndexFunc(s.rolled, (*rolled).empty); i >= 0 {
-			r = s.rolled[i]
-		}
+		r := s.nextToSeal()
 		s.mu.Unlock()
+		if r == nil {
+			return retryEvery
+		}
 
 		s.noteDurable(r.number, r.end, place{r.next - 1, r.ledger.Kept.Bytes}, true)
 		seg, err := s.sealOne(r)
@@ -112,6 +111,20 @@ func (s *Spool) sealRolled() time.Duration {
 			s.remember(seg)
 		}
 	}
+}
+
+// nextToSeal returns the first rolled segment; nil if its file has failed, and nothing else has what was written to it. What
+// holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second. s.mu is held.
+func (s *Spool) nextToSeal() *rolled {
+	for i, r := range s.rolled {
+		if r.empty() && s.replaced(i) {
+			return r
+		}
+	}
+	if !s.replaced(0) {
+		return nil
+	}
+	return s.rolled[0]
 }
 
 // sealOne seals a segment; nil if nothing in it counts, and it was removed.

@@ -10,10 +10,12 @@ import (
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	pending := s.tail.pending()
+	again := segment.Tally{Records: s.ledger.Kept.Records - s.place.seq, Bytes: s.ledger.Kept.Bytes - s.place.bytes}
 	st := Stats{
 		SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
 		Appended: s.taken, Written: s.written, Durable: s.durable,
-		Buffered: s.tail.pending(),
+		Buffered: pending.Sub(again), Rewriting: again,
 		Used:     s.quota.used, Quota: s.quota.limit, Full: s.full || !s.hasRoom(0), Err: s.failed,
 		Pending: make(map[string]segment.Tally, len(s.dests)),
 	}

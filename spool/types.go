@@ -158,11 +158,13 @@ type Stats struct {
 	Written  uint64        // last one written to the log (kept)
 	Durable  uint64        // last one on stable storage
 	Buffered segment.Tally // taken by Offer or waiting in Append, not yet written
-	Segments int           // sealed and still present
-	Staged   int
-	Used     int64 // bytes of the directory that count against Quota
-	Quota    int64
-	Full     bool // appends wait or are rejected for want of room
+	// Rewriting is what was written (kept) to a file that has failed since, and must be written again to another one.
+	Rewriting segment.Tally
+	Segments  int // sealed and still present
+	Staged    int
+	Used      int64 // bytes of the directory that count against Quota
+	Quota     int64
+	Full      bool // appends wait or are rejected for want of room
 	// Err is why appends are refused now (a failing disk), nil when all is well.
 	Err error
 	// Pending is what each destination is still owed: sealed segments and what is not sealed yet.

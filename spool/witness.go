@@ -241,7 +241,11 @@ const (
 )
 
 // noteBegun tells the witness of the segment that is about to be written. A witness that fails stops nothing.
-func (s *Spool) noteBegun(h *segment.Header, end int64, at place) {
+func (s *Spool) noteBegun(a *active) {
+	s.mu.Lock()
+	end, at := a.synced, s.placed
+	s.mu.Unlock()
+	h := a.header
 	err := s.witness.begin(begun{
 		Spool: h.Spool, Segment: h.Segment, Generation: h.Generation, First: h.First, Epoch: h.Epoch, Created: h.Created,
 		Instance: h.Instance, Size: s.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,

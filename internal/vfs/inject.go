@@ -191,6 +191,9 @@ func (i *injectFS) Space(path string) (total, free int64, err error) {
 	return total, free, err
 }
 
+// Volume implements Placer.
+func (i *injectFS) Volume(dir string) *Volume { return VolumeOf(i.fsys, dir) }
+
 func (i *injectFS) Lock(path, holder string) (l io.Closer, err error) {
 	err = i.do(OpLock, path, func() (err error) {
 		l, err = i.fsys.Lock(path, holder)

@@ -17,6 +17,7 @@ import (
 // a sweep clone before every operation.
 type Mem struct {
 	mu       sync.Mutex
+	uuid     uint64 // of the file system: clones keep it, as block-level copies do
 	root     *memNode
 	nodes    uint64            // number of the latest node
 	capacity int64             // bytes, 0: no limit
@@ -29,8 +30,9 @@ var _ FS = (*Mem)(nil)
 
 // memNode is a file or a directory.
 type memNode struct {
-	id   uint64 // seeds what a power cut does to it
-	time time.Time
+	id    uint64 // its inode; seeds what a power cut does to it
+	time  time.Time
+	birth time.Time
 
 	// A directory has three views: as it is, as SyncDir left it, and as an ordered journal has it at least.
 	now, synced, base map[string]*memNode
@@ -57,7 +59,7 @@ type memChange struct {
 
 // NewMem returns an empty file system without a limit of its size.
 func NewMem() *Mem {
-	m := &Mem{locks: map[string]string{}}
+	m := &Mem{locks: map[string]string{}, uuid: uuids.Add(1)}
 	m.root = m.newNode(true)
 	return m
 }
@@ -72,7 +74,8 @@ func (m *Mem) SetCapacity(bytes int64) {
 
 func (m *Mem) newNode(dir bool) *memNode {
 	m.nodes++
-	n := &memNode{id: m.nodes, time: time.Now()}
+	now := time.Now()
+	n := &memNode{id: m.nodes, time: now, birth: now}
 	if dir {
 		n.now, n.synced, n.base = map[string]*memNode{}, map[string]*memNode{}, map[string]*memNode{}
 	}

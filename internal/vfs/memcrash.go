@@ -56,7 +56,7 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 	k := &crash{
 		Crash: c,
 		from:  m,
-		to:    &Mem{capacity: m.capacity, locks: map[string]string{}, nodes: m.nodes},
+		to:    &Mem{uuid: m.uuid, capacity: m.capacity, locks: map[string]string{}, nodes: m.nodes},
 		made:  map[*memNode]*memNode{},
 		views: map[*memNode]map[string]*memNode{},
 	}
@@ -80,7 +80,7 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 func (m *Mem) KillClone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	to := &Mem{capacity: m.capacity, used: m.used, locks: map[string]string{}, nodes: m.nodes}
+	to := &Mem{uuid: m.uuid, capacity: m.capacity, used: m.used, locks: map[string]string{}, nodes: m.nodes}
 	made := map[*memNode]*memNode{}
 	var node func(n *memNode) *memNode
 	view := func(names map[string]*memNode) map[string]*memNode {
@@ -146,7 +146,7 @@ func (k *crash) clone(n *memNode) *memNode {
 		c.links++
 		return c
 	}
-	c := &memNode{id: n.id, time: n.time, links: 1}
+	c := &memNode{id: n.id, time: n.time, birth: n.birth, links: 1}
 	k.made[n] = c
 	if n.isDir() {
 		c.now = map[string]*memNode{}

@@ -108,6 +108,12 @@ func (mountFS) Space(path string) (total, free int64, err error) {
 	return total, free, err
 }
 
+// Volume implements Placer.
+func (mountFS) Volume(dir string) *Volume {
+	v, _ := at(dir, func(fsys FS, dir string) (*Volume, error) { return VolumeOf(fsys, dir), nil })
+	return v
+}
+
 func (mountFS) Lock(path, holder string) (io.Closer, error) {
 	return at(path, func(fsys FS, path string) (io.Closer, error) { return fsys.Lock(path, holder) })
 }
