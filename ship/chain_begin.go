@@ -20,6 +20,9 @@ func (l *lane) begin(ctx context.Context) error {
 	if err := l.anchored(ctx); err != nil {
 		return err
 	}
+	if err := l.seek(ctx); err != nil {
+		return err
+	}
 	if l.s.sp.Source() != "" {
 		// Whoever has claimed the first destination need not wait for anybody here.
 		return l.takeOver(ctx, 0)
@@ -61,6 +64,9 @@ func (l *lane) beginOwn(ctx context.Context) error {
 	if err := l.resume(ctx); err != nil {
 		return err
 	}
+	if err := l.find(ctx); err != nil {
+		return err
+	}
 	// The number may be taken, by the owner of a copy of this volume or of the original: nothing is sent before that is known.
 	c := l.cursor()
 	if c.Hash != [32]byte{} && !c.Final {
@@ -84,12 +90,6 @@ func (l *lane) beginOwn(ctx context.Context) error {
 	}
 	if l.cursor().Next > 0 {
 		return nil // born already
-	}
-	if err := l.find(ctx); err != nil || l.cursor().Next > 0 {
-		if l.cursor().Final {
-			l.log.Error("ship: the chain that was found is final, and nothing can follow it before the spool is opened again")
-		}
-		return err
 	}
 	return l.link(ctx, nil, nil)
 }
@@ -129,6 +129,25 @@ func (l *lane) resume(ctx context.Context) error {
 		return err
 	}
 	return l.publish(ctx, m)
+}
+
+// seek looks for the newest epoch of a chain whose state is lost. It may have ended there, or come to it in any way.
+func (l *lane) seek(ctx context.Context) error {
+	c := l.cursor()
+	if !c.Lost {
+		return nil
+	}
+	for at := c; at.Epoch > 0; at.Epoch-- {
+		m, err := l.peek(ctx, at)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			c.Epoch = at.Epoch
+			break
+		}
+	}
+	return l.move(ctx, func() error { return l.s.sp.Found(l.name, c.Epoch) })
 }
 
 // find looks for a chain that this spool has begun and forgotten: its state was lost with a file of the spool's

@@ -66,3 +66,40 @@ func TestChainFilesSwapped(t *testing.T) {
 		})
 	}
 }
+
+// TestChainStateLostAfterTheEnd: the states of chains that have ended with a final manifest are gone. They are learned
+// again, and what is kept from now on follows in the next epoch.
+func TestChainStateLostAfterTheEnd(t *testing.T) {
+	for _, lost := range [][]string{{"idc"}, {"idc", "s3"}} {
+		t.Run(fmt.Sprint(lost), func(t *testing.T) {
+			idc, s3 := shiptest.Memory(), shiptest.Memory()
+			d := destinations{"idc": idc, "s3": s3}
+			b := newBench(t, d)
+			b.segments(2, 10)
+			end := func() {
+				t.Helper()
+				b.ship(d, quick)
+				b.flush()
+				for name := range d {
+					if err := b.s.Finalize(t.Context(), name); err != nil {
+						t.Error(err)
+					}
+				}
+				b.close()
+			}
+			end()
+			for _, name := range lost {
+				if err := os.Remove(filepath.Join(b.dir, "chain", name+".json")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b = openBench(t, b.dir, d, "host-a")
+			b.segments(1, 10)
+			end()
+			for _, place := range d {
+				want(t, delivered(t, place.(*shiptest.MemoryDestination), true), numbered(0, 30))
+				auditChain(t, place, b.sp.Stats().SpoolID, 30, 1, 2)
+			}
+		})
+	}
+}

@@ -13,7 +13,8 @@ import (
 )
 
 // loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
-// count has closed its chain.
+// count has closed its chain, or may have: nothing can follow a final manifest in its epoch, and of a state that is lost
+// nobody knows whether there is one.
 func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
@@ -34,7 +35,7 @@ func (s *Spool) loadChains() error {
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
 		s.number = max(s.number, d.chain.Segment)
-		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
+		final = final || d.lost || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
 	}
 	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil
@@ -62,7 +63,7 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 // happens to what every destination has.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
-	c := Chain{Spool: s.id.first(), Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined}
+	c := Chain{Spool: s.id.first(), Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined, Lost: true}
 	delivered := s.ledger.Destinations[d.name].Tally
 	if c.Joined == 0 {
 		c.Joined = first

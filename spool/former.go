@@ -117,6 +117,16 @@ func (s *Spool) Enter(dest string) error {
 	})
 }
 
+// Found says in which epoch a chain whose state is lost was found; its own, if it was found in none.
+func (s *Spool) Found(dest string, epoch uint32) error {
+	return s.move(dest, func(c Chain) (Chain, error) {
+		if c.Lost {
+			c.Epoch, c.Lost = epoch, false
+		}
+		return c, nil
+	})
+}
+
 // succeed moves a chain that has ended to the next identity. Its first manifest has no predecessor.
 func (s *Spool) succeed(c Chain) Chain {
 	next := s.ident().next(c.Spool)

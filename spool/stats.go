@@ -16,7 +16,7 @@ func (s *Spool) Stats() Stats {
 		SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,
 		Appended: s.taken, Written: s.written, Durable: s.durable,
 		Buffered: pending.Sub(again), Rewriting: again,
-		Used:     s.quota.used, Quota: s.quota.limit, Full: s.full || !s.hasRoom(0), Err: s.failed,
+		Used: s.quota.used, Quota: s.quota.limit, Full: s.full || !s.hasRoom(0), Err: s.failed,
 		Pending: make(map[string]segment.Tally, len(s.dests)),
 	}
 	st.Segments, st.Staged = s.cat.count()

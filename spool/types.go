@@ -131,6 +131,8 @@ type Chain struct {
 	// Left: another owner goes on with the chain, and it contains of this spool what it ever will. Final is set too: nothing
 	// follows before Rename.
 	Left bool `json:"left,omitempty"`
+	// Lost: the state was lost, and in which epoch the chain goes on is not known: see Spool.Found.
+	Lost bool `json:"lost,omitempty"`
 	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
 	Passed time.Time `json:"passed,omitzero"`
 }
