@@ -41,7 +41,11 @@ func (w *world) orphan() string {
 	<-d.all()[0].done
 	w.append(sp, 1000)
 	dir := filepath.Join(w.t.TempDir(), "orphan")
-	if err := errors.Join(os.CopyFS(dir, os.DirFS(filepath.Join(w.dir, "vpn"))), sp.Close()); err != nil {
+	err := fs.ErrNotExist
+	for errors.Is(err, fs.ErrNotExist) { // the spool lives, and has taken a spare away
+		err = errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(filepath.Join(w.dir, "vpn"))))
+	}
+	if err := errors.Join(err, sp.Close()); err != nil {
 		w.t.Fatal(err)
 	}
 	w.faulty.SetPlan(nil)

@@ -77,13 +77,14 @@ func (l *lane) verify(ctx context.Context) Verification {
 			send(1, func(ctx context.Context) error { return v.manifest(ctx, n) })
 		}
 	})
+	renamed := v.renamed()
 	v.all(ctx, func(send func(int, question)) {
 		for _, rec := range slices.Collect(maps.Values(v.missing)) { // restore takes out what is there again
 			send(weight(rec.Size), func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})
 	v.all(ctx, func(send func(int, question)) {
-		for _, line := range v.lost() {
+		for _, line := range append(v.lost(), renamed...) {
 			send(weight(line.Bytes), func(ctx context.Context) error { return v.line(ctx, line) })
 		}
 	})
@@ -217,7 +218,6 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		}
 		r, err := v.l.dest.Stat(ctx, o.Key)
 		if errors.Is(err, fs.ErrNotExist) {
-			v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", o.Key)
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			if v.missing == nil {
@@ -265,6 +265,7 @@ func (s *Shipper) deleted(number uint64) bool {
 
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
+	v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", rec.Key)
 	return v.again(ctx, func() error {
 		err := v.l.confirm(ctx, rec)
 		v.mu.Lock()

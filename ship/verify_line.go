@@ -32,6 +32,20 @@ func (v *verifier) lost() (lines []*SegmentLine) {
 	return lines
 }
 
+// renamed takes out of what is missing, and returns, the lines of segments that the chain has under another key: they were
+// staged again since, in other settings, because the record of how they had been was lost here.
+func (v *verifier) renamed() (lines []*SegmentLine) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for key, rec := range v.missing {
+		if line := v.lines[rec.Segment]; line != nil && line.Key != key {
+			lines = append(lines, line)
+			delete(v.missing, key)
+		}
+	}
+	return lines
+}
+
 // line asks for an object by what its manifest line says of it.
 func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
 	return v.again(ctx, func() error {
@@ -48,7 +62,7 @@ func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.mismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: its records are damaged on this host's disk: %w", err))
+			v.mismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: what it was made of is damaged on this host's disk: %w", err))
 			return nil
 		case err != nil:
 			return err

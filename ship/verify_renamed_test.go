@@ -1,0 +1,67 @@
+package ship_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// TestVerifyStagedAgain: the record of how a segment was staged is lost after one destination has got it, and the settings
+// are others by then. It is verified there under the key that the chain has, and not stored a second time.
+func TestVerifyStagedAgain(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s3, idc := shiptest.Memory(), shiptest.Memory()
+		down := shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+		b := newBench(t, destinations{"s3": s3, "idc": idc})
+		b.segments(3, 10)
+		b.ship(destinations{"s3": s3, "idc": down})
+		b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
+		b.close()
+		object := lines(auditChain(t, s3, b.sp.Stats().SpoolID, 30))[1].Key
+		if gone {
+			s3.Remove(object)
+		}
+		records, err := filepath.Glob(filepath.Join(b.dir, "stage", "*.json"))
+		if err != nil || len(records) != 3 {
+			t.Fatalf("stage records %q, %v", records, err)
+		}
+		damaged(t, records[1])
+
+		d := destinations{"s3": s3, "idc": idc}
+		b = openBench(t, b.dir, d, "host-a")
+		defer b.sp.Hold()()
+		b.ship(d, quick, func(o *ship.Options) { o.Format = ship.Lines })
+		b.flush()
+		found, err := b.s.Verify(t.Context())
+		if v := found["s3"]; v.Restored != 0 || (err != nil) != gone || gone && len(v.Mismatches) != 1 {
+			t.Errorf("gone %v: %+v, %v", gone, v, err)
+		}
+		objects := 0
+		for _, key := range s3.Keys() {
+			if strings.HasPrefix(key, "class=") {
+				objects++
+			}
+		}
+		if (objects == 3) == gone {
+			t.Errorf("gone %v: %d objects", gone, objects)
+		}
+		b.close()
+	}
+}
+
+// damaged flips a bit in the middle of a file.
+func damaged(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, flip(b), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
