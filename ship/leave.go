@@ -149,8 +149,11 @@ const lineageLen = 10
 // Related reports whether two spool ids are those of one volume and its copies: the records of one may be in an object
 // that the other has named.
 func Related(a, b string) bool {
-	return len(a) == len(b) && len(a) > lineageLen && a[:lineageLen] == b[:lineageLen]
+	return len(a) == len(b) && len(a) > lineageLen && Lineage(a) == Lineage(b)
 }
+
+// Lineage is what the ids of a volume and its copies have in common, and with what all of them begin.
+func Lineage(id string) string { return id[:min(len(id), lineageLen)] }
 
 // rejoin brings a chain that another owner has continued to where this spool may write again: under the next identity, or,
 // if the other one has fallen silent before it had delivered what both hold, in the other one's place.

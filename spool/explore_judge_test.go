@@ -129,9 +129,12 @@ func (w *world) audit(ctx context.Context) (faults []fault) {
 		return []fault{{"audit", err.Error()}}
 	}
 	for _, f := range r.Findings {
+		if f.Verdict == audit.Complete {
+			continue // for information
+		}
 		faults = append(faults, fault{"audit " + f.Code, fmt.Sprintf("%s: %s %s %d-%d %s", f.Place, f.Code, f.Key, f.First, f.Last, f.Detail)})
 	}
-	if r.Verdict != audit.Complete && len(r.Findings) == 0 {
+	if r.Verdict != audit.Complete && len(faults) == 0 {
 		faults = append(faults, fault{"audit", "verdict " + string(r.Verdict)})
 	}
 	return faults

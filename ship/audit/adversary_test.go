@@ -226,7 +226,7 @@ func TestEpochInFlight(t *testing.T) {
 	d := shiptest.Faulty(p["idc"], func(c shiptest.Call) shiptest.Fault {
 		if c.Op == shiptest.List && c.Key == "class=" {
 			return shiptest.Fault{Before: func(context.Context) error {
-				c := &chain{t: t, at: p["idc"], dest: "idc", epoch: 1}
+				c := &chain{t: t, at: p["idc"], dest: "idc", spool: testSpool, data: "x", epoch: 1}
 				c.next(2, joined(3, 21)) // the adopter's, to a destination that the owner before did not have
 				c.put(4, 21, 30)         // its segment keeps the owner's epoch
 				return nil

@@ -17,6 +17,7 @@ import (
 type unvouched struct {
 	key dataKey
 	Finding
+	group *group // whose lines may explain it, or nil
 }
 
 // voucher is the line about an object that another place's chain has.
@@ -29,6 +30,19 @@ type voucher struct {
 // ahead reads the objects that no chain of their place names: a deep audit says of every object what is in it. Another
 // place's chain may name them; where none does, nothing but the object itself can tell.
 func (a *auditor) ahead(ctx context.Context) {
+	for _, p := range a.places {
+		later, err := a.superseded(ctx, p)
+		if a.check(err); err != nil {
+			return
+		}
+		p.later = later
+		if !a.o.Deep {
+			for _, u := range p.later {
+				a.rec.add(u.Finding)
+			}
+			p.later = nil
+		}
+	}
 	wanted := map[spoolID]map[string]*voucher{}
 	for _, p := range a.places {
 		for _, u := range p.later {
@@ -74,7 +88,7 @@ func (a *auditor) vouchers(ctx context.Context, id spoolID, keys map[string]*vou
 		if l == nil || !l.begun() {
 			continue
 		}
-		for f := range p.manifests(ctx, id, l) {
+		for f := range p.manifests(ctx, id, l, readAhead) {
 			switch {
 			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
 				continue // reported already
@@ -104,7 +118,7 @@ func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *vouch
 		var there ship.Object
 		var err error
 		if v == nil {
-			_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key) })
+			_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key, io.Discard) })
 			return damaged(err, content)
 		}
 		staged := v.line
@@ -167,8 +181,9 @@ func join(parts ...string) string {
 }
 
 // survey decodes an object of which nothing but the name is known. What its format and codec can tell is checked, and
-// that its records are those of its name, in order; how many there should be nothing tells.
-func survey(stored io.Reader, k *dataKey) error {
+// that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
+// raw.
+func survey(stored io.Reader, k *dataKey, raw io.Writer) error {
 	format, codec, err := encodingOf(k.ext)
 	if err != nil {
 		return err
@@ -178,7 +193,8 @@ func survey(stored io.Reader, k *dataKey) error {
 		return blame(err)
 	}
 	defer plain.Close()
-	r, err := ship.NewRecordReader(format, plain)
+	content := io.TeeReader(plain, raw)
+	r, err := ship.NewRecordReader(format, content)
 	if err != nil {
 		return blame(err)
 	}
@@ -195,7 +211,7 @@ func survey(stored io.Reader, k *dataKey) error {
 	}
 	err = errors.Join(ignoreEOF(err), r.Close())
 	if err == nil {
-		_, err = io.Copy(io.Discard, plain)
+		_, err = io.Copy(io.Discard, content)
 	}
 	if err == nil {
 		err = sameSpool(r, k.String())

@@ -29,6 +29,8 @@ type auditor struct {
 	seen    map[string]bool       // spools and instances that have appeared
 	strays  []foundHead           // heads of chains that no place has
 	told    map[spoolID]foundHead // the furthest of them that lies where its spool has no chain either
+	lacks   []*lack               // what places lack of groups
+	split   map[spoolID]*group    // those whose records are divided between several ids, by lineage
 }
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
@@ -40,7 +42,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}}
+	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}, split: map[spoolID]*group{}}
 	for _, p := range opts.Places {
 		a.places = append(a.places, newPlace(&a.o, p))
 	}
@@ -86,18 +88,18 @@ func (a *auditor) catalogue(ctx context.Context) {
 
 // chains judges every spool, and asks for the objects that are named where asking tells more than a listing.
 func (a *auditor) chains(ctx context.Context) {
-	todo := make(chan spoolID)
+	todo := make(chan []spoolID)
 	var wg sync.WaitGroup
 	for range walkers {
 		wg.Go(func() {
-			for id := range todo {
-				a.spool(ctx, id)
+			for ids := range todo {
+				a.group(ctx, ids)
 			}
 		})
 	}
-	for _, id := range a.spools {
+	for ids := range a.groups() {
 		select {
-		case todo <- id:
+		case todo <- ids:
 		case <-ctx.Done():
 		}
 	}
@@ -119,6 +121,9 @@ func (a *auditor) chains(ctx context.Context) {
 			}
 		}
 		a.absent(id)
+	}
+	for _, l := range a.lacks {
+		a.check(a.lacking(ctx, l))
 	}
 	for _, name := range a.o.Expect {
 		if !a.seen[name] {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -52,6 +53,27 @@ func (p *place) chain(id spoolID) *listedChain {
 		p.chains[id] = new(listedChain)
 	}
 	return p.chains[id]
+}
+
+// begun reports whether there is any manifest.
+func (l *listedChain) begun() bool {
+	for _, e := range l.epochs {
+		if len(e.runs) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// relatives returns the ids of the other spools of a group that have a chain at a place.
+func (p *place) relatives(id spoolID) (all []string) {
+	for other, l := range p.chains {
+		if other != id && other.related(id) && l.begun() {
+			all = append(all, other.spool)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // catalogue lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It

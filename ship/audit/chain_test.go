@@ -19,6 +19,10 @@ type chain struct {
 	t       *testing.T
 	at      *shiptest.MemoryDestination
 	dest    string
+	spool   string
+	format  string // default NDJSON
+	data    string // of each record
+	shared  uint64 // but of those up to this one
 	epoch   uint32
 	number  uint64
 	hash    [32]byte
@@ -33,7 +37,7 @@ var (
 
 // newChain begins a chain with its birth manifest.
 func newChain(t *testing.T, p places, name string, change func(*ship.Manifest)) *chain {
-	c := &chain{t: t, at: p[name], dest: name, epoch: 1}
+	c := &chain{t: t, at: p[name], dest: name, spool: testSpool, data: "x", epoch: 1}
 	c.add(0, change)
 	return c
 }
@@ -42,7 +46,7 @@ func newChain(t *testing.T, p places, name string, change func(*ship.Manifest)) 
 func (c *chain) add(n int, change func(*ship.Manifest)) *chain {
 	c.t.Helper()
 	m := &ship.Manifest{Header: ship.ManifestHeader{
-		Class: "vpn", Spool: testSpool, Epoch: c.epoch, Number: c.number, Prev: fmt.Sprintf("%x", c.hash), PrevLast: c.last,
+		Class: "vpn", Spool: c.spool, Epoch: c.epoch, Number: c.number, Prev: fmt.Sprintf("%x", c.hash), PrevLast: c.last,
 		Instance: "host", Destination: c.dest, Time: testTime,
 	}}
 	for range n {
@@ -63,7 +67,7 @@ func (c *chain) add(n int, change func(*ship.Manifest)) *chain {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.at.Set(ship.ManifestKey("vpn", testSpool, m.Header.Epoch, m.Header.Number), b)
+	c.at.Set(ship.ManifestKey("vpn", c.spool, m.Header.Epoch, m.Header.Number), b)
 	c.epoch, c.number, c.hash, c.segment, c.last = m.Header.Epoch, m.Header.Number+1, m.Hash, m.Footer.Segment, m.Footer.Last
 	return c
 }
@@ -75,30 +79,45 @@ func (c *chain) next(epoch uint32, change func(*ship.Manifest)) *chain {
 	return c.add(0, change)
 }
 
-// put stores an object of one-byte records.
+// raw is what the records of a chain's owner are encoded as.
+func (c *chain) raw(first, last uint64) []byte {
+	var raw bytes.Buffer
+	for seq := first; seq <= last; seq++ {
+		data := c.data
+		if seq <= c.shared {
+			data = "x"
+		}
+		if c.format == ship.Lines {
+			fmt.Fprintln(&raw, data)
+			continue
+		}
+		fmt.Fprintf(&raw, `{"seq":%d,"ts":"%s","src":"","data":"%s","spool":"%s"}`+"\n", seq, testTime.Format("2006-01-02T15:04:05.000000000Z"), data, testSpool)
+	}
+	return raw.Bytes()
+}
+
+// put stores an object of one-byte records. A key that another owner has taken is left to it.
 func (c *chain) put(n, first, last uint64) ship.SegmentLine {
+	raw := c.raw(first, last)
+	sum := fmt.Sprintf("%x", ship.BytesObject("", "", raw).SHA256)
 	s := ship.SegmentLine{
 		Segment: n, First: first, Last: last, Records: last - first + 1, Bytes: last - first + 1, MinTime: testTime, MaxTime: testTime,
 		Key:    fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%s-000001-%016x-%016x.ndjson.gz", testSpool, first, last),
-		Format: ship.NDJSON, Codec: "gzip", Level: 1,
+		Format: ship.NDJSON, Codec: "gzip", Level: 1, RawBytes: int64(len(raw)), RawSHA256: sum,
 	}
-	raw := ndjsonOf(&s)
-	s.RawBytes, s.RawSHA256 = int64(len(raw)), fmt.Sprintf("%x", ship.BytesObject("", "", raw).SHA256)
+	if c.format == ship.Lines {
+		s.Format, s.Key = ship.Lines, strings.Replace(s.Key, ".ndjson", ".log", 1)
+	}
 	stored := compressed(c.t, raw, 1)
+	if b := c.at.Bytes(s.Key); b != nil && !bytes.Equal(b, stored) {
+		name, ext, _ := strings.Cut(s.Key, ".")
+		s.Key = name + "." + sum[:16] + "." + ext
+	}
 	c.at.Set(s.Key, stored)
 	o := ship.BytesObject(s.Key, "", stored)
 	s.Size, s.SHA256, s.CRC64NVME = o.Size, fmt.Sprintf("%x", o.SHA256), fmt.Sprintf("%016x", o.CRC64NVME)
 	s.Receipt = &ship.Receipt{Size: o.Size, Checksum: ship.CRC64Checksum(o.CRC64NVME), Method: "head", Time: testTime}
 	return s
-}
-
-// ndjsonOf returns the records of a line, uncompressed.
-func ndjsonOf(s *ship.SegmentLine) []byte {
-	var raw bytes.Buffer
-	for seq := s.First; seq <= s.Last; seq++ {
-		fmt.Fprintf(&raw, `{"seq":%d,"ts":"%s","src":"","data":"x","spool":"%s"}`+"\n", seq, testTime.Format("2006-01-02T15:04:05.000000000Z"), testSpool)
-	}
-	return raw.Bytes()
 }
 
 func compressed(t *testing.T, raw []byte, level int) []byte {
@@ -124,14 +143,14 @@ func compressed(t *testing.T, raw []byte, level int) []byte {
 // head tells another place of the chain's last manifest. more is added to the sequence number.
 func (c *chain) head(at *shiptest.MemoryDestination, more uint64, final bool) {
 	h := ship.Head{
-		Version: ship.HeadVersion, Class: "vpn", Spool: testSpool, Epoch: c.epoch, Destination: c.dest, Number: c.number - 1,
+		Version: ship.HeadVersion, Class: "vpn", Spool: c.spool, Epoch: c.epoch, Destination: c.dest, Number: c.number - 1,
 		Hash: fmt.Sprintf("%x", c.hash), Last: c.last + more, Final: final, Time: testTime,
 	}
 	b, err := h.Encode()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	at.Set(ship.HeadKey("vpn", testSpool, c.epoch, c.dest, c.number-1), b)
+	at.Set(ship.HeadKey("vpn", c.spool, c.epoch, c.dest, c.number-1), b)
 }
 
 func final(m *ship.Manifest) { m.Footer.Final = true }
@@ -180,7 +199,7 @@ func TestChains(t *testing.T) {
 			c.add(2, nil).add(0, final)
 		}, audit.Damaged, []string{audit.SequenceBroken}},
 		{"a chain that begins late for no reason", func(t *testing.T, p places) {
-			c := &chain{t: t, at: p["idc"], dest: "idc", epoch: 1, last: 20, segment: 3}
+			c := &chain{t: t, at: p["idc"], dest: "idc", spool: testSpool, data: "x", epoch: 1, last: 20, segment: 3}
 			c.add(3, nil).add(0, final)
 			newChain(t, p, "s3", none).add(6, nil).add(0, final)
 		}, audit.Damaged, []string{audit.SequenceBroken}},
@@ -308,7 +327,7 @@ func TestOtherSpool(t *testing.T) {
 	for at, place := range p {
 		newChain(t, p, at, func(*ship.Manifest) {}).add(2, func(m *ship.Manifest) {
 			s := &m.Segments[0]
-			raw := bytes.ReplaceAll(ndjsonOf(s), []byte("7777"), []byte("7778"))
+			raw := bytes.ReplaceAll((&chain{data: "x"}).raw(s.First, s.Last), []byte("7777"), []byte("7778"))
 			stored := compressed(t, raw, 1)
 			place.Set(s.Key, stored)
 			o := ship.BytesObject(s.Key, "", stored)

@@ -62,9 +62,19 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 		return nil, fmt.Errorf("audit: close: %w", err)
 	}
 	var done []Closure
+	var all []*closer
+	related := false
 	for _, p := range opts.Places {
-		c := closer{o: o, id: spoolID{o.Class, o.Spool}, p: newPlace(&opts, p)}
-		closure, err := c.run(ctx)
+		c := &closer{o: o, id: spoolID{o.Class, o.Spool}, p: newPlace(&opts, p)}
+		if err := c.p.catalogue(ctx, newRecorder(1)); err != nil {
+			errs = append(errs, fmt.Errorf("audit: close: %s: %w", c.p.name, err))
+			continue
+		}
+		all = append(all, c)
+		related = related || len(c.p.relatives(c.id)) > 0
+	}
+	for _, c := range all {
+		closure, err := c.run(ctx, related)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("audit: close: %s: %w", c.p.name, err))
 			continue
@@ -80,11 +90,14 @@ type closer struct {
 	p  *place
 }
 
-func (c *closer) run(ctx context.Context) (*Closure, error) {
-	if err := c.p.catalogue(ctx, newRecorder(1)); err != nil {
-		return nil, err
-	}
+// run closes the chain at one place. related: there are chains of related spools, at this place or at another one.
+func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 	l := c.p.chains[c.id]
+	others := c.p.relatives(c.id)
+	if (l == nil || !l.begun()) && len(others) > 0 {
+		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close; what it lacks here is owed until a chain of a related spool is closed, of which there are %s: %w",
+			c.id.spool, c.id.class, strings.Join(others, ", "), fs.ErrNotExist)
+	}
 	if l == nil || !l.begun() {
 		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close: if another place has one, copy its whole prefix here, manifests included: %w", c.id.spool, c.id.class, fs.ErrNotExist)
 	}
@@ -104,8 +117,9 @@ func (c *closer) run(ctx context.Context) (*Closure, error) {
 	if before || err != nil {
 		return closure, err
 	}
-	if m.Footer.Final && len(l.closings) == 0 {
-		return nil, errors.New("the chain is final: nothing of this spool is owed, and so there is nothing to close")
+	// The records of a copy, whose owner is gone, may be owed here although this chain has ended as it should.
+	if m.Footer.Final && len(l.closings) == 0 && !related {
+		return nil, errors.New("the chain is final: nothing of this spool is owed, and so there is nothing to close; if a copy of its volume owes something here, name the places of the copy's chains too")
 	}
 	return closure, c.write(ctx, closure)
 }

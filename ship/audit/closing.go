@@ -132,6 +132,7 @@ func (c *cursor) close(ctx context.Context) error {
 		}
 		return nil
 	}
+	c.shut = true
 	if !c.Final {
 		c.Closed = &ClosedChain{
 			Key: best.key, After: best.Last, By: best.By, Reason: best.Reason, Time: best.Time,
@@ -155,7 +156,7 @@ func (a *auditor) replayed(ctx context.Context, w *walk) error {
 		if q == w.p || l == nil {
 			continue
 		}
-		for f := range q.manifests(ctx, w.id, l) {
+		for f := range q.manifests(ctx, w.id, l, readAhead) {
 			switch {
 			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
 				continue
@@ -179,26 +180,67 @@ func (a *auditor) replayed(ctx context.Context, w *walk) error {
 
 // replayedSegment looks for the object of a segment that another place's chain names.
 func (w *walk) replayedSegment(ctx context.Context, q *place, m *ship.Manifest, s *ship.SegmentLine) error {
-	k, ok := objectOf(w.id, m, s)
+	return w.a.restoredSegment(ctx, &w.behind, w.p, q, w.id, m, s)
+}
+
+// restoredSegment looks at place p for the object of a segment that the chain of place q names. If it is not there, it is
+// added to left.
+func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *place, id spoolID, m *ship.Manifest, s *ship.SegmentLine) error {
+	k, ok := objectOf(id, m, s)
 	if !ok {
 		return nil // reported where it was read
 	}
 	line := *s
 	line.Receipt = &ship.Receipt{Size: s.Size, Checksum: "sha256:" + s.SHA256}
-	err := w.p.request(ctx, func(ctx context.Context) error { return w.p.read(ctx, &line) })
+	err := p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
+	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.split[id.lineage()] != nil {
+		// The key is another copy's here.
+		k, _ = parseDataKey(other)
+		line.Key = other
+		err = p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
+	}
+	f := Finding{
+		Place: p.name, Class: id.class, Spool: id.spool, Epoch: k.epoch, First: s.First, Last: s.Last, Key: line.Key,
+		Other: q.name + ": " + ship.ManifestKey(id.class, id.spool, m.Header.Epoch, m.Header.Number),
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		w.behind.add(&step{segment: s.Segment, line: s, at: &link{time: m.Header.Time}}, q.name)
+		left.add(&step{segment: s.Segment, line: s, at: &link{time: m.Header.Time}}, q.name)
 		return nil
 	case errors.Is(err, ship.ErrVerify):
-		w.find(ObjectAltered, k.epoch, s.First, s.Last, s.Key, q.name+": "+ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number), "%v", err)
+		f.Code, f.Detail = ObjectAltered, err.Error()
+		a.rec.add(f)
 	case errors.Is(err, errNotUnderstood):
-		w.find(NotUnderstood, k.epoch, s.First, s.Last, s.Key, "", "%v", err)
+		f.Code, f.Detail, f.Other = NotUnderstood, err.Error(), ""
+		a.rec.add(f)
 	case err != nil:
 		return err
 	}
-	w.a.name(w.p, &k, &expected{size: s.Size, flags: asked})
+	a.name(p, &k, &expected{size: s.Size, flags: asked})
 	return nil
+}
+
+// restored looks for what a place lacks of a group, and returns what is still missing.
+func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err error) {
+	p, q, id := a.places[l.at], l.from.p, l.from.id
+	for f := range q.manifests(ctx, id, q.chains[id], readAhead) {
+		switch {
+		case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
+			continue
+		case f.err != nil:
+			return left, f.err
+		}
+		for i := range f.m.Segments {
+			s := &f.m.Segments[i]
+			if s.Records == 0 || s.Segment < l.segments.first || s.Segment > l.segments.last {
+				continue
+			}
+			if err := a.restoredSegment(ctx, &left, p, q, id, f.m, s); err != nil {
+				return left, err
+			}
+		}
+	}
+	return left, nil
 }
 
 // closedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.

@@ -1,10 +1,7 @@
 package audit
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"reflect"
 	"slices"
 	"time"
@@ -17,6 +14,7 @@ import (
 // is ever held in memory as a whole.
 type cursor struct {
 	*walk
+	at   int // index of the place
 	next func() (step, bool)
 	stop func()
 	step step
@@ -50,93 +48,25 @@ type difference struct {
 	what        string
 }
 
-// spool judges one spool's chains at all places. Segment numbers are what they have in common: manifests and epochs are
-// divided differently at each place, since each goes at its own pace.
-func (a *auditor) spool(ctx context.Context, id spoolID) {
-	var all []*cursor
-	for _, p := range a.places {
-		l := p.chains[id]
-		if l == nil || !l.begun() {
-			if l != nil {
-				a.check(a.closedNothing(ctx, p, id, l))
-			}
-			continue
-		}
-		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
-		w.Place, w.Class, w.Spool = p.name, id.class, id.spool
-		a.appeared(id.spool)
-		p.mu.Lock()
-		p.walks[id] = w
-		p.mu.Unlock()
-		if err := errors.Join(w.closings(ctx, l), w.resume(ctx)); err != nil {
-			a.check(err)
-			return
-		}
-		c := &cursor{walk: w}
-		c.next, c.stop = iter.Pull(w.steps(ctx, l))
-		defer c.stop()
-		c.advance()
-		all = append(all, c)
-	}
-	var diffs []difference
-	for ctx.Err() == nil {
-		low := uint64(0)
-		for _, c := range all {
-			if c.more && (low == 0 || c.step.segment < low) {
-				low = c.step.segment
-			}
-		}
-		if low == 0 {
-			break
-		}
-		diffs = a.compare(all, low, diffs)
-		for _, c := range all {
-			if c.more && c.step.segment == low {
-				c.advance()
-			}
-		}
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	a.heads(ctx, id, all)
-	for _, c := range all {
-		a.check(c.close(ctx))
-	}
-	for _, c := range all {
-		c.settle()
-	}
-	for _, d := range diffs {
-		d.report()
-	}
-}
-
-// begun reports whether there is any manifest.
-func (l *listedChain) begun() bool {
-	for _, e := range l.epochs {
-		if len(e.runs) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// compare compares what the places state about segment low. At least one has a step for it.
-func (a *auditor) compare(all []*cursor, low uint64, diffs []difference) []difference {
+// compare compares what the chains of one spool state about segment low.
+func (a *auditor) compare(s *side, low uint64) {
 	var one *cursor
-	for _, c := range all {
+	for _, c := range s.all {
 		if c.more && c.step.segment == low {
 			one = c
 			break
 		}
 	}
+	if one == nil {
+		return
+	}
 	note := func(c *cursor, at *link, what string) {
-		if len(diffs) < a.o.MaxFindings {
+		if len(s.diffs) < a.o.MaxFindings {
 			first, last := one.step.bounds()
-			diffs = append(diffs, difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what})
+			s.diffs = append(s.diffs, difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what})
 		}
 	}
-	for _, c := range all {
+	for _, c := range s.all {
 		switch {
 		case c == one:
 		case c.more && c.step.segment == low:
@@ -146,23 +76,26 @@ func (a *auditor) compare(all []*cursor, low uint64, diffs []difference) []diffe
 		case c.more && c.step.skip.has(&one.step), !c.more && c.tail.has(&one.step):
 			// Reported as damage already, or not owed.
 		case c.more || low <= c.segment:
-			note(c, c.at(), "one names the segment, and one does not")
+			note(c, c.end(), "one names the segment, and one does not")
 		case c.Final && one.step.at.epoch <= c.Epoch:
 			if !c.denied {
 				c.denied = true
 				first, _ := one.step.bounds()
-				c.find(FinalWrong, c.Epoch, first, 0, c.manifestKey(c.prev), one.p.name+": "+one.manifestKey(one.step.at),
-					"its final manifest says that nothing is missing, and record %d follows elsewhere in the same epoch", first)
+				s.denials = append(s.denials, denial{c, c.manifestKey(c.prev), first, one.p.name + ": " + one.manifestKey(one.step.at)})
 			}
 		default:
 			c.behind.add(&one.step, one.p.name)
 		}
 	}
-	return diffs
 }
 
-// at is the last link that was read, nil if it cannot be.
-func (c *cursor) at() *link {
+func (d denial) report() {
+	d.by.find(FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
+		"its final manifest says that nothing is missing, and record %d follows elsewhere in the same epoch", d.first)
+}
+
+// end is the last link that was read, nil if it cannot be.
+func (c *cursor) end() *link {
 	if c.more {
 		return c.step.at
 	}
@@ -171,7 +104,10 @@ func (c *cursor) at() *link {
 
 // bounds are the sequence numbers of a step: those of its records, or where its losses are accounted.
 func (s *step) bounds() (first, last uint64) {
-	if s.line != nil {
+	switch {
+	case s.line != nil && s.line.Last < s.line.First: // all of its records are in another owner's object
+		return s.line.Whole.First, s.line.Last
+	case s.line != nil:
 		return s.line.First, s.line.Last
 	}
 	return s.loss.After, s.loss.After
@@ -299,8 +235,8 @@ func (a *auditor) absent(id spoolID) {
 		a.rec.add(f)
 	}
 	for _, p := range a.places {
-		if most == nil || p.walks[id] != nil {
-			continue
+		if most == nil || p.walks[id] != nil || most.group != nil && len(most.group.at(p)) > 0 {
+			continue // in a group, what the place lacks is reported by itself: see lacking
 		}
 		f := Finding{Code: Absent, Place: p.name, Class: id.class, Spool: id.spool, Since: most.Time}
 		if most.Last > 0 {

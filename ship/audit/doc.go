@@ -15,6 +15,14 @@
 // or another place has more; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
 // its place, class, spool, sequence numbers and key, and says what to do.
 //
+// # Copies of a volume
+//
+// Spools with related ids (see ship.Related) are a volume and its copies, and are judged as a group: at each place another one may
+// have won the chain of the id that they shared. Each chain is judged as above. Between places, each segment must be found
+// exactly once at each place, in whichever chain of the group; where a line states the rest of a segment, its beginning must be in
+// other lines of the place. An object that a copy uploaded ahead of a chain which another one continued is reported for
+// information (ObjectSuperseded), if its content is that of a line. The chains of a group are read side by side.
+//
 // # What it can prove
 //
 // It contradicts what it can compare and no more: a version, codec, format or signature algorithm that this auditor does

@@ -229,12 +229,25 @@ func (a *auditor) stray(h foundHead) {
 		}
 	}
 	w := h.p.walks[id]
+	if last, ok := h.p.reaches(id); ok && last >= h.Last {
+		return // also under a related id: which of them has the records, nothing here tells
+	}
 	if old := a.told[id]; w == nil && (old.Head == nil || old.Last < h.Last) {
 		a.told[id] = h // of a spool that has nothing else here
 	}
-	if w != nil && h.Last > w.Last && w.behind.from == "" {
+	if w != nil && w.behind.from == "" {
 		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination}
 	}
+}
+
+// reaches returns the last record that the chains of a spool and of those related to it cover at a place, if there are any.
+func (p *place) reaches(id spoolID) (last uint64, ok bool) {
+	for other, w := range p.walks {
+		if other.related(id) {
+			last, ok = max(last, w.Last), true
+		}
+	}
+	return last, ok
 }
 
 // called reports whether any sender calls this place by that name.

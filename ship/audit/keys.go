@@ -84,6 +84,27 @@ func sameObject(a, b string) bool {
 	return x == y
 }
 
+// sameRecords is sameObject for objects that may have been encoded differently.
+func sameRecords(a, b string) bool {
+	x, okX := parseDataKey(a)
+	y, okY := parseDataKey(b)
+	if !okX || !okY || !x.related(y.spoolID) {
+		return false
+	}
+	x.ext, y.ext, y.spool = "", "", x.spool
+	return x == y
+}
+
+// contentKey is the key of an object whose own key a copy of the volume has taken.
+func contentKey(s *ship.SegmentLine) (key string, ok bool) {
+	k, ok := parseDataKey(s.Key)
+	if !ok || len(s.RawSHA256) < 16 || contentHash.MatchString(k.ext) {
+		return s.Key, false
+	}
+	k.ext = "." + s.RawSHA256[:16] + k.ext
+	return k.String(), true
+}
+
 // contentHash is what the key of such an object has in front of its ending.
 var contentHash = regexp.MustCompile(`^\.[0-9a-f]{16}`)
 

@@ -117,6 +117,9 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 	}
 	if jump && h.Joined == h.PrevLast+1 && h.PrevLast > w.Last {
 		w.NotOwed += h.PrevLast - w.Last
+		if w.Manifests == 0 && zero {
+			w.birth = h.PrevLast
+		}
 	}
 	w.prev = l
 	w.Manifests++

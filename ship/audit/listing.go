@@ -120,6 +120,9 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 	k, ok := parseDataKey(key)
 	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: key}
+	if g := a.groupAt(p, k.spoolID); ok && g != nil {
+		return a.unnamedOf(ctx, g, p, &k, f)
+	}
 	w := p.walks[k.spoolID]
 	switch {
 	case !ok:
@@ -152,12 +155,11 @@ func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
 		w.beyond(&f)
 	}
-	if ok && a.o.Deep && len(p.later) < a.o.MaxFindings {
-		p.later = append(p.later, unvouched{k, f})
+	if !ok {
+		a.rec.add(f)
 		return nil
 	}
-	a.rec.add(f)
-	return nil
+	return a.aside(p, k, f, nil)
 }
 
 // epochID is an epoch of a spool.

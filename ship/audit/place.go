@@ -194,21 +194,21 @@ type fetched struct {
 }
 
 // manifests reads a chain in order, some ahead: the way to a distant place takes longer than to judge a manifest. At
-// most readAhead of them are in memory.
-func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain) iter.Seq[fetched] {
+// most that many are in memory.
+func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain, ahead int) iter.Seq[fetched] {
 	return func(yield func(fetched) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		defer cancel()
-		queue := make([]chan fetched, 0, readAhead)
+		queue := make([]chan fetched, 0, ahead)
 		pop := func() bool {
 			f := <-queue[0]
 			queue = append(queue[:0], queue[1:]...)
 			return yield(f)
 		}
 		for r := range l.refs() {
-			if len(queue) == readAhead && !pop() {
+			if len(queue) == ahead && !pop() {
 				return
 			}
 			c := make(chan fetched, 1)

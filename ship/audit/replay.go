@@ -78,34 +78,31 @@ type replayer struct {
 	o        *ReplayOptions
 	id       spoolID
 	from, to *place
-	named    map[uint64]ship.SegmentLine // what To's chain names in the range, by segment
+	there    holdings
 	done     []Repair
 }
 
-// lines calls f with each line of a place's chain that has records of the range. It ends with an error that wraps
-// ship.ErrVerify where the chain does not fit together, or a manifest is missing.
-func (r *replayer) lines(ctx context.Context, p *place, f func(*ship.SegmentLine) error) error {
-	if err := p.catalogue(ctx, newRecorder(1)); err != nil {
-		return err
-	}
-	l := p.chains[r.id]
+// lines calls f with each line of a chain that has records of the range. It ends with an error that wraps ship.ErrVerify where
+// the chain does not fit together, or a manifest is missing.
+func (r *replayer) lines(ctx context.Context, p *place, id spoolID, f func(*ship.SegmentLine) error) error {
+	l := p.chains[id]
 	if l == nil {
 		return nil
 	}
 	for _, e := range l.epochs {
 		next := uint64(0)
-		for m, err := range ship.ReadChain(ctx, p.dest, r.id.class, r.id.spool, e.epoch) {
+		for m, err := range ship.ReadChain(ctx, p.dest, id.class, id.spool, e.epoch) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			next++
 			for i := range m.Segments {
 				s := &m.Segments[i]
-				if s.Records == 0 || s.Last < r.o.First || r.o.Last != 0 && s.First > r.o.Last {
+				if c := contentOf(s); c.last < r.o.First || r.o.Last != 0 && c.first > r.o.Last || s.Records == 0 && s.Whole == nil {
 					continue
 				}
 				// Nothing else is ever written to To, whatever From's chain says.
-				if _, ok := objectOf(r.id, m, s); !ok {
+				if _, ok := objectOf(id, m, s); !ok && s.Records > 0 {
 					return fmt.Errorf("%w: %s: manifest %d of epoch %d names %q for records %d to %d", ship.ErrVerify, p.name, m.Header.Number, e.epoch, s.Key, s.First, s.Last)
 				}
 				if err := f(s); err != nil {
@@ -121,20 +118,31 @@ func (r *replayer) lines(ctx context.Context, p *place, f func(*ship.SegmentLine
 }
 
 func (r *replayer) run(ctx context.Context) error {
-	r.named = map[uint64]ship.SegmentLine{}
-	err := r.lines(ctx, r.to, func(s *ship.SegmentLine) error {
-		r.named[s.Segment] = *s
-		return nil
-	})
-	if err != nil && !errors.Is(err, ship.ErrVerify) {
-		return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
+	for _, p := range []*place{r.from, r.to} {
+		if err := p.catalogue(ctx, newRecorder(1)); err != nil {
+			return err
+		}
 	}
-	if r.to.chains[r.id] == nil || !r.to.chains[r.id].begun() {
+	ids := []spoolID{r.id}
+	for _, other := range r.to.relatives(r.id) {
+		ids = append(ids, spoolID{r.id.class, other})
+	}
+	r.there = newHoldings(len(ids) > 1 || len(r.from.relatives(r.id)) > 0)
+	for _, id := range ids {
+		err := r.lines(ctx, r.to, id, func(s *ship.SegmentLine) error {
+			r.there.add(s)
+			return nil
+		})
+		if err != nil && !errors.Is(err, ship.ErrVerify) {
+			return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
+		}
+	}
+	if l := r.to.chains[r.id]; len(ids) == 1 && (l == nil || !l.begun()) {
 		// Objects without a chain prove nothing, and the next audit would call them a stranger's.
 		return fmt.Errorf("%s has no chain of spool %s to restore objects for: copy the whole prefix there, manifests included, and audit the copy", r.to.name, r.id.spool)
 	}
 	found := false
-	err = r.lines(ctx, r.from, func(s *ship.SegmentLine) error {
+	err := r.lines(ctx, r.from, r.id, func(s *ship.SegmentLine) error {
 		found = true
 		return r.segment(ctx, s)
 	})
@@ -146,19 +154,27 @@ func (r *replayer) run(ctx context.Context) error {
 
 // segment restores one object if it is not there.
 func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
-	there, named := r.named[s.Segment]
-	if !named {
-		there = *s
-	} else if what := (&step{line: s}).differs(&step{line: &there}); what != "" {
+	if s.Records == 0 {
+		return nil
+	}
+	there, named, what := r.there.find(s)
+	if what != "" {
 		return fmt.Errorf("%w: records %d to %d: the chains of the two places differ, audit them first: %s", ship.ErrVerify, s.First, s.Last, what)
+	}
+	if there.Records == 0 {
+		return nil // all of them are in another owner's object
 	}
 	// By To's own receipt: it may hold another compression of the same records.
 	err := r.to.request(ctx, func(ctx context.Context) error { return r.to.read(ctx, &there) })
 	if errors.Is(err, ship.ErrVerify) {
-		return fmt.Errorf("%w: %s at %s: %w", ship.ErrConflict, s.Key, r.to.name, err)
+		return fmt.Errorf("%w: %s at %s: %w", ship.ErrConflict, there.Key, r.to.name, err)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err // nil: it is there, and right
+	}
+	if there.First != s.First {
+		return fmt.Errorf("%s: %s holds records %d to %d alone, and %s has them in an object that begins with record %d: restore it from a version or backup of that place: %w",
+			r.to.name, there.Key, there.First, there.Last, r.from.name, s.First, fs.ErrNotExist)
 	}
 	file, err := os.CreateTemp("", "penstock-replay-*")
 	if err != nil {
@@ -170,7 +186,8 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 	if err != nil {
 		return err
 	}
-	repair := Repair{Version: repairVersion, Key: s.Key, First: s.First, Last: s.Last, From: r.from.name, SHA256: fmt.Sprintf("%x", o.SHA256), Uncovered: !named}
+	o.Key = there.Key
+	repair := Repair{Version: repairVersion, Key: o.Key, First: s.First, Last: s.Last, From: r.from.name, SHA256: fmt.Sprintf("%x", o.SHA256), Uncovered: !named}
 	err = r.to.request(ctx, func(ctx context.Context) (err error) {
 		repair.Receipt, err = r.to.dest.Put(ctx, o, io.NewSectionReader(file, 0, o.Size))
 		if err == nil {
@@ -179,7 +196,7 @@ func (r *replayer) segment(ctx context.Context, s *ship.SegmentLine) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("restoring %s: %w", s.Key, err)
+		return fmt.Errorf("restoring %s: %w", o.Key, err)
 	}
 	repair.Time = time.Now().UTC()
 	r.done = append(r.done, repair)

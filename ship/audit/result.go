@@ -113,6 +113,7 @@ const (
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
 	LineWrong       = "line-wrong"       // a line contradicts itself
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
+	RecordsDoubled  = "records-doubled"  // two chains of related spools have the same records at one place
 	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
 	ClosingWrong    = "closing-wrong"    // a closing is damaged, not signed by one of the given keys, or not of the chain
 	HeadWrong       = "head-wrong"       // a head is damaged, or not that of the chain
@@ -138,9 +139,13 @@ const (
 	Reopened      = "reopened"  // a spool that was closed has delivered again
 )
 
+// ObjectSuperseded is for information: an object whose records are in others that chains name. It was uploaded before the
+// owner of a copy of the volume continued the chain with the same records.
+const ObjectSuperseded = "object-superseded"
+
 // Finding is one thing that keeps a chain from being complete.
 type Finding struct {
-	Verdict Verdict `json:"verdict"` // Damaged, Owed, or Closed: for information
+	Verdict Verdict `json:"verdict"` // Damaged or Owed; Closed and Complete: for information
 	Code    string  `json:"code"`
 	Place   string  `json:"place,omitempty"`
 	Class   string  `json:"class,omitempty"`
@@ -215,6 +220,8 @@ func (r *recorder) add(f Finding) {
 		if f.Verdict = Owed; closed {
 			f.Verdict = Closed
 		}
+	case ObjectSuperseded:
+		f.Verdict = Complete
 	case Open, Behind, Absent, NotAppeared, Unread, NotUnderstood, HourOpen, Reopened:
 		f.Verdict = Owed
 	}

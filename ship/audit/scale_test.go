@@ -47,7 +47,7 @@ func benchmark(b *testing.B, dir, url string) {
 		segments, _ = strconv.Atoi(s)
 	}
 	for i := range 10 {
-		synthetic(b, dir, fmt.Sprintf("%026d", i), segments/10)
+		synthetic(b, dir, fmt.Sprintf("%d%025d", i, 0), "0", segments/10)
 	}
 	d, err := place.Open(b.Context(), url)
 	if err != nil {
@@ -56,21 +56,46 @@ func benchmark(b *testing.B, dir, url string) {
 	if c, ok := d.(io.Closer); ok {
 		defer c.Close()
 	}
+	measure(b, segments/10*10, audit.Place{Destination: d})
+}
+
+// BenchmarkCopies audits two directories at which the owners of two copies of a volume have won a chain each.
+func BenchmarkCopies(b *testing.B) {
+	segments := 2000
+	if s := os.Getenv("PENSTOCK_AUDIT_SEGMENTS"); s != "" {
+		segments, _ = strconv.Atoi(s)
+	}
+	var all []audit.Place
+	for i := range 2 {
+		dir := b.TempDir()
+		for j := range 2 {
+			synthetic(b, dir, fmt.Sprintf("%026d", j), fmt.Sprint(i^j), segments/2)
+		}
+		d, err := place.Open(b.Context(), "file://"+filepath.ToSlash(dir))
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, audit.Place{Destination: d})
+	}
+	measure(b, segments/2*4, all...)
+}
+
+func measure(b *testing.B, objects int, places ...audit.Place) {
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := audit.Run(b.Context(), &audit.Options{Places: []audit.Place{{Destination: d}}})
-		if err != nil || r.Verdict != audit.Complete || r.Objects != uint64(segments/10*10) {
+		r, err := audit.Run(b.Context(), &audit.Options{Places: places})
+		if err != nil || r.Verdict != audit.Complete || r.Objects != uint64(objects) {
 			b.Fatalf("%+v, %v", r, err)
 		}
 	}
 	mem := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 	metrics.Read(mem)
 	b.ReportMetric(float64(mem[0].Value.Uint64())/1e6, "MB-from-OS")
-	b.ReportMetric(float64(segments)*float64(b.N)/b.Elapsed().Seconds(), "segments/s")
+	b.ReportMetric(float64(objects)*float64(b.N)/b.Elapsed().Seconds(), "segments/s")
 }
 
-// synthetic writes a spool's chain and objects as a shipper would.
-func synthetic(b *testing.B, dir, spool string, segments int) {
+// synthetic writes a spool's chain and objects as a shipper would. The digit owner stands for the content of its records.
+func synthetic(b *testing.B, dir, spool, owner string, segments int) {
 	b.Helper()
 	write := func(key string, content []byte) {
 		path := filepath.Join(dir, filepath.FromSlash(key))
@@ -102,7 +127,7 @@ func synthetic(b *testing.B, dir, spool string, segments int) {
 				Key: fmt.Sprintf("class=vpn/dt=%s/hour=%s/%s-000001-%016x-%016x.ndjson.zst", at.Format(time.DateOnly), at.Format("15"), spool, first, last),
 			}
 			o := ship.BytesObject(s.Key, spool, nil)
-			s.RawSHA256, s.SHA256, s.CRC64NVME = strings.Repeat("0", 64), fmt.Sprintf("%x", o.SHA256), fmt.Sprintf("%016x", o.CRC64NVME)
+			s.RawSHA256, s.SHA256, s.CRC64NVME = strings.Repeat(owner, 64), fmt.Sprintf("%x", o.SHA256), fmt.Sprintf("%016x", o.CRC64NVME)
 			s.Receipt = &ship.Receipt{Checksum: ship.SHA256Checksum(o.SHA256), Method: "read-back", Time: at}
 			m.Segments = append(m.Segments, s)
 			write(s.Key, nil)

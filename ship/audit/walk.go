@@ -46,6 +46,9 @@ type walk struct {
 	reached int32
 
 	closers []foundClosing // what may close the chain
+	shut    bool           // one of them names its end
+	group   *group         // the chains that it is judged with, nil if it is judged alone
+	birth   uint64         // records before the chain's first one
 	through *headID        // up to which manifest an earlier audit has looked at the objects
 	mu      sync.Mutex
 	batches []*batch // manifests whose objects are being looked at, in order
@@ -120,10 +123,10 @@ func (w *walk) manifestKey(l *link) string {
 
 // steps judges the chain's links and yields its segments in ascending order. The last step, with neither line nor loss,
 // only carries what is skipped at the end.
-func (w *walk) steps(ctx context.Context, l *listedChain) iter.Seq[step] {
+func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		var skip skipped
-		for f := range w.p.manifests(ctx, w.id, l) {
+		for f := range w.p.manifests(ctx, w.id, l, ahead()) {
 			switch {
 			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
 				w.lost(f)

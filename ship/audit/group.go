@@ -1,0 +1,250 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// group is a volume and its copies: the spools whose ids are related (see ship.Related). Nearly always it is one spool.
+//
+// Copies of a volume share an id until they deliver. At each destination, the one whose manifest is created first keeps the
+// id there; the others go on under related ids with the records that are not in its chain. One place may therefore have the
+// records of a copy under one id, and another place under another. So the chains of a group are compared with each other
+// (see match.go), while each chain by itself is judged as that of any spool.
+type group struct {
+	a     *auditor
+	sides []*side
+	here  []bool // by index of the place: whether it has a chain of the group
+
+	pieces  []piece          // of the segment that is being compared
+	spent   map[*cursor]bool // whose piece was paired with a damaged one
+	diffs   []difference
+	doubled []Finding
+	bare    []bareRest
+	lacks   []*lack
+	current map[mate]*lack   // the lack that the next segment may extend
+	mates   map[mate]*cursor // the chain of another place that a chain's records were found in last
+	ahead   int              // how many manifests of each chain are read ahead
+}
+
+// side is the chains of one spool at all places.
+type side struct {
+	id      spoolID
+	all     []*cursor
+	steps   int
+	diffs   []difference
+	denials []denial
+}
+
+// denial is a final manifest that another place contradicts.
+type denial struct {
+	by    *cursor
+	key   string // of the final manifest
+	first uint64
+	other string
+}
+
+// groups cuts the sorted spools into groups of related ones.
+func (a *auditor) groups() iter.Seq[[]spoolID] {
+	return func(yield func([]spoolID) bool) {
+		for i := 0; i < len(a.spools); {
+			n := i + 1
+			for n < len(a.spools) && a.spools[n].related(a.spools[i]) {
+				n++
+			}
+			if !yield(a.spools[i:n]) {
+				return
+			}
+			i = n
+		}
+	}
+}
+
+func (s spoolID) related(o spoolID) bool {
+	return s.class == o.class && (s.spool == o.spool || ship.Related(s.spool, o.spool))
+}
+
+// group judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
+// and epochs are divided differently at each place, since each goes at its own pace.
+func (a *auditor) group(ctx context.Context, ids []spoolID) {
+	g := &group{a: a, here: make([]bool, len(a.places)), spent: map[*cursor]bool{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
+	defer func() {
+		for c := range g.cursors() {
+			c.stop()
+		}
+	}()
+	for _, id := range ids {
+		if err := g.open(ctx, id); err != nil {
+			a.check(err)
+			return
+		}
+	}
+	g.begin()
+	for ctx.Err() == nil {
+		low := uint64(0)
+		for c := range g.cursors() {
+			if c.more && (low == 0 || c.step.segment < low) {
+				low = c.step.segment
+			}
+		}
+		if low == 0 {
+			break
+		}
+		for _, s := range g.sides {
+			a.compare(s, low)
+		}
+		if len(g.sides) > 1 {
+			g.match(ctx, low)
+		}
+		for c := range g.cursors() {
+			if c.more && c.step.segment == low {
+				c.advance()
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	for _, id := range ids { // also of those that have no chain here: a head may be all that is left
+		var all []*cursor
+		if i := slices.IndexFunc(g.sides, func(s *side) bool { return s.id == id }); i >= 0 {
+			all = g.sides[i].all
+		}
+		a.heads(ctx, id, all)
+	}
+	for c := range g.cursors() {
+		a.check(c.close(ctx))
+	}
+	for c := range g.cursors() {
+		c.settle()
+	}
+	g.report(ctx)
+}
+
+// open begins to read a spool's chains.
+func (g *group) open(ctx context.Context, id spoolID) error {
+	a, s := g.a, &side{id: id}
+	defer func() {
+		if len(s.all) > 0 {
+			g.sides = append(g.sides, s)
+		}
+	}()
+	for i, p := range a.places {
+		l := p.chains[id]
+		if l == nil || !l.begun() {
+			if l != nil {
+				a.check(a.closedNothing(ctx, p, id, l))
+			}
+			continue
+		}
+		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
+		w.Place, w.Class, w.Spool = p.name, id.class, id.spool
+		a.appeared(id.spool)
+		p.mu.Lock()
+		p.walks[id] = w
+		p.mu.Unlock()
+		if err := errors.Join(w.closings(ctx, l), w.resume(ctx)); err != nil {
+			return err
+		}
+		c := &cursor{walk: w, at: i}
+		c.next, c.stop = iter.Pull(w.steps(ctx, l, func() int { return g.ahead }))
+		s.all = append(s.all, c)
+		g.here[i] = true
+	}
+	return nil
+}
+
+// begin brings each chain to its first segment. The more chains there are, the fewer manifests of each are read ahead.
+func (g *group) begin() {
+	n := 0
+	for range g.cursors() {
+		n++
+	}
+	g.ahead = max(1, min(readAhead, 4*readAhead/max(1, n)))
+	for c := range g.cursors() {
+		c.advance()
+	}
+}
+
+func (g *group) cursors() iter.Seq[*cursor] {
+	return func(yield func(*cursor) bool) {
+		for _, s := range g.sides {
+			for _, c := range s.all {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// split reports whether the records really are divided between several ids. A chain that states nothing makes no group:
+// anybody could have put it there, to have the others judged less strictly.
+func (g *group) split() bool {
+	n := 0
+	for _, s := range g.sides {
+		if s.steps > 0 {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// report reports what was found. A place that contradicts another one within one id is damage if there is no other id that
+// explains it; in a group, whose chains must differ, what counts is where each segment was found.
+func (g *group) report(ctx context.Context) {
+	if !g.split() {
+		for _, s := range g.sides {
+			for _, d := range s.denials {
+				d.report()
+			}
+			for _, d := range s.diffs {
+				d.report()
+			}
+		}
+		return
+	}
+	for _, d := range g.diffs {
+		d.report()
+	}
+	for _, f := range g.doubled {
+		g.a.rec.add(f)
+	}
+	for _, b := range g.bare {
+		g.a.check(g.reportBare(ctx, b))
+	}
+	for c := range g.cursors() {
+		c.behind, c.group = owedRange{}, g
+		if c.NotOwed >= c.birth && c.birth > 0 && g.begunBefore(c) {
+			c.NotOwed -= c.birth // what comes before is in another chain
+		}
+	}
+	g.a.mu.Lock()
+	g.a.lacks = append(g.a.lacks, g.lacks...)
+	g.a.split[g.sides[0].id.lineage()] = g
+	g.a.mu.Unlock()
+}
+
+// begunBefore reports whether the place has a chain of the group with earlier records.
+func (g *group) begunBefore(c *cursor) bool {
+	for o := range g.cursors() {
+		if o.at == c.at && o != c && o.First < c.First {
+			return true
+		}
+	}
+	return false
+}
+
+// at returns the group's chains at a place.
+func (g *group) at(p *place) (all []*walk) {
+	for c := range g.cursors() {
+		if c.p == p {
+			all = append(all, c.walk)
+		}
+	}
+	return all
+}

@@ -1,0 +1,45 @@
+package audit
+
+import "github.com/penstock-go/penstock/ship"
+
+// holdings is what the chains of a place name.
+type holdings struct {
+	segments map[uint64]ship.SegmentLine // of a spool that has no relatives, by number
+	contents map[content]ship.SegmentLine
+	taken    map[string]bool // the keys of objects, of a group
+}
+
+func newHoldings(group bool) holdings {
+	if group {
+		return holdings{contents: map[content]ship.SegmentLine{}, taken: map[string]bool{}}
+	}
+	return holdings{segments: map[uint64]ship.SegmentLine{}}
+}
+
+func (h holdings) add(s *ship.SegmentLine) {
+	if h.contents == nil {
+		h.segments[s.Segment] = *s
+		return
+	}
+	h.contents[contentOf(s)] = *s
+	h.taken[s.Key] = true
+}
+
+// find returns the line about the records of another place's line, or that line itself, with the key that its object gets
+// here, if none is named. what says that the two contradict each other.
+func (h holdings) find(s *ship.SegmentLine) (there ship.SegmentLine, named bool, what string) {
+	if h.contents == nil {
+		if there, named = h.segments[s.Segment]; !named {
+			return *s, false, ""
+		}
+		return there, true, (&step{line: s}).differs(&step{line: &there})
+	}
+	if there, named = h.contents[contentOf(s)]; named {
+		return there, true, lineDiffers(s, &there)
+	}
+	there = *s
+	if h.taken[s.Key] {
+		there.Key, _ = contentKey(s)
+	}
+	return there, false, ""
+}

@@ -1,0 +1,280 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// content is what a line stands for: the records of a segment. At each place of a group every content has exactly one line:
+// of the whole segment, or of its rest where another owner's object holds its first records, or of nothing where that object
+// holds all of them. Two segments that begin alike in copies of a volume have different hashes.
+type content struct {
+	first, last uint64
+	sum         string // of the segment's uncompressed output, "" if no record of it was readable
+}
+
+func contentOf(s *ship.SegmentLine) content {
+	if w := s.Whole; w != nil {
+		return content{w.First, s.Last, w.RawSHA256}
+	}
+	return content{s.First, s.Last, s.RawSHA256}
+}
+
+// wholeGaps returns the damaged records of the segment that a line is about.
+func wholeGaps(s *ship.SegmentLine) []segment.Range {
+	if s.Whole != nil {
+		return s.Whole.Gaps
+	}
+	return s.Gaps
+}
+
+// piece is what one chain says of the segment that is being compared.
+type piece struct {
+	c *cursor
+	content
+}
+
+func (x *piece) line() *ship.SegmentLine { return x.c.step.line }
+func (x *piece) loss() *ship.LossLine    { return x.c.step.loss }
+
+func (x *piece) same(o *piece) bool { return o.line() != nil && x.content == o.content }
+
+// mate names a chain and another place.
+type mate struct {
+	c  *cursor
+	at int
+}
+
+// lack is what one place lacks of what the chain of another has: segments that follow each other.
+type lack struct {
+	from *cursor
+	at   int
+	owedRange
+	segments seqRange // their numbers
+	key      string   // of the manifest that states the first of them
+	hour     int32    // of the first object
+}
+
+// match looks in all chains of the group for what each of them states about segment low.
+func (g *group) match(ctx context.Context, low uint64) {
+	g.pieces = g.pieces[:0]
+	for _, s := range g.sides {
+		for _, c := range s.all {
+			if c.more && c.step.segment == low {
+				x := piece{c: c}
+				if c.step.line != nil {
+					x.content = contentOf(c.step.line)
+				}
+				g.pieces = append(g.pieces, x)
+				s.steps++
+			}
+		}
+	}
+	clear(g.spent)
+	for i := range g.pieces {
+		x := &g.pieces[i]
+		if x.line() != nil {
+			g.twice(i)
+			g.beginning(ctx, x)
+		}
+		for at := range g.here {
+			if g.here[at] && at != x.c.at {
+				g.lookFor(i, at)
+			}
+		}
+	}
+}
+
+// lookFor looks for one piece at another place. What several places have is missed once.
+func (g *group) lookFor(i, at int) {
+	x := &g.pieces[i]
+	var line *ship.SegmentLine
+	var loss *ship.LossLine
+	if x.line() != nil {
+		line = g.lookForLine(i, at)
+	}
+	if x.loss() != nil && g.lossMissing(i, at) {
+		loss = x.loss()
+	}
+	m := mate{x.c, at}
+	if line == nil && loss == nil || g.notOwed(x, at) {
+		delete(g.current, m)
+		return
+	}
+	g.miss(m, &step{segment: x.c.step.segment, line: line, loss: loss, at: x.c.step.at})
+}
+
+// lookForLine returns the line of a piece if it is missing at a place.
+func (g *group) lookForLine(i, at int) *ship.SegmentLine {
+	x := &g.pieces[i]
+	first := !slices.ContainsFunc(g.pieces[:i], func(y piece) bool { return x.same(&y) })
+	for j := range g.pieces {
+		y := &g.pieces[j]
+		if y.c.at != at || !x.same(y) {
+			continue
+		}
+		g.mates[mate{x.c, at}], g.mates[mate{y.c, x.c.at}] = y.c, x.c
+		if what := lineDiffers(x.line(), y.line()); what != "" && first && len(g.diffs) < g.a.o.MaxFindings {
+			from, to := x.c.step.bounds()
+			g.diffs = append(g.diffs, difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what})
+		}
+		return nil
+	}
+	if !first {
+		return nil
+	}
+	// One may have got the records before they were damaged: that they are missing is said of the other.
+	for j := range g.pieces {
+		y := &g.pieces[j]
+		if y.c.at == at && y.line() != nil && !g.spent[y.c] && y.first == x.first && y.last == x.last && y.sum != x.sum &&
+			(hurt(x, y) || hurt(y, x)) {
+			g.spent[y.c], g.spent[x.c] = true, true
+			return nil
+		}
+	}
+	return x.line()
+}
+
+// hurt reports whether a piece is another one with more of its records damaged.
+func hurt(y, x *piece) bool {
+	n := x.last + 1 - x.first
+	flat := func(s *ship.SegmentLine) *ship.SegmentLine {
+		f := &ship.SegmentLine{First: x.first, Last: x.last, Gaps: wholeGaps(s), Records: n}
+		for _, g := range f.Gaps {
+			f.Records -= g.Last - g.First + 1
+		}
+		return f
+	}
+	return damagedOnly(flat(y.line()), flat(x.line()))
+}
+
+// lineDiffers names what two lines about one content state differently, "" if nothing. Each owner of a copy stages its
+// segments itself, and a rest is staged anew for each place, so that their stored bytes may differ.
+func lineDiffers(x, y *ship.SegmentLine) string {
+	switch {
+	case !reflect.DeepEqual(wholeGaps(x), wholeGaps(y)):
+		return "they state different gaps"
+	case x.First != y.First:
+		return "" // one has the whole, or more of it
+	case x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) ||
+		x.Format != y.Format || x.RawBytes != y.RawBytes || x.RawSHA256 != y.RawSHA256 || x.Key != y.Key && !sameRecords(x.Key, y.Key):
+		return "they state different records, names or hashes"
+	}
+	return ""
+}
+
+// lossMissing reports whether a place lacks the losses of a piece, and no earlier piece says so. Two copies may have lost
+// the same, so that as many are looked for as there are.
+func (g *group) lossMissing(i, at int) bool {
+	x := &g.pieces[i]
+	nth, there := 0, 0
+	before := map[int]int{} // equal ones at other places, by place
+	for j := range g.pieces {
+		y := &g.pieces[j]
+		if y.loss() == nil || !reflect.DeepEqual(x.loss(), y.loss()) {
+			continue
+		}
+		switch {
+		case y.c.at == at:
+			there++
+		case y.c.at == x.c.at && j < i:
+			nth++
+		case y.c.at != x.c.at && j < i:
+			before[y.c.at]++
+		}
+	}
+	for _, n := range before {
+		if n > nth {
+			return false
+		}
+	}
+	return there <= nth
+}
+
+// notOwed reports whether a place need not have a piece: its chain skips the segment, for a reason that has been reported,
+// or since the place was not owed it. The chain is the one of that id, or where this chain's records were found in before. That a
+// related id begins later says nothing of the segments before it: they are in the chain that was left.
+func (g *group) notOwed(x *piece, at int) bool {
+	skips := func(c *cursor) bool {
+		return c.at == at && (c.more && c.step.skip.has(&x.c.step) || !c.more && c.tail.has(&x.c.step))
+	}
+	if c := g.mates[mate{x.c, at}]; c != nil && skips(c) {
+		return true
+	}
+	for c := range g.cursors() {
+		if c.id == x.c.id && skips(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// miss notes what a place lacks.
+func (g *group) miss(m mate, s *step) {
+	l := g.current[m]
+	if l == nil && len(g.lacks) >= g.a.o.MaxFindings {
+		// What is not listed any more is put together with what is.
+		if i := slices.IndexFunc(g.lacks, func(l *lack) bool { return l.from == m.c && l.at == m.at }); i >= 0 {
+			l = g.lacks[i]
+		}
+	}
+	if l == nil {
+		l = &lack{from: m.c, at: m.at, segments: seqRange{first: s.segment}, key: m.c.manifestKey(s.at), hour: hourOf(s.at.time)}
+		if s.line != nil {
+			if k, ok := parseDataKey(s.line.Key); ok {
+				l.hour = k.hour
+			}
+		}
+		g.lacks = append(g.lacks, l)
+	}
+	g.current[m] = l
+	l.segments.last = s.segment
+	l.add(s, m.c.p.name)
+}
+
+// twice reports a content that a place has before as well: its records are there twice.
+func (g *group) twice(i int) {
+	x := &g.pieces[i]
+	for j := range g.pieces[:i] {
+		y := &g.pieces[j]
+		if y.c.at != x.c.at || !x.same(y) || len(g.doubled) >= g.a.o.MaxFindings {
+			continue
+		}
+		g.doubled = append(g.doubled, Finding{
+			Code: RecordsDoubled, Place: x.c.p.name, Class: x.c.id.class, Spool: x.c.id.spool, Epoch: x.c.step.at.epoch,
+			First: x.first, Last: x.last, Key: x.c.manifestKey(x.c.step.at), Other: y.c.p.name + ": " + y.c.manifestKey(y.c.step.at),
+			Detail: fmt.Sprintf("segment %d is stated by the chains of two related spools", x.c.step.segment),
+		})
+		return
+	}
+}
+
+// lacking reports what a place lacks of a group, as Behind. What was restored by Replay is not owed any more, once an
+// operator has closed the chain that has it, or one of the place's own.
+func (a *auditor) lacking(ctx context.Context, l *lack) error {
+	p := a.places[l.at]
+	if !a.o.Hour.IsZero() && l.hour > hourOf(a.o.Hour) {
+		return nil
+	}
+	if l.from.shut || slices.ContainsFunc(l.from.group.at(p), func(w *walk) bool { return w.shut }) {
+		left, err := a.restored(ctx, l)
+		if err != nil {
+			return err
+		}
+		a.rec.atLeast(chainID{p.name, l.from.id}, Closed)
+		if l.owedRange = left; left.from == "" {
+			return nil
+		}
+	}
+	a.rec.add(Finding{
+		Code: Behind, Place: p.name, Class: l.from.id.class, Spool: l.from.id.spool, Epoch: l.from.Epoch, First: l.first, Last: l.last,
+		Since: l.since, Other: l.from.p.name + ": " + l.key,
+		Detail: fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s, and in no chain of a related spool here", l.records, l.bytes, l.losses, l.owedRange.from),
+	})
+	return nil
+}
