@@ -10,12 +10,13 @@ import (
 )
 
 // Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. It also keeps
-// two others from killing the process without a stop or a drain, as they do by default, or with the wrong exit code after
+// others from killing the process without a stop or a drain, as they do by default, or with the wrong exit code after
 // stop was called:
 //
 //   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored.
 //   - SIGPIPE, which a write to standard output or standard error raises once nobody reads them any more (see package
 //     os/signal): the write fails, and the service goes on without its log.
+//   - SIGXFSZ, which a write beyond RLIMIT_FSIZE raises: the write fails, is logged and tried again.
 //
 // SIGQUIT still ends the process with Go's dump of all goroutines. Run does all this by itself; Signals is for programs that
 // call RunWith.
@@ -24,7 +25,7 @@ func Signals(log *slog.Logger) (end <-chan os.Signal, stop func()) {
 	ends, hangups, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
 	signal.Notify(hangups, syscall.SIGHUP)
-	signal.Notify(pipes, syscall.SIGPIPE) // nobody reads the channel: signals that find it full are discarded
+	signal.Notify(pipes, unread...) // nobody reads the channel: signals that find it full are discarded
 	stopped, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)

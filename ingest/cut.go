@@ -84,7 +84,7 @@ func (c *conn) frames(now time.Time, eof bool) error {
 		case c.reset: // nobody knows whether it was whole
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
-			*c.batch = append(*c.batch, segment.Record{Time: now.UnixNano(), Src: c.src, Data: frame})
+			*c.batch = append(*c.batch, segment.Record{Time: segment.Nanos(now), Src: c.src, Data: frame})
 			if len(*c.batch) < c.t.batch {
 				continue
 			}

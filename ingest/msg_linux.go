@@ -23,6 +23,7 @@ func parseControl(buf []uint64, size int) (at int64, segment int) {
 		switch {
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
 			ts := (*unix.Timespec)(unsafe.Pointer(&data[0]))
+			// Within 64 bits: Linux takes no clock beyond the year 2232 (TIME_SETTOD_SEC_MAX).
 			at = int64(ts.Sec)*1e9 + int64(ts.Nsec)
 		case h.Level == unix.SOL_UDP && h.Type == unix.UDP_GRO && len(data) >= 4:
 			segment = int(*(*int32)(unsafe.Pointer(&data[0])))

@@ -51,7 +51,7 @@ func (p *plain) receive(wait bool) (burst, error) {
 	}
 	b := burst{recs: p.recs[:0]}
 	// The buffer is longer than any datagram, so n is its true length.
-	b.add(segment.Record{Time: time.Now().UnixNano(), Src: src, Data: p.buf[:n:n]}, p.max, p.behind)
+	b.add(segment.Record{Time: segment.Nanos(time.Now()), Src: src, Data: p.buf[:n:n]}, p.max, p.behind)
 	return b, nil
 }
 

@@ -179,7 +179,7 @@ func (s *socket) finish(ctx context.Context) {
 			s.unread()
 		}
 	case ctx.Err() == nil:
-		s.drain(ctx, time.Now().UnixNano()) // what arrives from now on is for whoever reads next
+		s.drain(ctx, segment.Nanos(time.Now())) // what arrives from now on is for whoever reads next
 	}
 	s.poll()
 }

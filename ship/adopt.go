@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // EpochError says that an adopter before this one has used the epoch that the spool was adopted in, and has fallen
@@ -249,13 +250,18 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 		after := m.next(c)
 		switch by := m.Footer.ClosedBy; {
 		case by != nil:
-			after.Taken, after.Shared = m.Header.Time.UnixNano(), by.holds()
+			after.Taken, after.Shared = heard(m.Header.Time), by.holds()
 		case c.Taken != 0 || l.s.sp.Source() != "" || m.Footer.Final:
-			after.Taken, after.Shared = m.Header.Time.UnixNano(), max(c.Shared, 1)
+			after.Taken, after.Shared = heard(m.Header.Time), max(c.Shared, 1)
 		} // else a copy under the same name has been quicker with what both hold
 		return l.ack(after)
 	})
 }
+
+// heard returns when another owner was heard of, by the time of its manifest. That was written before it was read, so that
+// a later time is that of a wrong clock: an owner whose clock is a year ahead would otherwise not be taken for silent for a
+// year.
+func heard(written time.Time) int64 { return min(segment.Nanos(written), segment.Nanos(time.Now())) }
 
 // newClaim makes the bytes of a claim unlike those of any other, so that two adopters of one name cannot both take the one
 // that stands for theirs.

@@ -50,10 +50,13 @@ var hurts = map[string]func(s *matrixScene, path string) bool{
 	"foreign block": func(s *matrixScene, path string) bool {
 		return s.fill(path, len(s.read(path))/2, 600, 0xa5)
 	},
-	"empty":    func(s *matrixScene, path string) bool { return s.write(path, nil) },
-	"cut":      func(s *matrixScene, path string) bool { b := s.read(path); return s.write(path, b[:len(b)/2]) },
-	"cut last": func(s *matrixScene, path string) bool { b := s.read(path); return s.write(path, b[:len(b)-1]) },
-	"gone":     func(s *matrixScene, path string) bool { return s.host.Files().Remove(path) == nil },
+	"empty": func(s *matrixScene, path string) bool { return s.write(path, nil) },
+	"cut":   func(s *matrixScene, path string) bool { b := s.read(path); return s.write(path, b[:len(b)/2]) },
+	"cut last": func(s *matrixScene, path string) bool {
+		b := s.read(path)
+		return len(b) > 0 && s.write(path, b[:len(b)-1])
+	},
+	"gone": func(s *matrixScene, path string) bool { return s.host.Files().Remove(path) == nil },
 	"older": func(s *matrixScene, path string) bool {
 		b, ok := s.old[path]
 		return ok && !bytes.Equal(b, s.read(path)) && s.write(path, b)

@@ -1,6 +1,10 @@
 package spool
 
-import "time"
+import (
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
 
 // Idle reports whether a destination's chain covers everything that was ever taken, with nothing open behind it. If so it
 // promises, durably, that every segment to come begins at t or later: nothing will ever be stored in the folder of an
@@ -37,7 +41,7 @@ const maxClockStep = 24 * time.Hour
 // beginning returns the time at which a segment that is begun now begins: the clock's, but never before that of an earlier
 // segment, and never before what Idle has promised. s.mu is held.
 func (s *Spool) beginning() time.Time {
-	now := time.Now().UTC().Round(0)
+	now := time.Unix(0, segment.Nanos(time.Now())).UTC()
 	switch back := s.begun.Sub(now); {
 	case back > maxClockStep:
 		s.log.Error("spool: the clock was set back by more than a day: hours that were reported as passed are filled again",

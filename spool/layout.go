@@ -23,6 +23,7 @@ import (
 //	chain/<destination>.json  chain state and delivered counts
 //	chain/<destination>.next  the proposed manifest
 //	free/<16 hex>             files of deleted segments, to be used again
+//	free/inode-<n>            empty files: inodes that are kept for the moment when there are no others
 //	damaged/                  files that are damaged or cannot be used: they may be the only copy of something, count against
 //	                          the quota, and stay until the operator removes them
 //	damaged/<16 hex>.json     what is damaged in a segment, and .given-up: the operator's word that it is given up

@@ -90,6 +90,9 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
+	if err := checkFileLimit(s.fs, &s.opts); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
 	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
 	if s.quota, err = newQuota(&s.opts, total); err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -143,6 +146,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	r.balance()
 	s.resumeClock()
 	if s.source == nil {
+		s.fillInodes()
 		if err := s.beginLife(r.handed()); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}

@@ -36,6 +36,21 @@ type poolFile struct {
 // poolFiles is how many of them are kept at most: enough to bridge the time between deletions, which come in groups.
 const poolFiles = 4
 
+// checkFileLimit refuses a process that may not write a file as long as a segment. A later write beyond the limit would end it
+// (SIGXFSZ), again and again. For staged files that are longer, as without compression, see drain.Signals.
+func checkFileLimit(fsys vfs.FS, o *Options) error {
+	l, ok := fsys.(vfs.FileLimiter)
+	if !ok {
+		return nil
+	}
+	need := max(o.SegmentBytes+footerRoom, o.SegmentBytes/4*5)
+	if most := l.MaxFile(); most > 0 && most < need {
+		return fmt.Errorf("%w: this process may write files of %d bytes at most (RLIMIT_FSIZE), and segments and their staged files need %d:"+
+			" raise the limit (ulimit -f, LimitFSIZE=) or lower SegmentBytes", ErrOptions, most, need)
+	}
+	return nil
+}
+
 func newQuota(o *Options, total int64) (quota, error) {
 	q := quota{limit: o.MaxBytes}
 	if q.limit == 0 && total == 0 {
@@ -144,9 +159,14 @@ func (s *Spool) makeRoom() bool {
 
 // writeAtomic is vfs.WriteFileAtomic, on a full disk too if anything can be given up for it.
 func (s *Spool) writeAtomic(path string, data []byte) error {
+	return s.writeGiving(path, data, s.giveInode)
+}
+
+// writeGiving is writeAtomic with give in place of giveInode.
+func (s *Spool) writeGiving(path string, data []byte, give func(error, int64) bool) error {
 	for {
 		err := vfs.WriteFileAtomic(s.fs, path, data)
-		if !vfs.IsNoSpace(err) || !s.makeRoom() {
+		if !vfs.IsNoSpace(err) || !s.makeRoom() && !give(err, int64(len(data))) {
 			return err
 		}
 	}

@@ -311,6 +311,9 @@ func (r *recovery) pool() error {
 		if err != nil {
 			return err
 		}
+		if fi.Size() == 0 && s.inodes.found(e.Name(), s.inodeFiles()) {
+			continue
+		}
 		if !ok || len(s.quota.pool) == poolFiles || fi.Size() > 2*s.opts.SegmentBytes {
 			if err := s.fs.Remove(path); err != nil {
 				return err

@@ -242,7 +242,7 @@ func (s *Spool) prepare() (*spare, error) {
 		f, err = s.create(path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("spool: prepare segment %d: %w", n, err)
+		return nil, fmt.Errorf("spool: prepare segment %d: %w%s", n, err, s.inodeHint(err))
 	}
 	return &spare{n, f}, nil
 }

@@ -40,6 +40,7 @@ type Spool struct {
 	pruning sync.Mutex
 	deleted deletion
 	litter  litter
+	inodes  inodes
 
 	mu     sync.Mutex
 	closed bool

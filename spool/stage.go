@@ -129,7 +129,7 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		if s.stageRoom(seg.Size) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
-		for noRoom(err) && s.relieve(ctx, enc, number, func() bool { return s.stageRoom(seg.Size) }) {
+		for noRoom(err) && (s.giveInodeTo(number, err, seg.Size) || s.relieve(ctx, enc, number, func() bool { return s.stageRoom(seg.Size) })) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
 		if errors.Is(err, errNoRoom) {
@@ -298,7 +298,7 @@ func (s *Spool) publish(temp string, rec *StageRecord) error {
 	if err := s.fs.SyncDir(s.path(stageDir)); err != nil {
 		return err
 	}
-	return s.writeAtomic(s.recPath(rec.Segment), js)
+	return s.writeGiving(s.recPath(rec.Segment), js, func(err error, size int64) bool { return s.giveInodeTo(rec.Segment, err, size) })
 }
 
 // stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.

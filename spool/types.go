@@ -19,7 +19,7 @@ var (
 	ErrFailing = errors.New("spool: disk is failing")
 	// ErrTooLong: a record or a batch that no spool with these options can ever take.
 	ErrTooLong = errors.New("spool: too long")
-	// ErrOptions: with these options no spool can be opened, here or anywhere.
+	// ErrOptions: with these options this process can open no spool.
 	ErrOptions = errors.New("spool: unusable options")
 	// ErrOwed: a destination that is still owed segments is missing from Options.Destinations.
 	ErrOwed = errors.New("spool: destination is still owed segments")

@@ -22,6 +22,7 @@ type Mem struct {
 	nodes    uint64            // number of the latest node
 	capacity int64             // bytes, 0: no limit
 	used     int64             // bytes in the pages of all files
+	maxFiles int               // 0: no limit
 	journal  []memOp           // changes of directories not known to be durable, in order
 	locks    map[string]string // holders by path
 }
@@ -70,6 +71,30 @@ func (m *Mem) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
+}
+
+// SetFiles limits how many files and directories there may be, as a file system with a fixed number of inodes does; 0
+// removes the limit. Beyond it no file can be created, although there may be room for its contents.
+func (m *Mem) SetFiles(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.maxFiles = n
+}
+
+// Files returns how many files and directories there are.
+func (m *Mem) Files() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.root.count()
+}
+
+// count returns how many nodes there are in a tree.
+func (n *memNode) count() int {
+	files := 1
+	for _, below := range n.now {
+		files += below.count()
+	}
+	return files
 }
 
 func (m *Mem) newNode(dir bool) *memNode {

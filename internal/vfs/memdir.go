@@ -20,6 +20,9 @@ func (m *Mem) Create(path string) (File, error) {
 	if dir.now[name] != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrExist}
 	}
+	if m.maxFiles > 0 && m.root.count() >= m.maxFiles {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOSPC}
+	}
 	n := m.newNode(false)
 	m.change(memOp{{dir, name, n}})
 	return m.open(n, path, true), nil

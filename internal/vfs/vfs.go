@@ -37,6 +37,12 @@ type FS interface {
 	Lock(path, holder string) (io.Closer, error)
 }
 
+// FileLimiter is implemented by file systems in which this process may not write files of any size.
+type FileLimiter interface {
+	// MaxFile returns the largest size in bytes, 0 if there is no limit.
+	MaxFile() int64
+}
+
 // File is an open file. Reads and writes may be concurrent where they do not overlap.
 type File interface {
 	io.ReaderAt
