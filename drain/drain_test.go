@@ -312,7 +312,7 @@ func TestReady(t *testing.T) {
 		d.Handler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
 		return rec.Code, rec.Body.String()
 	}
-	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/readyz/vpn": 200, "/readyz/web": 503, "/other": 404} {
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/readyz/vpn": 200, "/readyz/web": 404, "/other": 404} {
 		if code, body := get(path); code != want {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
@@ -320,6 +320,9 @@ func TestReady(t *testing.T) {
 	d.Down("web", errDown)
 	if code, body := get("/readyz"); code != 503 || !strings.Contains(body, "web") {
 		t.Errorf("with a class down: %d %s", code, body)
+	}
+	if code, _ := get("/readyz/web"); code != 503 {
+		t.Errorf("a class that is down: %d", code)
 	}
 	if code, _ := get("/readyz/vpn"); code != 200 {
 		t.Errorf("a class that is down makes another unready: %d", code)
@@ -330,6 +333,16 @@ func TestReady(t *testing.T) {
 	}
 	if code, _ := get("/readyz"); code != 503 {
 		t.Error("ready while ending")
+	}
+	if code, _ := get("/readyz/other"); code != 404 {
+		t.Error("there is a class that nobody knows while ending")
+	}
+	none, err := New(&Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := none.Ready(""); err == nil || strings.Contains(err.Error(), `""`) {
+		t.Errorf("before any class runs: %v", err)
 	}
 }
 

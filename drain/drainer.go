@@ -138,22 +138,26 @@ func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
 	return d.report, d.err
 }
 
+// ErrNoClass is returned by Ready for a class that the Drainer was never told of.
+var ErrNoClass = errors.New("no such class")
+
 // Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
 // is down does not count: its data waits in the spool. One whose chain another owner continues does: nothing shows yet
 // that what is taken now can be delivered there.
 func (d *Drainer) Ready(class string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if class != "" && !d.knows(class) {
+		return fmt.Errorf("class %q: %w", class, ErrNoClass)
+	}
 	if d.ending {
 		return errors.New("shutting down")
 	}
 	var errs []error
-	found := false
 	for _, c := range d.classes {
 		if class != "" && c.name != class {
 			continue
 		}
-		found = true
 		switch st := c.Spool.Stats(); {
 		case st.Err != nil:
 			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
@@ -175,14 +179,19 @@ func (d *Drainer) Ready(class string) error {
 	}
 	for name, err := range d.down {
 		if class == "" || class == name {
-			found = true
 			errs = append(errs, fmt.Errorf("class %s: %w", name, err))
 		}
 	}
-	if !found {
-		errs = append(errs, fmt.Errorf("no class %q", class))
+	if len(d.classes)+len(d.down) == 0 {
+		return errors.New("no class is running yet")
 	}
 	return errors.Join(errs...)
+}
+
+// knows reports whether a class was added, or is said to be down. d.mu is held.
+func (d *Drainer) knows(name string) bool {
+	_, down := d.down[name]
+	return down || slices.ContainsFunc(d.classes, func(c *class) bool { return c.name == name })
 }
 
 func (d *Drainer) isEnding() bool {

@@ -1,12 +1,13 @@
 package drain
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 )
 
 // Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS:
-// 200 "ok", or 503 with the reason. A destination that is down leaves them 200: its data waits in the
+// 200 "ok", 503 with the reason, or 404 for a CLASS that there is not. A destination that is down leaves them 200: its data waits in the
 // spool. One that is fenced does not, see Drainer.Ready.
 func (d *Drainer) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -22,7 +23,11 @@ func answer(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	if err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, ErrNoClass) {
+			status = http.StatusNotFound
+		}
+		w.WriteHeader(status)
 		fmt.Fprintln(w, err)
 		return
 	}

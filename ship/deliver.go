@@ -24,6 +24,9 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 		l.mu.Lock()
 		d.rec, d.receipt, d.whole, d.done = rec, r, whole, true
 		l.sent += r.Size
+		if r.Size > 0 {
+			l.up()
+		}
 		l.mu.Unlock()
 		l.s.changed.broadcast()
 		return nil

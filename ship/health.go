@@ -42,6 +42,7 @@ type health struct {
 	// troubles are the operations that have failed and wait to be tried again, by what they do.
 	troubles map[string]trouble
 	since    time.Time // of the first of them
+	before   time.Time // since when an earlier process had got nothing through; zero once this one has
 	logged   time.Time
 	worst    State // that was logged
 	last     error // the last failure, kept when it is over
@@ -128,9 +129,7 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	wait = max(wait, time.Millisecond) // whatever Options.Backoff says
 	now := time.Now()
 	l.mu.Lock()
-	if len(l.troubles) == 0 {
-		l.since = now
-	}
+	l.ill(now)
 	l.troubles[what] = trouble{state, err, now.Add(wait)}
 	l.last = err
 	// Every conflict is a key of its own that somebody has to look at.
@@ -156,6 +155,26 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	return wait
 }
 
+// ill begins the clock of an outage with the first trouble, or lets that of the process before go on. l.mu is held.
+func (l *lane) ill(now time.Time) {
+	if len(l.troubles) > 0 {
+		return
+	}
+	if l.since = now; !l.before.IsZero() {
+		l.since = l.before
+	}
+	l.s.sp.SetDown(l.name, l.since)
+}
+
+// up ends the clock of an outage: something got through. l.mu is held.
+func (l *lane) up() {
+	if len(l.troubles) > 0 { // of other operations
+		return
+	}
+	l.before = time.Time{}
+	l.s.sp.SetDown(l.name, l.before)
+}
+
 // recovered notes a success, and wakes what waits if it is the first since a failure.
 func (l *lane) recovered(what string) {
 	l.mu.Lock()
@@ -168,6 +187,7 @@ func (l *lane) recovered(what string) {
 	worst := l.worst
 	if well {
 		l.worst = StateOK
+		l.up()
 	}
 	l.mu.Unlock()
 	l.alive.broadcast()

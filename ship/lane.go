@@ -53,6 +53,7 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 	l := &lane{s: s, name: name, dest: dest, log: s.log.With("dest", name), chain: chain}
 	l.backlog.seen = chain.Segment
 	l.health.init()
+	l.before = s.sp.Down(name)
 	return l, nil
 }
 
@@ -205,9 +206,13 @@ func (l *lane) check(ctx context.Context) {
 		}
 		return err
 	})
-	if err == nil {
-		l.log.Info("ship: destination is usable")
+	if err != nil {
+		return
 	}
+	l.mu.Lock()
+	l.up()
+	l.mu.Unlock()
+	l.log.Info("ship: destination is usable")
 }
 
 // checkNotice is after which time a check that goes on is named in the log.
@@ -223,9 +228,7 @@ func (l *lane) unanswered(what string, err error) {
 	if _, ok := l.troubles[what]; ok {
 		return // it has failed before
 	}
-	if len(l.troubles) == 0 {
-		l.since = now
-	}
+	l.ill(now)
 	l.troubles[what] = trouble{state: StateRetrying, err: err, next: now}
 	l.last = err
 	l.s.changed.broadcast()

@@ -21,6 +21,8 @@ type cleanMark struct {
 	Handed int64 `json:"handed,omitempty"`
 	// Ledger as it stands in the log, for when the segment that holds it is lost.
 	Ledger segment.Ledger `json:"ledger"`
+	// Clocks go on in the next process.
+	Clocks *clocks `json:"clocks,omitempty"`
 }
 
 // Shut closes the two doors for good, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
@@ -59,7 +61,7 @@ func (s *Spool) close() error {
 	}
 	a, sp, unsealed := s.active, s.spare, len(s.rolled)
 	s.spare = nil
-	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Handed: s.handed, Ledger: *s.ledgerAt(s.placed)}
+	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Handed: s.handed, Ledger: *s.ledgerAt(s.placed), Clocks: s.clocks()}
 	lost := s.taken - s.durable
 	if a != nil {
 		m.Segment, m.End = a.number, a.synced

@@ -167,3 +167,31 @@ func TestFullnessAlone(t *testing.T) {
 		}
 	}
 }
+
+// A spool that is full while a process hands it over is full since before.
+func TestFullClockGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(lines)
+		d := memDir()
+		o := fullOptions(Block)
+		o.Logger = log.logger()
+		s := d.open(t, o)
+		fill(t, s)
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			if _, err := s.Append(ctx, batch(1, 4, 1000)); !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			cancel()
+			closeSpool(t, s)
+			log.take("")
+			s = d.open(t, o)
+		}
+		go func() { _, _ = s.Append(t.Context(), batch(1, 4, 1000)) }()
+		time.Sleep(2 * time.Minute)
+		if got := log.take("FULL"); len(got) < 2 || !strings.Contains(got[len(got)-1], "for=2h1m") && !strings.Contains(got[len(got)-1], "for=2h2m") {
+			t.Errorf("%q", got)
+		}
+		s.Close()
+	})
+}

@@ -145,6 +145,9 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	}
 	r.balance()
 	s.resumeClock()
+	if r.clean != nil {
+		s.takeClocks(r.clean.Clocks)
+	}
 	if s.source == nil {
 		s.fillInodes()
 		if err := s.beginLife(r.handed()); err != nil {

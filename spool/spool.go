@@ -80,6 +80,7 @@ type Spool struct {
 	urgent       bool // somebody waits for memory
 	full         bool // somebody found no room since there was more
 	fullness     fullness
+	down         map[string]time.Time // see SetDown
 	overdraft    overdraft
 	noted        lifeMark // in the directory
 	handed       int64    // what a successor may hold in memory: see HandOver

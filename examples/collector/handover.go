@@ -163,6 +163,7 @@ func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*clas
 	for _, cl := range classes {
 		cl.spool.Successor = true
 		cl.hold = cl.opened.hold(cl.spool.MemoryBytes, inherited, cl.log)
+		d.Down(cl.name, errTakeOver)
 		cl.serve(cl.hold, d)
 	}
 	inherited.Serving()

@@ -135,6 +135,9 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, cl := range classes {
+		d.Down(cl.name, errStarting) // until it is added
+	}
 	// The configuration is good: the predecessor, if there is one, may pass on its sockets.
 	inherited, err := ingest.Inherit()
 	if err != nil {
@@ -238,6 +241,12 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	go handOvers(ctx, next, d, opened, l, log, handedOver)
 	return d.RunWith(ctx, sig)
 }
+
+// What readiness says of a class that is not running yet.
+var (
+	errStarting = errors.New("starting")
+	errTakeOver = errors.New("taking over: the predecessor still has the spool, and what comes in is kept in memory")
+)
 
 // fatal tells what ends the whole process from what leaves one class down: another process holds the spool, the flags are
 // unusable or contradict what the spool remembers, or an address cannot be had.

@@ -1,0 +1,68 @@
+package spool
+
+import (
+	"maps"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// clocks say since when what is wrong is wrong. An orderly end passes them on, so that a hand-over or a restart in the
+// middle of an outage does not begin to count it anew.
+type clocks struct {
+	// Down has the destinations to which nothing gets through.
+	Down map[string]time.Time `json:"down,omitempty"`
+	// Full is when the spool became full, Lost what had been lost for want of room by then.
+	Full *time.Time    `json:"full,omitempty"`
+	Lost *segment.Loss `json:"lost_before,omitempty"`
+}
+
+// SetDown notes since when nothing gets through to a destination, the zero time that something does. A Shipper calls it.
+func (s *Spool) SetDown(dest string, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if since.IsZero() {
+		delete(s.down, dest)
+		return
+	}
+	if s.down == nil {
+		s.down = map[string]time.Time{}
+	}
+	s.down[dest] = since
+}
+
+// Down returns what SetDown has noted, in this process or in the one before it if that closed the spool in good order.
+func (s *Spool) Down(dest string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down[dest]
+}
+
+// clocks returns what is to be passed on. s.mu is held.
+func (s *Spool) clocks() *clocks {
+	c := &clocks{Down: maps.Clone(s.down)}
+	if f := &s.fullness; !f.since.IsZero() {
+		since := f.since.UTC()
+		c.Full, c.Lost = &since, &f.lost
+	}
+	return c
+}
+
+// takeClocks goes on with those of the process before.
+func (s *Spool) takeClocks(c *clocks) {
+	if c == nil {
+		return
+	}
+	now := time.Now()
+	for dest, since := range c.Down {
+		if since.Before(now) { // a clock that was set back meanwhile would make outages of the future
+			s.SetDown(dest, since)
+		}
+	}
+	if c.Full != nil && c.Full.Before(now) {
+		s.fullness = fullness{since: *c.Full, last: now}
+		if c.Lost != nil {
+			s.fullness.lost = *c.Lost
+		}
+	}
+}
