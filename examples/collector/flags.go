@@ -72,6 +72,7 @@ const usage = `collector receives records, keeps them on this host's disk, and d
 
   collector -spool DIR -listen CLASS=URL … -dest NAME=URL … [flags]
   collector give-up -spool DIR -class CLASS      acknowledges damage on this disk; give-up -h says more
+  collector -version
 
 SIZE is a number of bytes or one with KiB, MiB, GiB or TiB, TIME something like 90s, 10m or 1h30m.
 

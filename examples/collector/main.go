@@ -21,8 +21,10 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
@@ -36,6 +38,10 @@ const (
 )
 
 func run(args []string) int {
+	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
+		fmt.Println("collector", penstock.Version())
+		return 0
+	}
 	if len(args) > 0 && args[0] == "give-up" {
 		return giveUp(args[1:], os.Stdout, os.Stderr)
 	}
@@ -55,6 +61,7 @@ func run(args []string) int {
 		}
 		return 0
 	}
+	log.Info("collector", "version", penstock.Version(), "pid", os.Getpid())
 	r, err := serve(c, log)
 	if errors.Is(err, drain.ErrHandedOver) {
 		return 0

@@ -18,12 +18,14 @@ const maxSent = 8 << 30
 
 // found is the JSON line that check prints for each destination.
 type found struct {
-	At        string `json:"at"`
-	Sent      uint64 `json:"sent"`
-	Found     uint64 `json:"found"`
-	Missing   uint64 `json:"missing"`
-	Duplicate uint64 `json:"duplicate"`
-	Altered   uint64 `json:"altered"`
+	At    string `json:"at"`
+	Sent  uint64 `json:"sent"`
+	Found uint64 `json:"found"`
+
+	// Missing is null if not everything could be read: what was not read may be there.
+	Missing   *uint64 `json:"missing"`
+	Duplicate uint64  `json:"duplicate"`
+	Altered   uint64  `json:"altered"`
 	// FirstMissing are the sequence numbers of the first few lines that are missing.
 	FirstMissing []uint64 `json:"first_missing,omitempty"`
 	Error        string   `json:"error,omitempty"`
@@ -70,7 +72,7 @@ func check(ctx context.Context, args []string, stdout io.Writer) error {
 		if _, err := fmt.Fprintf(stdout, "%s\n", line); err != nil {
 			return err
 		}
-		ok = ok && f.Error == "" && f.Missing == 0 && f.Duplicate == 0 && f.Altered == 0
+		ok = ok && f.Error == "" && *f.Missing == 0 && f.Duplicate == 0 && f.Altered == 0
 	}
 	if !ok {
 		return errNotAll
@@ -78,12 +80,13 @@ func check(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// checkAt counts at one destination. What it could not read counts as missing, and the error is said.
+// checkAt counts at one destination. What breaks on the way is read again; what cannot be read in the end is an error, and
+// nothing is said of what is missing.
 func checkAt(ctx context.Context, u, run string, sent uint64) found {
 	t := fwlog.NewTally(run, sent)
 	d, err := place.Open(ctx, u)
 	if err == nil {
-		err = place.Records(ctx, d, func(_ uint64, r segment.Record) error {
+		err = place.Records(ctx, place.Patient(d), func(_ uint64, r segment.Record) error {
 			t.Add(r.Data)
 			return nil
 		})
@@ -91,9 +94,12 @@ func checkAt(ctx context.Context, u, run string, sent uint64) found {
 			err = errors.Join(err, c.Close())
 		}
 	}
-	f := found{At: u, Sent: sent, Found: t.Found, Missing: t.Missing(), Duplicate: t.Duplicate, Altered: t.Altered, FirstMissing: t.FirstMissing(5)}
+	f := found{At: u, Sent: sent, Found: t.Found, Duplicate: t.Duplicate, Altered: t.Altered}
 	if err != nil {
-		f.Error = err.Error()
+		f.Error = "not everything could be read: " + err.Error()
+		return f
 	}
+	missing := t.Missing()
+	f.Missing, f.FirstMissing = &missing, t.FirstMissing(5)
 	return f
 }

@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/penstock-go/penstock"
 )
 
 func main() {
@@ -31,6 +33,9 @@ func run(ctx context.Context, args []string) int {
 	err := fmt.Errorf("%w: loadgen send|check [flags]; loadgen send -h says more", errUsage)
 	if len(args) > 0 {
 		switch args[0] {
+		case "-version", "--version":
+			fmt.Println("loadgen", penstock.Version())
+			return 0
 		case "send":
 			err = send(ctx, args[1:], os.Stdout)
 		case "check":

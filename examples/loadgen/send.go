@@ -105,12 +105,18 @@ func send(ctx context.Context, args []string, stdout io.Writer) error {
 		targets = append(targets, t)
 	}
 
+	// A peer that reads nothing must not keep a signal from ending this.
+	defer context.AfterFunc(ctx, func() {
+		for _, t := range targets {
+			t.interrupt()
+		}
+	})()
 	begin := time.Now()
 	seq, sendErr := pace(ctx, o, begin, gen, targets)
 	took := time.Since(begin)
 	res := sent{Run: o.run, Sent: seq, Seconds: took.Seconds(), Targets: map[string]uint64{}}
 	for _, t := range targets {
-		sendErr = errors.Join(sendErr, t.close())
+		sendErr = errors.Join(sendErr, t.close(ctx))
 		res.Targets[t.url] += t.lines
 		res.Bytes += t.lines * uint64(o.size)
 	}
@@ -154,6 +160,9 @@ func pace(ctx context.Context, o *sendOptions, begin time.Time, gen *fwlog.Gener
 		gen.Tick(now)
 		n, err := targets[turn%len(targets)].burst(gen, seq, int(due), o.size)
 		seq += uint64(n)
+		if ctx.Err() != nil {
+			return seq, nil // it was interrupted
+		}
 		if err != nil {
 			return seq, err
 		}

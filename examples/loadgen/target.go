@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -116,34 +118,63 @@ func (t *target) stream(c net.Conn, gen *fwlog.Generator, source int, seq uint64
 			t.buf = append(binary.BigEndian.AppendUint32(t.buf, uint32(size)), t.line...)
 		}
 	}
-	if _, err := c.Write(t.buf); err != nil {
-		return 0, err
+	written, err := c.Write(t.buf)
+	if err != nil {
+		n = written * n / len(t.buf) // whole lines, which are all of one length
 	}
 	t.lines += uint64(n)
-	return n, nil
+	return n, err
 }
 
-// close ends the connections. TCP: half-close, then wait for the peer to close too, which it does when it has read all.
-func (t *target) close() error {
-	var errs []error
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
+
+// interrupt ends a Write that waits for a peer which reads nothing, and all that follow.
+func (t *target) interrupt() {
 	for _, c := range t.conns {
-		if tc, ok := c.(*net.TCPConn); ok {
-			err := tc.CloseWrite()
-			if err == nil {
-				_ = tc.SetReadDeadline(time.Now().Add(30 * time.Second))
-				_, err = io.Copy(io.Discard, tc)
-			}
-			errs = append(errs, err)
-		}
-		errs = append(errs, c.Close())
+		_ = c.SetWriteDeadline(past)
 	}
-	t.conns = nil
+}
+
+const (
+	// answerTime is how long a peer has to close its side once it has everything.
+	answerTime = 30 * time.Second
+	// lastTime is the same after a signal.
+	lastTime = time.Second
+)
+
+// close ends the connections. TCP: half-close, then wait for the peer to close too, which it does when it has read all.
+func (t *target) close(ctx context.Context) error {
+	errs := make([]error, len(t.conns))
+	var wg sync.WaitGroup
+	for i, c := range t.conns {
+		wg.Go(func() { errs[i] = errors.Join(finish(ctx, c), c.Close()) })
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
+// finish half-closes a TCP connection, and waits until its peer has closed the other half.
+func finish(ctx context.Context, c net.Conn) error {
+	tc, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	if err := tc.CloseWrite(); err != nil {
+		return err
+	}
+	_ = tc.SetReadDeadline(time.Now().Add(answerTime))
+	defer context.AfterFunc(ctx, func() { _ = tc.SetReadDeadline(time.Now().Add(lastTime)) })()
+	_, err := io.Copy(io.Discard, tc)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%s has not closed its side: whether it has read everything is unknown", tc.RemoteAddr())
+	}
+	return err
+}
+
+// abort closes whatever is open. interrupt may run at the same time.
 func (t *target) abort() {
 	for _, c := range t.conns {
-		c.Close()
+		_ = c.Close()
 	}
-	t.conns = nil
 }

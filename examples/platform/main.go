@@ -22,6 +22,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain/draintest"
 )
 
@@ -30,7 +31,12 @@ func main() {
 	heartbeat := flag.Duration("heartbeat", 2*time.Minute, "`TIME` without a heartbeat after which the hook gives up")
 	deregistration := flag.Duration("deregistration", 5*time.Second, "`TIME` that the load balancers take before the hook waits")
 	terminate := flag.Bool("terminate", false, "terminate an instance whose hook is abandoned, instead of retaining it")
+	version := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
+	if *version {
+		fmt.Println("platform", penstock.Version())
+		return
+	}
 
 	l, err := net.Listen("tcp", *addr)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain"
 )
 
@@ -25,7 +27,12 @@ func main() {
 	records := flag.Int("records", 300_000, "records to send, over both classes")
 	rate := flag.Int("rate", 40_000, "records per second, over both classes")
 	dir := flag.String("dir", "", "directory to work in (default: a temporary one, kept)")
+	version := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
+	if *version {
+		fmt.Println("quickstart", penstock.Version())
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *dir, uint64(*records), *rate); err != nil {
@@ -47,6 +54,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 	}
 	defer logFile.Close()
 	log := slog.New(slog.NewTextHandler(logFile, nil))
+	slog.SetDefault(log) // what reads back, too
 
 	v := newView()
 	w, err := build(ctx, dir, log)
@@ -98,24 +106,18 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 // conclude prints the balance, and where the objects are.
 func conclude(dir string, w *world, report *drain.Report, found []result, outage time.Duration, each uint64) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "\nidc was away for %.1f s in the middle of it.\n\n", outage.Seconds())
-	fmt.Fprintf(&b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
-	ok := report.Outcome == drain.Complete
-	for _, f := range found {
-		fmt.Fprintf(&b, "%-6s %-5s %10s %10s %10s %10s %10s\n", f.class, f.dest,
-			group(each), group(f.Found), group(f.Missing()), group(f.Duplicate), group(f.Altered+f.Foreign))
-		ok = ok && f.OK() && f.Foreign == 0
-	}
 	b.WriteByte('\n')
 	if err := report.WriteSummary(&b); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b, "\nThe objects:   %s\n               %s\n", w.s3Dir, w.idcDir)
 	fmt.Fprintf(&b, "The report:    %s\nThe log:       %s\n", filepath.Join(dir, "spool", "report.json"), filepath.Join(dir, "quickstart.log"))
-	fmt.Fprintf(&b, "Prove it:      go run ./examples/audit -at file://%s/demo/logs -at file://%s/logs\n", w.s3Dir, w.idcDir)
+	fmt.Fprintf(&b, "Prove it:      go run ./examples/audit -at '%s' -at '%s'\n", fileURL(w.s3Dir, "demo", "logs"), fileURL(w.idcDir, "logs"))
 	if example := w.example(); example != "" {
 		fmt.Fprintf(&b, "Have a look:   zstd -dc '%s' | head -3\n", example)
 	}
+	fmt.Fprintf(&b, "\nidc was away for %.1f s in the middle of it. What was sent, and what both destinations have now:\n\n", outage.Seconds())
+	ok := table(&b, found, each) && report.Outcome == drain.Complete
 	if ok {
 		fmt.Fprintln(&b, "\nnothing lost, nothing doubled")
 	}
@@ -126,6 +128,23 @@ func conclude(dir string, w *world, report *drain.Report, found []result, outage
 		return errors.New("the balance does not close: see above")
 	}
 	return nil
+}
+
+// table is the result, which comes last: it is what is still on the screen.
+func table(b *bytes.Buffer, found []result, each uint64) (ok bool) {
+	ok = true
+	fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
+	for _, f := range found {
+		fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", f.class, f.dest,
+			group(each), group(f.Found), group(f.Missing()), group(f.Duplicate), group(f.Altered+f.Foreign))
+		ok = ok && f.OK() && f.Foreign == 0
+	}
+	return ok
+}
+
+// fileURL names a directory, whatever characters its path has.
+func fileURL(elem ...string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.Join(elem...)}).String()
 }
 
 // act is what the view shows while it runs.

@@ -55,13 +55,15 @@ func newView() *view {
 	return v
 }
 
-const (
-	dim   = "\x1b[2m"
-	bold  = "\x1b[1m"
-	red   = "\x1b[31m"
-	green = "\x1b[32m"
-	reset = "\x1b[0m"
-)
+var dim, bold, red, green, reset = colours(os.Getenv("NO_COLOR"))
+
+// colours are empty if NO_COLOR is set to anything (https://no-color.org).
+func colours(noColor string) (dim, bold, red, green, reset string) {
+	if noColor != "" {
+		return
+	}
+	return "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
+}
 
 // show draws the scene; on something that is no terminal, at most once a second.
 func (v *view) show(s scene) {

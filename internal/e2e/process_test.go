@@ -22,13 +22,13 @@ import (
 	"github.com/penstock-go/penstock/internal/testserver"
 )
 
-// binaries builds collector and loadgen once for the whole test run.
+// binaries builds the programs once for the whole test run.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "penstock-e2e-*")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "../../examples/collector", "../../examples/loadgen", "../../examples/audit").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "../../examples/...").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}

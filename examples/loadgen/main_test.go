@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// peer accepts connections, and hands each to serve.
+func peer(t *testing.T, serve func(net.Conn)) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var conns []net.Conn
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			wg.Go(func() { serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return "tcp://" + l.Addr().String()
+}
+
+// TestSendEndsOnSignal: whatever a peer does, or does not, a signal ends send within a few seconds, and what was sent is
+// said.
+func TestSendEndsOnSignal(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"never reads":   func(net.Conn) {},
+		"never answers": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, // and keeps its side open
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // as a signal does
+			defer cancel()
+			args := []string{"-to", peer(t, serve), "-for", "1h", "-run", "signal"}
+			if name == "never answers" {
+				args = []string{"-to", peer(t, serve), "-count", "1000", "-run", "signal"} // it waits for the end of the peers
+			}
+			var out bytes.Buffer
+			done := make(chan error, 1)
+			go func() { done <- send(ctx, args, &out) }()
+			select {
+			case err := <-done:
+				if err == nil || !strings.Contains(err.Error(), "whether it has read everything is unknown") {
+					t.Errorf("%v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("it goes on 9 s after the signal")
+			}
+			var r sent
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Sent == 0 || r.Bytes != r.Sent*512 || r.Error == "" {
+				t.Errorf("%v: %s", err, &out)
+			}
+		})
+	}
+}
+
+// object writes an object with the lines of a run.
+func object(t *testing.T, dir, run string, lines int) {
+	t.Helper()
+	gen, err := fwlog.NewGenerator(run, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for i := range lines {
+		b.Write(gen.Append(nil, 0, uint64(i), 200))
+		b.WriteByte('\n')
+	}
+	path := filepath.Join(dir, "class=vpn", "dt=2026-11-28", "hour=10", "x.log")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flaky breaks each body after some bytes.
+type flaky struct {
+	ship.Destination
+	ship.Lister
+	opened int
+}
+
+func (f *flaky) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	b, err := f.Destination.Open(ctx, key)
+	f.opened++
+	if err != nil || f.opened > 5 {
+		return b, err
+	}
+	return &cut{b, f.opened * 1000}, nil
+}
+
+type cut struct {
+	io.ReadCloser
+	left int
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, errors.New("connection reset by peer")
+	}
+	n, err := c.ReadCloser.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// TestCheckGoesOn: connections that break while objects are listed and read cost time, and nothing of the count.
+func TestCheckGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	object(t, dir, "run", 100)
+	d, err := fileship.New(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := shiptest.Faulty(d, func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.List && c.N < 3 {
+			return shiptest.FailBefore(errors.New("connection refused"))
+		}
+		return shiptest.Fault{}
+	})
+	f := &flaky{Destination: d, Lister: lists}
+	n := 0
+	if err := place.Records(t.Context(), place.Patient(f), func(uint64, segment.Record) error { n++; return nil }); err != nil || n != 100 || f.opened != 6 {
+		t.Errorf("%d lines, the object was opened %d times: %v", n, f.opened, err)
+	}
+}
+
+// TestCheckDoesNotGuess: what could not be read is not missing.
+func TestCheckDoesNotGuess(t *testing.T) {
+	dir := t.TempDir()
+	object(t, dir, "run", 100)
+	bad := filepath.Join(dir, "class=vpn", "dt=2026-11-28", "hour=10", "y.unknown")
+	if err := os.WriteFile(bad, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := check(t.Context(), []string{"-run", "run", "-sent", "200", "-at", "file://" + dir}, &out)
+	if !errors.Is(err, errNotAll) || !strings.Contains(out.String(), `"missing":null`) || !strings.Contains(out.String(), "not everything could be read") {
+		t.Errorf("%v: %s", err, &out)
+	}
+	if err := os.Remove(bad); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if err := check(t.Context(), []string{"-run", "run", "-sent", "200", "-at", "file://" + dir}, &out); !errors.Is(err, errNotAll) || !strings.Contains(out.String(), `"missing":100`) {
+		t.Errorf("%v: %s", err, &out)
+	}
+}
