@@ -61,7 +61,6 @@ func run(args []string) int {
 		}
 		return 0
 	}
-	log.Info("collector", "version", penstock.Version(), "pid", os.Getpid())
 	r, err := serve(c, log)
 	if errors.Is(err, drain.ErrHandedOver) {
 		return 0
@@ -100,6 +99,9 @@ var errFlags = errors.New("unusable flags")
 func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	sig, stopSignals := drain.Signals(log) // before the first line of the log: nobody may be reading it
+	defer stopSignals()
+	log.Info("collector", "version", penstock.Version(), "pid", os.Getpid())
 	if c.cpuProfile != "" {
 		f, err := os.Create(c.cpuProfile)
 		if err != nil {
@@ -191,8 +193,6 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}()
 	}
 
-	sig, stopSignals := drain.Signals(log)
-	defer stopSignals()
 	next := nextSignals()
 	handedOver := func() {
 		last, stop := context.WithTimeout(context.Background(), stallTimeout)

@@ -61,7 +61,7 @@ func senders(dir string) []sender {
 // it was sent.
 func TestClients(t *testing.T) {
 	const lines = 2000
-	dir := t.TempDir()
+	dir := testserver.PlainDir(t)
 	testserver.WriteCert(t, dir, "server")
 	out := "file://" + filepath.Join(dir, "out")
 	args := []string{"-dest", "out=" + out, "-on-term", "drain", "-segment-age", "300ms", "-segment-bytes", "4MiB"}
@@ -216,7 +216,7 @@ func nginx(c *collector, input, host, port string) {
 	t := c.t
 	dir := t.TempDir()
 	addr := testserver.FreeAddr(t)
-	conf := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
+	conf := fmt.Sprintf(`daemon off; master_process off; pid "%[1]s/pid"; error_log stderr;
 include /usr/share/nginx/modules-available/mod-stream.conf;
 events {}
 stream { server { listen %[2]s; proxy_pass %[3]s; proxy_protocol on; } }

@@ -78,7 +78,7 @@ type relay struct {
 func startRsyslog(t *testing.T, lines int, targets []string) *relay {
 	t.Helper()
 	rsyslogd := testserver.Find(t, "rsyslogd", "rsyslog")
-	dir := t.TempDir()
+	dir := testserver.PlainDir(t) // rsyslog refuses white space
 	r := &relay{t: t, stats: filepath.Join(dir, "stats"), runs: map[string]uint64{}}
 	var conf strings.Builder
 	fmt.Fprintf(&conf, `

@@ -127,12 +127,12 @@ func TestQuota(t *testing.T) {
 	}
 	script := filepath.Join(t.TempDir(), "server")
 	limit := filepath.Join(t.TempDir(), "limit")
-	write(t, script, "#!/bin/sh\ntrap '' XFSZ\nulimit -f $(cat "+limit+")\nexec "+server+"\n")
+	write(t, script, "#!/bin/sh\ntrap '' XFSZ\nulimit -f $(cat '"+limit+"')\nexec "+server+"\n")
 	if err := os.Chmod(script, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, limit, "512") // × 512 B, or 1 KiB
-	r := newRig(t, setup{sshd: []string{"ForceCommand " + script}})
+	r := newRig(t, setup{sshd: []string{"ForceCommand '" + script + "'"}})
 	r.text(2, 50)
 	r.noise(3, 2<<20)
 	r.start(plain)

@@ -157,8 +157,8 @@ func modules(t *testing.T, pkg string) (node, path string) {
 	path = os.Getenv("PENSTOCK_NODE_MODULES")
 	if path == "" {
 		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // HOME is unset
+			t.Skipf("%v: name the directory of %s in PENSTOCK_NODE_MODULES to run this test", err, pkg)
 		}
 		path = filepath.Join(cache, "penstock", "node_modules")
 	}

@@ -111,7 +111,7 @@ func (s *SSHD) files(dir string, extra []string) error {
 	for _, line := range extra {
 		fmt.Fprintln(&c, line) // first: sshd takes the first value it reads
 	}
-	fmt.Fprintf(&c, "ListenAddress 127.0.0.1\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\n", port,
+	fmt.Fprintf(&c, "ListenAddress 127.0.0.1\nPort %s\nHostKey \"%s\"\nAuthorizedKeysFile \"%s\"\n", port,
 		filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"))
 	c.WriteString("PidFile none\nStrictModes no\nUsePAM no\nUseDNS no\nPrintMotd no\nPermitRootLogin prohibit-password\n" +
 		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100:30:200\nLogLevel INFO\n" +

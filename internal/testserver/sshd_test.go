@@ -23,7 +23,7 @@ func TestSSHD(t *testing.T) {
 			return err
 		}
 		out, err := exec.Command(ssh, "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes",
-			"-o", "UserKnownHostsFile="+s.KnownHosts, "-i", s.KeyFile, "-p", port, s.User+"@"+host, "echo there").CombinedOutput()
+			"-o", `UserKnownHostsFile="`+s.KnownHosts+`"`, "-i", s.KeyFile, "-p", port, s.User+"@"+host, "echo there").CombinedOutput()
 		if err == nil && !strings.Contains(string(out), "there") {
 			err = errors.New(string(out))
 		}

@@ -94,6 +94,6 @@
 //	internal-sftp | */sftp-server) exec /usr/lib/openssh/sftp-server ;;
 //	esac
 //
-// Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
+// which is for a DIR of letters, digits and the like: other names are quoted in the command, and read back. Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
 // the temporary name.
 package sftpship

@@ -165,13 +165,18 @@ func TestForcedCommand(t *testing.T) {
 	if err := os.WriteFile(shell, []byte("#!/bin/sh\n"+strings.ReplaceAll(script, "//\t", "")), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := testserver.StartSSHD(t)
+	testserver.Find(t, "sshd", "openssh-server")
+	s, err := testserver.NewSSHD(testserver.PlainDir(t)) // the script knows no quotes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
 	keys := filepath.Join(filepath.Dir(s.KeyFile), "authorized_keys")
 	line, err := os.ReadFile(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(keys, append([]byte(`restrict,command="`+shell+`" `), line...), 0o600); err != nil {
+	if err := os.WriteFile(keys, append([]byte(`restrict,command="'`+shell+`'" `), line...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute})
@@ -199,7 +204,7 @@ func TestSlowCommand(t *testing.T) {
 		if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		s := testserver.StartSSHD(t, "ForceCommand "+script, "Subsystem sftp /usr/lib/openssh/sftp-server")
+		s := testserver.StartSSHD(t, "ForceCommand '"+script+"'", "Subsystem sftp /usr/lib/openssh/sftp-server")
 		h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
 		h.execFrom = 0
 		for i, want := range c.methods {

@@ -73,7 +73,7 @@ func TestHostKeys(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	certify(t, ca, second+"-cert.pub", signer(t, second).PublicKey(), ssh.HostCert, "127.0.0.1")
-	s := testserver.StartSSHD(t, "ForceCommand internal-sftp", "HostKey "+second, "HostCertificate "+second+"-cert.pub")
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp", `HostKey "`+second+`"`, `HostCertificate "`+second+`-cert.pub"`)
 	raw := s.URL("d")
 	text, err := os.ReadFile(s.KnownHosts)
 	if err != nil {
@@ -167,7 +167,7 @@ func TestCredentials(t *testing.T) {
 	if err := os.WriteFile(caFile, ssh.MarshalAuthorizedKey(ca.PublicKey()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := testserver.StartSSHD(t, "ForceCommand internal-sftp", "TrustedUserCAKeys "+caFile)
+	s := testserver.StartSSHD(t, "ForceCommand internal-sftp", `TrustedUserCAKeys "`+caFile+`"`)
 	with := func(param string) string {
 		return strings.Replace(s.URL("d"), "key="+url.QueryEscape(s.KeyFile), param, 1)
 	}

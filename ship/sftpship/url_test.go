@@ -1,6 +1,7 @@
 package sftpship
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,12 +96,12 @@ func TestLocation(t *testing.T) {
 // TestHome: /~/DIR lies where the server lets the account begin.
 func TestHome(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testserver.PlainDir(t) // internal-sftp cuts its arguments at white space
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp -d "+dir)
 	if err := os.Mkdir(filepath.Join(dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, strings.Replace(s.URL(""), s.Dir, "/~/in", 1), nil)
+	h := open(t, strings.Replace(s.URL(""), (&url.URL{Path: s.Dir}).EscapedPath(), "/~/in", 1), nil)
 	o, body := object("a/b", 100)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,23 @@
+package testserver
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// PlainDir returns a new directory without white space in its path, for programs that cannot be told of others. It is
+// t.TempDir's, unless TMPDIR has some.
+func PlainDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if !strings.ContainsAny(dir, " \t\n") {
+		return dir
+	}
+	dir, err := os.MkdirTemp("/tmp", "penstock-test-")
+	if err != nil {
+		t.Skipf("TMPDIR has white space in its name, and there is no other place: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
