@@ -217,12 +217,16 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	}
 	o := BytesObject(ManifestKey(l.s.class, m.Header.Spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
 	o.ContentType = "application/x-ndjson"
+	l.mu.Lock()
+	o.New = l.attempts.manifest(&m.Header)
+	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.
 		if err := l.s.sp.Propose(l.name, b); err != nil {
 			return err
 		}
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
+		o.New = false
 		if errors.Is(err, ErrConflict) {
 			return l.contested(ctx, m, err)
 		}
@@ -234,6 +238,9 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.attempts.done(&m.Header)
+	l.mu.Unlock()
 	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 }
 
@@ -272,5 +279,6 @@ func (l *lane) setCursor(c spool.Chain) {
 	if c.Segment != l.chain.Segment {
 		l.backlog.move(c.Segment, l.window[:n])
 	}
+	l.attempts.covered(c.Segment)
 	l.chain, l.window = c, slices.Delete(l.window, 0, n)
 }

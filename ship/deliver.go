@@ -84,6 +84,9 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	if err != nil {
 		return Receipt{}, err
 	}
+	l.mu.Lock()
+	o.New = rec.Segment > l.chain.Segment && l.attempts.segment(l.s.sp, rec)
+	l.mu.Unlock()
 	r, err := l.dest.Put(ctx, o, l.limit(ctx, body))
 	if errors.Is(err, ErrVerify) {
 		err = l.blame(err, o, rec.Segment, body)
@@ -102,6 +105,9 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 func (l *lane) blame(err error, o Object, number uint64, body *io.SectionReader) error {
 	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
 	if rerr == nil && here.Size == o.Size && here.SHA256 == o.SHA256 {
+		l.mu.Lock()
+		l.attempts.altered(number)
+		l.mu.Unlock()
 		return err
 	}
 	l.s.sp.Doubt(number)
@@ -162,8 +168,17 @@ func (l *lane) conflicting(ctx context.Context, rec *spool.StageRecord, there Ob
 	case again.SHA256 != there.SHA256:
 		return fmt.Errorf("%s: two readings differ (%v)", rec.Key, conflict)
 	}
+	l.mu.Lock()
+	_, altered := l.attempts.failed[rec.Segment]
+	l.mu.Unlock()
+	if altered {
+		conflict = fmt.Errorf("%w: %w", errAltered, conflict)
+	}
 	return fmt.Errorf("%s: %w (%d bytes there, their content is not this segment's)", rec.Key, conflict, there.Size)
 }
+
+// errAltered goes with a conflict that needs no other writer to be explained.
+var errAltered = errors.New("what this process uploaded failed its verification, and other bytes are there now")
 
 // compare reads the object under rec's key, and reports what it is and whether its content is the one that was staged.
 // An error means that it could not be read.

@@ -33,6 +33,9 @@ type Object struct {
 	ContentEncoding string
 	// Spool id, for the names of temporary files (`_tmp/<spool>/`).
 	Spool string
+	// New: as far as the caller knows, nothing was ever sent under this key. A destination that creates only if absent may
+	// send the object without looking first. What Put promises is the same.
+	New bool
 }
 
 // Receipt is a destination's own confirmation that it holds an object.

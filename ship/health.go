@@ -142,14 +142,17 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	l.s.changed.broadcast()
 	if due {
 		args := []any{"operation", what, "err", err, "retry_in", wait.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
-		switch state {
-		case StateRetrying:
+		switch {
+		case state == StateRetrying:
 			l.log.Warn("ship: destination fails, trying again", args...)
-		case StateConflict:
+		case errors.Is(err, errAltered):
+			l.log.Error("ship: the destination holds other bytes than this process has sent, and the chain stops here: have the store, and everything on "+
+				"the way to it, looked at, and move the object to another place (do not delete it): then it is sent again; everything else goes on", args...)
+		case state == StateConflict:
 			l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them to another place; "+
 				"do not delete them, nobody else may have them; everything else goes on", args...)
 		default:
-			l.log.Error("ship: destination is parked until this is cured; everything else goes on", args...)
+			l.log.Error("ship: destination refuses this operation until an operator cures the cause; it is tried again, and everything else goes on", args...)
 		}
 	}
 	return wait

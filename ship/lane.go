@@ -26,9 +26,10 @@ type lane struct {
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
 	health
-	meter   meter
-	backlog backlog
-	sent    int64 // stored bytes that the destination has confirmed to this process
+	meter    meter
+	backlog  backlog
+	attempts attempts
+	sent     int64 // stored bytes that the destination has confirmed to this process
 
 	confirmed atomic.Int64 // objects and manifests, by Verify
 }

@@ -28,6 +28,7 @@ type Bucket struct {
 	http           *watch
 	keys           keyLocks
 	warned         atomic.Bool // of missing checksums
+	conditions     atomic.Bool // the store has refused to overwrite an object
 }
 
 var (
@@ -55,6 +56,9 @@ func New(cfg aws.Config, bucket, prefix string, o *Options) (*Bucket, error) {
 	if b.client.Options().Region == "" {
 		return nil, errors.New("s3ship: no region: give region=…, or set AWS_REGION")
 	}
+	if err := b.checkEndpoint(); err != nil {
+		return nil, fmt.Errorf("s3ship: %w", err)
+	}
 	b.uploader = newUploader(b.client, o)
 	return b, nil
 }
@@ -70,6 +74,7 @@ func (b *Bucket) configure(so *s3.Options) {
 		so.Region = "us-east-1" // what compatible stores that have no regions expect
 	}
 	so.UsePathStyle = b.o.PathStyle
+	b.ownEndpoint(so)
 	so.HTTPClient = b.http
 	so.HTTPSignerV4 = b.credentials
 	if b.credentials.provider != nil && !aws.IsCredentialsProvider(b.credentials.provider, (*aws.AnonymousCredentials)(nil)) {
@@ -115,6 +120,9 @@ func checkPlace(bucket, prefix string) error {
 	if !bucketName.MatchString(bucket) {
 		errs = append(errs, fmt.Errorf("bucket %q is not 3 to 63 of a-z, 0-9, dot and hyphen (s3://BUCKET/PREFIX)", bucket))
 	}
+	if strings.HasSuffix(bucket, "--x-s3") {
+		errs = append(errs, fmt.Errorf("bucket %q is a directory bucket (S3 Express One Zone), which lists in no order and cannot be audited: use a general purpose bucket", bucket))
+	}
 	if prefix != "" {
 		if err := ship.CheckKey(prefix); err != nil {
 			errs = append(errs, fmt.Errorf("prefix: %w", err))
@@ -151,7 +159,7 @@ func (b *Bucket) Location() string {
 		if err != nil { // from the environment: the first request will tell
 			return loc + " at an unusable endpoint"
 		}
-		if h := u.Hostname(); !strings.HasSuffix(h, ".amazonaws.com") && !strings.HasSuffix(h, ".amazonaws.com.cn") && !strings.HasSuffix(h, ".api.aws") {
+		if !amazon(u.Hostname()) {
 			loc += " at " + u.String()
 		}
 	}

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -17,8 +14,9 @@ import (
 var probe = []byte("This object shows that Penstock can write here. It is written once and may be deleted.\n")
 
 // Check implements ship.Checker. It tries each permission that an upload needs: it writes `_tmp/check` (once: it stays,
-// since nothing here needs the right to delete), reads it back, sees that the store keeps checksums and conditions, and
-// begins and aborts a multipart upload. Then it sweeps what earlier processes left behind, as far as it may.
+// since nothing here needs the right to delete), reads it back, sees that the store computes checksums and keeps to conditions, does the
+// same with an object in parts, `_tmp/check-parts`, and aborts an upload. Then it sweeps what earlier processes left behind,
+// and looks at the order of listings, as far as it may.
 func (b *Bucket) Check(ctx context.Context) error {
 	if err := b.checkWrite(ctx); err != nil {
 		return b.fail("check", checkKey, err)
@@ -27,19 +25,22 @@ func (b *Bucket) Check(ctx context.Context) error {
 	h, err := b.head(ctx, checkKey)
 	switch {
 	case err == nil:
-		_, err = b.settle(ctx, o, h, ship.ErrVerify)
+		if _, err = b.settle(ctx, o, h, ship.ErrVerify); err == nil && h.checksum != "" {
+			err = b.checkSums(ctx)
+		}
 	case mute(err):
 		err = b.explain(ctx, checkKey, err)
 	}
 	if err != nil {
 		return b.fail("check", checkKey, err)
 	}
-	if err := b.checkMultipart(ctx); err != nil {
-		return err
+	if err := b.checkParts(ctx); err != nil {
+		return b.fail("check", partsKey, err)
 	}
 	if _, err := b.Sweep(ctx); err != nil && ctx.Err() == nil {
 		b.o.Logger.Info("unfinished multipart uploads cannot be swept; leave them to a lifecycle rule of the bucket", "location", b.Location(), "err", err)
 	}
+	b.checkOrder(ctx)
 	return ctx.Err()
 }
 
@@ -51,7 +52,37 @@ func (b *Bucket) checkWrite(ctx context.Context) error {
 		return err
 	}
 	if created, err = b.writeProbe(ctx); err == nil && created {
-		err = ship.Permanent(errors.New("the store ignores If-None-Match and would overwrite objects: if it is an older one, add compat=true, and read what is lost by it"))
+		err = errOverwrites
+	}
+	return err
+}
+
+var errOverwrites = ship.Permanent(errors.New("the store ignores If-None-Match and would overwrite objects: if it is an older one, add compat=true, and read what is lost by it"))
+
+// checkSums sends a checksum that is wrong. A store that takes it repeats in every answer what it was told, and never looks
+// at what it has stored: its checksums verify nothing.
+func (b *Bucket) checkSums(ctx context.Context) error {
+	if b.o.Compat {
+		return nil
+	}
+	o := ship.BytesObject(wrongKey, "", probe)
+	o.CRC64NVME++
+	in := b.input(o)
+	in.Body = bytes.NewReader(probe)
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil
+	_, err := b.client.PutObject(ctx, in, b.exactly(o))
+	switch s := status(err); {
+	case err == nil, s == 412: // 412: an earlier check's was taken
+	case s >= 400 && s < 500:
+		return nil
+	default:
+		return err
+	}
+	switch _, err = b.head(ctx, wrongKey); {
+	case err == nil:
+		return ship.Permanent(errors.New("the store accepts a wrong checksum, so that the checksums that it states verify nothing: add compat=true, and objects are read back"))
+	case isAbsent(err):
+		return nil
 	}
 	return err
 }
@@ -65,35 +96,11 @@ func (b *Bucket) writeProbe(ctx context.Context) (created bool, err error) {
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil // it may be deleted
 	out, err := b.client.PutObject(ctx, in, b.exactly(o))
 	if status(err) == 412 {
+		b.conditions.Store(true)
 		return false, nil
 	}
 	if err == nil && aws.ToString(out.ETag) == "" {
 		err = errNoStore // and no reason to advise compat=true
 	}
 	return err == nil, err
-}
-
-// checkMultipart begins an upload with all the settings that objects have, and aborts it.
-func (b *Bucket) checkMultipart(ctx context.Context) error {
-	o := ship.Object{Key: checkKey}
-	in := b.input(o)
-	if !b.o.Compat {
-		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
-	}
-	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
-		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
-		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
-		ChecksumAlgorithm: in.ChecksumAlgorithm,
-	}, b.exactly(o))
-	if err != nil {
-		return b.fail("check", checkKey, fmt.Errorf("beginning a multipart upload: %w", err))
-	}
-	// Even if ctx has just ended: this upload must not be the one that a sweep is needed for.
-	ctx, cancel := cleanup(ctx)
-	defer cancel()
-	if err := b.abortUpload(ctx, *in.Key, aws.ToString(out.UploadId)); err != nil {
-		return b.fail("check", checkKey, fmt.Errorf("aborting a multipart upload: %w", err))
-	}
-	return nil
 }

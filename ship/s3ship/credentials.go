@@ -10,8 +10,8 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// credentials are those of the AWS chain, read anew once they were found not to be good. The SDK reads keys from
-// files once per process; an operator who corrects one would otherwise have to restart a service that is receiving.
+// credentials are those of the AWS chain, read anew once they may not be good. The SDK reads keys from files once per
+// process; an operator who corrects one would otherwise have to restart a service that is receiving.
 type credentials struct {
 	// reload is nil where the provider came from an aws.Config.
 	reload func(context.Context) (aws.CredentialsProvider, error)
@@ -19,8 +19,26 @@ type credentials struct {
 	mu       sync.Mutex
 	provider aws.CredentialsProvider
 	signer   *v4.Signer
-	stale    bool
+	doubted  doubt
+	read     time.Time       // when they were last suspected
+	last     aws.Credentials // that were given out, and not refused since
 }
+
+// doubt says why credentials are read anew.
+type doubt uint8
+
+const (
+	noDoubt doubt = iota
+	// suspected: a refusal that may be about who we are. Stores name it in many ways (rgw says AccessDenied, versitygw 404
+	// XAdminUserNotFound), and most refusals have other reasons, so this happens once a minute at most, and the
+	// credentials that are there go on if there are no others now.
+	suspected
+	// certain: the store has said that these credentials are not good, or there were none.
+	certain
+)
+
+// suspicion is how often credentials are read anew for refusals that may have other reasons.
+const suspicion = time.Minute
 
 // credentialsError is a failure to get any credentials at all.
 type credentialsError struct{ err error }
@@ -31,40 +49,56 @@ func (e *credentialsError) Unwrap() error { return e.err }
 // Retrieve implements aws.CredentialsProvider.
 func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	p, err := c.current(ctx)
-	if err != nil {
-		return aws.Credentials{}, &credentialsError{err}
+	var v aws.Credentials
+	if err == nil {
+		v, err = p.Retrieve(ctx)
 	}
-	v, err := p.Retrieve(ctx)
-	if err != nil {
-		return v, &credentialsError{err}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil:
+		c.last = v
+		return v, nil
+	case c.last.HasKeys() && !c.last.Expired():
+		return c.last, nil // nobody has said that they are not good
 	}
-	return v, nil
+	return v, &credentialsError{err}
 }
 
 // current returns the provider to ask, which is a new one after doubt.
 func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stale {
-		if c.reload != nil {
-			p, err := c.reload(ctx)
-			if err != nil {
-				return nil, err
-			}
-			c.provider = p
-		} else if cache, ok := c.provider.(*aws.CredentialsCache); ok {
-			cache.Invalidate()
-		}
-		c.signer, c.stale = nil, false
+	if c.doubted == noDoubt {
+		return c.provider, nil
 	}
+	if c.reload != nil {
+		p, err := c.reload(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.provider = p
+	} else if cache, ok := c.provider.(*aws.CredentialsCache); ok {
+		cache.Invalidate()
+	}
+	c.signer, c.doubted = nil, noDoubt
 	return c.provider, nil
 }
 
 // doubt makes the next request read the credentials anew.
-func (c *credentials) doubt() {
+func (c *credentials) doubt(why doubt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stale = true
+	now := time.Now()
+	switch {
+	case why == certain:
+		c.last = aws.Credentials{}
+	case now.Sub(c.read) < suspicion:
+		return
+	default:
+		c.read = now
+	}
+	c.doubted = max(c.doubted, why)
 }
 
 // SignHTTP implements s3.HTTPSignerV4. The SDK's signer keeps the key it has derived for an access key id: a corrected

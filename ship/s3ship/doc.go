@@ -4,14 +4,15 @@
 // # What a nil error from Put rests on
 //
 // HeadObject decides, never what an upload answered: an answer may be lost, and CompleteMultipartUpload may say 200 and
-// hold an error. Before the upload it tells whether the key is taken; behind it, that the store holds an object of the
+// hold an error. Before the upload it tells whether the key is taken; after it, that the store holds an object of the
 // same size and of the same full-object CRC-64/NVME, which was computed as the bytes were made and given to the store
 // with the upload, so that the store refuses to publish anything else. Where the store keeps no such checksum, the
 // object is read back and its SHA-256 compared, and the receipt says so ("read-back"). ETags are never looked at: they
 // are no checksums.
 //
 // `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
-// the same, else ship.ErrConflict. What a failed upload leaves is aborted on a context of its own; what a killed
+// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Bucket.Check], an
+// object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. What a failed upload leaves is aborted on a context of its own; what a killed
 // process leaves is found by [Bucket.Sweep], which [Bucket.Check] calls. Requests are bounded by progress: one in which
 // nothing moves for Options.StallTimeout ends, however large, and a slow one that moves does not.
 //
@@ -40,7 +41,8 @@
 //	sweep_age         of unfinished uploads that are aborted; default 24h
 //
 // Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They
-// are read anew when the store does not accept them, so that an operator can correct them without a restart. They have
+// are read anew when the store does not accept them, so that an operator can correct them without a restart: at once after an
+// error code that names them, and once a minute after any other refusal. They have
 // no place in the URL, in a log, in an error or in a receipt.
 //
 // # Permissions
@@ -57,12 +59,39 @@
 // The second statement may be left out where nobody lists: an auditor needs s3:ListBucket, Sweep needs
 // s3:ListBucketMultipartUploads. Without it, set a lifecycle rule with AbortIncompleteMultipartUpload. Never needed:
 // s3:DeleteObject. Tags take s3:PutObjectTagging, object lock s3:PutObjectRetention, SSE-KMS kms:GenerateDataKey and
-// kms:Decrypt on the key.
+// kms:Decrypt on the key. In other partitions than aws, ARNs begin differently: arn:aws-cn, arn:aws-us-gov, arn:aws-eusc.
+//
+// # Stores
+//
+// "Tried" is the whole way: records in objects of one request and of several parts, each verified, and a deep audit. The other
+// lines are from the stores' documentation and issues, and not tried. All but Amazon S3 need endpoint=, and path_style=true
+// unless their DNS has a name for each bucket.
+//
+//	store                     options        known
+//	Amazon S3                                directory buckets (S3 Express) are refused: they list in no order
+//	versitygw 1.8             path_style     tried, with and without TLS
+//	MinIO 2026-02 (source)    path_style     tried; ListMultipartUploads wants an exact key, so that Sweep finds nothing:
+//	                                         MinIO itself removes stale uploads after a day
+//	rclone serve s3 1.76      path_style     tried, with and without compat. It keeps no checksum of objects in parts: those
+//	                                         are read back
+//	Cloudflare R2             path_style     region=auto; CRC-64/NVME of the full object and conditions are documented
+//	Ceph rgw                  path_style     older releases know neither trailers (never sent), nor CRC-64/NVME, nor
+//	                                         conditions: Check says so, then compat=true
+//	Backblaze B2              compat         refuses checksum headers and If-None-Match
+//	Google Cloud Storage      compat         interoperability keys; refuses checksum headers, ignores If-None-Match
+//	OpenStack Swift s3api     compat         region as configured in the proxy
+//	s3proxy                   compat         conditions depend on the backend, and not every backend keeps them
+//	NetApp StorageGRID        compat         If-None-Match may be answered with 501, or be ignored
+//	Storj                     compat         lists in no order: takes deliveries, cannot be audited
+//
+// If in doubt leave compat out: Check tries every request that uploads send, a condition and a wrong checksum, and its error says
+// when compat=true is needed.
 //
 // # Compat
 //
 // Older compatible stores answer the fields above with an error, or ignore them, or, worst, store the framing of a
-// checksum trailer as part of the object. With compat=true no checksum field, trailer or condition is sent. The body is
+// checksum trailer as part of the object. A trailer is never sent. With compat=true no checksum field or condition is sent
+// either, Content-MD5 excepted with an object lock, which the S3 API demands. The body is
 // hashed before it is sent, the signature covers it, and every object is read back. Lost is creation only if absent: of
 // two processes that put the same key at the same moment the later one wins unseen (within one process they wait for
 // each other). Keys are unique to spool and epoch, so only two adopters of one volume at a time could meet that way; do

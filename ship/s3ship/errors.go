@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"strings"
+	"syscall"
 
 	smithy "github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -45,8 +48,10 @@ func (b *Bucket) fail(verb, key string, err error) error {
 	}
 	// Ahead of the next question: the metadata service of a host that has none answers with a time-out, and whoever then
 	// gives credentials in a file would wait for a restart.
-	if _, none := errors.AsType[*credentialsError](err); none || badCredentials[code(err)] != "" {
-		b.credentials.doubt()
+	if _, missing := errors.AsType[*credentialsError](err); missing || badCredentials[code(err)] != "" {
+		b.credentials.doubt(certain)
+	} else if unwelcome(err) {
+		b.credentials.doubt(suspected)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
@@ -84,7 +89,7 @@ func (b *Bucket) cure(err error) string {
 		}
 		return "give credentials by environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), shared file or role"
 	}
-	if s := tlsCure(err); s != "" {
+	if s := tlsCure(err) + strangerCure(err); s != "" {
 		return s
 	}
 	// From "List of error codes" in the Amazon S3 API reference.
@@ -122,6 +127,12 @@ func (b *Bucket) cure(err error) string {
 
 // hint is for what may pass by itself and often does not.
 func (b *Bucket) hint(err error) string {
+	if isForeign(err) {
+		return " (it passes if it is an outage on the way; otherwise look at the endpoint, and at the proxies and firewalls before it)"
+	}
+	if b.o.Endpoint != "" && status(err) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		return " (the connection was closed without an answer: if this goes on, see whether the port speaks TLS, and whether it is the store's)"
+	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound && b.o.Endpoint != "" && !b.o.PathStyle {
 		return " (if the store has no host name for each bucket, add path_style=true)"
 	}
@@ -131,9 +142,9 @@ func (b *Bucket) hint(err error) string {
 // permissionCure names what the operation that was refused takes.
 func (b *Bucket) permissionCure(err error) string {
 	op := operation(err)
-	resource := "arn:aws:s3:::" + b.bucket
+	resource := b.arn("")
 	if !strings.HasPrefix(op, "List") {
-		resource += "/" + b.full("*")
+		resource = b.arn("/" + b.full("*"))
 	}
 	need, ok := permissions[op]
 	if !ok {
@@ -160,7 +171,7 @@ func (b *Bucket) permissionCure(err error) string {
 
 // tlsCure knows the failures of a handshake that do not pass.
 func tlsCure(err error) string {
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "the endpoint does not speak TLS on this port: write http:// or correct the port"
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
@@ -199,6 +210,20 @@ func status(err error) int {
 // isAbsent: the object is not there. The answer to a HEAD does not tell object from bucket.
 func isAbsent(err error) bool {
 	return status(err) == 404 && (code(err) == "NotFound" || code(err) == "NoSuchKey")
+}
+
+// unwelcome: a refusal that may be about who we are. Those that are certainly about something else are left out.
+func unwelcome(err error) bool {
+	switch code(err) {
+	case "NoSuchBucket", "NoSuchKey", "NoSuchUpload", "NotFound":
+		return false
+	}
+	switch s := status(err); s {
+	case 408, 409, 412, 416, 429:
+		return false
+	default:
+		return s >= 400 && s < 500
+	}
 }
 
 // mute: a refusal that may come from a HEAD and does not say why.

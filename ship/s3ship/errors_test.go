@@ -280,7 +280,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("List shows %s", e.Key)
 	}
 	for op, permission := range map[string]string{
-		"Put": "s3:PutObject", "Head": "s3:GetObject", "Create": "s3:PutObject", "Abort": "s3:AbortMultipartUpload",
+		"Put": "s3:PutObject", "Head": "s3:GetObject", "Create": "s3:PutObject", "UploadPart": "s3:PutObject", "Complete": "s3:PutObject", "Abort": "s3:AbortMultipartUpload",
 	} {
 		s.plan(only(op, 9, s3d.Fault{Status: 403, Code: "AccessDenied"}))
 		if err := b.Check(t.Context()); !ship.IsPermanent(err) || !strings.Contains(err.Error(), "allow "+permission+" on arn:aws:s3:::penstock/p/*") {

@@ -40,19 +40,23 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 	// Ahead of the upload, since a store finds out about a taken key only when all bytes are there. Without
 	// s3:ListBucket an absent key is answered with 403: that means "unknown" here, and the condition decides. So do
 	// other refusals: a HEAD has no body to say why, and the upload will be told.
-	h, err := b.head(ctx, o.Key)
-	switch {
-	case err == nil:
-		return b.settle(ctx, o, h, ship.ErrConflict)
-	case !mute(err):
-		return ship.Receipt{}, err
+	if !b.free(o) {
+		h, err := b.head(ctx, o.Key)
+		switch {
+		case err == nil:
+			return b.settle(ctx, o, h, ship.ErrConflict)
+		case isForeign(err):
+			return ship.Receipt{}, b.explain(ctx, o.Key, err)
+		case !mute(err):
+			return ship.Receipt{}, err
+		}
 	}
 	// From here on the object may exist, whatever upload says.
 	sent := b.upload(ctx, o, body)
 	if sent != nil && (ctx.Err() != nil || refused(sent)) {
 		return ship.Receipt{}, sent
 	}
-	h, err = b.head(ctx, o.Key)
+	h, err := b.head(ctx, o.Key)
 	switch {
 	case err == nil && sent == nil:
 		return b.settle(ctx, o, h, ship.ErrVerify)
@@ -68,6 +72,13 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 		return ship.Receipt{}, sent
 	}
 	return ship.Receipt{}, err
+}
+
+// free reports whether the key may be taken for free without asking, which saves a round trip for each small object: the
+// caller expects it to be, and this store has shown to this process that it refuses to overwrite. If the key is taken after
+// all, only the bytes were sent in vain.
+func (b *Bucket) free(o ship.Object) bool {
+	return o.New && o.Size <= b.uploader.partSize() && b.conditions.Load()
 }
 
 // settle compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -60,7 +58,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 		return ship.Receipt{}, b.fail("get", key, err)
 	}
 	h, err := b.head(ctx, key)
-	if mute(err) {
+	if mute(err) || isForeign(err) {
 		err = b.explain(ctx, key, err)
 	}
 	if err != nil {
@@ -107,7 +105,7 @@ func (b *Bucket) get(ctx context.Context, key, span string) (*s3.GetObjectOutput
 
 // errNoStore: every store answers success with an ETag, to HEAD, GET and PUT alike, and names the bucket in a listing. An
 // appliance or a maintenance page that answers everything with 200 does not. It passes, so it is no error for an operator.
-var errNoStore = errors.New("the answer is not a store's: something between here and the store answers in its place")
+var errNoStore = errors.New("the answer is not a store's: something between here and the store, or another service at this endpoint, answers in its place")
 
 // body says in its errors where they come from.
 type body struct {
@@ -136,48 +134,4 @@ func (b *Bucket) readBack(ctx context.Context, key string) (sum [32]byte, n int6
 		return sum, n, err
 	}
 	return [32]byte(h.Sum(nil)), n, nil
-}
-
-// List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
-func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
-	return func(yield func(ship.Entry, error) bool) {
-		full := prefix
-		if b.prefix != "" {
-			full = b.prefix + "/" + prefix
-		}
-		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
-			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
-		})
-		token := ""
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			// The SDK takes "more, but I do not say where" for the end, and goes round for ever where it is always the same.
-			if last := token; err == nil && aws.ToBool(page.IsTruncated) {
-				if token = aws.ToString(page.NextContinuationToken); token == "" || token == last {
-					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
-				}
-			}
-			// HTML parses as a listing without contents: an auditor would take the bucket for empty.
-			if err == nil && aws.ToString(page.Name) == "" {
-				err = errNoStore
-			}
-			if err != nil {
-				yield(ship.Entry{}, b.fail("list", prefix, err))
-				return
-			}
-			for _, o := range page.Contents {
-				if err := ctx.Err(); err != nil {
-					yield(ship.Entry{}, b.fail("list", prefix, err))
-					return
-				}
-				key := b.below(aws.ToString(o.Key))
-				if key == "" || strings.HasPrefix(key, tmpPrefix) {
-					continue
-				}
-				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {
-					return
-				}
-			}
-		}
-	}
 }

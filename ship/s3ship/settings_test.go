@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -118,24 +119,37 @@ func TestEveryRequest(t *testing.T) {
 	}
 }
 
-// TestCheckBeginsAsUploadsDo: what a store refuses of the beginning of a multipart upload, it refuses Check already.
-func TestCheckBeginsAsUploadsDo(t *testing.T) {
-	r, endpoint, o := record(t, false)
-	b := at(t, endpoint, "penstock", static{access, secret}, o)
-	if err := b.Check(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := put(t, b, "k", random(sizes["multipart"])); err != nil {
-		t.Fatal(err)
-	}
-	var said []string
-	for _, req := range r.requests {
-		if opOf(req) == "Create" {
-			said = append(said, req.Header.Get("x-amz-checksum-algorithm")+" "+req.Header.Get("x-amz-checksum-type"))
+// TestCheckSendsWhatUploadsSend: what a store refuses of an upload in parts, it refuses Check already.
+func TestCheckSendsWhatUploadsSend(t *testing.T) {
+	for _, compat := range []bool{false, true} {
+		r, endpoint, o := record(t, compat)
+		b := at(t, endpoint, "penstock", static{access, secret}, o)
+		sent := func(do func() error) map[string]string {
+			r.requests = nil
+			if err := do(); err != nil {
+				t.Fatal(err)
+			}
+			headers := map[string]string{}
+			for _, req := range r.requests {
+				req.Header.Del("Expect") // of large bodies
+				names := slices.Sorted(maps.Keys(req.Header))
+				headers[opOf(req)] = fmt.Sprint(names, req.Header["X-Amz-Checksum-Algorithm"], req.Header["X-Amz-Checksum-Type"], req.Header["If-None-Match"])
+			}
+			return headers
 		}
-	}
-	if want := "CRC64NVME FULL_OBJECT"; !slices.Equal(said, []string{want, want}) {
-		t.Errorf("Check and Put began uploads with %q, want %q", said, want)
+		check := sent(func() error { return b.Check(t.Context()) })
+		upload := sent(func() error {
+			body := random(sizes["multipart"])
+			o := ship.BytesObject("k", spoolID, body)
+			o.ContentType = "application/zstd"
+			_, err := b.Put(t.Context(), o, section(body))
+			return err
+		})
+		for _, op := range []string{"Create", "UploadPart", "Complete"} {
+			if check[op] != upload[op] || check[op] == "" {
+				t.Errorf("compat %v, %s: Check sends\n%s\nan upload\n%s", compat, op, check[op], upload[op])
+			}
+		}
 	}
 }
 

@@ -15,8 +15,12 @@ import (
 // an upload's metadata is, so its name is all there is to tell ours from others'.
 var segmentKey = regexp.MustCompile(`^class=[a-z0-9_]{1,32}/dt=\d{4}-\d\d-\d\d/hour=\d\d/[0-9a-z]{26}-\d{6}-[0-9a-f]{16}-[0-9a-f]{16}\.`)
 
-// checkKey is the object that Check writes.
-const checkKey = tmpPrefix + "check"
+// The objects that Check writes: in one request, in parts, and one that no store takes that computes checksums.
+const (
+	checkKey = tmpPrefix + "check"
+	partsKey = tmpPrefix + "check-parts"
+	wrongKey = tmpPrefix + "check-sum"
+)
 
 // Sweep aborts unfinished multipart uploads that a killed process left behind: below our prefix, named like a segment
 // of any spool, and older than Options.SweepAge. An upload of a live process that is as old as that would be begun again
@@ -28,7 +32,7 @@ func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
 		key := b.below(aws.ToString(u.Key))
-		return u.Initiated != nil && u.Initiated.Before(limit) && (segmentKey.MatchString(key) || key == checkKey)
+		return u.Initiated != nil && u.Initiated.Before(limit) && (segmentKey.MatchString(key) || key == checkKey || key == partsKey)
 	})
 	if err != nil {
 		err = b.fail("sweep", "", err)

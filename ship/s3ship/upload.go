@@ -111,6 +111,13 @@ func (b *Bucket) exactly(o ship.Object) func(*s3.Options) {
 		case *s3.PutObjectInput:
 			// Spares a pass over the body: the signature covers its SHA-256. A part has a hash of its own.
 			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
+			if err := b.sumLocked(p.Body, &p.ContentMD5); err != nil {
+				return middleware.InitializeOutput{}, middleware.Metadata{}, err
+			}
+		case *s3.UploadPartInput:
+			if err := b.sumPart(p); err != nil {
+				return middleware.InitializeOutput{}, middleware.Metadata{}, err
+			}
 		case *s3.CreateMultipartUploadInput:
 			if !b.o.Compat {
 				p.ChecksumType = types.ChecksumTypeFullObject

@@ -76,6 +76,7 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	// Over HTTP/2 all parts would share one connection and one congestion window.
 	t.ForceAttemptHTTP2, t.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
 	t.DisableCompression = true
+	t.OnProxyConnectResponse = proxyAnswer
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
@@ -124,6 +125,9 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &received{resp.Body, p, ctx, cancel}
+	if e := foreign(req, resp); e != nil {
+		return nil, e
+	}
 	return resp, nil
 }
 

@@ -1,0 +1,63 @@
+package ship
+
+import "github.com/penstock-go/penstock/spool"
+
+// attempts is what this process knows of its own attempts: which keys nobody can have sent yet, so that a destination need
+// not be asked about them first, and under which ones the destination may have stored something else than was sent. Its
+// invariant: a key is new once. After the first attempt, whatever came of it, the destination is asked.
+type attempts struct {
+	// tried are the segments that this process has sent, or tried to send, and the chain does not cover yet.
+	tried map[uint64]struct{}
+	// failed are those of them whose verification at the destination failed although the staged file is sound.
+	failed map[uint64]struct{}
+	// published is the last manifest that this process has published, zero while another one is on its way.
+	published publication
+}
+
+// publication is a manifest's place in a chain.
+type publication struct {
+	spool string
+	spool.Link
+}
+
+// segment reports whether this is the first attempt at a segment that was begun after the spool was opened, and notes it.
+func (a *attempts) segment(sp *spool.Spool, rec *spool.StageRecord) bool {
+	_, again := a.tried[rec.Segment]
+	if a.tried == nil {
+		a.tried = map[uint64]struct{}{}
+	}
+	a.tried[rec.Segment] = struct{}{}
+	return !again && rec.First > sp.Recovered()
+}
+
+// altered notes that the destination's account of a segment's object was not what was sent.
+func (a *attempts) altered(segment uint64) {
+	if a.failed == nil {
+		a.failed = map[uint64]struct{}{}
+	}
+	a.failed[segment] = struct{}{}
+}
+
+// covered forgets the segments that a chain covers.
+func (a *attempts) covered(segment uint64) {
+	for n := range a.tried {
+		if n <= segment {
+			delete(a.tried, n)
+			delete(a.failed, n)
+		}
+	}
+}
+
+// manifest reports whether this is the first attempt at a manifest whose predecessor this process has published, and notes
+// that it is on its way.
+func (a *attempts) manifest(h *ManifestHeader) bool {
+	before := publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number - 1}}
+	first := h.Number > 0 && a.published == before
+	a.published = publication{}
+	return first
+}
+
+// done notes that a manifest stands.
+func (a *attempts) done(h *ManifestHeader) {
+	a.published = publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number}}
+}

@@ -1,0 +1,100 @@
+package s3ship
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// checkParts uploads the probe in one part, with the requests that large objects take: stores that know PutObject refuse
+// some of them. Where objects are locked, a part with those settings is uploaded and aborted first: the object that stays
+// must not be locked.
+func (b *Bucket) checkParts(ctx context.Context) error {
+	if b.o.LockMode != "" {
+		if _, err := b.writeParts(ctx, true); err != nil {
+			return err
+		}
+	}
+	created, err := b.writeParts(ctx, false)
+	if err != nil || !created || b.o.Compat {
+		return err
+	}
+	o := ship.BytesObject(partsKey, "", probe)
+	h, err := b.head(ctx, partsKey)
+	if err == nil {
+		_, err = b.settle(ctx, o, h, ship.ErrVerify)
+	}
+	if err != nil {
+		return err
+	}
+	if created, err = b.writeParts(ctx, false); err == nil && created {
+		err = errOverwrites
+	}
+	return err
+}
+
+// writeParts reports whether the object was created. It was there already otherwise, and the upload is aborted, as also if
+// it is to be locked.
+func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err error) {
+	o := ship.BytesObject(partsKey, "", probe)
+	o.ContentType = "text/plain"
+	in := b.input(o)
+	if !locked {
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil
+	}
+	begin := &s3.CreateMultipartUploadInput{
+		Bucket: in.Bucket, Key: in.Key, ContentType: in.ContentType, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
+		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
+	}
+	if !b.o.Compat {
+		begin.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
+	}
+	exactly := b.exactly(o)
+	upload, err := b.client.CreateMultipartUpload(ctx, begin, exactly)
+	if err != nil {
+		return false, fmt.Errorf("beginning a multipart upload: %w", err)
+	}
+	// Even if ctx has just ended: this upload must not be the one that a sweep is needed for.
+	defer func() {
+		if created {
+			return
+		}
+		ctx, cancel := cleanup(ctx)
+		defer cancel()
+		if aerr := b.abortUpload(ctx, *in.Key, aws.ToString(upload.UploadId)); aerr != nil {
+			err = errors.Join(err, fmt.Errorf("aborting a multipart upload: %w", aerr))
+		}
+	}()
+	part, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		UploadId: upload.UploadId, PartNumber: aws.Int32(1), ChecksumAlgorithm: begin.ChecksumAlgorithm, Body: bytes.NewReader(probe),
+	}, exactly)
+	if err != nil {
+		return false, fmt.Errorf("uploading a part: %w", err)
+	}
+	if locked {
+		return false, nil
+	}
+	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		UploadId: upload.UploadId, IfNoneMatch: in.IfNoneMatch, ChecksumCRC64NVME: in.ChecksumCRC64NVME,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{
+			{ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC64NVME: part.ChecksumCRC64NVME},
+		}},
+	}, exactly)
+	switch {
+	case status(err) == 412:
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("completing a multipart upload: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,83 @@
+package s3ship
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return func(yield func(ship.Entry, error) bool) {
+		full := prefix
+		if b.prefix != "" {
+			full = b.prefix + "/" + prefix
+		}
+		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+		})
+		token, last := "", "" // the key before
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			// The SDK takes "more, but I do not say where" for the end, and goes round permanently where it is always the same.
+			if before := token; err == nil && aws.ToBool(page.IsTruncated) {
+				if token = aws.ToString(page.NextContinuationToken); token == "" || token == before {
+					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
+				}
+			}
+			// HTML parses as a listing without contents: an auditor would take the bucket for empty.
+			if err == nil && aws.ToString(page.Name) == "" {
+				err = errNoStore
+			}
+			if err != nil {
+				yield(ship.Entry{}, b.fail("list", prefix, err))
+				return
+			}
+			for _, o := range page.Contents {
+				err := ctx.Err()
+				if err == nil && aws.ToString(o.Key) <= last {
+					err = errUnsorted
+				}
+				if err != nil {
+					yield(ship.Entry{}, b.fail("list", prefix, err))
+					return
+				}
+				last = aws.ToString(o.Key)
+				key := b.below(aws.ToString(o.Key))
+				if key == "" || strings.HasPrefix(key, tmpPrefix) {
+					continue
+				}
+				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// errUnsorted: an auditor walks listings of several places side by side, and would report every key as missing.
+var errUnsorted = ship.Permanent(errors.New("the store does not list keys in byte order, as directory buckets (S3 Express One Zone) and Storj do not: " +
+	"it takes deliveries and cannot be audited; deliver to a bucket that lists in order"))
+
+// checkOrder looks at a page of what is there. A store without order would take deliveries for months before an audit finds
+// out. Where listing is not permitted, it says nothing.
+func (b *Bucket) checkOrder(ctx context.Context) {
+	n := 0
+	for _, err := range b.List(ctx, "") {
+		if n++; errors.Is(err, errUnsorted) {
+			b.o.Logger.Warn("s3ship: this destination cannot be audited", "location", b.Location(), "err", err)
+		}
+		if err != nil || n == pageSize {
+			return
+		}
+	}
+}
+
+// pageSize is how many keys a store lists at most in one answer.
+const pageSize = 1000
