@@ -76,18 +76,7 @@ func TestChainStateLostAfterTheEnd(t *testing.T) {
 			d := destinations{"idc": idc, "s3": s3}
 			b := newBench(t, d)
 			b.segments(2, 10)
-			end := func() {
-				t.Helper()
-				b.ship(d, quick)
-				b.flush()
-				for name := range d {
-					if err := b.s.Finalize(t.Context(), name); err != nil {
-						t.Error(err)
-					}
-				}
-				b.close()
-			}
-			end()
+			b.end(d)
 			for _, name := range lost {
 				if err := os.Remove(filepath.Join(b.dir, "chain", name+".json")); err != nil {
 					t.Fatal(err)
@@ -95,11 +84,49 @@ func TestChainStateLostAfterTheEnd(t *testing.T) {
 			}
 			b = openBench(t, b.dir, d, "host-a")
 			b.segments(1, 10)
-			end()
+			b.end(d)
 			for _, place := range d {
 				want(t, delivered(t, place.(*shiptest.MemoryDestination), true), numbered(0, 30))
 				auditChain(t, place, b.sp.Stats().SpoolID, 30, 1, 2)
 			}
 		})
 	}
+}
+
+// TestOlderIdentity: spool.json is as it was two drains ago, and what is kept from now on is delivered all the same.
+func TestOlderIdentity(t *testing.T) {
+	s3 := shiptest.Memory()
+	d := destinations{"s3": s3}
+	b := newBench(t, d)
+	id := filepath.Join(b.dir, "spool.json")
+	older, err := os.ReadFile(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.segments(1, 10)
+	b.end(d)
+	b = openBench(t, b.dir, d, "host-a")
+	b.segments(1, 10)
+	b.end(d)
+	if err := os.WriteFile(id, older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = openBench(t, b.dir, d, "host-a")
+	b.segments(1, 10)
+	b.end(d)
+	want(t, delivered(t, s3, true), numbered(0, 30))
+	auditChain(t, s3, b.sp.Stats().SpoolID, 30, 1, 2, 3)
+}
+
+// end delivers everything, finalizes and closes.
+func (b *bench) end(d destinations) {
+	b.t.Helper()
+	b.ship(d, quick)
+	b.flush()
+	for name := range d {
+		if err := b.s.Finalize(b.t.Context(), name); err != nil {
+			b.t.Error(err)
+		}
+	}
+	b.close()
 }

@@ -79,7 +79,8 @@ func (l *lane) verify(ctx context.Context) Verification {
 	})
 	renamed := v.renamed()
 	v.all(ctx, func(send func(int, question)) {
-		for _, rec := range slices.Collect(maps.Values(v.missing)) { // restore takes out what is there again
+		for _, key := range slices.Sorted(maps.Keys(v.missing)) { // oldest first; restore takes out what is there again
+			rec := v.missing[key]
 			send(weight(rec.Size), func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})

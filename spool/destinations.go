@@ -16,7 +16,7 @@ import (
 // count has closed its chain, or may have: nothing can follow a final manifest in its epoch, and of a state that is lost
 // nobody knows whether there is one.
 func (s *Spool) loadChains() error {
-	final := false
+	final, newest := false, uint32(0)
 	for name, rem := range s.id.Destinations {
 		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
 		if errors.Is(err, errNewer) || denied(err) {
@@ -36,6 +36,13 @@ func (s *Spool) loadChains() error {
 		// else may be left to tell which were in use.
 		s.number = max(s.number, d.chain.Segment)
 		final = final || d.lost || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
+		if c := &d.chain; c.Final && !c.Left && c.Taken == 0 && c.ClosedBy == 0 {
+			newest = max(newest, c.Epoch)
+		}
+	}
+	if newest > s.id.Epoch && s.source == nil { // the identity is older than the chains: a file that was restored
+		s.log.Warn("spool: spool.json is older than the chains", "class", s.opts.Class, "epoch", s.id.Epoch, "chains", newest)
+		final, s.id.Epoch = true, newest
 	}
 	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil

@@ -16,7 +16,6 @@ const scheme = "mem:"
 var (
 	mu        sync.Mutex
 	listeners = map[string]*Listener{}
-	ports     uint16
 )
 
 // Is reports whether an address is one of this package.
@@ -28,6 +27,7 @@ type Listener struct {
 	incoming chan *Conn
 	closed   chan struct{}
 	once     sync.Once
+	ports    uint16 // of the clients that have dialed; guarded by the package's mu
 
 	mu       sync.Mutex
 	deadline time.Time
@@ -52,14 +52,18 @@ func Listen(addr string) (*Listener, error) {
 func Dial(addr string) (*Conn, error) {
 	mu.Lock()
 	l := listeners[addr]
-	ports++
-	from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(ports >> 8), byte(ports)}), 1024+ports%60000)
-	mu.Unlock()
 	refused := fmt.Errorf("memnet: dial %s: %w", addr, syscall.ECONNREFUSED)
 	if l == nil {
+		mu.Unlock()
 		return nil, refused
 	}
+	l.ports++
+	from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(l.ports >> 8), byte(l.ports)}), 1024+l.ports%60000)
+	mu.Unlock()
 	client, server := pair(from)
+	if l.isClosed() { // a select may choose what comes first by chance, and simulations should replay
+		return nil, refused
+	}
 	select {
 	case l.incoming <- server:
 		return client, nil
@@ -84,6 +88,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 			defer t.Stop()
 			expired = t.C
 		}
+		if l.isClosed() {
+			return nil, net.ErrClosed
+		}
 		select {
 		case c := <-l.incoming:
 			return c, nil
@@ -93,6 +100,15 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, os.ErrDeadlineExceeded
 		case <-moved:
 		}
+	}
+}
+
+func (l *Listener) isClosed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
 	}
 }
 

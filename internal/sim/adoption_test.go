@@ -32,6 +32,9 @@ type adoption struct {
 
 // adopt lets the host's volume be adopted by so many others at once.
 func (w *world) adopt(h *host, n int64) {
+	h.mu.Lock()
+	h.judge()
+	h.mu.Unlock()
 	for i := range n {
 		by := w.hosts[(h.n+1+int(i))%len(w.hosts)]
 		w.lives++
@@ -90,7 +93,7 @@ func (a *adoption) run() {
 	}
 	o := optionsOf(a.from.opts)
 	o.ship.Destinations = nil
-	for wait := 5 * time.Second; ; wait = min(2*wait, 10*time.Minute) {
+	for wait := 5*time.Second + time.Duration(a.by.n); ; wait = min(2*wait, 10*time.Minute) {
 		var r *drain.Report
 		r, a.err = drain.Adopt(a.life, a.dir+"/src/spool", &drain.AdoptOptions{
 			Work: a.dir + "/own/work", Destinations: dests, Instance: "adopter-" + a.by.name(), Ship: o.ship, Timeout: time.Hour,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/penstock-go/penstock/compress"
@@ -128,12 +129,18 @@ func (c *contents) manifest(key string, b []byte) {
 	}
 }
 
-// named reports whether a record is in a range that is said to be damaged.
+// named reports whether a record is in a range that is said to be damaged, by its spool or a related one: the copies of a
+// volume have identities with equal beginnings.
 func (c *contents) named(r *record) bool {
-	for _, g := range c.gaps {
-		if r.seq >= g.First && r.seq <= g.Last {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.gaps, func(g gap) bool {
+		return len(r.spool) > related && strings.HasPrefix(g.spool, r.spool[:related]) && r.seq >= g.First && r.seq <= g.Last
+	})
+}
+
+// related is how many characters of their ids copies of a spool have in common.
+const related = 10
+
+// namedBy is named by the record's own spool.
+func (c *contents) namedBy(r *record) bool {
+	return slices.ContainsFunc(c.gaps, func(g gap) bool { return g.spool == r.spool && r.seq >= g.First && r.seq <= g.Last })
 }

@@ -64,6 +64,10 @@ func (h *host) damage(which, what int64) string {
 	}
 	path := all[int(which/2)%len(all)]
 	peer := sibling(h.mem, path, what/damageKinds)
+	h.aim(path)
+	if what%damageKinds == swapFiles {
+		h.aim(peer)
+	}
 	switch kind, pos := what%damageKinds, what/damageKinds; kind {
 	case flipBit:
 		return change(h.mem, path, func(b []byte) []byte { b[int(pos)%len(b)] ^= 1 << (pos % 8); return b })
@@ -82,7 +86,7 @@ func (h *host) damage(which, what int64) string {
 			return ""
 		}
 		a, b := read(h.mem, path), read(h.mem, peer)
-		return replace(h.mem, path, b) + replace(h.mem, peer, a)
+		return replace(h.mem, path, b) + " to the bytes of the other, " + replace(h.mem, peer, a)
 	case olderCopy:
 		if h.older == nil {
 			return ""

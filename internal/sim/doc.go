@@ -9,9 +9,10 @@
 //	go test ./internal/sim -run Sim -sim.seed 17 -v         one seed, reduced if it fails
 //	go test ./internal/sim -run Sim -sim.from 1 -sim.seeds 20000   a long run, with progress
 //	go test ./internal/sim -run Sim -sim.events FILE -v     a list, as it was printed
+//	go test ./internal/sim -run Replay -sim.again 6 -v      how exactly seeds replay
 //
 // The files: event_test.go is the data that everything is made of, draw_test.go how a seed draws it, world_test.go the
 // runner, host_test.go, process_test.go, adoption_test.go, place_test.go and source_test.go the inhabitants,
-// damage_test.go what happens to files at rest, journal_test.go what is known of each record, invariants_test.go the
-// contract, shrink_test.go the reduction.
+// damage_test.go what happens to files at rest, witness_test.go where that may take a record in silence, journal_test.go
+// what is known of each record, invariants_test.go the contract, shrink_test.go the reduction.
 package sim

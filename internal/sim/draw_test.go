@@ -36,6 +36,7 @@ func draw(seed uint64) []Event {
 		{4, d.restarted},
 		{3, d.clock},
 		{3, d.moved},
+		{3, d.attached},
 	}
 	sum := 0
 	for _, t := range troubles {
@@ -146,9 +147,28 @@ func (d *drawer) failingDisk() {
 }
 
 func (d *drawer) refused() {
-	d.add(0, []Kind{Stop, Kill}[d.IntN(2)], 0, 0)
-	d.soon(0, Refuse, d.Int64N(4), 0)
+	if d.IntN(4) > 0 { // else they are refused to a process that runs, as by a file system that was mounted again
+		d.add(0, []Kind{Stop, Kill}[d.IntN(2)], 0, 0)
+	}
+	for range 1 + d.IntN(2) {
+		d.soon(0, Refuse, d.Int64N(100), 0)
+	}
 	d.add(0, Start, d.opts, 0)
+	d.traffic(0)
+}
+
+// attached: the volume goes to another host, or another container.
+func (d *drawer) attached() {
+	if d.IntN(2) == 0 {
+		d.add(0, []Kind{Stop, Cut}[d.IntN(2)], d.Int64N(100), 0)
+	}
+	if d.IntN(2) == 0 {
+		d.add(0, Container, 0, 0)
+		return
+	}
+	d.add(0, Move, 3, 0)
+	d.traffic(3)
+	d.add(3, Move, 0, 0)
 }
 
 // fullSpool fills the quota and stops then.
@@ -222,7 +242,7 @@ func (d *drawer) copied() {
 		d.add(0, Stop, 0, 0)
 	}
 	for to := range 1 + d.IntN(2) {
-		d.add(0, Copy, int64(to+1), d.Int64N(1000))
+		d.add(0, []Kind{Copy, FileCopy}[d.IntN(2)], int64(to+1), d.Int64N(1000))
 		d.traffic(to + 1)
 	}
 	if image && d.IntN(2) == 0 {
@@ -239,7 +259,7 @@ func (d *drawer) restored() {
 		d.add(0, Start, d.opts, 0)
 		d.traffic(0)
 	}
-	d.add(0, Restore, 0, 0)
+	d.add(0, []Kind{Restore, FileRestore}[d.IntN(2)], 0, 0)
 	d.soon(0, Start, d.opts, 0)
 }
 

@@ -45,12 +45,17 @@ const (
 const (
 	Full     Kind = "full"     // others fill the disk, but for A KiB, for B ms
 	Failing  Kind = "failing"  // writes and syncs return EIO for B ms; A 1: syncs only
-	Refuse   Kind = "refuse"   // a system call is refused from now on: A 0 fallocate, 1 statfs, 2 the sync of directories
+	Refuse   Kind = "refuse"   // a system call is refused from now on: A chooses it, and with which error, see refuse
 	Damage   Kind = "damage"   // something happens to a file at rest: A chooses which, B what, see damage_test.go
 	Copy     Kind = "copy"     // a crash-consistent copy is made and started on host A
 	Snapshot Kind = "snapshot" // a crash-consistent copy is put aside
 	Restore  Kind = "restore"  // the process is killed, and the volume replaced by the snapshot
-	Adopt    Kind = "adopt"    // the host is gone (killed if it runs), A+1 others adopt its volume
+	// FileCopy and FileRestore are Copy and Restore by a program that copies files: the file system is another one.
+	FileCopy    Kind = "filecopy"
+	FileRestore Kind = "filerestore"
+	Move        Kind = "move"      // the process is killed, and the volume attached to host A, which starts on it
+	Container   Kind = "container" // the process is killed, and another container, under a name of its own, starts on the volume
+	Adopt       Kind = "adopt"     // the host is gone (killed if it runs), A+1 others adopt its volume
 )
 
 // What happens at destination Host, for A ms.

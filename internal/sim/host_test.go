@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // host is a machine with a volume. Processes come and go on it; it can lose its volume, or get a copy of another's.
@@ -21,23 +22,31 @@ type host struct {
 	work *vfs.Mem   // the host's own disk, where it adopts the volumes of others
 	disk diskFault
 
-	proc *process
-	trap trap  // for the next process
-	opts int64 // of the last start
-	jobs []*adoption
+	proc       *process
+	trap       trap // for the next process
+	containers int  // how many have had a name of their own
+	jobs       []*adoption
 
 	gone     bool  // its volume is for others to adopt
 	adopters int64 // by so many
-	third    bool  // destination c is one of the spool's
-	forgot   bool  // and was given up
+	tenure
+}
+
+// tenure is what is known of a volume. It goes with the volume to another host.
+type tenure struct {
+	opts   int64 // of the last start
+	third  bool  // destination c is one of the spool's
+	forgot bool  // and was given up
 
 	snapshot *vfs.Mem
 	in       map[int]bool // the records that the snapshot has
 	older    *vfs.Mem     // what the volume was when the last process started
 
-	// orderly: the last process has written its report and closed its spool, with so many sudden ends in the ledger.
-	orderly     bool
-	unaccounted int
+	// orderly: the last process has written its report and closed its spool.
+	orderly bool
+	ledger  segment.Ledger // as the last process has found it
+
+	witnesses
 }
 
 // diskFault is what is wrong with a volume for a while.
@@ -103,19 +112,48 @@ func (h *host) arm(t trap) {
 	h.trap = t
 }
 
-// refuse makes a system call fail as a container, an old kernel or another file system may.
+// refusable are the system calls that a container, an old kernel or another file system may refuse, by the operations that
+// make them. What package vfs does itself about a refusal (a substitute, or an error that names the call) is its own tests'
+// affair: here the rest of the program meets one.
+var refusable = []vfs.Kind{
+	vfs.OpAllocate, statfs, vfs.OpSyncDir, vfs.OpSync, vfs.OpTruncate, vfs.OpRename, vfs.OpLock, vfs.OpRemove, vfs.OpCreate, vfs.OpMkdirAll,
+}
+
+// statfs is refused by not telling anything: see vfs.FS.Space.
+const statfs = vfs.Kind(255)
+
+// refusals are the errors of refused calls.
+var refusals = []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}
+
+// refuse makes a system call fail from now on.
 func (h *host) refuse(which int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.disk.refused == nil {
 		h.disk.refused = map[vfs.Kind]error{}
 	}
-	switch which % 2 {
-	case 0:
-		h.disk.refused[vfs.OpAllocate] = syscall.EOPNOTSUPP
-	case 1:
-		h.disk.refused[vfs.OpAllocate] = syscall.EPERM
+	h.disk.refused[refusable[int(which)%len(refusable)]] = refusals[int(which)/len(refusable)%len(refusals)]
+}
+
+// blind reports whether statfs is refused.
+func (h *host) blind() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.disk.refused[statfs] != nil
+}
+
+// gauged is a volume that may refuse to tell its size.
+type gauged struct {
+	*vfs.Mem
+	h *host
+}
+
+// Space implements vfs.FS.
+func (g gauged) Space(path string) (total, free int64, err error) {
+	if g.h.blind() {
+		return 0, 0, nil
 	}
+	return g.Mem.Space(path)
 }
 
 // heal ends every fault of the disk.
@@ -171,4 +209,9 @@ func stepOf(op vfs.Op) string {
 }
 
 // name is the instance's.
-func (h *host) name() string { return fmt.Sprintf("host%d", h.n) }
+func (h *host) name() string {
+	if h.containers > 0 {
+		return fmt.Sprintf("host%d-container%d", h.n, h.containers)
+	}
+	return fmt.Sprintf("host%d", h.n)
+}

@@ -8,22 +8,45 @@ import (
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // opened compares what a process finds with what the one before has said. It has just opened its spool.
 func (w *world) opened(p *process) {
 	l, h := p.sp.Ledger(), p.h
-	if h.orderly && len(l.Unaccounted) > h.unaccounted {
-		w.fail("ledger: a sudden end that never was", "host %d stopped in good order, and the next start says %+v", h.n, l.Unaccounted)
+	ends := l.UnaccountedSince(&h.ledger)
+	if h.orderly && len(ends) > 0 {
+		w.fail("ledger: a sudden end that never was", "host %d stopped in good order, and the next start says %+v", h.n, ends)
 	}
-	h.orderly = false
+	h.orderly, h.ledger = false, *l.Clone()
 	if err := l.Balance(); err != nil {
 		w.fail("ledger: "+general(err.Error()), "host %d: at the start: %v", h.n, err)
 	}
+	var gone segment.Tally // with the memory of the last process, or with a power cut
 	st := p.sp.Stats()
 	w.journal.each(func(r *record) {
-		r.unfound = r.unfound || r.volume == h.n && r.spool == st.SpoolID && r.life < p.n && r.seq > st.Appended
+		if r.unfound || r.volume != h.n || r.spool != st.SpoolID || r.life == p.n || r.seq <= st.Appended {
+			return
+		}
+		if r.unfound = true; r.state != sent && r.excused != replacedVolume {
+			gone.Add(segment.Tally{Records: 1, Bytes: uint64(r.size)})
+		}
 	})
+	if !w.damaged {
+		w.checkBound(p, gone, ends)
+	}
+}
+
+// checkBound: what a sudden end has taken is never more than the next start says.
+func (w *world) checkBound(p *process, gone segment.Tally, ends []segment.Unaccounted) {
+	const leastRecord = 12 // bytes that a record takes in the log at least
+	var most segment.Tally
+	for _, u := range ends {
+		most.Add(segment.Tally{Records: u.Known.Records + u.AtMostBytes/leastRecord, Bytes: u.Known.Bytes + u.AtMostBytes})
+	}
+	if gone.Records > most.Records || gone.Bytes > most.Bytes {
+		w.fail("ledger: unaccounted is too small", "host %d: %+v are gone, and at most %+v are said: %+v", p.h.n, gone, most, ends)
+	}
 }
 
 // checkReady: a class that does not get rid of anything because another owns its chain is not ready.
@@ -57,7 +80,7 @@ func (w *world) collect(p *process) {
 	}
 	p.sample()
 	w.checkReport(p, p.report)
-	h.orderly, h.unaccounted = !w.damaged, len(p.sp.Ledger().Unaccounted)
+	h.orderly = !w.damaged && p.closed == nil
 	if p.fleet == nil {
 		return
 	}
@@ -105,14 +128,25 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 	}
 }
 
+// checkNeed: damage that costs no record keeps no drain from being complete.
+func (w *world) checkNeed(p *process, stuck bool) {
+	r := p.report
+	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Complete {
+		return
+	}
+	if c := r.Classes["c"]; c.Damaged.Records == 0 && len(c.Damages) == 0 {
+		w.fail("drain: "+string(r.Outcome)+" after damage that took nothing"+w.after(), "%s", r.JSON())
+	}
+}
+
 // complete: a process that says so has everything at every destination.
 func (w *world) complete(p *process, name string, c *contents) {
 	w.journal.each(func(r *record) {
 		if r.volume != p.h.n || r.state != kept || r.excused != "" || r.optional[name] || c.count[r.id] > 0 || c.named(r) {
 			return
 		}
-		if w.damaged && (!r.durable || !p.sure(r)) {
-			return // said at the end, if it stays away
+		if w.damaged && (r.silent() || !p.sure(r)) {
+			return // the second is said at the end, if it stays away
 		}
 		w.fail("report: complete without a record"+w.after(), "host %d: record %d (%d of %s) is not at %s", p.h.n, r.id, r.seq, r.spool, name)
 	})
@@ -135,8 +169,7 @@ func (w *world) after() string {
 }
 
 // checkContents: every record that was kept is at every destination once, or named as damaged, and nothing else is there.
-// Of a record that was written and never synced, the block that holds it is the only witness: once it is hit, nothing tells
-// it from the torn tail of a crash.
+// Where damage has hit every witness of a record, it may be gone without a word: see witnesses.
 func (w *world) checkContents() {
 	for _, name := range []string{"a", "b", "c"} {
 		c := w.contents(w.places[name])
@@ -154,7 +187,9 @@ func (w *world) checkContents() {
 				if doubled++; doubled == 1 {
 					w.fail("doubled"+w.after(), "%s: record %d (%d of %s, volume %d) is there %d times", name, r.id, r.seq, r.spool, r.volume, n)
 				}
-			case n == 1, r.state != kept, r.excused != "", r.optional[name], w.damaged && (c.named(r) || !r.durable), w.stuck[r.volume]:
+			case n == 1 && w.damaged && !w.copied && !w.restored && !r.unfound && c.namedBy(r):
+				w.fail("named as damaged and there", "%s: record %d (%d of %s, volume %d, life %d)", name, r.id, r.seq, r.spool, r.volume, r.life)
+			case n == 1, r.state != kept, r.excused != "", r.optional[name], w.damaged && (c.named(r) || r.silent()), w.stuck[r.volume]:
 			default:
 				if lost++; lost == 1 {
 					w.fail("lost"+w.after(), "%s: record %d (%d of %s, volume %d, life %d) is neither there nor named", name, r.id, r.seq, r.spool, r.volume, r.life)

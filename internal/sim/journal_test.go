@@ -29,11 +29,16 @@ type record struct {
 	// unfound: a later process has not found it in its spool, and gives its number again. What that one says of the number
 	// is not about this record.
 	unfound bool
+	// hit, blind: see witnesses.
+	hit, blind bool
 	// excused says why it may be missing, "" if it must not.
 	excused string
 	// optional destinations were not among the spool's when it was kept, or were given up since.
 	optional map[string]bool
 }
+
+// replacedVolume excuses what a volume has that an older one has taken the place of.
+const replacedVolume = "the volume was replaced by an older one"
 
 // journal remembers every record that was ever sent.
 type journal struct {

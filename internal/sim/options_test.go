@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -23,7 +24,7 @@ func optionsOf(n int64) options {
 			Class: "c", SegmentBytes: 64 << 10, SegmentAge: 5 * time.Second, MaxBytes: 16 << 20, MemoryBytes: 1 << 20,
 			StageReserve: 256 << 10,
 		},
-		ship: ship.Options{Format: ship.NDJSON, Codec: "none", Backoff: backoff},
+		ship: ship.Options{Format: ship.NDJSON, Codec: "none", Backoff: backoff()},
 	}
 	if n == 0 {
 		return o
@@ -49,5 +50,11 @@ func optionsOf(n int64) options {
 	return o
 }
 
-// backoff is ship.Backoff without its jitter, so that the same life takes the same time.
-func backoff(attempt int, _ float64) time.Duration { return ship.Backoff(attempt, 0.5) }
+// backoff returns ship.Backoff without its jitter, so that the same life takes the same time, and with a few nanoseconds
+// that no other one of the process has: in a bubble, timers that end at the same time do so in a random order.
+func backoff() func(int, float64) time.Duration {
+	var n atomic.Int64
+	return func(attempt int, _ float64) time.Duration {
+		return ship.Backoff(attempt, 0.5) + time.Duration(n.Add(1))
+	}
+}

@@ -124,12 +124,12 @@ func call[T any](ctx context.Context, d door, op, key string, effect, box func()
 	case Down:
 		return zero, errDown
 	case Silent:
-		if err := sleep(ctx, 30*time.Second); err != nil {
+		if err := sleep(ctx, 30*time.Second+time.Duration(n%1000)); err != nil {
 			return zero, err
 		}
 		return zero, errors.Join(errDown, context.DeadlineExceeded)
 	case Slow:
-		if err := sleep(ctx, time.Duration(1+n%5)*time.Second); err != nil {
+		if err := sleep(ctx, time.Duration(1+n%5)*time.Second+time.Duration(n%1000)); err != nil {
 			return zero, err
 		}
 	case Middlebox:

@@ -51,7 +51,8 @@ type process struct {
 	report  *drain.Report
 	err     error
 
-	collected bool // by world.collect
+	closed    error // of its spool: without a good end the next process must expect a sudden one
+	collected bool  // by world.collect
 }
 
 // trap ends a process in the middle of a step.
@@ -74,6 +75,7 @@ func (w *world) start(h *host, opts int64) {
 	}
 	mem := h.mem
 	h.older = mem.KillClone()
+	h.judge()
 	h.mu.Unlock()
 	w.lives++
 	p := &process{
@@ -81,7 +83,7 @@ func (w *world) start(h *host, opts int64) {
 		signals: make(chan os.Signal), stops: make(chan struct{}), drains: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.life, p.end = context.WithCancel(context.Background())
-	p.unmount = vfs.Mount(p.dir, vfs.Inject(mem, p.operation))
+	p.unmount = vfs.Mount(p.dir, vfs.Inject(gauged{mem, h}, p.operation))
 	h.proc, p.trap, h.trap = p, h.trap, trap{}
 	p.destinations()
 	if p.o.fleet {
@@ -157,7 +159,8 @@ func (p *process) die(power bool, seed uint64) {
 	}
 	h := p.h
 	h.mu.Lock()
-	if power {
+	h.look()
+	if h.cut = h.cut || power; power {
 		h.mem = p.mem.CrashClone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NameFate(seed % 2), Seed: seed})
 	} else {
 		h.mem = p.mem.KillClone()
@@ -215,7 +218,7 @@ func (p *process) run(l *asg.Lifecycle) {
 	if p.tcp != nil {
 		_ = p.tcp.Close()
 	}
-	_ = p.sp.Close() // again, if it hung
+	p.closed = p.sp.Close() // again, if it hung
 }
 
 // serve waits for the end of the process and brings it about. A drain that the operator asks for is called by itself:

@@ -115,10 +115,9 @@ func nothingPending(r *drain.Report) bool {
 	return len(r.Classes) > 0
 }
 
-// blank reports whether there never was a spool on the volume.
+// blank reports whether there never was a spool on the volume, or only the beginning of one.
 func (h *host) blank() bool {
-	_, err := h.mem.Stat("/spool/seg")
-	return err != nil
+	return len(files(h.mem, "/spool")) == 0
 }
 
 func (h *host) adoptionErr() string {
@@ -207,6 +206,7 @@ func (w *world) drainAll(stuck bool) {
 			continue
 		}
 		w.collect(p)
+		w.checkNeed(p, stuck)
 		if r := p.report; r != nil && r.Outcome != drain.Complete && !w.damaged && !stuck && !p.dead.Load() {
 			w.fail("drain: "+string(r.Outcome)+" though all is well"+w.after(), "%s", r.JSON())
 			w.stuck[h.n] = true

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,11 +26,14 @@ var (
 )
 
 // known are seeds below 201 that find mistakes which are still to be mended. A run of the default seeds leaves them out.
-var known = []uint64{21, 35, 40, 67, 73, 86, 103, 108, 194}
+var known = []uint64{67, 187, 196}
 
-// TestMain leaves one processor: the order in which goroutines run is then nearly always the same, and with it a life.
+// TestMain leaves one processor and collects no garbage in the middle of a life (see run): the order in which goroutines
+// run is then nearly always the same, and with it a life.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(1 << 30)
 	goleak.VerifyTestMain(m)
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 )
@@ -17,7 +19,7 @@ import (
 // world is everything in a simulation.
 type world struct {
 	t       *testing.T
-	id      int64 // of this run, in this process: its mounts and addresses have it
+	id      int64 // in this process: its mounts and addresses have it
 	hosts   []*host
 	places  map[string]*place
 	journal journal
@@ -37,6 +39,8 @@ type world struct {
 // failure is a breach of the contract. Its kind is the same for the same mistake; its detail is of this one.
 type failure struct{ kind, detail string }
 
+// worlds is the number of the present world. It only grows when a world has left something behind: what has the number in it
+// should have the same length in every run.
 var worlds atomic.Int64
 
 // hostsOfWorld is how many there are; most have nothing to do.
@@ -44,7 +48,8 @@ const hostsOfWorld = 4
 
 // run executes a list of events and returns how the contract was broken; empty if it was not.
 func run(t *testing.T, events []Event, logs *syncBuffer) (_ []failure, log string) {
-	w := &world{id: worlds.Add(1), places: map[string]*place{}, stuck: map[int]bool{}, logs: logs}
+	runtime.GC()
+	w := &world{id: worlds.Load(), places: map[string]*place{}, stuck: map[int]bool{}, logs: logs}
 	for _, name := range []string{"a", "b", "c"} {
 		w.places[name] = newPlace(name)
 	}
@@ -89,12 +94,15 @@ func split(events []Event) (era, rest []Event, end *Event) {
 func (w *world) bubble(t *testing.T, offset time.Duration, era []Event, end *Event) {
 	defer func() {
 		if p := recover(); p != nil {
+			worlds.Add(1) // what is left may still have its mounts
 			w.fail("blocked", "goroutines are left that nothing can wake: %v%s", p, blocked())
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
+		cryptotest.SetGlobalRandom(t, uint64(offset)) // no two eras make the same ids
 		pause(offset)
+		time.Sleep(777 * time.Nanosecond) // from here on, no timer of a process ends when an event happens
 		for _, e := range era {
 			pause(e.After)
 			w.look()
@@ -151,7 +159,7 @@ func (w *world) apply(e Event) {
 		}
 	case KillAt, CutAt:
 		h.arm(trap{steps[int(e.A)%len(steps)], e.B, e.Kind == CutAt, uint64(e.A*1000 + e.B)})
-	case Copy, Snapshot, Restore, Adopt:
+	case Copy, FileCopy, Snapshot, Restore, FileRestore, Adopt, Move, Container:
 		w.volume(h, e)
 	default:
 		if p != nil {
@@ -188,37 +196,67 @@ func (w *world) volume(h *host, e Event) {
 		return
 	}
 	switch e.Kind {
-	case Copy:
+	case Copy, FileCopy:
 		to := w.hosts[int(e.A)%len(w.hosts)]
 		if to.mem != nil || to.proc != nil || to == h {
 			return
 		}
 		to.mem = h.volume(e.B)
+		if e.Kind == FileCopy {
+			to.mem = to.mem.FileCopy()
+		}
 		to.third, to.forgot = h.third, h.forgot
 		w.copied = true
 		w.start(to, h.opts)
 	case Snapshot:
 		h.snapshot, h.in = h.volume(e.B), map[int]bool{}
 		w.journal.each(func(r *record) { h.in[r.id] = r.volume == h.n && r.durable })
-	case Restore:
+	case Restore, FileRestore:
 		if h.snapshot == nil {
 			return
 		}
 		w.kill(h)
 		h.mu.Lock()
 		h.mem = h.snapshot.KillClone()
+		if e.Kind == FileRestore {
+			h.mem = h.mem.FileCopy()
+		}
 		h.mu.Unlock()
 		w.restored, h.orderly = true, false
 		w.journal.each(func(r *record) {
 			if r.volume == h.n && !h.in[r.id] && r.excused == "" && r.state != sent {
-				r.excused = "the volume was replaced by an older one"
+				r.excused = replacedVolume
 			}
 		})
+	case Move:
+		w.move(h, w.hosts[int(e.A)%len(w.hosts)])
+	case Container:
+		w.kill(h)
+		h.containers++
+		w.start(h, h.opts)
 	case Adopt:
 		w.kill(h)
 		h.gone, h.adopters = true, 1+e.A%2
 		w.adopt(h, h.adopters)
 	}
+}
+
+// move attaches a volume to another host, which has none.
+func (w *world) move(from, to *host) {
+	if to.mem != nil || to.gone || from.gone || to == from {
+		return
+	}
+	w.kill(from)
+	from.mu.Lock()
+	to.mem, from.mem = from.mem, nil
+	from.mu.Unlock()
+	to.tenure, from.tenure = from.tenure, tenure{}
+	w.journal.each(func(r *record) {
+		if r.volume == from.n {
+			r.volume = to.n
+		}
+	})
+	w.start(to, to.opts)
 }
 
 // kill ends what runs on a host, and waits for it.
@@ -296,14 +334,32 @@ func (w *world) log(who any) *slog.Logger {
 	if w.logs == nil {
 		return nil
 	}
-	l := slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h := mortalHandler{slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}), nil}
 	switch x := who.(type) {
 	case *process:
-		return l.With("on", x.h.name(), "life", x.n)
+		h.dead = &x.dead
+		return slog.New(h).With("on", x.h.name(), "life", x.n)
 	case *adoption:
-		return l.With("on", "adopter-"+x.by.name())
+		h.dead = &x.dead
+		return slog.New(h).With("on", "adopter-"+x.by.name())
 	}
-	return l
+	return nil
+}
+
+// mortalHandler is the log of a process: what it says after its death nobody hears.
+type mortalHandler struct {
+	slog.Handler
+	dead *atomic.Bool
+}
+
+// Enabled implements slog.Handler.
+func (m mortalHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return !m.dead.Load() && m.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs implements slog.Handler.
+func (m mortalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return mortalHandler{m.Handler.WithAttrs(attrs), m.dead}
 }
 
 // syncBuffer is a buffer for the log of many goroutines.

@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// witnesses knows which of those that could tell of a record on the volume were hit by damage. Where all of them were, the
+// record may be gone without a word: these combinations are in design.md, and record.silent allows no others.
+type witnesses struct {
+	hits []string // files that were hit in this life, and since
+	note bool     // among them is the note of the newest segment
+	cut  bool     // the last process ended with a power cut, which may have taken that note's last state
+	last []int    // records that are in the newest segment, which was hit
+}
+
+// begunFile is the note of the newest segment.
+const begunFile = "/spool/begun"
+
+// silent reports whether every witness of a record was hit.
+func (r *record) silent() bool { return r.hit && (!r.durable || r.blind) }
+
+// aim notes that a file is about to be hit. h.mu is held.
+func (h *host) aim(path string) {
+	h.hits = append(h.hits, path)
+	h.note = h.note || path == begunFile
+	h.look()
+}
+
+// look finds the records that are in files which were hit: all that such a file holds, or was given while the process that
+// has it did not know. h.mu is held.
+func (h *host) look() {
+	if len(h.hits) == 0 {
+		return
+	}
+	newest := h.newest()
+	for _, path := range h.hits {
+		ids := idsIn(read(h.mem, path))
+		for _, id := range ids {
+			h.w.journal.note(id, func(r *record) { r.hit = true })
+		}
+		if path == newest {
+			h.last = append(h.last, ids...)
+		}
+	}
+}
+
+// judge finds out, before a process starts, of which records that were hit no witness is left: those of the newest segment,
+// if its note was hit too, or does not speak of them since a power cut came sooner than the note was made durable.
+// h.mu is held.
+func (h *host) judge() {
+	h.look()
+	next := h.noted()
+	for _, id := range h.last {
+		h.w.journal.note(id, func(r *record) { r.blind = r.blind || h.note || h.cut && r.seq >= next })
+	}
+	h.witnesses = witnesses{}
+}
+
+// newest returns the newest segment file that has records. A spare has none of its own, and no header.
+func (h *host) newest() string {
+	const header = 4096
+	for _, path := range slices.Backward(files(h.mem, "/spool/seg")) {
+		b := read(h.mem, path)
+		if len(bytes.Trim(b[:min(len(b), header)], "\x00")) > 0 && len(idsIn(b)) > 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// noted returns the number that follows the last record which the note of the newest segment speaks of; 0 if it cannot be
+// read.
+func (h *host) noted() (next uint64) {
+	const page = 4096
+	turn := uint64(0)
+	for b := read(h.mem, begunFile); len(b) > 0; b = b[min(len(b), page):] {
+		var n struct{ Turn, Next uint64 }
+		if json.Unmarshal(bytes.TrimRight(b[:min(len(b), page)], "\x00"), &n) == nil && n.Turn > turn {
+			turn, next = n.Turn, n.Next
+		}
+	}
+	return next
+}
+
+var payloads = regexp.MustCompile(`r[0-9]{9} `)
+
+// idsIn returns the records whose payloads begin in b.
+func idsIn(b []byte) (ids []int) {
+	for _, p := range payloads.FindAll(b, -1) {
+		id, err := strconv.Atoi(string(p[1:10]))
+		if err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
