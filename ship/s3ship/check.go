@@ -52,12 +52,10 @@ func (b *Bucket) checkWrite(ctx context.Context) error {
 		return err
 	}
 	if created, err = b.writeProbe(ctx); err == nil && created {
-		err = errOverwrites
+		err = ship.Permanent(errors.New("the store ignores If-None-Match and would overwrite objects: if it is an older one, add compat=true, and read what is lost by it"))
 	}
 	return err
 }
-
-var errOverwrites = ship.Permanent(errors.New("the store ignores If-None-Match and would overwrite objects: if it is an older one, add compat=true, and read what is lost by it"))
 
 // checkSums sends a checksum that is wrong. A store that takes it repeats in every answer what it was told, and never looks
 // at what it has stored: its checksums verify nothing.

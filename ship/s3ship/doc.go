@@ -75,8 +75,9 @@
 //	rclone serve s3 1.76      path_style     tried, with and without compat. It keeps no checksum of objects in parts: those
 //	                                         are read back
 //	Cloudflare R2             path_style     region=auto; CRC-64/NVME of the full object and conditions are documented
-//	Ceph rgw                  path_style     older releases know neither trailers (never sent), nor CRC-64/NVME, nor
-//	                                         conditions: Check says so, then compat=true
+//	Ceph rgw 16.2             path_style     tried, with and without TLS and compat. It keeps no CRC-64/NVME: every object is read
+//	                                         back. It ignores conditions of uploads in parts, which Check says: give a part_size
+//	                                         above the size of the objects
 //	Backblaze B2              compat         refuses checksum headers and If-None-Match
 //	Google Cloud Storage      compat         interoperability keys; refuses checksum headers, ignores If-None-Match
 //	OpenStack Swift s3api     compat         region as configured in the proxy

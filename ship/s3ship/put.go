@@ -88,7 +88,7 @@ func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch er
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
 	}
-	r := ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Version: h.version, Degraded: b.degraded()}
+	r := ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Version: h.version, Degraded: b.degraded(h.size)}
 	if r.Checksum == "" {
 		if !b.o.Compat && b.warned.CompareAndSwap(false, true) {
 			b.o.Logger.Warn("store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
@@ -109,9 +109,9 @@ func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch er
 	return r, nil
 }
 
-// degraded names what this store cannot promise.
-func (b *Bucket) degraded() []string {
-	if b.o.Compat {
+// degraded names what this store cannot promise of an object of that size.
+func (b *Bucket) degraded(size int64) []string {
+	if b.o.Compat || size > b.uploader.partSize() && b.loose.Load() {
 		return []string{"no-condition"}
 	}
 	return nil

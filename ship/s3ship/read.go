@@ -64,7 +64,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	if err != nil {
 		return ship.Receipt{}, b.fail("get", key, err)
 	}
-	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded()}, nil
+	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded(h.size)}, nil
 }
 
 // explain asks again, by a GET, why a HEAD was refused, which has no body to say so. An auditor must not take a mistyped
