@@ -13,13 +13,15 @@ type connSet struct {
 	all       map[*conn]struct{}
 	perSource map[netip.Prefix]int
 	max       int
+	shares    *shares
 	maxSource int
 	refused   uint64
 	closing   time.Time // when Grace ends; zero while open
 	aborted   bool
 }
 
-func (s *connSet) init(max, maxSource int) {
+func (s *connSet) init(shares *shares, max, maxSource int) {
+	s.shares = shares
 	s.all = make(map[*conn]struct{})
 	s.perSource = make(map[netip.Prefix]int)
 	s.max, s.maxSource = max, maxSource
@@ -43,13 +45,14 @@ func (s *connSet) add(c *conn) error {
 	if s.aborted && c.t.acks {
 		return ErrServerClosed
 	}
-	if len(s.all) >= s.max {
+	if !s.shares.take(len(s.all), s.max) {
 		s.refused++
-		return fmt.Errorf("ingest: %d connections are open, the maximum", s.max)
+		return fmt.Errorf("ingest: %d connections are open, the maximum is %d", len(s.all), s.shares.most(s.max))
 	}
 	// All clients of a proxy have its address: they are told apart by identify.
 	if !c.proxied {
 		if err := s.claim(c); err != nil {
+			s.shares.give()
 			return err
 		}
 	}
@@ -70,10 +73,13 @@ func (s *connSet) identify(c *conn, client netip.AddrPort) error {
 
 // claim counts a connection against the limit of its source; s.mu is held.
 func (s *connSet) claim(c *conn) error {
-	src := source(c.src.Addr())
-	if s.perSource[src] >= s.maxSource {
+	src, most := source(c.src.Addr()), s.maxSource
+	if all := s.shares.most(s.max); all < s.max { // where places are scarce, one source leaves half of them to others
+		most = min(most, max(1, all/2))
+	}
+	if s.perSource[src] >= most {
 		s.refused++
-		return fmt.Errorf("ingest: %d connections are open from %s, the maximum", s.maxSource, src)
+		return fmt.Errorf("ingest: %d connections are open from %s, the maximum", most, src)
 	}
 	s.perSource[src]++
 	c.source, c.counted = src, true
@@ -83,6 +89,7 @@ func (s *connSet) claim(c *conn) error {
 func (s *connSet) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.shares.give()
 	delete(s.all, c)
 	if c.counted {
 		if s.perSource[c.source]--; s.perSource[c.source] == 0 {

@@ -30,13 +30,16 @@ type TCPOptions struct {
 	// a framing that acknowledges. When a connection breaks, the peer sends so many again at most that are kept already.
 	// A smaller one costs more calls of fdatasync.
 	Window int
-	// MaxConns is the number of connections at a time; default 4096. One more is closed at once.
+	// MaxConns is the number of connections at a time; default 4096. One more is closed at once. All TCP listeners of a process
+	// together have three quarters of its descriptors (RLIMIT_NOFILE), 64 less than all at most, and as many connections as
+	// a quarter of its memory is enough for; each listener has an equal part of them at most.
 	MaxConns int
-	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024.
+	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024, and half of what the listener has where
+	// that is less than MaxConns.
 	MaxConnsPerSource int
-	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB. A
-	// connection whose frame finds no room waits, and with it its peer. Every connection has 64 KiB besides, and as much
-	// again for a batch of records while the sink makes it wait.
+	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and its part
+	// of a quarter of the memory that the process may use. A connection whose frame finds no room waits, and with it its
+	// peer. Every connection has 64 KiB besides, and as much again for a batch of records while the sink makes it wait.
 	Memory int64
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. Senders that do not look
 	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
@@ -147,6 +150,7 @@ type TCP struct {
 	acks    bool    // the framing acknowledges
 	batch   int     // most records of an Append
 	durable durable // sink, if acks
+	shares  *shares
 	memory  *budget
 	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
 	wg      sync.WaitGroup
@@ -158,12 +162,27 @@ type TCP struct {
 
 // ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
 func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
+	if memnet.Is(addr) {
+		return listenShared(addr, o, newShares(0, 0)) // hosts that a test has killed give nothing back
+	}
+	return listenShared(addr, o, ofProcess())
+}
+
+// listenShared is ListenTCP with what its listeners share.
+func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error) {
 	c := o.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	if err := shares.join(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			shares.leave()
+		}
+	}()
 	var ln net.Listener
-	var err error
 	switch {
 	case len(c.Files) > 0:
 		ln, err = net.FileListener(c.Files[0])
@@ -179,12 +198,15 @@ func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 		ln.Close()
 		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, errNoName)
 	}
-	t := &TCP{o: c, ln: ln, log: newLimiter(c.Logger), memory: newBudget(c.Memory), batch: maxBatch, behind: c.ProxyFrom}
+	t := &TCP{
+		o: c, ln: ln, log: newLimiter(c.Logger), batch: maxBatch, behind: c.ProxyFrom,
+		shares: shares, memory: newBudget(c.Memory, shares.largest),
+	}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
 	if t.acks = acknowledges(c.Framing); t.acks {
 		t.batch = c.Window
 	}
-	t.conns.init(c.MaxConns, c.MaxConnsPerSource)
+	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
 	c.Logger.Info("listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
 	return t, nil
@@ -200,6 +222,11 @@ func (t *TCP) Serve(sink Sink) error {
 		return err
 	}
 	t.sink, t.append, t.durable = sink, sink.Append, d // no connection runs yet
+	defer t.shares.leave()
+	if n := t.shares.most(t.o.MaxConns); n < t.o.MaxConns {
+		t.o.Logger.Warn("fewer connections than MaxConns fit into the limits of this process: the rest is refused",
+			"addr", t.ln.Addr().String(), "connections", n, "max_conns", t.o.MaxConns, "why", t.shares.why)
+	}
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()
@@ -347,6 +374,7 @@ func (t *TCP) Shutdown(ctx context.Context) error {
 
 // abandon ends a listener that was never served. What its peers have sent is counted, in Stats alone.
 func (t *TCP) abandon() {
+	defer t.shares.leave()
 	defer t.ln.Close()
 	if t.shared() || t.gate.isLeft() || t.acks {
 		return

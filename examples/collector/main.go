@@ -121,15 +121,21 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := shareDescriptors(c, fileLimit())
+	if err != nil {
+		return nil, err
+	}
+	files.log(log)
 	opened, holds := &open{}, newAttaches(ctx)
 	var names []string
 	for _, cl := range classes {
 		cl.opened, cl.attaches = opened, holds
+		cl.listen.TCP.MaxConns = files.conns
 		for _, u := range cl.urls {
 			names = append(names, socketName(cl.name, u))
 		}
 	}
-	status := newStatus()
+	status := newStatus(files.http)
 	platforms, preStop, err := lifecycles(c, log)
 	if err != nil {
 		return nil, err

@@ -17,17 +17,18 @@ const (
 
 // newStatus is the server of -http. No answer takes long, and nobody may keep a connection busy for longer: the process
 // waits for them when it ends.
-func newStatus() *http.Server {
-	b := &bounded{conns: map[net.Conn]conn{}}
+func newStatus(conns int) *http.Server {
+	b := &bounded{most: conns, conns: map[net.Conn]conn{}}
 	return &http.Server{
 		ReadTimeout: statusTime / 2, WriteTimeout: statusTime, IdleTimeout: statusTime, MaxHeaderBytes: statusHeader,
 		ConnState: b.changed,
 	}
 }
 
-// bounded keeps the connections of a server down to statusConns. For each one more it closes the one that has had no request
+// bounded keeps the connections of a server down to most. For each one more it closes the one that has had no request
 // for the longest time, so that a health check gets through while somebody holds connections without using them.
 type bounded struct {
+	most  int
 	mu    sync.Mutex
 	conns map[net.Conn]conn
 }
@@ -44,7 +45,7 @@ func (b *bounded) changed(c net.Conn, s http.ConnState) {
 	defer b.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		if len(b.conns) >= statusConns {
+		if len(b.conns) >= b.most {
 			b.evict()
 		}
 		b.conns[c] = conn{since: time.Now()}

@@ -31,7 +31,7 @@ func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // of the process.
 func TestStatusSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus()
+		s := newStatus(statusConns)
 		s.Handler = http.NotFoundHandler()
 		ours, theirs := net.Pipe()
 		l := pipes{make(chan net.Conn, 1)}
@@ -52,7 +52,7 @@ func TestStatusSlow(t *testing.T) {
 // TestStatusCrowd: those who hold connections take neither the descriptors of the spools nor the place of a health check.
 func TestStatusCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus()
+		s := newStatus(statusConns)
 		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
 		l := pipes{make(chan net.Conn)}
 		served := make(chan error)
@@ -92,7 +92,7 @@ func TestStatusCrowd(t *testing.T) {
 // TestStatusHeader: a header without end costs no more memory than its bound.
 func TestStatusHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus()
+		s := newStatus(statusConns)
 		s.Handler = http.NotFoundHandler()
 		ours, theirs := net.Pipe()
 		l := pipes{make(chan net.Conn, 1)}

@@ -60,7 +60,7 @@ func root(t *testing.T) string {
 var layers = map[string][]string{
 	"":                    {},
 	"compress":            {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
-	"ingest":              {"internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
+	"ingest":              {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
 	"ingest/relp":         {"ingest", "spool/segment"},
 	"spool":               {"internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "go.etcd.io/bbolt"},
 	"spool/segment":       {},
@@ -88,6 +88,7 @@ var layers = map[string][]string{
 	"internal/faultproxy": {"internal/s3d"},
 	"internal/matrix":     {},
 	"internal/sftpc":      {},
+	"internal/limits":     {"golang.org/x/sys"},
 	"internal/memnet":     {},
 	"internal/sim":        {},
 	"internal/sftpd":      {"github.com/pkg/sftp", "golang.org/x/crypto"},

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// descriptors divides RLIMIT_NOFILE. The listeners of a process share what a quarter of it, and 64 at least, leaves (see
+// ingest.TCPOptions.MaxConns). Here it is known how many classes and destinations there are, and with that how much more
+// has to be kept for them, and how many listeners there will be once every class is up: one that comes up late must find
+// its part.
+type descriptors struct {
+	limit int // 0: none
+	conns int // of each stream listener
+	http  int // of -http
+}
+
+const (
+	// maxConns is how many connections a listener takes where the limit is higher.
+	maxConns = 4096
+	// perClass and perDest are about what a class, and each destination of a class, have open at a time: segments, index,
+	// directories that are synced, connections to the server.
+	perClassFiles, perDestFiles, baseFiles = 16, 12, 32
+)
+
+// shareDescriptors returns an error if the limit leaves no connection for each listener.
+func shareDescriptors(c *config, limit int) (descriptors, error) {
+	d := descriptors{limit: limit, conns: maxConns, http: statusConns}
+	if limit <= 0 {
+		return d, nil
+	}
+	streams := 0
+	for _, l := range c.listen {
+		if !strings.HasPrefix(l.url, "udp:") && !strings.HasPrefix(l.url, "unixgram:") {
+			streams++
+		}
+	}
+	kept := max(64, limit/4, baseFiles+len(c.classes)*(perClassFiles+len(c.dests)*perDestFiles))
+	d.http = min(statusConns, max(4, limit/16))
+	if streams > 0 {
+		d.conns = min(maxConns, (limit-kept-d.http)/streams)
+	}
+	if d.conns < 1 || kept > limit {
+		return d, fmt.Errorf("%w: RLIMIT_NOFILE is %d: %d classes with %d destinations need about %d descriptors, and each of %d stream listeners some for connections: raise it (ulimit -n, LimitNOFILE=)",
+			errFlags, limit, len(c.classes), len(c.dests), kept, streams)
+	}
+	return d, nil
+}
+
+// log says what an operator may not expect.
+func (d descriptors) log(log *slog.Logger) {
+	if d.conns < maxConns {
+		log.Warn("RLIMIT_NOFILE limits the connections of each listener: raise it (ulimit -n, LimitNOFILE=) if that is too few",
+			"connections", d.conns, "descriptors", d.limit)
+	}
+}

@@ -1,0 +1,17 @@
+//go:build unix
+
+package main
+
+import (
+	"math"
+	"syscall"
+)
+
+// fileLimit returns RLIMIT_NOFILE, 0 if there is none. Go has raised the soft limit to the hard one by now.
+func fileLimit() int {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil || l.Cur > math.MaxInt32 {
+		return 0
+	}
+	return int(l.Cur)
+}

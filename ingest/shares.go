@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/limits"
+)
+
+// shares divides what connections may take of this process, descriptors and memory, among its stream listeners. Each one may
+// have an equal part, so that the connections of one listener, and with it of one class or of one stranger, keep nothing
+// from another. What is not divided stays for spools, shippers, status pages and everything else.
+type shares struct {
+	conns int   // that all listeners together may have; 0: no limit
+	large int64 // bytes for large frames of all listeners; 0: no limit
+	why   string
+
+	mu        sync.Mutex
+	listeners int
+	open      int // connections of all listeners
+}
+
+const (
+	// reserved is the least number of descriptors that are not for connections.
+	reserved = 64
+	// connMemory is what a connection may take besides large frames: what it reads into, its batch, and TLS.
+	connMemory = smallBuffer + 64<<10 + 32<<10
+)
+
+// errNoShare: there is nothing to divide.
+var errNoShare = errors.New("ingest: no descriptors are left for connections")
+
+// newShares keeps a quarter of the descriptors, and 64 at least, and three quarters of the memory, of which another
+// quarter is for large frames.
+func newShares(descriptors int, memory int64) *shares {
+	s := &shares{}
+	if descriptors > 0 {
+		s.conns, s.why = max(1, descriptors-max(reserved, descriptors/4)), fmt.Sprintf("RLIMIT_NOFILE is %d: raise it (ulimit -n, LimitNOFILE=)", descriptors)
+		if descriptors <= reserved {
+			s.conns = -1
+		}
+	}
+	if memory > 0 {
+		s.large = memory / 4
+		if n := int(min(max(1, memory/4/connMemory), 1<<30)); s.conns == 0 || n < s.conns {
+			s.conns, s.why = n, fmt.Sprintf("this process may use %d MiB of memory", memory>>20)
+		}
+	}
+	return s
+}
+
+// ofProcess are the shares of all listeners of this process, as its limits are when the first one is made.
+var ofProcess = sync.OnceValue(func() *shares { return newShares(limits.Descriptors(), limits.Memory()) })
+
+// join adds a listener. It has to leave.
+func (s *shares) join() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns < 0 {
+		return fmt.Errorf("%w: %s", errNoShare, s.why)
+	}
+	s.listeners++
+	return nil
+}
+
+func (s *shares) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners--
+}
+
+// most returns how many connections a listener may have that would take max.
+func (s *shares) most(max int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mostOf(max)
+}
+
+// mostOf is most; s.mu is held.
+func (s *shares) mostOf(most int) int {
+	if s.conns > 0 {
+		most = min(most, max(1, s.conns/max(1, s.listeners)))
+	}
+	return most
+}
+
+// take counts a connection of a listener that has so many already and would take max; false if it is one too many. The sum
+// is bounded as well: a listener that was made later finds the places of the others taken until they give them back.
+func (s *shares) take(have, max int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have >= s.mostOf(max) || s.conns > 0 && s.open >= s.conns {
+		return false
+	}
+	s.open++
+	return true
+}
+
+func (s *shares) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+}
+
+// largest returns how many bytes of large frames a listener may have.
+func (s *shares) largest() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.large == 0 {
+		return 1 << 62
+	}
+	return s.large / int64(max(1, s.listeners))
+}
