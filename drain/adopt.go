@@ -70,23 +70,13 @@ func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.o.Timeout)
 	defer cancel()
-	for epoch := uint32(0); ; {
-		if err := a.open(dir, epoch); err != nil {
-			return nil, fmt.Errorf("drain: adopt %s: %w", dir, err)
-		}
-		err := a.claim(ctx)
-		if taken, ok := errors.AsType[*ship.EpochError](err); ok {
-			a.o.Logger.Warn("taking a spool over from an adopter that has fallen silent", "dir", dir, "adopter", taken.Instance, "silent", taken.Silent)
-			epoch, err = taken.Epoch, nil
-			if err = a.spool.Close(); err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("drain: adopt %s: %w", dir, errors.Join(err, a.spool.Close()))
-		}
-		return a.drain(ctx, dir)
+	if err := a.open(dir); err != nil {
+		return nil, fmt.Errorf("drain: adopt %s: %w", dir, err)
 	}
+	if err := a.claim(ctx); err != nil {
+		return nil, fmt.Errorf("drain: adopt %s: %w", dir, errors.Join(err, a.spool.Close()))
+	}
+	return a.drain(ctx, dir)
 }
 
 // adopter is an Adopt on its way.
@@ -98,9 +88,9 @@ type adopter struct {
 }
 
 // open takes the spool, and makes its shipper.
-func (a *adopter) open(dir string, epoch uint32) (err error) {
+func (a *adopter) open(dir string) (err error) {
 	a.spool, err = spool.Adopt(dir, &spool.AdoptOptions{
-		Work: a.o.Work, Instance: a.o.Instance, Destinations: slices.Sorted(maps.Keys(a.o.Destinations)), Forget: a.o.Forget, Epoch: epoch,
+		Work: a.o.Work, Instance: a.o.Instance, Destinations: slices.Sorted(maps.Keys(a.o.Destinations)), Forget: a.o.Forget,
 		MaxBytes: a.o.MaxBytes, StageWorkers: a.o.Ship.StageWorkers, Logger: a.o.Logger,
 	})
 	if err != nil {

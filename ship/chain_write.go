@@ -26,16 +26,16 @@ const linger = time.Second
 func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
 	begin := time.Now()
-	identity := l.cursor().Spool
 	for {
 		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
 		ready, complete := l.ready()
 		var err error
 		switch {
-		case l.cursor().Spool != identity:
+		case len(ready) == 0 && l.goesOn():
 			return errMoved
-		case len(ready) == 0 && l.formerEnds(), len(ready) == 0 && l.finalNow():
+		case len(ready) == 0 && l.finalNow():
 			err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Final = true })
+			l.close(err == nil)
 		case len(ready) == 0:
 			var passed time.Time
 			var again time.Duration
@@ -57,10 +57,41 @@ func (l *lane) writeChain(ctx context.Context) error {
 			deadline = time.Time{}
 			err = l.link(ctx, ready, nil)
 		}
+		if isTaken(err) {
+			err = l.overtaken(ctx)
+		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// overtaken goes on behind what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
+// chain.
+func (l *lane) overtaken(ctx context.Context) error {
+	before := l.cursor()
+	if err := l.follow(ctx); err != nil {
+		return err
+	}
+	if c := l.cursor(); c.Spool != before.Spool || c.Epoch != before.Epoch || c.Final {
+		return errMoved
+	}
+	return nil
+}
+
+// goesOn reports whether there is something to be told behind a final manifest that an earlier process or another owner has
+// written, or of a chain that was left.
+func (l *lane) goesOn() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.chain.Final && !l.closed && l.owes(l.chain)
+}
+
+// close notes that this process has said that nothing follows.
+func (l *lane) close(final bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = final
 }
 
 // idleRetry is how soon a spool that is not idle is asked again, once an hour has passed.
@@ -124,13 +155,6 @@ func (l *lane) finalNow() bool {
 	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.covered(l.chain)
 }
 
-// formerEnds reports whether everything is delivered that belongs under the chain's identity, which the spool has no more.
-func (l *lane) formerEnds() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.chain.Final && len(l.window) == 0 && l.s.sp.Ended(l.chain)
-}
-
 // covered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
 // count as given: `final` must not be written in front of them.
 func (s *Shipper) covered(c spool.Chain) bool {
@@ -180,17 +204,22 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 	}
 	for _, d := range ready {
 		switch {
+		case d.stated:
 		case d.rec != nil && d.rec.Records > 0:
 			line := segmentLine(d.rec, d.receipt)
 			line.Whole = d.whole
 			m.Segments = append(m.Segments, line)
 		case d.seg.Last >= d.seg.First:
-			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole.
-			all := segment.Range{First: max(d.seg.First, d.rest), Last: d.seg.Last}
-			m.Segments = append(m.Segments, SegmentLine{Segment: d.seg.Number, First: all.First, Last: all.Last, Gaps: []segment.Range{all}, Whole: d.whole})
+			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole. Or another
+			// owner's object has all of it.
+			line := SegmentLine{Segment: d.seg.Number, First: max(d.seg.First, d.rest), Last: d.seg.Last, Whole: d.whole}
+			if line.First <= line.Last {
+				line.Gaps = []segment.Range{{First: line.First, Last: line.Last}}
+			}
+			m.Segments = append(m.Segments, line)
 		}
-		if d.seg.Lost != (segment.Losses{}) || len(d.seg.Unaccounted) > 0 {
-			m.Losses = append(m.Losses, LossLine{Segment: d.seg.Number, After: d.seg.Last, Lost: d.seg.Lost, Unaccounted: d.seg.Unaccounted})
+		if !lossless(&d.seg) {
+			m.Losses = append(m.Losses, lossLine(&d.seg))
 		}
 		m.Footer.Segment, m.Footer.Last = d.seg.Number, d.seg.Last
 	}

@@ -45,6 +45,9 @@ func (l *lane) send(ctx context.Context, d *delivery) (rec *spool.StageRecord, r
 		if rec.Records > 0 {
 			whole.RawSHA256 = rec.RawSHA256
 		}
+		if d.rest > rec.Last {
+			return nil, r, whole, nil
+		}
 		rec, r, err = l.sendRest(ctx, number, d.rest)
 		return rec, r, whole, err
 	case rec.Records == 0: // of a segment that is damaged throughout, nothing is left to store

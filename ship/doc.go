@@ -14,12 +14,13 @@
 //   - Once, effectively. Key and bytes of an object are fixed before the first attempt, and nothing is ever overwritten:
 //     a repeat after a crash or a lost response meets its own object. A stranger's object is a conflict: it stays, the
 //     chain stops in front of it, loudly, and everything else goes on.
-//   - One writer. The bytes of a manifest are durable in the spool before they are sent, and are created only if that
-//     number is free. If it is not, another owner continues the chain: the volume was copied, restored from a snapshot, or
-//     adopted. This one follows the chain, and delivers what the chain does not contain under an identity of its own.
+//   - One writer of each manifest. Its bytes are durable in the spool before they are sent, and are created only if that
+//     number is free. If it is not, another owner writes this chain, too: the volume was copied, restored from a snapshot, or
+//     adopted. This one follows the chain as long as it states what is here, and delivers everything from the first difference
+//     on under an identity of its own.
 //   - One adopter. An orphan's chains are taken over (spool.Adopt, [Shipper.Claim]) by creating the next manifest of the old
-//     epoch, closed_by, first at the destination whose name comes first: who finds the number taken has lost, and who comes
-//     later follows what stands there before he claims.
+//     epoch, closed_by, first at the destination whose name comes first: an adopter that finds the number taken gives way, and a
+//     later one follows the chain before it claims.
 //   - Bounded. At most 2 × [Options].Workers segments (eight small ones count as one) are ahead of a chain, and none is staged that no upload waits for.
 //
 // # Objects
@@ -76,9 +77,9 @@
 // "joined" on) and every loss count. "passed":"2026-11-22T09:00:00Z" states that no segment which this chain does not
 // cover begins before that time: nothing will follow in the folder of an earlier hour. It is written once an hour while
 // nothing comes in. The hour of a folder is that in which its segment begins; the spool sees to it that none begins
-// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…,"claim":…} that another owner has taken the spool over, whose volume
-// held the records up to the number in the first half of the claim.
-// Nothing follows either in that epoch. See [ManifestFooter].
+// before an earlier one, or before such a statement, also when the clock is set back. "closed_by":{"instance":…,"epoch":…,"claim":…} that the chain goes on in a later epoch,
+// because another host or an adopter goes on with it. Nothing follows either in that epoch. Behind a final manifest the chain
+// goes on, if it does, in the next epoch. See [ManifestFooter].
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer's, and with its hash everything:
 //

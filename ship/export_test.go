@@ -38,7 +38,8 @@ func Weight(bytes int64) int { return weight(bytes) }
 func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 	for _, l := range s.lanes {
 		if l.name == dest {
-			return l.takeOver(ctx, s.o.Patience)
+			_, err := l.claim(ctx, s.o.Patience)
+			return err
 		}
 	}
 	return nil

@@ -119,9 +119,9 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 		wake := s.changed.wait()
 		c := l.cursor()
 		switch {
-		case c.Final && (c.Left || c.Epoch >= s.epoch) && s.covered(c):
+		case c.Final && s.covered(c):
 			return nil
-		case c.Final && !c.Left && c.Epoch >= s.epoch && c.Taken == 0:
+		case c.Final && l.isClosed():
 			// The chain cannot take it back, and must not go on behind it either.
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
 		case l.isFenced():
@@ -137,6 +137,12 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 			return errors.Join(s.incomplete(l), ctx.Err())
 		}
 	}
+}
+
+func (l *lane) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // want asks the chain writer for a final manifest.

@@ -47,7 +47,6 @@ type health struct {
 	worst    State // that was logged
 	last     error // the last failure, kept when it is over
 	fenced   error
-	awaited  error  // what is waited for from another owner
 	reset    signal // ResetBackoff
 	alive    signal // something has succeeded again
 }
@@ -62,7 +61,7 @@ func (h *health) init() { h.troubles, h.worst = map[string]trouble{}, StateOK }
 
 // condition returns the worst trouble's.
 func (h *health) condition() State {
-	if h.fenced != nil || h.awaited != nil {
+	if h.fenced != nil {
 		return StateFenced
 	}
 	worst := StateOK
@@ -215,45 +214,13 @@ func (l *lane) resetBackoff() {
 	l.s.changed.broadcast()
 }
 
-// fence ends the shipping to this destination for good. There is no way back in this process: which of two owners is the
-// right one is not for a program to decide.
+// fence ends the shipping to this destination in this process: another adopter does it.
 func (l *lane) fence(err error) {
 	l.mu.Lock()
 	l.fenced, l.last = err, err
 	l.mu.Unlock()
 	l.s.changed.broadcast()
-	l.log.Error("ship: another owner continues this spool's chain: nothing more is sent there, receiving goes on. "+
-		"Is this volume a copy of one that is in use elsewhere?", "err", err)
-}
-
-// await notes that another owner has to deliver what both hold before this one can go on; nil err: that is over. It is
-// logged like a failure.
-func (l *lane) await(err error) {
-	now := time.Now()
-	l.mu.Lock()
-	begun := l.awaited == nil
-	if begun && err == nil {
-		l.mu.Unlock()
-		return
-	}
-	if l.awaited = err; err != nil {
-		l.last = err
-		if begun {
-			l.since = now
-		}
-	}
-	due := begun || now.Sub(l.logged) >= logInterval || err == nil
-	if due {
-		l.logged = now
-	}
-	l.mu.Unlock()
-	l.s.changed.broadcast()
-	switch {
-	case err == nil:
-		l.log.Info("ship: going on after another owner of this chain")
-	case due:
-		l.log.Warn("ship: another owner continues this chain, receiving goes on", "err", err)
-	}
+	l.log.Error("ship: another owner delivers this spool: this process sends nothing there", "err", err)
 }
 
 // isFenced reports whether nothing more is tried here.

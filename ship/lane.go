@@ -25,6 +25,7 @@ type lane struct {
 	chain  spool.Chain
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
+	closed bool        // and was written: nothing may follow it in this process
 	health
 	meter    meter
 	backlog  backlog
@@ -41,9 +42,12 @@ type delivery struct {
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
-	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it: see leave.
+	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it: see leave. Behind its
+	// last record, only its end is owed.
 	rest  uint64
 	whole *Whole // what it is the rest of
+	// stated: a chain that this spool left names its records, and only the losses are owed.
+	stated bool
 }
 
 func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
@@ -58,7 +62,7 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 	return l, nil
 }
 
-// run ships to this destination until ctx ends, the spool is closed, or the chain turns out to be another owner's.
+// run ships to this destination until ctx ends or the spool is closed.
 func (l *lane) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
@@ -73,25 +77,16 @@ func (l *lane) run(ctx context.Context) error {
 
 	var err error
 	for {
-		err = l.session(ctx)
-		taken, ok := errors.AsType[*takenError](err)
-		if ok && l.s.sp.Source() == "" && ctx.Err() == nil {
-			err = l.meet(ctx, taken.m)
-		} else if errors.Is(err, errMoved) {
-			err = nil
-		}
-		if err != nil {
+		// Where another owner was quicker, the next session begins with what that one has written.
+		if err = l.session(ctx); ctx.Err() != nil || !isTaken(err) && !errors.Is(err, errMoved) {
 			break
 		}
 	}
 	cancel(err)
-	if err = context.Cause(ctx); errors.Is(err, ErrFenced) {
-		l.fence(err)
-	}
-	return err
+	return context.Cause(ctx)
 }
 
-// session ships until the chain goes on under another identity or another owner, or nothing more can be done at all.
+// session ships until the chain goes on elsewhere, or nothing more can be done at all.
 func (l *lane) session(ctx context.Context) error {
 	// Nothing is sent before the chain says who writes it.
 	if err := l.begin(ctx); err != nil {
@@ -165,24 +160,28 @@ func (l *lane) extend() []*delivery {
 		return nil // behind `final` nothing may follow in this epoch
 	}
 	from := len(l.window)
-	limit := l.s.sp.Limit(l.chain)
 	for _, seg := range l.s.sp.Sealed(after, room) {
 		if room -= weight(seg.Bytes); room < 0 {
 			break
 		}
-		if seg.Number > limit {
-			break
-		}
-		d := &delivery{seg: seg, done: seg.Records == 0}
-		if seg.First <= l.chain.Through && l.chain.Through < seg.Last {
-			d.rest, d.whole = l.chain.Through+1, &Whole{First: seg.First, Gaps: seg.Gaps}
-		}
-		l.window = append(l.window, d)
+		l.window = append(l.window, l.delivery(seg))
 	}
 	if len(l.window) > from {
 		l.s.changed.broadcast()
 	}
 	return slices.Clone(l.window[from:])
+}
+
+// delivery is what the destination is owed of a segment. l.mu is held.
+func (l *lane) delivery(seg spool.Segment) *delivery {
+	d := &delivery{seg: seg, done: seg.Records == 0}
+	switch c := &l.chain; {
+	case c.Stated && seg.Number > c.Segment && seg.First <= c.Through:
+		d.seg.Records, d.seg.Bytes, d.stated, d.done = 0, 0, true, true
+	case seg.First <= seg.Last && seg.First <= c.Through:
+		d.rest, d.whole = c.Through+1, &Whole{First: seg.First, Gaps: seg.Gaps}
+	}
+	return d
 }
 
 // check tells at the start whether the destination is usable. Uploads do not wait for it, but without any to do it is what

@@ -129,7 +129,8 @@ type ManifestFooter struct {
 	// Final: this destination holds every record that the spool ever kept (from Joined on), and every loss count. Nothing
 	// follows in this epoch.
 	Final bool `json:"final,omitempty"`
-	// ClosedBy: another owner has taken the spool over. Nothing follows in this epoch.
+	// ClosedBy: the chain goes on in a later epoch, because another host or another adopter goes on with it. Nothing follows in
+	// this one.
 	ClosedBy *Owner `json:"closed_by,omitempty"`
 	// SHA256 of all bytes before this line, and of this line with an empty sha256: damage to the last manifest shows without
 	// a successor.
@@ -148,8 +149,7 @@ func (f ManifestFooter) sum(h hash.Hash) (string, error) {
 type Owner struct {
 	Instance string `json:"instance"`
 	Epoch    uint32 `json:"epoch"`
-	// Claim is 32 hexadecimal digits that no other claim has: 16 are the last sequence number that the owner's volume held
-	// when it was opened, 16 are random.
+	// Claim is 32 hexadecimal digits that no other claim has.
 	Claim string `json:"claim,omitempty"`
 }
 
@@ -158,8 +158,11 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c := before
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
 	// Never back: a manifest that was found again may speak of segments that have long been deleted.
-	c.Segment, c.Through = max(c.Segment, m.Footer.Segment), max(c.Through, m.Footer.Last)
-	c.Final, c.ClosedBy, c.Taken, c.Shared = m.Footer.Final, 0, 0, 0
+	if m.Footer.Segment > c.Segment {
+		c.Segment, c.Stated = m.Footer.Segment, false
+	}
+	c.Through = max(c.Through, m.Footer.Last)
+	c.Final, c.ClosedBy, c.Taken = m.Footer.Final, 0, 0
 	if by := m.Footer.ClosedBy; by != nil {
 		c.Final, c.ClosedBy = true, by.Epoch
 	}

@@ -46,7 +46,7 @@ type Options struct {
 	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
 	ProbeInterval time.Duration
 
-	// Patience is how long another adopter of an adopted spool may write nothing before it is taken for dead; default 15
+	// Patience is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
 	// minutes. See Claim.
 	Patience time.Duration
 

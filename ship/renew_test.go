@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // delivered returns the payloads at a destination, of all objects that are named by a manifest, sorted, and fails if an
@@ -257,4 +258,26 @@ func TestOwnerFallsSilent(t *testing.T) {
 		t.Error(err)
 	}
 	want(t, delivered(t, mem, true), numbered(0, 40))
+}
+
+// TestCopiesWithoutTimes: the owner and its copy have each received one record, of the same length, to which their programs
+// have given the same time. Nothing but what is in them tells them apart.
+func TestCopiesWithoutTimes(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	clone := filepath.Join(t.TempDir(), "clone")
+	copyDir(t, clone, b.dir)
+	for _, x := range []*bench{b, openBench(t, clone, d, "host-a")} {
+		if _, err := x.sp.Append(t.Context(), []segment.Record{{Data: []byte(filepath.Base(x.dir)[:1])}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.sp.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		x.ship(d, quick)
+		x.flush()
+	}
+	want(t, delivered(t, mem, false), numbered(0, 10), []string{"0"}, []string{"c"})
 }

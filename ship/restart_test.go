@@ -450,8 +450,8 @@ func TestForeignBirth(t *testing.T) {
 			if err := b.s.Flush(ctx); err != nil {
 				t.Errorf("Flush: %v", err)
 			}
-			if left := b.sp.Stats().SpoolID != id; left != c.fenced {
-				t.Errorf("under another identity: %v", left)
+			if chain, err := b.sp.Chain("s3"); err != nil || (chain.Spool != id) != c.fenced {
+				t.Errorf("under another identity: %+v, %v", chain, err)
 			}
 			if !c.fenced && !c.others {
 				b.audit(mem)

@@ -28,6 +28,7 @@ type Shipper struct {
 	ended   chan struct{}
 
 	mu      sync.Mutex
+	claimed bool            // see Claim
 	life    context.Context // of Run, nil before it
 	wg      sync.WaitGroup  // what Run awaits
 	slots   chan struct{}   // one for each StageWorker

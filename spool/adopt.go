@@ -35,8 +35,6 @@ type AdoptOptions struct {
 	Destinations []string
 	// Forget names destinations that are given up.
 	Forget []string
-	// Epoch is the least to open in; default the one behind the source's. See ship.EpochError.
-	Epoch uint32
 
 	MaxBytes     int64 // quota of everything in Work; default 90 % of its file system
 	StageWorkers int   // default 2
@@ -47,10 +45,8 @@ type AdoptOptions struct {
 type source struct {
 	fs   vfs.FS
 	dir  string
-	lock io.Closer // nil if there is no lock file
-	// epoch is the source's own, in which chains of which it knows nothing any more are looked for.
-	epoch uint32
-	done  atomic.Bool // everything is delivered
+	lock io.Closer   // nil if there is no lock file
+	done atomic.Bool // everything is delivered
 }
 
 // Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance
@@ -105,12 +101,11 @@ func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_
 	if err != nil {
 		return nil, err
 	}
-	src.epoch = id.Epoch
 	work := workDir(d.Work, id.Class, id.Spool)
 	if err := fsys.MkdirAll(work); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if id, err = claim(fsys, work, id, full.Instance, d.Epoch); err != nil {
+	if id, err = claim(fsys, work, id, full.Instance); err != nil {
 		return nil, err
 	}
 	opts.Class = id.Class
@@ -171,21 +166,15 @@ func (src *source) identity() (*identity, error) {
 
 // claim makes the adopter's identity durable in work, once, with the next epoch: whoever is called like the last owner is
 // another one all the same.
-func claim(fsys vfs.FS, work string, from *identity, instance string, epoch uint32) (*identity, error) {
+func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity, error) {
 	id, err := loadIdentity(fsys, work)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		id = from
-		if err := id.nextEpoch(instance); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, err
-	case id.Epoch >= epoch:
-		return id, nil // openIdentity looks at the instance
+	if !errors.Is(err, fs.ErrNotExist) {
+		return id, err // openIdentity looks at the instance
 	}
-	id.Epoch = max(id.Epoch, epoch)
-	return id, id.save(fsys, work)
+	if err := from.nextEpoch(instance); err != nil {
+		return nil, err
+	}
+	return from, from.save(fsys, work)
 }
 
 // known returns those of the given destinations that the spool has to deliver to.
@@ -213,12 +202,4 @@ func (s *Spool) Source() string {
 // holder names the process that takes a lock.
 func holder(o *Options) string {
 	return fmt.Sprintf("process %d of %s, class %s", os.Getpid(), o.Instance, o.Class)
-}
-
-// unknownEpoch is where a chain is looked for of which nothing is known here: an adopter's source may have begun it.
-func (s *Spool) unknownEpoch() uint32 {
-	if s.source != nil {
-		return s.source.epoch
-	}
-	return s.id.Epoch
 }

@@ -250,7 +250,7 @@ func (w *world) afterAdoption(t *testing.T, before [32]byte, work string) error 
 	mustAppend(t, s, batch(int(n)+1, 3, 30))
 	mustSeal(t, s)
 	for _, dest := range o.Destinations {
-		if c, err := s.Chain(dest); err != nil || c.Epoch <= 2 || c.Next != 0 || c.Through != n {
+		if c, err := s.Chain(dest); err != nil || c.Epoch < 2 || c.Next != 0 || c.Through != n {
 			return fmt.Errorf("chain of the next owner %+v, %w", c, err)
 		}
 		if err := w.ship(t.Context(), s, dest, 0); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -19,7 +18,6 @@ type adoption struct {
 	Version  int                  `json:"version"` // 1
 	Time     time.Time            `json:"time"`
 	Spool    string               `json:"spool"`
-	Former   []former             `json:"former,omitempty"` // identities of the spool before that
 	Class    string               `json:"class"`
 	Epoch    uint32               `json:"epoch"`
 	Instance string               `json:"instance"`
@@ -47,7 +45,7 @@ func (s *Spool) MarkAdopted() error {
 		}
 	}
 	m := adoption{
-		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Former: s.id.Former, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
+		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
 		Chains: map[string]chainFile{},
 	}
 	s.mu.Lock()
@@ -55,8 +53,8 @@ func (s *Spool) MarkAdopted() error {
 	m.Through, m.Segment = s.taken, s.cat.last()
 	for name, d := range s.dests {
 		c := d.chain
-		m.Chains[name] = chainFile{Version: 1, Destination: name, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
-		if !d.forgotten && (!c.Final || c.ClosedBy != 0 || c.Through < s.taken) {
+		m.Chains[name] = chainFile{Version: 1, Destination: name, Spool: s.id.Spool, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
+		if !d.forgotten && (!c.Final || c.Through < s.taken || c.Segment < m.Segment) {
 			s.mu.Unlock()
 			return fmt.Errorf("spool: MarkAdopted: the chain of %q is not final", name)
 		}
@@ -134,9 +132,6 @@ func (s *Spool) takeBack() error {
 	m, err := loadAdoption(s.fs, s.dir)
 	if err != nil || m == nil {
 		return err
-	}
-	if m.Spool != s.id.Spool && slices.Contains(names(m.Former), s.id.Spool) {
-		s.id.Spool, s.id.Former = m.Spool, m.Former // the adopter has left the chain of a copy: see Leave
 	}
 	if m.Spool != s.id.Spool {
 		return fmt.Errorf("%w: %s is of spool %s, this is %s", ErrCorrupt, s.path(adoptedName), m.Spool, s.id.Spool)

@@ -36,6 +36,8 @@ type chainFile struct {
 	// Destination is the name that the file was written for, so that two files that were exchanged do not pass for each
 	// other's. Left out by older programs, and then not compared.
 	Destination string `json:"destination,omitempty"`
+	// Spool is whose state it is. The chain may have another identity.
+	Spool string `json:"spool,omitempty"`
 
 	Chain     chainJSON     `json:"chain"`
 	Delivered segment.Tally `json:"delivered"`
@@ -59,8 +61,8 @@ func (s *Spool) destination(name string) (*destination, error) {
 	return d, nil
 }
 
-// Chain returns the chain state of a destination. Ask again after each Ack: where the spool is in a later epoch than the
-// chain, the next chain follows once a final manifest of the old one is acknowledged.
+// Chain returns the chain state of a destination. Ask again after each Ack: a manifest that hands the chain over moves it
+// into the next epoch.
 func (s *Spool) Chain(dest string) (Chain, error) {
 	d, err := s.destination(dest)
 	if err != nil {
@@ -195,7 +197,9 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	if seg, ok := s.cat.get(c.Segment); ok && seg.Created.After(c.Passed) {
 		c.Passed = seg.Created.UTC()
 	}
-	c = s.nextEpoch(c)
+	if c.ClosedBy != 0 {
+		c = c.after()
+	}
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
 	}
@@ -236,40 +240,9 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 	return nil
 }
 
-// nextEpoch moves a chain that is closed on into the spool's epoch. Hash goes along: it links the new chain's first
-// manifest to the old one's last. One that is not closed stays: the shipper first closes it with its next manifest, and
-// that number tells whether the old epoch's owner still lives. Of two owners of one spool (a copied volume) one finds
-// the number taken, and stops.
-func (s *Spool) nextEpoch(c Chain) Chain {
-	if c.Left {
-		return c
-	}
-	if c.Final && c.ClosedBy == 0 && c.Taken == 0 && s.ident().next(c.Spool) != "" {
-		return s.succeed(c)
-	}
-	// A spool that was opened goes wherever its chain goes; an adopter has an epoch of its own.
-	if c.Final && c.ClosedBy != 0 && (s.source == nil || c.Taken == 0) {
-		c.Before, _ = c.Last()
-		c.Epoch, c.Next, c.Final, c.ClosedBy = c.ClosedBy, 0, false, 0
-		return c
-	}
-	if to := s.ident().Epoch; c.Final && c.Epoch < to {
-		if c.ClosedBy == 0 {
-			c.Taken = 0 // over, and nobody's
-		} else if c.ClosedBy > to {
-			return c // another adopter's: see ship.EpochError
-		} else {
-			to = c.ClosedBy
-		}
-		c.Before, _ = c.Last()
-		c.Epoch, c.Next, c.Final, c.ClosedBy = to, 0, false, 0
-	}
-	return c
-}
-
 // saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
 func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
-	f := chainFile{Version: 1, Destination: d.name, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
+	f := chainFile{Version: 1, Destination: d.name, Spool: s.id.Spool, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
 	b, err := sealJSON(f)
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
@@ -311,7 +284,7 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 	}
 	d := &destination{name: name, chain: f.Chain.Chain, delivered: f.Delivered}
 	if d.chain.Spool == "" {
-		d.chain.Spool = s.id.first()
+		d.chain.Spool = s.id.Spool
 	}
 	if n, err := hex.Decode(d.chain.Hash[:], []byte(f.Chain.Hash)); err != nil || n != len(d.chain.Hash) || len(f.Chain.Hash) != 64 {
 		return nil, fmt.Errorf("%w: %s: hash %q", ErrCorrupt, path, f.Chain.Hash)

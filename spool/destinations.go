@@ -13,10 +13,9 @@ import (
 )
 
 // loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
-// count has closed its chain, or may have: nothing can follow a final manifest in its epoch, and of a state that is lost
-// nobody knows whether there is one.
+// count has closed its chain.
 func (s *Spool) loadChains() error {
-	final, newest := false, uint32(0)
+	final := false
 	for name, rem := range s.id.Destinations {
 		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
 		if errors.Is(err, errNewer) || denied(err) {
@@ -35,14 +34,7 @@ func (s *Spool) loadChains() error {
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
 		s.number = max(s.number, d.chain.Segment)
-		final = final || d.lost || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
-		if c := &d.chain; c.Final && !c.Left && c.Taken == 0 && c.ClosedBy == 0 {
-			newest = max(newest, c.Epoch)
-		}
-	}
-	if newest > s.id.Epoch && s.source == nil { // the identity is older than the chains: a file that was restored
-		s.log.Warn("spool: spool.json is older than the chains", "class", s.opts.Class, "epoch", s.id.Epoch, "chains", newest)
-		final, s.id.Epoch = true, newest
+		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
 	}
 	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil
@@ -70,7 +62,8 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 // happens to what every destination has.
 func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
-	c := Chain{Spool: s.id.first(), Epoch: s.unknownEpoch(), Segment: number - 1, Through: first - 1, Joined: s.id.Destinations[d.name].Joined, Lost: true}
+	c := s.unknownChain(d.name)
+	c.Segment, c.Through, c.Joined = number-1, first-1, s.id.Destinations[d.name].Joined
 	delivered := s.ledger.Destinations[d.name].Tally
 	if c.Joined == 0 {
 		c.Joined = first
@@ -123,8 +116,12 @@ func (s *Spool) openDestinations() error {
 			return err
 		}
 		rem, ok := s.id.Destinations[name]
-		if !ok || !rem.Forgotten.IsZero() || rem.Joined != d.chain.Joined {
-			s.id.Destinations[name] = remembered{Joined: d.chain.Joined}
+		now := remembered{Joined: d.chain.Joined}
+		if d.chain.Spool != s.id.Spool {
+			now.Spool = d.chain.Spool
+		}
+		if !ok || rem != now {
+			s.id.Destinations[name] = now
 			changed = true
 		}
 		d.forgotten = false
@@ -169,7 +166,7 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	d := s.dests[name]
 	fresh := d == nil
 	if fresh {
-		d = &destination{name: name, chain: Chain{Spool: s.id.first(), Epoch: s.unknownEpoch()}}
+		d = &destination{name: name, chain: s.unknownChain(name)}
 	}
 	// A chain that comes back goes on where it ended: its manifests are still at the destination, and their numbers taken.
 	c := d.chain
@@ -177,7 +174,10 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	if fresh || d.forgotten && number > c.Segment+1 && first > c.Through+1 {
 		c.Segment, c.Through, c.Joined = number-1, first-1, first
 	}
-	c = s.nextEpoch(c)
+	// An adopter goes on behind a final manifest only if there is more, which whoever ships finds out.
+	if c.Final && !c.Left && s.source == nil {
+		c = c.after()
+	}
 	if fresh || c != d.chain {
 		if err := s.saveChain(d, c, d.delivered); err != nil {
 			return nil, err
@@ -185,6 +185,15 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 	}
 	s.dests[name] = d
 	return d, nil
+}
+
+// unknownChain is where a chain is looked for of which nothing is known here: from its first manifest on.
+func (s *Spool) unknownChain(dest string) Chain {
+	c := Chain{Spool: s.id.Spool, Epoch: 1}
+	if name := s.id.Destinations[dest].Spool; name != "" {
+		c.Spool = name
+	}
+	return c
 }
 
 // oldest returns number and first sequence number of the oldest segment from which on nothing is missing here, of the next

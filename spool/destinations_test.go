@@ -192,17 +192,17 @@ func TestEpochs(t *testing.T) {
 	if c, _ = s.Chain("b"); c.Epoch != 1 || c.Next != 1 {
 		t.Fatalf("chain of b %+v", c)
 	}
-	finish := func(dest string, c Chain) {
+	finish := func(dest string, c Chain, closedBy uint32) {
 		m := fmt.Appendf(nil, "final %d", c.Epoch)
 		if err := s.Propose(dest, m); err != nil {
 			t.Fatal(err)
 		}
-		c.Next, c.Hash, c.Final = c.Next+1, sha(m), true
+		c.Next, c.Hash, c.Final, c.ClosedBy = c.Next+1, sha(m), true, closedBy
 		if err := s.Ack(dest, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	finish("b", c)
+	finish("b", c, 2)
 	if c, _ := s.Chain("b"); c.Epoch != 2 || c.Next != 0 || c.Hash != sha([]byte("final 1")) || c.Final {
 		t.Fatalf("chain of b %+v", c)
 	}
@@ -214,7 +214,7 @@ func TestEpochs(t *testing.T) {
 		t.Fatalf("epoch %d", st.Epoch)
 	}
 	c, _ = s.Chain("b")
-	finish("b", c)
+	finish("b", c, 0)
 	if c, _ = s.Chain("b"); c.Epoch != 2 || !c.Final {
 		t.Fatalf("chain of b %+v", c)
 	}

@@ -135,9 +135,9 @@ func (h *host) keep(ctx context.Context, sp *spool.Spool) error {
 
 // takeOver is drain.Adopt without what a drain has around it.
 func (h *host) takeOver(ctx context.Context, l *explore.Life) error {
-	for epoch := uint32(0); ; {
+	{
 		sp, err := h.disk.Adopt(h.gate(l), hook(l), alive(l), &spool.AdoptOptions{
-			Work: "/work", Instance: h.name, Destinations: h.w.names(), Epoch: epoch, MaxBytes: 64 << 20,
+			Work: "/work", Instance: h.name, Destinations: h.w.names(), MaxBytes: 64 << 20,
 		})
 		if errors.Is(err, spool.ErrAdopted) {
 			return nil
@@ -151,13 +151,6 @@ func (h *host) takeOver(ctx context.Context, l *explore.Life) error {
 			return err
 		}
 		err = sh.Claim(ctx)
-		if taken, ok := errors.AsType[*ship.EpochError](err); ok {
-			epoch = taken.Epoch
-			if err := sp.Close(); err != nil {
-				return err
-			}
-			continue
-		}
 		if err == nil {
 			err = h.deliver(ctx, sh)
 		}

@@ -186,18 +186,6 @@ func (r *report) check(t *testing.T) {
 		e := r.worst[kind]
 		text := fmt.Sprintf("%s in %d runs; repeat one with\n  go test ./spool -v -run ExploreReplay -explore.order %d -explore.replay %s:%s\n  %s",
 			kind, e.runs, *exploreOrder, strings.Join(r.names, "+"), e.code, strings.Join(e.details, "\n  "))
-		if len(r.names) > 2 && openOfMany[kind] {
-			t.Log("known: " + text)
-			continue
-		}
 		t.Error(text)
 	}
-}
-
-// openOfMany names those that take three volumes or more: the chains of two destinations end at different records of one
-// volume, whose copies then name their next identity after different ones.
-var openOfMany = map[string]bool{
-	"doubled": true, "two writers": true, "missing": true, "stuck": true,
-	// What the auditor says of these.
-	"audit absent": true, "audit behind": true, "audit records-doubled": true, "audit uncovered": true,
 }

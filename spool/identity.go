@@ -30,8 +30,6 @@ type identity struct {
 	Epoch    uint32    `json:"epoch"`    // who may write the chains
 	Instance string    `json:"instance"` // of that epoch
 	Created  time.Time `json:"created"`
-	// Former identities, the oldest first.
-	Former []former `json:"former,omitempty"`
 	// Volume is where the directory was when it was last opened.
 	Volume *vfs.Volume `json:"volume,omitempty"`
 	// Destinations holds every name this spool ever had to deliver to.
@@ -42,6 +40,8 @@ type identity struct {
 type remembered struct {
 	Joined    uint64    `json:"joined"`             // first sequence number it is owed; 0: not known
 	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it is owed everything
+	// Spool is the identity that the chain there has, if it is not the spool's own. See Spool.Leave.
+	Spool string `json:"spool,omitempty"`
 }
 
 // newIdentity begins a spool.
@@ -127,8 +127,8 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 // openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
 // an empty directory. If the file is missing or damaged, segments is asked for the identity that they tell of; nil means
 // that there are none. Another class than the recorded one is refused. Another instance starts the next epoch, and so does
-// another place: the directory is a copy then, perhaps of one that is in use elsewhere. The number that closes the epoch
-// before tells: whoever of the two takes it first delivers what both hold.
+// another place: the directory is a copy then, perhaps of one that is in use elsewhere. So the objects of the two have
+// different names.
 func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*identity, error)) (*identity, error) {
 	id, err := loadIdentity(fsys, dir)
 	changed := err != nil
@@ -185,17 +185,16 @@ func (id *identity) validate() error {
 	if id.Version < 1 {
 		errs = append(errs, fmt.Errorf("version %d does not exist", id.Version))
 	}
-	for _, name := range append([]string{id.Spool}, names(id.Former)...) {
-		if !matches(name, spoolIDLen, "") || len(name) != spoolIDLen {
-			errs = append(errs, fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", name, spoolIDLen))
-		}
-	}
+	errs = append(errs, checkSpoolID(id.Spool))
 	if id.Epoch < 1 || id.Epoch > maxEpoch {
 		errs = append(errs, fmt.Errorf("epoch %d is not between 1 and %d", id.Epoch, maxEpoch))
 	}
 	errs = append(errs, checkClass(id.Class), checkInstance(id.Instance))
-	for name := range id.Destinations {
+	for name, d := range id.Destinations {
 		errs = append(errs, checkDestination(name))
+		if d.Spool != "" {
+			errs = append(errs, checkSpoolID(d.Spool))
+		}
 	}
 	return errors.Join(errs...)
 }

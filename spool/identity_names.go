@@ -31,6 +31,13 @@ func matches(s string, n int, others string) bool {
 	return len(s) >= 1 && len(s) <= n
 }
 
+func checkSpoolID(id string) error {
+	if !matches(id, spoolIDLen, "") || len(id) != spoolIDLen {
+		return fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", id, spoolIDLen)
+	}
+	return nil
+}
+
 // checkClass and checkDestination keep names to what is safe in a path, a key of S3 and a log line alike.
 func checkClass(class string) error {
 	if !matches(class, maxClass, "_") {

@@ -116,7 +116,7 @@ func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
 	}).withDefaults()
 	none := func(vfs.FS, string, *slog.Logger) (index, bool, error) { return noIndex{}, true, nil }
 	view := vfs.Preview(fsys, in.Dir)
-	s, err := openFrom(&source{fs: view, dir: in.Dir, epoch: id.Epoch}, in.Dir, view, none, &o)
+	s, err := openFrom(&source{fs: view, dir: in.Dir}, in.Dir, view, none, &o)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -37,7 +36,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 		source: src, dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{}, opened: time.Now(),
 		dests: map[string]*destination{},
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
-		stop: make(chan struct{}),
+		stop: make(chan struct{}), naming: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tail.chunkSize = int(min(1<<20, max(128<<10, opts.MemoryBytes/16)))
@@ -182,11 +181,8 @@ func (s *Spool) identityOfSegments() (id *identity, err error) {
 		if err != nil {
 			continue
 		}
-		if id == nil {
-			id = identityOf(h)
-		} else if h.Spool != id.Spool && h.Class == id.Class && !id.owns(h.Spool) {
-			id.Former = slices.Insert(id.Former, 0, former{h.Spool, numbers[i]})
-		}
+		id = identityOf(h)
+		break
 	}
 	if id == nil && s.opts.Class != "" {
 		return s.identityOfChains()

@@ -232,7 +232,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return err
 	}
 	h := src.Header()
-	if !s.id.owns(h.Spool) || h.Class != s.id.Class {
+	if h.Spool != s.id.Spool || h.Class != s.id.Class {
 		s.log.Error("spool: a segment of another spool is set aside", "class", s.opts.Class, "segment", n, "spool", h.Spool)
 		return r.setSegmentAside(n)
 	}

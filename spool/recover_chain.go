@@ -68,10 +68,10 @@ func (s *Spool) identityOfChains() (*identity, error) {
 			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
 			continue
 		}
-		if err != nil || f.Version > 1 || f.Chain.Spool == "" || id.Spool != "" && f.Chain.Spool != id.Spool {
+		if err != nil || f.Version > 1 || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
 			return nil, nil
 		}
-		id.Spool, id.Epoch = f.Chain.Spool, max(id.Epoch, f.Chain.Epoch)
+		id.Spool, id.Epoch = f.Spool, max(id.Epoch, f.Chain.Epoch)
 		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
 	}
 	if id.Spool == "" {

@@ -52,9 +52,9 @@ type Spool struct {
 
 	// Marks in the sequence numbers: taken ≥ written ≥ durable.
 	taken   uint64
+	found   uint64 // taken, when the spool was opened
 	written uint64
 	durable uint64
-	found   uint64 // taken, when the spool was opened
 	// The same in the log as it is being written; after a failure place goes back to placed.
 	place  place // at tail.written
 	placed place // at tail.synced
@@ -103,6 +103,8 @@ type Spool struct {
 	calls    sync.WaitGroup // calls that use files outside of the roles
 	life     context.Context
 	end      context.CancelFunc // ends calls that are under way
+
+	naming chan struct{} // one change of spool.json at a time; all of it but Destinations is fixed once the spool is open
 
 	closeOnce sync.Once
 	closeErr  error

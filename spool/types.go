@@ -108,8 +108,8 @@ type StageRecord struct {
 
 // Chain is the state of one destination's manifest chain and, with it, of its deliveries.
 type Chain struct {
-	// Spool is the identity under which the chain is written, see Spool.Leave; left out in states that older programs
-	// wrote, which know one.
+	// Spool is the identity under which the chain is written: the spool's own, until another owner has continued that chain
+	// with other records, see Spool.Leave. Each destination's chain has its own.
 	Spool   string   `json:"spool,omitempty"`
 	Epoch   uint32   `json:"epoch"`
 	Next    uint64   `json:"next"`    // number of the manifest to be written next; 0 is the birth manifest
@@ -122,17 +122,14 @@ type Chain struct {
 	Before Link `json:"before,omitzero"`
 	// ClosedBy is the epoch that the last manifest has handed the chain over to, 0 if it has not.
 	ClosedBy uint32 `json:"closed_by,omitempty"`
-	// Taken is when the last manifest was written, in Unix nanoseconds, if that was another adopter, who owns the chain
-	// then; 0 if it is this spool's.
+	// Taken is when the last manifest was written, in Unix nanoseconds, if another owner has written it; 0 if this spool has.
 	Taken int64 `json:"taken,omitempty"`
-	// Shared is the last sequence number that the volume of the chain's owner and this spool can have in common, if Taken is
-	// not 0.
-	Shared uint64 `json:"shared,omitempty"`
 	// Left: another owner goes on with the chain, and it contains of this spool what it ever will. Final is set too: nothing
 	// follows before Rename.
 	Left bool `json:"left,omitempty"`
-	// Lost: the state was lost, and in which epoch the chain goes on is not known: see Spool.Found.
-	Lost bool `json:"lost,omitempty"`
+	// Stated: the chain that this spool left before this one names the records of the segment after Segment, so that only
+	// its losses are owed.
+	Stated bool `json:"stated,omitempty"`
 	// Passed: no segment that the chain does not cover begins before it. The spool keeps it, see Idle; Ack ignores it.
 	Passed time.Time `json:"passed,omitzero"`
 }

@@ -238,7 +238,8 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 // another identity when it named the object keeps the name.
 func objectOf(id spoolID, m *ship.Manifest, s *ship.SegmentLine) (k dataKey, ok bool) {
 	k, ok = parseDataKey(s.Key)
-	return k, ok && k.class == id.class && (k.spool == id.spool || ship.Related(k.spool, id.spool)) && k.first == s.First && k.last == s.Last && k.epoch <= m.Header.Epoch && endsRight(k.ext, s)
+	return k, ok && k.class == id.class && k.first == s.First && k.last == s.Last && endsRight(k.ext, s) &&
+		(k.spool == id.spool && k.epoch <= m.Header.Epoch || k.spool != id.spool && ship.Related(k.spool, id.spool))
 }
 
 // endsRight reports whether the name of an object says what its line says, as far as this program knows the words.

@@ -1,0 +1,159 @@
+package ship
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// shared is how far a manifest of another owner goes along with what is here.
+type shared struct {
+	spool.Left
+	why string // what comes next is not the same; "" if the manifest states nothing else
+}
+
+// compareManifest walks through what a manifest adds to the chain and through the segments that follow here, in step, up to the first
+// difference. Two volumes have the same past, and then each its own: different records, another end of a segment that both
+// were writing, or different losses. Damage is no difference: what can still be read on both sides is compared.
+func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) (s shared, err error) {
+	s.Left = spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}
+	past := func(segment, last uint64) bool { return segment <= c.Segment && last <= c.Through } // deleted here, or delivered
+	lines := slices.DeleteFunc(slices.Clone(m.Segments), func(line SegmentLine) bool { return past(line.Segment, line.Last) })
+	losses := slices.DeleteFunc(slices.Clone(m.Losses), func(line LossLine) bool { return past(line.Segment, line.After) })
+	for _, have := range l.s.sp.Sealed(c.Segment, 0) {
+		if have.Number > m.Footer.Segment {
+			break
+		}
+		var line *SegmentLine
+		if len(lines) > 0 && lines[0].Segment <= have.Number {
+			line, lines = &lines[0], lines[1:]
+		}
+		if s.why, err = l.compareSegment(ctx, line, &have, &s.Left); s.why != "" || err != nil {
+			return s, err
+		}
+		var loss *LossLine
+		if len(losses) > 0 && losses[0].Segment <= have.Number {
+			loss, losses = &losses[0], losses[1:]
+		}
+		if !sameLosses(loss, &have) {
+			s.Stated = have.Last >= have.First
+			s.why = fmt.Sprintf("it states other losses in segment %d", have.Number)
+			return s, nil
+		}
+		s.Left = spool.Left{Segment: have.Number, Through: s.Through}
+	}
+	switch {
+	case len(lines) > 0:
+		s.why = fmt.Sprintf("it states records up to %d, and those here end with %d", lines[len(lines)-1].Last, s.Through)
+	case len(losses) > 0:
+		s.why = fmt.Sprintf("it states losses in segment %d, which is not here", losses[0].Segment)
+	case m.Footer.Segment > s.Segment:
+		s.why = fmt.Sprintf("it ends with segment %d, which is not here", m.Footer.Segment)
+	}
+	return s, nil
+}
+
+// compareSegment compares a line, nil for none, with the segment that is next here, and moves at on to the last record that
+// both have. why is the difference, "" if there is none.
+func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spool.Segment, at *spool.Left) (why string, err error) {
+	owes := have.Last > max(at.Through, have.First-1) // else the chain, or one that was left, has its records
+	switch {
+	case line == nil && (owes || have.Last >= have.First && !at.Stated):
+		return fmt.Sprintf("it states no records of segment %d", have.Number), nil
+	case line == nil:
+		return "", nil
+	case have.Last < have.First || at.Stated:
+		return fmt.Sprintf("it states records in segment %d, which has none here", line.Segment), nil
+	case owes:
+		upTo := have.Last
+		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
+		if err == nil && !same {
+			upTo, err = l.common(ctx, line, have)
+		}
+		if err != nil {
+			return "", err
+		}
+		if at.Through = max(at.Through, upTo); upTo < have.Last {
+			return fmt.Sprintf("segment %d goes on with another record after %d", have.Number, at.Through), nil
+		}
+	}
+	if line.Segment != have.Number || line.Last != have.Last {
+		return fmt.Sprintf("segment %d ends with record %d there, and with %d here", line.Segment, line.Last, have.Last), nil
+	}
+	return "", nil
+}
+
+// sameSegment reports whether a line speaks of this very segment from a record on. If it does not, the records may be the same
+// all the same. Counts and times cost nothing to compare, and prove nothing: two copies may each receive one record of one
+// length, and who gives records a time may give them seconds, or none. The hash of what the segment is encoded to proves it.
+func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
+	if line.First != from || line.Last != seg.Last {
+		return false, nil
+	}
+	sum := line.RawSHA256
+	if line.Whole != nil {
+		sum = line.Whole.RawSHA256
+	} else if line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes {
+		return false, nil
+	}
+	if seg.Records == 0 || sum == "" {
+		return seg.Records == 0 && sum == "", nil
+	}
+	have, err := l.sum(ctx, seg, line.Format)
+	return have == sum, err
+}
+
+// sum returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be.
+func (l *lane) sum(ctx context.Context, seg *spool.Segment, format string) (string, error) {
+	if seg.Staged {
+		rec, err := l.s.stage(ctx, seg.Number)
+		if err == nil && rec.Format == format {
+			return rec.RawSHA256, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	r, done, err := l.s.sp.ReadSealed(seg.Number)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // the staged file is all that there is
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = done() }()
+	out, err := l.s.enc.Encode(ctx, io.Discard, r, &spool.Encoding{Format: format, Codec: "none"})
+	if err != nil || out.Records == 0 {
+		return "", ctx.Err() // it cannot be written in that format: then it was not
+	}
+	return hex.EncodeToString(out.RawSHA256[:]), nil
+}
+
+// lossLine states what was lost in a segment.
+func lossLine(seg *spool.Segment) LossLine {
+	return LossLine{Type: "loss", Segment: seg.Number, After: seg.Last, Lost: seg.Lost, Unaccounted: seg.Unaccounted}
+}
+
+// lossless reports whether a segment needs no loss line.
+func lossless(seg *spool.Segment) bool {
+	return seg.Lost == (segment.Losses{}) && len(seg.Unaccounted) == 0
+}
+
+// sameLosses reports whether a loss line, nil for none, states what was lost in a segment, if anything. Of a damaged one that is
+// not known any more. What another owner has lost besides is no difference to one that has lost nothing.
+func sameLosses(line *LossLine, seg *spool.Segment) bool {
+	if len(seg.Gaps) > 0 || lossless(seg) {
+		return line == nil || line.Segment == seg.Number
+	}
+	return line != nil && line.Segment == seg.Number && line.Lost == seg.Lost &&
+		slices.EqualFunc(line.Unaccounted, seg.Unaccounted, func(a, b segment.Unaccounted) bool {
+			return a.From.Equal(b.From) && a.To.Equal(b.To) && a.Known == b.Known && a.AtMostBytes == b.AtMostBytes
+		})
+}

@@ -1,0 +1,205 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
+// before has no record in common with this spool beyond it.
+func (s *Spool) Recovered() uint64 { return s.found }
+
+// Left is how much a chain that another owner continues contains of a spool.
+type Left struct {
+	Segment uint64 // the last segment of which it says everything
+	Through uint64 // the last record that it contains, which may be in the segment that follows
+	// Stated: it names the records of the segment that follows as well, to the last one, and states other losses.
+	Stated bool
+}
+
+// Leave ends the part that this spool has in a destination's chain, in which another owner has put something else where
+// this spool would go on. The destination is owed everything from there on under another identity; see Rename.
+func (s *Spool) Leave(dest string, at Left) error {
+	return s.move(dest, func(c Chain) (Chain, error) {
+		if at.Segment < c.Segment || at.Through < c.Through {
+			return c, fmt.Errorf("spool: leave the chain of %q: goes back from segment %d to %d", dest, c.Segment, at.Segment)
+		}
+		c.Segment, c.Through, c.Joined, c.Stated = at.Segment, at.Through, at.Through+1, at.Stated
+		c.Final, c.Left, c.ClosedBy, c.Taken = true, true, 0, 0
+		return c, nil
+	})
+}
+
+// Rename gives a destination's chain that was left the identity under which it goes on there. It has to be the same for
+// whoever has the same record, or losses, where the two part, and for nobody else.
+func (s *Spool) Rename(dest, name string) error {
+	return s.move(dest, func(c Chain) (Chain, error) {
+		if !c.Left {
+			return c, nil
+		}
+		// First where to look for the chain should its state be lost.
+		if err := s.call(dest, name, c.Through+1); err != nil {
+			return c, err
+		}
+		return Chain{Spool: name, Epoch: 1, Segment: c.Segment, Through: c.Through, Joined: c.Through + 1, Stated: c.Stated, Passed: c.Passed}, nil
+	})
+}
+
+// call remembers the identity that a destination's chain has, and where it begins.
+func (s *Spool) call(dest, name string, joined uint64) error {
+	s.naming <- struct{}{}
+	defer func() { <-s.naming }()
+	id := *s.id // of which nothing else ever changes
+	id.Destinations = maps.Clone(id.Destinations)
+	rem := id.Destinations[dest]
+	rem.Spool, rem.Joined = name, joined
+	id.Destinations[dest] = rem
+	if err := id.save(s.fs, s.dir); err != nil {
+		return err
+	}
+	s.id.Destinations = id.Destinations
+	s.log.Warn("spool: another owner continues a chain of this spool with other records: what it does not contain is delivered under another identity",
+		"class", s.opts.Class, "dest", dest, "spool", name)
+	return nil
+}
+
+// Enter moves a destination's chain on behind a final manifest, into the next epoch: another owner has written it, who had
+// less to deliver.
+func (s *Spool) Enter(dest string) error {
+	return s.move(dest, func(c Chain) (Chain, error) {
+		if c.Final && !c.Left {
+			c = c.after()
+		}
+		return c, nil
+	})
+}
+
+// after is where a chain goes on that has ended: in the epoch that it was handed over to, or else in the next one. Whoever
+// goes on with it finds the same place, so that of several owners one gets it.
+func (c Chain) after() Chain {
+	c.Before, _ = c.Last()
+	to := c.ClosedBy
+	if to == 0 {
+		to = c.Epoch + 1
+	}
+	c.Epoch, c.Next, c.Final, c.ClosedBy = to, 0, false, 0
+	return c
+}
+
+// move changes the state of a chain without a manifest.
+func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
+	d, err := s.destination(dest)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.mu.Lock()
+	old, delivered := d.chain, d.delivered
+	s.mu.Unlock()
+	c, err := change(old)
+	if err != nil || c == old {
+		return err
+	}
+	delivered.Add(s.cat.sum(old.Segment, c.Segment))
+	// What was proposed stands nowhere: somebody else's manifest has its number.
+	if err := s.fs.Remove(s.proposalPath(dest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spool: withdraw: %w", err)
+	}
+	if err := s.saveChain(d, c, delivered); err != nil {
+		return err
+	}
+	s.cat.changed()
+	wake(s.work)
+	return nil
+}
+
+// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is.
+func (s *Spool) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
+	seg, ok := s.cat.get(number)
+	if !ok || seg.NoRaw {
+		return nil, nil, fmt.Errorf("spool: read segment %d: %w", number, fs.ErrNotExist)
+	}
+	f, err := s.fs.Open(s.segPath(number))
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	r, err = newReader(f, seg.Size, segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: number})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
+	}
+	return r, f.Close, nil
+}
+
+// StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
+// before. The file is the caller's, who calls done when it is delivered; the next Open removes what is left.
+func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
+	if err := s.begin(); err != nil {
+		return nil, nil, nil, err
+	}
+	defer s.calls.Done()
+	seg, ok := s.cat.get(number)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
+	}
+	src, closeSrc, err := s.ReadSealed(number)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() { _ = closeSrc() }()
+	if err := src.Begin(first); err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: read segment %d: %w", number, err)
+	}
+	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
+	within, _ := s.beyondQuota(&seg)
+	defer within()
+	out, err := s.stageTo(number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
+	}
+	f, err := s.fs.Open(path)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	seg.First, seg.Gaps = first, out.Gaps
+	if seg.Bytes, err = s.restBytes(number, first); err != nil {
+		return nil, nil, nil, errors.Join(err, f.Close())
+	}
+	done = func() {
+		_ = f.Close()
+		s.unlink(path, out.size)
+	}
+	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
+}
+
+// restBytes adds up the payload of a segment's records from a sequence number on.
+func (s *Spool) restBytes(number, first uint64) (n uint64, err error) {
+	r, done, err := s.ReadSealed(number)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = done() }()
+	for {
+		seq, rec, err := r.Next()
+		var damage *segment.DamageError
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case errors.As(err, &damage):
+		case err != nil:
+			return n, fmt.Errorf("spool: %w", err)
+		case seq >= first:
+			n += uint64(len(rec.Data))
+		}
+	}
+}
