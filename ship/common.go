@@ -33,7 +33,7 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 		return 0, fmt.Errorf("reading %s, to compare its records: %w", line.Key, err)
 	}
 	defer content.Close()
-	there, err := NewRecordReader(line.Format, content)
+	there, err := NewRecordReader(line.Format, io.LimitReader(content, min(line.RawBytes, MaxRaw(line.Format, line.Records, line.Bytes))+1))
 	if err != nil {
 		return 0, err
 	}

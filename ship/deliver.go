@@ -192,7 +192,9 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	}
 	defer body.Close()
 	stored := NewDigest()
-	src := &sourceReader{r: io.TeeReader(body, stored)}
+	// Another compression of the same output may be longer than this one, but not much longer than the output.
+	most := max(rec.Size, rec.RawBytes+rec.RawBytes/8+1<<20)
+	src := &sourceReader{r: io.TeeReader(io.LimitReader(body, most+1), stored)}
 	n, sum := decode(l.s.enc, src, rec)
 	// What the decoder did not read counts too.
 	if _, err := io.Copy(io.Discard, src); err != nil || src.err != nil {

@@ -38,14 +38,31 @@ type RecordReader interface {
 func NewRecordReader(format string, r io.Reader) (RecordReader, error) {
 	switch format {
 	case NDJSON:
-		const perByte, around = 6, 256 // what the format makes of a payload, at most
-		return &ndjsonReader{lines: lineReader{r: bufio.NewReaderSize(r, rawFlush), most: perByte*segment.MaxRecord + around}}, nil
+		return &ndjsonReader{lines: lineReader{r: bufio.NewReaderSize(r, rawFlush), most: ndjsonPerByte*segment.MaxRecord + ndjsonAround}}, nil
 	case Lines:
 		return &linesReader{lines: lineReader{r: bufio.NewReaderSize(r, rawFlush), most: segment.MaxRecord + 1}}, nil
 	case Native:
 		return newNativeReader(r)
 	}
 	return nil, fmt.Errorf("ship: unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
+}
+
+// What NDJSON makes of a payload, at most.
+const ndjsonPerByte, ndjsonAround = 6, 256
+
+// MaxRaw returns the most bytes that records of so many payload bytes take in a format, uncompressed. What is longer was not
+// written by an Encoder of this package: a reader of what others can write need not unpack it to know.
+func MaxRaw(format string, records, bytes uint64) int64 {
+	records, bytes = min(records, segment.MaxSize), min(bytes, 1<<56) // what follows must not overflow
+	switch format {
+	case NDJSON:
+		return int64(bytes*ndjsonPerByte + records*ndjsonAround)
+	case Native:
+		// A gap ends a block, so that each record may have a block and an entry of the index. Header and ledger are there twice.
+		const perRecord, around = segment.MaxBlock - segment.MaxRecord + 16 + 12, 4 << 20
+		return min(segment.MaxSize, int64(bytes+records*perRecord+around))
+	}
+	return int64(bytes + records)
 }
 
 // lineReader returns lines, and an error for one that is too long or lacks its end.

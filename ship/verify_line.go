@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 )
 
@@ -52,7 +53,11 @@ func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
 		r, err := v.l.dest.Stat(ctx, line.Key)
 		if err == nil && r.Checksum == "" { // it keeps none
 			var there Object
-			if there, err = readBackKey(ctx, v.l.dest, line.Key); err == nil {
+			most := line.Size
+			if line.Receipt != nil {
+				most = line.Receipt.Size
+			}
+			if there, err = readBackKey(ctx, v.l.dest, line.Key, most); err == nil {
 				r.Size, r.Checksum = there.Size, SHA256Checksum(there.SHA256)
 			}
 		}
@@ -78,12 +83,12 @@ func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
 	})
 }
 
-// readBackKey reads an object to the end.
-func readBackKey(ctx context.Context, d Destination, key string) (Object, error) {
+// readBackKey reads an object, to the end or to one byte more than most.
+func readBackKey(ctx context.Context, d Destination, key string, most int64) (Object, error) {
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return Object{}, err
 	}
-	o, err := readBack(body)
+	o, err := readBack(io.LimitReader(body, most+1))
 	return o, errors.Join(err, body.Close())
 }

@@ -11,11 +11,13 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // unvouched is an object that its place's chain does not name, and what its name says against it.
 type unvouched struct {
-	key dataKey
+	key  dataKey
+	size int64 // as listed
 	Finding
 	group *group // whose lines may explain it, or nil
 }
@@ -118,13 +120,16 @@ func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *vouch
 		var there ship.Object
 		var err error
 		if v == nil {
-			_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key, io.Discard) })
+			there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
+			if there.Size > u.size {
+				content = fmt.Errorf("%w: its size is more than the %d bytes that were listed", ship.ErrVerify, u.size)
+			}
 			return damaged(err, content)
 		}
 		staged := v.line
 		staged.Receipt = &ship.Receipt{Size: staged.Size, Checksum: "sha256:" + staged.SHA256}
 		bytes = ""
-		there, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return recount(r, &staged) })
+		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.recount(ctx, r, &staged) })
 		if err == nil {
 			if wrong := judgeBytes(there, &staged); wrong != nil {
 				bytes = strings.TrimPrefix(wrong.Error(), ship.ErrVerify.Error()+": ")
@@ -183,26 +188,25 @@ func join(parts ...string) string {
 // survey decodes an object of which nothing but the name is known. What its format and codec can tell is checked, and
 // that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
 // raw.
-func survey(stored io.Reader, k *dataKey, raw io.Writer) error {
+func (p *place) survey(ctx context.Context, stored io.Reader, k *dataKey, raw io.Writer) error {
 	format, codec, err := encodingOf(k.ext)
 	if err != nil {
 		return err
 	}
-	plain, err := codec.NewReader(stored)
+	span := k.last - k.first + 1
+	r, err := p.openRecords(ctx, stored, format, codec, ship.MaxRaw(format, span, min(span, segment.MaxSize)*segment.MaxRecord), raw)
 	if err != nil {
-		return blame(err)
+		return err
 	}
-	defer plain.Close()
-	content := io.TeeReader(plain, raw)
-	r, err := ship.NewRecordReader(format, content)
-	if err != nil {
-		return blame(err)
-	}
+	defer r.close()
 	last := k.first - 1
 	for err == nil {
 		var seq uint64
-		if seq, _, _, err = next(r); err != nil || format == ship.Lines {
-			continue
+		if seq, _, _, err = next(r); err != nil {
+			break
+		}
+		if format == ship.Lines {
+			seq = last + 1 // they tell no numbers, and cannot be more than there are
 		}
 		if seq <= last || seq > k.last {
 			err = fmt.Errorf("%w: record %d behind record %d", errRecords, seq, last)
@@ -211,7 +215,7 @@ func survey(stored io.Reader, k *dataKey, raw io.Writer) error {
 	}
 	err = errors.Join(ignoreEOF(err), r.Close())
 	if err == nil {
-		_, err = io.Copy(io.Discard, content)
+		err = r.rest()
 	}
 	if err == nil {
 		err = sameSpool(r, k.String())
@@ -221,6 +225,7 @@ func survey(stored io.Reader, k *dataKey, raw io.Writer) error {
 
 // encodingOf tells by the ending of its name how an object is encoded.
 func encodingOf(ext string) (format string, codec compress.Codec, err error) {
+	ext = contentHash.ReplaceAllString(ext, "")
 	rest := ext
 	for _, name := range compress.Names() {
 		c, err := compress.ByName(name)

@@ -30,7 +30,7 @@ type auditor struct {
 	strays  []foundHead           // heads of chains that no place has
 	told    map[spoolID]foundHead // the furthest of them that lies where its spool has no chain either
 	lacks   []*lack               // what places lack of groups
-	split   map[spoolID]*group    // those whose records are divided between several ids, by lineage
+	kin     map[spoolID]*group    // those of several ids, by lineage
 }
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
@@ -42,7 +42,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}, split: map[spoolID]*group{}}
+	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}, kin: map[spoolID]*group{}}
 	for _, p := range opts.Places {
 		a.places = append(a.places, newPlace(&a.o, p))
 	}

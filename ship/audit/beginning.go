@@ -68,6 +68,9 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 			return err
 		}
 	}
+	if begun, err := b.c.p.relatedBegun(ctx, b.c.id); begun || err != nil {
+		return err
+	}
 	b.c.holes = append(b.c.holes, b.seqRange)
 	b.c.find(SequenceBroken, b.at.epoch, b.first, b.last, b.c.manifestKey(b.at), "",
 		"it states the rest of a segment whose beginning is in another chain of this place, and no chain here has that")
@@ -121,8 +124,8 @@ func sumOf(ctx context.Context, x *piece, last uint64, timed bool, skip func(seq
 			return err
 		}
 		defer body.Close()
-		src := &source{r: body, progress: p.o.Progress}
-		content = eachRecord(src, s, last, func(seq uint64, t int64, data []byte) {
+		src := &source{r: io.LimitReader(body, s.Receipt.Size+1), progress: p.o.Progress}
+		content = p.eachRecord(ctx, src, s, last, func(seq uint64, t int64, data []byte) {
 			if skip(seq) {
 				return
 			}
@@ -142,20 +145,19 @@ func sumOf(ctx context.Context, x *piece, last uint64, timed bool, skip func(seq
 }
 
 // eachRecord decodes the object of a line up to record last.
-func eachRecord(stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, t int64, data []byte)) error {
+func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, t int64, data []byte)) error {
 	codec, err := compress.ByName(s.Codec)
 	if err != nil || !slices.Contains(ship.Formats(), s.Format) {
 		return fmt.Errorf("codec %q, format %q: %w", s.Codec, s.Format, errNotUnderstood)
 	}
-	plain, err := codec.NewReader(stored)
-	if err != nil {
+	if err := checkLength(s); err != nil {
 		return blame(err)
 	}
-	defer plain.Close()
-	r, err := ship.NewRecordReader(s.Format, io.LimitReader(plain, s.RawBytes+1))
+	r, err := p.openRecords(ctx, stored, s.Format, codec, s.RawBytes, nil)
 	if err != nil {
-		return blame(err)
+		return err
 	}
+	defer r.close()
 	seq := s.First - 1
 	for err == nil {
 		n, rec, rerr := r.Next()

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
@@ -55,6 +56,15 @@ func (p *place) chain(id spoolID) *listedChain {
 	return p.chains[id]
 }
 
+// hasEpoch reports whether there is any manifest of an epoch.
+func (l *listedChain) hasEpoch(n uint32) bool {
+	if l == nil {
+		return false
+	}
+	e := l.epoch(n)
+	return e != nil && len(e.runs) > 0
+}
+
 // begun reports whether there is any manifest.
 func (l *listedChain) begun() bool {
 	for _, e := range l.epochs {
@@ -83,12 +93,17 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 	if p.o.Class != "" {
 		prefix += p.o.Class + "/"
 	}
+	kept := 0
 	for e, err := range p.list(ctx, prefix) {
 		if err != nil {
 			return err
 		}
+		if kept > p.o.maxKept {
+			return ship.Permanent(fmt.Errorf("%s: more than %d chains, holes, heads and closings below %s: it has no end, or audit one class at a time", p.name, p.o.maxKept, prefix))
+		}
 		if id, ok := parseClosingKey(e.Key); ok {
 			p.chain(id).closings = append(p.chain(id).closings, e.Key)
+			kept++
 			continue
 		}
 		k, ok := parseChainKey(e.Key)
@@ -103,6 +118,7 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 		ep := l.epochs[len(l.epochs)-1]
 		if k.head != "" {
 			ep.heads = append(ep.heads, listedHead{k.head, k.number})
+			kept++
 			continue
 		}
 		p.o.Progress.ManifestsOf.Add(1)
@@ -110,6 +126,7 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 			ep.runs[n-1].to = k.number
 		} else {
 			ep.runs = append(ep.runs, run{k.number, k.number})
+			kept++
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -85,17 +86,10 @@ func loadMarks(o *Options) (*marks, error) {
 	if path == "" {
 		return m, nil
 	}
-	fi, err := os.Stat(path)
+	b, err := readCheckpoint(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
-	if err == nil && fi.Size() > maxCheckpoint {
-		err = fmt.Errorf("%s: %d bytes are no checkpoint of an audit", path, fi.Size())
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +103,19 @@ func loadMarks(o *Options) (*marks, error) {
 		}
 	}
 	return m, nil
+}
+
+func readCheckpoint(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxCheckpoint+1))
+	if err == nil && len(b) > maxCheckpoint {
+		err = fmt.Errorf("%s: more than %d bytes are no checkpoint of an audit", path, maxCheckpoint)
+	}
+	return b, err
 }
 
 func (m *marks) get(id chainID) (mark, bool) {

@@ -193,7 +193,7 @@ func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *pl
 	line := *s
 	line.Receipt = &ship.Receipt{Size: s.Size, Checksum: "sha256:" + s.SHA256}
 	err := p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
-	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.split[id.lineage()] != nil {
+	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.kin[id.lineage()] != nil {
 		// The key is another copy's here.
 		k, _ = parseDataKey(other)
 		line.Key = other

@@ -23,7 +23,7 @@ var errNotUnderstood = errors.New("this auditor does not know it")
 // which check failed; where this auditor does not know codec or format it wraps errNotUnderstood, and the stored bytes are
 // right. Other errors are those of the place, which may pass.
 func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
-	there, content, err := p.examine(ctx, s.Key, func(stored io.Reader) error { return recount(stored, s) })
+	there, content, err := p.examine(ctx, s.Key, s.Receipt.Size, func(stored io.Reader) error { return p.recount(ctx, stored, s) })
 	if err != nil {
 		return err
 	}
@@ -37,15 +37,15 @@ func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	return fmt.Errorf("%w; and its content: %w", bytes, content)
 }
 
-// examine reads an object to its end. there describes its stored bytes, content is what decode says of them, and err is
-// why they could not be read.
-func (p *place) examine(ctx context.Context, key string, decode func(io.Reader) error) (there ship.Object, content, err error) {
+// examine reads an object to its end, or to the first byte behind the most that it should have. there describes its stored bytes,
+// content is what decode says of them, and err is why they could not be read.
+func (p *place) examine(ctx context.Context, key string, most int64, decode func(io.Reader) error) (there ship.Object, content, err error) {
 	body, err := p.dest.Open(ctx, key)
 	if err != nil {
 		return there, nil, err
 	}
 	defer body.Close()
-	src := &source{r: body, progress: p.o.Progress}
+	src := &source{r: io.LimitReader(body, most+1), progress: p.o.Progress}
 	stored := ship.NewDigest()
 	content = decode(io.TeeReader(src, stored))
 	// What the decoder did not read counts too.
@@ -67,9 +67,14 @@ func (p *place) examine(ctx context.Context, key string, decode func(io.Reader) 
 // describes them.
 func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
 	var wrong []string
+	longer := "" // it was not read to its end
+	if there.Size > s.Receipt.Size {
+		longer = " up to there"
+		wrong = append(wrong, fmt.Sprintf("its size is more than the %d bytes that its line says", s.Receipt.Size))
+	}
 	differs := func(what string, have, want any, whose string) {
-		if have != want {
-			wrong = append(wrong, fmt.Sprintf("%s is %v, its %s says %v", what, have, whose, want))
+		if have != want && (longer == "" || what != "its size") {
+			wrong = append(wrong, fmt.Sprintf("%s is %v%s, its %s says %v", what, have, longer, whose, want))
 		}
 	}
 	if staged(s) {
@@ -99,7 +104,7 @@ func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
 // recount decodes an object and compares it with its line. The hash of the content would be enough if lines were always
 // right: counting the records shows a line that was forged together with its hashes, or written by a sender that counts
 // wrongly.
-func recount(stored io.Reader, s *ship.SegmentLine) error {
+func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLine) error {
 	codec, err := compress.ByName(s.Codec)
 	if err != nil {
 		return fmt.Errorf("codec %q: %w: its stored bytes are those that were verified, its records are not counted", s.Codec, errNotUnderstood)
@@ -107,17 +112,15 @@ func recount(stored io.Reader, s *ship.SegmentLine) error {
 	if !slices.Contains(ship.Formats(), s.Format) {
 		return fmt.Errorf("format %q: %w: its stored bytes are those that were verified, its records are not counted", s.Format, errNotUnderstood)
 	}
-	plain, err := codec.NewReader(stored)
-	if err != nil {
+	if err := checkLength(s); err != nil {
 		return blame(err)
 	}
-	defer plain.Close()
-	// One byte more than expected is enough to tell, whatever it would unpack to.
-	raw := &hashReader{r: io.LimitReader(plain, s.RawBytes+1), h: sha256.New()}
-	r, err := ship.NewRecordReader(s.Format, raw)
+	h := &hashWriter{h: sha256.New()}
+	r, err := p.openRecords(ctx, stored, s.Format, codec, s.RawBytes, h)
 	if err != nil {
-		return blame(err)
+		return err
 	}
+	defer r.close()
 	c := counter{line: s}
 	for err == nil {
 		var seq uint64
@@ -129,13 +132,13 @@ func recount(stored io.Reader, s *ship.SegmentLine) error {
 	}
 	err = errors.Join(ignoreEOF(err), r.Close())
 	if err == nil {
-		_, err = io.Copy(io.Discard, raw)
+		err = r.rest()
 	}
 	if err == nil {
 		err = errors.Join(c.end(), sameSpool(r, s.Key))
 	}
-	if err == nil && (raw.n != s.RawBytes || hex.EncodeToString(raw.h.Sum(nil)) != s.RawSHA256) {
-		err = fmt.Errorf("%w: its content is %d bytes, sha256:%x; its line says %d, sha256:%s", errRecords, raw.n, raw.h.Sum(nil), s.RawBytes, s.RawSHA256)
+	if err == nil && (h.n != s.RawBytes || hex.EncodeToString(h.h.Sum(nil)) != s.RawSHA256) {
+		err = fmt.Errorf("%w: its content is %d bytes, sha256:%x; its line says %d, sha256:%s", errRecords, h.n, h.h.Sum(nil), s.RawBytes, s.RawSHA256)
 	}
 	if err != nil {
 		return blame(err)
@@ -239,16 +242,13 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hashReader hashes what is read.
-type hashReader struct {
-	r io.Reader
+// hashWriter hashes and counts what is written.
+type hashWriter struct {
 	h hash.Hash
 	n int64
 }
 
-func (h *hashReader) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	h.h.Write(p[:n])
-	h.n += int64(n)
-	return n, err
+func (h *hashWriter) Write(p []byte) (int, error) {
+	h.n += int64(len(p))
+	return h.h.Write(p)
 }

@@ -47,6 +47,9 @@
 //
 // # Memory
 //
+// Nothing that a place answers is believed to have an end: a read stops at the first byte that should not be there. Native objects
+// are put into temporary files, of at most 4 GiB together.
+//
 // Chains are streamed manifest by manifest, those of one spool at all places side by side. What stays in memory is 48
 // bytes for each object and place, for the comparison with the listing, some 200 bytes for each epoch and head, and the
 // findings, of which there are at most [Options].MaxFindings.

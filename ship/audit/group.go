@@ -28,6 +28,7 @@ type group struct {
 	lacks   []*lack
 	current map[mate]*lack   // the lack that the next segment may extend
 	mates   map[mate]*cursor // the chain of another place that a chain's records were found in last
+	divided bool             // see split
 	ahead   int              // how many manifests of each chain are read ahead
 }
 
@@ -197,7 +198,12 @@ func (g *group) split() bool {
 // report reports what was found. A place that contradicts another one within one id is damage if there is no other id that
 // explains it; in a group, whose chains must differ, what counts is where each segment was found.
 func (g *group) report(ctx context.Context) {
-	if !g.split() {
+	if len(g.sides) > 1 {
+		g.a.mu.Lock()
+		g.a.kin[g.sides[0].id.lineage()] = g
+		g.a.mu.Unlock()
+	}
+	if g.divided = g.split(); !g.divided {
 		for _, s := range g.sides {
 			for _, d := range s.denials {
 				d.report()
@@ -225,7 +231,6 @@ func (g *group) report(ctx context.Context) {
 	}
 	g.a.mu.Lock()
 	g.a.lacks = append(g.a.lacks, g.lacks...)
-	g.a.split[g.sides[0].id.lineage()] = g
 	g.a.mu.Unlock()
 }
 

@@ -342,11 +342,22 @@ func TestSuperseded(t *testing.T) {
 			t.Errorf("%s: %+v", what, r.Findings)
 		}
 	}
-	// The same object beside a chain that nobody shares is a stranger's.
+	// The chain of the other copy may state nothing but its end.
 	p := newPlaces()
+	for _, name := range []string{"idc", "s3"} {
+		newChain(t, p, name, nil).add(2, nil).add(0, final).branch(1, "b", 2, 20).add(0, final)
+	}
+	line = (&chain{t: t, at: p["s3"], data: "x"}).put(2, 11, 20)
+	key := strings.Replace(line.Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
+	p["s3"].Set(key, p["s3"].Bytes(line.Key))
+	both(t, p, audit.Complete, audit.ObjectSuperseded)
+	p["s3"].Set(key, compressed(t, (&chain{data: "z"}).raw(11, 20), 1))
+	both(t, p, audit.Damaged, audit.ObjectUnknown)
+	// The same object beside a chain that nobody shares is a stranger's.
+	p = newPlaces()
 	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
 	c := newChain(t, p, "s3", nil).add(2, nil).add(0, final)
-	key := strings.Replace(c.put(2, 11, 20).Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
+	key = strings.Replace(c.put(2, 11, 20).Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
 	p["s3"].Set(key, p["s3"].Bytes(c.put(2, 11, 20).Key))
 	both(t, p, audit.Damaged, audit.ObjectUnknown)
 }

@@ -51,7 +51,7 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 			}
 		}
 		if i >= len(p.expected) || key != l.Key {
-			if err := a.unnamed(ctx, p, l.Key); err != nil {
+			if err := a.unnamed(ctx, p, l); err != nil {
 				return err
 			}
 			continue
@@ -117,11 +117,13 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 
 // unnamed judges an object that its place's chain does not name: by its name here, by what is in it in ahead. The question is always whether its sender may be about to name it: a chain
 // is begun before its first object is sent, and names objects in sequence order after they were.
-func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
+func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
+	key := l.Key
 	k, ok := parseDataKey(key)
 	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: key}
-	if g := a.groupAt(p, k.spoolID); ok && g != nil {
-		return a.unnamedOf(ctx, g, p, &k, f)
+	g := a.groupAt(p, k.spoolID)
+	if ok && g != nil && g.divided {
+		return a.unnamedOf(ctx, g, p, &k, l.Size, f)
 	}
 	w := p.walks[k.spoolID]
 	switch {
@@ -159,7 +161,10 @@ func (a *auditor) unnamed(ctx context.Context, p *place, key string) error {
 		a.rec.add(f)
 		return nil
 	}
-	return a.aside(p, k, f, nil)
+	if f.Code != ObjectUnknown {
+		g = nil // only what would be damage needs to be explained
+	}
+	return a.aside(p, unvouched{k, l.Size, f, g})
 }
 
 // epochID is an epoch of a spool.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -50,6 +51,9 @@ type Options struct {
 	MaxFindings int
 	// Progress, if not nil, is kept up to date while Run runs.
 	Progress *Progress
+
+	temp    *room
+	maxKept int // of a catalogue; tests set less
 }
 
 // ErrOptions is wrapped by the errors of options that cannot be used.
@@ -84,6 +88,7 @@ func (o *Options) withDefaults() Options {
 	if out.Progress == nil {
 		out.Progress = new(Progress)
 	}
+	out.temp, out.maxKept = newRoom(), cmp.Or(out.maxKept, maxCatalogue)
 	if !out.Hour.IsZero() {
 		out.Hour = out.Hour.UTC().Truncate(time.Hour)
 	}

@@ -102,11 +102,20 @@ func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, e
 	return func(yield func(ship.Entry, error) bool) {
 		shown := ""
 		for attempt := 1; ; attempt++ {
-			before := ""
+			before, again := "", 0
 			var failed error
 			for e, err := range p.lister.List(ctx, prefix) {
-				if err == nil && e.Key < before {
+				if again++; e.Key != before {
+					again = 0
+				}
+				switch {
+				case err != nil:
+				case e.Key < before:
 					err = ship.Permanent(fmt.Errorf("it is out of order: %q after %q", e.Key, before))
+				case len(e.Key) > maxKey:
+					err = ship.Permanent(fmt.Errorf("a name of %d bytes, %d are possible: %.100q", len(e.Key), maxKey, e.Key))
+				case again > maxRepeats:
+					err = ship.Permanent(fmt.Errorf("it does not end: %q comes again and again", e.Key))
 				}
 				if failed = err; err != nil {
 					break

@@ -32,7 +32,7 @@ func (r *Result) WriteText(w io.Writer) error {
 			last = id
 		}
 		fmt.Fprintf(b, "    %-8s  %-*s  ", c.Verdict, width, shown(c.Place))
-		if c.Last == 0 {
+		if c.Last < max(1, c.First) {
 			fmt.Fprint(b, "no records")
 		} else {
 			fmt.Fprintf(b, "records %d to %d in %s, %s", c.First, c.Last, count(c.Segments, "object"), size(c.Stored))

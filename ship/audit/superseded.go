@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 
 	"github.com/penstock-go/penstock/ship"
 )
@@ -18,10 +17,9 @@ func (s spoolID) lineage() spoolID {
 	return spoolID{s.class, ship.Lineage(s.spool)}
 }
 
-// groupAt returns the group that an object belongs to, nil if its spool is judged alone, or the place has no chain of the
-// group.
+// groupAt returns the group of several ids that an object belongs to, nil if there is none, or the place has no chain of it.
 func (a *auditor) groupAt(p *place, id spoolID) *group {
-	if g := a.split[id.lineage()]; g != nil && len(g.at(p)) > 0 {
+	if g := a.kin[id.lineage()]; g != nil && len(g.at(p)) > 0 {
 		return g
 	}
 	return nil
@@ -29,12 +27,12 @@ func (a *auditor) groupAt(p *place, id spoolID) *group {
 
 // unnamedOf judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
 // about to name it, under whatever related id it delivers.
-func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey, f Finding) error {
+func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey, size int64, f Finding) error {
 	f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
 		if w.unproven(k.first) {
-			return a.aside(p, *k, f, nil)
+			return a.aside(p, unvouched{*k, size, f, nil})
 		}
 		if !w.Final && w.Last < k.first && (open == nil || open.Closed != nil) {
 			open = w
@@ -43,12 +41,12 @@ func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey,
 	if open != nil {
 		f.Detail, f.Since = "ahead of its chain's end", open.Time
 		open.beyond(&f)
-		return a.aside(p, *k, f, nil)
+		return a.aside(p, unvouched{*k, size, f, nil})
 	}
 	for _, l := range g.lacks {
 		if a.places[l.at] == p && l.first <= k.first && l.last >= k.last {
 			f.Detail, f.Since = "its records are owed here", l.since
-			return a.aside(p, *k, f, nil)
+			return a.aside(p, unvouched{*k, size, f, nil})
 		}
 	}
 	begun, err := p.begunOf(ctx, k.spoolID)
@@ -57,36 +55,42 @@ func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey,
 	}
 	if begun {
 		f.Detail = "a chain of a related spool began during this audit"
-		return a.aside(p, *k, f, nil)
+		return a.aside(p, unvouched{*k, size, f, nil})
 	}
 	f.Code, f.Detail = ObjectUnknown, "no chain of its spool or of a related one names it"
-	return a.aside(p, *k, f, g)
+	return a.aside(p, unvouched{*k, size, f, g})
 }
 
 // aside reports a finding about an object, or keeps it until the object has been read: in a deep audit, or since its content
 // may explain it.
-func (a *auditor) aside(p *place, k dataKey, f Finding, g *group) error {
-	if (a.o.Deep || g != nil) && len(p.later) < a.o.MaxFindings {
-		p.later = append(p.later, unvouched{k, f, g})
+func (a *auditor) aside(p *place, u unvouched) error {
+	if (a.o.Deep || u.group != nil) && len(p.later) < a.o.MaxFindings {
+		p.later = append(p.later, u)
 		return nil
 	}
-	a.rec.add(f)
+	a.rec.add(u.Finding)
 	return nil
 }
 
-// begunOf reports whether a chain of a related spool, or a later epoch of one, has begun since the chains were listed.
+// begunOf is relatedBegun for the listing, which asks for many objects. The answer of a moment ago will do.
 func (p *place) begunOf(ctx context.Context, id spoolID) (begun bool, err error) {
 	at := epochID{spoolID: id.lineage()}
 	if begun, ok := p.epochs[at]; ok {
 		return begun, nil
 	}
-	defer func() { p.epochs[at] = begun }()
-	for e, err := range p.list(ctx, fmt.Sprintf("%s%s/%s", ship.ManifestPrefix, id.class, at.spool)) {
+	begun, err = p.relatedBegun(ctx, id)
+	p.epochs[at] = begun
+	return begun, err
+}
+
+// relatedBegun reports whether a chain of a related spool, or a later epoch of one, has begun since the chains were listed.
+func (p *place) relatedBegun(ctx context.Context, id spoolID) (begun bool, err error) {
+	for e, err := range p.list(ctx, fmt.Sprintf("%s%s/%s", ship.ManifestPrefix, id.class, id.lineage().spool)) {
 		if err != nil {
 			return false, err
 		}
 		m, ok := parseChainKey(e.Key)
-		if w := p.walks[m.spoolID]; ok && m.head == "" && (w == nil || m.epoch > w.Epoch) {
+		if ok && m.head == "" && !p.chains[m.spoolID].hasEpoch(m.epoch) {
 			return true, nil
 		}
 	}
@@ -117,7 +121,12 @@ func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, e
 }
 
 // supersededOf reads the place's chains of one group again, since no line of theirs is kept in memory.
-func (a *auditor) supersededOf(ctx context.Context, g *group, p *place, list []unvouched) ([]unvouched, error) {
+func (a *auditor) supersededOf(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
+	objects := map[seqRange][]unvouched{}
+	for _, u := range list {
+		at := seqRange{u.key.first, u.key.last}
+		objects[at] = append(objects[at], u)
+	}
 	for _, w := range g.at(p) {
 		for f := range p.manifests(ctx, w.id, p.chains[w.id], readAhead) {
 			switch {
@@ -128,41 +137,50 @@ func (a *auditor) supersededOf(ctx context.Context, g *group, p *place, list []u
 			}
 			for i := range f.m.Segments {
 				c := contentOf(&f.m.Segments[i])
-				for j := 0; j < len(list); j++ {
-					u := &list[j]
-					if u.key.first != c.first || u.key.last != c.last || c.sum == "" {
-						continue
-					}
-					same, err := p.holds(ctx, u, c)
-					if err != nil {
-						return nil, err
-					}
-					if same {
-						x := u.Finding
-						x.Code, x.Since = ObjectSuperseded, f.m.Header.Time
-						x.Other = p.name + ": " + ship.ManifestKey(w.id.class, w.id.spool, f.epoch, f.number)
-						x.Detail = "it was uploaded before another owner's records went into the chain; its own records are those of the line there, each of them in an object that a chain names"
-						a.rec.add(x)
-						list = slices.Delete(list, j, j+1)
-						j--
-					}
+				at := seqRange{c.first, c.last}
+				if len(objects[at]) == 0 || c.sum == "" {
+					continue
 				}
-			}
-			if len(list) == 0 {
-				return nil, nil
+				if objects[at], err = a.explained(ctx, p, w, f.m, c, objects[at]); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
-	return list, nil
+	for _, list := range objects {
+		rest = append(rest, list...)
+	}
+	return rest, nil
+}
+
+// explained reports the objects that hold a content, and returns the others.
+func (a *auditor) explained(ctx context.Context, p *place, w *walk, m *ship.Manifest, c content, list []unvouched) (rest []unvouched, err error) {
+	for _, u := range list {
+		same, err := p.holds(ctx, &u, c)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			rest = append(rest, u)
+			continue
+		}
+		f := u.Finding
+		f.Code, f.Since = ObjectSuperseded, m.Header.Time
+		f.Other = p.name + ": " + ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number)
+		f.Detail = "it was uploaded before another owner's records went into the chain; its own records are those of the line there, each of them in an object that a chain names"
+		a.rec.add(f)
+	}
+	return rest, nil
 }
 
 // holds reports whether an object has a content.
 func (p *place) holds(ctx context.Context, u *unvouched, c content) (bool, error) {
 	h := sha256.New()
 	var content error
+	var there ship.Object
 	err := p.request(ctx, func(ctx context.Context) (err error) {
 		h.Reset()
-		_, content, err = p.examine(ctx, u.Key, func(r io.Reader) error { return survey(r, &u.key, h) })
+		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, h) })
 		return err
 	})
 	switch {
@@ -173,5 +191,5 @@ func (p *place) holds(ctx context.Context, u *unvouched, c content) (bool, error
 	case err != nil:
 		return false, err
 	}
-	return content == nil && hex.EncodeToString(h.Sum(nil)) == c.sum, nil
+	return content == nil && there.Size <= u.size && hex.EncodeToString(h.Sum(nil)) == c.sum, nil
 }

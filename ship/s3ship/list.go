@@ -3,6 +3,7 @@ package s3ship
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -23,6 +24,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 		})
 		token, last := "", "" // the key before
+		empty := 0
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			// The SDK takes "more, but I do not say where" for the end, and goes round permanently where it is always the same.
@@ -30,6 +32,12 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 				if token = aws.ToString(page.NextContinuationToken); token == "" || token == before {
 					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
 				}
+			}
+			if empty++; err == nil && len(page.Contents) > 0 {
+				empty = 0
+			}
+			if err == nil && empty > maxEmptyPages {
+				err = ship.Permanent(fmt.Errorf("the store says that there is more, and %d answers had no key: its list does not end", empty))
 			}
 			// HTML parses as a listing without contents: an auditor would take the bucket for empty.
 			if err == nil && aws.ToString(page.Name) == "" {
@@ -78,6 +86,9 @@ func (b *Bucket) checkOrder(ctx context.Context) {
 		}
 	}
 }
+
+// maxEmptyPages bounds the answers without a key that follow each other. A store that skips deleted objects may give some.
+const maxEmptyPages = 1000
 
 // pageSize is how many keys a store lists at most in one answer.
 const pageSize = 1000

@@ -93,7 +93,7 @@ func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch er
 		if !b.o.Compat && b.warned.CompareAndSwap(false, true) {
 			b.o.Logger.Warn("store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
 		}
-		sum, n, err := b.readBack(ctx, o.Key)
+		sum, n, err := b.readBack(ctx, o.Key, o.Size)
 		if err != nil {
 			return ship.Receipt{}, fmt.Errorf("reading back: %w", err)
 		}

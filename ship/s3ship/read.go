@@ -122,14 +122,14 @@ func (r *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readBack reads an object, and returns the SHA-256 of what is really there.
-func (b *Bucket) readBack(ctx context.Context, key string) (sum [32]byte, n int64, err error) {
+// readBack reads an object, and returns the SHA-256 of what is really there, up to one byte more than most.
+func (b *Bucket) readBack(ctx context.Context, key string, most int64) (sum [32]byte, n int64, err error) {
 	out, err := b.get(ctx, key, "")
 	if err != nil {
 		return sum, 0, err
 	}
 	h := sha256.New()
-	n, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{out.Body}, make([]byte, ioBuffer))
+	n, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{io.LimitReader(out.Body, most+1)}, make([]byte, ioBuffer))
 	if err = errors.Join(err, out.Body.Close()); err != nil {
 		return sum, n, err
 	}

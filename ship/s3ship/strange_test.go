@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -422,4 +423,71 @@ func TestNewKey(t *testing.T) {
 	count("new, and taken after all", 1, 1, ship.ErrConflict, one("c", "2", true))
 	s.stored(t, "p/c", []byte("1"))
 	count("new, in parts", 2, 0, nil, one("m", string(random(sizes["multipart"])), true))
+}
+
+// TestEndlessAnswers: an answer that is no object is read up to a bound, and not into memory without end.
+func TestEndlessAnswers(t *testing.T) {
+	const page = `<?xml version="1.0"?><ListBucketResult><Name>penstock</Name><IsTruncated>true</IsTruncated>`
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request) error{
+		"a page of keys": func(w http.ResponseWriter, _ *http.Request) (err error) {
+			_, err = io.WriteString(w, page)
+			for n := 0; err == nil; n++ {
+				_, err = fmt.Fprintf(w, "<Contents><Key>p/%0900d</Key><Size>1</Size></Contents>", n)
+			}
+			return err
+		},
+		"one key": func(w http.ResponseWriter, _ *http.Request) (err error) {
+			_, err = io.WriteString(w, page+"<Contents><Key>")
+			for zeros := strings.Repeat("0", 1<<16); err == nil; {
+				_, err = io.WriteString(w, zeros)
+			}
+			return err
+		},
+		"an error": func(w http.ResponseWriter, _ *http.Request) (err error) {
+			w.WriteHeader(http.StatusForbidden)
+			for zeros := strings.Repeat("0", 1<<16); err == nil; {
+				_, err = io.WriteString(w, zeros)
+			}
+			return err
+		},
+		"pages without keys": func(w http.ResponseWriter, r *http.Request) error {
+			_, err := fmt.Fprintf(w, page+"<NextContinuationToken>%s0</NextContinuationToken></ListBucketResult>", r.URL.Query().Get("continuation-token"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var sent atomic.Int64
+			srv := answering(t, false, func(w http.ResponseWriter, r *http.Request) {
+				if sent.Load() > 1<<30 {
+					return // it would have gone on
+				}
+				_ = answer(&counting{w, &sent}, r)
+			})
+			b := at(t, srv.URL, "penstock", static{access, secret}, Options{Attempts: 1})
+			var err error
+			for _, err = range b.List(t.Context(), "") {
+				if err != nil {
+					break
+				}
+			}
+			if err == nil || sent.Load() > 4*maxAnswer {
+				t.Errorf("%v after %d bytes", err, sent.Load())
+			}
+		})
+	}
+}
+
+// counting counts what a server has sent.
+type counting struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	if c.n.Add(int64(n)) > 1<<30 {
+		err = errors.New("a gigabyte was read")
+	}
+	return n, err
 }

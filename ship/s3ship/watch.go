@@ -125,6 +125,9 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &received{resp.Body, p, ctx, cancel}
+	if !isObject(req, resp) {
+		resp.Body = &answer{resp.Body, maxAnswer}
+	}
 	if e := foreign(req, resp); e != nil {
 		return nil, e
 	}
@@ -202,6 +205,34 @@ func (r *received) Read(b []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = cause(r.ctx, err)
 	}
+	return n, err
+}
+
+// isObject reports whether a response's body is that of an object, of which its reader knows how long it should be.
+func isObject(req *http.Request, resp *http.Response) bool {
+	q := req.URL.Query()
+	return req.Method == http.MethodGet && resp.StatusCode/100 == 2 && (len(q) == 0 || q.Get("x-id") == "GetObject")
+}
+
+// maxAnswer bounds any other answer in bytes, which the SDK keeps in memory. A thousand keys of 1,024 bytes, each byte of which
+// is escaped, are less than half of it.
+const maxAnswer = 16 << 20
+
+// errEndless is permanent for whoever asks: another attempt would read as much again.
+var errEndless = fmt.Errorf("the answer has more than %d bytes: this is not a store", maxAnswer)
+
+// answer is the body of one that is no object.
+type answer struct {
+	io.ReadCloser
+	left int64
+}
+
+func (a *answer) Read(b []byte) (int, error) {
+	if a.left <= 0 {
+		return 0, errEndless
+	}
+	n, err := a.ReadCloser.Read(b[:min(int64(len(b)), a.left)])
+	a.left -= int64(n)
 	return n, err
 }
 

@@ -1,0 +1,135 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Nothing that a place answers is believed to have an end. A read of the auditor stops at the first byte that should not be
+// there: of an object, what its line, or the listing, says of its length; of its uncompressed content, what its records can
+// take. A document (manifest, head, closing, note of a repair) has a largest size of its own, and drivers bound listings.
+
+// maxKey bounds the names that are listed, in bytes: those of S3, which are the longest.
+const maxKey = 1024
+
+// maxRepeats bounds how often a listing may show the same name before it counts as one without an end.
+const maxRepeats = 1000
+
+// maxCatalogue bounds what the catalogue of a place's chains keeps in memory: ranges of manifests, heads and closings, 100
+// bytes each.
+const maxCatalogue = 4 << 20
+
+// room bounds the temporary files of an audit: Native objects are put down before they are read.
+type room struct {
+	turn   chan struct{}
+	pieces chan struct{}
+}
+
+const roomPiece = 256 << 20
+
+// newRoom returns the room for one object of the largest size, or more smaller ones.
+func newRoom() *room {
+	return &room{turn: make(chan struct{}, 1), pieces: make(chan struct{}, segment.MaxSize/roomPiece)}
+}
+
+// take waits until there is room for so many bytes. Whoever has room waits for nobody else, and asks for no more.
+func (r *room) take(ctx context.Context, bytes int64) (done func(), err error) {
+	n := int(min(bytes, segment.MaxSize)/roomPiece) + 1
+	n = min(n, cap(r.pieces))
+	taken := 0
+	done = func() {
+		for range taken {
+			<-r.pieces
+		}
+	}
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-r.turn }()
+	for range n {
+		select {
+		case r.pieces <- struct{}{}:
+			taken++
+		case <-ctx.Done():
+			done()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return done, nil
+}
+
+// recordStream is what an object holds, uncompressed and as records.
+type recordStream struct {
+	ship.RecordReader
+	plain io.ReadCloser
+	raw   io.Reader
+	done  func()
+}
+
+// openRecords decodes an object. Its uncompressed content may have one byte more than most, which is enough to tell. raw, if
+// it is not nil, gets what is read of it.
+func (p *place) openRecords(ctx context.Context, stored io.Reader, format string, codec compress.Codec, most int64, raw io.Writer) (s *recordStream, err error) {
+	s = &recordStream{done: func() {}}
+	if format == ship.Native {
+		if s.done, err = p.o.temp.take(ctx, most+1); err != nil {
+			return nil, err
+		}
+	}
+	if s.plain, err = codec.NewReader(stored); err != nil {
+		s.done()
+		return nil, blame(err)
+	}
+	s.raw = io.LimitReader(s.plain, most+1)
+	if raw != nil {
+		s.raw = io.TeeReader(s.raw, raw)
+	}
+	if format == ship.Native {
+		// What does not even begin like a segment is not put down.
+		head := bufio.NewReaderSize(s.raw, 512)
+		if b, err := head.Peek(len(segmentMagic)); err == nil && string(b) != segmentMagic {
+			s.close()
+			return nil, blame(fmt.Errorf("%w: no segment", errRecords))
+		}
+		s.raw = head
+	}
+	r, err := ship.NewRecordReader(format, s.raw)
+	if err != nil {
+		s.close()
+		return nil, blame(err)
+	}
+	s.RecordReader = r
+	return s, nil
+}
+
+// segmentMagic is what a segment begins with.
+const segmentMagic = "PNSTKSEG"
+
+// rest reads what the record reader has left of the content.
+func (s *recordStream) rest() error {
+	_, err := io.Copy(io.Discard, s.raw)
+	return err
+}
+
+func (s *recordStream) close() {
+	if s.RecordReader != nil {
+		_ = s.RecordReader.Close() // twice is no harm
+	}
+	_ = s.plain.Close()
+	s.done()
+}
+
+// checkLength says whether a line can be right about the length of its content, before anything is unpacked.
+func checkLength(s *ship.SegmentLine) error {
+	if most := ship.MaxRaw(s.Format, s.Records, s.Bytes); s.RawBytes > most {
+		return fmt.Errorf("%w: its line says that its content is %d bytes, and %d records of %d bytes take %d at most", errRecords, s.RawBytes, s.Records, s.Bytes, most)
+	}
+	return nil
+}
