@@ -21,20 +21,20 @@ var environment = http.ProxyFromEnvironment
 
 // Proxy is for http.Transport.Proxy: the proxy of the environment, but none for a service of the host.
 func Proxy(r *http.Request) (*url.URL, error) {
-	if ofHost(r.URL.Hostname()) {
+	if ofHost(r.URL) {
 		return nil, nil
 	}
 	return environment(r)
 }
 
-// ofHost reports whether a host is one of those services. They all have link-local addresses, which no proxy can reach on
+// ofHost reports whether a URL is one of those services'. They all have link-local addresses, which no proxy can reach on
 // this host's behalf: 169.254.169.254 (EC2 metadata), 169.254.170.2 (ECS), 169.254.170.23 (EKS).
-func ofHost(host string) bool {
-	if a, err := netip.ParseAddr(host); err == nil && (a.Unmap().IsLinkLocalUnicast() || aws.Contains(a)) {
+func ofHost(to *url.URL) bool {
+	if a, err := netip.ParseAddr(to.Hostname()); err == nil && (a.Unmap().IsLinkLocalUnicast() || aws.Contains(a)) {
 		return true
 	}
 	for _, name := range endpoints {
-		if u, err := url.Parse(os.Getenv(name)); err == nil && u.Host != "" && strings.EqualFold(u.Hostname(), host) {
+		if u, err := url.Parse(os.Getenv(name)); err == nil && u.Host != "" && strings.EqualFold(u.Host, to.Host) {
 			return true
 		}
 	}

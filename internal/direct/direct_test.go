@@ -22,6 +22,7 @@ func TestProxy(t *testing.T) {
 		"http://[::ffff:169.254.169.254]/latest/api/token": true,
 		"http://10.9.8.7:1338/latest/api/token":            true,
 		"http://10.9.8.8/":                                 false,
+		"http://10.9.8.7:9000/bucket":                      false,
 		"https://autoscaling.eu-west-1.amazonaws.com/":     false,
 	} {
 		r, err := http.NewRequest(http.MethodGet, to, nil)
