@@ -161,11 +161,14 @@ func flood(t *testing.T, to net.Addr) (stop func() uint64) {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		n := uint64(0)
-		for {
-			select {
-			case <-end:
+		for last := false; ; {
+			if last {
 				total <- n
 				return
+			}
+			select {
+			case <-end: // with a last round, so that whoever has the sockets now gets something
+				last = true
 			case <-tick.C:
 			}
 			for range 20 {
