@@ -152,6 +152,9 @@ func (r *recovery) leastNext() uint64 {
 
 // finishBefore seals a segment that another one follows.
 func (r *recovery) finishBefore(p, next *part) error {
+	if next.guessed { // its ledger is not known yet: it is the one at the end of this segment, see walk
+		return r.finish(p, next.first(), nil)
+	}
 	h, err := r.s.headerOf(next)
 	if err != nil {
 		return err
