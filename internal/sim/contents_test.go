@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -21,6 +22,16 @@ type contents struct {
 	gaps   []gap       // named as damaged
 	final  map[string]bool
 	chains int
+}
+
+// twice reports whether any record is there more than once.
+func (c *contents) twice() bool {
+	for _, n := range c.count {
+		if n > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // gap is a range of records that a manifest names as damaged.
@@ -34,8 +45,8 @@ var (
 	formats = map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native}
 )
 
-// contents reads a destination. What was moved away is still somebody's.
-func (w *world) contents(p *place) *contents {
+// contents reads a destination, but for some keys. What was moved away is still somebody's.
+func (w *world) contents(p *place, but ...string) *contents {
 	c := &contents{count: map[int]int{}, final: map[string]bool{}}
 	bodies := map[string][]byte{}
 	for _, key := range p.mem.Keys() {
@@ -50,6 +61,7 @@ func (w *world) contents(p *place) *contents {
 	p.mu.Unlock()
 	for key, b := range bodies {
 		switch {
+		case slices.Contains(but, key):
 		case strings.HasPrefix(key, "class="):
 			if err := w.object(c, key, b); err != nil {
 				c.alien = append(c.alien, fmt.Sprintf("%s: %v", key, err))
@@ -59,6 +71,22 @@ func (w *world) contents(p *place) *contents {
 		}
 	}
 	return c
+}
+
+// superseded returns the keys of what was uploaded ahead of a chain that another owner then continued: no chain names it,
+// and its records are there in what the chains name. The auditor says so of nothing else.
+func (w *world) superseded(p *place) (keys []string) {
+	r, err := audit.Run(w.t.Context(), &audit.Options{Places: []audit.Place{{Name: p.name, Destination: p.mem}}})
+	if err != nil {
+		w.fail("audit: error", "%v", err)
+		return nil
+	}
+	for i := range r.Findings {
+		if r.Findings[i].Code == audit.ObjectSuperseded {
+			keys = append(keys, r.Findings[i].Key)
+		}
+	}
+	return keys
 }
 
 func (w *world) object(c *contents, key string, b []byte) error {

@@ -173,6 +173,9 @@ func (w *world) after() string {
 func (w *world) checkContents() {
 	for _, name := range []string{"a", "b", "c"} {
 		c := w.contents(w.places[name])
+		if c.twice() {
+			c = w.contents(w.places[name], w.superseded(w.places[name])...)
+		}
 		for _, alien := range c.alien {
 			w.fail("alien"+w.after(), "%s: %s", name, alien)
 		}
