@@ -70,8 +70,8 @@
 //	store                     options        known
 //	Amazon S3                                directory buckets (S3 Express) are refused: they list in no order
 //	versitygw 1.8             path_style     tried, with and without TLS
-//	MinIO 2026-02 (source)    path_style     tried; ListMultipartUploads wants an exact key, so that Sweep finds nothing:
-//	                                         MinIO itself removes stale uploads after a day
+//	MinIO 2026-02 (source)    path_style     tried, with object locks too. ListMultipartUploads wants an exact
+//	                                         key, so that Sweep finds nothing: MinIO removes stale uploads itself
 //	rclone serve s3 1.76      path_style     tried, with and without compat. It keeps no checksum of objects in parts: those
 //	                                         are read back
 //	Cloudflare R2             path_style     region=auto; CRC-64/NVME of the full object and conditions are documented
@@ -80,7 +80,7 @@
 //	                                         above the size of the objects
 //	Backblaze B2              compat         refuses checksum headers and If-None-Match
 //	Google Cloud Storage      compat         interoperability keys; refuses checksum headers, ignores If-None-Match
-//	OpenStack Swift s3api     compat         region as configured in the proxy
+//	OpenStack Swift 2.30      compat         tried: s3api answers 501 to conditions; the region as configured in the proxy
 //	s3proxy                   compat         conditions depend on the backend, and not every backend keeps them
 //	NetApp StorageGRID        compat         If-None-Match may be answered with 501, or be ignored
 //	Storj                     compat         lists in no order: takes deliveries, cannot be audited
@@ -92,7 +92,7 @@
 //
 // Older compatible stores answer the fields above with an error, or ignore them, or, worst, store the framing of a
 // checksum trailer as part of the object. A trailer is never sent. With compat=true no checksum field or condition is sent
-// either, Content-MD5 excepted with an object lock, which the S3 API demands. The body is
+// either, Content-MD5 excepted, which every store knows and object locks demand. The body is
 // hashed before it is sent, the signature covers it, and every object is read back. Lost is creation only if absent: of
 // two processes that put the same key at the same moment the later one wins unseen (within one process they wait for
 // each other). Keys are unique to spool and epoch, so only two adopters of one volume at a time could meet that way; do

@@ -6,12 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 
 	smithy "github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -130,7 +128,7 @@ func (b *Bucket) hint(err error) string {
 	if isForeign(err) {
 		return " (it passes if it is an outage on the way; otherwise look at the endpoint, and at the proxies and firewalls before it)"
 	}
-	if b.o.Endpoint != "" && status(err) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+	if b.o.Endpoint != "" && status(err) == 0 && closed(err) {
 		return " (the connection was closed without an answer: if this goes on, see whether the port speaks TLS, and whether it is the store's)"
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound && b.o.Endpoint != "" && !b.o.PathStyle {

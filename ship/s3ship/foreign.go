@@ -111,7 +111,7 @@ func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.
 
 // strangerCure says what helps against answers that come from something else than the store, "" if they may pass.
 func strangerCure(err error) string {
-	if e, ok := errors.AsType[*foreignError](err); ok && e.tls {
+	if e, ok := errors.AsType[*foreignError](err); ok && e.tls || errors.Is(err, errSpeaksTLS) {
 		return "the endpoint speaks TLS on this port: write https:// or correct the port"
 	}
 	// A TLS alert, where an HTTP answer was expected.

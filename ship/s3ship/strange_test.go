@@ -1,6 +1,7 @@
 package s3ship
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5"
@@ -11,12 +12,14 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,13 +71,14 @@ func TestNoTrailers(t *testing.T) {
 	}
 }
 
-// TestLockWantsChecksum: the S3 API takes no object with a retention period without Content-MD5 or another checksum.
+// TestLockWantsChecksum: the S3 API takes no object with a retention period without Content-MD5 or another checksum, also if
+// the period is the bucket's default.
 func TestLockWantsChecksum(t *testing.T) {
 	s := startStore(t)
 	seen := 0
 	srv := answering(t, false, func(w http.ResponseWriter, r *http.Request) {
 		op := opOf(r)
-		locked := op == "Put" && r.Header.Get("X-Amz-Object-Lock-Mode") != "" || op == "UploadPart"
+		locked := op == "Put" || op == "UploadPart"
 		if locked && r.Header.Get("X-Amz-Checksum-Crc64nvme") == "" {
 			body, err := io.ReadAll(r.Body)
 			sum := md5.Sum(body)
@@ -91,18 +95,18 @@ func TestLockWantsChecksum(t *testing.T) {
 		}
 		s.ServeHTTP(w, r)
 	})
-	for _, compat := range []bool{false, true} {
-		b := at(t, srv.URL, "penstock", static{access, secret}, Options{Compat: compat, LockMode: "GOVERNANCE", LockFor: time.Hour})
+	for i, o := range []Options{{}, {Compat: true}, {LockMode: "GOVERNANCE", LockFor: time.Hour}, {Compat: true, LockMode: "GOVERNANCE", LockFor: time.Hour}} {
+		b := at(t, srv.URL, "penstock", static{access, secret}, o)
 		if err := b.Check(t.Context()); err != nil {
-			t.Errorf("compat %v: %v", compat, err)
+			t.Errorf("%+v: %v", o, err)
 		}
 		for kind, size := range sizes {
-			if _, err := put(t, b, fmt.Sprint(kind, compat), random(size)); err != nil {
-				t.Errorf("compat %v, %s: %v", compat, kind, err)
+			if _, err := put(t, b, fmt.Sprint(kind, i), random(size)); err != nil {
+				t.Errorf("%+v, %s: %v", o, kind, err)
 			}
 		}
 	}
-	if seen < 6 {
+	if seen < 12 {
 		t.Errorf("%d requests with a lock: the test is void", seen)
 	}
 }
@@ -261,7 +265,14 @@ func TestForeignAnswers(t *testing.T) {
 			}
 		}
 	}
-	// A server that does not answer such a request in HTTP at all.
+	// Servers that close such connections, or say it in TLS, as rgw and versitygw do.
+	mute := answering(t, true, func(http.ResponseWriter, *http.Request) {})
+	l := &deaf{mute.Listener.Addr().String()}
+	front, err := l.listen(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantPermanent(t, at(t, "http://"+front, "penstock", static{access, secret}, Options{Attempts: 1}), "write https://")
 	alert := answering(t, false, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		c, _, err := w.(http.Hijacker).Hijack()
@@ -271,6 +282,45 @@ func TestForeignAnswers(t *testing.T) {
 		}
 	})
 	wantPermanent(t, at(t, alert.URL, "penstock", static{access, secret}, Options{Attempts: 1}), "write https://")
+}
+
+// deaf passes TLS handshakes on to a server and closes every other connection once it has read something.
+type deaf struct{ to string }
+
+func (d *deaf) listen(t *testing.T) (addr string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { d.serve(c) })
+		}
+	})
+	return l.Addr().String(), nil
+}
+
+func (d *deaf) serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReader(c)
+	if first, err := r.Peek(1); err != nil || first[0] != 0x16 { // a handshake record
+		_, _ = io.CopyN(io.Discard, r, int64(r.Buffered()))
+		return
+	}
+	s, err := net.Dial("tcp", d.to)
+	if err != nil {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { _, _ = io.Copy(s, r); s.Close() })
+	both.Go(func() { _, _ = io.Copy(c, s); c.Close() })
+	both.Wait()
 }
 
 // TestProxyRefuses: a proxy's refusal to connect names the proxy.

@@ -19,7 +19,7 @@ var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 // the SDK makes this pass over the part anyway.
 func (b *Bucket) sumPart(p *s3.UploadPartInput) error {
 	if b.o.Compat {
-		return b.sumLocked(p.Body, &p.ContentMD5)
+		return b.sumMD5(p.Body, &p.ContentMD5)
 	}
 	h := crc64.New(nvme)
 	if err := sum(h, p.Body); err != nil {
@@ -30,10 +30,11 @@ func (b *Bucket) sumPart(p *s3.UploadPartInput) error {
 	return nil
 }
 
-// sumLocked sets Content-MD5 where the S3 API demands a checksum and no other one may be sent: in compat mode, for objects
-// with a retention period.
-func (b *Bucket) sumLocked(body io.Reader, field **string) error {
-	if !b.o.Compat || b.o.LockMode == "" {
+// sumMD5 sets Content-MD5 in compat mode, where no other checksum may be sent. The S3 API demands one for objects with a
+// retention period, which may be the bucket's default that nobody here knows of; and with it a store can refuse bytes that
+// were damaged on the way.
+func (b *Bucket) sumMD5(body io.Reader, field **string) error {
+	if !b.o.Compat {
 		return nil
 	}
 	h := md5.New() //nolint:gosec // see above

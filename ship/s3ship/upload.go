@@ -111,7 +111,7 @@ func (b *Bucket) exactly(o ship.Object) func(*s3.Options) {
 		case *s3.PutObjectInput:
 			// Spares a pass over the body: the signature covers its SHA-256. A part has a hash of its own.
 			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
-			if err := b.sumLocked(p.Body, &p.ContentMD5); err != nil {
+			if err := b.sumMD5(p.Body, &p.ContentMD5); err != nil {
 				return middleware.InitializeOutput{}, middleware.Metadata{}, err
 			}
 		case *s3.UploadPartInput:

@@ -44,7 +44,8 @@ type watch struct {
 	next interface {
 		Do(*http.Request) (*http.Response, error)
 	}
-	stall time.Duration
+	stall  time.Duration
+	scheme scheme
 }
 
 // roundTripper is a transport as a client: no redirects, which would carry a signature to where it does not belong, no
@@ -66,7 +67,7 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 		if o.CAFile != "" {
 			return nil, errors.New("ca_file cannot be added to an HTTP client of your own")
 		}
-		return &watch{base, o.StallTimeout}, nil
+		return &watch{next: base, stall: o.StallTimeout}, nil
 	}
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = 2 * dialTimeout
@@ -91,7 +92,7 @@ func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 		}
 		t.TLSClientConfig.RootCAs = pool
 	}
-	return &watch{roundTripper{t}, o.StallTimeout}, nil
+	return &watch{next: roundTripper{t}, stall: o.StallTimeout}, nil
 }
 
 // closeIdle is for Close: idle connections hold goroutines.
@@ -120,7 +121,7 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 	resp, err := w.next.Do(req)
 	p.answer()
 	if err != nil {
-		err = cause(ctx, err)
+		err = w.scheme.explain(ctx, w.next, req, cause(ctx, err))
 		cancel(nil)
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func TestWatch(t *testing.T) {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				resp, err := (&watch{doer(c.server), stall}).Do(req)
+				resp, err := (&watch{next: doer(c.server), stall: stall}).Do(req)
 				if err == nil {
 					_, err = io.Copy(io.Discard, resp.Body)
 					err = errors.Join(err, resp.Body.Close())
@@ -123,9 +123,9 @@ func TestWatch(t *testing.T) {
 // TestWatchIdle: a caller that reads slowly is not the peer's fault.
 func TestWatchIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watch{doer(func(*http.Request) (*http.Response, error) {
+		w := &watch{next: doer(func(*http.Request) (*http.Response, error) {
 			return &http.Response{Body: io.NopCloser(strings.NewReader("abc"))}, nil
-		}), time.Second}
+		}), stall: time.Second}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h/", nil)
 		if err != nil {
 			t.Fatal(err)
