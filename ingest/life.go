@@ -134,7 +134,7 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, rea
 // notReady is why nothing can be received through a socket.
 func notReady(addr net.Addr, m *meter) error {
 	if err := m.failed(); err != nil {
-		return fmt.Errorf("ingest: %s %s: nothing can be received: %w", addr.Network(), addr, err)
+		return fmt.Errorf("ingest: %s %s: nothing can be received: %w", addr.Network(), addr, explain(err))
 	}
 	return nil
 }

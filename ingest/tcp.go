@@ -192,7 +192,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 		ln, err = new(net.ListenConfig).Listen(context.Background(), c.Network, addr)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
+		return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, explain(err))
 	}
 	if ln.Addr() == nil {
 		ln.Close()

@@ -161,7 +161,7 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 			for _, s := range u.sockets {
 				s.conn.Close()
 			}
-			return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, err)
+			return nil, fmt.Errorf("ingest: %s %s: %w", c.Network, addr, explain(err))
 		}
 		u.sockets = append(u.sockets, s)
 		u.addr = s.conn.LocalAddr()

@@ -217,7 +217,7 @@ func (s *Spool) cut(f vfs.File, end int64) error {
 	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
 		return err
 	}
-	if err := f.Allocate(s.opts.SegmentBytes + footerRoom); err != nil {
+	if err := s.reserve(f); err != nil {
 		return err
 	}
 	return f.Sync()

@@ -256,7 +256,7 @@ func (s *Spool) create(path string) (vfs.File, error) {
 		return nil, err
 	}
 	if err = f.Truncate(s.opts.SegmentBytes); err == nil {
-		err = f.Allocate(s.opts.SegmentBytes + footerRoom) // in this order: truncating frees what lies behind
+		err = s.reserve(f) // in this order: truncating frees what lies behind
 	}
 	if err == nil {
 		err = f.Sync()
@@ -310,7 +310,7 @@ func (s *Spool) refit(f vfs.File, from, to string) error {
 	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
 		return err
 	}
-	if err := f.Allocate(s.opts.SegmentBytes + footerRoom); err != nil {
+	if err := s.reserve(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -31,11 +31,12 @@ type Spool struct {
 	witness witness
 	damages damages
 
-	cat    catalogue
-	dests  map[string]*destination // fixed after Open
-	stages stages
-	reads  refusedReads
-	tight  sync.Mutex // held by who stages with the quota used up
+	cat        catalogue
+	dests      map[string]*destination // fixed after Open
+	stages     stages
+	reads      refusedReads
+	unreserved sync.Once  // told
+	tight      sync.Mutex // held by who stages with the quota used up
 	// pruning is held while segments are deleted, and taken before mu. It guards deleted.
 	pruning sync.Mutex
 	deleted deletion

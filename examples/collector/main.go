@@ -135,7 +135,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 			names = append(names, socketName(cl.name, u))
 		}
 	}
-	status := newStatus(files.http)
+	status := newStatus(files.http, log)
 	platforms, preStop, err := lifecycles(c, log)
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 			l, err = net.Listen("tcp", c.http)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("-http: %w", err)
+			return nil, fmt.Errorf("-http: %w", explained(err))
 		}
 		mux := http.NewServeMux()
 		mux.Handle("/", d.Handler())
@@ -193,7 +193,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		}
 		status.Handler = mux
 		go func() {
-			if err := status.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := serveStatus(status, l, log); err != nil {
 				cancel(fmt.Errorf("-http: %w", err))
 			}
 		}()

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +34,7 @@ func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // of the process.
 func TestStatusSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus(statusConns)
+		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
 		s.Handler = http.NotFoundHandler()
 		ours, theirs := net.Pipe()
 		l := pipes{make(chan net.Conn, 1)}
@@ -52,7 +55,7 @@ func TestStatusSlow(t *testing.T) {
 // TestStatusCrowd: those who hold connections take neither the descriptors of the spools nor the place of a health check.
 func TestStatusCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus(statusConns)
+		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
 		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
 		l := pipes{make(chan net.Conn)}
 		served := make(chan error)
@@ -92,7 +95,7 @@ func TestStatusCrowd(t *testing.T) {
 // TestStatusHeader: a header without end costs no more memory than its bound.
 func TestStatusHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStatus(statusConns)
+		s := newStatus(statusConns, slog.New(slog.DiscardHandler))
 		s.Handler = http.NotFoundHandler()
 		ours, theirs := net.Pipe()
 		l := pipes{make(chan net.Conn, 1)}
@@ -122,4 +125,47 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = 'a'
 	}
 	return len(p), nil
+}
+
+// refusing is a listener whose first Accepts fail in a way that http.Server gives up for.
+type refusing struct {
+	net.Listener
+	left int
+}
+
+func (r *refusing) Accept() (net.Conn, error) {
+	if r.left--; r.left >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EPERM)}
+	}
+	return r.Listener.Accept()
+}
+
+func (r *refusing) Addr() net.Addr { return nil } // getsockname is refused as well
+
+// TestStatusOutlivesRefusedAccept: that the status page cannot be served for a while ends nothing, and is told once.
+func TestStatusOutlivesRefusedAccept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		p := pipes{conns: make(chan net.Conn, 1)}
+		p.conns <- theirs
+		var log bytes.Buffer
+		s := newStatus(statusConns, slog.New(slog.NewTextHandler(&log, nil)))
+		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+		done := make(chan error, 1)
+		go func() {
+			done <- serveStatus(s, &refusing{p, 20}, slog.New(slog.NewTextHandler(&log, nil)))
+		}()
+		go io.WriteString(ours, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		answer, err := io.ReadAll(ours)
+		if err != nil || !strings.HasSuffix(string(answer), "ok") {
+			t.Errorf("%q, %v", answer, err)
+		}
+		s.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if strings.Count(log.String(), "level=ERROR") != 1 || !strings.Contains(log.String(), "seccomp") {
+			t.Errorf("the log: %s", &log)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 
@@ -46,9 +47,8 @@ func allocate(f *os.File, size int64) error {
 		return nil
 	}
 	err := control(f, func(fd int) error { return fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size) })
-	// Without the reservation a full disk is met at the write instead, which the spool survives as well.
 	if isRefusal(err) {
-		return nil
+		return fmt.Errorf("%w: %w", ErrNotReserved, err)
 	}
 	return err
 }

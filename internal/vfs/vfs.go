@@ -55,7 +55,7 @@ type File interface {
 	// Truncate sets the size. What it adds reads as zeroes.
 	Truncate(size int64) error
 	// Allocate reserves blocks up to size, so that writing below it does not meet a full disk; the file's size and
-	// contents stay. Best effort: nil where the file system cannot.
+	// contents stay. ErrNotReserved where that cannot be had; nil on systems that have no such call.
 	Allocate(size int64) error
 	// Size returns the file's size in bytes.
 	Size() (int64, error)
@@ -80,3 +80,7 @@ func (e *LockedError) Error() string {
 
 // Unwrap returns ErrLocked.
 func (e *LockedError) Unwrap() error { return ErrLocked }
+
+// ErrNotReserved is returned by Allocate where a sandbox, an old kernel or the file system refuses it. Files are written
+// without it just as well, and meet a full disk then.
+var ErrNotReserved = errors.New("vfs: blocks cannot be reserved")
