@@ -35,11 +35,13 @@ func (l *lane) follow(ctx context.Context) error {
 		switch {
 		case err != nil || m == nil && own == nil:
 			return err
-		case m == nil || own != nil && own.Hash == m.Hash:
-			// It was about to be sent, or was. Should somebody be quicker now, the next turn reads that.
+		case m == nil:
+			// It was about to be sent. Should somebody be quicker now, the next turn reads that.
 			if err = l.publish(ctx, own); isTaken(err) {
 				err = l.withdraw(ctx)
 			}
+		case own != nil && own.Hash == m.Hash: // it was sent
+			err = l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 		default:
 			err = l.accept(ctx, m, c)
 		}

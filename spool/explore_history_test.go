@@ -19,34 +19,53 @@ import (
 
 // history is what all hosts have in common: one spool that has delivered something.
 //
-//	segment 1, delivered   segment 2   <- snapshot: 2 is not delivered yet
+//	segment 1, delivered   segment 2   <- old: 2 is not delivered yet
 //	           2 is delivered   segment 3   <- latest: 3 is not delivered yet
+//
+// If it is active, each volume was copied while segment 3 was being written, the later ones with more of its records.
 type history struct {
-	spool            string
-	snapshot, latest *spool.MemHost
-	before, all      []string // the records of the two
-	places           map[string]map[string][]byte
+	active bool
+	spool  string
+	// The volumes, and what was kept when they were copied.
+	old, middle, latest volume
+	places              map[string]map[string][]byte
+}
+
+type volume struct {
+	disk *spool.MemHost
+	kept []string
 }
 
 // roles says which volume each host has. The copy is at a place of its own, which the system tells; of the twin, as of any
 // snapshot of a whole volume, nothing tells.
 var roles = []struct {
 	name  string
-	old   bool // that of the snapshot
+	of    func(*history) *volume
 	moved bool
 	adopt bool
 }{
-	{name: "owner"},
-	{name: "copy", moved: true},
-	{name: "twin"},
-	{name: "snapshot", old: true},
-	{name: "adopter1", adopt: true},
-	{name: "adopter2", adopt: true},
+	{name: "owner", of: latest},
+	{name: "copy", of: middle, moved: true},
+	{name: "twin", of: latest},
+	{name: "snapshot", of: old},
+	{name: "adopter1", of: latest, adopt: true},
+	{name: "adopter2", of: latest, adopt: true},
+}
+
+func old(x *history) *volume    { return &x.old }
+func middle(x *history) *volume { return &x.middle }
+func latest(x *history) *volume { return &x.latest }
+
+func (x *history) String() string {
+	if x.active {
+		return "active"
+	}
+	return "sealed"
 }
 
 // makeHistory runs the common past.
-func makeHistory(t *testing.T) *history {
-	x := &history{places: map[string]map[string][]byte{}}
+func makeHistory(t *testing.T, active bool) *history {
+	x := &history{active: active, places: map[string]map[string][]byte{}}
 	synctest.Test(t, func(t *testing.T) {
 		disk := spool.NewMemHost()
 		disk.Place = &vfs.Volume{UUID: "one"}
@@ -59,13 +78,25 @@ func makeHistory(t *testing.T) *history {
 		}
 		defer sp.Close()
 		x.spool = sp.Stats().SpoolID
-		x.segment(t, sp)
+		var kept []string
+		volumeNow := func() volume { return volume{disk.Clone(), slices.Clone(kept)} }
+		endSegment(t, sp, &kept, 2)
 		shipAll(t, sp, to)
-		x.segment(t, sp)
-		x.snapshot, x.before = disk.Clone(), slices.Clone(x.all)
+		endSegment(t, sp, &kept, 2)
+		if active {
+			keepMore(t, sp, &kept, 1)
+		}
+		x.old = volumeNow()
 		shipAll(t, sp, to)
-		x.segment(t, sp)
-		x.latest = disk.Clone()
+		if active {
+			keepMore(t, sp, &kept, 1)
+			x.middle = volumeNow()
+		}
+		endSegment(t, sp, &kept, 2)
+		x.latest = volumeNow()
+		if !active {
+			x.middle = x.latest
+		}
 		for name, d := range to {
 			x.places[name] = map[string][]byte{}
 			for _, key := range d.Keys() {
@@ -94,17 +125,22 @@ func shipAll(t *testing.T, sp *spool.Spool, to places) {
 	}
 }
 
-// segment keeps two records in a segment of their own.
-func (x *history) segment(t *testing.T, sp *spool.Spool) {
+// keepMore keeps n records.
+func keepMore(t *testing.T, sp *spool.Spool, kept *[]string, n int) {
 	var batch []segment.Record
-	for i := range 2 {
-		r := fmt.Sprintf("common %d", len(x.all)+1)
+	for i := range n {
+		r := fmt.Sprintf("common %d", len(*kept)+1)
 		batch = append(batch, segment.Record{Time: int64(i), Data: []byte(r)})
-		x.all = append(x.all, r)
+		*kept = append(*kept, r)
 	}
 	if _, err := sp.Append(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// endSegment keeps n records, and ends the segment that they are in.
+func endSegment(t *testing.T, sp *spool.Spool, kept *[]string, n int) {
+	keepMore(t, sp, kept, n)
 	if err := sp.Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +149,7 @@ func (x *history) segment(t *testing.T, sp *spool.Spool) {
 // begin makes the world of one run in which the hosts with these roles take part, and adds them to it.
 func (x *history) begin(r *explore.Run, names []string) *world {
 	time.Sleep(time.Hour) // of fake time: the past has happened
-	w := &world{spool: x.spool, to: map[string]*shiptest.MemoryDestination{}, wrote: map[string][]string{}, owed: x.before}
+	w := &world{spool: x.spool, to: map[string]*shiptest.MemoryDestination{}, wrote: map[string][]string{}}
 	for name, objects := range x.places {
 		w.to[name] = shiptest.Memory()
 		for key, b := range objects {
@@ -125,10 +161,11 @@ func (x *history) begin(r *explore.Run, names []string) *world {
 			if role.name != name {
 				continue
 			}
-			h := &host{name: name, adopt: role.adopt, w: w, disk: x.snapshot.Clone()}
+			v := role.of(x)
+			h := &host{name: name, adopt: role.adopt, w: w, disk: v.disk.Clone()}
 			h.phase = time.Duration(len(w.hosts)) * 137 * time.Microsecond
-			if !role.old {
-				h.disk, w.owed = x.latest.Clone(), x.all
+			if len(v.kept) > len(w.owed) {
+				w.owed = v.kept
 			}
 			if role.moved {
 				h.disk.Place = &vfs.Volume{UUID: "another"}
