@@ -47,20 +47,14 @@ func (b *Bucket) checkParts(ctx context.Context) error {
 func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err error) {
 	o := ship.BytesObject(partsKey, "", probe)
 	o.ContentType = "text/plain"
-	in := b.input(o)
+	in, exactly := b.input(o), b.exactly(o)
 	if !locked {
 		in.ObjectLockMode, in.ObjectLockRetainUntilDate = "", nil
 	}
-	begin := &s3.CreateMultipartUploadInput{
-		Bucket: in.Bucket, Key: in.Key, ContentType: in.ContentType, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
-		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
-		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
-	}
 	if !b.o.Compat {
-		begin.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc64nvme // as the manager does where it is given that checksum
 	}
-	exactly := b.exactly(o)
-	upload, err := b.client.CreateMultipartUpload(ctx, begin, exactly)
+	id, err := b.beginParts(ctx, in, exactly)
 	if err != nil {
 		return false, fmt.Errorf("beginning a multipart upload: %w", err)
 	}
@@ -71,27 +65,18 @@ func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err
 		}
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
-		if aerr := b.abortUpload(ctx, *in.Key, aws.ToString(upload.UploadId)); aerr != nil {
+		if aerr := b.abortUpload(ctx, *in.Key, *id); aerr != nil {
 			err = errors.Join(err, fmt.Errorf("aborting a multipart upload: %w", aerr))
 		}
 	}()
-	part, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
-		UploadId: upload.UploadId, PartNumber: aws.Int32(1), ChecksumAlgorithm: begin.ChecksumAlgorithm, Body: bytes.NewReader(probe),
-	}, exactly)
+	part, err := b.sendPart(ctx, in, id, exactly)
 	if err != nil {
 		return false, fmt.Errorf("uploading a part: %w", err)
 	}
 	if locked {
 		return false, nil
 	}
-	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
-		UploadId: upload.UploadId, IfNoneMatch: in.IfNoneMatch, ChecksumCRC64NVME: in.ChecksumCRC64NVME,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{
-			{ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC64NVME: part.ChecksumCRC64NVME},
-		}},
-	}, exactly)
+	err = b.completeParts(ctx, in, id, part, exactly)
 	switch {
 	case status(err) == 412:
 		return false, nil
@@ -99,4 +84,39 @@ func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err
 		return false, fmt.Errorf("completing a multipart upload: %w", err)
 	}
 	return true, nil
+}
+
+// beginParts, sendPart and completeParts send what the manager makes of an input.
+func (b *Bucket) beginParts(ctx context.Context, in *s3.PutObjectInput, exactly func(*s3.Options)) (id *string, err error) {
+	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: in.Bucket, Key: in.Key, ContentType: in.ContentType, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
+		Tagging: in.Tagging, ObjectLockMode: in.ObjectLockMode, ObjectLockRetainUntilDate: in.ObjectLockRetainUntilDate,
+		ChecksumAlgorithm: in.ChecksumAlgorithm,
+	}, exactly)
+	if err != nil {
+		return nil, err
+	}
+	return out.UploadId, nil // needID has seen that there is one
+}
+
+func (b *Bucket) sendPart(ctx context.Context, in *s3.PutObjectInput, id *string, exactly func(*s3.Options)) (types.CompletedPart, error) {
+	first := aws.Int32(1)
+	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		UploadId: id, PartNumber: first, ChecksumAlgorithm: in.ChecksumAlgorithm, Body: bytes.NewReader(probe),
+	}, exactly)
+	if err != nil {
+		return types.CompletedPart{}, err
+	}
+	return types.CompletedPart{ETag: out.ETag, PartNumber: first, ChecksumCRC64NVME: out.ChecksumCRC64NVME}, nil
+}
+
+func (b *Bucket) completeParts(ctx context.Context, in *s3.PutObjectInput, id *string, part types.CompletedPart, exactly func(*s3.Options)) error {
+	_, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
+		UploadId: id, IfNoneMatch: in.IfNoneMatch, ChecksumCRC64NVME: in.ChecksumCRC64NVME,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{part}},
+	}, exactly)
+	return err
 }
