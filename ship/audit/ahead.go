@@ -86,21 +86,14 @@ func (a *auditor) ahead(ctx context.Context) {
 func (a *auditor) vouchers(ctx context.Context, id spoolID, keys map[string]*voucher) error {
 	left := len(keys)
 	for _, p := range a.places {
-		l := p.chains[id]
-		if l == nil || !l.begun() {
-			continue
-		}
-		for f := range p.manifests(ctx, id, l, readAhead) {
-			switch {
-			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
-				continue // reported already
-			case f.err != nil:
-				return f.err
+		for m, err := range p.readable(ctx, id) {
+			if err != nil {
+				return err
 			}
-			for i := range f.m.Segments {
-				s := &f.m.Segments[i]
+			for i := range m.Segments {
+				s := &m.Segments[i]
 				if v, ok := keys[s.Key]; ok && v == nil && s.Records > 0 {
-					keys[s.Key] = &voucher{*s, p.name, ship.ManifestKey(id.class, id.spool, f.epoch, f.number)}
+					keys[s.Key] = &voucher{*s, p.name, ship.ManifestKey(id.class, id.spool, m.Header.Epoch, m.Header.Number)}
 					left--
 				}
 			}

@@ -152,24 +152,20 @@ func (a *auditor) replayed(ctx context.Context, w *walk) error {
 	w.behind = owedRange{}
 	seen := map[uint64]bool{}
 	for _, q := range a.places {
-		l := q.chains[w.id]
-		if q == w.p || l == nil {
+		if q == w.p {
 			continue
 		}
-		for f := range q.manifests(ctx, w.id, l, readAhead) {
-			switch {
-			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
-				continue
-			case f.err != nil:
-				return f.err
+		for m, err := range q.readable(ctx, w.id) {
+			if err != nil {
+				return err
 			}
-			for i := range f.m.Segments {
-				s := &f.m.Segments[i]
+			for i := range m.Segments {
+				s := &m.Segments[i]
 				if s.Records == 0 || s.First <= w.Last || s.Last > lacks.last || seen[s.Segment] {
 					continue
 				}
 				seen[s.Segment] = true
-				if err := w.replayedSegment(ctx, q, f.m, s); err != nil {
+				if err := w.replayedSegment(ctx, q, m, s); err != nil {
 					return err
 				}
 			}
@@ -223,19 +219,16 @@ func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *pl
 // restored looks for what a place lacks of a group, and returns what is still missing.
 func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err error) {
 	p, q, id := a.places[l.at], l.from.p, l.from.id
-	for f := range q.manifests(ctx, id, q.chains[id], readAhead) {
-		switch {
-		case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
-			continue
-		case f.err != nil:
-			return left, f.err
+	for m, err := range q.readable(ctx, id) {
+		if err != nil {
+			return left, err
 		}
-		for i := range f.m.Segments {
-			s := &f.m.Segments[i]
+		for i := range m.Segments {
+			s := &m.Segments[i]
 			if s.Records == 0 || s.Segment < l.segments.first || s.Segment > l.segments.last {
 				continue
 			}
-			if err := a.restoredSegment(ctx, &left, p, q, id, f.m, s); err != nil {
+			if err := a.restoredSegment(ctx, &left, p, q, id, m, s); err != nil {
 				return left, err
 			}
 		}

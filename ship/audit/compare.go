@@ -235,7 +235,10 @@ func (a *auditor) absent(id spoolID) {
 		a.rec.add(f)
 	}
 	for _, p := range a.places {
-		if most == nil || p.walks[id] != nil || most.group != nil && len(most.group.at(p)) > 0 {
+		if most == nil || p.walks[id] != nil {
+			continue
+		}
+		if g := a.groupAt(p, id); g != nil && (g.divided || !g.states(id)) {
 			continue // in a group, what the place lacks is reported by itself: see lacking
 		}
 		f := Finding{Code: Absent, Place: p.name, Class: id.class, Spool: id.spool, Since: most.Time}

@@ -184,11 +184,12 @@ func (g *group) cursors() iter.Seq[*cursor] {
 }
 
 // split reports whether the records really are divided between several ids. A chain that states nothing makes no group:
-// anybody could have put it there, to have the others judged less strictly.
+// anybody could have put it there, to have the others judged less strictly. Where chains must be signed, one that is not is damage
+// by itself.
 func (g *group) split() bool {
 	n := 0
 	for _, s := range g.sides {
-		if s.steps > 0 {
+		if s.steps > 0 || len(g.a.o.Keys) > 0 {
 			n++
 		}
 	}
@@ -232,6 +233,11 @@ func (g *group) report(ctx context.Context) {
 	g.a.mu.Lock()
 	g.a.lacks = append(g.a.lacks, g.lacks...)
 	g.a.mu.Unlock()
+}
+
+// states reports whether any chain of a spool states a segment.
+func (g *group) states(id spoolID) bool {
+	return slices.ContainsFunc(g.sides, func(s *side) bool { return s.id == id && s.steps > 0 })
 }
 
 // begunBefore reports whether the place has a chain of the group with earlier records.

@@ -34,7 +34,7 @@ func (c *chain) by(data string) *chain {
 // branch begins a chain under a related id where this one was left: after record last of segment n.
 func (c *chain) branch(id int, data string, n, last uint64) *chain {
 	c.t.Helper()
-	b := &chain{t: c.t, at: c.at, dest: c.dest, spool: relatedID(id), data: data, shared: c.shared, epoch: 1, segment: n, last: last}
+	b := &chain{t: c.t, at: c.at, dest: c.dest, spool: relatedID(id), format: c.format, data: data, shared: c.shared, epoch: 1, segment: n, last: last}
 	return b.add(0, func(m *ship.Manifest) { m.Header.Joined = last + 1 })
 }
 
@@ -169,93 +169,6 @@ func TestThreeCopies(t *testing.T) {
 	}
 }
 
-// withRests: the segment that was being written when the copy was made begins alike in both.
-func withRests(t *testing.T) *copies {
-	x := &copies{places: newPlaces()}
-	// The first three records of segment 3 are the same.
-	common := func(c *chain) *chain { return c.by("x") }
-	x.idcA = common(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, lost(1)).whole(40, nil)
-	x.s3B = common(newChain(t, x.places, "s3", nil)).add(2, nil).mixedWhole("b", 28, nil).whole(38, lost(2))
-	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil).whole(38, lost(2))
-	x.s3A = x.s3B.branch(2, "a", 2, 23).rest(21, 30, lost(1)).whole(40, nil)
-	return x
-}
-
-// mixedWhole adds a segment whose first three records are "x" and the others the owner's.
-func (c *chain) mixedWhole(data string, last uint64, change func(*ship.Manifest)) *chain {
-	c.data, c.shared = data, c.last+3
-	return c.whole(last, change)
-}
-
-// TestRests: at one place a segment is whole, and at the other one its beginning is in another owner's object.
-func TestRests(t *testing.T) {
-	both(t, withRests(t).finalize().places, audit.Complete)
-	for _, name := range []string{"idc", "s3"} {
-		both(t, places{name: withRests(t).finalize().places[name]}, audit.Complete)
-	}
-	// Without the chain that has the beginning, it is gone.
-	x := withRests(t).finalize()
-	for _, k := range x.places["s3"].Keys() {
-		if isManifest.MatchString(k) && strings.Contains(k, "/"+testSpool+"/") && x.s3A.read(k).Footer.Last > 20 {
-			x.places["s3"].Remove(k)
-		}
-	}
-	r := x.audit(t)
-	if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 21 || f.Last != 23 || f.Spool != relatedID(2) {
-		t.Errorf("%+v", f)
-	}
-}
-
-// TestRestOfOthers: a rest is said to begin later than it does. Nothing but the records themselves can tell.
-func TestRestOfOthers(t *testing.T) {
-	for _, format := range []string{ship.NDJSON, ship.Lines} {
-		x := &copies{places: newPlaces()}
-		form := func(c *chain) *chain {
-			c.format = format
-			return c
-		}
-		x.idcA = form(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, nil)
-		x.s3B = form(newChain(t, x.places, "s3", nil)).add(2, nil).mixedWhole("b", 28, nil)
-		x.idcB = form(x.idcA.branch(1, "b", 2, 23)).rest(21, 28, nil)
-		x.s3A = form(x.s3B.branch(2, "a", 2, 25)).rest(21, 30, nil)
-		x.finalize()
-		r := x.audit(t, deep)
-		wants(t, r, audit.Damaged, audit.SequenceBroken)
-		if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 21 || f.Last != 25 || f.Spool != relatedID(2) {
-			t.Errorf("%+v", f)
-		}
-	}
-}
-
-func (c *chain) read(key string) *ship.Manifest {
-	m, err := ship.DecodeManifest(bytes.NewReader(c.at.Bytes(key)))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return m
-}
-
-// TestRestOfNothing: the segment of one owner is the beginning of another's. Where the longer one came first, the other's
-// line names no object, and states its losses.
-func TestRestOfNothing(t *testing.T) {
-	build := func() *copies {
-		x := &copies{places: newPlaces()}
-		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).by("a").whole(30, lost(1))
-		x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).by("a").whole(28, lost(2))
-		x.idcB = x.idcA.branch(1, "a", 2, 28).rest(21, 28, lost(2))
-		x.s3A = x.s3B.branch(2, "a", 2, 28).rest(21, 30, lost(1))
-		return x
-	}
-	both(t, build().finalize().places, audit.Complete)
-	x := build()
-	x.idcB.at.Remove(ship.ManifestKey("vpn", relatedID(1), 1, 1))
-	x.idcB = x.idcA.branch(1, "a", 2, 28)
-	r := both(t, x.finalize().places, audit.Owed, audit.Behind)
-	if f := finding(t, r, audit.Behind, "idc"); f.First != 21 || f.Last != 28 || f.Spool != testSpool || !strings.Contains(f.Detail, "1 loss lines") {
-		t.Errorf("%+v", f)
-	}
-}
-
 // TestGroupMissing: what one place has of one copy and another has not is owed there, with its range, and the rest is right.
 func TestGroupMissing(t *testing.T) {
 	x := mixed(t)
@@ -315,51 +228,6 @@ func TestGroupOpen(t *testing.T) {
 			t.Errorf("%d: %+v", i, r.Findings)
 		}
 	}
-}
-
-// TestSuperseded: an owner had uploaded a segment before it found the chain continued by another. It delivered the rest
-// elsewhere, and the object that it had uploaded is a second copy; one that holds anything else is not.
-func TestSuperseded(t *testing.T) {
-	x := withRests(t).finalize()
-	line := x.s3A.by("a").put(3, 21, 30)
-	if x.s3A.shared != 23 {
-		t.Fatal("not the whole segment")
-	}
-	r := both(t, x.places, audit.Complete, audit.ObjectSuperseded)
-	if f := finding(t, r, audit.ObjectSuperseded, "s3"); f.Key != line.Key || f.Verdict != audit.Complete || !strings.Contains(f.Other, relatedID(2)) || !strings.Contains(f.Do, "keep it") {
-		t.Errorf("%+v", f)
-	}
-	var text strings.Builder
-	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "\ncomplete: 4 chains") {
-		t.Errorf("%v\n%s", err, &text)
-	}
-	for what, content := range map[string][]byte{
-		"other records": compressed(t, (&chain{data: "z"}).raw(21, 30), 1), "damaged": []byte("x"),
-		"more records": compressed(t, x.s3A.raw(21, 31), 1), "fewer records": compressed(t, x.s3A.raw(21, 29), 1),
-	} {
-		x.places["s3"].Set(line.Key, content)
-		if r := x.audit(t); r.Verdict != audit.Damaged || finding(t, r, audit.ObjectUnknown, "s3").Key != line.Key {
-			t.Errorf("%s: %+v", what, r.Findings)
-		}
-	}
-	// The chain of the other copy may state nothing but its end.
-	p := newPlaces()
-	for _, name := range []string{"idc", "s3"} {
-		newChain(t, p, name, nil).add(2, nil).add(0, final).branch(1, "b", 2, 20).add(0, final)
-	}
-	line = (&chain{t: t, at: p["s3"], data: "x"}).put(2, 11, 20)
-	key := strings.Replace(line.Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
-	p["s3"].Set(key, p["s3"].Bytes(line.Key))
-	both(t, p, audit.Complete, audit.ObjectSuperseded)
-	p["s3"].Set(key, compressed(t, (&chain{data: "z"}).raw(11, 20), 1))
-	both(t, p, audit.Damaged, audit.ObjectUnknown)
-	// The same object beside a chain that nobody shares is a stranger's.
-	p = newPlaces()
-	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
-	c := newChain(t, p, "s3", nil).add(2, nil).add(0, final)
-	key = strings.Replace(c.put(2, 11, 20).Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
-	p["s3"].Set(key, p["s3"].Bytes(c.put(2, 11, 20).Key))
-	both(t, p, audit.Damaged, audit.ObjectUnknown)
 }
 
 // TestGroupReplay: what one copy owes a place is restored there from another, beside the other copy's objects, and is not owed any
@@ -532,6 +400,38 @@ func TestForgedRelative(t *testing.T) {
 			t.Errorf("%s: with a key: %+v", c.what, r.Findings)
 		}
 	}
+}
+
+// TestSignedEnd: the owner of a copy that has nothing of its own ends its chain under a related id. If that is signed, what the other
+// copy has not delivered yet is owed; if it is not, it might be a forger's, and the end of the first chain is wrong.
+func TestSignedEnd(t *testing.T) {
+	key := newKey(1)
+	for _, sign := range []bool{true, false} {
+		end := func(m *ship.Manifest) {
+			m.Footer.Final = true
+			if err := m.Sign(key); err != nil && sign {
+				t.Fatal(err)
+			}
+		}
+		p := newPlaces()
+		newChain(t, p, "idc", nil).add(2, nil).add(0, end)
+		x := newChain(t, p, "s3", nil).add(2, nil).by("b").whole(30, nil).add(0, end)
+		b := x.branch(1, "a", 2, 20)
+		change := func(*audit.Options) {}
+		if sign {
+			b.add(0, end)
+			change = func(o *audit.Options) { o.Keys = []ed25519.PublicKey{public(key)} }
+			wants(t, p.audit(t, change), audit.Owed, audit.Behind)
+		} else {
+			b.add(0, final)
+			wants(t, p.audit(t, change), audit.Damaged, audit.FinalWrong)
+		}
+	}
+	// The other copy goes on in an epoch of its own.
+	p := newPlaces()
+	newChain(t, p, "idc", nil).add(2, nil).add(0, final).by("b").next(2, nil).whole(30, nil).add(0, final)
+	newChain(t, p, "s3", nil).add(2, nil).by("b").whole(30, nil).add(0, final).branch(1, "a", 2, 20).add(0, final)
+	both(t, p, audit.Complete)
 }
 
 // TestGroupHour: what a place lacks of a copy keeps those hours open that its objects are in, whoever else has passed them.

@@ -244,6 +244,25 @@ func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain, ahead
 	}
 }
 
+// readable yields the manifests of a chain that can be read, in order: what is wrong with the others is reported where the
+// chain is judged. An error ends it.
+func (p *place) readable(ctx context.Context, id spoolID) iter.Seq2[*ship.Manifest, error] {
+	return func(yield func(*ship.Manifest, error) bool) {
+		l := p.chains[id]
+		if l == nil {
+			return
+		}
+		for f := range p.manifests(ctx, id, l, readAhead) {
+			if errors.Is(f.err, fs.ErrNotExist) || errors.Is(f.err, ship.ErrVerify) {
+				continue
+			}
+			if !yield(f.m, f.err) || f.err != nil {
+				return
+			}
+		}
+	}
+}
+
 // expected is an object that a chain names, 48 bytes.
 type expected struct {
 	first, last uint64

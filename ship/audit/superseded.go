@@ -2,14 +2,14 @@ package audit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // lineage is what related ids have in common, as a spoolID.
@@ -98,9 +98,9 @@ func (p *place) relatedBegun(ctx context.Context, id spoolID) (begun bool, err e
 }
 
 // superseded looks for what explains the objects of a group that no chain names: one owner has uploaded a segment, and then
-// the chain was continued by another one that has its first records too, or all of them. Each of these records is in an object that
-// a chain of the place names. Such an object is nothing but a copy of them. It is one only if its content is that of a line:
-// the name alone proves nothing. It returns the objects that nothing explains.
+// the chain was continued by another one that has its first records too, or all of them. Such an object is nothing but a copy if each
+// of its records is in objects that chains of the place name. Its name alone proves nothing. It returns the objects that
+// nothing explains.
 func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, err error) {
 	objects := map[*group][]unvouched{}
 	for _, u := range p.later {
@@ -110,86 +110,105 @@ func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, e
 			objects[u.group] = append(objects[u.group], u)
 		}
 	}
-	for g, list := range objects {
-		left, err := a.supersededOf(ctx, g, p, list)
-		if err != nil {
-			return nil, err
+	for g, all := range objects {
+		for list := range slices.Chunk(all, maxAsked) {
+			left, err := a.supersededOf(ctx, g, p, list)
+			if err != nil {
+				return nil, err
+			}
+			rest = append(rest, left...)
 		}
-		rest = append(rest, left...)
 	}
 	return rest, nil
 }
 
-// supersededOf reads the place's chains of one group again, since no line of theirs is kept in memory.
+// supersededOf is superseded for some objects of one group.
 func (a *auditor) supersededOf(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
-	objects := map[seqRange][]unvouched{}
-	for _, u := range list {
-		at := seqRange{u.key.first, u.key.last}
-		objects[at] = append(objects[at], u)
+	lines, err := g.linesAbout(ctx, p, list)
+	if err != nil {
+		return nil, err
 	}
-	for _, w := range g.at(p) {
-		for f := range p.manifests(ctx, w.id, p.chains[w.id], readAhead) {
-			switch {
-			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
-				continue // reported already
-			case f.err != nil:
-				return nil, f.err
-			}
-			for i := range f.m.Segments {
-				c := contentOf(&f.m.Segments[i])
-				at := seqRange{c.first, c.last}
-				if len(objects[at]) == 0 || c.sum == "" {
-					continue
-				}
-				if objects[at], err = a.explained(ctx, p, w, f.m, c, objects[at]); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	for _, list := range objects {
-		rest = append(rest, list...)
-	}
-	return rest, nil
-}
-
-// explained reports the objects that hold a content, and returns the others.
-func (a *auditor) explained(ctx context.Context, p *place, w *walk, m *ship.Manifest, c content, list []unvouched) (rest []unvouched, err error) {
-	for _, u := range list {
-		same, err := p.holds(ctx, &u, c)
+	for i := range list {
+		u := &list[i]
+		same, err := p.hasRecords(ctx, u, lines[i].others)
 		if err != nil {
 			return nil, err
 		}
 		if !same {
-			rest = append(rest, u)
+			rest = append(rest, *u)
 			continue
 		}
-		f := u.Finding
-		f.Code, f.Since = ObjectSuperseded, m.Header.Time
-		f.Other = p.name + ": " + ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number)
-		f.Detail = "it was uploaded before another owner's records went into the chain; its own records are those of the line there, each of them in an object that a chain names"
-		a.rec.add(f)
+		u.Code, u.Other = ObjectSuperseded, p.name+": "+lines[i].key
+		u.Detail = "it was uploaded before another owner's records went into the chain; each of its records is in another object that a chain here names"
+		a.rec.add(u.Finding)
 	}
 	return rest, nil
 }
 
-// holds reports whether an object has a content.
-func (p *place) holds(ctx context.Context, u *unvouched, c content) (bool, error) {
-	h := sha256.New()
+// maxAsked bounds for how many objects the chains are read at once, and maxAbout the lines that each is compared with: all are
+// kept in memory.
+const maxAsked, maxAbout = 256, 64
+
+// about is the lines that name records of an object's range, and the key of the first one's manifest.
+type about struct {
+	others []stored
+	key    string
+}
+
+// linesAbout reads a place's chains of the group again, since no line of theirs is kept in memory.
+func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]about, error) {
+	all := make([]about, len(list))
+	for _, w := range g.at(p) {
+		for m, err := range p.readable(ctx, w.id) {
+			if err != nil {
+				return nil, err
+			}
+			for i := range m.Segments {
+				s := &m.Segments[i]
+				for j := range list {
+					u, x := &list[j], &all[j]
+					if s.Records == 0 || s.Last < u.key.first || s.First > u.key.last || s.Key == u.Key || len(x.others) == maxAbout {
+						continue
+					}
+					line := *s // alone, without its manifest
+					if x.others = append(x.others, stored{p, &line}); x.key == "" {
+						x.key = ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number)
+					}
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// hasRecords reports whether each record of an object that can be read from beginning to end is in one of the others.
+func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
+	format, codec, err := encodingOf(u.key.ext)
+	if err != nil || len(others) == 0 {
+		return false, nil //nolint:nilerr // what is in it cannot be said
+	}
 	var content error
 	var there ship.Object
-	err := p.request(ctx, func(ctx context.Context) (err error) {
-		h.Reset()
-		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, h) })
+	err = p.request(ctx, func(ctx context.Context) (err error) {
+		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
 		return err
 	})
+	span := u.key.last - u.key.first + 1
+	line := ship.SegmentLine{
+		Key: u.Key, First: u.key.first, Last: u.key.last, Records: span, Bytes: min(span, segment.MaxSize) * segment.MaxRecord, Format: format, Codec: codec.Info().Name,
+		Receipt: &ship.Receipt{Size: u.size},
+	}
+	line.RawBytes = ship.MaxRaw(format, line.Records, line.Bytes)
+	var lost seqRange
+	all := false
+	if err == nil && content == nil && there.Size <= u.size {
+		lost, all, err = stored{p, &line}.unfound(ctx, line.First, line.Last, others)
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil // moved away meanwhile
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ship.ErrVerify), errors.Is(err, errNotUnderstood):
+		return false, nil // it was moved away meanwhile, or one of the others is not what it should be
 	case err != nil && p.illegible(ctx, u.Key, err):
 		return false, nil
-	case err != nil:
-		return false, err
 	}
-	return content == nil && there.Size <= u.size && hex.EncodeToString(h.Sum(nil)) == c.sum, nil
+	return err == nil && all && lost.last == 0, err
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/penstock-go/penstock/ship/audit"
+)
+
+// change is a command that writes at destinations, about one spool.
+type change[T any] struct {
+	*flag.FlagSet
+	class, spool *string
+	// ready says which destinations are needed, once the flags have been read, or what is wrong with the flags.
+	ready func() (urls []string, err error)
+	// do writes, and returns what is to be printed, also beside an error.
+	do func(context.Context, []audit.Place) ([]T, error)
+}
+
+// run reads the flags, opens the destinations, and prints what was written, each on a line of JSON.
+func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c.SetOutput(stderr)
+	c.StringVar(c.class, "class", "", "`CLASS` of the spool")
+	c.StringVar(c.spool, "spool", "", "spool `ID`, as the audit prints it")
+	err := c.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	var urls []string
+	if err == nil {
+		urls, err = c.ready()
+	}
+	if err == nil && (*c.class == "" || *c.spool == "") {
+		err = errors.New("-class and -spool are needed")
+	}
+	if err == nil && c.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", c.Arg(0))
+	}
+	var all []audit.Place
+	var done func()
+	if err == nil {
+		all, done, err = places(ctx, urls...)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "audit:", err)
+		return exitUsage
+	}
+	defer done()
+	written, err := c.do(ctx, all)
+	out := json.NewEncoder(stdout)
+	for _, w := range written {
+		err = errors.Join(err, out.Encode(w))
+	}
+	if err != nil {
+		return failed(stderr, err)
+	}
+	return 0
+}

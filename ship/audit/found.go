@@ -1,0 +1,173 @@
+package audit
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+
+	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// stored is an object at a place, and the line that says what is in it.
+type stored struct {
+	p    *place
+	line *ship.SegmentLine
+}
+
+// comparedAtOnce bounds how many records are compared in one reading, and with it the memory: 9 bytes each.
+const comparedAtOnce = 4 << 20
+
+// maxCompared bounds how often an object is read. No segment has more records.
+const maxCompared = 64 * comparedAtOnce
+
+// unfound looks for each record of a range of an object in other objects: with the same number, time and payload. It returns the
+// first of those that none has, up to the last of those that follow it, and whether it has all records of the range. What was
+// damaged before one of the others was delivered is not looked for.
+func (s stored) unfound(ctx context.Context, first, last uint64, others []stored) (lost seqRange, all bool, err error) {
+	all = true
+	if last-first >= maxCompared {
+		return lost, false, fmt.Errorf("%d records are too many to be compared: %w", last-first, errNotUnderstood)
+	}
+	timed := s.line.Format != ship.Lines && !slices.ContainsFunc(others, func(o stored) bool { return o.line.Format == ship.Lines })
+	for from := first; from <= last; from += comparedAtOnce {
+		c := comparison{seed: maphash.MakeSeed(), timed: timed, seqRange: seqRange{from, min(last, from+comparedAtOnce-1)}}
+		c.want = make([]uint64, c.last-c.first+1)
+		c.done = make([]bool, len(c.want))
+		if err := s.each(ctx, c.last, func(seq uint64, t int64, data []byte) { c.note(seq, t, data) }); err != nil {
+			return lost, false, err
+		}
+		for _, o := range others {
+			for _, g := range o.line.Gaps {
+				c.skip(g)
+			}
+			if o.line.First > c.last || o.line.Last < c.first {
+				continue
+			}
+			if err := o.each(ctx, c.last, c.look); err != nil {
+				return lost, false, err
+			}
+		}
+		lost, whole := c.lost()
+		if all = all && whole; lost.last > 0 {
+			return lost, all, nil
+		}
+	}
+	return seqRange{}, all, nil
+}
+
+// comparison is what is kept of the records that are looked for.
+type comparison struct {
+	seed  maphash.Seed
+	timed bool
+	seqRange
+	want []uint64 // by sequence number; 0 for none
+	done []bool   // found, or not looked for
+}
+
+func (c *comparison) note(seq uint64, t int64, data []byte) {
+	if seq >= c.first && seq <= c.last {
+		c.want[seq-c.first] = c.hash(t, data)
+	}
+}
+
+func (c *comparison) look(seq uint64, t int64, data []byte) {
+	if seq >= c.first && seq <= c.last && c.want[seq-c.first] == c.hash(t, data) {
+		c.done[seq-c.first] = true
+	}
+}
+
+func (c *comparison) skip(g segment.Range) {
+	for seq := max(g.First, c.first); seq <= min(g.Last, c.last); seq++ {
+		c.done[seq-c.first] = true
+	}
+}
+
+func (c *comparison) hash(t int64, data []byte) uint64 {
+	if !c.timed {
+		t = 0
+	}
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(t))
+	_, _ = h.Write(b[:])
+	_, _ = h.Write(data)
+	return max(1, h.Sum64())
+}
+
+func (c *comparison) lost() (lost seqRange, all bool) {
+	all = true
+	for i, w := range c.want {
+		seq := c.first + uint64(i)
+		switch {
+		case c.done[i]:
+		case w == 0:
+			all = false
+		case lost.last == 0:
+			lost = seqRange{seq, seq}
+		case lost.last == seq-1:
+			lost.last = seq
+		}
+	}
+	return lost, all
+}
+
+// each reads the object's records up to last.
+func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, t int64, data []byte)) error {
+	var content error
+	err := s.p.request(ctx, func(ctx context.Context) error {
+		body, err := s.p.dest.Open(ctx, s.line.Key)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		src := &source{r: io.LimitReader(body, s.line.Receipt.Size+1), progress: s.p.o.Progress}
+		content = s.p.eachRecord(ctx, src, s.line, last, f)
+		return src.err
+	})
+	return errors.Join(err, content)
+}
+
+// eachRecord decodes the object of a line up to record last.
+func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, t int64, data []byte)) error {
+	codec, err := compress.ByName(s.Codec)
+	if err != nil || !slices.Contains(ship.Formats(), s.Format) {
+		return fmt.Errorf("codec %q, format %q: %w", s.Codec, s.Format, errNotUnderstood)
+	}
+	if err := checkLength(s); err != nil {
+		return blame(err)
+	}
+	r, err := p.openRecords(ctx, stored, s.Format, codec, s.RawBytes, nil)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	seq := s.First - 1
+	for err == nil {
+		n, rec, rerr := r.Next()
+		if err = rerr; err != nil {
+			break
+		}
+		for seq++; s.Format == ship.Lines && inGaps(s, seq); seq++ {
+			continue
+		}
+		if s.Format != ship.Lines {
+			seq = n
+		}
+		if seq > last {
+			break
+		}
+		f(seq, rec.Time, rec.Data)
+	}
+	return blame(errors.Join(ignoreEOF(err), r.Close()))
+}
+
+func inGaps(s *ship.SegmentLine, seq uint64) bool {
+	return slices.ContainsFunc(s.Gaps, func(g segment.Range) bool { return g.First <= seq && seq <= g.Last })
+}

@@ -1,0 +1,179 @@
+package audit_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// withRests: the segment that was being written when the copy was made begins alike in both.
+func withRests(t *testing.T) *copies {
+	x := &copies{places: newPlaces()}
+	// The first three records of segment 3 are the same.
+	common := func(c *chain) *chain { return c.by("x") }
+	x.idcA = common(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, lost(1)).whole(40, nil)
+	x.s3B = common(newChain(t, x.places, "s3", nil)).add(2, nil).mixedWhole("b", 28, nil).whole(38, lost(2))
+	x.idcB = x.idcA.branch(1, "b", 2, 23).rest(21, 28, nil).whole(38, lost(2))
+	x.s3A = x.s3B.branch(2, "a", 2, 23).rest(21, 30, lost(1)).whole(40, nil)
+	return x
+}
+
+// mixedWhole adds a segment whose first three records are "x" and the others the owner's.
+func (c *chain) mixedWhole(data string, last uint64, change func(*ship.Manifest)) *chain {
+	c.data, c.shared = data, c.last+3
+	return c.whole(last, change)
+}
+
+// TestRests: at one place a segment is whole, and at the other one its beginning is in another owner's object.
+func TestRests(t *testing.T) {
+	both(t, withRests(t).finalize().places, audit.Complete)
+	for _, name := range []string{"idc", "s3"} {
+		both(t, places{name: withRests(t).finalize().places[name]}, audit.Complete)
+	}
+	// Without the chain that has the beginning, it is gone.
+	x := withRests(t).finalize()
+	for _, k := range x.places["s3"].Keys() {
+		if isManifest.MatchString(k) && strings.Contains(k, "/"+testSpool+"/") && x.s3A.read(k).Footer.Last > 20 {
+			x.places["s3"].Remove(k)
+		}
+	}
+	r := x.audit(t)
+	if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 21 || f.Last != 23 || f.Spool != relatedID(2) {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestRestOfOthers: a rest is said to begin later than it does. Nothing but the records themselves can tell.
+func TestRestOfOthers(t *testing.T) {
+	for _, format := range []string{ship.NDJSON, ship.Lines} {
+		x := &copies{places: newPlaces()}
+		form := func(c *chain) *chain {
+			c.format = format
+			return c
+		}
+		x.idcA = form(newChain(t, x.places, "idc", nil)).add(2, nil).mixedWhole("a", 30, nil)
+		x.s3B = form(newChain(t, x.places, "s3", nil)).add(2, nil).mixedWhole("b", 28, nil)
+		x.idcB = form(x.idcA.branch(1, "b", 2, 23)).rest(21, 28, nil)
+		x.s3A = form(x.s3B.branch(2, "a", 2, 25)).rest(21, 30, nil)
+		x.finalize()
+		r := x.audit(t, deep)
+		wants(t, r, audit.Damaged, audit.SequenceBroken)
+		if f := finding(t, r, audit.SequenceBroken, "s3"); f.First != 24 || f.Last != 25 || f.Spool != relatedID(2) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func (c *chain) read(key string) *ship.Manifest {
+	m, err := ship.DecodeManifest(bytes.NewReader(c.at.Bytes(key)))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return m
+}
+
+// TestRestOfNothing: the segment of one owner is the beginning of another's. Where the longer one came first, the other's
+// line names no object, and states its losses.
+func TestRestOfNothing(t *testing.T) {
+	build := func() *copies {
+		x := &copies{places: newPlaces()}
+		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).by("a").whole(30, lost(1))
+		x.s3B = newChain(t, x.places, "s3", nil).add(2, nil).by("a").whole(28, lost(2))
+		x.idcB = x.idcA.branch(1, "a", 2, 28).rest(21, 28, lost(2))
+		x.s3A = x.s3B.branch(2, "a", 2, 28).rest(21, 30, lost(1))
+		return x
+	}
+	both(t, build().finalize().places, audit.Complete)
+	x := build()
+	x.idcB.at.Remove(ship.ManifestKey("vpn", relatedID(1), 1, 1))
+	x.idcB = x.idcA.branch(1, "a", 2, 28)
+	r := both(t, x.finalize().places, audit.Owed, audit.Behind)
+	if f := finding(t, r, audit.Behind, "idc"); f.First != 21 || f.Last != 28 || f.Spool != testSpool || !strings.Contains(f.Detail, "1 loss lines") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestSuperseded: an owner had uploaded a segment before it found the chain continued by another. It delivered the rest
+// elsewhere, and the object that it had uploaded is a second copy; one that holds anything else is not.
+func TestSuperseded(t *testing.T) {
+	x := withRests(t).finalize()
+	line := x.s3A.by("a").put(3, 21, 30)
+	if x.s3A.shared != 23 {
+		t.Fatal("not the whole segment")
+	}
+	r := both(t, x.places, audit.Complete, audit.ObjectSuperseded)
+	if f := finding(t, r, audit.ObjectSuperseded, "s3"); f.Key != line.Key || f.Verdict != audit.Complete || !strings.Contains(f.Other, relatedID(2)) || !strings.Contains(f.Do, "keep it") {
+		t.Errorf("%+v", f)
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "\ncomplete: 4 chains") {
+		t.Errorf("%v\n%s", err, &text)
+	}
+	for what, content := range map[string][]byte{
+		"other records": compressed(t, (&chain{data: "z"}).raw(21, 30), 1), "damaged": []byte("x"),
+		"more records": compressed(t, x.s3A.raw(21, 31), 1), "fewer records": compressed(t, x.s3A.raw(21, 29), 1),
+	} {
+		x.places["s3"].Set(line.Key, content)
+		if r := x.audit(t); r.Verdict != audit.Damaged || finding(t, r, audit.ObjectUnknown, "s3").Key != line.Key {
+			t.Errorf("%s: %+v", what, r.Findings)
+		}
+	}
+	// The chain of the other copy may state nothing but its end.
+	p := newPlaces()
+	for _, name := range []string{"idc", "s3"} {
+		newChain(t, p, name, nil).add(2, nil).add(0, final).branch(1, "b", 2, 20).add(0, final)
+	}
+	line = (&chain{t: t, at: p["s3"], data: "x"}).put(2, 11, 20)
+	key := strings.Replace(line.Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
+	p["s3"].Set(key, p["s3"].Bytes(line.Key))
+	both(t, p, audit.Complete, audit.ObjectSuperseded)
+	p["s3"].Set(key, compressed(t, (&chain{data: "z"}).raw(11, 20), 1))
+	both(t, p, audit.Damaged, audit.ObjectUnknown)
+	// The same object beside a chain that nobody shares is a stranger's.
+	p = newPlaces()
+	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
+	c := newChain(t, p, "s3", nil).add(2, nil).add(0, final)
+	key = strings.Replace(c.put(2, 11, 20).Key, ".ndjson", ".0123456789abcdef.ndjson", 1)
+	p["s3"].Set(key, p["s3"].Bytes(c.put(2, 11, 20).Key))
+	both(t, p, audit.Damaged, audit.ObjectUnknown)
+}
+
+// TestManyCovers: two other owners' objects have the beginning of a rest in parts, and one of the two has other records where
+// the other has them. And a rest that was uploaded ahead is part of a longer one.
+func TestManyCovers(t *testing.T) {
+	for _, format := range ship.Formats()[:2] {
+		p := newPlaces()
+		p["colo"] = shiptest.Memory()
+		begin := func(name string) *chain {
+			c := newChain(t, p, name, nil)
+			c.format = format
+			return c.add(2, nil)
+		}
+		// Of segment 3, 21 to 30: the owner of "a" has x up to 23; "b" left that after 21, "c" has x up to 23 too, and ends there.
+		idc := begin("idc").mixedWhole("a", 30, nil).add(0, final)
+		idc.branch(1, "b", 2, 21).by("b").also(21).rest(21, 30, nil).add(0, final)
+		idc.branch(2, "x", 2, 23).by("x").rest(21, 23, nil).add(0, final)
+		s3 := begin("s3").by("b").also(21).whole(30, nil).add(0, final)
+		a := s3.branch(3, "a", 2, 21).by("a").also(23).rest(21, 30, nil).add(0, final)
+		s3.branch(4, "x", 2, 23).by("x").rest(21, 23, nil).add(0, final)
+		colo := begin("colo").whole(23, nil).add(0, final)
+		colo.branch(5, "a", 2, 23).also(23).rest(21, 30, nil).add(0, final)
+		colo.branch(6, "b", 2, 21).also(21).rest(21, 30, nil).add(0, final)
+		both(t, p, audit.Complete)
+		line := a.by("x").put(3, 22, 23)
+		r := both(t, p, audit.Complete, audit.ObjectSuperseded)
+		if f := finding(t, r, audit.ObjectSuperseded, "s3"); f.Key != line.Key {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// also makes the records of an owner up to one "x".
+func (c *chain) also(last uint64) *chain {
+	c.shared = last
+	return c
+}
