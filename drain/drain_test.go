@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool"
@@ -287,7 +288,7 @@ func TestInterrupted(t *testing.T) {
 	died := errors.New("killed")
 	d, sp := w.start(Options{Before: []Step{{"die", func(context.Context) error { return died }}}})
 	w.append(sp, 10)
-	if err := writeJournal(w.dir, journal{Version: 1, Phase: "ship", Trigger: "signal terminated", Started: time.Now()}); err != nil {
+	if err := writeJournal(w.dir, vfs.NewReserve(vfs.OS(), "", 0), journal{Version: 1, Phase: "ship", Trigger: "signal terminated", Started: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	trigger, yes, err := Interrupted(w.dir)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -14,7 +15,8 @@ import (
 
 // Drainer ends a service: see the package documentation. All methods may be called from any goroutine.
 type Drainer struct {
-	o Options
+	o      Options
+	inodes *vfs.Reserve // for the journal and the report: DIR/drain.inode-1 and so on
 
 	mu       sync.Mutex
 	classes  []*class
@@ -56,7 +58,8 @@ func New(o *Options) (*Drainer, error) {
 	if err := vfs.OS().MkdirAll(opts.Dir); err != nil {
 		return nil, fmt.Errorf("drain: %w", err)
 	}
-	d := &Drainer{o: opts, down: map[string]error{}}
+	d := &Drainer{o: opts, down: map[string]error{}, inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
+	_ = d.inodes.Fill()
 	for _, l := range opts.Lifecycles {
 		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
 	}

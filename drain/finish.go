@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"path"
 	"time"
-
-	"github.com/penstock-go/penstock/internal/vfs"
 )
 
 // finish judges, and writes the report wherever it can.
@@ -64,7 +62,7 @@ func (r *run) defrost(ctx context.Context, report *Report) {
 
 // write puts the report on the volume and, with it there, ends the journal: from then on the next start listens again.
 func (r *run) write(report *Report) error {
-	if err := vfs.WriteFileAtomic(vfs.OS(), r.d.o.ReportFile, report.JSON()); err != nil {
+	if err := writeFile(r.d.inodes, r.d.o.ReportFile, report.JSON()); err != nil {
 		return err
 	}
 	if err := removeJournal(r.d.o.Dir); err != nil {

@@ -25,12 +25,25 @@ const maxJournal = 1 << 20
 
 func journalPath(dir string) string { return filepath.Join(dir, "drain.json") }
 
-func writeJournal(dir string, j journal) error {
+func writeJournal(dir string, inodes *vfs.Reserve, j journal) error {
 	b, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
-	return vfs.WriteFileAtomic(vfs.OS(), journalPath(dir), append(b, '\n'))
+	return writeFile(inodes, journalPath(dir), append(b, '\n'))
+}
+
+// writeFile is vfs.WriteFileAtomic, on a file system without a free inode too: without its report a drain is incomplete.
+func writeFile(inodes *vfs.Reserve, path string, data []byte) error {
+	for {
+		err := vfs.WriteFileAtomic(vfs.OS(), path, data)
+		if err == nil {
+			_ = inodes.Fill() // the file that was replaced has set an inode free
+		}
+		if err == nil || !inodes.Give(err) {
+			return err
+		}
+	}
 }
 
 func removeJournal(dir string) error {

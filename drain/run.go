@@ -205,7 +205,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	r.begin(name)
 	if r.cause.intent == Drain && !r.hung {
 		err := r.bounded(ctx, time.Second, func() error {
-			return writeJournal(r.d.o.Dir, journal{Version: 1, Phase: name, Trigger: r.cause.trigger, Started: r.report.Started})
+			return writeJournal(r.d.o.Dir, r.d.inodes, journal{Version: 1, Phase: name, Trigger: r.cause.trigger, Started: r.report.Started})
 		})
 		r.hung = errors.Is(err, errHangs)
 		if err != nil {

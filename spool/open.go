@@ -38,6 +38,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		stop: make(chan struct{}), naming: make(chan struct{}, 1),
 	}
+	s.inodes = s.newInodes()
 	s.life, s.end = context.WithCancel(context.Background())
 	s.tail.chunkSize = int(min(1<<20, max(128<<10, opts.MemoryBytes/16)))
 	s.writer.work, s.syncer.work = s.write, s.commit
@@ -90,7 +91,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if err := checkFileLimit(s.fs, &s.opts); err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
 	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
 	if s.quota, err = newQuota(&s.opts, total); err != nil {
@@ -147,8 +148,8 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	if r.clean != nil {
 		s.takeClocks(r.clean.Clocks)
 	}
+	_ = s.fillInodes()
 	if s.source == nil {
-		s.fillInodes()
 		if err := s.beginLife(r.handed()); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}

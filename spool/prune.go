@@ -76,7 +76,7 @@ func (s *Spool) prune() time.Duration {
 		}
 		s.deleted.keys = append(s.deleted.keys, segKey(seg.Number))
 	}
-	s.fillInodes() // before others take those that are free now
+	_ = s.fillInodes() // before others take those that are free now
 	if !s.confirmDeletion() {
 		return retryEvery
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -311,7 +312,7 @@ func (r *recovery) pool() error {
 		if err != nil {
 			return err
 		}
-		if fi.Size() == 0 && s.inodes.found(e.Name(), s.inodeFiles()) {
+		if fi.Size() == 0 && strings.HasPrefix(e.Name(), inodePrefix) {
 			continue
 		}
 		if !ok || len(s.quota.pool) == poolFiles || fi.Size() > 2*s.opts.SegmentBytes {

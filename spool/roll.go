@@ -251,6 +251,9 @@ func (s *Spool) prepare() (*spare, error) {
 // metadata each time it grows, and its blocks are allocated so that a disk that others fill up meanwhile does not stop
 // the log in the middle of a segment.
 func (s *Spool) create(path string) (vfs.File, error) {
+	if err := s.fillInodes(); err != nil {
+		return nil, err
+	}
 	f, err := s.fs.Create(path)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ const diskEvery = time.Second
 func (s *Spool) watchDisk() time.Duration {
 	s.watchFull() // before those who wait are woken: it counts them
 	s.lookAtDisk()
-	s.fillInodes()
+	_ = s.fillInodes()
 	return diskEvery
 }
 

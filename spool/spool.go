@@ -41,7 +41,7 @@ type Spool struct {
 	pruning sync.Mutex
 	deleted deletion
 	litter  litter
-	inodes  inodes
+	inodes  *vfs.Reserve
 
 	mu     sync.Mutex
 	closed bool

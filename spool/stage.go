@@ -212,6 +212,9 @@ func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) e
 
 // makeStaged encodes a segment and publishes the result.
 func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
+	if err := s.mayStage(seg.Number); err != nil {
+		return nil, err
+	}
 	temp := s.objPath(seg.Number) + vfs.TempSuffix
 	src, out, err := s.encode(ctx, seg, enc, old, temp)
 	if err != nil {
