@@ -26,7 +26,10 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	if !r.cut(ctx) { // a deadline that has passed is no reason to drop a line of the report
 		lines = context.WithoutCancel(ctx)
 	}
-	report.log(lines, r.log, r.d.o.ReportFile)
+	if said := report.essence(); !r.closing || said != r.said { // the end of the listeners may have changed nothing
+		r.said = said
+		report.log(lines, r.log, r.d.o.ReportFile)
+	}
 	grace := 5 * time.Second
 	if r.cut(ctx) { // the report has a time of its own
 		grace = 0
@@ -130,6 +133,7 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 		ctx, cancel = context.WithTimeout(ctx, amendTimeout)
 		defer cancel()
 	}
+	r.closing = true
 	return r.finish(ctx)
 }
 

@@ -31,6 +31,20 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 	}
 }
 
+// essence is what two reports with the same news have in common.
+func (r *Report) essence() string {
+	s := fmt.Sprint(r.Outcome, len(r.Left), len(r.Adoptions), len(r.Errors))
+	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
+		c := r.Classes[name]
+		s += fmt.Sprint(name, c.Received, c.Kept, c.Lost, c.Damaged, c.inMemory, c.Err)
+		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
+			d := c.Destinations[dest]
+			s += fmt.Sprint(dest, d.Delivered, d.Pending, d.Verified)
+		}
+	}
+	return s
+}
+
 // reportLog writes the lines of one report.
 type reportLog struct {
 	ctx   context.Context

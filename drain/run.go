@@ -48,6 +48,8 @@ type run struct {
 	lost    map[string]segment.Losses         // by then
 	hung    bool                              // the journal cannot be written: do not wait for it again
 	closed  bool                              // the listeners have ended
+	closing bool                              // the listeners have been ended: see amend
+	said    string                            // of the report that is in the log: see essence
 	adopted bool                              // the adoptions have ended
 
 	mu      sync.Mutex

@@ -60,7 +60,7 @@ func (s *Spool) watchFull() {
 	}
 	attrs := []any{
 		"class", s.opts.Class, "for", f.last.Sub(f.since).Round(time.Second),
-		"used", units.Size(s.quota.used), "quota", units.Size(s.quota.limit), "lost", lost.Records - f.lost.Records,
+		"used", units.Size(s.quota.used), "reserve", units.Size(s.quota.reserve), "quota", units.Size(s.quota.limit), "lost", lost.Records - f.lost.Records,
 	}
 	if over {
 		*f = fullness{}

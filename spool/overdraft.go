@@ -1,6 +1,10 @@
 package spool
 
-import "time"
+import (
+	"time"
+
+	"github.com/penstock-go/penstock/internal/units"
+)
 
 // overdraft lets staged files of certain segments exceed the ceiling of the quota. Spool.mu guards it.
 //
@@ -60,12 +64,16 @@ func (c *catalogue) following(n uint64) uint64 {
 // logOverdraft says once in a while that a staged file did not fit into the quota.
 func (s *Spool) logOverdraft(rec *StageRecord) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.quota.used <= s.quota.ceiling || !s.overdraft.told.IsZero() && time.Since(s.overdraft.told) < overdraftEvery {
+	used, quota := s.quota.used, s.quota.limit
+	due := used > s.quota.ceiling && (s.overdraft.told.IsZero() || time.Since(s.overdraft.told) >= overdraftEvery)
+	if due {
+		s.overdraft.told = time.Now()
+	}
+	s.mu.Unlock()
+	if !due {
 		return
 	}
-	s.overdraft.told = time.Now()
 	s.log.Warn("spool: a staged file does not fit into the full spool and exceeds its quota, because a destination waits for it: "+
 		"choose a codec that compresses, raise the quota, or lower the segment size",
-		"class", s.opts.Class, "segment", rec.Segment, "codec", rec.Encoding.Codec, "size", rec.Size, "used", s.quota.used, "quota", s.quota.limit)
+		"class", s.opts.Class, "segment", rec.Segment, "codec", rec.Encoding.Codec, "size", units.Size(rec.Size), "used", units.Size(used), "quota", units.Size(quota))
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -151,6 +152,18 @@ func (t *target) close(ctx context.Context) error {
 		wg.Go(func() { errs[i] = errors.Join(finish(ctx, c), c.Close()) })
 	}
 	wg.Wait()
+	silent := 0
+	errs = slices.DeleteFunc(errs, func(err error) bool {
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		if late {
+			silent++
+		}
+		return late
+	})
+	if silent > 0 {
+		errs = append(errs, fmt.Errorf("%s: the peer has not closed its side of %d of %d connections: whether it has read everything is unknown",
+			t.url, silent, len(t.conns)))
+	}
 	return errors.Join(errs...)
 }
 
@@ -166,9 +179,6 @@ func finish(ctx context.Context, c net.Conn) error {
 	_ = tc.SetReadDeadline(time.Now().Add(answerTime))
 	defer context.AfterFunc(ctx, func() { _ = tc.SetReadDeadline(time.Now().Add(lastTime)) })()
 	_, err := io.Copy(io.Discard, tc)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%s has not closed its side: whether it has read everything is unknown", tc.RemoteAddr())
-	}
 	return err
 }
 
