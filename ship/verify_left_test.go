@@ -1,7 +1,9 @@
 package ship_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/penstock-go/penstock/ship/shiptest"
@@ -43,4 +45,55 @@ func TestVerifyLeftChain(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	want(t, delivered(t, s3, false), numbered(0, 7))
+}
+
+// TestLostStateOfALaterIdentity: the state of a chain that goes on under another identity is lost. That identity's chain says
+// nothing of what the one before contains, and none of it is delivered again.
+func TestLostStateOfALaterIdentity(t *testing.T) {
+	s3, idc := shiptest.Memory(), shiptest.Memory()
+	down := shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+	d := destinations{"s3": s3, "idc": down} // which keeps the segments here
+	b := newBench(t, d)
+	b.ship(d, quick)
+	b.segments(2, 5)
+	b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
+	b.append(5)
+	b.close()
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(b.dir)); err != nil {
+		t.Fatal(err)
+	}
+	other := openBench(t, copied, d, "host-b")
+	other.segments(1, 1)
+	other.ship(d, quick)
+	other.until("s3 has it", func() bool { return other.s.Stats()["s3"].PendingSegments == 0 })
+	other.close()
+
+	again := func() {
+		b = openBench(t, b.dir, d, "host-a")
+		b.next = 100 + 10*int(b.sp.Stats().Epoch) + b.next
+		b.segments(1, 2)
+		b.ship(d, quick)
+		b.until("s3 has it", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
+		b.close()
+	}
+	again()
+	if err := os.Remove(filepath.Join(b.dir, "chain", "s3.json")); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	seen := map[string]bool{}
+	for _, p := range delivered(t, s3, false) {
+		if seen[p] {
+			t.Errorf("%s is there twice", p)
+		}
+		seen[p] = true
+	}
+	if len(seen) != 15+1+2+2 {
+		t.Errorf("%d records are there", len(seen))
+	}
+	l := b.sp.Ledger()
+	if err := l.Balance(); err != nil {
+		t.Error(err)
+	}
 }

@@ -68,10 +68,14 @@ func (s *Spool) relearn(d *destination) error {
 	if c.Joined == 0 {
 		c.Joined = first
 	}
+	// What the chains of the identities before contain, the one that is looked for does not speak of.
+	if rem := s.id.Destinations[d.name]; rem.Spool != "" && rem.Joined > first {
+		c.Segment, c.Through, c.Stated = max(c.Segment, rem.Segment), rem.Joined-1, rem.Stated
+	}
 	d.chain, d.lost = c, false
-	if c.Joined == 1 {
-		// It was owed everything: what is neither here nor damaged it has.
-		delivered = s.ledger.Kept.Sub(s.owed(d)).Sub(s.ledger.Damaged)
+	// One that was owed everything has what is neither owed nor damaged, and no other one has more.
+	if most := s.ledger.Kept.Sub(s.owed(d)).Sub(s.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
+		delivered = most
 	}
 	return s.saveChain(d, c, delivered)
 }
@@ -119,6 +123,9 @@ func (s *Spool) openDestinations() error {
 		now := remembered{Joined: d.chain.Joined}
 		if d.chain.Spool != s.id.Spool {
 			now.Spool = d.chain.Spool
+			if rem.Spool == now.Spool {
+				now.Segment, now.Stated = rem.Segment, rem.Stated
+			}
 		}
 		if !ok || rem != now {
 			s.id.Destinations[name] = now

@@ -41,7 +41,10 @@ type remembered struct {
 	Joined    uint64    `json:"joined"`             // first sequence number it is owed; 0: not known
 	Forgotten time.Time `json:"forgotten,omitzero"` // when the operator gave it up; zero: it is owed everything
 	// Spool is the identity that the chain there has, if it is not the spool's own. See Spool.Leave.
-	Spool string `json:"spool,omitempty"`
+	// It begins after record Joined-1, in or after the segment that follows Segment; Stated is as in Left.
+	Spool   string `json:"spool,omitempty"`
+	Segment uint64 `json:"segment,omitempty"`
+	Stated  bool   `json:"stated,omitempty"`
 }
 
 // newIdentity begins a spool.

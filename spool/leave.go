@@ -44,7 +44,7 @@ func (s *Spool) Rename(dest, name string) error {
 			return c, nil
 		}
 		// First where to look for the chain should its state be lost.
-		if err := s.call(dest, name, c.Through+1); err != nil {
+		if err := s.call(dest, name, Left{c.Segment, c.Through, c.Stated}); err != nil {
 			return c, err
 		}
 		return Chain{Spool: name, Epoch: 1, Segment: c.Segment, Through: c.Through, Joined: c.Through + 1, Stated: c.Stated, Passed: c.Passed}, nil
@@ -52,13 +52,13 @@ func (s *Spool) Rename(dest, name string) error {
 }
 
 // call remembers the identity that a destination's chain has, and where it begins.
-func (s *Spool) call(dest, name string, joined uint64) error {
+func (s *Spool) call(dest, name string, from Left) error {
 	s.naming <- struct{}{}
 	defer func() { <-s.naming }()
 	id := *s.id // of which nothing else ever changes
 	id.Destinations = maps.Clone(id.Destinations)
 	rem := id.Destinations[dest]
-	rem.Spool, rem.Joined = name, joined
+	rem.Spool, rem.Joined, rem.Segment, rem.Stated = name, from.Through+1, from.Segment, from.Stated
 	id.Destinations[dest] = rem
 	if err := id.save(s.fs, s.dir); err != nil {
 		return err
