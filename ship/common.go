@@ -140,3 +140,24 @@ func (l *lane) records(ctx context.Context, number uint64) (interface {
 	}
 	return &counted{r, rec.First, rec.Gaps, rec.Format == Lines}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
 }
+
+// each calls put for all records of a segment.
+func (l *lane) each(ctx context.Context, number uint64, put spool.Put) error {
+	r, done, err := l.records(ctx, number)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for {
+		seq, rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = put(seq, &rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

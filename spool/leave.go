@@ -1,14 +1,10 @@
 package spool
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-
-	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
@@ -122,84 +118,4 @@ func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
 	s.cat.changed()
 	wake(s.work)
 	return nil
-}
-
-// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is.
-func (s *Spool) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
-	seg, ok := s.cat.get(number)
-	if !ok || seg.NoRaw {
-		return nil, nil, fmt.Errorf("spool: read segment %d: %w", number, fs.ErrNotExist)
-	}
-	f, err := s.fs.Open(s.segPath(number))
-	if err != nil {
-		return nil, nil, fmt.Errorf("spool: %w", err)
-	}
-	r, err = newReader(f, seg.Size, segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: number})
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
-	}
-	return r, f.Close, nil
-}
-
-// StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
-// before. The file is the caller's, who calls done when it is delivered; the next Open removes what is left.
-func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
-	if err := s.begin(); err != nil {
-		return nil, nil, nil, err
-	}
-	defer s.calls.Done()
-	seg, ok := s.cat.get(number)
-	if !ok {
-		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
-	}
-	src, closeSrc, err := s.ReadSealed(number)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	defer func() { _ = closeSrc() }()
-	if err := src.Begin(first); err != nil {
-		return nil, nil, nil, fmt.Errorf("spool: read segment %d: %w", number, err)
-	}
-	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
-	within, _ := s.beyondQuota(&seg)
-	defer within()
-	out, err := s.stageTo(number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
-	}
-	f, err := s.fs.Open(path)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("spool: %w", err)
-	}
-	seg.First, seg.Gaps = first, out.Gaps
-	if seg.Bytes, err = s.restBytes(number, first); err != nil {
-		return nil, nil, nil, errors.Join(err, f.Close())
-	}
-	done = func() {
-		_ = f.Close()
-		s.unlink(path, out.size)
-	}
-	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
-}
-
-// restBytes adds up the payload of a segment's records from a sequence number on.
-func (s *Spool) restBytes(number, first uint64) (n uint64, err error) {
-	r, done, err := s.ReadSealed(number)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = done() }()
-	for {
-		seq, rec, err := r.Next()
-		var damage *segment.DamageError
-		switch {
-		case err == io.EOF:
-			return n, nil
-		case errors.As(err, &damage):
-		case err != nil:
-			return n, fmt.Errorf("spool: %w", err)
-		case seq >= first:
-			n += uint64(len(rec.Data))
-		}
-	}
 }

@@ -1,0 +1,145 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is.
+func (s *Spool) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
+	seg, ok := s.cat.get(number)
+	if !ok || seg.NoRaw {
+		return nil, nil, fmt.Errorf("spool: read segment %d: %w", number, fs.ErrNotExist)
+	}
+	f, err := s.fs.Open(s.segPath(number))
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	r, err = newReader(f, seg.Size, segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: number})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
+	}
+	return r, f.Close, nil
+}
+
+// StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
+// before. If the segment's own file was given up for room, records calls put for each record of the staged one. The file is the
+// caller's, who calls done when it is delivered; the next Open removes what is left.
+func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
+	if err := s.begin(); err != nil {
+		return nil, nil, nil, err
+	}
+	defer s.calls.Done()
+	seg, ok := s.cat.get(number)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
+	}
+	src, closeSrc, err := s.ReadSealed(number)
+	if errors.Is(err, fs.ErrNotExist) && seg.Staged {
+		src, closeSrc, err = s.rewritten(&seg, records)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() { _ = closeSrc() }()
+	if err := src.Begin(first); err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: read segment %d: %w", number, err)
+	}
+	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
+	within, _ := s.beyondQuota(&seg)
+	defer within()
+	out, err := s.stageTo(number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
+	}
+	f, err := s.fs.Open(path)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	seg.First, seg.Gaps = first, out.Gaps
+	if seg.Bytes, err = restBytes(src, first); err != nil {
+		return nil, nil, nil, errors.Join(err, f.Close())
+	}
+	done = func() {
+		_ = f.Close()
+		s.unlink(path, out.size)
+	}
+	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
+}
+
+// restBytes adds up the payload of a segment's records from a sequence number on.
+func restBytes(r *segment.Reader, first uint64) (n uint64, err error) {
+	if err := r.Seek(first); err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	for {
+		seq, rec, err := r.Next()
+		var damage *segment.DamageError
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case errors.As(err, &damage):
+		case err != nil:
+			return n, fmt.Errorf("spool: %w", err)
+		case seq >= first:
+			n += uint64(len(rec.Data))
+		}
+	}
+}
+
+// Put takes one record of a segment, in order.
+type Put func(seq uint64, rec *segment.Record) error
+
+// rewritten makes a segment's own file again for as long as its rest is staged, of the records in its staged file. One block
+// for each record is wasteful, and enough for a case as rare as a copy of a volume that has become full.
+func (s *Spool) rewritten(seg *sealed, records func(put Put) error) (r *segment.Reader, done func() error, err error) {
+	rec, err := s.stageRecord(seg.Number)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := segment.DecodeHeader(rec.Header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: segment %d: %w", seg.Number, err)
+	}
+	path := s.path(stageDir, numberName(seg.Number)+".again"+vfs.TempSuffix)
+	f, err := s.fs.Create(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("spool: %w", err)
+	}
+	done = func() error { return errors.Join(f.Close(), s.fs.Remove(path)) }
+	size, err := writeAgain(f, h, records)
+	if err == nil {
+		r, err = newReader(f, size, segment.ReadOptions{Durable: size, Next: seg.Last + 1, Segment: seg.Number})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("spool: write segment %d once more: %w", seg.Number, err), done())
+	}
+	return r, done, nil
+}
+
+// writeAgain writes a segment without a footer, and returns its size.
+func writeAgain(f vfs.File, h *segment.Header, records func(put Put) error) (off int64, err error) {
+	b, err := segment.EncodeHeader(h, 0)
+	if err == nil {
+		_, err = f.WriteAt(b, 0)
+	}
+	if err != nil {
+		return 0, err
+	}
+	off = int64(len(b))
+	err = records(func(seq uint64, rec *segment.Record) error {
+		b = segment.AppendRecord(append(b[:0], make([]byte, segment.BlockHeaderSize)...), rec)
+		segment.Stamp(b, segment.BlockHeader{Generation: h.Generation, Offset: off, First: seq, Count: 1, Type: segment.RecordBlock})
+		b = append(b, make([]byte, segment.Align(len(b))-len(b))...)
+		_, err := f.WriteAt(b, off)
+		off += int64(len(b))
+		return err
+	})
+	return off, err
+}
