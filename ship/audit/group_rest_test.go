@@ -2,6 +2,8 @@ package audit_test
 
 import (
 	"bytes"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,4 +178,35 @@ func TestManyCovers(t *testing.T) {
 func (c *chain) also(last uint64) *chain {
 	c.shared = last
 	return c
+}
+
+// TestGroupMutations damages one place of a group. Nothing of it passes for complete, and the other place's objects are
+// not accused.
+func TestGroupMutations(t *testing.T) {
+	kinds := []func(*mutator) mutation{
+		(*mutator).rename, (*mutator).swap, (*mutator).cutTail, (*mutator).rollBack, (*mutator).forge, (*mutator).rewrite,
+		(*mutator).alterLoss, (*mutator).skippable, (*mutator).alterEnd, (*mutator).mix,
+	}
+	build := []func(*testing.T) *copies{mixed, withRests}
+	for i := range 20 * len(kinds) {
+		x := build[i/len(kinds)%2](t).finalize()
+		m := &mutator{Rand: rand.New(rand.NewPCG(8, uint64(i))), t: t, at: x.places["s3"], other: x.places["idc"]}
+		done := kinds[i%len(kinds)](m)
+		r := x.audit(t, deep)
+		if r.Verdict == audit.Complete || len(r.Findings) == 0 {
+			t.Errorf("mutation %d: %s: nothing is said", i, done.what)
+		}
+		for _, key := range done.keys {
+			said := slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Key == key || strings.HasSuffix(f.Other, ": "+key) })
+			// The end of a chain that no head tells of is missed as what the place owes.
+			if owed := slices.ContainsFunc(r.Findings, func(f audit.Finding) bool { return f.Place == "s3" }); !said && !owed {
+				t.Errorf("mutation %d: %s: nothing is said of %s: %+v", i, done.what, key, r.Findings)
+			}
+		}
+		for _, f := range r.Findings {
+			if f.Place == "idc" && f.Code != audit.Behind {
+				t.Errorf("mutation %d: %s: the other place is accused: %+v", i, done.what, f)
+			}
+		}
+	}
 }
