@@ -196,13 +196,6 @@ func (r *report) check(t *testing.T) {
 		e := r.worst[kind]
 		text := fmt.Sprintf("%s in %d runs; repeat one with\n  go test ./spool -v -run ExploreReplay -explore.order %d -explore.active=%v -explore.replay %s:%s\n  %s",
 			kind, e.runs, *exploreOrder, r.active, strings.Join(r.names, "+"), e.code, strings.Join(e.details, "\n  "))
-		if r.active && len(r.names) > 2 && open[kind] {
-			t.Log("known: " + text)
-			continue
-		}
 		t.Error(text)
 	}
 }
-
-// open names what the auditor cannot explain yet where many volumes were copied while a segment was being written.
-var open = map[string]bool{"audit sequence-broken": true, "audit object-unknown": true}
