@@ -206,6 +206,9 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 	var doubt error
 	err := v.again(ctx, func() error {
 		key, doubt = "", nil
+		if v.recorded(ctx, seg.Number) {
+			return nil
+		}
 		rec, err := v.l.s.stageOrRepair(ctx, seg.Number)
 		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.deleted(seg.Number) {
 			return nil // no object; or deleted meanwhile, since nobody holds it
@@ -257,6 +260,27 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 	return err
 }
 
+// recorded reports whether the destination has what the stage record says, by the destination's own account of it. That
+// takes no staged file: after a drain that has frozen a full spool there is room for hardly one.
+func (v *verifier) recorded(ctx context.Context, number uint64) bool {
+	rec, err := v.l.s.sp.StageRecord(number)
+	if err != nil || rec.Records == 0 {
+		return false
+	}
+	o, err := stagedObject(rec)
+	if err != nil {
+		return false
+	}
+	if r, err := v.l.dest.Stat(ctx, o.Key); err != nil || o.Check(r) != nil {
+		return false
+	}
+	v.l.confirmed.Add(1)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.Objects++
+	return true
+}
+
 // deleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
 // say any more what a destination must hold of it does not make it verified.
 func (s *Shipper) deleted(number uint64) bool {
@@ -268,7 +292,10 @@ func (s *Shipper) deleted(number uint64) bool {
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", rec.Key)
 	return v.again(ctx, func() error {
-		err := v.l.confirm(ctx, rec)
+		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
+		if err == nil {
+			err = v.l.confirm(ctx, rec)
+		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {

@@ -65,3 +65,34 @@ func damaged(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// TestVerifyNeedsNoStagedFile: what a destination says of its objects is compared with how they were staged. Their staged
+// files, for which a full spool may have no room, are not made again for that.
+func TestVerifyNeedsNoStagedFile(t *testing.T) {
+	s3 := shiptest.Memory()
+	d := destinations{"s3": s3}
+	b := newBench(t, d)
+	defer b.sp.Hold()()
+	b.segments(3, 10)
+	b.ship(d)
+	b.flush()
+	objects := func() []string {
+		list, err := filepath.Glob(filepath.Join(b.dir, "stage", "*.obj"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	if len(objects()) != 3 {
+		t.Fatalf("staged files: %q", objects())
+	}
+	for _, path := range objects() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := b.s.Verify(t.Context())
+	if v := found["s3"]; err != nil || v.Objects != 3 || len(objects()) != 0 {
+		t.Errorf("%+v, %v, staged again: %q", v, err, objects())
+	}
+}

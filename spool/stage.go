@@ -404,6 +404,20 @@ func (s *Spool) stageRecord(n uint64) (*StageRecord, error) {
 	return rec, nil
 }
 
+// StageRecord returns how a segment was staged, without its staged file, for which a full spool may have no room.
+// fs.ErrNotExist: it was not, or it is deleted.
+func (s *Spool) StageRecord(number uint64) (*StageRecord, error) {
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
+	defer s.calls.Done()
+	rec, err := s.stageRecord(number)
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return rec, nil
+}
+
 // OpenStaged opens a staged file for reading. fs.ErrNotExist: call Stage.
 func (s *Spool) OpenStaged(number uint64) (body *io.SectionReader, close func() error, err error) {
 	f, err := s.fs.Open(s.objPath(number))

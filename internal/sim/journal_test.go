@@ -77,6 +77,13 @@ func (j *journal) number(b []byte) (int, bool) {
 	return id, true
 }
 
+// len is how many records were sent.
+func (j *journal) len() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.records)
+}
+
 // note changes what is known of a record.
 func (j *journal) note(id int, change func(*record)) {
 	j.mu.Lock()

@@ -38,7 +38,7 @@ func (h *host) look() {
 	}
 	newest := h.newest()
 	for _, path := range h.hits {
-		ids := idsIn(read(h.mem, path))
+		ids := h.idsIn(read(h.mem, path))
 		for _, id := range ids {
 			h.w.journal.note(id, func(r *record) { r.hit = true })
 		}
@@ -65,7 +65,7 @@ func (h *host) newest() string {
 	const header = 4096
 	for _, path := range slices.Backward(files(h.mem, "/spool/seg")) {
 		b := read(h.mem, path)
-		if len(bytes.Trim(b[:min(len(b), header)], "\x00")) > 0 && len(idsIn(b)) > 0 {
+		if len(bytes.Trim(b[:min(len(b), header)], "\x00")) > 0 && len(h.idsIn(b)) > 0 {
 			return path
 		}
 	}
@@ -89,10 +89,9 @@ func (h *host) noted() (next uint64) {
 var payloads = regexp.MustCompile(`r[0-9]{9} `)
 
 // idsIn returns the records whose payloads begin in b.
-func idsIn(b []byte) (ids []int) {
+func (h *host) idsIn(b []byte) (ids []int) {
 	for _, p := range payloads.FindAll(b, -1) {
-		id, err := strconv.Atoi(string(p[1:10]))
-		if err == nil {
+		if id, err := strconv.Atoi(string(p[1:10])); err == nil && id < h.w.journal.len() { // else the number was hit
 			ids = append(ids, id)
 		}
 	}
