@@ -21,7 +21,7 @@ type group struct {
 	here  []bool // by index of the place: whether it has a chain of the group
 
 	pieces  []piece          // of the segment that is being compared
-	spent   map[*cursor]bool // whose piece was paired with a damaged one
+	pairs   map[mate]*cursor // whose pieces are the same segment with different hashes
 	diffs   []difference
 	doubled []Finding
 	bare    []bareRest
@@ -72,7 +72,7 @@ func (s spoolID) related(o spoolID) bool {
 // group judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
 // and epochs are divided differently at each place, since each goes at its own pace.
 func (a *auditor) group(ctx context.Context, ids []spoolID) {
-	g := &group{a: a, here: make([]bool, len(a.places)), spent: map[*cursor]bool{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
+	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
 		for c := range g.cursors() {
 			c.stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // withRests: the segment that was being written when the copy was made begins alike in both.
@@ -178,6 +179,46 @@ func TestManyCovers(t *testing.T) {
 func (c *chain) also(last uint64) *chain {
 	c.shared = last
 	return c
+}
+
+// TestOtherFormat: the owners of two copies encode what both hold in different formats, so that its hashes differ; and one of them
+// delivers it after it was damaged.
+func TestOtherFormat(t *testing.T) {
+	build := func(data string) *copies {
+		x := &copies{places: newPlaces()}
+		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).by("a").whole(30, nil)
+		c := newChain(t, x.places, "s3", nil).by("x")
+		c.format = ship.Lines
+		x.s3B = c.whole(10, nil).by(data).whole(20, nil).by("b").whole(30, nil)
+		x.idcB = x.idcA.branch(1, "b", 2, 20)
+		x.idcB.format = ship.Lines
+		x.idcB.whole(30, nil)
+		x.s3A = x.s3B.branch(2, "a", 2, 20)
+		x.s3A.format = ship.NDJSON
+		x.s3A.whole(30, nil)
+		return x.finalize()
+	}
+	both(t, build("x").places, audit.Complete)
+	r := both(t, build("z").places, audit.Owed, audit.Behind)
+	for _, place := range []string{"idc", "s3"} {
+		if f := finding(t, r, audit.Behind, place); f.First != 11 || f.Last != 20 {
+			t.Errorf("%+v", f)
+		}
+	}
+
+	x := mixed(t)
+	key := ship.ManifestKey("vpn", relatedID(2), 1, 2)
+	m := x.s3A.read(key)
+	s := &m.Segments[0]
+	x.places["s3"].Remove(s.Key)
+	*s = ship.SegmentLine{Segment: s.Segment, First: s.First, Last: s.Last, Gaps: []segment.Range{{First: s.First, Last: s.Last}}}
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.places["s3"].Set(key, b)
+	x.s3A.hash = m.Hash
+	both(t, x.finalize().places, audit.Damaged, audit.RecordsDamaged)
 }
 
 // TestGroupMutations damages one place of a group. Nothing of it passes for complete, and the other place's objects are

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 
@@ -75,7 +77,7 @@ func (g *group) match(ctx context.Context, low uint64) {
 			}
 		}
 	}
-	clear(g.spent)
+	clear(g.pairs)
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
@@ -84,19 +86,19 @@ func (g *group) match(ctx context.Context, low uint64) {
 		}
 		for at := range g.here {
 			if g.here[at] && at != x.c.at {
-				g.lookFor(i, at)
+				g.lookFor(ctx, i, at)
 			}
 		}
 	}
 }
 
 // lookFor looks for one piece at another place. What several places have is missed once.
-func (g *group) lookFor(i, at int) {
+func (g *group) lookFor(ctx context.Context, i, at int) {
 	x := &g.pieces[i]
 	var line *ship.SegmentLine
 	var loss *ship.LossLine
 	if x.line() != nil {
-		line = g.lookForLine(i, at)
+		line = g.lookForLine(ctx, i, at)
 	}
 	if x.loss() != nil && g.lossMissing(i, at) {
 		loss = x.loss()
@@ -110,7 +112,7 @@ func (g *group) lookFor(i, at int) {
 }
 
 // lookForLine returns the line of a piece if it is missing at a place.
-func (g *group) lookForLine(i, at int) *ship.SegmentLine {
+func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 	x := &g.pieces[i]
 	first := !slices.ContainsFunc(g.pieces[:i], func(y piece) bool { return x.same(&y) })
 	for j := range g.pieces {
@@ -128,16 +130,43 @@ func (g *group) lookForLine(i, at int) *ship.SegmentLine {
 	if !first {
 		return nil
 	}
-	// One may have got the records before they were damaged: that they are missing is said of the other.
 	for j := range g.pieces {
 		y := &g.pieces[j]
-		if y.c.at == at && y.line() != nil && !g.spent[y.c] && y.first == x.first && y.last == x.last && y.sum != x.sum &&
-			(hurt(x, y) || hurt(y, x)) {
-			g.spent[y.c], g.spent[x.c] = true, true
+		if y.c.at != at || y.line() == nil || y.first != x.first || y.last != x.last || y.sum == x.sum {
+			continue
+		}
+		here, there := mate{x.c, at}, mate{y.c, x.c.at}
+		if c := g.pairs[there]; c != nil && c != x.c {
+			continue // it is another one's
+		}
+		if g.pairs[there] != nil || g.alike(ctx, x, y) {
+			g.pairs[here], g.pairs[there] = y.c, x.c
 			return nil
 		}
 	}
 	return x.line()
+}
+
+// alike reports whether two pieces with different hashes are the same segment. One place may have got it before records of it
+// were damaged: that they are missing is said of the other. And the owners of two copies may have encoded it in different formats,
+// or in Native, which has more in it than the records: then nothing but the records themselves can tell.
+func (g *group) alike(ctx context.Context, x, y *piece) bool {
+	if hurt(x, y) || hurt(y, x) {
+		return true
+	}
+	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
+	if a.line.Format == b.line.Format && a.line.Format != ship.Native || a.line.Records == 0 || b.line.Records == 0 || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
+		return false
+	}
+	if a.line.First < b.line.First {
+		a, b = b, a // the one that is a rest
+	}
+	lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
+		return false // the object is judged by itself
+	}
+	g.a.check(err)
+	return err == nil && all && lost.last == 0
 }
 
 // hurt reports whether a piece is another one with more of its records damaged.
