@@ -44,3 +44,8 @@ func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 	}
 	return nil
 }
+
+// Stage is Shipper.stage.
+func Stage(ctx context.Context, s *Shipper, number uint64) (*spool.StageRecord, error) {
+	return s.stage(ctx, number)
+}

@@ -29,8 +29,13 @@ func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord,
 	if st == nil {
 		st = &staging{done: make(chan struct{})}
 		s.staging[number] = st
-		// Under Run's context, not the caller's: a destination that has to stop must not take the work from the others.
-		s.wg.Go(func() { s.runStage(s.life, number, st) })
+		// Under Run's context, not the caller's: a destination that has to stop must not take the work from the others. A Claim
+		// that comes before Run has only its own.
+		life := s.life
+		if life == nil {
+			life = ctx
+		}
+		s.wg.Go(func() { s.runStage(life, number, st) })
 	}
 	s.mu.Unlock()
 	select {

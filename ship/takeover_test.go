@@ -113,3 +113,19 @@ func TestClaimAgain(t *testing.T) {
 	}
 	auditChain(t, s3, b.sp.Stats().SpoolID, b.next, 1, 2)
 }
+
+// TestStageBeforeRun: a Claim compares what is here with what a chain states, and may have to stage a segment for that,
+// before Run is called.
+func TestStageBeforeRun(t *testing.T) {
+	d := destinations{"s3": shiptest.Memory()}
+	b := newBench(t, d)
+	b.segments(1, 10)
+	s, err := ship.New(b.sp, &ship.Options{Destinations: d, Instance: "host-a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := ship.Stage(t.Context(), s, b.sp.Sealed(0, 1)[0].Number)
+	if err != nil || rec.Records != 10 {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
