@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // errMoved: the chain goes on in another epoch or under another identity, and everything begins anew.
@@ -67,7 +68,7 @@ func (l *lane) rename(ctx context.Context) (more bool, err error) {
 }
 
 // identity names the spool that begins with what a segment holds beyond the chain that was left: with its next record, or, if
-// that chain contains its records, with its end and what was lost until then. The first ten characters are those of the spool
+// that chain contains its records, with its end, or what was lost until then. The first ten characters are those of the spool
 // that it comes from: they tell an auditor that the two are related.
 func (l *lane) identity(ctx context.Context, seg *spool.Segment) (string, error) {
 	c := l.cursor()
@@ -93,7 +94,12 @@ func (l *lane) identity(ctx context.Context, seg *spool.Segment) (string, error)
 		}
 		h.Write(n[:])
 	} else {
-		end, err := json.Marshal(lossLine(seg))
+		// Two that end a segment alike state it once, and then each its own losses.
+		line := lossLine(seg)
+		if seg.Last >= seg.First && !c.Stated {
+			line.Lost, line.Unaccounted = segment.Losses{}, nil
+		}
+		end, err := json.Marshal(line)
 		if err != nil {
 			return "", err
 		}

@@ -99,3 +99,41 @@ func TestRestNamesItsWhole(t *testing.T) {
 		t.Fatalf("s3: the rest %+v, whole %+v", rest[2], w)
 	}
 }
+
+// TestSameEndOtherLosses: a segment was being written when its volume was copied twice. The owner has delivered it with more
+// records, and the two copies, which end it alike, have lost different things. Its end is stated once.
+func TestSameEndOtherLosses(t *testing.T) {
+	mem := shiptest.Memory()
+	d := destinations{"s3": mem}
+	b := newBench(t, d)
+	b.append(5)
+	clones := []string{filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")}
+	for _, clone := range clones {
+		copyDir(t, clone, b.dir)
+	}
+	b.append(5)
+	if err := b.sp.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.ship(d, quick)
+	b.flush()
+	kept := [][]string{numbered(0, 10)}
+	for i, clone := range clones {
+		c := openBench(t, clone, d, "host-"+fmt.Sprint(i))
+		c.next = 1000 * (i + 1)
+		kept = append(kept, numbered(c.next, 3))
+		c.segments(1, 3)
+		c.ship(d, quick)
+		c.flush()
+	}
+	want(t, delivered(t, mem, false), kept...)
+	ends := 0
+	for _, line := range linesOf(t, mem, 1, 10) {
+		if line.First > line.Last {
+			ends++
+		}
+	}
+	if ends != 1 {
+		t.Errorf("%d lines state that the segment ends with record 5", ends)
+	}
+}
