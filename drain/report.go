@@ -207,14 +207,41 @@ func (r *Report) WriteSummary(w io.Writer) error {
 	for _, a := range r.Adoptions {
 		p("  adopted volume %s: NOT delivered, owed %s: %s\n", a.Dir, a.owed(), a.Why)
 	}
-	if n := len(r.Left); n > 0 {
-		p("  left: %d segments, the first: class %s, segment %d, records %d to %d, not at %s: %s\n",
-			n, r.Left[0].Class, r.Left[0].Segment, r.Left[0].First, r.Left[0].Last, r.Left[0].Destination, r.Left[0].Why)
-	}
+	r.writeLeft(p)
 	for _, e := range r.Errors {
 		p("  error: %s\n", e)
 	}
 	return err
+}
+
+// writeLeft names what is left, or else the phases that failed: with something left, these say the same once more.
+func (r *Report) writeLeft(p func(format string, a ...any)) {
+	if n := r.segmentsLeft(); n > 0 {
+		x, many := r.Left[0], "segment:"
+		if n > 1 {
+			many = "segments, the first:"
+		}
+		p("  left: %d %s class %s, segment %d, records %d to %d, not at %s: %s\n", n, many, x.Class, x.Segment, x.First, x.Last, x.Destination, x.Why)
+	} else if r.Outcome != Complete {
+		for _, x := range r.Phases {
+			if x.Err != "" {
+				p("  %s failed: %s\n", x.Name, x.Err)
+			}
+		}
+	}
+}
+
+// segmentsLeft counts what is left, whose destinations have an entry each.
+func (r *Report) segmentsLeft() int {
+	type key struct {
+		class          string
+		segment, first uint64
+	}
+	left := make(map[key]struct{})
+	for _, x := range r.Left {
+		left[key{x.Class, x.Segment, x.First}] = struct{}{}
+	}
+	return len(left)
 }
 
 // ranges writes sequence numbers for people.

@@ -22,7 +22,7 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 		l.worst = slog.LevelError
 	}
 	l.log.Log(l.ctx, l.worst, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
-		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", len(r.Left), "file", file)
+		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", r.segmentsLeft(), "file", file)
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		l.class(name, r.Classes[name])
 	}
