@@ -26,7 +26,8 @@ func refuseLinks(fsys vfs.FS, dir string) error {
 		}
 		for _, e := range entries {
 			if e.Type()&fs.ModeSymlink != 0 {
-				return fmt.Errorf("spool: %s is a symbolic link, and a spool has none: it may lead out of the volume; remove the link",
+				return fmt.Errorf("spool: %s is a symbolic link, and a spool has none: it may lead out of the volume; "+
+					"if what it leads to is of this spool, put that in its place, else remove the link",
 					filepath.Join(dir, d, e.Name()))
 			}
 		}
