@@ -189,7 +189,7 @@ func TestFullClockGoesOn(t *testing.T) {
 		}
 		go func() { _, _ = s.Append(t.Context(), batch(1, 4, 1000)) }()
 		time.Sleep(2 * time.Minute)
-		if got := log.take("FULL"); len(got) < 2 || !strings.Contains(got[len(got)-1], "for=2h1m") && !strings.Contains(got[len(got)-1], "for=2h2m") {
+		if got := log.take("FULL"); len(got) < 2 || !strings.Contains(got[len(got)-1], "for=2h") { // the keeper looks each second
 			t.Errorf("%q", got)
 		}
 		s.Close()
