@@ -50,6 +50,19 @@ func TestRests(t *testing.T) {
 	}
 }
 
+// TestEmptyRests: two owners say of the same segment that the place has all its records. Neither has one of it there, so that
+// none is there twice.
+func TestEmptyRests(t *testing.T) {
+	p := newPlaces()
+	for _, name := range []string{"idc", "s3"} {
+		base := newChain(t, p, name, nil).by("x").add(2, nil).mixedWhole("a", 24, nil).add(0, final)
+		for i, data := range []string{"b", "c"} {
+			base.branch(1+i, data, 2, 23).rest(21, 23, lost(uint64(1+i))).whole(30, nil).add(0, final)
+		}
+	}
+	both(t, p, audit.Complete)
+}
+
 // TestRestOfOthers: a rest is said to begin later than it does. Nothing but the records themselves can tell.
 func TestRestOfOthers(t *testing.T) {
 	for _, format := range []string{ship.NDJSON, ship.Lines} {

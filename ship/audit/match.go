@@ -12,9 +12,10 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// content is what a line stands for: the records of a segment. At each place of a group every content has exactly one line:
-// of the whole segment, or of its rest where another owner's object holds its first records, or of nothing where that object
-// holds all of them. Two segments that begin alike in copies of a volume have different hashes.
+// content is what a line stands for: the records of a segment. At each place of a group every content has exactly one line
+// with records: of the whole segment, or of its rest where another owner's object holds its first records. Where that object
+// holds all of them, it has lines of nothing, one of each owner that found them there. Two segments that begin alike in
+// copies of a volume have different hashes.
 type content struct {
 	first, last uint64
 	sum         string // of the segment's uncompressed output, "" if no record of it was readable
@@ -266,12 +267,13 @@ func (g *group) miss(m mate, s *step) {
 	l.add(s, m.c.p.name)
 }
 
-// twice reports a content that a place has before as well: its records are there twice.
+// twice reports a content that a place has before as well, if the two lines have a record in common: that is there twice. Lines
+// of nothing have none, and each owner who found all records of a segment at the place states one.
 func (g *group) twice(i int) {
 	x := &g.pieces[i]
 	for j := range g.pieces[:i] {
 		y := &g.pieces[j]
-		if y.c.at != x.c.at || !x.same(y) || len(g.doubled) >= g.a.o.MaxFindings {
+		if y.c.at != x.c.at || !x.same(y) || !overlap(x.line(), y.line()) || len(g.doubled) >= g.a.o.MaxFindings {
 			continue
 		}
 		g.doubled = append(g.doubled, Finding{
@@ -282,6 +284,9 @@ func (g *group) twice(i int) {
 		return
 	}
 }
+
+// overlap reports whether two lines state a record in common.
+func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(a.Last, b.Last) }
 
 // lacking reports what a place lacks of a group, as Behind. What was restored by Replay is not owed any more, once an
 // operator has closed the chain that has it, or one of the place's own.
