@@ -29,6 +29,7 @@ type Bucket struct {
 	keys           keyLocks
 	warned         atomic.Bool // of missing checksums
 	conditions     atomic.Bool // the store has refused to overwrite an object
+	unaborted      aborts
 	loose          atomic.Bool // the store has overwritten an object in parts, as Ceph's rgw does
 }
 

@@ -17,6 +17,7 @@ import (
 // some of them. Where objects are locked, a part with those settings is uploaded and aborted first: the object that stays
 // must not be locked.
 func (b *Bucket) checkParts(ctx context.Context) error {
+	b.abortLeft(ctx)
 	if b.o.LockMode != "" {
 		if _, err := b.writeParts(ctx, true); err != nil {
 			return err
@@ -65,7 +66,7 @@ func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err
 		}
 		ctx, cancel := cleanup(ctx)
 		defer cancel()
-		if aerr := b.abortUpload(ctx, *in.Key, *id); aerr != nil {
+		if aerr := b.abortOnce(ctx, *in.Key, *id); aerr != nil {
 			err = errors.Join(err, fmt.Errorf("aborting a multipart upload: %w", aerr))
 		}
 	}()

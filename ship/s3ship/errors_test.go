@@ -292,4 +292,8 @@ func TestCheck(t *testing.T) {
 	if err := b.Check(t.Context()); err != nil {
 		t.Errorf("Check without s3:ListBucketMultipartUploads: %v", err)
 	}
+	// What could not be aborted meanwhile was aborted by the next Check.
+	if up := s.uploads(t); len(up) != 0 {
+		t.Errorf("left behind: %v", up)
+	}
 }

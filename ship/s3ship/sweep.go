@@ -66,6 +66,15 @@ func (b *Bucket) abortWhere(ctx context.Context, prefix string, ours func(types.
 	return aborted, nil
 }
 
+// abortOnce aborts an upload of this process, or remembers it for later.
+func (b *Bucket) abortOnce(ctx context.Context, full, id string) error {
+	err := b.abortUpload(ctx, full, id)
+	if err != nil {
+		b.unaborted.add(full, id)
+	}
+	return err
+}
+
 // abortUpload aborts one upload; one that has gone is no error.
 func (b *Bucket) abortUpload(ctx context.Context, full, id string) error {
 	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{

@@ -31,6 +31,9 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 			return fmt.Errorf("%w: the body is not what its SHA-256 says", ship.ErrVerify)
 		}
 	}
+	if o.Size > b.uploader.partSize() {
+		b.abortLeft(ctx)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Sections of a ReaderAt: the manager reads parts where they lie, and buffers nothing.
@@ -92,12 +95,12 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 	defer cancel()
 	var err error
 	if id != "" {
-		err = b.abortUpload(ctx, b.full(key), id)
+		err = b.abortOnce(ctx, b.full(key), id)
 	} else {
 		_, err = b.abortWhere(ctx, b.full(key), func(u types.MultipartUpload) bool { return aws.ToString(u.Key) == b.full(key) })
 	}
 	if err != nil {
-		b.o.Logger.Warn("multipart upload could not be aborted; a sweep or the bucket's lifecycle rule must remove its parts",
+		b.o.Logger.Warn("multipart upload could not be aborted: the next check or upload in parts tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
 			"location", b.Location(), "key", key, "err", err)
 	}
 }
