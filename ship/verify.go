@@ -79,8 +79,10 @@ func (l *lane) verify(ctx context.Context) Verification {
 	})
 	renamed := v.renamed()
 	v.all(ctx, func(send func(int, question)) {
-		for _, key := range slices.Sorted(maps.Keys(v.missing)) { // oldest first; restore takes out what is there again
-			rec := v.missing[key]
+		missing := maps.Clone(v.missing) // restore takes out what is there again
+		keys := slices.Sorted(maps.Keys(missing))
+		for _, key := range keys { // oldest first
+			rec := missing[key]
 			send(weight(rec.Size), func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})

@@ -26,7 +26,7 @@ func fill(t *testing.T, s *Spool) int {
 		s.mu.Lock()
 		room := s.hasRoom(4 * 1100)
 		s.mu.Unlock()
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // the room may go meanwhile, to a spare
 		if !room {
 			cancel() // Block would wait
 		}
