@@ -14,8 +14,9 @@ import (
 
 // common returns up to which sequence number the object of a line holds the same records as a segment of this spool: the
 // segment was being written when the volume was copied, and each of the two went on with other records. Names and numbers
-// prove nothing there, so the records themselves are compared.
-func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
+// prove nothing there, so the records themselves are compared. An error that wraps errUnreadable says that the object is gone or
+// damaged; upTo is then how far it could be read and is the same.
+func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment) (upTo uint64, err error) {
 	if line.First > seg.Last || seg.First > line.Last {
 		return seg.First - 1, nil
 	}
@@ -23,6 +24,9 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 		return seg.First - 1, nil
 	}
 	body, err := l.dest.Open(ctx, line.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seg.First - 1, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reading %s, to compare its records: %w", line.Key, err)
 	}
@@ -30,12 +34,12 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 	src := &sourceReader{r: body}
 	content, err := l.s.enc.Decode(src, spool.Encoding{Format: line.Format, Codec: line.Codec, Level: line.Level})
 	if err != nil {
-		return 0, fmt.Errorf("reading %s, to compare its records: %w", line.Key, err)
+		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer content.Close()
 	there, err := NewRecordReader(line.Format, io.LimitReader(content, min(line.RawBytes, MaxRaw(line.Format, line.Records, line.Bytes))+1))
 	if err != nil {
-		return 0, err
+		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer there.Close()
 	here, done, err := l.records(ctx, seg.Number)
@@ -43,7 +47,73 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 		return 0, err
 	}
 	defer done()
-	return prefix(&counted{there, line.First, line.Gaps, line.Format == Lines}, here, seg.First, min(line.Last, seg.Last))
+	whole := &complete{next: &counted{there, line.First, line.Gaps, line.Format == Lines}, left: line.Records}
+	upTo, err = prefix(whole, here, seg.First, min(line.Last, seg.Last))
+	if whole.err != nil {
+		err = unreadable(ctx, src, whole.err)
+	}
+	return upTo, err
+}
+
+// errUnreadable: what is under a key is not what was stored there, or nothing is, and no later attempt will change that.
+var errUnreadable = errors.New("the object is gone or damaged")
+
+// unreadable returns the error of reading an object as what it means: that the object is damaged, unless the destination failed
+// while it was read, the caller gave up, or a temporary file of this process failed.
+func unreadable(ctx context.Context, src *sourceReader, err error) error {
+	_, local := errors.AsType[*fs.PathError](err)
+	if src.err != nil || ctx.Err() != nil || local {
+		return errors.Join(err, src.err)
+	}
+	return fmt.Errorf("%w: %w", errUnreadable, err)
+}
+
+// complete finds fault with an object that ends before all of its records were read: Lines and NDJSON do not show that they
+// were cut between two records.
+type complete struct {
+	next interface {
+		Next() (uint64, segment.Record, error)
+	}
+	left uint64
+	err  error // why no more can be read, nil at the end of a complete object
+}
+
+func (c *complete) Next() (uint64, segment.Record, error) {
+	seq, rec, err := c.next.Next()
+	switch {
+	case err == nil && c.left > 0:
+		c.left--
+		return seq, rec, nil
+	case err == nil:
+		err = fmt.Errorf("%w: more records than its manifest states", ErrFormat)
+	case errors.Is(err, io.EOF) && c.left == 0:
+		return 0, rec, err
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("%w: %d records fewer than its manifest states", ErrFormat, c.left)
+	}
+	c.err = err
+	return 0, rec, err
+}
+
+// shares is common for a manifest that another owner has written. An object that is gone or damaged must not hold up
+// what is here: what cannot be compared is not taken for the same, and is delivered under the next identity. Both conclusions
+// are final, so the destination has to show that its answers are its own, and give the same one twice.
+func (l *lane) shares(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
+	first, err := l.common(ctx, line, seg)
+	if !errors.Is(err, errUnreadable) {
+		return first, err
+	}
+	if err := l.genuine(ctx); err != nil {
+		return 0, err
+	}
+	upTo, err := l.common(ctx, line, seg)
+	if !errors.Is(err, errUnreadable) {
+		return upTo, err
+	}
+	upTo = min(first, upTo)
+	l.log.Error("ship: an object of another owner cannot be compared with what is here: records that follow may be delivered again",
+		"key", line.Key, "segment", seg.Number, "in_common_up_to", upTo, "err", err)
+	return upTo, nil
 }
 
 // prefix compares two streams of records, and returns the last sequence number before the first difference. A record that
@@ -66,6 +136,9 @@ func prefix(there, here interface {
 		if n > last {
 			return last, nil
 		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			break // nobody knows what would have come next
+		}
 		if err == nil && seq == n && (!bytes.Equal(a.Data, b.Data) || a.Time != 0 && a.Time != b.Time) {
 			return same, nil
 		}
@@ -74,7 +147,7 @@ func prefix(there, here interface {
 	if errors.Is(err, io.EOF) {
 		return last, nil // one of them has ended, and everything before was the same
 	}
-	return 0, err
+	return same, err
 }
 
 // counted gives the records of Lines, which tell no numbers, those that their line says.

@@ -75,7 +75,7 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 		upTo := have.Last
 		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
 		if err == nil && !same {
-			upTo, err = l.common(ctx, line, have)
+			upTo, err = l.shares(ctx, line, have)
 		}
 		if err != nil {
 			return "", err
