@@ -75,6 +75,8 @@ func (w *world) contents(p *place, but ...string) *contents {
 
 // superseded returns the keys of what was uploaded ahead of a chain that another owner then continued: no chain names it,
 // and its records are there in what the chains name. The auditor says so of nothing else.
+// After damage it is also what the chain covers and does not name: the stage record of an uploaded segment was hit, and the
+// segment was staged again with other settings. If that were the only place of a record, it would be missed without it.
 func (w *world) superseded(p *place) (keys []string) {
 	r, err := audit.Run(w.t.Context(), &audit.Options{Places: []audit.Place{{Name: p.name, Destination: p.mem}}})
 	if err != nil {
@@ -82,7 +84,7 @@ func (w *world) superseded(p *place) (keys []string) {
 		return nil
 	}
 	for i := range r.Findings {
-		if r.Findings[i].Code == audit.ObjectSuperseded {
+		if code := r.Findings[i].Code; code == audit.ObjectSuperseded || code == audit.ObjectUnknown && w.damaged {
 			keys = append(keys, r.Findings[i].Key)
 		}
 	}
