@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"strings"
 
 	"github.com/penstock-go/penstock/spool"
@@ -25,8 +26,12 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	} else if m != nil {
 		return rec, r, &takenError{m}
 	}
-	if rec.Spool == c.Spool && !l.takenByCopy(ctx, rec) {
-		return rec, r, err
+	if rec.Spool == c.Spool {
+		if taken, terr := l.takenByCopy(ctx, rec); terr != nil {
+			return rec, r, terr // no proof of anything: it is tried again
+		} else if !taken {
+			return rec, r, err
+		}
 	}
 	other := *rec
 	other.Key = keyOfContent(rec)
@@ -57,15 +62,20 @@ func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 }
 
 // takenByCopy reports whether the object under rec's key is one that a copy of this volume has made: it can be read as
-// records with these sequence numbers, and a record in it differs. Damaged or truncated bytes of this spool's own are not.
-func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) bool {
+// records with these sequence numbers, and a record in it differs. Damaged or truncated bytes of this spool's own are not. An
+// error says that it could not be asked.
+func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) (bool, error) {
 	have := l.s.sp.Sealed(rec.Segment-1, 1)
 	if len(have) == 0 || have[0].Number != rec.Segment {
-		return false
+		return false, nil
 	}
 	line := segmentLine(rec, Receipt{})
+	line.Bytes, line.RawBytes = math.MaxInt64, math.MaxInt64 // how long a copy's records are is not known here
 	upTo, err := l.common(ctx, &line, &have[0])
-	return err == nil && upTo < rec.Last
+	if errors.Is(err, errUnreadable) {
+		return false, nil
+	}
+	return err == nil && upTo < rec.Last, err
 }
 
 // keyOfContent is the key of an object whose own key is taken. It depends on the content alone, so that a later process,

@@ -21,49 +21,53 @@ import (
 // before its manifest, at one of two destinations. The owner's next segment has the same sequence numbers, and so the same
 // key. Both are delivered to both destinations, and that the keys differ there is not a fault.
 func TestKeyTakenByCopy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		idc, s3 := shiptest.Memory(), shiptest.Memory()
-		to := map[string]ship.Destination{"idc": idc, "s3": s3}
-		uploads := map[string]ship.Destination{"idc": shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault {
+	for name, record := range map[string]string{"alike": "copy", "longer": strings.Repeat("copy", 100)} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { keyTakenByCopy(t, record) }) })
+	}
+}
+
+func keyTakenByCopy(t *testing.T, record string) {
+	idc, s3 := shiptest.Memory(), shiptest.Memory()
+	to := map[string]ship.Destination{"idc": idc, "s3": s3}
+	uploads := map[string]ship.Destination{"idc": shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault {
+		return shiptest.FailBefore(errors.New("down"))
+	})}
+	uploads["s3"] = shiptest.Faulty(s3, func(c shiptest.Call) shiptest.Fault {
+		if c.Op == shiptest.Put && !strings.HasPrefix(c.Key, "class=") {
 			return shiptest.FailBefore(errors.New("down"))
-		})}
-		uploads["s3"] = shiptest.Faulty(s3, func(c shiptest.Call) shiptest.Fault {
-			if c.Op == shiptest.Put && !strings.HasPrefix(c.Key, "class=") {
-				return shiptest.FailBefore(errors.New("down"))
-			}
-			return shiptest.Fault{}
-		})
-		owner := spool.NewMemHost()
-		if err := live(t, owner, to, "common"); err != nil {
-			t.Fatal(err)
 		}
-		copied := owner.Clone()
-		time.Sleep(time.Minute)
-		if err := live(t, copied, uploads, "copy"); err == nil {
-			t.Fatal("the copy has delivered")
-		}
-		if err := live(t, owner, to, "owner"); err != nil {
-			t.Error(err)
-		}
-		if err := live(t, copied, to, ""); err != nil {
-			t.Error(err)
-		}
-		for name, d := range map[string]*shiptest.MemoryDestination{"idc": idc, "s3": s3} {
-			got, err := delivered(t.Context(), d)
-			if err != nil || got["common"] != 1 || got["copy"] != 1 || got["owner"] != 1 {
-				t.Errorf("delivered to %s: %v, %v", name, got, err)
-			}
-		}
-		r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "idc", Destination: idc}, {Name: "s3", Destination: s3}}, Deep: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range r.Findings {
-			if f.Code != audit.Open {
-				t.Errorf("%+v", f)
-			}
-		}
+		return shiptest.Fault{}
 	})
+	owner := spool.NewMemHost()
+	if err := live(t, owner, to, "common"); err != nil {
+		t.Fatal(err)
+	}
+	copied := owner.Clone()
+	time.Sleep(time.Minute)
+	if err := live(t, copied, uploads, record); err == nil {
+		t.Fatal("the copy has delivered")
+	}
+	if err := live(t, owner, to, "owner"); err != nil {
+		t.Error(err)
+	}
+	if err := live(t, copied, to, ""); err != nil {
+		t.Error(err)
+	}
+	for name, d := range map[string]*shiptest.MemoryDestination{"idc": idc, "s3": s3} {
+		got, err := delivered(t.Context(), d)
+		if err != nil || got["common"] != 1 || got[record] != 1 || got["owner"] != 1 {
+			t.Errorf("delivered to %s: %v, %v", name, got, err)
+		}
+	}
+	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "idc", Destination: idc}, {Name: "s3", Destination: s3}}, Deep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.Code != audit.Open {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 // live keeps a record, if there is one, and delivers for a minute what it can.
