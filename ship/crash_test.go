@@ -122,7 +122,7 @@ func TestCrashEverywhere(t *testing.T) {
 		}
 	}
 	t.Logf("%d crashes", points)
-	if points*step < 200 {
+	if points*step < 150 { // there are 200 to 240, by how much one manifest takes along
 		t.Errorf("only %d crashes, of each %d-th place: the test has lost its subject", points, step)
 	}
 }
