@@ -158,6 +158,19 @@ func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, tak
 // present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
 // cut off between publishing and syncing) and returns the method by which they were verified; else ship.ErrConflict.
 func (u *upload) present(ctx context.Context) (method string, err error) {
+	for range 3 {
+		if method, err = u.lookAt(ctx); !errors.Is(err, errBetween) {
+			return method, err
+		}
+	}
+	return "", err
+}
+
+// errBetween: a server answers requests at the same time, and another upload has published the key between two of them.
+var errBetween = errors.New("not there for one request, and there for another one at the same time")
+
+// lookAt is present at one moment.
+func (u *upload) lookAt(ctx context.Context) (method string, err error) {
 	begin := time.Now()
 	there := u.Stat(u.key)
 	opened := u.Open(u.key, sftpc.Read)
@@ -170,6 +183,10 @@ func (u *upload) present(ctx context.Context) (method string, err error) {
 			u.Close(file)
 		}
 		u.closeDir(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) != errors.Is(oerr, fs.ErrNotExist) && (err == nil || oerr == nil) {
+		closing()
+		return "", fmt.Errorf("%s: %w", u.key, errBetween)
 	}
 	if err != nil {
 		if oerr == nil || !errors.Is(err, fs.ErrNotExist) && !u.missing(ctx, u.key, err) {
