@@ -37,8 +37,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/version"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )
@@ -65,7 +65,7 @@ type flags struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Fprintln(stdout, "audit", penstock.Version())
+		fmt.Fprintln(stdout, "audit", version.String())
 		return 0
 	}
 	if len(args) > 0 && args[0] == "replay" {

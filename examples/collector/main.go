@@ -24,9 +24,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/internal/version"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -39,7 +39,7 @@ const (
 
 func run(args []string) int {
 	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Println("collector", penstock.Version())
+		fmt.Println("collector", version.String())
 		return 0
 	}
 	if len(args) > 0 && args[0] == "give-up" {
@@ -101,7 +101,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	defer cancel(nil)
 	sig, stopSignals := drain.Signals(log) // before the first line of the log: nobody may be reading it
 	defer stopSignals()
-	log.Info("collector", "version", penstock.Version(), "pid", os.Getpid())
+	log.Info("collector", "version", version.String(), "pid", os.Getpid())
 	if c.cpuProfile != "" {
 		f, err := os.Create(c.cpuProfile)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/penstock-go/penstock"
+	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "-version", "--version":
-			fmt.Println("loadgen", penstock.Version())
+			fmt.Println("loadgen", version.String())
 			return 0
 		case "send":
 			err = send(ctx, args[1:], os.Stdout)

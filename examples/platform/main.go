@@ -22,8 +22,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain/draintest"
+	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
@@ -31,10 +31,10 @@ func main() {
 	heartbeat := flag.Duration("heartbeat", 2*time.Minute, "`TIME` without a heartbeat after which the hook gives up")
 	deregistration := flag.Duration("deregistration", 5*time.Second, "`TIME` that the load balancers take before the hook waits")
 	terminate := flag.Bool("terminate", false, "terminate an instance whose hook is abandoned, instead of retaining it")
-	version := flag.Bool("version", false, "print the version and exit")
+	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
-	if *version {
-		fmt.Println("platform", penstock.Version())
+	if *showVersion {
+		fmt.Println("platform", version.String())
 		return
 	}
 

@@ -19,18 +19,18 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstock-go/penstock"
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
 	records := flag.Int("records", 300_000, "records to send, over both classes")
 	rate := flag.Int("rate", 40_000, "records per second, over both classes")
 	dir := flag.String("dir", "", "directory to work in (default: a temporary one, kept)")
-	version := flag.Bool("version", false, "print the version and exit")
+	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
-	if *version {
-		fmt.Println("quickstart", penstock.Version())
+	if *showVersion {
+		fmt.Println("quickstart", version.String())
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

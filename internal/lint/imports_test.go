@@ -78,6 +78,7 @@ var layers = map[string][]string{
 	"internal/secret":     {},
 	"internal/steadylog":  {},
 	"internal/units":      {},
+	"internal/version":    {},
 	"internal/vfs":        {"golang.org/x/sys"},
 	"internal/direct":     {},
 	"internal/s3d":        {},

@@ -1,4 +1,5 @@
-package penstock
+// Package version says which Penstock a program was built with.
+package version
 
 import (
 	"runtime/debug"
@@ -7,9 +8,9 @@ import (
 
 const modulePath = "github.com/penstock-go/penstock"
 
-// Version says which Penstock this program was built with: the version of the module, the commit where the build knows it
+// String describes the build of this program: the version of the module, the commit where the build knows it
 // ("modified" if files differed from it), and the version of Go. Every program in examples prints it for -version.
-func Version() string {
+func String() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown version"

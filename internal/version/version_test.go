@@ -1,4 +1,4 @@
-package penstock
+package version
 
 import (
 	"runtime/debug"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestVersion(t *testing.T) {
+func TestString(t *testing.T) {
 	own := debug.Module{Path: modulePath, Version: "v0.1.0"}
 	for want, info := range map[string]*debug.BuildInfo{
 		"v0.1.0, commit 0123456789ab of 2026-11-28T10:00:00Z, modified, go1.26": {
@@ -29,7 +29,7 @@ func TestVersion(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := Version(); !strings.Contains(got, "go1.") {
+	if got := String(); !strings.Contains(got, "go1.") {
 		t.Error(got)
 	}
 }
