@@ -66,7 +66,8 @@ func TestDamage(t *testing.T) {
 			t.Run(mode+strconv.Itoa(n), func(t *testing.T) {
 				s := newScaleIn(t, uint64(1000+n))
 				// Nothing heals or cuts it short, and the group does not retain: there is one report, and it is the last.
-				s.mode, s.must, s.heal, s.cut, s.stay = mode, true, 1000*time.Hour, 0, false
+				// Its disk works: what a full one makes of a drain is for TestScaleIns.
+				s.mode, s.must, s.heal, s.cut, s.stay, s.full = mode, true, 1000*time.Hour, 0, false, false
 				synctest.Test(t, s.test)
 			})
 		}
