@@ -136,7 +136,7 @@ func (s *Spool) takeBack() error {
 	if m.Spool != s.id.Spool {
 		return fmt.Errorf("%w: %s is of spool %s, this is %s", ErrCorrupt, s.path(adoptedName), m.Spool, s.id.Spool)
 	}
-	s.log.Info("spool: going on behind an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
+	s.log.Info("spool: continuing after an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
 	for name, c := range m.Chains {
 		b, err := sealJSON(c)
 		if err == nil {
@@ -199,16 +199,11 @@ func (s *Spool) inWork(path string) bool {
 // Withdraw takes back the manifest that is proposed to a destination. Only who has seen another manifest under its number
 // may do that: it then never stood there, and never will. Without a proposal it does nothing.
 func (s *Spool) Withdraw(dest string) error {
-	d, err := s.destination(dest)
+	_, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
 	}
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer done()
 	err = s.fs.Remove(s.proposalPath(dest))
 	if err == nil {
 		err = s.fs.SyncDir(s.path(chainDir))

@@ -163,19 +163,26 @@ func (s *Spool) proposesFinal(d *destination) bool {
 	return false
 }
 
+// holdChain returns a destination whose chain state nobody else changes before done is called.
+func (s *Spool) holdChain(dest string) (d *destination, done func(), err error) {
+	if d, err = s.destination(dest); err != nil {
+		return nil, nil, err
+	}
+	if err := s.begin(); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	return d, func() { d.mu.Unlock(); s.calls.Done() }, nil
+}
+
 // Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that
 // every destination's chain covers are deleted. Ack may be repeated with the same state.
 func (s *Spool) Ack(dest string, c Chain) error {
-	d, err := s.destination(dest)
+	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
 	}
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer done()
 	s.mu.Lock()
 	old, delivered := d.chain, d.delivered
 	s.mu.Unlock()

@@ -10,16 +10,11 @@ import (
 // promises, durably, that every segment to come begins at t or later: nothing will ever be stored in the folder of an
 // hour before t that the destination does not hold already. The promise outlives restarts, and clocks that are set back.
 func (s *Spool) Idle(dest string) (t time.Time, idle bool, err error) {
-	d, err := s.destination(dest)
+	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return t, false, err
 	}
-	if err := s.begin(); err != nil {
-		return t, false, err
-	}
-	defer s.calls.Done()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer done()
 	s.mu.Lock()
 	// Whoever has the writer role may be about to begin a segment, with a time that was read already.
 	if s.writer.busy || s.active != nil || len(s.rolled) > 0 || s.taken != s.sealedEnd.seq ||

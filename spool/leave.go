@@ -90,16 +90,11 @@ func (c Chain) after() Chain {
 
 // move changes the state of a chain without a manifest.
 func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
-	d, err := s.destination(dest)
+	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
 	}
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer done()
 	s.mu.Lock()
 	old, delivered := d.chain, d.delivered
 	s.mu.Unlock()
