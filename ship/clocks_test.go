@@ -13,7 +13,7 @@ import (
 
 var errRefused = errors.New("connection refused")
 
-// An outage goes on while one process hands over to the next: so does its clock. It begins anew only after something got
+// An outage continues while one process hands over to the next, and so does its clock. It restarts only after something got
 // through.
 func TestOutageClockGoesOn(t *testing.T) {
 	dir := t.TempDir()

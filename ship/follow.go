@@ -98,8 +98,8 @@ func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error)
 	return m, err
 }
 
-// accept makes a manifest that stands at the destination a link of this spool's chain, if all that it states is here, too.
-// Otherwise the chain has got all that it ever will from here, see leave.
+// accept makes a manifest that is at the destination a link of this spool's chain, if this spool holds everything that the
+// manifest states. Otherwise this spool leaves the chain: see Spool.Leave.
 func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if m.Footer.Segment > c.Segment && l.s.sp.Source() == "" {
 		// What it speaks of may be in the active segment here, of which a sealed one can be compared.
@@ -130,7 +130,7 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if err != nil {
 		return err
 	}
-	l.log.Info("ship: going on behind a manifest that stands at the destination", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
+	l.log.Info("ship: following a manifest that is already at the destination", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := l.s.sp.Withdraw(l.name); err != nil {
 			return err

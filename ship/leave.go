@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// errMoved: the chain goes on in another epoch or under another identity, and everything begins anew.
+// errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
 var errMoved = errors.New("ship: the chain goes on elsewhere")
 
 // move changes the chain in the spool, and follows.

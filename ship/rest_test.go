@@ -42,7 +42,7 @@ func linesOf(t *testing.T, d ship.Destination, first, last uint64) (all []ship.S
 	return all
 }
 
-// copyDir copies a spool that is in use. A file that is replaced meanwhile makes it begin anew.
+// copyDir copies a spool that is in use. If a file is replaced during the copy, it starts again.
 func copyDir(t *testing.T, to, from string) {
 	t.Helper()
 	for {

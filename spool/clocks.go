@@ -7,8 +7,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// clocks say since when what is wrong is wrong. An orderly end passes them on, so that a hand-over or a restart in the
-// middle of an outage does not begin to count it anew.
+// clocks record when each outage began. A process that closes the spool in order passes them to its successor, so that a
+// hand-over or a restart during an outage does not reset them.
 type clocks struct {
 	// Down has the destinations to which nothing gets through.
 	Down map[string]time.Time `json:"down,omitempty"`

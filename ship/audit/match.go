@@ -184,7 +184,7 @@ func hurt(y, x *piece) bool {
 }
 
 // lineDiffers names what two lines about one content state differently, "" if nothing. Each owner of a copy stages its
-// segments itself, and a rest is staged anew for each place, so that their stored bytes may differ.
+// segments itself, and the spool stages a rest once per place, so the stored bytes may differ.
 func lineDiffers(x, y *ship.SegmentLine) string {
 	switch {
 	case !reflect.DeepEqual(wholeGaps(x), wholeGaps(y)):
