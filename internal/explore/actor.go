@@ -97,9 +97,10 @@ func (l *Life) kill() {
 	}
 }
 
-// Before waits until it is this step's turn. If it returns an error, the step must not happen.
+// Before waits until it is this step's turn. If it returns an error, the step must not happen. A step that only looks is no
+// point to die at: a host that dies there leaves the same as one that dies at the next change.
 func (l *Life) Before(ctx context.Context, s Step) error {
-	if err := l.wait(ctx, s); err != nil {
+	if err := l.wait(ctx, s); err != nil || !s.Change {
 		return err
 	}
 	return l.Point("before " + s.Place)
@@ -141,7 +142,21 @@ func (l *Life) Do(what string) error {
 }
 
 // After is called when a step has happened. An error means that its result never arrives.
-func (l *Life) After(s Step) error { return l.Point("after " + s.Place) }
+func (l *Life) After(s Step) error {
+	if s.Change {
+		return l.Point("after " + s.Place)
+	}
+	return l.alive()
+}
+
+func (l *Life) alive() error {
+	select {
+	case <-l.dead:
+		return ErrDead
+	default:
+		return nil
+	}
+}
 
 // Point is a point at which the actor can die, in any of the ways given; of all if none is given. An error means that it
 // is dead.
