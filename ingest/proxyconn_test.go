@@ -15,7 +15,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 

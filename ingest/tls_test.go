@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 func tlsURL(dir, clientCA string) string {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 

@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/spool"

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/test/fwlog"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 

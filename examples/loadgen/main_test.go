@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/place"
+	"github.com/penstock-go/penstock/internal/test/fwlog"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/ship/shiptest"

@@ -10,7 +10,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/fwlog"
+	"github.com/penstock-go/penstock/internal/test/fwlog"
 )
 
 // sent is the JSON line that send prints.

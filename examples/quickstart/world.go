@@ -16,10 +16,10 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/internal/fwlog"
 	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/s3d"
-	"github.com/penstock-go/penstock/internal/sftpd"
+	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/internal/test/s3d"
+	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"

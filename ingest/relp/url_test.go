@@ -8,7 +8,7 @@ import (
 
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ingest/relp"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 var options = &ingest.Options{Framings: map[string]ingest.Framing{"relp": relp.Framing}}

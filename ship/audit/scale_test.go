@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/s3d"
-	"github.com/penstock-go/penstock/internal/sftpd"
+	"github.com/penstock-go/penstock/internal/test/s3d"
+	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"

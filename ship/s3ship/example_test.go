@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/penstock-go/penstock/internal/s3d"
+	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/s3ship"
 )

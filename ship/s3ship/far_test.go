@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/faultproxy"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/faultproxy"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 )
 

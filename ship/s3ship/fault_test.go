@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/s3d"
+	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/ship"
 )
 

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/s3d"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/s3d"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 )
 

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/faultproxy"
 	"github.com/penstock-go/penstock/internal/sftpc"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/faultproxy"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 // BenchmarkUpload compares what a 64 MiB object costs over one connection: sent and synced; with all that Put does, which

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 )
 

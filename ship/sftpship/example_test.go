@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/penstock-go/penstock/internal/sftpd"
+	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/sftpship"
 )

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 // BenchmarkObject measures what one new object costs over a line, connection open and directories made: time, and how many

@@ -15,8 +15,8 @@ import (
 
 	"github.com/pkg/sftp"
 
-	"github.com/penstock-go/penstock/internal/sftpd"
-	"github.com/penstock-go/penstock/internal/testserver"
+	"github.com/penstock-go/penstock/internal/test/sftpd"
+	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )

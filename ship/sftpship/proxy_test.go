@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"github.com/penstock-go/penstock/internal/faultproxy"
+	"github.com/penstock-go/penstock/internal/test/faultproxy"
 )
 
 // startProxy returns a proxy before the server behind url, and the URL through it.
