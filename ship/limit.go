@@ -49,7 +49,7 @@ func (l *Limiter) take(n int, now time.Time) time.Duration {
 // limited is a body that is read no faster than its limiters allow, unless there is a rush.
 type limited struct {
 	io.ReaderAt
-	ctx      context.Context //nolint:containedctx // of the one upload that reads this body
+	ctx      context.Context // of the one upload that reads this body
 	limiters []*Limiter
 	rush     *rush
 }

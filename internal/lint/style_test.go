@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,18 +42,27 @@ func goFiles(t *testing.T, visit func(rel string, src []byte)) {
 	}
 }
 
-// TestFiles: no file is too long to be read, and no test waits for time to pass.
+// TestFiles: no file is too long to be read, most are short, and no test waits for time to pass.
 func TestFiles(t *testing.T) {
+	var lengths []int
 	goFiles(t, func(rel string, src []byte) {
-		isTest := strings.HasSuffix(rel, "_test.go")
-		if lines := strings.Count(string(src), "\n"); lines > 600 && !isTest {
+		isTest, lines := strings.HasSuffix(rel, "_test.go"), strings.Count(string(src), "\n")
+		lengths = append(lengths, lines)
+		if lines > 600 && !isTest {
 			t.Errorf("%s has %d lines; 600 is the most", rel, lines)
 		}
 		// In a synctest bubble time is fake, and sleeping takes none.
 		if isTest && strings.Contains(string(src), "time."+"Sleep(") && !strings.Contains(string(src), `"testing/synctest"`) {
 			t.Errorf("%s sleeps: use testing/synctest, a channel or a condition", rel)
 		}
+		if strings.Contains(string(src), "//"+"nolint") {
+			t.Errorf("%s has a nolint comment; no linter that reads it is run", rel)
+		}
 	})
+	slices.Sort(lengths)
+	if median := lengths[len(lengths)/2]; median > 200 {
+		t.Errorf("the median file has %d lines; 200 is the most", median)
+	}
 }
 
 // TestDocumented: every exported name outside examples says what it is.

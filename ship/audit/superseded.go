@@ -185,7 +185,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
 	format, codec, err := encodingOf(u.key.ext)
 	if err != nil || len(others) == 0 {
-		return false, nil //nolint:nilerr // what is in it cannot be said
+		return false, nil // what is in it cannot be said
 	}
 	var content error
 	var there ship.Object

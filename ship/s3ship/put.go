@@ -128,7 +128,7 @@ func hashSection(ctx context.Context, body *io.SectionReader) (sum [32]byte, err
 
 // ctxReader ends with its context.
 type ctxReader struct {
-	ctx context.Context //nolint:containedctx // of one call
+	ctx context.Context // of one call
 	r   io.Reader
 }
 

@@ -195,7 +195,7 @@ func (s *sent) Read(b []byte) (int, error) {
 type received struct {
 	io.ReadCloser
 	p      *pulse
-	ctx    context.Context //nolint:containedctx // the request's own
+	ctx    context.Context // the request's own
 	cancel context.CancelCauseFunc
 }
 

@@ -119,7 +119,7 @@ func (s *Server) getObject(w http.ResponseWriter, r *http.Request, c *call) erro
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() // only read
 	h := w.Header()
 	h.Set("Content-Type", "binary/octet-stream")
 	for name, v := range m.Header {

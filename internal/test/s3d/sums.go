@@ -1,8 +1,8 @@
 package s3d
 
 import (
-	"crypto/md5"  //nolint:gosec // Content-MD5 is part of the protocol
-	"crypto/sha1" //nolint:gosec // so is this checksum
+	"crypto/md5"  // Content-MD5 is part of the protocol
+	"crypto/sha1" // so is this checksum
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
