@@ -28,9 +28,9 @@ type Acknowledger interface {
 	Bye() []byte
 }
 
-// acknowledges reports whether a framing makes Acknowledgers. It must always make the same.
-func acknowledges(f Framing) bool {
-	_, ok := f(1).(Acknowledger)
+// acknowledges reports whether the Framers of a framing are Acknowledgers.
+func acknowledges(f Framing, max int) bool {
+	_, ok := f(&Stream{Max: max}).(Acknowledger)
 	return ok
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -69,11 +70,7 @@ type conn struct {
 }
 
 func newConn(t *TCP, nc net.Conn) *conn {
-	c := &conn{t: t, nc: nc, rd: nc}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		c.src = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	}
+	c := &conn{t: t, nc: nc, rd: nc, src: addrPort(nc.RemoteAddr())}
 	if c.proxied = t.behind.trust(c.src.Addr()); c.proxied {
 		c.behind.Conn = nc
 		c.rd = &c.behind
@@ -82,6 +79,26 @@ func newConn(t *TCP, nc net.Conn) *conn {
 		c.secure(t.o.TLS)
 	}
 	return c
+}
+
+// stream describes the connection to its framing.
+func (c *conn) stream() *Stream {
+	s := &Stream{Max: c.t.o.Max, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr()}
+	if h, ok := c.rd.(*tls.Conn); ok {
+		state := h.ConnectionState()
+		s.TLS = &state
+	}
+	return s
+}
+
+// addrPort returns a TCP address in the form that records have; not valid for any other address.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
 // serve reads until the connection ends or has to be ended.
@@ -94,7 +111,7 @@ func (c *conn) serve() {
 		c.t.log.warn("TLS handshake failed", "src", c.src.String(), "err", err)
 		return
 	}
-	c.framer, c.put = c.t.o.Framing(c.t.o.Max), c.append
+	c.framer, c.put = c.t.o.Framing(c.stream()), c.append
 	if a, ok := c.framer.(Acknowledger); ok {
 		c.ack = newAnswers(c, a)
 		defer c.ack.end()

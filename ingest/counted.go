@@ -9,19 +9,19 @@ import (
 
 // OctetCounting takes frames that begin with their length in ASCII digits and a space (RFC 6587 §3.4.1). Anything else
 // in that place is malformed, and the connection is closed: where the next frame begins cannot be known.
-func OctetCounting(max int) Framer { return &counted{max: max, header: octetHeader} }
+func OctetCounting(s *Stream) Framer { return &counted{max: s.Max, header: octetHeader} }
 
 // Len16 takes frames that begin with their length as a big-endian integer of 2 bytes. A frame without payload is a record.
-func Len16(max int) Framer { return &counted{max: max, header: len16Header} }
+func Len16(s *Stream) Framer { return &counted{max: s.Max, header: len16Header} }
 
 // Len32 is Len16 with a length of 4 bytes.
-func Len32(max int) Framer { return &counted{max: max, header: len32Header} }
+func Len32(s *Stream) Framer { return &counted{max: s.Max, header: len32Header} }
 
 // Fixed takes frames of exactly size bytes, without anything between them. size is 1 to TCPOptions.Max: longer frames
 // are lost as too long, and with a size below 1 every connection is closed as malformed.
 func Fixed(size int) Framing {
-	return func(max int) Framer {
-		return &counted{max: max, header: func([]byte) (int, int, error) {
+	return func(s *Stream) Framer {
+		return &counted{max: s.Max, header: func([]byte) (int, int, error) {
 			if size < 1 {
 				return 0, 0, errMalformed
 			}
@@ -124,8 +124,8 @@ const maxInt = int(^uint(0) >> 1)
 // each other). A length over the limit is none, since such a frame could not be kept: a line that begins with a date, as in
 // "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a space need Newline, and senders
 // of longer frames a larger TCPOptions.Max or OctetCounting: the lines in such a frame are records of their own.
-func Auto(max int) Framer {
-	return &auto{line: newline{max: max}, count: counted{max: max, header: octetHeader}}
+func Auto(s *Stream) Framer {
+	return &auto{line: newline{max: s.Max}, count: counted{max: s.Max, header: octetHeader}}
 }
 
 type auto struct {

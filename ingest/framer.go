@@ -1,44 +1,65 @@
 package ingest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Framer cuts the byte stream of one connection into frames. It may keep state: every connection has its own.
+// Framer cuts the byte stream of one connection into frames. It may keep state: every connection has a Framer of its own.
 type Framer interface {
 	// Next looks at data, the bytes of the stream that are not consumed yet, and returns how many of them to consume.
 	//
 	//	n, frame, nil   a record: frame is a slice of data, not nil, and may be empty
-	//	n, nil, nil     n bytes that belong to no record, or to one that is being skipped
-	//	0, nil, nil     no whole frame yet: Next is called again with more bytes, beginning with the same ones
-	//	n, nil, *LostFrame  a frame is lost, or more of one that is; the stream goes on behind n
-	//	n, nil, io.EOF  the peer says that it has ended the stream; the connection is closed
-	//	n, nil, err     any other error: the stream makes no sense from here; the connection is closed
+	//	n, nil, nil     n bytes that belong to no record, or to a record that is being skipped
+	//	0, nil, nil     no whole frame yet: Next is called again with the same bytes and more after them
+	//	n, nil, *LostFrame  a frame is lost, or more of a lost one; the stream continues after n
+	//	n, nil, io.EOF  the peer says that it has ended the stream; the listener closes the connection
+	//	n, nil, err     any other error: the rest of the stream cannot be understood; the listener closes the connection
 	//
-	// With eof there is nothing behind data. Next is then called until it returns 0, nil, nil; bytes that are left are
-	// lost (malformed).
+	// With eof there is nothing after data. Next is then called until it returns 0, nil, nil; bytes that are left are
+	// counted as lost (malformed).
 	//
-	// A Framer whose protocol answers is an Acknowledger too.
+	// A Framer whose protocol sends acknowledgements implements Acknowledger too.
 	//
-	// A frame and its framing must fit into the limit the Framer was made with plus 4,096 bytes.
+	// A frame and its framing must fit into Stream.Max plus 4,096 bytes.
 	Next(data []byte, eof bool) (n int, frame []byte, err error)
 }
 
-// Framing makes a Framer whose frames have a payload of at most max bytes. Newline, OctetCounting, Auto, Len16, Len32 and
-// what Fixed returns are Framings.
-type Framing func(max int) Framer
+// Framing makes the Framer of a connection. Newline, OctetCounting, Auto, Len16, Len32 and the result of Fixed are Framings.
+//
+// The listener calls it once for every connection, after the PROXY header and the TLS handshake. It also calls it when it
+// is made, with a Stream that has no more than Max, to learn whether the Framers are Acknowledgers: either all of them are,
+// or none.
+type Framing func(s *Stream) Framer
 
-// LostFrame is the error of a Framer that passes over a single frame. A long one is told as soon as it is known to be
-// lost, and its bytes as they come: a frame may take hours, or never end.
+// Stream describes the connection that a Framer is made for. The Framer may keep the Stream, but must not change it.
+type Stream struct {
+	// Max is the longest payload of a frame in bytes: TCPOptions.Max.
+	Max int
+	// Peer is the address of the sender, as in the records. If a trusted proxy names its client (TCPOptions.ProxyFrom), it
+	// is the address of that client.
+	Peer netip.AddrPort
+	// Local is this side's address of the connection. Behind a proxy it is the address that the proxy connected to.
+	Local netip.AddrPort
+	// Listener is the address that the listener is bound to: TCP.Addr.
+	Listener net.Addr
+	// TLS is the state of the connection after its handshake; nil without TLS.
+	TLS *tls.ConnectionState
+}
+
+// LostFrame is the error of a Framer that skips a single frame. A Framer reports a long frame as soon as it knows that the
+// frame is lost, and its further bytes as they arrive: a frame may take hours, or never end.
 type LostFrame struct {
 	// Cause is segment.FrameTooLong or segment.Malformed.
 	Cause segment.Cause
-	// Bytes of payload that were passed over.
+	// Bytes of payload that were skipped.
 	Bytes uint64
-	// Rest says that the frame was told before: these are more bytes of it.
+	// Rest says that these are more bytes of a frame that was reported before.
 	Rest bool
 }
 
@@ -50,5 +71,5 @@ func (e *LostFrame) Error() string {
 	return fmt.Sprintf("ingest: malformed frame of %d bytes", e.Bytes)
 }
 
-// errMalformed: there is no telling where the next frame begins.
+// errMalformed says that the beginning of the next frame cannot be found.
 var errMalformed = errors.New("ingest: malformed frame header")

@@ -8,7 +8,7 @@ import (
 
 // Newline takes each line as a record (RFC 6587 §3.4.2, with LF as the trailer). LF or CR LF is stripped, empty lines
 // are skipped, and what stands behind the last LF when the sender closes the connection is a record too.
-func Newline(max int) Framer { return &newline{max: max} }
+func Newline(s *Stream) Framer { return &newline{max: s.Max} }
 
 type newline struct {
 	max     int

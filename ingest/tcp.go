@@ -203,7 +203,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 		shares: shares, memory: newBudget(c.Memory, shares.largest),
 	}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
-	if t.acks = acknowledges(c.Framing); t.acks {
+	if t.acks = acknowledges(c.Framing, c.Max); t.acks {
 		t.batch = c.Window
 	}
 	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)

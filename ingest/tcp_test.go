@@ -349,7 +349,7 @@ func TestTCPBadFramer(t *testing.T) {
 		"lost":     func(d []byte, _ bool) (int, []byte, error) { return 0, nil, &LostFrame{Cause: segment.Malformed} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := listenTCP(t, &TCPOptions{Max: 100, Framing: func(int) Framer { return f }})
+			l := listenTCP(t, &TCPOptions{Max: 100, Framing: func(*Stream) Framer { return f }})
 			s := newSink()
 			serve(t, l, s)
 			c := dialTCP(t, l)

@@ -159,7 +159,7 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	} else {
 		p.framing(o, &c)
 	}
-	if d := c.withDefaults(); acknowledges(d.Framing) {
+	if d := c.withDefaults(); acknowledges(d.Framing, d.Max) {
 		p.number("window", &c.Window, 1)
 	}
 	p.bytes("max", &c.Max)

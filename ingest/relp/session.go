@@ -27,9 +27,9 @@ var (
 	errHint     = errors.New("relp: syslog as a hint, which could not be acknowledged")
 )
 
-// Framing is RELP as an ingest.Framing. It takes messages of up to max bytes. Its Framers are Acknowledgers, so the
-// listener's sink must have WaitDurable, as spool.Intake does.
-func Framing(max int) ingest.Framer { return &session{max: max, want: 1} }
+// Framing is RELP as an ingest.Framing. It takes messages of up to Stream.Max bytes. Its Framers are Acknowledgers, so
+// the listener's sink must have WaitDurable, as spool.Intake does.
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max, want: 1} }
 
 // session is the server's side of one connection. Answers are written down in the order in which the commands come, and
 // handed out when what they promise is true.
