@@ -37,8 +37,8 @@ type AdoptOptions struct {
 	// Timeout of this attempt, to its report; default 24 hours. StallTimeout ends it when nothing moves; default 10 minutes.
 	Timeout      time.Duration
 	StallTimeout time.Duration
-	// Progress, if not nil, is called about once a second while the adoption goes on.
-	Progress func(Progress)
+	// Update, if not nil, is called about once a second while the adoption goes on.
+	Update func(Status)
 
 	Logger *slog.Logger // nil discards
 }
@@ -84,7 +84,7 @@ type adopter struct {
 	o       AdoptOptions
 	spool   *spool.Spool
 	shipper *ship.Shipper
-	marked  error // by Complete
+	marked  error // by Finish
 }
 
 // open takes the spool, and makes its shipper.
@@ -132,7 +132,7 @@ func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 		Instance: a.o.Instance, Lifecycles: []Lifecycle{a}, Logger: a.o.Logger.With("adopting", dir),
 	})
 	if err == nil {
-		err = d.Add(Class{Spool: a.spool, Shipper: a.shipper})
+		err = d.Add(Class{Shipper: a.shipper})
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.spool.Close())
@@ -151,15 +151,15 @@ var _ Lifecycle = (*adopter)(nil)
 // Notice says that no platform takes anything away.
 func (a *adopter) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
-// Progress passes it on.
-func (a *adopter) Progress(_ context.Context, p Progress) {
-	if a.o.Progress != nil {
-		a.o.Progress(p)
+// Update passes it on.
+func (a *adopter) Update(_ context.Context, p Status) {
+	if a.o.Update != nil {
+		a.o.Update(p)
 	}
 }
 
-// Complete marks the source: the report is written, and the spool still open.
-func (a *adopter) Complete(_ context.Context, r *Report) (retained bool, err error) {
+// Finish marks the source: the report is written, and the spool still open.
+func (a *adopter) Finish(_ context.Context, r *Report) (retained bool, err error) {
 	if r.Outcome == Complete {
 		a.marked = a.spool.MarkAdopted()
 	}

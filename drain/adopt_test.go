@@ -102,7 +102,7 @@ func TestAdopt(t *testing.T) {
 	w := newWorld(t)
 	dir, work := w.orphan(), t.TempDir()
 	moved := 0
-	r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Progress = func(Progress) { moved++ } })
+	r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Update = func(Status) { moved++ } })
 	if err != nil || r.Outcome != Complete || r.Trigger != "adoption of "+dir {
 		t.Fatalf("%v\n%s", err, r.JSON())
 	}

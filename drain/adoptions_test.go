@@ -70,7 +70,7 @@ func TestDrainAndAdoptions(t *testing.T) {
 			d, sp := w.start(o)
 			w.append(sp, 10)
 			if c.intent == Stop {
-				if err := d.each(func(c *class) error { return errors.Join(c.Spool.Seal(t.Context()), c.Shipper.Flush(t.Context())) }); err != nil {
+				if err := d.each(func(c *class) error { return errors.Join(c.spool.Seal(t.Context()), c.Shipper.Flush(t.Context())) }); err != nil {
 					t.Fatal(err)
 				}
 			}

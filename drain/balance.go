@@ -71,11 +71,11 @@ func (r *run) balance(ctx context.Context) {
 }
 
 func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
-	l, st, ss := c.Spool.Ledger(), c.Spool.Stats(), c.Shipper.Stats()
+	l, st, ss := c.spool.Ledger(), c.spool.Stats(), c.Shipper.Stats()
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
 		Received: l.Received, Kept: l.Kept, Lost: l.Lost, Buffered: st.Buffered, Damaged: l.Damaged, Unaccounted: l.Unaccounted,
-		Damages:      c.Spool.Damages(),
+		Damages:      c.spool.Damages(),
 		Destinations: map[string]DestinationReport{},
 	}
 	errs := []error{l.Balance()}
@@ -101,7 +101,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		case found.Err != nil:
 			dr.Err = "not verified: " + found.Err.Error()
 		}
-		chain, err := c.Spool.Chain(dest)
+		chain, err := c.spool.Chain(dest)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -125,7 +125,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationReport) []Leftover {
 	var out []Leftover
 	why, listed := cmp.Or(dr.Err, "not delivered yet"), segment.Tally{}
-	sealed := c.Spool.Sealed(covered, maxLeft)
+	sealed := c.spool.Sealed(covered, maxLeft)
 	for _, s := range sealed {
 		if s.Records == 0 {
 			continue
@@ -137,7 +137,7 @@ func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationR
 		})
 	}
 	if n := dr.Pending.Records; n > listed.Records && len(sealed) < maxLeft {
-		last := c.Spool.Stats().Written
+		last := c.spool.Stats().Written
 		out = append(out, Leftover{
 			Class: c.name, Destination: dest, First: last + 1 - min(last, n-listed.Records), Last: last,
 			Records: n - listed.Records, Bytes: dr.Pending.Bytes - min(dr.Pending.Bytes, listed.Bytes),
@@ -153,7 +153,7 @@ func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
 	if m.Segment == 0 {
 		return out // a manifest
 	}
-	if s := c.Spool.Sealed(m.Segment-1, 1); len(s) == 1 && s[0].Number == m.Segment {
+	if s := c.spool.Sealed(m.Segment-1, 1); len(s) == 1 && s[0].Number == m.Segment {
 		out.First, out.Last, out.Records, out.Bytes = s[0].First, s[0].Last, s[0].Records, s[0].Bytes
 	}
 	return out

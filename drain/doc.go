@@ -15,7 +15,7 @@
 //	ship      (Drain) back-off is reset; every segment is staged and delivered everywhere
 //	verify    (Drain) every destination is asked afresh for everything that is still in the spool
 //	report    written to the volume, to the log, and to every destination that can be reached
-//	complete  every Lifecycle hears how it ended
+//	finish    every Lifecycle is told how it ended
 //
 // One deadline covers all of them up to the report. A part of it is kept back for the last ones, and none of the phases
 // before ship takes more than half of what is left: what hangs is left behind and named in the report. When nothing has

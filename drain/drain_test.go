@@ -31,7 +31,7 @@ type world struct {
 	good      *shiptest.MemoryDestination
 	other     *shiptest.MemoryDestination
 	faulty    *shiptest.FaultyDestination
-	listeners []Listener
+	listeners []Input
 }
 
 func newWorld(t *testing.T) *world {
@@ -58,7 +58,7 @@ func (w *world) start(o Options) (*Drainer, *spool.Spool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := d.Add(Class{Spool: sp, Shipper: sh, Listeners: w.listeners}); err != nil {
+	if err := d.Add(Class{Shipper: sh, Inputs: w.listeners}); err != nil {
 		w.t.Fatal(err)
 	}
 	return d, sp
@@ -258,7 +258,7 @@ func (brokenListener) Shutdown(context.Context) error { panic("listener broke") 
 // TestStepsAreGuarded: neither a panic in a listener nor a failing step of the user's stops the rest.
 func TestStepsAreGuarded(t *testing.T) {
 	w := newWorld(t)
-	w.listeners = []Listener{brokenListener{}}
+	w.listeners = []Input{brokenListener{}}
 	var order []string
 	step := func(name string, err error) Step {
 		return Step{name, func(context.Context) error { order = append(order, name); return err }}
@@ -350,7 +350,7 @@ func TestReady(t *testing.T) {
 // TestAddRefuses: two classes of one name would have one entry in the report, and one verdict.
 func TestAddRefuses(t *testing.T) {
 	w := newWorld(t)
-	d, sp := w.start(Options{})
+	d, _ := w.start(Options{})
 	other, err := spool.Open(t.TempDir(), &spool.Options{Class: "vpn", Destinations: []string{"good"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20})
 	if err != nil {
 		t.Fatal(err)
@@ -360,10 +360,10 @@ func TestAddRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Add(Class{Spool: other, Shipper: sh}); err == nil || !strings.Contains(err.Error(), `"vpn" was added before`) {
+	if err := d.Add(Class{Shipper: sh}); err == nil || !strings.Contains(err.Error(), `"vpn" was added before`) {
 		t.Errorf("a second class of that name: %v", err)
 	}
-	if err := d.Add(Class{Spool: sp}); err == nil || !strings.Contains(err.Error(), "Shipper") {
+	if err := d.Add(Class{}); err == nil || !strings.Contains(err.Error(), "Shipper") {
 		t.Errorf("a class without a shipper: %v", err)
 	}
 	if r, err := d.Stop(t.Context(), "test"); err != nil || len(r.Classes) != 1 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
 )
 
 // Drainer ends a service: see the package documentation. All methods may be called from any goroutine.
@@ -37,8 +38,9 @@ type Drainer struct {
 // class is a Class with its running shipper.
 type class struct {
 	Class
-	name string
-	done chan struct{} // closed when the shipper has ended
+	spool *spool.Spool
+	name  string
+	done  chan struct{} // closed when the shipper has ended
 
 	frost   sync.Mutex // one change at a time: of Spool.Freeze, and of
 	drained bool       // a drain has frozen the spool
@@ -72,10 +74,11 @@ func New(o *Options) (*Drainer, error) {
 // thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun, which is then not complete. With an
 // error everything is still the caller's.
 func (d *Drainer) Add(c Class) error {
-	if c.Spool == nil || c.Shipper == nil {
-		return errors.New("drain: a class needs a Spool and a Shipper")
+	if c.Shipper == nil {
+		return errors.New("drain: a class needs a Shipper")
 	}
-	name := c.Spool.Stats().Class
+	sp := c.Shipper.Spool()
+	name := sp.Stats().Class
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ending {
@@ -87,7 +90,7 @@ func (d *Drainer) Add(c Class) error {
 		return fmt.Errorf("drain: class %q was added before: every spool needs a class of its own (spool.Options.Class)", name)
 	}
 	delete(d.down, name)
-	cl := &class{Class: c, name: name, done: make(chan struct{})}
+	cl := &class{Class: c, spool: sp, name: name, done: make(chan struct{})}
 	d.classes = append(d.classes, cl)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -95,7 +98,7 @@ func (d *Drainer) Add(c Class) error {
 			d.o.Logger.Error("shipper ended", "class", name, "err", err)
 		}
 	})
-	if why := c.Spool.Frozen(); why != "" { // asked now: from here on it may be this process's own drain
+	if why := sp.Frozen(); why != "" { // asked now: from here on it may be this process's own drain
 		wg.Go(func() { cl.reverify(d.shippers, d, why) })
 	}
 	go func() { wg.Wait(); close(cl.done) }()
@@ -161,14 +164,14 @@ func (d *Drainer) Ready(class string) error {
 		if class != "" && c.name != class {
 			continue
 		}
-		switch st := c.Spool.Stats(); {
+		switch st := c.spool.Stats(); {
 		case st.Err != nil:
 			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
 		case st.Full:
 			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
 		}
-		for _, l := range c.Listeners {
-			if r, ok := l.(receiving); ok {
+		for _, l := range c.Inputs {
+			if r, ok := l.(receiver); ok {
 				if err := r.Ready(); err != nil {
 					errs = append(errs, fmt.Errorf("class %s: %w", c.name, err))
 				}

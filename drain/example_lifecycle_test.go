@@ -26,11 +26,11 @@ func (d decommission) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{Trigger: "decommissioned", Deadline: time.Now().Add(time.Hour)}, err == nil, err
 }
 
-// Progress: nobody here is interested.
-func (d decommission) Progress(context.Context, drain.Progress) {}
+// Update: nobody here is interested.
+func (d decommission) Update(context.Context, drain.Status) {}
 
-// Complete: only a drain that is complete may cost the disk. In every other case the host stays as it is: retained.
-func (d decommission) Complete(_ context.Context, r *drain.Report) (retained bool, err error) {
+// Finish: only a drain that is complete may cost the disk. In every other case the host stays as it is: retained.
+func (d decommission) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
 	if r.Intent != drain.Drain || r.Outcome != drain.Complete {
 		return true, nil
 	}

@@ -42,7 +42,7 @@ func Example() {
 		Dir: "/var/spool/penstock", OnSignal: drain.Drain, Timeout: 20 * time.Minute, Logger: logger,
 	})
 	check(err)
-	check(d.Add(drain.Class{Spool: sp, Shipper: sh, Listeners: []drain.Listener{udp, tcp}}))
+	check(d.Add(drain.Class{Shipper: sh, Inputs: []drain.Input{udp, tcp}}))
 	go udp.Serve(sp.Intake())
 	go tcp.Serve(sp.Intake())
 

@@ -80,7 +80,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 	defer cancel()
 	body := report.JSON()
 	err := r.d.each(func(c *class) error {
-		st := c.Spool.Stats()
+		st := c.spool.Stats()
 		key := path.Join("_report", c.name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, report.Ended.Format("20060102T150405.000Z")))
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
@@ -92,7 +92,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 // complete tells the platforms how it ended, and returns whether one of them leaves us the instance all the same. After a
 // second signal there is half a second for it: what is not said then, the platform finds out by a time-out.
 func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
-	r.begin(phaseComplete)
+	r.begin(phaseFinish)
 	if r.cut(ctx) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
@@ -101,7 +101,7 @@ func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
 	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
 		err := r.bounded(ctx, 100*time.Millisecond, func() error {
-			retained, err := l.Complete(ctx, report)
+			retained, err := l.Finish(ctx, report)
 			kept <- retained
 			return err
 		})
@@ -123,7 +123,7 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 	end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
 	defer cancel()
 	err := r.bounded(end, 0, func() error {
-		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.Spool.Seal(end)) })
+		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.spool.Seal(end)) })
 	})
 	if err != nil {
 		r.log.Error("ending the listeners", "err", err)
@@ -151,7 +151,7 @@ func (r *run) close(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	closed := make(chan error, 1)
-	go func() { closed <- r.d.each(func(c *class) error { <-c.done; return c.Spool.Close() }) }()
+	go func() { closed <- r.d.each(func(c *class) error { <-c.done; return c.spool.Close() }) }()
 	var err error
 	select {
 	case err = <-closed:
@@ -173,7 +173,7 @@ func (r *run) close(ctx context.Context) {
 func (c *class) settle(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		st, err := c.Spool.Stats(), c.mark()
+		st, err := c.spool.Stats(), c.mark()
 		inMemory := st.Buffered.Records + st.Rewriting.Records
 		if inMemory == 0 && err == nil {
 			return

@@ -28,8 +28,8 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 			err := c.leaveListeners(ctx)
 			<-c.done
 			c.settle(context.WithoutCancel(ctx), d.o.Logger)
-			c.Spool.HandOver()
-			return errors.Join(err, c.Spool.Close())
+			c.spool.HandOver()
+			return errors.Join(err, c.spool.Close())
 		})
 	})
 	return err

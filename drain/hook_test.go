@@ -116,7 +116,7 @@ func TestSecondSignalHanging(t *testing.T) {
 			never := make(chan struct{})
 			defer close(never)
 			hangs := func(context.Context) error { <-never; return nil }
-			w.listeners = []Listener{hanging(never)}
+			w.listeners = []Input{hanging(never)}
 			w.faulty.SetPlan(func(shiptest.Call) shiptest.Fault { return shiptest.Fault{Before: hangs} })
 			p := &fake{complete: func(*Report) (bool, error) { <-never; return true, nil }}
 			sig := make(chan os.Signal)

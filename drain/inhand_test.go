@@ -49,7 +49,7 @@ func TestStopKeepsWhatIsInHand(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w.t = t
 			l := &handful{unread: unread}
-			w.listeners = []Listener{l}
+			w.listeners = []Input{l}
 			d, sp := w.start(Options{})
 			l.in = sp.Intake()
 			w.append(sp, 10)
@@ -81,7 +81,7 @@ func TestDrainReportsWhatIsInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		l := &handful{unread: 5}
-		w.listeners = []Listener{l}
+		w.listeners = []Input{l}
 		d, sp := w.start(Options{Timeout: time.Minute})
 		l.in = sp.Intake()
 		w.append(sp, 10)

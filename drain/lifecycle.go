@@ -8,23 +8,23 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Lifecycle is a platform's part in the end of an instance: it says when the instance is about to be taken away, is told
-// how the service and its end go on, and hears how it ended. [Systemd] is one, packages asg, ecs and kube have others; a
-// user's own takes part in the same way.
+// Lifecycle is a platform that may take this instance away: it announces that, hears how the service is doing, and is told
+// how it ended. [Systemd] is one, packages asg, ecs and kube have others, and a program can have its own.
 type Lifecycle interface {
-	// Notice asks whether the platform has said that it takes this instance away. It is called about every second from the
-	// beginning of Run until that, and may be called at any other time, by several goroutines. An error means that the
-	// platform cannot be asked now.
+	// Notice asks whether the platform has announced that it takes this instance away. The Drainer calls it about once a
+	// second from the beginning of Run until the first notice. It may call it at any other time too, from several
+	// goroutines. An error means that the platform cannot be asked now.
 	Notice(ctx context.Context) (n Notice, goes bool, err error)
-	// Progress is called about once a second from the beginning of Run, one call at a time: with PhaseRun while the service
-	// runs, then with the phase of the end. When nothing has moved in the end for Options.StallTimeout the calls cease. A
-	// call that takes longer delays only the next one.
-	Progress(ctx context.Context, p Progress)
-	// Complete is called when a report has been written, after a Stop too. Only a Drain whose Outcome is Complete may let
-	// the platform take the disk. retained says that the platform leaves the instance and its disk all the same: a drain
-	// then goes on until it is complete, and says so in one more call. Complete bounds its own time; ctx ends it when a
-	// second signal does. Progress goes on meanwhile.
-	Complete(ctx context.Context, r *Report) (retained bool, err error)
+	// Update tells the platform how the service, or its end, is doing. The Drainer calls it about once a second from the
+	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end. If nothing
+	// moves during the end for Options.StallTimeout, the calls stop. A slow call delays only the next call of the same
+	// Lifecycle.
+	Update(ctx context.Context, s Status)
+	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
+	// Complete may let the platform take the disk. retained reports that the platform leaves the instance and its disk
+	// although the Drain is not complete: the Drainer then continues until the Drain is complete, and calls Finish once
+	// more. Finish bounds its own time; a second signal ends ctx. Update is called meanwhile.
+	Finish(ctx context.Context, r *Report) (retained bool, err error)
 }
 
 // Notice is a platform's word that this instance goes.
@@ -48,8 +48,8 @@ func Backlogged(before bool, pending, bound uint64) bool {
 	return pending > bound
 }
 
-// Progress is how far the service, or its end, has come.
-type Progress struct {
+// Status is how far the service, or its end, has come.
+type Status struct {
 	// Phase as in the package documentation, or PhaseRun.
 	Phase string
 	// Idle is how long nothing has moved since the end began.
@@ -57,13 +57,13 @@ type Progress struct {
 	// Pending is what is still to be delivered, summed over classes, adopted spools and destinations.
 	Pending segment.Tally
 	// Destinations has what each destination is owed by the classes, and why it does not come to it.
-	Destinations map[string]DestinationProgress
+	Destinations map[string]DestinationStatus
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration
 }
 
-// DestinationProgress is how far one destination has come, summed over classes.
-type DestinationProgress struct {
+// DestinationStatus is how far one destination has come, summed over classes.
+type DestinationStatus struct {
 	Pending segment.Tally
 	Err     error // what is in its way now, nil if nothing is
 }
@@ -80,7 +80,7 @@ type platform struct {
 	telling chan struct{} // of one place: who has it tells. A lock that ctx can end.
 }
 
-func (p *platform) tell(ctx context.Context, d *Drainer, at Progress) {
+func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 	select {
 	case p.telling <- struct{}{}:
 	case <-ctx.Done():
@@ -90,7 +90,7 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Progress) {
 	if ctx.Err() != nil || at.Phase == PhaseRun && d.isEnding() {
 		return
 	}
-	if err := guard(func() error { p.Progress(ctx, at); return nil }); err != nil {
+	if err := guard(func() error { p.Update(ctx, at); return nil }); err != nil {
 		d.o.Logger.Error("telling the platform", "err", err)
 	}
 }
@@ -132,7 +132,7 @@ func (d *Drainer) up() {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	var wg sync.WaitGroup
 	for _, p := range d.platforms {
-		wg.Go(func() { p.tell(ctx, d, Progress{Phase: PhaseRun}) })
+		wg.Go(func() { p.tell(ctx, d, Status{Phase: PhaseRun}) })
 	}
 	go func() { wg.Wait(); cancel() }()
 	<-ctx.Done()

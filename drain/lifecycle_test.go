@@ -22,8 +22,8 @@ type fake struct {
 	complete func(*Report) (bool, error)
 
 	mu       sync.Mutex
-	running  []Progress // with PhaseRun
-	progress []Progress
+	running  []Status // with PhaseRun
+	progress []Status
 	times    []time.Time
 	reports  []Report
 }
@@ -37,7 +37,7 @@ func (p *fake) Notice(context.Context) (Notice, bool, error) {
 	}
 }
 
-func (p *fake) Progress(_ context.Context, at Progress) {
+func (p *fake) Update(_ context.Context, at Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if at.Phase == PhaseRun {
@@ -50,7 +50,7 @@ func (p *fake) Progress(_ context.Context, at Progress) {
 	p.progress, p.times = append(p.progress, at), append(p.times, time.Now())
 }
 
-func (p *fake) Complete(_ context.Context, r *Report) (bool, error) {
+func (p *fake) Finish(_ context.Context, r *Report) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reports = append(p.reports, *r)
@@ -96,7 +96,7 @@ func TestQuiesce(t *testing.T) {
 				w.t = t
 				p := &fake{notice: notice()}
 				closed := make(chan struct{})
-				w.listeners = []Listener{closing(closed)}
+				w.listeners = []Input{closing(closed)}
 				// To wait for silence is no stall, however long it takes.
 				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout, StallTimeout: 20 * time.Second})
 				sent := make(chan uint64, 1)
@@ -179,7 +179,7 @@ func TestHanging(t *testing.T) {
 		w.t = t
 		never := make(chan struct{})
 		defer close(never)
-		w.listeners = []Listener{hanging(never)}
+		w.listeners = []Input{hanging(never)}
 		ran := 0
 		d, sp := w.start(Options{
 			Timeout: 10 * time.Minute, StallTimeout: time.Hour,
@@ -362,9 +362,9 @@ func TestBrokenPlatform(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Notice(context.Context) (Notice, bool, error)    { panic("notice") }
-func (broken) Progress(context.Context, Progress)              { panic("progress") }
-func (broken) Complete(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }
+func (broken) Notice(context.Context) (Notice, bool, error)  { panic("notice") }
+func (broken) Update(context.Context, Status)                { panic("progress") }
+func (broken) Finish(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }
 
 // TestTold: a platform is told each second how the service does, and nothing of that once the end has begun, whoever has
 // begun it. One that hangs then delays the end of nobody.
@@ -405,9 +405,9 @@ func TestTold(t *testing.T) {
 // stuck is a platform that takes its time.
 type stuck struct{ release chan struct{} }
 
-func (s stuck) Notice(context.Context) (Notice, bool, error)    { return Notice{}, false, nil }
-func (s stuck) Progress(context.Context, Progress)              { <-s.release }
-func (s stuck) Complete(context.Context, *Report) (bool, error) { return false, nil }
+func (s stuck) Notice(context.Context) (Notice, bool, error)  { return Notice{}, false, nil }
+func (s stuck) Update(context.Context, Status)                { <-s.release }
+func (s stuck) Finish(context.Context, *Report) (bool, error) { return false, nil }
 
 // TestGrace: an end is over before the platform's patience is.
 func TestGrace(t *testing.T) {
@@ -476,5 +476,5 @@ func (c convalescent) Notice(context.Context) (Notice, bool, error) {
 	return Notice{Trigger: "scale-in"}, true, nil
 }
 
-func (convalescent) Progress(context.Context, Progress)              {}
-func (convalescent) Complete(context.Context, *Report) (bool, error) { return false, nil }
+func (convalescent) Update(context.Context, Status)                {}
+func (convalescent) Finish(context.Context, *Report) (bool, error) { return false, nil }

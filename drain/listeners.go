@@ -16,8 +16,8 @@ type closer interface{ Close() error }
 
 // closeListeners shuts the listeners of a class down, and returns why one has not ended when ctx has.
 func closeListeners(ctx context.Context, c *class) error {
-	c.Spool.LastCall() // a full spool must not keep out what has been read already
-	return c.eachListener(func(l Listener) error { return l.Shutdown(ctx) })
+	c.spool.LastCall() // a full spool must not keep out what has been read already
+	return c.eachInput(func(in Input) error { return in.Shutdown(ctx) })
 }
 
 // endListeners ends the listeners that closeListeners has not: nothing waits any more. An error names what is lost, or a
@@ -25,22 +25,22 @@ func closeListeners(ctx context.Context, c *class) error {
 func endListeners(ctx context.Context, c *class) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	return c.eachListener(func(l Listener) error {
+	return c.eachInput(func(in Input) error {
 		var err error
-		if cl, ok := l.(closer); ok {
+		if cl, ok := in.(closer); ok {
 			err = cl.Close()
 		}
-		return errors.Join(err, l.Shutdown(ctx))
+		return errors.Join(err, in.Shutdown(ctx))
 	})
 }
 
 // endTimeout bounds the end of a listener that does not wait any more.
 const endTimeout = 2 * time.Second
 
-func (c *class) eachListener(f func(Listener) error) error {
-	errs := make([]error, len(c.Listeners))
+func (c *class) eachInput(f func(Input) error) error {
+	errs := make([]error, len(c.Inputs))
 	var wg sync.WaitGroup
-	for i, l := range c.Listeners {
+	for i, l := range c.Inputs {
 		wg.Go(func() { errs[i] = guard(func() error { return f(l) }) })
 	}
 	wg.Wait()
@@ -88,11 +88,11 @@ func (c *class) leaveListeners(ctx context.Context) error {
 			return err
 		case <-tick.C:
 		}
-		st := c.Spool.Stats()
+		st := c.spool.Stats()
 		if !st.Full || st.Err != nil { // a disk that fails is waited for: nobody else has what is in memory
 			continue
 		}
-		c.Spool.LastCall()
+		c.spool.LastCall()
 		if full += 50 * time.Millisecond; full >= handOverWait {
 			cancel()
 		}
@@ -108,7 +108,7 @@ func forsaken(l *segment.Losses) uint64 {
 func (r *run) losses() map[string]segment.Losses {
 	n := map[string]segment.Losses{}
 	for _, c := range r.d.all() {
-		n[c.name] = c.Spool.Ledger().Lost
+		n[c.name] = c.spool.Ledger().Lost
 	}
 	return n
 }

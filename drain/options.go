@@ -12,7 +12,6 @@ import (
 
 	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship"
-	"github.com/penstock-go/penstock/spool"
 )
 
 // Intent is how a process ends.
@@ -25,23 +24,24 @@ const (
 	Drain Intent = "drain"
 )
 
-// Listener is what a class's sockets must be able to do. *ingest.UDP and *ingest.TCP are Listeners.
-type Listener interface {
-	// Shutdown reads the socket empty, hands the records on, accounts what was dropped, and closes it.
+// Input brings records into the spool of a class until it is shut down. Every ingest.Listener is one.
+type Input interface {
+	// Shutdown ends the Input when everything that it has received is in the spool or accounted for as lost. When ctx ends
+	// first, it returns an error, and may be called again.
 	Shutdown(ctx context.Context) error
 }
 
-// receiving is a Listener that says why it cannot receive, nil if it can, as those of package ingest do. A class with one
-// that cannot is not ready.
-type receiving interface{ Ready() error }
+// receiver is an Input that says why it cannot receive, as the listeners of package ingest do; nil if it can. A class with
+// an Input that cannot receive is not ready.
+type receiver interface{ Ready() error }
 
-// Class is one isolated kind of traffic. Its name is that of the spool (spool.Options.Class).
+// Class is one isolated kind of traffic, with a spool of its own. Its name is that of the spool (spool.Options.Class).
 type Class struct {
-	// Listeners that fill the spool. Who appends by himself has to end that in Options.Before: a drain that is about to be
-	// complete shuts the spool (spool.Spool.Shut).
-	Listeners []Listener
-	Spool     *spool.Spool
-	Shipper   *ship.Shipper
+	// Shipper delivers the class, from its spool (ship.Shipper.Spool). Required.
+	Shipper *ship.Shipper
+	// Inputs fill that spool. Code that appends without an Input must stop in Options.Before: a drain that is about to be
+	// complete refuses further records (spool.Spool.Shut).
+	Inputs []Input
 }
 
 // Step is something of the user's own that takes part in the end of the process. A step that fails or panics is logged

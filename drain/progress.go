@@ -19,9 +19,9 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	var beating sync.WaitGroup
-	var ways []chan Progress
+	var ways []chan Status
 	for _, p := range r.d.platforms {
-		way := make(chan Progress, 1)
+		way := make(chan Status, 1)
 		ways = append(ways, way)
 		beating.Go(func() {
 			for at := range way {
@@ -45,7 +45,7 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 	}
 }
 
-func (r *run) pulse(ctx context.Context, ways []chan Progress) {
+func (r *run) pulse(ctx context.Context, ways []chan Status) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	seen, moved := uint64(0), time.Now()
@@ -77,25 +77,25 @@ func (r *run) pulse(ctx context.Context, ways []chan Progress) {
 }
 
 // progress returns a mark that changes when anything moves, and whether the phase is one that waits: then time moves.
-func (r *run) progress() (p Progress, mark uint64, waiting bool) {
+func (r *run) progress() (p Status, mark uint64, waiting bool) {
 	p = r.d.progress()
 	r.mu.Lock()
 	p.Phase, mark = r.now, r.begun
 	r.mu.Unlock()
 	for _, c := range r.d.all() {
-		st := c.Spool.Stats()
+		st := c.spool.Stats()
 		mark += st.Written + st.Durable + uint64(st.Segments) + uint64(st.Staged)
 		for _, s := range c.Shipper.Stats() {
 			mark += s.Delivered.Bytes + s.Delivered.Records + uint64(s.SentBytes) + uint64(s.Verified)
 		}
 	}
 	mark += p.Pending.Bytes // of adoptions, too
-	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseComplete || p.Phase == phaseRetained
+	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseFinish || p.Phase == phaseRetained
 }
 
 // progress returns what is still to be delivered.
-func (d *Drainer) progress() (p Progress) {
-	p.Destinations = map[string]DestinationProgress{}
+func (d *Drainer) progress() (p Status) {
+	p.Destinations = map[string]DestinationStatus{}
 	for _, a := range d.adoptions() {
 		p.Pending.Add(a.pending())
 		p.ETA = -1

@@ -29,7 +29,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		}
 		// Deleting what every destination has confirmed is better than refusing what arrives now.
 		for _, c := range r.d.all() {
-			if c.Spool.Stats().Full && c.Spool.Frozen() != "" {
+			if c.spool.Stats().Full && c.spool.Frozen() != "" {
 				r.log.Warn("spool full while records come in: deleting what is delivered", "class", c.name)
 				if err := c.thaw(); err != nil {
 					r.fail("class %s: %w", c.name, err)
@@ -42,7 +42,7 @@ func (r *run) quiesce(ctx context.Context) error {
 // received counts the records that have reached this process, lost ones included.
 func (r *run) received() (n uint64) {
 	for _, c := range r.d.all() {
-		n += c.Spool.Ledger().Received.Records
+		n += c.spool.Ledger().Received.Records
 	}
 	return n
 }

@@ -16,7 +16,7 @@ func (u unable) Shutdown(context.Context) error { return u.err }
 func TestListenerCannotReceive(t *testing.T) {
 	refused := errors.New("recvmmsg: operation not permitted")
 	w := newWorld(t)
-	w.listeners = []Listener{unable{refused}}
+	w.listeners = []Input{unable{refused}}
 	d, _ := w.start(Options{})
 	if err := d.Ready("vpn"); !errors.Is(err, refused) {
 		t.Errorf("ready: %v", err)

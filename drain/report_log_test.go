@@ -44,7 +44,7 @@ func TestLossesAtAStopAreErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		l := &handful{unread: 5}
-		w.listeners = []Listener{sorry{l}}
+		w.listeners = []Input{sorry{l}}
 		var b bytes.Buffer
 		d, sp := w.start(Options{Logger: slog.New(slog.NewTextHandler(&b, nil))})
 		l.in = sp.Intake()

@@ -16,7 +16,7 @@ import (
 // PhaseRun is the phase that platforms are told of before the end begins.
 const PhaseRun = "run"
 
-// The phases, as they are named in the report, the journal and Progress.
+// The phases, as they are named in the report, the journal and Status.
 const (
 	phaseAnnounce = "announce"
 	phaseQuiesce  = "quiesce"
@@ -25,7 +25,7 @@ const (
 	phaseShip     = "ship"
 	phaseVerify   = "verify"
 	phaseReport   = "report"
-	phaseComplete = "complete"
+	phaseFinish   = "finish"
 	phaseRetained = "retained" // waiting for the next round on an instance that the platform has left us
 )
 
@@ -142,7 +142,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		r.closed = r.phase(half(body), phaseClose, r.closeAll) == nil
 	}
 	_ = r.phase(half(body), phaseSeal, func(ctx context.Context) error {
-		return r.d.each(func(c *class) error { return c.Spool.Seal(ctx) })
+		return r.d.each(func(c *class) error { return c.spool.Seal(ctx) })
 	})
 	if r.cause.intent == Drain {
 		_ = r.phase(body, phaseShip, func(ctx context.Context) error {

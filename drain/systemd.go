@@ -51,7 +51,7 @@ type systemd struct {
 	log       *slog.Logger
 	pingEvery time.Duration // 0: the unit has no watchdog
 
-	// Used by Progress only, which one goroutine calls at a time.
+	// Used by Update only, which one goroutine calls at a time.
 	ready    bool
 	stopping bool
 	pinged   time.Time
@@ -62,7 +62,7 @@ type systemd struct {
 // Notice: systemd gives its notice by signal.
 func (s *systemd) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
-func (s *systemd) Progress(_ context.Context, p Progress) {
+func (s *systemd) Update(_ context.Context, p Status) {
 	if p.Phase == PhaseRun {
 		if !s.ready {
 			s.ready = true
@@ -89,7 +89,7 @@ func (s *systemd) Progress(_ context.Context, p Progress) {
 	s.notify(msg)
 }
 
-func (s *systemd) Complete(_ context.Context, r *Report) (bool, error) {
+func (s *systemd) Finish(_ context.Context, r *Report) (bool, error) {
 	return false, s.send("STATUS=" + string(r.Intent) + " " + string(r.Outcome))
 }
 

@@ -90,7 +90,7 @@ func TestWatchdog(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			pinged := time.Now()
 			for range 120 { // as a Drainer does
-				l.Progress(t.Context(), Progress{Phase: PhaseRun})
+				l.Update(t.Context(), Status{Phase: PhaseRun})
 				if slices.Contains(heard(), "WATCHDOG=1") {
 					if within == 0 {
 						t.Fatalf("%q: a ping without a watchdog", usec)
@@ -102,7 +102,7 @@ func TestWatchdog(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			time.Sleep(time.Hour)
-			l.Progress(t.Context(), Progress{Phase: "ship"})
+			l.Update(t.Context(), Status{Phase: "ship"})
 			if all := heard(); len(all) != 1 || !strings.HasPrefix(all[0], "STOPPING=1\n") {
 				t.Errorf("%q: at the end %q", usec, all)
 			}
@@ -116,7 +116,7 @@ func TestSystemdAbsent(t *testing.T) {
 		t.Error("systemd without NOTIFY_SOCKET")
 	}
 	t.Setenv("NOTIFY_SOCKET", "vsock:2:1234")
-	if _, err := Systemd(nil).Complete(t.Context(), &Report{}); err == nil || !strings.Contains(err.Error(), "vsock") {
+	if _, err := Systemd(nil).Finish(t.Context(), &Report{}); err == nil || !strings.Contains(err.Error(), "vsock") {
 		t.Errorf("%v", err)
 	}
 }

@@ -75,8 +75,8 @@ func (h hangs) Notice(ctx context.Context) (Notice, bool, error) {
 	<-ctx.Done()
 	return Notice{}, false, ctx.Err()
 }
-func (hangs) Progress(context.Context, Progress)              {}
-func (hangs) Complete(context.Context, *Report) (bool, error) { return false, nil }
+func (hangs) Update(context.Context, Status)                {}
+func (hangs) Finish(context.Context, *Report) (bool, error) { return false, nil }
 
 // TestSecondSignalWhileAsking: a platform that does not answer whether the instance goes delays neither the second signal
 // nor, for long, the first.

@@ -29,7 +29,7 @@ func TestLateClass(t *testing.T) {
 	}
 	var d *Drainer
 	d, _ = w.start(Options{Timeout: time.Minute, Before: []Step{{"late", func(context.Context) error {
-		if err := d.Add(Class{Spool: sp, Shipper: sh}); !errors.Is(err, ErrEnding) {
+		if err := d.Add(Class{Shipper: sh}); !errors.Is(err, ErrEnding) {
 			t.Errorf("added while ending: %v", err)
 		}
 		return nil
@@ -43,7 +43,7 @@ func TestLateClass(t *testing.T) {
 // TestNothingAfterReport: somebody of the embedder's own who goes on appending while it drains: what Append has taken is
 // in the report, and a drain that is complete has left nothing behind that was taken later.
 func TestNothingAfterReport(t *testing.T) {
-	for name, at := range map[string]string{"after verify": phaseReport, "when it is over": phaseComplete} {
+	for name, at := range map[string]string{"after verify": phaseReport, "when it is over": phaseFinish} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			p := &fake{notice: notice()}
@@ -57,12 +57,12 @@ func TestNothingAfterReport(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			w.listeners = []Listener{} // nobody of ours
+			w.listeners = []Input{} // nobody of ours
 			d, s := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: time.Minute, Quiesce: -1})
 			sp = s
 			w.append(sp, 100)
 			p.complete = func(*Report) (bool, error) {
-				if at == phaseComplete {
+				if at == phaseFinish {
 					take()
 				}
 				return false, nil
@@ -90,7 +90,7 @@ func TestOpenListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		l := &reluctant{until: time.Now().Add(2 * time.Hour)}
-		w.listeners = []Listener{l}
+		w.listeners = []Input{l}
 		p := &fake{notice: notice(), complete: func(*Report) (bool, error) { return true, nil }}
 		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 20 * time.Minute, Quiesce: -1})
 		l.sp = sp
@@ -130,7 +130,7 @@ func TestStopNotInOrder(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
-		w.listeners = []Listener{&reluctant{until: time.Now().Add(time.Hour)}}
+		w.listeners = []Input{&reluctant{until: time.Now().Add(time.Hour)}}
 		d, _ := w.start(Options{})
 		if r, err := d.Stop(t.Context(), "test"); err != nil || r.Outcome != Kept || r.ExitCode() != 3 {
 			t.Errorf("%v %s", err, r.JSON())

@@ -50,10 +50,10 @@ func (r *run) verify(ctx context.Context) error {
 				var err error
 				f.all = answer.Err == nil && len(answer.Mismatches) == 0
 				if f.all && closed {
-					c.Spool.Shut()
+					c.spool.Shut()
 				}
 				// With something pending Finalize would wait for it, and with it every chain that can be closed.
-				st := c.Spool.Stats()
+				st := c.spool.Stats()
 				f.all = f.all && st.Pending[dest].Records == 0 && st.Buffered.Records == 0
 				if f.all && closed {
 					err = guard(func() error { return c.Shipper.Finalize(ctx, dest) })
@@ -90,7 +90,7 @@ func (c *class) freeze(why string) error {
 	c.frost.Lock()
 	defer c.frost.Unlock()
 	c.drained = true
-	err := c.Spool.Freeze(why)
+	err := c.spool.Freeze(why)
 	c.unmarked = err != nil
 	return err
 }
@@ -102,7 +102,7 @@ func (c *class) mark() error {
 	if !c.unmarked {
 		return nil
 	}
-	err := c.Spool.Freeze(c.Spool.Frozen())
+	err := c.spool.Freeze(c.spool.Frozen())
 	c.unmarked = err != nil
 	return err
 }
@@ -110,7 +110,7 @@ func (c *class) mark() error {
 func (c *class) thaw() error {
 	c.frost.Lock()
 	defer c.frost.Unlock()
-	err := c.Spool.Thaw()
+	err := c.spool.Thaw()
 	c.unmarked = c.unmarked && err != nil
 	return err
 }
@@ -125,7 +125,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.frost.Lock()
 			if !c.drained { // else the drain that has begun has frozen it anew
-				err = c.Spool.Thaw()
+				err = c.spool.Thaw()
 			}
 			c.frost.Unlock()
 			if err == nil {

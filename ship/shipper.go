@@ -62,6 +62,9 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 	return s, nil
 }
 
+// Spool returns the spool that the Shipper delivers from.
+func (s *Shipper) Spool() *spool.Spool { return s.sp }
+
 // Run ships until ctx ends, and then returns nil once every goroutine that it started has ended. No destination's state
 // ends it; an error means that the spool was closed under it, or that Run was called before. What is under way when ctx
 // ends is repeated by the Shipper of the next process, without duplicates.

@@ -287,7 +287,7 @@ func (s *matrixScene) drain(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+	if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := d.Drain(t.Context(), "test")

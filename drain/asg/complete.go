@@ -10,9 +10,9 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// Complete implements drain.Lifecycle: CONTINUE for a Drain that is complete and verified, ABANDON for any other. It tries
+// Finish implements drain.Lifecycle: CONTINUE for a Drain that is complete and verified, ABANDON for any other. It tries
 // until it is heard, or until it is of no use any more. retained: the group has left the instance in Terminating:Retained.
-func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained bool, err error) {
+func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool, err error) {
 	l.mu.Lock()
 	goes := l.goes
 	l.mu.Unlock()

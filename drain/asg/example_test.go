@@ -32,7 +32,7 @@ func ExampleNew() {
 	check(err)
 	d, err := drain.New(&drain.Options{Dir: dir, Lifecycles: []drain.Lifecycle{l}, Quiesce: -1})
 	check(err)
-	check(d.Add(drain.Class{Spool: sp, Shipper: sh}))
+	check(d.Add(drain.Class{Shipper: sh}))
 	_, err = sp.Append(ctx, []segment.Record{{Data: []byte("kept")}})
 	check(err)
 

@@ -29,7 +29,7 @@ type Lifecycle struct {
 	// What the scale-in protection was set to last, and that it was set.
 	protected, protectSet bool
 
-	// The heartbeat. Used by Progress, and after it by Complete.
+	// The heartbeat. Used by Update, and after it by Finish.
 	action Action
 	hook   Hook
 	next   time.Time // when it is due
@@ -38,7 +38,7 @@ type Lifecycle struct {
 	left   bool // the group has given up, and retained the instance: no action waits any more
 	done   bool // the action is completed, or cannot be
 
-	// Used by Progress only, which one goroutine calls at a time.
+	// Used by Update only, which one goroutine calls at a time.
 	checked                               bool
 	checkNext, protectNext, protectWarned time.Time
 }
@@ -155,10 +155,10 @@ func noGroup(s Service, id string) error {
 	return fmt.Errorf("%w: %s", errNoGroup, id)
 }
 
-// Progress implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
+// Update implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
 // instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart. A drain
 // that something else has begun may be met by a scale-in: then, too.
-func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
+func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	if p.Phase == drain.PhaseRun {
 		if !l.going() {
 			l.check(ctx)
@@ -198,7 +198,7 @@ func (l *Lifecycle) going() bool {
 }
 
 // beat sends a heartbeat, and returns when the next one is due.
-func (l *Lifecycle) beat(ctx context.Context, p drain.Progress) (time.Duration, error) {
+func (l *Lifecycle) beat(ctx context.Context, p drain.Status) (time.Duration, error) {
 	l.mu.Lock()
 	a, h, first := l.action, l.hook, l.first
 	l.mu.Unlock()

@@ -29,10 +29,10 @@ func complete() *drain.Report {
 	}}
 }
 
-// drive calls Progress each second as a Drainer does.
+// drive calls Update each second as a Drainer does.
 func drive(ctx context.Context, l *asg.Lifecycle) {
 	for tick := time.NewTicker(time.Second); ctx.Err() == nil; {
-		l.Progress(ctx, drain.Progress{Phase: "ship"})
+		l.Update(ctx, drain.Status{Phase: "ship"})
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -80,7 +80,7 @@ func TestTwoDays(t *testing.T) {
 		if n < 287 || n > 400 {
 			t.Errorf("%d heartbeats", n)
 		}
-		if retained, err := l.Complete(t.Context(), complete()); err != nil || retained || i.State() != "Terminating:Proceed" {
+		if retained, err := l.Finish(t.Context(), complete()); err != nil || retained || i.State() != "Terminating:Proceed" {
 			t.Errorf("retained %v, %v, %s", retained, err, i.State())
 		}
 	})
@@ -114,11 +114,11 @@ func TestAnswers(t *testing.T) {
 				g := draintest.NewGroup(nil)
 				i := g.Launch()
 				l := lifecycle(t, g, i)
-				if retained, err := l.Complete(t.Context(), tc.r); err != nil || retained || len(i.Calls()) > 0 {
+				if retained, err := l.Finish(t.Context(), tc.r); err != nil || retained || len(i.Calls()) > 0 {
 					t.Errorf("in service: retained %v, %v, %+v", retained, err, i.Calls())
 				}
 				i.Terminate()
-				retained, err := l.Complete(t.Context(), tc.r)
+				retained, err := l.Finish(t.Context(), tc.r)
 				if answer, expired := i.Answered(); err != nil || answer != tc.want || expired || retained != (tc.want == asg.Abandon) {
 					t.Errorf("answered %q, retained %v, %v", answer, retained, err)
 				}
@@ -136,7 +136,7 @@ func TestCompleteWaits(t *testing.T) {
 		l := lifecycle(t, g, i)
 		i.Terminate()
 		begin := time.Now()
-		if _, err := l.Complete(t.Context(), complete()); err != nil {
+		if _, err := l.Finish(t.Context(), complete()); err != nil {
 			t.Fatal(err)
 		}
 		if answer, _ := i.Answered(); answer != asg.Continue || time.Since(begin) > 41*time.Minute {
@@ -154,7 +154,7 @@ func TestCompleteWaits(t *testing.T) {
 			if r.Outcome != drain.Complete {
 				most = 5 * time.Second // until it is seen that Terminating:Proceed does not lead to Terminating:Retained
 			}
-			if retained, err := l.Complete(t.Context(), r); retained || (err == nil) != (most == 0) || time.Since(begin) > most || len(i.Calls()) > 0 {
+			if retained, err := l.Finish(t.Context(), r); retained || (err == nil) != (most == 0) || time.Since(begin) > most || len(i.Calls()) > 0 {
 				t.Errorf("%s too late, in %s: %v after %v and %d calls", r.Outcome, i.State(), err, time.Since(begin), len(i.Calls()))
 			}
 		}
@@ -168,7 +168,7 @@ func TestCompleteWaits(t *testing.T) {
 		if s := i.State(); s != "Terminating:Proceed" {
 			t.Fatal(s)
 		}
-		if retained, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); !retained || err != nil {
+		if retained, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); !retained || err != nil {
 			t.Errorf("retained %v, %v, in %s", retained, err, i.State())
 		}
 
@@ -178,13 +178,13 @@ func TestCompleteWaits(t *testing.T) {
 		l = lifecycle(t, odd, i)
 		i.Terminate()
 		begin = time.Now()
-		if _, err := l.Complete(t.Context(), complete()); !errors.Is(err, asg.ErrNoAction) || time.Since(begin) > 61*time.Minute {
+		if _, err := l.Finish(t.Context(), complete()); !errors.Is(err, asg.ErrNoAction) || time.Since(begin) > 61*time.Minute {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		begin = time.Now()
-		if _, err := l.Complete(ctx, complete()); err == nil || time.Since(begin) > time.Minute {
+		if _, err := l.Finish(ctx, complete()); err == nil || time.Since(begin) > time.Minute {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
@@ -210,7 +210,7 @@ func TestBackToPool(t *testing.T) {
 				t.Fatal(err)
 			}
 			i.Terminate()
-			retained, err := l.Complete(t.Context(), r)
+			retained, err := l.Finish(t.Context(), r)
 			if answer, _ := i.Answered(); err != nil || answer != want || retained != (want == asg.Abandon) {
 				t.Errorf("answered %q, want %q; retained %v, %v", answer, want, retained, err)
 			}
@@ -232,7 +232,7 @@ func TestRefused(t *testing.T) {
 		l := lifecycle(t, g, i)
 		i.Terminate()
 		begin := time.Now()
-		_, err := l.Complete(t.Context(), complete())
+		_, err := l.Finish(t.Context(), complete())
 		if took := time.Since(begin); !errors.Is(err, asg.ErrNoAction) || took < 5*time.Minute || took > 6*time.Minute {
 			t.Errorf("%v after %v", err, took)
 		}

@@ -30,7 +30,7 @@ func TestRegion(t *testing.T) {
 		t.Error(err)
 	}
 	i.Terminate()
-	if _, err := l.Complete(t.Context(), complete()); err != nil {
+	if _, err := l.Finish(t.Context(), complete()); err != nil {
 		t.Error(err)
 	}
 	if answer, _ := i.Answered(); answer != asg.Continue {
@@ -68,14 +68,14 @@ func TestHopLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go l.Progress(t.Context(), drain.Progress{Phase: "ship"}) // as a Drainer does meanwhile
-	for range 3 {                                             // the SDK asks for no token after one that was not answered
+	go l.Update(t.Context(), drain.Status{Phase: "ship"}) // as a Drainer does meanwhile
+	for range 3 {                                         // the SDK asks for no token after one that was not answered
 		if _, _, err := l.Notice(t.Context()); err == nil || !strings.Contains(err.Error(), "--http-put-response-hop-limit 2") {
 			t.Errorf("%v does not name the cure", err)
 		}
 	}
 	begin := time.Now()
-	_, err = l.Complete(t.Context(), complete())
+	_, err = l.Finish(t.Context(), complete())
 	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("the end waited for %v", took)
 	}

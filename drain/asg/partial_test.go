@@ -64,7 +64,7 @@ func TestLateScaleIn(t *testing.T) {
 		if s := i.State(); s != "Terminating:Wait" {
 			t.Errorf("after three hours: %s", s)
 		}
-		if _, err := l.Complete(t.Context(), complete()); err != nil {
+		if _, err := l.Finish(t.Context(), complete()); err != nil {
 			t.Error(err)
 		}
 		if a, expired := i.Answered(); a != asg.Continue || expired {
@@ -95,7 +95,7 @@ func TestNothingToVerify(t *testing.T) {
 		none := &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}
 		i = g.Launch()
 		i.Terminate()
-		if _, err := lifecycle(t, g, i).Complete(t.Context(), none); err != nil {
+		if _, err := lifecycle(t, g, i).Finish(t.Context(), none); err != nil {
 			t.Error(err)
 		}
 		if a, _ := i.Answered(); a != asg.Abandon {
@@ -135,7 +135,7 @@ func TestNoHeartbeatWhenRetained(t *testing.T) {
 			t.Errorf("%d calls in an hour", n)
 		}
 		incomplete := &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}
-		if retained, err := l.Complete(t.Context(), incomplete); !retained || err != nil {
+		if retained, err := l.Finish(t.Context(), incomplete); !retained || err != nil {
 			t.Errorf("retained %v, %v", retained, err)
 		}
 	})
@@ -157,7 +157,7 @@ func TestCheckAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3600 {
-			l.Progress(t.Context(), drain.Progress{Phase: drain.PhaseRun})
+			l.Update(t.Context(), drain.Status{Phase: drain.PhaseRun})
 			time.Sleep(time.Second)
 		}
 		tried, told := strings.Count(log.String(), "no credentials yet"), strings.Count(log.String(), "TerminateHookAbandon to retain")

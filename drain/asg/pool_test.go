@@ -94,10 +94,10 @@ func TestArrived(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Terminate()
-	if retained, err := l.Complete(t.Context(), complete()); err != nil || retained || len(i.Calls()) > 0 {
+	if retained, err := l.Finish(t.Context(), complete()); err != nil || retained || len(i.Calls()) > 0 {
 		t.Errorf("complete: retained %v, %v, %+v", retained, err, i.Calls())
 	}
-	if _, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); err == nil || !strings.Contains(err.Error(), "no longer waits") {
+	if _, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); err == nil || !strings.Contains(err.Error(), "no longer waits") {
 		t.Errorf("incomplete: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func TestProtection(t *testing.T) {
 			t.Helper()
 			before := calls
 			for range 20 {
-				l.Progress(t.Context(), drain.Progress{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: pending}})
+				l.Update(t.Context(), drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: pending}})
 				time.Sleep(time.Second)
 			}
 			if busy.Protected() != want || calls-before != wantCalls {
@@ -65,7 +65,7 @@ func TestProtection(t *testing.T) {
 			r := complete()
 			r.Outcome = outcome
 			before := busy.Protected()
-			if _, err := l.Complete(t.Context(), r); err != nil || busy.Protected() != (before && want) {
+			if _, err := l.Finish(t.Context(), r); err != nil || busy.Protected() != (before && want) {
 				t.Errorf("%s: %v, protected %v", outcome, err, busy.Protected())
 			}
 		}
@@ -87,7 +87,7 @@ func TestProtectionOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pending := range []uint64{2, 0} {
-		l.Progress(t.Context(), drain.Progress{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: pending}})
+		l.Update(t.Context(), drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: pending}})
 		if i.Protected() != (pending > 0) {
 			t.Errorf("%d bytes: protected %v", pending, i.Protected())
 		}

@@ -302,12 +302,12 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
 		defer sp.Hold()() // what has gone from the spool before the drain is not the drain's to restore
 	}
-	c := drain.Class{Spool: sp, Shipper: sh}
+	c := drain.Class{Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())
 	if !goes {
 		in := &listener{stop: make(chan struct{}), stopped: make(chan struct{})}
 		in.ctx, in.cancel = context.WithCancel(context.Background())
-		c.Listeners = []drain.Listener{in}
+		c.Inputs = []drain.Input{in}
 		go s.serve(sp, in, seed)
 	}
 	if err := d.Add(c); err != nil {

@@ -49,7 +49,7 @@ func connect(ctx context.Context) (Metadata, Service, error) {
 const metadataTimeout = 2 * time.Second
 
 // callTimeout bounds one request to the API. The SDK has no bound for the answer: a connection that goes silent would keep
-// Complete from its next attempt, and the group from its answer, until CompleteTimeout ends.
+// Finish from its next attempt, and the group from its answer, until CompleteTimeout ends.
 const callTimeout = 10 * time.Second
 
 func patient(o *autoscaling.Options) {

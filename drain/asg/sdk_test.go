@@ -56,8 +56,8 @@ func TestSDK(t *testing.T) {
 	if !goes || err != nil || !strings.Contains(n.Trigger, "Terminated") || n.Retained {
 		t.Fatalf("%+v %v %v", n, goes, err)
 	}
-	l.Progress(t.Context(), drain.Progress{Phase: "ship"})
-	retained, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete})
+	l.Update(t.Context(), drain.Status{Phase: "ship"})
+	retained, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete})
 	if err != nil || !retained {
 		t.Fatalf("abandoned: retained %v, %v", retained, err)
 	}
@@ -70,7 +70,7 @@ func TestSDK(t *testing.T) {
 	if n, goes, err := l.Notice(t.Context()); !goes || err != nil || !n.Retained {
 		t.Errorf("%+v %v %v", n, goes, err)
 	}
-	if retained, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); err != nil || !retained {
+	if retained, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); err != nil || !retained {
 		t.Errorf("abandoned once more: retained %v, %v", retained, err)
 	}
 }
@@ -90,7 +90,7 @@ func TestSDKRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Terminate()
-	if _, err := l.Complete(t.Context(), complete()); !errors.Is(err, asg.ErrNoAction) {
+	if _, err := l.Finish(t.Context(), complete()); !errors.Is(err, asg.ErrNoAction) {
 		t.Error(err)
 	}
 }

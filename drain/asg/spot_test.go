@@ -56,7 +56,7 @@ func TestSpot(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+			if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 				t.Fatal(err)
 			}
 			return d

@@ -17,12 +17,12 @@ func TestAfterComplete(t *testing.T) {
 		task := &draintest.ECSTask{}
 		l := open(t, task, Options{})
 		var wg sync.WaitGroup
-		wg.Go(func() { drive(t.Context(), l, task, drain.Progress{Phase: "complete"}, time.Hour) })
+		wg.Go(func() { drive(t.Context(), l, task, drain.Status{Phase: "finish"}, time.Hour) })
 		time.Sleep(time.Minute)
 		if !task.Protected() {
 			t.Error("not protected while it drains")
 		}
-		if _, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}); err != nil {
+		if _, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()

@@ -78,8 +78,8 @@ type Lifecycle struct {
 	o   Options
 	log *slog.Logger
 
-	mu      sync.Mutex // one call at a time: Progress goes on while Complete is called
-	done    bool       // Complete has had the last word
+	mu      sync.Mutex // one call at a time: Update goes on while Finish is called
+	done    bool       // Finish has had the last word
 	on, set bool       // what the task's protection was set to last, and that it was set
 	next    time.Time  // when it is to be renewed, or tried again
 	failed  int        // attempts since the last good one
@@ -102,9 +102,9 @@ func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{}, false, nil
 }
 
-// Progress implements drain.Lifecycle: it protects the task while there is a backlog, and as long as an end goes on that
+// Update implements drain.Lifecycle: it protects the task while there is a backlog, and as long as an end goes on that
 // ECS has not begun.
-func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
+func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.done {
@@ -119,9 +119,9 @@ func (l *Lifecycle) Progress(ctx context.Context, p drain.Progress) {
 	}
 }
 
-// Complete implements drain.Lifecycle: a task that holds nothing may go. One that does keeps its protection, which ends
+// Finish implements drain.Lifecycle: a task that holds nothing may go. One that does keeps its protection, which ends
 // by itself.
-func (l *Lifecycle) Complete(ctx context.Context, r *drain.Report) (retained bool, err error) {
+func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done = true

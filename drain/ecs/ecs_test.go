@@ -29,10 +29,10 @@ func open(t *testing.T, task *draintest.ECSTask, o Options) *Lifecycle {
 	return l
 }
 
-// drive calls Progress each second for a time, as a Drainer does, and returns how long the task was not protected.
-func drive(ctx context.Context, l *Lifecycle, task *draintest.ECSTask, p drain.Progress, d time.Duration) (open time.Duration) {
+// drive calls Update each second for a time, as a Drainer does, and returns how long the task was not protected.
+func drive(ctx context.Context, l *Lifecycle, task *draintest.ECSTask, p drain.Status, d time.Duration) (open time.Duration) {
 	for range d / time.Second {
-		l.Progress(ctx, p)
+		l.Update(ctx, p)
 		if !task.Protected() {
 			open += time.Second
 		}
@@ -41,8 +41,8 @@ func drive(ctx context.Context, l *Lifecycle, task *draintest.ECSTask, p drain.P
 	return open
 }
 
-func backlog(n uint64) drain.Progress {
-	return drain.Progress{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: n}}
+func backlog(n uint64) drain.Status {
+	return drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: n}}
 }
 
 // TestProtection: a day with a backlog under protection that has to be renewed, with an agent that fails every third call;
@@ -72,17 +72,17 @@ func TestProtection(t *testing.T) {
 		if d := drive(t.Context(), l, task, backlog(500), time.Hour); d < time.Hour-10*time.Second {
 			t.Errorf("half the bound: protected for %v", time.Hour-d)
 		}
-		if d := drive(t.Context(), l, task, drain.Progress{Phase: "ship"}, time.Hour); d > 5*time.Second {
+		if d := drive(t.Context(), l, task, drain.Status{Phase: "ship"}, time.Hour); d > 5*time.Second {
 			t.Errorf("while it drains: unprotected for %v", d)
 		}
 		for range 2 { // one of two calls may fail
-			_, err := l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete})
+			_, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete})
 			if err != nil || !task.Protected() {
 				t.Errorf("incomplete: %v, protected %v", err, task.Protected())
 			}
 		}
 		for range 2 {
-			_, _ = l.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete})
+			_, _ = l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete})
 		}
 		if task.Protected() {
 			t.Error("empty, and still protected")
@@ -147,7 +147,7 @@ func TestOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []uint64{1, 0} {
-		l.Progress(t.Context(), backlog(n))
+		l.Update(t.Context(), backlog(n))
 		if task.Protected() != (n > 0) {
 			t.Errorf("%d bytes: protected %v", n, task.Protected())
 		}

@@ -132,8 +132,8 @@ func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{Trigger: "preStop"}, l.told, nil
 }
 
-// Progress implements drain.Lifecycle: it looks, once, at what the spools lie on.
-func (l *Lifecycle) Progress(context.Context, drain.Progress) {
+// Update implements drain.Lifecycle: it looks, once, at what the spools lie on.
+func (l *Lifecycle) Update(context.Context, drain.Status) {
 	l.mu.Lock()
 	first := !l.checked
 	l.checked = true
@@ -154,8 +154,8 @@ func (l *Lifecycle) Progress(context.Context, drain.Progress) {
 // maxMessage is what the kubelet reads of a termination message in bytes.
 const maxMessage = 4096
 
-// Complete implements drain.Lifecycle: the summary is what `kubectl describe pod` shows of the container.
-func (l *Lifecycle) Complete(_ context.Context, r *drain.Report) (retained bool, err error) {
+// Finish implements drain.Lifecycle: the summary is what `kubectl describe pod` shows of the container.
+func (l *Lifecycle) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
 	var b bytes.Buffer
 	_ = r.WriteSummary(&b) // to memory
 	f, err := os.OpenFile(l.o.TerminationMessage, os.O_WRONLY|os.O_TRUNC, 0)

@@ -95,7 +95,7 @@ func TestMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "termination-log")
 	l := New(&Options{TerminationMessage: path})
 	r := &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete, Trigger: "preStop", Errors: []string{strings.Repeat("é", 3000)}}
-	if _, err := l.Complete(t.Context(), r); err != nil {
+	if _, err := l.Finish(t.Context(), r); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -104,7 +104,7 @@ func TestMessage(t *testing.T) {
 	if err := os.WriteFile(path, []byte("an earlier one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	retained, err := l.Complete(t.Context(), r)
+	retained, err := l.Finish(t.Context(), r)
 	b, rerr := os.ReadFile(path)
 	if err != nil || rerr != nil || retained || !strings.HasPrefix(string(b), "drain incomplete after") || len(b) > maxMessage || len(b) < maxMessage-4 {
 		t.Errorf("%v %v %v, %d bytes", retained, err, rerr, len(b))
@@ -127,5 +127,5 @@ func TestEmptyDir(t *testing.T) {
 			t.Errorf("%s: %v", dir, got)
 		}
 	}
-	New(&Options{Dir: t.TempDir()}).Progress(context.Background(), drain.Progress{Phase: drain.PhaseRun})
+	New(&Options{Dir: t.TempDir()}).Update(context.Background(), drain.Status{Phase: drain.PhaseRun})
 }

@@ -161,9 +161,9 @@ func (cl *class) run(d *drain.Drainer) error {
 }
 
 func (cl *class) add(d *drain.Drainer) error {
-	dc := drain.Class{Spool: cl.open, Shipper: cl.shipper}
+	dc := drain.Class{Shipper: cl.shipper}
 	for _, l := range cl.listeners {
-		dc.Listeners = append(dc.Listeners, l)
+		dc.Inputs = append(dc.Inputs, l)
 	}
 	return d.Add(dc)
 }

@@ -233,7 +233,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 				s.Signer = a.c.key
 			}
 		},
-		Progress: func(p drain.Progress) {
+		Update: func(p drain.Status) {
 			a.note(o, func() { o.progress(p) })
 		},
 		Logger: a.log,
@@ -250,7 +250,7 @@ func (a *adoptions) maxBytes() int64 {
 }
 
 // progress notes how far an attempt is, and what holds it up.
-func (o *orphan) progress(p drain.Progress) {
+func (o *orphan) progress(p drain.Status) {
 	o.Phase, o.ETA, o.Err = p.Phase, p.ETA, ""
 	owed := map[string]segment.Tally{}
 	for _, dest := range slices.Sorted(maps.Keys(p.Destinations)) {

@@ -47,17 +47,17 @@ func TestPlatform(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	busy := drain.Progress{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: 10}}
+	busy := drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: 10}}
 	group, err := asg.New(&asg.Options{ProtectAbove: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	group.Progress(t.Context(), busy)
+	group.Update(t.Context(), busy)
 	task, err := ecs.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	task.Progress(t.Context(), busy)
+	task.Update(t.Context(), busy)
 	if s := get(); s.State != "InService" || !s.Protected || !s.TaskProtected {
 		t.Errorf("%+v", s)
 	}
@@ -65,7 +65,7 @@ func TestPlatform(t *testing.T) {
 	if _, goes, err := group.Notice(t.Context()); !goes || err != nil {
 		t.Error(goes, err)
 	}
-	if retained, err := group.Complete(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); !retained || err != nil {
+	if retained, err := group.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Incomplete}); !retained || err != nil {
 		t.Error(retained, err)
 	}
 	if s := get(); s.State != "Terminating:Retained" || s.Answer != "ABANDON" || s.TimedOut || len(s.Calls) != 1 || !s.Calls[0].Taken {

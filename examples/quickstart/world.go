@@ -109,7 +109,7 @@ func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logge
 		return err
 	}
 	c.addr = c.listener.Addr()
-	if err := w.drainer.Add(drain.Class{Spool: c.spool, Shipper: c.shipper, Listeners: []drain.Listener{c.listener}}); err != nil {
+	if err := w.drainer.Add(drain.Class{Shipper: c.shipper, Inputs: []drain.Input{c.listener}}); err != nil {
 		return err
 	}
 	go func() {

@@ -262,13 +262,13 @@ func (p *process) open(l *asg.Lifecycle, listen bool) (err error) {
 	if err != nil {
 		return err
 	}
-	c := drain.Class{Spool: sp, Shipper: sh}
+	c := drain.Class{Shipper: sh}
 	var tcp *ingest.TCP
 	if listen {
 		if tcp, err = ingest.ListenTCP(p.addr(), &ingest.TCPOptions{Logger: p.w.log(p)}); err != nil {
 			return err
 		}
-		c.Listeners = []drain.Listener{tcp, &p.entry}
+		c.Inputs = []drain.Input{tcp, &p.entry}
 	}
 	p.mu.Lock()
 	p.sp, p.sh, p.d, p.tcp = sp, sh, d, tcp

@@ -30,7 +30,7 @@ func (s *sink) Offer(ctx context.Context, batch []segment.Record) (uint64, error
 	return last, err
 }
 
-// entry is for the sources that call Append and Offer themselves. It is a drain.Listener, so that they end before the
+// entry is for the sources that call Append and Offer themselves. It is a drain.Input, so that they end before the
 // spool is shut.
 type entry struct {
 	mu   sync.Mutex
@@ -56,7 +56,7 @@ func (d *entry) enter() (ctx context.Context, leave func()) {
 	return d.ctx, d.busy.Done
 }
 
-// Shutdown implements drain.Listener. What waits for room is not taken: its sender keeps it.
+// Shutdown implements drain.Input. What waits for room is not taken: its sender keeps it.
 func (d *entry) Shutdown(context.Context) error {
 	d.mu.Lock()
 	end := d.end

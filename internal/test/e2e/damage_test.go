@@ -121,7 +121,7 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+	if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 		t.Fatal(err)
 	}
 	i.Terminate()

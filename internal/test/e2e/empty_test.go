@@ -152,7 +152,7 @@ func (e *emptying) drain(name string, mib int) cost {
 		t.Fatal(err)
 	}
 	begin, stop := time.Now(), e.start()
-	if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+	if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := d.Drain(ctx, "measured")

@@ -143,7 +143,7 @@ func appender(mode string) error {
 		if err != nil {
 			return err
 		}
-		if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+		if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 			return err
 		}
 		r, err := d.Drain(ctx, "test")

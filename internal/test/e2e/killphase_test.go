@@ -165,7 +165,7 @@ func scaleInChild(mark string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Add(drain.Class{Spool: sp, Shipper: sh}); err != nil {
+	if err := d.Add(drain.Class{Shipper: sh}); err != nil {
 		return err
 	}
 	r, err := d.RunWith(ctx, nil)
