@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/open"
 )
 
 // TestCloneRace: two instances of one name on two copies of a volume deliver different records under the same numbers at
@@ -43,7 +43,7 @@ func TestCloneRace(t *testing.T) {
 func cloneRace(t *testing.T, url string, before int) {
 	t.Helper()
 	open := func() destinations {
-		d, err := place.Open(t.Context(), url)
+		d, err := open.Destination(t.Context(), url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

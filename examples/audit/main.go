@@ -30,17 +30,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
 
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/version"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/open"
 )
 
 const (
@@ -65,7 +66,7 @@ type flags struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Fprintln(stdout, "audit", version.String())
+		fmt.Fprintln(stdout, "audit", version())
 		return 0
 	}
 	if len(args) > 0 && args[0] == "replay" {
@@ -186,20 +187,20 @@ func (f *flags) open(ctx context.Context) (done func(), err error) {
 }
 
 func places(ctx context.Context, urls ...string) (all []audit.Place, done func(), err error) {
-	var open []io.Closer
+	var closers []io.Closer
 	done = func() {
-		for _, c := range open {
+		for _, c := range closers {
 			_ = c.Close() // what was written is verified by now
 		}
 	}
 	for _, u := range urls {
-		d, err := place.Open(ctx, u)
+		d, err := open.Destination(ctx, u, &open.Options{Logger: slog.Default()})
 		if err != nil {
 			done()
 			return nil, nil, fmt.Errorf("destination: %w", err)
 		}
 		if c, ok := d.(io.Closer); ok {
-			open = append(open, c)
+			closers = append(closers, c)
 		}
 		all = append(all, audit.Place{Destination: d})
 	}
@@ -236,4 +237,13 @@ func names(path string) (list []string, err error) {
 		return nil, fmt.Errorf("%s names no spool and no instance", path)
 	}
 	return list, nil
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

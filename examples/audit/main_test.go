@@ -18,10 +18,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.uber.org/goleak"
 
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -49,7 +49,7 @@ func deliver(t *testing.T, urls []string, segments int, final bool) (id string) 
 	d := map[string]ship.Destination{}
 	for i, name := range []string{"idc", "s3"} {
 		var err error
-		if d[name], err = place.Open(ctx, urls[i]); err != nil {
+		if d[name], err = open.Destination(ctx, urls[i], nil); err != nil {
 			t.Fatal(err)
 		}
 		if c, ok := d[name].(io.Closer); ok {

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ingest/relp"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -26,7 +27,7 @@ type class struct {
 	dir    string
 	listen ingest.Options
 	log    *slog.Logger
-	opened *open // the listeners of all classes
+	opened *served // the listeners of all classes
 
 	attaches *attaches // of all classes
 
@@ -81,7 +82,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
 	// A connection pool per class: a class that stalls at a destination holds up no other.
 	for dest, u := range c.dests {
-		d, err := openDestination(ctx, u, log.With("class", name, "destination", dest))
+		d, err := open.Destination(ctx, u, &open.Options{Logger: log.With("class", name, "destination", dest)})
 		if err != nil {
 			return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
 		}

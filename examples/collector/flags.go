@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -232,7 +233,7 @@ func (c *config) checkURLs(ctx context.Context) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.dests)) {
-		d, err := openDestination(ctx, c.dests[name], slog.New(slog.DiscardHandler)) // opened again to be used
+		d, err := open.Destination(ctx, c.dests[name], &open.Options{Logger: slog.New(slog.DiscardHandler)}) // opened again to be used
 		if err != nil {
 			errs = append(errs, fmt.Errorf("-dest %s: %w", name, err))
 			continue

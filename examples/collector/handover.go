@@ -32,14 +32,14 @@ func socketName(class, rawURL string) string {
 	return class + "=" + addr
 }
 
-// open are the listeners that are being served, by socketName.
-type open struct {
+// served are the listeners that receive, by socketName.
+type served struct {
 	mu        sync.Mutex
 	listeners map[string]ingest.Listener
 	holds     []*ingest.Hold
 }
 
-func (o *open) add(name string, l ingest.Listener) {
+func (o *served) add(name string, l ingest.Listener) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.listeners == nil {
@@ -49,7 +49,7 @@ func (o *open) add(name string, l ingest.Listener) {
 }
 
 // hold returns where a class keeps what it receives until it has its spool.
-func (o *open) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
+func (o *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := ingest.NewHold(bytes, inherited.SocketDrops, log)
@@ -58,7 +58,7 @@ func (o *open) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger
 }
 
 // held counts the records that are in memory alone.
-func (o *open) held() (n uint64) {
+func (o *served) held() (n uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, h := range o.holds {
@@ -67,14 +67,14 @@ func (o *open) held() (n uint64) {
 	return n
 }
 
-func (o *open) all() map[string]ingest.Listener {
+func (o *served) all() map[string]ingest.Listener {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return maps.Clone(o.listeners)
 }
 
 // handOvers waits for signals to hand over until ctx ends. After a hand-over it ends the process by calling ended.
-func handOvers(ctx context.Context, sig <-chan os.Signal, d *drain.Drainer, o *open, status net.Listener, log *slog.Logger, ended func()) {
+func handOvers(ctx context.Context, sig <-chan os.Signal, d *drain.Drainer, o *served, status net.Listener, log *slog.Logger, ended func()) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -93,7 +93,7 @@ func handOvers(ctx context.Context, sig <-chan os.Signal, d *drain.Drainer, o *o
 	}
 }
 
-func handOver(ctx context.Context, o *open, status net.Listener, log *slog.Logger) error {
+func handOver(ctx context.Context, o *served, status net.Listener, log *slog.Logger) error {
 	if n := o.held(); n > 0 {
 		return fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
 	}

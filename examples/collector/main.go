@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -26,7 +27,6 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/internal/version"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -39,7 +39,7 @@ const (
 
 func run(args []string) int {
 	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Println("collector", version.String())
+		fmt.Println("collector", version())
 		return 0
 	}
 	if len(args) > 0 && args[0] == "give-up" {
@@ -101,7 +101,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	defer cancel(nil)
 	sig, stopSignals := drain.Signals(log) // before the first line of the log: nobody may be reading it
 	defer stopSignals()
-	log.Info("collector", "version", version.String(), "pid", os.Getpid())
+	log.Info("collector", "version", version(), "pid", os.Getpid())
 	if c.cpuProfile != "" {
 		f, err := os.Create(c.cpuProfile)
 		if err != nil {
@@ -126,7 +126,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 		return nil, err
 	}
 	files.log(log)
-	opened, holds := &open{}, newAttaches(ctx)
+	opened, holds := &served{}, newAttaches(ctx)
 	var names []string
 	for _, cl := range classes {
 		cl.opened, cl.attaches = opened, holds
@@ -266,4 +266,13 @@ var (
 func fatal(err error) bool {
 	var op *net.OpError
 	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrOwed) || errors.Is(err, errFlags) || errors.As(err, &op)
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -218,7 +219,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 		}
 	}()
 	for name, u := range a.c.dests {
-		d, err := openDestination(a.ctx, u, a.log)
+		d, err := open.Destination(a.ctx, u, &open.Options{Logger: a.log})
 		if err != nil {
 			return nil, fmt.Errorf("-dest %s: %w", name, err)
 		}

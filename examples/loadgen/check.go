@@ -7,9 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -84,9 +85,9 @@ func check(ctx context.Context, args []string, stdout io.Writer) error {
 // nothing is said of what is missing.
 func checkAt(ctx context.Context, u, run string, sent uint64) found {
 	t := fwlog.NewTally(run, sent)
-	d, err := place.Open(ctx, u)
+	d, err := open.Destination(ctx, u, &open.Options{Logger: slog.Default()})
 	if err == nil {
-		err = place.Records(ctx, place.Patient(d), func(_ uint64, r segment.Record) error {
+		err = open.Records(ctx, d, "", func(_ uint64, r segment.Record) error {
 			t.Add(r.Data)
 			return nil
 		})

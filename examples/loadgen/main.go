@@ -15,9 +15,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
-
-	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
@@ -34,7 +33,7 @@ func run(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "-version", "--version":
-			fmt.Println("loadgen", version.String())
+			fmt.Println("loadgen", version())
 			return 0
 		case "send":
 			err = send(ctx, args[1:], os.Stdout)
@@ -63,4 +62,13 @@ func (l *list) String() string { return fmt.Sprint(*l) }
 func (l *list) Set(s string) error {
 	*l = append(*l, s)
 	return nil
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -153,7 +153,7 @@ func TestCheckGoesOn(t *testing.T) {
 	})
 	f := &flaky{Destination: d, Lister: lists}
 	n := 0
-	if err := place.Records(t.Context(), place.Patient(f), func(uint64, segment.Record) error { n++; return nil }); err != nil || n != 100 || f.opened != 6 {
+	if err := open.Records(t.Context(), f, "", func(uint64, segment.Record) error { n++; return nil }); err != nil || n != 100 || f.opened != 6 {
 		t.Errorf("%d lines, the object was opened %d times: %v", n, f.opened, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
 // sent is the JSON line that send prints.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
 // maxBurst is how many lines are made and sent at a time: what one UDP_SEGMENT send may carry.

@@ -20,10 +20,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/penstock-go/penstock/drain/draintest"
-	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
@@ -34,7 +34,7 @@ func main() {
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
 	if *showVersion {
-		fmt.Println("platform", version.String())
+		fmt.Println("platform", version())
 		return
 	}
 
@@ -99,4 +99,13 @@ type call struct {
 	Time   string `json:"time"`
 	Answer string `json:"answer"`
 	Taken  bool   `json:"taken"`
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

@@ -15,12 +15,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/internal/version"
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
 	if *showVersion {
-		fmt.Println("quickstart", version.String())
+		fmt.Println("quickstart", version())
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -216,4 +216,13 @@ func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration,
 	a.w.idcDown(false)
 	a.event("idc is back")
 	return time.Since(begin), nil
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }

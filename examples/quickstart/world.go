@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
 	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -91,7 +91,7 @@ func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logge
 	c.run = "quickstart-" + c.name
 	dests := map[string]ship.Destination{}
 	for name, u := range w.urls {
-		if dests[name], err = place.Open(ctx, u); err != nil {
+		if dests[name], err = open.Destination(ctx, u, &open.Options{Logger: log}); err != nil {
 			return err
 		}
 	}
@@ -205,12 +205,12 @@ func (w *world) readBack(ctx context.Context, each uint64) ([]result, error) {
 	var found []result
 	for _, c := range w.classes {
 		for _, dest := range []string{"s3", "idc"} {
-			d, err := place.Open(ctx, w.urls[dest])
+			d, err := open.Destination(ctx, w.urls[dest], &open.Options{Logger: slog.Default()})
 			if err != nil {
 				return nil, err
 			}
 			tally := fwlog.NewTally(c.run, each)
-			err = place.RecordsOf(ctx, d, c.name, func(_ uint64, r segment.Record) error { tally.Add(r.Data); return nil })
+			err = open.Records(ctx, d, c.name, func(_ uint64, r segment.Record) error { tally.Add(r.Data); return nil })
 			if cl, ok := d.(io.Closer); ok {
 				err = errors.Join(err, cl.Close())
 			}

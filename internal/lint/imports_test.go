@@ -56,7 +56,7 @@ func root(t *testing.T) string {
 }
 
 // layers says which of our own packages each package may import, and which foreign modules. What is not listed may
-// import nothing. "examples/" is free: it shows how all of them go together.
+// import nothing. "examples/" is free to use all of them, but see TestExamplesCopy.
 var layers = map[string][]string{
 	"":                         {},
 	"compress":                 {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
@@ -67,6 +67,7 @@ var layers = map[string][]string{
 	"ship":                     {"internal/secret", "internal/steadylog", "spool", "spool/segment", "compress"},
 	"ship/audit":               {"ship", "spool/segment", "compress"},
 	"ship/fileship":            {"internal/steadylog", "ship", "golang.org/x/sys"},
+	"ship/open":                {"internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "compress", "spool/segment"},
 	"ship/s3ship":              {"internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"ship/sftpship":            {"internal/secret", "internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":            {"ship"},
@@ -78,14 +79,11 @@ var layers = map[string][]string{
 	"internal/secret":          {},
 	"internal/steadylog":       {},
 	"internal/units":           {},
-	"internal/version":         {},
 	"internal/wait":            {},
 	"internal/vfs":             {"golang.org/x/sys"},
 	"internal/direct":          {},
 	"internal/test/s3d":        {},
 	"internal/explore":         {},
-	"internal/test/fwlog":      {},
-	"internal/place":           {"ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "compress", "spool/segment"},
 	"internal/test/e2e":        {},
 	"internal/test/faultproxy": {"internal/test/s3d"},
 	"internal/test/matrix":     {},
@@ -135,6 +133,38 @@ func TestLayers(t *testing.T) {
 			if !used[name][a] {
 				t.Errorf("package %q may import %s and does not: remove it from the table", name, a)
 			}
+		}
+	}
+}
+
+// TestExamplesCopy: an example is there to be copied into another module, which cannot import our internal packages. Only the
+// quickstart does: it plays the servers, too.
+func TestExamplesCopy(t *testing.T) {
+	for _, p := range list(t, "./examples/...") {
+		if p.ImportPath == module+"/examples/quickstart" {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, module+"/internal/") {
+				t.Errorf("%s imports %s, so that it cannot be copied", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestOneOpener: only ship/open turns a URL of any scheme into a destination, and only it imports all drivers. Of the
+// programs, those that choose a driver themselves would have to be changed for a new one.
+func TestOneOpener(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		drivers := 0
+		for _, imp := range p.Imports {
+			own := strings.TrimPrefix(imp, module+"/ship/")
+			if own != imp && strings.HasSuffix(own, "ship") {
+				drivers++
+			}
+		}
+		if drivers > 1 && p.ImportPath != module+"/ship/open" {
+			t.Errorf("%s imports %d drivers: use ship/open", p.ImportPath, drivers)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestLoggers(t *testing.T) {
 		t.Fatalf("only %d types and %d functions were found: %v", len(known.types), len(known.funcs), known)
 	}
 	files := []string{filepath.Join(root, "drain", "example_test.go")} // README shows it
-	for _, dir := range []string{"examples", "internal/place"} {
+	for _, dir := range []string{"examples", "ship/open"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(p string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(p, ".go") && !strings.HasSuffix(p, "_test.go") {
 				files = append(files, p)

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/open"
 )
 
 // BenchmarkDirectory audits a directory of PENSTOCK_AUDIT_SEGMENTS segments (default 2,000) of ten spools, a manifest
@@ -49,7 +49,7 @@ func benchmark(b *testing.B, dir, url string) {
 	for i := range 10 {
 		synthetic(b, dir, fmt.Sprintf("%d%025d", i, 0), "0", segments/10)
 	}
-	d, err := place.Open(b.Context(), url)
+	d, err := open.Destination(b.Context(), url, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func BenchmarkCopies(b *testing.B) {
 		for j := range 2 {
 			synthetic(b, dir, fmt.Sprintf("%026d", j), fmt.Sprint(i^j), segments/2)
 		}
-		d, err := place.Open(b.Context(), "file://"+filepath.ToSlash(dir))
+		d, err := open.Destination(b.Context(), "file://"+filepath.ToSlash(dir), nil)
 		if err != nil {
 			b.Fatal(err)
 		}

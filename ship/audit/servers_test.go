@@ -12,11 +12,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -28,7 +28,7 @@ func TestEndlessObjectsOnServers(t *testing.T) {
 	p := places{"idc": shiptest.Memory()}
 	var key string
 	newChain(t, p, "idc", nil).add(1, func(m *ship.Manifest) { key = m.Segments[0].Key }).add(0, final)
-	for name, open := range map[string]func(t *testing.T) string{
+	for name, start := range map[string]func(t *testing.T) string{
 		"directory": func(t *testing.T) string { return "file://" + filepath.ToSlash(onDisk(t, p["idc"], key)) },
 		"SFTP": func(t *testing.T) string {
 			s, err := sftpd.Start(onDisk(t, p["idc"], key), t.TempDir(), nil)
@@ -45,7 +45,7 @@ func TestEndlessObjectsOnServers(t *testing.T) {
 		"S3": func(t *testing.T) string { return endlessS3(t, p["idc"], key) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := place.Open(t.Context(), open(t))
+			d, err := open.Destination(t.Context(), start(t), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +119,7 @@ func endlessS3(t *testing.T, m *shiptest.MemoryDestination, key string) string {
 	}))
 	t.Cleanup(srv.Close)
 	url := fmt.Sprintf("s3://penstock/p?endpoint=%s&region=us-east-1&path_style=true", srv.URL)
-	d, err := place.Open(t.Context(), url)
+	d, err := open.Destination(t.Context(), url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

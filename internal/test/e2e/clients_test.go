@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/internal/test/testserver"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -126,12 +126,12 @@ func TestClients(t *testing.T) {
 // arrived counts the lines of a run at a destination.
 func arrived(t *testing.T, at, run string, lines uint64, each func(segment.Record)) *fwlog.Tally {
 	t.Helper()
-	d, err := place.Open(t.Context(), at)
+	d, err := open.Destination(t.Context(), at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tally := fwlog.NewTally(run, lines)
-	err = place.RecordsOf(context.Background(), d, strings.ReplaceAll(run, "-", "_"), func(_ uint64, r segment.Record) error {
+	err = open.Records(context.Background(), d, strings.ReplaceAll(run, "-", "_"), func(_ uint64, r segment.Record) error {
 		tally.Add(r.Data)
 		if each != nil {
 			each(r)

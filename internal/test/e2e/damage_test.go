@@ -18,10 +18,10 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -77,7 +77,7 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	}
 	dests := map[string]ship.Destination{}
 	for name, url := range urls {
-		d, err := place.Open(ctx, url)
+		d, err := open.Destination(ctx, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,10 +28,10 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -119,7 +119,7 @@ func (e *emptying) drain(name string, mib int) cost {
 	for dest, url := range map[string]string{
 		"s3": fmt.Sprintf("s3://%s/%s?endpoint=%s&region=us-east-1&path_style=true", testserver.Bucket, name, e.s3.Endpoint), "idc": e.sshd.URL(name),
 	} {
-		d, err := place.Open(ctx, url)
+		d, err := open.Destination(ctx, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

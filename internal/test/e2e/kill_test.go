@@ -18,10 +18,10 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -87,12 +87,12 @@ func TestKill9(t *testing.T) {
 		t.Setenv(k, v)
 	}
 	for _, at := range []string{s.s3, s.sftp} {
-		d, err := place.Open(ctx, at)
+		d, err := open.Destination(ctx, at, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		tally := fwlog.NewTally("kill", killRounds*perRound)
-		if err := place.Records(ctx, d, func(_ uint64, rec segment.Record) error { tally.Add(rec.Data); return nil }); err != nil {
+		if err := open.Records(ctx, d, "", func(_ uint64, rec segment.Record) error { tally.Add(rec.Data); return nil }); err != nil {
 			t.Fatalf("%s: %v", at, err)
 		}
 		lost := 0
@@ -121,7 +121,7 @@ func appender(mode string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	dests := map[string]ship.Destination{}
 	for name, env := range map[string]string{"s3": "PENSTOCK_S3", "idc": "PENSTOCK_IDC"} {
-		d, err := place.Open(ctx, os.Getenv(env))
+		d, err := open.Destination(ctx, os.Getenv(env), nil)
 		if err != nil {
 			return err
 		}

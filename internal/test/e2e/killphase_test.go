@@ -20,10 +20,10 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
-	"github.com/penstock-go/penstock/internal/place"
-	"github.com/penstock-go/penstock/internal/test/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -126,7 +126,7 @@ func scaleInChild(mark string) error {
 	log := slog.New(killAt{slog.NewTextHandler(os.Stderr, nil), mark})
 	dests := map[string]ship.Destination{}
 	for name, env := range map[string]string{"s3": "PENSTOCK_S3", "idc": "PENSTOCK_IDC"} {
-		d, err := place.Open(ctx, os.Getenv(env))
+		d, err := open.Destination(ctx, os.Getenv(env), nil)
 		if err != nil {
 			return err
 		}

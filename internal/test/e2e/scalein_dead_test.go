@@ -14,9 +14,9 @@ import (
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/draintest"
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -95,7 +95,7 @@ func TestScaleInDeadDestination(t *testing.T) {
 // delivered counts what a destination has below a prefix.
 func delivered(t *testing.T, url, prefix string) (n int) {
 	t.Helper()
-	d, err := place.Open(t.Context(), url)
+	d, err := open.Destination(t.Context(), url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

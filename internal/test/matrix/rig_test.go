@@ -21,12 +21,12 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"github.com/penstock-go/penstock/internal/place"
 	"github.com/penstock-go/penstock/internal/test/faultproxy"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/ship/s3ship"
 	"github.com/penstock-go/penstock/ship/sftpship"
 	"github.com/penstock-go/penstock/spool"
@@ -350,7 +350,7 @@ func (r *rig) proven() {
 	}
 	for _, name := range []string{"idc", "s3"} {
 		seen := make([]bool, len(r.sent))
-		err := place.Records(r.t.Context(), r.disk(name), func(seq uint64, rec segment.Record) error {
+		err := open.Records(r.t.Context(), r.disk(name), "", func(seq uint64, rec segment.Record) error {
 			switch {
 			case seq < 1 || seq > uint64(len(r.sent)):
 				return fmt.Errorf("record %d was never appended", seq)

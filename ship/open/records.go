@@ -1,4 +1,4 @@
-package place
+package open
 
 import (
 	"context"
@@ -13,42 +13,39 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// readers is how many objects are read at once: enough to hide the way to a distant store, few enough for its limits.
+// readers is how many objects are read at once: enough to hide the round trips to a distant store, and few enough for
+// its request limits.
 const readers = 4
 
-// Records reads every record of every object at a destination and hands it to f, one at a time, in no order. It ends at
-// the first error.
-func Records(ctx context.Context, d ship.Destination, f func(seq uint64, r segment.Record) error) error {
-	return records(ctx, d, "class=", f)
-}
-
-// RecordsOf is Records for one class.
-func RecordsOf(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {
-	return records(ctx, d, "class="+class+"/", f)
-}
-
-func records(ctx context.Context, d ship.Destination, prefix string, f func(seq uint64, r segment.Record) error) error {
-	lister, ok := d.(ship.Lister)
-	if !ok {
-		return errors.New("this destination cannot be listed")
+// Records reads the records of a class at a destination, or of all classes if class is empty. It calls f for each record,
+// one at a time and in no particular order, and stops at the first error.
+//
+// A failure that may pass, such as a connection that breaks in the middle of an object, is retried for about twenty
+// seconds, and reading continues after the last byte that arrived: records that cannot be read at the first attempt must
+// not be counted as missing. The destination must be a ship.Lister.
+func Records(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {
+	prefix := "class="
+	if class != "" {
+		prefix += class + "/"
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	retry := retrying{d}
 	keys := make(chan string)
 	var wg sync.WaitGroup
 	var mu sync.Mutex // f is called by one reader at a time
 	for range readers {
 		wg.Go(func() {
 			for key := range keys {
-				if err := object(ctx, d, key, &mu, f); err != nil {
-					cancel(fmt.Errorf("%s: %w", key, err))
+				if err := object(ctx, retry, key, &mu, f); err != nil {
+					cancel(fmt.Errorf("open: %s: %w", key, err))
 				}
 			}
 		})
 	}
-	for e, err := range lister.List(ctx, prefix) {
+	for e, err := range retry.List(ctx, prefix) {
 		if err != nil {
-			cancel(err)
+			cancel(fmt.Errorf("open: %w", err))
 			break
 		}
 		if e.IsFolder() {
@@ -67,7 +64,8 @@ func records(ctx context.Context, d ship.Destination, prefix string, f func(seq 
 	return context.Cause(ctx)
 }
 
-func object(ctx context.Context, d ship.Destination, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
+// object reads one object.
+func object(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return err
@@ -105,7 +103,7 @@ func object(ctx context.Context, d ship.Destination, key string, mu *sync.Mutex,
 	return ctx.Err()
 }
 
-// encodingOf tells how an object is encoded by the ending of its key: ".ndjson.zst".
+// encodingOf returns the encoding of an object, which the ending of its key names: ".ndjson.zst".
 func encodingOf(key string) (format string, codec compress.Codec, err error) {
 	plain := key
 	for _, name := range compress.Names() {
@@ -123,5 +121,5 @@ func encodingOf(key string) (format string, codec compress.Codec, err error) {
 			return format, codec, nil
 		}
 	}
-	return "", nil, fmt.Errorf("unknown ending of %q", key)
+	return "", nil, fmt.Errorf("the ending of the key names no output format")
 }

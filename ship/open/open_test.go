@@ -1,0 +1,62 @@
+package open
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// TestDestination: the scheme alone chooses the driver, and a URL of no driver is answered with all of the table.
+func TestDestination(t *testing.T) {
+	hosts := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(hosts, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("X", "secret")
+	for url, location := range map[string]string{
+		"file://" + filepath.ToSlash(t.TempDir()):                                  "file:",
+		"s3://bucket/prefix?region=eu-central-1":                                   "s3://bucket/prefix",
+		"sftp://ingest@idc.example/srv/ingest?password_env=X&known_hosts=" + hosts: "sftp://ingest@idc.example",
+	} {
+		d, err := Destination(t.Context(), url, nil)
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		if l := d.(ship.Locator).Location(); !strings.HasPrefix(l, location) {
+			t.Errorf("%s was opened as %s", url, l)
+		}
+		if c, ok := d.(io.Closer); ok {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, url := range []string{"", "/srv/ingest", "ftp://idc/srv", "S3"} {
+		d, err := Destination(t.Context(), url, nil)
+		if err == nil || d != nil {
+			t.Fatalf("%q was opened as %v", url, d)
+		}
+		for _, driver := range drivers {
+			if !strings.Contains(err.Error(), driver.form) {
+				t.Errorf("%v does not name %s", err, driver.form)
+			}
+		}
+	}
+	if d, err := Destination(t.Context(), "file:///x?unknown=1", nil); err == nil || d != nil {
+		t.Errorf("%v, %v: a driver's nil pointer must not become a destination", d, err)
+	}
+}
+
+// TestRecordsNeedsList: a destination that cannot be listed is refused, not taken for an empty one.
+func TestRecordsNeedsList(t *testing.T) {
+	err := Records(t.Context(), struct{ ship.Destination }{}, "", nil)
+	if err == nil || errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
