@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 var (
@@ -60,11 +61,11 @@ type source struct {
 // ErrLocked: a process on this host has the spool. ErrAdopted: there is nothing left to do. fs.ErrNotExist: dir holds no
 // spool. ErrOwed: see AdoptOptions.Destinations.
 func Adopt(dir string, o *AdoptOptions) (*Spool, error) {
-	return adopt(dir, vfs.OS(), openIndex, o)
+	return adopt(dir, vfs.OS(), index.Open, o)
 }
 
 // adopt is Adopt on any file system and with any index.
-func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_ *Spool, err error) {
+func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (_ *Spool, err error) {
 	var d AdoptOptions
 	if o != nil {
 		d = *o
@@ -112,7 +113,9 @@ func adopt(dir string, fsys vfs.FS, openIndex openIndexFunc, o *AdoptOptions) (_
 	opts.Destinations = id.known(d.Destinations)
 	// Only files of the spool are overlaid. An index says nothing that the files do not, and bbolt must not open the
 	// source's.
-	ix := func(_ vfs.FS, dir string, log *slog.Logger) (index, bool, error) { return openIndex(fsys, dir, log) }
+	ix := func(_ vfs.FS, dir string, log *slog.Logger) (index.Index, bool, error) {
+		return openIndex(fsys, dir, log)
+	}
 	return openFrom(src, work, vfs.Overlay(fsys, dir, work), ix, opts)
 }
 

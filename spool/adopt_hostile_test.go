@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // TestAdoptHostileMark: the mark on a disk that comes from elsewhere names a spool, and no path: what it names is removed
@@ -31,7 +33,7 @@ func TestAdoptHostileMark(t *testing.T) {
 		"destination": {Class: "vpn", Spool: id.Spool, Chains: map[string]chainFile{"../../precious-data/file": {}}},
 	} {
 		m.Version, m.Epoch, m.Instance = 1, 1, "i"
-		b, err := sealJSON(m)
+		b, err := statefile.Seal(m)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, adoptedName), b, 0o600)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // treeHash returns the hash of all names and contents below dir.
@@ -111,7 +112,7 @@ func (w *world) next(ctx context.Context, s *Spool, dest string, c Chain) ([]byt
 
 // adopt takes the world's spool over, delivers everything, and marks it.
 func (w *world) adopt(ctx context.Context, fsys vfs.FS, work string) error {
-	s, err := adopt("/spool", fsys, w.index.open, &AdoptOptions{Work: work, Instance: "adopter", MaxBytes: 64 << 20})
+	s, err := adopt("/spool", fsys, w.index.Open, &AdoptOptions{Work: work, Instance: "adopter", MaxBytes: 64 << 20})
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 			var dead *world
 			err := orphan.script(t.Context(), vfs.Inject(orphan.mem, func(op vfs.Op) error {
 				if op.N == at && op.Kind.Mutates() && dead == nil {
-					dead = orphan.clone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NamesJournal, Seed: uint64(at)}, indexFate{Lost: true})
+					dead = orphan.clone(vfs.Crash{Data: vfs.DataMixed, Names: vfs.NamesJournal, Seed: uint64(at)}, index.Fate{Lost: true})
 				}
 				return nil
 			}), 2)
@@ -149,7 +150,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 				t.Fatal("the script has fewer operations")
 			}
 			// The owner may have died while it wrote a temporary file. The check below removes those, for an adopter's half a mark.
-			tidy := dead.clone(processDies, indexFate{}).mem
+			tidy := dead.clone(processDies, index.Fate{}).mem
 			if err := vfs.RemoveTemp(tidy, "/spool"); err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +161,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 				}
 			}
 			cuts := 0
-			run := dead.clone(processDies, indexFate{})
+			run := dead.clone(processDies, index.Fate{})
 			err = run.adopt(t.Context(), vfs.Inject(run.mem, func(op vfs.Op) error {
 				if !op.Kind.Mutates() || !*sweepAll && op.N%5 != at%5 {
 					return nil
@@ -176,7 +177,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 						}
 						c.Seed = uint64(op.N*1000 + seed)
 						cuts++
-						check(run.clone(c, indexFate{Lost: op.N%2 == 0}), op, c, []string{"/work", "/other"}[(op.N/5+seed)%2])
+						check(run.clone(c, index.Fate{Lost: op.N%2 == 0}), op, c, []string{"/work", "/other"}[(op.N/5+seed)%2])
 					}
 				}
 				return nil
@@ -191,7 +192,7 @@ func TestAdoptPowerCuts(t *testing.T) {
 				step = 1
 			}
 			for n := 1 + at%step; ; n += step { // an operation fails, once
-				run := dead.clone(processDies, indexFate{})
+				run := dead.clone(processDies, index.Fate{})
 				failed := false
 				err := run.adopt(t.Context(), vfs.Inject(run.mem, func(op vfs.Op) error {
 					if op.N != n || !op.Kind.Mutates() {
@@ -244,7 +245,7 @@ func (w *world) afterAdoption(t *testing.T, before [32]byte, work string) error 
 	// The volume is used again: nothing is delivered twice, the next records go on.
 	o := w.opts
 	o.Instance = "next owner"
-	s, err := open("/spool", w.mem, new(memDisk).open, &o)
+	s, err := open("/spool", w.mem, new(index.Mem).Open, &o)
 	if err != nil {
 		return err
 	}
@@ -348,11 +349,11 @@ func TestAdoptWhatIsThere(t *testing.T) {
 		records uint64 // that can be read
 	}{
 		"as it was":      {func(*testing.T, string) {}, 47},
-		"index lost":     {remove(indexName), 47},
+		"index lost":     {remove(index.FileName), 47},
 		"identity lost":  {remove(identityName), 47},
 		"lock file lost": {remove(lockName), 47},
 		"index damaged": {func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(dir, indexName), []byte("nonsense"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, index.FileName), []byte("nonsense"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, 47},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -61,7 +62,7 @@ func (s *Spool) MarkAdopted() error {
 	}
 	s.mu.Unlock()
 	s.source.done.Store(true)
-	b, err := sealJSON(m)
+	b, err := statefile.Seal(m)
 	if err == nil {
 		err = vfs.WriteFileAtomic(s.source.fs, adoptedPath(s.source.dir), b)
 	}
@@ -107,10 +108,10 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 	}
 	m := new(adoption)
 	if err == nil {
-		err = openJSON(b, m)
+		err = statefile.Open(b, m)
 	}
 	if err == nil && m.Version > 1 {
-		err = errNewer
+		err = statefile.ErrNewer
 	}
 	if err == nil {
 		// Paths are made of the names, one of them to be removed: a disk that comes from elsewhere must not choose which.
@@ -138,7 +139,7 @@ func (s *Spool) takeBack() error {
 	}
 	s.log.Info("spool: continuing after an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
 	for name, c := range m.Chains {
-		b, err := sealJSON(c)
+		b, err := statefile.Seal(c)
 		if err == nil {
 			err = vfs.WriteFileAtomic(s.fs, s.chainPath(name), b)
 		}

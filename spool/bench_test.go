@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -176,11 +177,11 @@ func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
 	o := &Options{SegmentBytes: minSegmentBytes}
 	manySegments(b, dir, o, *openSegments)
-	for _, index := range []bool{false, true} {
-		b.Run(fmt.Sprintf("index=%v", index), func(b *testing.B) {
+	for _, indexed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("index=%v", indexed), func(b *testing.B) {
 			for b.Loop() {
-				if !index {
-					_ = os.Remove(filepath.Join(dir, indexName))
+				if !indexed {
+					_ = os.Remove(filepath.Join(dir, index.FileName))
 				}
 				s, err := Open(dir, o)
 				if err != nil {

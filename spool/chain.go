@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -250,7 +251,7 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 // saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
 func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
 	f := chainFile{Version: 1, Destination: d.name, Spool: s.id.Spool, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
-	b, err := sealJSON(f)
+	b, err := statefile.Seal(f)
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
 	}
@@ -280,11 +281,11 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 		return nil, err
 	}
 	var f chainFile
-	if err := openJSON(b, &f); err != nil {
+	if err := statefile.Open(b, &f); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	if f.Version > 1 {
-		return nil, fmt.Errorf("%s: %w", path, errNewer)
+		return nil, fmt.Errorf("%s: %w", path, statefile.ErrNewer)
 	}
 	if f.Destination != "" && f.Destination != name {
 		return nil, fmt.Errorf("%w: %s: it is the state of destination %q", ErrCorrupt, path, f.Destination)

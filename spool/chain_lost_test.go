@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -45,7 +46,7 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 		t.Fatal(err)
 	}
 	// Without the index and the clean mark the segments alone say what there is.
-	d.index = new(memDisk).open
+	d.index = new(index.Mem).Open
 	if err := d.fs.Remove(s.path(cleanName)); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestLostChainStateOfEmptySpool(t *testing.T) {
 		if err := d.fs.Remove(s.path(cleanName)); err != nil {
 			t.Fatal(err)
 		}
-		d.index = new(memDisk).open
+		d.index = new(index.Mem).Open
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		if c, err := s.Chain("a"); err != nil || c.Segment < last || c.Through != 30 || c.Joined != 1 {
 			t.Fatalf("chain %+v, %v", c, err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -103,7 +104,7 @@ func TestKill(t *testing.T) {
 func checkKilled(t *testing.T, dir string, want map[uint64]string) {
 	t.Helper()
 	var log errorLog
-	d := &disk{fs: vfs.OS(), dir: dir, index: openBolt}
+	d := &disk{fs: vfs.OS(), dir: dir, index: index.Open}
 	s := d.open(t, Options{Destinations: []string{"a"}, Logger: log.logger()})
 	defer s.Close()
 	mustSeal(t, s)

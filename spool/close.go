@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -84,7 +85,7 @@ func (s *Spool) close() error {
 	// Without the mark the next Open looks at everything: that is always right, only slower.
 	if err == nil && unsealed == 0 {
 		var b []byte
-		if b, err = sealJSON(m); err == nil {
+		if b, err = statefile.Seal(m); err == nil {
 			err = s.writeAtomic(s.path(cleanName), b)
 		}
 		if err == nil && s.source == nil {

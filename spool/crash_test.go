@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -32,7 +33,7 @@ var (
 type world struct {
 	mu      sync.Mutex
 	mem     *vfs.Mem
-	index   *memDisk
+	index   *index.Mem
 	objects map[string]map[string][]byte // by destination, by key
 	kept    uint64                       // Append has returned for everything up to here
 	durable uint64                       // and WaitDurable
@@ -44,7 +45,7 @@ type world struct {
 
 func newWorld(o Options) *world {
 	small(&o)
-	w := &world{mem: vfs.NewMem(), index: new(memDisk), objects: map[string]map[string][]byte{}, opts: o}
+	w := &world{mem: vfs.NewMem(), index: new(index.Mem), objects: map[string]map[string][]byte{}, opts: o}
 	for _, d := range o.Destinations {
 		w.objects[d] = map[string][]byte{}
 	}
@@ -52,11 +53,11 @@ func newWorld(o Options) *world {
 }
 
 // clone returns the world as a crash leaves it.
-func (w *world) clone(c vfs.Crash, f indexFate) *world {
+func (w *world) clone(c vfs.Crash, f index.Fate) *world {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := &world{
-		mem: w.mem.CrashClone(c), index: w.index.crash(f), objects: map[string]map[string][]byte{},
+		mem: w.mem.CrashClone(c), index: w.index.Crash(f), objects: map[string]map[string][]byte{},
 		kept: w.kept, durable: w.durable, lost: w.lost, opts: w.opts, closed: w.closed,
 	}
 	for d, m := range w.objects {
@@ -157,7 +158,7 @@ func (w *world) verify(t *testing.T, lost uint64) error {
 	o := w.opts
 	o.Logger = log.logger()
 	o.SegmentAge = time.Hour
-	s, err := open("/spool", w.mem, w.index.open, &o)
+	s, err := open("/spool", w.mem, w.index.Open, &o)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -271,7 +272,7 @@ func (w *world) script(ctx context.Context, fsys vfs.FS, lives int) error {
 	n := 0
 	for life := range lives {
 		o := w.opts
-		s, err := open("/spool", fsys, w.index.open, &o)
+		s, err := open("/spool", fsys, w.index.Open, &o)
 		if err != nil {
 			return err
 		}
@@ -396,14 +397,14 @@ var (
 
 // TestPowerCuts cuts the power before each operation that changes something, and checks what is left.
 func TestPowerCuts(t *testing.T) {
-	fates := []indexFate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}
+	fates := []index.Fate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}
 	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval, SyncNone} {
 		t.Run(fmt.Sprint("policy ", policy), func(t *testing.T) {
 			w := newWorld(Options{Sync: policy, Destinations: []string{"a", "b"}, SyncInterval: time.Millisecond})
 			cuts, failed := 0, 0
 			var wg sync.WaitGroup
 			room := make(chan struct{}, 4)
-			check := func(op vfs.Op, c vfs.Crash, f indexFate) {
+			check := func(op vfs.Op, c vfs.Crash, f index.Fate) {
 				k := w.clone(c, f)
 				promised := k.durable
 				if c.Data == processDies.Data && c.Names == processDies.Names {

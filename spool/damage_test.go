@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -110,15 +111,15 @@ func TestDamagedSegment(t *testing.T) {
 
 func TestDamagedBeforeRebuild(t *testing.T) {
 	for _, lost := range []bool{false, true} {
-		mem := new(memDisk)
+		mem := new(index.Mem)
 		d := memDir()
-		d.index = mem.open
+		d.index = mem.Open
 		s := threeSegments(t, d, Options{})
 		n := s.Sealed(0, 0)[1]
 		flip(t, d, s.segPath(n.Number), 13)
 		closeSpool(t, s)
 		if lost {
-			*mem = memDisk{}
+			*mem = index.Mem{}
 		}
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		wantGap(t, s, stageAll(t, s), 13, 14, 30)
@@ -128,9 +129,9 @@ func TestDamagedBeforeRebuild(t *testing.T) {
 func TestMissingSegment(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for i, gap := range []segment.Range{{First: 1, Last: 10}, {First: 11, Last: 20}, {First: 21, Last: 30}} {
-			mem := new(memDisk)
+			mem := new(index.Mem)
 			d := memDir()
-			d.index = mem.open
+			d.index = mem.Open
 			s := threeSegments(t, d, Options{})
 			path := s.segPath(s.Sealed(0, 0)[i].Number)
 			closeSpool(t, s)
@@ -138,7 +139,7 @@ func TestMissingSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 			if lost {
-				*mem = memDisk{}
+				*mem = index.Mem{}
 			}
 			for range 2 { // the second time there is nothing new
 				s = d.open(t, Options{Destinations: []string{"a"}})
@@ -250,7 +251,7 @@ func TestForeignSegment(t *testing.T) {
 		closeSpool(t, o)
 	}
 	copyTo(t, other, path, d, path)
-	d.index = new(memDisk).open
+	d.index = new(index.Mem).Open
 	s = d.open(t, Options{Destinations: []string{"a"}})
 	wantGap(t, s, stageAll(t, s), 11, 20, 30)
 	if names, err := d.fs.ReadDir("/spool/" + damagedDir); err != nil || len(names) != 2 {

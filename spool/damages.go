@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -74,10 +75,10 @@ func (s *Spool) loadDamages() error {
 			return err
 		}
 		if err == nil {
-			err = openJSON(b, note)
+			err = statefile.Open(b, note)
 		}
 		if err == nil && note.Version > 1 {
-			return fmt.Errorf("%s: %w", s.notePath(n), errNewer)
+			return fmt.Errorf("%s: %w", s.notePath(n), statefile.ErrNewer)
 		}
 		if err != nil || note.Segment != n {
 			note = &damageNote{Version: 1, Class: s.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}
@@ -113,7 +114,7 @@ func (s *Spool) noteDamaged(n uint64, ranges []segment.Range, bytes uint64, why 
 	note.Ranges, note.Records = all, countRanges(all)
 	note.Bytes = max(note.Bytes, bytes)
 	note.Files = append(slices.Clone(note.Files), filesNotIn(files, note.Files)...)
-	b, err := sealJSON(note)
+	b, err := statefile.Seal(note)
 	if err == nil {
 		err = s.writeAtomic(s.notePath(n), b)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/units"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // loadChains reads the chain states of every destination there ever was, and begins a new epoch if one of those that
@@ -18,7 +19,7 @@ func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
 		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
-		if errors.Is(err, errNewer) || denied(err) {
+		if errors.Is(err, statefile.ErrNewer) || denied(err) {
 			return err
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -17,7 +18,7 @@ func (sizeless) Space(string) (total, free int64, err error) { return 0, 0, nil 
 func TestSizeUnknown(t *testing.T) {
 	fsys := sizeless{vfs.NewMem()}
 	o := &Options{MaxBytes: 64 << 20, SegmentBytes: 4 << 20, StageReserve: 4 << 20}
-	s, err := open("/spool", fsys, new(memDisk).open, o)
+	s, err := open("/spool", fsys, new(index.Mem).Open, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func TestSizeUnknown(t *testing.T) {
 	if s.Stats().Full {
 		t.Error("full")
 	}
-	if _, err := open("/other", fsys, new(memDisk).open, &Options{}); !errors.Is(err, errNoSize) {
+	if _, err := open("/other", fsys, new(index.Mem).Open, &Options{}); !errors.Is(err, errNoSize) {
 		t.Errorf("a share of an unknown size: %v", err)
 	}
 }

@@ -1,19 +1,22 @@
 package spool
 
-import "github.com/penstock-go/penstock/internal/vfs"
+import (
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+)
 
 // MemHost is a host whose disk is in memory, for tests of what is built on a spool.
 type MemHost struct {
 	mem   *vfs.Mem
-	index *memDisk
-	work  *memDisk // of the spool that it adopts
+	index *index.Mem
+	work  *index.Mem // of the spool that it adopts
 	// Place is what the system tells of where the disk is; nil for nothing.
 	Place *vfs.Volume
 }
 
 // NewMemHost returns one with an empty disk.
 func NewMemHost() *MemHost {
-	return &MemHost{mem: vfs.NewMem(), index: new(memDisk), work: new(memDisk)}
+	return &MemHost{mem: vfs.NewMem(), index: new(index.Mem), work: new(index.Mem)}
 }
 
 // Open opens the host's spool with hook before each operation on its files, and tx before each transaction of its index.
@@ -25,8 +28,8 @@ func (h *MemHost) Open(hook vfs.Hook, tx func() error, o *Options) (*Spool, erro
 func (h *MemHost) OpenGated(gate Gate, hook vfs.Hook, tx func() error, o *Options) (*Spool, error) {
 	c := *o
 	small(&c)
-	h.index.before = tx
-	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.index.open, &c)
+	h.index.Before = tx
+	return open("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.index.Open, &c)
 }
 
 // Gate is called before each operation that gives a file a name, takes one away, or makes names durable. It may block: the
@@ -65,24 +68,24 @@ func (g gatedFS) SyncDir(path string) error {
 
 // Crash returns the host as a crash at this moment leaves it. The original goes on undisturbed.
 func (h *MemHost) Crash(c vfs.Crash) *MemHost {
-	return &MemHost{h.mem.CrashClone(c), h.index.crash(indexFate{}), h.work.crash(indexFate{}), h.Place}
+	return &MemHost{h.mem.CrashClone(c), h.index.Crash(index.Fate{}), h.work.Crash(index.Fate{}), h.Place}
 }
 
 // Clone returns the host as the death of all its processes at this moment leaves it: what was not made durable can still
 // be lost.
 func (h *MemHost) Clone() *MemHost {
-	return &MemHost{h.mem.KillClone(), h.index.crash(indexFate{}), h.work.crash(indexFate{}), h.Place}
+	return &MemHost{h.mem.KillClone(), h.index.Crash(index.Fate{}), h.work.Crash(index.Fate{}), h.Place}
 }
 
 // Adopt adopts the spool of this host, as another host would to whose machine the volume was attached. The index of the
 // spool is not looked at; the adopter's own is the host's as well.
 func (h *MemHost) Adopt(gate Gate, hook vfs.Hook, tx func() error, o *AdoptOptions) (*Spool, error) {
-	h.work.before = tx
-	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.work.open, o)
+	h.work.Before = tx
+	return adopt("/spool", gatedFS{vfs.Inject(h.mem, hook), gate, h.Place}, h.work.Open, o)
 }
 
 // Files is the host's disk, for tests that damage what is on it.
 func (h *MemHost) Files() *vfs.Mem { return h.mem }
 
 // LoseIndex makes the next Open find no index.
-func (h *MemHost) LoseIndex() { *h.index = memDisk{} }
+func (h *MemHost) LoseIndex() { *h.index = index.Mem{} }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // TestFaults lets each operation that changes something fail once, and the disk fail for good from it on.
@@ -77,7 +78,7 @@ func faultAt(t *testing.T, n int, fault error, from bool, policy SyncPolicy) boo
 	if from {
 		promised = w.durable
 	}
-	k := w.clone(vfs.Crash{Data: vfs.DataKept, Names: vfs.NamesKept}, indexFate{})
+	k := w.clone(vfs.Crash{Data: vfs.DataKept, Names: vfs.NamesKept}, index.Fate{})
 	k.closed = false
 	if verr := k.verify(t, promised); verr != nil {
 		t.Errorf("operation %d (%v) fails with %v; the script ended with: %v; afterwards: %v", n, op.Load(), fault, err, verr)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // frozen is the mark that stops deletion across restarts.
@@ -32,7 +33,7 @@ func (s *Spool) Freeze(why string) error {
 	s.frozen = why
 	s.mu.Unlock()
 	s.afterPrune()
-	b, err := sealJSON(frozen{1, time.Now().UTC(), why})
+	b, err := statefile.Seal(frozen{1, time.Now().UTC(), why})
 	if err == nil {
 		err = s.writeAtomic(s.path(frozenName), b)
 	}
@@ -77,7 +78,7 @@ func (s *Spool) loadFrozen() {
 	}
 	var f frozen
 	if err == nil {
-		err = openJSON(b, &f)
+		err = statefile.Open(b, &f)
 	}
 	if s.frozen = f.Why; err != nil || f.Why == "" {
 		s.frozen = "unreadable mark"

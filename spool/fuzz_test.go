@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // FuzzOpen changes bytes in the files of a spool and opens it without its index. Whatever they are, no record is served
@@ -82,7 +83,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := open(d.dir, k, new(memDisk).open, &o)
+		s, err := open(d.dir, k, new(index.Mem).Open, &o)
 		if err != nil {
 			return // refused, with everything still there
 		}

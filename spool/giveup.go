@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -54,7 +55,7 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 		g.Ranges = old.Ranges
 	}
 	g.Ranges = mergeRanges(append(slices.Clone(g.Ranges), ranges...))
-	b, err := sealJSON(g)
+	b, err := statefile.Seal(g)
 	if err == nil {
 		err = fsys.MkdirAll(filepath.Join(dir, damagedDir))
 	}
@@ -78,7 +79,7 @@ func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
 		return nil, err
 	}
 	g := new(givenUp)
-	if err := openJSON(b, g); err != nil {
+	if err := statefile.Open(b, g); err != nil {
 		return nil, err
 	}
 	if g.Version != 1 || g.Segment != number {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -47,6 +48,10 @@ type remembered struct {
 	Stated  bool   `json:"stated,omitempty"`
 }
 
+// errOlder: a spool was written by an older version of this program, which does not continue what that has begun.
+var errOlder = errors.New("spool: made by an older version of this program: drain it with the program that wrote it, and give " +
+	"this one another directory")
+
 // newIdentity begins a spool.
 func newIdentity(class, instance string, now time.Time) *identity {
 	return &identity{
@@ -76,7 +81,7 @@ func identityOf(h *segment.Header) *identity {
 }
 
 // loadIdentity reads the identity of the spool in dir and changes nothing, so that it serves to look at a directory that
-// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. errNewer, errOlder: see
+// belongs to somebody else. fs.ErrNotExist: dir holds no spool. ErrCorrupt: the file is damaged. statefile.ErrNewer, errOlder: see
 // there.
 func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	path := filepath.Join(dir, identityName)
@@ -87,17 +92,17 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	// The version first: a newer one may have given any other member another shape.
 	var v struct{ Version int }
 	if err == nil {
-		err = openJSON(data, &v)
+		err = statefile.Open(data, &v)
 	}
 	if err == nil && v.Version > identityVersion {
-		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", errNewer, path, v.Version, identityVersion)
+		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", statefile.ErrNewer, path, v.Version, identityVersion)
 	}
 	if err == nil && v.Version > 0 && v.Version < identityVersion {
 		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, v.Version, identityVersion)
 	}
 	id := new(identity)
 	if err == nil {
-		err = openJSON(data, id)
+		err = statefile.Open(data, id)
 	}
 	if err == nil {
 		err = id.validate()
@@ -117,7 +122,7 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 	if err := id.validate(); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	data, err := sealJSON(id)
+	data, err := statefile.Seal(id)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -77,7 +78,7 @@ func TestIdentityLife(t *testing.T) {
 func TestIdentityDamaged(t *testing.T) {
 	m := spoolDir(t)
 	id := mustIdentity(t, m, "vpn", "host-a")
-	good, err := sealJSON(id)
+	good, err := statefile.Seal(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +120,12 @@ func TestIdentityDamaged(t *testing.T) {
 		bad[at] ^= 0x20
 		if at%16 == 0 {
 			try(fmt.Sprint("byte ", at), bad)
-		} else if err := openJSON(bad, new(identity)); err == nil {
+		} else if err := statefile.Open(bad, new(identity)); err == nil {
 			t.Errorf("byte %d flipped: not noticed", at)
 		}
 	}
 	id.Epoch = 0 // sealed, and wrong all the same
-	bad, err := sealJSON(id)
+	bad, err := statefile.Seal(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestIdentityDamaged(t *testing.T) {
 // A spool of an older version is left as it is: its chains cannot be continued, so nothing may be added to it.
 func TestIdentityOlder(t *testing.T) {
 	m := spoolDir(t)
-	data, err := sealJSON(map[string]any{
+	data, err := statefile.Seal(map[string]any{
 		"version": 2, "spool": "01m8h891vt89gsr7rdp1ase56j", "class": "vpn", "epoch": 1, "instance": "host-a", "created": time.Unix(1, 0).UTC(),
 	})
 	if err != nil {
@@ -166,7 +167,7 @@ func TestIdentityOlder(t *testing.T) {
 
 func TestIdentityNewer(t *testing.T) {
 	m := spoolDir(t)
-	data, err := sealJSON(map[string]any{"version": 9, "spool": 17, "destinations": "elsewhere"})
+	data, err := statefile.Seal(map[string]any{"version": 9, "spool": 17, "destinations": "elsewhere"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestIdentityNewer(t *testing.T) {
 			t.Error("a newer file is no damaged one")
 			return nil, nil
 		})
-		if !errors.Is(err, errNewer) || !strings.Contains(err.Error(), "version 9") {
+		if !errors.Is(err, statefile.ErrNewer) || !strings.Contains(err.Error(), "version 9") {
 			t.Fatalf("newer: %v", err)
 		}
 	}
@@ -247,7 +248,7 @@ func ptr[T any](v T) *T { return &v }
 
 // FuzzIdentity: whatever passes the seal and the checks can be saved and read again.
 func FuzzIdentity(f *testing.F) {
-	good, err := sealJSON(newIdentity("vpn", "host", identityTime))
+	good, err := statefile.Seal(newIdentity("vpn", "host", identityTime))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -256,9 +257,9 @@ func FuzzIdentity(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m := spoolDir(t)
 		// Most random bytes have no seal: give them one.
-		if openJSON(data, new(identity)) != nil {
+		if statefile.Open(data, new(identity)) != nil {
 			data = append(bytes.TrimRight(data, " \r\n\t}"), ",\n"...)
-			data = append(data, sealOf(data)...)
+			data = append(data, statefile.SealOf(data)...)
 		}
 		if err := vfs.WriteFileAtomic(m, "d/spool.json", data); err != nil {
 			t.Fatal(err)

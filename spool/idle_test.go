@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -46,7 +47,7 @@ func TestIdle(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})
-		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +70,7 @@ func TestClockSetBack(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = open("/spool", w.mem, w.index.open, &w.opts); err != nil {
+		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
 			t.Fatal(err)
 		}
 		if at := created(); at.Before(promised) {
@@ -83,7 +84,7 @@ func TestClockSetBack(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = open("/spool", w.mem, w.index.open, &w.opts); err != nil {
+		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
 			t.Fatal(err)
 		}
 		if at := created(); at.Before(promised) {
@@ -105,15 +106,15 @@ func TestClockSetBack(t *testing.T) {
 // A sudden end is told with the segment that follows it, once.
 func TestUnaccountedInSegment(t *testing.T) {
 	w := newWorld(Options{Destinations: []string{"a"}})
-	s, err := open("/spool", w.mem, w.index.open, &w.opts)
+	s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	k := w.clone(crashes[0], indexFate{})
-	s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+	k := w.clone(crashes[0], index.Fate{})
+	s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -114,7 +115,7 @@ func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
 	o := (&Options{
 		Class: id.Class, Instance: id.Instance, Destinations: id.known(nil), SegmentBytes: minSegmentBytes, MaxBytes: 1 << 60,
 	}).withDefaults()
-	none := func(vfs.FS, string, *slog.Logger) (index, bool, error) { return noIndex{}, true, nil }
+	none := func(vfs.FS, string, *slog.Logger) (index.Index, bool, error) { return index.None{}, true, nil }
 	view := vfs.Preview(fsys, in.Dir)
 	s, err := openFrom(&source{fs: view, dir: in.Dir}, in.Dir, view, none, &o)
 	if err != nil {

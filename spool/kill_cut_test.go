@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // kill returns the world as the death of the process leaves it: what was written is there, and not more durable than it was.
 func (w *world) kill() *world {
-	k := w.clone(vfs.Crash{}, indexFate{})
+	k := w.clone(vfs.Crash{}, index.Fate{})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k.mem, k.crashed = w.mem.KillClone(), true
@@ -26,7 +27,7 @@ func (w *world) kill() *world {
 // goOn is the life of the process behind one that was killed. What it finds, it promises.
 func (w *world) goOn(ctx context.Context, fsys vfs.FS) error {
 	o := w.opts
-	s, err := open("/spool", fsys, w.index.open, &o)
+	s, err := open("/spool", fsys, w.index.Open, &o)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func TestKillsThenPowerCuts(t *testing.T) {
 			if (second.N+op.N)/cutStride%2 == 1 {
 				c.Data, c.Names = vfs.DataMixed, vfs.NamesJournal
 			}
-			x := k.clone(c, indexFate{})
+			x := k.clone(c, index.Fate{})
 			x.crashed = true
 			cuts++
 			room <- struct{}{}
@@ -109,7 +110,7 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 			return nil
 		})
 		o := w.opts
-		s, err := open("/spool", fsys, w.index.open, &o)
+		s, err := open("/spool", fsys, w.index.Open, &o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 			t.Error("closed without an error")
 		}
 		w.mem = w.mem.KillClone()
-		if s, err = open("/spool", w.mem, w.index.open, &o); err != nil {
+		if s, err = open("/spool", w.mem, w.index.Open, &o); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.WaitDurable(t.Context(), want); err != nil {
@@ -153,7 +154,7 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 		if err := w.ship(t.Context(), s, "a", 0); err != nil { // what is sealed; "b" still lacks it
 			t.Fatal(err)
 		}
-		w = w.clone(vfs.Crash{}, indexFate{})
+		w = w.clone(vfs.Crash{}, index.Fate{})
 		_ = s.Close()
 		w.crashed = true
 		if err := w.verify(t, want); err != nil {
@@ -172,7 +173,7 @@ func TestProposedAgainIsDurable(t *testing.T) {
 			return syscall.EIO
 		}
 		return nil
-	}), w.index.open, &w.opts)
+	}), w.index.Open, &w.opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +186,8 @@ func TestProposedAgainIsDurable(t *testing.T) {
 	if err := s.Propose("a", []byte("manifest")); err != nil {
 		t.Fatal(err)
 	}
-	k := w.clone(vfs.Crash{}, indexFate{})
-	again, err := open("/spool", k.mem, k.index.open, &k.opts)
+	k := w.clone(vfs.Crash{}, index.Fate{})
+	again, err := open("/spool", k.mem, k.index.Open, &k.opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -24,7 +26,7 @@ import (
 type scene struct {
 	*testing.T
 	d       *disk
-	index   *memDisk
+	index   *index.Mem
 	seg     [3]string // their paths
 	options Options
 	numbers [3]uint64
@@ -78,8 +80,8 @@ func TestKnownErrors(t *testing.T) {
 		// What the destinations have cannot have been a torn tail.
 		{name: "log is shorter than what was acknowledged", acked: 3, hurt: func(s *scene) { s.flip(2, 29) }},
 		// The index and the mark speak of less, or of more, than there is.
-		{name: "index is older than the segments", hurt: func(s *scene) { *s.index = *s.index.crash(indexFate{Aged: 1}) }},
-		{name: "index is lost", hurt: func(s *scene) { *s.index = memDisk{} }},
+		{name: "index is older than the segments", hurt: func(s *scene) { *s.index = *s.index.Crash(index.Fate{Aged: 1}) }},
+		{name: "index is lost", hurt: func(s *scene) { *s.index = index.Mem{} }},
 		{name: "index knows of a segment that is gone", hurt: func(s *scene) { s.remove(1) }, lost: gap(11, 20)},
 		{name: "mark of an earlier orderly end comes back", hurt: func(s *scene) { s.clean(23, headerPad+1056) }},
 		{name: "active segment is gone", orderly: true, hurt: func(s *scene) { s.remove(2) }, lost: gap(21, 30)},
@@ -92,14 +94,14 @@ func TestKnownErrors(t *testing.T) {
 		// The newest sealed segment is cut while nothing was active: the index knew its last record.
 		{name: "newest sealed segment is cut", noActive: true, hurt: func(s *scene) { s.truncate(1, headerPad+1100+100) }, lost: gap(13, 20), end: 20},
 		{name: "newest sealed segment is empty", noActive: true, hurt: func(s *scene) { s.truncate(1, 0) }, lost: gap(11, 20), end: 20},
-		{name: "newest sealed segment is cut, index lost", noActive: true, hurt: func(s *scene) { *s.index = memDisk{}; s.cut(1, 17, 100) }, lost: gap(17, 20), end: 20},
+		{name: "newest sealed segment is cut, index lost", noActive: true, hurt: func(s *scene) { *s.index = index.Mem{}; s.cut(1, 17, 100) }, lost: gap(17, 20), end: 20},
 		// A file is another segment's, whose header is damaged: what is left of that must not be read as this segment's.
 		{name: "active segment is an earlier one, whose header is damaged", hurt: func(s *scene) { s.become(2, 0) }, lost: gap(21, 30)},
-		{name: "sealed segment is an earlier one, whose header is damaged", hurt: func(s *scene) { *s.index = memDisk{}; s.become(1, 0) }, lost: gap(11, 20)},
+		{name: "sealed segment is an earlier one, whose header is damaged", hurt: func(s *scene) { *s.index = index.Mem{}; s.become(1, 0) }, lost: gap(11, 20)},
 		// The header of a sealed segment is zeroes, and the file is no spare for that.
 		{name: "first page and footer of a sealed segment are zeroes", hurt: func(s *scene) { s.zeroAt(1, 0, headerPad); s.cut(1, 17, 100) }, lost: gap(11, 20)},
 		// Written by a program that is newer than this one.
-		{name: "newer format", hurt: func(s *scene) { *s.index = memDisk{}; s.newer(1) }, refused: segment.ErrVersion},
+		{name: "newer format", hurt: func(s *scene) { *s.index = index.Mem{}; s.newer(1) }, refused: segment.ErrVersion},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { k.run(t) })
@@ -174,8 +176,8 @@ func (k *knownError) run(t *testing.T) {
 func newScene(t *testing.T, k *knownError) *scene {
 	t.Helper()
 	mem := vfs.NewMem()
-	index := new(memDisk)
-	s := &scene{T: t, d: &disk{fs: mem, dir: "/spool", index: index.open}, index: index}
+	idx := new(index.Mem)
+	s := &scene{T: t, d: &disk{fs: mem, dir: "/spool", index: idx.Open}, index: idx}
 	s.options = Options{Destinations: []string{"a"}, Sync: SyncAlways, SegmentAge: time.Hour}
 	sp := s.d.open(t, s.options)
 	for i := range 15 {
@@ -211,8 +213,8 @@ func newScene(t *testing.T, k *knownError) *scene {
 		closeSpool(t, sp)
 	} else {
 		s.d.fs = mem.CrashClone(processDies)
-		s.index = index.crash(indexFate{})
-		s.d.index = s.index.open
+		s.index = idx.Crash(index.Fate{})
+		s.d.index = s.index.Open
 		closeSpool(t, sp)
 	}
 	return s
@@ -265,7 +267,7 @@ func (s *scene) cut(seg int, i uint64, in int64) {
 	if err := f.Truncate(off + in); err != nil {
 		s.Fatal(err)
 	}
-	*s.index = memDisk{} // which would say how long it was
+	*s.index = index.Mem{} // which would say how long it was
 }
 
 // become gives a segment's file the blocks of another segment, with a header of which a bit is wrong.
@@ -308,7 +310,7 @@ func (s *scene) unnote() {
 // clean writes the mark of an orderly end, with the active segment durable up to end.
 func (s *scene) clean(next uint64, end int64) {
 	s.Helper()
-	b, err := sealJSON(cleanMark{Version: 1, Segment: s.numbers[2], End: end, Next: next})
+	b, err := statefile.Seal(cleanMark{Version: 1, Segment: s.numbers[2], End: end, Next: next})
 	if err == nil {
 		err = vfs.WriteFileAtomic(s.d.fs, "/spool/"+cleanName, b)
 	}
@@ -365,7 +367,8 @@ func (s *scene) remove(seg int) {
 func (s *scene) newer(seg int) {
 	_, data := s.block(seg, 11)
 	data[8]++
-	h := crc32.Update(0, castagnoli, data[:16])
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	h := crc32.Checksum(data[:16], castagnoli)
 	h = crc32.Update(h, castagnoli, data[20:headerPad])
 	binary.LittleEndian.PutUint32(data[16:], h)
 	s.write(seg, data[:headerPad], 0)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -20,7 +21,7 @@ func (s *Spool) saveLedger(l *segment.Ledger) error {
 	s.mu.Lock()
 	n := s.number
 	s.mu.Unlock()
-	b, err := sealJSON(ledgerFile{*l, n})
+	b, err := statefile.Seal(ledgerFile{*l, n})
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func (s *Spool) saveLedger(l *segment.Ledger) error {
 func (s *Spool) loadLedger() (f ledgerFile, err error) {
 	b, err := vfs.ReadFile(s.fs, s.path(ledgerName), segment.MaxHeader)
 	if err == nil {
-		err = openJSON(b, &f)
+		err = statefile.Open(b, &f)
 	}
 	if denied(err) {
 		return f, err

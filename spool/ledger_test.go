@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestLedgerSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{Destinations: []string{"a"}})
-		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,8 +28,8 @@ func TestLedgerSurvives(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
-		k := w.clone(crashes[0], indexFate{})
-		s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+		k := w.clone(crashes[0], index.Fate{})
+		s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +66,7 @@ func TestLedgerSurvives(t *testing.T) {
 func TestUnaccountedKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(Options{SyncInterval: time.Hour})
-		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,8 +82,8 @@ func TestUnaccountedKnown(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second) // the ledger
-		k := w.clone(processDies, indexFate{})
-		s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+		k := w.clone(processDies, index.Fate{})
+		s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,16 +99,16 @@ func TestUnaccountedKnown(t *testing.T) {
 func TestUnaccountedIsBounded(t *testing.T) {
 	w := newWorld(Options{Sync: SyncAlways})
 	for i := range maxUnaccounted + 10 {
-		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustAppend(t, s, batch(i+1, 1, 10))
-		k := w.clone(processDies, indexFate{})
+		k := w.clone(processDies, index.Fate{})
 		s.Close()
 		w = k
 	}
-	s, err := open("/spool", w.mem, w.index.open, &w.opts)
+	s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestLedgerFromChainAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d.index = new(memDisk).open
+		d.index = new(index.Mem).Open
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		defer closeSpool(t, s)
 		balanced(t, s)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -26,7 +27,7 @@ func (s *Spool) beginLife(handed int64) error {
 }
 
 func (s *Spool) writeLife(m lifeMark) error {
-	b, err := sealJSON(m)
+	b, err := statefile.Seal(m)
 	if err != nil {
 		return err
 	}
@@ -67,10 +68,10 @@ func (r *recovery) readLife() error {
 	}
 	m := new(lifeMark)
 	if err == nil {
-		err = openJSON(b, m)
+		err = statefile.Open(b, m)
 	}
 	if err == nil && m.Version > 1 {
-		return errNewer
+		return statefile.ErrNewer
 	}
 	if denied(err) {
 		return err

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -25,15 +26,15 @@ func TestKillIsBoundedByItsOwnProcess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(Options{MemoryBytes: budget})
-			s, err := open("/spool", w.mem, w.index.open, &w.opts)
+			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
 			c.before(t, s)
-			k := w.clone(processDies, indexFate{})
+			k := w.clone(processDies, index.Fate{})
 			k.opts.MemoryBytes = minMemoryBytes
-			s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+			s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func TestOrderlyEndLeavesNoLifeMark(t *testing.T) {
 func TestSuccessorDies(t *testing.T) {
 	for _, opened := range []bool{false, true} {
 		w := newWorld(Options{})
-		s, err := open("/spool", w.mem, w.index.open, &w.opts)
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +78,7 @@ func TestSuccessorDies(t *testing.T) {
 		want := uint64(minMemoryBytes)
 		if opened {
 			w.opts.Successor = true
-			s, err := open("/spool", w.mem, w.index.open, &w.opts)
+			s, err := open("/spool", w.mem, w.index.Open, &w.opts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,9 +88,9 @@ func TestSuccessorDies(t *testing.T) {
 			}
 			want *= 2
 		}
-		k := w.clone(processDies, indexFate{})
+		k := w.clone(processDies, index.Fate{})
 		k.opts.Successor = false
-		s2, err := open("/spool", k.mem, k.index.open, &k.opts)
+		s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 		if err != nil {
 			t.Fatal(err)
 		}

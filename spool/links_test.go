@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -50,7 +51,7 @@ func untouched(t *testing.T, file, folder string) {
 // of its files or directories.
 func TestLinksInSpool(t *testing.T) {
 	for _, name := range []string{
-		lockName, cleanName, lifeName, begunName, ledgerName, frozenName, "spool.json", indexName, indexMark, "seg/0000000000000001.seg",
+		lockName, cleanName, lifeName, begunName, ledgerName, frozenName, "spool.json", index.FileName, index.MarkName, "seg/0000000000000001.seg",
 		"seg/0000000000000002.seg", "stage/0000000000000001.obj", "chain/d.json", "chain/d.next", "free/0000000000000001",
 		segDir, stageDir, chainDir, freeDir, damagedDir,
 	} {
@@ -79,7 +80,7 @@ func TestLinksInSpool(t *testing.T) {
 			untouched(t, file, folder)
 		})
 	}
-	for _, name := range []string{lockName, begunName, indexName, "seg/0000000000000001.seg", "free/0000000000000001"} {
+	for _, name := range []string{lockName, begunName, index.FileName, "seg/0000000000000001.seg", "free/0000000000000001"} {
 		t.Run("hard "+name, func(t *testing.T) {
 			dir, file, folder := linked(t)
 			path := filepath.Join(dir, name)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // pausable is a disk that can stand still: from the next sync on every operation waits, reads too. A sync that hangs is
@@ -55,7 +56,7 @@ func receive(t *testing.T, o Options) *received {
 	t.Helper()
 	r := &received{disk: newPausable()}
 	var err error
-	if r.Spool, err = open(t.TempDir(), r.disk, openBolt, &o); err != nil {
+	if r.Spool, err = open(t.TempDir(), r.disk, index.Open, &o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -34,10 +35,10 @@ func TestMain(m *testing.M) {
 type disk struct {
 	fs    vfs.FS
 	dir   string
-	index openIndexFunc
+	index index.OpenFunc
 }
 
-func memDir() *disk { return &disk{fs: vfs.NewMem(), dir: "/spool", index: new(memDisk).open} }
+func memDir() *disk { return &disk{fs: vfs.NewMem(), dir: "/spool", index: new(index.Mem).Open} }
 
 func (d *disk) open(t testing.TB, o Options) *Spool {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -18,22 +19,22 @@ import (
 // ErrLocked names who has the directory, ErrOwed what a destination that is not in Options.Destinations is owed. A
 // spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
-	return open(dir, vfs.OS(), openIndex, o)
+	return open(dir, vfs.OS(), index.Open, o)
 }
 
 // open is Open on any file system and with any index.
-func open(dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (*Spool, error) {
+func open(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool, error) {
 	return openFrom(nil, dir, fsys, openIndex, o)
 }
 
 // openFrom is open, for an adopted spool with its source.
-func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *Options) (_ *Spool, err error) {
+func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (_ *Spool, err error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	s := &Spool{
-		source: src, dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: noIndex{}, opened: time.Now(),
+		source: src, dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: index.None{}, opened: time.Now(),
 		dests: map[string]*destination{},
 		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
 		stop: make(chan struct{}), naming: make(chan struct{}, 1),
@@ -72,7 +73,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex openIndexFunc, o *
 }
 
 // recover brings the spool back to where it was.
-func (s *Spool) recover(openIndex openIndexFunc) error {
+func (s *Spool) recover(openIndex index.OpenFunc) error {
 	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
@@ -123,7 +124,7 @@ func (s *Spool) recover(openIndex openIndexFunc) error {
 	switch {
 	case err == nil:
 		s.idx = ix
-	case errors.Is(err, errIndexLost):
+	case errors.Is(err, index.ErrLost):
 		// Without it everything works, and opening takes longer the next time as well.
 		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
 	default:
@@ -205,13 +206,6 @@ func readHeader(f io.ReaderAt) (*segment.Header, error) {
 		}
 	}
 }
-
-// noIndex takes the place of an index that cannot be had: the next Open reads the segments instead.
-type noIndex struct{}
-
-func (noIndex) Load(func(string, []byte) error) error { return nil }
-func (noIndex) Apply([]kv, []string) error            { return errIndexLost }
-func (noIndex) Close() error                          { return nil }
 
 // since returns how long ago t was by the wall clock, at least 0: what another process recorded may lie in the future.
 func since(t time.Time) time.Duration { return max(0, time.Since(t)) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -39,7 +40,7 @@ func random(t *testing.T, seed uint64) error {
 	})
 	for range 1 + rng.IntN(4) {
 		o := w.opts
-		s, err := open("/spool", w.mem, w.index.open, &o)
+		s, err := open("/spool", w.mem, w.index.Open, &o)
 		if err != nil {
 			return fmt.Errorf("open: %w", err)
 		}
@@ -55,7 +56,7 @@ func random(t *testing.T, seed uint64) error {
 			w.kept, w.durable = s.Stats().Appended, s.Stats().Appended
 		} else if err == nil {
 			c := vfs.Crash{Data: vfs.DataFate(rng.IntN(4)), Names: vfs.NameFate(rng.IntN(3)), Seed: rng.Uint64()}
-			k := w.clone(c, indexFate{Aged: rng.IntN(3), Lost: rng.IntN(4) == 0})
+			k := w.clone(c, index.Fate{Aged: rng.IntN(3), Lost: rng.IntN(4) == 0})
 			if c.Data == vfs.DataKept && c.Names == vfs.NamesKept {
 				k.durable = k.kept
 			}

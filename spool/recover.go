@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -83,10 +84,10 @@ func (r *recovery) readClean() error {
 	}
 	m := new(cleanMark)
 	if err == nil {
-		err = openJSON(b, m)
+		err = statefile.Open(b, m)
 	}
 	if err == nil && m.Version > 1 {
-		return errNewer
+		return statefile.ErrNewer
 	}
 	if denied(err) {
 		return err
@@ -117,7 +118,7 @@ func (r *recovery) readBegun() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case denied(err), errors.Is(err, errNewer):
+	case denied(err), errors.Is(err, statefile.ErrNewer):
 		return err
 	case err != nil:
 		s.log.Warn("spool: the note of the newest segment cannot be read", "class", s.opts.Class, "err", err)
@@ -330,7 +331,7 @@ func (r *recovery) withoutRaw() error {
 		if err == nil {
 			h, err = segment.DecodeHeader(rec.Header)
 		}
-		if errors.Is(err, errNewer) || errors.Is(err, segment.ErrVersion) || denied(err) {
+		if errors.Is(err, statefile.ErrNewer) || errors.Is(err, segment.ErrVersion) || denied(err) {
 			return err
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -62,7 +63,7 @@ func (s *Spool) identityOfChains() (*identity, error) {
 		var f chainFile
 		b, err := vfs.ReadFile(s.fs, s.chainPath(name), 1<<20)
 		if err == nil {
-			err = openJSON(b, &f)
+			err = statefile.Open(b, &f)
 		}
 		if err != nil && !denied(err) {
 			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -276,7 +278,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	seg.Staged, seg.StagedSize = false, 0
 	if ok {
 		rec, err := r.s.stageRecord(seg.Number)
-		if errors.Is(err, errNewer) || denied(err) {
+		if errors.Is(err, statefile.ErrNewer) || denied(err) {
 			return err
 		}
 		if err == nil && rec.Size == size {
@@ -336,7 +338,7 @@ func (r *recovery) save() error {
 		s.cat.segs = append(s.cat.segs, p.sealed)
 		s.quota.found(p.size)
 	}
-	if fi, err := s.fs.Stat(s.path(indexName)); err == nil {
+	if fi, err := s.fs.Stat(s.path(index.FileName)); err == nil {
 		s.quota.found(fi.Size())
 	}
 	s.damages.held = s.sizeOfDamaged()

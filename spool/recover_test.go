@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -28,7 +30,7 @@ func TestPowerCutsInRecovery(t *testing.T) {
 				}
 				c := crashes[op.N/step%2]
 				c.Seed = uint64(op.N)
-				k := w.clone(c, indexFate{Lost: op.N/step%3 == 0, Aged: op.N / step % 3})
+				k := w.clone(c, index.Fate{Lost: op.N/step%3 == 0, Aged: op.N / step % 3})
 				k.closed = false
 				n, err := k.cutAgain(t)
 				if cuts += n; err != nil {
@@ -60,13 +62,13 @@ func (w *world) cutAgain(t *testing.T) (cuts int, err error) {
 		c := crashes[op.N%len(crashes)]
 		c.Seed = uint64(op.N)
 		cuts++
-		k := w.clone(c, indexFate{Aged: op.N % 2})
+		k := w.clone(c, index.Fate{Aged: op.N % 2})
 		if verr := k.verify(t, w.durable); verr != nil {
 			err = fmt.Errorf("and before operation %d (%s %s) of the recovery, %s: %w", op.N, op.Kind, op.Path, c, verr)
 		}
 		return nil
 	}
-	s, oerr := open("/spool", vfs.Inject(w.mem, hook), w.index.open, &o)
+	s, oerr := open("/spool", vfs.Inject(w.mem, hook), w.index.Open, &o)
 	mu.Lock()
 	opening = false
 	mu.Unlock()
@@ -123,7 +125,7 @@ func TestStageRecordDamaged(t *testing.T) {
 		closeSpool(t, s)
 		flipAt(t, d, s.recPath(seg.Number), 100)
 		if lost {
-			d.index = new(memDisk).open
+			d.index = new(index.Mem).Open
 		}
 		s = d.open(t, Options{Destinations: []string{"a"}})
 		wantGap(t, s, stageAll(t, s), 11, 20, 30)
@@ -155,19 +157,19 @@ func TestStageRecordNewer(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec.Version = 2
-		js, err := sealJSON(rec)
+		js, err := statefile.Seal(rec)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := vfs.WriteFileAtomic(d.fs, s.recPath(seg.Number), js); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); !errors.Is(err, errNewer) {
+		if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); !errors.Is(err, statefile.ErrNewer) {
 			t.Errorf("staged with %v", err)
 		}
 		closeSpool(t, s)
-		d.index = new(memDisk).open
-		if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, errNewer) {
+		d.index = new(index.Mem).Open
+		if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, statefile.ErrNewer) {
 			t.Errorf("opened with %v", err)
 		}
 		if _, err := d.fs.Stat(s.objPath(seg.Number)); err != nil {

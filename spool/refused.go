@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -42,7 +43,7 @@ func refused(err error) bool {
 	if denied(err) {
 		return false
 	}
-	for _, known := range []error{segment.ErrCorrupt, segment.ErrVersion, ErrCorrupt, errNewer, fs.ErrNotExist} {
+	for _, known := range []error{segment.ErrCorrupt, segment.ErrVersion, ErrCorrupt, statefile.ErrNewer, fs.ErrNotExist} {
 		if errors.Is(err, known) {
 			return false
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -33,9 +34,9 @@ func (gzipEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
 // room for more records; and it gets all of them, whatever happens in between.
 func TestRawIsGivenUp(t *testing.T) {
 	for _, lost := range []bool{false, true} {
-		mem := new(memDisk)
+		mem := new(index.Mem)
 		d := memDir()
-		d.index = mem.open
+		d.index = mem.Open
 		o := fullOptions(Reject)
 		o.Destinations = []string{"up", "down"}
 		s := d.open(t, o)
@@ -75,7 +76,7 @@ func TestRawIsGivenUp(t *testing.T) {
 		pending := s.Stats().Pending["down"]
 		closeSpool(t, s)
 		if lost {
-			*mem = memDisk{}
+			*mem = index.Mem{}
 		}
 
 		s = d.open(t, o)

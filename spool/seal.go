@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -299,21 +300,21 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 // remember puts what is known of segments into the index. A lost index costs the next Open time, nothing else, so that a
 // failure here stops nothing.
 func (s *Spool) remember(segs ...*sealed) {
-	puts := make([]kv, 0, len(segs))
+	puts := make([]index.Entry, 0, len(segs))
 	for _, seg := range segs {
 		js, err := json.Marshal(seg)
 		if err != nil {
 			s.log.Error("spool: cannot encode an index entry", "class", s.opts.Class, "segment", seg.Number, "err", err)
 			return
 		}
-		puts = append(puts, kv{segKey(seg.Number), js})
+		puts = append(puts, index.Entry{Key: segKey(seg.Number), Value: js})
 	}
 	s.apply(puts, nil)
 }
 
 // apply changes the index.
-func (s *Spool) apply(puts []kv, deletes []string) {
-	if err := s.idx.Apply(puts, deletes); err != nil && !errors.Is(err, errIndexLost) {
+func (s *Spool) apply(puts []index.Entry, deletes []string) {
+	if err := s.idx.Apply(puts, deletes); err != nil && !errors.Is(err, index.ErrLost) {
 		s.log.Warn("spool: index not updated", "class", s.opts.Class, "err", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 )
 
 // sectorFS refuses to return a range of bytes of the files whose names end in suffix.
@@ -139,7 +140,7 @@ func badSectorAtOpen(t *testing.T, i int, gap [2]uint64, lasting bool) {
 	s := threeSegments(t, d, Options{})
 	seg := s.Sealed(0, 0)[i]
 	closeSpool(t, s)
-	d.index = new(memDisk).open
+	d.index = new(index.Mem).Open
 	// The footer is gone, too, so that the blocks have to be read.
 	flipAt(t, d, s.segPath(seg.Number), seg.Size-10)
 	sectors.refuse(numberName(seg.Number)+segExt, 4096+1100+100, 4096+1100+101)
@@ -166,7 +167,7 @@ func TestUnreadableEnds(t *testing.T) {
 					s := threeSegments(t, d, Options{})
 					seg := s.Sealed(0, 0)[i]
 					closeSpool(t, s)
-					d.index = new(memDisk).open
+					d.index = new(index.Mem).Open
 					at := int64(0)
 					if footer {
 						at = seg.Size - 1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -25,7 +26,7 @@ type Spool struct {
 	opts Options
 	log  *slog.Logger
 	lock io.Closer
-	idx  index
+	idx  index.Index
 	id   *identity
 
 	witness witness

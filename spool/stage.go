@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -94,7 +95,7 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if errors.Is(err, errNewer) || denied(err) {
+		if errors.Is(err, statefile.ErrNewer) || denied(err) {
 			return nil, err
 		}
 		if refused(err) && !seg.NoRaw && !s.reads.writeOff(number) {
@@ -291,7 +292,7 @@ func sizeOf(f vfs.File, n int64) (int64, error) {
 // publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
 // its file would promise bytes that nobody has.
 func (s *Spool) publish(temp string, rec *StageRecord) error {
-	js, err := sealJSON(rec)
+	js, err := statefile.Seal(rec)
 	if err != nil {
 		return err
 	}
@@ -392,11 +393,11 @@ func (s *Spool) stageRecord(n uint64) (*StageRecord, error) {
 		return nil, err
 	}
 	rec := new(StageRecord)
-	if err := openJSON(b, rec); err != nil {
+	if err := statefile.Open(b, rec); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.recPath(n), err)
 	}
 	if rec.Version > 1 {
-		return nil, fmt.Errorf("%s: %w", s.recPath(n), errNewer)
+		return nil, fmt.Errorf("%s: %w", s.recPath(n), statefile.ErrNewer)
 	}
 	if rec.Segment != n {
 		return nil, fmt.Errorf("%w: %s is the record of segment %d", ErrCorrupt, s.recPath(n), rec.Segment)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -84,11 +85,11 @@ func loadBegun(f vfs.FS, path, spool string) (*begun, error) {
 		page := data[:min(len(data), witnessPage)]
 		data = data[len(page):]
 		b := new(begun)
-		if openJSON(bytes.TrimRight(page, "\x00"), b) != nil {
+		if statefile.Open(bytes.TrimRight(page, "\x00"), b) != nil {
 			continue
 		}
 		if b.Version > 1 {
-			return nil, errNewer
+			return nil, statefile.ErrNewer
 		}
 		if b.Spool == spool && b.Segment > 0 && b.Next >= b.First && b.First > 0 && (newest == nil || b.Turn > newest.Turn) {
 			newest = b

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"strconv"
+
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // notePage is a page of the witness in the making: the bytes of sealJSON, without its allocations, since a busy spool
@@ -32,7 +33,7 @@ func (p *notePage) fix(b begun) error {
 		return err
 	}
 	from, to := bytes.Index(js, beforeFixed), bytes.LastIndex(js, behindFixed)
-	if len(js)-len("\n}")+len(",\n")+len(sealOf(nil)) > witnessPage-longerNumbers {
+	if len(js)-len("\n}")+len(",\n")+statefile.SealSize > witnessPage-longerNumbers {
 		return errLongNote
 	}
 	p.fixed = js[from:to]
@@ -65,7 +66,7 @@ func (p *notePage) encode(b *begun) ([]byte, error) {
 		js = append(js, ",\n  \"ended\": true"...)
 	}
 	js = append(js, ",\n"...)
-	crc := crc32.Update(sealStart, castagnoli, js)
+	crc := statefile.Checksum(js)
 	js = append(js, "  \"crc32c\": \""...)
 	for shift := 28; shift >= 0; shift -= 4 {
 		js = append(js, "0123456789abcdef"[crc>>shift&15])
@@ -74,6 +75,3 @@ func (p *notePage) encode(b *begun) ([]byte, error) {
 	clear(p.buf[len(js):])
 	return p.buf[:], nil
 }
-
-// sealStart is valueCRC before the first byte of the value.
-var sealStart = valueCRC(nil, nil)

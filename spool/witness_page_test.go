@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // A note is what sealJSON makes of it, whatever its strings and numbers are.
@@ -22,7 +23,7 @@ func TestNoteIsSealedJSON(t *testing.T) {
 			{Version: 1, Turn: math.MaxUint64, Spool: "s", Segment: 7, First: 1, Epoch: 3, Created: created, Instance: instance, Size: 1 << 26, End: math.MaxInt64, Next: math.MaxUint64, Bytes: math.MaxUint64, Ended: true},
 			{Version: 1, Turn: 3, Spool: "s", Segment: 7, First: 1, Epoch: 3, Created: created, Instance: instance, Size: 1 << 26, End: 4096, Next: 12, Bytes: 345},
 		} {
-			want, err := sealJSON(b)
+			want, err := statefile.Seal(b)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"errors"
@@ -10,11 +10,12 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// openIndex opens the index of a directory with bbolt, which maps its file and so needs the operating system's. In a file
+// Open opens the index of a directory with bbolt, which maps its file and so needs the operating system's. In a file
 // system of vfs.Mount, where tests run whole processes in memory, the same file holds the entries as JSON.
-func openIndex(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+func Open(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	if vfs.Mounted(dir) {
 		return openPlain(fsys, dir, log)
 	}
@@ -32,24 +33,24 @@ type plainIndex struct {
 	err     error // once closed or lost
 }
 
-var _ index = (*plainIndex)(nil)
+var _ Index = (*plainIndex)(nil)
 
 // plainFile is what the file holds, sealed.
 type plainFile struct {
 	Entries map[string][]byte `json:"entries"`
 }
 
-// maxPlainIndex bounds what is read of the file.
-const maxPlainIndex = 64 << 20
+// maxPlain bounds what is read of the file.
+const maxPlain = 64 << 20
 
-func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	x := &plainIndex{fsys: fsys, dir: dir}
-	_, err := fsys.Stat(filepath.Join(dir, indexMark))
+	_, err := fsys.Stat(filepath.Join(dir, MarkName))
 	behind := err == nil // it was lost, and has fallen behind the segments
-	b, err := vfs.ReadFile(fsys, x.path(), maxPlainIndex)
+	b, err := vfs.ReadFile(fsys, x.path(), maxPlain)
 	if err == nil {
 		var f plainFile
-		if bad := openJSON(b, &f); bad == nil && !behind {
+		if bad := statefile.Open(b, &f); bad == nil && !behind {
 			x.entries = f.Entries
 			return x, false, nil
 		}
@@ -66,17 +67,17 @@ func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 	return x, true, nil
 }
 
-func (x *plainIndex) path() string { return filepath.Join(x.dir, indexName) }
+func (x *plainIndex) path() string { return filepath.Join(x.dir, FileName) }
 
 func (x *plainIndex) save(entries map[string][]byte) error {
-	b, err := sealJSON(plainFile{entries})
+	b, err := statefile.Seal(plainFile{entries})
 	if err != nil {
 		return err
 	}
 	return vfs.WriteFileAtomic(x.fsys, x.path(), b)
 }
 
-// Load implements index.
+// Load implements Index.
 func (x *plainIndex) Load(fn func(key string, value []byte) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -91,8 +92,8 @@ func (x *plainIndex) Load(fn func(key string, value []byte) error) error {
 	return nil
 }
 
-// Apply implements index.
-func (x *plainIndex) Apply(puts []kv, deletes []string) error {
+// Apply implements Index.
+func (x *plainIndex) Apply(puts []Entry, deletes []string) error {
 	if err := checkKeys(puts, deletes); err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (x *plainIndex) Apply(puts []kv, deletes []string) error {
 		delete(next, k)
 	}
 	for _, p := range puts {
-		next[p.key] = slices.Clone(p.value)
+		next[p.Key] = slices.Clone(p.Value)
 	}
 	if err := x.save(next); err != nil {
 		x.err = lost(err)
@@ -118,7 +119,7 @@ func (x *plainIndex) Apply(puts []kv, deletes []string) error {
 	return nil
 }
 
-// Close implements index.
+// Close implements Index.
 func (x *plainIndex) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

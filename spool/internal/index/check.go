@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"encoding/binary"
@@ -32,13 +32,13 @@ const (
 
 var native = binary.NativeEndian
 
-// checkIndexFile reads a bbolt file as bytes that may be anything and says whether bbolt may map it. bbolt itself
+// checkFile reads a bbolt file as bytes that may be anything and says whether bbolt may map it. bbolt itself
 // trusts pointers, counts and sizes in its pages: damaged ones make it panic, in a goroutine of its own even, run around
 // in a circle until the stack is full, or ask for more memory than there is, and the process that embeds the spool dies,
 // at each start anew. What comes out of this check is sound in structure, and every entry in it is the one that was put.
 //
-// A *damage error or errNewer says why not; any other one is of reading.
-func checkIndexFile(r io.ReaderAt, size int64) error {
+// A *damage error or statefile.ErrNewer says why not; any other one is of reading.
+func checkFile(r io.ReaderAt, size int64) error {
 	if size < 4*boltPage || size > boltMaxFile {
 		return damaged("a file of %d bytes is no index", size)
 	}
@@ -72,7 +72,7 @@ type boltCheck struct {
 	seen      []bool   // pages that are in use or free: each may be reached once, so every walk ends
 	bufs      [][]byte // one page at each depth of the walk
 	found     bool     // the header entry
-	want, got indexHeader
+	want, got header
 }
 
 // boltMeta is what a meta page says of its transaction.
@@ -203,7 +203,7 @@ func (c *boltCheck) entry(key, sealed []byte) error {
 	if string(key) == headerKey {
 		var err error
 		c.found = true
-		c.want, err = decodeIndexHeader(sealed)
+		c.want, err = decodeHeader(sealed)
 		return err
 	}
 	_, crc, ok := openValue(key, sealed)

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"errors"
@@ -40,7 +40,7 @@ func brokenDisk(t *testing.T) (dir string, breakIt func()) {
 	}
 	return dir, func() {
 		unix.Sync()
-		f, err := os.Open(filepath.Join(dir, indexName))
+		f, err := os.Open(filepath.Join(dir, FileName))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,11 +57,11 @@ func brokenDisk(t *testing.T) (dir string, breakIt func()) {
 // A disk that returns EIO while the index is open, and when it is opened: the spool loses its index and nothing else.
 func TestIndexOnBrokenDisk(t *testing.T) {
 	dir, breakIt := brokenDisk(t)
-	open := opener(func() (index, bool, error) { return openBolt(vfs.OS(), dir, discard) })
+	open := opener(func() (Index, bool, error) { return openBolt(vfs.OS(), dir, discard) })
 	ix, _ := mustOpen(t, open)
-	var puts []kv
+	var puts []Entry
 	for i := range 20_000 {
-		puts = append(puts, kv{fmt.Sprintf("%05d", i), []byte(strings.Repeat("v", 200))})
+		puts = append(puts, Entry{fmt.Sprintf("%05d", i), []byte(strings.Repeat("v", 200))})
 	}
 	mustApply(t, ix, puts)
 	mustClose(t, ix)
@@ -71,10 +71,10 @@ func TestIndexOnBrokenDisk(t *testing.T) {
 	}
 	breakIt()
 	err := ix.Load(func(string, []byte) error { return nil })
-	if _, ok := errors.AsType[*fault](err); !ok || !errors.Is(err, errIndexLost) {
+	if _, ok := errors.AsType[*fault](err); !ok || !errors.Is(err, ErrLost) {
 		t.Fatalf("Load from a broken disk: %v", err)
 	}
-	if err := os.Remove(filepath.Join(dir, indexMark)); err != nil {
+	if err := os.Remove(filepath.Join(dir, MarkName)); err != nil {
 		t.Fatal(err)
 	}
 	// Without the mark, the check is what keeps bbolt away from the file.
@@ -83,5 +83,5 @@ func TestIndexOnBrokenDisk(t *testing.T) {
 		t.Error("an unreadable index is believed")
 	}
 	mustApply(t, ix, puts[:1])
-	wantEntries(t, ix, map[string]string{puts[0].key: string(puts[0].value)})
+	wantEntries(t, ix, map[string]string{puts[0].Key: string(puts[0].Value)})
 }

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"bytes"
@@ -11,12 +11,12 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// memDisk is what bbolt's file would be on a real disk, for spools that run in memory: it keeps bbolt's promise
+// Mem is what bbolt's file would be on a real disk, for spools that run in memory: it keeps bbolt's promise
 // (transactions are atomic, and durable once Apply has returned) and can be brought to break it. It outlives the indexes
-// that its open returns.
-type memDisk struct {
-	// before, if set, is called before each transaction, with nothing locked; its error loses the index.
-	before func() error
+// that Open returns.
+type Mem struct {
+	// Before, if set, is called before each transaction, with nothing locked; its error loses the index.
+	Before func() error
 
 	mu      sync.Mutex
 	exists  bool
@@ -25,18 +25,18 @@ type memDisk struct {
 }
 
 type memTx struct {
-	puts    []kv
+	puts    []Entry
 	deletes []string
 }
 
-// indexFate is what a power cut does to an index.
-type indexFate struct {
+// Fate is what a power cut does to an index.
+type Fate struct {
 	Aged    int  // so many of the last transactions are undone, although they had been acknowledged
 	Lost    bool // the file is gone
 	Damaged bool // the file is there, and not to be believed
 }
 
-func (f indexFate) String() string {
+func (f Fate) String() string {
 	switch {
 	case f.Lost:
 		return "index lost"
@@ -46,19 +46,20 @@ func (f indexFate) String() string {
 	return fmt.Sprintf("index aged by %d", f.Aged)
 }
 
-// crash returns the disk as a power cut at this moment leaves it. The original goes on undisturbed.
-func (d *memDisk) crash(f indexFate) *memDisk {
+// Crash returns the disk as a power cut at this moment leaves it. The original goes on undisturbed.
+func (d *Mem) Crash(f Fate) *Mem {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f.Lost || !d.exists {
-		return &memDisk{}
+		return &Mem{}
 	}
-	return &memDisk{exists: true, damaged: f.Damaged, txs: slices.Clone(d.txs[:max(0, len(d.txs)-f.Aged)])}
+	return &Mem{exists: true, damaged: f.Damaged, txs: slices.Clone(d.txs[:max(0, len(d.txs)-f.Aged)])}
 }
 
-var _ openIndexFunc = (*memDisk)(nil).open
+var _ OpenFunc = (*Mem)(nil).Open
 
-func (d *memDisk) open(vfs.FS, string, *slog.Logger) (index, bool, error) {
+// Open is an OpenFunc.
+func (d *Mem) Open(vfs.FS, string, *slog.Logger) (Index, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	rebuild := !d.exists || d.damaged
@@ -69,11 +70,12 @@ func (d *memDisk) open(vfs.FS, string, *slog.Logger) (index, bool, error) {
 }
 
 type memIndex struct {
-	disk *memDisk
+	disk *Mem
 	mu   sync.Mutex
 	err  error
 }
 
+// Load implements Index.
 func (x *memIndex) Load(fn func(key string, value []byte) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -87,7 +89,7 @@ func (x *memIndex) Load(fn func(key string, value []byte) error) error {
 			delete(all, k)
 		}
 		for _, p := range tx.puts {
-			all[p.key] = p.value
+			all[p.Key] = p.Value
 		}
 	}
 	x.disk.mu.Unlock()
@@ -99,7 +101,8 @@ func (x *memIndex) Load(fn func(key string, value []byte) error) error {
 	return nil
 }
 
-func (x *memIndex) Apply(puts []kv, deletes []string) error {
+// Apply implements Index.
+func (x *memIndex) Apply(puts []Entry, deletes []string) error {
 	if err := checkKeys(puts, deletes); err != nil {
 		return err
 	}
@@ -108,9 +111,9 @@ func (x *memIndex) Apply(puts []kv, deletes []string) error {
 	if x.err != nil || len(puts)+len(deletes) == 0 {
 		return x.err
 	}
-	if x.disk.before != nil {
-		if err := x.disk.before(); err != nil {
-			x.err = fmt.Errorf("%w: %w", errIndexLost, err)
+	if x.disk.Before != nil {
+		if err := x.disk.Before(); err != nil {
+			x.err = fmt.Errorf("%w: %w", ErrLost, err)
 			x.disk.mu.Lock()
 			x.disk.damaged = true // as the mark does
 			x.disk.mu.Unlock()
@@ -119,7 +122,7 @@ func (x *memIndex) Apply(puts []kv, deletes []string) error {
 	}
 	tx := memTx{deletes: slices.Clone(deletes)}
 	for _, p := range puts {
-		tx.puts = append(tx.puts, kv{p.key, bytes.Clone(p.value)})
+		tx.puts = append(tx.puts, Entry{p.Key, bytes.Clone(p.Value)})
 	}
 	x.disk.mu.Lock()
 	defer x.disk.mu.Unlock()
@@ -127,6 +130,7 @@ func (x *memIndex) Apply(puts []kv, deletes []string) error {
 	return nil
 }
 
+// Close implements Index.
 func (x *memIndex) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 // madeIndex returns the contents of an index's file of some depth, with free pages in it, and its entries.
@@ -24,7 +25,7 @@ func madeIndex(t testing.TB) (file []byte, want map[string]string) {
 	ix, _ := mustOpen(t, open)
 	want = map[string]string{}
 	for round := range 3 {
-		var puts []kv
+		var puts []Entry
 		var deletes []string
 		for i := range 120 {
 			k := fmt.Sprintf("segment/%016x", round*60+i)
@@ -35,12 +36,12 @@ func madeIndex(t testing.TB) (file []byte, want map[string]string) {
 			}
 			v := fmt.Sprintf("%d %s", round, strings.Repeat("v", i))
 			want[k] = v
-			puts = append(puts, kv{k, []byte(v)})
+			puts = append(puts, Entry{k, []byte(v)})
 		}
 		mustApply(t, ix, puts, deletes...)
 	}
 	mustClose(t, ix)
-	file, err := os.ReadFile(filepath.Join(dir, indexName))
+	file, err := os.ReadFile(filepath.Join(dir, FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestIndexDamagedFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			open, dir := realIndex(t)
-			if err := os.WriteFile(filepath.Join(dir, indexName), bad, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, FileName), bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			ix, rebuild := mustOpen(t, open)
@@ -85,14 +86,14 @@ func TestIndexDamagedFile(t *testing.T) {
 				t.Error("not to be rebuilt")
 			}
 			wantEntries(t, ix, map[string]string{})
-			mustApply(t, ix, []kv{{"k", []byte("v")}})
+			mustApply(t, ix, []Entry{{"k", []byte("v")}})
 			mustClose(t, ix)
 			ix, rebuild = mustOpen(t, open)
 			if rebuild {
 				t.Error("to be rebuilt once more")
 			}
 			wantEntries(t, ix, map[string]string{"k": "v"})
-			if got := dirNames(t, dir); len(got) != 2 || got[0] != indexName || !strings.HasPrefix(got[1], badIndex) {
+			if got := dirNames(t, dir); len(got) != 2 || got[0] != FileName || !strings.HasPrefix(got[1], badIndex) {
 				t.Errorf("left in the directory: %q", got)
 			}
 			if kept, err := os.ReadFile(filepath.Join(dir, dirNames(t, dir)[1])); err != nil || !bytes.Equal(kept, bad) {
@@ -101,7 +102,7 @@ func TestIndexDamagedFile(t *testing.T) {
 		})
 	}
 	open, dir := realIndex(t)
-	if err := os.WriteFile(filepath.Join(dir, indexName), file, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, FileName), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ix, rebuild := mustOpen(t, open)
@@ -132,14 +133,14 @@ func TestIndexCheckBits(t *testing.T) {
 	for range 4000 {
 		at, bit := rng.IntN(len(file)), byte(1)<<rng.IntN(8)
 		file[at] ^= bit
-		err := checkIndexFile(bytes.NewReader(file), int64(len(file)))
+		err := checkFile(bytes.NewReader(file), int64(len(file)))
 		switch {
 		case err == nil:
 			harmless++
 			if harmless%100 == 0 { // bbolt agrees that it is
 				openSound(t, dir, file, want)
 			}
-		case !isDamage(err) && !errors.Is(err, errNewer):
+		case !isDamage(err) && !errors.Is(err, statefile.ErrNewer):
 			t.Fatalf("byte %d: %v", at, err)
 		default:
 			caught++
@@ -155,15 +156,15 @@ func TestIndexCheckBits(t *testing.T) {
 // openSound opens a file that passed the check: it has the entries that were put, and can be changed.
 func openSound(t testing.TB, dir string, file []byte, want map[string]string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, indexName), file, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, FileName), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ix, rebuild := mustOpen(t, func() (index, bool, error) { return openBolt(vfs.OS(), dir, discard) })
+	ix, rebuild := mustOpen(t, func() (Index, bool, error) { return openBolt(vfs.OS(), dir, discard) })
 	if rebuild {
 		t.Fatal("a file that passed the check was set aside")
 	}
 	wantEntries(t, ix, want)
-	mustApply(t, ix, []kv{{"new", nil}})
+	mustApply(t, ix, []Entry{{"new", nil}})
 	mustApply(t, ix, nil, "new")
 	wantEntries(t, ix, want)
 	mustClose(t, ix)
@@ -181,10 +182,10 @@ func FuzzIndexFile(f *testing.F) {
 		for i, b := range native.AppendUint64(nil, flip) {
 			bad[(int(at)+i)%len(bad)] ^= b
 		}
-		switch err := checkIndexFile(bytes.NewReader(bad), int64(len(bad))); {
+		switch err := checkFile(bytes.NewReader(bad), int64(len(bad))); {
 		case err == nil:
 			openSound(t, dir, bad, want)
-		case !isDamage(err) && !errors.Is(err, errNewer):
+		case !isDamage(err) && !errors.Is(err, statefile.ErrNewer):
 			t.Error(err)
 		}
 	})
@@ -210,7 +211,7 @@ func TestIndexCheckForged(t *testing.T) {
 	forge := func(name string, change func(file []byte)) {
 		bad := bytes.Clone(file)
 		change(bad)
-		if err := checkIndexFile(bytes.NewReader(bad), int64(len(bad))); !isDamage(err) {
+		if err := checkFile(bytes.NewReader(bad), int64(len(bad))); !isDamage(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -237,7 +238,7 @@ func TestIndexCheckForged(t *testing.T) {
 func TestIndexUnreadable(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)
-	mustApply(t, ix, []kv{{"k", []byte("v")}})
+	mustApply(t, ix, []Entry{{"k", []byte("v")}})
 	mustClose(t, ix)
 	eio := vfs.Inject(vfs.OS(), func(op vfs.Op) error {
 		if op.Kind == vfs.OpRead {
@@ -258,7 +259,7 @@ func TestIndexUnreadable(t *testing.T) {
 		}
 		return nil
 	})
-	if _, _, err := openBolt(refuse, dir, discard); !errors.Is(err, errIndexLost) || !errors.Is(err, fs.ErrPermission) {
+	if _, _, err := openBolt(refuse, dir, discard); !errors.Is(err, ErrLost) || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("no permission: %v", err)
 	}
 	if _, rebuild := mustOpen(t, open); !rebuild {
@@ -270,7 +271,7 @@ func TestIndexNewer(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)
 	mustClose(t, ix)
-	db, err := bbolt.Open(filepath.Join(dir, indexName), 0o600, boltOptions())
+	db, err := bbolt.Open(filepath.Join(dir, FileName), 0o600, boltOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestIndexNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // nothing is set aside, however often it is tried
-		if _, _, err = open(); !errors.Is(err, errNewer) || !strings.Contains(err.Error(), "format 7") {
+		if _, _, err = open(); !errors.Is(err, statefile.ErrNewer) || !strings.Contains(err.Error(), "format 7") {
 			t.Fatalf("a newer format: %v", err)
 		}
 	}
@@ -294,7 +295,7 @@ func TestIndexNewer(t *testing.T) {
 func TestIndexOpeningMark(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)
-	mustApply(t, ix, []kv{{"k", []byte("v")}})
+	mustApply(t, ix, []Entry{{"k", []byte("v")}})
 	mustClose(t, ix)
 	for round := range 3 {
 		if err := setMark(vfs.OS(), dir); err != nil {
@@ -305,7 +306,7 @@ func TestIndexOpeningMark(t *testing.T) {
 			t.Errorf("round %d: the file was believed", round)
 		}
 		wantEntries(t, ix, map[string]string{})
-		mustApply(t, ix, []kv{{"k", []byte("v")}})
+		mustApply(t, ix, []Entry{{"k", []byte("v")}})
 		mustClose(t, ix)
 		if got := dirNames(t, dir); len(got) != 2 {
 			t.Errorf("round %d: left in the directory: %q", round, got)
@@ -323,7 +324,7 @@ func TestIndexMarkOrder(t *testing.T) {
 	fsys := vfs.Inject(vfs.OS(), func(op vfs.Op) error {
 		if op.Kind.Mutates() {
 			ops = append(ops, op.Kind.String()+" "+filepath.Base(op.Path))
-			_, err := os.Stat(filepath.Join(dir, indexName))
+			_, err := os.Stat(filepath.Join(dir, FileName))
 			ops = append(ops, fmt.Sprint(err == nil))
 		}
 		return nil
@@ -344,7 +345,7 @@ func TestIndexMarkOrder(t *testing.T) {
 func TestIndexOpensWithoutMark(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)
-	mustApply(t, ix, []kv{{"k", []byte("v")}})
+	mustApply(t, ix, []Entry{{"k", []byte("v")}})
 	mustClose(t, ix)
 	full := vfs.Inject(vfs.OS(), func(op vfs.Op) error {
 		if op.Kind == vfs.OpCreate {

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ func BenchmarkIndexOpen(b *testing.B) {
 	ix, _ := mustOpen(b, open)
 	const n = 100_000
 	for at := 0; at < n; at += 10_000 {
-		puts := make([]kv, 10_000)
+		puts := make([]Entry, 10_000)
 		for i := range puts {
-			puts[i] = kv{fmt.Sprintf("%016x", at+i), []byte(strings.Repeat("v", 300))}
+			puts[i] = Entry{fmt.Sprintf("%016x", at+i), []byte(strings.Repeat("v", 300))}
 		}
 		mustApply(b, ix, puts)
 	}
@@ -41,6 +41,6 @@ func BenchmarkIndexApply(b *testing.B) {
 		if i >= 100 {
 			deletes = []string{fmt.Sprintf("%016x", i-100)}
 		}
-		mustApply(b, ix, []kv{{fmt.Sprintf("%016x", i), value}}, deletes...)
+		mustApply(b, ix, []Entry{{fmt.Sprintf("%016x", i), value}}, deletes...)
 	}
 }

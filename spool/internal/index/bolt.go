@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ const (
 // boltIndex is an index in a bbolt file.
 //
 // bbolt maps its file, and an I/O error under a mapping is not an error but a SIGBUS that ends the process. So each call
-// runs guarded: faults become panics, panics become errIndexLost. The guard is set for the calling goroutine and taken
+// runs guarded: faults become panics, panics become ErrLost. The guard is set for the calling goroutine and taken
 // back, so that no goroutine has to be kept, stopped, or waited for when it hangs in a dead disk.
 type boltIndex struct {
 	fsys vfs.FS
@@ -39,7 +39,7 @@ type boltIndex struct {
 	err error     // what calls return then
 }
 
-var _ index = (*boltIndex)(nil)
+var _ Index = (*boltIndex)(nil)
 
 // boltOptions are chosen against stalls and against bbolt's ways to take the process down:
 //   - the freelist is stored: without it Open walks the whole file in a goroutine of bbolt's own, where a damaged page
@@ -65,7 +65,7 @@ func boltOptions() *bbolt.Options {
 // boltGrow is by how much the file grows, in bytes: bbolt's 16 MiB would be held against the spool's quota.
 const boltGrow = 1 << 20
 
-// startBolt opens a file that has passed checkIndexFile, or makes a new one.
+// startBolt opens a file that has passed checkFile, or makes a new one.
 func startBolt(path string, create bool) (*bbolt.DB, error) {
 	var db *bbolt.DB
 	err := guard(func() (err error) {
@@ -81,7 +81,7 @@ func startBolt(path string, create bool) (*bbolt.DB, error) {
 			if err != nil {
 				return err
 			}
-			return b.Put([]byte(headerKey), indexHeader{format: indexFormat}.encode())
+			return b.Put([]byte(headerKey), header{format: format}.encode())
 		})
 	})
 	if err != nil {
@@ -137,8 +137,8 @@ func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 	return x.err
 }
 
-// Apply implements index.
-func (x *boltIndex) Apply(puts []kv, deletes []string) error {
+// Apply implements Index.
+func (x *boltIndex) Apply(puts []Entry, deletes []string) error {
 	if err := checkKeys(puts, deletes); err != nil {
 		return err
 	}
@@ -153,12 +153,12 @@ func (x *boltIndex) Apply(puts []kv, deletes []string) error {
 }
 
 // applyBolt changes entries and with them the header, which so is right after every transaction.
-func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
+func applyBolt(tx *bbolt.Tx, puts []Entry, deletes []string) error {
 	b := tx.Bucket([]byte(indexBucket))
 	if b == nil {
 		return damaged("the index has no bucket")
 	}
-	h, err := decodeIndexHeader(b.Get([]byte(headerKey)))
+	h, err := decodeHeader(b.Get([]byte(headerKey)))
 	if err != nil {
 		return err
 	}
@@ -184,24 +184,24 @@ func applyBolt(tx *bbolt.Tx, puts []kv, deletes []string) error {
 		}
 	}
 	for _, p := range puts {
-		if err := forget(p.key); err != nil {
+		if err := forget(p.Key); err != nil {
 			return err
 		}
-		h.add(valueCRC([]byte(p.key), p.value))
-		if err := b.Put([]byte(p.key), sealValue(p.key, p.value)); err != nil {
+		h.add(checksum([]byte(p.Key), p.Value))
+		if err := b.Put([]byte(p.Key), sealValue(p.Key, p.Value)); err != nil {
 			return err
 		}
 	}
 	return b.Put([]byte(headerKey), h.encode())
 }
 
-// Load implements index. fn runs outside of bbolt: it may do what it likes, and its panics are its own.
+// Load implements Index. fn runs outside of bbolt: it may do what it likes, and its panics are its own.
 func (x *boltIndex) Load(fn func(key string, value []byte) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var got indexHeader
+	var got header
 	for after := headerKey; ; {
-		var chunk []kv
+		var chunk []Entry
 		err := x.call(func(db *bbolt.DB) (err error) {
 			chunk, err = readBolt(db, after, &got)
 			return err
@@ -210,25 +210,25 @@ func (x *boltIndex) Load(fn func(key string, value []byte) error) error {
 			return err
 		}
 		for _, e := range chunk {
-			if err := fn(e.key, e.value); err != nil {
+			if err := fn(e.Key, e.Value); err != nil {
 				return err
 			}
 		}
 		if len(chunk) < loadChunk {
 			return nil
 		}
-		after = chunk[len(chunk)-1].key
+		after = chunk[len(chunk)-1].Key
 	}
 }
 
 // readBolt returns the next entries behind a key, and counts them; behind the last one, the count must be right.
-func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err error) {
+func readBolt(db *bbolt.DB, after string, got *header) (chunk []Entry, err error) {
 	err = db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte(indexBucket))
 		if b == nil {
 			return damaged("the index has no bucket")
 		}
-		want, err := decodeIndexHeader(b.Get([]byte(headerKey)))
+		want, err := decodeHeader(b.Get([]byte(headerKey)))
 		if err != nil {
 			return err
 		}
@@ -243,7 +243,7 @@ func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err err
 				return damaged("entry %q of the index is damaged", k)
 			}
 			got.add(crc)
-			chunk = append(chunk, kv{string(k), bytes.Clone(value)}) // bbolt's memory is gone with the transaction
+			chunk = append(chunk, Entry{string(k), bytes.Clone(value)}) // bbolt's memory is gone with the transaction
 		}
 		if k == nil && (got.count != want.count || got.sum != want.sum) {
 			return damaged("the index has %d entries that are not the %d it should have", got.count, want.count)
@@ -253,7 +253,7 @@ func readBolt(db *bbolt.DB, after string, got *indexHeader) (chunk []kv, err err
 	return chunk, err
 }
 
-// Close implements index. Nothing is written: every transaction was on the disk when Apply returned.
+// Close implements Index. Nothing is written: every transaction was on the disk when Apply returned.
 func (x *boltIndex) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -265,4 +265,4 @@ func (x *boltIndex) Close() error {
 	return guard(db.Close)
 }
 
-func (x *boltIndex) path() string { return filepath.Join(x.dir, indexName) }
+func (x *boltIndex) path() string { return filepath.Join(x.dir, FileName) }

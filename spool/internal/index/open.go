@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"errors"
@@ -10,24 +10,25 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
 const (
-	// indexMark is there while an index is being opened, and from the moment the spool goes on without one: the file beside
+	// MarkName is there while an index is being opened, and from the moment the spool goes on without one: the file beside
 	// it is not to be believed. So a file that takes the process down does it once, and not at each of the restarts that
 	// follow, and one that fell behind the segments is not taken for the truth.
-	indexMark = "index.opening"
+	MarkName = "index.opening"
 	// badIndex precedes the time at which a file was set aside. One is kept, for people to look at.
-	badIndex = indexName + ".bad-"
+	badIndex = FileName + ".bad-"
 )
 
-var _ openIndexFunc = openBolt
+var _ OpenFunc = openBolt
 
 // openBolt opens the index of a directory of the operating system, the only kind that bbolt knows; fsys is for the files
 // around it.
-func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
+func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	x := &boltIndex{fsys: fsys, dir: dir, log: log}
-	_, err := fsys.Stat(filepath.Join(dir, indexMark))
+	_, err := fsys.Stat(filepath.Join(dir, MarkName))
 	suspect := err == nil
 	if err := setMark(fsys, dir); err != nil {
 		// Without the mark the worst is one more crash; a full disk must not keep the spool from emptying itself.
@@ -40,7 +41,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 	case err == nil:
 		x.db, err = startBolt(x.path(), false)
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, errNewer):
+	case errors.Is(err, statefile.ErrNewer):
 		if !suspect {
 			_ = clearMark(fsys, dir) // nothing was touched, and the spool does not open
 		}
@@ -52,7 +53,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 	if rebuild {
 		if !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("setting the index aside, it is made again from the segments", "dir", dir, "err", err)
-			if err := setIndexAside(fsys, dir, time.Now()); err != nil {
+			if err := setAside(fsys, dir, time.Now()); err != nil {
 				return nil, false, lost(err)
 			}
 		}
@@ -66,7 +67,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (index, bool, error) {
 	return x, rebuild, nil
 }
 
-// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Else a *damage, errNewer, or what kept it
+// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Else a *damage, statefile.ErrNewer, or what kept it
 // from being opened.
 func (x *boltIndex) check() error {
 	f, err := x.fsys.Open(x.path())
@@ -78,8 +79,8 @@ func (x *boltIndex) check() error {
 	if err != nil {
 		return err
 	}
-	err = checkIndexFile(f, size)
-	if err != nil && !errors.Is(err, errNewer) && !isDamage(err) {
+	err = checkFile(f, size)
+	if err != nil && !errors.Is(err, statefile.ErrNewer) && !isDamage(err) {
 		return damaged("the index cannot be read: %v", err)
 	}
 	return err
@@ -91,11 +92,11 @@ func isDamage(err error) bool {
 }
 
 // lost makes an error one that the spool can live with.
-func lost(err error) error { return fmt.Errorf("%w: %w", errIndexLost, err) }
+func lost(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }
 
 // setMark makes the mark durable. It is empty: that it is there says everything, and on a full disk there is room for it.
 func setMark(fsys vfs.FS, dir string) error {
-	f, err := fsys.Create(filepath.Join(dir, indexMark))
+	f, err := fsys.Create(filepath.Join(dir, MarkName))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -110,17 +111,17 @@ func setMark(fsys vfs.FS, dir string) error {
 
 // clearMark also makes the name of a new index file durable.
 func clearMark(fsys vfs.FS, dir string) error {
-	err := fsys.Remove(filepath.Join(dir, indexMark))
+	err := fsys.Remove(filepath.Join(dir, MarkName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return fsys.SyncDir(dir)
 }
 
-// setIndexAside renames the index's file, and removes the one that was set aside before it.
-func setIndexAside(fsys vfs.FS, dir string, now time.Time) error {
+// setAside renames the index's file, and removes the one that was set aside before it.
+func setAside(fsys vfs.FS, dir string, now time.Time) error {
 	bad := badIndex + now.UTC().Format("20060102T150405Z")
-	if err := fsys.Rename(filepath.Join(dir, indexName), filepath.Join(dir, bad)); err != nil {
+	if err := fsys.Rename(filepath.Join(dir, FileName), filepath.Join(dir, bad)); err != nil {
 		return err
 	}
 	entries, err := fsys.ReadDir(dir)

@@ -1,4 +1,4 @@
-package spool
+package index
 
 import (
 	"errors"
@@ -13,16 +13,16 @@ import (
 
 // faulty returns an open index whose file was cut off under its mapping: reading it is a SIGBUS, as an I/O error of the
 // disk would be.
-func faulty(t *testing.T) (open opener, ix index) {
+func faulty(t *testing.T) (open opener, ix Index) {
 	t.Helper()
 	open, dir := realIndex(t)
 	ix, _ = mustOpen(t, open)
-	var puts []kv
+	var puts []Entry
 	for i := range 200 {
-		puts = append(puts, kv{fmt.Sprintf("%03d", i), []byte(strings.Repeat("v", 200))})
+		puts = append(puts, Entry{fmt.Sprintf("%03d", i), []byte(strings.Repeat("v", 200))})
 	}
 	mustApply(t, ix, puts)
-	if err := os.Truncate(filepath.Join(dir, indexName), 0); err != nil {
+	if err := os.Truncate(filepath.Join(dir, FileName), 0); err != nil {
 		t.Fatal(err)
 	}
 	return open, ix
@@ -30,25 +30,25 @@ func faulty(t *testing.T) (open opener, ix index) {
 
 // The process outlives a fault under the mapping, the index does not; the next one is new.
 func TestIndexFault(t *testing.T) {
-	for name, touch := range map[string]func(ix index) error{
-		"load":  func(ix index) error { return ix.Load(func(string, []byte) error { return nil }) },
-		"apply": func(ix index) error { return ix.Apply([]kv{{"k", []byte("v")}}, nil) },
+	for name, touch := range map[string]func(ix Index) error{
+		"load":  func(ix Index) error { return ix.Load(func(string, []byte) error { return nil }) },
+		"apply": func(ix Index) error { return ix.Apply([]Entry{{"k", []byte("v")}}, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			open, ix := faulty(t)
 			err := touch(ix)
 			f, ok := errors.AsType[*fault](err)
-			if !ok || !errors.Is(err, errIndexLost) {
+			if !ok || !errors.Is(err, ErrLost) {
 				t.Fatalf("got %v", err)
 			}
 			if a, ok := f.reason.(interface{ Addr() uintptr }); !ok || a.Addr() == 0 {
 				t.Errorf("not a fault of the memory: %v", f.reason)
 			}
 			for range 2 {
-				if err := ix.Apply([]kv{{"k", []byte("v")}}, nil); !errors.Is(err, errIndexLost) {
+				if err := ix.Apply([]Entry{{"k", []byte("v")}}, nil); !errors.Is(err, ErrLost) {
 					t.Errorf("Apply to a lost index: %v", err)
 				}
-				if err := ix.Load(func(string, []byte) error { return nil }); !errors.Is(err, errIndexLost) {
+				if err := ix.Load(func(string, []byte) error { return nil }); !errors.Is(err, ErrLost) {
 					t.Errorf("Load of a lost index: %v", err)
 				}
 			}
@@ -57,7 +57,7 @@ func TestIndexFault(t *testing.T) {
 			if !rebuild {
 				t.Error("a lost index is believed")
 			}
-			mustApply(t, next, []kv{{"k", []byte("v")}})
+			mustApply(t, next, []Entry{{"k", []byte("v")}})
 			wantEntries(t, next, map[string]string{"k": "v"})
 		})
 	}
@@ -67,15 +67,15 @@ func TestIndexFault(t *testing.T) {
 func TestIndexLostIsMarked(t *testing.T) {
 	open, dir := realIndex(t)
 	ix, _ := mustOpen(t, open)
-	mustApply(t, ix, []kv{{"k", []byte("v")}})
+	mustApply(t, ix, []Entry{{"k", []byte("v")}})
 	b := ix.(*boltIndex)
 	b.mu.Lock()
 	err := b.call(func(db *bbolt.DB) error { return errors.New("the commit failed") })
 	b.mu.Unlock()
-	if !errors.Is(err, errIndexLost) {
+	if !errors.Is(err, ErrLost) {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, indexMark)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, MarkName)); err != nil {
 		t.Error(err)
 	}
 	if _, rebuild := mustOpen(t, open); !rebuild {

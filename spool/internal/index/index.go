@@ -1,0 +1,175 @@
+// Package index keeps what a spool knows of its sealed segments in one file, so that opening the spool does not have to read
+// every segment. The index is never the only place of anything: when it is lost, the spool continues from its files and fills
+// a new one.
+//
+// [Open] opens the index of a directory, with bbolt. [Mem] is its double for spools in memory, and [None] stands in where no
+// index can be had. The file is checked byte by byte before bbolt maps it (check.go), and every call into bbolt is guarded
+// against faults of the memory map (bolt.go), because either would otherwise end the process.
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
+)
+
+// Index maps keys to values. Methods may be called from any goroutine; they take turns.
+type Index interface {
+	// Load calls fn with every entry, in the order of keys. fn may keep the value; its error ends Load and is returned.
+	Load(fn func(key string, value []byte) error) error
+	// Apply deletes, then puts, as one transaction: wholly or not at all, and on stable storage when it returns nil.
+	Apply(puts []Entry, deletes []string) error
+	// Close releases the file. Idempotent, and nil for a lost index.
+	Close() error
+}
+
+// Entry is a key of 1 to maxKey bytes that does not begin with a zero byte, and its value.
+type Entry struct {
+	Key   string
+	Value []byte
+}
+
+// OpenFunc opens the index of the spool in dir, whose lock the caller holds. rebuild reports that the index is empty because
+// there was none, or none that could be trusted: the caller fills it from the spool's files.
+//
+// ErrLost: no index can be had now, and the spool can continue without. statefile.ErrNewer: a newer program made it.
+type OpenFunc func(fsys vfs.FS, dir string, log *slog.Logger) (ix Index, rebuild bool, err error)
+
+var (
+	// ErrLost ends an index: every later call returns it again. Opening anew gives an empty index, to be rebuilt.
+	ErrLost = errors.New("spool: index lost")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("spool: index closed")
+)
+
+// None takes the place of an index that cannot be had: the next Open of the spool reads the segments instead.
+type None struct{}
+
+var _ Index = None{}
+
+// Load finds nothing.
+func (None) Load(func(string, []byte) error) error { return nil }
+
+// Apply returns ErrLost.
+func (None) Apply([]Entry, []string) error { return ErrLost }
+
+// Close does nothing.
+func (None) Close() error { return nil }
+
+// FileName is the name of the index's file in the spool's directory.
+const FileName = "index.db"
+
+const (
+	format   = 1
+	maxKey   = 256
+	maxValue = 1 << 20
+)
+
+// checkKeys refuses what no index takes, before it touches one: a mistake of the caller's must not cost the index.
+func checkKeys(puts []Entry, deletes []string) error {
+	for _, p := range puts {
+		if err := checkKey(p.Key); err != nil {
+			return err
+		}
+		if len(p.Value) > maxValue {
+			return fmt.Errorf("spool: index value of %q has %d bytes, at most %d are allowed", p.Key, len(p.Value), maxValue)
+		}
+	}
+	for _, k := range deletes {
+		if err := checkKey(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKey keeps the first byte zero for the index's own entry, which so sorts before all others.
+func checkKey(k string) error {
+	if len(k) == 0 || len(k) > maxKey || k[0] == 0 {
+		return fmt.Errorf("spool: index key %q: 1 to %d bytes are allowed, the first not zero", k, maxKey)
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sealValue puts a CRC-32C over key and value before the value. bbolt has no checksum on anything but its two meta pages, so
+// without it a flipped bit in a value would be believed.
+func sealValue(key string, value []byte) []byte {
+	b := make([]byte, 4, 4+len(value))
+	b = append(b, value...)
+	binary.LittleEndian.PutUint32(b, checksum([]byte(key), value))
+	return b
+}
+
+// openValue returns the value in a sealed one, which it shares memory with, and its CRC.
+func openValue(key, sealed []byte) (value []byte, crc uint32, ok bool) {
+	if len(sealed) < 4 {
+		return nil, 0, false
+	}
+	crc = binary.LittleEndian.Uint32(sealed)
+	value = sealed[4:]
+	return value, crc, crc == checksum(key, value)
+}
+
+// valueCRC covers the key's length too, so that no byte can change sides.
+func checksum(key, value []byte) uint32 {
+	var n [4]byte
+	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))
+	crc := crc32.Update(0, castagnoli, n[:])
+	crc = crc32.Update(crc, castagnoli, key)
+	return crc32.Update(crc, castagnoli, value)
+}
+
+// header is the value of headerKey: how many entries there must be, and the sum of their CRCs. Each transaction
+// brings it up to date, so that entries that vanish, or come back from an older page, are noticed although each is
+// whole in itself.
+type header struct {
+	format uint32
+	count  uint64
+	sum    uint64
+}
+
+// headerKey sorts before every key of an entry.
+const headerKey = "\x00"
+
+func (h header) encode() []byte {
+	b := binary.LittleEndian.AppendUint32(nil, h.format)
+	b = binary.LittleEndian.AppendUint64(b, h.count)
+	b = binary.LittleEndian.AppendUint64(b, h.sum)
+	return sealValue(headerKey, b)
+}
+
+// decodeHeader looks at the version before anything that a newer one may have changed.
+func decodeHeader(sealed []byte) (header, error) {
+	b, _, ok := openValue([]byte(headerKey), sealed)
+	if !ok || len(b) < 4 {
+		return header{}, damaged("the header of the index is damaged")
+	}
+	h := header{format: binary.LittleEndian.Uint32(b)}
+	switch {
+	case h.format > format:
+		return h, fmt.Errorf("%w: %s has format %d, this one knows %d", statefile.ErrNewer, FileName, h.format, format)
+	case h.format == 0 || len(b) != 20:
+		return h, damaged("the header of the index is damaged")
+	}
+	h.count = binary.LittleEndian.Uint64(b[4:])
+	h.sum = binary.LittleEndian.Uint64(b[12:])
+	return h, nil
+}
+
+// add and remove count an entry in and out.
+func (h *header) add(crc uint32)    { h.count++; h.sum += uint64(crc) }
+func (h *header) remove(crc uint32) { h.count--; h.sum -= uint64(crc) }
+
+// damage says that the index's file cannot be believed.
+type damage string
+
+func (d damage) Error() string { return "spool: " + string(d) }
+
+func damaged(format string, args ...any) error { return damage(fmt.Sprintf(format, args...)) }
