@@ -178,12 +178,10 @@ func (r *Report) WriteSummary(w io.Writer) error {
 			p("\n")
 		}
 		if c.LostInEnd > 0 {
-			p("    lost while it ended: %d (%s)\n", c.LostInEnd, causes(c.LostMeanwhile))
+			p("    lost while it ended: %d (%s)\n", c.LostInEnd, c.LostMeanwhile.Text())
 		}
-		for cause := range segment.NumCauses {
-			if n := c.Lost[cause].Records; n > 0 {
-				p("    lost to %s: %d\n", cause, n)
-			}
+		for cause, l := range c.Lost.All() {
+			p("    lost to %s: %d\n", cause, l.Records)
 		}
 		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 			d := c.Destinations[dest]

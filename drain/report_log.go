@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
@@ -69,12 +68,12 @@ func (l *reportLog) class(name string, c ClassReport) {
 		"class", name, "received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records,
 	}
 	if c.Lost != (segment.Losses{}) {
-		args = append(args, "lost_to", causes(c.Lost))
+		args = append(args, "lost_to", c.Lost.Text())
 	}
 	l.line("report: class", c.Damaged.Records > 0, c.Err, args...)
 	if c.LostInEnd > 0 {
 		l.log.Log(l.ctx, slog.LevelError, "report: records were LOST while the process ended, because the spool was full or the time was up",
-			"class", name, "records", c.LostInEnd, "lost_to", causes(c.LostMeanwhile))
+			"class", name, "records", c.LostInEnd, "lost_to", c.LostMeanwhile.Text())
 	}
 	if c.inMemory > 0 {
 		l.log.Log(l.ctx, slog.LevelError, "report: records are in memory only, because the disk does not take them", "class", name, "records", c.inMemory)
@@ -92,23 +91,4 @@ func (l *reportLog) class(name string, c ClassReport) {
 		l.line("report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
 			"owed", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
 	}
-}
-
-// causes writes losses for people: spool_full 12, given_up at least 3.
-func causes(l segment.Losses) string {
-	var parts []string
-	for c, x := range l {
-		if x == (segment.Loss{}) {
-			continue
-		}
-		bound := ""
-		switch {
-		case x.AtMost:
-			bound = "at most "
-		case x.AtLeast:
-			bound = "at least "
-		}
-		parts = append(parts, fmt.Sprintf("%s %s%d", segment.Cause(c), bound, x.Records))
-	}
-	return strings.Join(parts, ", ")
 }

@@ -163,7 +163,6 @@ func (c *conn) account(now time.Time, hand segment.Tally) {
 	c.t.meter.arrived(now, &a, hand)
 	c.t.sink.Account(a)
 	if lost := a.Received.Records - hand.Records; lost > 0 {
-		c.t.log.warn("frames lost", "src", c.src.String(), "records", lost, "too_long", a.Lost[segment.FrameTooLong].Records,
-			"malformed", a.Lost[segment.Malformed].Records, "reset", a.Lost[segment.Reset].Records)
+		c.t.log.warn("frames lost", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
 	}
 }

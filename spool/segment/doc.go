@@ -1,17 +1,25 @@
-// Package segment is the format of a spool's segment files. It needs the standard library only, so that whoever receives
-// segments in the native format can decode them without the rest of Penstock. FORMAT.md has the byte table.
+// Package segment is the format of a spool's segment files. It needs the standard library only, so that a program that
+// receives segments in the native format can decode them without the rest of Penstock. FORMAT.md has the byte table.
 //
-// Reading: a [Reader] streams each [Record] of a segment, sealed or not, and [Scan] finds where a segment ends whose
-// writer died. Writing: [EncodeHeader] begins a segment, [AppendRecord] and [Stamp] make blocks, a [Builder] gathers the
+// Reading: a [Reader] streams each [Record] of a segment, sealed or not. [Scan] finds the end of a segment whose writer
+// died. Writing: [EncodeHeader] begins a segment, [AppendRecord] and [Stamp] make blocks, and a [Builder] gathers the
 // [Footer] and seals. The [Ledger] holds the counters that travel in the log.
 //
-// What a reader may rely on:
+// # What a reader may rely on
 //
-//   - A record is returned as it was written, or not at all. Blocks that are stale, foreign, moved, doubled or altered are
-//     not valid: their checksum covers the file's generation and their own place in it.
-//   - What is damaged is reported, once, with the exact range of sequence numbers lost ([DamageError]), and everything
-//     else is returned. Who does not look at the error stops there, and takes no gap for the end.
-//   - What a crash tore off behind the last durable mark is no damage: the segment ends there, and every reader agrees
+//   - A record is returned as it was written, or not at all. A block that is stale, foreign, moved, doubled or altered is
+//     not valid: its checksum covers the file's generation and the block's place in the file.
+//   - Damage is reported once, with the exact range of sequence numbers that are lost ([DamageError]), and everything else
+//     is returned. A reader that ignores the error stops at it, so it never mistakes a gap for the end of the segment.
+//   - What a crash tore off after the last durable mark is no damage: the segment ends there, and every reader agrees on
 //     where.
-//   - No input makes it panic, or use more memory than the largest block takes (16 MiB), and the footer.
+//   - No input makes it panic, or use more memory than the largest block (16 MiB) and the footer take.
+//
+// # The way through the files
+//
+// format.go has the constants, record.go, block.go and header.go the three parts of a segment, footer.go its end, and
+// ledger.go the counters in header and footer, with the causes of loss in loss.go. open.go finds header and footer. walk.go
+// goes from block to block and decides what is valid, window.go reads the file for it, damage.go describes what is not
+// valid. reader.go returns the records, scan.go finds the end of a segment without a footer, and builder.go makes the
+// footer of a new one.
 package segment

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -11,11 +12,11 @@ import (
 func TestCauses(t *testing.T) {
 	for c := range NumCauses {
 		got, err := ParseCause(c.String())
-		if err != nil || got != c || strings.Contains(c.String(), "(") {
+		if err != nil || got != c || c.String() == "" || strings.Contains(c.String(), "(") {
 			t.Errorf("%d: %q, %v, %v", c, c, got, err)
 		}
 	}
-	if s := NumCauses.String(); s != "Cause(9)" {
+	if s := NumCauses.String(); s != fmt.Sprintf("Cause(%d)", uint8(NumCauses)) {
 		t.Errorf("no cause: %q", s)
 	}
 	if _, err := ParseCause("gremlins"); err == nil {
@@ -54,6 +55,16 @@ func TestLossesJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"reset":{"records":-1}}`), &got); err == nil {
 		t.Error("a negative count was accepted")
+	}
+}
+
+func TestLossesText(t *testing.T) {
+	l := Losses{SpoolFull: {Records: 12, Bytes: 9}, KernelOverflow: {Records: 3, BytesUnknown: true, AtLeast: true}, GivenUp: {Records: 7, AtMost: true}}
+	if got, want := l.Text(), "kernel_overflow at least 3, spool_full 12, given_up at most 7"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := new(Losses).Text(); got != "" {
+		t.Errorf("nothing lost: %q", got)
 	}
 }
 

@@ -4,38 +4,51 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"strings"
 )
 
 // Cause says why a record that reached the host was not kept.
 type Cause uint8
 
-// The causes of loss. Their order is part of this package's API, their names are part of every format.
+// The causes of loss. Their order is part of this package's API, so a new one comes last; their names are part of every
+// format. A new cause needs a constant here and a name in causeNames. Everything else that lists causes (ledgers, reports,
+// manifests, audits, log lines) iterates over them.
 const (
 	// KernelOverflow: the socket's receive buffer was full (bytes unknown).
 	KernelOverflow Cause = iota
-	// Truncated: a datagram longer than the listener's maximum.
+	// Truncated: a datagram was longer than the listener's maximum.
 	Truncated
-	// FrameTooLong: a stream frame over the listener's limit, skipped.
+	// FrameTooLong: a frame of a stream was over the listener's limit and was skipped.
 	FrameTooLong
-	// Malformed: bytes that fit no frame, a bad PROXY header.
+	// Malformed: bytes that fit no frame, or a bad PROXY header.
 	Malformed
-	// Reset: the connection was reset in mid-frame.
+	// Reset: the connection was reset in the middle of a frame.
 	Reset
-	// SpoolFull: the quota was used up; rejected, or dropped by the kernel while the listener had to wait.
+	// SpoolFull: the quota was used up. The spool rejected the record, or the kernel dropped it while the listener had to
+	// wait for the spool.
 	SpoolFull
-	// Other: causes that a newer version counted under names this one does not know. They are added up here, so that
-	// the balance closes all the same.
+	// Other: causes that a newer version counted under names that this version does not know. They are added up here, so
+	// that the balance closes all the same.
 	Other
-	// GivenUp: the listener was closed before the sink had taken it: in hand, or still queued in a socket.
+	// GivenUp: the listener was closed before the sink had taken the record, which was in hand or still queued in a socket.
 	GivenUp
-	// Refused: a connection over a limit; what its peer had already sent.
+	// Refused: what the peer of a connection over a limit had already sent.
 	Refused
 	// NumCauses is the number of causes.
 	NumCauses
 )
 
 var causeNames = [NumCauses]string{
-	"kernel_overflow", "truncated", "frame_too_long", "malformed", "reset", "spool_full", "other", "given_up", "refused",
+	KernelOverflow: "kernel_overflow",
+	Truncated:      "truncated",
+	FrameTooLong:   "frame_too_long",
+	Malformed:      "malformed",
+	Reset:          "reset",
+	SpoolFull:      "spool_full",
+	Other:          "other",
+	GivenUp:        "given_up",
+	Refused:        "refused",
 }
 
 // String returns the cause's name in every format.
@@ -153,13 +166,40 @@ func (l *Losses) Total() (t Tally) {
 	return t
 }
 
+// All yields the causes that occurred, in their order, each with its loss.
+func (l *Losses) All() iter.Seq2[Cause, Loss] {
+	return func(yield func(Cause, Loss) bool) {
+		for c, x := range l {
+			if x != (Loss{}) && !yield(Cause(c), x) {
+				return
+			}
+		}
+	}
+}
+
+// Text writes the lost records by cause for people: "spool_full 12, given_up at least 3".
+func (l *Losses) Text() string {
+	var b strings.Builder
+	for c, x := range l.All() {
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		bound := ""
+		switch {
+		case x.AtMost:
+			bound = "at most "
+		case x.AtLeast:
+			bound = "at least "
+		}
+		fmt.Fprintf(&b, "%s %s%d", c, bound, x.Records)
+	}
+	return b.String()
+}
+
 // MarshalJSON writes an object by name of cause, in the order of the causes. A cause that never occurred is left out.
 func (l Losses) MarshalJSON() ([]byte, error) {
 	b := []byte{'{'}
-	for c, x := range l {
-		if x == (Loss{}) {
-			continue
-		}
+	for c, x := range l.All() {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
@@ -167,7 +207,7 @@ func (l Losses) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b = fmt.Appendf(b, "%q:%s", Cause(c).String(), js)
+		b = fmt.Appendf(b, "%q:%s", c, js)
 	}
 	return append(b, '}'), nil
 }
