@@ -66,26 +66,33 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	for {
 		wake := l.s.changed.wait()
 		c := l.cursor()
-		due := c.Next > 0 && !c.Left && c != told && (c.Final || time.Since(last) >= headInterval)
-		var timer *time.Timer
-		switch {
-		case due:
+		tell, after := headDue(c, told, time.Since(last))
+		if tell {
 			told, last = c, time.Now()
 			if err := l.tellHead(ctx, peer, c); err != nil && ctx.Err() == nil {
 				l.log.Debug("ship: cannot tell another destination how far this chain is", "peer", peer.name, "err", err)
 			}
 			continue
-		case c != told && !last.IsZero():
-			timer = time.NewTimer(headInterval - time.Since(last))
-		default:
-			timer = time.NewTimer(headInterval)
 		}
+		timer := time.NewTimer(after)
 		err := wait(ctx, wake, nil, timer.C)
 		timer.Stop()
 		if c = l.cursor(); err != nil && (!c.Final || c.Left || c == told) {
 			return
 		}
 	}
+}
+
+// headDue reports whether a head is to be written now, since is the time since the last one, or else after which time to
+// look again: a positive one, since nothing else would keep tellHeads from using a whole processor.
+func headDue(c, told spool.Chain, since time.Duration) (tell bool, after time.Duration) {
+	switch {
+	case c.Next == 0 || c.Left || c == told: // there is nothing to tell before the chain changes
+		return false, headInterval
+	case c.Final || since >= headInterval:
+		return true, 0
+	}
+	return false, headInterval - since
 }
 
 func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
