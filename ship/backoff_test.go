@@ -1,6 +1,7 @@
 package ship
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -17,8 +18,8 @@ func TestBackoff(t *testing.T) {
 		{3, almost, 799 * time.Millisecond, 800 * time.Millisecond},
 		{8, almost, 25 * time.Second, 25600 * time.Millisecond},
 		{9, almost, 29 * time.Second, 30 * time.Second},
-		{1 << 40, almost, 29 * time.Second, 30 * time.Second},
-		{1 << 40, 0, 100 * time.Millisecond, 100 * time.Millisecond},
+		{math.MaxInt, almost, 29 * time.Second, 30 * time.Second},
+		{math.MaxInt, 0, 100 * time.Millisecond, 100 * time.Millisecond},
 		{0, almost, 100 * time.Millisecond, 200 * time.Millisecond},
 		{-5, 0.5, 100 * time.Millisecond, 200 * time.Millisecond},
 	} {

@@ -86,7 +86,7 @@ func space(path string) (total, free int64, err error) {
 	if unit == 0 {
 		unit = s.Bsize
 	}
-	return int64(s.Blocks) * unit, int64(s.Bavail) * unit, err
+	return int64(s.Blocks) * int64(unit), int64(s.Bavail) * int64(unit), err
 }
 
 // IsNoSpace reports whether err means that the disk, or the quota on it, is full.
