@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // finish judges, and writes the report wherever it can.
@@ -81,7 +82,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 	body := report.JSON()
 	err := r.d.each(func(c *class) error {
 		st := c.spool.Stats()
-		key := path.Join("_report", c.name, fmt.Sprintf("%s-%06d-%s.json", st.SpoolID, st.Epoch, report.Ended.Format("20060102T150405.000Z")))
+		key := object.ReportKey(c.name, st.SpoolID, st.Epoch, report.Ended)
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
 	if err != nil {

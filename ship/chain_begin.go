@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // begin brings the chain to where the next manifest can be written. It runs before anything else is sent, so that a
@@ -74,7 +75,7 @@ func (l *lane) anchored(ctx context.Context) error {
 		case errors.Is(err, fs.ErrNotExist):
 			return Permanent(fmt.Errorf("%s was delivered and is not there now: see that the destination is the place that it was, "+
 				"for example that its volume is mounted; if it was emptied on purpose, give it another name, and it is owed what is kept from now on",
-				ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
+				object.ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
 			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
 			if err := l.genuine(ctx); err != nil {

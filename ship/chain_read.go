@@ -8,11 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // ReadManifest reads one manifest from a destination. It checks that it is the one that its key names.
 func ReadManifest(ctx context.Context, d Destination, class, spool string, epoch uint32, number uint64) (*Manifest, error) {
-	key := ManifestKey(class, spool, epoch, number)
+	key := object.ManifestKey(class, spool, epoch, number)
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return nil, err

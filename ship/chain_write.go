@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -244,7 +245,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	if err != nil {
 		return err
 	}
-	o := BytesObject(ManifestKey(l.s.class, m.Header.Spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
+	o := BytesObject(object.ManifestKey(l.s.class, m.Header.Spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
 	o.ContentType = "application/x-ndjson"
 	l.mu.Lock()
 	o.New = l.attempts.manifest(&m.Header)

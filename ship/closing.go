@@ -10,6 +10,9 @@ import (
 	"io"
 	"time"
 	"unicode/utf8"
+
+	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // ClosingVersion is the version of the closing format that this package writes.
@@ -59,7 +62,7 @@ func (c *Closing) CheckSignature(keys ...ed25519.PublicKey) error {
 
 // Key returns the key of a closing with these bytes.
 func (c *Closing) Key(b []byte) string {
-	return ClosingKey(c.Class, c.Spool, c.Epoch, c.Number, sha256.Sum256(b))
+	return object.ClosingKey(c.Class, c.Spool, c.Epoch, c.Number, sha256.Sum256(b))
 }
 
 // DecodeClosing reads the closing that lies under key. Errors wrap ErrVerify, unless they are r's own; one of another
@@ -83,11 +86,11 @@ func DecodeClosing(r io.Reader, key string) (*Closing, error) {
 func (c *Closing) validate() error {
 	var v validator
 	v.that(c.Version == ClosingVersion, "version %d", c.Version)
-	v.that(classPattern.MatchString(c.Class), "class %q", c.Class)
-	v.that(spoolPattern.MatchString(c.Spool), "spool %q", c.Spool)
-	v.that(c.Epoch >= 1 && c.Epoch <= maxEpoch, "epoch %d", c.Epoch)
-	v.that(destinationPattern.MatchString(c.Destination), "destination %q", c.Destination)
-	v.that(c.Number <= maxNumber, "number %d", c.Number)
+	v.that(segment.CheckClass(c.Class) == nil, "class %q", c.Class)
+	v.that(segment.CheckSpoolID(c.Spool) == nil, "spool %q", c.Spool)
+	v.that(c.Epoch >= 1 && c.Epoch <= object.MaxEpoch, "epoch %d", c.Epoch)
+	v.that(segment.CheckDestination(c.Destination) == nil, "destination %q", c.Destination)
+	v.that(c.Number <= object.MaxNumber, "number %d", c.Number)
 	v.that(hex64.MatchString(c.Hash), "hash %q", c.Hash)
 	v.that(c.Last <= maxSequence, "last %d", c.Last)
 	for what, text := range map[string]string{"by": c.By, "reason": c.Reason} {

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // isData tells objects from manifests.
@@ -259,7 +260,7 @@ func TestStrangersManifest(t *testing.T) {
 	b.segments(5, 10)
 	b.until("the other goes on", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
 	b.audit(s3)
-	key := ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
+	key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
 	if got := string(idc.Bytes(key)); got != "another owner's" {
 		t.Errorf("it is now %q", got)
 	}

@@ -151,7 +151,7 @@ func readRecords(t testing.TB, format string, r io.Reader) (all []numbered, err 
 	}()
 	for {
 		seq, rec, err := rr.Next()
-		if err == nil && spoolPattern.MatchString(rr.Spool()) != (format != Lines) {
+		if err == nil && (segment.CheckSpoolID(rr.Spool()) == nil) != (format != Lines) {
 			t.Errorf("format %s: spool %q", format, rr.Spool())
 		}
 		if err != nil {

@@ -56,9 +56,9 @@ func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 // cutSpool cuts the spool id off the end of a line. The first line says which one the others must have.
 func (d *ndjsonReader) cutSpool(line []byte) (record []byte, ok bool) {
 	if d.again == nil {
-		id := line[max(0, len(line)-len(lineEnd)-spoolIDLen):]
+		id := line[max(0, len(line)-len(lineEnd)-segment.SpoolIDLen):]
 		id = bytes.TrimSuffix(id, []byte(lineEnd))
-		if !spoolPattern.Match(id) {
+		if segment.CheckSpoolID(id) != nil {
 			return nil, false
 		}
 		d.spool = string(id)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // HeadVersion is the version of the head format that this package writes.
@@ -116,7 +118,7 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	if err != nil {
 		return err
 	}
-	o := BytesObject(HeadKey(l.s.class, c.Spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
+	o := BytesObject(object.HeadKey(l.s.class, c.Spool, c.Epoch, l.name, c.Next-1), l.s.spool, b)
 	o.ContentType = "application/json"
 	_, err = peer.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 	if errors.Is(err, ErrConflict) {
@@ -133,8 +135,8 @@ func DecodeHead(r io.Reader) (*Head, error) {
 		return nil, fmt.Errorf("ship: head: %w", err)
 	}
 	h.Signature = signature
-	if !classPattern.MatchString(h.Class) || !spoolPattern.MatchString(h.Spool) || h.Epoch < 1 || h.Epoch > maxEpoch ||
-		!destinationPattern.MatchString(h.Destination) || h.Number > maxNumber || !hex64.MatchString(h.Hash) || h.Last > maxSequence {
+	if (object.Origin{Class: h.Class, Spool: h.Spool}).Check() != nil || h.Epoch < 1 || h.Epoch > object.MaxEpoch ||
+		segment.CheckDestination(h.Destination) != nil || h.Number > object.MaxNumber || !hex64.MatchString(h.Hash) || h.Last > maxSequence {
 		return nil, fmt.Errorf("ship: head: %w: %+v", ErrVerify, *h)
 	}
 	return h, nil

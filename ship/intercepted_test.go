@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // interceptor answers in the destination's place until over: as a driver reports a middlebox that says 200 and a page of
@@ -92,7 +93,7 @@ func TestFlushUsesItsTime(t *testing.T) {
 		d := destinations{"s3": mem}
 		b := newBench(t, d)
 		defer b.close()
-		key := ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0)
+		key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0)
 		mem.Set(key, []byte("a stranger's"))
 		b.segments(1, 10)
 		b.ship(d, bubble)

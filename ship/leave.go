@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -106,21 +107,9 @@ func (l *lane) identity(ctx context.Context, seg *spool.Segment) (string, error)
 		h.Write(end)
 	}
 	const digits = "0123456789abcdefghjkmnpqrstvwxyz"
-	name := []byte(c.Spool[:lineageLen])
-	for _, b := range h.Sum(nil)[:len(c.Spool)-lineageLen] {
+	name := []byte(c.Spool[:object.LineageLen])
+	for _, b := range h.Sum(nil)[:len(c.Spool)-object.LineageLen] {
 		name = append(name, digits[b&31])
 	}
 	return string(name), nil
 }
-
-// lineageLen is how many characters of a spool's id all identities that follow from it share.
-const lineageLen = 10
-
-// Related reports whether two spool ids are those of one volume and its copies: the records of one may be in an object
-// that the other has named.
-func Related(a, b string) bool {
-	return len(a) == len(b) && len(a) > lineageLen && Lineage(a) == Lineage(b)
-}
-
-// Lineage is what the ids of a volume and its copies have in common, and with what all of them begin.
-func Lineage(id string) string { return id[:min(len(id), lineageLen)] }

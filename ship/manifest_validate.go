@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -47,7 +48,7 @@ func (m *Manifest) validate() error {
 	v.that(hex64.MatchString(f.SHA256), "sha256 %q", f.SHA256)
 	if by := f.ClosedBy; by != nil {
 		v.that(!f.Final, "both final and closed_by")
-		v.that(by.Epoch > m.Header.Epoch && by.Epoch <= maxEpoch, "closed_by epoch %d", by.Epoch)
+		v.that(by.Epoch > m.Header.Epoch && by.Epoch <= object.MaxEpoch, "closed_by epoch %d", by.Epoch)
 		v.that(by.Instance != "" && isClean(by.Instance), "closed_by instance %q", by.Instance)
 		v.that(by.Claim == "" || hex32.MatchString(by.Claim), "closed_by claim %q", by.Claim)
 	}
@@ -72,19 +73,19 @@ func (v *validator) signature(s *SignatureLine) {
 func (v *validator) header(h *ManifestHeader) {
 	v.that(h.Type == "header", "type %q", h.Type)
 	v.that(h.Version == ManifestVersion, "version %d", h.Version)
-	v.that(classPattern.MatchString(h.Class), "class %q", h.Class)
-	v.that(spoolPattern.MatchString(h.Spool), "spool %q", h.Spool)
-	v.that(h.Epoch >= 1 && h.Epoch <= maxEpoch, "epoch %d", h.Epoch)
-	v.that(h.Number <= maxNumber, "number %d", h.Number)
+	v.that(segment.CheckClass(h.Class) == nil, "class %q", h.Class)
+	v.that(segment.CheckSpoolID(h.Spool) == nil, "spool %q", h.Spool)
+	v.that(h.Epoch >= 1 && h.Epoch <= object.MaxEpoch, "epoch %d", h.Epoch)
+	v.that(h.Number <= object.MaxNumber, "number %d", h.Number)
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
 	// Number 0 may have one: the last manifest of the epoch before.
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
 	v.that(h.PrevLast <= maxSequence, "prev_last %d", h.PrevLast)
 	v.that(h.Instance != "" && isClean(h.Instance), "instance %q", h.Instance)
-	v.that(destinationPattern.MatchString(h.Destination), "destination %q", h.Destination)
+	v.that(segment.CheckDestination(h.Destination) == nil, "destination %q", h.Destination)
 	for _, name := range h.Forgotten {
-		v.that(destinationPattern.MatchString(name), "forgotten %q", name)
+		v.that(segment.CheckDestination(name) == nil, "forgotten %q", name)
 	}
 }
 

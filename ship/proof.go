@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // An answer is not a proof. A proxy, an appliance or a maintenance page may answer in a destination's place for a while,
@@ -19,7 +21,7 @@ var errImpostor = errors.New("the destination claims to hold an object that nobo
 // genuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
 // it may not be asked for; whatever says yes to everything says that it is there.
 func (l *lane) genuine(ctx context.Context) error {
-	key := fmt.Sprintf("%s%s/%s/control-%s.json", ManifestPrefix, l.s.class, l.s.spool, newClaim())
+	key := object.ControlKey(l.s.class, l.s.spool, newClaim())
 	_, err := l.dest.Stat(ctx, key)
 	switch {
 	case err == nil:
@@ -45,7 +47,7 @@ func (e *takenError) Unwrap() error { return ErrFenced }
 // destination returned twice, and any other error for an answer that proves nothing: that passes.
 func (l *lane) contested(ctx context.Context, m *Manifest, conflict error) error {
 	h := &m.Header
-	key := ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
+	key := object.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
 	first, err := l.read(ctx, key)
 	if err == nil {
 		err = l.genuine(ctx)

@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -250,7 +251,7 @@ func TestOwnerFallsSilent(t *testing.T) {
 		}
 		return shiptest.Fault{}
 	})}, quick, func(o *ship.Options) { o.Instance = "host-b" })
-	c.until("it has claimed", func() bool { return mem.Bytes(ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) != nil })
+	c.until("it has claimed", func() bool { return mem.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) != nil })
 	c.close()
 	b.ship(d, quick, func(o *ship.Options) { o.Patience = 300 * time.Millisecond })
 	b.flush()

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -142,7 +143,7 @@ func TestProposedUnchanged(t *testing.T) {
 	b2.ship(d)
 	b2.flush()
 	b2.audit(mem)
-	if got := mem.Bytes(ship.ManifestKey("vpn", b2.sp.Stats().SpoolID, 1, 1)); string(got) != string(first) {
+	if got := mem.Bytes(object.ManifestKey("vpn", b2.sp.Stats().SpoolID, 1, 1)); string(got) != string(first) {
 		t.Errorf("manifest 1 was first sent as\n%s\nand then as\n%s", first, got)
 	}
 }
@@ -163,7 +164,7 @@ func TestProposedDamaged(t *testing.T) {
 		}
 		b.segments(3, 10)
 		b.close()
-		key := ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
+		key := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 1)
 		if arrived {
 			o := ship.BytesObject(key, b.sp.Stats().SpoolID, first)
 			if _, err := mem.Put(t.Context(), o, io.NewSectionReader(bytes.NewReader(first), 0, o.Size)); err != nil {
@@ -436,7 +437,7 @@ func TestForeignBirth(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				mem.Set(ship.ManifestKey("vpn", m.Header.Spool, 1, 0), body)
+				mem.Set(object.ManifestKey("vpn", m.Header.Spool, 1, 0), body)
 			}
 			b.segments(1, 10)
 			b.ship(d, quick)

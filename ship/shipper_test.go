@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -54,7 +55,7 @@ func TestDeliver(t *testing.T) {
 	}
 	for of, chain := range map[string][]*ship.Manifest{"idc": a, "s3": z} {
 		at, last := map[string]ship.Destination{"idc": mem, "s3": file}[of], chain[len(chain)-1]
-		key := ship.HeadKey("vpn", last.Header.Spool, 1, of, last.Header.Number)
+		key := object.HeadKey("vpn", last.Header.Spool, 1, of, last.Header.Number)
 		h, err := ship.DecodeHead(bytes.NewReader(get(t, at, key)))
 		if err != nil || !h.Final || h.Hash != hexOf(last.Hash) || h.Last != 1000 {
 			t.Errorf("head of %s: %+v, %v", of, h, err)
@@ -103,7 +104,7 @@ func TestBirthFirst(t *testing.T) {
 	b.segments(2, 10)
 	b.ship(d)
 	b.flush()
-	if want := ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0); *first.Load() != want {
+	if want := object.ManifestKey("vpn", b.sp.Stats().SpoolID, 1, 0); *first.Load() != want {
 		t.Errorf("first Put: %s, want %s", *first.Load(), want)
 	}
 }

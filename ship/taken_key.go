@@ -7,9 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"strings"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // store is put of any body. Two copies of a volume that are in one epoch use the same keys for different records. A key
@@ -34,7 +34,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 		}
 	}
 	other := *rec
-	other.Key = keyOfContent(rec)
+	other.Key = object.WithHash(rec.Key, rec.RawSHA256)
 	l.log.Warn("ship: a copy of this volume has used the key of an object for records of its own, using another one", "key", rec.Key, "instead", other.Key)
 	r, err = l.storeAs(ctx, &other, body)
 	return &other, r, err
@@ -45,7 +45,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 // not what was sent, is damage.
 func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 	at := *rec
-	at.Key = keyOfContent(rec)
+	at.Key = object.WithHash(rec.Key, rec.RawSHA256)
 	switch _, err := l.dest.Stat(ctx, at.Key); {
 	case errors.Is(err, fs.ErrNotExist), IsPermanent(err): // S3 may answer 403 for what is not there
 		at.Key = rec.Key
@@ -76,15 +76,4 @@ func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) (bool, e
 		return false, nil
 	}
 	return err == nil && upTo < rec.Last, err
-}
-
-// keyOfContent is the key of an object whose own key is taken. It depends on the content alone, so that a later process,
-// or another holder of the same records, finds the object instead of storing it again.
-func keyOfContent(rec *spool.StageRecord) string {
-	name := strings.LastIndexByte(rec.Key, '/') + 1
-	end := len(rec.Key)
-	if i := strings.IndexByte(rec.Key[name:], '.'); i >= 0 {
-		end = name + i
-	}
-	return rec.Key[:end] + "." + rec.RawSHA256[:16] + rec.Key[end:]
 }

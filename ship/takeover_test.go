@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // TestTakenOver: a copy of the volume is opened by another instance. It closes the old owner's chain before it begins its
@@ -50,7 +51,7 @@ func TestTakenOver(t *testing.T) {
 		b1.flush() // of what only it has, under an identity of its own
 		one, err1 := b1.sp.Chain("s3")
 		two, err2 := b2.sp.Chain("s3")
-		if err1 != nil || err2 != nil || one.Spool == two.Spool || !ship.Related(one.Spool, two.Spool) {
+		if err1 != nil || err2 != nil || one.Spool == two.Spool || !object.Related(one.Spool, two.Spool) {
 			t.Errorf("reached %v: the chains are %+v and %+v, %v, %v", reached, one, two, err1, err2)
 		}
 		before := 0
@@ -87,7 +88,7 @@ func TestClaimAgain(t *testing.T) {
 		}
 	}
 	run(other, func(ctx context.Context) error {
-		for s3.Bytes(ship.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) == nil && ctx.Err() == nil {
+		for s3.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) == nil && ctx.Err() == nil {
 			<-ship.Changed(other)
 		}
 		return ctx.Err()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // Verification is what Verify found at one destination.
@@ -320,7 +321,7 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 // the one way to judge them.
 func (v *verifier) manifest(ctx context.Context, number uint64) error {
 	return v.again(ctx, func() error {
-		key := ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
+		key := object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
 		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
 		if errors.Is(err, ErrVerify) || errors.Is(err, fs.ErrNotExist) {
 			if err := v.l.genuine(ctx); err != nil {
@@ -359,7 +360,7 @@ func (v *verifier) links() {
 			last = m.last // the chain was left in the middle of what follows it
 		}
 		if ok && (m.hash != want || m.last != last) {
-			v.mismatch(ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
+			v.mismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
 			ok = false
 		}
 		if !ok {

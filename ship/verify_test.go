@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // TestVerify damages a delivered tree in one way at a time: what can be restored is, all else is named.
@@ -56,7 +57,7 @@ func TestVerify(t *testing.T) {
 			b.flush()
 			chain := b.audit(bad)
 			last := chain[len(chain)-1].Header
-			c.damage(bad, lines(chain)[1].Key, ship.ManifestKey(last.Class, last.Spool, last.Epoch, last.Number))
+			c.damage(bad, lines(chain)[1].Key, object.ManifestKey(last.Class, last.Spool, last.Epoch, last.Number))
 			found, err := b.s.Verify(t.Context())
 			if v := found["s3"]; v.Objects != 4 || v.Manifests == 0 || v.Err != nil || len(v.Mismatches) != 0 {
 				t.Errorf("the good one: %+v", v)

@@ -193,15 +193,15 @@ func (id *identity) validate() error {
 	if id.Version < 1 {
 		errs = append(errs, fmt.Errorf("version %d does not exist", id.Version))
 	}
-	errs = append(errs, checkSpoolID(id.Spool))
+	errs = append(errs, segment.CheckSpoolID(id.Spool))
 	if id.Epoch < 1 || id.Epoch > maxEpoch {
 		errs = append(errs, fmt.Errorf("epoch %d is not between 1 and %d", id.Epoch, maxEpoch))
 	}
-	errs = append(errs, checkClass(id.Class), checkInstance(id.Instance))
+	errs = append(errs, segment.CheckClass(id.Class), checkInstance(id.Instance))
 	for name, d := range id.Destinations {
-		errs = append(errs, checkDestination(name))
+		errs = append(errs, segment.CheckDestination(name))
 		if d.Spool != "" {
-			errs = append(errs, checkSpoolID(d.Spool))
+			errs = append(errs, segment.CheckSpoolID(d.Spool))
 		}
 	}
 	return errors.Join(errs...)

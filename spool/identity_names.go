@@ -8,50 +8,11 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
-const (
-	spoolIDLen     = 26
-	maxClass       = 32
-	maxDestination = 64
-	maxInstance    = 255 // as long as a host name can be
-)
-
-// matches reports whether s has 1 to n characters of [0-9a-z] and others.
-func matches(s string, n int, others string) bool {
-	for _, c := range []byte(s) {
-		other := false
-		for _, o := range []byte(others) {
-			other = other || c == o
-		}
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && !other {
-			return false
-		}
-	}
-	return len(s) >= 1 && len(s) <= n
-}
-
-func checkSpoolID(id string) error {
-	if !matches(id, spoolIDLen, "") || len(id) != spoolIDLen {
-		return fmt.Errorf("spool id %q is not %d characters of [0-9a-z]", id, spoolIDLen)
-	}
-	return nil
-}
-
-// checkClass and checkDestination keep names to what is safe in a path, a key of S3 and a log line alike.
-func checkClass(class string) error {
-	if !matches(class, maxClass, "_") {
-		return fmt.Errorf("class %q does not match [a-z0-9_]{1,%d}", class, maxClass)
-	}
-	return nil
-}
-
-func checkDestination(name string) error {
-	if !matches(name, maxDestination, "_-") {
-		return fmt.Errorf("destination %q does not match [a-z0-9_-]{1,%d}", name, maxDestination)
-	}
-	return nil
-}
+const maxInstance = 255 // as long as a host name can be
 
 // checkInstance takes what JSON and a log line return as it was: a name that came back changed would start an epoch at
 // each open.
@@ -72,8 +33,8 @@ func newSpoolID(now time.Time) string {
 	binary.BigEndian.PutUint16(b[:], uint16(ms>>32))
 	binary.BigEndian.PutUint32(b[2:], uint32(ms))
 	hi, lo := binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])
-	id := make([]byte, spoolIDLen)
-	for i := spoolIDLen - 1; i >= 0; i-- {
+	id := make([]byte, segment.SpoolIDLen)
+	for i := segment.SpoolIDLen - 1; i >= 0; i-- {
 		id[i] = digits[lo&31]
 		lo = lo>>5 | hi<<59
 		hi >>= 5

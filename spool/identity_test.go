@@ -223,9 +223,9 @@ func TestIdentityPowerCut(t *testing.T) {
 func TestIdentityNames(t *testing.T) {
 	long := strings.Repeat("x", 65)
 	for check, c := range map[*func(string) error]struct{ good, bad []string }{
-		ptr(checkClass):       {[]string{"a", "vpn_2", long[:32]}, []string{"", "A", "a-b", "a b", "ä", "a/b", ".", long[:33]}},
-		ptr(checkDestination): {[]string{"a", "idc-2_x", long[:64]}, []string{"", "A", "a.b", "a/b", "..", long}},
-		ptr(checkInstance):    {[]string{"i-0123", "Host.example"}, []string{"", "a\xff", "a\nb", strings.Repeat("x", 256)}},
+		ptr(segment.CheckClass):       {[]string{"a", "vpn_2", long[:32]}, []string{"", "A", "a-b", "a b", "ä", "a/b", ".", long[:33]}},
+		ptr(segment.CheckDestination): {[]string{"a", "idc-2_x", long[:64]}, []string{"", "A", "a.b", "a/b", "..", long}},
+		ptr(checkInstance):            {[]string{"i-0123", "Host.example"}, []string{"", "a\xff", "a\nb", strings.Repeat("x", 256)}},
 	} {
 		for _, s := range c.good {
 			if err := (*check)(s); err != nil {
@@ -239,7 +239,7 @@ func TestIdentityNames(t *testing.T) {
 		}
 	}
 	a, b := newSpoolID(identityTime), newSpoolID(identityTime.Add(time.Millisecond))
-	if !matches(a, 26, "") || len(a) != 26 || a >= b || a == newSpoolID(identityTime) {
+	if segment.CheckSpoolID(a) != nil || a >= b || a == newSpoolID(identityTime) {
 		t.Errorf("ids %q %q", a, b)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // SyncPolicy says when written records are forced to stable storage.
@@ -121,11 +122,11 @@ func (o *Options) validate() error {
 			bad("%w", err)
 		}
 	}
-	check(checkClass(o.Class))
+	check(segment.CheckClass(o.Class))
 	check(checkInstance(o.Instance))
 	seen := map[string]bool{}
 	for _, d := range o.Destinations {
-		check(checkDestination(d))
+		check(segment.CheckDestination(d))
 		if seen[d] {
 			bad("destination %q is given twice", d)
 		}

@@ -57,7 +57,7 @@ func (s *Spool) identityOfChains() (*identity, error) {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), stateExt)
-		if !ok || checkDestination(name) != nil {
+		if !ok || segment.CheckDestination(name) != nil {
 			continue
 		}
 		var f chainFile

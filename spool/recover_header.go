@@ -91,7 +91,7 @@ func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
 		Spool:   r.s.id.Spool, Epoch: le.Uint32(b[84:]), Class: r.s.id.Class, Instance: r.s.id.Instance,
 	}
 	if uint32(h.Generation) == 0 || h.First == 0 || h.Epoch == 0 || h.Epoch > r.s.id.Epoch ||
-		string(b[56:56+spoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n || !r.plausible(h) {
+		string(b[56:56+segment.SpoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n || !r.plausible(h) {
 		return nil
 	}
 	return h

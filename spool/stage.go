@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -370,7 +371,7 @@ func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRec
 		Version: 1, Spool: h.Spool, Epoch: h.Epoch, Class: h.Class, Segment: seg.Number,
 		First: seg.First, Last: seg.Last, Records: out.Records, Bytes: seg.Bytes, Gaps: out.Gaps,
 		MinTime: out.MinTime, MaxTime: out.MaxTime,
-		Key:      objectKey(h, seg.First, seg.Last, out.Ext),
+		Key:      objectKey(h, seg, out.Ext),
 		Encoding: out.Encoding, ContentType: out.ContentType, ContentEncoding: out.ContentEncoding,
 		RawBytes: out.RawBytes, RawSHA256: hex.EncodeToString(out.RawSHA256[:]),
 		Size: out.size, SHA256: hex.EncodeToString(out.sha256), CRC64NVME: fmt.Sprintf("%016x", out.crc64),
@@ -378,12 +379,12 @@ func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRec
 	}
 }
 
-// objectKey names a segment's object. Nothing in it depends on the records that survive, on the clock of today, or on who
-// stages it: a second attempt, or another host that takes the volume over, meets the first one's object.
-func objectKey(h *segment.Header, first, last uint64, ext string) string {
-	t := h.Created.UTC()
-	return fmt.Sprintf("class=%s/dt=%s/hour=%s/%s-%06d-%016x-%016x%s",
-		h.Class, t.Format("2006-01-02"), t.Format("15"), h.Spool, h.Epoch, first, last, ext)
+// objectKey names a segment's object.
+func objectKey(h *segment.Header, seg sealed, ext string) string {
+	return (&object.Key{
+		Origin: object.Origin{Class: h.Class, Spool: h.Spool}, Hour: object.HourOf(h.Created), Epoch: h.Epoch,
+		First: seg.First, Last: seg.Last, Ext: ext,
+	}).String()
 }
 
 // stageRecord reads the record of a segment; fs.ErrNotExist if it has none.

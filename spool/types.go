@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -46,26 +47,11 @@ type Segment struct {
 	Staged bool
 }
 
-// Encoding names how a staged file was made.
-type Encoding struct {
-	Format string `json:"format"` // ndjson, lines, native
-	Codec  string `json:"codec"`  // zstd, gzip, lz4, s2, none
-	Level  int    `json:"level"`  // 0: the codec's default
-}
-
-// Encoded is what an Encoder made of a segment.
-type Encoded struct {
-	Encoding
-	Ext             string // ".ndjson.zst"
-	ContentType     string
-	ContentEncoding string // empty unless HTTP clients shall decode
-	Records         uint64
-	RawBytes        int64 // of the uncompressed output
-	RawSHA256       [32]byte
-	MinTime         time.Time
-	MaxTime         time.Time
-	Gaps            []segment.Range // sequence numbers that could not be read
-}
+// Encoding and Encoded are described in package object, which every reader of objects has too.
+type (
+	Encoding = object.Encoding
+	Encoded  = object.Encoded
+)
 
 // Encoder turns a segment into the output format. Package ship has the one that is used.
 type Encoder interface {

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -66,7 +67,7 @@ func (w *world) contents(p *place, but ...string) *contents {
 			if err := w.object(c, key, b); err != nil {
 				c.alien = append(c.alien, fmt.Sprintf("%s: %v", key, err))
 			}
-		case strings.HasPrefix(key, ship.ManifestPrefix) && strings.HasSuffix(key, ".jsonl"):
+		case strings.HasPrefix(key, object.ManifestPrefix) && strings.HasSuffix(key, ".jsonl"):
 			c.manifest(key, b)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 var (
@@ -113,7 +114,7 @@ var (
 func call[T any](ctx context.Context, d door, op, key string, effect, box func() (T, error)) (v T, err error) {
 	var zero T
 	kind := op
-	if strings.HasPrefix(key, ship.ManifestPrefix) {
+	if strings.HasPrefix(key, object.ManifestPrefix) {
 		kind += " manifest"
 	}
 	if err := d.who.step("before " + kind); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // renamed cuts a chain's tail off and goes on under another name for the place, behind record last of segment n, as if
@@ -50,7 +51,7 @@ func TestRenamedForgery(t *testing.T) {
 				x.head(p["s3"], 0, true)
 			}
 			for n := uint64(2); n < 4; n++ {
-				p["idc"].Remove(ship.ManifestKey("vpn", testSpool, 1, n))
+				p["idc"].Remove(object.ManifestKey("vpn", testSpool, 1, n))
 			}
 			for _, key := range p["idc"].Keys() {
 				if isData.MatchString(key) && strings.Split(key, "-")[4] > fmt.Sprintf("%016x", 20) {
@@ -102,8 +103,8 @@ func TestNumbersOutOfRange(t *testing.T) {
 	newChain(t, p, "s3", nil).add(2, nil).add(0, final)
 	newChain(t, p, "idc", nil).add(2, nil).add(0, final)
 	for _, key := range []string{
-		ship.ManifestKey("vpn", testSpool, 1, 1<<64-1), ship.ManifestKey("vpn", testSpool, 1, 1e12),
-		ship.ManifestKey("vpn", testSpool, 1e6, 0), ship.HeadKey("vpn", testSpool, 1, "s3", 1e12),
+		object.ManifestKey("vpn", testSpool, 1, 1<<64-1), object.ManifestKey("vpn", testSpool, 1, 1e12),
+		object.ManifestKey("vpn", testSpool, 1e6, 0), object.HeadKey("vpn", testSpool, 1, "s3", 1e12),
 	} {
 		p["idc"].Set(key, []byte("{}"))
 	}
@@ -244,7 +245,7 @@ func TestEpochInFlight(t *testing.T) {
 // TestReplayKey: a forged chain at the source cannot have Replay write anything but the object of its line.
 func TestReplayKey(t *testing.T) {
 	p := newPlaces()
-	planted := ship.ManifestKey("vpn", strings.Repeat("8", 26), 1, 0)
+	planted := object.ManifestKey("vpn", strings.Repeat("8", 26), 1, 0)
 	newChain(t, p, "idc", nil)
 	newChain(t, p, "s3", nil).add(2, func(m *ship.Manifest) {
 		p["s3"].Set(planted, p["s3"].Bytes(m.Segments[0].Key))

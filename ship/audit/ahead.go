@@ -11,12 +11,13 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // unvouched is an object that its place's chain does not name, and what its name says against it.
 type unvouched struct {
-	key  dataKey
+	key  object.Key
 	size int64 // as listed
 	Finding
 	group *group // whose lines may explain it, or nil
@@ -45,13 +46,13 @@ func (a *auditor) ahead(ctx context.Context) {
 			p.later = nil
 		}
 	}
-	wanted := map[spoolID]map[string]*voucher{}
+	wanted := map[object.Origin]map[string]*voucher{}
 	for _, p := range a.places {
 		for _, u := range p.later {
-			if wanted[u.key.spoolID] == nil {
-				wanted[u.key.spoolID] = map[string]*voucher{}
+			if wanted[u.key.Origin] == nil {
+				wanted[u.key.Origin] = map[string]*voucher{}
 			}
-			wanted[u.key.spoolID][u.Key] = nil
+			wanted[u.key.Origin][u.Key] = nil
 		}
 	}
 	for id, keys := range wanted {
@@ -63,7 +64,7 @@ func (a *auditor) ahead(ctx context.Context) {
 		for range min(a.o.Parallel, len(p.later)) {
 			wg.Go(func() {
 				for u := range todo {
-					a.check(a.unvouched(ctx, p, u, wanted[u.key.spoolID][u.Key]))
+					a.check(a.unvouched(ctx, p, u, wanted[u.key.Origin][u.Key]))
 				}
 			})
 		}
@@ -83,7 +84,7 @@ func (a *auditor) ahead(ctx context.Context) {
 
 // vouchers looks for lines about objects in the chains of all places. They are read again: to keep every line of every
 // chain for the few that are asked about here would take a hundred times the memory.
-func (a *auditor) vouchers(ctx context.Context, id spoolID, keys map[string]*voucher) error {
+func (a *auditor) vouchers(ctx context.Context, id object.Origin, keys map[string]*voucher) error {
 	left := len(keys)
 	for _, p := range a.places {
 		for m, err := range p.readable(ctx, id) {
@@ -93,7 +94,7 @@ func (a *auditor) vouchers(ctx context.Context, id spoolID, keys map[string]*vou
 			for i := range m.Segments {
 				s := &m.Segments[i]
 				if v, ok := keys[s.Key]; ok && v == nil && s.Records > 0 {
-					keys[s.Key] = &voucher{*s, p.name, ship.ManifestKey(id.class, id.spool, m.Header.Epoch, m.Header.Number)}
+					keys[s.Key] = &voucher{*s, p.name, object.ManifestKey(id.Class, id.Spool, m.Header.Epoch, m.Header.Number)}
 					left--
 				}
 			}
@@ -181,18 +182,18 @@ func join(parts ...string) string {
 // survey decodes an object of which nothing but the name is known. What its format and codec can tell is checked, and
 // that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
 // raw.
-func (p *place) survey(ctx context.Context, stored io.Reader, k *dataKey, raw io.Writer) error {
-	format, codec, err := encodingOf(k.ext)
+func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw io.Writer) error {
+	format, codec, err := encodingOf(k.Ending())
 	if err != nil {
 		return err
 	}
-	span := k.last - k.first + 1
+	span := k.Last - k.First + 1
 	r, err := p.openRecords(ctx, stored, format, codec, ship.MaxRaw(format, span, min(span, segment.MaxSize)*segment.MaxRecord), raw)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	last := k.first - 1
+	last := k.First - 1
 	for err == nil {
 		var seq uint64
 		if seq, _, _, err = next(r); err != nil {
@@ -201,7 +202,7 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *dataKey, raw io
 		if format == ship.Lines {
 			seq = last + 1 // they tell no numbers, and cannot be more than there are
 		}
-		if seq <= last || seq > k.last {
+		if seq <= last || seq > k.Last {
 			err = fmt.Errorf("%w: record %d behind record %d", errRecords, seq, last)
 		}
 		last = seq
@@ -218,7 +219,6 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *dataKey, raw io
 
 // encodingOf tells by the ending of its name how an object is encoded.
 func encodingOf(ext string) (format string, codec compress.Codec, err error) {
-	ext = contentHash.ReplaceAllString(ext, "")
 	rest := ext
 	for _, name := range compress.Names() {
 		c, err := compress.ByName(name)

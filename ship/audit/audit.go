@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // walkers is how many spools are judged at the same time.
@@ -19,18 +21,18 @@ type auditor struct {
 	places []*place
 	rec    *recorder
 	marks  *marks
-	spools []spoolID // all, sorted
+	spools []object.Origin // all, sorted
 	jobs   sync.WaitGroup
 	fail   context.CancelCauseFunc
 
 	mu      sync.Mutex
 	exts    []string
 	objects uint64
-	seen    map[string]bool       // spools and instances that have appeared
-	strays  []foundHead           // heads of chains that no place has
-	told    map[spoolID]foundHead // the furthest of them that lies where its spool has no chain either
-	lacks   []*lack               // what places lack of groups
-	kin     map[spoolID]*group    // those of several ids, by lineage
+	seen    map[string]bool             // spools and instances that have appeared
+	strays  []foundHead                 // heads of chains that no place has
+	told    map[object.Origin]foundHead // the furthest of them that lies where its spool has no chain either
+	lacks   []*lack                     // what places lack of groups
+	kin     map[object.Origin]*group    // those of several ids, by lineage
 }
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
@@ -42,7 +44,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[spoolID]foundHead{}, kin: map[spoolID]*group{}}
+	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[object.Origin]foundHead{}, kin: map[object.Origin]*group{}}
 	for _, p := range opts.Places {
 		a.places = append(a.places, newPlace(&a.o, p))
 	}
@@ -82,13 +84,13 @@ func (a *auditor) catalogue(ctx context.Context) {
 			a.spools = append(a.spools, id)
 		}
 	}
-	slices.SortFunc(a.spools, spoolID.compare)
+	slices.SortFunc(a.spools, object.Origin.Compare)
 	a.spools = slices.Compact(a.spools)
 }
 
 // chains judges every spool, and asks for the objects that are named where asking tells more than a listing.
 func (a *auditor) chains(ctx context.Context) {
-	todo := make(chan []spoolID)
+	todo := make(chan []object.Origin)
 	var wg sync.WaitGroup
 	for range walkers {
 		wg.Go(func() {
@@ -168,7 +170,7 @@ func (a *auditor) result(begin time.Time) *Result {
 		}
 	}
 	slices.SortFunc(r.Chains, func(x, y Chain) int {
-		if c := (spoolID{x.Class, x.Spool}).compare(spoolID{y.Class, y.Spool}); c != 0 {
+		if c := (object.Origin{Class: x.Class, Spool: x.Spool}).Compare(object.Origin{Class: y.Class, Spool: y.Spool}); c != 0 {
 			return c
 		}
 		return strings.Compare(x.Place, y.Place)

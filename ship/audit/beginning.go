@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // bareRest is a line of a rest whose beginning is in no other chain of its place.
@@ -57,7 +58,7 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 		if w.prev == nil || w.Final {
 			continue
 		}
-		there, err := w.p.exists(ctx, ship.ManifestKey(w.id.class, w.id.spool, w.prev.epoch, w.prev.number+1))
+		there, err := w.p.exists(ctx, object.ManifestKey(w.id.Class, w.id.Spool, w.prev.epoch, w.prev.number+1))
 		if there || err != nil {
 			return err
 		}

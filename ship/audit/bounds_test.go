@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // endless is a place whose answers do not end: objects and documents go on after their last byte, and are counted.
@@ -71,8 +72,8 @@ func TestEndlessBodies(t *testing.T) {
 			base.closeSpool(t, f.Class, f.Spool, key, "idc", "s3")
 		}
 	}
-	isNote := func(k string) bool { return strings.HasPrefix(k, audit.RepairPrefix) }
-	base["s3"].Set(audit.RepairPrefix+"vpn/x.json", []byte("{"))
+	isNote := func(k string) bool { return strings.HasPrefix(k, object.RepairPrefix) }
+	base["s3"].Set(object.RepairPrefix+"vpn/x.json", []byte("{"))
 	for what, c := range map[string]struct {
 		which func(string) bool
 		code  string

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // listedChain is which manifests and heads of a spool are at a place.
@@ -49,7 +50,7 @@ func (l *listedChain) epoch(n uint32) *listedEpoch {
 }
 
 // chain returns the listing of a spool's chain, a new one if there is none.
-func (p *place) chain(id spoolID) *listedChain {
+func (p *place) chain(id object.Origin) *listedChain {
 	if p.chains[id] == nil {
 		p.chains[id] = new(listedChain)
 	}
@@ -76,10 +77,10 @@ func (l *listedChain) begun() bool {
 }
 
 // relatives returns the ids of the other spools of a group that have a chain at a place.
-func (p *place) relatives(id spoolID) (all []string) {
+func (p *place) relatives(id object.Origin) (all []string) {
 	for other, l := range p.chains {
-		if other != id && other.related(id) && l.begun() {
-			all = append(all, other.spool)
+		if other != id && other.Related(id) && l.begun() {
+			all = append(all, other.Spool)
 		}
 	}
 	slices.Sort(all)
@@ -89,7 +90,7 @@ func (p *place) relatives(id spoolID) (all []string) {
 // catalogue lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
 // fixes what is judged, so that a chain that grows meanwhile has an end.
 func (p *place) catalogue(ctx context.Context, rec *recorder) error {
-	prefix := ship.ManifestPrefix
+	prefix := object.ManifestPrefix
 	if p.o.Class != "" {
 		prefix += p.o.Class + "/"
 	}
@@ -101,31 +102,31 @@ func (p *place) catalogue(ctx context.Context, rec *recorder) error {
 		if kept > p.o.maxKept {
 			return ship.Permanent(fmt.Errorf("%s: more than %d chains, holes, heads and closings below %s: it has no end, or audit one class at a time", p.name, p.o.maxKept, prefix))
 		}
-		if id, ok := parseClosingKey(e.Key); ok {
+		if id, ok := object.ParseClosingKey(e.Key); ok {
 			p.chain(id).closings = append(p.chain(id).closings, e.Key)
 			kept++
 			continue
 		}
-		k, ok := parseChainKey(e.Key)
+		k, ok := object.ParseChainKey(e.Key)
 		if !ok {
 			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest, a head or a closing"})
 			continue
 		}
-		l := p.chain(k.spoolID)
-		if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != k.epoch {
-			l.epochs = append(l.epochs, &listedEpoch{epoch: k.epoch})
+		l := p.chain(k.Origin)
+		if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != k.Epoch {
+			l.epochs = append(l.epochs, &listedEpoch{epoch: k.Epoch})
 		}
 		ep := l.epochs[len(l.epochs)-1]
-		if k.head != "" {
-			ep.heads = append(ep.heads, listedHead{k.head, k.number})
+		if k.Head != "" {
+			ep.heads = append(ep.heads, listedHead{k.Head, k.Number})
 			kept++
 			continue
 		}
 		p.o.Progress.ManifestsOf.Add(1)
-		if n := len(ep.runs); n > 0 && ep.runs[n-1].to+1 == k.number {
-			ep.runs[n-1].to = k.number
+		if n := len(ep.runs); n > 0 && ep.runs[n-1].to+1 == k.Number {
+			ep.runs[n-1].to = k.Number
 		} else {
-			ep.runs = append(ep.runs, run{k.number, k.number})
+			ep.runs = append(ep.runs, run{k.Number, k.Number})
 			kept++
 		}
 	}

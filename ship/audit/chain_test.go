@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -67,7 +68,7 @@ func (c *chain) add(n int, change func(*ship.Manifest)) *chain {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.at.Set(ship.ManifestKey("vpn", c.spool, m.Header.Epoch, m.Header.Number), b)
+	c.at.Set(object.ManifestKey("vpn", c.spool, m.Header.Epoch, m.Header.Number), b)
 	c.epoch, c.number, c.hash, c.segment, c.last = m.Header.Epoch, m.Header.Number+1, m.Hash, m.Footer.Segment, m.Footer.Last
 	return c
 }
@@ -150,7 +151,7 @@ func (c *chain) head(at *shiptest.MemoryDestination, more uint64, final bool) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	at.Set(ship.HeadKey("vpn", c.spool, c.epoch, c.dest, c.number-1), b)
+	at.Set(object.HeadKey("vpn", c.spool, c.epoch, c.dest, c.number-1), b)
 }
 
 func final(m *ship.Manifest) { m.Footer.Final = true }
@@ -206,8 +207,8 @@ func TestChains(t *testing.T) {
 		{"an epoch whose beginning is gone", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(6, nil).add(0, final)
 			newChain(t, p, "idc", none).add(3, closedBy(2)).next(2, nil).add(3, nil).add(0, final)
-			p["idc"].Remove(ship.ManifestKey("vpn", testSpool, 1, 0))
-			p["idc"].Remove(ship.ManifestKey("vpn", testSpool, 1, 1))
+			p["idc"].Remove(object.ManifestKey("vpn", testSpool, 1, 0))
+			p["idc"].Remove(object.ManifestKey("vpn", testSpool, 1, 1))
 		}, audit.Damaged, []string{audit.ManifestMissing, audit.Uncovered}},
 		{"an epoch that names none before it", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(6, nil).add(0, final)
@@ -254,7 +255,7 @@ func TestChains(t *testing.T) {
 		{"a head of what was cut off, of records and not", func(t *testing.T, p places) {
 			c := newChain(t, p, "s3", none).add(4, nil)
 			c.add(0, final).head(p["idc"], 0, true)
-			p["s3"].Remove(ship.ManifestKey("vpn", testSpool, 1, 2))
+			p["s3"].Remove(object.ManifestKey("vpn", testSpool, 1, 2))
 			newChain(t, p, "idc", none).add(4, nil).add(0, final)
 		}, audit.Damaged, []string{audit.ChainCut, audit.Open}},
 		{"a take-over that has not begun", func(t *testing.T, p places) {
@@ -307,7 +308,7 @@ func TestChains(t *testing.T) {
 		}, audit.Damaged, []string{audit.ObjectAltered}},
 		{"a manifest far ahead of all others", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none)
-			p["s3"].Set(ship.ManifestKey("vpn", testSpool, 1, 1<<39), []byte("{}"))
+			p["s3"].Set(object.ManifestKey("vpn", testSpool, 1, 1<<39), []byte("{}"))
 			newChain(t, p, "idc", none)
 		}, audit.Damaged, []string{audit.ManifestMissing, audit.ManifestDamaged, audit.Open}},
 	} {

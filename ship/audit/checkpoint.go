@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 const (
@@ -59,7 +60,7 @@ func decodeCheckpoint(b []byte) (*checkpointFile, error) {
 		return nil, fmt.Errorf("checkpoint of version %d, this program writes %d: remove it to begin anew", f.Version, checkpointVersion)
 	}
 	for _, m := range f.Marks {
-		if h, err := hex.DecodeString(m.Hash); err != nil || len(h) != 32 || !classPattern.MatchString(m.Class) || !spoolPattern.MatchString(m.Spool) || m.Epoch < 1 {
+		if h, err := hex.DecodeString(m.Hash); err != nil || len(h) != 32 || (object.Origin{Class: m.Class, Spool: m.Spool}).Check() != nil || m.Epoch < 1 {
 			return nil, fmt.Errorf("not a checkpoint of an audit, remove it to begin anew: %+v", m)
 		}
 	}
@@ -99,7 +100,7 @@ func loadMarks(o *Options) (*marks, error) {
 	}
 	if f.Deep == of.Deep && f.Hour.Equal(of.Hour) && !f.Since.After(of.Since) {
 		for _, k := range f.Marks {
-			m.all[chainID{k.Place, spoolID{k.Class, k.Spool}}] = k
+			m.all[chainID{k.Place, object.Origin{Class: k.Class, Spool: k.Spool}}] = k
 		}
 	}
 	return m, nil
@@ -132,7 +133,7 @@ func (m *marks) set(id chainID, l *link) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.all[id] = mark{id.place, id.class, id.spool, l.epoch, l.number, hex.EncodeToString(l.hash[:])}
+	m.all[id] = mark{id.place, id.Class, id.Spool, l.epoch, l.number, hex.EncodeToString(l.hash[:])}
 	m.dirty = true
 	if time.Since(m.saved) < saveInterval {
 		return nil
@@ -207,7 +208,7 @@ func (w *walk) resume(ctx context.Context) error {
 	}
 	var m *ship.Manifest
 	err := w.p.request(ctx, func(ctx context.Context) (err error) {
-		m, err = ship.ReadManifest(ctx, w.p.dest, w.id.class, w.id.spool, k.Epoch, k.Number)
+		m, err = ship.ReadManifest(ctx, w.p.dest, w.id.Class, w.id.Spool, k.Epoch, k.Number)
 		return err
 	})
 	switch {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // CloseOptions say which spool is closed.
@@ -52,7 +53,7 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 	}
 	opts := (&Options{Places: o.Places, Class: o.Class}).withDefaults()
 	errs := []error{opts.validate()}
-	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
+	if (object.Origin{Class: o.Class, Spool: o.Spool}).Check() != nil {
 		errs = append(errs, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}
 	if strings.TrimSpace(o.By) == "" || strings.TrimSpace(o.Reason) == "" {
@@ -65,7 +66,7 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 	var all []*closer
 	related := false
 	for _, p := range opts.Places {
-		c := &closer{o: o, id: spoolID{o.Class, o.Spool}, p: newPlace(&opts, p)}
+		c := &closer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, p: newPlace(&opts, p)}
 		if err := c.p.catalogue(ctx, newRecorder(1)); err != nil {
 			errs = append(errs, fmt.Errorf("audit: close: %s: %w", c.p.name, err))
 			continue
@@ -86,7 +87,7 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 
 type closer struct {
 	o  *CloseOptions
-	id spoolID
+	id object.Origin
 	p  *place
 }
 
@@ -96,10 +97,10 @@ func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 	others := c.p.relatives(c.id)
 	if (l == nil || !l.begun()) && len(others) > 0 {
 		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close; what it lacks here is owed until a chain of a related spool is closed, of which there are %s: %w",
-			c.id.spool, c.id.class, strings.Join(others, ", "), fs.ErrNotExist)
+			c.id.Spool, c.id.Class, strings.Join(others, ", "), fs.ErrNotExist)
 	}
 	if l == nil || !l.begun() {
-		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close: if another place has one, copy its whole prefix here, manifests included: %w", c.id.spool, c.id.class, fs.ErrNotExist)
+		return nil, fmt.Errorf("no chain of spool %s of class %s is here, and so there is nothing to close: if another place has one, copy its whole prefix here, manifests included: %w", c.id.Spool, c.id.Class, fs.ErrNotExist)
 	}
 	m, err := c.last(ctx, l)
 	if err != nil {
@@ -110,7 +111,7 @@ func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 	}
 	h := &m.Header
 	closure := &Closure{Place: c.p.name, Silent: time.Since(h.Time), Closing: ship.Closing{
-		Version: ship.ClosingVersion, Class: c.id.class, Spool: c.id.spool, Epoch: h.Epoch, Destination: h.Destination, Number: h.Number,
+		Version: ship.ClosingVersion, Class: c.id.Class, Spool: c.id.Spool, Epoch: h.Epoch, Destination: h.Destination, Number: h.Number,
 		Hash: hex.EncodeToString(m.Hash[:]), Last: m.Footer.Last, By: c.o.By, Reason: c.o.Reason, Time: time.Now().UTC(),
 	}}
 	before, err := c.before(ctx, l, closure)
@@ -133,7 +134,7 @@ func (c *closer) last(ctx context.Context, l *listedChain) (m *ship.Manifest, er
 		}
 	}
 	err = c.p.request(ctx, func(ctx context.Context) (err error) {
-		m, err = ship.ReadManifest(ctx, c.p.dest, c.id.class, c.id.spool, at.epoch, at.number)
+		m, err = ship.ReadManifest(ctx, c.p.dest, c.id.Class, c.id.Spool, at.epoch, at.number)
 		return err
 	})
 	return m, err
@@ -175,7 +176,7 @@ func (c *closer) write(ctx context.Context, closure *Closure) error {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	closure.Key = x.Key(b)
-	o := ship.BytesObject(closure.Key, c.id.spool, b)
+	o := ship.BytesObject(closure.Key, c.id.Spool, b)
 	o.ContentType = "application/json"
 	return c.p.request(ctx, func(ctx context.Context) error {
 		r, err := c.p.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))

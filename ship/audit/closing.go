@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // ClosedChain is how an operator has closed a chain whose spool is permanently gone (see Close): what the spool kept behind
@@ -23,18 +23,8 @@ type ClosedChain struct {
 	Signed bool      `json:"signed"` // by one of Options.Keys
 }
 
-// parseClosingKey reads the name of a closing, but for the checksum at its end, which the closing itself proves.
-func parseClosingKey(key string) (id spoolID, ok bool) {
-	part := strings.Split(key, "/")
-	if len(part) != 5 || part[3] != "closed" || !strings.HasSuffix(part[4], ".json") {
-		return id, false
-	}
-	id = spoolID{part[1], part[2]}
-	return id, classPattern.MatchString(id.class) && spoolPattern.MatchString(id.spool)
-}
-
 // readClosing reads one closing, and judges what it alone can tell.
-func (p *place) readClosing(ctx context.Context, id spoolID, key string) (c *ship.Closing, err error) {
+func (p *place) readClosing(ctx context.Context, id object.Origin, key string) (c *ship.Closing, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
 		body, err := p.dest.Open(ctx, key)
 		if err != nil {
@@ -49,7 +39,7 @@ func (p *place) readClosing(ctx context.Context, id spoolID, key string) (c *shi
 	switch {
 	case err != nil:
 		return nil, err
-	case c.Class != id.class || c.Spool != id.spool:
+	case c.Class != id.Class || c.Spool != id.Spool:
 		return nil, fmt.Errorf("%w: it is the closing of another chain", ship.ErrVerify)
 	case len(p.o.Keys) > 0:
 		return c, c.CheckSignature(p.o.Keys...)
@@ -102,7 +92,7 @@ func (c *cursor) close(ctx context.Context) error {
 			// First of all: another chain's end tells nothing of this one's.
 			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
 		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
-			if there, err := c.p.exists(ctx, ship.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
+			if there, err := c.p.exists(ctx, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
 				return err
 			}
 			first, last := c.Last+1, f.Last
@@ -111,7 +101,7 @@ func (c *cursor) close(ctx context.Context) error {
 			} else {
 				c.holes = append(c.holes, seqRange{first, last})
 			}
-			c.find(ChainCut, f.Epoch, first, last, ship.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
+			c.find(ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
 				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.
@@ -181,7 +171,7 @@ func (w *walk) replayedSegment(ctx context.Context, q *place, m *ship.Manifest, 
 
 // restoredSegment looks at place p for the object of a segment that the chain of place q names. If it is not there, it is
 // added to left.
-func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *place, id spoolID, m *ship.Manifest, s *ship.SegmentLine) error {
+func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *place, id object.Origin, m *ship.Manifest, s *ship.SegmentLine) error {
 	k, ok := objectOf(id, m, s)
 	if !ok {
 		return nil // reported where it was read
@@ -189,15 +179,15 @@ func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *pl
 	line := *s
 	line.Receipt = &ship.Receipt{Size: s.Size, Checksum: "sha256:" + s.SHA256}
 	err := p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
-	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.kin[id.lineage()] != nil {
+	if other, ok := contentKey(s); ok && errors.Is(err, ship.ErrVerify) && a.kin[id.Lineage()] != nil {
 		// The key is another copy's here.
-		k, _ = parseDataKey(other)
+		k, _ = object.ParseKey(other)
 		line.Key = other
 		err = p.request(ctx, func(ctx context.Context) error { return p.read(ctx, &line) })
 	}
 	f := Finding{
-		Place: p.name, Class: id.class, Spool: id.spool, Epoch: k.epoch, First: s.First, Last: s.Last, Key: line.Key,
-		Other: q.name + ": " + ship.ManifestKey(id.class, id.spool, m.Header.Epoch, m.Header.Number),
+		Place: p.name, Class: id.Class, Spool: id.Spool, Epoch: k.Epoch, First: s.First, Last: s.Last, Key: line.Key,
+		Other: q.name + ": " + object.ManifestKey(id.Class, id.Spool, m.Header.Epoch, m.Header.Number),
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -237,9 +227,9 @@ func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err er
 }
 
 // closedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.
-func (a *auditor) closedNothing(ctx context.Context, p *place, id spoolID, l *listedChain) error {
+func (a *auditor) closedNothing(ctx context.Context, p *place, id object.Origin, l *listedChain) error {
 	for _, key := range l.closings {
-		f := Finding{Code: ClosingWrong, Place: p.name, Class: id.class, Spool: id.spool, Key: key}
+		f := Finding{Code: ClosingWrong, Place: p.name, Class: id.Class, Spool: id.Spool, Key: key}
 		c, err := p.readClosing(ctx, id, key)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -252,7 +242,7 @@ func (a *auditor) closedNothing(ctx context.Context, p *place, id spoolID, l *li
 			return err
 		default:
 			f.Code, f.Epoch, f.First, f.Last, f.Other = ChainCut, c.Epoch, min(1, c.Last), c.Last, p.name+": "+key
-			f.Key = ship.ManifestKey(id.class, id.spool, c.Epoch, c.Number)
+			f.Key = object.ManifestKey(id.Class, id.Spool, c.Epoch, c.Number)
 			f.Detail = fmt.Sprintf("a closing names manifest %d, up to record %d, and there is no chain", c.Number, c.Last)
 		}
 		a.rec.add(f)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -128,7 +129,7 @@ func (s *step) differs(o *step) string {
 	}
 	x, y := *s.line, *o.line
 	x.Receipt, y.Receipt = nil, nil
-	if sameObject(x.Key, y.Key) {
+	if object.SameObject(x.Key, y.Key) {
 		y.Key = x.Key
 	}
 	switch {
@@ -202,7 +203,7 @@ func (o *owedRange) add(s *step, place string) {
 
 // owed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
 func (a *auditor) owed(c *walk) {
-	f := Finding{Place: c.p.name, Class: c.id.class, Spool: c.id.spool, Epoch: c.Epoch}
+	f := Finding{Place: c.p.name, Class: c.id.Class, Spool: c.id.Spool, Epoch: c.Epoch}
 	switch b := &c.behind; {
 	case !a.o.Hour.IsZero() && c.passed():
 	case b.from != "":
@@ -222,7 +223,7 @@ func (a *auditor) owed(c *walk) {
 }
 
 // absent reports the places that have no chain of a spool that others have one of.
-func (a *auditor) absent(id spoolID) {
+func (a *auditor) absent(id object.Origin) {
 	var most *walk // the most that any place has
 	for _, p := range a.places {
 		if w := p.walks[id]; w != nil && w.Manifests > 0 && (most == nil || w.Last > most.Last) {
@@ -230,7 +231,7 @@ func (a *auditor) absent(id spoolID) {
 		}
 	}
 	if h := a.told[id]; most == nil && h.Head != nil {
-		f := Finding{Code: Absent, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last, Key: h.key, Since: h.Time}
+		f := Finding{Code: Absent, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last, Key: h.key, Since: h.Time}
 		f.Detail = fmt.Sprintf("a head tells of a chain of this spool at destination %s up to record %d, and here is none", h.Destination, h.Last)
 		a.rec.add(f)
 	}
@@ -241,7 +242,7 @@ func (a *auditor) absent(id spoolID) {
 		if g := a.groupAt(p, id); g != nil && (g.divided || !g.states(id)) {
 			continue // in a group, what the place lacks is reported by itself: see lacking
 		}
-		f := Finding{Code: Absent, Place: p.name, Class: id.class, Spool: id.spool, Since: most.Time}
+		f := Finding{Code: Absent, Place: p.name, Class: id.Class, Spool: id.Spool, Since: most.Time}
 		if most.Last > 0 {
 			f.First, f.Last = most.First, most.Last
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // errNotUnderstood marks what this auditor does not know, and so cannot call right or wrong.
@@ -148,9 +149,9 @@ func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLi
 
 // sameSpool compares the spool that the records name with the one in their object's key.
 func sameSpool(r ship.RecordReader, key string) error {
-	k, ok := parseDataKey(key)
-	if id := r.Spool(); ok && id != "" && id != k.spool {
-		return fmt.Errorf("%w: they are of spool %s, the object's key says %s", errRecords, id, k.spool)
+	k, ok := object.ParseKey(key)
+	if id := r.Spool(); ok && id != "" && id != k.Spool {
+		return fmt.Errorf("%w: they are of spool %s, the object's key says %s", errRecords, id, k.Spool)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@
 //
 // # Copies of a volume
 //
-// Spools with related ids (see ship.Related) are a volume and its copies, and are judged as a group: at each place another one may
+// Spools with related ids (see object.Related) are a volume and its copies, and are judged as a group: at each place another one may
 // have won the chain of the id that they shared. Each chain is judged as above. Between places, each segment must be found
 // exactly once at each place, in whichever chain of the group; where a line states the rest of a segment, its beginning must be in
 // other lines of the place. An object that a copy uploaded ahead of a chain which another one continued is reported for

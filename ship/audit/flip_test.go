@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // small is one spool of one segment, encoded as said, and open if final is not set.
@@ -211,7 +212,7 @@ func TestUnknownCodec(t *testing.T) {
 func TestNewerManifest(t *testing.T) {
 	p := places{"idc": shiptest.Memory()}
 	newChain(t, p, "idc", nil).add(1, nil)
-	p["idc"].Set(ship.ManifestKey("vpn", testSpool, 1, 2), []byte(`{"type":"header","version":9,"more":"fields"}`+"\n"))
+	p["idc"].Set(object.ManifestKey("vpn", testSpool, 1, 2), []byte(`{"type":"header","version":9,"more":"fields"}`+"\n"))
 	r := p.audit(t, deep)
 	wants(t, r, audit.Owed, audit.NotUnderstood, audit.Open)
 	if f := r.Findings[0]; !strings.Contains(f.Detail, "it is of version 9, this program reads 3") && !strings.Contains(r.Findings[1].Detail, "it is of version 9, this program reads 3") {

@@ -6,10 +6,10 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
-// group is a volume and its copies: the spools whose ids are related (see ship.Related). Nearly always it is one spool.
+// group is a volume and its copies: the spools whose ids are related (see object.Related). Nearly always it is one spool.
 //
 // Copies of a volume share an id until they deliver. At each destination, the one whose manifest is created first keeps the
 // id there; the others go on under related ids with the records that are not in its chain. One place may therefore have the
@@ -34,7 +34,7 @@ type group struct {
 
 // side is the chains of one spool at all places.
 type side struct {
-	id      spoolID
+	id      object.Origin
 	all     []*cursor
 	steps   int
 	diffs   []difference
@@ -50,11 +50,11 @@ type denial struct {
 }
 
 // groups cuts the sorted spools into groups of related ones.
-func (a *auditor) groups() iter.Seq[[]spoolID] {
-	return func(yield func([]spoolID) bool) {
+func (a *auditor) groups() iter.Seq[[]object.Origin] {
+	return func(yield func([]object.Origin) bool) {
 		for i := 0; i < len(a.spools); {
 			n := i + 1
-			for n < len(a.spools) && a.spools[n].related(a.spools[i]) {
+			for n < len(a.spools) && a.spools[n].Related(a.spools[i]) {
 				n++
 			}
 			if !yield(a.spools[i:n]) {
@@ -65,13 +65,9 @@ func (a *auditor) groups() iter.Seq[[]spoolID] {
 	}
 }
 
-func (s spoolID) related(o spoolID) bool {
-	return s.class == o.class && (s.spool == o.spool || ship.Related(s.spool, o.spool))
-}
-
 // group judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
 // and epochs are divided differently at each place, since each goes at its own pace.
-func (a *auditor) group(ctx context.Context, ids []spoolID) {
+func (a *auditor) group(ctx context.Context, ids []object.Origin) {
 	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
 		for c := range g.cursors() {
@@ -127,7 +123,7 @@ func (a *auditor) group(ctx context.Context, ids []spoolID) {
 }
 
 // open begins to read a spool's chains.
-func (g *group) open(ctx context.Context, id spoolID) error {
+func (g *group) open(ctx context.Context, id object.Origin) error {
 	a, s := g.a, &side{id: id}
 	defer func() {
 		if len(s.all) > 0 {
@@ -143,8 +139,8 @@ func (g *group) open(ctx context.Context, id spoolID) error {
 			continue
 		}
 		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
-		w.Place, w.Class, w.Spool = p.name, id.class, id.spool
-		a.appeared(id.spool)
+		w.Place, w.Class, w.Spool = p.name, id.Class, id.Spool
+		a.appeared(id.Spool)
 		p.mu.Lock()
 		p.walks[id] = w
 		p.mu.Unlock()
@@ -201,7 +197,7 @@ func (g *group) split() bool {
 func (g *group) report(ctx context.Context) {
 	if len(g.sides) > 1 {
 		g.a.mu.Lock()
-		g.a.kin[g.sides[0].id.lineage()] = g
+		g.a.kin[g.sides[0].id.Lineage()] = g
 		g.a.mu.Unlock()
 	}
 	if g.divided = g.split(); !g.divided {
@@ -236,7 +232,7 @@ func (g *group) report(ctx context.Context) {
 }
 
 // states reports whether any chain of a spool states a segment.
-func (g *group) states(id spoolID) bool {
+func (g *group) states(id object.Origin) bool {
 	return slices.ContainsFunc(g.sides, func(s *side) bool { return s.id == id && s.steps > 0 })
 }
 

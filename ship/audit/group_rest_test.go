@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -105,7 +106,7 @@ func TestRestOfNothing(t *testing.T) {
 	}
 	both(t, build().finalize().places, audit.Complete)
 	x := build()
-	x.idcB.at.Remove(ship.ManifestKey("vpn", relatedID(1), 1, 1))
+	x.idcB.at.Remove(object.ManifestKey("vpn", relatedID(1), 1, 1))
 	x.idcB = x.idcA.branch(1, "a", 2, 28)
 	r := both(t, x.finalize().places, audit.Owed, audit.Behind)
 	if f := finding(t, r, audit.Behind, "idc"); f.First != 21 || f.Last != 28 || f.Spool != testSpool || !strings.Contains(f.Detail, "1 loss lines") {
@@ -220,7 +221,7 @@ func TestOtherFormat(t *testing.T) {
 	}
 
 	x := mixed(t)
-	key := ship.ManifestKey("vpn", relatedID(2), 1, 2)
+	key := object.ManifestKey("vpn", relatedID(2), 1, 2)
 	m := x.s3A.read(key)
 	s := &m.Segments[0]
 	x.places["s3"].Remove(s.Key)

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -172,17 +173,17 @@ func TestThreeCopies(t *testing.T) {
 // TestGroupMissing: what one place has of one copy and another has not is owed there, with its range, and the rest is right.
 func TestGroupMissing(t *testing.T) {
 	x := mixed(t)
-	x.s3A.at.Remove(ship.ManifestKey("vpn", relatedID(2), 1, 2)) // records 31 to 40
-	x.s3A.number, x.s3A.hash, x.s3A.segment, x.s3A.last = 2, x.s3A.read(ship.ManifestKey("vpn", relatedID(2), 1, 1)).Hash, 4, 30
+	x.s3A.at.Remove(object.ManifestKey("vpn", relatedID(2), 1, 2)) // records 31 to 40
+	x.s3A.number, x.s3A.hash, x.s3A.segment, x.s3A.last = 2, x.s3A.read(object.ManifestKey("vpn", relatedID(2), 1, 1)).Hash, 4, 30
 	r := both(t, x.finalize().places, audit.Owed, audit.Behind, audit.Uncovered)
 	f := finding(t, r, audit.Behind, "s3")
-	if f.First != 31 || f.Last != 40 || f.Spool != testSpool || f.Other != "idc: "+ship.ManifestKey("vpn", testSpool, 1, 3) {
+	if f.First != 31 || f.Last != 40 || f.Spool != testSpool || f.Other != "idc: "+object.ManifestKey("vpn", testSpool, 1, 3) {
 		t.Errorf("%+v", f)
 	}
 
 	// A loss alone.
 	x = mixed(t)
-	key := ship.ManifestKey("vpn", relatedID(1), 1, 2)
+	key := object.ManifestKey("vpn", relatedID(1), 1, 2)
 	m := x.idcB.read(key)
 	m.Losses = nil
 	m.Footer.Final = true
@@ -283,7 +284,7 @@ func TestGroupReplay(t *testing.T) {
 // done returns the key of an object that Replay has put back.
 func done(at *shiptest.MemoryDestination) string {
 	for _, k := range at.Keys() {
-		if strings.HasPrefix(k, audit.RepairPrefix) {
+		if strings.HasPrefix(k, object.RepairPrefix) {
 			var r audit.Repair
 			if json.Unmarshal(at.Bytes(k), &r) == nil {
 				return r.Key
@@ -319,7 +320,7 @@ func TestGroupReplayRest(t *testing.T) {
 	if done, err := audit.Replay(t.Context(), o); err != nil || len(done) != 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	x.places["s3"].Remove(x.s3A.read(ship.ManifestKey("vpn", relatedID(2), 1, 1)).Segments[0].Key)
+	x.places["s3"].Remove(x.s3A.read(object.ManifestKey("vpn", relatedID(2), 1, 1)).Segments[0].Key)
 	done, err := audit.Replay(t.Context(), o)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "restore it from a version") || len(done) != 0 {
 		t.Errorf("%+v, %v", done, err)
@@ -375,8 +376,8 @@ func TestForgedRelative(t *testing.T) {
 		for _, name := range []string{"idc", "s3"} {
 			x := newChain(t, p, name, signed).add(3, nil).whole(30, nil).whole(40, signed)
 			if name == "s3" { // the last segment is cut off, and another end is forged
-				p[name].Remove(ship.ManifestKey("vpn", testSpool, 1, 3))
-				x.number, x.hash = 3, x.read(ship.ManifestKey("vpn", testSpool, 1, 2)).Hash
+				p[name].Remove(object.ManifestKey("vpn", testSpool, 1, 3))
+				x.number, x.hash = 3, x.read(object.ManifestKey("vpn", testSpool, 1, 2)).Hash
 				x.segment, x.last = 4, 30
 				x.add(0, final)
 				c.forge(x.branch(1, "x", 4, 30))

@@ -11,10 +11,11 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // wanted is which links heads speak of: only these are kept in memory, of chains that may have millions.
-func (a *auditor) wanted(id spoolID) map[headID]*link {
+func (a *auditor) wanted(id object.Origin) map[headID]*link {
 	m := map[headID]*link{}
 	for _, p := range a.places {
 		if l := p.chains[id]; l != nil {
@@ -36,7 +37,7 @@ type foundHead struct {
 }
 
 // heads compares the heads at every place with the chains they speak of.
-func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
+func (a *auditor) heads(ctx context.Context, id object.Origin, all []*cursor) {
 	type task struct {
 		p     *place
 		epoch uint32
@@ -49,7 +50,7 @@ func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
 	for range readAhead {
 		wg.Go(func() {
 			for t := range todo {
-				key := ship.HeadKey(id.class, id.spool, t.epoch, t.destination, t.number)
+				key := object.HeadKey(id.Class, id.Spool, t.epoch, t.destination, t.number)
 				head, err := t.p.head(ctx, id, t.epoch, t.listedHead)
 				switch {
 				case errors.Is(err, fs.ErrNotExist):
@@ -58,7 +59,7 @@ func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
 					if errors.Is(err, ship.ErrVersion) {
 						code = NotUnderstood
 					}
-					a.rec.add(Finding{Code: code, Place: t.p.name, Class: id.class, Spool: id.spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
+					a.rec.add(Finding{Code: code, Place: t.p.name, Class: id.Class, Spool: id.Spool, Epoch: t.epoch, Key: key, Detail: err.Error()})
 				case err != nil:
 					a.check(err)
 				default:
@@ -91,9 +92,9 @@ func (a *auditor) heads(ctx context.Context, id spoolID, all []*cursor) {
 }
 
 // head reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
-func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead) (h *ship.Head, err error) {
+func (p *place) head(ctx context.Context, id object.Origin, epoch uint32, l listedHead) (h *ship.Head, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
-		body, err := p.dest.Open(ctx, ship.HeadKey(id.class, id.spool, epoch, l.destination, l.number))
+		body, err := p.dest.Open(ctx, object.HeadKey(id.Class, id.Spool, epoch, l.destination, l.number))
 		if err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead
 	if err == nil && len(p.o.Keys) == 0 {
 		err = selfSigned(h.Signature, h.CheckSignature)
 	}
-	if err == nil && (h.Class != id.class || h.Spool != id.spool || h.Epoch != epoch || h.Destination != l.destination || h.Number != l.number) {
+	if err == nil && (h.Class != id.Class || h.Spool != id.Spool || h.Epoch != epoch || h.Destination != l.destination || h.Number != l.number) {
 		err = fmt.Errorf("%w: it is the head of another chain, or of another manifest", ship.ErrVerify)
 	}
 	return h, err
@@ -115,11 +116,11 @@ func (p *place) head(ctx context.Context, id spoolID, epoch uint32, l listedHead
 // head compares one head with its chain. A head is sent only after its manifest stands, so that it never tells of what is
 // yet to come: a chain that ends before it was cut off, or is being written while it is read. The furthest head of each
 // such chain goes to cut, which finds out.
-func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
+func (a *auditor) head(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {
 			a.rec.add(Finding{
-				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
 				Detail: "it is the head of the chain at this very place, where none is ever put",
 			})
 			return
@@ -136,18 +137,18 @@ func (a *auditor) head(id spoolID, h foundHead, all []*cursor, cut map[*cursor]f
 			l.vouched = l.vouched || trusted
 		case !trusted:
 			a.rec.add(Finding{
-				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
 				Detail: "it does not fit its chain, and none of the given keys vouches for it",
 			})
 		case fits:
 			l.vouched = true
 			a.rec.add(Finding{
-				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
 				Detail: "it has the hash of its manifest, and states another end of it",
 			})
 		case l != nil && l.vouched:
 			a.rec.add(Finding{
-				Code: HeadWrong, Place: h.p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, Key: h.key,
+				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
 				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not fit the manifest, which its successor vouches for",
 			})
 		case l != nil:
@@ -196,7 +197,7 @@ func spokenOf(h foundHead, all []*cursor) *cursor {
 
 // cut reports a chain that ends before a head, unless it has grown while it was read.
 func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
-	key := ship.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
+	key := object.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
 	there, err := c.p.exists(ctx, key)
 	if err != nil {
 		a.check(err)
@@ -217,12 +218,12 @@ func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
 // stray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
 // chains have been read by then, so that it is known what each place is called.
 func (a *auditor) stray(h foundHead) {
-	id := spoolID{h.Class, h.Spool}
+	id := object.Origin{Class: h.Class, Spool: h.Spool}
 	for _, p := range a.places {
 		if p != h.p && p.walks[id] == nil && p.called(h.Destination) {
 			a.rec.add(Finding{
-				Code: ChainCut, Place: p.name, Class: id.class, Spool: id.spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,
-				Key: ship.ManifestKey(id.class, id.spool, h.Epoch, h.Number), Other: h.p.name + ": " + h.key,
+				Code: ChainCut, Place: p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,
+				Key: object.ManifestKey(id.Class, id.Spool, h.Epoch, h.Number), Other: h.p.name + ": " + h.key,
 				Detail: "a head tells of a chain here, and there is none",
 			})
 			return
@@ -241,9 +242,9 @@ func (a *auditor) stray(h foundHead) {
 }
 
 // reaches returns the last record that the chains of a spool and of those related to it cover at a place, if there are any.
-func (p *place) reaches(id spoolID) (last uint64, ok bool) {
+func (p *place) reaches(id object.Origin) (last uint64, ok bool) {
 	for other, w := range p.walks {
-		if other.related(id) {
+		if other.Related(id) {
 			last, ok = max(last, w.Last), true
 		}
 	}

@@ -3,6 +3,8 @@ package audit
 import (
 	"fmt"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // skew is how far the clock of this host is trusted no sender's being with it: an hour that has just ended by this clock
@@ -12,7 +14,7 @@ const skew = 5 * time.Minute
 // passed reports whether the chain says all there is to say about Options.Hour: its sender has promised, in a manifest, that
 // nothing will follow in that folder. Whether the hour itself is over is another question: see overdue.
 func (w *walk) passed() bool {
-	return w.Final || w.reached > hourOf(w.a.o.Hour)
+	return w.Final || w.reached > object.HourOf(w.a.o.Hour)
 }
 
 // hourOver reports an hour that is not over. Before its end a new spool may begin in it, and a spool that was closed out
@@ -27,7 +29,7 @@ func (a *auditor) hourOver(now time.Time) {
 	var sender *walk // that has seen the end of the hour
 	for _, p := range a.places {
 		for _, w := range p.walks {
-			if seen := w.reached > hourOf(a.o.Hour) || !w.Time.Before(end); seen && (sender == nil || p.name+w.Spool < sender.p.name+sender.Spool) {
+			if seen := w.reached > object.HourOf(a.o.Hour) || !w.Time.Before(end); seen && (sender == nil || p.name+w.Spool < sender.p.name+sender.Spool) {
 				sender = w
 			}
 		}

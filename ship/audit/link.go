@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // lost notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
@@ -20,8 +21,8 @@ func (w *walk) lost(f fetched) {
 	w.fill(0)
 	h := &hole{from: f.number, to: max(f.number, f.to)}
 	h.Finding = Finding{
-		Code: ManifestDamaged, Place: w.p.name, Class: w.id.class, Spool: w.id.spool, Epoch: f.epoch,
-		First: w.Last + 1, Key: ship.ManifestKey(w.id.class, w.id.spool, f.epoch, f.number),
+		Code: ManifestDamaged, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: f.epoch,
+		First: w.Last + 1, Key: object.ManifestKey(w.id.Class, w.id.Spool, f.epoch, f.number),
 	}
 	switch {
 	case errors.Is(f.err, fs.ErrNotExist):
@@ -202,7 +203,7 @@ func (w *walk) cut(prev *link, h *ship.ManifestHeader) {
 	} else {
 		w.holes = append(w.holes, seqRange{first, last})
 	}
-	w.find(ChainCut, prev.epoch, first, last, ship.ManifestKey(w.id.class, w.id.spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
+	w.find(ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
 		"epoch %d was begun behind another manifest than the last one of epoch %d: what followed that was cut off, or it is not what was written", h.Epoch, prev.epoch)
 }
 

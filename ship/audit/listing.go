@@ -7,15 +7,16 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // listing compares what is listed at a place with what its chains name. Both are in the byte order of their keys, so that
 // one pass over the two is enough, and the listing is never held in memory. What was asked for by name already is not
 // judged again.
 func (a *auditor) listing(ctx context.Context, p *place) error {
-	prefix := "class="
+	prefix := object.DataPrefix
 	if a.o.Class != "" {
-		prefix += a.o.Class + "/"
+		prefix = object.ClassPrefix(a.o.Class)
 	}
 	list := p.list(ctx, prefix)
 	if !a.o.Hour.IsZero() {
@@ -62,7 +63,7 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 			if l.Size != e.size {
 				k := a.key(e)
 				a.rec.add(Finding{
-					Code: ObjectAltered, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: l.Key,
+					Code: ObjectAltered, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: l.Key,
 					Detail: fmt.Sprintf("%d bytes are there, its receipt says %d", l.Size, e.size),
 				})
 			}
@@ -85,11 +86,11 @@ func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, 
 	return func(yield func(ship.Entry, error) bool) {
 		class := ""
 		for _, id := range a.spools {
-			if id.class == class {
+			if id.Class == class {
 				continue
 			}
-			class = id.class
-			prefix := fmt.Sprintf("class=%s/dt=%s/hour=%s/", class, a.o.Hour.Format("2006-01-02"), a.o.Hour.Format("15"))
+			class = id.Class
+			prefix := object.HourPrefix(class, object.HourOf(a.o.Hour))
 			for e, err := range p.list(ctx, prefix) {
 				if !yield(e, err) {
 					return
@@ -109,7 +110,7 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 		}
 	}
 	a.rec.add(Finding{
-		Code: ObjectMissing, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: k.String(),
+		Code: ObjectMissing, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: k.String(),
 		Detail: "it is not there",
 	})
 	return nil
@@ -119,18 +120,18 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 // is begun before its first object is sent, and names objects in sequence order after they were.
 func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 	key := l.Key
-	k, ok := parseDataKey(key)
-	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.class, Spool: k.spool, Epoch: k.epoch, First: k.first, Last: k.last, Key: key}
-	g := a.groupAt(p, k.spoolID)
+	k, ok := object.ParseKey(key)
+	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: key}
+	g := a.groupAt(p, k.Origin)
 	if ok && g != nil && g.divided {
 		return a.unnamedOf(ctx, g, p, &k, l.Size, f)
 	}
-	w := p.walks[k.spoolID]
+	w := p.walks[k.Origin]
 	switch {
 	case !ok:
 		f.Class, f.Spool, f.Epoch, f.First, f.Last = "", "", 0, 0, 0
 		f.Detail = "not the name of an object of any spool"
-	case w == nil || w.Final && k.epoch > w.Epoch:
+	case w == nil || w.Final && k.Epoch > w.Epoch:
 		// It is on its way if its epoch has begun since the chains were listed.
 		begun, err := p.begun(ctx, &k)
 		if err != nil {
@@ -142,12 +143,12 @@ func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 		} else if w != nil {
 			f.Code, f.Detail = ObjectUnknown, "the chain is final, and the object's epoch has no chain here"
 		}
-	case w.unproven(k.first):
+	case w.unproven(k.First):
 		f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
 		if a.denied(p, &k) {
 			f.Code, f.Detail = ObjectUnknown, "no manifest that can be read names it, and other places have these records under another name"
 		}
-	case k.first <= w.Last:
+	case k.First <= w.Last:
 		f.Detail = fmt.Sprintf("the chain covers records up to %d and does not name it", w.Last)
 	case w.Final:
 		f.Detail = fmt.Sprintf("the chain is final with record %d", w.Last)
@@ -169,7 +170,7 @@ func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 
 // epochID is an epoch of a spool.
 type epochID struct {
-	spoolID
+	object.Origin
 	epoch uint32
 }
 
@@ -178,9 +179,9 @@ const maxEpochs = 1 << 16
 
 // begun reports whether there is a manifest now of an epoch that an object may be named in: its own, or that of a later
 // owner of its spool.
-func (p *place) begun(ctx context.Context, k *dataKey) (begun bool, err error) {
+func (p *place) begun(ctx context.Context, k *object.Key) (begun bool, err error) {
 	// The answer of a moment ago will do: had there been no chain then, an object that was there before is a stranger's.
-	id := epochID{k.spoolID, k.epoch}
+	id := epochID{k.Origin, k.Epoch}
 	if begun, ok := p.epochs[id]; ok {
 		return begun, nil
 	}
@@ -188,11 +189,11 @@ func (p *place) begun(ctx context.Context, k *dataKey) (begun bool, err error) {
 		clear(p.epochs)
 	}
 	defer func() { p.epochs[id] = begun }()
-	for e, err := range p.list(ctx, fmt.Sprintf("%s%s/%s/", ship.ManifestPrefix, k.class, k.spool)) {
+	for e, err := range p.list(ctx, k.ChainPrefix()) {
 		if err != nil {
 			return false, err
 		}
-		if m, ok := parseChainKey(e.Key); ok && m.head == "" && m.epoch >= k.epoch {
+		if m, ok := object.ParseChainKey(e.Key); ok && m.Head == "" && m.Epoch >= k.Epoch {
 			return true, nil
 		}
 	}
@@ -205,28 +206,28 @@ func (w *walk) unproven(seq uint64) bool {
 }
 
 // denied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records of an object and does not name it.
-func (a *auditor) denied(p *place, k *dataKey) bool {
+func (a *auditor) denied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
-		w := q.walks[k.spoolID]
-		if q == p || w == nil || k.last > w.Last || k.first < w.First || w.unproven(k.first) {
+		w := q.walks[k.Origin]
+		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.unproven(k.First) {
 			continue
 		}
 		// From the first object of these records on: the same one may have another key there.
 		least := *k
-		least.ext = ""
-		i, _ := slices.BinarySearchFunc(q.expected, &least, func(e expected, k *dataKey) int {
+		least.Ext = ""
+		i, _ := slices.BinarySearchFunc(q.expected, &least, func(e expected, k *object.Key) int {
 			have := a.key(&e)
-			if have.class != k.class {
-				return cmpString(have.class, k.class)
+			if have.Class != k.Class {
+				return cmpString(have.Class, k.Class)
 			}
-			return have.compare(k)
+			return have.Compare(k)
 		})
 		for ; i < len(q.expected); i++ {
 			have := a.key(&q.expected[i])
-			if sameObject(have.String(), k.String()) {
+			if object.SameObject(have.String(), k.String()) {
 				return false
 			}
-			if have.ext = ""; have != least {
+			if have.Ext = ""; have != least {
 				break
 			}
 		}

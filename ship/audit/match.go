@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -192,7 +193,7 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 	case x.First != y.First:
 		return "" // one has the whole, or more of it
 	case x.Records != y.Records || x.Bytes != y.Bytes || !x.MinTime.Equal(y.MinTime) || !x.MaxTime.Equal(y.MaxTime) ||
-		x.Format != y.Format || x.RawBytes != y.RawBytes || x.RawSHA256 != y.RawSHA256 || x.Key != y.Key && !sameRecords(x.Key, y.Key):
+		x.Format != y.Format || x.RawBytes != y.RawBytes || x.RawSHA256 != y.RawSHA256 || x.Key != y.Key && !object.SameRecords(x.Key, y.Key):
 		return "they state different records, names or hashes"
 	}
 	return ""
@@ -254,10 +255,10 @@ func (g *group) miss(m mate, s *step) {
 		}
 	}
 	if l == nil {
-		l = &lack{from: m.c, at: m.at, segments: seqRange{first: s.segment}, key: m.c.manifestKey(s.at), hour: hourOf(s.at.time)}
+		l = &lack{from: m.c, at: m.at, segments: seqRange{first: s.segment}, key: m.c.manifestKey(s.at), hour: object.HourOf(s.at.time)}
 		if s.line != nil {
-			if k, ok := parseDataKey(s.line.Key); ok {
-				l.hour = k.hour
+			if k, ok := object.ParseKey(s.line.Key); ok {
+				l.hour = k.Hour
 			}
 		}
 		g.lacks = append(g.lacks, l)
@@ -277,7 +278,7 @@ func (g *group) twice(i int) {
 			continue
 		}
 		g.doubled = append(g.doubled, Finding{
-			Code: RecordsDoubled, Place: x.c.p.name, Class: x.c.id.class, Spool: x.c.id.spool, Epoch: x.c.step.at.epoch,
+			Code: RecordsDoubled, Place: x.c.p.name, Class: x.c.id.Class, Spool: x.c.id.Spool, Epoch: x.c.step.at.epoch,
 			First: x.first, Last: x.last, Key: x.c.manifestKey(x.c.step.at), Other: y.c.p.name + ": " + y.c.manifestKey(y.c.step.at),
 			Detail: fmt.Sprintf("segment %d is stated by the chains of two related spools", x.c.step.segment),
 		})
@@ -292,7 +293,7 @@ func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(
 // operator has closed the chain that has it, or one of the place's own.
 func (a *auditor) lacking(ctx context.Context, l *lack) error {
 	p := a.places[l.at]
-	if !a.o.Hour.IsZero() && l.hour > hourOf(a.o.Hour) {
+	if !a.o.Hour.IsZero() && l.hour > object.HourOf(a.o.Hour) {
 		return nil
 	}
 	if l.from.shut || slices.ContainsFunc(l.from.group.at(p), func(w *walk) bool { return w.shut }) {
@@ -306,7 +307,7 @@ func (a *auditor) lacking(ctx context.Context, l *lack) error {
 		}
 	}
 	a.rec.add(Finding{
-		Code: Behind, Place: p.name, Class: l.from.id.class, Spool: l.from.id.spool, Epoch: l.from.Epoch, First: l.first, Last: l.last,
+		Code: Behind, Place: p.name, Class: l.from.id.Class, Spool: l.from.id.Spool, Epoch: l.from.Epoch, First: l.first, Last: l.last,
 		Since: l.since, Other: l.from.p.name + ": " + l.key,
 		Detail: fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s, and in no chain of a related spool here", l.records, l.bytes, l.losses, l.owedRange.from),
 	})

@@ -11,12 +11,13 @@ import (
 	"strconv"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // expect notes an object that a chain names, and asks for it where that tells more than the listing will.
-func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.SegmentLine) {
+func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.SegmentLine) {
 	a, p := w.a, w.p
-	if !a.o.Hour.IsZero() && k.hour != hourOf(a.o.Hour) {
+	if !a.o.Hour.IsZero() && k.Hour != object.HourOf(a.o.Hour) {
 		return
 	}
 	e := expected{size: s.Receipt.Size}
@@ -36,23 +37,23 @@ func (w *walk) expect(ctx context.Context, b *batch, k *dataKey, s *ship.Segment
 
 // name notes that an object is named by a chain, so that the listing does not take it for a stranger's. size and flags of
 // e are set.
-func (a *auditor) name(p *place, k *dataKey, e *expected) {
-	e.first, e.last, e.epoch, e.hour = k.first, k.last, k.epoch, k.hour
-	n, ok := slices.BinarySearchFunc(a.spools, k.spoolID, spoolID.compare)
+func (a *auditor) name(p *place, k *object.Key, e *expected) {
+	e.first, e.last, e.epoch, e.hour = k.First, k.Last, k.Epoch, k.Hour
+	n, ok := slices.BinarySearchFunc(a.spools, k.Origin, object.Origin.Compare)
 	if !ok { // of a spool that has no chain anywhere, whose objects the listing reports
 		return
 	}
 	e.spool = uint32(n)
 	a.mu.Lock()
-	i := slices.Index(a.exts, k.ext)
+	i := slices.Index(a.exts, k.Ext)
 	if i < 0 && len(a.exts) < math.MaxUint16 {
 		i = len(a.exts)
-		a.exts = append(a.exts, k.ext)
+		a.exts = append(a.exts, k.Ext)
 	}
 	a.objects++
 	a.mu.Unlock()
 	if i < 0 {
-		a.rec.add(Finding{Code: LineWrong, Place: p.name, Class: k.class, Spool: k.spool, First: k.first, Last: k.last, Key: k.String(), Detail: "more endings of names than there can be"})
+		a.rec.add(Finding{Code: LineWrong, Place: p.name, Class: k.Class, Spool: k.Spool, First: k.First, Last: k.Last, Key: k.String(), Detail: "more endings of names than there can be"})
 		return
 	}
 	e.ext = uint16(i)
@@ -88,9 +89,9 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 		})
 		a.o.Progress.Objects.Add(1)
 		a.check(w.update(b, func(b *batch) { b.open, b.bad = b.open-1, b.bad || err != nil }))
-		f := Finding{Place: p.name, Class: w.id.class, Spool: w.id.spool, First: s.First, Last: s.Last, Key: s.Key}
-		k, _ := parseDataKey(s.Key)
-		f.Epoch = k.epoch
+		f := Finding{Place: p.name, Class: w.id.Class, Spool: w.id.Spool, First: s.First, Last: s.Last, Key: s.Key}
+		k, _ := object.ParseKey(s.Key)
+		f.Epoch = k.Epoch
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			f.Code, f.Detail = ObjectMissing, "it is not there"
@@ -128,15 +129,15 @@ func (p *place) stat(ctx context.Context, s *ship.SegmentLine) error {
 		return nil
 	}
 	p.sums.CompareAndSwap(0, 1)
-	o, err := object(s)
+	o, err := lineObject(s)
 	if err != nil {
 		return err
 	}
 	return o.Check(r)
 }
 
-// object describes the object of a line.
-func object(s *ship.SegmentLine) (o ship.Object, err error) {
+// lineObject describes the object of a line.
+func lineObject(s *ship.SegmentLine) (o ship.Object, err error) {
 	o = ship.Object{Key: s.Key, Size: s.Size}
 	if _, err = hex.Decode(o.SHA256[:], []byte(s.SHA256)); err == nil {
 		o.CRC64NVME, err = strconv.ParseUint(s.CRC64NVME, 16, 64)
@@ -145,4 +146,13 @@ func object(s *ship.SegmentLine) (o ship.Object, err error) {
 		return o, fmt.Errorf("%w: its line: %w", ship.ErrVerify, err)
 	}
 	return o, nil
+}
+
+// contentKey is the key of an object whose own key a copy of the volume has taken.
+func contentKey(s *ship.SegmentLine) (key string, ok bool) {
+	k, ok := object.ParseKey(s.Key)
+	if !ok || len(s.RawSHA256) < 16 || k.HasHash() {
+		return s.Key, false
+	}
+	return object.WithHash(s.Key, s.RawSHA256), true
 }

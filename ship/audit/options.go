@@ -5,10 +5,10 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Place is one destination to be audited.
@@ -58,11 +58,6 @@ type Options struct {
 
 // ErrOptions is wrapped by the errors of options that cannot be used.
 var ErrOptions = errors.New("unusable options")
-
-var (
-	classPattern = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
-	spoolPattern = regexp.MustCompile(`^[0-9a-z]{26}$`)
-)
 
 func (o *Options) withDefaults() Options {
 	var out Options
@@ -119,7 +114,7 @@ func (o Options) validate() error {
 			locations[l.Location()] = p.Name
 		}
 	}
-	if o.Class != "" && !classPattern.MatchString(o.Class) {
+	if o.Class != "" && segment.CheckClass(o.Class) != nil {
 		bad("class %q", o.Class)
 	}
 	if o.Parallel < 1 || o.Parallel > 1024 {

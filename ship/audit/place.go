@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // attempts is how often a request is made that fails for no lasting reason. An audit that gives up says nothing.
@@ -38,18 +39,18 @@ type place struct {
 
 	later []unvouched // objects without a manifest that are to be read
 
-	chains map[spoolID]*listedChain
+	chains map[object.Origin]*listedChain
 	epochs map[epochID]bool // of which objects were met and no chain: whether it has begun since
 
 	mu       sync.Mutex
-	walks    map[spoolID]*walk
+	walks    map[object.Origin]*walk
 	expected []expected
 }
 
 func newPlace(o *Options, p Place) *place {
 	return &place{
 		o: o, name: p.Name, dest: p.Destination, lister: p.Destination.(ship.Lister), slots: make(chan struct{}, o.Parallel),
-		chains: map[spoolID]*listedChain{}, walks: map[spoolID]*walk{}, epochs: map[epochID]bool{},
+		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
 	}
 }
 
@@ -204,7 +205,7 @@ type fetched struct {
 
 // manifests reads a chain in order, some ahead: the way to a distant place takes longer than to judge a manifest. At
 // most that many are in memory.
-func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain, ahead int) iter.Seq[fetched] {
+func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain, ahead int) iter.Seq[fetched] {
 	return func(yield func(fetched) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var wg sync.WaitGroup
@@ -229,7 +230,7 @@ func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain, ahead
 			wg.Go(func() {
 				f := fetched{ref: r}
 				f.err = p.request(ctx, func(ctx context.Context) (err error) {
-					f.m, err = ship.ReadManifest(ctx, p.dest, id.class, id.spool, r.epoch, r.number)
+					f.m, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, r.epoch, r.number)
 					return err
 				})
 				p.o.Progress.Manifests.Add(1)
@@ -246,7 +247,7 @@ func (p *place) manifests(ctx context.Context, id spoolID, l *listedChain, ahead
 
 // readable yields the manifests of a chain that can be read, in order: what is wrong with the others is reported where the
 // chain is judged. An error ends it.
-func (p *place) readable(ctx context.Context, id spoolID) iter.Seq2[*ship.Manifest, error] {
+func (p *place) readable(ctx context.Context, id object.Origin) iter.Seq2[*ship.Manifest, error] {
 	return func(yield func(*ship.Manifest, error) bool) {
 		l := p.chains[id]
 		if l == nil {
@@ -280,15 +281,15 @@ const (
 )
 
 // key is the object's key.
-func (a *auditor) key(e *expected) dataKey {
+func (a *auditor) key(e *expected) object.Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return dataKey{a.spools[e.spool], e.hour, e.epoch, e.first, e.last, a.exts[e.ext]}
+	return object.Key{Origin: a.spools[e.spool], Hour: e.hour, Epoch: e.epoch, First: e.first, Last: e.last, Ext: a.exts[e.ext]}
 }
 
 // compareExpected is the byte order of keys.
 func (a *auditor) compareExpected(x, y expected) int {
-	return cmp.Or(strings.Compare(a.spools[x.spool].class, a.spools[y.spool].class), cmp.Compare(x.hour, y.hour),
+	return cmp.Or(strings.Compare(a.spools[x.spool].Class, a.spools[y.spool].Class), cmp.Compare(x.hour, y.hour),
 		cmp.Compare(x.spool, y.spool), cmp.Compare(x.epoch, y.epoch), cmp.Compare(x.first, y.first), cmp.Compare(x.last, y.last),
 		strings.Compare(a.exts[x.ext], a.exts[y.ext]))
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // maxRepair bounds a note in bytes.
@@ -17,7 +18,7 @@ const maxRepair = 64 << 10
 // repairs reads what Replay has noted at a place, and counts it with the chains. The objects themselves are judged by
 // their chains like all others: a note says who put one back, and makes nothing right.
 func (a *auditor) repairs(ctx context.Context, p *place) error {
-	prefix := RepairPrefix
+	prefix := object.RepairPrefix
 	if a.o.Class != "" {
 		prefix += a.o.Class + "/"
 	}
@@ -43,8 +44,8 @@ func (a *auditor) repairs(ctx context.Context, p *place) error {
 		case err != nil:
 			return err
 		}
-		if k, ok := parseDataKey(note.Key); ok && p.walks[k.spoolID] != nil {
-			p.walks[k.spoolID].Restored++
+		if k, ok := object.ParseKey(note.Key); ok && p.walks[k.Origin] != nil {
+			p.walks[k.Origin].Restored++
 		}
 	}
 	return nil
@@ -75,7 +76,6 @@ func (p *place) repair(ctx context.Context, key string) (r Repair, err error) {
 
 // noteKey is where the note of a repair lies.
 func (r *Repair) noteKey() (key string, ok bool) {
-	k, ok := parseDataKey(r.Key)
-	return fmt.Sprintf("%s%s/%s/%06d-%016x-%016x-%s.json", RepairPrefix, k.class, k.spool, k.epoch, k.first, k.last,
-		r.Time.Format("20060102T150405.000000000Z")), ok
+	k, ok := object.ParseKey(r.Key)
+	return object.RepairKey(&k, r.Time), ok
 }

@@ -13,11 +13,8 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
-
-// RepairPrefix is where Replay notes what it has restored:
-// `_repair/<class>/<spool>/<epoch>-<first>-<last>-<time>.json`, an object each.
-const RepairPrefix = "_repair/"
 
 const repairVersion = 1
 
@@ -58,7 +55,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	places := Options{Places: []Place{o.From, o.To}, Class: o.Class}
 	opts := places.withDefaults()
 	err := opts.validate()
-	if !classPattern.MatchString(o.Class) || !spoolPattern.MatchString(o.Spool) {
+	if (object.Origin{Class: o.Class, Spool: o.Spool}).Check() != nil {
 		err = errors.Join(err, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}
 	if o.Last != 0 && o.Last < o.First {
@@ -67,7 +64,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: replay: %w", err)
 	}
-	r := replayer{o: o, id: spoolID{o.Class, o.Spool}, from: newPlace(&opts, opts.Places[0]), to: newPlace(&opts, opts.Places[1])}
+	r := replayer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, from: newPlace(&opts, opts.Places[0]), to: newPlace(&opts, opts.Places[1])}
 	if err := r.run(ctx); err != nil {
 		return r.done, fmt.Errorf("audit: replay: %w", err)
 	}
@@ -76,7 +73,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 
 type replayer struct {
 	o        *ReplayOptions
-	id       spoolID
+	id       object.Origin
 	from, to *place
 	there    holdings
 	done     []Repair
@@ -84,14 +81,14 @@ type replayer struct {
 
 // lines calls f with each line of a chain that has records of the range. It ends with an error that wraps ship.ErrVerify where
 // the chain does not fit together, or a manifest is missing.
-func (r *replayer) lines(ctx context.Context, p *place, id spoolID, f func(*ship.SegmentLine) error) error {
+func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func(*ship.SegmentLine) error) error {
 	l := p.chains[id]
 	if l == nil {
 		return nil
 	}
 	for _, e := range l.epochs {
 		next := uint64(0)
-		for m, err := range ship.ReadChain(ctx, p.dest, id.class, id.spool, e.epoch) {
+		for m, err := range ship.ReadChain(ctx, p.dest, id.Class, id.Spool, e.epoch) {
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
@@ -123,9 +120,9 @@ func (r *replayer) run(ctx context.Context) error {
 			return err
 		}
 	}
-	ids := []spoolID{r.id}
+	ids := []object.Origin{r.id}
 	for _, other := range r.to.relatives(r.id) {
-		ids = append(ids, spoolID{r.id.class, other})
+		ids = append(ids, object.Origin{Class: r.id.Class, Spool: other})
 	}
 	r.there = newHoldings(len(ids) > 1 || len(r.from.relatives(r.id)) > 0)
 	for _, id := range ids {
@@ -139,7 +136,7 @@ func (r *replayer) run(ctx context.Context) error {
 	}
 	if l := r.to.chains[r.id]; len(ids) == 1 && (l == nil || !l.begun()) {
 		// Objects without a chain prove nothing, and the next audit would call them a stranger's.
-		return fmt.Errorf("%s has no chain of spool %s to restore objects for: copy the whole prefix there, manifests included, and audit the copy", r.to.name, r.id.spool)
+		return fmt.Errorf("%s has no chain of spool %s to restore objects for: copy the whole prefix there, manifests included, and audit the copy", r.to.name, r.id.Spool)
 	}
 	found := false
 	err := r.lines(ctx, r.from, r.id, func(s *ship.SegmentLine) error {
@@ -147,7 +144,7 @@ func (r *replayer) run(ctx context.Context) error {
 		return r.segment(ctx, s)
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("%s: no manifest of spool %s names records of that range: %w", r.from.name, r.id.spool, fs.ErrNotExist)
+		err = fmt.Errorf("%s: no manifest of spool %s names records of that range: %w", r.from.name, r.id.Spool, fs.ErrNotExist)
 	}
 	return err
 }
@@ -234,7 +231,7 @@ func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File
 			return o, err
 		}
 	}
-	o.Key, o.Spool, o.ContentType = s.Key, r.id.spool, contentType(s)
+	o.Key, o.Spool, o.ContentType = s.Key, r.id.Spool, contentType(s)
 	return o, nil
 }
 
@@ -262,7 +259,7 @@ func (r *replayer) note(ctx context.Context, repair Repair) error {
 	if !ok {
 		return fmt.Errorf("%w: %s is not the name of an object", ship.ErrVerify, repair.Key)
 	}
-	o := ship.BytesObject(key, r.id.spool, b)
+	o := ship.BytesObject(key, r.id.Spool, b)
 	o.ContentType = "application/json"
 	return r.to.request(ctx, func(ctx context.Context) error {
 		_, err := r.to.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))

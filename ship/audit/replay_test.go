@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // longest returns the spool that has lived longest, and its objects in the order of its sequence numbers.
@@ -62,7 +63,7 @@ func TestReplay(t *testing.T) {
 	}
 	var notes []audit.Repair
 	for _, key := range p["idc"].Keys() {
-		if strings.HasPrefix(key, audit.RepairPrefix+"vpn/"+spool+"/") {
+		if strings.HasPrefix(key, object.RepairPrefix+"vpn/"+spool+"/") {
 			var n audit.Repair
 			if err := json.Unmarshal(p["idc"].Bytes(key), &n); err != nil {
 				t.Error(err)
@@ -115,7 +116,7 @@ func TestReplayRefuses(t *testing.T) {
 	if _, err := replay(p, spool, 1e6, 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("records that do not exist: %v", err)
 	}
-	p["s3"].Remove(ship.ManifestKey("vpn", spool, 1, 3))
+	p["s3"].Remove(object.ManifestKey("vpn", spool, 1, 3))
 	if _, err := replay(p, spool, 1, 0); !errors.Is(err, ship.ErrVerify) && !errors.Is(err, ship.ErrConflict) {
 		t.Errorf("a source whose chain has a hole: %v", err)
 	}
@@ -181,7 +182,7 @@ func TestRepairNotes(t *testing.T) {
 		}
 	}
 	for _, key := range p["idc"].Keys() {
-		if strings.HasPrefix(key, audit.RepairPrefix) {
+		if strings.HasPrefix(key, object.RepairPrefix) {
 			p["idc"].Set(strings.Replace(key, "000001-", "000002-", 1), p["idc"].Bytes(key)) // another's
 			p["idc"].Set(key, []byte("{"))
 			break

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -21,13 +22,13 @@ func (r *Result) WriteText(w io.Writer) error {
 	for _, p := range r.Places {
 		width = max(width, len(shown(p)))
 	}
-	var last spoolID
+	var last object.Origin
 	for i := range r.Chains {
 		c := &r.Chains[i]
-		if c.Class != last.class {
+		if c.Class != last.Class {
 			fmt.Fprintf(b, "class %s\n", c.Class)
 		}
-		if id := (spoolID{c.Class, c.Spool}); id != last {
+		if id := (object.Origin{Class: c.Class, Spool: c.Spool}); id != last {
 			fmt.Fprintf(b, "  spool %s of %s\n", c.Spool, c.Instance)
 			last = id
 		}

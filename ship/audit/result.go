@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -189,13 +190,7 @@ type recorder struct {
 // chainID is one chain at one place.
 type chainID struct {
 	place string
-	spoolID
-}
-
-type spoolID struct{ class, spool string }
-
-func (s spoolID) compare(o spoolID) int {
-	return cmp.Or(strings.Compare(s.class, o.class), strings.Compare(s.spool, o.spool))
+	object.Origin
 }
 
 func newRecorder(most int) *recorder {
@@ -227,7 +222,7 @@ func (r *recorder) add(f Finding) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id := chainID{f.Place, spoolID{f.Class, f.Spool}}
+	id := chainID{f.Place, object.Origin{Class: f.Class, Spool: f.Spool}}
 	r.verdicts[id] = r.verdict(id).worse(f.Verdict)
 	r.overall = r.overall.worse(f.Verdict)
 	r.count++

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/open"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // BenchmarkDirectory audits a directory of PENSTOCK_AUDIT_SEGMENTS segments (default 2,000) of ten spools, a manifest
@@ -138,7 +139,7 @@ func synthetic(b *testing.B, dir, spool, owner string, segments int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		write(ship.ManifestKey("vpn", spool, 1, n), content)
+		write(object.ManifestKey("vpn", spool, 1, n), content)
 		if hash = m.Hash; m.Footer.Final {
 			return
 		}

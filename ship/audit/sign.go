@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // signature judges who wrote a manifest, if there are keys to judge by. fits: it names the hash of the manifest before, and
@@ -90,5 +91,5 @@ func (w *walk) newestSignature() {
 	if errors.Is(err, ship.ErrVersion) {
 		code = NotUnderstood
 	}
-	w.find(code, m.Header.Epoch, 0, 0, ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number), "", "%v", err)
+	w.find(code, m.Header.Epoch, 0, 0, object.ManifestKey(w.id.Class, w.id.Spool, m.Header.Epoch, m.Header.Number), "", "%v", err)
 }

@@ -3,23 +3,18 @@ package audit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// lineage is what related ids have in common, as a spoolID.
-func (s spoolID) lineage() spoolID {
-	return spoolID{s.class, ship.Lineage(s.spool)}
-}
-
 // groupAt returns the group of several ids that an object belongs to, nil if there is none, or the place has no chain of it.
-func (a *auditor) groupAt(p *place, id spoolID) *group {
-	if g := a.kin[id.lineage()]; g != nil && len(g.at(p)) > 0 {
+func (a *auditor) groupAt(p *place, id object.Origin) *group {
+	if g := a.kin[id.Lineage()]; g != nil && len(g.at(p)) > 0 {
 		return g
 	}
 	return nil
@@ -27,14 +22,14 @@ func (a *auditor) groupAt(p *place, id spoolID) *group {
 
 // unnamedOf judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
 // about to name it, under whatever related id it delivers.
-func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey, size int64, f Finding) error {
+func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *object.Key, size int64, f Finding) error {
 	f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
-		if w.unproven(k.first) {
+		if w.unproven(k.First) {
 			return a.aside(p, unvouched{*k, size, f, nil})
 		}
-		if !w.Final && w.Last < k.first && (open == nil || open.Closed != nil) {
+		if !w.Final && w.Last < k.First && (open == nil || open.Closed != nil) {
 			open = w
 		}
 	}
@@ -44,12 +39,12 @@ func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *dataKey,
 		return a.aside(p, unvouched{*k, size, f, nil})
 	}
 	for _, l := range g.lacks {
-		if a.places[l.at] == p && l.first <= k.first && l.last >= k.last {
+		if a.places[l.at] == p && l.first <= k.First && l.last >= k.Last {
 			f.Detail, f.Since = "its records are owed here", l.since
 			return a.aside(p, unvouched{*k, size, f, nil})
 		}
 	}
-	begun, err := p.begunOf(ctx, k.spoolID)
+	begun, err := p.begunOf(ctx, k.Origin)
 	if err != nil {
 		return err
 	}
@@ -73,8 +68,8 @@ func (a *auditor) aside(p *place, u unvouched) error {
 }
 
 // begunOf is relatedBegun for the listing, which asks for many objects. The answer of a moment ago will do.
-func (p *place) begunOf(ctx context.Context, id spoolID) (begun bool, err error) {
-	at := epochID{spoolID: id.lineage()}
+func (p *place) begunOf(ctx context.Context, id object.Origin) (begun bool, err error) {
+	at := epochID{Origin: id.Lineage()}
 	if begun, ok := p.epochs[at]; ok {
 		return begun, nil
 	}
@@ -84,13 +79,13 @@ func (p *place) begunOf(ctx context.Context, id spoolID) (begun bool, err error)
 }
 
 // relatedBegun reports whether a chain of a related spool, or a later epoch of one, has begun since the chains were listed.
-func (p *place) relatedBegun(ctx context.Context, id spoolID) (begun bool, err error) {
-	for e, err := range p.list(ctx, fmt.Sprintf("%s%s/%s", ship.ManifestPrefix, id.class, id.lineage().spool)) {
+func (p *place) relatedBegun(ctx context.Context, id object.Origin) (begun bool, err error) {
+	for e, err := range p.list(ctx, id.LineagePrefix()) {
 		if err != nil {
 			return false, err
 		}
-		m, ok := parseChainKey(e.Key)
-		if ok && m.head == "" && !p.chains[m.spoolID].hasEpoch(m.epoch) {
+		m, ok := object.ParseChainKey(e.Key)
+		if ok && m.Head == "" && !p.chains[m.Origin].hasEpoch(m.Epoch) {
 			return true, nil
 		}
 	}
@@ -167,12 +162,12 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 				s := &m.Segments[i]
 				for j := range list {
 					u, x := &list[j], &all[j]
-					if s.Records == 0 || s.Last < u.key.first || s.First > u.key.last || s.Key == u.Key || len(x.others) == maxAbout {
+					if s.Records == 0 || s.Last < u.key.First || s.First > u.key.Last || s.Key == u.Key || len(x.others) == maxAbout {
 						continue
 					}
 					line := *s // alone, without its manifest
 					if x.others = append(x.others, stored{p, &line}); x.key == "" {
-						x.key = ship.ManifestKey(w.id.class, w.id.spool, m.Header.Epoch, m.Header.Number)
+						x.key = object.ManifestKey(w.id.Class, w.id.Spool, m.Header.Epoch, m.Header.Number)
 					}
 				}
 			}
@@ -183,7 +178,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 
 // hasRecords reports whether each record of an object that can be read from beginning to end is in one of the others.
 func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
-	format, codec, err := encodingOf(u.key.ext)
+	format, codec, err := encodingOf(u.key.Ending())
 	if err != nil || len(others) == 0 {
 		return false, nil // what is in it cannot be said
 	}
@@ -193,9 +188,9 @@ func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (
 		there, content, err = p.examine(ctx, u.Key, u.size, func(r io.Reader) error { return p.survey(ctx, r, &u.key, nil) })
 		return err
 	})
-	span := u.key.last - u.key.first + 1
+	span := u.key.Last - u.key.First + 1
 	line := ship.SegmentLine{
-		Key: u.Key, First: u.key.first, Last: u.key.last, Records: span, Bytes: min(span, segment.MaxSize) * segment.MaxRecord, Format: format, Codec: codec.Info().Name,
+		Key: u.Key, First: u.key.First, Last: u.key.Last, Records: span, Bytes: min(span, segment.MaxSize) * segment.MaxRecord, Format: format, Codec: codec.Info().Name,
 		Receipt: &ship.Receipt{Size: u.size},
 	}
 	line.RawBytes = ship.MaxRaw(format, line.Records, line.Bytes)

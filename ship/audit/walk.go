@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // walk follows one spool's chain at one place, from epoch to epoch. One goroutine reads it; what looks at its objects
@@ -19,7 +20,7 @@ import (
 type walk struct {
 	a  *auditor
 	p  *place
-	id spoolID
+	id object.Origin
 	Chain
 
 	// What is known of the chain's end so far.
@@ -112,13 +113,13 @@ func (r skipped) with(from, to, last uint64) skipped {
 // find reports damage in this chain.
 func (w *walk) find(code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
 	w.a.rec.add(Finding{
-		Code: code, Place: w.p.name, Class: w.id.class, Spool: w.id.spool, Epoch: epoch, First: first, Last: last,
+		Code: code, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: epoch, First: first, Last: last,
 		Key: key, Other: other, Detail: fmt.Sprintf(format, args...),
 	})
 }
 
 func (w *walk) manifestKey(l *link) string {
-	return ship.ManifestKey(w.id.class, w.id.spool, l.epoch, l.number)
+	return object.ManifestKey(w.id.Class, w.id.Spool, l.epoch, l.number)
 }
 
 // steps judges the chain's links and yields its segments in ascending order. The last step, with neither line nor loss,
@@ -171,7 +172,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				skip = skip.with(before+1, f.m.Footer.Segment, f.m.Header.PrevLast)
 			}
 			if t := f.m.Footer.Passed; !t.IsZero() {
-				w.reached = hourOf(t)
+				w.reached = object.HourOf(t)
 			}
 			w.a.check(w.update(b, func(b *batch) { b.sealed = true }))
 			w.segment, w.Last, w.started = max(w.segment, f.m.Footer.Segment), max(w.Last, f.m.Footer.Last), true
@@ -230,16 +231,16 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 		w.find(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
 		return
 	}
-	w.reached = k.hour
+	w.reached = k.Hour
 	w.expect(ctx, b, &k, s)
 }
 
 // objectOf reads the name of a line's object. ok: it is one that the line's own chain and records may have. A spool that had
 // another identity when it named the object keeps the name.
-func objectOf(id spoolID, m *ship.Manifest, s *ship.SegmentLine) (k dataKey, ok bool) {
-	k, ok = parseDataKey(s.Key)
-	return k, ok && k.class == id.class && k.first == s.First && k.last == s.Last && endsRight(k.ext, s) &&
-		(k.spool == id.spool && k.epoch <= m.Header.Epoch || k.spool != id.spool && ship.Related(k.spool, id.spool))
+func objectOf(id object.Origin, m *ship.Manifest, s *ship.SegmentLine) (k object.Key, ok bool) {
+	k, ok = object.ParseKey(s.Key)
+	return k, ok && k.Class == id.Class && k.First == s.First && k.Last == s.Last && endsRight(k.Ext, s) &&
+		(k.Spool == id.Spool && k.Epoch <= m.Header.Epoch || k.Spool != id.Spool && object.Related(k.Spool, id.Spool))
 }
 
 // endsRight reports whether the name of an object says what its line says, as far as this program knows the words.

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // tmp is the directory of temporary files, which List hides.
-const tmp = "_tmp"
+const tmp = object.TempDir
 
 // maxDurable bounds the memory of directories that are known to be durable: some months of hours.
 const maxDurable = 4096

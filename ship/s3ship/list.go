@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
@@ -58,7 +59,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 				}
 				last = aws.ToString(o.Key)
 				key := b.below(aws.ToString(o.Key))
-				if key == "" || strings.HasPrefix(key, tmpPrefix) {
+				if key == "" || strings.HasPrefix(key, object.TempPrefix) {
 					continue
 				}
 				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {

@@ -17,9 +17,6 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// tmpPrefix is where this package keeps what is no object: not listed.
-const tmpPrefix = "_tmp/"
-
 // held is what the store says about an object.
 type held struct {
 	size     int64

@@ -3,23 +3,19 @@ package s3ship
 import (
 	"context"
 	"errors"
-	"regexp"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/penstock-go/penstock/spool/object"
 )
-
-// segmentKey is the form of the only objects that are large enough for several parts. S3 does not say in a listing what
-// an upload's metadata is, so its name is all there is to tell ours from others'.
-var segmentKey = regexp.MustCompile(`^class=[a-z0-9_]{1,32}/dt=\d{4}-\d\d-\d\d/hour=\d\d/[0-9a-z]{26}-\d{6}-[0-9a-f]{16}-[0-9a-f]{16}\.`)
 
 // The objects that Check writes: in one request, in parts, and one that no store takes that computes checksums.
 const (
-	checkKey = tmpPrefix + "check"
-	partsKey = tmpPrefix + "check-parts"
-	wrongKey = tmpPrefix + "check-sum"
+	checkKey = object.TempPrefix + "check"
+	partsKey = object.TempPrefix + "check-parts"
+	wrongKey = object.TempPrefix + "check-sum"
 )
 
 // Sweep aborts unfinished multipart uploads that a killed process left behind: below our prefix, named like a segment
@@ -32,7 +28,10 @@ func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
 		key := b.below(aws.ToString(u.Key))
-		return u.Initiated != nil && u.Initiated.Before(limit) && (segmentKey.MatchString(key) || key == checkKey || key == partsKey)
+		// Data is all that is large enough for several parts. S3 does not say in a listing what an upload's metadata is, so its
+		// name is all there is to tell ours from others'.
+		_, isData := object.ParseKey(key)
+		return u.Initiated != nil && u.Initiated.Before(limit) && (isData || key == checkKey || key == partsKey)
 	})
 	if err != nil {
 		err = b.fail("sweep", "", err)

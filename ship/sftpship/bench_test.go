@@ -44,7 +44,7 @@ func benchmarkUpload(b *testing.B, rtt time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o, body := object("object", size)
+	o, body := objectOf("object", size)
 	file := filepath.Join(b.TempDir(), "object")
 	bytes, err := io.ReadAll(body)
 	if err != nil {

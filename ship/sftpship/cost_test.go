@@ -61,7 +61,7 @@ func TestCost(t *testing.T) {
 	c := &costs{ops: make(map[string][2]int64)}
 	h := open(t, s.URL("d"), &Options{Logger: slog.New(c)})
 	put := func(key string, size int) (o ship.Object, body *io.SectionReader) {
-		o, body = object(key, size)
+		o, body = objectOf(key, size)
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func BenchmarkObject(b *testing.B) {
 				n := 0
 				put := func() time.Duration {
 					n++
-					o, body := object(fmt.Sprintf("class=a/%d", n), size)
+					o, body := objectOf(fmt.Sprintf("class=a/%d", n), size)
 					begin := time.Now()
 					if _, err := h.Put(b.Context(), o, body); err != nil {
 						b.Fatal(err)

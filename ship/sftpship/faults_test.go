@@ -124,7 +124,7 @@ func TestAcknowledgeAndClose(t *testing.T) {
 					return
 				}
 				key := "a/" + string(rune('a'+i%26)) + "/" + time.Duration(i).String()
-				objects[i], bodies[i] = object(key, packets*packetSize-1)
+				objects[i], bodies[i] = objectOf(key, packets*packetSize-1)
 				r, err := h.Put(bounded(t), objects[i], bodies[i])
 				if err != nil {
 					failed.Add(1)
@@ -166,7 +166,7 @@ func TestReset(t *testing.T) {
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
 	p, url := startProxy(t, s.URL("d"))
 	h := open(t, url, nil)
-	o, body := object("a/b", 1<<20)
+	o, body := objectOf("a/b", 1<<20)
 	for _, after := range []int64{100, 3000, 5000, 300_000, 1 << 20, 1<<20 + 10_000} {
 		p.CutAfter(after)
 		if _, err := h.Put(bounded(t), o, body); err != nil {
@@ -187,7 +187,7 @@ func TestReset(t *testing.T) {
 // once it is back, everything goes on.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	o, body := object("a/b", 1<<20)
+	o, body := objectOf("a/b", 1<<20)
 	sshd := func(t *testing.T) (url, dir string, stop, resume func()) {
 		s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
 		return s.URL("d"), filepath.Join(s.Dir, "d"), s.Pause, s.Resume
@@ -247,7 +247,7 @@ func TestCancelWhileSilent(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
 	h := open(t, s.URL("d"), &Options{Watchdog: time.Hour})
-	o, body := object("a/b", 1<<20)
+	o, body := objectOf("a/b", 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := h.Put(ctx, o, hooked(body, func() { s.Pause(); cancel() }))
 	if !errors.Is(err, context.Canceled) {
@@ -294,7 +294,7 @@ func TestRestart(t *testing.T) {
 	p, url := startProxy(t, s.URL("/"))
 	h := open(t, url, nil)
 	for i := range 5 {
-		o, body := object(string(rune('a'+i)), 1000)
+		o, body := objectOf(string(rune('a'+i)), 1000)
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +324,7 @@ func TestWorkers(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
-			o, body := object("k/"+string(rune('a'+i)), 50_000)
+			o, body := objectOf("k/"+string(rune('a'+i)), 50_000)
 			if _, err := h.Put(bounded(t), o, body); err != nil {
 				t.Error(err)
 			}
@@ -418,7 +418,7 @@ func TestDamage(t *testing.T) {
 				return h
 			}})
 			h := open(t, s.URL("/"), nil)
-			o, body := object("a/b", 9*packetSize+100)
+			o, body := objectOf("a/b", 9*packetSize+100)
 			_, err := h.Put(bounded(t), o, body)
 			wantTransient(t, err)
 			if err != nil && (c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says)) {
@@ -461,7 +461,7 @@ func TestReplacingRename(t *testing.T) {
 	wantNoTemporary(t, dir)
 
 	// The claim of a dead owner is taken over in the end, that of a live one is not.
-	o, body := object("claimed", 100)
+	o, body := objectOf("claimed", 100)
 	claim := filepath.Join(dir, tmpDir, "claims", fmt.Sprintf("%x", sha256.Sum256([]byte(o.Key)))+tmpSuffix)
 	h := open(t, s.URL("/"), nil)
 	if err := os.WriteFile(claim, nil, 0o644); err != nil {
@@ -499,13 +499,13 @@ func TestFullDisk(t *testing.T) {
 		return h
 	}})
 	h := open(t, s.URL("/"), nil)
-	o, body := object("large", 2<<20)
+	o, body := objectOf("large", 2<<20)
 	_, err := h.Put(bounded(t), o, body)
 	wantTransient(t, err)
 	if !errors.Is(err, errNoSpace) {
 		t.Errorf("error %v, want errNoSpace", err)
 	}
-	o, body = object("small", 1000)
+	o, body = objectOf("small", 1000)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Errorf("what fits: %v", err)
 	}
@@ -545,7 +545,7 @@ func TestShortReads(t *testing.T) {
 		h.FileGet = shortReader{h.FileGet, end.Load()}
 		return h
 	}})
-	o, body := object("a", 3<<20)
+	o, body := objectOf("a", 3<<20)
 	h := open(t, s.URL("/"), nil)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)
@@ -586,7 +586,7 @@ func TestCleanUpJob(t *testing.T) {
 			s, dir := inProcess(t, &sftpd.Options{Handlers: handlers})
 			h := open(t, s.URL("/"), nil)
 			for range 3 {
-				o, body := object("class=a/dt=b/o", 100)
+				o, body := objectOf("class=a/dt=b/o", 100)
 				if _, err := h.Put(bounded(t), o, body); err != nil {
 					t.Fatal(err)
 				}
@@ -629,7 +629,7 @@ func TestSweep(t *testing.T) {
 			keep = append(keep, f.name)
 		}
 	}
-	o, body := object("a", 100)
+	o, body := objectOf("a", 100)
 	if _, err := open(t, s.URL("/"), nil).Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)
 	}

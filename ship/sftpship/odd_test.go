@@ -100,7 +100,7 @@ func TestUnknownSpace(t *testing.T) {
 	if err := h.Check(bounded(t)); err != nil {
 		t.Error(err)
 	}
-	o, body := object("a", 1000)
+	o, body := objectOf("a", 1000)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestSpaceOnceAMinute(t *testing.T) {
 	}})
 	h := open(t, s.URL("/"), nil)
 	put := func(n int) error {
-		o, body := object(fmt.Sprint(asked.Load(), "-", time.Now().UnixNano()), n)
+		o, body := objectOf(fmt.Sprint(asked.Load(), "-", time.Now().UnixNano()), n)
 		_, err := h.Put(bounded(t), o, body)
 		return err
 	}
@@ -175,7 +175,7 @@ func TestLyingLinks(t *testing.T) {
 	}})
 	h := open(t, s.URL("/"), nil)
 	for i := range 2 {
-		o, body := object(fmt.Sprintf("class=a/%d", i), 1000)
+		o, body := objectOf(fmt.Sprintf("class=a/%d", i), 1000)
 		r, err := h.Put(bounded(t), o, body)
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestLaterMover(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	o, body := object("class=a/o", 1000)
+	o, body := objectOf("class=a/o", 1000)
 	_, err = open(t, s.URL("/"), nil).Put(bounded(t), o, body)
 	wantPermanent(t, err, "stored, and then not there")
 	if taken.Load() != 1 {
@@ -263,7 +263,7 @@ func TestMover(t *testing.T) {
 			t.Cleanup(func() { s.Close() })
 			h := open(t, s.URL("/"), nil)
 			for range 2 {
-				o, body := object("class=a/o", 1000)
+				o, body := objectOf("class=a/o", 1000)
 				_, err := h.Put(bounded(t), o, body)
 				wantPermanent(t, err, "stored, and then not there", "takes files away")
 				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrConflict) {
@@ -299,7 +299,7 @@ func TestNoRename(t *testing.T) {
 		h.FileCmd = forbidding{h.FileCmd, "Link Rename PosixRename", sftp.ErrSSHFxOpUnsupported}
 		return h
 	}})
-	o, body := object("class=a/o", 1000)
+	o, body := objectOf("class=a/o", 1000)
 	_, err := open(t, s.URL("/"), nil).Put(bounded(t), o, body)
 	wantPermanent(t, err, "neither make hard links nor rename", "-P", o.Key)
 	wantNoTemporary(t, dir)
@@ -341,7 +341,7 @@ func TestNoPermissions(t *testing.T) {
 	if err := h.Check(bounded(t)); err != nil {
 		t.Error(err)
 	}
-	o, body := object("class=a/o", 1000)
+	o, body := objectOf("class=a/o", 1000)
 	for range 2 {
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)
@@ -409,7 +409,7 @@ func TestLinkedDirectories(t *testing.T) {
 	dir, cold := filepath.Join(s.Dir, "d"), t.TempDir()
 	var want []string
 	for _, key := range []string{"class=a/dt=1/o", "class=a/dt=2/o"} {
-		o, body := object(key, 10)
+		o, body := objectOf(key, 10)
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)
 		}
@@ -455,7 +455,7 @@ func TestLeftovers(t *testing.T) {
 		return len(files)
 	}
 	for i := range 3 {
-		o, body := object(fmt.Sprint("a", i), 1<<20)
+		o, body := objectOf(fmt.Sprint("a", i), 1<<20)
 		if _, err := h.Put(bounded(t), o, hooked(body, p.Reset)); err == nil {
 			t.Error("Put succeeds over a connection that was reset")
 		}
@@ -463,7 +463,7 @@ func TestLeftovers(t *testing.T) {
 	if left() < 2 {
 		t.Fatal("nothing was left over: the test tests nothing")
 	}
-	o, body := object("b", 1000)
+	o, body := objectOf("b", 1000)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)
 	}

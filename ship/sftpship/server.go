@@ -9,12 +9,13 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/internal/sftpc"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // What this file holds: directories, and what makes files and their names durable.
 
 const (
-	tmpDir    = "_tmp"
+	tmpDir    = object.TempDir
 	tmpSuffix = ".part"
 
 	// maxDirs bounds the memory of directories known to exist.

@@ -51,7 +51,7 @@ func inProcess(t testing.TB, o *sftpd.Options) (*sftpd.Server, string) {
 }
 
 // object makes an object of n random bytes.
-func object(key string, n int) (ship.Object, *io.SectionReader) {
+func objectOf(key string, n int) (ship.Object, *io.SectionReader) {
 	b := make([]byte, n)
 	rand.Read(b)
 	return ship.BytesObject(key, testSpool, b), io.NewSectionReader(bytes.NewReader(b), 0, int64(n))
@@ -124,7 +124,7 @@ func TestReceipt(t *testing.T) {
 			// Patient: the shell may be slow to start, and would be given up for reading back.
 			h := open(t, s.URL("d")+c.param, &Options{Watchdog: 2 * time.Minute})
 			h.execFrom = 0
-			o, body := object("a/b", 100_000)
+			o, body := objectOf("a/b", 100_000)
 			for n := range 2 {
 				h.execNext.Store(0) // however slow the command was
 				r, err := h.Put(t.Context(), o, body)
@@ -180,7 +180,7 @@ func TestForcedCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute})
-	o, body := object("class=a/b-c_d.e", 1000)
+	o, body := objectOf("class=a/b-c_d.e", 1000)
 	for range 2 {
 		r, err := h.Put(bounded(t), o, body)
 		if err != nil || r.Method != methodExec {
@@ -211,7 +211,7 @@ func TestSlowCommand(t *testing.T) {
 			if i == 2 {
 				h.execNext.Add(-int64(execAgain)) // an hour later
 			}
-			o, body := object(fmt.Sprint("object", i), 1000)
+			o, body := objectOf(fmt.Sprint("object", i), 1000)
 			if r, err := h.Put(bounded(t), o, body); err != nil || r.Method != want {
 				t.Errorf("%s: object %d: receipt %+v, %v, want one by %s", c.command, i, r, err, want)
 			}

@@ -124,7 +124,7 @@ func TestHostKeys(t *testing.T) {
 				c.known = line(s.Addr, signer(t, rsa).PublicKey())
 			}
 			h := open(t, with(t, raw, "known_hosts", c.known), nil)
-			o, body := object("a", 100)
+			o, body := objectOf("a", 100)
 			_, err := h.Put(bounded(t), o, body)
 			wantPermanent(t, err, c.says...)
 		})
@@ -241,7 +241,7 @@ func TestJump(t *testing.T) {
 	}
 	raw := with(t, inner.URL("d"), "known_hosts", both) + "&jump=" + outer.User + "@" + outer.Addr
 	h := open(t, raw, nil)
-	o, body := object("a/b", 1<<20)
+	o, body := objectOf("a/b", 1<<20)
 	for range 2 {
 		if _, err := h.Put(bounded(t), o, body); err != nil {
 			t.Fatal(err)
@@ -320,7 +320,7 @@ func serveAgent(t *testing.T, ring agent.Agent) string {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	put := func(url string) error {
-		o, body := object("a/b", 100)
+		o, body := objectOf("a/b", 100)
 		_, err := open(t, url, nil).Put(bounded(t), o, body)
 		return err
 	}

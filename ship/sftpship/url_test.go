@@ -102,7 +102,7 @@ func TestHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := open(t, strings.Replace(s.URL(""), (&url.URL{Path: s.Dir}).EscapedPath(), "/~/in", 1), nil)
-	o, body := object("a/b", 100)
+	o, body := objectOf("a/b", 100)
 	if _, err := h.Put(bounded(t), o, body); err != nil {
 		t.Fatal(err)
 	}

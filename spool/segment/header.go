@@ -14,8 +14,6 @@ const (
 	// headerFixed is the offset of the JSON. What has a fixed place stands before it, so that a header can be read with
 	// a hex dump and without a JSON parser.
 	headerFixed = 128
-	spoolIDLen  = 26
-	maxClass    = 32
 )
 
 var headerMagic = [8]byte{'P', 'N', 'S', 'T', 'K', 'S', 'E', 'G'}
@@ -173,7 +171,7 @@ func decodeHeader(b []byte) (*Header, error) {
 		Segment:    le.Uint64(b[32:]),
 		First:      le.Uint64(b[40:]),
 		Created:    time.Unix(0, int64(le.Uint64(b[48:]))).UTC(),
-		Spool:      string(b[56 : 56+spoolIDLen]),
+		Spool:      string(b[56 : 56+SpoolIDLen]),
 		Epoch:      le.Uint32(b[84:]),
 		Class:      string(b[89 : 89+class]),
 		Instance:   j.Instance,
@@ -204,21 +202,5 @@ func (h *Header) validate() error {
 	if h.Epoch == 0 {
 		bad("epochs start at 1")
 	}
-	if len(h.Spool) != spoolIDLen || !only(h.Spool, false) {
-		bad("spool id %q is not %d characters of [0-9a-z]", h.Spool, spoolIDLen)
-	}
-	if len(h.Class) < 1 || len(h.Class) > maxClass || !only(h.Class, true) {
-		bad("class %q does not match [a-z0-9_]{1,%d}", h.Class, maxClass)
-	}
-	return errors.Join(errs...)
-}
-
-// only reports whether s consists of [0-9a-z], and underscores if allowed.
-func only(s string, underscore bool) bool {
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c != '_' || !underscore) {
-			return false
-		}
-	}
-	return true
+	return errors.Join(append(errs, CheckSpoolID(h.Spool), CheckClass(h.Class))...)
 }
