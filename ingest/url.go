@@ -80,7 +80,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	case "unknown": // p knows why
 	default:
 		if framing == nil {
-			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", rawURL, u.Scheme, o.schemes())
+			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", rawURL, u.Scheme, strings.Join(Schemes(o.Framings), ", "))
 		}
 		open = p.tcp(o, framing, isTLS)
 	}
@@ -132,11 +132,11 @@ func (o *Options) scheme(s string) (f Framing, isTLS bool) {
 	return o.Framings[name], isTLS
 }
 
-// schemes lists what Parse knows.
-func (o *Options) schemes() string {
-	all := "udp, tcp, tls, unixgram, systemd"
-	for _, name := range slices.Sorted(maps.Keys(o.Framings)) {
-		all += ", " + name + ", " + name + "s"
+// Schemes lists the schemes of the URLs that Parse accepts, with those of Options.Framings.
+func Schemes(framings map[string]Framing) []string {
+	all := []string{"udp", "tcp", "tls", "unixgram", "systemd"}
+	for _, name := range slices.Sorted(maps.Keys(framings)) {
+		all = append(all, name, name+"s")
 	}
 	return all
 }

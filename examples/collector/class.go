@@ -27,7 +27,7 @@ type class struct {
 	dir    string
 	listen ingest.Options
 	log    *slog.Logger
-	opened *served // the listeners of all classes
+	served *served // of all classes
 
 	attaches *attaches // of all classes
 
@@ -172,7 +172,7 @@ func (cl *class) add(d *drain.Drainer) error {
 // serve lets the listeners receive.
 func (cl *class) serve(sink ingest.Sink, d *drain.Drainer) {
 	for i, l := range cl.listeners {
-		cl.opened.add(socketName(cl.name, cl.urls[i]), l)
+		cl.served.add(socketName(cl.name, cl.urls[i]), l)
 		go func() {
 			if err := l.Serve(sink); !errors.Is(err, ingest.ErrServerClosed) {
 				cl.log.Error("listener ended", "url", cl.urls[i], "err", err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -17,16 +16,15 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/spool"
 )
 
-// A new version of the program takes over without losing a datagram: at SIGUSR2 this process starts the program whose
-// name it was started by, which may be another one by now, with the same arguments, and hands it the sockets. See ingest.HandOver.
+// A new version of the program takes over without losing a datagram. At SIGUSR2 this process starts the program that is now
+// found under the name it was itself started by, with the same arguments, and hands it the sockets. See ingest.HandOver.
 
-// httpName is the name of the -http socket between the two processes.
+// httpName names the socket of the status page between the two processes.
 const httpName = "http"
 
-// socketName is what the sockets of a listener are called between them: without its parameters, which may change.
+// socketName names the sockets of a listener between them. The parameters of its URL are left out, since they may change.
 func socketName(class, rawURL string) string {
 	addr, _, _ := strings.Cut(rawURL, "?")
 	return class + "=" + addr
@@ -39,71 +37,80 @@ type served struct {
 	holds     []*ingest.Hold
 }
 
-func (o *served) add(name string, l ingest.Listener) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.listeners == nil {
-		o.listeners = make(map[string]ingest.Listener)
+// add adds a listener.
+func (s *served) add(name string, l ingest.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listeners == nil {
+		s.listeners = make(map[string]ingest.Listener)
 	}
-	o.listeners[name] = l
+	s.listeners[name] = l
 }
 
-// hold returns where a class keeps what it receives until it has its spool.
-func (o *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// hold returns the memory in which a class keeps what it receives until it has its spool.
+func (s *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	h := ingest.NewHold(bytes, inherited.SocketDrops, log)
-	o.holds = append(o.holds, h)
+	s.holds = append(s.holds, h)
 	return h
 }
 
-// held counts the records that are in memory alone.
-func (o *served) held() (n uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, h := range o.holds {
+// held counts the records that are only in memory.
+func (s *served) held() (n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.holds {
 		n += h.Held().Records
 	}
 	return n
 }
 
-func (o *served) all() map[string]ingest.Listener {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return maps.Clone(o.listeners)
+// all returns the listeners.
+func (s *served) all() map[string]ingest.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.listeners)
 }
 
-// handOvers waits for signals to hand over until ctx ends. After a hand-over it ends the process by calling ended.
-func handOvers(ctx context.Context, sig <-chan os.Signal, d *drain.Drainer, o *served, status net.Listener, log *slog.Logger, ended func()) {
+// handOvers waits for signals to hand over until ctx ends. After a hand-over it ends the process.
+func (s *service) handOvers(ctx context.Context, sig <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-sig:
 		}
-		if err := handOver(ctx, o, status, log); err != nil {
-			log.Error("hand-over failed", "err", err)
-			continue
+		err := s.handOver(ctx)
+		if err == nil {
+			break
 		}
-		if err := d.HandOver(ctx); err != nil {
-			log.Error("hand-over: closing the spools", "err", err)
-		}
-		ended()
-		return
+		s.log.Error("hand-over failed; this process continues", "err", err)
 	}
+	if err := s.drainer.HandOver(ctx); err != nil {
+		s.log.Error("hand-over: cannot close the spools", "err", err)
+	}
+	last, stop := context.WithTimeout(context.Background(), stallTimeout)
+	defer stop()
+	if err := s.orphans.Stop(last); err != nil {
+		s.log.Warn("hand-over: cannot end the adoptions", "err", err)
+	}
+	s.status.Close()
+	s.cancel(drain.ErrHandedOver)
 }
 
-func handOver(ctx context.Context, o *served, status net.Listener, log *slog.Logger) error {
-	if n := o.held(); n > 0 {
+// handOver starts the successor and hands it the sockets. With an error, this process still has them.
+func (s *service) handOver(ctx context.Context) error {
+	if n := s.served.held(); n > 0 {
 		return fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
 	}
 	self, err := program()
 	if err != nil {
 		return err
 	}
-	next := &ingest.Successor{Cmd: exec.Command(self, os.Args[1:]...), Listeners: o.all(), Logger: log}
+	next := &ingest.Successor{Cmd: exec.Command(self, os.Args[1:]...), Listeners: s.served.all(), Logger: s.log}
 	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
-	if l, ok := status.(*net.TCPListener); ok {
+	if l, ok := s.socket.(*net.TCPListener); ok {
 		f, err := l.File()
 		if err != nil {
 			return err
@@ -115,14 +122,14 @@ func handOver(ctx context.Context, o *served, status net.Listener, log *slog.Log
 		return err
 	}
 	if err := mainPID(next.Cmd.Process.Pid); err != nil {
-		log.Error("hand-over: telling systemd of the new process", "err", err) // no reason to go on: it has everything
+		s.log.Error("hand-over: cannot tell systemd the new process", "err", err) // and continue: that process has everything
 	}
 	return nil
 }
 
-// program is what lies now under the name that this process was started by. What /proc/self/exe tells is another thing:
-// it stays with the old program when that is moved aside, or when the symbolic link that named it leads to a new one, and
-// an upgrade would silently be none.
+// program returns the program that is now found under the name by which this process was started. /proc/self/exe would name
+// the old program even after that was moved aside, or after the symbolic link to it was changed: the upgrade would silently
+// not happen.
 func program() (string, error) {
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {
@@ -131,7 +138,7 @@ func program() (string, error) {
 	return filepath.Abs(path)
 }
 
-// mainPID tells systemd which process is the service now: else it would end the successor together with this one.
+// mainPID tells systemd which process is the service now: otherwise systemd would end the successor together with this one.
 func mainPID(pid int) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -142,82 +149,17 @@ func mainPID(pid int) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil { // a systemd that hangs must not hang the hand-over
+	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil { // the hand-over must not wait for a systemd that hangs
 		return err
 	}
 	_, err = fmt.Fprintf(c, "MAINPID=%d", pid)
 	return err
 }
 
-// succeed takes over from the process that has started this one, and runs. Up to Commit anything that is wrong ends this
-// process, and the predecessor goes on; from there on it keeps what it receives in memory until the spools are free.
-func succeed(ctx context.Context, inherited *ingest.Inheritance, classes []*class, d *drain.Drainer, sig <-chan os.Signal, log *slog.Logger) error {
-	for _, cl := range classes {
-		if err := cl.bind(inherited); err != nil {
-			return fmt.Errorf("class %s: %w", cl.name, err)
-		}
-	}
-	if err := inherited.Commit(ctx); err != nil {
-		return err
-	}
-	for _, cl := range classes {
-		cl.spool.Successor = true
-		cl.hold = cl.opened.hold(cl.spool.MemoryBytes, inherited, cl.log)
-		d.Down(cl.name, errTakeOver)
-		cl.serve(cl.hold, d)
-	}
-	inherited.Serving()
-	var up sync.WaitGroup
-	for _, cl := range classes {
-		up.Add(1)
-		go cl.settle(ctx, d, sig, sync.OnceFunc(up.Done))
-	}
-	up.Wait()
-	log.Info("took over from the predecessor")
-	return nil
-}
-
-// settle opens the spool as soon as the predecessor lets go of it, and gives it what has come in meanwhile (see attach). It
-// calls tried when it has the spool, or when something else is in the way: then the others are not to wait for it. Two
-// signals end it.
-func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Signal, tried func()) {
-	defer tried()
-	var told time.Time
-	for {
-		err := cl.openSpool()
-		if err == nil {
-			err = cl.attach(d, tried)
-		}
-		if err == nil {
-			return
-		}
-		wait := 20 * time.Millisecond
-		if !errors.Is(err, spool.ErrLocked) {
-			d.Down(cl.name, err)
-			tried()
-			wait = time.Second
-		}
-		held := cl.hold.Held()
-		if time.Since(told) > 10*time.Second {
-			told = time.Now()
-			cl.log.Warn("waiting for the spool; records are in memory", "records", held.Records, "bytes", held.Bytes, "err", err)
-		}
-		if len(sig) == cap(sig) || ctx.Err() != nil {
-			cl.log.Error("ending without a spool: what is in memory is lost", "records", held.Records, "bytes", held.Bytes, "err", err)
-			d.Down(cl.name, fmt.Errorf("%d records that were in memory are lost: %w", held.Records, err)) // the report must not say complete
-			return
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// nextSignals takes over the signals that hand the process over, from now on.
+// nextSignals receives the signals to hand over, from now on.
 func nextSignals() chan os.Signal {
 	next := make(chan os.Signal, 1)
-	if len(handOverSignals) > 0 { // otherwise Notify would take over all signals
+	if len(handOverSignals) > 0 { // Notify without a list would receive all signals
 		signal.Notify(next, handOverSignals...)
 	}
 	return next

@@ -62,7 +62,7 @@ func TestPlatform(t *testing.T) {
 	for args, want := range map[string]string{
 		"-lifecycle=ecs -grace=121s":         "2m0s at most",
 		"-lifecycle=kube":                    "needs -http",
-		"-lifecycle=gce":                     "asg, ecs, kube or none",
+		"-lifecycle=gce":                     "kube, ecs, asg or none",
 		"-lifecycle=none -asg-hook=h":        "asks no group",
 		"-lifecycle=none -protect-above=abc": "-protect-above",
 	} {

@@ -6,21 +6,60 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/penstock-go/penstock/ingest"
 )
 
-// The bounds of -http, which anybody may reach who can reach the port: what it takes of descriptors and memory, the spools
-// and the listeners lack.
+// The bounds of the status page, which anyone can use who reaches the port. Descriptors and memory that it takes are missing
+// for the spools and the listeners.
 const (
 	statusConns  = 64
 	statusHeader = 16 << 10 // bytes
 	statusTime   = 10 * time.Second
 )
 
-// newStatus is the server of -http. No answer takes long, and nobody may keep a connection busy for longer: the process
-// waits for them when it ends.
+// pages are what the status page shows.
+func (s *service) pages(preStop http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.drainer.Handler())
+	mux.Handle("GET /adoptions", s.orphans)
+	if preStop != nil {
+		mux.Handle("/prestop", preStop)
+	}
+	return mux
+}
+
+// serveStatus begins to serve the status page, on the socket of the predecessor if there is one.
+func (s *service) serveStatus(predecessor *ingest.Inheritance) (err error) {
+	if s.c.http == "" {
+		return nil
+	}
+	var inherited *os.File
+	if predecessor != nil {
+		inherited = predecessor.File(httpName)
+	}
+	if inherited != nil {
+		s.socket, err = net.FileListener(inherited)
+	} else {
+		s.socket, err = net.Listen("tcp", s.c.http)
+	}
+	if err != nil {
+		return fmt.Errorf("-http: %w", explained(err))
+	}
+	go func() {
+		if err := serveUntilClosed(s.status, s.socket, s.log); err != nil {
+			s.cancel(fmt.Errorf("-http: %w", err))
+		}
+	}()
+	return nil
+}
+
+// newStatus returns the server of the status page. Its time limits are short because no answer takes long, and because the
+// process waits for open requests when it ends.
 func newStatus(conns int, log *slog.Logger) *http.Server {
 	b := &bounded{most: conns, conns: map[net.Conn]conn{}}
 	return &http.Server{
@@ -30,8 +69,8 @@ func newStatus(conns int, log *slog.Logger) *http.Server {
 	}
 }
 
-// serveStatus serves until the server is closed. That nobody can look at the service is no reason to end it.
-func serveStatus(s *http.Server, l net.Listener, log *slog.Logger) error {
+// serveUntilClosed serves until the server is closed. An Accept that fails does not end it.
+func serveUntilClosed(s *http.Server, l net.Listener, log *slog.Logger) error {
 	err := s.Serve(&steadyListener{Listener: l, log: log})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -39,11 +78,11 @@ func serveStatus(s *http.Server, l net.Listener, log *slog.Logger) error {
 	return err
 }
 
-// steadyListener goes on after an Accept that fails, for which http.Server ends at most errors.
+// steadyListener continues after an Accept that fails: http.Server would return at most errors.
 type steadyListener struct {
 	net.Listener
-	log  *slog.Logger
-	told time.Time
+	log    *slog.Logger
+	logged time.Time
 }
 
 func (l *steadyListener) Accept() (net.Conn, error) {
@@ -52,33 +91,33 @@ func (l *steadyListener) Accept() (net.Conn, error) {
 		if err == nil || errors.Is(err, net.ErrClosed) {
 			return c, err
 		}
-		if time.Since(l.told) > time.Minute {
-			l.told = time.Now()
-			l.log.Error("-http: nobody can be answered; receiving and delivering go on", "addr", l.Addr(), "err", explained(err))
+		if time.Since(l.logged) > time.Minute {
+			l.logged = time.Now()
+			l.log.Error("the status page accepts no connections; the service continues", "addr", l.Addr(), "err", explained(err))
 		}
 		time.Sleep(wait)
 	}
 }
 
-// explained names the likely cause of a system call that is not to be had.
+// explained names the likely cause of a system call that is refused.
 func explained(err error) error {
 	for _, errno := range []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
-			return fmt.Errorf("%w: the system call is refused, most likely by a seccomp profile or a sandbox: allow it", err)
+			return fmt.Errorf("%w: a seccomp profile or a sandbox most likely refuses the system call: allow it", err)
 		}
 	}
 	return err
 }
 
-// bounded keeps the connections of a server down to most. For each one more it closes the one that has had no request
-// for the longest time, so that a health check gets through while somebody holds connections without using them.
+// bounded limits the connections of a server. For each one more it closes the one that has had no request for the longest
+// time, so that a health check gets through while somebody holds connections without using them.
 type bounded struct {
 	most  int
 	mu    sync.Mutex
 	conns map[net.Conn]conn
 }
 
-// conn is what is known of a connection.
+// conn is the state of a connection.
 type conn struct {
 	busy  bool // a request has been read and is being answered
 	since time.Time
@@ -103,7 +142,7 @@ func (b *bounded) changed(c net.Conn, s http.ConnState) {
 	}
 }
 
-// evict closes a connection: one that waits before one that is busy, and of those the one that has done so for longest.
+// evict closes a connection: an idle one rather than a busy one, and among those the oldest.
 func (b *bounded) evict() {
 	var victim net.Conn
 	for c, x := range b.conns {
@@ -113,5 +152,5 @@ func (b *bounded) evict() {
 		}
 	}
 	delete(b.conns, victim)
-	_ = victim.Close() // nothing is written to it any more
+	_ = victim.Close() // it sends nothing more
 }

@@ -153,7 +153,7 @@ func TestStatusOutlivesRefusedAccept(t *testing.T) {
 		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 		done := make(chan error, 1)
 		go func() {
-			done <- serveStatus(s, &refusing{p, 20}, slog.New(slog.NewTextHandler(&log, nil)))
+			done <- serveUntilClosed(s, &refusing{p, 20}, slog.New(slog.NewTextHandler(&log, nil)))
 		}()
 		go io.WriteString(ours, "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		answer, err := io.ReadAll(ours)

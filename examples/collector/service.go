@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// stallTimeout ends a drain in which nothing moves.
+const stallTimeout = 10 * time.Minute
+
+// service is the collector at work: its classes, and what they share.
+type service struct {
+	c      *config
+	log    *slog.Logger
+	cancel context.CancelCauseFunc // ends the process, with the reason
+
+	classes []*class
+	served  *served    // listeners that receive
+	holds   *attaches  // what was received before there was a spool
+	orphans *adoptions // spools that other instances left behind
+	status  *http.Server
+	socket  net.Listener // of status; nil without -http
+	drainer *drain.Drainer
+}
+
+// serve runs the service until it ends as the flags and signals say.
+func serve(c *config, log *slog.Logger) (*drain.Report, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	sig, stopSignals := drain.Signals(log) // before the first line of the log, which may have no reader
+	defer stopSignals()
+	log.Info("collector", "version", version(), "pid", os.Getpid())
+	stopProfile, err := startProfile(c.cpuProfile)
+	if err != nil {
+		return nil, err
+	}
+	defer stopProfile()
+
+	s, err := newService(ctx, cancel, c, log)
+	if err != nil {
+		return nil, err
+	}
+	predecessor, err := s.inherit(ctx) // the configuration is good: now it may pass on its sockets
+	if err != nil {
+		return nil, err
+	}
+	trigger, resume, err := s.unfinishedDrain(ctx) // before a socket opens: an instance that ends receives nothing more
+	if err != nil {
+		return nil, err
+	}
+	if err := s.serveStatus(predecessor); err != nil {
+		return nil, err
+	}
+	next := nextSignals()
+	if predecessor != nil {
+		resume = false
+		err = s.succeed(ctx, predecessor, sig)
+	} else {
+		err = s.start(ctx, !resume)
+	}
+	if err != nil {
+		return nil, err
+	}
+	runLeft(ctx, c, s.drainer, log)
+	s.orphans.start() // also for a drain: what they owe keeps this instance, too
+	if resume {
+		log.Warn("draining the spools; listeners stay closed", "trigger", trigger)
+		return s.drainer.Resume(trigger)
+	}
+	go s.handOvers(ctx, next)
+	return s.drainer.RunWith(ctx, sig)
+}
+
+// startProfile begins a CPU profile, unless file is empty.
+func startProfile(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("-cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, fmt.Errorf("-cpu-profile: %w", errors.Join(err, f.Close()))
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile that is cut off says so when it is read
+	}, nil
+}
+
+// newService puts everything together that can be checked before a spool or a socket is opened.
+func newService(ctx context.Context, cancel context.CancelCauseFunc, c *config, log *slog.Logger) (*service, error) {
+	if c.keyWarning != "" {
+		log.Warn("the key of -sign is exposed", "warning", c.keyWarning)
+	}
+	s := &service{c: c, log: log, cancel: cancel, served: new(served), holds: newAttaches(ctx), orphans: newAdoptions(c, log)}
+	var err error
+	if s.classes, err = prepare(ctx, c, log); err != nil {
+		return nil, err
+	}
+	files, err := shareDescriptors(c, fileLimit())
+	if err != nil {
+		return nil, err
+	}
+	files.log(log)
+	for _, cl := range s.classes {
+		cl.served, cl.attaches = s.served, s.holds
+		cl.listen.TCP.MaxConns = files.conns
+	}
+	platforms, preStop, err := lifecycles(c, log)
+	if err != nil {
+		return nil, err
+	}
+	s.status = newStatus(files.http, log)
+	s.drainer, err = drain.New(&drain.Options{
+		Dir: c.spoolDir, ReportFile: c.report, OnSignal: c.onTerm, Timeout: c.drainTimeout, Grace: c.grace, Logger: log,
+		Lifecycles: platforms, Quiesce: quiet(c.quiesce), StallTimeout: stallTimeout,
+		Before: []drain.Step{{Name: "holds", Run: s.holds.stop}}, Adoptions: s.orphans,
+		After: []drain.Step{{Name: "http", Run: s.status.Shutdown}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.status.Handler = s.pages(preStop)
+	for _, cl := range s.classes {
+		s.drainer.Down(cl.name, errStarting) // until it is added
+	}
+	return s, nil
+}
+
+// quiet is -quiesce as drain.Options have it.
+func quiet(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// inherit takes over the sockets of the process that has started this one to replace it; nil if there is none.
+func (s *service) inherit(ctx context.Context) (*ingest.Inheritance, error) {
+	predecessor, err := ingest.Inherit()
+	if err != nil || predecessor == nil {
+		return nil, err
+	}
+	names := []string{httpName}
+	for _, cl := range s.classes {
+		for _, u := range cl.urls {
+			names = append(names, socketName(cl.name, u))
+		}
+	}
+	return predecessor, predecessor.Take(ctx, names...)
+}
+
+// unfinishedDrain reports whether this process only drains: it continues a drain that was interrupted, or the platform is
+// already taking the instance away.
+func (s *service) unfinishedDrain(ctx context.Context) (trigger string, resume bool, err error) {
+	trigger, resume, err = drain.Interrupted(s.c.spoolDir)
+	if err != nil {
+		return "", false, err
+	}
+	if n, ending := s.drainer.Terminating(ctx); ending {
+		return n.Trigger, true, nil
+	}
+	return trigger, resume, nil
+}
+
+// start opens everything before anything is received: an error that ends the process here has lost nothing. A class that
+// fails in a way that is not fatal stays down and is retried while the others run.
+func (s *service) start(ctx context.Context, listen bool) error {
+	var down []*class
+	for i, cl := range s.classes {
+		err := cl.start(listen)
+		switch {
+		case err == nil:
+		case fatal(err):
+			for _, other := range s.classes[:i] {
+				err = errors.Join(err, other.close())
+			}
+			return fmt.Errorf("class %s: %w", cl.name, err)
+		default:
+			s.log.Error("class is down and will be retried", "class", cl.name, "err", err)
+			s.drainer.Down(cl.name, err)
+			down = append(down, cl)
+		}
+	}
+	for _, cl := range s.classes {
+		if slices.Contains(down, cl) {
+			go cl.retry(ctx, s.drainer, listen)
+		} else if err := cl.run(s.drainer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What readiness says of a class that is not running yet.
+var (
+	errStarting = errors.New("starting")
+	errTakeOver = errors.New("taking over: the predecessor still has the spool, and what arrives is kept in memory")
+)
+
+// fatal reports whether an error ends the whole process instead of leaving one class down: another process holds the spool,
+// the flags are unusable or contradict what the spool remembers, or an address cannot be bound.
+func fatal(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrOwed) || errors.Is(err, errFlags) || errors.As(err, &op)
+}
