@@ -112,7 +112,7 @@ func (a *auditor) chains(ctx context.Context) {
 		return
 	}
 	for _, h := range a.strays {
-		a.stray(h)
+		a.check(a.stray(ctx, h))
 	}
 	a.hourOver(time.Now())
 	for _, id := range a.spools {

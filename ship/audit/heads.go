@@ -217,21 +217,26 @@ func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
 
 // stray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
 // chains have been read by then, so that it is known what each place is called.
-func (a *auditor) stray(h foundHead) {
+func (a *auditor) stray(ctx context.Context, h foundHead) error {
 	id := object.Origin{Class: h.Class, Spool: h.Spool}
 	for _, p := range a.places {
-		if p != h.p && p.walks[id] == nil && p.called(h.Destination) {
+		if p == h.p || p.walks[id] != nil || !p.called(h.Destination) {
+			continue
+		}
+		key := object.ManifestKey(id.Class, id.Spool, h.Epoch, h.Number)
+		// The chain may have begun after this place's chains were listed, and its head have come before the others' were.
+		begun, err := p.exists(ctx, key)
+		if err == nil && !begun {
 			a.rec.add(Finding{
 				Code: ChainCut, Place: p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,
-				Key: object.ManifestKey(id.Class, id.Spool, h.Epoch, h.Number), Other: h.p.name + ": " + h.key,
-				Detail: "a head tells of a chain here, and there is none",
+				Key: key, Other: h.p.name + ": " + h.key, Detail: "a head tells of a chain here, and there is none",
 			})
-			return
 		}
+		return err
 	}
 	w := h.p.walks[id]
 	if last, ok := h.p.reaches(id); ok && last >= h.Last {
-		return // also under a related id: which of them has the records, nothing here tells
+		return nil // also under a related id: which of them has the records, nothing here tells
 	}
 	if old := a.told[id]; w == nil && (old.Head == nil || old.Last < h.Last) {
 		a.told[id] = h // of a spool that has nothing else here
@@ -239,6 +244,7 @@ func (a *auditor) stray(h foundHead) {
 	if w != nil && w.behind.from == "" {
 		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination}
 	}
+	return nil
 }
 
 // reaches returns the last record that the chains of a spool and of those related to it cover at a place, if there are any.
