@@ -99,11 +99,11 @@ func (l *steadyListener) Accept() (net.Conn, error) {
 	}
 }
 
-// explained names the likely cause of a system call that is refused.
+// explained names the likely cause of an error that a system call has no other reason to return.
 func explained(err error) error {
 	for _, errno := range []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP} {
 		if errors.Is(err, errno) {
-			return fmt.Errorf("%w: a seccomp profile or a sandbox most likely refuses the system call: allow it", err)
+			return fmt.Errorf("%w: the system call is refused, most likely by a seccomp profile or a sandbox: allow it", err)
 		}
 	}
 	return err
