@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// pollEvery is how often the drop counters of idle sockets, and the counters of the host, are read.
+const pollEvery = time.Second
+
 // Allowance tells what an EC2 instance's network interface held up before the kernel could see it, since the listener was
 // made: how many packets were queued or dropped because the instance went beyond what its type may receive. How many of
 // them were lost, and which were records, nobody says, so they are no part of the account: where a counter has moved,

@@ -39,10 +39,7 @@ type durable interface {
 	WaitDurable(ctx context.Context, seq uint64) error
 }
 
-var (
-	errNotDurable = errors.New("ingest: the framing acknowledges records, and the sink has no WaitDurable")
-	errGivenUp    = errors.New("ingest: records were given up and are not acknowledged")
-)
+var errNotDurable = errors.New("ingest: the framing acknowledges records, and the sink has no WaitDurable")
 
 // answers is the part of a conn whose framer is an Acknowledger. The connection's goroutine cuts, appends, and leaves the
 // answers here; a second one waits until they are true, and sends them.
@@ -88,9 +85,9 @@ func (c *conn) append(ctx context.Context, batch []segment.Record) (last uint64,
 	return last, err
 }
 
-// room waits until n more records may be appended. Answers to what was refused count too, by their bytes: a peer that
+// awaitWindow waits until n more records may be appended. Answers to what was refused count too, by their bytes: a peer that
 // takes none of them must not fill the memory.
-func (a *answers) room(n int) error {
+func (a *answers) awaitWindow(n int) error {
 	if a == nil {
 		return nil
 	}
@@ -189,12 +186,12 @@ func (c *conn) write(b []byte) error {
 }
 
 // grace is how long a peer may take to hear the last.
-func (c *conn) grace() time.Time { return time.Now().Add(max(settle, c.t.o.Grace)) }
+func (c *conn) grace() time.Time { return time.Now().Add(max(settleTime, c.t.o.Grace)) }
 
-// end sends what is to be answered, however long the disk takes for that, and says goodbye. What the peer has sent
+// finish sends what is to be answered, however long the disk takes for that, and says goodbye. What the peer has sent
 // meanwhile is thrown away, unanswered, until it closes too or Grace is over: were it left unread, the close would be a
 // reset, and could take the last answers with it.
-func (a *answers) end() {
+func (a *answers) finish() {
 	a.mu.Lock()
 	a.ended = true
 	a.cond.Broadcast()

@@ -45,7 +45,7 @@ func TestInheritedBaseline(t *testing.T) {
 			u := listenUDP(t, nil)
 			defer u.Close()
 			s := &socket{conn: u.sockets[0].conn, log: newLimiter(slog.New(slog.DiscardHandler)), recv: &dropped{counter: c.now}, cookie: 77, inherited: true}
-			s.begin(sink)
+			s.attach(sink)
 			if sink.acct.Socket != 77 || sink.acct.Drops != c.baseline {
 				t.Errorf("took over socket %d with %d drops, want %d", sink.acct.Socket, sink.acct.Drops, c.baseline)
 			}

@@ -3,54 +3,63 @@ package ingest
 import (
 	"context"
 	"sync"
+
+	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// budget bounds the memory of the large buffers of a listener, and by most its share of the process's. A taker asks for all it needs at once and holds nothing
-// while it waits, so takers cannot block each other.
+// budget bounds the memory of a listener's large buffers, by the listener's own limit and by its share of the process's
+// memory. A goroutine acquires all that it needs at once and holds nothing while it waits, so that none can block another.
 type budget struct {
 	bytes int64
 	most  func() int64 // changes with the number of listeners
+	freed wait.Signal
 
 	mu   sync.Mutex
 	free int64
-	wake chan struct{} // closed when something was given back
 }
 
 func newBudget(bytes int64, most func() int64) *budget {
-	return &budget{bytes: bytes, most: most, free: bytes, wake: make(chan struct{})}
+	return &budget{bytes: bytes, most: most, free: bytes}
 }
 
-// fits reports whether n bytes may be taken. One taker has its way whatever its share: it would never have it otherwise.
-// b.mu is held.
-func (b *budget) fits(n int64) bool {
-	used := b.bytes - b.free
-	return b.free >= n && (used == 0 || used+n <= b.most())
-}
-
-// take waits until n bytes are free, in no particular order: a taker that is woken competes again. It returns ctx.Err() if ctx ends first.
-func (b *budget) take(ctx context.Context, n int64) error {
+// acquire waits until n bytes are free, in no particular order: a goroutine that is woken competes again. It returns
+// ctx.Err() if ctx ends first.
+func (b *budget) acquire(ctx context.Context, n int64) error {
 	for {
-		b.mu.Lock()
-		if b.fits(n) {
-			b.free -= n
-			b.mu.Unlock()
+		freed := b.freed.Next()
+		if b.tryAcquire(n) {
 			return nil
 		}
-		wake := b.wake
-		b.mu.Unlock()
 		select {
-		case <-wake:
+		case <-freed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// give returns bytes and wakes up all takers: several small ones may fit.
-func (b *budget) give(n int64) {
+// tryAcquire takes n bytes if they are free.
+func (b *budget) tryAcquire(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.fits(n) {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
+// fits reports whether n bytes may be taken. A single taker may exceed the share: a frame that is larger than the share
+// would otherwise wait indefinitely. b.mu is held.
+func (b *budget) fits(n int64) bool {
+	used := b.bytes - b.free
+	return b.free >= n && (used == 0 || used+n <= b.most())
+}
+
+// release gives bytes back and wakes all goroutines that wait: several small requests may fit.
+func (b *budget) release(n int64) {
+	b.mu.Lock()
 	b.free += n
-	close(b.wake)
-	b.wake = make(chan struct{})
+	b.mu.Unlock()
+	b.freed.Broadcast()
 }

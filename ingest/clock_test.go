@@ -44,12 +44,12 @@ func TestTCPFrameTimeoutOfMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
 		l, peer := admitted(t, &TCPOptions{Framing: Newline, Max: 200_000, Memory: 210_000}, s)
-		if err := l.memory.take(t.Context(), 100_000); err != nil {
+		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
 			t.Fatal(err)
 		}
 		send(t, peer, bytes.Repeat([]byte("x"), smallBuffer))
 		time.Sleep(59 * time.Second)
-		l.memory.give(100_000)
+		l.memory.release(100_000)
 		time.Sleep(59 * time.Second)
 		send(t, peer, []byte("x\n"))
 		synctest.Wait()

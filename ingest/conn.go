@@ -114,7 +114,7 @@ func (c *conn) serve() {
 	c.framer, c.put = c.t.o.Framing(c.stream()), c.append
 	if a, ok := c.framer.(Acknowledger); ok {
 		c.ack = newAnswers(c, a)
-		defer c.ack.end()
+		defer c.ack.finish()
 	}
 	c.small = make([]byte, smallBuffer)
 	c.buf = c.small
@@ -159,7 +159,7 @@ func (c *conn) broken(err error) {
 func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
-		if err := c.room(); err != nil {
+		if err := c.makeRoom(); err != nil {
 			c.t.log.warn("connection closed", "src", c.src.String(), "err", err)
 			cause := segment.FrameTooLong
 			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
@@ -169,7 +169,7 @@ func (c *conn) read() error {
 			c.account(time.Now(), segment.Tally{})
 			return nil
 		}
-		c.arm()
+		c.setDeadline()
 		n, err := c.receive(c.rd, c.buf[c.end:])
 		c.end += n
 		c.heard = c.heard || n > 0
@@ -211,9 +211,9 @@ func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	}
 }
 
-// room makes sure that there is space behind end, in the smallest buffer that will do. What is left of the last read, a
+// makeRoom makes sure that there is space behind end, in the smallest buffer that will do. What is left of the last read, a
 // part of a frame, is moved to the front: it is short, or alone in its buffer already.
-func (c *conn) room() error {
+func (c *conn) makeRoom() error {
 	left := c.buf[c.start:c.end]
 	// Half of it: a connection that goes back to a full small buffer would need the large one again at once.
 	if c.large != nil && len(left) <= smallBuffer/2 {
@@ -236,7 +236,7 @@ func (c *conn) room() error {
 		ctx, cancel = context.WithDeadline(ctx, c.frameStart.Add(c.t.o.FrameTimeout))
 	}
 	defer cancel()
-	if c.t.memory.take(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
+	if c.t.memory.acquire(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
 		return errNoMemory
 	}
 	c.frameStart = time.Now() // what it had to wait was not the peer's fault
@@ -250,14 +250,14 @@ func (c *conn) dropLarge() {
 	if c.large != nil {
 		c.t.large.Put(c.large)
 		c.large = nil
-		c.t.memory.give(int64(largeBuffer(c.t.o.Max)))
+		c.t.memory.release(int64(largeBuffer(c.t.o.Max)))
 	}
 }
 
-// arm sets the read deadline: of the frame that has begun, or of an idle connection. A frame's counts from its first
+// setDeadline sets the read deadline: of the frame that has begun, or of an idle connection. A frame's counts from its first
 // byte, so a peer that sends a byte now and then to keep its place does not. What the sink took for the frames before it
 // does not count: a spool that was full for longer would end all connections, each with half a frame.
-func (c *conn) arm() {
+func (c *conn) setDeadline() {
 	now := time.Now()
 	var want time.Time
 	switch o := &c.t.o; {

@@ -63,7 +63,7 @@ func (c *conn) cutOffPeer() {
 	h, ok := c.nc.(halfCloser)
 	if !ok || runtime.GOOS != "linux" {
 		// Other systems throw away what they have queued when the reading side is closed: read for a moment longer.
-		c.nc.SetReadDeadline(time.Now().Add(settle))
+		c.nc.SetReadDeadline(time.Now().Add(settleTime))
 		return
 	}
 	// Linux keeps what it has. It refuses what still arrives, with a reset, only if the writing side is closed too: else

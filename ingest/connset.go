@@ -45,14 +45,14 @@ func (s *connSet) add(c *conn) error {
 	if s.aborted && c.t.acks {
 		return ErrServerClosed
 	}
-	if !s.shares.take(len(s.all), s.max) {
+	if !s.shares.acquire(len(s.all), s.max) {
 		s.refused++
 		return fmt.Errorf("ingest: %d connections are open, the maximum is %d", len(s.all), s.shares.most(s.max))
 	}
 	// All clients of a proxy have its address: they are told apart by identify.
 	if !c.proxied {
 		if err := s.claim(c); err != nil {
-			s.shares.give()
+			s.shares.release()
 			return err
 		}
 	}
@@ -89,7 +89,7 @@ func (s *connSet) claim(c *conn) error {
 func (s *connSet) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shares.give()
+	s.shares.release()
 	delete(s.all, c)
 	if c.counted {
 		if s.perSource[c.source]--; s.perSource[c.source] == 0 {

@@ -117,7 +117,7 @@ func (c *conn) loseMore(cause segment.Cause, bytes uint64) {
 // nothing may be read before. An error says that it cannot be answered.
 func (c *conn) flush(now time.Time) error {
 	n := len(*c.batch)
-	if err := c.ack.room(n); err != nil {
+	if err := c.ack.awaitWindow(n); err != nil {
 		*c.batch = (*c.batch)[:0] // neither received nor lost: the peer sends it again
 		c.account(now, segment.Tally{})
 		return err

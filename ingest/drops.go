@@ -80,9 +80,9 @@ type sinkWait struct {
 // clockBase makes times that fit into an atomic, and are not moved by a clock that is set.
 var clockBase = time.Now()
 
-func (w *sinkWait) begin(now time.Time) { w.since.Store(max(1, int64(now.Sub(clockBase)))) }
+func (w *sinkWait) start(now time.Time) { w.since.Store(max(1, int64(now.Sub(clockBase)))) }
 
-func (w *sinkWait) end(began, now time.Time) {
+func (w *sinkWait) stop(began, now time.Time) {
 	w.since.Store(0)
 	if d := int64(now.Sub(began)); d > w.longest.Load() {
 		w.longest.Store(d)
@@ -90,7 +90,7 @@ func (w *sinkWait) end(began, now time.Time) {
 }
 
 // take returns the longest wait since the last call, one that goes on included.
-func (w *sinkWait) take(now time.Time) time.Duration {
+func (w *sinkWait) sinceLast(now time.Time) time.Duration {
 	d := time.Duration(w.longest.Swap(0))
 	if since := w.since.Load(); since != 0 {
 		d = max(d, now.Sub(clockBase)-time.Duration(since))

@@ -59,8 +59,8 @@ const (
 	stepServing  = "serving"
 )
 
-// legacy is one name of an Inheritance.
-type legacy struct {
+// inheritedSockets is one name of an Inheritance.
+type inheritedSockets struct {
 	files  []*os.File
 	shared bool
 }

@@ -265,7 +265,7 @@ func (o *offer) release(ctx context.Context, names []string) error {
 	}
 	for name, f := range o.Files {
 		if slices.Contains(names, name) {
-			if err := o.pass(name, &estate{files: []*os.File{f}}); err != nil {
+			if err := o.pass(name, &handedOver{files: []*os.File{f}}); err != nil {
 				return err
 			}
 		}
@@ -288,7 +288,7 @@ func (o *offer) byWait(names []string) []string {
 }
 
 // pass sends sockets, in as many messages as they need.
-func (o *offer) pass(name string, e *estate) error {
+func (o *offer) pass(name string, e *handedOver) error {
 	m := message{Step: stepSocket, Name: name, Shared: e.shared, Drops: e.drops}
 	for part := range slices.Chunk(e.files, filesPerMessage) {
 		if err := o.wire.send(m, part...); err != nil {
@@ -313,7 +313,7 @@ func (o *offer) undo() {
 // which they stand here, each once.
 type Inheritance struct {
 	wire  *wire
-	items map[string]*legacy
+	items map[string]*inheritedSockets
 	drops map[uint64]uint64
 }
 
@@ -333,7 +333,7 @@ func Inherit() (*Inheritance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: hand-over: %s=%s: %w", handoverEnv, v, err)
 	}
-	return &Inheritance{wire: w, items: make(map[string]*legacy), drops: make(map[uint64]uint64)}, nil
+	return &Inheritance{wire: w, items: make(map[string]*inheritedSockets), drops: make(map[uint64]uint64)}, nil
 }
 
 // Take says that this process's configuration is good, and waits until the predecessor has stopped reading from the
@@ -354,7 +354,7 @@ func (i *Inheritance) Take(ctx context.Context, names ...string) error {
 		}
 		l := i.items[m.Name]
 		if l == nil {
-			l = &legacy{shared: m.Shared}
+			l = &inheritedSockets{shared: m.Shared}
 			i.items[m.Name] = l
 		}
 		l.files = append(l.files, files...)

@@ -60,7 +60,7 @@ func (h *Hold) Offer(ctx context.Context, batch []segment.Record) (last uint64, 
 		return h.sink.Offer(ctx, batch)
 	default:
 	}
-	if h.take(batch) {
+	if h.copyBatch(batch) {
 		return 0, nil
 	}
 	if err := h.wait(ctx); err != nil {
@@ -87,7 +87,7 @@ func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
 		return 0, nil
 	default:
 	}
-	if !h.take(batch) {
+	if !h.copyBatch(batch) {
 		return 0, errGivenUp
 	}
 	return 0, nil
@@ -117,8 +117,8 @@ func (h *Hold) wait(ctx context.Context) error {
 	}
 }
 
-// take copies a batch, if there is room for it.
-func (h *Hold) take(batch []segment.Record) bool {
+// copyBatch copies a batch, if there is room for it.
+func (h *Hold) copyBatch(batch []segment.Record) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := tally(batch)
@@ -196,7 +196,7 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	h.attaching = true
 	batches, chunks := h.batches, h.chunks
 	h.batches, h.chunks = nil, nil
-	h.settle(sink)
+	h.passAccounts(sink)
 	h.mu.Unlock()
 	for len(batches) > 0 {
 		b := batches[0]
@@ -220,14 +220,14 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.settle(sink)
+	h.passAccounts(sink)
 	h.sink = sink
 	close(h.attached)
 	return nil
 }
 
-// settle passes on what has been accounted for; h.mu is held.
-func (h *Hold) settle(sink Sink) {
+// passAccounts passes on what has been accounted for; h.mu is held.
+func (h *Hold) passAccounts(sink Sink) {
 	sink.Account(h.account)
 	h.account = segment.Account{}
 	for cookie, drops := range h.sockets {

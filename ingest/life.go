@@ -42,11 +42,6 @@ type Listener interface {
 	Stats() Stats
 }
 
-var (
-	_ Listener = (*UDP)(nil)
-	_ Listener = (*TCP)(nil)
-)
-
 // life is the life cycle of a listener. stop is the listener's own part of it: called once, it makes Serve come to its
 // end by itself, or releases the sockets if Serve was never called.
 type life struct {
@@ -74,8 +69,8 @@ func (l *life) isServing() bool {
 	return l.serving
 }
 
-// begin claims the only Serve. After stop it is too late: there is nothing left to serve.
-func (l *life) begin() error {
+// startServing claims the only Serve. After stop it is too late: there is nothing left to serve.
+func (l *life) startServing() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -88,8 +83,8 @@ func (l *life) begin() error {
 	return nil
 }
 
-// end is called by Serve when everything it started has ended.
-func (l *life) end() error {
+// endServing is called by Serve when everything it started has ended.
+func (l *life) endServing() error {
 	l.cancel()
 	close(l.done)
 	return ErrServerClosed

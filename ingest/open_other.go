@@ -60,7 +60,7 @@ func queuedIn(net.Conn) (bytes int64) { return 0 }
 // acceptQueued accepts a connection that stands in the kernel's queue; an error if there is none for a moment.
 func acceptQueued(ln net.Listener) (net.Conn, error) {
 	if l, ok := ln.(*net.TCPListener); ok {
-		l.SetDeadline(time.Now().Add(settle))
+		l.SetDeadline(time.Now().Add(settleTime))
 	}
 	return ln.Accept()
 }

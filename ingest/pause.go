@@ -2,41 +2,8 @@ package ingest
 
 import (
 	"context"
-	"os"
 	"sync"
 	"time"
-)
-
-// estate is what a listener leaves to a successor.
-type estate struct {
-	files  []*os.File        // duplicates of its sockets
-	shared bool              // with somebody besides, such as systemd
-	drops  map[uint64]uint64 // by SO_COOKIE: how many of a socket's drops are accounted for
-}
-
-func (e *estate) close() {
-	for _, f := range e.files {
-		f.Close()
-	}
-}
-
-// movable is a Listener that can be handed over: see HandOver.
-type movable interface {
-	// pause makes the listener stop reading from sockets that others are going to read, and returns when it has: what it
-	// had read is with the sink, and its account of drops is final. The sockets stay open and go on queueing.
-	pause(ctx context.Context) (*estate, error)
-	// resume takes pause back, also one that failed.
-	resume()
-	// leave makes the end of the listener one that leaves its sockets to whom they were given. It returns false if the
-	// listener has ended before.
-	leave() bool
-	// halt begins the end.
-	halt()
-}
-
-var (
-	_ movable = (*UDP)(nil)
-	_ movable = (*TCP)(nil)
 )
 
 // past is a deadline that interrupts at once.
@@ -64,15 +31,15 @@ type pausing struct {
 	now *pause
 }
 
-func (p *pausing) begin(n int) *pause {
+func (p *pausing) start(n int) *pause {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now = &pause{parked: make(chan struct{}, n), over: make(chan struct{})}
 	return p.now
 }
 
-// end lets go who is parked.
-func (p *pausing) end() {
+// resume lets all parked goroutines go on.
+func (p *pausing) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now != nil {
@@ -81,8 +48,8 @@ func (p *pausing) end() {
 	}
 }
 
-// shut interrupts for a pause. It returns false at the end, when nobody will come by any more.
-func (g *gate) shut(p *pause, deadline func(time.Time) error) bool {
+// pauseFor interrupts for a pause. It returns false at the end, when nobody will come by any more.
+func (g *gate) pauseFor(p *pause, deadline func(time.Time) error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ending {
@@ -93,8 +60,8 @@ func (g *gate) shut(p *pause, deadline func(time.Time) error) bool {
 	return true
 }
 
-// open ends the pause; who is interrupted and not parked yet finds nothing to wait for.
-func (g *gate) open() {
+// resume ends the pause; who is interrupted and not parked yet finds nothing to wait for.
+func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.ending {
@@ -102,8 +69,8 @@ func (g *gate) open() {
 	}
 }
 
-// end interrupts for good, after first, which may be nil.
-func (g *gate) end(first func(), deadline func(time.Time) error) {
+// stop interrupts for good, after first, which may be nil.
+func (g *gate) stop(first func(), deadline func(time.Time) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ending, g.pause = true, nil
@@ -121,8 +88,8 @@ func (g *gate) leave() bool {
 	return g.left
 }
 
-// wanted reports that whoever reads is to come by.
-func (g *gate) wanted() bool {
+// interrupting reports that whoever reads is to come by.
+func (g *gate) interrupting() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.pause != nil || g.ending

@@ -101,10 +101,10 @@ func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error)
 	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
 	defer cancel()
 	n := min(int64(size), c.t.o.Memory)
-	if err := c.t.memory.take(ctx, n); err != nil {
+	if err := c.t.memory.acquire(ctx, n); err != nil {
 		return b, nil, errNoMemory
 	}
-	return append(make([]byte, 0, size), b...), func() { c.t.memory.give(n) }, nil
+	return append(make([]byte, 0, size), b...), func() { c.t.memory.release(n) }, nil
 }
 
 // identify takes on the address of the client, which from here on counts against the limits instead of the proxy.

@@ -35,12 +35,9 @@ func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 	return s
 }
 
-// settle is how long receive(false) waits for a datagram before it believes that there is none.
-const settle = 20 * time.Millisecond
-
 func (p *plain) receive(wait bool) (burst, error) {
 	if !wait {
-		p.conn.SetReadDeadline(time.Now().Add(settle))
+		p.conn.SetReadDeadline(time.Now().Add(settleTime))
 	}
 	n, src, err := p.read()
 	if !wait && errors.Is(err, os.ErrDeadlineExceeded) {

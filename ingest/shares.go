@@ -85,9 +85,9 @@ func (s *shares) mostOf(most int) int {
 	return most
 }
 
-// take counts a connection of a listener that has so many already and would take max; false if it is one too many. The sum
+// acquire counts a connection of a listener that has so many already and would take max; false if it is one too many. The sum
 // is bounded as well: a listener that was made later finds the places of the others taken until they give them back.
-func (s *shares) take(have, max int) bool {
+func (s *shares) acquire(have, max int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have >= s.mostOf(max) || s.conns > 0 && s.open >= s.conns {
@@ -97,7 +97,7 @@ func (s *shares) take(have, max int) bool {
 	return true
 }
 
-func (s *shares) give() {
+func (s *shares) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--

@@ -107,7 +107,7 @@ func TestLargeFramesShared(t *testing.T) {
 	if !fits(1 << 20) {
 		t.Error("one frame that is larger than the part never finds room")
 	}
-	if err := b.take(t.Context(), 300<<10); err != nil {
+	if err := b.acquire(t.Context(), 300<<10); err != nil {
 		t.Fatal(err)
 	}
 	if !fits(212<<10) || fits(213<<10) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -43,6 +44,9 @@ type Sink interface {
 type baseline interface {
 	SocketDrops(cookie uint64) uint64
 }
+
+// errGivenUp is why records are neither kept nor acknowledged.
+var errGivenUp = errors.New("ingest: records were given up and are not acknowledged")
 
 // nowhere is the sink of a listener that ends before it was served: it takes nothing.
 type nowhere struct{}
@@ -86,10 +90,7 @@ func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (
 			break
 		}
 		log.warn("sink refuses records, trying again", "records", n, "failures", failures+1, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(failures)):
-		}
+		_ = wait.Sleep(ctx, backoff(failures))
 		failures++
 		n = max(1, n/2) // it may be too much at once: a burst can hold 4 MiB
 	}

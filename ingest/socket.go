@@ -9,78 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 const (
-	// pollEvery is how often the drop counters of idle sockets are read.
-	pollEvery = time.Second
 	// pollBusy is how often a busy socket's is, before and after its sink is called: so a sink that made the listener
 	// wait is told apart what was dropped in that time.
 	pollBusy = 10 * time.Millisecond
 )
-
-// receiver reads bursts of datagrams from one bound socket. receive and detach may be called at the same time as counts,
-// and detach as receive; otherwise one at a time.
-type receiver interface {
-	// receive returns the datagrams that are queued. If there are none it waits for the first, or, if wait is false,
-	// returns an empty burst. The burst is good until the next call.
-	receive(wait bool) (burst, error)
-	// counts is what the kernel tells of the socket; false if it does not.
-	counts() (socketCounts, bool)
-	// detach makes the socket deaf: datagrams that arrive from now on are not for it.
-	detach() error
-}
-
-// socketCounts is what the kernel tells of a socket.
-type socketCounts struct {
-	queued uint32 // memory that the datagrams in its queue take
-	drops  uint32 // datagrams that it has dropped
-}
-
-// leastCharge is less than any datagram takes of queued: the kernel's own structures (sk_buff, skb_shared_info) alone are
-// larger.
-const leastCharge = 512
-
-// burst is what one receive took from the socket.
-type burst struct {
-	recs      []segment.Record
-	bytes     uint64        // of recs
-	truncated segment.Tally // datagrams over the maximum, with their true length
-
-	proxyMalformed, proxyIgnored uint64 // see Stats
-}
-
-// add appends the record of one datagram to the burst, unless it is longer than max.
-func (b *burst) add(r segment.Record, max int, behind proxies) {
-	size := len(r.Data)
-	if len(behind) > 0 {
-		var v verdict
-		switch r.Data, r.Src, v = behind.strip(r.Data, r.Src); v {
-		case badHeader:
-			b.proxyMalformed++
-		case foreignHeader:
-			b.proxyIgnored++
-		}
-	}
-	if len(r.Data) > max {
-		b.truncated.Records++
-		b.truncated.Bytes += uint64(size)
-		return
-	}
-	b.recs = append(b.recs, r)
-	b.bytes += uint64(len(r.Data))
-}
-
-// slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
-func slotSize(o *UDPOptions) int {
-	if len(o.ProxyFrom) > 0 {
-		return min(o.Max+maxV2, MaxDatagram)
-	}
-	return o.Max
-}
-
-func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records == 0 }
 
 // socket is one socket of a UDP listener.
 type socket struct {
@@ -107,7 +44,7 @@ type socket struct {
 	counter    uint32 // the kernel's count, as far as it is accounted
 	drops      uint64 // counter without its wrap at 2^32
 	polled     time.Time
-	settled    bool // whoever reads the socket next accounts for further drops
+	dropsFinal bool // another process reads the socket next, and accounts for further drops
 }
 
 // deadliner is what a socket needs of *net.UDPConn and *net.UnixConn.
@@ -123,14 +60,14 @@ func (s *socket) serve(ctx context.Context) {
 		closed := s.read(ctx)
 		p, ending, left := s.gate.interrupted(s.conn.SetReadDeadline)
 		for p != nil && !ending {
-			s.settle(true)
+			s.setDropsFinal(true)
 			p.park()
 			p, ending, left = s.gate.interrupted(s.conn.SetReadDeadline)
 		}
 		if left {
 			return
 		}
-		s.settle(false)
+		s.setDropsFinal(false)
 		if ending || closed {
 			s.finish(ctx)
 			return
@@ -147,7 +84,7 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 				s.meter.fail(nil)
 			}
 			failures = 0
-			s.take(ctx, &b)
+			s.handOn(ctx, &b)
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
@@ -158,13 +95,10 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 			s.meter.fail(err)
 		}
 		s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
-		if s.gate.wanted() { // a receiver that only ever fails does not see the deadline
+		if s.gate.interrupting() { // a receiver that only ever fails does not see the deadline
 			return false
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(failures)):
-		}
+		_ = wait.Sleep(ctx, backoff(failures))
 	}
 }
 
@@ -223,7 +157,7 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 		case b.empty():
 			return true
 		default:
-			s.take(ctx, &b)
+			s.handOn(ctx, &b)
 			if n := len(b.recs); n > 0 && b.recs[n-1].Time > until {
 				return true
 			}
@@ -238,8 +172,8 @@ func (s *socket) receive(ctx context.Context, wait bool) (burst, error) {
 	return s.recv.receive(wait)
 }
 
-// take accounts for a burst and hands it to the sink.
-func (s *socket) take(ctx context.Context, b *burst) {
+// handOn accounts for a burst and hands it to the sink.
+func (s *socket) handOn(ctx context.Context, b *burst) {
 	if b.empty() {
 		return
 	}
@@ -259,10 +193,10 @@ func (s *socket) take(ctx context.Context, b *burst) {
 	if len(b.recs) == 0 {
 		return
 	}
-	s.sinkWait.begin(now)
+	s.sinkWait.start(now)
 	left := deliver(ctx, s.offer, b.recs, s.log)
 	after := time.Now()
-	s.sinkWait.end(now, after)
+	s.sinkWait.stop(now, after)
 	if len(left) > 0 && !s.late {
 		left = keep(s.sink, left)
 	}
@@ -295,8 +229,8 @@ func (s *socket) detach() error {
 	return s.recv.detach()
 }
 
-// begin is called before serve.
-func (s *socket) begin(sink Sink) {
+// attach is called before serve.
+func (s *socket) attach(sink Sink) {
 	s.sink, s.offer = sink, sink.Offer
 	if !s.inherited {
 		return
@@ -337,14 +271,14 @@ func (s *socket) poll() {
 	s.pollLocked()
 }
 
-// settle makes the account of drops final, for whoever reads the socket next, or takes that back.
-func (s *socket) settle(settled bool) {
+// setDropsFinal makes the account of drops final, for whoever reads the socket next, or takes that back.
+func (s *socket) setDropsFinal(final bool) {
 	s.pollMu.Lock()
 	defer s.pollMu.Unlock()
-	if settled {
+	if final {
 		s.pollLocked()
 	}
-	s.settled = settled
+	s.dropsFinal = final
 }
 
 // accounted is how many of the socket's drops are accounted for.
@@ -355,11 +289,11 @@ func (s *socket) accounted() uint64 {
 }
 
 func (s *socket) pollLocked() {
-	if s.settled {
+	if s.dropsFinal {
 		return
 	}
 	s.polled = time.Now()
-	s.told.waited = max(s.told.waited, s.sinkWait.take(s.polled))
+	s.told.waited = max(s.told.waited, s.sinkWait.sinceLast(s.polled))
 	c, ok := s.recv.counts()
 	d := uint64(c.drops - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {

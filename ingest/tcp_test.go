@@ -264,7 +264,7 @@ func TestTCPTimeouts(t *testing.T) {
 		l := listenTCP(t, &TCPOptions{FrameTimeout: 100 * time.Millisecond, Framing: Newline, Max: 200_000, Memory: 210_000})
 		s := newSink()
 		serve(t, l, s)
-		if err := l.memory.take(t.Context(), 100_000); err != nil {
+		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
 			t.Fatal(err)
 		}
 		c := dialTCP(t, l)

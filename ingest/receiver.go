@@ -1,0 +1,73 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// receiver reads bursts of datagrams from one bound socket. receive and detach may be called at the same time as counts,
+// and detach as receive; otherwise one at a time.
+type receiver interface {
+	// receive returns the datagrams that are queued. If there are none it waits for the first, or, if wait is false,
+	// returns an empty burst. The burst is good until the next call.
+	receive(wait bool) (burst, error)
+	// counts is what the kernel tells of the socket; false if it does not.
+	counts() (socketCounts, bool)
+	// detach makes the socket deaf: datagrams that arrive from now on are not for it.
+	detach() error
+}
+
+// socketCounts is what the kernel tells of a socket.
+type socketCounts struct {
+	queued uint32 // memory that the datagrams in its queue take
+	drops  uint32 // datagrams that it has dropped
+}
+
+// leastCharge is less than any datagram takes of queued: the kernel's own structures (sk_buff, skb_shared_info) alone are
+// larger.
+const leastCharge = 512
+
+// burst is what one receive took from the socket.
+type burst struct {
+	recs      []segment.Record
+	bytes     uint64        // of recs
+	truncated segment.Tally // datagrams over the maximum, with their true length
+
+	proxyMalformed, proxyIgnored uint64 // see Stats
+}
+
+// add appends the record of one datagram to the burst, unless it is longer than max.
+func (b *burst) add(r segment.Record, max int, behind proxies) {
+	size := len(r.Data)
+	if len(behind) > 0 {
+		var v verdict
+		switch r.Data, r.Src, v = behind.strip(r.Data, r.Src); v {
+		case badHeader:
+			b.proxyMalformed++
+		case foreignHeader:
+			b.proxyIgnored++
+		}
+	}
+	if len(r.Data) > max {
+		b.truncated.Records++
+		b.truncated.Bytes += uint64(size)
+		return
+	}
+	b.recs = append(b.recs, r)
+	b.bytes += uint64(len(r.Data))
+}
+
+// slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
+func slotSize(o *UDPOptions) int {
+	if len(o.ProxyFrom) > 0 {
+		return min(o.Max+maxV2, MaxDatagram)
+	}
+	return o.Max
+}
+
+func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records == 0 }
+
+// settleTime is how long a read waits for what may still be on its way inside this host, where the system cannot be asked
+// whether there is anything.
+const settleTime = 20 * time.Millisecond

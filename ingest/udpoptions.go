@@ -1,0 +1,124 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// MaxDatagram is the length in bytes that every UDP datagram fits into.
+const MaxDatagram = 65535
+
+// UDPOptions configure a UDP listener. The zero value of every field means its documented default.
+type UDPOptions struct {
+	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
+	Network string
+	// Sockets is the number of SO_REUSEPORT sockets, each with a goroutine and a receive buffer of its own; default 1.
+	// The kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket: more sockets
+	// help where there are more flows. More than 1 needs Linux. They share their port with nobody else.
+	Sockets int
+	// ReceiveBuffer is what each socket asks for, in bytes; default 64 MiB, about 100,000 datagrams of 512 bytes. The
+	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all sockets of the
+	// host together. See Stats.ReceiveBuffer.
+	ReceiveBuffer int
+	// Max is the longest datagram in bytes that is kept; default 65,535, which nothing exceeds. A longer one is lost as a
+	// whole, cause truncated.
+	Max int
+	// GRO lets the kernel hand over the datagrams of a flow in aggregates, at a fraction of the cost. It then counts a
+	// dropped aggregate of up to 64 datagrams as one: such losses are marked AtLeast. Linux only; ignored elsewhere.
+	// A socket of Files that has it on keeps it.
+	GRO bool
+	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
+	// less than a second of it is warned about.
+	ExpectedRate int
+	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
+	// have the client's address, and the header is not part of them. A datagram from there whose header is missing or
+	// makes no sense is kept as it came, with the relay's address; no header from anywhere else is believed. Both are
+	// counted (Stats.ProxyMalformed, Stats.ProxyIgnored). Max holds for the payload.
+	//
+	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
+	ProxyFrom []netip.Prefix
+	// Mode, Owner and Group say who may send to a unix socket, which takes write permission to its file. The socket has them
+	// before anybody can reach it. Owner and Group are names or numbers; default this process's. Mode has permission bits
+	// only, such as 0o666; default what the umask leaves, mostly nobody else, and 0o660 with an Owner or a Group. A socket of
+	// Files keeps what it has.
+	Mode         os.FileMode
+	Owner, Group string
+	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and Sockets
+	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
+	// had arrived by then and leaves them as they are, for the next process.
+	Files []*os.File
+	// Own says that the Files are this listener's alone, as after a hand-over: Shutdown closes them as it does its own.
+	Own bool
+	// Logger gets the life cycle, and losses at a bounded rate; nil discards.
+	Logger *slog.Logger
+}
+
+func (o *UDPOptions) withDefaults() UDPOptions {
+	var c UDPOptions
+	if o != nil {
+		c = *o
+	}
+	if c.Network == "" {
+		c.Network = "udp"
+	}
+	if c.Sockets == 0 {
+		c.Sockets = 1
+	}
+	if c.ReceiveBuffer == 0 {
+		c.ReceiveBuffer = 64 << 20
+	}
+	if c.Max == 0 {
+		c.Max = MaxDatagram
+	}
+	c.Logger = steadylog.Wrap(c.Logger)
+	return c
+}
+
+func (o *UDPOptions) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
+	switch o.Network {
+	case "udp", "udp4", "udp6":
+		if o.Max < 1 || o.Max > MaxDatagram {
+			bad("Max %d: want 1 to %d bytes", o.Max, MaxDatagram)
+		}
+	case "unixgram":
+		if o.Max < 1 || o.Max > segment.MaxRecord {
+			bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
+		}
+		if o.Sockets > 1 {
+			bad("Sockets %d: a unix socket cannot be shared", o.Sockets)
+		}
+	default:
+		bad("Network %q: want udp, udp4, udp6 or unixgram", o.Network)
+	}
+	if o.Sockets < 1 || o.Sockets > 256 {
+		bad("Sockets %d: want 1 to 256", o.Sockets)
+	} else if o.Sockets > 1 && !canReusePort {
+		bad("Sockets %d: more than one needs Linux", o.Sockets)
+	}
+	if o.ReceiveBuffer < 4096 || o.ReceiveBuffer > 1<<30 {
+		bad("ReceiveBuffer %d: want 4 KiB to 1 GiB", o.ReceiveBuffer)
+	}
+	if len(o.ProxyFrom) > 0 && o.Network == "unixgram" {
+		bad("ProxyFrom: senders on unix sockets have no address that could be trusted")
+	}
+	errs = append(errs, proxies(o.ProxyFrom).validate())
+	if o.Mode&^os.ModePerm != 0 {
+		bad("Mode %v: want permission bits only", o.Mode)
+	}
+	a, err := o.access()
+	if errs = append(errs, err); err == nil && a.set() && o.Network != "unixgram" && len(o.Files) == 0 {
+		bad("Mode, Owner and Group are for unix sockets")
+	}
+	if o.ExpectedRate < 0 {
+		bad("ExpectedRate %d: want datagrams per second", o.ExpectedRate)
+	}
+	return errors.Join(errs...)
+}
