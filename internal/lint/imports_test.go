@@ -60,7 +60,7 @@ func root(t *testing.T) string {
 var layers = map[string][]string{
 	"":                         {},
 	"compress":                 {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
-	"ingest":                   {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto"},
+	"ingest":                   {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto", "internal/wait"},
 	"ingest/relp":              {"ingest", "spool/segment"},
 	"spool":                    {"spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "spool/internal/index", "spool/internal/statefile"},
 	"spool/internal/index":     {"internal/vfs", "spool/internal/statefile", "go.etcd.io/bbolt"},
