@@ -164,6 +164,14 @@ func (s *Spool) named(n uint64, name string) bool {
 	return d.notes[n] != nil && slices.Contains(d.notes[n].Files, name)
 }
 
+// isOnRecord reports whether the damage of a segment that is on record took exactly these records.
+func (s *Spool) isOnRecord(n uint64, ranges []segment.Range) bool {
+	d := &s.damages
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.notes[n] != nil && slices.Equal(d.notes[n].Ranges, mergeRanges(ranges))
+}
+
 // whereAre returns the paths of those of the named files that are still in the spool, or in the one that it adopts.
 func (s *Spool) whereAre(names []string) (paths []string) {
 	root := s.dir

@@ -90,8 +90,8 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 	if !ok || !seg.Staged || seg.NoRaw {
 		return false, nil
 	}
-	if seg.StagedSize > seg.Size || s.source != nil {
-		// Uncompressed output of small records can be several times the segment.
+	if seg.StagedSize > seg.Size || s.source != nil || s.onlyCopy(n) {
+		// Uncompressed output of small records can be several times the segment. A damaged file stays whatever its size.
 		if !force && s.wanted(seg) {
 			return false, nil
 		}
@@ -116,7 +116,12 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 	return true, nil
 }
 
-// checkRaw reads a segment's own file from end to end.
+// onlyCopy reports whether a segment's own file is the only copy of records that were damaged in it.
+func (s *Spool) onlyCopy(n uint64) bool {
+	return s.damaged(n) && s.named(n, numberName(n)+segExt)
+}
+
+// checkRaw reads a segment's own file from end to end. The damage that is on record may be in it, and no other.
 func (s *Spool) checkRaw(seg sealed) error {
 	f, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
@@ -127,7 +132,14 @@ func (s *Spool) checkRaw(seg sealed) error {
 	if err != nil {
 		return err
 	}
-	return segment.Verify(f, size)
+	err = segment.Verify(f, size)
+	if err == nil || !s.onlyCopy(seg.Number) {
+		return err
+	}
+	if res, serr := segment.Scan(f, size, segment.ReadOptions{Durable: size}); serr == nil && s.isOnRecord(seg.Number, rangesOf(res.Damage)) {
+		return nil
+	}
+	return err
 }
 
 // wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,
