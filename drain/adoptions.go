@@ -60,7 +60,7 @@ func (d *Drainer) adoptions() (owed []Adoption) {
 	if d.o.Adoptions == nil {
 		return nil
 	}
-	if err := guard(func() error { owed = d.o.Adoptions.Owed(); return nil }); err != nil {
+	if err := catch(func() error { owed = d.o.Adoptions.Owed(); return nil }); err != nil {
 		return []Adoption{{Why: err.Error()}}
 	}
 	return owed
@@ -71,7 +71,7 @@ func (r *run) awaitAdoptions(ctx context.Context) error {
 	if r.d.o.Adoptions == nil {
 		return nil
 	}
-	return guard(func() error { return r.d.o.Adoptions.Wait(ctx) })
+	return catch(func() error { return r.d.o.Adoptions.Wait(ctx) })
 }
 
 // stopAdoptions ends the adoptions that are under way, once.

@@ -75,7 +75,7 @@ func TestDrainAndAdoptions(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			r, err := d.end(t.Context(), cause{intent: c.intent, trigger: "test"})
+			r, err := d.endOnce(t.Context(), cause{intent: c.intent, trigger: "test"})
 			if err != nil || r.Outcome != c.want {
 				t.Fatalf("%s: %v %s", name, err, r.JSON())
 			}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
-	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -23,7 +22,7 @@ type Drainer struct {
 	classes  []*class
 	down     map[string]error // classes that are configured but not running, with the reason
 	ending   bool
-	told     *Notice // by Terminating
+	notice   *Notice // found by Terminating
 	shippers context.Context
 	halt     context.CancelFunc
 
@@ -42,10 +41,9 @@ type class struct {
 	name  string
 	done  chan struct{} // closed when the shipper has ended
 
-	frost   sync.Mutex // one change at a time: of Spool.Freeze, and of
-	drained bool       // a drain has frozen the spool
-	// unmarked: the mark of that is not on the disk, which was full
-	unmarked bool
+	freezing sync.Mutex // one call of Spool.Freeze or Spool.Thaw at a time; guards what follows
+	drained  bool       // a drain has frozen the spool
+	unmarked bool       // the spool is frozen in this process only: the disk was full, and has no mark of it
 }
 
 // ErrEnding is returned by Add once a Stop or Drain has begun.
@@ -120,16 +118,16 @@ func (d *Drainer) Down(class string, err error) {
 // Stop closes the listeners, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
 // every later one returns the same report.
 func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
-	return d.end(ctx, cause{intent: Stop, trigger: trigger})
+	return d.endOnce(ctx, cause{intent: Stop, trigger: trigger})
 }
 
 // Drain closes the listeners and empties the spools into every destination. Its error is why the report could not be
 // written; an incomplete drain is not an error but an Outcome.
 func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
-	return d.end(ctx, cause{intent: Drain, trigger: trigger})
+	return d.endOnce(ctx, cause{intent: Drain, trigger: trigger})
 }
 
-func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
+func (d *Drainer) endOnce(ctx context.Context, c cause) (*Report, error) {
 	d.once.Do(func() {
 		d.mu.Lock()
 		d.ending = true
@@ -142,62 +140,6 @@ func (d *Drainer) end(ctx context.Context, c cause) (*Report, error) {
 		d.report, d.err = r.do(ctx)
 	})
 	return d.report, d.err
-}
-
-// ErrNoClass is returned by Ready for a class that the Drainer was never told of.
-var ErrNoClass = errors.New("no such class")
-
-// Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
-// is down does not count: its data waits in the spool. One whose chain another owner continues does: nothing shows yet
-// that what is taken now can be delivered there.
-func (d *Drainer) Ready(class string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if class != "" && !d.knows(class) {
-		return fmt.Errorf("class %q: %w", class, ErrNoClass)
-	}
-	if d.ending {
-		return errors.New("shutting down")
-	}
-	var errs []error
-	for _, c := range d.classes {
-		if class != "" && c.name != class {
-			continue
-		}
-		switch st := c.spool.Stats(); {
-		case st.Err != nil:
-			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
-		case st.Full:
-			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
-		}
-		for _, l := range c.Inputs {
-			if r, ok := l.(receiver); ok {
-				if err := r.Ready(); err != nil {
-					errs = append(errs, fmt.Errorf("class %s: %w", c.name, err))
-				}
-			}
-		}
-		for dest, s := range c.Shipper.Stats() {
-			if s.State == ship.StateFenced {
-				errs = append(errs, fmt.Errorf("class %s: destination %s: %w", c.name, dest, s.Err))
-			}
-		}
-	}
-	for name, err := range d.down {
-		if class == "" || class == name {
-			errs = append(errs, fmt.Errorf("class %s: %w", name, err))
-		}
-	}
-	if len(d.classes)+len(d.down) == 0 {
-		return errors.New("no class is running yet")
-	}
-	return errors.Join(errs...)
-}
-
-// knows reports whether a class was added, or is said to be down. d.mu is held.
-func (d *Drainer) knows(name string) bool {
-	_, down := d.down[name]
-	return down || slices.ContainsFunc(d.classes, func(c *class) bool { return c.name == name })
 }
 
 func (d *Drainer) isEnding() bool {
@@ -220,7 +162,7 @@ func (d *Drainer) each(f func(*class) error) error {
 	var wg sync.WaitGroup
 	for i, c := range classes {
 		wg.Go(func() {
-			if err := guard(func() error { return f(c) }); err != nil {
+			if err := catch(func() error { return f(c) }); err != nil {
 				errs[i] = fmt.Errorf("class %s: %w", c.name, err)
 			}
 		})
@@ -229,8 +171,8 @@ func (d *Drainer) each(f func(*class) error) error {
 	return errors.Join(errs...)
 }
 
-// guard turns a panic into an error: whatever breaks, the steps behind it still run and the report is still written.
-func guard(f func() error) (err error) {
+// catch turns a panic into an error: whatever breaks, the steps behind it still run and the report is still written.
+func catch(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)

@@ -7,12 +7,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
 // finish judges, and writes the report wherever it can.
 func (r *run) finish(ctx context.Context) (*Report, error) {
-	r.begin(phaseReport)
+	r.enter(phaseReport)
 	r.balance(ctx)
 	r.judge()
 	r.mu.Lock()
@@ -20,7 +21,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	r.mu.Unlock()
 	report := r.snapshot()
 	if r.cause.intent == Drain {
-		r.defrost(ctx, report)
+		r.thawConfirmed(ctx, report)
 		report = r.snapshot()
 	}
 	lines := ctx
@@ -53,9 +54,9 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// defrost lets the classes delete again of which everything is verified that can be read. The others stay frozen, here and in the next
+// thawConfirmed lets the classes delete again of which everything is verified that can be read. The others stay frozen, here and in the next
 // process, which says why.
-func (r *run) defrost(ctx context.Context, report *Report) {
+func (r *run) thawConfirmed(ctx context.Context, report *Report) {
 	r.each(ctx, "keeping what is here", func(c *class) error {
 		if cr, ok := report.Classes[c.name]; ok && cr.confirmed() {
 			return c.thaw() // damaged files are kept without it
@@ -90,10 +91,10 @@ func (r *run) send(ctx context.Context, report *Report) {
 	}
 }
 
-// complete tells the platforms how it ended, and returns whether one of them leaves us the instance all the same. After a
+// finishPlatforms tells the platforms how it ended, and returns whether one of them leaves us the instance all the same. After a
 // second signal there is half a second for it: what is not said then, the platform finds out by a time-out.
-func (r *run) complete(ctx context.Context, report *Report) (retained bool) {
-	r.begin(phaseFinish)
+func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained bool) {
+	r.enter(phaseFinish)
 	if r.cut(ctx) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
@@ -143,13 +144,13 @@ const amendTimeout = 10 * time.Second
 
 // close closes the spools, each within bounds, and runs the user's last steps.
 func (r *run) close(ctx context.Context) {
-	_ = r.d.each(func(c *class) error { c.settle(ctx, r.log); return nil })
+	_ = r.d.each(func(c *class) error { c.awaitDisk(ctx, r.log); return nil })
 	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
-	wait := closeTimeout
+	most := closeTimeout
 	if r.cut(ctx) {
-		wait = 200 * time.Millisecond
+		most = 200 * time.Millisecond
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- r.d.each(func(c *class) error { <-c.done; return c.spool.Close() }) }()
@@ -163,18 +164,18 @@ func (r *run) close(ctx context.Context) {
 		// What is kept is safe on the disk; the next start recovers it.
 		r.log.Error("closing the spools", "err", err)
 	}
-	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelAfter()
 	_ = r.steps(r.d.o.After)(after)
 }
 
-// settle waits until the disk has what must outlive the process: what was taken, which the close of a spool on a disk that
+// awaitDisk waits until the disk has what must outlive the process: what was taken, which the close of a spool on a disk that
 // refuses would give up, and the mark that nothing may be deleted of what a drain has found wrong. Only the end of ctx, a
 // second signal, may lose them.
-func (c *class) settle(ctx context.Context, log *slog.Logger) {
+func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		st, err := c.spool.Stats(), c.mark()
+		st, err := c.spool.Stats(), c.freezeAgain()
 		inMemory := st.Buffered.Records + st.Rewriting.Records
 		if inMemory == 0 && err == nil {
 			return
@@ -183,11 +184,7 @@ func (c *class) settle(ctx context.Context, log *slog.Logger) {
 			told = true
 			log.Error("waiting for the disk, which does not have everything yet", "class", c.name, "in_memory_only", inMemory, "err", errors.Join(st.Err, err))
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if wait.Sleep(ctx, pause) != nil {
 			return
 		}
 	}

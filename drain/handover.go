@@ -27,7 +27,7 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 		err = d.each(func(c *class) error {
 			err := c.leaveListeners(ctx)
 			<-c.done
-			c.settle(context.WithoutCancel(ctx), d.o.Logger)
+			c.awaitDisk(context.WithoutCancel(ctx), d.o.Logger)
 			c.spool.HandOver()
 			return errors.Join(err, c.spool.Close())
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/internal/wait"
 )
 
 // lastWords is how long a process may live after its second signal: long enough to write the report,
@@ -55,12 +56,7 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 	stop()
 	ended := make(chan struct{})
 	go func() { d.watching.Wait(); close(ended) }()
-	t := time.NewTimer(200 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-t.C:
-	}
+	wait.Receive(context.Background(), 200*time.Millisecond, ended)
 }
 
 // Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
@@ -68,9 +64,9 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig, stop := Signals(d.o.Logger)
 	defer stop()
-	d.up()
+	d.tellStarted()
 	d.mu.Lock()
-	c, free := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.told, resumed: true}, 0
+	c, free := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.notice, resumed: true}, 0
 	d.mu.Unlock()
 	if c.notice != nil {
 		free = 1
@@ -111,7 +107,7 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 				c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
 			}
 		}
-		r, err := d.end(ctx, c)
+		r, err := d.endOnce(ctx, c)
 		done <- result{r, err}
 	}()
 	for ctx.Err() == nil {
@@ -130,18 +126,13 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 			cut(errCut)
 		}
 	}
-	last := time.NewTimer(lastWords)
-	defer last.Stop()
-	select {
-	case res := <-done:
+	if res, ended := wait.Receive(context.Background(), lastWords, done); ended {
 		return res.r, res.err
-	case <-last.C:
-		// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.
-		r := &Report{
-			Version: 1, Intent: c.intent, Outcome: Incomplete, Trigger: c.trigger, Instance: d.o.Instance,
-			Started: started, Ended: time.Now().UTC(),
-			Classes: map[string]ClassReport{}, Errors: []string{errCut.Error() + "; the spool is kept as it is"},
-		}
-		return r, nil
 	}
+	// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.
+	return &Report{
+		Version: 1, Intent: c.intent, Outcome: Incomplete, Trigger: c.trigger, Instance: d.o.Instance,
+		Started: started, Ended: time.Now().UTC(),
+		Classes: map[string]ClassReport{}, Errors: []string{errCut.Error() + "; the spool is kept as it is"},
+	}, nil
 }

@@ -90,7 +90,7 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 	if ctx.Err() != nil || at.Phase == PhaseRun && d.isEnding() {
 		return
 	}
-	if err := guard(func() error { p.Update(ctx, at); return nil }); err != nil {
+	if err := catch(func() error { p.Update(ctx, at); return nil }); err != nil {
 		d.o.Logger.Error("telling the platform", "err", err)
 	}
 }
@@ -127,8 +127,8 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 	return found
 }
 
-// up tells the platforms once that the process has started, where nobody watches. One that takes long is left to it.
-func (d *Drainer) up() {
+// tellStarted tells the platforms once that the process has started, where nobody watches. One that takes long is left to it.
+func (d *Drainer) tellStarted() {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	var wg sync.WaitGroup
 	for _, p := range d.platforms {
@@ -154,7 +154,7 @@ func every(ctx context.Context, d time.Duration, f func() bool) {
 func ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err = guard(func() (err error) { n, goes, err = l.Notice(ctx); return err })
+	err = catch(func() (err error) { n, goes, err = l.Notice(ctx); return err })
 	return n, goes && err == nil, err
 }
 
@@ -186,20 +186,20 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 			answers <- a
 		}()
 	}
-	ended, deaf := ctx.Done(), (<-chan time.Time)(nil)
+	ended, late := ctx.Done(), (<-chan time.Time)(nil)
 	for n := len(d.platforms); n > 0; n-- {
 		select {
 		case a := <-answers:
 			if a.goes {
 				d.mu.Lock()
-				d.told = &a.n
+				d.notice = &a.n
 				d.mu.Unlock()
 				return a.n, true
 			}
-		case <-ended: // who listens to ctx answers now
-			ended, deaf = nil, time.After(100*time.Millisecond)
+		case <-ended: // a platform that heeds ctx answers now
+			ended, late = nil, time.After(100*time.Millisecond)
 			n++
-		case <-deaf:
+		case <-late:
 			return Notice{}, false
 		}
 	}

@@ -41,7 +41,7 @@ func (c *class) eachInput(f func(Input) error) error {
 	errs := make([]error, len(c.Inputs))
 	var wg sync.WaitGroup
 	for i, l := range c.Inputs {
-		wg.Go(func() { errs[i] = guard(func() error { return f(l) }) })
+		wg.Go(func() { errs[i] = catch(func() error { return f(l) }) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -50,15 +50,15 @@ func (c *class) eachInput(f func(Input) error) error {
 // closeAll is the phase that closes the listeners. Nothing comes after a Stop: listeners that have not ended in time, most
 // often since the spool is full and its destination down, are ended before the phase is over.
 func (r *run) closeAll(ctx context.Context) error {
-	wait := ctx
+	bounded := ctx
 	if deadline, ok := ctx.Deadline(); ok && r.cause.intent == Stop {
 		left := time.Until(deadline)
 		var cancel context.CancelFunc
-		wait, cancel = context.WithTimeout(ctx, left-min(left/4, endTimeout))
+		bounded, cancel = context.WithTimeout(ctx, left-min(left/4, endTimeout))
 		defer cancel()
 	}
 	return r.d.each(func(c *class) error {
-		err := closeListeners(wait, c)
+		err := closeListeners(bounded, c)
 		if err != nil && r.cause.intent == Stop {
 			r.log.Warn("listeners did not end in time: keeping what they have in hand", "class", c.name, "err", err)
 			return endListeners(ctx, c)

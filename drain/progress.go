@@ -12,10 +12,10 @@ import (
 // errStalled ends a drain that does not move any more.
 var errStalled = errors.New("nothing has moved for too long")
 
-// beat tells the platforms each second how far the end has come, until stop is called. When nothing has moved for
+// startUpdates tells the platforms each second how far the end has come, until stop is called. When nothing has moved for
 // Options.StallTimeout it falls silent for good and ends the phases: what is left is reported while somebody still
 // listens, instead of being found out by a time-out.
-func (r *run) beat(ctx context.Context) (stop func()) {
+func (r *run) startUpdates(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	var beating sync.WaitGroup
@@ -36,7 +36,7 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 				close(way)
 			}
 		}()
-		r.pulse(ctx, ways)
+		r.sendUpdates(ctx, ways)
 	}()
 	return func() {
 		cancel()
@@ -45,7 +45,7 @@ func (r *run) beat(ctx context.Context) (stop func()) {
 	}
 }
 
-func (r *run) pulse(ctx context.Context, ways []chan Status) {
+func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	seen, moved := uint64(0), time.Now()

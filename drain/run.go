@@ -1,15 +1,14 @@
 package drain
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -62,31 +61,23 @@ type run struct {
 	round0  int // the round's first of report.Phases
 }
 
-// errHangs: something ignores its context. It is left behind, so that the report can be written.
-var errHangs = errors.New("does not end when told to; left behind")
-
 // do goes through the phases. ctx ends them early (a second signal); the report is written in any case.
 func (r *run) do(ctx context.Context) (*Report, error) {
-	stop := r.beat(ctx)
+	stop := r.startUpdates(ctx)
 	r.before, r.lost = r.delivered(), r.losses()
 	began := r.began
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
-	retained := r.complete(ctx, report)
-	for wait := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; wait = min(2*wait, roundMost) {
+	retained := r.finishPlatforms(ctx, report)
+	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; pause = min(2*pause, roundMost) {
 		stop() // a stall has ended it, or may have
-		r.begin(phaseRetained)
-		stop = r.beat(ctx)
+		r.enter(phaseRetained)
+		stop = r.startUpdates(ctx)
 		r.log.Warn("the platform has left us the instance: going on", "outcome", report.Outcome)
-		pause := time.NewTimer(max(time.Second, wait-time.Since(began)))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		pause.Stop()
+		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
 		if report, err = r.round(ctx, false); report.Outcome == Complete {
-			r.complete(ctx, report) // who waits for the disk has to hear it
+			r.finishPlatforms(ctx, report) // who waits for the disk has to hear it
 		}
 	}
 	stop()
@@ -192,116 +183,6 @@ func half(ctx context.Context) context.Context {
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(time.Until(deadline)/2))
 	context.AfterFunc(ctx, cancel)
 	return ctx
-}
-
-// begin names the phase that the platforms are told of.
-func (r *run) begin(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.now = name
-	r.begun++
-}
-
-// phase runs one phase, journals it, and records what it took and its error. The phases behind a failed one still run.
-func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) error {
-	r.begin(name)
-	if r.cause.intent == Drain && !r.hung {
-		err := r.bounded(ctx, time.Second, func() error {
-			return writeJournal(r.d.o.Dir, r.d.inodes, journal{Version: 1, Phase: name, Trigger: r.cause.trigger, Started: r.report.Started})
-		})
-		r.hung = errors.Is(err, errHangs)
-		if err != nil {
-			r.fail("journal: %w", err)
-		}
-	}
-	r.log.Info("phase begins", "intent", r.cause.intent, "phase", name)
-	start := time.Now()
-	err := r.bounded(ctx, time.Second, func() error { return f(ctx) })
-	p := Phase{Name: name, Seconds: time.Since(start).Seconds()}
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && cause != ctx.Err() {
-			err = fmt.Errorf("%w (%w)", err, cause)
-		}
-		p.Err = err.Error()
-		r.log.Error("phase failed", "phase", name, "err", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.report.Phases = append(r.report.Phases, p)
-	return err
-}
-
-// each runs f for every class, outside of the phases, for some seconds; what fails is in the report. The disk of one class
-// that hangs must not cost the time of the others.
-func (r *run) each(ctx context.Context, what string, f func(*class) error) {
-	short, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := r.bounded(short, 5*time.Second, func() error { return r.d.each(f) }); err != nil {
-		r.fail("%s: %w", what, err)
-	}
-}
-
-// bounded runs f, and leaves it behind when it has not ended some time after ctx has: a disk may hang in the kernel. After
-// a second signal all such times together are at most cutGrace.
-func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- guard(f) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	if r.cut(ctx) {
-		r.mu.Lock()
-		if r.cutAt.IsZero() {
-			r.cutAt = time.Now()
-		}
-		grace = min(grace, max(50*time.Millisecond, cutGrace-time.Since(r.cutAt)))
-		r.mu.Unlock()
-	}
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
-		return errHangs
-	}
-}
-
-// cutGrace is well below lastWords: the report follows.
-const cutGrace = 700 * time.Millisecond
-
-// errCut is why everything ends at a second signal.
-var errCut = errors.New("cut short by a second signal")
-
-// cut reports whether a second signal, not a deadline, has ended ctx: then there is no time left to wait for anything.
-func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCut) }
-
-func (r *run) fail(format string, a ...any) {
-	err := fmt.Errorf(format, a...)
-	r.log.Error("shutdown", "err", err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.report.Errors = append(r.report.Errors, err.Error())
-}
-
-// steps runs the user's own steps in order, each guarded.
-func (r *run) steps(steps []Step) func(context.Context) error {
-	return func(ctx context.Context) error {
-		for i, s := range steps {
-			// One that hangs takes its share of the time, not that of those behind it.
-			share, cancel := ctx, context.CancelFunc(func() {})
-			if deadline, ok := ctx.Deadline(); ok {
-				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(steps)-i))
-			}
-			if err := r.bounded(share, 100*time.Millisecond, func() error { return s.Run(share) }); err != nil {
-				r.fail("step %s: %w", cmp.Or(s.Name, "without a name"), err)
-			}
-			cancel()
-		}
-		return nil
-	}
 }
 
 // snapshot is the report as it is now: what was left behind may go on writing to r.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -56,7 +57,7 @@ func (r *run) verify(ctx context.Context) error {
 				st := c.spool.Stats()
 				f.all = f.all && st.Pending[dest].Records == 0 && st.Buffered.Records == 0
 				if f.all && closed {
-					err = guard(func() error { return c.Shipper.Finalize(ctx, dest) })
+					err = catch(func() error { return c.Shipper.Finalize(ctx, dest) })
 					f.all = err == nil
 				}
 				mu.Lock()
@@ -87,18 +88,18 @@ func (r *run) confirmed(class string) map[string]confirmed {
 
 // freeze keeps the spool from deleting, across restarts.
 func (c *class) freeze(why string) error {
-	c.frost.Lock()
-	defer c.frost.Unlock()
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
 	c.drained = true
 	err := c.spool.Freeze(why)
 	c.unmarked = err != nil
 	return err
 }
 
-// mark makes up for a freeze that is in force in this process only.
-func (c *class) mark() error {
-	c.frost.Lock()
-	defer c.frost.Unlock()
+// freezeAgain makes up for a freeze that is in force in this process only.
+func (c *class) freezeAgain() error {
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
 	if !c.unmarked {
 		return nil
 	}
@@ -108,8 +109,8 @@ func (c *class) mark() error {
 }
 
 func (c *class) thaw() error {
-	c.frost.Lock()
-	defer c.frost.Unlock()
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
 	err := c.spool.Thaw()
 	c.unmarked = c.unmarked && err != nil
 	return err
@@ -123,11 +124,11 @@ const reverifyEvery = 10 * time.Minute
 func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 	for {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
-			c.frost.Lock()
+			c.freezing.Lock()
 			if !c.drained { // else the drain that has begun has frozen it anew
 				err = c.spool.Thaw()
 			}
-			c.frost.Unlock()
+			c.freezing.Unlock()
 			if err == nil {
 				d.o.Logger.Info("verified what an earlier drain had left unverified", "class", c.name, "why", why)
 				return
@@ -138,13 +139,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 			d.o.Logger.Error("the spool deletes nothing until every destination confirms what it has acknowledged",
 				"class", c.name, "why", why, "again_in", reverifyEvery, "err", err)
 		}
-		t := time.NewTimer(reverifyEvery)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
-		if ctx.Err() != nil {
+		if wait.Sleep(ctx, reverifyEvery) != nil {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/wait"
 )
 
 // Finish implements drain.Lifecycle: CONTINUE for a Drain that is complete and verified, ABANDON for any other. It tries
@@ -55,7 +56,7 @@ func (l *Lifecycle) lastNotice(ctx context.Context) (goes bool, err error) {
 	defer cancel()
 	for attempts := 3; ; attempts-- {
 		_, goes, err = l.Notice(ctx)
-		if goes || err == nil || attempts == 1 || !l.link.answered(ctx) || pause(ctx, time.Second/2) != nil {
+		if goes || err == nil || attempts == 1 || !l.link.answered(ctx) || wait.Sleep(ctx, time.Second/2) != nil {
 			return goes, err
 		}
 	}
@@ -117,7 +118,7 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 		}
 		last = err
 		l.log.Info("the termination hook does not take its answer yet", "state", inst.State, "again_in", l.o.Retry, "err", err)
-		if perr := pause(ctx, l.o.Retry); perr != nil {
+		if perr := wait.Sleep(ctx, l.o.Retry); perr != nil {
 			return inst.State, errors.Join(err, perr)
 		}
 	}
@@ -189,19 +190,8 @@ func (l *Lifecycle) retained(ctx context.Context) bool {
 		case inst.State == "", inst.State == "Terminated", resting(inst.State):
 			return false
 		}
-		if pause(ctx, l.o.Retry/2) != nil {
+		if wait.Sleep(ctx, l.o.Retry/2) != nil {
 			return false
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

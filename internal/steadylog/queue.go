@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/wait"
 )
 
 // line is one record on its way to a handler.
@@ -45,7 +47,7 @@ func (q *queue) put(ctx context.Context, l *line, keep bool) {
 	}
 	stuck := q.stuck
 	q.mu.Unlock()
-	if stuck || wait(context.WithoutCancel(ctx), l, patience) {
+	if stuck || awaitWritten(context.WithoutCancel(ctx), l, patience) {
 		return
 	}
 	q.mu.Lock()
@@ -109,7 +111,7 @@ func (q *queue) progress(ctx context.Context) bool {
 		return false
 	}
 	q.mu.Unlock()
-	written := wait(ctx, current, grace)
+	written := awaitWritten(ctx, current, grace)
 	q.mu.Lock()
 	if !written && ctx.Err() == nil {
 		q.dead = current
@@ -117,16 +119,8 @@ func (q *queue) progress(ctx context.Context) bool {
 	return written
 }
 
-// wait reports whether l was written before ctx ended and within d.
-func wait(ctx context.Context, l *line, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-l.written:
-		return true
-	case <-t.C:
-		return false
-	case <-ctx.Done():
-		return false
-	}
+// awaitWritten reports whether l was written before ctx ended and within d.
+func awaitWritten(ctx context.Context, l *line, d time.Duration) bool {
+	_, written := wait.Receive(ctx, d, l.written)
+	return written
 }

@@ -1,0 +1,121 @@
+package drain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/wait"
+)
+
+// enter names the phase that the platforms are told of.
+func (r *run) enter(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = name
+	r.begun++
+}
+
+// phase runs one phase, journals it, and records what it took and its error. The phases behind a failed one still run.
+func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) error {
+	r.enter(name)
+	if r.cause.intent == Drain && !r.hung {
+		err := r.bounded(ctx, time.Second, func() error {
+			return writeJournal(r.d.o.Dir, r.d.inodes, journal{Version: 1, Phase: name, Trigger: r.cause.trigger, Started: r.report.Started})
+		})
+		r.hung = errors.Is(err, errHangs)
+		if err != nil {
+			r.fail("journal: %w", err)
+		}
+	}
+	r.log.Info("phase begins", "intent", r.cause.intent, "phase", name)
+	start := time.Now()
+	err := r.bounded(ctx, time.Second, func() error { return f(ctx) })
+	p := Phase{Name: name, Seconds: time.Since(start).Seconds()}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && cause != ctx.Err() {
+			err = fmt.Errorf("%w (%w)", err, cause)
+		}
+		p.Err = err.Error()
+		r.log.Error("phase failed", "phase", name, "err", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Phases = append(r.report.Phases, p)
+	return err
+}
+
+// each runs f for every class, outside of the phases, for some seconds; what fails is in the report. The disk of one class
+// that hangs must not cost the time of the others.
+func (r *run) each(ctx context.Context, what string, f func(*class) error) {
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := r.bounded(short, 5*time.Second, func() error { return r.d.each(f) }); err != nil {
+		r.fail("%s: %w", what, err)
+	}
+}
+
+// errHangs: something ignores its context. It is left behind, so that the report can be written.
+var errHangs = errors.New("does not end when told to; left behind")
+
+// bounded runs f, and leaves it behind when it has not ended some time after ctx has: a disk may hang in the kernel. After
+// a second signal all such times together are at most cutGrace.
+func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- catch(f) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if r.cut(ctx) {
+		r.mu.Lock()
+		if r.cutAt.IsZero() {
+			r.cutAt = time.Now()
+		}
+		grace = min(grace, max(50*time.Millisecond, cutGrace-time.Since(r.cutAt)))
+		r.mu.Unlock()
+	}
+	err, ended := wait.Receive(context.Background(), grace, done)
+	if !ended {
+		return errHangs
+	}
+	return err
+}
+
+// cutGrace is well below lastWords: the report follows.
+const cutGrace = 700 * time.Millisecond
+
+// errCut is why everything ends at a second signal.
+var errCut = errors.New("cut short by a second signal")
+
+// cut reports whether a second signal, not a deadline, has ended ctx: then there is no time left to wait for anything.
+func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCut) }
+
+func (r *run) fail(format string, a ...any) {
+	err := fmt.Errorf(format, a...)
+	r.log.Error("shutdown", "err", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Errors = append(r.report.Errors, err.Error())
+}
+
+// steps runs the user's own steps in order, each guarded.
+func (r *run) steps(steps []Step) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for i, s := range steps {
+			// One that hangs takes its share of the time, not that of those behind it.
+			share, cancel := ctx, context.CancelFunc(func() {})
+			if deadline, ok := ctx.Deadline(); ok {
+				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(steps)-i))
+			}
+			if err := r.bounded(share, 100*time.Millisecond, func() error { return s.Run(share) }); err != nil {
+				r.fail("step %s: %w", cmp.Or(s.Name, "without a name"), err)
+			}
+			cancel()
+		}
+		return nil
+	}
+}

@@ -1,0 +1,94 @@
+package drain
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/penstock-go/penstock/ship"
+)
+
+// Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS:
+// 200 "ok", 503 with the reason, or 404 for a CLASS that there is not. A destination that is down leaves them 200: its data waits in the
+// spool. One that is fenced does not, see Drainer.Ready.
+func (d *Drainer) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, d.Ready("")) })
+	mux.HandleFunc("GET /readyz/{class}", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, d.Ready(r.PathValue("class")))
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		status := http.StatusServiceUnavailable
+		if errors.Is(err, ErrNoClass) {
+			status = http.StatusNotFound
+		}
+		w.WriteHeader(status)
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// ErrNoClass is returned by Ready for a class that the Drainer was never told of.
+var ErrNoClass = errors.New("no such class")
+
+// Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
+// is down does not count: its data waits in the spool. One whose chain another owner continues does: nothing shows yet
+// that what is taken now can be delivered there.
+func (d *Drainer) Ready(class string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if class != "" && !d.knows(class) {
+		return fmt.Errorf("class %q: %w", class, ErrNoClass)
+	}
+	if d.ending {
+		return errors.New("shutting down")
+	}
+	var errs []error
+	for _, c := range d.classes {
+		if class != "" && c.name != class {
+			continue
+		}
+		switch st := c.spool.Stats(); {
+		case st.Err != nil:
+			errs = append(errs, fmt.Errorf("class %s: %w", c.name, st.Err))
+		case st.Full:
+			errs = append(errs, fmt.Errorf("class %s: spool full: %d of %d bytes", c.name, st.Used, st.Quota))
+		}
+		for _, l := range c.Inputs {
+			if r, ok := l.(receiver); ok {
+				if err := r.Ready(); err != nil {
+					errs = append(errs, fmt.Errorf("class %s: %w", c.name, err))
+				}
+			}
+		}
+		for dest, s := range c.Shipper.Stats() {
+			if s.State == ship.StateFenced {
+				errs = append(errs, fmt.Errorf("class %s: destination %s: %w", c.name, dest, s.Err))
+			}
+		}
+	}
+	for name, err := range d.down {
+		if class == "" || class == name {
+			errs = append(errs, fmt.Errorf("class %s: %w", name, err))
+		}
+	}
+	if len(d.classes)+len(d.down) == 0 {
+		return errors.New("no class is running yet")
+	}
+	return errors.Join(errs...)
+}
+
+// knows reports whether a class was added, or is said to be down. d.mu is held.
+func (d *Drainer) knows(name string) bool {
+	_, down := d.down[name]
+	return down || slices.ContainsFunc(d.classes, func(c *class) bool { return c.name == name })
+}
