@@ -11,8 +11,8 @@
 // [github.com/penstock-go/penstock/spool/segment], which needs the standard library only.
 //
 // A segment that is large or old enough is sealed. The shipper of [github.com/penstock-go/penstock/ship] stages it: encoded
-// to the output format, compressed by [github.com/penstock-go/penstock/compress], hashed on the way, and fixed for ever by
-// a stage record. The staged file goes to every destination at its own pace, created only if its key is free, and counts as
+// by [github.com/penstock-go/penstock/ship/format], compressed by [github.com/penstock-go/penstock/compress], hashed on the
+// way, and fixed permanently by a stage record. The staged file goes to every destination at its own pace, created only if its key is free, and counts as
 // delivered once the destination's own account of it matches: [github.com/penstock-go/penstock/ship/s3ship],
 // [github.com/penstock-go/penstock/ship/sftpship], [github.com/penstock-go/penstock/ship/fileship]. A chain of manifests,
 // written in sequence order, says at each destination what has arrived and that nothing is missing. When every

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -32,12 +33,16 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 	}
 	defer body.Close()
 	src := &sourceReader{r: body}
-	content, err := l.s.enc.Decode(src, spool.Encoding{Format: line.Format, Codec: line.Codec, Level: line.Level})
+	content, err := l.s.enc.Decode(src, line.Encoding())
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer content.Close()
-	there, err := NewRecordReader(line.Format, io.LimitReader(content, min(line.RawBytes, MaxRaw(line.Format, line.Records, line.Bytes))+1))
+	f, err := format.ByName(line.Format)
+	if err != nil {
+		return seg.First - 1, unreadable(ctx, src, err)
+	}
+	there, err := f.NewReader(io.LimitReader(content, min(line.RawBytes, f.MaxRaw(line.Records, line.Bytes))+1))
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
@@ -47,7 +52,7 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 		return 0, err
 	}
 	defer done()
-	whole := &complete{next: &counted{there, line.First, line.Gaps, line.Format == Lines}, left: line.Records}
+	whole := &complete{next: &counted{there, line.First, line.Gaps, f.Plain}, left: line.Records}
 	upTo, err = prefix(whole, here, seg.First, min(line.Last, seg.Last))
 	if whole.err != nil {
 		err = unreadable(ctx, src, whole.err)
@@ -85,11 +90,11 @@ func (c *complete) Next() (uint64, segment.Record, error) {
 		c.left--
 		return seq, rec, nil
 	case err == nil:
-		err = fmt.Errorf("%w: more records than its manifest states", ErrFormat)
+		err = fmt.Errorf("%w: more records than its manifest states", format.ErrCorrupt)
 	case errors.Is(err, io.EOF) && c.left == 0:
 		return 0, rec, err
 	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%w: %d records fewer than its manifest states", ErrFormat, c.left)
+		err = fmt.Errorf("%w: %d records fewer than its manifest states", format.ErrCorrupt, c.left)
 	}
 	c.err = err
 	return 0, rec, err
@@ -150,17 +155,17 @@ func prefix(there, here interface {
 	return same, err
 }
 
-// counted gives the records of Lines, which tell no numbers, those that their line says.
+// counted gives the records of a plain format, which tell no numbers, those that their line says.
 type counted struct {
-	RecordReader
+	format.Reader
 	next  uint64
 	gaps  []segment.Range
-	lines bool
+	plain bool
 }
 
 func (c *counted) Next() (uint64, segment.Record, error) {
-	seq, rec, err := c.RecordReader.Next()
-	if err != nil || !c.lines {
+	seq, rec, err := c.Reader.Next()
+	if err != nil || !c.plain {
 		return seq, rec, err
 	}
 	for len(c.gaps) > 0 && c.next >= c.gaps[0].First {
@@ -177,7 +182,7 @@ type sound struct{ r *segment.Reader }
 func (s sound) Next() (uint64, segment.Record, error) {
 	for {
 		seq, rec, err := s.r.Next()
-		if asDamage(err) == nil {
+		if _, damage := errors.AsType[*segment.DamageError](err); !damage {
 			return seq, rec, err
 		}
 	}
@@ -207,11 +212,15 @@ func (l *lane) records(ctx context.Context, number uint64) (interface {
 	if err != nil {
 		return nil, nil, errors.Join(err, done())
 	}
-	r, err := NewRecordReader(rec.Format, content)
+	f, err := format.ByName(rec.Format)
 	if err != nil {
 		return nil, nil, errors.Join(err, content.Close(), done())
 	}
-	return &counted{r, rec.First, rec.Gaps, rec.Format == Lines}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
+	r, err := f.NewReader(content)
+	if err != nil {
+		return nil, nil, errors.Join(err, content.Close(), done())
+	}
+	return &counted{r, rec.First, rec.Gaps, f.Plain}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
 }
 
 // each calls put for all records of a segment.

@@ -25,19 +25,11 @@
 //
 // # Objects
 //
-// Below the destination's prefix:
+// Package spool/object has the keys of everything that is stored below a destination's prefix, and package ship/format
+// the content of objects with records.
 //
-//	class=<class>/dt=YYYY-MM-DD/hour=HH/<spool>-<epoch>-<first>-<last>.<ndjson|log|seg>[.zst|.gz|.lz4|.s2]   data
-//	_manifest/<class>/<spool>/<epoch>/<number>.jsonl                                                       the chain
-//	_manifest/<class>/<spool>/<epoch>/heads/<destination>-<number>.json                                    see below
-//	_manifest/<class>/<spool>/closed/<epoch>-<number>-<sum>.json                                           see below
-//	_tmp/<spool>/                                                                                          temporary files
-//	_report/, _repair/                                                                                     of drain and audit
-//
-// An object keeps the spool id that its segment was begun under, also where it is delivered under a later identity of the
-// same spool: such ids have their first ten characters in common, see [Related].
-//
-// Epoch has 6 decimal digits, number 12; first and last are sequence numbers of 16 hexadecimal digits.
+// An object keeps the spool id that its segment was begun under, even if it is delivered under a later identity of the
+// same spool: such ids have their first ten characters in common, see object.Related.
 //
 // # Manifests, version 3
 //
@@ -62,7 +54,7 @@
 // last − first + 1 − gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
 // "whole":{"first":…,"gaps":…,"raw_sha256":"…"} says that the line states only the rest of a segment, and which: its first
 // records are in an object that another owner's chain names, since both held them before their volumes parted (see
-// [Related]). At another destination the same segment may be delivered as a whole, and "raw_sha256" is then that of its line
+// object.Related). At another destination the same segment may be delivered as a whole, and "raw_sha256" is then that of its line
 // there. If all of its records are in another owner's object, last = first − 1, and the line has no key. See [Whole].
 //
 // A loss line follows the segment line of its segment, or stands alone if the segment holds no records: what was lost

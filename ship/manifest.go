@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -84,8 +85,8 @@ type SegmentLine struct {
 	// Key of the object below the destination's prefix. It and all that follows is left out if all records are damaged:
 	// there is no object then.
 	Key       string `json:"key,omitempty"`
-	Format    string `json:"format,omitempty"` // ndjson, lines, native
-	Codec     string `json:"codec,omitempty"`  // zstd, gzip, lz4, s2, none
+	Format    string `json:"format,omitempty"` // see package ship/format
+	Codec     string `json:"codec,omitempty"`  // see package compress
 	Level     int    `json:"level,omitempty"`
 	RawBytes  int64  `json:"raw_bytes,omitempty"`  // of the uncompressed output
 	RawSHA256 string `json:"raw_sha256,omitempty"` // of the uncompressed output, hex
@@ -95,6 +96,11 @@ type SegmentLine struct {
 	SHA256    string   `json:"sha256,omitempty"`
 	CRC64NVME string   `json:"crc64nvme,omitempty"` // 16 hex digits
 	Receipt   *Receipt `json:"receipt,omitempty"`
+}
+
+// Encoding returns how the object is encoded.
+func (s *SegmentLine) Encoding() object.Encoding {
+	return object.Encoding{Format: s.Format, Codec: s.Codec, Level: s.Level}
 }
 
 // Whole is the segment that a line states the rest of. At another destination the whole segment may be one object.

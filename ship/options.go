@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // Options configure a Shipper. The zero value of every field but Destinations means its documented default.
@@ -57,12 +59,6 @@ func (o *Options) withDefaults() Options {
 	var out Options
 	if o != nil {
 		out = *o
-	}
-	if out.Format == "" {
-		out.Format = "ndjson"
-	}
-	if out.Codec == "" {
-		out.Codec = "zstd"
 	}
 	if out.Instance == "" {
 		out.Instance, _ = os.Hostname()
@@ -142,5 +138,5 @@ func (o Options) validate(names []string) error {
 
 // encoder returns the encoder that the options ask for.
 func (o Options) encoder() (spool.Encoder, error) {
-	return NewEncoder(spool.Encoding{Format: o.Format, Codec: o.Codec, Level: o.Level})
+	return format.NewEncoder(object.Encoding{Format: o.Format, Codec: o.Codec, Level: o.Level})
 }

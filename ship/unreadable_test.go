@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -17,12 +18,12 @@ func TestOtherOwnersObjectUnreadable(t *testing.T) {
 		harm          func(b []byte) []byte // nil deletes the object
 		common        int                   // records that can still be read
 	}{
-		"gone":        {ship.NDJSON, "zstd", nil, 0},
-		"no codec":    {ship.NDJSON, "zstd", func([]byte) []byte { return []byte("<html>") }, 0},
-		"cut lines":   {ship.Lines, "none", func(b []byte) []byte { return b[:3*len(payload(0)+"\n")] }, 3},
-		"cut ndjson":  {ship.NDJSON, "none", func(b []byte) []byte { return b[:len(b)/2] }, 2},
-		"cut native":  {ship.Native, "none", func(b []byte) []byte { return b[:len(b)/2] }, 0},
-		"no contents": {ship.Lines, "none", func([]byte) []byte { return nil }, 0},
+		"gone":        {format.NDJSON, "zstd", nil, 0},
+		"no codec":    {format.NDJSON, "zstd", func([]byte) []byte { return []byte("<html>") }, 0},
+		"cut lines":   {format.Lines, "none", func(b []byte) []byte { return b[:3*len(payload(0)+"\n")] }, 3},
+		"cut ndjson":  {format.NDJSON, "none", func(b []byte) []byte { return b[:len(b)/2] }, 2},
+		"cut native":  {format.Native, "none", func(b []byte) []byte { return b[:len(b)/2] }, 0},
+		"no contents": {format.Lines, "none", func([]byte) []byte { return nil }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mem := shiptest.Memory()

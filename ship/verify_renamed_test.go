@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -35,7 +36,7 @@ func TestVerifyStagedAgain(t *testing.T) {
 		d := destinations{"s3": s3, "idc": idc}
 		b = openBench(t, b.dir, d, "host-a")
 		defer b.sp.Hold()()
-		b.ship(d, quick, func(o *ship.Options) { o.Format = ship.Lines })
+		b.ship(d, quick, func(o *ship.Options) { o.Format = format.Lines })
 		b.flush()
 		found, err := b.s.Verify(t.Context())
 		if v := found["s3"]; v.Restored != 0 || (err != nil) != gone || gone && len(v.Mismatches) != 1 {

@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -351,7 +352,7 @@ func recordsAt(p *shiptest.MemoryDestination) (map[uint64]int, error) {
 		if !strings.HasPrefix(key, "class=") {
 			continue
 		}
-		r, err := ship.NewRecordReader(ship.NDJSON, bytes.NewReader(p.Bytes(key)))
+		r, err := format.NewReader(format.NDJSON, bytes.NewReader(p.Bytes(key)))
 		if err != nil {
 			return got, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -102,7 +103,7 @@ func delivered(ctx context.Context, d *shiptest.MemoryDestination) (map[string]i
 
 // count adds the records of an object.
 func count(d *shiptest.MemoryDestination, key string, got map[string]int) error {
-	r, err := ship.NewRecordReader(ship.NDJSON, bytes.NewReader(d.Bytes(key)))
+	r, err := format.NewReader(format.NDJSON, bytes.NewReader(d.Bytes(key)))
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ingest"
-	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -38,8 +38,8 @@ func (c *config) defineWay(f *flagSet) {
 	f.value("limit", "`DEST=SIZE` or DEST/CLASS=SIZE: limit uploads to so many bytes per second, for all classes together or for one; a drain lifts the limit; repeatable", c.addLimit)
 	c.codec.all.name = compress.Names()[0]
 	classed(f, &c.codec, "codec", "`CODEC`[:LEVEL] to compress objects with: "+oneOf(compress.Names())+" (default "+c.codec.all.name+")", parseCodec)
-	c.format.all = ship.Formats()[0]
-	classed(f, &c.format, "format", "`FORMAT` of objects: "+oneOf(ship.Formats())+" (default "+c.format.all+")", parseFormat)
+	c.format.all = format.Names()[0]
+	classed(f, &c.format, "format", "`FORMAT` of objects: "+oneOf(format.Names())+" (default "+c.format.all+")", parseFormat)
 	f.value("sign", "sign manifests with the key in `KEYFILE`, which `openssl genpkey -algorithm ed25519 -out KEYFILE` makes", c.readKey)
 }
 

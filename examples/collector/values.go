@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
-	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -77,8 +77,8 @@ func parseCodec(s string) (codecSetting, error) {
 }
 
 func parseFormat(s string) (string, error) {
-	if !slices.Contains(ship.Formats(), s) {
-		return "", fmt.Errorf("use %s", oneOf(ship.Formats()))
+	if !slices.Contains(format.Names(), s) {
+		return "", fmt.Errorf("use %s", oneOf(format.Names()))
 	}
 	return s, nil
 }

@@ -67,10 +67,11 @@ var layers = map[string][]string{
 	"spool/internal/statefile": {},
 	"spool/segment":            {},
 	"spool/object":             {"spool/segment"},
-	"ship":                     {"spool/object", "internal/secret", "internal/steadylog", "spool", "spool/segment", "compress"},
-	"ship/audit":               {"spool/object", "ship", "spool/segment", "compress"},
+	"ship":                     {"ship/format", "spool/object", "internal/secret", "internal/steadylog", "spool", "spool/segment"},
+	"ship/format":              {"compress", "spool/object", "spool/segment"},
+	"ship/audit":               {"ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},
-	"ship/open":                {"internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "compress", "spool/segment"},
+	"ship/open":                {"ship/format", "internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "spool/segment"},
 	"ship/s3ship":              {"spool/object", "internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"ship/sftpship":            {"spool/object", "internal/secret", "internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":            {"ship"},
@@ -184,6 +185,22 @@ func TestSpoolAlone(t *testing.T) {
 	for _, dep := range list(t, alone)[0].Deps {
 		if heavy.MatchString(dep) {
 			t.Errorf("a program that imports only spool builds %s", dep)
+		}
+	}
+}
+
+// TestFormatAlone: a program that only reads records at a destination builds no spool, no index and no driver.
+func TestFormatAlone(t *testing.T) {
+	const alone = "./internal/lint/testdata/formatalone"
+	build := exec.Command("go", "build", "-o", filepath.Join(t.TempDir(), "alone"), alone)
+	build.Dir = root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	heavy := regexp.MustCompile(`bbolt|aws|smithy|golang\.org/x/crypto/ssh|pkg/sftp|prometheus|net/http$|penstock/(spool|ship|drain|ingest|internal/.*)$`)
+	for _, dep := range list(t, alone)[0].Deps {
+		if heavy.MatchString(dep) {
+			t.Errorf("a program that imports only ship/format builds %s", dep)
 		}
 	}
 }

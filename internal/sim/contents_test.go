@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -43,7 +44,7 @@ type gap struct {
 
 var (
 	codecs  = map[string]string{"": "none", ".zst": "zstd", ".gz": "gzip", ".lz4": "lz4", ".s2": "s2"}
-	formats = map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native}
+	formats = map[string]string{".ndjson": format.NDJSON, ".log": format.Lines, ".seg": format.Native}
 )
 
 // contents reads a destination, but for some keys. What was moved away is still somebody's.
@@ -110,7 +111,7 @@ func (w *world) object(c *contents, key string, b []byte) error {
 		return err
 	}
 	defer raw.Close()
-	r, err := ship.NewRecordReader(formats[path.Ext(base)], raw)
+	r, err := format.NewReader(formats[path.Ext(base)], raw)
 	if err != nil {
 		return err
 	}

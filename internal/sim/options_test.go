@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -24,7 +25,7 @@ func optionsOf(n int64) options {
 			Class: "c", SegmentBytes: 64 << 10, SegmentAge: 5 * time.Second, MaxBytes: 16 << 20, MemoryBytes: 1 << 20,
 			StageReserve: 256 << 10,
 		},
-		ship: ship.Options{Format: ship.NDJSON, Codec: "none", Backoff: backoff()},
+		ship: ship.Options{Format: format.NDJSON, Codec: "none", Backoff: backoff()},
 	}
 	if n == 0 {
 		return o
@@ -42,7 +43,7 @@ func optionsOf(n int64) options {
 	maybe(0.3, func() { o.spool.MaxBytes = 1 << 20 })
 	maybe(0.1, func() { o.spool.MemoryBytes = 2 << 20 })
 	maybe(0.1, func() { o.spool.OnFull = spool.Reject })
-	maybe(0.3, func() { o.ship.Format = []string{ship.Lines, ship.Native}[r.IntN(2)] })
+	maybe(0.3, func() { o.ship.Format = []string{format.Lines, format.Native}[r.IntN(2)] })
 	maybe(0.4, func() { o.ship.Codec = []string{"gzip", "zstd", "s2", "lz4"}[r.IntN(4)] })
 	maybe(0.2, func() { o.ship.Workers = 1 })
 	maybe(0.2, func() { o.third = true })

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -183,12 +182,12 @@ func join(parts ...string) string {
 // that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
 // raw.
 func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw io.Writer) error {
-	format, codec, err := encodingOf(k.Ending())
+	f, codec, err := encodingByKey(k)
 	if err != nil {
 		return err
 	}
 	span := k.Last - k.First + 1
-	r, err := p.openRecords(ctx, stored, format, codec, ship.MaxRaw(format, span, min(span, segment.MaxSize)*segment.MaxRecord), raw)
+	r, err := p.openRecords(ctx, stored, f, codec, f.MaxRaw(span, min(span, segment.MaxSize)*segment.MaxRecord), raw)
 	if err != nil {
 		return err
 	}
@@ -199,7 +198,7 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw
 		if seq, _, _, err = next(r); err != nil {
 			break
 		}
-		if format == ship.Lines {
+		if f.Plain {
 			seq = last + 1 // they tell no numbers, and cannot be more than there are
 		}
 		if seq <= last || seq > k.Last {
@@ -215,23 +214,4 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw
 		err = sameSpool(r, k.String())
 	}
 	return blame(err)
-}
-
-// encodingOf tells by the ending of its name how an object is encoded.
-func encodingOf(ext string) (format string, codec compress.Codec, err error) {
-	rest := ext
-	for _, name := range compress.Names() {
-		c, err := compress.ByName(name)
-		if err != nil {
-			return "", nil, err
-		}
-		if e := c.Info().Ext; e == "" && codec == nil || e != "" && strings.HasSuffix(ext, e) {
-			codec, rest = c, strings.TrimSuffix(ext, e)
-		}
-	}
-	format, ok := map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native}[rest]
-	if !ok {
-		return "", nil, fmt.Errorf("the ending %q of its name: %w", ext, errNotUnderstood)
-	}
-	return format, codec, nil
 }

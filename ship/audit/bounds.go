@@ -1,13 +1,13 @@
 package audit
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -68,7 +68,7 @@ func (r *room) take(ctx context.Context, bytes int64) (done func(), err error) {
 
 // recordStream is what an object holds, uncompressed and as records.
 type recordStream struct {
-	ship.RecordReader
+	format.Reader
 	plain io.ReadCloser
 	raw   io.Reader
 	done  func()
@@ -76,9 +76,9 @@ type recordStream struct {
 
 // openRecords decodes an object. Its uncompressed content may have one byte more than most, which is enough to tell. raw, if
 // it is not nil, gets what is read of it.
-func (p *place) openRecords(ctx context.Context, stored io.Reader, format string, codec compress.Codec, most int64, raw io.Writer) (s *recordStream, err error) {
+func (p *place) openRecords(ctx context.Context, stored io.Reader, f *format.Format, codec compress.Codec, most int64, raw io.Writer) (s *recordStream, err error) {
 	s = &recordStream{done: func() {}}
-	if format == ship.Native {
+	if f.ReadsFile {
 		if s.done, err = p.o.temp.take(ctx, most+1); err != nil {
 			return nil, err
 		}
@@ -91,26 +91,14 @@ func (p *place) openRecords(ctx context.Context, stored io.Reader, format string
 	if raw != nil {
 		s.raw = io.TeeReader(s.raw, raw)
 	}
-	if format == ship.Native {
-		// What does not even begin like a segment is not put down.
-		head := bufio.NewReaderSize(s.raw, 512)
-		if b, err := head.Peek(len(segmentMagic)); err == nil && string(b) != segmentMagic {
-			s.close()
-			return nil, blame(fmt.Errorf("%w: no segment", errRecords))
-		}
-		s.raw = head
-	}
-	r, err := ship.NewRecordReader(format, s.raw)
+	r, err := f.NewReader(s.raw)
 	if err != nil {
 		s.close()
 		return nil, blame(err)
 	}
-	s.RecordReader = r
+	s.Reader = r
 	return s, nil
 }
-
-// segmentMagic is what a segment begins with.
-const segmentMagic = "PNSTKSEG"
 
 // rest reads what the record reader has left of the content.
 func (s *recordStream) rest() error {
@@ -119,16 +107,16 @@ func (s *recordStream) rest() error {
 }
 
 func (s *recordStream) close() {
-	if s.RecordReader != nil {
-		_ = s.RecordReader.Close() // twice is no harm
+	if s.Reader != nil {
+		_ = s.Reader.Close() // twice is no harm
 	}
 	_ = s.plain.Close()
 	s.done()
 }
 
 // checkLength says whether a line can be right about the length of its content, before anything is unpacked.
-func checkLength(s *ship.SegmentLine) error {
-	if most := ship.MaxRaw(s.Format, s.Records, s.Bytes); s.RawBytes > most {
+func checkLength(f *format.Format, s *ship.SegmentLine) error {
+	if most := f.MaxRaw(s.Records, s.Bytes); s.RawBytes > most {
 		return fmt.Errorf("%w: its line says that its content is %d bytes, and %d records of %d bytes take %d at most", errRecords, s.RawBytes, s.Records, s.Bytes, most)
 	}
 	return nil

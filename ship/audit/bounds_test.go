@@ -18,6 +18,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -202,18 +203,18 @@ func TestBombs(t *testing.T) {
 			}
 		}
 	}()
-	for _, format := range ship.Formats() {
+	for _, name := range format.Names() {
 		for _, named := range []bool{true, false} {
 			p := places{"s3": shiptest.Memory()}
-			ext := map[string]string{ship.NDJSON: ".ndjson", ship.Lines: ".log", ship.Native: ".seg"}[format] + ".zst"
-			b := bomb(t, map[string]string{ship.Native: "PNSTKSEG"}[format])
+			ext := map[string]string{format.NDJSON: ".ndjson", format.Lines: ".log", format.Native: ".seg"}[name] + ".zst"
+			b := bomb(t, map[string]string{format.Native: "PNSTKSEG"}[name])
 			c := newChain(t, p, "s3", nil)
 			key := fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%s-000001-%016x-%016x%s", testSpool, 1, 1, ext)
 			p["s3"].Set(key, b)
 			if named {
 				o := ship.BytesObject(key, "", b)
 				s := ship.SegmentLine{
-					Segment: 1, First: 1, Last: 1, Records: 1, Bytes: 10, MinTime: testTime, MaxTime: testTime, Key: key, Format: format, Codec: "zstd",
+					Segment: 1, First: 1, Last: 1, Records: 1, Bytes: 10, MinTime: testTime, MaxTime: testTime, Key: key, Format: name, Codec: "zstd",
 					RawBytes: 1 << 30, RawSHA256: strings.Repeat("0", 64), Size: o.Size, SHA256: fmt.Sprintf("%x", o.SHA256), CRC64NVME: fmt.Sprintf("%016x", o.CRC64NVME),
 					Receipt: &ship.Receipt{Size: o.Size, Checksum: ship.CRC64Checksum(o.CRC64NVME), Method: "head", Time: testTime},
 				}
@@ -225,9 +226,9 @@ func TestBombs(t *testing.T) {
 			r := p.audit(t, deep)
 			f := finding(t, r, audit.ObjectAltered, "s3")
 			if f.Key != key || named && !strings.Contains(f.Detail, "take ") {
-				t.Errorf("%s: %+v", format, f)
+				t.Errorf("%s: %+v", name, f)
 			}
-			t.Logf("%s, named %v: %v", format, named, time.Since(began))
+			t.Logf("%s, named %v: %v", name, named, time.Since(began))
 		}
 	}
 	close(stop)

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -88,7 +89,7 @@ func (c *chain) raw(first, last uint64) []byte {
 		if seq <= c.shared {
 			data = "x"
 		}
-		if c.format == ship.Lines {
+		if c.format == format.Lines {
 			fmt.Fprintln(&raw, data)
 			continue
 		}
@@ -104,10 +105,10 @@ func (c *chain) put(n, first, last uint64) ship.SegmentLine {
 	s := ship.SegmentLine{
 		Segment: n, First: first, Last: last, Records: last - first + 1, Bytes: last - first + 1, MinTime: testTime, MaxTime: testTime,
 		Key:    fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%s-000001-%016x-%016x.ndjson.gz", testSpool, first, last),
-		Format: ship.NDJSON, Codec: "gzip", Level: 1, RawBytes: int64(len(raw)), RawSHA256: sum,
+		Format: format.NDJSON, Codec: "gzip", Level: 1, RawBytes: int64(len(raw)), RawSHA256: sum,
 	}
-	if c.format == ship.Lines {
-		s.Format, s.Key = ship.Lines, strings.Replace(s.Key, ".ndjson", ".log", 1)
+	if c.format == format.Lines {
+		s.Format, s.Key = format.Lines, strings.Replace(s.Key, ".ndjson", ".log", 1)
 	}
 	stored := compressed(c.t, raw, 1)
 	if b := c.at.Bytes(s.Key); b != nil && !bytes.Equal(b, stored) {

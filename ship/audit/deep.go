@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
@@ -106,23 +106,20 @@ func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
 // right: counting the records shows a line that was forged together with its hashes, or written by a sender that counts
 // wrongly.
 func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLine) error {
-	codec, err := compress.ByName(s.Codec)
+	f, codec, err := encodingOf(s)
 	if err != nil {
-		return fmt.Errorf("codec %q: %w: its stored bytes are those that were verified, its records are not counted", s.Codec, errNotUnderstood)
+		return fmt.Errorf("%w: its stored bytes are those that were verified, its records are not counted", err)
 	}
-	if !slices.Contains(ship.Formats(), s.Format) {
-		return fmt.Errorf("format %q: %w: its stored bytes are those that were verified, its records are not counted", s.Format, errNotUnderstood)
-	}
-	if err := checkLength(s); err != nil {
+	if err := checkLength(f, s); err != nil {
 		return blame(err)
 	}
 	h := &hashWriter{h: sha256.New()}
-	r, err := p.openRecords(ctx, stored, s.Format, codec, s.RawBytes, h)
+	r, err := p.openRecords(ctx, stored, f, codec, s.RawBytes, h)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	c := counter{line: s}
+	c := counter{line: s, plain: f.Plain}
 	for err == nil {
 		var seq uint64
 		var t int64
@@ -148,7 +145,7 @@ func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLi
 }
 
 // sameSpool compares the spool that the records name with the one in their object's key.
-func sameSpool(r ship.RecordReader, key string) error {
+func sameSpool(r format.Reader, key string) error {
 	k, ok := object.ParseKey(key)
 	if id := r.Spool(); ok && id != "" && id != k.Spool {
 		return fmt.Errorf("%w: they are of spool %s, the object's key says %s", errRecords, id, k.Spool)
@@ -161,13 +158,13 @@ var errRecords = errors.New("other records than stated")
 
 // blame makes damage of an error that the object is to blame for, and not this host: a full disk, say.
 func blame(err error) error {
-	if errors.Is(err, errRecords) || errors.Is(err, ship.ErrFormat) || errors.Is(err, compress.ErrCorrupt) {
+	if errors.Is(err, errRecords) || errors.Is(err, format.ErrCorrupt) || errors.Is(err, compress.ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
 	}
 	return err
 }
 
-func next(r ship.RecordReader) (seq uint64, t int64, size int, err error) {
+func next(r format.Reader) (seq uint64, t int64, size int, err error) {
 	seq, rec, err := r.Next()
 	return seq, rec.Time, len(rec.Data), err
 }
@@ -182,6 +179,7 @@ func ignoreEOF(err error) error {
 // counter compares records with their line, one by one.
 type counter struct {
 	line           *ship.SegmentLine
+	plain          bool
 	records, bytes uint64
 	last           uint64
 	gap            int
@@ -191,7 +189,7 @@ type counter struct {
 func (c *counter) add(seq uint64, t int64, size int) error {
 	c.records++
 	c.bytes += uint64(size)
-	if c.line.Format == ship.Lines {
+	if c.plain {
 		return nil // payloads and nothing else
 	}
 	for c.gap < len(c.line.Gaps) && c.line.Gaps[c.gap].Last < seq {
@@ -215,7 +213,7 @@ func (c *counter) end() error {
 	if c.records != s.Records {
 		return fmt.Errorf("%w: %d of them, its line says %d", errRecords, c.records, s.Records)
 	}
-	if s.Format == ship.Lines {
+	if c.plain {
 		return nil // a newline at the end of a payload is not told from the one behind it
 	}
 	if c.bytes != s.Bytes {

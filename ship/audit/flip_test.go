@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -64,7 +65,7 @@ func alterations(b []byte, codec string, r *rand.Rand) (all [][]byte) {
 // TestFlippedObjects alters an object of every codec and format. A deep audit names it, and the check that failed.
 func TestFlippedObjects(t *testing.T) {
 	isObject := func(k string) bool { return isData.MatchString(k) }
-	for _, format := range ship.Formats() {
+	for _, format := range format.Names() {
 		for _, codec := range compress.Names() {
 			t.Run(format+"."+codec, func(t *testing.T) {
 				p := small(t, format, codec, true)
@@ -88,7 +89,7 @@ func TestFlippedObjects(t *testing.T) {
 // TestFlippedAhead alters an object that its place's chain does not name yet. Nobody has vouched for it, so that it is
 // called nothing better than that; where another place's chain names it, every alteration shows.
 func TestFlippedAhead(t *testing.T) {
-	for _, format := range ship.Formats() {
+	for _, format := range format.Names() {
 		for _, codec := range compress.Names() {
 			t.Run(format+"."+codec, func(t *testing.T) {
 				p := small(t, format, codec, false)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -34,7 +33,7 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 	if last-first >= maxCompared {
 		return lost, false, fmt.Errorf("%d records are too many to be compared: %w", last-first, errNotUnderstood)
 	}
-	timed := s.line.Format != ship.Lines && !slices.ContainsFunc(others, func(o stored) bool { return o.line.Format == ship.Lines })
+	timed := !isPlain(s.line) && !slices.ContainsFunc(others, func(o stored) bool { return isPlain(o.line) })
 	for from := first; from <= last; from += comparedAtOnce {
 		c := comparison{seed: maphash.MakeSeed(), timed: timed, seqRange: seqRange{from, min(last, from+comparedAtOnce-1)}}
 		c.want = make([]uint64, c.last-c.first+1)
@@ -136,14 +135,14 @@ func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, t int6
 
 // eachRecord decodes the object of a line up to record last.
 func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, t int64, data []byte)) error {
-	codec, err := compress.ByName(s.Codec)
-	if err != nil || !slices.Contains(ship.Formats(), s.Format) {
-		return fmt.Errorf("codec %q, format %q: %w", s.Codec, s.Format, errNotUnderstood)
+	enc, codec, err := encodingOf(s)
+	if err != nil {
+		return err
 	}
-	if err := checkLength(s); err != nil {
+	if err := checkLength(enc, s); err != nil {
 		return blame(err)
 	}
-	r, err := p.openRecords(ctx, stored, s.Format, codec, s.RawBytes, nil)
+	r, err := p.openRecords(ctx, stored, enc, codec, s.RawBytes, nil)
 	if err != nil {
 		return err
 	}
@@ -154,10 +153,10 @@ func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.Segmen
 		if err = rerr; err != nil {
 			break
 		}
-		for seq++; s.Format == ship.Lines && inGaps(s, seq); seq++ {
+		for seq++; enc.Plain && inGaps(s, seq); seq++ {
 			continue
 		}
-		if s.Format != ship.Lines {
+		if !enc.Plain {
 			seq = n
 		}
 		if seq > last {

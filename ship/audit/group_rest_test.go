@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -66,7 +67,7 @@ func TestEmptyRests(t *testing.T) {
 
 // TestRestOfOthers: a rest is said to begin later than it does. Nothing but the records themselves can tell.
 func TestRestOfOthers(t *testing.T) {
-	for _, format := range []string{ship.NDJSON, ship.Lines} {
+	for _, format := range []string{format.NDJSON, format.Lines} {
 		x := &copies{places: newPlaces()}
 		form := func(c *chain) *chain {
 			c.format = format
@@ -162,7 +163,7 @@ func TestSuperseded(t *testing.T) {
 // TestManyCovers: two other owners' objects have the beginning of a rest in parts, and one of the two has other records where
 // the other has them. And a rest that was uploaded ahead is part of a longer one.
 func TestManyCovers(t *testing.T) {
-	for _, format := range ship.Formats()[:2] {
+	for _, format := range format.Names()[:2] {
 		p := newPlaces()
 		p["colo"] = shiptest.Memory()
 		begin := func(name string) *chain {
@@ -202,13 +203,13 @@ func TestOtherFormat(t *testing.T) {
 		x := &copies{places: newPlaces()}
 		x.idcA = newChain(t, x.places, "idc", nil).add(2, nil).by("a").whole(30, nil)
 		c := newChain(t, x.places, "s3", nil).by("x")
-		c.format = ship.Lines
+		c.format = format.Lines
 		x.s3B = c.whole(10, nil).by(data).whole(20, nil).by("b").whole(30, nil)
 		x.idcB = x.idcA.branch(1, "b", 2, 20)
-		x.idcB.format = ship.Lines
+		x.idcB.format = format.Lines
 		x.idcB.whole(30, nil)
 		x.s3A = x.s3B.branch(2, "a", 2, 20)
-		x.s3A.format = ship.NDJSON
+		x.s3A.format = format.NDJSON
 		x.s3A.whole(30, nil)
 		return x.finalize()
 	}

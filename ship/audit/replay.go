@@ -11,8 +11,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
@@ -231,16 +231,8 @@ func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File
 			return o, err
 		}
 	}
-	o.Key, o.Spool, o.ContentType = s.Key, r.id.Spool, contentType(s)
+	o.Key, o.Spool, o.ContentType = s.Key, r.id.Spool, format.ContentType(s.Encoding())
 	return o, nil
-}
-
-// contentType is what package ship gives the objects of an encoding.
-func contentType(s *ship.SegmentLine) string {
-	if c, err := compress.ByName(s.Codec); err == nil && c.Info().ContentType != "" {
-		return c.Info().ContentType
-	}
-	return map[string]string{ship.NDJSON: "application/x-ndjson", ship.Lines: "text/plain"}[s.Format]
 }
 
 func seek(f *os.File) error {

@@ -178,7 +178,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 
 // hasRecords reports whether each record of an object that can be read from beginning to end is in one of the others.
 func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
-	format, codec, err := encodingOf(u.key.Ending())
+	f, codec, err := encodingByKey(&u.key)
 	if err != nil || len(others) == 0 {
 		return false, nil // what is in it cannot be said
 	}
@@ -190,10 +190,10 @@ func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (
 	})
 	span := u.key.Last - u.key.First + 1
 	line := ship.SegmentLine{
-		Key: u.Key, First: u.key.First, Last: u.key.Last, Records: span, Bytes: min(span, segment.MaxSize) * segment.MaxRecord, Format: format, Codec: codec.Info().Name,
+		Key: u.Key, First: u.key.First, Last: u.key.Last, Records: span, Bytes: min(span, segment.MaxSize) * segment.MaxRecord, Format: f.Name, Codec: codec.Info().Name,
 		Receipt: &ship.Receipt{Size: u.size},
 	}
-	line.RawBytes = ship.MaxRaw(format, line.Records, line.Bytes)
+	line.RawBytes = f.MaxRaw(line.Records, line.Bytes)
 	var lost seqRange
 	all := false
 	if err == nil && content == nil && there.Size <= u.size {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -205,7 +206,7 @@ func deliver(t testing.TB) places {
 		}
 		x.end()
 	}
-	for i, format := range []string{ship.NDJSON, ship.Lines, ship.Native} {
+	for i, format := range []string{format.NDJSON, format.Lines, format.Native} {
 		class := []string{"vpn", "web", "web"}[i]
 		x := send(t, filepath.Join(t.TempDir(), "b"), class, "host-"+format, p.destinations(), func(o *ship.Options) {
 			o.Format, o.Codec = format, []string{"gzip", "zstd", "none"}[i]

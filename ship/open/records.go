@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
-	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -71,7 +70,7 @@ func object(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	format, codec, err := encodingOf(key)
+	form, codec, err := format.ByKey(key)
 	if err != nil {
 		return err
 	}
@@ -80,7 +79,7 @@ func object(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	r, err := ship.NewRecordReader(format, raw)
+	r, err := form.NewReader(raw)
 	if err != nil {
 		return err
 	}
@@ -101,25 +100,4 @@ func object(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(
 		}
 	}
 	return ctx.Err()
-}
-
-// encodingOf returns the encoding of an object, which the ending of its key names: ".ndjson.zst".
-func encodingOf(key string) (format string, codec compress.Codec, err error) {
-	plain := key
-	for _, name := range compress.Names() {
-		c, err := compress.ByName(name)
-		if err != nil {
-			return "", nil, err
-		}
-		ext := c.Info().Ext
-		if ext == "" && plain == key || ext != "" && strings.HasSuffix(key, ext) {
-			plain, codec = strings.TrimSuffix(key, ext), c
-		}
-	}
-	for ext, format := range map[string]string{".ndjson": ship.NDJSON, ".log": ship.Lines, ".seg": ship.Native} {
-		if strings.HasSuffix(plain, ext) {
-			return format, codec, nil
-		}
-	}
-	return "", nil, fmt.Errorf("the ending of the key names no output format")
 }

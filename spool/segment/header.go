@@ -16,7 +16,10 @@ const (
 	headerFixed = 128
 )
 
-var headerMagic = [8]byte{'P', 'N', 'S', 'T', 'K', 'S', 'E', 'G'}
+// Magic is what a segment begins with.
+const Magic = "PNSTKSEG"
+
+var headerMagic = [8]byte([]byte(Magic))
 
 // Header is the beginning of a segment. It is written once, when the segment becomes active.
 type Header struct {

@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func TestNDJSONExactly(t *testing.T) {
 		{6, segment.Record{Data: []byte("\xed\xa0\x80")}, `{"seq":6,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"7aCA","spool":"` + testSpoolID + `"}`},
 		{7, segment.Record{Data: []byte("12345678ü\xc3")}, `{"seq":7,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"MTIzNDU2NzjDvMM=","spool":"` + testSpoolID + `"}`},
 	} {
-		got, err := newNDJSONFormat(testSpoolID).record(nil, tc.seq, &tc.rec)
+		got, err := newNDJSONWriter(testSpoolID).record(nil, tc.seq, &tc.rec)
 		if err != nil || string(got) != tc.want+"\n" {
 			t.Errorf("%q: %v\n got %s\nwant %s", tc.rec.Data, err, got, tc.want)
 		}
@@ -90,7 +90,7 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 
 // TestNDJSONEveryPlace puts each byte at each place of a word and behind it, so that both ways through escape are taken.
 func TestNDJSONEveryPlace(t *testing.T) {
-	f := newNDJSONFormat(testSpoolID)
+	f := newNDJSONWriter(testSpoolID)
 	for c := range 256 {
 		for at := range 19 {
 			data := []byte("0123456789abcdefghi")
@@ -120,7 +120,7 @@ func TestNDJSONEveryPlace(t *testing.T) {
 
 // TestNDJSONChunks crosses the places where long payloads are cut, with escapes and characters of several bytes.
 func TestNDJSONChunks(t *testing.T) {
-	f := newNDJSONFormat(testSpoolID)
+	f := newNDJSONWriter(testSpoolID)
 	for shift := range 9 {
 		for _, s := range []string{"ü", "\"", "🚰", "\x00", "a"} {
 			data := []byte(strings.Repeat("x", textChunk-shift) + strings.Repeat(s, textChunk) + "end")
@@ -144,7 +144,7 @@ func FuzzNDJSON(f *testing.F) {
 			rec.Src = netip.AddrPortFrom(a.Unmap(), port)
 		}
 		seq = max(seq, 1)
-		line, err := newNDJSONFormat(testSpoolID).record(nil, seq, &rec)
+		line, err := newNDJSONWriter(testSpoolID).record(nil, seq, &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,12 +177,12 @@ func TestNDJSONStrict(t *testing.T) {
 		change(`"src"`, `"host"`), change(`"ts"`, `"TS"`), change(`"}`, `","more":1}`), change(`,"spool":"`+testSpoolID+`"`, ``), change(`nop"`, `NOP"`), change(`nop"`, `no"`), change(`nop"`, `nopq"`),
 		change(`"spool"`, `"pool"`), change(`nop"`, `nop" `), good + strings.Replace(strings.Replace(good, `17`, `18`, 1), `nop"`, `noq"`, 1), change(`"src":"192.0.2.7:514"`, `"src":null`),
 	} {
-		if got, err := readRecords(t, NDJSON, strings.NewReader(bad)); !errors.Is(err, ErrFormat) {
+		if got, err := readRecords(t, NDJSON, strings.NewReader(bad)); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%q: %v, %v", bad, got, err)
 		}
 	}
 	wrapped := fmt.Errorf("cable pulled")
-	if _, err := readRecords(t, NDJSON, iotest.ErrReader(wrapped)); !errors.Is(err, wrapped) || errors.Is(err, ErrFormat) {
+	if _, err := readRecords(t, NDJSON, iotest.ErrReader(wrapped)); !errors.Is(err, wrapped) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("a failing source gives %v", err)
 	}
 }
@@ -194,16 +194,16 @@ func FuzzNDJSONReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		all, err := readRecords(t, NDJSON, bytes.NewReader(in))
 		if err != nil {
-			if !errors.Is(err, ErrFormat) {
+			if !errors.Is(err, ErrCorrupt) {
 				t.Fatal(err)
 			}
 			return
 		}
 		var again []byte
-		var format *ndjsonFormat
+		var format *ndjsonWriter
 		for _, n := range all {
 			if format == nil {
-				format = newNDJSONFormat(string(in[len(in)-len(testSpoolID)-3 : len(in)-3]))
+				format = newNDJSONWriter(string(in[len(in)-len(testSpoolID)-3 : len(in)-3]))
 			}
 			if again, err = format.record(again, n.seq, &n.rec); err != nil {
 				t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package ship
+package format
 
 import (
 	"context"
@@ -12,8 +12,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // BenchmarkStaging lets the bare encoder, one staging worker and two take turns, since a shared machine changes from minute
@@ -23,12 +22,12 @@ import (
 //	go test -run - -bench Staging -benchtime 21x ./ship
 func BenchmarkStaging(b *testing.B) {
 	s := makeSegment(b, textRecords(benchRecords, benchSize), 1<<30)
-	_, raw := encodeSegment(b, s, spool.Encoding{Codec: "none"})
+	_, raw := encodeSegment(b, s, object.Encoding{Codec: "none"})
 	bare, err := zstd.NewWriter(io.Discard, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		b.Fatal(err)
 	}
-	enc, err := NewEncoder(spool.Encoding{Format: NDJSON, Codec: "zstd"})
+	enc, err := NewEncoder(object.Encoding{Format: NDJSON, Codec: "zstd"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"encoding/json"
@@ -8,12 +8,26 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// nativeFormat is Native. It writes the segment anew instead of copying the file: what a file has been through (a torn
+// Native is the name of the format that is a sealed segment file, which package segment decodes: see nativeWriter.
+const Native = "native"
+
+var nativeFormat = &Format{
+	Name: Native, Ext: ".seg", ContentType: "application/octet-stream", ReadsFile: true,
+	newWriter: newNativeWriter,
+	newReader: newNativeReader,
+	maxRaw: func(records, bytes uint64) int64 {
+		// A gap ends a block, so that each record may have a block and an entry of the index. Header and ledger are there twice.
+		const perRecord, around = segment.MaxBlock - segment.MaxRecord + 16 + 12, 4 << 20
+		return min(segment.MaxSize, int64(bytes+records*perRecord+around))
+	},
+}
+
+// nativeWriter writes Native. It writes the segment anew instead of copying the file: what a file has been through (a torn
 // tail, blocks that went to the next segment, the remains of a recycled life, padding for the disk) is not for readers,
-// and a damaged or unsealed source shall give a sealed segment whose every block is sound. Kept are the header with its
+// and a damaged or unsealed source must give a sealed segment whose every block is sound. Kept are the header with its
 // generation and ledger, every record, and the footer's ledger. A damaged stretch stays visible to every reader as
 // sequence numbers that are missing between two blocks.
-type nativeFormat struct {
+type nativeWriter struct {
 	generation uint64
 	builder    *segment.Builder
 	ledger     segment.Ledger
@@ -26,17 +40,17 @@ type nativeFormat struct {
 	next   uint64 // behind the last record
 }
 
-func newNativeFormat(src *segment.Reader) (*nativeFormat, error) {
+func newNativeWriter(src *segment.Reader) (writer, error) {
 	h := *src.Header() // EncodeHeader sets its length
 	header, err := segment.EncodeHeader(&h, 0)
 	if err != nil {
-		return nil, fmt.Errorf("ship: native format: %w", err)
+		return nil, fmt.Errorf("format: native: %w", err)
 	}
 	b, err := segment.NewBuilder(header)
 	if err != nil {
-		return nil, fmt.Errorf("ship: native format: %w", err)
+		return nil, fmt.Errorf("format: native: %w", err)
 	}
-	f := &nativeFormat{
+	f := &nativeWriter{
 		generation: h.Generation, builder: b, header: header, offset: int64(len(header)), next: h.First,
 		ledger: h.Ledger, // the nearest that is known if there is no footer
 		block:  make([]byte, segment.BlockHeaderSize, segment.BlockTarget+256),
@@ -47,10 +61,10 @@ func newNativeFormat(src *segment.Reader) (*nativeFormat, error) {
 	return f, nil
 }
 
-func (f *nativeFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
+func (f *nativeWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	var err error
 	if f.count > 0 && (seq != f.next || len(f.block)+rec.Size() > segment.BlockTarget) {
-		if dst, err = f.close(dst, segment.RecordBlock); err != nil {
+		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {
 			return dst, err
 		}
 	}
@@ -63,10 +77,10 @@ func (f *nativeFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	return dst, nil
 }
 
-func (f *nativeFormat) end(dst []byte, next uint64) ([]byte, error) {
+func (f *nativeWriter) finish(dst []byte, next uint64) ([]byte, error) {
 	var err error
 	if f.count > 0 {
-		if dst, err = f.close(dst, segment.RecordBlock); err != nil {
+		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {
 			return dst, err
 		}
 	}
@@ -74,32 +88,32 @@ func (f *nativeFormat) end(dst []byte, next uint64) ([]byte, error) {
 		// Damage at the end: a block without records carries the number behind it.
 		js, err := json.Marshal(f.ledger)
 		if err != nil {
-			return dst, fmt.Errorf("ship: native format: %w", err)
+			return dst, fmt.Errorf("format: native: %w", err)
 		}
 		f.block, f.first = append(f.block, js...), next
-		if dst, err = f.close(dst, segment.LedgerBlock); err != nil {
+		if dst, err = f.closeBlock(dst, segment.LedgerBlock); err != nil {
 			return dst, err
 		}
 	}
 	seal, err := f.builder.Seal(f.offset, &f.ledger)
 	if err != nil {
-		return dst, fmt.Errorf("ship: native format: %w", err)
+		return dst, fmt.Errorf("format: native: %w", err)
 	}
-	return append(f.begin(dst), seal...), nil
+	return append(f.appendHeader(dst), seal...), nil
 }
 
-// begin appends the header, once.
-func (f *nativeFormat) begin(dst []byte) []byte {
+// appendHeader appends the header, once.
+func (f *nativeWriter) appendHeader(dst []byte) []byte {
 	dst = append(dst, f.header...)
 	f.header = nil
 	return dst
 }
 
-// close appends the block under construction and begins the next one.
-func (f *nativeFormat) close(dst []byte, t segment.Type) ([]byte, error) {
-	dst = f.begin(dst)
+// closeBlock appends the block under construction and begins the next one.
+func (f *nativeWriter) closeBlock(dst []byte, t segment.Type) ([]byte, error) {
+	dst = f.appendHeader(dst)
 	if f.offset+int64(len(f.block)) > segment.MaxSize-segment.MaxBlock {
-		return dst, errors.New("ship: native format: segment exceeds 4 GiB")
+		return dst, errors.New("format: native: segment exceeds 4 GiB")
 	}
 	segment.Stamp(f.block, segment.BlockHeader{
 		Generation: f.generation, Offset: f.offset, First: f.first, Count: f.count, Type: t,

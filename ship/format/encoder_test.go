@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/compress"
-	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -47,12 +47,12 @@ func arbitraryRecords(seed uint64, n int, lines bool) []segment.Record {
 
 // TestEncodeDecode: every payload comes back byte for byte, through every format and codec.
 func TestEncodeDecode(t *testing.T) {
-	for _, format := range Formats() {
+	for _, format := range Names() {
 		for _, codec := range compress.Names() {
 			t.Run(format+"/"+codec, func(t *testing.T) {
 				for seed := range uint64(4) {
 					s := makeSegment(t, arbitraryRecords(seed, 150, format == Lines), 1+int(seed)*20)
-					out, raw := encodeSegment(t, s, spool.Encoding{Format: format, Codec: codec})
+					out, raw := encodeSegment(t, s, object.Encoding{Format: format, Codec: codec})
 					want := s.records(t)
 					if out.Records != uint64(len(want)) || len(out.Gaps) > 0 || out.Format != format || out.Codec != codec {
 						t.Errorf("%+v", out)
@@ -84,7 +84,7 @@ func TestEncodedNames(t *testing.T) {
 		{Native, "s2", ".seg.s2", "application/x-s2"},
 		{Native, "none", ".seg", "application/octet-stream"},
 	} {
-		out, _ := encodeSegment(t, s, spool.Encoding{Format: tc.format, Codec: tc.codec})
+		out, _ := encodeSegment(t, s, object.Encoding{Format: tc.format, Codec: tc.codec})
 		if out.Ext != tc.ext || out.ContentType != tc.contentType || out.ContentEncoding != "" {
 			t.Errorf("%+v: %q %q %q", tc, out.Ext, out.ContentType, out.ContentEncoding)
 		}
@@ -98,16 +98,16 @@ func TestEncodedNames(t *testing.T) {
 }
 
 func TestNewEncoderRefuses(t *testing.T) {
-	_, err := NewEncoder(spool.Encoding{Format: "csv", Codec: "rar", Level: 3})
+	_, err := NewEncoder(object.Encoding{Format: "csv", Codec: "rar", Level: 3})
 	for _, hint := range []string{"csv", "ndjson, lines, native", "rar", "zstd, gzip"} {
 		if err == nil || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%v does not say %q", err, hint)
 		}
 	}
-	if _, err := NewEncoder(spool.Encoding{Codec: "gzip", Level: 12}); err == nil || !strings.Contains(err.Error(), "1 to 9") {
+	if _, err := NewEncoder(object.Encoding{Codec: "gzip", Level: 12}); err == nil || !strings.Contains(err.Error(), "1 to 9") {
 		t.Errorf("level 12 of gzip: %v", err)
 	}
-	if _, err := NewRecordReader("csv", nil); err == nil || !strings.Contains(err.Error(), "ndjson, lines, native") {
+	if _, err := NewReader("csv", nil); err == nil || !strings.Contains(err.Error(), "ndjson, lines, native") {
 		t.Errorf("reader for csv: %v", err)
 	}
 }
@@ -130,7 +130,7 @@ func TestLinesFallBack(t *testing.T) {
 		{"a\n\n", NDJSON, ""},
 	} {
 		s := makeSegment(t, []segment.Record{{Data: []byte("x")}, {Data: []byte(tc.data)}, {Data: []byte("y")}}, 2)
-		out, raw := encodeSegment(t, s, spool.Encoding{Format: Lines, Codec: "none"})
+		out, raw := encodeSegment(t, s, object.Encoding{Format: Lines, Codec: "none"})
 		if out.Format != tc.format || out.Ext != map[string]string{Lines: ".log", NDJSON: ".ndjson"}[tc.format] {
 			t.Errorf("%q: format %s, %s", tc.data, out.Format, out.Ext)
 		}
@@ -147,11 +147,11 @@ func TestLinesFallBack(t *testing.T) {
 	}
 	// A stage record that says lines was made when another newline could not be read: nothing else may go under its key.
 	s := makeSegment(t, []segment.Record{{Data: []byte("a\nb")}}, 1)
-	enc, err := NewEncoder(spool.Encoding{})
+	enc, err := NewEncoder(object.Encoding{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := enc.Encode(t.Context(), io.Discard, s.open(t), &spool.Encoding{Format: Lines, Codec: "gzip", Level: 1}); err == nil {
+	if out, err := enc.Encode(t.Context(), io.Discard, s.open(t), &object.Encoding{Format: Lines, Codec: "gzip", Level: 1}); err == nil {
 		t.Errorf("recorded settings were not followed: %+v", out)
 	}
 }
@@ -159,7 +159,7 @@ func TestLinesFallBack(t *testing.T) {
 // TestDamage: damaged stretches become gaps, and the rest is encoded as from a sound segment.
 func TestDamage(t *testing.T) {
 	for _, blocks := range [][]int{{0}, {2}, {9}, {1, 2}, {0, 1, 5, 9}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
-		for _, format := range Formats() {
+		for _, format := range Names() {
 			s := makeSegment(t, textRecords(95, 200), 10) // ten blocks, the last of five records
 			var gaps []segment.Range
 			for _, b := range blocks {
@@ -172,7 +172,7 @@ func TestDamage(t *testing.T) {
 					gaps = append(gaps, segment.Range{First: first, Last: last})
 				}
 			}
-			out, raw := encodeSegment(t, s, spool.Encoding{Format: format})
+			out, raw := encodeSegment(t, s, object.Encoding{Format: format})
 			if !slices.Equal(out.Gaps, gaps) {
 				t.Errorf("%s, blocks %v: gaps %v, not %v", format, blocks, out.Gaps, gaps)
 			}
@@ -217,7 +217,7 @@ func TestDamage(t *testing.T) {
 // TestNativeVerifies: the copy is a sealed segment like any other, with the header and the ledger of its source.
 func TestNativeVerifies(t *testing.T) {
 	s := makeSegment(t, textRecords(1500, 300), 7)
-	_, raw := encodeSegment(t, s, spool.Encoding{Format: Native, Codec: "none"})
+	_, raw := encodeSegment(t, s, object.Encoding{Format: Native, Codec: "none"})
 	if err := segment.Verify(bytes.NewReader(raw), int64(len(raw))); err != nil {
 		t.Error(err)
 	}
@@ -241,9 +241,9 @@ func TestNativeVerifies(t *testing.T) {
 // TestNativeStrict: the reader of objects takes no damage for gaps.
 func TestNativeStrict(t *testing.T) {
 	s := makeSegment(t, textRecords(40, 100), 10)
-	_, raw := encodeSegment(t, s, spool.Encoding{Format: Native, Codec: "none"})
+	_, raw := encodeSegment(t, s, object.Encoding{Format: Native, Codec: "none"})
 	for n := 0; n < len(raw); n += 37 {
-		if _, err := readRecords(t, Native, bytes.NewReader(raw[:n])); !errors.Is(err, ErrFormat) {
+		if _, err := readRecords(t, Native, bytes.NewReader(raw[:n])); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("cut to %d of %d bytes: %v", n, len(raw), err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestNativeStrict(t *testing.T) {
 		got, err := readRecords(t, Native, bytes.NewReader(raw))
 		if err == nil {
 			sameRecords(t, got, want) // padding, or a copy of the header
-		} else if !errors.Is(err, ErrFormat) {
+		} else if !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("bit flipped at %d: %v", at, err)
 		}
 		raw[at] ^= 1
@@ -263,9 +263,9 @@ func TestNativeStrict(t *testing.T) {
 // TestEncodeAgain: the same bytes, whatever the reader stands at and whatever was encoded before.
 func TestEncodeAgain(t *testing.T) {
 	s := makeSegment(t, textRecords(3000, 500), 100)
-	for _, format := range Formats() {
+	for _, format := range Names() {
 		for _, codec := range compress.Names() {
-			enc, err := NewEncoder(spool.Encoding{Format: format, Codec: codec})
+			enc, err := NewEncoder(object.Encoding{Format: format, Codec: codec})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -274,7 +274,7 @@ func TestEncodeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other, err := NewEncoder(spool.Encoding{Format: Native, Codec: "gzip"}) // to be overruled
+			other, err := NewEncoder(object.Encoding{Format: Native, Codec: "gzip"}) // to be overruled
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,8 +317,8 @@ func (f *failingAt) Write(p []byte) (int, error) {
 // TestEncodeFails: what cannot be read is an error and no gap, what cannot be written an error and no success.
 func TestEncodeFails(t *testing.T) {
 	s := makeSegment(t, textRecords(3000, 500), 100)
-	for _, format := range Formats() {
-		enc, err := NewEncoder(spool.Encoding{Format: format})
+	for _, format := range Names() {
+		enc, err := NewEncoder(object.Encoding{Format: format})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,7 +350,7 @@ func TestUnboundedDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enc, err := NewEncoder(spool.Encoding{})
+	enc, err := NewEncoder(object.Encoding{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,13 +382,13 @@ func FuzzLinesReader(f *testing.F) {
 
 func FuzzNativeReader(f *testing.F) {
 	s := makeSegment(f, textRecords(5, 40), 2)
-	_, raw := encodeSegment(f, s, spool.Encoding{Format: Native, Codec: "none"})
+	_, raw := encodeSegment(f, s, object.Encoding{Format: Native, Codec: "none"})
 	f.Add(raw)
 	s.damage(1)
-	_, raw = encodeSegment(f, s, spool.Encoding{Format: Native, Codec: "none"})
+	_, raw = encodeSegment(f, s, object.Encoding{Format: Native, Codec: "none"})
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if _, err := readRecords(t, Native, bytes.NewReader(in)); err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, segment.ErrVersion) {
+		if _, err := readRecords(t, Native, bytes.NewReader(in)); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, segment.ErrVersion) {
 			t.Fatal(err)
 		}
 	})

@@ -1,4 +1,4 @@
-package ship_test
+package format_test
 
 import (
 	"fmt"
@@ -7,15 +7,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 )
 
 // An object's content, decompressed by package compress, is read record by record.
-func ExampleNewRecordReader() {
+func ExampleNewReader() {
 	content := `{"seq":41,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"<134>accept \"web\"","spool":"4k7q0000000000000000000001"}
 {"seq":42,"ts":"2026-11-22T08:00:00.000250000Z","src":"","data_b64":"/w==","spool":"4k7q0000000000000000000001"}
 `
-	r, err := ship.NewRecordReader(ship.NDJSON, strings.NewReader(content))
+	r, err := format.NewReader(format.NDJSON, strings.NewReader(content))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func ExampleNewRecordReader() {
 			break
 		}
 		if err != nil {
-			log.Fatal(err) // ship.ErrFormat: damaged, cut off, or not ours
+			log.Fatal(err) // format.ErrCorrupt: damaged, cut off, or not ours
 		}
 		fmt.Printf("%s %d %v %v %q\n", r.Spool(), seq, time.Unix(0, rec.Time).UTC(), rec.Src, rec.Data)
 	}

@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"encoding/base64"
@@ -13,9 +13,30 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ndjsonFormat is NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
+// NDJSON is the name of the default format: one JSON object (RFC 8259) a line, all members always in this order:
+//
+//	{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload","spool":"4k7q…"}
+//
+// seq is a number; ts is RFC 3339 in UTC with nine digits of a second; src is "" for a record without a source, so
+// that the column is a string everywhere. A payload that is not valid UTF-8 has, in the place of data, data_b64 with
+// its bytes in base64 (RFC 4648, section 4): decoding returns every payload byte for byte. spool is the id under which the
+// record was kept, the same in all lines of an object: seq is unique within one spool only, spool and seq together are
+// unique everywhere.
+const NDJSON = "ndjson"
+
+var ndjsonFormat = &Format{
+	Name: NDJSON, Ext: ".ndjson", ContentType: "application/x-ndjson", Canonical: true,
+	newWriter: func(src *segment.Reader) (writer, error) { return newNDJSONWriter(src.Header().Spool), nil },
+	newReader: newNDJSONReader,
+	maxRaw:    func(records, bytes uint64) int64 { return int64(bytes*ndjsonPerByte + records*ndjsonAround) },
+}
+
+// The most that NDJSON makes of a payload: so many bytes of each one, and so many around it.
+const ndjsonPerByte, ndjsonAround = 6, 256
+
+// ndjsonWriter writes NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
 // nothing and calls no encoder.
-type ndjsonFormat struct {
+type ndjsonWriter struct {
 	tail      []byte // of every line, from the end of the payload on
 	second    int64  // that stamp begins with, once stamp is set
 	stamp     []byte
@@ -24,15 +45,15 @@ type ndjsonFormat struct {
 	srcCached bool
 }
 
-// newNDJSONFormat returns the format of records that were kept under a spool id.
-func newNDJSONFormat(spool string) *ndjsonFormat {
-	return &ndjsonFormat{tail: []byte(spoolMember + spool + lineEnd)}
+// newNDJSONWriter returns the writer of records that were kept under a spool id.
+func newNDJSONWriter(spool string) *ndjsonWriter {
+	return &ndjsonWriter{tail: []byte(spoolMember + spool + lineEnd)}
 }
 
 // What follows a payload in its line, around the spool id.
 const spoolMember, lineEnd = `","spool":"`, "\"}\n"
 
-func (f *ndjsonFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
+func (f *ndjsonWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendUint(dst, seq, 10)
 	dst = append(dst, `,"ts":"`...)
@@ -49,10 +70,10 @@ func (f *ndjsonFormat) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	return append(dst, f.tail...), nil
 }
 
-func (f *ndjsonFormat) end(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
+func (f *ndjsonWriter) finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
 
 // appendTime appends Unix nanoseconds. What they can say, the years 1677 to 2262, RFC 3339 can.
-func (f *ndjsonFormat) appendTime(dst []byte, t int64) []byte {
+func (f *ndjsonWriter) appendTime(dst []byte, t int64) []byte {
 	second, nano := t/1e9, t%1e9
 	if nano < 0 {
 		second, nano = second-1, nano+1e9
@@ -73,7 +94,7 @@ func (f *ndjsonFormat) appendTime(dst []byte, t int64) []byte {
 
 // appendSource appends an address and port as netip prints them, nothing for none. None of it needs escaping: a spool
 // stores no zones.
-func (f *ndjsonFormat) appendSource(dst []byte, src netip.AddrPort) []byte {
+func (f *ndjsonWriter) appendSource(dst []byte, src netip.AddrPort) []byte {
 	if !f.srcCached || src != f.src {
 		f.src, f.srcCached = src, true
 		f.srcText = f.srcText[:0]

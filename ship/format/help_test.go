@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -112,7 +112,7 @@ func (s *rawSegment) records(t testing.TB) (all []numbered) {
 }
 
 // encodeSegment encodes and checks what Encoded says of the output, which it returns decompressed.
-func encodeSegment(t testing.TB, s *rawSegment, e spool.Encoding) (spool.Encoded, []byte) {
+func encodeSegment(t testing.TB, s *rawSegment, e object.Encoding) (object.Encoded, []byte) {
 	t.Helper()
 	enc, err := NewEncoder(e)
 	if err != nil {
@@ -140,7 +140,7 @@ func encodeSegment(t testing.TB, s *rawSegment, e spool.Encoding) (spool.Encoded
 // readRecords reads content to its end or its first error.
 func readRecords(t testing.TB, format string, r io.Reader) (all []numbered, err error) {
 	t.Helper()
-	rr, err := NewRecordReader(format, r)
+	rr, err := NewReader(format, r)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
-package ship
+package format
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
+	"io"
 	"net/netip"
 	"strconv"
 	"time"
@@ -16,7 +18,7 @@ type ndjsonReader struct {
 	lines  lineReader
 	last   uint64 // sequence number
 	spool  string // of the first line
-	again  *ndjsonFormat
+	again  *ndjsonWriter
 	rec    segment.Record // the last one
 	buf    []byte         // the line as the encoder writes it
 	data   []byte
@@ -24,6 +26,10 @@ type ndjsonReader struct {
 	stamp  []byte
 	src    netip.AddrPort // of srcText
 	srcRaw []byte
+}
+
+func newNDJSONReader(r io.Reader) (Reader, error) {
+	return &ndjsonReader{lines: lineReader{r: bufio.NewReaderSize(r, chunk), most: ndjsonPerByte*segment.MaxRecord + ndjsonAround}}, nil
 }
 
 func (d *ndjsonReader) Close() error  { return nil }
@@ -62,7 +68,7 @@ func (d *ndjsonReader) cutSpool(line []byte) (record []byte, ok bool) {
 			return nil, false
 		}
 		d.spool = string(id)
-		d.again = newNDJSONFormat(d.spool)
+		d.again = newNDJSONWriter(d.spool)
 	}
 	return bytes.CutSuffix(line, d.again.tail)
 }

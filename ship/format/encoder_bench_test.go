@@ -1,4 +1,4 @@
-package ship
+package format
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -17,10 +17,10 @@ const benchRecords, benchSize = 60_000, 512
 // BenchmarkEncode measures a segment's way to a staged file, but for the disk: MB/s of payloads of 512 B of text.
 func BenchmarkEncode(b *testing.B) {
 	s := makeSegment(b, textRecords(benchRecords, benchSize), 1<<30)
-	for _, format := range Formats() {
+	for _, format := range Names() {
 		for _, codec := range []string{"none", "zstd", "gzip", "lz4", "s2"} {
 			b.Run(format+"/"+codec, func(b *testing.B) {
-				enc, err := NewEncoder(spool.Encoding{Format: format, Codec: codec})
+				enc, err := NewEncoder(object.Encoding{Format: format, Codec: codec})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -40,7 +40,7 @@ func BenchmarkEncode(b *testing.B) {
 // ndjson/zstd, its MB/s in the same payloads.
 func BenchmarkBareZstd(b *testing.B) {
 	s := makeSegment(b, textRecords(benchRecords, benchSize), 1<<30)
-	_, raw := encodeSegment(b, s, spool.Encoding{Codec: "none"})
+	_, raw := encodeSegment(b, s, object.Encoding{Codec: "none"})
 	w, err := zstd.NewWriter(io.Discard, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		b.Fatal(err)
@@ -72,7 +72,7 @@ func BenchmarkAppendNDJSON(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			rec := segment.Record{Time: 1_795_000_000_123_456_789, Src: textRecords(1, 300)[0].Src, Data: data}
-			f := newNDJSONFormat(testSpoolID)
+			f := newNDJSONWriter(testSpoolID)
 			var buf []byte
 			var err error
 			b.ReportAllocs()
@@ -90,13 +90,13 @@ func BenchmarkAppendNDJSON(b *testing.B) {
 // BenchmarkReadRecords measures the strict readers.
 func BenchmarkReadRecords(b *testing.B) {
 	s := makeSegment(b, textRecords(benchRecords, benchSize), 1<<30)
-	for _, format := range Formats() {
-		_, raw := encodeSegment(b, s, spool.Encoding{Format: format, Codec: "none"})
+	for _, format := range Names() {
+		_, raw := encodeSegment(b, s, object.Encoding{Format: format, Codec: "none"})
 		b.Run(format, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(benchRecords * benchSize)
 			for b.Loop() {
-				r, err := NewRecordReader(format, bytes.NewReader(raw))
+				r, err := NewReader(format, bytes.NewReader(raw))
 				if err != nil {
 					b.Fatal(err)
 				}
