@@ -17,12 +17,6 @@ import (
 // maxLeft bounds the leftovers listed per class and destination; the counts are complete in any case.
 const maxLeft = 1000
 
-// deliveredBy is what a destination had at a time.
-type deliveredBy struct {
-	segment.Tally
-	stored int64
-}
-
 // delivered returns what every destination has now.
 func (r *run) delivered() map[string]map[string]deliveredBy {
 	all := map[string]map[string]deliveredBy{}
@@ -223,4 +217,29 @@ func (r *run) judge() {
 	default:
 		r.report.Outcome = Complete
 	}
+}
+
+// forsaken returns what was lost because nobody could wait for it any more, or because the spool was full.
+func forsaken(l *segment.Losses) uint64 {
+	return l[segment.GivenUp].Records + l[segment.SpoolFull].Records
+}
+
+// losses returns what every class has lost until now.
+func (r *run) losses() map[string]segment.Losses {
+	n := map[string]segment.Losses{}
+	for _, c := range r.d.all() {
+		n[c.name] = c.spool.Ledger().Lost
+	}
+	return n
+}
+
+// unkept says what of a class is in no disk's hands at its end; "" for nothing.
+func (c *ClassReport) unkept() string {
+	switch {
+	case c.LostInEnd > 0:
+		return fmt.Sprintf("%d records were lost while it ended", c.LostInEnd)
+	case c.inMemory > 0:
+		return fmt.Sprintf("%d records are in memory only", c.inMemory)
+	}
+	return ""
 }

@@ -1,42 +1,57 @@
-// Package drain ends a service without losing what it holds: Stop keeps the spools for the next start, Drain empties them
-// into every destination, has each destination confirm what it holds, and says exactly what is left if it could not.
+// Package drain ends a service without losing the records that it holds. A service ends in one of two ways. Stop keeps the
+// spools on disk for the next start. Drain empties them: it delivers every record to every destination, asks each
+// destination to confirm what it holds, and reports exactly what is left if it could not finish.
 //
-// A [Drainer] owns the classes of a process (their listeners, spools and shippers). Its Run is the shutdown hook of a
-// service's main: it runs the shippers, waits for SIGTERM or SIGINT, does what [Options.OnSignal] says, writes the
-// [Report], and returns it; [Report.ExitCode] is what main exits with. A second signal cuts everything short: the report
-// is written from what is known, and Run returns within two seconds.
+// A [Drainer] owns the classes of a process, each with its inputs, spool and shipper. [Drainer.Run] is the shutdown hook of
+// main: it waits for SIGTERM, SIGINT or a platform's notice, ends the service, and returns a [Report]; main exits with
+// [Report.ExitCode]. A signal does what [Options.OnSignal] says, a notice starts a Drain. A second signal cuts everything
+// short: the report is written from what is known, and Run returns within two seconds.
 //
 // # Phases
 //
-//	announce  readiness turns 503; the user's own steps run
-//	quiesce   (a platform takes the instance away) the listeners go on until it has been quiet: see Options.Quiesce
-//	close     the listeners read their sockets empty and close; what the kernel dropped is accounted
-//	seal      everything taken is written, synced and sealed
-//	ship      (Drain) back-off is reset; every segment is staged and delivered everywhere
-//	verify    (Drain) every destination is asked afresh for everything that is still in the spool
-//	report    written to the volume, to the log, and to every destination that can be reached
+//	announce  readiness turns 503; the program's own steps run (Options.Before)
+//	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce
+//	close     the listeners read their sockets until they are empty, and close; kernel drops are accounted for
+//	seal      everything that was received is written, synced and sealed
+//	ship      (Drain) back-off is reset; every segment is staged and delivered to every destination
+//	verify    (Drain) every destination is asked again about everything that is still in the spool
+//	report    the report is written to the volume, to the log, and to every destination that can be reached
 //	finish    every Lifecycle is told how it ended
 //
-// One deadline covers all of them up to the report. A part of it is kept back for the last ones, and none of the phases
-// before ship takes more than half of what is left: what hangs is left behind and named in the report. When nothing has
-// moved for [Options.StallTimeout] the drain gives up early, while the platform still listens.
+// One deadline covers all phases up to the report ([Options.Timeout], [Options.StopTimeout]). A part of it is reserved for
+// verify and report. No phase before ship takes more than half of the time that is left; whatever hangs is abandoned and
+// named in the report. If nothing moves for [Options.StallTimeout], the drain gives up early, while the platform still
+// listens.
 //
-// Nothing is deleted between the beginning of a drain and the end of Verify, except that a spool which fills up in
-// quiesce deletes what is delivered. The spools are frozen on disk for that (spool.Freeze): what could not be verified
-// stays frozen through the next starts, until every destination has confirmed it. The phase of a drain is journalled in
-// [Options.Dir]: a process that is killed before its report finds it at the next start (see [Interrupted]) and goes on
-// with its listeners closed.
+// From the beginning of a drain to the end of verify nothing is deleted, with one exception: if a spool fills up during
+// quiesce, it deletes what was delivered. The spools are frozen on disk for this (spool.Freeze). A spool that could not be
+// verified stays frozen across restarts until every destination has confirmed what it holds.
 //
-// # Orphans
+// The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start
+// finds it there (see [Interrupted]) and continues the drain without opening its listeners.
 //
-// [Adopt] delivers a spool that another process has left behind, such as the volume of an instance that is gone: the same
-// phases, for one class without listeners, and a mark on the volume at the end.
+// # Spools of other processes
+//
+// [Adopt] delivers a spool that another process has left, for example on the volume of a terminated instance. It runs the
+// same phases for one class without inputs, and marks the volume at the end. With [Options.Adoptions] a Drain waits for
+// such spools too.
 //
 // # Platforms
 //
-// A [Lifecycle] brings in the platform that takes instances away: [Systemd] is told how the end goes on, package asg
-// answers the lifecycle hook of an EC2 Auto Scaling group, package ecs has ECS leave a task with a backlog alone, and
-// package kube takes part in the end of a pod. A container's platform kills it a fixed time after its signal: say it in
-// [Options.Grace]. A platform that leaves the instance after a drain that was not
-// complete gets the drain continued, and a last report that says "retained".
+// A [Lifecycle] connects the Drainer to a platform that takes instances away. [Systemd] tells systemd how the end
+// proceeds. Package asg answers the lifecycle hook of an EC2 Auto Scaling group, package ecs keeps ECS from stopping a task
+// that has a backlog, and package kube takes part in the end of a pod. Container platforms kill a process a fixed time
+// after its signal: set [Options.Grace] to that time. If a platform leaves the instance running although its drain is not
+// complete, the drain continues, and its last report says "retained".
+//
+// # The way through the files
+//
+// From the outside in. hook.go has Run and the handling of signals, which signals.go collects. handover.go ends this process
+// in favour of a successor, adopt.go drains the spool of another process, and ready.go answers health checks. run.go is one
+// Stop or Drain, round by round; quiesce.go, listeners.go, verify.go and finish.go are its larger phases, and balance.go
+// fills in and judges the report. progress.go measures how far the end has come and notices a stall. systemd.go is a
+// platform, lifecycle.go asks the platforms and tells them; adoptions.go waits for the adoptions that run in this process.
+// phase.go names the phases, runs one of them and bounds its time. drainer.go has the Drainer and its classes. report_log.go
+// writes the report to the log, report.go is the report itself, and journal.go is the file with the current phase. log.go
+// makes loggers that do not block, signals_unix.go lists signals, and options.go has the options.
 package drain

@@ -189,6 +189,3 @@ func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 		}
 	}
 }
-
-// closeTimeout bounds what follows the report.
-const closeTimeout = 20 * time.Second

@@ -3,11 +3,8 @@ package drain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // closer is a Listener that can end without waiting for its spool, as those of package ingest can: what it has in hand is
@@ -97,29 +94,4 @@ func (c *class) leaveListeners(ctx context.Context) error {
 			cancel()
 		}
 	}
-}
-
-// forsaken returns what was lost because nobody could wait for it any more, or because the spool was full.
-func forsaken(l *segment.Losses) uint64 {
-	return l[segment.GivenUp].Records + l[segment.SpoolFull].Records
-}
-
-// losses returns what every class has lost until now.
-func (r *run) losses() map[string]segment.Losses {
-	n := map[string]segment.Losses{}
-	for _, c := range r.d.all() {
-		n[c.name] = c.spool.Ledger().Lost
-	}
-	return n
-}
-
-// unkept says what of a class is in no disk's hands at its end; "" for nothing.
-func (c *ClassReport) unkept() string {
-	switch {
-	case c.LostInEnd > 0:
-		return fmt.Sprintf("%d records were lost while it ended", c.LostInEnd)
-	case c.inMemory > 0:
-		return fmt.Sprintf("%d records are in memory only", c.inMemory)
-	}
-	return ""
 }

@@ -5,10 +5,69 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/segment"
 )
+
+// PhaseRun is the phase that platforms are told of before the end begins.
+const PhaseRun = "run"
+
+// The phases, as they are named in the report, the journal and Status.
+const (
+	phaseAnnounce = "announce"
+	phaseQuiesce  = "quiesce"
+	phaseClose    = "close"
+	phaseSeal     = "seal"
+	phaseShip     = "ship"
+	phaseVerify   = "verify"
+	phaseReport   = "report"
+	phaseFinish   = "finish"
+	phaseRetained = "retained" // waiting for the next round on an instance that the platform has left us
+)
+
+// cause is why and how the process ends.
+type cause struct {
+	intent  Intent
+	trigger string
+	notice  *Notice // of the platform, nil if it was not the platform
+	ask     bool    // the platforms, whether it is one of them
+	resumed bool    // nothing can come in
+}
+
+// run is one Stop or Drain on its way.
+type run struct {
+	d       *Drainer
+	cause   cause
+	log     *slog.Logger
+	began   time.Time                         // report.Started on the monotonic clock too
+	before  map[string]map[string]deliveredBy // then
+	lost    map[string]segment.Losses         // by then
+	hung    bool                              // the journal cannot be written: do not wait for it again
+	closed  bool                              // the listeners have ended
+	closing bool                              // the listeners have been ended: see amend
+	said    string                            // of the report that is in the log: see essence
+	adopted bool                              // the adoptions have ended
+
+	mu      sync.Mutex
+	cutAt   time.Time // when a second signal was first noticed
+	report  Report
+	verdict *verdict // of the round's Verify
+	now     string   // phase
+	begun   uint64   // phases so far
+	stall   context.CancelCauseFunc
+	round0  int // the round's first of report.Phases
+}
+
+// deliveredBy is what a destination had at a time.
+type deliveredBy struct {
+	segment.Tally
+	stored int64
+}
 
 // enter names the phase that the platforms are told of.
 func (r *run) enter(name string) {
@@ -119,3 +178,15 @@ func (r *run) steps(steps []Step) func(context.Context) error {
 		return nil
 	}
 }
+
+// snapshot is the report as it is now: what was left behind may go on writing to r.
+func (r *run) snapshot() *Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.report
+	s.Phases, s.Errors = slices.Clone(s.Phases), slices.Clone(s.Errors)
+	return &s
+}
+
+// closeTimeout bounds what follows the report.
+const closeTimeout = 20 * time.Second

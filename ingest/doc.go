@@ -1,103 +1,115 @@
-// Package ingest takes records off the network: datagrams over UDP and unix sockets, frames over TCP and TLS. It hands
-// them to a Sink, which is what spool.Intake implements, together with an account of all that it received and lost.
+// Package ingest receives records from the network: datagrams over UDP and unix sockets, frames over TCP and TLS. It hands
+// them to a [Sink], which spool.Intake implements, together with an account of everything that it received and lost.
 //
-// [ListenUDP] and [ListenTCP] bind; [UDP.Serve] and [TCP.Serve] receive until [UDP.Shutdown], in the words of net/http.
+// [ListenUDP] and [ListenTCP] bind. [UDP.Serve] and [TCP.Serve] receive until [UDP.Shutdown], like a server of net/http.
 // [Listen] opens either from a URL.
 //
-// # What is promised
+// # Guarantees
 //
-// Nothing is dropped in user space. While the Sink does not take records, the listener keeps the batch in hand, tries
-// again, and reads no more: TCP slows its peers down, and what UDP loses then the kernel drops, and counts.
+// Nothing is dropped in user space. While the Sink does not take records, the listener keeps the current batch, tries
+// again, and reads no more. TCP then slows its peers down. UDP datagrams that find the receive buffer full are dropped by
+// the kernel, which counts them.
 //
 // Everything that reached a socket is accounted for: received = taken by the sink + in hand + lost by cause. On Linux the
-// kernel's drops are counted exactly per socket (SO_MEMINFO), from the bind to the close; on other systems they are
-// unknown, and Stats says so. What the kernel throws away before it knows the socket (a full backlog of the network stack,
-// fragments of a datagram that never became whole) is in the counters of the host alone (/proc/net/softnet_stat, nstat). Records are accounted before they are offered, so that the ledger can never show more kept
-// than received.
+// kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close. On other systems they are unknown, and
+// Stats says so. Packets that the kernel drops before it has found a socket (a full backlog of the network stack, fragments
+// of a datagram that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). Records
+// are accounted before they are offered, so that the ledger never shows more kept than received.
 //
-// Close, which does not wait for the sink, reads what is in hand and in the sockets and counts it as lost, cause
-// given_up. A connection that the listener itself closes is read to its end too: nothing that the kernel has acknowledged
-// to a peer goes uncounted.
+// Shutdown loses nothing that had arrived: each socket stops receiving, is read until it is empty, and only then closed. A
+// TCP connection is cut exactly after the last byte that was acknowledged to the peer.
 //
-// Shutdown loses nothing that had arrived: sockets are made deaf before they are read out and closed, and TCP
-// connections are cut exactly behind what had been acknowledged to the peer.
+// Close does not wait for the sink. It reads what is left in the sockets and counts it, together with what is in hand, as
+// lost (given_up). A connection that the listener itself closes is read to its end too, so no byte that the kernel has
+// acknowledged to a peer goes uncounted.
 //
 // # How a UDP socket is closed
 //
-// A closed socket loses what is queued in it, and reading it empty first only narrows the window. So Shutdown connects
-// each socket to itself. The kernel then finds it no more for datagrams from anybody else: they go to the other sockets
-// of the port, if there are any, and else their senders are told. What is queued stays, and is read to the last. The
-// drop counter, read after that, is final.
+// Closing a socket loses what is queued in it, and reading it first leaves a gap in which more can arrive. So Shutdown
+// connects each socket to itself. The kernel then no longer delivers other senders' datagrams to it: they go to the port's
+// remaining sockets or, if there are none, are rejected with an ICMP error. What is queued stays and is read to the end.
+// The drop counter is read after that, and is final.
 //
-// Sockets that were inherited ([Inherited], systemd's socket activation) belong to the next process as well. They stay
-// as they are: Shutdown reads what had arrived when it was called and leaves the rest. Both processes may read at the
-// same time, since every datagram goes to one of them.
+// Sockets that were inherited ([Inherited], systemd's socket activation) belong to the next process as well, so they are
+// left as they are: Shutdown reads what had arrived when it was called and leaves the rest. Both processes may read at the
+// same time, since each datagram is delivered to only one of them.
 //
 // # How a TCP connection is closed
 //
-// Shutdown accepts what is queued, and closes its own side of every connection, which a well-behaved sender takes for
-// what it is. It then reads on until the peer closes too, for TCPOptions.Grace at most. Then the other side is closed as
-// well: from there on Linux refuses what arrives, so that everything it ever acknowledged is still read, and nothing it
-// has not acknowledged is lost unnoticed. Behind that the connection is reset. A message that a sender had under way
-// then is its own to send again: only a protocol with acknowledgements can do better.
+// Shutdown accepts the connections that are queued and closes its own side of every connection. A well-behaved sender
+// understands this and stops. The listener reads on until the peer closes too, at most for TCPOptions.Grace. Then it closes
+// the reading side as well: from then on Linux refuses what arrives, so that everything that it ever acknowledged is still
+// read. After the last byte the connection is reset. A message that the sender had under way then must be sent again by the
+// sender, which only a protocol with acknowledgements makes possible.
 //
 // # Senders that never read
 //
-// Most senders write and never read. Bytes that wait unread in such a sender turn its close into a reset, and its kernel
-// then throws away what it has not sent yet. So a listener whose framing does not acknowledge sends nothing at all after
-// the TLS handshake: no session tickets (whatever the tls.Config says), no close_notify, no answer to a KeyUpdate. At
-// Shutdown it closes its side of the TCP connection, which a sender that does read sees as the end of the stream. Every
-// connection therefore costs a full handshake.
+// Most senders write and never read. If unread bytes wait in such a sender, its close becomes a reset, and its kernel
+// discards what it has not sent yet. So a listener whose framing does not acknowledge sends nothing after the TLS
+// handshake: no session tickets (whatever the tls.Config says), no close_notify, no answer to a KeyUpdate. At Shutdown it
+// closes its side of the TCP connection, which a sender that does read sees as the end of the stream. Without tickets every
+// connection costs a full handshake.
 //
-// A connection that ends with a reset is counted (Stats.Resets) and logged, whether or not a frame was incomplete. How
-// much its sender's kernel threw away, nobody on this side can know.
+// A connection that ends with a reset is counted (Stats.Resets) and logged, whether or not a frame was incomplete. How much
+// its sender's kernel discarded cannot be known here.
 //
-// # How a process is replaced
+// # Replacing the process
 //
-// [HandOver] leaves the sockets to a successor, a new version of the program, say. Of UDP that is everything, with what is
-// queued in them and the counts of their drops. Of TCP it is the listening socket with the connections that nobody has
-// accepted yet; those that are open stay with the old process, which closes them as at Shutdown, and their peers connect
-// anew. Meanwhile a [Hold] takes what comes, until the successor has the spool.
+// [HandOver] passes the sockets to a successor, for example a new version of the program. For UDP that includes the queued
+// datagrams and the drop counters. For TCP it is the listening socket with the connections that are not accepted yet; the
+// old process closes its open connections as in Shutdown, and their peers connect again. Until the successor has the
+// spool, it keeps records in a [Hold].
 //
 // # Acknowledgements
 //
-// A framing whose Framers implement [Acknowledger] answers its peers, and tells them only what is durable. Package ingest/relp
-// is one. Such a connection ends otherwise at Shutdown: nothing more is read, what was read is made durable and answered,
-// and the peer is told goodbye. Everything else it sends again, elsewhere.
+// A framing whose Framers implement [Acknowledger] acknowledges records, and only durable ones; package ingest/relp is one.
+// At Shutdown such a connection reads nothing more, makes what it has read durable, acknowledges it, and says goodbye to
+// the peer. The peer sends everything else again, to another server.
 //
-// # How much a receive buffer holds
+// # Size of the receive buffer
 //
-// While the process waits for its disk, or is replaced, the socket's receive buffer takes what arrives. It should hold a
-// second. Linux charges a datagram with its memory, not its length: 1,280 bytes for one of up to 512, 2,304 for one of
-// 1,400, 16,644 for one of 8,900. The default of 64 MiB, which Linux doubles, holds about 100,000 datagrams of 512 bytes.
-// It is granted to processes with CAP_NET_ADMIN; all others need a net.core.rmem_max of that size. UDPOptions.ExpectedRate
-// makes the listener warn if it is too little, and Stats tells what was granted.
+// While the process waits for its disk or is replaced, the socket's receive buffer takes what arrives. It should hold one
+// second of traffic. Linux charges memory for a datagram, not its length: 1,280 bytes for a datagram of up to 512 bytes,
+// 2,304 for 1,400 bytes, 16,644 for 8,900 bytes. The default of 64 MiB, which Linux doubles, holds about 100,000 datagrams
+// of 512 bytes. It is granted to processes with CAP_NET_ADMIN; all others need net.core.rmem_max of that size. With
+// UDPOptions.ExpectedRate the listener warns if the buffer is too small, and Stats has the size that was granted.
 //
-// # Behind a proxy or load balancer
+// # Proxies and load balancers
 //
-// UDPOptions.ProxyFrom and TCPOptions.ProxyFrom name the addresses whose PROXY headers are believed: of version 1 or 2
-// before a connection's first byte and before TLS, as HAProxy, nginx and Amazon's NLB send it; of version 2 before the
-// payload of each datagram. An NLB sends it only on request (the target group's proxy_protocol_v2.enabled), from its own
-// private addresses, to be trusted as the subnets it is in. It needs none where it preserves client addresses, as it
-// always does for UDP. A header that the client itself had sent comes behind it, and is data.
+// UDPOptions.ProxyFrom and TCPOptions.ProxyFrom name the addresses whose PROXY headers are trusted: version 1 or 2 before
+// the first byte of a connection, ahead of TLS, as HAProxy, nginx and Amazon's NLB send it; version 2 ahead of the payload
+// of each datagram. An NLB sends the header only if the target group has proxy_protocol_v2.enabled, and sends it from its
+// own private addresses: trust its subnets. It needs no header where it preserves client addresses, as it always does for
+// UDP. A header that the client itself had sent follows the trusted one, and is data.
 //
-// On EC2, Stats.Allowances has what the network interface held up before the kernel could see it. The account cannot
-// begin there, since nobody tells what of it was lost; the listener warns when it moves.
+// On EC2, Stats.Allowances counts what the network interface delayed or dropped before the kernel saw it. The account
+// cannot include it, since the interface does not tell how much was lost; the listener warns when a counter grows.
 //
-// # What strangers can do
+// # Untrusted senders
 //
-// Payloads are opaque and never interpreted. Connections are limited in number, per source too, in the memory they use,
-// and in the time a frame may take; what is refused or lost is counted, and logged at a bounded rate.
+// Payloads are opaque and never interpreted. Connections are limited in number, also per source, in the memory they use,
+// and in the time a frame may take. What is refused or lost is counted, and logged at a bounded rate.
 //
 // # The way through the files
 //
-// udp.go is the UDP listener, socket.go the loop of one of its sockets and the account of its drops, recv_linux.go the
-// recvmmsg(2) below it and recv_plain.go what other systems have instead. tcp.go is the TCP listener, connset.go its
-// connections and their limits, conn.go the life of one, connend.go its end, tlsconn.go what TLS adds to it, cut.go the way from its buffer
-// to the sink. Framings are in framer.go (the interface), newline.go and counted.go; answer.go is what those have
-// besides that acknowledge. proxy.go has the sources whose PROXY headers are believed and the headers of datagrams,
-// proxyconn.go those of connections. allowance.go has the counters of EC2's interfaces. life.go, meter.go, limiter.go
-// and sink.go are shared by both listeners. pause.go is how they stop reading for a while, handover.go and
-// handover_linux.go how a successor gets their sockets, hold.go where it keeps what comes until it has a sink. url.go
-// opens either from a URL, with tlsfiles.go and inherit.go.
+// From the outside in. url.go opens a listener from a URL, with tlsfiles.go and inherit.go. handover_linux.go passes sockets
+// to a successor, in the messages of handover.go, and hold.go keeps records until the successor has a sink.
+//
+// UDP: udp.go is the listener. open_linux.go binds its sockets, unixgram_linux.go and unixgram.go those of the unix domain.
+// socket.go is the loop of one socket and the account of its drops; drops.go and drops_linux.go find out why the kernel
+// dropped. recv_plain.go reads one datagram at a time; recv_linux.go reads many with recvmmsg(2), or with what
+// recvcall_linux.go falls back to, and msg_linux.go decodes what comes with them. receiver.go is what both offer to the
+// loop. udpoptions.go has the options.
+//
+// TCP: tcp.go is the listener, connset.go has its connections and their limits, shares.go the limits of the process. conn.go
+// is the life of one connection. proxyconn.go reads its PROXY header, tlsconn.go adds TLS, cut.go takes frames from its
+// buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory.
+// accept_linux.go asks the kernel what is queued. counted.go and newline.go are framings, framer.go is their interface.
+// tcpoptions.go has the options.
+//
+// Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is
+// the interface to the spool and life.go the life cycle of a listener. meter.go counts, with allowance_linux.go and
+// allowance.go for the counters of EC2's interfaces. proxy.go has the trusted sources and the headers of datagrams,
+// limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and inherit_unix.go has system
+// calls on descriptors.
 package ingest

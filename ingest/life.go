@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -16,6 +17,10 @@ var ErrServerClosed = errors.New("ingest: listener closed")
 
 // errNoName: package net has no address of a socket whose name the system refuses to tell.
 var errNoName = errors.New("getsockname(2) is refused, most likely by a seccomp profile or a sandbox: allow it")
+
+// settleTime is how long a read waits for what may still be on its way inside this host, on systems that cannot be asked
+// whether there is anything. It is also the least time that the peer of a connection has to hear an acknowledgement.
+const settleTime = 20 * time.Millisecond
 
 // errServing: Serve may be called once.
 var errServing = errors.New("ingest: Serve was called before")

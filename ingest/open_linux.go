@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -116,65 +114,4 @@ func (s *socket) without(call, missing string, err error) {
 	if err != nil {
 		s.log.log.Warn("a system call is refused: "+missing, "call", call, "err", err)
 	}
-}
-
-// removeStale removes a unix socket that nobody listens on, so that a listener can start again after a crash.
-func removeStale(path string) error {
-	fi, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if fi.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s exists and is not a socket", path)
-	}
-	c, err := net.Dial("unixgram", path)
-	if err == nil {
-		c.Close()
-		return fmt.Errorf("%s is in use by another process", path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return err
-	}
-	return os.Remove(path)
-}
-
-// queuedIn is how many bytes of a connection wait in the kernel; 0 where it does not tell.
-func queuedIn(c net.Conn) (bytes int64) {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return 0
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	_ = raw.Control(func(fd uintptr) {
-		if n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ); err == nil {
-			bytes = int64(n)
-		}
-	})
-	return bytes
-}
-
-// acceptQueued accepts a connection that stands in the kernel's queue; os.ErrDeadlineExceeded if there is none.
-func acceptQueued(ln net.Listener) (net.Conn, error) {
-	l, ok := ln.(*net.TCPListener)
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	// Asked of the kernel: by means of a short deadline a busy machine would give up too early.
-	n := 0
-	err = raw.Control(func(fd uintptr) { n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
-	if err != nil || n == 0 {
-		return nil, errors.Join(os.ErrDeadlineExceeded, err)
-	}
-	l.SetDeadline(time.Now().Add(time.Second)) // it may have been reset in the meantime
-	return l.Accept()
 }

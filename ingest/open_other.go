@@ -6,7 +6,6 @@ import (
 	"context"
 	"net"
 	"os"
-	"time"
 )
 
 const canReusePort = false
@@ -52,15 +51,4 @@ func restrict(path string, o *UDPOptions, log *limiter) error {
 	}
 	warnAccess(path, a, log)
 	return nil
-}
-
-// queuedIn would be how many bytes of a connection wait in the kernel.
-func queuedIn(net.Conn) (bytes int64) { return 0 }
-
-// acceptQueued accepts a connection that stands in the kernel's queue; an error if there is none for a moment.
-func acceptQueued(ln net.Listener) (net.Conn, error) {
-	if l, ok := ln.(*net.TCPListener); ok {
-		l.SetDeadline(time.Now().Add(settleTime))
-	}
-	return ln.Accept()
 }

@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"time"
-
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -67,7 +65,3 @@ func slotSize(o *UDPOptions) int {
 }
 
 func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records == 0 }
-
-// settleTime is how long a read waits for what may still be on its way inside this host, where the system cannot be asked
-// whether there is anything.
-const settleTime = 20 * time.Millisecond

@@ -57,9 +57,6 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 	return u, nil
 }
 
-// perDatagram is what a datagram of up to 512 bytes costs of a Linux receive buffer; a longer one costs more.
-const perDatagram = 1280
-
 func (u *UDP) logBuffers() {
 	granted := u.Stats().ReceiveBuffer
 	holds := granted / perDatagram

@@ -14,6 +14,9 @@ import (
 // MaxDatagram is the length in bytes that every UDP datagram fits into.
 const MaxDatagram = 65535
 
+// perDatagram is what a datagram of up to 512 bytes costs of a Linux receive buffer; a longer one costs more.
+const perDatagram = 1280
+
 // UDPOptions configure a UDP listener. The zero value of every field means its documented default.
 type UDPOptions struct {
 	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
