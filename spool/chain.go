@@ -39,6 +39,8 @@ type chainFile struct {
 	Destination string `json:"destination,omitempty"`
 	// Spool is whose state it is. The chain may have another identity.
 	Spool string `json:"spool,omitempty"`
+	// Class of the spool, for an adopter that finds nothing else that names it. Left out by older programs.
+	Class string `json:"class,omitempty"`
 
 	Chain     chainJSON     `json:"chain"`
 	Delivered segment.Tally `json:"delivered"`
@@ -250,7 +252,7 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 
 // saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
 func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
-	f := chainFile{Version: 1, Destination: d.name, Spool: s.id.Spool, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
+	f := chainFile{Version: 1, Destination: d.name, Spool: s.id.Spool, Class: s.opts.Class, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
 	b, err := statefile.Seal(f)
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)

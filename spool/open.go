@@ -186,7 +186,7 @@ func (s *Spool) identityOfSegments() (id *identity, err error) {
 		id = identityOf(h)
 		break
 	}
-	if id == nil && s.opts.Class != "" {
+	if id == nil {
 		return s.identityOfChains()
 	}
 	return id, nil

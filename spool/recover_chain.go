@@ -72,10 +72,13 @@ func (s *Spool) identityOfChains() (*identity, error) {
 		if err != nil || f.Version > 1 || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
 			return nil, nil
 		}
+		if id.Class == "" {
+			id.Class = f.Class // an adopter is told of no class
+		}
 		id.Spool, id.Epoch = f.Spool, max(id.Epoch, f.Chain.Epoch)
 		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
 	}
-	if id.Spool == "" {
+	if id.Spool == "" || id.Class == "" {
 		return nil, nil
 	}
 	return id, nil

@@ -209,9 +209,20 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 	return nil
 }
 
-// noteScan puts on record what a scan of a segment has found missing.
+// noteScan puts on record which records that somebody is owed a scan of a segment has found missing. All others are at every
+// destination, if only because another owner has delivered them.
 func (r *recovery) noteScan(p *part, res *segment.ScanResult) error {
-	return r.s.noteDamaged(p.number, rangesOf(res.Damage), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
+	return r.s.noteDamaged(p.number, from(r.owedFrom(), rangesOf(res.Damage)), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
+}
+
+// from returns the parts of ranges that are not before first.
+func from(first uint64, ranges []segment.Range) (out []segment.Range) {
+	for _, x := range ranges {
+		if x.Last >= first {
+			out = append(out, segment.Range{First: max(first, x.First), Last: x.Last})
+		}
+	}
+	return out
 }
 
 // keepTail makes what is written next follow a damaged end: what the disk has of it may be all that is left.

@@ -55,13 +55,23 @@ func TestSim(t *testing.T) {
 	}
 }
 
+// failed are seeds above those that every run tries, each of which has shown a fault that is mended.
+var failed = []uint64{3090, 3208, 3270, 3867, 4692, 4973, 6636, 7479, 8333, 9599}
+
 // sweep runs many seeds, as many at a time as there are processors.
 func sweep(t *testing.T) {
 	var mu sync.Mutex
 	found := map[string][]uint64{} // seeds by kind of failure
 	began, done := time.Now(), uint64(0)
 	t.Run("seeds", func(t *testing.T) {
+		var todo []uint64
 		for seed := *fromSeed; seed < *fromSeed+*seeds; seed++ {
+			todo = append(todo, seed)
+		}
+		if *fromSeed == 1 {
+			todo = append(todo, failed...)
+		}
+		for _, seed := range todo {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				failures, told := run(t, draw(seed), nil)
 				t.Logf("seed %d: %s", seed, told)

@@ -36,7 +36,7 @@ func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *object.K
 	if open != nil {
 		f.Detail, f.Since = "ahead of its chain's end", open.Time
 		open.beyond(&f)
-		return a.aside(p, unvouched{*k, size, f, nil})
+		return a.aside(p, unvouched{*k, size, f, g})
 	}
 	for _, l := range g.lacks {
 		if a.places[l.at] == p && l.first <= k.First && l.last >= k.Last {
