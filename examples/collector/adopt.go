@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// adoptEvery is how often the directories of -adopt are looked through.
+	// adoptEvery is how often the directories of -adopt are searched.
 	adoptEvery = 10 * time.Second
-	// adoptDepth is how far below them a spool may lie: a mount, the collector's -spool there, a class in it.
+	// adoptDepth is how far below them a spool may be: a mount, the collector's -spool in it, a class in that.
 	adoptDepth = 3
 	// adoptFirst and adoptLast are the waits between two attempts at one spool.
 	adoptFirst, adoptLast = 5 * time.Second, 10 * time.Minute
-	// adoptWork is where adoptions keep what they need, below -spool. No class has such a name.
+	// adoptWork is the directory below -spool in which adoptions keep their files. No class has such a name.
 	adoptWork = "adopt-work"
 	// adoptAtOnce bounds the disk and the bandwidth that adoptions take from normal service.
 	adoptAtOnce = 2
 )
 
-// adoptions delivers the spools that other processes have left behind, beside normal service.
+// adoptions delivers the spools that other processes left behind, beside the normal service.
 type adoptions struct {
 	c    *config
 	log  *slog.Logger
@@ -37,21 +37,22 @@ type adoptions struct {
 	end  context.CancelFunc
 	wg   sync.WaitGroup
 	slot chan struct{}
-	// asking is held while a spool is inspected: that reads files, and many may be found at once.
-	asking sync.Mutex
-	// rush is closed when a drain waits: what is tried again is tried soon.
+	// inspecting is held while a spool is inspected: that reads files, and many spools may be found at once.
+	inspecting sync.Mutex
+	// rush is closed when a drain waits for adoptions: further attempts then follow soon.
 	rush     chan struct{}
 	rushOnce sync.Once
 
 	mu      sync.Mutex
 	seen    map[string]*orphan
-	roots   map[string]unread // of -adopt that cannot be looked through
-	looked  bool              // all of them, once
-	changed chan struct{}     // closed at the next change of all this
+	roots   map[string]unread // directories of -adopt that cannot be searched
+	looked  bool              // all of them have been searched once
+	changed chan struct{}     // closed at the next change of these fields
 }
 
 var _ drain.Adoptions = (*adoptions)(nil)
 
+// newAdoptions returns adoptions that have not started.
 func newAdoptions(c *config, log *slog.Logger) *adoptions {
 	a := &adoptions{
 		c: c, log: log, slot: make(chan struct{}, adoptAtOnce), rush: make(chan struct{}),
@@ -61,7 +62,7 @@ func newAdoptions(c *config, log *slog.Logger) *adoptions {
 	return a
 }
 
-// start begins to watch; it does nothing without -adopt.
+// start begins to watch the directories of -adopt, if there are any.
 func (a *adoptions) start() {
 	if len(a.c.adopt) == 0 {
 		return
@@ -75,15 +76,14 @@ func (a *adoptions) start() {
 			case <-tick.C:
 			case <-a.ctx.Done():
 				return
-			case <-a.rush: // an instance that goes takes over nothing more
+			case <-a.rush: // an instance that ends adopts nothing more
 				return
 			}
 		}
 	})
 }
 
-// Stop implements drain.Adoptions: it ends what is under way, which is gone on with at the next start, here or on another
-// host.
+// Stop implements drain.Adoptions: it ends the adoptions in progress. They continue at the next start, here or on another host.
 func (a *adoptions) Stop(ctx context.Context) error {
 	a.end()
 	done := make(chan struct{})
@@ -96,7 +96,7 @@ func (a *adoptions) Stop(ctx context.Context) error {
 	}
 }
 
-// look begins to adopt what is new, and forgets what is gone.
+// look begins to adopt new spools, and forgets those that are gone.
 func (a *adoptions) look() {
 	found, roots := map[string]fs.FileInfo{}, map[string]unread{}
 	for _, root := range a.c.adopt {
@@ -112,7 +112,7 @@ func (a *adoptions) look() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tellRoots(roots)
+	a.logRoots(roots)
 	a.looked = true
 	maps.DeleteFunc(a.seen, func(dir string, o *orphan) bool {
 		return o.State != "delivering" && (found[dir] == nil || !os.SameFile(found[dir], o.at) || !found[dir].ModTime().Equal(o.at.ModTime()))
@@ -127,50 +127,50 @@ func (a *adoptions) look() {
 	a.notify()
 }
 
-// unread is why a directory could not be looked through.
+// unread says why a directory could not be searched.
 type unread struct {
 	why     string
-	missing bool // it is not there
+	missing bool // it does not exist
 }
 
-// errFound is what is said of a spool before the first attempt.
-const errFound = "found, and not looked at yet"
+// errFound is the status of a spool before the first attempt.
+const errFound = "found, not inspected yet"
 
-// tellRoots logs which directories of -adopt cannot be looked through, and which can again. A name that is mistyped, or a
-// volume that is not mounted, would otherwise pass for one with nothing to adopt. a.mu is held.
-func (a *adoptions) tellRoots(now map[string]unread) {
+// logRoots logs which directories of -adopt cannot be searched, and which can again. Otherwise a mistyped name, or a volume that
+// is not mounted, would look like a directory with nothing to adopt. a.mu is held.
+func (a *adoptions) logRoots(now map[string]unread) {
 	for root, r := range now {
 		if a.roots[root] != r {
-			a.log.Warn("-adopt: nothing is adopted from a directory that cannot be read: mount it, or correct its name", "dir", root, "err", r.why)
+			a.log.Warn("-adopt: cannot read the directory, so nothing in it is adopted: mount it, or correct its name", "dir", root, "err", r.why)
 		}
 	}
 	for root := range a.roots {
 		if now[root] == (unread{}) {
-			a.log.Info("-adopt: the directory can be read", "dir", root)
+			a.log.Info("-adopt: the directory can be read now", "dir", root)
 		}
 	}
 	a.roots = now
 }
 
-// notify wakes whoever waits for a change. a.mu is held.
+// notify wakes everyone who waits for a change. a.mu is held.
 func (a *adoptions) notify() {
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
 
-// identity returns what tells the spool in dir from another one that is mounted there later, and from itself when its owner
-// has taken it back and filled it anew. Device and inode do not suffice: volumes are made alike, and come and go under the
-// same number. The file that names the spool is written by its owner alone.
+// identity distinguishes the spool in dir from another one that is mounted there later, and from itself after its owner has used
+// it again. Device and inode do not suffice: volumes are created alike, and come and go under the same number. Only the owner of
+// a spool writes the file that names it.
 func identity(dir string) (fs.FileInfo, error) {
 	fi, err := os.Stat(filepath.Join(dir, "spool.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		fi, err = os.Stat(filepath.Join(dir, "seg")) // lost; the segments have it
+		fi, err = os.Stat(filepath.Join(dir, "seg")) // the file is lost; the segments name the spool too
 	}
 	return fi, err
 }
 
-// spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, own excepted. The
-// error names what could not be read, where a spool may lie.
+// spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own. The error
+// names the directories that could not be read and may hold a spool.
 func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 	if same(dir, own) {
 		return nil, nil
@@ -190,7 +190,7 @@ func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 		if e.IsDir() && depth > 0 && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" {
 			below, err := spoolsBelow(filepath.Join(dir, e.Name()), own, depth-1)
 			found = append(found, below...)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) { // unmounted since
+			if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was not unmounted meanwhile
 				errs = append(errs, err)
 			}
 		}
@@ -198,6 +198,7 @@ func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 	return found, errors.Join(errs...)
 }
 
+// same reports whether two paths lead to the same file.
 func same(a, b string) bool {
 	fa, err1 := os.Stat(a)
 	fb, err2 := os.Stat(b)

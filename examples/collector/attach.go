@@ -11,8 +11,8 @@ import (
 
 // attaches are the Holds that are being attached to their spools after a hand-over.
 //
-// A spool may be full, and a Hold then waits for room. The end of the process ends that wait: Attach puts the rest into the
-// spool over the quota, because nobody else has these records.
+// A spool may be full, and a Hold then waits for room. The end of the process ends that wait: Attach puts the remaining records
+// into the spool beyond its quota, because they exist nowhere else.
 type attaches struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -25,8 +25,8 @@ func newAttaches(ctx context.Context) *attaches {
 	return a
 }
 
-// stop ends the wait for room, and returns when every Hold has passed on what it had. It runs before the listeners close:
-// they give what they have in hand to the Hold, which takes nothing while it is being attached.
+// stop ends the wait for room, and returns when every Hold has passed on its records. It runs before the listeners close: they
+// give their last batch to the Hold, which accepts nothing while it is being attached.
 func (a *attaches) stop(ctx context.Context) error {
 	a.cancel()
 	done := make(chan struct{})
@@ -43,10 +43,10 @@ func (a *attaches) stop(ctx context.Context) error {
 	}
 }
 
-// attach hands the open spool to d, and what the Hold has to the spool. It calls tried before it waits for room, since the
-// process must hear of its end meanwhile. With an error d has not taken the class, and attach may be called again.
+// attach hands the open spool to d, and the records of the Hold to the spool. It calls tried before it waits for room, because
+// the process must meanwhile react to signals. With an error d has not accepted the class, and attach may be called again.
 func (cl *class) attach(d *drain.Drainer, tried func()) error {
-	cl.attaches.busy.RLock() // before Add: what d has taken over is waited for
+	cl.attaches.busy.RLock() // before add: stop waits for every class that d has accepted
 	defer cl.attaches.busy.RUnlock()
 	err := cl.add(d)
 	ending := errors.Is(err, drain.ErrEnding)
@@ -54,16 +54,16 @@ func (cl *class) attach(d *drain.Drainer, tried func()) error {
 		return err
 	}
 	tried()
-	sink := cl.open.Intake()
+	sink := cl.spool.Intake()
 	if err := cl.hold.Attach(cl.attaches.ctx, sink); err != nil {
 		left := cl.hold.Held()
 		var lost segment.Account
 		lost.Lost[segment.GivenUp] = segment.Loss{Records: left.Records, Bytes: left.Bytes}
 		sink.Account(lost)
-		cl.log.Error("records in memory are lost, since the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
+		cl.log.Error("records in memory are lost: the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
 	}
-	if ending { // with the spool open: at least nothing is lost
-		cl.log.Warn("closed the class, since the process is ending", "err", cl.close())
+	if ending { // the spool was open, so nothing is lost
+		cl.log.Warn("class closed: the process is ending", "err", cl.close())
 	}
 	return nil
 }

@@ -61,9 +61,9 @@ func TestEndWhileAttaching(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("a full spool keeps the process from hearing of its end")
 	}
-	for began := time.Now(); !cl.open.Stats().Full; {
+	for began := time.Now(); !cl.spool.Stats().Full; {
 		if time.Since(began) > 10*time.Second {
-			t.Fatalf("the spool does not fill up: %+v", cl.open.Stats())
+			t.Fatalf("the spool does not fill up: %+v", cl.spool.Stats())
 		}
 	}
 	r, err := d.Stop(t.Context(), "test")

@@ -18,30 +18,32 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// class is one kind of traffic, with everything of its own: sockets, spool, shipper, connections to the destinations.
+// class is one kind of traffic. It shares nothing with other classes: it has its own sockets, spool, shipper, and connections
+// to the destinations.
 type class struct {
-	name   string
-	urls   []string
-	spool  spool.Options
-	ship   ship.Options
-	dir    string
-	listen ingest.Options
-	log    *slog.Logger
-	served *served // of all classes
+	name string
+	log  *slog.Logger
+	dir  string   // of the spool
+	urls []string // of the listeners
 
-	attaches *attaches // of all classes
+	listen       ingest.Options
+	spoolOptions spool.Options
+	shipOptions  ship.Options
 
-	// Once started:
-	open      *spool.Spool
+	served   *served   // the service's
+	attaches *attaches // the service's
+
+	// Set by start:
+	spool     *spool.Spool
 	shipper   *ship.Shipper
 	listeners []ingest.Listener
-	hold      *ingest.Hold // after a hand-over
+	hold      *ingest.Hold // only after a hand-over
 }
 
-// framings are the schemes of -listen besides those that ingest has itself.
+// framings are the schemes of -listen in addition to those of package ingest.
 var framings = map[string]ingest.Framing{"relp": relp.Framing}
 
-// prepare readies every class without starting anything.
+// prepare makes every class ready to start. It opens no spool and no socket.
 func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
 	var classes []*class
 	for _, name := range c.classes {
@@ -54,17 +56,18 @@ func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error)
 	return classes, shareDisk(c, classes, log)
 }
 
+// newClass returns a class that is ready to start.
 func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*class, error) {
 	cl := &class{
 		name: name, dir: filepath.Join(c.spoolDir, name), log: log.With("class", name),
-		ship: ship.Options{
+		shipOptions: ship.Options{
 			Destinations: map[string]ship.Destination{},
 			Limits:       map[string][]*ship.Limiter{},
 			Format:       c.format.of(name),
 			Codec:        c.codec.of(name).name,
 			Level:        c.codec.of(name).level,
 		},
-		spool: spool.Options{
+		spoolOptions: spool.Options{
 			Class:        name,
 			Destinations: slices.Sorted(maps.Keys(c.dests)),
 			Forget:       c.forget,
@@ -77,31 +80,35 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	}
 	cl.listen.Framings = framings
 	if c.key != nil {
-		cl.ship.Signer = c.key
+		cl.shipOptions.Signer = c.key
 	}
-	cl.ship.Logger, cl.spool.Logger, cl.listen.Logger = log, log, cl.log // the first two name the class themselves
-	// A connection pool per class: a class that stalls at a destination holds up no other.
-	for dest, u := range c.dests {
-		d, err := open.Destination(ctx, u, &open.Options{Logger: log.With("class", name, "destination", dest)})
-		if err != nil {
-			return nil, fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
-		}
-		cl.ship.Destinations[dest] = d
-		for _, limit := range []string{dest, dest + "/" + name} {
-			if l := c.limits[limit]; l != nil {
-				cl.ship.Limits[dest] = append(cl.ship.Limits[dest], l)
-			}
-		}
-	}
+	cl.shipOptions.Logger, cl.spoolOptions.Logger, cl.listen.Logger = log, log, cl.log // ship and spool name the class themselves
 	for _, l := range c.listen {
 		if l.class == name {
 			cl.urls = append(cl.urls, l.url)
 		}
 	}
-	return cl, nil
+	return cl, cl.openDestinations(ctx, c)
 }
 
-// start opens the spool and binds the sockets. Nothing is received yet: see run. With an error, nothing is left open.
+// openDestinations opens every destination for this class alone, so that a class that stalls there delays no other.
+func (cl *class) openDestinations(ctx context.Context, c *config) error {
+	for dest, u := range c.dests {
+		d, err := open.Destination(ctx, u, &open.Options{Logger: cl.log.With("destination", dest)})
+		if err != nil {
+			return fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
+		}
+		cl.shipOptions.Destinations[dest] = d
+		for _, limit := range []string{dest, dest + "/" + cl.name} {
+			if l := c.limits[limit]; l != nil {
+				cl.shipOptions.Limits[dest] = append(cl.shipOptions.Limits[dest], l)
+			}
+		}
+	}
+	return nil
+}
+
+// start opens the spool and binds the sockets; run receives from them. With an error, nothing is left open.
 func (cl *class) start(listen bool) (err error) {
 	defer func() {
 		if err != nil {
@@ -117,31 +124,31 @@ func (cl *class) start(listen bool) (err error) {
 	return cl.bind(nil)
 }
 
-// openSpool opens the spool and what ships from it. With an error, neither is open.
+// openSpool opens the spool and its shipper. With an error, neither is open.
 func (cl *class) openSpool() (err error) {
-	if cl.open != nil {
+	if cl.spool != nil {
 		return nil
 	}
-	s, err := spool.Open(cl.dir, &cl.spool)
+	s, err := spool.Open(cl.dir, &cl.spoolOptions)
 	if errors.Is(err, spool.ErrOptions) {
 		return fmt.Errorf("%w: %w", errFlags, err)
 	}
 	if err != nil {
 		return err
 	}
-	if cl.shipper, err = ship.New(s, &cl.ship); err != nil {
+	if cl.shipper, err = ship.New(s, &cl.shipOptions); err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", errFlags, err), s.Close())
 	}
-	cl.open = s
+	cl.spool = s
 	return nil
 }
 
-// bind opens the listeners, on the sockets that are inherited if there are any.
-func (cl *class) bind(inherited *ingest.Inheritance) error {
+// bind opens the listeners, on the sockets of the predecessor if there is one.
+func (cl *class) bind(predecessor *ingest.Inheritance) error {
 	for _, u := range cl.urls {
 		o := cl.listen
-		if inherited != nil {
-			inherited.Apply(socketName(cl.name, u), &o)
+		if predecessor != nil {
+			predecessor.Apply(socketName(cl.name, u), &o)
 		}
 		l, err := ingest.Listen(u, &o)
 		if err != nil {
@@ -152,15 +159,16 @@ func (cl *class) bind(inherited *ingest.Inheritance) error {
 	return nil
 }
 
-// run hands a started class to d and lets its listeners receive.
+// run hands a started class to d and receives.
 func (cl *class) run(d *drain.Drainer) error {
 	if err := cl.add(d); err != nil {
 		return errors.Join(err, cl.close())
 	}
-	cl.serve(cl.open.Intake(), d)
+	cl.serve(cl.spool.Intake(), d)
 	return nil
 }
 
+// add hands a started class to d, which ships from it and ends it.
 func (cl *class) add(d *drain.Drainer) error {
 	dc := drain.Class{Shipper: cl.shipper}
 	for _, l := range cl.listeners {
@@ -169,7 +177,7 @@ func (cl *class) add(d *drain.Drainer) error {
 	return d.Add(dc)
 }
 
-// serve lets the listeners receive.
+// serve lets the listeners receive into sink.
 func (cl *class) serve(sink ingest.Sink, d *drain.Drainer) {
 	for i, l := range cl.listeners {
 		cl.served.add(socketName(cl.name, cl.urls[i]), l)
@@ -188,14 +196,14 @@ func (cl *class) close() error {
 	for _, l := range cl.listeners {
 		errs = append(errs, l.Close())
 	}
-	if cl.open != nil {
-		errs = append(errs, cl.open.Close())
+	if cl.spool != nil {
+		errs = append(errs, cl.spool.Close())
 	}
-	cl.open, cl.shipper, cl.listeners = nil, nil, nil
+	cl.spool, cl.shipper, cl.listeners = nil, nil, nil
 	return errors.Join(errs...)
 }
 
-// retry starts a class again and again until it runs: the others run meanwhile.
+// retry starts a class again and again until it runs, while the others are running.
 func (cl *class) retry(ctx context.Context, d *drain.Drainer, listen bool) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		select {

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// descriptors divides RLIMIT_NOFILE. The listeners of a process share what a quarter of it, and 64 at least, leaves (see
-// ingest.TCPOptions.MaxConns). Here it is known how many classes and destinations there are, and with that how much more
-// has to be kept for them, and how many listeners there will be once every class is up: one that comes up late must find
-// its part.
+// descriptors divides RLIMIT_NOFILE. Package ingest keeps a quarter of the limit, at least 64, and lets the listeners share the
+// rest (see ingest.TCPOptions.MaxConns). The collector knows more: how many classes and destinations need descriptors, and how
+// many listeners there will be once every class is up. A listener that starts late must find its share.
 type descriptors struct {
 	limit int // 0: none
 	conns int // of each stream listener
@@ -17,14 +16,14 @@ type descriptors struct {
 }
 
 const (
-	// maxConns is how many connections a listener takes where the limit is higher.
+	// maxConns is the largest number of connections of a listener.
 	maxConns = 4096
-	// perClass and perDest are about what a class, and each destination of a class, have open at a time: segments, index,
-	// directories that are synced, connections to the server.
+	// perClassFiles and perDestFiles are about how many files a class, and each destination of a class, have open at a time:
+	// segments, index, directories that are synced, connections to the server.
 	perClassFiles, perDestFiles, baseFiles = 16, 12, 32
 )
 
-// shareDescriptors returns an error if the limit leaves no connection for each listener.
+// shareDescriptors returns an error if the limit leaves no connection for some listener.
 func shareDescriptors(c *config, limit int) (descriptors, error) {
 	d := descriptors{limit: limit, conns: maxConns, http: statusConns}
 	if limit <= 0 {
@@ -48,10 +47,10 @@ func shareDescriptors(c *config, limit int) (descriptors, error) {
 	return d, nil
 }
 
-// log says what an operator may not expect.
+// log warns of limits that the operator may not expect.
 func (d descriptors) log(log *slog.Logger) {
 	if d.conns < maxConns {
-		log.Warn("RLIMIT_NOFILE limits the connections of each listener: raise it (ulimit -n, LimitNOFILE=) if that is too few",
+		log.Warn("RLIMIT_NOFILE limits the connections of each listener: if they are too few, raise it (ulimit -n, LimitNOFILE=)",
 			"connections", d.conns, "descriptors", d.limit)
 	}
 }

@@ -28,7 +28,7 @@ func TestDriversSpeak(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cl.ship.Destinations["idc"].(ship.Checker).Check(t.Context()); err != nil {
+		if err := cl.shipOptions.Destinations["idc"].(ship.Checker).Check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		warned := strings.Contains(out.String(), "level=WARN") && strings.Contains(out.String(), "see that its volume is mounted") &&

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// shareDisk gives each class without a quota an equal part of 90 % of the file system that its directory is on, and warns
-// when the quotas of one file system together exceed it: a class that fills the disk would then stop the others. A class may
-// have a volume of its own, mounted at DIR/CLASS.
+// shareDisk gives each class without a quota an equal part of 90 % of the file system that its directory is on. It warns if the
+// quotas on one file system together exceed it: a class that fills the disk would then stop the others. A class may have a
+// volume of its own, mounted at DIR/CLASS.
 func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	if err := os.MkdirAll(c.spoolDir, 0o755); err != nil {
 		return fmt.Errorf("%w: -spool: %w", errFlags, err)
@@ -23,9 +23,9 @@ func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	volumes := map[uint64]*volume{}
 	for _, cl := range classes {
 		id, total, err := fileSystem(existing(cl.dir))
-		if err != nil || total == 0 { // 0: it does not tell
-			log.Warn("a quota is not checked against the file system", "class", cl.name, "dir", cl.dir, "err", err)
-			continue // the spool takes its own default, or says what is missing
+		if err != nil || total == 0 { // 0: the file system does not say
+			log.Warn("cannot check the quota against the size of the file system", "class", cl.name, "dir", cl.dir, "err", err)
+			continue // the spool uses its own default, or says what is missing
 		}
 		if volumes[id] == nil {
 			volumes[id] = &volume{total: total}
@@ -35,10 +35,10 @@ func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	for _, v := range volumes {
 		var sum int64
 		for _, cl := range v.classes {
-			if cl.spool.MaxBytes == 0 {
-				cl.spool.MaxBytes = v.total / 10 * 9 / int64(len(v.classes))
+			if cl.spoolOptions.MaxBytes == 0 {
+				cl.spoolOptions.MaxBytes = v.total / 10 * 9 / int64(len(v.classes))
 			}
-			sum += cl.spool.MaxBytes
+			sum += cl.spoolOptions.MaxBytes
 		}
 		if sum > v.total {
 			log.Warn("the spools' quotas together exceed the file system: lower -spool-max-bytes",
@@ -48,7 +48,7 @@ func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	return nil
 }
 
-// existing returns dir or, if it is not there yet, the parent that it will be created in.
+// existing returns dir or, if it does not exist yet, the closest parent that does.
 func existing(dir string) string {
 	for {
 		_, err := os.Stat(dir)

@@ -12,7 +12,7 @@ import (
 )
 
 func testClass(dir, name string, quota int64) *class {
-	return &class{name: name, dir: filepath.Join(dir, name), spool: spool.Options{MaxBytes: quota}}
+	return &class{name: name, dir: filepath.Join(dir, name), spoolOptions: spool.Options{MaxBytes: quota}}
 }
 
 // TestShareDisk: classes on one file system share it.
@@ -27,8 +27,8 @@ func TestShareDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := total / 10 * 9 / 3
-	if a.spool.MaxBytes != want || b.spool.MaxBytes != want || c.spool.MaxBytes != 1<<30 {
-		t.Errorf("quotas %d, %d, %d; want %d, the same, and 1 GiB", a.spool.MaxBytes, b.spool.MaxBytes, c.spool.MaxBytes, want)
+	if a.spoolOptions.MaxBytes != want || b.spoolOptions.MaxBytes != want || c.spoolOptions.MaxBytes != 1<<30 {
+		t.Errorf("quotas %d, %d, %d; want %d, the same, and 1 GiB", a.spoolOptions.MaxBytes, b.spoolOptions.MaxBytes, c.spoolOptions.MaxBytes, want)
 	}
 }
 
@@ -54,7 +54,7 @@ func TestShareDiskOwnVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(64 << 20 / 10 * 9); own.spool.MaxBytes != want || a.spool.MaxBytes != total/10*9 {
-		t.Errorf("quotas: own volume %d, want %d; the other class %d, want %d", own.spool.MaxBytes, want, a.spool.MaxBytes, total/10*9)
+	if want := int64(64 << 20 / 10 * 9); own.spoolOptions.MaxBytes != want || a.spoolOptions.MaxBytes != total/10*9 {
+		t.Errorf("quotas: own volume %d, want %d; the other class %d, want %d", own.spoolOptions.MaxBytes, want, a.spoolOptions.MaxBytes, total/10*9)
 	}
 }

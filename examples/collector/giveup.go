@@ -13,73 +13,97 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-const giveUpUsage = `collector give-up acknowledges damage: records that were kept, and that this disk no longer returns.
+const giveUpUsage = `collector give-up acknowledges damage: records that were kept, and that the disk no longer returns.
 
-  collector give-up -spool DIR -class CLASS                                     lists what is damaged
+  collector give-up -spool DIR -class CLASS                                     lists the damage
   collector give-up -spool DIR -class CLASS -segment N -records FIRST-LAST,… -confirm lose-COUNT-records
 
-A drain is incomplete as long as damage is not given up, since the damaged files are the only copy of what they held.
-Look at them first: they stay until you remove them, and GiveUp does not touch them. The collector may be running. For a
-volume that is adopted, DIR is the directory in which its class lies, and the collector's log has segment and records.
+A drain is incomplete as long as damage is not given up, because the damaged files are the only copy of what they held.
+Examine them first: they stay until you remove them, and give-up does not touch them. The collector may be running. For a
+volume that is being adopted, DIR is the directory that contains its class, and the collector's log names segment and records.
 
 `
 
-// giveUp is the command of that name. It returns the exit code.
+// giveUpFlags is the command line of give-up.
+type giveUpFlags struct {
+	dir, class, records, confirm string
+	segment                      uint64
+}
+
+// giveUp is the command give-up. It returns the exit code.
 func giveUp(args []string, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("collector give-up", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, giveUpUsage)
-		fs.PrintDefaults()
-	}
-	dir := fs.String("spool", "", "`DIR` with the spools, one sub-directory per class")
-	class := fs.String("class", "", "`CLASS` whose records are damaged")
-	number := fs.Uint64("segment", 0, "`N`umber of the segment")
-	records := fs.String("records", "", "`RANGES` of sequence numbers that are given up: 100-116,200-210")
-	confirm := fs.String("confirm", "", "`lose-COUNT-records`: how many records that is")
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
+	var o giveUpFlags
+	if err := o.parse(args, stderr); errors.Is(err, flag.ErrHelp) {
 		return 0
-	case err != nil:
-		return exitUsage
-	case *dir == "" || !classPattern.MatchString(*class) || fs.NArg() > 0:
-		fmt.Fprint(stderr, giveUpUsage)
+	} else if err != nil {
 		return exitUsage
 	}
-	path := filepath.Join(*dir, *class)
+	fail := func(err error, code int) int {
+		fmt.Fprintln(stderr, "collector give-up:", err)
+		return code
+	}
+	path := filepath.Join(o.dir, o.class)
 	damages, err := spool.ReadDamages(path)
 	if err != nil {
-		fmt.Fprintln(stderr, "collector give-up:", err)
-		return exitFailed
+		return fail(err, exitFailed)
 	}
-	if *number == 0 {
-		listDamages(stdout, *dir, *class, damages)
+	if o.segment == 0 {
+		listDamages(stdout, o.dir, o.class, damages)
 		return 0
 	}
-	ranges, count, err := parseRanges(*records)
-	noted := false
-	if err == nil {
-		noted, err = known(damages, *number, ranges)
-	}
-	if want := fmt.Sprintf("lose-%d-records", count); err == nil && *confirm != want {
-		err = fmt.Errorf("this gives up %d records of class %s in segment %d; say so with -confirm %s", count, *class, *number, want)
-	}
+	ranges, count, noted, err := o.check(damages)
 	if err != nil {
-		fmt.Fprintln(stderr, "collector give-up:", err)
-		return exitUsage
+		return fail(err, exitUsage)
 	}
-	if err := spool.GiveUp(path, *number, ranges); err != nil {
-		fmt.Fprintln(stderr, "collector give-up:", err)
-		return exitFailed
+	if err := spool.GiveUp(path, o.segment, ranges); err != nil {
+		return fail(err, exitFailed)
 	}
-	fmt.Fprintf(stdout, "class %s, segment %d: %d records are given up; they stay reported as damaged\n", *class, *number, count)
+	fmt.Fprintf(stdout, "class %s, segment %d: %d records are given up; they stay reported as damaged\n", o.class, o.segment, count)
 	if !noted {
-		fmt.Fprintf(stdout, "  no damage of segment %d is on record in %s: this counts only if an adopter of the volume has reported it\n", *number, path)
+		fmt.Fprintf(stdout, "  no damage of segment %d is on record in %s: this counts only if an adopter of the volume has reported it\n", o.segment, path)
 	}
 	return 0
 }
 
-// listDamages prints what is damaged, each with the command that gives it up.
+// parse reads the flags, and prints what is wrong with them.
+func (o *giveUpFlags) parse(args []string, stderr io.Writer) error {
+	f := flag.NewFlagSet("collector give-up", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprint(stderr, giveUpUsage)
+		f.PrintDefaults()
+	}
+	f.StringVar(&o.dir, "spool", "", "`DIR` with the spools, one subdirectory per class")
+	f.StringVar(&o.class, "class", "", "`CLASS` whose records are damaged")
+	f.Uint64Var(&o.segment, "segment", 0, "`N`umber of the segment")
+	f.StringVar(&o.records, "records", "", "`RANGES` of sequence numbers to give up: 100-116,200-210")
+	f.StringVar(&o.confirm, "confirm", "", "`lose-COUNT-records`, with the number of these records")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if o.dir == "" || !classPattern.MatchString(o.class) || f.NArg() > 0 {
+		fmt.Fprint(stderr, giveUpUsage)
+		return errFlags
+	}
+	return nil
+}
+
+// check returns what is to be given up, if the damage on record allows it and the confirmation is right. noted: damage of the
+// segment is on record.
+func (o *giveUpFlags) check(damages []spool.Damage) (ranges []segment.Range, count uint64, noted bool, err error) {
+	if ranges, count, err = parseRanges(o.records); err != nil {
+		return nil, 0, false, err
+	}
+	if noted, err = known(damages, o.segment, ranges); err != nil {
+		return nil, 0, noted, err
+	}
+	if want := fmt.Sprintf("lose-%d-records", count); o.confirm != want {
+		return nil, 0, noted, fmt.Errorf("this gives up %d records of class %s in segment %d; to do so, add -confirm %s", count, o.class, o.segment, want)
+	}
+	return ranges, count, noted, nil
+}
+
+// listDamages prints each damage, with the command that gives it up.
 func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 	if len(damages) == 0 {
 		fmt.Fprintf(w, "class %s: no damage is on record\n", class)
@@ -104,9 +128,9 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 	}
 }
 
-// known refuses to give up what is on record as damaged otherwise, or in another segment: sequence numbers are unique, so a
-// number of the segment was mistyped. What is on no record here may be damaged all the same, since an adopter keeps its own:
-// only then noted says so.
+// known refuses ranges that differ from the damage on record, or that are on record in another segment: sequence numbers are
+// unique, so the number of the segment was mistyped. Records that are not on record here may be damaged all the same, because an
+// adopter keeps its own notes. noted reports whether any damage of the segment is on record.
 func known(damages []spool.Damage, number uint64, ranges []segment.Range) (noted bool, err error) {
 	for _, r := range ranges {
 		in, covered := uint64(0), false
@@ -130,6 +154,7 @@ func known(damages []spool.Damage, number uint64, ranges []segment.Range) (noted
 	return noted, nil
 }
 
+// parseRanges reads the value of -records.
 func parseRanges(s string) (ranges []segment.Range, count uint64, err error) {
 	for part := range strings.SplitSeq(s, ",") {
 		a, b, ok := strings.Cut(part, "-")
@@ -139,7 +164,7 @@ func parseRanges(s string) (ranges []segment.Range, count uint64, err error) {
 		first, err1 := strconv.ParseUint(strings.TrimSpace(a), 10, 64)
 		last, err2 := strconv.ParseUint(strings.TrimSpace(b), 10, 64)
 		if err1 != nil || err2 != nil || first == 0 || last < first {
-			return nil, 0, fmt.Errorf("-records %q: ranges of sequence numbers like 100-116,200-210 are needed", s)
+			return nil, 0, fmt.Errorf("-records %q: use ranges of sequence numbers such as 100-116,200-210", s)
 		}
 		if n := len(ranges); n > 0 && first <= ranges[n-1].Last {
 			return nil, 0, fmt.Errorf("-records %q: ranges must ascend and not overlap", s)

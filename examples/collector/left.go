@@ -13,10 +13,10 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// leftClasses lists the classes that have a spool below -spool, which owes something, and no -listen any more. An instance
-// whose drain is complete loses its disk: so they are delivered like the others.
+// leftClasses lists the classes without a -listen that have a spool below -spool with something to deliver. They are delivered
+// like the others, because an instance whose drain is complete loses its disk.
 func leftClasses(c *config) (names []string) {
-	entries, _ := os.ReadDir(c.spoolDir) // not there yet
+	entries, _ := os.ReadDir(c.spoolDir) // the directory may not exist yet
 	for _, e := range entries {
 		name, dir := e.Name(), filepath.Join(c.spoolDir, e.Name())
 		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() || !classPattern.MatchString(name) || slices.Contains(c.classes, name) {
@@ -24,14 +24,14 @@ func leftClasses(c *config) (names []string) {
 		}
 		in, err := spool.Inspect(dir)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, spool.ErrLocked) || err == nil && !owes(in) {
-			continue // no spool, or somebody else's, or an empty one
+			continue // no spool, one that another process uses, or one with nothing to deliver
 		}
 		names = append(names, name)
 	}
 	return names
 }
 
-// owes reports whether a spool has something to deliver, or an earlier drain could not verify what it has delivered.
+// owes reports whether a spool has something to deliver, or an earlier drain could not verify a delivery.
 func owes(in *spool.Inspection) bool {
 	if !in.Adopted.IsZero() {
 		return false
@@ -42,17 +42,17 @@ func owes(in *spool.Inspection) bool {
 		}
 	}
 	if slices.ContainsFunc(in.Damages, func(x spool.Damage) bool { return !x.GivenUp }) {
-		return true // the report must name it
+		return true // the report must name the damage
 	}
 	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
 }
 
-// runLeft starts to deliver the classes of leftClasses. One that cannot be opened is down, as any other.
+// runLeft starts to deliver the classes of leftClasses. One that cannot be opened is down, like any other class.
 func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger) {
 	for _, name := range leftClasses(c) {
 		cl, err := newClass(ctx, c, name, log)
 		if err == nil {
-			log.Warn("a class without -listen has records to deliver", "class", name)
+			log.Warn("delivering a class without -listen: its spool has pending records", "class", name)
 			if err = cl.start(false); err == nil {
 				err = cl.run(d)
 			}

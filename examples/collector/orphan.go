@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -19,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// orphan is a spool that was found. adoptions.mu guards it. Its JSON is an entry of /adoptions.
+// orphan is a spool that was found below -adopt. adoptions.mu guards it. Its JSON is an entry of /adoptions.
 type orphan struct {
 	at fs.FileInfo // see identity
 
@@ -32,12 +31,12 @@ type orphan struct {
 	Pending  uint64                   `json:"pending_records"` // summed over destinations
 	Owed     map[string]segment.Tally `json:"owed,omitempty"`  // by destination
 	ETA      time.Duration            `json:"eta_ns,omitempty"`
-	// Err says why it is not delivered: of the last attempt, or of the one that goes on.
+	// Err says why it is not delivered: from the last attempt, or from the one in progress.
 	Err  string     `json:"error,omitempty"`
 	Next *time.Time `json:"next_attempt,omitempty"`
 }
 
-// owes sets what is owed.
+// owes sets the pending records of each destination.
 func (o *orphan) owes(by map[string]segment.Tally) {
 	o.Owed, o.Pending = by, 0
 	for _, t := range by {
@@ -45,7 +44,7 @@ func (o *orphan) owes(by map[string]segment.Tally) {
 	}
 }
 
-// note changes what is known of an orphan, and reports whether it is still the one of its name.
+// note changes an orphan, and reports whether it is still the one in its directory.
 func (a *adoptions) note(o *orphan, f func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,9 +63,10 @@ func (a *adoptions) adopt(o *orphan) {
 		case <-a.ctx.Done():
 			return
 		}
-		if !a.note(o, func() { o.State, o.Attempts, o.Next = "delivering", o.Attempts+1, nil }) {
+		current := a.note(o, func() { o.State, o.Attempts, o.Next = "delivering", o.Attempts+1, nil })
+		if !current {
 			<-a.slot
-			return // it is gone
+			return // the directory is gone, or has another spool
 		}
 		began := time.Now()
 		r, err := a.attempt(o)
@@ -77,33 +77,43 @@ func (a *adoptions) adopt(o *orphan) {
 		}
 		pause, rush := wait, a.rush
 		select {
-		case <-rush: // somebody waits
+		case <-rush: // a drain waits
 			pause, rush = adoptFirst, nil
 		default:
 		}
-		if a.ended(o, r, err, done, pause) {
+		if a.noteAttempt(o, r, err, done, pause) {
 			a.logDone(log, err, time.Since(began))
 			return
 		}
-		switch {
-		case a.ctx.Err() != nil:
+		if a.ctx.Err() != nil {
 			return
-		case errors.Is(err, ship.ErrFenced):
-			log.Warn("another adopter is at work; looking again", "err", err, "again_in", pause)
-		default:
-			log.Error("not adopted yet, trying again", "err", whyNot(r, err), "again_in", pause)
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-rush:
-		case <-a.ctx.Done():
-		}
-		t.Stop()
+		logFailed(log, r, err, pause)
+		a.pause(pause, rush)
 	}
 }
 
-// gone forgets a spool whose directory is not there any more, and returns whether it did.
+// pause waits before the next attempt. The beginning of a drain, or Stop, ends the wait.
+func (a *adoptions) pause(d time.Duration, rush <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-rush:
+	case <-a.ctx.Done():
+	}
+}
+
+// logFailed logs why an attempt did not deliver everything.
+func logFailed(log *slog.Logger, r *drain.Report, err error, again time.Duration) {
+	if errors.Is(err, ship.ErrFenced) {
+		log.Warn("another adopter is delivering this spool; checking again later", "err", err, "again_in", again)
+		return
+	}
+	log.Error("not adopted yet; will retry", "err", whyNot(r, err), "again_in", again)
+}
+
+// gone forgets a spool whose directory no longer exists, and reports whether it did.
 func (a *adoptions) gone(o *orphan) bool {
 	if _, err := identity(o.Dir); !errors.Is(err, fs.ErrNotExist) {
 		return false
@@ -116,8 +126,8 @@ func (a *adoptions) gone(o *orphan) bool {
 	return true
 }
 
-// ended notes how an attempt has ended, and returns whether it was the last one.
-func (a *adoptions) ended(o *orphan, r *drain.Report, err error, done bool, wait time.Duration) bool {
+// noteAttempt notes how an attempt ended, and returns done.
+func (a *adoptions) noteAttempt(o *orphan, r *drain.Report, err error, done bool, wait time.Duration) bool {
 	next := time.Now().Add(wait)
 	a.note(o, func() {
 		o.State, o.Phase, o.ETA, o.Err = "waiting", "", 0, whyNot(r, err)
@@ -144,27 +154,28 @@ func (a *adoptions) ended(o *orphan, r *drain.Report, err error, done bool, wait
 	return done
 }
 
+// logDone logs that a spool is delivered.
 func (a *adoptions) logDone(log *slog.Logger, err error, took time.Duration) {
 	switch {
 	case errors.Is(err, spool.ErrAdopted):
-		log.Info("nothing to adopt: delivered before", "err", err)
+		log.Info("nothing to adopt: an earlier adoption has delivered everything", "err", err)
 	case err != nil:
 		log.Warn("adopted: everything is delivered and verified, but the volume cannot be marked", "err", err)
 	default:
-		log.Info("adopted: everything is delivered and verified, the volume can go", "took", took.Round(time.Millisecond))
+		log.Info("adopted: everything is delivered and verified; the volume can be deleted", "took", took.Round(time.Millisecond))
 	}
 }
 
-// inspect notes what a spool that was found owes, for as long as there is no report of it.
+// inspect notes what is pending in a spool that was found, until a report says so.
 func (a *adoptions) inspect(o *orphan) {
-	a.asking.Lock()
-	defer a.asking.Unlock()
+	a.inspecting.Lock()
+	defer a.inspecting.Unlock()
 	if a.ctx.Err() != nil {
 		return
 	}
 	in, err := spool.Inspect(o.Dir)
 	a.note(o, func() {
-		o.Err = "waits for other adoptions to end"
+		o.Err = "waiting for other adoptions to end"
 		if err != nil {
 			o.Err = err.Error()
 			return
@@ -180,7 +191,7 @@ func (a *adoptions) inspect(o *orphan) {
 	})
 }
 
-// whyNot says why an attempt has not delivered everything.
+// whyNot says why an attempt did not deliver everything.
 func whyNot(r *drain.Report, err error) string {
 	switch {
 	case err != nil:
@@ -191,7 +202,7 @@ func whyNot(r *drain.Report, err error) string {
 	return fmt.Sprintf("%s: %s", r.Outcome, whatIsLeft(r))
 }
 
-// whatIsLeft says why an adoption is incomplete: what is not delivered, and what is damaged until the operator gives it up.
+// whatIsLeft says why an adoption is incomplete: records that are not delivered, and damaged ones that are not given up.
 func whatIsLeft(r *drain.Report) string {
 	var why []string
 	if len(r.Left) > 0 {
@@ -208,14 +219,12 @@ func whatIsLeft(r *drain.Report) string {
 	return strings.Join(append(why, r.Errors...), "; ")
 }
 
-// attempt has its own connections: a volume that takes days holds up no class.
+// attempt delivers a spool over connections of its own, so that a volume that takes days delays no class.
 func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 	dests := map[string]ship.Destination{}
 	defer func() {
 		for _, d := range dests {
-			if c, ok := d.(io.Closer); ok {
-				_ = c.Close()
-			}
+			_ = closeDestination(d)
 		}
 	}()
 	for name, u := range a.c.dests {
@@ -241,7 +250,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 	})
 }
 
-// maxBytes is -adopt-max-bytes, or what the classes leave of the file system.
+// maxBytes is -adopt-max-bytes, by default half of the 10 % of the file system that shareDisk leaves.
 func (a *adoptions) maxBytes() int64 {
 	_, total, err := fileSystem(a.c.spoolDir)
 	if a.c.adoptMaxBytes > 0 || err != nil {
@@ -250,7 +259,7 @@ func (a *adoptions) maxBytes() int64 {
 	return max(total/20, 256<<20)
 }
 
-// progress notes how far an attempt is, and what holds it up.
+// progress notes how far an attempt is, and what delays it.
 func (o *orphan) progress(p drain.Status) {
 	o.Phase, o.ETA, o.Err = p.Phase, p.ETA, ""
 	owed := map[string]segment.Tally{}

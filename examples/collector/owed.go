@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// Owed implements drain.Adoptions. What could not be looked through may hold anything, so it counts. A directory that is not
-// there holds nothing: its volume is not at this instance, and goes with another one if at all.
+// Owed implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. One that does not
+// exist holds nothing: its volume is not attached to this instance, so it does not go with it.
 func (a *adoptions) Owed() (owed []drain.Adoption) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -27,7 +27,7 @@ func (a *adoptions) Owed() (owed []drain.Adoption) {
 	}
 	if !a.looked {
 		for _, root := range a.c.adopt {
-			owed = append(owed, drain.Adoption{Dir: root, Why: "it was not looked through yet"})
+			owed = append(owed, drain.Adoption{Dir: root, Why: "it was not searched yet"})
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
@@ -59,7 +59,7 @@ func (a *adoptions) Wait(ctx context.Context) error {
 	}
 }
 
-// ServeHTTP tells how far each adoption is, what it owes, and what holds it up.
+// ServeHTTP shows the progress of each adoption, what is pending, and what delays it.
 func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	all := make([]orphan, 0, len(a.seen))
@@ -72,5 +72,5 @@ func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(all) // who asked has gone
+	_ = json.NewEncoder(w).Encode(all) // the client may have gone
 }

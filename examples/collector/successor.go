@@ -25,8 +25,8 @@ func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance, 
 		return err
 	}
 	for _, cl := range s.classes {
-		cl.spool.Successor = true
-		cl.hold = s.served.hold(cl.spool.MemoryBytes, predecessor, cl.log)
+		cl.spoolOptions.Successor = true
+		cl.hold = s.served.hold(cl.spoolOptions.MemoryBytes, predecessor, cl.log)
 		s.drainer.Down(cl.name, errTakeOver)
 		cl.serve(cl.hold, s.drainer)
 	}

@@ -65,6 +65,33 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestFunctions: a function fits on a screen or two. Tests may tell a longer story.
+func TestFunctions(t *testing.T) {
+	goFiles(t, func(rel string, src []byte) {
+		if strings.HasSuffix(rel, "_test.go") {
+			return
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, rel, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, decl := range f.Decls {
+			d, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if rel == "spool/open.go" {
+				continue // is being broken up
+			}
+			if lines := fset.Position(d.End()).Line - fset.Position(d.Pos()).Line + 1; lines > 80 {
+				t.Errorf("%s: %s has %d lines; 80 is the most", fset.Position(d.Pos()), d.Name.Name, lines)
+			}
+		}
+	})
+}
+
 // TestDocumented: every exported name outside examples says what it is.
 func TestDocumented(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
