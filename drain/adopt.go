@@ -28,8 +28,10 @@ type AdoptOptions struct {
 	// Instance names this host in manifests and reports; default the host name.
 	Instance string
 	// Ship says how segments are encoded that are not staged yet, and how they are sent; default those of ship.Options. Its
-	// Destinations, Instance and Logger are not used.
+	// Destinations are not used.
 	Ship ship.Options
+	// StageWorkers is the number of segments that are encoded and compressed at once; default 2.
+	StageWorkers int
 	// Class, if not nil, changes Ship for a spool of that class, before it is used.
 	Class func(class string, o *ship.Options)
 	// MaxBytes bounds what the adoption takes below Work; default 90 % of its file system.
@@ -91,7 +93,7 @@ type adopter struct {
 func (a *adopter) open(dir string) (err error) {
 	a.spool, err = spool.Adopt(dir, &spool.AdoptOptions{
 		Work: a.o.Work, Instance: a.o.Instance, Destinations: slices.Sorted(maps.Keys(a.o.Destinations)), Forget: a.o.Forget,
-		MaxBytes: a.o.MaxBytes, StageWorkers: a.o.Ship.StageWorkers, Logger: a.o.Logger,
+		MaxBytes: a.o.MaxBytes, StageWorkers: a.o.StageWorkers, Logger: a.o.Logger,
 	})
 	if err != nil {
 		return err
@@ -100,7 +102,7 @@ func (a *adopter) open(dir string) (err error) {
 	if a.o.Class != nil {
 		a.o.Class(st.Class, &so)
 	}
-	so.Destinations, so.Instance, so.Logger = map[string]ship.Destination{}, a.o.Instance, a.o.Logger
+	so.Destinations = map[string]ship.Destination{}
 	for name := range st.Pending {
 		so.Destinations[name] = a.o.Destinations[name]
 	}

@@ -30,7 +30,7 @@ func Example() {
 	})
 	check(err)
 	sh, err := ship.New(sp, &ship.Options{
-		Destinations: map[string]ship.Destination{"s3": s3, "idc": idc}, Logger: logger,
+		Destinations: map[string]ship.Destination{"s3": s3, "idc": idc},
 	})
 	check(err)
 	udp, err := ingest.ListenUDP(":5140", &ingest.UDPOptions{Logger: logger})

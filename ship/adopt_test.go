@@ -47,7 +47,7 @@ func adopted(t *testing.T, dir, work string, d destinations, change ...func(*shi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sp.Close() })
-	o := &ship.Options{Destinations: d, Instance: "adopter", Codec: "zstd", Level: 1}
+	o := &ship.Options{Destinations: d, Codec: "zstd", Level: 1}
 	for _, f := range change {
 		f(o)
 	}

@@ -56,7 +56,7 @@ func (l *lane) owes(c spool.Chain) bool { return len(l.s.sp.Sealed(c.Segment, 1)
 func (l *lane) handOver(ctx context.Context) error {
 	claim := newClaim()
 	return l.link(ctx, nil, func(m *Manifest) {
-		m.Footer.ClosedBy = &Owner{Instance: l.s.o.Instance, Epoch: max(l.s.epoch, m.Header.Epoch+1), Claim: claim}
+		m.Footer.ClosedBy = &Owner{Instance: l.s.instance, Epoch: max(l.s.epoch, m.Header.Epoch+1), Claim: claim}
 	})
 }
 

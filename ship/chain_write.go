@@ -196,7 +196,7 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 	m := &Manifest{
 		Header: ManifestHeader{
 			Class: l.s.class, Spool: c.Spool, Epoch: c.Epoch, Number: c.Next, Prev: hex.EncodeToString(c.Hash[:]), PrevLast: c.Through,
-			Instance: l.s.o.Instance, Destination: l.name, Forgotten: l.s.forgotten(), Time: time.Now().UTC(),
+			Instance: l.s.instance, Destination: l.name, Forgotten: l.s.forgotten(), Time: time.Now().UTC(),
 		},
 		Footer: ManifestFooter{Segment: c.Segment, Last: c.Through},
 	}

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -26,7 +25,7 @@ func TestCopyEndsWithoutRecords(t *testing.T) {
 	}
 	c := openBench(t, clone, d, "host-b")
 	c.next = 1000
-	c.ship(d, quick, func(o *ship.Options) { o.Instance = "host-b" })
+	c.ship(d, quick)
 	if err := c.sp.Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +37,7 @@ func TestCopyEndsWithoutRecords(t *testing.T) {
 	b.segments(1, 3)
 	b.ship(d, quick)
 	b.flush()
-	c.ship(d, quick, func(o *ship.Options) { o.Instance = "host-b" })
+	c.ship(d, quick)
 	c.segments(1, 1)
 	c.flush()
 	for _, x := range []*bench{b, c} {

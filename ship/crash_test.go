@@ -64,7 +64,7 @@ func live(t *testing.T, dir string, d destinations, instance string, k int) (lef
 	w := c.wrap(d)
 	b := openBench(t, dir, w, instance)
 	b.segments(11, 3)
-	b.ship(w, bubble, func(o *ship.Options) { o.Instance, o.Workers = instance, 2 })
+	b.ship(w, bubble, func(o *ship.Options) { o.Workers = 2 })
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -151,7 +151,7 @@ func crashAt(t *testing.T, k int, next string, twice bool) (through bool) {
 	}
 	b := openBench(t, dir, d, next)
 	b.segments(1, 3)
-	b.ship(d, bubble, func(o *ship.Options) { o.Instance = next })
+	b.ship(d, bubble)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.log.String(), b.s.Stats())

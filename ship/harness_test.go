@@ -49,13 +49,15 @@ func newBench(t testing.TB, d destinations) *bench {
 
 func openBench(t testing.TB, dir string, d destinations, instance string) *bench {
 	t.Helper()
+	log := new(syncBuffer)
 	sp, err := spool.Open(dir, &spool.Options{
 		Class: "vpn", Instance: instance, Destinations: d.names(), SegmentBytes: 64 << 10, MaxBytes: 1 << 30, Sync: spool.SyncNone,
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, dir: dir, sp: sp, log: new(syncBuffer), stop: func() error { return nil }}
+	b := &bench{t: t, dir: dir, sp: sp, log: log, stop: func() error { return nil }}
 	b.next = int(sp.Stats().Appended)
 	t.Cleanup(b.close)
 	return b
@@ -75,8 +77,7 @@ func (b *bench) close() {
 func (b *bench) ship(d destinations, change ...func(*ship.Options)) {
 	b.t.Helper()
 	o := &ship.Options{
-		Destinations: d, Instance: "host-a", Level: 1, Codec: "zstd",
-		Logger: slog.New(slog.NewTextHandler(b.log, nil)),
+		Destinations: d, Level: 1, Codec: "zstd",
 	}
 	for _, f := range change {
 		f(o)

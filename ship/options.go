@@ -5,37 +5,31 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// Options configure a Shipper. The zero value of every field but Destinations means its documented default.
+// Options configure a Shipper. The zero value of every field but Destinations means its documented default. The name of
+// this host (Instance), the number of segments that are staged at once (StageWorkers) and the Logger are those of
+// spool.Options.
 type Options struct {
-	// Destinations by name. The names must be those of the spool (spool.Options.Destinations): each of them must have a
-	// segment before it is deleted. Two names for one place (see Locator) are refused.
+	// Destinations by name. The names must be those of spool.Options.Destinations: a segment is deleted once each of them
+	// has it. Two names for one place (see Locator) are refused.
 	Destinations map[string]Destination
 	// Format, Codec and Level of new objects; default ndjson, zstd, the codec's own default. What is staged already keeps
 	// the encoding of its stage record.
 	Format string
 	Codec  string
 	Level  int
-	// Instance names this host in manifests; default the host name. It must be the spool's.
-	Instance string
 	// Workers is the number of uploads in parallel to each destination; default 4. Eight segments of up to 1 MiB count as
 	// one, since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's
 	// chain.
 	Workers int
-	// StageWorkers is the number of segments that are encoded and compressed at once; default 2. It must not exceed what
-	// the spool reserves room for (spool.Options.StageWorkers).
-	StageWorkers int
 	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey: who has no such key cannot alter anything
 	// that a chain speaks of without its showing, even if he may write to every destination. Default nil, not signed.
 	Signer crypto.Signer
@@ -51,8 +45,6 @@ type Options struct {
 	// Patience is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
 	// minutes. See Claim.
 	Patience time.Duration
-
-	Logger *slog.Logger // nil discards
 }
 
 func (o *Options) withDefaults() Options {
@@ -60,17 +52,8 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		out = *o
 	}
-	if out.Instance == "" {
-		out.Instance, _ = os.Hostname()
-	}
-	if out.Instance = clean(out.Instance); out.Instance == "" {
-		out.Instance = "unknown"
-	}
 	if out.Workers == 0 {
 		out.Workers = 4
-	}
-	if out.StageWorkers == 0 {
-		out.StageWorkers = 2
 	}
 	if out.Backoff == nil {
 		out.Backoff = Backoff
@@ -81,7 +64,6 @@ func (o *Options) withDefaults() Options {
 	if out.Patience == 0 {
 		out.Patience = 15 * time.Minute
 	}
-	out.Logger = steadylog.Wrap(out.Logger)
 	return out
 }
 
@@ -91,9 +73,6 @@ func (o Options) validate(names []string) error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.Workers < 0 || o.Workers > 256 {
 		bad("%d workers, 1 to 256 are possible", o.Workers)
-	}
-	if o.StageWorkers < 0 || o.StageWorkers > 256 {
-		bad("%d stage workers, 1 to 256 are possible", o.StageWorkers)
 	}
 	if o.ProbeInterval < 0 {
 		bad("probe interval %v", o.ProbeInterval)

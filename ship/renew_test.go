@@ -120,11 +120,7 @@ func TestCopies(t *testing.T) {
 					for _, x := range []*bench{one, two} {
 						x.append(5)
 						x.segments(2, 10)
-						x.ship(d, quick, func(o *ship.Options) {
-							if x.dir == clone {
-								o.Instance = instance
-							}
-						})
+						x.ship(d, quick)
 						x.flush()
 					}
 					for _, x := range []*bench{two, one} {
@@ -191,7 +187,7 @@ func TestGoldenImage(t *testing.T) {
 	d := destinations{"s3": mem, "idc": idc}
 	b := openBench(t, t.TempDir(), d, "builder")
 	b.segments(3, 10)
-	b.ship(d, func(o *ship.Options) { o.Instance = "builder" })
+	b.ship(d)
 	b.flush()
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
@@ -210,7 +206,7 @@ func TestGoldenImage(t *testing.T) {
 		x.next = 1000 * (i + 1)
 		kept = append(kept, numbered(x.next, 30))
 		x.segments(3, 10)
-		x.ship(d, quick, func(o *ship.Options) { o.Instance = fmt.Sprint("host-", i) })
+		x.ship(d, quick)
 		all = append(all, x)
 	}
 	for _, x := range all {
@@ -250,7 +246,7 @@ func TestOwnerFallsSilent(t *testing.T) {
 			return shiptest.FailBefore(fmt.Errorf("down"))
 		}
 		return shiptest.Fault{}
-	})}, quick, func(o *ship.Options) { o.Instance = "host-b" })
+	})}, quick)
 	c.until("it has claimed", func() bool { return mem.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) != nil })
 	c.close()
 	b.ship(d, quick, func(o *ship.Options) { o.Patience = 300 * time.Millisecond })

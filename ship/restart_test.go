@@ -262,10 +262,9 @@ func TestEpochs(t *testing.T) {
 	b.segments(1, 10) // owed when the instance changes
 	b.close()
 
-	onB := func(o *ship.Options) { o.Instance = "host-b" }
 	b = openBench(t, b.dir, d, "host-b")
 	b.segments(2, 10)
-	b.ship(d, onB)
+	b.ship(d)
 	b.flush()
 	if err := b.s.Finalize(t.Context(), "s3"); err != nil {
 		t.Fatal(err)
@@ -275,7 +274,7 @@ func TestEpochs(t *testing.T) {
 
 	b = openBench(t, b.dir, d, "host-b")
 	b.segments(2, 10)
-	b.ship(d, onB)
+	b.ship(d)
 	b.flush()
 	chain := b.audit(mem, 1, 2, 3)
 	if last := chain[len(chain)-1]; last.Header.Epoch != 3 || last.Header.Instance != "host-b" {

@@ -21,6 +21,7 @@ type Shipper struct {
 	enc spool.Encoder
 
 	class, spool string
+	instance     string // names this host in manifests
 	epoch        uint32 // in which this process writes the chains
 
 	lanes   []*lane // by name
@@ -41,15 +42,15 @@ type Shipper struct {
 // nothing: see Run.
 func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 	opts := o.withDefaults()
-	st := sp.Stats()
+	st, common := sp.Stats(), sp.Options()
 	enc, err := opts.encoder()
 	if err := errors.Join(err, opts.validate(slices.Collect(maps.Keys(st.Pending)))); err != nil {
 		return nil, fmt.Errorf("ship: %w", err)
 	}
 	s := &Shipper{
-		sp: sp, o: opts, enc: enc, log: opts.Logger.With("class", st.Class),
-		class: st.Class, spool: st.SpoolID, epoch: st.Epoch, ended: make(chan struct{}),
-		slots: make(chan struct{}, opts.StageWorkers), staging: map[uint64]*staging{},
+		sp: sp, o: opts, enc: enc, log: common.Logger.With("class", st.Class),
+		class: st.Class, spool: st.SpoolID, instance: clean(common.Instance), epoch: st.Epoch, ended: make(chan struct{}),
+		slots: make(chan struct{}, common.StageWorkers), staging: map[uint64]*staging{},
 	}
 	s.rush.init()
 	for _, name := range slices.Sorted(maps.Keys(opts.Destinations)) {

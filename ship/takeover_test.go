@@ -32,7 +32,7 @@ func TestTakenOver(t *testing.T) {
 		}
 		b2 := openBench(t, clone, d, "host-b")
 		b2.segments(2, 10)
-		b2.ship(d, func(o *ship.Options) { o.Instance = "host-b" })
+		b2.ship(d)
 		b2.flush()
 		chain := b2.audit(mem, 1, 2)
 		closed := 0
@@ -121,7 +121,7 @@ func TestStageBeforeRun(t *testing.T) {
 	d := destinations{"s3": shiptest.Memory()}
 	b := newBench(t, d)
 	b.segments(1, 10)
-	s, err := ship.New(b.sp, &ship.Options{Destinations: d, Instance: "host-a"})
+	s, err := ship.New(b.sp, &ship.Options{Destinations: d})
 	if err != nil {
 		t.Fatal(err)
 	}

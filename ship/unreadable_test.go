@@ -40,7 +40,7 @@ func TestOtherOwnersObjectUnreadable(t *testing.T) {
 			other.next = 1000
 			other.segments(1, 4)
 			other.ship(d, quick, func(o *ship.Options) {
-				if o.Format, o.Codec, o.Instance = c.format, c.codec, "host-b"; c.codec == "none" {
+				if o.Format, o.Codec = c.format, c.codec; c.codec == "none" {
 					o.Level = 0
 				}
 			})

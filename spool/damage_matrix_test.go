@@ -214,7 +214,7 @@ func shipTo(t *testing.T, sp *spool.Spool, to places, down []string) {
 			dests[name] = shiptest.Faulty(p, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
 		}
 	}
-	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Instance: "here", Codec: "none"})
+	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Codec: "none"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func (s *matrixScene) drain(t *testing.T, dir string) {
 		t.Fatalf("it does not open: %v", err)
 	}
 	sh, err := ship.New(sp, &ship.Options{
-		Destinations: map[string]ship.Destination{"idc": s.to["idc"], "s3": s.to["s3"]}, Instance: "here", Codec: "none", Logger: logger,
+		Destinations: map[string]ship.Destination{"idc": s.to["idc"], "s3": s.to["s3"]}, Codec: "none",
 	})
 	if err != nil {
 		t.Fatal(err)

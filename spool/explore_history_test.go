@@ -110,7 +110,7 @@ func makeHistory(t *testing.T, active bool) *history {
 // shipAll delivers what is sealed.
 func shipAll(t *testing.T, sp *spool.Spool, to places) {
 	sh, err := ship.New(sp, &ship.Options{
-		Destinations: map[string]ship.Destination{"idc": to["idc"], "s3": to["s3"]}, Instance: "here", Codec: "none", Workers: 1,
+		Destinations: map[string]ship.Destination{"idc": to["idc"], "s3": to["s3"]}, Codec: "none", Workers: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

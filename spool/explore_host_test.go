@@ -96,7 +96,7 @@ func (h *host) live(l *explore.Life) error {
 	if h.adopt {
 		return h.takeOver(ctx, l)
 	}
-	sp, err := h.disk.OpenGated(h.gate(l), hook(l), alive(l), &spool.Options{Class: "vpn", Destinations: h.w.names(), Sync: spool.SyncAlways, SegmentAge: 24 * time.Hour})
+	sp, err := h.disk.OpenGated(h.gate(l), hook(l), alive(l), &spool.Options{Class: "vpn", Destinations: h.w.names(), Sync: spool.SyncAlways, SegmentAge: 24 * time.Hour, StageWorkers: 1})
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (h *host) keep(ctx context.Context, sp *spool.Spool) error {
 func (h *host) takeOver(ctx context.Context, l *explore.Life) error {
 	{
 		sp, err := h.disk.Adopt(h.gate(l), hook(l), alive(l), &spool.AdoptOptions{
-			Work: "/work", Instance: h.name, Destinations: h.w.names(), MaxBytes: 64 << 20,
+			Work: "/work", Instance: h.name, Destinations: h.w.names(), MaxBytes: 64 << 20, StageWorkers: 1,
 		})
 		if errors.Is(err, spool.ErrAdopted) {
 			return nil
@@ -175,7 +175,7 @@ func (h *host) shipper(sp *spool.Spool, l *explore.Life) (*ship.Shipper, error) 
 		dests[name] = &port{l, h, name, d}
 	}
 	return ship.New(sp, &ship.Options{
-		Destinations: dests, Instance: h.instance(), Codec: "none", Workers: 1, StageWorkers: 1, Patience: silence + h.phase,
+		Destinations: dests, Codec: "none", Workers: 1, Patience: silence + h.phase,
 		Backoff: func(int, float64) time.Duration { return time.Minute },
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
@@ -76,6 +77,14 @@ const (
 	maxSegmentBytes = 1 << 30
 	minMemoryBytes  = 1 << 20
 )
+
+// Options returns the options that the spool works with, defaults included. A shipper takes from them what both must agree
+// on.
+func (s *Spool) Options() Options {
+	o := s.opts
+	o.Destinations, o.Forget = slices.Clone(o.Destinations), slices.Clone(o.Forget)
+	return o
+}
 
 // withDefaults returns a copy of o, which may be nil, with every zero field but MaxBytes set to its default.
 func (o *Options) withDefaults() Options {

@@ -141,7 +141,7 @@ func life(ctx context.Context, d *death, to places, segments int) (kept uint64, 
 	for name, p := range to {
 		dests[name] = shiptest.Faulty(p, d.request)
 	}
-	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Instance: "here", Codec: "none", Workers: 2})
+	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Codec: "none", Workers: 2})
 	if err != nil {
 		return kept, err
 	}

@@ -85,7 +85,7 @@ func live(t *testing.T, h *spool.MemHost, to map[string]ship.Destination, record
 			t.Fatal(err)
 		}
 	}
-	sh, err := ship.New(s, &ship.Options{Destinations: to, Instance: "here", Codec: "none", Workers: 1})
+	sh, err := ship.New(s, &ship.Options{Destinations: to, Codec: "none", Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func deliver(t *testing.T, urls []string, segments int, final bool) (id string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := ship.New(sp, &ship.Options{Destinations: d, Instance: "host"})
+	s, err := ship.New(sp, &ship.Options{Destinations: d})
 	if err != nil {
 		t.Fatal(err)
 	}

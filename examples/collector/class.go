@@ -82,7 +82,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 	if c.key != nil {
 		cl.shipOptions.Signer = c.key
 	}
-	cl.shipOptions.Logger, cl.spoolOptions.Logger, cl.listen.Logger = log, log, cl.log // ship and spool name the class themselves
+	cl.spoolOptions.Logger, cl.listen.Logger = log, cl.log // the spool and its shipper name the class themselves
 	for _, l := range c.listen {
 		if l.class == name {
 			cl.urls = append(cl.urls, l.url)

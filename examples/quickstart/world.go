@@ -102,7 +102,7 @@ func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	if c.shipper, err = ship.New(c.spool, &ship.Options{Destinations: dests, Logger: log}); err != nil {
+	if c.shipper, err = ship.New(c.spool, &ship.Options{Destinations: dests}); err != nil {
 		return err
 	}
 	if c.listener, err = ingest.Listen(strings.ToLower(c.proto)+"://127.0.0.1:0", &ingest.Options{Logger: log}); err != nil {

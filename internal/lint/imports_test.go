@@ -67,7 +67,7 @@ var layers = map[string][]string{
 	"spool/internal/statefile": {},
 	"spool/segment":            {},
 	"spool/object":             {"spool/segment"},
-	"ship":                     {"ship/format", "spool/object", "internal/secret", "internal/steadylog", "spool", "spool/segment"},
+	"ship":                     {"ship/format", "spool/object", "internal/secret", "spool", "spool/segment"},
 	"ship/format":              {"compress", "spool/object", "spool/segment"},
 	"ship/audit":               {"ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},

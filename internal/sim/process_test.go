@@ -117,8 +117,8 @@ func (p *process) destinations() {
 	if joins || h.forgot {
 		p.w.journal.each(func(r *record) { r.optional["c"] = r.optional["c"] || r.volume == h.n })
 	}
-	p.o.spool.Instance, p.o.ship.Instance = h.name(), h.name()
-	p.o.spool.Logger, p.o.ship.Logger = p.w.log(p), p.w.log(p)
+	p.o.spool.Instance = h.name()
+	p.o.spool.Logger = p.w.log(p)
 	p.o.ship.Destinations = map[string]ship.Destination{}
 	for _, name := range p.o.spool.Destinations {
 		p.o.ship.Destinations[name] = door{p.w.places[name], p}

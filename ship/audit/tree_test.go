@@ -79,7 +79,7 @@ func send(t testing.TB, dir, class, instance string, to map[string]ship.Destinat
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &ship.Options{Destinations: to, Instance: instance, Workers: 1, Backoff: func(int, float64) time.Duration { return time.Millisecond }}
+	o := &ship.Options{Destinations: to, Workers: 1, Backoff: func(int, float64) time.Duration { return time.Millisecond }}
 	if change != nil {
 		change(o)
 	}

@@ -44,8 +44,9 @@ func fullDisk(t *testing.T, quota int64, codec string, other bool) {
 		}
 	}
 	sp, err := spool.Open(filepath.Join(disk, "spool"), &spool.Options{
-		Destinations: []string{"idc"}, SegmentBytes: 4 << 20, MaxBytes: quota, OnFull: spool.Reject,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+
+		Destinations: []string{"idc"}, SegmentBytes: 4 << 20, MaxBytes: quota, OnFull: spool.Reject,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +85,6 @@ func fullDisk(t *testing.T, quota int64, codec string, other bool) {
 	}
 	s, err := ship.New(sp, &ship.Options{
 		Destinations: map[string]ship.Destination{"idc": dest}, Codec: codec,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -134,7 +134,7 @@ func appender(mode string) error {
 	if err != nil {
 		return err
 	}
-	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Logger: log})
+	sh, err := ship.New(sp, &ship.Options{Destinations: dests})
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func scaleInChild(mark string) error {
 	if err != nil {
 		return err
 	}
-	sh, err := ship.New(sp, &ship.Options{Destinations: dests, Logger: log})
+	sh, err := ship.New(sp, &ship.Options{Destinations: dests})
 	if err != nil {
 		return err
 	}

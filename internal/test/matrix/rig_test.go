@@ -113,6 +113,7 @@ func startRig(t *testing.T, o setup) *rig {
 	}
 	if r.sp, err = spool.Open(t.TempDir(), &spool.Options{
 		Class: "vpn", Instance: "host-a", Destinations: []string{"idc", "s3"}, SegmentBytes: 16 << 20, MaxBytes: 4 << 30, Sync: spool.SyncNone,
+		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -225,11 +226,10 @@ func (r *rig) appendRecords(records []segment.Record) {
 func (r *rig) start(change ...func(*ship.Options)) {
 	r.t.Helper()
 	o := &ship.Options{
-		Destinations: r.dests, Instance: "host-a", ProbeInterval: 50 * time.Millisecond,
+		Destinations: r.dests, ProbeInterval: 50 * time.Millisecond,
 		Backoff: func(attempt int, rnd float64) time.Duration {
 			return min(ship.Backoff(attempt, rnd), 200*time.Millisecond)
 		},
-		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	}
 	for _, f := range change {
 		f(o)
