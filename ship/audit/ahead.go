@@ -29,11 +29,11 @@ type voucher struct {
 	key   string // of the manifest
 }
 
-// ahead reads the objects that no chain of their place names: a deep audit says of every object what is in it. Another
+// readUnnamed reads the objects that no chain of their place names: a deep audit says of every object what is in it. Another
 // place's chain may name them; where none does, nothing but the object itself can tell.
-func (a *auditor) ahead(ctx context.Context) {
+func (a *auditor) readUnnamed(ctx context.Context) {
 	for _, p := range a.places {
-		later, err := a.superseded(ctx, p)
+		later, err := a.explainSuperseded(ctx, p)
 		if a.check(err); err != nil {
 			return
 		}
@@ -55,7 +55,7 @@ func (a *auditor) ahead(ctx context.Context) {
 		}
 	}
 	for id, keys := range wanted {
-		a.check(a.vouchers(ctx, id, keys))
+		a.check(a.findVouchers(ctx, id, keys))
 	}
 	var wg sync.WaitGroup
 	for _, p := range a.places {
@@ -63,7 +63,7 @@ func (a *auditor) ahead(ctx context.Context) {
 		for range min(a.o.Parallel, len(p.later)) {
 			wg.Go(func() {
 				for u := range todo {
-					a.check(a.unvouched(ctx, p, u, wanted[u.key.Origin][u.Key]))
+					a.check(a.judgeUnvouched(ctx, p, u, wanted[u.key.Origin][u.Key]))
 				}
 			})
 		}
@@ -81,9 +81,9 @@ func (a *auditor) ahead(ctx context.Context) {
 	wg.Wait()
 }
 
-// vouchers looks for lines about objects in the chains of all places. They are read again: to keep every line of every
+// findVouchers looks for lines about objects in the chains of all places. They are read again: to keep every line of every
 // chain for the few that are asked about here would take a hundred times the memory.
-func (a *auditor) vouchers(ctx context.Context, id object.Origin, keys map[string]*voucher) error {
+func (a *auditor) findVouchers(ctx context.Context, id object.Origin, keys map[string]*voucher) error {
 	left := len(keys)
 	for _, p := range a.places {
 		for m, err := range p.readable(ctx, id) {
@@ -105,8 +105,8 @@ func (a *auditor) vouchers(ctx context.Context, id object.Origin, keys map[strin
 	return nil
 }
 
-// unvouched reads one object and reports it.
-func (a *auditor) unvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
+// judgeUnvouched reads one object and reports it.
+func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *voucher) error {
 	f := u.Finding
 	bytes, content := "", error(nil)
 	err := p.request(ctx, func(ctx context.Context) error {

@@ -54,7 +54,7 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 	}
 	begin := time.Now().UTC()
 	// In this order: what a chain names was there before the chain named it, and so is in a listing that is made later.
-	for _, phase := range []func(context.Context){a.catalogue, a.chains, a.listings, a.ahead} {
+	for _, phase := range []func(context.Context){a.listChains, a.judgeChains, a.compareListings, a.readUnnamed} {
 		if phase(ctx); ctx.Err() != nil {
 			return nil, fmt.Errorf("audit: %w", errors.Join(context.Cause(ctx), a.marks.save()))
 		}
@@ -72,11 +72,11 @@ func (a *auditor) check(err error) {
 	}
 }
 
-// catalogue lists the chains of all places.
-func (a *auditor) catalogue(ctx context.Context) {
+// listChains lists the chains of all places.
+func (a *auditor) listChains(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {
-		wg.Go(func() { a.check(p.catalogue(ctx, a.rec)) })
+		wg.Go(func() { a.check(p.listChains(ctx, a.rec)) })
 	}
 	wg.Wait()
 	for _, p := range a.places {
@@ -88,14 +88,14 @@ func (a *auditor) catalogue(ctx context.Context) {
 	a.spools = slices.Compact(a.spools)
 }
 
-// chains judges every spool, and asks for the objects that are named where asking tells more than a listing.
-func (a *auditor) chains(ctx context.Context) {
+// judgeChains judges every spool, and asks for the objects that are named where asking tells more than a listing.
+func (a *auditor) judgeChains(ctx context.Context) {
 	todo := make(chan []object.Origin)
 	var wg sync.WaitGroup
 	for range walkers {
 		wg.Go(func() {
 			for ids := range todo {
-				a.group(ctx, ids)
+				a.judgeGroup(ctx, ids)
 			}
 		})
 	}
@@ -112,20 +112,20 @@ func (a *auditor) chains(ctx context.Context) {
 		return
 	}
 	for _, h := range a.strays {
-		a.check(a.stray(ctx, h))
+		a.check(a.reportStray(ctx, h))
 	}
-	a.hourOver(time.Now())
+	a.checkHour(time.Now())
 	for _, id := range a.spools {
 		for _, p := range a.places {
 			if w := p.walks[id]; w != nil {
-				a.check(a.replayed(ctx, w))
-				a.owed(w)
+				a.check(a.checkReplayed(ctx, w))
+				a.reportOwed(w)
 			}
 		}
-		a.absent(id)
+		a.reportAbsent(id)
 	}
 	for _, l := range a.lacks {
-		a.check(a.lacking(ctx, l))
+		a.check(a.reportLack(ctx, l))
 	}
 	for _, name := range a.o.Expect {
 		if !a.seen[name] {
@@ -134,22 +134,22 @@ func (a *auditor) chains(ctx context.Context) {
 	}
 }
 
-// listings compares what is there with what the chains name, at every place.
-func (a *auditor) listings(ctx context.Context) {
+// compareListings compares what is there with what the chains name, at every place.
+func (a *auditor) compareListings(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {
 		wg.Go(func() { slices.SortFunc(p.expected, a.compareExpected) })
 	}
 	wg.Wait()
 	for _, p := range a.places {
-		wg.Go(func() { a.check(a.listing(ctx, p)) })
-		wg.Go(func() { a.check(a.repairs(ctx, p)) })
+		wg.Go(func() { a.check(a.compareListing(ctx, p)) })
+		wg.Go(func() { a.check(a.readRepairs(ctx, p)) })
 	}
 	wg.Wait()
 }
 
-// appeared notes that a spool or an instance exists.
-func (a *auditor) appeared(names ...string) {
+// noteAppeared notes that a spool or an instance exists.
+func (a *auditor) noteAppeared(names ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range names {
@@ -163,20 +163,20 @@ func (a *auditor) result(begin time.Time) *Result {
 	for _, p := range a.places {
 		r.Places = append(r.Places, p.name)
 		for id, w := range p.walks {
-			c := w.Chain
+			c := w.ChainReport
 			c.Verdict = a.rec.verdict(chainID{p.name, id})
 			r.Manifests += c.Manifests
 			r.Chains = append(r.Chains, c)
 		}
 	}
-	slices.SortFunc(r.Chains, func(x, y Chain) int {
+	slices.SortFunc(r.Chains, func(x, y ChainReport) int {
 		if c := (object.Origin{Class: x.Class, Spool: x.Spool}).Compare(object.Origin{Class: y.Class, Spool: y.Spool}); c != 0 {
 			return c
 		}
 		return strings.Compare(x.Place, y.Place)
 	})
 	if r.Chains == nil {
-		r.Chains = []Chain{}
+		r.Chains = []ChainReport{}
 	}
 	if len(r.Chains) == 0 {
 		// Nothing is no proof of anything: a wrong prefix looks the same.

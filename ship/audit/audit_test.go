@@ -354,7 +354,7 @@ func TestJSON(t *testing.T) {
 func TestShownNames(t *testing.T) {
 	evil := "x\n\ncomplete: all is well\x1b]0;\a\x9b2J\u202e"
 	r := audit.Result{
-		Verdict: audit.Damaged, Places: []string{evil}, Chains: []audit.Chain{{Place: evil, Class: "vpn"}},
+		Verdict: audit.Damaged, Places: []string{evil}, Chains: []audit.ChainReport{{Place: evil, Class: "vpn"}},
 		Findings: []audit.Finding{{Verdict: audit.Damaged, Code: audit.ObjectUnknown, Place: evil, Key: evil, Other: evil, Detail: evil, Do: "nothing"}},
 	}
 	var text strings.Builder

@@ -17,9 +17,9 @@ type bareRest struct {
 	seqRange
 }
 
-// beginning looks for the other owners' records that a rest follows. A deep audit compares them with those of the whole
+// findBeginning looks for the other owners' records that a rest follows. A deep audit compares them with those of the whole
 // segment, where another place has more of it: otherwise a line could call records delivered that are nowhere.
-func (g *group) beginning(ctx context.Context, x *piece) {
+func (g *group) findBeginning(ctx context.Context, x *piece) {
 	s := x.line()
 	if s.Whole == nil {
 		return
@@ -27,23 +27,23 @@ func (g *group) beginning(ctx context.Context, x *piece) {
 	next := s.Whole.First
 	for found := true; found && next < s.First; {
 		found = false
-		for _, o := range g.beside(x) {
+		for _, o := range g.linesBeside(x) {
 			if o.First <= next && o.Last >= next {
 				next, found = o.Last+1, true
 			}
 		}
 	}
-	damaged := slices.ContainsFunc(g.at(x.c.p), func(w *walk) bool { return w.unproven(next) })
+	damaged := slices.ContainsFunc(g.at(x.c.p), func(w *walk) bool { return w.isUnproven(next) })
 	if next < s.First && !damaged && len(g.bare) < g.a.o.MaxFindings {
 		g.bare = append(g.bare, bareRest{x.c, x.c.step.at, seqRange{next, s.First - 1}})
 	}
 	if g.a.o.Deep && next >= s.First {
-		g.a.check(g.sameBeginning(ctx, x))
+		g.a.check(g.compareBeginning(ctx, x))
 	}
 }
 
-// beside returns the other lines about a piece's segment number at its place.
-func (g *group) beside(x *piece) (lines []*ship.SegmentLine) {
+// linesBeside returns the other lines about a piece's segment number at its place.
+func (g *group) linesBeside(x *piece) (lines []*ship.SegmentLine) {
 	for i := range g.pieces {
 		if y := &g.pieces[i]; y.c.at == x.c.at && y.c != x.c && y.line() != nil {
 			lines = append(lines, y.line())
@@ -63,17 +63,17 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 			return err
 		}
 	}
-	if begun, err := b.c.p.relatedBegun(ctx, b.c.id); begun || err != nil {
+	if begun, err := b.c.p.askRelatedBegun(ctx, b.c.id); begun || err != nil {
 		return err
 	}
 	b.c.holes = append(b.c.holes, b.seqRange)
-	b.c.find(SequenceBroken, b.at.epoch, b.first, b.last, b.c.manifestKey(b.at), "",
+	b.c.report(SequenceBroken, b.at.epoch, b.first, b.last, b.c.manifestKey(b.at), "",
 		"it states the rest of a segment whose beginning is in another chain of this place, and no chain here has that")
 	return nil
 }
 
-// sameBeginning looks for the records before a rest, as another place has them, in the objects beside it.
-func (g *group) sameBeginning(ctx context.Context, x *piece) error {
+// compareBeginning looks for the records before a rest, as another place has them, in the objects beside it.
+func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 	var most *piece // of the segment, that any place has
 	for i := range g.pieces {
 		if y := &g.pieces[i]; x.same(y) && y.line().Records > 0 && y.line().First < x.line().First && (most == nil || y.line().First < most.line().First) {
@@ -85,7 +85,7 @@ func (g *group) sameBeginning(ctx context.Context, x *piece) error {
 	}
 	in := stored{most.c.p, most.line()}
 	var others []stored
-	for _, o := range g.beside(x) {
+	for _, o := range g.linesBeside(x) {
 		if o.Records > 0 {
 			others = append(others, stored{x.c.p, o})
 		}
@@ -95,7 +95,7 @@ func (g *group) sameBeginning(ctx context.Context, x *piece) error {
 		return nil // the object is judged by itself
 	}
 	if err == nil && lost.last > 0 {
-		x.c.find(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,
+		x.c.report(SequenceBroken, x.c.step.at.epoch, lost.first, lost.last, x.c.manifestKey(x.c.step.at), most.c.p.name+": "+in.line.Key,
 			"it states the rest of a segment, and no other object here has these records of its beginning")
 	}
 	return err

@@ -38,8 +38,8 @@ func newRoom() *room {
 	return &room{turn: make(chan struct{}, 1), pieces: make(chan struct{}, segment.MaxSize/roomPiece)}
 }
 
-// take waits until there is room for so many bytes. Whoever has room waits for nobody else, and asks for no more.
-func (r *room) take(ctx context.Context, bytes int64) (done func(), err error) {
+// reserve waits until there is room for so many bytes. Whoever has room waits for nobody else, and asks for no more.
+func (r *room) reserve(ctx context.Context, bytes int64) (done func(), err error) {
 	n := int(min(bytes, segment.MaxSize)/roomPiece) + 1
 	n = min(n, cap(r.pieces))
 	taken := 0
@@ -79,7 +79,7 @@ type recordStream struct {
 func (p *place) openRecords(ctx context.Context, stored io.Reader, f *format.Format, codec compress.Codec, most int64, raw io.Writer) (s *recordStream, err error) {
 	s = &recordStream{done: func() {}}
 	if f.ReadsFile {
-		if s.done, err = p.o.temp.take(ctx, most+1); err != nil {
+		if s.done, err = p.o.temp.reserve(ctx, most+1); err != nil {
 			return nil, err
 		}
 	}

@@ -87,9 +87,9 @@ func (p *place) relatives(id object.Origin) (all []string) {
 	return all
 }
 
-// catalogue lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
+// listChains lists the chains of a place, as ranges of numbers: a chain without holes takes a few words, however long. It
 // fixes what is judged, so that a chain that grows meanwhile has an end.
-func (p *place) catalogue(ctx context.Context, rec *recorder) error {
+func (p *place) listChains(ctx context.Context, rec *recorder) error {
 	prefix := object.ManifestPrefix
 	if p.o.Class != "" {
 		prefix += p.o.Class + "/"

@@ -223,14 +223,14 @@ func (w *walk) resume(ctx context.Context) error {
 	return nil
 }
 
-// known reports whether an earlier audit has looked at the objects of a manifest.
-func (w *walk) known(l *link) bool {
+// isKnown reports whether an earlier audit has looked at the objects of a manifest.
+func (w *walk) isKnown(l *link) bool {
 	t := w.through
 	return t != nil && (l.epoch < t.epoch || l.epoch == t.epoch && l.number <= t.number)
 }
 
-// begin opens the batch of a manifest.
-func (w *walk) begin(l *link) *batch {
+// openBatch opens the batch of a manifest.
+func (w *walk) openBatch(l *link) *batch {
 	b := &batch{at: l}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -257,7 +257,7 @@ func (w *walk) update(b *batch, change func(*batch)) error {
 		}
 		last, w.batches = b.at, w.batches[1:]
 	}
-	if last == nil || w.known(last) {
+	if last == nil || w.isKnown(last) {
 		return nil
 	}
 	return w.a.marks.set(chainID{w.p.name, w.id}, last)

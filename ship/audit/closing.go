@@ -53,17 +53,17 @@ type foundClosing struct {
 	key string
 }
 
-// closings reads the closings of a chain before the chain is read: which manifests they name has to be known by then. What
+// readClosings reads the closings of a chain before the chain is read: which manifests they name has to be known by then. What
 // is wrong with one is a finding, and then it closes nothing: anybody who may write here could have put it there.
-func (w *walk) closings(ctx context.Context, l *listedChain) error {
+func (w *walk) readClosings(ctx context.Context, l *listedChain) error {
 	for _, key := range l.closings {
 		c, err := w.p.readClosing(ctx, w.id, key)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, ship.ErrVersion):
-			w.find(NotUnderstood, 0, 0, 0, key, "", "%v", err)
+			w.report(NotUnderstood, 0, 0, 0, key, "", "%v", err)
 		case errors.Is(err, ship.ErrVerify):
-			w.find(ClosingWrong, 0, 0, 0, key, "", "it closes nothing: %v", err)
+			w.report(ClosingWrong, 0, 0, 0, key, "", "it closes nothing: %v", err)
 		case err != nil:
 			return err
 		default:
@@ -76,10 +76,10 @@ func (w *walk) closings(ctx context.Context, l *listedChain) error {
 	return nil
 }
 
-// close finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
+// judgeClosings finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
 // nothing; one that names a manifest behind the chain's end tells, as a head does, that the end was cut off. The furthest
 // counts: whoever closes a chain again has seen what came after the first time.
-func (c *cursor) close(ctx context.Context) error {
+func (c *cursor) judgeClosings(ctx context.Context) error {
 	var best foundClosing
 	for _, f := range c.closers {
 		l := c.wanted[headID{f.Epoch, f.Number}]
@@ -90,7 +90,7 @@ func (c *cursor) close(ctx context.Context) error {
 		switch {
 		case name != f.Destination:
 			// First of all: another chain's end tells nothing of this one's.
-			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
+			c.report(ClosingWrong, f.Epoch, 0, 0, f.key, "", "it closes nothing: it is of the chain of destination %q, and this one is of %q", f.Destination, name)
 		case l == nil && (f.Epoch > c.Epoch || f.Epoch == c.Epoch && (c.prev == nil || f.Number > c.prev.number)):
 			if there, err := c.p.exists(ctx, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number)); err != nil || there {
 				return err
@@ -101,12 +101,12 @@ func (c *cursor) close(ctx context.Context) error {
 			} else {
 				c.holes = append(c.holes, seqRange{first, last})
 			}
-			c.find(ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
+			c.report(ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
 				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.
 		case hex.EncodeToString(l.hash[:]) != f.Hash || l.last != f.Last:
-			c.find(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it names another manifest %d than the one that is there", f.Number)
+			c.report(ClosingWrong, f.Epoch, 0, 0, f.key, c.p.name+": "+c.manifestKey(l), "it closes nothing: it names another manifest %d than the one that is there", f.Number)
 		case best.Closing == nil || best.Epoch < f.Epoch || best.Epoch == f.Epoch && best.Number < f.Number:
 			best = f
 			l.vouched = true
@@ -117,7 +117,7 @@ func (c *cursor) close(ctx context.Context) error {
 	}
 	if end := c.prev; end == nil || end.epoch != best.Epoch || end.number != best.Number {
 		if end != nil {
-			c.find(Reopened, c.Epoch, min(best.Last+1, c.Last), c.Last, c.manifestKey(end), c.p.name+": "+best.key,
+			c.report(Reopened, c.Epoch, min(best.Last+1, c.Last), c.Last, c.manifestKey(end), c.p.name+": "+best.key,
 				"%s closed the spool behind record %d on %s (%s), and it has delivered again since", best.By, best.Last, best.Time.Format(time.RFC3339), best.Reason)
 		}
 		return nil
@@ -132,9 +132,9 @@ func (c *cursor) close(ctx context.Context) error {
 	return nil
 }
 
-// replayed looks for what a closed chain lacks and another place has. The chain itself will never grow to cover it: what
+// checkReplayed looks for what a closed chain lacks and another place has. The chain itself will never grow to cover it: what
 // was restored by Replay, and is what the other place's chain says, is not owed any more.
-func (a *auditor) replayed(ctx context.Context, w *walk) error {
+func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 	lacks := w.behind
 	if w.Closed == nil || lacks.from == "" {
 		return nil
@@ -155,7 +155,7 @@ func (a *auditor) replayed(ctx context.Context, w *walk) error {
 					continue
 				}
 				seen[s.Segment] = true
-				if err := w.replayedSegment(ctx, q, m, s); err != nil {
+				if err := w.checkReplayedSegment(ctx, q, m, s); err != nil {
 					return err
 				}
 			}
@@ -164,14 +164,14 @@ func (a *auditor) replayed(ctx context.Context, w *walk) error {
 	return nil
 }
 
-// replayedSegment looks for the object of a segment that another place's chain names.
-func (w *walk) replayedSegment(ctx context.Context, q *place, m *ship.Manifest, s *ship.SegmentLine) error {
-	return w.a.restoredSegment(ctx, &w.behind, w.p, q, w.id, m, s)
+// checkReplayedSegment looks for the object of a segment that another place's chain names.
+func (w *walk) checkReplayedSegment(ctx context.Context, q *place, m *ship.Manifest, s *ship.SegmentLine) error {
+	return w.a.checkRestoredSegment(ctx, &w.behind, w.p, q, w.id, m, s)
 }
 
-// restoredSegment looks at place p for the object of a segment that the chain of place q names. If it is not there, it is
+// checkRestoredSegment looks at place p for the object of a segment that the chain of place q names. If it is not there, it is
 // added to left.
-func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *place, id object.Origin, m *ship.Manifest, s *ship.SegmentLine) error {
+func (a *auditor) checkRestoredSegment(ctx context.Context, left *owedRange, p, q *place, id object.Origin, m *ship.Manifest, s *ship.SegmentLine) error {
 	k, ok := objectOf(id, m, s)
 	if !ok {
 		return nil // reported where it was read
@@ -202,12 +202,12 @@ func (a *auditor) restoredSegment(ctx context.Context, left *owedRange, p, q *pl
 	case err != nil:
 		return err
 	}
-	a.name(p, &k, &expected{size: s.Size, flags: asked})
+	a.noteNamed(p, &k, &expected{size: s.Size, flags: asked})
 	return nil
 }
 
-// restored looks for what a place lacks of a group, and returns what is still missing.
-func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err error) {
+// checkRestored looks for what a place lacks of a group, and returns what is still missing.
+func (a *auditor) checkRestored(ctx context.Context, l *lack) (left owedRange, err error) {
 	p, q, id := a.places[l.at], l.from.p, l.from.id
 	for m, err := range q.readable(ctx, id) {
 		if err != nil {
@@ -218,7 +218,7 @@ func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err er
 			if s.Records == 0 || s.Segment < l.segments.first || s.Segment > l.segments.last {
 				continue
 			}
-			if err := a.restoredSegment(ctx, &left, p, q, id, m, s); err != nil {
+			if err := a.checkRestoredSegment(ctx, &left, p, q, id, m, s); err != nil {
 				return left, err
 			}
 		}
@@ -226,8 +226,8 @@ func (a *auditor) restored(ctx context.Context, l *lack) (left owedRange, err er
 	return left, nil
 }
 
-// closedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.
-func (a *auditor) closedNothing(ctx context.Context, p *place, id object.Origin, l *listedChain) error {
+// reportClosedNothing reports closings beside a chain of which nothing is there: it was cut off, from its beginning.
+func (a *auditor) reportClosedNothing(ctx context.Context, p *place, id object.Origin, l *listedChain) error {
 	for _, key := range l.closings {
 		f := Finding{Code: ClosingWrong, Place: p.name, Class: id.Class, Spool: id.Spool, Key: key}
 		c, err := p.readClosing(ctx, id, key)
@@ -250,8 +250,8 @@ func (a *auditor) closedNothing(ctx context.Context, p *place, id object.Origin,
 	return nil
 }
 
-// beyond makes what is ahead of a closed chain's end a part of what the closing says: no manifest will ever cover it.
-func (w *walk) beyond(f *Finding) {
+// noteBeyondEnd makes what is ahead of a closed chain's end a part of what the closing says: no manifest will ever cover it.
+func (w *walk) noteBeyondEnd(f *Finding) {
 	if w.Closed != nil && f.Code == Uncovered {
 		f.Verdict = Closed
 		f.Detail += "; the spool is closed, so that no manifest will ever vouch for it"

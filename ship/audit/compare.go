@@ -74,10 +74,10 @@ func (a *auditor) compare(s *side, low uint64) {
 			if what := one.step.differs(&c.step); what != "" {
 				note(c, c.step.at, what)
 			}
-		case c.more && c.step.skip.has(&one.step), !c.more && c.tail.has(&one.step):
+		case c.more && c.step.skip.covers(&one.step), !c.more && c.tail.covers(&one.step):
 			// Reported as damage already, or not owed.
 		case c.more || low <= c.segment:
-			note(c, c.end(), "one names the segment, and one does not")
+			note(c, c.lastLink(), "one names the segment, and one does not")
 		case c.Final && one.step.at.epoch <= c.Epoch:
 			if !c.denied {
 				c.denied = true
@@ -91,12 +91,12 @@ func (a *auditor) compare(s *side, low uint64) {
 }
 
 func (d denial) report() {
-	d.by.find(FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
+	d.by.report(FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
 		"its final manifest says that nothing is missing, and record %d follows elsewhere in the same epoch", d.first)
 }
 
-// end is the last link that was read, nil if it cannot be.
-func (c *cursor) end() *link {
+// lastLink is the last link that was read, nil if it cannot be.
+func (c *cursor) lastLink() *link {
 	if c.more {
 		return c.step.at
 	}
@@ -174,7 +174,7 @@ func (d difference) report() {
 	case vb:
 		a, b, keyA, keyB = b, a, keyB, keyA
 	}
-	b.find(PlacesDiffer, b.Epoch, d.first, d.last, keyB, a.p.name+": "+keyA, "%s", detail)
+	b.report(PlacesDiffer, b.Epoch, d.first, d.last, keyB, a.p.name+": "+keyA, "%s", detail)
 }
 
 func (l *link) isVouched() bool { return l != nil && l.vouched }
@@ -201,11 +201,11 @@ func (o *owedRange) add(s *step, place string) {
 	}
 }
 
-// owed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
-func (a *auditor) owed(c *walk) {
+// reportOwed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
+func (a *auditor) reportOwed(c *walk) {
 	f := Finding{Place: c.p.name, Class: c.id.Class, Spool: c.id.Spool, Epoch: c.Epoch}
 	switch b := &c.behind; {
-	case !a.o.Hour.IsZero() && c.passed():
+	case !a.o.Hour.IsZero() && c.hasPassedHour():
 	case b.from != "":
 		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
 		f.Detail = fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s and not here", b.records, b.bytes, b.losses, b.from)
@@ -222,8 +222,8 @@ func (a *auditor) owed(c *walk) {
 	}
 }
 
-// absent reports the places that have no chain of a spool that others have one of.
-func (a *auditor) absent(id object.Origin) {
+// reportAbsent reports the places that have no chain of a spool that others have one of.
+func (a *auditor) reportAbsent(id object.Origin) {
 	var most *walk // the most that any place has
 	for _, p := range a.places {
 		if w := p.walks[id]; w != nil && w.Manifests > 0 && (most == nil || w.Last > most.Last) {
@@ -240,7 +240,7 @@ func (a *auditor) absent(id object.Origin) {
 			continue
 		}
 		if g := a.groupAt(p, id); g != nil && (g.divided || !g.states(id)) {
-			continue // in a group, what the place lacks is reported by itself: see lacking
+			continue // in a group, what the place lacks is reported by itself: see reportLack
 		}
 		f := Finding{Code: Absent, Place: p.name, Class: id.Class, Spool: id.Spool, Since: most.Time}
 		if most.Last > 0 {

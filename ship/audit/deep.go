@@ -133,7 +133,7 @@ func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLi
 		err = r.rest()
 	}
 	if err == nil {
-		err = errors.Join(c.end(), sameSpool(r, s.Key))
+		err = errors.Join(c.checkTotals(), sameSpool(r, s.Key))
 	}
 	if err == nil && (h.n != s.RawBytes || hex.EncodeToString(h.h.Sum(nil)) != s.RawSHA256) {
 		err = fmt.Errorf("%w: its content is %d bytes, sha256:%x; its line says %d, sha256:%s", errRecords, h.n, h.h.Sum(nil), s.RawBytes, s.RawSHA256)
@@ -207,8 +207,8 @@ func (c *counter) add(seq uint64, t int64, size int) error {
 	return nil
 }
 
-// end compares the totals. With as many records as stated, ascending and all within what is stated, none is missing.
-func (c *counter) end() error {
+// checkTotals compares the totals. With as many records as stated, ascending and all within what is stated, none is missing.
+func (c *counter) checkTotals() error {
 	s := c.line
 	if c.records != s.Records {
 		return fmt.Errorf("%w: %d of them, its line says %d", errRecords, c.records, s.Records)

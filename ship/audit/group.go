@@ -28,7 +28,7 @@ type group struct {
 	lacks   []*lack
 	current map[mate]*lack   // the lack that the next segment may extend
 	mates   map[mate]*cursor // the chain of another place that a chain's records were found in last
-	divided bool             // see split
+	divided bool             // see isDivided
 	ahead   int              // how many manifests of each chain are read ahead
 }
 
@@ -65,9 +65,9 @@ func (a *auditor) groups() iter.Seq[[]object.Origin] {
 	}
 }
 
-// group judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
+// judgeGroup judges the chains of a group at all places, side by side. Segment numbers are what they have in common: manifests
 // and epochs are divided differently at each place, since each goes at its own pace.
-func (a *auditor) group(ctx context.Context, ids []object.Origin) {
+func (a *auditor) judgeGroup(ctx context.Context, ids []object.Origin) {
 	g := &group{a: a, here: make([]bool, len(a.places)), pairs: map[mate]*cursor{}, current: map[mate]*lack{}, mates: map[mate]*cursor{}}
 	defer func() {
 		for c := range g.cursors() {
@@ -80,7 +80,7 @@ func (a *auditor) group(ctx context.Context, ids []object.Origin) {
 			return
 		}
 	}
-	g.begin()
+	g.advanceAll()
 	for ctx.Err() == nil {
 		low := uint64(0)
 		for c := range g.cursors() {
@@ -111,13 +111,13 @@ func (a *auditor) group(ctx context.Context, ids []object.Origin) {
 		if i := slices.IndexFunc(g.sides, func(s *side) bool { return s.id == id }); i >= 0 {
 			all = g.sides[i].all
 		}
-		a.heads(ctx, id, all)
+		a.checkHeads(ctx, id, all)
 	}
 	for c := range g.cursors() {
-		a.check(c.close(ctx))
+		a.check(c.judgeClosings(ctx))
 	}
 	for c := range g.cursors() {
-		c.settle()
+		c.blameBrokenPairs()
 	}
 	g.report(ctx)
 }
@@ -134,17 +134,17 @@ func (g *group) open(ctx context.Context, id object.Origin) error {
 		l := p.chains[id]
 		if l == nil || !l.begun() {
 			if l != nil {
-				a.check(a.closedNothing(ctx, p, id, l))
+				a.check(a.reportClosedNothing(ctx, p, id, l))
 			}
 			continue
 		}
 		w := &walk{a: a, p: p, id: id, wanted: a.wanted(id), named: map[string]bool{}, called: map[uint32]string{}}
 		w.Place, w.Class, w.Spool = p.name, id.Class, id.Spool
-		a.appeared(id.Spool)
+		a.noteAppeared(id.Spool)
 		p.mu.Lock()
 		p.walks[id] = w
 		p.mu.Unlock()
-		if err := errors.Join(w.closings(ctx, l), w.resume(ctx)); err != nil {
+		if err := errors.Join(w.readClosings(ctx, l), w.resume(ctx)); err != nil {
 			return err
 		}
 		c := &cursor{walk: w, at: i}
@@ -155,8 +155,8 @@ func (g *group) open(ctx context.Context, id object.Origin) error {
 	return nil
 }
 
-// begin brings each chain to its first segment. The more chains there are, the fewer manifests of each are read ahead.
-func (g *group) begin() {
+// advanceAll brings each chain to its first segment. The more chains there are, the fewer manifests of each are read ahead.
+func (g *group) advanceAll() {
 	n := 0
 	for range g.cursors() {
 		n++
@@ -179,10 +179,10 @@ func (g *group) cursors() iter.Seq[*cursor] {
 	}
 }
 
-// split reports whether the records really are divided between several ids. A chain that states nothing makes no group:
+// isDivided reports whether the records really are divided between several ids. A chain that states nothing makes no group:
 // anybody could have put it there, to have the others judged less strictly. Where chains must be signed, one that is not is damage
 // by itself.
-func (g *group) split() bool {
+func (g *group) isDivided() bool {
 	n := 0
 	for _, s := range g.sides {
 		if s.steps > 0 || len(g.a.o.Keys) > 0 {
@@ -200,7 +200,7 @@ func (g *group) report(ctx context.Context) {
 		g.a.kin[g.sides[0].id.Lineage()] = g
 		g.a.mu.Unlock()
 	}
-	if g.divided = g.split(); !g.divided {
+	if g.divided = g.isDivided(); !g.divided {
 		for _, s := range g.sides {
 			for _, d := range s.denials {
 				d.report()

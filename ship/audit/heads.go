@@ -36,8 +36,8 @@ type foundHead struct {
 	key string
 }
 
-// heads compares the heads at every place with the chains they speak of.
-func (a *auditor) heads(ctx context.Context, id object.Origin, all []*cursor) {
+// checkHeads compares the heads at every place with the chains they speak of.
+func (a *auditor) checkHeads(ctx context.Context, id object.Origin, all []*cursor) {
 	type task struct {
 		p     *place
 		epoch uint32
@@ -51,7 +51,7 @@ func (a *auditor) heads(ctx context.Context, id object.Origin, all []*cursor) {
 		wg.Go(func() {
 			for t := range todo {
 				key := object.HeadKey(id.Class, id.Spool, t.epoch, t.destination, t.number)
-				head, err := t.p.head(ctx, id, t.epoch, t.listedHead)
+				head, err := t.p.readHead(ctx, id, t.epoch, t.listedHead)
 				switch {
 				case errors.Is(err, fs.ErrNotExist):
 				case errors.Is(err, ship.ErrVerify):
@@ -84,15 +84,15 @@ func (a *auditor) heads(ctx context.Context, id object.Origin, all []*cursor) {
 	slices.SortFunc(found, func(x, y foundHead) int { return strings.Compare(x.p.name+"\x00"+x.key, y.p.name+"\x00"+y.key) })
 	cut := map[*cursor]foundHead{}
 	for _, h := range found {
-		a.head(id, h, all, cut)
+		a.checkHead(id, h, all, cut)
 	}
 	for c, h := range cut {
-		a.cut(ctx, c, h)
+		a.reportCut(ctx, c, h)
 	}
 }
 
-// head reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
-func (p *place) head(ctx context.Context, id object.Origin, epoch uint32, l listedHead) (h *ship.Head, err error) {
+// readHead reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
+func (p *place) readHead(ctx context.Context, id object.Origin, epoch uint32, l listedHead) (h *ship.Head, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
 		body, err := p.dest.Open(ctx, object.HeadKey(id.Class, id.Spool, epoch, l.destination, l.number))
 		if err != nil {
@@ -113,10 +113,10 @@ func (p *place) head(ctx context.Context, id object.Origin, epoch uint32, l list
 	return h, err
 }
 
-// head compares one head with its chain. A head is sent only after its manifest stands, so that it never tells of what is
+// checkHead compares one head with its chain. A head is sent only after its manifest stands, so that it never tells of what is
 // yet to come: a chain that ends before it was cut off, or is being written while it is read. The furthest head of each
-// such chain goes to cut, which finds out.
-func (a *auditor) head(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
+// such chain goes to reportCut, which finds out.
+func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {
 			a.rec.add(Finding{
@@ -152,7 +152,7 @@ func (a *auditor) head(id object.Origin, h foundHead, all []*cursor, cut map[*cu
 				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not fit the manifest, which its successor vouches for",
 			})
 		case l != nil:
-			c.find(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s tells of", h.p.name)
+			c.report(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s tells of", h.p.name)
 		case ours != nil && ours.has(h.Number):
 			// Listed and not readable: reported already.
 		case ours != nil && len(ours.runs) > 0 && ours.runs[len(ours.runs)-1].to > h.Number:
@@ -195,8 +195,8 @@ func spokenOf(h foundHead, all []*cursor) *cursor {
 	return then
 }
 
-// cut reports a chain that ends before a head, unless it has grown while it was read.
-func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
+// reportCut reports a chain that ends before a head, unless it has grown while it was read.
+func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 	key := object.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
 	there, err := c.p.exists(ctx, key)
 	if err != nil {
@@ -212,12 +212,12 @@ func (a *auditor) cut(ctx context.Context, c *cursor, h foundHead) {
 	} else {
 		c.holes = append(c.holes, seqRange{first, last})
 	}
-	c.find(ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
+	c.report(ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
 }
 
-// stray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
+// reportStray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All
 // chains have been read by then, so that it is known what each place is called.
-func (a *auditor) stray(ctx context.Context, h foundHead) error {
+func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 	id := object.Origin{Class: h.Class, Spool: h.Spool}
 	for _, p := range a.places {
 		if p == h.p || p.walks[id] != nil || !p.called(h.Destination) {

@@ -11,17 +11,17 @@ import (
 // alone may still be going on at the senders.
 const skew = 5 * time.Minute
 
-// passed reports whether the chain says all there is to say about Options.Hour: its sender has promised, in a manifest, that
-// nothing will follow in that folder. Whether the hour itself is over is another question: see overdue.
-func (w *walk) passed() bool {
+// hasPassedHour reports whether the chain says all there is to say about Options.Hour: its sender has promised, in a manifest, that
+// nothing will follow in that folder. Whether the hour itself is over is another question: see checkHour.
+func (w *walk) hasPassedHour() bool {
 	return w.Final || w.reached > object.HourOf(w.a.o.Hour)
 }
 
-// hourOver reports an hour that is not over. Before its end a new spool may begin in it, and a spool that was closed out
+// checkHour reports an hour that is not over. Before its end a new spool may begin in it, and a spool that was closed out
 // may be opened again, so that the promises of the chains that are here are not enough: the hour must have ended by this
 // host's clock, and by that of a sender too unless it ended so long ago that no clock is that wrong. Both clocks can err, and
 // an hour that is called complete too early is a batch job without the rest of its records.
-func (a *auditor) hourOver(now time.Time) {
+func (a *auditor) checkHour(now time.Time) {
 	if a.o.Hour.IsZero() {
 		return
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// lost notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
+// noteUnreadable notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
 // records are concerned stands in its header, as prev_last, and nowhere else.
-func (w *walk) lost(f fetched) {
+func (w *walk) noteUnreadable(f fetched) {
 	if w.hole != nil && w.hole.Epoch == f.epoch && w.hole.Code == ManifestMissing && errors.Is(f.err, fs.ErrNotExist) && w.hole.to+1 == f.number {
 		w.hole.to = max(f.number, f.to)
 		return
 	}
-	w.fill(0)
+	w.reportHole(0)
 	h := &hole{from: f.number, to: max(f.number, f.to)}
 	h.Finding = Finding{
 		Code: ManifestDamaged, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: f.epoch,
@@ -35,8 +35,8 @@ func (w *walk) lost(f fetched) {
 	w.hole, w.prev = h, nil
 }
 
-// fill reports the hole that was open. next is the first sequence number behind it, 0 if that is unknown.
-func (w *walk) fill(next uint64) {
+// reportHole reports the hole that was open. next is the first sequence number behind it, 0 if that is unknown.
+func (w *walk) reportHole(next uint64) {
 	h := w.hole
 	if h == nil {
 		return
@@ -62,33 +62,33 @@ func (w *walk) fill(next uint64) {
 	w.a.rec.add(h.Finding)
 }
 
-// link judges a manifest by those before it, and makes it the chain's end. jump: it does not go on where the one before
+// judgeManifest judges a manifest by those before it, and makes it the chain's end. jump: it does not go on where the one before
 // ends, for a reason that is known or has been reported.
-func (w *walk) link(m *ship.Manifest) (jump bool) {
+func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	h := &m.Header
 	l := &link{epoch: h.Epoch, number: h.Number, hash: m.Hash, last: m.Footer.Last, ended: m.Footer.Final || m.Footer.ClosedBy != nil, time: h.Time}
 	key, prev := w.manifestKey(l), w.prev
 	afterHole := w.hole != nil
-	w.signature(m, l, prev != nil && h.Prev == hex.EncodeToString(prev.hash[:]))
-	w.fill(h.PrevLast + 1)
+	w.checkSignature(m, l, prev != nil && h.Prev == hex.EncodeToString(prev.hash[:]))
+	w.reportHole(h.PrevLast + 1)
 	goesOn := !afterHole && prev != nil && h.Epoch == prev.epoch
 	if !goesOn {
-		w.part()
+		w.keepBrokenPair()
 	}
 	zero := strings.Trim(h.Prev, "0") == ""
 	switch {
 	case afterHole:
 		jump = true
 		if h.PrevLast < w.Last {
-			w.twice(h, w.Last, key)
+			w.reportRepeat(h, w.Last, key)
 		}
 	case prev == nil:
 		jump = true
 		if !zero {
-			w.find(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the chain begins with a manifest that names one before, which is not there")
+			w.report(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the chain begins with a manifest that names one before, which is not there")
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		} else if h.PrevLast > 0 && h.Joined != h.PrevLast+1 {
-			w.find(SequenceBroken, h.Epoch, 1, h.PrevLast, key, "", "the chain begins at record %d", h.PrevLast+1)
+			w.report(SequenceBroken, h.Epoch, 1, h.PrevLast, key, "", "the chain begins at record %d", h.PrevLast+1)
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		}
 	case zero && h.Destination != w.Destination:
@@ -96,22 +96,22 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 		// is what was not deleted on its disk yet.
 		jump, w.repeats = true, true
 		if h.PrevLast > prev.last {
-			w.sequence(h, key)
+			w.checkSequence(h, key)
 		}
 	case zero:
 		jump, w.repeats = true, true
 		if h.PrevLast > prev.last {
-			w.sequence(h, key)
+			w.checkSequence(h, key)
 		}
-		w.find(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
+		w.report(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
 			"it names no manifest before it, though there is one: its sender had lost the state of its chain, or never had it")
 	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
-		w.cut(prev, h)
+		w.reportCutEpoch(prev, h)
 		jump = h.PrevLast != prev.last
 	default:
-		w.hash(prev, l, h.Prev)
-		jump = w.sequence(h, key)
-		w.order(h, prev, key)
+		w.checkHash(prev, l, h.Prev)
+		jump = w.checkSequence(h, key)
+		w.checkOrder(h, prev, key)
 	}
 	if w.First == 0 && (len(m.Segments) > 0 || m.Footer.Last > 0) {
 		w.First = h.PrevLast + 1
@@ -132,7 +132,7 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 	w.called[h.Epoch] = h.Destination
 	if !w.named[h.Instance] {
 		w.named[h.Instance] = true
-		w.a.appeared(h.Instance)
+		w.a.noteAppeared(h.Instance)
 	}
 	if _, ok := w.wanted[headID{l.epoch, l.number}]; ok {
 		w.wanted[headID{l.epoch, l.number}] = l
@@ -140,10 +140,10 @@ func (w *walk) link(m *ship.Manifest) (jump bool) {
 	return jump
 }
 
-// hash checks that l names prev. If it does not, either may be wrong: whoever altered prev has changed its hash, whoever
+// checkHash checks that l names prev. If it does not, either may be wrong: whoever altered prev has changed its hash, whoever
 // altered l may have changed what it names. The next link decides, since it names l: to accuse the wrong one of two
 // would send people to restore a file that is right.
-func (w *walk) hash(prev, l *link, want string) {
+func (w *walk) checkHash(prev, l *link, want string) {
 	fits := hex.EncodeToString(prev.hash[:]) == want
 	prev.vouched = prev.vouched || fits
 	if w.broken[0] != nil {
@@ -168,70 +168,70 @@ func (w *walk) blame(culprit, other *link, unsure bool) {
 	if unsure {
 		text = "it does not fit the manifest beside it; one of the two is not what was written"
 	}
-	w.find(ChainBroken, culprit.epoch, 0, 0, w.manifestKey(culprit), w.p.name+": "+w.manifestKey(other), "%s", text)
+	w.report(ChainBroken, culprit.epoch, 0, 0, w.manifestKey(culprit), w.p.name+": "+w.manifestKey(other), "%s", text)
 }
 
-// sequence checks that the chain goes on where it ended.
-func (w *walk) sequence(h *ship.ManifestHeader, key string) (jump bool) {
+// checkSequence checks that the chain goes on where it ended.
+func (w *walk) checkSequence(h *ship.ManifestHeader, key string) (jump bool) {
 	switch last := w.prev.last; {
 	case h.PrevLast == last:
 		return false
 	case h.PrevLast > last && h.Joined == h.PrevLast+1:
 		return true // the destination was given up, and taken back later
 	case h.PrevLast > last:
-		w.find(SequenceBroken, h.Epoch, last+1, h.PrevLast, key, "", "it goes on behind record %d, the one before ends with %d", h.PrevLast, last)
+		w.report(SequenceBroken, h.Epoch, last+1, h.PrevLast, key, "", "it goes on behind record %d, the one before ends with %d", h.PrevLast, last)
 		w.holes = append(w.holes, seqRange{last + 1, h.PrevLast})
 	default:
-		w.twice(h, last, key)
+		w.reportRepeat(h, last, key)
 	}
 	return true
 }
 
-// twice reports records that a chain states again.
-func (w *walk) twice(h *ship.ManifestHeader, last uint64, key string) {
+// reportRepeat reports records that a chain states again.
+func (w *walk) reportRepeat(h *ship.ManifestHeader, last uint64, key string) {
 	w.repeats = true
-	w.find(SequenceBroken, h.Epoch, h.PrevLast+1, last, key, "",
+	w.report(SequenceBroken, h.Epoch, h.PrevLast+1, last, key, "",
 		"it goes on behind record %d, and the chain was at %d already: records are stated twice", h.PrevLast, last)
 }
 
-// cut reports an epoch whose end is not the one that the next epoch was begun behind. Unlike within an epoch, that is
+// reportCutEpoch reports an epoch whose end is not the one that the next epoch was begun behind. Unlike within an epoch, that is
 // most likely a tail that was cut off, for nothing else in the listing shows it: an epoch may end with any number.
-func (w *walk) cut(prev *link, h *ship.ManifestHeader) {
+func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 	first, last := prev.last+1, h.PrevLast
 	if last < first {
 		first, last = 0, 0
 	} else {
 		w.holes = append(w.holes, seqRange{first, last})
 	}
-	w.find(ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
+	w.report(ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
 		"epoch %d was begun behind another manifest than the last one of epoch %d: what followed that was cut off, or it is not what was written", h.Epoch, prev.epoch)
 }
 
-// order checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one's link
+// checkOrder checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one's link
 // to its last manifest says that nothing followed.
-func (w *walk) order(h *ship.ManifestHeader, prev *link, key string) {
+func (w *walk) checkOrder(h *ship.ManifestHeader, prev *link, key string) {
 	ended := w.Final || w.closed != 0
 	switch {
 	case h.Epoch == prev.epoch && ended:
-		w.find(AfterEnd, h.Epoch, 0, 0, key, "", "it follows the end of its epoch, manifest %d", prev.number)
+		w.report(AfterEnd, h.Epoch, 0, 0, key, "", "it follows the end of its epoch, manifest %d", prev.number)
 	case h.Epoch < w.closed:
-		w.find(AfterEnd, h.Epoch, 0, 0, key, "", "epoch %d was handed over to epoch %d", prev.epoch, w.closed)
+		w.report(AfterEnd, h.Epoch, 0, 0, key, "", "epoch %d was handed over to epoch %d", prev.epoch, w.closed)
 	case h.Epoch == prev.epoch && h.Destination != w.Destination:
-		w.find(ChainBroken, h.Epoch, 0, 0, key, "", "it is of destination %q, the one before of %q", h.Destination, w.Destination)
+		w.report(ChainBroken, h.Epoch, 0, 0, key, "", "it is of destination %q, the one before of %q", h.Destination, w.Destination)
 	}
 }
 
-// part gives up waiting for a third link.
-func (w *walk) part() {
+// keepBrokenPair gives up waiting for a third link.
+func (w *walk) keepBrokenPair() {
 	if w.broken[0] != nil {
 		w.pairs = append(w.pairs, w.broken)
 	}
 	w.broken = [2]*link{}
 }
 
-// settle names the one of two links that do not fit where no third has told. Heads have been looked at by then.
-func (w *walk) settle() {
-	w.part()
+// blameBrokenPairs names the one of two links that do not fit where no third has told. Heads have been looked at by then.
+func (w *walk) blameBrokenPairs() {
+	w.keepBrokenPair()
 	for _, p := range w.pairs {
 		if p[1].vouched {
 			w.blame(p[0], p[1], false)

@@ -10,10 +10,10 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// listing compares what is listed at a place with what its chains name. Both are in the byte order of their keys, so that
+// compareListing compares what is listed at a place with what its chains name. Both are in the byte order of their keys, so that
 // one pass over the two is enough, and the listing is never held in memory. What was asked for by name already is not
 // judged again.
-func (a *auditor) listing(ctx context.Context, p *place) error {
+func (a *auditor) compareListing(ctx context.Context, p *place) error {
 	prefix := object.DataPrefix
 	if a.o.Class != "" {
 		prefix = object.ClassPrefix(a.o.Class)
@@ -32,7 +32,7 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 			return nil
 		}
 		a.o.Progress.Objects.Add(1)
-		return a.missing(ctx, p, e)
+		return a.reportMissing(ctx, p, e)
 	}
 	key := ""
 	for l, err := range list {
@@ -52,7 +52,7 @@ func (a *auditor) listing(ctx context.Context, p *place) error {
 			}
 		}
 		if i >= len(p.expected) || key != l.Key {
-			if err := a.unnamed(ctx, p, l); err != nil {
+			if err := a.judgeUnnamed(ctx, p, l); err != nil {
 				return err
 			}
 			continue
@@ -100,9 +100,9 @@ func (a *auditor) listHour(ctx context.Context, p *place) iter.Seq2[ship.Entry, 
 	}
 }
 
-// missing reports an object that was not listed, unless it is there all the same: it may have come while the listing
+// reportMissing reports an object that was not listed, unless it is there all the same: it may have come while the listing
 // was read.
-func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
+func (a *auditor) reportMissing(ctx context.Context, p *place, e *expected) error {
 	k := a.key(e)
 	if !a.rec.full() {
 		if there, err := p.exists(ctx, k.String()); err != nil || there {
@@ -116,15 +116,16 @@ func (a *auditor) missing(ctx context.Context, p *place, e *expected) error {
 	return nil
 }
 
-// unnamed judges an object that its place's chain does not name: by its name here, by what is in it in ahead. The question is always whether its sender may be about to name it: a chain
-// is begun before its first object is sent, and names objects in sequence order after they were.
-func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
+// judgeUnnamed judges, by its key, an object that its place's chain does not name; readUnnamed judges its content. The
+// question is always whether its sender may be about to name it: a chain is begun before its first object is sent, and
+// names objects in sequence order after they were sent.
+func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) error {
 	key := l.Key
 	k, ok := object.ParseKey(key)
 	f := Finding{Code: ObjectUnknown, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: key}
 	g := a.groupAt(p, k.Origin)
 	if ok && g != nil && g.divided {
-		return a.unnamedOf(ctx, g, p, &k, l.Size, f)
+		return a.judgeUnnamedOfGroup(ctx, g, p, &k, l.Size, f)
 	}
 	w := p.walks[k.Origin]
 	switch {
@@ -133,7 +134,7 @@ func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 		f.Detail = "not the name of an object of any spool"
 	case w == nil || w.Final && k.Epoch > w.Epoch:
 		// It is on its way if its epoch has begun since the chains were listed.
-		begun, err := p.begun(ctx, &k)
+		begun, err := p.hasBegun(ctx, &k)
 		if err != nil {
 			return err
 		}
@@ -143,20 +144,20 @@ func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 		} else if w != nil {
 			f.Code, f.Detail = ObjectUnknown, "the chain is final, and the object's epoch has no chain here"
 		}
-	case w.unproven(k.First):
+	case w.isUnproven(k.First):
 		f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
-		if a.denied(p, &k) {
+		if a.isDenied(p, &k) {
 			f.Code, f.Detail = ObjectUnknown, "no manifest that can be read names it, and other places have these records under another name"
 		}
 	case k.First <= w.Last:
 		f.Detail = fmt.Sprintf("the chain covers records up to %d and does not name it", w.Last)
 	case w.Final:
 		f.Detail = fmt.Sprintf("the chain is final with record %d", w.Last)
-	case a.denied(p, &k):
+	case a.isDenied(p, &k):
 		f.Detail = "ahead of its chain, and other places have these records under another name"
 	default:
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
-		w.beyond(&f)
+		w.noteBeyondEnd(&f)
 	}
 	if !ok {
 		a.rec.add(f)
@@ -165,7 +166,7 @@ func (a *auditor) unnamed(ctx context.Context, p *place, l ship.Entry) error {
 	if f.Code != ObjectUnknown {
 		g = nil // only what would be damage needs to be explained
 	}
-	return a.aside(p, unvouched{k, l.Size, f, g})
+	return a.setAside(p, unvouched{k, l.Size, f, g})
 }
 
 // epochID is an epoch of a spool.
@@ -177,9 +178,9 @@ type epochID struct {
 // maxEpochs bounds what is remembered of epochs that may have begun, a hundred bytes each.
 const maxEpochs = 1 << 16
 
-// begun reports whether there is a manifest now of an epoch that an object may be named in: its own, or that of a later
+// hasBegun reports whether there is a manifest now of an epoch that an object may be named in: its own, or that of a later
 // owner of its spool.
-func (p *place) begun(ctx context.Context, k *object.Key) (begun bool, err error) {
+func (p *place) hasBegun(ctx context.Context, k *object.Key) (begun bool, err error) {
 	// The answer of a moment ago will do: had there been no chain then, an object that was there before is a stranger's.
 	id := epochID{k.Origin, k.Epoch}
 	if begun, ok := p.epochs[id]; ok {
@@ -200,16 +201,16 @@ func (p *place) begun(ctx context.Context, k *object.Key) (begun bool, err error
 	return false, nil
 }
 
-// unproven reports whether damage to the chain hides what is said of a record.
-func (w *walk) unproven(seq uint64) bool {
+// isUnproven reports whether damage to the chain hides what is said of a record.
+func (w *walk) isUnproven(seq uint64) bool {
 	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
 }
 
-// denied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records of an object and does not name it.
-func (a *auditor) denied(p *place, k *object.Key) bool {
+// isDenied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records of an object and does not name it.
+func (a *auditor) isDenied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
 		w := q.walks[k.Origin]
-		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.unproven(k.First) {
+		if q == p || w == nil || k.Last > w.Last || k.First < w.First || w.isUnproven(k.First) {
 			continue
 		}
 		// From the first object of these records on: the same one may have another key there.

@@ -83,8 +83,8 @@ func (g *group) match(ctx context.Context, low uint64) {
 	for i := range g.pieces {
 		x := &g.pieces[i]
 		if x.line() != nil {
-			g.twice(i)
-			g.beginning(ctx, x)
+			g.reportDoubled(i)
+			g.findBeginning(ctx, x)
 		}
 		for at := range g.here {
 			if g.here[at] && at != x.c.at {
@@ -102,15 +102,15 @@ func (g *group) lookFor(ctx context.Context, i, at int) {
 	if x.line() != nil {
 		line = g.lookForLine(ctx, i, at)
 	}
-	if x.loss() != nil && g.lossMissing(i, at) {
+	if x.loss() != nil && g.lacksLoss(i, at) {
 		loss = x.loss()
 	}
 	m := mate{x.c, at}
-	if line == nil && loss == nil || g.notOwed(x, at) {
+	if line == nil && loss == nil || g.isNotOwed(x, at) {
 		delete(g.current, m)
 		return
 	}
-	g.miss(m, &step{segment: x.c.step.segment, line: line, loss: loss, at: x.c.step.at})
+	g.noteLack(m, &step{segment: x.c.step.segment, line: line, loss: loss, at: x.c.step.at})
 }
 
 // lookForLine returns the line of a piece if it is missing at a place.
@@ -141,7 +141,7 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		if c := g.pairs[there]; c != nil && c != x.c {
 			continue // it is another one's
 		}
-		if g.pairs[there] != nil || g.alike(ctx, x, y) {
+		if g.pairs[there] != nil || g.isAlike(ctx, x, y) {
 			g.pairs[here], g.pairs[there] = y.c, x.c
 			return nil
 		}
@@ -149,10 +149,10 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 	return x.line()
 }
 
-// alike reports whether two pieces with different hashes are the same segment. One place may have got it before records of it
+// isAlike reports whether two pieces with different hashes are the same segment. One place may have got it before records of it
 // were damaged: that they are missing is said of the other. And the owners of two copies may have encoded it in different formats,
 // or in Native, which has more in it than the records: then nothing but the records themselves can tell.
-func (g *group) alike(ctx context.Context, x, y *piece) bool {
+func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if hurt(x, y) || hurt(y, x) {
 		return true
 	}
@@ -199,9 +199,9 @@ func lineDiffers(x, y *ship.SegmentLine) string {
 	return ""
 }
 
-// lossMissing reports whether a place lacks the losses of a piece, and no earlier piece says so. Two copies may have lost
+// lacksLoss reports whether a place lacks the losses of a piece, and no earlier piece says so. Two copies may have lost
 // the same, so that as many are looked for as there are.
-func (g *group) lossMissing(i, at int) bool {
+func (g *group) lacksLoss(i, at int) bool {
 	x := &g.pieces[i]
 	nth, there := 0, 0
 	before := map[int]int{} // equal ones at other places, by place
@@ -227,12 +227,12 @@ func (g *group) lossMissing(i, at int) bool {
 	return there <= nth
 }
 
-// notOwed reports whether a place need not have a piece: its chain skips the segment, for a reason that has been reported,
+// isNotOwed reports whether a place need not have a piece: its chain skips the segment, for a reason that has been reported,
 // or since the place was not owed it. The chain is the one of that id, or where this chain's records were found in before. That a
 // related id begins later says nothing of the segments before it: they are in the chain that was left.
-func (g *group) notOwed(x *piece, at int) bool {
+func (g *group) isNotOwed(x *piece, at int) bool {
 	skips := func(c *cursor) bool {
-		return c.at == at && (c.more && c.step.skip.has(&x.c.step) || !c.more && c.tail.has(&x.c.step))
+		return c.at == at && (c.more && c.step.skip.covers(&x.c.step) || !c.more && c.tail.covers(&x.c.step))
 	}
 	if c := g.mates[mate{x.c, at}]; c != nil && skips(c) {
 		return true
@@ -245,8 +245,8 @@ func (g *group) notOwed(x *piece, at int) bool {
 	return false
 }
 
-// miss notes what a place lacks.
-func (g *group) miss(m mate, s *step) {
+// noteLack notes what a place lacks.
+func (g *group) noteLack(m mate, s *step) {
 	l := g.current[m]
 	if l == nil && len(g.lacks) >= g.a.o.MaxFindings {
 		// What is not listed any more is put together with what is.
@@ -268,9 +268,9 @@ func (g *group) miss(m mate, s *step) {
 	l.add(s, m.c.p.name)
 }
 
-// twice reports a content that a place has before as well, if the two lines have a record in common: that is there twice. Lines
+// reportDoubled reports a content that a place has before as well, if the two lines have a record in common: that is there twice. Lines
 // of nothing have none, and each owner who found all records of a segment at the place states one.
-func (g *group) twice(i int) {
+func (g *group) reportDoubled(i int) {
 	x := &g.pieces[i]
 	for j := range g.pieces[:i] {
 		y := &g.pieces[j]
@@ -289,15 +289,15 @@ func (g *group) twice(i int) {
 // overlap reports whether two lines state a record in common.
 func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(a.Last, b.Last) }
 
-// lacking reports what a place lacks of a group, as Behind. What was restored by Replay is not owed any more, once an
+// reportLack reports what a place lacks of a group, as Behind. What was restored by Replay is not owed any more, once an
 // operator has closed the chain that has it, or one of the place's own.
-func (a *auditor) lacking(ctx context.Context, l *lack) error {
+func (a *auditor) reportLack(ctx context.Context, l *lack) error {
 	p := a.places[l.at]
 	if !a.o.Hour.IsZero() && l.hour > object.HourOf(a.o.Hour) {
 		return nil
 	}
 	if l.from.shut || slices.ContainsFunc(l.from.group.at(p), func(w *walk) bool { return w.shut }) {
-		left, err := a.restored(ctx, l)
+		left, err := a.checkRestored(ctx, l)
 		if err != nil {
 			return err
 		}

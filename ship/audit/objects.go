@@ -28,16 +28,16 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
 	recompressed := !staged(s)
 	// What an earlier audit has looked at is only listed.
-	if e.flags&optional == 0 && !w.known(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
+	if e.flags&optional == 0 && !w.isKnown(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)
 	}
-	a.name(p, k, &e)
+	a.noteNamed(p, k, &e)
 }
 
-// name notes that an object is named by a chain, so that the listing does not take it for a stranger's. size and flags of
+// noteNamed notes that an object is named by a chain, so that the listing does not take it for a stranger's. size and flags of
 // e are set.
-func (a *auditor) name(p *place, k *object.Key, e *expected) {
+func (a *auditor) noteNamed(p *place, k *object.Key, e *expected) {
 	e.first, e.last, e.epoch, e.hour = k.First, k.Last, k.Epoch, k.Hour
 	n, ok := slices.BinarySearchFunc(a.spools, k.Origin, object.Origin.Compare)
 	if !ok { // of a spool that has no chain anywhere, whose objects the listing reports

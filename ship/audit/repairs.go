@@ -15,9 +15,9 @@ import (
 // maxRepair bounds a note in bytes.
 const maxRepair = 64 << 10
 
-// repairs reads what Replay has noted at a place, and counts it with the chains. The objects themselves are judged by
+// readRepairs reads what Replay has noted at a place, and counts it with the chains. The objects themselves are judged by
 // their chains like all others: a note says who put one back, and makes nothing right.
-func (a *auditor) repairs(ctx context.Context, p *place) error {
+func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 	prefix := object.RepairPrefix
 	if a.o.Class != "" {
 		prefix += a.o.Class + "/"
@@ -28,7 +28,7 @@ func (a *auditor) repairs(ctx context.Context, p *place) error {
 		}
 		var note Repair
 		err := p.request(ctx, func(ctx context.Context) (err error) {
-			note, err = p.repair(ctx, e.Key)
+			note, err = p.readRepair(ctx, e.Key)
 			return err
 		})
 		switch {
@@ -51,8 +51,8 @@ func (a *auditor) repairs(ctx context.Context, p *place) error {
 	return nil
 }
 
-// repair reads one note. Like a manifest it must be what its key says.
-func (p *place) repair(ctx context.Context, key string) (r Repair, err error) {
+// readRepair reads one note. Like a manifest it must be what its key says.
+func (p *place) readRepair(ctx context.Context, key string) (r Repair, err error) {
 	body, err := p.dest.Open(ctx, key)
 	if err != nil {
 		return r, err

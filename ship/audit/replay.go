@@ -116,7 +116,7 @@ func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func
 
 func (r *replayer) run(ctx context.Context) error {
 	for _, p := range []*place{r.from, r.to} {
-		if err := p.catalogue(ctx, newRecorder(1)); err != nil {
+		if err := p.listChains(ctx, newRecorder(1)); err != nil {
 			return err
 		}
 	}

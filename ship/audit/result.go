@@ -46,15 +46,15 @@ type Result struct {
 	Objects   uint64 `json:"objects"`
 	Manifests uint64 `json:"manifests"`
 	// Chains by class, spool and place.
-	Chains []Chain `json:"chains"`
+	Chains []ChainReport `json:"chains"`
 	// Findings, damage first, then by class, spool, place and sequence number.
 	Findings []Finding `json:"findings"`
 	// Omitted counts findings beyond Options.MaxFindings.
 	Omitted int `json:"omitted,omitempty"`
 }
 
-// Chain is what one spool delivered to one place, over all its epochs.
-type Chain struct {
+// ChainReport is what one spool delivered to one place, over all its epochs.
+type ChainReport struct {
 	Place       string `json:"place"`
 	Class       string `json:"class"`
 	Spool       string `json:"spool"`

@@ -8,26 +8,26 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// signature judges who wrote a manifest, if there are keys to judge by. fits: it names the hash of the manifest before, and
+// checkSignature judges who wrote a manifest, if there are keys to judge by. fits: it names the hash of the manifest before, and
 // so vouches for that one, and for all that one vouches for, if it is signed itself. So signing can begin, and keys can
 // change, in the middle of a chain; what counts is that its end is signed.
-func (w *walk) signature(m *ship.Manifest, l *link, fits bool) {
+func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	keys := w.a.o.Keys
 	if len(keys) == 0 {
 		w.newest = m
 		return
 	}
 	if !fits {
-		w.unsignedEnd()
+		w.reportUnsigned()
 	}
 	forged, err := m.CheckSignature(keys...)
 	switch {
 	case err == nil:
 		w.unsigned, l.vouched = nil, true
 	case forged:
-		w.unsignedEnd()
+		w.reportUnsigned()
 		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
-		w.unsignedEnd() // whatever follows it
+		w.reportUnsigned() // whatever follows it
 	case w.unsigned == nil:
 		w.unsigned = &stretch{from: l, to: l, first: m.Header.PrevLast + 1, why: err}
 	default:
@@ -42,8 +42,8 @@ type stretch struct {
 	why      error
 }
 
-// unsignedEnd reports the manifests that no signed one follows.
-func (w *walk) unsignedEnd() {
+// reportUnsigned reports the manifests that no signed one follows.
+func (w *walk) reportUnsigned() {
 	u := w.unsigned
 	if u == nil {
 		return
@@ -57,7 +57,7 @@ func (w *walk) unsignedEnd() {
 	if last < first {
 		first, last = 0, 0 // it covers no records
 	}
-	w.find(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
+	w.report(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
 }
 
 // selfSigned judges a signature without any key that is trusted: whoever wrote it, it must be that of the key it names. Only
@@ -73,9 +73,9 @@ func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) e
 	return err
 }
 
-// newestSignature judges the signature of the chain's last manifest if there are no keys. The others' are part of what the
+// checkNewestSignature judges the signature of the chain's last manifest if there are no keys. The others' are part of what the
 // manifests behind them name by hash.
-func (w *walk) newestSignature() {
+func (w *walk) checkNewestSignature() {
 	m := w.newest
 	if w.newest = nil; m == nil {
 		return
@@ -91,5 +91,5 @@ func (w *walk) newestSignature() {
 	if errors.Is(err, ship.ErrVersion) {
 		code = NotUnderstood
 	}
-	w.find(code, m.Header.Epoch, 0, 0, object.ManifestKey(w.id.Class, w.id.Spool, m.Header.Epoch, m.Header.Number), "", "%v", err)
+	w.report(code, m.Header.Epoch, 0, 0, object.ManifestKey(w.id.Class, w.id.Spool, m.Header.Epoch, m.Header.Number), "", "%v", err)
 }

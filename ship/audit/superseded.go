@@ -20,14 +20,14 @@ func (a *auditor) groupAt(p *place, id object.Origin) *group {
 	return nil
 }
 
-// unnamedOf judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
+// judgeUnnamedOfGroup judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
 // about to name it, under whatever related id it delivers.
-func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *object.Key, size int64, f Finding) error {
+func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k *object.Key, size int64, f Finding) error {
 	f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
-		if w.unproven(k.First) {
-			return a.aside(p, unvouched{*k, size, f, nil})
+		if w.isUnproven(k.First) {
+			return a.setAside(p, unvouched{*k, size, f, nil})
 		}
 		if !w.Final && w.Last < k.First && (open == nil || open.Closed != nil) {
 			open = w
@@ -35,30 +35,30 @@ func (a *auditor) unnamedOf(ctx context.Context, g *group, p *place, k *object.K
 	}
 	if open != nil {
 		f.Detail, f.Since = "ahead of its chain's end", open.Time
-		open.beyond(&f)
-		return a.aside(p, unvouched{*k, size, f, g})
+		open.noteBeyondEnd(&f)
+		return a.setAside(p, unvouched{*k, size, f, g})
 	}
 	for _, l := range g.lacks {
 		if a.places[l.at] == p && l.first <= k.First && l.last >= k.Last {
 			f.Detail, f.Since = "its records are owed here", l.since
-			return a.aside(p, unvouched{*k, size, f, nil})
+			return a.setAside(p, unvouched{*k, size, f, nil})
 		}
 	}
-	begun, err := p.begunOf(ctx, k.Origin)
+	begun, err := p.hasRelatedBegun(ctx, k.Origin)
 	if err != nil {
 		return err
 	}
 	if begun {
 		f.Detail = "a chain of a related spool began during this audit"
-		return a.aside(p, unvouched{*k, size, f, nil})
+		return a.setAside(p, unvouched{*k, size, f, nil})
 	}
 	f.Code, f.Detail = ObjectUnknown, "no chain of its spool or of a related one names it"
-	return a.aside(p, unvouched{*k, size, f, g})
+	return a.setAside(p, unvouched{*k, size, f, g})
 }
 
-// aside reports a finding about an object, or keeps it until the object has been read: in a deep audit, or since its content
+// setAside reports a finding about an object, or keeps it until the object has been read: in a deep audit, or since its content
 // may explain it.
-func (a *auditor) aside(p *place, u unvouched) error {
+func (a *auditor) setAside(p *place, u unvouched) error {
 	if (a.o.Deep || u.group != nil) && len(p.later) < a.o.MaxFindings {
 		p.later = append(p.later, u)
 		return nil
@@ -67,19 +67,19 @@ func (a *auditor) aside(p *place, u unvouched) error {
 	return nil
 }
 
-// begunOf is relatedBegun for the listing, which asks for many objects. The answer of a moment ago will do.
-func (p *place) begunOf(ctx context.Context, id object.Origin) (begun bool, err error) {
+// hasRelatedBegun is askRelatedBegun for the listing, which asks for many objects. The answer of a moment ago will do.
+func (p *place) hasRelatedBegun(ctx context.Context, id object.Origin) (begun bool, err error) {
 	at := epochID{Origin: id.Lineage()}
 	if begun, ok := p.epochs[at]; ok {
 		return begun, nil
 	}
-	begun, err = p.relatedBegun(ctx, id)
+	begun, err = p.askRelatedBegun(ctx, id)
 	p.epochs[at] = begun
 	return begun, err
 }
 
-// relatedBegun reports whether a chain of a related spool, or a later epoch of one, has begun since the chains were listed.
-func (p *place) relatedBegun(ctx context.Context, id object.Origin) (begun bool, err error) {
+// askRelatedBegun reports whether a chain of a related spool, or a later epoch of one, has begun since the chains were listed.
+func (p *place) askRelatedBegun(ctx context.Context, id object.Origin) (begun bool, err error) {
 	for e, err := range p.list(ctx, id.LineagePrefix()) {
 		if err != nil {
 			return false, err
@@ -92,11 +92,11 @@ func (p *place) relatedBegun(ctx context.Context, id object.Origin) (begun bool,
 	return false, nil
 }
 
-// superseded looks for what explains the objects of a group that no chain names: one owner has uploaded a segment, and then
+// explainSuperseded looks for what explains the objects of a group that no chain names: one owner has uploaded a segment, and then
 // the chain was continued by another one that has its first records too, or all of them. Such an object is nothing but a copy if each
 // of its records is in objects that chains of the place name. Its name alone proves nothing. It returns the objects that
 // nothing explains.
-func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, err error) {
+func (a *auditor) explainSuperseded(ctx context.Context, p *place) (rest []unvouched, err error) {
 	objects := map[*group][]unvouched{}
 	for _, u := range p.later {
 		if u.group == nil {
@@ -107,7 +107,7 @@ func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, e
 	}
 	for g, all := range objects {
 		for list := range slices.Chunk(all, maxAsked) {
-			left, err := a.supersededOf(ctx, g, p, list)
+			left, err := a.explainSupersededOfGroup(ctx, g, p, list)
 			if err != nil {
 				return nil, err
 			}
@@ -117,8 +117,8 @@ func (a *auditor) superseded(ctx context.Context, p *place) (rest []unvouched, e
 	return rest, nil
 }
 
-// supersededOf is superseded for some objects of one group.
-func (a *auditor) supersededOf(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
+// explainSupersededOfGroup is explainSuperseded for some objects of one group.
+func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
 	lines, err := g.linesAbout(ctx, p, list)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type walk struct {
 	a  *auditor
 	p  *place
 	id object.Origin
-	Chain
+	ChainReport
 
 	// What is known of the chain's end so far.
 	prev    *link  // nil before the first manifest, and behind a hole
@@ -94,9 +94,9 @@ type step struct {
 // skipped is a range of segment numbers, empty if to is 0, up to record last.
 type skipped struct{ from, to, last uint64 }
 
-// has reports whether the range takes in a segment as another place states it. A chain goes on behind a record: it does
+// covers reports whether the range takes in a segment as another place states it. A chain goes on behind a record: it does
 // not skip later ones by jumping over the number of their segment.
-func (r skipped) has(s *step) bool {
+func (r skipped) covers(s *step) bool {
 	return s.segment >= r.from && s.segment <= r.to && (s.line == nil || s.line.Last <= r.last)
 }
 
@@ -110,8 +110,8 @@ func (r skipped) with(from, to, last uint64) skipped {
 	return skipped{min(r.from, from), max(r.to, to), max(r.last, last)}
 }
 
-// find reports damage in this chain.
-func (w *walk) find(code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
+// report reports damage in this chain.
+func (w *walk) report(code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
 	w.a.rec.add(Finding{
 		Code: code, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: epoch, First: first, Last: last,
 		Key: key, Other: other, Detail: fmt.Sprintf(format, args...),
@@ -130,22 +130,22 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 		for f := range w.p.manifests(ctx, w.id, l, ahead()) {
 			switch {
 			case errors.Is(f.err, fs.ErrNotExist), errors.Is(f.err, ship.ErrVerify):
-				w.lost(f)
+				w.noteUnreadable(f)
 				continue
 			case f.err != nil:
 				w.a.check(f.err)
 				return
 			}
 			before := w.segment
-			jump := w.link(f.m)
-			b := w.begin(w.prev)
+			jump := w.judgeManifest(f.m)
+			b := w.openBatch(w.prev)
 			// jump stays true until a segment tells where the chain goes on: what lies in between is not compared, since it
 			// has been reported or is not owed.
 			for s := range lines(f.m) {
 				if s.segment <= before && w.started {
 					if !w.repeats {
 						first, last := s.bounds()
-						w.find(LineWrong, f.m.Header.Epoch, first, last, w.manifestKey(w.prev), "",
+						w.report(LineWrong, f.m.Header.Epoch, first, last, w.manifestKey(w.prev), "",
 							"segment %d follows segment %d", s.segment, before)
 						w.repeats = true // once is enough
 					}
@@ -153,7 +153,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				}
 				w.repeats = false
 				if s.line != nil {
-					w.line(ctx, b, f.m, s.line)
+					w.judgeLine(ctx, b, f.m, s.line)
 				}
 				if s.loss != nil {
 					w.Lost.Add(s.loss.Lost)
@@ -177,9 +177,9 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 			w.a.check(w.update(b, func(b *batch) { b.sealed = true }))
 			w.segment, w.Last, w.started = max(w.segment, f.m.Footer.Segment), max(w.Last, f.m.Footer.Last), true
 		}
-		w.fill(0)
-		w.unsignedEnd()
-		w.newestSignature()
+		w.reportHole(0)
+		w.reportUnsigned()
+		w.checkNewestSignature()
 		yield(step{skip: skip})
 	}
 }
@@ -212,11 +212,11 @@ func lines(m *ship.Manifest) iter.Seq[step] {
 	}
 }
 
-// line judges a segment line by itself, and has its object looked for.
-func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
+// judgeLine judges a segment line by itself, and has its object looked for.
+func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
-		w.find(RecordsDamaged, m.Header.Epoch, g.First, g.Last, w.manifestKey(w.prev), "",
+		w.report(RecordsDamaged, m.Header.Epoch, g.First, g.Last, w.manifestKey(w.prev), "",
 			"%s: they were kept, and could not be read any more when segment %d was delivered", count(g.Last-g.First+1, "record"), s.Segment)
 	}
 	if s.Records == 0 {
@@ -228,7 +228,7 @@ func (w *walk) line(ctx context.Context, b *batch, m *ship.Manifest, s *ship.Seg
 	w.Stored += s.Receipt.Size
 	k, ok := objectOf(w.id, m, s)
 	if !ok {
-		w.find(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
+		w.report(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
 		return
 	}
 	w.reached = k.Hour
