@@ -49,3 +49,9 @@ func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 func Stage(ctx context.Context, s *Shipper, number uint64) (*spool.StageRecord, error) {
 	return s.stage(ctx, number)
 }
+
+// Unsealed is what Finalize asks after it has looked at a destination's chain.
+func Unsealed(s *Shipper, dest string, c spool.Chain) bool {
+	l, err := s.lane(dest)
+	return err == nil && s.unsealed(l, c)
+}

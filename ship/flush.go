@@ -126,7 +126,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
 		case l.isFenced():
 			return s.incomplete(l)
-		case len(s.sp.Sealed(c.Segment, 1)) == 0 && !s.covered(c):
+		case s.unsealed(l, c):
 			return errors.Join(s.incomplete(l), errors.New("ship: records are kept that are not sealed: call Seal first"))
 		}
 		select {
@@ -137,6 +137,16 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 			return errors.Join(s.incomplete(l), ctx.Err())
 		}
 	}
+}
+
+// unsealed reports whether records behind a chain's cursor are in no sealed segment. A cursor that is older than the chain
+// says nothing: what it lacks may have been delivered and deleted since. Then a change wakes the caller.
+func (s *Shipper) unsealed(l *lane, c spool.Chain) bool {
+	if len(s.sp.Sealed(c.Segment, 1)) > 0 || s.covered(c) {
+		return false
+	}
+	now, err := s.sp.Chain(l.name)
+	return err != nil || now.Segment == c.Segment && now.Through == c.Through
 }
 
 func (l *lane) isClosed() bool {
