@@ -163,7 +163,7 @@ func (a *adopter) Update(_ context.Context, p Status) {
 // Finish marks the source: the report is written, and the spool still open.
 func (a *adopter) Finish(_ context.Context, r *Report) (retained bool, err error) {
 	if r.Outcome == Complete {
-		a.marked = a.spool.MarkAdopted()
+		a.marked = a.spool.Shelf().MarkAdopted()
 	}
 	return false, a.marked
 }

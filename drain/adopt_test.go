@@ -29,10 +29,10 @@ func (w *world) orphan() string {
 		w.t.Fatal(err)
 	}
 	for {
-		changed := sp.Changed()
-		if c, err := sp.Chain("good"); err != nil {
+		changed := sp.Shelf().Changed()
+		if c, err := sp.Shelf().Chain("good"); err != nil {
 			w.t.Fatal(err)
-		} else if len(sp.Sealed(c.Segment, 1)) == 0 {
+		} else if len(sp.Shelf().Sealed(c.Segment, 1)) == 0 {
 			break
 		}
 		<-changed

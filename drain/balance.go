@@ -69,7 +69,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
 		Received: l.Received, Kept: l.Kept, Lost: l.Lost, Buffered: st.Buffered, Damaged: l.Damaged, Unaccounted: l.Unaccounted,
-		Damages:      c.spool.Damages(),
+		Damages:      c.spool.Shelf().Damages(),
 		Destinations: map[string]DestinationReport{},
 	}
 	errs := []error{l.Balance()}
@@ -95,7 +95,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		case found.Err != nil:
 			dr.Err = "not verified: " + found.Err.Error()
 		}
-		chain, err := c.spool.Chain(dest)
+		chain, err := c.spool.Shelf().Chain(dest)
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -119,7 +119,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationReport) []Leftover {
 	var out []Leftover
 	why, listed := cmp.Or(dr.Err, "not delivered yet"), segment.Tally{}
-	sealed := c.spool.Sealed(covered, maxLeft)
+	sealed := c.spool.Shelf().Sealed(covered, maxLeft)
 	for _, s := range sealed {
 		if s.Records == 0 {
 			continue
@@ -147,7 +147,7 @@ func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
 	if m.Segment == 0 {
 		return out // a manifest
 	}
-	if s := c.spool.Sealed(m.Segment-1, 1); len(s) == 1 && s[0].Number == m.Segment {
+	if s := c.spool.Shelf().Sealed(m.Segment-1, 1); len(s) == 1 && s[0].Number == m.Segment {
 		out.First, out.Last, out.Records, out.Bytes = s[0].First, s[0].Last, s[0].Records, s[0].Bytes
 	}
 	return out

@@ -193,7 +193,7 @@ func TestVerifyMismatch(t *testing.T) {
 		hit = true
 		return shiptest.Fault{After: func(context.Context) error { w.other.Set(c.Key, []byte("other bytes")); return nil }}
 	})
-	defer sp.Hold()() // so that it is still there when the drain begins
+	defer sp.Shelf().Hold()() // so that it is still there when the drain begins
 	w.append(sp, 1000)
 	r, err := d.Drain(t.Context(), "test")
 	if err != nil || r.Outcome != Mismatch || r.ExitCode() != 5 {
@@ -216,7 +216,7 @@ func TestVerifyRestores(t *testing.T) {
 		hit = true
 		return shiptest.Fault{After: func(context.Context) error { w.other.Remove(c.Key); return nil }}
 	})
-	defer sp.Hold()() // so that it is still there when the drain begins
+	defer sp.Shelf().Hold()() // so that it is still there when the drain begins
 	w.append(sp, 1000)
 	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
 		t.Fatalf("%v %s", err, r.JSON())
@@ -238,7 +238,7 @@ func TestVerifyClosesChains(t *testing.T) {
 				return shiptest.Fault{}
 			})
 			d, sp := w.start(Options{Timeout: time.Minute})
-			defer sp.Hold()() // so that there is something to ask about
+			defer sp.Shelf().Hold()() // so that there is something to ask about
 			w.append(sp, 100)
 			r, err := d.Drain(t.Context(), "test")
 			if err != nil || r.Outcome != Incomplete || !asked {

@@ -96,7 +96,7 @@ func (d *Drainer) Add(c Class) error {
 			d.o.Logger.Error("shipper ended", "class", name, "err", err)
 		}
 	})
-	if why := sp.Frozen(); why != "" { // asked now: from here on it may be this process's own drain
+	if why := sp.Shelf().Frozen(); why != "" { // asked now: from here on it may be this process's own drain
 		wg.Go(func() { cl.reverify(d.shippers, d, why) })
 	}
 	go func() { wg.Wait(); close(cl.done) }()

@@ -28,7 +28,7 @@ func (d *Drainer) HandOver(ctx context.Context) error {
 			err := c.leaveListeners(ctx)
 			<-c.done
 			c.awaitDisk(context.WithoutCancel(ctx), d.o.Logger)
-			c.spool.HandOver()
+			c.spool.Shelf().HandOver()
 			return errors.Join(err, c.spool.Close())
 		})
 	})

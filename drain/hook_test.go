@@ -219,7 +219,7 @@ func TestFreezeOnFullDisk(t *testing.T) {
 			return shiptest.Fault{}
 		})
 		d, sp := w.start(Options{Timeout: time.Minute})
-		release := sp.Hold() // so that it is still there when the drain begins
+		release := sp.Shelf().Hold() // so that it is still there when the drain begins
 		w.append(sp, 100)
 		if err := sp.Seal(t.Context()); err != nil {
 			t.Fatal(err)
@@ -235,7 +235,7 @@ func TestFreezeOnFullDisk(t *testing.T) {
 		}
 		w.faulty.SetPlan(nil)
 		d, sp = w.start(Options{Timeout: time.Minute})
-		if sp.Frozen() == "" {
+		if sp.Shelf().Frozen() == "" {
 			t.Error("the next process does not know that nothing may be deleted")
 		}
 		if r, err := d.Drain(t.Context(), "again"); err != nil || r.Outcome != Complete || w.other.Bytes(key) == nil {

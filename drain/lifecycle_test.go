@@ -248,7 +248,7 @@ func TestFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		d, sp := w.start(Options{Timeout: time.Minute})
-		release := sp.Hold() // so that it is still there when the drain begins
+		release := sp.Shelf().Hold() // so that it is still there when the drain begins
 		key, want := "", []byte(nil)
 		w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
 			if key != "" || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
@@ -272,8 +272,8 @@ func TestFrozen(t *testing.T) {
 			d, sp = w.start(Options{})
 			time.Sleep(5 * time.Minute) // simulated: verified once more, and still wrong
 			st := sp.Stats()
-			if segments = max(segments, st.Segments); st.Segments == 0 || st.Segments != segments || sp.Frozen() == "" {
-				t.Fatalf("restart %d: %d segments are left, frozen %q", restart, st.Segments, sp.Frozen())
+			if segments = max(segments, st.Segments); st.Segments == 0 || st.Segments != segments || sp.Shelf().Frozen() == "" {
+				t.Fatalf("restart %d: %d segments are left, frozen %q", restart, st.Segments, sp.Shelf().Frozen())
 			}
 			if restart == 0 {
 				if _, err := d.Stop(t.Context(), "test"); err != nil {
@@ -283,8 +283,8 @@ func TestFrozen(t *testing.T) {
 		}
 		w.other.Set(key, want)
 		time.Sleep(2 * reverifyEvery)
-		if st := sp.Stats(); st.Segments != 0 || sp.Frozen() != "" {
-			t.Errorf("put right, and still %d segments, frozen %q", st.Segments, sp.Frozen())
+		if st := sp.Stats(); st.Segments != 0 || sp.Shelf().Frozen() != "" {
+			t.Errorf("put right, and still %d segments, frozen %q", st.Segments, sp.Shelf().Frozen())
 		}
 		if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
 			t.Errorf("%v %s", err, r.JSON())

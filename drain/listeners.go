@@ -13,7 +13,7 @@ type closer interface{ Close() error }
 
 // closeListeners shuts the listeners of a class down, and returns why one has not ended when ctx has.
 func closeListeners(ctx context.Context, c *class) error {
-	c.spool.LastCall() // a full spool must not keep out what has been read already
+	c.spool.Shelf().LastCall() // a full spool must not keep out what has been read already
 	return c.eachInput(func(in Input) error { return in.Shutdown(ctx) })
 }
 
@@ -89,7 +89,7 @@ func (c *class) leaveListeners(ctx context.Context) error {
 		if !st.Full || st.Err != nil { // a disk that fails is waited for: nobody else has what is in memory
 			continue
 		}
-		c.spool.LastCall()
+		c.spool.Shelf().LastCall()
 		if full += 50 * time.Millisecond; full >= handOverWait {
 			cancel()
 		}

@@ -29,7 +29,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		}
 		// Deleting what every destination has confirmed is better than refusing what arrives now.
 		for _, c := range r.d.all() {
-			if c.spool.Stats().Full && c.spool.Frozen() != "" {
+			if c.spool.Stats().Full && c.spool.Shelf().Frozen() != "" {
 				r.log.Warn("spool full while records come in: deleting what is delivered", "class", c.name)
 				if err := c.thaw(); err != nil {
 					r.fail("class %s: %w", c.name, err)

@@ -51,7 +51,7 @@ func (r *run) verify(ctx context.Context) error {
 				var err error
 				f.all = answer.Err == nil && len(answer.Mismatches) == 0
 				if f.all && closed {
-					c.spool.Shut()
+					c.spool.Shelf().Shut()
 				}
 				// With something pending Finalize would wait for it, and with it every chain that can be closed.
 				st := c.spool.Stats()
@@ -91,7 +91,7 @@ func (c *class) freeze(why string) error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
 	c.drained = true
-	err := c.spool.Freeze(why)
+	err := c.spool.Shelf().Freeze(why)
 	c.unmarked = err != nil
 	return err
 }
@@ -103,7 +103,7 @@ func (c *class) freezeAgain() error {
 	if !c.unmarked {
 		return nil
 	}
-	err := c.spool.Freeze(c.spool.Frozen())
+	err := c.spool.Shelf().Freeze(c.spool.Shelf().Frozen())
 	c.unmarked = err != nil
 	return err
 }
@@ -111,7 +111,7 @@ func (c *class) freezeAgain() error {
 func (c *class) thaw() error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
-	err := c.spool.Thaw()
+	err := c.spool.Shelf().Thaw()
 	c.unmarked = c.unmarked && err != nil
 	return err
 }
@@ -126,7 +126,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.freezing.Lock()
 			if !c.drained { // else the drain that has begun has frozen it anew
-				err = c.spool.Thaw()
+				err = c.spool.Shelf().Thaw()
 			}
 			c.freezing.Unlock()
 			if err == nil {

@@ -59,7 +59,7 @@ func (l *lane) claim(ctx context.Context, patience time.Duration) (claimed bool,
 			return false, fmt.Errorf("%w: at %s %s is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
 				ErrFenced, l.name, l.owner(ctx), c.Epoch, silent.Round(time.Second), patience)
 		case c.Final:
-			err = l.move(ctx, func() error { return l.s.sp.Enter(l.name) })
+			err = l.move(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool, c.Taken != 0 && c.Next > 0:
 			err = l.handOver(ctx)
 		default:

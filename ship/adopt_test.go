@@ -141,7 +141,7 @@ func TestAdoptLeaves(t *testing.T) {
 	if err := s.Claim(t.Context()); err != nil {
 		t.Errorf("claiming again: %v", err)
 	}
-	if c, err := sp.Chain("idc"); err != nil || c.Epoch != 2 || c.Next != 1 {
+	if c, err := sp.Shelf().Chain("idc"); err != nil || c.Epoch != 2 || c.Next != 1 {
 		t.Errorf("after the claim %+v, %v", c, err)
 	}
 	sp.Close()
@@ -153,7 +153,7 @@ func TestAdoptLeaves(t *testing.T) {
 	}
 	sp.Close()
 	sp, s = adopted(t, dir, filepath.Join(work, "b"), d, func(o *ship.Options) { o.Patience = time.Nanosecond })
-	if err := errors.Join(s.Claim(t.Context()), complete(t, s, d), sp.MarkAdopted()); err != nil {
+	if err := errors.Join(s.Claim(t.Context()), complete(t, s, d), sp.Shelf().MarkAdopted()); err != nil {
 		t.Fatal(err)
 	}
 	sp.Close()
@@ -208,7 +208,7 @@ func TestAdoptComplete(t *testing.T) {
 	if after := len(auditChain(t, mem, owner.sp.Stats().SpoolID, owner.next, 1, 2)); after != before {
 		t.Errorf("%d manifests more", after-before)
 	}
-	if err := sp.MarkAdopted(); err != nil {
+	if err := sp.Shelf().MarkAdopted(); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ func (a *attempts) segment(sp *spool.Spool, rec *spool.StageRecord) bool {
 		a.tried = map[uint64]struct{}{}
 	}
 	a.tried[rec.Segment] = struct{}{}
-	return !again && rec.First > sp.Recovered()
+	return !again && rec.First > sp.Shelf().Recovered()
 }
 
 // altered notes that the destination's account of a segment's object was not what was sent.

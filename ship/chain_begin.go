@@ -32,7 +32,7 @@ func (l *lane) begin(ctx context.Context) error {
 				return rerr
 			}
 		case l.goesOn():
-			err = l.move(ctx, func() error { return l.s.sp.Enter(l.name) })
+			err = l.move(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
 		case c.Final:
 			return nil // nothing can follow before the spool is opened again, or has more
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool:
@@ -49,7 +49,7 @@ func (l *lane) begin(ctx context.Context) error {
 }
 
 // owes reports whether there is something that the chain does not cover.
-func (l *lane) owes(c spool.Chain) bool { return len(l.s.sp.Sealed(c.Segment, 1)) > 0 }
+func (l *lane) owes(c spool.Chain) bool { return len(l.s.sp.Shelf().Sealed(c.Segment, 1)) > 0 }
 
 // handOver closes the epoch that the chain is in, for the one that the spool is in: the names of objects say which. Whoever
 // else writes this chain follows there.

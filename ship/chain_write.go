@@ -28,7 +28,7 @@ func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
 	begin := time.Now()
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
+		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
 		ready, complete := l.ready()
 		var err error
 		switch {
@@ -113,7 +113,7 @@ func (l *lane) passed(begin time.Time) (t time.Time, again time.Duration, err er
 	if left := time.Until(last.Truncate(time.Hour).Add(time.Hour)); left > 0 {
 		return t, left, nil
 	}
-	t, idle, err := l.s.sp.Idle(l.name)
+	t, idle, err := l.s.sp.Shelf().Idle(l.name)
 	switch {
 	case errors.Is(err, spool.ErrClosed):
 		return time.Time{}, 0, err
@@ -159,7 +159,7 @@ func (l *lane) finalNow() bool {
 // covered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
 // count as given: `final` must not be written in front of them.
 func (s *Shipper) covered(c spool.Chain) bool {
-	return len(s.sp.Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
+	return len(s.sp.Shelf().Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
 }
 
 // link writes the next manifest: for these deliveries, which must be the first of the window, and as change says. If
@@ -252,7 +252,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.
-		if err := l.s.sp.Propose(l.name, b); err != nil {
+		if err := l.s.sp.Shelf().Propose(l.name, b); err != nil {
 			return err
 		}
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
@@ -277,10 +277,10 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 // ack tells the spool what the chain is with a manifest that stands, and moves the window on. The spool answers with where the chain
 // goes on: in a new epoch, if the old one is over.
 func (l *lane) ack(c spool.Chain) error {
-	if err := l.s.sp.Ack(l.name, c); err != nil {
+	if err := l.s.sp.Shelf().Ack(l.name, c); err != nil {
 		return err
 	}
-	after, err := l.s.sp.Chain(l.name)
+	after, err := l.s.sp.Shelf().Chain(l.name)
 	if err != nil {
 		return err
 	}

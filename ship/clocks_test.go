@@ -48,7 +48,7 @@ func TestOutageClockGoesOn(t *testing.T) {
 		b.close()
 		b = openBench(t, dir, d, "host-a")
 		defer b.close()
-		if got := b.sp.Down("idc").Sub(began); got < 2*time.Hour {
+		if got := b.sp.Shelf().Down("idc").Sub(began); got < 2*time.Hour {
 			t.Errorf("noted in the spool: %v", got)
 		}
 	})

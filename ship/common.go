@@ -193,7 +193,7 @@ func (l *lane) records(ctx context.Context, number uint64) (interface {
 	Next() (uint64, segment.Record, error)
 }, func(), error,
 ) {
-	raw, done, err := l.s.sp.ReadSealed(number)
+	raw, done, err := l.s.sp.Shelf().ReadSealed(number)
 	if err == nil {
 		return sound{raw}, func() { _ = done() }, nil
 	}
@@ -204,7 +204,7 @@ func (l *lane) records(ctx context.Context, number uint64) (interface {
 	if err != nil {
 		return nil, nil, err
 	}
-	staged, done, err := l.s.sp.OpenStaged(number)
+	staged, done, err := l.s.sp.Shelf().OpenStaged(number)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,7 +27,7 @@ func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) 
 	past := func(segment, last uint64) bool { return segment <= c.Segment && last <= c.Through } // deleted here, or delivered
 	lines := slices.DeleteFunc(slices.Clone(m.Segments), func(line SegmentLine) bool { return past(line.Segment, line.Last) })
 	losses := slices.DeleteFunc(slices.Clone(m.Losses), func(line LossLine) bool { return past(line.Segment, line.After) })
-	for _, have := range l.s.sp.Sealed(c.Segment, 0) {
+	for _, have := range l.s.sp.Shelf().Sealed(c.Segment, 0) {
 		if have.Number > m.Footer.Segment {
 			break
 		}
@@ -121,7 +121,7 @@ func (l *lane) sum(ctx context.Context, seg *spool.Segment, format string) (stri
 			return "", err
 		}
 	}
-	r, done, err := l.s.sp.ReadSealed(seg.Number)
+	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // the staged file is all that there is
 	}

@@ -59,7 +59,7 @@ func (l *lane) send(ctx context.Context, d *delivery) (rec *spool.StageRecord, r
 
 // sendRest stages the rest of a segment, and stores it.
 func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.StageRecord, Receipt, error) {
-	rec, body, done, err := l.s.sp.StageRest(ctx, number, first, l.s.enc, func(put spool.Put) error { return l.each(ctx, number, put) })
+	rec, body, done, err := l.s.sp.Shelf().StageRest(ctx, number, first, l.s.enc, func(put spool.Put) error { return l.each(ctx, number, put) })
 	if err != nil {
 		return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
 	}
@@ -73,7 +73,7 @@ func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.Stage
 // put stores a staged file and returns the destination's own confirmation, which speaks of exactly these bytes, or of
 // another compression of the same output that was there before, and the record with the key that it has there.
 func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (*spool.StageRecord, Receipt, error) {
-	body, done, err := l.s.sp.OpenStaged(rec.Segment)
+	body, done, err := l.s.sp.Shelf().OpenStaged(rec.Segment)
 	if err != nil {
 		return rec, Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
@@ -113,7 +113,7 @@ func (l *lane) blame(err error, o Object, number uint64, body *io.SectionReader)
 		l.mu.Unlock()
 		return err
 	}
-	l.s.sp.Doubt(number)
+	l.s.sp.Shelf().Doubt(number)
 	if rerr != nil {
 		return fmt.Errorf("%w; reading the staged file: %w", err, rerr)
 	}

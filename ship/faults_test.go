@@ -329,8 +329,8 @@ func TestStagedFileBroughtBack(t *testing.T) {
 	b.until("the other has it", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
 	b.audit(has)
 	b.audit(lacks)
-	if l := b.sp.Ledger(); l.Damaged.Records != 0 || len(b.sp.Damages()) != 0 {
-		t.Errorf("damaged: %+v, %+v", l.Damaged, b.sp.Damages())
+	if l := b.sp.Ledger(); l.Damaged.Records != 0 || len(b.sp.Shelf().Damages()) != 0 {
+		t.Errorf("damaged: %+v, %+v", l.Damaged, b.sp.Shelf().Damages())
 	}
 }
 
@@ -348,14 +348,14 @@ func TestStagedFileLost(t *testing.T) {
 	key := lines(b.audit(has))[0].Key
 	body := has.Bytes(key)
 	has.Remove(key)
-	if err := b.sp.Freeze("Verify asks for what is in the spool, and nothing is to leave it before"); err != nil {
+	if err := b.sp.Shelf().Freeze("Verify asks for what is in the spool, and nothing is to leave it before"); err != nil {
 		t.Fatal(err)
 	}
 	f.SetPlan(nil)
 	b.ship(d, quick)
 	b.until("the others are there", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
 	has.Set(key, body)
-	x := b.sp.Damages()
+	x := b.sp.Shelf().Damages()
 	if len(x) != 1 || x[0].Segment != 1 || x[0].Records != 10 || len(x[0].Files) == 0 {
 		t.Fatalf("%+v", x)
 	}

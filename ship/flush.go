@@ -58,7 +58,7 @@ var errEnded = errors.New("ship: Run has ended")
 // an operator cures, and what is in the way of a chain is removed, all of them without notice. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
 	var target spool.Segment
-	if all := s.sp.Sealed(0, 0); len(all) > 0 {
+	if all := s.sp.Shelf().Sealed(0, 0); len(all) > 0 {
 		target = all[len(all)-1]
 	}
 	s.ResetBackoff()
@@ -142,10 +142,10 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 // unsealed reports whether records behind a chain's cursor are in no sealed segment. A cursor that is older than the chain
 // says nothing: what it lacks may have been delivered and deleted since. Then a change wakes the caller.
 func (s *Shipper) unsealed(l *lane, c spool.Chain) bool {
-	if len(s.sp.Sealed(c.Segment, 1)) > 0 || s.covered(c) {
+	if len(s.sp.Shelf().Sealed(c.Segment, 1)) > 0 || s.covered(c) {
 		return false
 	}
-	now, err := s.sp.Chain(l.name)
+	now, err := s.sp.Shelf().Chain(l.name)
 	return err != nil || now.Segment == c.Segment && now.Through == c.Through
 }
 

@@ -53,14 +53,14 @@ func (l *lane) follow(ctx context.Context) error {
 
 // withdraw takes back what was proposed and stands nowhere.
 func (l *lane) withdraw(ctx context.Context) error {
-	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Withdraw(l.name) })
+	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Shelf().Withdraw(l.name) })
 }
 
 // pending returns the manifest that is proposed and not acknowledged, nil if there is none.
 func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
 	var damage error
 	err = l.retry(ctx, "chain", func(context.Context) error {
-		b, err := l.s.sp.Proposed(l.name)
+		b, err := l.s.sp.Shelf().Proposed(l.name)
 		if err == nil {
 			m, damage = DecodeManifest(bytes.NewReader(b))
 		}
@@ -124,7 +124,7 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if far.why != "" {
 		l.log.Warn("ship: another owner continues this chain with something else than what is here", "epoch", c.Epoch, "manifest", c.Next,
 			"instance", m.Header.Instance, "in_common_up_to", far.Through, "why", far.why)
-		return l.move(ctx, func() error { return l.s.sp.Leave(l.name, far.Left) })
+		return l.move(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
 	}
 	b, err := m.Encode()
 	if err != nil {
@@ -132,10 +132,10 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 	}
 	l.log.Info("ship: following a manifest that is already at the destination", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
 	return l.retry(ctx, "chain", func(context.Context) error {
-		if err := l.s.sp.Withdraw(l.name); err != nil {
+		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
 			return err
 		}
-		if err := l.s.sp.Propose(l.name, b); err != nil {
+		if err := l.s.sp.Shelf().Propose(l.name, b); err != nil {
 			return err
 		}
 		after := m.next(c)

@@ -138,7 +138,7 @@ func (b *bench) until(what string, cond func() bool) {
 		}
 		select {
 		case <-ship.Changed(b.s):
-		case <-b.sp.Changed():
+		case <-b.sp.Shelf().Changed():
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

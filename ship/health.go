@@ -165,7 +165,7 @@ func (l *lane) ill(now time.Time) {
 	if l.since = now; !l.before.IsZero() {
 		l.since = l.before
 	}
-	l.s.sp.SetDown(l.name, l.since)
+	l.s.sp.Shelf().SetDown(l.name, l.since)
 }
 
 // up ends the clock of an outage: something got through. l.mu is held.
@@ -174,7 +174,7 @@ func (l *lane) up() {
 		return
 	}
 	l.before = time.Time{}
-	l.s.sp.SetDown(l.name, l.before)
+	l.s.sp.Shelf().SetDown(l.name, l.before)
 }
 
 // recovered notes a success, and wakes what waits if it is the first since a failure.

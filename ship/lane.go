@@ -51,14 +51,14 @@ type delivery struct {
 }
 
 func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
-	chain, err := s.sp.Chain(name)
+	chain, err := s.sp.Shelf().Chain(name)
 	if err != nil {
 		return nil, err
 	}
 	l := &lane{s: s, name: name, dest: dest, log: s.log.With("dest", name), chain: chain}
 	l.backlog.seen = chain.Segment
 	l.health.init()
-	l.before = s.sp.Down(name)
+	l.before = s.sp.Shelf().Down(name)
 	return l, nil
 }
 
@@ -124,7 +124,7 @@ func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 func (l *lane) fill(ctx context.Context, todo chan<- *delivery, places places) {
 	defer close(todo)
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
+		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
 		for _, d := range l.extend() {
 			if d.done {
 				continue
@@ -160,7 +160,7 @@ func (l *lane) extend() []*delivery {
 		return nil // behind `final` nothing may follow in this epoch
 	}
 	from := len(l.window)
-	for _, seg := range l.s.sp.Sealed(after, room) {
+	for _, seg := range l.s.sp.Shelf().Sealed(after, room) {
 		if room -= weight(seg.Bytes); room < 0 {
 			break
 		}

@@ -21,7 +21,7 @@ func (l *lane) move(ctx context.Context, change func() error) error {
 		if err := change(); err != nil {
 			return err
 		}
-		c, err := l.s.sp.Chain(l.name)
+		c, err := l.s.sp.Shelf().Chain(l.name)
 		if err != nil {
 			return err
 		}
@@ -39,11 +39,11 @@ func (l *lane) move(ctx context.Context, change func() error) error {
 // name, and the first thing that the chain of that name does not contain.
 func (l *lane) rename(ctx context.Context) (more bool, err error) {
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Changed()
+		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
 		c := l.cursor()
-		for _, seg := range l.s.sp.Sealed(c.Segment, 0) {
+		for _, seg := range l.s.sp.Shelf().Sealed(c.Segment, 0) {
 			if seg.Last < seg.First && lossless(&seg) { // nothing at all
-				err := l.move(ctx, func() error { return l.s.sp.Leave(l.name, spool.Left{Segment: seg.Number, Through: c.Through}) })
+				err := l.move(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, spool.Left{Segment: seg.Number, Through: c.Through}) })
 				if err != nil {
 					return false, err
 				}
@@ -55,7 +55,7 @@ func (l *lane) rename(ctx context.Context) (more bool, err error) {
 				return err
 			})
 			if err == nil {
-				err = l.move(ctx, func() error { return l.s.sp.Rename(l.name, name) })
+				err = l.move(ctx, func() error { return l.s.sp.Shelf().Rename(l.name, name) })
 			}
 			return true, err
 		}

@@ -450,7 +450,7 @@ func TestForeignBirth(t *testing.T) {
 			if err := b.s.Flush(ctx); err != nil {
 				t.Errorf("Flush: %v", err)
 			}
-			if chain, err := b.sp.Chain("s3"); err != nil || (chain.Spool != id) != c.fenced {
+			if chain, err := b.sp.Shelf().Chain("s3"); err != nil || (chain.Spool != id) != c.fenced {
 				t.Errorf("under another identity: %+v, %v", chain, err)
 			}
 			if !c.fenced && !c.others {

@@ -21,7 +21,7 @@ type staging struct {
 // at once.
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
 	// Another destination may have had it staged long ago.
-	if seg := s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
+	if seg := s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
 		return s.stageOrRepair(ctx, number) // no work: it shall not wait for those that have some
 	}
 	s.mu.Lock()
@@ -66,7 +66,7 @@ func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
 // stageOrRepair is Spool.Stage. A staged file that is damaged here, and the only one, is brought back from a destination
 // that has the object.
 func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.StageRecord, error) {
-	rec, err := s.sp.Stage(ctx, number, s.enc)
+	rec, err := s.sp.Shelf().Stage(ctx, number, s.enc)
 	lost, ok := errors.AsType[*spool.StagedLostError](err)
 	if !ok {
 		return rec, err
@@ -77,10 +77,10 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 			continue
 		}
 		if oerr == nil {
-			oerr = errors.Join(s.sp.Restore(ctx, number, body), body.Close())
+			oerr = errors.Join(s.sp.Shelf().Restore(ctx, number, body), body.Close())
 		}
 		if oerr == nil {
-			return s.sp.Stage(ctx, number, s.enc)
+			return s.sp.Shelf().Stage(ctx, number, s.enc)
 		}
 		s.log.Warn("ship: cannot bring a damaged staged file back", "segment", number, "dest", l.name, "err", oerr)
 	}

@@ -75,7 +75,7 @@ type backlog struct {
 
 // count looks at the segments that are new since the last call.
 func (b *backlog) count(sp *spool.Spool) int {
-	if fresh := sp.Sealed(b.seen, 0); len(fresh) > 0 {
+	if fresh := sp.Shelf().Sealed(b.seen, 0); len(fresh) > 0 {
 		b.seen = fresh[len(fresh)-1].Number
 		b.n += len(fresh)
 	}

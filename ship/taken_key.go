@@ -52,7 +52,7 @@ func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 	case err != nil:
 		return err
 	}
-	body, done, err := l.s.sp.OpenStaged(rec.Segment)
+	body, done, err := l.s.sp.Shelf().OpenStaged(rec.Segment)
 	if err != nil {
 		return fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
@@ -65,7 +65,7 @@ func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 // records with these sequence numbers, and a record in it differs. Damaged or truncated bytes of this spool's own are not. An
 // error says that it could not be asked.
 func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) (bool, error) {
-	have := l.s.sp.Sealed(rec.Segment-1, 1)
+	have := l.s.sp.Shelf().Sealed(rec.Segment-1, 1)
 	if len(have) == 0 || have[0].Number != rec.Segment {
 		return false, nil
 	}

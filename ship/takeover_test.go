@@ -49,8 +49,8 @@ func TestTakenOver(t *testing.T) {
 		b1.ship(d)
 		b1.segments(2, 11)
 		b1.flush() // of what only it has, under an identity of its own
-		one, err1 := b1.sp.Chain("s3")
-		two, err2 := b2.sp.Chain("s3")
+		one, err1 := b1.sp.Shelf().Chain("s3")
+		two, err2 := b2.sp.Shelf().Chain("s3")
 		if err1 != nil || err2 != nil || one.Spool == two.Spool || !object.Related(one.Spool, two.Spool) {
 			t.Errorf("reached %v: the chains are %+v and %+v, %v, %v", reached, one, two, err1, err2)
 		}
@@ -125,7 +125,7 @@ func TestStageBeforeRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := ship.Stage(t.Context(), s, b.sp.Sealed(0, 1)[0].Number)
+	rec, err := ship.Stage(t.Context(), s, b.sp.Shelf().Sealed(0, 1)[0].Number)
 	if err != nil || rec.Records != 10 {
 		t.Errorf("%+v, %v", rec, err)
 	}

@@ -13,7 +13,7 @@ func TestUnsealed(t *testing.T) {
 	d := destinations{"idc": shiptest.Memory()}
 	b := newBench(t, d)
 	b.ship(d)
-	before, err := b.sp.Chain("idc")
+	before, err := b.sp.Shelf().Chain("idc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestUnsealed(t *testing.T) {
 		t.Error("a chain as it was a moment ago: records are said to be in no sealed segment")
 	}
 	b.append(1)
-	now, err := b.sp.Chain("idc")
+	now, err := b.sp.Shelf().Chain("idc")
 	if err != nil {
 		t.Fatal(err)
 	}

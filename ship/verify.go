@@ -69,7 +69,7 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
 	v.all(ctx, func(send func(int, question)) {
-		for _, seg := range l.s.sp.Sealed(0, 0) {
+		for _, seg := range l.s.sp.Shelf().Sealed(0, 0) {
 			if seg.Number <= v.chain.Segment && seg.First >= max(v.chain.Joined, 1) && seg.Records > 0 {
 				send(weight(seg.Bytes), func(ctx context.Context) error { return v.segment(ctx, seg) })
 			}
@@ -266,7 +266,7 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 // recorded reports whether the destination has what the stage record says, by the destination's own account of it. That
 // takes no staged file: after a drain that has frozen a full spool there is room for hardly one.
 func (v *verifier) recorded(ctx context.Context, number uint64) bool {
-	rec, err := v.l.s.sp.StageRecord(number)
+	rec, err := v.l.s.sp.Shelf().StageRecord(number)
 	if err != nil || rec.Records == 0 {
 		return false
 	}
@@ -287,7 +287,7 @@ func (v *verifier) recorded(ctx context.Context, number uint64) bool {
 // deleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
 // say any more what a destination must hold of it does not make it verified.
 func (s *Shipper) deleted(number uint64) bool {
-	seg := s.sp.Sealed(number-1, 1)
+	seg := s.sp.Shelf().Sealed(number-1, 1)
 	return len(seg) == 0 || seg[0].Number != number
 }
 

@@ -26,7 +26,7 @@ func (v *verifier) note(m *Manifest) {
 // lost returns the noted lines of segments of which the spool has nothing any more.
 func (v *verifier) lost() (lines []*SegmentLine) {
 	for number, line := range v.lines {
-		if seg := v.l.s.sp.Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Records == 0 {
+		if seg := v.l.s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Records == 0 {
 			lines = append(lines, line)
 		}
 	}

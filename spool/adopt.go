@@ -160,7 +160,7 @@ func (src *source) identity() (*identity, error) {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return id, err
 	}
-	found, serr := (&Spool{dir: src.dir, fs: src.fs}).identityOfSegments()
+	found, serr := (&site{dir: src.dir, fs: src.fs}).identityOfSegments()
 	if serr != nil || found == nil {
 		return nil, errors.Join(err, serr)
 	}

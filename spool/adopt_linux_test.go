@@ -52,7 +52,7 @@ func TestAdoptReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := s.MarkAdopted(); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "mark the adopted spool") {
+	if err := s.Shelf().MarkAdopted(); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "mark the adopted spool") {
 		t.Errorf("marking: %v", err)
 	}
 }

@@ -16,8 +16,8 @@ func TestAdoptWithoutSegments(t *testing.T) {
 	}
 	mustAppend(t, s, batch(1, 10, 200))
 	mustSeal(t, s)
-	n := s.Sealed(0, 1)[0].Number
-	if _, err := s.Stage(t.Context(), n, lineEncoder{}); err != nil {
+	n := s.shelf.Sealed(0, 1)[0].Number
+	if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
 		t.Fatal(err)
 	}
 	deliver(t, s, "a", n)
@@ -34,7 +34,7 @@ func TestAdoptWithoutSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := a.Stats()
-	c, _ := a.Chain("b")
+	c, _ := a.shelf.Chain("b")
 	if st.SpoolID != id || st.Class != "vpn" || c.Through != 10 {
 		t.Errorf("adopted %s of class %q through %d; want %s of vpn through 10", st.SpoolID, st.Class, c.Through, id)
 	}

@@ -52,7 +52,7 @@ func treeHash(t testing.TB, fsys vfs.FS, dir string) [32]byte {
 // the last one is final.
 func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 	for {
-		c, err := s.Chain(dest)
+		c, err := s.shelf.Chain(dest)
 		if err != nil {
 			return err
 		}
@@ -64,11 +64,11 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 		there := w.objects[dest][key]
 		w.mu.Unlock()
 		if there == nil {
-			if there, err = s.Proposed(dest); errors.Is(err, fs.ErrNotExist) {
+			if there, err = s.shelf.Proposed(dest); errors.Is(err, fs.ErrNotExist) {
 				there, err = w.next(ctx, s, dest, c)
 			}
 			if err == nil {
-				err = s.Propose(dest, there)
+				err = s.shelf.Propose(dest, there)
 			}
 			if err != nil {
 				return err
@@ -76,23 +76,23 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 			w.note(func() { w.objects[dest][key] = there })
 			continue
 		}
-		if old, err := s.Proposed(dest); err == nil && !bytes.Equal(old, there) {
-			if err := s.Withdraw(dest); err != nil {
+		if old, err := s.shelf.Proposed(dest); err == nil && !bytes.Equal(old, there) {
+			if err := s.shelf.Withdraw(dest); err != nil {
 				return err
 			}
 		}
-		if err := s.Propose(dest, there); err != nil {
+		if err := s.shelf.Propose(dest, there); err != nil {
 			return err
 		}
 		if c.Segment, err = strconv.ParseUint(string(there[bytes.LastIndexByte(there, ' ')+1:]), 10, 64); err != nil {
 			return err
 		}
-		for _, seg := range s.Sealed(c.Segment-1, 1) {
+		for _, seg := range s.shelf.Sealed(c.Segment-1, 1) {
 			c.Through = seg.Last
 		}
 		c.Next++
 		c.Hash, c.Final = sha256.Sum256(there), bytes.HasPrefix(there, []byte("final"))
-		if err := s.Ack(dest, c); err != nil {
+		if err := s.shelf.Ack(dest, c); err != nil {
 			return err
 		}
 	}
@@ -101,7 +101,7 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 // next puts what a destination lacks and returns the manifest for it.
 func (w *world) next(ctx context.Context, s *Spool, dest string, c Chain) ([]byte, error) {
 	last, kind := c.Segment, "final"
-	for _, seg := range s.Sealed(c.Segment, 0) {
+	for _, seg := range s.shelf.Sealed(c.Segment, 0) {
 		if err := w.put(ctx, s, dest, seg); err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func (w *world) adopt(ctx context.Context, fsys vfs.FS, work string) error {
 		}
 	}
 	if err == nil {
-		err = s.MarkAdopted()
+		err = s.Shelf().MarkAdopted()
 	}
 	return errors.Join(err, s.Close())
 }
@@ -256,7 +256,7 @@ func (w *world) afterAdoption(t *testing.T, before [32]byte, work string) error 
 	mustAppend(t, s, batch(int(n)+1, 3, 30))
 	mustSeal(t, s)
 	for _, dest := range o.Destinations {
-		if c, err := s.Chain(dest); err != nil || c.Epoch < 2 || c.Next != 0 || c.Through != n {
+		if c, err := s.shelf.Chain(dest); err != nil || c.Epoch < 2 || c.Next != 0 || c.Through != n {
 			return fmt.Errorf("chain of the next owner %+v, %w", c, err)
 		}
 		if err := w.ship(t.Context(), s, dest, 0); err != nil {
@@ -292,7 +292,7 @@ func orphan(t *testing.T, change func(dir string)) string {
 		mustAppend(t, s, batch(10*i+1, 10, 200))
 		mustSeal(t, s)
 	}
-	if _, err := s.Stage(t.Context(), s.Sealed(0, 1)[0].Number, lineEncoder{}); err != nil {
+	if _, err := s.shelf.Stage(t.Context(), s.shelf.Sealed(0, 1)[0].Number, lineEncoder{}); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, s, batch(41, 7, 200))
@@ -371,7 +371,7 @@ func TestAdoptWhatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(s.Freeze("a drain was given up"), s.Close()); err != nil {
+			if err := errors.Join(s.shelf.Freeze("a drain was given up"), s.Close()); err != nil {
 				t.Fatal(err)
 			}
 		}, 47},
@@ -422,23 +422,23 @@ func TestAdoptWhatIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer opened.Close()
-			want := opened.Sealed(0, 0)
+			want := opened.shelf.Sealed(0, 0)
 			for i, work := range []string{"one", "two", "one"} { // another adopter, and the first one once more
 				s, err := Adopt(dir, &AdoptOptions{Work: filepath.Join(filepath.Dir(clone), work), Instance: work, MaxBytes: 64 << 20})
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := s.Sealed(0, 0)
+				got := s.shelf.Sealed(0, 0)
 				if i < 2 && (!slices.EqualFunc(got, want, sameSegment) || !slices.EqualFunc(got, in.Segments, sameSegment)) {
 					t.Errorf("adopted %+v\nopened %+v\ninspected %+v", got, want, in.Segments)
 				}
 				var records uint64
 				for _, seg := range got {
-					a, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+					a, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 					if err != nil {
 						t.Fatal(err)
 					}
-					b, err := opened.Stage(t.Context(), seg.Number, lineEncoder{})
+					b, err := opened.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -459,7 +459,7 @@ func TestAdoptWhatIsThere(t *testing.T) {
 				if err := s.Seal(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if err := s.MarkAdopted(); err == nil {
+				if err := s.Shelf().MarkAdopted(); err == nil {
 					t.Error("marked while the destinations lack everything")
 				}
 				if err := s.Close(); err != nil {

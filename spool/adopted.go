@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +31,7 @@ type adoption struct {
 // goes on behind it, deletes what is there, and begins the next epoch. Every chain must be final; whether the destinations
 // have been verified is the caller's affair. The mark is there wholly or not at all. Where it cannot be made, since the file
 // system is mounted read-only, the error says so, and the destinations tell a later adopter that there is nothing to do.
-func (s *Spool) MarkAdopted() error {
+func (s *Shelf) MarkAdopted() error {
 	if s.source == nil {
 		return errors.New("spool: MarkAdopted of a spool that was not adopted")
 	}
@@ -45,22 +44,10 @@ func (s *Spool) MarkAdopted() error {
 			return fmt.Errorf("spool: MarkAdopted: segment %d has damage that nobody has given up: %d records", x.Segment, x.Records)
 		}
 	}
-	m := adoption{
-		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
-		Chains: map[string]chainFile{},
+	m, err := s.adoption()
+	if err != nil {
+		return err
 	}
-	s.mu.Lock()
-	m.Ledger = *s.ledgerAt(s.placed)
-	m.Through, m.Segment = s.taken, s.cat.last()
-	for name, d := range s.dests {
-		c := d.chain
-		m.Chains[name] = chainFile{Version: 1, Destination: name, Spool: s.id.Spool, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: d.delivered}
-		if !d.forgotten && (!c.Final || c.Through < s.taken || c.Segment < m.Segment) {
-			s.mu.Unlock()
-			return fmt.Errorf("spool: MarkAdopted: the chain of %q is not final", name)
-		}
-	}
-	s.mu.Unlock()
 	s.source.done.Store(true)
 	b, err := statefile.Seal(m)
 	if err == nil {
@@ -72,8 +59,28 @@ func (s *Spool) MarkAdopted() error {
 	return nil
 }
 
+// adoption describes what was delivered. It is an error if a chain is not final.
+func (s *Shelf) adoption() (*adoption, error) {
+	m := &adoption{
+		Version: 1, Time: time.Now().UTC(), Spool: s.id.Spool, Class: s.id.Class, Epoch: s.id.Epoch, Instance: s.opts.Instance,
+		Segment: s.cat.last(), Chains: map[string]chainFile{},
+	}
+	l, through := s.journal.durableEnd()
+	m.Ledger, m.Through = *l, through
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, d := range s.dests {
+		c := d.chain
+		m.Chains[name] = s.chainFile(name, c, d.delivered)
+		if !d.forgotten && (!c.Final || c.Through < m.Through || c.Segment < m.Segment) {
+			return nil, fmt.Errorf("spool: MarkAdopted: the chain of %q is not final", name)
+		}
+	}
+	return m, nil
+}
+
 // leave lets go of the source, and removes what the adopter needed for it if everything is delivered.
-func (s *Spool) leave() error {
+func (s *site) leave() error {
 	if s.source == nil {
 		return nil
 	}
@@ -97,7 +104,7 @@ func removeTree(fsys vfs.FS, dir string) {
 	_ = fsys.Remove(dir)
 }
 
-func adoptedPath(dir string) string { return (&Spool{dir: dir}).path(adoptedName) }
+func adoptedPath(dir string) string { return (&site{dir: dir}).path(adoptedName) }
 
 // loadAdoption reads the mark of a directory; nil if there is none. A damaged one says nothing: it is made again, or the
 // destinations tell.
@@ -168,7 +175,7 @@ func (s *Spool) takeBack() error {
 	if err := s.id.save(s.fs, s.dir); err != nil {
 		return err
 	}
-	s.number = max(s.number, m.Segment)
+	s.space.number = max(s.space.number, m.Segment)
 	if err := s.fs.Remove(s.path(adoptedName)); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
@@ -176,7 +183,7 @@ func (s *Spool) takeBack() error {
 }
 
 // workBytes returns what the adopter's own files take.
-func (s *Spool) workBytes() (n int64) {
+func (s *site) workBytes() (n int64) {
 	for _, dir := range []string{segDir, stageDir, chainDir} {
 		entries, err := s.source.fs.ReadDir(s.path(dir))
 		if err != nil {
@@ -192,14 +199,14 @@ func (s *Spool) workBytes() (n int64) {
 }
 
 // inWork reports whether a file lies in the adopter's own directory, and not in the source.
-func (s *Spool) inWork(path string) bool {
+func (s *site) inWork(path string) bool {
 	_, err := s.source.fs.Stat(path)
 	return err == nil
 }
 
 // Withdraw takes back the manifest that is proposed to a destination. Only who has seen another manifest under its number
 // may do that: it then never stood there, and never will. Without a proposal it does nothing.
-func (s *Spool) Withdraw(dest string) error {
+func (s *Shelf) Withdraw(dest string) error {
 	_, done, err := s.holdChain(dest)
 	if err != nil {
 		return err

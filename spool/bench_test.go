@@ -32,8 +32,8 @@ func benchSpool(b *testing.B, o Options) *Spool {
 	go func() {
 		defer close(done)
 		for {
-			c := s.Changed()
-			if segs := s.Sealed(0, 0); len(segs) > 0 {
+			c := s.shelf.Changed()
+			if segs := s.shelf.Sealed(0, 0); len(segs) > 0 {
 				_ = tryDeliver(s, "a", segs[len(segs)-1].Number)
 			}
 			select {

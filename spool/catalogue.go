@@ -6,15 +6,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// catalogue lists the sealed segments by number. Its lock is never held while a file is touched, and may be taken while
-// Spool.mu is held, where both have to agree; not the other way round.
+// catalogue lists the sealed segments by number. mu guards segs. It is never held while a file is touched, and is taken while
+// journal.mu or Shelf.mu is held, where both have to agree; not the other way round.
 type catalogue struct {
-	mu    sync.Mutex
-	segs  []*sealed
-	watch chan struct{}
+	changed *wait.Signal // at each change that is to be told
+
+	mu   sync.Mutex
+	segs []*sealed
 }
 
 // sealed is what is known of a sealed segment. Its JSON is the index's record.
@@ -42,7 +44,7 @@ func (c *catalogue) put(seg *sealed) {
 	} else {
 		c.segs = slices.Insert(c.segs, i, seg)
 	}
-	c.notify()
+	c.changed.Broadcast()
 }
 
 // get returns a copy.
@@ -59,7 +61,7 @@ func (c *catalogue) get(n uint64) (sealed, bool) {
 func (c *catalogue) update(n uint64, f func(*sealed)) (sealed, bool) {
 	seg, ok := c.note(n, f)
 	if ok {
-		c.changed()
+		c.changed.Broadcast()
 	}
 	return seg, ok
 }
@@ -89,7 +91,7 @@ func (c *catalogue) remove(n uint64) []*sealed {
 	clear(c.segs[:i])
 	c.segs = c.segs[i:]
 	if i > 0 {
-		c.notify()
+		c.changed.Broadcast()
 	}
 	return gone
 }
@@ -172,30 +174,31 @@ func (c *catalogue) count() (all, staged int) {
 	return len(c.segs), staged
 }
 
-// changed wakes whoever watches.
-func (c *catalogue) changed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.notify()
+// following returns the number of the first segment above n, 0 if there is none.
+func (c *catalogue) following(n uint64) uint64 {
+	if list := c.after(n, 1); len(list) > 0 {
+		return list[0].Number
+	}
+	return 0
 }
 
-func (c *catalogue) notify() {
-	if c.watch != nil {
-		close(c.watch)
-		c.watch = nil
+// recordBytes adds up the files that records need: one for each segment, its own unless that was given up.
+func (c *catalogue) recordBytes() (n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.segs {
+		if s.NoRaw {
+			n += s.StagedSize
+		} else {
+			n += s.Size
+		}
 	}
+	return n
 }
 
 // Sealed lists the sealed segments with numbers above after, ascending, at most max (0: all).
-func (s *Spool) Sealed(after uint64, max int) []Segment { return s.cat.after(after, max) }
+func (s *Shelf) Sealed(after uint64, max int) []Segment { return s.cat.after(after, max) }
 
 // Changed returns a channel that is closed at the next change of Sealed, Stats.Full or of a chain. Take it before
 // looking, so that no change falls in between.
-func (s *Spool) Changed() <-chan struct{} {
-	s.cat.mu.Lock()
-	defer s.cat.mu.Unlock()
-	if s.cat.watch == nil {
-		s.cat.watch = make(chan struct{})
-	}
-	return s.cat.watch
-}
+func (s *Shelf) Changed() <-chan struct{} { return s.changed.Next() }

@@ -22,7 +22,7 @@ type destination struct {
 	lost      bool       // what its chain covers is not known; only while the spool is opened
 	mu        sync.Mutex // one change at a time, files included
 
-	// Guarded by Spool.mu.
+	// Guarded by Shelf.mu.
 	chain     Chain
 	delivered segment.Tally
 }
@@ -52,11 +52,11 @@ type chainJSON struct {
 	Hash string `json:"hash"`
 }
 
-func (s *Spool) chainPath(name string) string    { return s.path(chainDir, name+stateExt) }
-func (s *Spool) proposalPath(name string) string { return s.path(chainDir, name+nextExt) }
+func (s *site) chainPath(name string) string    { return s.path(chainDir, name+stateExt) }
+func (s *site) proposalPath(name string) string { return s.path(chainDir, name+nextExt) }
 
 // destination returns a destination by name.
-func (s *Spool) destination(name string) (*destination, error) {
+func (s *Shelf) destination(name string) (*destination, error) {
 	d := s.dests[name]
 	if d == nil {
 		return nil, fmt.Errorf("spool: unknown destination %q: %w", name, fs.ErrNotExist)
@@ -66,7 +66,7 @@ func (s *Spool) destination(name string) (*destination, error) {
 
 // Chain returns the chain state of a destination. Ask again after each Ack: a manifest that hands the chain over moves it
 // into the next epoch.
-func (s *Spool) Chain(dest string) (Chain, error) {
+func (s *Shelf) Chain(dest string) (Chain, error) {
 	d, err := s.destination(dest)
 	if err != nil {
 		return Chain{}, err
@@ -78,7 +78,7 @@ func (s *Spool) Chain(dest string) (Chain, error) {
 
 // Propose makes the bytes of a destination's next manifest durable, before they are first sent. As long as it is not
 // acknowledged it may be proposed again with the same bytes only: others may already have reached the destination.
-func (s *Spool) Propose(dest string, manifest []byte) error {
+func (s *Shelf) Propose(dest string, manifest []byte) error {
 	d, err := s.destination(dest)
 	if err != nil {
 		return err
@@ -101,11 +101,11 @@ func (s *Spool) Propose(dest string, manifest []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return s.writeAtomic(s.proposalPath(dest), manifest)
+	return s.space.writeAtomic(s.proposalPath(dest), manifest)
 }
 
 // Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
-func (s *Spool) Proposed(dest string) ([]byte, error) {
+func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	d, err := s.destination(dest)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (s *Spool) Proposed(dest string) ([]byte, error) {
 // proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
 // state's hash tells, unless that Ack has moved the chain to the next identity, which begins without one: then the place
 // tells that the manifest was written for. d.mu is held.
-func (s *Spool) proposed(d *destination) ([]byte, error) {
+func (s *Shelf) proposed(d *destination) ([]byte, error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxManifest)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (c *Chain) awaits(manifest []byte) bool {
 
 // proposesFinal reports whether a manifest that may have arrived ends the chain: records that are kept from now on must have
 // an epoch to go to once it is acknowledged.
-func (s *Spool) proposesFinal(d *destination) bool {
+func (s *Shelf) proposesFinal(d *destination) bool {
 	b, err := s.proposed(d)
 	if err != nil {
 		return false // none, or who ships it finds out
@@ -167,7 +167,7 @@ func (s *Spool) proposesFinal(d *destination) bool {
 }
 
 // holdChain returns a destination whose chain state nobody else changes before done is called.
-func (s *Spool) holdChain(dest string) (d *destination, done func(), err error) {
+func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) {
 	if d, err = s.destination(dest); err != nil {
 		return nil, nil, err
 	}
@@ -180,7 +180,7 @@ func (s *Spool) holdChain(dest string) (d *destination, done func(), err error) 
 
 // Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that
 // every destination's chain covers are deleted. Ack may be repeated with the same state.
-func (s *Spool) Ack(dest string, c Chain) error {
+func (s *Shelf) Ack(dest string, c Chain) error {
 	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
@@ -216,13 +216,13 @@ func (s *Spool) Ack(dest string, c Chain) error {
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
 		s.log.Warn("spool: cannot remove an acknowledged manifest", "class", s.opts.Class, "dest", dest, "err", err)
 	}
-	s.cat.changed()
+	s.changed.Broadcast()
 	wake(s.work)
 	return nil
 }
 
 // checkAck refuses a state that does not follow from the one before.
-func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
+func (s *Shelf) checkAck(old, c Chain, proposed [32]byte) error {
 	switch {
 	case c.Hash != proposed:
 		return errors.New("the state acknowledged has another hash than the proposed manifest")
@@ -250,33 +250,40 @@ func (s *Spool) checkAck(old, c Chain, proposed [32]byte) error {
 	return nil
 }
 
+// chainFile returns the contents of the file of a chain's state.
+func (s *site) chainFile(dest string, c Chain, delivered segment.Tally) chainFile {
+	return chainFile{Version: 1, Destination: dest, Spool: s.id.Spool, Class: s.opts.Class, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
+}
+
 // saveChain makes a state durable, then true. d.mu is held, or nobody else knows the destination yet.
-func (s *Spool) saveChain(d *destination, c Chain, delivered segment.Tally) error {
-	f := chainFile{Version: 1, Destination: d.name, Spool: s.id.Spool, Class: s.opts.Class, Chain: chainJSON{c, hex.EncodeToString(c.Hash[:])}, Delivered: delivered}
-	b, err := statefile.Seal(f)
+func (s *Shelf) saveChain(d *destination, c Chain, delivered segment.Tally) error {
+	b, err := statefile.Seal(s.chainFile(d.name, c, delivered))
 	if err != nil {
 		return fmt.Errorf("spool: encode chain state: %w", err)
 	}
-	if err := s.writeAtomic(s.chainPath(d.name), b); err != nil {
+	if err := s.space.writeAtomic(s.chainPath(d.name), b); err != nil {
 		return fmt.Errorf("spool: save the chain of %q: %w", d.name, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d.chain, d.delivered = c, delivered
-	s.noteDelivery(d)
+	s.journal.change(func(l *segment.Ledger) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		d.chain, d.delivered = c, delivered
+		d.note(l)
+		return false // it goes with the next ledger that is written
+	})
 	return nil
 }
 
-// noteDelivery brings the ledger's account of a destination up to date. s.mu is held.
-func (s *Spool) noteDelivery(d *destination) {
-	if s.ledger.Destinations == nil {
-		s.ledger.Destinations = map[string]segment.Delivery{}
+// note brings a ledger's account of the destination up to date. Shelf.mu is held, or the spool is being opened.
+func (d *destination) note(l *segment.Ledger) {
+	if l.Destinations == nil {
+		l.Destinations = map[string]segment.Delivery{}
 	}
-	s.ledger.Destinations[d.name] = segment.Delivery{Tally: d.delivered, Through: d.chain.Through, Forgotten: d.forgotten}
+	l.Destinations[d.name] = segment.Delivery{Tally: d.delivered, Through: d.chain.Through, Forgotten: d.forgotten}
 }
 
 // loadChain reads a destination's state; fs.ErrNotExist if it has none.
-func (s *Spool) loadChain(name string) (*destination, error) {
+func (s *site) loadChain(name string) (*destination, error) {
 	path := s.chainPath(name)
 	b, err := vfs.ReadFile(s.fs, path, 1<<20)
 	if err != nil {
@@ -300,15 +307,4 @@ func (s *Spool) loadChain(name string) (*destination, error) {
 		return nil, fmt.Errorf("%w: %s: hash %q", ErrCorrupt, path, f.Chain.Hash)
 	}
 	return d, nil
-}
-
-// begin counts a call that uses files, which Close awaits; ErrClosed after Close.
-func (s *Spool) begin() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	s.calls.Add(1)
-	return nil
 }

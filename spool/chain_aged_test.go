@@ -27,7 +27,7 @@ func TestChainStateAged(t *testing.T) {
 	for i := range 3 {
 		mustAppend(t, s, batch(10*i+1, 10, 100))
 		mustSeal(t, s)
-		deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+		deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 		until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
 	}
 	mustAppend(t, s, batch(31, 10, 100))
@@ -38,7 +38,7 @@ func TestChainStateAged(t *testing.T) {
 	}
 	s = open()
 	defer closeSpool(t, s)
-	if c, err := s.Chain("a"); err != nil || c.Through != 30 || c.Next != 0 {
+	if c, err := s.shelf.Chain("a"); err != nil || c.Through != 30 || c.Next != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if l := s.Ledger(); l.Damaged.Records != 0 {
@@ -64,7 +64,7 @@ func TestIdentityDamagedOwingNothing(t *testing.T) {
 	s := open()
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+	deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
 	id := s.Stats().SpoolID
 	closeSpool(t, s)

@@ -30,12 +30,12 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 		mustAppend(t, s, batch(1+10*i, 10, 300))
 		mustSeal(t, s)
 	}
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	deliver(t, s, "a", segs[2].Number)
 	deliver(t, s, "b", segs[0].Number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 3 })
 	want := s.Stats().Pending["b"]
-	if err := s.Propose(lose, []byte("under way")); err != nil {
+	if err := s.shelf.Propose(lose, []byte("under way")); err != nil {
 		t.Fatal(err)
 	}
 	path := s.chainPath(lose)
@@ -56,21 +56,21 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 		t.Fatalf("opened without %s: %v", lose, err)
 	}
 	s = d.open(t, o)
-	c, err := s.Chain(lose)
+	c, err := s.shelf.Chain(lose)
 	if err != nil || c.Segment < segs[0].Number || c.Segment >= segs[1].Number || c.Through != 10 || c.Joined != 1 || c.Next != 0 {
 		t.Fatalf("chain %+v, %v", c, err)
 	}
 	if p := s.Stats().Pending[lose]; p != want {
 		t.Errorf("pending %+v, want %+v", p, want)
 	}
-	if _, err := s.Proposed(lose); err == nil {
+	if _, err := s.shelf.Proposed(lose); err == nil {
 		t.Error("what was proposed to follow the lost state is still proposed")
 	}
 	balanced(t, s)
 	if l := s.Ledger(); l.Damaged != (segment.Tally{}) || l.Destinations[lose].Records != 10 {
 		t.Errorf("ledger %+v", l)
 	}
-	if n := len(s.Sealed(0, 0)); n != 3 {
+	if n := len(s.shelf.Sealed(0, 0)); n != 3 {
 		t.Errorf("%d segments", n)
 	}
 	for _, dest := range o.Destinations {
@@ -96,7 +96,7 @@ func TestLostChainStateOfEmptySpool(t *testing.T) {
 		}
 		d.index = new(index.Mem).Open
 		s = d.open(t, Options{Destinations: []string{"a"}})
-		if c, err := s.Chain("a"); err != nil || c.Segment < last || c.Through != 30 || c.Joined != 1 {
+		if c, err := s.shelf.Chain("a"); err != nil || c.Segment < last || c.Through != 30 || c.Joined != 1 {
 			t.Fatalf("chain %+v, %v", c, err)
 		}
 		if got := mustAppend(t, s, batch(31, 1, 500)); got != 31 {

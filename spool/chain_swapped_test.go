@@ -22,7 +22,7 @@ func TestChainStatesSwapped(t *testing.T) {
 	a, b, aside := s.chainPath("a"), s.chainPath("b"), s.chainPath("a")+".aside"
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+	deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 	closeSpool(t, s)
 	if err := errors.Join(os.Rename(a, aside), os.Rename(b, a), os.Rename(aside, b)); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestIdentityFromOneChain(t *testing.T) {
 	}
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	number := s.Sealed(0, 0)[0].Number
+	number := s.shelf.Sealed(0, 0)[0].Number
 	deliver(t, s, "a", number)
 	deliver(t, s, "b", number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })

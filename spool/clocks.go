@@ -18,7 +18,7 @@ type clocks struct {
 }
 
 // SetDown notes since when nothing gets through to a destination, the zero time that something does. A Shipper calls it.
-func (s *Spool) SetDown(dest string, since time.Time) {
+func (s *Shelf) SetDown(dest string, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if since.IsZero() {
@@ -32,23 +32,31 @@ func (s *Spool) SetDown(dest string, since time.Time) {
 }
 
 // Down returns what SetDown has noted, in this process or in the one before it if that closed the spool in good order.
-func (s *Spool) Down(dest string) time.Time {
+func (s *Shelf) Down(dest string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.down[dest]
 }
 
-// clocks returns what is to be passed on. s.mu is held.
-func (s *Spool) clocks() *clocks {
-	c := &clocks{Down: maps.Clone(s.down)}
-	if f := &s.fullness; !f.since.IsZero() {
+// outages returns what SetDown has noted.
+func (s *Shelf) outages() map[string]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.down)
+}
+
+// fullClocks returns since when the spool has been full. j.mu is held.
+func (j *journal) fullClocks() *clocks {
+	c := new(clocks)
+	if f := &j.fullness; !f.since.IsZero() {
 		since := f.since.UTC()
-		c.Full, c.Lost = &since, &f.lost
+		lost := f.lost
+		c.Full, c.Lost = &since, &lost
 	}
 	return c
 }
 
-// takeClocks goes on with those of the process before.
+// takeClocks goes on with those of the process before. The spool is being opened.
 func (s *Spool) takeClocks(c *clocks) {
 	if c == nil {
 		return
@@ -56,13 +64,14 @@ func (s *Spool) takeClocks(c *clocks) {
 	now := time.Now()
 	for dest, since := range c.Down {
 		if since.Before(now) { // a clock that was set back meanwhile would make outages of the future
-			s.SetDown(dest, since)
+			s.shelf.SetDown(dest, since)
 		}
 	}
 	if c.Full != nil && c.Full.Before(now) {
-		s.fullness = fullness{since: *c.Full, last: now}
+		f := fullness{since: *c.Full, last: now}
 		if c.Lost != nil {
-			s.fullness.lost = *c.Lost
+			f.lost = *c.Lost
 		}
+		s.journal.fullness = f
 	}
 }

@@ -26,13 +26,12 @@ type cleanMark struct {
 	Clocks *clocks `json:"clocks,omitempty"`
 }
 
-// Shut closes the two doors for good, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
-// Stats and Ledger when it returns, so that a final manifest can be: nothing is kept behind it.
-func (s *Spool) Shut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.shut = true
-	s.room.wakeAll()
+// shutDoors is Shelf.Shut.
+func (j *journal) shutDoors() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.shut = true
+	j.room.wakeAll()
 }
 
 // Close commits and syncs what was taken, writes the clean mark without sealing, and releases the lock. Idempotent. An
@@ -43,97 +42,122 @@ func (s *Spool) Close() error {
 }
 
 func (s *Spool) close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.room.wakeAll()
-	s.sealing.wakeAll()
-	s.mu.Unlock()
-
-	// Whoever waits for a commit is served by this one. Calls that stage or acknowledge are ended, the one, and awaited, the
-	// other: once the lock is released, the files are somebody else's.
-	err := s.settle()
-	s.end()
-	s.calls.Wait()
-	close(s.stop)
+	s.shelf.refuse()
+	s.journal.refuse()
+	// Callers that wait for a commit are served by this one. Calls that stage or acknowledge are ended, the one, and awaited,
+	// the other: once the lock is released, the files are another process's.
+	err := s.journal.settle()
+	s.shelf.endCalls()
+	s.stop()
 	s.running.Wait()
-	s.mu.Lock()
-	if err == nil {
-		s.closeBalance()
+	end := s.journal.closeFiles(err == nil)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("spool: closed with %d records that are not on stable storage: %w", end.lost, err)
+	case end.err != nil:
+		err = end.err
 	}
-	a, sp, unsealed := s.active, s.spare, len(s.rolled)
-	s.spare = nil
-	m := cleanMark{Version: 1, Time: time.Now().UTC(), Next: s.taken + 1, Handed: s.handed, Ledger: *s.ledgerAt(s.placed), Clocks: s.clocks()}
-	lost := s.taken - s.durable
-	if a != nil {
-		m.Segment, m.End = a.number, a.synced
-	}
-	for _, r := range s.rolled {
-		_ = r.file.Close()
-	}
-	s.mu.Unlock()
-	if err != nil {
-		err = fmt.Errorf("spool: closed with %d records that are not on stable storage: %w", lost, err)
-	}
-	if sp != nil {
-		s.discard(sp)
-	}
-	if a != nil {
-		if cerr := a.file.Close(); err == nil && cerr != nil {
-			err = cerr
-		}
+	if sp := s.space.takeSpare(); sp != nil {
+		s.space.discard(sp)
 	}
 	// Without the mark the next Open looks at everything: that is always right, only slower.
-	if err == nil && unsealed == 0 {
-		var b []byte
-		if b, err = statefile.Seal(m); err == nil {
-			err = s.writeAtomic(s.path(cleanName), b)
-		}
-		if err == nil && s.source == nil {
-			err = s.endLife()
-		}
+	if err == nil && end.unsealed == 0 {
+		end.mark.Clocks.Down = s.shelf.outages()
+		err = s.markClean(end.mark)
 	}
-	s.witness.close()
-	return errors.Join(err, s.idx.Close(), s.lock.Close(), s.leave())
+	s.journal.witness.close()
+	return errors.Join(err, s.shelf.idx.Close(), s.lock.Close(), s.leave())
 }
 
-// closeBalance counts as lost what listeners have received and never handed over: from here on nobody can. s.mu is held, and
+// markClean writes the clean mark, and removes that of the process.
+func (s *Spool) markClean(m cleanMark) error {
+	b, err := statefile.Seal(m)
+	if err == nil {
+		err = s.space.writeAtomic(s.path(cleanName), b)
+	}
+	if err == nil && s.source == nil {
+		err = s.journal.endLife()
+	}
+	return err
+}
+
+// refuse makes Append, Offer and Seal return ErrClosed from now on.
+func (j *journal) refuse() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	j.room.wakeAll()
+	j.sealing.wakeAll()
+}
+
+// ending is how the journal was left.
+type ending struct {
+	mark     cleanMark
+	lost     uint64 // records that are not on stable storage
+	unsealed int    // segments without a footer
+	err      error  // of closing the active segment
+}
+
+// closeFiles closes the files of the journal, which has been settled: all of it is durable if that was orderly. No goroutine
+// uses the journal any more.
+func (j *journal) closeFiles(orderly bool) (e ending) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if orderly {
+		j.closeBalance()
+	}
+	e.mark = cleanMark{
+		Version: 1, Time: time.Now().UTC(), Next: j.taken + 1, Handed: j.handed, Ledger: *j.ledgerAt(j.placed), Clocks: j.fullClocks(),
+	}
+	e.lost, e.unsealed = j.taken-j.durable, len(j.rolled)
+	for _, r := range j.rolled {
+		_ = r.file.Close()
+	}
+	if a := j.active; a != nil {
+		e.mark.Segment, e.mark.End = a.number, a.synced
+		e.err = a.file.Close()
+	}
+	return e
+}
+
+// closeBalance counts as lost what listeners have received and never handed over: from here on nobody can. j.mu is held, and
 // everything that was taken is written.
-func (s *Spool) closeBalance() {
-	left := s.ledger.Buffered()
-	if left == (segment.Tally{}) || s.source != nil {
+func (j *journal) closeBalance() {
+	left := j.ledger.Buffered()
+	if left == (segment.Tally{}) || j.source != nil {
 		return
 	}
-	s.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
-	s.log.Error("spool: closed before listeners had handed over what they received: it is lost", "class", s.opts.Class,
+	j.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
+	j.log.Error("spool: closed before listeners had handed over what they received: it is lost", "class", j.opts.Class,
 		"records", left.Records, "bytes", left.Bytes)
 }
 
 // settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
 // as ever, and no more than that: Close must end.
-func (s *Spool) settle() error {
-	s.mu.Lock()
-	s.acquire(&s.syncer)
-	s.acquire(&s.writer)
-	s.mu.Unlock()
-	err := s.writeTail(true)
+func (j *journal) settle() error {
+	j.mu.Lock()
+	j.acquire(&j.syncer)
+	j.acquire(&j.writer)
+	j.mu.Unlock()
+	err := j.writeTail(true)
 	if err != nil {
-		err = s.writeTail(true)
+		err = j.writeTail(true)
 	}
-	s.mu.Lock()
-	s.release(&s.writer)
+	j.mu.Lock()
+	j.release(&j.writer)
 	if err != nil {
-		s.fail(err)
+		j.fail(err)
 	}
-	s.mu.Unlock()
-	s.sync()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.release(&s.syncer)
-	if s.tail.synced != s.tail.end() && s.failed == nil {
-		s.failed = ErrFailing
+	j.mu.Unlock()
+	j.sync()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.release(&j.syncer)
+	if j.tail.synced != j.tail.end() && j.failed == nil {
+		j.failed = ErrFailing
 	}
 	// Nobody commits any more: whoever still waits for a commit is told that it failed.
-	s.writer.waiting.wakeAll()
-	s.syncer.waiting.wakeAll()
-	return s.failed
+	j.writer.waiting.wakeAll()
+	j.syncer.waiting.wakeAll()
+	return j.failed
 }

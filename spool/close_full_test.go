@@ -116,16 +116,16 @@ func TestFailingDiskDoesNotGatherLedgers(t *testing.T) {
 			})
 			time.Sleep(time.Second)
 		}
-		s.mu.Lock()
-		waits := s.tail.unwritten
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		waits := s.journal.tail.unwritten
+		s.journal.mu.Unlock()
 		if waits > 4<<10 {
 			t.Errorf("%d bytes wait", waits)
 		}
 		broken.Store(false)
 		time.Sleep(3 * retryEvery)
 		mustSeal(t, s)
-		if segs := s.Sealed(0, 0); len(segs) != 1 || segs[0].Lost[segment.Malformed].Records != 60 {
+		if segs := s.shelf.Sealed(0, 0); len(segs) != 1 || segs[0].Lost[segment.Malformed].Records != 60 {
 			t.Errorf("sealed: %+v", segs)
 		}
 		balanced(t, s)

@@ -18,21 +18,21 @@ const (
 
 // write is the writer's work: it writes everything that was taken to the log. When the disk refuses, it goes on once in
 // a new segment; when that fails too, appends are refused until a later try succeeds. The caller has the writer role.
-func (s *Spool) write() {
-	err := s.writeTail(false)
+func (j *journal) write() {
+	err := j.writeTail(false)
 	if err != nil {
-		s.mu.Lock()
-		told := s.failed != nil // a disk that stays full is tried each second
-		s.mu.Unlock()
+		j.mu.Lock()
+		told := j.failed != nil // a disk that stays full is tried each second
+		j.mu.Unlock()
 		if !told {
-			s.log.Error("spool: write failed, going on in a new segment", "class", s.opts.Class, "err", err)
+			j.log.Error("spool: write failed, going on in a new segment", "class", j.opts.Class, "err", err)
 		}
-		err = s.writeTail(false)
+		err = j.writeTail(false)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err != nil {
-		s.fail(err)
+		j.fail(err)
 	}
 }
 
@@ -41,19 +41,19 @@ func (s *Spool) write() {
 //
 // The lock is held while the blocks to write are listed, not while they are stamped and written: doors go on filling the
 // memory behind them.
-func (s *Spool) writeTail(ledger bool) error {
-	s.mu.Lock()
-	s.retire()
+func (j *journal) writeTail(ledger bool) error {
+	j.mu.Lock()
+	j.retire()
 	now := time.Now()
 	// The ledger goes into the same queue, behind the records it counts: wherever it can be read, they can be too.
-	if s.ledgerDirty && s.source == nil && (ledger || s.failed == nil && now.Sub(s.ledgerTime) >= ledgerEvery) {
-		s.tailLedger(now)
+	if j.ledgerDirty && j.source == nil && (ledger || j.failed == nil && now.Sub(j.ledgerTime) >= ledgerEvery) {
+		j.tailLedger(now)
 	}
-	spans, end := s.tail.take(s.spans[:0])
-	w := batchWriter{s: s, place: s.place, synced: s.syncedOffset()}
-	s.pendingSince = time.Time{}
-	s.mu.Unlock()
-	s.spans = spans
+	spans, end := j.tail.take(j.spans[:0])
+	w := batchWriter{j: j, place: j.place, synced: j.syncedOffset()}
+	j.pendingSince = time.Time{}
+	j.mu.Unlock()
+	j.spans = spans
 
 	for _, sp := range spans {
 		w.span = sp
@@ -66,10 +66,10 @@ func (s *Spool) writeTail(ledger bool) error {
 			return err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if len(spans) > 0 {
-		s.progress(w.place, end) // at the latest flush, unless the last chunk ended empty
+		j.progress(w.place, end) // at the latest flush, unless the last chunk ended empty
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (s *Spool) writeTail(ledger bool) error {
 // batchWriter lays blocks out in segments and writes them, as many as possible with one call. Only now they get their
 // place in a file, and with it their headers: the same blocks can be laid out again, elsewhere, after a failure.
 type batchWriter struct {
-	s      *Spool
+	j      *journal
 	span   span
 	start  int   // in the chunk: where the run begins that is stamped and not yet written
 	end    int   // and where it ends
@@ -89,23 +89,23 @@ type batchWriter struct {
 // block stamps block i of the span, for the place in the log that comes next.
 func (w *batchWriter) block(i int) error {
 	b := &w.span.blocks[i]
-	s := w.s
-	a := s.active // only the writer changes it
+	j := w.j
+	a := j.active // only the writer changes it
 	// A block is never split: it goes into the next segment whole.
-	if a != nil && !a.fits(b.len, s.opts.SegmentBytes) {
+	if a != nil && !a.fits(b.len, j.opts.SegmentBytes) {
 		if err := w.flush(i); err != nil {
 			return err
 		}
-		if err := s.roll(); err != nil {
+		if err := j.roll(); err != nil {
 			return err
 		}
 		a = nil
 	}
 	if a == nil {
-		if err := s.activate(b.first); err != nil {
+		if err := j.activate(b.first); err != nil {
 			return err
 		}
-		a, w.synced = s.active, 0
+		a, w.synced = j.active, 0
 	}
 	if b.off != w.end || w.start == w.end {
 		// A former commit's slack lies between.
@@ -134,7 +134,7 @@ func (w *batchWriter) flush(i int) error {
 	if w.start == w.end {
 		return nil
 	}
-	s, a := w.s, w.s.active
+	j, a := w.j, w.j.active
 	end := w.end
 	if w.span.blocks[i-1].slack {
 		end += int(-(w.at + int64(end-w.start)) & (writeSlack - 1)) // on to the next page: see writeSlack
@@ -146,66 +146,66 @@ func (w *batchWriter) flush(i int) error {
 		a.latch(err)
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if a.late != nil {
-		if w.place.seq < s.written {
+		if w.place.seq < j.written {
 			return nil // published when everything is there that another file has
 		}
-		s.mu.Unlock()
-		err := s.head(a)
-		s.mu.Lock()
+		j.mu.Unlock()
+		err := j.head(a)
+		j.mu.Lock()
 		if err != nil {
 			return err
 		}
 	}
-	s.progress(w.place, position{w.span.number, w.span.from + i})
+	j.progress(w.place, position{w.span.number, w.span.from + i})
 	return nil
 }
 
 // progress publishes that the log holds everything up to a position: from here on it survives the process. s.mu is held.
-func (s *Spool) progress(at place, p position) {
-	if !s.tail.written.before(p) {
+func (j *journal) progress(at place, p position) {
+	if !j.tail.written.before(p) {
 		return
 	}
-	n := s.tail.advance(p)
-	s.place = at
-	s.quota.wrote(n)
-	s.unsynced += n
-	if s.active != nil {
-		s.active.written, s.active.promised = s.active.off, at.seq
+	n := j.tail.advance(p)
+	j.place = at
+	j.left = max(0, j.left-n)
+	j.unsynced += n
+	if j.active != nil {
+		j.active.written, j.active.promised = j.active.off, at.seq
 	}
 	// What is written again after a failure was kept before, and counts once.
-	if at.seq > s.written {
-		s.written = at.seq
-		s.ledger.Kept = at.tally()
+	if at.seq > j.written {
+		j.written = at.seq
+		j.ledger.Kept = at.tally()
 	}
-	s.writer.waiting.wake(s.written)
+	j.writer.waiting.wake(j.written)
 	// Under SyncAlways whoever waits syncs; nobody else has to be told.
 	switch {
-	case s.opts.Sync == SyncNone && s.unsynced >= syncNoneBytes:
-		wake(s.syncKick)
-	case s.opts.Sync == SyncInterval && s.dirtySince.IsZero():
-		s.dirtySince = time.Now()
-		wake(s.kick)
+	case j.opts.Sync == SyncNone && j.unsynced >= syncNoneBytes:
+		wake(j.syncKick)
+	case j.opts.Sync == SyncInterval && j.dirtySince.IsZero():
+		j.dirtySince = time.Now()
+		wake(j.kick)
 	}
 }
 
 // commit is the syncer's work: write everything, then make it durable. One sync serves all who came before it began;
 // those who come while it runs are served by the next. The caller has the syncer role.
-func (s *Spool) commit() {
-	s.gather()
-	s.writeOut()
-	s.sync()
+func (j *journal) commit() {
+	j.gather()
+	j.writeOut()
+	j.sync()
 }
 
 // gather lets those whom the last sync served come back with their next batch, before the first of them begins a sync
 // for itself alone: else groups of one and of all the others would take turns, at half the speed.
-func (s *Spool) gather() {
+func (j *journal) gather() {
 	for range gatherTries {
-		s.mu.Lock()
-		there := len(s.syncer.waiting.parked) >= s.group
-		s.mu.Unlock()
+		j.mu.Lock()
+		there := len(j.syncer.waiting.parked) >= j.group
+		j.mu.Unlock()
 		if there {
 			return
 		}
@@ -221,28 +221,28 @@ const gatherTries = 8
 //
 // When it fails, what it was to make durable is written again, once, to another file. If that cannot be synced either,
 // it is the disk, and appends are refused.
-func (s *Spool) sync() {
+func (j *journal) sync() {
 	var err error
 	for range 2 {
-		s.mu.Lock()
-		a := s.active
-		if a == nil || s.tail.synced == s.tail.written {
-			if s.tail.synced == s.tail.end() {
-				s.recovered()
+		j.mu.Lock()
+		a := j.active
+		if a == nil || j.tail.synced == j.tail.written {
+			if j.tail.synced == j.tail.end() {
+				j.recovered()
 			}
-			s.mu.Unlock()
+			j.mu.Unlock()
 			return
 		}
-		m := s.mark()
-		s.mu.Unlock()
+		m := j.mark()
+		j.mu.Unlock()
 
-		s.syncBegun()
+		j.syncBegun()
 		if err = a.sync(); err == nil {
-			s.mu.Lock()
-			s.advance(m)
-			s.recovered()
-			s.mu.Unlock()
-			s.touchDurable(m)
+			j.mu.Lock()
+			j.advance(m)
+			j.recovered()
+			j.mu.Unlock()
+			j.touchDurable(m)
 			return
 		}
 		if errors.Is(err, errEnded) {
@@ -250,25 +250,25 @@ func (s *Spool) sync() {
 			continue
 		}
 		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
-		s.log.Error("spool: sync failed, writing again what it was to make durable", "class", s.opts.Class, "err", err)
-		s.writeOut()
+		j.log.Error("spool: sync failed, writing again what it was to make durable", "class", j.opts.Class, "err", err)
+		j.writeOut()
 	}
 	if err != nil {
-		s.mu.Lock()
-		s.fail(err)
-		s.mu.Unlock()
+		j.mu.Lock()
+		j.fail(err)
+		j.mu.Unlock()
 	}
 }
 
 // writeOut is write for those who do not have the writer role.
-func (s *Spool) writeOut() {
-	s.mu.Lock()
-	s.acquire(&s.writer)
-	s.mu.Unlock()
-	s.write()
-	s.mu.Lock()
-	s.release(&s.writer)
-	s.mu.Unlock()
+func (j *journal) writeOut() {
+	j.mu.Lock()
+	j.acquire(&j.writer)
+	j.mu.Unlock()
+	j.write()
+	j.mu.Lock()
+	j.release(&j.writer)
+	j.mu.Unlock()
 }
 
 // place is a point in the log. The log holds every record from number 1 on, so that the number of the last one is their
@@ -289,30 +289,30 @@ type mark struct {
 }
 
 // mark returns the present one, and begins a new count of what is not synced. There is an active segment; s.mu is held.
-func (s *Spool) mark() mark {
-	s.dirtySince, s.unsynced = time.Time{}, 0
-	return mark{active: s.active, offset: s.active.written, pos: s.tail.written, place: s.place}
+func (j *journal) mark() mark {
+	j.dirtySince, j.unsynced = time.Time{}, 0
+	return mark{active: j.active, offset: j.active.written, pos: j.tail.written, place: j.place}
 }
 
 // advance publishes that everything up to a mark is on stable storage. A mark in a segment that has ended meanwhile is
 // too late: it was rolled, and synced by that, or its file failed, and what lies behind its last good sync is being
 // written again. s.mu is held.
-func (s *Spool) advance(m mark) {
-	if m.active != s.active || !s.tail.synced.before(m.pos) {
+func (j *journal) advance(m mark) {
+	if m.active != j.active || !j.tail.synced.before(m.pos) {
 		return
 	}
-	s.placed = m.place
-	s.durable = max(s.durable, m.place.seq)
+	j.placed = m.place
+	j.durable = max(j.durable, m.place.seq)
 	m.active.synced = max(m.active.synced, m.offset)
-	s.tail.release(m.pos)
-	s.group = s.syncer.waiting.wake(s.durable)
-	s.room.wakeAll()
+	j.tail.release(m.pos)
+	j.group = j.syncer.waiting.wake(j.durable)
+	j.room.wakeAll()
 }
 
 // syncedOffset returns below which offset the active segment is durable. s.mu is held.
-func (s *Spool) syncedOffset() int64 {
-	if s.active == nil {
+func (j *journal) syncedOffset() int64 {
+	if j.active == nil {
 		return 0
 	}
-	return s.active.synced
+	return j.active.synced
 }

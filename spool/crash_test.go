@@ -74,11 +74,11 @@ func (w *world) note(f func()) {
 
 // ship puts every sealed segment to a destination, up to number n (0: all), and acknowledges them.
 func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error {
-	c, err := s.Chain(dest)
+	c, err := s.shelf.Chain(dest)
 	if err != nil {
 		return err
 	}
-	manifest, err := s.Proposed(dest)
+	manifest, err := s.shelf.Proposed(dest)
 	switch {
 	case err == nil:
 		// What the proposed manifest covers was put before it was proposed.
@@ -90,7 +90,7 @@ func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error
 	}
 	err = nil
 	last := c.Segment
-	for _, seg := range s.Sealed(c.Segment, 0) {
+	for _, seg := range s.shelf.Sealed(c.Segment, 0) {
 		if n > 0 && seg.Number > n {
 			break
 		}
@@ -104,7 +104,7 @@ func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error
 	}
 	if manifest == nil {
 		manifest = fmt.Appendf(nil, "epoch %d manifest %d to %d", c.Epoch, c.Next, last)
-		if err := s.Propose(dest, manifest); err != nil {
+		if err := s.shelf.Propose(dest, manifest); err != nil {
 			return err
 		}
 	}
@@ -121,7 +121,7 @@ func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error
 	c.Segment = last
 	c.Next++
 	c.Hash = sha256.Sum256(manifest)
-	return s.Ack(dest, c)
+	return s.shelf.Ack(dest, c)
 }
 
 // put stores a segment's object, unless the same is there already.
@@ -129,11 +129,11 @@ func (w *world) put(ctx context.Context, s *Spool, dest string, seg Segment) err
 	if seg.Records == 0 && len(seg.Gaps) == 0 {
 		return nil
 	}
-	rec, err := s.Stage(ctx, seg.Number, lineEncoder{})
+	rec, err := s.shelf.Stage(ctx, seg.Number, lineEncoder{})
 	if err != nil {
 		return err
 	}
-	body, closeBody, err := s.OpenStaged(seg.Number)
+	body, closeBody, err := s.shelf.OpenStaged(seg.Number)
 	if err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func (w *world) life(ctx context.Context, s *Spool, life int, n *int) error {
 		w.durable = uint64(*n)
 		w.lost += 3
 	})
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	if err := w.ship(ctx, s, "a", 0); err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func newMatrixScene(t *testing.T, orderly, noIndex bool) *matrixScene {
 	fill(true)
 	s.old = s.snapshot()
 	shipTo(t, sp, s.to, []string{"s3"})
-	segs := sp.Sealed(0, 0)
+	segs := sp.Shelf().Sealed(0, 0)
 	onlyStaged := fmt.Sprintf("/spool/seg/%016x.seg", segs[len(segs)-1].Number)
 	fill(true)
 	fill(true)
@@ -221,10 +221,10 @@ func shipTo(t *testing.T, sp *spool.Spool, to places, down []string) {
 	life, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { _ = sh.Run(life); close(done) }()
-	segs := sp.Sealed(0, 0)
+	segs := sp.Shelf().Sealed(0, 0)
 	for name := range to {
 		for !slices.Contains(down, name) && len(segs) > 0 {
-			if c, err := sp.Chain(name); err != nil {
+			if c, err := sp.Shelf().Chain(name); err != nil {
 				t.Fatal(err)
 			} else if c.Segment >= segs[len(segs)-1].Number {
 				break

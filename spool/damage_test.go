@@ -80,9 +80,9 @@ func wantGap(t *testing.T, s *Spool, got map[uint64]string, first, last, n uint6
 		}
 	}
 	var gaps []segment.Range
-	for _, seg := range s.Sealed(0, 0) {
+	for _, seg := range s.shelf.Sealed(0, 0) {
 		gaps = append(gaps, seg.Gaps...)
-		rec, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+		rec, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func wantGap(t *testing.T, s *Spool, got map[uint64]string, first, last, n uint6
 func TestDamagedSegment(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
-	n := s.Sealed(0, 0)[1]
+	n := s.shelf.Sealed(0, 0)[1]
 	flip(t, d, s.segPath(n.Number), 13)
 	wantGap(t, s, stageAll(t, s), 13, 14, 30)
 }
@@ -115,7 +115,7 @@ func TestDamagedBeforeRebuild(t *testing.T) {
 		d := memDir()
 		d.index = mem.Open
 		s := threeSegments(t, d, Options{})
-		n := s.Sealed(0, 0)[1]
+		n := s.shelf.Sealed(0, 0)[1]
 		flip(t, d, s.segPath(n.Number), 13)
 		closeSpool(t, s)
 		if lost {
@@ -133,7 +133,7 @@ func TestMissingSegment(t *testing.T) {
 			d := memDir()
 			d.index = mem.Open
 			s := threeSegments(t, d, Options{})
-			path := s.segPath(s.Sealed(0, 0)[i].Number)
+			path := s.segPath(s.shelf.Sealed(0, 0)[i].Number)
 			closeSpool(t, s)
 			if err := d.fs.Remove(path); err != nil {
 				t.Fatal(err)
@@ -199,8 +199,8 @@ func TestDamagedHeader(t *testing.T) {
 func TestStagedFileLost(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
-	n := s.Sealed(0, 0)[0].Number
-	first, err := s.Stage(t.Context(), n, lineEncoder{})
+	n := s.shelf.Sealed(0, 0)[0].Number
+	first, err := s.shelf.Stage(t.Context(), n, lineEncoder{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestStagedFileLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	used := s.Stats().Used
-	again, err := s.Stage(t.Context(), n, lineEncoder{})
+	again, err := s.shelf.Stage(t.Context(), n, lineEncoder{})
 	if err != nil || again.SHA256 != first.SHA256 || again.Key != first.Key {
 		t.Fatalf("%+v, %v", again, err)
 	}
@@ -221,10 +221,10 @@ func TestStagedFileLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = d.open(t, Options{Destinations: []string{"a"}})
-	if s.Sealed(0, 1)[0].Staged {
+	if s.shelf.Sealed(0, 1)[0].Staged {
 		t.Error("said to be staged")
 	}
-	if again, err = s.Stage(t.Context(), n, lineEncoder{}); err != nil || again.SHA256 != first.SHA256 {
+	if again, err = s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil || again.SHA256 != first.SHA256 {
 		t.Fatalf("%+v, %v", again, err)
 	}
 	closeSpool(t, s)
@@ -239,7 +239,7 @@ func TestStagedFileLost(t *testing.T) {
 func TestForeignSegment(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
-	n := s.Sealed(0, 0)[1].Number
+	n := s.shelf.Sealed(0, 0)[1].Number
 	path := s.segPath(n)
 	closeSpool(t, s)
 	// It shall be foreign by its spool alone. A number is left out when the writer is faster than the spare.
@@ -247,7 +247,7 @@ func TestForeignSegment(t *testing.T) {
 	for same := false; !same; {
 		other = memDir()
 		o := threeSegments(t, other, Options{})
-		same = o.Sealed(0, 0)[1].Number == n
+		same = o.shelf.Sealed(0, 0)[1].Number == n
 		closeSpool(t, o)
 	}
 	copyTo(t, other, path, d, path)

@@ -42,7 +42,12 @@ type damageNote struct {
 
 // damages lists what is damaged, segment by segment. A note is durable before anything is done for the damage that it
 // describes: before a gap is delivered, and before the damaged file gets another name.
+//
+// mu guards notes and held, and is held while the note of a damage is written.
 type damages struct {
+	*site
+	space *space
+
 	mu    sync.Mutex
 	notes map[uint64]*damageNote
 	// held is the size of the files in damaged/, as far as the quota knows.
@@ -54,15 +59,14 @@ const (
 	givenUpExt = ".given-up"
 )
 
-func (s *Spool) notePath(n uint64) string { return s.path(damagedDir, numberName(n)+noteExt) }
+func (s *site) notePath(n uint64) string { return s.path(damagedDir, numberName(n)+noteExt) }
 
-// loadDamages reads the notes, those of an adopter's source included.
-func (s *Spool) loadDamages() error {
-	entries, err := s.fs.ReadDir(s.path(damagedDir))
+// load reads the notes, those of an adopter's source included.
+func (d *damages) load() error {
+	entries, err := d.fs.ReadDir(d.path(damagedDir))
 	if err != nil {
 		return err
 	}
-	d := &s.damages
 	d.notes = map[uint64]*damageNote{}
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), noteExt)
@@ -70,7 +74,7 @@ func (s *Spool) loadDamages() error {
 			continue
 		}
 		note := new(damageNote)
-		b, err := vfs.ReadFile(s.fs, s.notePath(n), maxStageRecord)
+		b, err := vfs.ReadFile(d.fs, d.notePath(n), maxStageRecord)
 		if denied(err) {
 			return err
 		}
@@ -78,32 +82,31 @@ func (s *Spool) loadDamages() error {
 			err = statefile.Open(b, note)
 		}
 		if err == nil && note.Version > 1 {
-			return fmt.Errorf("%s: %w", s.notePath(n), statefile.ErrNewer)
+			return fmt.Errorf("%s: %w", d.notePath(n), statefile.ErrNewer)
 		}
 		if err != nil || note.Segment != n {
-			note = &damageNote{Version: 1, Class: s.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}
+			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}
 		}
 		d.notes[n] = note
 	}
-	for _, x := range s.Damages() {
+	for _, x := range d.list() {
 		if !x.GivenUp {
-			s.log.Error("spool: this spool holds damage that nobody has given up", "class", s.opts.Class, "segment", x.Segment,
+			d.log.Error("spool: this spool holds damage that nobody has given up", "class", d.opts.Class, "segment", x.Segment,
 				"ranges", x.Ranges, "records", x.Records, "files", x.Files, "found", x.Found)
 		}
 	}
 	return nil
 }
 
-// noteDamaged puts damage on record, durably, and says so in the log. What is on record already is not told again. files
+// note puts damage on record, durably, and says so in the log. What is on record already is not told again. files
 // are the names of what is left of the records, without their directories.
-func (s *Spool) noteDamaged(n uint64, ranges []segment.Range, bytes uint64, why string, files ...string) error {
+func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why string, files ...string) error {
 	if len(ranges) == 0 {
 		return nil
 	}
-	d := &s.damages
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	note := &damageNote{Version: 1, Class: s.opts.Class, Damage: Damage{Segment: n, Found: time.Now().UTC(), Why: why}}
+	note := &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Found: time.Now().UTC(), Why: why}}
 	if old := d.notes[n]; old != nil {
 		*note = *old
 	}
@@ -116,7 +119,7 @@ func (s *Spool) noteDamaged(n uint64, ranges []segment.Range, bytes uint64, why 
 	note.Files = append(slices.Clone(note.Files), filesNotIn(files, note.Files)...)
 	b, err := statefile.Seal(note)
 	if err == nil {
-		err = s.writeAtomic(s.notePath(n), b)
+		err = d.space.writeAtomic(d.notePath(n), b)
 	}
 	if err != nil {
 		return fmt.Errorf("spool: note the damage in segment %d: %w", n, err)
@@ -125,55 +128,51 @@ func (s *Spool) noteDamaged(n uint64, ranges []segment.Range, bytes uint64, why 
 		d.notes = map[uint64]*damageNote{}
 	}
 	d.notes[n] = note
-	s.log.Error("spool: DAMAGE: records that were kept cannot be read any more", "class", s.opts.Class, "segment", n,
-		"ranges", note.Ranges, "records", note.Records, "files", s.whereAre(note.Files), "why", why)
+	d.log.Error("spool: DAMAGE: records that were kept cannot be read any more", "class", d.opts.Class, "segment", n,
+		"ranges", note.Ranges, "records", note.Records, "files", d.whereAre(note.Files), "why", why)
 	return nil
 }
 
-// Damages lists the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
+// list returns the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
 // segment is here.
-func (s *Spool) Damages() []Damage {
-	d := &s.damages
+func (d *damages) list() []Damage {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	list := make([]Damage, 0, len(d.notes))
 	for _, note := range d.notes {
 		x := note.Damage
-		x.Ranges, x.Files = slices.Clone(note.Ranges), s.whereAre(note.Files)
-		x.GivenUp = s.isGivenUp(note)
+		x.Ranges, x.Files = slices.Clone(note.Ranges), d.whereAre(note.Files)
+		x.GivenUp = d.isGivenUp(note)
 		list = append(list, x)
 	}
 	slices.SortFunc(list, func(a, b Damage) int { return cmp.Compare(a.Segment, b.Segment) })
 	return list
 }
 
-// damaged reports whether a segment has damage that nobody has given up: then its files are the only copy of something.
-func (s *Spool) damaged(n uint64) bool {
-	d := &s.damages
+// open reports whether a segment has damage that nobody has given up: then its files are the only copy of something.
+func (d *damages) open(n uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	note := d.notes[n]
-	return note != nil && !s.isGivenUp(note)
+	return note != nil && !d.isGivenUp(note)
 }
 
 // named reports whether a file is named in the note of a segment's damage.
-func (s *Spool) named(n uint64, name string) bool {
-	d := &s.damages
+func (d *damages) named(n uint64, name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.notes[n] != nil && slices.Contains(d.notes[n].Files, name)
 }
 
 // isOnRecord reports whether the damage of a segment that is on record took exactly these records.
-func (s *Spool) isOnRecord(n uint64, ranges []segment.Range) bool {
-	d := &s.damages
+func (d *damages) isOnRecord(n uint64, ranges []segment.Range) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.notes[n] != nil && slices.Equal(d.notes[n].Ranges, mergeRanges(ranges))
 }
 
 // whereAre returns the paths of those of the named files that are still in the spool, or in the one that it adopts.
-func (s *Spool) whereAre(names []string) (paths []string) {
+func (s *site) whereAre(names []string) (paths []string) {
 	root := s.dir
 	if s.source != nil {
 		root = s.source.dir // an adopter takes no file away, it only no longer sees it
@@ -192,23 +191,23 @@ func (s *Spool) whereAre(names []string) (paths []string) {
 
 // isGivenUp reports whether the operator has acknowledged a damage: every file is removed or moved, the note itself is, or
 // GiveUp names all of its records. d.mu is held.
-func (s *Spool) isGivenUp(note *damageNote) bool {
-	if _, err := s.fs.Stat(s.notePath(note.Segment)); errors.Is(err, fs.ErrNotExist) {
+func (d *damages) isGivenUp(note *damageNote) bool {
+	if _, err := d.fs.Stat(d.notePath(note.Segment)); errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
-	if len(note.Files) > 0 && len(s.whereAre(note.Files)) == 0 {
+	if len(note.Files) > 0 && len(d.whereAre(note.Files)) == 0 {
 		return true
 	}
 	if len(note.Ranges) == 0 {
 		return false // nobody can say what it is that was given up
 	}
-	dirs := []string{s.dir}
-	if s.source != nil {
-		dirs = append(dirs, s.source.dir)
+	dirs := []string{d.dir}
+	if d.source != nil {
+		dirs = append(dirs, d.source.dir)
 	}
 	for _, dir := range dirs {
-		g, err := loadGivenUp(s.baseFS(), dir, note.Segment)
-		if err == nil && g.Spool == s.id.Spool && covers(g.Ranges, note.Ranges) {
+		g, err := loadGivenUp(d.baseFS(), dir, note.Segment)
+		if err == nil && g.Spool == d.id.Spool && covers(g.Ranges, note.Ranges) {
 			return true
 		}
 	}
@@ -216,7 +215,7 @@ func (s *Spool) isGivenUp(note *damageNote) bool {
 }
 
 // baseFS is the file system below an adopter's overlay.
-func (s *Spool) baseFS() vfs.FS {
+func (s *site) baseFS() vfs.FS {
 	if s.source != nil {
 		return s.source.fs
 	}
@@ -225,77 +224,66 @@ func (s *Spool) baseFS() vfs.FS {
 
 // keepAside moves a file that is the only copy of something to damaged/, where it stays, and counts, until the operator
 // removes it. The note has been written.
-func (s *Spool) keepAside(dir, name string, size int64) error {
-	if err := s.fs.Rename(s.path(dir, name), s.path(damagedDir, name)); err != nil {
+func (d *damages) keepAside(dir, name string, size int64) error {
+	if err := d.fs.Rename(d.path(dir, name), d.path(damagedDir, name)); err != nil {
 		return err
 	}
-	s.damages.mu.Lock()
-	defer s.damages.mu.Unlock()
-	s.damages.held += size
-	return s.fs.SyncDir(s.path(damagedDir))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held += size
+	return d.fs.SyncDir(d.path(damagedDir))
 }
 
 // keepDamaged keeps the file of a segment that is deleted if that is the only copy of something, and reports whether it is.
-func (s *Spool) keepDamaged(seg *sealed) bool {
-	if !s.damaged(seg.Number) {
-		s.forgetDamage(seg.Number)
+func (d *damages) keepDamaged(seg *sealed) bool {
+	if !d.open(seg.Number) {
+		d.forget(seg.Number)
 		return false
 	}
 	name := numberName(seg.Number) + segExt
-	if !s.named(seg.Number, name) {
+	if !d.named(seg.Number, name) {
 		return false // it has been set aside before, and an empty one has taken its place
 	}
-	if err := s.keepAside(segDir, name, seg.Size); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Error("spool: cannot move a damaged file to its place; it stays where it is", "class", s.opts.Class, "file", name, "err", err)
+	if err := d.keepAside(segDir, name, seg.Size); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.Error("spool: cannot move a damaged file to its place; it stays where it is", "class", d.opts.Class, "file", name, "err", err)
 	}
 	return true
 }
 
-// forgetDamages ends the record of what was given up, where nothing is left to give up.
-func (s *Spool) forgetDamages() {
-	for _, x := range s.Damages() {
-		if _, ok := s.cat.get(x.Segment); !ok && x.GivenUp && len(x.Files) == 0 {
-			s.forgetDamage(x.Segment)
-		}
-	}
-}
-
-// forgetDamage ends the record of a damage that was given up, with the segment that had it.
-func (s *Spool) forgetDamage(n uint64) {
-	d := &s.damages
+// forget ends the record of a damage that was given up, with the segment that had it.
+func (d *damages) forget(n uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.notes[n] == nil {
 		return
 	}
 	for _, ext := range []string{noteExt, givenUpExt} {
-		if err := s.fs.Remove(s.path(damagedDir, numberName(n)+ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("spool: cannot remove the note of damage that was given up", "class", s.opts.Class, "segment", n, "err", err)
+		if err := d.fs.Remove(d.path(damagedDir, numberName(n)+ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.log.Warn("spool: cannot remove the note of damage that was given up", "class", d.opts.Class, "segment", n, "err", err)
 			return
 		}
 	}
 	delete(d.notes, n)
 }
 
-// weighDamaged brings the quota up to date with the files in damaged/, which the operator removes.
-func (s *Spool) weighDamaged() {
-	d := &s.damages
+// weigh brings the quota up to date with the files in damaged/, which the operator removes.
+func (d *damages) weigh() {
 	d.mu.Lock()
 	was := d.held
 	if was == 0 && len(d.notes) == 0 {
 		d.mu.Unlock()
 		return
 	}
-	d.held = s.sizeOfDamaged()
+	d.held = d.size()
 	now := d.held
 	d.mu.Unlock()
 	if now != was {
-		s.used(now - was)
+		d.space.used(now - was)
 	}
 }
 
-func (s *Spool) sizeOfDamaged() (n int64) {
-	entries, err := s.fs.ReadDir(s.path(damagedDir))
+func (d *damages) size() (n int64) {
+	entries, err := d.fs.ReadDir(d.path(damagedDir))
 	if err != nil {
 		return 0
 	}
@@ -303,7 +291,7 @@ func (s *Spool) sizeOfDamaged() (n int64) {
 		if strings.HasSuffix(e.Name(), noteExt) || strings.HasSuffix(e.Name(), givenUpExt) {
 			continue
 		}
-		if fi, err := s.fs.Stat(s.path(damagedDir, e.Name())); err == nil {
+		if fi, err := d.fs.Stat(d.path(damagedDir, e.Name())); err == nil {
 			n += fi.Size()
 		}
 	}
@@ -311,7 +299,7 @@ func (s *Spool) sizeOfDamaged() (n int64) {
 }
 
 // logDamage says what is damaged. Where no record was lost it is most often a seal that a crash cut short.
-func (s *Spool) logDamage(number uint64, damage []*segment.DamageError) {
+func (s *site) logDamage(number uint64, damage []*segment.DamageError) {
 	for _, d := range damage {
 		level := slog.LevelInfo
 		if _, lost := d.Range(); lost {

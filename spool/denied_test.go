@@ -44,17 +44,17 @@ func TestStageRecordUnread(t *testing.T) {
 					return nil
 				})
 				s := threeSegments(t, d, Options{})
-				n := s.Sealed(0, 0)[1].Number
-				was, err := s.Stage(t.Context(), n, codecEncoder{codec: "first"})
+				n := s.shelf.Sealed(0, 0)[1].Number
+				was, err := s.shelf.Stage(t.Context(), n, codecEncoder{codec: "first"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				on.Store(true)
-				if _, err := s.Stage(t.Context(), n, codecEncoder{codec: "second"}); !errors.Is(err, fault) {
+				if _, err := s.shelf.Stage(t.Context(), n, codecEncoder{codec: "second"}); !errors.Is(err, fault) {
 					t.Errorf("staged without having read the record: %v", err)
 				}
 				on.Store(false)
-				rec, err := s.Stage(t.Context(), n, codecEncoder{codec: "second"})
+				rec, err := s.shelf.Stage(t.Context(), n, codecEncoder{codec: "second"})
 				if err != nil || rec.Encoding != was.Encoding || rec.SHA256 != was.SHA256 {
 					t.Errorf("%+v, %v", rec, err)
 				}
@@ -77,13 +77,13 @@ func TestDeniedOpen(t *testing.T) {
 					return nil
 				})
 				s := threeSegments(t, d, Options{})
-				segs := s.Sealed(0, 0)
-				if _, err := s.Stage(t.Context(), segs[1].Number, lineEncoder{}); err != nil {
+				segs := s.shelf.Sealed(0, 0)
+				if _, err := s.shelf.Stage(t.Context(), segs[1].Number, lineEncoder{}); err != nil {
 					t.Fatal(err)
 				}
 				raw := s.segPath(segs[1].Number) // as if it had been given up
 				deliver(t, s, "a", segs[0].Number)
-				if err := s.saveLedger(&s.ledger); err != nil {
+				if err := s.space.saveLedger(&s.journal.ledger); err != nil {
 					t.Fatal(err)
 				}
 				closeSpool(t, s)

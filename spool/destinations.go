@@ -31,11 +31,11 @@ func (s *Spool) loadChains() error {
 		if d.lost && d.forgotten {
 			continue // it is owed nothing
 		}
-		s.dests[name] = d
+		s.shelf.dests[name] = d
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
-		s.number = max(s.number, d.chain.Segment)
-		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.proposesFinal(d))
+		s.space.number = max(s.space.number, d.chain.Segment)
+		final = final || !d.forgotten && d.chain.Epoch == s.id.Epoch && !d.chain.Left && (d.chain.Final || s.shelf.proposesFinal(d))
 	}
 	if !final || s.source != nil { // an adopter appends nothing behind it
 		return nil
@@ -65,7 +65,7 @@ func (s *Spool) relearn(d *destination) error {
 	number, first := s.oldest()
 	c := s.unknownChain(d.name)
 	c.Segment, c.Through, c.Joined = number-1, first-1, s.id.Destinations[d.name].Joined
-	delivered := s.ledger.Destinations[d.name].Tally
+	delivered := s.journal.ledger.Destinations[d.name].Tally
 	if c.Joined == 0 {
 		c.Joined = first
 	}
@@ -75,16 +75,16 @@ func (s *Spool) relearn(d *destination) error {
 	}
 	d.chain, d.lost = c, false
 	// One that was owed everything has what is neither owed nor damaged, and no other one has more.
-	if most := s.ledger.Kept.Sub(s.owed(d)).Sub(s.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
+	if most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
 		delivered = most
 	}
-	return s.saveChain(d, c, delivered)
+	return s.shelf.saveChain(d, c, delivered)
 }
 
 // openDestinations compares the destinations that are given with those that are remembered.
 func (s *Spool) openDestinations() error {
 	// First those that are missing: nothing is changed for the others before all are known to be in order.
-	for _, d := range s.dests {
+	for _, d := range s.shelf.dests {
 		if d.lost {
 			if err := s.relearn(d); err != nil {
 				return err
@@ -93,7 +93,7 @@ func (s *Spool) openDestinations() error {
 	}
 	changed := false
 	var owed []error
-	for name, d := range s.dests {
+	for name, d := range s.shelf.dests {
 		if d.forgotten || slices.Contains(s.opts.Destinations, name) {
 			continue
 		}
@@ -107,8 +107,8 @@ func (s *Spool) openDestinations() error {
 		rem.Forgotten = time.Now().UTC()
 		s.id.Destinations[name] = rem
 		d.forgotten = true
-		s.noteDelivery(d)
-		s.ledgerDirty = true
+		d.note(&s.journal.ledger)
+		s.journal.ledgerDirty = true
 		changed = true
 	}
 	if len(owed) > 0 {
@@ -133,7 +133,7 @@ func (s *Spool) openDestinations() error {
 			changed = true
 		}
 		d.forgotten = false
-		s.noteDelivery(d)
+		d.note(&s.journal.ledger)
 	}
 	for _, name := range s.opts.Forget {
 		if _, ok := s.id.Destinations[name]; !ok {
@@ -156,7 +156,7 @@ func (s *Spool) tellForgotten(d *destination) {
 	}
 	var others []string
 	for _, name := range s.opts.Destinations {
-		if o := s.dests[name]; o != nil && !o.forgotten {
+		if o := s.shelf.dests[name]; o != nil && !o.forgotten {
 			others = append(others, name)
 		}
 	}
@@ -171,7 +171,7 @@ func (s *Spool) tellForgotten(d *destination) {
 // openDestination makes a destination one of those that count. A new one, or one that comes back after it was given up,
 // is owed what is still here.
 func (s *Spool) openDestination(name string) (*destination, error) {
-	d := s.dests[name]
+	d := s.shelf.dests[name]
 	fresh := d == nil
 	if fresh {
 		d = &destination{name: name, chain: s.unknownChain(name)}
@@ -187,11 +187,11 @@ func (s *Spool) openDestination(name string) (*destination, error) {
 		c = c.after()
 	}
 	if fresh || c != d.chain {
-		if err := s.saveChain(d, c, d.delivered); err != nil {
+		if err := s.shelf.saveChain(d, c, d.delivered); err != nil {
 			return nil, err
 		}
 	}
-	s.dests[name] = d
+	s.shelf.dests[name] = d
 	return d, nil
 }
 
@@ -207,13 +207,13 @@ func (s *Spool) unknownChain(dest string) Chain {
 // oldest returns number and first sequence number of the oldest segment from which on nothing is missing here, of the next
 // one if there is none. One before a hole is left over from a deletion: everybody had what was in the hole.
 func (s *Spool) oldest() (number, first uint64) {
-	number, first = s.number+1, s.taken+1
-	if s.active != nil {
-		number, first = s.active.number, s.active.header.First
+	number, first = s.space.number+1, s.journal.taken+1
+	if s.journal.active != nil {
+		number, first = s.journal.active.number, s.journal.active.header.First
 	}
-	s.cat.mu.Lock()
-	defer s.cat.mu.Unlock()
-	for _, seg := range slices.Backward(s.cat.segs) {
+	s.shelf.cat.mu.Lock()
+	defer s.shelf.cat.mu.Unlock()
+	for _, seg := range slices.Backward(s.shelf.cat.segs) {
 		if seg.Last+1 < first {
 			break
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 func lastSegment(s *Spool) uint64 {
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	return segs[len(segs)-1].Number
 }
 
@@ -53,7 +53,7 @@ func TestOwed(t *testing.T) {
 
 	// Back again, it is owed what is still here.
 	s = d.open(t, Options{Destinations: []string{"a", "b"}})
-	c, err := s.Chain("b")
+	c, err := s.shelf.Chain("b")
 	if err != nil || c.Joined != 21 || c.Through != 20 || c.Segment != lastSegment(s)-1 {
 		t.Fatalf("chain %+v, %v", c, err)
 	}
@@ -84,12 +84,12 @@ func TestJoin(t *testing.T) {
 		mustAppend(t, s, batch(1+10*i, 10, 100))
 		mustSeal(t, s)
 	}
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	deliver(t, s, "a", segs[0].Number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
 	closeSpool(t, s)
 	s = d.open(t, Options{Destinations: []string{"a", "c"}})
-	c, err := s.Chain("c")
+	c, err := s.shelf.Chain("c")
 	if want := (Chain{Spool: s.Stats().SpoolID, Epoch: 1, Segment: segs[1].Number - 1, Through: 10, Joined: 11}); err != nil || c != want {
 		t.Fatalf("chain %+v, %v; want %+v", c, err, want)
 	}
@@ -100,10 +100,10 @@ func TestJoin(t *testing.T) {
 func TestUnknownDestination(t *testing.T) {
 	s := memDir().open(t, Options{})
 	for _, err := range []error{
-		func() error { _, err := s.Chain("x"); return err }(),
-		func() error { _, err := s.Proposed("x"); return err }(),
-		s.Propose("x", []byte("m")),
-		s.Ack("x", Chain{}),
+		func() error { _, err := s.shelf.Chain("x"); return err }(),
+		func() error { _, err := s.shelf.Proposed("x"); return err }(),
+		s.shelf.Propose("x", []byte("m")),
+		s.shelf.Ack("x", Chain{}),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("error %v", err)
@@ -115,21 +115,21 @@ func TestAckRefused(t *testing.T) {
 	s := memDir().open(t, Options{Destinations: []string{"a"}})
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	old, _ := s.Chain("a")
-	if err := s.Ack("a", Chain{Epoch: 1, Next: 1}); err == nil {
+	old, _ := s.shelf.Chain("a")
+	if err := s.shelf.Ack("a", Chain{Epoch: 1, Next: 1}); err == nil {
 		t.Fatal("acknowledged what was not proposed")
 	}
 	m := []byte("a manifest")
-	if err := s.Propose("a", m); err != nil {
+	if err := s.shelf.Propose("a", m); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Propose("a", m); err != nil {
+	if err := s.shelf.Propose("a", m); err != nil {
 		t.Fatalf("the same again: %v", err)
 	}
-	if err := s.Propose("a", []byte("another")); err == nil {
+	if err := s.shelf.Propose("a", []byte("another")); err == nil {
 		t.Fatal("another manifest was proposed while one is under way")
 	}
-	if got, err := s.Proposed("a"); err != nil || !slices.Equal(got, m) {
+	if got, err := s.shelf.Proposed("a"); err != nil || !slices.Equal(got, m) {
 		t.Fatalf("proposed %q, %v", got, err)
 	}
 	good := old
@@ -145,16 +145,16 @@ func TestAckRefused(t *testing.T) {
 	} {
 		c := good
 		bad(&c)
-		if err := s.Ack("a", c); err == nil {
+		if err := s.shelf.Ack("a", c); err == nil {
 			t.Errorf("acknowledged a state with a wrong %s", what)
 		}
 	}
 	for range 2 { // the second time it is true already
-		if err := s.Ack("a", good); err != nil {
+		if err := s.shelf.Ack("a", good); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Proposed("a"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.shelf.Proposed("a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("still proposed: %v", err)
 	}
 }
@@ -165,45 +165,45 @@ func TestEpochs(t *testing.T) {
 	s := d.open(t, Options{Destinations: dests})
 	mustAppend(t, s, batch(1, 10, 100))
 	hash := sha([]byte("under way"))
-	if err := s.Propose("b", []byte("under way")); err != nil {
+	if err := s.shelf.Propose("b", []byte("under way")); err != nil {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)
 
 	// Another instance: what was active is sealed under the epoch it was written in.
 	s = d.open(t, Options{Destinations: dests, Instance: "there"})
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	if st := s.Stats(); st.Epoch != 2 || len(segs) != 1 || segs[0].Epoch != 1 || segs[0].Last != 10 {
 		t.Fatalf("epoch %d, segments %+v", st.Epoch, segs)
 	}
-	rec, err := s.Stage(t.Context(), segs[0].Number, lineEncoder{})
+	rec, err := s.shelf.Stage(t.Context(), segs[0].Number, lineEncoder{})
 	if err != nil || !strings.Contains(rec.Key, "-000001-0000000000000001-000000000000000a.txt") {
 		t.Fatalf("%+v, %v", rec, err)
 	}
 	// The old chain goes on until it is closed, and the new one follows it.
-	c, _ := s.Chain("b")
+	c, _ := s.shelf.Chain("b")
 	if c.Epoch != 1 || c.Next != 0 {
 		t.Fatalf("chain of b %+v", c)
 	}
 	c.Next, c.Hash = 1, hash
-	if err := s.Ack("b", c); err != nil {
+	if err := s.shelf.Ack("b", c); err != nil {
 		t.Fatal(err)
 	}
-	if c, _ = s.Chain("b"); c.Epoch != 1 || c.Next != 1 {
+	if c, _ = s.shelf.Chain("b"); c.Epoch != 1 || c.Next != 1 {
 		t.Fatalf("chain of b %+v", c)
 	}
 	finish := func(dest string, c Chain, closedBy uint32) {
 		m := fmt.Appendf(nil, "final %d", c.Epoch)
-		if err := s.Propose(dest, m); err != nil {
+		if err := s.shelf.Propose(dest, m); err != nil {
 			t.Fatal(err)
 		}
 		c.Next, c.Hash, c.Final, c.ClosedBy = c.Next+1, sha(m), true, closedBy
-		if err := s.Ack(dest, c); err != nil {
+		if err := s.shelf.Ack(dest, c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	finish("b", c, 2)
-	if c, _ := s.Chain("b"); c.Epoch != 2 || c.Next != 0 || c.Hash != sha([]byte("final 1")) || c.Final {
+	if c, _ := s.shelf.Chain("b"); c.Epoch != 2 || c.Next != 0 || c.Hash != sha([]byte("final 1")) || c.Final {
 		t.Fatalf("chain of b %+v", c)
 	}
 	closeSpool(t, s)
@@ -213,14 +213,14 @@ func TestEpochs(t *testing.T) {
 	if st := s.Stats(); st.Epoch != 2 {
 		t.Fatalf("epoch %d", st.Epoch)
 	}
-	c, _ = s.Chain("b")
+	c, _ = s.shelf.Chain("b")
 	finish("b", c, 0)
-	if c, _ = s.Chain("b"); c.Epoch != 2 || !c.Final {
+	if c, _ = s.shelf.Chain("b"); c.Epoch != 2 || !c.Final {
 		t.Fatalf("chain of b %+v", c)
 	}
 	closeSpool(t, s)
 	s = d.open(t, Options{Destinations: dests, Instance: "there"})
-	if c, _ := s.Chain("b"); s.Stats().Epoch != 3 || c.Epoch != 3 || c.Next != 0 || c.Final {
+	if c, _ := s.shelf.Chain("b"); s.Stats().Epoch != 3 || c.Epoch != 3 || c.Next != 0 || c.Final {
 		t.Fatalf("epoch %d, chain %+v", s.Stats().Epoch, c)
 	}
 }
@@ -229,7 +229,7 @@ func TestHold(t *testing.T) {
 	s := memDir().open(t, Options{Destinations: []string{"a"}})
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	release := s.Hold()
+	release := s.shelf.Hold()
 	deliver(t, s, "a", 1)
 	// Sealing comes after deleting in the keeper's round: once this is sealed, the first would be gone.
 	mustAppend(t, s, batch(11, 1, 100))
@@ -287,7 +287,7 @@ func TestNewDestinationIsOwedNoHole(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustSeal(t, s)
-		c, err := s.Chain("b")
+		c, err := s.shelf.Chain("b")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +295,7 @@ func TestNewDestinationIsOwedNoHole(t *testing.T) {
 			t.Errorf("joined at %d behind %d", c.Joined, c.Through)
 		}
 		next := c.Joined
-		for _, seg := range s.Sealed(c.Segment, 0) {
+		for _, seg := range s.shelf.Sealed(c.Segment, 0) {
 			if seg.First != next {
 				t.Errorf("segment %d begins at %d, %d is next", seg.Number, seg.First, next)
 			}

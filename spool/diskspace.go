@@ -2,29 +2,13 @@ package spool
 
 import (
 	"errors"
-
-	"github.com/penstock-go/penstock/internal/vfs"
 )
 
 // errNoSize: a share of an unknown size is no quota.
 var errNoSize = errors.New("the file system does not tell its size (statfs(2) is refused, or answers 0): set MaxBytes")
 
-// reserve takes the blocks of a segment from the disk. Where that is refused a full disk is met at the write instead, which
-// the spool survives as well; the log says so once.
-func (s *Spool) reserve(f vfs.File) error {
-	err := f.Allocate(s.opts.SegmentBytes + footerRoom)
-	if !errors.Is(err, vfs.ErrNotReserved) {
-		return err
-	}
-	s.unreserved.Do(func() {
-		s.log.Warn("spool: disk blocks cannot be reserved ahead (fallocate(2) is refused by a sandbox or the file system): "+
-			"when other files fill the disk, appends wait sooner", "class", s.opts.Class, "dir", s.dir, "err", err)
-	})
-	return nil
-}
-
 // diskSpace is what the file system has left, as far as it tells. A file system whose size is unknown bounds nothing: the
-// quota alone counts. Spool.mu guards it.
+// quota alone counts. space.mu guards it.
 type diskSpace struct {
 	known bool
 	free  int64 // when last looked at, less what was taken since

@@ -23,7 +23,7 @@ func TestSizeUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.lookAtDisk()
+	s.space.lookAtDisk()
 	if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}}); err != nil {
 		t.Error(err)
 	}

@@ -80,7 +80,7 @@ func ExampleSpool_Offer() {
 	if err := s.Seal(ctx); err != nil {
 		log.Fatal(err)
 	}
-	for _, seg := range s.Sealed(0, 0) {
+	for _, seg := range s.Shelf().Sealed(0, 0) {
 		fmt.Println("segment", seg.Number, "records", seg.First, "to", seg.Last)
 	}
 	if err := s.Close(); err != nil {

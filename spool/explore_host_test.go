@@ -155,7 +155,7 @@ func (h *host) takeOver(ctx context.Context, l *explore.Life) error {
 			err = h.deliver(ctx, sh)
 		}
 		if err == nil {
-			err = sp.MarkAdopted()
+			err = sp.Shelf().MarkAdopted()
 		}
 		return errors.Join(err, sp.Close())
 	}

@@ -42,7 +42,7 @@ func testFailingDisk(t *testing.T, fault error, policy SyncPolicy) {
 		t.Fatal(err)
 	}
 	mustSeal(t, s)
-	if _, err := s.Stage(t.Context(), 1, lineEncoder{}); err != nil {
+	if _, err := s.shelf.Stage(t.Context(), 1, lineEncoder{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := add(10); err != nil {
@@ -68,7 +68,7 @@ func testFailingDisk(t *testing.T, fault error, policy SyncPolicy) {
 	} else if fault == syscall.EIO {
 		t.Fatal(err)
 	}
-	if _, err := s.Stage(t.Context(), 1, lineEncoder{}); err != nil {
+	if _, err := s.shelf.Stage(t.Context(), 1, lineEncoder{}); err != nil {
 		t.Errorf("what is staged cannot be read: %v", err)
 	}
 	time.Sleep(10 * time.Second)

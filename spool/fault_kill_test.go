@@ -78,12 +78,12 @@ func killOnAFailingDisk(t *testing.T, refused vfs.Kind) {
 
 // commitNow writes and syncs, as the flusher does when it is time.
 func (s *Spool) commitNow() error {
-	s.mu.Lock()
-	s.acquire(&s.syncer)
-	s.mu.Unlock()
-	s.commit()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.release(&s.syncer)
-	return s.failed
+	s.journal.mu.Lock()
+	s.journal.acquire(&s.journal.syncer)
+	s.journal.mu.Unlock()
+	s.journal.commit()
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	s.journal.release(&s.journal.syncer)
+	return s.journal.failed
 }

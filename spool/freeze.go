@@ -21,7 +21,7 @@ type frozen struct {
 // drain begins with it, since what it finds wrong at a destination can be put right from here only, and it may be killed
 // before it could say so. An error means that the mark may not be durable; in this process it is in force even then.
 // Freezing a frozen spool changes the reason.
-func (s *Spool) Freeze(why string) error {
+func (s *Shelf) Freeze(why string) error {
 	if why == "" {
 		return errors.New("spool: Freeze needs a reason")
 	}
@@ -35,7 +35,7 @@ func (s *Spool) Freeze(why string) error {
 	s.afterPrune()
 	b, err := statefile.Seal(frozen{1, time.Now().UTC(), why})
 	if err == nil {
-		err = s.writeAtomic(s.path(frozenName), b)
+		err = s.space.writeAtomic(s.path(frozenName), b)
 	}
 	if err != nil {
 		return fmt.Errorf("spool: freeze: %w", err)
@@ -44,14 +44,14 @@ func (s *Spool) Freeze(why string) error {
 }
 
 // Frozen returns why nothing is deleted, "" if Freeze is not in force.
-func (s *Spool) Frozen() string {
+func (s *Shelf) Frozen() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.frozen
 }
 
 // Thaw ends Freeze. With an error the spool stays frozen.
-func (s *Spool) Thaw() error {
+func (s *Shelf) Thaw() error {
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -70,18 +70,19 @@ func (s *Spool) Thaw() error {
 	return nil
 }
 
-// loadFrozen looks for the mark. One that cannot be read is a mark all the same.
-func (s *Spool) loadFrozen() {
+// loadFrozen returns why nothing may be deleted, "" if it may. A mark that cannot be read is a mark all the same.
+func (s *site) loadFrozen() (why string) {
 	b, err := vfs.ReadFile(s.fs, s.path(frozenName), 1<<16)
 	if errors.Is(err, fs.ErrNotExist) {
-		return
+		return ""
 	}
 	var f frozen
 	if err == nil {
 		err = statefile.Open(b, &f)
 	}
-	if s.frozen = f.Why; err != nil || f.Why == "" {
-		s.frozen = "unreadable mark"
+	if why = f.Why; err != nil || why == "" {
+		why = "unreadable mark"
 	}
-	s.log.Warn("spool: nothing is deleted until the destinations are verified", "class", s.opts.Class, "why", s.frozen, "err", err)
+	s.log.Warn("spool: nothing is deleted until the destinations are verified", "class", s.opts.Class, "why", why, "err", err)
+	return why
 }

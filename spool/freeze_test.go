@@ -15,18 +15,18 @@ func TestFreeze(t *testing.T) {
 		mustAppend(t, s, batch(1+10*i, 10, 2000))
 	}
 	mustSeal(t, s)
-	if err := s.Freeze("to be verified"); err != nil {
+	if err := s.shelf.Freeze("to be verified"); err != nil {
 		t.Fatal(err)
 	}
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	for _, dest := range o.Destinations {
 		deliver(t, s, dest, segs[len(segs)-1].Number)
 	}
 	closeSpool(t, s)
 
 	s = d.open(t, o)
-	if s.Frozen() != "to be verified" {
-		t.Fatalf("frozen %q after a restart", s.Frozen())
+	if s.shelf.Frozen() != "to be verified" {
+		t.Fatalf("frozen %q after a restart", s.shelf.Frozen())
 	}
 	for i := range 3 { // one goroutine seals and prunes: from the second on it has pruned before
 		mustAppend(t, s, batch(201+i, 1, 10))
@@ -36,14 +36,14 @@ func TestFreeze(t *testing.T) {
 		t.Fatalf("%d segments, want %d: deleted while frozen", n, len(segs)+3)
 	}
 	balanced(t, s)
-	if err := s.Thaw(); err != nil {
+	if err := s.shelf.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, s, "delivered segments deleted", func() bool { return s.Stats().Segments == 3 })
 	closeSpool(t, s)
 	s = d.open(t, o)
-	if s.Frozen() != "" {
-		t.Errorf("frozen again: %q", s.Frozen())
+	if s.shelf.Frozen() != "" {
+		t.Errorf("frozen again: %q", s.shelf.Frozen())
 	}
 	closeSpool(t, s)
 }
@@ -57,10 +57,10 @@ func TestFrozenUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = d.open(t, Options{})
-	if s.Frozen() == "" {
+	if s.shelf.Frozen() == "" {
 		t.Error("a damaged mark lets everything be deleted")
 	}
-	if err := s.Thaw(); err != nil {
+	if err := s.shelf.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)

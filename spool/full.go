@@ -19,7 +19,7 @@ const (
 )
 
 // fullness remembers how long the spool has been full, so that the log says it when that begins, each minute with what it
-// has cost so far, and when it is over. Spool.mu guards it.
+// has cost so far, and when it is over. journal.mu guards it.
 type fullness struct {
 	since time.Time // zero while there is room
 	met   bool      // an append has found no room since the last look
@@ -47,49 +47,67 @@ func (f *fullness) look(now time.Time, full bool, lost segment.Loss) (tell, over
 	return tell, false
 }
 
-// watchFull says in the log whether the spool is full. The keeper calls it each second.
-func (s *Spool) watchFull() {
-	s.mu.Lock()
-	f := &s.fullness
-	lost := s.ledger.Lost[segment.SpoolFull]
-	tell, over := f.look(time.Now(), f.met || s.full || !s.hasRoom(0), lost)
+// fullReport is what the log says of a spool that is full, or was.
+type fullReport struct {
+	over    bool
+	lasted  time.Duration
+	lost    uint64 // records, meanwhile
+	waiting int    // appends
+	disk    bool   // the disk is full, and not the quota used up
+}
+
+// lookFull looks whether the journal is full, and reports whether that is to be said.
+func (j *journal) lookFull() (r fullReport, tell bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := &j.fullness
+	lost := j.ledger.Lost[segment.SpoolFull]
+	tell, over := f.look(time.Now(), f.met || j.full || !j.hasRoom(0), lost)
 	f.met = false
-	if !tell {
-		s.mu.Unlock()
-		return
-	}
-	attrs := []any{
-		"class", s.opts.Class, "for", f.last.Sub(f.since).Round(time.Second),
-		"used", units.Size(s.quota.used), "reserve", units.Size(s.quota.reserve), "quota", units.Size(s.quota.limit), "lost", lost.Records - f.lost.Records,
+	r = fullReport{
+		over: over, lasted: f.last.Sub(f.since).Round(time.Second), lost: lost.Records - f.lost.Records,
+		waiting: len(j.room.parked), disk: j.noSpace || j.space.diskShort(j.open()),
 	}
 	if over {
 		*f = fullness{}
-		s.mu.Unlock()
+	}
+	return r, tell
+}
+
+// watchFull says in the log whether the spool is full. The keeper calls it each second.
+func (s *Spool) watchFull() {
+	r, tell := s.journal.lookFull()
+	if !tell {
+		return
+	}
+	q := s.space.usage()
+	attrs := []any{
+		"class", s.opts.Class, "for", r.lasted,
+		"used", units.Size(q.used), "reserve", units.Size(q.reserve), "quota", units.Size(q.limit), "lost", r.lost,
+	}
+	if r.over {
 		s.log.Info("spool: there is room again", attrs...)
 		return
 	}
-	attrs = append(attrs, "waiting", len(s.room.parked), s.owedEach())
+	attrs = append(attrs, "waiting", r.waiting, s.owedEach())
 	does := "appends wait: TCP and RELP senders are held up, UDP datagrams are lost. "
 	if s.opts.OnFull == Reject {
 		does = "records are rejected, and lost. "
 	}
 	cure := "Restore the destination that is owed most, or raise the quota"
-	if s.noSpace || s.diskShort() {
+	if r.disk {
 		cure = "The disk is full: delete other files on it"
-		attrs = append(attrs, "disk_free", units.Size(s.quota.disk.free))
+		attrs = append(attrs, "disk_free", units.Size(q.disk.free))
 	}
-	s.mu.Unlock()
 	s.log.Error("spool: FULL: "+does+cure, attrs...)
 }
 
-// owedEach says what each destination is owed, as a group of log attributes. s.mu is held.
+// owedEach says what each destination is owed, as a group of log attributes.
 func (s *Spool) owedEach() slog.Attr {
+	owed := s.pending()
 	var list []any
-	for _, name := range slices.Sorted(maps.Keys(s.dests)) {
-		if d := s.dests[name]; !d.forgotten {
-			t := s.owed(d)
-			list = append(list, slog.String(name, units.Records(t.Records, t.Bytes)))
-		}
+	for _, name := range slices.Sorted(maps.Keys(owed)) {
+		list = append(list, slog.String(name, units.Records(owed[name].Records, owed[name].Bytes)))
 	}
 	return slog.Group("owed", list...)
 }

@@ -85,7 +85,7 @@ func TestFullIsTold(t *testing.T) {
 			t.Errorf("three minutes later: %q", got)
 		}
 		mustSeal(t, s)
-		segs := s.Sealed(0, 0)
+		segs := s.shelf.Sealed(0, 0)
 		for _, dest := range o.Destinations {
 			deliver(t, s, dest, segs[len(segs)-1].Number)
 		}
@@ -111,7 +111,7 @@ func TestFullIsNotToldAllTheTime(t *testing.T) {
 			fill(t, s)
 			time.Sleep(time.Second)
 			mustSeal(t, s)
-			segs := s.Sealed(0, 0)
+			segs := s.shelf.Sealed(0, 0)
 			deliver(t, s, "a", segs[len(segs)-1].Number)
 			time.Sleep(time.Second)
 		}

@@ -34,7 +34,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	}
-	if _, err := s.Stage(f.Context(), s.Sealed(0, 1)[0].Number, lineEncoder{}); err != nil {
+	if _, err := s.shelf.Stage(f.Context(), s.shelf.Sealed(0, 1)[0].Number, lineEncoder{}); err != nil {
 		f.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -92,8 +92,8 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		have := map[uint64]bool{}
-		for _, seg := range s.Sealed(0, 0) {
-			rec, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+		for _, seg := range s.shelf.Sealed(0, 0) {
+			rec, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -96,10 +96,11 @@ func ReadDamages(dir string) ([]Damage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{dir: dir, fs: fsys, id: id, opts: (&Options{Class: id.Class}).withDefaults()}
-	s.log = s.opts.Logger
-	if err := s.loadDamages(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	at := newSite(nil, dir, fsys, (&Options{Class: id.Class}).withDefaults())
+	at.id = id
+	d := &damages{site: at}
+	if err := d.load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	return s.Damages(), nil
+	return d.list(), nil
 }

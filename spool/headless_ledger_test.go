@@ -29,11 +29,11 @@ func TestLedgerBeforeAHeadlessSegment(t *testing.T) {
 	})
 	mustAppend(t, s, batch(1, 10, 300))
 	footers.Store(true)
-	if err := s.endActive(0, true); err != nil {
+	if err := s.journal.endActive(0, true); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, s, batch(11, 10, 300))
-	second := s.segPath(s.active.number)
+	second := s.segPath(s.journal.active.number)
 	left := mem.KillClone()
 	footers.Store(false)
 	closeSpool(t, s)

@@ -15,7 +15,7 @@ func TestIdle(t *testing.T) {
 	s := d.open(t, Options{Destinations: []string{"a", "b"}})
 	idle := func(name string) bool {
 		t.Helper()
-		_, ok, err := s.Idle(name)
+		_, ok, err := s.shelf.Idle(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,12 +33,12 @@ func TestIdle(t *testing.T) {
 		t.Error("a sealed segment is not delivered")
 	}
 	stageAll(t, s)
-	deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+	deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 	until(t, s, "it is known", func() bool { return idle("a") })
 	if idle("b") {
 		t.Error("b has nothing")
 	}
-	if _, _, err := s.Idle("c"); err == nil {
+	if _, _, err := s.shelf.Idle("c"); err == nil {
 		t.Error("c is no destination")
 	}
 }
@@ -55,15 +55,15 @@ func TestClockSetBack(t *testing.T) {
 			t.Helper()
 			mustAppend(t, s, batch(int(s.Stats().Appended)+1, 1, 100))
 			mustSeal(t, s)
-			all := s.Sealed(0, 0)
+			all := s.shelf.Sealed(0, 0)
 			return all[len(all)-1].Created
 		}
 		// The clock cannot be set back here; to have promised a time that is still to come is the same.
 		ahead := time.Now().Add(40 * time.Minute).UTC()
-		s.mu.Lock()
-		s.begun = ahead
-		s.mu.Unlock()
-		promised, ok, err := s.Idle("a")
+		s.journal.mu.Lock()
+		s.journal.begun = ahead
+		s.journal.mu.Unlock()
+		promised, ok, err := s.shelf.Idle("a")
 		if err != nil || !ok || !promised.Equal(ahead) {
 			t.Fatalf("%v, %v, %v", promised, ok, err)
 		}
@@ -77,9 +77,9 @@ func TestClockSetBack(t *testing.T) {
 			t.Errorf("a segment begins at %v, none was to begin before %v", at, promised)
 		}
 		stageAll(t, s)
-		deliver(t, s, "a", s.Sealed(0, 0)[0].Number)
+		deliver(t, s, "a", s.shelf.Sealed(0, 0)[0].Number)
 		for s.Stats().Segments > 0 {
-			<-s.Changed()
+			<-s.shelf.Changed()
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -91,9 +91,9 @@ func TestClockSetBack(t *testing.T) {
 			t.Errorf("with everything deleted, a segment begins at %v, none was to begin before %v", at, promised)
 		}
 		// A clock that was wrong by more than a day does not rule for ever.
-		s.mu.Lock()
-		s.begun = time.Now().Add(48 * time.Hour)
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		s.journal.begun = time.Now().Add(48 * time.Hour)
+		s.journal.mu.Unlock()
 		if at := created(); at.After(time.Now()) {
 			t.Errorf("a segment begins at %v", at)
 		}
@@ -124,7 +124,7 @@ func TestUnaccountedInSegment(t *testing.T) {
 		mustAppend(t, s2, batch(int(s2.Stats().Appended)+1, 5, 100))
 		mustSeal(t, s2)
 	}
-	for _, seg := range s2.Sealed(0, 0) {
+	for _, seg := range s2.shelf.Sealed(0, 0) {
 		all = append(all, seg.Unaccounted...)
 	}
 	want := s2.Ledger().Unaccounted

@@ -15,13 +15,13 @@ const inodePrefix = "inode-"
 
 // newInodes returns the reserve: for each destination a staged file and its record, and a mark, a manifest that is proposed,
 // and temporary files.
-func (s *Spool) newInodes() *vfs.Reserve {
-	return vfs.NewReserve(s.fs, s.path(freeDir, inodePrefix), 8+2*len(s.opts.Destinations))
+func newInodes(at *site) *vfs.Reserve {
+	return vfs.NewReserve(at.fs, at.path(freeDir, inodePrefix), 8+2*len(at.opts.Destinations))
 }
 
 // fillInodes makes the files that are missing, and returns the disk's refusal. An adopted spool has none: nothing is to be
 // written to the source.
-func (s *Spool) fillInodes() error {
+func (s *space) fillInodes() error {
 	if s.source != nil {
 		return nil
 	}
@@ -31,40 +31,8 @@ func (s *Spool) fillInodes() error {
 	return nil
 }
 
-// inodeHint explains the refusal of a new segment by a disk that has room for it.
-func (s *Spool) inodeHint(err error) string {
-	if !vfs.IsNoSpace(err) {
-		return ""
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.quota.disk.known && s.quota.disk.free > s.opts.SegmentBytes+footerRoom {
-		return " (although there are free blocks: see `df -i` for inodes, and the quotas of the file system)"
-	}
-	return ""
-}
-
 // giveInode sets an inode free if that may be what err is about: the disk refused to make a file, and has room for size
 // bytes. false: it is about something else, or there is none left.
-func (s *Spool) giveInode(err error, size int64) bool {
+func (s *space) giveInode(err error, size int64) bool {
 	return vfs.IsNoSpace(err) && s.stageRoom(size) && s.inodes.Give(err)
-}
-
-// giveInodeTo is giveInode for the staged file of a segment.
-func (s *Spool) giveInodeTo(segment uint64, err error, size int64) bool {
-	s.mu.Lock()
-	next := s.isNext(segment)
-	s.mu.Unlock()
-	return next && s.giveInode(err, size)
-}
-
-// mayStage returns the disk's refusal if a segment has to leave the last inodes to an earlier one.
-func (s *Spool) mayStage(segment uint64) error {
-	s.mu.Lock()
-	next := s.isNext(segment)
-	s.mu.Unlock()
-	if next {
-		return nil
-	}
-	return s.fillInodes()
 }

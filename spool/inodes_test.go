@@ -26,23 +26,23 @@ func noInode(t *testing.T, left int) {
 		t.Fatal("nothing fits")
 	}
 	mustSeal(t, s)
-	for s.makeRoom() { // no file of a deleted segment, and no spare, that could be given up
+	for s.space.makeRoom() { // no file of a deleted segment, and no spare, that could be given up
 	}
 	mem := d.fs.(*vfs.Mem)
 	mem.SetFiles(mem.Files() + left)
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	for _, seg := range slices.Backward(segs) { // those that need it least take what there is
-		_, _ = s.Stage(t.Context(), seg.Number, lineEncoder{})
+		_, _ = s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 	}
 	for i, seg := range segs {
 		if i == len(segs)/2 {
 			closeSpool(t, s)
 			s = d.open(t, o)
-			for s.makeRoom() {
+			for s.space.makeRoom() {
 			}
 		}
 		for _, dest := range o.Destinations {
-			if _, err := s.Stage(t.Context(), seg.Number, lineEncoder{}); err != nil {
+			if _, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{}); err != nil {
 				t.Fatalf("segment %d of %d: %v", i+1, len(segs), err)
 			}
 			deliver(t, s, dest, seg.Number)

@@ -90,7 +90,7 @@ func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
 	if err := in.look(fsys); err != nil {
 		return in, err
 	}
-	return in, in.recover(fsys, id)
+	return in, in.preview(fsys, id)
 }
 
 // look reads the marks.
@@ -99,10 +99,7 @@ func (in *Inspection) look(fsys vfs.FS) error {
 	if in.Clean = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s := &Spool{dir: in.Dir, fs: fsys, opts: (&Options{Class: in.Class}).withDefaults()}
-	s.log = s.opts.Logger
-	s.loadFrozen()
-	in.Frozen = s.frozen
+	in.Frozen = newSite(nil, in.Dir, fsys, (&Options{Class: in.Class}).withDefaults()).loadFrozen()
 	m, err := loadAdoption(fsys, in.Dir)
 	if m != nil {
 		in.Adopted, in.AdoptedBy = m.Time, m.Instance
@@ -110,8 +107,8 @@ func (in *Inspection) look(fsys vfs.FS) error {
 	return err
 }
 
-// recover does what Open does, in memory.
-func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
+// preview does what Open does, in memory.
+func (in *Inspection) preview(fsys vfs.FS, id *identity) error {
 	o := (&Options{
 		Class: id.Class, Instance: id.Instance, Destinations: id.known(nil), SegmentBytes: minSegmentBytes, MaxBytes: 1 << 60,
 	}).withDefaults()
@@ -121,14 +118,14 @@ func (in *Inspection) recover(fsys vfs.FS, id *identity) error {
 	if err != nil {
 		return err
 	}
-	in.Segments, in.Next, in.Ledger, in.Damages = s.Sealed(0, 0), s.taken+1, s.Ledger(), s.Damages()
+	in.Segments, in.Next, in.Ledger, in.Damages = s.shelf.Sealed(0, 0), s.journal.taken+1, s.Ledger(), s.damages.list()
 	for i := range in.Segments {
 		in.Records += in.Segments[i].Records
 		in.Bytes += in.Segments[i].Bytes
 		in.Size += in.Segments[i].Size
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.dests)) {
-		d := s.dests[name]
+	for _, name := range slices.Sorted(maps.Keys(s.shelf.dests)) {
+		d := s.shelf.dests[name]
 		in.Destinations[name] = Inspected{Chain: d.chain, Delivered: d.delivered, Owed: s.owed(d), Forgotten: d.forgotten}
 	}
 	return s.Close()

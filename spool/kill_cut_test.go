@@ -38,7 +38,7 @@ func (w *world) goOn(ctx context.Context, fsys vfs.FS) error {
 	w.note(func() { w.kept, w.durable = st.Appended, st.Durable })
 	n := int(st.Appended)
 	for _, dest := range o.Destinations { // first of all what was proposed and may have arrived
-		if _, perr := s.Proposed(dest); perr == nil && err == nil {
+		if _, perr := s.shelf.Proposed(dest); perr == nil && err == nil {
 			err = w.ship(ctx, s, dest, 0)
 		}
 	}
@@ -126,14 +126,14 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 		want := uint64(10)
 		// With a spare there is a file to write again to what could not be synced. It cannot be synced either, and goes.
 		for spare := false; !spare; runtime.Gosched() {
-			s.mu.Lock()
-			spare = s.spare != nil
-			s.mu.Unlock()
+			s.journal.mu.Lock()
+			spare = s.space.spare != nil
+			s.journal.mu.Unlock()
 		}
 		if sealing {
 			// The segment's own sync is over: the one behind the footer is the first to fail.
 			broken.Store(true)
-			if err := s.endActive(0, false); err != nil {
+			if err := s.journal.endActive(0, false); err != nil {
 				t.Fatal(err)
 			}
 		} else {
@@ -179,11 +179,11 @@ func TestProposedAgainIsDurable(t *testing.T) {
 	}
 	defer s.Close()
 	broken.Store(true)
-	if err := s.Propose("a", []byte("manifest")); err == nil {
+	if err := s.shelf.Propose("a", []byte("manifest")); err == nil {
 		t.Fatal("proposed on a disk that is broken")
 	}
 	broken.Store(false)
-	if err := s.Propose("a", []byte("manifest")); err != nil {
+	if err := s.shelf.Propose("a", []byte("manifest")); err != nil {
 		t.Fatal(err)
 	}
 	k := w.clone(vfs.Crash{}, index.Fate{})
@@ -192,7 +192,7 @@ func TestProposedAgainIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if b, err := again.Proposed("a"); err != nil || string(b) != "manifest" {
+	if b, err := again.shelf.Proposed("a"); err != nil || string(b) != "manifest" {
 		t.Errorf("after a power cut %q is proposed, %v", b, err)
 	}
 }

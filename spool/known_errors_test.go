@@ -137,13 +137,13 @@ func (k *knownError) run(t *testing.T) {
 	mustAppend(t, sp, batch(int(end)+1, 2, sceneSize))
 	end += 2
 	mustSeal(t, sp)
-	c, err := sp.Chain("a")
+	c, err := sp.shelf.Chain("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, gaps := map[uint64]string{}, []segment.Range{}
-	for _, seg := range sp.Sealed(c.Segment, 0) {
-		rec, err := sp.Stage(t.Context(), seg.Number, lineEncoder{})
+	for _, seg := range sp.shelf.Sealed(c.Segment, 0) {
+		rec, err := sp.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,14 +192,14 @@ func newScene(t *testing.T, k *knownError) *scene {
 	if k.acked == 3 {
 		mustSeal(t, sp)
 	}
-	release := sp.Hold() // as if the process ended before it came to delete them
+	release := sp.shelf.Hold() // as if the process ended before it came to delete them
 	defer release()
-	segs := sp.Sealed(0, 0)
+	segs := sp.shelf.Sealed(0, 0)
 	for i, seg := range segs {
 		s.numbers[i] = seg.Number
 	}
 	if k.acked < 3 && !k.noActive {
-		s.numbers[2] = sp.active.number
+		s.numbers[2] = sp.journal.active.number
 	}
 	for i, n := range s.numbers {
 		s.seg[i] = sp.segPath(n)
@@ -208,7 +208,7 @@ func newScene(t *testing.T, k *knownError) *scene {
 		deliver(t, sp, "a", s.numbers[k.acked-1])
 	}
 	synctest.Wait()
-	sp.markDurable() // as after a second
+	sp.journal.markDurable() // as after a second
 	if k.orderly {
 		closeSpool(t, sp)
 	} else {

@@ -38,7 +38,7 @@ func TestLastCallKeepsWhatWaits(t *testing.T) {
 		const conns, records = 16, 60
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		first := waiters(ctx, s, n+1, conns, records, 1000)
-		s.LastCall()
+		s.shelf.LastCall()
 		for range conns {
 			if err := <-first; err != nil {
 				t.Fatalf("in hand at the first call: %v", err)
@@ -47,7 +47,7 @@ func TestLastCallKeepsWhatWaits(t *testing.T) {
 		n += conns * records
 		// The listeners read on until they have to end, and the second call takes what they have in hand then.
 		second := waiters(ctx, s, n+1, conns, records, 1000)
-		s.LastCall()
+		s.shelf.LastCall()
 		cancel() // at the same moment
 		for range conns {
 			if err := <-second; err != nil {
@@ -77,7 +77,7 @@ func TestLastCallKeepsWhatWaits(t *testing.T) {
 		if len(once) != n || s.Ledger().Kept.Records != uint64(n) {
 			t.Errorf("%d different records of %d kept, want %d", len(once), s.Ledger().Kept.Records, n)
 		}
-		segs := s.Sealed(0, 0)
+		segs := s.shelf.Sealed(0, 0)
 		deliver(t, s, "a", segs[len(segs)-1].Number)
 		synctest.Wait()
 		if st := s.Stats(); st.Full {
@@ -101,7 +101,7 @@ func TestLastCallLeavesTheReserve(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		results := waiters(ctx, s, n+1, 16, 60, 1000)
 		time.Sleep(2 * time.Second) // the disk is looked at
-		s.LastCall()
+		s.shelf.LastCall()
 		synctest.Wait()
 		cancel()
 		kept := 0

@@ -48,14 +48,14 @@ const (
 	nextExt  = ".next"
 )
 
-func (s *Spool) path(elem ...string) string {
+func (s *site) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-func (s *Spool) segPath(n uint64) string  { return s.path(segDir, numberName(n)+segExt) }
-func (s *Spool) objPath(n uint64) string  { return s.path(stageDir, numberName(n)+objExt) }
-func (s *Spool) recPath(n uint64) string  { return s.path(stageDir, numberName(n)+recExt) }
-func (s *Spool) freePath(n uint64) string { return s.path(freeDir, numberName(n)) }
+func (s *site) segPath(n uint64) string  { return s.path(segDir, numberName(n)+segExt) }
+func (s *site) objPath(n uint64) string  { return s.path(stageDir, numberName(n)+objExt) }
+func (s *site) recPath(n uint64) string  { return s.path(stageDir, numberName(n)+recExt) }
+func (s *site) freePath(n uint64) string { return s.path(freeDir, numberName(n)) }
 
 func numberName(n uint64) string { return fmt.Sprintf("%016x", n) }
 

@@ -7,10 +7,6 @@ import (
 	"maps"
 )
 
-// Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
-// before has no record in common with this spool beyond it.
-func (s *Spool) Recovered() uint64 { return s.found }
-
 // Left is how much a chain that another owner continues contains of a spool.
 type Left struct {
 	Segment uint64 // the last segment of which it says everything
@@ -21,7 +17,7 @@ type Left struct {
 
 // Leave ends the part that this spool has in a destination's chain, in which another owner has put something else where
 // this spool would go on. The destination is owed everything from there on under another identity; see Rename.
-func (s *Spool) Leave(dest string, at Left) error {
+func (s *Shelf) Leave(dest string, at Left) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if at.Segment < c.Segment || at.Through < c.Through {
 			return c, fmt.Errorf("spool: leave the chain of %q: goes back from segment %d to %d", dest, c.Segment, at.Segment)
@@ -34,7 +30,7 @@ func (s *Spool) Leave(dest string, at Left) error {
 
 // Rename gives a destination's chain that was left the identity under which it goes on there. It has to be the same for
 // whoever has the same record, or losses, where the two part, and for nobody else.
-func (s *Spool) Rename(dest, name string) error {
+func (s *Shelf) Rename(dest, name string) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if !c.Left {
 			return c, nil
@@ -48,7 +44,7 @@ func (s *Spool) Rename(dest, name string) error {
 }
 
 // call remembers the identity that a destination's chain has, and where it begins.
-func (s *Spool) call(dest, name string, from Left) error {
+func (s *Shelf) call(dest, name string, from Left) error {
 	s.naming <- struct{}{}
 	defer func() { <-s.naming }()
 	id := *s.id // of which nothing else ever changes
@@ -67,7 +63,7 @@ func (s *Spool) call(dest, name string, from Left) error {
 
 // Enter moves a destination's chain on behind a final manifest, into the next epoch: another owner has written it, who had
 // less to deliver.
-func (s *Spool) Enter(dest string) error {
+func (s *Shelf) Enter(dest string) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if c.Final && !c.Left {
 			c = c.after()
@@ -89,7 +85,7 @@ func (c Chain) after() Chain {
 }
 
 // move changes the state of a chain without a manifest.
-func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
+func (s *Shelf) move(dest string, change func(Chain) (Chain, error)) error {
 	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
@@ -110,7 +106,7 @@ func (s *Spool) move(dest string, change func(Chain) (Chain, error)) error {
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
 	}
-	s.cat.changed()
+	s.changed.Broadcast()
 	wake(s.work)
 	return nil
 }

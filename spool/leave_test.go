@@ -19,7 +19,7 @@ func TestRename(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, dest := range []string{"a", "b"} {
 		wg.Go(func() {
-			if err := errors.Join(s.Leave(dest, Left{}), s.Rename(dest, names[dest])); err != nil {
+			if err := errors.Join(s.shelf.Leave(dest, Left{}), s.shelf.Rename(dest, names[dest])); err != nil {
 				t.Error(err)
 			}
 		})
@@ -38,7 +38,7 @@ func TestRename(t *testing.T) {
 	}
 	s = d.open(t, o)
 	for dest, name := range names {
-		if c, err := s.Chain(dest); err != nil || c.Spool != name || c.Epoch != 1 || c.Next != 0 || c.Through != 0 {
+		if c, err := s.shelf.Chain(dest); err != nil || c.Spool != name || c.Epoch != 1 || c.Next != 0 || c.Through != 0 {
 			t.Errorf("the chain of %s is %+v, %v", dest, c, err)
 		}
 	}

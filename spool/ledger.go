@@ -8,66 +8,103 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Account adds a listener's counts to the ledger.
-//
-// What the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
-// that is its cause.
-func (i *Intake) Account(a segment.Account) {
-	s := i.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// account adds a listener's counts to the ledger: see Intake.Account.
+func (j *journal) account(a segment.Account) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	// Baselines of sockets go into the log with the counts they belong to: a listener that takes a socket over from an
 	// earlier process (systemd keeps them open across restarts) counts on from there.
-	waited := s.blocked.report(a.Socket)
+	waited := j.blocked.report(a.Socket)
 	if o := a.Lost[segment.KernelOverflow]; o.Records > 0 && waited {
 		a.Lost[segment.SpoolFull].Add(o)
 		a.Lost[segment.KernelOverflow] = segment.Loss{}
 	}
-	s.ledger.Received.Add(a.Received)
-	s.ledger.Lost.Add(a.Lost)
+	j.ledger.Received.Add(a.Received)
+	j.ledger.Lost.Add(a.Lost)
 	if a.Socket != 0 {
-		if s.ledger.Sockets == nil {
-			s.ledger.Sockets = map[uint64]uint64{}
+		if j.ledger.Sockets == nil {
+			j.ledger.Sockets = map[uint64]uint64{}
 		}
-		s.ledger.Sockets[a.Socket] = a.Drops
+		j.ledger.Sockets[a.Socket] = a.Drops
 	}
 	if a.Received != (segment.Tally{}) || a.Lost != (segment.Losses{}) || a.Socket != 0 {
-		s.noteLedger()
+		j.noteLedger()
 	}
 }
 
-// Ledger returns the counters as of now.
-func (s *Spool) Ledger() segment.Ledger {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.ledger.Clone()
+// snapshot returns the counters as of now.
+func (j *journal) snapshot() segment.Ledger {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.ledger.Clone()
 	l.Time = time.Now().UTC()
 	return *l
 }
 
+// change lets the shelf change the ledger. fn is called with j.mu held, so that it can change the shelf's own account at the
+// same moment. It returns whether the change is reason enough to write a ledger to the log.
+func (j *journal) change(fn func(l *segment.Ledger) (write bool)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if fn(&j.ledger) {
+		j.noteLedger()
+	}
+}
+
+// atSealedEnd returns the ledger, with what was kept up to the end of the last sealed segment.
+func (j *journal) atSealedEnd() *segment.Ledger {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l := j.ledger.Clone()
+	l.Kept = j.sealedEnd.tally()
+	return l
+}
+
+// orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil. A segment that is
+// being written holds it once its header is on stable storage: until then a power cut may leave nothing of it.
+func (j *journal) orphan() *segment.Ledger {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	held := j.active != nil && j.active.synced > 0
+	for _, r := range j.rolled {
+		held = held || r.end > 0
+	}
+	if held {
+		return nil
+	}
+	return j.ledgerAt(j.placed)
+}
+
+// durableEnd returns the ledger at the durable end of the log, and the last record that was taken.
+func (j *journal) durableEnd() (l *segment.Ledger, through uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ledgerAt(j.placed), j.taken
+}
+
 // dropSockets forgets the drop counters of sockets that nobody has reported since the spool was opened: their process has
 // gone. It waits until the listeners of this one had the time to take theirs up. s.mu is held.
-func (s *Spool) dropSockets(now time.Time) {
-	if now.Sub(s.opened) < time.Minute {
+func (j *journal) dropSockets(now time.Time) {
+	if now.Sub(j.opened) < time.Minute {
 		return
 	}
-	maps.DeleteFunc(s.ledger.Sockets, func(socket, _ uint64) bool {
-		_, ok := s.blocked.reports[socket]
+	maps.DeleteFunc(j.ledger.Sockets, func(socket, _ uint64) bool {
+		_, ok := j.blocked.reports[socket]
 		return !ok
 	})
 }
 
 // noteLedger makes sure that a change of the ledger gets into the log. s.mu is held.
-func (s *Spool) noteLedger() {
-	if !s.ledgerDirty {
-		s.ledgerDirty = true
-		wake(s.kick)
+func (j *journal) noteLedger() {
+	if !j.ledgerDirty {
+		j.ledgerDirty = true
+		wake(j.kick)
 	}
 }
 
 // ledgerAt returns the ledger for a place in the log. s.mu is held.
-func (s *Spool) ledgerAt(p place) *segment.Ledger {
-	l := s.ledger.Clone()
+func (j *journal) ledgerAt(p place) *segment.Ledger {
+	l := j.ledger.Clone()
 	l.Version = 1
 	l.Time = time.Now().UTC()
 	l.Kept = p.tally()
@@ -75,17 +112,17 @@ func (s *Spool) ledgerAt(p place) *segment.Ledger {
 }
 
 // tailLedger puts a ledger block behind everything that was taken. s.mu is held.
-func (s *Spool) tailLedger(now time.Time) {
-	s.ledgerTime = now
-	s.dropSockets(now)
-	l := s.ledgerAt(place{s.taken, s.place.bytes + s.tail.pending().Bytes})
+func (j *journal) tailLedger(now time.Time) {
+	j.ledgerTime = now
+	j.dropSockets(now)
+	l := j.ledgerAt(place{j.taken, j.place.bytes + j.tail.pending().Bytes})
 	b, err := json.Marshal(l)
 	if err != nil {
-		s.log.Error("spool: cannot encode the ledger", "class", s.opts.Class, "err", err)
+		j.log.Error("spool: cannot encode the ledger", "class", j.opts.Class, "err", err)
 		return
 	}
-	s.tail.putLedger(s.taken+1, b)
-	s.ledgerDirty = false
+	j.tail.putLedger(j.taken+1, b)
+	j.ledgerDirty = false
 }
 
 // blockedTimes remembers when listeners had to wait for room.

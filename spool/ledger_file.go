@@ -17,7 +17,7 @@ type ledgerFile struct {
 }
 
 // saveLedger writes the ledger beside the log.
-func (s *Spool) saveLedger(l *segment.Ledger) error {
+func (s *space) saveLedger(l *segment.Ledger) error {
 	s.mu.Lock()
 	n := s.number
 	s.mu.Unlock()
@@ -29,7 +29,7 @@ func (s *Spool) saveLedger(l *segment.Ledger) error {
 }
 
 // loadLedger reads it; the zero value if there is none, or none that makes sense.
-func (s *Spool) loadLedger() (f ledgerFile, err error) {
+func (s *site) loadLedger() (f ledgerFile, err error) {
 	b, err := vfs.ReadFile(s.fs, s.path(ledgerName), segment.MaxHeader)
 	if err == nil {
 		err = statefile.Open(b, &f)

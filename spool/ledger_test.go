@@ -46,13 +46,13 @@ func TestLedgerSurvives(t *testing.T) {
 		}
 		// The segment says what was lost while it was active; after the next one is sealed, nobody reports socket 77.
 		mustSeal(t, s2)
-		if got := s2.Sealed(0, 0)[0].Lost; got != lost {
+		if got := s2.shelf.Sealed(0, 0)[0].Lost; got != lost {
 			t.Errorf("segment says %+v", got)
 		}
 		time.Sleep(2 * time.Minute)
 		mustAppend(t, s2, batch(11, 1, 100))
 		mustSeal(t, s2)
-		if got := s2.Sealed(1, 0); len(got) != 1 || got[0].Lost != (segment.Losses{}) {
+		if got := s2.shelf.Sealed(1, 0); len(got) != 1 || got[0].Lost != (segment.Losses{}) {
 			t.Errorf("segments %+v", got)
 		}
 		if l := s2.Ledger(); len(l.Sockets) != 0 {

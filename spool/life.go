@@ -20,41 +20,47 @@ type lifeMark struct {
 	AtMostBytes int64 `json:"at_most_bytes"`
 }
 
-// beginLife writes the mark of this process, s.noted. From here on no more than that says is in memory and not in the log.
-func (s *Spool) beginLife(handed int64) error {
-	s.noted = lifeMark{Version: 1, Since: s.opened.UTC(), AtMostBytes: s.opts.MemoryBytes + handed}
-	return s.writeLife(s.noted)
+// lifeBudget is how much may be in memory that a kill takes. journal.mu guards it.
+type lifeBudget struct {
+	noted  lifeMark // in the directory
+	handed int64    // what a successor may hold in memory: see HandOver
 }
 
-func (s *Spool) writeLife(m lifeMark) error {
+// beginLife writes the mark of this process, s.noted. From here on no more than that says is in memory and not in the log.
+func (j *journal) beginLife(handed int64) error {
+	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed}
+	return j.writeLife(j.noted)
+}
+
+func (j *journal) writeLife(m lifeMark) error {
 	b, err := statefile.Seal(m)
 	if err != nil {
 		return err
 	}
-	return s.writeAtomic(s.path(lifeName), b)
+	return j.space.writeAtomic(j.path(lifeName), b)
 }
 
 // cover makes the mark cover so many bytes in memory, and reports whether s.mu, which is held at call and return, was given
 // up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing.
-func (s *Spool) cover(bytes int64) (waited bool) {
-	if bytes <= s.noted.AtMostBytes {
+func (j *journal) cover(bytes int64) (waited bool) {
+	if bytes <= j.noted.AtMostBytes {
 		return false
 	}
-	m := s.noted
+	m := j.noted
 	m.AtMostBytes = 2 * bytes
-	s.noted = m
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	if err := s.writeLife(m); err != nil {
-		s.log.Warn("spool: cannot note that a batch exceeds the memory budget: a kill now may take more than the next start says",
-			"class", s.opts.Class, "bytes", bytes, "err", err)
+	j.noted = m
+	j.mu.Unlock()
+	defer j.mu.Lock()
+	if err := j.writeLife(m); err != nil {
+		j.log.Warn("spool: cannot note that a batch exceeds the memory budget: a kill now may take more than the next start says",
+			"class", j.opts.Class, "bytes", bytes, "err", err)
 	}
 	return true
 }
 
 // endLife removes the mark after an orderly end. The clean mark, which is there by now, outranks one that stays.
-func (s *Spool) endLife() error {
-	if err := s.fs.Remove(s.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (j *journal) endLife() error {
+	if err := j.fs.Remove(j.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: remove the mark of this process: %w", err)
 	}
 	return nil
@@ -95,7 +101,7 @@ func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 	case r.life != nil:
 		return r.life.AtMostBytes, r.life.Since, true
 	}
-	return r.s.opts.MemoryBytes, since, len(r.parts) > 0 || r.s.taken > 0 || r.s.ledger.Received != (segment.Tally{})
+	return r.s.opts.MemoryBytes, since, len(r.parts) > 0 || r.s.journal.taken > 0 || r.s.journal.ledger.Received != (segment.Tally{})
 }
 
 // handed is what this process, a successor, holds in memory already.
@@ -109,10 +115,9 @@ func (r *recovery) handed() int64 {
 // leastRecord is what a record takes in memory at least.
 var leastRecord = int64((&segment.Record{}).Size())
 
-// HandOver makes the Close that follows one in favour of a successor, which receives into memory already (ingest.Hold) and
-// opens the spool with Options.Successor. Should it die before that, the next Open reports what it may have held.
-func (s *Spool) HandOver() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.handed = s.opts.MemoryBytes
+// handOver is Shelf.HandOver.
+func (j *journal) handOver() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.handed = j.opts.MemoryBytes
 }

@@ -73,7 +73,7 @@ func TestSuccessorDies(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustAppend(t, s, batch(1, 1, 10))
-		s.HandOver()
+		s.shelf.HandOver()
 		closeSpool(t, s)
 		want := uint64(minMemoryBytes)
 		if opened {

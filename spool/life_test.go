@@ -59,7 +59,7 @@ func TestUsed(t *testing.T) {
 			stageAll(t, s)
 			synctest.Wait()
 			wantUsed(t, s)
-			deliver(t, s, "a", s.Sealed(0, 0)[1].Number)
+			deliver(t, s, "a", s.shelf.Sealed(0, 0)[1].Number)
 			synctest.Wait()
 			wantUsed(t, s)
 			mustAppend(t, s, batch(1, 10, 1000))
@@ -75,29 +75,29 @@ func TestSegmentAge(t *testing.T) {
 		s := memDir().open(t, Options{SegmentAge: time.Minute})
 		defer s.Close()
 		time.Sleep(3 * time.Minute)
-		if n := len(s.Sealed(0, 0)); n != 0 {
+		if n := len(s.shelf.Sealed(0, 0)); n != 0 {
 			t.Fatalf("%d segments without records", n)
 		}
 		created := time.Now()
 		mustAppend(t, s, batch(1, 1, 100))
 		time.Sleep(59 * time.Second)
-		if n := len(s.Sealed(0, 0)); n != 0 {
+		if n := len(s.shelf.Sealed(0, 0)); n != 0 {
 			t.Fatal("sealed too early")
 		}
 		time.Sleep(2 * time.Second)
-		segs := s.Sealed(0, 0)
+		segs := s.shelf.Sealed(0, 0)
 		if len(segs) != 1 || !segs[0].Created.Equal(created) {
 			t.Fatalf("segments %+v", segs)
 		}
 		// A loss is reported in time, too.
 		s.Intake().Account(segment.Account{Received: segment.Tally{Records: 1}, Lost: segment.Losses{segment.Reset: {Records: 1}}})
 		time.Sleep(2 * time.Minute)
-		segs = s.Sealed(segs[0].Number, 0)
+		segs = s.shelf.Sealed(segs[0].Number, 0)
 		if len(segs) != 1 || segs[0].Records != 0 || segs[0].Last != segs[0].First-1 || segs[0].Lost[segment.Reset].Records != 1 {
 			t.Fatalf("segments %+v", segs)
 		}
 		time.Sleep(5 * time.Minute)
-		if n := len(s.Sealed(segs[0].Number, 0)); n != 0 {
+		if n := len(s.shelf.Sealed(segs[0].Number, 0)); n != 0 {
 			t.Fatalf("%d segments more, without anything new", n)
 		}
 	})
@@ -109,7 +109,7 @@ func TestSealNothing(t *testing.T) {
 	mustAppend(t, s, batch(1, 1, 10))
 	mustSeal(t, s)
 	mustSeal(t, s)
-	if n := len(s.Sealed(0, 0)); n != 1 {
+	if n := len(s.shelf.Sealed(0, 0)); n != 1 {
 		t.Fatalf("%d segments", n)
 	}
 }
@@ -185,9 +185,9 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if n := len(s.tail.free) + len(s.tail.chunks); n > 1 {
+		s.journal.mu.Lock()
+		defer s.journal.mu.Unlock()
+		if n := len(s.journal.tail.free) + len(s.journal.tail.chunks); n > 1 {
 			t.Errorf("%d chunks are kept", n)
 		}
 	})
@@ -203,7 +203,7 @@ func TestLargeRecords(t *testing.T) {
 	mustAppend(t, s, b)
 	mustSeal(t, s)
 	i := 0
-	for _, seg := range s.Sealed(0, 0) {
+	for _, seg := range s.shelf.Sealed(0, 0) {
 		f, err := s.fs.Open(s.segPath(seg.Number))
 		if err != nil {
 			t.Fatal(err)
@@ -239,8 +239,8 @@ func TestClosed(t *testing.T) {
 	ctx := t.Context()
 	_, aerr := s.Append(ctx, batch(2, 1, 10))
 	_, oerr := s.Offer(ctx, batch(2, 1, 10))
-	_, serr := s.Stage(ctx, 1, lineEncoder{})
-	for _, err := range []error{aerr, oerr, serr, s.Seal(ctx), s.Propose("a", []byte("m")), s.Ack("a", Chain{})} {
+	_, serr := s.shelf.Stage(ctx, 1, lineEncoder{})
+	for _, err := range []error{aerr, oerr, serr, s.Seal(ctx), s.shelf.Propose("a", []byte("m")), s.shelf.Ack("a", Chain{})} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
@@ -275,7 +275,7 @@ func TestCloseWhileBusy(t *testing.T) {
 		})
 	}
 	for s.Stats().Durable < 50 {
-		c := s.Changed()
+		c := s.shelf.Changed()
 		mustSeal(t, s)
 		<-c
 	}
@@ -326,10 +326,10 @@ func TestConcurrent(t *testing.T) {
 	for name := range got {
 		others.Go(func() {
 			for ctx.Err() == nil {
-				c := s.Changed()
-				ch, _ := s.Chain(name)
-				for _, seg := range s.Sealed(ch.Segment, 0) {
-					rec, err := s.Stage(ctx, seg.Number, lineEncoder{})
+				c := s.shelf.Changed()
+				ch, _ := s.shelf.Chain(name)
+				for _, seg := range s.shelf.Sealed(ch.Segment, 0) {
+					rec, err := s.shelf.Stage(ctx, seg.Number, lineEncoder{})
 					if err != nil {
 						if ctx.Err() == nil {
 							t.Error(err)
@@ -368,10 +368,10 @@ func wantUsedNow(t *testing.T, s *Spool) {
 
 func TestStageUnknown(t *testing.T) {
 	s := memDir().open(t, Options{})
-	if _, err := s.Stage(t.Context(), 7, lineEncoder{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.shelf.Stage(t.Context(), 7, lineEncoder{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, _, err := s.OpenStaged(7); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := s.shelf.OpenStaged(7); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

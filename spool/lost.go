@@ -47,15 +47,15 @@ func rawLost(err, kind error) error {
 
 // Restore makes the staged file of a segment again from what a destination has of it: body must be exactly the bytes that
 // the stage record describes, otherwise nothing is changed.
-func (s *Spool) Restore(ctx context.Context, number uint64, body io.Reader) error {
+func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
-	if err := s.stages.begin(ctx, number); err != nil {
+	if err := s.staging.enter(ctx, number); err != nil {
 		return err
 	}
-	defer s.stages.end(number)
+	defer s.staging.leave(number)
 	seg, ok := s.cat.get(number)
 	rec, err := s.stageRecord(number)
 	if err != nil || !ok {
@@ -77,11 +77,11 @@ func (s *Spool) Restore(ctx context.Context, number uint64, body io.Reader) erro
 		err = s.fs.SyncDir(s.path(stageDir))
 	}
 	if err != nil {
-		s.used(-out.size)
+		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
 		return fmt.Errorf("spool: restore segment %d: %w", number, err)
 	}
-	s.used(-seg.StagedSize)
+	s.space.used(-seg.StagedSize)
 	s.reads.done(number)
 	now, ok := s.cat.update(number, func(c *sealed) { c.Staged, c.StagedSize, c.checked = true, rec.Size, true })
 	if ok {
@@ -93,12 +93,12 @@ func (s *Spool) Restore(ctx context.Context, number uint64, body io.Reader) erro
 
 // Doubt makes the next Stage read the staged file of a segment again before it believes in it: a destination has got
 // other bytes than the stage record says.
-func (s *Spool) Doubt(number uint64) { s.cat.note(number, func(c *sealed) { c.checked = false }) }
+func (s *Shelf) Doubt(number uint64) { s.cat.note(number, func(c *sealed) { c.checked = false }) }
 
 // giveUpOn decides what becomes of a segment that cannot be staged because of its own files. It returns nil if the segment
 // was turned into a gap. Before that the same is tried some times: a destination may give back what is lost, and a disk
 // that does not return a sector may be away.
-func (s *Spool) giveUpOn(seg sealed, rec *StageRecord, err error) error {
+func (s *Shelf) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 	_, lost := errors.AsType[*rawLostError](err)
 	lost = lost || errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist)
 	if !lost && !refused(err) {
@@ -116,7 +116,7 @@ func (s *Spool) giveUpOn(seg sealed, rec *StageRecord, err error) error {
 
 // replaceLost puts an empty segment in the place of one that cannot be read: so the loss goes the way of everything else,
 // into the ledger, the manifests and the objects, and holds up nothing behind it. The files of the lost one are kept.
-func (s *Spool) replaceLost(seg sealed, why error) error {
+func (s *Shelf) replaceLost(seg sealed, why error) error {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
 	if _, ok := s.cat.get(seg.Number); !ok {
@@ -130,7 +130,7 @@ func (s *Spool) replaceLost(seg sealed, why error) error {
 	if seg.Last < seg.First {
 		all = nil
 	}
-	if err := s.noteDamaged(seg.Number, all, seg.Bytes, why.Error(), files...); err != nil {
+	if err := s.damages.note(seg.Number, all, seg.Bytes, why.Error(), files...); err != nil {
 		return err
 	}
 	before, after := s.ledgersOf(seg)
@@ -143,14 +143,15 @@ func (s *Spool) replaceLost(seg sealed, why error) error {
 		return err
 	}
 	hole.asked, hole.lastAsked = seg.asked, seg.lastAsked
-	s.used(hole.Size - freed)
-	s.weighDamaged()
-	s.mu.Lock()
-	s.cat.put(hole)
-	s.ledger.Damaged.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
-	s.noteLedger()
-	c := *hole
-	s.mu.Unlock()
+	s.space.used(hole.Size - freed)
+	s.damages.weigh()
+	var c sealed
+	s.journal.change(func(l *segment.Ledger) bool {
+		s.cat.put(hole)
+		l.Damaged.Add(segment.Tally{Records: seg.Records, Bytes: seg.Bytes})
+		c = *hole
+		return true
+	})
 	s.remember(&c)
 	s.reads.done(seg.Number)
 	return nil
@@ -158,7 +159,7 @@ func (s *Spool) replaceLost(seg sealed, why error) error {
 
 // setAllAside sets the files of a segment aside. It returns their names in damaged/, and how much they had counted against
 // the quota where they were.
-func (s *Spool) setAllAside(number uint64) (files []string, size int64, err error) {
+func (s *Shelf) setAllAside(number uint64) (files []string, size int64, err error) {
 	for _, f := range []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}} {
 		name := numberName(number) + f.ext
 		fi, err := s.fs.Stat(s.path(f.dir, name))
@@ -181,12 +182,10 @@ func (s *Spool) setAllAside(number uint64) (files []string, size int64, err erro
 }
 
 // ledgersOf makes the ledgers at the beginning and the end of a segment again, as far as they are known outside of it.
-func (s *Spool) ledgersOf(seg sealed) (before, after segment.Ledger) {
+func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 	later := s.cat.sum(seg.Number, ^uint64(0))
-	s.mu.Lock()
-	after = *s.ledger.Clone()
-	after.Kept = segment.Tally{Records: seg.Last, Bytes: s.sealedEnd.bytes - min(s.sealedEnd.bytes, later.Bytes)}
-	s.mu.Unlock()
+	after = *s.journal.atSealedEnd()
+	after.Kept = segment.Tally{Records: seg.Last, Bytes: after.Kept.Bytes - min(after.Kept.Bytes, later.Bytes)}
 	if len(seg.Unaccounted) > 0 {
 		after.Unaccounted = seg.Unaccounted
 	}
@@ -201,7 +200,7 @@ func (s *Spool) ledgersOf(seg sealed) (before, after segment.Ledger) {
 
 // writeHole makes the file of an empty segment that says of its records that they are missing, up to the sequence number
 // next.
-func (s *Spool) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*sealed, error) {
+func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*sealed, error) {
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err != nil {
 		return nil, err

@@ -179,8 +179,8 @@ func (lineEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
 func stageAll(t testing.TB, s *Spool) map[uint64]string {
 	t.Helper()
 	got := map[uint64]string{}
-	for _, seg := range s.Sealed(0, 0) {
-		rec, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+	for _, seg := range s.shelf.Sealed(0, 0) {
+		rec, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func stageAll(t testing.TB, s *Spool) map[uint64]string {
 // readStaged adds a staged file's records to got, which must not have them yet.
 func readStaged(t testing.TB, s *Spool, rec *StageRecord, got map[uint64]string) {
 	t.Helper()
-	body, closeBody, err := s.OpenStaged(rec.Segment)
+	body, closeBody, err := s.shelf.OpenStaged(rec.Segment)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,27 +244,27 @@ func deliver(t testing.TB, s *Spool, dest string, n uint64) {
 }
 
 func tryDeliver(s *Spool, dest string, n uint64) error {
-	c, err := s.Chain(dest)
+	c, err := s.shelf.Chain(dest)
 	if err != nil {
 		return err
 	}
-	manifest, err := s.Proposed(dest)
+	manifest, err := s.shelf.Proposed(dest)
 	if err != nil {
 		manifest = fmt.Appendf(nil, "manifest %d of epoch %d to segment %d", c.Next, c.Epoch, n)
-		if err := s.Propose(dest, manifest); err != nil {
+		if err := s.shelf.Propose(dest, manifest); err != nil {
 			return err
 		}
 	} else if _, err := fmt.Sscanf(string(manifest[strings.LastIndexByte(string(manifest), ' ')+1:]), "%d", &n); err != nil {
 		return err
 	}
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	i := slices.IndexFunc(segs, func(seg Segment) bool { return seg.Number == n })
 	c.Next++
 	c.Hash = sha256.Sum256(manifest)
 	if i >= 0 && n > c.Segment {
 		c.Segment, c.Through = n, segs[i].Last
 	}
-	return s.Ack(dest, c)
+	return s.shelf.Ack(dest, c)
 }
 
 // until waits for a condition that a change of the spool brings about.
@@ -272,7 +272,7 @@ func until(t testing.TB, s *Spool, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
-		c := s.Changed()
+		c := s.shelf.Changed()
 		if cond() {
 			return
 		}
@@ -299,7 +299,7 @@ func balanced(t testing.TB, s *Spool) {
 		sum := d.Tally
 		sum.Add(p)
 		sum.Add(l.Damaged)
-		if c, err := s.Chain(name); err == nil && c.Joined <= 1 && sum != l.Kept {
+		if c, err := s.shelf.Chain(name); err == nil && c.Joined <= 1 && sum != l.Kept {
 			t.Fatalf("destination %s: delivered %+v + pending %+v + damaged %+v is not kept %+v", name, d.Tally, p, l.Damaged, l.Kept)
 		}
 	}

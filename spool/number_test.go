@@ -12,7 +12,7 @@ func TestNumbersGoOn(t *testing.T) {
 		mustAppend(t, s, batch(1+10*i, 10, 2000))
 	}
 	mustSeal(t, s)
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	last := segs[len(segs)-1].Number
 	for _, dest := range o.Destinations {
 		deliver(t, s, dest, last)
@@ -25,7 +25,7 @@ func TestNumbersGoOn(t *testing.T) {
 		mustAppend(t, s, batch(201+i, 1, 10))
 		mustSeal(t, s)
 	}
-	segs = s.Sealed(0, 0)
+	segs = s.shelf.Sealed(0, 0)
 	if len(segs) != 3 || segs[0].Number <= last || s.Stats().Pending["a"].Records != 3 {
 		t.Errorf("of 3 segments behind number %d there are %+v", last, segs)
 	}

@@ -33,16 +33,7 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o 
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	s := &Spool{
-		source: src, dir: dir, fs: fsys, opts: opts, log: opts.Logger, idx: index.None{}, opened: time.Now(),
-		dests: map[string]*destination{},
-		kick:  make(chan struct{}, 1), syncKick: make(chan struct{}, 1), work: make(chan struct{}, 1),
-		stop: make(chan struct{}), naming: make(chan struct{}, 1),
-	}
-	s.inodes = s.newInodes()
-	s.life, s.end = context.WithCancel(context.Background())
-	s.tail.chunkSize = int(min(1<<20, max(128<<10, opts.MemoryBytes/16)))
-	s.writer.work, s.syncer.work = s.write, s.commit
+	s := newSpool(newSite(src, dir, fsys, opts))
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -56,24 +47,35 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o 
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if err := s.recover(openIndex); err != nil {
-		if s.active != nil {
-			_ = s.active.file.Close()
-		}
-		s.witness.close()
-		return nil, errors.Join(err, s.idx.Close(), s.lock.Close())
+	if err := s.load(openIndex); err != nil {
+		s.journal.drop()
+		return nil, errors.Join(err, s.shelf.idx.Close(), s.lock.Close())
 	}
 	st := s.Stats()
 	s.log.Info("spool: open", "class", st.Class, "dir", dir, "spool", st.SpoolID, "epoch", st.Epoch, "segments", st.Segments,
 		"used", st.Used, "quota", st.Quota, "took", time.Since(s.opened).Round(time.Millisecond))
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
 	if src == nil {
-		s.start()
+		s.start(ctx)
 	}
 	return s, nil
 }
 
-// recover brings the spool back to where it was.
-func (s *Spool) recover(openIndex index.OpenFunc) error {
+// newSpool composes a spool whose directory has not been read yet.
+func newSpool(at *site) *Spool {
+	s := &Spool{site: at, space: newSpace(at)}
+	s.damages = &damages{site: at, space: s.space}
+	reads := new(refusedReads)
+	s.journal = newJournal(at, s.space, s.damages, reads)
+	s.shelf = newShelf(at, s.space, s.damages, reads, s.journal)
+	s.journal.shelf = s.shelf
+	s.space.freed = s.journal.roomFreed
+	return s
+}
+
+// load brings the spool back to where it was.
+func (s *Spool) load(openIndex index.OpenFunc) error {
 	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
 		if err := s.fs.MkdirAll(s.path(d)); err != nil {
 			return fmt.Errorf("spool: %w", err)
@@ -95,15 +97,17 @@ func (s *Spool) recover(openIndex index.OpenFunc) error {
 		return err
 	}
 	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
-	if s.quota, err = newQuota(&s.opts, total); err != nil {
+	q, err := newQuota(&s.opts, total)
+	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.quota.disk.look(total, free)
+	q.disk.look(total, free)
+	s.space.setQuota(q)
 	switch {
 	case total == 0:
-		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", s.quota.limit)
-	case s.quota.limit > total:
-		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", s.quota.limit, "size", total)
+		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", q.limit)
+	case q.limit > total:
+		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", q.limit, "size", total)
 	}
 	s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments)
 	if err != nil {
@@ -118,29 +122,26 @@ func (s *Spool) recover(openIndex index.OpenFunc) error {
 		return err
 	}
 	if s.source == nil {
-		s.loadFrozen()
+		s.shelf.frozen = s.loadFrozen()
 	}
 	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
 	switch {
 	case err == nil:
-		s.idx = ix
+		s.shelf.idx = ix
 	case errors.Is(err, index.ErrLost):
 		// Without it everything works, and opening takes longer the next time as well.
 		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
 	default:
 		return err
 	}
-	if err := s.loadDamages(); err != nil {
+	if err := s.damages.load(); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	r := &recovery{s: s, known: map[uint64]*sealed{}, aside: map[uint64]string{}, rebuild: rebuild}
 	if err := r.run(); err != nil {
 		return err
 	}
-	if s.active != nil { // resumed
-		s.noteBegun(s.active)
-		s.syncBegun()
-	}
+	s.journal.noteResumed()
 	if err := s.openDestinations(); err != nil {
 		return err
 	}
@@ -149,9 +150,9 @@ func (s *Spool) recover(openIndex index.OpenFunc) error {
 	if r.clean != nil {
 		s.takeClocks(r.clean.Clocks)
 	}
-	_ = s.fillInodes()
+	_ = s.space.fillInodes()
 	if s.source == nil {
-		if err := s.beginLife(r.handed()); err != nil {
+		if err := s.journal.beginLife(r.handed()); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
@@ -168,7 +169,7 @@ func (s *Spool) recover(openIndex index.OpenFunc) error {
 }
 
 // identityOfSegments returns the identity that the newest readable segment tells of; nil if there are no segments.
-func (s *Spool) identityOfSegments() (id *identity, err error) {
+func (s *site) identityOfSegments() (id *identity, err error) {
 	numbers, err := s.listSegments()
 	if err != nil {
 		return nil, err

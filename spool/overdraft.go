@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/internal/units"
 )
 
-// overdraft lets staged files of certain segments exceed the ceiling of the quota. Spool.mu guards it.
+// overdraft lets staged files of certain segments exceed the ceiling of the quota. space.mu guards it.
 //
 // Without it a staged file that is larger than all the room that a full spool can make would hold back its destination
 // permanently: uncompressed output of small records is several times the segment. Only a segment that is the next one for a
@@ -22,47 +22,26 @@ const overdraftEvery = time.Minute
 
 func (o *overdraft) has(number uint64) bool { return o.segments[number] > 0 }
 
-// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it.
-func (s *Spool) beyondQuota(seg *sealed) (done func(), ok bool) {
+// allow lets the staged file of a segment exceed the ceiling until done is called.
+func (s *space) allow(number uint64) (done func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isNext(seg.Number) {
-		return func() {}, false
-	}
 	o := &s.overdraft
 	if o.segments == nil {
 		o.segments = make(map[uint64]int)
 	}
-	o.segments[seg.Number]++
+	o.segments[number]++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if o.segments[seg.Number]--; o.segments[seg.Number] == 0 {
-			delete(o.segments, seg.Number)
-		}
-	}, true
-}
-
-// isNext reports whether a segment is the next one that some destination has to get. s.mu is held.
-func (s *Spool) isNext(number uint64) bool {
-	for _, d := range s.dests {
-		if !d.forgotten && s.cat.following(d.chain.Segment) == number {
-			return true
+		if o.segments[number]--; o.segments[number] == 0 {
+			delete(o.segments, number)
 		}
 	}
-	return false
-}
-
-// following returns the number of the first segment above n, 0 if there is none.
-func (c *catalogue) following(n uint64) uint64 {
-	if list := c.after(n, 1); len(list) > 0 {
-		return list[0].Number
-	}
-	return 0
 }
 
 // logOverdraft says once in a while that a staged file did not fit into the quota.
-func (s *Spool) logOverdraft(rec *StageRecord) {
+func (s *space) logOverdraft(rec *StageRecord) {
 	s.mu.Lock()
 	used, quota := s.quota.used, s.quota.limit
 	due := used > s.quota.ceiling && (s.overdraft.told.IsZero() || time.Since(s.overdraft.told) >= overdraftEvery)

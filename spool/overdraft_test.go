@@ -36,7 +36,7 @@ func TestStagedFileLargerThanReserve(t *testing.T) {
 			defer closeSpool(t, s)
 			n := fill(t, s)
 			mustSeal(t, s)
-			segs := s.Sealed(0, 0)
+			segs := s.shelf.Sealed(0, 0)
 			if n == 0 || len(segs) < 2 {
 				t.Fatalf("%d records in %d segments", n, len(segs))
 			}
@@ -46,12 +46,12 @@ func TestStagedFileLargerThanReserve(t *testing.T) {
 					// Who ships stages ahead, and for another destination again.
 					for _, ahead := range []int{i + 1, 0} {
 						if ahead < len(segs) {
-							if _, err := s.Stage(t.Context(), segs[ahead].Number, fatEncoder{}); err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, fs.ErrNotExist) {
+							if _, err := s.shelf.Stage(t.Context(), segs[ahead].Number, fatEncoder{}); err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, fs.ErrNotExist) {
 								t.Fatalf("segment %d: %v", segs[ahead].Number, err)
 							}
 						}
 					}
-					if _, err := s.Stage(t.Context(), segs[i].Number, fatEncoder{}); err != nil {
+					if _, err := s.shelf.Stage(t.Context(), segs[i].Number, fatEncoder{}); err != nil {
 						t.Fatalf("segment %d of %d for %s: %v", i+1, len(segs), dest, err)
 					}
 					most = max(most, s.Stats().Used)

@@ -18,20 +18,20 @@ func TestProposalRest(t *testing.T) {
 	if _, err := s.Append(t.Context(), batch(1, 3, 10)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := s.Chain("b")
+	c, err := s.shelf.Chain("b")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := fmt.Appendf(nil, "{\"type\":\"header\",\"spool\":%q,\"epoch\":%d,\"number\":%d}\n", c.Spool, c.Epoch, c.Next)
-	if err := s.Propose("b", before); err != nil {
+	if err := s.shelf.Propose("b", before); err != nil {
 		t.Fatal(err)
 	}
 	// The chain is another owner's, who has none of these records: the spool goes on under the next identity.
 	name := "0000000000zzzzzzzzzzzzzzzz"
-	if err := errors.Join(s.Leave("b", Left{}), s.Rename("b", name)); err != nil {
+	if err := errors.Join(s.shelf.Leave("b", Left{}), s.shelf.Rename("b", name)); err != nil {
 		t.Fatal(err)
 	}
-	if c, _ = s.Chain("b"); c.Spool != name || c.Hash != [32]byte{} {
+	if c, _ = s.shelf.Chain("b"); c.Spool != name || c.Hash != [32]byte{} {
 		t.Fatalf("the chain goes on as %+v", c)
 	}
 	if err := s.Close(); err != nil {
@@ -41,15 +41,15 @@ func TestProposalRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = d.open(t, o)
-	if b, err := s.Proposed("b"); !errors.Is(err, fs.ErrNotExist) {
+	if b, err := s.shelf.Proposed("b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("proposed is %q, %v: it was acknowledged", b, err)
 	}
 	next := fmt.Appendf(nil, "{\"type\":\"header\",\"spool\":%q,\"epoch\":1,\"number\":0}\n", name)
-	if err := s.Propose("b", next); err != nil {
+	if err := s.shelf.Propose("b", next); err != nil {
 		t.Error(err)
 	}
 	// One for the place that comes next stays.
-	if b, err := s.Proposed("b"); err != nil || string(b) != string(next) {
+	if b, err := s.shelf.Proposed("b"); err != nil || string(b) != string(next) {
 		t.Errorf("proposed is %q, %v", b, err)
 	}
 }

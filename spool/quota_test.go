@@ -23,9 +23,9 @@ func fill(t *testing.T, s *Spool) int {
 	t.Helper()
 	n := 0
 	for {
-		s.mu.Lock()
-		room := s.hasRoom(4 * 1100)
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		room := s.journal.hasRoom(4 * 1100)
+		s.journal.mu.Unlock()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // the room may go meanwhile, to a spare
 		if !room {
 			cancel() // Block would wait
@@ -63,7 +63,7 @@ func TestFullReject(t *testing.T) {
 	if st := s.Stats(); st.Used > st.Quota {
 		t.Errorf("used %d of %d", st.Used, st.Quota)
 	}
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	deliver(t, s, "a", segs[len(segs)-1].Number)
 	until(t, s, "room", func() bool { return !s.Stats().Full })
 	if _, err := s.Append(t.Context(), batch(n+1, 4, 1000)); err != nil {
@@ -88,7 +88,7 @@ func TestFullBlock(t *testing.T) {
 		done <- err
 	}()
 	mustSeal(t, s)
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	deliver(t, s, "a", segs[len(segs)-1].Number)
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -225,8 +225,8 @@ func TestLastCall(t *testing.T) {
 		_, err := s.Append(t.Context(), batch(n+1, 4, 1000))
 		done <- err
 	}()
-	s.LastCall()
-	s.LastCall()
+	s.shelf.LastCall()
+	s.shelf.LastCall()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -284,12 +284,12 @@ func TestFullDiskEmpties(t *testing.T) {
 // empty stages and delivers every segment to a destination, one after the other.
 func empty(t *testing.T, s *Spool, dest string) {
 	t.Helper()
-	c, err := s.Chain(dest)
+	c, err := s.shelf.Chain(dest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, seg := range s.Sealed(c.Segment, 0) {
-		rec, err := s.Stage(t.Context(), seg.Number, lineEncoder{})
+	for _, seg := range s.shelf.Sealed(c.Segment, 0) {
+		rec, err := s.shelf.Stage(t.Context(), seg.Number, lineEncoder{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func (w *world) randomLife(t *testing.T, s *Spool, rng *rand.Rand) error {
 			}
 		case 8, 9:
 			dest := w.opts.Destinations[rng.IntN(2)]
-			if segs := s.Sealed(0, 0); len(segs) > 0 {
+			if segs := s.shelf.Sealed(0, 0); len(segs) > 0 {
 				err = w.ship(ctx, s, dest, segs[rng.IntN(len(segs))].Number)
 			}
 		case 10:

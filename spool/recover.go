@@ -106,7 +106,7 @@ func (r *recovery) readLedger() error {
 	if err != nil {
 		return err
 	}
-	r.saved, r.s.number = &f.Ledger, max(r.s.number, f.Segment)
+	r.saved, r.s.space.number = &f.Ledger, max(r.s.space.number, f.Segment)
 	r.saved.Version = 1
 	return nil
 }
@@ -126,7 +126,7 @@ func (r *recovery) readBegun() error {
 	case b == nil:
 		return nil
 	}
-	r.begun, s.number, r.least = b, max(s.number, b.Segment), max(r.least, b.Next)
+	r.begun, s.space.number, r.least = b, max(s.space.number, b.Segment), max(r.least, b.Next)
 	fi, err := s.fs.Stat(s.segPath(b.Segment))
 	if err == nil {
 		r.newest = fi.Size()
@@ -141,14 +141,14 @@ func (r *recovery) openWitness() error {
 	if r.s.source != nil {
 		return nil
 	}
-	return r.s.openWitness(r.begun)
+	return r.s.journal.openWitness(r.begun)
 }
 
 func (r *recovery) readIndex() error {
 	if r.rebuild {
 		return nil
 	}
-	return r.s.idx.Load(func(key string, value []byte) error {
+	return r.s.shelf.idx.Load(func(key string, value []byte) error {
 		seg := new(sealed)
 		if json.Unmarshal(value, seg) != nil || key != segKey(seg.Number) {
 			r.gone = append(r.gone, key)
@@ -161,7 +161,7 @@ func (r *recovery) readIndex() error {
 }
 
 // listSegments returns the numbers of the files there are, ascending.
-func (s *Spool) listSegments() ([]uint64, error) {
+func (s *site) listSegments() ([]uint64, error) {
 	entries, err := s.fs.ReadDir(s.path(segDir))
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (r *recovery) list() error {
 		return err
 	}
 	for _, n := range numbers {
-		r.s.number = max(r.s.number, n)
+		r.s.space.number = max(r.s.space.number, n)
 		seg := r.known[n]
 		delete(r.known, n)
 		if seg != nil && r.clean != nil {
@@ -225,7 +225,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		m, _ := s.misnamed(n)
-		if ok, err := s.unswap(n); ok || err != nil {
+		if ok, err := s.shelf.unswap(n); ok || err != nil {
 			return errors.Join(err, r.inspectAgain(n, m))
 		}
 		return r.headless(f, n, size)
@@ -281,7 +281,7 @@ func (r *recovery) inspectAgain(n, m uint64) error {
 }
 
 // setAside moves a file of one of the directories out of the way, to where people look for it, and returns its name there.
-func (s *Spool) setAside(dir, name string) (to string, err error) {
+func (s *site) setAside(dir, name string) (to string, err error) {
 	if s.source != nil {
 		return name, s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
 	}
@@ -312,9 +312,7 @@ func (r *recovery) withoutRaw() error {
 	for _, p := range r.parts {
 		have[p.number] = true
 	}
-	s.mu.Lock()
-	covered := s.covered()
-	s.mu.Unlock()
+	covered := s.shelf.covered()
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), recExt)
 		if !ok || have[n] {
@@ -322,7 +320,7 @@ func (r *recovery) withoutRaw() error {
 		}
 		if n <= covered {
 			// About to be deleted, or kept for a verification that needs the staged file.
-			if _, err := s.fs.Stat(s.objPath(n)); s.frozen == "" || err != nil {
+			if _, err := s.fs.Stat(s.objPath(n)); s.shelf.frozen == "" || err != nil {
 				continue
 			}
 		}
@@ -355,7 +353,7 @@ func (r *recovery) withoutRaw() error {
 			r.changed = append(r.changed, seg)
 		}
 		r.parts = append(r.parts, &part{number: n, header: h, sealed: seg})
-		s.number = max(s.number, n)
+		s.space.number = max(s.space.number, n)
 	}
 	if err := r.withoutRecord(entries, have, covered); err != nil {
 		return err
@@ -363,7 +361,7 @@ func (r *recovery) withoutRaw() error {
 	slices.SortFunc(r.parts, func(a, b *part) int { return cmp.Compare(a.number, b.number) })
 	for n, seg := range r.known {
 		r.gone = append(r.gone, segKey(n))
-		s.number = max(s.number, n)
+		s.space.number = max(s.space.number, n)
 		if n > covered {
 			r.least = max(r.least, seg.Last+1)
 			s.log.Error("spool: a segment is missing", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)

@@ -31,7 +31,7 @@ func (r *recovery) aged() error {
 			note(&h.Ledger)
 		}
 	}
-	for name, d := range r.s.dests {
+	for name, d := range r.s.shelf.dests {
 		if d.lost || d.forgotten || d.chain.Through >= known[name] {
 			continue
 		}
@@ -39,7 +39,7 @@ func (r *recovery) aged() error {
 		if err != nil {
 			return err
 		}
-		r.s.dests[name] = lost
+		r.s.shelf.dests[name] = lost
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (r *recovery) aged() error {
 // identityOfChains returns the identity that the chain states tell of, nil if there are none, or of several: for a spool of
 // which everything was delivered and deleted, whose numbers must go on all the same. Who wrote it is not known, so that the
 // next epoch begins.
-func (s *Spool) identityOfChains() (*identity, error) {
+func (s *site) identityOfChains() (*identity, error) {
 	entries, err := s.fs.ReadDir(s.path(chainDir))
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -30,22 +29,22 @@ func (r *recovery) end() error {
 		f := r.last.Builder.Footer()
 		l = r.last.Ledger
 		at = place{r.last.Next - 1, max(p.header.Ledger.Kept.Bytes+f.Bytes, l.Kept.Bytes)}
-		s.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
+		s.journal.sealedEnd = place{p.header.First - 1, p.header.Ledger.Kept.Bytes}
 	case p != nil && p.sealed.Last+1 >= r.leastNext():
 		var err error
 		if l, at, err = r.sealedLedger(); err != nil {
 			return err
 		}
-		s.sealedEnd = at
+		s.journal.sealedEnd = at
 	default: // nothing is left of the log, or only what could not be deleted when all behind it was
 		l = r.saved
 		at = place{r.leastNext() - 1, l.Kept.Bytes}
-		s.sealedEnd = at
+		s.journal.sealedEnd = at
 	}
 	if b := r.begun; b != nil && at.seq+1 >= b.Next {
 		at.bytes = max(at.bytes, b.Bytes)
 		if r.last == nil {
-			s.sealedEnd = at
+			s.journal.sealedEnd = at
 		}
 	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {
@@ -53,28 +52,28 @@ func (r *recovery) end() error {
 		l = &r.clean.Ledger
 		at.bytes = l.Kept.Bytes
 		if r.last == nil {
-			s.sealedEnd = at
+			s.journal.sealedEnd = at
 		}
 	}
 	// What was delivered was kept, also where all that said how much is lost.
 	if most := r.mostDelivered(); at.bytes < most {
 		at.bytes = most
 		if r.last == nil {
-			s.sealedEnd = at
+			s.journal.sealedEnd = at
 		}
 	}
-	s.lastEnd = *l.Clone()
-	s.lastEnd.Kept = at.tally()
+	s.journal.lastEnd = *l.Clone()
+	s.journal.lastEnd.Kept = at.tally()
 	// What is kept is what is there, whatever the ledger says: it was written before the last records, or has counted some
 	// that a power cut took.
-	s.ledger = *l.Clone()
-	s.ledger.Version = 1
-	s.ledger.Kept = at.tally()
-	s.taken, s.written, s.durable, s.found = at.seq, at.seq, at.seq, at.seq
-	s.place, s.placed = at, at
-	for _, d := range s.dests {
+	s.journal.ledger = *l.Clone()
+	s.journal.ledger.Version = 1
+	s.journal.ledger.Kept = at.tally()
+	s.journal.taken, s.journal.written, s.journal.durable, s.journal.found = at.seq, at.seq, at.seq, at.seq
+	s.journal.place, s.journal.placed = at, at
+	for _, d := range s.shelf.dests {
 		if !d.lost {
-			s.noteDelivery(d)
+			d.note(&s.journal.ledger)
 		}
 	}
 	r.settle(l.Time)
@@ -86,7 +85,7 @@ func (r *recovery) end() error {
 
 // mostDelivered returns how many bytes the destination that has most of what was ever kept has.
 func (r *recovery) mostDelivered() (bytes uint64) {
-	for _, d := range r.s.dests {
+	for _, d := range r.s.shelf.dests {
 		bytes = max(bytes, d.delivered.Bytes)
 	}
 	return bytes
@@ -116,7 +115,7 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 // settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
 func (r *recovery) settle(from time.Time) {
 	s := r.s
-	l := &s.ledger
+	l := &s.journal.ledger
 	most, since, died := r.lostAtMost()
 	if from.IsZero() {
 		from = since
@@ -144,8 +143,8 @@ func (r *recovery) settle(from time.Time) {
 		l.Unaccounted[1] = join(l.Unaccounted[0], l.Unaccounted[1])
 		l.Unaccounted = slices.Delete(l.Unaccounted, 0, 1)
 	}
-	s.ledgerDirty = true
-	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.taken+1,
+	s.journal.ledgerDirty = true
+	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.journal.taken+1,
 		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
@@ -169,9 +168,9 @@ func (r *recovery) resume(p *part) error {
 	// Sealing right away is the way of everything that does not go on as it was: the next block begins a segment with the
 	// right epoch, a whole header, and nothing to explain.
 	res := r.last
-	ledger := &s.ledger
+	ledger := &s.journal.ledger
 	if s.source != nil {
-		ledger = &s.lastEnd // nothing of this process, so that every adopter makes the same segment
+		ledger = &s.journal.lastEnd // nothing of this process, so that every adopter makes the same segment
 	} else if r.clean == nil {
 		if err := rewrite(f, res.Durable, min(res.End, p.size)); err != nil {
 			_ = f.Close()
@@ -186,44 +185,26 @@ func (r *recovery) resume(p *part) error {
 		if err := r.sealPart(p, f, res, res.Next, ledger); err != nil {
 			return err
 		}
-		s.lastEnd = *s.ledger.Clone()
-		s.sealedEnd = s.place
-		s.ledgerDirty = false
+		s.journal.lastEnd = *s.journal.ledger.Clone()
+		s.journal.sealedEnd = s.journal.place
+		s.journal.ledgerDirty = false
 		return nil
 	}
 	if r.clean == nil {
-		s.noteEnding(p.number)
-		if err := s.cut(f, res.End); err != nil {
+		s.journal.noteEnding(p.number)
+		if err := s.space.cut(f, res.End); err != nil {
 			_ = f.Close()
 			return fmt.Errorf("cut the torn tail of segment %d: %w", p.number, err)
 		}
 	}
 	r.parts = r.parts[:len(r.parts)-1]
-	s.active = &active{
+	s.journal.active = &active{
 		number: p.number, generation: p.header.Generation, file: f, header: p.header, builder: res.Builder,
 		created: time.Now().Add(-since(p.header.Created)), off: res.End, written: res.End, synced: res.End,
 	}
-	s.quota.begin(max(0, s.opts.SegmentBytes-res.End))
-	s.quota.found(s.opts.SegmentBytes)
+	s.journal.left = max(0, s.opts.SegmentBytes-res.End)
+	s.space.quota.found(s.opts.SegmentBytes)
 	return nil
-}
-
-// cut makes zeros of what lies behind a torn tail: valid blocks in it would come back to life once new ones reach them.
-// What lies before is only now known to be durable.
-func (s *Spool) cut(f vfs.File, end int64) error {
-	if err := f.Truncate(end); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
-		return err
-	}
-	if err := s.reserve(f); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 // stages matches staged files with segments, and sweeps those that are nobody's.
@@ -271,7 +252,7 @@ func (r *recovery) stages() error {
 func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	size, ok := objects[seg.Number]
 	if ok && seg.Staged && seg.StagedSize == size {
-		r.s.quota.found(size)
+		r.s.space.quota.found(size)
 		return nil
 	}
 	was := *seg
@@ -289,7 +270,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		}
-		r.s.quota.found(size)
+		r.s.space.quota.found(size)
 	}
 	if was.Staged != seg.Staged || was.StagedSize != seg.StagedSize {
 		r.changed = append(r.changed, seg)
@@ -317,15 +298,15 @@ func (r *recovery) pool() error {
 		if fi.Size() == 0 && strings.HasPrefix(e.Name(), inodePrefix) {
 			continue
 		}
-		if !ok || len(s.quota.pool) == poolFiles || fi.Size() > 2*s.opts.SegmentBytes {
+		if !ok || len(s.space.quota.pool) == poolFiles || fi.Size() > 2*s.opts.SegmentBytes {
 			if err := s.fs.Remove(path); err != nil {
 				return err
 			}
 			continue
 		}
-		s.number = max(s.number, n)
-		s.quota.pool = append(s.quota.pool, poolFile{n, fi.Size()})
-		s.quota.found(fi.Size())
+		s.space.number = max(s.space.number, n)
+		s.space.quota.pool = append(s.space.quota.pool, poolFile{n, fi.Size()})
+		s.space.quota.found(fi.Size())
 	}
 	return nil
 }
@@ -334,26 +315,26 @@ func (r *recovery) pool() error {
 func (r *recovery) save() error {
 	s := r.s
 	for _, p := range r.parts {
-		s.number = max(s.number, p.number)
-		s.cat.segs = append(s.cat.segs, p.sealed)
-		s.quota.found(p.size)
+		s.space.number = max(s.space.number, p.number)
+		s.shelf.cat.segs = append(s.shelf.cat.segs, p.sealed)
+		s.space.quota.found(p.size)
 	}
 	if fi, err := s.fs.Stat(s.path(index.FileName)); err == nil {
-		s.quota.found(fi.Size())
+		s.space.quota.found(fi.Size())
 	}
-	s.damages.held = s.sizeOfDamaged()
-	s.quota.found(s.damages.held)
-	s.forgetDamages()
+	s.damages.held = s.damages.size()
+	s.space.quota.found(s.damages.held)
+	s.shelf.forgetDamages()
 	if s.source == nil {
-		s.quota.raise(s.recordBytes())
+		s.space.quota.raise(s.journal.recordBytes())
 	} else {
-		s.quota.used = s.workBytes() // the source's own files are on another disk
+		s.space.quota.used = s.workBytes() // the source's own files are on another disk
 	}
 	for chunk := range slices.Chunk(r.changed, 1000) {
-		s.remember(chunk...)
+		s.shelf.remember(chunk...)
 	}
 	for chunk := range slices.Chunk(r.gone, 1000) {
-		s.apply(nil, chunk)
+		s.shelf.apply(nil, chunk)
 	}
 	return nil
 }
@@ -361,23 +342,23 @@ func (r *recovery) save() error {
 // balance checks the second equation of the ledger for a destination that is owed everything.
 func (r *recovery) balance() {
 	s := r.s
-	for _, d := range s.dests {
+	for _, d := range s.shelf.dests {
 		if d.forgotten || d.chain.Joined > 1 {
 			continue
 		}
 		t := d.delivered
 		t.Add(s.owed(d))
-		t.Add(s.ledger.Damaged)
-		if t == s.ledger.Kept {
+		t.Add(s.journal.ledger.Damaged)
+		if t == s.journal.ledger.Kept {
 			continue
 		}
 		s.log.Error("spool: the ledger does not balance, correcting what is damaged", "class", s.opts.Class, "dest", d.name,
-			"kept", s.ledger.Kept, "delivered", d.delivered, "damaged", s.ledger.Damaged)
+			"kept", s.journal.ledger.Kept, "delivered", d.delivered, "damaged", s.journal.ledger.Damaged)
 		// What does not add up in the other direction is no damage: never below nothing.
 		t = d.delivered
 		t.Add(s.owed(d))
-		s.ledger.Damaged = s.ledger.Kept.Sub(t)
-		s.ledgerDirty = true
+		s.journal.ledger.Damaged = s.journal.ledger.Kept.Sub(t)
+		s.journal.ledgerDirty = true
 		return
 	}
 }

@@ -74,7 +74,7 @@ func (r *recovery) spares() error {
 // cut has torn its header. Otherwise the next Open would miss it.
 func (r *recovery) noteUnused(n uint64) {
 	if b := r.begun; b != nil && b.Segment == n && b.End == 0 && r.newest >= b.Size {
-		r.s.noteEnding(n)
+		r.s.journal.noteEnding(n)
 	}
 }
 

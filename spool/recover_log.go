@@ -78,7 +78,7 @@ func (r *recovery) numberOfHole() uint64 {
 		!slices.Contains(r.blank, r.begun.Segment) {
 		return r.begun.Segment
 	}
-	return r.s.number + 1
+	return r.s.space.number + 1
 }
 
 // judgeNewest finds out how much may have been kept in the newest segment that its file does not show, and nobody can
@@ -88,9 +88,7 @@ func (r *recovery) judgeNewest() {
 	if b == nil || b.Ended || r.clean != nil {
 		return
 	}
-	s.mu.Lock()
-	covered := s.covered()
-	s.mu.Unlock()
+	covered := s.shelf.covered()
 	if b.Segment <= covered || r.wasSealed {
 		return
 	}
@@ -113,7 +111,7 @@ func (r *recovery) judgeNewest() {
 // owedFrom returns the sequence number from which on somebody is owed everything: what is missing before it was deleted.
 func (r *recovery) owedFrom() uint64 {
 	owed, given := uint64(math.MaxUint64), uint64(1)
-	for _, d := range r.s.dests {
+	for _, d := range r.s.shelf.dests {
 		switch {
 		case d.lost: // it has what is gone, unless another one lacks it
 			owed = min(owed, r.oldest())
@@ -141,7 +139,7 @@ func (r *recovery) oldest() uint64 {
 // never given again.
 func (r *recovery) leastNext() uint64 {
 	n := max(r.least, 1, r.saved.Kept.Records+1)
-	for _, d := range r.s.dests {
+	for _, d := range r.s.shelf.dests {
 		n = max(n, d.chain.Through+1)
 	}
 	if r.clean != nil {
@@ -199,7 +197,7 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 	s := r.s
 	s.logDamage(p.number, res.Damage)
 	keepTail(res, p.size)
-	s.noteEnding(p.number)
+	s.journal.noteEnding(p.number)
 	size, err := finish(f, res, next, l)
 	if err != nil {
 		return err
@@ -212,7 +210,7 @@ func (r *recovery) sealPart(p *part, f vfs.File, res *segment.ScanResult, next u
 // noteScan puts on record which records that somebody is owed a scan of a segment has found missing. All others are at every
 // destination, if only because another owner has delivered them.
 func (r *recovery) noteScan(p *part, res *segment.ScanResult) error {
-	return r.s.noteDamaged(p.number, from(r.owedFrom(), rangesOf(res.Damage)), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
+	return r.s.damages.note(p.number, from(r.owedFrom(), rangesOf(res.Damage)), 0, "damaged when the spool was opened", numberName(p.number)+segExt)
 }
 
 // from returns the parts of ranges that are not before first.
@@ -233,7 +231,7 @@ func keepTail(res *segment.ScanResult, size int64) {
 }
 
 // headerOf returns a part's header, reading it if need be.
-func (s *Spool) headerOf(p *part) (*segment.Header, error) {
+func (s *site) headerOf(p *part) (*segment.Header, error) {
 	if p.header != nil {
 		return p.header, nil
 	}
@@ -267,7 +265,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 		return err
 	}
 	lost := segment.Range{First: first, Last: next - 1}
-	if err := s.noteDamaged(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {
+	if err := s.damages.note(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {
 		return err
 	}
 	// Its ledger is that of the segment before: what was lost by cause while the missing one was active is in the next
@@ -286,7 +284,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	if err != nil {
 		return err
 	}
-	s.number = max(s.number, number)
+	s.space.number = max(s.space.number, number)
 	r.changed = append(r.changed, hole)
 	r.parts = append(r.parts, &part{number: number, header: h, size: hole.Size, sealed: hole})
 	return nil
@@ -346,7 +344,7 @@ func (r *recovery) scanNewest(p *part) error {
 }
 
 // endLedger returns the ledger at the end of a sealed part.
-func (s *Spool) endLedger(p *part) (*segment.Ledger, error) {
+func (s *site) endLedger(p *part) (*segment.Ledger, error) {
 	if p.sealed.NoRaw {
 		rec, err := s.stageRecord(p.number)
 		if err != nil {

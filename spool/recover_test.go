@@ -107,11 +107,11 @@ func noRaw(t *testing.T) (*disk, *Spool, Segment) {
 	t.Helper()
 	d := memDir()
 	s := threeSegments(t, d, Options{})
-	seg := s.Sealed(0, 0)[1]
-	if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+	seg := s.shelf.Sealed(0, 0)[1]
+	if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 		t.Fatal(err)
 	}
-	if freed, err := s.halve(t.Context(), gzipEncoder{}, seg.Number, false); !freed || err != nil {
+	if freed, err := s.shelf.halve(t.Context(), gzipEncoder{}, seg.Number, false); !freed || err != nil {
 		t.Fatal(freed, err)
 	}
 	return d, s, seg
@@ -145,8 +145,8 @@ func TestStageRecordNewer(t *testing.T) {
 		if raw {
 			d = memDir()
 			s = threeSegments(t, d, Options{})
-			seg = s.Sealed(0, 0)[1]
-			if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			seg = s.shelf.Sealed(0, 0)[1]
+			if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 				t.Fatal(err)
 			}
 		} else {
@@ -164,7 +164,7 @@ func TestStageRecordNewer(t *testing.T) {
 		if err := vfs.WriteFileAtomic(d.fs, s.recPath(seg.Number), js); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); !errors.Is(err, statefile.ErrNewer) {
+		if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); !errors.Is(err, statefile.ErrNewer) {
 			t.Errorf("staged with %v", err)
 		}
 		closeSpool(t, s)
@@ -189,7 +189,7 @@ func TestIdentityInLongHeaders(t *testing.T) {
 	mustSeal(t, s)
 	mustAppend(t, s, batch(11, 10, 100))
 	mustSeal(t, s)
-	first := s.Sealed(0, 1)[0]
+	first := s.shelf.Sealed(0, 1)[0]
 	id := s.Stats().SpoolID
 	closeSpool(t, s)
 	// Those with short headers go, as if they had been delivered.

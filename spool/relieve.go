@@ -19,24 +19,6 @@ import (
 // errNoRoom: the quota leaves no room for a staged file.
 var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)
 
-// grow counts n bytes of a segment's staged file that is being written; errNoRoom if the quota has no room for them.
-func (s *Spool) grow(number uint64, n int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.quota.used+n > s.quota.ceiling && !s.overdraft.has(number) {
-		return errNoRoom
-	}
-	s.quota.add(n)
-	return nil
-}
-
-// short reports whether appends find no room, or soon will.
-func (s *Spool) short() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.full || s.roomLeft() < s.opts.SegmentBytes
-}
-
 // anyStage stands for no segment in particular.
 const anyStage = math.MaxUint64
 
@@ -49,8 +31,8 @@ const anyStage = math.MaxUint64
 // acknowledged, and deleted, before the earlier one. So of all segments that need staged files the first one always has
 // its way, and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
 // destination, unless it is the next for another one itself.
-func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
-	for s.makeRoom() {
+func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
+	for s.space.makeRoom() {
 		if freed = true; enough() {
 			return true
 		}
@@ -65,14 +47,14 @@ func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 		if s.source != nil && !s.inWork(s.objPath(n)) {
 			continue // the source's
 		}
-		if ctx.Err() != nil || !s.stages.tryBegin(n) {
+		if ctx.Err() != nil || !s.staging.tryEnter(n) {
 			continue
 		}
 		s.mu.Lock()
 		force := n > forSegment || first && !s.isNext(n)
 		s.mu.Unlock()
 		ok, err := s.halve(ctx, enc, n, force)
-		s.stages.end(n)
+		s.staging.leave(n)
 		if err != nil {
 			s.log.Warn("spool: cannot make room", "class", s.opts.Class, "segment", n, "err", err)
 		}
@@ -85,7 +67,7 @@ func (s *Spool) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 
 // halve gives up one of the two files of a staged segment, with force also one that somebody is about to send. The caller
 // has the segment's stage.
-func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (freed bool, err error) {
+func (s *Shelf) halve(ctx context.Context, enc Encoder, n uint64, force bool) (freed bool, err error) {
 	seg, ok := s.cat.get(n)
 	if !ok || !seg.Staged || seg.NoRaw {
 		return false, nil
@@ -99,7 +81,7 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 		if err := s.checkRaw(seg); err != nil {
 			return false, err
 		}
-		s.unlink(s.objPath(n), seg.StagedSize)
+		s.space.unlink(s.objPath(n), seg.StagedSize)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.Staged, c.StagedSize = false, 0 })
 	} else {
 		// The staged file is about to be the only one. It was written by a compressor, through a cache, to a disk that may
@@ -107,7 +89,7 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 		if err := s.checkStaged(ctx, enc, n); err != nil {
 			return false, err
 		}
-		s.unlinkForGood(s.segPath(n), seg.Size)
+		s.space.unlinkForGood(s.segPath(n), seg.Size)
 		seg, ok = s.cat.update(n, func(c *sealed) { c.NoRaw = true })
 	}
 	if ok {
@@ -117,12 +99,12 @@ func (s *Spool) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 }
 
 // onlyCopy reports whether a segment's own file is the only copy of records that were damaged in it.
-func (s *Spool) onlyCopy(n uint64) bool {
-	return s.damaged(n) && s.named(n, numberName(n)+segExt)
+func (s *Shelf) onlyCopy(n uint64) bool {
+	return s.damages.open(n) && s.damages.named(n, numberName(n)+segExt)
 }
 
 // checkRaw reads a segment's own file from end to end. The damage that is on record may be in it, and no other.
-func (s *Spool) checkRaw(seg sealed) error {
+func (s *Shelf) checkRaw(seg sealed) error {
 	f, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
 		return err
@@ -136,7 +118,7 @@ func (s *Spool) checkRaw(seg sealed) error {
 	if err == nil || !s.onlyCopy(seg.Number) {
 		return err
 	}
-	if res, serr := segment.Scan(f, size, segment.ReadOptions{Durable: size}); serr == nil && s.isOnRecord(seg.Number, rangesOf(res.Damage)) {
+	if res, serr := segment.Scan(f, size, segment.ReadOptions{Durable: size}); serr == nil && s.damages.isOnRecord(seg.Number, rangesOf(res.Damage)) {
 		return nil
 	}
 	return err
@@ -145,7 +127,7 @@ func (s *Spool) checkRaw(seg sealed) error {
 // wanted reports whether somebody may be about to send a staged file: it was asked for more often than it has arrived,
 // and not so long ago that whoever asked must have given up. Two callers that made and gave up the same file in turns
 // would get nowhere.
-func (s *Spool) wanted(seg sealed) bool {
+func (s *Shelf) wanted(seg sealed) bool {
 	arrived := 0
 	s.mu.Lock()
 	for _, d := range s.dests {
@@ -161,7 +143,7 @@ func (s *Spool) wanted(seg sealed) bool {
 const wantedFor = time.Minute
 
 // checkStaged reads a staged file back and compares it, and what it decodes to, with its record.
-func (s *Spool) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
+func (s *Shelf) checkStaged(ctx context.Context, enc Encoder, n uint64) error {
 	rec, err := s.stageRecord(n)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ func TestDamagedFileIsNoCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSeal(t, s)
-	hurt := s.Sealed(0, 1)[0].Number
+	hurt := s.shelf.Sealed(0, 1)[0].Number
 	flip(t, d, s.segPath(hurt), 20)
 
 	n := 40
@@ -36,9 +36,9 @@ func TestDamagedFileIsNoCopy(t *testing.T) {
 			n = int(last)
 		}
 		mustSeal(t, s)
-		c, _ := s.Chain("up")
-		for _, seg := range s.Sealed(c.Segment, 0) {
-			if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+		c, _ := s.shelf.Chain("up")
+		for _, seg := range s.shelf.Sealed(c.Segment, 0) {
+			if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 				t.Fatal(err)
 			}
 			deliver(t, s, "up", seg.Number)
@@ -46,14 +46,14 @@ func TestDamagedFileIsNoCopy(t *testing.T) {
 	}
 	wantKept := func(when string) {
 		t.Helper()
-		all := s.Damages()
+		all := s.shelf.Damages()
 		if len(all) != 1 || all[0].Segment != hurt || all[0].GivenUp || all[0].Records == 0 || len(all[0].Files) != 1 {
 			t.Fatalf("%s: %+v", when, all)
 		}
 	}
 	wantKept("full")
-	for _, seg := range s.Sealed(0, 0) {
-		if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+	for _, seg := range s.shelf.Sealed(0, 0) {
+		if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 			t.Fatal(err)
 		}
 		deliver(t, s, "down", seg.Number)

@@ -54,9 +54,9 @@ func TestRawIsGivenUp(t *testing.T) {
 				n = int(last)
 			}
 			mustSeal(t, s)
-			c, _ := s.Chain("up")
-			for _, seg := range s.Sealed(c.Segment, 0) {
-				if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			c, _ := s.shelf.Chain("up")
+			for _, seg := range s.shelf.Sealed(c.Segment, 0) {
+				if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 					t.Fatal(err)
 				}
 				deliver(t, s, "up", seg.Number)
@@ -69,7 +69,7 @@ func TestRawIsGivenUp(t *testing.T) {
 		if st := s.Stats(); st.Used > st.Quota {
 			t.Errorf("used %d of %d", st.Used, st.Quota)
 		}
-		first := s.Sealed(0, 1)[0].Number
+		first := s.shelf.Sealed(0, 1)[0].Number
 		if _, err := d.fs.Stat(s.segPath(first)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the raw file is still there: %v", err)
 		}
@@ -85,12 +85,12 @@ func TestRawIsGivenUp(t *testing.T) {
 			t.Fatalf("pending %+v, was %+v, %d records", p, pending, n)
 		}
 		next := uint64(1)
-		for _, seg := range s.Sealed(0, 0) {
+		for _, seg := range s.shelf.Sealed(0, 0) {
 			if seg.First != next {
 				t.Errorf("segment %+v", seg)
 			}
 			next = seg.Last + 1
-			if _, err := s.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
 				t.Fatal(err)
 			}
 			deliver(t, s, "down", seg.Number)
@@ -107,12 +107,12 @@ func TestRawIsGivenUp(t *testing.T) {
 func TestRawIsKeptForBadStage(t *testing.T) {
 	d := memDir()
 	s := threeSegments(t, d, Options{})
-	n := s.Sealed(0, 0)[0].Number
-	if _, err := s.Stage(t.Context(), n, gzipEncoder{}); err != nil {
+	n := s.shelf.Sealed(0, 0)[0].Number
+	if _, err := s.shelf.Stage(t.Context(), n, gzipEncoder{}); err != nil {
 		t.Fatal(err)
 	}
 	flipAt(t, d, s.objPath(n), 30)
-	if freed, err := s.halve(t.Context(), gzipEncoder{}, n, false); freed || err == nil {
+	if freed, err := s.shelf.halve(t.Context(), gzipEncoder{}, n, false); freed || err == nil {
 		t.Fatalf("given up: %v, %v", freed, err)
 	}
 	if _, err := d.fs.Stat(s.segPath(n)); err != nil {
@@ -143,11 +143,11 @@ func TestFirstSegmentGetsRoom(t *testing.T) {
 		t.Fatal("nothing fits")
 	}
 	mustSeal(t, s)
-	segs := s.Sealed(0, 0)
+	segs := s.shelf.Sealed(0, 0)
 	staged, full := 0, 0
 	for _, seg := range slices.Backward(segs) {
 		for range 2 { // for each destination
-			_, err := s.Stage(t.Context(), seg.Number, wideEncoder{})
+			_, err := s.shelf.Stage(t.Context(), seg.Number, wideEncoder{})
 			switch {
 			case err == nil:
 				staged++
@@ -161,7 +161,7 @@ func TestFirstSegmentGetsRoom(t *testing.T) {
 	t.Logf("%d segments, %d staged, %d found no room", len(segs), staged, full)
 	for _, seg := range segs {
 		for _, dest := range o.Destinations {
-			if _, err := s.Stage(t.Context(), seg.Number, wideEncoder{}); err != nil {
+			if _, err := s.shelf.Stage(t.Context(), seg.Number, wideEncoder{}); err != nil {
 				t.Fatalf("segment %d of %d: %v", seg.Number, len(segs), err)
 			}
 			deliver(t, s, dest, seg.Number)

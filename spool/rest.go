@@ -12,7 +12,7 @@ import (
 )
 
 // ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is.
-func (s *Spool) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
+func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
 	seg, ok := s.cat.get(number)
 	if !ok || seg.NoRaw {
 		return nil, nil, fmt.Errorf("spool: read segment %d: %w", number, fs.ErrNotExist)
@@ -31,7 +31,7 @@ func (s *Spool) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 // StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
 // before. If the segment's own file was given up for room, records calls put for each record of the staged one. The file is the
 // caller's, who calls done when it is delivered; the next Open removes what is left.
-func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
+func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
 	if err := s.begin(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -68,7 +68,7 @@ func (s *Spool) StageRest(ctx context.Context, number, first uint64, enc Encoder
 	}
 	done = func() {
 		_ = f.Close()
-		s.unlink(path, out.size)
+		s.space.unlink(path, out.size)
 	}
 	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
 }
@@ -98,7 +98,7 @@ type Put func(seq uint64, rec *segment.Record) error
 
 // rewritten makes a segment's own file again for as long as its rest is staged, of the records in its staged file. One block
 // for each record is wasteful, and enough for a case as rare as a copy of a volume that has become full.
-func (s *Spool) rewritten(seg *sealed, records func(put Put) error) (r *segment.Reader, done func() error, err error) {
+func (s *Shelf) rewritten(seg *sealed, records func(put Put) error) (r *segment.Reader, done func() error, err error) {
 	rec, err := s.stageRecord(seg.Number)
 	if err != nil {
 		return nil, nil, err

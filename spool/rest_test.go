@@ -14,7 +14,7 @@ func TestRestWithoutRaw(t *testing.T) {
 	mustSeal(t, s)
 	stage := func() (*StageRecord, string) {
 		t.Helper()
-		rec, body, done, err := s.StageRest(t.Context(), s.Sealed(0, 1)[0].Number, 7, lineEncoder{}, func(put Put) error {
+		rec, body, done, err := s.shelf.StageRest(t.Context(), s.shelf.Sealed(0, 1)[0].Number, 7, lineEncoder{}, func(put Put) error {
 			for i := range all {
 				if err := put(uint64(i)+1, &all[i]); err != nil {
 					return err
@@ -33,14 +33,14 @@ func TestRestWithoutRaw(t *testing.T) {
 		return rec, string(b)
 	}
 	before, was := stage()
-	number := s.Sealed(0, 1)[0].Number
-	if _, err := s.Stage(t.Context(), number, lineEncoder{}); err != nil {
+	number := s.shelf.Sealed(0, 1)[0].Number
+	if _, err := s.shelf.Stage(t.Context(), number, lineEncoder{}); err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := s.halve(t.Context(), lineEncoder{}, number, true); !ok || err != nil {
+	if ok, err := s.shelf.halve(t.Context(), lineEncoder{}, number, true); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	if seg, _ := s.cat.get(number); !seg.NoRaw {
+	if seg, _ := s.shelf.cat.get(number); !seg.NoRaw {
 		t.Fatal("its own file is still there")
 	}
 	after, is := stage()

@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,79 +109,71 @@ func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) 
 
 // replaced reports whether all that rolled segment i would lose with its file is in the file of a later one, or would be
 // nothing. s.mu is held.
-func (s *Spool) replaced(i int) bool {
-	r := s.rolled[i]
-	return !r.broken || s.place.seq >= r.promised ||
-		slices.ContainsFunc(s.rolled[i+1:], func(later *rolled) bool { return later.promised >= r.promised })
+func (j *journal) replaced(i int) bool {
+	r := j.rolled[i]
+	return !r.broken || j.place.seq >= r.promised ||
+		slices.ContainsFunc(j.rolled[i+1:], func(later *rolled) bool { return later.promised >= r.promised })
 }
 
 // roll ends the active segment. Everything in it is synced first, so that no later segment exists while an earlier one
 // may still lose its tail: what a later Open finds missing before the newest segment is damage, never a torn tail. That
 // sync is the only thing an Append may wait for here; footer, truncation, their sync and the index follow in the
 // background. The caller has the writer role.
-func (s *Spool) roll() error {
-	a := s.active
-	if err := s.head(a); err != nil {
+func (j *journal) roll() error {
+	a := j.active
+	if err := j.head(a); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	m := s.mark()
-	dirty := s.tail.synced != s.tail.written
-	s.mu.Unlock()
-	s.syncBegun()
+	j.mu.Lock()
+	m := j.mark()
+	dirty := j.tail.synced != j.tail.written
+	j.mu.Unlock()
+	j.syncBegun()
 	if err := a.end(dirty); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.advance(m)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.advance(m)
 	// One snapshot for this segment's footer and the next one's header: what is lost in between two segments stands in the
 	// ledger blocks of the later one, and the differences of all segments add up to the whole.
-	s.lastEnd = *s.ledgerAt(s.place)
-	s.ended(a, false)
+	j.lastEnd = *j.ledgerAt(j.place)
+	j.ended(a, false)
 	return nil
 }
 
 // ended hands the active segment to the keeper. The next block begins another one; until there is one, no file is kept
 // ready at the price of a wrong time of creation, which names the object's hour. s.mu is held.
-func (s *Spool) ended(a *active, broken bool) {
-	s.rolled = append(s.rolled, &rolled{
+func (j *journal) ended(a *active, broken bool) {
+	j.rolled = append(j.rolled, &rolled{
 		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder, promised: a.promised},
-		end:    a.synced, next: s.placed.seq + 1, ledger: s.lastEnd, broken: broken,
+		end:    a.synced, next: j.placed.seq + 1, ledger: j.lastEnd, broken: broken,
 	})
-	s.active = nil
-	s.quota.begin(0)
-	wake(s.work)
-}
-
-// spare is a file that stands ready to become the active segment: its name is durable, its blocks are allocated, and
-// zeros stand where the header will. So rolling costs one write of a header, not the creation of a file, whose
-// directory has to be synced before anything in it is safe.
-type spare struct {
-	number uint64
-	file   vfs.File
+	j.active = nil
+	j.left = 0
+	wake(j.work)
 }
 
 // activate begins a segment whose first record will have the given number. The caller has the writer role.
 //
 // While the segment takes over what another file has, since that one failed, it has no header and counts as a spare: a kill
 // in the middle finds everything in the other one.
-func (s *Spool) activate(first uint64) error {
-	s.mu.Lock()
-	sp := s.spare
-	s.spare = nil
-	begins := s.beginning()
-	late := s.place.seq < s.written
-	s.mu.Unlock()
+func (j *journal) activate(first uint64) error {
+	j.mu.Lock()
+	sp := j.space.spare
+	j.space.spare = nil
+	begins := j.beginning()
+	late := j.place.seq < j.written
+	j.mu.Unlock()
 	if sp == nil { // the keeper was not fast enough
 		var err error
-		if sp, err = s.prepare(); err != nil {
+		if sp, err = j.space.prepare(); err != nil {
 			return err
 		}
 	}
 	h := &segment.Header{
 		Generation: segment.NewGeneration(), Segment: sp.number, First: first, Created: begins,
-		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.opts.Class, Instance: s.opts.Instance, Ledger: s.lastEnd,
+		Spool: j.id.Spool, Epoch: j.id.Epoch, Class: j.opts.Class, Instance: j.opts.Instance, Ledger: j.lastEnd,
 	}
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err == nil && !late {
@@ -194,29 +185,29 @@ func (s *Spool) activate(first uint64) error {
 	}
 	if err != nil {
 		// The number is gone with it. Numbers may be missing, sequence numbers never are.
-		s.discard(sp)
+		j.space.discard(sp)
 		return fmt.Errorf("spool: begin segment %d: %w", sp.number, err)
 	}
-	s.mu.Lock()
-	s.active = &active{
+	j.mu.Lock()
+	j.active = &active{
 		number: sp.number, generation: h.Generation, file: sp.file, header: h, builder: builder,
 		created: time.Now(), off: int64(h.Len), written: int64(h.Len),
 	}
 	if late {
-		s.active.late = b
+		j.active.late = b
 	}
-	a := s.active
-	s.quota.begin(s.opts.SegmentBytes - int64(h.Len))
-	wake(s.work) // for the next spare, and the age of this one
-	s.mu.Unlock()
+	a := j.active
+	j.left = j.opts.SegmentBytes - int64(h.Len)
+	wake(j.work) // for the next spare, and the age of this one
+	j.mu.Unlock()
 	if !late {
-		s.noteBegun(a)
+		j.noteBegun(a)
 	}
 	return nil
 }
 
 // head writes the header that activate has put off. The caller has the writer role.
-func (s *Spool) head(a *active) error {
+func (j *journal) head(a *active) error {
 	if a.late == nil {
 		return nil
 	}
@@ -225,111 +216,7 @@ func (s *Spool) head(a *active) error {
 		return err
 	}
 	a.late = nil
-	s.noteBegun(a)
-	wake(s.work) // for the file that failed, which may go now
+	j.noteBegun(a)
+	wake(j.work) // for the file that failed, which may go now
 	return nil
-}
-
-// prepare makes a spare, of a file from the pool if there is one.
-func (s *Spool) prepare() (*spare, error) {
-	s.mu.Lock()
-	s.number++
-	n := s.number
-	s.mu.Unlock()
-	path := s.segPath(n)
-	f, err := s.reuse(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		f, err = s.create(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("spool: prepare segment %d: %w%s", n, err, s.inodeHint(err))
-	}
-	return &spare{n, f}, nil
-}
-
-// create makes a new file for a segment. Its full size from the start keeps later syncs from having to write the file's
-// metadata each time it grows, and its blocks are allocated so that a disk that others fill up meanwhile does not stop
-// the log in the middle of a segment.
-func (s *Spool) create(path string) (vfs.File, error) {
-	if err := s.fillInodes(); err != nil {
-		return nil, err
-	}
-	f, err := s.fs.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	if err = f.Truncate(s.opts.SegmentBytes); err == nil {
-		err = s.reserve(f) // in this order: truncating frees what lies behind
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = s.fs.SyncDir(s.path(segDir))
-	}
-	if err != nil {
-		_ = f.Close()
-		_ = s.fs.Remove(path)
-		return nil, err
-	}
-	s.used(s.opts.SegmentBytes)
-	return f, nil
-}
-
-// reuse takes a file from the pool; fs.ErrNotExist if it is empty. Its extents are written already, which makes each
-// later sync cheaper by the journal's part. Its old blocks are of another generation and can never pass for new ones.
-func (s *Spool) reuse(path string) (vfs.File, error) {
-	s.mu.Lock()
-	old, ok := s.quota.pop()
-	s.mu.Unlock()
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	from := s.freePath(old.number)
-	f, err := s.fs.OpenRW(from)
-	if err == nil {
-		if err = s.refit(f, from, path); err != nil {
-			_ = f.Close()
-		}
-	}
-	if err != nil {
-		// Whatever it was, a new file does as well.
-		_ = s.fs.Remove(from)
-		_ = s.fs.Remove(path)
-		s.used(-old.size)
-		s.log.Warn("spool: cannot use a file again", "class", s.opts.Class, "file", from, "err", err)
-		return nil, fs.ErrNotExist
-	}
-	s.used(s.opts.SegmentBytes - old.size)
-	return f, nil
-}
-
-// refit makes a spare of a file from the pool. The old header is overwritten, durably, before the file gets its new name:
-// a power cut then shows a deleted segment in the pool or a spare, never a segment under another's name.
-func (s *Spool) refit(f vfs.File, from, to string) error {
-	if _, err := f.WriteAt(make([]byte, headerPad), 0); err != nil {
-		return err
-	}
-	if err := f.Truncate(s.opts.SegmentBytes); err != nil {
-		return err
-	}
-	if err := s.reserve(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := s.fs.Rename(from, to); err != nil {
-		return err
-	}
-	if err := s.fs.SyncDir(s.path(segDir)); err != nil {
-		return err
-	}
-	return s.fs.SyncDir(s.path(freeDir))
-}
-
-// discard gets rid of a spare. One that is still there in the end is found, and moved to the pool, by the next Open.
-func (s *Spool) discard(sp *spare) {
-	_ = sp.file.Close()
-	s.unlinkForGood(s.segPath(sp.number), s.opts.SegmentBytes)
 }

@@ -11,26 +11,40 @@ const diskEvery = time.Second
 // which they have caused. An idle spool looks too, since no sender comes back before the class is ready again.
 func (s *Spool) watchDisk() time.Duration {
 	s.watchFull() // before those who wait are woken: it counts them
-	s.lookAtDisk()
-	_ = s.fillInodes()
+	s.space.lookAtDisk()
+	_ = s.space.fillInodes()
 	return diskEvery
 }
 
-// lookAtDisk notes how much the file system has left: others may fill it too.
-func (s *Spool) lookAtDisk() {
-	total, free, err := s.fs.Space(s.dir)
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.quota.disk.look(total, free) {
-		s.moreRoom()
-	}
+// open returns how many bytes of blocks the active segment still takes, without those that wait in memory for it. j.mu is
+// held.
+func (j *journal) open() int64 { return j.left - j.tail.unwritten }
+
+// hasRoom reports whether records of the given size may be taken. j.mu is held. It is asked before anything is copied, so
+// that everything that was taken finds room, unless other programs fill the disk.
+func (j *journal) hasRoom(size int64) bool {
+	return !j.noSpace && j.space.left(j.open()) >= withBlocks(size)
 }
 
-// diskShort reports whether appends find no room because of what others have put on the disk. s.mu is held.
-func (s *Spool) diskShort() bool {
-	left := s.quota.limit - s.quota.used
-	return s.quota.disk.atMost(left) < left && s.roomLeft() < blockRoom
+// short reports whether appends find no room, or soon will.
+func (j *journal) short() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.full || j.space.left(j.open()) < j.opts.SegmentBytes
+}
+
+// roomFreed lets those who wait for room look again.
+func (j *journal) roomFreed() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.moreRoom()
+}
+
+// moreRoom is roomFreed for a caller that holds j.mu.
+func (j *journal) moreRoom() {
+	if j.full {
+		j.full = false
+		j.changed.Broadcast()
+	}
+	j.room.wakeAll()
 }

@@ -15,24 +15,23 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Seal writes and syncs everything taken so far and seals the active segment, if it holds records or ledger changes. It
-// returns once the segment is in Sealed.
-func (s *Spool) Seal(ctx context.Context) error {
-	if err := s.endActive(0, true); err != nil {
+// seal is Spool.Seal.
+func (j *journal) seal(ctx context.Context) error {
+	if err := j.endActive(0, true); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.rolled) == 0 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.rolled) == 0 {
 		return nil
 	}
 	// What others roll from now on is not waited for.
-	last := s.rolled[len(s.rolled)-1].number
-	for len(s.rolled) > 0 && s.rolled[0].number <= last {
-		if s.closed {
+	last := j.rolled[len(j.rolled)-1].number
+	for len(j.rolled) > 0 && j.rolled[0].number <= last {
+		if j.closed {
 			return ErrClosed
 		}
-		if err := s.park(ctx, &s.sealing, noMark); err != nil {
+		if err := j.park(ctx, &j.sealing, noMark); err != nil {
 			return err
 		}
 	}
@@ -41,32 +40,32 @@ func (s *Spool) Seal(ctx context.Context) error {
 
 // endActive writes everything taken so far and rolls the active segment, if it still has the given number (0: any).
 // With ledger, a change of the ledger is written into it before, and is reason enough to begin one.
-func (s *Spool) endActive(number uint64, ledger bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.acquire(&s.writer)
-	defer s.release(&s.writer)
-	if s.closed { // perhaps while it waited: then the files may be somebody else's already
+func (j *journal) endActive(number uint64, ledger bool) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.acquire(&j.writer)
+	defer j.release(&j.writer)
+	if j.closed { // perhaps while it waited: then the files may be somebody else's already
 		return ErrClosed
 	}
-	s.mu.Unlock()
-	err := s.writeTail(ledger)
+	j.mu.Unlock()
+	err := j.writeTail(ledger)
 	if err != nil {
-		err = s.writeTail(ledger)
+		err = j.writeTail(ledger)
 	}
 	// An active segment always has a block: it was begun for one. But its write may have failed.
-	if a := s.active; err == nil && a != nil && a.off > int64(a.header.Len) && (number == 0 || a.number == number) {
-		if err = s.roll(); err != nil {
+	if a := j.active; err == nil && a != nil && a.off > int64(a.header.Len) && (number == 0 || a.number == number) {
+		if err = j.roll(); err != nil {
 			// The file has failed: what it lacks goes to another segment, which is rolled instead.
-			if err = s.writeTail(ledger); err == nil && s.active != nil {
-				err = s.roll()
+			if err = j.writeTail(ledger); err == nil && j.active != nil {
+				err = j.roll()
 			}
 		}
 	}
-	s.mu.Lock()
+	j.mu.Lock()
 	if err != nil {
-		s.fail(err)
-		return s.failed
+		j.fail(err)
+		return j.failed
 	}
 	return nil
 }
@@ -74,64 +73,64 @@ func (s *Spool) endActive(number uint64, ledger bool) error {
 // sealRolled gives the ended segments their footers, in order, and returns when to try again after a failure. Their order
 // matters to those who send them: a later segment that could be sent while an earlier one could not would leave a gap in
 // the chain of manifests for as long as that takes.
-func (s *Spool) sealRolled() time.Duration {
+func (j *journal) sealRolled() time.Duration {
 	for {
-		s.mu.Lock()
-		if len(s.rolled) == 0 {
-			s.mu.Unlock()
+		j.mu.Lock()
+		if len(j.rolled) == 0 {
+			j.mu.Unlock()
 			return never
 		}
-		r := s.nextToSeal()
-		s.mu.Unlock()
+		r := j.nextToSeal()
+		j.mu.Unlock()
 		if r == nil {
 			return retryEvery
 		}
 
-		s.noteDurable(r.number, r.end, place{r.next - 1, r.ledger.Kept.Bytes}, true)
-		seg, err := s.sealOne(r)
-		if vfs.IsNoSpace(err) && s.makeRoom() {
+		j.noteDurable(r.number, r.end, place{r.next - 1, r.ledger.Kept.Bytes}, true)
+		seg, err := j.sealOne(r)
+		if vfs.IsNoSpace(err) && j.space.makeRoom() {
 			continue
 		}
 		if err != nil {
-			s.log.Error("spool: cannot seal a segment, trying again", "class", s.opts.Class, "segment", r.number, "err", err)
+			j.log.Error("spool: cannot seal a segment, trying again", "class", j.opts.Class, "segment", r.number, "err", err)
 			return retryEvery
 		}
-		s.mu.Lock()
-		s.rolled = slices.DeleteFunc(s.rolled, func(x *rolled) bool { return x == r })
-		s.quota.add(-s.opts.SegmentBytes)
+		j.mu.Lock()
+		j.rolled = slices.DeleteFunc(j.rolled, func(x *rolled) bool { return x == r })
+		j.space.add(-j.opts.SegmentBytes)
 		if seg != nil {
-			s.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
-			s.quota.add(seg.Size)
+			j.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
+			j.space.add(seg.Size)
 			c := *seg // the catalogue's changes when it is staged
-			s.cat.put(&c)
+			j.shelf.put(&c)
 		}
-		s.moreRoom()
-		s.sealing.wakeAll()
-		s.mu.Unlock()
+		j.moreRoom()
+		j.sealing.wakeAll()
+		j.mu.Unlock()
 		if seg != nil {
-			s.remember(seg)
+			j.shelf.remember(seg)
 		}
 	}
 }
 
 // nextToSeal returns the first rolled segment; nil if its file has failed, and nothing else has what was written to it. What
 // holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second. s.mu is held.
-func (s *Spool) nextToSeal() *rolled {
-	for i, r := range s.rolled {
-		if r.empty() && s.replaced(i) {
+func (j *journal) nextToSeal() *rolled {
+	for i, r := range j.rolled {
+		if r.empty() && j.replaced(i) {
 			return r
 		}
 	}
-	if !s.replaced(0) {
+	if !j.replaced(0) {
 		return nil
 	}
-	return s.rolled[0]
+	return j.rolled[0]
 }
 
 // sealOne seals a segment; nil if nothing in it counts, and it was removed.
-func (s *Spool) sealOne(r *rolled) (*sealed, error) {
+func (j *journal) sealOne(r *rolled) (*sealed, error) {
 	if r.broken {
-		return s.sealCopy(r)
+		return j.sealCopy(r)
 	}
 	size, synced, err := writeFooter(r.file, r.builder, r.end, &r.ledger)
 	if err != nil {
@@ -164,37 +163,37 @@ func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (
 
 // sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. Reading the old file is
 // sound: what a good sync has put on the disk, a later failure does not take away; and every block is checked.
-func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
-	path := s.segPath(r.number)
+func (j *journal) sealCopy(r *rolled) (*sealed, error) {
+	path := j.segPath(r.number)
 	if r.empty() {
 		_ = r.file.Close()
-		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := j.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		return nil, s.fs.SyncDir(s.path(segDir))
+		return nil, j.fs.SyncDir(j.path(segDir))
 	}
 	temp := path + vfs.TempSuffix
-	if err := s.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := j.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f, err := s.fs.Create(temp)
+	f, err := j.fs.Create(temp)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
-			_ = s.fs.Remove(temp)
+			_ = j.fs.Remove(temp)
 		}
 	}()
 	from := &watchedReader{r: r.file}
-	if err = copyFile(f, from, r.end, s.reads.writeOff(r.number)); err != nil {
+	if err = copyFile(f, from, r.end, j.reads.writeOff(r.number)); err != nil {
 		if from.failed.Load() {
-			s.reads.note(r.number)
+			j.reads.note(r.number)
 		}
 		return nil, err
 	}
-	s.reads.done(r.number)
+	j.reads.done(r.number)
 	res, err := segment.Scan(f, r.end, segment.ReadOptions{
 		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
 	})
@@ -207,11 +206,11 @@ func (s *Spool) sealCopy(r *rolled) (*sealed, error) {
 	}
 	_ = f.Close()
 	seg := describe(r.header, res.Builder, &r.ledger, res.Damage, size)
-	if err = s.noteDamage(seg, res.Damage); err != nil {
+	if err = j.noteDamage(seg, res.Damage); err != nil {
 		return nil, err
 	}
-	if err = s.fs.Rename(temp, path); err == nil {
-		err = s.fs.SyncDir(s.path(segDir))
+	if err = j.fs.Rename(temp, path); err == nil {
+		err = j.fs.SyncDir(j.path(segDir))
 	}
 	if err != nil {
 		return nil, err
@@ -299,7 +298,7 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 
 // remember puts what is known of segments into the index. A lost index costs the next Open time, nothing else, so that a
 // failure here stops nothing.
-func (s *Spool) remember(segs ...*sealed) {
+func (s *Shelf) remember(segs ...*sealed) {
 	puts := make([]index.Entry, 0, len(segs))
 	for _, seg := range segs {
 		js, err := json.Marshal(seg)
@@ -313,7 +312,7 @@ func (s *Spool) remember(segs ...*sealed) {
 }
 
 // apply changes the index.
-func (s *Spool) apply(puts []index.Entry, deletes []string) {
+func (s *Shelf) apply(puts []index.Entry, deletes []string) {
 	if err := s.idx.Apply(puts, deletes); err != nil && !errors.Is(err, index.ErrLost) {
 		s.log.Warn("spool: index not updated", "class", s.opts.Class, "err", err)
 	}
@@ -323,26 +322,26 @@ func segKey(n uint64) string { return "s" + numberName(n) }
 
 // noteDamage counts what the file of a segment no longer gave when it was copied, and keeps that file: the disk may return
 // more of it to other tools.
-func (s *Spool) noteDamage(seg *sealed, damage []*segment.DamageError) error {
+func (j *journal) noteDamage(seg *sealed, damage []*segment.DamageError) error {
 	lost := rangesOf(damage)
 	if len(damage) == 0 {
 		return nil
 	}
-	s.logDamage(seg.Number, damage)
+	j.logDamage(seg.Number, damage)
 	if len(lost) == 0 {
 		return nil
 	}
-	name, err := s.setAside(segDir, numberName(seg.Number)+segExt)
+	name, err := j.setAside(segDir, numberName(seg.Number)+segExt)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // or it was, in an attempt before this one
 		return err
 	}
-	if err := s.noteDamaged(seg.Number, lost, 0, "the disk no longer returned it when its file had failed", name); err != nil {
+	if err := j.damages.note(seg.Number, lost, 0, "the disk no longer returned it when its file had failed", name); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	// How many bytes they had is found by the balance at the next Open, from what all other records have.
-	s.ledger.Damaged.Records += seg.Last + 1 - seg.First - seg.Records
-	s.noteLedger()
+	j.ledger.Damaged.Records += seg.Last + 1 - seg.First - seg.Records
+	j.noteLedger()
 	return nil
 }

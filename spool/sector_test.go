@@ -76,7 +76,7 @@ func TestBadSectorWhileStaging(t *testing.T) {
 		sectors := &sectorFS{FS: d.fs}
 		d.fs = sectors
 		s := threeSegments(t, d, Options{SegmentAge: time.Hour})
-		n := s.Sealed(0, 0)[1].Number
+		n := s.shelf.Sealed(0, 0)[1].Number
 		sectors.refuse(numberName(n)+segExt, 4096+1100, 4096+1100+512)
 		wantRefused(t, s, n)
 		wantGap(t, s, stageAll(t, s), 11, 18, 30) // what is in the same page of the disk is gone with it
@@ -87,7 +87,7 @@ func TestBadSectorWhileStaging(t *testing.T) {
 func wantRefused(t *testing.T, s *Spool, n uint64) {
 	t.Helper()
 	for i := range refusals + 2 {
-		if _, err := s.Stage(t.Context(), n, lineEncoder{}); !errors.Is(err, syscall.EIO) {
+		if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("attempt %d: %v", i, err)
 		}
 	}
@@ -107,11 +107,11 @@ func TestDiskAway(t *testing.T) {
 			return nil
 		})
 		s := threeSegments(t, d, Options{SegmentAge: time.Hour})
-		n := s.Sealed(0, 0)[1].Number
+		n := s.shelf.Sealed(0, 0)[1].Number
 		away.Store(true)
 		sectors.refuse(numberName(n)+segExt, 4096, 1<<30)
 		wantRefused(t, s, n)
-		if _, err := s.Stage(t.Context(), n, lineEncoder{}); err == nil {
+		if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err == nil {
 			t.Fatal("staged on a disk that takes nothing")
 		}
 		away.Store(false)
@@ -138,7 +138,7 @@ func badSectorAtOpen(t *testing.T, i int, gap [2]uint64, lasting bool) {
 	sectors := &sectorFS{FS: d.fs}
 	d.fs = sectors
 	s := threeSegments(t, d, Options{})
-	seg := s.Sealed(0, 0)[i]
+	seg := s.shelf.Sealed(0, 0)[i]
 	closeSpool(t, s)
 	d.index = new(index.Mem).Open
 	// The footer is gone, too, so that the blocks have to be read.
@@ -165,7 +165,7 @@ func TestUnreadableEnds(t *testing.T) {
 					sectors := &sectorFS{FS: d.fs}
 					d.fs = sectors
 					s := threeSegments(t, d, Options{})
-					seg := s.Sealed(0, 0)[i]
+					seg := s.shelf.Sealed(0, 0)[i]
 					closeSpool(t, s)
 					d.index = new(index.Mem).Open
 					at := int64(0)
@@ -200,9 +200,9 @@ func TestBadSectorInFailedFile(t *testing.T) {
 			mustAppend(t, s, batch(1+2*i, 2, 500))
 		}
 		synctest.Wait() // the spare is ready, and its sync over
-		s.mu.Lock()
-		n := s.active.number
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		n := s.journal.active.number
+		s.journal.mu.Unlock()
 		sectors.refuse(numberName(n)+segExt, 4096+1100, 4096+1100+512)
 		fail.Store(true)
 		mustAppend(t, s, batch(11, 2, 500))
@@ -233,9 +233,9 @@ func TestAckOnFullDisk(t *testing.T) {
 	got := stageAll(t, s)
 	mustAppend(t, s, batch(201, 1, 10)) // so that there is a spare segment
 	for spare := false; !spare; runtime.Gosched() {
-		s.mu.Lock()
-		spare = s.spare != nil
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		spare = s.space.spare != nil
+		s.journal.mu.Unlock()
 	}
 	_, free, err := mem.Space("/")
 	if err != nil {

@@ -175,7 +175,7 @@ func life(ctx context.Context, d *death, to places, segments int) (kept uint64, 
 	}
 	for sp.Stats().Segments > 0 {
 		select {
-		case <-sp.Changed():
+		case <-sp.Shelf().Changed():
 		case <-time.After(time.Second): // of fake time
 			if d.gone() {
 				return kept, errDead

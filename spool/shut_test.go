@@ -32,8 +32,8 @@ func TestShut(t *testing.T) {
 		}()
 		synctest.Wait()
 		before := s.Stats().Appended
-		s.Shut()
-		s.Shut()
+		s.shelf.Shut()
+		s.shelf.Shut()
 		if err := <-waiting; !errors.Is(err, ErrClosed) {
 			t.Errorf("who waited for room: %v", err)
 		}
@@ -41,7 +41,7 @@ func TestShut(t *testing.T) {
 			t.Errorf("a listener: %v", err)
 		}
 		mustSeal(t, s)
-		segs := s.Sealed(0, 0)
+		segs := s.shelf.Sealed(0, 0)
 		deliver(t, s, "a", segs[len(segs)-1].Number)
 		if st := s.Stats(); st.Appended != before || st.Pending["a"].Records != 0 {
 			t.Errorf("%d were taken, %d behind Shut, %+v pending", before, st.Appended-before, st.Pending)

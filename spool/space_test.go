@@ -100,7 +100,7 @@ func TestRoomOfWhatCannotBeDeletedAtOnce(t *testing.T) {
 			defer s.Close()
 			n := fill(t, s)
 			mustSeal(t, s)
-			segs := s.Sealed(0, 0)
+			segs := s.shelf.Sealed(0, 0)
 			refuses.Store(true)
 			deliver(t, s, "a", segs[len(segs)-1].Number)
 			time.Sleep(5 * time.Second)

@@ -3,117 +3,110 @@ package spool
 import (
 	"context"
 	"io"
-	"log/slog"
 	"sync"
-	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
-	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Spool is a crash-safe log of records. All methods may be called from any goroutine.
 //
-// Three locks guard it, taken in this order where more than one is held: a destination's (files of its chain), mu
-// (everything that the doors and the committer touch), and the catalogue's (sealed segments). No file is touched under
-// the last two. The witness and the record of damages have locks of their own, which are taken before mu, and under which
-// only their own small files are touched.
+// It has two halves. The journal has every record from Append until it is durable and its segment sealed. The shelf has the
+// sealed segments until every destination has them. Below both are the site, which does not change while the spool is open,
+// the space that the directory takes, and the record of damages. The journal reaches the shelf through the interface
+// journalShelf only; the shelf calls the journal, and never while it holds a lock of its own.
+//
+// # Locks
+//
+// A goroutine that holds one of these may take those to the right of it, and never one to the left:
+//
+//	Shelf.naming → destination.mu → Shelf.pruning → damages.mu → journal.mu → Shelf.mu → catalogue.mu, space.mu, and the rest
+//
+// "The rest" are locks that guard one small type and under which nothing else is locked: refusedReads.mu, flights.mu,
+// litter.mu, witness.mu and the Signal of changes. Files are touched under destination.mu (the files of its chain),
+// Shelf.pruning, damages.mu and witness.mu (their own small files), active.mu (the one sync of a segment that runs) and
+// Shelf.tight, and never under journal.mu, Shelf.mu, catalogue.mu and space.mu.
+//
+// The journal has two roles besides, each held by one goroutine at a time: the writer writes the queue to the log, the syncer
+// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock.
 type Spool struct {
-	source *source // where an adopted spool comes from, else nil: see Adopt
+	*site
+	space   *space
+	damages *damages
+	journal *journal
+	shelf   *Shelf
 
-	dir  string
-	fs   vfs.FS
-	opts Options
-	log  *slog.Logger
-	lock io.Closer
-	idx  index.Index
-	id   *identity
-
-	witness witness
-	damages damages
-
-	cat        catalogue
-	dests      map[string]*destination // fixed after Open
-	stages     stages
-	reads      refusedReads
-	unreserved sync.Once  // told
-	tight      sync.Mutex // held by who stages with the quota used up
-	// pruning is held while segments are deleted, and taken before mu. It guards deleted.
-	pruning sync.Mutex
-	deleted deletion
-	litter  litter
-	inodes  *vfs.Reserve
-
-	mu     sync.Mutex
-	closed bool
-	shut   bool // the doors are
-	tail   queue
-	active *active // the segment being written, nil if the next block begins one
-	spare  *spare  // the segment prepared to follow it
-	number uint64  // the last segment number given
-
-	// Marks in the sequence numbers: taken ≥ written ≥ durable.
-	taken   uint64
-	found   uint64 // taken, when the spool was opened
-	written uint64
-	durable uint64
-	// The same in the log as it is being written; after a failure place goes back to placed.
-	place  place // at tail.written
-	placed place // at tail.synced
-	// sealedEnd is the end of the last sealed segment.
-	sealedEnd place
-
-	ledger       segment.Ledger // Kept is what was written at least once
-	ledgerDirty  bool           // since the last one in the log
-	ledgerTime   time.Time      // of the last one in the log
-	lastEnd      segment.Ledger // the ledger at the end of the segment before the active one
-	blocked      blockedTimes
-	opened       time.Time
-	begun        time.Time // when the latest segment began, or may begin at the earliest
-	quota        quota
-	lastCalls    uint64 // how often LastCall came
-	failed       error  // why nothing can be written now
-	noSpace      bool   // the reason is a full disk
-	retryAt      time.Time
-	writer       role // who writes the tail to the log
-	syncer       role // who makes it durable
-	group        int  // how many, beside who did it, the last sync served
-	room         waitList
-	urgent       bool // somebody waits for memory
-	full         bool // somebody found no room since there was more
-	fullness     fullness
-	down         map[string]time.Time // see SetDown
-	overdraft    overdraft
-	noted        lifeMark // in the directory
-	handed       int64    // what a successor may hold in memory: see HandOver
-	oversize     int      // batches above the memory budget that wait for an empty queue: until they are in, nothing else is
-	idle         []*waiter
-	spans        []span
-	pendingSince time.Time // since when records wait that nobody but the flusher will write
-	dirtySince   time.Time // since when written bytes wait for their sync
-	unsynced     int64     // bytes written since the last sync
-
-	rolled   []*rolled // ended segments that wait for their footer
-	sealing  waitList
-	holds    int
-	frozen   string        // why nothing is deleted until Thaw; "" for not at all
-	kick     chan struct{} // wakes the flusher
-	syncKick chan struct{} // wakes the background sync
-	work     chan struct{} // wakes the keeper
-	stop     chan struct{}
-	running  sync.WaitGroup // the spool's own goroutines
-	calls    sync.WaitGroup // calls that use files outside of the roles
-	life     context.Context
-	end      context.CancelFunc // ends calls that are under way
-
-	naming chan struct{} // one change of spool.json at a time; all of it but Destinations is fixed once the spool is open
+	lock    io.Closer
+	stop    context.CancelFunc // ends the goroutines
+	running sync.WaitGroup     // the spool's own goroutines
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
+// Append returns nil once the batch is kept (see SyncPolicy), with the sequence number of its last record. A batch is
+// taken as a whole or not at all, its numbers follow each other, and the spool copies the records.
+//
+// An error with last = 0 says that nothing was taken; it may be offered again. An error with last > 0 (a context that
+// ended, ErrFailing) says that the batch was taken and is not kept yet: it is written as soon as the disk allows, and
+// WaitDurable tells when. Offering it again would double it.
+//
+// Cancelling ctx ends a wait for space or for another caller's commit. A caller that is itself committing finishes the commit
+// first.
+func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return s.journal.take(ctx, batch, door{count: true, wait: true})
+}
+
+// Offer copies the batch into the memory budget and returns; it waits only while the budget is used up, or the quota is
+// and the policy is Block. What it took is received, not yet kept: it is written at the latest after
+// Options.SyncInterval. An error says that nothing was taken.
+func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return s.journal.take(ctx, batch, door{count: true})
+}
+
+// WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
+// that waits.
+func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error {
+	return s.journal.waitDurable(ctx, seq)
+}
+
+// Seal writes and syncs everything taken so far and seals the active segment, if it holds records or ledger changes. It
+// returns once the segment is in Shelf.Sealed.
+func (s *Spool) Seal(ctx context.Context) error { return s.journal.seal(ctx) }
+
+// Ledger returns the counters as of now.
+func (s *Spool) Ledger() segment.Ledger { return s.journal.snapshot() }
+
+// Shelf returns the half of the spool that delivers: see there. Programs that only append do not need it.
+func (s *Spool) Shelf() *Shelf { return s.shelf }
+
 // Intake is the same spool for a listener, which counts received records itself and reports them by Account.
-func (s *Spool) Intake() *Intake { return &Intake{s} }
+func (s *Spool) Intake() *Intake { return &Intake{s.journal} }
 
 // Intake is what listeners write to: see Spool.Intake.
-type Intake struct{ s *Spool }
+type Intake struct{ j *journal }
+
+// Append is Spool.Append, without counting the records as received.
+func (i *Intake) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return i.j.take(ctx, batch, door{wait: true})
+}
+
+// Offer is Spool.Offer, without counting the records as received.
+func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	return i.j.take(ctx, batch, door{})
+}
+
+// Keep takes what a listener that is closed has in hand: over the quota and the memory budget, as long as the disk has room
+// beyond the reserve (see LastCall). It does not wait. What it took is received, not yet kept, as with Offer; with an error
+// nothing was taken.
+func (i *Intake) Keep(batch []segment.Record) (last uint64, err error) {
+	return i.j.take(context.Background(), batch, door{last: true})
+}
+
+// WaitDurable is Spool.WaitDurable.
+func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.j.waitDurable(ctx, seq) }
+
+// Account adds a listener's counts to the ledger.
+//
+// What the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
+// that is its cause.
+func (i *Intake) Account(a segment.Account) { i.j.account(a) }

@@ -30,7 +30,7 @@ func TestAppendSealStage(t *testing.T) {
 			t.Fatalf("%d records, want %d", len(got), n)
 		}
 		balanced(t, s)
-		segs := s.Sealed(0, 0)
+		segs := s.shelf.Sealed(0, 0)
 		deliver(t, s, "a", segs[len(segs)-1].Number)
 		balanced(t, s)
 		deliver(t, s, "b", segs[0].Number)
@@ -44,7 +44,7 @@ func TestAppendSealStage(t *testing.T) {
 			t.Fatalf("last %d, want %d", last, n+1)
 		}
 		mustSeal(t, s)
-		segs = s.Sealed(0, 0)
+		segs = s.shelf.Sealed(0, 0)
 		deliver(t, s, "b", segs[len(segs)-1].Number)
 		deliver(t, s, "a", segs[len(segs)-1].Number)
 		until(t, s, "all segments deleted", func() bool { return s.Stats().Segments == 0 })

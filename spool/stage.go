@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -25,58 +24,13 @@ var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
 const maxStageRecord = 8 << 20
 
-// stages holds the Stage calls that are under way, one for a segment at most.
-type stages struct {
-	mu      sync.Mutex
-	flights map[uint64]chan struct{}
-}
-
-// begin waits until nobody else stages the segment, and makes the caller the one who does.
-func (g *stages) begin(ctx context.Context, n uint64) error {
-	for !g.tryBegin(n) {
-		g.mu.Lock()
-		c := g.flights[n]
-		g.mu.Unlock()
-		if c == nil {
-			continue
-		}
-		select {
-		case <-c:
-		case <-ctx.Done():
-			return fmt.Errorf("spool: %w", context.Cause(ctx))
-		}
-	}
-	return nil
-}
-
-// tryBegin is begin for those who do not wait.
-func (g *stages) tryBegin(n uint64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.flights[n] != nil {
-		return false
-	}
-	if g.flights == nil {
-		g.flights = map[uint64]chan struct{}{}
-	}
-	g.flights[n] = make(chan struct{})
-	return true
-}
-
-func (g *stages) end(n uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.flights[n])
-	delete(g.flights, n)
-}
-
 // Stage returns the stage record of a sealed segment, making (or making again, from the raw segment and with the
 // recorded settings) its staged file if it is not there. It may be called for any segment at any time; calls for
 // different segments run in parallel. fs.ErrNotExist: there is no such segment, or it is deleted.
 //
 // Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
 // an object without content; whether that is worth storing is the caller's affair.
-func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
+func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
@@ -84,10 +38,10 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.life, func() { cancel(ErrClosed) })()
-	if err := s.stages.begin(ctx, number); err != nil {
+	if err := s.staging.enter(ctx, number); err != nil {
 		return nil, err
 	}
-	defer s.stages.end(number)
+	defer s.staging.leave(number)
 	seg, ok := s.cat.get(number)
 	if !ok {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
@@ -128,10 +82,10 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		defer s.tight.Unlock()
 		s.prune() // what every destination has takes room until it is deleted
 		wake(s.work)
-		if s.stageRoom(seg.Size) {
+		if s.space.stageRoom(seg.Size) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
-		for noRoom(err) && (s.giveInodeTo(number, err, seg.Size) || s.relieve(ctx, enc, number, func() bool { return s.stageRoom(seg.Size) })) {
+		for noRoom(err) && (s.giveInodeTo(number, err, seg.Size) || s.relieve(ctx, enc, number, func() bool { return s.space.stageRoom(seg.Size) })) {
 			rec, err = s.makeStaged(ctx, seg, enc, old)
 		}
 		if errors.Is(err, errNoRoom) {
@@ -149,14 +103,14 @@ func (s *Spool) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if err != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}
-	if s.short() {
-		s.relieve(ctx, enc, anyStage, func() bool { return !s.short() })
+	if s.journal.short() {
+		s.relieve(ctx, enc, anyStage, func() bool { return !s.journal.short() })
 	}
 	return rec, nil
 }
 
 // stageBeyond makes a staged file that does not fit into the quota, if a destination waits for it: see overdraft.
-func (s *Spool) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, noRoom error) (*StageRecord, error) {
+func (s *Shelf) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, noRoom error) (*StageRecord, error) {
 	within, ok := s.beyondQuota(&seg)
 	if !ok {
 		return nil, noRoom
@@ -164,7 +118,7 @@ func (s *Spool) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *S
 	defer within()
 	rec, err := s.makeStaged(ctx, seg, enc, old)
 	if err == nil {
-		s.logOverdraft(rec)
+		s.space.logOverdraft(rec)
 	}
 	return rec, err
 }
@@ -173,7 +127,7 @@ func (s *Spool) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *S
 func noRoom(err error) bool { return errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) }
 
 // stageGap is Stage for a segment whose files do not give what they should: a gap, once that is certain.
-func (s *Spool) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {
+func (s *Shelf) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *StageRecord, why error) (*StageRecord, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", seg.Number, context.Cause(ctx))
 	}
@@ -189,7 +143,7 @@ func (s *Spool) stageGap(ctx context.Context, seg sealed, enc Encoder, rec *Stag
 
 // stillStaged reports why a segment's staged file is not the one of its record. What an earlier process left is read from
 // end to end, once: a destination would refuse it for its checksum, again and again.
-func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) error {
+func (s *Shelf) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) error {
 	body, closeBody, err := s.OpenStaged(seg.Number)
 	if err != nil {
 		return err
@@ -213,7 +167,7 @@ func (s *Spool) stillStaged(ctx context.Context, seg sealed, rec *StageRecord) e
 }
 
 // makeStaged encodes a segment and publishes the result.
-func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
+func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *StageRecord) (*StageRecord, error) {
 	if err := s.mayStage(seg.Number); err != nil {
 		return nil, err
 	}
@@ -228,8 +182,8 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	}
 	// On record before it is delivered as a gap: a delivered segment is deleted, and with it the damaged file.
 	lost := before.Bytes - min(before.Bytes, seg.Bytes)
-	if err := s.noteDamaged(seg.Number, out.Gaps, lost, "damaged in the sealed segment", numberName(seg.Number)+segExt); err != nil {
-		s.used(-out.size)
+	if err := s.damages.note(seg.Number, out.Gaps, lost, "damaged in the sealed segment", numberName(seg.Number)+segExt); err != nil {
+		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
 		return nil, err
 	}
@@ -240,7 +194,7 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
 	if err := s.publish(temp, rec); err != nil {
-		s.used(-out.size)
+		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
 		_ = s.fs.Remove(s.objPath(seg.Number)) // without its record it says nothing, and nobody counts it
 		return nil, err
@@ -250,7 +204,7 @@ func (s *Spool) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 }
 
 // encode makes the output of a segment in a temporary file, with the recorded settings if there are any.
-func (s *Spool) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
+func (s *Shelf) encode(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, temp string) (src *segment.Reader, out staged, err error) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
 		return nil, out, rawLost(err, fs.ErrNotExist)
@@ -292,7 +246,7 @@ func sizeOf(f vfs.File, n int64) (int64, error) {
 
 // publish gives a staged file its name and its record. File first, record afterwards: a record that could be read without
 // its file would promise bytes that nobody has.
-func (s *Spool) publish(temp string, rec *StageRecord) error {
+func (s *Shelf) publish(temp string, rec *StageRecord) error {
 	js, err := statefile.Seal(rec)
 	if err != nil {
 		return err
@@ -303,47 +257,42 @@ func (s *Spool) publish(temp string, rec *StageRecord) error {
 	if err := s.fs.SyncDir(s.path(stageDir)); err != nil {
 		return err
 	}
-	return s.writeGiving(s.recPath(rec.Segment), js, func(err error, size int64) bool { return s.giveInodeTo(rec.Segment, err, size) })
-}
-
-// stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
-func (s *Spool) stageRoom(size int64) bool {
-	s.lookAtDisk() // no keeper does for an adopted spool
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.quota.disk.atMost(s.quota.ceiling-s.quota.used) >= size*5/4
+	return s.space.writeGiving(s.recPath(rec.Segment), js, func(err error, size int64) bool { return s.giveInodeTo(rec.Segment, err, size) })
 }
 
 // noteStaged makes a staged file known.
-func (s *Spool) noteStaged(seg sealed, rec *StageRecord) error {
-	s.mu.Lock()
-	now, ok := s.cat.update(seg.Number, func(c *sealed) {
-		c.Staged, c.StagedSize, c.checked = true, rec.Size, true
-		c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
-	})
-	if ok && seg.Records != rec.Records {
+func (s *Shelf) noteStaged(seg sealed, rec *StageRecord) error {
+	var now sealed
+	var ok bool
+	s.journal.change(func(l *segment.Ledger) bool {
+		now, ok = s.cat.update(seg.Number, func(c *sealed) {
+			c.Staged, c.StagedSize, c.checked = true, rec.Size, true
+			c.Records, c.Bytes, c.Gaps = rec.Records, rec.Bytes, slices.Clone(rec.Gaps)
+		})
+		if !ok || seg.Records == rec.Records {
+			return false
+		}
 		s.log.Error("spool: a segment gives another number of records than before", "class", s.opts.Class, "segment", seg.Number,
 			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
 		// What is read after all was counted as damaged before, if anything could be counted then.
-		d := &s.ledger.Damaged
+		d := &l.Damaged
 		d.Records += max(seg.Records, rec.Records) - rec.Records - min(d.Records, max(seg.Records, rec.Records)-seg.Records)
 		d.Bytes += max(seg.Bytes, rec.Bytes) - rec.Bytes - min(d.Bytes, max(seg.Bytes, rec.Bytes)-seg.Bytes)
-		s.noteLedger()
-	}
-	s.mu.Unlock()
+		return true
+	})
 	if !ok { // deleted meanwhile: every destination has it
-		s.unlink(s.objPath(seg.Number), rec.Size)
-		s.unlink(s.recPath(seg.Number), 0)
+		s.space.unlink(s.objPath(seg.Number), rec.Size)
+		s.space.unlink(s.recPath(seg.Number), 0)
 		return fs.ErrNotExist
 	}
-	s.used(-seg.StagedSize) // the new one was counted while it was written
+	s.space.used(-seg.StagedSize) // the new one was counted while it was written
 	s.remember(&now)
 	return nil
 }
 
 // readable adds up the payload bytes that a damaged segment still gives. Encoders count output, not payload, and only a
 // damaged segment has to be read a second time for it.
-func (s *Spool) readable(seg sealed) (n uint64) {
+func (s *Shelf) readable(seg sealed) (n uint64) {
 	raw, err := s.fs.Open(s.segPath(seg.Number))
 	if err != nil {
 		return 0
@@ -365,7 +314,7 @@ func (s *Spool) readable(seg sealed) (n uint64) {
 
 // newRecord makes the stage record. It has copies of header and footer, so that the segment can be accounted for, and
 // adopted, when its own file has been given up.
-func (s *Spool) newRecord(seg sealed, src *segment.Reader, out staged) *StageRecord {
+func (s *Shelf) newRecord(seg sealed, src *segment.Reader, out staged) *StageRecord {
 	h := src.Header()
 	return &StageRecord{
 		Version: 1, Spool: h.Spool, Epoch: h.Epoch, Class: h.Class, Segment: seg.Number,
@@ -388,7 +337,7 @@ func objectKey(h *segment.Header, seg sealed, ext string) string {
 }
 
 // stageRecord reads the record of a segment; fs.ErrNotExist if it has none.
-func (s *Spool) stageRecord(n uint64) (*StageRecord, error) {
+func (s *site) stageRecord(n uint64) (*StageRecord, error) {
 	b, err := vfs.ReadFile(s.fs, s.recPath(n), maxStageRecord)
 	if err != nil {
 		return nil, err
@@ -408,7 +357,7 @@ func (s *Spool) stageRecord(n uint64) (*StageRecord, error) {
 
 // StageRecord returns how a segment was staged, without its staged file, for which a full spool may have no room.
 // fs.ErrNotExist: it was not, or it is deleted.
-func (s *Spool) StageRecord(number uint64) (*StageRecord, error) {
+func (s *Shelf) StageRecord(number uint64) (*StageRecord, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
@@ -421,7 +370,7 @@ func (s *Spool) StageRecord(number uint64) (*StageRecord, error) {
 }
 
 // OpenStaged opens a staged file for reading. fs.ErrNotExist: call Stage.
-func (s *Spool) OpenStaged(number uint64) (body *io.SectionReader, close func() error, err error) {
+func (s *Shelf) OpenStaged(number uint64) (body *io.SectionReader, close func() error, err error) {
 	f, err := s.fs.Open(s.objPath(number))
 	if err != nil {
 		return nil, nil, fmt.Errorf("spool: %w", err)

@@ -21,7 +21,7 @@ type staged struct {
 
 // stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
 // removed, and given back to the quota.
-func (s *Spool) stageTo(number uint64, path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
+func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
 	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, err
 	}
@@ -29,14 +29,14 @@ func (s *Spool) stageTo(number uint64, path string, encode func(io.Writer) (Enco
 	if err != nil {
 		return out, err
 	}
-	w := stageWriter{s: s, number: number, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
+	w := stageWriter{space: s.space, number: number, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr
 		}
 		if err != nil {
 			_ = s.fs.Remove(path)
-			s.used(-w.off)
+			s.space.used(-w.off)
 		}
 	}()
 	if out.Encoded, err = encode(&w); err != nil {
@@ -54,7 +54,7 @@ func (s *Spool) stageTo(number uint64, path string, encode func(io.Writer) (Enco
 
 // stageWriter buffers, hashes, and counts against the quota.
 type stageWriter struct {
-	s      *Spool
+	space  *space
 	number uint64 // of the segment
 	f      vfs.File
 	buf    []byte
@@ -79,7 +79,7 @@ func (w *stageWriter) Write(p []byte) (n int, err error) {
 }
 
 func (w *stageWriter) flush() error {
-	if err := w.s.grow(w.number, int64(len(w.buf))); err != nil {
+	if err := w.space.grow(w.number, int64(len(w.buf))); err != nil {
 		return err
 	}
 	w.off += int64(len(w.buf))

@@ -36,7 +36,7 @@ func TestStageOfSegmentThatGoes(t *testing.T) {
 		e := slowEncoder{begun: make(chan struct{}), goOn: make(chan struct{})}
 		staged := make(chan error)
 		go func() {
-			_, err := s.Stage(t.Context(), 1, e)
+			_, err := s.shelf.Stage(t.Context(), 1, e)
 			staged <- err
 		}()
 		<-e.begun

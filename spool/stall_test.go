@@ -40,10 +40,10 @@ func (st *stall) end() { close(st.c) }
 func (st *stall) waiting(t *testing.T, s *Spool) {
 	t.Helper()
 	for {
-		s.mu.Lock()
-		n := len(s.syncer.waiting.parked) + len(s.room.parked)
-		busy := s.syncer.busy
-		s.mu.Unlock()
+		s.journal.mu.Lock()
+		n := len(s.journal.syncer.waiting.parked) + len(s.journal.room.parked)
+		busy := s.journal.syncer.busy
+		s.journal.mu.Unlock()
 		if n > 0 || busy {
 			return
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // misnamed returns the number that the header of a segment's file says, if the file is this spool's and has another name.
-func (s *Spool) misnamed(n uint64) (m uint64, ok bool) {
+func (s *site) misnamed(n uint64) (m uint64, ok bool) {
 	f, err := s.fs.Open(s.segPath(n))
 	if err != nil {
 		return 0, false
@@ -22,7 +22,7 @@ func (s *Spool) misnamed(n uint64) (m uint64, ok bool) {
 
 // unswap gives two segment files that have each other's name their own, and one whose name is free that name. It reports
 // whether it did. What lies under the name afterwards, if anything, is the segment of that number.
-func (s *Spool) unswap(n uint64) (done bool, err error) {
+func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	m, ok := s.misnamed(n)
 	if !ok {
 		return false, nil
@@ -55,7 +55,7 @@ func (s *Spool) unswap(n uint64) (done bool, err error) {
 }
 
 // blank reports whether a segment's file begins with zeros, as a spare does.
-func (s *Spool) blank(n uint64) bool {
+func (s *site) blank(n uint64) bool {
 	f, err := s.fs.Open(s.segPath(n))
 	if err != nil {
 		return false

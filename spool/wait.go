@@ -62,21 +62,21 @@ func (l *waitList) remove(w *waiter) bool {
 
 // park waits on l until it is woken, for seq or for no reason: callers look again at what they wait for. It is called,
 // and returns, with s.mu held.
-func (s *Spool) park(ctx context.Context, l *waitList, seq uint64) (err error) {
+func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 	var w *waiter
-	if n := len(s.idle); n > 0 {
-		w, s.idle = s.idle[n-1], s.idle[:n-1]
+	if n := len(j.idle); n > 0 {
+		w, j.idle = j.idle[n-1], j.idle[:n-1]
 	} else {
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
 	w.seq = seq
 	l.parked = append(l.parked, w)
-	s.mu.Unlock()
+	j.mu.Unlock()
 	select {
 	case <-w.ready:
-		s.mu.Lock()
+		j.mu.Lock()
 	case <-ctx.Done(): // nil for context.Background, which is never ready
-		s.mu.Lock()
+		j.mu.Lock()
 		err = fmt.Errorf("spool: %w", context.Cause(ctx))
 		if !l.remove(w) {
 			// Woken at the same moment, perhaps to take over a role: somebody else has to.
@@ -84,7 +84,7 @@ func (s *Spool) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 			l.wakeOne()
 		}
 	}
-	s.idle = append(s.idle, w)
+	j.idle = append(j.idle, w)
 	return err
 }
 
@@ -98,16 +98,16 @@ type role struct {
 }
 
 // acquire waits for the role. s.mu is held at call and return.
-func (s *Spool) acquire(r *role) {
+func (j *journal) acquire(r *role) {
 	if !r.busy {
 		r.busy = true
 		return
 	}
-	_ = s.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
+	_ = j.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
 }
 
 // release gives the role up: to who claims it, else to one of those who still wait and will look whether to take it.
-func (s *Spool) release(r *role) {
+func (j *journal) release(r *role) {
 	if len(r.claims.parked) > 0 {
 		r.claims.wakeOne()
 		return
@@ -118,20 +118,20 @@ func (s *Spool) release(r *role) {
 
 // await returns once *mark has reached seq, doing r's work itself whenever nobody else does. s.mu is held at call and
 // return.
-func (s *Spool) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
+func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
-		if s.failed != nil && (s.closed || !(s.noSpace && s.opts.OnFull == Block)) { // nobody tries again after Close
-			return s.failed
+		if j.failed != nil && (j.closed || !(j.noSpace && j.opts.OnFull == Block)) { // nobody tries again after Close
+			return j.failed
 		}
-		if !r.busy && s.failed == nil {
+		if !r.busy && j.failed == nil {
 			r.busy = true
-			s.mu.Unlock()
+			j.mu.Unlock()
 			r.work()
-			s.mu.Lock()
-			s.release(r)
+			j.mu.Lock()
+			j.release(r)
 			continue
 		}
-		if err := s.park(ctx, &r.waiting, seq); err != nil {
+		if err := j.park(ctx, &r.waiting, seq); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func TestLargeBatchComesToItsTurn(t *testing.T) {
 func TestRecordThatNeverFits(t *testing.T) {
 	s := memDir().open(t, fullOptions(Block))
 	in := s.Intake()
-	n := s.quota.largest()
+	n := s.space.quota.largest()
 	big := []segment.Record{{Data: make([]byte, n)}}
 	in.Account(segment.Account{Received: segment.Tally{Records: 3, Bytes: uint64(n) + 2}})
 	small := []segment.Record{{Data: []byte("a")}, big[0], {Data: []byte("b")}}

@@ -242,65 +242,73 @@ const (
 )
 
 // noteBegun tells the witness of the segment that is about to be written. A witness that fails stops nothing.
-func (s *Spool) noteBegun(a *active) {
-	s.mu.Lock()
-	end, at := a.synced, s.placed
-	s.mu.Unlock()
+func (j *journal) noteBegun(a *active) {
+	j.mu.Lock()
+	end, at := a.synced, j.placed
+	j.mu.Unlock()
 	h := a.header
-	err := s.witness.begin(begun{
+	err := j.witness.begin(begun{
 		Spool: h.Spool, Segment: h.Segment, Generation: h.Generation, First: h.First, Epoch: h.Epoch, Created: h.Created,
-		Instance: h.Instance, Size: s.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
+		Instance: h.Instance, Size: j.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
 	})
 	if err != nil {
-		s.log.Warn("spool: cannot note that a segment is begun", "class", s.opts.Class, "segment", h.Segment, "err", err)
+		j.log.Warn("spool: cannot note that a segment is begun", "class", j.opts.Class, "segment", h.Segment, "err", err)
+	}
+}
+
+// noteResumed is noteBegun, durably, for an active segment that recovery has found.
+func (j *journal) noteResumed() {
+	if j.active != nil {
+		j.noteBegun(j.active)
+		j.syncBegun()
 	}
 }
 
 // syncBegun makes that note durable, before anything in the segment is called durable.
-func (s *Spool) syncBegun() {
-	if err := s.witness.sync(); err != nil {
-		s.log.Warn("spool: cannot sync the note of the newest segment", "class", s.opts.Class, "err", err)
+func (j *journal) syncBegun() {
+	if err := j.witness.sync(); err != nil {
+		j.log.Warn("spool: cannot sync the note of the newest segment", "class", j.opts.Class, "err", err)
 	}
 }
 
 // touchDurable notes, after a sync, what that has made durable.
-func (s *Spool) touchDurable(m mark) {
-	if err := s.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
-		s.log.Warn("spool: cannot note how far a segment is durable", "class", s.opts.Class, "segment", m.active.number, "err", err)
+func (j *journal) touchDurable(m mark) {
+	if err := j.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
+		j.log.Warn("spool: cannot note how far a segment is durable", "class", j.opts.Class, "segment", m.active.number, "err", err)
 	}
 }
 
 // markDurable notes how far the active segment is durable, and returns when to do so again.
-func (s *Spool) markDurable() time.Duration {
-	s.mu.Lock()
-	a := s.active
+func (j *journal) markDurable() time.Duration {
+	j.mu.Lock()
+	a := j.active
 	if a == nil {
-		s.mu.Unlock()
+		j.mu.Unlock()
 		return never
 	}
-	number, end, at := a.number, a.synced, s.placed
-	s.mu.Unlock()
-	s.noteDurable(number, end, at, false)
+	number, end, at := a.number, a.synced, j.placed
+	j.mu.Unlock()
+	j.noteDurable(number, end, at, false)
 	return markEvery
 }
 
 // noteEnding notes that a segment is about to be cut to what counts in it, so that a file that is shorter tells nothing.
-func (s *Spool) noteEnding(number uint64) { s.noteDurable(number, 0, place{}, true) }
+func (j *journal) noteEnding(number uint64) { j.noteDurable(number, 0, place{}, true) }
 
-func (s *Spool) noteDurable(number uint64, end int64, at place, ended bool) {
-	if err := s.witness.mark(number, end, at, ended); err != nil {
-		s.log.Warn("spool: cannot note how far a segment is durable", "class", s.opts.Class, "segment", number, "err", err)
+func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
+	if err := j.witness.mark(number, end, at, ended); err != nil {
+		j.log.Warn("spool: cannot note how far a segment is durable", "class", j.opts.Class, "segment", number, "err", err)
 	}
 }
 
 // openWitness goes on with the note of the newest segment that recovery has read. A disk that refuses it costs a witness.
-func (s *Spool) openWitness(last *begun) error {
-	err := s.witness.open(s.fs, s.dir, s.path(begunName), last)
+func (j *journal) openWitness(last *begun) error {
+	err := j.witness.open(j.fs, j.dir, j.path(begunName), last)
 	if denied(err) {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if err != nil {
-		s.log.Error("spool: no note of the newest segment can be kept", "class", s.opts.Class, "err", err)
+		j.log.Error("spool: no note of the newest segment can be kept", "class", j.opts.Class, "err", err)
 		return nil
 	}
 	return nil

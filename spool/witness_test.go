@@ -27,7 +27,7 @@ func TestSilentSpoolHasItsLastSyncNoted(t *testing.T) {
 			time.Sleep(touchEvery)
 			synctest.Wait()
 			left := h.Clone()
-			path := "/spool/seg/" + numberName(sp.active.number) + segExt
+			path := "/spool/seg/" + numberName(sp.journal.active.number) + segExt
 			closeSpool(t, sp)
 			if err := left.Files().Remove(path); err != nil {
 				t.Fatal(err)
@@ -38,7 +38,7 @@ func TestSilentSpoolHasItsLastSyncNoted(t *testing.T) {
 			}
 			defer closeSpool(t, sp)
 			want := segment.Range{First: 1, Last: uint64(appends)}
-			if d := sp.Damages(); len(d) != 1 || len(d[0].Ranges) != 1 || d[0].Ranges[0] != want {
+			if d := sp.damages.list(); len(d) != 1 || len(d[0].Ranges) != 1 || d[0].Ranges[0] != want {
 				t.Errorf("after %d appends, damage %+v, want %v", appends, d, want)
 			}
 		})

@@ -40,10 +40,10 @@ func TestGiveUp(t *testing.T) {
 	}
 	defer s.Close() // the command works beside it
 	base := []string{"-spool", dir, "-class", "vpn"}
-	if x := s.Damages(); len(x) != 1 {
+	if x := s.Shelf().Damages(); len(x) != 1 {
 		t.Fatalf("%+v", x)
 	}
-	number := s.Damages()[0].Segment
+	number := s.Shelf().Damages()[0].Segment
 	n, other := strconv.FormatUint(number, 10), strconv.FormatUint(number+7, 10)
 	give := []string{"-segment", n, "-records", "1-2", "-confirm", "lose-2-records"}
 	for _, c := range []struct {
@@ -66,7 +66,7 @@ func TestGiveUp(t *testing.T) {
 			t.Errorf("%v: code %d, %s", c.args, code, &out)
 		}
 	}
-	if x := s.Damages(); len(x) != 1 || !x[0].GivenUp || x[0].Records != 2 {
+	if x := s.Shelf().Damages(); len(x) != 1 || !x[0].GivenUp || x[0].Records != 2 {
 		t.Errorf("%+v", x)
 	}
 }

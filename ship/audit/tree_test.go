@@ -138,7 +138,7 @@ func (x *sender) until(name string) {
 	deadline := time.After(time.Minute)
 	for x.s.Stats()[name].PendingSegments > 0 {
 		select {
-		case <-x.sp.Changed():
+		case <-x.sp.Shelf().Changed():
 		case <-time.After(5 * time.Millisecond):
 		case <-deadline:
 			x.t.Fatalf("waited in vain: %+v", x.s.Stats())

@@ -118,7 +118,7 @@ func TestBacklog(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
 	for sp.Stats().Segments > 0 {
-		changed := sp.Changed()
+		changed := sp.Shelf().Changed()
 		if sp.Stats().Segments == 0 {
 			break
 		}

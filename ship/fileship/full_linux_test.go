@@ -93,7 +93,7 @@ func fullDisk(t *testing.T, quota int64, codec string, other bool) {
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
 	stuck := time.After(3 * time.Minute)
-	for changed := sp.Changed(); sp.Stats().Segments > 0; changed = sp.Changed() {
+	for changed := sp.Shelf().Changed(); sp.Stats().Segments > 0; changed = sp.Shelf().Changed() {
 		select {
 		case <-changed:
 		case <-stuck:

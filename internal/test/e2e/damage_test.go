@@ -93,7 +93,7 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sp.Hold()() // what has gone from the spool before the drain is not the drain's to restore
+	defer sp.Shelf().Hold()() // what has gone from the spool before the drain is not the drain's to restore
 	gen, err := fwlog.NewGenerator("damage", 1)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ func TestFarDrain(t *testing.T) {
 	r.net.SetDelay(300 * time.Millisecond)
 	r.s3net.SetDelay(300 * time.Millisecond)
 	r.text(objects, 3)
-	release := r.sp.Hold() // as a drain does, so that everything is verified
+	release := r.sp.Shelf().Hold() // as a drain does, so that everything is verified
 	defer release()
 	begin := time.Now()
 	r.start()

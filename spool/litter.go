@@ -1,0 +1,67 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+)
+
+// unlink removes a file of the given size. It returns false if the disk refuses.
+func (s *space) unlink(path string, size int64) bool {
+	switch err := s.fs.Remove(path); {
+	case err == nil:
+		s.used(-size)
+	case !errors.Is(err, fs.ErrNotExist):
+		s.log.Warn("spool: cannot delete", "class", s.opts.Class, "file", path, "err", err)
+		return false
+	}
+	return true
+}
+
+// unlinkForGood is unlink for a file whose name never comes back: what the disk refuses now is tried again.
+func (s *space) unlinkForGood(path string, size int64) {
+	if !s.unlink(path, size) {
+		s.litter.add(path, size)
+		wake(s.work)
+	}
+}
+
+// litter holds files that nobody needs any more and the disk would not remove. They count as used, and appends may be
+// waiting for their room, so the keeper tries again each second; what is still there in the end goes at the next Open.
+type litter struct {
+	mu    sync.Mutex
+	files map[string]int64 // sizes by path
+}
+
+func (l *litter) add(path string, size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.files == nil {
+		l.files = map[string]int64{}
+	}
+	l.files[path] = size
+}
+
+// take empties the list and returns what was in it.
+func (l *litter) take() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	files := l.files
+	l.files = nil
+	return files
+}
+
+// clearLitter tries once more to remove what the disk refused, and returns when to try again.
+func (s *space) clearLitter() time.Duration {
+	again := never
+	for path, size := range s.litter.take() {
+		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.litter.add(path, size)
+			again = retryEvery
+			continue
+		}
+		s.used(-size)
+	}
+	return again
+}

@@ -1,0 +1,61 @@
+package spool
+
+// Destinations get segments in order. The segment that is the next one for a destination has its way where room is short:
+// otherwise a full spool could not empty itself.
+
+// isNext reports whether a segment is the next one that some destination has to get. s.mu is held.
+func (s *Shelf) isNext(number uint64) bool {
+	for _, d := range s.dests {
+		if !d.forgotten && s.cat.following(d.chain.Segment) == number {
+			return true
+		}
+	}
+	return false
+}
+
+// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it.
+func (s *Shelf) beyondQuota(seg *sealed) (done func(), ok bool) {
+	s.mu.Lock()
+	next := s.isNext(seg.Number)
+	s.mu.Unlock()
+	if !next {
+		return func() {}, false
+	}
+	return s.space.allow(seg.Number), true
+}
+
+// giveInodeTo is giveInode for the staged file of a segment.
+func (s *Shelf) giveInodeTo(segment uint64, err error, size int64) bool {
+	s.mu.Lock()
+	next := s.isNext(segment)
+	s.mu.Unlock()
+	return next && s.space.giveInode(err, size)
+}
+
+// mayStage returns the disk's refusal if a segment has to leave the last inodes to an earlier one.
+func (s *Shelf) mayStage(segment uint64) error {
+	s.mu.Lock()
+	next := s.isNext(segment)
+	s.mu.Unlock()
+	if next {
+		return nil
+	}
+	return s.space.fillInodes()
+}
+
+// covered returns the number of the last segment that every destination has, 0 for none. Without destinations nobody can
+// say that a segment may go. s.mu is held, or the spool is being
+// opened.
+func (s *Shelf) covered() (n uint64) {
+	first := true
+	for _, d := range s.dests {
+		if d.forgotten {
+			continue
+		}
+		if first || d.chain.Segment < n {
+			n = d.chain.Segment
+		}
+		first = false
+	}
+	return n
+}

@@ -1,0 +1,118 @@
+package spool
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/internal/index"
+)
+
+// Shelf is the half of a spool that has the sealed segments: it is the protocol of package ship, which delivers them, and of
+// package drain. A program that embeds a spool does not need it.
+//
+// The way of a segment: [Shelf.Sealed] lists it, [Shelf.Stage] encodes it into the file that will be the object, and fixes key
+// and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for each destination, the state of its chain of manifests
+// ([Chain]). Segments that every chain covers are deleted, unless [Shelf.Freeze] forbids it.
+//
+// # Guards
+//
+// mu guards the fields below it, and chain and delivered of every destination. pruning is held while segments are deleted, and
+// guards deleted. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
+// while mu is held, and the journal is not called: see Spool for the order of all locks.
+type Shelf struct {
+	*site
+	space   *space
+	damages *damages
+	reads   *refusedReads
+	journal *journal
+	idx     index.Index
+
+	cat     catalogue
+	dests   map[string]*destination // fixed after Open
+	staging flights
+	naming  chan struct{} // a lock: one change of spool.json at a time
+	tight   sync.Mutex
+	pruning sync.Mutex
+	deleted deletion
+
+	mu     sync.Mutex
+	closed bool
+	holds  int
+	frozen string               // why nothing is deleted until Thaw; "" for not at all
+	down   map[string]time.Time // see SetDown
+
+	calls sync.WaitGroup // calls that use files
+	life  context.Context
+	end   context.CancelFunc // ends calls that are under way
+}
+
+// newShelf returns a shelf without segments and destinations.
+func newShelf(at *site, sp *space, d *damages, r *refusedReads, j *journal) *Shelf {
+	s := &Shelf{
+		site: at, space: sp, damages: d, reads: r, journal: j, idx: index.None{}, cat: catalogue{changed: &at.changed},
+		dests: map[string]*destination{}, naming: make(chan struct{}, 1),
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+var _ journalShelf = (*Shelf)(nil)
+
+// put implements journalShelf.
+func (s *Shelf) put(seg *sealed) { s.cat.put(seg) }
+
+// recordBytes implements journalShelf.
+func (s *Shelf) recordBytes() int64 { return s.cat.recordBytes() }
+
+// The calls that concern the journal: a shipper or a drain needs them, an embedder does not.
+
+// Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
+// before has no record in common with this spool beyond it.
+func (s *Shelf) Recovered() uint64 { return s.journal.found }
+
+// Shut closes the two doors permanently, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
+// Stats and Ledger when it returns, so that a final manifest can be written: no record is kept after it.
+func (s *Shelf) Shut() { s.journal.shutDoors() }
+
+// LastCall is for a process that ends: what its listeners have read, and what a peer's kernel counts as delivered, has to
+// find room even in a full spool.
+//
+// From the first call on, appends may use half of what is reserved for staging; the other half keeps one segment at a time
+// going. And each call lets in every Append and Offer that waits at that moment, even over the quota and the memory
+// budget, as long as the disk has room beyond the reserve. That is at most one batch for each goroutine that appends: for
+// a listener, one for each connection or socket. Call it before the listeners close; what they have in hand when there is
+// no more time to wait comes by Intake.Keep.
+func (s *Shelf) LastCall() { s.journal.lastCall() }
+
+// HandOver makes the Close that follows one in favour of a successor, which receives into memory already (ingest.Hold) and
+// opens the spool with Options.Successor. Should it die before that, the next Open reports what it may have held.
+func (s *Shelf) HandOver() { s.journal.handOver() }
+
+// Damages lists the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
+// segment is here.
+func (s *Shelf) Damages() []Damage { return s.damages.list() }
+
+// begin counts a call that uses files, which Close awaits; ErrClosed after Close.
+func (s *Shelf) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+// refuse makes begin return ErrClosed from now on.
+func (s *Shelf) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+// endCalls ends the calls that stage, and waits for all of them.
+func (s *Shelf) endCalls() {
+	s.end()
+	s.calls.Wait()
+}

@@ -1,0 +1,31 @@
+package spool
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/internal/wait"
+)
+
+// site is what all parts of a spool share: where it is, whose it is, and how it was opened. Nothing in it changes once the
+// spool is open, except identity.Destinations, which Shelf.naming guards.
+type site struct {
+	source *source // where an adopted spool comes from, otherwise nil: see Adopt
+	dir    string
+	fs     vfs.FS
+	opts   Options
+	log    *slog.Logger
+	id     *identity
+	opened time.Time
+
+	changed wait.Signal   // at each change of Sealed, Stats.Full or a chain
+	work    chan struct{} // wakes the keeper
+}
+
+// newSite describes the spool in dir. Its identity is not known yet.
+func newSite(src *source, dir string, fsys vfs.FS, o Options) *site {
+	return &site{
+		source: src, dir: dir, fs: fsys, opts: o, log: o.Logger, opened: time.Now(), work: make(chan struct{}, 1),
+	}
+}

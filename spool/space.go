@@ -1,0 +1,207 @@
+package spool
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+)
+
+// space accounts for what the directory takes, and has the files that are kept ready for segments to come: the pool and the
+// spare. Both halves of the spool use it, and it calls neither: freed tells the one that was given that there is more room.
+//
+// # Guards
+//
+// mu guards the fields below it. inodes and litter have locks of their own. No file is touched while mu is held, and freed is
+// called without it.
+type space struct {
+	*site
+	freed   func()       // called after room was freed
+	largest atomic.Int64 // the size of the largest batch that is ever taken
+	inodes  *vfs.Reserve
+	litter  litter
+	warned  sync.Once // that disk blocks cannot be reserved
+
+	mu        sync.Mutex
+	quota     quota
+	spare     *spare // the segment prepared to follow the active one
+	number    uint64 // the last segment number given
+	overdraft overdraft
+}
+
+// newSpace returns the space of a directory, whose quota has to be set.
+func newSpace(at *site) *space { return &space{site: at, freed: func() {}, inodes: newInodes(at)} }
+
+// setQuota is for Open.
+func (s *space) setQuota(q quota) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota = q
+	s.largest.Store(q.largest())
+}
+
+// limit returns the quota in bytes.
+func (s *space) limit() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quota.limit
+}
+
+// usage returns a copy of the account.
+func (s *space) usage() quota {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quota
+}
+
+// left returns how many bytes of blocks may still be taken, of which open fit into the active segment: what is free, and what
+// is in use but empty. Other programs may fill the disk as well, so its free space bounds it too.
+func (s *space) left(open int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftOf(s.quota.disk.atMost(s.quota.limit-s.quota.used), open)
+}
+
+// leftOnDisk is left without regard to the quota.
+func (s *space) leftOnDisk(open int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftOf(s.quota.disk.atMost(math.MaxInt64/2), open)
+}
+
+// leftOf is left for so many bytes that are free. s.mu is held.
+func (s *space) leftOf(free, open int64) int64 {
+	if s.spare != nil {
+		open += s.opts.SegmentBytes
+	}
+	return free - s.quota.reserve + s.quota.pooled() + open
+}
+
+// diskShort reports whether appends find no room because of files that other programs have put on the disk.
+func (s *space) diskShort(open int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.quota.limit - s.quota.used
+	return s.quota.disk.atMost(free) < free && s.leftOf(s.quota.disk.atMost(free), open) < blockRoom
+}
+
+// openReserve lets appends use half of the reserve for staging.
+func (s *space) openReserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota.reserve -= s.opts.StageReserve / 2
+	s.largest.Store(s.quota.largest())
+}
+
+// raise makes room for the whole reserve above so many bytes of records, and reports whether that is above the limit for the
+// first time.
+func (s *space) raise(records int64) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.quota.ceiling
+	s.quota.raise(records)
+	return was == s.quota.limit && s.quota.ceiling > was
+}
+
+// add counts n bytes more, which may be negative. The caller tells those who wait for room.
+func (s *space) add(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota.add(n)
+}
+
+// found counts files that recovery has found.
+func (s *space) found(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota.found(n)
+}
+
+// used is add, and tells those who wait for room.
+func (s *space) used(n int64) {
+	s.add(n)
+	if n < 0 {
+		s.freed()
+	}
+}
+
+// grow counts n bytes of a segment's staged file that is being written; errNoRoom if the quota has no room for them.
+func (s *space) grow(number uint64, n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quota.used+n > s.quota.ceiling && !s.overdraft.has(number) {
+		return errNoRoom
+	}
+	s.quota.add(n)
+	return nil
+}
+
+// stageRoom reports whether there is room to stage a segment of the given size, as far as that can be told before.
+func (s *space) stageRoom(size int64) bool {
+	s.lookAtDisk() // no keeper does for an adopted spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quota.disk.atMost(s.quota.ceiling-s.quota.used) >= size*5/4
+}
+
+// lookAtDisk notes how much the file system has left: other programs may fill it too.
+func (s *space) lookAtDisk() {
+	total, free, err := s.fs.Space(s.dir)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	more := s.quota.disk.look(total, free)
+	s.mu.Unlock()
+	if more {
+		s.freed()
+	}
+}
+
+// makeRoom gives up a file that nothing depends on: one of the pool, or the spare. What sealing and acknowledging write is
+// small, and sets more free than it takes; it has to find room on a disk that other programs have filled, too.
+func (s *space) makeRoom() bool {
+	s.mu.Lock()
+	f, ok := s.quota.pop()
+	sp := s.spare
+	if !ok {
+		s.spare = nil
+	}
+	s.mu.Unlock()
+	switch {
+	case ok:
+		s.unlinkForGood(s.freePath(f.number), f.size)
+	case sp != nil:
+		s.discard(sp)
+	default:
+		return false
+	}
+	return true
+}
+
+// writeAtomic is vfs.WriteFileAtomic, on a full disk too if anything can be given up for it.
+func (s *space) writeAtomic(path string, data []byte) error {
+	return s.writeGiving(path, data, s.giveInode)
+}
+
+// writeGiving is writeAtomic with give in place of giveInode.
+func (s *space) writeGiving(path string, data []byte, give func(error, int64) bool) error {
+	for {
+		err := vfs.WriteFileAtomic(s.fs, path, data)
+		if !vfs.IsNoSpace(err) || !s.makeRoom() && !give(err, int64(len(data))) {
+			return err
+		}
+	}
+}
+
+// inodeHint explains the refusal of a new segment by a disk that has room for it.
+func (s *space) inodeHint(err error) string {
+	if !vfs.IsNoSpace(err) {
+		return ""
+	}
+	if q := s.usage(); q.disk.known && q.disk.free > s.opts.SegmentBytes+footerRoom {
+		return " (although there are free blocks: see `df -i` for inodes, and the quotas of the file system)"
+	}
+	return ""
+}
