@@ -62,7 +62,7 @@ var layers = map[string][]string{
 	"compress":                 {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
 	"ingest":                   {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto", "internal/wait"},
 	"ingest/relp":              {"ingest", "spool/segment"},
-	"spool":                    {"spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "spool/internal/index", "spool/internal/statefile"},
+	"spool":                    {"spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/index", "spool/internal/statefile"},
 	"spool/internal/index":     {"internal/vfs", "spool/internal/statefile", "go.etcd.io/bbolt"},
 	"spool/internal/statefile": {},
 	"spool/segment":            {},
