@@ -40,7 +40,7 @@ func watch(w io.Writer, o *audit.Options) (done func()) {
 	}
 }
 
-// bar is one line of at most 79 characters. Chains name the objects while they are read: their number grows.
+// bar is one line of at most 79 characters. The number of objects grows while chains are read.
 func bar(p *audit.Progress) string {
 	const width = 24
 	m, mOf, n, of := p.Manifests.Load(), p.ManifestsOf.Load(), p.Objects.Load(), p.ObjectsOf.Load()

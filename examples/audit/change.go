@@ -15,9 +15,9 @@ import (
 type change[T any] struct {
 	*flag.FlagSet
 	class, spool *string
-	// ready says which destinations are needed, once the flags have been read, or what is wrong with the flags.
+	// ready returns the destinations to open, or what is wrong with the flags. The flags have been read.
 	ready func() (urls []string, err error)
-	// do writes, and returns what is to be printed, also beside an error.
+	// do writes, and returns what to print, also with an error.
 	do func(context.Context, []audit.Place) ([]T, error)
 }
 

@@ -17,12 +17,12 @@ func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	var o audit.CloseOptions
 	var at []string
 	c := change[audit.Closure]{FlagSet: flag.NewFlagSet("audit close", flag.ContinueOnError), class: &o.Class, spool: &o.Spool}
-	c.Func("at", "destination `URL` at which the spool's chain is closed, with credentials that may write there; repeatable", func(s string) error {
+	c.Func("at", "`URL` of a destination at which to close the spool's chain, with credentials that can write there; repeatable", func(s string) error {
 		at = append(at, s)
 		return nil
 	})
-	c.StringVar(&o.Reason, "reason", "", "`TEXT` that says why nothing more can come from it")
-	c.StringVar(&o.By, "by", operator(), "who closes it")
+	c.StringVar(&o.Reason, "reason", "", "`TEXT` that says why the spool can deliver nothing more")
+	c.StringVar(&o.By, "by", operator(), "`NAME` of the person who closes it")
 	sign := c.String("sign", "", "`FILE` with the private key (PEM, ed25519) to sign with; needed where the chain is signed")
 	c.ready = func() (_ []string, err error) {
 		if len(at) == 0 || o.Reason == "" {
@@ -40,7 +40,7 @@ func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	return c.run(ctx, args, stdout, stderr)
 }
 
-// operator is "user@host", as far as the system says.
+// operator is "user@host", as far as the system knows them.
 func operator() string {
 	name, host := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {

@@ -1,25 +1,25 @@
-// Audit proves, from what lies at destinations alone, that nothing is missing, doubled or altered.
+// Audit proves, from the contents of the destinations alone, that nothing is missing, duplicated or altered.
 //
 //	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-pubkey FILE …] [-checkpoint FILE] [-json]
 //	audit replay -from URL -to URL -class C -spool ID [-first N] [-last N]
 //	audit close -at URL [-at URL …] -class C -spool ID -reason TEXT [-by NAME] [-sign FILE]
 //
-// Destinations are s3, sftp and file URLs as the collector takes them. With several, they are compared with each other:
-// that is what proves that the end of a chain was not cut off. -expect names a file of spool ids or instances, one a
-// line, that must appear. -since leaves out objects that a retention rule may have deleted; -hour asks whether one hour
-// is complete, for batch jobs downstream. -pubkey names a public key that senders sign with (collector -sign): chains must
-// then be signed by one of those given. -checkpoint names a file with which an audit that was interrupted goes on.
+// Destinations are URLs as the collector takes them. Several destinations are compared with each other: that proves that the
+// end of a chain was not cut off. -expect names a file of spool ids or instances, one per line, that must appear. -since skips
+// objects that a retention rule may have deleted. -hour asks whether one hour is complete, for batch jobs downstream. -pubkey
+// names a public key that senders sign with (collector -sign): every chain must then be signed by one of the keys given.
+// -checkpoint names a file with which an interrupted audit continues.
 //
-// Replay restores what one destination has lost from another that has it, verified, and prints each object as a line of
-// JSON. A note of it stays under _repair/.
+// Replay restores objects that one destination has lost from another that has them, verifies them, and prints each as a line of
+// JSON. A note of each stays under _repair/.
 //
-// Close states that a spool is permanently gone: the host and its volume cannot be brought back. Otherwise every later audit
-// would report it as owed. It writes one document beside the spool's chain at each destination named, and removes and
-// changes nothing. Name all destinations of the spool; -sign is needed where its chain is signed. Later audits tell the spool
-// apart from complete ones, as closed, and report it if it delivers again.
+// Close states that a spool is permanently gone: the host and its volume cannot be restored. Otherwise every later audit would
+// report it as owed. It writes one document beside the spool's chain at each destination named, and removes and changes nothing.
+// Name all destinations of the spool; -sign is needed where its chain is signed. Later audits report the spool as closed,
+// separately from complete ones, and report it if it delivers again.
 //
-// Exit codes: 0 everything is complete, or closed, 1 something is damaged, 2 usage, 3 something is still owed, 4 the audit could
-// not be done.
+// Exit codes: 0 everything is complete, or closed; 1 something is damaged; 2 usage; 3 something is still owed; 4 the audit could
+// not be finished.
 package main
 
 import (
@@ -109,9 +109,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return map[audit.Verdict]int{audit.Complete: 0, audit.Closed: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
 }
 
-// failed says why nothing was found out.
+// failed prints why the audit has no result.
 func failed(stderr io.Writer, err error) int {
-	// It may name what others have put at a destination, which must not speak to the terminal.
+	// The error may contain names that others chose at a destination: they must not control the terminal.
 	fmt.Fprintln(stderr, strings.Map(func(r rune) rune {
 		if r != '\n' && !unicode.IsPrint(r) {
 			return unicode.ReplacementChar
@@ -124,16 +124,17 @@ func failed(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-const usage = `audit says, from what lies at destinations alone, whether anything is missing, doubled or altered.
+const usage = `audit says, from the contents of the destinations alone, whether anything is missing, duplicated or altered.
 
   audit -at URL [-at URL …] [flags]
   audit replay -from URL -to URL -class CLASS -spool ID    restores objects; replay -h lists its flags
-  audit close -at URL -class CLASS -spool ID -reason TEXT  says that a spool is gone for good; close -h lists its flags
+  audit close -at URL -class CLASS -spool ID -reason TEXT  states that a spool is permanently gone; close -h lists its flags
 
-Exit code 0: complete, or closed by an operator; 1: something is damaged; 3: something is still owed; 4: the audit could not be finished.
+Exit codes: 0 complete, or closed by an operator; 1 something is damaged; 3 something is still owed; 4 the audit could not be finished.
 
 `
 
+// parse reads the command line.
 func parse(args []string, stderr io.Writer) (*flags, error) {
 	f := new(flags)
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
@@ -142,29 +143,29 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 		fmt.Fprint(stderr, usage)
 		fs.PrintDefaults()
 	}
-	fs.Func("at", "destination `URL`: s3://, sftp:// or file://; repeatable", func(s string) error {
+	fs.Func("at", "`URL` of a destination: "+open.Forms()+"; repeatable", func(s string) error {
 		f.at = append(f.at, s)
 		return nil
 	})
-	fs.StringVar(&f.Class, "class", "", "audit this `CLASS` only")
+	fs.StringVar(&f.Class, "class", "", "audit only this `CLASS`")
 	fs.BoolVar(&f.Deep, "deep", false, "read every object and count its records")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
-	fs.StringVar(&f.Checkpoint, "checkpoint", "", "`FILE` to go on from, and to note progress in")
+	fs.StringVar(&f.Checkpoint, "checkpoint", "", "continue from `FILE`, and note progress in it")
 	fs.IntVar(&f.Parallel, "parallel", 16, "`N` requests in flight at each destination")
-	fs.Func("since", "do not look for objects whose newest record is older than this `TIME`: RFC 3339, or a duration before now", func(s string) (err error) {
+	fs.Func("since", "skip objects whose newest record is older than this `TIME`: RFC 3339, or a duration before now", func(s string) (err error) {
 		f.Since, err = moment(s)
 		return err
 	})
-	fs.Func("hour", "ask about one `HOUR` only, UTC: 2026-11-22T08", func(s string) (err error) {
+	fs.Func("hour", "ask only about one `HOUR` in UTC: 2026-11-22T08", func(s string) (err error) {
 		f.Hour, err = time.Parse("2006-01-02T15", s)
 		return err
 	})
-	fs.Func("pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: chains must be signed by one of those given; repeatable", func(s string) error {
+	fs.Func("pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given; repeatable", func(s string) error {
 		key, err := ship.ReadPublicKey(s)
 		f.Keys = append(f.Keys, key)
 		return err
 	})
-	fs.Func("expect", "`FILE` of spool ids or instances, one a line, that must appear", func(s string) (err error) {
+	fs.Func("expect", "`FILE` of spool ids or instances, one per line, that must appear", func(s string) (err error) {
 		f.Expect, err = names(s)
 		return err
 	})
@@ -186,11 +187,12 @@ func (f *flags) open(ctx context.Context) (done func(), err error) {
 	return done, err
 }
 
+// places opens the destinations that URLs name.
 func places(ctx context.Context, urls ...string) (all []audit.Place, done func(), err error) {
 	var closers []io.Closer
 	done = func() {
 		for _, c := range closers {
-			_ = c.Close() // what was written is verified by now
+			_ = c.Close() // everything written is already verified
 		}
 	}
 	for _, u := range urls {
@@ -215,7 +217,7 @@ func moment(s string) (time.Time, error) {
 	return time.Parse(time.RFC3339, s)
 }
 
-// names reads a list, one a line; # begins a comment.
+// names reads a list, one per line; # begins a comment.
 func names(path string) (list []string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -233,7 +235,7 @@ func names(path string) (list []string, err error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		// Whatever makes the list has failed: an audit that expects nothing would pass.
+		// The program that makes the list has failed: an audit that expects nothing would pass.
 		return nil, fmt.Errorf("%s names no spool and no instance", path)
 	}
 	return list, nil

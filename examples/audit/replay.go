@@ -9,12 +9,12 @@ import (
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
-// replay restores what one destination has lost from another.
+// replay restores objects that one destination has lost from another.
 func replay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o audit.ReplayOptions
 	c := change[audit.Repair]{FlagSet: flag.NewFlagSet("audit replay", flag.ContinueOnError), class: &o.Class, spool: &o.Spool}
-	from := c.String("from", "", "destination `URL` that has the objects")
-	to := c.String("to", "", "destination `URL` that lacks them")
+	from := c.String("from", "", "`URL` of the destination that has the objects")
+	to := c.String("to", "", "`URL` of the destination that lacks them")
 	c.Uint64Var(&o.First, "first", 0, "first sequence number `N`")
 	c.Uint64Var(&o.Last, "last", 0, "last sequence number `N`, 0 for no bound")
 	c.ready = func() ([]string, error) {

@@ -23,7 +23,7 @@ type found struct {
 	Sent  uint64 `json:"sent"`
 	Found uint64 `json:"found"`
 
-	// Missing is null if not everything could be read: what was not read may be there.
+	// Missing is null if not everything could be read: the rest may contain the missing lines.
 	Missing   *uint64 `json:"missing"`
 	Duplicate uint64  `json:"duplicate"`
 	Altered   uint64  `json:"altered"`
@@ -38,9 +38,9 @@ var errNotAll = errors.New("not every line is there once, as it was sent")
 func check(ctx context.Context, args []string, stdout io.Writer) error {
 	var at list
 	fs := flag.NewFlagSet("loadgen check", flag.ContinueOnError)
-	run := fs.String("run", "", "name of the run")
-	sent := fs.Uint64("sent", 0, "lines that were sent")
-	fs.Var(&at, "at", "destination `URL`: s3://, sftp:// or file://; repeatable")
+	run := fs.String("run", "", "`NAME` of the run")
+	sent := fs.Uint64("sent", 0, "`N`umber of lines that were sent")
+	fs.Var(&at, "at", "`URL` of a destination: "+open.Forms()+"; repeatable")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
@@ -81,8 +81,8 @@ func check(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// checkAt counts at one destination. What breaks on the way is read again; what cannot be read in the end is an error, and
-// nothing is said of what is missing.
+// checkAt counts at one destination. Reads that fail are retried. If something cannot be read in the end, that is an error, and
+// the number of missing lines stays unknown.
 func checkAt(ctx context.Context, u, run string, sent uint64) found {
 	t := fwlog.NewTally(run, sent)
 	d, err := open.Destination(ctx, u, &open.Options{Logger: slog.Default()})

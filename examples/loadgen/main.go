@@ -1,11 +1,12 @@
-// Loadgen sends log lines that prove themselves, and checks what arrived of them.
+// Loadgen sends log lines that prove themselves, and checks which of them arrived.
 //
 //	loadgen send  -to udp://HOST:PORT|tcp://HOST:PORT[?framing=newline|octet|len16|len32] [-to …]
 //	              [-rate PPS] [-size BYTES] -count N | -for DURATION [-sources K] [-run ID]
 //	loadgen check -run ID -sent N -at URL [-at URL …]
 //
-// Send prints one JSON line: what was sent, and to where. Check reads every object at each destination (file, s3 and sftp
-// URLs as the collector takes them) and exits 1 unless every line is there, once, as it was sent.
+// Send prints one JSON line that says how many lines it sent, and to which targets. Check reads every object at each destination
+// (URLs as the collector takes them) and exits with 1 unless every line is there, once, as it was sent. Package fwlog makes the
+// lines and counts them.
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
@@ -36,10 +37,10 @@ type sendOptions struct {
 func parseSend(args []string) (*sendOptions, error) {
 	var o sendOptions
 	fs := flag.NewFlagSet("loadgen send", flag.ContinueOnError)
-	fs.Var(&o.to, "to", "target `URL`, udp:// or tcp://; several share the load in turn")
-	fs.IntVar(&o.rate, "rate", 0, "lines per second over all targets; 0: as fast as it goes")
-	fs.IntVar(&o.size, "size", 512, "bytes of a line")
-	fs.Uint64Var(&o.count, "count", 0, "lines to send")
+	fs.Var(&o.to, "to", "`URL` of a target: udp://HOST:PORT or tcp://HOST:PORT[?framing="+strings.Join(framings, "|")+"]; several targets share the load in turn")
+	fs.IntVar(&o.rate, "rate", 0, "lines per second over all targets; 0: as fast as possible")
+	fs.IntVar(&o.size, "size", 512, "size of a line in bytes")
+	fs.Uint64Var(&o.count, "count", 0, "number of lines to send")
 	fs.DurationVar(&o.length, "for", 0, "how long to send")
 	fs.IntVar(&o.sources, "sources", 8, "sockets to send from, per target")
 	fs.StringVar(&o.run, "run", "", "name of the run (default: random)")
@@ -105,7 +106,7 @@ func send(ctx context.Context, args []string, stdout io.Writer) error {
 		targets = append(targets, t)
 	}
 
-	// A peer that reads nothing must not keep a signal from ending this.
+	// A peer that reads nothing must not prevent a signal from ending the program.
 	defer context.AfterFunc(ctx, func() {
 		for _, t := range targets {
 			t.interrupt()
@@ -133,8 +134,8 @@ func send(ctx context.Context, args []string, stdout io.Writer) error {
 	return sendErr
 }
 
-// pace sends until the count or the time is used up. It keeps to the rate by sending what is due each millisecond; what a
-// late wake-up missed is sent in bursts of at most maxBurst, so that a pause here is no flood there.
+// pace sends until the count or the time is used up. It keeps the rate by sending each millisecond the lines that are due. After
+// a late wake-up it catches up in bursts of at most maxBurst, so that a pause here does not flood the receiver.
 func pace(ctx context.Context, o *sendOptions, begin time.Time, gen *fwlog.Generator, targets []*target) (seq uint64, err error) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -161,7 +162,7 @@ func pace(ctx context.Context, o *sendOptions, begin time.Time, gen *fwlog.Gener
 		n, err := targets[turn%len(targets)].burst(gen, seq, int(due), o.size)
 		seq += uint64(n)
 		if ctx.Err() != nil {
-			return seq, nil // it was interrupted
+			return seq, nil // interrupted
 		}
 		if err != nil {
 			return seq, err

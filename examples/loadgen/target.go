@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,10 +19,13 @@ import (
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
-// maxBurst is how many lines are made and sent at a time: what one UDP_SEGMENT send may carry.
+// maxBurst is how many lines are made and sent at a time: as many as one send with UDP_SEGMENT may carry.
 const maxBurst = 64
 
-// target is one place that lines are sent to, over several sockets in turn.
+// framings are the ways to cut a TCP stream into lines; stream writes them.
+var framings = []string{"newline", "octet", "len16", "len32"}
+
+// target is one receiver of lines. Several sockets send to it in turn.
 type target struct {
 	url     string
 	framing string // TCP only
@@ -33,6 +37,7 @@ type target struct {
 	line    []byte
 }
 
+// dial opens the connections to the target that a URL names.
 func dial(ctx context.Context, raw string, o *sendOptions) (*target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -48,10 +53,8 @@ func dial(ctx context.Context, raw string, o *sendOptions) (*target, error) {
 		if t.framing == "" {
 			t.framing = "newline"
 		}
-		switch t.framing {
-		case "newline", "octet", "len16", "len32":
-		default:
-			return nil, fmt.Errorf("%w: -to %s: framing newline, octet, len16 or len32", errUsage, raw)
+		if !slices.Contains(framings, t.framing) {
+			return nil, fmt.Errorf("%w: -to %s: use framing=%s", errUsage, raw, strings.Join(framings, "|"))
 		}
 	default:
 		return nil, fmt.Errorf("%w: -to %s: udp:// or tcp://", errUsage, raw)
@@ -72,7 +75,7 @@ func dial(ctx context.Context, raw string, o *sendOptions) (*target, error) {
 	return t, nil
 }
 
-// burst makes and sends n lines over the next socket. It returns how many were taken by the kernel.
+// burst makes and sends n lines over the next socket. It returns how many the kernel accepted.
 func (t *target) burst(gen *fwlog.Generator, seq uint64, n, size int) (int, error) {
 	i := t.next % len(t.conns)
 	t.next++
@@ -92,7 +95,7 @@ func (t *target) burst(gen *fwlog.Generator, seq uint64, n, size int) (int, erro
 		}
 		_, err := t.conns[i].Write(t.buf)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			// The answer to an earlier datagram; this one was not sent. Nobody listened then: try once more.
+			// This is the answer to an earlier datagram, when nobody listened; the kernel has not sent this one. Try once more.
 			_, err = t.conns[i].Write(t.buf)
 		}
 		if err != nil {
@@ -104,6 +107,7 @@ func (t *target) burst(gen *fwlog.Generator, seq uint64, n, size int) (int, erro
 	return done, nil
 }
 
+// stream makes and sends n lines over a TCP connection.
 func (t *target) stream(c net.Conn, gen *fwlog.Generator, source int, seq uint64, n, size int) (int, error) {
 	t.buf = t.buf[:0]
 	for j := range n {
@@ -127,10 +131,10 @@ func (t *target) stream(c net.Conn, gen *fwlog.Generator, source int, seq uint64
 	return n, err
 }
 
-// past is a deadline that ends what waits.
+// past is a deadline that ends every wait.
 var past = time.Unix(1, 0)
 
-// interrupt ends a Write that waits for a peer which reads nothing, and all that follow.
+// interrupt ends a Write that waits for a peer that reads nothing, and all later ones.
 func (t *target) interrupt() {
 	for _, c := range t.conns {
 		_ = c.SetWriteDeadline(past)
@@ -144,7 +148,7 @@ const (
 	lastTime = time.Second
 )
 
-// close ends the connections. TCP: half-close, then wait for the peer to close too, which it does when it has read all.
+// close ends the connections. Over TCP it half-closes, and waits until the peer, which has then read everything, closes too.
 func (t *target) close(ctx context.Context) error {
 	errs := make([]error, len(t.conns))
 	var wg sync.WaitGroup
@@ -182,7 +186,7 @@ func finish(ctx context.Context, c net.Conn) error {
 	return err
 }
 
-// abort closes whatever is open. interrupt may run at the same time.
+// abort closes all connections. interrupt may run at the same time.
 func (t *target) abort() {
 	for _, c := range t.conns {
 		_ = c.Close()

@@ -7,8 +7,8 @@
 //	curl -X POST http://127.0.0.1:9900/terminate
 //	curl http://127.0.0.1:9900/state
 //
-// POST /terminate takes the instance away, /reclaim announces a spot interruption, and GET /state says what has become of
-// it, with every call that the service has made.
+// POST /terminate takes the instance away, /reclaim announces a spot interruption, and GET /state shows what became of the
+// instance, with every call that the service has made.
 package main
 
 import (
@@ -28,8 +28,8 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:9900", "`ADDR` on loopback to serve at")
-	heartbeat := flag.Duration("heartbeat", 2*time.Minute, "`TIME` without a heartbeat after which the hook gives up")
-	deregistration := flag.Duration("deregistration", 5*time.Second, "`TIME` that the load balancers take before the hook waits")
+	heartbeat := flag.Duration("heartbeat", 2*time.Minute, "`TIME` without a heartbeat after which the hook times out")
+	deregistration := flag.Duration("deregistration", 5*time.Second, "`TIME` that the load balancers need for deregistration before the hook waits")
 	terminate := flag.Bool("terminate", false, "terminate an instance whose hook is abandoned, instead of retaining it")
 	showVersion := flag.Bool("version", false, "print the version and exit")
 	flag.Parse()
@@ -43,7 +43,7 @@ func main() {
 		log.Fatal(err)
 	}
 	if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
-		log.Fatalf("%v is not on loopback, and anybody may terminate here", ip)
+		log.Fatalf("%v is not on loopback, and anyone could terminate the instance", ip)
 	}
 	exports(os.Stdout, "http://"+l.Addr().String())
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: handler(&draintest.GroupOptions{
@@ -52,7 +52,7 @@ func main() {
 	log.Fatal(srv.Serve(l))
 }
 
-// exports prints what leads a service here.
+// exports prints the environment variables that make a service use this platform.
 func exports(w io.Writer, url string) {
 	fmt.Fprintf(w, `export AWS_EC2_METADATA_SERVICE_ENDPOINT=%[1]s AWS_ENDPOINT_URL_AUTO_SCALING=%[1]s
 export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake
@@ -60,7 +60,7 @@ export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake
 `, url)
 }
 
-// handler serves one instance, and one task, that are fakes.
+// handler serves one fake instance and one fake task.
 func handler(o *draintest.GroupOptions) http.Handler {
 	g, task := draintest.NewGroup(o), &draintest.ECSTask{}
 	i := g.Launch()
@@ -79,7 +79,7 @@ func handler(o *draintest.GroupOptions) http.Handler {
 		}
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(s) // a client that has gone
+		_ = enc.Encode(s) // the client may have gone
 	})
 	return mux
 }
@@ -87,7 +87,7 @@ func handler(o *draintest.GroupOptions) http.Handler {
 type state struct {
 	Instance string `json:"instance"`
 	State    string `json:"state"`
-	// Answer is what the hook was completed with, TimedOut that a time-out did it.
+	// Answer completed the hook. TimedOut: a timeout completed it.
 	Answer        string `json:"answer,omitempty"`
 	TimedOut      bool   `json:"timed_out,omitempty"`
 	Protected     bool   `json:"protected_from_scale_in"`

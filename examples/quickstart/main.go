@@ -1,7 +1,7 @@
 // Quickstart shows the whole way on one machine, with nothing installed: it starts an S3 endpoint and an SFTP server on
 // loopback, runs two classes of traffic through Penstock, takes one destination away for some seconds in the middle,
-// drains, reads everything back from both destinations, and prints the balance. It exits 0 only if not a single record is
-// missing, doubled or altered.
+// drains, reads everything back from both destinations, and prints the balance. It exits with 0 only if no record is missing,
+// duplicated or altered.
 package main
 
 import (
@@ -54,7 +54,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 	}
 	defer logFile.Close()
 	log := slog.New(slog.NewTextHandler(logFile, nil))
-	slog.SetDefault(log) // what reads back, too
+	slog.SetDefault(log) // readBack uses it
 
 	v := newView()
 	w, err := build(ctx, dir, log)
@@ -85,7 +85,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return errors.New("interrupted; what was received lies in " + dir)
+		return errors.New("interrupted; the records received are in " + dir)
 	}
 	act.event(fmt.Sprintf("sent %s records; draining", group(each*uint64(len(w.classes)))))
 	act.set("draining")
@@ -130,7 +130,7 @@ func conclude(dir string, w *world, report *drain.Report, found []result, outage
 	return nil
 }
 
-// table is the result, which comes last: it is what is still on the screen.
+// table prints the result. It comes last, so that it is still on the screen.
 func table(b *bytes.Buffer, found []result, each uint64) (ok bool) {
 	ok = true
 	fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
@@ -147,7 +147,7 @@ func fileURL(elem ...string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.Join(elem...)}).String()
 }
 
-// act is what the view shows while it runs.
+// act holds what the view shows while the demonstration runs.
 type act struct {
 	v    *view
 	w    *world
@@ -173,7 +173,7 @@ func (a *act) event(e string) {
 	}
 }
 
-// watch draws the scene until end is called.
+// watch draws the scene until the caller calls end.
 func (a *act) watch() (end func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -196,7 +196,7 @@ func (a *act) watch() (end func()) {
 	return sync.OnceFunc(func() { close(done); <-gone })
 }
 
-// outage takes the idc away for the middle third of the time that sending takes, at most eight seconds.
+// outage stops the idc for the middle third of the time that sending takes, at most eight seconds.
 func (a *act) outage(ctx context.Context, sending time.Duration) (time.Duration, error) {
 	wait := func(d time.Duration) {
 		select {

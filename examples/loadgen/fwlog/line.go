@@ -1,5 +1,5 @@
-// Package fwlog makes log lines like a firewall's that prove themselves: each carries the run it belongs to, its source,
-// its sequence number and a checksum. A Tally of the lines that arrived says which are missing, doubled or altered.
+// Package fwlog makes log lines like a firewall's that prove themselves: each contains the run it belongs to, its source, its
+// sequence number and a checksum. A Tally of the lines that arrived says which ones are missing, duplicated or altered.
 package fwlog
 
 import (
@@ -28,7 +28,7 @@ type Generator struct {
 	run  string
 	rnd  *rand.Rand
 	now  []byte // formatted time, refreshed by Tick
-	text []byte // words to cut messages from: making them one by one would cost more than receiving them
+	text []byte // to cut messages from: composing each message would cost more than receiving it
 }
 
 // NewGenerator returns a generator for run, `[A-Za-z0-9_-]{1,40}`.
@@ -143,7 +143,7 @@ var (
 	ErrAltered = errors.New("line of this run with a wrong checksum")
 )
 
-// Parse finds the line of a run in a record. ErrForeign: there is none; ErrAltered: it is not as it was sent.
+// Parse finds the line of a run in a record. ErrForeign: there is none. ErrAltered: it differs from the line that was sent.
 func Parse(data []byte, run string) (source int, seq uint64, err error) {
 	i := bytes.Index(data, []byte("run="))
 	if i < 0 {

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Tally counts which of the lines 0 … sent−1 of a run were found. One bit a line.
+// Tally counts which of the lines 0 … sent−1 of a run were found. It needs one bit per line.
 type Tally struct {
 	run  string
 	sent uint64
@@ -13,7 +13,7 @@ type Tally struct {
 
 	Found     uint64 // different lines found
 	Duplicate uint64 // lines found again
-	Altered   uint64 // lines of this run that are not as they were sent, or that were never sent
+	Altered   uint64 // lines of this run that differ from those sent, or that were never sent
 	Foreign   uint64 // records that are not of this run
 }
 
