@@ -17,44 +17,46 @@ import (
 
 // AdoptOptions configure Adopt. The zero value of every field but Work and Destinations means its documented default.
 type AdoptOptions struct {
-	// Work is a directory on this host's own disk, for all adoptions: see spool.AdoptOptions. Beside the directory of each
-	// spool the last report of its adoption stays, <class>-<spool id>.report.json. Required.
+	// Work is a directory on this host's own disk, for all adoptions: see spool.AdoptOptions. The report of the last
+	// attempt is written beside the directory of each spool, as <class>-<spool id>.report.json. Required.
 	Work string
-	// Destinations by name. Those that the spool does not remember are left out; all that it owes something must be here,
-	// or in Forget.
+	// Destinations by name. Those that the spool does not know are ignored. Every destination that the spool still owes
+	// something must be here or in Forget.
 	Destinations map[string]ship.Destination
 	// Forget names destinations that are given up.
 	Forget []string
 	// Instance names this host in manifests and reports; default the host name.
 	Instance string
-	// Ship says how segments are encoded that are not staged yet, and how they are sent; default those of ship.Options. Its
-	// Destinations are not used.
+	// Ship says how segments that are not staged yet are encoded, and how they are sent; default those of ship.Options.
+	// Its Destinations are not used.
 	Ship ship.Options
 	// StageWorkers is the number of segments that are encoded and compressed at once; default 2.
 	StageWorkers int
-	// Class, if not nil, changes Ship for a spool of that class, before it is used.
+	// Class, if not nil, may change Ship for a spool of that class, before Ship is used.
 	Class func(class string, o *ship.Options)
-	// MaxBytes bounds what the adoption takes below Work; default 90 % of its file system.
+	// MaxBytes bounds what the adoption stores below Work; default 90 % of its file system.
 	MaxBytes int64
-	// Timeout of this attempt, to its report; default 24 hours. StallTimeout ends it when nothing moves; default 10 minutes.
+	// Timeout bounds this attempt, to its report; default 24 hours. StallTimeout ends it when nothing moves; default 10
+	// minutes.
 	Timeout      time.Duration
 	StallTimeout time.Duration
-	// Update, if not nil, is called about once a second while the adoption goes on.
+	// Update, if not nil, is called about once a second during the adoption.
 	Update func(Status)
 
 	Logger *slog.Logger // nil discards
 }
 
-// Adopt delivers the spool that another process has left behind in dir: the volume of an instance that is gone, say, which
-// may be mounted read-only. It takes the spool over (spool.Adopt, ship.Shipper.Claim), drains it as a Drainer does, has
-// every destination confirm everything, closes the chains, writes the report, and then marks dir. It writes nothing else
-// there. What an attempt leaves undone the next one goes on with, here or on another host, without loss or duplicates.
+// Adopt delivers the spool that another process has left in dir, for example on the volume of a terminated instance,
+// which may be mounted read-only. It takes the spool over (spool.Adopt, ship.Shipper.Claim), drains it as a Drainer
+// does, asks every destination to confirm everything, closes the chains, writes the report, and then marks dir. It
+// writes nothing else there. A later attempt, here or on another host, continues an unfinished one without loss or
+// duplicates.
 //
-// The report says how it ended, its Outcome whether everything is delivered. An error without a report says why nothing
-// was done: spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it
-// holds no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrOwed if a
-// destination is missing. With a report, an error says that another adopter has won meanwhile, or that dir could not be
-// marked although everything is delivered, as on a read-only mount: a later attempt verifies it once more.
+// The Outcome of the report says whether everything is delivered. An error without a report says why nothing was done:
+// spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it holds
+// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrOwed if a
+// destination is missing. An error with a report says that another adopter has won meanwhile, or that dir could not be
+// marked although everything is delivered, as on a read-only mount: a later attempt then verifies it once more.
 func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	var a adopter
 	if o != nil {
@@ -81,7 +83,7 @@ func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	return a.drain(ctx, dir)
 }
 
-// adopter is an Adopt on its way.
+// adopter is an Adopt in progress.
 type adopter struct {
 	o       AdoptOptions
 	spool   *spool.Spool
@@ -89,7 +91,7 @@ type adopter struct {
 	marked  error // by Finish
 }
 
-// open takes the spool, and makes its shipper.
+// open takes the spool over, and makes its shipper.
 func (a *adopter) open(dir string) (err error) {
 	a.spool, err = spool.Adopt(dir, &spool.AdoptOptions{
 		Work: a.o.Work, Instance: a.o.Instance, Destinations: slices.Sorted(maps.Keys(a.o.Destinations)), Forget: a.o.Forget,
@@ -112,8 +114,8 @@ func (a *adopter) open(dir string) (err error) {
 	return nil
 }
 
-// claim waits no longer than a drain that stalls: a first destination that cannot be reached is for the report to tell,
-// and Run goes on trying.
+// claim waits no longer than a drain that stalls. A first destination that cannot be reached is named in the report,
+// and Run continues to try.
 func (a *adopter) claim(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, min(a.o.StallTimeout, a.o.Timeout/4))
 	defer cancel()
@@ -124,7 +126,7 @@ func (a *adopter) claim(ctx context.Context) error {
 	return err
 }
 
-// drain is a Drainer's, with one class, whose listeners are gone.
+// drain is the Drain of a Drainer with one class without inputs.
 func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 	st := a.spool.Stats()
 	work := filepath.Join(a.o.Work, st.Class+"-"+st.SpoolID)
@@ -150,7 +152,7 @@ func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 
 var _ Lifecycle = (*adopter)(nil)
 
-// Notice says that no platform takes anything away.
+// Notice reports that no platform takes anything away.
 func (a *adopter) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
 // Update passes it on.

@@ -9,30 +9,31 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Adoptions are the spools of other instances that this process delivers beside its own (see Adopt). What such a volume holds
-// is on this host alone, so a Drain waits for it as it waits for the classes, and is not complete while something is owed.
+// Adoptions are the spools of other instances that this process delivers beside its own (see Adopt). This host holds
+// the only copy of them, so a Drain waits for them as it waits for the classes, and is not complete while a destination
+// is owed something.
 type Adoptions interface {
-	// Owed lists the spools that are not delivered yet, those that could not be looked at included. It must return at once.
+	// Owed lists the spools that are not delivered yet, including those that could not be read. It must return at once.
 	Owed() []Adoption
-	// Wait returns when nothing is owed any more, or with the error of ctx. It is called in a Drain: nothing new is
-	// begun after it, and what failed before is tried again soon.
+	// Wait returns when no destination is owed anything, or with the error of ctx. It is called in a Drain: no new
+	// adoption is begun after it, and failed ones are retried soon.
 	Wait(ctx context.Context) error
-	// Stop ends what is under way. Another process, here or elsewhere, goes on with it.
+	// Stop ends the adoptions in progress. Another process, here or elsewhere, continues them.
 	Stop(ctx context.Context) error
 }
 
-// Adoption is a spool that another process has left, and that this one has not delivered yet.
+// Adoption is a spool that another process has left, and that this process has not delivered yet.
 type Adoption struct {
 	Dir   string `json:"dir"`
 	Class string `json:"class,omitempty"`
 	Spool string `json:"spool,omitempty"`
-	// Owed by destination; empty if it is not known, since nothing could be read yet.
+	// Owed by destination; empty if it is unknown because nothing could be read yet.
 	Owed map[string]segment.Tally `json:"owed,omitempty"`
 	// Why it is not delivered.
 	Why string `json:"why"`
 }
 
-// pending sums up what is owed.
+// pending sums up what all destinations are owed.
 func (a *Adoption) pending() (t segment.Tally) {
 	for _, o := range a.Owed {
 		t.Add(o)
@@ -40,7 +41,7 @@ func (a *Adoption) pending() (t segment.Tally) {
 	return t
 }
 
-// owed writes what is owed for people.
+// owed formats what each destination is owed for people.
 func (a *Adoption) owed() string {
 	if len(a.Owed) == 0 {
 		return "unknown"
@@ -55,7 +56,7 @@ func (a *Adoption) owed() string {
 	return s
 }
 
-// adoptions returns what is owed of adopted spools.
+// adoptions returns the adopted spools that are not delivered yet.
 func (d *Drainer) adoptions() (owed []Adoption) {
 	if d.o.Adoptions == nil {
 		return nil
@@ -74,7 +75,7 @@ func (r *run) awaitAdoptions(ctx context.Context) error {
 	return catch(func() error { return r.d.o.Adoptions.Wait(ctx) })
 }
 
-// stopAdoptions ends the adoptions that are under way, once.
+// stopAdoptions ends the adoptions in progress, once.
 func (r *run) stopAdoptions(ctx context.Context) {
 	if r.d.o.Adoptions == nil || r.adopted {
 		return
@@ -83,7 +84,7 @@ func (r *run) stopAdoptions(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, adoptionsTimeout)
 	defer cancel()
 	if err := r.bounded(ctx, 0, func() error { return r.d.o.Adoptions.Stop(ctx) }); err != nil {
-		r.log.Error("ending the adoptions", "err", err)
+		r.log.Error("drain: cannot end the adoptions", "err", err)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestDrainAndAdoptions(t *testing.T) {
 			if len(r.Adoptions) > 0 != owed || strings.Contains(sum.String(), "adopted volume /orphans/vol1: NOT delivered, owed idc: 7 records, 2.0 KiB: idc: connection refused") != owed {
 				t.Errorf("%s: %v\n%s", name, r.Adoptions, sum.String())
 			}
-			if n := len(linesWith(log.String(), "adopted volume is not delivered", "dir=/orphans/vol1", "2.0 KiB", "connection refused")); n > 0 != owed && !c.retained {
+			if n := len(linesWith(log.String(), "adopted volume is not delivered and must be kept", "dir=/orphans/vol1", "2.0 KiB", "connection refused")); n > 0 != owed && !c.retained {
 				t.Errorf("%s: %d lines: %s", name, n, log.String())
 			}
 			if v.stopped.IsZero() || c.intent == Stop && v.stopped.Sub(begin) > time.Second || c.retained && v.stopped.Sub(begin) < c.delivered {

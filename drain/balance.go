@@ -141,7 +141,7 @@ func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationR
 	return out
 }
 
-// mismatched describes what is not at a destination as it was confirmed.
+// mismatched describes an object that a destination does not hold as it was confirmed.
 func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
 	out := Leftover{Class: c.name, Destination: dest, Segment: m.Segment, Where: m.Key, Why: m.Err.Error()}
 	if m.Segment == 0 {
@@ -153,8 +153,8 @@ func mismatched(c *class, dest string, m ship.Mismatch) Leftover {
 	return out
 }
 
-// complete reports whether nothing is owed, everything was confirmed afresh, and nothing is damaged that nobody has given
-// up.
+// complete reports whether no destination is owed anything, everything was confirmed again, and no damage is left that
+// the operator has not given up.
 func (c *ClassReport) complete() bool { return c.confirmed() && !c.damaged() }
 
 // damaged reports whether the spool holds the only copy of records that it cannot read.
@@ -162,7 +162,7 @@ func (c *ClassReport) damaged() bool {
 	return slices.ContainsFunc(c.Damages, func(x spool.Damage) bool { return !x.GivenUp })
 }
 
-// confirmed reports whether nothing is owed, and everything was confirmed afresh.
+// confirmed reports whether no destination is owed anything, and everything was confirmed again.
 func (c *ClassReport) confirmed() bool {
 	for _, d := range c.Destinations {
 		if !d.Verified {
@@ -185,7 +185,7 @@ func (c *ClassReport) owed() bool {
 func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// An adopted volume that is not delivered is the only copy of what it holds. Of no class at all nothing is known.
+	// An adopted volume that is not delivered holds the only copy of its records. Without a class nothing is verified.
 	owed, unverified, mismatch := len(r.report.Adoptions) > 0, len(r.report.Classes) == 0, false
 	damaged, unkept := false, false
 	for _, c := range r.report.Classes {
@@ -219,7 +219,8 @@ func (r *run) judge() {
 	}
 }
 
-// forsaken returns what was lost because nobody could wait for it any more, or because the spool was full.
+// forsaken returns how many records were lost because a listener was closed without waiting, or because the spool was
+// full.
 func forsaken(l *segment.Losses) uint64 {
 	return l[segment.GivenUp].Records + l[segment.SpoolFull].Records
 }
@@ -233,7 +234,7 @@ func (r *run) losses() map[string]segment.Losses {
 	return n
 }
 
-// unkept says what of a class is in no disk's hands at its end; "" for nothing.
+// unkept says which records of a class are on no disk at its end; "" if there are none.
 func (c *ClassReport) unkept() string {
 	switch {
 	case c.LostInEnd > 0:

@@ -67,10 +67,10 @@ func New(o *Options) (*Drainer, error) {
 	return d, nil
 }
 
-// Add takes over a class and starts its shipper. From here on the Drainer closes the listeners, ends the shipper and
-// closes the spool. A spool that an earlier drain has left frozen, since it was not verified, is verified again and then
-// thawed. Classes may be added while Run is waiting; ErrEnding once the end has begun, which is then not complete. With an
-// error everything is still the caller's.
+// Add takes over a class and starts its shipper. From then on the Drainer closes the inputs, ends the shipper and
+// closes the spool. A spool that an earlier drain has left frozen because it was not verified is verified again and
+// then thawed. Classes may be added while Run is waiting. Once the end has begun, Add returns ErrEnding, and the end is
+// not complete. After an error everything still belongs to the caller.
 func (d *Drainer) Add(c Class) error {
 	if c.Shipper == nil {
 		return errors.New("drain: a class needs a Shipper")
@@ -84,7 +84,7 @@ func (d *Drainer) Add(c Class) error {
 		return ErrEnding
 	}
 	if slices.ContainsFunc(d.classes, func(other *class) bool { return other.name == name }) {
-		// What is said of one would hide what is said of the other.
+		// They would share one entry in the report.
 		return fmt.Errorf("drain: class %q was added before: every spool needs a class of its own (spool.Options.Class)", name)
 	}
 	delete(d.down, name)
@@ -93,7 +93,7 @@ func (d *Drainer) Add(c Class) error {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := c.Shipper.Run(d.shippers); err != nil && d.shippers.Err() == nil {
-			d.o.Logger.Error("shipper ended", "class", name, "err", err)
+			d.o.Logger.Error("drain: the shipper ended", "class", name, "err", err)
 		}
 	})
 	if why := sp.Shelf().Frozen(); why != "" { // asked now: from here on it may be this process's own drain
@@ -103,8 +103,8 @@ func (d *Drainer) Add(c Class) error {
 	return nil
 }
 
-// Down tells the Drainer of a class that is configured but cannot run at present; nil err forgets it. Readiness and the
-// report name it, and no Drain is complete with it.
+// Down tells the Drainer about a class that is configured but cannot run at present, and why; a nil err withdraws that.
+// Readiness and the report name the class, and no Drain is complete with it.
 func (d *Drainer) Down(class string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,13 +115,13 @@ func (d *Drainer) Down(class string, err error) {
 	d.down[class] = err
 }
 
-// Stop closes the listeners, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
-// every later one returns the same report.
+// Stop closes the inputs, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
+// later calls return the same report.
 func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
 	return d.endOnce(ctx, cause{intent: Stop, trigger: trigger})
 }
 
-// Drain closes the listeners and empties the spools into every destination. Its error is why the report could not be
+// Drain closes the inputs and empties the spools into every destination. Its error says why the report could not be
 // written; an incomplete drain is not an error but an Outcome.
 func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
 	return d.endOnce(ctx, cause{intent: Drain, trigger: trigger})
@@ -171,7 +171,7 @@ func (d *Drainer) each(f func(*class) error) error {
 	return errors.Join(errs...)
 }
 
-// catch turns a panic into an error: whatever breaks, the steps behind it still run and the report is still written.
+// catch turns a panic into an error, so that the later steps still run and the report is still written.
 func catch(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// finish judges, and writes the report wherever it can.
+// finish judges the round, and writes the report wherever it can.
 func (r *run) finish(ctx context.Context) (*Report, error) {
 	r.enter(phaseReport)
 	r.balance(ctx)
@@ -42,7 +42,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	err := r.bounded(ctx, grace, func() error { return r.write(report) })
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
-		r.log.Error("report", "err", err)
+		r.log.Error("drain: cannot write the report", "err", err)
 		if report.Outcome == Complete && r.cause.intent == Drain {
 			report.Outcome = Incomplete // nothing proves it: the platform must not take the disk
 		}
@@ -54,8 +54,8 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// thawConfirmed lets the classes delete again of which everything is verified that can be read. The others stay frozen, here and in the next
-// process, which says why.
+// thawConfirmed lets those classes delete again whose readable records are all verified. The others stay frozen, in
+// this process and the next, which logs why.
 func (r *run) thawConfirmed(ctx context.Context, report *Report) {
 	r.each(ctx, "keeping what is here", func(c *class) error {
 		if cr, ok := report.Classes[c.name]; ok && cr.confirmed() {
@@ -87,12 +87,13 @@ func (r *run) send(ctx context.Context, report *Report) {
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
 	if err != nil {
-		r.log.Warn("report did not reach every destination", "err", err)
+		r.log.Warn("drain: the report did not reach every destination", "err", err)
 	}
 }
 
-// finishPlatforms tells the platforms how it ended, and returns whether one of them leaves us the instance all the same. After a
-// second signal there is half a second for it: what is not said then, the platform finds out by a time-out.
+// finishPlatforms tells the platforms how it ended, and returns whether one of them leaves us the instance although the
+// drain is not complete. After a second signal this takes half a second at most; a platform that was not told then
+// finds out by its time-out.
 func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained bool) {
 	r.enter(phaseFinish)
 	if r.cut(ctx) {
@@ -108,7 +109,7 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 			return err
 		})
 		if err != nil {
-			r.log.Error("telling the platform how it ended", "err", err)
+			r.log.Error("drain: cannot tell the platform how it ended", "err", err)
 		}
 		select {
 		case k := <-kept:
@@ -119,8 +120,9 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 	return retained
 }
 
-// amend ends the listeners that have waited for room until now: no further round can make any. What they have in hand is
-// kept as far as the disk takes it, and the rest is lost. Both belong to the account, so the report is written once more.
+// amend ends the listeners that were still waiting for space, since no further round can make any. What they have in
+// hand is kept as far as the disk takes it, and the rest is lost. Both belong to the account, so the report is written
+// once more.
 func (r *run) amend(ctx context.Context) (*Report, error) {
 	end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
 	defer cancel()
@@ -128,7 +130,7 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.spool.Seal(end)) })
 	})
 	if err != nil {
-		r.log.Error("ending the listeners", "err", err)
+		r.log.Error("drain: cannot end the listeners", "err", err)
 	}
 	if !r.cut(ctx) {
 		var cancel context.CancelFunc
@@ -162,16 +164,16 @@ func (r *run) close(ctx context.Context) {
 	}
 	if err != nil {
 		// What is kept is safe on the disk; the next start recovers it.
-		r.log.Error("closing the spools", "err", err)
+		r.log.Error("drain: cannot close the spools", "err", err)
 	}
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelAfter()
 	_ = r.steps(r.d.o.After)(after)
 }
 
-// awaitDisk waits until the disk has what must outlive the process: what was taken, which the close of a spool on a disk that
-// refuses would give up, and the mark that nothing may be deleted of what a drain has found wrong. Only the end of ctx, a
-// second signal, may lose them.
+// awaitDisk waits until the disk has what must outlive the process: the records that were taken, which closing a spool
+// on a failing disk would give up, and the mark that nothing may be deleted of what a drain has found wrong. Only the
+// end of ctx, a second signal, may lose them.
 func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -182,7 +184,7 @@ func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 		}
 		if pause == time.Second && !told {
 			told = true
-			log.Error("waiting for the disk, which does not have everything yet", "class", c.name, "in_memory_only", inMemory, "err", errors.Join(st.Err, err))
+			log.Error("drain: waiting for the disk: some records are in memory only, or the freeze is not written", "class", c.name, "in_memory_only", inMemory, "err", errors.Join(st.Err, err))
 		}
 		if wait.Sleep(ctx, pause) != nil {
 			return

@@ -5,17 +5,18 @@ import (
 	"errors"
 )
 
-// ErrHandedOver is what Run returns, without a report, after HandOver.
+// ErrHandedOver is returned by Run, without a report, after HandOver.
 var ErrHandedOver = errors.New("drain: handed over to a successor")
 
-// HandOver ends this process's part in favour of a successor that receives already (ingest.HandOver) and waits for the
-// spools: connections end, shippers stop where they are, and the spools are closed as they are, with everything in them on
-// the disk and nothing sealed. There is no report, and no platform hears of it: the service goes on.
+// HandOver ends this process in favour of a successor that receives already (ingest.HandOver) and waits for the spools.
+// Connections end, shippers stop where they are, and the spools are closed with everything in them on disk and nothing
+// sealed. There is no report, and no platform is told: the service continues.
 //
-// It waits for the disk as long as that takes, since nobody else has what is in this process's memory; ctx ends only the
-// wait for what listeners still have in hand. In a full spool that is kept over the quota, since nobody makes room any more;
-// where the disk has none either, it is given up after ten seconds and counted as lost. ErrEnding says that the process was ending already: the successor then waits
-// for that. The error of a spool that could not be closed in order is for the log; the successor recovers it.
+// HandOver waits for the disk as long as necessary, since no other process has the records in this one's memory. ctx
+// ends only the wait for what listeners still have in hand. In a full spool that is kept over the quota, since no
+// shipper makes space any more; if the disk is full too, it is given up after ten seconds and counted as lost.
+// ErrEnding says that the process was ending already; the successor then waits for that. If a spool could not be closed
+// properly, the error is for the log, and the successor recovers the spool.
 func (d *Drainer) HandOver(ctx context.Context) error {
 	err := ErrEnding
 	d.once.Do(func() {

@@ -10,31 +10,34 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// lastWords is how long a process may live after its second signal: long enough to write the report,
-// short enough that it has gone within two seconds.
+// lastWords is how long a process may live after its second signal: long enough to write the report, and short enough
+// to be gone within two seconds.
 const lastWords = 1500 * time.Millisecond
 
 // lastLines is how long the log may take for its last lines after a second signal.
 const lastLines = 200 * time.Millisecond
 
-// echo is how long a signal may follow the one that began the end, and be the same one.
+// echo is how long after the first signal another one counts as the same.
 const echo = 200 * time.Millisecond
 
-// Run is the shutdown hook of a service's main. It waits for SIGTERM, SIGINT, the end of ctx, or the notice of a platform
-// (Options.Lifecycles). At a notice it drains; else it does what Options.OnSignal says, unless a platform, asked again at
-// that moment, says that the instance goes: then it drains too. It returns the report; main exits with its ExitCode.
+// Run is the shutdown hook of main. It waits for SIGTERM, SIGINT, the end of ctx, or a platform's notice
+// (Options.Lifecycles). After a notice it drains. Otherwise it does what Options.OnSignal says, unless a platform,
+// asked again at that moment, says that it takes the instance away: then it drains too. It returns the report; main
+// exits with its ExitCode.
 //
-// A second signal ends the wait: what is known is reported and Run returns within two seconds. One that follows within a
-// fifth of a second is no second one: wrappers such as timeout(1) signal a process and then its group, and one signal may
-// end both a ctx of signal.NotifyContext and this wait. Where a platform's notice began the drain, or has it resumed, a
-// first signal lets it go on: init systems send one to everybody when an instance ends.
+// A second signal ends the wait: what is known is reported, and Run returns within two seconds. A signal within a fifth
+// of a second of the first does not count as a second one: wrappers such as timeout(1) signal a process and then its
+// group, and one signal may end both a ctx of signal.NotifyContext and this wait. If a platform's notice began the
+// drain, or made it resume, the first signal does not end it: init systems send one to every process when an instance
+// ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig, stop := Signals(d.o.Logger)
 	defer stop()
 	return d.RunWith(ctx, sig)
 }
 
-// RunWith is Run for a program that handles signals itself: those that shall end it come over sig, which may be nil.
+// RunWith is Run for a program that handles signals itself. The signals that must end it come over sig, which may be
+// nil.
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
 	watch, stop := context.WithCancel(ctx)
 	defer d.unwatch(stop)
@@ -51,7 +54,7 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 	return d.run(c, sig, free)
 }
 
-// unwatch ends watch. A platform that hangs is left behind.
+// unwatch ends watch. A platform that hangs is abandoned.
 func (d *Drainer) unwatch(stop context.CancelFunc) {
 	stop()
 	ended := make(chan struct{})
@@ -59,8 +62,9 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 	wait.Receive(context.Background(), 200*time.Millisecond, ended)
 }
 
-// Resume goes on with a drain that was interrupted (see Interrupted), or that the platform's word makes necessary at a
-// start (see Terminating), under the same signals as Run. It does not wait for silence: nobody listens.
+// Resume continues a drain that was interrupted (see Interrupted), or drains at a start because a platform has
+// announced to take the instance away (see Terminating). It heeds the same signals as Run. It does not quiesce, since
+// no input is open.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig, stop := Signals(d.o.Logger)
 	defer stop()
@@ -74,9 +78,9 @@ func (d *Drainer) Resume(trigger string) (*Report, error) {
 	return d.run(c, sig, free)
 }
 
-// run ends the process; one more signal than free ones cuts it short. It returns when the log has been written, so that a
-// main which exits afterwards loses no line of the report; a log that nobody reads delays it by two seconds at most, and by
-// a fifth of a second once a second signal has come.
+// run ends the process; one more signal than free ones cuts it short. It returns when the log has been written, so that
+// a main which exits afterwards loses no line of the report. A log that nothing reads delays it by two seconds at most,
+// and by a fifth of a second after a second signal.
 func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	// The end has a deadline of its own; the context that triggered it may be over already.
 	ctx, cut := context.WithCancelCause(context.Background())
@@ -92,7 +96,7 @@ func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) 
 	return report, err
 }
 
-// endWith ends the process while it listens to signals; the one that is one too many calls cut, which ends ctx.
+// endWith ends the process while it listens for signals. The signal that is one too many calls cut, which ends ctx.
 func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	type result struct {
 		r   *Report
@@ -119,10 +123,10 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 				continue
 			}
 			if free--; free >= 0 {
-				d.o.Logger.Warn("signal: the drain that has begun goes on; one more ends it", "signal", s.String())
+				d.o.Logger.Warn("drain: signal received; the drain continues, one more signal cuts it short", "signal", s.String())
 				continue
 			}
-			d.o.Logger.Warn("second signal: reporting and leaving", "signal", s.String())
+			d.o.Logger.Warn("drain: second signal received; writing the report and exiting", "signal", s.String())
 			cut(errCut)
 		}
 	}

@@ -20,7 +20,7 @@ type journal struct {
 	Started time.Time `json:"started"`
 }
 
-// maxJournal bounds what is read: its trigger may be a platform's word.
+// maxJournal bounds what is read. The trigger may come from a platform.
 const maxJournal = 1 << 20
 
 func journalPath(dir string) string { return filepath.Join(dir, "drain.json") }
@@ -33,7 +33,8 @@ func writeJournal(dir string, inodes *vfs.Reserve, j journal) error {
 	return writeFile(inodes, journalPath(dir), append(b, '\n'))
 }
 
-// writeFile is vfs.WriteFileAtomic, on a file system without a free inode too: without its report a drain is incomplete.
+// writeFile is vfs.WriteFileAtomic that works on a file system without a free inode too: a drain without its report is
+// incomplete.
 func writeFile(inodes *vfs.Reserve, path string, data []byte) error {
 	for {
 		err := vfs.WriteFileAtomic(vfs.OS(), path, data)
@@ -56,8 +57,9 @@ func removeJournal(dir string) error {
 	return vfs.OS().SyncDir(dir)
 }
 
-// Interrupted reports whether a drain of the process that used dir before was cut off before its report was written, and
-// what had triggered it. Such a process must not listen again: Add the classes without listeners and call Drain.
+// Interrupted reports whether a drain of an earlier process that used dir was cut off before its report was written,
+// and what had triggered it. The new process must not open its listeners: add the classes without inputs and call Drain
+// or Resume.
 func Interrupted(dir string) (trigger string, yes bool, err error) {
 	b, err := vfs.ReadFile(vfs.OS(), journalPath(dir), maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {

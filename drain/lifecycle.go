@@ -27,20 +27,21 @@ type Lifecycle interface {
 	Finish(ctx context.Context, r *Report) (retained bool, err error)
 }
 
-// Notice is a platform's word that this instance goes.
+// Notice is a platform's announcement that it takes this instance away.
 type Notice struct {
-	// Trigger is what the report names.
+	// Trigger is named in the report.
 	Trigger string
-	// Deadline is when the instance is gone at the latest, zero if unknown. The drain ends at this time or at its
-	// Options.Timeout, whichever is first.
+	// Deadline is the latest time at which the instance is gone, zero if unknown. The drain ends at this time or after
+	// its Options.Timeout, whichever is earlier.
 	Deadline time.Time
-	// Retained: the platform has already given up waiting for this instance, and has left it and its disk.
+	// Retained says that the platform has already given up waiting for this instance, and has left it running with its
+	// disk.
 	Retained bool
 }
 
-// Backlogged says whether a backlog is worth protecting an instance for: when pending exceeds bound, and then until it has
-// fallen to half of it, so that a backlog which stays near the bound does not call the platform at each turn. before is
-// what it said last.
+// Backlogged says whether a backlog is large enough to protect an instance for: from when pending exceeds bound until
+// it has fallen to half of bound, so that a backlog near the bound does not call the platform every time. before is the
+// last answer.
 func Backlogged(before bool, pending, bound uint64) bool {
 	if before {
 		bound /= 2
@@ -48,24 +49,24 @@ func Backlogged(before bool, pending, bound uint64) bool {
 	return pending > bound
 }
 
-// Status is how far the service, or its end, has come.
+// Status is how the service, or its end, is doing.
 type Status struct {
 	// Phase as in the package documentation, or PhaseRun.
 	Phase string
 	// Idle is how long nothing has moved since the end began.
 	Idle time.Duration
-	// Pending is what is still to be delivered, summed over classes, adopted spools and destinations.
+	// Pending is still to be delivered, summed over classes, adopted spools and destinations.
 	Pending segment.Tally
-	// Destinations has what each destination is owed by the classes, and why it does not come to it.
+	// Destinations has what the classes owe each destination, and why it is not delivered.
 	Destinations map[string]DestinationStatus
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration
 }
 
-// DestinationStatus is how far one destination has come, summed over classes.
+// DestinationStatus is how one destination is doing, summed over classes.
 type DestinationStatus struct {
 	Pending segment.Tally
-	Err     error // what is in its way now, nil if nothing is
+	Err     error // why deliveries fail at present; nil if they do not
 }
 
 // askEvery is how often a platform is asked, askTimeout what one answer may take.
@@ -74,10 +75,11 @@ const (
 	askTimeout = 2 * time.Second
 )
 
-// platform is a Lifecycle that is told one thing at a time: the service's last word must not overlap with the end's first.
+// platform is a Lifecycle that is called one Update at a time, so that the last update of the running service cannot
+// overlap with the first of its end.
 type platform struct {
 	Lifecycle
-	telling chan struct{} // of one place: who has it tells. A lock that ctx can end.
+	telling chan struct{} // holds a token during a call: a lock that ctx can end
 }
 
 func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
@@ -91,12 +93,11 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 		return
 	}
 	if err := catch(func() error { p.Update(ctx, at); return nil }); err != nil {
-		d.o.Logger.Error("telling the platform", "err", err)
+		d.o.Logger.Error("drain: cannot update the platform", "err", err)
 	}
 }
 
-// watch tells every platform how the service does, and asks each whether it takes the instance away, until ctx ends.
-// d.watching counts who does.
+// watch updates every platform, and asks each for a notice, until ctx ends. d.watching counts its goroutines.
 func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 	found := make(chan Notice, len(d.platforms))
 	for _, p := range d.platforms {
@@ -118,7 +119,7 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 				}
 				if err != nil && ctx.Err() == nil && time.Since(warned) > time.Minute {
 					warned = time.Now()
-					d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
+					d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away", "err", err)
 				}
 				return true
 			})
@@ -127,7 +128,8 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 	return found
 }
 
-// tellStarted tells the platforms once that the process has started, where nobody watches. One that takes long is left to it.
+// tellStarted tells the platforms once that the process has started, for a process that does not watch them. It does
+// not wait longer than one answer may take.
 func (d *Drainer) tellStarted() {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	var wg sync.WaitGroup
@@ -158,8 +160,8 @@ func ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, err error) {
 	return n, goes && err == nil, err
 }
 
-// Terminating asks whether a platform has already said that it takes this instance away, within two seconds. A service
-// that starts asks before it opens a socket, and calls Resume instead of Run if so.
+// Terminating asks whether a platform has already announced that it takes this instance away. It takes two seconds at
+// most. A service asks before it opens a socket, and then calls Resume instead of Run.
 func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 	type answer struct {
 		n    Notice
@@ -172,7 +174,7 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 		go func() {
 			var a answer
 			var err error
-			// One answer that fails must not open a socket on an instance that goes.
+			// A single failed answer must not open sockets on an instance that is being taken away.
 			every(ctx, askEvery/4, func() bool {
 				n, goes, failed := ask(ctx, p)
 				if failed == nil || ctx.Err() == nil || err == nil { // the end of ctx explains less than what came before it
@@ -181,7 +183,7 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 				return failed != nil
 			})
 			if err != nil {
-				d.o.Logger.Warn("cannot ask the platform whether this instance goes", "err", err)
+				d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away", "err", err)
 			}
 			answers <- a
 		}()

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// closer is a Listener that can end without waiting for its spool, as those of package ingest can: what it has in hand is
-// kept if the disk has room for it, and what it could not read in time is counted as lost.
+// closer is an Input that can end without waiting for its spool, as the listeners of package ingest can. What it has in
+// hand is kept if the disk has room for it; what it could not read in time is counted as lost.
 type closer interface{ Close() error }
 
-// closeListeners shuts the listeners of a class down, and returns why one has not ended when ctx has.
+// closeListeners shuts down the inputs of a class, and returns an error if one has not ended when ctx has.
 func closeListeners(ctx context.Context, c *class) error {
 	c.spool.Shelf().LastCall() // a full spool must not keep out what has been read already
 	return c.eachInput(func(in Input) error { return in.Shutdown(ctx) })
 }
 
-// endListeners ends the listeners that closeListeners has not: nothing waits any more. An error names what is lost, or a
-// listener that cannot end in this way.
+// endListeners ends the inputs that closeListeners could not end, without further waiting. An error says what is lost,
+// or names an input that cannot end in this way.
 func endListeners(ctx context.Context, c *class) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func endListeners(ctx context.Context, c *class) error {
 	})
 }
 
-// endTimeout bounds the end of a listener that does not wait any more.
+// endTimeout bounds the end of an input that no longer waits.
 const endTimeout = 2 * time.Second
 
 func (c *class) eachInput(f func(Input) error) error {
@@ -44,8 +44,8 @@ func (c *class) eachInput(f func(Input) error) error {
 	return errors.Join(errs...)
 }
 
-// closeAll is the phase that closes the listeners. Nothing comes after a Stop: listeners that have not ended in time, most
-// often since the spool is full and its destination down, are ended before the phase is over.
+// closeAll is the phase that closes the inputs. No round follows a Stop: inputs that have not ended in time, most often
+// because the spool is full and its destination down, are ended before the phase is over.
 func (r *run) closeAll(ctx context.Context) error {
 	bounded := ctx
 	if deadline, ok := ctx.Deadline(); ok && r.cause.intent == Stop {
@@ -57,18 +57,18 @@ func (r *run) closeAll(ctx context.Context) error {
 	return r.d.each(func(c *class) error {
 		err := closeListeners(bounded, c)
 		if err != nil && r.cause.intent == Stop {
-			r.log.Warn("listeners did not end in time: keeping what they have in hand", "class", c.name, "err", err)
+			r.log.Warn("drain: listeners did not end in time; keeping the records that they have in hand", "class", c.name, "err", err)
 			return endListeners(ctx, c)
 		}
 		return err
 	})
 }
 
-// handOverWait is how long a predecessor waits for room in a spool that nobody empties any more.
+// handOverWait is how long a predecessor waits for space in a spool that no shipper empties any more.
 const handOverWait = 10 * time.Second
 
-// leaveListeners is closeListeners for a hand-over. No shipper makes room any more, so the spool takes over its quota what
-// the connections still bring; what that cannot take either must not keep the successor waiting.
+// leaveListeners is closeListeners for a hand-over. No shipper makes space any more, so the spool takes over its quota
+// what the connections still bring. If the disk cannot take that either, it must not keep the successor waiting.
 func (c *class) leaveListeners(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

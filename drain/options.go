@@ -44,8 +44,8 @@ type Class struct {
 	Inputs []Input
 }
 
-// Step is something of the user's own that takes part in the end of the process. A step that fails or panics is logged
-// and named in the report; the others go on.
+// Step is a step of the program's own in the end of the process. A step that fails or panics is logged and named in the
+// report; the others still run.
 type Step struct {
 	Name string
 	Run  func(ctx context.Context) error
@@ -63,30 +63,30 @@ type Options struct {
 	Timeout time.Duration
 	// StopTimeout is the same for a Stop; default 30 s.
 	StopTimeout time.Duration
-	// Grace is how long the platform leaves a process from its signal or notice to the kill: a pod's
-	// terminationGracePeriodSeconds, a container's stopTimeout. Timeout and StopTimeout are cut to it, less a sixth, at most
-	// five seconds, so that the report is there before. Default 0: as long as they take.
+	// Grace is the time that the platform allows between its signal or notice and the kill: a pod's
+	// terminationGracePeriodSeconds, a container's stopTimeout. Timeout and StopTimeout are shortened to it, less a
+	// sixth or five seconds, whichever is less, so that the report is written before the kill. Default 0: no limit.
 	Grace time.Duration
 	// Reserve is the part of the timeout that only Verify and Report may use; default a tenth of it, at most 30 s.
 	Reserve time.Duration
-	// Quiesce is the silence that a platform's notice is followed by before the listeners close: so long no record has come
-	// in. Load balancers deliver for a while to a target they are told to leave; Amazon's NLB keeps a UDP flow for 120 s.
-	// Default 130 s, negative none. A signal is not followed by it.
+	// Quiesce: after a platform's notice, inputs stay open until no record has arrived for this time. Load balancers go
+	// on delivering to a target that is being removed; Amazon's NLB keeps a UDP flow for 120 s. Default 130 s, negative
+	// none. Signals do not wait.
 	Quiesce time.Duration
-	// QuiesceMax ends the wait for silence; default 300 s, or Quiesce if that is longer. It never takes more than half of
-	// what is left of the timeout.
+	// QuiesceMax ends that wait; default 300 s, or Quiesce if that is longer. The wait never takes more than half of
+	// the time that is left.
 	QuiesceMax time.Duration
-	// StallTimeout ends a Stop or Drain in which nothing has moved for so long; default 10 minutes. Waiting for silence
-	// counts as moving.
+	// StallTimeout ends a Stop or Drain in which nothing has moved for this time; default 10 minutes. Quiescing counts
+	// as moving.
 	StallTimeout time.Duration
-	// Adoptions are the spools of other instances that this process delivers; nil: none.
+	// Adoptions are the spools of other instances that this process delivers; default none.
 	Adoptions Adoptions
-	// Lifecycles are the platforms that take part; nil entries are left out.
+	// Lifecycles are the platforms that take part; nil entries are ignored.
 	Lifecycles []Lifecycle
 	// Instance names this instance in reports; default the host name.
 	Instance string
-	// Before runs in Announce, in order, before the listeners close; After runs when the spools are closed. A step has an
-	// equal share of the time that is left to it and those behind it, and is left behind when it does not end.
+	// Before runs in announce, in order, before the inputs close; After runs when the spools are closed. A step may use
+	// an equal share of the time that is left for it and the later steps; a step that does not end is abandoned.
 	Before, After []Step
 	// Logger; nil discards.
 	Logger *slog.Logger

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// PhaseRun is the phase that platforms are told of before the end begins.
+// PhaseRun is the phase in a Status before the end begins.
 const PhaseRun = "run"
 
 // The phases, as they are named in the report, the journal and Status.
@@ -27,7 +27,7 @@ const (
 	phaseVerify   = "verify"
 	phaseReport   = "report"
 	phaseFinish   = "finish"
-	phaseRetained = "retained" // waiting for the next round on an instance that the platform has left us
+	phaseRetained = "retained" // waiting for the next round on an instance that the platform has retained
 )
 
 // cause is why and how the process ends.
@@ -63,13 +63,13 @@ type run struct {
 	round0  int // the round's first of report.Phases
 }
 
-// deliveredBy is what a destination had at a time.
+// deliveredBy is how much a destination had at some time.
 type deliveredBy struct {
 	segment.Tally
 	stored int64
 }
 
-// enter names the phase that the platforms are told of.
+// enter sets the phase that the platforms are told.
 func (r *run) enter(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *run) enter(name string) {
 	r.begun++
 }
 
-// phase runs one phase, journals it, and records what it took and its error. The phases behind a failed one still run.
+// phase runs one phase, journals it, and records its duration and its error. The phases after a failed one still run.
 func (r *run) phase(ctx context.Context, name string, f func(context.Context) error) error {
 	r.enter(name)
 	if r.cause.intent == Drain && !r.hung {
@@ -89,7 +89,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 			r.fail("journal: %w", err)
 		}
 	}
-	r.log.Info("phase begins", "intent", r.cause.intent, "phase", name)
+	r.log.Info("drain: phase begins", "intent", r.cause.intent, "phase", name)
 	start := time.Now()
 	err := r.bounded(ctx, time.Second, func() error { return f(ctx) })
 	p := Phase{Name: name, Seconds: time.Since(start).Seconds()}
@@ -98,7 +98,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 			err = fmt.Errorf("%w (%w)", err, cause)
 		}
 		p.Err = err.Error()
-		r.log.Error("phase failed", "phase", name, "err", err)
+		r.log.Error("drain: phase failed", "phase", name, "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,8 +106,8 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	return err
 }
 
-// each runs f for every class, outside of the phases, for some seconds; what fails is in the report. The disk of one class
-// that hangs must not cost the time of the others.
+// each runs f for every class, outside of the phases, for some seconds; errors are in the report. A disk of one class
+// that hangs must not cost the others their time.
 func (r *run) each(ctx context.Context, what string, f func(*class) error) {
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -116,11 +116,11 @@ func (r *run) each(ctx context.Context, what string, f func(*class) error) {
 	}
 }
 
-// errHangs: something ignores its context. It is left behind, so that the report can be written.
-var errHangs = errors.New("does not end when told to; left behind")
+// errHangs: a call ignores its context. It is abandoned, so that the report can be written.
+var errHangs = errors.New("did not end when its time was up; abandoned")
 
-// bounded runs f, and leaves it behind when it has not ended some time after ctx has: a disk may hang in the kernel. After
-// a second signal all such times together are at most cutGrace.
+// bounded runs f, and abandons it if it has not ended some time after ctx has, since a disk may hang in the kernel.
+// After a second signal all such times together are at most cutGrace.
 func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- catch(f) }()
@@ -150,22 +150,22 @@ const cutGrace = 700 * time.Millisecond
 // errCut is why everything ends at a second signal.
 var errCut = errors.New("cut short by a second signal")
 
-// cut reports whether a second signal, not a deadline, has ended ctx: then there is no time left to wait for anything.
+// cut reports that a second signal, not a deadline, has ended ctx: there is no time left to wait for anything.
 func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCut) }
 
 func (r *run) fail(format string, a ...any) {
 	err := fmt.Errorf(format, a...)
-	r.log.Error("shutdown", "err", err)
+	r.log.Error("drain: error during the end", "err", err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Errors = append(r.report.Errors, err.Error())
 }
 
-// steps runs the user's own steps in order, each guarded.
+// steps runs the program's own steps in order.
 func (r *run) steps(steps []Step) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for i, s := range steps {
-			// One that hangs takes its share of the time, not that of those behind it.
+			// A step that hangs uses up its own share of the time, not that of the later steps.
 			share, cancel := ctx, context.CancelFunc(func() {})
 			if deadline, ok := ctx.Deadline(); ok {
 				share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(steps)-i))
@@ -179,7 +179,7 @@ func (r *run) steps(steps []Step) func(context.Context) error {
 	}
 }
 
-// snapshot is the report as it is now: what was left behind may go on writing to r.
+// snapshot returns a copy of the report as it is now, since an abandoned call may still write to r.
 func (r *run) snapshot() *Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()

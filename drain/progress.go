@@ -12,9 +12,9 @@ import (
 // errStalled ends a drain that does not move any more.
 var errStalled = errors.New("nothing has moved for too long")
 
-// startUpdates tells the platforms each second how far the end has come, until stop is called. When nothing has moved for
-// Options.StallTimeout it falls silent for good and ends the phases: what is left is reported while somebody still
-// listens, instead of being found out by a time-out.
+// startUpdates updates the platforms each second until stop is called. If nothing has moved for Options.StallTimeout,
+// it stops updating them and ends the phases: what is left is reported while the platform still listens, and not found
+// out by its time-out.
 func (r *run) startUpdates(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -55,7 +55,7 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 			seen, moved = mark, time.Now()
 		}
 		if p.Idle = time.Since(moved); p.Idle >= r.d.o.StallTimeout {
-			r.log.Error("stalled: giving up", "phase", p.Phase, "idle", p.Idle)
+			r.log.Error("drain: nothing has moved for StallTimeout; giving up", "phase", p.Phase, "idle", p.Idle)
 			r.mu.Lock()
 			end := r.stall
 			r.mu.Unlock()
@@ -76,7 +76,8 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 	}
 }
 
-// progress returns a mark that changes when anything moves, and whether the phase is one that waits: then time moves.
+// progress also returns a mark that changes when anything moves, and whether the current phase is one that waits: then
+// time itself counts as movement.
 func (r *run) progress() (p Status, mark uint64, waiting bool) {
 	p = r.d.progress()
 	r.mu.Lock()

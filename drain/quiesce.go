@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// quiesce goes on receiving until no record has come in for Options.Quiesce: a load balancer delivers to a target for a
-// while after it has been told not to. What arrives is seen in the ledgers, so that it does not matter who received it.
+// quiesce keeps the inputs open until no record has arrived for Options.Quiesce: a load balancer goes on delivering to
+// a target that it removes. Arrivals are read from the ledgers, so that it does not matter which code received them.
 func (r *run) quiesce(ctx context.Context) error {
 	o := &r.d.o
 	ctx, cancel := context.WithTimeout(ctx, o.QuiesceMax)
@@ -18,7 +18,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			r.log.Warn("records still came in when the time to wait for silence was over", "quiet_for", time.Since(since))
+			r.log.Warn("drain: records still arrived when QuiesceMax was over; closing the inputs", "quiet_for", time.Since(since))
 			return nil
 		}
 		if n := r.received(); n != seen {
@@ -30,7 +30,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		// Deleting what every destination has confirmed is better than refusing what arrives now.
 		for _, c := range r.d.all() {
 			if c.spool.Stats().Full && c.spool.Shelf().Frozen() != "" {
-				r.log.Warn("spool full while records come in: deleting what is delivered", "class", c.name)
+				r.log.Warn("drain: the spool is full while records arrive; deleting delivered segments", "class", c.name)
 				if err := c.thaw(); err != nil {
 					r.fail("class %s: %w", c.name, err)
 				}

@@ -9,9 +9,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS:
-// 200 "ok", 503 with the reason, or 404 for a CLASS that there is not. A destination that is down leaves them 200: its data waits in the
-// spool. One that is fenced does not, see Drainer.Ready.
+// Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS. The
+// answer is 200 "ok", 503 with the reason, or 404 for an unknown CLASS. A destination that is down leaves them at 200,
+// since its data waits in the spool; a destination that is fenced does not: see Drainer.Ready.
 func (d *Drainer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
@@ -37,12 +37,12 @@ func answer(w http.ResponseWriter, err error) {
 	fmt.Fprintln(w, "ok")
 }
 
-// ErrNoClass is returned by Ready for a class that the Drainer was never told of.
+// ErrNoClass is returned by Ready for a class that the Drainer does not know.
 var ErrNoClass = errors.New("no such class")
 
-// Ready reports whether records can be taken: nil, or why not. An empty class asks for all of them. A destination that
-// is down does not count: its data waits in the spool. One whose chain another owner continues does: nothing shows yet
-// that what is taken now can be delivered there.
+// Ready reports whether records can be taken: nil, or why not. An empty class asks for all classes. A destination that
+// is down does not count, since its data waits in the spool. A destination whose chain another owner continues does
+// count: it is uncertain whether new records can be delivered there.
 func (d *Drainer) Ready(class string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

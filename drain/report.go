@@ -21,8 +21,8 @@ const (
 	Complete Outcome = "complete"
 	// Kept: stopped, with everything that was received and not delivered in the spool for the next start.
 	Kept Outcome = "kept"
-	// Incomplete: a drain could not deliver everything in time: what is left is in the spool and named in Left. Or, also
-	// after a Stop, kept records are damaged, and the operator has not given them up: see ClassReport.Damages.
+	// Incomplete: a drain could not deliver everything in time; the rest is in the spool and listed in Left. Or, also
+	// after a Stop, kept records are damaged and the operator has not given them up: see ClassReport.Damages.
 	Incomplete Outcome = "incomplete"
 	// Mismatch: a destination holds other bytes than were sent, or no longer holds what it had confirmed.
 	Mismatch Outcome = "mismatch"
@@ -37,13 +37,14 @@ type Report struct {
 	Instance string    `json:"instance,omitempty"`
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended"`
-	// Retained says that the platform was told that the instance must not go, and left it: the drain went on after that.
+	// Retained says that the platform was told that the instance must not go, and left it running: the drain continued
+	// after that.
 	Retained bool    `json:"retained,omitempty"`
 	Phases   []Phase `json:"phases"`
 
 	Classes map[string]ClassReport `json:"classes"`
-	// Adoptions lists the adopted spools that are not delivered (Options.Adoptions). Their volumes hold what is owed, and
-	// nothing else does: a Drain with one is Incomplete.
+	// Adoptions lists the adopted spools that are not delivered (Options.Adoptions). Their volumes hold the only copy,
+	// so a Drain with such a spool is Incomplete.
 	Adoptions []Adoption `json:"adoptions,omitempty"`
 	// Left lists what is not delivered: per class and destination, oldest segment first, at most 1000 entries each.
 	Left []Leftover `json:"left,omitempty"`
@@ -67,8 +68,8 @@ type ClassReport struct {
 	Lost     segment.Losses `json:"lost"`
 	Buffered segment.Tally  `json:"buffered"`
 	Damaged  segment.Tally  `json:"damaged"`
-	// Damages names what is damaged, in which segment and file, as long as the spool has it. A class with damage that the
-	// operator has not given up (spool.GiveUp) is not complete: its files are the only copy of those records.
+	// Damages lists the damage of the spool, by segment and file. A class with damage that the operator has not given
+	// up (spool.GiveUp) is not complete: its files are the only copy of those records.
 	Damages     []spool.Damage        `json:"damages,omitempty"`
 	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
 	// LostInEnd is the part of Lost that was lost since the end began, because the spool was full or a listener could not be
@@ -212,7 +213,7 @@ func (r *Report) WriteSummary(w io.Writer) error {
 	return err
 }
 
-// writeLeft names what is left, or else the phases that failed: with something left, these say the same once more.
+// writeLeft lists what is left, or otherwise the phases that failed: if something is left, they say the same again.
 func (r *Report) writeLeft(p func(format string, a ...any)) {
 	if n := r.segmentsLeft(); n > 0 {
 		x, many := r.Left[0], "segment:"
@@ -229,7 +230,7 @@ func (r *Report) writeLeft(p func(format string, a ...any)) {
 	}
 }
 
-// segmentsLeft counts what is left, whose destinations have an entry each.
+// segmentsLeft counts the segments that are left; each of their destinations has an entry of its own.
 func (r *Report) segmentsLeft() int {
 	type key struct {
 		class          string

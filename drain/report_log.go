@@ -13,24 +13,25 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// log writes the report to the log: a line of its own, and one for each class, for what a class has lost, for each damage,
-// for each destination, and for each adopted volume that is not delivered. Each kind has a message of its own, so that a search finds it.
+// log writes the report to the log: one line for the report, and one for each class, for what a class has lost, for
+// each damage, for each destination, and for each adopted volume that is not delivered. Each kind of line has its own
+// message, so that a search finds it.
 func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 	l := reportLog{steadylog.Keep(ctx), log, slog.LevelInfo}
 	if r.Outcome != Complete && r.Outcome != Kept {
 		l.worst = slog.LevelError
 	}
-	l.log.Log(l.ctx, l.worst, "report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
+	l.log.Log(l.ctx, l.worst, "drain: report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,
 		"took", r.Ended.Sub(r.Started).Round(time.Millisecond), "left", r.segmentsLeft(), "file", file)
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		l.class(name, r.Classes[name])
 	}
 	for _, a := range r.Adoptions {
-		l.line("report: adopted volume is not delivered, and must be kept", true, a.Why, "dir", a.Dir, "class", a.Class, "spool", a.Spool, "owed", a.owed())
+		l.line("drain: report: an adopted volume is not delivered and must be kept", true, a.Why, "dir", a.Dir, "class", a.Class, "spool", a.Spool, "owed", a.owed())
 	}
 }
 
-// essence is what two reports with the same news have in common.
+// essence is equal for two reports with the same news.
 func (r *Report) essence() string {
 	s := fmt.Sprint(r.Outcome, len(r.Left), len(r.Adoptions), len(r.Errors))
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
@@ -70,25 +71,25 @@ func (l *reportLog) class(name string, c ClassReport) {
 	if c.Lost != (segment.Losses{}) {
 		args = append(args, "lost_to", c.Lost.Text())
 	}
-	l.line("report: class", c.Damaged.Records > 0, c.Err, args...)
+	l.line("drain: report: class", c.Damaged.Records > 0, c.Err, args...)
 	if c.LostInEnd > 0 {
-		l.log.Log(l.ctx, slog.LevelError, "report: records were LOST while the process ended, because the spool was full or the time was up",
+		l.log.Log(l.ctx, slog.LevelError, "drain: report: records were LOST during the end, because the spool was full or the time was up",
 			"class", name, "records", c.LostInEnd, "lost_to", c.LostMeanwhile.Text())
 	}
 	if c.inMemory > 0 {
-		l.log.Log(l.ctx, slog.LevelError, "report: records are in memory only, because the disk does not take them", "class", name, "records", c.inMemory)
+		l.log.Log(l.ctx, slog.LevelError, "drain: report: records are in memory only, because the disk does not take them", "class", name, "records", c.inMemory)
 	}
 	for _, x := range c.Damages {
 		at := slog.LevelError
 		if x.GivenUp {
 			at = slog.LevelInfo
 		}
-		l.log.Log(l.ctx, at, "report: damage", "class", name, "segment", x.Segment, "ranges", x.Ranges,
+		l.log.Log(l.ctx, at, "drain: report: damage", "class", name, "segment", x.Segment, "ranges", x.Ranges,
 			"records", x.Records, "bytes", x.Bytes, "files", x.Files, "given_up", x.GivenUp, "why", x.Why)
 	}
 	for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 		d := c.Destinations[dest]
-		l.line("report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
+		l.line("drain: report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
 			"owed", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
 	}
 }

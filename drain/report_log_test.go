@@ -60,11 +60,11 @@ func TestLossesAtAStopAreErrors(t *testing.T) {
 		if got := linesWith(log, "level=ERROR", "LOST", "class=vpn", "records=5", `lost_to="given_up 5"`); len(got) != 1 {
 			t.Errorf("no error says what the stop has lost:\n%s", log)
 		}
-		if got := linesWith(log, `msg="report: class"`, `lost_to="spool_full 3, given_up 5"`); len(got) != 1 {
+		if got := linesWith(log, `msg="drain: report: class"`, `lost_to="spool_full 3, given_up 5"`); len(got) != 1 {
 			t.Errorf("the class's line does not name the causes:\n%s", log)
 		}
 		// The listeners were ended in the middle of it, which the second report of that says nothing new of.
-		for msg, n := range map[string]int{"msg=report ": 1, `msg="report: class"`: 1, `msg="report: destination"`: 2} {
+		for msg, n := range map[string]int{`msg="drain: report" `: 1, `msg="drain: report: class"`: 1, `msg="drain: report: destination"`: 2} {
 			if got := linesWith(log, msg); len(got) != n {
 				t.Errorf("%d lines with %s, want %d:\n%s", len(got), msg, n, log)
 			}

@@ -8,23 +8,23 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// do goes through the phases. ctx ends them early (a second signal); the report is written in any case.
+// do performs the phases. ctx ends them early (a second signal); the report is written in any case.
 func (r *run) do(ctx context.Context) (*Report, error) {
 	stop := r.startUpdates(ctx)
 	r.before, r.lost = r.delivered(), r.losses()
 	began := r.began
 	report, err := r.round(ctx, true)
-	// The instance may outlive the platform's word: then there is time, and the disk, to finish what is left.
+	// The instance may outlive the platform's deadline: then there is time, and the disk, to finish the drain.
 	retained := r.finishPlatforms(ctx, report)
 	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; pause = min(2*pause, roundMost) {
 		stop() // a stall has ended it, or may have
 		r.enter(phaseRetained)
 		stop = r.startUpdates(ctx)
-		r.log.Warn("the platform has left us the instance: going on", "outcome", report.Outcome)
+		r.log.Warn("drain: the platform retained the instance; the drain continues", "outcome", report.Outcome)
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
 		if report, err = r.round(ctx, false); report.Outcome == Complete {
-			r.finishPlatforms(ctx, report) // who waits for the disk has to hear it
+			r.finishPlatforms(ctx, report) // a platform that waits for the disk must be told
 		}
 	}
 	stop()
@@ -44,7 +44,7 @@ const (
 	roundMost  = 30 * time.Minute
 )
 
-// round goes from Announce to Report; rounds behind the first only ship and verify.
+// round runs the phases from announce to report; later rounds only ship and verify.
 func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	o := &r.d.o
 	deadline, timeout := r.deadline(first)
@@ -123,8 +123,8 @@ func (r *run) deadline(first bool) (time.Time, time.Duration) {
 	return began.Add(timeout), timeout
 }
 
-// half leaves at least half of what is left to the phases behind: one that hangs must not cost all the time there is.
-// The context ends by itself at the latest with its parent, which is cancelled.
+// half leaves at least half of the time to the later phases: a phase that hangs must not use up all of it. The context
+// ends at the latest with its parent, which is cancelled.
 func half(ctx context.Context) context.Context {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(time.Until(deadline)/2))

@@ -24,7 +24,7 @@ func TestSignalWhileResumed(t *testing.T) {
 	})
 	var once sync.Once
 	d.o.Logger = logHook(func(msg string) {
-		if strings.Contains(msg, "signal:") {
+		if strings.Contains(msg, "signal received") {
 			once.Do(func() { close(heard) })
 		}
 	})

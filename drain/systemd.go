@@ -14,17 +14,16 @@ import (
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
-// Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)), nil if NOTIFY_SOCKET is
-// not set. It reports READY=1 when Run begins and STOPPING=1 when the end does, a STATUS as it goes on, and extends the
-// time that systemd leaves the process (EXTEND_TIMEOUT_USEC) as long as something moves: TimeoutStopSec need not know
-// how long a drain takes. TimeoutStartSec has to suffice for all that comes before Run. Logger hears of failures; nil
-// discards.
+// Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)); nil if NOTIFY_SOCKET is
+// not set. It reports READY=1 when Run begins and STOPPING=1 when the end begins, updates STATUS during the end, and
+// extends the time that systemd allows (EXTEND_TIMEOUT_USEC) as long as something moves, so that TimeoutStopSec need
+// not cover a drain. TimeoutStartSec must cover everything before Run. Failures are logged to log; nil discards.
 //
-// With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that time while the service runs; with
-// STOPPING=1 systemd's watch is over. A ping says that this process schedules its goroutines and that no spool or shipper
-// hangs with its lock held, no more: a full spool or a class that is down is for readiness to tell, and no reason to abort
-// what the other classes hold in memory. WatchdogSec should be a minute or more: after ingest.HandOver the new process pings
-// from its Run on, behind whatever the old one's disk takes.
+// With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that period while the service
+// runs; STOPPING=1 ends systemd's watch. A ping says that this process schedules its goroutines and that no spool or
+// shipper hangs with its lock held, and no more: a full spool or a class that is down is reported by readiness, and no
+// reason to abort what the other classes have in memory. WatchdogSec should be a minute or more: after ingest.HandOver
+// the new process sends pings only from its Run on, after the old one's disk has taken everything.
 func Systemd(log *slog.Logger) Lifecycle {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -41,7 +40,7 @@ func Systemd(log *slog.Logger) Lifecycle {
 }
 
 const (
-	// systemd is told this often, and each time asked for extendBy more. TimeoutStopSec is 90 s by default.
+	// Systemd is updated this often, and each time asked for extendBy more. TimeoutStopSec is 90 s by default.
 	extendEvery = 5 * time.Second
 	extendBy    = 60 * time.Second
 )
@@ -95,7 +94,7 @@ func (s *systemd) Finish(_ context.Context, r *Report) (bool, error) {
 
 func (s *systemd) notify(msg string) {
 	if err := s.send(msg); err != nil {
-		s.log.Warn("cannot notify systemd", "err", err)
+		s.log.Warn("drain: cannot notify systemd", "err", err)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestNothingAfterReport(t *testing.T) {
 				return false, nil
 			}
 			d.o.Logger = logHook(func(msg string) {
-				if at == phaseReport && msg == "report" {
+				if at == phaseReport && msg == "drain: report" {
 					take()
 				}
 			})

@@ -12,20 +12,20 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// verdict is what one Verify has found. It is made anew for each: one that was left behind changes no later report.
+// verdict is the result of one verify phase. Each has its own, so that an abandoned one changes no later report.
 type verdict struct {
 	classes map[string]map[string]confirmed // class → destination
 }
 
-// confirmed is what a destination has said when asked afresh.
+// confirmed is what a destination answered when it was asked again.
 type confirmed struct {
 	ship.Verification
-	all bool // it holds everything, and its chain is closed
+	all bool // the destination holds everything, and its chain is closed
 }
 
-// verify asks every destination afresh about everything that is still here, and closes the chains of those that have
-// confirmed everything, even if another could not. A chain that is closed takes nothing more: so the spool shuts its doors
-// before, also to an embedder that goes on appending, and while a listener has not ended no chain is closed.
+// verify asks every destination again about everything that is still in the spool, and closes the chains of those that
+// have confirmed everything, even if another destination could not. A closed chain takes nothing more. So the spool is
+// shut first, also for code that appends without an input, and no chain is closed while a listener has not ended.
 func (r *run) verify(ctx context.Context) error {
 	// A destination that does not answer must leave time to close the chains of the others.
 	ask, cancel := ctx, context.CancelFunc(func() {})
@@ -45,7 +45,7 @@ func (r *run) verify(ctx context.Context) error {
 		errs := []error{err}
 		found := map[string]confirmed{}
 		for dest, answer := range asked {
-			// Side by side: one that has died since must not use up the time of the others.
+			// Concurrently: a destination that has failed since must not use up the time of the others.
 			wg.Go(func() {
 				f := confirmed{Verification: answer}
 				var err error
@@ -76,7 +76,7 @@ func (r *run) verify(ctx context.Context) error {
 	})
 }
 
-// confirmed returns what Verify has found out about a class.
+// confirmed returns what the verify phase has found out about a class.
 func (r *run) confirmed(class string) map[string]confirmed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,7 @@ func (c *class) freeze(why string) error {
 	return err
 }
 
-// freezeAgain makes up for a freeze that is in force in this process only.
+// freezeAgain writes the mark of a freeze that is in force in this process only.
 func (c *class) freezeAgain() error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
@@ -116,27 +116,27 @@ func (c *class) thaw() error {
 	return err
 }
 
-// reverifyEvery is how often a spool is verified again that an earlier drain has left frozen with something wrong.
+// reverifyEvery is how often a spool that an earlier drain has left frozen is verified again.
 const reverifyEvery = 10 * time.Minute
 
-// reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed afresh what is here.
-// What is wrong at a destination stays here until somebody has put it right there.
+// reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed everything that is
+// in it. The spool deletes nothing until the operator has repaired what is wrong at a destination.
 func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 	for {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.freezing.Lock()
-			if !c.drained { // else the drain that has begun has frozen it anew
+			if !c.drained { // otherwise the drain that has begun has frozen it again
 				err = c.spool.Shelf().Thaw()
 			}
 			c.freezing.Unlock()
 			if err == nil {
-				d.o.Logger.Info("verified what an earlier drain had left unverified", "class", c.name, "why", why)
+				d.o.Logger.Info("drain: verified what an earlier drain had left unverified; the spool deletes delivered segments again", "class", c.name, "why", why)
 				return
 			}
 		} else if ctx.Err() != nil {
 			return
 		} else {
-			d.o.Logger.Error("the spool deletes nothing until every destination confirms what it has acknowledged",
+			d.o.Logger.Error("drain: the spool deletes nothing until every destination confirms what it has acknowledged",
 				"class", c.name, "why", why, "again_in", reverifyEvery, "err", err)
 		}
 		if wait.Sleep(ctx, reverifyEvery) != nil {

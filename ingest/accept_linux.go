@@ -28,7 +28,7 @@ func queuedIn(c net.Conn) (bytes int64) {
 	return bytes
 }
 
-// acceptQueued accepts a connection that stands in the kernel's queue; os.ErrDeadlineExceeded if there is none.
+// acceptQueued accepts a connection from the kernel's queue. It returns os.ErrDeadlineExceeded if the queue is empty.
 func acceptQueued(ln net.Listener) (net.Conn, error) {
 	l, ok := ln.(*net.TCPListener)
 	if !ok {

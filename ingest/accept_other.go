@@ -10,7 +10,7 @@ import (
 // queuedIn would be how many bytes of a connection wait in the kernel.
 func queuedIn(net.Conn) (bytes int64) { return 0 }
 
-// acceptQueued accepts a connection that stands in the kernel's queue; an error if there is none for a moment.
+// acceptQueued accepts a connection from the kernel's queue. It returns an error if none arrives within a moment.
 func acceptQueued(ln net.Listener) (net.Conn, error) {
 	if l, ok := ln.(*net.TCPListener); ok {
 		l.SetDeadline(time.Now().Add(settleTime))

@@ -9,12 +9,11 @@ import (
 // pollEvery is how often the drop counters of idle sockets, and the counters of the host, are read.
 const pollEvery = time.Second
 
-// Allowance tells what an EC2 instance's network interface held up before the kernel could see it, since the listener was
-// made: how many packets were queued or dropped because the instance went beyond what its type may receive. How many of
-// them were lost, and which were records, nobody says, so they are no part of the account: where a counter has moved,
-// records may have been lost before the point where the account begins, and a larger instance type is due. The counters
-// are the ENA driver's (docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-network-performance-ena.html), from its
-// version 2.2.10 on.
+// Allowance counts the packets that an EC2 instance's network interface queued or dropped before the kernel saw them,
+// since the listener was made, because the instance exceeded what its type allows. The interface does not tell how many
+// of them were lost, or which were records, so they are not part of the account. If a counter has grown, records may
+// have been lost before the account begins, and a larger instance type is needed. The counters are those of the ENA
+// driver from version 2.2.10 on (docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-network-performance-ena.html).
 type Allowance struct {
 	Interface   string
 	BandwidthIn uint64 // bw_in_allowance_exceeded: inbound bandwidth
@@ -90,7 +89,7 @@ func (h *allowances) watch(last []Allowance, log *limiter) []Allowance {
 	now := h.now()
 	for _, a := range since(now, last) {
 		if a.BandwidthIn+a.PacketRate+a.Conntrack > 0 {
-			log.warn("the instance went beyond its network allowance: datagrams may have been lost before the kernel",
+			log.warn("ingest: this instance exceeded its network allowance; packets may have been lost before the kernel saw them",
 				"interface", a.Interface, "bandwidth_in", a.BandwidthIn, "packet_rate", a.PacketRate, "conntrack", a.Conntrack)
 		}
 	}

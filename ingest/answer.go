@@ -12,19 +12,19 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Acknowledger is what a Framer is besides if the receiver of its protocol answers, as RELP's does (package ingest/relp).
-// Nothing is answered before it is true: the listener sends the answers to what it has appended when the sink has made
-// it durable. Meanwhile it reads on, until TCPOptions.Window records are not answered, so that one fdatasync serves all
-// that came during the one before.
+// Acknowledger is implemented by Framers whose protocol sends acknowledgements, as RELP does (package ingest/relp). The
+// listener sends an acknowledgement only when the sink has made the records durable. It reads on meanwhile, until
+// TCPOptions.Window records are unacknowledged, so that one fdatasync serves all records that arrived during the one
+// before.
 //
-// What is not answered is the sender's own to send again. When this side ends a connection, it therefore reads nothing
-// more, and a frame that is not whole by then is neither received nor lost.
+// The sender must send again what was not acknowledged. So when this side ends a connection, it reads nothing more, and
+// a frame that is incomplete then is neither received nor lost.
 type Acknowledger interface {
 	Framer
-	// Answers returns what the peer is to be told about everything that Next has consumed since the last call, as if it
-	// was durable; it is sent when it is. The bytes are good until the next call of Next.
+	// Answers returns the acknowledgements for everything that Next has consumed since the last call, as if it were
+	// durable; the listener sends them when it is. The bytes are valid until the next call of Next.
 	Answers() []byte
-	// Bye returns the last words on a connection that this side ends.
+	// Bye returns the last message on a connection that this side ends.
 	Bye() []byte
 }
 
@@ -34,32 +34,33 @@ func acknowledges(f Framing, max int) bool {
 	return ok
 }
 
-// durable is what a Sink has besides if it serves Acknowledgers.
+// durable is the optional method of a Sink that can serve Acknowledgers.
 type durable interface {
 	WaitDurable(ctx context.Context, seq uint64) error
 }
 
 var errNotDurable = errors.New("ingest: the framing acknowledges records, and the sink has no WaitDurable")
 
-// answers is the part of a conn whose framer is an Acknowledger. The connection's goroutine cuts, appends, and leaves the
-// answers here; a second one waits until they are true, and sends them.
+// answers is the part of a conn whose Framer is an Acknowledger. The goroutine of the connection cuts frames, appends
+// them, and leaves the acknowledgements here. A second goroutine waits until the records are durable, and sends the
+// acknowledgements.
 type answers struct {
 	Acknowledger
 	c     *conn
 	begun time.Time
 
 	// Of the connection's goroutine:
-	met   bool   // something was answered: the peer speaks the protocol
+	met   bool   // something was acknowledged: the peer speaks the protocol
 	taken uint64 // sequence number of the last record that the sink has taken
-	lost  error  // why a batch was not taken: nothing is answered from there on
+	lost  error  // why a batch was not taken: nothing is acknowledged after that
 
 	mu      sync.Mutex
 	cond    sync.Cond
-	out     []byte // answers to be sent
-	spare   []byte // room for the next ones: what was sent last
-	last    uint64 // what has to be durable before
-	waiting int    // records that are appended and not answered
-	broken  error  // why nothing can be answered any more: a record is not durable, or the peer is gone
+	out     []byte // acknowledgements to send
+	spare   []byte // the buffer that was sent last, for the next ones
+	last    uint64 // sequence number that must be durable first
+	waiting int    // records that are appended and not acknowledged
+	broken  error  // why nothing can be acknowledged any more: a record is not durable, or the peer is gone
 	ended   bool
 	done    chan struct{}
 }
@@ -78,15 +79,15 @@ func (c *conn) append(ctx context.Context, batch []segment.Record) (last uint64,
 		switch {
 		case last > 0:
 			c.ack.taken = last
-		case rejected(err): // and counted as lost. To wait instead is what another policy of the spool says.
+		case rejected(err): // the spool has counted it as lost; with its other policy it would have waited
 			c.ack.lost = err
 		}
 	}
 	return last, err
 }
 
-// awaitWindow waits until n more records may be appended. Answers to what was refused count too, by their bytes: a peer that
-// takes none of them must not fill the memory.
+// awaitWindow waits until n more records may be appended. Answers that refuse frames count too, by their bytes: a peer
+// that reads none of them must not fill the memory.
 func (a *answers) awaitWindow(n int) error {
 	if a == nil {
 		return nil
@@ -99,8 +100,8 @@ func (a *answers) awaitWindow(n int) error {
 	return a.broken
 }
 
-// answer leaves the answers to all that was cut, n records of it, to be sent. An error says that the connection has to
-// end.
+// answer queues the acknowledgements of everything that was cut, which is n records. An error says that the connection
+// must end.
 func (c *conn) answer(n int) error {
 	a := c.ack
 	if a == nil || a.lost != nil {
@@ -117,7 +118,7 @@ func (c *conn) answer(n int) error {
 	return a.broken
 }
 
-// err is why nothing is answered any more.
+// err says why nothing is acknowledged any more; nil if acknowledging works.
 func (a *answers) err() error {
 	if a == nil {
 		return nil
@@ -130,7 +131,7 @@ func (a *answers) err() error {
 	return a.broken
 }
 
-// run sends answers until end is called, or it cannot.
+// run sends acknowledgements until finish is called or sending fails.
 func (a *answers) run() {
 	defer close(a.done)
 	a.mu.Lock()
@@ -157,7 +158,7 @@ func (a *answers) run() {
 	}
 }
 
-// send answers once everything up to last is durable.
+// send sends acknowledgements once everything up to last is durable.
 func (a *answers) send(b []byte, last uint64) error {
 	if last > 0 {
 		if err := a.c.t.durable.WaitDurable(a.c.t.life.ctx, last); err != nil {
@@ -167,7 +168,7 @@ func (a *answers) send(b []byte, last uint64) error {
 	return a.c.write(b)
 }
 
-// write is bounded in time: by FrameTimeout, or by Grace when the connection ends.
+// write takes at most FrameTimeout, or Grace when the connection ends.
 func (c *conn) write(b []byte) error {
 	c.mu.Lock()
 	if c.closing {
@@ -185,12 +186,12 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
-// grace is how long a peer may take to hear the last.
+// grace returns when a connection that ends is closed at the latest.
 func (c *conn) grace() time.Time { return time.Now().Add(max(settleTime, c.t.o.Grace)) }
 
-// finish sends what is to be answered, however long the disk takes for that, and says goodbye. What the peer has sent
-// meanwhile is thrown away, unanswered, until it closes too or Grace is over: were it left unread, the close would be a
-// reset, and could take the last answers with it.
+// finish sends the remaining acknowledgements, however long the disk takes for that, and says goodbye. It then reads
+// and discards what the peer still sends, until the peer closes too or Grace is over. Unread bytes would turn the close
+// into a reset, which could destroy the last acknowledgements.
 func (a *answers) finish() {
 	a.mu.Lock()
 	a.ended = true
@@ -216,8 +217,8 @@ func (a *answers) finish() {
 	}
 }
 
-// interrupt is shut for a connection that is answered: it still has to say what is durable, so it ends by itself, and
-// reads nothing before that. c.mu is held.
+// interrupt is shut for a connection that is acknowledged. It interrupts reading; the connection then ends by itself,
+// after it has acknowledged what is durable. c.mu is held.
 func (c *conn) interrupt() {
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 	c.nc.SetWriteDeadline(c.grace())

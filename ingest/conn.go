@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// smallBuffer is what every connection reads into; a frame that does not fit gets a large one.
+	// smallBuffer is the size of the buffer that every connection has. A frame that does not fit gets a large one.
 	smallBuffer = 64 << 10
-	// frameRoom is what a frame's header and trailer may have, besides its payload of at most TCPOptions.Max.
+	// frameRoom is the most that a frame's header and trailer may add to its payload of at most TCPOptions.Max.
 	frameRoom = 4 << 10
 	// maxBatch is the most records of one Append: a read of 64 KiB may hold tens of thousands of tiny ones.
 	maxBatch = 1024
@@ -31,21 +31,21 @@ var (
 	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.Memory)")
 )
 
-// conn is one connection, and a goroutine that reads, cuts and appends in turn: there is no queue between the socket and
-// the sink that a burst could fill, and none that a crash could lose. buf[start:end] is what was read and not yet cut.
-// Records are slices of buf, so the next read waits until the sink has them; that is also what slows the peer down.
+// conn is one connection, and a goroutine that reads, cuts and appends in turn. There is no queue between the socket
+// and the sink that a burst could fill or a crash could lose. buf[start:end] was read and is not cut yet. Records are
+// slices of buf, so the next read waits until the sink has copied them, which also slows the peer down.
 type conn struct {
 	t      *TCP
 	nc     net.Conn       // as accepted
 	rd     net.Conn       // nc, or TLS on it
 	below  *mute          // what TLS writes to, nil without TLS
-	src    netip.AddrPort // of the peer; behind a trusted proxy, of its client
+	src    netip.AddrPort // of the peer, or of a trusted proxy's client
 	framer Framer
 	ack    *answers // nil unless framer is an Acknowledger
 	put    put      // append, bound once: a method value allocates
 
 	proxied bool         // by a trusted proxy: a PROXY header comes first
-	behind  prefixed     // nc, behind that header
+	behind  prefixed     // nc, after that header
 	source  netip.Prefix // what it counts as against the limit per source,
 	counted bool         // and whether it does yet
 
@@ -58,10 +58,10 @@ type conn struct {
 	lost  segment.Account   // not yet accounted for
 
 	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
-	heard      bool      // the peer has sent something besides a PROXY header
+	heard      bool      // the peer has sent more than a PROXY header
 	late       bool      // the listener was closed before the last read: what that brought was in the kernel's hands
 	cutOff     bool      // nothing more can arrive
-	reset      bool      // the peer has gone: what is unterminated is lost
+	reset      bool      // the peer is gone: an unterminated frame is lost
 
 	mu       sync.Mutex
 	deadline time.Time
@@ -108,7 +108,7 @@ func (c *conn) serve() {
 		return
 	}
 	if err := c.handshake(); err != nil {
-		c.t.log.warn("TLS handshake failed", "src", c.src.String(), "err", err)
+		c.t.log.warn("ingest: TLS handshake failed", "src", c.src.String(), "err", err)
 		return
 	}
 	c.framer, c.put = c.t.o.Framing(c.stream()), c.append
@@ -123,7 +123,7 @@ func (c *conn) serve() {
 	case err == nil:
 		return
 	case c.ack.err() != nil: // which has closed it
-		c.t.log.warn("connection closed", "src", c.src.String(), "err", c.ack.err())
+		c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
@@ -139,28 +139,28 @@ func (c *conn) serve() {
 	c.cut(time.Now(), true)
 }
 
-// broken is called when the connection has ended without the peer's close. What the peer's kernel had not sent by then is
-// gone, and nobody can count it: so the event itself is counted. Load balancers that look whether somebody listens end
-// their connections in this way too, but have sent nothing.
+// broken is called when the connection ended without the peer's close. What the peer's kernel had not sent by then is
+// lost, and cannot be counted, so the event is counted instead. Health checks of load balancers end their connections
+// in this way too, but have sent nothing.
 func (c *conn) broken(err error) {
 	c.reset = true
 	if !c.heard {
 		return
 	}
 	c.t.meter.broken()
-	what := "connection was reset: what its peer had not sent yet is gone, uncounted"
+	what := "ingest: connection was reset; data that its sender had not sent yet is lost and cannot be counted"
 	if c.t.acks {
-		what = "connection was reset: its peer sends again what was not acknowledged"
+		what = "ingest: connection was reset; its sender sends again what was not acknowledged"
 	}
 	c.t.log.warn(what, "src", c.src.String(), "in_frame", c.end > c.start, "err", err)
 }
 
-// read returns why the stream ended, or nil when it was given up and accounted for.
+// read returns why the stream ended, or nil if the connection was given up and is accounted for.
 func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.makeRoom(); err != nil {
-			c.t.log.warn("connection closed", "src", c.src.String(), "err", err)
+			c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", err)
 			cause := segment.FrameTooLong
 			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
 				cause = segment.GivenUp
@@ -183,7 +183,7 @@ func (c *conn) read() error {
 			case io.EOF: // in the protocol's own words
 				return nil
 			default:
-				c.t.log.warn("connection closed", "src", c.src.String(), "err", bad)
+				c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", bad)
 				return nil
 			}
 		}
@@ -193,7 +193,7 @@ func (c *conn) read() error {
 	}
 }
 
-// receive reads some bytes. A deadline does not end it where what the peer has sent by then must still be read: see
+// receive reads some bytes. A deadline does not end it if bytes that the peer has sent by then must still be read: see
 // pastDeadline.
 func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	for {
@@ -211,11 +211,11 @@ func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	}
 }
 
-// makeRoom makes sure that there is space behind end, in the smallest buffer that will do. What is left of the last read, a
-// part of a frame, is moved to the front: it is short, or alone in its buffer already.
+// makeRoom makes space after end, in the smallest buffer that suffices. The rest of the last read, a part of a frame,
+// moves to the front: it is short, or alone in its buffer already.
 func (c *conn) makeRoom() error {
 	left := c.buf[c.start:c.end]
-	// Half of it: a connection that goes back to a full small buffer would need the large one again at once.
+	// Half of it: a connection that went back to a full small buffer would need the large one again at once.
 	if c.large != nil && len(left) <= smallBuffer/2 {
 		copy(c.small, left)
 		c.dropLarge()
@@ -239,7 +239,7 @@ func (c *conn) makeRoom() error {
 	if c.t.memory.acquire(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
 		return errNoMemory
 	}
-	c.frameStart = time.Now() // what it had to wait was not the peer's fault
+	c.frameStart = time.Now() // the peer is not to blame for the wait
 	c.large = c.t.large.Get().(*[]byte)
 	copy(*c.large, left)
 	c.buf = *c.large
@@ -254,14 +254,15 @@ func (c *conn) dropLarge() {
 	}
 }
 
-// setDeadline sets the read deadline: of the frame that has begun, or of an idle connection. A frame's counts from its first
-// byte, so a peer that sends a byte now and then to keep its place does not. What the sink took for the frames before it
-// does not count: a spool that was full for longer would end all connections, each with half a frame.
+// setDeadline sets the read deadline of a frame that has begun, or of an idle connection. The time of a frame counts
+// from its first byte, so a peer cannot extend it by sending a byte now and then. The time that the sink took for
+// earlier frames does not count: otherwise a spool that was full for longer would end all connections, each in the
+// middle of a frame.
 func (c *conn) setDeadline() {
 	now := time.Now()
 	var want time.Time
 	switch o := &c.t.o; {
-	case c.ack != nil && !c.ack.met: // anybody can connect; who holds a place has to show what for
+	case c.ack != nil && !c.ack.met: // a connection must show soon that it speaks the protocol
 		want = c.ack.begun.Add(o.HandshakeTimeout)
 	case c.end > c.start && o.FrameTimeout > 0:
 		want = c.frameStart.Add(o.FrameTimeout)
@@ -279,7 +280,7 @@ func (c *conn) setDeadline() {
 	c.nc.SetReadDeadline(want)
 }
 
-// within sets the deadline of what comes before the first frame.
+// within sets the deadline for what precedes the first frame.
 func (c *conn) within(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// halfCloser is what *net.TCPConn can do with either direction of its stream.
+// halfCloser is the part of *net.TCPConn that closes one direction of the stream.
 type halfCloser interface {
 	CloseRead() error
 	CloseWrite() error
 	SetLinger(seconds int) error
 }
 
-// shut tells the peer that this side is closing, and lets it go on until the given time.
+// shut tells the peer that this side is closing, and lets it send until the given time.
 func (c *conn) shut(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,8 +34,9 @@ func (c *conn) isClosing() bool {
 	return c.closing
 }
 
-// pastDeadline is called when a deadline has passed: of a frame, of an idle connection, or the end of Grace. It cuts the
-// peer off, so that what had arrived by then is still read; false if reading is to end at once.
+// pastDeadline is called when a deadline has passed: that of a frame, of an idle connection, or the end of Grace. It
+// cuts the peer off, so that everything that had arrived by then is still read. It returns false if reading must end at
+// once.
 func (c *conn) pastDeadline() bool {
 	closing := c.isClosing()
 	if c.ack != nil || c.cutOff || c.framer == nil && !closing {
@@ -54,10 +55,11 @@ func (c *conn) pastDeadline() bool {
 }
 
 func (c *conn) timedOut() {
-	c.t.log.warn("connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
+	c.t.log.warn("ingest: connection timed out", "src", c.src.String(), "in_frame", c.end > c.start)
 }
 
-// cutOffPeer ends the connection so that reading goes on exactly until what the kernel has acknowledged to the peer.
+// cutOffPeer ends the connection in such a way that reading continues exactly to the last byte that the kernel has
+// acknowledged to the peer.
 func (c *conn) cutOffPeer() {
 	c.cutOff = true
 	h, ok := c.nc.(halfCloser)
@@ -66,15 +68,15 @@ func (c *conn) cutOffPeer() {
 		c.nc.SetReadDeadline(time.Now().Add(settleTime))
 		return
 	}
-	// Linux keeps what it has. It refuses what still arrives, with a reset, only if the writing side is closed too: else
-	// it goes on acknowledging bytes that nobody will read.
+	// Linux keeps what it has queued. It refuses further bytes with a reset only if the writing side is closed too;
+	// otherwise it would go on acknowledging bytes that nobody will read.
 	h.CloseWrite()
 	h.CloseRead()
 	c.nc.SetReadDeadline(time.Time{})
 }
 
-// abort is for a listener that gives up. What the kernel has acknowledged to the peer is still read, cut, and counted:
-// the sink is not waited for any more. A peer that waits for answers sends again what it has not heard of.
+// abort ends the connection of a listener that is closed. What the kernel has acknowledged to the peer is still read,
+// cut and counted, but not waited for by the sink. A peer that waits for acknowledgements sends it again.
 func (c *conn) abort() {
 	if c.t.acks {
 		c.nc.Close()
@@ -83,8 +85,8 @@ func (c *conn) abort() {
 	c.shut(past)
 }
 
-// turnAway closes a connection that is over a limit, and counts what its peer has sent already. Of TLS that is not known,
-// and a peer that waits for answers sends it again.
+// turnAway closes a connection that is over a limit, and counts what its peer has sent already. With TLS that is
+// unknown, and a peer that waits for acknowledgements sends it again.
 func (c *conn) turnAway() (bytes int64) {
 	defer c.nc.Close()
 	if c.t.acks || c.t.o.TLS != nil {
@@ -98,20 +100,20 @@ func (c *conn) turnAway() (bytes int64) {
 	return bytes
 }
 
-// forgo counts as lost what of the stream was read and not cut, together with what the peer has sent besides: those bytes
-// were acknowledged to it. How many frames they hold is unknown. c.start is not moved.
+// forgo counts as lost the part of the stream that was read and not cut, together with what the peer has sent after it:
+// those bytes were acknowledged to the peer. The number of frames in them is unknown. c.start is not moved.
 func (c *conn) forgo(cause segment.Cause) {
 	c.cutShort(cause, uint64(c.end-c.start), c.unread(c.rd))
 }
 
-// cutShort counts a frame of which bytes were read, and that of the stream behind it which nobody cuts.
+// cutShort counts a frame of which some bytes were read, and the bytes of the stream that follow it uncut.
 func (c *conn) cutShort(cause segment.Cause, read, behind uint64) {
 	cause = c.lose(cause, read+behind)
 	c.lost.Lost[cause].AtLeast = c.lost.Lost[cause].AtLeast || behind > 0
 }
 
-// unread cuts the peer off, and reads into the void what it had sent until then. A peer that waits for answers sends it
-// again.
+// unread cuts the peer off, and reads and discards what it had sent until then. A peer that waits for acknowledgements
+// sends it again.
 func (c *conn) unread(from io.Reader) (bytes uint64) {
 	if c.t.acks {
 		return 0

@@ -27,7 +27,8 @@ func (s *connSet) init(shares *shares, max, maxSource int) {
 	s.max, s.maxSource = max, maxSource
 }
 
-// source is what connections are counted by: an IPv4 address, or the /64 that an IPv6 host is usually given as a whole.
+// source returns the unit by which connections are limited: an IPv4 address, or an IPv6 /64, which is usually assigned
+// to one host as a whole.
 func source(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
@@ -37,8 +38,8 @@ func source(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// add lets a connection in, or says why not. One that comes in while the listener is closing, from the kernel's queue,
-// gets the same time to end as all others.
+// add admits a connection, or says why not. One that comes from the kernel's queue while the listener is closing gets
+// the same time to end as all others.
 func (s *connSet) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +50,7 @@ func (s *connSet) add(c *conn) error {
 		s.refused++
 		return fmt.Errorf("ingest: %d connections are open, the maximum is %d", len(s.all), s.shares.most(s.max))
 	}
-	// All clients of a proxy have its address: they are told apart by identify.
+	// All clients of a proxy have its address; identify distinguishes them later.
 	if !c.proxied {
 		if err := s.claim(c); err != nil {
 			s.shares.release()
@@ -121,7 +122,7 @@ func (s *connSet) abort() {
 	}
 }
 
-// queued is what the kernel holds of all connections.
+// queued returns how many bytes of all connections wait in the kernel.
 func (s *connSet) queued() (bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 )
 
 // OctetCounting takes frames that begin with their length in ASCII digits and a space (RFC 6587 §3.4.1). Anything else
-// in that place is malformed, and the connection is closed: where the next frame begins cannot be known.
+// at that position is malformed and closes the connection, because the beginning of the next frame cannot be known.
 func OctetCounting(s *Stream) Framer { return &counted{max: s.Max, header: octetHeader} }
 
 // Len16 takes frames that begin with their length as a big-endian integer of 2 bytes. A frame without payload is a record.
@@ -17,8 +17,8 @@ func Len16(s *Stream) Framer { return &counted{max: s.Max, header: len16Header} 
 // Len32 is Len16 with a length of 4 bytes.
 func Len32(s *Stream) Framer { return &counted{max: s.Max, header: len32Header} }
 
-// Fixed takes frames of exactly size bytes, without anything between them. size is 1 to TCPOptions.Max: longer frames
-// are lost as too long, and with a size below 1 every connection is closed as malformed.
+// Fixed takes frames of exactly size bytes, with nothing between them. size is 1 to TCPOptions.Max. Longer frames are
+// lost (frame_too_long); a size below 1 closes every connection as malformed.
 func Fixed(size int) Framing {
 	return func(s *Stream) Framer {
 		return &counted{max: s.Max, header: func([]byte) (int, int, error) {
@@ -30,7 +30,7 @@ func Fixed(size int) Framing {
 	}
 }
 
-// counted is a framing whose header tells the length of the payload behind it.
+// counted is a framing whose header contains the length of the payload that follows.
 type counted struct {
 	max    int
 	header func(data []byte) (size, length int, err error)
@@ -72,7 +72,7 @@ func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
 
 func (f *counted) skipping() bool { return f.left > 0 }
 
-// skip passes over as much of an overlong frame as there is.
+// skip passes over the bytes of an overlong frame that have arrived.
 func (f *counted) skip(data []byte, eof bool) (int, []byte, error) {
 	n := min(f.left, len(data))
 	f.left -= n
@@ -119,11 +119,12 @@ func len32Header(data []byte) (size, length int, err error) {
 
 const maxInt = int(^uint(0) >> 1)
 
-// Auto decides for each frame: one that begins with a length as in OctetCounting, digits and a space, is taken as such,
-// any other as a line as in Newline (RFC 6587 §3.4: a syslog message begins with "<", so the two cannot be mistaken for
-// each other). A length over the limit is none, since such a frame could not be kept: a line that begins with a date, as in
-// "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a space need Newline, and senders
-// of longer frames a larger TCPOptions.Max or OctetCounting: the lines in such a frame are records of their own.
+// Auto decides for each frame: a frame that begins with a length as in OctetCounting, digits and a space, is taken as
+// such, and any other as a line as in Newline. The two cannot be confused for syslog messages, which begin with "<"
+// (RFC 6587 §3.4). A number over the limit is not taken as a length, since such a frame could not be kept: a line that
+// begins with a date, as in "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a
+// space need Newline. Senders of frames over the limit need OctetCounting or a larger TCPOptions.Max: otherwise the
+// lines in such a frame become records of their own.
 func Auto(s *Stream) Framer {
 	return &auto{line: newline{max: s.Max}, count: counted{max: s.Max, header: octetHeader}}
 }

@@ -12,9 +12,9 @@ import (
 // errFramer: a Framer broke its contract.
 var errFramer = errors.New("ingest: framer returned an impossible result")
 
-// cut hands all whole frames that were read to the sink, and answers them. After eof nothing is left. An error says that
-// the connection is to be closed: the stream makes no sense from here, and what is left of it is lost; or it cannot be
-// answered any more; or, with io.EOF, it has come to its end.
+// cut hands all whole frames that were read to the sink, and acknowledges them. After eof nothing is left. An error
+// says that the connection must be closed: because the rest of the stream cannot be understood, and is lost; because
+// nothing can be acknowledged any more; or, with io.EOF, because the stream has ended.
 func (c *conn) cut(now time.Time, eof bool) error {
 	c.batch = batches.Get().(*[]segment.Record)
 	begun := !c.frameStart.IsZero()
@@ -54,7 +54,7 @@ func (c *conn) frames(now time.Time, eof bool) error {
 			return err
 		}
 		if err != nil {
-			// A lost frame must have had bytes, except at the end: else a Framer could lose for ever.
+			// A lost frame must have had bytes, except at the end: otherwise a Framer could lose frames endlessly.
 			var lost *LostFrame
 			if !errors.As(err, &lost) || n == 0 && !eof {
 				return err
@@ -81,7 +81,7 @@ func (c *conn) frames(now time.Time, eof bool) error {
 		case frame == nil && n == 0:
 			return nil
 		case frame == nil:
-		case c.reset: // nobody knows whether it was whole
+		case c.reset: // it may be incomplete
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
 			*c.batch = append(*c.batch, segment.Record{Time: segment.Nanos(now), Src: c.src, Data: frame})
@@ -95,8 +95,8 @@ func (c *conn) frames(now time.Time, eof bool) error {
 	}
 }
 
-// lose counts a frame that is not kept. It is accounted for with the next flush. Where the peer was reset, a frame that
-// lacks its end lacks it for that reason. It returns the cause that was counted.
+// lose counts a frame that is not kept; the next flush accounts for it. If the connection was reset, a frame without
+// its end lacks it for that reason. lose returns the cause that was counted.
 func (c *conn) lose(cause segment.Cause, bytes uint64) segment.Cause {
 	if c.reset && cause == segment.Malformed {
 		cause = segment.Reset
@@ -113,8 +113,8 @@ func (c *conn) loseMore(cause segment.Cause, bytes uint64) {
 	c.lost.Lost[cause].Bytes += bytes
 }
 
-// flush accounts for what was cut and waits until the sink has it. The frames are slices of the connection's buffer, so
-// nothing may be read before. An error says that it cannot be answered.
+// flush accounts for what was cut and waits until the sink has taken it. The frames are slices of the connection's
+// buffer, so nothing may be read before that. An error says that the frames cannot be acknowledged.
 func (c *conn) flush(now time.Time) error {
 	n := len(*c.batch)
 	if err := c.ack.awaitWindow(n); err != nil {
@@ -128,7 +128,7 @@ func (c *conn) flush(now time.Time) error {
 		return c.answer(0)
 	}
 	rest := deliver(c.t.life.ctx, c.put, *c.batch, c.t.log)
-	if len(rest) > 0 && !c.late && c.ack == nil { // who is not answered sends it again
+	if len(rest) > 0 && !c.late && c.ack == nil { // a sender that gets no acknowledgement sends it again
 		rest = keep(c.t.sink, rest)
 	}
 	left := tally(rest)
@@ -140,8 +140,8 @@ func (c *conn) flush(now time.Time) error {
 	return c.answer(n)
 }
 
-// giveUp counts what the sink has not taken when the listener was closed. A peer that waits for answers sends it again, so
-// that there it is the most that can be lost.
+// giveUp counts what the sink had not taken when the listener was closed. A peer that waits for acknowledgements sends
+// it again, so there it is an upper bound of the loss.
 func (c *conn) giveUp(left segment.Tally) {
 	if c.ack != nil {
 		c.ack.lost = errGivenUp
@@ -152,7 +152,7 @@ func (c *conn) giveUp(left segment.Tally) {
 	c.t.sink.Account(a)
 }
 
-// account reports the frames that were lost and those that are about to be appended, in one go.
+// account reports the lost frames and those that are about to be appended, in one call.
 func (c *conn) account(now time.Time, hand segment.Tally) {
 	a := c.lost
 	c.lost = segment.Account{}
@@ -163,6 +163,6 @@ func (c *conn) account(now time.Time, hand segment.Tally) {
 	c.t.meter.arrived(now, &a, hand)
 	c.t.sink.Account(a)
 	if lost := a.Received.Records - hand.Records; lost > 0 {
-		c.t.log.warn("frames lost", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
+		c.t.log.warn("ingest: frames lost", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
 	}
 }

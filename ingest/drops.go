@@ -7,26 +7,26 @@ import (
 	"github.com/penstock-go/penstock/internal/units"
 )
 
-// Why the kernel drops datagrams, as far as it and this process can tell. Each is a line of its own, with what to do.
+// The log lines about dropped datagrams, one for each reason that can be found out, with its remedy.
 const (
-	dropsSink = "the kernel dropped datagrams because the spool made the listener wait: it is full, or its disk is slow (see its own lines)"
-	dropsCut  = "the kernel dropped datagrams because it granted a smaller receive buffer than asked for: raise net.core.rmem_max, or give the process CAP_NET_ADMIN"
-	dropsMem  = "the kernel dropped datagrams because the UDP sockets of this host have used up their common memory: raise net.ipv4.udp_mem"
-	dropsSum  = "the kernel dropped datagrams whose checksum is wrong: they were damaged on the way"
-	dropsRate = "the kernel dropped datagrams because they came faster than the process reads them: raise the receive buffer or the number of sockets"
+	dropsSink = "ingest: the kernel dropped datagrams while the listener waited for the spool, which is full or has a slow disk (see the spool's log lines)"
+	dropsCut  = "ingest: the kernel dropped datagrams because it granted a smaller receive buffer than requested; raise net.core.rmem_max or give the process CAP_NET_ADMIN"
+	dropsMem  = "ingest: the kernel dropped datagrams because this host's UDP sockets have used up their shared memory; raise net.ipv4.udp_mem"
+	dropsSum  = "ingest: the kernel dropped datagrams with a wrong checksum; they were damaged in transit"
+	dropsRate = "ingest: the kernel dropped datagrams because they arrived faster than the process reads them; raise the receive buffer or the number of sockets"
 )
 
-// sinkWaitLeast is how long a sink has to make a listener wait to be the cause of drops. A receive buffer lasts longer.
+// sinkWaitLeast is the shortest wait for a sink that is considered the cause of drops. A receive buffer lasts longer.
 const sinkWaitLeast = 50 * time.Millisecond
 
-// udpErrors are the kernel's counters of all UDP sockets of this network namespace (/proc/net/snmp): why it has dropped
-// what it has.
+// udpErrors are the kernel's counters of all UDP sockets of this network namespace (/proc/net/snmp), which give reasons
+// for drops.
 type udpErrors struct {
 	mem uint64 // MemErrors: net.ipv4.udp_mem
 	sum uint64 // InCsumErrors
 }
 
-// causeOfDrops chooses the line for n drops. waited is how long the sink made the listener wait meanwhile.
+// causeOfDrops chooses the log line for n drops. waited is how long the sink made the listener wait in the meantime.
 func causeOfDrops(n uint64, waited time.Duration, asked, granted int, was, now udpErrors) string {
 	switch {
 	case waited >= sinkWaitLeast:
@@ -41,7 +41,7 @@ func causeOfDrops(n uint64, waited time.Duration, asked, granted int, was, now u
 	return dropsRate
 }
 
-// toldDrops is what the log has said of a socket's drops, and what it needs for the next line.
+// toldDrops is what was logged of a socket's drops, and what the next line needs.
 type toldDrops struct {
 	drops  uint64
 	errors udpErrors
@@ -71,13 +71,13 @@ func (s *socket) tellDrops() {
 	*t = toldDrops{drops: s.drops, errors: now}
 }
 
-// sinkWait knows how long a sink makes its listener wait. take may be called while the listener waits.
+// sinkWait measures how long a sink makes its listener wait. sinceLast may be called while the listener waits.
 type sinkWait struct {
-	since   atomic.Int64 // when the wait that goes on has begun, after clockBase; 0 none
-	longest atomic.Int64 // of those that have ended since the last take
+	since   atomic.Int64 // when the current wait began, after clockBase; 0 none
+	longest atomic.Int64 // of the waits that have ended since the last call of sinceLast
 }
 
-// clockBase makes times that fit into an atomic, and are not moved by a clock that is set.
+// clockBase makes times that fit into an atomic and do not change when the clock is set.
 var clockBase = time.Now()
 
 func (w *sinkWait) start(now time.Time) { w.since.Store(max(1, int64(now.Sub(clockBase)))) }
@@ -89,7 +89,7 @@ func (w *sinkWait) stop(began, now time.Time) {
 	}
 }
 
-// take returns the longest wait since the last call, one that goes on included.
+// sinceLast returns the longest wait since the last call, including one that has not ended.
 func (w *sinkWait) sinceLast(now time.Time) time.Duration {
 	d := time.Duration(w.longest.Swap(0))
 	if since := w.since.Load(); since != 0 {

@@ -62,7 +62,7 @@ func TestUDPDropsNameTheirCause(t *testing.T) {
 		s.update(func() { s.blocked = false })
 		shutdown(t, u)
 		wait()
-		want, other := "came faster than the process reads them", "made the listener wait"
+		want, other := "arrived faster than the process reads them", "while the listener waited for the spool"
 		if blocked {
 			want, other = other, want
 		}

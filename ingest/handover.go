@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Successor is a process that is to take over: see HandOver.
+// Successor is a process that takes over from this one: see HandOver.
 type Successor struct {
-	// Cmd is not started yet. Its Stdin, Stdout and Stderr are files or nil, since it outlives this process.
+	// Cmd is not started yet. Its Stdin, Stdout and Stderr must be files or nil, since it outlives this process.
 	Cmd *exec.Cmd
-	// Listeners that are to go over, by names that the successor knows them by.
+	// Listeners to hand over, by the names that the successor asks for.
 	Listeners map[string]Listener
-	// Files are other sockets for it, such as that of a status page.
+	// Files are other sockets for the successor, such as that of a status page.
 	Files map[string]*os.File
-	// Timeout bounds each step: that the successor checks its configuration, that the listeners stop, that it opens what
-	// it takes over; default 30 s.
+	// Timeout bounds each step: the successor checks its configuration, the listeners stop, the successor opens the
+	// sockets; default 30 s.
 	Timeout time.Duration
 	// Logger gets the steps; nil discards.
 	Logger *slog.Logger
@@ -25,21 +25,22 @@ type Successor struct {
 // handoverEnv holds the descriptor of the successor's end of the socket between the two.
 const handoverEnv = "PENSTOCK_HANDOVER"
 
-// succeeding reports that a predecessor waits for this process, which has not called Inherit yet.
+// succeeding reports that a predecessor waits for this process to call Inherit.
 func succeeding() bool { return os.Getenv(handoverEnv) != "" }
 
-// handoverVersion is said by both. A binary that does not understand the other ends before anything has changed.
+// handoverVersion is part of every message. A binary that does not understand the other one ends before anything has
+// changed.
 const handoverVersion = 1
 
-// message is one of those between the two processes, in this order. Where somebody's next one does not come in time, or
-// his end is closed, the other knows that he has failed, and what that leaves to do.
+// message is one message between the two processes, in the following order. If a message does not come in time, or the
+// other end is closed, the other process has failed, and each side knows what to do about it.
 //
-//	successor    ready     what it takes over; its configuration is good
-//	predecessor  socket    one or several of a listener, with what is accounted for of their drops
-//	predecessor  released  all have been sent, and nobody reads from them
+//	successor    ready     the names that it takes over; its configuration is valid
+//	predecessor  socket    one or several sockets of a listener, and how many of their drops are accounted for
+//	predecessor  released  all have been sent, and this process no longer reads from them
 //	successor    taken     they are open, and everything is ready to receive
-//	predecessor  yours     the only one after which the successor may read
-//	successor    serving   it does
+//	predecessor  yours     only after this may the successor read
+//	successor    serving   it reads
 type message struct {
 	Version int      `json:"version"`
 	Step    string   `json:"step"`
@@ -59,7 +60,7 @@ const (
 	stepServing  = "serving"
 )
 
-// inheritedSockets is one name of an Inheritance.
+// inheritedSockets are the sockets of an Inheritance under one name.
 type inheritedSockets struct {
 	files  []*os.File
 	shared bool

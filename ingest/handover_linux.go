@@ -26,8 +26,8 @@ const (
 	maxMessage = 64 << 10
 )
 
-// wire is one end of the socket between the two: of type SEQPACKET, which keeps messages apart and tells when the other
-// end is closed, as it is when its process has died.
+// wire is one end of the socket between the two processes. It is of type SEQPACKET, which keeps messages apart and
+// reports that the other end is closed, as it is when its process has died.
 type wire struct{ c *net.UnixConn }
 
 func newWire(fd int) (*wire, error) {
@@ -53,7 +53,7 @@ func (w *wire) send(m message, files ...*os.File) error {
 	}
 	var fds []int
 	for _, f := range files {
-		c, err := f.SyscallConn() // Fd would make the socket a blocking one, for everybody who has it
+		c, err := f.SyscallConn() // Fd would make the socket a blocking one in every process that has it
 		if err == nil {
 			err = c.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
 		}
@@ -121,16 +121,16 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// HandOver starts a successor and leaves it the sockets of the listeners, so that a new version of a program takes over
-// without losing a datagram: what arrives is in the sockets' receive buffers while nobody reads, for some milliseconds, and
-// is counted if they overflow all the same. The successor calls Inherit.
+// HandOver starts a successor and passes it the sockets of the listeners, so that a new version of a program takes over
+// without losing a datagram. For some milliseconds neither process reads; what arrives then waits in the receive
+// buffers of the sockets, and is counted if they overflow. The successor calls Inherit.
 //
-// When it returns nil, the successor receives, and the listeners that it asked for have ended, except for the connections
-// that TCP listeners had accepted: Shutdown waits for those, as ever. The process is to shut down everything else, close
-// its spools, for which the successor waits, and end.
+// When HandOver returns nil, the successor receives, and the listeners that it asked for have ended, except for the
+// connections that TCP listeners had accepted: Shutdown waits for those. This process must then shut down everything
+// else, close its spools, for which the successor waits, and end.
 //
-// With an error everything is as it was: the listeners go on, and the successor is dead. It has not read anything then,
-// unless it died by itself at the very end.
+// With an error nothing has changed: the listeners continue, and the successor is dead. It has not read anything then,
+// unless it died by itself in the last step.
 func HandOver(ctx context.Context, s *Successor) error {
 	if getpid() == 1 {
 		return errFirstProcess
@@ -142,7 +142,7 @@ func HandOver(ctx context.Context, s *Successor) error {
 		return fmt.Errorf("ingest: hand-over: starting the successor: %w", err)
 	}
 	defer o.wire.c.Close()
-	log.Info("hand-over: the successor was started", "pid", s.Cmd.Process.Pid)
+	log.Info("ingest: hand-over: started the successor", "pid", s.Cmd.Process.Pid)
 	if err := o.run(ctx); err != nil {
 		o.undo()
 		return fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
@@ -158,7 +158,7 @@ var errFirstProcess = errors.New("ingest: hand-over: this process is the first o
 
 var getpid = os.Getpid // in tests, another one
 
-// offer is a hand-over on its way, in the predecessor.
+// offer is a hand-over in progress, in the predecessor.
 type offer struct {
 	*Successor
 	log     *slog.Logger
@@ -189,7 +189,7 @@ func (o *offer) start() error {
 	return nil
 }
 
-// run goes through the steps.
+// run performs the steps.
 func (o *offer) run(ctx context.Context) error {
 	ready, err := o.await(ctx, stepReady)
 	if err != nil {
@@ -201,26 +201,26 @@ func (o *offer) run(ctx context.Context) error {
 	if _, err := o.await(ctx, stepTaken); err != nil {
 		return err
 	}
-	// A Shutdown that came in between has made the sockets deaf; one that comes from here on leaves them as they are.
+	// A Shutdown that came in between has detached the sockets; a later one leaves them as they are.
 	for _, l := range o.paused {
 		if !l.leave() {
 			return ErrServerClosed
 		}
 	}
-	// From here on the successor may have read something: killing it is out of the question. Only its own death, which
-	// closes the socket, takes the sockets back.
+	// From here on the successor may have read something, so it must not be killed. Only if it dies by itself, which closes
+	// the wire, does this process take the sockets back.
 	if err := o.wire.send(message{Step: stepYours}); err != nil {
 		return err
 	}
 	if _, err := o.await(ctx, stepServing); errors.Is(err, errDied) {
 		return err
 	} else if err != nil {
-		o.log.Warn("hand-over: the successor is alive and does not say that it receives", "err", err)
+		o.log.Warn("ingest: hand-over: the successor is alive but has not confirmed that it receives", "err", err)
 	}
 	for _, l := range o.paused {
 		l.halt()
 	}
-	o.log.Info("hand-over: the successor receives")
+	o.log.Info("ingest: hand-over: the successor receives")
 	return nil
 }
 
@@ -229,7 +229,7 @@ var (
 	errDied = errors.New("the successor has ended")
 )
 
-// await waits for the successor's next word.
+// await waits for the next message of the successor.
 func (o *offer) await(ctx context.Context, step string) (message, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
 	defer cancel()
@@ -241,12 +241,12 @@ func (o *offer) await(ctx context.Context, step string) (message, error) {
 	return m, err
 }
 
-// release stops the listeners that the successor wants and passes on their sockets.
+// release stops the listeners that the successor asked for and passes on their sockets.
 func (o *offer) release(ctx context.Context, names []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
 	defer cancel()
-	// Those that wait for their sinks first: that may take as long as it likes, and the others, which have to wait too
-	// once they have stopped, would overflow.
+	// Listeners that wait for their sinks come first: that may take long, and the sockets of the others, once those have
+	// stopped, would overflow meanwhile.
 	for _, name := range o.byWait(names) {
 		l, ok := o.Listeners[name].(movable)
 		if !ok {
@@ -299,7 +299,7 @@ func (o *offer) pass(name string, e *handedOver) error {
 	return nil
 }
 
-// undo ends the successor and takes the listeners back.
+// undo kills the successor and lets the listeners continue.
 func (o *offer) undo() {
 	o.wire.c.Close()
 	_ = o.Cmd.Process.Kill() // it may have ended by itself
@@ -309,15 +309,15 @@ func (o *offer) undo() {
 	}
 }
 
-// Inheritance is what a predecessor hands over to this process: see HandOver. Its methods are called in the order in
-// which they stand here, each once.
+// Inheritance is what a predecessor passes to this process: see HandOver. Call its methods in the order Take, Apply and
+// File, Commit, Serving, and Take, Commit and Serving once.
 type Inheritance struct {
 	wire  *wire
 	items map[string]*inheritedSockets
 	drops map[uint64]uint64
 }
 
-// Inherit returns what the process that has started this one hands over; nil if it does not.
+// Inherit returns what the process that started this one hands over; nil if it hands over nothing.
 func Inherit() (*Inheritance, error) {
 	v := os.Getenv(handoverEnv)
 	if v == "" {
@@ -336,8 +336,9 @@ func Inherit() (*Inheritance, error) {
 	return &Inheritance{wire: w, items: make(map[string]*inheritedSockets), drops: make(map[uint64]uint64)}, nil
 }
 
-// Take says that this process's configuration is good, and waits until the predecessor has stopped reading from the
-// sockets with these names and has passed them on. Names that it does not have are left out: see Apply.
+// Take reports that the configuration of this process is valid, and waits until the predecessor has stopped reading
+// from the sockets with these names and has passed them on. Names that the predecessor does not have are left out: see
+// Apply.
 func (i *Inheritance) Take(ctx context.Context, names ...string) error {
 	if err := i.wire.send(message{Step: stepReady, Names: names}); err != nil {
 		return fmt.Errorf("ingest: hand-over: %w", err)
@@ -364,7 +365,7 @@ func (i *Inheritance) Take(ctx context.Context, names ...string) error {
 	}
 }
 
-// Apply makes a Listen with these options take over the sockets with a name. If there are none, it binds as ever.
+// Apply makes a Listen with these options take over the sockets with a name. If there are none, Listen binds new ones.
 func (i *Inheritance) Apply(name string, o *Options) {
 	if l := i.items[name]; l != nil {
 		o.Files, o.Own = l.files, !l.shared
@@ -379,11 +380,11 @@ func (i *Inheritance) File(name string) *os.File {
 	return nil
 }
 
-// SocketDrops is for NewHold.
+// SocketDrops returns how many drops of a socket the predecessor has accounted for. It is an argument for NewHold.
 func (i *Inheritance) SocketDrops(cookie uint64) uint64 { return i.drops[cookie] }
 
-// Commit says that all listeners are open, and waits for the predecessor's word that they are this process's. Only after
-// that may one of them be served. Until then this process may end without loss, and with an error it has to.
+// Commit reports that all listeners are open, and waits for the predecessor to hand them over. Only then may one of
+// them be served. Until then this process may end without loss; after an error it must.
 func (i *Inheritance) Commit(ctx context.Context) error {
 	err := i.wire.send(message{Step: stepTaken})
 	if err == nil {
@@ -395,7 +396,8 @@ func (i *Inheritance) Commit(ctx context.Context) error {
 	return nil
 }
 
-// Serving says that the listeners are being served, upon which the predecessor ends. It may be gone already.
+// Serving reports that the listeners are being served, upon which the predecessor ends. The predecessor may be gone
+// already.
 func (i *Inheritance) Serving() {
 	_ = i.wire.send(message{Step: stepServing})
 	i.wire.c.Close()

@@ -13,10 +13,10 @@ func HandOver(context.Context, *Successor) error {
 	return errors.New("ingest: hand-over: needs Linux")
 }
 
-// Inheritance is never there on this system.
+// Inheritance does not exist on this system.
 type Inheritance struct{}
 
-// Inherit returns nil: nobody can have handed anything over.
+// Inherit returns nil: no predecessor can hand over anything on this system.
 func Inherit() (*Inheritance, error) { return nil, nil }
 
 // Take needs Linux.

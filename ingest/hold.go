@@ -11,11 +11,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Hold is a Sink for the time in which the real one cannot be had yet, such as a spool that the predecessor still has
-// open: it keeps what is offered in memory. When that is used up Offer waits, and with it the listener; Append always
-// does. After Attach it passes everything on.
+// Hold is a Sink for the time before the real one is available, for example while the predecessor still has the spool
+// open. It keeps the offered records in memory. When the memory is used up, Offer waits, and the listener with it;
+// Append always waits. After Attach a Hold passes everything on.
 //
-// What it holds is in this process's memory and nowhere else: whoever has a Hold must attach a sink before it ends.
+// The records are in this process's memory and nowhere else: a program that has a Hold must attach a sink before it
+// ends.
 type Hold struct {
 	drops    func(cookie uint64) uint64
 	log      *limiter
@@ -40,13 +41,13 @@ var (
 const (
 	// holdChunk is how much memory a Hold takes at a time.
 	holdChunk = 1 << 20
-	// recordCost is what a record costs of it besides its payload.
+	// recordCost is the memory of a record besides its payload.
 	recordCost = 80
 )
 
-// NewHold returns a Hold of so many bytes of memory, which it takes as it needs them; 0 means 128 MiB. drops says how many
-// of a socket's drops an earlier process has accounted for; nil: none. What is slow to be passed on is logged; nil
-// discards.
+// NewHold returns a Hold that uses at most the given bytes of memory, as it needs them; 0 means 128 MiB. drops returns
+// how many of a socket's drops an earlier process has accounted for; nil means none. The logger gets a line when
+// passing on is slow; nil discards.
 func NewHold(bytes int64, drops func(cookie uint64) uint64, log *slog.Logger) *Hold {
 	log = steadylog.Wrap(log)
 	setDefault(&bytes, 128<<20)
@@ -77,7 +78,8 @@ func (h *Hold) Append(ctx context.Context, batch []segment.Record) (last uint64,
 	return h.sink.Append(ctx, batch)
 }
 
-// Keep is what a listener that is closed needs besides: it takes the batch into memory, or gives it to the sink.
+// Keep is the optional method of a Sink for a listener that is closed: it takes the batch into memory, or gives it to
+// the attached sink.
 func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
 	select {
 	case <-h.attached:
@@ -93,7 +95,8 @@ func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
 	return 0, nil
 }
 
-// WaitDurable is what listeners that acknowledge need besides. Nothing is durable here before there is a sink.
+// WaitDurable is the optional method of a Sink for listeners that acknowledge. It waits for a sink first, since nothing
+// is durable in a Hold.
 func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
 	if err := h.wait(ctx); err != nil {
 		return err
@@ -123,7 +126,7 @@ func (h *Hold) copyBatch(batch []segment.Record) bool {
 	defer h.mu.Unlock()
 	t := tally(batch)
 	cost := int64(t.Bytes) + recordCost*int64(t.Records)
-	// Behind what is being passed on nothing may be added, or records of one sender would change places.
+	// Nothing may be added while records are passed on: otherwise records of one sender would change places.
 	if h.attaching || cost > h.free {
 		return false
 	}
@@ -173,7 +176,8 @@ func (h *Hold) Account(a segment.Account) {
 	}
 }
 
-// SocketDrops is how the drops of an inherited socket go on from where its last reader has left off.
+// SocketDrops is the optional method of a Sink for inherited sockets: their drops are counted from where the last
+// reader stopped.
 func (h *Hold) SocketDrops(cookie uint64) uint64 {
 	if h.drops == nil {
 		return 0
@@ -181,16 +185,16 @@ func (h *Hold) SocketDrops(cookie uint64) uint64 {
 	return h.drops(cookie)
 }
 
-// Held is what waits for a sink.
+// Held returns the records that wait for a sink.
 func (h *Hold) Held() segment.Tally {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.held
 }
 
-// Attach hands everything that is held to sink, accounts first, and from then on all that comes. When ctx ends it does not
-// wait for room any more: a sink that has a Keep takes the rest all the same (see Sink). With an error the rest is still
-// held, and Attach is to be called again, with the same sink. Once only after that.
+// Attach passes everything that is held to sink, accounts first, and from then on everything that is offered. When ctx
+// ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink). After an error the rest
+// is still held, and Attach must be called again with the same sink. After success it must not be called again.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	h.mu.Lock()
 	h.attaching = true
@@ -226,7 +230,7 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	return nil
 }
 
-// passAccounts passes on what has been accounted for; h.mu is held.
+// passAccounts passes on the accounts that were received; h.mu is held.
 func (h *Hold) passAccounts(sink Sink) {
 	sink.Account(h.account)
 	h.account = segment.Account{}

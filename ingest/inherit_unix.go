@@ -26,7 +26,7 @@ func setNonblock(l net.Listener) error {
 	return errors.Join(cerr, err)
 }
 
-// isStream tells a listening socket of streams from one of datagrams.
+// isStream distinguishes a listening stream socket from a datagram socket.
 func isStream(f *os.File) (stream bool, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("ingest: listener closed")
 
-// errNoName: package net has no address of a socket whose name the system refuses to tell.
+// errNoName: package net has no address for a socket if the system refuses getsockname(2).
 var errNoName = errors.New("getsockname(2) is refused, most likely by a seccomp profile or a sandbox: allow it")
 
 // settleTime is how long a read waits for what may still be on its way inside this host, on systems that cannot be asked
@@ -25,21 +25,21 @@ const settleTime = 20 * time.Millisecond
 // errServing: Serve may be called once.
 var errServing = errors.New("ingest: Serve was called before")
 
-// Listener is what UDP and TCP have in common, in the words of net/http.
+// Listener is what UDP and TCP have in common. Its life cycle is that of a server of net/http.
 type Listener interface {
 	// Serve receives records into sink until Shutdown or Close, and then returns ErrServerClosed. It may be called once.
 	Serve(sink Sink) error
-	// Shutdown stops taking new input, hands everything that was received to the sink, and returns nil when all of it
-	// was taken. When ctx ends first, it returns an error that wraps ctx.Err() and says how much is in hand and in the
-	// sockets; the listener goes on trying, and Shutdown may be called again. Listeners are to be shut down before the
-	// spool is closed, since they try a closed one indefinitely.
+	// Shutdown stops taking new input, hands everything that was received to the sink, and returns nil when the sink
+	// has taken all of it. If ctx ends first, it returns an error that wraps ctx.Err() and says how much is in hand and
+	// in the sockets; the listener continues to try, and Shutdown may be called again. Shut listeners down before the
+	// spool is closed, since they retry a closed spool indefinitely.
 	Shutdown(ctx context.Context) error
-	// Close ends without waiting for the sink. What is in hand, and what is queued in the sockets, is read, counted, and
-	// lost, cause given_up; of sockets that other processes share, only what is in hand. A listener that was never served
-	// has no sink to tell: its Stats have the count.
+	// Close ends without waiting for the sink. The listener reads what is in hand and in its sockets, and counts it as
+	// lost (given_up). Of sockets that other processes share it counts only what is in hand. A listener that was never
+	// served has no sink for its account: its Stats have the counts.
 	Close() error
 	// Ready returns nil, or why the listener cannot receive at present although it serves: the system refuses to let it
-	// read or accept. It goes on trying.
+	// read or accept. The listener retries.
 	Ready() error
 	// Addr is the bound address.
 	Addr() net.Addr
@@ -47,15 +47,15 @@ type Listener interface {
 	Stats() Stats
 }
 
-// life is the life cycle of a listener. stop is the listener's own part of it: called once, it makes Serve come to its
-// end by itself, or releases the sockets if Serve was never called.
+// life is the life cycle of a listener. stop is the listener's own part of it and is called once: it makes Serve
+// return, or releases the sockets if Serve was never called.
 type life struct {
 	stop func(serving bool)
 
-	// ctx ends with Close: it is how a sink call is given up.
+	// ctx ends with Close, which cancels calls of the sink.
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed when Serve has returned, or never will be called
+	done   chan struct{} // closed when Serve has returned, or can no longer be called
 
 	mu      sync.Mutex
 	serving bool
@@ -74,7 +74,7 @@ func (l *life) isServing() bool {
 	return l.serving
 }
 
-// startServing claims the only Serve. After stop it is too late: there is nothing left to serve.
+// startServing claims the only call of Serve. After stop there is nothing left to serve.
 func (l *life) startServing() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,14 +88,14 @@ func (l *life) startServing() error {
 	return nil
 }
 
-// endServing is called by Serve when everything it started has ended.
+// endServing is called by Serve when everything that it started has ended.
 func (l *life) endServing() error {
 	l.cancel()
 	close(l.done)
 	return ErrServerClosed
 }
 
-// halt begins the end, once.
+// halt calls stop, once.
 func (l *life) halt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +113,7 @@ func (l *life) halt() {
 // shutdown implements Listener.Shutdown.
 func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, ready func() error) error {
 	l.halt()
-	// The end is waited for here, and not enforced: who wants to give up what is in hand calls Close.
+	// Shutdown waits for the end and does not enforce it: a caller that wants to give up what is in hand calls Close.
 	select {
 	case <-l.done:
 	case <-ctx.Done():
@@ -131,7 +131,7 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, rea
 	return nil
 }
 
-// notReady is why nothing can be received through a socket.
+// notReady says why nothing can be received through a socket.
 func notReady(addr net.Addr, m *meter) error {
 	if err := m.failed(); err != nil {
 		return fmt.Errorf("ingest: %s %s: nothing can be received: %w", addr.Network(), addr, explain(err))
@@ -139,14 +139,14 @@ func notReady(addr net.Addr, m *meter) error {
 	return nil
 }
 
-// warnGivenUp says at a listener's end what of its input is lost because it did not wait.
+// warnGivenUp logs, at a listener's end, what is lost of its input because the listener did not wait for the sink.
 func warnGivenUp(log *slog.Logger, addr net.Addr, meters ...*meter) {
 	var s Stats
 	for _, m := range meters {
 		s.add(m)
 	}
 	if n := s.Lost[segment.GivenUp]; n.Records > 0 {
-		log.Error("listener closed before the sink had taken everything: records are lost", "addr", addr.String(),
+		log.Error("ingest: listener was closed before the sink had taken everything; records are lost", "addr", addr.String(),
 			"records", n.Records, "bytes", n.Bytes, "at_most", n.AtMost, "at_least", n.AtLeast)
 	}
 }

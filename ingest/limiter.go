@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// logEvery bounds the rate at which a stranger can make a listener log: one line per message and ten seconds.
+// logEvery bounds the rate at which a remote host can make a listener log: one line per message in ten seconds.
 const logEvery = 10 * time.Second
 
-// limiter writes warnings at a bounded rate, each with the number of those that were left out before it.
+// limiter writes warnings at a bounded rate, each with the number of lines that were suppressed before it.
 type limiter struct {
 	log *slog.Logger
 

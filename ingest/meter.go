@@ -7,40 +7,40 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Stats is what a listener has seen since it was made.
+// Stats is a snapshot of a listener's counters since it was made.
 type Stats struct {
 	// Received counts the records that reached the listener, lost ones included; their bytes where they were seen.
 	Received segment.Tally
 	// Lost counts by cause what was received and could not be kept. Bytes of kernel drops are unknown.
 	Lost segment.Losses
-	// InHand is received and not yet taken by the sink. Received = taken + InHand + Lost, where taken includes what the
-	// sink rejected and counted itself.
+	// InHand is received and not yet taken by the sink. Received = taken + InHand + Lost; taken includes records that
+	// the sink rejected and counted itself.
 	InHand segment.Tally
-	// Queued is what waits in the sockets and is not received yet, in bytes: of UDP as the kernel charges them (see
-	// ReceiveBuffer), of TCP as the connections carry them. 0 where the kernel does not tell.
+	// Queued is what waits in the sockets and is not received yet, in bytes: for UDP as the kernel charges them (see
+	// ReceiveBuffer), for TCP as in the streams. 0 where the kernel does not tell.
 	Queued int64
-	// DropsKnown says whether Lost[segment.KernelOverflow] counts what the kernel dropped. Where it is false, any number
-	// may be missing.
+	// DropsKnown says whether Lost[segment.KernelOverflow] counts the kernel's drops. If it is false, any number of
+	// them may be missing.
 	DropsKnown bool
 	// ProxyMalformed counts what came from a trusted proxy without a PROXY header that makes sense: connections, which
 	// are refused, and datagrams, which are kept as they came. ProxyIgnored counts connections and datagrams from others
 	// that begin with one; it is kept as data, and not believed.
 	ProxyMalformed, ProxyIgnored uint64
-	// LastArrival is when the newest record was read, zero before the first. It has a monotonic reading, so that
-	// time.Since tells how long the listener has been quiet.
+	// LastArrival is when the newest record was read, zero before the first. It has a monotonic reading, so time.Since
+	// tells how long nothing has arrived.
 	LastArrival time.Time
-	// ReceiveBuffer is what the kernel granted to the sockets of a UDP listener, in bytes as the kernel counts them: a
-	// datagram of up to 512 bytes costs 1,280, one of 1,400 bytes 2,304.
+	// ReceiveBuffer is the size that the kernel granted to the sockets of a UDP listener, in bytes as the kernel
+	// charges them: 1,280 for a datagram of up to 512 bytes, 2,304 for one of 1,400 bytes.
 	ReceiveBuffer int
-	// Allowances has what the network interfaces of an EC2 instance held up, of a UDP listener; empty where that is not
-	// known, that is elsewhere, in containers with interfaces of their own, and with an old driver.
+	// Allowances counts what the network interfaces of an EC2 instance delayed or dropped, for a UDP listener. It is
+	// empty where that is unknown: outside EC2, in containers with interfaces of their own, and with an old driver.
 	Allowances []Allowance
 	// Conns is the number of open connections of a TCP listener, Refused how many were turned away.
 	Conns   int
 	Refused uint64
-	// Resets counts connections of a TCP listener that ended without the peer's close, after it had sent something: reset,
-	// given up by TCP, or broken inside TLS. What the peer's kernel had not sent by then is gone, and no listener can count
-	// it. A framing that acknowledges loses nothing: its peer sends again.
+	// Resets counts connections of a TCP listener that ended without the peer's close after it had sent something:
+	// reset, given up by TCP, or broken inside TLS. What the peer's kernel had not sent by then is lost, and no
+	// listener can count it. With a framing that acknowledges nothing is lost: the peer sends it again.
 	Resets uint64
 }
 
@@ -59,8 +59,8 @@ func (s *Stats) add(m *meter) {
 	}
 }
 
-// meter counts for one socket or, shared by its connections, for one TCP listener. It counts apart from the sink: that
-// the two agree in the end is a check of both.
+// meter counts for one socket or, shared by its connections, for one TCP listener. It counts independently of the sink;
+// that the two agree in the end is a check of both.
 type meter struct {
 	mu       sync.Mutex
 	received segment.Tally
@@ -73,7 +73,7 @@ type meter struct {
 	failing                      error // why nothing can be received at present
 }
 
-// fail notes why nothing can be received, nil that it can.
+// fail notes why nothing can be received; nil if something can.
 func (m *meter) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,7 +95,7 @@ func (m *meter) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	addTally(&m.inHand, hand)
 }
 
-// lose is called with what nobody will see.
+// lose counts records that the listener will never hand to a sink.
 func (m *meter) lose(a *segment.Account) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -117,7 +117,7 @@ func (m *meter) broken() {
 	m.resets++
 }
 
-// handed is called when nothing is in hand any more of what was: the sink has taken it, or it is given up.
+// handed is called when records are no longer in hand: the sink has taken them, or they are given up.
 func (m *meter) handed(hand segment.Tally) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,8 +13,9 @@ import (
 
 const canReusePort = true
 
-// openSocket binds a socket with everything set that must be before the first datagram, or takes over a bound one. Where
-// there are to be several, the first is bound alone: so the port is nobody else's, whose traffic it would take a part of.
+// openSocket binds a socket with all options that must be set before the first datagram, or takes over a bound one. If a
+// listener has several sockets, the first is bound alone: so the port cannot belong to another process, whose traffic the
+// listener would share.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
 	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {
@@ -55,7 +56,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 	s.told.errors = readUDPErrors()
 	// A unix socket drops nothing: its senders wait.
 	if _, s.dropsKnown = m.counts(); !s.dropsKnown {
-		log.log.Warn("getsockopt SO_MEMINFO is refused: what the kernel drops is unknown (Linux before 4.12, or a sandbox)")
+		log.log.Warn("ingest: getsockopt SO_MEMINFO is refused (Linux before 4.12, or a sandbox); datagrams that the kernel drops are not counted")
 	}
 	return s, nil
 }
@@ -71,7 +72,7 @@ func bind(addr string, f *os.File, o *UDPOptions, log *limiter, control func(_, 
 	return lc.ListenPacket(context.Background(), o.Network, addr)
 }
 
-// sharePort lets the others of a listener's sockets have the same port.
+// sharePort lets the listener's other sockets bind the same port.
 func (s *socket) sharePort(fd int, o *UDPOptions) error {
 	if o.Sockets < 2 || s.inherited {
 		return nil
@@ -91,7 +92,7 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	s.without("getsockopt SO_RCVBUF", "the size of the receive buffer is unknown", err)
 	// The kernel doubles what it was asked for, for its own overhead: less than asked means that a limit has cut it down.
 	if err == nil && s.buffer < o.ReceiveBuffer {
-		s.log.log.Warn("the kernel granted less receive buffer than asked for: raise net.core.rmem_max or give the process"+
+		s.log.log.Warn("ingest: the kernel granted a smaller receive buffer than requested; raise net.core.rmem_max or give the process"+
 			" CAP_NET_ADMIN", "asked", o.ReceiveBuffer, "granted", s.buffer)
 	}
 	s.without("setsockopt SO_TIMESTAMPNS", "arrival times are those of the reading",
@@ -101,7 +102,7 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 			return fmt.Errorf("%w (turn GRO off, or use Linux 5.0 or newer)", os.NewSyscallError("setsockopt UDP_GRO", err))
 		}
 	}
-	// An inherited socket may have it on, and aggregates in its queue, which are told from datagrams only as long as it is.
+	// An inherited socket may have GRO on and aggregates in its queue, which can be split only while GRO stays on.
 	gro, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO)
 	s.gro = err == nil && gro != 0
 	// Without a cookie (Linux before 4.6) drops are counted all the same, only not known again after a hand-over.
@@ -109,9 +110,9 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	return nil
 }
 
-// without says what is missing when a call is refused that a listener can do without.
+// without logs what is missing because the system refuses a call that a listener can do without.
 func (s *socket) without(call, missing string, err error) {
 	if err != nil {
-		s.log.log.Warn("a system call is refused: "+missing, "call", call, "err", err)
+		s.log.log.Warn("ingest: a system call is refused; "+missing, "call", call, "err", err)
 	}
 }

@@ -9,14 +9,14 @@ import (
 // past is a deadline that interrupts at once.
 var past = time.Unix(1, 0)
 
-// gate is where a goroutine that reads from a socket can be stopped, to go on later or to end. Both are done by a deadline
-// on the socket, and only ever under mu: so that the one who was interrupted can take it away and know that none comes
-// after the last one, which would hit the reading of what is left.
+// gate is where a goroutine that reads from a socket can be stopped, to continue later or to end. Both are done by a
+// deadline on the socket, and only under mu: so the goroutine that was interrupted can remove the deadline and know
+// that no later one will interrupt its reading of what is left.
 type gate struct {
 	mu     sync.Mutex
 	pause  *pause
 	ending bool
-	left   bool // ending, and the socket is somebody else's
+	left   bool // ending, and the socket belongs to another process
 }
 
 // pause is one stop of all goroutines of a listener.
@@ -48,7 +48,7 @@ func (p *pausing) resume() {
 	}
 }
 
-// pauseFor interrupts for a pause. It returns false at the end, when nobody will come by any more.
+// pauseFor interrupts for a pause. It returns false if the goroutine is ending: it will not come by again.
 func (g *gate) pauseFor(p *pause, deadline func(time.Time) error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -60,7 +60,7 @@ func (g *gate) pauseFor(p *pause, deadline func(time.Time) error) bool {
 	return true
 }
 
-// resume ends the pause; who is interrupted and not parked yet finds nothing to wait for.
+// resume ends the pause; a goroutine that is interrupted and not parked yet finds nothing to wait for.
 func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,7 +69,7 @@ func (g *gate) resume() {
 	}
 }
 
-// stop interrupts for good, after first, which may be nil.
+// stop interrupts permanently, after calling first, which may be nil.
 func (g *gate) stop(first func(), deadline func(time.Time) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,7 +80,7 @@ func (g *gate) stop(first func(), deadline func(time.Time) error) {
 	deadline(past)
 }
 
-// leave makes the end, which is to follow, one that leaves the socket as it is; false if it has come already.
+// leave makes the end that follows leave the socket as it is; false if the end has come already.
 func (g *gate) leave() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -88,21 +88,21 @@ func (g *gate) leave() bool {
 	return g.left
 }
 
-// interrupting reports that whoever reads is to come by.
+// interrupting reports that the reading goroutine is asked to pause or end.
 func (g *gate) interrupting() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.pause != nil || g.ending
 }
 
-// isLeft reports that the socket is somebody else's.
+// isLeft reports that the socket belongs to another process.
 func (g *gate) isLeft() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.left
 }
 
-// interrupted takes the deadline away and says what it was for: a pause, the end, or one that has passed already.
+// interrupted removes the deadline and says what it was for: a pause, the end, or a pause that has passed already.
 func (g *gate) interrupted(deadline func(time.Time) error) (p *pause, ending, left bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -110,7 +110,7 @@ func (g *gate) interrupted(deadline func(time.Time) error) (p *pause, ending, le
 	return g.pause, g.ending, g.left
 }
 
-// park waits for the end of the pause, which a Close ends too.
+// park waits for the end of the pause. A Close ends it too.
 func (p *pause) park() {
 	p.parked <- struct{}{}
 	<-p.over

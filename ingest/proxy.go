@@ -19,11 +19,11 @@ const (
 	// extensions (TLVs). Load balancers send a few dozen bytes of them, proxies that pass on the client's certificate
 	// (PP2_SUBTYPE_SSL_CLIENT_CERT) several KiB.
 	maxV2 = fixedV2 + 1<<16 - 1
-	// usualV2 is what a connection has at hand for a header; a longer one takes its memory from TCPOptions.Memory.
+	// usualV2 is the header buffer that every connection has; a longer header takes its memory from TCPOptions.Memory.
 	usualV2 = 1 << 10
 )
 
-// proxies are the sources whose word about the sender of a record is believed.
+// proxies are the sources whose PROXY headers are trusted.
 type proxies []netip.Prefix
 
 // trust is called for each datagram; there are few prefixes.
@@ -53,14 +53,14 @@ func (p proxies) validate() error {
 type verdict uint8
 
 const (
-	noHeader      verdict = iota // none was to be expected, and there is none
-	goodHeader                   // of a trusted proxy: it was taken off
-	badHeader                    // of a trusted proxy: missing, or makes no sense
-	foreignHeader                // not of a trusted proxy: left where it is
+	noHeader      verdict = iota // not from a trusted proxy, and without a header
+	goodHeader                   // from a trusted proxy: removed
+	badHeader                    // from a trusted proxy: missing or invalid
+	foreignHeader                // not from a trusted proxy: left in the data
 )
 
-// strip takes the header off a datagram from a trusted proxy, and replaces the sender's address by the client's. Any
-// other datagram is left as it came: whatever is wrong with it, it is somebody's record. It allocates nothing.
+// strip removes the header of a datagram from a trusted proxy, and replaces the sender's address by the client's. Any
+// other datagram is left unchanged: whatever is wrong with it, it is a record. It allocates nothing.
 func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort, verdict) {
 	if !p.trust(src.Addr()) {
 		if len(data) >= len(sigV2) && string(data[:len(sigV2)]) == sigV2 {
@@ -78,9 +78,9 @@ func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort,
 	return data[size:len(data):len(data)], src, goodHeader
 }
 
-// parseV2 decodes a header of version 2 in place. The client is not valid where the header names none that a record
-// could have: the proxy's own health checks (command LOCAL) and unix sockets. It takes what go-proxyproto takes, which would
-// allocate for each datagram, and takes 4 KiB at most; a fuzz test compares the two.
+// parseV2 decodes a header of version 2 in place. The client is not valid if the header names none that a record could
+// have: in health checks of the proxy itself (command LOCAL) and for unix sockets. It accepts what go-proxyproto
+// accepts, which would allocate for each datagram and takes 4 KiB at most; a fuzz test compares the two.
 func parseV2(b []byte) (client netip.AddrPort, size int, ok bool) {
 	if len(b) < fixedV2 || string(b[:len(sigV2)]) != sigV2 {
 		return client, 0, false

@@ -25,7 +25,8 @@ const maxV1 = 107
 // errNoHeader: what a trusted proxy sent does not begin with a PROXY header.
 var errNoHeader = errors.New("ingest: the connection of a trusted proxy does not begin with a PROXY header")
 
-// headerSize returns the length of the PROXY header of either version that b begins with; 0 if that cannot be told yet.
+// headerSize returns the length of the PROXY header, of either version, at the beginning of b; 0 if more bytes are
+// needed.
 func headerSize(b []byte) (int, error) {
 	switch s := string(b[:min(len(b), len(sigV2))]); {
 	case strings.HasPrefix(sigV2, s):
@@ -66,8 +67,9 @@ func parseHeader(b []byte) (client netip.AddrPort, err error) {
 	return client, nil
 }
 
-// unproxy reads the PROXY header of a connection from a trusted proxy; what was read behind it is read again. Without a
-// header the connection is of no use: whose records they are is just what nobody would know. false: it has ended.
+// unproxy reads the PROXY header of a connection from a trusted proxy; the bytes read after it are read again. It
+// returns false if the connection has ended. A connection without a header is refused, since the sender of its records
+// would be unknown.
 func (c *conn) unproxy() bool {
 	c.within(c.t.o.HandshakeTimeout)
 	b := make([]byte, 0, usualV2)
@@ -95,8 +97,8 @@ func (c *conn) unproxy() bool {
 	}
 }
 
-// longHeader returns a copy of b with room for a header of size bytes. Its memory is the listener's: connections of a
-// trusted proxy would otherwise take 64 KiB each before they have sent a record.
+// longHeader returns a copy of b with room for a header of size bytes. The memory is taken from the listener's budget:
+// otherwise each connection of a trusted proxy would take 64 KiB before it has sent a record.
 func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error) {
 	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
 	defer cancel()
@@ -107,7 +109,7 @@ func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error)
 	return append(make([]byte, 0, size), b...), func() { c.t.memory.release(n) }, nil
 }
 
-// identify takes on the address of the client, which from here on counts against the limits instead of the proxy.
+// identify sets the address of the client, which from then on counts against the limits instead of the proxy.
 func (c *conn) identify(header []byte) error {
 	client, err := parseHeader(header)
 	if err != nil {
@@ -120,7 +122,7 @@ func (c *conn) identify(header []byte) error {
 }
 
 // refuse accounts for what was read of a connection that ends before its PROXY header. Without a byte there is nothing
-// to account for: load balancers look in this way whether somebody listens.
+// to account for: health checks of load balancers end in this way.
 func (c *conn) refuse(read []byte, bad, err error) {
 	if len(read) == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -131,7 +133,7 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	if errors.Is(bad, errNoHeader) {
 		c.t.meter.proxy(1, 0)
 	}
-	c.t.log.warn("connection of a proxy refused", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
+	c.t.log.warn("ingest: connection from a trusted proxy refused", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
 	if len(read) == 0 {
 		return
 	}
@@ -143,8 +145,8 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	c.account(time.Now(), segment.Tally{})
 }
 
-// suspect reports that the first bytes of a connection that is not from a trusted proxy look like a PROXY header. They
-// are data all the same: most likely a proxy is missing in ProxyFrom, and then they are what tells its clients apart.
+// suspect reports that a connection that is not from a trusted proxy begins with what looks like a PROXY header. The
+// bytes are data all the same; most likely a proxy is missing in ProxyFrom.
 func (c *conn) suspect(first []byte) {
 	if bytes.HasPrefix(first, []byte(sigV2)) || bytes.HasPrefix(first, []byte(sigV1)) {
 		c.t.meter.proxy(0, 1)
@@ -153,9 +155,9 @@ func (c *conn) suspect(first []byte) {
 }
 
 // ignoredHeader is logged for connections and datagrams alike.
-const ignoredHeader = "a PROXY header from a source that is not trusted (ProxyFrom) is kept as data, not believed"
+const ignoredHeader = "ingest: a source that is not in ProxyFrom sent a PROXY header; it is kept as data and not trusted"
 
-// prefixed is a connection of which something was read already.
+// prefixed is a connection of which some bytes were read already.
 type prefixed struct {
 	net.Conn
 	rest []byte

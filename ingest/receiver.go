@@ -10,13 +10,13 @@ type receiver interface {
 	// receive returns the datagrams that are queued. If there are none it waits for the first, or, if wait is false,
 	// returns an empty burst. The burst is good until the next call.
 	receive(wait bool) (burst, error)
-	// counts is what the kernel tells of the socket; false if it does not.
+	// counts returns the kernel's counters of the socket; false if the kernel refuses them.
 	counts() (socketCounts, bool)
-	// detach makes the socket deaf: datagrams that arrive from now on are not for it.
+	// detach makes the kernel stop delivering datagrams to the socket; what is queued stays.
 	detach() error
 }
 
-// socketCounts is what the kernel tells of a socket.
+// socketCounts are the kernel's counters of a socket.
 type socketCounts struct {
 	queued uint32 // memory that the datagrams in its queue take
 	drops  uint32 // datagrams that it has dropped
@@ -26,7 +26,7 @@ type socketCounts struct {
 // larger.
 const leastCharge = 512
 
-// burst is what one receive took from the socket.
+// burst is the result of one receive.
 type burst struct {
 	recs      []segment.Record
 	bytes     uint64        // of recs

@@ -14,9 +14,9 @@ import (
 const (
 	// batch is how many datagrams one recvmmsg(2) takes at most. 256 were measured to be slower.
 	batch = 64
-	// controlSize holds the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes), behind
-	// what else an inherited socket may be set to tell (SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK): what finds no room is
-	// cut off, and without the segment size an aggregate would pass for one datagram.
+	// controlSize has room for the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes)
+	// after other messages that an inherited socket may have enabled (SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK). The kernel
+	// cuts off what does not fit, and without the segment size an aggregate would be taken for one datagram.
 	controlSize = 256
 )
 
@@ -121,7 +121,7 @@ func (m *mmsg) receive(wait bool) (burst, error) {
 	return b, nil
 }
 
-// records adds what is in slot i.
+// records adds the datagrams in slot i.
 func (m *mmsg) records(b *burst, i int) {
 	h, n := &m.hdrs[i].hdr, int(m.hdrs[i].len)
 	at, size := parseControl(m.control[i][:], int(h.Controllen))
@@ -155,7 +155,7 @@ const (
 	memInfoDrops  = 8 // SK_MEMINFO_DROPS
 )
 
-// counts reads SO_MEMINFO. SO_RXQ_OVFL, which comes with the datagrams, would not tell of drops after the last one.
+// counts reads SO_MEMINFO. SO_RXQ_OVFL, which comes with the datagrams, would miss drops after the last datagram.
 func (m *mmsg) counts() (c socketCounts, ok bool) {
 	var info [memInfoDrops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
@@ -167,8 +167,9 @@ func (m *mmsg) counts() (c socketCounts, ok bool) {
 	return socketCounts{queued: info[memInfoQueued], drops: info[memInfoDrops]}, ok && err == nil
 }
 
-// detach connects the socket to itself: the kernel then looks it up for datagrams from this one address only, which
-// nobody else has. Closing it instead would lose what is queued, closing it after a last read what came in between.
+// detach connects the socket to itself: the kernel then delivers only datagrams from this address, which no other
+// socket has. Closing the socket instead would lose what is queued, and closing it after a last read would lose what
+// arrived in between.
 func (m *mmsg) detach() (err error) {
 	cerr := m.conn.Control(func(fd uintptr) {
 		if m.unix { // senders get EPIPE from now on

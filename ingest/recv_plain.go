@@ -28,10 +28,10 @@ func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {
 			s.buffer = o.ReceiveBuffer
 		} else {
-			log.log.Warn("the system refused the receive buffer that was asked for", "asked", o.ReceiveBuffer, "err", err)
+			log.log.Warn("ingest: the system refused the receive buffer size", "asked", o.ReceiveBuffer, "err", err)
 		}
 	}
-	log.log.Warn("what the kernel drops is unknown on this system")
+	log.log.Warn("ingest: datagrams that the kernel drops are not counted on this system")
 	return s
 }
 

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recvCalls are the system calls that a socket can be read with, the best first. Seccomp profiles that are older than a
-// call, sandboxes and old kernels refuse it. recvmsg(2) takes one datagram at a time; without either of the two, arrival
-// times and the datagrams of a GRO aggregate could not be had.
+// recvCalls are the system calls that can read a socket, the best first. Old kernels, sandboxes, and seccomp profiles
+// that are older than a call refuse it. recvmsg(2) takes one datagram at a time. Without either, the arrival times and
+// the datagrams of a GRO aggregate would be unavailable.
 var recvCalls = []struct {
 	name string
 	// recv takes up to batch datagrams into hdrs, and returns how many.
@@ -34,9 +34,9 @@ func recvmsg(fd uintptr, hdrs *[batch]mmsghdr, flags uintptr) (int, unix.Errno) 
 	return 1, 0
 }
 
-// recv receives with the best call that is not refused. MSG_DONTWAIT: the socket is non-blocking as it is, unless somebody
-// who shares it has changed that. MSG_TRUNC as a flag of the call: the true length of a datagram that does not fit is
-// returned.
+// recv receives with the best call that is not refused. MSG_DONTWAIT: the socket is non-blocking already, unless
+// another process that shares it has changed that. MSG_TRUNC as a flag of the call: the kernel returns the true length
+// of a datagram that does not fit.
 func (m *mmsg) recv(fd, flags uintptr) (n int, errno unix.Errno) {
 	flags |= unix.MSG_DONTWAIT | unix.MSG_TRUNC
 	for again := false; ; {
@@ -45,12 +45,12 @@ func (m *mmsg) recv(fd, flags uintptr) (n int, errno unix.Errno) {
 		case errno == unix.EINTR:
 		case errno == 0 || !refusal(errno):
 			return n, errno
-		case !again: // it may have been an error of the socket, such as an ICMP message, which is told once
+		case !again: // it may have been an error of the socket, such as an ICMP message, which is returned once
 			again = true
 		case m.call == len(recvCalls)-1:
 			return n, errno
 		default:
-			m.log.warn("a system call is refused, receiving with the next best one, which costs more",
+			m.log.warn("ingest: a system call is refused; receiving with the next best one, which costs more CPU time",
 				"refused", recvCalls[m.call].name, "err", errno, "instead", recvCalls[m.call+1].name)
 			again = false
 			m.call++
@@ -58,12 +58,12 @@ func (m *mmsg) recv(fd, flags uintptr) (n int, errno unix.Errno) {
 	}
 }
 
-// refusal reports that a system call is not to be had: see internal/docs/syscalls.md.
+// refusal reports that the system refuses a call: see internal/docs/syscalls.md.
 func refusal(errno unix.Errno) bool {
 	return errno == unix.EPERM || errno == unix.ENOSYS || errno == unix.EINVAL || errno == unix.EOPNOTSUPP
 }
 
-// probe finds the call to receive with, and takes nothing from the socket. An error says that there is none.
+// probe finds the call to receive with, and takes nothing from the socket. An error says that all are refused.
 func (m *mmsg) probe() (err error) {
 	cerr := m.conn.Control(func(fd uintptr) {
 		if _, errno := m.recv(fd, unix.MSG_PEEK); errno != 0 && refusal(errno) {

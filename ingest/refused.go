@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// refusals are the errors of system calls that are not to be had, whatever they are asked for: seccomp profiles answer EPERM
-// or ENOSYS, sandboxes and old kernels ENOSYS, EINVAL or EOPNOTSUPP.
+// refusals are the errors of system calls that are refused in general: seccomp profiles answer EPERM or ENOSYS;
+// sandboxes and old kernels answer ENOSYS, EINVAL or EOPNOTSUPP.
 var refusals = []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}
 
-// explain names the likely cause of a call that is refused and that nothing can take the place of. The error names the call.
+// explain names the likely cause if a call is refused that has no substitute. The error itself names the call.
 func explain(err error) error {
 	if err == nil || strings.Contains(err.Error(), "refused") {
-		return err // it says more than can be said here
+		return err // it is more specific already
 	}
 	for _, errno := range refusals {
 		if errors.Is(err, errno) {

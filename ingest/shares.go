@@ -8,9 +8,9 @@ import (
 	"github.com/penstock-go/penstock/internal/limits"
 )
 
-// shares divides what connections may take of this process, descriptors and memory, among its stream listeners. Each one may
-// have an equal part, so that the connections of one listener, and with it of one class or of one stranger, keep nothing
-// from another. What is not divided stays for spools, shippers, status pages and everything else.
+// shares divides the descriptors and the memory of this process among its stream listeners. Each listener may use an
+// equal share, so that the connections of one listener, and with it of one class or one remote host, take nothing from
+// another. The rest is left for spools, shippers, status pages and everything else.
 type shares struct {
 	conns int   // that all listeners together may have; 0: no limit
 	large int64 // bytes for large frames of all listeners; 0: no limit
@@ -24,11 +24,11 @@ type shares struct {
 const (
 	// reserved is the least number of descriptors that are not for connections.
 	reserved = 64
-	// connMemory is what a connection may take besides large frames: what it reads into, its batch, and TLS.
+	// connMemory is the memory of a connection without large frames: its read buffer, its batch, and TLS.
 	connMemory = smallBuffer + 64<<10 + 32<<10
 )
 
-// errNoShare: there is nothing to divide.
+// errNoShare: there are too few descriptors to divide.
 var errNoShare = errors.New("ingest: no descriptors are left for connections")
 
 // newShares keeps a quarter of the descriptors, and 64 at least, and three quarters of the memory, of which another
@@ -53,7 +53,7 @@ func newShares(descriptors int, memory int64) *shares {
 // ofProcess are the shares of all listeners of this process, as its limits are when the first one is made.
 var ofProcess = sync.OnceValue(func() *shares { return newShares(limits.Descriptors(), limits.Memory()) })
 
-// join adds a listener. It has to leave.
+// join adds a listener, which must call leave.
 func (s *shares) join() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *shares) leave() {
 	s.listeners--
 }
 
-// most returns how many connections a listener may have that would take max.
+// most returns how many connections a listener with the limit max may have.
 func (s *shares) most(max int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,8 @@ func (s *shares) mostOf(most int) int {
 	return most
 }
 
-// acquire counts a connection of a listener that has so many already and would take max; false if it is one too many. The sum
-// is bounded as well: a listener that was made later finds the places of the others taken until they give them back.
+// acquire counts a connection of a listener that has some already; false if it is one too many. The sum is bounded as
+// well: a listener that is made later can use its share only as the others release theirs.
 func (s *shares) acquire(have, max int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

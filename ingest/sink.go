@@ -40,7 +40,7 @@ type Sink interface {
 	Account(a segment.Account)
 }
 
-// baseline is what a Sink may have besides.
+// baseline is the optional method of a Sink that knows an earlier process's account of drops: see Sink.
 type baseline interface {
 	SocketDrops(cookie uint64) uint64
 }
@@ -48,7 +48,7 @@ type baseline interface {
 // errGivenUp is why records are neither kept nor acknowledged.
 var errGivenUp = errors.New("ingest: records were given up and are not acknowledged")
 
-// nowhere is the sink of a listener that ends before it was served: it takes nothing.
+// nowhere is the sink of a listener that ends before it was served. It takes nothing.
 type nowhere struct{}
 
 func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
@@ -56,13 +56,13 @@ func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { retur
 func (nowhere) Offer(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
 func (nowhere) Account(segment.Account)                                 {}
 
-// keeper is what a Sink may have besides: Keep takes, without waiting, a batch that is in hand when the listener is closed,
-// also where Append and Offer would have to wait for room. With an error and last = 0 nothing was taken.
+// keeper is the optional method of a Sink that takes, without waiting, a batch that is in hand when the listener is
+// closed, also where Append and Offer would wait for space. With an error and last = 0 nothing was taken.
 type keeper interface {
 	Keep(batch []segment.Record) (last uint64, err error)
 }
 
-// keep gives a sink what could not be delivered in time, if it takes that, and returns what is left.
+// keep offers a sink what could not be delivered in time, and returns what it did not take.
 func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
 	if k, ok := sink.(keeper); ok {
 		if last, err := k.Keep(batch); err == nil || last > 0 {
@@ -75,8 +75,7 @@ func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
 // put is Sink.Append or Sink.Offer.
 type put func(ctx context.Context, batch []segment.Record) (last uint64, err error)
 
-// deliver hands p the batch until all of it is taken or rejected. If ctx ends first it returns what is still in the
-// caller's hand.
+// deliver hands the batch to p until all of it is taken or rejected. If ctx ends first, it returns the rest.
 func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (left []segment.Record) {
 	n := len(batch)
 	for failures := 0; len(batch) > 0; {
@@ -89,7 +88,7 @@ func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (
 		if ctx.Err() != nil {
 			break
 		}
-		log.warn("sink refuses records, trying again", "records", n, "failures", failures+1, "err", err)
+		log.warn("ingest: the sink does not take records; will retry", "records", n, "failures", failures+1, "err", err)
 		_ = wait.Sleep(ctx, backoff(failures))
 		failures++
 		n = max(1, n/2) // it may be too much at once: a burst can hold 4 MiB

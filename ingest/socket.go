@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// pollBusy is how often a busy socket's is, before and after its sink is called: so a sink that made the listener
-	// wait is told apart what was dropped in that time.
+	// pollBusy is how often the counter of a busy socket is read, before and after its sink is called: so what was dropped
+	// while the sink made the listener wait is accounted for separately.
 	pollBusy = 10 * time.Millisecond
 )
 
@@ -47,13 +47,14 @@ type socket struct {
 	dropsFinal bool // another process reads the socket next, and accounts for further drops
 }
 
-// deadliner is what a socket needs of *net.UDPConn and *net.UnixConn.
+// deadliner is the part of *net.UDPConn and *net.UnixConn that a socket needs.
 type deadliner interface {
 	net.PacketConn
 	SetReadDeadline(t time.Time) error
 }
 
-// serve receives until detached, and then until nothing is left; or until the socket was left to somebody else.
+// serve receives until it is detached, and then until the queue is empty; or until the socket was passed to another
+// process.
 func (s *socket) serve(ctx context.Context) {
 	defer s.conn.Close()
 	for {
@@ -94,7 +95,7 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 		if failures > 3 { // not an ICMP message
 			s.meter.fail(err)
 		}
-		s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
+		s.log.warn("ingest: receiving failed; will retry", "addr", s.conn.LocalAddr().String(), "err", err)
 		if s.gate.interrupting() { // a receiver that only ever fails does not see the deadline
 			return false
 		}
@@ -102,24 +103,24 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 	}
 }
 
-// finish reads what is left.
+// finish reads what is left in the queue.
 func (s *socket) finish(ctx context.Context) {
 	switch {
 	case !s.shared:
 		s.drain(ctx, math.MaxInt64)
-		// A datagram may have been on its way into the queue when the socket became deaf.
+		// A datagram may have been on its way into the queue when the socket was detached.
 		time.Sleep(time.Millisecond)
 		if !s.drain(ctx, math.MaxInt64) {
 			s.unread()
 		}
 	case ctx.Err() == nil:
-		s.drain(ctx, segment.Nanos(time.Now())) // what arrives from now on is for whoever reads next
+		s.drain(ctx, segment.Nanos(time.Now())) // the next process reads what arrives from now on
 	}
 	s.poll()
 }
 
-// unread counts what cannot be read out of a socket that is about to be closed. The kernel tells how much memory it takes;
-// how many datagrams that is can only be bounded.
+// unread counts what cannot be read from a socket that is about to be closed. The kernel tells how much memory the
+// queue takes, which only bounds the number of datagrams.
 func (s *socket) unread() {
 	c, ok := s.recv.counts()
 	if ok && c.queued == 0 {
@@ -130,7 +131,7 @@ func (s *socket) unread() {
 	a.Lost[segment.GivenUp] = segment.Loss{Records: n, BytesUnknown: true, AtMost: true}
 	s.meter.lose(&a)
 	s.sink.Account(a)
-	s.log.log.Error("cannot read the socket that is being closed: what is queued in it is lost", "addr", s.conn.LocalAddr().String(),
+	s.log.log.Error("ingest: cannot read the socket that is being closed; the datagrams queued in it are lost", "addr", s.conn.LocalAddr().String(),
 		"records_at_most", n, "known", ok)
 }
 
@@ -145,15 +146,15 @@ func (s *socket) abandon(ctx context.Context) {
 	s.finish(ctx)
 }
 
-// drain reads what is queued, up to the first burst that ends after a time; false if it cannot. Without that end, a shared
-// socket under traffic would never be drained: somebody always sends.
+// drain reads the queue up to the first burst that ends after the given time; false if it cannot. Without that limit a
+// shared socket under traffic would never be drained.
 func (s *socket) drain(ctx context.Context, until int64) bool {
 	for failures := 0; failures < 10; {
 		b, err := s.receive(ctx, false)
 		switch {
-		case err != nil: // of the socket, such as an ICMP message: what is queued is still there
+		case err != nil: // of the socket, such as an ICMP message; the queue is intact
 			failures++
-			s.log.warn("receiving failed, trying again", "addr", s.conn.LocalAddr().String(), "err", err)
+			s.log.warn("ingest: receiving failed; will retry", "addr", s.conn.LocalAddr().String(), "err", err)
 		case b.empty():
 			return true
 		default:
@@ -166,7 +167,8 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 	return false
 }
 
-// receive is the receiver's, and notes whether what it brings was still in the kernel's hands when the listener was closed.
+// receive calls the receiver, and notes whether the listener was closed before: what was read then had still been in
+// the kernel.
 func (s *socket) receive(ctx context.Context, wait bool) (burst, error) {
 	s.late = ctx.Err() != nil
 	return s.recv.receive(wait)
@@ -183,7 +185,7 @@ func (s *socket) handOn(ctx context.Context, b *burst) {
 	if b.truncated.Records > 0 {
 		addTally(&a.Received, b.truncated)
 		a.Lost[segment.Truncated] = segment.Loss{Records: b.truncated.Records, Bytes: b.truncated.Bytes}
-		s.log.warn("datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
+		s.log.warn("ingest: datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
 			"records", b.truncated.Records)
 	}
 	if b.proxyMalformed > 0 || b.proxyIgnored > 0 {
@@ -209,19 +211,19 @@ func (s *socket) handOn(ctx context.Context, b *burst) {
 	s.pollIfDue(after)
 }
 
-// proxied tells of headers that are missing, or not to be believed.
+// proxied counts and logs headers that are missing or not trusted.
 func (s *socket) proxied(b *burst) {
 	s.meter.proxy(b.proxyMalformed, b.proxyIgnored)
 	addr := s.conn.LocalAddr().String()
 	if b.proxyMalformed > 0 {
-		s.log.warn("datagrams of a trusted proxy without a PROXY header are kept as they came", "addr", addr, "records", b.proxyMalformed)
+		s.log.warn("ingest: datagrams from a trusted proxy have no valid PROXY header; they are kept unchanged", "addr", addr, "records", b.proxyMalformed)
 	}
 	if b.proxyIgnored > 0 {
 		s.log.warn(ignoredHeader, "addr", addr, "records", b.proxyIgnored)
 	}
 }
 
-// detach makes the socket deaf, unless others listen on it too.
+// detach makes the kernel stop delivering to the socket, unless other processes read from it too.
 func (s *socket) detach() error {
 	if s.shared {
 		return nil
@@ -236,17 +238,17 @@ func (s *socket) attach(sink Sink) {
 		return
 	}
 	if b, ok := sink.(baseline); ok {
-		// A counter that is lower is of another socket, since cookies begin anew when the machine does; or it has wrapped.
+		// A counter that is lower belongs to another socket, since cookies restart with the machine; or it has wrapped.
 		c, _ := s.recv.counts()
 		if drops := b.SocketDrops(s.cookie); drops <= uint64(c.drops) || drops > math.MaxUint32 {
 			s.counter, s.drops = uint32(drops), drops
 		}
 	}
-	sink.Account(segment.Account{Socket: s.cookie, Drops: s.drops}) // it may stay quiet, and is not to be forgotten
+	sink.Account(segment.Account{Socket: s.cookie, Drops: s.drops}) // the socket may stay quiet, and must not be forgotten
 }
 
-// arrived accounts for a burst that is about to be offered. The drops that came before the sink makes the listener wait
-// are accounted first, so that they are not taken for the sink's fault.
+// arrived accounts for a burst that is about to be offered. It first accounts for the drops before a wait for the sink,
+// so that they are not attributed to the sink.
 func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	s.pollIfDue(now)
 	s.pollMu.Lock()
@@ -271,7 +273,7 @@ func (s *socket) poll() {
 	s.pollLocked()
 }
 
-// setDropsFinal makes the account of drops final, for whoever reads the socket next, or takes that back.
+// setDropsFinal makes the account of drops final, for the process that reads the socket next, or undoes that.
 func (s *socket) setDropsFinal(final bool) {
 	s.pollMu.Lock()
 	defer s.pollMu.Unlock()

@@ -15,7 +15,7 @@ import (
 
 // TCP listens on one address; every frame of its connections is a record.
 //
-// Nothing that was read is ever dropped for want of room: while the sink waits nothing is read, and TCP slows the peer
+// Nothing that was read is ever dropped for lack of space: while the sink waits nothing is read, and TCP slows the peer
 // down. The account begins with the read.
 type TCP struct {
 	o       TCPOptions
@@ -88,7 +88,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	}
 	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
-	c.Logger.Info("listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
+	c.Logger.Info("ingest: listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
 	return t, nil
 }
 
@@ -104,14 +104,14 @@ func (t *TCP) Serve(sink Sink) error {
 	t.sink, t.append, t.durable = sink, sink.Append, d // no connection runs yet
 	defer t.shares.leave()
 	if n := t.shares.most(t.o.MaxConns); n < t.o.MaxConns {
-		t.o.Logger.Warn("fewer connections than MaxConns fit into the limits of this process: the rest is refused",
+		t.o.Logger.Warn("ingest: the limits of this process allow fewer connections than MaxConns; further ones are refused",
 			"addr", t.ln.Addr().String(), "connections", n, "max_conns", t.o.MaxConns, "why", t.shares.why)
 	}
 	t.accept()
 	t.ln.Close()
 	t.wg.Wait()
 	warnGivenUp(t.o.Logger, t.ln.Addr(), &t.meter)
-	t.o.Logger.Info("listener closed", "network", "tcp", "addr", t.ln.Addr().String())
+	t.o.Logger.Info("ingest: listener closed", "network", "tcp", "addr", t.ln.Addr().String())
 	return t.life.endServing()
 }
 
@@ -144,7 +144,7 @@ func (t *TCP) accept() {
 		if !errors.Is(err, net.ErrClosed) {
 			t.meter.fail(err)
 		}
-		t.log.warn("accepting failed, trying again", "addr", t.ln.Addr().String(), "err", err)
+		t.log.warn("ingest: accepting connections failed; will retry", "addr", t.ln.Addr().String(), "err", err)
 		if wait.Sleep(t.life.ctx, backoff(failures)) != nil {
 			return
 		}
@@ -155,7 +155,7 @@ func (t *TCP) accept() {
 	t.acceptQueue()
 }
 
-// acceptQueue takes the connections that nobody has accepted yet.
+// acceptQueue admits the connections that are still queued in the kernel.
 func (t *TCP) acceptQueue() {
 	for range maxBacklog {
 		nc, err := acceptQueued(t.ln)
@@ -166,13 +166,13 @@ func (t *TCP) acceptQueue() {
 	}
 }
 
-// admit starts a connection, or closes it if there are too many. To leave it in the kernel's queue instead would let one
-// source that fills the queue keep out all others.
+// admit starts a connection, or closes it if there are too many. If it stayed in the kernel's queue instead, one source
+// could fill the queue and keep out all others.
 func (t *TCP) admit(nc net.Conn) {
 	c := newConn(t, nc)
 	if err := t.conns.add(c); err != nil {
 		bytes := c.turnAway()
-		t.log.warn("connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
+		t.log.warn("ingest: connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 		return
 	}
 	t.wg.Go(func() {
@@ -191,7 +191,7 @@ func (t *TCP) stop(serving bool) {
 	t.pausing.resume()
 }
 
-// deadline interrupts who accepts.
+// deadline interrupts the accepting goroutine.
 func (t *TCP) deadline(at time.Time) error {
 	if l, ok := t.ln.(interface{ SetDeadline(time.Time) error }); ok {
 		return l.SetDeadline(at)
@@ -199,11 +199,11 @@ func (t *TCP) deadline(at time.Time) error {
 	return nil
 }
 
-// shared reports that others accept from the socket too.
+// shared reports that other processes accept from the socket too.
 func (t *TCP) shared() bool { return len(t.o.Files) > 0 && !t.o.Own }
 
-// pause implements movable: no more connections are accepted. Those that are open go on; they end with leave, in the way
-// of Shutdown.
+// pause implements movable: no more connections are accepted. Open connections continue; leave and halt end them as
+// Shutdown does.
 func (t *TCP) pause(ctx context.Context) (*handedOver, error) {
 	if t.life.isServing() {
 		p := t.pausing.start(1)
@@ -230,7 +230,7 @@ func (t *TCP) resume() {
 	// Whether a socket blocks is a property that all descriptors of it share, and package os makes it blocking in a process
 	// that has been given it. Accept would then hold a thread that no deadline wakes up.
 	if err := setNonblock(t.ln); err != nil {
-		t.o.Logger.Warn("cannot make the socket non-blocking again", "addr", t.ln.Addr().String(), "err", err)
+		t.o.Logger.Warn("ingest: cannot make the socket non-blocking again", "addr", t.ln.Addr().String(), "err", err)
 	}
 	t.gate.resume()
 	t.pausing.resume()
@@ -242,15 +242,15 @@ func (t *TCP) leave() bool { return t.gate.leave() }
 // halt implements movable.
 func (t *TCP) halt() { t.life.halt() }
 
-// Shutdown implements Listener. It accepts what is queued, half-closes every connection, reads on until the peer closes
-// its side or Grace is over, and then cuts the connection in such a way that everything the kernel had acknowledged to
-// the peer is still read. What is left unterminated is treated as if the peer had closed. Bytes that were under way to
-// this host are answered with a reset, so that the peer can know.
+// Shutdown implements Listener. It accepts what is queued, half-closes every connection, and reads on until the peer
+// closes its side or Grace is over. It then cuts the connection in such a way that everything that the kernel had
+// acknowledged to the peer is still read. An unterminated frame is treated as if the peer had closed. Bytes that were
+// on their way to this host are answered with a reset, so that the peer can know.
 func (t *TCP) Shutdown(ctx context.Context) error {
 	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.Ready)
 }
 
-// abandon ends a listener that was never served. What its peers have sent is counted, in Stats alone.
+// abandon ends a listener that was never served. What its peers have sent is counted, only in Stats.
 func (t *TCP) abandon() {
 	defer t.shares.leave()
 	defer t.ln.Close()

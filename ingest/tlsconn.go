@@ -7,14 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// Most senders of logs write and never read. When such a sender closes its socket while bytes that it has not read are in
-// its receive buffer, its kernel sends a reset instead of the rest of its data (RFC 2525 §2.17), and everything that the
-// listener's kernel had no room for is gone. So a listener whose framing does not answer sends no byte after the TLS
-// handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of the
+// Most senders of logs write and never read. When such a sender closes its socket while unread bytes are in its receive
+// buffer, its kernel sends a reset instead of the rest of its data (RFC 2525 §2.17), and everything that the listener's
+// kernel had no room for is lost. So a listener whose framing does not acknowledge sends no byte after the TLS handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of the
 // TCP connection, which is not a byte.
 
-// withoutTickets returns config with session tickets turned off, also for what its GetConfigForClient returns. In TLS 1.3
-// the server sends tickets unasked, after its Finished. The price is a full handshake for each connection.
+// withoutTickets returns config with session tickets turned off, also in what its GetConfigForClient returns. In TLS
+// 1.3 the server sends tickets unasked, after its Finished. The price is a full handshake for each connection.
 func withoutTickets(config *tls.Config) *tls.Config {
 	c := config.Clone()
 	c.SessionTicketsDisabled = true
@@ -34,8 +33,8 @@ func withoutTickets(config *tls.Config) *tls.Config {
 	return c
 }
 
-// mute is a connection below TLS that sends nothing any more once it is silent. The TLS library keeps its state: the
-// peer, which never hears of it, goes on reading and writing with the keys it has.
+// mute is a connection below TLS that sends nothing once it is silent. The TLS library keeps its state, and the peer,
+// which is never told, continues with the keys that it has.
 type mute struct {
 	net.Conn
 	silent atomic.Bool
@@ -54,7 +53,7 @@ func (c *conn) secure(config *tls.Config) {
 	c.rd = tls.Server(c.below, config)
 }
 
-// handshake is bounded in time, and ends with Close; after Shutdown the end of Grace interrupts it. It is a part of
+// handshake is bounded in time and ends with Close; after Shutdown the end of Grace interrupts it. It counts as
 // reading: a peer can send records only after it.
 func (c *conn) handshake() error {
 	h, ok := c.rd.(*tls.Conn)

@@ -15,8 +15,9 @@ import (
 )
 
 // TLSFiles returns a server's TLS configuration from PEM files: its certificate chain, its key, and, unless clientCA is
-// empty, the authorities one of which must have signed a client's certificate. The files are looked at again with every
-// handshake, so a renewed certificate needs no restart; while they cannot be read, the last good ones serve on.
+// empty, the authorities that sign clients' certificates; a client must then have such a certificate. The files are
+// checked for changes at every handshake, so a renewed certificate needs no restart. While they cannot be read, the
+// last valid ones stay in use.
 func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
 	log = steadylog.Wrap(log)
 	f := &tlsFiles{cert: cert, key: key, clientCA: clientCA, log: newLimiter(log)}
@@ -59,17 +60,17 @@ func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 	case err == nil:
 		f.good, f.version = c, version
 		for _, w := range secret.Exposed(f.key) {
-			f.log.warn("a private key is exposed", "warning", w)
+			f.log.warn("ingest: a private key is exposed", "warning", w)
 		}
 		return c, nil
 	case f.good != nil:
-		f.log.warn("cannot load the TLS files again, the last good ones serve on", "err", err)
+		f.log.warn("ingest: cannot reload the TLS files; the last valid ones stay in use", "err", err)
 		return f.good, nil
 	}
 	return nil, err
 }
 
-// look is what a handshake costs when nothing has changed: three calls of stat(2).
+// look returns the versions of the files. An unchanged handshake costs only this: three calls of stat(2).
 func (f *tlsFiles) look() (v [3]fileVersion, err error) {
 	for i, name := range []string{f.cert, f.key, f.clientCA} {
 		if name == "" {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// UDP listens on one address with one or more sockets. Every datagram is a record, a zero-length one too.
+// UDP listens on one address with one or more sockets. Every datagram is a record, also one of length zero.
 //
 // The account begins with ListenUDP: what the kernel drops from then on is counted.
 type UDP struct {
@@ -61,16 +61,16 @@ func (u *UDP) logBuffers() {
 	granted := u.Stats().ReceiveBuffer
 	holds := granted / perDatagram
 	attrs := []any{"addr", u.addr.String(), "sockets", len(u.sockets), "receive_buffer", granted, "holds_datagrams", holds}
-	u.o.Logger.Info("listening", append(attrs, "network", u.o.Network)...)
+	u.o.Logger.Info("ingest: listening", append(attrs, "network", u.o.Network)...)
 	if u.o.Network != "unixgram" && u.o.ExpectedRate > holds {
-		u.o.Logger.Warn("receive buffer holds less than a second of the expected rate: raise ReceiveBuffer or Sockets,"+
+		u.o.Logger.Warn("ingest: the receive buffer holds less than one second of the expected rate; raise ReceiveBuffer or Sockets,"+
 			" and net.core.rmem_max unless the process has CAP_NET_ADMIN", append(attrs, "expected_rate", u.o.ExpectedRate)...)
 	}
 }
 
-// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read. What the kernel drops is
-// accounted as kernel_overflow, at least each second, and at once before and after a wait: so a sink that made the
-// listener wait can tell what is its own fault.
+// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read. Kernel drops are accounted
+// for as kernel_overflow at least once a second, and also right before and after a wait, so that a sink that made the
+// listener wait can tell which drops it caused.
 func (u *UDP) Serve(sink Sink) error {
 	if err := u.life.startServing(); err != nil {
 		return err
@@ -96,13 +96,14 @@ func (u *UDP) Serve(sink Sink) error {
 			}
 		case <-ended:
 			u.warnGivenUp()
-			u.o.Logger.Info("listener closed", "network", u.addr.Network(), "addr", u.addr.String())
+			u.o.Logger.Info("ingest: listener closed", "network", u.addr.Network(), "addr", u.addr.String())
 			return u.life.endServing()
 		}
 	}
 }
 
-// stop makes every socket deaf first, so that nothing new is queued, and then wakes up whoever waits for datagrams.
+// stop detaches every socket first, so that nothing new is queued, and then wakes the goroutines that wait for
+// datagrams.
 func (u *UDP) stop(serving bool) {
 	left := false
 	if !serving {
@@ -118,7 +119,7 @@ func (u *UDP) stop(serving bool) {
 				return
 			}
 			if err := s.detach(); err != nil {
-				u.o.Logger.Warn("cannot detach the socket: datagrams that arrive while it is closed are not counted",
+				u.o.Logger.Warn("ingest: cannot detach the socket; datagrams that arrive while it is being closed are not counted",
 					"addr", u.addr.String(), "err", err)
 			}
 		}, s.conn.SetReadDeadline)
@@ -180,8 +181,8 @@ func (u *UDP) leave() bool {
 // halt implements movable.
 func (u *UDP) halt() { u.life.halt() }
 
-// Shutdown implements Listener. The sockets are made deaf and everything queued in them is read, so that every datagram
-// that arrived before is either a record or counted as lost.
+// Shutdown implements Listener. It detaches the sockets and reads everything that is queued in them, so that every
+// datagram that arrived before is either a record or counted as lost.
 func (u *UDP) Shutdown(ctx context.Context) error {
 	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats, u.Ready)
 }

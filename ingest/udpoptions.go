@@ -14,7 +14,7 @@ import (
 // MaxDatagram is the length in bytes that every UDP datagram fits into.
 const MaxDatagram = 65535
 
-// perDatagram is what a datagram of up to 512 bytes costs of a Linux receive buffer; a longer one costs more.
+// perDatagram is what Linux charges a receive buffer for a datagram of up to 512 bytes; a longer one costs more.
 const perDatagram = 1280
 
 // UDPOptions configure a UDP listener. The zero value of every field means its documented default.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// access says who may send to a unix socket: writing to its file is what connect(2) and sendto(2) demand.
+// access says who may send to a unix socket: connect(2) and sendto(2) require write permission to its file.
 type access struct {
 	mode     fs.FileMode // 0: what the umask leaves
 	uid, gid int         // -1: this process's
@@ -42,7 +42,7 @@ func (o *UDPOptions) access() (a access, err error) {
 	return a, nil
 }
 
-// number returns the id that s is, or that the account or group of this name has.
+// number returns the id that s is, or the id of the account or group with that name.
 func number(s string, lookup func(string) (string, error)) (int, error) {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return int(n), nil
@@ -56,11 +56,11 @@ func number(s string, lookup func(string) (string, error)) (int, error) {
 
 func (a access) set() bool { return a.mode != 0 || a.uid >= 0 || a.gid >= 0 }
 
-// warnAccess says so if nobody but this process's own account can send. A program that may not, such as logger(1), loses
-// its records, and many do so without a word.
+// warnAccess warns if only this process's own user can send. A program without permission, such as logger(1), loses its
+// records, and many do so silently.
 func warnAccess(path string, a access, log *limiter) {
 	if fi, err := os.Lstat(path); err == nil && !a.set() && fi.Mode().Perm()&0o022 == 0 {
-		log.log.Warn("only the account of this process can send to the socket: give it a mode (0666, or 0660 and a group)",
+		log.log.Warn("ingest: only this process's own user can send to the unix socket; set a mode (0666, or 0660 and a group)",
 			"path", path, "mode", fmt.Sprintf("%04o", fi.Mode().Perm()))
 	}
 }

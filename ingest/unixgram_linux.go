@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindUnix binds a unix socket. Nobody can send to it before it has the mode, owner and group that were asked for: Linux
-// gives the file the mode of the socket, so that it is made with none (unix(7); the umask takes away more, for the whole
-// process), and nobody but root could connect.
+// bindUnix binds a unix socket. No process can send to it before it has the mode, owner and group that were asked for:
+// Linux gives the file the mode of the socket, so the socket is created with mode 0, and only root could connect. The
+// umask would be the alternative, but it applies to the whole process (unix(7)).
 func bindUnix(path string, o *UDPOptions, log *limiter, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
 	a, err := o.access()
 	if err != nil {
@@ -50,7 +50,7 @@ func bindUnix(path string, o *UDPOptions, log *limiter, control func(_, _ string
 	return conn, nil
 }
 
-// removeStale removes a unix socket that nobody listens on, so that a listener can start again after a crash.
+// removeStale removes a unix socket that no process listens on, so that a listener can start again after a crash.
 func removeStale(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,8 +76,8 @@ func removeStale(path string) error {
 // applied lets a test look at the socket between its two states.
 var applied = func(string) {}
 
-// apply sets owner and group first, since chown(2) may clear bits of the mode, and since the mode is what lets senders in.
-// It works on the file itself: the directory may belong to somebody who can put a link in its place.
+// apply sets owner and group first, because chown(2) may clear bits of the mode, and because the mode admits senders.
+// It works on the file itself: another user who may write to the directory could put a link in its place.
 func (a access) apply(path string) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestUnixAccess(t *testing.T) {
 			if got := fmt.Sprintf("%04o %d %d", fi.Mode().Perm(), st.Uid, st.Gid); want != "" && got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-			if warned := strings.Contains(log.String(), "only the account of this process"); warned != (want == "" && fi.Mode().Perm()&0o022 == 0) {
+			if warned := strings.Contains(log.String(), "only this process's own user"); warned != (want == "" && fi.Mode().Perm()&0o022 == 0) {
 				t.Errorf("mode %v: %s", fi.Mode(), &log)
 			}
 		})

@@ -46,9 +46,9 @@ func Listen(rawURL string, o *Options) (Listener, error) {
 	return open()
 }
 
-// Parse is the first half of Listen: it checks the URL, and returns what opens the listener. So a program can refuse
-// mistakes on its command line before it takes any socket. A systemd URL of a successor (see HandOver) is checked by Listen,
-// when its sockets are there.
+// Parse is the first half of Listen: it checks the URL and returns a function that opens the listener. So a program can
+// refuse mistakes on its command line before it opens any socket. The systemd URL of a successor (see HandOver) is
+// checked by Listen, when its sockets are there.
 func Parse(rawURL string, o *Options) (open func() (Listener, error), err error) {
 	if o == nil {
 		o = &Options{}
@@ -193,7 +193,7 @@ func check[T Listener](l T, err error) (Listener, error) {
 	return l, nil
 }
 
-// params reads the parts of a URL and collects what is wrong with them.
+// params reads the parts of a URL and collects the mistakes in them.
 type params struct {
 	url    *url.URL
 	values url.Values // those not read yet
@@ -264,8 +264,8 @@ func (p *params) tls(c *TCPOptions) {
 	}
 }
 
-// proxy reads the sources whose PROXY headers are believed. Both parameters are asked for, since with one of them alone
-// nobody could tell which mistake it is.
+// proxy reads the sources whose PROXY headers are trusted. Both parameters are required: with one of them alone it
+// would be unclear which mistake it is.
 func (p *params) proxy(on string, from *[]netip.Prefix) {
 	enabled := len(*from) > 0
 	p.choice("proxy", func(v string) bool { enabled = v == on; return enabled || v == "off" }, on+" or off")
@@ -369,7 +369,7 @@ func (p *params) invalid(validate func() error) {
 	}
 }
 
-// finish reports every mistake at once, parameters that nobody asked for included.
+// finish reports every mistake at once, including parameters that are not known.
 func (p *params) finish(rawURL string) error {
 	for name := range p.values {
 		p.bad("parameter %q is not known for %s://", name, p.url.Scheme)

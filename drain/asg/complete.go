@@ -40,12 +40,12 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	if err != nil {
 		err = fmt.Errorf("asg: completing with %s: %w", answer, err)
 		if answer == Abandon && errors.Is(err, errSettled) && l.retained(ctx) { // as its default result has it
-			l.log.Warn("the instance is retained without our answer", "err", err)
+			l.log.Warn("asg: the group retained the instance without our answer", "err", err)
 			return true, nil
 		}
 		return false, err
 	}
-	l.log.Info("termination hook completed", "answer", answer, "state", state)
+	l.log.Info("asg: termination hook completed", "answer", answer, "state", state)
 	return answer == Abandon && l.retained(ctx), nil
 }
 
@@ -117,7 +117,7 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 			return inst.State, errors.Join(last, err)
 		}
 		last = err
-		l.log.Info("the termination hook does not take its answer yet", "state", inst.State, "again_in", l.o.Retry, "err", err)
+		l.log.Info("asg: the termination hook does not accept its answer yet; will retry", "state", inst.State, "again_in", l.o.Retry, "err", err)
 		if perr := wait.Sleep(ctx, l.o.Retry); perr != nil {
 			return inst.State, errors.Join(err, perr)
 		}

@@ -76,7 +76,7 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 	defer l.mu.Unlock()
 	if recommended != "" && !l.rebalance {
 		l.rebalance = true
-		l.log.Warn("EC2 recommends to replace this spot instance; its notice of two minutes may follow", "recommendation", recommended)
+		l.log.Warn("asg: EC2 recommends replacing this spot instance; its two-minute notice may follow", "recommendation", recommended)
 	}
 	if !goes && leaving {
 		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
@@ -187,7 +187,7 @@ func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	l.next = time.Now().Add(next)
 	if err != nil && ctx.Err() == nil && time.Since(l.warned) > time.Minute {
 		l.warned = time.Now()
-		l.log.Warn("heartbeat of the termination hook", "err", err, "again_in", next)
+		l.log.Warn("asg: cannot send the heartbeat of the termination hook; will retry", "err", err, "again_in", next)
 	}
 }
 
@@ -228,7 +228,7 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Status) (time.Duration, er
 		l.mu.Unlock()
 	}
 	if left := h.Global - time.Since(first); h.Global > 0 && (p.ETA > left || p.ETA < 0 && left < h.Heartbeat) {
-		l.log.Error("the drain needs more time than the hook can be given", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
+		l.log.Error("asg: the drain needs more time than the hook allows", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
 	}
 	// Jitter keeps a group that scales in at once from calling at once, the sixth below from coming close to the timeout.
 	return time.Duration((0.25 + rand.Float64()/12) * float64(h.Heartbeat)), nil

@@ -29,11 +29,11 @@ func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
 		l.protectNext = time.Now().Add(l.o.Retry)
 		if ctx.Err() == nil && time.Since(l.protectWarned) > time.Minute {
 			l.protectWarned = time.Now()
-			l.log.Warn("scale-in protection", "on", on, "pending_bytes", pending, "again_in", l.o.Retry, "err", err)
+			l.log.Warn("asg: scale-in protection", "on", on, "pending_bytes", pending, "again_in", l.o.Retry, "err", err)
 		}
 		return
 	}
-	l.log.Info("scale-in protection", "on", on, "pending_bytes", pending)
+	l.log.Info("asg: scale-in protection", "on", on, "pending_bytes", pending)
 }
 
 // unprotect lets an instance go that somebody has drained by hand, and that holds nothing any more.

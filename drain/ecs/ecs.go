@@ -138,7 +138,7 @@ func (l *Lifecycle) protect(ctx context.Context, on bool) error {
 	err := l.call(ctx, on)
 	if err == nil {
 		if !l.set || l.on != on {
-			l.log.Info("task scale-in protection", "on", on)
+			l.log.Info("ecs: task scale-in protection", "on", on)
 		}
 		l.on, l.set, l.failed, l.next = on, true, 0, time.Now().Add(l.o.Expires/2)
 		return nil
@@ -148,7 +148,7 @@ func (l *Lifecycle) protect(ctx context.Context, on bool) error {
 	l.next = time.Now().Add(wait)
 	if time.Since(l.warned) > 10*time.Minute {
 		l.warned = time.Now()
-		l.log.Warn("task scale-in protection", "on", on, "again_in", wait, "err", err)
+		l.log.Warn("ecs: task scale-in protection", "on", on, "again_in", wait, "err", err)
 	}
 	return err
 }

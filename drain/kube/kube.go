@@ -146,7 +146,7 @@ func (l *Lifecycle) Update(context.Context, drain.Status) {
 		return // not Linux: no pod either
 	}
 	if onEmptyDir(mounts, l.o.Dir) {
-		l.log.Warn("the spools lie in an emptyDir, which goes with the pod: what is not delivered by then is lost;"+
+		l.log.Warn("kube: the spools are in an emptyDir, which is deleted with the pod: records that are not delivered by then are lost;"+
 			" use a PersistentVolumeClaim, or have a signal drain and give it the grace period that needs", "dir", l.o.Dir)
 	}
 }

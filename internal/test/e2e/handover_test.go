@@ -77,7 +77,7 @@ func TestHandOver(t *testing.T) {
 	}
 	pid := cmd.Process.Pid
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	await("the listener", func() bool { return strings.Count(log(), "msg=listening") == 3 })
+	await("the listener", func() bool { return strings.Count(log(), `msg="ingest: listening"`) == 3 })
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -93,7 +93,7 @@ func TestHandOver(t *testing.T) {
 	}()
 
 	dialled := dialOn(t, tcp)
-	started := regexp.MustCompile(`the successor was started" pid=(\d+)`)
+	started := regexp.MustCompile(`started the successor" pid=(\d+)`)
 	for i := range handOvers {
 		until := time.NewTimer(500 * time.Millisecond) // of load between
 		<-until.C

@@ -77,7 +77,7 @@ func TestKillPhases(t *testing.T) {
 			if code := c.wait(time.Minute); code != 0 {
 				t.Fatalf("exit code %d", code)
 			}
-			if log := c.log.String(); strings.Contains(log, "msg=listening") {
+			if log := c.log.String(); strings.Contains(log, `msg="ingest: listening"`) {
 				t.Errorf("it listens again:\n%s", log)
 			}
 			if answer, expired := i.Answered(); answer != asg.Continue || expired || early.Load() {
@@ -104,9 +104,9 @@ type killAt struct {
 }
 
 func (k killAt) Handle(ctx context.Context, r slog.Record) error {
-	hit := r.Message == k.mark
+	hit := r.Message == "drain: "+k.mark || r.Message == "asg: "+k.mark
 	r.Attrs(func(a slog.Attr) bool {
-		hit = hit || r.Message == "phase begins" && a.Key == "phase" && a.Value.String() == k.mark
+		hit = hit || r.Message == "drain: phase begins" && a.Key == "phase" && a.Value.String() == k.mark
 		return true
 	})
 	if hit {

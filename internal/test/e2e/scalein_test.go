@@ -49,7 +49,7 @@ func TestScaleIn(t *testing.T) {
 	if code := c.wait(time.Minute); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	if log := c.log.String(); strings.Contains(log, "msg=listening") || !strings.Contains(log, "listeners stay closed") {
+	if log := c.log.String(); strings.Contains(log, `msg="ingest: listening"`) || !strings.Contains(log, "listeners stay closed") {
 		t.Errorf("started on an instance that goes:\n%s", log)
 	}
 }
