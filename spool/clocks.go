@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"maps"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -15,45 +14,6 @@ type clocks struct {
 	// Full is when the spool became full, Lost what had been lost for want of room by then.
 	Full *time.Time    `json:"full,omitempty"`
 	Lost *segment.Loss `json:"lost_before,omitempty"`
-}
-
-// SetDown notes since when nothing gets through to a destination, the zero time that something does. A Shipper calls it.
-func (s *Shelf) SetDown(dest string, since time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if since.IsZero() {
-		delete(s.down, dest)
-		return
-	}
-	if s.down == nil {
-		s.down = map[string]time.Time{}
-	}
-	s.down[dest] = since
-}
-
-// Down returns what SetDown has noted, in this process or in the one before it if that closed the spool in good order.
-func (s *Shelf) Down(dest string) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.down[dest]
-}
-
-// outages returns what SetDown has noted.
-func (s *Shelf) outages() map[string]time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.down)
-}
-
-// fullClocks returns since when the spool has been full. j.mu is held.
-func (j *journal) fullClocks() *clocks {
-	c := new(clocks)
-	if f := &j.fullness; !f.since.IsZero() {
-		since := f.since.UTC()
-		lost := f.lost
-		c.Full, c.Lost = &since, &lost
-	}
-	return c
 }
 
 // takeClocks goes on with those of the process before. The spool is being opened.

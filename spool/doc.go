@@ -1,13 +1,17 @@
-// Package spool keeps records safe on the disk of the machine that received them until every destination has them: an
+// Package spool keeps records safe on the disk of the machine that received them until every destination has them. It is an
 // embedded, crash-safe log of segments, each of which is delivered as one object.
 //
 // # The way of a record
 //
-// [Spool.Append] and [Spool.Offer] are the two doors. Both copy a batch into memory, from where whoever waits first (or a
-// goroutine, if nobody does) writes it to the active segment for all. A segment ends by size or age, or by [Spool.Seal];
-// [Spool.Sealed] lists those that have ended. [Spool.Stage] encodes one into the file that will be the object, and fixes
-// its key and bytes for ever. [Spool.Propose] and [Spool.Ack] keep, for each destination, the state of its chain of
-// manifests ([Chain]). What every chain covers is deleted. The [segment.Ledger] counts all of it.
+// [Spool.Append] and [Spool.Offer] take batches. Both copy the batch into memory. The first caller that waits writes
+// everything pending to the active segment on behalf of all; if none waits, a background goroutine does. A segment ends by
+// size or age, or by [Spool.Seal], and then goes to the [Shelf]: [Shelf.Sealed] lists it. [Shelf.Stage] encodes it into the file
+// that will be the object, and fixes its key and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for each destination,
+// the state of its chain of manifests ([Chain]). A segment that every chain covers is deleted. The [segment.Ledger] counts all
+// of it.
+//
+// A program that embeds a spool needs [Open], and of [Spool] Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and Close.
+// The Shelf is for packages ship and drain.
 //
 // # What survives what
 //
@@ -17,17 +21,48 @@
 //	SyncNone            write(2)               everything kept        what the kernel has written back (Stats.Durable)
 //	Offer, all of them  a copy in memory       what Stats calls Written, then as above
 //
-// [Spool.WaitDurable] waits for what survives anything, under every policy. Records are kept in the order of their
-// sequence numbers, and without holes: what is lost at all is lost from the end. Numbers above Stats.Durable may be given
-// again after a loss of power; nothing above it is ever sealed, staged or acknowledged.
+// [Spool.WaitDurable] waits, under every policy, until a record survives a loss of power. Records are kept in the order of
+// their sequence numbers and without holes: a crash can only remove records from the end of the log. After a loss of power
+// the spool may give numbers above Stats.Durable again. It never seals, stages or acknowledges a record above Stats.Durable.
 //
-//	a failed write or sync   the file is never trusted again: what was not synced is still in memory, and goes to a new one
-//	a failing disk           ErrFailing; what was taken stays in memory, tried again each second; reading goes on
+//	a failed write or sync   the file is never trusted again: records that were not synced are still in memory and go to a new file
+//	a failing disk           ErrFailing; records that were taken stay in memory, and are tried again each second; reading continues
 //	a full disk or quota     Block waits, Reject returns ErrFull and counts; a reserve keeps sealing, staging and deleting possible
 //	damage in a segment      the exact numbers that are lost are reported and counted, everything else is delivered; the
-//	                         damaged file is kept: see Damages and GiveUp
+//	                         damaged file is kept: see Damage and GiveUp
 //	a lost index             made again from the segments
 //
-// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. What a process that
-// is gone has left in one is delivered by [Adopt], and looked at by [Inspect], without a change to it.
+// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. [Adopt] delivers what a
+// process that is gone has left in a directory, and [Inspect] looks at it without a change.
+//
+// # The way through the files
+//
+// From the outside in. Each file uses mostly those that are named after it, and a test counts the exceptions.
+//
+// The whole: open.go opens a spool and composes it of its parts. recover_end.go, recover_chain.go, recover_log.go,
+// recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
+// another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that are
+// given with those that are remembered. adopt.go opens the spool of another host, inspect.go looks at one, and giveup.go has
+// the operator's word on damage. keeper.go has the goroutine that seals, deletes and prepares, stats.go the snapshot, close.go
+// the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's methods, and the order of
+// all locks.
+//
+// The shelf, which has the sealed segments: outages.go, leave.go, freeze.go and idle.go are small parts of the shipper's
+// protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be read,
+// relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go writes
+// the file, and swapped.go gives files their names back. prune.go deletes. next.go says which segment comes next for a
+// destination, and what each is owed. chain.go has the state of a destination's chain, catalogue.go the list of segments,
+// flights.go the reservation of one. shelf.go has the type, its guards, and what it asks of the journal.
+//
+// The journal, which has every record until its segment is sealed: pace.go has the goroutines that write and sync, settle.go
+// the end. seal.go completes segments, full.go remembers for how long there has been no room. commit.go writes and syncs,
+// fault.go goes on after a failure, roll.go begins and ends segments, at the times of clock.go. witness.go notes the newest
+// segment outside of its file, in the pages of witness_page.go. append.go takes batches, ledger.go counts, life.go notes how
+// much is in memory, lastcall.go lets in what is left at the end. door.go, room.go and wait.go are what these share. journal.go
+// has the type, its guards and invariants, and what it asks of the shelf. queue.go is the memory.
+//
+// Below both: damages.go has the record of damage, refused.go the reads that the disk refuses. space.go accounts for the
+// directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go and diskspace.go. layout.go has the
+// names of the files, site.go what all parts share. options.go, identity.go, identity_names.go and types.go describe a spool.
+// wake.go wakes a goroutine.
 package spool

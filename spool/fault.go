@@ -7,9 +7,6 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// retryEvery is how often a failing disk is tried again. Each try is a new file: one that has failed is never believed.
-const retryEvery = time.Second
-
 // retire ends an active segment whose file has failed: it ends where its last good sync was, and what was written behind
 // that, all of which is still in memory, is written again to the next one. s.mu is held, and the writer role.
 func (j *journal) retire() {

@@ -1,12 +1,8 @@
 package spool
 
 import (
-	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/units"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -74,40 +70,13 @@ func (j *journal) lookFull() (r fullReport, tell bool) {
 	return r, tell
 }
 
-// watchFull says in the log whether the spool is full. The keeper calls it each second.
-func (s *Spool) watchFull() {
-	r, tell := s.journal.lookFull()
-	if !tell {
-		return
+// fullClocks returns since when the spool has been full. j.mu is held.
+func (j *journal) fullClocks() *clocks {
+	c := new(clocks)
+	if f := &j.fullness; !f.since.IsZero() {
+		since := f.since.UTC()
+		lost := f.lost
+		c.Full, c.Lost = &since, &lost
 	}
-	q := s.space.usage()
-	attrs := []any{
-		"class", s.opts.Class, "for", r.lasted,
-		"used", units.Size(q.used), "reserve", units.Size(q.reserve), "quota", units.Size(q.limit), "lost", r.lost,
-	}
-	if r.over {
-		s.log.Info("spool: there is room again", attrs...)
-		return
-	}
-	attrs = append(attrs, "waiting", r.waiting, s.owedEach())
-	does := "appends wait: TCP and RELP senders are held up, UDP datagrams are lost. "
-	if s.opts.OnFull == Reject {
-		does = "records are rejected, and lost. "
-	}
-	cure := "Restore the destination that is owed most, or raise the quota"
-	if r.disk {
-		cure = "The disk is full: delete other files on it"
-		attrs = append(attrs, "disk_free", units.Size(q.disk.free))
-	}
-	s.log.Error("spool: FULL: "+does+cure, attrs...)
-}
-
-// owedEach says what each destination is owed, as a group of log attributes.
-func (s *Spool) owedEach() slog.Attr {
-	owed := s.pending()
-	var list []any
-	for _, name := range slices.Sorted(maps.Keys(owed)) {
-		list = append(list, slog.String(name, units.Records(owed[name].Records, owed[name].Bytes)))
-	}
-	return slog.Group("owed", list...)
+	return c
 }

@@ -127,3 +127,32 @@ func (j *journal) drop() {
 	}
 	j.witness.close()
 }
+
+// journalState is what the journal says of itself.
+type journalState struct {
+	taken, written, durable uint64
+	pending                 segment.Tally // in memory and not written
+	again                   segment.Tally // of these, what was written before to a file that has failed
+	unsealed                segment.Tally // behind the last sealed segment
+	full                    bool
+	failed                  error
+}
+
+// look calls fn with the state of the journal, and keeps the journal as it is meanwhile: no segment goes to the shelf.
+func (j *journal) look(fn func(journalState)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	fn(journalState{
+		taken: j.taken, written: j.written, durable: j.durable,
+		pending:  j.tail.pending(),
+		again:    segment.Tally{Records: j.ledger.Kept.Records - j.place.seq, Bytes: j.ledger.Kept.Bytes - j.place.bytes},
+		unsealed: j.unsealed(),
+		full:     j.full || !j.hasRoom(0), failed: j.failed,
+	})
+}
+
+// unsealed counts what the log holds behind the last sealed segment. j.mu is held, or the spool is being opened.
+func (j *journal) unsealed() segment.Tally {
+	kept := j.ledger.Kept
+	return segment.Tally{Records: kept.Records - j.sealedEnd.seq, Bytes: kept.Bytes - j.sealedEnd.bytes}
+}

@@ -2,8 +2,12 @@ package spool
 
 import (
 	"context"
+	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/units"
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
@@ -17,108 +21,6 @@ func (s *Spool) start(ctx context.Context) {
 			defer s.running.Done()
 			f(ctx)
 		}()
-	}
-}
-
-// flusher is the journal's clock. It writes what was offered, starts the syncs of SyncInterval, writes the ledger when only
-// that has changed, and tries a failing disk again.
-func (j *journal) flusher(ctx context.Context) {
-	for {
-		j.mu.Lock()
-		due := j.due()
-		j.mu.Unlock()
-		left := idleAfter
-		if !due.IsZero() {
-			left = time.Until(due)
-		}
-		event, err := wait.For(ctx, left, j.kick)
-		switch {
-		case err != nil:
-			return
-		case event != wait.Passed: // something may be due earlier now; nothing is done sooner for it
-		case due.IsZero():
-			// A burst, or a disk that stood still, may have taken the whole budget.
-			j.mu.Lock()
-			j.tail.trim(1)
-			j.mu.Unlock()
-		default:
-			j.flush()
-		}
-	}
-}
-
-// idleAfter is after how long without work the memory of a burst is given back.
-const idleAfter = 10 * time.Second
-
-// due returns when the flusher has to act next, zero for not at all. s.mu is held.
-func (j *journal) due() (t time.Time) {
-	if j.failed != nil {
-		return j.retryAt
-	}
-	if j.urgent {
-		return time.Unix(0, 0) // long ago
-	}
-	earlier := func(u time.Time) {
-		if t.IsZero() || u.Before(t) {
-			t = u
-		}
-	}
-	if !j.pendingSince.IsZero() {
-		earlier(j.pendingSince.Add(j.opts.SyncInterval))
-	}
-	if !j.dirtySince.IsZero() {
-		earlier(j.dirtySince.Add(j.opts.SyncInterval))
-	}
-	if j.ledgerDirty {
-		earlier(j.ledgerTime.Add(ledgerEvery))
-	}
-	return t
-}
-
-// flush does what is due. What was offered is written first and synced afterwards by another goroutine, so that the next
-// interval's records do not wait for this one's sync.
-func (j *journal) flush() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.failed != nil || j.urgent || j.opts.Sync == SyncAlways {
-		j.urgent = false
-		j.acquire(&j.syncer)
-		j.mu.Unlock()
-		j.commit()
-		j.mu.Lock()
-		j.release(&j.syncer)
-		return
-	}
-	now := time.Now()
-	if j.ledgerDirty && now.Sub(j.ledgerTime) >= ledgerEvery || !j.pendingSince.IsZero() {
-		j.acquire(&j.writer)
-		j.mu.Unlock()
-		j.write()
-		j.mu.Lock()
-		j.release(&j.writer)
-	}
-	if j.opts.Sync == SyncInterval && !j.dirtySince.IsZero() {
-		j.dirtySince = time.Time{} // from here on the background sync's affair
-		wake(j.syncKick)
-	}
-}
-
-// backgroundSync syncs while others go on writing. It has a goroutine of its own since an fdatasync can take long, and
-// the flusher must not miss its next turn.
-func (j *journal) backgroundSync(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-j.syncKick:
-		}
-		j.mu.Lock()
-		j.acquire(&j.syncer)
-		j.mu.Unlock()
-		j.sync()
-		j.mu.Lock()
-		j.release(&j.syncer)
-		j.mu.Unlock()
 	}
 }
 
@@ -138,51 +40,54 @@ func (s *Spool) keeper(ctx context.Context) {
 	}
 }
 
-// never is longer than any wait.
-const never = time.Duration(1<<63 - 1)
-
-// keepSpare prepares the segment to come, and returns when to try again.
-func (j *journal) keepSpare() time.Duration {
-	j.mu.Lock()
-	need := j.active != nil && j.space.wantsSpare(j.open())
-	j.mu.Unlock()
-	if !need {
-		return never
+// watchFull says in the log whether the spool is full. The keeper calls it each second.
+func (s *Spool) watchFull() {
+	r, tell := s.journal.lookFull()
+	if !tell {
+		return
 	}
-	sp, err := j.space.prepare()
-	if err != nil {
-		j.log.Warn("spool: cannot prepare the next segment", "class", j.opts.Class, "err", err)
-		return retryEvery
+	q := s.space.usage()
+	attrs := []any{
+		"class", s.opts.Class, "for", r.lasted,
+		"used", units.Size(q.used), "reserve", units.Size(q.reserve), "quota", units.Size(q.limit), "lost", r.lost,
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.active == nil || sp.number < j.active.number {
-		// The writer was faster and has made one itself. Numbers must go up, since segments are read in their order.
-		j.mu.Unlock()
-		j.space.discard(sp)
-		j.mu.Lock()
-		return never
+	if r.over {
+		s.log.Info("spool: there is room again", attrs...)
+		return
 	}
-	j.space.setSpare(sp)
-	return never
+	attrs = append(attrs, "waiting", r.waiting, s.owedEach())
+	does := "appends wait: TCP and RELP senders are held up, UDP datagrams are lost. "
+	if s.opts.OnFull == Reject {
+		does = "records are rejected, and lost. "
+	}
+	cure := "Restore the destination that is owed most, or raise the quota"
+	if r.disk {
+		cure = "The disk is full: delete other files on it"
+		attrs = append(attrs, "disk_free", units.Size(q.disk.free))
+	}
+	s.log.Error("spool: FULL: "+does+cure, attrs...)
 }
 
-// rollAged ends the active segment when it is old enough, and returns when to look again.
-func (j *journal) rollAged() time.Duration {
-	j.mu.Lock()
-	a := j.active
-	if a == nil {
-		j.mu.Unlock()
-		return never
+// owedEach says what each destination is owed, as a group of log attributes.
+func (s *Spool) owedEach() slog.Attr {
+	owed := s.pending()
+	var list []any
+	for _, name := range slices.Sorted(maps.Keys(owed)) {
+		list = append(list, slog.String(name, units.Records(owed[name].Records, owed[name].Bytes)))
 	}
-	left := j.opts.SegmentAge - time.Since(a.created)
-	j.mu.Unlock()
-	if left > 0 {
-		return left
-	}
-	// By its number: the writer may have rolled it by size meanwhile, and the next one is not old.
-	if err := j.endActive(a.number, false); err != nil {
-		return retryEvery
-	}
-	return never
+	return slog.Group("owed", list...)
 }
+
+// watchDisk looks how full the file system is, and returns when to look again. It never ceases: other programs fill the
+// disk and free it without telling anybody, so that this look is the only event that is certain to end a wait for room
+// which they have caused. An idle spool looks too, since no sender comes back before the class is ready again.
+func (s *Spool) watchDisk() time.Duration {
+	s.watchFull() // before those who wait are woken: it counts them
+	s.space.lookAtDisk()
+	_ = s.space.fillInodes()
+	return diskEvery
+}
+
+// diskEvery is how often the spool looks at the free space of its file system, and so the longest that an append waits
+// after another program has freed some.
+const diskEvery = time.Second

@@ -35,3 +35,21 @@ func (j *journal) overdraw(size int64) {
 		j.log.Warn("spool: records that were in hand at the end are kept over the quota", "class", j.opts.Class, "quota", j.space.limit())
 	}
 }
+
+// shutDoors is Shelf.Shut.
+func (j *journal) shutDoors() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.shut = true
+	j.room.wakeAll()
+}
+
+// lastFound is Shelf.Recovered.
+func (j *journal) lastFound() uint64 { return j.found }
+
+// handOver is Shelf.HandOver.
+func (j *journal) handOver() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.handed = j.opts.MemoryBytes
+}

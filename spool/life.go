@@ -114,10 +114,3 @@ func (r *recovery) handed() int64 {
 
 // leastRecord is what a record takes in memory at least.
 var leastRecord = int64((&segment.Record{}).Size())
-
-// handOver is Shelf.HandOver.
-func (j *journal) handOver() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.handed = j.opts.MemoryBytes
-}

@@ -1,5 +1,11 @@
 package spool
 
+import (
+	"math"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
 // Destinations get segments in order. The segment that is the next one for a destination has its way where room is short:
 // otherwise a full spool could not empty itself.
 
@@ -58,4 +64,25 @@ func (s *Shelf) covered() (n uint64) {
 		first = false
 	}
 	return n
+}
+
+// pending returns what each destination still has to get, with so much that is not sealed yet.
+func (s *Shelf) pending(unsealed segment.Tally) map[string]segment.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]segment.Tally, len(s.dests))
+	for name, d := range s.dests {
+		if !d.forgotten {
+			all[name] = s.owed(d, unsealed)
+		}
+	}
+	return all
+}
+
+// owed returns what a destination still has to get: what is sealed and its chain does not cover, and what is not sealed yet.
+// s.mu is held, or the spool is being opened.
+func (s *Shelf) owed(d *destination, unsealed segment.Tally) segment.Tally {
+	t := s.cat.sum(d.chain.Segment, math.MaxUint64)
+	t.Add(unsealed)
+	return t
 }

@@ -68,7 +68,7 @@ func newSpool(at *site) *Spool {
 	s.damages = &damages{site: at, space: s.space}
 	reads := new(refusedReads)
 	s.journal = newJournal(at, s.space, s.damages, reads)
-	s.shelf = newShelf(at, s.space, s.damages, reads, s.journal)
+	s.shelf = newShelf(at, s.space, s.damages, reads, s.journal, s.journal)
 	s.journal.shelf = s.shelf
 	s.space.freed = s.journal.roomFreed
 	return s
@@ -210,3 +210,24 @@ func readHeader(f io.ReaderAt) (*segment.Header, error) {
 
 // since returns how long ago t was by the wall clock, at least 0: what another process recorded may lie in the future.
 func since(t time.Time) time.Duration { return max(0, time.Since(t)) }
+
+// resumeClock finds out, once everything is recovered, when the last segment began, and what was promised.
+func (s *Spool) resumeClock() {
+	later := func(t time.Time) {
+		if t.After(s.journal.begun) {
+			s.journal.begun = t.UTC()
+		}
+	}
+	for _, seg := range s.shelf.cat.after(0, 0) {
+		later(seg.Created)
+	}
+	if s.journal.active != nil {
+		later(s.journal.active.header.Created)
+	}
+	for _, d := range s.shelf.dests {
+		later(d.chain.Passed)
+	}
+	if ahead := time.Until(s.journal.begun); ahead > time.Second {
+		s.log.Warn("spool: the clock is behind the newest segment", "class", s.opts.Class, "by", ahead)
+	}
+}

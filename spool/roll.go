@@ -220,3 +220,49 @@ func (j *journal) head(a *active) error {
 	wake(j.work) // for the file that failed, which may go now
 	return nil
 }
+
+// keepSpare prepares the segment to come, and returns when to try again.
+func (j *journal) keepSpare() time.Duration {
+	j.mu.Lock()
+	need := j.active != nil && j.space.wantsSpare(j.open())
+	j.mu.Unlock()
+	if !need {
+		return never
+	}
+	sp, err := j.space.prepare()
+	if err != nil {
+		j.log.Warn("spool: cannot prepare the next segment", "class", j.opts.Class, "err", err)
+		return retryEvery
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.active == nil || sp.number < j.active.number {
+		// The writer was faster and has made one itself. Numbers must go up, since segments are read in their order.
+		j.mu.Unlock()
+		j.space.discard(sp)
+		j.mu.Lock()
+		return never
+	}
+	j.space.setSpare(sp)
+	return never
+}
+
+// rollAged ends the active segment when it is old enough, and returns when to look again.
+func (j *journal) rollAged() time.Duration {
+	j.mu.Lock()
+	a := j.active
+	if a == nil {
+		j.mu.Unlock()
+		return never
+	}
+	left := j.opts.SegmentAge - time.Since(a.created)
+	j.mu.Unlock()
+	if left > 0 {
+		return left
+	}
+	// By its number: the writer may have rolled it by size meanwhile, and the next one is not old.
+	if err := j.endActive(a.number, false); err != nil {
+		return retryEvery
+	}
+	return never
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Shelf is the half of a spool that has the sealed segments: it is the protocol of package ship, which delivers them, and of
@@ -25,7 +26,8 @@ type Shelf struct {
 	space   *space
 	damages *damages
 	reads   *refusedReads
-	journal *journal
+	journal shelfJournal
+	doors   doorkeeper
 	idx     index.Index
 
 	cat     catalogue
@@ -47,10 +49,40 @@ type Shelf struct {
 	end   context.CancelFunc // ends calls that are under way
 }
 
+// shelfJournal is what the shelf asks of the journal. Shelf.mu is not held at any of these calls.
+type shelfJournal interface {
+	// change lets the shelf change the ledger, which the journal has. fn is called with journal.mu held, so that it can change
+	// the shelf's own account at the same moment. It returns whether the change is reason enough to write a ledger to the log.
+	change(fn func(l *segment.Ledger) (write bool))
+	// atSealedEnd returns the ledger, with the records that are kept up to the end of the last sealed segment.
+	atSealedEnd() *segment.Ledger
+	// durableEnd returns the ledger at the durable end of the log, and the last record that was taken.
+	durableEnd() (l *segment.Ledger, through uint64)
+	// orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil.
+	orphan() *segment.Ledger
+	// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through.
+	promise(through uint64) (t time.Time, empty bool)
+	// short reports whether appends find no room, or soon will.
+	short() bool
+}
+
+// doorkeeper is what a shipper or a drain asks of the journal's doors, by way of the shelf.
+type doorkeeper interface {
+	shutDoors()
+	lastCall()
+	handOver()
+	lastFound() uint64
+}
+
+var (
+	_ shelfJournal = (*journal)(nil)
+	_ doorkeeper   = (*journal)(nil)
+)
+
 // newShelf returns a shelf without segments and destinations.
-func newShelf(at *site, sp *space, d *damages, r *refusedReads, j *journal) *Shelf {
+func newShelf(at *site, sp *space, d *damages, r *refusedReads, j shelfJournal, k doorkeeper) *Shelf {
 	s := &Shelf{
-		site: at, space: sp, damages: d, reads: r, journal: j, idx: index.None{}, cat: catalogue{changed: &at.changed},
+		site: at, space: sp, damages: d, reads: r, journal: j, doors: k, idx: index.None{}, cat: catalogue{changed: &at.changed},
 		dests: map[string]*destination{}, naming: make(chan struct{}, 1),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -69,11 +101,11 @@ func (s *Shelf) recordBytes() int64 { return s.cat.recordBytes() }
 
 // Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
 // before has no record in common with this spool beyond it.
-func (s *Shelf) Recovered() uint64 { return s.journal.found }
+func (s *Shelf) Recovered() uint64 { return s.doors.lastFound() }
 
 // Shut closes the two doors permanently, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
 // Stats and Ledger when it returns, so that a final manifest can be written: no record is kept after it.
-func (s *Shelf) Shut() { s.journal.shutDoors() }
+func (s *Shelf) Shut() { s.doors.shutDoors() }
 
 // LastCall is for a process that ends: what its listeners have read, and what a peer's kernel counts as delivered, has to
 // find room even in a full spool.
@@ -83,11 +115,11 @@ func (s *Shelf) Shut() { s.journal.shutDoors() }
 // budget, as long as the disk has room beyond the reserve. That is at most one batch for each goroutine that appends: for
 // a listener, one for each connection or socket. Call it before the listeners close; what they have in hand when there is
 // no more time to wait comes by Intake.Keep.
-func (s *Shelf) LastCall() { s.journal.lastCall() }
+func (s *Shelf) LastCall() { s.doors.lastCall() }
 
 // HandOver makes the Close that follows one in favour of a successor, which receives into memory already (ingest.Hold) and
 // opens the spool with Options.Successor. Should it die before that, the next Open reports what it may have held.
-func (s *Shelf) HandOver() { s.journal.handOver() }
+func (s *Shelf) HandOver() { s.doors.handOver() }
 
 // Damages lists the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
 // segment is here.

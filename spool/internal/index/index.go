@@ -5,6 +5,12 @@
 // [Open] opens the index of a directory, with bbolt. [Mem] is its double for spools in memory, and [None] stands in where no
 // index can be had. The file is checked byte by byte before bbolt maps it (check.go), and every call into bbolt is guarded
 // against faults of the memory map (bolt.go), because either would otherwise end the process.
+//
+// # The way through the files
+//
+// mem.go is the double, plain.go the index in a file system of vfs.Mount. open.go opens bbolt's file, sets one aside that
+// cannot be trusted, and marks one that is behind the segments. bolt.go reads and writes entries. check.go checks the file,
+// with walk.go for its tree. mark.go has the mark beside the file. index.go has the interface, and the entries' format.
 package index
 
 import (
@@ -173,3 +179,11 @@ type damage string
 func (d damage) Error() string { return "spool: " + string(d) }
 
 func damaged(format string, args ...any) error { return damage(fmt.Sprintf(format, args...)) }
+
+// lost makes an error one that the spool can live with.
+func lost(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }
+
+func isDamage(err error) bool {
+	_, ok := errors.AsType[damage](err)
+	return ok
+}
