@@ -127,12 +127,16 @@ func (r *recovery) owedFrom() uint64 {
 	return owed
 }
 
-// oldest returns the sequence number with which the segments begin.
+// oldest returns the sequence number with which the segments begin. A segment that was begun and not ended belongs to them
+// although its file is gone: no destination can have it.
 func (r *recovery) oldest() uint64 {
-	if len(r.parts) == 0 {
-		return r.leastNext()
+	if len(r.parts) > 0 {
+		return r.parts[0].first()
 	}
-	return r.parts[0].first()
+	if b := r.begun; b != nil && !b.Ended && !r.wasSealed {
+		return min(b.First, r.leastNext())
+	}
+	return r.leastNext()
 }
 
 // leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
