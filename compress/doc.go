@@ -7,13 +7,13 @@
 //	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
 //	none         0                 the bytes as they are
 //
-// Every writer is one single-threaded encoder: whoever has more cores compresses more segments at once, which costs
-// no ratio and keeps the order of bytes out of the scheduler's hands. The same input at the same level gives the same
-// bytes within one build, however the input was cut into writes and whatever the pooled encoder did before. Nothing
-// may rely on that across builds, since a library may find a better match tomorrow.
+// Every writer is a single-threaded encoder. A machine with more cores compresses more segments at once, which does not
+// reduce the ratio, and the order of bytes does not depend on the scheduler. Within one build the same input at the same
+// level gives the same bytes, however the input was split into writes and whatever the pooled encoder did before. Code must
+// not rely on that across builds, since a newer library may find better matches.
 //
-// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Nothing in the
-// pools belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
+// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Nothing in the pools
+// belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
 //
 //	        writer, by level                         reader
 //	zstd    3 MiB (1–2), 4 (3–5), 7 (6–9), 37        1.5 MiB for what we write, 20 MiB at worst
@@ -22,12 +22,12 @@
 //	s2      3 MiB                                    2 MiB, 8 MiB at worst
 //
 // A writer makes exactly one stream: one zstd frame, gzip member or lz4 frame. Many readers stop at the end of the first
-// one and report no error, so that a file of several would lose records without anybody noticing. A zstd stream contains no
-// skippable frame either: not every reader skips what a decoder should skip (RFC 8878, 3.1.2), and the one of Athena, Trino
-// and Presto does not. Its header does not state the length of the content, which is not known when the header is written.
+// one without an error, so that the records in further ones would be lost unnoticed. A zstd stream contains no skippable
+// frame either: decoders should skip them (RFC 8878, 3.1.2), but that of Athena, Trino and Presto does not. The header of a
+// zstd stream does not state the length of the content, which is unknown when the header is written.
 //
-// A reader accepts exactly one stream as well, and reports anything that is cut off or appended as [ErrCorrupt], skippable
-// frames and frames of older formats included. Where the format itself has no end, a reader demands what our writers put
+// A reader accepts exactly one stream as well, and reports anything that is cut off or appended as [ErrCorrupt], including
+// skippable frames and frames of older formats. Where the format itself has no end, a reader requires what our writers put
 // last, the index of s2; a file from elsewhere without it is refused. The codec none cannot tell. Readers bound their
-// memory, not the length of their output: whoever reads a stranger's file puts a limit on that.
+// memory, not the length of their output: a program that reads untrusted files must limit that itself.
 package compress

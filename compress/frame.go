@@ -10,14 +10,14 @@ import (
 // skippable frames, and those of older formats. It needs to know only the lengths of a frame's parts.
 type oneFrame struct {
 	src  *bufio.Reader
-	left int64 // bytes of the present part
+	left int64 // bytes of the current part
 	// next looks at the beginning of the next part and returns its length; io.EOF after the last one.
 	next  func(src *bufio.Reader) (int64, error)
 	ended bool
 }
 
-// begin makes next describe the frame that follows in src.
-func (f *oneFrame) begin(src *bufio.Reader, next func(*bufio.Reader) (int64, error)) {
+// reset makes next describe the frame that follows in src.
+func (f *oneFrame) reset(src *bufio.Reader, next func(*bufio.Reader) (int64, error)) {
 	*f = oneFrame{src: src, next: next}
 }
 
@@ -39,23 +39,23 @@ func (f *oneFrame) Read(p []byte) (int, error) {
 	return n, noEOF(err)
 }
 
-// end returns io.EOF if the frame is complete and nothing follows it.
-func (f *oneFrame) end() error {
+// atEnd returns io.EOF if the frame is complete and nothing follows it.
+func (f *oneFrame) atEnd() error {
 	if !f.ended {
 		return io.ErrUnexpectedEOF
 	}
 	return atEnd(f.src)
 }
 
-// errBehind: most readers would not see it, or would take it for a part of the content.
-var errBehind = errors.New("something follows the end")
+// errTrailing: most readers would not see the trailing bytes, or would take them for a part of the content.
+var errTrailing = errors.New("bytes follow the end of the stream")
 
 // atEnd returns io.EOF if nothing follows in src.
 func atEnd(src *bufio.Reader) error {
 	if _, err := src.ReadByte(); err != nil {
 		return err
 	}
-	return errBehind
+	return errTrailing
 }
 
 // peek returns the next n bytes of src, which must be there.
@@ -64,7 +64,7 @@ func peek(src *bufio.Reader, n int) ([]byte, error) {
 	return b, noEOF(err)
 }
 
-// noEOF marks an end where none may be.
+// noEOF turns an end that comes too early into io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

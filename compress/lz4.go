@@ -51,7 +51,7 @@ type lz4Reader struct {
 }
 
 func (z *lz4Reader) Reset(r *bufio.Reader) error {
-	z.frame.begin(r, new(lz4Parts).next)
+	z.frame.reset(r, new(lz4Parts).next)
 	z.r.Reset(&z.frame)
 	return nil
 }
@@ -59,7 +59,7 @@ func (z *lz4Reader) Reset(r *bufio.Reader) error {
 func (z *lz4Reader) Read(p []byte) (int, error) {
 	n, err := z.r.Read(p)
 	if err == io.EOF {
-		err = z.frame.end()
+		err = z.frame.atEnd()
 	}
 	return n, err
 }

@@ -114,7 +114,7 @@ func (z *s2Reader) index(r io.Reader) error {
 	case index.TotalUncompressed != z.n:
 		return errors.New("index states another length")
 	case z.end != 0:
-		return errBehind
+		return errTrailing
 	}
 	z.end = z.in.n
 	return nil

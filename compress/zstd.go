@@ -49,14 +49,14 @@ func (z *zstdReader) Reset(r *bufio.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	z.frame.begin(r, new(zstdParts).next)
+	z.frame.reset(r, new(zstdParts).next)
 	return z.dec.Reset(&z.frame)
 }
 
 func (z *zstdReader) Read(p []byte) (int, error) {
 	n, err := z.dec.Read(p)
 	if err == io.EOF {
-		err = z.frame.end()
+		err = z.frame.atEnd()
 	}
 	return n, err
 }

@@ -19,51 +19,52 @@ type TCPOptions struct {
 	Network string
 	// Framing cuts the stream into records; default Auto.
 	Framing Framing
-	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is passed over and lost, cause
-	// frame_too_long; the connection stays.
+	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is skipped and lost
+	// (frame_too_long); the connection stays open.
 	Max int
-	// Window is how many records of a connection may be appended and not acknowledged, 1 to 1024; default 1024. It needs
-	// a framing that acknowledges. When a connection breaks, the peer sends so many again at most that are kept already.
-	// A smaller one costs more calls of fdatasync.
+	// Window is how many records of a connection may be appended and not acknowledged, 1 to 1024; default 1024. It
+	// needs a framing that acknowledges. When a connection breaks, the peer sends again at most this many records that
+	// are kept already. A smaller window costs more calls of fdatasync.
 	Window int
-	// MaxConns is the number of connections at a time; default 4096. One more is closed at once. All TCP listeners of a process
-	// together have three quarters of its descriptors (RLIMIT_NOFILE), 64 less than all at most, and as many connections as
-	// a quarter of its memory is enough for; each listener has an equal part of them at most.
+	// MaxConns is the number of open connections; default 4096. Further ones are closed at once. All TCP listeners of a
+	// process together may use three quarters of its descriptors (RLIMIT_NOFILE), but leave at least 64, and as many
+	// connections as fit into a quarter of its memory. Each listener may use an equal share of both.
 	MaxConns int
-	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024, and half of what the listener has where
+	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024, and half of the listener's share if
 	// that is less than MaxConns.
 	MaxConnsPerSource int
-	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and its part
-	// of a quarter of the memory that the process may use. A connection whose frame finds no room waits, and with it its
-	// peer. Every connection has 64 KiB besides, and as much again for a batch of records while the sink makes it wait.
+	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and at
+	// most the listener's share of a quarter of the memory that the process may use. A connection whose frame finds no
+	// memory waits, and its peer with it. In addition every connection uses 64 KiB, and another 64 KiB for a batch of
+	// records while the sink makes it wait.
 	Memory int64
-	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. Senders that do not look
-	// before they write lose a message when it strikes; peers that are gone are found by TCP keep-alive long before.
+	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. A sender that does not check
+	// before it writes loses a message when this happens. Dead peers are found by TCP keep-alive long before.
 	IdleTimeout time.Duration
-	// FrameTimeout ends a connection whose frame is not complete so long after its first byte, or that does not take an
-	// answer for so long; default 1 min, negative never. What the sink makes it wait does not count.
+	// FrameTimeout ends a connection whose frame is not complete this long after its first byte, or that does not read
+	// an acknowledgement for this long; default 1 min, negative never. Time that the sink makes it wait does not count.
 	FrameTimeout time.Duration
-	// Grace is how long Shutdown lets peers go on sending after it has told them that it is closing; default 1 s,
-	// negative none.
+	// Grace is how long peers may still send after Shutdown has told them that it is closing; default 1 s, negative
+	// none.
 	Grace time.Duration
-	// TLS, if set, is what connections are to be secured with, except that no session tickets are sent: a sender that never
-	// reads would lose data over them. HandshakeTimeout (default 10 s) ends slow ones, and those
-	// that a framing which acknowledges has nothing to answer to for so long.
+	// TLS, if set, secures the connections. No session tickets are sent, whatever it says: a sender that never reads
+	// would lose data because of them. HandshakeTimeout (default 10 s) ends slow handshakes. With a framing that
+	// acknowledges it also ends connections that send nothing to acknowledge for this long.
 	TLS              *tls.Config
 	HandshakeTimeout time.Duration
-	// ProxyFrom are the load balancers and proxies that put a PROXY header, version 1 or 2, before the first byte of a
-	// connection, before TLS too. Records then have the address of the proxy's client, which also counts against
-	// MaxConnsPerSource. From there a connection without a header within HandshakeTimeout is refused, and what was read
-	// of it lost, cause malformed. From anywhere else no header is believed: it is data, as if ProxyFrom were empty. A
-	// LOCAL command (health checks) and unknown addresses leave the proxy's own.
+	// ProxyFrom are the load balancers and proxies that send a PROXY header, version 1 or 2, before the first byte of a
+	// connection, and before TLS. Records then have the address of the proxy's client, which also counts against
+	// MaxConnsPerSource. A connection from there without a header within HandshakeTimeout is refused, and what was read
+	// of it is lost (malformed). Headers from other addresses are not trusted: they are data, as if ProxyFrom were
+	// empty. With a LOCAL command (health checks) or an unknown address family the records keep the proxy's own
+	// address.
 	ProxyFrom []netip.Prefix
-	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays the
-	// caller's, and open: Shutdown leaves the connections that it has not accepted to the next process.
+	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays open
+	// and belongs to the caller: Shutdown leaves the connections that it has not accepted to the next process.
 	Files []*os.File
-	// Own says that the socket in Files is this listener's alone, as after a hand-over: Shutdown closes it as it does its
-	// own.
+	// Own says that the socket in Files belongs to this listener alone, as after a hand-over: Shutdown then closes it.
 	Own bool
-	// Logger gets the life cycle, and losses and refusals at a bounded rate; nil discards.
+	// Logger gets lines about the life cycle, and about losses and refusals at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
 

@@ -21,44 +21,44 @@ const perDatagram = 1280
 type UDPOptions struct {
 	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
 	Network string
-	// Sockets is the number of SO_REUSEPORT sockets, each with a goroutine and a receive buffer of its own; default 1.
-	// The kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket: more sockets
-	// help where there are more flows. More than 1 needs Linux. They share their port with nobody else.
+	// Sockets is the number of SO_REUSEPORT sockets, each with its own goroutine and receive buffer; default 1. The
+	// kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket, so more sockets
+	// help if there are more flows. More than 1 needs Linux. The port is not shared with other processes.
 	Sockets int
-	// ReceiveBuffer is what each socket asks for, in bytes; default 64 MiB, about 100,000 datagrams of 512 bytes. The
-	// kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all sockets of the
-	// host together. See Stats.ReceiveBuffer.
+	// ReceiveBuffer is the size that each socket requests, in bytes; default 64 MiB, about 100,000 datagrams of 512
+	// bytes. The kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all
+	// sockets of the host together. See Stats.ReceiveBuffer.
 	ReceiveBuffer int
-	// Max is the longest datagram in bytes that is kept; default 65,535, which nothing exceeds. A longer one is lost as a
-	// whole, cause truncated.
+	// Max is the longest datagram that is kept, in bytes; default 65,535, which none exceeds. A longer one is lost as a
+	// whole (truncated).
 	Max int
-	// GRO lets the kernel hand over the datagrams of a flow in aggregates, at a fraction of the cost. It then counts a
-	// dropped aggregate of up to 64 datagrams as one: such losses are marked AtLeast. Linux only; ignored elsewhere.
-	// A socket of Files that has it on keeps it.
+	// GRO lets the kernel deliver the datagrams of a flow in aggregates, at a fraction of the cost. The kernel then
+	// counts a dropped aggregate of up to 64 datagrams as one, so such losses are marked AtLeast. Linux only; ignored
+	// elsewhere. An inherited socket that has GRO on keeps it on.
 	GRO bool
-	// ExpectedRate is the number of datagrams per second this listener has to stand. If set, a receive buffer that holds
-	// less than a second of it is warned about.
+	// ExpectedRate is the number of datagrams per second that this listener must handle. If it is set, the listener
+	// warns when the receive buffer holds less than one second of it.
 	ExpectedRate int
 	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
-	// have the client's address, and the header is not part of them. A datagram from there whose header is missing or
-	// makes no sense is kept as it came, with the relay's address; no header from anywhere else is believed. Both are
-	// counted (Stats.ProxyMalformed, Stats.ProxyIgnored). Max holds for the payload.
+	// have the client's address and do not contain the header. A datagram from there with a missing or invalid header
+	// is kept unchanged, with the relay's address. Headers from other addresses are not trusted. Both are counted
+	// (Stats.ProxyMalformed, Stats.ProxyIgnored). Max is the limit of the payload.
 	//
 	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
 	ProxyFrom []netip.Prefix
-	// Mode, Owner and Group say who may send to a unix socket, which takes write permission to its file. The socket has them
-	// before anybody can reach it. Owner and Group are names or numbers; default this process's. Mode has permission bits
-	// only, such as 0o666; default what the umask leaves, mostly nobody else, and 0o660 with an Owner or a Group. A socket of
-	// Files keeps what it has.
+	// Mode, Owner and Group determine who may send to a unix socket, which requires write permission to its file. They
+	// are set before any process can reach the socket. Owner and Group are names or numbers; default this process's.
+	// Mode has permission bits only, such as 0o666. Its default is what the umask leaves, usually for this process's
+	// user only, and 0o660 with an Owner or a Group. An inherited socket keeps its own.
 	Mode         os.FileMode
 	Owner, Group string
-	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and Sockets
-	// then follow from them. They stay the caller's. Such sockets are shared with other processes: Shutdown reads what
-	// had arrived by then and leaves them as they are, for the next process.
+	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and
+	// Sockets then follow from them. They belong to the caller, and are shared with other processes: Shutdown reads
+	// what had arrived by then and leaves them as they are, for the next process.
 	Files []*os.File
-	// Own says that the Files are this listener's alone, as after a hand-over: Shutdown closes them as it does its own.
+	// Own says that the Files belong to this listener alone, as after a hand-over: Shutdown then closes them.
 	Own bool
-	// Logger gets the life cycle, and losses at a bounded rate; nil discards.
+	// Logger gets lines about the life cycle, and about losses at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
 

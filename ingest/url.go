@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// Options are what Listen starts from: parameters of the URL take precedence.
+// Options are the defaults of Listen; parameters of the URL take precedence.
 type Options struct {
 	UDP UDPOptions
 	TCP TCPOptions
-	// Framings are those of the program's own, and of packages such as ingest/relp, by the names they have in URLs.
+	// Framings are those of the program itself, and of packages such as ingest/relp, by their names in URLs.
 	Framings map[string]Framing
-	// Files are bound sockets to take over in place of what the URL would bind or find; Own says that nobody else has
-	// them: see UDPOptions and TCPOptions, and Inheritance.Apply.
+	// Files are bound sockets to take over instead of those that the URL would bind or find. Own says that no other
+	// process has them. See UDPOptions, TCPOptions and Inheritance.Apply.
 	Files []*os.File
 	Own   bool
 	// Logger is used where UDP and TCP have none.
@@ -36,8 +36,8 @@ type Options struct {
 //	unixgram:///PATH?mode=OCTAL&owner=NAME&group=NAME&rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
-// proxy and trust together are ProxyFrom, which needs to be said in two words so that neither is forgotten; a CIDR may be
-// a single address. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. Every mistake in the URL is part of the error.
+// proxy and trust together set ProxyFrom; each requires the other, so that neither is forgotten. A CIDR may be a single
+// address. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. The error names every mistake in the URL.
 func Listen(rawURL string, o *Options) (Listener, error) {
 	open, err := Parse(rawURL, o)
 	if err != nil {
@@ -63,7 +63,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	scheme := u.Scheme
 	if scheme == "systemd" && o.Files == nil && succeeding() {
 		return func() (Listener, error) { // what it is shows when the predecessor has passed it on
-			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: Listen behind Inheritance.Apply", rawURL)
+			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: call Listen after Inheritance.Apply", rawURL)
 		}, nil
 	}
 	if scheme == "systemd" {
@@ -209,7 +209,7 @@ func newParams(u *url.URL) *params {
 		p.bad("%v", err)
 	}
 	if u.User != nil || u.Fragment != "" {
-		p.bad("a user or fragment means nothing here")
+		p.bad("a user or fragment has no meaning here")
 	}
 	return p
 }
@@ -224,7 +224,7 @@ func (p *params) addr() {
 		p.bad("%q has no port: want HOST:PORT or :PORT", p.url.Host)
 	}
 	if p.url.Path != "" && p.url.Path != "/" {
-		p.bad("path %q means nothing here", p.url.Path)
+		p.bad("path %q has no meaning here", p.url.Path)
 	}
 }
 

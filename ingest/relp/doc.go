@@ -1,34 +1,33 @@
-// Package relp is the server's side of RELP, the Reliable Event Logging Protocol, which rsyslog speaks: a client sends
+// Package relp is the server's side of RELP, the Reliable Event Logging Protocol, which rsyslog speaks. A client sends
 // messages and keeps each one until it is acknowledged, so that neither a broken connection nor the death of either side
-// loses any. [Framing] plugs it into a TCP listener of package ingest, whose limits, time-outs, TLS and PROXY protocol are
-// those of every listener:
+// loses any. [Framing] plugs the protocol into a TCP listener of package ingest, whose limits, time-outs, TLS and PROXY
+// protocol it uses:
 //
 //	l, err := ingest.ListenTCP(":2514", &ingest.TCPOptions{Framing: relp.Framing})
 //	l, err := ingest.Listen("relps://:2514?cert=server.pem&key=server.key&client_ca=ca.pem",
 //		&ingest.Options{Framings: map[string]ingest.Framing{"relp": relp.Framing}})
 //
-// # What is promised
+// # Guarantees
 //
-// A message is acknowledged (200 OK) when it is durable, on stable storage, under every sync policy of the spool. While
-// one fdatasync runs, the next messages are read and appended, up to TCPOptions.Window that are not acknowledged, so that
-// a whole window shares a call, and so do connections that wait at the same time. Answers come in the order of the
-// messages.
+// A message is acknowledged (200 OK) when it is on stable storage, under every sync policy of the spool. While one fdatasync
+// runs, the next messages are read and appended, until TCPOptions.Window are not acknowledged. So a whole window shares one
+// fdatasync, and so do connections that wait at the same time. Acknowledgements come in the order of the messages.
 //
-// A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again.
-// 500 is final for a client, which drops the message. So it is the answer to what can never be taken, a message over the
-// limit (TCPOptions.Max, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog, which also count as
-// lost. rsyslog logs it, and connects anew. It is never the answer to overload: while the spool is full or its disk
-// stalls, nothing more is read, and the client waits, or connects anew. (With the spool's policy Reject, what it counts as
-// lost is not acknowledged either: the client sends it again, and it is counted again.)
+// A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again. The
+// answer 500 is final, since a client then drops the message. So it is used only for what can never be taken: a message over
+// the limit (TCPOptions.Max, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog. Both count as lost.
+// rsyslog logs the answer and connects again. Overload is never answered with 500: while the spool is full or its disk
+// stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject, what the spool
+// counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
 //
-// Shutdown acknowledges what is durable, sends the hint serverclose, and closes. What the client had sent besides is its
-// own to send again, elsewhere, and is not accounted for here.
+// Shutdown acknowledges what is durable, sends the hint serverclose, and closes. The client sends everything else again, to
+// another server, and it is not accounted for here.
 //
 // # Duplicates
 //
 // A client that loses its connection sends again what was not acknowledged, and cannot know how much of that was kept. So
-// up to its window of messages (rsyslog: 128) can be kept twice, each time. That is in the nature of acknowledgements; who
-// needs to remove them puts a number into the messages.
+// each time up to its window of messages (rsyslog: 128) can be kept twice. Every protocol with acknowledgements has this
+// property; a program that must remove duplicates puts a number into the messages.
 //
 // # A configuration for rsyslog
 //
@@ -41,7 +40,7 @@
 //	       queue.type="LinkedList" queue.filename="to-collector" queue.maxDiskSpace="10g" queue.saveOnShutdown="on"
 //	       action.resumeRetryCount="-1" action.resumeInterval="5")
 //
-// The queue keeps messages while the collector is away, without end (resumeRetryCount="-1"), and on disk when there are
+// The queue keeps messages while the collector is unreachable, indefinitely (resumeRetryCount="-1"), and on disk if there are
 // many or rsyslog ends. A larger window shares an fdatasync among more messages. timeout is how long rsyslog waits for an
 // acknowledgement before it connects anew; it should outlast a stall of the disk. For TLS, with relps:// at the other end:
 //
@@ -54,7 +53,7 @@
 //
 //	TXNR SP COMMAND SP DATALEN [SP DATA] LF
 //
-//	TXNR     1 to 9 digits: 1 for the first frame of a connection, then always the next; 1 behind 999999999; 0 for hints
+//	TXNR     1 to 9 digits: 1 for the first frame of a connection, then always the next; 1 after 999999999; 0 for hints
 //	COMMAND  1 to 32 letters: open, syslog, close; from the server rsp, and the hint serverclose
 //	DATALEN  1 to 9 digits: the bytes of DATA
 //

@@ -15,7 +15,7 @@ var (
 	errTXNR    = errors.New("relp: no frame: want a transaction number of 1 to 9 digits and a space")
 	errCommand = errors.New("relp: no frame: want a command of 1 to 32 letters and a space")
 	errLength  = errors.New("relp: no frame: want a data length of 1 to 9 digits, and a space or LF")
-	errTrailer = errors.New("relp: no LF behind the data of a frame")
+	errTrailer = errors.New("relp: no LF after the data of a frame")
 )
 
 // header is that of a frame.
@@ -77,13 +77,13 @@ func number(data []byte, from int, bad error) (v, n int, err error) {
 
 func isLetter(c byte) bool { return c|0x20-'a' < 26 }
 
-// end returns the length of the whole frame whose header is n bytes long, 0 if not all of it is there, and its data.
-func (h *header) end(data []byte, n int) (length int, payload []byte, err error) {
+// frame returns the length of the whole frame whose header is n bytes long, 0 if it is incomplete, and its data.
+func (h *header) frame(data []byte, n int) (length int, payload []byte, err error) {
 	switch {
 	case h.size > 0:
 		n++ // the space
 	case data[n] == ' ':
-		// Some clients put the space in front of no data, too. There is nothing else that it could mean.
+		// Some clients send the space also if there is no data. It has no other meaning.
 		if n++; n == len(data) {
 			return 0, nil, nil
 		}
@@ -97,7 +97,7 @@ func (h *header) end(data []byte, n int) (length int, payload []byte, err error)
 	return n + h.size + 1, data[n : n+h.size : n+h.size], nil
 }
 
-// next is the transaction number behind txnr: behind the largest comes 1, since 0 is that of hints.
+// next returns the transaction number after txnr: 1 after the largest, since 0 is that of hints.
 func next(txnr uint32) uint32 {
 	if txnr == maxNumber {
 		return 1
@@ -107,5 +107,5 @@ func next(txnr uint32) uint32 {
 
 // orderError says that a frame is missing, or that there is one too many.
 func orderError(got, want uint32) error {
-	return fmt.Errorf("relp: transaction number %d where %d comes next", got, want)
+	return fmt.Errorf("relp: transaction number %d, expected %d", got, want)
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// maxControl is the most data of any command but syslog. It leaves room in what a frame may have besides its payload
-// (see ingest.Framer).
+// maxControl is the most data of any command but syslog. It fits into what a frame may have in addition to its payload (see
+// ingest.Framer).
 const maxControl = 2048
 
-// version is the protocol's newest that is spoken here. librelp calls the same one 0.
+// version is the newest version of the protocol that is supported here. librelp calls the same version 0.
 const version = 1
 
 var (
@@ -31,18 +31,18 @@ var (
 // the listener's sink must have WaitDurable, as spool.Intake does.
 func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max, want: 1} }
 
-// session is the server's side of one connection. Answers are written down in the order in which the commands come, and
-// handed out when what they promise is true.
+// session is the server's side of one connection. It collects answers in the order of the commands; the listener sends them
+// when what they promise is true.
 type session struct {
 	max  int
 	open bool
 	want uint32 // the next transaction number
-	out  []byte // answers that were not asked for yet
+	out  []byte // answers that Answers has not returned yet
 
-	skip refused // what is being passed over, if skip.left > 0
+	skip refused // the frame that is being skipped, if skip.left > 0
 }
 
-// refused is a frame that is passed over. The answer comes behind it, so that its data need not be kept.
+// refused is a frame that is skipped. It is answered after its end, so that its data need not be kept.
 type refused struct {
 	left  int // bytes of data and LF still to come
 	txnr  uint32
@@ -70,7 +70,7 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 		s.skip = refused{left: h.size + 1, txnr: h.txnr, size: h.size, cause: cause}
 		return n + 1, nil, nil
 	}
-	n, payload, err := h.end(data, n)
+	n, payload, err := h.frame(data, n)
 	if n == 0 || err != nil {
 		return 0, nil, err
 	}
@@ -83,7 +83,7 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 		s.out = append(strconv.AppendUint(s.out, uint64(h.txnr), 10), " rsp 6 200 OK\n"...)
 		return n, payload, nil
 	case "open":
-		return n, nil, s.begin(h.txnr, payload)
+		return n, nil, s.openSession(h.txnr, payload)
 	case "close":
 		s.answer(h.txnr, "200 OK")
 		return n, nil, io.EOF
@@ -91,10 +91,10 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 	return n, nil, s.refuse(refused{txnr: h.txnr, size: h.size, cause: segment.Malformed})
 }
 
-// check says how much data a frame may have, and what it is lost for if it has more; or why it ends the connection.
+// check returns how much data a frame may have, and the cause of its loss if it has more; or why it ends the connection.
 func (s *session) check(h *header) (limit int, cause segment.Cause, err error) {
 	switch {
-	case h.txnr == 0: // a hint, which is not answered. None means anything to a server.
+	case h.txnr == 0: // a hint, which is not answered; none has a meaning for a server
 		switch {
 		case string(h.command) == "syslog":
 			return 0, 0, errHint
@@ -103,7 +103,7 @@ func (s *session) check(h *header) (limit int, cause segment.Cause, err error) {
 		}
 		return maxControl, 0, nil
 	case h.txnr != s.want:
-		// A message would be missing, or doubled, and nobody could tell which answer belongs to what.
+		// A message would be missing or doubled, and answers could not be matched with messages.
 		return 0, 0, orderError(h.txnr, s.want)
 	}
 	switch string(h.command) {
@@ -129,7 +129,7 @@ func (s *session) check(h *header) (limit int, cause segment.Cause, err error) {
 	return maxControl, 0, nil
 }
 
-// pass consumes what comes of a refused frame.
+// pass consumes bytes of a refused frame.
 func (s *session) pass(data []byte, eof bool) (int, []byte, error) {
 	switch k := &s.skip; {
 	case k.left > 1 && len(data) > 0:
@@ -147,8 +147,8 @@ func (s *session) pass(data []byte, eof bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
-// refuse answers that a frame was not taken, which is final: the client must not send it again. So it is said of frames
-// that can never be taken only, and never because something has to be waited for.
+// refuse answers that a frame was not taken. This is final, since the client does not send it again. So only frames that
+// can never be taken are refused, and never because of overload.
 func (s *session) refuse(k refused) error {
 	if k.cause == segment.FrameTooLong {
 		s.answer(k.txnr, fmt.Sprintf("500 message of %d bytes, the limit is %d", k.size, s.max))
@@ -165,8 +165,8 @@ func (s *session) fail(txnr uint32, err error) error {
 	return err
 }
 
-// begin answers the client's offers with those that are accepted.
-func (s *session) begin(txnr uint32, offers []byte) error {
+// openSession answers the client's offers with those that are accepted.
+func (s *session) openSession(txnr uint32, offers []byte) error {
 	v, commands, syslog := -1, false, false
 	for line := range bytes.SplitSeq(offers, []byte("\n")) {
 		name, value, _ := bytes.Cut(line, []byte("="))

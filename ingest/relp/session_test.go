@@ -124,7 +124,7 @@ func FuzzSession(f *testing.F) {
 			if n == 0 || err != nil || string(h.command) != "rsp" || h.txnr <= last {
 				t.Fatalf("answered %q", whole.out)
 			}
-			n, data, err := h.end(out, n)
+			n, data, err := h.frame(out, n)
 			if n == 0 || err != nil {
 				t.Fatalf("answered %q", whole.out)
 			}

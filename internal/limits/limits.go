@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Memory returns how many bytes of memory this process may use, 0 if nothing tells: the least of GOMEMLIMIT, the limits of
+// Memory returns how many bytes of memory this process may use, 0 if that is unknown: the least of GOMEMLIMIT, the limits of
 // its control groups, and the machine's memory.
 func Memory() int64 {
 	least := int64(math.MaxInt64)
@@ -33,8 +33,8 @@ func Memory() int64 {
 	return least
 }
 
-// groupFiles returns the files that may hold a limit of the control groups in /proc/self/cgroup: of the group itself and of
-// those above it, in both versions of the interface (cgroups(7)). In a container the own group is mostly the root.
+// groupFiles returns the files that may contain a limit of the control groups in /proc/self/cgroup: of the group itself and
+// of those above it, in both versions of the interface (cgroups(7)). In a container its own group usually is the root.
 func groupFiles(groups string) (files []string) {
 	for line := range strings.Lines(groups) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)

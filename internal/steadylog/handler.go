@@ -10,7 +10,7 @@ const (
 	// patience is how long a caller waits for its own line. It is far below the second for which a socket's receive buffer
 	// should last.
 	patience = 50 * time.Millisecond
-	// grace is how long a handler may take for one line before nobody waits for it any more.
+	// grace is how long a handler may take for one line before callers stop waiting for it.
 	grace = 2 * time.Second
 	// capacity bounds the lines in memory.
 	capacity = 1024
@@ -63,10 +63,10 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &handler{h.next.WithGroup(name), h.queue}
 }
 
-// Handle never fails: the error of a line that is written later has nobody to go to.
+// Handle never fails: a line may be written after the call, when its error can no longer be returned.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	keep, _ := ctx.Value(keepKey{}).(bool)
-	// The handler may read values from the context when the caller has long gone on.
+	// The handler may read values from the context long after the call has returned.
 	h.queue.put(ctx, &line{ctx: context.WithoutCancel(ctx), to: h.next, record: r.Clone(), written: make(chan struct{})}, keep)
 	return nil
 }

@@ -17,13 +17,13 @@ type line struct {
 	written chan struct{} // closed when the handler has returned
 }
 
-// queue holds the lines that wait for a handler. One goroutine writes them, and lives only while there are any, so that
-// nobody has to stop it.
+// queue holds the lines that wait for a handler. One goroutine writes them, and lives only while there are lines, so that
+// it need not be stopped.
 type queue struct {
 	mu      sync.Mutex
 	lines   []*line
-	current *line // being written; nil: no goroutine is under way
-	stuck   bool  // a caller has lost its patience, and the queue has not been empty since
+	current *line // being written; nil: no goroutine is running
+	stuck   bool  // a caller has stopped waiting, and the queue has not been empty since
 	dead    *line // the line that the handler has been busy with for the whole of grace
 	dropped uint64
 }
