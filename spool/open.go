@@ -76,41 +76,14 @@ func newSpool(at *site) *Spool {
 
 // load brings the spool back to where it was.
 func (s *Spool) load(openIndex index.OpenFunc) error {
-	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
-		if err := s.fs.MkdirAll(s.path(d)); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		// A process that was killed may have renamed a file and not come to the sync. What it said is about to be acted upon,
-		// and what is deleted for it could outlive it in a power cut.
-		if err := s.fs.SyncDir(s.path(d)); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-	}
-	total, free, err := s.fs.Space(s.dir)
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if err := checkFileLimit(s.fs, &s.opts); err != nil {
+	if err := s.makeDirs(); err != nil {
 		return err
 	}
-	// The quota comes before anything is made: a spool that cannot work is refused while nothing was changed.
-	q, err := newQuota(&s.opts, total)
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+	if err := s.openQuota(); err != nil {
+		return err
 	}
-	q.disk.look(total, free)
-	s.space.setQuota(q)
-	switch {
-	case total == 0:
-		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", q.limit)
-	case q.limit > total:
-		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", q.limit, "size", total)
-	}
-	s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments)
-	if err != nil {
+	var err error
+	if s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments); err != nil {
 		return err
 	}
 	if s.source == nil {
@@ -124,14 +97,8 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	if s.source == nil {
 		s.shelf.frozen = s.loadFrozen()
 	}
-	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
-	switch {
-	case err == nil:
-		s.shelf.idx = ix
-	case errors.Is(err, index.ErrLost):
-		// Without it everything works, and opening takes longer the next time as well.
-		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
-	default:
+	rebuild, err := s.loadIndex(openIndex)
+	if err != nil {
 		return err
 	}
 	if err := s.damages.load(); err != nil {
@@ -156,9 +123,72 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
+	return s.removeMark()
+}
+
+// makeDirs makes the directories that are missing, and makes durable what a process that is gone has done in them.
+func (s *Spool) makeDirs() error {
+	for _, d := range []string{".", segDir, stageDir, chainDir, freeDir, damagedDir} {
+		if err := s.fs.MkdirAll(s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if err := vfs.RemoveTemp(s.fs, s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		// A process that was killed may have renamed a file and not come to the sync. What it said is about to be acted upon,
+		// and what is deleted for it could outlive it in a power cut.
+		if err := s.fs.SyncDir(s.path(d)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	return nil
+}
+
+// openQuota compares the quota with the file system. It comes before anything but directories is made: a spool that cannot work
+// is refused while nothing was changed.
+func (s *Spool) openQuota() error {
+	total, free, err := s.fs.Space(s.dir)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := checkFileLimit(s.fs, &s.opts); err != nil {
+		return err
+	}
+	q, err := newQuota(&s.opts, total)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	q.disk.look(total, free)
+	s.space.setQuota(q)
+	switch {
+	case total == 0:
+		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", q.limit)
+	case q.limit > total:
+		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", q.limit, "size", total)
+	}
+	return nil
+}
+
+// loadIndex opens the index. rebuild: it has to be made again from the segments.
+func (s *Spool) loadIndex(openIndex index.OpenFunc) (rebuild bool, err error) {
+	ix, rebuild, err := openIndex(s.fs, s.dir, s.log)
+	switch {
+	case err == nil:
+		s.shelf.idx = ix
+	case errors.Is(err, index.ErrLost):
+		// Without it everything works, and opening takes longer the next time as well.
+		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
+	default:
+		return rebuild, err
+	}
+	return rebuild, nil
+}
+
+// removeMark removes the mark of the last orderly end.
+func (s *Spool) removeMark() error {
 	// From here on an end is not orderly until Close says so. Whatever fails above leaves the mark for the next attempt.
 	// A mark that stayed would make the next Open cut what is written from here on.
-	err = s.fs.Remove(s.path(cleanName))
+	err := s.fs.Remove(s.path(cleanName))
 	if err == nil {
 		err = s.fs.SyncDir(s.dir)
 	}
