@@ -53,7 +53,12 @@ func (s *Spool) close() error {
 		s.space.discard(sp)
 	}
 	// Without the mark the next Open looks at everything: that is always right, only slower.
-	if err == nil && end.unsealed == 0 {
+	switch {
+	case err != nil:
+	case end.unsealed > 0:
+		err = fmt.Errorf("spool: closed before %d segments could be sealed: all records are on stable storage, and the next start "+
+			"reports a sudden end", end.unsealed)
+	default:
 		end.mark.Clocks.Down = s.shelf.outages()
 		err = s.markClean(end.mark)
 	}

@@ -38,6 +38,7 @@ type recovery struct {
 	changed   []*sealed           // index entries to be written
 	gone      []string            // and to be deleted
 	least     uint64              // the log is known to have reached up to here
+	missing   uint64              // from where on segments are missing that an exact index lists; 0: none
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
 	// blank are files whose first page is zeros: spares, or segments that have lost their header. What is missing tells.
 	blank []uint64
@@ -200,6 +201,9 @@ func (r *recovery) list() error {
 		}
 		if seg != nil { // sealed, and not any more what it was: everything in it had been durable
 			r.least = max(r.least, seg.Last+1)
+			if r.clean != nil { // after a kill the index may still list what was delivered and deleted
+				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
+			}
 		}
 		if err := r.inspect(n, fi.Size()); err != nil {
 			return err
@@ -364,6 +368,9 @@ func (r *recovery) withoutRaw() error {
 		s.space.number = max(s.space.number, n)
 		if n > covered {
 			r.least = max(r.least, seg.Last+1)
+			if r.clean != nil { // after a kill the index may still list what was delivered and deleted
+				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
+			}
 			s.log.Error("spool: a segment is missing", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
 		}
 	}

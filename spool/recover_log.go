@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -127,16 +128,16 @@ func (r *recovery) owedFrom() uint64 {
 	return owed
 }
 
-// oldest returns the sequence number with which the segments begin. A segment that was begun and not ended belongs to them
-// although its file is gone: no destination can have it.
+// oldest returns the sequence number with which the segments begin. Those whose file is gone belong to them if no destination
+// can have them: one that was begun and not ended, and one that the index of an orderly end lists.
 func (r *recovery) oldest() uint64 {
+	n := r.leastNext()
 	if len(r.parts) > 0 {
-		return r.parts[0].first()
+		n = r.parts[0].first()
+	} else if b := r.begun; b != nil && !b.Ended && !r.wasSealed {
+		n = min(n, b.First)
 	}
-	if b := r.begun; b != nil && !b.Ended && !r.wasSealed {
-		return min(b.First, r.leastNext())
-	}
-	return r.leastNext()
+	return min(n, cmp.Or(r.missing, n))
 }
 
 // leastNext returns the lowest sequence number that can come next: what has been promised or delivered up to there is
