@@ -45,7 +45,7 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// errUnchecked: nobody could be asked.
+// errUnchecked: the API could not be asked.
 var errUnchecked = errors.New("asg: the group's settings are not checked")
 
 // checkAgain is when that is tried again: an instance that has just been launched may not have its role's credentials yet.

@@ -67,7 +67,7 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 	n, goes := reclaim(spot) // of two notices the one with a deadline counts
 	retained := false
 	if !goes && target == "Terminated" {
-		// The metadata does not tell an instance that goes from one that was left behind.
+		// The metadata is the same for an instance that is being terminated and for one that was retained.
 		inst, err := service.Instance(ctx, id)
 		retained = err == nil && strings.HasSuffix(inst.State, ":Retained")
 	}

@@ -7,9 +7,9 @@ import (
 
 // link is how a Lifecycle reaches the metadata service and the API. Both are found at the first call that succeeds.
 type link struct {
-	turn chan struct{} // of one place: a lock that a context can end, since its holder uses the network
+	turn chan struct{} // holds a token: a lock that a context can end, since its holder uses the network
 
-	// The holder of turn writes these, and nobody does any more once instance is set.
+	// The holder of turn writes these; they do not change once instance is set.
 	meta     Metadata
 	service  Service
 	instance string

@@ -15,23 +15,24 @@ import (
 type Options struct {
 	// Hook is the name of the termination hook; default the only one that the group has.
 	Hook string
-	// Dir is drain.Options.Dir. A note in it (asg.json) says that this instance was in service, so that a process that is
-	// restarted while the instance returns to a warm pool does not take it for one that is first brought up there. Default:
-	// no note.
+	// Dir is drain.Options.Dir. A note in it (asg.json) says that this instance was in service, so that a process that
+	// is restarted while the instance returns to a warm pool does not mistake it for one that is first started there.
+	// Default: no note.
 	Dir string
-	// Timeout and StallTimeout are those of drain.Options, which the hook is compared with at the start; default none.
+	// Timeout and StallTimeout are those of drain.Options. At the start the hook is compared with them; default no
+	// comparison.
 	Timeout, StallTimeout time.Duration
-	// ProtectAbove has the group choose other instances for a scale-in while this one has more payload bytes to deliver,
-	// summed over classes and destinations, and until half of them are left; default 0, never. It takes over the instance's
-	// scale-in protection, and needs autoscaling:SetInstanceProtection.
+	// ProtectAbove makes the group choose other instances for a scale-in while this one has more payload bytes to
+	// deliver, summed over classes and destinations, and until half of them are left; default 0, never. It takes over
+	// the instance's scale-in protection, and needs autoscaling:SetInstanceProtection.
 	ProtectAbove int64
-	// Retry is the pause between two attempts to be heard by the API; default 5 s.
+	// Retry is the pause between two attempts to call the API; default 5 s.
 	Retry time.Duration
-	// CompleteTimeout bounds the attempts to complete the action while the instance is still deregistered from its load
-	// balancers, which comes before the hook; default 1 h, the longest deregistration delay. When the action should wait for
-	// an answer and is said not to, a twelfth of it.
+	// CompleteTimeout bounds the attempts to complete the action while the instance is still being deregistered from
+	// its load balancers, which precedes the hook; default 1 h, the longest deregistration delay. If the API says that
+	// the action does not wait although it should, a twelfth of it.
 	CompleteTimeout time.Duration
-	// Metadata and Service are what is asked; default IMDSv2 and the API, found as the AWS SDK finds them.
+	// Metadata and Service are asked for everything; default IMDSv2 and the API, found as the AWS SDK finds them.
 	Metadata Metadata
 	Service  Service
 	// Logger; nil discards.
@@ -62,16 +63,16 @@ func (o *Options) validate() error {
 		errs = append(errs, errors.New("asg: Options.ProtectAbove must not be negative"))
 	}
 	if (o.Metadata == nil) != (o.Service == nil) {
-		errs = append(errs, errors.New("asg: Options.Metadata and Options.Service go together"))
+		errs = append(errs, errors.New("asg: set both Options.Metadata and Options.Service, or neither"))
 	}
 	if strings.ContainsAny(o.Hook, " /:") {
-		errs = append(errs, fmt.Errorf("asg: Options.Hook %q is no name of a hook", o.Hook))
+		errs = append(errs, fmt.Errorf("asg: Options.Hook %q is not the name of a hook", o.Hook))
 	}
 	return errors.Join(errs...)
 }
 
-// OnEC2 reports whether this machine says that it is an EC2 instance, or AWS_EC2_METADATA_SERVICE_ENDPOINT that there is
-// something to ask. It asks nothing over the network.
+// OnEC2 reports whether this machine identifies itself as an EC2 instance, or AWS_EC2_METADATA_SERVICE_ENDPOINT is set.
+// It sends nothing over the network.
 func OnEC2() bool {
 	if strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 		return false

@@ -12,7 +12,8 @@ type Metadata interface {
 	Get(ctx context.Context, path string) (string, error)
 }
 
-// Service is what is needed of the EC2 Auto Scaling API. Its errors are those of the API, ErrNoAction apart.
+// Service is the part of the EC2 Auto Scaling API that a Lifecycle needs. Its errors are those of the API, except for
+// ErrNoAction.
 type Service interface {
 	// Instance returns the zero value for an instance that is in no group.
 	Instance(ctx context.Context, id string) (Instance, error)
@@ -27,14 +28,14 @@ type Protector interface {
 	Protect(ctx context.Context, group, instance string, on bool) error
 }
 
-// Instance is what the group knows of an instance.
+// Instance is the state of an instance in its group.
 type Instance struct {
 	Group string
 	// State as in the API: "InService", "Terminating:Wait", …
 	State string
 }
 
-// Settings are those of a group that matter here.
+// Settings are the settings of a group that affect a drain.
 type Settings struct {
 	// Hooks of the transition autoscaling:EC2_INSTANCE_TERMINATING.
 	Hooks []Hook

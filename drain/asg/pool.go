@@ -36,7 +36,7 @@ type note struct {
 	Served   time.Time `json:"served"`
 }
 
-// maxNote bounds what is read of the file in bytes.
+// maxNote bounds how many bytes of the file are read.
 const maxNote = 4 << 10
 
 func (p *pool) path() string { return filepath.Join(p.dir, "asg.json") }

@@ -36,7 +36,8 @@ func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
 	l.log.Info("asg: scale-in protection", "on", on, "pending_bytes", pending)
 }
 
-// unprotect lets an instance go that somebody has drained by hand, and that holds nothing any more.
+// unprotect removes the protection of an instance that the operator has drained by hand, and that has nothing left to
+// deliver.
 func (l *Lifecycle) unprotect(ctx context.Context, r *drain.Report) error {
 	l.mu.Lock()
 	on := l.protected

@@ -60,7 +60,7 @@ func patient(o *autoscaling.Options) {
 
 type metadata struct{ c *imds.Client }
 
-// maxMetadata bounds what is read of a value in bytes.
+// maxMetadata bounds how many bytes of a value are read.
 const maxMetadata = 64 << 10
 
 func (m metadata) Get(ctx context.Context, path string) (string, error) {

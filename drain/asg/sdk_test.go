@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	_, err := asg.New(&asg.Options{Hook: "a b", Retry: -1, Service: draintest.NewGroup(nil)})
-	for _, want := range []string{`"a b"`, "negative", "go together"} {
+	for _, want := range []string{`"a b"`, "negative", "or neither"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}

@@ -92,7 +92,7 @@ func (i *Instance) Answered() (answer asg.Answer, expired bool) {
 	return i.answered, i.expired
 }
 
-// now lets happen what is due. Group.mu is held.
+// now applies what is due. Group.mu is held.
 func (i *Instance) now() string {
 	now := time.Now()
 	if i.state == "Terminating" && !now.Before(i.waits) {

@@ -52,7 +52,7 @@ func (l *Lifecycle) call(ctx context.Context, on bool) error {
 	return judge(resp.StatusCode, b, on)
 }
 
-// maxAnswer bounds what is read of an answer in bytes.
+// maxAnswer bounds how many bytes of an answer are read.
 const maxAnswer = 64 << 10
 
 // judge returns nil if the agent says that the protection is as it was asked for.

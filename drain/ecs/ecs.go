@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
-// MaxStopTimeout is what Fargate allows as a container's stopTimeout.
+// MaxStopTimeout is the longest stopTimeout of a container that Fargate allows.
 const MaxStopTimeout = 120 * time.Second
 
 // DefaultStopTimeout is a container's stopTimeout where the task definition names none.
@@ -32,7 +32,7 @@ type Options struct {
 	// Expires is how long the protection holds without being renewed, in minutes from 1 to 2880; default 2 h. It is renewed
 	// at half of it, and ends by itself that long after the process has died.
 	Expires time.Duration
-	// Client makes the calls; default one that goes through no proxy: the agent is on the task's own link-local address.
+	// Client makes the calls; default one that uses no proxy, since the agent is at the task's own link-local address.
 	Client *http.Client
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -131,7 +131,7 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	return false, l.protect(ctx, false)
 }
 
-// protect tells the agent, and notes when to tell it again.
+// protect calls the agent, and notes when to call it again.
 func (l *Lifecycle) protect(ctx context.Context, on bool) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -22,10 +22,10 @@ import (
 
 // Options configure a Lifecycle. The zero value of every field means its documented default.
 type Options struct {
-	// Dir is drain.Options.Dir; a warning is logged if it lies in an emptyDir. Default: no check.
+	// Dir is drain.Options.Dir; a warning is logged if it is in an emptyDir. Default: no check.
 	Dir string
-	// TerminationMessage is the container's terminationMessagePath, which the summary of the report goes to; default
-	// /dev/termination-log. One that is not there is not created.
+	// TerminationMessage is the container's terminationMessagePath, to which the summary of the report is written;
+	// default /dev/termination-log. A file that does not exist is not created.
 	TerminationMessage string
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -70,8 +70,9 @@ const preStopHeader = "Penstock-Prestop"
 // browser the last ones.
 var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Origin", "Sec-Fetch-Site"}
 
-// ServeHTTP is the preStop endpoint: a POST from PreStop says that the pod goes. It answers 403 to callers from outside the
-// pod, to requests that somebody in the pod has passed on, and to those that PreStop did not send.
+// ServeHTTP is the preStop endpoint: a POST from PreStop announces that the pod is being deleted. It answers 403 to
+// callers from outside the pod, to requests that a proxy in the pod has forwarded, and to those that PreStop did not
+// send.
 func (l *Lifecycle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	foreign := slices.ContainsFunc(passedOn, func(name string) bool { return r.Header.Get(name) != "" })
@@ -93,7 +94,8 @@ func (l *Lifecycle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// PreStop tells the process whose preStop endpoint is at url that its pod goes: http://127.0.0.1:8080/prestop.
+// PreStop tells the process whose preStop endpoint is at url, such as http://127.0.0.1:8080/prestop, that its pod is
+// being deleted.
 func PreStop(ctx context.Context, url string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
@@ -125,7 +127,7 @@ func PreStopURL(addr string) (string, error) {
 	return "http://" + net.JoinHostPort(host, port) + "/prestop", nil
 }
 
-// Notice implements drain.Lifecycle: the pod goes once preStop was called.
+// Notice implements drain.Lifecycle: the pod is being deleted once preStop was called.
 func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,10 +153,10 @@ func (l *Lifecycle) Update(context.Context, drain.Status) {
 	}
 }
 
-// maxMessage is what the kubelet reads of a termination message in bytes.
+// maxMessage is how many bytes of a termination message the kubelet reads.
 const maxMessage = 4096
 
-// Finish implements drain.Lifecycle: the summary is what `kubectl describe pod` shows of the container.
+// Finish implements drain.Lifecycle: `kubectl describe pod` shows the summary for the container.
 func (l *Lifecycle) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
 	var b bytes.Buffer
 	_ = r.WriteSummary(&b) // to memory

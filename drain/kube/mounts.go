@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// onEmptyDir reports whether dir lies in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
+// onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
 // kubelet keeps emptyDirs, those in memory too, below a directory of that name on the node.
 func onEmptyDir(mountinfo []byte, dir string) bool {
 	dir, err := filepath.Abs(dir)
