@@ -71,7 +71,7 @@ var layers = map[string][]string{
 	"ship/format":              {"compress", "spool/object", "spool/segment"},
 	"ship/audit":               {"ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},
-	"ship/open":                {"ship/format", "internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "spool/segment"},
+	"ship/open":                {"ship/format", "internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "spool/object", "spool/segment"},
 	"ship/s3ship":              {"spool/object", "internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 	"ship/sftpship":            {"spool/object", "internal/secret", "internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":            {"ship"},

@@ -1,8 +1,7 @@
 // Package open turns a URL into a destination, and reads the records that were delivered there.
 //
-//   - [Destination] opens the destination that a URL names, with the driver of its scheme: s3 is
-//     [github.com/penstock-go/penstock/ship/s3ship], sftp is [github.com/penstock-go/penstock/ship/sftpship], and file is
-//     [github.com/penstock-go/penstock/ship/fileship].
+//   - [Destination] opens the destination that a URL names, with the driver of its scheme: s3://logs/ingest,
+//     sftp://ingest@idc.example/srv/ingest, file:///srv/ingest. The package of each driver documents its URLs.
 //   - [Forms] describes the URLs that are accepted, for flag texts and messages.
 //   - [Records] reads every record of one class at a destination, or of all classes.
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/format"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -23,9 +24,9 @@ const readers = 4
 // seconds, and reading continues after the last byte that arrived: records that cannot be read at the first attempt must
 // not be counted as missing. The destination must be a ship.Lister.
 func Records(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {
-	prefix := "class="
+	prefix := object.DataPrefix
 	if class != "" {
-		prefix += class + "/"
+		prefix = object.ClassPrefix(class)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -36,7 +37,7 @@ func Records(ctx context.Context, d ship.Destination, class string, f func(seq u
 	for range readers {
 		wg.Go(func() {
 			for key := range keys {
-				if err := object(ctx, retry, key, &mu, f); err != nil {
+				if err := readObject(ctx, retry, key, &mu, f); err != nil {
 					cancel(fmt.Errorf("open: %s: %w", key, err))
 				}
 			}
@@ -63,8 +64,8 @@ func Records(ctx context.Context, d ship.Destination, class string, f func(seq u
 	return context.Cause(ctx)
 }
 
-// object reads one object.
-func object(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
+// readObject reads the records of one object.
+func readObject(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return err
