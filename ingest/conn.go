@@ -27,7 +27,7 @@ const (
 func largeBuffer(max int) int { return max + frameRoom }
 
 var (
-	errNoFrame  = errors.New("ingest: the framer found no frame where the largest one must have ended")
+	errNoFrame  = errors.New("ingest: the framer found no frame within the largest size that a frame may have")
 	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.Memory)")
 )
 

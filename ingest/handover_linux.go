@@ -88,9 +88,9 @@ func (w *wire) receive(ctx context.Context, steps ...string) (m message, files [
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = errors.New("a message was cut off: are there descriptors left (ulimit -n)?")
 	case err == nil && m.Version != handoverVersion:
-		err = fmt.Errorf("the other process speaks version %d of the hand-over, this one %d", m.Version, handoverVersion)
+		err = fmt.Errorf("the other process uses version %d of the hand-over, this one %d", m.Version, handoverVersion)
 	case err == nil && !slices.Contains(steps, m.Step):
-		err = fmt.Errorf("%q came instead of %q", m.Step, steps[0])
+		err = fmt.Errorf("received %q instead of %q", m.Step, steps[0])
 	}
 	if err != nil {
 		closeAll(files)
@@ -145,7 +145,7 @@ func HandOver(ctx context.Context, s *Successor) error {
 	log.Info("ingest: hand-over: started the successor", "pid", s.Cmd.Process.Pid)
 	if err := o.run(ctx); err != nil {
 		o.undo()
-		return fmt.Errorf("ingest: hand-over: %w; this process goes on", err)
+		return fmt.Errorf("ingest: hand-over: %w; this process continues", err)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func HandOver(ctx context.Context, s *Successor) error {
 // errFirstProcess: the kernel ends every process of a PID namespace when its first one ends (pid_namespaces(7)), so the
 // successor would die with its predecessor.
 var errFirstProcess = errors.New("ingest: hand-over: this process is the first one of its PID namespace (PID 1), as in a container " +
-	"without an init, and the kernel would end the successor together with it; this process goes on. " +
+	"without an init, and the kernel would end the successor together with it; this process continues. " +
 	"Replace the container, or run the program below an init (docker run --init, shareProcessNamespace)")
 
 var getpid = os.Getpid // in tests, another one
@@ -236,7 +236,7 @@ func (o *offer) await(ctx context.Context, step string) (message, error) {
 	m, files, err := o.wire.receive(ctx, step)
 	closeAll(files)
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
-		err = fmt.Errorf("%w before it said %q", errDied, step)
+		err = fmt.Errorf("%w before it sent %q", errDied, step)
 	}
 	return m, err
 }
@@ -391,7 +391,7 @@ func (i *Inheritance) Commit(ctx context.Context) error {
 		_, _, err = i.wire.receive(ctx, stepYours)
 	}
 	if err != nil {
-		return fmt.Errorf("ingest: hand-over: the predecessor does not let go: %w", err)
+		return fmt.Errorf("ingest: hand-over: the predecessor did not hand over its sockets: %w", err)
 	}
 	return nil
 }

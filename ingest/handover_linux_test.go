@@ -302,8 +302,8 @@ func TestHandOverFails(t *testing.T) {
 	served, accepted := serve(t, u, s), serve(t, l, s)
 	stop := flood(t, u.Addr())
 	for mode, want := range map[string]string{
-		"early": "has ended before it said \"ready\"", "hang": "time is up", "released": "before it said \"taken\"",
-		"taken": "before it said \"taken\"", "yours": "before it said \"serving\"",
+		"early": "has ended before it sent \"ready\"", "hang": "time is up", "released": "before it sent \"taken\"",
+		"taken": "before it sent \"taken\"", "yours": "before it sent \"serving\"",
 	} {
 		timeout := 20 * time.Second
 		if mode == "hang" {

@@ -105,7 +105,7 @@ func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
 		WaitDurable(ctx context.Context, seq uint64) error
 	})
 	if !ok {
-		return errors.New("ingest: the sink cannot tell what is durable")
+		return errors.New("ingest: the sink has no WaitDurable")
 	}
 	return d.WaitDurable(ctx, seq)
 }

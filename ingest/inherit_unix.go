@@ -38,7 +38,7 @@ func isStream(f *os.File) (stream bool, err error) {
 		return false, err
 	}
 	if serr != nil {
-		return false, fmt.Errorf("inherited descriptor %q is no socket: %w", f.Name(), serr)
+		return false, fmt.Errorf("inherited descriptor %q is not a socket: %w", f.Name(), serr)
 	}
 	switch typ {
 	case syscall.SOCK_STREAM:

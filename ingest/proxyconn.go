@@ -51,7 +51,7 @@ func parseHeader(b []byte) (client netip.AddrPort, err error) {
 	if bytes.HasPrefix(b, []byte(sigV2)) {
 		client, _, ok := parseV2(b)
 		if !ok {
-			return client, fmt.Errorf("%w that makes sense", errNoHeader)
+			return client, fmt.Errorf("%w that is valid", errNoHeader)
 		}
 		return client, nil
 	}

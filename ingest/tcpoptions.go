@@ -119,7 +119,7 @@ func (o *TCPOptions) validate() error {
 		bad("Files: %d sockets, want one", len(o.Files))
 	}
 	if o.HandshakeTimeout < 0 {
-		bad("HandshakeTimeout %v: want a duration", o.HandshakeTimeout)
+		bad("HandshakeTimeout %v: must not be negative", o.HandshakeTimeout)
 	}
 	errs = append(errs, proxies(o.ProxyFrom).validate())
 	return errors.Join(errs...)

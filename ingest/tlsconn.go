@@ -9,8 +9,9 @@ import (
 
 // Most senders of logs write and never read. When such a sender closes its socket while unread bytes are in its receive
 // buffer, its kernel sends a reset instead of the rest of its data (RFC 2525 §2.17), and everything that the listener's
-// kernel had no room for is lost. So a listener whose framing does not acknowledge sends no byte after the TLS handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of the
-// TCP connection, which is not a byte.
+// kernel had no room for is lost. So a listener whose framing does not acknowledge sends no byte after the TLS
+// handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of
+// the TCP connection, which is not a byte.
 
 // withoutTickets returns config with session tickets turned off, also in what its GetConfigForClient returns. In TLS
 // 1.3 the server sends tickets unasked, after its Finished. The price is a full handshake for each connection.

@@ -106,4 +106,4 @@ func (f *tlsFiles) load() (*tls.Config, error) {
 	return c, nil
 }
 
-var errNoCert = errors.New("no certificate in it")
+var errNoCert = errors.New("the file contains no certificate")

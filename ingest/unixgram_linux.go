@@ -90,7 +90,7 @@ func (a access) apply(path string) error {
 	}
 	if a.uid >= 0 || a.gid >= 0 {
 		if err := unix.Fchownat(fd, "", a.uid, a.gid, unix.AT_EMPTY_PATH); err != nil {
-			return fmt.Errorf("%w (it takes CAP_CHOWN, or membership in the group)", &os.PathError{Op: "chown", Path: path, Err: err})
+			return fmt.Errorf("%w (this needs CAP_CHOWN, or membership in the group)", &os.PathError{Op: "chown", Path: path, Err: err})
 		}
 	}
 	mode := uint32(a.mode)

@@ -182,7 +182,8 @@ func (p *params) framing(o *Options, c *TCPOptions) {
 	}, want)
 }
 
-// byName are the framings that a URL can ask for without being in Options.Framings. Fixed, and framings of the user's own, are for programs.
+// byName are the framings that a URL can name without Options.Framings. Fixed and a program's own framings need
+// Options.Framings or TCPOptions.
 var byName = map[string]Framing{"auto": Auto, "newline": Newline, "octet": OctetCounting, "len16": Len16, "len32": Len32}
 
 // check keeps a nil pointer from becoming an interface that is not nil.

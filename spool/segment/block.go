@@ -16,7 +16,7 @@ const (
 	FooterBlock Type = 3
 )
 
-// BlockHeader is what stands before a block's payload, but for the length and the checksum, which follow from the
+// BlockHeader is the header of a block without the length and the checksum, which follow from the
 // payload.
 type BlockHeader struct {
 	// Generation of the file, from its Header.
@@ -34,7 +34,7 @@ type BlockHeader struct {
 	Type    Type
 }
 
-// Stamp completes a block: it fills the first BlockHeaderSize bytes of block, behind which the payload stands already.
+// Stamp completes a block: it fills the first BlockHeaderSize bytes of block, which is followed by the payload.
 // It allocates nothing, and may be called again for the same payload when the block has to go elsewhere after a failed
 // write. The caller pads the block with zeros to the next multiple of 16 (see Align).
 //
@@ -96,7 +96,7 @@ func intact(block []byte, generation uint64, offset int64) bool {
 // readBlockHeader decodes the header at the start of b, which holds at least BlockHeaderSize bytes, without its checksum.
 func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool) {
 	h = BlockHeader{
-		Generation: uint64(le.Uint32(b)), // the low half is all that stands here
+		Generation: uint64(le.Uint32(b)), // a block has only the low half
 		Offset:     offset,
 		First:      le.Uint64(b[16:]),
 		Count:      le.Uint32(b[12:]),
@@ -111,7 +111,7 @@ func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool
 }
 
 // wellFormed reports whether a payload is exactly count records. The checksum has already passed, so only a faulty
-// writer fails here; but nothing behind this check has to be careful any more.
+// writer fails here; but no code after this check has to be careful.
 func wellFormed(payload []byte, count uint32) bool {
 	for ; count > 0; count-- {
 		n, _, ok := recordLen(payload)

@@ -72,7 +72,7 @@ func (b *Builder) Seal(offset int64, ledger *Ledger) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The mark is what lets a reader that finds the footer without its trailer tell damage before it.
+	// With the mark, a reader that finds the footer without its trailer can recognize damage before it.
 	Stamp(block, BlockHeader{
 		Generation: b.generation, Offset: offset, First: f.Next, Durable: uint32(offset), Type: FooterBlock,
 	})

@@ -10,13 +10,13 @@ import (
 const Unbounded = math.MaxUint64
 
 // DamageError reports a damaged stretch of a segment: bytes that had been acknowledged and are not what was written. The
-// records before and behind it are intact. It is ErrCorrupt, by errors.Is.
+// records before and after it are intact. errors.Is reports it as ErrCorrupt.
 type DamageError struct {
 	// First and Last sequence numbers that are lost. Last is First−1 if no record was (a ledger, the footer, the
 	// header), and Unbounded if it is not known.
 	First uint64
 	Last  uint64
-	// Offset and End of the stretch in the file; End may lie behind the end of the file if that was cut off. They are
+	// Offset and End of the stretch in the file; End may be beyond the end of a file that was cut off. They are
 	// equal if the bytes are gone without a trace.
 	Offset int64
 	End    int64

@@ -24,12 +24,12 @@ type IndexEntry struct {
 	First uint64
 }
 
-// Footer is what a sealed segment says about itself.
+// Footer is the summary at the end of a sealed segment.
 type Footer struct {
 	// Records and Bytes (payloads only) that could be read when the segment was sealed.
 	Records uint64
 	Bytes   uint64
-	// First sequence number, as in the header, and the one behind the last. Next − First − Records is damaged.
+	// First sequence number, as in the header, and the number after the last one. Next − First − Records are damaged.
 	First uint64
 	Next  uint64
 	// Earliest and Latest arrival, Unix nanoseconds; both 0 without records.
@@ -42,7 +42,7 @@ type Footer struct {
 	Header []byte
 	// Ledger at the end of the segment.
 	Ledger Ledger
-	// Index has an entry for the first block, and for each that begins 64 KiB or more behind the entry before it.
+	// Index has an entry for the first block, and for each that begins 64 KiB or more after the previous entry.
 	Index []IndexEntry
 }
 

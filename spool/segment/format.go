@@ -23,7 +23,7 @@ const (
 	MaxHeader = 1 << 20
 	// TrailerSize is the length of a sealed segment's last part.
 	TrailerSize = 32
-	// MaxSize is what a segment must stay below: offsets in it have 32 bits.
+	// MaxSize is larger than every segment, whose offsets have 32 bits.
 	MaxSize = 1 << 32
 
 	alignment = 16
@@ -31,7 +31,7 @@ const (
 
 // Errors that callers branch on.
 var (
-	// ErrCorrupt is what every error about damaged or foreign bytes is, by errors.Is.
+	// ErrCorrupt is wrapped by every error about damaged or foreign bytes.
 	ErrCorrupt = errors.New("segment: damaged")
 	// ErrVersion is returned for a segment that a newer version of this package wrote.
 	ErrVersion = errors.New("segment: written by a newer version")

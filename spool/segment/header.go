@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// headerFixed is the offset of the JSON. What has a fixed place stands before it, so that a header can be read with
+	// headerFixed is the offset of the JSON. The fields before it have fixed positions, so that a header can be read with
 	// a hex dump and without a JSON parser.
 	headerFixed = 128
 )
 
-// Magic is what a segment begins with.
+// Magic is the beginning of every segment.
 const Magic = "PNSTKSEG"
 
 var headerMagic = [8]byte([]byte(Magic))
@@ -31,7 +31,7 @@ type Header struct {
 	Segment uint64
 	// First is the sequence number of the first record that will be written here, from 1.
 	First uint64
-	// Created is when the segment became active, with nanoseconds, UTC. It names the object's hour for ever.
+	// Created is when the segment became active, with nanoseconds, UTC. It names the object's hour permanently.
 	Created time.Time
 	// Spool is the spool's id: 26 characters of [0-9a-z].
 	Spool string
@@ -104,7 +104,7 @@ func EncodeHeader(h *Header, pad int) ([]byte, error) {
 	return b, nil
 }
 
-// headerSum returns the checksum of a header of n bytes. Bytes that b lacks are zeros: copies of a header are kept
+// headerSum returns the checksum of a header of n bytes. Bytes missing in b are zeros: copies of a header are kept
 // without the padding.
 func headerSum(b []byte, n int) uint32 {
 	b = b[:min(len(b), n)]
@@ -116,7 +116,7 @@ func headerSum(b []byte, n int) uint32 {
 	return sum
 }
 
-// zeros stand for the padding that a copy lacks.
+// zeros replace the padding, which a copy does not have.
 var zeros [4096]byte
 
 // trimHeader cuts the padding from an intact header.
@@ -124,7 +124,7 @@ func trimHeader(b []byte) []byte { return b[:headerFixed+int(le.Uint32(b[20:]))]
 
 // DecodeHeader decodes a header from the start of b. The padding at its end may be missing, as it is in the copies that
 // footers and stage records hold. The error is ErrVersion for an intact header of a newer version, which calls for a
-// newer program, and ErrCorrupt for everything else.
+// newer program, and ErrCorrupt for any other mistake.
 func DecodeHeader(b []byte) (*Header, error) {
 	if len(b) < headerFixed {
 		return nil, fmt.Errorf("%w: %d bytes are too few for a segment header", ErrCorrupt, len(b))
@@ -186,7 +186,7 @@ func decodeHeader(b []byte) (*Header, error) {
 	return h, nil
 }
 
-// validate joins what is wrong with the fields, so that a caller sees all of it at once.
+// validate joins all mistakes in the fields, so that a caller sees them at once.
 func (h *Header) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("segment: header: "+format, args...)) }

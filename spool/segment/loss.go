@@ -74,13 +74,13 @@ type Loss struct {
 	Records uint64
 	// Bytes of those whose bytes were seen: all of them, unless BytesUnknown is set.
 	Bytes uint64
-	// BytesUnknown is set once a record was lost whose bytes nobody saw. JSON then has null for the bytes, never 0.
+	// BytesUnknown is set once a record of unknown length was lost. JSON then has null for the bytes, never 0.
 	BytesUnknown bool
 	// AtLeast marks a count of records that is only a lower bound: aggregates of UDP GRO, and the rest of a stream that was
-	// cut off, in which frames were not told apart.
+	// cut off, in which frames could not be distinguished.
 	AtLeast bool
-	// AtMost marks a count of records that includes an upper bound: datagrams that could not be read out of a socket any
-	// more, of which the kernel tells only how much memory they take.
+	// AtMost marks a count of records that includes an upper bound: datagrams that could not be read from a socket, of
+	// which only the memory that they take is known.
 	AtMost bool
 }
 

@@ -98,7 +98,7 @@ func (f *file) behead(s seal, known *Header) bool {
 	return true
 }
 
-// seal is what the end of a sealed segment says. The generation is 0 if there is no trailer, the footer nil if it is
+// seal is the information at the end of a sealed segment. The generation is 0 if there is no trailer, the footer nil if it is
 // damaged.
 type seal struct {
 	generation uint64
@@ -129,7 +129,7 @@ func (f *file) readSeal() (s seal, err error) {
 		return seal{}, nil
 	}
 	// A walker that sees nothing but the footer checks it like any other block. It has to end where the trailer begins:
-	// a trailer that stands elsewhere was not written as this file's end.
+	// a trailer elsewhere was not written as this file's end.
 	f.generation, f.end, f.seq = s.generation, size-TrailerSize, 1
 	h, block, err := f.block(s.offset)
 	if err != nil || block == nil || h.Type != FooterBlock || Align(s.offset+int64(len(block)))+TrailerSize != size {

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// ReadOptions say what the caller knows about a segment beyond its bytes. The zero value suits a file that nobody writes
+// ReadOptions say what the caller knows about a segment beyond its bytes. The zero value suits a file that no process writes
 // to.
 type ReadOptions struct {
-	// End, if not 0, bounds what is read in an active segment: the writer's position. A trailer is not looked for.
+	// End, if not 0, bounds what is read in an active segment: the writer's position. The reader does not look for a trailer.
 	End int64
 	// Durable is an offset below which everything is known to have been on stable storage: what is invalid below it is
 	// damage, not a torn tail. Marks in the file count without it. Give the file's size if the file is known to have
 	// been sealed, or closed in order.
 	Durable int64
-	// Next, if not 0, is the sequence number behind the segment's last record: the next segment's first. Blocks that go
+	// Next, if not 0, is the sequence number after the segment's last record: the next segment's first. Blocks that go
 	// beyond it do not count, since they were written again to the next segment after a failed write; and whatever is
 	// missing below it is damage. An intact footer has it, and this is not looked at.
 	Next uint64
@@ -25,7 +25,7 @@ type ReadOptions struct {
 	// is damaged. Without it the footer's copy does.
 	Header *Header
 	// SkipUnreadable turns what the disk refuses to return into damage. Without it a failed read is an error, after
-	// which the same call may be tried again. Set it once that was tried often enough: what is reported as damage will
+	// which the same call may be tried again. Set it after enough attempts: what is reported as damage will
 	// be written off.
 	SkipUnreadable bool
 }
@@ -39,7 +39,7 @@ type Reader struct {
 
 	from  uint64 // records below it are skipped
 	seq   uint64 // of the first record in block
-	block []byte // what is left of the current block's payload
+	block []byte // the rest of the current block's payload
 }
 
 // NewReader returns a Reader of the segment in the first size bytes of r.
@@ -50,7 +50,7 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	return NewReaderWith(r, size, ReadOptions{})
 }
 
-// NewReaderWith is NewReader for a caller who knows more about the segment.
+// NewReaderWith is NewReader for a caller that knows more about the segment.
 func NewReaderWith(r io.ReaderAt, size int64, o ReadOptions) (*Reader, error) {
 	f, err := openFile(r, size, o)
 	if err != nil {
@@ -67,7 +67,7 @@ func (r *Reader) Header() *Header {
 	return r.f.header
 }
 
-// Begin makes the segment begin with the record of the given sequence number, for whoever asks its Header and reads from
+// Begin makes the segment begin with the record of the given sequence number, for a caller that reads its Header and reads from
 // there: what comes before is not read.
 func (r *Reader) Begin(seq uint64) error {
 	h := *r.f.header
@@ -79,14 +79,14 @@ func (r *Reader) Begin(seq uint64) error {
 // Footer returns the footer, which may only be read, and false if the segment is not sealed or the footer is damaged.
 func (r *Reader) Footer() (*Footer, bool) { return r.f.footer, r.f.footer != nil }
 
-// HeaderBytes returns the header as it stands in the file, without its padding: DecodeHeader decodes it. It is nil if
+// HeaderBytes returns the header as it is in the file, without its padding: DecodeHeader decodes it. It is nil if
 // the header is the one of ReadOptions.
 func (r *Reader) HeaderBytes() []byte { return r.f.rawHeader }
 
 // FooterBytes returns the payload of the footer block, for DecodeFooter, and nil where Footer returns false.
 func (r *Reader) FooterBytes() []byte { return r.f.rawFooter }
 
-// Seek makes Next go on with the record of the given sequence number, or with the first one behind it if there is none.
+// Seek makes Next continue with the record of the given sequence number, or with the first one after it if there is none.
 // In a sealed segment that costs reading at most 64 KiB and a block; in others, and without a footer, everything before.
 func (r *Reader) Seek(seq uint64) error {
 	f := r.f
@@ -107,7 +107,7 @@ func (r *Reader) Seek(seq uint64) error {
 	case seq < r.seq:
 		f.rewind(int64(f.header.Len), f.header.First)
 	default:
-		return nil // ahead: Next skips what lies between
+		return nil // ahead: Next skips what is in between
 	}
 	r.block, r.seq = nil, f.seq
 	return nil
@@ -115,8 +115,8 @@ func (r *Reader) Seek(seq uint64) error {
 
 // Next returns the next record and its sequence number. rec.Data may be used until the next call.
 //
-// The error is io.EOF at the end, and a *DamageError once for each damaged stretch: who calls Next again after it goes on
-// behind the stretch. Any other error is that of a read that failed; the next call tries it again.
+// The error is io.EOF at the end, and a *DamageError once for each damaged stretch: the next call continues after the
+// stretch. Any other error is that of a read that failed; the next call retries it.
 func (r *Reader) Next() (seq uint64, rec Record, err error) {
 	for {
 		for len(r.block) > 0 {

@@ -52,7 +52,7 @@ func RecordSize(n int, src netip.AddrPort) int {
 // Size returns how many bytes AppendRecord adds for r.
 func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) }
 
-// AppendRecord appends r as it stands in a block of records. It allocates only if dst has no room. It panics if the
+// AppendRecord appends r in the form that it has in a block of records. It allocates only if dst has no room. It panics if the
 // payload is longer than MaxRecord: a length that does not fit its field would turn the rest of the block into garbage,
 // so writers check at their door.
 func AppendRecord(dst []byte, r *Record) []byte {
@@ -118,7 +118,7 @@ func takeRecord(b []byte) (r Record, rest []byte) {
 		p = p[source6Size:]
 	}
 	n := head & MaxRecord
-	// The capacity ends with the payload, so that an append by whoever gets it does not overwrite the next record.
+	// The capacity ends with the payload, so that an append by the caller does not overwrite the next record.
 	r.Data = p[:n:n]
 	return r, p[n:]
 }

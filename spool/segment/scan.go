@@ -8,14 +8,14 @@ import (
 	"slices"
 )
 
-// ScanResult is what recovery needs to know about a segment.
+// ScanResult is what Scan has found out about a segment.
 type ScanResult struct {
 	Header *Header
 	// Footer is set if the segment is sealed: nothing may be written to it any more.
 	Footer *Footer
-	// End is the offset behind the last valid block before the footer, if any: what lies behind it is a torn tail (or a
-	// seal that a crash cut short). To go on writing here, first make it zeros, and sync: valid blocks that a power cut
-	// left behind the torn one would otherwise come to life again once the new ones reach them.
+	// End is the offset after the last valid block before the footer, if any. What follows is a torn tail, or a seal that
+	// a crash cut short. Before writing on at End, overwrite the rest with zeros and sync: valid blocks that a power cut
+	// left after the torn one would otherwise become part of the segment once the new blocks reach them.
 	End int64
 	// Next is the sequence number that comes next. Where the last Damage is Unbounded it is that one's First: the caller
 	// has to know better.

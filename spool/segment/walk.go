@@ -5,22 +5,22 @@ import (
 	"io"
 )
 
-// walker goes from block to block. It is what reading and recovery share: the one place that decides what is valid, what
+// walker goes from block to block. Reading and recovery share it: it is the one place that decides what is valid, what
 // is damage, and where a torn file ends.
 type walker struct {
 	w          window
 	generation uint64
 	pos        int64  // where the next block begins
 	seq        uint64 // the sequence number that comes next
-	end        int64  // no block begins at or behind it
+	end        int64  // no block begins at or after it
 	// durable is the highest mark known: an invalid stretch that begins below it is damage.
 	durable int64
 	marked  bool // every mark in the file is known
-	// next, if not 0, is the sequence number behind the last, known from a footer or from outside: what lacks up to it
-	// is damage wherever it lies, and what goes beyond it does not belong here.
+	// next, if not 0, is the sequence number after the last one, known from a footer or from outside. Records missing
+	// below it are damage wherever they were, and records beyond it do not belong to the segment.
 	next uint64
-	// recordsEnd, if not 0, is an offset behind which no block of records stands: where a trailer says that a footer
-	// (which turned out to be damaged) begins, or behind a footer that was passed.
+	// recordsEnd, if not 0, is an offset after which there is no block of records: where a trailer says that a footer
+	// (which turned out to be damaged) begins, or the end of a footer that was passed.
 	recordsEnd int64
 	done       bool
 	// wasted counts the bytes of blocks whose checksum failed.
@@ -31,7 +31,7 @@ type walker struct {
 var errHostile = fmt.Errorf("%w: it holds more beginnings of blocks without their ends than damage explains", ErrCorrupt)
 
 // step returns the next block. The error is io.EOF at the end, a *DamageError for a damaged stretch, after which step
-// goes on behind it, or that of a read that failed, which step tries again when called again. The block may be used
+// continues after it, or that of a read that failed, which the next call retries. The block may be used
 // until the next call.
 func (w *walker) step() (h BlockHeader, block []byte, err error) {
 	if w.done {
@@ -91,7 +91,7 @@ func (w *walker) block(off int64) (h BlockHeader, block []byte, err error) {
 	return h, b, nil
 }
 
-// search returns the first valid block at or behind off, n = 0 if there is none.
+// search returns the first valid block at or after off, n = 0 if there is none.
 func (w *walker) search(off int64) (h BlockHeader, n int, err error) {
 	tag := uint32(w.generation)
 	for w.end-off >= BlockHeaderSize {
@@ -114,7 +114,7 @@ func (w *walker) search(off int64) (h BlockHeader, n int, err error) {
 	return h, 0, nil
 }
 
-// damage judges the invalid bytes at w.pos. A torn tail ends the file; anything else is reported and skipped.
+// damage decides about the invalid bytes at w.pos. A torn tail ends the file; anything else is reported and skipped.
 func (w *walker) damage() error {
 	start := w.pos
 	h, n, err := w.search(start + alignment)

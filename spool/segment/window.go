@@ -21,7 +21,7 @@ type window struct {
 	off  int64
 	// ahead is how much is read at once, if a block is not larger.
 	ahead int
-	// skip makes sectors that cannot be read appear as zeros; salvaged tells that there were some.
+	// skip makes sectors that cannot be read appear as zeros; salvaged says that there were some.
 	skip     bool
 	salvaged bool
 }
@@ -50,7 +50,7 @@ func (w *window) some(off int64, n int) ([]byte, error) {
 func (w *window) load(off int64, n int) error {
 	want := int(min(int64(max(n, w.ahead)), w.size-off))
 	if cap(w.buf) < want {
-		// A larger block than any before: rare, so what is here is simply read again.
+		// A larger block than any before. This is rare, so what is in memory is simply read again.
 		w.buf = make([]byte, 0, max(want, min(2*cap(w.buf), MaxBlock)))
 	}
 	kept := 0
