@@ -6,13 +6,13 @@
 // the list of its choices, replays exactly, and can be ended at any step as by a crash ([Life.Point]).
 //
 // A [Search] chooses: every order of steps that can make a difference, each once. [Random] chooses by chance, and a
-// [Replay] repeats a list. They know nothing of what the hosts do; what must hold after a run is the caller's affair.
+// [Replay] repeats a list. They know nothing about what the hosts do; the caller checks what must hold after a run.
 //
 // # What is left out, and why that is sound
 //
 // Two steps commute if they touch different places, or only look: their order changes neither what the places hold nor what
 // the actors learn. Runs that differ only in the order of such steps are the same run for everybody who takes part, so one
-// of them stands for all (Mazurkiewicz traces). The search finds the steps that do not commute while it runs (dynamic
+// of them represents all (Mazurkiewicz traces). The search finds the steps that do not commute while it runs (dynamic
 // partial-order reduction: Flanagan and Godefroid, POPL 2005) and tries these the other way round; sleep sets keep it from
 // meeting a run twice (Godefroid 1996). Passing time commutes with no step that others can see, since it may end what they
 // wait for, and what they find out may depend on the clock. An actor that stalls therefore stalls in front of such a step:

@@ -35,7 +35,7 @@ func races(turns []Turn) (all []race) {
 	return all
 }
 
-// initials returns who can go first at i if everything behind it that does not depend on it, and then turn j, is to happen
+// initials returns which actors can go first at i if everything after it that does not depend on it, and then turn j, is to happen
 // without it: those of whom the first of these turns depends on no other of them (Abdulla et al., Optimal dynamic partial
 // order reduction, POPL 2014, which calls this I(v)).
 func initials(turns []Turn, past []bits, i, j int) (first actorSet) {

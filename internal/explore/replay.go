@@ -30,7 +30,7 @@ func Code(turns []Turn) string {
 
 func code(t Turn) int { return t.Actor + len(t.Next)*t.Death }
 
-// Replay repeats a run. After the end of its list, each actor goes on for as long as it can before the next one does.
+// Replay repeats a run. After the end of its list, each actor continues for as long as it can before the next one does.
 type Replay []int
 
 // ParseReplay reads what Code wrote.
@@ -82,7 +82,7 @@ type Random struct {
 	rng    *rand.Rand
 	deaths int     // that are left
 	death  float64 // how likely a turn ends with one
-	change float64 // how likely another actor goes on
+	change float64 // how likely another actor continues
 }
 
 // NewRandom returns a Scheduler that makes the same choices for the same seed. At most so many actors die.

@@ -14,7 +14,7 @@ type Search struct {
 	Runs, Cut int
 
 	// Switches, if not negative, bounds how often an actor has to wait although it could go on. Then all of these runs are
-	// made: with such a bound, no run stands for others.
+	// made: with such a bound, no run represents others.
 	Switches int
 	// Stalls bounds how often time passes for one actor while another could move: without a bound, an actor that asks again
 	// every few seconds could do so forever. Default 2.
@@ -76,7 +76,7 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 		if n.deaths = parent.deaths; parent.tried > 0 {
 			n.deaths--
 		}
-		// Who could have gone before, and does not care that another went instead, would only repeat what was seen then.
+		// An actor that could have gone before, and whose step commutes with the other's, would only repeat what was seen then.
 		step := *parent.next[parent.actor]
 		for a := range next {
 			if s.Switches < 0 && (parent.sleep | parent.done).has(a) && parent.next[a] != nil && !parent.next[a].dependent(step) {
@@ -87,7 +87,7 @@ func (s *Search) Choose(turns []Turn, next []*Step) (Choice, bool) {
 	if r := ready(next); n.stalls >= s.Stalls && r != 0 {
 		n.barred = ^r
 	}
-	// The same actor goes on if it can: the runs with the fewest switches come first, and are the easiest to read.
+	// The same actor continues if it can: the runs with the fewest switches come first, and are the easiest to read.
 	n.actor = -1
 	for k := range next {
 		if a := (prefer + k) % len(next); n.awake(a) {

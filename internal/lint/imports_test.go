@@ -173,7 +173,7 @@ func TestOneOpener(t *testing.T) {
 	}
 }
 
-// TestSpoolAlone: who imports only the spool gets no cloud SDK, SSH or metrics package into the build.
+// TestSpoolAlone: a program that imports only the spool builds no cloud SDK, SSH or metrics package.
 func TestSpoolAlone(t *testing.T) {
 	const alone = "./internal/lint/testdata/spoolalone"
 	build := exec.Command("go", "build", "-o", filepath.Join(t.TempDir(), "alone"), alone)
@@ -205,7 +205,7 @@ func TestFormatAlone(t *testing.T) {
 	}
 }
 
-// TestDrainAlone: the end of a process needs no platform's SDK unless that platform is asked for.
+// TestDrainAlone: a program that imports only drain builds no platform's SDK.
 func TestDrainAlone(t *testing.T) {
 	for _, dep := range list(t, "./drain")[0].Deps {
 		if strings.Contains(dep, "aws") || strings.Contains(dep, "smithy") {

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// TestLoggers: whoever copies an example gets its log lines too. Where options have a Logger, no example leaves it out,
-// neither by nil options nor by a literal without one: what a driver says about a directory that was created again, or about
-// a guarantee that the server lacks, has no other way to the operator.
+// TestLoggers: an example that is copied must log. Where options have a Logger, no example leaves it out, neither by nil options
+// nor by a literal without one: only the log tells the operator that a driver had to create a directory again, or that a server
+// lacks a guarantee.
 func TestLoggers(t *testing.T) {
 	root := filepath.Join("..", "..")
 	known := optionsWithLogger(t, root)

@@ -13,6 +13,6 @@
 //
 // The files: event_test.go is the data that everything is made of, draw_test.go how a seed draws it, world_test.go the
 // runner, host_test.go, process_test.go, adoption_test.go, place_test.go and source_test.go the inhabitants,
-// damage_test.go what happens to files at rest, witness_test.go where that may take a record in silence, journal_test.go
+// damage_test.go what happens to files at rest, witness_test.go where that may cost a record silently, journal_test.go
 // what is known of each record, invariants_test.go the contract, shrink_test.go the reduction.
 package sim

@@ -1,8 +1,8 @@
-// Package vfs is the file system the spool runs on: the operating system's ([OS]), or one in memory ([Mem]) that clones
-// itself as after a power cut. [Inject] makes any operation of either fail.
+// Package vfs is the file system that the spool runs on: the operating system's ([OS]), or one in memory ([Mem]) that can be
+// cloned as after a power cut. [Inject] makes any operation of either fail.
 //
-// The interface has only what the spool needs, so that a sweep can cut the power before, and break, every single
-// operation that changes something. Whoever writes a small file as a whole uses [WriteFileAtomic] and nothing else.
+// The interface has only the operations that the spool needs, so that a sweep can cut the power before, and fail, every single
+// operation that changes something. Code that writes a small file as a whole uses [WriteFileAtomic] and nothing else.
 //
 // # What survives
 //
@@ -17,6 +17,6 @@
 // # A sweep
 //
 // Run a workload on Inject(mem, hook) with a hook that calls [Mem.CrashClone] before each operation that changes
-// something, open what is under test on every clone, and check its promises. Then run it once for every operation with
+// something, open the package under test on every clone, and check its promises. Then run it once for every operation with
 // [FailAt] and [FailFrom]. The order of operations is the workload's own, so a failure is found again by its number.
 package vfs

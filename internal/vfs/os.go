@@ -72,7 +72,7 @@ func (osFS) Space(path string) (total, free int64, err error) {
 	return total, free, nil
 }
 
-// MkdirAll works from the top down and syncs each parent before it goes on, so that an interrupted call leaves at most
+// MkdirAll works from the top down and syncs each parent before it continues, so that an interrupted call leaves at most
 // one directory behind whose name is not durable. The parent of the deepest directory found is therefore synced again;
 // where that is not permitted (it is somebody else's), the directory is not ours either.
 func (osFS) MkdirAll(path string) error {

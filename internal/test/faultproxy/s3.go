@@ -30,7 +30,7 @@ type S3 struct {
 }
 
 // Plan says how the n-th request (from 1, since the plan was set) of an operation goes wrong. It may also do something of
-// its own before the request goes on. The operations are named as the S3 API does: Head, Get, Put, Create, UploadPart,
+// its own before the request continues. The operations are named as the S3 API does: Head, Get, Put, Create, UploadPart,
 // Complete, Abort, List, ListUploads, HeadBucket.
 type Plan func(op string, n int, r *http.Request) s3d.Fault
 

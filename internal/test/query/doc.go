@@ -1,3 +1,3 @@
-// Package query tests that what lies at a destination can be queried as it is, with the statements that README shows, by
-// the real engines. It has no code of its own.
+// Package query tests that the real engines can query the objects at a destination as they are, with the statements that README
+// shows. It contains only tests.
 package query

@@ -75,7 +75,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, sig *signature,
 	}
 
 	p := &payload{size: n, sums: h.sums()}
-	// Trailers come behind the body: only now can be held against it what they say.
+	// Trailers follow the body: only now can their checksums be compared with it.
 	if decoded != nil {
 		late, err := declared(decoded.trailer)
 		if err != nil {

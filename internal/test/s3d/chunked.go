@@ -130,7 +130,7 @@ func (c *chunks) begin() error {
 	return nil
 }
 
-// finish reads the line end behind a chunk's data, and checks its signature.
+// finish reads the line end after a chunk's data, and checks its signature.
 func (c *chunks) finish() error {
 	var crlf [2]byte
 	if _, err := io.ReadFull(c.r, crlf[:]); err != nil {

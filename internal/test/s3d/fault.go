@@ -19,11 +19,11 @@ type Fault struct {
 	// Lose does what was asked and closes the connection without an answer: a response lost after the commit.
 	Lose bool
 	// Hang reads nothing and answers nothing until the client goes away, the server closes or its
-	// IdleTimeout has passed: a black hole behind an open connection.
+	// IdleTimeout has passed: a black hole with an open connection.
 	Hang bool
 	// ErrorBody does nothing and answers 200 with an error as the body, as CompleteMultipartUpload may.
 	ErrorBody bool
-	// Flip turns one bit of the payload on its way in, behind the client's checksums.
+	// Flip inverts one bit of the received payload, after the client has computed its checksums.
 	Flip bool
 	// Truncate > 0 cuts the connection after that many bytes of the answer's body.
 	Truncate int64

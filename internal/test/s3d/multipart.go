@@ -172,7 +172,7 @@ func (s *Server) abortUpload(w http.ResponseWriter, _ *http.Request, c *call, id
 	return nil
 }
 
-// assemble writes the parts one behind the other into a temporary file, and returns the checksums of the whole.
+// assemble writes the parts one after the other into a temporary file, and returns the checksums of the whole.
 func (s *Server) assemble(u *upload, parts []int) (tmp string, whole sums, err error) {
 	f, tmp, err := s.store.temp()
 	if err != nil {

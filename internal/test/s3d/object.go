@@ -20,7 +20,7 @@ var kept = []string{
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Tagging",
 }
 
-// newMeta describes an object whose request had header h: its checksum is the one that the client chose, else the
+// newMeta describes an object whose request had header h. Its checksum is the one that the client chose, otherwise the
 // CRC-64/NVME that S3 computes by itself.
 func newMeta(h http.Header, s sums, declared algorithm) *meta {
 	if declared == "" {

@@ -26,7 +26,8 @@ type Options struct {
 	MaxBodyBytes int64
 	// IdleTimeout ends a connection on which nothing has moved for so long. Default 30 s.
 	IdleTimeout time.Duration
-	// Fault is asked once for each request how it shall go wrong; nil, or a zero Fault, means not at all.
+	// Fault is called once for each request, and says how the request fails. It does not fail if Fault is nil or returns a zero
+	// Fault.
 	Fault func(*http.Request) Fault
 	// Logger gets refused requests (debug) and failures of the disk (error). nil discards.
 	Logger *slog.Logger

@@ -110,7 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.active.RUnlock()
 	w.Header().Set("x-amz-request-id", newID())
 	w.Header().Set("Server", "s3d")
-	// Also for a request that is refused unread: net/http reads what is left of its body before it goes on.
+	// Also for a request that is refused unread: net/http reads the rest of its body before it continues.
 	_ = http.NewResponseController(w).SetReadDeadline(s.now().Add(s.o.IdleTimeout)) // a recorder has none
 	c := &call{}
 	if s.o.Fault != nil {

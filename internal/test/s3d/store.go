@@ -34,7 +34,7 @@ type meta struct {
 	// ModTime is the data file's: metadata that does not fit the file is not believed.
 	ModTime time.Time `json:"mod_time"`
 	ETag    string    `json:"etag"`
-	// Sums in the form of the protocol: base64, with "-N" behind it when composite.
+	// Sums in the form of the protocol: base64, followed by "-N" when composite.
 	Sums map[algorithm]string `json:"sums"`
 	// Type of the sums: FULL_OBJECT or COMPOSITE.
 	Type string `json:"type"`

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// SmallDisk returns a directory on an ext4 file system of its own, of so many bytes, made with these options of mkfs.ext4
-// besides. It takes root, and is skipped unless PENSTOCK_TEST_MOUNT is set: a test that mounts is not for every machine.
+// SmallDisk returns a directory on an ext4 file system of its own with that size in bytes. mkfs.ext4 makes it with the options
+// given. The test needs root, and is skipped unless PENSTOCK_TEST_MOUNT is set: not every machine is for tests that mount.
 func SmallDisk(t testing.TB, size int64, options ...string) string {
 	t.Helper()
 	if os.Getenv("PENSTOCK_TEST_MOUNT") == "" || os.Geteuid() != 0 {

@@ -1,3 +1,3 @@
-// Package testserver starts real servers on loopback for tests: OpenSSH's sshd and versitygw, the ones that Penstock's
-// CI proves itself against. Each has a directory, an address and keys of its own, and leaves nothing behind.
+// Package testserver starts real servers on loopback for tests: OpenSSH's sshd and versitygw, which CI also uses. Each server has
+// its own directory, address and keys, and removes everything when the test ends.
 package testserver

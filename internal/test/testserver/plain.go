@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// PlainDir returns a new directory without white space in its path, for programs that cannot be told of others. It is
-// t.TempDir's, unless TMPDIR has some.
+// PlainDir returns a new directory without white space in its path, for programs that do not support any. It is
+// t.TempDir's, unless TMPDIR contains white space.
 func PlainDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

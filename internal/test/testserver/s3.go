@@ -50,7 +50,7 @@ type S3Server struct {
 	Dir string
 }
 
-// StartS3 is S3, for who wants to look at the server's disk too.
+// StartS3 is S3 for tests that also look at the server's disk.
 func StartS3(t testing.TB) *S3Server {
 	t.Helper()
 	program, err := versitygw()
