@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// StagedLostError says that the staged file of a segment is damaged or gone, and that the segment's own file was given up
-// for it. A destination may have the object: then Restore brings it back, and it is as if nothing had happened. Without
-// that, Stage turns the segment into a gap when it has been asked some times.
+// StagedLostError says that the staged file of a segment is damaged or gone, and that the segment's own file, which was given
+// up for it or is damaged too, does not give what was staged. A destination may have the object: then Restore brings it back,
+// and it is as if nothing had happened. Without that, Stage turns what is missing into a gap when it has been asked some times.
 type StagedLostError struct {
 	Record *StageRecord // what the file must be
 	Err    error        // why it is not
@@ -22,7 +22,7 @@ type StagedLostError struct {
 
 // Error names the segment.
 func (e *StagedLostError) Error() string {
-	return fmt.Sprintf("spool: the staged file of segment %d is lost, and it was all there was of it: %v", e.Record.Segment, e.Err)
+	return fmt.Sprintf("spool: the staged file of segment %d is lost, and nothing else here has all that was in it: %v", e.Record.Segment, e.Err)
 }
 
 // Is makes every StagedLostError an ErrCorrupt.

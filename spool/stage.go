@@ -180,6 +180,11 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	if out.Records != seg.Records { // damaged since it was sealed, or read after all
 		seg.Records, seg.Bytes, seg.Gaps = out.Records, s.readable(seg), out.Gaps
 	}
+	if old != nil && out.Records < old.Records && s.mayComeBack(seg.Number) {
+		s.space.used(-out.size)
+		_ = s.fs.Remove(temp)
+		return nil, &StagedLostError{Record: old, Err: fmt.Errorf("%w: its own file gives %d records and gave %d before", ErrCorrupt, out.Records, old.Records)}
+	}
 	// On record before it is delivered as a gap: a delivered segment is deleted, and with it the damaged file.
 	lost := before.Bytes - min(before.Bytes, seg.Bytes)
 	if err := s.damages.note(seg.Number, out.Gaps, lost, "damaged in the sealed segment", numberName(seg.Number)+segExt); err != nil {
@@ -201,6 +206,13 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	}
 	s.reads.done(seg.Number)
 	return rec, s.noteStaged(before, rec)
+}
+
+// mayComeBack counts the attempts to stage a segment whose file no longer gives what was staged of it, and reports whether to
+// wait for another one: a destination may have got the object before, and then has all of its records.
+func (s *Shelf) mayComeBack(n uint64) bool {
+	s.reads.note(n)
+	return s.reads.times(n) < refusals
 }
 
 // encode makes the output of a segment in a temporary file, with the recorded settings if there are any.
