@@ -24,7 +24,7 @@
 // listens.
 //
 // From the beginning of a drain to the end of verify nothing is deleted, with one exception: if a spool fills up during
-// quiesce, it deletes what was delivered. The spools are frozen on disk for this (spool.Freeze). A spool that could not be
+// quiesce, it deletes what was delivered. The spools are frozen on disk for this (spool.Shelf.Freeze). A spool that could not be
 // verified stays frozen across restarts until every destination has confirmed what it holds.
 //
 // The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start

@@ -40,7 +40,7 @@ type Class struct {
 	// Shipper delivers the class, from its spool (ship.Shipper.Spool). Required.
 	Shipper *ship.Shipper
 	// Inputs fill that spool. Code that appends without an Input must stop in Options.Before: a drain that is about to be
-	// complete refuses further records (spool.Spool.Shut).
+	// complete refuses further records (spool.Shelf.Shut).
 	Inputs []Input
 }
 

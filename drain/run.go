@@ -63,7 +63,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	r.mu.Unlock()
 
 	if r.cause.intent == Drain {
-		// Durable, since a kill may come before the report: see spool.Freeze.
+		// Durable, since a kill may come before the report: see spool.Shelf.Freeze.
 		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
 	if r.cause.intent == Stop {

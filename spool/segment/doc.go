@@ -17,9 +17,9 @@
 //
 // # The way through the files
 //
-// format.go has the constants, record.go, block.go and header.go the three parts of a segment, footer.go its end, and
-// ledger.go the counters in header and footer, with the causes of loss in loss.go. open.go finds header and footer. walk.go
-// goes from block to block and decides what is valid, window.go reads the file for it, damage.go describes what is not
-// valid. reader.go returns the records, scan.go finds the end of a segment without a footer, and builder.go makes the
-// footer of a new one.
+// From the outside in. scan.go finds the end of a segment without a footer, reader.go returns the records, and builder.go
+// makes the footer of a new segment. open.go finds header and footer. walk.go goes from block to block and decides what is
+// valid, window.go reads the file for it, damage.go describes what is not valid. header.go, footer.go, block.go and record.go
+// encode and decode the parts of a segment. ledger.go has the counters in header and footer, with the causes of loss in
+// loss.go and times in nanos.go. names.go checks names, and format.go has the constants.
 package segment
