@@ -1,8 +1,11 @@
 package lint
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,3 +50,33 @@ func TestCommands(t *testing.T) {
 		}
 	}
 }
+
+// TestGuides: the files and tests that the guides for contributors name exist.
+func TestGuides(t *testing.T) {
+	tests := map[string]bool{}
+	goFiles(t, func(rel string, src []byte) {
+		for _, m := range testName.FindAllSubmatch(src, -1) {
+			tests[string(m[1])] = true
+		}
+	})
+	for _, guide := range []string{".github/CONTRIBUTING.md", "internal/docs/testing.md"} {
+		for _, m := range quoted.FindAllStringSubmatch(read(t, guide), -1) {
+			name, beginning := strings.CutSuffix(m[1], "…")
+			switch {
+			case strings.HasPrefix(name, "Test"), strings.HasPrefix(name, "Fuzz"):
+				if !tests[name] && !(beginning && slices.ContainsFunc(slices.Collect(maps.Keys(tests)), func(n string) bool { return strings.HasPrefix(n, name) })) {
+					t.Errorf("%s names %s, which does not exist", guide, name)
+				}
+			case strings.Contains(name, "/"):
+				if _, err := os.Stat(filepath.Join(root(t), name)); err != nil {
+					t.Errorf("%s names %s, which does not exist", guide, name)
+				}
+			}
+		}
+	}
+}
+
+var (
+	testName = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	quoted   = regexp.MustCompile("`((?:Test|Fuzz)\\w+…?|[a-z][a-z0-9]*(?:/[a-zA-Z0-9_.]+)+\\.(?:go|md))`")
+)
