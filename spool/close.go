@@ -43,22 +43,21 @@ func (s *Spool) close() error {
 	s.stop()
 	s.running.Wait()
 	end := s.journal.closeFiles(err == nil)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("spool: closed with %d records that are not on stable storage: %w", end.lost, err)
-	case end.err != nil:
-		err = end.err
-	}
 	if sp := s.space.takeSpare(); sp != nil {
 		s.space.discard(sp)
 	}
-	// Without the mark the next Open looks at everything: that is always right, only slower.
 	switch {
+	case err != nil && end.lost > 0:
+		err = fmt.Errorf("spool: closed with %d records that are not on stable storage: %w", end.lost, err)
 	case err != nil:
+		err = fmt.Errorf("spool: closed with all records on stable storage, and without the ledger's last changes: %w", err)
+	case end.err != nil:
+		err = end.err
 	case end.unsealed > 0:
 		err = fmt.Errorf("spool: closed before %d segments could be sealed: all records are on stable storage, and the next start "+
 			"reports a sudden end", end.unsealed)
 	default:
+		// Without the mark the next Open looks at everything: that is always right, only slower.
 		end.mark.Clocks.Down = s.shelf.outages()
 		err = s.markClean(end.mark)
 	}
