@@ -39,10 +39,10 @@
 // # Platforms
 //
 // A [Lifecycle] connects the Drainer to a platform that takes instances away. [Systemd] tells systemd how the end
-// proceeds. Package asg answers the lifecycle hook of an EC2 Auto Scaling group, package ecs keeps ECS from stopping a task
-// that has a backlog, and package kube takes part in the end of a pod. Container platforms kill a process a fixed time
-// after its signal: set [Options.Grace] to that time. If a platform leaves the instance running although its drain is not
-// complete, the drain continues, and its last report says "retained".
+// proceeds. Each package below this one does the same for another platform: asg, for example, answers the lifecycle hook of
+// an EC2 Auto Scaling group. Container platforms kill a process a fixed time after its signal: set [Options.Grace] to that
+// time. If a platform leaves the instance running although its drain is not complete, the drain continues, and its last
+// report says "retained".
 //
 // # The way through the files
 //
