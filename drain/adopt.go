@@ -54,7 +54,7 @@ type AdoptOptions struct {
 //
 // The Outcome of the report says whether everything is delivered. An error without a report says why nothing was done:
 // spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it holds
-// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrOwed if a
+// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrPending if a
 // destination is missing. An error with a report says that another adopter has won meanwhile, or that dir could not be
 // marked although everything is delivered, as on a read-only mount: a later attempt then verifies it once more.
 func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
@@ -164,7 +164,7 @@ func (a *adopter) Update(_ context.Context, p Status) {
 
 // Finish marks the source: the report is written, and the spool still open.
 func (a *adopter) Finish(_ context.Context, r *Report) (retained bool, err error) {
-	if r.Outcome == Complete {
+	if r.Outcome == Delivered {
 		a.marked = a.spool.Shelf().MarkAdopted()
 	}
 	return false, a.marked

@@ -103,7 +103,7 @@ func TestAdopt(t *testing.T) {
 	dir, work := w.orphan(), t.TempDir()
 	moved := 0
 	r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Update = func(Status) { moved++ } })
-	if err != nil || r.Outcome != Complete || r.Trigger != "adoption of "+dir {
+	if err != nil || r.Outcome != Delivered || r.Trigger != "adoption of "+dir {
 		t.Fatalf("%v\n%s", err, r.JSON())
 	}
 	c := r.Classes["vpn"]
@@ -154,7 +154,7 @@ func TestAdoptDeadDestination(t *testing.T) {
 			}
 			dead.SetPlan(nil)
 			r, err = w.adopt(dir, works[1], func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
-			if err != nil || r.Outcome != Complete {
+			if err != nil || r.Outcome != Delivered {
 				t.Fatalf("%v\n%s", err, r.JSON())
 			}
 			w.audited(2000)
@@ -213,7 +213,7 @@ func TestAdoptDies(t *testing.T) {
 				work = t.TempDir() // another host
 			}
 			r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
-			if err != nil || r.Outcome != Complete {
+			if err != nil || r.Outcome != Delivered {
 				t.Fatalf("call %d: %v\n%s", n, err, r.JSON())
 			}
 			w.audited(2000)

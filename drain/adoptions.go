@@ -13,8 +13,8 @@ import (
 // the only copy of them, so a Drain waits for them as it waits for the classes, and is not complete while a destination
 // is owed something.
 type Adoptions interface {
-	// Owed lists the spools that are not delivered yet, including those that could not be read. It must return at once.
-	Owed() []Adoption
+	// Pending lists the spools that are not delivered yet, including those that could not be read. It must return at once.
+	Pending() []Adoption
 	// Wait returns when no destination is owed anything, or with the error of ctx. It is called in a Drain: no new
 	// adoption is begun after it, and failed ones are retried soon.
 	Wait(ctx context.Context) error
@@ -27,15 +27,15 @@ type Adoption struct {
 	Dir   string `json:"dir"`
 	Class string `json:"class,omitempty"`
 	Spool string `json:"spool,omitempty"`
-	// Owed by destination; empty if it is unknown because nothing could be read yet.
-	Owed map[string]segment.Tally `json:"owed,omitempty"`
+	// Pending by destination; empty if it is unknown because nothing could be read yet.
+	Pending map[string]segment.Tally `json:"pending,omitempty"`
 	// Why it is not delivered.
 	Why string `json:"why"`
 }
 
 // pending sums up what all destinations are owed.
 func (a *Adoption) pending() (t segment.Tally) {
-	for _, o := range a.Owed {
+	for _, o := range a.Pending {
 		t.Add(o)
 	}
 	return t
@@ -43,15 +43,15 @@ func (a *Adoption) pending() (t segment.Tally) {
 
 // owed formats what each destination is owed for people.
 func (a *Adoption) owed() string {
-	if len(a.Owed) == 0 {
+	if len(a.Pending) == 0 {
 		return "unknown"
 	}
 	s := ""
-	for i, dest := range slices.Sorted(maps.Keys(a.Owed)) {
+	for i, dest := range slices.Sorted(maps.Keys(a.Pending)) {
 		if i > 0 {
 			s += "; "
 		}
-		s += dest + ": " + units.Records(a.Owed[dest].Records, a.Owed[dest].Bytes)
+		s += dest + ": " + units.Records(a.Pending[dest].Records, a.Pending[dest].Bytes)
 	}
 	return s
 }
@@ -61,7 +61,7 @@ func (d *Drainer) adoptions() (owed []Adoption) {
 	if d.o.Adoptions == nil {
 		return nil
 	}
-	if err := catch(func() error { owed = d.o.Adoptions.Owed(); return nil }); err != nil {
+	if err := catch(func() error { owed = d.o.Adoptions.Pending(); return nil }); err != nil {
 		return []Adoption{{Why: err.Error()}}
 	}
 	return owed

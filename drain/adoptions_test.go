@@ -19,11 +19,11 @@ type volume struct {
 	stopped time.Time
 }
 
-func (v *volume) Owed() []Adoption {
+func (v *volume) Pending() []Adoption {
 	if !time.Now().Before(v.at) {
 		return nil
 	}
-	return []Adoption{{Dir: "/orphans/vol1", Class: "vpn", Owed: map[string]segment.Tally{"idc": {Records: 7, Bytes: 2048}}, Why: "idc: connection refused"}}
+	return []Adoption{{Dir: "/orphans/vol1", Class: "vpn", Pending: map[string]segment.Tally{"idc": {Records: 7, Bytes: 2048}}, Why: "idc: connection refused"}}
 }
 
 func (v *volume) Wait(ctx context.Context) error {
@@ -52,11 +52,11 @@ func TestDrainAndAdoptions(t *testing.T) {
 		retained  bool
 		want      Outcome
 	}{
-		"in time":          {30 * time.Second, Drain, false, Complete},
+		"in time":          {30 * time.Second, Drain, false, Delivered},
 		"too late":         {time.Hour, Drain, false, Incomplete},
-		"on a retained":    {time.Hour, Drain, true, Complete},
-		"stopped":          {30 * time.Second, Stop, false, Kept},
-		"stopped, nothing": {0, Stop, false, Complete},
+		"on a retained":    {time.Hour, Drain, true, Delivered},
+		"stopped":          {30 * time.Second, Stop, false, Stopped},
+		"stopped, nothing": {0, Stop, false, Delivered},
 	} {
 		w := newWorld(t)
 		synctest.Test(t, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestDrainAndAdoptions(t *testing.T) {
 			if err != nil || r.Outcome != c.want {
 				t.Fatalf("%s: %v %s", name, err, r.JSON())
 			}
-			owed := c.want == Incomplete || c.want == Kept
+			owed := c.want == Incomplete || c.want == Stopped
 			var sum bytes.Buffer
 			_ = r.WriteSummary(&sum)
 			if len(r.Adoptions) > 0 != owed || strings.Contains(sum.String(), "adopted volume /orphans/vol1: NOT delivered, owed idc: 7 records, 2.0 KiB: idc: connection refused") != owed {

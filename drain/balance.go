@@ -213,9 +213,9 @@ func (r *run) judge() {
 	case damaged, unkept, r.cause.intent == Drain && (owed || unverified):
 		r.report.Outcome = Incomplete
 	case owed:
-		r.report.Outcome = Kept
+		r.report.Outcome = Stopped
 	default:
-		r.report.Outcome = Complete
+		r.report.Outcome = Delivered
 	}
 }
 

@@ -120,7 +120,7 @@ func TestDamagedIsNotComplete(t *testing.T) {
 			giveUp(t, dir, x)
 			d, _ := w.start(Options{Timeout: time.Minute})
 			r, err := d.Drain(t.Context(), "test")
-			if err != nil || r.Outcome != Complete || r.Classes["vpn"].Damaged.Records != x.Records {
+			if err != nil || r.Outcome != Delivered || r.Classes["vpn"].Damaged.Records != x.Records {
 				t.Fatalf("%v %s", err, r.JSON())
 			}
 			w.wantDamaged(x) // nobody can say that these records are there
@@ -166,7 +166,7 @@ func TestDamagedIsNotAdopted(t *testing.T) {
 	if err := spool.GiveUp(dir, x.Segment, x.Ranges); err != nil {
 		t.Fatal(err)
 	}
-	if r, err = w.adopt(dir, work); err != nil || r.Outcome != Complete {
+	if r, err = w.adopt(dir, work); err != nil || r.Outcome != Delivered {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 	if in, err = spool.Inspect(dir); err != nil || in.Adopted.IsZero() {

@@ -99,7 +99,7 @@ func TestDrainComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Outcome != Complete || r.ExitCode() != 0 || len(r.Left) != 0 {
+	if r.Outcome != Delivered || r.ExitCode() != 0 || len(r.Left) != 0 {
 		t.Fatalf("%s", r.JSON())
 	}
 	c := w.written().Classes["vpn"]
@@ -132,7 +132,7 @@ func TestDrainComplete(t *testing.T) {
 	if st := sp.Stats(); st.Segments != 0 || st.Pending["good"].Records != 0 {
 		t.Errorf("after the drain: %+v", st)
 	}
-	if r, err = d.Stop(t.Context(), "test"); err != nil || r.Outcome != Complete {
+	if r, err = d.Stop(t.Context(), "test"); err != nil || r.Outcome != Delivered {
 		t.Errorf("stopping an empty spool: %v %s", err, r.JSON())
 	}
 }
@@ -143,7 +143,7 @@ func TestStopKeeps(t *testing.T) {
 	d, sp := w.start(Options{})
 	w.append(sp, 500)
 	r, err := d.Stop(t.Context(), "test")
-	if err != nil || r.Outcome != Kept || r.ExitCode() != 3 {
+	if err != nil || r.Outcome != Stopped || r.ExitCode() != 3 {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 	if again, _ := d.Drain(t.Context(), "again"); again != r {
@@ -151,7 +151,7 @@ func TestStopKeeps(t *testing.T) {
 	}
 	w.faulty.SetPlan(nil)
 	d, _ = w.start(Options{Timeout: time.Minute})
-	if r, err = d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete || r.Classes["vpn"].Kept.Records != 500 {
+	if r, err = d.Drain(t.Context(), "test"); err != nil || r.Outcome != Delivered || r.Classes["vpn"].Kept.Records != 500 {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 }
@@ -218,7 +218,7 @@ func TestVerifyRestores(t *testing.T) {
 	})
 	defer sp.Shelf().Hold()() // so that it is still there when the drain begins
 	w.append(sp, 1000)
-	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
+	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Delivered {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 }
@@ -296,7 +296,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(trigger, yes, err)
 	}
 	r, err := d.Resume(trigger)
-	if err != nil || r.Outcome != Complete || r.Trigger != "resumed: signal terminated" {
+	if err != nil || r.Outcome != Delivered || r.Trigger != "resumed: signal terminated" {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 	if _, yes, _ := Interrupted(w.dir); yes {
@@ -329,7 +329,7 @@ func TestReady(t *testing.T) {
 		t.Errorf("a class that is down makes another unready: %d", code)
 	}
 	r, err := d.Stop(t.Context(), "test")
-	if err != nil || r.Outcome != Kept || r.Classes["web"].Err == "" {
+	if err != nil || r.Outcome != Stopped || r.Classes["web"].Err == "" {
 		t.Errorf("report with a class down: %v %s", err, r.JSON())
 	}
 	if code, _ := get("/readyz"); code != 503 {

@@ -34,7 +34,7 @@ func ExampleAdopt() {
 
 	in, err := spool.Inspect(volume)
 	check(err)
-	fmt.Println("owed to idc:", in.Destinations["idc"].Owed.Records)
+	fmt.Println("owed to idc:", in.Destinations["idc"].Pending.Records)
 
 	o := &drain.AdoptOptions{
 		Work: filepath.Join(tmp, "work"), Destinations: map[string]ship.Destination{"idc": idc}, MaxBytes: 512 << 20,
@@ -49,6 +49,6 @@ func ExampleAdopt() {
 	fmt.Println("nothing left to adopt")
 	// Output:
 	// owed to idc: 2
-	// complete 2
+	// delivered 2
 	// nothing left to adopt
 }

@@ -31,7 +31,7 @@ func (d decommission) Update(context.Context, drain.Status) {}
 
 // Finish: only a drain that is complete may cost the disk. In every other case the host stays as it is: retained.
 func (d decommission) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
-	if r.Intent != drain.Drain || r.Outcome != drain.Complete {
+	if r.Intent != drain.Drain || r.Outcome != drain.Delivered {
 		return true, nil
 	}
 	return false, os.WriteFile(d.done, r.JSON(), 0o600)

@@ -43,7 +43,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
 		r.log.Error("drain: cannot write the report", "err", err)
-		if report.Outcome == Complete && r.cause.intent == Drain {
+		if report.Outcome == Delivered && r.cause.intent == Drain {
 			report.Outcome = Incomplete // nothing proves it: the platform must not take the disk
 		}
 		report.Errors = append(report.Errors, err.Error())

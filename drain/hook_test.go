@@ -84,7 +84,7 @@ func TestHook(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			outcome := Complete
+			outcome := Delivered
 			if how == "two signals" {
 				outcome = Incomplete
 				sig <- syscall.SIGTERM
@@ -238,7 +238,7 @@ func TestFreezeOnFullDisk(t *testing.T) {
 		if sp.Shelf().Frozen() == "" {
 			t.Error("the next process does not know that nothing may be deleted")
 		}
-		if r, err := d.Drain(t.Context(), "again"); err != nil || r.Outcome != Complete || w.other.Bytes(key) == nil {
+		if r, err := d.Drain(t.Context(), "again"); err != nil || r.Outcome != Delivered || w.other.Bytes(key) == nil {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})

@@ -43,7 +43,7 @@ func (h *handful) Close() error {
 // TestStopKeepsWhatIsInHand: a Stop ends listeners that would wait for room, keeps what they have in hand, and does not say
 // "kept" of what could not be. The next start finds an account that is closed.
 func TestStopKeepsWhatIsInHand(t *testing.T) {
-	for unread, outcome := range map[uint64]Outcome{0: Kept, 5: Incomplete} {
+	for unread, outcome := range map[uint64]Outcome{0: Stopped, 5: Incomplete} {
 		w := newWorld(t)
 		w.faulty.SetPlan(down)
 		synctest.Test(t, func(t *testing.T) {

@@ -118,7 +118,7 @@ func TestQuiesce(t *testing.T) {
 					sent <- n
 				}()
 				r, err := d.RunWith(t.Context(), nil)
-				if err != nil || r.Outcome != Complete || r.Trigger != "scale-in" {
+				if err != nil || r.Outcome != Delivered || r.Trigger != "scale-in" {
 					t.Fatalf("%v %s", err, r.JSON())
 				}
 				if got := r.took(phaseQuiesce); got < tc.want-time.Second || got > tc.want+3*time.Second {
@@ -217,7 +217,7 @@ func TestRetained(t *testing.T) {
 		w.faulty.SetPlan(down)
 		p := &fake{notice: notice()}
 		p.complete = func(r *Report) (bool, error) {
-			if r.Outcome != Complete {
+			if r.Outcome != Delivered {
 				time.AfterFunc(90*time.Minute, func() { w.faulty.SetPlan(nil) })
 			}
 			return true, nil
@@ -225,18 +225,18 @@ func TestRetained(t *testing.T) {
 		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 20 * time.Minute, Quiesce: -1})
 		w.append(sp, 500)
 		r, err := d.RunWith(t.Context(), nil)
-		if err != nil || r.Outcome != Complete || !r.Retained {
+		if err != nil || r.Outcome != Delivered || !r.Retained {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
 		// The last word is heard too: who waits for the disk must not wait for ever.
-		if len(p.reports) != 2 || p.reports[0].Outcome != Incomplete || p.reports[0].Retained || p.reports[1].Outcome != Complete || !p.reports[1].Retained {
+		if len(p.reports) != 2 || p.reports[0].Outcome != Incomplete || p.reports[0].Retained || p.reports[1].Outcome != Delivered || !p.reports[1].Retained {
 			t.Errorf("the platform got %+v", p.reports)
 		}
-		if got := w.written(); got.Outcome != Complete || !got.Retained || len(got.Left) != 0 {
+		if got := w.written(); got.Outcome != Delivered || !got.Retained || len(got.Left) != 0 {
 			t.Errorf("on the volume: %s", got.JSON())
 		}
 		var s strings.Builder
-		if err := r.WriteSummary(&s); err != nil || !strings.HasPrefix(s.String(), "drain complete, retained,") {
+		if err := r.WriteSummary(&s); err != nil || !strings.HasPrefix(s.String(), "drain: delivered, retained,") {
 			t.Errorf("%v %s", err, s.String())
 		}
 	})
@@ -286,7 +286,7 @@ func TestFrozen(t *testing.T) {
 		if st := sp.Stats(); st.Segments != 0 || sp.Shelf().Frozen() != "" {
 			t.Errorf("put right, and still %d segments, frozen %q", st.Segments, sp.Shelf().Frozen())
 		}
-		if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Complete {
+		if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Delivered {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})
@@ -355,7 +355,7 @@ func TestBrokenPlatform(t *testing.T) {
 	cancel(errors.New("main has failed"))
 	d.o.OnSignal = Drain
 	r, err := d.RunWith(ctx, nil)
-	if err != nil || r.Outcome != Complete || r.Trigger != "main has failed" {
+	if err != nil || r.Outcome != Delivered || r.Trigger != "main has failed" {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 }

@@ -17,10 +17,10 @@ import (
 type Outcome string
 
 const (
-	// Complete: nothing is pending; after a Drain every destination has confirmed everything afresh.
-	Complete Outcome = "complete"
-	// Kept: stopped, with everything that was received and not delivered in the spool for the next start.
-	Kept Outcome = "kept"
+	// Delivered: nothing is pending; after a Drain every destination has confirmed everything afresh.
+	Delivered Outcome = "delivered"
+	// Stopped: stopped, with everything that was received and not delivered in the spool for the next start.
+	Stopped Outcome = "stopped"
 	// Incomplete: a drain could not deliver everything in time; the rest is in the spool and listed in Left. Or, also
 	// after a Stop, kept records are damaged and the operator has not given them up: see ClassReport.Damages.
 	Incomplete Outcome = "incomplete"
@@ -114,16 +114,16 @@ type Leftover struct {
 	Why         string `json:"why"`
 }
 
-// ExitCode is what a process that ends with this report exits with: 0 complete, 3 kept, 4 incomplete, 5 mismatch, and 1
+// ExitCode is what a process that ends with this report exits with: 0 delivered, 3 stopped, 4 incomplete, 5 mismatch, and 1
 // without one (nil).
 func (r *Report) ExitCode() int {
 	if r == nil {
 		return 1
 	}
 	switch r.Outcome {
-	case Complete:
+	case Delivered:
 		return 0
-	case Kept:
+	case Stopped:
 		return 3
 	case Incomplete:
 		return 4
@@ -149,7 +149,7 @@ func (r *Report) WriteSummary(w io.Writer) error {
 	if r.Retained {
 		outcome += ", retained,"
 	}
-	_, err := fmt.Fprintf(w, "%s %s after %s (%s)\n", r.Intent, outcome,
+	_, err := fmt.Fprintf(w, "%s: %s after %s (%s)\n", r.Intent, outcome,
 		r.Ended.Sub(r.Started).Round(time.Millisecond), r.Trigger)
 	p := func(format string, a ...any) {
 		if err == nil {
@@ -221,7 +221,7 @@ func (r *Report) writeLeft(p func(format string, a ...any)) {
 			many = "segments, the first:"
 		}
 		p("  left: %d %s class %s, segment %d, records %d to %d, not at %s: %s\n", n, many, x.Class, x.Segment, x.First, x.Last, x.Destination, x.Why)
-	} else if r.Outcome != Complete {
+	} else if r.Outcome != Delivered {
 		for _, x := range r.Phases {
 			if x.Err != "" {
 				p("  %s failed: %s\n", x.Name, x.Err)

@@ -18,7 +18,7 @@ import (
 // message, so that a search finds it.
 func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 	l := reportLog{steadylog.Keep(ctx), log, slog.LevelInfo}
-	if r.Outcome != Complete && r.Outcome != Kept {
+	if r.Outcome != Delivered && r.Outcome != Stopped {
 		l.worst = slog.LevelError
 	}
 	l.log.Log(l.ctx, l.worst, "drain: report", "intent", r.Intent, "outcome", r.Outcome, "trigger", r.Trigger,

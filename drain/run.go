@@ -16,14 +16,14 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	report, err := r.round(ctx, true)
 	// The instance may outlive the platform's deadline: then there is time, and the disk, to finish the drain.
 	retained := r.finishPlatforms(ctx, report)
-	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Complete && ctx.Err() == nil; pause = min(2*pause, roundMost) {
+	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Delivered && ctx.Err() == nil; pause = min(2*pause, roundMost) {
 		stop() // a stall has ended it, or may have
 		r.enter(phaseRetained)
 		stop = r.startUpdates(ctx)
 		r.log.Warn("drain: the platform retained the instance; the drain continues", "outcome", report.Outcome)
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
-		if report, err = r.round(ctx, false); report.Outcome == Complete {
+		if report, err = r.round(ctx, false); report.Outcome == Delivered {
 			r.finishPlatforms(ctx, report) // a platform that waits for the disk must be told
 		}
 	}

@@ -51,7 +51,7 @@ func TestOneSignalTwice(t *testing.T) {
 		w.append(sp, 100)
 		time.AfterFunc(time.Second, cancel)
 		r, err := d.RunWith(ctx, sig)
-		if err != nil || r.Outcome != Complete {
+		if err != nil || r.Outcome != Delivered {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
 	})

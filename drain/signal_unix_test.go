@@ -41,7 +41,7 @@ func TestSignalWhileResumed(t *testing.T) {
 		<-heard
 		w.faulty.SetPlan(nil)
 	}()
-	if r, err := d.Resume(n.Trigger); err != nil || r.Outcome != Complete {
+	if r, err := d.Resume(n.Trigger); err != nil || r.Outcome != Delivered {
 		t.Errorf("%v %s", err, r.JSON())
 	}
 }

@@ -89,7 +89,7 @@ func (s *systemd) Update(_ context.Context, p Status) {
 }
 
 func (s *systemd) Finish(_ context.Context, r *Report) (bool, error) {
-	return false, s.send("STATUS=" + string(r.Intent) + " " + string(r.Outcome))
+	return false, s.send("STATUS=" + string(r.Intent) + ": " + string(r.Outcome))
 }
 
 func (s *systemd) notify(msg string) {

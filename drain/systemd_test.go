@@ -34,7 +34,7 @@ func TestSystemd(t *testing.T) {
 		go func() {
 			var all strings.Builder
 			buf := make([]byte, 4096)
-			for !strings.Contains(all.String(), "STATUS=drain ") {
+			for !strings.Contains(all.String(), "STATUS=drain: ") {
 				n, err := conn.Read(buf)
 				if err != nil {
 					break
@@ -51,7 +51,7 @@ func TestSystemd(t *testing.T) {
 		if _, err := d.Drain(t.Context(), "wait for the end"); err != nil {
 			t.Error(err)
 		}
-		for _, want := range []string{"READY=1\n", "STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\nSTATUS=", "STATUS=drain complete\n"} {
+		for _, want := range []string{"READY=1\n", "STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\nSTATUS=", "STATUS=drain: delivered\n"} {
 			if strings.Count(got, want) != 1 {
 				t.Errorf("%q is not there once in\n%s", want, got)
 			}

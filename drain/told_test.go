@@ -42,7 +42,7 @@ func TestRetainedAfterStall(t *testing.T) {
 		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 40 * time.Hour, StallTimeout: 5 * time.Minute, Quiesce: -1})
 		w.append(sp, 200)
 		r, err := d.RunWith(t.Context(), nil)
-		if err != nil || r.Outcome != Complete || !r.Retained {
+		if err != nil || r.Outcome != Delivered || !r.Retained {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
 		n := 0
@@ -106,7 +106,7 @@ func TestSecondSignalWhileAsking(t *testing.T) {
 					if signals == 1 {
 						most = 3 * time.Second
 					}
-					if err != nil || r.Outcome != Kept || took > most {
+					if err != nil || r.Outcome != Stopped || took > most {
 						t.Errorf("%v after %v: %s", err, took, r.JSON())
 					}
 				})
@@ -125,7 +125,7 @@ func TestContextAsksPlatform(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("main has failed"))
 		r, err := d.RunWith(ctx, nil)
-		if err != nil || r.Intent != Drain || r.Outcome != Complete || r.Trigger != "main has failed after scale-in" {
+		if err != nil || r.Intent != Drain || r.Outcome != Delivered || r.Trigger != "main has failed after scale-in" {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})

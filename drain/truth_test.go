@@ -73,7 +73,7 @@ func TestNothingAfterReport(t *testing.T) {
 				}
 			})
 			r, err := d.RunWith(t.Context(), nil)
-			if err != nil || r.Outcome != Complete {
+			if err != nil || r.Outcome != Delivered {
 				t.Fatalf("%v %s", err, r.JSON())
 			}
 			if kept := r.Classes["vpn"].Kept.Records; kept != 100+taken {
@@ -96,7 +96,7 @@ func TestOpenListener(t *testing.T) {
 		l.sp = sp
 		w.append(sp, 100)
 		r, err := d.RunWith(t.Context(), nil)
-		if err != nil || r.Outcome != Complete || !r.Retained || r.Classes["vpn"].Kept.Records != 101 {
+		if err != nil || r.Outcome != Delivered || !r.Retained || r.Classes["vpn"].Kept.Records != 101 {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})
@@ -132,7 +132,7 @@ func TestStopNotInOrder(t *testing.T) {
 		w.t = t
 		w.listeners = []Input{&reluctant{until: time.Now().Add(time.Hour)}}
 		d, _ := w.start(Options{})
-		if r, err := d.Stop(t.Context(), "test"); err != nil || r.Outcome != Kept || r.ExitCode() != 3 {
+		if r, err := d.Stop(t.Context(), "test"); err != nil || r.Outcome != Stopped || r.ExitCode() != 3 {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})

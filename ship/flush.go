@@ -10,13 +10,13 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// IncompleteError says what is still owed, and why. It wraps ErrIncomplete and the last error of each destination named.
+// IncompleteError says what is still pending, and why. It wraps ErrIncomplete and the last error of each destination named.
 type IncompleteError struct {
-	Owed []Owed // by name of destination
+	Pending []Pending // by name of destination
 }
 
-// Owed is what one destination does not have.
-type Owed struct {
+// Pending is what one destination does not have yet.
+type Pending struct {
 	Destination string
 	Segments    int // sealed ones that its chain does not cover
 	segment.Tally
@@ -25,11 +25,11 @@ type Owed struct {
 	Err error
 }
 
-// Error names each destination, what it is owed, and why.
+// Error names each destination, what is pending for it, and why.
 func (e *IncompleteError) Error() string {
 	var b strings.Builder
 	b.WriteString(ErrIncomplete.Error())
-	for _, o := range e.Owed {
+	for _, o := range e.Pending {
 		fmt.Fprintf(&b, "; %s: %d segments, %d records, %d bytes (%s", o.Destination, o.Segments, o.Records, o.Bytes, o.State)
 		if o.Err != nil {
 			fmt.Fprintf(&b, ", last error: %v", o.Err)
@@ -42,7 +42,7 @@ func (e *IncompleteError) Error() string {
 // Unwrap returns ErrIncomplete and the destinations' last errors.
 func (e *IncompleteError) Unwrap() []error {
 	errs := []error{ErrIncomplete}
-	for _, o := range e.Owed {
+	for _, o := range e.Pending {
 		if o.Err != nil {
 			errs = append(errs, o.Err)
 		}
@@ -65,16 +65,16 @@ func (s *Shipper) Flush(ctx context.Context) error {
 	defer s.hurry()()
 	for {
 		wake := s.changed.wait() // before looking, so that no change falls in between
-		var owed []*lane
+		var pending []*lane
 		over := true
 		for _, l := range s.lanes {
 			// Both marks, since they are kept apart: neither alone shall be able to say that all is well.
 			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
-				owed = append(owed, l)
+				pending = append(pending, l)
 				over = over && l.isFenced()
 			}
 		}
-		if len(owed) == 0 {
+		if len(pending) == 0 {
 			return nil
 		}
 		var why error
@@ -86,7 +86,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		default:
 		}
 		if why != nil || over {
-			return errors.Join(s.incomplete(owed...), why)
+			return errors.Join(s.incomplete(pending...), why)
 		}
 		select {
 		case <-wake:
@@ -163,13 +163,13 @@ func (l *lane) want(final bool) {
 	l.s.changed.broadcast()
 }
 
-// incomplete says what these destinations are owed.
+// incomplete says what is pending for these destinations.
 func (s *Shipper) incomplete(lanes ...*lane) error {
 	e := &IncompleteError{}
 	stats := s.Stats()
 	for _, l := range lanes {
 		d := stats[l.name]
-		e.Owed = append(e.Owed, Owed{Destination: l.name, Segments: d.PendingSegments, Tally: d.Pending, State: d.State, Err: d.Err})
+		e.Pending = append(e.Pending, Pending{Destination: l.name, Segments: d.PendingSegments, Tally: d.Pending, State: d.State, Err: d.Err})
 	}
 	return e
 }

@@ -192,7 +192,7 @@ func TestWindow(t *testing.T) {
 	cancel()
 	err := b.s.Flush(ctx)
 	var inc *ship.IncompleteError
-	if !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, broken) || !errors.As(err, &inc) || inc.Owed[0].Segments != 40 {
+	if !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, broken) || !errors.As(err, &inc) || inc.Pending[0].Segments != 40 {
 		t.Errorf("Flush: %v", err)
 	}
 	f.SetPlan(nil)

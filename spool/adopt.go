@@ -32,7 +32,7 @@ type AdoptOptions struct {
 	// Instance names this host in manifests; default the host name.
 	Instance string
 	// Destinations that can be delivered to; default all that the spool remembers. Names that it does not remember are left
-	// out, unless it remembers none. One that is owed something must be here or in Forget: ErrOwed.
+	// out, unless it remembers none. One that is owed something must be here or in Forget: ErrPending.
 	Destinations []string
 	// Forget names destinations that are given up.
 	Forget []string
@@ -59,7 +59,7 @@ type source struct {
 // next epoch, which package ship claims at the destinations: of several adopters one wins.
 //
 // ErrLocked: a process on this host has the spool. ErrAdopted: there is nothing left to do. fs.ErrNotExist: dir holds no
-// spool. ErrOwed: see AdoptOptions.Destinations.
+// spool. ErrPending: see AdoptOptions.Destinations.
 func Adopt(dir string, o *AdoptOptions) (*Spool, error) {
 	return adopt(dir, vfs.OS(), index.Open, o)
 }

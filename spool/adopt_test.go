@@ -469,7 +469,7 @@ func TestAdoptWhatIsThere(t *testing.T) {
 					t.Fatal("the source was changed")
 				}
 			}
-			if in.Class != "default" || in.Instance != "gone" || in.Destinations["a"].Owed != in.Destinations["b"].Owed || in.Next != 48 ||
+			if in.Class != "default" || in.Instance != "gone" || in.Destinations["a"].Pending != in.Destinations["b"].Pending || in.Next != 48 ||
 				in.Clean != (name == "closed" || name == "frozen by a drain") || in.Frozen != "" != (name == "frozen by a drain") {
 				t.Errorf("inspection %+v", in)
 			}
@@ -532,7 +532,7 @@ func TestAdoptRefused(t *testing.T) {
 	if _, err := Inspect(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("inspecting nothing: %v", err)
 	}
-	if _, err := Adopt(orphan(t, func(string) {}), &AdoptOptions{Work: t.TempDir(), MaxBytes: 64 << 20, Destinations: []string{"a"}}); !errors.Is(err, ErrOwed) {
+	if _, err := Adopt(orphan(t, func(string) {}), &AdoptOptions{Work: t.TempDir(), MaxBytes: 64 << 20, Destinations: []string{"a"}}); !errors.Is(err, ErrPending) {
 		t.Errorf("a destination that is owed everything is missing: %v", err)
 	}
 }

@@ -52,7 +52,7 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 	}
 
 	// It is still owed what it was owed.
-	if _, err := d.tryOpen(t, Options{Destinations: []string{map[string]string{"a": "b", "b": "a"}[lose]}}); !errors.Is(err, ErrOwed) {
+	if _, err := d.tryOpen(t, Options{Destinations: []string{map[string]string{"a": "b", "b": "a"}[lose]}}); !errors.Is(err, ErrPending) {
 		t.Fatalf("opened without %s: %v", lose, err)
 	}
 	s = d.open(t, o)

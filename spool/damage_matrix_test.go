@@ -338,7 +338,7 @@ func (s *matrixScene) judge(t *testing.T, r *drain.Report) {
 		t.Errorf("%d records are missing, and the drain is %s: %s", missing, r.Outcome, r.JSON())
 	case missing > 0 && res.Verdict != audit.Damaged:
 		t.Errorf("%d records are missing, and the audit says %s", missing, &text)
-	case missing == 0 && len(c.Damages) == 0 && r.Outcome != drain.Complete:
+	case missing == 0 && len(c.Damages) == 0 && r.Outcome != drain.Delivered:
 		t.Errorf("nothing is missing, and the drain is %s: %s", r.Outcome, r.JSON())
 	case missing == 0 && len(c.Damages) == 0 && res.Verdict != audit.Complete:
 		t.Errorf("nothing is missing, and the audit says %s", &text)

@@ -99,7 +99,7 @@ func (s *Spool) openDestinations() error {
 		}
 		if t := s.owed(d); t.Records > 0 && !slices.Contains(s.opts.Forget, name) {
 			owed = append(owed, fmt.Errorf("%w: %q is owed %d records, %d bytes; name it again, or give it up with Forget",
-				ErrOwed, name, t.Records, t.Bytes))
+				ErrPending, name, t.Records, t.Bytes))
 			continue
 		}
 		s.tellForgotten(d) // before it is done

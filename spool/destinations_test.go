@@ -29,7 +29,7 @@ func TestOwed(t *testing.T) {
 	closeSpool(t, s)
 
 	_, err := d.tryOpen(t, Options{Destinations: []string{"a"}})
-	if !errors.Is(err, ErrOwed) || !strings.Contains(err.Error(), `"b" is owed 10 records, 1000 bytes`) {
+	if !errors.Is(err, ErrPending) || !strings.Contains(err.Error(), `"b" is owed 10 records, 1000 bytes`) {
 		t.Fatalf("error %v", err)
 	}
 	s = d.open(t, Options{Destinations: []string{"a"}, Forget: []string{"b"}})

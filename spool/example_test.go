@@ -113,7 +113,7 @@ func ExampleInspect() {
 	}
 	fmt.Println("class", in.Class+", closed in order:", in.Clean)
 	for name, d := range in.Destinations {
-		fmt.Println(name, "is owed", d.Owed.Records, "record,", d.Owed.Bytes, "bytes")
+		fmt.Println(name, "is owed", d.Pending.Records, "record,", d.Pending.Bytes, "bytes")
 	}
 	// Output:
 	// class vpn, closed in order: true

@@ -51,7 +51,7 @@ type Inspection struct {
 type Inspected struct {
 	Chain     Chain
 	Delivered segment.Tally
-	Owed      segment.Tally
+	Pending   segment.Tally
 	Forgotten bool
 }
 
@@ -126,7 +126,7 @@ func (in *Inspection) preview(fsys vfs.FS, id *identity) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.shelf.dests)) {
 		d := s.shelf.dests[name]
-		in.Destinations[name] = Inspected{Chain: d.chain, Delivered: d.delivered, Owed: s.owed(d), Forgotten: d.forgotten}
+		in.Destinations[name] = Inspected{Chain: d.chain, Delivered: d.delivered, Pending: s.owed(d), Forgotten: d.forgotten}
 	}
 	return s.Close()
 }

@@ -16,7 +16,7 @@ import (
 // Open opens or creates the spool in dir and recovers what an unclean end left behind. After an orderly Close that costs
 // reading the index and the active segment, else the ends of those segments too that the index does not know.
 //
-// ErrLocked names who has the directory, ErrOwed what a destination that is not in Options.Destinations is owed. A
+// ErrLocked names who has the directory, ErrPending what a destination that is not in Options.Destinations is owed. A
 // spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
 	return open(dir, vfs.OS(), index.Open, o)

@@ -22,8 +22,8 @@ var (
 	ErrTooLong = errors.New("spool: too long")
 	// ErrOptions: with these options this process can open no spool.
 	ErrOptions = errors.New("spool: unusable options")
-	// ErrOwed: a destination that is still owed segments is missing from Options.Destinations.
-	ErrOwed = errors.New("spool: destination is still owed segments")
+	// ErrPending: a destination with pending segments is missing from Options.Destinations.
+	ErrPending = errors.New("spool: segments are pending for the destination")
 )
 
 // Segment describes a sealed segment. Values are snapshots.

@@ -64,7 +64,7 @@ func (l *Lifecycle) lastNotice(ctx context.Context) (goes bool, err error) {
 
 // verified looks for itself: a disk depends on it.
 func verified(r *drain.Report) bool {
-	if r.Intent != drain.Drain || r.Outcome != drain.Complete || len(r.Left) > 0 || len(r.Adoptions) > 0 || len(r.Classes) == 0 {
+	if r.Intent != drain.Drain || r.Outcome != drain.Delivered || len(r.Left) > 0 || len(r.Adoptions) > 0 || len(r.Classes) == 0 {
 		return false
 	}
 	for _, c := range r.Classes {

@@ -41,7 +41,7 @@ func ExampleNew() {
 	check(err)
 	answer, _ := instance.Answered()
 	fmt.Println(report.Intent, report.Outcome+",", "the hook was told", answer)
-	// Output: drain complete, the hook was told CONTINUE
+	// Output: drain delivered, the hook was told CONTINUE
 }
 
 func check(err error) {

@@ -24,7 +24,7 @@ func lifecycle(t *testing.T, g *draintest.Group, i *draintest.Instance) *asg.Lif
 }
 
 func complete() *drain.Report {
-	return &drain.Report{Intent: drain.Drain, Outcome: drain.Complete, Classes: map[string]drain.ClassReport{
+	return &drain.Report{Intent: drain.Drain, Outcome: drain.Delivered, Classes: map[string]drain.ClassReport{
 		"vpn": {Destinations: map[string]drain.DestinationReport{"s3": {Verified: true}}},
 	}}
 }
@@ -102,7 +102,7 @@ func TestAnswers(t *testing.T) {
 		"complete":   {complete(), asg.Continue},
 		"incomplete": {change(func(r *drain.Report, _ *drain.ClassReport) { r.Outcome = drain.Incomplete }), asg.Abandon},
 		"mismatch":   {change(func(r *drain.Report, _ *drain.ClassReport) { r.Outcome = drain.Mismatch }), asg.Abandon},
-		"kept":       {change(func(r *drain.Report, _ *drain.ClassReport) { r.Outcome = drain.Kept }), asg.Abandon},
+		"kept":       {change(func(r *drain.Report, _ *drain.ClassReport) { r.Outcome = drain.Stopped }), asg.Abandon},
 		"stopped":    {change(func(r *drain.Report, _ *drain.ClassReport) { r.Intent = drain.Stop }), ""},
 		"unverified": {change(func(_ *drain.Report, c *drain.ClassReport) { c.Destinations["s3"] = drain.DestinationReport{} }), asg.Abandon},
 		"error":      {change(func(_ *drain.Report, c *drain.ClassReport) { c.Err = "down" }), asg.Abandon},
@@ -151,7 +151,7 @@ func TestCompleteWaits(t *testing.T) {
 			i.Terminate()
 			time.Sleep(65 * time.Second) // simulated
 			begin, most := time.Now(), time.Duration(0)
-			if r.Outcome != drain.Complete {
+			if r.Outcome != drain.Delivered {
 				most = 5 * time.Second // until it is seen that Terminating:Proceed does not lead to Terminating:Retained
 			}
 			if retained, err := l.Finish(t.Context(), r); retained || (err == nil) != (most == 0) || time.Since(begin) > most || len(i.Calls()) > 0 {

@@ -86,13 +86,13 @@ func TestNothingToVerify(t *testing.T) {
 		sig := make(chan os.Signal, 2)
 		time.AfterFunc(time.Hour, func() { sig <- os.Interrupt; sig <- os.Interrupt }) // the group has retained it
 		r, err := d.RunWith(t.Context(), sig)
-		if err != nil || r.Outcome == drain.Complete {
+		if err != nil || r.Outcome == drain.Delivered {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 		if a, _ := i.Answered(); a != asg.Abandon {
 			t.Errorf("answered %q", a)
 		}
-		none := &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}
+		none := &drain.Report{Intent: drain.Drain, Outcome: drain.Delivered}
 		i = g.Launch()
 		i.Terminate()
 		if _, err := lifecycle(t, g, i).Finish(t.Context(), none); err != nil {

@@ -61,7 +61,7 @@ func TestProtection(t *testing.T) {
 			t.Errorf("the group took the protected %s", i.ID())
 		}
 		// Drained by hand, completely or not.
-		for outcome, want := range map[drain.Outcome]bool{drain.Incomplete: true, drain.Complete: false} {
+		for outcome, want := range map[drain.Outcome]bool{drain.Incomplete: true, drain.Delivered: false} {
 			r := complete()
 			r.Outcome = outcome
 			before := busy.Protected()

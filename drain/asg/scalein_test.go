@@ -319,7 +319,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 	} else {
 		r, err = d.RunWith(s.t.Context(), sig)
 	}
-	if unwritten := s.full && errors.Is(err, syscall.ENOSPC); err != nil && (!unwritten || r.Outcome == drain.Complete) {
+	if unwritten := s.full && errors.Is(err, syscall.ENOSPC); err != nil && (!unwritten || r.Outcome == drain.Delivered) {
 		s.t.Fatalf("%v, and says %s", err, r.Outcome)
 	}
 	return r
@@ -379,20 +379,20 @@ func (s *scaleIn) test(t *testing.T) {
 	answer, expired := i.Answered()
 	s.answer = answer
 	switch {
-	case r.Outcome == drain.Complete && !r.Retained && answer != asg.Continue:
+	case r.Outcome == drain.Delivered && !r.Retained && answer != asg.Continue:
 		t.Errorf("complete, and answered %q", answer)
-	case r.Outcome != drain.Complete && answer == asg.Continue, r.Retained && answer != asg.Abandon:
+	case r.Outcome != drain.Delivered && answer == asg.Continue, r.Retained && answer != asg.Abandon:
 		t.Errorf("%s (retained %v), and answered %q", r.Outcome, r.Retained, answer)
 	case expired && s.cut == 0:
 		t.Error("the hook was left to its time-out")
 	}
-	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Complete {
+	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Delivered {
 		// Only what never answers holds it up for ever; its driver has to have time-outs.
 		t.Errorf("retained, and all was well long before the end by hand: %s", r.JSON())
 	}
 	s.heartbeats(i)
 	s.named(r)
-	if r.Outcome == drain.Complete {
+	if r.Outcome == drain.Delivered {
 		s.exactly()
 		return
 	}
@@ -403,7 +403,7 @@ func (s *scaleIn) test(t *testing.T) {
 	next := g.Launch()
 	again := make(chan os.Signal)
 	go func() { time.Sleep(15 * time.Minute); next.Terminate() }()
-	if r := s.start(g, next, again, 2); r.Outcome != drain.Complete {
+	if r := s.start(g, next, again, 2); r.Outcome != drain.Delivered {
 		t.Errorf("all is well, and the drain is not complete: %s", r.JSON())
 	}
 	s.exactly()
@@ -425,7 +425,7 @@ func (s *scaleIn) named(r *drain.Report) {
 			s.t.Errorf("%s was %s, and the report says %s", key, s.mode, r.JSON())
 		}
 	}
-	outcome := map[string]drain.Outcome{"damaged": drain.Mismatch, "lost": drain.Mismatch, "removed": drain.Complete}[s.mode]
+	outcome := map[string]drain.Outcome{"damaged": drain.Mismatch, "lost": drain.Mismatch, "removed": drain.Delivered}[s.mode]
 	restored := r.Classes["vpn"].Destinations["other"].Restored
 	if len(s.hit) == 0 || r.Outcome != outcome || (s.mode == "removed") != (restored == len(s.hit)) {
 		s.t.Errorf("%d objects %s, %d stored again, %s", len(s.hit), s.mode, restored, r.Outcome)
@@ -439,7 +439,7 @@ func (s *scaleIn) proven() {
 	if err == nil {
 		err = json.Unmarshal(b, &r)
 	}
-	if err != nil || r.Outcome != drain.Complete {
+	if err != nil || r.Outcome != drain.Delivered {
 		s.t.Errorf("CONTINUE without a complete report: %v %s", err, b)
 	}
 	s.exactly()

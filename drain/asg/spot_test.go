@@ -92,7 +92,7 @@ func TestSpot(t *testing.T) {
 		next := g.Launch()
 		d = start(next)
 		next.Terminate()
-		if r, err := d.RunWith(t.Context(), nil); err != nil || r.Outcome != drain.Complete || r.Classes["vpn"].Kept.Records != records {
+		if r, err := d.RunWith(t.Context(), nil); err != nil || r.Outcome != drain.Delivered || r.Classes["vpn"].Kept.Records != records {
 			t.Errorf("%v %s", err, r.JSON())
 		}
 	})

@@ -22,7 +22,7 @@ func TestAfterComplete(t *testing.T) {
 		if !task.Protected() {
 			t.Error("not protected while it drains")
 		}
-		if _, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete}); err != nil {
+		if _, err := l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Delivered}); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()

@@ -125,7 +125,7 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done = true
-	if r.Outcome != drain.Complete || l.set && !l.on {
+	if r.Outcome != drain.Delivered || l.set && !l.on {
 		return false, nil
 	}
 	return false, l.protect(ctx, false)

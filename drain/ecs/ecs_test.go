@@ -82,7 +82,7 @@ func TestProtection(t *testing.T) {
 			}
 		}
 		for range 2 {
-			_, _ = l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Complete})
+			_, _ = l.Finish(t.Context(), &drain.Report{Intent: drain.Drain, Outcome: drain.Delivered})
 		}
 		if task.Protected() {
 			t.Error("empty, and still protected")

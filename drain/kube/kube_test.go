@@ -106,7 +106,7 @@ func TestMessage(t *testing.T) {
 	}
 	retained, err := l.Finish(t.Context(), r)
 	b, rerr := os.ReadFile(path)
-	if err != nil || rerr != nil || retained || !strings.HasPrefix(string(b), "drain incomplete after") || len(b) > maxMessage || len(b) < maxMessage-4 {
+	if err != nil || rerr != nil || retained || !strings.HasPrefix(string(b), "drain: incomplete after") || len(b) > maxMessage || len(b) < maxMessage-4 {
 		t.Errorf("%v %v %v, %d bytes", retained, err, rerr, len(b))
 	}
 }

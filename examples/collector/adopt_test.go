@@ -107,7 +107,7 @@ func TestAdoptMissingDirectory(t *testing.T) {
 	if n := strings.Count(out.String(), "level=WARN"); n != 1 || !strings.Contains(out.String(), root) {
 		t.Errorf("%d warnings: %s", n, &out)
 	}
-	if owed := a.Owed(); len(owed) != 0 { // its volume is elsewhere
+	if owed := a.Pending(); len(owed) != 0 { // its volume is elsewhere
 		t.Errorf("%+v", owed)
 	}
 	out.Reset()
@@ -123,7 +123,7 @@ func TestAdoptMissingDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.look()
-	if owed := a.Owed(); len(owed) != 1 || owed[0].Dir != root {
+	if owed := a.Pending(); len(owed) != 1 || owed[0].Dir != root {
 		t.Errorf("of what cannot be read: %+v", owed)
 	}
 }

@@ -37,7 +37,7 @@ func owes(in *spool.Inspection) bool {
 		return false
 	}
 	for _, d := range in.Destinations {
-		if d.Owed.Records > 0 && !d.Forgotten {
+		if d.Pending.Records > 0 && !d.Forgotten {
 			return true
 		}
 	}

@@ -101,7 +101,7 @@ func TestLostInMemory(t *testing.T) {
 	sig <- syscall.SIGTERM
 	cl.settle(t.Context(), d, sig, func() {})
 	r, err := d.Stop(t.Context(), "test")
-	if err != nil || r.Outcome == drain.Complete || r.Classes["vpn"].Err == "" {
+	if err != nil || r.Outcome == drain.Delivered || r.Classes["vpn"].Err == "" {
 		t.Errorf("%v %s", err, r.JSON())
 	}
 }

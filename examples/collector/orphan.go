@@ -71,7 +71,7 @@ func (a *adoptions) adopt(o *orphan) {
 		began := time.Now()
 		r, err := a.attempt(o)
 		<-a.slot
-		done := errors.Is(err, spool.ErrAdopted) || r != nil && r.Outcome == drain.Complete && !errors.Is(err, ship.ErrFenced)
+		done := errors.Is(err, spool.ErrAdopted) || r != nil && r.Outcome == drain.Delivered && !errors.Is(err, ship.ErrFenced)
 		if !done && a.gone(o) {
 			return
 		}
@@ -184,7 +184,7 @@ func (a *adoptions) inspect(o *orphan) {
 		owed := map[string]segment.Tally{}
 		for dest, d := range in.Destinations {
 			if !d.Forgotten {
-				owed[dest] = d.Owed
+				owed[dest] = d.Pending
 			}
 		}
 		o.owes(owed)

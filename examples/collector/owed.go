@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// Owed implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. One that does not
+// Pending implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. One that does not
 // exist holds nothing: its volume is not attached to this instance, so it does not go with it.
-func (a *adoptions) Owed() (owed []drain.Adoption) {
+func (a *adoptions) Pending() (owed []drain.Adoption) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.c.adopt) == 0 {
@@ -33,7 +33,7 @@ func (a *adoptions) Owed() (owed []drain.Adoption) {
 	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
 		if o := a.seen[dir]; o.State != "delivered" {
 			owed = append(owed, drain.Adoption{
-				Dir: dir, Class: o.Class, Spool: o.Spool, Owed: maps.Clone(o.Owed), Why: cmp.Or(o.Err, "it is being delivered"),
+				Dir: dir, Class: o.Class, Spool: o.Spool, Pending: maps.Clone(o.Owed), Why: cmp.Or(o.Err, "it is being delivered"),
 			})
 		}
 	}
@@ -47,7 +47,7 @@ func (a *adoptions) Wait(ctx context.Context) error {
 		a.mu.Lock()
 		changed := a.changed
 		a.mu.Unlock()
-		owed := a.Owed()
+		owed := a.Pending()
 		if len(owed) == 0 {
 			return nil
 		}

@@ -216,5 +216,5 @@ var (
 // the flags are unusable or contradict what the spool remembers, or an address cannot be bound.
 func fatal(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrOwed) || errors.Is(err, errFlags) || errors.As(err, &op)
+	return errors.Is(err, spool.ErrLocked) || errors.Is(err, spool.ErrPending) || errors.Is(err, errFlags) || errors.As(err, &op)
 }

@@ -117,7 +117,7 @@ func conclude(dir string, w *world, report *drain.Report, found []result, outage
 		fmt.Fprintf(&b, "Have a look:   zstd -dc '%s' | head -3\n", example)
 	}
 	fmt.Fprintf(&b, "\nidc was away for %.1f s in the middle of it. What was sent, and what both destinations have now:\n\n", outage.Seconds())
-	ok := table(&b, found, each) && report.Outcome == drain.Complete
+	ok := table(&b, found, each) && report.Outcome == drain.Delivered
 	if ok {
 		fmt.Fprintln(&b, "\nnothing lost, nothing doubled")
 	}

@@ -107,7 +107,7 @@ func (a *adoption) run() {
 			err := a.err
 			a.refused.Store(&err)
 		}
-		if errors.Is(a.err, spool.ErrAdopted) || errors.Is(a.err, fs.ErrNotExist) && r == nil || r != nil && r.Outcome == drain.Complete {
+		if errors.Is(a.err, spool.ErrAdopted) || errors.Is(a.err, fs.ErrNotExist) && r == nil || r != nil && r.Outcome == drain.Delivered {
 			return
 		}
 		if sleep(a.life, wait) != nil {

@@ -85,7 +85,7 @@ func (w *world) collect(p *process) {
 		return
 	}
 	switch answer, _ := p.fleet.Answered(); {
-	case answer == asg.Continue && p.report.Outcome != drain.Complete:
+	case answer == asg.Continue && p.report.Outcome != drain.Delivered:
 		w.fail("group: CONTINUE after a drain that was not complete", "%s", p.report.JSON())
 	case answer == asg.Continue: // the platform takes the disk
 		h.mu.Lock()
@@ -99,7 +99,7 @@ func (w *world) collect(p *process) {
 // checkReport compares what a process has said at its end with what is true.
 func (w *world) checkReport(p *process, r *drain.Report) {
 	c := r.Classes["c"]
-	if r.Outcome == drain.Complete || r.Outcome == drain.Kept {
+	if r.Outcome == drain.Delivered || r.Outcome == drain.Stopped {
 		l := p.sp.Ledger()
 		if b := l.Buffered(); b.Records > 0 || c.Buffered.Records > 0 {
 			w.fail("report: "+string(r.Outcome)+" with records neither kept nor lost",
@@ -117,7 +117,7 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 			}
 		}
 	}
-	if r.Outcome != drain.Complete {
+	if r.Outcome != drain.Delivered {
 		return
 	}
 	if c.Damaged.Records > 0 && r.Intent == drain.Drain {
@@ -131,7 +131,7 @@ func (w *world) checkReport(p *process, r *drain.Report) {
 // checkNeed: damage that costs no record keeps no drain from being complete.
 func (w *world) checkNeed(p *process, stuck bool) {
 	r := p.report
-	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Complete {
+	if r == nil || !w.damaged || stuck || p.dead.Load() || r.Outcome == drain.Delivered {
 		return
 	}
 	if c := r.Classes["c"]; c.Damaged.Records == 0 && len(c.Damages) == 0 {

@@ -92,7 +92,7 @@ func (w *world) delivered() (left []string) {
 // adopted reports whether an adoption has come to its end with everything delivered.
 func (h *host) adopted() bool {
 	return slices.ContainsFunc(h.jobs, func(a *adoption) bool {
-		if r := a.last.Load(); r != nil && (r.Outcome == drain.Complete || h.w.damaged && nothingPending(r)) {
+		if r := a.last.Load(); r != nil && (r.Outcome == drain.Delivered || h.w.damaged && nothingPending(r)) {
 			return true // with damage it goes on, until the operator says what is to become of it
 		}
 		select {
@@ -207,7 +207,7 @@ func (w *world) drainAll(stuck bool) {
 		}
 		w.collect(p)
 		w.checkNeed(p, stuck)
-		if r := p.report; r != nil && r.Outcome != drain.Complete && !w.damaged && !stuck && !p.dead.Load() {
+		if r := p.report; r != nil && r.Outcome != drain.Delivered && !w.damaged && !stuck && !p.dead.Load() {
 			w.fail("drain: "+string(r.Outcome)+" though all is well"+w.after(), "%s", r.JSON())
 			w.stuck[h.n] = true
 		}

@@ -78,7 +78,7 @@ func TestHeld(t *testing.T) {
 	if code := c.end(syscall.SIGTERM, 20*time.Second); code != 3 {
 		t.Errorf("exit code %d after stopping with data kept", code)
 	}
-	if r := c.report(); r.Outcome != "kept" || r.Classes["vpn"].Kept.Records != sent.Sent {
+	if r := c.report(); r.Outcome != "stopped" || r.Classes["vpn"].Kept.Records != sent.Sent {
 		t.Errorf("report: %+v", r)
 	}
 }
@@ -190,7 +190,7 @@ func TestKilledDrain(t *testing.T) {
 	if code := c.wait(time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if r := c.report(); r.Outcome != "complete" || !strings.Contains(r.Trigger, "terminated") {
+	if r := c.report(); r.Outcome != "delivered" || !strings.Contains(r.Trigger, "terminated") {
 		t.Errorf("report: %s", r.JSON())
 	}
 	loadgenCheck(t, s.env, "killed", sent.Sent, s.s3, s.sftp)

@@ -131,7 +131,7 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	}
 	want, outcome, restored := asg.Abandon, drain.Mismatch, 0
 	if mode == "removed" {
-		want, outcome, restored = asg.Continue, drain.Complete, 1
+		want, outcome, restored = asg.Continue, drain.Delivered, 1
 	}
 	answer, _ := i.Answered()
 	if r.Outcome != outcome || answer != want || r.Classes["vpn"].Destinations[at].Restored != restored {

@@ -156,7 +156,7 @@ func (e *emptying) drain(name string, mib int) cost {
 		t.Fatal(err)
 	}
 	r, err := d.Drain(ctx, "measured")
-	if err != nil || r.Outcome != drain.Complete {
+	if err != nil || r.Outcome != drain.Delivered {
 		t.Fatalf("%v %s", err, r.JSON())
 	}
 	took := stop()

@@ -136,7 +136,7 @@ func TestHandOver(t *testing.T) {
 	c := report.Classes["vpn"]
 	t.Logf("%d datagrams in %.1f s (%.0f/s) over %d hand-overs: received %d, kept %d, lost %d", s.Sent, s.Seconds,
 		float64(s.Sent)/s.Seconds, handOvers, c.Received.Records, c.Kept.Records, c.Lost.Total().Records)
-	if report.Outcome != drain.Complete || c.Err != "" || c.Received.Records != s.Sent || len(c.Unaccounted) > 0 {
+	if report.Outcome != drain.Delivered || c.Err != "" || c.Received.Records != s.Sent || len(c.Unaccounted) > 0 {
 		t.Errorf("sent %d; %s, %+v", s.Sent, report.Outcome, c)
 	}
 	if n := c.Lost.Total().Records; n > 0 {

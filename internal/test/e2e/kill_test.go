@@ -150,7 +150,7 @@ func appender(mode string) error {
 		if err != nil {
 			return err
 		}
-		if r.Outcome != drain.Complete {
+		if r.Outcome != drain.Delivered {
 			_ = r.WriteSummary(os.Stderr)
 			return fmt.Errorf("drain: %s", r.Outcome)
 		}

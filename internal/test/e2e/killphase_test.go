@@ -83,7 +83,7 @@ func TestKillPhases(t *testing.T) {
 			if answer, expired := i.Answered(); answer != asg.Continue || expired || early.Load() {
 				t.Errorf("answered %q, by a time-out %v, before the report %v", answer, expired, early.Load())
 			}
-			if r := c.report(); r.Outcome != drain.Complete || r.Classes["vpn"].Kept.Records != sent {
+			if r := c.report(); r.Outcome != drain.Delivered || r.Classes["vpn"].Kept.Records != sent {
 				t.Errorf("%s", r.JSON())
 			}
 			loadgenCheck(t, s.env, run, sent, s3, idc)
@@ -93,7 +93,7 @@ func TestKillPhases(t *testing.T) {
 
 func reportedComplete(dir string) bool {
 	b, err := os.ReadFile(filepath.Join(dir, "report.json"))
-	return err == nil && bytes.Contains(b, []byte(`"outcome": "complete"`))
+	return err == nil && bytes.Contains(b, []byte(`"outcome": "delivered"`))
 }
 
 // killAt is a log handler that kills the process, as kill -9 does, at a line: the drain logs each phase when its journal

@@ -56,7 +56,7 @@ func TestDrainOwesAdoption(t *testing.T) {
 	if code := c.end(syscall.SIGTERM, 30*time.Second); code != 4 {
 		t.Errorf("exit code %d of a drain that owes an adopted volume", code)
 	}
-	if r := c.report(); len(r.Adoptions) != 1 || r.Adoptions[0].Dir != volume || r.Adoptions[0].Owed["old"].Records != 7 || !strings.Contains(r.Adoptions[0].Why, "old") {
+	if r := c.report(); len(r.Adoptions) != 1 || r.Adoptions[0].Dir != volume || r.Adoptions[0].Pending["old"].Records != 7 || !strings.Contains(r.Adoptions[0].Why, "old") {
 		t.Errorf("the report has %+v", r.Adoptions)
 	}
 

@@ -76,7 +76,7 @@ func TestScaleInDeadDestination(t *testing.T) {
 	loadgenCheck(t, s.env, "one", one.Sent, s.s3)
 
 	in, err := spool.Inspect(filepath.Join(volume, "vpn"))
-	if err != nil || in.Destinations["idc"].Owed.Records != left {
+	if err != nil || in.Destinations["idc"].Pending.Records != left {
 		t.Fatalf("the volume: %+v, %v", in, err)
 	}
 	s.ssh.Start()

@@ -77,7 +77,7 @@ func scaleInFullDisk(t *testing.T, afterwards bool) {
 		t.Errorf("answered %q, by a time-out %v, before the report %v", answer, expired, early.Load())
 	}
 	r := c.report()
-	if r.Outcome != drain.Complete || r.Retained != afterwards || r.Classes["vpn"].Kept.Records != before.Sent+late.Sent {
+	if r.Outcome != drain.Delivered || r.Retained != afterwards || r.Classes["vpn"].Kept.Records != before.Sent+late.Sent {
 		t.Errorf("%d and %d sent: %s", before.Sent, late.Sent, r.JSON())
 	}
 	loadgenCheck(t, s.env, "before", before.Sent, strings.Replace(s.s3, "/e2e?", "/full?", 1), s.ssh.URL("full"))

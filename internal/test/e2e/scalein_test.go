@@ -41,7 +41,7 @@ func TestScaleIn(t *testing.T) {
 	loadgenCheck(t, env, "before", before.Sent, idc)
 	loadgenCheck(t, env, "late", late.Sent, idc)
 	r := c.report()
-	if r.Outcome != "complete" || !strings.HasPrefix(r.Trigger, "scale-in") || r.Classes["vpn"].Kept.Records != before.Sent+late.Sent {
+	if r.Outcome != "delivered" || !strings.HasPrefix(r.Trigger, "scale-in") || r.Classes["vpn"].Kept.Records != before.Sent+late.Sent {
 		t.Errorf("%s", r.JSON())
 	}
 

@@ -140,7 +140,7 @@ func scaleIn(t *testing.T, s *servers, seed uint64) (seen []string) {
 		t.Fatalf("exit code %d when all is well", code)
 	}
 	rep := c.report()
-	if rep.Outcome != drain.Complete || rep.Classes["vpn"].Kept.Records != sent {
+	if rep.Outcome != drain.Delivered || rep.Classes["vpn"].Kept.Records != sent {
 		t.Errorf("%d sent: %s", sent, rep.JSON())
 	}
 	if early.Load() {

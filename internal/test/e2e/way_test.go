@@ -42,7 +42,7 @@ func TestWholeWay(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	r := c.report()
-	if r.Outcome != "complete" {
+	if r.Outcome != "delivered" {
 		t.Errorf("outcome %q", r.Outcome)
 	}
 	total := uint64(0)
