@@ -21,7 +21,7 @@ func (s *Shipper) Claim(ctx context.Context) error {
 		return nil
 	}
 	for _, l := range s.lanes {
-		claimed, err := l.claim(ctx, s.o.Patience)
+		claimed, err := l.claimChain(ctx, s.o.Patience)
 		if err != nil {
 			return err
 		}
@@ -36,10 +36,10 @@ func (s *Shipper) Claim(ctx context.Context) error {
 	return nil
 }
 
-// claim follows the chain at the destination to its end, and hands it over to this spool, unless that has been done before.
+// claimChain follows the chain at the destination to its end, and hands it over to this spool, unless that has been done before.
 // claimed is false if the chain is complete without. An owner or an adopter that has shown itself within patience is given
 // way to.
-func (l *lane) claim(ctx context.Context, patience time.Duration) (claimed bool, err error) {
+func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed bool, err error) {
 	for {
 		if err := l.follow(ctx); err != nil {
 			return false, err
@@ -48,22 +48,22 @@ func (l *lane) claim(ctx context.Context, patience time.Duration) (claimed bool,
 		silent := time.Since(time.Unix(0, c.Taken))
 		switch {
 		case c.Left:
-			if more, err := l.rename(ctx); err != nil || !more {
+			if more, err := l.goOnRenamed(ctx); err != nil || !more {
 				return false, err
 			}
-		case c.Final && !l.owes(c):
+		case c.Final && !l.hasPending(c):
 			return c.Taken == 0, nil
 		case c.Taken == 0 && c.Next > 0 && (c.Epoch >= l.s.epoch || c.Spool != l.s.spool):
 			return true, nil // begun, by this spool itself
 		case c.Taken != 0 && silent < patience:
 			return false, fmt.Errorf("%w: at %s %s is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
-				ErrFenced, l.name, l.owner(ctx), c.Epoch, silent.Round(time.Second), patience)
+				ErrFenced, l.name, l.lastWriter(ctx), c.Epoch, silent.Round(time.Second), patience)
 		case c.Final:
-			err = l.move(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
+			err = l.changeChain(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool, c.Taken != 0 && c.Next > 0:
 			err = l.handOver(ctx)
 		default:
-			err = l.link(ctx, nil, nil) // the birth of this one's
+			err = l.writeManifest(ctx, nil, nil) // the birth of this one's
 		}
 		// If somebody was quicker: whether that was an adopter or a last word of the old owner's, the chain itself tells.
 		if err != nil && !isTaken(err) {
@@ -72,8 +72,8 @@ func (l *lane) claim(ctx context.Context, patience time.Duration) (claimed bool,
 	}
 }
 
-// owner names who has written the last manifest that there is, for people to read.
-func (l *lane) owner(ctx context.Context) string {
+// lastWriter names who has written the last manifest that there is, for people to read.
+func (l *lane) lastWriter(ctx context.Context) string {
 	c := l.cursor()
 	if last, ok := c.Last(); ok {
 		m, err := ReadManifest(ctx, l.dest, l.s.class, c.Spool, last.Epoch, last.Number)

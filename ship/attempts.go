@@ -20,8 +20,8 @@ type publication struct {
 	spool.Link
 }
 
-// segment reports whether this is the first attempt at a segment that was begun after the spool was opened, and notes it.
-func (a *attempts) segment(sp *spool.Spool, rec *spool.StageRecord) bool {
+// noteSegment reports whether this is the first attempt at a segment that was begun after the spool was opened, and notes it.
+func (a *attempts) noteSegment(sp *spool.Spool, rec *spool.StageRecord) bool {
 	_, again := a.tried[rec.Segment]
 	if a.tried == nil {
 		a.tried = map[uint64]struct{}{}
@@ -30,16 +30,16 @@ func (a *attempts) segment(sp *spool.Spool, rec *spool.StageRecord) bool {
 	return !again && rec.First > sp.Shelf().Recovered()
 }
 
-// altered notes that the destination's account of a segment's object was not what was sent.
-func (a *attempts) altered(segment uint64) {
+// noteAltered notes that the destination's account of a segment's object was not what was sent.
+func (a *attempts) noteAltered(segment uint64) {
 	if a.failed == nil {
 		a.failed = map[uint64]struct{}{}
 	}
 	a.failed[segment] = struct{}{}
 }
 
-// covered forgets the segments that a chain covers.
-func (a *attempts) covered(segment uint64) {
+// forgetCovered forgets the segments that a chain covers.
+func (a *attempts) forgetCovered(segment uint64) {
 	for n := range a.tried {
 		if n <= segment {
 			delete(a.tried, n)
@@ -48,16 +48,16 @@ func (a *attempts) covered(segment uint64) {
 	}
 }
 
-// manifest reports whether this is the first attempt at a manifest whose predecessor this process has published, and notes
+// noteManifest reports whether this is the first attempt at a manifest whose predecessor this process has published, and notes
 // that it is on its way.
-func (a *attempts) manifest(h *ManifestHeader) bool {
+func (a *attempts) noteManifest(h *ManifestHeader) bool {
 	before := publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number - 1}}
 	first := h.Number > 0 && a.published == before
 	a.published = publication{}
 	return first
 }
 
-// done notes that a manifest stands.
-func (a *attempts) done(h *ManifestHeader) {
+// notePublished notes that a manifest stands.
+func (a *attempts) notePublished(h *ManifestHeader) {
 	a.published = publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number}}
 }

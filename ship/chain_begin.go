@@ -10,14 +10,14 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// begin brings the chain to where the next manifest can be written. It runs before anything else is sent, so that a
+// prepareChain brings the chain to where the next manifest can be written. It runs before anything else is sent, so that a
 // destination never holds data of a spool of which its chain says nothing, and so that a copy of a volume learns that it
 // is one before it has sent a byte of data.
 //
 // Each step leaves a state from which the next process goes on, wherever this one ends: a manifest is proposed (durable
 // here), sent, acknowledged, and only then is the next one made.
-func (l *lane) begin(ctx context.Context) error {
-	if err := l.anchored(ctx); err != nil {
+func (l *lane) prepareChain(ctx context.Context) error {
+	if err := l.checkAnchor(ctx); err != nil {
 		return err
 	}
 	for {
@@ -28,17 +28,17 @@ func (l *lane) begin(ctx context.Context) error {
 		var err error
 		switch c := l.cursor(); {
 		case c.Left:
-			if more, rerr := l.rename(ctx); rerr != nil || !more {
+			if more, rerr := l.goOnRenamed(ctx); rerr != nil || !more {
 				return rerr
 			}
 		case l.goesOn():
-			err = l.move(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
+			err = l.changeChain(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
 		case c.Final:
 			return nil // nothing can follow before the spool is opened again, or has more
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool:
 			err = l.handOver(ctx)
 		case c.Next == 0:
-			err = l.link(ctx, nil, nil)
+			err = l.writeManifest(ctx, nil, nil)
 		default:
 			return nil
 		}
@@ -48,22 +48,22 @@ func (l *lane) begin(ctx context.Context) error {
 	}
 }
 
-// owes reports whether there is something that the chain does not cover.
-func (l *lane) owes(c spool.Chain) bool { return len(l.s.sp.Shelf().Sealed(c.Segment, 1)) > 0 }
+// hasPending reports whether there is something that the chain does not cover.
+func (l *lane) hasPending(c spool.Chain) bool { return len(l.s.sp.Shelf().Sealed(c.Segment, 1)) > 0 }
 
 // handOver closes the epoch that the chain is in, for the one that the spool is in: the names of objects say which. Whoever
 // else writes this chain follows there.
 func (l *lane) handOver(ctx context.Context) error {
 	claim := newClaim()
-	return l.link(ctx, nil, func(m *Manifest) {
+	return l.writeManifest(ctx, nil, func(m *Manifest) {
 		m.Footer.ClosedBy = &Owner{Instance: l.s.instance, Epoch: max(l.s.epoch, m.Header.Epoch+1), Claim: claim}
 	})
 }
 
-// anchored waits until the chain's last manifest is at the destination. Where it is not, the destination is not the place
+// checkAnchor waits until the chain's last manifest is at the destination. Where it is not, the destination is not the place
 // that it was: a volume that is not mounted at its directory, another bucket of the same name. What would be stored there
 // counts as delivered here, and is deleted.
-func (l *lane) anchored(ctx context.Context) error {
+func (l *lane) checkAnchor(ctx context.Context) error {
 	c := l.cursor()
 	last, ok := c.Last()
 	if !ok {
@@ -78,7 +78,7 @@ func (l *lane) anchored(ctx context.Context) error {
 				object.ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
 			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
-			if err := l.genuine(ctx); err != nil {
+			if err := l.proveGenuine(ctx); err != nil {
 				return err
 			}
 			l.log.Error("ship: the last manifest that was delivered is not what was written, going on", "epoch", last.Epoch, "manifest", last.Number, "err", err)

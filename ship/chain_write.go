@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -28,38 +29,34 @@ func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when what is ready waits for what is being uploaded
 	begin := time.Now()
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
-		ready, complete := l.ready()
+		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
+		ready, complete := l.nextReady()
 		var err error
 		switch {
 		case len(ready) == 0 && l.goesOn():
 			return errMoved
 		case len(ready) == 0 && l.finalNow():
-			err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Final = true })
-			l.close(err == nil)
+			err = l.writeManifest(ctx, nil, func(m *Manifest) { m.Footer.Final = true })
+			l.noteClosed(err == nil)
 		case len(ready) == 0:
 			var passed time.Time
 			var again time.Duration
-			if passed, again, err = l.passed(begin); err == nil && !passed.IsZero() {
-				err = l.link(ctx, nil, func(m *Manifest) { m.Footer.Passed = passed })
+			if passed, again, err = l.passedUpTo(begin); err == nil && !passed.IsZero() {
+				err = l.writeManifest(ctx, nil, func(m *Manifest) { m.Footer.Passed = passed })
 			} else if err == nil {
-				t := time.NewTimer(again)
-				err = wait(ctx, wake, sealed, t.C)
-				t.Stop()
+				_, err = wait.For(ctx, again, wake, sealed)
 			}
 		case !complete && deadline.IsZero():
 			deadline = time.Now().Add(linger)
 			fallthrough
 		case !complete && time.Now().Before(deadline):
-			t := time.NewTimer(time.Until(deadline))
-			err = wait(ctx, wake, sealed, t.C)
-			t.Stop()
+			_, err = wait.For(ctx, time.Until(deadline), wake, sealed)
 		default:
 			deadline = time.Time{}
-			err = l.link(ctx, ready, nil)
+			err = l.writeManifest(ctx, ready, nil)
 		}
 		if isTaken(err) {
-			err = l.overtaken(ctx)
+			err = l.followOther(ctx)
 		}
 		if err != nil {
 			return err
@@ -67,9 +64,9 @@ func (l *lane) writeChain(ctx context.Context) error {
 	}
 }
 
-// overtaken goes on behind what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
+// followOther goes on behind what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
 // chain.
-func (l *lane) overtaken(ctx context.Context) error {
+func (l *lane) followOther(ctx context.Context) error {
 	before := l.cursor()
 	if err := l.follow(ctx); err != nil {
 		return err
@@ -85,11 +82,11 @@ func (l *lane) overtaken(ctx context.Context) error {
 func (l *lane) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.chain.Final && !l.closed && l.owes(l.chain)
+	return l.chain.Final && !l.closed && l.hasPending(l.chain)
 }
 
-// close notes that this process has said that nothing follows.
-func (l *lane) close(final bool) {
+// noteClosed notes that this process has said that nothing follows.
+func (l *lane) noteClosed(final bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = final
@@ -98,10 +95,10 @@ func (l *lane) close(final bool) {
 // idleRetry is how soon a spool that is not idle is asked again, once an hour has passed.
 const idleRetry = time.Minute
 
-// passed returns up to when everything is at the destination, if an hour has passed since the chain last said so, and
+// passedUpTo returns up to when everything is at the destination, if an hour has passed since the chain last said so, and
 // nothing came in: who waits for an hour to be complete must be able to tell an idle spool from a dead one. Zero: there
 // is nothing to say, look again after the given time. begin is when this process began to write the chain.
-func (l *lane) passed(begin time.Time) (t time.Time, again time.Duration, err error) {
+func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, err error) {
 	c := l.cursor()
 	if c.Final {
 		return t, headInterval, nil // until a new epoch begins, if ever
@@ -125,19 +122,9 @@ func (l *lane) passed(begin time.Time) (t time.Time, again time.Duration, err er
 	return time.Time{}, idleRetry, nil
 }
 
-func wait(ctx context.Context, a, b <-chan struct{}, timer <-chan time.Time) error {
-	select {
-	case <-a:
-	case <-b:
-	case <-timer:
-	case <-ctx.Done():
-	}
-	return ctx.Err()
-}
-
-// ready returns the deliveries that are next in sequence and verified. complete: there is no point in waiting for more.
+// nextReady returns the deliveries that are next in sequence and verified. complete: there is no point in waiting for more.
 // Half a window is enough, so that the other half is on its way meanwhile.
-func (l *lane) ready() (ready []*delivery, complete bool) {
+func (l *lane) nextReady() (ready []*delivery, complete bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -153,22 +140,22 @@ func (l *lane) ready() (ready []*delivery, complete bool) {
 func (l *lane) finalNow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.covered(l.chain)
+	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.isCovered(l.chain)
 }
 
-// covered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
+// isCovered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
 // count as given: `final` must not be written in front of them.
-func (s *Shipper) covered(c spool.Chain) bool {
+func (s *Shipper) isCovered(c spool.Chain) bool {
 	return len(s.sp.Shelf().Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
 }
 
-// link writes the next manifest: for these deliveries, which must be the first of the window, and as change says. If
+// writeManifest writes the next manifest: for these deliveries, which must be the first of the window, and as change says. If
 // the bytes become too many it takes fewer deliveries; the others are next.
-func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
+func (l *lane) writeManifest(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
 	err := l.retry(ctx, "chain", func(context.Context) error {
 		for n := len(ready); ; n /= 2 {
-			m = l.manifest(ready[:n])
+			m = l.newManifest(ready[:n])
 			if change != nil {
 				change(m)
 			}
@@ -189,14 +176,14 @@ func (l *lane) link(ctx context.Context, ready []*delivery, change func(*Manifes
 	return l.publish(ctx, m)
 }
 
-// manifest describes deliveries. Nothing in it but the header and the receipts depends on the destination, so that the
+// newManifest describes deliveries. Nothing in it but the header and the receipts depends on the destination, so that the
 // chains of two destinations can be compared line by line.
-func (l *lane) manifest(ready []*delivery) *Manifest {
+func (l *lane) newManifest(ready []*delivery) *Manifest {
 	c := l.cursor()
 	m := &Manifest{
 		Header: ManifestHeader{
 			Class: l.s.class, Spool: c.Spool, Epoch: c.Epoch, Number: c.Next, Prev: hex.EncodeToString(c.Hash[:]), PrevLast: c.Through,
-			Instance: l.s.instance, Destination: l.name, Forgotten: l.s.forgotten(), Time: time.Now().UTC(),
+			Instance: l.s.instance, Destination: l.name, Forgotten: l.s.forgottenNames(), Time: time.Now().UTC(),
 		},
 		Footer: ManifestFooter{Segment: c.Segment, Last: c.Through},
 	}
@@ -227,8 +214,8 @@ func (l *lane) manifest(ready []*delivery) *Manifest {
 	return m
 }
 
-// forgotten names the destinations that were given up.
-func (s *Shipper) forgotten() (names []string) {
+// forgottenNames names the destinations that were given up.
+func (s *Shipper) forgottenNames() (names []string) {
 	ledger := s.sp.Ledger()
 	for _, name := range slices.Sorted(maps.Keys(ledger.Destinations)) {
 		if ledger.Destinations[name].Forgotten {
@@ -248,7 +235,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	o := BytesObject(object.ManifestKey(l.s.class, m.Header.Spool, m.Header.Epoch, m.Header.Number), l.s.spool, b)
 	o.ContentType = "application/x-ndjson"
 	l.mu.Lock()
-	o.New = l.attempts.manifest(&m.Header)
+	o.New = l.attempts.noteManifest(&m.Header)
 	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.
@@ -258,7 +245,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 		o.New = false
 		if errors.Is(err, ErrConflict) {
-			return l.contested(ctx, m, err)
+			return l.resolveContest(ctx, m, err)
 		}
 		if err == nil {
 			err = o.Check(r)
@@ -269,7 +256,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 		return err
 	}
 	l.mu.Lock()
-	l.attempts.done(&m.Header)
+	l.attempts.notePublished(&m.Header)
 	l.mu.Unlock()
 	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 }
@@ -285,7 +272,7 @@ func (l *lane) ack(c spool.Chain) error {
 		return err
 	}
 	l.setCursor(after)
-	l.s.changed.broadcast()
+	l.s.changed.Broadcast()
 	return nil
 }
 
@@ -307,8 +294,8 @@ func (l *lane) setCursor(c spool.Chain) {
 		n++
 	}
 	if c.Segment != l.chain.Segment {
-		l.backlog.move(c.Segment, l.window[:n])
+		l.backlog.follow(c.Segment, l.window[:n])
 	}
-	l.attempts.covered(c.Segment)
+	l.attempts.forgetCovered(c.Segment)
 	l.chain, l.window = c, slices.Delete(l.window, 0, n)
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// common returns up to which sequence number the object of a line holds the same records as a segment of this spool: the
+// commonUpTo returns up to which sequence number the object of a line holds the same records as a segment of this spool: the
 // segment was being written when the volume was copied, and each of the two went on with other records. Names and numbers
 // prove nothing there, so the records themselves are compared. An error that wraps errUnreadable says that the object is gone or
 // damaged; upTo is then how far it could be read and is the same.
-func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment) (upTo uint64, err error) {
+func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (upTo uint64, err error) {
 	if line.First > seg.Last || seg.First > line.Last {
 		return seg.First - 1, nil
 	}
@@ -47,7 +47,7 @@ func (l *lane) common(ctx context.Context, line *SegmentLine, seg *spool.Segment
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer there.Close()
-	here, done, err := l.records(ctx, seg.Number)
+	here, done, err := l.openRecords(ctx, seg.Number)
 	if err != nil {
 		return 0, err
 	}
@@ -100,18 +100,18 @@ func (c *complete) Next() (uint64, segment.Record, error) {
 	return 0, rec, err
 }
 
-// shares is common for a manifest that another owner has written. An object that is gone or damaged must not hold up
+// confirmCommonUpTo is common for a manifest that another owner has written. An object that is gone or damaged must not hold up
 // what is here: what cannot be compared is not taken for the same, and is delivered under the next identity. Both conclusions
 // are final, so the destination has to show that its answers are its own, and give the same one twice.
-func (l *lane) shares(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
-	first, err := l.common(ctx, line, seg)
+func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
+	first, err := l.commonUpTo(ctx, line, seg)
 	if !errors.Is(err, errUnreadable) {
 		return first, err
 	}
-	if err := l.genuine(ctx); err != nil {
+	if err := l.proveGenuine(ctx); err != nil {
 		return 0, err
 	}
-	upTo, err := l.common(ctx, line, seg)
+	upTo, err := l.commonUpTo(ctx, line, seg)
 	if !errors.Is(err, errUnreadable) {
 		return upTo, err
 	}
@@ -188,8 +188,8 @@ func (s sound) Next() (uint64, segment.Record, error) {
 	}
 }
 
-// records reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
-func (l *lane) records(ctx context.Context, number uint64) (interface {
+// openRecords reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
+func (l *lane) openRecords(ctx context.Context, number uint64) (interface {
 	Next() (uint64, segment.Record, error)
 }, func(), error,
 ) {
@@ -223,9 +223,9 @@ func (l *lane) records(ctx context.Context, number uint64) (interface {
 	return &counted{r, rec.First, rec.Gaps, f.Plain}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
 }
 
-// each calls put for all records of a segment.
-func (l *lane) each(ctx context.Context, number uint64, put spool.Put) error {
-	r, done, err := l.records(ctx, number)
+// eachRecord calls put for all records of a segment.
+func (l *lane) eachRecord(ctx context.Context, number uint64, put spool.Put) error {
+	r, done, err := l.openRecords(ctx, number)
 	if err != nil {
 		return err
 	}

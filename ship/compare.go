@@ -75,7 +75,7 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 		upTo := have.Last
 		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
 		if err == nil && !same {
-			upTo, err = l.shares(ctx, line, have)
+			upTo, err = l.confirmCommonUpTo(ctx, line, have)
 		}
 		if err != nil {
 			return "", err
@@ -106,12 +106,12 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	if seg.Records == 0 || sum == "" {
 		return seg.Records == 0 && sum == "", nil
 	}
-	have, err := l.sum(ctx, seg, line.Format)
+	have, err := l.contentHash(ctx, seg, line.Format)
 	return have == sum, err
 }
 
-// sum returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be.
-func (l *lane) sum(ctx context.Context, seg *spool.Segment, format string) (string, error) {
+// contentHash returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be.
+func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format string) (string, error) {
 	if seg.Staged {
 		rec, err := l.s.stage(ctx, seg.Number)
 		if err == nil && rec.Format == format {

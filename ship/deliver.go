@@ -25,10 +25,10 @@ func (l *lane) deliver(ctx context.Context, d *delivery) error {
 		d.rec, d.receipt, d.whole, d.done = rec, r, whole, true
 		l.sent += r.Size
 		if r.Size > 0 {
-			l.up()
+			l.endOutage()
 		}
 		l.mu.Unlock()
-		l.s.changed.broadcast()
+		l.s.changed.Broadcast()
 		return nil
 	})
 }
@@ -59,7 +59,7 @@ func (l *lane) send(ctx context.Context, d *delivery) (rec *spool.StageRecord, r
 
 // sendRest stages the rest of a segment, and stores it.
 func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.StageRecord, Receipt, error) {
-	rec, body, done, err := l.s.sp.Shelf().StageRest(ctx, number, first, l.s.enc, func(put spool.Put) error { return l.each(ctx, number, put) })
+	rec, body, done, err := l.s.sp.Shelf().StageRest(ctx, number, first, l.s.enc, func(put spool.Put) error { return l.eachRecord(ctx, number, put) })
 	if err != nil {
 		return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
 	}
@@ -88,14 +88,14 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 		return Receipt{}, err
 	}
 	l.mu.Lock()
-	o.New = rec.Segment > l.chain.Segment && l.attempts.segment(l.s.sp, rec)
+	o.New = rec.Segment > l.chain.Segment && l.attempts.noteSegment(l.s.sp, rec)
 	l.mu.Unlock()
-	r, err := l.dest.Put(ctx, o, l.limit(ctx, body))
+	r, err := l.dest.Put(ctx, o, l.limitRate(ctx, body))
 	if errors.Is(err, ErrVerify) {
-		err = l.blame(err, o, rec.Segment, body)
+		err = l.blameSide(err, o, rec.Segment, body)
 	}
 	if errors.Is(err, ErrConflict) {
-		return l.resolve(ctx, rec, err)
+		return l.resolveConflict(ctx, rec, err)
 	}
 	if err == nil {
 		err = o.Check(r) // do not take the driver's word for it
@@ -103,13 +103,13 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	return r, err
 }
 
-// blame finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on
+// blameSide finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on
 // this host's own disk. Then the spool makes the staged file again, has it brought back, or gives its records up as damaged.
-func (l *lane) blame(err error, o Object, number uint64, body *io.SectionReader) error {
+func (l *lane) blameSide(err error, o Object, number uint64, body *io.SectionReader) error {
 	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
 	if rerr == nil && here.Size == o.Size && here.SHA256 == o.SHA256 {
 		l.mu.Lock()
-		l.attempts.altered(number)
+		l.attempts.noteAltered(number)
 		l.mu.Unlock()
 		return err
 	}
@@ -136,15 +136,15 @@ func stagedObject(rec *spool.StageRecord) (Object, error) {
 	return o, nil
 }
 
-// resolve looks at an object that has taken a key. A staged file that was lost and made again by another build of a
+// resolveConflict looks at an object that has taken a key. A staged file that was lost and made again by another build of a
 // compressor has other bytes, and the same output: then the object is ours, and its own checksum is the receipt.
-func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict error) (Receipt, error) {
+func (l *lane) resolveConflict(ctx context.Context, rec *spool.StageRecord, conflict error) (Receipt, error) {
 	there, same, err := l.compare(ctx, rec)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("comparing %s, which is there already: %w", rec.Key, err)
 	}
 	if !same {
-		return Receipt{}, l.conflicting(ctx, rec, there, conflict)
+		return Receipt{}, l.confirmConflict(ctx, rec, there, conflict)
 	}
 	r, err := l.dest.Stat(ctx, rec.Key)
 	if err != nil {
@@ -157,10 +157,10 @@ func (l *lane) resolve(ctx context.Context, rec *spool.StageRecord, conflict err
 	return r, there.Check(r)
 }
 
-// conflicting returns the conflict once the destination has shown that its answers are its own, and has returned the same
+// confirmConflict returns the conflict once the destination has shown that its answers are its own, and has returned the same
 // bytes a second time; until then an error that passes.
-func (l *lane) conflicting(ctx context.Context, rec *spool.StageRecord, there Object, conflict error) error {
-	err := l.genuine(ctx)
+func (l *lane) confirmConflict(ctx context.Context, rec *spool.StageRecord, there Object, conflict error) error {
+	err := l.proveGenuine(ctx)
 	var again Object
 	if err == nil {
 		again, _, err = l.compare(ctx, rec)

@@ -10,7 +10,7 @@ import (
 )
 
 // Changed lets tests wait for a change of state.
-func Changed(s *Shipper) <-chan struct{} { return s.changed.wait() }
+func Changed(s *Shipper) <-chan struct{} { return s.changed.Next() }
 
 // CountEncoded counts the segments that are encoded. It is to be called before there are any.
 func CountEncoded(s *Shipper, n *atomic.Int64) { s.enc = counting{s.enc, n} }
@@ -38,7 +38,7 @@ func Weight(bytes int64) int { return weight(bytes) }
 func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 	for _, l := range s.lanes {
 		if l.name == dest {
-			_, err := l.claim(ctx, s.o.Patience)
+			_, err := l.claimChain(ctx, s.o.Patience)
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 	s.ResetBackoff()
 	defer s.hurry()()
 	for {
-		wake := s.changed.wait() // before looking, so that no change falls in between
+		wake := s.changed.Next() // before looking, so that no change falls in between
 		var pending []*lane
 		over := true
 		for _, l := range s.lanes {
@@ -106,20 +106,20 @@ func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {
-		l.want(false) // who was told that it failed shall not find it done later
+		l.wantFinal(false) // who was told that it failed shall not find it done later
 		return err
 	}
 	return nil
 }
 
 func (s *Shipper) finalize(ctx context.Context, l *lane) error {
-	l.want(true)
+	l.wantFinal(true)
 	defer s.hurry()()
 	for {
-		wake := s.changed.wait()
+		wake := s.changed.Next()
 		c := l.cursor()
 		switch {
-		case c.Final && s.covered(c):
+		case c.Final && s.isCovered(c):
 			return nil
 		case c.Final && l.isClosed():
 			// The chain cannot take it back, and must not go on behind it either.
@@ -142,7 +142,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 // unsealed reports whether records behind a chain's cursor are in no sealed segment. A cursor that is older than the chain
 // says nothing: what it lacks may have been delivered and deleted since. Then a change wakes the caller.
 func (s *Shipper) unsealed(l *lane, c spool.Chain) bool {
-	if len(s.sp.Shelf().Sealed(c.Segment, 1)) > 0 || s.covered(c) {
+	if len(s.sp.Shelf().Sealed(c.Segment, 1)) > 0 || s.isCovered(c) {
 		return false
 	}
 	now, err := s.sp.Shelf().Chain(l.name)
@@ -155,12 +155,12 @@ func (l *lane) isClosed() bool {
 	return l.closed
 }
 
-// want asks the chain writer for a final manifest.
-func (l *lane) want(final bool) {
+// wantFinal asks the chain writer for a final manifest.
+func (l *lane) wantFinal(final bool) {
 	l.mu.Lock()
 	l.final = final
 	l.mu.Unlock()
-	l.s.changed.broadcast()
+	l.s.changed.Broadcast()
 }
 
 // incomplete says what is pending for these destinations.

@@ -16,7 +16,7 @@ import (
 
 // A volume may be copied, and each copy goes on under the name of the spool. At each destination they write one chain
 // together, as long as they have the same to say: whoever creates the manifest with the next number has said it for all of
-// them, and the others take it for theirs. One that has something else to say at that place leaves the chain there, see leave.
+// them, and the others take it for theirs. One that has something else to say at that place leaves the chain there, see acceptManifest.
 
 // follow reads the chain on from where this spool knows it, and makes what stands there its own, wherever it comes from:
 // what this one has sent before a crash, what another owner or an adopter has delivered, or what this spool had delivered
@@ -27,11 +27,11 @@ func (l *lane) follow(ctx context.Context) error {
 		if c.Final {
 			return nil
 		}
-		own, err := l.pending(ctx)
+		own, err := l.proposedManifest(ctx)
 		if err != nil {
 			return err
 		}
-		m, err := l.peek(ctx, c)
+		m, err := l.readNext(ctx, c)
 		switch {
 		case err != nil || m == nil && own == nil:
 			return err
@@ -43,7 +43,7 @@ func (l *lane) follow(ctx context.Context) error {
 		case own != nil && own.Hash == m.Hash: // it was sent
 			err = l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 		default:
-			err = l.accept(ctx, m, c)
+			err = l.acceptManifest(ctx, m, c)
 		}
 		if err != nil {
 			return err
@@ -56,8 +56,8 @@ func (l *lane) withdraw(ctx context.Context) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Shelf().Withdraw(l.name) })
 }
 
-// pending returns the manifest that is proposed and not acknowledged, nil if there is none.
-func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
+// proposedManifest returns the manifest that is proposed and not acknowledged, nil if there is none.
+func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	var damage error
 	err = l.retry(ctx, "chain", func(context.Context) error {
 		b, err := l.s.sp.Shelf().Proposed(l.name)
@@ -84,8 +84,8 @@ func (l *lane) pending(ctx context.Context) (m *Manifest, err error) {
 	return nil, l.withdraw(ctx)
 }
 
-// peek reads the manifest that would be next, nil if there is none that can be read.
-func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error) {
+// readNext reads the manifest that would be next, nil if there is none that can be read.
+func (l *lane) readNext(ctx context.Context, c spool.Chain) (m *Manifest, err error) {
 	err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
 		m, err = ReadManifest(ctx, l.dest, l.s.class, c.Spool, c.Epoch, c.Next)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
@@ -98,9 +98,9 @@ func (l *lane) peek(ctx context.Context, c spool.Chain) (m *Manifest, err error)
 	return m, err
 }
 
-// accept makes a manifest that is at the destination a link of this spool's chain, if this spool holds everything that the
+// acceptManifest makes a manifest that is at the destination a link of this spool's chain, if this spool holds everything that the
 // manifest states. Otherwise this spool leaves the chain: see Spool.Leave.
-func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
+func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if m.Footer.Segment > c.Segment && l.s.sp.Source() == "" {
 		// What it speaks of may be in the active segment here, of which a sealed one can be compared.
 		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
@@ -124,7 +124,7 @@ func (l *lane) accept(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if far.why != "" {
 		l.log.Warn("ship: another owner continues this chain with something else than what is here", "epoch", c.Epoch, "manifest", c.Next,
 			"instance", m.Header.Instance, "in_common_up_to", far.Through, "why", far.why)
-		return l.move(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
+		return l.changeChain(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
 	}
 	b, err := m.Encode()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -66,7 +67,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	var told spool.Chain
 	var last time.Time
 	for {
-		wake := l.s.changed.wait()
+		wake := l.s.changed.Next()
 		c := l.cursor()
 		tell, after := headDue(c, told, time.Since(last))
 		if tell {
@@ -76,9 +77,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 			}
 			continue
 		}
-		timer := time.NewTimer(after)
-		err := wait(ctx, wake, nil, timer.C)
-		timer.Stop()
+		_, err := wait.For(ctx, after, wake)
 		if c = l.cursor(); err != nil && (!c.Final || c.Left || c == told) {
 			return
 		}

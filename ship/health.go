@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -47,8 +48,8 @@ type health struct {
 	worst    State // that was logged
 	last     error // the last failure, kept when it is over
 	fenced   error
-	reset    signal // ResetBackoff
-	alive    signal // something has succeeded again
+	reset    wait.Signal // everything is to be tried now
+	alive    wait.Signal // something has succeeded again
 }
 
 type trouble struct {
@@ -79,11 +80,11 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 	hurry := true
 	for attempt := 1; ; attempt++ {
 		// Before the attempt, so that a signal during it is not missed.
-		reset, alive := l.reset.wait(), l.alive.wait()
+		reset, alive := l.reset.Next(), l.alive.Next()
 		err := op(ctx)
 		switch {
 		case err == nil:
-			l.recovered(what)
+			l.noteSuccess(what)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err() // its error speaks of the end, not of the destination
@@ -93,43 +94,39 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 		if !hurry {
 			alive = nil
 		}
-		timer := time.NewTimer(l.failed(what, attempt, err))
-		select {
-		case <-timer.C:
-		case <-alive:
+		event, err := wait.For(ctx, l.noteFailure(what, attempt, err), alive, reset)
+		switch {
+		case err != nil:
+			return err
+		case event == 0:
 			// The destination is back: do not sleep through it. Only once, though: if this operation alone keeps failing,
 			// the success of others must not drive it.
 			hurry = false
-		case <-reset:
+		case event == 1:
 			attempt, hurry = 0, true
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 }
 
-// failed notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the
+// noteFailure notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the
 // worse at once, and then one a minute, however many operations fail.
-func (l *lane) failed(what string, attempt int, err error) time.Duration {
-	state, wait := StateRetrying, l.s.o.Backoff(attempt, rand.Float64())
+func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
+	state, pause := StateRetrying, l.s.o.Backoff(attempt, rand.Float64())
 	switch {
 	case errors.Is(err, ErrConflict):
-		state, wait = StateConflict, conflictProbes*l.s.o.ProbeInterval
+		state, pause = StateConflict, conflictProbes*l.s.o.ProbeInterval
 	case IsPermanent(err):
-		state, wait = StateParked, l.s.o.ProbeInterval
+		state, pause = StateParked, l.s.o.ProbeInterval
 	}
 	if l.s.rush.active() {
 		// Whatever is in the way may go away while somebody still waits, and the end of that time is a deadline.
-		wait = min(wait, rushProbes)
+		pause = min(pause, rushProbes)
 	}
-	wait = max(wait, time.Millisecond) // whatever Options.Backoff says
+	pause = max(pause, time.Millisecond) // whatever Options.Backoff says
 	now := time.Now()
 	l.mu.Lock()
-	l.ill(now)
-	l.troubles[what] = trouble{state, err, now.Add(wait)}
+	l.beginOutage(now)
+	l.troubles[what] = trouble{state, err, now.Add(pause)}
 	l.last = err
 	// Every conflict is a key of its own that somebody has to look at.
 	due := state == StateConflict || rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
@@ -138,9 +135,9 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 	}
 	since := l.since
 	l.mu.Unlock()
-	l.s.changed.broadcast()
+	l.s.changed.Broadcast()
 	if due {
-		args := []any{"operation", what, "err", err, "retry_in", wait.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
+		args := []any{"operation", what, "err", err, "retry_in", pause.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
 		switch {
 		case state == StateRetrying:
 			l.log.Warn("ship: destination fails, trying again", args...)
@@ -154,11 +151,11 @@ func (l *lane) failed(what string, attempt int, err error) time.Duration {
 			l.log.Error("ship: destination refuses this operation until an operator cures the cause; it is tried again, and everything else goes on", args...)
 		}
 	}
-	return wait
+	return pause
 }
 
-// ill begins the clock of an outage with the first trouble, or lets that of the process before go on. l.mu is held.
-func (l *lane) ill(now time.Time) {
+// beginOutage begins the clock of an outage with the first trouble, or lets that of the process before go on. l.mu is held.
+func (l *lane) beginOutage(now time.Time) {
 	if len(l.troubles) > 0 {
 		return
 	}
@@ -168,8 +165,8 @@ func (l *lane) ill(now time.Time) {
 	l.s.sp.Shelf().SetDown(l.name, l.since)
 }
 
-// up ends the clock of an outage: something got through. l.mu is held.
-func (l *lane) up() {
+// endOutage ends the clock of an outage: something got through. l.mu is held.
+func (l *lane) endOutage() {
 	if len(l.troubles) > 0 { // of other operations
 		return
 	}
@@ -177,8 +174,8 @@ func (l *lane) up() {
 	l.s.sp.Shelf().SetDown(l.name, l.before)
 }
 
-// recovered notes a success, and wakes what waits if it is the first since a failure.
-func (l *lane) recovered(what string) {
+// noteSuccess notes a success, and wakes what waits if it is the first since a failure.
+func (l *lane) noteSuccess(what string) {
 	l.mu.Lock()
 	if len(l.troubles) == 0 {
 		l.mu.Unlock()
@@ -189,19 +186,19 @@ func (l *lane) recovered(what string) {
 	worst := l.worst
 	if well {
 		l.worst = StateOK
-		l.up()
+		l.endOutage()
 	}
 	l.mu.Unlock()
-	l.alive.broadcast()
-	l.s.changed.broadcast()
+	l.alive.Broadcast()
+	l.s.changed.Broadcast()
 	if well && worst != StateOK {
 		l.log.Info("ship: destination works again", "after", time.Since(since).Round(time.Millisecond))
 	}
 }
 
-// resetBackoff makes everything that waits be tried now. A drain that slept through the end of an outage would fail for
+// retryNow makes everything that waits be tried now. A drain that slept through the end of an outage would fail for
 // nothing.
-func (l *lane) resetBackoff() {
+func (l *lane) retryNow() {
 	l.mu.Lock()
 	for what, t := range l.troubles {
 		// Not hopeless any more until it has failed once more: who waits for this destination shall wait for that.
@@ -210,8 +207,8 @@ func (l *lane) resetBackoff() {
 	}
 	l.worst = StateOK
 	l.mu.Unlock()
-	l.reset.broadcast()
-	l.s.changed.broadcast()
+	l.reset.Broadcast()
+	l.s.changed.Broadcast()
 }
 
 // fence ends the shipping to this destination in this process: another adopter does it.
@@ -219,7 +216,7 @@ func (l *lane) fence(err error) {
 	l.mu.Lock()
 	l.fenced, l.last = err, err
 	l.mu.Unlock()
-	l.s.changed.broadcast()
+	l.s.changed.Broadcast()
 	l.log.Error("ship: another owner delivers this spool: this process sends nothing there", "err", err)
 }
 

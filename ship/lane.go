@@ -42,7 +42,7 @@ type delivery struct {
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
-	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it: see leave. Behind its
+	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it. After its
 	// last record, only its end is owed.
 	rest  uint64
 	whole *Whole // what it is the rest of
@@ -67,7 +67,7 @@ func (l *lane) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { l.check(ctx) })
+	wg.Go(func() { l.checkDestination(ctx) })
 	// One goroutine for each pair, so that a dead peer delays no other head.
 	for _, peer := range l.s.lanes {
 		if peer != l {
@@ -89,13 +89,13 @@ func (l *lane) run(ctx context.Context) error {
 // session ships until the chain goes on elsewhere, or nothing more can be done at all.
 func (l *lane) session(ctx context.Context) error {
 	// Nothing is sent before the chain says who writes it.
-	if err := l.begin(ctx); err != nil {
+	if err := l.prepareChain(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)
-	wg.Go(func() { l.fill(ctx, todo, places) })
+	wg.Go(func() { l.fillWindow(ctx, todo, places) })
 	for range cap(places) {
 		wg.Go(func() {
 			for d := range todo {
@@ -119,13 +119,13 @@ func (l *lane) session(ctx context.Context) error {
 // files an unreachable destination keeps.
 func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 
-// fill keeps the window full, oldest segments first: the channel hands them to the workers in that order, and the chain
+// fillWindow keeps the window full, oldest segments first: the channel hands them to the workers in that order, and the chain
 // needs them in that order.
-func (l *lane) fill(ctx context.Context, todo chan<- *delivery, places places) {
+func (l *lane) fillWindow(ctx context.Context, todo chan<- *delivery, places places) {
 	defer close(todo)
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
-		for _, d := range l.extend() {
+		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
+		for _, d := range l.extendWindow() {
 			if d.done {
 				continue
 			}
@@ -147,9 +147,9 @@ func (l *lane) fill(ctx context.Context, todo chan<- *delivery, places places) {
 	}
 }
 
-// extend adds the segments that are next to the window, as many as there is room for, and returns them. Segments without
+// extendWindow adds the segments that are next to the window, as many as there is room for, and returns them. Segments without
 // records are done at once; their losses still have to be told in their place.
-func (l *lane) extend() []*delivery {
+func (l *lane) extendWindow() []*delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	after, room := l.chain.Segment, l.ahead()-weights(l.window)
@@ -164,16 +164,16 @@ func (l *lane) extend() []*delivery {
 		if room -= weight(seg.Bytes); room < 0 {
 			break
 		}
-		l.window = append(l.window, l.delivery(seg))
+		l.window = append(l.window, l.newDelivery(seg))
 	}
 	if len(l.window) > from {
-		l.s.changed.broadcast()
+		l.s.changed.Broadcast()
 	}
 	return slices.Clone(l.window[from:])
 }
 
-// delivery is what the destination is owed of a segment. l.mu is held.
-func (l *lane) delivery(seg spool.Segment) *delivery {
+// newDelivery is what the destination is owed of a segment. l.mu is held.
+func (l *lane) newDelivery(seg spool.Segment) *delivery {
 	d := &delivery{seg: seg, done: seg.Records == 0}
 	switch c := &l.chain; {
 	case c.Stated && seg.Number > c.Segment && seg.First <= c.Through:
@@ -184,11 +184,11 @@ func (l *lane) delivery(seg spool.Segment) *delivery {
 	return d
 }
 
-// check tells at the start whether the destination is usable. Uploads do not wait for it, but without any to do it is what
+// checkDestination tells at the start whether the destination is usable. Uploads do not wait for it, but without any to do it is what
 // finds out that they would fail. It ends with the first success. How long an attempt may take is the driver's to know, who
 // sees whether its peer makes progress: over a long line, a dozen round trips take longer than any fixed time. That there is
 // no answer yet is said within 10 s.
-func (l *lane) check(ctx context.Context) {
+func (l *lane) checkDestination(ctx context.Context) {
 	c, ok := l.dest.(Checker)
 	if !ok {
 		return
@@ -198,7 +198,7 @@ func (l *lane) check(ctx context.Context) {
 		late := time.AfterFunc(checkNotice, func() {
 			defer close(told)
 			l.log.Warn("ship: the check of the destination has had no answer within 8 s and goes on: a slow line, or look at address, network and firewall")
-			l.unanswered("check", errNoAnswer)
+			l.noteUnanswered("check", errNoAnswer)
 		})
 		err := c.Check(ctx)
 		if !late.Stop() {
@@ -210,7 +210,7 @@ func (l *lane) check(ctx context.Context) {
 		return
 	}
 	l.mu.Lock()
-	l.up()
+	l.endOutage()
 	l.mu.Unlock()
 	l.log.Info("ship: destination is usable")
 }
@@ -220,16 +220,16 @@ const checkNotice = 8 * time.Second
 
 var errNoAnswer = errors.New("no answer within 8 s: look at address, network and firewall")
 
-// unanswered makes an operation that is under way count as trouble, until it succeeds or fails.
-func (l *lane) unanswered(what string, err error) {
+// noteUnanswered makes an operation that is under way count as trouble, until it succeeds or fails.
+func (l *lane) noteUnanswered(what string, err error) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.troubles[what]; ok {
 		return // it has failed before
 	}
-	l.ill(now)
+	l.beginOutage(now)
 	l.troubles[what] = trouble{state: StateRetrying, err: err, next: now}
 	l.last = err
-	l.s.changed.broadcast()
+	l.s.changed.Broadcast()
 }

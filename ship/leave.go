@@ -15,8 +15,8 @@ import (
 // errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
 var errMoved = errors.New("ship: the chain goes on elsewhere")
 
-// move changes the chain in the spool, and follows.
-func (l *lane) move(ctx context.Context, change func() error) error {
+// changeChain changes the chain in the spool, and follows.
+func (l *lane) changeChain(ctx context.Context, change func() error) error {
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := change(); err != nil {
 			return err
@@ -26,24 +26,24 @@ func (l *lane) move(ctx context.Context, change func() error) error {
 			return err
 		}
 		l.setCursor(c)
-		l.s.changed.broadcast()
+		l.s.changed.Broadcast()
 		return nil
 	})
 }
 
-// rename waits until there is something that the chain which was left does not contain, and goes on under the identity that
+// goOnRenamed waits until there is something that the chain which was left does not contain, and goes on under the identity that
 // is named after it. So whoever has the same, a copy of this volume or its adopter, finds the same name, and whoever has
 // something else, another one. more is false if an adopter has nothing more to deliver.
 //
 // Each destination's chain has its own identities. What they have in common is the rule by which they are named: the former
 // name, and the first thing that the chain of that name does not contain.
-func (l *lane) rename(ctx context.Context) (more bool, err error) {
+func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 	for {
-		wake, sealed := l.s.changed.wait(), l.s.sp.Shelf().Changed()
+		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
 		c := l.cursor()
 		for _, seg := range l.s.sp.Shelf().Sealed(c.Segment, 0) {
 			if seg.Last < seg.First && lossless(&seg) { // nothing at all
-				err := l.move(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, spool.Left{Segment: seg.Number, Through: c.Through}) })
+				err := l.changeChain(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, spool.Left{Segment: seg.Number, Through: c.Through}) })
 				if err != nil {
 					return false, err
 				}
@@ -51,32 +51,35 @@ func (l *lane) rename(ctx context.Context) (more bool, err error) {
 			}
 			var name string
 			err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
-				name, err = l.identity(ctx, &seg)
+				name, err = l.nextIdentity(ctx, &seg)
 				return err
 			})
 			if err == nil {
-				err = l.move(ctx, func() error { return l.s.sp.Shelf().Rename(l.name, name) })
+				err = l.changeChain(ctx, func() error { return l.s.sp.Shelf().Rename(l.name, name) })
 			}
 			return true, err
 		}
 		if l.s.sp.Source() != "" {
 			return false, nil
 		}
-		if err := wait(ctx, wake, sealed, nil); err != nil {
-			return false, err
+		select {
+		case <-wake:
+		case <-sealed:
+		case <-ctx.Done():
+			return false, ctx.Err()
 		}
 	}
 }
 
-// identity names the spool that begins with what a segment holds beyond the chain that was left: with its next record, or, if
+// nextIdentity names the spool that begins with what a segment holds beyond the chain that was left: with its next record, or, if
 // that chain contains its records, with its end, or what was lost until then. The first ten characters are those of the spool
 // that it comes from: they tell an auditor that the two are related.
-func (l *lane) identity(ctx context.Context, seg *spool.Segment) (string, error) {
+func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, error) {
 	c := l.cursor()
 	h := sha256.New()
 	h.Write([]byte(c.Spool))
 	if first := max(seg.First, c.Through+1); first <= seg.Last {
-		r, done, err := l.records(ctx, seg.Number)
+		r, done, err := l.openRecords(ctx, seg.Number)
 		if err != nil {
 			return "", err
 		}

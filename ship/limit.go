@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/wait"
 )
 
 // minRate is the least that a Limiter may let through: below it a single request of a driver would take longer than a
@@ -34,9 +36,9 @@ func NewLimiter(bytesPerSecond int64) *Limiter {
 	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
 }
 
-// take takes n bytes and returns how long to wait until they may go. Whoever comes later waits behind that: large and
+// reserve takes n bytes and returns how long to wait until they may go. Whoever comes later waits behind that: large and
 // small requests are served in the order in which they come.
-func (l *Limiter) take(n int, now time.Time) time.Duration {
+func (l *Limiter) reserve(n int, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full.Before(now) {
@@ -62,25 +64,20 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 		return l.ReaderAt.ReadAt(p, off)
 	default:
 	}
-	wait := time.Duration(0)
+	pause := time.Duration(0)
 	for _, lim := range l.limiters {
-		wait = max(wait, lim.take(len(p), time.Now()))
+		pause = max(pause, lim.reserve(len(p), time.Now()))
 	}
-	if wait > 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-hurry:
-		case <-l.ctx.Done():
-			return 0, l.ctx.Err()
+	if pause > 0 {
+		if _, err := wait.For(l.ctx, pause, hurry); err != nil {
+			return 0, err
 		}
 	}
 	return l.ReaderAt.ReadAt(p, off)
 }
 
-// limit returns a body that keeps to the limits of the destination.
-func (l *lane) limit(ctx context.Context, body *io.SectionReader) *io.SectionReader {
+// limitRate returns a body that keeps to the limits of the destination.
+func (l *lane) limitRate(ctx context.Context, body *io.SectionReader) *io.SectionReader {
 	limiters := l.s.o.Limits[l.name]
 	if len(limiters) == 0 {
 		return body

@@ -81,10 +81,10 @@ func (d *manifestDecoder) decode() error {
 			if sum, err := d.m.Footer.sum(d.before); err != nil || sum != d.m.Footer.SHA256 {
 				return errors.Join(err, fmt.Errorf("%w: it is not what its footer was written for: sha256:%s, the footer says sha256:%s", ErrVerify, sum, d.m.Footer.SHA256))
 			}
-			return d.end()
+			return d.readEnd()
 		}
 		if err == nil {
-			err = d.order()
+			err = d.checkOrder()
 		}
 		if err != nil {
 			return err
@@ -103,8 +103,8 @@ func (d *manifestDecoder) versionDamaged(line []byte, version int) bool {
 	return err == nil
 }
 
-// order refuses a loss line before the segment line of its segment or of an earlier one.
-func (d *manifestDecoder) order() error {
+// checkOrder refuses a loss line before the segment line of its segment or of an earlier one.
+func (d *manifestDecoder) checkOrder() error {
 	s, l := d.m.Segments, d.m.Losses
 	if len(s) == 0 || len(l) == 0 {
 		return nil
@@ -116,8 +116,8 @@ func (d *manifestDecoder) order() error {
 	return nil
 }
 
-// end accepts a signature and then nothing.
-func (d *manifestDecoder) end() error {
+// readEnd accepts a signature and then nothing.
+func (d *manifestDecoder) readEnd() error {
 	line, err := d.next()
 	if err == nil && hasType(line, "signature") {
 		d.m.Signature = new(SignatureLine)

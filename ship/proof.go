@@ -18,9 +18,9 @@ import (
 // errImpostor: something other than the store answers. It passes like any outage.
 var errImpostor = errors.New("the destination claims to hold an object that nobody has written: something other than the store answers")
 
-// genuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
+// proveGenuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
 // it may not be asked for; whatever says yes to everything says that it is there.
-func (l *lane) genuine(ctx context.Context) error {
+func (l *lane) proveGenuine(ctx context.Context) error {
 	key := object.ControlKey(l.s.class, l.s.spool, newClaim())
 	_, err := l.dest.Stat(ctx, key)
 	switch {
@@ -42,15 +42,15 @@ func (e *takenError) Error() string {
 
 func (e *takenError) Unwrap() error { return ErrFenced }
 
-// contested finds out what has the key of a manifest of which the destination says that it is taken by other bytes. It
+// resolveContest finds out what has the key of a manifest of which the destination says that it is taken by other bytes. It
 // returns a takenError only for a manifest that names this chain and this number, ErrConflict for other bytes that the
 // destination returned twice, and any other error for an answer that proves nothing: that passes.
-func (l *lane) contested(ctx context.Context, m *Manifest, conflict error) error {
+func (l *lane) resolveContest(ctx context.Context, m *Manifest, conflict error) error {
 	h := &m.Header
 	key := object.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)
 	first, err := l.read(ctx, key)
 	if err == nil {
-		err = l.genuine(ctx)
+		err = l.proveGenuine(ctx)
 	}
 	var second []byte
 	if err == nil {

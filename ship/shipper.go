@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -24,8 +25,8 @@ type Shipper struct {
 	instance     string // names this host in manifests
 	epoch        uint32 // in which this process writes the chains
 
-	lanes   []*lane // by name
-	changed signal  // a window, a chain or a state has changed
+	lanes   []*lane     // by name
+	changed wait.Signal // a window, a chain or a state has changed
 	ended   chan struct{}
 
 	mu      sync.Mutex
@@ -104,7 +105,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 // ResetBackoff makes every destination be tried at once, also those that are parked. A drain begins with it.
 func (s *Shipper) ResetBackoff() {
 	for _, l := range s.lanes {
-		l.resetBackoff()
+		l.retryNow()
 	}
 }
 

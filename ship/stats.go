@@ -82,8 +82,8 @@ func (b *backlog) count(sp *spool.Spool) int {
 	return b.n
 }
 
-// move follows the cursor to a segment, past those of the window.
-func (b *backlog) move(to uint64, window []*delivery) {
+// follow follows the cursor to a segment, past those of the window.
+func (b *backlog) follow(to uint64, window []*delivery) {
 	if len(window) == 0 || to > b.seen {
 		*b = backlog{seen: to} // it jumped: count anew
 		return

@@ -21,7 +21,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	}
 	// It may be the first sign of another owner, whose manifest tells.
 	c := l.cursor()
-	if m, perr := l.peek(ctx, c); perr != nil {
+	if m, perr := l.readNext(ctx, c); perr != nil {
 		return rec, r, perr
 	} else if m != nil {
 		return rec, r, &takenError{m}
@@ -71,7 +71,7 @@ func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) (bool, e
 	}
 	line := segmentLine(rec, Receipt{})
 	line.Bytes, line.RawBytes = math.MaxInt64, math.MaxInt64 // how long a copy's records are is not known here
-	upTo, err := l.common(ctx, &line, &have[0])
+	upTo, err := l.commonUpTo(ctx, &line, &have[0])
 	if errors.Is(err, errUnreadable) {
 		return false, nil
 	}

@@ -10,8 +10,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -68,18 +68,18 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 // moment; what is delivered meanwhile was verified a moment ago.
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
-	v.all(ctx, func(send func(int, question)) {
+	v.askAll(ctx, func(send func(int, question)) {
 		for _, seg := range l.s.sp.Shelf().Sealed(0, 0) {
 			if seg.Number <= v.chain.Segment && seg.First >= max(v.chain.Joined, 1) && seg.Records > 0 {
-				send(weight(seg.Bytes), func(ctx context.Context) error { return v.segment(ctx, seg) })
+				send(weight(seg.Bytes), func(ctx context.Context) error { return v.checkSegment(ctx, seg) })
 			}
 		}
 		for n := range v.chain.Next {
-			send(1, func(ctx context.Context) error { return v.manifest(ctx, n) })
+			send(1, func(ctx context.Context) error { return v.checkManifest(ctx, n) })
 		}
 	})
-	renamed := v.renamed()
-	v.all(ctx, func(send func(int, question)) {
+	renamed := v.takeRenamed()
+	v.askAll(ctx, func(send func(int, question)) {
 		missing := maps.Clone(v.missing) // restore takes out what is there again
 		keys := slices.Sorted(maps.Keys(missing))
 		for _, key := range keys { // oldest first
@@ -87,9 +87,9 @@ func (l *lane) verify(ctx context.Context) Verification {
 			send(weight(rec.Size), func(ctx context.Context) error { return v.restore(ctx, rec) })
 		}
 	})
-	v.all(ctx, func(send func(int, question)) {
-		for _, line := range append(v.lost(), renamed...) {
-			send(weight(line.Bytes), func(ctx context.Context) error { return v.line(ctx, line) })
+	v.askAll(ctx, func(send func(int, question)) {
+		for _, line := range append(v.lostLines(), renamed...) {
+			send(weight(line.Bytes), func(ctx context.Context) error { return v.checkLine(ctx, line) })
 		}
 	})
 	for key, m := range v.missing {
@@ -97,10 +97,10 @@ func (l *lane) verify(ctx context.Context) Verification {
 		if err == nil {
 			err = errors.New("not stored again: no time left")
 		}
-		v.mismatch(key, m.Segment, fmt.Errorf("missing, and %w", err))
+		v.noteMismatch(key, m.Segment, fmt.Errorf("missing, and %w", err))
 	}
 	if v.Err == nil {
-		v.links()
+		v.checkLinks()
 	}
 	return v.Verification
 }
@@ -108,9 +108,9 @@ func (l *lane) verify(ctx context.Context) Verification {
 // question is one thing to be asked of a destination. Its error is why it has no answer.
 type question func(context.Context) error
 
-// all runs the questions that ask sends, as many at once as uploads. The first that has no answer ends
+// askAll runs the questions that ask sends, as many at once as uploads. The first that has no answer ends
 // them.
-func (v *verifier) all(ctx context.Context, ask func(send func(int, question))) {
+func (v *verifier) askAll(ctx context.Context, ask func(send func(int, question))) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type task struct {
@@ -157,7 +157,7 @@ type verifier struct {
 	manifests map[uint64]link
 	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
 	missed    map[string]error              // why the last attempt to do so failed
-	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see lost
+	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see lostLines
 }
 
 // link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in
@@ -168,52 +168,45 @@ type link struct {
 	last       uint64
 }
 
-func (v *verifier) mismatch(key string, segment uint64, err error) {
+func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 	v.l.log.Error("ship: destination does not hold what it has confirmed", "key", key, "err", err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
 }
 
-// again calls op until it has an answer, or ctx ends: then the last error is returned, which says more than that the time
+// retry calls op until it has an answer, or ctx ends: then the last error is returned, which says more than that the time
 // is up. It is not lane.retry, since a question that fails says nothing of the deliveries.
-func (v *verifier) again(ctx context.Context, op func() error) error {
+func (v *verifier) retry(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
-		reset := v.l.reset.wait()
+		reset := v.l.reset.Next()
 		err := op()
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		wait := v.l.s.o.Backoff(attempt, rand.Float64())
+		pause := v.l.s.o.Backoff(attempt, rand.Float64())
 		if IsPermanent(err) {
-			wait = v.l.s.o.ProbeInterval
+			pause = v.l.s.o.ProbeInterval
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-reset:
-		case <-ctx.Done():
-		}
-		t.Stop()
-		if ctx.Err() != nil {
+		if _, ended := wait.For(ctx, pause, reset); ended != nil {
 			return err
 		}
 	}
 }
 
-// segment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
-func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
+// checkSegment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
+func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 	// doubt is why an object that is not what was sent by its size or checksum could not be read to be sure. A store whose
 	// object no longer has its own checksum refuses to hand it out, for ever.
 	var key string
 	var doubt error
-	err := v.again(ctx, func() error {
+	err := v.retry(ctx, func() error {
 		key, doubt = "", nil
-		if v.recorded(ctx, seg.Number) {
+		if v.hasRecorded(ctx, seg.Number) {
 			return nil
 		}
 		rec, err := v.l.s.stageOrRepair(ctx, seg.Number)
-		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.deleted(seg.Number) {
+		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.isDeleted(seg.Number) {
 			return nil // no object; or deleted meanwhile, since nobody holds it
 		}
 		if err != nil {
@@ -242,10 +235,10 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 			}
 		}
 		if errors.Is(err, ErrVerify) || errors.Is(err, ErrConflict) {
-			if err := v.l.genuine(ctx); err != nil {
+			if err := v.l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			v.mismatch(o.Key, seg.Number, err)
+			v.noteMismatch(o.Key, seg.Number, err)
 			return nil
 		}
 		if err != nil {
@@ -258,14 +251,14 @@ func (v *verifier) segment(ctx context.Context, seg spool.Segment) error {
 		return nil
 	})
 	if err != nil && doubt != nil {
-		v.mismatch(key, seg.Number, fmt.Errorf("%w, and cannot be read: %w", ErrVerify, doubt))
+		v.noteMismatch(key, seg.Number, fmt.Errorf("%w, and cannot be read: %w", ErrVerify, doubt))
 	}
 	return err
 }
 
-// recorded reports whether the destination has what the stage record says, by the destination's own account of it. That
+// hasRecorded reports whether the destination has what the stage record says, by the destination's own account of it. That
 // takes no staged file: after a drain that has frozen a full spool there is room for hardly one.
-func (v *verifier) recorded(ctx context.Context, number uint64) bool {
+func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	rec, err := v.l.s.sp.Shelf().StageRecord(number)
 	if err != nil || rec.Records == 0 {
 		return false
@@ -284,9 +277,9 @@ func (v *verifier) recorded(ctx context.Context, number uint64) bool {
 	return true
 }
 
-// deleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
+// isDeleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
 // say any more what a destination must hold of it does not make it verified.
-func (s *Shipper) deleted(number uint64) bool {
+func (s *Shipper) isDeleted(number uint64) bool {
 	seg := s.sp.Shelf().Sealed(number-1, 1)
 	return len(seg) == 0 || seg[0].Number != number
 }
@@ -294,7 +287,7 @@ func (s *Shipper) deleted(number uint64) bool {
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", rec.Key)
-	return v.again(ctx, func() error {
+	return v.retry(ctx, func() error {
 		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
 		if err == nil {
 			err = v.l.confirm(ctx, rec)
@@ -317,17 +310,17 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	})
 }
 
-// manifest reads one manifest. Its size and checksum are nowhere here, only the last one's hash is: reading them all is
+// checkManifest reads one manifest. Its size and checksum are nowhere here, only the last one's hash is: reading them all is
 // the one way to judge them.
-func (v *verifier) manifest(ctx context.Context, number uint64) error {
-	return v.again(ctx, func() error {
+func (v *verifier) checkManifest(ctx context.Context, number uint64) error {
+	return v.retry(ctx, func() error {
 		key := object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
 		m, err := ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
 		if errors.Is(err, ErrVerify) || errors.Is(err, fs.ErrNotExist) {
-			if err := v.l.genuine(ctx); err != nil {
+			if err := v.l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			v.mismatch(key, 0, err)
+			v.noteMismatch(key, 0, err)
 			return nil
 		}
 		if err != nil {
@@ -344,14 +337,14 @@ func (v *verifier) manifest(ctx context.Context, number uint64) error {
 			v.manifests = map[uint64]link{}
 		}
 		v.manifests[number] = k
-		v.note(m)
+		v.noteLines(m)
 		return nil
 	})
 }
 
-// links checks, from the newest to the oldest, that the manifests follow each other up to the one that the spool
+// checkLinks checks, from the newest to the oldest, that the manifests follow each other up to the one that the spool
 // remembers: each hash is in its successor's header.
-func (v *verifier) links() {
+func (v *verifier) checkLinks() {
 	want := v.chain.Hash
 	last := v.chain.Through
 	for n := v.chain.Next; n > 0; n-- {
@@ -360,7 +353,7 @@ func (v *verifier) links() {
 			last = m.last // the chain was left in the middle of what follows it
 		}
 		if ok && (m.hash != want || m.last != last) {
-			v.mismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
+			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
 			ok = false
 		}
 		if !ok {

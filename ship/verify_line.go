@@ -11,10 +11,10 @@ import (
 // A segment that was damaged here after its delivery is a gap in the spool, and an object at the destination. What that
 // must be, only the destination's own manifest still says.
 
-// note remembers the lines of a manifest that speak of segments which are still here.
-func (v *verifier) note(m *Manifest) {
+// noteLines remembers the lines of a manifest that speak of segments which are still here.
+func (v *verifier) noteLines(m *Manifest) {
 	for i := range m.Segments {
-		if line := &m.Segments[i]; line.Key != "" && !v.l.s.deleted(line.Segment) {
+		if line := &m.Segments[i]; line.Key != "" && !v.l.s.isDeleted(line.Segment) {
 			if v.lines == nil {
 				v.lines = map[uint64]*SegmentLine{}
 			}
@@ -23,8 +23,8 @@ func (v *verifier) note(m *Manifest) {
 	}
 }
 
-// lost returns the noted lines of segments of which the spool has nothing any more.
-func (v *verifier) lost() (lines []*SegmentLine) {
+// lostLines returns the noted lines of segments of which the spool has nothing any more.
+func (v *verifier) lostLines() (lines []*SegmentLine) {
 	for number, line := range v.lines {
 		if seg := v.l.s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Records == 0 {
 			lines = append(lines, line)
@@ -33,9 +33,9 @@ func (v *verifier) lost() (lines []*SegmentLine) {
 	return lines
 }
 
-// renamed takes out of what is missing, and returns, the lines of segments that the chain has under another key: they were
+// takeRenamed takes out of what is missing, and returns, the lines of segments that the chain has under another key: they were
 // staged again since, in other settings, because the record of how they had been was lost here.
-func (v *verifier) renamed() (lines []*SegmentLine) {
+func (v *verifier) takeRenamed() (lines []*SegmentLine) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for key, rec := range v.missing {
@@ -47,9 +47,9 @@ func (v *verifier) renamed() (lines []*SegmentLine) {
 	return lines
 }
 
-// line asks for an object by what its manifest line says of it.
-func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
-	return v.again(ctx, func() error {
+// checkLine asks for an object by what its manifest line says of it.
+func (v *verifier) checkLine(ctx context.Context, line *SegmentLine) error {
+	return v.retry(ctx, func() error {
 		r, err := v.l.dest.Stat(ctx, line.Key)
 		if err == nil && r.Checksum == "" { // it keeps none
 			var there Object
@@ -67,12 +67,12 @@ func (v *verifier) line(ctx context.Context, line *SegmentLine) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.mismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: what it was made of is damaged on this host's disk: %w", err))
+			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: what it was made of is damaged on this host's disk: %w", err))
 			return nil
 		case err != nil:
 			return err
 		case r.Size != want.Size || r.Checksum != want.Checksum && r.Checksum != "sha256:"+line.SHA256 && r.Checksum != "crc64nvme:"+line.CRC64NVME:
-			v.mismatch(line.Key, line.Segment, fmt.Errorf("%w: %d bytes, %s are there, its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
+			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("%w: %d bytes, %s are there, its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
 			return nil
 		}
 		v.l.confirmed.Add(1)

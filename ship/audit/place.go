@@ -11,8 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -89,12 +89,7 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 
 // pause waits before the next attempt.
 func pause(ctx context.Context, attempt int) {
-	t := time.NewTimer(ship.Backoff(attempt, rand.Float64()))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	_ = wait.Sleep(ctx, ship.Backoff(attempt, rand.Float64())) // the caller looks at ctx
 }
 
 // list yields what is listed below a prefix, in the order of names and each once: a directory that is changed while it is

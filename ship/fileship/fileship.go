@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -184,12 +185,9 @@ type body struct {
 func (d *Destination) Location() string {
 	found := make(chan string, 1)
 	go func() { found <- resolve(d.dir) }() // ends when the system call does
-	dir := d.dir
-	late := time.NewTimer(resolveWithin)
-	defer late.Stop()
-	select {
-	case dir = <-found:
-	case <-late.C:
+	dir, ok := wait.Receive(context.Background(), resolveWithin, found)
+	if !ok {
+		dir = d.dir
 	}
 	return "file://" + filepath.ToSlash(dir)
 }

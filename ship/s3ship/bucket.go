@@ -100,7 +100,7 @@ func (b *Bucket) configure(so *s3.Options) {
 		r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retryable)}, r.Retryables...)
 	})
 	so.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-		b.o.Logger.Debug("s3 sdk", "msg", fmt.Sprintf(format, v...))
+		b.o.Logger.Debug("s3ship: s3 sdk", "msg", fmt.Sprintf(format, v...))
 	})
 }
 

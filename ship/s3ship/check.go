@@ -25,7 +25,7 @@ func (b *Bucket) Check(ctx context.Context) error {
 	h, err := b.head(ctx, checkKey)
 	switch {
 	case err == nil:
-		if _, err = b.settle(ctx, o, h, ship.ErrVerify); err == nil && h.checksum != "" {
+		if _, err = b.compareHeld(ctx, o, h, ship.ErrVerify); err == nil && h.checksum != "" {
 			err = b.checkSums(ctx)
 		}
 	case mute(err):
@@ -38,7 +38,7 @@ func (b *Bucket) Check(ctx context.Context) error {
 		return b.fail("check", partsKey, err)
 	}
 	if _, err := b.Sweep(ctx); err != nil && ctx.Err() == nil {
-		b.o.Logger.Info("unfinished multipart uploads cannot be swept; leave them to a lifecycle rule of the bucket", "location", b.Location(), "err", err)
+		b.o.Logger.Info("s3ship: unfinished multipart uploads cannot be swept; leave them to a lifecycle rule of the bucket", "location", b.Location(), "err", err)
 	}
 	b.checkOrder(ctx)
 	return ctx.Err()

@@ -30,7 +30,7 @@ func (b *Bucket) checkParts(ctx context.Context) error {
 	o := ship.BytesObject(partsKey, "", probe)
 	h, err := b.head(ctx, partsKey)
 	if err == nil {
-		_, err = b.settle(ctx, o, h, ship.ErrVerify)
+		_, err = b.compareHeld(ctx, o, h, ship.ErrVerify)
 	}
 	if err != nil {
 		return err

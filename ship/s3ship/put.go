@@ -44,7 +44,7 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 		h, err := b.head(ctx, o.Key)
 		switch {
 		case err == nil:
-			return b.settle(ctx, o, h, ship.ErrConflict)
+			return b.compareHeld(ctx, o, h, ship.ErrConflict)
 		case isForeign(err):
 			return ship.Receipt{}, b.explain(ctx, o.Key, err)
 		case !mute(err):
@@ -59,9 +59,9 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 	h, err := b.head(ctx, o.Key)
 	switch {
 	case err == nil && sent == nil:
-		return b.settle(ctx, o, h, ship.ErrVerify)
+		return b.compareHeld(ctx, o, h, ship.ErrVerify)
 	case err == nil: // 412, or an answer that was lost: ours or somebody else's
-		return b.settle(ctx, o, h, ship.ErrConflict)
+		return b.compareHeld(ctx, o, h, ship.ErrConflict)
 	case isAbsent(err) && sent == nil:
 		return ship.Receipt{}, fmt.Errorf("%w: stored, and then not there", ship.ErrVerify)
 	case isAbsent(err):
@@ -81,9 +81,9 @@ func (b *Bucket) free(o ship.Object) bool {
 	return o.New && o.Size <= b.uploader.partSize() && b.conditions.Load()
 }
 
-// settle compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
+// compareHeld compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
 // mismatch is the error when they differ.
-func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
+func (b *Bucket) compareHeld(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
 	// The cheap half first: other sizes are other bytes, and need no reading back.
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
@@ -91,7 +91,7 @@ func (b *Bucket) settle(ctx context.Context, o ship.Object, h *held, mismatch er
 	r := ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Version: h.version, Degraded: b.degraded(h.size)}
 	if r.Checksum == "" {
 		if !b.o.Compat && b.warned.CompareAndSwap(false, true) {
-			b.o.Logger.Warn("store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
+			b.o.Logger.Warn("s3ship: store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
 		}
 		sum, n, err := b.readBack(ctx, o.Key, o.Size)
 		if err != nil {

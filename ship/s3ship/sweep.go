@@ -37,7 +37,7 @@ func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
 		err = b.fail("sweep", "", err)
 	}
 	if aborted > 0 {
-		b.o.Logger.Info("aborted multipart uploads that were left behind", "location", b.Location(), "uploads", aborted)
+		b.o.Logger.Info("s3ship: aborted multipart uploads that were left behind", "location", b.Location(), "uploads", aborted)
 	}
 	return aborted, err
 }

@@ -100,7 +100,7 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 		_, err = b.abortWhere(ctx, b.full(key), func(u types.MultipartUpload) bool { return aws.ToString(u.Key) == b.full(key) })
 	}
 	if err != nil {
-		b.o.Logger.Warn("multipart upload could not be aborted: the next check or upload in parts tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
+		b.o.Logger.Warn("s3ship: multipart upload could not be aborted: the next check or upload in parts tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
 			"location", b.Location(), "key", key, "err", err)
 	}
 }

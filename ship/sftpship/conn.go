@@ -80,8 +80,8 @@ func (c *conn) established() {
 	c.timer.Stop()
 }
 
-// begin begins an operation: its limits count from now.
-func (c *conn) begin() *use {
+// beginUse begins an operation: its limits count from now.
+func (c *conn) beginUse() *use {
 	now := int64(time.Since(c.start))
 	u := &use{c: c}
 	u.heard.Store(now)
@@ -108,8 +108,8 @@ func (u *use) hurry(d time.Duration) {
 	}
 }
 
-// end ends the operation.
-func (u *use) end() {
+// endUse ends the operation.
+func (u *use) endUse() {
 	u.c.mu.Lock()
 	defer u.c.mu.Unlock()
 	if delete(u.c.uses, u); len(u.c.uses) == 0 {

@@ -23,7 +23,7 @@ func TestConnLimits(t *testing.T) {
 		"silent from the beginning": {func(c *conn, _ func()) {
 			c.established()
 			pass(time.Hour) // in the pool
-			c.begin()
+			c.beginUse()
 		}, time.Hour + silence, errSilent},
 		"silent in the end": {func(c *conn, say func()) {
 			u := begun(c)
@@ -36,7 +36,7 @@ func TestConnLimits(t *testing.T) {
 		"answers to another operation only": {func(c *conn, say func()) {
 			other := begun(c)
 			pass(time.Second)
-			c.begin()
+			c.beginUse()
 			every(10*time.Second, 100, func() { say(); other.answered() })
 		}, time.Second + patience, errMute},
 		"answers for long, then keepalives only": {func(c *conn, say func()) {
@@ -90,12 +90,12 @@ func TestConnLimits(t *testing.T) {
 			c := newConn(here, silence, patience)
 			c.established()
 			for range 3 {
-				u, other := c.begin(), c.begin()
+				u, other := c.beginUse(), c.beginUse()
 				pass(silence / 2)
-				u.end()
+				u.endUse()
 				u.hurry(time.Second) // a cancellation that comes too late
 				pass(silence / 4)
-				other.end()
+				other.endUse()
 				pass(time.Hour)
 			}
 			if err := c.why(); err != nil {
@@ -110,7 +110,7 @@ func TestConnLimits(t *testing.T) {
 // begun ends the handshake and begins an operation.
 func begun(c *conn) *use {
 	c.established()
-	return c.begin()
+	return c.beginUse()
 }
 
 // every does something n times.

@@ -122,7 +122,7 @@ func (h *Host) Close() error {
 
 // session returns a session for one operation, reused if there is one that is not older than after.
 func (h *Host) session(ctx context.Context, large bool, after time.Time) (s *session, reused bool, err error) {
-	if s, err = h.pool.take(ctx, large, after); s != nil || err != nil {
+	if s, err = h.pool.acquire(ctx, large, after); s != nil || err != nil {
 		return s, true, err
 	}
 	if s, err = h.dial(ctx); err != nil {
@@ -174,9 +174,9 @@ func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
 			return nil, h.wrap(op.what, within(ctx, err))
 		}
 		// The limits hold while op runs and no longer: a caller that reads slowly from Open is no silent peer.
-		t := s.begin(ctx)
+		t := s.beginTurn(ctx)
 		err = op.do(t)
-		fit := t.end() && settled(err)
+		fit := t.endTurn() && settled(err)
 		h.o.Logger.Debug("sftpship: operation", "what", op.what, "requests", t.Requests(), "round_trips", t.Trips(), "err", err)
 		if err == nil {
 			// Also if the connection has broken or ctx has ended since the last answer: it is done.

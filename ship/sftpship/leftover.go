@@ -65,8 +65,8 @@ func (l *leftovers) release(files ...string) {
 	}
 }
 
-// take hands out files to be removed; they are under way until release or remove.
-func (l *leftovers) take(n int) (files []string) {
+// claim hands out files to be removed; they are under way until release or remove.
+func (l *leftovers) claim(n int) (files []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for file, busy := range l.files {
@@ -92,7 +92,7 @@ type removal struct {
 
 // removeLeftovers asks for the removal of former uploads' files; removed awaits the answers.
 func (u *upload) removeLeftovers() (asked []removal) {
-	for _, file := range u.h.left.take(removeAtOnce) {
+	for _, file := range u.h.left.claim(removeAtOnce) {
 		asked = append(asked, removal{file, u.Remove(file)})
 	}
 	return asked
@@ -144,6 +144,6 @@ func (u *upload) sweep(ctx context.Context, dir string) {
 		}
 	}
 	if removed > 0 {
-		u.h.o.Logger.Info("removed stale temporary files", "at", u.h.Location(), "dir", dir, "files", removed)
+		u.h.o.Logger.Info("sftpship: removed stale temporary files", "at", u.h.Location(), "dir", dir, "files", removed)
 	}
 }

@@ -69,9 +69,9 @@ func (p *pool) enter(ctx context.Context, large bool) error {
 
 func (p *pool) leave(large bool) { <-p.tokens(large) }
 
-// take returns the session that is best for an operation, or nil if the caller is to dial one, and to call add or
+// acquire returns the session that is best for an operation, or nil if the caller is to dial one, and to call add or
 // undialed. It takes none that was there before after, unless that is zero.
-func (p *pool) take(ctx context.Context, large bool, after time.Time) (*session, error) {
+func (p *pool) acquire(ctx context.Context, large bool, after time.Time) (*session, error) {
 	for {
 		p.mu.Lock()
 		if p.closed {

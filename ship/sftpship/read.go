@@ -119,10 +119,10 @@ func (r *reader) fill() error {
 		if r.window == nil {
 			r.window = make([]byte, min(readWindow, r.size))
 		}
-		t := r.s.begin(r.ctx)
+		t := r.s.beginTurn(r.ctx)
 		n := 0
 		r.err = t.download(r.ctx, r.f, r.off, min(r.off+int64(len(r.window)), r.size), func(b []byte) { n += copy(r.window[n:], b) })
-		t.end()
+		t.endTurn()
 		r.ahead = r.window[:n]
 		r.off += int64(n)
 		r.err = r.s.reason(r.err)
@@ -140,9 +140,9 @@ func (r *reader) Close() error {
 	if r.s == nil {
 		return nil
 	}
-	t := r.s.begin(r.ctx)
+	t := r.s.beginTurn(r.ctx)
 	t.Exchange.Close(r.f) // what the answer says is of no consequence
-	fit := t.end()
+	fit := t.endTurn()
 	r.h.giveBack(r.s, false, fit && r.err == nil)
 	r.s, r.ahead = nil, nil
 	return nil // everything that was read has been checked against the size; there is nothing left to go wrong

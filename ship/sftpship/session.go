@@ -169,16 +169,16 @@ type turn struct {
 	stop func() bool
 }
 
-// begin begins one: until end, the peer must make progress, and the end of ctx ends the operation.
-func (s *session) begin(ctx context.Context) *turn {
-	use := s.conn.begin()
+// beginTurn begins one: until end, the peer must make progress, and the end of ctx ends the operation.
+func (s *session) beginTurn(ctx context.Context) *turn {
+	use := s.conn.beginUse()
 	stop := context.AfterFunc(ctx, func() { use.hurry(cancelGrace) })
 	return &turn{Exchange: s.sftp.Exchange(use.answered), s: s, use: use, stop: stop}
 }
 
-// end reports whether the session is fit for another operation.
-func (t *turn) end() bool {
-	t.use.end()
+// endTurn reports whether the session is fit for another operation.
+func (t *turn) endTurn() bool {
+	t.use.endUse()
 	return t.stop() && t.s.alive()
 }
 

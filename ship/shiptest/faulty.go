@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -53,16 +54,7 @@ func FailAfter(err error) Fault {
 
 // Delay is latency before the effect, cut short by the call's context.
 func Delay(d time.Duration) Fault {
-	return Fault{Before: func(ctx context.Context) error {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}}
+	return Fault{Before: func(ctx context.Context) error { return wait.Sleep(ctx, d) }}
 }
 
 // FaultyDestination decorates a destination with faults.
