@@ -56,7 +56,7 @@ func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed 
 		case c.Taken == 0 && c.Next > 0 && (c.Epoch >= l.s.epoch || c.Spool != l.s.spool):
 			return true, nil // begun, by this spool itself
 		case c.Taken != 0 && silent < patience:
-			return false, fmt.Errorf("%w: at %s %s is at work in epoch %d; it showed itself %v ago, and is taken for dead after %v",
+			return false, fmt.Errorf("%w: at %s, %s is delivering epoch %d; its last manifest is %v old, and it is considered dead after %v",
 				ErrFenced, l.name, l.lastWriter(ctx), c.Epoch, silent.Round(time.Second), patience)
 		case c.Final:
 			err = l.changeChain(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })

@@ -148,7 +148,7 @@ func TestAdoptLeaves(t *testing.T) {
 
 	sp, s = adopted(t, dir, filepath.Join(work, "b"), d)
 	err := s.Claim(t.Context())
-	if !errors.Is(err, ship.ErrFenced) || !strings.Contains(err.Error(), "adopter is at work") {
+	if !errors.Is(err, ship.ErrFenced) || !strings.Contains(err.Error(), "adopter is delivering") {
 		t.Errorf("with another adopter at work: %v", err)
 	}
 	sp.Close()

@@ -124,7 +124,7 @@ func TestAlteredUpload(t *testing.T) {
 	b.segments(1, 3)
 	b.until("the conflict", func() bool { return b.s.Stats()["s3"].State == ship.StateConflict })
 	b.until("it is named", func() bool {
-		return strings.Contains(b.log.String(), "what this process uploaded failed its verification")
+		return strings.Contains(b.log.String(), "the upload of this process failed verification")
 	})
 	if log := b.log.String(); strings.Contains(log, "find out who wrote them") || !strings.Contains(log, "do not delete it") {
 		t.Errorf("log:\n%s", log)

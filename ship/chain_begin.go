@@ -73,15 +73,15 @@ func (l *lane) checkAnchor(ctx context.Context) error {
 		m, err := ReadManifest(ctx, l.dest, l.s.class, c.Spool, last.Epoch, last.Number)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return Permanent(fmt.Errorf("%s was delivered and is not there now: see that the destination is the place that it was, "+
-				"for example that its volume is mounted; if it was emptied on purpose, give it another name, and it is owed what is kept from now on",
+			return Permanent(fmt.Errorf("%s was delivered and is not there now: check that this is the same destination as before, "+
+				"for example that its volume is mounted; if it was emptied on purpose, give it another name: it then gets everything that is kept from now on",
 				object.ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
 			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
 			if err := l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			l.log.Error("ship: the last manifest that was delivered is not what was written, going on", "epoch", last.Epoch, "manifest", last.Number, "err", err)
+			l.log.Error("ship: the destination's copy of the last delivered manifest has changed; continuing", "epoch", last.Epoch, "manifest", last.Number, "err", err)
 			return nil
 		}
 		return err // also where it may not be read: what cannot be read cannot be verified either

@@ -115,7 +115,7 @@ func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, er
 	case errors.Is(err, spool.ErrClosed):
 		return time.Time{}, 0, err
 	case err != nil: // the disk may be full: an hour can wait to be told of, segments that come in meanwhile cannot
-		l.log.Warn("ship: that an hour has passed idle cannot be noted here", "err", err, "again_in", idleRetry)
+		l.log.Warn("ship: cannot record an idle hour in the spool; will retry", "err", err, "again_in", idleRetry)
 	case idle:
 		return t, 0, nil
 	}

@@ -75,7 +75,7 @@ func DecodeClosing(r io.Reader, key string) (*Closing, error) {
 		c.Signature, err = signature, c.validate()
 	}
 	if err == nil && c.Key(b.Bytes()) != key {
-		err = fmt.Errorf("%w: its name is that of another closing, or of other bytes", ErrVerify)
+		err = fmt.Errorf("%w: its key is that of another closing, or of other bytes", ErrVerify)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ship: closing: %w", err)

@@ -167,7 +167,7 @@ func (l *lane) confirmConflict(ctx context.Context, rec *spool.StageRecord, ther
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: the key seems to be taken, which cannot be confirmed: %w (%v)", rec.Key, err, conflict)
+		return fmt.Errorf("%s: the key seems to be taken, but that cannot be confirmed: %w (%v)", rec.Key, err, conflict)
 	case again.SHA256 != there.SHA256:
 		return fmt.Errorf("%s: two readings differ (%v)", rec.Key, conflict)
 	}
@@ -177,11 +177,11 @@ func (l *lane) confirmConflict(ctx context.Context, rec *spool.StageRecord, ther
 	if altered {
 		conflict = fmt.Errorf("%w: %w", errAltered, conflict)
 	}
-	return fmt.Errorf("%s: %w (%d bytes there, their content is not this segment's)", rec.Key, conflict, there.Size)
+	return fmt.Errorf("%s: %w (the %d bytes there are not this segment)", rec.Key, conflict, there.Size)
 }
 
 // errAltered goes with a conflict that needs no other writer to be explained.
-var errAltered = errors.New("what this process uploaded failed its verification, and other bytes are there now")
+var errAltered = errors.New("the upload of this process failed verification, and other bytes are there now")
 
 // compare reads the object under rec's key, and reports what it is and whether its content is the one that was staged.
 // An error means that it could not be read.

@@ -141,7 +141,7 @@ func TestSilentDestination(t *testing.T) {
 		defer b.close()
 		b.ship(d, bubble)
 		time.Sleep(10 * time.Second)
-		if log := b.log.String(); !strings.Contains(log, "no answer within 8 s") {
+		if log := b.log.String(); !strings.Contains(log, "has not answered the check for 8 s") {
 			t.Errorf("after 10 s the log says:\n%s", log)
 		}
 	})

@@ -127,7 +127,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 		case l.isFenced():
 			return s.incomplete(l)
 		case s.unsealed(l, c):
-			return errors.Join(s.incomplete(l), errors.New("ship: records are kept that are not sealed: call Seal first"))
+			return errors.Join(s.incomplete(l), errors.New("ship: the spool has records that are not sealed: call Seal first"))
 		}
 		select {
 		case <-wake:

@@ -73,7 +73,7 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 		if tell {
 			told, last = c, time.Now()
 			if err := l.tellHead(ctx, peer, c); err != nil && ctx.Err() == nil {
-				l.log.Debug("ship: cannot tell another destination how far this chain is", "peer", peer.name, "err", err)
+				l.log.Debug("ship: cannot store the head of this chain at another destination", "peer", peer.name, "err", err)
 			}
 			continue
 		}

@@ -140,15 +140,15 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 		args := []any{"operation", what, "err", err, "retry_in", pause.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
 		switch {
 		case state == StateRetrying:
-			l.log.Warn("ship: destination fails, trying again", args...)
+			l.log.Warn("ship: destination fails; retrying", args...)
 		case errors.Is(err, errAltered):
-			l.log.Error("ship: the destination holds other bytes than this process has sent, and the chain stops here: have the store, and everything on "+
-				"the way to it, looked at, and move the object to another place (do not delete it): then it is sent again; everything else goes on", args...)
+			l.log.Error("ship: the destination holds other bytes than this process sent, and the chain stops here: check the store and everything on "+
+				"the way to it, and move the object elsewhere (do not delete it); then it is sent again; everything else continues", args...)
 		case state == StateConflict:
-			l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them to another place; "+
-				"do not delete them, nobody else may have them; everything else goes on", args...)
+			l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them elsewhere; "+
+				"do not delete them, they may be the only copy; everything else continues", args...)
 		default:
-			l.log.Error("ship: destination refuses this operation until an operator cures the cause; it is tried again, and everything else goes on", args...)
+			l.log.Error("ship: destination refuses this operation until an operator fixes the cause; the operation is retried, and everything else continues", args...)
 		}
 	}
 	return pause
@@ -217,7 +217,7 @@ func (l *lane) fence(err error) {
 	l.fenced, l.last = err, err
 	l.mu.Unlock()
 	l.s.changed.Broadcast()
-	l.log.Error("ship: another owner delivers this spool: this process sends nothing there", "err", err)
+	l.log.Error("ship: another owner delivers this spool; this process sends nothing to the destination", "err", err)
 }
 
 // isFenced reports whether nothing more is tried here.

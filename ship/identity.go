@@ -13,7 +13,7 @@ import (
 )
 
 // errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
-var errMoved = errors.New("ship: the chain goes on elsewhere")
+var errMoved = errors.New("ship: the chain continues elsewhere")
 
 // changeChain changes the chain in the spool, and follows.
 func (l *lane) changeChain(ctx context.Context, change func() error) error {

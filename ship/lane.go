@@ -197,7 +197,7 @@ func (l *lane) checkDestination(ctx context.Context) {
 		told := make(chan struct{})
 		late := time.AfterFunc(checkNotice, func() {
 			defer close(told)
-			l.log.Warn("ship: the check of the destination has had no answer within 8 s and goes on: a slow line, or look at address, network and firewall")
+			l.log.Warn("ship: the destination has not answered the check for 8 s; still waiting (the line may be slow; otherwise check address, network and firewall)")
 			l.noteUnanswered("check", errNoAnswer)
 		})
 		err := c.Check(ctx)
@@ -218,7 +218,7 @@ func (l *lane) checkDestination(ctx context.Context) {
 // checkNotice is after which time a check that goes on is named in the log.
 const checkNotice = 8 * time.Second
 
-var errNoAnswer = errors.New("no answer within 8 s: look at address, network and firewall")
+var errNoAnswer = errors.New("no answer within 8 s: check address, network and firewall")
 
 // noteUnanswered makes an operation that is under way count as trouble, until it succeeds or fails.
 func (l *lane) noteUnanswered(what string, err error) {

@@ -49,13 +49,13 @@ func (d *manifestDecoder) decode() error {
 	var v struct{ Version int }
 	if json.Unmarshal(line, &v) == nil && v.Version > 0 && v.Version != ManifestVersion {
 		if d.versionDamaged(line, v.Version) {
-			return fmt.Errorf("%w: it says that it is of version %d, and its footer was written for version %d", ErrVerify, v.Version, ManifestVersion)
+			return fmt.Errorf("%w: it says version %d, but its footer was written for version %d", ErrVerify, v.Version, ManifestVersion)
 		}
 		cure := "use a newer program"
 		if v.Version < ManifestVersion {
 			cure = "use the program that wrote it, to drain what it still owes and to audit it"
 		}
-		return fmt.Errorf("%w: %w: it is of version %d, this program reads %d: %s", ErrVerify, ErrVersion, v.Version, ManifestVersion, cure)
+		return fmt.Errorf("%w: %w: it has version %d, and this program reads version %d: %s", ErrVerify, ErrVersion, v.Version, ManifestVersion, cure)
 	}
 	if err := strict(line, &d.m.Header); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (d *manifestDecoder) decode() error {
 				return err
 			}
 			if sum, err := d.m.Footer.sum(d.before); err != nil || sum != d.m.Footer.SHA256 {
-				return errors.Join(err, fmt.Errorf("%w: it is not what its footer was written for: sha256:%s, the footer says sha256:%s", ErrVerify, sum, d.m.Footer.SHA256))
+				return errors.Join(err, fmt.Errorf("%w: it does not match its footer: it has sha256:%s, the footer says sha256:%s", ErrVerify, sum, d.m.Footer.SHA256))
 			}
 			return d.readEnd()
 		}

@@ -49,7 +49,7 @@ func CheckKey(key string) error {
 // checksum does not pass: size alone proves nothing.
 func (o Object) Check(r Receipt) error {
 	if r.Size != o.Size {
-		return fmt.Errorf("%w: %s has %d bytes there, %d were sent", ErrVerify, o.Key, r.Size, o.Size)
+		return fmt.Errorf("%w: %s has %d bytes there; %d were sent", ErrVerify, o.Key, r.Size, o.Size)
 	}
 	var want string
 	switch alg, _, _ := strings.Cut(r.Checksum, ":"); alg {

@@ -16,7 +16,7 @@ import (
 // that a key is taken by other bytes. Before a lane draws either, the destination has to show that its answers are its own.
 
 // errImpostor: something other than the store answers. It passes like any outage.
-var errImpostor = errors.New("the destination claims to hold an object that nobody has written: something other than the store answers")
+var errImpostor = errors.New("the destination claims to hold an object that nobody wrote: something other than the store answers")
 
 // proveGenuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
 // it may not be asked for; whatever says yes to everything says that it is there.
@@ -58,7 +58,7 @@ func (l *lane) resolveContest(ctx context.Context, m *Manifest, conflict error) 
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: the key seems to be taken, which cannot be confirmed: %w (%v)", key, err, conflict)
+		return fmt.Errorf("%s: the key seems to be taken, but that cannot be confirmed: %w (%v)", key, err, conflict)
 	case !bytes.Equal(first, second):
 		return fmt.Errorf("%s: two readings differ (%v)", key, conflict)
 	}
@@ -67,7 +67,7 @@ func (l *lane) resolveContest(ctx context.Context, m *Manifest, conflict error) 
 	case err != nil:
 		return fmt.Errorf("%w: no manifest of any version that this program reads: %w", conflict, err)
 	case there.Hash == m.Hash:
-		return fmt.Errorf("%s: it is there, and was said to be another (%v)", key, conflict)
+		return fmt.Errorf("%s: it is there, although the destination reported other bytes (%v)", key, conflict)
 	case there.Header.Class != h.Class || there.Header.Spool != h.Spool || there.Header.Epoch != h.Epoch || there.Header.Number != h.Number:
 		return fmt.Errorf("%w: a manifest of another chain", conflict)
 	}

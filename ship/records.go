@@ -116,7 +116,7 @@ func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *sp
 		return upTo, err
 	}
 	upTo = min(first, upTo)
-	l.log.Error("ship: an object of another owner cannot be compared with what is here: records that follow may be delivered again",
+	l.log.Error("ship: cannot compare another owner's object with the records of this spool; the records after it may be delivered twice",
 		"key", line.Key, "segment", seg.Number, "in_common_up_to", upTo, "err", err)
 	return upTo, nil
 }

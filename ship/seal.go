@@ -14,7 +14,7 @@ import (
 
 // ErrVersion: written in a version of its format that this program does not read. It says nothing about damage. Errors
 // that wrap it wrap ErrVerify too.
-var ErrVersion = errors.New("ship: of a version that this program does not read")
+var ErrVersion = errors.New("ship: a version that this program does not read")
 
 // maxSealed bounds a sealed document in bytes.
 const maxSealed = 64 << 10
@@ -91,11 +91,11 @@ func decodeSealed(r io.Reader, v any, version int) (*SignatureLine, error) {
 			return nil, err
 		}
 		if sum := sha256.Sum256(lines[0]); s.SHA256 != hex.EncodeToString(sum[:]) {
-			return nil, fmt.Errorf("%w: its first line is not the one that it was sealed with: it is sha256:%x, the seal says sha256:%s", ErrVerify, sum, s.SHA256)
+			return nil, fmt.Errorf("%w: its first line does not match its seal: it has sha256:%x, the seal says sha256:%s", ErrVerify, sum, s.SHA256)
 		}
 	}
 	if has.Version != version {
-		return nil, fmt.Errorf("%w: %w: it is of version %d, this program reads %d: use the program that wrote it, or its version", ErrVerify, ErrVersion, has.Version, version)
+		return nil, fmt.Errorf("%w: %w: it has version %d, and this program reads version %d: use a program of the version that wrote it", ErrVerify, ErrVersion, has.Version, version)
 	}
 	if !sealed {
 		return nil, fmt.Errorf("%w: it has no seal", ErrVerify)

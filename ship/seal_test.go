@@ -114,7 +114,7 @@ func TestHeadVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]string{v1: "of version 1, this program reads 2", string(v3): "of version 3, this program reads 2"} {
+	for text, want := range map[string]string{v1: "has version 1, and this program reads version 2", string(v3): "has version 3, and this program reads version 2"} {
 		if _, err := DecodeHead(strings.NewReader(text)); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}

@@ -54,16 +54,16 @@ func sign(signer crypto.Signer, v any) (*SignatureLine, error) {
 // one says nothing to it, good or bad. The error wraps ErrVerify if the line contradicts itself.
 func (s *SignatureLine) PublicKey() (key ed25519.PublicKey, known bool, err error) {
 	if s.Algorithm != signatureAlgorithm {
-		return nil, false, fmt.Errorf("%w: %w: its signature is of algorithm %q", ErrVerify, ErrVersion, s.Algorithm)
+		return nil, false, fmt.Errorf("%w: %w: its signature has the unknown algorithm %q", ErrVerify, ErrVersion, s.Algorithm)
 	}
 	key, err = hex.DecodeString(s.Key)
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, true, fmt.Errorf("%w: its signature names a key that is none: %.64q", ErrVerify, s.Key)
+		return nil, true, fmt.Errorf("%w: the key that its signature names is not a key: %.64q", ErrVerify, s.Key)
 	}
 	return key, true, nil
 }
 
-var errNoEd25519 = errors.New("ship: the signer's key is no ed25519 key")
+var errNoEd25519 = errors.New("ship: the signer's key is not an ed25519 key")
 
 // checkSignature returns nil if s is a signature of v's line by one of keys. known: the key that it names is one of them,
 // so that whoever wrote the line without it has forged the signature.
@@ -83,7 +83,7 @@ func checkSignature(s *SignatureLine, v any, keys []ed25519.PublicKey) (known bo
 	}
 	// In one spelling only: a changed byte that means the same is a changed byte.
 	if hex.EncodeToString(key) != s.Key || hex.EncodeToString(sig) != s.Signature || !ed25519.Verify(keys[i], append(line, '\n'), sig) {
-		return true, fmt.Errorf("%w: %w: its signature is of other bytes", ErrVerify, ErrSignature)
+		return true, fmt.Errorf("%w: %w: its signature does not match its bytes", ErrVerify, ErrSignature)
 	}
 	return true, nil
 }

@@ -35,7 +35,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	}
 	other := *rec
 	other.Key = object.WithHash(rec.Key, rec.RawSHA256)
-	l.log.Warn("ship: a copy of this volume has used the key of an object for records of its own, using another one", "key", rec.Key, "instead", other.Key)
+	l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key", "key", rec.Key, "instead", other.Key)
 	r, err = l.storeAs(ctx, &other, body)
 	return &other, r, err
 }

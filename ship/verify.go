@@ -95,7 +95,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 	for key, m := range v.missing {
 		err := v.missed[key]
 		if err == nil {
-			err = errors.New("not stored again: no time left")
+			err = errors.New("not stored again: the time was up")
 		}
 		v.noteMismatch(key, m.Segment, fmt.Errorf("missing, and %w", err))
 	}
@@ -169,7 +169,7 @@ type link struct {
 }
 
 func (v *verifier) noteMismatch(key string, segment uint64, err error) {
-	v.l.log.Error("ship: destination does not hold what it has confirmed", "key", key, "err", err)
+	v.l.log.Error("ship: the destination no longer holds an object that it had confirmed", "key", key, "err", err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
@@ -286,7 +286,7 @@ func (s *Shipper) isDeleted(number uint64) bool {
 
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
-	v.l.log.Warn("ship: an object that was delivered is missing and will be stored again", "key", rec.Key)
+	v.l.log.Warn("ship: a delivered object is missing at the destination; storing it again", "key", rec.Key)
 	return v.retry(ctx, func() error {
 		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
 		if err == nil {
@@ -353,7 +353,7 @@ func (v *verifier) checkLinks() {
 			last = m.last // the chain was left in the middle of what follows it
 		}
 		if ok && (m.hash != want || m.last != last) {
-			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that was written"))
+			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that this spool wrote"))
 			ok = false
 		}
 		if !ok {

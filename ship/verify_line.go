@@ -67,12 +67,12 @@ func (v *verifier) checkLine(ctx context.Context, line *SegmentLine) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again: what it was made of is damaged on this host's disk: %w", err))
+			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again, because the segment is damaged on this host's disk: %w", err))
 			return nil
 		case err != nil:
 			return err
 		case r.Size != want.Size || r.Checksum != want.Checksum && r.Checksum != "sha256:"+line.SHA256 && r.Checksum != "crc64nvme:"+line.CRC64NVME:
-			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("%w: %d bytes, %s are there, its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
+			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("%w: there it has %d bytes, %s; its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
 			return nil
 		}
 		v.l.confirmed.Add(1)

@@ -149,12 +149,12 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 		f.Code, f.Detail = ObjectAltered, f.Detail+", and it is damaged: "+content.Error()
 	case v != nil && bytes != "":
 		f.Other = v.place + ": " + v.key
-		f.Detail += "; its records are those that the manifest there states, in other stored bytes (" + bytes + "): another compression, or bytes were altered that hold no record"
+		f.Detail += "; its records are those that the manifest there states, but the stored bytes differ (" + bytes + "): another compression, or bytes were altered that hold no record"
 	case v != nil:
 		f.Other = v.place + ": " + v.key
 		f.Detail += "; it is what the manifest there states, byte for byte"
 	default:
-		f.Detail += "; it can be read from beginning to end, and nothing vouches for what it holds"
+		f.Detail += "; it can be read completely, but nothing vouches for its records"
 	}
 	a.rec.add(f)
 	return nil
@@ -202,7 +202,7 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw
 			seq = last + 1 // they tell no numbers, and cannot be more than there are
 		}
 		if seq <= last || seq > k.Last {
-			err = fmt.Errorf("%w: record %d behind record %d", errRecords, seq, last)
+			err = fmt.Errorf("%w: record %d after record %d", errRecords, seq, last)
 		}
 		last = seq
 	}

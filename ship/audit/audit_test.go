@@ -66,7 +66,7 @@ func TestAbsent(t *testing.T) {
 	r := p.audit(t)
 	wants(t, r, audit.Owed, audit.Absent, audit.Open)
 	for _, f := range r.Findings {
-		if f.Code == audit.Absent && !strings.HasSuffix(f.Detail, "and here is none") {
+		if f.Code == audit.Absent && !strings.HasSuffix(f.Detail, "and there is none here") {
 			t.Errorf("%q", f.Detail)
 		}
 	}

@@ -109,7 +109,7 @@ func (p *place) listChains(ctx context.Context, rec *recorder) error {
 		}
 		k, ok := object.ParseChainKey(e.Key)
 		if !ok {
-			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the name of a manifest, a head or a closing"})
+			rec.add(Finding{Code: ObjectUnknown, Place: p.name, Key: e.Key, Detail: "not the key of a manifest, a head or a closing"})
 			continue
 		}
 		l := p.chain(k.Origin)

@@ -243,7 +243,7 @@ func (a *auditor) reportClosedNothing(ctx context.Context, p *place, id object.O
 		default:
 			f.Code, f.Epoch, f.First, f.Last, f.Other = ChainCut, c.Epoch, min(1, c.Last), c.Last, p.name+": "+key
 			f.Key = object.ManifestKey(id.Class, id.Spool, c.Epoch, c.Number)
-			f.Detail = fmt.Sprintf("a closing names manifest %d, up to record %d, and there is no chain", c.Number, c.Last)
+			f.Detail = fmt.Sprintf("a closing names manifest %d, up to record %d, but there is no chain", c.Number, c.Last)
 		}
 		a.rec.add(f)
 	}

@@ -92,7 +92,7 @@ func (a *auditor) compare(s *side, low uint64) {
 
 func (d denial) report() {
 	d.by.report(FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
-		"its final manifest says that nothing is missing, and record %d follows elsewhere in the same epoch", d.first)
+		"its final manifest says that nothing is missing, but another place has record %d in the same epoch", d.first)
 }
 
 // lastLink is the last link that was read, nil if it cannot be.
@@ -167,10 +167,10 @@ func damagedOnly(hurt, whole *ship.SegmentLine) bool {
 func (d difference) report() {
 	a, b := d.a, d.b
 	keyA, keyB := a.keyOf(d.atA), b.keyOf(d.atB)
-	detail := d.what + "; its manifest is vouched for by none, that of the other place is"
+	detail := d.what + "; nothing vouches for its manifest, but something does for that of the other place"
 	switch va, vb := d.atA.isVouched(), d.atB.isVouched(); {
 	case va == vb:
-		detail = d.what + "; which of the two is right their manifests do not tell"
+		detail = d.what + "; the manifests do not show which of the two is right"
 	case vb:
 		a, b, keyA, keyB = b, a, keyB, keyA
 	}
@@ -208,15 +208,15 @@ func (a *auditor) reportOwed(c *walk) {
 	case !a.o.Hour.IsZero() && c.hasPassedHour():
 	case b.from != "":
 		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
-		f.Detail = fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s and not here", b.records, b.bytes, b.losses, b.from)
+		f.Detail = fmt.Sprintf("%s has %d records, %d bytes and %d loss lines that are not here", b.from, b.records, b.bytes, b.losses)
 		a.rec.add(f)
 	case c.Closed != nil:
 		a.rec.atLeast(chainID{c.p.name, c.id}, Closed)
 	case !c.Final && c.Manifests > 0:
 		f.Code, f.First, f.Since = Open, c.Last+1, c.Time
-		f.Detail = "no final manifest: more may be on its host"
+		f.Detail = "no final manifest: its host may have more"
 		if c.closed != 0 {
-			f.Detail = fmt.Sprintf("taken over for epoch %d, which has not begun here", c.closed)
+			f.Detail = fmt.Sprintf("handed over to epoch %d, which has not begun here", c.closed)
 		}
 		a.rec.add(f)
 	}
@@ -232,7 +232,7 @@ func (a *auditor) reportAbsent(id object.Origin) {
 	}
 	if h := a.told[id]; most == nil && h.Head != nil {
 		f := Finding{Code: Absent, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last, Key: h.key, Since: h.Time}
-		f.Detail = fmt.Sprintf("a head tells of a chain of this spool at destination %s up to record %d, and here is none", h.Destination, h.Last)
+		f.Detail = fmt.Sprintf("a head names a chain of this spool at destination %s up to record %d, and there is none here", h.Destination, h.Last)
 		a.rec.add(f)
 	}
 	for _, p := range a.places {
@@ -246,7 +246,7 @@ func (a *auditor) reportAbsent(id object.Origin) {
 		if most.Last > 0 {
 			f.First, f.Last = most.First, most.Last
 		}
-		f.Detail = fmt.Sprintf("%s has a chain of this spool up to record %d, and here is none", most.p.name, most.Last)
+		f.Detail = fmt.Sprintf("%s has a chain of this spool up to record %d, and there is none here", most.p.name, most.Last)
 		a.rec.add(f)
 	}
 }

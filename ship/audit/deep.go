@@ -154,7 +154,7 @@ func sameSpool(r format.Reader, key string) error {
 }
 
 // errRecords marks what a counter finds wrong.
-var errRecords = errors.New("other records than stated")
+var errRecords = errors.New("not the records that its line states")
 
 // blame makes damage of an error that the object is to blame for, and not this host: a full disk, say.
 func blame(err error) error {
@@ -197,7 +197,7 @@ func (c *counter) add(seq uint64, t int64, size int) error {
 	}
 	inGap := c.gap < len(c.line.Gaps) && seq >= c.line.Gaps[c.gap].First
 	if seq < c.line.First || seq > c.line.Last || seq <= c.last || inGap {
-		return fmt.Errorf("%w: record %d behind record %d", errRecords, seq, c.last)
+		return fmt.Errorf("%w: record %d after record %d", errRecords, seq, c.last)
 	}
 	c.last = seq
 	if c.records == 1 {
@@ -211,7 +211,7 @@ func (c *counter) add(seq uint64, t int64, size int) error {
 func (c *counter) checkTotals() error {
 	s := c.line
 	if c.records != s.Records {
-		return fmt.Errorf("%w: %d of them, its line says %d", errRecords, c.records, s.Records)
+		return fmt.Errorf("%w: there are %d, its line says %d", errRecords, c.records, s.Records)
 	}
 	if c.plain {
 		return nil // a newline at the end of a payload is not told from the one behind it
@@ -220,7 +220,7 @@ func (c *counter) checkTotals() error {
 		return fmt.Errorf("%w: %d bytes, its line says %d", errRecords, c.bytes, s.Bytes)
 	}
 	if !time.Unix(0, c.min).Equal(s.MinTime) || !time.Unix(0, c.max).Equal(s.MaxTime) {
-		return fmt.Errorf("%w: they are of another time", errRecords)
+		return fmt.Errorf("%w: they have other times", errRecords)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestFlippedAhead(t *testing.T) {
 				if f := about(p); f.Code != audit.Uncovered || !strings.Contains(f.Detail, "byte for byte") || !strings.HasPrefix(f.Other, "s3: _manifest/") {
 					t.Fatalf("unaltered: %+v", f)
 				}
-				if f := about(places{"idc": at}); f.Code != audit.Uncovered || !strings.Contains(f.Detail, "nothing vouches for what it holds") {
+				if f := about(places{"idc": at}); f.Code != audit.Uncovered || !strings.Contains(f.Detail, "nothing vouches for its records") {
 					t.Fatalf("unaltered, and no other place: %+v", f)
 				}
 				unseen := 0
@@ -216,7 +216,7 @@ func TestNewerManifest(t *testing.T) {
 	p["idc"].Set(object.ManifestKey("vpn", testSpool, 1, 2), []byte(`{"type":"header","version":9,"more":"fields"}`+"\n"))
 	r := p.audit(t, deep)
 	wants(t, r, audit.Owed, audit.NotUnderstood, audit.Open)
-	if f := r.Findings[0]; !strings.Contains(f.Detail, "it is of version 9, this program reads 3") && !strings.Contains(r.Findings[1].Detail, "it is of version 9, this program reads 3") {
+	if f := r.Findings[0]; !strings.Contains(f.Detail, "it has version 9, and this program reads version 3") && !strings.Contains(r.Findings[1].Detail, "it has version 9, and this program reads version 3") {
 		t.Errorf("%+v", r.Findings)
 	}
 }

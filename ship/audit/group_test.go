@@ -196,7 +196,7 @@ func TestGroupMissing(t *testing.T) {
 		c.add(0, final)
 	}
 	r = both(t, x.places, audit.Owed, audit.Behind)
-	if f := finding(t, r, audit.Behind, "idc"); f.Spool != testSpool || !strings.HasPrefix(f.Detail, "0 records, 0 bytes, and 1 loss lines") {
+	if f := finding(t, r, audit.Behind, "idc"); f.Spool != testSpool || !strings.HasPrefix(f.Detail, "s3 has 0 records, 0 bytes and 1 loss lines") {
 		t.Errorf("%+v", f)
 	}
 }

@@ -121,7 +121,7 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 		if c.p == h.p {
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
-				Detail: "it is the head of the chain at this very place, where none is ever put",
+				Detail: "it is the head of the chain at this same place; a shipper never stores one there",
 			})
 			return
 		}
@@ -138,18 +138,18 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 		case !trusted:
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
-				Detail: "it does not fit its chain, and none of the given keys vouches for it",
+				Detail: "it does not match its chain, and none of the given keys vouches for it",
 			})
 		case fits:
 			l.vouched = true
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
-				Detail: "it has the hash of its manifest, and states another end of it",
+				Detail: "it has the hash of its manifest, but states another end of the chain",
 			})
 		case l != nil && l.vouched:
 			a.rec.add(Finding{
 				Code: HeadWrong, Place: h.p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, Key: h.key,
-				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not fit the manifest, which its successor vouches for",
+				Other: c.p.name + ": " + c.manifestKey(l), Detail: "it does not match the manifest, for which the next manifest vouches",
 			})
 		case l != nil:
 			c.report(ChainBroken, h.Epoch, 0, 0, c.manifestKey(l), h.p.name+": "+h.key, "it is not the manifest that the head at %s tells of", h.p.name)
@@ -229,7 +229,7 @@ func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 		if err == nil && !begun {
 			a.rec.add(Finding{
 				Code: ChainCut, Place: p.name, Class: id.Class, Spool: id.Spool, Epoch: h.Epoch, First: min(1, h.Last), Last: h.Last,
-				Key: key, Other: h.p.name + ": " + h.key, Detail: "a head tells of a chain here, and there is none",
+				Key: key, Other: h.p.name + ": " + h.key, Detail: "a head names a chain here, and there is none",
 			})
 		}
 		return err

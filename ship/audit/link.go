@@ -85,7 +85,7 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	case prev == nil:
 		jump = true
 		if !zero {
-			w.report(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the chain begins with a manifest that names one before, which is not there")
+			w.report(ManifestMissing, h.Epoch, 1, h.PrevLast, key, "", "the first manifest of the chain names a previous one, which is not there")
 			w.holes = append(w.holes, seqRange{1, h.PrevLast})
 		} else if h.PrevLast > 0 && h.Joined != h.PrevLast+1 {
 			w.report(SequenceBroken, h.Epoch, 1, h.PrevLast, key, "", "the chain begins at record %d", h.PrevLast+1)
@@ -104,7 +104,7 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 			w.checkSequence(h, key)
 		}
 		w.report(ChainBroken, h.Epoch, 0, 0, key, w.p.name+": "+w.manifestKey(prev),
-			"it names no manifest before it, though there is one: its sender had lost the state of its chain, or never had it")
+			"it names no previous manifest, although there is one: its sender had lost the state of its chain, or never had it")
 	case h.Epoch != prev.epoch && h.Prev != hex.EncodeToString(prev.hash[:]):
 		w.reportCutEpoch(prev, h)
 		jump = h.PrevLast != prev.last
@@ -164,9 +164,9 @@ func (w *walk) checkHash(prev, l *link, want string) {
 
 // blame reports that a link is not the one that was written. unsure: it may as well be the other.
 func (w *walk) blame(culprit, other *link, unsure bool) {
-	text := "it is not the manifest that those around it were written with"
+	text := "it is not the manifest that the previous and the next one were written with"
 	if unsure {
-		text = "it does not fit the manifest beside it; one of the two is not what was written"
+		text = "it does not match the manifest next to it; one of the two was altered"
 	}
 	w.report(ChainBroken, culprit.epoch, 0, 0, w.manifestKey(culprit), w.p.name+": "+w.manifestKey(other), "%s", text)
 }
@@ -179,7 +179,7 @@ func (w *walk) checkSequence(h *ship.ManifestHeader, key string) (jump bool) {
 	case h.PrevLast > last && h.Joined == h.PrevLast+1:
 		return true // the destination was given up, and taken back later
 	case h.PrevLast > last:
-		w.report(SequenceBroken, h.Epoch, last+1, h.PrevLast, key, "", "it goes on behind record %d, the one before ends with %d", h.PrevLast, last)
+		w.report(SequenceBroken, h.Epoch, last+1, h.PrevLast, key, "", "it continues after record %d, but the previous one ends with record %d", h.PrevLast, last)
 		w.holes = append(w.holes, seqRange{last + 1, h.PrevLast})
 	default:
 		w.reportRepeat(h, last, key)
@@ -191,7 +191,7 @@ func (w *walk) checkSequence(h *ship.ManifestHeader, key string) (jump bool) {
 func (w *walk) reportRepeat(h *ship.ManifestHeader, last uint64, key string) {
 	w.repeats = true
 	w.report(SequenceBroken, h.Epoch, h.PrevLast+1, last, key, "",
-		"it goes on behind record %d, and the chain was at %d already: records are stated twice", h.PrevLast, last)
+		"it continues after record %d, but the chain had already reached record %d: records are stated twice", h.PrevLast, last)
 }
 
 // reportCutEpoch reports an epoch whose end is not the one that the next epoch was begun behind. Unlike within an epoch, that is
@@ -204,7 +204,7 @@ func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 		w.holes = append(w.holes, seqRange{first, last})
 	}
 	w.report(ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
-		"epoch %d was begun behind another manifest than the last one of epoch %d: what followed that was cut off, or it is not what was written", h.Epoch, prev.epoch)
+		"epoch %d follows another manifest than the last one of epoch %d: the end of that epoch was cut off, or its last manifest was altered", h.Epoch, prev.epoch)
 }
 
 // checkOrder checks that nothing follows an end. An epoch need not be closed before the next one begins: the next one's link
@@ -217,7 +217,7 @@ func (w *walk) checkOrder(h *ship.ManifestHeader, prev *link, key string) {
 	case h.Epoch < w.closed:
 		w.report(AfterEnd, h.Epoch, 0, 0, key, "", "epoch %d was handed over to epoch %d", prev.epoch, w.closed)
 	case h.Epoch == prev.epoch && h.Destination != w.Destination:
-		w.report(ChainBroken, h.Epoch, 0, 0, key, "", "it is of destination %q, the one before of %q", h.Destination, w.Destination)
+		w.report(ChainBroken, h.Epoch, 0, 0, key, "", "it is written for destination %q, the previous one for %q", h.Destination, w.Destination)
 	}
 }
 

@@ -64,7 +64,7 @@ func (a *auditor) compareListing(ctx context.Context, p *place) error {
 				k := a.key(e)
 				a.rec.add(Finding{
 					Code: ObjectAltered, Place: p.name, Class: k.Class, Spool: k.Spool, Epoch: k.Epoch, First: k.First, Last: k.Last, Key: l.Key,
-					Detail: fmt.Sprintf("%d bytes are there, its receipt says %d", l.Size, e.size),
+					Detail: fmt.Sprintf("%d bytes are there; its receipt says %d", l.Size, e.size),
 				})
 			}
 		}
@@ -131,30 +131,30 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	switch {
 	case !ok:
 		f.Class, f.Spool, f.Epoch, f.First, f.Last = "", "", 0, 0, 0
-		f.Detail = "not the name of an object of any spool"
+		f.Detail = "not the key of an object of any spool"
 	case w == nil || w.Final && k.Epoch > w.Epoch:
 		// It is on its way if its epoch has begun since the chains were listed.
 		begun, err := p.hasBegun(ctx, &k)
 		if err != nil {
 			return err
 		}
-		f.Code, f.Detail = ChainMissing, "its spool has no chain here, and a chain always comes before its objects"
+		f.Code, f.Detail = ChainMissing, "its spool has no chain here, although a chain is always begun before its objects are stored"
 		if begun {
 			f.Code, f.Detail = Uncovered, "its epoch began during this audit"
 		} else if w != nil {
 			f.Code, f.Detail = ObjectUnknown, "the chain is final, and the object's epoch has no chain here"
 		}
 	case w.isUnproven(k.First):
-		f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
+		f.Code, f.Detail = Uncovered, "no readable manifest covers it; see the damage to its chain"
 		if a.isDenied(p, &k) {
-			f.Code, f.Detail = ObjectUnknown, "no manifest that can be read names it, and other places have these records under another name"
+			f.Code, f.Detail = ObjectUnknown, "no readable manifest names it, and other places have these records under another key"
 		}
 	case k.First <= w.Last:
 		f.Detail = fmt.Sprintf("the chain covers records up to %d and does not name it", w.Last)
 	case w.Final:
 		f.Detail = fmt.Sprintf("the chain is final with record %d", w.Last)
 	case a.isDenied(p, &k):
-		f.Detail = "ahead of its chain, and other places have these records under another name"
+		f.Detail = "it is ahead of its chain, and other places have these records under another key"
 	default:
 		f.Code, f.Detail, f.Since = Uncovered, "ahead of its chain's end", w.Time
 		w.noteBeyondEnd(&f)

@@ -309,7 +309,7 @@ func (a *auditor) reportLack(ctx context.Context, l *lack) error {
 	a.rec.add(Finding{
 		Code: Behind, Place: p.name, Class: l.from.id.Class, Spool: l.from.id.Spool, Epoch: l.from.Epoch, First: l.first, Last: l.last,
 		Since: l.since, Other: l.from.p.name + ": " + l.key,
-		Detail: fmt.Sprintf("%d records, %d bytes, and %d loss lines are at %s, and in no chain of a related spool here", l.records, l.bytes, l.losses, l.owedRange.from),
+		Detail: fmt.Sprintf("%s has %d records, %d bytes and %d loss lines that are in no chain of a related spool here", l.owedRange.from, l.records, l.bytes, l.losses),
 	})
 	return nil
 }

@@ -124,7 +124,7 @@ func (p *place) stat(ctx context.Context, s *ship.SegmentLine) error {
 			return p.read(ctx, s) // it has lost it, or was put there by other means
 		}
 		if r.Size != s.Size {
-			return fmt.Errorf("%w: %d bytes are there, its line says %d", ship.ErrVerify, r.Size, s.Size)
+			return fmt.Errorf("%w: %d bytes are there; its line says %d", ship.ErrVerify, r.Size, s.Size)
 		}
 		return nil
 	}

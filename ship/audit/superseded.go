@@ -23,7 +23,7 @@ func (a *auditor) groupAt(p *place, id object.Origin) *group {
 // judgeUnnamedOfGroup judges an object of a group that no chain of its place names. Any owner of a copy may have uploaded it, and be
 // about to name it, under whatever related id it delivers.
 func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k *object.Key, size int64, f Finding) error {
-	f.Code, f.Detail = Uncovered, "no manifest that can be read covers it, see the damage to its chain"
+	f.Code, f.Detail = Uncovered, "no readable manifest covers it; see the damage to its chain"
 	open := (*walk)(nil)
 	for _, w := range g.at(p) {
 		if w.isUnproven(k.First) {
@@ -134,7 +134,7 @@ func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *pla
 			continue
 		}
 		u.Code, u.Other = ObjectSuperseded, p.name+": "+lines[i].key
-		u.Detail = "it was uploaded before another owner's records went into the chain; each of its records is in another object that a chain here names"
+		u.Detail = "it was uploaded before another owner continued the chain; each of its records is in another object that a chain here names"
 		a.rec.add(u.Finding)
 	}
 	return rest, nil
