@@ -239,7 +239,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.
-		if err := l.s.sp.Shelf().Propose(l.name, b); err != nil {
+		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
 			return err
 		}
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))

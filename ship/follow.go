@@ -135,7 +135,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
 			return err
 		}
-		if err := l.s.sp.Shelf().Propose(l.name, b); err != nil {
+		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
 			return err
 		}
 		after := m.next(c)

@@ -68,7 +68,7 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 				there, err = w.next(ctx, s, dest, c)
 			}
 			if err == nil {
-				err = s.shelf.Propose(dest, there)
+				err = s.shelf.Propose(dest, there, bytes.HasPrefix(there, []byte("final")))
 			}
 			if err != nil {
 				return err
@@ -81,7 +81,7 @@ func (w *world) follow(ctx context.Context, s *Spool, dest string) error {
 				return err
 			}
 		}
-		if err := s.shelf.Propose(dest, there); err != nil {
+		if err := s.shelf.Propose(dest, there, bytes.HasPrefix(there, []byte("final"))); err != nil {
 			return err
 		}
 		if c.Segment, err = strconv.ParseUint(string(there[bytes.LastIndexByte(there, ' ')+1:]), 10, 64); err != nil {

@@ -1,10 +1,8 @@
 package spool
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -76,96 +74,6 @@ func (s *Shelf) Chain(dest string) (Chain, error) {
 	return d.chain, nil
 }
 
-// Propose makes the bytes of a destination's next manifest durable, before they are first sent. As long as it is not
-// acknowledged it may be proposed again with the same bytes only: others may already have reached the destination.
-func (s *Shelf) Propose(dest string, manifest []byte) error {
-	d, err := s.destination(dest)
-	if err != nil {
-		return err
-	}
-	if len(manifest) == 0 || len(manifest) > maxManifest {
-		return fmt.Errorf("spool: manifest of %d bytes, 1 to %d are allowed", len(manifest), maxManifest)
-	}
-	if err := s.begin(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	old, err := s.proposed(d)
-	switch {
-	case err == nil && bytes.Equal(old, manifest):
-		return s.fs.SyncDir(s.path(chainDir)) // who put it there may have failed at that
-	case err == nil:
-		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	return s.space.writeAtomic(s.proposalPath(dest), manifest)
-}
-
-// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
-func (s *Shelf) Proposed(dest string) ([]byte, error) {
-	d, err := s.destination(dest)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return s.proposed(d)
-}
-
-// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
-// state's hash tells, unless that Ack has moved the chain to the next identity, which begins without one: then the place
-// tells that the manifest was written for. d.mu is held.
-func (s *Shelf) proposed(d *destination) ([]byte, error) {
-	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxManifest)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	acked := d.chain.Hash == sha256.Sum256(b) || !d.chain.awaits(b)
-	s.mu.Unlock()
-	if acked {
-		return nil, fmt.Errorf("spool: no manifest is proposed to %q: %w", d.name, fs.ErrNotExist)
-	}
-	return b, nil
-}
-
-// awaits reports whether a manifest was written for the chain's next place. One that does not tell may have been: whoever
-// ships it finds out.
-func (c *Chain) awaits(manifest []byte) bool {
-	var header struct {
-		Type, Spool string
-		Epoch       uint32
-		Number      uint64
-	}
-	line, _, _ := bytes.Cut(manifest, []byte("\n"))
-	if json.Unmarshal(line, &header) != nil || header.Type != "header" {
-		return true
-	}
-	return header.Epoch == c.Epoch && header.Number == c.Next && (header.Spool == c.Spool || c.Spool == "")
-}
-
-// proposesFinal reports whether a manifest that may have arrived ends the chain: records that are kept from now on must have
-// an epoch to go to once it is acknowledged.
-func (s *Shelf) proposesFinal(d *destination) bool {
-	b, err := s.proposed(d)
-	if err != nil {
-		return false // none, or who ships it finds out
-	}
-	for line := range bytes.Lines(b) {
-		var footer struct {
-			Type  string
-			Final bool
-		}
-		if bytes.HasPrefix(line, []byte(`{"type":"footer"`)) && json.Unmarshal(line, &footer) == nil && footer.Final {
-			return true
-		}
-	}
-	return false
-}
-
 // holdChain returns a destination whose chain state nobody else changes before done is called.
 func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) {
 	if d, err = s.destination(dest); err != nil {
@@ -192,14 +100,14 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 	if c.Passed = old.Passed; c == old {
 		return nil
 	}
-	manifest, err := s.proposed(d)
+	p, err := s.proposed(d)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: nothing is proposed to %q that could be acknowledged", dest)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.checkAck(old, c, sha256.Sum256(manifest)); err != nil {
+	if err := s.checkAck(old, c, sha256.Sum256(p.manifest)); err != nil {
 		return fmt.Errorf("spool: chain of %q: %w", dest, err)
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))

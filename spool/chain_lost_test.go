@@ -35,7 +35,7 @@ func lostChainState(t *testing.T, damaged bool, lose string) {
 	deliver(t, s, "b", segs[0].Number)
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 3 })
 	want := s.Stats().Pending["b"]
-	if err := s.shelf.Propose(lose, []byte("under way")); err != nil {
+	if err := s.shelf.Propose(lose, []byte("under way"), false); err != nil {
 		t.Fatal(err)
 	}
 	path := s.chainPath(lose)

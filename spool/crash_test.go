@@ -104,7 +104,7 @@ func (w *world) ship(ctx context.Context, s *Spool, dest string, n uint64) error
 	}
 	if manifest == nil {
 		manifest = fmt.Appendf(nil, "epoch %d manifest %d to %d", c.Epoch, c.Next, last)
-		if err := s.shelf.Propose(dest, manifest); err != nil {
+		if err := s.shelf.Propose(dest, manifest, false); err != nil {
 			return err
 		}
 	}

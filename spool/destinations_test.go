@@ -102,7 +102,7 @@ func TestUnknownDestination(t *testing.T) {
 	for _, err := range []error{
 		func() error { _, err := s.shelf.Chain("x"); return err }(),
 		func() error { _, err := s.shelf.Proposed("x"); return err }(),
-		s.shelf.Propose("x", []byte("m")),
+		s.shelf.Propose("x", []byte("m"), false),
 		s.shelf.Ack("x", Chain{}),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -120,13 +120,13 @@ func TestAckRefused(t *testing.T) {
 		t.Fatal("acknowledged what was not proposed")
 	}
 	m := []byte("a manifest")
-	if err := s.shelf.Propose("a", m); err != nil {
+	if err := s.shelf.Propose("a", m, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.shelf.Propose("a", m); err != nil {
+	if err := s.shelf.Propose("a", m, false); err != nil {
 		t.Fatalf("the same again: %v", err)
 	}
-	if err := s.shelf.Propose("a", []byte("another")); err == nil {
+	if err := s.shelf.Propose("a", []byte("another"), false); err == nil {
 		t.Fatal("another manifest was proposed while one is under way")
 	}
 	if got, err := s.shelf.Proposed("a"); err != nil || !slices.Equal(got, m) {
@@ -165,7 +165,7 @@ func TestEpochs(t *testing.T) {
 	s := d.open(t, Options{Destinations: dests})
 	mustAppend(t, s, batch(1, 10, 100))
 	hash := sha([]byte("under way"))
-	if err := s.shelf.Propose("b", []byte("under way")); err != nil {
+	if err := s.shelf.Propose("b", []byte("under way"), false); err != nil {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)
@@ -194,7 +194,7 @@ func TestEpochs(t *testing.T) {
 	}
 	finish := func(dest string, c Chain, closedBy uint32) {
 		m := fmt.Appendf(nil, "final %d", c.Epoch)
-		if err := s.shelf.Propose(dest, m); err != nil {
+		if err := s.shelf.Propose(dest, m, true); err != nil {
 			t.Fatal(err)
 		}
 		c.Next, c.Hash, c.Final, c.ClosedBy = c.Next+1, sha(m), true, closedBy

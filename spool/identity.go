@@ -15,9 +15,9 @@ import (
 const (
 	// identityName is the file that makes a directory a spool.
 	identityName = "spool.json"
-	// identityVersion also changes with the version of manifests: a program that cannot read a spool's chains must leave the
-	// spool to the one that can, untouched, instead of adding records to it that no destination would ever get.
-	identityVersion = 3
+	// identityVersion also changes with the versions of manifests and of their proposals: a program that cannot read a spool's
+	// chains must leave the spool to the one that can, untouched. Otherwise it would add records that no destination ever gets.
+	identityVersion = 4
 	maxIdentity     = 1 << 20
 	maxEpoch        = 999_999 // six digits in the names of objects
 )

@@ -179,11 +179,11 @@ func TestProposedAgainIsDurable(t *testing.T) {
 	}
 	defer s.Close()
 	broken.Store(true)
-	if err := s.shelf.Propose("a", []byte("manifest")); err == nil {
+	if err := s.shelf.Propose("a", []byte("manifest"), false); err == nil {
 		t.Fatal("proposed on a disk that is broken")
 	}
 	broken.Store(false)
-	if err := s.shelf.Propose("a", []byte("manifest")); err != nil {
+	if err := s.shelf.Propose("a", []byte("manifest"), false); err != nil {
 		t.Fatal(err)
 	}
 	k := w.clone(vfs.Crash{}, index.Fate{})

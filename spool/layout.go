@@ -21,7 +21,7 @@ import (
 //	seg/<16 hex>.seg          segments by number
 //	stage/<16 hex>.obj        staged files, and beside each its stage record, .json
 //	chain/<destination>.json  chain state and delivered counts
-//	chain/<destination>.next  the proposed manifest
+//	chain/<destination>.next  the proposed manifest, after a line that says for which place, and whether it is final
 //	free/<16 hex>             files of deleted segments, to be used again
 //	free/inode-<n>            empty files: inodes that are kept for the moment when there are no others
 //	damaged/                  files that are damaged or cannot be used: they may be the only copy of something, count against

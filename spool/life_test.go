@@ -240,7 +240,7 @@ func TestClosed(t *testing.T) {
 	_, aerr := s.Append(ctx, batch(2, 1, 10))
 	_, oerr := s.Offer(ctx, batch(2, 1, 10))
 	_, serr := s.shelf.Stage(ctx, 1, lineEncoder{})
-	for _, err := range []error{aerr, oerr, serr, s.Seal(ctx), s.shelf.Propose("a", []byte("m")), s.shelf.Ack("a", Chain{})} {
+	for _, err := range []error{aerr, oerr, serr, s.Seal(ctx), s.shelf.Propose("a", []byte("m"), false), s.shelf.Ack("a", Chain{})} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}

@@ -251,7 +251,7 @@ func tryDeliver(s *Spool, dest string, n uint64) error {
 	manifest, err := s.shelf.Proposed(dest)
 	if err != nil {
 		manifest = fmt.Appendf(nil, "manifest %d of epoch %d to segment %d", c.Next, c.Epoch, n)
-		if err := s.shelf.Propose(dest, manifest); err != nil {
+		if err := s.shelf.Propose(dest, manifest, false); err != nil {
 			return err
 		}
 	} else if _, err := fmt.Sscanf(string(manifest[strings.LastIndexByte(string(manifest), ' ')+1:]), "%d", &n); err != nil {

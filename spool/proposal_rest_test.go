@@ -23,7 +23,11 @@ func TestProposalRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := fmt.Appendf(nil, "{\"type\":\"header\",\"spool\":%q,\"epoch\":%d,\"number\":%d}\n", c.Spool, c.Epoch, c.Next)
-	if err := s.shelf.Propose("b", before); err != nil {
+	if err := s.shelf.Propose("b", before, false); err != nil {
+		t.Fatal(err)
+	}
+	file, err := vfs.ReadFile(d.fs, s.proposalPath("b"), 1<<10)
+	if err != nil {
 		t.Fatal(err)
 	}
 	// The chain is another owner's, who has none of these records: the spool goes on under the next identity.
@@ -37,7 +41,7 @@ func TestProposalRest(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := vfs.WriteFileAtomic(d.fs, s.proposalPath("b"), before); err != nil {
+	if err := vfs.WriteFileAtomic(d.fs, s.proposalPath("b"), file); err != nil {
 		t.Fatal(err)
 	}
 	s = d.open(t, o)
@@ -45,7 +49,7 @@ func TestProposalRest(t *testing.T) {
 		t.Errorf("proposed is %q, %v: it was acknowledged", b, err)
 	}
 	next := fmt.Appendf(nil, "{\"type\":\"header\",\"spool\":%q,\"epoch\":1,\"number\":0}\n", name)
-	if err := s.shelf.Propose("b", next); err != nil {
+	if err := s.shelf.Propose("b", next, false); err != nil {
 		t.Error(err)
 	}
 	// One for the place that comes next stays.

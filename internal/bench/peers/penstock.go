@@ -59,17 +59,17 @@ func (o *ours) Append(batch [][]byte) error {
 func (o *ours) ack(ctx context.Context) {
 	defer close(o.acked)
 	for {
-		changed := o.s.Changed()
-		if segs := o.s.Sealed(0, 0); len(segs) > 0 {
+		changed := o.s.Shelf().Changed()
+		if segs := o.s.Shelf().Sealed(0, 0); len(segs) > 0 {
 			last := segs[len(segs)-1]
-			c, err := o.s.Chain("away")
+			c, err := o.s.Shelf().Chain("away")
 			manifest := fmt.Appendf(nil, "%d", last.Number)
 			if err == nil {
-				err = o.s.Propose("away", manifest)
+				err = o.s.Shelf().Propose("away", manifest, false)
 			}
 			if err == nil && last.Number > c.Segment {
 				c.Next, c.Hash, c.Segment, c.Through = c.Next+1, sha256.Sum256(manifest), last.Number, last.Last
-				err = o.s.Ack("away", c)
+				err = o.s.Shelf().Ack("away", c)
 			}
 			if err != nil {
 				panic(err)

@@ -1,0 +1,139 @@
+package spool
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
+)
+
+// proposal is a manifest that is proposed to a destination. Its file has the JSON of the place on the first line, and then the
+// bytes of the manifest. They are the shipper's: the spool does not look into them.
+type proposal struct {
+	place    proposedAt
+	manifest []byte
+}
+
+// proposedAt says for which place of a chain a manifest was written.
+type proposedAt struct {
+	Version int    `json:"proposal"` // 1
+	Spool   string `json:"spool"`
+	Epoch   uint32 `json:"epoch"`
+	Number  uint64 `json:"number"`
+	// Final: the manifest ends the chain, see Propose.
+	Final bool `json:"final,omitempty"`
+}
+
+const (
+	proposalVersion = 1
+	maxPlace        = 1 << 10 // bounds the first line
+)
+
+func (p *proposal) encode() ([]byte, error) {
+	js, err := json.Marshal(p.place)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(js, '\n'), p.manifest...), nil
+}
+
+// decodeProposal reads the file of a proposal. A place that cannot be read is zero: the shipper finds out what the manifest is.
+func decodeProposal(b []byte) (p proposal, err error) {
+	line, manifest, _ := bytes.Cut(b, []byte("\n"))
+	switch err := json.Unmarshal(line, &p.place); {
+	case err == nil && p.place.Version > proposalVersion:
+		return p, statefile.ErrNewer
+	case err != nil || p.place.Version != proposalVersion:
+		p.place = proposedAt{}
+	}
+	p.manifest = manifest
+	return p, nil
+}
+
+// isFor reports whether the manifest was written for the chain's next place. One whose place is not known may have been.
+func (p *proposal) isFor(c *Chain) bool {
+	at := p.place
+	return at.Version == 0 || at.Epoch == c.Epoch && at.Number == c.Next && (at.Spool == c.Spool || c.Spool == "")
+}
+
+// Propose makes the bytes of a destination's next manifest durable, before they are first sent. As long as the manifest is not
+// acknowledged, it may be proposed again with the same bytes only: others may already have reached the destination.
+//
+// final says that the manifest ends the chain. It may have arrived when the spool is opened again. Records that are kept from
+// then on need an epoch of their own, so that Open begins one.
+func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
+	d, err := s.destination(dest)
+	if err != nil {
+		return err
+	}
+	if len(manifest) == 0 || len(manifest) > maxManifest {
+		return fmt.Errorf("spool: manifest of %d bytes, 1 to %d are allowed", len(manifest), maxManifest)
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, err := s.proposed(d)
+	switch {
+	case err == nil && bytes.Equal(old.manifest, manifest):
+		return s.fs.SyncDir(s.path(chainDir)) // the caller that put it there may have failed at that
+	case err == nil:
+		return fmt.Errorf("spool: another manifest is already proposed to %q and not acknowledged yet", dest)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	s.mu.Lock()
+	c := d.chain
+	s.mu.Unlock()
+	p := proposal{proposedAt{Version: proposalVersion, Spool: c.Spool, Epoch: c.Epoch, Number: c.Next, Final: final}, manifest}
+	b, err := p.encode()
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return s.space.writeAtomic(s.proposalPath(dest), b)
+}
+
+// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
+func (s *Shelf) Proposed(dest string) ([]byte, error) {
+	d, err := s.destination(dest)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, err := s.proposed(d)
+	return p.manifest, err
+}
+
+// proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
+// state's hash tells, unless that Ack has moved the chain to the next identity, which begins without one: then the place
+// tells that the manifest was written for. d.mu is held.
+func (s *Shelf) proposed(d *destination) (p proposal, err error) {
+	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxPlace+maxManifest)
+	if err != nil {
+		return p, err
+	}
+	if p, err = decodeProposal(b); err != nil {
+		return proposal{}, fmt.Errorf("%s: %w", s.proposalPath(d.name), err)
+	}
+	s.mu.Lock()
+	acked := d.chain.Hash == sha256.Sum256(p.manifest) || !p.isFor(&d.chain)
+	s.mu.Unlock()
+	if acked {
+		return proposal{}, fmt.Errorf("spool: no manifest is proposed to %q: %w", d.name, fs.ErrNotExist)
+	}
+	return p, nil
+}
+
+// proposesFinal reports whether a manifest that may have arrived ends the chain.
+func (s *Shelf) proposesFinal(d *destination) bool {
+	p, err := s.proposed(d)
+	return err == nil && p.place.Final // without a proposal, or with one that cannot be read, the shipper finds out
+}
