@@ -109,16 +109,10 @@ func adoptedPath(dir string) string { return (&site{dir: dir}).path(adoptedName)
 // loadAdoption reads the mark of a directory; nil if there is none. A damaged one says nothing: it is made again, or the
 // destinations tell.
 func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
-	b, err := vfs.ReadFile(fsys, adoptedPath(dir), segment.MaxHeader)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	m := new(adoption)
-	if err == nil {
-		err = statefile.Open(b, m)
-	}
-	if err == nil && m.Version > 1 {
-		err = statefile.ErrNewer
+	err := statefile.Load(fsys, adoptedPath(dir), segment.MaxHeader, 1, m)
+	if statefile.AnswerTo(err) == statefile.Absent {
+		return nil, nil
 	}
 	if err == nil {
 		// Paths are made of the names, one of them to be removed: a disk that comes from elsewhere must not choose which.

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"sync"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -27,6 +26,9 @@ type destination struct {
 
 // maxManifest bounds a manifest in bytes.
 const maxManifest = 16 << 20
+
+// maxChainFile bounds the file of a chain's state.
+const maxChainFile = 1 << 20
 
 // chainFile is the file of a chain's state. It is written before anything that it allows is deleted, so it is what a
 // deletion that a crash cut short is finished by.
@@ -193,16 +195,9 @@ func (d *destination) note(l *segment.Ledger) {
 // loadChain reads a destination's state; fs.ErrNotExist if it has none.
 func (s *site) loadChain(name string) (*destination, error) {
 	path := s.chainPath(name)
-	b, err := vfs.ReadFile(s.fs, path, 1<<20)
-	if err != nil {
-		return nil, err
-	}
 	var f chainFile
-	if err := statefile.Open(b, &f); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	}
-	if f.Version > 1 {
-		return nil, fmt.Errorf("%s: %w", path, statefile.ErrNewer)
+	if err := loadState(s.fs, path, maxChainFile, 1, &f); err != nil {
+		return nil, err
 	}
 	if f.Destination != "" && f.Destination != name {
 		return nil, fmt.Errorf("%w: %s: it is the state of destination %q", ErrCorrupt, path, f.Destination)

@@ -74,15 +74,9 @@ func (d *damages) load() error {
 			continue
 		}
 		note := new(damageNote)
-		b, err := vfs.ReadFile(d.fs, d.notePath(n), maxStageRecord)
-		if denied(err) {
+		err := loadState(d.fs, d.notePath(n), maxStageRecord, 1, note)
+		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
-		}
-		if err == nil {
-			err = statefile.Open(b, note)
-		}
-		if err == nil && note.Version > 1 {
-			return fmt.Errorf("%s: %w", d.notePath(n), statefile.ErrNewer)
 		}
 		if err != nil || note.Segment != n {
 			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}

@@ -19,7 +19,7 @@ func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
 		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
-		if errors.Is(err, statefile.ErrNewer) || denied(err) {
+		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}
 		if err != nil {

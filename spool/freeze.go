@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
@@ -72,13 +71,10 @@ func (s *Shelf) Thaw() error {
 
 // loadFrozen returns why nothing may be deleted, "" if it may. A mark that cannot be read is a mark all the same.
 func (s *site) loadFrozen() (why string) {
-	b, err := vfs.ReadFile(s.fs, s.path(frozenName), 1<<16)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
 	var f frozen
-	if err == nil {
-		err = statefile.Open(b, &f)
+	err := loadState(s.fs, s.path(frozenName), 1<<16, 1, &f)
+	if statefile.AnswerTo(err) == statefile.Absent {
+		return ""
 	}
 	if why = f.Why; err != nil || why == "" {
 		why = "unreadable mark"

@@ -74,12 +74,8 @@ func givenUpPath(dir string, number uint64) string {
 
 // loadGivenUp reads it; fs.ErrNotExist if nothing was given up. One that is damaged gives nothing up.
 func loadGivenUp(fsys vfs.FS, dir string, number uint64) (*givenUp, error) {
-	b, err := vfs.ReadFile(fsys, givenUpPath(dir, number), maxStageRecord)
-	if err != nil {
-		return nil, err
-	}
 	g := new(givenUp)
-	if err := statefile.Open(b, g); err != nil {
+	if err := loadState(fsys, givenUpPath(dir, number), maxStageRecord, 1, g); err != nil {
 		return nil, err
 	}
 	if g.Version != 1 || g.Segment != number {

@@ -85,26 +85,17 @@ func identityOf(h *segment.Header) *identity {
 // there.
 func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 	path := filepath.Join(dir, identityName)
-	data, err := vfs.ReadFile(fsys, path, maxIdentity)
-	if err != nil && !errors.Is(err, vfs.ErrTooLarge) {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	// The version first: a newer one may have given any other member another shape.
-	var v struct{ Version int }
-	if err == nil {
-		err = statefile.Open(data, &v)
-	}
-	if err == nil && v.Version > identityVersion {
-		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", statefile.ErrNewer, path, v.Version, identityVersion)
-	}
-	if err == nil && v.Version > 0 && v.Version < identityVersion {
-		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, v.Version, identityVersion)
-	}
 	id := new(identity)
-	if err == nil {
-		err = statefile.Open(data, id)
-	}
-	if err == nil {
+	err := statefile.Load(fsys, path, maxIdentity, identityVersion, id)
+	var newer *statefile.NewerError
+	switch {
+	case errors.As(err, &newer):
+		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", err, path, newer.Version, identityVersion)
+	case err != nil && !errors.Is(err, statefile.ErrContents):
+		return nil, fmt.Errorf("spool: %w", err)
+	case id.Version > 0 && id.Version < identityVersion: // also if it has members of another shape
+		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, id.Version, identityVersion)
+	case err == nil:
 		err = id.validate()
 	}
 	if err != nil {

@@ -1,10 +1,6 @@
 package spool
 
 import (
-	"errors"
-	"io/fs"
-
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -30,14 +26,10 @@ func (s *space) saveLedger(l *segment.Ledger) error {
 
 // loadLedger reads it; the zero value if there is none, or none that makes sense.
 func (s *site) loadLedger() (f ledgerFile, err error) {
-	b, err := vfs.ReadFile(s.fs, s.path(ledgerName), segment.MaxHeader)
-	if err == nil {
-		err = statefile.Open(b, &f)
-	}
-	if denied(err) {
+	switch err := loadState(s.fs, s.path(ledgerName), segment.MaxHeader, 0, &f); statefile.AnswerTo(err) {
+	case statefile.Refused:
 		return f, err
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	case statefile.Damaged:
 		s.log.Error("spool: the saved ledger cannot be read", "class", s.opts.Class, "err", err)
 		return ledgerFile{}, nil
 	}

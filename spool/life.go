@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -68,25 +67,16 @@ func (j *journal) endLife() error {
 
 // readLife reads the mark of a process that came to a sudden end. One that is damaged still says that there was one.
 func (r *recovery) readLife() error {
-	b, err := vfs.ReadFile(r.s.fs, r.s.path(lifeName), segment.MaxHeader)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	m := new(lifeMark)
-	if err == nil {
-		err = statefile.Open(b, m)
-	}
-	if err == nil && m.Version > 1 {
-		return statefile.ErrNewer
-	}
-	if denied(err) {
+	switch err := loadState(r.s.fs, r.s.path(lifeName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
+	case statefile.Loaded:
+		r.life = m
+	case statefile.Damaged:
+		r.s.log.Warn("spool: the mark of the last process cannot be read", "class", r.s.opts.Class, "err", err)
+		r.life = &lifeMark{AtMostBytes: r.s.opts.MemoryBytes}
+	case statefile.Refused:
 		return err
 	}
-	if err != nil {
-		r.s.log.Warn("spool: the mark of the last process cannot be read", "class", r.s.opts.Class, "err", err)
-		m = &lifeMark{AtMostBytes: r.s.opts.MemoryBytes}
-	}
-	r.life = m
 	return nil
 }
 

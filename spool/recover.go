@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -79,25 +78,15 @@ func (r *recovery) run() error {
 
 // readClean looks for the mark of an orderly end.
 func (r *recovery) readClean() error {
-	b, err := vfs.ReadFile(r.s.fs, r.s.path(cleanName), segment.MaxHeader)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	m := new(cleanMark)
-	if err == nil {
-		err = statefile.Open(b, m)
-	}
-	if err == nil && m.Version > 1 {
-		return statefile.ErrNewer
-	}
-	if denied(err) {
+	switch err := loadState(r.s.fs, r.s.path(cleanName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
+	case statefile.Loaded:
+		r.clean = m
+	case statefile.Damaged:
+		r.s.log.Warn("spool: clean mark cannot be read", "class", r.s.opts.Class, "err", err)
+	case statefile.Refused:
 		return err
 	}
-	if err != nil {
-		r.s.log.Warn("spool: clean mark cannot be read", "class", r.s.opts.Class, "err", err)
-		return nil
-	}
-	r.clean = m
 	return nil
 }
 
@@ -119,7 +108,7 @@ func (r *recovery) readBegun() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case denied(err), errors.Is(err, statefile.ErrNewer):
+	case statefile.AnswerTo(err) == statefile.Refused:
 		return err
 	case err != nil:
 		s.log.Warn("spool: the note of the newest segment cannot be read", "class", s.opts.Class, "err", err)
@@ -333,7 +322,7 @@ func (r *recovery) withoutRaw() error {
 		if err == nil {
 			h, err = segment.DecodeHeader(rec.Header)
 		}
-		if errors.Is(err, statefile.ErrNewer) || errors.Is(err, segment.ErrVersion) || denied(err) {
+		if statefile.AnswerTo(err) == statefile.Refused || errors.Is(err, segment.ErrVersion) {
 			return err
 		}
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -61,15 +60,12 @@ func (s *site) identityOfChains() (*identity, error) {
 			continue
 		}
 		var f chainFile
-		b, err := vfs.ReadFile(s.fs, s.chainPath(name), 1<<20)
-		if err == nil {
-			err = statefile.Open(b, &f)
-		}
-		if err != nil && !denied(err) {
+		err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f)
+		if statefile.AnswerTo(err) == statefile.Damaged {
 			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
 			continue
 		}
-		if err != nil || f.Version > 1 || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
+		if err != nil || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
 			return nil, nil
 		}
 		if id.Class == "" {

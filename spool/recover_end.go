@@ -102,7 +102,7 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 			at.bytes += l.Kept.Bytes
 			return l, at, nil
 		}
-		if denied(err) {
+		if statefile.Denied(err) {
 			return nil, at, err
 		}
 		r.s.log.Error("spool: the ledger at the end of a segment cannot be read", "class", r.s.opts.Class, "segment", p.number, "err", err)
@@ -259,7 +259,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	seg.Staged, seg.StagedSize = false, 0
 	if ok {
 		rec, err := r.s.stageRecord(seg.Number)
-		if errors.Is(err, statefile.ErrNewer) || denied(err) {
+		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}
 		if err == nil && rec.Size == size {

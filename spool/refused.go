@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/internal/statefile"
@@ -27,20 +26,9 @@ const (
 	openPause = time.Second
 )
 
-// denied reports whether an error is this process's own: it lacks the right to a file, or the descriptors or the memory
-// to look into it. The disk holds what it ever held, so nothing may be written off, or done anew, for it.
-func denied(err error) bool {
-	for _, own := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		if errors.Is(err, own) {
-			return true
-		}
-	}
-	return false
-}
-
 // refused reports whether an error is the disk's: it did not return what it was asked for.
 func refused(err error) bool {
-	if denied(err) {
+	if statefile.Denied(err) {
 		return false
 	}
 	for _, known := range []error{segment.ErrCorrupt, segment.ErrVersion, ErrCorrupt, statefile.ErrNewer, fs.ErrNotExist} {

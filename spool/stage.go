@@ -50,7 +50,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if errors.Is(err, statefile.ErrNewer) || denied(err) {
+		if statefile.AnswerTo(err) == statefile.Refused {
 			return nil, err
 		}
 		if refused(err) && !seg.NoRaw && !s.reads.writeOff(number) {
@@ -350,16 +350,9 @@ func objectKey(h *segment.Header, seg sealed, ext string) string {
 
 // stageRecord reads the record of a segment; fs.ErrNotExist if it has none.
 func (s *site) stageRecord(n uint64) (*StageRecord, error) {
-	b, err := vfs.ReadFile(s.fs, s.recPath(n), maxStageRecord)
-	if err != nil {
-		return nil, err
-	}
 	rec := new(StageRecord)
-	if err := statefile.Open(b, rec); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.recPath(n), err)
-	}
-	if rec.Version > 1 {
-		return nil, fmt.Errorf("%s: %w", s.recPath(n), statefile.ErrNewer)
+	if err := loadState(s.fs, s.recPath(n), maxStageRecord, 1, rec); err != nil {
+		return nil, err
 	}
 	if rec.Segment != n {
 		return nil, fmt.Errorf("%w: %s is the record of segment %d", ErrCorrupt, s.recPath(n), rec.Segment)

@@ -304,7 +304,7 @@ func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
 // openWitness goes on with the note of the newest segment that recovery has read. A disk that refuses it costs a witness.
 func (j *journal) openWitness(last *begun) error {
 	err := j.witness.open(j.fs, j.dir, j.path(begunName), last)
-	if denied(err) {
+	if statefile.Denied(err) {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if err != nil {

@@ -64,7 +64,7 @@ var layers = map[string][]string{
 	"ingest/relp":              {"ingest", "spool/segment"},
 	"spool":                    {"spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/index", "spool/internal/statefile"},
 	"spool/internal/index":     {"internal/vfs", "spool/internal/statefile", "go.etcd.io/bbolt"},
-	"spool/internal/statefile": {},
+	"spool/internal/statefile": {"internal/vfs"},
 	"spool/segment":            {},
 	"spool/object":             {"spool/segment"},
 	"ship":                     {"internal/wait", "ship/format", "spool/object", "internal/secret", "spool", "spool/segment"},

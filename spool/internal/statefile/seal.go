@@ -1,4 +1,8 @@
 // Package statefile reads and writes the spool's small JSON files, each of which ends with a checksum of its own.
+//
+// # The way through the files
+//
+// load.go reads a file, and has the table of answers to what may be wrong with it. seal.go is the checksum.
 package statefile
 
 import (
