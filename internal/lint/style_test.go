@@ -48,7 +48,7 @@ func TestFiles(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {
 		isTest, lines := strings.HasSuffix(rel, "_test.go"), strings.Count(string(src), "\n")
 		lengths = append(lengths, lines)
-		if lines > 600 && !isTest {
+		if lines > 600 {
 			t.Errorf("%s has %d lines; 600 is the most", rel, lines)
 		}
 		// In a synctest bubble time is fake, and sleeping takes none.
