@@ -32,8 +32,8 @@ var (
 )
 
 // conn is one connection, and a goroutine that reads, cuts and appends in turn. There is no queue between the socket
-// and the sink that a burst could fill or a crash could lose. buf[start:end] was read and is not cut yet. Records are
-// slices of buf, so the next read waits until the sink has copied them, which also slows the peer down.
+// and the sink that a burst could fill or a crash could lose. Records are slices of the window's buf, so the next read waits
+// until the sink has copied them, which also slows the peer down.
 type conn struct {
 	t      *TCP
 	nc     net.Conn       // as accepted
@@ -44,15 +44,8 @@ type conn struct {
 	ack    *answers // nil unless framer is an Acknowledger
 	put    put      // append, bound once: a method value allocates
 
-	proxied bool         // by a trusted proxy: a PROXY header comes first
-	behind  prefixed     // nc, after that header
-	source  netip.Prefix // what it counts as against the limit per source,
-	counted bool         // and whether it does yet
-
-	buf        []byte
-	start, end int
-	small      []byte
-	large      *[]byte // while a frame needs it
+	origin
+	window
 
 	batch *[]segment.Record // while frames are being cut
 	lost  segment.Account   // not yet accounted for
@@ -67,6 +60,22 @@ type conn struct {
 	deadline time.Time
 	closing  bool // the deadline is the end of Grace
 	secured  bool // the TLS handshake is over
+}
+
+// origin is where a connection comes from.
+type origin struct {
+	proxied bool         // by a trusted proxy: a PROXY header comes first
+	behind  prefixed     // the connection after that header
+	source  netip.Prefix // what it counts as against the limit per source,
+	counted bool         // and whether it does yet
+}
+
+// window is what is in memory of a connection: buf[start:end] was read and is not cut yet. buf is small, or large.
+type window struct {
+	buf        []byte
+	start, end int
+	small      []byte
+	large      *[]byte // while a frame needs it
 }
 
 func newConn(t *TCP, nc net.Conn) *conn {
