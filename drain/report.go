@@ -19,7 +19,7 @@ type Outcome string
 const (
 	// Delivered: nothing is pending; after a Drain every destination has confirmed everything afresh.
 	Delivered Outcome = "delivered"
-	// Stopped: stopped, with everything that was received and not delivered in the spool for the next start.
+	// Stopped: everything that was received and not delivered is in the spool, for the next start.
 	Stopped Outcome = "stopped"
 	// Incomplete: a drain could not deliver everything in time; the rest is in the spool and listed in Left. Or, also
 	// after a Stop, kept records are damaged and the operator has not given them up: see ClassReport.Damages.
