@@ -57,7 +57,7 @@ func ReadChain(ctx context.Context, d Destination, class, spool string, epoch ui
 	}
 }
 
-// follows checks that m is the link behind prev in the same epoch. The sequence may go on later only where the header says
+// follows checks that m is the link after prev in the same epoch. The sequence may go on later only where the header says
 // that the destination is owed nothing in between.
 func (m *Manifest) follows(prev *Manifest) error {
 	h, p := &m.Header, &prev.Header

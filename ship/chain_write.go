@@ -64,7 +64,7 @@ func (l *lane) writeChain(ctx context.Context) error {
 	}
 }
 
-// followOther goes on behind what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
+// followOther goes on after what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
 // chain.
 func (l *lane) followOther(ctx context.Context) error {
 	before := l.cursor()
@@ -77,7 +77,7 @@ func (l *lane) followOther(ctx context.Context) error {
 	return nil
 }
 
-// goesOn reports whether there is something to be told behind a final manifest that an earlier process or another owner has
+// goesOn reports whether there is something to be told after a final manifest that an earlier process or another owner has
 // written, or of a chain that was left.
 func (l *lane) goesOn() bool {
 	l.mu.Lock()

@@ -22,7 +22,7 @@ const ClosingVersion = 1
 const maxText = 1024
 
 // Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and what it kept
-// behind its chain's end and no destination has is lost. It lies beside the chain of each destination, which it names the
+// after its chain's end and no destination has is lost. It lies beside the chain of each destination, which it names the
 // end of, and is no part of that chain: nobody but the owner of a spool writes its chain. Like a head it is a JSON object
 // in a line, its seal, and perhaps a SignatureLine. See ClosingKey.
 type Closing struct {

@@ -68,7 +68,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		var pending []*lane
 		over := true
 		for _, l := range s.lanes {
-			// Both marks, since they are kept apart: neither alone shall be able to say that all is well.
+			// Both marks, since they are kept apart: neither alone must be able to say that all is well.
 			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
 				pending = append(pending, l)
 				over = over && l.isFenced()
@@ -106,7 +106,7 @@ func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {
-		l.wantFinal(false) // who was told that it failed shall not find it done later
+		l.wantFinal(false) // who was told that it failed must not find it done later
 		return err
 	}
 	return nil
@@ -122,7 +122,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 		case c.Final && s.isCovered(c):
 			return nil
 		case c.Final && l.isClosed():
-			// The chain cannot take it back, and must not go on behind it either.
+			// The chain cannot take it back, and must not go on after it either.
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
 		case l.isFenced():
 			return s.incomplete(l)
@@ -139,7 +139,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 	}
 }
 
-// unsealed reports whether records behind a chain's cursor are in no sealed segment. A cursor that is older than the chain
+// unsealed reports whether records after a chain's cursor are in no sealed segment. A cursor that is older than the chain
 // says nothing: what it lacks may have been delivered and deleted since. Then a change wakes the caller.
 func (s *Shipper) unsealed(l *lane, c spool.Chain) bool {
 	if len(s.sp.Shelf().Sealed(c.Segment, 1)) > 0 || s.isCovered(c) {

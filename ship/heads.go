@@ -99,7 +99,7 @@ func headDue(c, told spool.Chain, since time.Duration) (tell bool, after time.Du
 func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	timeout := headTimeout
 	if c.Final {
-		// A drain ends right behind it; this one shall not be cut off.
+		// A drain ends right after it; this one must not be cut off.
 		ctx, timeout = context.WithoutCancel(ctx), finalHeadTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

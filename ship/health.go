@@ -36,7 +36,7 @@ const logInterval = time.Minute
 
 // health is what a lane knows of its destination. Guarded by lane.mu.
 //
-// Every operation retries by itself and for ever; health only adds up how they fare. There is no circuit breaker that
+// Every operation retries by itself and indefinitely; health only adds up how they fare. There is no circuit breaker that
 // could stay open by mistake: the waits are capped, so that even a window full of failing uploads asks a dead
 // destination no more than some times a minute.
 type health struct {
@@ -201,7 +201,7 @@ func (l *lane) noteSuccess(what string) {
 func (l *lane) retryNow() {
 	l.mu.Lock()
 	for what, t := range l.troubles {
-		// Not hopeless any more until it has failed once more: who waits for this destination shall wait for that.
+		// Not hopeless any more until it has failed once more: who waits for this destination must wait for that.
 		t.state, t.next = StateRetrying, time.Now()
 		l.troubles[what] = t
 	}

@@ -157,7 +157,7 @@ func (l *lane) extendWindow() []*delivery {
 		after = l.window[n-1].seg.Number
 	}
 	if room <= 0 || l.chain.Final {
-		return nil // behind `final` nothing may follow in this epoch
+		return nil // after `final` nothing may follow in this epoch
 	}
 	from := len(l.window)
 	for _, seg := range l.s.sp.Shelf().Sealed(after, room) {

@@ -36,7 +36,7 @@ func NewLimiter(bytesPerSecond int64) *Limiter {
 	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
 }
 
-// reserve takes n bytes and returns how long to wait until they may go. Whoever comes later waits behind that: large and
+// reserve takes n bytes and returns how long to wait until they may go. Whoever comes later waits after that: large and
 // small requests are served in the order in which they come.
 func (l *Limiter) reserve(n int, now time.Time) time.Duration {
 	l.mu.Lock()

@@ -26,7 +26,7 @@ func weights(window []*delivery) (sum int) {
 }
 
 // places bounds what is under way at the same time: so many large things, or smallPerWorker times as many small ones. One
-// goroutine enters, in the order in which things are due, so that the large ones cannot be passed by small ones for ever, and
+// goroutine enters, in the order in which things are due, so that the large ones cannot be passed by small ones indefinitely, and
 // two that wait cannot hold half of what they need each.
 type places chan struct{}
 

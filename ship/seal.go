@@ -78,7 +78,7 @@ func decodeSealed(r io.Reader, v any, version int) (*SignatureLine, error) {
 		return nil, fmt.Errorf("%w: cut off", ErrVerify)
 	}
 	lines := bytes.SplitAfter(b, []byte("\n"))
-	lines = lines[:len(lines)-1] // behind the last newline
+	lines = lines[:len(lines)-1] // after the last newline
 	var has struct{ Version int }
 	err = json.Unmarshal(lines[0], &has)
 	if err != nil {

@@ -22,7 +22,7 @@ type staging struct {
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
 	// Another destination may have had it staged long ago.
 	if seg := s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
-		return s.stageOrRepair(ctx, number) // no work: it shall not wait for those that have some
+		return s.stageOrRepair(ctx, number) // no work: it must not wait for those that have some
 	}
 	s.mu.Lock()
 	st := s.staging[number]

@@ -67,7 +67,7 @@ func (l *lane) stats(d *DestinationStats) {
 	}
 }
 
-// backlog counts the sealed segments behind a cursor without listing all of them each time.
+// backlog counts the sealed segments after a cursor without listing all of them each time.
 type backlog struct {
 	seen uint64 // the last segment counted
 	n    int

@@ -197,7 +197,7 @@ func (v *verifier) retry(ctx context.Context, op func() error) error {
 // checkSegment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 	// doubt is why an object that is not what was sent by its size or checksum could not be read to be sure. A store whose
-	// object no longer has its own checksum refuses to hand it out, for ever.
+	// object no longer has its own checksum refuses to hand it out, indefinitely.
 	var key string
 	var doubt error
 	err := v.retry(ctx, func() error {

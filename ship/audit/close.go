@@ -19,7 +19,7 @@ import (
 
 // CloseOptions say which spool is closed.
 type CloseOptions struct {
-	// Places are where its chains are closed: all that it delivered to. Each is closed behind its own chain's end.
+	// Places are where its chains are closed: all that it delivered to. Each is closed after its own chain's end.
 	Places []Place
 	Class  string
 	Spool  string
@@ -36,7 +36,7 @@ type Closure struct {
 	Closing ship.Closing `json:"closing"`
 	// Silent is how long ago the spool's last manifest was written there.
 	Silent time.Duration `json:"silent_ns"`
-	// Before: the chain was closed behind this very manifest already.
+	// Before: the chain was closed after this very manifest already.
 	Before bool `json:"before,omitempty"`
 }
 
@@ -140,7 +140,7 @@ func (c *closer) last(ctx context.Context, l *listedChain) (m *ship.Manifest, er
 	return m, err
 }
 
-// before looks for a closing behind the same manifest that is as good as the one that would be written.
+// before looks for a closing after the same manifest that is as good as the one that would be written.
 func (c *closer) before(ctx context.Context, l *listedChain, closure *Closure) (bool, error) {
 	want := &closure.Closing
 	for _, key := range l.closings {

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// ClosedChain is how an operator has closed a chain whose spool is permanently gone (see Close): what the spool kept behind
+// ClosedChain is how an operator has closed a chain whose spool is permanently gone (see Close): what the spool kept after
 // record After, and no place has, is lost.
 type ClosedChain struct {
 	Key    string    `json:"key"` // of the closing
@@ -77,7 +77,7 @@ func (w *walk) readClosings(ctx context.Context, l *listedChain) error {
 }
 
 // judgeClosings finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
-// nothing; one that names a manifest behind the chain's end tells, as a head does, that the end was cut off. The furthest
+// nothing; one that names a manifest after the chain's end tells, as a head does, that the end was cut off. The furthest
 // counts: whoever closes a chain again has seen what came after the first time.
 func (c *cursor) judgeClosings(ctx context.Context) error {
 	var best foundClosing

@@ -32,7 +32,7 @@ func (c *cursor) advance() {
 	c.step, c.more = s, true
 }
 
-// owedRange is what one place lacks behind its end.
+// owedRange is what one place lacks after its end.
 type owedRange struct {
 	seqRange
 	records, bytes, losses uint64

@@ -38,7 +38,7 @@ func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	return fmt.Errorf("%w; and its content: %w", bytes, content)
 }
 
-// examine reads an object to its end, or to the first byte behind the most that it should have. there describes its stored bytes,
+// examine reads an object to its end, or to the first byte after the most that it should have. there describes its stored bytes,
 // content is what decode says of them, and err is why they could not be read.
 func (p *place) examine(ctx context.Context, key string, most int64, decode func(io.Reader) error) (there ship.Object, content, err error) {
 	body, err := p.dest.Open(ctx, key)
@@ -214,7 +214,7 @@ func (c *counter) checkTotals() error {
 		return fmt.Errorf("%w: there are %d, its line says %d", errRecords, c.records, s.Records)
 	}
 	if c.plain {
-		return nil // a newline at the end of a payload is not told from the one behind it
+		return nil // a newline at the end of a payload is not told from the one after it
 	}
 	if c.bytes != s.Bytes {
 		return fmt.Errorf("%w: %d bytes, its line says %d", errRecords, c.bytes, s.Bytes)

@@ -35,7 +35,7 @@ func (w *walk) noteUnreadable(f fetched) {
 	w.hole, w.prev = h, nil
 }
 
-// reportHole reports the hole that was open. next is the first sequence number behind it, 0 if that is unknown.
+// reportHole reports the hole that was open. next is the first sequence number after it, 0 if that is unknown.
 func (w *walk) reportHole(next uint64) {
 	h := w.hole
 	if h == nil {
@@ -194,7 +194,7 @@ func (w *walk) reportRepeat(h *ship.ManifestHeader, last uint64, key string) {
 		"it continues after record %d, but the chain had already reached record %d: records are stated twice", h.PrevLast, last)
 }
 
-// reportCutEpoch reports an epoch whose end is not the one that the next epoch was begun behind. Unlike within an epoch, that is
+// reportCutEpoch reports an epoch whose end is not the one that the next epoch was begun after. Unlike within an epoch, that is
 // most likely a tail that was cut off, for nothing else in the listing shows it: an epoch may end with any number.
 func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 	first, last := prev.last+1, h.PrevLast

@@ -93,7 +93,7 @@ func pause(ctx context.Context, attempt int) {
 }
 
 // list yields what is listed below a prefix, in the order of names and each once: a directory that is changed while it is
-// read may yield a name twice. A listing that breaks off is made again, and goes on behind what it has shown.
+// read may yield a name twice. A listing that breaks off is made again, and goes on after what it has shown.
 func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		shown := ""

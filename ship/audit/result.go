@@ -20,7 +20,7 @@ type Verdict string
 const (
 	// Complete: closed out, nothing missing, nothing altered.
 	Complete Verdict = "complete"
-	// Closed: as complete, but for spools that an operator has closed (see Close): what they kept behind their chains' ends
+	// Closed: as complete, but for spools that an operator has closed (see Close): what they kept after their chains' ends
 	// is lost, and nobody knows how much that was.
 	Closed Verdict = "closed"
 	// Owed: nothing is wrong, and more is to come or cannot be excluded.

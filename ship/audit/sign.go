@@ -74,7 +74,7 @@ func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) e
 }
 
 // checkNewestSignature judges the signature of the chain's last manifest if there are no keys. The others' are part of what the
-// manifests behind them name by hash.
+// manifests after them name by hash.
 func (w *walk) checkNewestSignature() {
 	m := w.newest
 	if w.newest = nil; m == nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // walk follows one spool's chain at one place, from epoch to epoch. One goroutine reads it; what looks at its objects
-// meanwhile uses the fields behind mu only.
+// meanwhile uses only the fields after mu.
 type walk struct {
 	a  *auditor
 	p  *place
@@ -24,7 +24,7 @@ type walk struct {
 	ChainReport
 
 	// What is known of the chain's end so far.
-	prev    *link  // nil before the first manifest, and behind a hole
+	prev    *link  // nil before the first manifest, and after a hole
 	segment uint64 // last segment that is covered
 	started bool
 	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
@@ -94,7 +94,7 @@ type step struct {
 // skipped is a range of segment numbers, empty if to is 0, up to record last.
 type skipped struct{ from, to, last uint64 }
 
-// covers reports whether the range takes in a segment as another place states it. A chain goes on behind a record: it does
+// covers reports whether the range takes in a segment as another place states it. A chain goes on after a record: it does
 // not skip later ones by jumping over the number of their segment.
 func (r skipped) covers(s *step) bool {
 	return s.segment >= r.from && s.segment <= r.to && (s.line == nil || s.line.Last <= r.last)

@@ -37,7 +37,7 @@ type nativeWriter struct {
 	block  []byte // under construction, its header not filled in
 	first  uint64 // sequence number of its first record
 	count  uint32
-	next   uint64 // behind the last record
+	next   uint64 // after the last record
 }
 
 func newNativeWriter(src *segment.Reader) (writer, error) {
@@ -85,7 +85,7 @@ func (f *nativeWriter) finish(dst []byte, next uint64) ([]byte, error) {
 		}
 	}
 	if next > f.next {
-		// Damage at the end: a block without records carries the number behind it.
+		// Damage at the end: a block without records carries the number after it.
 		js, err := json.Marshal(f.ledger)
 		if err != nil {
 			return dst, fmt.Errorf("format: native: %w", err)

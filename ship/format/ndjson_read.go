@@ -142,7 +142,7 @@ func (d *ndjsonReader) parseSource(b []byte, src *netip.AddrPort) bool {
 	return true
 }
 
-// unescape returns the payload behind the inside of a string, which is the line itself if nothing in it is escaped.
+// unescape returns the payload that the inside of a string encodes, which is the line itself if nothing in it is escaped.
 func (d *ndjsonReader) unescape(b []byte) ([]byte, bool) {
 	i := bytes.IndexByte(b, '\\')
 	if i < 0 {

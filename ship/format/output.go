@@ -18,7 +18,7 @@ type output struct {
 	n   int64
 }
 
-// chunk is the length at which the buffer is handed on. There is room for the next record or block behind it.
+// chunk is the length at which the buffer is handed on. There is room for the next record or block after it.
 const chunk = 64 << 10
 
 var outputs = sync.Pool{New: func() any {

@@ -14,7 +14,7 @@ import (
 // nvme is the table of CRC-64/NVME.
 var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
-// sumPart puts a part's checksum into its request. Over TLS the SDK would otherwise send it behind the body, in a
+// sumPart puts a part's checksum into its request. Over TLS the SDK would otherwise send it after the body, in a
 // trailer of the aws-chunked encoding, which Ceph's rgw and other compatible stores refuse, or store as content. Without TLS
 // the SDK makes this pass over the part anyway.
 func (b *Bucket) sumPart(p *s3.UploadPartInput) error {

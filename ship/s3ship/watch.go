@@ -20,7 +20,7 @@ import (
 const (
 	// dialTimeout leaves room for two lost SYNs. Attempts are spent on it only while somebody answers, if with a refusal.
 	dialTimeout = 5 * time.Second
-	// cleanupTimeout bounds what is done behind a cancelled upload.
+	// cleanupTimeout bounds what is done after a cancelled upload.
 	cleanupTimeout = 10 * time.Second
 	// ioBuffer of a connection: with net/http's 4 KiB a body goes out in thousands of small writes.
 	ioBuffer = 128 << 10

@@ -17,7 +17,7 @@ var (
 )
 
 // conn is a network connection that is watched while operations use it. Neither SFTP clients nor x/crypto/ssh have time
-// limits of their own: without this, a peer that stops would block an operation for ever.
+// limits of their own: without this, a peer that stops would block an operation indefinitely.
 //
 // One lazy timer covers all limits; bytes that flow only store a number. It closes the connection rather than setting
 // deadlines, so that it works for connections that have none (a channel through a bastion).

@@ -47,7 +47,7 @@ func (t *roundTrip) add(d time.Duration) {
 	t.next++
 }
 
-// requests is how many packets of this size shall be in flight. More than the line holds wait in the server, which on the
+// requests is how many packets of this size must be in flight. More than the line holds wait in the server, which on the
 // way from the network to its disk copies what waits there each time that something is added (OpenSSH 9: measured twice
 // the CPU time per byte when the server is busy).
 func (t *roundTrip) requests(packet int) int {

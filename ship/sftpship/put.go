@@ -210,7 +210,7 @@ func (u *upload) lookAt(ctx context.Context) (method string, err error) {
 		closing()
 		return "", err
 	}
-	// Before it is read, not after: what is verified shall be what stays.
+	// Before it is read, not after: what is verified must be what stays.
 	synced, dirSynced := u.sync(file), u.startSyncDir(dir)
 	method, sum, err := u.hash(ctx, u.key, file, u.o.Size)
 	serr := fsyncError(synced.Err())

@@ -31,7 +31,7 @@ func (u *upload) send(ctx context.Context, file sftpc.Handle, body *io.SectionRe
 		}
 		writes = nil
 	}
-	// Before the verification, not after: what is verified shall be what stays. A failed fsync is final for the file (Linux
+	// Before the verification, not after: what is verified must be what stays. A failed fsync is final for the file (Linux
 	// drops the dirty pages and says yes the next time), and the next attempt makes a new one.
 	synced := inOrder(u, u.sync(file))
 	// The answer to closing may report a write that failed late.
@@ -106,7 +106,7 @@ func (u *upload) write(ctx context.Context, file sftpc.Handle, body *io.SectionR
 		n, err := body.ReadAt(buf[:want], off)
 		if int64(n) < want {
 			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF // shorter than it says; nobody shall take that for the end of a body
+				err = io.ErrUnexpectedEOF // shorter than it says; nobody must take that for the end of a body
 			}
 			return writes, fmt.Errorf("reading the object: %w", err)
 		}

@@ -21,7 +21,7 @@ func (s *suite) lister() ship.Lister {
 // list: in byte order of keys, whole prefixes and partial ones, nothing hidden and nothing else.
 func (s *suite) list() {
 	l := s.lister()
-	// A walk of folders that sorts names, not keys, gets these wrong: '-' and '.' come before '/', '0' behind it.
+	// A walk of folders that sorts names, not keys, gets these wrong: '-' and '.' come before '/', '0' after it.
 	sizes := map[string]int64{}
 	for i, name := range []string{"a/b/2", "a/b/10", "a-b", "a.b", "a0", "b/x=1/y", "b/x=1/z", "b/x=2", "ab/c"} {
 		key := s.key(name)
