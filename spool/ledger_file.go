@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"math"
+
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -26,7 +28,8 @@ func (s *space) saveLedger(l *segment.Ledger) error {
 
 // loadLedger reads it; the zero value if there is none, or none that makes sense.
 func (s *site) loadLedger() (f ledgerFile, err error) {
-	switch err := loadState(s.fs, s.path(ledgerName), segment.MaxHeader, 0, &f); statefile.AnswerTo(err) {
+	// The file has no version of its own: one that has is another file of this directory, under the wrong name.
+	switch err := loadState(s.fs, s.path(ledgerName), segment.MaxHeader, math.MaxInt, &f); statefile.AnswerTo(err) {
 	case statefile.Refused:
 		return f, err
 	case statefile.Damaged:
