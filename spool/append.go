@@ -70,7 +70,7 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door) (las
 }
 
 // tooLong is the answer to a batch that is more than this spool ever takes at once. A listener goes on in parts; if it is
-// one record, that one is lost. s.mu is held.
+// one record, that one is lost. j.mu is held.
 func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	if d.count || len(batch) > 1 {
 		return err

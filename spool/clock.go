@@ -11,7 +11,7 @@ import (
 const maxClockStep = 24 * time.Hour
 
 // beginning returns the time at which a segment that is begun now begins: the clock's, but never before that of an earlier
-// segment, and never before what Idle has promised. s.mu is held.
+// segment, and never before what Idle has promised. j.mu is held.
 func (j *journal) beginning() time.Time {
 	now := time.Unix(0, segment.Nanos(time.Now())).UTC()
 	switch back := j.begun.Sub(now); {

@@ -163,7 +163,7 @@ func (w *batchWriter) flush(i int) error {
 	return nil
 }
 
-// progress publishes that the log holds everything up to a position: from here on it survives the process. s.mu is held.
+// progress publishes that the log holds everything up to a position: from here on it survives the process. j.mu is held.
 func (j *journal) progress(at place, p position) {
 	if !j.tail.written.before(p) {
 		return
@@ -228,7 +228,7 @@ func (j *journal) sync() {
 		a := j.active
 		if a == nil || j.tail.synced == j.tail.written {
 			if j.tail.synced == j.tail.end() {
-				j.recovered()
+				j.writable()
 			}
 			j.mu.Unlock()
 			return
@@ -240,7 +240,7 @@ func (j *journal) sync() {
 		if err = a.sync(); err == nil {
 			j.mu.Lock()
 			j.advance(m)
-			j.recovered()
+			j.writable()
 			j.mu.Unlock()
 			j.touchDurable(m)
 			return
@@ -288,7 +288,7 @@ type mark struct {
 	place  place
 }
 
-// mark returns the present one, and begins a new count of what is not synced. There is an active segment; s.mu is held.
+// mark returns the present one, and begins a new count of what is not synced. There is an active segment; j.mu is held.
 func (j *journal) mark() mark {
 	j.dirtySince, j.unsynced = time.Time{}, 0
 	return mark{active: j.active, offset: j.active.written, pos: j.tail.written, place: j.place}
@@ -296,7 +296,7 @@ func (j *journal) mark() mark {
 
 // advance publishes that everything up to a mark is on stable storage. A mark in a segment that has ended meanwhile is
 // too late: it was rolled, and synced by that, or its file failed, and what lies behind its last good sync is being
-// written again. s.mu is held.
+// written again. j.mu is held.
 func (j *journal) advance(m mark) {
 	if m.active != j.active || !j.tail.synced.before(m.pos) {
 		return
@@ -309,7 +309,7 @@ func (j *journal) advance(m mark) {
 	j.room.wakeAll()
 }
 
-// syncedOffset returns below which offset the active segment is durable. s.mu is held.
+// syncedOffset returns below which offset the active segment is durable. j.mu is held.
 func (j *journal) syncedOffset() int64 {
 	if j.active == nil {
 		return 0

@@ -8,7 +8,7 @@ import (
 )
 
 // retire ends an active segment whose file has failed: it ends where its last good sync was, and what was written behind
-// that, all of which is still in memory, is written again to the next one. s.mu is held, and the writer role.
+// that, all of which is still in memory, is written again to the next one. j.mu is held, and the writer role.
 func (j *journal) retire() {
 	a := j.active
 	if a == nil || !a.failed.Load() {
@@ -23,7 +23,7 @@ func (j *journal) retire() {
 }
 
 // fail makes the spool refuse appends until a later try succeeds; a full disk is treated like a quota that is used up.
-// What was taken stays in memory. Reading and shipping go on. s.mu is held.
+// What was taken stays in memory. Reading and shipping go on. j.mu is held.
 func (j *journal) fail(err error) {
 	if j.failed == nil {
 		j.log.Error("spool: cannot write, refusing appends until the disk takes them again", "class", j.opts.Class, "err", err)
@@ -38,8 +38,8 @@ func (j *journal) fail(err error) {
 	wake(j.kick)
 }
 
-// recovered takes appends again. s.mu is held.
-func (j *journal) recovered() {
+// writable takes appends again. j.mu is held.
+func (j *journal) writable() {
 	if j.failed == nil {
 		return
 	}

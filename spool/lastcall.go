@@ -11,7 +11,7 @@ func (j *journal) lastCall() {
 	j.moreRoom()
 }
 
-// recordBytes is what the log takes, without what is staged besides. s.mu is held.
+// recordBytes is what the log takes, without what is staged besides. j.mu is held.
 func (j *journal) recordBytes() int64 {
 	n := j.shelf.recordBytes() + j.tail.unwritten
 	for _, r := range j.rolled {

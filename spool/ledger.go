@@ -83,7 +83,7 @@ func (j *journal) durableEnd() (l *segment.Ledger, through uint64) {
 }
 
 // dropSockets forgets the drop counters of sockets that nobody has reported since the spool was opened: their process has
-// gone. It waits until the listeners of this one had the time to take theirs up. s.mu is held.
+// gone. It waits until the listeners of this one had the time to take theirs up. j.mu is held.
 func (j *journal) dropSockets(now time.Time) {
 	if now.Sub(j.opened) < time.Minute {
 		return
@@ -94,7 +94,7 @@ func (j *journal) dropSockets(now time.Time) {
 	})
 }
 
-// noteLedger makes sure that a change of the ledger gets into the log. s.mu is held.
+// noteLedger makes sure that a change of the ledger gets into the log. j.mu is held.
 func (j *journal) noteLedger() {
 	if !j.ledgerDirty {
 		j.ledgerDirty = true
@@ -102,7 +102,7 @@ func (j *journal) noteLedger() {
 	}
 }
 
-// ledgerAt returns the ledger for a place in the log. s.mu is held.
+// ledgerAt returns the ledger for a place in the log. j.mu is held.
 func (j *journal) ledgerAt(p place) *segment.Ledger {
 	l := j.ledger.Clone()
 	l.Version = 1
@@ -111,7 +111,7 @@ func (j *journal) ledgerAt(p place) *segment.Ledger {
 	return l
 }
 
-// tailLedger puts a ledger block behind everything that was taken. s.mu is held.
+// tailLedger puts a ledger block behind everything that was taken. j.mu is held.
 func (j *journal) tailLedger(now time.Time) {
 	j.ledgerTime = now
 	j.dropSockets(now)

@@ -25,7 +25,7 @@ type lifeBudget struct {
 	handed int64    // what a successor may hold in memory: see HandOver
 }
 
-// beginLife writes the mark of this process, s.noted. From here on no more than that says is in memory and not in the log.
+// beginLife writes the mark of this process, j.noted. From here on no more than that says is in memory and not in the log.
 func (j *journal) beginLife(handed int64) error {
 	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed}
 	return j.writeLife(j.noted)
@@ -39,7 +39,7 @@ func (j *journal) writeLife(m lifeMark) error {
 	return j.space.writeAtomic(j.path(lifeName), b)
 }
 
-// cover makes the mark cover so many bytes in memory, and reports whether s.mu, which is held at call and return, was given
+// cover makes the mark cover so many bytes in memory, and reports whether j.mu, which is held at call and return, was given
 // up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing.
 func (j *journal) cover(bytes int64) (waited bool) {
 	if bytes <= j.noted.AtMostBytes {

@@ -37,7 +37,7 @@ func (j *journal) flusher(ctx context.Context) {
 // idleAfter is after how long without work the memory of a burst is given back.
 const idleAfter = 10 * time.Second
 
-// due returns when the flusher has to act next, zero for not at all. s.mu is held.
+// due returns when the flusher has to act next, zero for not at all. j.mu is held.
 func (j *journal) due() (t time.Time) {
 	if j.failed != nil {
 		return j.retryAt

@@ -32,19 +32,19 @@ type active struct {
 	builder    *segment.Builder
 	created    time.Time // on this process's clock, for the age
 	off        int64     // where the next block goes
-	written    int64     // guarded by Spool.mu: off as far as it is published
-	synced     int64     // guarded by Spool.mu: below it everything is durable
+	written    int64     // guarded by journal.mu: off as far as it is published
+	synced     int64     // guarded by journal.mu: below it everything is durable
 
 	// One sync at a time: the kernel reports a failed write-back once for each open file, so that of two syncs that run at
 	// the same time the wrong one could hear of it.
 	mu    sync.Mutex
 	err   error // the first failure, which is final for this file
 	ended bool  // synced for good, what follows is the keeper's
-	// failed says that err is set, for those who must not wait for a sync to end: Spool.mu is held when it is asked for, and
+	// failed says that err is set, for those who must not wait for a sync to end: journal.mu is held when it is asked for, and
 	// with it every door.
 	failed atomic.Bool
 	late   []byte // the header, as long as it is not in the file: see activate
-	// promised, guarded by Spool.mu, is the last record that was published as written to the file: a kill must leave it.
+	// promised, guarded by journal.mu, is the last record that was published as written to the file: a kill must leave it.
 	promised uint64
 }
 
@@ -108,7 +108,7 @@ type rolled struct {
 func (r *rolled) empty() bool { return r.broken && r.end <= int64(r.header.Len) }
 
 // replaced reports whether all that rolled segment i would lose with its file is in the file of a later one, or would be
-// nothing. s.mu is held.
+// nothing. j.mu is held.
 func (j *journal) replaced(i int) bool {
 	r := j.rolled[i]
 	return !r.broken || j.place.seq >= r.promised ||
@@ -143,7 +143,7 @@ func (j *journal) roll() error {
 }
 
 // ended hands the active segment to the keeper. The next block begins another one; until there is one, no file is kept
-// ready at the price of a wrong time of creation, which names the object's hour. s.mu is held.
+// ready at the price of a wrong time of creation, which names the object's hour. j.mu is held.
 func (j *journal) ended(a *active, broken bool) {
 	j.rolled = append(j.rolled, &rolled{
 		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder, promised: a.promised},

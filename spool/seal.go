@@ -114,7 +114,7 @@ func (j *journal) sealRolled() time.Duration {
 }
 
 // nextToSeal returns the first rolled segment; nil if its file has failed, and nothing else has what was written to it. What
-// holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second. s.mu is held.
+// holds nothing need not wait its turn: while the first one cannot be sealed, a failing disk makes two a second. j.mu is held.
 func (j *journal) nextToSeal() *rolled {
 	for i, r := range j.rolled {
 		if r.empty() && j.replaced(i) {

@@ -61,7 +61,7 @@ func (l *waitList) remove(w *waiter) bool {
 }
 
 // park waits on l until it is woken, for seq or for no reason: callers look again at what they wait for. It is called,
-// and returns, with s.mu held.
+// and returns, with j.mu held.
 func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error) {
 	var w *waiter
 	if n := len(j.idle); n > 0 {
@@ -94,10 +94,10 @@ type role struct {
 	busy    bool
 	waiting waitList // for what the role brings about
 	claims  waitList // for the role itself
-	work    func()   // called without s.mu
+	work    func()   // called without j.mu
 }
 
-// acquire waits for the role. s.mu is held at call and return.
+// acquire waits for the role. j.mu is held at call and return.
 func (j *journal) acquire(r *role) {
 	if !r.busy {
 		r.busy = true
@@ -116,7 +116,7 @@ func (j *journal) release(r *role) {
 	r.waiting.wakeOne()
 }
 
-// await returns once *mark has reached seq, doing r's work itself whenever nobody else does. s.mu is held at call and
+// await returns once *mark has reached seq, doing r's work itself whenever nobody else does. j.mu is held at call and
 // return.
 func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
