@@ -7,10 +7,10 @@
 //	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
 //	none         0                 the bytes as they are
 //
-// Every writer is a single-threaded encoder. A machine with more cores compresses more segments at once, which does not
-// reduce the ratio, and the order of bytes does not depend on the scheduler. Within one build the same input at the same
-// level gives the same bytes, however the input was split into writes and whatever the pooled encoder did before. Code must
-// not rely on that across builds, since a newer library may find better matches.
+// Each writer runs on one goroutine. To use more cores, compress several segments at the same time. Neither the ratio nor
+// the output depends on the scheduler. Within one build the same input at the same level gives the same bytes, however the
+// input was split into writes and whatever the pooled encoder did before. Code must not rely on that across builds, since
+// a newer library may find better matches.
 //
 // Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Nothing in the pools
 // belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
@@ -28,6 +28,7 @@
 //
 // A reader accepts exactly one stream as well, and reports anything that is cut off or appended as [ErrCorrupt], including
 // skippable frames and frames of older formats. Where the format itself has no end, a reader requires what our writers put
-// last, the index of s2; a file from elsewhere without it is refused. The codec none cannot tell. Readers bound their
-// memory, not the length of their output: a program that reads untrusted files must limit that itself.
+// last, the index of s2; a file from elsewhere without it is refused. With the codec none, a cut or appended end cannot be
+// detected. Readers bound their memory, not the length of their output: a program that reads untrusted files must limit
+// that itself.
 package compress

@@ -10,7 +10,8 @@
 // # Phases
 //
 //	announce  readiness turns 503; the program's own steps run (Options.Before)
-//	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce
+//	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce; at most five
+//	          minutes, or Options.Quiesce if that is longer, and half of the time that is left
 //	close     the listeners read their sockets until they are empty, and close; kernel drops are accounted for
 //	seal      everything that was received is written, synced and sealed
 //	ship      (Drain) back-off is reset; every segment is staged and delivered to every destination
@@ -20,12 +21,13 @@
 //
 // One deadline covers all phases up to the report ([Options.Timeout], [Options.StopTimeout]). A part of it is reserved for
 // verify and report. No phase before ship takes more than half of the time that is left; whatever hangs is abandoned and
-// named in the report. If nothing moves for [Options.StallTimeout], the drain gives up early, while the platform still
-// listens.
+// named in the report. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform still
+// accepts an answer.
 //
-// From the beginning of a drain to the end of verify nothing is deleted, with one exception: if a spool fills up during
-// quiesce, it deletes what was delivered. The spools are frozen on disk for this (spool.Shelf.Freeze). A spool that could not be
-// verified stays frozen across restarts until every destination has confirmed what it holds.
+// From the beginning of a drain to the end of verify, a spool deletes no segment, with one exception: if it becomes full
+// while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. The spools are
+// frozen on disk for this (spool.Shelf.Freeze). A spool that could not be verified stays frozen across restarts until
+// every destination has confirmed what it holds.
 //
 // The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start
 // finds it there (see [Interrupted]) and continues the drain without opening its listeners.

@@ -6,22 +6,22 @@
 //
 // # Guarantees
 //
-// Nothing is dropped in user space. While the Sink does not take records, the listener keeps the current batch, tries
-// again, and reads no more. TCP then slows its peers down. UDP datagrams that find the receive buffer full are dropped by
-// the kernel, which counts them.
+// Until Close is called, the listener drops nothing in user space. While the Sink does not take records, the listener
+// keeps the current batch, tries again, and reads no more. TCP then slows its peers down. UDP datagrams that find the
+// receive buffer full are dropped by the kernel, which counts them.
 //
 // Everything that reached a socket is accounted for: received = taken by the sink + in hand + lost by cause. On Linux the
 // kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close. On other systems they are unknown, and
 // Stats says so. Packets that the kernel drops before it has found a socket (a full backlog of the network stack, fragments
-// of a datagram that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). Records
-// are accounted before they are offered, so that the ledger never shows more kept than received.
+// of a datagram that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The
+// listener counts a record as received before it offers it to the sink, so the ledger never shows more kept than received.
 //
 // Shutdown loses nothing that had arrived: each socket stops receiving, is read until it is empty, and only then closed. A
 // TCP connection is cut exactly after the last byte that was acknowledged to the peer.
 //
-// Close does not wait for the sink. It reads what is left in the sockets and counts it, together with what is in hand, as
-// lost (given_up). A connection that the listener itself closes is read to its end too, so no byte that the kernel has
-// acknowledged to a peer goes uncounted.
+// Close does not wait for the sink. The listener reads what is left in its sockets and counts it, together with the
+// records that it has in hand, as lost (given_up). A connection that the listener itself closes is read to its end too, so
+// no byte that the kernel has acknowledged to a peer goes uncounted.
 //
 // # How a UDP socket is closed
 //
@@ -37,10 +37,10 @@
 // # How a TCP connection is closed
 //
 // Shutdown accepts the connections that are queued and closes its own side of every connection. A well-behaved sender
-// understands this and stops. The listener reads on until the peer closes too, at most for TCPOptions.Grace. Then it closes
-// the reading side as well: from then on Linux refuses what arrives, so that everything that it ever acknowledged is still
-// read. After the last byte the connection is reset. A message that the sender had under way then must be sent again by the
-// sender, which only a protocol with acknowledgements makes possible.
+// understands this and stops. The listener reads on until the peer closes too, at most for TCPOptions.Grace. Then it
+// closes the reading side as well: from then on Linux refuses what arrives, so that everything that it ever acknowledged
+// is still read. After the last byte the connection is reset. The sender must send a message again that was under way at
+// that moment; it can know this only if the protocol has acknowledgements.
 //
 // # Senders that never read
 //
@@ -57,14 +57,14 @@
 //
 // [HandOver] passes the sockets to a successor, for example a new version of the program. For UDP that includes the queued
 // datagrams and the drop counters. For TCP it is the listening socket with the connections that are not accepted yet; the
-// old process closes its open connections as in Shutdown, and their peers connect again. Until the successor has the
-// spool, it keeps records in a [Hold].
+// old process closes its open connections as in Shutdown, and their peers connect again. The successor keeps
+// what it receives in a [Hold], in memory, until the old process has closed the spool.
 //
 // # Acknowledgements
 //
 // A framing whose Framers implement [Acknowledger] acknowledges records, and only durable ones; package ingest/relp is one.
 // At Shutdown such a connection reads nothing more, makes what it has read durable, acknowledges it, and says goodbye to
-// the peer. The peer sends everything else again, to another server.
+// the peer. The peer sends everything else again, to this or another server.
 //
 // # Size of the receive buffer
 //

@@ -19,16 +19,17 @@
 //     the volume was copied, restored from a snapshot, or adopted. This shipper then follows the chain as long as the
 //     chain states what is in its spool. From the first difference on, it delivers everything under another identity.
 //   - One adopter. An adopter (spool.Adopt, [Shipper.Claim]) takes over an orphan's chains by creating the next manifest of
-//     the old epoch with closed_by, first at the destination whose name comes first. An adopter that finds the number taken
-//     gives way; a later adopter replays the existing chain before it claims.
-//   - Bounded. At most 2 × [Options].Workers segments (eight small ones count as one) are ahead of a chain, and no segment is
-//     staged before an upload waits for it.
+//     the old epoch, which contains closed_by. It begins at the destination whose name sorts first. If another adopter has
+//     created that manifest already, it gives way. An adopter that comes later follows the existing chain, then claims it.
+//   - Bounded. At each destination the shipper works on at most 2 × [Options].Workers segments that the chain does not cover
+//     yet (eight small ones count as one), and no segment is staged before an upload waits for it.
 //
 // # Objects
 //
 // Package spool/object has the keys of everything below a destination's prefix, and package ship/format the content of
-// objects with records. An object keeps the spool id that its segment was begun under, even if it is delivered under a
-// later identity of the same spool: such ids have their first ten characters in common, see object.Related.
+// objects with records. The key of an object contains the id that the spool had when it began the segment. If the spool has
+// taken another id since, the shipper still uses that key. All ids of one spool have the same first ten characters: see
+// object.Related.
 //
 // # Manifests, version 3
 //
@@ -52,10 +53,11 @@
 // manifest without a hole. "gaps" are records in the range that were damaged before the segment was staged, so that
 // records = last − first + 1 − gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
 //
-// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that states only the rest of a segment. The first records of
-// that segment are in an object that another owner's chain names, because both owners held them before their volumes parted
-// (see object.Related). Another destination may have the same segment as a whole; "raw_sha256" is that of its line there.
-// If all records of the segment are in another owner's object, last = first − 1, and the line has no key. See [Whole].
+// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. Another
+// owner has delivered the first ones already: both owners held them before one volume became two (see object.Related). The
+// three members describe the whole segment: its first sequence number, its damaged records, and the SHA-256 of its content
+// as a destination states it that has the segment in one object. If all records of the segment are in another owner's
+// object, last = first − 1, and the line has no key. See [Whole].
 //
 // A loss line follows the segment line of its segment, or stands alone if the segment holds no records. It states what was
 // lost while that segment was active: by cause, in records, and in bytes if all of them were seen (otherwise null, with the
@@ -70,12 +72,12 @@
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.
-//   - "passed":"2026-11-22T09:00:00Z" states that every segment that this chain does not cover begins at that time or later:
-//     nothing will follow in the folder of an earlier hour. It is written once an hour while no records arrive. The hour of
-//     a folder is the hour in which its segment begins. The spool begins no segment before an earlier segment, or before
-//     such a statement, even if the clock is set back.
-//   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that the chain continues in a later epoch, because another host
-//     or an adopter continues it. Nothing follows in that epoch.
+//   - "passed":"2026-11-22T09:00:00Z" states that the spool began every segment that the chain does not cover at that time
+//     or later. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
+//     records arrive. The hour of a folder is the hour in which its segment begins. The spool begins no segment before an
+//     earlier segment, or before such a statement, even if the clock is set back.
+//   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken the chain over, and
+//     continues it in a later epoch. Nothing follows in the epoch that it ends.
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer, and through the footer's hash everything else:
 //
@@ -135,7 +137,7 @@
 // has written; compare.go and records.go compare them with this spool; identity.go names what is delivered apart from
 // them; adopt.go claims the chains of an adopted spool.
 //
-// Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a chain.
-// sign.go and seal.go sign them and seal heads; closing.go has the statements of operators. verify.go and verify_line.go ask a
-// destination afresh for everything.
+// Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a
+// chain. sign.go and seal.go sign them and seal heads; closing.go has the statements of operators. verify.go and
+// verify_line.go ask a destination afresh for everything.
 package ship

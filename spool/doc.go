@@ -5,13 +5,13 @@
 //
 // [Spool.Append] and [Spool.Offer] take batches. Both copy the batch into memory. The first caller that waits writes
 // everything pending to the active segment on behalf of all; if none waits, a background goroutine does. A segment ends by
-// size or age, or by [Spool.Seal], and then goes to the [Shelf]: [Shelf.Sealed] lists it. [Shelf.Stage] encodes it into the file
-// that will be the object, and fixes its key and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for each destination,
-// the state of its chain of manifests ([Chain]). A segment that every chain covers is deleted. The [segment.Ledger] counts all
-// of it.
+// size or age, or by [Spool.Seal], and then goes to the [Shelf]: [Shelf.Sealed] lists it. [Shelf.Stage] encodes it into
+// the file that will be the object, and fixes its key and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for
+// each destination, the state of its chain of manifests ([Chain]). A segment that every chain covers is deleted. The
+// [segment.Ledger] counts all of it.
 //
-// A program that embeds a spool needs [Open], and of [Spool] Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and Close.
-// The Shelf is for packages ship and drain.
+// A program that embeds a spool needs [Open], and of [Spool] Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and
+// Close. The Shelf is for packages ship and drain.
 //
 // # What survives what
 //
@@ -23,7 +23,8 @@
 //
 // [Spool.WaitDurable] waits, under every policy, until a record survives a loss of power. Records are kept in the order of
 // their sequence numbers and without holes: a crash can only remove records from the end of the log. After a loss of power
-// the spool may give numbers above Stats.Durable again. It never seals, stages or acknowledges a record above Stats.Durable.
+// the spool may use sequence numbers above Stats.Durable again. It never seals, stages or acknowledges a record above
+// Stats.Durable.
 //
 //	a failed write or sync   the file is never trusted again: records that were not synced are still in memory and go to a new file
 //	a failing disk           ErrFailing; records that were taken stay in memory, and are tried again each second; reading continues
@@ -32,8 +33,8 @@
 //	                         damaged file is kept: see Damage and GiveUp
 //	a lost index             made again from the segments
 //
-// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. [Adopt] delivers what a
-// process that is gone has left in a directory, and [Inspect] looks at it without a change.
+// A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. [Adopt] delivers
+// what a process that is gone has left in a directory, and [Inspect] looks at it without a change.
 //
 // # The way through the files
 //
@@ -41,29 +42,30 @@
 //
 // The whole: open.go opens a spool and composes it of its parts. recover_end.go, recover_chain.go, recover_log.go,
 // recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
-// another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that are
-// given with those that are remembered. adopt.go opens the spool of another host, inspect.go looks at one, and giveup.go has
-// the operator's word on damage. keeper.go has the goroutine that seals, deletes and prepares, stats.go the snapshot, close.go
-// the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's methods, and the order of
-// all locks.
+// another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that
+// are given with those that are remembered. adopt.go opens the spool of another host, inspect.go looks at one, and
+// giveup.go has the operator's word on damage. keeper.go has the goroutine that seals, deletes and prepares, stats.go the
+// snapshot, close.go the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's
+// methods, and the order of all locks.
 //
 // The shelf, which has the sealed segments: outages.go, leave.go, freeze.go and idle.go are small parts of the shipper's
-// protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be read,
-// relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go writes
-// the file, and swapped.go gives files their names back. prune.go deletes. next.go says which segment comes next for a
-// destination, and what each is owed. proposal.go has the manifest that is proposed to a
-// destination, chain.go the state of its chain, catalogue.go the list of segments,
-// flights.go the reservation of one. shelf.go has the type, its guards, and what it asks of the journal.
+// protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
+// read, relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go
+// writes the file, and swapped.go gives files their names back. prune.go deletes. next.go says which segment comes next
+// for a destination, and what each is owed. proposal.go has the manifest that is proposed to a destination, chain.go the
+// state of its chain, catalogue.go the list of segments, flights.go the reservation of one. shelf.go has the type, its
+// guards, and what it asks of the journal.
 //
-// The journal, which has every record until its segment is sealed: pace.go has the goroutines that write and sync, settle.go
-// the end. seal.go completes segments, full.go remembers for how long there has been no room. commit.go writes and syncs,
-// fault.go goes on after a failure, roll.go begins and ends segments, at the times of clock.go. witness.go notes the newest
-// segment outside of its file, in the pages of witness_page.go. append.go takes batches, ledger.go counts, life.go notes how
-// much is in memory, lastcall.go lets in what is left at the end. door.go, room.go and wait.go are what these share. journal.go
-// has the type, its guards and invariants, and what it asks of the shelf. queue.go is the memory.
+// The journal, which has every record until its segment is sealed: pace.go has the goroutines that write and sync,
+// settle.go the end. seal.go completes segments, full.go remembers for how long there has been no room. commit.go writes
+// and syncs, fault.go goes on after a failure, roll.go begins and ends segments, at the times of clock.go. witness.go
+// notes the newest segment outside of its file, in the pages of witness_page.go. append.go takes batches, ledger.go
+// counts, life.go notes how much is in memory, lastcall.go lets in what is left at the end. door.go, room.go and wait.go
+// are what these share. journal.go has the type, its guards and invariants, and what it asks of the shelf. queue.go is the
+// memory.
 //
 // Below both: damages.go has the record of damage, refused.go the reads that the disk refuses. space.go accounts for the
-// directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go and diskspace.go. state.go reads the small JSON files, layout.go has
-// the names of all files, site.go what all parts share. options.go, identity.go, identity_names.go and types.go describe a spool.
-// wake.go wakes a goroutine.
+// directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go and diskspace.go. state.go reads
+// the small JSON files, layout.go has the names of all files, site.go what all parts share. options.go, identity.go,
+// identity_names.go and types.go describe a spool. wake.go wakes a goroutine.
 package spool

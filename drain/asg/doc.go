@@ -1,19 +1,19 @@
 // Package asg connects a drain to an EC2 Auto Scaling group: a [drain.Lifecycle] that reads the scale-in from the instance
-// metadata, keeps the termination hook waiting while the drain makes progress, and answers the hook: CONTINUE once everything
-// is verified, ABANDON in every other case.
+// metadata, keeps the termination hook waiting while the drain makes progress, and answers the hook: CONTINUE once
+// everything is verified, ABANDON in every other case.
 //
 //	l, err := asg.New(&asg.Options{Hook: "drain", Logger: logger})
 //	d, err := drain.New(&drain.Options{Lifecycles: []drain.Lifecycle{l}, ...})
 //
 // # What the group needs
 //
-// A lifecycle hook for the transition autoscaling:EC2_INSTANCE_TERMINATING with DefaultResult ABANDON and a HeartbeatTimeout
-// of at least twice drain.Options.StallTimeout, such as 1800 s; and an InstanceLifecyclePolicy whose
-// RetentionTriggers.TerminateHookAbandon is "retain". Without that policy ABANDON terminates the instance just as CONTINUE
-// does, and its volume is deleted unless DeleteOnTermination is off. The instance's role needs
-// autoscaling:RecordLifecycleActionHeartbeat, CompleteLifecycleAction, DescribeAutoScalingInstances,
-// DescribeAutoScalingGroups and DescribeLifecycleHooks, and with Options.ProtectAbove also SetInstanceProtection. At startup
-// the Lifecycle logs what is missing, and how to fix it.
+// The group needs a lifecycle hook for the transition autoscaling:EC2_INSTANCE_TERMINATING with DefaultResult ABANDON and
+// a HeartbeatTimeout of at least twice drain.Options.StallTimeout, such as 1800 s. It also needs an
+// InstanceLifecyclePolicy whose RetentionTriggers.TerminateHookAbandon is "retain". Without that policy ABANDON terminates
+// the instance just as CONTINUE does, and its volume is deleted unless DeleteOnTermination is off. The instance's role
+// needs autoscaling:RecordLifecycleActionHeartbeat, CompleteLifecycleAction, DescribeAutoScalingInstances,
+// DescribeAutoScalingGroups and DescribeLifecycleHooks, and with Options.ProtectAbove also SetInstanceProtection. At
+// startup the Lifecycle logs what is missing, and how to fix it.
 //
 // A hook does not cover spot reclaim, force delete, and terminating the instance other than through the group. The notice of
 // a spot reclaim, two minutes before the end, is read all the same, and the drain gets that time.
@@ -22,8 +22,9 @@
 // The metadata service is never asked through a proxy, whatever HTTP_PROXY says; the API is. In a container without the
 // host's network the instance needs a hop limit of at least 2 (HttpPutResponseHopLimit).
 //
-// An instance that returns to a warm pool has the same target state as one that is first started there. With Options.Dir a
-// process that is restarted on the way can distinguish the two: it drains, and receives nothing more.
+// The metadata gives the same target state for an instance that returns to a warm pool and for one that starts there for the
+// first time. With Options.Dir the Lifecycle leaves a note on the disk. A process that is restarted while the instance
+// returns reads the note, drains, and receives nothing more.
 //
 // The metadata service is asked by IMDSv2 only. AWS_EC2_METADATA_SERVICE_ENDPOINT and AWS_ENDPOINT_URL_AUTO_SCALING name
 // other servers; package [github.com/penstock-go/penstock/drain/draintest] has fakes of both, also without HTTP.

@@ -10,7 +10,8 @@
 // # Guarantees
 //
 // A message is acknowledged (200 OK) when it is on stable storage, under every sync policy of the spool. While one fdatasync
-// runs, the next messages are read and appended, until TCPOptions.Window are not acknowledged. So a whole window shares one
+// runs, the next messages are read and appended, until TCPOptions.Window messages await
+// acknowledgement. So a whole window shares one
 // fdatasync, and so do connections that wait at the same time. Acknowledgements come in the order of the messages.
 //
 // A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again. The
@@ -20,8 +21,8 @@
 // stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject, what the spool
 // counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
 //
-// Shutdown acknowledges what is durable, sends the hint serverclose, and closes. The client sends everything else again, to
-// another server, and it is not accounted for here.
+// Shutdown acknowledges what is durable, sends the hint serverclose, and closes. The client sends everything else again,
+// to this or another server. This listener does not count those messages.
 //
 // # Duplicates
 //
@@ -40,9 +41,10 @@
 //	       queue.type="LinkedList" queue.filename="to-collector" queue.maxDiskSpace="10g" queue.saveOnShutdown="on"
 //	       action.resumeRetryCount="-1" action.resumeInterval="5")
 //
-// The queue keeps messages while the collector is unreachable, indefinitely (resumeRetryCount="-1"), and on disk if there are
-// many or rsyslog ends. A larger window shares an fdatasync among more messages. timeout is how long rsyslog waits for an
-// acknowledgement before it connects anew; it should outlast a stall of the disk. For TLS, with relps:// at the other end:
+// The queue keeps messages while the collector is unreachable, indefinitely (resumeRetryCount="-1"), and on disk if there
+// are many or rsyslog ends. A larger window shares an fdatasync among more messages. timeout is how long rsyslog waits for
+// an acknowledgement before it connects anew; it should outlast a stall of the disk. For TLS, with relps:// at the other
+// end:
 //
 //	tls="on" tls.caCert="/etc/ssl/ca.pem" tls.myCert="/etc/ssl/client.pem" tls.myPrivKey="/etc/ssl/client.key"
 //	tls.authMode="name" tls.permittedPeer="collector.example"

@@ -17,9 +17,10 @@
 //
 // # Copies of a volume
 //
-// Spools with related ids (see object.Related) are a volume and its copies, and are judged as a group: at each place,
-// another copy may have won the chain of the id that they shared. Each chain is judged as above. Across places, each
-// segment must be found exactly once at each place, in any chain of the group. If a line states only the rest of a segment,
+// The auditor judges a volume and its copies (spools with related ids, see object.Related) as a group. All of them began
+// with the same id, and at each place only one of them could continue the chain of that id: not the same one everywhere.
+// Each chain is judged as above. The auditor must then find each segment exactly once at each place, no matter which chain
+// of the group names it. If a line states only the rest of a segment,
 // the beginning of that segment must be in other lines of the place. A copy may have uploaded an object before another copy
 // continued the chain. Such an object is reported for information (ObjectSuperseded) if chains of the place name all of its
 // records. The chains of a group are read side by side.
@@ -27,16 +28,16 @@
 // # What it can prove
 //
 // The auditor contradicts only what it can compare. It reports a version, codec, format or signature algorithm that it does
-// not know as not understood. It still compares the stored bytes, and calls nothing damaged for that reason. No manifest
-// vouches yet for an object ahead of its chain's end: a deep audit reads the object, and compares it with another place's
-// line about it if there is one. No advice removes or overwrites anything.
+// not know as not understood. It still compares the stored bytes, and calls nothing damaged for that reason. If an
+// object is ahead of its chain's end, no manifest of that chain names it yet. A deep audit reads the object, and compares it
+// with the line of another place's manifest, if one describes it. No advice removes or overwrites anything.
 //
 // Given one place, the auditor vouches for everything up to the last manifest there: nobody can remove, add or alter
 // anything before it without breaking the chain or a checksum. Only other places can show that the last manifests
 // themselves were cut off, or were rewritten together with the objects that they name: they hold the same lines, and heads
 // of the chain. If no head tells of the part that was cut off, the chain looks like one that is not that far yet: it is
-// Owed, with the exact range. If the forger states in the sender's name that the place joined later, the chain looks like
-// one that need not have the missing part: see [ChainReport].NotOwed.
+// Owed, with the exact range. A forger can write manifests that say that the place joined later. The auditor then believes
+// that the place need not have the missing part, and reports it in [ChainReport].NotOwed.
 //
 // Anyone with write access to all places can forge everything that is not signed. Signed manifests prevent that: let the
 // senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With
@@ -44,9 +45,9 @@
 //
 // # A running system
 //
-// It may be audited at any time. Chains are read before objects are listed, so that an object ahead of its chain's end is
-// one that is being delivered: it is reported as owed. Before the auditor calls anything missing, it asks once more for it by
-// name; before it calls anything damaged, it reads it once more.
+// You may audit a running system at any time. Chains are read before objects are listed, so that an object ahead of its
+// chain's end is one that is being delivered: it is reported as owed. Before the auditor calls anything missing, it asks
+// once more for it by name; before it calls anything damaged, it reads it once more.
 //
 // # Memory
 //
@@ -62,10 +63,10 @@
 // From the outside in. options.go and audit.go are Run and its four phases; place.go makes requests to a place. Phase one,
 // catalogue.go, lists the chains.
 //
-// Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at one
-// place; link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has come.
-// compare.go compares the chains of one spool at several places; match.go, beginning.go and holdings.go compare those of
-// copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges one hour.
+// Phase two judges chains. group.go reads the chains of a spool and its copies side by side. walk.go follows one chain at
+// one place; link.go judges a manifest by the previous ones and sign.go its signature; checkpoint.go notes how far it has
+// come. compare.go compares the chains of one spool at several places; match.go, beginning.go and holdings.go compare
+// those of copies. heads.go checks heads. closing.go judges closings, and close.go writes one. hour.go judges one hour.
 //
 // Objects: objects.go notes which objects a chain names and asks for them; deep.go reads and counts their records, within
 // the limits of bounds.go and in the formats of encoding.go; found.go compares the records of two objects. Phase three,

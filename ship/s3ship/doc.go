@@ -3,18 +3,19 @@
 //
 // # What a nil error from Put rests on
 //
-// HeadObject decides, never what an upload answered: an answer may be lost, and CompleteMultipartUpload may say 200 and
-// hold an error. Before the upload it tells whether the key is taken; after it, that the store holds an object of the
-// same size and of the same full-object CRC-64/NVME, which was computed as the bytes were made and given to the store
-// with the upload, so that the store refuses to publish anything else. Where the store keeps no such checksum, the
+// Put trusts only HeadObject, never the response to an upload: that may be lost, or may be a 200 with an error in its body.
+// Before the upload, HeadObject shows whether the key exists. After it, HeadObject must show the same size and the same
+// full-object CRC-64/NVME. The spool computes this checksum when it stages the object, and the driver sends it with the
+// upload, so that the store rejects a body that does not match. Where the store keeps no such checksum, the
 // object is read back and its SHA-256 compared, and the receipt says so ("read-back"). ETags are never looked at: they
 // are no checksums.
 //
 // `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
-// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Bucket.Check], an
-// object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. What a failed upload leaves is aborted on a context of its own; what a killed
-// process leaves is found by [Bucket.Sweep], which [Bucket.Check] calls. Requests are bounded by progress: one in which
-// nothing moves for Options.StallTimeout ends, however large, and a slow one that moves does not.
+// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Bucket.Check],
+// an object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. If an upload
+// fails, Put aborts it, with a context of its own. [Bucket.Sweep], which [Bucket.Check] calls, aborts the uploads that a
+// killed process has left. Requests are bounded by progress: one in which nothing moves for Options.StallTimeout ends,
+// however large, and a slow one that moves does not.
 //
 // # The URL
 //
@@ -40,10 +41,10 @@
 //	bucket_owner      12-digit account that must own the bucket
 //	sweep_age         of unfinished uploads that are aborted; default 24h
 //
-// Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They
-// are read anew when the store does not accept them, so that an operator can correct them without a restart: at once after an
-// error code that names them, and once a minute after any other refusal. They have
-// no place in the URL, in a log, in an error or in a receipt.
+// Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They are
+// read anew when the store does not accept them, so that an operator can correct them without a restart: at once after an
+// error code that names them, and once a minute after any other refusal. They have no place in the URL, in a log, in an
+// error or in a receipt.
 //
 // # Permissions
 //
@@ -56,16 +57,17 @@
 //	   "Resource": "arn:aws:s3:::BUCKET"}
 //	]}
 //
-// The second statement may be left out where nobody lists: an auditor needs s3:ListBucket, Sweep needs
-// s3:ListBucketMultipartUploads. Without it, set a lifecycle rule with AbortIncompleteMultipartUpload. Never needed:
-// s3:DeleteObject. Tags take s3:PutObjectTagging, object lock s3:PutObjectRetention, SSE-KMS kms:GenerateDataKey and
-// kms:Decrypt on the key. In other partitions than aws, ARNs begin differently: arn:aws-cn, arn:aws-us-gov, arn:aws-eusc.
+// Leave out the second statement if nothing lists the bucket: audits need s3:ListBucket, Sweep needs
+// s3:ListBucketMultipartUploads. If Sweep lacks its permission, set a lifecycle rule with AbortIncompleteMultipartUpload.
+// s3:DeleteObject is not needed. Tags take s3:PutObjectTagging, object lock s3:PutObjectRetention, SSE-KMS
+// kms:GenerateDataKey and kms:Decrypt on the key. In other partitions than aws, ARNs begin differently: arn:aws-cn,
+// arn:aws-us-gov, arn:aws-eusc.
 //
 // # Stores
 //
-// "Tried" is the whole way: records in objects of one request and of several parts, each verified, and a deep audit. The other
-// lines are from the stores' documentation and issues, and not tried. All but Amazon S3 need endpoint=, and path_style=true
-// unless their DNS has a name for each bucket.
+// "Tried" is the whole way: records in objects of one request and of several parts, each verified, and a deep audit. The
+// other lines are from the stores' documentation and issues, and not tried. All but Amazon S3 need endpoint=, and
+// path_style=true unless their DNS has a name for each bucket.
 //
 //	store                     options        known
 //	Amazon S3                                directory buckets (S3 Express) are refused: they list in no order
@@ -85,18 +87,18 @@
 //	NetApp StorageGRID        compat         If-None-Match may be answered with 501, or be ignored
 //	Storj                     compat         lists in no order: takes deliveries, cannot be audited
 //
-// If in doubt leave compat out: Check tries every request that uploads send, a condition and a wrong checksum, and its error says
-// when compat=true is needed.
+// If in doubt leave compat out: Check tries every request that uploads send, a condition and a wrong checksum, and its
+// error says when compat=true is needed.
 //
 // # Compat
 //
 // Older compatible stores answer the fields above with an error, or ignore them, or, worst, store the framing of a
 // checksum trailer as part of the object. A trailer is never sent. With compat=true no checksum field or condition is sent
 // either, Content-MD5 excepted, which every store knows and object locks demand. The body is
-// hashed before it is sent, the signature covers it, and every object is read back. Lost is creation only if absent: of
-// two processes that put the same key at the same moment the later one wins unseen (within one process they wait for
-// each other). Keys are unique to spool and epoch, so only two adopters of one volume at a time could meet that way; do
-// not let them. Receipts say so: "no-condition".
+// hashed before it is sent, the signature covers it, and every object is read back. compat=true gives up
+// conditional creation: if two processes put the same key at the same moment, the later one overwrites the earlier one
+// undetected (within one process they wait for each other). Keys are unique to spool and epoch, so only two adopters of one
+// volume could meet that way: do not run two with compat=true. Receipts say so: "no-condition".
 //
 // Sources: the Amazon S3 API reference and user guide ("Checking object integrity", "Conditional writes"), and the AWS
 // SDK for Go, whose traps the comments name where they are stepped around.

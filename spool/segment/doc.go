@@ -9,8 +9,9 @@
 //
 //   - A record is returned as it was written, or not at all. A block that is stale, foreign, moved, doubled or altered is
 //     not valid: its checksum covers the file's generation and the block's place in the file.
-//   - Damage is reported once, with the exact range of sequence numbers that are lost ([DamageError]), and everything else
-//     is returned. A reader that ignores the error stops at it, so it never mistakes a gap for the end of the segment.
+//   - [Reader.Next] returns a [DamageError] once for each damaged range, with the exact sequence numbers that are lost, and
+//     the following call continues after it. A caller that takes every error for the end stops there with an error other
+//     than io.EOF, so it cannot take a gap for the end of the segment.
 //   - What a crash tore off after the last durable mark is no damage: the segment ends there, and every reader agrees on
 //     where.
 //   - No input makes it panic, or use more memory than the largest block (16 MiB) and the footer take.
@@ -19,7 +20,7 @@
 //
 // From the outside in. scan.go finds the end of a segment without a footer, reader.go returns the records, and builder.go
 // makes the footer of a new segment. open.go finds header and footer. walk.go goes from block to block and decides what is
-// valid, window.go reads the file for it, damage.go describes what is not valid. header.go, footer.go, block.go and record.go
-// encode and decode the parts of a segment. ledger.go has the counters in header and footer, with the causes of loss in
-// loss.go and times in nanos.go. names.go checks names, and format.go has the constants.
+// valid, window.go reads the file for it, damage.go describes what is not valid. header.go, footer.go, block.go and
+// record.go encode and decode the parts of a segment. ledger.go has the counters in header and footer, with the causes of
+// loss in loss.go and times in nanos.go. names.go checks names, and format.go has the constants.
 package segment
