@@ -9,7 +9,7 @@ import (
 )
 
 // Lifecycle is a platform that may take this instance away: it announces that, hears how the service is doing, and is told
-// how it ended. [Systemd] is one, packages asg, ecs and kube have others, and a program can have its own.
+// how it ended. [Systemd] is one, the packages below this one have others, and a program can have its own.
 type Lifecycle interface {
 	// Notice asks whether the platform has announced that it takes this instance away. The Drainer calls it about once a
 	// second from the beginning of Run until the first notice. It may call it at any other time too, from several

@@ -1,6 +1,6 @@
 // Package ship delivers what a spool keeps to every destination, proves that it arrived, and leaves the proof there.
 //
-// A [Destination] stores objects. Packages s3ship, sftpship and fileship implement it; package shiptest has the tests that
+// A [Destination] stores objects. Package ship/open lists the drivers that implement it; package shiptest has the tests that
 // any other implementation must pass. A [Shipper] takes the sealed segments of a spool to all destinations. It has each
 // segment staged once (encoded, compressed and hashed), uploads it to each destination in parallel, and compares the
 // destination's own account of size and checksum with what was sent. Then it writes the next manifest of that

@@ -68,7 +68,7 @@ func (c *config) defineEnd(f *flagSet) {
 	f.StringVar(&c.lifecycle, "lifecycle", auto, "`PLATFORM` that may take this instance away: "+oneOf(platformNames())+"; auto detects it")
 	f.value("on-term", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain where the disk may go with the container)", c.setOnTerm)
 	f.duration(&c.drainTimeout, "drain-timeout", "`TIME` that a drain may take, from its trigger to its report (default 10m)")
-	f.duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL, to which every end is cut: terminationGracePeriodSeconds, stopTimeout (default 30s with -lifecycle ecs and kube, otherwise no limit)")
+	f.duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL, to which every end is cut: terminationGracePeriodSeconds, stopTimeout (default "+graces()+", otherwise no limit)")
 	f.duration(&c.quiesce, "quiesce", "before the sockets close at a scale-in, wait until no record has arrived for this `TIME`; the wait ends after 300s, or after TIME if that is longer; 0 does not wait (default 130s)")
 	f.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default: its only one)")
 	f.size(&c.protectAbove, "protect-above", "`SIZE` of a backlog above which the platform is asked to take another instance: an Auto Scaling group (default never) or an ECS service (default from the first byte)")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -109,6 +110,17 @@ func (c *config) choosePlatform(f *flagSet) {
 			f.bad("-lifecycle %s: %w", p.name, err)
 		}
 	}
+}
+
+// graces says which platforms have a default of -grace.
+func graces() string {
+	var all []string
+	for _, p := range platforms {
+		if p.grace > 0 {
+			all = append(all, fmt.Sprintf("%v with -lifecycle %s", p.grace, p.name))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // lifecycles returns the platforms that take part in the end of this process, and the preStop endpoint if there is one.

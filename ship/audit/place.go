@@ -279,12 +279,16 @@ const (
 func (a *auditor) key(e *expected) object.Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.keyOf(e)
+}
+
+// keyOf is key for callers to whom nobody adds anything meanwhile.
+func (a *auditor) keyOf(e *expected) object.Key {
 	return object.Key{Origin: a.spools[e.spool], Hour: e.hour, Epoch: e.epoch, First: e.first, Last: e.last, Ext: a.exts[e.ext]}
 }
 
 // compareExpected is the byte order of keys.
 func (a *auditor) compareExpected(x, y expected) int {
-	return cmp.Or(strings.Compare(a.spools[x.spool].Class, a.spools[y.spool].Class), cmp.Compare(x.hour, y.hour),
-		cmp.Compare(x.spool, y.spool), cmp.Compare(x.epoch, y.epoch), cmp.Compare(x.first, y.first), cmp.Compare(x.last, y.last),
-		strings.Compare(a.exts[x.ext], a.exts[y.ext]))
+	k, o := a.keyOf(&x), a.keyOf(&y)
+	return cmp.Or(strings.Compare(k.Class, o.Class), k.Compare(&o))
 }
