@@ -112,7 +112,7 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 				j.full = true
 				j.changed.Broadcast()
 			}
-			if j.opts.OnFull == Reject {
+			if !j.opts.OnFull.waits() {
 				j.reject(tally, d)
 				return rejected{ErrFull}
 			}

@@ -57,7 +57,7 @@ func (s *Spool) watchFull() {
 	}
 	attrs = append(attrs, "waiting", r.waiting, s.owedEach())
 	does := "appends wait: TCP and RELP senders are held up, UDP datagrams are lost. "
-	if s.opts.OnFull == Reject {
+	if !s.opts.OnFull.waits() {
 		does = "records are rejected, and lost. "
 	}
 	cure := "Restore the destination that is owed most, or raise the quota"

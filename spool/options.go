@@ -37,6 +37,9 @@ const (
 	Reject
 )
 
+// waits reports whether appends wait for room.
+func (p FullPolicy) waits() bool { return p == Block }
+
 // Options configure a spool. The zero value of every field means its documented default.
 type Options struct {
 	// Class of traffic, `[a-z0-9_]{1,32}`; default "default". Recorded at creation; a different one later is refused.

@@ -120,7 +120,7 @@ func (j *journal) release(r *role) {
 // return.
 func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) error {
 	for *mark < seq {
-		if j.failed != nil && (j.closed || !(j.noSpace && j.opts.OnFull == Block)) { // nobody tries again after Close
+		if j.failed != nil && (j.closed || !(j.noSpace && j.opts.OnFull.waits())) { // nobody tries again after Close
 			return j.failed
 		}
 		if !r.busy && j.failed == nil {
