@@ -25,7 +25,7 @@ func (j *journal) write() {
 		told := j.failed != nil // a disk that stays full is tried each second
 		j.mu.Unlock()
 		if !told {
-			j.log.Error("spool: write failed, going on in a new segment", "class", j.opts.Class, "err", err)
+			j.log.Error("spool: write failed; continuing in a new segment", "class", j.opts.Class, "err", err)
 		}
 		err = j.writeTail(false)
 	}
@@ -250,7 +250,7 @@ func (j *journal) sync() {
 			continue
 		}
 		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
-		j.log.Error("spool: sync failed, writing again what it was to make durable", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: sync failed; writing the unsynced records again", "class", j.opts.Class, "err", err)
 		j.writeOut()
 	}
 	if err != nil {

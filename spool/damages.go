@@ -85,7 +85,7 @@ func (d *damages) load() error {
 	}
 	for _, x := range d.list() {
 		if !x.GivenUp {
-			d.log.Error("spool: this spool holds damage that nobody has given up", "class", d.opts.Class, "segment", x.Segment,
+			d.log.Error("spool: the spool holds damaged records whose loss nobody has acknowledged", "class", d.opts.Class, "segment", x.Segment,
 				"ranges", x.Ranges, "records", x.Records, "files", x.Files, "found", x.Found)
 		}
 	}

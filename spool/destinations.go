@@ -50,7 +50,7 @@ func (s *Spool) loadChains() error {
 // ships: until then nothing counts as delivered, and nothing is deleted. What was proposed to follow goes with the state,
 // since without it nobody can tell what it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
-	s.log.Error("spool: the chain state of a destination is lost, it is learned again from what stands there", "class", s.opts.Class, "dest", name, "err", why)
+	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there", "class", s.opts.Class, "dest", name, "err", why)
 	for _, file := range []string{name + stateExt, name + nextExt} {
 		if _, err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
@@ -164,7 +164,7 @@ func (s *Spool) tellForgotten(d *destination) {
 	if len(others) > 0 {
 		kept = "at, or on the way to, " + strings.Join(others, ", ")
 	}
-	s.log.Warn("spool: giving up a destination (Forget): what it is owed will not be delivered to it", "class", s.opts.Class, "dest", d.name,
+	s.log.Warn("spool: giving up a destination (Forget): its pending records will not be delivered to it", "class", s.opts.Class, "dest", d.name,
 		"gives_up", units.Records(t.Records, t.Bytes), "through", d.chain.Through, "elsewhere", kept)
 }
 

@@ -26,7 +26,7 @@ func (j *journal) retire() {
 // What was taken stays in memory. Reading and shipping go on. j.mu is held.
 func (j *journal) fail(err error) {
 	if j.failed == nil {
-		j.log.Error("spool: cannot write, refusing appends until the disk takes them again", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: cannot write to the disk; appends are refused until it works again", "class", j.opts.Class, "err", err)
 	}
 	j.failed = fmt.Errorf("%w: %w", ErrFailing, err)
 	j.noSpace = vfs.IsNoSpace(err)
@@ -43,7 +43,7 @@ func (j *journal) writable() {
 	if j.failed == nil {
 		return
 	}
-	j.log.Info("spool: the disk takes writes again", "class", j.opts.Class)
+	j.log.Info("spool: the disk accepts writes again", "class", j.opts.Class)
 	j.failed, j.noSpace = nil, false
 	j.writer.waiting.wakeAll()
 	j.syncer.waiting.wakeAll()

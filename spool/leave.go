@@ -56,7 +56,7 @@ func (s *Shelf) call(dest, name string, from Left) error {
 		return err
 	}
 	s.id.Destinations = id.Destinations
-	s.log.Warn("spool: another owner continues a chain of this spool with other records: what it does not contain is delivered under another identity",
+	s.log.Warn("spool: another owner continues a chain of this spool with other records; the records that the chain lacks are delivered under another spool id",
 		"class", s.opts.Class, "dest", dest, "spool", name)
 	return nil
 }

@@ -162,7 +162,7 @@ func (s *Spool) openQuota() error {
 	s.space.setQuota(q)
 	switch {
 	case total == 0:
-		s.log.Warn("spool: the file system does not tell its size: the quota alone bounds the spool", "class", s.opts.Class, "quota", q.limit)
+		s.log.Warn("spool: the file system does not tell its size; only the quota bounds the spool", "class", s.opts.Class, "quota", q.limit)
 	case q.limit > total:
 		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", q.limit, "size", total)
 	}
@@ -177,7 +177,7 @@ func (s *Spool) loadIndex(openIndex index.OpenFunc) (rebuild bool, err error) {
 		s.shelf.idx = ix
 	case errors.Is(err, index.ErrLost):
 		// Without it everything works, and opening takes longer the next time as well.
-		s.log.Error("spool: no index, going on without", "class", s.opts.Class, "err", err)
+		s.log.Error("spool: continuing without an index", "class", s.opts.Class, "err", err)
 	default:
 		return rebuild, err
 	}

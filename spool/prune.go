@@ -44,7 +44,7 @@ func (s *Shelf) prune() time.Duration {
 	// The ledger must be in a file at any time: of a later segment, of the journal, or one of its own.
 	if l := s.journal.orphan(); l != nil && s.cat.last() <= n {
 		if err := s.space.saveLedger(l); err != nil {
-			s.log.Warn("spool: cannot save the ledger, deleting nothing", "class", s.opts.Class, "err", err)
+			s.log.Warn("spool: cannot save the ledger; no segment is deleted", "class", s.opts.Class, "err", err)
 			return retryEvery
 		}
 	}
@@ -78,7 +78,7 @@ func (s *Shelf) confirmDeletion() bool {
 	}
 	for _, dir := range []string{stageDir, segDir, freeDir} {
 		if err := s.fs.SyncDir(s.path(dir)); err != nil {
-			s.log.Warn("spool: cannot sync a directory after deleting, trying again", "class", s.opts.Class, "dir", dir, "err", err)
+			s.log.Warn("spool: cannot sync a directory after deleting; trying again", "class", s.opts.Class, "dir", dir, "err", err)
 			return false
 		}
 	}

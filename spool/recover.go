@@ -83,7 +83,7 @@ func (r *recovery) readClean() error {
 	case statefile.Loaded:
 		r.clean = m
 	case statefile.Damaged:
-		r.s.log.Warn("spool: clean mark cannot be read", "class", r.s.opts.Class, "err", err)
+		r.s.log.Warn("spool: cannot read the mark of the last orderly end", "class", r.s.opts.Class, "err", err)
 	case statefile.Refused:
 		return err
 	}
@@ -111,7 +111,7 @@ func (r *recovery) readBegun() error {
 	case statefile.AnswerTo(err) == statefile.Refused:
 		return err
 	case err != nil:
-		s.log.Warn("spool: the note of the newest segment cannot be read", "class", s.opts.Class, "err", err)
+		s.log.Warn("spool: cannot read the note of the newest segment", "class", s.opts.Class, "err", err)
 		return nil
 	case b == nil:
 		return nil
@@ -227,7 +227,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	h := src.Header()
 	if h.Spool != s.id.Spool || h.Class != s.id.Class {
-		s.log.Error("spool: a segment of another spool is set aside", "class", s.opts.Class, "segment", n, "spool", h.Spool)
+		s.log.Error("spool: moved a segment of another spool to damaged/", "class", s.opts.Class, "segment", n, "spool", h.Spool)
 		return r.setSegmentAside(n)
 	}
 	p := &part{number: n, header: h, size: size}
@@ -327,7 +327,7 @@ func (r *recovery) withoutRaw() error {
 		}
 		if err != nil {
 			// The staged file beside it may be all that is left of the records: people can still make sense of it.
-			s.log.Error("spool: the stage record of a segment without a raw file cannot be read, both are set aside", "class", s.opts.Class, "segment", n, "err", err)
+			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
 				to, err := s.setAside(stageDir, numberName(n)+ext)
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -373,7 +373,7 @@ func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, co
 		if !ok || have[n] || n <= covered || r.aside[n] != "" || slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == n }) {
 			continue
 		}
-		r.s.log.Error("spool: a staged file has neither a record nor a segment, it is set aside", "class", r.s.opts.Class, "segment", n)
+		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/", "class", r.s.opts.Class, "segment", n)
 		to, err := r.s.setAside(stageDir, e.Name())
 		if err != nil {
 			return err

@@ -105,7 +105,7 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 		if statefile.Denied(err) {
 			return nil, at, err
 		}
-		r.s.log.Error("spool: the ledger at the end of a segment cannot be read", "class", r.s.opts.Class, "segment", p.number, "err", err)
+		r.s.log.Error("spool: cannot read the ledger at the end of a segment", "class", r.s.opts.Class, "segment", p.number, "err", err)
 		at.bytes += p.sealed.Bytes
 	}
 	at.bytes += r.saved.Kept.Bytes
@@ -352,7 +352,7 @@ func (r *recovery) balance() {
 		if t == s.journal.ledger.Kept {
 			continue
 		}
-		s.log.Error("spool: the ledger does not balance, correcting what is damaged", "class", s.opts.Class, "dest", d.name,
+		s.log.Error("spool: the ledger does not balance; correcting the count of damaged records", "class", s.opts.Class, "dest", d.name,
 			"kept", s.journal.ledger.Kept, "delivered", d.delivered, "damaged", s.journal.ledger.Damaged)
 		// What does not add up in the other direction is no damage: never below nothing.
 		t = d.delivered

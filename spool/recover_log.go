@@ -105,7 +105,7 @@ func (r *recovery) judgeNewest() {
 		return
 	}
 	r.vague = uint64(left)
-	s.log.Error("spool: the file of the newest segment is gone or cut short: what was written last cannot be named",
+	s.log.Error("spool: the file of the newest segment is missing or truncated; the last records in it cannot be listed",
 		"class", s.opts.Class, "segment", b.Segment, "named_up_to", b.Next-1, "at_most_bytes_more", r.vague)
 }
 

@@ -92,7 +92,7 @@ func (j *journal) sealRolled() time.Duration {
 			continue
 		}
 		if err != nil {
-			j.log.Error("spool: cannot seal a segment, trying again", "class", j.opts.Class, "segment", r.number, "err", err)
+			j.log.Error("spool: cannot seal a segment; trying again", "class", j.opts.Class, "segment", r.number, "err", err)
 			return retryEvery
 		}
 		j.mu.Lock()

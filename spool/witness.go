@@ -252,7 +252,7 @@ func (j *journal) noteBegun(a *active) {
 		Instance: h.Instance, Size: j.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
 	})
 	if err != nil {
-		j.log.Warn("spool: cannot note that a segment is begun", "class", j.opts.Class, "segment", h.Segment, "err", err)
+		j.log.Warn("spool: cannot record the start of a segment", "class", j.opts.Class, "segment", h.Segment, "err", err)
 	}
 }
 
@@ -274,7 +274,7 @@ func (j *journal) syncBegun() {
 // touchDurable notes, after a sync, what that has made durable.
 func (j *journal) touchDurable(m mark) {
 	if err := j.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
-		j.log.Warn("spool: cannot note how far a segment is durable", "class", j.opts.Class, "segment", m.active.number, "err", err)
+		j.log.Warn("spool: cannot record how far a segment is durable", "class", j.opts.Class, "segment", m.active.number, "err", err)
 	}
 }
 
@@ -297,7 +297,7 @@ func (j *journal) noteEnding(number uint64) { j.noteDurable(number, 0, place{}, 
 
 func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
 	if err := j.witness.mark(number, end, at, ended); err != nil {
-		j.log.Warn("spool: cannot note how far a segment is durable", "class", j.opts.Class, "segment", number, "err", err)
+		j.log.Warn("spool: cannot record how far a segment is durable", "class", j.opts.Class, "segment", number, "err", err)
 	}
 }
 
@@ -308,7 +308,7 @@ func (j *journal) openWitness(last *begun) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if err != nil {
-		j.log.Error("spool: no note of the newest segment can be kept", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: cannot keep a note of the newest segment", "class", j.opts.Class, "err", err)
 		return nil
 	}
 	return nil

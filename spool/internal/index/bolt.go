@@ -128,7 +128,7 @@ func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 	}
 	x.db = nil
 	x.err = lost(err)
-	x.log.Error("index lost; going on without it, it is made again from the segments", "dir", x.dir, "err", err)
+	x.log.Error("the index is lost; the spool continues without it and rebuilds it from the segments", "dir", x.dir, "err", err)
 	// From here on the file falls behind.
 	if err := setMark(x.fsys, x.dir); err != nil {
 		x.log.Warn("the lost index could not be marked", "dir", x.dir, "err", err)

@@ -41,7 +41,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	rebuild := err != nil
 	if rebuild {
 		if !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("setting the index aside, it is made again from the segments", "dir", dir, "err", err)
+			log.Warn("moving the index aside; it is rebuilt from the segments", "dir", dir, "err", err)
 			if err := setAside(fsys, dir, time.Now()); err != nil {
 				return nil, false, lost(err)
 			}
@@ -51,7 +51,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 		}
 	}
 	if err := clearMark(fsys, dir); err != nil {
-		log.Warn("the mark of the index stays, the next start makes it again", "dir", dir, "err", err)
+		log.Warn("the mark of the index stays; the next start rebuilds the index", "dir", dir, "err", err)
 	}
 	return x, rebuild, nil
 }
