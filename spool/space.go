@@ -112,13 +112,6 @@ func (s *space) add(n int64) {
 	s.quota.add(n)
 }
 
-// found counts files that recovery has found.
-func (s *space) found(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.quota.found(n)
-}
-
 // used is add, and tells those who wait for room.
 func (s *space) used(n int64) {
 	s.add(n)

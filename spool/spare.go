@@ -155,20 +155,6 @@ func (s *space) nextNumber() uint64 {
 	return s.number
 }
 
-// lastNumber returns the last segment number that was given.
-func (s *space) lastNumber() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.number
-}
-
-// numberUsed makes sure that no number up to n is given again.
-func (s *space) numberUsed(n uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.number = max(s.number, n)
-}
-
 // takeSpare takes the spare out; nil if there is none.
 func (s *space) takeSpare() *spare {
 	s.mu.Lock()
