@@ -41,6 +41,14 @@ type config struct {
 	adoptMaxBytes int64 // 0: see adoptions.maxBytes
 	adoptPatience time.Duration
 
+	ending
+
+	http       string
+	cpuProfile string
+}
+
+// ending is what the command line says of the end of the process.
+type ending struct {
 	lifecycle    string // name of a platform
 	onTerm       drain.Intent
 	drainTimeout time.Duration
@@ -50,9 +58,6 @@ type config struct {
 	protectAbove int64
 	preStop      string // tell the collector there, and exit
 	report       string
-
-	http       string
-	cpuProfile string
 }
 
 // classURL is the value of -listen.

@@ -89,6 +89,27 @@ func TestFunctions(t *testing.T) {
 	})
 }
 
+// TestStructs: a struct that a reader can keep in mind. Fields that belong together are a type of their own.
+func TestStructs(t *testing.T) {
+	goFiles(t, func(rel string, src []byte) {
+		if strings.HasSuffix(rel, "_test.go") {
+			return
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, rel, src, parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.StructType); ok && s.Fields.NumFields() > 25 {
+				t.Errorf("%s: a struct with %d fields; 25 is the most", fset.Position(s.Pos()), s.Fields.NumFields())
+			}
+			return true
+		})
+	})
+}
+
 // TestDocumented: every exported name outside examples says what it is.
 func TestDocumented(t *testing.T) {
 	goFiles(t, func(rel string, src []byte) {

@@ -23,16 +23,7 @@ type walk struct {
 	id object.Origin
 	ChainReport
 
-	// What is known of the chain's end so far.
-	prev    *link  // nil before the first manifest, and after a hole
-	segment uint64 // last segment that is covered
-	started bool
-	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
-	closed  uint32 // the epoch that took over, 0 for none
-	hole    *hole
-	broken  [2]*link   // two links that do not fit, until a third tells which of them is wrong
-	pairs   [][2]*link // the same where no third follows
-
+	position
 	unsigned *stretch       // that no signed manifest follows so far
 	newest   *ship.Manifest // the last one, where there are no keys to judge signatures by
 
@@ -50,7 +41,25 @@ type walk struct {
 	shut    bool           // one of them names its end
 	group   *group         // the chains that it is judged with, nil if it is judged alone
 	birth   uint64         // records before the chain's first one
-	through *headID        // up to which manifest an earlier audit has looked at the objects
+	lookout
+}
+
+// position is what is known so far of the end of the chain that a walk follows.
+type position struct {
+	prev    *link  // nil before the first manifest, and after a hole
+	segment uint64 // last segment that is covered
+	started bool
+	repeats bool   // segments that are covered already are stated again, for a reason that is known or reported
+	closed  uint32 // the epoch that took over, 0 for none
+	hole    *hole
+	broken  [2]*link   // two links that do not fit, until a third tells which of them is wrong
+	pairs   [][2]*link // the same where no third follows
+}
+
+// lookout is how far the objects of a walk have been examined. The goroutines that examine them use only these fields of it,
+// under mu.
+type lookout struct {
+	through *headID // up to which manifest an earlier audit has looked at the objects
 	mu      sync.Mutex
 	batches []*batch // manifests whose objects are being looked at, in order
 	stuck   bool     // an object was not right: the mark stays in front of it
