@@ -35,7 +35,7 @@ func (s *Shelf) MarkAdopted() error {
 	if s.source == nil {
 		return errors.New("spool: MarkAdopted of a spool that was not adopted")
 	}
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return err
 	}
 	defer s.calls.Done()

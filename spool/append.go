@@ -15,10 +15,10 @@ func (r rejected) Unwrap() error { return r.why }
 // Rejected reports that the records have been counted as lost.
 func (rejected) Rejected() bool { return true }
 
-// take is both doors.
+// accept is both doors.
 //
-// A record that this spool can never take is counted as lost if it comes from a listener, which would offer it for ever.
-func (j *journal) take(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+// A record that this spool can never accept is counted as lost if it comes from a listener, which would offer it indefinitely.
+func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	var size int64 // as it will stand in blocks
 	tally := segment.Tally{Records: uint64(len(batch))}
 	for i := range batch {
@@ -116,9 +116,9 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 				j.reject(tally, d)
 				return rejected{ErrFull}
 			}
-			j.blocked.begin()
+			j.blocked.start()
 			err := j.park(ctx, &j.room, noMark)
-			j.blocked.end()
+			j.blocked.stop()
 			if err != nil && !j.called(came, size, d) {
 				return fmt.Errorf("%w: %w", ErrFull, err)
 			}

@@ -81,7 +81,7 @@ func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) 
 	if d, err = s.destination(dest); err != nil {
 		return nil, nil, err
 	}
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return nil, nil, err
 	}
 	d.mu.Lock()

@@ -38,7 +38,7 @@ func (s *Spool) close() error {
 	s.journal.refuse()
 	// Callers that wait for a commit are served by this one. Calls that stage or acknowledge are ended, the one, and awaited,
 	// the other: once the lock is released, the files are another process's.
-	err := s.journal.settle()
+	err := s.journal.finishWriting()
 	s.shelf.endCalls()
 	s.stop()
 	s.running.Wait()

@@ -49,7 +49,7 @@ func (j *journal) writeTail(ledger bool) error {
 	if j.ledgerDirty && j.source == nil && (ledger || j.failed == nil && now.Sub(j.ledgerTime) >= ledgerEvery) {
 		j.tailLedger(now)
 	}
-	spans, end := j.tail.take(j.spans[:0])
+	spans, end := j.tail.collect(j.spans[:0])
 	w := batchWriter{j: j, place: j.place, synced: j.syncedOffset()}
 	j.pendingSince = time.Time{}
 	j.mu.Unlock()
@@ -227,7 +227,7 @@ func (j *journal) sync() {
 		j.mu.Lock()
 		a := j.active
 		if a == nil || j.tail.synced == j.tail.written {
-			if j.tail.synced == j.tail.end() {
+			if j.tail.synced == j.tail.tailPosition() {
 				j.writable()
 			}
 			j.mu.Unlock()

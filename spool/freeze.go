@@ -24,7 +24,7 @@ func (s *Shelf) Freeze(why string) error {
 	if why == "" {
 		return errors.New("spool: Freeze needs a reason")
 	}
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
@@ -51,7 +51,7 @@ func (s *Shelf) Frozen() string {
 
 // Thaw ends Freeze. With an error the spool stays frozen.
 func (s *Shelf) Thaw() error {
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return err
 	}
 	defer s.calls.Done()

@@ -132,9 +132,9 @@ type blockedTimes struct {
 	reports map[uint64]uint64 // ended, at a socket's last report
 }
 
-func (b *blockedTimes) begin() { b.waiting++ }
+func (b *blockedTimes) start() { b.waiting++ }
 
-func (b *blockedTimes) end() {
+func (b *blockedTimes) stop() {
 	b.waiting--
 	b.ended++
 }

@@ -43,8 +43,8 @@ func (l *litter) add(path string, size int64) {
 	l.files[path] = size
 }
 
-// take empties the list and returns what was in it.
-func (l *litter) take() map[string]int64 {
+// takeFiles empties the list and returns what was in it.
+func (l *litter) takeFiles() map[string]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	files := l.files
@@ -55,7 +55,7 @@ func (l *litter) take() map[string]int64 {
 // clearLitter tries once more to remove what the disk refused, and returns when to try again.
 func (s *space) clearLitter() time.Duration {
 	again := never
-	for path, size := range s.litter.take() {
+	for path, size := range s.litter.takeFiles() {
 		if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.litter.add(path, size)
 			again = retryEvery

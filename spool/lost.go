@@ -48,7 +48,7 @@ func rawLost(err, kind error) error {
 // Restore makes the staged file of a segment again from what a destination has of it: body must be exactly the bytes that
 // the stage record describes, otherwise nothing is changed.
 func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) error {
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return err
 	}
 	defer s.calls.Done()

@@ -74,7 +74,7 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	if len(manifest) == 0 || len(manifest) > maxManifest {
 		return fmt.Errorf("spool: manifest of %d bytes, 1 to %d are allowed", len(manifest), maxManifest)
 	}
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return err
 	}
 	defer s.calls.Done()

@@ -82,7 +82,7 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 		// Blocks end at 64 KiB, so that damage costs little; a larger record has one of its own. Chunks end where the block's
 		// padding and the slack might not fit any more: no slice of them may ever move.
 		if b == nil || len(c.buf)-b.off+n > segment.BlockTarget || len(c.buf)+n+16+writeSlack > cap(c.buf) {
-			c, b = q.begin(n, seq+uint64(i), segment.RecordBlock)
+			c, b = q.startBlock(n, seq+uint64(i), segment.RecordBlock)
 		}
 		c.buf = segment.AppendRecord(c.buf, r)
 		b.count++
@@ -93,14 +93,14 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 
 // putLedger adds a block that holds an encoded ledger.
 func (q *queue) putLedger(next uint64, payload []byte) {
-	c, _ := q.begin(len(payload), next, segment.LedgerBlock)
+	c, _ := q.startBlock(len(payload), next, segment.LedgerBlock)
 	c.buf = append(c.buf, payload...)
 	q.unwritten += int64(len(payload))
 	q.close()
 }
 
-// begin closes the open block and opens one that has room for n bytes.
-func (q *queue) begin(n int, first uint64, kind segment.Type) (*chunk, *block) {
+// startBlock closes the open block and opens one that has room for n bytes.
+func (q *queue) startBlock(n int, first uint64, kind segment.Type) (*chunk, *block) {
 	q.close()
 	c := q.last()
 	if c == nil || len(c.buf)+n+blockRoom > cap(c.buf) {
@@ -149,10 +149,10 @@ func (q *queue) close() {
 	q.open = false
 }
 
-// take closes the open block and appends everything that is not written yet to spans. It returns the position behind it.
-func (q *queue) take(spans []span) ([]span, position) {
+// collect closes the open block and appends everything that is not written yet to spans. It returns the position behind it.
+func (q *queue) collect(spans []span) ([]span, position) {
 	q.close()
-	end := q.end()
+	end := q.tailPosition()
 	if c := q.last(); c != nil && q.written.before(end) {
 		b, n := &c.blocks[len(c.blocks)-1], len(c.buf)
 		if !b.slack && n+writeSlack <= cap(c.buf) {
@@ -170,8 +170,8 @@ func (q *queue) take(spans []span) ([]span, position) {
 	return spans, end
 }
 
-// end is the position behind the last block.
-func (q *queue) end() position {
+// tailPosition is the position behind the last block.
+func (q *queue) tailPosition() position {
 	if len(q.chunks) == 0 {
 		return position{q.base, 0}
 	}
@@ -191,7 +191,7 @@ func (q *queue) release(p position) {
 		done := number < p.chunk ||
 			// All of the last chunk: give it up and begin anew at its start, in memory that is in the cache. It gets another
 			// number, since others may still hold positions in it.
-			number == p.chunk && p == q.end() && !q.open
+			number == p.chunk && p == q.tailPosition() && !q.open
 		if !done {
 			break
 		}

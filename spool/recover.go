@@ -66,7 +66,7 @@ func (p *part) first() uint64 {
 
 func (r *recovery) run() error {
 	for _, step := range []func() error{
-		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.end,
+		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.conclude,
 		r.stages, r.pool, r.save,
 	} {
 		if err := step(); err != nil {

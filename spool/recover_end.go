@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// end finds the end of the log and the ledger there, and makes the newest segment ready to be written on, or seals it.
-func (r *recovery) end() error {
+// conclude finds the end of the log and the ledger there, and makes the newest segment ready to be written on, or seals it.
+func (r *recovery) conclude() error {
 	s := r.s
 	var p *part
 	if k := len(r.parts); k > 0 {
@@ -76,7 +76,7 @@ func (r *recovery) end() error {
 			d.note(&s.journal.ledger)
 		}
 	}
-	r.settle(l.Time)
+	r.accountForEnd(l.Time)
 	if r.last == nil {
 		return nil
 	}
@@ -112,8 +112,8 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 	return r.saved, at, nil
 }
 
-// settle closes the balance of a ledger that was read back. After an orderly end it must close by itself.
-func (r *recovery) settle(from time.Time) {
+// accountForEnd closes the balance of a ledger that was read back. After an orderly end it must close by itself.
+func (r *recovery) accountForEnd(from time.Time) {
 	s := r.s
 	l := &s.journal.ledger
 	most, since, died := r.lostAtMost()

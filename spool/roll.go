@@ -67,9 +67,9 @@ func (a *active) sync() error {
 	return a.err
 }
 
-// end is the last sync before the footer, left out if nothing was written since the one before. It waits for one that is
+// finish is the last sync before the footer, left out if nothing was written since the one before. It waits for one that is
 // under way, and learns of its failure.
-func (a *active) end(dirty bool) error {
+func (a *active) finish(dirty bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil && dirty {
@@ -129,7 +129,7 @@ func (j *journal) roll() error {
 	dirty := j.tail.synced != j.tail.written
 	j.mu.Unlock()
 	j.syncBegun()
-	if err := a.end(dirty); err != nil {
+	if err := a.finish(dirty); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -159,9 +159,8 @@ func (j *journal) ended(a *active, broken bool) {
 // While the segment takes over what another file has, since that one failed, it has no header and counts as a spare: a kill
 // in the middle finds everything in the other one.
 func (j *journal) activate(first uint64) error {
+	sp := j.space.takeSpare() // what makes room may want it too
 	j.mu.Lock()
-	sp := j.space.spare
-	j.space.spare = nil
 	begins := j.beginning()
 	late := j.place.seq < j.written
 	j.mu.Unlock()

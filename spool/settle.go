@@ -57,9 +57,9 @@ func (j *journal) closeBalance() {
 		"records", left.Records, "bytes", left.Bytes)
 }
 
-// settle writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
+// finishWriting writes everything, with the ledger if it has changed, and syncs it. A disk that refuses is given one more file,
 // as ever, and no more than that: Close must end.
-func (j *journal) settle() error {
+func (j *journal) finishWriting() error {
 	j.mu.Lock()
 	j.acquire(&j.syncer)
 	j.acquire(&j.writer)
@@ -78,7 +78,7 @@ func (j *journal) settle() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.release(&j.syncer)
-	if j.tail.synced != j.tail.end() && j.failed == nil {
+	if j.tail.synced != j.tail.tailPosition() && j.failed == nil {
 		j.failed = ErrFailing
 	}
 	// Nobody commits any more: whoever still waits for a commit is told that it failed.

@@ -125,8 +125,8 @@ func (s *Shelf) HandOver() { s.doors.handOver() }
 // segment is here.
 func (s *Shelf) Damages() []Damage { return s.damages.list() }
 
-// begin counts a call that uses files, which Close awaits; ErrClosed after Close.
-func (s *Shelf) begin() error {
+// admit counts a call that uses files, which Close awaits; ErrClosed after Close.
+func (s *Shelf) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

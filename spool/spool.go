@@ -53,14 +53,14 @@ type Spool struct {
 // Cancelling ctx ends a wait for space or for another caller's commit. A caller that is itself committing finishes the commit
 // first.
 func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	return s.journal.take(ctx, batch, door{count: true, wait: true})
+	return s.journal.accept(ctx, batch, door{count: true, wait: true})
 }
 
 // Offer copies the batch into the memory budget and returns; it waits only while the budget is used up, or the quota is
 // and the policy is Block. What it took is received, not yet kept: it is written at the latest after
 // Options.SyncInterval. An error says that nothing was taken.
 func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	return s.journal.take(ctx, batch, door{count: true})
+	return s.journal.accept(ctx, batch, door{count: true})
 }
 
 // WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
@@ -87,19 +87,19 @@ type Intake struct{ j *journal }
 
 // Append is Spool.Append, without counting the records as received.
 func (i *Intake) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	return i.j.take(ctx, batch, door{wait: true})
+	return i.j.accept(ctx, batch, door{wait: true})
 }
 
 // Offer is Spool.Offer, without counting the records as received.
 func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	return i.j.take(ctx, batch, door{})
+	return i.j.accept(ctx, batch, door{})
 }
 
 // Keep takes what a listener that is closed has in hand: over the quota and the memory budget, as long as the disk has room
 // beyond the reserve (see LastCall). It does not wait. What it took is received, not yet kept, as with Offer; with an error
 // nothing was taken.
 func (i *Intake) Keep(batch []segment.Record) (last uint64, err error) {
-	return i.j.take(context.Background(), batch, door{last: true})
+	return i.j.accept(context.Background(), batch, door{last: true})
 }
 
 // WaitDurable is Spool.WaitDurable.

@@ -31,7 +31,7 @@ const maxStageRecord = 8 << 20
 // Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
 // an object without content; whether that is worth storing is the caller's affair.
 func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return nil, err
 	}
 	defer s.calls.Done()
@@ -363,7 +363,7 @@ func (s *site) stageRecord(n uint64) (*StageRecord, error) {
 // StageRecord returns how a segment was staged, without its staged file, for which a full spool may have no room.
 // fs.ErrNotExist: it was not, or it is deleted.
 func (s *Shelf) StageRecord(number uint64) (*StageRecord, error) {
-	if err := s.begin(); err != nil {
+	if err := s.admit(); err != nil {
 		return nil, err
 	}
 	defer s.calls.Done()

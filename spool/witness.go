@@ -125,8 +125,8 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	return nil
 }
 
-// begin notes that a segment is begun. The note survives the process at once, and a power cut after sync.
-func (w *witness) begin(b begun) error {
+// startSegment notes that a segment is begun. The note survives the process at once, and a power cut after sync.
+func (w *witness) startSegment(b begun) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.f == nil || b.Segment < w.last.Segment {
@@ -247,7 +247,7 @@ func (j *journal) noteBegun(a *active) {
 	end, at := a.synced, j.placed
 	j.mu.Unlock()
 	h := a.header
-	err := j.witness.begin(begun{
+	err := j.witness.startSegment(begun{
 		Spool: h.Spool, Segment: h.Segment, Generation: h.Generation, First: h.First, Epoch: h.Epoch, Created: h.Created,
 		Instance: h.Instance, Size: j.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
 	})

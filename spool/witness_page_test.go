@@ -46,7 +46,7 @@ func TestNoteDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	if err := w.begin(begun{Spool: "s", Segment: 1, First: 1, Next: 1, Created: time.Now()}); err != nil {
+	if err := w.startSegment(begun{Spool: "s", Segment: 1, First: 1, Next: 1, Created: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	seq := uint64(0)
@@ -77,12 +77,12 @@ func TestNoteAfterRefusedBeginning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	if err := w.begin(begun{Spool: "s", Segment: 1, First: 1, Next: 1}); err != nil {
+	if err := w.startSegment(begun{Spool: "s", Segment: 1, First: 1, Next: 1}); err != nil {
 		t.Fatal(err)
 	}
 	f := w.f
 	w.f = refusing{f}
-	if err := w.begin(begun{Spool: "s", Segment: 2, First: 9, Next: 9}); err == nil {
+	if err := w.startSegment(begun{Spool: "s", Segment: 2, First: 9, Next: 9}); err == nil {
 		t.Fatal("nothing was refused")
 	}
 	w.f = f
