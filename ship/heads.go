@@ -69,7 +69,10 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	for {
 		wake := l.s.changed.Next()
 		c := l.cursor()
-		tell, after := headDue(c, told, time.Since(last))
+		tell, after := false, headInterval
+		if l.isPrepared() {
+			tell, after = headDue(c, told, time.Since(last))
+		}
 		if tell {
 			told, last = c, time.Now()
 			if err := l.tellHead(ctx, peer, c); err != nil && ctx.Err() == nil {
@@ -78,10 +81,23 @@ func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 			continue
 		}
 		_, err := wait.For(ctx, after, wake)
-		if c = l.cursor(); err != nil && (!c.Final || c.Left || c == told) {
+		if c = l.cursor(); err != nil && (!c.Final || c.Left || c == told || !l.isPrepared()) {
 			return
 		}
 	}
+}
+
+func (l *lane) isPrepared() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.prepared
+}
+
+func (l *lane) setPrepared(prepared bool) {
+	l.mu.Lock()
+	l.prepared = prepared
+	l.mu.Unlock()
+	l.s.changed.Broadcast()
 }
 
 // headDue reports whether a head is to be written now, since is the time since the last one, or else after which time to

@@ -26,6 +26,8 @@ type lane struct {
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
 	closed bool        // and was written: nothing may follow it in this process
+	// prepared: chain is where the chain at the destination ends, see prepareChain.
+	prepared bool
 	health
 	meter    meter
 	backlog  backlog
@@ -88,10 +90,13 @@ func (l *lane) run(ctx context.Context) error {
 
 // session ships until the chain goes on elsewhere, or nothing more can be done at all.
 func (l *lane) session(ctx context.Context) error {
-	// Nothing is sent before the chain says who writes it.
+	// Nothing is sent before the chain says who writes it, and no head told: what is known of a lost chain state until then is
+	// where the chain must end, and not where it does.
+	l.setPrepared(false)
 	if err := l.prepareChain(ctx); err != nil {
 		return err
 	}
+	l.setPrepared(true)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)

@@ -171,9 +171,10 @@ func (src *source) identity() (*identity, error) {
 // another one all the same.
 func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity, error) {
 	id, err := loadIdentity(fsys, work)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return id, err // openIdentity looks at the instance
 	}
+	// A lost one begins anew, as an adopter on another host would.
 	if err := from.nextEpoch(instance); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,8 @@ type damages struct {
 
 	mu    sync.Mutex
 	notes map[uint64]*damageNote
+	// acknowledged has the segments of which the operator had given up something when the spool was opened.
+	acknowledged map[uint64]bool
 	// held is the size of the files in damaged/, as far as the quota knows.
 	held int64
 }
@@ -67,8 +69,11 @@ func (d *damages) load() error {
 	if err != nil {
 		return err
 	}
-	d.notes = map[uint64]*damageNote{}
+	d.notes, d.acknowledged = map[uint64]*damageNote{}, map[uint64]bool{}
 	for _, e := range entries {
+		if n, ok := parseName(e.Name(), givenUpExt); ok {
+			d.acknowledged[n] = true
+		}
 		n, ok := parseName(e.Name(), noteExt)
 		if !ok {
 			continue
@@ -201,7 +206,7 @@ func (d *damages) isGivenUp(note *damageNote) bool {
 	}
 	for _, dir := range dirs {
 		g, err := loadGivenUp(d.baseFS(), dir, note.Segment)
-		if err == nil && g.Spool == d.id.Spool && covers(g.Ranges, note.Ranges) {
+		if err == nil && g.Spool == d.id.Spool && covers(g.within(note.Ranges), note.Ranges) {
 			return true
 		}
 	}
@@ -230,15 +235,20 @@ func (d *damages) keepAside(dir, name string, size int64) error {
 
 // keepDamaged keeps the file of a segment that is deleted if that is the only copy of something, and reports whether it is.
 func (d *damages) keepDamaged(seg *sealed) bool {
-	if !d.open(seg.Number) {
+	name := numberName(seg.Number) + segExt
+	if !d.named(seg.Number, name) && !d.acknowledged[seg.Number] {
+		if !d.open(seg.Number) {
+			d.forget(seg.Number)
+		}
+		return false // nothing is damaged in it, or it has been set aside before, and an empty one has taken its place
+	}
+	// Also if the operator has given up what was damaged: what is left of it is the operator's to remove.
+	err := d.keepAside(segDir, name, seg.Size)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // removed already
 		d.forget(seg.Number)
 		return false
-	}
-	name := numberName(seg.Number) + segExt
-	if !d.named(seg.Number, name) {
-		return false // it has been set aside before, and an empty one has taken its place
-	}
-	if err := d.keepAside(segDir, name, seg.Size); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	case err != nil:
 		d.log.Error("spool: cannot move a damaged file to its place; it stays where it is", "class", d.opts.Class, "file", name, "err", err)
 	}
 	return true

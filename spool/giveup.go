@@ -54,7 +54,11 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 	if old, err := loadGivenUp(fsys, dir, number); err == nil && old.Spool == id.Spool {
 		g.Ranges = old.Ranges
 	}
-	g.Ranges = mergeRanges(append(slices.Clone(g.Ranges), ranges...))
+	for _, r := range ranges {
+		if !slices.Contains(g.Ranges, r) {
+			g.Ranges = append(g.Ranges, r) // as given: see within
+		}
+	}
 	b, err := statefile.Seal(g)
 	if err == nil {
 		err = fsys.MkdirAll(filepath.Join(dir, damagedDir))
@@ -66,6 +70,17 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 		return fmt.Errorf("spool: give up records: %w", err)
 	}
 	return nil
+}
+
+// within returns what was given up of the damaged records, merged. A range that holds others as well was given up before
+// anybody knew what is damaged, and acknowledges nothing.
+func (g *givenUp) within(damaged []segment.Range) (ranges []segment.Range) {
+	for _, r := range g.Ranges {
+		if covers(damaged, []segment.Range{r}) {
+			ranges = append(ranges, r)
+		}
+	}
+	return mergeRanges(ranges)
 }
 
 func givenUpPath(dir string, number uint64) string {

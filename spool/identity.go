@@ -93,14 +93,14 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		return nil, fmt.Errorf("%w: %s has version %d, this one knows %d", err, path, newer.Version, identityVersion)
 	case err != nil && !errors.Is(err, statefile.ErrContents):
 		return nil, fmt.Errorf("spool: %w", err)
-	case id.Version > 0 && id.Version < identityVersion: // also if it has members of another shape
+	case id.Version > 0 && id.Version < identityVersion && (id.Spool != "" || err != nil): // also if it has members of another shape
 		return nil, fmt.Errorf("%w: %s has version %d, this one writes %d", errOlder, path, id.Version, identityVersion)
 	case err == nil:
 		err = id.validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w; it can be made again from any segment, and from any chain state; where there is neither, nothing is kept here, "+
-			"and the directory becomes a new spool once %s is moved elsewhere", ErrCorrupt, path, err, identityName)
+		return nil, fmt.Errorf("%w: %s: %w; the spool makes it again from any segment that can be read, and from any chain state; if there is neither, "+
+			"restore it from a copy, or move the whole directory elsewhere and keep it: the class then begins a new spool", ErrCorrupt, path, err)
 	}
 	if id.Destinations == nil {
 		id.Destinations = map[string]remembered{}

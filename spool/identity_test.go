@@ -95,7 +95,7 @@ func TestIdentityDamaged(t *testing.T) {
 			t.Errorf("%s: load: %v", name, err)
 		}
 		// Without a segment nobody may give the directory another id.
-		if _, err := openIdentity(m, "d", "vpn", "host-a", noSegments); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "once spool.json is moved elsewhere") {
+		if _, err := openIdentity(m, "d", "vpn", "host-a", noSegments); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "move the whole directory elsewhere and keep it") {
 			t.Errorf("%s: open: %v", name, err)
 		}
 		if _, err := openIdentity(m, "d", "vpn", "host-a", func() (*identity, error) { return nil, syscall.EIO }); !errors.Is(err, syscall.EIO) {

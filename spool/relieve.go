@@ -94,7 +94,7 @@ func (s *Shelf) halve(ctx context.Context, enc Encoder, n uint64, force bool) (f
 
 // onlyCopy reports whether a segment's own file is the only copy of records that were damaged in it.
 func (s *Shelf) onlyCopy(n uint64) bool {
-	return s.damages.open(n) && s.damages.named(n, numberName(n)+segExt)
+	return s.damages.named(n, numberName(n)+segExt)
 }
 
 // checkRaw reads a segment's own file from end to end. The damage that is on record may be in it, and no other.

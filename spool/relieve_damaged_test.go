@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TestDamagedFileIsNoCopy: what could be read of a damaged segment was staged. The staged file can be made again, the
@@ -60,5 +61,42 @@ func TestDamagedFileIsNoCopy(t *testing.T) {
 	}
 	wantKept("delivered")
 	balanced(t, s)
+	closeSpool(t, s)
+}
+
+// TestGivenUpFileStays: the operator gives up what is damaged while a destination still lacks the segment. The damaged file
+// stays all the same until the operator removes it. What is given up in advance acknowledges no damage.
+func TestGivenUpFileStays(t *testing.T) {
+	d := memDir()
+	d.index = new(index.Mem).Open
+	s := d.open(t, Options{Destinations: []string{"up", "down"}, SegmentBytes: minSegmentBytes, MaxBytes: 64 << 20})
+	mustAppend(t, s, batch(1, 40, 1000))
+	mustSeal(t, s)
+	hurt := s.shelf.Sealed(0, 1)[0].Number
+	giveUp := func(first, last uint64) {
+		t.Helper()
+		if err := giveUp(d.fs, "/spool", hurt, []segment.Range{{First: first, Last: last}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	giveUp(1, 100_000)
+	flip(t, d, s.segPath(hurt), 20)
+	if _, err := s.shelf.Stage(t.Context(), hurt, gzipEncoder{}); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "up", hurt)
+	all := s.shelf.Damages()
+	if len(all) != 1 || all[0].GivenUp {
+		t.Fatalf("given up before anybody knew what: %+v", all)
+	}
+	giveUp(all[0].Ranges[0].First, all[0].Ranges[0].Last)
+	if all := s.shelf.Damages(); !all[0].GivenUp {
+		t.Fatalf("not given up: %+v", all)
+	}
+	deliver(t, s, "down", hurt)
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	if _, err := d.fs.Stat(s.path(damagedDir, numberName(hurt)+segExt)); err != nil {
+		t.Errorf("the damaged file: %v", err)
+	}
 	closeSpool(t, s)
 }

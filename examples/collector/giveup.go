@@ -60,7 +60,7 @@ func giveUp(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stdout, "class %s, segment %d: %d records are given up; they stay reported as damaged\n", o.class, o.segment, count)
 	if !noted {
-		fmt.Fprintf(stdout, "  no damage of segment %d is on record in %s: this counts only if an adopter of the volume has reported it\n", o.segment, path)
+		fmt.Fprintf(stdout, "  no damage of segment %d is on record in %s: this counts only if exactly these records are found damaged, for example by an adopter of the volume\n", o.segment, path)
 	}
 	return 0
 }
