@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// encoder is what is pooled for writing: Reset makes it start anew, whatever happened before.
+// encoder is what is pooled for writing: Reset makes it start over, whatever happened before.
 type encoder interface {
 	io.WriteCloser
 	Reset(w io.Writer)
@@ -168,7 +168,7 @@ func (r *reader) Close() error {
 	if r.in == nil {
 		return nil
 	}
-	// Back to the pool even after damage: each library promises that Reset starts anew whatever went before, and
+	// Back to the pool even after damage: each library promises that Reset starts over whatever went before, and
 	// a stranger who sends damage shall not make us allocate megabytes each time.
 	r.in.src = source{}
 	r.codec.decoders.Put(r.in)

@@ -37,7 +37,7 @@ func allowanceOf(name string, stats []string, values []uint64) (a Allowance, ok 
 	return a, ok
 }
 
-// since returns the counters of now as of an earlier time. A counter that is lower began anew with its driver.
+// since returns the counters of now as of an earlier time. A counter that is lower started over with its driver.
 func since(now, earlier []Allowance) []Allowance {
 	if len(now) == 0 {
 		return nil

@@ -250,7 +250,7 @@ func (o *offer) release(ctx context.Context, names []string) error {
 	for _, name := range o.byWait(names) {
 		l, ok := o.Listeners[name].(movable)
 		if !ok {
-			continue // the successor binds it anew
+			continue // the successor binds it again
 		}
 		o.paused = append(o.paused, l)
 		e, err := l.pause(ctx)

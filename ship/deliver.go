@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// deliver brings one segment to the destination, however long it takes. Each attempt asks for the stage record anew:
+// deliver brings one segment to the destination, however long it takes. Each attempt asks for the stage record again:
 // should the staged file be gone, it is made again, from the raw segment and with the recorded settings.
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number

@@ -365,7 +365,7 @@ func TestStagedFileLost(t *testing.T) {
 	b.audit(has)
 }
 
-// onlyStaged opens the spool anew, with nothing but a damaged staged file left of the first segment.
+// onlyStaged opens the spool again, with nothing but a damaged staged file left of the first segment.
 func (b *bench) onlyStaged(d destinations) *bench {
 	b.t.Helper()
 	b.close()

@@ -42,7 +42,7 @@ func TestSign(t *testing.T) {
 	if forged, err := back.CheckSignature(other); !errors.Is(err, ErrSignature) || !errors.Is(err, ErrVerify) || forged {
 		t.Errorf("a key that is not known: forged %v, %v", forged, err)
 	}
-	// Whoever has no key writes the manifest anew, in due form, and keeps the signature.
+	// Whoever has no key writes the manifest again, in due form, and keeps the signature.
 	back.Segments[0].Bytes++
 	forgery, err := DecodeManifest(bytes.NewReader(encode(t, back)))
 	if err != nil {

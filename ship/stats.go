@@ -85,7 +85,7 @@ func (b *backlog) count(sp *spool.Spool) int {
 // follow follows the cursor to a segment, past those of the window.
 func (b *backlog) follow(to uint64, window []*delivery) {
 	if len(window) == 0 || to > b.seen {
-		*b = backlog{seen: to} // it jumped: count anew
+		*b = backlog{seen: to} // it jumped: count again
 		return
 	}
 	b.n -= len(window)

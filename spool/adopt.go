@@ -26,7 +26,7 @@ var (
 type AdoptOptions struct {
 	// Work is a directory on this host's own disk. Each adopted spool gets one of its own in it, <class>-<spool id>: what
 	// would change in the source goes there, and every staged file. A later Adopt goes on where this one ended; without
-	// its files it begins anew, and finds at the destinations what was delivered. Close removes them after MarkAdopted.
+	// its files it starts over, and finds at the destinations what was delivered. Close removes them after MarkAdopted.
 	// Required.
 	Work string
 	// Instance names this host in manifests; default the host name.
@@ -174,7 +174,7 @@ func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return id, err // openIdentity looks at the instance
 	}
-	// A lost one begins anew, as an adopter on another host would.
+	// A lost one starts over, as an adopter on another host would.
 	if err := from.nextEpoch(instance); err != nil {
 		return nil, err
 	}

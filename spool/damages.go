@@ -84,7 +84,7 @@ func (d *damages) load() error {
 			return err
 		}
 		if err != nil || note.Segment != n {
-			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read"}}
+			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read: look at what damaged/ has of this segment, then remove its .json file there to acknowledge the damage"}}
 		}
 		d.notes[n] = note
 	}

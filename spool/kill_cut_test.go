@@ -164,7 +164,7 @@ func TestFailedSyncIsNotBelievedByTheNextProcess(t *testing.T) {
 }
 
 // A manifest may be sent once Propose has returned nil, so that it must outlive a power cut then, also where an attempt
-// before had come to everything but the last sync: proposed anew, with other bytes, the spool would fence itself.
+// before had come to everything but the last sync: proposed again, with other bytes, the spool would fence itself.
 func TestProposedAgainIsDurable(t *testing.T) {
 	w := newWorld(Options{Destinations: []string{"a"}})
 	var broken atomic.Bool

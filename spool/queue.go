@@ -189,7 +189,7 @@ func (q *queue) release(p position) {
 	for n < len(q.chunks) {
 		number := q.base + uint64(n)
 		done := number < p.chunk ||
-			// All of the last chunk: give it up and begin anew at its start, in memory that is in the cache. It gets another
+			// All of the last chunk: give it up and start over at its start, in memory that is in the cache. It gets another
 			// number, since others may still hold positions in it.
 			number == p.chunk && p == q.tailPosition() && !q.open
 		if !done {

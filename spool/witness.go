@@ -218,7 +218,7 @@ func (w *witness) flush() error {
 	if !w.dirty || w.f == nil {
 		return nil
 	}
-	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written anew.
+	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
 	return w.f.Sync()
 }
 

@@ -43,7 +43,7 @@
 //
 // The queue keeps messages while the collector is unreachable, indefinitely (resumeRetryCount="-1"), and on disk if there
 // are many or rsyslog ends. A larger window shares an fdatasync among more messages. timeout is how long rsyslog waits for
-// an acknowledgement before it connects anew; it should outlast a stall of the disk. For TLS, with relps:// at the other
+// an acknowledgement before it connects again; it should outlast a stall of the disk. For TLS, with relps:// at the other
 // end:
 //
 //	tls="on" tls.caCert="/etc/ssl/ca.pem" tls.myCert="/etc/ssl/client.pem" tls.myPrivKey="/etc/ssl/client.key"

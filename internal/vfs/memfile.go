@@ -191,7 +191,7 @@ func (f *memFile) Sync() error {
 }
 
 // failSync is what a failed fsync does on Linux: the pages count as clean although they were not written. Reads go on
-// showing them and later Syncs succeed, but only what is written anew becomes durable.
+// showing them and later Syncs succeed, but only what is written again becomes durable.
 func (f *memFile) failSync() {
 	_ = f.begin("sync", false)
 	defer f.m.mu.Unlock()

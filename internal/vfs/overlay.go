@@ -15,7 +15,7 @@ const removedSuffix = ".removed"
 
 // Overlay shows the tree at lower under the paths of upper, and changes nothing in it: what is written, made or removed
 // goes to upper, of the same file system or another. A file of lower that is opened for writing is copied first. What
-// upper holds survives as everything there does, so that an Overlay made anew shows what the last one did.
+// upper holds survives as everything there does, so that an Overlay made again shows what the last one did.
 //
 // Everybody else must leave both trees alone meanwhile.
 func Overlay(fsys FS, lower, upper string) FS {

@@ -360,7 +360,7 @@ func TestKeyOfOtherSpool(t *testing.T) {
 	wants(t, p.audit(t, deep), audit.Damaged, audit.LineWrong, audit.PlacesDiffer, audit.ObjectAltered, audit.ObjectUnknown)
 }
 
-// again stores the first segment's object anew, as change makes it of the uncompressed content, with a receipt that fits.
+// again stores the first segment's object again, as change makes it of the uncompressed content, with a receipt that fits.
 func again(t *testing.T, p places, change func(raw []byte) []byte) func(*ship.Manifest) {
 	return func(m *ship.Manifest) {
 		s := &m.Segments[0]

@@ -235,7 +235,7 @@ func TestClosingWrong(t *testing.T) {
 	}
 	wants(t, places{"idc": at}.audit(t), audit.Damaged, audit.ChainCut)
 
-	// The manifest that it names was written anew.
+	// The manifest that it names was written again.
 	p = base.clone()
 	at = p["idc"]
 	last := manifests[len(manifests)-1]

@@ -168,7 +168,7 @@ func (f *forger) dropTail(at *shiptest.MemoryDestination, keys []string, i int, 
 	return true
 }
 
-// heads makes the heads of the chains that were written anew fit.
+// heads makes the heads of the chains that were written again fit.
 func (f *forger) heads(spool string, hashes map[string]*ship.Manifest) {
 	for _, at := range f.p {
 		for _, k := range at.Keys() {

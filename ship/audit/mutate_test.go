@@ -324,7 +324,7 @@ func (m *mutator) alterEnd() mutation {
 	return mutation{what: fmt.Sprintf("alter-end %s at %d", key, at), keys: []string{key}}
 }
 
-// forge writes a manifest anew, in due form, with one line altered.
+// forge writes a manifest again, in due form, with one line altered.
 func (m *mutator) forge() mutation {
 	for {
 		key := m.pick(isManifest)
@@ -379,7 +379,7 @@ func (m *mutator) covers(at *shiptest.MemoryDestination, key string, last uint64
 	return len(keys) > 0 && here.manifest(keys[len(keys)-1]).Footer.Last >= last
 }
 
-// rewrite alters a line and writes every manifest behind it anew, so that the chain fits together again.
+// rewrite alters a line and writes every manifest behind it again, so that the chain fits together again.
 func (m *mutator) rewrite() mutation {
 	for {
 		keys := m.chain(m.pick(isManifest))

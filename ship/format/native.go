@@ -22,7 +22,7 @@ var nativeFormat = &Format{
 	},
 }
 
-// nativeWriter writes Native. It writes the segment anew instead of copying the file: what a file has been through (a torn
+// nativeWriter writes Native. It writes the segment again instead of copying the file: what a file has been through (a torn
 // tail, blocks that went to the next segment, the remains of a recycled life, padding for the disk) is not for readers,
 // and a damaged or unsealed source must give a sealed segment whose every block is sound. Kept are the header with its
 // generation and ledger, every record, and the footer's ledger. A damaged stretch stays visible to every reader as

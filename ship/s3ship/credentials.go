@@ -10,7 +10,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// credentials are those of the AWS chain, read anew once they may not be good. The SDK reads keys from files once per
+// credentials are those of the AWS chain, read again once they may not be good. The SDK reads keys from files once per
 // process; an operator who corrects one would otherwise have to restart a service that is receiving.
 type credentials struct {
 	// reload is nil where the provider came from an aws.Config.
@@ -24,7 +24,7 @@ type credentials struct {
 	last     aws.Credentials // that were given out, and not refused since
 }
 
-// doubt says why credentials are read anew.
+// doubt says why credentials are read again.
 type doubt uint8
 
 const (
@@ -37,7 +37,7 @@ const (
 	certain
 )
 
-// suspicion is how often credentials are read anew for refusals that may have other reasons.
+// suspicion is how often credentials are read again for refusals that may have other reasons.
 const suspicion = time.Minute
 
 // credentialsError is a failure to get any credentials at all.
@@ -85,7 +85,7 @@ func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, err
 	return c.provider, nil
 }
 
-// doubt makes the next request read the credentials anew.
+// doubt makes the next request read the credentials again.
 func (c *credentials) doubt(why doubt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

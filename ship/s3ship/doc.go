@@ -42,7 +42,7 @@
 //	sweep_age         of unfinished uploads that are aborted; default 24h
 //
 // Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They are
-// read anew when the store does not accept them, so that an operator can correct them without a restart: at once after an
+// read again when the store does not accept them, so that an operator can correct them without a restart: at once after an
 // error code that names them, and once a minute after any other refusal. They have no place in the URL, in a log, in an
 // error or in a receipt.
 //

@@ -146,7 +146,7 @@ func (s *store) count(op string) int {
 	return s.calls[op]
 }
 
-// plan sets the faults and counts anew.
+// plan sets the faults and counts again.
 func (s *store) plan(f func(op string, n int) s3d.Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

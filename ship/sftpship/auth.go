@@ -30,7 +30,7 @@ type credentials struct {
 	asked    []string // questions that only a person could answer
 }
 
-// credentials reads the secrets (or reaches the agent) anew for each connection, so that replacing one cures a parked
+// credentials reads the secrets (or reaches the agent) again for each connection, so that replacing one cures a parked
 // destination without a restart. With a key file the agent is left alone: sshd counts each key offered as a failure.
 func (p place) credentials(ctx context.Context, o *Options) (*credentials, error) {
 	password, err := p.password.read("password", o.Password)

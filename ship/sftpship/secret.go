@@ -9,7 +9,7 @@ import (
 	secretfile "github.com/penstock-go/penstock/internal/secret"
 )
 
-// secret says where a password or a passphrase comes from. It is read anew for each connection, so that replacing it
+// secret says where a password or a passphrase comes from. It is read again for each connection, so that replacing it
 // cures a parked destination without a restart. No value of it is ever part of a message.
 type secret struct {
 	file, env string

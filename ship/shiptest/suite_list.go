@@ -85,7 +85,7 @@ func (s *suite) listEnds() {
 	}
 }
 
-// checkAndLocation: where it is never changes, and that it is usable is found out anew.
+// checkAndLocation: where it is never changes, and that it is usable is found out again.
 func (s *suite) checkAndLocation() {
 	if l, ok := s.d.(ship.Locator); ok {
 		s.Run("Location", func(t *testing.T) {

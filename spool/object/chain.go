@@ -73,6 +73,7 @@ type ChainKey struct {
 	Head   string // the destination whose head it is, "" for a manifest
 }
 
+// String returns the key as destinations have it: ManifestKey, or HeadKey if Head is set.
 func (k *ChainKey) String() string {
 	if k.Head != "" {
 		return HeadKey(k.Class, k.Spool, k.Epoch, k.Head, k.Number)

@@ -40,6 +40,7 @@ func HourPrefix(class string, hour int32) string {
 	return fmt.Sprintf("%sdt=%s/hour=%s/", ClassPrefix(class), t.Format(time.DateOnly), t.Format("15"))
 }
 
+// String returns the key as destinations have it. ParseKey reads it.
 func (k *Key) String() string {
 	return fmt.Sprintf("%s%s-%06d-%016x-%016x%s", HourPrefix(k.Class, k.Hour), k.Spool, k.Epoch, k.First, k.Last, k.Ext)
 }

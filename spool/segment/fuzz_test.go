@@ -156,7 +156,7 @@ func FuzzHeader(f *testing.F) {
 		again := *h
 		b, err := EncodeHeader(&again, 0)
 		if err != nil {
-			t.Skip(err) // a year that JSON cannot write, a ledger that has grown in being written anew
+			t.Skip(err) // a year that JSON cannot write, a ledger that has grown in being written again
 		}
 		back, err := DecodeHeader(b)
 		if err != nil {

@@ -147,7 +147,7 @@ func (w *walker) damage() error {
 }
 
 // readMarks raises the mark to the highest of all valid blocks from h, of n bytes, to the end: it goes there once, so
-// that no arrangement of marks and damage makes it look for each stretch anew.
+// that no arrangement of marks and damage makes it look for each stretch again.
 func (w *walker) readMarks(h BlockHeader, n int) (err error) {
 	for n > 0 {
 		w.durable = max(w.durable, int64(h.Durable))

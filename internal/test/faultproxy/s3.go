@@ -73,7 +73,7 @@ func (p *S3) Close() error {
 	return err
 }
 
-// SetPlan replaces the plan and counts anew; nil: no faults.
+// SetPlan replaces the plan and counts again; nil: no faults.
 func (p *S3) SetPlan(plan Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -47,7 +47,7 @@ type Server struct {
 	running  sync.WaitGroup
 }
 
-// Start serves the directory dir, as the root of what clients see, on a free port of 127.0.0.1. Keys are made anew and
+// Start serves the directory dir, as the root of what clients see, on a free port of 127.0.0.1. Keys are made again and
 // written into the directory keys. Both are created if need be.
 func Start(dir, keys string, o *Options) (*Server, error) {
 	s := &Server{KeyFile: filepath.Join(keys, "client_key"), KnownHosts: filepath.Join(keys, "known_hosts"), conns: make(map[net.Conn]struct{})}

@@ -45,7 +45,7 @@ var _ Index = (*boltIndex)(nil)
 //   - the freelist is stored: without it Open walks the whole file in a goroutine of bbolt's own, where a damaged page
 //     is a panic that nobody can recover (etcd-io/bbolt issues 335, 446);
 //   - syncs stay on: without them transactions that were acknowledged are lost in most power cuts;
-//   - the map covers the index of some hundred thousand segments, so that growing does not map anew;
+//   - the map covers the index of some hundred thousand segments, so that growing does not map again;
 //   - pages have one size everywhere, so that a volume can move between machines.
 func boltOptions() *bbolt.Options {
 	o := &bbolt.Options{

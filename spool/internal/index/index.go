@@ -47,7 +47,7 @@ type Entry struct {
 type OpenFunc func(fsys vfs.FS, dir string, log *slog.Logger) (ix Index, rebuild bool, err error)
 
 var (
-	// ErrLost ends an index: every later call returns it again. Opening anew gives an empty index, to be rebuilt.
+	// ErrLost ends an index: every later call returns it again. Opening again gives an empty index, to be rebuilt.
 	ErrLost = errors.New("spool: index lost")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("spool: index closed")

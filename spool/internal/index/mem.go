@@ -36,6 +36,7 @@ type Fate struct {
 	Damaged bool // the file is there, and not to be believed
 }
 
+// String names what a crash leaves, for messages of tests.
 func (f Fate) String() string {
 	switch {
 	case f.Lost:
