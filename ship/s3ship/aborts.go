@@ -2,7 +2,6 @@ package s3ship
 
 import (
 	"context"
-	"maps"
 	"sync"
 )
 
@@ -27,18 +26,24 @@ func (a *aborts) add(full, id string) {
 	}
 }
 
-// takeAll returns what is remembered, and forgets it.
-func (a *aborts) takeAll() map[string]string {
+// take returns an upload, and forgets it.
+func (a *aborts) take() (id, full string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := maps.Clone(a.left)
-	clear(a.left)
-	return all
+	for id, full = range a.left {
+		delete(a.left, id)
+		return id, full, true
+	}
+	return "", "", false
 }
 
-// abortLeft tries again to abort what could not be aborted. What still cannot be is remembered again.
+// abortLeft tries again to abort what could not be aborted. It is called when the store has just answered, and ends with the
+// first upload that still cannot be aborted, which is remembered again: a store that refuses costs one request.
 func (b *Bucket) abortLeft(ctx context.Context) {
-	for id, full := range b.unaborted.takeAll() {
-		_ = b.abortOnce(ctx, full, id)
+	for {
+		id, full, ok := b.unaborted.take()
+		if !ok || b.abortOnce(ctx, full, id) != nil {
+			return
+		}
 	}
 }

@@ -255,6 +255,51 @@ func caFile(t *testing.T, srv *httptest.Server) string {
 	return name
 }
 
+// TestAbortedLater: the parts of an upload that could not be aborted are removed once the store answers again, with the next
+// object of any size. A store that refuses the abort costs one request for each object.
+func TestAbortedLater(t *testing.T) {
+	s := startStore(t)
+	b := s.open(t, "p", "")
+	if err := b.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		gone := s3d.Fault{Status: 404, Code: "NoSuchBucket"}
+		s.plan(func(op string, _ int) s3d.Fault {
+			if op == "Complete" || op == "Abort" {
+				return gone
+			}
+			return s3d.Fault{}
+		})
+		if err := b.Check(t.Context()); err == nil {
+			t.Fatal("Check said nothing")
+		}
+	}
+	var aborts int
+	s.plan(func(op string, _ int) s3d.Fault {
+		if op == "Abort" {
+			aborts++
+			return s3d.Fault{Status: 403, Code: "AccessDenied"}
+		}
+		return s3d.Fault{}
+	})
+	small := func(key string) {
+		t.Helper()
+		if _, err := b.Put(t.Context(), ship.BytesObject(key, "", probe), section(probe)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small("one")
+	if aborts != 1 {
+		t.Errorf("%d aborts were tried while the store refused them, want 1", aborts)
+	}
+	s.calm()
+	small("two")
+	if up := s.uploads(t); len(up) != 0 {
+		t.Errorf("left behind: %v", up)
+	}
+}
+
 // TestCheckNoConditions: a store that would overwrite is found out before anything is entrusted to it.
 func TestCheckNoConditions(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("ETag", `"x"`) }))

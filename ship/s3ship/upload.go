@@ -31,9 +31,6 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 			return fmt.Errorf("%w: the body is not what its SHA-256 says", ship.ErrVerify)
 		}
 	}
-	if o.Size > b.uploader.partSize() {
-		b.abortLeft(ctx)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Sections of a ReaderAt: the manager reads parts where they lie, and buffers nothing.
@@ -42,6 +39,7 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 	in.Body = io.NewSectionReader(src, 0, o.Size)
 	id, err := b.uploader.upload(ctx, in, b.exactly(o))
 	if err == nil {
+		b.abortLeft(ctx)
 		return nil
 	}
 	if e, ok := errors.AsType[*bodyError](context.Cause(ctx)); ok {
@@ -100,7 +98,7 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 		_, err = b.abortWhere(ctx, b.full(key), func(u types.MultipartUpload) bool { return aws.ToString(u.Key) == b.full(key) })
 	}
 	if err != nil {
-		b.o.Logger.Warn("s3ship: multipart upload could not be aborted: the next check or upload in parts tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
+		b.o.Logger.Warn("s3ship: multipart upload could not be aborted: the next check or upload tries again, else a sweep or the bucket's lifecycle rule must remove its parts",
 			"location", b.Location(), "key", key, "err", err)
 	}
 }
