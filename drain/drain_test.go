@@ -34,6 +34,14 @@ type world struct {
 	listeners []Input
 }
 
+// freeze keeps in the spool what is delivered before the drain begins.
+func freeze(t *testing.T, sp *spool.Spool) {
+	t.Helper()
+	if err := sp.Shelf().Freeze("a test drains"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, dir: t.TempDir(), good: shiptest.Memory(), other: shiptest.Memory()}
 	w.faulty = shiptest.Faulty(w.other, nil)
@@ -193,7 +201,7 @@ func TestVerifyMismatch(t *testing.T) {
 		hit = true
 		return shiptest.Fault{After: func(context.Context) error { w.other.Set(c.Key, []byte("other bytes")); return nil }}
 	})
-	defer sp.Shelf().Hold()() // so that it is still there when the drain begins
+	freeze(t, sp) // so that it is still there when the drain begins
 	w.append(sp, 1000)
 	r, err := d.Drain(t.Context(), "test")
 	if err != nil || r.Outcome != Mismatch || r.ExitCode() != 5 {
@@ -216,7 +224,7 @@ func TestVerifyRestores(t *testing.T) {
 		hit = true
 		return shiptest.Fault{After: func(context.Context) error { w.other.Remove(c.Key); return nil }}
 	})
-	defer sp.Shelf().Hold()() // so that it is still there when the drain begins
+	freeze(t, sp) // so that it is still there when the drain begins
 	w.append(sp, 1000)
 	if r, err := d.Drain(t.Context(), "test"); err != nil || r.Outcome != Delivered {
 		t.Fatalf("%v %s", err, r.JSON())
@@ -238,7 +246,7 @@ func TestVerifyClosesChains(t *testing.T) {
 				return shiptest.Fault{}
 			})
 			d, sp := w.start(Options{Timeout: time.Minute})
-			defer sp.Shelf().Hold()() // so that there is something to ask about
+			freeze(t, sp) // so that there is something to ask about
 			w.append(sp, 100)
 			r, err := d.Drain(t.Context(), "test")
 			if err != nil || r.Outcome != Incomplete || !asked {

@@ -219,7 +219,7 @@ func TestFreezeOnFullDisk(t *testing.T) {
 			return shiptest.Fault{}
 		})
 		d, sp := w.start(Options{Timeout: time.Minute})
-		release := sp.Shelf().Hold() // so that it is still there when the drain begins
+		freeze(t, sp) // so that it is still there when the drain begins
 		w.append(sp, 100)
 		if err := sp.Seal(t.Context()); err != nil {
 			t.Fatal(err)
@@ -229,7 +229,6 @@ func TestFreezeOnFullDisk(t *testing.T) {
 		}
 		full.Store(true)
 		r, _ := d.Drain(t.Context(), "test")
-		release()
 		if r.Outcome != Mismatch || time.Now().Before(empties) {
 			t.Fatalf("at %v: %s", time.Now(), r.JSON())
 		}

@@ -248,7 +248,7 @@ func TestFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		d, sp := w.start(Options{Timeout: time.Minute})
-		release := sp.Shelf().Hold() // so that it is still there when the drain begins
+		freeze(t, sp) // so that it is still there when the drain begins
 		key, want := "", []byte(nil)
 		w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
 			if key != "" || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
@@ -263,7 +263,6 @@ func TestFrozen(t *testing.T) {
 		})
 		w.append(sp, 1000)
 		r, err := d.Drain(t.Context(), "test")
-		release()
 		if err != nil || r.Outcome != Mismatch || len(r.Left) != 1 || r.Left[0].Where != key || r.Left[0].Records == 0 {
 			t.Fatalf("%v %s", err, r.JSON())
 		}

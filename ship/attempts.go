@@ -27,7 +27,7 @@ func (a *attempts) noteSegment(sp *spool.Spool, rec *spool.StageRecord) bool {
 		a.tried = map[uint64]struct{}{}
 	}
 	a.tried[rec.Segment] = struct{}{}
-	return !again && rec.First > sp.Shelf().Recovered()
+	return !again && rec.First > sp.Shelf().LastAtOpen()
 }
 
 // noteAltered notes that the destination's account of a segment's object was not what was sent.

@@ -119,6 +119,14 @@ func (b *bench) append(n int) {
 
 func payload(n int) string { return fmt.Sprintf("record %d", n) }
 
+// freeze keeps in the spool what is delivered, as a drain does before it verifies.
+func (b *bench) freeze() {
+	b.t.Helper()
+	if err := b.sp.Shelf().Freeze("a test verifies"); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *bench) flush() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -36,7 +36,7 @@ type Mismatch struct {
 }
 
 // Verify asks every destination afresh about each segment that its chain covers and that is still here (keep them with
-// spool.Hold), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
+// Shelf.Freeze), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
 // asked: one that cannot be stored must not hide the others. What cannot be asked or stored now is tried again until ctx
 // ends; what is still missing then is a mismatch.
 //

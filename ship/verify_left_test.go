@@ -35,7 +35,7 @@ func TestVerifyLeftChain(t *testing.T) {
 	other.end(d)
 
 	b = openBench(t, b.dir, d, "host-a")
-	defer b.sp.Shelf().Hold()()
+	b.freeze()
 	if err := b.sp.Seal(t.Context()); err != nil {
 		t.Fatal(err)
 	}

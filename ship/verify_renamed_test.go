@@ -35,7 +35,7 @@ func TestVerifyStagedAgain(t *testing.T) {
 
 		d := destinations{"s3": s3, "idc": idc}
 		b = openBench(t, b.dir, d, "host-a")
-		defer b.sp.Shelf().Hold()()
+		b.freeze()
 		b.ship(d, quick, func(o *ship.Options) { o.Format = format.Lines })
 		b.flush()
 		found, err := b.s.Verify(t.Context())
@@ -73,7 +73,7 @@ func TestVerifyNeedsNoStagedFile(t *testing.T) {
 	s3 := shiptest.Memory()
 	d := destinations{"s3": s3}
 	b := newBench(t, d)
-	defer b.sp.Shelf().Hold()()
+	b.freeze()
 	b.segments(3, 10)
 	b.ship(d)
 	b.flush()

@@ -51,7 +51,7 @@ func TestVerify(t *testing.T) {
 			good := shiptest.Memory()
 			d := destinations{"s3": good, "idc": idc}
 			b := newBench(t, d)
-			defer b.sp.Shelf().Hold()()
+			b.freeze()
 			b.segments(4, 50)
 			b.ship(d)
 			b.flush()
@@ -116,7 +116,7 @@ func TestVerifyUnreachable(t *testing.T) {
 	f := shiptest.Faulty(mem, nil)
 	d := destinations{"s3": f}
 	b := newBench(t, d)
-	defer b.sp.Shelf().Hold()()
+	b.freeze()
 	b.segments(2, 10)
 	b.ship(d, quick)
 	b.flush()
@@ -145,7 +145,7 @@ func TestVerifyFilesGone(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}
 	b := newBench(t, d)
-	defer b.sp.Shelf().Hold()()
+	b.freeze()
 	b.segments(2, 10)
 	b.ship(d, quick)
 	b.flush()

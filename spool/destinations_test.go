@@ -225,11 +225,13 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-func TestHold(t *testing.T) {
+func TestFreezeStopsDeletion(t *testing.T) {
 	s := memDir().open(t, Options{Destinations: []string{"a"}})
 	mustAppend(t, s, batch(1, 10, 100))
 	mustSeal(t, s)
-	release := s.shelf.Hold()
+	if err := s.shelf.Freeze("test"); err != nil {
+		t.Fatal(err)
+	}
 	deliver(t, s, "a", 1)
 	// Sealing comes after deleting in the keeper's round: once this is sealed, the first would be gone.
 	mustAppend(t, s, batch(11, 1, 100))
@@ -239,8 +241,11 @@ func TestHold(t *testing.T) {
 	if n := s.Stats().Segments; n != 3 {
 		t.Fatalf("%d segments", n)
 	}
-	release()
-	release()
+	for range 2 {
+		if err := s.shelf.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	until(t, s, "deleted", func() bool { return s.Stats().Segments == 2 })
 }
 

@@ -16,8 +16,8 @@ type frozen struct {
 	Why     string    `json:"why"`
 }
 
-// Freeze is Hold for this process and all that follow: until Thaw no segment is deleted, whoever has acknowledged it. A
-// drain begins with it, since what it finds wrong at a destination can be put right from here only, and it may be killed
+// Freeze stops deletion, in this process and in all that follow: until Thaw no segment is deleted, whoever has acknowledged
+// it. Freeze waits for a deletion that is under way. A drain begins with it, since what it finds wrong at a destination can be put right from here only, and it may be killed
 // before it could say so. An error means that the mark may not be durable; in this process it is in force even then.
 // Freezing a frozen spool changes the reason.
 func (s *Shelf) Freeze(why string) error {

@@ -44,7 +44,7 @@ func (j *journal) shutDoors() {
 	j.room.wakeAll()
 }
 
-// lastFound is Shelf.Recovered.
+// lastFound is Shelf.LastAtOpen.
 func (j *journal) lastFound() uint64 { return j.found }
 
 // handOver is Shelf.HandOver.

@@ -40,7 +40,6 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	closed bool
-	holds  int
 	frozen string               // why nothing is deleted until Thaw; "" for not at all
 	down   map[string]time.Time // see SetDown
 
@@ -99,9 +98,9 @@ func (s *Shelf) recordBytes() int64 { return s.cat.recordBytes() }
 
 // The calls that concern the journal: a shipper or a drain needs them, an embedder does not.
 
-// Recovered returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
+// LastAtOpen returns the last sequence number that was found when the spool was opened. A copy of its volume that was made
 // before has no record in common with this spool beyond it.
-func (s *Shelf) Recovered() uint64 { return s.doors.lastFound() }
+func (s *Shelf) LastAtOpen() uint64 { return s.doors.lastFound() }
 
 // Shut closes the two doors permanently, and nothing else: Append and Offer return ErrClosed. What they have taken shows in
 // Stats and Ledger when it returns, so that a final manifest can be written: no record is kept after it.

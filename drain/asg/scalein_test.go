@@ -300,7 +300,9 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 		s.t.Fatal(err)
 	}
 	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
-		defer sp.Shelf().Hold()() // what has gone from the spool before the drain is not the drain's to restore
+		if err := sp.Shelf().Freeze("what has gone from the spool before the drain is not the drain's to restore"); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	c := drain.Class{Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())

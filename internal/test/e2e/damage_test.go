@@ -93,7 +93,9 @@ func damageAt(t *testing.T, mode, at string, urls map[string]string, root string
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sp.Shelf().Hold()() // what has gone from the spool before the drain is not the drain's to restore
+	if err := sp.Shelf().Freeze("what has gone from the spool before the drain is not the drain's to restore"); err != nil {
+		t.Fatal(err)
+	}
 	gen, err := fwlog.NewGenerator("damage", 1)
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,9 @@ func TestFarDrain(t *testing.T) {
 	r.net.SetDelay(300 * time.Millisecond)
 	r.s3net.SetDelay(300 * time.Millisecond)
 	r.text(objects, 3)
-	release := r.sp.Shelf().Hold() // as a drain does, so that everything is verified
-	defer release()
+	if err := r.sp.Shelf().Freeze("as a drain does, so that everything is verified"); err != nil {
+		t.Fatal(err)
+	}
 	begin := time.Now()
 	r.start()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
