@@ -228,7 +228,7 @@ func TestRetained(t *testing.T) {
 		if err != nil || r.Outcome != Delivered || !r.Retained {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
-		// The last word is heard too: who waits for the disk must not wait for ever.
+		// The last word is heard too: who waits for the disk must not wait indefinitely.
 		if len(p.reports) != 2 || p.reports[0].Outcome != Incomplete || p.reports[0].Retained || p.reports[1].Outcome != Delivered || !p.reports[1].Retained {
 			t.Errorf("the platform got %+v", p.reports)
 		}

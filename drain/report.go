@@ -17,7 +17,7 @@ import (
 type Outcome string
 
 const (
-	// Delivered: nothing is pending; after a Drain every destination has confirmed everything afresh.
+	// Delivered: nothing is pending; after a Drain every destination has confirmed everything again, when the drain asked it.
 	Delivered Outcome = "delivered"
 	// Stopped: everything that was received and not delivered is in the spool, for the next start.
 	Stopped Outcome = "stopped"
@@ -88,7 +88,7 @@ type ClassReport struct {
 type DestinationReport struct {
 	Delivered segment.Tally `json:"delivered"`
 	Pending   segment.Tally `json:"pending"`
-	// Verified says that the destination confirmed everything afresh in the Verify phase.
+	// Verified says that the destination confirmed everything again in the Verify phase.
 	Verified bool   `json:"verified,omitempty"`
 	State    string `json:"state,omitempty"`
 	Err      string `json:"error,omitempty"`

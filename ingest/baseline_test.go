@@ -36,7 +36,7 @@ func TestInheritedBaseline(t *testing.T) {
 		"first":          {0, 5, 5, 0},
 		"going on":       {3, 5, 2, 3},
 		"nothing new":    {5, 5, 0, 5},
-		"another socket": {7, 5, 5, 0}, // of the same cookie, after the machine was started anew
+		"another socket": {7, 5, 5, 0}, // of the same cookie, after the machine was restarted
 		"wrapped":        {1<<32 + 3, 5, 2, 1<<32 + 3},
 		"wrapping":       {1<<33 - 1, 1, 2, 1<<33 - 1},
 	} {

@@ -59,8 +59,8 @@ type Receipt struct {
 //     beginning, wherever that stands. Bytes that do not match o are never published. If the key already holds
 //     the same bytes (size and checksum) it returns that object's receipt: a lost response is repaired by calling again.
 //     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
-//   - Stat asks for an object afresh. A destination that keeps no checksum may return a Receipt with an empty Checksum:
-//     then Verify asks by Put, which compares the bytes. fs.ErrNotExist: not there.
+//   - Stat asks the store about an object each time, and never answers from memory. A destination that keeps no checksum may
+//     return a Receipt with an empty Checksum: then Verify asks by Put, which compares the bytes. fs.ErrNotExist: not there.
 //   - Open reads an object. fs.ErrNotExist: not there.
 //
 // All methods honour ctx and end within a bounded time when the peer stalls. They are safe for concurrent use. Errors

@@ -139,5 +139,5 @@
 //
 // Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a
 // chain. sign.go and seal.go sign them and seal heads; closing.go has the statements of operators. verify.go and
-// verify_line.go ask a destination afresh for everything.
+// verify_line.go ask a destination again about everything.
 package ship

@@ -35,7 +35,7 @@ type Mismatch struct {
 	Err     error
 }
 
-// Verify asks every destination afresh about each segment that its chain covers and that is still here (keep them with
+// Verify asks every destination again about each segment that its chain covers and that is still here (keep them with
 // Shelf.Freeze), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
 // asked: one that cannot be stored must not hide the others. What cannot be asked or stored now is tried again until ctx
 // ends; what is still missing then is a mismatch.

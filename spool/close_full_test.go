@@ -44,7 +44,7 @@ func TestCloseOnFullDiskReleasesAppends(t *testing.T) {
 						t.Error("kept on a full disk")
 					}
 				default:
-					t.Fatal("an Append waits for ever")
+					t.Fatal("an Append never returns")
 				}
 			}
 		})

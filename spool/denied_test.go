@@ -29,7 +29,7 @@ func (e codecEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Re
 	return e.lineEncoder.Encode(ctx, dst, src, want)
 }
 
-// What the stage record says holds for ever, also while it cannot be read: the object may be at a destination already,
+// What the stage record says holds permanently, also while it cannot be read: the object may be at a destination already,
 // under a key that other settings would not give it.
 func TestStageRecordUnread(t *testing.T) {
 	for _, fault := range []error{syscall.EMFILE, syscall.EACCES, syscall.EIO} {

@@ -16,10 +16,10 @@ type frozen struct {
 	Why     string    `json:"why"`
 }
 
-// Freeze stops deletion, in this process and in all that follow: until Thaw no segment is deleted, whoever has acknowledged
-// it. Freeze waits for a deletion that is under way. A drain begins with it, since what it finds wrong at a destination can be put right from here only, and it may be killed
-// before it could say so. An error means that the mark may not be durable; in this process it is in force even then.
-// Freezing a frozen spool changes the reason.
+// Freeze stops deletion, across restarts, until Thaw, even of segments that every destination has acknowledged. It waits for
+// a deletion that is under way. A drain begins with it: what the drain finds wrong at a destination can be put right from
+// this spool only, and the process may be killed before it could report that. An error means that the mark may not be
+// durable; in this process it is in force even then. Freezing a frozen spool changes the reason.
 func (s *Shelf) Freeze(why string) error {
 	if why == "" {
 		return errors.New("spool: Freeze needs a reason")

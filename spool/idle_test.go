@@ -90,7 +90,7 @@ func TestClockSetBack(t *testing.T) {
 		if at := created(); at.Before(promised) {
 			t.Errorf("with everything deleted, a segment begins at %v, none was to begin before %v", at, promised)
 		}
-		// A clock that was wrong by more than a day does not rule for ever.
+		// A clock that was wrong by more than a day does not count permanently.
 		s.journal.mu.Lock()
 		s.journal.begun = time.Now().Add(48 * time.Hour)
 		s.journal.mu.Unlock()

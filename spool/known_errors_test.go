@@ -48,7 +48,7 @@ func gap(first, last uint64) *segment.Range { return &segment.Range{First: first
 
 func TestKnownErrors(t *testing.T) {
 	for _, k := range []knownError{
-		// A block without a length, at the beginning of what is not sealed: a reader that waits for it waits for ever.
+		// A block without a length, at the beginning of what is not sealed: a reader that waits for it never ends.
 		{name: "first block is zeroes", orderly: true, hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		{name: "first block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		// A segment that ends in the middle of a record although the writer has gone on to the next one.

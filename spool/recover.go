@@ -214,7 +214,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	defer f.Close()
 	src, err := newReader(f, size, segment.ReadOptions{Segment: n})
 	switch {
-	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, lest it be taken for damage
+	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, so that it is not taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		m, _ := s.misnamed(n)

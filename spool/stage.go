@@ -46,7 +46,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if !ok {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
-	// The record fixes key and settings for ever, also for what this process would do differently: the object may be at
+	// The record fixes key and settings permanently, also for what this process would do differently: the object may be at
 	// one of the destinations already, or half of the way.
 	old, err := s.stageRecord(number)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -63,7 +63,7 @@ type Encoder interface {
 }
 
 // StageRecord is the sidecar of a staged file. It is fsynced with it before the first Put, and fixes key and bytes of
-// the object for ever. Integers that exceed 53 bits and hashes are strings in its JSON.
+// the object permanently. Integers that exceed 53 bits and hashes are strings in its JSON.
 type StageRecord struct {
 	Version int             `json:"version"` // 1
 	Spool   string          `json:"spool"`

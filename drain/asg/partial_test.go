@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/drain/draintest"
 )
 
-// TestPartOfMetadata: what one path says counts, whatever the others do: a metadata service that refuses the spot notice
-// for ever must not hide a scale-in, nor the other way round.
+// TestPartOfMetadata: what one path says counts, whatever the others do: a metadata service that always refuses the spot
+// notice must not hide a scale-in, nor the other way round.
 func TestPartOfMetadata(t *testing.T) {
 	const target, spot = "autoscaling/target-lifecycle-state", "spot/instance-action"
 	for _, ill := range []string{spot, target, "events/recommendations/rebalance"} {

@@ -389,7 +389,7 @@ func (s *scaleIn) test(t *testing.T) {
 		t.Error("the hook was left to its time-out")
 	}
 	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Delivered {
-		// Only what never answers holds it up for ever; its driver has to have time-outs.
+		// Only what never answers holds it up indefinitely; its driver has to have time-outs.
 		t.Errorf("retained, and all was well long before the end by hand: %s", r.JSON())
 	}
 	s.heartbeats(i)

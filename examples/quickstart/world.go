@@ -200,7 +200,7 @@ type result struct {
 	*fwlog.Tally
 }
 
-// readBack opens the destinations afresh and reads every object.
+// readBack opens the destinations again and reads every object.
 func (w *world) readBack(ctx context.Context, each uint64) ([]result, error) {
 	var found []result
 	for _, c := range w.classes {

@@ -208,7 +208,7 @@ var (
 // errNotRegular: the spool makes regular files only, and whatever else bears such a name is not its.
 var errNotRegular = errors.New("not a regular file")
 
-// openRegular never waits: the volume of another host may hold a FIFO under any name, whose open(2) would wait for ever
+// openRegular never waits: the volume of another host may hold a FIFO under any name, whose open(2) would wait indefinitely
 // for somebody to write to it. It may also hold links in the places of files, to a device, which has no end, or to a file of
 // this host, which a service that runs as root could change: none is followed, and no file is written that has another name.
 func openRegular(path string, flag int) (*os.File, error) {

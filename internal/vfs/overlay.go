@@ -23,7 +23,7 @@ func Overlay(fsys FS, lower, upper string) FS {
 }
 
 // Preview shows the tree at dir under its own paths, takes every change, and keeps it in memory alone: to try out what a
-// program would do. What is written to an existing file is dropped, lest one of a GiB be copied: it reads as before.
+// program would do. What is written to an existing file is dropped, so that no file of a GiB is copied: it reads as before.
 func Preview(fsys FS, dir string) FS {
 	return &overlay{low: fsys, lower: dir, up: NewMem(), upper: dir, drop: true}
 }

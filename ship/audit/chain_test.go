@@ -235,7 +235,7 @@ func TestChains(t *testing.T) {
 			c.segment, c.last = 0, 0
 			c.add(2, nil).add(0, final)
 		}, audit.Damaged, []string{audit.SequenceBroken}},
-		{"segments that are numbered anew", func(t *testing.T, p places) {
+		{"segments that are renumbered", func(t *testing.T, p places) {
 			newChain(t, p, "s3", none).add(5, nil).add(0, final)
 			c := newChain(t, p, "idc", none).add(2, nil)
 			c.segment = 0

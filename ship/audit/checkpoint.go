@@ -54,14 +54,14 @@ func decodeCheckpoint(b []byte) (*checkpointFile, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return nil, fmt.Errorf("not a checkpoint of an audit, remove it to begin anew: %w", err)
+		return nil, fmt.Errorf("not a checkpoint of an audit, remove it to start again: %w", err)
 	}
 	if f.Version != checkpointVersion {
-		return nil, fmt.Errorf("checkpoint of version %d, this program writes %d: remove it to begin anew", f.Version, checkpointVersion)
+		return nil, fmt.Errorf("checkpoint of version %d, this program writes %d: remove it to start again", f.Version, checkpointVersion)
 	}
 	for _, m := range f.Marks {
 		if h, err := hex.DecodeString(m.Hash); err != nil || len(h) != 32 || (object.Origin{Class: m.Class, Spool: m.Spool}).Check() != nil || m.Epoch < 1 {
-			return nil, fmt.Errorf("not a checkpoint of an audit, remove it to begin anew: %+v", m)
+			return nil, fmt.Errorf("not a checkpoint of an audit, remove it to start again: %+v", m)
 		}
 	}
 	return &f, nil

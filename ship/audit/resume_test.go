@@ -128,7 +128,7 @@ func TestBadCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Destination: shiptest.Memory()}}, Checkpoint: path})
-		if err == nil || !strings.Contains(err.Error(), "remove it to begin anew") {
+		if err == nil || !strings.Contains(err.Error(), "remove it to start again") {
 			t.Errorf("%q: %v", content, err)
 		}
 	}

@@ -251,7 +251,7 @@ func TestCancelWhileSilent(t *testing.T) {
 	s.Resume()
 }
 
-// TestMute: a server process that hangs behind a live SSH server (a dead mount) does not hold an operation for ever.
+// TestMute: a server process that hangs behind a live SSH server (a dead mount) does not hold an operation indefinitely.
 func TestMute(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})

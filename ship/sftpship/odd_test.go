@@ -401,7 +401,7 @@ func TestEndlessList(t *testing.T) {
 	}
 }
 
-// TestLinkedDirectories: directories behind symbolic links are listed, and one that leads back up is not followed for ever.
+// TestLinkedDirectories: directories behind symbolic links are listed, and one that leads back up is not followed endlessly.
 func TestLinkedDirectories(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // goldenMade makes what the golden files hold: a bit of everything.
 func goldenMade(tb testing.TB, seal bool) *made {

@@ -120,7 +120,7 @@ func TestDestinationsNeverStopAStart(t *testing.T) {
 // TestSecondSignal: with a destination that never answers a drain cannot end; the second signal makes it report and leave
 // within two seconds, and the next start has everything.
 func TestSecondSignal(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts nothing: connections stay in the backlog for ever
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts nothing: connections stay in the backlog
 	if err != nil {
 		t.Fatal(err)
 	}

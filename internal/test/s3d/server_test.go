@@ -245,7 +245,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestIdle: a client that stands still in mid-body does not hold a connection for ever, be the request good or not.
+// TestIdle: a client that stands still in mid-body does not hold a connection indefinitely, whether the request is good or not.
 func TestIdle(t *testing.T) {
 	c := start(t, &Options{IdleTimeout: 50 * time.Millisecond})
 	addr := strings.TrimPrefix(c.s.Endpoint(), "http://")

@@ -18,7 +18,7 @@ import (
 
 const (
 	indexBucket = "index"
-	// indexLockWait bounds the wait for bbolt's own lock; without it bbolt waits for ever. The spool's lock is held, so
+	// indexLockWait bounds the wait for bbolt's own lock; without it bbolt waits indefinitely. The spool's lock is held, so
 	// nobody has it but a mapping that an earlier fault left behind in this process.
 	indexLockWait = time.Second
 	loadChunk     = 1024 // entries that Load copies out of bbolt at a time
