@@ -48,7 +48,7 @@ func gap(first, last uint64) *segment.Range { return &segment.Range{First: first
 
 func TestKnownErrors(t *testing.T) {
 	for _, k := range []knownError{
-		// A block without a length, at the beginning of what is not sealed: a reader that waits for it never ends.
+		// A block without a length, at the beginning of what is not sealed: a reader that waits for it waits for ever.
 		{name: "first block is zeroes", orderly: true, hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		{name: "first block is zeroes, after a crash", hurt: func(s *scene) { s.zero(2, 21, segment.BlockHeaderSize) }, lost: gap(21, 22)},
 		// A segment that ends in the middle of a record although the writer has gone on to the next one.
@@ -192,7 +192,7 @@ func newScene(t *testing.T, k *knownError) *scene {
 	if k.acked == 3 {
 		mustSeal(t, sp)
 	}
-	release := hold(sp.shelf) // as if the process ended before it came to delete them
+	release := sp.shelf.Hold() // as if the process ended before it came to delete them
 	defer release()
 	segs := sp.shelf.Sealed(0, 0)
 	for i, seg := range segs {

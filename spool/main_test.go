@@ -119,18 +119,6 @@ func mustSeal(t testing.TB, s *Spool) {
 	}
 }
 
-// hold stops deletion in this process alone, as if it ended before it came to delete; Freeze would leave its mark.
-func hold(s *Shelf) (release func()) {
-	set := func(why string) {
-		s.mu.Lock()
-		s.frozen = why
-		s.mu.Unlock()
-		wake(s.work)
-	}
-	set("held by a test")
-	return func() { set("") }
-}
-
 func closeSpool(t testing.TB, s *Spool) {
 	t.Helper()
 	if err := s.Close(); err != nil {

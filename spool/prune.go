@@ -1,6 +1,23 @@
 package spool
 
-import "time"
+import (
+	"sync"
+	"time"
+)
+
+// Hold stops deletion until release is called, what is under way excepted, for which it waits: a drain verifies against what is still here.
+func (s *Shelf) Hold() (release func()) {
+	s.mu.Lock()
+	s.holds++
+	s.mu.Unlock()
+	s.afterPrune()
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.holds--
+		s.mu.Unlock()
+		wake(s.work)
+	})
+}
 
 // afterPrune waits for the deletion that is under way, which did not know of a mark that was set since it began.
 func (s *Shelf) afterPrune() {
@@ -19,7 +36,7 @@ func (s *Shelf) prune() time.Duration {
 	again := s.space.clearLitter()
 	s.mu.Lock()
 	n := s.covered()
-	held := s.source != nil || s.frozen != ""
+	held := s.source != nil || s.holds > 0 || s.frozen != ""
 	s.mu.Unlock()
 	if held || n == 0 || !s.cat.any(n) {
 		return again

@@ -40,6 +40,7 @@ type Shelf struct {
 
 	mu     sync.Mutex
 	closed bool
+	holds  int
 	frozen string               // why nothing is deleted until Thaw; "" for not at all
 	down   map[string]time.Time // see SetDown
 

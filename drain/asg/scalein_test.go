@@ -300,9 +300,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 		s.t.Fatal(err)
 	}
 	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
-		if err := sp.Shelf().Freeze("what has gone from the spool before the drain is not the drain's to restore"); err != nil {
-			s.t.Fatal(err)
-		}
+		defer sp.Shelf().Hold()() // what has gone from the spool before the drain is not the drain's to restore
 	}
 	c := drain.Class{Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())
@@ -389,7 +387,7 @@ func (s *scaleIn) test(t *testing.T) {
 		t.Error("the hook was left to its time-out")
 	}
 	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Delivered {
-		// Only what never answers holds it up indefinitely; its driver has to have time-outs.
+		// Only what never answers holds it up for ever; its driver has to have time-outs.
 		t.Errorf("retained, and all was well long before the end by hand: %s", r.JSON())
 	}
 	s.heartbeats(i)
