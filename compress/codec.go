@@ -36,7 +36,7 @@ type Info struct {
 	Ext string
 	// ContentType of the compressed file. Empty for none, whose files are of their content's type.
 	ContentType string
-	// Levels that exist, and the one that 0 stands for. All three are 0 for none.
+	// Levels that exist, and the one that 0 means. All three are 0 for none.
 	MinLevel, MaxLevel, DefaultLevel int
 }
 

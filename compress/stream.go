@@ -169,7 +169,7 @@ func (r *reader) Close() error {
 		return nil
 	}
 	// Back to the pool even after damage: each library promises that Reset starts over whatever went before, and
-	// a stranger who sends damage shall not make us allocate megabytes each time.
+	// a stranger who sends damaged data must not make us allocate megabytes each time.
 	r.in.src = source{}
 	r.codec.decoders.Put(r.in)
 	r.in, r.err = nil, errClosed

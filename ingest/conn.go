@@ -148,7 +148,7 @@ func (c *conn) serve() {
 	c.cut(time.Now(), true)
 }
 
-// broken is called when the connection ended without the peer's close. What the peer's kernel had not sent by then is
+// broken is called when the connection ended without the peer's close. Data that the peer's kernel had not sent by then is
 // lost, and cannot be counted, so the event is counted instead. Health checks of load balancers end their connections
 // in this way too, but have sent nothing.
 func (c *conn) broken(err error) {

@@ -75,7 +75,7 @@ func (c *conn) cutOffPeer() {
 	c.nc.SetReadDeadline(time.Time{})
 }
 
-// abort ends the connection of a listener that is closed. What the kernel has acknowledged to the peer is still read,
+// abort ends the connection of a listener that is closed. Data that the kernel has acknowledged to the peer is still read,
 // cut and counted, but not waited for by the sink. A peer that waits for acknowledgements sends it again.
 func (c *conn) abort() {
 	if c.t.acks {

@@ -39,7 +39,7 @@ type Stats struct {
 	Conns   int
 	Refused uint64
 	// Resets counts connections of a TCP listener that ended without the peer's close after it had sent something:
-	// reset, given up by TCP, or broken inside TLS. What the peer's kernel had not sent by then is lost, and no
+	// reset, given up by TCP, or broken inside TLS. Data that the peer's kernel had not sent by then is lost, and no
 	// listener can count it. With a framing that acknowledges nothing is lost: the peer sends it again.
 	Resets uint64
 }

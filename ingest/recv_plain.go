@@ -21,7 +21,8 @@ type plain struct {
 	behind proxies
 }
 
-// newPlainSocket wraps a bound socket. What receive buffer the system granted is not known: it counts as what was asked.
+// newPlainSocket wraps a bound socket. The size of the receive buffer that the system granted is not known:
+// the size that was asked for counts.
 func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 	s := &socket{conn: pc, log: log, recv: &plain{conn: pc, max: o.Max, behind: o.ProxyFrom, buf: make([]byte, max(o.Max, MaxDatagram)+1)}}
 	if c, ok := pc.(interface{ SetReadBuffer(int) error }); ok {

@@ -250,7 +250,7 @@ func (t *TCP) Shutdown(ctx context.Context) error {
 	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.Ready)
 }
 
-// abandon ends a listener that was never served. What its peers have sent is counted, only in Stats.
+// abandon ends a listener that was never served. Bytes that its peers have sent are counted, only in Stats.
 func (t *TCP) abandon() {
 	defer t.shares.leave()
 	defer t.ln.Close()
@@ -268,7 +268,7 @@ func (t *TCP) abandon() {
 // Ready implements Listener.
 func (t *TCP) Ready() error { return notReady(t.ln.Addr(), &t.meter) }
 
-// Close implements Listener. What the kernel has acknowledged to peers is read, counted, and lost (given_up).
+// Close implements Listener. Data that the kernel has acknowledged to peers is read, counted, and lost (given_up).
 func (t *TCP) Close() error {
 	t.life.cancel()
 	t.conns.abort()

@@ -204,7 +204,7 @@ func (u *UDP) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Close implements Listener. What was queued in the sockets is read, counted, and lost (given_up).
+// Close implements Listener. Datagrams queued in the sockets are read, counted, and lost (given_up).
 func (u *UDP) Close() error {
 	u.life.close()
 	return nil

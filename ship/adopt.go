@@ -11,7 +11,7 @@ import (
 // the others have ErrFenced. So two adopters do not do the same work twice. It waits while that destination cannot be
 // reached. Run begins with it.
 //
-// What another adopter has written is taken over, link by link. One that has written nothing for Options.Patience is taken
+// The manifests of another adopter are taken over, one by one. One that has written nothing for Options.Patience is taken
 // for dead. If it is not, the two deliver together: nothing is delivered twice, and nothing is lost.
 func (s *Shipper) Claim(ctx context.Context) error {
 	s.mu.Lock()

@@ -57,7 +57,7 @@ func (a *attempts) noteManifest(h *ManifestHeader) bool {
 	return first
 }
 
-// notePublished notes that a manifest stands.
+// notePublished notes that a manifest is at its destination.
 func (a *attempts) notePublished(h *ManifestHeader) {
 	a.published = publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number}}
 }

@@ -21,7 +21,7 @@ func (l *lane) prepareChain(ctx context.Context) error {
 		return err
 	}
 	for {
-		// What stands under the next number, whoever has written it, comes first.
+		// The manifest that is at the destination under the next number comes first, whoever wrote it.
 		if err := l.follow(ctx); err != nil {
 			return err
 		}

@@ -64,7 +64,7 @@ func (l *lane) writeChain(ctx context.Context) error {
 	}
 }
 
-// followOther goes on after what another owner has written. What was uploaded meanwhile is kept if it comes next in the same
+// followOther goes on after what another owner has written. An upload that was made meanwhile is kept if it comes next in the same
 // chain.
 func (l *lane) followOther(ctx context.Context) error {
 	before := l.cursor()
@@ -225,7 +225,7 @@ func (s *Shipper) forgottenNames() (names []string) {
 	return names
 }
 
-// publish sends a manifest until it stands at the destination, and acknowledges what it covers. Of two writers of one
+// publish sends a manifest until it is at the destination, and acknowledges what it covers. Of two writers of one
 // number the destination lets only one win, since it never overwrites; the other learns it here and must not go on.
 func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	b, err := m.Encode()

@@ -22,7 +22,7 @@ const ClosingVersion = 1
 const maxText = 1024
 
 // Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and what it kept
-// after its chain's end and no destination has is lost. It lies beside the chain of each destination, which it names the
+// after its chain's end and no destination has is lost. It is beside the chain of each destination, which it names the
 // end of, and is no part of that chain: nobody but the owner of a spool writes its chain. Like a head it is a JSON object
 // in a line, its seal, and perhaps a SignatureLine. See ClosingKey.
 type Closing struct {
@@ -65,7 +65,7 @@ func (c *Closing) Key(b []byte) string {
 	return object.ClosingKey(c.Class, c.Spool, c.Epoch, c.Number, sha256.Sum256(b))
 }
 
-// DecodeClosing reads the closing that lies under key. Errors wrap ErrVerify, unless they are r's own; one of another
+// DecodeClosing reads the closing under key. Errors wrap ErrVerify, unless they are r's own; one of another
 // version wraps ErrVersion too.
 func DecodeClosing(r io.Reader, key string) (*Closing, error) {
 	var b bytes.Buffer

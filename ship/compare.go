@@ -147,7 +147,7 @@ func lossless(seg *spool.Segment) bool {
 }
 
 // sameLosses reports whether a loss line, nil for none, states what was lost in a segment, if anything. Of a damaged one that is
-// not known any more. What another owner has lost besides is no difference to one that has lost nothing.
+// not known any more. Further losses of another owner are no difference to one that has lost nothing.
 func sameLosses(line *LossLine, seg *spool.Segment) bool {
 	if len(seg.Gaps) > 0 || lossless(seg) {
 		return line == nil || line.Segment == seg.Number

@@ -196,7 +196,7 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	most := max(rec.Size, rec.RawBytes+rec.RawBytes/8+1<<20)
 	src := &sourceReader{r: io.TeeReader(io.LimitReader(body, most+1), stored)}
 	n, sum := decode(l.s.enc, src, rec)
-	// What the decoder did not read counts too.
+	// Bytes that the decoder did not read count too.
 	if _, err := io.Copy(io.Discard, src); err != nil || src.err != nil {
 		return there, false, errors.Join(err, src.err)
 	}
@@ -205,7 +205,7 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	return there, n == rec.RawBytes && hex.EncodeToString(sum[:]) == rec.RawSHA256, nil
 }
 
-// decode returns length and hash of the content of src. What does not decode has neither: it is not ours.
+// decode returns length and hash of the content of src. An object that does not decode has neither: it is not ours.
 func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, sum [32]byte) {
 	r, err := enc.Decode(src, rec.Encoding)
 	if err != nil {

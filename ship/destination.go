@@ -56,7 +56,7 @@ type Receipt struct {
 //
 //   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of
 //     size and checksum matches; a nil error is a promise that the bytes are durable there. It reads body from its
-//     beginning, wherever that stands. Bytes that do not match o are never published. If the key already holds
+//     beginning, wherever its offset is. Bytes that do not match o are never published. If the key already holds
 //     the same bytes (size and checksum) it returns that object's receipt: a lost response is repaired by calling again.
 //     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
 //   - Stat asks the store about an object each time, and never answers from memory. A destination that keeps no checksum may

@@ -59,7 +59,7 @@
 // as a destination states it that has the segment in one object. If all records of the segment are in another owner's
 // object, last = first − 1, and the line has no key. See [Whole].
 //
-// A loss line follows the segment line of its segment, or stands alone if the segment holds no records. It states what was
+// A loss line follows the segment line of its segment, or is on its own if the segment holds no records. It states what was
 // lost while that segment was active: by cause, in records, and in bytes if all of them were seen (otherwise null, with the
 // bytes that were seen in "bytes_seen"). "unaccounted" lists periods for which the loss can only be bounded, because the
 // process or the machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" was

@@ -51,7 +51,7 @@ func (l *lane) follow(ctx context.Context) error {
 	}
 }
 
-// withdraw takes back what was proposed and stands nowhere.
+// withdraw takes back a manifest that was proposed and is at no destination.
 func (l *lane) withdraw(ctx context.Context) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Shelf().Withdraw(l.name) })
 }
@@ -102,7 +102,7 @@ func (l *lane) readNext(ctx context.Context, c spool.Chain) (m *Manifest, err er
 // manifest states. Otherwise this spool leaves the chain: see Spool.Leave.
 func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) error {
 	if m.Footer.Segment > c.Segment && l.s.sp.Source() == "" {
-		// What it speaks of may be in the active segment here, of which a sealed one can be compared.
+		// The records it names may be in the active segment here; it is sealed first, so that it can be compared.
 		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (l *lane) changeChain(ctx context.Context, change func() error) error {
 // is named after it. So whoever has the same, a copy of this volume or its adopter, finds the same name, and whoever has
 // something else, another one. more is false if an adopter has nothing more to deliver.
 //
-// Each destination's chain has its own identities. What they have in common is the rule by which they are named: the former
+// Each destination's chain has its own identities. They share the rule by which they are named: the former
 // name, and the first thing that the chain of that name does not contain.
 func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 	for {

@@ -20,14 +20,14 @@ const limitBurst = 100 * time.Millisecond
 // one to the Shippers of several classes, and they share it; give a Shipper two for one destination, and it keeps to
 // both. All methods may be called from any goroutine.
 //
-// What counts is what uploads read: an upload that is repeated counts again. What comes back (objects that are read to
+// It counts the bytes that uploads read: an upload that is repeated counts again. What comes back (objects that are read to
 // verify them) and manifests do not count.
 type Limiter struct {
 	rate float64 // bytes per second
 
 	mu sync.Mutex
 	// full is when the bucket is full again if nothing more is taken. Behind now by less than the burst: some is left; ahead
-	// of now: so much is owed. One time stands for level and time of the last change.
+	// of now: so much is owed. One time holds both the level and the time of the last change.
 	full time.Time
 }
 

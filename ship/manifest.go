@@ -55,7 +55,7 @@ type ManifestHeader struct {
 	// PrevLast is the last sequence number that the chain covers before this manifest.
 	PrevLast uint64 `json:"prev_last"`
 	// Joined is the first sequence number that this destination is owed, if that is not 1: it was added, or taken back
-	// after it had been given up, when the spool already had a history. What the chain lacks before it is no gap.
+	// after it had been given up, when the spool already had a history. Records that are missing before it are no gap.
 	Joined uint64 `json:"joined,omitempty"`
 	// Instance wrote this manifest.
 	Instance string `json:"instance"`
@@ -159,7 +159,7 @@ type Owner struct {
 	Claim string `json:"claim,omitempty"`
 }
 
-// next is the state of the chain once this manifest stands.
+// next is the state of the chain once this manifest is at the destination.
 func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c := before
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash

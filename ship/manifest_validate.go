@@ -30,7 +30,7 @@ func (m *Manifest) validate() error {
 	v.that(len(m.Segments) <= MaxManifestSegments && len(m.Losses) <= MaxManifestSegments, "too many lines")
 	for i := range m.Segments {
 		s := &m.Segments[i]
-		// The heart of the proof: no sequence number is left out or stands twice.
+		// The heart of the proof: no sequence number is left out or listed twice.
 		v.that(s.First == last+1, "segment %d begins at %d, %d is next", s.Segment, s.First, last+1)
 		v.that(s.Segment > number, "segment %d after %d", s.Segment, number)
 		v.segment(s)

@@ -21,7 +21,7 @@ import (
 const signatureAlgorithm = "ed25519"
 
 // SignatureLine signs the line before it, its newline included: the footer of a manifest, or the seal of a head or a
-// closing, whose hash stands for all other lines. So what is signed is short, and an HSM or a key service can sign it.
+// closing, whose hash covers all other lines. So what is signed is short, and an HSM or a key service can sign it.
 type SignatureLine struct {
 	Type      string `json:"type"`      // "signature"
 	Algorithm string `json:"algorithm"` // ed25519

@@ -16,7 +16,7 @@ type staging struct {
 }
 
 // stage returns the stage record of a segment. However many destinations ask, it is staged once, and no more than
-// StageWorkers segments are at a time. Nothing is staged ahead of an upload that waits for it: a backlog lies in raw
+// StageWorkers segments are at a time. Nothing is staged ahead of an upload that waits for it: a backlog is kept in raw
 // segments until a destination can take it, and the windows of the destinations bound how many staged files there are
 // at once.
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {

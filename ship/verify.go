@@ -37,7 +37,7 @@ type Mismatch struct {
 
 // Verify asks every destination again about each segment that its chain covers and that is still here (keep them with
 // Shelf.Freeze), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
-// asked: one that cannot be stored must not hide the others. What cannot be asked or stored now is tried again until ctx
+// asked: one that cannot be stored must not hide the others. Requests that fail now are tried again until ctx
 // ends; what is still missing then is a mismatch.
 //
 // The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
@@ -357,7 +357,7 @@ func (v *verifier) checkLinks() {
 			ok = false
 		}
 		if !ok {
-			return // what lies before cannot be judged without it
+			return // earlier manifests cannot be judged without it
 		}
 		v.Manifests++
 		want, last = m.prev, m.prevLast

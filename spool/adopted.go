@@ -192,7 +192,7 @@ func (s *site) workBytes() (n int64) {
 	return n
 }
 
-// inWork reports whether a file lies in the adopter's own directory, and not in the source.
+// inWork reports whether a file is in the adopter's own directory, and not in the source.
 func (s *site) inWork(path string) bool {
 	_, err := s.source.fs.Stat(path)
 	return err == nil

@@ -88,7 +88,7 @@ func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) 
 	return d, func() { d.mu.Unlock(); s.calls.Done() }, nil
 }
 
-// Ack records that the proposed manifest stands at the destination: c becomes its chain state, durably. Segments that
+// Ack records that the proposed manifest is at the destination: c becomes its chain state, durably. Segments that
 // every destination's chain covers are deleted. Ack may be repeated with the same state.
 func (s *Shelf) Ack(dest string, c Chain) error {
 	d, done, err := s.holdChain(dest)

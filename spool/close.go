@@ -20,7 +20,7 @@ type cleanMark struct {
 	Next uint64 `json:"next"`
 	// Handed is what a successor may hold in memory, 0 if there is none: see Spool.HandOver.
 	Handed int64 `json:"handed,omitempty"`
-	// Ledger as it stands in the log, for when the segment that holds it is lost.
+	// Ledger as it is in the log, for the case that the segment that holds it is lost.
 	Ledger segment.Ledger `json:"ledger"`
 	// Clocks go on in the next process.
 	Clocks *clocks `json:"clocks,omitempty"`

@@ -36,7 +36,7 @@ func (j *journal) write() {
 	}
 }
 
-// writeTail writes what lies between the written position and the end of the queue, and with it the ledger, if that has
+// writeTail writes the queue from the written position to its end, and with it the ledger, if that has
 // changed and the last one is old enough, or if it is asked for. The caller has the writer role.
 //
 // The lock is held while the blocks to write are listed, not while they are stamped and written: doors go on filling the
@@ -108,7 +108,7 @@ func (w *batchWriter) block(i int) error {
 		a, w.synced = j.active, 0
 	}
 	if b.off != w.end || w.start == w.end {
-		// A former commit's slack lies between.
+		// The slack of an earlier commit is in between.
 		if err := w.flush(i); err != nil {
 			return err
 		}

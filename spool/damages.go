@@ -352,7 +352,7 @@ func countRanges(ranges []segment.Range) (n uint64) {
 	return n
 }
 
-// covers reports whether every range of part lies in one of whole, which is merged.
+// covers reports whether every range of part is within one of whole, which is merged.
 func covers(whole, part []segment.Range) bool {
 	for _, p := range part {
 		if !slices.ContainsFunc(whole, func(w segment.Range) bool { return w.First <= p.First && p.Last <= w.Last }) {

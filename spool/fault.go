@@ -23,7 +23,7 @@ func (j *journal) retire() {
 }
 
 // fail makes the spool refuse appends until a later try succeeds; a full disk is treated like a quota that is used up.
-// What was taken stays in memory. Reading and shipping go on. j.mu is held.
+// Records that were taken stay in memory. Reading and shipping go on. j.mu is held.
 func (j *journal) fail(err error) {
 	if j.failed == nil {
 		j.log.Error("spool: cannot write to the disk; appends are refused until it works again", "class", j.opts.Class, "err", err)

@@ -24,7 +24,7 @@ type Inspection struct {
 	Epoch    uint32
 	Instance string    // that wrote it last
 	Created  time.Time // of the spool
-	// Holder names the process that has the spool open, or that had it when it died without closing it; else empty.
+	// Holder names the process that has the spool open, or that had it when it died without closing it; otherwise empty.
 	Holder string
 	// Clean: the last process closed the spool. Otherwise a torn tail may have been left out of what follows.
 	Clean bool

@@ -22,7 +22,7 @@ const (
 	SyncInterval SyncPolicy = iota
 	// SyncAlways: Append returns after fdatasync; many callers share one.
 	SyncAlways
-	// SyncNone: nobody waits for a sync. What was written is synced in the background each time some MiB have come
+	// SyncNone: nobody waits for a sync. Written data is synced in the background each time some MiB have come
 	// together, at sealing and in Close. Process death loses nothing, power loss what Stats shows as not yet durable.
 	SyncNone
 )

@@ -24,7 +24,7 @@ func (j *journal) flusher(ctx context.Context) {
 			return
 		case event != wait.Passed: // something may be due earlier now; nothing is done sooner for it
 		case due.IsZero():
-			// A burst, or a disk that stood still, may have taken the whole budget.
+			// A burst, or a disk that did not respond, may have taken the whole budget.
 			j.mu.Lock()
 			j.tail.trim(1)
 			j.mu.Unlock()

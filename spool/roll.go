@@ -79,7 +79,7 @@ func (a *active) finish(dirty bool) error {
 	return a.err
 }
 
-// latch records a failed write. What of it reached the page cache nobody can tell, so the file has ended with that.
+// latch records a failed write. Nobody can tell how much of it reached the page cache, so nothing more is written to the file.
 func (a *active) latch(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -135,7 +135,7 @@ func (j *journal) roll() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.advance(m)
-	// One snapshot for this segment's footer and the next one's header: what is lost in between two segments stands in the
+	// One snapshot for this segment's footer and the next one's header: losses between two segments are in the
 	// ledger blocks of the later one, and the differences of all segments add up to the whole.
 	j.lastEnd = *j.ledgerAt(j.place)
 	j.ended(a, false)

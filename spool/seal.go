@@ -25,7 +25,7 @@ func (j *journal) seal(ctx context.Context) error {
 	if len(j.rolled) == 0 {
 		return nil
 	}
-	// What others roll from now on is not waited for.
+	// It does not wait for segments that others roll from now on.
 	last := j.rolled[len(j.rolled)-1].number
 	for len(j.rolled) > 0 && j.rolled[0].number <= last {
 		if j.closed {

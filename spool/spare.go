@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// spare is a file that stands ready to become the active segment: its name is durable, its blocks are allocated, and
+// spare is a file that is ready to become the active segment: its name is durable, its blocks are allocated, and
 // zeros stand where the header will. So rolling costs one write of a header, not the creation of a file, whose
 // directory has to be synced before anything in it is safe.
 type spare struct {
@@ -42,7 +42,7 @@ func (s *space) create(path string) (vfs.File, error) {
 		return nil, err
 	}
 	if err = f.Truncate(s.opts.SegmentBytes); err == nil {
-		err = s.reserve(f) // in this order: truncating frees what lies behind
+		err = s.reserve(f) // in this order: truncating frees the blocks after the end
 	}
 	if err == nil {
 		err = f.Sync()
@@ -129,8 +129,8 @@ func (s *space) reserve(f vfs.File) error {
 	return nil
 }
 
-// cut makes zeros of what lies behind a torn tail: valid blocks in it would come back to life once new ones reach them.
-// What lies before is only now known to be durable.
+// cut overwrites everything after a torn tail with zeros: valid blocks in it would come back to life once new ones reach them.
+// The blocks before it are only now known to be durable.
 func (s *space) cut(f vfs.File, end int64) error {
 	if err := f.Truncate(end); err != nil {
 		return err

@@ -57,7 +57,7 @@ func (s *Spool) Append(ctx context.Context, batch []segment.Record) (last uint64
 }
 
 // Offer copies the batch into the memory budget and returns; it waits only while the budget is used up, or the quota is
-// and the policy is Block. What it took is received, not yet kept: it is written at the latest after
+// and the policy is Block. The records it took are received, not yet kept: they are written at the latest after
 // Options.SyncInterval. An error says that nothing was taken.
 func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return s.journal.accept(ctx, batch, door{count: true})
@@ -96,8 +96,8 @@ func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64
 }
 
 // Keep takes what a listener that is closed has in hand: over the quota and the memory budget, as long as the disk has room
-// beyond the reserve (see LastCall). It does not wait. What it took is received, not yet kept, as with Offer; with an error
-// nothing was taken.
+// beyond the reserve (see LastCall). It does not wait. The records it took are received, not yet kept, as with Offer;
+// with an error nothing was taken.
 func (i *Intake) Keep(batch []segment.Record) (last uint64, err error) {
 	return i.j.accept(context.Background(), batch, door{last: true})
 }
@@ -107,6 +107,6 @@ func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.j
 
 // Account adds a listener's counts to the ledger.
 //
-// What the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
+// Datagrams that the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
 // that is its cause.
 func (i *Intake) Account(a segment.Account) { i.j.account(a) }

@@ -55,7 +55,7 @@ type (
 
 // Encoder turns a segment into the output format. Package ship has the one that is used.
 type Encoder interface {
-	// Encode writes src to dst. A nil want means the Encoder's own settings; else those of an earlier stage record,
+	// Encode writes src to dst. A nil want means the Encoder's own settings; otherwise those of an earlier stage record,
 	// which must be followed.
 	Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error)
 	// Decode returns the uncompressed output behind a staged file, to compare it with its recorded hash.

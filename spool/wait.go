@@ -106,7 +106,7 @@ func (j *journal) acquire(r *role) {
 	_ = j.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
 }
 
-// release gives the role up: to who claims it, else to one of those who still wait and will look whether to take it.
+// release gives the role up: to the goroutine that claims it, otherwise to a waiting one, which decides whether to take it.
 func (j *journal) release(r *role) {
 	if len(r.claims.parked) > 0 {
 		r.claims.wakeOne()

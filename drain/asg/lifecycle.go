@@ -26,7 +26,7 @@ type Lifecycle struct {
 	mu        sync.Mutex
 	goes      bool
 	rebalance bool // the recommendation was logged
-	// What the scale-in protection was set to last, and that it was set.
+	// The last value of the scale-in protection, and whether it was set.
 	protected, protectSet bool
 
 	// The heartbeat. Used by Update, and after it by Finish.

@@ -206,7 +206,7 @@ func (s *service) start(ctx context.Context, listen bool) error {
 	return nil
 }
 
-// What readiness says of a class that is not running yet.
+// The answer of readiness for a class that is not running yet.
 var (
 	errStarting = errors.New("starting")
 	errTakeOver = errors.New("taking over: the predecessor still has the spool, and what arrives is kept in memory")

@@ -15,7 +15,7 @@ import (
 const TempSuffix = ".tmp"
 
 // tempCount makes names that are new in this process. Random ones would do as well, but a sweep that runs the same
-// workload twice shall see the same names.
+// workload twice must see the same names.
 var tempCount atomic.Uint64
 
 // WriteFileAtomic makes data the whole contents of path, durably: after nil it survives a power cut, after an error path

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 )
 
-// What the spool keeps may be confidential: its group may read it, nobody else.
+// The spool's data may be confidential: only its group may read it.
 const (
 	filePerm = 0o640
 	dirPerm  = 0o750

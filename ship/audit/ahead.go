@@ -135,7 +135,7 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// Moved away meanwhile. What was listed is reported.
+		// The object was moved away meanwhile. The listing is reported.
 	case err != nil && p.illegible(ctx, u.Key, err):
 		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+err.Error()
 	case err != nil:

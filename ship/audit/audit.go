@@ -30,13 +30,13 @@ type auditor struct {
 	objects uint64
 	seen    map[string]bool             // spools and instances that have appeared
 	strays  []foundHead                 // heads of chains that no place has
-	told    map[object.Origin]foundHead // the furthest of them that lies where its spool has no chain either
+	told    map[object.Origin]foundHead // the furthest of them at a place where its spool has no chain either
 	lacks   []*lack                     // what places lack of groups
 	kin     map[object.Origin]*group    // those of several ids, by lineage
 }
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
-// not be asked. What it found wrong is in the Result.
+// not be asked. The Result says what it found wrong.
 func Run(ctx context.Context, o *Options) (*Result, error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {

@@ -29,7 +29,7 @@ type CloseOptions struct {
 	Signer crypto.Signer
 }
 
-// Closure is a closing as it lies at a place.
+// Closure is a closing as it is stored at a place.
 type Closure struct {
 	Place   string       `json:"place"`
 	Key     string       `json:"key"`

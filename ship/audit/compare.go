@@ -19,7 +19,7 @@ type cursor struct {
 	next func() (step, bool)
 	stop func()
 	step step
-	more bool    // step is one; else the chain has ended
+	more bool    // step is one; otherwise the chain has ended
 	tail skipped // skipped at its end
 }
 

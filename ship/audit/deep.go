@@ -49,7 +49,7 @@ func (p *place) examine(ctx context.Context, key string, most int64, decode func
 	src := &source{r: io.LimitReader(body, most+1), progress: p.o.Progress}
 	stored := ship.NewDigest()
 	content = decode(io.TeeReader(src, stored))
-	// What the decoder did not read counts too.
+	// Bytes that the decoder did not read count too.
 	if _, err := io.Copy(stored, src); src.err != nil {
 		return there, nil, src.err
 	} else if err != nil {

@@ -113,9 +113,9 @@ func (p *place) readHead(ctx context.Context, id object.Origin, epoch uint32, l 
 	return h, err
 }
 
-// checkHead compares one head with its chain. A head is sent only after its manifest stands, so that it never tells of what is
-// yet to come: a chain that ends before it was cut off, or is being written while it is read. The furthest head of each
-// such chain goes to reportCut, which finds out.
+// checkHead compares one head with its chain. A head is sent only after its manifest is at the destination, so that it
+// never names a manifest that is yet to come: a chain that ends before its head was cut off, or is being written while it is
+// read. The furthest head of each such chain goes to reportCut, which finds out which of the two it is.
 func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {

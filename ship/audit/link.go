@@ -12,7 +12,7 @@ import (
 )
 
 // noteUnreadable notes a manifest that cannot be read. It is reported once the next one tells how far the hole reaches: which
-// records are concerned stands in its header, as prev_last, and nowhere else.
+// records are concerned is in its header, as prev_last, and nowhere else.
 func (w *walk) noteUnreadable(f fetched) {
 	if w.hole != nil && w.hole.Epoch == f.epoch && w.hole.Code == ManifestMissing && errors.Is(f.err, fs.ErrNotExist) && w.hole.to+1 == f.number {
 		w.hole.to = max(f.number, f.to)

@@ -11,7 +11,7 @@ import (
 )
 
 // compareListing compares what is listed at a place with what its chains name. Both are in the byte order of their keys, so that
-// one pass over the two is enough, and the listing is never held in memory. What was asked for by name already is not
+// one pass over the two is enough, and the listing is never held in memory. An object that was already asked for by name is not
 // judged again.
 func (a *auditor) compareListing(ctx context.Context, p *place) error {
 	prefix := object.DataPrefix

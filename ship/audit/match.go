@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// content is what a line stands for: the records of a segment. At each place of a group every content has exactly one line
+// content is the records of a segment, which a line describes. At each place of a group every content has exactly one line
 // with records: of the whole segment, or of its rest where another owner's object holds its first records. Where that object
 // holds all of them, it has lines of nothing, one of each owner that found them there. Two segments that begin alike in
 // copies of a volume have different hashes.
@@ -94,7 +94,7 @@ func (g *group) match(ctx context.Context, low uint64) {
 	}
 }
 
-// lookFor looks for one piece at another place. What several places have is missed once.
+// lookFor looks for one piece at another place. A piece that several places have counts as missing once.
 func (g *group) lookFor(ctx context.Context, i, at int) {
 	x := &g.pieces[i]
 	var line *ship.SegmentLine

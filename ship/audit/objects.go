@@ -27,7 +27,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	}
 	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
 	recompressed := !staged(s)
-	// What an earlier audit has looked at is only listed.
+	// Objects that an earlier audit has looked at are only listed.
 	if e.flags&optional == 0 && !w.isKnown(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)

@@ -65,7 +65,7 @@ func (p *place) request(ctx context.Context, f func(context.Context) error) erro
 	return p.again(ctx, f)
 }
 
-// again repeats what may succeed next time. What the place answers for good is returned as it is. Before anything is called
+// again repeats a request that may succeed next time. A final answer of the place is returned as it is. Before anything is called
 // damaged it is read once more: bytes can be damaged on their way too, and a proxy may answer in the place's stead.
 func (p *place) again(ctx context.Context, f func(context.Context) error) error {
 	doubted := false

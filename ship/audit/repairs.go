@@ -74,7 +74,7 @@ func (p *place) readRepair(ctx context.Context, key string) (r Repair, err error
 	return r, nil
 }
 
-// noteKey is where the note of a repair lies.
+// noteKey is the key of the note of a repair.
 func (r *Repair) noteKey() (key string, ok bool) {
 	k, ok := object.ParseKey(r.Key)
 	return object.RepairKey(&k, r.Time), ok

@@ -148,7 +148,7 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 			before := w.segment
 			jump := w.judgeManifest(f.m)
 			b := w.openBatch(w.prev)
-			// jump stays true until a segment tells where the chain goes on: what lies in between is not compared, since it
+			// jump stays true until a segment tells where the chain goes on: records in between are not compared, since it
 			// has been reported or is not owed.
 			for s := range lines(f.m) {
 				if s.segment <= before && w.started {

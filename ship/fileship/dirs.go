@@ -29,7 +29,7 @@ func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 		return false, nil
 	}
 	if len(dir) <= len(d.dir) {
-		// The destination itself, or what lies above: if it was there before us, it is not ours to sync.
+		// The destination itself, or a directory above it: if it was there before us, it is not ours to sync.
 		if err := isDir(dir); !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}

@@ -47,7 +47,7 @@ type walker struct {
 	yield  func(ship.Entry, error) bool
 }
 
-// walk yields what lies below dir and begins with prefix, and reports whether to go on. It enters only directories that
+// walk yields the files below dir whose keys begin with prefix, and reports whether to go on. It enters only directories that
 // can hold such keys: an auditor who asks for one hour does not wait for a year.
 func (w *walker) walk(ctx context.Context, dir string) bool {
 	fail := func(key string, err error) bool {

@@ -80,7 +80,7 @@ func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 	return r
 }
 
-// write makes a durable and verified temporary file. Its name is returned also with an error, for removal. It lies on the
+// write makes a durable and verified temporary file. Its name is returned also with an error, for removal. It is on the
 // same file system as the object will, below the destination's directory, since links and renames do not cross.
 func (d *Destination) write(ctx context.Context, o ship.Object, body *io.SectionReader) (temp string, err error) {
 	dir := filepath.Join(d.dir, tmp, o.Spool)

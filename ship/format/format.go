@@ -31,7 +31,7 @@ type Format struct {
 	// ReadsFile: a Reader first copies the content to a temporary file.
 	ReadsFile bool
 
-	// fits reports whether a segment can be written in this format; nil means that every one can. What does not fit is
+	// fits reports whether a segment can be written in this format; nil means that every one can. A segment that does not fit is
 	// written in the default format.
 	fits      func(ctx context.Context, src *segment.Reader) (bool, error)
 	newWriter func(src *segment.Reader) (writer, error)

@@ -20,7 +20,7 @@ type nativeReader struct {
 }
 
 func newNativeReader(r io.Reader) (Reader, error) {
-	// What does not even begin like a segment is not put down.
+	// Bytes that do not even begin like a segment are not reported as damage.
 	head := bufio.NewReaderSize(r, 4<<10) // a page: what follows is written to the file in whole ones
 	if b, err := head.Peek(len(segment.Magic)); err == nil && string(b) != segment.Magic {
 		return nil, fmt.Errorf("%w: no segment", ErrCorrupt)

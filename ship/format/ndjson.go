@@ -50,7 +50,7 @@ func newNDJSONWriter(spool string) *ndjsonWriter {
 	return &ndjsonWriter{tail: []byte(spoolMember + spool + lineEnd)}
 }
 
-// What follows a payload in its line, around the spool id.
+// The text that follows a payload in its line, around the spool id.
 const spoolMember, lineEnd = `","spool":"`, "\"}\n"
 
 func (f *ndjsonWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {

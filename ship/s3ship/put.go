@@ -117,7 +117,7 @@ func (b *Bucket) degraded(size int64) []string {
 	return nil
 }
 
-// hashSection is the SHA-256 of a whole section, wherever it stands.
+// hashSection is the SHA-256 of a whole section, wherever its offset is.
 func hashSection(ctx context.Context, body *io.SectionReader) (sum [32]byte, err error) {
 	h := sha256.New()
 	if _, err := io.Copy(h, &ctxReader{ctx, io.NewSectionReader(body, 0, body.Size())}); err != nil {

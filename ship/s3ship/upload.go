@@ -87,7 +87,7 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 		return // the store has said no, or does not know of it
 	}
 	if _, silent := errors.AsType[*stallError](why); silent && operation(why) == "CompleteMultipartUpload" {
-		return // it may still be putting the parts together; the next Put will see, else the sweep
+		return // the store may still be putting the parts together; the next Put finds out, otherwise the sweep
 	}
 	ctx, cancel := cleanup(ctx)
 	defer cancel()

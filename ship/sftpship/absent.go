@@ -34,7 +34,7 @@ func (t *turn) missing(ctx context.Context, file string, err error) bool {
 		})
 		switch {
 		case err == nil:
-			return !found || isFile && depth > 0 // nothing lies below a file
+			return !found || isFile && depth > 0 // a file has no entries
 		case errors.Is(err, fs.ErrNotExist):
 			return true
 		}

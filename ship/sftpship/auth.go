@@ -24,7 +24,7 @@ type credentials struct {
 	password bool     // there is one
 	close    func()
 
-	// What the server has said, for the same message.
+	// The server's own words, for the same message.
 	accepted []string // methods that it took and found not enough
 	offered  []string // methods that it wanted in the end
 	asked    []string // questions that only a person could answer

@@ -16,7 +16,7 @@ import (
 func (h *Host) Check(ctx context.Context) error {
 	return h.do(ctx, "check", func(t *turn) error {
 		u := &upload{turn: t, h: h, o: ship.Object{Size: int64(len(checkText))}}
-		// What was true an hour ago is what must be checked.
+		// The check must not rely on an answer from an hour ago.
 		h.dirs.clear()
 		h.space.forget()
 		dir := path.Join(h.place.dir, tmpDir)

@@ -124,7 +124,7 @@ func (c *conn) quiet(d time.Duration) bool {
 	return len(c.uses) > 0 && time.Since(c.start)-time.Duration(c.moved.Load()) >= d
 }
 
-// expire closes the connection if a limit has passed, else sets the timer for the limit that is next.
+// expire closes the connection if a limit has passed, otherwise it sets the timer for the next limit.
 func (c *conn) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,7 +2,7 @@
 //
 //	sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE
 //
-// /DIR is absolute on the server, /~/DIR lies below the account's start directory. The first
+// /DIR is absolute on the server, /~/DIR is below the account's start directory. The first
 // delivery creates it, with a warning in the log: where it had been there before, a volume may not be mounted. The
 // parameters are
 //

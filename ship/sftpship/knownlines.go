@@ -58,7 +58,7 @@ func (p place) readableLines(lines [][]byte) (check ssh.HostKeyCallback, skipped
 		if err == nil {
 			return check, skipped, nil
 		}
-		// What only the package itself refuses, such as a damaged hash of a host, is found by the number in its message.
+		// Lines that only the package refuses, such as a damaged hash of a host, are found by the number in its message.
 		i, why, ok := refusedLine(err, f.Name())
 		if !ok || i >= len(kept) || kept[i] == nil {
 			return nil, nil, err

@@ -52,7 +52,7 @@ type walker struct {
 	yield  func(ship.Entry, error) bool
 }
 
-// walk lists what lies below dir and begins with prefix. It returns false when the iteration is over.
+// walk lists the files below dir whose keys begin with prefix. It returns false when the iteration is over.
 func (w *walker) walk(ctx context.Context, dir string) bool {
 	if strings.Count(dir, "/") > maxDepth {
 		return w.yield(ship.Entry{}, w.h.wrap("list "+dir, fmt.Errorf("more than %d directories deep", maxDepth))) && false
@@ -118,7 +118,7 @@ type entry struct {
 }
 
 // readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to, which is
-// what the slash at the end of directories is for: it puts "a.b" before what lies in "a/".
+// what the slash at the end of directories is for: it puts "a.b" before the contents of "a/".
 func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
 	err = h.do(ctx, "list "+dir, func(t *turn) error {
 		entries = entries[:0]

@@ -156,7 +156,7 @@ func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, tak
 }
 
 // present looks for the key. If it holds our bytes, it makes sure that they are durable (a former attempt may have been
-// cut off between publishing and syncing) and returns the method by which they were verified; else ship.ErrConflict.
+// cut off between publishing and syncing) and returns the method by which they were verified; otherwise ship.ErrConflict.
 func (u *upload) present(ctx context.Context) (method string, err error) {
 	for range 3 {
 		if method, err = u.lookAt(ctx); !errors.Is(err, errBetween) {

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// What this file holds: directories, and what makes files and their names durable.
+// This file handles directories, and makes files and their names durable.
 
 const (
 	tmpDir    = object.TempDir
@@ -76,7 +76,7 @@ func (u *upload) mkdirs(dirs ...string) error {
 	for i := range levels {
 		if l := &levels[i]; l.make {
 			if l.dir == u.h.place.dir {
-				// What a first delivery expects; but if it was there before, a volume is not mounted.
+				// A first delivery expects this; but if the directory was there before, a volume is not mounted.
 				u.h.o.Logger.Warn("sftpship: creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
 			}
 			l.made = inOrder(u, u.Mkdir(l.dir))

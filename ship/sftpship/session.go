@@ -190,7 +190,7 @@ func (s *session) reason(err error) error {
 	return err
 }
 
-// alive reports whether the connection still stands, as far as this side can know.
+// alive reports whether the connection is still up, as far as this side can know.
 func (s *session) alive() bool {
 	select {
 	case <-s.ended:

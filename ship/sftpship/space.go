@@ -29,7 +29,7 @@ type space struct {
 	free  uint64 // less what was sent since; meaningless if total is 0, that is if the server does not tell
 }
 
-// askSpace asks for the free space if that is due and possible; else nil.
+// askSpace asks for the free space if that is due and possible; otherwise it returns nil.
 func (u *upload) askSpace() *sftpc.Pending[sftpc.Space] {
 	s := &u.h.space
 	s.mu.Lock()

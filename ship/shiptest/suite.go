@@ -50,7 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) ship.Destination) {
 	}
 }
 
-// spoolID stands for a spool's in the names of temporary files.
+// spoolID is used as a spool's id in the names of temporary files.
 const spoolID = "00000000000000000000shtest"
 
 // suite is one test: a destination, and a folder in it that nobody else uses.

@@ -96,7 +96,7 @@ func (s *suite) conflict() {
 	s.wantContent(key, b)
 }
 
-// wrongChecksum stands for a body that was damaged between the staged file and the wire.
+// wrongChecksum imitates a body that was damaged between the staged file and the wire.
 func (s *suite) wrongChecksum() {
 	b := random(20_000)
 	flipped := bytes.Clone(b)

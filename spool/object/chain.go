@@ -10,7 +10,7 @@ import (
 // TempDir is where temporary files are, at destinations that need them.
 const TempDir = "_tmp"
 
-// What the keys of objects without records begin with.
+// The beginning of the keys of objects without records.
 const (
 	ManifestPrefix = "_manifest/" // chains
 	ReportPrefix   = "_report/"   // reports of drains

@@ -159,7 +159,7 @@ func (w *walker) readMarks(h BlockHeader, n int) (err error) {
 	return nil
 }
 
-// rewind goes back to the first block. What was learned about marks and the end is kept.
+// rewind goes back to the first block. It keeps what it knows of marks and the end.
 func (w *walker) rewind(pos int64, seq uint64) {
 	w.pos, w.seq, w.done, w.wasted = pos, seq, false, 0
 }

@@ -55,7 +55,7 @@ func (r *race) compare(field []entrant, s shape) (err error) {
 		}
 		scores = append(scores, &score{name: e.name, c: c})
 	}
-	// Who recycles files has some to recycle before it counts.
+	// A contestant that recycles files has some to recycle before the measurement begins.
 	big := makeBatch(warmBatch, s.size)
 	for _, sc := range scores {
 		for n := 0; n < warmBytes; n += warmBatch * s.size {

@@ -16,7 +16,7 @@
 //     commit; the records of a batch are written one by one and the last is synced. "whole batch" hands it the 64 as one
 //     record, as pebble does with a batch of its own: there the reader has to take them apart.
 //   - etcd wal, raft-wal, prometheus wlog, tidwall wal: have no group commit of their own, since their owners bring one
-//     (a raft loop); so the simplest one stands around them here. Each gets all batches that wait in one call.
+//     (a raft loop); so the simplest one is built around them here. Each gets all batches that wait in one call.
 //   - all with segments of 64 MiB and without compression. What the others have written stays: removing it would cost
 //     them time that recycling costs us.
 package main

@@ -163,7 +163,7 @@ func (b *bench) trial(r *receiver, sender func(*running) (*exec.Cmd, error)) (o 
 	if err := run.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return o, err
 	}
-	// Who does not end shall not hang the others' trials.
+	// A contestant that does not end must not hang the others' trials.
 	late := time.AfterFunc(time.Minute, func() { _ = run.cmd.Process.Kill() })
 	defer late.Stop()
 	ended = true

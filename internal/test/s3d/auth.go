@@ -55,7 +55,7 @@ func (s *Server) authenticate(r *http.Request) (*signature, error) {
 	if err := s.checkScope(access, scope, date); err != nil {
 		return nil, err
 	}
-	// What was not signed could have been changed or added by anybody on the way.
+	// Anybody on the way could have changed or added a header that was not signed.
 	names := strings.Split(signed, ";")
 	if err := checkSigned(r, names); err != nil {
 		return nil, err

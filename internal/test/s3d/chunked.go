@@ -161,7 +161,7 @@ func (c *chunks) verify() error {
 // end reads the trailers and the empty line that ends the body.
 func (c *chunks) end() error {
 	var canonical bytes.Buffer
-	// A signed upload with trailers must end with their signature; else its last line could be anybody's.
+	// A signed upload with trailers must end with their signature; otherwise anybody could have written its last line.
 	signed := c.sig == nil || !c.hasTrailer
 	for range maxTrailers + 1 {
 		line, err := c.line()

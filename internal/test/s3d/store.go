@@ -187,7 +187,7 @@ func (s *store) list(bucket, prefix string) ([]entry, error) {
 	if !fs.ValidPath(start) {
 		return nil, nil
 	}
-	// A walk goes by names within directories; keys are sorted as bytes, in which "/" stands between "." and "0".
+	// A walk goes by names within directories; keys are sorted as bytes, in which "/" comes between "." and "0".
 	err := fs.WalkDir(s.root.FS(), start, func(p string, d fs.DirEntry, err error) error {
 		if absent(err) { // gone since its directory was read
 			return nil

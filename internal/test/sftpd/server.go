@@ -25,7 +25,7 @@ const User = "penstock"
 type Options struct {
 	// Handlers changes what requests do.
 	Handlers func(sftp.Handlers) sftp.Handlers
-	// Channel stands between the SFTP server and the SSH channel.
+	// Channel is between the SFTP server and the SSH channel.
 	Channel func(io.ReadWriteCloser) io.ReadWriteCloser
 	Logger  *slog.Logger // nil discards
 }

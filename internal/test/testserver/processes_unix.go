@@ -18,7 +18,7 @@ func (s *SSHD) Stop() {
 	if s.cmd == nil {
 		return
 	}
-	// First the listener stands still, so that it makes no more children while they are looked for.
+	// First the listener is stopped, so that it makes no more children while they are looked for.
 	s.signal(syscall.SIGSTOP)
 	s.signal(syscall.SIGKILL)
 	<-s.ended

@@ -35,7 +35,7 @@ var native = binary.NativeEndian
 // checkFile reads a bbolt file as bytes that may be anything and says whether bbolt may map it. bbolt itself
 // trusts pointers, counts and sizes in its pages: damaged ones make it panic, in a goroutine of its own even, run around
 // in a circle until the stack is full, or ask for more memory than there is, and the process that embeds the spool dies,
-// at each start over. What comes out of this check is sound in structure, and every entry in it is the one that was put.
+// at each start over. An index that passes this check is sound in structure, and every entry in it is the one that was put.
 //
 // A *damage error or statefile.ErrNewer says why not; any other one is of reading.
 func checkFile(r io.ReaderAt, size int64) error {
