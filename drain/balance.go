@@ -68,13 +68,14 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	l, st, ss := c.spool.Ledger(), c.spool.Stats(), c.Shipper.Stats()
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
-		Received: l.Received, Kept: l.Kept, Lost: l.Lost, Buffered: st.Buffered, Damaged: l.Damaged, Unaccounted: l.Unaccounted,
+		Received: l.Received, Made: l.Made, Kept: l.Kept, Filtered: l.Filtered, Lost: l.Lost, Buffered: st.Buffered,
+		Damaged: l.Damaged, Unaccounted: l.Unaccounted,
 		Damages:      c.spool.Shelf().Damages(),
 		Destinations: map[string]DestinationReport{},
 	}
 	errs := []error{l.Balance()}
 	if b := l.Buffered(); b.Records != st.Buffered.Records {
-		errs = append(errs, fmt.Errorf("%d records were received and are neither kept nor lost; %d are buffered", b.Records, st.Buffered.Records))
+		errs = append(errs, fmt.Errorf("%d records were received or made and are neither kept nor filtered nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}
 	cr.LostMeanwhile, cr.inMemory = l.Lost.Sub(r.lost[c.name]), l.Buffered().Records
 	cr.LostInEnd = forsaken(&cr.LostMeanwhile)

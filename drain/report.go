@@ -59,12 +59,15 @@ type Phase struct {
 	Err     string  `json:"error,omitempty"`
 }
 
-// ClassReport is the balance of one class: received = kept + lost (+ buffered while the process lives).
+// ClassReport is the balance of one class, in records: received + made = kept + filtered + lost (+ buffered while the
+// process lives).
 type ClassReport struct {
 	Spool    string         `json:"spool,omitempty"`
 	Epoch    uint32         `json:"epoch,omitempty"`
 	Received segment.Tally  `json:"received"`
+	Made     segment.Tally  `json:"made,omitzero"` // on purpose, like Filtered: see segment.Ledger
 	Kept     segment.Tally  `json:"kept"`
+	Filtered segment.Tally  `json:"filtered,omitzero"`
 	Lost     segment.Losses `json:"lost"`
 	Buffered segment.Tally  `json:"buffered"`
 	Damaged  segment.Tally  `json:"damaged"`
@@ -81,7 +84,7 @@ type ClassReport struct {
 	// Err says why the class was not running, or why its balance does not close.
 	Err string `json:"error,omitempty"`
 
-	inMemory uint64 // received, and neither kept nor lost
+	inMemory uint64 // received or made, and neither kept nor filtered nor lost
 }
 
 // DestinationReport is the balance of one destination: kept = delivered + pending + damaged.
@@ -159,6 +162,12 @@ func (r *Report) WriteSummary(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		c := r.Classes[name]
 		p("  class %s: received %d records, kept %d, lost %d", name, c.Received.Records, c.Kept.Records, lostRecords(c))
+		if c.Filtered.Records > 0 {
+			p(", filtered %d", c.Filtered.Records)
+		}
+		if c.Made.Records > 0 {
+			p(", made %d", c.Made.Records)
+		}
 		if c.Damaged.Records > 0 {
 			p(", damaged %d", c.Damaged.Records)
 		}

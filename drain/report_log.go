@@ -36,7 +36,7 @@ func (r *Report) essence() string {
 	s := fmt.Sprint(r.Outcome, len(r.Left), len(r.Adoptions), len(r.Errors))
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
 		c := r.Classes[name]
-		s += fmt.Sprint(name, c.Received, c.Kept, c.Lost, c.Damaged, c.inMemory, c.Err)
+		s += fmt.Sprint(name, c.Received, c.Made, c.Kept, c.Filtered, c.Lost, c.Damaged, c.inMemory, c.Err)
 		for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 			d := c.Destinations[dest]
 			s += fmt.Sprint(dest, d.Delivered, d.Pending, d.Verified)
@@ -67,6 +67,9 @@ func (l *reportLog) line(msg string, bad bool, err string, args ...any) {
 func (l *reportLog) class(name string, c ClassReport) {
 	args := []any{
 		"class", name, "received", c.Received.Records, "kept", c.Kept.Records, "lost", lostRecords(c), "damaged", c.Damaged.Records,
+	}
+	if c.Filtered.Records > 0 || c.Made.Records > 0 {
+		args = append(args, "filtered", c.Filtered.Records, "made", c.Made.Records)
 	}
 	if c.Lost != (segment.Losses{}) {
 		args = append(args, "lost_to", c.Lost.Text())

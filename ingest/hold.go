@@ -169,8 +169,7 @@ func (h *Hold) Account(a segment.Account) {
 		return
 	default:
 	}
-	addTally(&h.account.Received, a.Received)
-	addLosses(&h.account.Lost, &a.Lost)
+	h.account.Add(a)
 	if a.Socket != 0 {
 		h.sockets[a.Socket] = a.Drops
 	}

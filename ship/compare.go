@@ -136,14 +136,18 @@ func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format strin
 	return hex.EncodeToString(out.RawSHA256[:]), nil
 }
 
-// lossLine states what was lost in a segment.
+// lossLine states what was lost in a segment, and what was dropped and made on purpose.
 func lossLine(seg *spool.Segment) LossLine {
-	return LossLine{Type: "loss", Segment: seg.Number, After: seg.Last, Lost: seg.Lost, Unaccounted: seg.Unaccounted}
+	return LossLine{
+		Type: "loss", Segment: seg.Number, After: seg.Last,
+		Lost: seg.Lost, Filtered: seg.Filtered, Made: seg.Made, Unaccounted: seg.Unaccounted,
+	}
 }
 
 // lossless reports whether a segment needs no loss line.
 func lossless(seg *spool.Segment) bool {
-	return seg.Lost == (segment.Losses{}) && len(seg.Unaccounted) == 0
+	return seg.Lost == (segment.Losses{}) && len(seg.Unaccounted) == 0 &&
+		seg.Filtered == (segment.Tally{}) && seg.Made == (segment.Tally{})
 }
 
 // sameLosses reports whether a loss line, nil for none, states what was lost in a segment, if anything. Of a damaged one that is
@@ -153,6 +157,7 @@ func sameLosses(line *LossLine, seg *spool.Segment) bool {
 		return line == nil || line.Segment == seg.Number
 	}
 	return line != nil && line.Segment == seg.Number && line.Lost == seg.Lost &&
+		line.Filtered == seg.Filtered && line.Made == seg.Made &&
 		slices.EqualFunc(line.Unaccounted, seg.Unaccounted, func(a, b segment.Unaccounted) bool {
 			return a.From.Equal(b.From) && a.To.Equal(b.To) && a.Known == b.Known && a.AtMostBytes == b.AtMostBytes
 		})

@@ -31,15 +31,15 @@
 // taken another id since, the shipper still uses that key. All ids of one spool have the same first ten characters: see
 // object.Related.
 //
-// # Manifests, version 3
+// # Manifests, version 4
 //
 // A manifest is a file of JSON lines: one object per line, each line ended by a newline. An auditor that sees only the
 // chain of a destination can say which records are there, that none is missing in between, doubled or altered, how many
 // were lost before they could be kept, and whether more is owed. This is manifest number 7, shortened:
 //
-//	{"type":"header","version":3,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
+//	{"type":"header","version":4,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
-//	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}}}
+//	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}},"filtered":{"records":80,"bytes":4100}}
 //	{"type":"footer","segments":1,"losses":1,"segment":41,"last":4100000,"sha256":"7ece…"}
 //
 // The header names the chain and the number of the manifest. Numbers begin at 0 in each epoch; number 0 is the birth
@@ -63,12 +63,13 @@
 // lost while that segment was active: by cause, in records, and in bytes if all of them were seen (otherwise null, with the
 // bytes that were seen in "bytes_seen"). "unaccounted" lists periods for which the loss can only be bounded, because the
 // process or the machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" was
-// received and is gone. See [LossLine].
+// received and is gone. "filtered" and "made" are what was dropped and made on purpose; each is left out if it is zero. See
+// [LossLine].
 //
 // The footer counts the lines and says how far the chain reaches: the last segment and the last sequence number. Its
 // "sha256" is the hash of all lines before it and of its own line with "sha256":"". (Version 1 did not hash the footer, so
 // that damage to the footer of the last manifest did not show. The ndjson objects of version 2 had no spool in their
-// lines.) See [ManifestFooter]. Three members are optional:
+// lines. The loss lines of version 3 had neither "filtered" nor "made".) See [ManifestFooter]. Three members are optional:
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.

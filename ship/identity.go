@@ -9,7 +9,6 @@ import (
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
-	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
@@ -101,7 +100,7 @@ func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, er
 		// Two that end a segment alike state it once, and then each its own losses.
 		line := lossLine(seg)
 		if seg.Last >= seg.First && !c.Stated {
-			line.Lost, line.Unaccounted = segment.Losses{}, nil
+			line = LossLine{Type: line.Type, Segment: line.Segment, After: line.After}
 		}
 		end, err := json.Marshal(line)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // ManifestVersion is the version of the manifest format that this package writes, see the package documentation.
-const ManifestVersion = 3
+const ManifestVersion = 4
 
 // MaxManifestSegments is the largest number of segments that one manifest covers.
 const MaxManifestSegments = 64
@@ -112,12 +112,16 @@ type Whole struct {
 	RawSHA256 string `json:"raw_sha256,omitempty"`
 }
 
-// LossLine states what was lost while a segment was active, before it could be kept.
+// LossLine states what was lost while a segment was active, before it could be kept, and what was dropped or made on
+// purpose.
 type LossLine struct {
 	Type    string         `json:"type"` // "loss"
 	Segment uint64         `json:"segment"`
 	After   uint64         `json:"after"` // the segment's last sequence number: where in the sequence the loss is accounted
 	Lost    segment.Losses `json:"lost"`
+	// Filtered and Made are what was dropped and made on purpose: see segment.Ledger.
+	Filtered segment.Tally `json:"filtered,omitzero"`
+	Made     segment.Tally `json:"made,omitzero"`
 	// Unaccounted are times before this segment for which the balance can only be bounded: the process or the machine died.
 	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
 }

@@ -53,6 +53,7 @@ func exampleManifest() *Manifest {
 	}
 	m.Losses[0].Lost[segment.KernelOverflow] = segment.Loss{Records: 12, BytesUnknown: true}
 	m.Losses[1].Unaccounted = []segment.Unaccounted{{From: at, To: at.Add(time.Second), Known: segment.Tally{Records: 3, Bytes: 1000}, AtMostBytes: 128 << 20}}
+	m.Losses[1].Filtered, m.Losses[1].Made = segment.Tally{Records: 80, Bytes: 4100}, segment.Tally{Records: 5, Bytes: 320}
 	m.Losses[1].Lost[segment.FrameTooLong] = segment.Loss{Records: 1, Bytes: 70_000}
 	return m
 }
@@ -69,7 +70,7 @@ func encode(t testing.TB, m *Manifest) []byte {
 func TestManifestGolden(t *testing.T) {
 	m := exampleManifest()
 	got := encode(t, m)
-	path := filepath.Join("testdata", "manifest-v3.jsonl")
+	path := filepath.Join("testdata", "manifest-v4.jsonl")
 	if *update {
 		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -137,7 +138,7 @@ func TestManifestStrict(t *testing.T) {
 		"trailing line":   good + "\n",
 		"twice":           good + good,
 		"no last newline": strings.TrimSuffix(good, "\n"),
-		"version altered": strings.Replace(good, `"version":3`, `"version":4`, 1),
+		"version altered": strings.Replace(good, `"version":4`, `"version":5`, 1),
 		"long line":       strings.Replace(good, `"instance":"`, `"instance":"`+strings.Repeat("x", maxManifestLine), 1),
 		"no header":       good[strings.IndexByte(good, '\n')+1:],
 	} {
@@ -148,13 +149,13 @@ func TestManifestStrict(t *testing.T) {
 	// Of another version is what other programs write, as a whole: no damage.
 	other := exampleManifest()
 	lines := strings.SplitAfter(string(encode(t, other)), "\n")
-	for version, advice := range map[int]string{2: "to drain what it still owes", 4: "use a newer program"} {
-		lines[0] = strings.Replace(lines[0], `"version":3`, fmt.Sprintf(`"version":%d`, version), 1)
+	for version, advice := range map[int]string{3: "to drain what it still owes", 5: "use a newer program"} {
+		lines[0] = strings.Replace(lines[0], `"version":4`, fmt.Sprintf(`"version":%d`, version), 1)
 		_, err := DecodeManifest(strings.NewReader(lines[0] + `{"type":"something else"}` + "\n"))
 		if !errors.Is(err, ErrVersion) || !errors.Is(err, ErrVerify) || !strings.Contains(err.Error(), advice) {
 			t.Errorf("version %d: %v", version, err)
 		}
-		lines[0] = strings.Replace(lines[0], fmt.Sprintf(`"version":%d`, version), `"version":3`, 1)
+		lines[0] = strings.Replace(lines[0], fmt.Sprintf(`"version":%d`, version), `"version":4`, 1)
 	}
 	broken := errors.New("broken")
 	if _, err := DecodeManifest(io.MultiReader(strings.NewReader(good[:100]), iotest.ErrReader(broken))); !errors.Is(err, broken) || errors.Is(err, ErrVerify) {
@@ -237,7 +238,7 @@ func FuzzDecodeManifest(f *testing.F) {
 	m.Signature, m.Losses, m.Segments[0].Gaps = &SignatureLine{}, nil, nil
 	m.Segments[0].Records += 10
 	f.Add(encode(f, m))
-	f.Add([]byte(`{"type":"header","version":3}` + "\n"))
+	f.Add([]byte(`{"type":"header","version":4}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := DecodeManifest(bytes.NewReader(b))
 		if err != nil {

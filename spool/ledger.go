@@ -20,6 +20,8 @@ func (j *journal) account(a segment.Account) {
 		a.Lost[segment.KernelOverflow] = segment.Loss{}
 	}
 	j.ledger.Received.Add(a.Received)
+	j.ledger.Made.Add(a.Made)
+	j.ledger.Filtered.Add(a.Filtered)
 	j.ledger.Lost.Add(a.Lost)
 	if a.Socket != 0 {
 		if j.ledger.Sockets == nil {
@@ -27,7 +29,7 @@ func (j *journal) account(a segment.Account) {
 		}
 		j.ledger.Sockets[a.Socket] = a.Drops
 	}
-	if a.Received != (segment.Tally{}) || a.Lost != (segment.Losses{}) || a.Socket != 0 {
+	if a != (segment.Account{}) {
 		j.noteLedger()
 	}
 }

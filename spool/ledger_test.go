@@ -62,6 +62,55 @@ func TestLedgerSurvives(t *testing.T) {
 	})
 }
 
+// What was dropped and made on purpose survives like every other count, and belongs to the segment in which it was counted.
+func TestChangesSurvive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(Options{Destinations: []string{"a"}})
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		filtered, made := segment.Tally{Records: 8, Bytes: 810}, segment.Tally{Records: 3, Bytes: 310}
+		s.Intake().Account(segment.Account{Received: segment.Tally{Records: 15, Bytes: 1500}})
+		s.Intake().Account(segment.Account{Filtered: filtered, Made: made})
+		if _, err := s.Intake().Append(t.Context(), batch(1, 10, 100)); err != nil {
+			t.Fatal(err)
+		}
+		balanced(t, s)
+		time.Sleep(2 * time.Second) // the ledger
+		k := w.clone(processDies, index.Fate{})
+		s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s2.Close()
+		if l := s2.Ledger(); l.Filtered != filtered || l.Made != made || l.Kept.Records != 10 || l.Received.Records != 15 {
+			t.Errorf("ledger after a kill: %+v", l)
+		}
+		balanced(t, s2)
+		mustSeal(t, s2)
+		mustAppend(t, s2, batch(11, 1, 100))
+		mustSeal(t, s2)
+		if got := s2.shelf.Sealed(0, 0); len(got) != 2 || got[0].Filtered != filtered || got[0].Made != made ||
+			got[1].Filtered != (segment.Tally{}) || got[1].Made != (segment.Tally{}) {
+			t.Errorf("segments %+v", got)
+		}
+		if err := s2.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s3, err := open("/spool", k.mem, k.index.Open, &k.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s3.Close()
+		if l := s3.Ledger(); l.Filtered != filtered || l.Made != made || len(l.Unaccounted) != 1 {
+			t.Errorf("ledger after an orderly end: %+v", l)
+		}
+		balanced(t, s3)
+	})
+}
+
 // What was received and never written is known, if the ledger had counted it.
 func TestUnaccountedKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -191,6 +191,7 @@ func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 	}
 	before = *after.Clone()
 	before.Lost = after.Lost.Sub(seg.Lost)
+	before.Filtered, before.Made = after.Filtered.Sub(seg.Filtered), after.Made.Sub(seg.Made)
 	if len(seg.Unaccounted) > 0 {
 		before.Unaccounted = nil
 	}

@@ -214,7 +214,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	defer f.Close()
 	src, err := newReader(f, size, segment.ReadOptions{Segment: n})
 	switch {
-	case errors.Is(err, segment.ErrVersion): // a newer program's: refused as a whole, so that it is not taken for damage
+	case errors.Is(err, segment.ErrVersion): // another program's: refused as a whole, so that it is not taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		m, _ := s.misnamed(n)
@@ -390,7 +390,7 @@ func sealedFromRecord(h *segment.Header, rec *StageRecord) *sealed {
 		Gaps: rec.Gaps, Created: h.Created, MinTime: rec.MinTime, MaxTime: rec.MaxTime,
 	}}
 	if f, err := segment.DecodeFooter(rec.Footer); err == nil {
-		seg.Lost, seg.Unaccounted = f.Ledger.Lost.Sub(h.Ledger.Lost), f.Ledger.UnaccountedSince(&h.Ledger)
+		seg.account(&h.Ledger, &f.Ledger)
 	}
 	return seg
 }

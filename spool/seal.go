@@ -278,13 +278,13 @@ func describe(h *segment.Header, b *segment.Builder, l *segment.Ledger, damage [
 	return entry(h, &f, damage, size)
 }
 
-// entry makes the catalogue's entry of a segment from its header and footer. Header and footer have the ledger before and
-// after it; what was lost in between is this segment's to report.
+// entry makes the catalogue's entry of a segment from its header and footer, which have the ledger before and after it.
 func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, size int64) *sealed {
 	seg := &sealed{Segment: Segment{
 		Number: h.Segment, Epoch: h.Epoch, First: f.First, Last: f.Next - 1, Records: f.Records, Bytes: f.Bytes,
-		Created: h.Created, Lost: f.Ledger.Lost.Sub(h.Ledger.Lost), Unaccounted: f.Ledger.UnaccountedSince(&h.Ledger), Size: size,
+		Created: h.Created, Size: size,
 	}}
+	seg.account(&h.Ledger, &f.Ledger)
 	if f.Records > 0 {
 		seg.MinTime, seg.MaxTime = time.Unix(0, f.Earliest).UTC(), time.Unix(0, f.Latest).UTC()
 	}
@@ -294,6 +294,12 @@ func entry(h *segment.Header, f *segment.Footer, damage []*segment.DamageError, 
 		}
 	}
 	return seg
+}
+
+// account notes what one ledger adds to the one before it: what was lost or changed in between is this segment's to report.
+func (s *Segment) account(before, after *segment.Ledger) {
+	s.Lost, s.Unaccounted = after.Lost.Sub(before.Lost), after.UnaccountedSince(before)
+	s.Filtered, s.Made = after.Filtered.Sub(before.Filtered), after.Made.Sub(before.Made)
 }
 
 // remember puts what is known of segments into the index. A lost index costs the next Open time, nothing else, so that a

@@ -40,6 +40,9 @@ type Segment struct {
 	MaxTime time.Time
 	// Lost is what this segment's ledger adds to the one before it: the manifest's loss lines.
 	Lost segment.Losses
+	// Filtered and Made are what it adds to the counts of records that were changed on purpose: see segment.Ledger.
+	Filtered segment.Tally `json:",omitzero"`
+	Made     segment.Tally `json:",omitzero"`
 	// Unaccounted is what this segment's ledger adds to the one before it of times whose balance can only be bounded.
 	Unaccounted []segment.Unaccounted
 	// Size of the file.

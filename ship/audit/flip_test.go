@@ -216,7 +216,7 @@ func TestNewerManifest(t *testing.T) {
 	p["idc"].Set(object.ManifestKey("vpn", testSpool, 1, 2), []byte(`{"type":"header","version":9,"more":"fields"}`+"\n"))
 	r := p.audit(t, deep)
 	wants(t, r, audit.Owed, audit.NotUnderstood, audit.Open)
-	if f := r.Findings[0]; !strings.Contains(f.Detail, "it has version 9, and this program reads version 3") && !strings.Contains(r.Findings[1].Detail, "it has version 9, and this program reads version 3") {
+	if f := r.Findings[0]; !strings.Contains(f.Detail, "it has version 9, and this program reads version 4") && !strings.Contains(r.Findings[1].Detail, "it has version 9, and this program reads version 4") {
 		t.Errorf("%+v", r.Findings)
 	}
 }

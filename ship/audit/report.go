@@ -52,6 +52,12 @@ func (r *Result) WriteText(w io.Writer) error {
 				fmt.Fprintf(b, ", %d lost (%s)", l.Records, segment.Cause(cause))
 			}
 		}
+		if n := c.Filtered.Records; n > 0 {
+			fmt.Fprintf(b, ", %d filtered on purpose", n)
+		}
+		if n := c.Made.Records; n > 0 {
+			fmt.Fprintf(b, ", %d more made of those received", n)
+		}
 		if u := c.Unaccounted; u.Times > 0 {
 			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, size(int64(u.AtMostBytes)), u.Times)
 		}

@@ -78,6 +78,9 @@ type ChainReport struct {
 	Gaps uint64 `json:"gaps"`
 	// Lost counts what was lost before it could be kept, by cause.
 	Lost segment.Losses `json:"lost"`
+	// Filtered and Made count what the sender dropped and made on purpose: see segment.Ledger.
+	Filtered segment.Tally `json:"filtered,omitzero"`
+	Made     segment.Tally `json:"made,omitzero"`
 	// Unaccounted bounds what is in no other count, since a process or a machine died.
 	Unaccounted Unaccounted `json:"unaccounted,omitzero"`
 	Final       bool        `json:"final"`

@@ -166,6 +166,8 @@ func (w *walk) steps(ctx context.Context, l *listedChain, ahead func() int) iter
 				}
 				if s.loss != nil {
 					w.Lost.Add(s.loss.Lost)
+					w.Filtered.Add(s.loss.Filtered)
+					w.Made.Add(s.loss.Made)
 					w.Unaccounted.add(s.loss.Unaccounted)
 				}
 				if jump {

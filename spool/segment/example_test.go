@@ -15,7 +15,7 @@ import (
 
 // A segment is read record by record. Damage is reported where it is met; whoever goes on reads what lies behind it.
 func Example() {
-	f, err := os.Open("testdata/sealed-v1.seg")
+	f, err := os.Open("testdata/sealed-v2.seg")
 	if err != nil {
 		log.Fatal(err)
 	}

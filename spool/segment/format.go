@@ -6,8 +6,8 @@ import (
 	"hash/crc32"
 )
 
-// Version is the format version this package writes, and the newest it reads.
-const Version = 1
+// Version is the format version this package writes, and the only one it reads.
+const Version = 2
 
 // Sizes, in bytes.
 const (
@@ -33,8 +33,8 @@ const (
 var (
 	// ErrCorrupt is wrapped by every error about damaged or foreign bytes.
 	ErrCorrupt = errors.New("segment: damaged")
-	// ErrVersion is returned for a segment that a newer version of this package wrote.
-	ErrVersion = errors.New("segment: written by a newer version")
+	// ErrVersion is returned for an intact segment of another version of the format.
+	ErrVersion = errors.New("segment: of a version that this program does not read")
 )
 
 var (

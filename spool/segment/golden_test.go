@@ -36,7 +36,7 @@ func TestGolden(t *testing.T) {
 	for _, name := range []string{"sealed", "active"} {
 		t.Run(name, func(t *testing.T) {
 			m := goldenMade(t, name == "sealed")
-			path := filepath.Join("testdata", name+"-v1.seg")
+			path := filepath.Join("testdata", name+"-v2.seg")
 			if *update {
 				if err := os.WriteFile(path, m.data, 0o644); err != nil {
 					t.Fatal(err)
@@ -129,7 +129,7 @@ func sum(parts ...[]byte) int {
 // header decodes the header and returns it without its padding.
 func (d *byteDecoder) header() []byte {
 	d.want("magic", string(d.take(8)), "PNSTKSEG")
-	d.want("version", d.u16(), 1)
+	d.want("version", d.u16(), 2)
 	d.zeros(2)
 	length := d.u32()
 	d.want("header length", length, 1024)

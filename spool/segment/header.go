@@ -123,8 +123,8 @@ var zeros [4096]byte
 func trimHeader(b []byte) []byte { return b[:headerFixed+int(le.Uint32(b[20:]))] }
 
 // DecodeHeader decodes a header from the start of b. The padding at its end may be missing, as it is in the copies that
-// footers and stage records hold. The error is ErrVersion for an intact header of a newer version, which calls for a
-// newer program, and ErrCorrupt for any other mistake.
+// footers and stage records hold. The error is ErrVersion for an intact header of another version, and says which program
+// reads it, and ErrCorrupt for any other mistake.
 func DecodeHeader(b []byte) (*Header, error) {
 	if len(b) < headerFixed {
 		return nil, fmt.Errorf("%w: %d bytes are too few for a segment header", ErrCorrupt, len(b))
@@ -137,12 +137,16 @@ func DecodeHeader(b []byte) (*Header, error) {
 		return nil, fmt.Errorf("%w: impossible header length %d", ErrCorrupt, n)
 	}
 	// The checksum comes first: magic, version, length and checksum keep their places in every version, so that a
-	// flipped bit is never reported as a newer version, for which waiting for an upgrade would be the cure.
+	// flipped bit is never reported as another version, for which another program would be the cure.
 	if headerSum(b, int(n)) != le.Uint32(b[16:]) {
 		return nil, fmt.Errorf("%w: header checksum differs", ErrCorrupt)
 	}
-	if v := le.Uint16(b[8:]); v > Version {
-		return nil, fmt.Errorf("%w: it has format version %d, this program reads up to %d: use a newer one", ErrVersion, v, Version)
+	if v := le.Uint16(b[8:]); v != Version && v > 0 {
+		cure := "use a newer program"
+		if v < Version {
+			cure = "drain it with the program that wrote it"
+		}
+		return nil, fmt.Errorf("%w: it has format version %d, and this program reads version %d: %s", ErrVersion, v, Version, cure)
 	}
 	h, err := decodeHeader(b[:min(int64(len(b)), n)])
 	if err != nil {

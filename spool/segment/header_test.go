@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -65,19 +66,22 @@ func TestHeaderVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := bytes.Clone(b)
-	newer[8] = 2
-	if _, err := DecodeHeader(newer); !errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion) {
-		t.Errorf("a flipped version: %v", err)
-	}
-	reseal(newer)
-	for _, open := range []func() error{
-		func() error { _, err := DecodeHeader(newer); return err },
-		func() error { _, err := NewReader(bytes.NewReader(newer), int64(len(newer))); return err },
-		func() error { _, err := Scan(bytes.NewReader(newer), int64(len(newer)), ReadOptions{}); return err },
-	} {
-		if err := open(); !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "version 2") {
-			t.Errorf("a newer version: %v", err)
+	for version, cure := range map[byte]string{Version + 1: "use a newer program", Version - 1: "drain it with the program that wrote it"} {
+		other := bytes.Clone(b)
+		other[8] = version
+		if _, err := DecodeHeader(other); !errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion) {
+			t.Errorf("a flipped version: %v", err)
+		}
+		reseal(other)
+		for _, open := range []func() error{
+			func() error { _, err := DecodeHeader(other); return err },
+			func() error { _, err := NewReader(bytes.NewReader(other), int64(len(other))); return err },
+			func() error { _, err := Scan(bytes.NewReader(other), int64(len(other)), ReadOptions{}); return err },
+		} {
+			if err := open(); !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) ||
+				!strings.Contains(err.Error(), fmt.Sprintf("version %d, ", version)) || !strings.Contains(err.Error(), cure) {
+				t.Errorf("version %d: %v", version, err)
+			}
 		}
 	}
 	for what, change := range map[string]func(b []byte){

@@ -32,10 +32,21 @@ type Account struct {
 	Received Tally
 	// Lost counts what the listener or the kernel below it could not keep.
 	Lost Losses
+	// Filtered and Made count what was changed on purpose between the listener and the spool: see Ledger.
+	Filtered Tally
+	Made     Tally
 	// Socket is the SO_COOKIE of the socket this report is about, 0 for none.
 	Socket uint64
 	// Drops is that socket's kernel drop counter, to which Lost[KernelOverflow] has now been accounted.
 	Drops uint64
+}
+
+// Add adds the counts of o to a. Socket and Drops stay: a report is about one socket at most.
+func (a *Account) Add(o Account) {
+	a.Received.Add(o.Received)
+	a.Lost.Add(o.Lost)
+	a.Filtered.Add(o.Filtered)
+	a.Made.Add(o.Made)
 }
 
 // Unaccounted marks a time for which the balance can only be bounded, since the process or the machine died: what was
@@ -60,8 +71,11 @@ type Delivery struct {
 
 // Ledger holds the cumulative counters of a spool's whole life.
 //
-//	received = kept + buffered + sum(lost) + sum(unaccounted.known)
-//	kept     = delivered(d) + pending(d) + damaged          for every destination d that is owed everything
+//	received + made = kept + buffered + filtered + sum(lost) + sum(unaccounted.known)
+//	kept            = delivered(d) + pending(d) + damaged    for every destination d that is owed everything
+//
+// The first equation holds in records. It holds in bytes too if whoever changes records counts the bytes that are added as
+// made, and those that are removed as filtered; an embedder's own code may not do so, and nothing depends on it.
 //
 // Its JSON writes counters as numbers, also those above 2^53, which Go reads exactly; other readers have to take care.
 type Ledger struct {
@@ -69,6 +83,11 @@ type Ledger struct {
 	// Time when the counters were read.
 	Time     time.Time `json:"time"`
 	Received Tally     `json:"received"`
+	// Made counts records beyond those received: n − 1 for a record that was split into n. Its bytes are those by which
+	// records have grown.
+	Made Tally `json:"made,omitzero"`
+	// Filtered counts records that were dropped on purpose. Its bytes include those by which records have shrunk.
+	Filtered Tally `json:"filtered,omitzero"`
 	// Kept counts what was written to the log.
 	Kept Tally `json:"kept"`
 	// Lost by cause; a cause that never occurred is left out of the JSON.
@@ -106,9 +125,17 @@ func (l *Ledger) UnaccountedSince(earlier *Ledger) []Unaccounted {
 	return slices.Clone(l.Unaccounted)
 }
 
-// settled returns what received is accounted for by: kept, lost and unaccounted.
-func (l *Ledger) settled() Tally {
+// Entered returns what came in: received and made.
+func (l *Ledger) Entered() Tally {
+	t := l.Received
+	t.Add(l.Made)
+	return t
+}
+
+// Settled returns what is known of what came in: kept, filtered, lost and unaccounted.
+func (l *Ledger) Settled() Tally {
 	t := l.Kept
+	t.Add(l.Filtered)
 	t.Add(l.Lost.Total())
 	for _, u := range l.Unaccounted {
 		t.Add(u.Known)
@@ -116,15 +143,19 @@ func (l *Ledger) settled() Tally {
 	return t
 }
 
-// Buffered returns what was received and is neither kept nor lost nor unaccounted: what waits in memory. It is 0, not
-// negative, where the balance does not close.
-func (l *Ledger) Buffered() Tally { return l.Received.Sub(l.settled()) }
+// Buffered returns what was received or made and is neither kept nor filtered nor lost nor unaccounted: what waits in
+// memory. It is 0, not negative, where the balance does not close.
+func (l *Ledger) Buffered() Tally { return l.Entered().Sub(l.Settled()) }
 
-// Balance checks both equations as far as the ledger alone can tell: no more may be settled than was received, and no
+// Balance checks both equations as far as the ledger alone can tell: no more records may be settled than came in, and no
 // more damaged, or delivered anywhere, than was kept. What is buffered and pending is not in the ledger: its owner
 // compares Buffered with what it really holds.
 func (l *Ledger) Balance() error {
 	var errs []error
+	// Not in bytes: see Ledger.
+	if s, e := l.Settled(), l.Entered(); s.Records > e.Records {
+		errs = append(errs, fmt.Errorf("segment: ledger: kept, filtered, lost and unaccounted %d records, received and made %d", s.Records, e.Records))
+	}
 	// within reports what of the parts exceeds the whole.
 	within := func(part string, p Tally, whole string, w Tally) {
 		if p.Records > w.Records {
@@ -134,7 +165,6 @@ func (l *Ledger) Balance() error {
 			errs = append(errs, fmt.Errorf("segment: ledger: %s %d bytes, %s %d", part, p.Bytes, whole, w.Bytes))
 		}
 	}
-	within("kept, lost and unaccounted", l.settled(), "received", l.Received)
 	within("damaged", l.Damaged, "kept", l.Kept)
 	for _, name := range slices.Sorted(maps.Keys(l.Destinations)) {
 		within("delivered to "+name, l.Destinations[name].Tally, "kept", l.Kept)

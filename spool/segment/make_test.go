@@ -39,7 +39,7 @@ func testHeader() *Header {
 func testLedger() Ledger {
 	l := Ledger{
 		Version: 1, Time: time.Date(2026, 3, 4, 5, 6, 0, 0, time.UTC),
-		Received: Tally{1010, 50500}, Kept: Tally{999, 49950}, Damaged: Tally{1, 10},
+		Received: Tally{1015, 51030}, Made: Tally{7, 70}, Kept: Tally{999, 49950}, Filtered: Tally{12, 600}, Damaged: Tally{1, 10},
 		Sockets:      map[uint64]uint64{1 << 60: 4, 9: 1},
 		Destinations: map[string]Delivery{"idc": {Tally: Tally{900, 45000}, Through: 900}},
 	}

@@ -59,7 +59,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	return f, nil
 }
 
-// readHeader reads the header. The error is not ErrCorrupt if the file cannot be read or is of a newer version.
+// readHeader reads the header. The error is not ErrCorrupt if the file cannot be read or is of another version.
 func (f *file) readHeader() error {
 	n := min(f.w.size, 4096) // the length that the spool pads to: one read
 	b, err := f.w.view(0, int(n))

@@ -44,7 +44,7 @@ type Reader struct {
 
 // NewReader returns a Reader of the segment in the first size bytes of r.
 //
-// The error is ErrVersion for a segment of a newer version, and ErrCorrupt if the header is damaged and no footer has a
+// The error is ErrVersion for a segment of another version, and ErrCorrupt if the header is damaged and no footer has a
 // copy of it. No other damage stops it: see Next.
 func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	return NewReaderWith(r, size, ReadOptions{})
