@@ -21,8 +21,8 @@ import (
 // a frame that is incomplete then is neither received nor lost.
 type Acknowledger interface {
 	Framer
-	// Answers returns the acknowledgements for everything that Next has consumed since the last call, as if it were
-	// durable; the listener sends them when it is. The bytes are valid until the next call of Next.
+	// Answers returns the acknowledgements for everything that Next and Unpack have returned since the last call, as if it
+	// were durable; the listener sends them when it is. The bytes are valid until the next call of Next.
 	Answers() []byte
 	// Bye returns the last message on a connection that this side ends.
 	Bye() []byte
@@ -50,7 +50,7 @@ type answers struct {
 	begun time.Time
 
 	// Of the connection's goroutine:
-	met   bool   // something was acknowledged: the peer speaks the protocol
+	met   bool   // a record came, or a question that was answered: the peer speaks the protocol
 	taken uint64 // sequence number of the last record that the sink has taken
 	lost  error  // why a batch was not taken: nothing is acknowledged after that
 
@@ -59,7 +59,8 @@ type answers struct {
 	out     []byte // acknowledgements to send
 	spare   []byte // the buffer that was sent last, for the next ones
 	last    uint64 // sequence number that must be durable first
-	waiting int    // records that are appended and not acknowledged
+	waiting int    // records that are appended, and neither acknowledged nor known to be durable
+	starved bool   // the connection waits for the window, although nothing may be there to acknowledge
 	broken  error  // why nothing can be acknowledged any more: a record is not durable, or the peer is gone
 	ended   bool
 	done    chan struct{}
@@ -95,6 +96,8 @@ func (a *answers) awaitWindow(n int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for (a.waiting+n > a.c.t.o.Window || len(a.out) > smallBuffer) && a.broken == nil {
+		a.starved = true
+		a.cond.Broadcast()
 		a.cond.Wait()
 	}
 	return a.broken
@@ -107,8 +110,11 @@ func (c *conn) answer(n int) error {
 	if a == nil || a.lost != nil {
 		return a.err()
 	}
-	b := a.Answers()
-	a.met = a.met || len(b) > 0
+	b, err := c.takeAnswers()
+	if err != nil {
+		return err
+	}
+	a.met = a.met || len(b) > 0 || n > 0
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.out = append(a.out, b...)
@@ -137,12 +143,14 @@ func (a *answers) run() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		for len(a.out) == 0 && !a.ended {
+		// A protocol may acknowledge many records at once, or some not at all. They are waited for when the window is full.
+		for len(a.out) == 0 && !(a.starved && a.waiting > 0) && !a.ended {
 			a.cond.Wait()
 		}
-		if len(a.out) == 0 {
+		if len(a.out) == 0 && a.ended {
 			return
 		}
+		a.starved = false
 		b, last, n := a.out, a.last, a.waiting
 		a.out = a.spare[:0]
 		a.mu.Unlock()
@@ -164,6 +172,9 @@ func (a *answers) send(b []byte, last uint64) error {
 		if err := a.c.t.durable.WaitDurable(a.c.t.life.ctx, last); err != nil {
 			return fmt.Errorf("ingest: records are not durable and are not acknowledged: %w", err)
 		}
+	}
+	if len(b) == 0 {
+		return nil
 	}
 	return a.c.write(b)
 }
@@ -198,15 +209,19 @@ func (a *answers) finish() {
 	a.cond.Broadcast()
 	a.mu.Unlock()
 	<-a.done
-	if a.broken != nil {
+	c := a.c
+	if a.broken != nil || errors.Is(a.lost, errPanicked) {
 		return
 	}
-	c := a.c
+	bye, err := c.takeBye()
+	if err != nil {
+		return
+	}
 	c.mu.Lock()
 	c.closing = true
 	c.nc.SetReadDeadline(c.grace())
 	c.mu.Unlock()
-	if c.write(a.Bye()) != nil {
+	if c.write(bye) != nil {
 		return
 	}
 	if s, ok := c.rd.(*tls.Conn); ok {

@@ -43,6 +43,8 @@ type conn struct {
 	framer Framer
 	ack    *answers // nil unless framer is an Acknowledger
 	put    put      // append, bound once: a method value allocates
+	guard  guard
+	packed packed
 
 	origin
 	window
@@ -120,11 +122,23 @@ func (c *conn) serve() {
 		c.t.log.warn("ingest: TLS handshake failed", "src", c.src.String(), "err", err)
 		return
 	}
-	c.framer, c.put = c.t.o.Framing(c.stream()), c.append
+	c.put = c.append
+	if err := c.makeFramer(); err != nil {
+		c.turnDown()
+		return
+	}
+	c.packed.framer, _ = c.framer.(Unpacker)
 	if a, ok := c.framer.(Acknowledger); ok {
 		c.ack = newAnswers(c, a)
-		defer c.ack.finish()
 	}
+	c.converse()
+	if c.ack != nil { // not deferred: if the sink panics, nothing may be waited for before the process ends
+		c.ack.finish()
+	}
+}
+
+// converse reads and cuts until the stream ends.
+func (c *conn) converse() {
 	c.small = make([]byte, smallBuffer)
 	c.buf = c.small
 	defer c.dropLarge()

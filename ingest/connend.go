@@ -100,16 +100,25 @@ func (c *conn) turnAway() (bytes int64) {
 	return bytes
 }
 
+// turnDown counts what the peer of a connection without a Framer had sent.
+func (c *conn) turnDown() {
+	if bytes := c.unread(c.rd); bytes > 0 {
+		c.cutShort(segment.Panicked, 0, bytes)
+		c.account(time.Now(), segment.Tally{})
+	}
+}
+
 // forgo counts as lost the part of the stream that was read and not cut, together with what the peer has sent after it:
 // those bytes were acknowledged to the peer. The number of frames in them is unknown. c.start is not moved.
 func (c *conn) forgo(cause segment.Cause) {
 	c.cutShort(cause, uint64(c.end-c.start), c.unread(c.rd))
 }
 
-// cutShort counts a frame of which some bytes were read, and the bytes of the stream that follow it uncut.
+// cutShort counts a frame of which some bytes were read, and the bytes of the stream that follow it uncut. How many frames
+// these are, and how many a piece had that is not unpacked to its end, is unknown.
 func (c *conn) cutShort(cause segment.Cause, read, behind uint64) {
 	cause = c.lose(cause, read+behind)
-	c.lost.Lost[cause].AtLeast = c.lost.Lost[cause].AtLeast || behind > 0
+	c.lost.Lost[cause].AtLeast = c.lost.Lost[cause].AtLeast || behind > 0 || c.packed.open
 }
 
 // unread cuts the peer off, and reads and discards what it had sent until then. A peer that waits for acknowledgements

@@ -21,7 +21,7 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	err := c.frames(now, eof)
 	switch left := c.end - c.start; {
 	case err != nil && err != io.EOF && c.ack.err() == nil:
-		c.forgo(segment.Malformed)
+		c.forgo(causeOf(err))
 	case eof && left > 0:
 		c.lose(segment.Malformed, uint64(left))
 	}
@@ -43,56 +43,86 @@ func (c *conn) cut(now time.Time, eof bool) error {
 var batches = sync.Pool{New: func() any { b := make([]segment.Record, 0, maxBatch); return &b }}
 
 // frames cuts until the framer needs more bytes.
-func (c *conn) frames(now time.Time, eof bool) error {
+func (c *conn) frames(now time.Time, eof bool) (err error) {
+	defer c.guard.caught(c, &err)
 	for {
-		n, frame, err := c.framer.Next(c.buf[c.start:c.end:c.end], eof)
-		if n < 0 || n > c.end-c.start || n == 0 && frame != nil {
+		n, frame, err := c.next(eof)
+		if n < 0 || n > c.end-c.start || n == 0 && frame != nil && !c.packed.open {
 			return errFramer
 		}
-		if err == io.EOF {
+		lost := lostFrame(err)
+		switch {
+		case err == nil, err == ErrFlush:
+		case err == io.EOF:
 			c.start += n
 			return err
-		}
-		if err != nil {
-			// A lost frame must have had bytes, except at the end: otherwise a Framer could lose frames endlessly.
-			var lost *LostFrame
-			if !errors.As(err, &lost) || n == 0 && !eof {
-				return err
-			}
-			c.start += n
-			if lost.Rest {
-				c.loseMore(lost.Cause, lost.Bytes)
-			} else {
-				c.lose(lost.Cause, lost.Bytes)
-			}
-			if n == 0 {
-				return nil
-			}
-			if c.lost.Received.Records < maxBatch {
-				continue
-			}
-			if err := c.flush(now); err != nil {
-				return err
-			}
-			continue
+		// A lost frame must have had bytes, except at the end: otherwise a Framer could lose frames endlessly.
+		case lost == nil, n == 0 && !eof && !c.packed.open:
+			return err
 		}
 		c.start += n
 		switch {
+		case lost != nil && lost.Rest:
+			c.loseMore(lost.Cause, lost.Bytes)
+		case lost != nil:
+			c.lose(lost.Cause, lost.Bytes)
+		case err == ErrFlush:
+		case frame == nil && c.packed.open:
+			c.packed.open = false
+			continue
 		case frame == nil && n == 0:
 			return nil
 		case frame == nil:
+			c.packed.open = c.packed.framer != nil
+			continue
 		case c.reset: // it may be incomplete
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
 			*c.batch = append(*c.batch, segment.Record{Time: segment.Nanos(now), Src: c.src, Data: frame})
-			if len(*c.batch) < c.t.batch {
-				continue
-			}
+		}
+		if len(*c.batch) >= c.t.batch || c.lost.Received.Records >= maxBatch || err == ErrFlush {
 			if err := c.flush(now); err != nil {
 				return err
 			}
 		}
+		if lost != nil && n == 0 && !c.packed.open {
+			return nil
+		}
 	}
+}
+
+// lostFrame returns the LostFrame that err is, or nil. A function of its own, since errors.As moves its target to the heap.
+func lostFrame(err error) *LostFrame {
+	if err == nil {
+		return nil
+	}
+	var lost *LostFrame
+	errors.As(err, &lost)
+	return lost
+}
+
+// packed is a piece of the stream that Next has consumed, and whose frames Unpack returns.
+type packed struct {
+	framer  Unpacker // nil if the Framer is none
+	open    bool     // Unpack may return more of them
+	flushed bool     // the last result was ErrFlush
+}
+
+// next calls the Framer.
+func (c *conn) next(eof bool) (n int, frame []byte, err error) {
+	c.guard.inside = true
+	if c.packed.open {
+		frame, err = c.packed.framer.Unpack()
+	} else {
+		n, frame, err = c.framer.Next(c.buf[c.start:c.end:c.end], eof)
+	}
+	c.guard.inside = false
+	again := err == ErrFlush
+	if again && (c.packed.flushed || n != 0 || frame != nil || c.packed.framer == nil) {
+		return 0, nil, errFramer
+	}
+	c.packed.flushed = again
+	return n, frame, err
 }
 
 // lose counts a frame that is not kept; the next flush accounts for it. If the connection was reset, a frame without

@@ -104,7 +104,8 @@
 // TCP: tcp.go is the listener, connset.go has its connections and their limits, shares.go the limits of the process. conn.go
 // is the life of one connection. proxyconn.go reads its PROXY header, tlsconn.go adds TLS, cut.go takes frames from its
 // buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory.
-// accept_linux.go asks the kernel what is queued. counted.go and newline.go are framings, framer.go is their interface.
+// accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are framings,
+// framer.go is their interface.
 // tcpoptions.go has the options.
 //
 // Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is

@@ -11,6 +11,8 @@ import (
 )
 
 // Framer cuts the byte stream of one connection into frames. It may keep state: every connection has a Framer of its own.
+//
+// A Framer that panics costs its connection, which is counted (Stats.Panics) and logged with the stack.
 type Framer interface {
 	// Next looks at data, the bytes of the stream that are not consumed yet, and returns how many of them to consume.
 	//
@@ -24,11 +26,30 @@ type Framer interface {
 	// With eof there is nothing after data. Next is then called until it returns 0, nil, nil; bytes that are left are
 	// counted as lost (malformed).
 	//
-	// A Framer whose protocol sends acknowledgements implements Acknowledger too.
+	// A Framer whose protocol sends acknowledgements implements Acknowledger too, and one whose protocol packs several
+	// frames into one, for example to compress them, Unpacker.
 	//
 	// A frame and its framing must fit into Stream.Max plus 4,096 bytes.
 	Next(data []byte, eof bool) (n int, frame []byte, err error)
 }
+
+// Unpacker is implemented by Framers that find several frames in one piece of the stream.
+type Unpacker interface {
+	Framer
+	// Unpack returns the frames of the piece that Next has consumed, one with each call. The listener calls it each time
+	// that Next has returned n, nil, nil, until it returns nil, nil. Until then the piece stays where it is in memory.
+	//
+	//	frame, nil       a record: frame is not nil, and may be empty; it is a slice of the piece or of the Framer's own memory
+	//	nil, nil         the piece has no more frames
+	//	nil, *LostFrame  a frame is lost
+	//	nil, ErrFlush    the Framer wants to reuse memory of its own: see ErrFlush
+	//	nil, err         any other error is as one of Next
+	Unpack() (frame []byte, err error)
+}
+
+// ErrFlush is returned by an Unpacker, from either method and with nothing else, before it changes memory of its own that
+// frames point to. The listener then hands these frames to the Sink, which copies them, and repeats the call.
+var ErrFlush = errors.New("ingest: the framer is about to reuse its memory")
 
 // Framing makes the Framer of a connection. Newline, OctetCounting, Auto, Len16, Len32 and the result of Fixed are Framings.
 //

@@ -42,6 +42,9 @@ type Stats struct {
 	// reset, given up by TCP, or broken inside TLS. Data that the peer's kernel had not sent by then is lost, and no
 	// listener can count it. With a framing that acknowledges nothing is lost: the peer sends it again.
 	Resets uint64
+	// Panics counts connections that were closed because their Framer, or a callback of their tls.Config, panicked. The log
+	// has the stack. What such a connection had not acknowledged is lost (panic), unless its peer sends it again.
+	Panics uint64
 }
 
 // add sums up the sockets of a listener.
@@ -54,6 +57,7 @@ func (s *Stats) add(m *meter) {
 	s.ProxyMalformed += m.proxyMalformed
 	s.ProxyIgnored += m.proxyIgnored
 	s.Resets += m.resets
+	s.Panics += m.panics
 	if m.last.After(s.LastArrival) {
 		s.LastArrival = m.last
 	}
@@ -69,7 +73,7 @@ type meter struct {
 	last     time.Time
 
 	proxyMalformed, proxyIgnored uint64
-	resets                       uint64
+	resets, panics               uint64
 	failing                      error // why nothing can be received at present
 }
 
@@ -115,6 +119,13 @@ func (m *meter) broken() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resets++
+}
+
+// panicked counts a connection that ended with a panic.
+func (m *meter) panicked() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.panics++
 }
 
 // handed is called when records are no longer in hand: the sink has taken them, or they are given up.

@@ -56,14 +56,20 @@ func (c *conn) secure(config *tls.Config) {
 
 // handshake is bounded in time and ends with Close; after Shutdown the end of Grace interrupts it. It counts as
 // reading: a peer can send records only after it.
-func (c *conn) handshake() error {
+//
+// Callbacks of the tls.Config run in it.
+func (c *conn) handshake() (err error) {
+	defer c.guard.caught(c, &err)
 	h, ok := c.rd.(*tls.Conn)
 	if !ok {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
 	defer cancel()
-	if err := h.HandshakeContext(ctx); err != nil {
+	c.guard.inside = true
+	err = h.HandshakeContext(ctx)
+	c.guard.inside = false
+	if err != nil {
 		return err
 	}
 	c.below.silent.Store(!c.t.acks)

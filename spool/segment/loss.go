@@ -35,6 +35,8 @@ const (
 	GivenUp
 	// Refused: what the peer of a connection over a limit had already sent.
 	Refused
+	// Panicked: code that the program has added to a listener (a Framer, a Transform, the choice of a Route) panicked.
+	Panicked
 	// NumCauses is the number of causes.
 	NumCauses
 )
@@ -49,6 +51,7 @@ var causeNames = [NumCauses]string{
 	Other:          "other",
 	GivenUp:        "given_up",
 	Refused:        "refused",
+	Panicked:       "panic",
 }
 
 // String returns the cause's name in every format.

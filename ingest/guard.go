@@ -1,0 +1,85 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.
+var errPanicked = errors.New("ingest: code that the program has added panicked")
+
+// guard tells panics of the embedder's code, which cost one connection, from all others. A panic of the sink, for
+// example, must end the process: a lock may be held, and nobody knows what is in order.
+type guard struct{ inside bool }
+
+// caught is deferred where the embedder's code is called. It turns a panic of that code into an error.
+func (g *guard) caught(c *conn, err *error) {
+	if !g.inside {
+		return
+	}
+	g.inside = false
+	if r := recover(); r != nil {
+		*err = c.panicked(r)
+	}
+}
+
+// panicked counts and logs a panic. Nothing that the connection has not acknowledged yet is acknowledged after it.
+func (c *conn) panicked(r any) error {
+	c.t.meter.panicked()
+	c.t.log.panicked("ingest: a Framer or a TLS callback panicked; its connection is closed", r, "src", c.src.String())
+	err := fmt.Errorf("%w: %v", errPanicked, r)
+	if c.ack != nil {
+		c.ack.lost = err
+		if c.batch != nil { // neither received nor lost: the peer sends it again
+			*c.batch = (*c.batch)[:0]
+		}
+	}
+	return err
+}
+
+// panicked logs a panic, with its stack, at a bounded rate.
+func (l *limiter) panicked(msg string, r any, attrs ...any) {
+	if skipped, ok := l.allow(msg, time.Now()); ok {
+		l.log.Error(msg, append(attrs, "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "suppressed", skipped)...)
+	}
+}
+
+// causeOf returns the cause of loss of a stream that an error of its Framer has ended.
+func causeOf(err error) segment.Cause {
+	if errors.Is(err, errPanicked) {
+		return segment.Panicked
+	}
+	return segment.Malformed
+}
+
+// makeFramer calls the framing.
+func (c *conn) makeFramer() (err error) {
+	defer c.guard.caught(c, &err)
+	s := c.stream()
+	c.guard.inside = true
+	c.framer = c.t.o.Framing(s)
+	c.guard.inside = false
+	return nil
+}
+
+// takeAnswers calls Answers.
+func (c *conn) takeAnswers() (b []byte, err error) {
+	defer c.guard.caught(c, &err)
+	c.guard.inside = true
+	b = c.ack.Answers()
+	c.guard.inside = false
+	return b, nil
+}
+
+// takeBye calls Bye.
+func (c *conn) takeBye() (b []byte, err error) {
+	defer c.guard.caught(c, &err)
+	c.guard.inside = true
+	b = c.ack.Bye()
+	c.guard.inside = false
+	return b, nil
+}
