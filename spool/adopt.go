@@ -70,6 +70,9 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 	if o != nil {
 		d = *o
 	}
+	if err := checkDir("Adopt", dir); err != nil {
+		return nil, err
+	}
 	if d.Work == "" {
 		return nil, errors.New("spool: AdoptOptions.Work is empty: name a directory on this host's own disk")
 	}

@@ -19,6 +19,9 @@ func (rejected) Rejected() bool { return true }
 //
 // A record that this spool can never accept is counted as lost if it comes from a listener, which would offer it indefinitely.
 func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+	if err := checkContext(ctx); err != nil {
+		return 0, err
+	}
 	var size int64 // as it will stand in blocks
 	tally := segment.Tally{Records: uint64(len(batch))}
 	for i := range batch {
@@ -148,6 +151,9 @@ func (j *journal) reject(tally segment.Tally, d door) {
 
 // waitDurable is Spool.WaitDurable.
 func (j *journal) waitDurable(ctx context.Context, seq uint64) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if seq > j.taken {

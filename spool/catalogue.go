@@ -3,10 +3,10 @@ package spool
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -15,7 +15,7 @@ import (
 type catalogue struct {
 	changed *wait.Signal // at each change that is to be told
 
-	mu   sync.Mutex
+	mu   fatal.Mutex
 	segs []*sealed
 }
 

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -15,9 +15,9 @@ import (
 // destination is what the spool knows of one place that everything is owed to.
 type destination struct {
 	name      string
-	forgotten bool       // nothing more is owed to it; set by Open
-	lost      bool       // what its chain covers is not known; only while the spool is opened
-	mu        sync.Mutex // one change at a time, files included
+	forgotten bool        // nothing more is owed to it; set by Open
+	lost      bool        // what its chain covers is not known; only while the spool is opened
+	mu        fatal.Mutex // one change at a time, files included
 
 	// Guarded by Shelf.mu.
 	chain     Chain
@@ -85,7 +85,11 @@ func (s *Shelf) holdChain(dest string) (d *destination, done func(), err error) 
 		return nil, nil, err
 	}
 	d.mu.Lock()
-	return d, func() { d.mu.Unlock(); s.calls.Done() }, nil
+	return d, func() {
+		fatal.Check(recover())
+		d.mu.Unlock()
+		s.calls.Done()
+	}, nil
 }
 
 // Ack records that the proposed manifest is at the destination: c becomes its chain state, durably. Segments that

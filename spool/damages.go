@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -48,7 +48,7 @@ type damages struct {
 	*site
 	space *space
 
-	mu    sync.Mutex
+	mu    fatal.Mutex
 	notes map[uint64]*damageNote
 	// acknowledged has the segments of which the operator had given up something when the spool was opened.
 	acknowledged map[uint64]bool

@@ -34,6 +34,9 @@ func GiveUp(dir string, number uint64, ranges []segment.Range) error {
 }
 
 func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) error {
+	if err := checkDir("GiveUp", dir); err != nil {
+		return err
+	}
 	src := &source{fs: fsys, dir: dir}
 	if _, err := fsys.Stat(filepath.Join(dir, segDir)); err != nil {
 		return fmt.Errorf("spool: %s holds no spool: %w", dir, err)

@@ -64,6 +64,9 @@ type Inspected struct {
 func Inspect(dir string) (*Inspection, error) { return inspect(vfs.OS(), dir) }
 
 func inspect(fsys vfs.FS, dir string) (*Inspection, error) {
+	if err := checkDir("Inspect", dir); err != nil {
+		return nil, err
+	}
 	src, lockErr := lockSource(fsys, dir)
 	if lockErr != nil && !errors.Is(lockErr, ErrLocked) {
 		return nil, lockErr

@@ -1,9 +1,9 @@
 package spool
 
 import (
-	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -27,7 +27,7 @@ type journal struct {
 	reads   *refusedReads
 	shelf   journalShelf
 
-	mu sync.Mutex
+	mu fatal.Mutex
 
 	doors
 	marks
@@ -142,12 +142,16 @@ type journalState struct {
 func (j *journal) look(fn func(journalState)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	failed := j.failed
+	if failed == nil && j.closed {
+		failed = ErrClosed
+	}
 	fn(journalState{
 		taken: j.taken, written: j.written, durable: j.durable,
 		pending:  j.tail.pending(),
 		again:    segment.Tally{Records: j.ledger.Kept.Records - j.place.seq, Bytes: j.ledger.Kept.Bytes - j.place.bytes},
 		unsealed: j.unsealed(),
-		full:     j.full || !j.hasRoom(0), failed: j.failed,
+		full:     j.full || !j.hasRoom(0), failed: failed,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -52,6 +53,9 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 		return err
 	}
 	defer s.calls.Done()
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	if err := s.staging.enter(ctx, number); err != nil {
 		return err
 	}
@@ -65,7 +69,7 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
 	out, err := s.stageTo(number, temp, func(w io.Writer) (Encoded, error) {
-		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, body}, rec.Size+1))
+		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, foreign.Reader("Shelf.Restore: body", io.NopCloser(body))}, rec.Size+1))
 		return Encoded{}, err
 	})
 	if err != nil {

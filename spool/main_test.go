@@ -26,6 +26,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
+		if os.Getenv(fatalEnv) != "" {
+			fatalChild() // never returns
+		}
 		child() // never returns
 	}
 	goleak.VerifyTestMain(m)

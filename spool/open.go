@@ -19,6 +19,10 @@ import (
 // ErrLocked names who has the directory, ErrPending what a destination that is not in Options.Destinations is owed. A
 // spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
+	opts := o.withDefaults()
+	if err := checkSmallest(&opts); err != nil {
+		return nil, err
+	}
 	return open(dir, vfs.OS(), index.Open, o)
 }
 
@@ -30,7 +34,7 @@ func open(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool
 // openFrom is open, for an adopted spool with its source.
 func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (_ *Spool, err error) {
 	opts := o.withDefaults()
-	if err := opts.validate(); err != nil {
+	if err := errors.Join(checkDir("Open", dir), opts.validate()); err != nil {
 		return nil, err
 	}
 	s := newSpool(newSite(src, dir, fsys, opts))
@@ -60,6 +64,14 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o 
 		s.start(ctx)
 	}
 	return s, nil
+}
+
+// checkDir refuses a call that names no directory: it would be the process's current one.
+func checkDir(call, dir string) error {
+	if dir == "" {
+		return fmt.Errorf("%w: %s needs a directory", ErrOptions, call)
+	}
+	return nil
 }
 
 // newSpool composes a spool whose directory has not been read yet.

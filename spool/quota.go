@@ -10,6 +10,9 @@ import (
 // fixedReserve is what sealing, the ledger, the index and the chains may need beyond what they use now.
 const fixedReserve = 4 << 20
 
+// emptyRoom is what a spool without records uses: the file of the index, which grows by 1 MiB at a time, and the small ones.
+const emptyRoom = 1<<20 + 64<<10
+
 // quota accounts for the directory. space.mu guards it.
 //
 // Appends stop when what is used has come within the reserve of the limit: from there on sealing, staging, the index and
@@ -46,6 +49,17 @@ func checkFileLimit(fsys vfs.FS, o *Options) error {
 	if most := l.MaxFile(); most > 0 && most < need {
 		return fmt.Errorf("%w: this process may write files of %d bytes at most (RLIMIT_FSIZE), and segments and their staged files need %d:"+
 			" raise the limit (ulimit -f, LimitFSIZE=) or lower SegmentBytes", ErrOptions, most, need)
+	}
+	return nil
+}
+
+// checkSmallest refuses a quota that the index alone would use up: such a spool would take no record. Options that are unusable
+// otherwise are not its affair.
+func checkSmallest(o *Options) error {
+	q, err := newQuota(o, 0)
+	if least := emptyRoom + q.reserve + 2*o.SegmentBytes; err == nil && q.limit < least {
+		return fmt.Errorf("%w: MaxBytes %d is too small: the index of an empty spool needs %d, the reserve for staging and sealing %d, and two "+
+			"segments %d, together %d", ErrOptions, q.limit, emptyRoom, q.reserve, 2*o.SegmentBytes, least)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 // before. If the segment's own file was given up for room, records calls put for each record of the staged one. The file is the
 // caller's, who calls done when it is delivered; the next Open removes what is left.
 func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
-	if err := s.admit(); err != nil {
+	if enc, err = s.guard(ctx, enc, number); err != nil {
 		return nil, nil, nil, err
 	}
 	defer s.calls.Done()

@@ -17,6 +17,9 @@ import (
 
 // seal is Spool.Seal.
 func (j *journal) seal(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	if err := j.endActive(0, true); err != nil {
 		return err
 	}

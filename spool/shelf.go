@@ -2,9 +2,10 @@ package spool
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -33,18 +34,19 @@ type Shelf struct {
 	cat     catalogue
 	dests   map[string]*destination // fixed after Open
 	staging flights
+	panics  atomic.Uint64 // calls of an Encoder that have panicked
 	naming  chan struct{} // a lock: one change of spool.json at a time
-	tight   sync.Mutex
-	pruning sync.Mutex
+	tight   fatal.Mutex
+	pruning fatal.Mutex
 	deleted deletion
 
-	mu     sync.Mutex
+	mu     fatal.Mutex
 	closed bool
 	holds  int
 	frozen string               // why nothing is deleted until Thaw; "" for not at all
 	down   map[string]time.Time // see SetDown
 
-	calls sync.WaitGroup // calls that use files
+	calls fatal.Calls // calls that use files
 	life  context.Context
 	end   context.CancelFunc // ends calls that are under way
 }
@@ -132,7 +134,7 @@ func (s *Shelf) admit() error {
 	if s.closed {
 		return ErrClosed
 	}
-	s.calls.Add(1)
+	s.calls.Add()
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+
+	"github.com/penstock-go/penstock/spool/internal/fatal"
 )
 
 // space accounts for what the directory takes, and has the files that are kept ready for segments to come: the pool and the
@@ -24,7 +26,7 @@ type space struct {
 	litter  litter
 	warned  sync.Once // that disk blocks cannot be reserved
 
-	mu        sync.Mutex
+	mu        fatal.Mutex
 	quota     quota
 	spare     *spare // the segment prepared to follow the active one
 	number    uint64 // the last segment number given

@@ -31,7 +31,8 @@ const maxStageRecord = 8 << 20
 // Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
 // an object without content; whether that is worth storing is the caller's affair.
 func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRecord, error) {
-	if err := s.admit(); err != nil {
+	enc, err := s.guard(ctx, enc, number)
+	if err != nil {
 		return nil, err
 	}
 	defer s.calls.Done()

@@ -13,7 +13,7 @@ func (s *Spool) Stats() (st Stats) {
 			Appended: j.taken, Written: j.written, Durable: j.durable,
 			Buffered: j.pending.Sub(j.again), Rewriting: j.again,
 			Used: q.used, Quota: q.limit, Full: j.full, Err: j.failed,
-			Pending: s.shelf.pending(j.unsealed),
+			Pending: s.shelf.pending(j.unsealed), Panics: s.shelf.panics.Load(),
 		}
 		st.Segments, st.Staged = s.shelf.cat.count()
 	})

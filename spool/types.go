@@ -153,8 +153,10 @@ type Stats struct {
 	Used      int64 // bytes of the directory that count against Quota
 	Quota     int64
 	Full      bool // appends wait or are rejected for want of room
-	// Err is why appends are refused now (a failing disk), nil when all is well.
+	// Err is why appends are refused now: a failing disk, or ErrClosed after Close. Nil when all is well.
 	Err error
+	// Panics counts the Encoder calls that have panicked in this process.
+	Panics uint64
 	// Pending is what each destination is still owed: sealed segments and what is not sealed yet.
 	Pending map[string]segment.Tally
 }

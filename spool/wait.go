@@ -4,7 +4,17 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"github.com/penstock-go/penstock/internal/wait"
 )
+
+// checkContext refuses a nil context.
+func checkContext(ctx context.Context) error {
+	if err := wait.CheckContext(ctx); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
 
 // waiter is a parked goroutine. Waiters are used again and again: making a channel for each call would be the one
 // allocation on the way of a batch.

@@ -1,0 +1,81 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// guardedEncoder calls an Encoder, which may be an embedder's. A panic costs the attempt. An Encoder that ignores its
+// context is abandoned: it must not keep Close waiting, and must not write to a file that is another process's by then.
+type guardedEncoder struct {
+	enc    Encoder
+	s      *Shelf
+	number uint64 // of the segment
+}
+
+var _ Encoder = guardedEncoder{}
+
+// guard admits a call that stages a segment, and returns enc as it is called then. It refuses what can only be a mistake of
+// the caller.
+func (s *Shelf) guard(ctx context.Context, enc Encoder, number uint64) (Encoder, error) {
+	if foreign.IsNil(enc) {
+		return nil, errors.New("spool: staging needs an Encoder, not nil")
+	}
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	return guardedEncoder{enc, s, number}, s.admit()
+}
+
+// Encode implements Encoder.
+func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+	out := &gate{w: dst}
+	e, err := foreign.Call(ctx, foreign.Grace, "Encoder.Encode", func() (Encoded, error) { return g.enc.Encode(ctx, out, src, want) })
+	out.shut()
+	return e, g.note(err)
+}
+
+// Decode implements Encoder.
+func (g guardedEncoder) Decode(src io.Reader, e Encoding) (r io.ReadCloser, err error) {
+	err = foreign.Catch("Encoder.Decode", func() (err error) { r, err = g.enc.Decode(src, e); return err })
+	if err != nil {
+		return nil, g.note(err)
+	}
+	return foreign.Reader("Encoder.Decode", r), nil
+}
+
+// note counts and logs a panic.
+func (g guardedEncoder) note(err error) error {
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
+		g.s.panics.Add(1)
+		g.s.log.Error("spool: the Encoder panicked; the segment is kept, and staging is tried again", "class", g.s.opts.Class,
+			"segment", g.number, "err", err, "stack", string(p.Stack))
+	}
+	return err
+}
+
+// gate passes writes on until it is shut. shut waits for a write that is under way.
+type gate struct {
+	mu sync.Mutex
+	w  io.Writer // nil once it is shut
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.w == nil {
+		return 0, foreign.ErrAbandoned
+	}
+	return g.w.Write(p)
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.w = nil
+}
