@@ -170,16 +170,13 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 
 // framing reads the parameter of that name.
 func (p *params) framing(o *Options, c *TCPOptions) {
-	want := "auto, newline, octet, len16 or len32"
-	for _, name := range slices.Sorted(maps.Keys(o.Framings)) {
-		want += ", or " + name
-	}
+	want := append(slices.Sorted(maps.Keys(byName)), slices.Sorted(maps.Keys(o.Framings))...)
 	p.choice("framing", func(v string) (ok bool) {
 		if c.Framing, ok = byName[v]; !ok {
 			c.Framing, ok = o.Framings[v]
 		}
 		return ok
-	}, want)
+	}, "one of "+strings.Join(want, ", "))
 }
 
 // byName are the framings that a URL can name without Options.Framings. Fixed and a program's own framings need

@@ -41,9 +41,11 @@ type Object struct {
 // Receipt is a destination's own confirmation that it holds an object.
 type Receipt struct {
 	Size int64 `json:"size"`
-	// Checksum as the destination gave it, or as computed from the bytes read back: "crc64nvme:<16 hex>", "sha256:<64 hex>".
+	// Checksum as the destination gave it, or as computed from the bytes read back: "crc64nvme:<16 hex>" or "sha256:<64 hex>".
+	// Object.Check knows no other: a destination that keeps another checksum is read back.
 	Checksum string `json:"checksum"`
-	// Method says how it was verified: "head" (the store's own full-object checksum), "remote-sha256sum", "read-back".
+	// Method says how it was verified: "head" (the store's own full-object checksum, which an audit must find in
+	// Stat again), "remote-sha256sum", "read-back".
 	Method string    `json:"method"`
 	Time   time.Time `json:"time"`
 	// Version of the object, where the store has versions.

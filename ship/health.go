@@ -108,10 +108,15 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 	}
 }
 
+// pause is the wait after the given failed attempt at this destination.
+func (l *lane) pause(attempt int) time.Duration {
+	return max(l.s.o.Backoff(attempt, rand.Float64()), time.Millisecond) // whatever Options.Backoff says
+}
+
 // noteFailure notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the
 // worse at once, and then one a minute, however many operations fail.
 func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
-	state, pause := StateRetrying, l.s.o.Backoff(attempt, rand.Float64())
+	state, pause := StateRetrying, l.pause(attempt)
 	switch {
 	case errors.Is(err, ErrConflict):
 		state, pause = StateConflict, conflictProbes*l.s.o.ProbeInterval
@@ -122,7 +127,6 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 		// Whatever is in the way may go away while somebody still waits, and the end of that time is a deadline.
 		pause = min(pause, rushProbes)
 	}
-	pause = max(pause, time.Millisecond) // whatever Options.Backoff says
 	now := time.Now()
 	l.mu.Lock()
 	l.beginOutage(now)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -184,7 +183,7 @@ func (v *verifier) retry(ctx context.Context, op func() error) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		pause := v.l.s.o.Backoff(attempt, rand.Float64())
+		pause := v.l.pause(attempt)
 		if IsPermanent(err) {
 			pause = v.l.s.o.ProbeInterval
 		}

@@ -138,10 +138,8 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 		return err
 	}
 	before, after := s.ledgersOf(seg)
-	h := &segment.Header{
-		Generation: segment.NewGeneration(), Segment: seg.Number, First: seg.First, Created: seg.Created,
-		Spool: s.id.Spool, Epoch: seg.Epoch, Class: s.id.Class, Instance: s.opts.Instance, Ledger: before,
-	}
+	h := s.newHeader(seg.Number, seg.First, seg.Created, before)
+	h.Epoch = seg.Epoch
 	hole, err := s.writeHole(h, seg.Last+1, &after)
 	if err != nil {
 		return err

@@ -281,10 +281,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 			l = *pl
 		}
 	}
-	h := &segment.Header{
-		Generation: segment.NewGeneration(), Segment: number, First: first, Created: time.Now().UTC(),
-		Spool: s.id.Spool, Epoch: s.id.Epoch, Class: s.id.Class, Instance: s.opts.Instance, Ledger: l,
-	}
+	h := s.newHeader(number, first, time.Now().UTC(), l)
 	hole, err := s.writeHole(h, next, &l)
 	if err != nil {
 		return err

@@ -170,10 +170,7 @@ func (j *journal) activate(first uint64) error {
 			return err
 		}
 	}
-	h := &segment.Header{
-		Generation: segment.NewGeneration(), Segment: sp.number, First: first, Created: begins,
-		Spool: j.id.Spool, Epoch: j.id.Epoch, Class: j.opts.Class, Instance: j.opts.Instance, Ledger: j.lastEnd,
-	}
+	h := j.newHeader(sp.number, first, begins, j.lastEnd)
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err == nil && !late {
 		_, err = sp.file.WriteAt(b, 0)

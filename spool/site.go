@@ -6,6 +6,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // site is what all parts of a spool share: where it is, whose it is, and how it was opened. Nothing in it changes once the
@@ -27,5 +28,13 @@ type site struct {
 func newSite(src *source, dir string, fsys vfs.FS, o Options) *site {
 	return &site{
 		source: src, dir: dir, fs: fsys, opts: o, log: o.Logger, opened: time.Now(), work: make(chan struct{}, 1),
+	}
+}
+
+// newHeader returns the header of a segment that this owner begins, with a generation of its own.
+func (s *site) newHeader(number, first uint64, created time.Time, l segment.Ledger) *segment.Header {
+	return &segment.Header{
+		Generation: segment.NewGeneration(), Segment: number, First: first, Created: created, Spool: s.id.Spool,
+		Epoch: s.id.Epoch, Class: s.opts.Class, Instance: s.opts.Instance, Ledger: l,
 	}
 }
