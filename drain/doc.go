@@ -1,59 +1,58 @@
 // Package drain ends a service without losing the records that it holds. A service ends in one of two ways. Stop keeps the
-// spools on disk for the next start. Drain empties them: it delivers every record to every destination, asks each
-// destination to confirm what it holds, and reports exactly what is left if it could not finish.
+// spools on disk for the next start. Drain delivers every record to every destination, asks each destination to confirm
+// all of them, and reports every record that it could not deliver.
 //
 // A [Drainer] owns the classes of a process, each with its inputs, spool and shipper. [Drainer.Run] is the shutdown hook of
 // main: it waits for SIGTERM, SIGINT or a platform's notice, ends the service, and returns a [Report]; main exits with
-// [Report.ExitCode]. A signal does what [Options.OnSignal] says, a notice starts a Drain. A second signal cuts everything
-// short: the report is written from what is known, and Run returns within two seconds.
+// [Report.ExitCode]. A signal starts a Stop or a Drain ([Options.OnSignal]), a notice always starts a Drain. A second signal
+// cuts everything short: the report is written from what is known, and Run returns within two seconds.
 //
 // # Phases
 //
 //	announce  readiness turns 503; the program's own steps run (Options.Before)
-//	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce; at most five
-//	          minutes, or Options.Quiesce if that is longer, and half of the time that is left
+//	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce. Two limits
+//	          end this phase earlier: the larger of five minutes and Options.Quiesce, and half of the time that is left
 //	close     the listeners read their sockets until they are empty, and close; kernel drops are accounted for
 //	seal      everything that was received is written, synced and sealed
 //	ship      (Drain) back-off is reset; every segment is staged and delivered to every destination
-//	verify    (Drain) every destination is asked again about everything that is still in the spool
+//	verify    (Drain) every destination is asked again about each segment that is in the spool
 //	report    the report is written to the volume, to the log, and to every destination that can be reached
 //	finish    every Lifecycle is told how it ended
 //
 // One deadline covers all phases up to the report ([Options.Timeout], [Options.StopTimeout]). A part of it is reserved for
-// verify and report. No phase before ship takes more than half of the time that is left; whatever hangs is abandoned and
-// named in the report. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform still
-// accepts an answer.
+// verify and report. No phase before ship takes more than half of the time that is left; a step that hangs is
+// abandoned, and the report names it. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform
+// still accepts an answer.
 //
 // From the beginning of a drain to the end of verify, a spool deletes no segment, with one exception: if it becomes full
 // while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. The spools are
-// frozen on disk for this (spool.Shelf.Freeze). A spool that could not be verified stays frozen across restarts until
-// every destination has confirmed what it holds.
+// frozen on disk for this (spool.Shelf.Freeze). If the drain could not verify a spool, that
+// spool stays frozen across restarts until every destination has confirmed all of it.
 //
 // The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start
-// finds it there (see [Interrupted]) and continues the drain without opening its listeners.
+// finds that file (see [Interrupted]) and continues the drain: it opens no listener.
 //
 // # Spools of other processes
 //
 // [Adopt] delivers a spool that another process has left, for example on the volume of a terminated instance. It runs the
-// same phases for one class without inputs, and marks the volume at the end. With [Options.Adoptions] a Drain waits for
-// such spools too.
+// same phases for one class without inputs, and writes a mark to the volume at the end, if it can. With [Options.Adoptions]
+// a Drain waits for such spools too.
 //
 // # Platforms
 //
-// A [Lifecycle] connects the Drainer to a platform that takes instances away. [Systemd] tells systemd how the end
-// proceeds. Each package below this one does the same for another platform: asg, for example, answers the lifecycle hook of
-// an EC2 Auto Scaling group. Container platforms kill a process a fixed time after its signal: set [Options.Grace] to that
-// time. If a platform leaves the instance running although its drain is not complete, the drain continues, and its last
-// report says "retained".
+// A [Lifecycle] connects the Drainer to a platform that takes instances away. [Systemd] reports progress to systemd. Each
+// package below this one connects another platform: asg, for example, answers the lifecycle hook of an EC2 Auto Scaling
+// group. Container platforms kill a process a fixed time after its signal: set [Options.Grace] to that time. If the platform
+// retains the instance after an incomplete drain, the Drainer drains again, and its last report says "retained".
 //
 // # The way through the files
 //
-// From the outside in. hook.go has Run and the handling of signals, which signals.go collects. handover.go ends this process
-// in favour of a successor, adopt.go drains the spool of another process, and ready.go answers health checks. run.go is one
-// Stop or Drain, round by round; quiesce.go, listeners.go, verify.go and finish.go are its larger phases, and balance.go
-// fills in and judges the report. progress.go measures how far the end has come and notices a stall. systemd.go is a
-// platform, lifecycle.go asks the platforms and tells them; adoptions.go waits for the adoptions that run in this process.
-// phase.go names the phases, runs one of them and bounds its time. drainer.go has the Drainer and its classes. report_log.go
-// writes the report to the log, report.go is the report itself, and journal.go is the file with the current phase. log.go
-// makes loggers that do not block, signals_unix.go lists signals, and options.go has the options.
+// From the outside in. hook.go has Run and the handling of signals, which signals.go collects. handover.go passes the
+// sockets to a new process and ends this one, adopt.go drains the spool of another process, and ready.go answers health
+// checks. run.go is one Stop or Drain, round by round; quiesce.go, listeners.go, verify.go and finish.go are its larger
+// phases, and balance.go fills in and judges the report. progress.go measures how far the end has come and notices a stall.
+// systemd.go is a platform, lifecycle.go asks the platforms and tells them; adoptions.go waits for the adoptions that run in
+// this process. phase.go names the phases, runs one of them and bounds its time. drainer.go has the Drainer and its classes.
+// report_log.go writes the report to the log, report.go is the report itself, and journal.go is the file with the current
+// phase. log.go makes loggers that do not block, signals_unix.go lists signals, and options.go has the options.
 package drain

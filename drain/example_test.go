@@ -46,7 +46,7 @@ func Example() {
 	go udp.Serve(sp.Intake())
 	go tcp.Serve(sp.Intake())
 
-	report, err := d.Run(ctx) // until SIGTERM or SIGINT, and then until everything is delivered and verified
+	report, err := d.Run(ctx) // until SIGTERM or SIGINT; then it drains, for at most Timeout
 	check(err)
 	os.Exit(report.ExitCode())
 }

@@ -6,18 +6,19 @@
 //
 // # Guarantees
 //
-// Until Close is called, the listener drops nothing in user space. While the Sink does not take records, the listener
-// keeps the current batch, tries again, and reads no more. TCP then slows its peers down. UDP datagrams that find the
-// receive buffer full are dropped by the kernel, which counts them.
+// Until Close is called, the listener discards no record that it has read and that is within its limits. While the Sink does
+// not take records, the listener keeps the current batch, tries again, and reads no more. TCP then slows its peers down. UDP
+// datagrams that find the receive buffer full are dropped by the kernel, which counts them.
 //
-// Everything that reached a socket is accounted for: received = taken by the sink + in hand + lost by cause. On Linux the
+// Everything that reached a socket is accounted for: every received record was taken by the sink, is read and not taken yet,
+// or is lost, under a cause. On Linux the
 // kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close. On other systems they are unknown, and
 // Stats says so. Packets that the kernel drops before it has found a socket (a full backlog of the network stack, fragments
 // of a datagram that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The
 // listener counts a record as received before it offers it to the sink, so the ledger never shows more kept than received.
 //
 // Shutdown loses nothing that had arrived: each socket stops receiving, is read until it is empty, and only then closed. A
-// TCP connection is cut exactly after the last byte that was acknowledged to the peer.
+// TCP connection is cut exactly after the last byte that the kernel acknowledged to the peer.
 //
 // Close does not wait for the sink. The listener reads what is left in its sockets and counts it, together with the
 // records that it has in hand, as lost (given_up). A connection that the listener itself closes is read to its end too, so
@@ -62,17 +63,17 @@
 //
 // # Acknowledgements
 //
-// A framing whose Framers implement [Acknowledger] acknowledges records, and only durable ones; package ingest/relp is one.
-// At Shutdown such a connection reads nothing more, makes what it has read durable, acknowledges it, and says goodbye to
-// the peer. The peer sends everything else again, to this or another server.
+// A framing whose Framers implement [Acknowledger] acknowledges records, and only durable ones; package ingest/relp is an
+// example. At Shutdown such a connection reads nothing more, makes what it has read durable, acknowledges it, and says
+// goodbye to the peer. The peer sends everything else again, to this or another server.
 //
 // # Size of the receive buffer
 //
 // While the process waits for its disk or is replaced, the socket's receive buffer takes what arrives. It should hold one
-// second of traffic. Linux charges memory for a datagram, not its length: 1,280 bytes for a datagram of up to 512 bytes,
-// 2,304 for 1,400 bytes, 16,644 for 8,900 bytes. The default of 64 MiB, which Linux doubles, holds about 100,000 datagrams
-// of 512 bytes. It is granted to processes with CAP_NET_ADMIN; all others need net.core.rmem_max of that size. With
-// UDPOptions.ExpectedRate the listener warns if the buffer is too small, and Stats has the size that was granted.
+// second of traffic. Linux charges more memory for a datagram than its length: 1,280 bytes for a datagram of up to 512
+// bytes, 2,304 for 1,400 bytes, 16,644 for 8,900 bytes. The default of 64 MiB, which Linux doubles, holds about 100,000
+// datagrams of 512 bytes. It is granted to processes with CAP_NET_ADMIN; all others need net.core.rmem_max of that size.
+// With UDPOptions.ExpectedRate the listener warns if the buffer is too small, and Stats has the size that was granted.
 //
 // # Proxies and load balancers
 //

@@ -1,10 +1,12 @@
-// Package ship delivers what a spool keeps to every destination, proves that it arrived, and leaves the proof there.
+// Package ship delivers the records of a spool to every destination, and writes manifests there, which prove the delivery.
 //
 // A [Destination] stores objects. Package ship/open lists the drivers that implement it; package shiptest has the tests that
 // any other implementation must pass. A [Shipper] takes the sealed segments of a spool to all destinations. It has each
 // segment staged once (encoded, compressed and hashed), uploads it to each destination in parallel, and compares the
 // destination's own account of size and checksum with what was sent. Then it writes the next manifest of that
-// destination's chain. Only what a chain covers counts as delivered. The spool deletes only what every chain covers.
+// destination's chain. A manifest covers the records
+// that it lists. A record is delivered to a destination once its chain covers it. The spool deletes a segment after every
+// chain covers it.
 //
 // # Guarantees
 //
@@ -12,59 +14,62 @@
 //     The shipper retries indefinitely, with capped and jittered waits. If only an operator can fix the cause, the shipper
 //     logs the fix and probes the destination from time to time.
 //   - Effectively once. Key and bytes of an object are fixed before the first attempt, and nothing is ever overwritten: a
-//     retry after a crash or a lost response finds its own object. If the key holds other bytes, that is a conflict: those
-//     bytes stay, the chain stops before that segment, the log says so, and everything else continues.
+//     retry after a crash or a lost response finds its own object. If the key holds other bytes, that is a conflict:
+//     the shipper leaves those bytes there, the chain stops before that segment, and the log names the conflict. Everything
+//     else continues.
 //   - One writer for each manifest. The shipper makes a manifest's bytes durable in the spool before it sends them, and the
 //     destination creates them only if that number is free. If it is not free, another owner writes this chain too, because
-//     the volume was copied, restored from a snapshot, or adopted. This shipper then follows the chain as long as the
-//     chain states what is in its spool. From the first difference on, it delivers everything under another identity.
+//     the volume was copied, restored from a snapshot, or adopted. This shipper compares the other owner's manifests with
+//     its spool, and accepts them while they agree. From the first difference on, it delivers its records under a new spool
+//     id, in a new chain.
 //   - One adopter. An adopter (spool.Adopt, [Shipper.Claim]) takes over an orphan's chains by creating the next manifest of
 //     the old epoch, which contains closed_by. It begins at the destination whose name sorts first. If another adopter has
-//     created that manifest already, it gives way. An adopter that comes later follows the existing chain, then claims it.
-//   - Bounded. At each destination the shipper works on at most 2 × [Options].Workers segments that the chain does not cover
-//     yet (eight small ones count as one), and no segment is staged before an upload waits for it.
+//     created that manifest already, this one stops. If the winner dies, a later adopter reads the winner's manifests, and
+//     continues after them with a manifest of its own.
+//   - Bounded. At each destination the shipper has at most 2 × [Options].Workers segments in progress (eight small ones count
+//     as one). It stages a segment only when an upload waits for it.
 //
 // # Objects
 //
 // Package spool/object has the keys of everything below a destination's prefix, and package ship/format the content of
-// objects with records. The key of an object contains the id that the spool had when it began the segment. If the spool has
-// taken another id since, the shipper still uses that key. All ids of one spool have the same first ten characters: see
+// objects with records. A spool can take another id (see above). The key of an object contains the id
+// that the spool had when it began the segment. All ids of one spool have the same first ten characters: see
 // object.Related.
 //
 // # Manifests, version 4
 //
-// A manifest is a file of JSON lines: one object per line, each line ended by a newline. An auditor that sees only the
-// chain of a destination can say which records are there, that none is missing in between, doubled or altered, how many
-// were lost before they could be kept, and whether more is owed. This is manifest number 7, shortened:
+// A manifest is a file of JSON lines: one object per line, each line ended by a newline. From the chain alone an auditor
+// knows which records the destination has confirmed, that none is missing in between or listed twice, how many were lost
+// before they could be kept, and whether more is owed. This is manifest number 7, shortened:
 //
 //	{"type":"header","version":4,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
 //	{"type":"loss","segment":41,"after":4100000,"lost":{"kernel_overflow":{"records":12,"bytes":null}},"filtered":{"records":80,"bytes":4100}}
 //	{"type":"footer","segments":1,"losses":1,"segment":41,"last":4100000,"sha256":"7ece…"}
 //
-// The header names the chain and the number of the manifest. Numbers begin at 0 in each epoch; number 0 is the birth
-// manifest, which is sent before any data. "prev" is the SHA-256 of the bytes of the previous manifest (in number 0: of the
-// last one of the previous epoch, or zeros), and "prev_last" is the last sequence number that the previous manifest covers.
-// "joined" (left out if 1) is the first sequence number that this destination must get; "forgotten" names destinations that
-// were given up. See [ManifestHeader].
+// The header names the chain and the number of the manifest. Numbers begin at 0 in each epoch (a period with one owner of
+// the chain); number 0 is sent before any data. "prev" is the SHA-256 of the bytes of the previous manifest (in number 0: of
+// the last one of the previous epoch, or zeros in the first), and "prev_last" is the last sequence number that the previous
+// manifest covers. "joined" (left out if 1) is the first sequence number that this destination must get; "forgotten" names
+// destinations that were given up. See [ManifestHeader].
 //
 // A segment line says which records an object holds. It is the same at every destination, apart from the receipt, which is
 // that destination's own confirmation of the object. Sequence numbers continue from line to line and from manifest to
-// manifest without a hole. "gaps" are records in the range that were damaged before the segment was staged, so that
-// records = last − first + 1 − gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
+// manifest without a hole. "gaps" are ranges of records that were damaged before the segment was staged; "records" is last −
+// first + 1, minus the length of the gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
 //
-// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. Another
-// owner has delivered the first ones already: both owners held them before one volume became two (see object.Related). The
-// three members describe the whole segment: its first sequence number, its damaged records, and the SHA-256 of its content
-// as a destination states it that has the segment in one object. If all records of the segment are in another owner's
-// object, last = first − 1, and the line has no key. See [Whole].
+// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. The owner
+// of another copy of the volume has delivered the first ones already (see object.Related). The three members describe the
+// complete segment: its first sequence number, its damaged records, and the SHA-256 of its content, which is the one that a
+// destination with the complete object lists. If another owner has delivered all records of the segment, last is
+// first − 1, and the line has no key. See [Whole].
 //
-// A loss line follows the segment line of its segment, or is on its own if the segment holds no records. It states what was
-// lost while that segment was active: by cause, in records, and in bytes if all of them were seen (otherwise null, with the
-// bytes that were seen in "bytes_seen"). "unaccounted" lists periods for which the loss can only be bounded, because the
-// process or the machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" was
-// received and is gone. "filtered" and "made" are what was dropped and made on purpose; each is left out if it is zero. See
-// [LossLine].
+// A loss line follows the segment line of its segment, or is on its own if the segment holds no records. It has the records
+// that were lost while that segment was active, for each cause, and their bytes. If the spool has not seen all of them,
+// "bytes" is null, and "bytes_seen" is a lower bound. "unaccounted" lists periods for which the loss can only be bounded,
+// because the process or the machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}.
+// "known" counts records that were received and are lost. "filtered" and "made" are what was dropped and made on purpose;
+// each is left out if it is zero. See [LossLine].
 //
 // The footer counts the lines and says how far the chain reaches: the last segment and the last sequence number. Its
 // "sha256" is the hash of all lines before it and of its own line with "sha256":"". (Version 1 did not hash the footer, so
@@ -73,12 +78,11 @@
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.
-//   - "passed":"2026-11-22T09:00:00Z" states that the spool began every segment that the chain does not cover at that time
-//     or later. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
-//     records arrive. The hour of a folder is the hour in which its segment begins. The spool begins no segment before an
-//     earlier segment, or before such a statement, even if the clock is set back.
+//   - "passed":"2026-11-22T09:00:00Z" states that no segment outside of the chain began before that time. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
+//     records arrive. The hour of a folder is the hour in which its segment begins. The times at which segments begin
+//     never decrease, also in relation to such a statement, even if the clock is set back.
 //   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken the chain over, and
-//     continues it in a later epoch. Nothing follows in the epoch that it ends.
+//     continues it in a later epoch. No manifest follows in the epoch that it ends.
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer, and through the footer's hash everything else:
 //
@@ -128,10 +132,10 @@
 // From the outside in. options.go and shipper.go configure and run a Shipper. destination.go, object.go and backoff.go are
 // what a driver implements and uses; publish.go stores a report, limit.go bounds the rate of uploads.
 //
-// One destination is a lane: lane.go keeps a window of segments full, places.go bounds what is in progress, deliver.go
-// uploads one segment and stager.go has it staged. taken_key.go and attempts.go decide under which key, and whether anybody
-// can have used it before; proof.go demands proof before a conflict is believed. health.go retries and adds up failures,
-// with stats.go and meter.go.
+// One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
+// progress, deliver.go uploads one segment and stager.go has it staged. taken_key.go and attempts.go decide under which key,
+// and whether anybody can have used it before; proof.go demands proof before a conflict is believed. health.go retries and
+// adds up failures, with stats.go and meter.go.
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner

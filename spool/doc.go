@@ -4,11 +4,14 @@
 // # The way of a record
 //
 // [Spool.Append] and [Spool.Offer] take batches. Both copy the batch into memory. The first caller that waits writes
-// everything pending to the active segment on behalf of all; if none waits, a background goroutine does. A segment ends by
+// all buffered records to the active segment on behalf of all; if none waits, a background goroutine does. A segment ends by
 // size or age, or by [Spool.Seal], and then goes to the [Shelf]: [Shelf.Sealed] lists it. [Shelf.Stage] encodes it into
 // the file that will be the object, and fixes its key and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for
-// each destination, the state of its chain of manifests ([Chain]). A segment that every chain covers is deleted. The
-// [segment.Ledger] counts all of it.
+// each destination, the state of its chain of manifests ([Chain]). The spool deletes a segment after the chain of
+// every destination covers it, that is, lists its records. The [segment.Ledger] counts all of it.
+//
+// An epoch is a period in which one owner writes the chains. A spool that opens under another [Options].Instance, and an
+// adopter, begin the next epoch.
 //
 // A program that embeds a spool needs [Open], and of [Spool] Append, Offer, Intake, WaitDurable, Seal, Stats, Ledger and
 // Close. The Shelf is for packages ship and drain.
@@ -16,29 +19,29 @@
 // # What survives what
 //
 //	                    Append returns after   death of the process   loss of power
-//	SyncInterval        write(2)               everything kept        what is older than the interval (Stats.Durable)
+//	SyncInterval        write(2)               everything kept        records older than the interval (Stats.Durable)
 //	SyncAlways          fdatasync(2)           everything kept        everything kept
-//	SyncNone            write(2)               everything kept        what the kernel has written back (Stats.Durable)
-//	Offer, all of them  a copy in memory       what Stats calls Written, then as above
+//	SyncNone            write(2)               everything kept        records that the kernel has written back (Stats.Durable)
+//	Offer, each policy  a copy in memory       records up to Stats.Written      as above
 //
-// [Spool.WaitDurable] waits, under every policy, until a record survives a loss of power. Records are kept in the order of
-// their sequence numbers and without holes: a crash can only remove records from the end of the log. After a loss of power
-// the spool may use sequence numbers above Stats.Durable again. It never seals, stages or acknowledges a record above
-// Stats.Durable.
+// The table names the records that survive. [Spool.WaitDurable] waits, under every policy, until a record survives a loss of
+// power. Records are kept in the order of their sequence numbers and without holes: a crash can only remove records from the
+// end of the log. After a loss of power the spool may give numbers above Stats.Durable to new records. It seals and stages
+// only records up to Stats.Durable, and WaitDurable returns only for these.
 //
-//	a failed write or sync   the file is never trusted again: records that were not synced are still in memory and go to a new file
-//	a failing disk           ErrFailing; records that were taken stay in memory, and are tried again each second; reading continues
+//	a failed write or sync   the spool never writes to the file again: it writes the records that were not synced from memory to a new file
+//	a failing disk           Append returns ErrFailing; records that were taken stay in memory, and the spool retries each second; delivery continues
 //	a full disk or quota     Block waits, Reject returns ErrFull and counts; a reserve keeps sealing, staging and deleting possible
-//	damage in a segment      the exact numbers that are lost are reported and counted, everything else is delivered; the
+//	damage in a segment      the sequence numbers of the lost records are reported and counted, everything else is delivered; the
 //	                         damaged file is kept: see Damage and GiveUp
-//	a lost index             made again from the segments
+//	a lost index             Open makes it again from the segments
 //
 // A directory belongs to one process at a time ([ErrLocked]). It can be moved to another host as it is. [Adopt] delivers
-// what a process that is gone has left in a directory, and [Inspect] looks at it without a change.
+// a directory that a process which no longer exists has left, and [Inspect] reads it without a change.
 //
 // # The way through the files
 //
-// From the outside in. Each file uses mostly those that are named after it, and a test counts the exceptions.
+// From the outside in. Each file uses mainly files later in this list, and a test counts the exceptions.
 //
 // The whole: open.go opens a spool and composes it of its parts. recover_end.go, recover_chain.go, recover_log.go,
 // recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
@@ -51,10 +54,10 @@
 // The shelf, which has the sealed segments: outages.go, leave.go, freeze.go and idle.go are small parts of the shipper's
 // protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
 // read, relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go
-// writes the file, encoder.go guards against an Encoder that misbehaves, and swapped.go gives files their names back. prune.go deletes. next.go says which segment comes next
-// for a destination, and what each is owed. proposal.go has the manifest that is proposed to a destination, chain.go the
-// state of its chain, catalogue.go the list of segments, flights.go the reservation of one. shelf.go has the type, its
-// guards, and what it asks of the journal.
+// writes the file, encoder.go guards against an Encoder that misbehaves, and swapped.go restores the names of files that
+// were exchanged. prune.go deletes. next.go says which segment comes next for a destination, and how much is pending for
+// each. proposal.go has the manifest that is proposed to a destination, chain.go the state of its chain, catalogue.go the
+// list of segments, flights.go the reservation of one. shelf.go has the type, its guards, and what it asks of the journal.
 //
 // The journal, which has every record until its segment is sealed: pace.go has the goroutines that write and sync,
 // settle.go the end. seal.go completes segments, full.go remembers for how long there has been no room. commit.go writes

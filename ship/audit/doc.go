@@ -1,5 +1,5 @@
-// Package audit proves which records are at the destinations, and that none is missing, doubled or altered. It looks at the
-// destinations only and never asks the sender, whose host may be long gone.
+// Package audit checks which records are at the destinations, and whether any is missing, doubled or altered. It looks at
+// the destinations only and never asks the sender, whose host may be long gone.
 //
 // [Run] reads every manifest chain (see package ship for their format) at one or several places, and judges each:
 //
@@ -7,51 +7,54 @@
 //   - each object that a chain names is there, with its size, its checksum if the place keeps one, and, with [Options].Deep,
 //     exactly the records that its line states;
 //   - no object is there that no chain names;
-//   - the places agree: they have the same segments, hashes, gaps and losses;
+//   - the places (destinations) agree: they have the same segments, hashes, gaps and losses;
 //   - the heads that each chain left at the other places match the chain.
 //
-// The [Verdict] on a chain is Complete if it is final and everything above holds; Closed if an operator has stated that
-// its spool is permanently gone ([Close]), and everything that the chain covers is right; Owed if its spool was not closed
-// out, or another place has more; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
+// The [Verdict] on a chain is Complete if it is final and everything above holds; Closed if an operator has stated that its
+// spool is permanently gone ([Close]), and everything that the chain covers is right; Owed if it has no final manifest, or
+// another place has more records; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
 // its place, class, spool, sequence numbers and key, and says what to do.
 //
 // # Copies of a volume
 //
-// The auditor judges a volume and its copies (spools with related ids, see object.Related) as a group. All of them began
-// with the same id, and at each place only one of them could continue the chain of that id: not the same one everywhere.
+// The auditor judges a volume and its copies (spools with related ids, see object.Related) as a group. All of them
+// start with one id. At each place one of them continues the chain of that id, not necessarily the same one everywhere; the
+// others take new ids.
 // Each chain is judged as above. The auditor must then find each segment exactly once at each place, no matter which chain
-// of the group names it. If a line states only the rest of a segment,
-// the beginning of that segment must be in other lines of the place. A copy may have uploaded an object before another copy
+// of the group names it. If a line lists only the last records of a segment,
+// the first ones must be in other lines of the place. A copy may have uploaded an object before another copy
 // continued the chain. Such an object is reported for information (ObjectSuperseded) if chains of the place name all of its
 // records. The chains of a group are read side by side.
 //
 // # What it can prove
 //
-// The auditor contradicts only what it can compare. It reports a version, codec, format or signature algorithm that it does
-// not know as not understood. It still compares the stored bytes, and calls nothing damaged for that reason. If an
-// object is ahead of its chain's end, no manifest of that chain names it yet. A deep audit reads the object, and compares it
-// with the line of another place's manifest, if one describes it. No advice removes or overwrites anything.
+// The auditor reports damage only after a comparison. It reports a version, codec, format or signature algorithm that it
+// does not know as not understood. It still compares the stored bytes, and calls nothing damaged for that reason. If an
+// object is ahead of its chain's end, no manifest of that chain names it yet. A deep audit reads such an object. If a
+// manifest at another place lists it, the audit compares the two. The auditor never advises to remove or overwrite an
+// object.
 //
-// Given one place, the auditor vouches for everything up to the last manifest there: nobody can remove, add or alter
-// anything before it without breaking the chain or a checksum. Only other places can show that the last manifests
-// themselves were cut off, or were rewritten together with the objects that they name: they hold the same lines, and heads
-// of the chain. If no head tells of the part that was cut off, the chain looks like one that is not that far yet: it is
-// Owed, with the exact range. A forger can write manifests that say that the place joined later. The auditor then believes
-// that the place need not have the missing part, and reports it in [ChainReport].NotOwed.
+// Given one place whose last manifest is genuine, the auditor detects every change before it: whoever removes, adds or
+// alters anything breaks the chain or a checksum. Only other places can show that the last manifests themselves were cut
+// off, or were rewritten together with the objects that they name: other places hold the same lines, and heads of the chain.
+// If no head shows the part that was cut off, the chain looks like one that has not come that far: the auditor calls it
+// Owed, with the range that the lines of another place show. A forger can write manifests that say that the place joined
+// later. The auditor then accepts that the place does not need those records, and lists them in [ChainReport].NotOwed.
 //
 // Anyone with write access to all places can forge everything that is not signed. Signed manifests prevent that: let the
 // senders sign (ship.Options.Signer) and give their public keys ([Options].Keys), or keep one place under object lock. With
-// keys, nothing can be altered or added anywhere; only the end of a chain can still be cut off, at all places alike.
+// keys, the auditor detects every change and every addition. The last manifests of a chain can still be removed unnoticed,
+// but only at all places at once.
 //
 // # A running system
 //
-// You may audit a running system at any time. Chains are read before objects are listed, so that an object ahead of its
-// chain's end is one that is being delivered: it is reported as owed. Before the auditor calls anything missing, it asks
-// once more for it by name; before it calls anything damaged, it reads it once more.
+// You may audit a running system at any time. Chains are read before objects are listed, so that an object that is newer
+// than its chain is one that the sender is still delivering: the auditor reports it as owed. Before the auditor calls
+// anything missing, it asks once more for it by name; before it calls anything damaged, it reads it once more.
 //
 // # Memory
 //
-// The auditor does not assume that any answer of a place ends: it stops reading at the first byte that should not be there.
+// The auditor limits the length of every answer of a place: it stops reading at the first byte that should not be there.
 // Objects of the Native format are copied to temporary files, of at most 4 GiB together.
 //
 // Chains are streamed manifest by manifest, those of one spool at all places side by side. Memory holds 48 bytes for each
