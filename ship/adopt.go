@@ -14,6 +14,9 @@ import (
 // The manifests of another adopter are taken over, one by one. One that has written nothing for Options.Patience is taken
 // for dead. If it is not, the two deliver together: nothing is delivered twice, and nothing is lost.
 func (s *Shipper) Claim(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	claimed := s.claimed
 	s.mu.Unlock()

@@ -153,17 +153,18 @@ func (s *Shipper) isCovered(c spool.Chain) bool {
 // the bytes become too many it takes fewer deliveries; the others are next.
 func (l *lane) writeManifest(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
-	err := l.retry(ctx, "chain", func(context.Context) error {
+	err := l.retry(ctx, "chain", func(ctx context.Context) error {
 		for n := len(ready); ; n /= 2 {
-			m = l.newManifest(ready[:n])
+			next := l.newManifest(ready[:n])
 			if change != nil {
-				change(m)
+				change(next)
 			}
 			if signer := l.s.o.Signer; signer != nil {
-				if err := m.Sign(signer); err != nil {
+				if err := l.signed(ctx, func() error { return next.Sign(signer) }); err != nil {
 					return err
 				}
 			}
+			m = next
 			b, err := m.Encode()
 			if len(b) <= maxManifest || n <= 1 { // much damage has long lines
 				return err

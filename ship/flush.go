@@ -57,6 +57,9 @@ var errEnded = errors.New("ship: Run has ended")
 // ends it returns an *IncompleteError. It gives up before only where nothing is tried any more, see Claim: an outage ends,
 // an operator cures, and what is in the way of a chain is removed, all of them without notice. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	var target spool.Segment
 	if all := s.sp.Shelf().Sealed(0, 0); len(all) > 0 {
 		target = all[len(all)-1]
@@ -102,7 +105,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 // epoch. Run must be running. Calling it again returns nil.
 func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 	l, err := s.lane(dest)
-	if err != nil {
+	if err := errors.Join(err, checkContext(ctx)); err != nil {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {

@@ -125,7 +125,7 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 		Number: c.Next - 1, Hash: hex.EncodeToString(c.Hash[:]), Last: c.Through, Final: c.Final, Time: time.Now().UTC(),
 	}
 	if l.s.o.Signer != nil {
-		if err := h.Sign(l.s.o.Signer); err != nil {
+		if err := l.signed(ctx, func() error { return h.Sign(l.s.o.Signer) }); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -108,9 +109,16 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 	}
 }
 
-// pause is the wait after the given failed attempt at this destination.
-func (l *lane) pause(attempt int) time.Duration {
-	return max(l.s.o.Backoff(attempt, rand.Float64()), time.Millisecond) // whatever Options.Backoff says
+// pause is the wait after the given failed attempt at this destination. An Options.Backoff that panics is replaced by the
+// default.
+func (l *lane) pause(attempt int) (d time.Duration) {
+	rnd := rand.Float64()
+	err := foreign.Catch("Options.Backoff", func() error { d = l.s.o.Backoff(attempt, rnd); return nil })
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
+		l.notePanic(err, p.Stack)
+		d = Backoff(attempt, rnd)
+	}
+	return max(d, time.Millisecond) // whatever Options.Backoff says
 }
 
 // noteFailure notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the

@@ -17,8 +17,10 @@ import (
 type lane struct {
 	s    *Shipper
 	name string
-	dest Destination
-	log  *slog.Logger
+	dest Guarded
+	// checks: the Destination is a Checker.
+	checks bool
+	log    *slog.Logger
 
 	mu sync.Mutex // guards all that follows; nothing that can block is called under it
 	// chain is a copy of the spool's, which is the truth: it is read back after each acknowledgement.
@@ -35,6 +37,7 @@ type lane struct {
 	sent     int64 // stored bytes that the destination has confirmed to this process
 
 	confirmed atomic.Int64 // objects and manifests, by Verify
+	panics    atomic.Uint64
 }
 
 // delivery is a segment on its way. Guarded by lane.mu. That it is done is known to this process only: after a restart it
@@ -57,7 +60,9 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lane{s: s, name: name, dest: dest, log: s.log.With("dest", name), chain: chain}
+	l := &lane{s: s, name: name, log: s.log.With("dest", name), chain: chain}
+	l.dest = Guard(dest, l.notePanic)
+	_, l.checks = dest.(Checker)
 	l.backlog.seen = chain.Segment
 	l.health.init()
 	l.before = s.sp.Shelf().Down(name)
@@ -194,8 +199,7 @@ func (l *lane) newDelivery(seg spool.Segment) *delivery {
 // sees whether its peer makes progress: over a long line, a dozen round trips take longer than any fixed time. That there is
 // no answer yet is said within 10 s.
 func (l *lane) checkDestination(ctx context.Context) {
-	c, ok := l.dest.(Checker)
-	if !ok {
+	if !l.checks {
 		return
 	}
 	err := l.retry(ctx, "check", func(ctx context.Context) error {
@@ -205,7 +209,7 @@ func (l *lane) checkDestination(ctx context.Context) {
 			l.log.Warn("ship: the destination has not answered the check for 8 s; still waiting (the line may be slow; otherwise check address, network and firewall)")
 			l.noteUnanswered("check", errNoAnswer)
 		})
-		err := c.Check(ctx)
+		err := l.dest.Check(ctx)
 		if !late.Stop() {
 			<-told // before what Check says is noted, not after
 		}

@@ -2,13 +2,13 @@ package ship
 
 import (
 	"crypto"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -67,8 +67,8 @@ func (o *Options) withDefaults() Options {
 	return out
 }
 
-// validate reports every mistake at once. names are the spool's destinations.
-func (o Options) validate(names []string) error {
+// validate reports every mistake at once. names are the spool's destinations, dirs its directories.
+func (o Options) validate(names, dirs []string) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.Workers < 0 || o.Workers > 256 {
@@ -78,8 +78,8 @@ func (o Options) validate(names []string) error {
 		bad("probe interval %v", o.ProbeInterval)
 	}
 	if o.Signer != nil {
-		if _, ok := o.Signer.Public().(ed25519.PublicKey); !ok {
-			bad("%w", errNoEd25519)
+		if err := CheckSigner(o.Signer); err != nil {
+			bad("%w", err)
 		}
 	}
 	if o.Patience < 0 {
@@ -91,7 +91,7 @@ func (o Options) validate(names []string) error {
 		bad("destinations %q are given, the spool has %q", given, names)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Limits)) {
-		if o.Destinations[name] == nil {
+		if _, ok := o.Destinations[name]; !ok {
 			bad("limits for %q, which is no destination", name)
 		}
 		if slices.Contains(o.Limits[name], nil) {
@@ -101,15 +101,25 @@ func (o Options) validate(names []string) error {
 	places := map[string]string{}
 	for _, name := range given {
 		d := o.Destinations[name]
-		if d == nil {
-			bad("destination %q is nil", name)
+		if foreign.IsNil(d) {
+			bad("destination %q is nil (%T)", name, d)
 			continue
 		}
-		if l, ok := d.(Locator); ok {
-			if other, taken := places[l.Location()]; taken {
-				bad("destinations %q and %q are the same place, %s: one copy would pass for two", other, name, l.Location())
+		place, err := location(d)
+		if err != nil {
+			bad("destination %q: %w", name, err)
+		}
+		if place == "" {
+			continue
+		}
+		if other, taken := places[place]; taken {
+			bad("destinations %q and %q are the same place, %s: one copy would pass for two", other, name, place)
+		}
+		places[place] = name
+		for _, dir := range dirs {
+			if isInside(place, dir) {
+				bad("destination %q is in the directory of the spool, %s: it would take the room of what it holds a copy of", name, dir)
 			}
-			places[l.Location()] = name
 		}
 	}
 	return errors.Join(errs...)

@@ -42,14 +42,17 @@ type Shipper struct {
 // New returns a Shipper for sp. It refuses unusable options, all mistakes at once; it touches no destination and starts
 // nothing: see Run.
 func New(sp *spool.Spool, o *Options) (*Shipper, error) {
+	if sp == nil {
+		return nil, errors.New("ship: New needs a spool")
+	}
 	opts := o.withDefaults()
 	st, common := sp.Stats(), sp.Options()
 	enc, err := opts.encoder()
-	if err := errors.Join(err, opts.validate(slices.Collect(maps.Keys(st.Pending)))); err != nil {
+	if err := errors.Join(err, opts.validate(slices.Collect(maps.Keys(st.Pending)), []string{sp.Dir(), sp.Source()})); err != nil {
 		return nil, fmt.Errorf("ship: %w", err)
 	}
 	s := &Shipper{
-		sp: sp, o: opts, enc: enc, log: common.Logger.With("class", st.Class),
+		sp: sp, o: opts, enc: safeEncoder{enc}, log: common.Logger.With("class", st.Class),
 		class: st.Class, spool: st.SpoolID, instance: clean(common.Instance), epoch: st.Epoch, ended: make(chan struct{}),
 		slots: make(chan struct{}, common.StageWorkers), staging: map[uint64]*staging{},
 	}
@@ -71,6 +74,9 @@ func (s *Shipper) Spool() *spool.Spool { return s.sp }
 // ends it; an error means that the spool was closed under it, or that Run was called before. What is under way when ctx
 // ends is repeated by the Shipper of the next process, without duplicates.
 func (s *Shipper) Run(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.mu.Lock()
@@ -97,6 +103,14 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.wg.Wait()
 	close(s.ended)
 	if err := context.Cause(ctx); errors.Is(err, spool.ErrClosed) {
+		return fmt.Errorf("ship: %w", err)
+	}
+	return nil
+}
+
+// checkContext refuses a nil context.
+func checkContext(ctx context.Context) error {
+	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("ship: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/secret"
 )
 
@@ -38,16 +39,42 @@ func sign(signer crypto.Signer, v any) (*SignatureLine, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, ok := signer.Public().(ed25519.PublicKey)
-	if !ok {
-		return nil, errNoEd25519
+	if err := CheckSigner(signer); err != nil {
+		return nil, err
 	}
-	// The random source is for other algorithms: the same key gives the same signature of the same bytes.
-	sig, err := signer.Sign(nil, append(line, '\n'), crypto.Hash(0))
+	var key ed25519.PublicKey
+	var sig []byte
+	err = foreign.Catch("Signer.Sign", func() (err error) {
+		key = signer.Public().(ed25519.PublicKey)
+		// The random source is for other algorithms: the same key gives the same signature of the same bytes.
+		sig, err = signer.Sign(nil, append(line, '\n'), crypto.Hash(0))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ship: signing: %w", err)
 	}
 	return &SignatureLine{Type: "signature", Algorithm: signatureAlgorithm, Key: hex.EncodeToString(key), Signature: hex.EncodeToString(sig)}, nil
+}
+
+// CheckSigner returns why a signer cannot sign manifests, nil if it can. New asks it. It makes no signature, since that may
+// cost a call to a key service.
+func CheckSigner(signer crypto.Signer) error {
+	var public crypto.PublicKey
+	err := foreign.Catch("Signer.Public", func() error { public = signer.Public(); return nil })
+	if foreign.IsNil(signer) || err != nil {
+		return fmt.Errorf("ship: the Signer (%T) has no key", signer)
+	}
+	key, ok := public.(ed25519.PublicKey)
+	switch {
+	case !ok:
+		return errNoEd25519
+	case len(key) != ed25519.PublicKeySize:
+		return fmt.Errorf("ship: the Signer's public key has %d bytes, not %d", len(key), ed25519.PublicKeySize)
+	}
+	if k, ok := signer.(ed25519.PrivateKey); ok && (len(k) != ed25519.PrivateKeySize || !k.Equal(ed25519.NewKeyFromSeed(k.Seed()))) {
+		return errors.New("ship: the Signer is no ed25519 private key: its two halves do not belong together")
+	}
+	return nil
 }
 
 // PublicKey returns the key that the line names. known: the algorithm is one that this program knows; a line of another

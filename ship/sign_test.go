@@ -161,7 +161,7 @@ func TestSignerRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{Signer: key}
-	if err := o.validate(nil); !errors.Is(err, errNoEd25519) {
+	if err := o.validate(nil, nil); !errors.Is(err, errNoEd25519) {
 		t.Error(err)
 	}
 }

@@ -42,6 +42,9 @@ type Mismatch struct {
 // The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
 // if some could not be asked; the map, by name of destination, says what.
 func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	results := make([]Verification, len(s.lanes))
 	var wg sync.WaitGroup
 	for i, l := range s.lanes {

@@ -46,7 +46,7 @@ func (g guardedEncoder) Decode(src io.Reader, e Encoding) (r io.ReadCloser, err 
 	if err != nil {
 		return nil, g.note(err)
 	}
-	return foreign.Reader("Encoder.Decode", r), nil
+	return foreign.Reader("Encoder.Decode", r, g.note), nil
 }
 
 // note counts and logs a panic.

@@ -69,7 +69,7 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
 	out, err := s.stageTo(number, temp, func(w io.Writer) (Encoded, error) {
-		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, foreign.Reader("Shelf.Restore: body", io.NopCloser(body))}, rec.Size+1))
+		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, foreign.Reader("Shelf.Restore: body", io.NopCloser(body), func(err error) error { return err })}, rec.Size+1))
 		return Encoded{}, err
 	})
 	if err != nil {

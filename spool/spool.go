@@ -76,6 +76,9 @@ func (s *Spool) Seal(ctx context.Context) error { return s.journal.seal(ctx) }
 // Ledger returns the counters as of now.
 func (s *Spool) Ledger() segment.Ledger { return s.journal.snapshot() }
 
+// Dir returns the directory of the spool: the one that Open was given, or the adopter's own one of an adopted spool.
+func (s *Spool) Dir() string { return s.dir }
+
 // Shelf returns the half of the spool that delivers: see there. Programs that only append do not need it.
 func (s *Spool) Shelf() *Shelf { return s.shelf }
 

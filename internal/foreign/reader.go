@@ -2,17 +2,28 @@ package foreign
 
 import "io"
 
-// Reader returns r with panics of Read and Close as errors. what names the reader in them.
-func Reader(what string, r io.ReadCloser) io.ReadCloser { return &reader{what, r} }
+// Reader returns r with panics of Read and Close as errors. what names the reader in them; note is called with each error of
+// r, and returns what the caller gets.
+func Reader(what string, r io.ReadCloser, note func(error) error) io.ReadCloser {
+	return &reader{what, r, note}
+}
 
 type reader struct {
 	what string
 	r    io.ReadCloser
+	note func(error) error
 }
 
 func (r *reader) Read(p []byte) (n int, err error) {
-	err = Catch(r.what+": Read", func() (err error) { n, err = r.r.Read(p); return err })
-	return n, err
+	if err = Catch(r.what, func() (err error) { n, err = r.r.Read(p); return err }); err == nil || err == io.EOF {
+		return n, err
+	}
+	return n, r.note(err)
 }
 
-func (r *reader) Close() error { return Catch(r.what+": Close", r.r.Close) }
+func (r *reader) Close() error {
+	if err := Catch(r.what, r.r.Close); err != nil {
+		return r.note(err)
+	}
+	return nil
+}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
@@ -39,7 +40,7 @@ type auditor struct {
 // not be asked. The Result says what it found wrong.
 func Run(ctx context.Context, o *Options) (*Result, error) {
 	opts := o.withDefaults()
-	if err := opts.validate(); err != nil {
+	if err := errors.Join(opts.validate(), wait.CheckContext(ctx)); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -52,7 +53,12 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 		o = new(CloseOptions)
 	}
 	opts := (&Options{Places: o.Places, Class: o.Class}).withDefaults()
-	errs := []error{opts.validate()}
+	errs := []error{opts.validate(), wait.CheckContext(ctx)}
+	if o.Signer != nil {
+		if err := ship.CheckSigner(o.Signer); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrOptions, err))
+		}
+	}
 	if (object.Origin{Class: o.Class, Spool: o.Spool}).Check() != nil {
 		errs = append(errs, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}

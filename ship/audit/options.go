@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -67,8 +68,8 @@ func (o *Options) withDefaults() Options {
 	out.Places = append([]Place(nil), out.Places...)
 	for i := range out.Places {
 		p := &out.Places[i]
-		if l, ok := p.Destination.(ship.Locator); ok && p.Name == "" {
-			p.Name = l.Location()
+		if p.Name == "" {
+			p.Name = location(p.Destination)
 		}
 		if p.Name == "" {
 			p.Name = fmt.Sprintf("place %d", i+1)
@@ -90,6 +91,16 @@ func (o *Options) withDefaults() Options {
 	return out
 }
 
+// location returns where a destination is, "" if it does not say.
+func location(d ship.Destination) (at string) {
+	l, ok := d.(ship.Locator)
+	if !ok || foreign.IsNil(d) {
+		return ""
+	}
+	_ = foreign.Catch("Destination.Location", func() error { at = l.Location(); return nil })
+	return at
+}
+
 // validate reports every mistake at once.
 func (o Options) validate() error {
 	var errs []error
@@ -99,6 +110,10 @@ func (o Options) validate() error {
 	}
 	names, locations := map[string]bool{}, map[string]string{}
 	for _, p := range o.Places {
+		if foreign.IsNil(p.Destination) {
+			bad("%s: its destination is nil (%T)", p.Name, p.Destination)
+			continue
+		}
 		if _, ok := p.Destination.(ship.Lister); !ok {
 			bad("%s: this destination cannot list what it holds", p.Name)
 		}
@@ -107,11 +122,11 @@ func (o Options) validate() error {
 		}
 		names[p.Name] = true
 		// One place compared with itself agrees always.
-		if l, ok := p.Destination.(ship.Locator); ok {
-			if other, taken := locations[l.Location()]; taken {
-				bad("%s and %s are the same place, %s", other, p.Name, l.Location())
+		if at := location(p.Destination); at != "" {
+			if other, taken := locations[at]; taken {
+				bad("%s and %s are the same place, %s", other, p.Name, at)
 			}
-			locations[l.Location()] = p.Name
+			locations[at] = p.Name
 		}
 	}
 	if o.Class != "" && segment.CheckClass(o.Class) != nil {

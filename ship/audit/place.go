@@ -48,8 +48,9 @@ type place struct {
 }
 
 func newPlace(o *Options, p Place) *place {
+	d := ship.Guard(p.Destination, nil) // the error says what has panicked
 	return &place{
-		o: o, name: p.Name, dest: p.Destination, lister: p.Destination.(ship.Lister), slots: make(chan struct{}, o.Parallel),
+		o: o, name: p.Name, dest: d, lister: d, slots: make(chan struct{}, o.Parallel),
 		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
 	}
 }

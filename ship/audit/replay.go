@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
@@ -54,7 +55,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	}
 	places := Options{Places: []Place{o.From, o.To}, Class: o.Class}
 	opts := places.withDefaults()
-	err := opts.validate()
+	err := errors.Join(opts.validate(), wait.CheckContext(ctx))
 	if (object.Origin{Class: o.Class, Spool: o.Spool}).Check() != nil {
 		err = errors.Join(err, fmt.Errorf("%w: class %q, spool %q: both are needed", ErrOptions, o.Class, o.Spool))
 	}

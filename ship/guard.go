@@ -1,0 +1,141 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Guarded is a Destination as Guard returns it.
+type Guarded interface {
+	Destination
+	Lister
+	Checker
+}
+
+// Guard returns d for a caller that must survive it. A panic in one of its methods, in a body that it has returned, or in
+// its List is an error like any other; panicked, if not nil, is called with it and with the stack. A Put, Stat, Open or
+// Check that has not returned five seconds after its context ended is abandoned. List and Check return errors.ErrUnsupported
+// if d has no such method. Shippers and auditors guard their destinations by themselves.
+func Guard(d Destination, panicked func(err error, stack []byte)) Guarded {
+	return guarded{d, panicked}
+}
+
+type guarded struct {
+	d        Destination
+	panicked func(err error, stack []byte)
+}
+
+// note tells of a panic.
+func (g guarded) note(err error) error {
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok && g.panicked != nil {
+		g.panicked(err, p.Stack)
+	}
+	return err
+}
+
+// Put implements Destination. An abandoned Put may go on reading body, whose file is closed by then.
+func (g guarded) Put(ctx context.Context, o Object, body *io.SectionReader) (Receipt, error) {
+	r, err := foreign.Call(ctx, foreign.Grace, "Destination.Put", func() (Receipt, error) { return g.d.Put(ctx, o, body) })
+	return r, g.note(err)
+}
+
+// Stat implements Destination.
+func (g guarded) Stat(ctx context.Context, key string) (Receipt, error) {
+	r, err := foreign.Call(ctx, foreign.Grace, "Destination.Stat", func() (Receipt, error) { return g.d.Stat(ctx, key) })
+	return r, g.note(err)
+}
+
+// Open implements Destination.
+func (g guarded) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	body, err := foreign.Call(ctx, foreign.Grace, "Destination.Open", func() (io.ReadCloser, error) { return g.d.Open(ctx, key) })
+	switch {
+	case err != nil:
+		return nil, g.note(err)
+	case foreign.IsNil(body):
+		return nil, fmt.Errorf("ship: Destination.Open returned neither an error nor a body for %s", key)
+	}
+	return foreign.Reader("Destination.Open: body", body, g.note), nil
+}
+
+// List implements Lister. A panic in the loop that the entries go to is the caller's own, and passes.
+func (g guarded) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	l, ok := g.d.(Lister)
+	if !ok {
+		return func(yield func(Entry, error) bool) { yield(Entry{}, errors.ErrUnsupported) }
+	}
+	return func(yield func(Entry, error) bool) {
+		var own any // a panic in yield
+		err := foreign.Catch("Destination.List", func() error {
+			for e, err := range l.List(ctx, prefix) {
+				if !func() bool {
+					defer func() {
+						if own = recover(); own != nil {
+							panic(own)
+						}
+					}()
+					return yield(e, err)
+				}() {
+					return nil
+				}
+			}
+			return nil
+		})
+		if own != nil {
+			panic(own)
+		}
+		if err != nil {
+			yield(Entry{}, g.note(err))
+		}
+	}
+}
+
+// Check implements Checker.
+func (g guarded) Check(ctx context.Context) error {
+	c, ok := g.d.(Checker)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	_, err := foreign.Call(ctx, foreign.Grace, "Destination.Check", func() (struct{}, error) { return struct{}{}, c.Check(ctx) })
+	return g.note(err)
+}
+
+// notePanic counts and logs a panic in the code that serves this destination.
+func (l *lane) notePanic(err error, stack []byte) {
+	l.panics.Add(1)
+	l.log.Error("ship: the destination's code panicked; the attempt has failed, and everything else continues", "err", err, "stack", string(stack))
+}
+
+// signed calls sign, which has the Signer sign something. A Signer has no context: one that hangs is abandoned with ctx.
+func (l *lane) signed(ctx context.Context, sign func() error) error {
+	_, err := foreign.Call(ctx, foreign.Grace, "Signer", func() (struct{}, error) { return struct{}{}, sign() })
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
+		l.notePanic(err, p.Stack)
+	}
+	return err
+}
+
+// safeEncoder is the encoder as the shipper calls it itself: its codec or format may be an embedder's. Shelf.Stage guards
+// against an Encoder by itself.
+type safeEncoder struct{ enc spool.Encoder }
+
+// Encode implements spool.Encoder.
+func (s safeEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *spool.Encoding) (out spool.Encoded, err error) {
+	err = foreign.Catch("Encoder.Encode", func() (err error) { out, err = s.enc.Encode(ctx, dst, src, want); return err })
+	return out, err
+}
+
+// Decode implements spool.Encoder.
+func (s safeEncoder) Decode(src io.Reader, e spool.Encoding) (r io.ReadCloser, err error) {
+	err = foreign.Catch("Encoder.Decode", func() (err error) { r, err = s.enc.Decode(src, e); return err })
+	if err != nil {
+		return nil, err
+	}
+	return foreign.Reader("Encoder.Decode", r, func(err error) error { return err }), nil
+}
