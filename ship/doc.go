@@ -130,7 +130,8 @@
 // # The way through the files
 //
 // From the outside in. options.go and shipper.go configure and run a Shipper. destination.go, object.go and backoff.go are
-// what a driver implements and uses; publish.go stores a report, limit.go bounds the rate of uploads.
+// what a driver implements and uses; location.go compares where destinations are, guard.go guards against one that misbehaves.
+// publish.go stores a report, limit.go bounds the rate of uploads.
 //
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
 // progress, deliver.go uploads one segment and stager.go has it staged. taken_key.go and attempts.go decide under which key,
