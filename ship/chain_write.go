@@ -132,7 +132,8 @@ func (l *lane) nextReady() (ready []*delivery, complete bool) {
 		n++
 	}
 	full := min(MaxManifestSegments, l.s.o.Workers)
-	return slices.Clone(l.window[:min(n, MaxManifestSegments)]), n == len(l.window) || n >= full
+	// One that waits for room may need this very manifest to get it.
+	return slices.Clone(l.window[:min(n, MaxManifestSegments)]), n == len(l.window) || n >= full || l.window[n].waits
 }
 
 // finalNow reports whether a final manifest is wanted and true. Both are asked at the moment of writing, by the one who

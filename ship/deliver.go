@@ -17,7 +17,7 @@ import (
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
-		rec, r, whole, err := l.send(ctx, d)
+		rec, r, whole, err := l.sendInTurn(ctx, d)
 		if err != nil {
 			return err
 		}

@@ -47,13 +47,17 @@ func newBench(t testing.TB, d destinations) *bench {
 	return openBench(t, t.TempDir(), d, "host-a")
 }
 
-func openBench(t testing.TB, dir string, d destinations, instance string) *bench {
+func openBench(t testing.TB, dir string, d destinations, instance string, change ...func(*spool.Options)) *bench {
 	t.Helper()
 	log := new(syncBuffer)
-	sp, err := spool.Open(dir, &spool.Options{
+	o := &spool.Options{
 		Class: "vpn", Instance: instance, Destinations: d.names(), SegmentBytes: 64 << 10, MaxBytes: 1 << 30, Sync: spool.SyncNone,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
-	})
+	}
+	for _, f := range change {
+		f(o)
+	}
+	sp, err := spool.Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

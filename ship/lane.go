@@ -47,6 +47,7 @@ type delivery struct {
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
+	waits   bool // for room in the spool, see awaitTurn
 	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it. After its
 	// last record, only its end is owed.
 	rest  uint64

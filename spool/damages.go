@@ -282,7 +282,7 @@ func (d *damages) weigh() {
 	now := d.held
 	d.mu.Unlock()
 	if now != was {
-		d.space.used(now - was)
+		d.space.usedFixed(now - was)
 	}
 }
 

@@ -11,14 +11,15 @@ func (j *journal) lastCall() {
 	j.moreRoom()
 }
 
-// recordBytes is what the log takes, without what is staged besides. j.mu is held.
+// recordBytes is what the log takes of the quota, the active segment in its full length, without what is staged besides. j.mu
+// is held.
 func (j *journal) recordBytes() int64 {
 	n := j.shelf.recordBytes() + j.tail.unwritten
 	for _, r := range j.rolled {
 		n += r.end
 	}
 	if j.active != nil {
-		n += j.active.written
+		n += max(j.active.written, j.opts.SegmentBytes)
 	}
 	return n
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -68,5 +69,27 @@ func TestStagedFileLargerThanReserve(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A quota was lowered below what the spool has, and files that nobody can give up, damaged ones, count against it too. The
+// reserve is there above all of it, so that not only the next segment can be staged.
+func TestReserveAboveWhatStays(t *testing.T) {
+	d := memDir()
+	o := Options{OnFull: Reject, Sync: SyncAlways, MaxBytes: 2 << 20, SegmentBytes: 64 << 10, Destinations: []string{"a"}}
+	s := d.open(t, o)
+	fill(t, s)
+	closeSpool(t, s)
+	if err := vfs.WriteFileAtomic(d.fs, s.path(damagedDir, "kept"), make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	o.MaxBytes = 1 << 20
+	s = d.open(t, o)
+	defer closeSpool(t, s)
+	segs := s.shelf.Sealed(0, 0)
+	for _, seg := range segs[len(segs)-3:] {
+		if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			t.Fatalf("segment %d of %d: %v, used %d", seg.Number, len(segs), err, s.Stats().Used)
+		}
 	}
 }

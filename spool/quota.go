@@ -22,8 +22,10 @@ type quota struct {
 	reserve int64
 	full    int64 // the reserve before LastCall
 	used    int64 // of files, the active one and the spare in their full length
-	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall):
-	// between them and it there is always room for the reserve, so that such a spool can empty itself too.
+	fixed   int64 // of used: the index and the damaged files, which stay however much is delivered
+	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall), or the
+	// quota was lowered: between them, with what is fixed, and it there is always room for the reserve, so that such a spool can
+	// empty itself too.
 	ceiling int64
 	disk    diskSpace
 	pool    []poolFile
@@ -110,8 +112,14 @@ func (q *quota) pop() (f poolFile, ok bool) {
 	return f, false
 }
 
-// raise makes room for the whole reserve above so many bytes of records.
-func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.full) }
+// foundFixed is found for what is fixed.
+func (q *quota) foundFixed(n int64) {
+	q.found(n)
+	q.fixed += n
+}
+
+// raise makes room for the whole reserve above so many bytes of records and what is fixed.
+func (q *quota) raise(records int64) { q.ceiling = max(q.ceiling, records+q.fixed+q.full) }
 
 // withBlocks is what records of the given size take at most with their blocks.
 func withBlocks(size int64) int64 { return size + size/segment.BlockTarget*blockRoom + blockRoom }

@@ -316,10 +316,10 @@ func (r *recovery) save() error {
 		s.space.quota.found(p.size)
 	}
 	if fi, err := s.fs.Stat(s.path(index.FileName)); err == nil {
-		s.space.quota.found(fi.Size())
+		s.space.quota.foundFixed(fi.Size())
 	}
 	s.damages.held = s.damages.size()
-	s.space.quota.found(s.damages.held)
+	s.space.quota.foundFixed(s.damages.held)
 	s.shelf.forgetDamages()
 	if s.source == nil {
 		s.space.quota.raise(s.journal.recordBytes())

@@ -24,7 +24,7 @@ const anyStage = math.MaxUint64
 // A later segment gives way whoever waits for it, because destinations get segments in order: none of them can be
 // acknowledged, and deleted, before the earlier one. So of all segments that need staged files the first one always has
 // its way, and a full spool empties itself. For the same reason any segment gives way to one that is the next for a
-// destination, unless it is the next for another one itself.
+// destination. One that is the next for a destination itself gives way only to an earlier one that is, too.
 func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, enough func() bool) (freed bool) {
 	for s.space.makeRoom() {
 		if freed = true; enough() {
@@ -45,7 +45,7 @@ func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 			continue
 		}
 		s.mu.Lock()
-		force := n > forSegment || first && !s.isNext(n)
+		force := first && n > forSegment || (first || n > forSegment) && !s.isNext(n)
 		s.mu.Unlock()
 		ok, err := s.halve(ctx, enc, n, force)
 		s.staging.leave(n)

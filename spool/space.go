@@ -122,6 +122,14 @@ func (s *space) used(n int64) {
 	}
 }
 
+// usedFixed is used for what is fixed.
+func (s *space) usedFixed(n int64) {
+	s.mu.Lock()
+	s.quota.fixed += n
+	s.mu.Unlock()
+	s.used(n)
+}
+
 // grow counts n bytes of a segment's staged file that is being written; errNoRoom if the quota has no room for them.
 func (s *space) grow(number uint64, n int64) error {
 	s.mu.Lock()

@@ -26,7 +26,9 @@ const maxStageRecord = 8 << 20
 
 // Stage returns the stage record of a sealed segment, making (or making again, from the raw segment and with the
 // recorded settings) its staged file if it is not there. It may be called for any segment at any time; calls for
-// different segments run in parallel. fs.ErrNotExist: there is no such segment, or it is deleted.
+// different segments run in parallel. fs.ErrNotExist: there is no such segment, or it is deleted. ErrFull: there is no room for
+// its staged file. It gets room, at the latest, when it is the next one for a destination and the disk is not full: each Ack
+// closes the channel of Changed.
 //
 // Damage that the Encoder meets is counted in the ledger and stands in the record's gaps. A segment without records has
 // an object without content; whether that is worth storing is the caller's affair.
@@ -101,6 +103,9 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if raw, lost := errors.AsType[*rawLostError](err); lost {
 		return s.stageGap(ctx, seg, enc, nil, raw)
 	}
+	if noRoom(err) {
+		err = &noRoomError{err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
 	}
@@ -123,6 +128,13 @@ func (s *Shelf) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *S
 	}
 	return rec, err
 }
+
+// noRoomError is an ErrFull, whether it was the quota or the disk that had no room for a staged file.
+type noRoomError struct{ err error }
+
+func (e *noRoomError) Error() string        { return e.err.Error() }
+func (e *noRoomError) Unwrap() error        { return e.err }
+func (e *noRoomError) Is(target error) bool { return target == ErrFull }
 
 // noRoom reports whether an error says that there was no room for a staged file.
 func noRoom(err error) bool { return errors.Is(err, errNoRoom) || vfs.IsNoSpace(err) }
