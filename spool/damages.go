@@ -230,6 +230,7 @@ func (d *damages) keepAside(dir, name string, size int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.held += size
+	d.space.fix(size)
 	return d.fs.SyncDir(d.path(damagedDir))
 }
 
@@ -282,7 +283,8 @@ func (d *damages) weigh() {
 	now := d.held
 	d.mu.Unlock()
 	if now != was {
-		d.space.usedFixed(now - was)
+		d.space.fix(now - was)
+		d.space.used(now - was)
 	}
 }
 

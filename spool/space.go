@@ -122,12 +122,11 @@ func (s *space) used(n int64) {
 	}
 }
 
-// usedFixed is used for what is fixed.
-func (s *space) usedFixed(n int64) {
+// fix counts n bytes more, which may be negative, of what is used as fixed.
+func (s *space) fix(n int64) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.quota.fixed += n
-	s.mu.Unlock()
-	s.used(n)
 }
 
 // grow counts n bytes of a segment's staged file that is being written; errNoRoom if the quota has no room for them.
