@@ -103,11 +103,8 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	if raw, lost := errors.AsType[*rawLostError](err); lost {
 		return s.stageGap(ctx, seg, enc, nil, raw)
 	}
-	if noRoom(err) {
-		err = &noRoomError{err}
-	}
 	if err != nil {
-		return nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
+		return nil, stageError(number, err)
 	}
 	if s.journal.short() {
 		s.relieve(ctx, enc, anyStage, func() bool { return !s.journal.short() })
@@ -127,6 +124,14 @@ func (s *Shelf) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *S
 		s.space.logOverdraft(rec)
 	}
 	return rec, err
+}
+
+// stageError says which segment could not be staged.
+func stageError(number uint64, err error) error {
+	if noRoom(err) {
+		err = &noRoomError{err}
+	}
+	return fmt.Errorf("spool: stage segment %d: %w", number, err)
 }
 
 // noRoomError is an ErrFull, whether it was the quota or the disk that had no room for a staged file.
