@@ -134,7 +134,7 @@
 // publish.go stores a report, limit.go bounds the rate of uploads.
 //
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
-// progress, deliver.go uploads one segment and stager.go has it staged. taken_key.go and attempts.go decide under which key,
+// progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged. taken_key.go and attempts.go decide under which key,
 // and whether anybody can have used it before; proof.go demands proof before a conflict is believed. health.go retries and
 // adds up failures, with stats.go and meter.go.
 //
