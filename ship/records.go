@@ -144,7 +144,7 @@ func prefix(there, here interface {
 		if err != nil && !errors.Is(err, io.EOF) {
 			break // nobody knows what would have come next
 		}
-		if err == nil && seq == n && (!bytes.Equal(a.Data, b.Data) || a.Time != 0 && a.Time != b.Time) {
+		if err == nil && seq == n && (!bytes.Equal(a.Data, b.Data) || a.Time != 0 && (a.Time != b.Time || !a.Attrs.Equal(b.Attrs))) {
 			return same, nil
 		}
 		same = n

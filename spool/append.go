@@ -22,16 +22,7 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 	if err := checkContext(ctx); err != nil {
 		return 0, err
 	}
-	var size int64 // as it will stand in blocks
-	tally := segment.Tally{Records: uint64(len(batch))}
-	for i := range batch {
-		n := len(batch[i].Data)
-		if n > segment.MaxRecord {
-			err = fmt.Errorf("%w: %d bytes", ErrTooLong, n)
-		}
-		size += int64(batch[i].Size())
-		tally.Bytes += uint64(n)
-	}
+	size, tally, err := measure(batch)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(batch) == 0 {
@@ -70,6 +61,29 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 		return last, err
 	}
 	return last, nil
+}
+
+// measure returns how many bytes a batch takes in blocks at most, without these, and what it counts for.
+func measure(batch []segment.Record) (size int64, tally segment.Tally, err error) {
+	var attrs *segment.Attrs
+	many := false
+	for i := range batch {
+		n := len(batch[i].Data)
+		if n > segment.MaxRecord {
+			err = fmt.Errorf("%w: %d bytes", ErrTooLong, n)
+		}
+		size += int64(segment.RecordSize(n, batch[i].Src))
+		tally.Bytes += uint64(n)
+		if a := batch[i].Attrs; a != attrs { // once for each run: at least as often as within a block
+			size += int64(a.Size())
+			attrs, many = a, true
+		}
+	}
+	if many { // a run that goes on in the next block is written there again, and blocks are half full at least
+		size += size / (segment.BlockTarget / 2) * segment.MaxAttrsSize
+	}
+	tally.Records = uint64(len(batch))
+	return size, tally, err
 }
 
 // tooLong is the answer to a batch that is more than this spool ever takes at once. A listener goes on in parts; if it is

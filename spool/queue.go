@@ -19,9 +19,10 @@ type queue struct {
 	base      uint64   // number of chunks[0]
 	free      []*chunk // a stack: the chunk used last is warm in the cache
 	chunkSize int
-	inUse     int64 // bytes of chunks
-	unwritten int64 // bytes of the blocks behind written
-	open      bool  // the last block may still grow
+	inUse     int64             // bytes of chunks
+	unwritten int64             // bytes of the blocks behind written
+	open      bool              // the last block may still grow
+	attrs     segment.AttrTable // of the last block of records
 
 	written position // the next block to write
 	synced  position // the next block to sync
@@ -78,13 +79,15 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 	}
 	for i := range batch {
 		r := &batch[i]
-		n := r.Size()
+		n := q.attrs.Size(r)
 		// Blocks end at 64 KiB, so that damage costs little; a larger record has one of its own. Chunks end where the block's
 		// padding and the slack might not fit any more: no slice of them may ever move.
 		if b == nil || len(c.buf)-b.off+n > segment.BlockTarget || len(c.buf)+n+16+writeSlack > cap(c.buf) {
-			c, b = q.startBlock(n, seq+uint64(i), segment.RecordBlock)
+			c, b = q.startBlock(r.Size(), seq+uint64(i), segment.RecordBlock)
+			q.attrs.Reset()
+			n = r.Size()
 		}
-		c.buf = segment.AppendRecord(c.buf, r)
+		c.buf = q.attrs.AppendRecord(c.buf, r)
 		b.count++
 		b.bytes += uint64(len(r.Data))
 		q.unwritten += int64(n)

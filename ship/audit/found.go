@@ -25,7 +25,7 @@ const comparedAtOnce = 4 << 20
 // maxCompared bounds how often an object is read. No segment has more records.
 const maxCompared = 64 * comparedAtOnce
 
-// unfound looks for each record of a range of an object in other objects: with the same number, time and payload. It returns the
+// unfound looks for each record of a range of an object in other objects: with the same number, time, attributes and payload. It returns the
 // first of those that none has, up to the last of those that follow it, and whether it has all records of the range. What was
 // damaged before one of the others was delivered is not looked for.
 func (s stored) unfound(ctx context.Context, first, last uint64, others []stored) (lost seqRange, all bool, err error) {
@@ -33,12 +33,12 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 	if last-first >= maxCompared {
 		return lost, false, fmt.Errorf("%d records are too many to be compared: %w", last-first, errNotUnderstood)
 	}
-	timed := !isPlain(s.line) && !slices.ContainsFunc(others, func(o stored) bool { return isPlain(o.line) })
+	plain := isPlain(s.line) || slices.ContainsFunc(others, func(o stored) bool { return isPlain(o.line) })
 	for from := first; from <= last; from += comparedAtOnce {
-		c := comparison{seed: maphash.MakeSeed(), timed: timed, seqRange: seqRange{from, min(last, from+comparedAtOnce-1)}}
+		c := comparison{seed: maphash.MakeSeed(), plain: plain, seqRange: seqRange{from, min(last, from+comparedAtOnce-1)}}
 		c.want = make([]uint64, c.last-c.first+1)
 		c.done = make([]bool, len(c.want))
-		if err := s.each(ctx, c.last, func(seq uint64, t int64, data []byte) { c.note(seq, t, data) }); err != nil {
+		if err := s.each(ctx, c.last, c.note); err != nil {
 			return lost, false, err
 		}
 		for _, o := range others {
@@ -63,20 +63,20 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 // comparison is what is kept of the records that are looked for.
 type comparison struct {
 	seed  maphash.Seed
-	timed bool
+	plain bool // one of the objects tells payloads only
 	seqRange
 	want []uint64 // by sequence number; 0 for none
 	done []bool   // found, or not looked for
 }
 
-func (c *comparison) note(seq uint64, t int64, data []byte) {
+func (c *comparison) note(seq uint64, rec segment.Record) {
 	if seq >= c.first && seq <= c.last {
-		c.want[seq-c.first] = c.hash(t, data)
+		c.want[seq-c.first] = c.hash(&rec)
 	}
 }
 
-func (c *comparison) look(seq uint64, t int64, data []byte) {
-	if seq >= c.first && seq <= c.last && c.want[seq-c.first] == c.hash(t, data) {
+func (c *comparison) look(seq uint64, rec segment.Record) {
+	if seq >= c.first && seq <= c.last && c.want[seq-c.first] == c.hash(&rec) {
 		c.done[seq-c.first] = true
 	}
 }
@@ -87,16 +87,22 @@ func (c *comparison) skip(g segment.Range) {
 	}
 }
 
-func (c *comparison) hash(t int64, data []byte) uint64 {
-	if !c.timed {
-		t = 0
-	}
+// hash is equal for two records that are the same. Plain formats tell payloads only.
+func (c *comparison) hash(rec *segment.Record) uint64 {
 	var h maphash.Hash
 	h.SetSeed(c.seed)
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(t))
-	_, _ = h.Write(b[:])
-	_, _ = h.Write(data)
+	if !c.plain {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], uint64(rec.Time))
+		_, _ = h.Write(b[:])
+		for key, value := range rec.Attrs.All() { // neither has a control character
+			_, _ = h.WriteString(key)
+			_ = h.WriteByte(0)
+			_, _ = h.WriteString(value)
+			_ = h.WriteByte(0)
+		}
+	}
+	_, _ = h.Write(rec.Data)
 	return max(1, h.Sum64())
 }
 
@@ -118,7 +124,7 @@ func (c *comparison) lost() (lost seqRange, all bool) {
 }
 
 // each reads the object's records up to last.
-func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, t int64, data []byte)) error {
+func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, rec segment.Record)) error {
 	var content error
 	err := s.p.request(ctx, func(ctx context.Context) error {
 		body, err := s.p.dest.Open(ctx, s.line.Key)
@@ -134,7 +140,7 @@ func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, t int6
 }
 
 // eachRecord decodes the object of a line up to record last.
-func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, t int64, data []byte)) error {
+func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, rec segment.Record)) error {
 	enc, codec, err := encodingOf(s)
 	if err != nil {
 		return err
@@ -162,7 +168,7 @@ func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.Segmen
 		if seq > last {
 			break
 		}
-		f(seq, rec.Time, rec.Data)
+		f(seq, rec)
 	}
 	return blame(errors.Join(ignoreEOF(err), r.Close()))
 }

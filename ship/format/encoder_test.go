@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -51,9 +52,16 @@ func TestEncodeDecode(t *testing.T) {
 		for _, codec := range compress.Names() {
 			t.Run(format+"/"+codec, func(t *testing.T) {
 				for seed := range uint64(4) {
-					s := makeSegment(t, arbitraryRecords(seed, 150, format == Lines), 1+int(seed)*20)
+					records := arbitraryRecords(seed, 150, format == Lines)
+					for i, sets := 0, someAttrs(t); i < len(records); i++ {
+						records[i].Attrs = sets[i/(1+int(seed))%len(sets)]
+					}
+					s := makeSegment(t, records, 1+int(seed)*20)
 					out, raw := encodeSegment(t, s, object.Encoding{Format: format, Codec: codec})
 					want := s.records(t)
+					if f, err := ByName(format); err != nil || out.RawBytes > f.MaxRaw(out.Records, payloads(want)) {
+						t.Errorf("%d bytes of %d records of %d bytes, %v", out.RawBytes, out.Records, payloads(want), err)
+					}
 					if out.Records != uint64(len(want)) || len(out.Gaps) > 0 || out.Format != format || out.Codec != codec {
 						t.Errorf("%+v", out)
 					}
@@ -69,6 +77,35 @@ func TestEncodeDecode(t *testing.T) {
 					sameRecords(t, got, want)
 				}
 			})
+		}
+	}
+}
+
+func payloads(all []numbered) (n uint64) {
+	for _, x := range all {
+		n += uint64(len(x.rec.Data))
+	}
+	return n
+}
+
+// TestMaxRawAttrs: records that are all attributes take what MaxRaw says at most.
+func TestMaxRawAttrs(t *testing.T) {
+	worst := someAttrs(t)[4]
+	many := map[string]string{}
+	for i := range segment.MaxAttrs {
+		many[fmt.Sprint("k", i)] = ""
+	}
+	for _, a := range []*segment.Attrs{worst, attrs(t, many)} {
+		records := make([]segment.Record, 500)
+		for i := range records {
+			records[i] = segment.Record{Time: math.MinInt64, Src: netip.MustParseAddrPort("[2001:db8:1111:1111:1111:1111:1111:1111]:65535"), Attrs: a}
+		}
+		s := makeSegment(t, records, 1)
+		for _, format := range Names() {
+			out, _ := encodeSegment(t, s, object.Encoding{Format: format, Codec: "none"})
+			if f, err := ByName(format); err != nil || out.RawBytes > f.MaxRaw(500, 0) {
+				t.Errorf("%s: %d bytes, %v", format, out.RawBytes, err)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,26 @@ type numbered struct {
 }
 
 func (n numbered) String() string {
-	return fmt.Sprintf("%d %d %v %q", n.seq, n.rec.Time, n.rec.Src, n.rec.Data)
+	return fmt.Sprintf("%d %d %v %v %q", n.seq, n.rec.Time, n.rec.Src, n.rec.Attrs, n.rec.Data)
+}
+
+// attrs returns a set of attributes.
+func attrs(t testing.TB, pairs map[string]string) *segment.Attrs {
+	t.Helper()
+	a, err := segment.NewAttrs(pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// someAttrs are sets of attributes with everything that needs an escape, and none.
+func someAttrs(t testing.TB) []*segment.Attrs {
+	return []*segment.Attrs{
+		nil, attrs(t, map[string]string{"k": "v"}), attrs(t, map[string]string{"k": "v", "x": ""}),
+		attrs(t, map[string]string{"a.b-c_9": `"\"\\ grün 雪 🚰 <&>,}{"`, "z": `\`}),
+		attrs(t, map[string]string{"worst": strings.Repeat(`"`, segment.MaxAttrsSize-8)}),
+	}
 }
 
 // rawSegment is a segment file in memory and the offsets of its blocks.
@@ -174,7 +194,7 @@ func sameRecords(t testing.TB, got, want []numbered) {
 		if i >= len(got) || i >= len(want) {
 			t.Fatalf("%d records, not %d", len(got), len(want))
 		}
-		if g, w := got[i], want[i]; g.seq != w.seq || g.rec.Time != w.rec.Time || g.rec.Src != w.rec.Src || !bytes.Equal(g.rec.Data, w.rec.Data) {
+		if g, w := got[i], want[i]; g.seq != w.seq || g.rec.Time != w.rec.Time || g.rec.Src != w.rec.Src || !bytes.Equal(g.rec.Data, w.rec.Data) || !g.rec.Attrs.Equal(w.rec.Attrs) {
 			t.Fatalf("record %d is\n%v, not\n%v", i, g, w)
 		}
 	}

@@ -36,6 +36,7 @@ type nativeWriter struct {
 	offset int64  // of the next block
 	block  []byte // under construction, its header not filled in
 	first  uint64 // sequence number of its first record
+	attrs  segment.AttrTable
 	count  uint32
 	next   uint64 // after the last record
 }
@@ -63,7 +64,7 @@ func newNativeWriter(src *segment.Reader) (writer, error) {
 
 func (f *nativeWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	var err error
-	if f.count > 0 && (seq != f.next || len(f.block)+rec.Size() > segment.BlockTarget) {
+	if f.count > 0 && (seq != f.next || len(f.block)+f.attrs.Size(rec) > segment.BlockTarget) {
 		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {
 			return dst, err
 		}
@@ -71,7 +72,7 @@ func (f *nativeWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	if f.count == 0 {
 		f.first = seq
 	}
-	f.block = segment.AppendRecord(f.block, rec)
+	f.block = f.attrs.AppendRecord(f.block, rec)
 	f.count++
 	f.next = seq + 1
 	return dst, nil
@@ -126,5 +127,6 @@ func (f *nativeWriter) closeBlock(dst []byte, t segment.Type) ([]byte, error) {
 	dst = append(dst, make([]byte, padded-len(f.block))...)
 	f.offset += int64(padded)
 	f.block, f.count = f.block[:segment.BlockHeaderSize], 0
+	f.attrs.Reset()
 	return dst, nil
 }

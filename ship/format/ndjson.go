@@ -13,12 +13,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// NDJSON is the name of the default format: one JSON object (RFC 8259) a line, all members always in this order:
+// NDJSON is the name of the default format: one JSON object (RFC 8259) a line, its members always in this order:
 //
 //	{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload","spool":"4k7q…"}
+//	{"seq":18,"ts":"2026-11-22T08:00:00.000000002Z","src":"192.0.2.7:514","attrs":{"listener":"vpn"},"data":"…","spool":"4k7q…"}
 //
 // seq is a number; ts is RFC 3339 in UTC with nine digits of a second; src is "" for a record without a source, so
-// that the column is a string everywhere. A payload that is not valid UTF-8 has, in the place of data, data_b64 with
+// that the column is a string everywhere. attrs has the attributes of a record, all of them strings, in the order of their
+// keys; only a record with attributes has it. A payload that is not valid UTF-8 has, in the place of data, data_b64 with
 // its bytes in base64 (RFC 4648, section 4): decoding returns every payload byte for byte. spool is the id under which the
 // record was kept, the same in all lines of an object: seq is unique within one spool only, spool and seq together are
 // unique everywhere.
@@ -31,8 +33,9 @@ var ndjsonFormat = &Format{
 	maxRaw:    func(records, bytes uint64) int64 { return int64(bytes*ndjsonPerByte + records*ndjsonAround) },
 }
 
-// The most that NDJSON makes of a payload: so many bytes of each one, and so many around it.
-const ndjsonPerByte, ndjsonAround = 6, 256
+// The most that NDJSON makes of a payload: so many bytes of each one, and so many around it. Of the attributes quotes and
+// backslashes need an escape, and three more bytes a pair.
+const ndjsonPerByte, ndjsonAround = 6, 256 + 2*segment.MaxAttrsSize + 16
 
 // ndjsonWriter writes NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
 // nothing and calls no encoder.
@@ -43,6 +46,8 @@ type ndjsonWriter struct {
 	src       netip.AddrPort // whose text is in srcText
 	srcText   []byte
 	srcCached bool
+	attrs     *segment.Attrs // whose member is in attrsText
+	attrsText []byte
 }
 
 // newNDJSONWriter returns the writer of records that were kept under a spool id.
@@ -60,11 +65,16 @@ func (f *ndjsonWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	dst = f.appendTime(dst, rec.Time)
 	dst = append(dst, `","src":"`...)
 	dst = f.appendSource(dst, rec.Src)
+	data, inBase64 := `","data":"`, `","data_b64":"`
+	if rec.Attrs != nil {
+		dst = f.appendAttrs(dst, rec.Attrs)
+		data, inBase64 = data[1:], inBase64[1:] // there is no quote to close
+	}
 	start := len(dst)
-	dst = append(dst, `","data":"`...)
+	dst = append(dst, data...)
 	dst, ok := appendText(dst, rec.Data)
 	if !ok {
-		dst = append(dst[:start], `","data_b64":"`...)
+		dst = append(dst[:start], inBase64...)
 		dst = base64.StdEncoding.AppendEncode(dst, rec.Data)
 	}
 	return append(dst, f.tail...), nil
@@ -103,6 +113,23 @@ func (f *ndjsonWriter) appendSource(dst []byte, src netip.AddrPort) []byte {
 		}
 	}
 	return append(dst, f.srcText...)
+}
+
+// appendAttrs closes the source and appends the member attrs.
+func (f *ndjsonWriter) appendAttrs(dst []byte, a *segment.Attrs) []byte {
+	if !a.Equal(f.attrs) {
+		f.attrs, f.attrsText = a, append(f.attrsText[:0], `","attrs":`...)
+		open := byte('{')
+		for key, value := range a.All() {
+			f.attrsText = append(f.attrsText, open, '"')
+			f.attrsText = append(append(f.attrsText, key...), `":"`...)
+			f.attrsText, _ = appendText(f.attrsText, []byte(value))
+			f.attrsText = append(f.attrsText, '"')
+			open = ','
+		}
+		f.attrsText = append(f.attrsText, '}')
+	}
+	return append(dst, f.attrsText...)
 }
 
 // The escapes of RFC 8259, section 7, that are needed: quote, backslash and control characters. Each byte has what is

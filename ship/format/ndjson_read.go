@@ -26,6 +26,9 @@ type ndjsonReader struct {
 	stamp  []byte
 	src    netip.AddrPort // of srcText
 	srcRaw []byte
+	attrs  *segment.Attrs // of attrsRaw
+	// attrsRaw is the inside of the object attrs, and its end.
+	attrsRaw []byte
 }
 
 func newNDJSONReader(r io.Reader) (Reader, error) {
@@ -91,8 +94,16 @@ func (d *ndjsonReader) parse(line []byte) (seq uint64, rec segment.Record, ok bo
 	if !ok || !d.parseTime(stamp, &rec.Time) {
 		return 0, rec, false
 	}
-	src, rest, ok := bytes.Cut(rest, []byte(`","data`))
+	src, rest, ok := bytes.Cut(rest, []byte(`"`))
 	if !ok || !d.parseSource(src, &rec.Src) {
+		return 0, rec, false
+	}
+	if inside, has := bytes.CutPrefix(rest, []byte(`,"attrs":{`)); has {
+		if rec.Attrs, rest, ok = d.parseAttrs(inside); !ok {
+			return 0, rec, false
+		}
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"data`)); !ok {
 		return 0, rec, false
 	}
 	if text, ok := bytes.CutPrefix(rest, []byte(`":"`)); ok {
@@ -140,6 +151,56 @@ func (d *ndjsonReader) parseSource(b []byte, src *netip.AddrPort) bool {
 		*src = d.src
 	}
 	return true
+}
+
+// parseAttrs takes the attributes off the start of b, which begins after the brace.
+func (d *ndjsonReader) parseAttrs(b []byte) (a *segment.Attrs, rest []byte, ok bool) {
+	if d.attrs != nil && bytes.HasPrefix(b, d.attrsRaw) {
+		return d.attrs, b[len(d.attrsRaw):], true
+	}
+	pairs := make(map[string]string)
+	for rest = b; len(pairs) < segment.MaxAttrs; {
+		key, after, ok := cutString(rest)
+		if !ok || len(after) == 0 || after[0] != ':' {
+			return nil, nil, false
+		}
+		value, after, ok := cutString(after[1:])
+		if !ok || len(after) == 0 {
+			return nil, nil, false
+		}
+		if value, ok = d.unescape(value); !ok {
+			return nil, nil, false
+		}
+		pairs[string(key)] = string(value)
+		rest = after[1:]
+		switch after[0] {
+		case ',':
+			continue
+		case '}':
+			if a, err := segment.NewAttrs(pairs); err == nil {
+				d.attrs, d.attrsRaw = a, append(d.attrsRaw[:0], b[:len(b)-len(rest)]...)
+				return a, rest, true
+			}
+		}
+		break
+	}
+	return nil, nil, false
+}
+
+// cutString cuts a JSON string off the start of b, and returns its inside as it is.
+func cutString(b []byte) (inside, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] != '"' {
+		return nil, nil, false
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return b[1:i], b[i+1:], true
+		}
+	}
+	return nil, nil, false
 }
 
 // unescape returns the payload that the inside of a string encodes, which is the line itself if nothing in it is escaped.

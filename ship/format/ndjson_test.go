@@ -35,6 +35,16 @@ func TestNDJSONExactly(t *testing.T) {
 		{4, segment.Record{Data: []byte("grün 雪 \u2028\u2029 🚰")}, `{"seq":4,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data":"grün 雪 ` + "\u2028\u2029" + ` 🚰","spool":"` + testSpoolID + `"}`},
 		{5, segment.Record{Data: []byte("abc\xff")}, `{"seq":5,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"YWJj/w==","spool":"` + testSpoolID + `"}`},
 		{6, segment.Record{Data: []byte("\xed\xa0\x80")}, `{"seq":6,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"7aCA","spool":"` + testSpoolID + `"}`},
+		{
+			8,
+			segment.Record{Src: v4, Data: []byte("x"), Attrs: attrs(t, map[string]string{"b": `"é\`, "aws.vpce": "vpce-1"})},
+			`{"seq":8,"ts":"1970-01-01T00:00:00.000000000Z","src":"192.0.2.7:514","attrs":{"aws.vpce":"vpce-1","b":"\"é\\"},"data":"x","spool":"` + testSpoolID + `"}`,
+		},
+		{
+			9,
+			segment.Record{Data: []byte("\xff"), Attrs: attrs(t, map[string]string{"b": ""})},
+			`{"seq":9,"ts":"1970-01-01T00:00:00.000000000Z","src":"","attrs":{"b":""},"data_b64":"/w==","spool":"` + testSpoolID + `"}`,
+		},
 		{7, segment.Record{Data: []byte("12345678ü\xc3")}, `{"seq":7,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"MTIzNDU2NzjDvMM=","spool":"` + testSpoolID + `"}`},
 	} {
 		got, err := newNDJSONWriter(testSpoolID).record(nil, tc.seq, &tc.rec)
@@ -55,6 +65,7 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 		B64  []byte `json:"data_b64"`
 
 		Spool string
+		Attrs map[string]string
 	}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -63,6 +74,9 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 	}
 	if v.Seq == nil || *v.Seq != seq || v.TS == nil || v.Src == nil || v.Spool != testSpoolID {
 		t.Fatalf("%s: sequence number %d of %s expected", line, seq, testSpoolID)
+	}
+	if got, err := segment.NewAttrs(v.Attrs); err != nil || !got.Equal(rec.Attrs) {
+		t.Fatalf("%s: attributes %v expected, %v", line, rec.Attrs, err)
 	}
 	at, err := time.Parse(time.RFC3339Nano, *v.TS)
 	if err != nil || at.UnixNano() != rec.Time || len(*v.TS) != len("2006-01-02T15:04:05.000000000Z") {
@@ -165,6 +179,10 @@ func TestNDJSONStrict(t *testing.T) {
 		}
 		return changed
 	}
+	withAttrs := func(inside string) string { return change(`,"data":`, `,"attrs":{`+inside+`},"data":`) }
+	if got, err := readRecords(t, NDJSON, strings.NewReader(withAttrs(`"k":"v"`))); err != nil || !got[0].rec.Attrs.Equal(attrs(t, map[string]string{"k": "v"})) {
+		t.Fatalf("%v, %v", got, err)
+	}
 	for _, bad := range []string{
 		"\n", "{}\n", "x\n", strings.TrimSuffix(good, "\n"), good + "\n", good + "{", good + good, change("\n", "\r\n"), " " + good,
 		change(`17`, `017`), change(`17`, `0`), change(`17`, `-1`), change(`17`, `1.0`), change(`17`, `18446744073709551616`), change(`17`, `"17"`),
@@ -175,6 +193,10 @@ func TestNDJSONStrict(t *testing.T) {
 		change(`a\nb`, `\u00`), change(`a\nb`, `\ud800`), change(`a\nb`, `\u0041`), change(`a\nb`, `\x`), change(`a\nb`, `","x":"`),
 		change(`"data":"a\nb"`, `"data_b64":"YQ=="`), change(`"data":"a\nb"`, `"data_b64":"/x=="`), change(`"data":"a\nb"`, `"data_b64":"/w="`), change(`"data":"a\nb"`, `"data_b64":"_w=="`),
 		change(`"src"`, `"host"`), change(`"ts"`, `"TS"`), change(`"}`, `","more":1}`), change(`,"spool":"`+testSpoolID+`"`, ``), change(`nop"`, `NOP"`), change(`nop"`, `no"`), change(`nop"`, `nopq"`),
+		withAttrs(``), withAttrs(`"k":"v",`), withAttrs(`"b":"","a":""`), withAttrs(`"a":"","a":""`), withAttrs(`"A":""`), withAttrs(`"k":1`), withAttrs(`"k":null`),
+		withAttrs(`"k": "v"`), withAttrs(`"k":"\u0076"`), withAttrs(`"k":"\n"`), withAttrs(`"k":"v`), withAttrs(`"k":"v\`), withAttrs(`"k"`), withAttrs(`"k":`), withAttrs(`"":""`),
+		withAttrs(`"k":"` + strings.Repeat("v", segment.MaxAttrsSize) + `"`), change(`,"data":`, `,"attrs":{"k":"v"},"attrs":{"k":"v"},"data":`), change(`,"data":`, `,"attrs":null,"data":`),
+		change(`,"spool"`, `,"attrs":{"k":"v"},"spool"`), change(`"src"`, `"attrs":{"k":"v"},"src"`),
 		change(`"spool"`, `"pool"`), change(`nop"`, `nop" `), good + strings.Replace(strings.Replace(good, `17`, `18`, 1), `nop"`, `noq"`, 1), change(`"src":"192.0.2.7:514"`, `"src":null`),
 	} {
 		if got, err := readRecords(t, NDJSON, strings.NewReader(bad)); !errors.Is(err, ErrCorrupt) {
@@ -190,6 +212,7 @@ func TestNDJSONStrict(t *testing.T) {
 // FuzzNDJSONReader: whatever is accepted is what the encoder writes for the records that came out.
 func FuzzNDJSONReader(f *testing.F) {
 	f.Add([]byte(`{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb","spool":"` + testSpoolID + `"}` + "\n"))
+	f.Add([]byte(`{"seq":1,"ts":"1969-12-31T23:59:59.999999999Z","src":"","attrs":{"k":"\"","x":""},"data":"","spool":"` + testSpoolID + `"}` + "\n"))
 	f.Add([]byte(`{"seq":1,"ts":"1969-12-31T23:59:59.999999999Z","src":"[2001:db8::1]:1","data_b64":"/w==","spool":"` + testSpoolID + `"}` + "\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		all, err := readRecords(t, NDJSON, bytes.NewReader(in))

@@ -15,6 +15,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := newMade(b, testHeader(), 4096)
 			r := testRecord(3, n)
+			r.Attrs = nil
 			buf := make([]byte, BlockHeaderSize, BlockTarget)
 			perBlock := (BlockTarget - BlockHeaderSize) / r.Size()
 			seq, offset := uint64(1000), int64(4096)
@@ -46,6 +47,7 @@ func BenchmarkRead(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := newMade(b, testHeader(), 4096)
+			m.plain = true
 			per := (BlockTarget - BlockHeaderSize) / RecordSize(n+BlockTarget/n, testRecord(1, 1).Src)
 			for len(m.data) < 32<<20 {
 				m.records(per, n, 0)

@@ -110,10 +110,17 @@ func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool
 	return h, int(n), h.impossible(int(n)) == ""
 }
 
-// wellFormed reports whether a payload is exactly count records. The checksum has already passed, so only a faulty
+// wellFormed reports whether a payload is exactly count records, with their attributes. The checksum has already passed, so only a faulty
 // writer fails here; but no code after this check has to be careful.
 func wellFormed(payload []byte, count uint32) bool {
+	var attrs attrCheck
 	for ; count > 0; count-- {
+		if len(payload) >= itemSize && payload[3] >= kindAttrs {
+			var ok bool
+			if payload, ok = attrs.before(payload); !ok {
+				return false
+			}
+		}
 		n, _, ok := recordLen(payload)
 		if !ok {
 			return false

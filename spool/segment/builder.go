@@ -39,6 +39,9 @@ func (b *Builder) Add(offset int64, block []byte) {
 	}
 	rest := block[BlockHeaderSize:]
 	for range h.Count {
+		if rest[3] >= kindAttrs {
+			rest = skipItem(rest)
+		}
 		size, payload, _ := recordLen(rest)
 		t := int64(le.Uint64(rest[4:]))
 		if b.f.Records == 0 {

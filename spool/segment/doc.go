@@ -14,13 +14,19 @@
 //     than io.EOF, so it cannot take a gap for the end of the segment.
 //   - What a crash tore off after the last durable mark is no damage: the segment ends there, and every reader agrees on
 //     where.
-//   - No input makes it panic, or use more memory than the largest block (16 MiB) and the footer take.
+//   - No input makes it panic, or use more memory than twice the largest block (16 MiB) and the footer take.
+//
+// # Attributes
+//
+// A record can carry a small set of key/value pairs, [Attrs]. Make a set once with [NewAttrs] and share it between records. An
+// [AttrTable] writes each set once per block; a [Reader] returns the same *Attrs for the records of a set.
 //
 // # The way through the files
 //
 // From the outside in. scan.go finds the end of a segment without a footer, reader.go returns the records, and builder.go
 // makes the footer of a new segment. open.go finds header and footer. walk.go goes from block to block and decides what is
 // valid, window.go reads the file for it, damage.go describes what is not valid. header.go, footer.go, block.go and
-// record.go encode and decode the parts of a segment. ledger.go has the counters in header and footer, with the causes of
+// record.go encode and decode the parts of a segment, attrtable.go the attributes in a block of records, of which attrs.go is
+// one set. ledger.go has the counters in header and footer, with the causes of
 // loss in loss.go and times in nanos.go. names.go checks names, and format.go has the constants.
 package segment

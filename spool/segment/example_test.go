@@ -55,6 +55,25 @@ func Example() {
 	// 1007 2023-11-14T22:13:20.000001007Z invalid AddrPort 8 bytes
 }
 
+// The attributes of a connection are made once, and all of its records share them.
+func ExampleNewAttrs() {
+	attrs, err := segment.NewAttrs(map[string]string{"tls.subject": "CN=fw-1", "listener": "vpn"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	batch := []segment.Record{{Data: []byte("one"), Attrs: attrs}, {Data: []byte("two"), Attrs: attrs}}
+	for _, r := range batch {
+		subject, _ := r.Attrs.Get("tls.subject")
+		fmt.Printf("%s from %s: %s\n", r.Data, subject, r.Attrs)
+	}
+	_, err = segment.NewAttrs(map[string]string{"TLS subject": "CN=fw-1"})
+	fmt.Println(err)
+	// Output:
+	// one from CN=fw-1: listener="vpn" tls.subject="CN=fw-1"
+	// two from CN=fw-1: listener="vpn" tls.subject="CN=fw-1"
+	// segment: attribute key "TLS subject" is not 1 to 64 characters of [a-z0-9_.-]
+}
+
 // A segment is written as a header, blocks, and the footer that seals it. The spool keeps its blocks in one buffer and
 // writes them with one call; here the whole file is in memory.
 func ExampleBuilder() {

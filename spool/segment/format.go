@@ -16,9 +16,9 @@ const (
 	// BlockTarget is the length, header included, at which a writer closes a block of records. A record that is larger
 	// has a block of its own.
 	BlockTarget = 64 << 10
-	// MaxBlock is the largest length of a block: a header and the largest record. Readers refuse longer ones, so that
+	// MaxBlock is the largest length of a block: a header, a set of attributes and the largest record. Readers refuse longer ones, so that
 	// a damaged length costs at most this much memory.
-	MaxBlock = BlockHeaderSize + maxRecordOverhead + MaxRecord
+	MaxBlock = BlockHeaderSize + itemSize + MaxAttrsSize + maxRecordOverhead + MaxRecord
 	// MaxHeader is the largest length of a segment's header.
 	MaxHeader = 1 << 20
 	// TrailerSize is the length of a sealed segment's last part.

@@ -176,8 +176,10 @@ func (d *byteDecoder) block(head []byte) (typ byte) {
 	}
 	switch typ {
 	case 1:
+		var sets []*Attrs
+		var current *Attrs
 		for range count {
-			d.record()
+			d.record(&sets, &current)
 		}
 	case 2:
 		d.want("count", count, 0)
@@ -196,10 +198,34 @@ func (d *byteDecoder) block(head []byte) (typ byte) {
 	return typ
 }
 
-func (d *byteDecoder) record() {
-	head := d.u32()
+// attrs decodes an item, if there is one, and returns the head of the record after it.
+func (d *byteDecoder) attrs(sets *[]*Attrs, current **Attrs) (head int) {
+	head = d.u32()
+	switch head >> 24 {
+	case 0x20:
+		pairs := map[string]string{}
+		for end := d.pos + head&0xffffff; d.pos < end; {
+			k, v := int(d.take(1)[0]), d.u16()
+			key := string(d.take(k))
+			pairs[key] = string(d.take(v))
+		}
+		*current = mustAttrs(pairs)
+		*sets = append(*sets, *current)
+	case 0x21:
+		*current = (*sets)[head&0xffffff]
+	default:
+		return head
+	}
+	return d.u32()
+}
+
+func (d *byteDecoder) record(sets *[]*Attrs, current **Attrs) {
+	head := d.attrs(sets, current)
 	length, kind := head&0xffffff, head>>24
 	got := Record{Time: int64(d.u64())}
+	if kind&0x10 != 0 {
+		got.Attrs, kind = *current, kind&^0x10
+	}
 	switch kind {
 	case 4:
 		got.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(d.take(4))), uint16(d.u16()))

@@ -18,6 +18,8 @@ type made struct {
 	next   uint64
 	bytes  map[uint64]uint64 // payload length by sequence number
 	sealed bool
+	plain  bool // records have no attributes
+	table  AttrTable
 }
 
 type madeBlock struct {
@@ -68,8 +70,32 @@ func payload(seq uint64, n int) []byte {
 	return p
 }
 
+// testAttrs are the attributes of a record: none, and two sets in turn.
+func testAttrs(seq uint64) *Attrs {
+	switch seq % 8 {
+	case 2, 3, 4, 6:
+		return attrsA
+	case 5:
+		return attrsB
+	}
+	return nil
+}
+
+var (
+	attrsA = mustAttrs(map[string]string{"listener": "vpn-1", "tls.server_name": "in.example.net"})
+	attrsB = mustAttrs(map[string]string{"aws.vpce": "vpce-0abc", "empty": "", "text": `"schön" \ <&>`})
+)
+
+func mustAttrs(pairs map[string]string) *Attrs {
+	a, err := NewAttrs(pairs)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
 func testRecord(seq uint64, n int) Record {
-	r := Record{Time: 1_700_000_000_000_000_000 + int64(seq), Data: payload(seq, n)}
+	r := Record{Time: 1_700_000_000_000_000_000 + int64(seq), Data: payload(seq, n), Attrs: testAttrs(seq)}
 	switch seq % 3 {
 	case 0:
 		r.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(seq)}), uint16(seq))
@@ -95,9 +121,13 @@ func (m *made) add(typ Type, count int, durable int64, payload []byte) {
 // records adds a block of count records of about n bytes each.
 func (m *made) records(count, n int, durable int64) {
 	var p []byte
+	m.table.Reset()
 	for i := range count {
 		r := testRecord(m.next+uint64(i), n+i)
-		p = AppendRecord(p, &r)
+		if m.plain {
+			r.Attrs = nil
+		}
+		p = m.table.AppendRecord(p, &r)
 		m.bytes[m.next+uint64(i)] = uint64(len(r.Data))
 	}
 	m.add(RecordBlock, count, durable, p)

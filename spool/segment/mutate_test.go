@@ -43,7 +43,7 @@ func readAll(tb testing.TB, r *Reader) (events []event) {
 			tb.Fatal(err)
 		default:
 			want := testRecord(seq, len(rec.Data))
-			if rec.Time != want.Time || rec.Src != want.Src || !bytes.Equal(rec.Data, want.Data) {
+			if rec.Time != want.Time || rec.Src != want.Src || !bytes.Equal(rec.Data, want.Data) || !rec.Attrs.Equal(want.Attrs) {
 				tb.Fatalf("record %d is not what was written: %v", seq, rec)
 			}
 			events = append(events, event{seq: seq})

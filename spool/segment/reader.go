@@ -40,6 +40,7 @@ type Reader struct {
 	from  uint64 // records below it are skipped
 	seq   uint64 // of the first record in block
 	block []byte // the rest of the current block's payload
+	attrs attrReader
 }
 
 // NewReader returns a Reader of the segment in the first size bytes of r.
@@ -113,7 +114,8 @@ func (r *Reader) Seek(seq uint64) error {
 	return nil
 }
 
-// Next returns the next record and its sequence number. rec.Data may be used until the next call.
+// Next returns the next record and its sequence number. rec.Data may be used until the next call, rec.Attrs
+// without end.
 //
 // The error is io.EOF at the end, and a *DamageError once for each damaged stretch: the next call continues after the
 // stretch. Any other error is that of a read that failed; the next call retries it.
@@ -122,12 +124,17 @@ func (r *Reader) Next() (seq uint64, rec Record, err error) {
 		for len(r.block) > 0 {
 			seq = r.seq
 			r.seq++
+			var attrs *Attrs
+			if r.block[3] >= kindAttrs {
+				attrs, r.block = r.attrs.next(r.block)
+			}
 			if seq < r.from {
 				n, _, _ := recordLen(r.block)
 				r.block = r.block[n:]
 				continue
 			}
 			rec, r.block = takeRecord(r.block)
+			rec.Attrs = attrs
 			return seq, rec, nil
 		}
 		if err := r.advance(); err != nil {
@@ -157,6 +164,7 @@ func (r *Reader) advance() error {
 		return err
 	case h.Type == RecordBlock && h.First+uint64(h.Count) > r.from:
 		r.seq, r.block = h.First, block[BlockHeaderSize:]
+		r.attrs.reset()
 	default:
 		r.seq = f.seq
 	}

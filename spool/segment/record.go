@@ -18,6 +18,8 @@ const (
 	kindNone = 0
 	kind4    = 4
 	kind6    = 6
+	// kindAttrs is added to the kind of a record that has attributes. A byte of a kind at or above it begins no plain record.
+	kindAttrs = 0x10
 )
 
 // Record is one datagram or one framed message.
@@ -29,6 +31,8 @@ type Record struct {
 	Src netip.AddrPort
 	// Data is the payload as it came. Whoever is handed a Record by a Reader may use Data only until the next call.
 	Data []byte
+	// Attrs are the record's attributes, nil for none.
+	Attrs *Attrs
 }
 
 // Range is an inclusive range of sequence numbers.
@@ -37,7 +41,7 @@ type Range struct {
 	Last  uint64 `json:"last"`
 }
 
-// RecordSize returns how many bytes AppendRecord adds for a payload of n bytes from src.
+// RecordSize returns how many bytes a record without attributes takes that has a payload of n bytes from src.
 func RecordSize(n int, src netip.AddrPort) int {
 	switch a := src.Addr(); {
 	case !a.IsValid():
@@ -50,12 +54,21 @@ func RecordSize(n int, src netip.AddrPort) int {
 }
 
 // Size returns how many bytes AppendRecord adds for r.
-func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) }
+func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) + r.Attrs.Size() }
 
-// AppendRecord appends r in the form that it has in a block of records. It allocates only if dst has no room. It panics if the
-// payload is longer than MaxRecord: a length that does not fit its field would turn the rest of the block into garbage,
-// so writers check at their door.
+// AppendRecord appends r in the form that it has in a block of records, with its attributes if it has any. In a block of many
+// records an AttrTable writes each set of attributes once. It allocates only if dst has no room. It panics if the payload is
+// longer than MaxRecord: a length that does not fit its field would turn the rest of the block into garbage, so writers check
+// at their door.
 func AppendRecord(dst []byte, r *Record) []byte {
+	if r.Attrs != nil {
+		dst = appendSet(dst, r.Attrs)
+	}
+	return appendRecord(dst, r)
+}
+
+// appendRecord appends r for a block whose current attributes are r's.
+func appendRecord(dst []byte, r *Record) []byte {
 	if len(r.Data) > MaxRecord {
 		panic(fmt.Sprintf("segment: record of %d bytes exceeds %d", len(r.Data), MaxRecord))
 	}
@@ -68,7 +81,11 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	default:
 		kind = kind6
 	}
-	dst = le.AppendUint32(dst, uint32(len(r.Data))|kind<<24)
+	head := uint32(len(r.Data)) | kind<<24
+	if r.Attrs != nil {
+		head |= kindAttrs << 24
+	}
+	dst = le.AppendUint32(dst, head)
 	dst = le.AppendUint64(dst, uint64(r.Time))
 	switch kind {
 	case kind4:
@@ -91,7 +108,7 @@ func recordLen(b []byte) (size, payload int, ok bool) {
 	}
 	head := le.Uint32(b)
 	payload = int(head & MaxRecord)
-	switch head >> 24 {
+	switch head >> 24 &^ kindAttrs {
 	case kindNone:
 		size = recordHeaderSize + payload
 	case kind4:
@@ -104,12 +121,13 @@ func recordLen(b []byte) (size, payload int, ok bool) {
 	return size, payload, size <= len(b)
 }
 
-// takeRecord decodes the record at the start of b, which recordLen has accepted, and returns what follows it.
+// takeRecord decodes the record at the start of b, which recordLen has accepted, but for its attributes, and returns what
+// follows it.
 func takeRecord(b []byte) (r Record, rest []byte) {
 	head := le.Uint32(b)
 	r.Time = int64(le.Uint64(b[4:]))
 	p := b[recordHeaderSize:]
-	switch head >> 24 {
+	switch head >> 24 &^ kindAttrs {
 	case kind4:
 		r.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(p)), le.Uint16(p[4:]))
 		p = p[source4Size:]

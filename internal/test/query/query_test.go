@@ -78,7 +78,7 @@ func deliverClass(t *testing.T, dir, class, codec string, spools int) (rows []ro
 		records, bytes := 0, 0
 		for n := range perHour * spools {
 			data := payload(class, records, random)
-			rec := segment.Record{Time: time.Now().UnixNano(), Src: netip.MustParseAddrPort("[2001:db8::7]:514"), Data: data}
+			rec := segment.Record{Time: time.Now().UnixNano(), Src: netip.MustParseAddrPort("[2001:db8::7]:514"), Data: data, Attrs: attrs(t, records)}
 			if _, err := all[n%spools].Append(t.Context(), []segment.Record{rec}); err != nil {
 				t.Fatal(err)
 			}
@@ -121,6 +121,24 @@ func ships(t *testing.T, sp *spool.Spool, dest ship.Destination, codec string) (
 			t.Fatal(err)
 		}
 	}
+}
+
+// attrs returns the attributes of a record: of one of two endpoints, or none.
+func attrs(t *testing.T, n int) *segment.Attrs {
+	if n%3 == 0 {
+		return nil
+	}
+	a, err := segment.NewAttrs(map[string]string{"aws.vpce": fmt.Sprint("vpce-", n%3), "listener": `"quoted" \ 日本`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// endpoint is what README's queries answer for one endpoint of one class.
+type endpoint struct {
+	Class, Endpoint string
+	Records         json.Number
 }
 
 func payload(class string, n int, random *rand.Rand) []byte {
@@ -208,6 +226,19 @@ func TestEngines(t *testing.T) {
 			run(engine.name, &rows)
 			compare(t, rows, want)
 
+			var endpoints []endpoint
+			run(engine.name+" attributes", &endpoints)
+			if want := fmt.Sprint([]endpoint{
+				{"vpn", "", "3200"},
+				{"vpn", "vpce-1", "3200"},
+				{"vpn", "vpce-2", "3200"},
+				{"web", "", "1600"},
+				{"web", "vpce-1", "1600"},
+				{"web", "vpce-2", "1600"},
+			}); fmt.Sprint(endpoints) != want {
+				t.Errorf("%v, want %v", endpoints, want)
+			}
+
 			var gaps []gap
 			run(engine.name+" gaps", &gaps)
 			if len(gaps) > 0 {
@@ -269,7 +300,8 @@ func TestAthena(t *testing.T) {
 	want := deliver(t, dir)
 	ddl := statement(t, "Athena")
 	columns := between(t, ddl, "(", ")")
-	fields := map[string]string{"seq": "bigint", "ts": "string", "src": "string", "data": "string", "data_b64": "string", "spool": "string"}
+	fields := map[string]string{"seq": "bigint", "ts": "string", "src": "string", "attrs": "map<string;string>", "data": "string", "data_b64": "string", "spool": "string"}
+	columns = strings.ReplaceAll(columns, "<string,string>", "<string;string>")
 	for col := range strings.SplitSeq(columns, ",") {
 		name, kind, _ := strings.Cut(strings.TrimSpace(col), " ")
 		if fields[name] != kind {
@@ -343,11 +375,16 @@ func lines(t *testing.T, dir string) {
 			Data    *string `json:"data"`
 			DataB64 *string `json:"data_b64"`
 			Spool   string  `json:"spool"`
+
+			Attrs map[string]string `json:"attrs"`
 		}
 		d := json.NewDecoder(strings.NewReader(line))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&v); err != nil || v.Seq == nil || v.TS == nil || v.Src == nil || len(v.Spool) != 26 || (v.Data == nil) == (v.DataB64 == nil) {
 			t.Fatalf("%s: %v", line, err)
+		}
+		if len(v.Attrs) > 0 {
+			seen["attrs"]++
 		}
 		if v.Data != nil {
 			seen["data"]++
@@ -355,7 +392,7 @@ func lines(t *testing.T, dir string) {
 			seen["data_b64"]++
 		}
 	}
-	if len(seen) != 2 {
+	if len(seen) != 3 {
 		t.Errorf("%v: the test is void", seen)
 	}
 }
