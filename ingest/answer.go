@@ -34,13 +34,6 @@ func acknowledges(f Framing, max int) bool {
 	return ok
 }
 
-// durable is the optional method of a Sink that can serve Acknowledgers.
-type durable interface {
-	WaitDurable(ctx context.Context, seq uint64) error
-}
-
-var errNotDurable = errors.New("ingest: the framing acknowledges records, and the sink has no WaitDurable")
-
 // answers is the part of a conn whose Framer is an Acknowledger. The goroutine of the connection cuts frames, appends
 // them, and leaves the acknowledgements here. A second goroutine waits until the records are durable, and sends the
 // acknowledgements.
@@ -75,7 +68,7 @@ func newAnswers(c *conn, a Acknowledger) *answers {
 
 // append is the sink's Append, and remembers what became of the batch.
 func (c *conn) append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
-	last, err = c.t.append(ctx, batch)
+	last, err = c.send(ctx, batch)
 	if c.ack != nil {
 		switch {
 		case last > 0:
@@ -169,7 +162,7 @@ func (a *answers) run() {
 // send sends acknowledgements once everything up to last is durable.
 func (a *answers) send(b []byte, last uint64) error {
 	if last > 0 {
-		if err := a.c.t.durable.WaitDurable(a.c.t.life.ctx, last); err != nil {
+		if err := a.c.durable.WaitDurable(a.c.t.life.ctx, last); err != nil {
 			return fmt.Errorf("ingest: records are not durable and are not acknowledged: %w", err)
 		}
 	}

@@ -46,6 +46,9 @@ type conn struct {
 	guard  guard
 	packed packed
 
+	send    put     // Append of the sink, or of its session
+	durable Durable // of the session, if ack
+
 	origin
 	window
 
@@ -122,13 +125,16 @@ func (c *conn) serve() {
 		c.t.log.warn("ingest: TLS handshake failed", "src", c.src.String(), "err", err)
 		return
 	}
-	c.put = c.append
+	c.put, c.send = c.append, c.t.append
 	if err := c.makeFramer(); err != nil {
 		c.turnDown()
 		return
 	}
 	c.packed.framer, _ = c.framer.(Unpacker)
 	if a, ok := c.framer.(Acknowledger); ok {
+		session := Session(c.t.sink)
+		c.send = session.Append
+		c.durable, _ = durable(session) // Serve has checked it
 		c.ack = newAnswers(c, a)
 	}
 	c.converse()

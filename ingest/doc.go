@@ -67,6 +67,12 @@
 // example. At Shutdown such a connection reads nothing more, makes what it has read durable, acknowledges it, and says
 // goodbye to the peer. The peer sends everything else again, to this or another server.
 //
+// # Between a listener and a spool
+//
+// A [Transform] drops, changes or splits records before they reach a spool, and a [Route] distributes them to several spools.
+// Both are Sinks, can be put before each other, and keep the ledgers right. A Sink of a program's own that does neither
+// implements [Wrapper].
+//
 // # Size of the receive buffer
 //
 // While the process waits for its disk or is replaced, the socket's receive buffer takes what arrives. It should hold one
@@ -94,7 +100,8 @@
 // # The way through the files
 //
 // From the outside in. url.go opens a listener from a URL, with tlsfiles.go and inherit.go. handover_linux.go passes sockets
-// to a successor, in the messages of handover.go, and hold.go keeps records until the successor has a sink.
+// to a successor, in the messages of handover.go, and hold.go keeps records until the successor has a sink. transform.go and
+// route.go are Sinks before others, and marks.go knows what a Route must wait for before an acknowledgement.
 //
 // UDP: udp.go is the listener. open_linux.go binds its sockets, unixgram_linux.go and unixgram.go those of the unix domain.
 // socket.go is the loop of one socket and the account of its drops; drops.go and drops_linux.go find out why the kernel
@@ -106,12 +113,11 @@
 // is the life of one connection. proxyconn.go reads its PROXY header, tlsconn.go adds TLS, cut.go takes frames from its
 // buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory.
 // accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are framings,
-// framer.go is their interface.
-// tcpoptions.go has the options.
+// framer.go is their interface. tcpoptions.go has the options.
 //
 // Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is
-// the interface to the spool and life.go the life cycle of a listener. meter.go counts, with allowance_linux.go and
-// allowance.go for the counters of EC2's interfaces. proxy.go has the trusted sources and the headers of datagrams,
-// limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and inherit_unix.go has system
-// calls on descriptors.
+// the interface to the spool, wrapper.go what a Sink may have besides, and life.go the life cycle of a listener. meter.go
+// counts, with allowance_linux.go and allowance.go for the counters of EC2's interfaces. proxy.go has the trusted sources and
+// the headers of datagrams, limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and
+// inherit_unix.go has system calls on descriptors.
 package ingest

@@ -3,14 +3,9 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
-
-// errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.
-var errPanicked = errors.New("ingest: code that the program has added panicked")
 
 // guard tells panics of the embedder's code, which cost one connection, from all others. A panic of the sink, for
 // example, must end the process: a lock may be held, and nobody knows what is in order.
@@ -39,13 +34,6 @@ func (c *conn) panicked(r any) error {
 		}
 	}
 	return err
-}
-
-// panicked logs a panic, with its stack, at a bounded rate.
-func (l *limiter) panicked(msg string, r any, attrs ...any) {
-	if skipped, ok := l.allow(msg, time.Now()); ok {
-		l.log.Error(msg, append(attrs, "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "suppressed", skipped)...)
-	}
 }
 
 // causeOf returns the cause of loss of a stream that an error of its Framer has ended.

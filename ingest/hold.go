@@ -34,8 +34,12 @@ type Hold struct {
 }
 
 var (
-	_ Sink     = (*Hold)(nil)
-	_ baseline = (*Hold)(nil)
+	_ Sink         = (*Hold)(nil)
+	_ Keeper       = (*Hold)(nil)
+	_ TryOfferer   = (*Hold)(nil)
+	_ Durable      = (*Hold)(nil)
+	_ DropBaseline = (*Hold)(nil)
+	_ Sessions     = (*Hold)(nil)
 )
 
 const (
@@ -78,15 +82,11 @@ func (h *Hold) Append(ctx context.Context, batch []segment.Record) (last uint64,
 	return h.sink.Append(ctx, batch)
 }
 
-// Keep is the optional method of a Sink for a listener that is closed: it takes the batch into memory, or gives it to
-// the attached sink.
+// Keep implements Keeper: it takes the batch into memory, or gives it to the attached sink.
 func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
 	select {
 	case <-h.attached:
-		if left := keep(h.sink, batch); len(left) > 0 {
-			return 0, errGivenUp
-		}
-		return 0, nil
+		return Keep(h.sink, batch)
 	default:
 	}
 	if !h.copyBatch(batch) {
@@ -95,19 +95,64 @@ func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
 	return 0, nil
 }
 
-// WaitDurable is the optional method of a Sink for listeners that acknowledge. It waits for a sink first, since nothing
-// is durable in a Hold.
+// TryOffer implements TryOfferer in the same way.
+func (h *Hold) TryOffer(batch []segment.Record) (last uint64, err error) {
+	select {
+	case <-h.attached:
+		return TryOffer(h.sink, batch)
+	default:
+	}
+	if !h.copyBatch(batch) {
+		return 0, errHoldFull
+	}
+	return 0, nil
+}
+
+var errHoldFull = errors.New("ingest: there is no sink yet, and no memory to hold more records")
+
+// WaitDurable implements Durable. It waits for a sink first, since nothing is durable in a Hold.
 func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
 	if err := h.wait(ctx); err != nil {
 		return err
 	}
-	d, ok := h.sink.(interface {
-		WaitDurable(ctx context.Context, seq uint64) error
-	})
-	if !ok {
-		return errors.New("ingest: the sink has no WaitDurable")
+	return waitDurable(ctx, h.sink, seq)
+}
+
+// Session implements Sessions with one of the sink that is to come.
+func (h *Hold) Session() Sink { return &holdSession{Hold: h} }
+
+// holdSession is a Hold for one connection. Only Append and WaitDurable are called before records of a session are given
+// up, and both wait for the sink.
+type holdSession struct {
+	*Hold
+	once sync.Once
+	sink Sink
+}
+
+func (s *holdSession) session(ctx context.Context) (Sink, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, err
 	}
-	return d.WaitDurable(ctx, seq)
+	s.once.Do(func() { s.sink = Session(s.Hold.sink) })
+	return s.sink, nil
+}
+
+// Append implements Sink.
+func (s *holdSession) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	sink, err := s.session(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return sink.Append(ctx, batch)
+}
+
+// WaitDurable implements Durable.
+func (s *holdSession) WaitDurable(ctx context.Context, seq uint64) error {
+	sink, err := s.session(ctx)
+	if err != nil {
+		return err
+	}
+	return waitDurable(ctx, sink, seq)
 }
 
 // wait returns nil when there is a sink.
@@ -175,8 +220,7 @@ func (h *Hold) Account(a segment.Account) {
 	}
 }
 
-// SocketDrops is the optional method of a Sink for inherited sockets: their drops are counted from where the last
-// reader stopped.
+// SocketDrops implements DropBaseline: drops are counted from where the last reader stopped.
 func (h *Hold) SocketDrops(cookie uint64) uint64 {
 	if h.drops == nil {
 		return 0

@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -51,4 +54,14 @@ func (l *limiter) allow(msg string, now time.Time) (skipped uint64, ok bool) {
 	skipped, s.skipped = s.skipped, 0
 	s.until = now.Add(logEvery)
 	return skipped, true
+}
+
+// errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.
+var errPanicked = errors.New("ingest: code that the program has added panicked")
+
+// panicked logs a panic, with its stack, at a bounded rate.
+func (l *limiter) panicked(msg string, r any, attrs ...any) {
+	if skipped, ok := l.allow(msg, time.Now()); ok {
+		l.log.Error(msg, append(attrs, "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "suppressed", skipped)...)
+	}
 }

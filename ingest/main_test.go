@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -67,7 +68,7 @@ func (s *memSink) take(ctx context.Context, batch []segment.Record) (uint64, err
 	}
 	s.n += uint64(len(batch))
 	lost := lostRecords(&s.acct.Lost)
-	if s.acct.Received.Records < s.n+lost {
+	if s.acct.Received.Records+s.acct.Made.Records < s.n+lost {
 		s.behind = true
 	}
 	s.cond.Broadcast()
@@ -82,12 +83,23 @@ func (s *memSink) Offer(ctx context.Context, b []segment.Record) (uint64, error)
 	return s.take(ctx, b)
 }
 
+func (s *memSink) TryOffer(b []segment.Record) (uint64, error) {
+	s.mu.Lock()
+	blocked := s.blocked
+	s.mu.Unlock()
+	if blocked {
+		return 0, errors.New("full")
+	}
+	return s.take(context.Background(), b)
+}
+
 func (s *memSink) Account(a segment.Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	addTally(&s.acct.Received, a.Received)
-	addLosses(&s.acct.Lost, &a.Lost)
-	s.acct.Socket, s.acct.Drops = a.Socket, a.Drops
+	s.acct.Add(a)
+	if a.Socket != 0 {
+		s.acct.Socket, s.acct.Drops = a.Socket, a.Drops
+	}
 	s.cond.Broadcast()
 }
 

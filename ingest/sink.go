@@ -9,7 +9,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Sink is where listeners put records. *spool.Intake is one. Its methods are called from many goroutines at once.
+// Sink is where listeners put records. *spool.Intake is one; [Transform] and [Route] are Sinks before others. Its methods
+// are called from many goroutines at once.
 //
 // A batch and the bytes it points to belong to the listener, which reuses them as soon as the call has returned: a Sink
 // that needs them longer copies them. A batch is taken as a whole or not at all:
@@ -21,28 +22,17 @@ import (
 //
 // An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
 //
-// A Sink with a method WaitDurable(ctx context.Context, seq uint64) error, which returns nil when every record up to seq
-// is on stable storage, can be served by a listener that acknowledges: see Acknowledger.
-//
-// A Sink with a method Keep(batch []segment.Record) (last uint64, err error) is given by it what a listener that is closed
-// has read and not handed over yet. It takes that without waiting, also where Append and Offer would wait for room; with an
-// error and last = 0, or without the method, those records are lost, cause given_up.
-//
-// A Sink with a method SocketDrops(cookie uint64) uint64 is asked how many of an inherited socket's drops were accounted
-// for by an earlier process (segment.Account.Drops); without it, all of them are accounted for again.
+// A Sink may have the methods of [Durable], [Keeper], [TryOfferer], [DropBaseline] and [Sessions] too. A Sink that wraps
+// another one has to pass them on: see [Wrapper].
 type Sink interface {
 	// Append returns once the batch is kept, with the sequence number of its last record.
 	Append(ctx context.Context, batch []segment.Record) (last uint64, err error)
 	// Offer copies the batch into a memory budget and returns; it waits only while the budget is used up.
 	Offer(ctx context.Context, batch []segment.Record) (last uint64, err error)
 	// Account adds what the listener received and lost to the ledger. It does not wait. Records are accounted as
-	// received before they are appended or offered, so that the ledger never shows more kept than received.
+	// received before they are appended or offered, so that the ledger never shows more kept than received. A Transform or
+	// Route takes back what it has accounted for a batch that was not taken: it adds 2^64 − n, so that the sum wraps around.
 	Account(a segment.Account)
-}
-
-// baseline is the optional method of a Sink that knows an earlier process's account of drops: see Sink.
-type baseline interface {
-	SocketDrops(cookie uint64) uint64
 }
 
 // errGivenUp is why records are neither kept nor acknowledged.
@@ -56,20 +46,12 @@ func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { retur
 func (nowhere) Offer(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
 func (nowhere) Account(segment.Account)                                 {}
 
-// keeper is the optional method of a Sink that takes, without waiting, a batch that is in hand when the listener is
-// closed, also where Append and Offer would wait for space. With an error and last = 0 nothing was taken.
-type keeper interface {
-	Keep(batch []segment.Record) (last uint64, err error)
-}
-
 // keep offers a sink what could not be delivered in time, and returns what it did not take.
 func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
-	if k, ok := sink.(keeper); ok {
-		if last, err := k.Keep(batch); err == nil || last > 0 {
-			return nil
-		}
+	if last, err := Keep(sink, batch); err != nil && last == 0 {
+		return batch
 	}
-	return batch
+	return nil
 }
 
 // put is Sink.Append or Sink.Offer.
@@ -77,10 +59,23 @@ type put func(ctx context.Context, batch []segment.Record) (last uint64, err err
 
 // deliver hands the batch to p until all of it is taken or rejected. If ctx ends first, it returns the rest.
 func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (left []segment.Record) {
+	var d delivery
+	return d.run(ctx, p, batch, log)
+}
+
+// delivery is what became of a batch.
+type delivery struct {
+	last     uint64 // number of the last record that was taken
+	rejected error  // why the sink has counted some as lost
+	refused  error  // why the rest was not taken
+}
+
+// run is deliver.
+func (d *delivery) run(ctx context.Context, p put, batch []segment.Record, log *limiter) (left []segment.Record) {
 	n := len(batch)
 	for failures := 0; len(batch) > 0; {
 		last, err := p(ctx, batch[:n])
-		if err == nil || last > 0 || rejected(err) {
+		if d.settled(last, err) {
 			batch = batch[n:]
 			n, failures = min(n, len(batch)), 0
 			continue
@@ -94,6 +89,20 @@ func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (
 		n = max(1, n/2) // it may be too much at once: a burst can hold 4 MiB
 	}
 	return batch
+}
+
+// settled notes a sink's answer, and reports whether the batch need not be offered again.
+func (d *delivery) settled(last uint64, err error) bool {
+	switch {
+	case err == nil || last > 0:
+		d.last = max(d.last, last)
+	case rejected(err):
+		d.rejected = err
+	default:
+		d.refused = err
+		return false
+	}
+	return true
 }
 
 // rejected reports whether the Sink has counted the batch as lost.

@@ -237,7 +237,7 @@ func (s *socket) attach(sink Sink) {
 	if !s.inherited {
 		return
 	}
-	if b, ok := sink.(baseline); ok {
+	if b, ok := find[DropBaseline](sink); ok {
 		// A counter that is lower belongs to another socket, since cookies restart with the machine; or it has wrapped.
 		c, _ := s.recv.counts()
 		if drops := b.SocketDrops(s.cookie); drops <= uint64(c.drops) || drops > math.MaxUint32 {

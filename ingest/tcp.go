@@ -24,10 +24,9 @@ type TCP struct {
 	life    *life
 	meter   meter
 	sink    Sink
-	append  put     // of sink, bound once: a method value allocates
-	acks    bool    // the framing acknowledges
-	batch   int     // most records of an Append
-	durable durable // sink, if acks
+	append  put  // of sink, bound once: a method value allocates
+	acks    bool // the framing acknowledges
+	batch   int  // most records of an Append
 	shares  *shares
 	memory  *budget
 	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
@@ -88,20 +87,22 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	}
 	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
+	if t.acks {
+		t.life.ctx = context.WithValue(t.life.ctx, acknowledgedKey{}, true)
+	}
 	c.Logger.Info("ingest: listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
 	return t, nil
 }
 
 // Serve implements Listener: every read's frames go to sink.Append, and the next read waits for it.
 func (t *TCP) Serve(sink Sink) error {
-	d, ok := sink.(durable)
-	if t.acks && !ok {
-		return errNotDurable
+	if _, err := durable(sink); t.acks && err != nil {
+		return err
 	}
 	if err := t.life.startServing(); err != nil {
 		return err
 	}
-	t.sink, t.append, t.durable = sink, sink.Append, d // no connection runs yet
+	t.sink, t.append = sink, sink.Append // no connection runs yet
 	defer t.shares.leave()
 	if n := t.shares.most(t.o.MaxConns); n < t.o.MaxConns {
 		t.o.Logger.Warn("ingest: the limits of this process allow fewer connections than MaxConns; further ones are refused",

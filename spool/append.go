@@ -98,6 +98,9 @@ func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	return rejected{err}
 }
 
+// errNoMemory: the memory budget is used up. It is ErrFull, since callers do the same about both.
+var errNoMemory = fmt.Errorf("%w: more than the memory budget waits for the disk", ErrFull)
+
 // admit waits until there is room for a batch, on the disk and in memory.
 func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d door) error {
 	came := j.lastCalls
@@ -133,6 +136,9 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 				j.reject(tally, d)
 				return rejected{ErrFull}
 			}
+			if d.try {
+				return ErrFull
+			}
 			j.blocked.start()
 			err := j.park(ctx, &j.room, noMark)
 			j.blocked.stop()
@@ -146,6 +152,9 @@ func (j *journal) admit(ctx context.Context, size int64, tally segment.Tally, d 
 			if j.failed == nil {
 				j.urgent = true
 				wake(j.kick)
+			}
+			if d.try {
+				return errNoMemory
 			}
 			if err := j.park(ctx, &j.room, noMark); err != nil && !j.called(came, size, d) {
 				return err

@@ -4,6 +4,7 @@ package spool
 type door struct {
 	count bool // the records are counted as received here
 	wait  bool // until the batch is kept
+	try   bool // it is refused where it would have to wait: see TryOffer
 	last  bool // it is taken over the quota, or not at all: see Intake.Keep
 }
 

@@ -63,6 +63,12 @@ func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64,
 	return s.journal.accept(ctx, batch, door{count: true})
 }
 
+// TryOffer is Offer for callers that must not wait: where Offer would, for the quota or for the memory budget, it returns an
+// error that wraps ErrFull, and has taken nothing. The caller still has the records, and decides what to do with them.
+func (s *Spool) TryOffer(batch []segment.Record) (last uint64, err error) {
+	return s.journal.accept(context.Background(), batch, door{count: true, try: true})
+}
+
 // WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
 // that waits.
 func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error {
@@ -96,6 +102,11 @@ func (i *Intake) Append(ctx context.Context, batch []segment.Record) (last uint6
 // Offer is Spool.Offer, without counting the records as received.
 func (i *Intake) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return i.j.accept(ctx, batch, door{})
+}
+
+// TryOffer is Spool.TryOffer, without counting the records as received. An ingest.Route calls it.
+func (i *Intake) TryOffer(batch []segment.Record) (last uint64, err error) {
+	return i.j.accept(context.Background(), batch, door{try: true})
 }
 
 // Keep takes what a listener that is closed has in hand: over the quota and the memory budget, as long as the disk has room

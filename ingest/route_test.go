@@ -1,0 +1,325 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// byFirst sends a record to the sinks that its first letters name, until one that names none.
+func byFirst(r segment.Record, to []string) []string {
+	for _, c := range r.Data {
+		switch c {
+		case 'a':
+			to = append(to, "a")
+		case 'b':
+			to = append(to, "b")
+		case 'u':
+			to = append(to, "unknown")
+		case 'p':
+			panic("a bug")
+		default:
+			return to
+		}
+	}
+	return to
+}
+
+func route(t testing.TB, a, b Sink) *Route {
+	t.Helper()
+	r, err := NewRoute(&RouteOptions{Sinks: map[string]Sink{"a": a, "b": b}, Default: "a", Choose: byFirst})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Each sink gets its records, and each ledger counts what was routed to it. What goes nowhere is filtered in the default
+// sink's, a name that is not known is the default's.
+func TestRoute(t *testing.T) {
+	a, b := newSink(), newSink()
+	r := route(t, a, b)
+	batch := recordsOf("a1", "b2", "ab3", "bb4", "dropped", "u5", "au6", "p7")
+	r.Account(segment.Account{Received: tally(batch)})
+	if _, err := r.Offer(t.Context(), batch); !rejected(err) {
+		t.Errorf("%v: one record was lost", err)
+	}
+	if got := a.payloads(); !slices.Equal(got, []string{"a1", "ab3", "u5", "au6"}) {
+		t.Errorf("a: %q", got)
+	}
+	if got := b.payloads(); !slices.Equal(got, []string{"b2", "ab3", "bb4"}) {
+		t.Errorf("b: %q", got)
+	}
+	if a.acct.Received.Records != 6 || a.acct.Filtered.Records != 1 || a.acct.Lost[segment.Panicked].Records != 1 || b.acct.Received.Records != 3 {
+		t.Errorf("%+v\n%+v", a.acct, b.acct)
+	}
+	a.closes(t)
+	b.closes(t)
+}
+
+// What the listener has lost is in the default's ledger, and so is what a Transform before the Route drops; what it makes
+// is received where it is routed to.
+func TestRouteBehindTransform(t *testing.T) {
+	a, b := newSink(), newSink()
+	x := transform(t, route(t, transform(t, a, edit), b), edit)
+	batch := recordsOf("a1,b2,b3", "drop", "b4", "panic")
+	account := segment.Account{Received: tally(batch), Socket: 7, Drops: 3}
+	account.Received.Records += 3
+	account.Lost[segment.KernelOverflow] = segment.Loss{Records: 3, BytesUnknown: true}
+	x.Account(account)
+	x.Offer(t.Context(), batch)
+	if a.acct.Received.Records != 6 || a.acct.Filtered.Records != 1 || a.acct.Lost[segment.KernelOverflow].Records != 3 || a.acct.Drops != 3 || b.acct.Received.Records != 3 {
+		t.Errorf("%+v\n%+v", a.acct, b.acct)
+	}
+	a.closes(t)
+	b.closes(t)
+}
+
+// A spool that is full loses its own datagrams at once, counted, and delays nobody.
+func TestRouteFull(t *testing.T) {
+	a, b := newSink(), newSink()
+	a.blocked = true
+	r := route(t, a, b)
+	batch := recordsOf("a", "b", "ab")
+	r.Account(segment.Account{Received: tally(batch)})
+	if _, err := r.Offer(t.Context(), batch); !rejected(err) {
+		t.Error(err)
+	}
+	if got := b.payloads(); !slices.Equal(got, []string{"b", "ab"}) {
+		t.Errorf("b: %q", got)
+	}
+	if n := a.acct.Lost[segment.SpoolFull]; n.Records != 2 {
+		t.Errorf("%+v", n)
+	}
+	a.closes(t)
+	b.closes(t)
+}
+
+// A sink that takes few at once still gets them all.
+func TestRouteParts(t *testing.T) {
+	s := newSink()
+	r := route(t, threes{s}, newSink())
+	batch := recordsOf(strings.Split(strings.Repeat("a", 20), "")...)
+	if _, err := r.Offer(t.Context(), batch); err != nil || s.n != 20 {
+		t.Errorf("%v, %d", err, s.n)
+	}
+	s.closes(t)
+}
+
+// threes takes no more than three records at once.
+type threes struct{ *memSink }
+
+func (s threes) TryOffer(b []segment.Record) (uint64, error) {
+	if len(b) > 3 {
+		return 0, errors.New("too much at once")
+	}
+	return s.memSink.TryOffer(b)
+}
+
+// slowDisk is a sink whose records become durable when it is told.
+type slowDisk struct {
+	*memSink
+	durable *sync.Cond
+	synced  uint64
+	asked   uint64
+}
+
+func newSlowDisk() *slowDisk {
+	s := &slowDisk{memSink: newSink()}
+	s.durable = s.cond
+	return s
+}
+
+func (s *slowDisk) WaitDurable(ctx context.Context, seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer context.AfterFunc(ctx, s.cond.Broadcast)()
+	s.asked = max(s.asked, seq)
+	s.cond.Broadcast()
+	for s.synced < seq {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.cond.Wait()
+	}
+	return nil
+}
+
+// An acknowledgement waits for all the spools that a record went to, and for no other: one connection's spool does not keep
+// another connection waiting.
+func TestRouteAcknowledges(t *testing.T) {
+	a, b := newSlowDisk(), newSlowDisk()
+	a.synced = 1000
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &acked{} }})
+	// An embedder's own wrapper and a Transform do not get in the way.
+	serve(t, l, &passing{Sink: transform(t, route(t, a, b), func(r segment.Record, out []segment.Record) []segment.Record { return append(out, r) })})
+	both, one := dialTCP(t, l), dialTCP(t, l)
+	io.WriteString(both, "ab\n")
+	b.await(t, "the question for b", func() bool { return b.asked == 1 })
+	io.WriteString(one, "a\n")
+	answer := make([]byte, 3)
+	if _, err := io.ReadFull(one, answer); err != nil || string(answer) != "ok\n" {
+		t.Fatalf("%q %v", answer, err)
+	}
+	b.update(func() { b.synced = 1 })
+	if _, err := io.ReadFull(both, answer); err != nil || string(answer) != "ok\n" {
+		t.Fatalf("%q %v", answer, err)
+	}
+	shutdown(t, l)
+	a.closes(t)
+	b.closes(t)
+}
+
+// acked takes lines and acknowledges each.
+type acked struct {
+	newline
+	lines int
+}
+
+func (f *acked) Next(data []byte, eof bool) (int, []byte, error) {
+	f.max = 100
+	n, frame, err := f.newline.Next(data, eof)
+	if frame != nil {
+		f.lines++
+	}
+	return n, frame, err
+}
+
+func (f *acked) Answers() []byte {
+	n := f.lines
+	f.lines = 0
+	return []byte(strings.Repeat("ok\n", n))
+}
+func (f *acked) Bye() []byte { return nil }
+
+// passing is what an embedder writes.
+type passing struct{ Sink }
+
+func (p *passing) Unwrap() Sink  { return p.Sink }
+func (p *passing) Session() Sink { return &passing{Session(p.Sink)} }
+
+// plainWrapper has no Session: its connections wait for each other, and nothing is acknowledged too early.
+func TestRouteBehindPlainWrapper(t *testing.T) {
+	a, b := newSlowDisk(), newSlowDisk()
+	a.synced, b.synced = 1000, 1000
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &acked{} }})
+	serve(t, l, plainWrapper{route(t, a, b)})
+	c := dialTCP(t, l)
+	io.WriteString(c, "ab\n")
+	answer := make([]byte, 3)
+	if _, err := io.ReadFull(c, answer); err != nil || b.asked != 1 || a.asked != 1 {
+		t.Fatalf("%q %v", answer, err)
+	}
+	shutdown(t, l)
+}
+
+type plainWrapper struct{ Sink }
+
+func (p plainWrapper) Unwrap() Sink { return p.Sink }
+
+// A Route with a sink that cannot tell when records are durable cannot serve a protocol that acknowledges.
+func TestRouteNotDurable(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &acked{} }})
+	if err := l.Serve(plainWrapper{transform(t, route(t, newSlowDisk(), newSink()), edit)}); !errors.Is(err, errNotDurable) {
+		t.Error(err)
+	}
+	l.Close()
+}
+
+// A listener that is closed while one of two sinks waits: the one that waits keeps or loses its part, and both balance.
+func TestRouteClosed(t *testing.T) {
+	for name, first := range map[string]bool{"nothing was taken": true, "one has taken": false} {
+		for kept, keeps := range map[string]bool{"kept": true, "given up": false} {
+			t.Run(name+", "+kept, func(t *testing.T) {
+				a, b := newSink(), newSink()
+				stuck := b
+				if first {
+					stuck = a
+				}
+				stuck.blocked = true
+				sinks := [2]Sink{a, b}
+				if keeps {
+					sinks = [2]Sink{keeping{a}, keeping{b}}
+				}
+				l := listenTCP(t, &TCPOptions{Framing: Newline})
+				wait := serve(t, l, route(t, sinks[0], sinks[1]))
+				c := dialTCP(t, l)
+				io.WriteString(c, "ab1\na2\nb3\n")
+				stuck.await(t, "the batch", func() bool { return stuck.waiting > 0 })
+				l.Close()
+				wait()
+				if keeps && (a.n != 2 || b.n != 2) {
+					t.Errorf("%d and %d kept", a.n, b.n)
+				}
+				a.closes(t)
+				b.closes(t)
+			})
+		}
+	}
+}
+
+// A sender that is not acknowledged because one spool has not taken its record repeats it; nothing else is doubled.
+func TestRouteRepeats(t *testing.T) {
+	a, b := newSlowDisk(), newSlowDisk()
+	a.synced, b.synced = 1000, 1000
+	b.err = errFull{}
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &acked{} }})
+	serve(t, l, route(t, a, b))
+	c := dialTCP(t, l)
+	io.WriteString(c, "ab1\n")
+	if rest, _ := io.ReadAll(c); len(rest) > 0 {
+		t.Errorf("acknowledged with %q", rest)
+	}
+	b.update(func() { b.err = nil })
+	c = dialTCP(t, l)
+	io.WriteString(c, "ab1\n")
+	if _, err := io.ReadFull(c, make([]byte, 3)); err != nil {
+		t.Error(err)
+	}
+	shutdown(t, l)
+	if a.n != 2 || b.n != 1 {
+		t.Errorf("a has %d, b %d", a.n, b.n)
+	}
+}
+
+func TestRouteAllocates(t *testing.T) {
+	a, b := &counting{}, &counting{}
+	r := route(t, a, b)
+	batch := recordsOf("a", "b", "ab", "ax")
+	ctx := context.Background()
+	if n := testing.AllocsPerRun(1000, func() { r.Offer(ctx, batch); r.Append(ctx, batch) }); n >= 1 && !raced {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// All mistakes are named at once.
+func TestRouteOptionsBad(t *testing.T) {
+	_, err := NewRoute(&RouteOptions{Sinks: map[string]Sink{"a": nil}, Default: "b"})
+	for _, want := range []string{"Choose", `"a"`, `"b"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+	if _, err := NewRoute(nil); err == nil {
+		t.Error("no options")
+	}
+}
+
+func BenchmarkRoute(b *testing.B) {
+	r := route(b, &counting{}, &counting{})
+	var batch []segment.Record
+	for i := range 1024 {
+		batch = append(batch, segment.Record{Data: []byte{"ab"[i%2], ' '}})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Offer(b.Context(), batch)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/record")
+}
