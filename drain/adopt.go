@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool"
@@ -69,6 +70,9 @@ func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	if a.o.StallTimeout == 0 {
 		a.o.StallTimeout = 10 * time.Minute
 	}
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	if a.o.Work == "" || len(a.o.Destinations) == 0 || a.o.Timeout < 0 || a.o.StallTimeout < 0 {
 		return nil, errors.New("drain: AdoptOptions need Work, Destinations, and no negative times")
 	}
@@ -102,7 +106,10 @@ func (a *adopter) open(dir string) (err error) {
 	}
 	st, so := a.spool.Stats(), a.o.Ship
 	if a.o.Class != nil {
-		a.o.Class(st.Class, &so)
+		err := foreign.Catch("AdoptOptions.Class", func() error { a.o.Class(st.Class, &so); return nil })
+		if err != nil {
+			return errors.Join(err, a.spool.Close())
+		}
 	}
 	so.Destinations = map[string]ship.Destination{}
 	for name := range st.Pending {

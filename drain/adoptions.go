@@ -61,7 +61,7 @@ func (d *Drainer) adoptions() (owed []Adoption) {
 	if d.o.Adoptions == nil {
 		return nil
 	}
-	if err := catch(func() error { owed = d.o.Adoptions.Pending(); return nil }); err != nil {
+	if err := d.catch("Adoptions.Pending", func() error { owed = d.o.Adoptions.Pending(); return nil }); err != nil {
 		return []Adoption{{Why: err.Error()}}
 	}
 	return owed
@@ -72,7 +72,7 @@ func (r *run) awaitAdoptions(ctx context.Context) error {
 	if r.d.o.Adoptions == nil {
 		return nil
 	}
-	return catch(func() error { return r.d.o.Adoptions.Wait(ctx) })
+	return r.d.catch("Adoptions.Wait", func() error { return r.d.o.Adoptions.Wait(ctx) })
 }
 
 // stopAdoptions ends the adoptions in progress, once.

@@ -74,6 +74,9 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		Destinations: map[string]DestinationReport{},
 	}
 	errs := []error{l.Balance()}
+	if errors.Is(st.Err, spool.ErrClosed) {
+		errs = append(errs, errors.New("its spool was closed by other code, before the Drainer could end it"))
+	}
 	if b := l.Buffered(); b.Records != st.Buffered.Records {
 		errs = append(errs, fmt.Errorf("%d records were received or made and are neither kept nor filtered nor lost; %d are buffered", b.Records, st.Buffered.Records))
 	}

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -29,14 +31,17 @@ type Drainer struct {
 	platforms []*platform
 	watching  sync.WaitGroup // who tells and asks them while Run waits
 
-	once   sync.Once
+	ended  chan struct{} // closed when the end is over; report and err may be read then
 	report *Report
 	err    error
+
+	panics atomic.Uint64 // in the program's own code
 }
 
 // class is a Class with its running shipper.
 type class struct {
 	Class
+	d     *Drainer
 	spool *spool.Spool
 	name  string
 	done  chan struct{} // closed when the shipper has ended
@@ -55,10 +60,10 @@ func New(o *Options) (*Drainer, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if err := vfs.OS().MkdirAll(opts.Dir); err != nil {
-		return nil, fmt.Errorf("drain: %w", err)
+	if err := opts.makeDirs(); err != nil {
+		return nil, err
 	}
-	d := &Drainer{o: opts, down: map[string]error{}, inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
+	d := &Drainer{o: opts, down: map[string]error{}, ended: make(chan struct{}), inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
 	_ = d.inodes.Fill()
 	for _, l := range opts.Lifecycles {
 		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
@@ -72,8 +77,8 @@ func New(o *Options) (*Drainer, error) {
 // then thawed. Classes may be added while Run is waiting. Once the end has begun, Add returns ErrEnding, and the end is
 // not complete. After an error everything still belongs to the caller.
 func (d *Drainer) Add(c Class) error {
-	if c.Shipper == nil {
-		return errors.New("drain: a class needs a Shipper")
+	if err := c.check(); err != nil {
+		return err
 	}
 	sp := c.Shipper.Spool()
 	name := sp.Stats().Class
@@ -88,7 +93,7 @@ func (d *Drainer) Add(c Class) error {
 		return fmt.Errorf("drain: class %q was added before: every spool needs a class of its own (spool.Options.Class)", name)
 	}
 	delete(d.down, name)
-	cl := &class{Class: c, spool: sp, name: name, done: make(chan struct{})}
+	cl := &class{Class: c, d: d, spool: sp, name: name, done: make(chan struct{})}
 	d.classes = append(d.classes, cl)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -115,8 +120,9 @@ func (d *Drainer) Down(class string, err error) {
 	d.down[class] = err
 }
 
-// Stop closes the inputs, seals, and keeps the spools for the next start. The first call of Stop or Drain decides;
-// later calls return the same report.
+// Stop closes the inputs, seals, and keeps the spools for the next start. The first call of Stop, Drain, HandOver, or of a
+// Run that ends, decides. Later calls return the same report, after it is written, or an error without a report if their
+// ctx ends first.
 func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
 	return d.endOnce(ctx, cause{intent: Stop, trigger: trigger})
 }
@@ -128,18 +134,34 @@ func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
 }
 
 func (d *Drainer) endOnce(ctx context.Context, c cause) (*Report, error) {
-	d.once.Do(func() {
-		d.mu.Lock()
-		d.ending = true
-		d.mu.Unlock()
-		began := time.Now()
-		r := &run{d: d, cause: c, log: d.o.Logger, began: began, report: Report{
-			Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: began.UTC(),
-			Classes: map[string]ClassReport{},
-		}}
-		d.report, d.err = r.do(ctx)
-	})
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	if !d.begin() {
+		select {
+		case <-d.ended:
+			return d.report, d.err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("drain: another call is ending this process, and had not done so by now: %w", context.Cause(ctx))
+		}
+	}
+	defer close(d.ended)
+	began := time.Now()
+	r := &run{d: d, cause: c, log: d.o.Logger, began: began, report: Report{
+		Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: began.UTC(),
+		Classes: map[string]ClassReport{},
+	}}
+	d.report, d.err = r.do(ctx)
 	return d.report, d.err
+}
+
+// begin reports whether this call is the one that ends the process.
+func (d *Drainer) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := !d.ending
+	d.ending = true
+	return first
 }
 
 func (d *Drainer) isEnding() bool {
@@ -162,7 +184,7 @@ func (d *Drainer) each(f func(*class) error) error {
 	var wg sync.WaitGroup
 	for i, c := range classes {
 		wg.Go(func() {
-			if err := catch(func() error { return f(c) }); err != nil {
+			if err := d.catch("", func() error { return f(c) }); err != nil {
 				errs[i] = fmt.Errorf("class %s: %w", c.name, err)
 			}
 		})
@@ -171,12 +193,21 @@ func (d *Drainer) each(f func(*class) error) error {
 	return errors.Join(errs...)
 }
 
-// catch turns a panic into an error, so that the later steps still run and the report is still written.
-func catch(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+// stacks is how many panics are logged with their stack. An Update that panics does so each second.
+const stacks = 10
+
+// catch turns a panic into an error, so that the later steps still run and the report is still written. It counts and logs
+// it. A panic that leaves the state of a spool unknown ends the process all the same: see spool/internal/fatal.
+func (d *Drainer) catch(what string, f func() error) error {
+	return d.notePanic(foreign.Catch(what, f))
+}
+
+// notePanic counts and logs err if it is a panic, and returns it.
+func (d *Drainer) notePanic(err error) error {
+	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
+		if d.panics.Add(1) <= stacks {
+			d.o.Logger.Error("drain: code of the program panicked; the end of the process continues", "err", err, "stack", string(p.Stack))
 		}
-	}()
-	return f()
+	}
+	return err
 }

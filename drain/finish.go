@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 )
 
@@ -101,6 +102,8 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 		defer cancel()
 	}
+	ctx, cancel := context.WithTimeout(ctx, finishTimeout) // for one that hangs
+	defer cancel()
 	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
 		err := r.bounded(ctx, 100*time.Millisecond, func() error {
@@ -119,6 +122,9 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 	}
 	return retained
 }
+
+// finishTimeout bounds what all platforms together may take to hear how it ended: no platform listens longer.
+const finishTimeout = 2 * time.Hour
 
 // amend ends the listeners that were still waiting for space, since no further round can make any. What they have in
 // hand is kept as far as the disk takes it, and the rest is lost. Both belong to the account, so the report is written
@@ -179,7 +185,13 @@ func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		st, err := c.spool.Stats(), c.freezeAgain()
 		inMemory := st.Buffered.Records + st.Rewriting.Records
-		if inMemory == 0 && err == nil {
+		switch {
+		case inMemory == 0 && err == nil:
+			return
+		case errors.Is(st.Err, spool.ErrClosed): // nothing is written any more
+			if inMemory > 0 {
+				log.Error("drain: other code has closed the spool while records were in memory only", "class", c.name, "lost", inMemory)
+			}
 			return
 		}
 		if pause == time.Second && !told {

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// ErrHandedOver is returned by Run, without a report, after HandOver.
+// ErrHandedOver is returned by Run, Stop and Drain, without a report, after HandOver. A Run that waits returns it.
 var ErrHandedOver = errors.New("drain: handed over to a successor")
 
 // HandOver ends this process in favour of a successor that receives already (ingest.HandOver) and waits for the spools.
@@ -18,20 +18,20 @@ var ErrHandedOver = errors.New("drain: handed over to a successor")
 // ErrEnding says that the process was ending already; the successor then waits for that. If a spool could not be closed
 // properly, the error is for the log, and the successor recovers the spool.
 func (d *Drainer) HandOver(ctx context.Context) error {
-	err := ErrEnding
-	d.once.Do(func() {
-		d.mu.Lock()
-		d.ending = true
-		d.mu.Unlock()
-		d.err = ErrHandedOver
-		d.halt() // an upload that this cuts off is the successor's to repeat, under the same key
-		err = d.each(func(c *class) error {
-			err := c.leaveListeners(ctx)
-			<-c.done
-			c.awaitDisk(context.WithoutCancel(ctx), d.o.Logger)
-			c.spool.Shelf().HandOver()
-			return errors.Join(err, c.spool.Close())
-		})
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	if !d.begin() {
+		return ErrEnding
+	}
+	defer close(d.ended) // a Run that waits returns
+	d.err = ErrHandedOver
+	d.halt() // an upload that this cuts off is the successor's to repeat, under the same key
+	return d.each(func(c *class) error {
+		err := c.leaveListeners(ctx)
+		<-c.done
+		c.awaitDisk(context.WithoutCancel(ctx), d.o.Logger)
+		c.spool.Shelf().HandOver()
+		return errors.Join(err, c.spool.Close())
 	})
-	return err
 }

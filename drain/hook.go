@@ -25,6 +25,9 @@ const echo = 200 * time.Millisecond
 // asked again at that moment, says that it takes the instance away: then it drains too. It returns the report; main
 // exits with its ExitCode.
 //
+// Run also returns when Stop, Drain or HandOver was called elsewhere and has ended the process, with the same result. Run
+// after Run returns at once.
+//
 // A second signal ends the wait: what is known is reported, and Run returns within two seconds. A signal within a fifth
 // of a second of the first does not count as a second one: wrappers such as timeout(1) signal a process and then its
 // group, and one signal may end both a ctx of signal.NotifyContext and this wait. If a platform's notice began the
@@ -33,12 +36,15 @@ const echo = 200 * time.Millisecond
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig, stop := Signals(d.o.Logger)
 	defer stop()
-	return d.RunWith(ctx, sig)
+	return d.RunWith(ctx, sig) // refuses a nil ctx
 }
 
 // RunWith is Run for a program that handles signals itself. The signals that must end it come over sig, which may be
 // nil.
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	watch, stop := context.WithCancel(ctx)
 	defer d.unwatch(stop)
 	c, free := cause{intent: d.o.OnSignal, ask: true}, 0
@@ -49,6 +55,9 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 		c, free = cause{intent: Drain, trigger: n.Trigger, notice: &n}, 1
 	case <-ctx.Done():
 		c.trigger = fmt.Sprint(context.Cause(ctx))
+	case <-d.ended: // by Stop, Drain, HandOver or another Run, which has decided how
+		steadylog.Flush(context.WithoutCancel(ctx), d.o.Logger)
+		return d.report, d.err
 	}
 	stop()
 	return d.run(c, sig, free)
@@ -117,6 +126,9 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 	for ctx.Err() == nil {
 		select {
 		case res := <-done:
+			if res.r == nil && ctx.Err() != nil {
+				continue // another call ends the process, and this one was cut short
+			}
 			return res.r, res.err
 		case s := <-sig:
 			if c.ask && time.Since(started) < echo { // c.ask: a signal began it, or the end of ctx
@@ -130,7 +142,7 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 			cut(errCut)
 		}
 	}
-	if res, ended := wait.Receive(context.Background(), lastWords, done); ended {
+	if res, ended := wait.Receive(context.Background(), lastWords, done); ended && res.r != nil {
 		return res.r, res.err
 	}
 	// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -23,7 +24,7 @@ type Lifecycle interface {
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
 	// Complete may let the platform take the disk. retained reports that the platform leaves the instance and its disk
 	// although the Drain is not complete: the Drainer then continues until the Drain is complete, and calls Finish once
-	// more. Finish bounds its own time; a second signal ends ctx. Update is called meanwhile.
+	// more. Finish bounds its own time; a second signal ends ctx, and so do two hours. Update is called meanwhile.
 	Finish(ctx context.Context, r *Report) (retained bool, err error)
 }
 
@@ -73,6 +74,7 @@ type DestinationStatus struct {
 const (
 	askEvery   = time.Second
 	askTimeout = 2 * time.Second
+	askGrace   = 50 * time.Millisecond // see foreign.Call
 )
 
 // platform is a Lifecycle that is called one Update at a time, so that the last update of the running service cannot
@@ -92,7 +94,7 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 	if ctx.Err() != nil || at.Phase == PhaseRun && d.isEnding() {
 		return
 	}
-	if err := catch(func() error { p.Update(ctx, at); return nil }); err != nil {
+	if err := d.catch("Lifecycle.Update", func() error { p.Update(ctx, at); return nil }); err != nil {
 		d.o.Logger.Error("drain: cannot update the platform", "err", err)
 	}
 }
@@ -111,8 +113,17 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 		})
 		d.watching.Go(func() {
 			var warned time.Time
+			back := closed()
 			every(ctx, askEvery, func() bool {
-				n, goes, err := ask(ctx, p)
+				var n Notice
+				var goes bool
+				var err error
+				select {
+				case <-back:
+					n, goes, back, err = d.ask(ctx, p)
+				default:
+					err = foreign.ErrAbandoned // it still hangs
+				}
 				if goes {
 					found <- n
 					return false
@@ -140,6 +151,13 @@ func (d *Drainer) tellStarted() {
 	<-ctx.Done()
 }
 
+// closed returns a closed channel.
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
 // every calls f at once and then at each tick, until it returns false or ctx ends.
 func every(ctx context.Context, d time.Duration, f func() bool) {
 	tick := time.NewTicker(d)
@@ -153,11 +171,22 @@ func every(ctx context.Context, d time.Duration, f func() bool) {
 	}
 }
 
-func ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, err error) {
+// ask asks a platform once. back is closed when its Notice has returned: one that ignores its context is abandoned, and not
+// asked again before.
+func (d *Drainer) ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, back <-chan struct{}, err error) {
+	type answer struct {
+		n    Notice
+		goes bool
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err = catch(func() (err error) { n, goes, err = l.Notice(ctx); return err })
-	return n, goes && err == nil, err
+	returned := make(chan struct{})
+	a, err := foreign.Call(ctx, askGrace, "Lifecycle.Notice", func() (a answer, err error) {
+		defer close(returned)
+		a.n, a.goes, err = l.Notice(ctx)
+		return a, err
+	})
+	return a.n, a.goes && err == nil, returned, d.notePanic(err)
 }
 
 // Terminating asks whether a platform has already announced that it takes this instance away. It takes two seconds at
@@ -174,9 +203,18 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 		go func() {
 			var a answer
 			var err error
+			back := closed()
 			// A single failed answer must not open sockets on an instance that is being taken away.
 			every(ctx, askEvery/4, func() bool {
-				n, goes, failed := ask(ctx, p)
+				select {
+				case <-back:
+				default:
+					return true // the one before hangs
+				}
+				var n Notice
+				var goes bool
+				var failed error
+				n, goes, back, failed = d.ask(ctx, p)
 				if failed == nil || ctx.Err() == nil || err == nil { // the end of ctx explains less than what came before it
 					a.n, a.goes, err = n, goes, failed
 				}

@@ -3,8 +3,11 @@ package drain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/foreign"
 )
 
 // closer is an Input that can end without waiting for its spool, as the listeners of package ingest can. What it has in
@@ -14,7 +17,7 @@ type closer interface{ Close() error }
 // closeListeners shuts down the inputs of a class, and returns an error if one has not ended when ctx has.
 func closeListeners(ctx context.Context, c *class) error {
 	c.spool.Shelf().LastCall() // a full spool must not keep out what has been read already
-	return c.eachInput(func(in Input) error { return in.Shutdown(ctx) })
+	return c.eachInput(ctx, func(in Input) error { return in.Shutdown(ctx) })
 }
 
 // endListeners ends the inputs that closeListeners could not end, without further waiting. An error says what is lost,
@@ -22,7 +25,7 @@ func closeListeners(ctx context.Context, c *class) error {
 func endListeners(ctx context.Context, c *class) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	return c.eachInput(func(in Input) error {
+	return c.eachInput(ctx, func(in Input) error {
 		var err error
 		if cl, ok := in.(closer); ok {
 			err = cl.Close()
@@ -34,11 +37,18 @@ func endListeners(ctx context.Context, c *class) error {
 // endTimeout bounds the end of an input that no longer waits.
 const endTimeout = 2 * time.Second
 
-func (c *class) eachInput(f func(Input) error) error {
+// inputGrace is how long an Input may ignore that its context has ended.
+const inputGrace = time.Second / 2
+
+// eachInput calls f for every input at the same time. An input that ignores ctx is abandoned.
+func (c *class) eachInput(ctx context.Context, f func(Input) error) error {
 	errs := make([]error, len(c.Inputs))
 	var wg sync.WaitGroup
 	for i, l := range c.Inputs {
-		wg.Go(func() { errs[i] = catch(func() error { return f(l) }) })
+		wg.Go(func() {
+			_, err := foreign.Call(ctx, inputGrace, fmt.Sprintf("Inputs[%d] (%T)", i, l), func() (struct{}, error) { return struct{}{}, f(l) })
+			errs[i] = c.d.notePanic(err)
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)

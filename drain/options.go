@@ -151,5 +151,5 @@ func (o *Options) validate() error {
 	if o.Reserve >= o.Timeout {
 		bad("Options.Reserve (%v) leaves nothing of Options.Timeout (%v)", o.Reserve, o.Timeout)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.checkForeign()...)...)
 }

@@ -123,7 +123,7 @@ var errHangs = errors.New("did not end when its time was up; abandoned")
 // After a second signal all such times together are at most cutGrace.
 func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- catch(f) }()
+	go func() { done <- r.d.catch("", f) }()
 	select {
 	case err := <-done:
 		return err
@@ -184,6 +184,7 @@ func (r *run) snapshot() *Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.report
+	s.Panics = r.d.panics.Load()
 	s.Phases, s.Errors = slices.Clone(s.Phases), slices.Clone(s.Errors)
 	return &s
 }

@@ -50,6 +50,8 @@ type Report struct {
 	Left []Leftover `json:"left,omitempty"`
 	// Errors of phases and steps.
 	Errors []string `json:"errors,omitempty"`
+	// Panics counts the panics in the program's own code, such as a Step or a Lifecycle, since the Drainer was made.
+	Panics uint64 `json:"panics,omitempty"`
 }
 
 // Phase is one step on the way, with how long it took.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
 )
 
 // verdict is the result of one verify phase. Each has its own, so that an abandoned one changes no later report.
@@ -57,7 +58,7 @@ func (r *run) verify(ctx context.Context) error {
 				st := c.spool.Stats()
 				f.all = f.all && st.Pending[dest].Records == 0 && st.Buffered.Records == 0
 				if f.all && closed {
-					err = catch(func() error { return c.Shipper.Finalize(ctx, dest) })
+					err = r.d.catch("Shipper.Finalize", func() error { return c.Shipper.Finalize(ctx, dest) })
 					f.all = err == nil
 				}
 				mu.Lock()
@@ -91,9 +92,7 @@ func (c *class) freeze(why string) error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
 	c.drained = true
-	err := c.spool.Shelf().Freeze(why)
-	c.unmarked = err != nil
-	return err
+	return c.mark(why)
 }
 
 // freezeAgain writes the mark of a freeze that is in force in this process only.
@@ -103,8 +102,14 @@ func (c *class) freezeAgain() error {
 	if !c.unmarked {
 		return nil
 	}
-	err := c.spool.Shelf().Freeze(c.spool.Shelf().Frozen())
-	c.unmarked = err != nil
+	return c.mark(c.spool.Shelf().Frozen())
+}
+
+// mark freezes the spool, and notes whether the disk has no mark of it yet. A spool that was closed by other code takes none,
+// and deletes nothing. c.freezing is held.
+func (c *class) mark(why string) error {
+	err := c.spool.Shelf().Freeze(why)
+	c.unmarked = err != nil && !errors.Is(err, spool.ErrClosed)
 	return err
 }
 

@@ -22,12 +22,17 @@ var errGoexit = errors.New("ended its goroutine instead of returning")
 
 // PanicError is a panic in foreign code.
 type PanicError struct {
-	What  string // the call: "Destination.Put"
+	What  string // the call: "Destination.Put"; "" if the caller names it
 	Value any
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.What, e.Value) }
+func (e *PanicError) Error() string {
+	if e.What == "" {
+		return fmt.Sprintf("panic: %v", e.Value)
+	}
+	return fmt.Sprintf("%s panicked: %v", e.What, e.Value)
+}
 
 // Unwrap returns the value if it is an error, as that of a nil dereference is.
 func (e *PanicError) Unwrap() error {

@@ -2,10 +2,12 @@ package steadylog
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
@@ -65,9 +67,20 @@ func (q *queue) next() {
 // write hands lines to their handlers until none is left.
 func (q *queue) write(l *line) {
 	for l != nil {
-		_ = l.to.Handle(l.ctx, l.record)
+		q.handle(l)
 		close(l.written)
 		l = q.after(l)
+	}
+}
+
+// handle has a line written. One that a handler panics over is counted as dropped: nobody would hear of the panic, and it must
+// not end the process.
+func (q *queue) handle(l *line) {
+	err := foreign.Catch("slog.Handler", func() error { return l.to.Handle(l.ctx, l.record) })
+	if _, ok := errors.AsType[*foreign.PanicError](err); ok {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.dropped++
 	}
 }
 
@@ -78,7 +91,7 @@ func (q *queue) after(done *line) *line {
 	switch {
 	case q.dropped > 0 && done.to.Enabled(context.Background(), slog.LevelWarn):
 		// As soon as there is room again, in the place where lines are missing, or close to it.
-		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log: lines were dropped because the log was not read", 0)
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log: lines were dropped because the log was not read, or its handler panicked", 0)
 		r.AddAttrs(slog.Uint64("dropped", q.dropped))
 		q.dropped = 0
 		q.current = &line{ctx: context.Background(), to: done.to, record: r, written: make(chan struct{})}

@@ -77,7 +77,7 @@ func TestStuckReaderDelaysNobodyForLong(t *testing.T) {
 		if len(got) != capacity+2 {
 			t.Fatalf("%d lines, want %d and the count of the dropped", len(got), capacity+1)
 		}
-		if want := `level=WARN msg="log: lines were dropped because the log was not read" dropped=10`; got[1] != want {
+		if want := `level=WARN msg="log: lines were dropped because the log was not read, or its handler panicked" dropped=10`; got[1] != want {
 			t.Errorf("the second line is %q, want %q", got[1], want)
 		}
 		if got[0] != "level=INFO msg=line n=0" || got[capacity+1] != fmt.Sprintf("level=INFO msg=line n=%d", capacity) {
@@ -168,5 +168,26 @@ func TestWrapIsIdempotent(t *testing.T) {
 	}
 	if !Flush(context.Background(), slog.Default()) {
 		t.Error("a Logger without a queue has something to wait for")
+	}
+}
+
+// angry panics over lines that say so.
+type angry struct{ slog.Handler }
+
+func (h angry) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "panic" {
+		panic(r.Message)
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestPanic: a handler that panics costs the line, which is counted, and not the process.
+func TestPanic(t *testing.T) {
+	var out bytes.Buffer
+	l := Wrap(slog.New(angry{slog.NewTextHandler(&out, nil)}))
+	l.Info("panic")
+	l.Info("after it")
+	if !Flush(t.Context(), l) || !strings.Contains(out.String(), "after it") || !strings.Contains(out.String(), "dropped=1") {
+		t.Errorf("%s", &out)
 	}
 }
