@@ -41,8 +41,8 @@ func (a *Adoption) pending() (t segment.Tally) {
 	return t
 }
 
-// owed formats what each destination is owed for people.
-func (a *Adoption) owed() string {
+// describePending formats the pending records of each destination for people.
+func (a *Adoption) describePending() string {
 	if len(a.Pending) == 0 {
 		return "unknown"
 	}

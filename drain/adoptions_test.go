@@ -82,7 +82,7 @@ func TestDrainAndAdoptions(t *testing.T) {
 			owed := c.want == Incomplete || c.want == Stopped
 			var sum bytes.Buffer
 			_ = r.WriteSummary(&sum)
-			if len(r.Adoptions) > 0 != owed || strings.Contains(sum.String(), "adopted volume /orphans/vol1: NOT delivered, owed idc: 7 records, 2.0 KiB: idc: connection refused") != owed {
+			if len(r.Adoptions) > 0 != owed || strings.Contains(sum.String(), "adopted volume /orphans/vol1: NOT delivered, pending idc: 7 records, 2.0 KiB: idc: connection refused") != owed {
 				t.Errorf("%s: %v\n%s", name, r.Adoptions, sum.String())
 			}
 			if n := len(linesWith(log.String(), "adopted volume is not delivered and must be kept", "dir=/orphans/vol1", "2.0 KiB", "connection refused")); n > 0 != owed && !c.retained {

@@ -173,10 +173,10 @@ func (c *ClassReport) confirmed() bool {
 			return false
 		}
 	}
-	return !c.owed() && len(c.Destinations) > 0
+	return !c.unfinished() && len(c.Destinations) > 0
 }
 
-func (c *ClassReport) owed() bool {
+func (c *ClassReport) unfinished() bool {
 	for _, d := range c.Destinations {
 		if d.Pending.Records > 0 {
 			return true
@@ -195,7 +195,7 @@ func (r *run) judge() {
 	for _, c := range r.report.Classes {
 		unkept = unkept || c.unkept() != ""
 		damaged = damaged || c.damaged()
-		owed = owed || c.owed()
+		owed = owed || c.unfinished()
 		unverified = unverified || !c.complete()
 		for _, d := range c.Destinations {
 			mismatch = mismatch || d.State == string(ship.StateConflict)

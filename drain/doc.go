@@ -1,17 +1,18 @@
 // Package drain ends a service without losing the records that it holds. A service ends in one of two ways. Stop keeps the
 // spools on disk for the next start. Drain delivers every record to every destination, asks each destination to confirm
-// all of them, and reports every record that it could not deliver.
+// what is still in the spool, and reports every record that it could not deliver.
 //
 // A [Drainer] owns the classes of a process, each with its inputs, spool and shipper. [Drainer.Run] is the shutdown hook of
 // main: it waits for SIGTERM, SIGINT or a platform's notice, ends the service, and returns a [Report]; main exits with
-// [Report.ExitCode]. A signal starts a Stop or a Drain ([Options.OnSignal]), a notice always starts a Drain. A second signal
-// cuts everything short: the report is written from what is known, and Run returns within two seconds.
+// [Report.ExitCode]. A notice starts a Drain. A signal starts a Stop or a Drain ([Options.OnSignal]), and always a Drain
+// while the platform takes the instance away. A second signal cuts everything short (for the exceptions see Run): the report
+// is written from what is known, and Run returns within two seconds.
 //
 // # Phases
 //
 //	announce  readiness turns 503; the program's own steps run (Options.Before)
 //	quiesce   (after a platform's notice) inputs stay open until no record has arrived for Options.Quiesce. Two limits
-//	          end this phase earlier: the larger of five minutes and Options.Quiesce, and half of the time that is left
+//	          end this phase earlier: Options.QuiesceMax, and half of the time that is left
 //	close     the listeners read their sockets until they are empty, and close; kernel drops are accounted for
 //	seal      everything that was received is written, synced and sealed
 //	ship      (Drain) back-off is reset; every segment is staged and delivered to every destination

@@ -22,7 +22,7 @@ type Lifecycle interface {
 	// Lifecycle.
 	Update(ctx context.Context, s Status)
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
-	// Complete may let the platform take the disk. retained reports that the platform leaves the instance and its disk
+	// Delivered may let the platform take the disk. retained reports that the platform leaves the instance and its disk
 	// although the Drain is not complete: the Drainer then continues until the Drain is complete, and calls Finish once
 	// more. Finish bounds its own time; a second signal ends ctx, and so do two hours. Update is called meanwhile.
 	Finish(ctx context.Context, r *Report) (retained bool, err error)

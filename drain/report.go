@@ -215,7 +215,7 @@ func (r *Report) WriteSummary(w io.Writer) error {
 		}
 	}
 	for _, a := range r.Adoptions {
-		p("  adopted volume %s: NOT delivered, owed %s: %s\n", a.Dir, a.owed(), a.Why)
+		p("  adopted volume %s: NOT delivered, pending %s: %s\n", a.Dir, a.describePending(), a.Why)
 	}
 	r.writeLeft(p)
 	for _, e := range r.Errors {

@@ -27,7 +27,7 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 		l.class(name, r.Classes[name])
 	}
 	for _, a := range r.Adoptions {
-		l.line("drain: report: an adopted volume is not delivered and must be kept", true, a.Why, "dir", a.Dir, "class", a.Class, "spool", a.Spool, "owed", a.owed())
+		l.line("drain: report: an adopted volume is not delivered and must be kept", true, a.Why, "dir", a.Dir, "class", a.Class, "spool", a.Spool, "pending", a.describePending())
 	}
 }
 
@@ -93,6 +93,6 @@ func (l *reportLog) class(name string, c ClassReport) {
 	for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 		d := c.Destinations[dest]
 		l.line("drain: report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
-			"owed", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
+			"pending", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
 	}
 }

@@ -17,7 +17,7 @@ var (
 	ErrFenced = errors.New("ship: chain is continued by another owner")
 	// ErrVerify: the destination's own account of an object does not match what was sent.
 	ErrVerify = errors.New("ship: object at destination does not match")
-	// ErrIncomplete: something is still owed.
+	// ErrIncomplete: records are still pending.
 	ErrIncomplete = errors.New("ship: not everything is delivered")
 )
 
@@ -45,7 +45,8 @@ type Receipt struct {
 	// Object.Check knows no other: a destination that keeps another checksum is read back.
 	Checksum string `json:"checksum"`
 	// Method says how it was verified: "head" (the store's own full-object checksum, which an audit must find in
-	// Stat again), "remote-sha256sum", "read-back".
+	// Stat again), "remote-sha256sum" (or another hash command), "read-back", "hash-on-write" (of a local file), and "size" from a
+	// Stat that compares no checksum.
 	Method string    `json:"method"`
 	Time   time.Time `json:"time"`
 	// Version of the object, where the store has versions.

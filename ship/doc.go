@@ -4,9 +4,9 @@
 // any other implementation must pass. A [Shipper] takes the sealed segments of a spool to all destinations. It has each
 // segment staged once (encoded, compressed and hashed), uploads it to each destination in parallel, and compares the
 // destination's own account of size and checksum with what was sent. Then it writes the next manifest of that
-// destination's chain. A manifest covers the records
-// that it lists. A record is delivered to a destination once its chain covers it. The spool deletes a segment after every
-// chain covers it.
+// destination's chain. The chain covers a segment once it has the segment's lines; damaged records are in them as gaps. A
+// record is delivered to a destination once the chain of that destination covers it. The spool deletes a segment after the
+// chain of every destination covers it.
 //
 // # Guarantees
 //
@@ -18,7 +18,7 @@
 //     the shipper leaves those bytes there, the chain stops before that segment, and the log names the conflict. Everything
 //     else continues.
 //   - One writer for each manifest. The shipper makes a manifest's bytes durable in the spool before it sends them, and the
-//     destination creates them only if that number is free. If it is not free, another owner writes this chain too, because
+//     destination creates them only if that number is free. If other bytes are there, another owner writes this chain too, because
 //     the volume was copied, restored from a snapshot, or adopted. This shipper compares the other owner's manifests with
 //     its spool, and accepts them while they agree. From the first difference on, it delivers its records under a new spool
 //     id, in a new chain.
@@ -54,9 +54,10 @@
 // destinations that were given up. See [ManifestHeader].
 //
 // A segment line says which records an object holds. It is the same at every destination, apart from the receipt, which is
-// that destination's own confirmation of the object. Sequence numbers continue from line to line and from manifest to
-// manifest without a hole. "gaps" are ranges of records that were damaged before the segment was staged; "records" is last −
-// first + 1, minus the length of the gaps. A segment of which no record is left has a line without a key. See [SegmentLine].
+// that destination's own confirmation of the object, and from what copies of a volume cause ("whole", and keys with a hash).
+// Sequence numbers continue from line to line and from manifest to manifest without a hole. "gaps" are ranges of records
+// that were damaged before the segment was staged; "records" is last − first + 1, minus the length of the gaps. A segment of
+// which no record is left has a line without a key. See [SegmentLine].
 //
 // "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. The owner
 // of another copy of the volume has delivered the first ones already (see object.Related). The three members describe the
@@ -64,12 +65,12 @@
 // destination with the complete object lists. If another owner has delivered all records of the segment, last is
 // first − 1, and the line has no key. See [Whole].
 //
-// A loss line follows the segment line of its segment, or is on its own if the segment holds no records. It has the records
-// that were lost while that segment was active, for each cause, and their bytes. If the spool has not seen all of them,
-// "bytes" is null, and "bytes_seen" is a lower bound. "unaccounted" lists periods for which the loss can only be bounded,
-// because the process or the machine died: {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}.
-// "known" counts records that were received and are lost. "filtered" and "made" are what was dropped and made on purpose;
-// each is left out if it is zero. See [LossLine].
+// A loss line follows the segment line of its segment, or is on its own if the segment never held a record. It has the
+// records that were lost while that segment was active, for each cause, and their bytes. If the spool has not seen all of
+// them, "bytes" is null, and "bytes_seen" is a lower bound. "unaccounted" lists periods for which the loss can only be
+// bounded, because the process or the machine died:
+// {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" counts records that were received and
+// are lost. "filtered" and "made" are what was dropped and made on purpose; each is left out if it is zero. See [LossLine].
 //
 // The footer counts the lines and says how far the chain reaches: the last segment and the last sequence number. Its
 // "sha256" is the hash of all lines before it and of its own line with "sha256":"". (Version 1 did not hash the footer, so
@@ -78,7 +79,7 @@
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.
-//   - "passed":"2026-11-22T09:00:00Z" states that no segment outside of the chain began before that time. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
+//   - "passed":"2026-11-22T09:00:00Z" states that every segment that this chain does not cover yet begins at that time or later. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
 //     records arrive. The hour of a folder is the hour in which its segment begins. The times at which segments begin
 //     never decrease, also in relation to such a statement, even if the clock is set back.
 //   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken the chain over, and
@@ -130,13 +131,13 @@
 // # The way through the files
 //
 // From the outside in. options.go and shipper.go configure and run a Shipper. destination.go, object.go and backoff.go are
-// what a driver implements and uses; location.go compares where destinations are, guard.go guards against one that misbehaves.
-// publish.go stores a report, limit.go bounds the rate of uploads.
+// what a driver implements and uses; location.go compares where destinations are, guard.go guards against one that
+// misbehaves. publish.go stores a report, limit.go bounds the rate of uploads.
 //
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
-// progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged. taken_key.go and attempts.go decide under which key,
-// and whether anybody can have used it before; proof.go demands proof before a conflict is believed. health.go retries and
-// adds up failures, with stats.go and meter.go.
+// progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged.
+// taken_key.go and attempts.go decide under which key, and whether anybody can have used it before; proof.go demands proof
+// before a conflict is believed. health.go retries and adds up failures, with stats.go and meter.go.
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner

@@ -67,7 +67,7 @@ func TestFullIsTold(t *testing.T) {
 		if len(got) != 1 || !strings.Contains(got[0], "level=ERROR") {
 			t.Fatalf("a full spool says %q", got)
 		}
-		for _, want := range []string{"class=default", "used=", "quota=\"1.0 MiB\"", "owed.idc=", "owed.s3=", "waiting=", "lost=0"} {
+		for _, want := range []string{"class=default", "used=", "quota=\"1.0 MiB\"", "pending.idc=", "pending.s3=", "waiting=", "lost=0"} {
 			if !strings.Contains(got[0], want) {
 				t.Errorf("%q is not in %s", want, got[0])
 			}

@@ -55,12 +55,12 @@ func (s *Spool) watchFull() {
 		s.log.Info("spool: there is room again", attrs...)
 		return
 	}
-	attrs = append(attrs, "waiting", r.waiting, s.owedEach())
+	attrs = append(attrs, "waiting", r.waiting, s.pendingEach())
 	does := "appends wait: TCP and RELP senders are held up, UDP datagrams are lost. "
 	if !s.opts.OnFull.waits() {
 		does = "records are rejected, and lost. "
 	}
-	cure := "Restore the destination that is owed most, or raise the quota"
+	cure := "Restore the destination for which most is pending, or raise the quota"
 	if r.disk {
 		cure = "The disk is full: delete other files on it"
 		attrs = append(attrs, "disk_free", units.Size(q.disk.free))
@@ -68,14 +68,14 @@ func (s *Spool) watchFull() {
 	s.log.Error("spool: FULL: "+does+cure, attrs...)
 }
 
-// owedEach says what each destination is owed, as a group of log attributes.
-func (s *Spool) owedEach() slog.Attr {
-	owed := s.pending()
+// pendingEach says what is pending for each destination, as a group of log attributes.
+func (s *Spool) pendingEach() slog.Attr {
+	pending := s.pending()
 	var list []any
-	for _, name := range slices.Sorted(maps.Keys(owed)) {
-		list = append(list, slog.String(name, units.Records(owed[name].Records, owed[name].Bytes)))
+	for _, name := range slices.Sorted(maps.Keys(pending)) {
+		list = append(list, slog.String(name, units.Records(pending[name].Records, pending[name].Bytes)))
 	}
-	return slog.Group("owed", list...)
+	return slog.Group("pending", list...)
 }
 
 // watchDisk looks how full the file system is, and returns when to look again. It never ceases: other programs fill the

@@ -105,7 +105,7 @@ type Chain struct {
 	Hash    [32]byte `json:"hash"`    // SHA-256 of the last manifest's bytes; zero before the first
 	Segment uint64   `json:"segment"` // last segment the chain covers, 0: none
 	Through uint64   `json:"through"` // last sequence number the chain covers
-	Joined  uint64   `json:"joined"`  // first sequence number this destination is owed
+	Joined  uint64   `json:"joined"`  // first sequence number that this destination must get
 	Final   bool     `json:"final"`   // the last manifest was final, or has handed the chain over
 	// Before is where the last manifest is that Hash is of, if Next is 0: in an earlier epoch. Zero if it is not known.
 	Before Link `json:"before,omitzero"`
@@ -157,6 +157,6 @@ type Stats struct {
 	Err error
 	// Panics counts the Encoder calls that have panicked in this process.
 	Panics uint64
-	// Pending is what each destination is still owed: sealed segments and what is not sealed yet.
+	// Pending is, for each destination, the records that are not delivered to it yet, sealed or not.
 	Pending map[string]segment.Tally
 }

@@ -1,6 +1,6 @@
 // Package asg connects a drain to an EC2 Auto Scaling group: a [drain.Lifecycle] that reads the scale-in from the instance
-// metadata, keeps the termination hook waiting while the drain makes progress, and answers the hook: CONTINUE once
-// everything is verified, ABANDON in every other case.
+// metadata, keeps the termination hook waiting while the drain makes progress, and answers the hook. A drain that
+// has verified everything answers CONTINUE, every other drain ABANDON. A Stop does not answer.
 //
 //	l, err := asg.New(&asg.Options{Hook: "drain", Logger: logger})
 //	d, err := drain.New(&drain.Options{Lifecycles: []drain.Lifecycle{l}, ...})

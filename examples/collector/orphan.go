@@ -28,19 +28,19 @@ type orphan struct {
 	State    string                   `json:"state"`           // waiting, delivering, delivered
 	Phase    string                   `json:"phase,omitempty"` // of the drain
 	Attempts int                      `json:"attempts"`
-	Pending  uint64                   `json:"pending_records"` // summed over destinations
-	Owed     map[string]segment.Tally `json:"owed,omitempty"`  // by destination
+	Pending  map[string]segment.Tally `json:"pending,omitempty"` // by destination
+	Records  uint64                   `json:"pending_records"`   // their sum
 	ETA      time.Duration            `json:"eta_ns,omitempty"`
 	// Err says why it is not delivered: from the last attempt, or from the one in progress.
 	Err  string     `json:"error,omitempty"`
 	Next *time.Time `json:"next_attempt,omitempty"`
 }
 
-// owes sets the pending records of each destination.
-func (o *orphan) owes(by map[string]segment.Tally) {
-	o.Owed, o.Pending = by, 0
+// setPending sets the pending records of each destination.
+func (o *orphan) setPending(by map[string]segment.Tally) {
+	o.Pending, o.Records = by, 0
 	for _, t := range by {
-		o.Pending += t.Records
+		o.Records += t.Records
 	}
 }
 
@@ -132,7 +132,7 @@ func (a *adoptions) noteAttempt(o *orphan, r *drain.Report, err error, done bool
 	a.note(o, func() {
 		o.State, o.Phase, o.ETA, o.Err = "waiting", "", 0, whyNot(r, err)
 		if done {
-			o.State, o.Pending, o.Owed = "delivered", 0, nil
+			o.State, o.Records, o.Pending = "delivered", 0, nil
 			if r != nil && err == nil {
 				o.Err = ""
 			}
@@ -144,11 +144,11 @@ func (a *adoptions) noteAttempt(o *orphan, r *drain.Report, err error, done bool
 		}
 		for class, c := range r.Classes {
 			o.Class, o.Spool = class, c.Spool
-			owed := map[string]segment.Tally{}
+			pending := map[string]segment.Tally{}
 			for dest, d := range c.Destinations {
-				owed[dest] = d.Pending
+				pending[dest] = d.Pending
 			}
-			o.owes(owed)
+			o.setPending(pending)
 		}
 	})
 	return done
@@ -181,13 +181,13 @@ func (a *adoptions) inspect(o *orphan) {
 			return
 		}
 		o.Class, o.Spool = in.Class, in.SpoolID
-		owed := map[string]segment.Tally{}
+		pending := map[string]segment.Tally{}
 		for dest, d := range in.Destinations {
 			if !d.Forgotten {
-				owed[dest] = d.Pending
+				pending[dest] = d.Pending
 			}
 		}
-		o.owes(owed)
+		o.setPending(pending)
 	})
 }
 
@@ -262,13 +262,13 @@ func (a *adoptions) maxBytes() int64 {
 // progress notes how far an attempt is, and what delays it.
 func (o *orphan) progress(p drain.Status) {
 	o.Phase, o.ETA, o.Err = p.Phase, p.ETA, ""
-	owed := map[string]segment.Tally{}
+	pending := map[string]segment.Tally{}
 	for _, dest := range slices.Sorted(maps.Keys(p.Destinations)) {
 		d := p.Destinations[dest]
-		owed[dest] = d.Pending
+		pending[dest] = d.Pending
 		if d.Err != nil && d.Pending.Records > 0 {
 			o.Err = strings.TrimPrefix(o.Err+"; "+dest+": "+d.Err.Error(), "; ")
 		}
 	}
-	o.owes(owed)
+	o.setPending(pending)
 }

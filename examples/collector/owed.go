@@ -33,7 +33,7 @@ func (a *adoptions) Pending() (owed []drain.Adoption) {
 	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
 		if o := a.seen[dir]; o.State != "delivered" {
 			owed = append(owed, drain.Adoption{
-				Dir: dir, Class: o.Class, Spool: o.Spool, Pending: maps.Clone(o.Owed), Why: cmp.Or(o.Err, "it is being delivered"),
+				Dir: dir, Class: o.Class, Spool: o.Spool, Pending: maps.Clone(o.Pending), Why: cmp.Or(o.Err, "it is being delivered"),
 			})
 		}
 	}

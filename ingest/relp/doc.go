@@ -17,7 +17,7 @@
 // A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again. The
 // answer 500 is final, since a client then drops the message. So it is used only for what can never be taken: a message over
 // the limit (TCPOptions.Max, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog. Both count as lost.
-// rsyslog logs the answer and connects again. Overload is never answered with 500: while the spool is full or its disk
+// rsyslog drops that message, logs the answer, and connects again. Overload is never answered with 500: while the spool is full or its disk
 // stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject, what the spool
 // counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
 //
@@ -59,7 +59,7 @@
 //	COMMAND  1 to 32 letters: open, syslog, close; from the server rsp, and the hint serverclose
 //	DATALEN  1 to 9 digits: the bytes of DATA
 //
-// What does not look like that, a transaction number out of turn, a message before the session is open or a second open end
-// the connection, counted as malformed. A frame that the client leaves incomplete is counted as for any TCP connection:
-// malformed if it closed, reset if it was gone, although it still has the message.
+// The listener ends the connection, and counts it as malformed, after any other bytes, a transaction number out of turn, a
+// message before the session is open, or a second open. It counts a frame that the client leaves incomplete as on any TCP
+// connection: malformed if the client closed the connection, reset if the client was gone. The client still has that message.
 package relp

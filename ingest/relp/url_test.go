@@ -20,7 +20,7 @@ func TestURLBad(t *testing.T) {
 		"relp://:0?framing=octet":             {`"framing" is not known`},
 		"relps://:0":                          {"cert=FILE"},
 		"relps://:0?cert=/nowhere&key=/there": {"/nowhere"},
-		"tcp://:0?framing=xml":                {"or relp"},
+		"tcp://:0?framing=xml":                {"octet, relp"},
 		"tcp://:0?framing=octet&window=5":     {`"window" is not known`},
 		"relpx://:0":                          {"relp, relps"},
 	} {

@@ -11,9 +11,9 @@
 //   - the heads that each chain left at the other places match the chain.
 //
 // The [Verdict] on a chain is Complete if it is final and everything above holds; Closed if an operator has stated that its
-// spool is permanently gone ([Close]), and everything that the chain covers is right; Owed if it has no final manifest, or
-// another place has more records; Damaged if anything that was ever confirmed is missing or altered. Every [Finding] names
-// its place, class, spool, sequence numbers and key, and says what to do.
+// spool is permanently gone ([Close]), and everything that the chain covers is right; Owed if nobody has closed it and it
+// has no final manifest, or if another place has more records; Damaged if anything that was ever confirmed is missing or
+// altered. Every [Finding] names its place, class, spool, sequence numbers and key, and says what to do.
 //
 // # Copies of a volume
 //
@@ -31,8 +31,8 @@
 // The auditor reports damage only after a comparison. It reports a version, codec, format or signature algorithm that it
 // does not know as not understood. It still compares the stored bytes, and calls nothing damaged for that reason. If an
 // object is ahead of its chain's end, no manifest of that chain names it yet. A deep audit reads such an object. If a
-// manifest at another place lists it, the audit compares the two. The auditor never advises to remove or overwrite an
-// object.
+// manifest at another place lists it, the audit compares the object with that manifest's line. The auditor never advises to
+// remove or overwrite an object.
 //
 // Given one place whose last manifest is genuine, the auditor detects every change before it: whoever removes, adds or
 // alters anything breaks the chain or a checksum. Only other places can show that the last manifests themselves were cut

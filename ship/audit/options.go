@@ -32,7 +32,7 @@ type Options struct {
 	// Since leaves out objects whose newest record is older: a retention rule may have deleted them. Their chains are
 	// verified all the same. The zero time leaves out none.
 	Since time.Time
-	// Hour asks about one hour of the `dt=…/hour=…` folders only: whether it is over, and every chain has passed it or is
+	// Hour asks about the folders of one hour only (object.HourPrefix): whether it is over, and every chain has passed it or is
 	// final. It is over once this host's clock says so and a sender has written a manifest since, or five minutes later.
 	// Objects of other hours are not looked for, and what is owed after that hour is not reported. The zero time asks
 	// about all.

@@ -20,7 +20,7 @@ const readers = 4
 // Records reads the records of a class at a destination, or of all classes if class is empty. It calls f for each record,
 // one at a time and in no particular order, and stops at the first error.
 //
-// A failure that may pass, such as a connection that breaks in the middle of an object, is retried for about twenty
+// A failure that may pass, such as a connection that breaks in the middle of an object, is retried for up to 25
 // seconds, and reading continues after the last byte that arrived: records that cannot be read at the first attempt must
 // not be counted as missing. The destination must be a ship.Lister.
 func Records(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// attempts is how many attempts in a row may fail before the error is returned: with ship.Backoff about twenty seconds.
+// attempts is how many attempts in a row may fail before the error is returned: with ship.Backoff up to 25 seconds.
 const attempts = 8
 
 // retrying reads from a destination through failures that may pass.

@@ -9,7 +9,8 @@
 //
 //   - A record is returned as it was written, or not at all. A block that is stale, foreign, moved, doubled or altered is
 //     not valid: its checksum covers the file's generation and the block's place in the file.
-//   - [Reader.Next] returns a [DamageError] once for each damaged range, with the exact sequence numbers that are lost, and
+//   - [Reader.Next] returns a [DamageError] once for each damaged range, with the exact sequence numbers that are lost (Last is
+//     [Unbounded] if the reader cannot know it), and
 //     the following call continues after it. A caller that takes every error for the end stops there with an error other
 //     than io.EOF, so it cannot take a gap for the end of the segment.
 //   - What a crash tore off after the last durable mark is no damage: the segment ends there, and every reader agrees on
