@@ -117,6 +117,9 @@ func appender(mode string) error {
 	if mark, ok := strings.CutPrefix(mode, "scalein "); ok {
 		return scaleInChild(mark)
 	}
+	if mode, ok := strings.CutPrefix(mode, "route "); ok {
+		return routeChild(mode)
+	}
 	ctx := context.Background()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	dests := map[string]ship.Destination{}
