@@ -26,6 +26,9 @@ type Options struct {
 	Format string
 	Codec  string
 	Level  int
+	// Extra has formats and codecs of the program's own, which Format and Codec may then name. Keep those in it that an
+	// earlier process has used: what it has staged, and what is at the destinations, is read with them.
+	Extra format.Extra
 	// Workers is the number of uploads in parallel to each destination; default 4. Eight segments of up to 1 MiB count as
 	// one, since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's
 	// chain.
@@ -127,5 +130,5 @@ func (o Options) validate(names, dirs []string) error {
 
 // encoder returns the encoder that the options ask for.
 func (o Options) encoder() (spool.Encoder, error) {
-	return format.NewEncoder(object.Encoding{Format: o.Format, Codec: o.Codec, Level: o.Level})
+	return o.Extra.NewEncoder(object.Encoding{Format: o.Format, Codec: o.Codec, Level: o.Level})
 }

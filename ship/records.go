@@ -38,7 +38,7 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer content.Close()
-	f, err := format.ByName(line.Format)
+	f, err := l.s.o.Extra.Format(line.Format)
 	if err != nil {
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
@@ -212,7 +212,7 @@ func (l *lane) openRecords(ctx context.Context, number uint64) (interface {
 	if err != nil {
 		return nil, nil, errors.Join(err, done())
 	}
-	f, err := format.ByName(rec.Format)
+	f, err := l.s.o.Extra.Format(rec.Format)
 	if err != nil {
 		return nil, nil, errors.Join(err, content.Close(), done())
 	}

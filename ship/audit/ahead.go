@@ -182,7 +182,7 @@ func join(parts ...string) string {
 // that its records are those of its name, in order; how many there should be nothing tells. The uncompressed output goes to
 // raw.
 func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw io.Writer) error {
-	f, codec, err := encodingByKey(k)
+	f, codec, err := encodingByKey(p.o.Extra, k)
 	if err != nil {
 		return err
 	}

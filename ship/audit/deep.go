@@ -106,7 +106,7 @@ func judgeBytes(there ship.Object, s *ship.SegmentLine) error {
 // right: counting the records shows a line that was forged together with its hashes, or written by a sender that counts
 // wrongly.
 func (p *place) recount(ctx context.Context, stored io.Reader, s *ship.SegmentLine) error {
-	f, codec, err := encodingOf(s)
+	f, codec, err := encodingOf(p.o.Extra, s)
 	if err != nil {
 		return fmt.Errorf("%w: its stored bytes are those that were verified, its records are not counted", err)
 	}

@@ -10,12 +10,12 @@ import (
 )
 
 // encodingOf returns how a line says that its object is encoded. The error wraps errNotUnderstood.
-func encodingOf(s *ship.SegmentLine) (*format.Format, compress.Codec, error) {
-	f, err := format.ByName(s.Format)
+func encodingOf(x format.Extra, s *ship.SegmentLine) (*format.Format, compress.Codec, error) {
+	f, err := x.Format(s.Format)
 	if err != nil {
 		return nil, nil, fmt.Errorf("format %q: %w", s.Format, errNotUnderstood)
 	}
-	codec, err := compress.ByName(s.Codec)
+	codec, err := x.Codec(s.Codec)
 	if err != nil {
 		return nil, nil, fmt.Errorf("codec %q: %w", s.Codec, errNotUnderstood)
 	}
@@ -23,8 +23,8 @@ func encodingOf(s *ship.SegmentLine) (*format.Format, compress.Codec, error) {
 }
 
 // encodingByKey returns how an object is encoded by the ending of its key. The error wraps errNotUnderstood.
-func encodingByKey(k *object.Key) (*format.Format, compress.Codec, error) {
-	f, codec, err := format.ByKey(k.Ending())
+func encodingByKey(x format.Extra, k *object.Key) (*format.Format, compress.Codec, error) {
+	f, codec, err := x.ByKey(k.Ending())
 	if err != nil || f.Ext+codec.Info().Ext != k.Ending() {
 		return nil, nil, fmt.Errorf("the ending %q of its name: %w", k.Ending(), errNotUnderstood)
 	}
@@ -32,13 +32,13 @@ func encodingByKey(k *object.Key) (*format.Format, compress.Codec, error) {
 }
 
 // isPlain reports whether the content of a line's object tells neither numbers nor times: see format.Format.
-func isPlain(s *ship.SegmentLine) bool {
-	f, err := format.ByName(s.Format)
+func isPlain(x format.Extra, s *ship.SegmentLine) bool {
+	f, err := x.Format(s.Format)
 	return err == nil && f.Plain
 }
 
 // isCanonical reports whether the content of a line's object is the same for the same records: see format.Format.
-func isCanonical(s *ship.SegmentLine) bool {
-	f, err := format.ByName(s.Format)
+func isCanonical(x format.Extra, s *ship.SegmentLine) bool {
+	f, err := x.Format(s.Format)
 	return err == nil && f.Canonical
 }

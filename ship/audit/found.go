@@ -33,7 +33,7 @@ func (s stored) unfound(ctx context.Context, first, last uint64, others []stored
 	if last-first >= maxCompared {
 		return lost, false, fmt.Errorf("%d records are too many to be compared: %w", last-first, errNotUnderstood)
 	}
-	plain := isPlain(s.line) || slices.ContainsFunc(others, func(o stored) bool { return isPlain(o.line) })
+	plain := isPlain(s.p.o.Extra, s.line) || slices.ContainsFunc(others, func(o stored) bool { return isPlain(o.p.o.Extra, o.line) })
 	for from := first; from <= last; from += comparedAtOnce {
 		c := comparison{seed: maphash.MakeSeed(), plain: plain, seqRange: seqRange{from, min(last, from+comparedAtOnce-1)}}
 		c.want = make([]uint64, c.last-c.first+1)
@@ -141,7 +141,7 @@ func (s stored) each(ctx context.Context, last uint64, f func(seq uint64, rec se
 
 // eachRecord decodes the object of a line up to record last.
 func (p *place) eachRecord(ctx context.Context, stored io.Reader, s *ship.SegmentLine, last uint64, f func(seq uint64, rec segment.Record)) error {
-	enc, codec, err := encodingOf(s)
+	enc, codec, err := encodingOf(p.o.Extra, s)
 	if err != nil {
 		return err
 	}

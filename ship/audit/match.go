@@ -157,7 +157,7 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 		return true
 	}
 	a, b := stored{x.c.p, x.line()}, stored{y.c.p, y.line()}
-	if a.line.Format == b.line.Format && isCanonical(a.line) || a.line.Records == 0 || b.line.Records == 0 || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
+	if a.line.Format == b.line.Format && isCanonical(a.p.o.Extra, a.line) || a.line.Records == 0 || b.line.Records == 0 || !reflect.DeepEqual(wholeGaps(a.line), wholeGaps(b.line)) {
 		return false
 	}
 	if a.line.First < b.line.First {

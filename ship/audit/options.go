@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -46,6 +47,8 @@ type Options struct {
 	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and only those objects that had not been found right: what is
 	// altered between the two is not noticed. The file is removed at the end. Default none.
 	Checkpoint string
+	// Extra has formats and codecs of the program's own: without them the records of objects in them are not counted.
+	Extra format.Extra
 	// Parallel is the number of requests in flight at each place; default 16.
 	Parallel int
 	// MaxFindings bounds the findings that are listed; all are counted. Default 10,000.
@@ -139,6 +142,9 @@ func (o Options) validate() error {
 		if len(k) != ed25519.PublicKeySize {
 			bad("a public key of %d bytes", len(k))
 		}
+	}
+	if err := o.Extra.Check(); err != nil {
+		bad("%w", err)
 	}
 	if o.MaxFindings < 1 {
 		bad("at most %d findings", o.MaxFindings)

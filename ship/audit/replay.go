@@ -23,8 +23,10 @@ const repairVersion = 1
 type ReplayOptions struct {
 	// From is the place that has the objects, To the one that lacks them.
 	From, To Place
-	Class    string
-	Spool    string
+	// Extra as in Options.
+	Extra format.Extra
+	Class string
+	Spool string
 	// First and Last bound the sequence numbers; every segment with one of them is looked at. Last 0 means no bound.
 	First, Last uint64
 }
@@ -53,7 +55,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if o == nil {
 		o = new(ReplayOptions)
 	}
-	places := Options{Places: []Place{o.From, o.To}, Class: o.Class}
+	places := Options{Places: []Place{o.From, o.To}, Class: o.Class, Extra: o.Extra}
 	opts := places.withDefaults()
 	err := errors.Join(opts.validate(), wait.CheckContext(ctx))
 	if (object.Origin{Class: o.Class, Spool: o.Spool}).Check() != nil {
@@ -232,7 +234,7 @@ func (r *replayer) fetch(ctx context.Context, s *ship.SegmentLine, file *os.File
 			return o, err
 		}
 	}
-	o.Key, o.Spool, o.ContentType = s.Key, r.id.Spool, format.ContentType(s.Encoding())
+	o.Key, o.Spool, o.ContentType = s.Key, r.id.Spool, r.o.Extra.ContentType(s.Encoding())
 	return o, nil
 }
 

@@ -178,7 +178,7 @@ func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]a
 
 // hasRecords reports whether each record of an object that can be read from beginning to end is in one of the others.
 func (p *place) hasRecords(ctx context.Context, u *unvouched, others []stored) (bool, error) {
-	f, codec, err := encodingByKey(&u.key)
+	f, codec, err := encodingByKey(p.o.Extra, &u.key)
 	if err != nil || len(others) == 0 {
 		return false, nil // what is in it cannot be said
 	}

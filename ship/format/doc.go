@@ -14,5 +14,6 @@
 // format.go has the table of formats and what each one is described by. Each format has files of its own: lines.go,
 // ndjson.go and ndjson_read.go, native.go and native_read.go. encoder.go drives a format's writer over a segment, and
 // output.go hashes and hands on what it writes; reader.go has the contract of readers and the lines that two of them share.
-// A new format is a file with its Format, and a line in the table.
+// A new format is a file with its Format, and a line in the table. extra.go finds formats and codecs by name or ending, those of
+// the program included.
 package format

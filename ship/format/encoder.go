@@ -16,16 +16,23 @@ import (
 // whose calls runs on its own one.
 type Encoder struct {
 	encoding object.Encoding
+	extra    Extra
 }
 
 // NewEncoder returns the Encoder for an encoding; its zero fields mean NDJSON, zstd and the codec's default level. The
 // error says everything that is wrong with it.
-func NewEncoder(e object.Encoding) (*Encoder, error) {
-	e, err := Resolve(e)
+func NewEncoder(e object.Encoding) (*Encoder, error) { return Extra{}.NewEncoder(e) }
+
+// NewEncoder is the function NewEncoder with formats and codecs of the program's own.
+func (x Extra) NewEncoder(e object.Encoding) (*Encoder, error) {
+	if err := x.Check(); err != nil {
+		return nil, err
+	}
+	e, err := x.Resolve(e)
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{encoding: e}, nil
+	return &Encoder{encoding: e, extra: x}, nil
 }
 
 // Encode writes a segment to dst, from its first record on wherever src is. A nil want means the Encoder's own encoding;
@@ -40,12 +47,12 @@ func (e *Encoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader
 	if want != nil {
 		encoding = *want
 	}
-	f, codec, err := resolve(&encoding)
+	f, codec, err := e.extra.resolve(&encoding)
 	if err != nil {
 		return object.Encoded{}, err
 	}
-	if f.fits != nil {
-		fits, err := f.fits(ctx, src)
+	if f.Fits != nil {
+		fits, err := f.Fits(ctx, src)
 		switch {
 		case err != nil:
 			return object.Encoded{}, err
@@ -57,14 +64,14 @@ func (e *Encoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader
 			encoding.Format = f.Name
 		}
 	}
-	out := object.Encoded{Encoding: encoding, Ext: f.Ext + codec.Info().Ext, ContentType: ContentType(encoding)}
+	out := object.Encoded{Encoding: encoding, Ext: f.Ext + codec.Info().Ext, ContentType: e.extra.ContentType(encoding)}
 	err = encodeTo(ctx, dst, src, f, codec, &out)
 	return out, err
 }
 
 // Decode returns the uncompressed content of what Encode has written. It is as long as whoever wrote src likes.
 func (e *Encoder) Decode(src io.Reader, enc object.Encoding) (io.ReadCloser, error) {
-	codec, err := compress.ByName(enc.Codec)
+	codec, err := e.extra.Codec(enc.Codec)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +87,7 @@ func encodeTo(ctx context.Context, dst io.Writer, src *segment.Reader, f *Format
 	if err != nil {
 		return err
 	}
-	w, err := f.newWriter(src)
+	w, err := f.Write(src)
 	if err != nil {
 		return err
 	}
@@ -98,7 +105,7 @@ func encodeTo(ctx context.Context, dst io.Writer, src *segment.Reader, f *Format
 }
 
 // encodeRecords is the loop that every byte of traffic goes through.
-func encodeRecords(ctx context.Context, raw *output, src *segment.Reader, w writer, out *object.Encoded) error {
+func encodeRecords(ctx context.Context, raw *output, src *segment.Reader, w Writer, out *object.Encoded) error {
 	next := src.Header().First
 	earliest, latest := int64(0), int64(0)
 	var rec segment.Record // outside the loop, since a writer is handed a pointer: one allocation, not one a record
@@ -119,7 +126,7 @@ func encodeRecords(ctx context.Context, raw *output, src *segment.Reader, w writ
 			continue
 		}
 		rec = r
-		if raw.buf, err = w.record(raw.buf, seq, &rec); err != nil {
+		if raw.buf, err = w.Record(raw.buf, seq, &rec); err != nil {
 			return err
 		}
 		if len(raw.buf) >= chunk {
@@ -141,7 +148,7 @@ func encodeRecords(ctx context.Context, raw *output, src *segment.Reader, w writ
 		next = max(next, footer.Next)
 	}
 	var err error
-	if raw.buf, err = w.finish(raw.buf, next); err != nil {
+	if raw.buf, err = w.Finish(raw.buf, next); err != nil {
 		return err
 	}
 	return raw.flush(ctx)

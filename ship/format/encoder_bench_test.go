@@ -79,7 +79,7 @@ func BenchmarkAppendNDJSON(b *testing.B) {
 			b.SetBytes(benchSize)
 			for b.Loop() {
 				rec.Time += 9000
-				if buf, err = f.record(buf[:0], 123_456_789, &rec); err != nil {
+				if buf, err = f.Record(buf[:0], 123_456_789, &rec); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -19,22 +19,22 @@ var linesFormat = &Format{
 	Name: Lines, Ext: ".log",
 	ContentType: "text/plain", // payloads come in any character set, so that it names none
 	Plain:       true, Canonical: true,
-	fits:      fitsLines,
-	newWriter: func(*segment.Reader) (writer, error) { return linesWriter{}, nil },
-	newReader: func(r io.Reader) (Reader, error) {
+	Fits:  fitsLines,
+	Write: func(*segment.Reader) (Writer, error) { return linesWriter{}, nil },
+	Read: func(r io.Reader) (Reader, error) {
 		return &linesReader{lines: lineReader{r: bufio.NewReaderSize(r, chunk), most: segment.MaxRecord + 1}}, nil
 	},
-	maxRaw: func(records, bytes uint64) int64 { return int64(bytes + records) },
+	Most: func(records, bytes uint64) int64 { return int64(bytes + records) },
 }
 
 // linesWriter writes Lines.
 type linesWriter struct{}
 
-func (linesWriter) record(dst []byte, _ uint64, rec *segment.Record) ([]byte, error) {
+func (linesWriter) Record(dst []byte, _ uint64, rec *segment.Record) ([]byte, error) {
 	return append(append(dst, trimNewline(rec.Data)...), '\n'), nil
 }
 
-func (linesWriter) finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
+func (linesWriter) Finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
 
 // trimNewline removes one newline at the end.
 func trimNewline(p []byte) []byte {

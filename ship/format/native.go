@@ -13,9 +13,9 @@ const Native = "native"
 
 var nativeFormat = &Format{
 	Name: Native, Ext: ".seg", ContentType: "application/octet-stream", ReadsFile: true,
-	newWriter: newNativeWriter,
-	newReader: newNativeReader,
-	maxRaw: func(records, bytes uint64) int64 {
+	Write: newNativeWriter,
+	Read:  newNativeReader,
+	Most: func(records, bytes uint64) int64 {
 		// A gap ends a block, so that each record may have a block and an entry of the index. Header and ledger are there twice.
 		const perRecord, around = segment.MaxBlock - segment.MaxRecord + 16 + 12, 4 << 20
 		return min(segment.MaxSize, int64(bytes+records*perRecord+around))
@@ -41,7 +41,7 @@ type nativeWriter struct {
 	next   uint64 // after the last record
 }
 
-func newNativeWriter(src *segment.Reader) (writer, error) {
+func newNativeWriter(src *segment.Reader) (Writer, error) {
 	h := *src.Header() // EncodeHeader sets its length
 	header, err := segment.EncodeHeader(&h, 0)
 	if err != nil {
@@ -62,7 +62,7 @@ func newNativeWriter(src *segment.Reader) (writer, error) {
 	return f, nil
 }
 
-func (f *nativeWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
+func (f *nativeWriter) Record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	var err error
 	if f.count > 0 && (seq != f.next || len(f.block)+f.attrs.Size(rec) > segment.BlockTarget) {
 		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {
@@ -78,7 +78,7 @@ func (f *nativeWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	return dst, nil
 }
 
-func (f *nativeWriter) finish(dst []byte, next uint64) ([]byte, error) {
+func (f *nativeWriter) Finish(dst []byte, next uint64) ([]byte, error) {
 	var err error
 	if f.count > 0 {
 		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {

@@ -28,9 +28,9 @@ const NDJSON = "ndjson"
 
 var ndjsonFormat = &Format{
 	Name: NDJSON, Ext: ".ndjson", ContentType: "application/x-ndjson", Canonical: true,
-	newWriter: func(src *segment.Reader) (writer, error) { return newNDJSONWriter(src.Header().Spool), nil },
-	newReader: newNDJSONReader,
-	maxRaw:    func(records, bytes uint64) int64 { return int64(bytes*ndjsonPerByte + records*ndjsonAround) },
+	Write: func(src *segment.Reader) (Writer, error) { return newNDJSONWriter(src.Header().Spool), nil },
+	Read:  newNDJSONReader,
+	Most:  func(records, bytes uint64) int64 { return int64(bytes*ndjsonPerByte + records*ndjsonAround) },
 }
 
 // The most that NDJSON makes of a payload: so many bytes of each one, and so many around it. Of the attributes quotes and
@@ -58,7 +58,7 @@ func newNDJSONWriter(spool string) *ndjsonWriter {
 // The text that follows a payload in its line, around the spool id.
 const spoolMember, lineEnd = `","spool":"`, "\"}\n"
 
-func (f *ndjsonWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
+func (f *ndjsonWriter) Record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendUint(dst, seq, 10)
 	dst = append(dst, `,"ts":"`...)
@@ -80,7 +80,7 @@ func (f *ndjsonWriter) record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	return append(dst, f.tail...), nil
 }
 
-func (f *ndjsonWriter) finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
+func (f *ndjsonWriter) Finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
 
 // appendTime appends Unix nanoseconds. What they can say, the years 1677 to 2262, RFC 3339 can.
 func (f *ndjsonWriter) appendTime(dst []byte, t int64) []byte {

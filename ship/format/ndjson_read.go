@@ -52,7 +52,7 @@ func (d *ndjsonReader) Next() (uint64, segment.Record, error) {
 		return 0, segment.Record{}, d.lines.fail("no record")
 	}
 	d.rec = rec
-	if d.buf, err = d.again.record(d.buf[:0], seq, &d.rec); err != nil || !bytes.Equal(d.buf, line) {
+	if d.buf, err = d.again.Record(d.buf[:0], seq, &d.rec); err != nil || !bytes.Equal(d.buf, line) {
 		return 0, segment.Record{}, d.lines.fail("not as this package writes records")
 	}
 	if seq <= d.last {

@@ -47,7 +47,7 @@ func TestNDJSONExactly(t *testing.T) {
 		},
 		{7, segment.Record{Data: []byte("12345678ü\xc3")}, `{"seq":7,"ts":"1970-01-01T00:00:00.000000000Z","src":"","data_b64":"MTIzNDU2NzjDvMM=","spool":"` + testSpoolID + `"}`},
 	} {
-		got, err := newNDJSONWriter(testSpoolID).record(nil, tc.seq, &tc.rec)
+		got, err := newNDJSONWriter(testSpoolID).Record(nil, tc.seq, &tc.rec)
 		if err != nil || string(got) != tc.want+"\n" {
 			t.Errorf("%q: %v\n got %s\nwant %s", tc.rec.Data, err, got, tc.want)
 		}
@@ -110,7 +110,7 @@ func TestNDJSONEveryPlace(t *testing.T) {
 			data := []byte("0123456789abcdefghi")
 			data[at] = byte(c)
 			rec := segment.Record{Data: data}
-			line, err := f.record(nil, 9, &rec)
+			line, err := f.Record(nil, 9, &rec)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func TestNDJSONChunks(t *testing.T) {
 		for _, s := range []string{"ü", "\"", "🚰", "\x00", "a"} {
 			data := []byte(strings.Repeat("x", textChunk-shift) + strings.Repeat(s, textChunk) + "end")
 			rec := segment.Record{Time: 5, Data: data}
-			line, err := f.record(nil, 9, &rec)
+			line, err := f.Record(nil, 9, &rec)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func FuzzNDJSON(f *testing.F) {
 			rec.Src = netip.AddrPortFrom(a.Unmap(), port)
 		}
 		seq = max(seq, 1)
-		line, err := newNDJSONWriter(testSpoolID).record(nil, seq, &rec)
+		line, err := newNDJSONWriter(testSpoolID).Record(nil, seq, &rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func FuzzNDJSONReader(f *testing.F) {
 			if format == nil {
 				format = newNDJSONWriter(string(in[len(in)-len(testSpoolID)-3 : len(in)-3]))
 			}
-			if again, err = format.record(again, n.seq, &n.rec); err != nil {
+			if again, err = format.Record(again, n.seq, &n.rec); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
@@ -24,6 +25,14 @@ const readers = 4
 // seconds, and reading continues after the last byte that arrived: records that cannot be read at the first attempt must
 // not be counted as missing. The destination must be a ship.Lister.
 func Records(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {
+	return RecordsWith(ctx, d, class, format.Extra{}, f)
+}
+
+// RecordsWith is Records for objects in formats and codecs of the program's own.
+func RecordsWith(ctx context.Context, d ship.Destination, class string, extra format.Extra, f func(seq uint64, r segment.Record) error) error {
+	if err := errors.Join(wait.CheckContext(ctx), extra.Check()); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
 	prefix := object.DataPrefix
 	if class != "" {
 		prefix = object.ClassPrefix(class)
@@ -37,7 +46,7 @@ func Records(ctx context.Context, d ship.Destination, class string, f func(seq u
 	for range readers {
 		wg.Go(func() {
 			for key := range keys {
-				if err := readObject(ctx, retry, key, &mu, f); err != nil {
+				if err := readObject(ctx, retry, extra, key, &mu, f); err != nil {
 					cancel(fmt.Errorf("open: %s: %w", key, err))
 				}
 			}
@@ -65,13 +74,13 @@ func Records(ctx context.Context, d ship.Destination, class string, f func(seq u
 }
 
 // readObject reads the records of one object.
-func readObject(ctx context.Context, d retrying, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
+func readObject(ctx context.Context, d retrying, extra format.Extra, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	form, codec, err := format.ByKey(key)
+	form, codec, err := extra.ByKey(key)
 	if err != nil {
 		return err
 	}
