@@ -69,10 +69,12 @@ type conn struct {
 
 // origin is where a connection comes from.
 type origin struct {
-	proxied bool         // by a trusted proxy: a PROXY header comes first
-	behind  prefixed     // the connection after that header
-	source  netip.Prefix // what it counts as against the limit per source,
-	counted bool         // and whether it does yet
+	proxied bool           // by a trusted proxy: a PROXY header comes first
+	header  *ProxyHeader   // what it tells beside the addresses
+	behind  prefixed       // the connection after that header
+	attrs   *segment.Attrs // of all records
+	source  netip.Prefix   // what it counts as against the limit per source,
+	counted bool           // and whether it does yet
 }
 
 // window is what is in memory of a connection: buf[start:end] was read and is not cut yet. buf is small, or large.
@@ -97,7 +99,7 @@ func newConn(t *TCP, nc net.Conn) *conn {
 
 // stream describes the connection to its framing.
 func (c *conn) stream() *Stream {
-	s := &Stream{Max: c.t.o.Max, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr()}
+	s := &Stream{Max: c.t.o.Max, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr(), Proxy: c.header}
 	if h, ok := c.rd.(*tls.Conn); ok {
 		state := h.ConnectionState()
 		s.TLS = &state
@@ -126,6 +128,9 @@ func (c *conn) serve() {
 		return
 	}
 	c.put, c.send = c.append, c.t.append
+	if f := c.t.o.Attributes; f != nil {
+		c.attrs = makeAttrs(f, c.stream(), &c.t.meter, c.t.log)
+	}
 	if err := c.makeFramer(); err != nil {
 		c.turnDown()
 		return

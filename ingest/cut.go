@@ -78,7 +78,7 @@ func (c *conn) frames(now time.Time, eof bool) (err error) {
 		case c.reset: // it may be incomplete
 			c.lose(segment.Reset, uint64(len(frame)))
 		default:
-			*c.batch = append(*c.batch, segment.Record{Time: segment.Nanos(now), Src: c.src, Data: frame})
+			*c.batch = append(*c.batch, segment.Record{Time: segment.Nanos(now), Src: c.src, Data: frame, Attrs: c.attrs})
 		}
 		if len(*c.batch) >= c.t.batch || c.lost.Received.Records >= maxBatch || err == ErrFlush {
 			if err := c.flush(now); err != nil {

@@ -92,6 +92,15 @@
 // On EC2, Stats.Allowances counts what the network interface delayed or dropped before the kernel saw it. The account
 // cannot include it, since the interface does not tell how much was lost; the listener warns when a counter grows.
 //
+// # Attributes
+//
+// A record can carry attributes (segment.Attrs), a small set of key/value pairs. With TCPOptions.Attributes and
+// UDPOptions.Attributes, or attrs=conn in a URL, the listener gives all records of a connection the same set: [ConnAttrs] has
+// the subject of the client's certificate, the server name, the id of a VPC endpoint that a load balancer names, and the
+// listener's address; a function of the program's own can return anything else that it knows of the [Stream]. By default
+// records have none. The set is made once for a connection, and for datagrams once for each set of extensions (TLVs) that a
+// trusted proxy sends. The spool stores it once per block; objects in NDJSON have it in each line, as attrs.
+//
 // # Untrusted senders
 //
 // Payloads are opaque and never interpreted. Connections are limited in number, also per source, in the memory they use,
@@ -110,7 +119,8 @@
 // loop. udpoptions.go has the options.
 //
 // TCP: tcp.go is the listener, connset.go has its connections and their limits, shares.go the limits of the process. conn.go
-// is the life of one connection. proxyconn.go reads its PROXY header, tlsconn.go adds TLS, cut.go takes frames from its
+// is the life of one connection. proxyconn.go reads its PROXY header, proxytlv.go the
+// extensions in it, attrs.go makes attributes of them, tlsconn.go adds TLS, cut.go takes frames from its
 // buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory.
 // accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are framings,
 // framer.go is their interface. tcpoptions.go has the options.

@@ -71,6 +71,8 @@ type Stream struct {
 	Listener net.Addr
 	// TLS is the state of the connection after its handshake; nil without TLS.
 	TLS *tls.ConnectionState
+	// Proxy has the extensions (TLVs) in the PROXY header of a trusted proxy; nil without any.
+	Proxy *ProxyHeader
 }
 
 // LostFrame is the error of a Framer that skips a single frame. A Framer reports a long frame as soon as it knows that the

@@ -46,7 +46,7 @@ const (
 	// holdChunk is how much memory a Hold takes at a time.
 	holdChunk = 1 << 20
 	// recordCost is the memory of a record besides its payload.
-	recordCost = 80
+	recordCost = 88
 )
 
 // NewHold returns a Hold that uses at most the given bytes of memory, as it needs them; 0 means 128 MiB. drops returns
@@ -171,6 +171,12 @@ func (h *Hold) copyBatch(batch []segment.Record) bool {
 	defer h.mu.Unlock()
 	t := tally(batch)
 	cost := int64(t.Bytes) + recordCost*int64(t.Records)
+	for i := range batch {
+		// A set that several records share is counted for each run of them: more than it takes.
+		if a := batch[i].Attrs; a != nil && (i == 0 || a != batch[i-1].Attrs) {
+			cost += int64(a.Size())
+		}
+	}
 	// Nothing may be added while records are passed on: otherwise records of one sender would change places.
 	if h.attaching || cost > h.free {
 		return false

@@ -48,6 +48,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		return nil, err
 	}
 	m := newMmsg(raw, s.gro, o, log)
+	m.attrs = s.describe(o)
 	if err := m.probe(); err != nil {
 		s.conn.Close()
 		return nil, err

@@ -118,6 +118,7 @@ func (c *conn) identify(header []byte) error {
 	if !client.IsValid() {
 		client = c.src
 	}
+	c.header = parseTLVs(extensions(header))
 	return c.t.conns.identify(c, client)
 }
 

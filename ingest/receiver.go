@@ -35,23 +35,31 @@ type burst struct {
 	proxyMalformed, proxyIgnored uint64 // see Stats
 }
 
-// add appends the record of one datagram to the burst, unless it is longer than max.
-func (b *burst) add(r segment.Record, max int, behind proxies) {
-	size := len(r.Data)
-	if len(behind) > 0 {
+// datagrams is what a receiver must know to make records of datagrams.
+type datagrams struct {
+	max    int
+	behind proxies
+	attrs  *datagramAttrs
+}
+
+// add appends the record of one datagram to the burst, unless it is longer than the maximum.
+func (b *burst) add(r segment.Record, d *datagrams) {
+	whole, size := r.Data, len(r.Data)
+	if len(d.behind) > 0 {
 		var v verdict
-		switch r.Data, r.Src, v = behind.strip(r.Data, r.Src); v {
+		switch r.Data, r.Src, v = d.behind.strip(r.Data, r.Src); v {
 		case badHeader:
 			b.proxyMalformed++
 		case foreignHeader:
 			b.proxyIgnored++
 		}
 	}
-	if len(r.Data) > max {
+	if len(r.Data) > d.max {
 		b.truncated.Records++
 		b.truncated.Bytes += uint64(size)
 		return
 	}
+	r.Attrs = d.attrs.of(whole[:size-len(r.Data)])
 	b.recs = append(b.recs, r)
 	b.bytes += uint64(len(r.Data))
 }

@@ -30,16 +30,15 @@ type mmsghdr struct {
 // any other while there is nothing. Everything the kernel writes to is allocated once.
 type mmsg struct {
 	conn syscall.RawConn
-	max  int
 	unix bool
 
-	behind proxies
-	read   func(fd uintptr) bool // mmsg.readable, bound once: a method value allocates
-	call   int                   // of recvCalls, the one that is not refused
-	log    *limiter
-	wait   bool
-	n      int
-	errno  syscall.Errno
+	datagrams
+	read  func(fd uintptr) bool // mmsg.readable, bound once: a method value allocates
+	call  int                   // of recvCalls, the one that is not refused
+	log   *limiter
+	wait  bool
+	n     int
+	errno syscall.Errno
 
 	hdrs    [batch]mmsghdr
 	iovs    [batch]unix.Iovec
@@ -53,7 +52,7 @@ type mmsg struct {
 // address and one for control messages, all tied together in a message header.
 func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg {
 	m := &mmsg{
-		conn: conn, max: o.Max, unix: o.Network == "unixgram", behind: o.ProxyFrom, log: log,
+		conn: conn, unix: o.Network == "unixgram", datagrams: datagrams{max: o.Max, behind: o.ProxyFrom}, log: log,
 		recs: make([]segment.Record, 0, batch),
 	}
 	m.read = m.readable
@@ -142,7 +141,7 @@ func (m *mmsg) records(b *burst, i int) {
 	for {
 		l := min(size, len(data))
 		r.Data = data[:l:l]
-		b.add(r, m.max, m.behind)
+		b.add(r, &m.datagrams)
 		if data = data[l:]; len(data) == 0 {
 			return
 		}

@@ -14,17 +14,19 @@ import (
 // drops it cannot know.
 type plain struct {
 	conn net.PacketConn
-	max  int
 	buf  []byte
 	recs [1]segment.Record
 
-	behind proxies
+	datagrams
 }
 
 // newPlainSocket wraps a bound socket. The size of the receive buffer that the system granted is not known:
 // the size that was asked for counts.
 func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
-	s := &socket{conn: pc, log: log, recv: &plain{conn: pc, max: o.Max, behind: o.ProxyFrom, buf: make([]byte, max(o.Max, MaxDatagram)+1)}}
+	s := &socket{conn: pc, log: log}
+	s.recv = &plain{
+		conn: pc, datagrams: datagrams{o.Max, o.ProxyFrom, s.describe(o)}, buf: make([]byte, max(o.Max, MaxDatagram)+1),
+	}
 	if c, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
 		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {
 			s.buffer = o.ReceiveBuffer
@@ -49,7 +51,7 @@ func (p *plain) receive(wait bool) (burst, error) {
 	}
 	b := burst{recs: p.recs[:0]}
 	// The buffer is longer than any datagram, so n is its true length.
-	b.add(segment.Record{Time: segment.Nanos(time.Now()), Src: src, Data: p.buf[:n:n]}, p.max, p.behind)
+	b.add(segment.Record{Time: segment.Nanos(time.Now()), Src: src, Data: p.buf[:n:n]}, &p.datagrams)
 	return b, nil
 }
 

@@ -53,6 +53,11 @@ type deadliner interface {
 	SetReadDeadline(t time.Time) error
 }
 
+// describe returns what makes the attributes of the socket's datagrams.
+func (s *socket) describe(o *UDPOptions) *datagramAttrs {
+	return newDatagramAttrs(o.Attributes, Stream{Max: o.Max, Listener: s.conn.LocalAddr()}, &s.meter, s.log)
+}
+
 // serve receives until it is detached, and then until the queue is empty; or until the socket was passed to another
 // process.
 func (s *socket) serve(ctx context.Context) {

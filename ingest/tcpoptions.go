@@ -59,6 +59,11 @@ type TCPOptions struct {
 	// empty. With a LOCAL command (health checks) or an unknown address family the records keep the proxy's own
 	// address.
 	ProxyFrom []netip.Prefix
+	// Attributes returns the attributes of a connection, which all of its records have (segment.Attrs): for example
+	// ConnAttrs; nil means none. It is called once for each connection, after the PROXY header and the TLS handshake. Where
+	// it panics, or what it returns is no set, the records have no attributes; both are logged, a panic is counted too
+	// (Stats.Panics).
+	Attributes func(s *Stream) map[string]string
 	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays open
 	// and belongs to the caller: Shutdown leaves the connections that it has not accepted to the next process.
 	Files []*os.File

@@ -46,6 +46,11 @@ type UDPOptions struct {
 	//
 	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
 	ProxyFrom []netip.Prefix
+	// Attributes returns the attributes of datagrams (segment.Attrs), for example ConnAttrs; nil means none. It is called
+	// when the listener is made, with a Stream that has Max and Listener only, and once for each set of extensions in
+	// PROXY headers, with these in Stream.Proxy. It must not block. Where it panics, or what it returns is no set, the
+	// datagrams have no attributes; both are logged, a panic is counted too (Stats.Panics).
+	Attributes func(s *Stream) map[string]string
 	// Mode, Owner and Group determine who may send to a unix socket, which requires write permission to its file. They
 	// are set before any process can reach the socket. Owner and Group are names or numbers; default this process's.
 	// Mode has permission bits only, such as 0o666. Its default is what the umask leaves, usually for this process's

@@ -29,15 +29,15 @@ type Options struct {
 
 // Listen opens the listener that a URL describes:
 //
-//	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS&proxy=v2&trust=CIDR,CIDR
-//	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES&proxy=on&trust=CIDR,CIDR
+//	udp://ADDR?sockets=N&gro=on|off&rcvbuf=BYTES&max=BYTES&rate=PPS&proxy=v2&trust=CIDR,CIDR&attrs=conn|off
+//	tcp://ADDR?framing=auto|newline|octet|len16|len32&max=BYTES&proxy=on&trust=CIDR,CIDR&attrs=conn|off
 //	tls://ADDR?cert=FILE&key=FILE&client_ca=FILE    and the parameters of tcp
 //	NAME://ADDR and NAMEs://ADDR    tcp and tls with framing=NAME, one of Options.Framings, and window=N if it acknowledges
 //	unixgram:///PATH?mode=OCTAL&owner=NAME&group=NAME&rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
 // proxy and trust together set ProxyFrom; each requires the other, so that neither is forgotten. A CIDR may be a single
-// address. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. The error names every mistake in the URL.
+// address. attrs=conn gives the records the attributes of their connection: see ConnAttrs. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. The error names every mistake in the URL.
 func Listen(rawURL string, o *Options) (Listener, error) {
 	open, err := Parse(rawURL, o)
 	if err != nil {
@@ -117,6 +117,7 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 		p.choice("gro", func(v string) bool { c.GRO = v == "on"; return v == "on" || v == "off" }, "on or off")
 	}
 	p.proxy("v2", &c.ProxyFrom)
+	p.attrs(&c.Attributes)
 	p.bytes("rcvbuf", &c.ReceiveBuffer)
 	p.bytes("max", &c.Max)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
@@ -164,6 +165,7 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	}
 	p.bytes("max", &c.Max)
 	p.proxy("on", &c.ProxyFrom)
+	p.attrs(&c.Attributes)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
 	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
 }
@@ -286,6 +288,14 @@ func (p *params) proxy(on string, from *[]netip.Prefix) {
 			*from = append(*from, x)
 		}
 	}
+}
+
+// attrs reads whether records have the attributes of their connection.
+func (p *params) attrs(f *func(*Stream) map[string]string) {
+	p.choice("attrs", func(v string) bool {
+		*f = map[string]func(*Stream) map[string]string{"conn": ConnAttrs}[v]
+		return v == "conn" || v == "off"
+	}, "conn or off")
 }
 
 // parsePrefix reads a network, or an address as the network of only that.

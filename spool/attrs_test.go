@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -105,6 +107,44 @@ func TestAttrsKept(t *testing.T) {
 	check("written again", again, 1)
 	if err := done(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAttrsFromListener: what a trusted proxy tells of a connection is in the spool.
+func TestAttrsFromListener(t *testing.T) {
+	s := memDir().open(t, Options{Destinations: []string{"a"}})
+	l, err := ingest.Listen("tcp://127.0.0.1:0?framing=newline&proxy=on&trust=127.0.0.1&attrs=conn", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(s.Intake()) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x16\xc0\x00\x02\x01\xc6\x33\x64\x05\x13\x88\x02\x02\xea\x00\x07\x01vpce-1"
+	if _, err := io.WriteString(c, header+"one\ntwo\n"); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := l.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-served
+	mustSeal(t, s)
+	r, done, err := s.shelf.ReadSealed(s.shelf.Sealed(0, 0)[0].Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for _, want := range []string{"one", "two"} {
+		_, rec, err := r.Next()
+		vpce, _ := rec.Attrs.Get("aws.vpce")
+		listener, _ := rec.Attrs.Get("listener")
+		if err != nil || string(rec.Data) != want || vpce != "vpce-1" || listener != l.Addr().String() {
+			t.Errorf("%q has %v, %v", rec.Data, rec.Attrs, err)
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type sink struct {
 	mu       sync.Mutex
 	cond     *sync.Cond
 	recs     []string
+	attrs    []*segment.Attrs // of these
 	durable  uint64
 	syncs    int
 	waiting  int
@@ -49,7 +50,7 @@ func (s *sink) Append(_ context.Context, batch []segment.Record) (uint64, error)
 		return 0, s.reject
 	}
 	for _, r := range batch {
-		s.recs = append(s.recs, string(r.Data))
+		s.recs, s.attrs = append(s.recs, string(r.Data)), append(s.attrs, r.Attrs)
 	}
 	s.cond.Broadcast()
 	return uint64(len(s.recs)), nil

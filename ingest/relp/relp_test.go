@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,28 @@ func TestSession(t *testing.T) {
 	}
 	shutdown(t, l)
 	s.balance(t, l.Stats())
+}
+
+// Messages have the attributes of their connection.
+func TestAttributes(t *testing.T) {
+	s := newSink()
+	l := start(t, s, &ingest.TCPOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Attributes: ingest.ConnAttrs})
+	c := dial(t, l)
+	// A PROXY header with the id of a VPC endpoint.
+	c.send("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x16\xc0\x00\x02\x01\xc6\x33\x64\x05\x13\x88\x02\x02\xea\x00\x07\x01vpce-1")
+	c.open()
+	c.send(c.frame("syslog", "one") + c.frame("syslog", "two"))
+	c.want("2 rsp 200 OK", "3 rsp 200 OK")
+	s.update(func() {
+		for i, a := range s.attrs {
+			if v, _ := a.Get("aws.vpce"); v != "vpce-1" || a != s.attrs[0] {
+				t.Errorf("message %d has %v", i, a)
+			}
+		}
+		if len(s.attrs) != 2 {
+			t.Errorf("%d messages", len(s.attrs))
+		}
+	})
 }
 
 // Nothing is acknowledged before it is durable, and one sync serves all that was read.

@@ -1,0 +1,88 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// The types of extensions (TLVs) in a PROXY header of version 2 that ConnAttrs knows.
+const (
+	TLVALPN      = 0x01
+	TLVAuthority = 0x02
+	TLVUniqueID  = 0x05
+	// TLVAWS begins with a byte for the kind of what follows; 1 is the id of a VPC endpoint.
+	TLVAWS = 0xea
+
+	awsVPCEndpoint = 1
+)
+
+// ProxyTLV is an extension in a PROXY header: what a proxy tells of a connection beside its addresses.
+type ProxyTLV struct {
+	Type  byte
+	Value []byte
+}
+
+// ProxyHeader has the extensions of a PROXY header of version 2, in its order: at most 64, of at most 1 KiB each. Longer ones
+// are left out.
+type ProxyHeader struct{ TLVs []ProxyTLV }
+
+// TLV returns the value of the first extension of a type, and false if there is none. A nil ProxyHeader has none.
+func (h *ProxyHeader) TLV(typ byte) (value []byte, ok bool) {
+	if h == nil {
+		return nil, false
+	}
+	for _, x := range h.TLVs {
+		if x.Type == typ {
+			return x.Value, true
+		}
+	}
+	return nil, false
+}
+
+// The limits of what is taken over from a header. Beyond them are certificates, which no attribute has room for, and what
+// a faulty proxy sends.
+const (
+	maxTLVs     = 64
+	maxTLVValue = 1 << 10
+)
+
+// extensions returns the part of a valid header of version 2 that follows the addresses; nothing for any other header, and
+// for a LOCAL command, whose header describes no connection.
+func extensions(header []byte) []byte {
+	if len(header) < fixedV2 || string(header[:len(sigV2)]) != sigV2 || header[12] != 0x21 {
+		return nil
+	}
+	addrs := 0
+	switch header[13] >> 4 { // the address family
+	case 1:
+		addrs = 12
+	case 2:
+		addrs = 36
+	case 3:
+		addrs = 216
+	}
+	if addrs == 0 || len(header) < fixedV2+addrs {
+		return nil
+	}
+	return header[fixedV2+addrs:]
+}
+
+// parseTLVs decodes extensions, and copies them; nil if there are none. One that is cut short ends them. The addresses before
+// it count all the same.
+func parseTLVs(b []byte) *ProxyHeader {
+	var all []ProxyTLV
+	for len(b) >= 3 && len(all) < maxTLVs {
+		n := int(binary.BigEndian.Uint16(b[1:]))
+		if n > len(b)-3 {
+			break
+		}
+		if n <= maxTLVValue {
+			all = append(all, ProxyTLV{b[0], bytes.Clone(b[3 : 3+n])})
+		}
+		b = b[3+n:]
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &ProxyHeader{all}
+}
