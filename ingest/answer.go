@@ -28,6 +28,15 @@ type Acknowledger interface {
 	Bye() []byte
 }
 
+// KeepAliver is implemented by Acknowledgers whose protocol has a message that makes a peer go on waiting for its
+// acknowledgements.
+type KeepAliver interface {
+	Acknowledger
+	// KeepAlive returns the message, and how often the listener sends it while records of the peer are neither acknowledged
+	// nor lost, for example because the spool is full. It is called once, when the connection begins.
+	KeepAlive() (every time.Duration, message []byte)
+}
+
 // acknowledges reports whether the Framers of a framing are Acknowledgers.
 func acknowledges(f Framing, max int) bool {
 	_, ok := f(&Stream{Max: max}).(Acknowledger)
@@ -54,16 +63,47 @@ type answers struct {
 	last    uint64 // sequence number that must be durable first
 	waiting int    // records that are appended, and neither acknowledged nor known to be durable
 	starved bool   // the connection waits for the window, although nothing may be there to acknowledge
+	inHand  int    // records that are being appended
 	broken  error  // why nothing can be acknowledged any more: a record is not durable, or the peer is gone
 	ended   bool
 	done    chan struct{}
+
+	writing sync.Mutex     // one message at a time, since each has a deadline
+	alive   sync.WaitGroup // keepAlive
 }
 
 func newAnswers(c *conn, a Acknowledger) *answers {
 	as := &answers{Acknowledger: a, c: c, begun: time.Now(), done: make(chan struct{})}
 	as.cond.L = &as.mu
+	var every time.Duration
+	var message []byte
+	if k, ok := a.(KeepAliver); ok {
+		every, message = k.KeepAlive() // before anything runs: it may panic
+	}
 	go as.run()
+	if every > 0 {
+		as.alive.Go(func() { as.keepAlive(every, message) })
+	}
 	return as
+}
+
+// keepAlive sends a message again and again while the peer has to wait.
+func (a *answers) keepAlive(every time.Duration, message []byte) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-a.done:
+			return
+		case <-tick.C:
+		}
+		a.mu.Lock()
+		waits := a.inHand > 0 || a.waiting > 0
+		a.mu.Unlock()
+		if waits && a.c.write(message) != nil {
+			return // what is to be acknowledged will fail too
+		}
+	}
 }
 
 // append is the sink's Append, and remembers what became of the batch.
@@ -88,6 +128,7 @@ func (a *answers) awaitWindow(n int) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.inHand = n
 	for (a.waiting+n > a.c.t.o.Window || len(a.out) > smallBuffer) && a.broken == nil {
 		a.starved = true
 		a.cond.Broadcast()
@@ -112,6 +153,7 @@ func (c *conn) answer(n int) error {
 	defer a.mu.Unlock()
 	a.out = append(a.out, b...)
 	a.last = a.taken
+	a.inHand = 0
 	a.waiting += n
 	a.cond.Broadcast()
 	return a.broken
@@ -174,6 +216,8 @@ func (a *answers) send(b []byte, last uint64) error {
 
 // write takes at most FrameTimeout, or Grace when the connection ends.
 func (c *conn) write(b []byte) error {
+	c.ack.writing.Lock()
+	defer c.ack.writing.Unlock()
 	c.mu.Lock()
 	if c.closing {
 		c.nc.SetWriteDeadline(c.grace())
@@ -202,6 +246,7 @@ func (a *answers) finish() {
 	a.cond.Broadcast()
 	a.mu.Unlock()
 	<-a.done
+	a.alive.Wait()
 	c := a.c
 	if a.broken != nil || errors.Is(a.lost, errPanicked) {
 		return

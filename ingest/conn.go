@@ -140,7 +140,10 @@ func (c *conn) serve() {
 		session := Session(c.t.sink)
 		c.send = session.Append
 		c.durable, _ = durable(session) // Serve has checked it
-		c.ack = newAnswers(c, a)
+		if err := c.startAnswers(a); err != nil {
+			c.turnDown()
+			return
+		}
 	}
 	c.converse()
 	if c.ack != nil { // not deferred: if the sink panics, nothing may be waited for before the process ends

@@ -54,6 +54,16 @@ func (c *conn) makeFramer() (err error) {
 	return nil
 }
 
+// startAnswers makes the answers of an Acknowledger.
+func (c *conn) startAnswers(a Acknowledger) (err error) {
+	defer c.guard.caught(c, &err)
+	c.guard.inside = true
+	as := newAnswers(c, a)
+	c.guard.inside = false
+	c.ack = as
+	return nil
+}
+
 // takeAnswers calls Answers.
 func (c *conn) takeAnswers() (b []byte, err error) {
 	defer c.guard.caught(c, &err)

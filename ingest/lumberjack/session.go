@@ -1,0 +1,209 @@
+package lumberjack
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+var (
+	errVersion = errors.New("lumberjack: no frame of version 2")
+	errNested  = errors.New("lumberjack: a compressed frame inside a compressed frame")
+	errLarge   = errors.New("lumberjack: a frame is over the limit (TCPOptions.Max)")
+	errCut     = errors.New("lumberjack: a compressed frame ends inside a frame")
+)
+
+// Framing is Lumberjack version 2 as an ingest.Framing. Its Framers are Acknowledgers, so the listener's sink must have
+// WaitDurable, as spool.Intake does.
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max} }
+
+// session is the server's side of one connection.
+type session struct {
+	max  int
+	skip skipped
+	unpacking
+
+	// Of the present window:
+	window uint32 // events that were announced
+	count  uint32 // and have come
+	seq    uint32 // of the last one
+	told   bool   // seq is in out already
+	out    []byte // acknowledgements that Answers has not returned yet
+	sent   []byte // what Answers returned last
+}
+
+// skipped is an event over the limit.
+type skipped struct {
+	left int // bytes still to come
+	seq  uint32
+}
+
+var (
+	_ ingest.Acknowledger = (*session)(nil)
+	_ ingest.Unpacker     = (*session)(nil)
+	_ ingest.KeepAliver   = (*session)(nil)
+)
+
+// Next implements ingest.Framer.
+func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
+	if s.skip.left > 0 {
+		n := min(s.skip.left, len(data))
+		if n == 0 {
+			return 0, nil, nil
+		}
+		return n, nil, s.pass(n)
+	}
+	if len(data) >= 6 && data[0] == '2' && data[1] == 'C' {
+		size := binary.BigEndian.Uint32(data[2:])
+		switch {
+		case uint64(size) > uint64(s.max):
+			return 0, nil, errLarge
+		case len(data)-6 < int(size):
+			return 0, nil, nil
+		}
+		if err := s.begin(data[6:6+size], s.max); err != nil {
+			return 0, nil, err
+		}
+		return 6 + int(size), nil, nil
+	}
+	return s.one(data)
+}
+
+// one takes the frame at the front of data that is not compressed.
+func (s *session) one(data []byte) (n int, frame []byte, err error) {
+	switch {
+	case len(data) > 0 && data[0] != '2':
+		return 0, nil, errVersion
+	case len(data) < 6:
+		return 0, nil, nil
+	}
+	number := binary.BigEndian.Uint32(data[2:])
+	switch data[1] {
+	case 'W':
+		s.open(number)
+		return 6, nil, nil
+	case 'J':
+		if len(data) < 10 {
+			return 0, nil, nil
+		}
+		size := binary.BigEndian.Uint32(data[6:])
+		if uint64(size) > uint64(s.max) {
+			if uint64(size) > 1<<31-1 {
+				return 0, nil, errLarge
+			}
+			s.skip = skipped{int(size), number}
+			return 10, nil, &ingest.LostFrame{Cause: segment.FrameTooLong}
+		}
+		end := 10 + int(size)
+		if len(data) < end {
+			return 0, nil, nil
+		}
+		s.event(number)
+		return end, data[10:end:end], nil
+	case 'D':
+		n, frame, err = s.pairs(data)
+		if frame != nil {
+			s.event(number)
+		}
+		return n, frame, err
+	case 'C':
+		return 0, nil, errNested
+	}
+	return 0, nil, fmt.Errorf("%w: frame %q", errVersion, data[1])
+}
+
+// pass skips n bytes of an event over the limit. With its last byte it is an event like every other one.
+func (s *session) pass(n int) error {
+	if s.skip.left -= n; s.skip.left == 0 {
+		s.event(s.skip.seq)
+	}
+	return &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: true}
+}
+
+// pairs takes a data frame and returns it as a JSON object, in memory of its own.
+func (s *session) pairs(data []byte) (n int, frame []byte, err error) {
+	if len(data) < 10 {
+		return 0, nil, nil
+	}
+	frame = []byte{'{'}
+	n = 10
+	for i := range 2 * uint64(binary.BigEndian.Uint32(data[6:])) {
+		if len(data)-n < 4 {
+			return s.incomplete(data)
+		}
+		size := binary.BigEndian.Uint32(data[n:])
+		if n += 4; uint64(size) > uint64(s.max) {
+			return 0, nil, errLarge
+		}
+		if len(data)-n < int(size) {
+			return s.incomplete(data)
+		}
+		text, err := json.Marshal(string(data[n : n+int(size)]))
+		if err != nil {
+			return 0, nil, err
+		}
+		n += int(size)
+		switch {
+		case i%2 == 1:
+			frame = append(frame, ':')
+		case i > 0:
+			frame = append(frame, ',')
+		}
+		if frame = append(frame, text...); len(frame) > s.max {
+			return 0, nil, errLarge
+		}
+	}
+	return n, append(frame, '}'), nil
+}
+
+// incomplete says that more bytes are needed, unless there are too many already.
+func (s *session) incomplete(data []byte) (int, []byte, error) {
+	if len(data) > s.max {
+		return 0, nil, errLarge
+	}
+	return 0, nil, nil
+}
+
+// open begins a window. What has come of the one before it is acknowledged separately.
+func (s *session) open(events uint32) {
+	s.tell()
+	s.window, s.count, s.seq, s.told = events, 0, 0, true
+}
+
+// event counts an event of the window.
+func (s *session) event(seq uint32) {
+	s.count++
+	s.seq, s.told = seq, false
+	if s.count == s.window { // the next one may begin without a frame of its own
+		s.tell()
+		s.count = 0
+	}
+}
+
+// tell acknowledges the window up to the last event.
+func (s *session) tell() {
+	if !s.told && s.seq > 0 {
+		s.out = binary.BigEndian.AppendUint32(append(s.out, '2', 'A'), s.seq)
+	}
+	s.told = true
+}
+
+// Answers implements ingest.Acknowledger.
+func (s *session) Answers() []byte {
+	s.tell()
+	s.sent, s.out = s.out, s.sent[:0]
+	return s.sent
+}
+
+// Bye implements ingest.Acknowledger. The protocol has no last message.
+func (s *session) Bye() []byte { return nil }
+
+// KeepAlive implements ingest.KeepAliver with the acknowledgement of event 0.
+func (s *session) KeepAlive() (every time.Duration, message []byte) {
+	return 5 * time.Second, []byte{'2', 'A', 0, 0, 0, 0}
+}
