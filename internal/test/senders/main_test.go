@@ -1,0 +1,210 @@
+package senders
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/fileship"
+	"github.com/penstock-go/penstock/ship/open"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv("PENSTOCK_LISTEN"); url != "" {
+		if err := serve(url, os.Getenv("PENSTOCK_DIR")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serve is the program that is killed: a listener, a spool and a shipper, until its input ends. With "drain" instead of a
+// URL it drains the spool.
+func serve(url, dir string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	dest, err := fileship.New(dir+"/out", nil)
+	if err != nil {
+		return err
+	}
+	sp, err := spool.Open(dir+"/spool", &spool.Options{Destinations: []string{"out"}, SegmentBytes: 1 << 20, SegmentAge: 200 * time.Millisecond, Logger: log})
+	if err != nil {
+		return err
+	}
+	sh, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"out": dest}})
+	if err != nil {
+		return err
+	}
+	if url == "drain" {
+		return drained(dir, sh)
+	}
+	l, err := ingest.Listen(url, &ingest.Options{Framings: framings, Logger: log})
+	if err != nil {
+		return err
+	}
+	var running sync.WaitGroup
+	running.Go(func() { sh.Run(ctx) })
+	running.Go(func() { l.Serve(sp.Intake()) })
+	fmt.Println(l.Addr())
+	io.Copy(io.Discard, os.Stdin)
+	if err := l.Shutdown(ctx); err != nil {
+		return err
+	}
+	cancel()
+	running.Wait()
+	return sp.Close()
+}
+
+func drained(dir string, sh *ship.Shipper) error {
+	d, err := drain.New(&drain.Options{Dir: dir, Timeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	if err := d.Add(drain.Class{Shipper: sh}); err != nil {
+		return err
+	}
+	r, err := d.Drain(context.Background(), "test")
+	if err != nil || r.ExitCode() != 0 {
+		_ = r.WriteSummary(os.Stderr)
+		return fmt.Errorf("drain: exit code %d, %v", r.ExitCode(), err)
+	}
+	return nil
+}
+
+// client is one connection of a real sender.
+type client interface {
+	// send sends events and returns nil when they are acknowledged.
+	send(events []event) error
+	Close() error
+}
+
+// event is what is sent, and what a record must contain.
+type event struct {
+	N   int    `json:"n" msg:"n"`
+	Pad string `json:"pad" msg:"pad"`
+}
+
+func numbered(i int) event {
+	return event{i, strings.Repeat(string(rune('a'+i%26)), i%300)}
+}
+
+// killed sends events to a program that is killed again and again. Every event that was acknowledged must be at the
+// destination in the end, and twice only if the client has sent it twice.
+func killed(t *testing.T, url string, dial func(addr string) (client, error)) {
+	const n, batch, kills = 20_000, 100, 20
+	dir := t.TempDir()
+	sent := make([]int, n)
+	done := 0
+	for round := 0; done < n; round++ {
+		cmd := program(url, dir)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err1 := cmd.StdoutPipe()
+		in, err2 := cmd.StdinPipe()
+		if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		addr, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			_ = cmd.Wait()
+			t.Fatalf("the program ended by itself: %s", &stderr)
+		}
+		c, err := dial(strings.TrimSpace(addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := 1 + rand.IntN(n/batch/kills) // batches until the next one is killed
+		for done < n {
+			if left--; left <= 0 && round < kills {
+				time.AfterFunc(time.Duration(rand.IntN(2000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
+			}
+			var events []event
+			for i := done; i < min(done+batch, n); i++ {
+				events = append(events, numbered(i))
+				sent[i]++
+			}
+			if err = c.send(events); err != nil {
+				break
+			}
+			done += len(events)
+		}
+		_ = c.Close()
+		in.Close()
+		if err != nil {
+			_ = cmd.Process.Kill()
+		}
+		if err := cmd.Wait(); err != nil && done == n {
+			t.Fatalf("the last program: %v\n%s", err, &stderr)
+		}
+	}
+	if out, err := program("drain", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	compare(t, dir+"/out", sent)
+}
+
+func program(url, dir string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "PENSTOCK_LISTEN="+url, "PENSTOCK_DIR="+dir)
+	return cmd
+}
+
+// compare looks for every event at the destination, and lets the auditor judge it.
+func compare(t *testing.T, at string, sent []int) {
+	d, err := fileship.New(at, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]int, len(sent))
+	if err := open.Records(t.Context(), d, "", func(_ uint64, rec segment.Record) error {
+		var e event
+		if err := json.Unmarshal(rec.Data, &e); err != nil || e.N >= len(sent) || e != numbered(e.N) {
+			t.Errorf("a record that was not sent: %.100s, %v", rec.Data, err)
+			return err
+		}
+		got[e.N]++
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	lost, doubled, twice := 0, 0, 0
+	for i, n := range got {
+		switch {
+		case n == 0:
+			lost++
+		case n > sent[i]:
+			doubled++
+		case n > 1:
+			twice++
+		}
+	}
+	if lost+doubled > 0 {
+		t.Errorf("%d acknowledged events are lost, %d are there more often than they were sent", lost, doubled)
+	}
+	t.Logf("%d events; %d are there twice, because the client sent them again", len(got), twice)
+	res, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "out", Destination: d}}})
+	if err != nil || res.Verdict != audit.Complete {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
