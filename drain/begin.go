@@ -2,10 +2,10 @@ package drain
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 
@@ -64,9 +64,10 @@ func (o *Options) makeDirs() error {
 		if err := vfs.OS().MkdirAll(dir); err != nil {
 			return fmt.Errorf("drain: %w", err)
 		}
-		f, err := os.CreateTemp(dir, ".drain-*")
+		probe := filepath.Join(dir, ".drain-"+rand.Text())
+		f, err := vfs.OS().Create(probe)
 		if err == nil {
-			err = errors.Join(f.Close(), os.Remove(f.Name()))
+			err = errors.Join(f.Close(), vfs.OS().Remove(probe))
 		}
 		switch {
 		case err == nil:

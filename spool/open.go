@@ -19,10 +19,6 @@ import (
 // ErrLocked names who has the directory, ErrPending what a destination that is not in Options.Destinations is owed. A
 // spool that a newer program wrote is refused.
 func Open(dir string, o *Options) (*Spool, error) {
-	opts := o.withDefaults()
-	if err := checkSmallest(&opts); err != nil {
-		return nil, err
-	}
 	return open(dir, vfs.OS(), index.Open, o)
 }
 
@@ -128,6 +124,9 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	s.resumeClock()
 	if r.clean != nil {
 		s.takeClocks(r.clean.Clocks)
+	}
+	if err := s.checkSmallest(); err != nil {
+		return err
 	}
 	_ = s.space.fillInodes()
 	if s.source == nil {

@@ -10,9 +10,6 @@ import (
 // fixedReserve is what sealing, the ledger, the index and the chains may need beyond what they use now.
 const fixedReserve = 4 << 20
 
-// emptyRoom is what a spool without records uses: the file of the index, which grows by 1 MiB at a time, and the small ones.
-const emptyRoom = 1<<20 + 64<<10
-
 // quota accounts for the directory. space.mu guards it.
 //
 // Appends stop when what is used has come within the reserve of the limit: from there on sealing, staging, the index and
@@ -55,13 +52,19 @@ func checkFileLimit(fsys vfs.FS, o *Options) error {
 	return nil
 }
 
-// checkSmallest refuses a quota that the index alone would use up: such a spool would take no record. Options that are unusable
-// otherwise are not its affair.
-func checkSmallest(o *Options) error {
-	q, err := newQuota(o, 0)
-	if least := emptyRoom + q.reserve + 2*o.SegmentBytes; err == nil && q.limit < least {
-		return fmt.Errorf("%w: MaxBytes %d is too small: the index of an empty spool needs %d, the reserve for staging and sealing %d, and two "+
-			"segments %d, together %d", ErrOptions, q.limit, emptyRoom, q.reserve, 2*o.SegmentBytes, least)
+// smallFiles is room for the small files that a spool makes with its first records.
+const smallFiles = 64 << 10
+
+// checkSmallest refuses a quota in which a spool without segments has no room for two, beside what it uses itself (mostly the
+// file of the index): it would never take a record. A spool with segments is opened, so that they can be delivered.
+func (s *Spool) checkSmallest() error {
+	if s.source != nil || s.shelf.cat.last() > 0 || s.journal.active != nil {
+		return nil
+	}
+	q := s.space.usage()
+	if least := q.used + smallFiles + q.reserve + 2*s.opts.SegmentBytes; q.limit < least {
+		return fmt.Errorf("%w: MaxBytes %d is too small: an empty spool uses %d, the reserve for staging and sealing is %d, and two segments "+
+			"need %d, together %d", ErrOptions, q.limit, q.used+smallFiles, q.reserve, 2*s.opts.SegmentBytes, least)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestEndWhileAttaching(t *testing.T) {
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil { // nothing is delivered, so nothing makes room
 		t.Fatal(err)
 	}
-	c, err := parseFlags([]string{"-spool=" + filepath.Join(dir, "spool"), "-listen=vpn=udp://127.0.0.1:0", "-dest=a=file://" + filepath.Join(blocked, "a"), "-segment-bytes=65536", "-spool-max-bytes=1507328"}, io.Discard)
+	c, err := parseFlags([]string{"-spool=" + filepath.Join(dir, "spool"), "-listen=vpn=udp://127.0.0.1:0", "-dest=a=file://" + filepath.Join(blocked, "a"), "-segment-bytes=65536", "-spool-max-bytes=1572864"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
