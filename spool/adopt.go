@@ -163,7 +163,7 @@ func (src *source) identity() (*identity, error) {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return id, err
 	}
-	found, serr := (&site{dir: src.dir, fs: src.fs}).identityOfSegments()
+	found, serr := (&site{dir: src.dir, fs: src.fs}).namedIdentity()
 	if serr != nil || found == nil {
 		return nil, errors.Join(err, serr)
 	}

@@ -99,7 +99,7 @@ func loadIdentity(fsys vfs.FS, dir string) (*identity, error) {
 		err = id.validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w; the spool makes it again from any segment that can be read, and from any chain state; if there is neither, "+
+		return nil, fmt.Errorf("%w: %s: %w; the spool makes it again from any segment, stage record or chain state that can be read; if there is none, "+
 			"restore it from a copy, or move the whole directory elsewhere and keep it: the class then begins a new spool", ErrCorrupt, path, err)
 	}
 	if id.Destinations == nil {
@@ -124,16 +124,18 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 }
 
 // openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
-// an empty directory. If the file is missing or damaged, segments is asked for the identity that they tell of; nil means
+// an empty directory. If the file is missing or damaged, find is asked for the identity that the other files tell of; nil means
 // that there are none. Another class than the recorded one is refused. Another instance starts the next epoch, and so does
 // another place: the directory is a copy then, perhaps of one that is in use elsewhere. So the objects of the two have
 // different names.
-func openIdentity(fsys vfs.FS, dir, class, instance string, segments func() (*identity, error)) (*identity, error) {
+func openIdentity(fsys vfs.FS, dir, class, instance string, find func() (*identity, error)) (*identity, error) {
 	id, err := loadIdentity(fsys, dir)
 	changed := err != nil
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
-		found, serr := segments()
+		found, serr := find()
 		switch {
+		case serr != nil && errors.Is(err, fs.ErrNotExist):
+			return nil, serr
 		case serr != nil:
 			return nil, errors.Join(err, serr)
 		case found != nil:

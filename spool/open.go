@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
-	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // Open opens or creates the spool in dir and recovers what an unclean end left behind. After an orderly Close that costs
@@ -91,7 +89,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 		return err
 	}
 	var err error
-	if s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.identityOfSegments); err != nil {
+	if s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.findIdentity); err != nil {
 		return err
 	}
 	if s.source == nil {
@@ -207,46 +205,6 @@ func (s *Spool) removeMark() error {
 		return fmt.Errorf("spool: remove the mark of the last orderly end: %w", err)
 	}
 	return nil
-}
-
-// identityOfSegments returns the identity that the newest readable segment tells of; nil if there are no segments.
-func (s *site) identityOfSegments() (id *identity, err error) {
-	numbers, err := s.listSegments()
-	if err != nil {
-		return nil, err
-	}
-	for i := len(numbers) - 1; i >= 0; i-- {
-		f, err := s.fs.Open(s.segPath(numbers[i]))
-		if err != nil {
-			return nil, err
-		}
-		h, err := readHeader(f)
-		_ = f.Close()
-		if err != nil {
-			continue
-		}
-		id = identityOf(h)
-		break
-	}
-	if id == nil {
-		return s.identityOfChains()
-	}
-	return id, nil
-}
-
-// readHeader reads a segment's header alone.
-func readHeader(f io.ReaderAt) (*segment.Header, error) {
-	for size := headerPad; ; size = segment.MaxHeader { // few ledgers need more than a page
-		b := make([]byte, size)
-		n, err := f.ReadAt(b, 0)
-		if n == 0 && err != nil && err != io.EOF {
-			return nil, err
-		}
-		h, err := segment.DecodeHeader(b[:n])
-		if err == nil || n < size || size == segment.MaxHeader {
-			return h, err
-		}
-	}
 }
 
 // since returns how long ago t was by the wall clock, at least 0: what another process recorded may lie in the future.

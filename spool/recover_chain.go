@@ -2,10 +2,7 @@ package spool
 
 import (
 	"errors"
-	"strings"
-	"time"
 
-	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -41,41 +38,4 @@ func (r *recovery) aged() error {
 		r.s.shelf.dests[name] = lost
 	}
 	return nil
-}
-
-// identityOfChains returns the identity that the chain states tell of, nil if there are none, or of several: for a spool of
-// which everything was delivered and deleted, whose numbers must go on all the same. Who wrote it is not known, so that the
-// next epoch begins.
-func (s *site) identityOfChains() (*identity, error) {
-	entries, err := s.fs.ReadDir(s.path(chainDir))
-	if err != nil {
-		return nil, err
-	}
-	id := &identity{
-		Version: identityVersion, Class: s.opts.Class, Epoch: 1, Instance: "unknown", Created: time.Now().UTC(), Destinations: map[string]remembered{},
-	}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), stateExt)
-		if !ok || segment.CheckDestination(name) != nil {
-			continue
-		}
-		var f chainFile
-		err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f)
-		if statefile.AnswerTo(err) == statefile.Damaged {
-			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
-			continue
-		}
-		if err != nil || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
-			return nil, nil
-		}
-		if id.Class == "" {
-			id.Class = f.Class // an adopter is told of no class
-		}
-		id.Spool, id.Epoch = f.Spool, max(id.Epoch, f.Chain.Epoch)
-		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
-	}
-	if id.Spool == "" || id.Class == "" {
-		return nil, nil
-	}
-	return id, nil
 }

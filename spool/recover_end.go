@@ -261,6 +261,14 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 		if err == nil && rec.Size == size {
 			seg.Staged, seg.StagedSize = true, size
 			seg.Records, seg.Bytes, seg.Gaps = rec.Records, rec.Bytes, rec.Gaps
+		} else if errors.Is(err, errForeign) {
+			r.s.log.Error("spool: moved a staged file of another spool to damaged/", "class", r.s.opts.Class, "segment", seg.Number, "err", err)
+			for _, ext := range []string{objExt, recExt} {
+				if _, err := r.s.setAside(stageDir, numberName(seg.Number)+ext); err != nil {
+					return err
+				}
+			}
+			size = 0
 		} else if !seg.NoRaw {
 			// Without its record a file says nothing; it is made again. Where it cannot be, Stage says so, and it stays.
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))

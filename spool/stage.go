@@ -372,11 +372,17 @@ func (s *site) stageRecord(n uint64) (*StageRecord, error) {
 	if err := loadState(s.fs, s.recPath(n), maxStageRecord, 1, rec); err != nil {
 		return nil, err
 	}
+	if rec.Spool != s.id.Spool || rec.Class != s.id.Class {
+		return nil, fmt.Errorf("%w: %s: spool %s, class %s", errForeign, s.recPath(n), rec.Spool, rec.Class)
+	}
 	if rec.Segment != n {
 		return nil, fmt.Errorf("%w: %s is the record of segment %d", ErrCorrupt, s.recPath(n), rec.Segment)
 	}
 	return rec, nil
 }
+
+// errForeign: a file is another spool's.
+var errForeign = fmt.Errorf("%w: it is of another spool", ErrCorrupt)
 
 // StageRecord returns how a segment was staged, without its staged file, for which a full spool may have no room.
 // fs.ErrNotExist: it was not, or it is deleted.

@@ -74,7 +74,7 @@ type progress struct {
 	at     place
 }
 
-// loadBegun reads the newer of the two pages; nil if there is none of this spool.
+// loadBegun reads the newer of the two pages; nil if there is none of this spool, "" for any.
 func loadBegun(f vfs.FS, path, spool string) (*begun, error) {
 	data, err := vfs.ReadFile(f, path, 2*witnessPage)
 	if err != nil {
@@ -91,7 +91,7 @@ func loadBegun(f vfs.FS, path, spool string) (*begun, error) {
 		if b.Version > 1 {
 			return nil, statefile.ErrNewer
 		}
-		if b.Spool == spool && b.Segment > 0 && b.Next >= b.First && b.First > 0 && (newest == nil || b.Turn > newest.Turn) {
+		if (spool == "" || b.Spool == spool) && b.Segment > 0 && b.Next >= b.First && b.First > 0 && (newest == nil || b.Turn > newest.Turn) {
 			newest = b
 		}
 	}

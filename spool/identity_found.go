@@ -1,0 +1,233 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/internal/statefile"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// A spool whose spool.json is gone or damaged is named by its other files: by any segment's header, by the chain states, the
+// stage records and the note of the newest segment. A directory whose files may hold records and name no spool is refused: a new
+// identity would make the records those of nobody.
+
+// findIdentity returns the identity that the files of the spool tell of; nil if there are none.
+func (s *site) findIdentity() (*identity, error) {
+	id, err := s.namedIdentity()
+	if id == nil && err == nil {
+		err = s.refuseNameless()
+	}
+	return id, err
+}
+
+// namedIdentity is findIdentity for a caller that makes no new one.
+func (s *site) namedIdentity() (*identity, error) {
+	id, err := s.identityOfSegments()
+	if id != nil || err != nil {
+		return id, err
+	}
+	for _, of := range []func() (*identity, error){s.identityOfStages, s.identityOfBegun, s.identityOfChains} {
+		found, err := of()
+		if err != nil {
+			return nil, err
+		}
+		if id, err = id.join(found); err != nil {
+			return nil, err
+		}
+	}
+	if id == nil || id.Class == "" {
+		return nil, nil
+	}
+	id.Instance = "unknown" // spool.json may have had a later one, so that the next epoch begins
+	return id, nil
+}
+
+// join returns what two files tell of the identity of the spool that both are of. Either may be nil.
+func (id *identity) join(other *identity) (*identity, error) {
+	switch {
+	case id == nil:
+		return other, nil
+	case other == nil:
+		return id, nil
+	case id.Spool != other.Spool:
+		return nil, fmt.Errorf("%w: spool.json cannot be read, and the other files are of two spools, %s and %s: restore spool.json from a copy, "+
+			"or move the whole directory elsewhere and keep it: the class then begins a new spool", ErrCorrupt, id.Spool, other.Spool)
+	}
+	id.Epoch = max(id.Epoch, other.Epoch)
+	id.Class = cmp.Or(id.Class, other.Class)
+	for name, rem := range other.Destinations {
+		if id.Destinations[name] == (remembered{}) {
+			id.Destinations[name] = rem
+		}
+	}
+	return id, nil
+}
+
+// identityOfSegments returns the identity that the newest readable segment tells of; nil if there is none.
+func (s *site) identityOfSegments() (*identity, error) {
+	numbers, err := s.listSegments()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range slices.Backward(numbers) {
+		f, err := s.fs.Open(s.segPath(n))
+		if err != nil {
+			return nil, err
+		}
+		h, err := readHeader(f)
+		_ = f.Close()
+		if err == nil {
+			return identityOf(h), nil
+		}
+	}
+	return nil, nil
+}
+
+// identityOfStages returns the identity that the newest readable stage record tells of; nil if there is none.
+func (s *site) identityOfStages() (*identity, error) {
+	entries, err := s.fs.ReadDir(s.path(stageDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range slices.Backward(entries) { // ascending, like the numbers in their names
+		n, ok := parseName(e.Name(), recExt)
+		if !ok {
+			continue
+		}
+		rec := new(StageRecord)
+		err := loadState(s.fs, s.recPath(n), maxStageRecord, 1, rec)
+		if statefile.AnswerTo(err) == statefile.Refused {
+			return nil, err
+		}
+		if err != nil {
+			continue
+		}
+		if h, err := segment.DecodeHeader(rec.Header); err == nil && h.Spool == rec.Spool {
+			return identityOf(h), nil
+		}
+	}
+	return nil, nil
+}
+
+// identityOfBegun returns the identity that the note of the newest segment tells of; nil if there is none. It knows neither the
+// class nor the destinations: both are the options', and where the chains end is learned from the destinations.
+func (s *site) identityOfBegun() (*identity, error) {
+	b, err := loadBegun(s.fs, s.path(begunName), "")
+	if statefile.AnswerTo(err) == statefile.Refused {
+		return nil, err
+	}
+	if err != nil || b == nil {
+		return nil, nil
+	}
+	id := &identity{
+		Version: identityVersion, Spool: b.Spool, Class: s.opts.Class, Epoch: b.Epoch, Instance: b.Instance, Created: b.Created.UTC(),
+		Destinations: map[string]remembered{},
+	}
+	for _, name := range s.opts.Destinations {
+		id.Destinations[name] = remembered{}
+	}
+	return id, nil
+}
+
+// identityOfChains returns the identity that the chain states tell of, nil if there are none, or of several: for a spool of
+// which everything was delivered and deleted, whose numbers must go on all the same.
+func (s *site) identityOfChains() (*identity, error) {
+	entries, err := s.fs.ReadDir(s.path(chainDir))
+	if err != nil {
+		return nil, err
+	}
+	id := &identity{
+		Version: identityVersion, Class: s.opts.Class, Epoch: 1, Instance: "unknown", Created: time.Now().UTC(), Destinations: map[string]remembered{},
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), stateExt)
+		if !ok || segment.CheckDestination(name) != nil {
+			continue
+		}
+		var f chainFile
+		err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f)
+		if statefile.AnswerTo(err) == statefile.Damaged {
+			id.Destinations[name] = remembered{} // damaged too: one state is enough, and this one is learned again
+			continue
+		}
+		if err != nil || f.Spool == "" || id.Spool != "" && f.Spool != id.Spool {
+			return nil, nil
+		}
+		if id.Class == "" {
+			id.Class = f.Class // an adopter is told of no class
+		}
+		id.Spool, id.Epoch = f.Spool, max(id.Epoch, f.Chain.Epoch)
+		id.Destinations[name] = remembered{Joined: f.Chain.Joined}
+	}
+	if id.Spool == "" || id.Class == "" {
+		return nil, nil
+	}
+	return id, nil
+}
+
+// refuseNameless returns an error if the directory has files that may hold records.
+func (s *site) refuseNameless() error {
+	for _, dir := range []string{segDir, stageDir, damagedDir} {
+		entries, err := s.fs.ReadDir(s.path(dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			holds, err := s.mayHoldRecords(dir, e.Name())
+			if err != nil {
+				return err
+			}
+			if holds {
+				return fmt.Errorf("%w: %s has no spool.json, and %s may hold records, but nothing in the directory says of which spool: restore "+
+					"spool.json from a copy, or move the whole directory elsewhere and keep it: the class then begins a new spool", ErrCorrupt, s.dir, s.path(dir, e.Name()))
+			}
+		}
+	}
+	return nil
+}
+
+// mayHoldRecords reports whether a file is anything but a note, or a segment that was prepared and never used.
+func (s *site) mayHoldRecords(dir, name string) (bool, error) {
+	if strings.HasSuffix(name, noteExt) || strings.HasSuffix(name, givenUpExt) {
+		return false, nil
+	}
+	if dir != segDir {
+		return true, nil
+	}
+	f, err := s.fs.Open(s.path(dir, name))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	b := make([]byte, headerPad)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && err != io.EOF {
+		return true, nil // nobody can say
+	}
+	return !allZero(b[:n]), nil
+}
+
+// readHeader reads a segment's header alone.
+func readHeader(f io.ReaderAt) (*segment.Header, error) {
+	for size := headerPad; ; size = segment.MaxHeader { // few ledgers need more than a page
+		b := make([]byte, size)
+		n, err := f.ReadAt(b, 0)
+		if n == 0 && err != nil && err != io.EOF {
+			return nil, err
+		}
+		h, err := segment.DecodeHeader(b[:n])
+		if err == nil || n < size || size == segment.MaxHeader {
+			return h, err
+		}
+	}
+}
