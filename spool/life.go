@@ -57,7 +57,8 @@ func (j *journal) cover(bytes int64) (waited bool) {
 	return true
 }
 
-// endLife removes the mark after an orderly end. The clean mark, which is there by now, outranks one that stays.
+// endLife removes the mark after an orderly end. One that stays outranks the clean mark, which is there by now: that one could be
+// an older copy of the file.
 func (j *journal) endLife() error {
 	if err := j.fs.Remove(j.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: remove the mark of this process: %w", err)

@@ -2,9 +2,11 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"testing"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -99,5 +101,58 @@ func TestSuccessorDies(t *testing.T) {
 			t.Errorf("opened %v: unaccounted %+v, want %d", opened, u, want)
 		}
 		balanced(t, s2)
+	}
+}
+
+// A mark of an orderly end that is not the last process's, since an older copy of the file has come back, hides neither what a
+// kill may have taken nor the records that were kept after it: with the mark of the killed process beside it, and without.
+func TestOldCleanMark(t *testing.T) {
+	for _, lifeGone := range []bool{false, true} {
+		for _, later := range []int{0, 10, 3000} { // records of the killed process: none, in the same segment, in later ones
+			if lifeGone && later == 0 {
+				continue // then nothing tells it from an orderly end
+			}
+			t.Run(fmt.Sprintf("%d records, no mark of the process: %v", later, lifeGone), func(t *testing.T) {
+				w := newWorld(Options{Sync: SyncAlways})
+				s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, s, batch(1, 10, 100))
+				closeSpool(t, s)
+				old, err := vfs.ReadFile(w.mem, s.path(cleanName), 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				for n := range later / 10 {
+					mustAppend(t, s, batch(11+10*n, 10, 100))
+				}
+				k := w.clone(processDies, index.Fate{})
+				if err := vfs.WriteFileAtomic(k.mem, s.path(cleanName), old); err != nil {
+					t.Fatal(err)
+				}
+				if lifeGone {
+					if err := k.mem.Remove(s.path(lifeName)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s2.Close()
+				if u := s2.Ledger().Unaccounted; len(u) != 1 || u[0].AtMostBytes < minMemoryBytes {
+					t.Errorf("unaccounted: %+v", u)
+				}
+				if got := s2.Stats().Appended; got != uint64(10+later) {
+					t.Errorf("%d records are left of %d", got, 10+later)
+				}
+				balanced(t, s2)
+			})
+		}
 	}
 }

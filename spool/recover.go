@@ -66,7 +66,7 @@ func (p *part) first() uint64 {
 
 func (r *recovery) run() error {
 	for _, step := range []func() error{
-		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.list, r.aged, r.walk, r.spares, r.conclude,
+		r.readClean, r.readLife, r.readLedger, r.readBegun, r.openWitness, r.readIndex, r.checkClean, r.list, r.aged, r.walk, r.spares, r.conclude,
 		r.stages, r.pool, r.save,
 	} {
 		if err := step(); err != nil {
@@ -88,6 +88,44 @@ func (r *recovery) readClean() error {
 		return err
 	}
 	return nil
+}
+
+// checkClean doubts a mark of an orderly end that other files contradict: an older copy of the file has come back. It would hide
+// what a kill has taken since.
+func (r *recovery) checkClean() error {
+	m := r.clean
+	if m == nil {
+		return nil
+	}
+	later := r.begun != nil && r.begun.Next > m.Next
+	for _, seg := range r.known {
+		later = later || seg.Last >= m.Next
+	}
+	switch {
+	case later:
+		r.doubtClean("there are records after it")
+	case r.life != nil && !r.endedAsAdopter():
+		r.doubtClean("a process has begun after it, and left the mark of a sudden end")
+	}
+	return nil
+}
+
+// endedAsAdopter reports whether the mark of an orderly end is an adopter's own. The mark of a process beside it is then that of
+// the spool's last owner.
+func (r *recovery) endedAsAdopter() bool {
+	if r.s.source == nil {
+		return false
+	}
+	_, err := r.s.source.fs.Stat(r.s.path(cleanName)) // not in the source
+	return err == nil
+}
+
+// doubtClean goes on as after a sudden end. What was durable at the orderly one has to be there all the same.
+func (r *recovery) doubtClean(why string) {
+	r.s.log.Warn("spool: the mark of an orderly end is not that of the last process; going on as after a sudden end",
+		"class", r.s.opts.Class, "next", r.clean.Next, "why", why)
+	r.least = max(r.least, r.clean.Next)
+	r.clean = nil
 }
 
 // readLedger takes the ledger that was saved when the log was to be empty. It may be old; without one it is empty.

@@ -47,6 +47,9 @@ func (r *recovery) conclude() error {
 			s.journal.sealedEnd = at
 		}
 	}
+	if r.clean != nil && r.clean.Next <= at.seq {
+		r.doubtClean("there are records after it")
+	}
 	if r.clean != nil && r.clean.Next == at.seq+1 {
 		// The mark's copy is as new as any, and there when the segment with the last one is not.
 		l = &r.clean.Ledger
