@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -286,5 +287,33 @@ func TestLockedNamesHolder(t *testing.T) {
 	_, err := d.tryOpen(t, Options{Instance: "there", Class: "vpn"})
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "of here, class vpn") {
 		t.Fatalf("error %v", err)
+	}
+}
+
+// Nobody knows what a note that cannot be read has named: the segment's file is kept when it is delivered and deleted, as if it
+// were named.
+func TestUnreadableNoteKeepsFile(t *testing.T) {
+	d := memDir()
+	s := threeSegments(t, d, Options{})
+	n := s.shelf.Sealed(0, 1)[0].Number
+	closeSpool(t, s)
+	if err := vfs.WriteFileAtomic(d.fs, s.notePath(n), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	defer closeSpool(t, s)
+	for _, seg := range s.shelf.Sealed(0, 0) {
+		if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, s, "a", seg.Number)
+	}
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	kept := s.path(damagedDir, numberName(n)+segExt)
+	if _, err := d.fs.Stat(kept); err != nil {
+		t.Error(err)
+	}
+	if x := s.damages.list(); len(x) != 1 || x[0].GivenUp || len(x[0].Files) != 1 || x[0].Files[0] != kept {
+		t.Errorf("damage on record: %+v", x)
 	}
 }

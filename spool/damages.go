@@ -84,7 +84,7 @@ func (d *damages) load() error {
 			return err
 		}
 		if err != nil || note.Segment != n {
-			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Why: "the note of this damage cannot be read: look at what damaged/ has of this segment, then remove its .json file there to acknowledge the damage"}}
+			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Files: d.filesOf(n, entries), Why: unreadableNote}}
 		}
 		d.notes[n] = note
 	}
@@ -95,6 +95,27 @@ func (d *damages) load() error {
 		}
 	}
 	return nil
+}
+
+// unreadableNote is why a damage is on record whose note cannot be read. Nothing is to be deleted: the files may be the only copy.
+const unreadableNote = "the note of this damage cannot be read, so that nobody knows which records it concerns: to acknowledge it, copy what is " +
+	"left of the segment elsewhere, and then move the note, the segment's .json file in damaged/, there too; delete none of them"
+
+// filesOf names what may be left of a segment whose damage nobody can tell: its own file, and those in damaged/. All of them are
+// kept, like those that a note names.
+func (d *damages) filesOf(n uint64, damaged []fs.DirEntry) (names []string) {
+	for _, e := range damaged {
+		name := e.Name()
+		if strings.HasPrefix(name, numberName(n)) && name != numberName(n)+noteExt && name != numberName(n)+givenUpExt {
+			names = append(names, name)
+		}
+	}
+	if name := numberName(n) + segExt; !slices.Contains(names, name) {
+		if _, err := d.fs.Stat(d.segPath(n)); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // note puts damage on record, durably, and says so in the log. What is on record already is not told again. files
@@ -108,6 +129,9 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 	note := &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Found: time.Now().UTC(), Why: why}}
 	if old := d.notes[n]; old != nil {
 		*note = *old
+		if note.Why == unreadableNote {
+			note.Why, note.Found = why, time.Now().UTC() // it can be told now
+		}
 	}
 	all := mergeRanges(append(slices.Clone(note.Ranges), ranges...))
 	if slices.Equal(all, note.Ranges) {

@@ -113,8 +113,12 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 		for _, r := range x.Ranges {
 			list = append(list, fmt.Sprintf("%d-%d", r.First, r.Last))
 		}
-		fmt.Fprintf(w, "class %s, segment %d, records %s (%d): %s, found %s\n", class, x.Segment, strings.Join(list, ","), x.Records, x.Why,
-			x.Found.Format("2006-01-02T15:04:05Z07:00"))
+		if len(list) == 0 {
+			fmt.Fprintf(w, "class %s, segment %d: %s\n", class, x.Segment, x.Why)
+		} else {
+			fmt.Fprintf(w, "class %s, segment %d, records %s (%d): %s, found %s\n", class, x.Segment, strings.Join(list, ","), x.Records, x.Why,
+				x.Found.Format("2006-01-02T15:04:05Z07:00"))
+		}
 		for _, file := range x.Files {
 			fmt.Fprintf(w, "  kept: %s\n", file)
 		}
@@ -124,8 +128,20 @@ func listDamages(w io.Writer, dir, class string, damages []spool.Damage) {
 		case len(x.Ranges) > 0:
 			fmt.Fprintf(w, "  to give it up: collector give-up -spool %s -class %s -segment %d -records %s -confirm lose-%d-records\n",
 				dir, class, x.Segment, strings.Join(list, ","), x.Records)
+		default:
+			fmt.Fprintf(w, "  to acknowledge it: %s\n", moveNote(filepath.Join(dir, class), x))
 		}
 	}
+}
+
+// moveNote returns the commands that acknowledge a damage whose note cannot be read. They delete nothing, since the files may be the
+// only copy of records.
+func moveNote(spool string, x spool.Damage) string {
+	note := filepath.Join(spool, "damaged", fmt.Sprintf("%016x.json", x.Segment))
+	if len(x.Files) == 0 {
+		return fmt.Sprintf("mv -n %s ELSEWHERE/", note)
+	}
+	return fmt.Sprintf("cp -n %s ELSEWHERE/ && mv -n %s ELSEWHERE/", strings.Join(x.Files, " "), note)
 }
 
 // known refuses ranges that differ from the damage on record, or that are on record in another segment: sequence numbers are

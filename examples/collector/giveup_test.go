@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,5 +70,48 @@ func TestGiveUp(t *testing.T) {
 	}
 	if x := s.Shelf().Damages(); len(x) != 1 || !x[0].GivenUp || x[0].Records != 2 {
 		t.Errorf("%+v", x)
+	}
+}
+
+// TestGiveUpUnreadableNote: a damage whose note cannot be read is listed with what is left of the segment, and with commands that
+// acknowledge it and delete nothing.
+func TestGiveUpUnreadableNote(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "vpn")
+	o := &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30, SegmentBytes: 64 << 10}
+	s, err := spool.Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("one")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Seal(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	note, file := filepath.Join(path, "damaged", "0000000000000001.json"), filepath.Join(path, "seg", "0000000000000001.seg")
+	if err := os.WriteFile(note, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if code := giveUp([]string{"-spool", dir, "-class", "vpn"}, &out, &out); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out.String())
+	}
+	elsewhere := t.TempDir()
+	_, command, ok := strings.Cut(out.String(), "to acknowledge it: ")
+	if !ok || strings.Contains(out.String(), "remove") || !strings.Contains(out.String(), file) {
+		t.Fatalf("it says %q", out.String())
+	}
+	command = strings.ReplaceAll(command, "ELSEWHERE", elsewhere)
+	if b, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	for _, name := range []string{filepath.Base(note), filepath.Base(file)} {
+		if _, err := os.Stat(filepath.Join(elsewhere, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if x, err := spool.ReadDamages(path); err != nil || len(x) != 0 {
+		t.Errorf("still on record: %+v, %v", x, err)
 	}
 }
