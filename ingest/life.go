@@ -38,8 +38,8 @@ type Listener interface {
 	// lost (given_up). Of sockets that other processes share it counts only what is in hand. A listener that was never
 	// served has no sink for its account: its Stats have the counts.
 	Close() error
-	// Ready returns nil, or why the listener cannot receive at present although it serves: the system refuses to let it
-	// read or accept. The listener retries.
+	// Ready returns nil, or why the listener cannot receive at present: Serve has not begun, or the system refuses to let it
+	// read or accept, which the listener retries.
 	Ready() error
 	// Addr is the bound address.
 	Addr() net.Addr
@@ -72,6 +72,18 @@ func (l *life) isServing() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.serving
+}
+
+// errNotServing is why a listener is not ready before Serve. Senders that wait for readiness must not send yet: what they send is
+// lost if Shutdown comes before Serve, because there is no sink to take it.
+var errNotServing = errors.New("ingest: not serving yet")
+
+// ready returns errNotServing before Serve, and failed afterwards.
+func (l *life) ready(failed error) error {
+	if !l.isServing() {
+		return errNotServing
+	}
+	return failed
 }
 
 // startServing claims the only call of Serve. After stop there is nothing left to serve.
@@ -111,7 +123,7 @@ func (l *life) halt() {
 }
 
 // shutdown implements Listener.Shutdown.
-func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, ready func() error) error {
+func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, failed func() error) error {
 	l.halt()
 	// Shutdown waits for the end and does not enforce it: a caller that wants to give up what is in hand calls Close.
 	select {
@@ -125,7 +137,7 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, rea
 	if n := st.Lost[segment.GivenUp]; n.Records > 0 {
 		return fmt.Errorf("ingest: %s: shutdown: %w with %d records (%d bytes) given up", who, ErrServerClosed, n.Records, n.Bytes)
 	}
-	if err := ready(); err != nil { // what was queued could not be read
+	if err := failed(); err != nil { // what was queued could not be read
 		return fmt.Errorf("ingest: %s: shutdown: %w", who, err)
 	}
 	return nil

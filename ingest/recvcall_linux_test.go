@@ -74,7 +74,7 @@ func TestReceivingRefusedLater(t *testing.T) {
 	s := newSink()
 	wait := serve(t, u, s)
 	send(t, dialUDP(t, u), []byte("unread"))
-	for u.Ready() == nil {
+	for err := u.Ready(); err == nil || errors.Is(err, errNotServing); err = u.Ready() {
 		runtime.Gosched()
 	}
 	if err := u.Shutdown(t.Context()); err == nil {

@@ -248,7 +248,7 @@ func (t *TCP) halt() { t.life.halt() }
 // acknowledged to the peer is still read. An unterminated frame is treated as if the peer had closed. Bytes that were
 // on their way to this host are answered with a reset, so that the peer can know.
 func (t *TCP) Shutdown(ctx context.Context) error {
-	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.Ready)
+	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.failed)
 }
 
 // abandon ends a listener that was never served. Bytes that its peers have sent are counted, only in Stats.
@@ -267,7 +267,10 @@ func (t *TCP) abandon() {
 }
 
 // Ready implements Listener.
-func (t *TCP) Ready() error { return notReady(t.ln.Addr(), &t.meter) }
+func (t *TCP) Ready() error { return t.life.ready(t.failed()) }
+
+// failed says why nothing can be accepted, as far as that was tried.
+func (t *TCP) failed() error { return notReady(t.ln.Addr(), &t.meter) }
 
 // Close implements Listener. Data that the kernel has acknowledged to peers is read, counted, and lost (given_up).
 func (t *TCP) Close() error {

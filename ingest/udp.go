@@ -184,7 +184,7 @@ func (u *UDP) halt() { u.life.halt() }
 // Shutdown implements Listener. It detaches the sockets and reads everything that is queued in them, so that every
 // datagram that arrived before is either a record or counted as lost.
 func (u *UDP) Shutdown(ctx context.Context) error {
-	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats, u.Ready)
+	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats, u.failed)
 }
 
 func (u *UDP) warnGivenUp() {
@@ -196,7 +196,10 @@ func (u *UDP) warnGivenUp() {
 }
 
 // Ready implements Listener.
-func (u *UDP) Ready() error {
+func (u *UDP) Ready() error { return u.life.ready(u.failed()) }
+
+// failed says why nothing can be received, as far as that was tried.
+func (u *UDP) failed() error {
 	errs := make([]error, len(u.sockets))
 	for i, s := range u.sockets {
 		errs[i] = notReady(u.addr, &s.meter)
