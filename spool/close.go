@@ -13,6 +13,8 @@ import (
 type cleanMark struct {
 	Version int       `json:"version"`
 	Time    time.Time `json:"time"`
+	// Life is since when the process had the spool open that wrote this: see lifeMark.
+	Life time.Time `json:"life,omitzero"`
 	// Segment is the active one, 0 if there is none; everything below End in it is durable.
 	Segment uint64 `json:"segment,omitempty"`
 	End     int64  `json:"end,omitempty"`

@@ -17,6 +17,15 @@ type lifeMark struct {
 	Since   time.Time `json:"since"`
 	// AtMostBytes is the memory budget, or more once a larger batch was taken.
 	AtMostBytes int64 `json:"at_most_bytes"`
+	// Opening is the time of the mark of an orderly end that the process has found, until that one is removed, durably.
+	Opening time.Time `json:"opening,omitzero"`
+}
+
+// outlives reports whether a mark of an orderly end that is beside it is not the last word: a process that began after that end
+// came to a sudden one, and an older copy of the file has come back. A process that died while it opened the spool had nothing in
+// memory; and a power cut can bring back the mark of a process that ended in order.
+func (m *lifeMark) outlives(c *cleanMark) bool {
+	return !m.Since.Equal(c.Life) && !m.Opening.Equal(c.Time)
 }
 
 // lifeBudget is how much may be in memory that a kill takes. journal.mu guards it.
@@ -25,9 +34,19 @@ type lifeBudget struct {
 	handed int64    // what a successor may hold in memory: see HandOver
 }
 
-// beginLife writes the mark of this process, j.noted. From here on no more than that says is in memory and not in the log.
-func (j *journal) beginLife(handed int64) error {
-	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed}
+// beginLife writes the mark of this process, j.noted. From here on no more than that says is in memory and not in the log. opening
+// is the time of the mark of an orderly end that is there, if one is: once it is removed, markOpened follows.
+func (j *journal) beginLife(handed int64, opening time.Time) error {
+	j.noted = lifeMark{Version: 1, Since: j.opened.UTC(), AtMostBytes: j.opts.MemoryBytes + handed, Opening: opening}
+	return j.writeLife(j.noted)
+}
+
+// markOpened ends the opening, before anything is received.
+func (j *journal) markOpened() error {
+	if j.noted.Opening.IsZero() {
+		return nil
+	}
+	j.noted.Opening = time.Time{}
 	return j.writeLife(j.noted)
 }
 
@@ -57,8 +76,7 @@ func (j *journal) cover(bytes int64) (waited bool) {
 	return true
 }
 
-// endLife removes the mark after an orderly end. One that stays outranks the clean mark, which is there by now: that one could be
-// an older copy of the file.
+// endLife removes the mark after an orderly end. One that stays is known by the clean mark, which is there by now.
 func (j *journal) endLife() error {
 	if err := j.fs.Remove(j.path(lifeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: remove the mark of this process: %w", err)
@@ -93,6 +111,14 @@ func (r *recovery) lostAtMost() (bytes int64, since time.Time, died bool) {
 		return r.life.AtMostBytes, r.life.Since, true
 	}
 	return r.s.opts.MemoryBytes, since, len(r.parts) > 0 || r.s.journal.taken > 0 || r.s.journal.ledger.Received != (segment.Tally{})
+}
+
+// orderlyEnd returns the time of the last process's orderly end, zero if it came to a sudden one.
+func (r *recovery) orderlyEnd() (t time.Time) {
+	if r.clean != nil {
+		t = r.clean.Time
+	}
+	return t
 }
 
 // handed is what this process, a successor, holds in memory already.

@@ -128,11 +128,19 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	}
 	_ = s.space.fillInodes()
 	if s.source == nil {
-		if err := s.journal.beginLife(r.handed()); err != nil {
+		if err := s.journal.beginLife(r.handed(), r.orderlyEnd()); err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
 	}
-	return s.removeMark()
+	if err := s.removeMark(); err != nil {
+		return err
+	}
+	if s.source == nil {
+		if err := s.journal.markOpened(); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	return nil
 }
 
 // makeDirs makes the directories that are missing, and makes durable what a process that is gone has done in them.

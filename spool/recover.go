@@ -104,7 +104,7 @@ func (r *recovery) checkClean() error {
 	switch {
 	case later:
 		r.doubtClean("there are records after it")
-	case r.life != nil && !r.endedAsAdopter():
+	case r.life != nil && r.life.outlives(m) && !r.endedAsAdopter():
 		r.doubtClean("a process has begun after it, and left the mark of a sudden end")
 	}
 	return nil

@@ -32,7 +32,7 @@ func (j *journal) closeFiles(orderly bool) (e ending) {
 		j.closeBalance()
 	}
 	e.mark = cleanMark{
-		Version: 1, Time: time.Now().UTC(), Next: j.taken + 1, Handed: j.handed, Ledger: *j.ledgerAt(j.placed), Clocks: j.fullClocks(),
+		Version: 1, Time: time.Now().UTC(), Life: j.noted.Since, Next: j.taken + 1, Handed: j.handed, Ledger: *j.ledgerAt(j.placed), Clocks: j.fullClocks(),
 	}
 	e.lost, e.unsealed = j.taken-j.durable, len(j.rolled)
 	for _, r := range j.rolled {
