@@ -40,7 +40,7 @@ func TestDrainOwesAdoption(t *testing.T) {
 	c := startCollector(t, filepath.Join(dir, "spool"), nil, args...).ready()
 	var at []struct {
 		Dir, State, Class, Error string
-		Owed                     map[string]segment.Tally
+		Pending                  map[string]segment.Tally
 	}
 	c.until("/adoptions to say why", 20*time.Second, func() bool {
 		resp, err := http.Get("http://" + c.http + "/adoptions")
@@ -50,7 +50,7 @@ func TestDrainOwesAdoption(t *testing.T) {
 		defer resp.Body.Close()
 		return json.NewDecoder(resp.Body).Decode(&at) == nil && len(at) == 1 && strings.Contains(at[0].Error, `"old" is owed 7 records`)
 	})
-	if at[0].Dir != volume || at[0].Class != "vpn" || at[0].Owed["old"].Records != 7 || at[0].Owed["idc"].Records != 7 {
+	if at[0].Dir != volume || at[0].Class != "vpn" || at[0].Pending["old"].Records != 7 || at[0].Pending["idc"].Records != 7 {
 		t.Errorf("/adoptions: %+v", at)
 	}
 	if code := c.end(syscall.SIGTERM, 30*time.Second); code != 4 {
