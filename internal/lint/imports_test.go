@@ -61,6 +61,7 @@ var layers = map[string][]string{
 	"":                         {},
 	"compress":                 {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
 	"ingest":                   {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto", "internal/wait"},
+	"ingest/fluentforward":     {"ingest", "spool/segment"},
 	"ingest/lumberjack":        {"ingest", "spool/segment"},
 	"ingest/relp":              {"ingest", "spool/segment"},
 	"spool":                    {"internal/foreign", "spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/fatal", "spool/internal/index", "spool/internal/statefile"},

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +110,7 @@ func numbered(i int) event {
 
 // killed sends events to a program that is killed again and again. Every event that was acknowledged must be at the
 // destination in the end, and twice only if the client has sent it twice.
-func killed(t *testing.T, url string, dial func(addr string) (client, error)) {
+func killed(t *testing.T, url string, parse func(data []byte) (event, error), dial func(addr string) (client, error)) {
 	const n, batch, kills = 20_000, 100, 20
 	dir := t.TempDir()
 	sent := make([]int, n)
@@ -161,7 +160,7 @@ func killed(t *testing.T, url string, dial func(addr string) (client, error)) {
 	if out, err := program("drain", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	compare(t, dir+"/out", sent)
+	compare(t, dir+"/out", sent, parse)
 }
 
 func program(url, dir string) *exec.Cmd {
@@ -171,15 +170,15 @@ func program(url, dir string) *exec.Cmd {
 }
 
 // compare looks for every event at the destination, and lets the auditor judge it.
-func compare(t *testing.T, at string, sent []int) {
+func compare(t *testing.T, at string, sent []int, parse func([]byte) (event, error)) {
 	d, err := fileship.New(at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make([]int, len(sent))
 	if err := open.Records(t.Context(), d, "", func(_ uint64, rec segment.Record) error {
-		var e event
-		if err := json.Unmarshal(rec.Data, &e); err != nil || e.N >= len(sent) || e != numbered(e.N) {
+		e, err := parse(rec.Data)
+		if err != nil || e.N >= len(sent) || e != numbered(e.N) {
 			t.Errorf("a record that was not sent: %.100s, %v", rec.Data, err)
 			return err
 		}

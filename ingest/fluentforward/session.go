@@ -1,0 +1,245 @@
+package fluentforward
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+var (
+	errMessage = errors.New("fluentforward: no message: want [tag, time, record], [tag, entries] or [tag, packed entries], each with options or without")
+	errEntry   = errors.New("fluentforward: no entry: want [time, record]")
+	errCodec   = errors.New("fluentforward: entries are compressed, and not with gzip")
+	errLarge   = errors.New("fluentforward: a message is over the limit (TCPOptions.Max)")
+)
+
+// Framing is the Forward protocol as an ingest.Framing. Its Framers are Acknowledgers, so the listener's sink must have
+// WaitDurable, as spool.Intake does.
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max} }
+
+// session is the server's side of one connection.
+type session struct {
+	max     int
+	message scanner
+	entries        // of the message that is being unpacked
+	json    []byte // where events become JSON; frames point to it
+	held    bool   // and they do
+	ack     []byte // of the message: its chunk, nil for none
+	out     []byte // acknowledgements that Answers has not returned yet
+	sent    []byte // what Answers returned last
+}
+
+var (
+	_ ingest.Acknowledger = (*session)(nil)
+	_ ingest.Unpacker     = (*session)(nil)
+)
+
+// flushBytes is how much JSON is made before the listener has to take it.
+const flushBytes = 256 << 10
+
+// Next implements ingest.Framer.
+func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
+	n, err = s.message.scan(data)
+	if n == 0 || err != nil {
+		if len(data) > s.max && err == nil {
+			err = errLarge
+		}
+		return 0, nil, err
+	}
+	if h, _ := parse(data); h.kind == kindNil { // a heartbeat
+		return n, nil, nil
+	}
+	if err := s.begin(data[:n]); err != nil {
+		return 0, nil, err
+	}
+	return n, nil, nil
+}
+
+// begin takes a whole message apart.
+func (s *session) begin(message []byte) error {
+	h, err := parse(message)
+	if err != nil || h.kind != kindArray || h.length < 2 || h.length > 4 {
+		return errMessage
+	}
+	parts := make([][]byte, 0, 4)
+	for rest := message[h.size:]; len(parts) < h.length; {
+		var part []byte
+		if part, rest, err = split(rest); err != nil {
+			return err
+		}
+		parts = append(parts, part)
+	}
+	tag, ok := text(parts[0])
+	second, err := parse(parts[1])
+	if !ok || err != nil {
+		return errMessage
+	}
+	s.tag = tag
+	options := parts[2:]
+	packed := second.kind == kindString || second.kind == kindBinary
+	switch {
+	case second.kind == kindArray, packed:
+		if len(options) > 1 {
+			return errMessage
+		}
+	case len(options) == 0:
+		return errMessage
+	default:
+		s.single = parts[1:3:3]
+		options = parts[3:]
+	}
+	compressed, err := s.options(options)
+	switch {
+	case err != nil:
+		return err
+	case packed:
+		b, _ := text(parts[1])
+		return s.open(b, compressed, s.max)
+	case second.kind == kindArray:
+		return s.open(parts[1][second.size:], false, s.max)
+	}
+	s.active = true
+	return nil
+}
+
+// options reads the chunk and whether the entries are compressed.
+func (s *session) options(options [][]byte) (compressed bool, err error) {
+	s.ack = nil
+	if len(options) == 0 {
+		return false, nil
+	}
+	h, err := parse(options[0])
+	if err != nil || h.kind != kindMap && h.kind != kindNil {
+		return false, errMessage
+	}
+	rest := options[0][h.size:]
+	for range h.length {
+		var key, value []byte
+		if key, rest, err = split(rest); err != nil {
+			return false, err
+		}
+		if value, rest, err = split(rest); err != nil {
+			return false, err
+		}
+		name, _ := text(key)
+		v, isText := text(value)
+		switch {
+		case string(name) == "chunk" && isText:
+			s.ack = value
+		case string(name) == "compressed" && isText && string(v) == "gzip":
+			compressed = true
+		case string(name) == "compressed" && isText && string(v) != "text":
+			return false, errCodec
+		}
+	}
+	return compressed, nil
+}
+
+// Unpack implements ingest.Unpacker.
+func (s *session) Unpack() (frame []byte, err error) {
+	if !s.active {
+		return nil, nil
+	}
+	if len(s.json) >= flushBytes && s.held {
+		s.held = false
+		return nil, ingest.ErrFlush
+	}
+	if !s.held {
+		s.json = s.json[:0]
+		if cap(s.json) > 4*flushBytes { // a large event is over
+			s.json = nil
+		}
+	}
+	at, record, err := s.next(s.max)
+	switch {
+	case err != nil:
+		return nil, err
+	case at == nil:
+		s.end()
+		if s.ack != nil {
+			s.out = append(append(s.out, "\x81\xa3ack"...), s.ack...)
+		}
+		return nil, nil
+	}
+	return s.event(at, record)
+}
+
+// event makes the JSON of an event. If there is no room after the frames before it, append moves the new one elsewhere, and
+// they stay where they are.
+func (s *session) event(at, record []byte) (frame []byte, err error) {
+	if h, err := parse(record); err != nil || h.kind != kindMap {
+		return nil, errEntry
+	}
+	at, metadata, err := timeAndMetadata(at)
+	if err != nil {
+		return nil, err
+	}
+	t, ok := timeOf(at)
+	if !ok {
+		return nil, errEntry
+	}
+	from := len(s.json)
+	b := append(appendString(append(s.json, `{"tag":`...), s.tag), `,"time":`...)
+	b = appendTime(b, t)
+	if metadata != nil {
+		if b, _, err = appendJSON(append(b, `,"metadata":`...), metadata, 0); err != nil {
+			return nil, err
+		}
+	}
+	b = append(b, `,"record":`...)
+	if b, _, err = appendJSON(b, record, 0); err != nil {
+		return nil, err
+	}
+	b = append(b, '}')
+	if n := len(b) - from; n > s.max {
+		return nil, &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
+	}
+	s.json, s.held = b, true
+	return b[from:len(b):len(b)], nil
+}
+
+// timeAndMetadata takes [time, metadata] apart, which Fluent Bit can send instead of a time. Metadata without content is nil.
+func timeAndMetadata(b []byte) (at, metadata []byte, err error) {
+	h, err := parse(b)
+	if err != nil || h.kind != kindArray {
+		return b, nil, err
+	}
+	if at, metadata, err = split(b[h.size:]); err != nil || h.length != 2 {
+		return nil, nil, errEntry
+	}
+	if h, err = parse(metadata); err != nil || h.kind != kindMap {
+		return nil, nil, errEntry
+	}
+	if h.length == 0 {
+		metadata = nil
+	}
+	return at, metadata, nil
+}
+
+// timeOf reads the time of an event: seconds, or an event time.
+func timeOf(b []byte) (time.Time, bool) {
+	h, err := parse(b)
+	if err != nil {
+		return time.Time{}, false
+	}
+	switch h.kind {
+	case kindUint, kindInt:
+		return time.Unix(int64(h.bits), 0), true
+	case kindFloat:
+		sec, frac := math.Modf(math.Float64frombits(h.bits))
+		return time.Unix(int64(sec), int64(frac*1e9)), true
+	}
+	return eventTime(&h, b[h.size:])
+}
+
+// Answers implements ingest.Acknowledger.
+func (s *session) Answers() []byte {
+	s.sent, s.out = s.out, s.sent[:0]
+	return s.sent
+}
+
+// Bye implements ingest.Acknowledger. The protocol has no last message.
+func (s *session) Bye() []byte { return nil }
