@@ -55,16 +55,18 @@ func checkFileLimit(fsys vfs.FS, o *Options) error {
 // smallFiles is room for the small files that a spool makes with its first records.
 const smallFiles = 64 << 10
 
-// checkSmallest refuses a quota in which a spool without segments has no room for two, beside what it uses itself (mostly the
-// file of the index): it would never take a record. A spool with segments is opened, so that they can be delivered.
+// checkSmallest refuses a quota in which a spool without segments has no room for two, beside the file of the index: it would
+// never take a record. A spool with segments is opened, so that they can be delivered. The files of the pool give way, and
+// damaged files must not prevent a start.
 func (s *Spool) checkSmallest() error {
 	if s.source != nil || s.shelf.cat.last() > 0 || s.journal.active != nil {
 		return nil
 	}
 	q := s.space.usage()
-	if least := q.used + smallFiles + q.reserve + 2*s.opts.SegmentBytes; q.limit < least {
+	empty := q.fixed - s.damages.held + smallFiles
+	if least := empty + q.reserve + 2*s.opts.SegmentBytes; q.limit < least {
 		return fmt.Errorf("%w: MaxBytes %d is too small: an empty spool uses %d, the reserve for staging and sealing is %d, and two segments "+
-			"need %d, together %d", ErrOptions, q.limit, q.used+smallFiles, q.reserve, 2*s.opts.SegmentBytes, least)
+			"need %d, together %d", ErrOptions, q.limit, empty, q.reserve, 2*s.opts.SegmentBytes, least)
 	}
 	return nil
 }

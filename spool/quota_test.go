@@ -297,3 +297,28 @@ func empty(t *testing.T, s *Spool, dest string) {
 		deliver(t, s, dest, seg.Number)
 	}
 }
+
+// A spool of the smallest quota that was emptied opens again, whatever its pool and damaged files take.
+func TestSmallestQuotaOpensAgain(t *testing.T) {
+	d := memDir()
+	o := Options{OnFull: Reject, Sync: SyncAlways, MaxBytes: 512 << 10, SegmentBytes: 64 << 10, Destinations: []string{"a"}}
+	s := d.open(t, o)
+	fill(t, s)
+	mustSeal(t, s)
+	for _, seg := range s.shelf.Sealed(0, 0) {
+		if _, err := s.shelf.Stage(t.Context(), seg.Number, gzipEncoder{}); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, s, "a", seg.Number)
+	}
+	until(t, s, "deleted", func() bool { return s.Stats().Segments == 0 })
+	closeSpool(t, s)
+	if q := s.space.usage(); q.pooled() == 0 {
+		t.Fatal("the pool is empty")
+	}
+	if err := vfs.WriteFileAtomic(d.fs, s.path(damagedDir, "kept"), make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	s = d.open(t, o)
+	closeSpool(t, s)
+}
