@@ -34,7 +34,7 @@ type RouteOptions struct {
 	Logger *slog.Logger
 }
 
-// Route is a Sink that distributes records to others, by their content, their source, or whatever else a record has. Each
+// Route is a Sink that distributes records to others, by their content, their source, or their attributes. Each
 // ledger counts as received what is routed to it: a record that goes to k Sinks is received once in each.
 //
 // Append, which TCP listeners call, waits for each Sink, and only the connection waits. A sender that waits for an

@@ -12,6 +12,8 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ingest/fluentforward"
+	"github.com/penstock-go/penstock/ingest/lumberjack"
 	"github.com/penstock-go/penstock/ingest/relp"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/open"
@@ -41,7 +43,7 @@ type class struct {
 }
 
 // framings are the schemes of -listen in addition to those of package ingest.
-var framings = map[string]ingest.Framing{"relp": relp.Framing}
+var framings = map[string]ingest.Framing{"relp": relp.Framing, "lumberjack": lumberjack.Framing, "fluent": fluentforward.Framing}
 
 // prepare makes every class ready to start. It opens no spool and no socket.
 func prepare(ctx context.Context, c *config, log *slog.Logger) ([]*class, error) {
