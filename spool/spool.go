@@ -64,7 +64,10 @@ func (s *Spool) Offer(ctx context.Context, batch []segment.Record) (last uint64,
 }
 
 // TryOffer is Offer for callers that must not wait: where Offer would, for the quota or for the memory budget, it returns an
-// error that wraps ErrFull, and has taken nothing. The caller still has the records, and decides what to do with them.
+// error that wraps ErrFull, and has taken nothing. The caller still has the records, and decides what to do with them: offer
+// them again later, or drop them, which the ledger does not know of. Only under Reject, and a quota that is used up, they have
+// been counted as received and lost, as by Offer: the error then has a method Rejected() bool, and the records must not be
+// offered again.
 func (s *Spool) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return s.journal.accept(context.Background(), batch, door{count: true, try: true})
 }

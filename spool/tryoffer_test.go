@@ -3,43 +3,55 @@ package spool
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestTryOffer: a full quota and a memory budget that is used up refuse at once, and nothing of the batch is taken.
+// TestTryOffer: it never waits, neither for the quota nor for memory, and its error says whether the ledger has the records.
 func TestTryOffer(t *testing.T) {
-	for name, o := range map[string]Options{
-		"quota":  {MaxBytes: 64 << 20, MemoryBytes: 256 << 20},
-		"memory": {MemoryBytes: 4 << 20},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o.Destinations, o.SegmentBytes = []string{"d"}, 1<<20
-			sp, err := Open(t.TempDir(), &o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer sp.Close()
-			batch := []segment.Record{{Data: make([]byte, 1<<20)}}
-			refused := func(offer func([]segment.Record) (uint64, error)) (taken uint64) {
-				for range 1000 {
-					last, err := offer(batch)
-					if err == nil {
-						taken++
-						continue
-					}
-					if !errors.Is(err, ErrFull) || last != 0 {
-						t.Fatalf("%d, %v", last, err)
-					}
-					return taken
+	for _, policy := range []FullPolicy{Block, Reject} {
+		synctest.Test(t, func(t *testing.T) {
+			s := memDir().open(t, Options{MaxBytes: 4 << 20, OnFull: policy, SyncInterval: time.Hour})
+			began, taken, memory := time.Now(), uint64(0), false
+			for {
+				_, err := s.TryOffer(batch(int(taken)+1, 1, 10000))
+				switch {
+				case err == nil:
+					taken++
+					continue
+				case !errors.Is(err, ErrFull):
+					t.Fatal(err)
+				case !s.Stats().Full: // the memory budget
+					memory = true
+					synctest.Wait()
+					continue
 				}
-				t.Fatal("a thousand batches were taken")
-				return 0
+				rejected, ok := errors.AsType[interface {
+					error
+					Rejected() bool
+				}](err)
+				if (policy == Reject) != (ok && rejected.Rejected()) {
+					t.Errorf("policy %d: %v", policy, err)
+				}
+				break
 			}
-			own := refused(sp.TryOffer)
-			listeners := refused(sp.Intake().TryOffer)
-			if l, n := sp.Ledger(), sp.Stats().Appended; own == 0 || l.Received.Records != own || n != own+listeners || l.Lost != (segment.Losses{}) {
-				t.Errorf("%d and %d were taken, %d appended: %+v", own, listeners, n, l)
+			if took := time.Since(began); took != 0 || !memory {
+				t.Errorf("policy %d: it took %v; met the memory budget: %v", policy, took, memory)
+			}
+			mustSeal(t, s)
+			l := s.Ledger()
+			lost := uint64(0)
+			if policy == Reject {
+				lost = 1
+			}
+			if l.Received.Records != taken+lost || l.Kept.Records != taken || l.Lost[segment.SpoolFull].Records != lost || l.Balance() != nil {
+				t.Errorf("policy %d: %d were taken: %+v", policy, taken, l)
+			}
+			closeSpool(t, s)
+			if _, err := s.TryOffer(batch(1, 1, 10)); !errors.Is(err, ErrClosed) {
+				t.Errorf("a closed spool: %v", err)
 			}
 		})
 	}
