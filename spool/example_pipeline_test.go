@@ -90,7 +90,10 @@ func keep(ctx context.Context, s *spool.Spool, batch []segment.Record) error {
 			}
 			batch = batch[half:]
 		case errors.Is(err, spool.ErrFailing) && ctx.Err() == nil:
-			time.Sleep(time.Second) // nothing was taken; the disk may recover
+			select { // nothing was taken; the disk may recover
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		default: // ErrClosed, the end of ctx, or a record that no spool with these options can take
 			return err
 		}

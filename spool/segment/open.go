@@ -26,7 +26,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 	var sealed seal
 	var err error
 	// Nothing is read ahead yet: a spool opens a hundred thousand segments just for their ends.
-	if o.End == 0 {
+	if o.End == 0 && !o.Growing {
 		if sealed, err = f.readSeal(); err != nil {
 			return nil, err
 		}
@@ -44,7 +44,7 @@ func openFile(r io.ReaderAt, size int64, o ReadOptions) (*file, error) {
 		return nil, fmt.Errorf("%w: the file holds segment %d, not %d", ErrCorrupt, h.Segment, o.Segment)
 	}
 	f.generation, f.pos, f.seq = h.Generation, int64(h.Len), h.First
-	f.end, f.durable, f.next = size, o.Durable, o.Next
+	f.end, f.durable, f.next, f.growing = size, o.Durable, o.Next, o.Growing
 	switch {
 	case o.End != 0:
 		f.end = min(size, o.End)

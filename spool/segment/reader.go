@@ -24,6 +24,10 @@ type ReadOptions struct {
 	// Header, if not nil, is a copy from elsewhere (with its Len), which takes the place of the file's own header if that
 	// is damaged. Without it the footer's copy does.
 	Header *Header
+	// Growing: a process writes to the file. The first block that is not valid yet ends the reading for now: Next returns
+	// io.EOF, and looks again when it is called again. Damage and torn tails cannot be told from it; read the file without
+	// Growing once it is sealed, or once a later segment has begun. The reader does not look for a trailer.
+	Growing bool
 	// SkipUnreadable turns what the disk refuses to return into damage. Without it a failed read is an error, after
 	// which the same call may be tried again. Set it after enough attempts: what is reported as damage will
 	// be written off.

@@ -23,6 +23,8 @@ type walker struct {
 	// (which turned out to be damaged) begins, or the end of a footer that was passed.
 	recordsEnd int64
 	done       bool
+	// growing: the first invalid block is the end for now, see ReadOptions.Growing.
+	growing bool
 	// wasted counts the bytes of blocks whose checksum failed.
 	wasted int64
 }
@@ -40,6 +42,10 @@ func (w *walker) step() (h BlockHeader, block []byte, err error) {
 	h, block, err = w.block(w.pos)
 	if err != nil {
 		return h, nil, err
+	}
+	if block == nil && w.growing {
+		w.w.buf = w.w.buf[:0] // by the next call the file has changed
+		return h, nil, io.EOF
 	}
 	if block == nil {
 		return h, nil, w.damage()
