@@ -79,7 +79,7 @@ func (q *queue) put(seq uint64, batch []segment.Record) {
 	}
 	for i := range batch {
 		r := &batch[i]
-		n := q.attrs.Size(r)
+		n := segment.RecordSize(len(r.Data), r.Src) + q.attrs.Size(r.Attrs)
 		// Blocks end at 64 KiB, so that damage costs little; a larger record has one of its own. Chunks end where the block's
 		// padding and the slack might not fit any more: no slice of them may ever move.
 		if b == nil || len(c.buf)-b.off+n > segment.BlockTarget || len(c.buf)+n+16+writeSlack > cap(c.buf) {

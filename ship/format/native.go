@@ -64,7 +64,7 @@ func newNativeWriter(src *segment.Reader) (Writer, error) {
 
 func (f *nativeWriter) Record(dst []byte, seq uint64, rec *segment.Record) ([]byte, error) {
 	var err error
-	if f.count > 0 && (seq != f.next || len(f.block)+f.attrs.Size(rec) > segment.BlockTarget) {
+	if f.count > 0 && (seq != f.next || len(f.block)+segment.RecordSize(len(rec.Data), rec.Src)+f.attrs.Size(rec.Attrs) > segment.BlockTarget) {
 		if dst, err = f.closeBlock(dst, segment.RecordBlock); err != nil {
 			return dst, err
 		}

@@ -71,7 +71,7 @@ func TestAttrsOncePerBlock(t *testing.T) {
 	var b []byte
 	add := func(a *Attrs) int {
 		r := Record{Data: []byte("x"), Attrs: a}
-		n, want := len(b), table.Size(&r)
+		n, want := len(b), RecordSize(1, r.Src)+table.Size(a)
 		b = table.AppendRecord(b, &r)
 		if len(b)-n != want {
 			t.Errorf("%v: %d bytes, Size says %d", a, len(b)-n, want)

@@ -28,29 +28,36 @@ func (t *AttrTable) Reset() {
 	}
 }
 
-// Size returns how many bytes AppendRecord adds to the block for r.
-func (t *AttrTable) Size(r *Record) int {
-	n := RecordSize(len(r.Data), r.Src)
-	if r.Attrs == nil || r.Attrs.Equal(t.current) {
-		return n
+// Size returns how many bytes AppendRecord adds to the block for a record's attributes, beside RecordSize.
+func (t *AttrTable) Size(a *Attrs) int {
+	if a == nil {
+		return 0
 	}
-	if _, ok := t.numbers[r.Attrs.enc]; ok {
-		return n + itemSize
+	return t.size(a)
+}
+
+func (t *AttrTable) size(a *Attrs) int {
+	if a.Equal(t.current) {
+		return 0
 	}
-	return n + r.Attrs.Size()
+	if _, ok := t.numbers[a.enc]; ok {
+		return itemSize
+	}
+	return a.Size()
 }
 
 // AppendRecord appends r to the block, and its attributes if the block does not have them yet. All records of a block must be
 // appended by one AttrTable. It panics like the function AppendRecord.
-func (t *AttrTable) AppendRecord(dst []byte, r *Record) []byte {
-	if r.Attrs != nil && !r.Attrs.Equal(t.current) {
-		dst = t.choose(dst, r.Attrs)
-	}
-	return appendRecord(dst, r)
-}
+func (t *AttrTable) AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r, t) }
 
-// choose appends the item for a set that is not the current one.
+// choose appends the item for a set if it is not the current one. A nil AttrTable is that of a block without sets.
 func (t *AttrTable) choose(dst []byte, a *Attrs) []byte {
+	if t == nil {
+		return appendSet(dst, a)
+	}
+	if a.Equal(t.current) {
+		return dst
+	}
 	t.current = a
 	if n, ok := t.numbers[a.enc]; ok {
 		return le.AppendUint32(dst, n|kindUse<<24)
@@ -87,10 +94,24 @@ func cutItem(b []byte) (set []byte, use uint32, rest []byte, ok bool) {
 	return nil, 0, b, false
 }
 
-// skipItem returns what follows the item at the start of b, or b if it begins with a record.
-func skipItem(b []byte) []byte {
-	_, _, rest, _ := cutItem(b)
-	return rest
+// attrRecordLen is recordLen for a record with attributes.
+func attrRecordLen(b []byte) (size, payload int, ok bool) {
+	if len(b) < recordHeaderSize || b[3]&kindAttrs == 0 {
+		return 0, 0, false
+	}
+	head := le.Uint32(b)
+	payload = int(head & MaxRecord)
+	switch head >> 24 &^ kindAttrs {
+	case kindNone:
+		size = recordHeaderSize + payload
+	case kind4:
+		size = recordHeaderSize + source4Size + payload
+	case kind6:
+		size = recordHeaderSize + source6Size + payload
+	default:
+		return 0, 0, false
+	}
+	return size, payload, size <= len(b)
 }
 
 // attrCheck checks the attributes of a block while wellFormed goes through it.
@@ -99,27 +120,26 @@ type attrCheck struct {
 	chosen bool // the records so far have chosen one
 }
 
-// before checks what precedes the next record, which has attributes, and returns what follows it.
-func (c *attrCheck) before(b []byte) (rest []byte, ok bool) {
-	set, use, rest, ok := cutItem(b)
+// next checks a record with attributes, and what precedes it. It returns the block from the record on, and the record's length;
+// 0 if there is no such record.
+func (c *attrCheck) next(b []byte) (record []byte, n int) {
+	set, use, record, ok := cutItem(b)
 	switch {
 	case !ok:
 	case set != nil:
 		if c.sets == maxSets || !isAttrs(set) {
-			return nil, false
+			return nil, 0
 		}
 		c.sets++
 		c.chosen = true
 	case use >= c.sets:
-		return nil, false
+		return nil, 0
 	}
 	// An item serves the record after it, and a record needs one before it.
-	return rest, c.chosen && len(rest) >= itemSize && isRecordWithAttrs(rest[3])
-}
-
-// isRecordWithAttrs reports whether a record's kind says that it has attributes.
-func isRecordWithAttrs(kind byte) bool {
-	return kind&^(kindAttrs|kind4|kind6) == 0 && kind&kindAttrs != 0
+	if n, _, ok = attrRecordLen(record); !ok || !c.chosen {
+		return nil, 0
+	}
+	return record, n
 }
 
 // attrReader follows the attributes through blocks that are well formed.

@@ -115,15 +115,11 @@ func readBlockHeader(b []byte, offset int64) (h BlockHeader, length int, ok bool
 func wellFormed(payload []byte, count uint32) bool {
 	var attrs attrCheck
 	for ; count > 0; count-- {
-		if len(payload) >= itemSize && payload[3] >= kindAttrs {
-			var ok bool
-			if payload, ok = attrs.before(payload); !ok {
-				return false
-			}
-		}
 		n, _, ok := recordLen(payload)
 		if !ok {
-			return false
+			if payload, n = attrs.next(payload); n == 0 {
+				return false
+			}
 		}
 		payload = payload[n:]
 	}

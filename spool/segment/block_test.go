@@ -33,7 +33,8 @@ func TestRecordRoundTrip(t *testing.T) {
 					t.Fatalf("%s: %d bytes, Size %d", tc.src, len(b), r.Size())
 				}
 				size, length, ok := recordLen(b)
-				got, rest := takeRecord(append(b, "behind"...))
+				var got Record
+				rest := takeRecord(append(b, "behind"...), &got)
 				if !ok || size != len(b) || length != n || string(rest) != "behind" ||
 					got.Time != at || got.Src != want || !bytes.Equal(got.Data, r.Data) {
 					t.Fatalf("%s: %v %v, rest %q", tc.src, got.Time, got.Src, rest)

@@ -39,10 +39,11 @@ func (b *Builder) Add(offset int64, block []byte) {
 	}
 	rest := block[BlockHeaderSize:]
 	for range h.Count {
-		if rest[3] >= kindAttrs {
-			rest = skipItem(rest)
+		size, payload, ok := recordLen(rest)
+		if !ok {
+			_, _, rest, _ = cutItem(rest)
+			size, payload, _ = attrRecordLen(rest)
 		}
-		size, payload, _ := recordLen(rest)
 		t := int64(le.Uint64(rest[4:]))
 		if b.f.Records == 0 {
 			b.f.Earliest, b.f.Latest = t, t

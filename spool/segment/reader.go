@@ -128,17 +128,14 @@ func (r *Reader) Next() (seq uint64, rec Record, err error) {
 		for len(r.block) > 0 {
 			seq = r.seq
 			r.seq++
-			var attrs *Attrs
 			if r.block[3] >= kindAttrs {
-				attrs, r.block = r.attrs.next(r.block)
+				rec.Attrs, r.block = r.attrs.next(r.block)
 			}
+			r.block = takeRecord(r.block, &rec)
 			if seq < r.from {
-				n, _, _ := recordLen(r.block)
-				r.block = r.block[n:]
+				rec = Record{}
 				continue
 			}
-			rec, r.block = takeRecord(r.block)
-			rec.Attrs = attrs
 			return seq, rec, nil
 		}
 		if err := r.advance(); err != nil {

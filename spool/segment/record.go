@@ -60,15 +60,10 @@ func (r *Record) Size() int { return RecordSize(len(r.Data), r.Src) + r.Attrs.Si
 // records an AttrTable writes each set of attributes once. It allocates only if dst has no room. It panics if the payload is
 // longer than MaxRecord: a length that does not fit its field would turn the rest of the block into garbage, so writers check
 // at their door.
-func AppendRecord(dst []byte, r *Record) []byte {
-	if r.Attrs != nil {
-		dst = appendSet(dst, r.Attrs)
-	}
-	return appendRecord(dst, r)
-}
+func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r, nil) }
 
-// appendRecord appends r for a block whose current attributes are r's.
-func appendRecord(dst []byte, r *Record) []byte {
+// appendRecord appends r to a block whose sets t knows, or to one of a single record if t is nil.
+func appendRecord(dst []byte, r *Record, t *AttrTable) []byte {
 	if len(r.Data) > MaxRecord {
 		panic(fmt.Sprintf("segment: record of %d bytes exceeds %d", len(r.Data), MaxRecord))
 	}
@@ -83,6 +78,7 @@ func appendRecord(dst []byte, r *Record) []byte {
 	}
 	head := uint32(len(r.Data)) | kind<<24
 	if r.Attrs != nil {
+		dst = t.choose(dst, r.Attrs)
 		head |= kindAttrs << 24
 	}
 	dst = le.AppendUint32(dst, head)
@@ -101,14 +97,14 @@ func appendRecord(dst []byte, r *Record) []byte {
 }
 
 // recordLen returns the length of the record at the start of b and of its payload; ok is false if it does not fit in b
-// or is of an unknown kind.
+// or is of another kind than those without attributes.
 func recordLen(b []byte) (size, payload int, ok bool) {
 	if len(b) < recordHeaderSize {
 		return 0, 0, false
 	}
 	head := le.Uint32(b)
 	payload = int(head & MaxRecord)
-	switch head >> 24 &^ kindAttrs {
+	switch head >> 24 {
 	case kindNone:
 		size = recordHeaderSize + payload
 	case kind4:
@@ -121,9 +117,9 @@ func recordLen(b []byte) (size, payload int, ok bool) {
 	return size, payload, size <= len(b)
 }
 
-// takeRecord decodes the record at the start of b, which recordLen has accepted, but for its attributes, and returns what
-// follows it.
-func takeRecord(b []byte) (r Record, rest []byte) {
+// takeRecord decodes the record at the start of b, which wellFormed has accepted, into r, which is zero but for its attributes.
+// It returns what follows the record.
+func takeRecord(b []byte, r *Record) (rest []byte) {
 	head := le.Uint32(b)
 	r.Time = int64(le.Uint64(b[4:]))
 	p := b[recordHeaderSize:]
@@ -138,5 +134,5 @@ func takeRecord(b []byte) (r Record, rest []byte) {
 	n := head & MaxRecord
 	// The capacity ends with the payload, so that an append by the caller does not overwrite the next record.
 	r.Data = p[:n:n]
-	return r, p[n:]
+	return p[n:]
 }
