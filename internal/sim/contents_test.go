@@ -131,6 +131,9 @@ func (w *world) object(c *contents, key string, b []byte) error {
 			}
 			return fmt.Errorf("a record that nobody sent: %.40q", rec.Data)
 		}
+		if ext := path.Ext(base); formats[ext] != format.Lines && !rec.Attrs.Equal(attrsOf(rec.Data)) {
+			return fmt.Errorf("record %d has the attributes %v, and was sent with %v", id, rec.Attrs, attrsOf(rec.Data))
+		}
 		c.count[id]++
 	}
 }

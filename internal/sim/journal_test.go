@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // state is how far a record has come, as its source and the samples know.
@@ -53,6 +55,12 @@ func (j *journal) next(size int) []byte {
 	r := &record{id: len(j.records), size: max(size, 16), optional: map[string]bool{}}
 	j.records = append(j.records, r)
 	return payload(r.id, r.size)
+}
+
+// record makes a record that was not sent before.
+func (j *journal) record(size int) segment.Record {
+	data := j.next(size)
+	return segment.Record{Data: data, Attrs: attrsOf(data)}
 }
 
 func payload(id, size int) []byte {

@@ -278,7 +278,11 @@ func (p *process) open(l *asg.Lifecycle, listen bool) (err error) {
 		return err
 	}
 	if listen {
-		go func() { _ = tcp.Serve(&sink{sp.Intake(), p}) }()
+		before, err := ingest.NewTransform(&sink{sp.Intake(), p}, transform, nil)
+		if err != nil {
+			return err
+		}
+		go func() { _ = tcp.Serve(before) }()
 		p.entry.open()
 	}
 	return nil

@@ -174,7 +174,7 @@ func (w *world) probe() {
 		sp, _, _ := p.running()
 		if ctx, leave := p.entry.enter(); sp != nil && ctx != nil {
 			ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-			batch := []segment.Record{{Data: w.journal.next(100)}}
+			batch := []segment.Record{w.journal.record(100)}
 			last, err := sp.Append(ctx, batch)
 			cancel()
 			leave()

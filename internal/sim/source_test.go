@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/penstock-go/penstock/internal/memnet"
@@ -29,6 +31,43 @@ func (s *sink) Offer(ctx context.Context, batch []segment.Record) (uint64, error
 	s.p.took(batch, last, false)
 	return last, err
 }
+
+// transform is what stands between a listener and its spool: it drops noise, splits pairs, and gives each record attributes.
+func transform(r segment.Record, out []segment.Record) []segment.Record {
+	if len(r.Data) > 0 && r.Data[0] == noise {
+		return out
+	}
+	parts := [][]byte{r.Data}
+	if len(r.Data) > 0 && r.Data[0] == pair {
+		parts = bytes.Split(r.Data[1:], []byte{pair})
+	}
+	for _, r.Data = range parts {
+		r.Attrs = attrsOf(r.Data)
+		out = append(out, r)
+	}
+	return out
+}
+
+// The bytes that begin a frame which is no record, and one which is two; between these the second one stands again.
+const noise, pair = '#', '|'
+
+// attrsOf returns the attributes of a record, which follow from its number: none, or one of a few sets.
+func attrsOf(data []byte) *segment.Attrs {
+	if len(data) < 10 || data[9]%4 == 0 {
+		return nil
+	}
+	return someAttrs[data[9]%4]
+}
+
+var someAttrs = func() (sets [4]*segment.Attrs) {
+	for i := range sets {
+		var err error
+		if sets[i], err = segment.NewAttrs(map[string]string{"set": fmt.Sprint(i), "text": strings.Repeat(`"`, i*50)}); err != nil {
+			panic(err)
+		}
+	}
+	return sets
+}()
 
 // entry is for the sources that call Append and Offer themselves. It is a drain.Input, so that they end before the
 // spool is shut.
@@ -98,7 +137,7 @@ func (w *world) direct(p *process, sp *spool.Spool, wait bool, n, size int) {
 		batch := make([]segment.Record, min(n, 10))
 		n -= len(batch)
 		for i := range batch {
-			batch[i].Data = w.journal.next(size)
+			batch[i] = w.journal.record(size)
 		}
 		put := sp.Offer
 		if wait {
@@ -128,6 +167,13 @@ func (w *world) stream(p *process, kind Kind, n, size int) {
 	defer func() { <-closed }()
 	for i := range n {
 		b := w.journal.next(size)
+		switch i % 7 {
+		case 3:
+			b = append([]byte{pair}, b...)
+			b = append(append(b, pair), w.journal.next(size)...)
+		case 5:
+			b = append([]byte{noise}, "nobody wants this"...)
+		}
 		frame := append(b, '\n')
 		if kind == Octet {
 			frame = append(fmt.Appendf(nil, "%d ", len(b)), b...)
