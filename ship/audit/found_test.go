@@ -1,0 +1,41 @@
+package audit
+
+import (
+	"hash/maphash"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// TestComparisonAttrs: two records that differ in their attributes alone are two records, unless one of the objects tells
+// payloads only.
+func TestComparisonAttrs(t *testing.T) {
+	set := func(pairs map[string]string) *segment.Attrs {
+		a, err := segment.NewAttrs(pairs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a := set(map[string]string{"k": "v"})
+	for _, tc := range []struct {
+		what        string
+		plain, same bool
+		here, there *segment.Attrs
+	}{
+		{"equal", false, true, a, set(map[string]string{"k": "v"})},
+		{"none", false, true, nil, nil},
+		{"other value", false, false, a, set(map[string]string{"k": "w"})},
+		{"missing there", false, false, a, nil},
+		{"missing here", false, false, nil, a},
+		{"moved between key and value", false, false, set(map[string]string{"ab": "c"}), set(map[string]string{"a": "bc"})},
+		{"plain", true, true, a, nil},
+	} {
+		c := comparison{seed: maphash.MakeSeed(), plain: tc.plain, seqRange: seqRange{7, 7}, want: make([]uint64, 1), done: make([]bool, 1)}
+		c.note(7, segment.Record{Time: 1, Data: []byte("x"), Attrs: tc.here})
+		c.look(7, segment.Record{Time: 1, Data: []byte("x"), Attrs: tc.there})
+		if lost, all := c.lost(); !all || (lost.last == 0) != tc.same {
+			t.Errorf("%s: %+v, %v", tc.what, lost, all)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package ship
+
+import (
+	"io"
+	"testing"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// listed gives records, numbered from 1.
+type listed []segment.Record
+
+func (l *listed) Next() (seq uint64, rec segment.Record, err error) {
+	if len(*l) == 0 {
+		return 0, rec, io.EOF
+	}
+	rec, *l = (*l)[0], (*l)[1:]
+	return 9 - uint64(len(*l)), rec, nil
+}
+
+// TestPrefixAttrs: the records of two copies of a volume are the same as long as their attributes are, where the object has any.
+func TestPrefixAttrs(t *testing.T) {
+	a, err := segment.NewAttrs(map[string]string{"k": "v"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := segment.NewAttrs(map[string]string{"k": "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := func(at int64, attrs *segment.Attrs) segment.Record {
+		return segment.Record{Time: at, Data: []byte("x"), Attrs: attrs}
+	}
+	for what, c := range map[string]struct {
+		there []segment.Record
+		want  uint64
+	}{
+		"equal":         {[]segment.Record{rec(1, a), rec(2, a)}, 9},
+		"other value":   {[]segment.Record{rec(1, a), rec(2, b)}, 8},
+		"missing there": {[]segment.Record{rec(1, a), rec(2, nil)}, 8},
+		"plain":         {[]segment.Record{rec(0, nil), rec(0, nil)}, 9},
+	} {
+		there, here := listed(c.there), listed([]segment.Record{rec(1, a), rec(2, a)})
+		if got, err := prefix(&there, &here, 8, 9); err != nil || got != c.want {
+			t.Errorf("%s: up to %d, %v; want %d", what, got, err, c.want)
+		}
+	}
+}
