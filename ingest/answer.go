@@ -37,6 +37,14 @@ type KeepAliver interface {
 	KeepAlive() (every time.Duration, message []byte)
 }
 
+// Optional is implemented by Acknowledgers whose protocol lets the peer choose whether it wants acknowledgements.
+type Optional interface {
+	Acknowledger
+	// Asked reports whether the peer has asked for an acknowledgement. One that has not does not send anything again, so
+	// what the listener cannot take of its stream is lost, and is counted.
+	Asked() bool
+}
+
 // acknowledges reports whether the Framers of a framing are Acknowledgers.
 func acknowledges(f Framing, max int) bool {
 	_, ok := f(&Stream{Max: max}).(Acknowledger)
@@ -265,9 +273,27 @@ func (a *answers) finish() {
 	if s, ok := c.rd.(*tls.Conn); ok {
 		s.CloseWrite()
 	}
+	var bytes int64
 	if h, ok := c.nc.(halfCloser); ok && h.CloseWrite() == nil {
-		io.Copy(io.Discard, c.nc)
+		bytes, _ = io.Copy(io.Discard, c.nc)
 	}
+	left := 0
+	if c.interrupted { // otherwise what is left was counted when the stream ended
+		left = c.end - c.start
+	}
+	if left+int(bytes) > 0 && !c.repeats() {
+		c.cutShort(segment.GivenUp, uint64(left), uint64(bytes))
+		c.account(time.Now(), segment.Tally{})
+	}
+}
+
+// repeats reports whether the peer sends again what is not acknowledged.
+func (c *conn) repeats() bool {
+	if c.ack == nil || errors.Is(c.ack.lost, errPanicked) {
+		return c.t.acks
+	}
+	asked, err := c.takeAsked()
+	return err != nil || asked
 }
 
 // interrupt is shut for a connection that is acknowledged. It interrupts reading; the connection then ends by itself,

@@ -51,6 +51,7 @@ type conn struct {
 
 	origin
 	window
+	ending
 
 	batch *[]segment.Record // while frames are being cut
 	lost  segment.Account   // not yet accounted for
@@ -58,13 +59,18 @@ type conn struct {
 	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
 	heard      bool      // the peer has sent more than a PROXY header
 	late       bool      // the listener was closed before the last read: what that brought was in the kernel's hands
-	cutOff     bool      // nothing more can arrive
-	reset      bool      // the peer is gone: an unterminated frame is lost
 
 	mu       sync.Mutex
 	deadline time.Time
 	closing  bool // the deadline is the end of Grace
 	secured  bool // the TLS handshake is over
+}
+
+// ending is how the stream ended.
+type ending struct {
+	cutOff      bool // nothing more can arrive
+	interrupted bool // reading ended before the stream did
+	reset       bool // the peer is gone: an unterminated frame is lost
 }
 
 // origin is where a connection comes from.
@@ -165,6 +171,7 @@ func (c *conn) converse() {
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
 		if c.isClosing() {
+			c.interrupted = true
 			return
 		}
 		c.timedOut()

@@ -124,7 +124,7 @@ func (c *conn) cutShort(cause segment.Cause, read, behind uint64) {
 // unread cuts the peer off, and reads and discards what it had sent until then. A peer that waits for acknowledgements
 // sends it again.
 func (c *conn) unread(from io.Reader) (bytes uint64) {
-	if c.t.acks {
+	if c.repeats() {
 		return 0
 	}
 	if !c.cutOff {

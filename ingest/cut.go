@@ -158,7 +158,7 @@ func (c *conn) flush(now time.Time) error {
 		return c.answer(0)
 	}
 	rest := deliver(c.t.life.ctx, c.put, *c.batch, c.t.log)
-	if len(rest) > 0 && !c.late && c.ack == nil { // a sender that gets no acknowledgement sends it again
+	if len(rest) > 0 && !c.late && !c.repeats() { // a sender that gets no acknowledgement sends it again
 		rest = keep(c.t.sink, rest)
 	}
 	left := tally(rest)
@@ -177,7 +177,7 @@ func (c *conn) giveUp(left segment.Tally) {
 		c.ack.lost = errGivenUp
 	}
 	a := givenUp(left)
-	a.Lost[segment.GivenUp].AtMost = c.ack != nil
+	a.Lost[segment.GivenUp].AtMost = c.repeats()
 	c.t.meter.lose(&a)
 	c.t.sink.Account(a)
 }

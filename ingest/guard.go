@@ -73,6 +73,19 @@ func (c *conn) takeAnswers() (b []byte, err error) {
 	return b, nil
 }
 
+// takeAsked calls Asked of an Acknowledger that is Optional; every other one has peers that ask.
+func (c *conn) takeAsked() (asked bool, err error) {
+	o, ok := c.ack.Acknowledger.(Optional)
+	if !ok {
+		return true, nil
+	}
+	defer c.guard.caught(c, &err)
+	c.guard.inside = true
+	asked = o.Asked()
+	c.guard.inside = false
+	return asked, nil
+}
+
 // takeBye calls Bye.
 func (c *conn) takeBye() (b []byte, err error) {
 	defer c.guard.caught(c, &err)

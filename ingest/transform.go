@@ -34,6 +34,9 @@ type TransformOptions struct {
 // A record over segment.MaxRecord that comes out is lost (frame_too_long), and one for which the function panics is lost
 // (panic). If its sender waits for an acknowledgement, nothing of the batch is taken, its connection ends, and the sender
 // repeats it. Transforms can be put before each other, and before and behind a Route.
+//
+// A Transform does not count records as received: listeners report that by Account before they append. A program that
+// appends to a Transform itself does the same.
 type Transform struct {
 	next          Sink
 	append, offer put // of next, bound once: a method value allocates

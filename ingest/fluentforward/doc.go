@@ -29,7 +29,7 @@
 // connection ends before the acknowledgement sends the chunk again, so its events may be kept twice.
 //
 // A client that does not ask for acknowledgements has no guarantee, whatever the server does: it takes everything for
-// delivered that its kernel has taken. What arrives while the listener ends such a connection is lost.
+// delivered that its kernel has taken. What arrives while Shutdown ends such a connection is lost, and counted (given_up).
 //
 // The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.Max) can never be taken:
 // it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without end.

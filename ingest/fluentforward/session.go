@@ -27,6 +27,7 @@ type session struct {
 	entries        // of the message that is being unpacked
 	json    []byte // where events become JSON; frames point to it
 	held    bool   // and they do
+	asked   bool   // the client wants acknowledgements
 	ack     []byte // of the message: its chunk, nil for none
 	out     []byte // acknowledgements that Answers has not returned yet
 	sent    []byte // what Answers returned last
@@ -35,6 +36,7 @@ type session struct {
 var (
 	_ ingest.Acknowledger = (*session)(nil)
 	_ ingest.Unpacker     = (*session)(nil)
+	_ ingest.Optional     = (*session)(nil)
 )
 
 // flushBytes is how much JSON is made before the listener has to take it.
@@ -128,7 +130,7 @@ func (s *session) options(options [][]byte) (compressed bool, err error) {
 		v, isText := text(value)
 		switch {
 		case string(name) == "chunk" && isText:
-			s.ack = value
+			s.ack, s.asked = value, true
 		case string(name) == "compressed" && isText && string(v) == "gzip":
 			compressed = true
 		case string(name) == "compressed" && isText && string(v) != "text":
@@ -240,6 +242,9 @@ func (s *session) Answers() []byte {
 	s.sent, s.out = s.out, s.sent[:0]
 	return s.sent
 }
+
+// Asked implements ingest.Optional.
+func (s *session) Asked() bool { return s.asked }
 
 // Bye implements ingest.Acknowledger. The protocol has no last message.
 func (s *session) Bye() []byte { return nil }
