@@ -88,7 +88,7 @@ func (l fullLife) run(t *testing.T, dir string) {
 	}
 	b = openBench(t, at, d, "host", l.quota(fullQuota))
 	segments := len(b.sp.Shelf().Sealed(0, 0))
-	defer b.sp.Shelf().Hold()() // as a drain does: nothing is deleted, and only what is there twice makes room
+	b.freeze() // as a drain does: nothing is deleted, and only what is there twice makes room
 	b.ship(d, codec)
 	if err := b.sp.Seal(t.Context()); err != nil {
 		t.Fatal(err)

@@ -192,7 +192,7 @@ func newScene(t *testing.T, k *knownError) *scene {
 	if k.acked == 3 {
 		mustSeal(t, sp)
 	}
-	release := sp.shelf.Hold() // as if the process ended before it came to delete them
+	release := sp.shelf.hold() // as if the process ended before it came to delete them
 	defer release()
 	segs := sp.shelf.Sealed(0, 0)
 	for i, seg := range segs {

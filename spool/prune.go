@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Hold stops deletion until release is called, what is under way excepted, for which it waits: a drain verifies against what is still here.
-func (s *Shelf) Hold() (release func()) {
+// hold stops deletion until release is called, what is under way excepted, for which it waits: a drain verifies against what is still here.
+func (s *Shelf) hold() (release func()) {
 	s.mu.Lock()
 	s.holds++
 	s.mu.Unlock()

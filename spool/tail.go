@@ -14,7 +14,7 @@ import (
 
 // TailOptions configure Tail and TailDir. The zero value of every field means its documented default.
 type TailOptions struct {
-	// Hold keeps segments from being deleted as long as the iteration runs (see Shelf.Hold). Default: a segment that every
+	// Hold keeps segments from being deleted as long as the iteration runs. Default: a segment that every
 	// destination has may be deleted before it is read, which is reported as a gap. TailDir refuses it: another process
 	// deletes.
 	Hold bool
@@ -73,7 +73,7 @@ func (s *Spool) Tail(ctx context.Context, after uint64, o *TailOptions) iter.Seq
 	t := &tail{fs: s.fs, dir: s.dir, o: opts, next: after + 1, upTo: s.journal.keptUpTo}
 	return func(yield func(Tailed, error) bool) {
 		if opts.Hold {
-			defer s.shelf.Hold()()
+			defer s.shelf.hold()()
 		}
 		t.run(ctx, yield)
 	}

@@ -300,7 +300,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 		s.t.Fatal(err)
 	}
 	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
-		defer sp.Shelf().Hold()() // what has gone from the spool before the drain is not the drain's to restore
+		defer hold(sp)() // what has gone from the spool before the drain is not the drain's to restore
 	}
 	c := drain.Class{Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())
@@ -323,6 +323,20 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 		s.t.Fatalf("%v, and says %s", err, r.Outcome)
 	}
 	return r
+}
+
+// hold keeps every segment in the spool until release is called, also after the drain.
+func hold(sp *spool.Spool) (release func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range sp.Tail(ctx, 0, &spool.TailOptions{Hold: true}) {
+			<-ctx.Done()
+		}
+	}()
+	synctest.Wait()
+	return func() { cancel(); <-done }
 }
 
 func (s *scaleIn) test(t *testing.T) {
