@@ -65,7 +65,7 @@ func (h *Hold) Offer(ctx context.Context, batch []segment.Record) (last uint64, 
 		return h.sink.Offer(ctx, batch)
 	default:
 	}
-	if h.copyBatch(batch) {
+	if h.copyBatch(batch, true) {
 		return 0, nil
 	}
 	if err := h.wait(ctx); err != nil {
@@ -84,15 +84,15 @@ func (h *Hold) Append(ctx context.Context, batch []segment.Record) (last uint64,
 
 // Keep implements Keeper: it takes the batch into memory, or gives it to the attached sink.
 func (h *Hold) Keep(batch []segment.Record) (last uint64, err error) {
+	if h.copyBatch(batch, false) {
+		return 0, nil
+	}
 	select {
 	case <-h.attached:
 		return Keep(h.sink, batch)
 	default:
-	}
-	if !h.copyBatch(batch) {
 		return 0, errGivenUp
 	}
-	return 0, nil
 }
 
 // TryOffer implements TryOfferer in the same way.
@@ -102,10 +102,15 @@ func (h *Hold) TryOffer(batch []segment.Record) (last uint64, err error) {
 		return TryOffer(h.sink, batch)
 	default:
 	}
-	if !h.copyBatch(batch) {
+	if h.copyBatch(batch, false) {
+		return 0, nil
+	}
+	select {
+	case <-h.attached: // in the meantime
+		return TryOffer(h.sink, batch)
+	default:
 		return 0, errHoldFull
 	}
-	return 0, nil
 }
 
 var errHoldFull = errors.New("ingest: there is no sink yet, and no memory to hold more records")
@@ -166,7 +171,7 @@ func (h *Hold) wait(ctx context.Context) error {
 }
 
 // copyBatch copies a batch, if there is room for it.
-func (h *Hold) copyBatch(batch []segment.Record) bool {
+func (h *Hold) copyBatch(batch []segment.Record, waits bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := tally(batch)
@@ -177,8 +182,9 @@ func (h *Hold) copyBatch(batch []segment.Record) bool {
 			cost += int64(a.Size())
 		}
 	}
-	// Nothing may be added while records are passed on: otherwise records of one sender would change places.
-	if h.attaching || cost > h.free {
+	// While records are passed on, callers that can wait do, so that the memory is there for those that cannot. Nothing is
+	// added once there is a sink: nobody would pass it on.
+	if h.sink != nil || h.attaching && waits || cost > h.free {
 		return false
 	}
 	h.free -= cost
@@ -245,12 +251,29 @@ func (h *Hold) Held() segment.Tally {
 // ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink). After an error the rest
 // is still held, and Attach must be called again with the same sink. After success it must not be called again.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
-	h.mu.Lock()
-	h.attaching = true
-	batches, chunks := h.batches, h.chunks
-	h.batches, h.chunks = nil, nil
-	h.passAccounts(sink)
-	h.mu.Unlock()
+	ctx = context.WithValue(ctx, patientKey{}, true)
+	for {
+		h.mu.Lock()
+		h.attaching = true
+		batches, chunks := h.batches, h.chunks
+		h.batches, h.chunks = nil, nil
+		h.passAccounts(sink)
+		if len(batches) == 0 {
+			h.sink = sink
+			close(h.attached)
+			h.mu.Unlock()
+			return nil
+		}
+		h.mu.Unlock()
+		if err := h.pass(ctx, sink, batches, chunks); err != nil {
+			return err
+		}
+	}
+}
+
+// pass passes batches on. What comes meanwhile by TryOffer and Keep follows them; its memory is not given back before the end, so that
+// it is bounded.
+func (h *Hold) pass(ctx context.Context, sink Sink, batches [][]segment.Record, chunks [][]byte) error {
 	for len(batches) > 0 {
 		b := batches[0]
 		left := deliver(ctx, sink.Offer, b, h.log)
@@ -263,7 +286,7 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 		h.held.Bytes -= done.Bytes
 		if len(left) > 0 {
 			batches[0] = left
-			h.batches, h.chunks = batches, chunks
+			h.batches, h.chunks = append(batches, h.batches...), append(chunks, h.chunks...)
 			n := h.held
 			h.mu.Unlock()
 			return fmt.Errorf("ingest: %w with %d records (%d bytes) in memory that the sink has not taken", ctx.Err(), n.Records, n.Bytes)
@@ -271,11 +294,6 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 		h.mu.Unlock()
 		batches[0], batches = nil, batches[1:]
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.passAccounts(sink)
-	h.sink = sink
-	close(h.attached)
 	return nil
 }
 

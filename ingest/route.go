@@ -75,7 +75,7 @@ type routing struct {
 // routed is one of the Sinks.
 type routed struct {
 	Sink
-	append put // bound once: a method value allocates
+	append, offer put // bound once: a method value allocates
 }
 
 // NewRoute returns a Route. Its error names all mistakes in the options.
@@ -108,7 +108,7 @@ func NewRoute(o *RouteOptions) (*Route, error) {
 func (g *routing) route(sinks []Sink, session bool) *Route {
 	r := &Route{routing: g, sinks: make([]routed, len(sinks))}
 	for i, s := range sinks {
-		r.sinks[i] = routed{Sink: s, append: s.Append}
+		r.sinks[i] = routed{Sink: s, append: s.Append, offer: s.Offer}
 	}
 	r.marks.exact = session
 	r.marks.last = make([]uint64, len(sinks))
@@ -130,8 +130,12 @@ func (r *Route) Append(ctx context.Context, batch []segment.Record) (last uint64
 	return r.pass(ctx, batch, (*Route).wait)
 }
 
-// Offer implements Sink. It never waits: see Route.
+// Offer implements Sink. It never waits: see Route. Only what a Hold passes on may wait: its senders have gone on, and no
+// socket is read by its goroutine.
 func (r *Route) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
+	if ctx.Value(patientKey{}) != nil {
+		return r.pass(ctx, batch, (*Route).waitOffering)
+	}
 	return r.pass(ctx, batch, (*Route).hurry)
 }
 
@@ -150,6 +154,10 @@ type handing func(r *Route, ctx context.Context, i int, d *delivery, part []segm
 
 func (r *Route) wait(ctx context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
 	return d.run(ctx, r.sinks[i].append, part, r.log)
+}
+
+func (r *Route) waitOffering(ctx context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
+	return d.run(ctx, r.sinks[i].offer, part, r.log)
 }
 
 // hurry loses what has no room.

@@ -323,3 +323,54 @@ func BenchmarkRoute(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/record")
 }
+
+// What a Hold has kept through a hand-over waits for room in a Route: nothing comes after it that could be delayed.
+func TestRouteAfterHold(t *testing.T) {
+	a, b := newSink(), newSink()
+	a.blocked = true
+	h := NewHold(1<<20, nil, nil)
+	batch := recordsOf("a1", "b2", "ab3")
+	h.Account(segment.Account{Received: tally(batch)})
+	if _, err := h.Offer(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	attached := make(chan error)
+	go func() { attached <- h.Attach(t.Context(), transform(t, route(t, a, b), edit)) }()
+	a.await(t, "the wait for room", func() bool { return a.waiting > 0 || lostRecords(&a.acct.Lost) > 0 })
+	a.update(func() { a.blocked = false })
+	if err := <-attached; err != nil || a.n != 2 || b.n != 2 {
+		t.Errorf("%v, %d and %d kept", err, a.n, b.n)
+	}
+	a.closes(t)
+	b.closes(t)
+}
+
+// While a Hold passes records on, it still takes those that must not wait, after the ones it has; none is left in it.
+func TestTryOfferWhileAttaching(t *testing.T) {
+	s := newSink()
+	s.blocked = true
+	h := NewHold(1<<20, nil, nil)
+	h.Account(segment.Account{Received: segment.Tally{Records: 3, Bytes: 3}})
+	first, second, third := recordsOf("1"), recordsOf("2"), recordsOf("3")
+	if _, err := h.TryOffer(first); err != nil {
+		t.Fatal(err)
+	}
+	attached := make(chan error)
+	go func() { attached <- h.Attach(t.Context(), s) }()
+	s.await(t, "the first record", func() bool { return s.waiting > 0 })
+	_, err := h.TryOffer(second)
+	_, err2 := h.Keep(third)
+	if err != nil || err2 != nil {
+		t.Error(err, err2)
+	}
+	s.update(func() { s.blocked = false })
+	if err := <-attached; err != nil {
+		t.Error(err)
+	}
+	if got := s.payloads(); !slices.Equal(got, []string{"1", "2", "3"}) || h.Held() != (segment.Tally{}) {
+		t.Errorf("%q, held %+v", got, h.Held())
+	}
+	if _, err := h.TryOffer(first); err != nil || s.n != 4 {
+		t.Errorf("%v: %d", err, s.n)
+	}
+}

@@ -128,6 +128,9 @@ type acknowledgedKey struct{}
 
 func acknowledged(ctx context.Context) bool { return ctx.Value(acknowledgedKey{}) != nil }
 
+// patientKey marks the context of an Offer that may wait in a Route.
+type patientKey struct{}
+
 // tryAll offers the batch, if need be in parts, and never waits. It returns what found no room.
 func (d *delivery) tryAll(s Sink, batch []segment.Record) (left []segment.Record) {
 	for n := len(batch); len(batch) > 0; {
