@@ -1,6 +1,6 @@
 module github.com/penstock-go/penstock
 
-go 1.26.0
+go 1.26.0 // as golang.org/x/sys requires
 
 require (
 	github.com/aws/aws-sdk-go-v2 v1.47.7

@@ -25,7 +25,7 @@ func (f *oldAuto) Next(data []byte, eof bool) (int, []byte, error) {
 	}
 	switch _, length, err := octetHeader(data); {
 	case err == nil:
-		f.over = f.over || length > f.count.max
+		f.over = f.over || length > int64(f.count.max)
 		return f.count.Next(data, eof)
 	case err == errShort && !eof:
 		return 0, nil, nil
@@ -134,7 +134,7 @@ func (f *oldNewline) inLine() bool { return f.scanned > 0 || f.skipped > 0 }
 
 // sameAsBefore cuts a stream with both, and compares what they make of it unless a count is over the limit.
 func sameAsBefore(t *testing.T, stream []byte, limit int, ends ...int) {
-	before := &oldAuto{line: oldNewline{max: limit}, count: oldCounted{max: limit, header: octetHeader}}
+	before := &oldAuto{line: oldNewline{max: limit}, count: oldCounted{max: limit, header: func(b []byte) (int, int, error) { size, n, err := octetHeader(b); return size, int(n), err }}}
 	was := run(t, before, stream, ends...)
 	if before.over {
 		return

@@ -21,11 +21,11 @@ func Len32(s *Stream) Framer { return &counted{max: s.Max, header: len32Header} 
 // lost (frame_too_long); a size below 1 closes every connection as malformed.
 func Fixed(size int) Framing {
 	return func(s *Stream) Framer {
-		return &counted{max: s.Max, header: func([]byte) (int, int, error) {
+		return &counted{max: s.Max, header: func([]byte) (int, int64, error) {
 			if size < 1 {
 				return 0, 0, errMalformed
 			}
-			return 0, size, nil
+			return 0, int64(size), nil
 		}}
 	}
 }
@@ -33,8 +33,8 @@ func Fixed(size int) Framing {
 // counted is a framing whose header contains the length of the payload that follows.
 type counted struct {
 	max    int
-	header func(data []byte) (size, length int, err error)
-	left   int // bytes of an overlong frame that are still to come
+	header func(data []byte) (size int, length int64, err error)
+	left   int64 // bytes of an overlong frame that are still to come
 }
 
 // maxDigits is the most digits a length has: 999,999,999 is far over every limit.
@@ -58,12 +58,13 @@ func (f *counted) Next(data []byte, eof bool) (int, []byte, error) {
 		return len(data), nil, &LostFrame{Cause: segment.Malformed, Bytes: uint64(len(data))}
 	case err != nil:
 		return 0, nil, err
-	case length > f.max:
-		n := min(length, len(data)-size)
-		f.left = length - n
+	case length > int64(f.max):
+		n := int(min(length, int64(len(data)-size)))
+		f.left = length - int64(n)
 		return size + n, nil, &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
-	case len(data)-size >= length:
-		return size + length, data[size : size+length], nil
+	case int64(len(data)-size) >= length:
+		end := size + int(length)
+		return end, data[size:end], nil
 	case eof: // half a message must not pass for a message
 		return len(data), nil, &LostFrame{Cause: segment.Malformed, Bytes: uint64(len(data) - size)}
 	}
@@ -74,8 +75,8 @@ func (f *counted) skipping() bool { return f.left > 0 }
 
 // skip passes over the bytes of an overlong frame that have arrived.
 func (f *counted) skip(data []byte, eof bool) (int, []byte, error) {
-	n := min(f.left, len(data))
-	f.left -= n
+	n := int(min(f.left, int64(len(data))))
+	f.left -= int64(n)
 	if eof {
 		f.left = 0
 	}
@@ -85,11 +86,11 @@ func (f *counted) skip(data []byte, eof bool) (int, []byte, error) {
 	return n, nil, &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: true}
 }
 
-func octetHeader(data []byte) (size, length int, err error) {
+func octetHeader(data []byte) (size int, length int64, err error) {
 	for i, c := range data {
 		switch {
 		case c >= '0' && c <= '9' && i < maxDigits && (c > '0' || i > 0):
-			length = length*10 + int(c-'0')
+			length = length*10 + int64(c-'0')
 		case c == ' ' && i > 0:
 			return i + 1, length, nil
 		default:
@@ -99,25 +100,19 @@ func octetHeader(data []byte) (size, length int, err error) {
 	return 0, 0, errShort
 }
 
-func len16Header(data []byte) (size, length int, err error) {
+func len16Header(data []byte) (size int, length int64, err error) {
 	if len(data) < 2 {
 		return 0, 0, errShort
 	}
-	return 2, int(binary.BigEndian.Uint16(data)), nil
+	return 2, int64(binary.BigEndian.Uint16(data)), nil
 }
 
-func len32Header(data []byte) (size, length int, err error) {
+func len32Header(data []byte) (size int, length int64, err error) {
 	if len(data) < 4 {
 		return 0, 0, errShort
 	}
-	n := binary.BigEndian.Uint32(data)
-	if uint64(n) > uint64(maxInt) {
-		return 0, 0, errMalformed // a 32-bit system could not even skip it
-	}
-	return 4, int(n), nil
+	return 4, int64(binary.BigEndian.Uint32(data)), nil // more than an int of a 32-bit system
 }
-
-const maxInt = int(^uint(0) >> 1)
 
 // Auto decides for each frame: a frame that begins with a length as in OctetCounting, digits and a space, is taken as
 // such, and any other as a line as in Newline. The two cannot be confused for syslog messages, which begin with "<"
@@ -142,7 +137,7 @@ func (f *auto) Next(data []byte, eof bool) (int, []byte, error) {
 		return f.line.Next(data, eof)
 	}
 	switch _, length, err := octetHeader(data); {
-	case err == nil && length <= f.count.max:
+	case err == nil && length <= int64(f.count.max):
 		return f.count.Next(data, eof)
 	case err == errShort && !eof:
 		return 0, nil, nil

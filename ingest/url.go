@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/netip"
 	"net/url"
 	"os"
@@ -362,7 +363,7 @@ func parseBytes(s string) (n int, ok bool) {
 		}
 	}
 	i, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || i < 1 || i*unit > int64(maxInt) || i*unit > 1<<40 {
+	if err != nil || i < 1 || i*unit > math.MaxInt || i*unit > 1<<40 {
 		return 0, false
 	}
 	return int(i * unit), true

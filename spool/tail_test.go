@@ -232,7 +232,9 @@ func TestTailDamage(t *testing.T) {
 		mustSeal(t, s)
 	}
 	mustAppend(t, s, batch(301, 100, 500))
-	path := filepath.Join(dir, segDir, numberName(2)+segExt)
+	segs := s.shelf.Sealed(0, 0)
+	file := func(i int) string { return filepath.Join(dir, segDir, numberName(segs[i].Number)+segExt) }
+	path := file(1)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +243,7 @@ func TestTailDamage(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, segDir, numberName(1)+segExt)); err != nil {
+	if err := os.Remove(file(0)); err != nil {
 		t.Fatal(err)
 	}
 	gaps := follow(t, TailDir(t.Context(), dir, 0, nil), 1, 400)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,9 @@ func TestEndlessObjectsOnServers(t *testing.T) {
 		"S3": func(t *testing.T) string { return endlessS3(t, p["idc"], key) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "SFTP" && strconv.IntSize == 32 {
+				t.Skip("the test's server cannot open such a file: os.Root lacks O_LARGEFILE on 32-bit systems")
+			}
 			d, err := open.Destination(t.Context(), start(t), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -1,0 +1,48 @@
+package lint
+
+import (
+	"go/version"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestGoVersion: go.mod asks for the oldest Go that the modules allow that this one requires, and names one that sets it. An
+// embedder cannot use an older one than go.mod says.
+func TestGoVersion(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^go (\S+) // as (\S+) requires$`).FindSubmatch(mod)
+	if line == nil {
+		t.Fatal("go.mod does not say which module sets its Go version: write `go VERSION // as MODULE requires`")
+	}
+	cmd := exec.Command("go", "list", "-m", "-f", "{{if not .Main}}{{.Path}} {{.GoVersion}}{{end}}", "all")
+	cmd.Dir = root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, setBy := "", map[string]string{}
+	for l := range strings.Lines(string(out)) {
+		path, v, _ := strings.Cut(strings.TrimSpace(l), " ")
+		// Only modules that are required here: the others are in the graph, and nothing of them is built.
+		if v == "" || !strings.Contains(string(mod), "\t"+path+" v") {
+			continue
+		}
+		setBy[path] = v
+		if newest == "" || version.Compare("go"+v, "go"+newest) > 0 {
+			newest = v
+		}
+	}
+	if have := string(line[1]); version.Compare("go"+have, "go"+newest) != 0 {
+		t.Errorf("go.mod asks for Go %s, the modules that it requires need %s", have, newest)
+	}
+	if by := string(line[2]); setBy[by] != newest {
+		t.Errorf("go.mod says that %s sets the Go version; that one needs %q", by, setBy[by])
+	}
+}
