@@ -7,6 +7,7 @@ replace github.com/penstock-go/penstock => ../../..
 require (
 	github.com/IBM/fluent-forward-go v0.4.0
 	github.com/elastic/go-lumber v0.1.0
+	github.com/fluent/fluent-logger-golang v1.10.2
 	github.com/penstock-go/penstock v0.0.0
 )
 

@@ -1,3 +1,5 @@
+// Package senders tests the protocols that acknowledge with clients of other projects: go-lumber, which Beats use, and two of
+// Fluent's. It is a module of its own, so that nobody else has their dependencies.
 package senders
 
 import (
@@ -18,6 +20,8 @@ import (
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ingest/fluentforward"
+	"github.com/penstock-go/penstock/ingest/lumberjack"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/fileship"
@@ -26,7 +30,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-func TestMain(m *testing.M) {
+// framings are those of the tests' URLs.
+var framings = map[string]ingest.Framing{"lumberjack": lumberjack.Framing, "fluent": fluentforward.Framing}
+
+// Main is called by TestMain. In a child process it is the program that is killed.
+func Main(m *testing.M) {
 	if url := os.Getenv("PENSTOCK_LISTEN"); url != "" {
 		if err := serve(url, os.Getenv("PENSTOCK_DIR")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -91,26 +99,27 @@ func drained(dir string, sh *ship.Shipper) error {
 	return nil
 }
 
-// client is one connection of a real sender.
-type client interface {
-	// send sends events and returns nil when they are acknowledged.
-	send(events []event) error
+// Client is one connection of a real sender.
+type Client interface {
+	// Send sends events and returns nil when they are acknowledged.
+	Send(events []Event) error
+	// Close ends the connection.
 	Close() error
 }
 
-// event is what is sent, and what a record must contain.
-type event struct {
+// Event is what is sent, and what a record must contain.
+type Event struct {
 	N   int    `json:"n" msg:"n"`
 	Pad string `json:"pad" msg:"pad"`
 }
 
-func numbered(i int) event {
-	return event{i, strings.Repeat(string(rune('a'+i%26)), i%300)}
+func numbered(i int) Event {
+	return Event{i, strings.Repeat(string(rune('a'+i%26)), i%300)}
 }
 
-// killed sends events to a program that is killed again and again. Every event that was acknowledged must be at the
+// Killed sends events to a program that is killed again and again. Every event that was acknowledged must be at the
 // destination in the end, and twice only if the client has sent it twice.
-func killed(t *testing.T, url string, parse func(data []byte) (event, error), dial func(addr string) (client, error)) {
+func Killed(t *testing.T, url string, parse func(data []byte) (Event, error), dial func(addr string) (Client, error)) {
 	const n, batch, kills = 20_000, 100, 20
 	dir := t.TempDir()
 	sent := make([]int, n)
@@ -138,12 +147,12 @@ func killed(t *testing.T, url string, parse func(data []byte) (event, error), di
 			if left--; left <= 0 && round < kills {
 				time.AfterFunc(time.Duration(rand.IntN(2000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
 			}
-			var events []event
+			var events []Event
 			for i := done; i < min(done+batch, n); i++ {
 				events = append(events, numbered(i))
 				sent[i]++
 			}
-			if err = c.send(events); err != nil {
+			if err = c.Send(events); err != nil {
 				break
 			}
 			done += len(events)
@@ -170,7 +179,7 @@ func program(url, dir string) *exec.Cmd {
 }
 
 // compare looks for every event at the destination, and lets the auditor judge it.
-func compare(t *testing.T, at string, sent []int, parse func([]byte) (event, error)) {
+func compare(t *testing.T, at string, sent []int, parse func([]byte) (Event, error)) {
 	d, err := fileship.New(at, nil)
 	if err != nil {
 		t.Fatal(err)
