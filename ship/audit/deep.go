@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // errNotUnderstood marks what this auditor does not know, and so cannot call right or wrong.
@@ -160,6 +161,9 @@ var errRecords = errors.New("not the records that its line states")
 func blame(err error) error {
 	if errors.Is(err, errRecords) || errors.Is(err, format.ErrCorrupt) || errors.Is(err, compress.ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ship.ErrVerify, err)
+	}
+	if errors.Is(err, segment.ErrVersion) { // an object in the native format of another version
+		return fmt.Errorf("%w: %w", errNotUnderstood, err)
 	}
 	return err
 }

@@ -1,11 +1,37 @@
 package audit
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
 	"hash/maphash"
 	"testing"
+	"time"
 
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
+
+// TestOtherSegmentVersion: an object in the native format of another version is not understood, and no damage.
+func TestOtherSegmentVersion(t *testing.T) {
+	header, err := segment.EncodeHeader(&segment.Header{
+		Generation: 1, Segment: 1, First: 1, Created: time.Unix(1, 0), Spool: "0123456789abcdefghijklmnop", Epoch: 1, Class: "vpn",
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []byte{segment.Version - 1, segment.Version + 1} {
+		header[8] = version
+		sum := crc32.Checksum(append(bytes.Clone(header[:16]), header[20:]...), crc32.MakeTable(crc32.Castagnoli))
+		binary.LittleEndian.PutUint32(header[16:], sum)
+		_, err = format.NewReader(format.Native, bytes.NewReader(header))
+		if err = blame(err); !errors.Is(err, errNotUnderstood) || errors.Is(err, ship.ErrVerify) {
+			t.Errorf("version %d: %v", version, err)
+		}
+	}
+}
 
 // TestComparisonAttrs: two records that differ in their attributes alone are two records, unless one of the objects tells
 // payloads only.

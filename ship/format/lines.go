@@ -11,8 +11,9 @@ import (
 )
 
 // Lines is the name of the format that has the payloads alone, each ended by a newline. A newline at the end of a payload
-// is that end, and no second one is added. A segment with any other newline in a payload is written as NDJSON instead, and
-// its stage record says so: no reader could tell its lines from records.
+// is that end, and no second one is added. Numbers, times, sources and attributes of the records are not in it. A segment
+// with any other newline in a payload is written as NDJSON instead, and its stage record says so: no reader could tell its
+// lines from records.
 const Lines = "lines"
 
 var linesFormat = &Format{
