@@ -10,7 +10,7 @@ import (
 // ConnAttrs describes a connection: it is meant for TCPOptions.Attributes and UDPOptions.Attributes. Only what is known is in
 // the result.
 //
-//	listener          the address that the listener is bound to
+//	listener          network and address that the listener is bound to, such as tcp://10.0.0.7:5140
 //	tls.server_name   the name that the client asked for (SNI)
 //	tls.subject       the subject of the client's certificate, as RFC 2253 writes it
 //	tls.sans          the alternative names of that certificate, separated by commas
@@ -31,7 +31,7 @@ func ConnAttrs(s *Stream) map[string]string {
 		}
 	}
 	if s.Listener != nil {
-		set("listener", s.Listener.String(), 64)
+		set("listener", s.Listener.Network()+"://"+s.Listener.String(), 64)
 	}
 	if s.TLS != nil {
 		set("tls.server_name", s.TLS.ServerName, 255)

@@ -29,10 +29,13 @@ var nlbTLVs = []proxyproto.TLV{
 // nlbAttrs are their attributes, with the listener's.
 func nlbAttrs(t testing.TB, l Listener) *segment.Attrs {
 	return attrs(t, map[string]string{
-		"listener": l.Addr().String(), "aws.vpce": "vpce-08d2bf15fac5001c9",
+		"listener": boundTo(l), "aws.vpce": "vpce-08d2bf15fac5001c9",
 		"proxy.alpn": "h2", "proxy.authority": "in.example.net", "proxy.unique_id": "ab00ff",
 	})
 }
+
+// boundTo is what ConnAttrs says of a listener.
+func boundTo(l Listener) string { return l.Addr().Network() + "://" + l.Addr().String() }
 
 func attrs(t testing.TB, pairs map[string]string) *segment.Attrs {
 	t.Helper()
@@ -61,7 +64,7 @@ func TestAttrsTCP(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Attributes: ConnAttrs})
 	s := newSink()
 	wait := serve(t, l, s)
-	plain := attrs(t, map[string]string{"listener": l.Addr().String()})
+	plain := attrs(t, map[string]string{"listener": boundTo(l)})
 	want := map[string]*segment.Attrs{}
 	for i, c := range []struct {
 		header string
@@ -76,7 +79,7 @@ func TestAttrsTCP(t *testing.T) {
 		{sigV2 + unhex("21 11 0010 c0000201 c6336405 1388 0202 02 ffff 61"), plain}, // an extension that is cut short
 	} {
 		if c.header == goldTLV {
-			c.want = attrs(t, map[string]string{"listener": l.Addr().String(), "aws.vpce": "aws"})
+			c.want = attrs(t, map[string]string{"listener": boundTo(l), "aws.vpce": "aws"})
 		}
 		nc := dialTCP(t, l)
 		for _, line := range []string{"one", "two"} {
@@ -115,7 +118,7 @@ func TestAttrsUntrusted(t *testing.T) {
 	s.await(t, "a record", func() bool { return s.n == 1 })
 	shutdown(t, tcp)
 	wait()
-	wantAttrs(t, s, map[string]*segment.Attrs{header: attrs(t, map[string]string{"listener": tcp.Addr().String()})})
+	wantAttrs(t, s, map[string]*segment.Attrs{header: attrs(t, map[string]string{"listener": boundTo(tcp)})})
 
 	udp := listenUDP(t, &UDPOptions{ProxyFrom: far, Attributes: ConnAttrs})
 	s = newSink()
@@ -124,7 +127,7 @@ func TestAttrsUntrusted(t *testing.T) {
 	s.await(t, "a record", func() bool { return s.n == 1 })
 	shutdown(t, udp)
 	wait()
-	wantAttrs(t, s, map[string]*segment.Attrs{header: attrs(t, map[string]string{"listener": udp.Addr().String()})})
+	wantAttrs(t, s, map[string]*segment.Attrs{header: attrs(t, map[string]string{"listener": boundTo(udp)})})
 }
 
 // The same for datagrams, each with a header of its own; by recvmmsg, in aggregates, and by the standard library.
@@ -142,7 +145,7 @@ func TestAttrsUDP(t *testing.T) {
 			s := newSink()
 			wait := serve(t, u, s)
 			c := dialUDP(t, u)
-			plain := attrs(t, map[string]string{"listener": u.Addr().String()})
+			plain := attrs(t, map[string]string{"listener": boundTo(u)})
 			want := map[string]*segment.Attrs{}
 			header := headerV2(t, net.UDPAddrFromAddrPort(client4), u.Addr(), nlbTLVs...)
 			header6 := headerV2(t, net.UDPAddrFromAddrPort(client6), net.UDPAddrFromAddrPort(client6), nlbTLVs...)
@@ -194,7 +197,7 @@ func TestAttrsTLS(t *testing.T) {
 		s.await(t, "a record", func() bool { return s.n == 1 })
 		shutdown(t, l)
 		wait()
-		pairs := map[string]string{"listener": l.Addr().String(), "tls.server_name": "localhost"}
+		pairs := map[string]string{"listener": boundTo(l), "tls.server_name": "localhost"}
 		if what == "verified" {
 			pairs["tls.subject"], pairs["tls.sans"] = subject, sans
 		}

@@ -142,7 +142,7 @@ func TestAttrsFromListener(t *testing.T) {
 		_, rec, err := r.Next()
 		vpce, _ := rec.Attrs.Get("aws.vpce")
 		listener, _ := rec.Attrs.Get("listener")
-		if err != nil || string(rec.Data) != want || vpce != "vpce-1" || listener != l.Addr().String() {
+		if err != nil || string(rec.Data) != want || vpce != "vpce-1" || listener != "tcp://"+l.Addr().String() {
 			t.Errorf("%q has %v, %v", rec.Data, rec.Attrs, err)
 		}
 	}
