@@ -374,3 +374,21 @@ func TestTryOfferWhileAttaching(t *testing.T) {
 		t.Errorf("%v: %d", err, s.n)
 	}
 }
+
+// A Keep of which a part is lost has settled the whole batch: what the other sink has kept is not counted as lost too.
+func TestRouteKeepsInPart(t *testing.T) {
+	a, b := newSink(), newSink()
+	a.blocked, b.blocked = true, true
+	l := listenTCP(t, &TCPOptions{Framing: Newline})
+	wait := serve(t, l, transform(t, route(t, keeping{a}, b), edit))
+	c := dialTCP(t, l)
+	io.WriteString(c, "a1\nb2\n")
+	a.await(t, "the batch", func() bool { return a.waiting > 0 })
+	l.Close()
+	wait()
+	if a.n != 1 || a.acct.Lost != (segment.Losses{}) || b.acct.Lost[segment.GivenUp].Records != 1 {
+		t.Errorf("a kept %d, %+v; b %+v", a.n, a.acct, b.acct)
+	}
+	a.closes(t)
+	b.closes(t)
+}

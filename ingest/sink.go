@@ -48,10 +48,11 @@ func (nowhere) Account(segment.Account)                                 {}
 
 // keep offers a sink what could not be delivered in time, and returns what it did not take.
 func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
-	if last, err := Keep(sink, batch); err != nil && last == 0 {
-		return batch
+	var d delivery
+	if d.settled(Keep(sink, batch)) {
+		return nil
 	}
-	return nil
+	return batch
 }
 
 // put is Sink.Append or Sink.Offer.

@@ -16,7 +16,8 @@ type Durable interface {
 // Keeper is implemented by Sinks that take without waiting what a listener that is closed has read and not handed over
 // yet, also where Append and Offer would wait for room. Without it those records are lost, cause given_up.
 type Keeper interface {
-	// Keep takes the batch, or nothing of it: then it returns an error and last = 0.
+	// Keep takes the batch, or nothing of it: then it returns an error and last = 0. An error that was Rejected is as one
+	// of Append.
 	Keep(batch []segment.Record) (last uint64, err error)
 }
 
