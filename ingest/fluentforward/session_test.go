@@ -182,7 +182,7 @@ func TestSession(t *testing.T) {
 func TestLargeMessage(t *testing.T) {
 	var want, packed []string
 	for i := range 3000 {
-		pad := strings.Repeat(string(rune('a'+i%26)), i%700*(1+i%3*50))
+		pad := strings.Repeat(string(rune('a'+i%26)), i%700*(1+i%3*8))
 		want = append(want, fmt.Sprintf(`{"tag":"a",%s,"record":{"m":%q}}`, at, pad))
 		packed = append(packed, arr(now, dict(str("m"), str(pad))))
 	}

@@ -170,7 +170,7 @@ func TestSession(t *testing.T) {
 func TestLargeFrame(t *testing.T) {
 	var want, frames []string
 	for i := range 3000 {
-		want = append(want, fmt.Sprintf(`{"message":%q}`, strings.Repeat(string(rune('a'+i%26)), i%700*(1+i%3*50))))
+		want = append(want, fmt.Sprintf(`{"message":%q}`, strings.Repeat(string(rune('a'+i%26)), i%700*(1+i%3*8))))
 		frames = append(frames, event(i+1, want[i]))
 	}
 	stream := window(3000) + compressed(frames...)
