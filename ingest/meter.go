@@ -42,8 +42,9 @@ type Stats struct {
 	// reset, given up by TCP, or broken inside TLS. Data that the peer's kernel had not sent by then is lost, and no
 	// listener can count it. With a framing that acknowledges nothing is lost: the peer sends it again.
 	Resets uint64
-	// Panics counts connections that were closed because their Framer, or a callback of their tls.Config, panicked. The log
-	// has the stack. What such a connection had not acknowledged is lost (panic), unless its peer sends it again.
+	// Panics counts connections that were closed because their Framer, or a callback of their tls.Config, panicked, and calls
+	// of Attributes that did. The log has the stack. What such a connection had not acknowledged is lost (panic), unless its
+	// peer sends it again.
 	Panics uint64
 }
 

@@ -392,3 +392,29 @@ func TestRouteKeepsInPart(t *testing.T) {
 	a.closes(t)
 	b.closes(t)
 }
+
+// A Route can choose by the attributes of a record, which stay with it through a Transform.
+func TestRouteByAttribute(t *testing.T) {
+	a, b := newSink(), newSink()
+	r, err := NewRoute(&RouteOptions{Sinks: map[string]Sink{"a": a, "b": b}, Default: "a", Choose: func(r segment.Record, to []string) []string {
+		if _, ok := r.Attrs.Get("tls.subject"); ok {
+			return append(to, "b")
+		}
+		return append(to, "a")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attrs, err := segment.NewAttrs(map[string]string{"tls.subject": "CN=x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := recordsOf("1", "2,3", "4")
+	batch[1].Attrs = attrs
+	if _, err := transform(t, r, edit).Offer(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.payloads(); !slices.Equal(got, []string{"2", "3"}) || a.n != 2 || !b.recs[1].Attrs.Equal(attrs) {
+		t.Errorf("b has %q, a %d", got, a.n)
+	}
+}

@@ -35,6 +35,9 @@ type TransformOptions struct {
 // (panic). If its sender waits for an acknowledgement, nothing of the batch is taken, its connection ends, and the sender
 // repeats it. Transforms can be put before each other, and before and behind a Route.
 //
+// The ledger is in the log at most once a second. A kill loses what was counted since, here the records that were received and
+// dropped in that time: the balance closes without them.
+//
 // A Transform does not count records as received: listeners report that by Account before they append. A program that
 // appends to a Transform itself does the same.
 type Transform struct {
