@@ -220,3 +220,15 @@ func TestPutPlainAllocates(t *testing.T) {
 		t.Errorf("%v allocations with attributes", n)
 	}
 }
+
+// TestAttrsZero: a set that a program has made itself, without NewAttrs, does not make a block that nobody can read.
+func TestAttrsZero(t *testing.T) {
+	s := memDir().open(t, Options{})
+	b := batch(1, 10, 100)
+	b[5].Attrs = new(segment.Attrs)
+	mustAppend(t, s, b)
+	mustSeal(t, s)
+	if gaps := follow(t, s.Tail(t.Context(), 0, nil), 1, 10); len(gaps) > 0 {
+		t.Errorf("%v", gaps)
+	}
+}

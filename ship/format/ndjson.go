@@ -66,7 +66,7 @@ func (f *ndjsonWriter) Record(dst []byte, seq uint64, rec *segment.Record) ([]by
 	dst = append(dst, `","src":"`...)
 	dst = f.appendSource(dst, rec.Src)
 	data, inBase64 := `","data":"`, `","data_b64":"`
-	if rec.Attrs != nil {
+	if rec.Attrs.Size() > 0 {
 		dst = f.appendAttrs(dst, rec.Attrs)
 		data, inBase64 = data[1:], inBase64[1:] // there is no quote to close
 	}

@@ -29,7 +29,7 @@ const (
 // one set for many records, once for each connection for example: a block of a segment holds each of its sets once, and a
 // record of the same set as the record before it takes no further byte.
 //
-// A nil *Attrs is the empty set. All methods accept it.
+// A nil *Attrs and the zero value are the empty set. All methods accept them.
 type Attrs struct {
 	enc string // as in a block
 }
@@ -149,15 +149,23 @@ func (a *Attrs) Len() (n int) {
 
 // Equal reports whether two sets have the same pairs. It is cheap.
 func (a *Attrs) Equal(b *Attrs) bool {
-	return a == b || a != nil && b != nil && a.enc == b.enc
+	return a == b || a.encoded() == b.encoded()
 }
 
 // Size returns how many bytes a block needs for the set, 0 for the empty one.
 func (a *Attrs) Size() int {
-	if a == nil {
+	if a.encoded() == "" {
 		return 0
 	}
 	return itemSize + len(a.enc)
+}
+
+// encoded returns the set as a block has it, which has no empty ones.
+func (a *Attrs) encoded() string {
+	if a == nil {
+		return ""
+	}
+	return a.enc
 }
 
 // String writes the pairs for people: key="value", separated by spaces.

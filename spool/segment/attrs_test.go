@@ -84,6 +84,7 @@ func TestAttrsOncePerBlock(t *testing.T) {
 		more int
 	}{
 		{nil, 0},
+		{new(Attrs), 0},
 		{attrsA, attrsA.Size()},
 		{attrsA, 0},
 		{same, 0},
@@ -110,9 +111,16 @@ func TestAttrsOncePerBlock(t *testing.T) {
 // TestAttrsPlain: without attributes every byte is what it was before there were any.
 func TestAttrsPlain(t *testing.T) {
 	var table AttrTable
-	for seq := range uint64(9) {
+	var none *Attrs
+	if a := new(Attrs); !a.Equal(none) || !none.Equal(a) || a.Size() != 0 {
+		t.Error("the zero value is not the empty set")
+	}
+	for seq := range uint64(18) {
 		r := testRecord(seq, 50)
 		r.Attrs = nil
+		if seq >= 9 {
+			r.Attrs = new(Attrs)
+		}
 		b := table.AppendRecord(nil, &r)
 		if !bytes.Equal(b, AppendRecord(nil, &r)) || b[3] >= kindAttrs || len(b) != RecordSize(len(r.Data), r.Src) {
 			t.Errorf("record %d: % x", seq, b)

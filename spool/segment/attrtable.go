@@ -30,7 +30,7 @@ func (t *AttrTable) Reset() {
 
 // Size returns how many bytes AppendRecord adds to the block for a record's attributes, beside RecordSize.
 func (t *AttrTable) Size(a *Attrs) int {
-	if a == nil {
+	if a.encoded() == "" {
 		return 0
 	}
 	return t.size(a)

@@ -77,7 +77,7 @@ func appendRecord(dst []byte, r *Record, t *AttrTable) []byte {
 		kind = kind6
 	}
 	head := uint32(len(r.Data)) | kind<<24
-	if r.Attrs != nil {
+	if r.Attrs.encoded() != "" {
 		dst = t.choose(dst, r.Attrs)
 		head |= kindAttrs << 24
 	}
