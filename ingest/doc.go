@@ -128,6 +128,6 @@
 // Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is
 // the interface to the spool, wrapper.go what a Sink may have besides, and life.go the life cycle of a listener. meter.go
 // counts, with allowance_linux.go and allowance.go for the counters of EC2's interfaces. proxy.go has the trusted sources and
-// the headers of datagrams, limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and
+// the headers of datagrams, misuse.go what is refused at a call, limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and
 // inherit_unix.go has system calls on descriptors.
 package ingest

@@ -132,6 +132,9 @@ func closeAll(files []*os.File) {
 // With an error nothing has changed: the listeners continue, and the successor is dead. It has not read anything then,
 // unless it died by itself in the last step.
 func HandOver(ctx context.Context, s *Successor) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	if getpid() == 1 {
 		return errFirstProcess
 	}

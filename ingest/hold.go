@@ -162,6 +162,9 @@ func (s *holdSession) WaitDurable(ctx context.Context, seq uint64) error {
 
 // wait returns nil when there is a sink.
 func (h *Hold) wait(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	select {
 	case <-h.attached:
 		return nil
@@ -251,6 +254,9 @@ func (h *Hold) Held() segment.Tally {
 // ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink). After an error the rest
 // is still held, and Attach must be called again with the same sink. After success it must not be called again.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
+	if err := errors.Join(checkContext(ctx), checkSink(sink)); err != nil {
+		return err
+	}
 	ctx = context.WithValue(ctx, patientKey{}, true)
 	for {
 		h.mu.Lock()

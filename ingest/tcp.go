@@ -96,6 +96,9 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 
 // Serve implements Listener: every read's frames go to sink.Append, and the next read waits for it.
 func (t *TCP) Serve(sink Sink) error {
+	if err := checkSink(sink); err != nil {
+		return err
+	}
 	if _, err := durable(sink); t.acks && err != nil {
 		return err
 	}
@@ -248,6 +251,9 @@ func (t *TCP) halt() { t.life.halt() }
 // acknowledged to the peer is still read. An unterminated frame is treated as if the peer had closed. Bytes that were
 // on their way to this host are answered with a reset, so that the peer can know.
 func (t *TCP) Shutdown(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.failed)
 }
 

@@ -72,6 +72,9 @@ func (u *UDP) logBuffers() {
 // for as kernel_overflow at least once a second, and also right before and after a wait, so that a sink that made the
 // listener wait can tell which drops it caused.
 func (u *UDP) Serve(sink Sink) error {
+	if err := checkSink(sink); err != nil {
+		return err
+	}
 	if err := u.life.startServing(); err != nil {
 		return err
 	}
@@ -184,6 +187,9 @@ func (u *UDP) halt() { u.life.halt() }
 // Shutdown implements Listener. It detaches the sockets and reads everything that is queued in them, so that every
 // datagram that arrived before is either a record or counted as lost.
 func (u *UDP) Shutdown(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
 	return u.life.shutdown(ctx, u.o.Network+" "+u.addr.String(), u.Stats, u.failed)
 }
 

@@ -60,7 +60,7 @@ func root(t *testing.T) string {
 var layers = map[string][]string{
 	"":                         {},
 	"compress":                 {"github.com/klauspost/compress", "github.com/pierrec/lz4/v4"},
-	"ingest":                   {"internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto", "internal/wait"},
+	"ingest":                   {"internal/foreign", "internal/limits", "internal/memnet", "internal/secret", "internal/steadylog", "internal/units", "spool/segment", "golang.org/x/sys", "github.com/pires/go-proxyproto", "internal/wait"},
 	"ingest/fluentforward":     {"ingest", "spool/segment"},
 	"ingest/lumberjack":        {"ingest", "spool/segment"},
 	"ingest/relp":              {"ingest", "spool/segment"},

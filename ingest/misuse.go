@@ -1,0 +1,28 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/internal/wait"
+)
+
+// checkContext refuses a nil context at the call.
+func checkContext(ctx context.Context) error {
+	if err := wait.CheckContext(ctx); err != nil {
+		return fmt.Errorf("ingest: %w", err)
+	}
+	return nil
+}
+
+// checkSink refuses a Sink that is nil, or an interface that holds a nil pointer: otherwise the first record would meet it.
+func checkSink(sink Sink) error {
+	if foreign.IsNil(sink) {
+		return fmt.Errorf("%w (%T)", errNoSink, sink)
+	}
+	return nil
+}
+
+var errNoSink = errors.New("ingest: the Sink is nil")
