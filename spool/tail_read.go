@@ -81,7 +81,10 @@ func (t *tail) pass(ctx context.Context, yield func(Tailed, error) bool) (more b
 			if lost, some := damage.Range(); some && lost.Last != segment.Unbounded && lost.Last >= t.next && !t.gap(yield, lost.Last, damage) {
 				return false, errEnough
 			}
-		case err == io.EOF, damaged, errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.Is(err, io.ErrUnexpectedEOF): // it was cut to its length after its size was looked at
+			t.sealed = false
+			return t.turn(yield, more)
+		case err == io.EOF, damaged:
 			return t.turn(yield, more)
 		default:
 			return false, fmt.Errorf("spool: tail: %w", err)

@@ -334,3 +334,65 @@ func TestTailReadsSegmentsOnly(t *testing.T) {
 	tl := &tail{fs: watchedFS{d.fs, t, d.dir}, dir: d.dir, o: o, next: 1}
 	follow(t, func(yield func(Tailed, error) bool) { tl.run(t.Context(), yield) }, 1, 200)
 }
+
+// lateFS shows a file as it was before it was cut to its length, until its end has been looked at, once for each time that
+// late is set.
+type lateFS struct {
+	vfs.FS
+	late *bool
+}
+
+func (f lateFS) Open(path string) (vfs.File, error) {
+	file, err := f.FS.Open(path)
+	return lateFile{file, f.late}, err
+}
+
+type lateFile struct {
+	vfs.File
+	late *bool
+}
+
+func (f lateFile) Size() (int64, error) {
+	n, err := f.File.Size()
+	if *f.late {
+		n += minSegmentBytes
+	}
+	return n, err
+}
+
+func (f lateFile) ReadAt(b []byte, off int64) (int, error) {
+	if n, err := f.File.Size(); err == nil && *f.late && off >= n {
+		*f.late = false
+		clear(b)
+		return len(b), nil
+	}
+	return f.File.ReadAt(b, off)
+}
+
+// TestTailCut: a segment that is cut to its length between the look at its size and the read is read to its end.
+func TestTailCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		s := d.open(t, Options{Destinations: []string{"a"}})
+		late := false
+		tl := &tail{fs: lateFS{d.fs, &late}, dir: d.dir, o: (*TailOptions)(nil).withDefaults(), next: 1}
+		next, stop := iter.Pull2(func(yield func(Tailed, error) bool) { tl.run(t.Context(), yield) })
+		defer stop()
+		rest := func(yield func(Tailed, error) bool) {
+			for {
+				if r, err, ok := next(); !ok || !yield(r, err) {
+					return
+				}
+			}
+		}
+		mustAppend(t, s, batch(1, 10, 100))
+		follow(t, rest, 1, 10)
+		mustAppend(t, s, batch(11, 10, 100))
+		mustSeal(t, s)
+		mustAppend(t, s, batch(21, 10, 100))
+		late = true
+		if gaps := follow(t, rest, 11, 30); len(gaps) > 0 || late {
+			t.Errorf("%v", gaps)
+		}
+	})
+}
