@@ -157,7 +157,11 @@ func (c *conn) flush(now time.Time) error {
 	if n == 0 {
 		return c.answer(0)
 	}
-	rest := deliver(c.t.life.ctx, c.put, *c.batch, c.t.log)
+	ctx := c.t.life.ctx
+	if c.repeats() {
+		ctx = c.t.again
+	}
+	rest := deliver(ctx, c.put, *c.batch, c.t.log)
 	if len(rest) > 0 && !c.late && !c.repeats() { // a sender that gets no acknowledgement sends it again
 		rest = keep(c.t.sink, rest)
 	}

@@ -101,7 +101,7 @@ func NewRoute(o *RouteOptions) (*Route, error) {
 		return nil, err
 	}
 	g.initial = slices.Index(g.names, o.Default)
-	g.spare.New = func() any { return &sorting{parts: make([]part, len(g.names))} }
+	g.spare.New = func() any { return &sorting{parts: make([]part, len(g.names)), to: make([]string, 0, len(g.names))} }
 	return g.route(sinks, false), nil
 }
 
@@ -255,7 +255,7 @@ func (r *Route) SocketDrops(cookie uint64) uint64 {
 // sorting is a batch by Sinks, and the memory for it.
 type sorting struct {
 	parts []part
-	to    []string
+	to    []string        // empty: what Choose appends to. What it returns may be a slice of its own
 	aside segment.Account // what goes to no Sink
 	bad   *lostError      // the last record that was lost
 }
@@ -302,20 +302,19 @@ func (s *sorting) run(g *routing, batch []segment.Record, i int) (at int, panick
 	for ; i < len(batch); i++ {
 		r := batch[i]
 		r.Data = slices.Clip(r.Data)
-		s.to = g.choose(r, s.to[:0])
-		s.put(g, r, i+1)
+		s.put(g, r, g.choose(r, s.to), i+1)
 	}
 	return i, nil
 }
 
 // put adds a record to the parts of the Sinks that were chosen, once to each.
-func (s *sorting) put(g *routing, r segment.Record, place int) {
+func (s *sorting) put(g *routing, r segment.Record, to []string, place int) {
 	t := segment.Tally{Records: 1, Bytes: uint64(len(r.Data))}
-	if len(s.to) == 0 {
+	if len(to) == 0 {
 		addTally(&s.aside.Received, t)
 		addTally(&s.aside.Filtered, t)
 	}
-	for _, name := range s.to {
+	for _, name := range to {
 		k := slices.Index(g.names, name)
 		if k < 0 {
 			g.log.warn("ingest: a Route has no Sink of the name that was chosen; the records go to the default", "name", name)

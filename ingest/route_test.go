@@ -418,3 +418,23 @@ func TestRouteByAttribute(t *testing.T) {
 		t.Errorf("b has %q, a %d", got, a.n)
 	}
 }
+
+// Such a sender sends nothing again, so what a Route has not handed over when its listener is closed is kept.
+func TestRouteClosedUnasked(t *testing.T) {
+	a, b := newSink(), newSink()
+	b.blocked = true
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }})
+	wait := serve(t, l, route(t, durableKeeping{keeping{a}}, durableKeeping{keeping{b}}))
+	c := dialTCP(t, l)
+	io.WriteString(c, "ab1\n")
+	b.await(t, "the batch", func() bool { return b.waiting > 0 })
+	l.Close()
+	wait()
+	if a.n != 1 || b.n != 1 {
+		t.Errorf("%d and %d kept, b lost %+v", a.n, b.n, b.acct.Lost[segment.GivenUp])
+	}
+}
+
+type durableKeeping struct{ keeping }
+
+func (durableKeeping) WaitDurable(context.Context, uint64) error { return nil }

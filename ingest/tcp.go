@@ -24,9 +24,10 @@ type TCP struct {
 	life    *life
 	meter   meter
 	sink    Sink
-	append  put  // of sink, bound once: a method value allocates
-	acks    bool // the framing acknowledges
-	batch   int  // most records of an Append
+	append  put             // of sink, bound once: a method value allocates
+	acks    bool            // the framing acknowledges
+	again   context.Context // life.ctx, for records that their sender sends again unless they are acknowledged
+	batch   int             // most records of an Append
 	shares  *shares
 	memory  *budget
 	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
@@ -88,7 +89,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
 	if t.acks {
-		t.life.ctx = context.WithValue(t.life.ctx, acknowledgedKey{}, true)
+		t.again = context.WithValue(t.life.ctx, acknowledgedKey{}, true)
 	}
 	c.Logger.Info("ingest: listening", "network", c.Network, "addr", ln.Addr().String(), "tls", c.TLS != nil)
 	return t, nil

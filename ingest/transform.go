@@ -80,7 +80,8 @@ func (t *Transform) Offer(ctx context.Context, batch []segment.Record) (last uin
 	return t.pass(ctx, t.offer, batch)
 }
 
-// TryOffer implements TryOfferer.
+// TryOffer implements TryOfferer. If the Sink has room for a part of what comes out, it takes that part, and the rest is lost
+// (spool_full).
 func (t *Transform) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return t.pass(over, nil, batch)
 }
@@ -142,7 +143,11 @@ func (t *Transform) passWork(ctx context.Context, p put, batch []segment.Record,
 			}
 			return 0, d.refused
 		}
-		if err := giveUp(ctx, t.next, left, d.refused); err != nil {
+		if p == nil { // as a Route loses what has no room: it must neither wait nor go over the quota
+			e := &lostError{tally(left), segment.SpoolFull, d.refused}
+			t.next.Account(e.account(false))
+			d.rejected = e
+		} else if err := giveUp(ctx, t.next, left, d.refused); err != nil {
 			d.rejected = err
 		}
 	}
@@ -171,8 +176,8 @@ var works = sync.Pool{New: func() any { return new(work) }}
 // release gives the memory back, without what it points to.
 func (w *work) release() {
 	clear(w.out)
-	clear(w.one)
-	*w = work{out: w.out[:0], one: w.one[:0]}
+	clear(w.one[:cap(w.one)])
+	*w = work{out: w.out[:0], one: w.one}
 	works.Put(w)
 }
 
@@ -197,33 +202,42 @@ func (w *work) run(t *Transform, batch []segment.Record, i int) (at int, panicke
 	for ; i < len(batch); i++ {
 		r := batch[i]
 		r.Data = slices.Clip(r.Data) // an append must not write into the listener's buffer
-		w.one = t.f(r, w.one[:0])
-		w.take(t, len(r.Data))
+		one := t.f(r, w.one)
+		w.take(t, one, len(r.Data))
+		w.room(one)
 	}
 	return i, nil
 }
 
 // take adds what became of one record of n bytes.
-func (w *work) take(t *Transform, n int) {
-	if len(w.one) == 0 {
+func (w *work) take(t *Transform, one []segment.Record, n int) {
+	if len(one) == 0 {
 		addTally(&w.filtered, segment.Tally{Records: 1, Bytes: uint64(n)})
 		return
 	}
 	sum := 0
-	for i := range w.one {
-		sum += len(w.one[i].Data)
-		if len(w.one[i].Data) > segment.MaxRecord {
-			t.log.warn("ingest: a record is too long after a Transform; it is lost, or its sender repeats it", "bytes", len(w.one[i].Data), "src", w.one[i].Src.String())
-			w.lose(segment.FrameTooLong, len(w.one[i].Data), errTooLong)
+	for i := range one {
+		sum += len(one[i].Data)
+		if len(one[i].Data) > segment.MaxRecord {
+			t.log.warn("ingest: a record is too long after a Transform; it is lost, or its sender repeats it", "bytes", len(one[i].Data), "src", one[i].Src.String())
+			w.lose(segment.FrameTooLong, len(one[i].Data), errTooLong)
 			continue
 		}
-		w.out = append(w.out, w.one[i])
+		w.out = append(w.out, one[i])
 	}
-	w.made.Records += uint64(len(w.one) - 1)
+	w.made.Records += uint64(len(one) - 1)
 	if sum > n {
 		w.made.Bytes += uint64(sum - n)
 	} else {
 		w.filtered.Bytes += uint64(n - sum)
+	}
+}
+
+// room makes w.one as large as a result was that did not fit into it. The result itself may be a slice of the function's own,
+// which others read.
+func (w *work) room(one []segment.Record) {
+	if n := len(one); n > cap(w.one) && n <= maxBatch {
+		w.one = make([]segment.Record, 0, n)
 	}
 }
 

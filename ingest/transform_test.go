@@ -274,3 +274,93 @@ func BenchmarkTransform(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/record")
 }
+
+// unasked is acked with senders that do not want acknowledgements.
+type unasked struct{ acked }
+
+func (*unasked) Asked() bool { return false }
+
+// A sender that does not ask for acknowledgements repeats nothing: one bad record costs itself only.
+func TestTransformBadUnasked(t *testing.T) {
+	s := durableSink{newSink()}
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }})
+	serve(t, l, transform(t, s, edit))
+	c := dialTCP(t, l)
+	io.WriteString(c, "a\npanic\nb\n")
+	s.await(t, "a loss", func() bool { return lostRecords(&s.acct.Lost) > 0 })
+	shutdown(t, l)
+	if n := s.acct.Lost[segment.Panicked]; n.Records != 1 || n.AtMost || s.n != 2 {
+		t.Errorf("kept %d, lost %+v", s.n, n)
+	}
+	s.closes(t)
+}
+
+// A Sink that has room for a part only does not get the rest over its quota: it is lost, as without the Transform.
+func TestTransformTryOfferPart(t *testing.T) {
+	s := newSink()
+	room := 5
+	kept := 0
+	next := &partly{memSink: s, try: func(b []segment.Record) (uint64, error) {
+		if len(b) > room {
+			return 0, errors.New("full")
+		}
+		room -= len(b)
+		return s.take(context.Background(), b)
+	}, keepf: func(b []segment.Record) (uint64, error) {
+		kept += len(b)
+		return s.take(context.Background(), b)
+	}}
+	r := route(t, transform(t, next, edit), newSink())
+	batch := recordsOf("a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8")
+	r.Account(segment.Account{Received: tally(batch)})
+	r.Offer(t.Context(), batch)
+	if n := s.acct.Lost[segment.SpoolFull].Records; kept > 0 || n == 0 || s.n+n != 8 {
+		t.Errorf("%d over the quota, %d taken, %d lost", kept, s.n, n)
+	}
+	s.closes(t)
+}
+
+type partly struct {
+	*memSink
+	try, keepf func(b []segment.Record) (uint64, error)
+}
+
+func (a *partly) TryOffer(b []segment.Record) (uint64, error) { return a.try(b) }
+func (a *partly) Keep(b []segment.Record) (uint64, error)     { return a.keepf(b) }
+
+// A Transform may return a slice of its own, and Choose too: it is neither changed nor reused.
+func TestOwnSlices(t *testing.T) {
+	s := newSink()
+	always := recordsOf("always")
+	x := transform(t, s, func(r segment.Record, out []segment.Record) []segment.Record {
+		if string(r.Data) == "a" {
+			return always
+		}
+		return append(out, r)
+	})
+	for range 3 {
+		batch := recordsOf("a", "b")
+		x.Account(segment.Account{Received: tally(batch)})
+		x.Offer(t.Context(), batch)
+	}
+	if got := s.payloads(); !slices.Equal(got, []string{"always", "b", "always", "b", "always", "b"}) {
+		t.Errorf("%q", got)
+	}
+	a, b := newSink(), newSink()
+	only := []string{"a"}
+	r, err := NewRoute(&RouteOptions{Sinks: map[string]Sink{"a": a, "b": b}, Default: "a", Choose: func(r segment.Record, to []string) []string {
+		if string(r.Data) == "a" {
+			return only
+		}
+		return append(to, "b")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		r.Offer(t.Context(), recordsOf("a", "b"))
+	}
+	if a.n != 3 || b.n != 3 {
+		t.Errorf("a has %q, b has %q", a.payloads(), b.payloads())
+	}
+}
