@@ -32,11 +32,12 @@
 // delivered that its kernel has taken. What arrives while Shutdown ends such a connection is lost, and counted (given_up).
 //
 // The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.Max) can never be taken:
-// it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without end.
+// it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without end. So
+// does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100 levels.
 //
 // # Limits
 //
 // A whole message must fit into TCPOptions.Max: choose it above chunk_limit_size of Fluentd's buffers, which is 8 MiB by
-// default. A compressed chunk is inflated through a buffer, and may become 64 times as large as TCPOptions.Max. What exceeds
+// default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is inflated through a buffer, and may become 64 times as large as TCPOptions.Max. What exceeds
 // these limits or is no message ends the connection, counted as malformed.
 package fluentforward

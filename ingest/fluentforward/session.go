@@ -39,6 +39,13 @@ var (
 	_ ingest.Optional     = (*session)(nil)
 )
 
+const (
+	// maxTag bounds the tag: each event of a message repeats it, and a message may have as many events as a third of its bytes.
+	maxTag = 4 << 10
+	// maxChunk bounds the id of a chunk, which is 24 bytes in all clients: the listener holds acknowledgements in memory.
+	maxChunk = 1 << 10
+)
+
 // flushBytes is how much JSON is made before the listener has to take it.
 const flushBytes = 256 << 10
 
@@ -76,7 +83,7 @@ func (s *session) begin(message []byte) error {
 	}
 	tag, ok := text(parts[0])
 	second, err := parse(parts[1])
-	if !ok || err != nil {
+	if !ok || err != nil || len(tag) > maxTag {
 		return errMessage
 	}
 	s.tag = tag
@@ -129,6 +136,8 @@ func (s *session) options(options [][]byte) (compressed bool, err error) {
 		name, _ := text(key)
 		v, isText := text(value)
 		switch {
+		case string(name) == "chunk" && isText && len(v) > maxChunk:
+			return false, errMessage
 		case string(name) == "chunk" && isText:
 			s.ack, s.asked = value, true
 		case string(name) == "compressed" && isText && string(v) == "gzip":
@@ -171,7 +180,24 @@ func (s *session) Unpack() (frame []byte, err error) {
 
 // event makes the JSON of an event. If there is no room after the frames before it, append moves the new one elsewhere, and
 // they stay where they are.
+//
+// An event that has no JSON form is lost alone: the client would send its chunk again without end, and the events before it
+// would be kept each time.
 func (s *session) event(at, record []byte) (frame []byte, err error) {
+	b, err := s.appendEvent(s.json, at, record)
+	if err != nil {
+		return nil, &ingest.LostFrame{Cause: segment.Malformed, Bytes: uint64(len(at) + len(record))}
+	}
+	from := len(s.json)
+	if n := len(b) - from; n > s.max {
+		return nil, &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
+	}
+	s.json, s.held = b, true
+	return b[from:len(b):len(b)], nil
+}
+
+// appendEvent appends the JSON of an event.
+func (s *session) appendEvent(b, at, record []byte) (out []byte, err error) {
 	if h, err := parse(record); err != nil || h.kind != kindMap {
 		return nil, errEntry
 	}
@@ -183,8 +209,7 @@ func (s *session) event(at, record []byte) (frame []byte, err error) {
 	if !ok {
 		return nil, errEntry
 	}
-	from := len(s.json)
-	b := append(appendString(append(s.json, `{"tag":`...), s.tag), `,"time":`...)
+	b = append(appendString(append(b, `{"tag":`...), s.tag), `,"time":`...)
 	b = appendTime(b, t)
 	if metadata != nil {
 		if b, _, err = appendJSON(append(b, `,"metadata":`...), metadata, 0); err != nil {
@@ -195,12 +220,7 @@ func (s *session) event(at, record []byte) (frame []byte, err error) {
 	if b, _, err = appendJSON(b, record, 0); err != nil {
 		return nil, err
 	}
-	b = append(b, '}')
-	if n := len(b) - from; n > s.max {
-		return nil, &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
-	}
-	s.json, s.held = b, true
-	return b[from:len(b):len(b)], nil
+	return append(b, '}'), nil
 }
 
 // timeAndMetadata takes [time, metadata] apart, which Fluent Bit can send instead of a time. Metadata without content is nil.

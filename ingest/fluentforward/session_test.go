@@ -107,6 +107,10 @@ func run(t testing.TB, max int, stream string, ends ...int) (r result) {
 	return r
 }
 
+func malformed(n uint64) []ingest.LostFrame {
+	return []ingest.LostFrame{{Cause: segment.Malformed, Bytes: n}}
+}
+
 const at = `"time":"2026-11-28T22:32:00Z"`
 
 var now = seconds(1795905120)
@@ -123,7 +127,7 @@ var streams = []struct {
 	{"event time", arr(str("a"), eventtime(1795905120, 5), dict(str("n"), eventtime(1795905120, 0))), []string{`{"tag":"a","time":"2026-11-28T22:32:00.000000005Z","record":{"n":"2026-11-28T22:32:00Z"}}`}, nil, "", nil},
 	{"forward", arr(str("a"), arr(arr(now, dict(str("n"), "\x01")), arr(now, dict(str("n"), "\x02"))), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{"n":1}}`, `{"tag":"a",` + at + `,"record":{"n":2}}`}, nil, acked("c"), nil},
 	{"metadata", arr(str("a"), arr(arr(arr(now, dict()), dict()), arr(arr(now, dict(str("k"), "\x01")), dict()))), []string{`{"tag":"a",` + at + `,"record":{}}`, `{"tag":"a",` + at + `,"metadata":{"k":1},"record":{}}`}, nil, "", nil},
-	{"no metadata", arr(str("a"), arr(arr(arr(now, "\x01"), dict()))), nil, nil, "", errEntry},
+	{"no metadata", arr(str("a"), arr(arr(arr(now, "\x01"), dict()))), nil, malformed(16), "", nil},
 	{"nothing forwarded", arr(str("a"), arr(), chunk("c")), nil, nil, acked("c"), nil},
 	{"packed", arr(str("a"), bin(arr(now, dict())+arr(now, dict())), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{}}`, `{"tag":"a",` + at + `,"record":{}}`}, nil, acked("c"), nil},
 	{"packed as a string", arr(str("a"), str(arr(now, dict())), "\xc0"), []string{`{"tag":"a",` + at + `,"record":{}}`}, nil, "", nil},
@@ -140,13 +144,14 @@ var streams = []struct {
 	{"no array", "\x01", nil, nil, "", errMessage},
 	{"too short", arr(str("a")), nil, nil, "", errMessage},
 	{"no tag", arr("\x01", now, dict()), nil, nil, "", errMessage},
-	{"no record", arr(str("a"), now, "\x01"), nil, nil, "", errEntry},
-	{"no time", arr(str("a"), "\xc3", dict()), nil, nil, "", errEntry},
+	{"no record", arr(str("a"), now, "\x01"), nil, malformed(6), "", nil},
+	{"no time", arr(str("a"), "\xc3", dict()), nil, malformed(6), "", nil},
 	{"no entry", arr(str("a"), arr("\x01")), nil, nil, "", errEntry},
 	{"cut entry", arr(str("a"), bin(arr(now, dict())[:12])), nil, nil, "", errFormat},
 	{"reserved", "\xc1", nil, nil, "", errFormat},
-	{"deep", arr(str("a"), now, strings.Repeat("\x81\xa0", 120)+"\xc0"), nil, nil, "", errDeep},
-	{"map as a key", arr(str("a"), now, dict(dict(str("k"), "\x01"), "\x01")), nil, nil, "", errKey},
+	{"deep", arr(str("a"), now, strings.Repeat("\x81\xa0", 120)+"\xc0"), nil, malformed(246), "", nil},
+	{"map as a key", arr(str("a"), now, dict(dict(str("k"), "\x01"), "\x01")), nil, malformed(19), "", nil},
+	{"one without JSON", arr(str("a"), arr(arr(now, dict()), arr(now, dict(dict(str("k"), "\x01"), "\x01")), arr(now, dict())), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{}}`, `{"tag":"a",` + at + `,"record":{}}`}, malformed(19), acked("c"), nil},
 	{"another codec", arr(str("a"), bin(""), dict(str("compressed"), str("zstd"))), nil, nil, "", errCodec},
 	{"no gzip", arr(str("a"), bin("0123456789abcdef"), dict(str("compressed"), str("gzip"))), nil, nil, "", gzip.ErrHeader},
 	{"bomb", arr(str("a"), bin(gzipped(arr(now, dict(str("n"), bin(strings.Repeat("x", 1000)))))), dict(str("compressed"), str("gzip"))), nil, []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: 1059}}, "", nil},
@@ -197,6 +202,19 @@ func TestLargeMessage(t *testing.T) {
 	}
 	if r := run(t, 200<<10, arr(str("a"), bin(gzipped(strings.Repeat(entries, 2))), dict(str("compressed"), str("gzip")))); !errors.Is(r.err, errLarge) {
 		t.Errorf("a bomb: %v", r.err)
+	}
+}
+
+// A tag, which every event of a message repeats, and the id of a chunk, which the answer repeats, are short.
+func TestLongNames(t *testing.T) {
+	for _, tt := range []struct {
+		tag, chunk int
+		fails      error
+	}{{maxTag, maxChunk, nil}, {maxTag + 1, 1, errMessage}, {1, maxChunk + 1, errMessage}} {
+		r := run(t, 1<<20, arr(str(strings.Repeat("t", tt.tag)), now, dict(), chunk(strings.Repeat("c", tt.chunk))))
+		if !errors.Is(r.err, tt.fails) || (len(r.frames) == 1) != (tt.fails == nil) {
+			t.Errorf("%+v: %v, %d frames", tt, r.err, len(r.frames))
+		}
 	}
 }
 
