@@ -26,6 +26,7 @@ func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max} }
 type session struct {
 	max  int
 	skip skipped
+	scanned
 	unpacking
 
 	// Of the present window:
@@ -127,46 +128,64 @@ func (s *session) pass(n int) error {
 
 // pairs takes a data frame and returns it as a JSON object, in memory of its own.
 func (s *session) pairs(data []byte) (n int, frame []byte, err error) {
-	if len(data) < 10 {
-		return 0, nil, nil
+	end, err := s.dataEnd(data)
+	if end == 0 || err != nil {
+		return 0, nil, err
 	}
 	frame = []byte{'{'}
-	n = 10
-	for i := range 2 * uint64(binary.BigEndian.Uint32(data[6:])) {
-		if len(data)-n < 4 {
-			return s.incomplete(data)
-		}
-		size := binary.BigEndian.Uint32(data[n:])
-		if n += 4; uint64(size) > uint64(s.max) {
-			return 0, nil, errLarge
-		}
-		if len(data)-n < int(size) {
-			return s.incomplete(data)
-		}
-		text, err := json.Marshal(string(data[n : n+int(size)]))
-		if err != nil {
-			return 0, nil, err
-		}
-		n += int(size)
-		switch {
-		case i%2 == 1:
-			frame = append(frame, ':')
-		case i > 0:
-			frame = append(frame, ',')
-		}
-		if frame = append(frame, text...); len(frame) > s.max {
-			return 0, nil, errLarge
+	for n = 10; n < end; {
+		for _, before := range []byte{',', ':'} {
+			size := int(binary.BigEndian.Uint32(data[n:]))
+			n += 4
+			text, err := json.Marshal(string(data[n : n+size]))
+			if err != nil {
+				return 0, nil, err
+			}
+			n += size
+			if len(frame) > 1 {
+				frame = append(frame, before)
+			}
+			if frame = append(frame, text...); len(frame) > s.max {
+				return 0, nil, errLarge
+			}
 		}
 	}
 	return n, append(frame, '}'), nil
 }
 
-// incomplete says that more bytes are needed, unless there are too many already.
-func (s *session) incomplete(data []byte) (int, []byte, error) {
-	if len(data) > s.max {
-		return 0, nil, errLarge
+// scanned is how much of an incomplete data frame was looked at: otherwise each read would begin again at its front.
+type scanned struct {
+	at   int    // where the next key or value begins; 0 at the front
+	left uint64 // keys and values still to come
+}
+
+// dataEnd returns where the data frame at the front of data ends; 0 if it is incomplete.
+func (s *session) dataEnd(data []byte) (end int, err error) {
+	p := &s.scanned
+	if p.at == 0 {
+		if len(data) < 10 {
+			return 0, nil
+		}
+		*p = scanned{10, 2 * uint64(binary.BigEndian.Uint32(data[6:]))}
 	}
-	return 0, nil, nil
+	for ; p.left > 0; p.left-- {
+		size := uint32(0)
+		if len(data)-p.at >= 4 {
+			size = binary.BigEndian.Uint32(data[p.at:])
+		}
+		switch {
+		case uint64(size) > uint64(s.max):
+			return 0, errLarge
+		case len(data)-p.at-4 >= int(size):
+			p.at += 4 + int(size)
+			continue
+		case len(data) > s.max: // more bytes are needed, and there are too many already
+			return 0, errLarge
+		}
+		return 0, nil
+	}
+	end, *p = p.at, scanned{}
+	return end, nil
 }
 
 // open begins a window. What has come of the one before it is acknowledged separately.

@@ -179,6 +179,25 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
+// Each byte of a data frame is looked at once, however the frame arrives.
+func TestPairsLookedAtOnce(t *testing.T) {
+	s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
+	stream := []byte("2D" + string(u32(1)) + string(u32(1<<30)) + string(make([]byte, 8000)))
+	before := 0
+	for i := range stream {
+		if n, frame, err := s.Next(stream[:i], false); n != 0 || frame != nil || err != nil {
+			t.Fatal(n, frame, err)
+		}
+		if i >= 14 && (s.at < before || s.at < i-4) {
+			t.Fatalf("after %d bytes it would go on at %d, %d before", i, s.at, before)
+		}
+		before = s.at
+	}
+	if n := testing.AllocsPerRun(10, func() { s.Next(stream, false) }); n > 0 {
+		t.Errorf("%v allocations for an incomplete frame", n)
+	}
+}
+
 // FuzzSession: no stream crashes a session, gives an event over the limit, or depends on where reads end.
 func FuzzSession(f *testing.F) {
 	for _, tt := range streams {
