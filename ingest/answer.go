@@ -121,7 +121,7 @@ func (c *conn) append(ctx context.Context, batch []segment.Record) (last uint64,
 		switch {
 		case last > 0:
 			c.ack.taken = last
-		case rejected(err): // the spool has counted it as lost; with its other policy it would have waited
+		case rejected(err) && c.repeats(): // the spool has counted it as lost; with its other policy it would have waited
 			c.ack.lost = err
 		}
 	}

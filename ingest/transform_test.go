@@ -278,18 +278,20 @@ func BenchmarkTransform(b *testing.B) {
 // unasked is acked with senders that do not want acknowledgements.
 type unasked struct{ acked }
 
-func (*unasked) Asked() bool { return false }
+func (*unasked) Answers() []byte { return nil }
+func (*unasked) Asked() bool     { return false }
 
 // A sender that does not ask for acknowledgements repeats nothing: one bad record costs itself only.
 func TestTransformBadUnasked(t *testing.T) {
 	s := durableSink{newSink()}
-	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }})
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }, Window: 2})
 	serve(t, l, transform(t, s, edit))
 	c := dialTCP(t, l)
-	io.WriteString(c, "a\npanic\nb\n")
-	s.await(t, "a loss", func() bool { return lostRecords(&s.acct.Lost) > 0 })
+	io.WriteString(c, "a\npanic\nb\nc\nd\n")
+	c.Close()
+	s.await(t, "all", func() bool { return s.n+lostRecords(&s.acct.Lost) >= 5 })
 	shutdown(t, l)
-	if n := s.acct.Lost[segment.Panicked]; n.Records != 1 || n.AtMost || s.n != 2 {
+	if n := s.acct.Lost[segment.Panicked]; n.Records != 1 || n.AtMost || s.n != 4 {
 		t.Errorf("kept %d, lost %+v", s.n, n)
 	}
 	s.closes(t)
