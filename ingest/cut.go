@@ -148,7 +148,8 @@ func (c *conn) loseMore(cause segment.Cause, bytes uint64) {
 func (c *conn) flush(now time.Time) error {
 	n := len(*c.batch)
 	if err := c.ack.awaitWindow(n); err != nil {
-		*c.batch = (*c.batch)[:0] // neither received nor lost: the peer sends it again
+		c.forsake()
+		*c.batch = (*c.batch)[:0]
 		c.account(now, segment.Tally{})
 		return err
 	}
@@ -172,6 +173,21 @@ func (c *conn) flush(now time.Time) error {
 	}
 	*c.batch = (*c.batch)[:0]
 	return c.answer(n)
+}
+
+// forsake is called when the connection cannot go on, with records that were not handed over. A peer that repeats sends them
+// again, so they are neither received nor lost. Of any other peer, they and what else was read are lost.
+func (c *conn) forsake() {
+	if c.repeats() {
+		return
+	}
+	for i := range *c.batch {
+		c.lose(segment.GivenUp, uint64(len((*c.batch)[i].Data)))
+	}
+	if c.end > c.start || c.packed.open {
+		c.cutShort(segment.GivenUp, uint64(c.end-c.start), 0)
+		c.start = c.end
+	}
 }
 
 // giveUp counts what the sink had not taken when the listener was closed. A peer that waits for acknowledgements sends

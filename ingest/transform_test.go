@@ -366,3 +366,26 @@ func TestOwnSlices(t *testing.T) {
 		t.Errorf("a has %q, b has %q", a.payloads(), b.payloads())
 	}
 }
+
+// neverDurable is a memSink on a disk that stalls.
+type neverDurable struct{ *memSink }
+
+func (neverDurable) WaitDurable(ctx context.Context, _ uint64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Close while a sender that asks for no acknowledgement waits for the window: what was read of it is kept or counted.
+func TestUnaskedWindowClosed(t *testing.T) {
+	s := newSink()
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }, Window: 2})
+	wait := serve(t, l, neverDurable{s})
+	c := dialTCP(t, l)
+	io.WriteString(c, "a\nb\nc\nd\ne\n")
+	s.await(t, "the first", func() bool { return s.n == 2 })
+	l.Close()
+	wait()
+	if n := s.n + lostRecords(&s.acct.Lost); n < 5 {
+		t.Errorf("5 records were sent and read; %d kept, lost %+v; received %d", s.n, s.acct.Lost[segment.GivenUp], s.acct.Received.Records)
+	}
+}
