@@ -16,13 +16,13 @@ import (
 // then. The wait is certain to end: the segments before it are delivered, until it is next itself.
 func (l *lane) sendInTurn(ctx context.Context, d *delivery) (rec *spool.StageRecord, r Receipt, whole *Whole, err error) {
 	for {
-		// Both before the attempt: a change during it counts, and a segment that was next only afterwards is tried again.
-		changed, next := l.s.sp.Shelf().Changed(), l.isNext(d)
+		// All before the attempt: an acknowledgement during it counts, and a segment that was next only afterwards is tried again.
+		changed, acked, next := l.s.sp.Shelf().Changed(), l.s.acked(), l.isNext(d)
 		rec, r, whole, err = l.send(ctx, d)
 		if next || !errors.Is(err, spool.ErrFull) {
 			return rec, r, whole, err
 		}
-		if err := l.awaitTurn(ctx, d, changed); err != nil {
+		if err := l.awaitTurn(ctx, d, changed, acked); err != nil {
 			return nil, r, nil, err
 		}
 	}
@@ -35,9 +35,11 @@ func (l *lane) isNext(d *delivery) bool {
 	return len(l.window) > 0 && l.window[0] == d
 }
 
-// awaitTurn returns at the first change of the spool that finds everything in front of a delivery staged. changed is the channel
-// of the next change.
-func (l *lane) awaitTurn(ctx context.Context, d *delivery, changed <-chan struct{}) error {
+// awaitTurn returns at the first acknowledgement that finds everything in front of a delivery staged. changed is the channel of
+// the spool's next change, and acked what was acknowledged, both from before the attempt that found no room. No other change
+// counts: an attempt changes the spool itself when it gives up other files in vain, and two deliveries that woke each other in
+// this way would encode their segments without end, and do nothing else.
+func (l *lane) awaitTurn(ctx context.Context, d *delivery, changed <-chan struct{}, acked uint64) error {
 	l.noteWaits(d, true)
 	defer l.noteWaits(d, false)
 	for {
@@ -47,10 +49,20 @@ func (l *lane) awaitTurn(ctx context.Context, d *delivery, changed <-chan struct
 			return ctx.Err()
 		}
 		changed = l.s.sp.Shelf().Changed()
-		if l.isTurn(d) {
+		if l.s.acked() != acked && l.isTurn(d) {
 			return nil
 		}
 	}
+}
+
+// acked changes whenever a destination acknowledges segments. The spool's own word counts, since its change is what wakes.
+func (s *Shipper) acked() (sum uint64) {
+	for _, l := range s.lanes {
+		if c, err := s.sp.Shelf().Chain(l.name); err == nil {
+			sum += c.Segment
+		}
+	}
+	return sum
 }
 
 // noteWaits notes whether a delivery waits for room, and tells the writer of the chain, which need not wait for it.
