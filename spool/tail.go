@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -70,7 +71,7 @@ func (e *GapError) Unwrap() error { return e.Err }
 // and give its number to another one.
 func (s *Spool) Tail(ctx context.Context, after uint64, o *TailOptions) iter.Seq2[Tailed, error] {
 	opts := o.withDefaults()
-	t := &tail{fs: s.fs, dir: s.dir, o: opts, next: after + 1, upTo: s.journal.keptUpTo}
+	t := &tail{fs: s.fs, dir: s.dir, o: opts, next: numberAfter(after), upTo: s.journal.keptUpTo}
 	return func(yield func(Tailed, error) bool) {
 		if opts.Hold {
 			defer s.shelf.hold()()
@@ -83,7 +84,7 @@ func (s *Spool) Tail(ctx context.Context, after uint64, o *TailOptions) iter.Seq
 // reads segment files only, writes nothing, and takes no lock. Records are yielded once they are written.
 func TailDir(ctx context.Context, dir string, after uint64, o *TailOptions) iter.Seq2[Tailed, error] {
 	opts := o.withDefaults()
-	t := &tail{fs: vfs.OS(), dir: dir, o: opts, next: after + 1}
+	t := &tail{fs: vfs.OS(), dir: dir, o: opts, next: numberAfter(after)}
 	return func(yield func(Tailed, error) bool) {
 		err := checkDir("TailDir", dir)
 		if opts.Hold {
@@ -95,6 +96,15 @@ func TailDir(ctx context.Context, dir string, after uint64, o *TailOptions) iter
 		}
 		t.run(ctx, yield)
 	}
+}
+
+// numberAfter returns the sequence number at which reading begins after seq. No record has the largest number
+// (segment.Unbounded), so nothing comes after that one.
+func numberAfter(seq uint64) uint64 {
+	if seq == math.MaxUint64 {
+		return seq
+	}
+	return seq + 1
 }
 
 // keptUpTo returns the last record that Tail may yield, and whether the spool is closed. Nothing changes after that.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -395,4 +396,23 @@ func TestTailCut(t *testing.T) {
 			t.Errorf("%v", gaps)
 		}
 	})
+}
+
+// TestTailAfterAll: no record has a number above the largest one, so Tail and TailDir yield nothing after it. Adding 1 to it
+// gave 0, and both began again at record 1.
+func TestTailAfterAll(t *testing.T) {
+	d := &disk{fs: vfs.OS(), dir: t.TempDir(), index: memDir().index}
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	mustAppend(t, s, batch(1, 10, 100))
+	mustSeal(t, s)
+	mustAppend(t, s, batch(11, 10, 100))
+	o := &TailOptions{Stop: true}
+	for name, records := range map[string]iter.Seq2[Tailed, error]{
+		"Tail":    s.Tail(t.Context(), math.MaxUint64, o),
+		"TailDir": TailDir(t.Context(), d.dir, math.MaxUint64, o),
+	} {
+		for r, err := range records {
+			t.Fatalf("%s yields record %d, %v", name, r.Seq, err)
+		}
+	}
 }
