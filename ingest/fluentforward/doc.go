@@ -33,11 +33,13 @@
 //
 // The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.Max) can never be taken:
 // it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without end. So
-// does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100 levels.
+// does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100 levels. The
+// bytes of both are counted as they were in MessagePack, since their JSON was not made to its end.
 //
 // # Limits
 //
 // A whole message must fit into TCPOptions.Max: choose it above chunk_limit_size of Fluentd's buffers, which is 8 MiB by
-// default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is inflated through a buffer, and may become 64 times as large as TCPOptions.Max. What exceeds
-// these limits or is no message ends the connection, counted as malformed.
+// default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is inflated through a buffer, and may
+// become 64 times as large as TCPOptions.Max. What exceeds these limits or is no message ends the connection, counted as
+// malformed.
 package fluentforward

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -15,6 +16,7 @@ var (
 	errFormat = errors.New("fluentforward: no MessagePack")
 	errKey    = errors.New("fluentforward: the key of a map is an array or a map")
 	errDeep   = errors.New("fluentforward: values are nested too deeply")
+	errLong   = errors.New("fluentforward: the JSON of an event is over the limit (TCPOptions.Max)")
 )
 
 // maxDepth is how deeply values may be nested.
@@ -211,8 +213,10 @@ func text(b []byte) ([]byte, bool) {
 	return b[h.size : h.size+h.length], true
 }
 
-// appendJSON appends the complete value at the front of b as JSON, and returns what follows it.
-func appendJSON(dst, b []byte, depth int) (out, rest []byte, err error) {
+// appendJSON appends the complete value at the front of b as JSON, and returns what follows it. It stops soon after dst is
+// longer than limit: the JSON of a value may have many times the bytes of the value, and those many times the bytes of
+// compressed entries.
+func appendJSON(dst, b []byte, depth, limit int) (out, rest []byte, err error) {
 	h, err := parse(b)
 	if err != nil {
 		return dst, nil, err
@@ -224,6 +228,9 @@ func appendJSON(dst, b []byte, depth int) (out, rest []byte, err error) {
 		return dst, nil, errDeep
 	}
 	payload := b[h.size : h.size+h.payload()]
+	if len(dst)+len(payload) > limit {
+		return dst, nil, errLong
+	}
 	rest = b[h.size+h.payload():]
 	switch h.kind {
 	case kindNil:
@@ -237,10 +244,10 @@ func appendJSON(dst, b []byte, depth int) (out, rest []byte, err error) {
 	case kindFloat:
 		return appendFloat(dst, math.Float64frombits(h.bits)), rest, nil
 	case kindString:
-		return appendString(dst, payload), rest, nil
+		return appendString(dst, payload, limit), rest, nil
 	case kindBinary:
 		if utf8.Valid(payload) {
-			return appendString(dst, payload), rest, nil
+			return appendString(dst, payload, limit), rest, nil
 		}
 		return appendBase64(dst, payload), rest, nil
 	case kindExt:
@@ -254,16 +261,16 @@ func appendJSON(dst, b []byte, depth int) (out, rest []byte, err error) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if dst, rest, err = appendJSON(dst, rest, depth+1); err != nil {
+			if dst, rest, err = appendJSON(dst, rest, depth+1, limit); err != nil {
 				return dst, nil, err
 			}
 		}
 		return append(dst, ']'), rest, nil
 	}
-	return appendMap(dst, rest, h.length, depth)
+	return appendMap(dst, rest, h.length, depth, limit)
 }
 
-func appendMap(dst, rest []byte, n, depth int) (out, after []byte, err error) {
+func appendMap(dst, rest []byte, n, depth, limit int) (out, after []byte, err error) {
 	dst = append(dst, '{')
 	for i := range n {
 		if i > 0 {
@@ -274,15 +281,15 @@ func appendMap(dst, rest []byte, n, depth int) (out, after []byte, err error) {
 			return dst, nil, errKey
 		}
 		from := len(dst)
-		if dst, rest, err = appendJSON(dst, rest, depth+1); err != nil {
+		if dst, rest, err = appendJSON(dst, rest, depth+1, limit); err != nil {
 			return dst, nil, err
 		}
 		if dst[from] != '"' { // a key that is no string
 			key := string(dst[from:])
-			dst = appendString(dst[:from], []byte(key))
+			dst = appendString(dst[:from], []byte(key), limit)
 		}
 		dst = append(dst, ':')
-		if dst, rest, err = appendJSON(dst, rest, depth+1); err != nil {
+		if dst, rest, err = appendJSON(dst, rest, depth+1, limit); err != nil {
 			return dst, nil, err
 		}
 	}
@@ -296,8 +303,12 @@ func appendFloat(dst []byte, f float64) []byte {
 	return strconv.AppendFloat(dst, f, 'g', -1, 64)
 }
 
-// appendString appends a JSON string. Most need no escapes.
-func appendString(dst, s []byte) []byte {
+// escapedPiece is how much of a string is escaped at once.
+const escapedPiece = 4 << 10
+
+// appendString appends a JSON string. Most need no escapes. One that does is escaped in pieces, and given up after the one with
+// which dst becomes longer than limit.
+func appendString(dst, s []byte, limit int) []byte {
 	plain := true
 	for _, c := range s {
 		if c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
@@ -308,11 +319,30 @@ func appendString(dst, s []byte) []byte {
 	if plain {
 		return append(append(append(dst, '"'), s...), '"')
 	}
-	text, err := json.Marshal(string(s))
-	if err != nil { // a string always has a JSON form
-		return append(dst, `""`...)
+	dst = append(slices.Grow(dst, len(s)+2), '"')
+	for len(s) > 0 && len(dst) <= limit {
+		n := pieceEnd(s, escapedPiece)
+		text, err := json.Marshal(string(s[:n]))
+		if err != nil { // a string always has a JSON form
+			break
+		}
+		dst, s = append(dst, text[1:len(text)-1]...), s[n:]
 	}
-	return append(dst, text...)
+	return append(dst, '"')
+}
+
+// pieceEnd returns where to cut s, at most n bytes from its front and inside no character. A character has at most 4 bytes: if
+// the last 4 bytes up to there begin none, they are not UTF-8, and it does not matter where they are cut.
+func pieceEnd(s []byte, n int) int {
+	if len(s) <= n {
+		return len(s)
+	}
+	for i := n; i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return i
+		}
+	}
+	return n
 }
 
 func appendBase64(dst, b []byte) []byte {

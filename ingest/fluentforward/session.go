@@ -181,23 +181,24 @@ func (s *session) Unpack() (frame []byte, err error) {
 // event makes the JSON of an event. If there is no room after the frames before it, append moves the new one elsewhere, and
 // they stay where they are.
 //
-// An event that has no JSON form is lost alone: the client would send its chunk again without end, and the events before it
+// An event that has no JSON form, or one over the limit, is lost alone: the client would send its chunk again without end, and the events before it
 // would be kept each time.
 func (s *session) event(at, record []byte) (frame []byte, err error) {
-	b, err := s.appendEvent(s.json, at, record)
-	if err != nil {
-		return nil, &ingest.LostFrame{Cause: segment.Malformed, Bytes: uint64(len(at) + len(record))}
-	}
 	from := len(s.json)
-	if n := len(b) - from; n > s.max {
-		return nil, &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n)}
+	b, err := s.appendEvent(s.json, at, record, from+s.max)
+	if err != nil {
+		cause := segment.Malformed
+		if err == errLong {
+			cause = segment.FrameTooLong
+		}
+		return nil, &ingest.LostFrame{Cause: cause, Bytes: uint64(len(at) + len(record))}
 	}
 	s.json, s.held = b, true
 	return b[from:len(b):len(b)], nil
 }
 
-// appendEvent appends the JSON of an event.
-func (s *session) appendEvent(b, at, record []byte) (out []byte, err error) {
+// appendEvent appends the JSON of an event, unless it makes b longer than limit.
+func (s *session) appendEvent(b, at, record []byte, limit int) (out []byte, err error) {
 	if h, err := parse(record); err != nil || h.kind != kindMap {
 		return nil, errEntry
 	}
@@ -209,18 +210,21 @@ func (s *session) appendEvent(b, at, record []byte) (out []byte, err error) {
 	if !ok {
 		return nil, errEntry
 	}
-	b = append(appendString(append(b, `{"tag":`...), s.tag), `,"time":`...)
+	b = append(appendString(append(b, `{"tag":`...), s.tag, limit), `,"time":`...)
 	b = appendTime(b, t)
 	if metadata != nil {
-		if b, _, err = appendJSON(append(b, `,"metadata":`...), metadata, 0); err != nil {
+		if b, _, err = appendJSON(append(b, `,"metadata":`...), metadata, 0, limit); err != nil {
 			return nil, err
 		}
 	}
 	b = append(b, `,"record":`...)
-	if b, _, err = appendJSON(b, record, 0); err != nil {
+	if b, _, err = appendJSON(b, record, 0, limit); err != nil {
 		return nil, err
 	}
-	return append(b, '}'), nil
+	if b = append(b, '}'); len(b) > limit {
+		return nil, errLong
+	}
+	return b, nil
 }
 
 // timeAndMetadata takes [time, metadata] apart, which Fluent Bit can send instead of a time. Metadata without content is nil.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -140,7 +141,7 @@ var streams = []struct {
 		[]string{`{"tag":"a",` + at + `,"record":{"nil":null,"t":true,"i":-256,"u":18446744073709551615,"f":1,"nan":"NaN","s":"\"é\ufffd","b":"text","raw":"/wA=","7":-1,"x":"eg==","l":[1,[]]}}`},
 		nil, "", nil,
 	},
-	{"too long", arr(str("a"), arr(arr(now, dict(str("n"), str(strings.Repeat("\x01", 100)))), arr(now, dict())), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{}}`}, []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: 659}}, acked("c"), nil},
+	{"too long", arr(str("a"), arr(arr(now, dict(str("n"), str(strings.Repeat("\x01", 100)))), arr(now, dict())), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{}}`}, []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: 117}}, acked("c"), nil},
 	{"no array", "\x01", nil, nil, "", errMessage},
 	{"too short", arr(str("a")), nil, nil, "", errMessage},
 	{"no tag", arr("\x01", now, dict()), nil, nil, "", errMessage},
@@ -154,7 +155,7 @@ var streams = []struct {
 	{"one without JSON", arr(str("a"), arr(arr(now, dict()), arr(now, dict(dict(str("k"), "\x01"), "\x01")), arr(now, dict())), chunk("c")), []string{`{"tag":"a",` + at + `,"record":{}}`, `{"tag":"a",` + at + `,"record":{}}`}, malformed(19), acked("c"), nil},
 	{"another codec", arr(str("a"), bin(""), dict(str("compressed"), str("zstd"))), nil, nil, "", errCodec},
 	{"no gzip", arr(str("a"), bin("0123456789abcdef"), dict(str("compressed"), str("gzip"))), nil, nil, "", gzip.ErrHeader},
-	{"bomb", arr(str("a"), bin(gzipped(arr(now, dict(str("n"), bin(strings.Repeat("x", 1000)))))), dict(str("compressed"), str("gzip"))), nil, []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: 1059}}, "", nil},
+	{"bomb", arr(str("a"), bin(gzipped(arr(now, dict(str("n"), bin(strings.Repeat("x", 1000)))))), dict(str("compressed"), str("gzip"))), nil, []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: 1017}}, "", nil},
 	{"message too long", arr(str("a"), bin(strings.Repeat("x", 900)))[:800], nil, nil, "", errLarge},
 }
 
@@ -214,6 +215,41 @@ func TestLongNames(t *testing.T) {
 		r := run(t, 1<<20, arr(str(strings.Repeat("t", tt.tag)), now, dict(), chunk(strings.Repeat("c", tt.chunk))))
 		if !errors.Is(r.err, tt.fails) || (len(r.frames) == 1) != (tt.fails == nil) {
 			t.Errorf("%+v: %v, %d frames", tt, r.err, len(r.frames))
+		}
+	}
+}
+
+// The JSON of an event may have six times its bytes, and the event a thousand times those of its gzip. It is not made in full
+// before its length is compared with the limit: a message of a kilobyte once made the listener allocate 56 MB, far beyond
+// TCPOptions.Memory. The event is lost alone.
+func TestEscapesAreBounded(t *testing.T) {
+	const max = 1 << 20
+	long := arr(now, dict(str("m"), str(strings.Repeat("\x01", max-100))))
+	options := dict(str("compressed"), str("gzip"), str("chunk"), str("c"))
+	stream := arr(str("a"), bin(gzipped(long+arr(now, dict()))), options)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r := run(t, max, stream)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8*max {
+		t.Errorf("%d bytes allocated for a message of %d", n, len(stream))
+	}
+	lost := []ingest.LostFrame{{Cause: segment.FrameTooLong, Bytes: uint64(len(long) - 5)}}
+	if want := []string{`{"tag":"a",` + at + `,"record":{}}`}; r.err != nil || !slices.Equal(r.frames, want) || !slices.Equal(r.lost, lost) || r.acks != acked("c") {
+		t.Errorf("%v: %q, lost %v, acknowledged %q", r.err, r.frames, r.lost, r.acks)
+	}
+}
+
+// A string that is escaped in pieces is the same as one that is escaped at once, wherever the pieces meet: inside a character,
+// or among bytes that are not UTF-8.
+func TestLongStrings(t *testing.T) {
+	for _, unit := range []string{"\x01", "é", "€", "😀", "\xff", "\x80", "\xe2\x82", "\u2028<", "a\"😀\xf0\x9f"} {
+		for shift := range 5 {
+			s := strings.Repeat("x", shift) + strings.Repeat(unit, 3*escapedPiece/len(unit))
+			want, err := json.Marshal(s)
+			if got := appendString(nil, []byte(s), 1<<20); err != nil || string(got) != string(want) {
+				t.Errorf("%q after %d bytes is escaped otherwise", unit, shift)
+			}
 		}
 	}
 }
