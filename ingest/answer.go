@@ -22,7 +22,8 @@ import (
 type Acknowledger interface {
 	Framer
 	// Answers returns the acknowledgements for everything that Next and Unpack have returned since the last call, as if it
-	// were durable; the listener sends them when it is. The bytes are valid until the next call of Next.
+	// were durable; the listener sends them when it is. The bytes are valid until the next call of Next. The sink has taken all
+	// of these frames, so the memory that they point to may be reused.
 	Answers() []byte
 	// Bye returns the last message on a connection that this side ends.
 	Bye() []byte

@@ -32,8 +32,11 @@ type entries struct {
 	from, to int
 }
 
-// inflaters are shared by all connections: one is needed only while entries are inflated.
-var inflaters sync.Pool
+// inflaters and the buffers that they fill are shared by all connections: they are needed only while entries are inflated.
+var (
+	inflaters sync.Pool
+	buffers   = sync.Pool{New: func() any { return new([firstBuffer]byte) }}
+)
 
 // open begins with the entries of a message.
 func (e *entries) open(packed []byte, compressed bool, max int) (err error) {
@@ -53,6 +56,7 @@ func (e *entries) open(packed []byte, compressed bool, max int) (err error) {
 		return fmt.Errorf("fluentforward: compressed entries: %w", err)
 	}
 	e.inflater, e.left = z, int64(max)*maxRatio
+	e.buf = buffers.Get().(*[firstBuffer]byte)[:]
 	return nil
 }
 
@@ -62,11 +66,10 @@ func (e *entries) end() {
 		inflaters.Put(e.inflater)
 		e.source.Reset(nil)
 	}
-	buf := e.buf
-	if len(buf) > firstBuffer { // an idle connection does not keep it
-		buf = nil
+	if len(e.buf) == firstBuffer {
+		buffers.Put((*[firstBuffer]byte)(e.buf))
 	}
-	*e = entries{buf: buf}
+	*e = entries{}
 }
 
 // next returns the time and the record of the next event; nil after the last.

@@ -3,6 +3,7 @@ package fluentforward
 import (
 	"errors"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/ingest"
@@ -27,8 +28,9 @@ type session struct {
 	entries        // of the message that is being unpacked
 	json    []byte // where events become JSON; frames point to it
 	held    bool   // and they do
-	asked   bool   // the client wants acknowledgements
 	ack     []byte // of the message: its chunk, nil for none
+	asks    bool   // the message has one
+	asked   bool   // and so have those that frames were returned of since the last ErrFlush
 	out     []byte // acknowledgements that Answers has not returned yet
 	sent    []byte // what Answers returned last
 }
@@ -46,8 +48,17 @@ const (
 	maxChunk = 1 << 10
 )
 
-// flushBytes is how much JSON is made before the listener has to take it.
-const flushBytes = 256 << 10
+const (
+	// flushBytes is how much JSON is made before the listener has to take it.
+	flushBytes = 256 << 10
+	// jsonBytes is the size of the memory for that: the event that reaches flushBytes is usually not long.
+	jsonBytes = flushBytes + 32<<10
+	// keptJSON is how much memory an idle connection may keep, which is enough for clients that send single events.
+	keptJSON = 16 << 10
+)
+
+// jsonMemory is shared by all connections: it is needed only while a message of many events is unpacked.
+var jsonMemory = sync.Pool{New: func() any { return new([jsonBytes]byte) }}
 
 // Next implements ingest.Framer.
 func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
@@ -116,7 +127,7 @@ func (s *session) begin(message []byte) error {
 
 // options reads the chunk and whether the entries are compressed.
 func (s *session) options(options [][]byte) (compressed bool, err error) {
-	s.ack = nil
+	s.ack, s.asks = nil, false
 	if len(options) == 0 {
 		return false, nil
 	}
@@ -139,7 +150,7 @@ func (s *session) options(options [][]byte) (compressed bool, err error) {
 		case string(name) == "chunk" && isText && len(v) > maxChunk:
 			return false, errMessage
 		case string(name) == "chunk" && isText:
-			s.ack, s.asked = value, true
+			s.ack, s.asks = value, true
 		case string(name) == "compressed" && isText && string(v) == "gzip":
 			compressed = true
 		case string(name) == "compressed" && isText && string(v) != "text":
@@ -154,14 +165,19 @@ func (s *session) Unpack() (frame []byte, err error) {
 	if !s.active {
 		return nil, nil
 	}
-	if len(s.json) >= flushBytes && s.held {
+	// A batch has only events of messages that all ask for an acknowledgement, or all do not: see Asked.
+	if s.held && (len(s.json) >= flushBytes || s.asks != s.asked) {
 		s.held = false
 		return nil, ingest.ErrFlush
 	}
+	s.asked = s.asks
 	if !s.held {
 		s.json = s.json[:0]
 		if cap(s.json) > 4*flushBytes { // a large event is over
 			s.json = nil
+		}
+		if cap(s.json) < jsonBytes && s.single == nil {
+			s.json = jsonMemory.Get().(*[jsonBytes]byte)[:0]
 		}
 	}
 	at, record, err := s.next(s.max)
@@ -172,6 +188,7 @@ func (s *session) Unpack() (frame []byte, err error) {
 		s.end()
 		if s.ack != nil {
 			s.out = append(append(s.out, "\x81\xa3ack"...), s.ack...)
+			s.ack = nil // it points to the listener's buffer
 		}
 		return nil, nil
 	}
@@ -261,13 +278,20 @@ func timeOf(b []byte) (time.Time, bool) {
 	return eventTime(&h, b[h.size:])
 }
 
-// Answers implements ingest.Acknowledger.
+// Answers implements ingest.Acknowledger. The listener calls it when the sink has taken all frames, so their memory is free.
 func (s *session) Answers() []byte {
+	if !s.active && cap(s.json) > keptJSON {
+		if cap(s.json) == jsonBytes {
+			jsonMemory.Put((*[jsonBytes]byte)(s.json[:jsonBytes]))
+		}
+		s.json, s.held = nil, false
+	}
 	s.sent, s.out = s.out, s.sent[:0]
 	return s.sent
 }
 
-// Asked implements ingest.Optional.
+// Asked implements ingest.Optional: a client asks with each message. Of a message that is not complete it is unknown, and taken to
+// be as with the one before.
 func (s *session) Asked() bool { return s.asked }
 
 // Bye implements ingest.Acknowledger. The protocol has no last message.

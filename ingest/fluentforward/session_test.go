@@ -254,6 +254,56 @@ func TestLongStrings(t *testing.T) {
 	}
 }
 
+// An idle connection keeps little of what its chunks needed: neither the JSON, nor the buffer of the inflated entries, nor the
+// listener's buffer, to which the id of the chunk points.
+func TestIdleSessionIsSmall(t *testing.T) {
+	entries := strings.Repeat(arr(now, dict(str("m"), str(strings.Repeat("x", 1000)))), 300)
+	for name, message := range map[string]string{
+		"plain":      arr(str("a"), bin(entries), chunk("c")),
+		"compressed": arr(str("a"), bin(gzipped(entries)), dict(str("compressed"), str("gzip"), str("chunk"), str("c"))),
+	} {
+		s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
+		if _, _, err := s.Next([]byte(message), false); err != nil {
+			t.Fatal(err)
+		}
+		for s.active {
+			if _, err := s.Unpack(); err != nil && err != ingest.ErrFlush {
+				t.Fatal(err)
+			}
+		}
+		s.Answers()
+		if n := cap(s.json) + cap(s.buf); n > 16<<10 || s.ack != nil {
+			t.Errorf("%s: it keeps %d bytes, and points to %d of the listener's", name, n, cap(s.ack))
+		}
+	}
+}
+
+// Whether a client sends again what is not acknowledged is decided by each of its messages. Those that ask and those that do
+// not are never in the same batch, so the listener knows of each batch whether its loss has to be counted.
+func TestAskedByMessage(t *testing.T) {
+	s := Framing(&ingest.Stream{Max: 1000}).(*session)
+	batches := ""
+	for _, asks := range []bool{true, true, false, false, true} {
+		m := arr(str("a"), now, dict())
+		if asks {
+			m = arr(str("a"), now, dict(), chunk("c"))
+		}
+		s.Next([]byte(m), false)
+		for s.active {
+			switch f, err := s.Unpack(); {
+			case err == ingest.ErrFlush:
+				batches += fmt.Sprintf(" asked %v, ", s.Asked())
+			case f != nil:
+				batches += "event "
+			}
+		}
+	}
+	batches += fmt.Sprintf(" asked %v", s.Asked())
+	if want := "event event  asked true, event event  asked false, event  asked true"; batches != want {
+		t.Errorf("batches: %s\nwant     %s", batches, want)
+	}
+}
+
 // FuzzSession: no stream crashes a session, gives what is not JSON or is over the limit, or depends on where reads end.
 func FuzzSession(f *testing.F) {
 	for _, tt := range streams {
