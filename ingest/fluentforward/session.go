@@ -280,14 +280,22 @@ func timeOf(b []byte) (time.Time, bool) {
 
 // Answers implements ingest.Acknowledger. The listener calls it when the sink has taken all frames, so their memory is free.
 func (s *session) Answers() []byte {
-	if !s.active && cap(s.json) > keptJSON {
-		if cap(s.json) == jsonBytes {
-			jsonMemory.Put((*[jsonBytes]byte)(s.json[:jsonBytes]))
-		}
-		s.json, s.held = nil, false
+	if !s.active {
+		s.freeJSON()
 	}
 	s.sent, s.out = s.out, s.sent[:0]
 	return s.sent
+}
+
+// freeJSON is called when no frame points to json any more.
+func (s *session) freeJSON() {
+	s.json, s.held = s.json[:0], false
+	if cap(s.json) == jsonBytes {
+		jsonMemory.Put((*[jsonBytes]byte)(s.json[:jsonBytes]))
+	}
+	if cap(s.json) > keptJSON {
+		s.json = nil
+	}
 }
 
 // Asked implements ingest.Optional: a client asks with each message. Of a message that is not complete it is unknown, and taken to
