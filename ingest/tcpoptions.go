@@ -36,7 +36,8 @@ type TCPOptions struct {
 	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and at
 	// most the listener's share of a quarter of the memory that the process may use. A connection whose frame finds no
 	// memory waits, and its peer with it. In addition every connection uses 64 KiB, and another 64 KiB for a batch of
-	// records while the sink makes it wait.
+	// records while the sink makes it wait. Memory of a Framer's own is not part of this bound: see packages
+	// ingest/lumberjack and ingest/fluentforward.
 	Memory int64
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. A sender that does not check
 	// before it writes loses a message when this happens. Dead peers are found by TCP keep-alive long before.

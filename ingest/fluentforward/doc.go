@@ -42,4 +42,8 @@
 // default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is inflated through a buffer, and may
 // become 64 times as large as TCPOptions.Max. What exceeds these limits or is no message ends the connection, counted as
 // malformed.
+//
+// The memory for inflated entries and for JSON is outside TCPOptions.Memory. Usually a connection uses about 350 KiB while it
+// unpacks a chunk. An event that is longer needs up to about three times TCPOptions.Max, so hostile clients can make all
+// connections together use that much times TCPOptions.MaxConns.
 package fluentforward
