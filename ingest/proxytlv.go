@@ -14,6 +14,8 @@ const (
 	TLVAWS = 0xea
 
 	awsVPCEndpoint = 1
+
+	tlvPadding = 0x04 // PP2_TYPE_NOOP: a reader ignores it (proxy-protocol.txt, 2.2.4)
 )
 
 // ProxyTLV is an extension in a PROXY header: what a proxy tells of a connection beside its addresses.
@@ -23,7 +25,7 @@ type ProxyTLV struct {
 }
 
 // ProxyHeader has the extensions of a PROXY header of version 2, in its order: at most 64, of at most 1 KiB each. Longer ones
-// are left out.
+// and padding (type 4) are left out.
 type ProxyHeader struct{ TLVs []ProxyTLV }
 
 // TLV returns the value of the first extension of a type, and false if there is none. A nil ProxyHeader has none.
@@ -76,7 +78,7 @@ func parseTLVs(b []byte) *ProxyHeader {
 		if n > len(b)-3 {
 			break
 		}
-		if n <= maxTLVValue {
+		if n <= maxTLVValue && b[0] != tlvPadding {
 			all = append(all, ProxyTLV{b[0], bytes.Clone(b[3 : 3+n])})
 		}
 		b = b[3+n:]
