@@ -49,7 +49,7 @@ func (j *journal) closeFiles(orderly bool) (e ending) {
 // everything that was taken is written.
 func (j *journal) closeBalance() {
 	left := j.ledger.Buffered()
-	if left.Records == 0 || j.source != nil { // bytes alone are nobody's: see segment.Ledger
+	if left.Records == 0 || j.source != nil { // bytes alone belong to no record: see segment.Ledger
 		return
 	}
 	j.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})

@@ -117,7 +117,7 @@ type class struct {
 	shipper *ship.Shipper
 }
 
-// openClass opens a spool, and its destinations. These are opened anew for each class, so that no class waits for another's
+// openClass opens a spool, and its destinations. Each class opens destinations of its own, so that no class waits for another's
 // uploads. None of them is contacted here: a destination that is down never prevents a start.
 func (s *service) openClass(ctx context.Context, name string, destinations ...string) (*class, error) {
 	log := s.c.logger.With("class", name)

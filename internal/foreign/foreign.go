@@ -27,6 +27,7 @@ type PanicError struct {
 	Stack []byte
 }
 
+// Error names the call and the value of the panic, without its stack.
 func (e *PanicError) Error() string {
 	if e.What == "" {
 		return fmt.Sprintf("panic: %v", e.Value)
