@@ -24,6 +24,7 @@ type Drainer struct {
 	classes  []*class
 	down     map[string]error // classes that are configured but not running, with the reason
 	ending   bool
+	end      *run    // the Stop or Drain that has begun; nil before, and in a HandOver
 	notice   *Notice // found by Terminating
 	shippers context.Context
 	halt     context.CancelFunc
@@ -151,6 +152,9 @@ func (d *Drainer) endOnce(ctx context.Context, c cause) (*Report, error) {
 		Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: began.UTC(),
 		Classes: map[string]ClassReport{},
 	}}
+	d.mu.Lock()
+	d.end = r
+	d.mu.Unlock()
 	d.report, d.err = r.do(ctx)
 	return d.report, d.err
 }

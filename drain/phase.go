@@ -14,8 +14,13 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// PhaseRun is the phase in a Status before the end begins.
-const PhaseRun = "run"
+// The phases outside of a Stop or Drain.
+const (
+	// PhaseRun is the phase in a Status before the end begins.
+	PhaseRun = "run"
+	// PhaseHandOver is the phase of a HandOver.
+	PhaseHandOver = "hand_over"
+)
 
 // The phases, as they are named in the report, the journal and Status.
 const (
@@ -56,9 +61,11 @@ type run struct {
 	mu      sync.Mutex
 	cutAt   time.Time // when a second signal was first noticed
 	report  Report
-	verdict *verdict // of the round's Verify
-	now     string   // phase
-	begun   uint64   // phases so far
+	verdict *verdict  // of the round's Verify
+	now     string    // phase
+	until   time.Time // deadline of the round
+	moved   time.Time // when something last moved
+	begun   uint64    // phases so far
 	stall   context.CancelCauseFunc
 	round0  int // the round's first of report.Phases
 }

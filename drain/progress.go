@@ -54,6 +54,9 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 		if mark != seen || waiting {
 			seen, moved = mark, time.Now()
 		}
+		r.mu.Lock()
+		r.moved = moved
+		r.mu.Unlock()
 		if p.Idle = time.Since(moved); p.Idle >= r.d.o.StallTimeout {
 			r.log.Error("drain: nothing has moved for StallTimeout; giving up", "phase", p.Phase, "idle", p.Idle)
 			r.mu.Lock()

@@ -58,7 +58,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	body, stall := context.WithCancelCause(body)
 	defer stall(nil)
 	r.mu.Lock()
-	r.stall, r.verdict, r.round0 = stall, nil, len(r.report.Phases)
+	r.stall, r.verdict, r.round0, r.until = stall, nil, len(r.report.Phases), deadline
 	r.report.Retained = !first || r.cause.notice != nil && r.cause.notice.Retained
 	r.mu.Unlock()
 

@@ -83,6 +83,7 @@ var layers = map[string][]string{
 	"drain/ecs":                {"internal/steadylog", "drain"},
 	"drain/kube":               {"internal/steadylog", "drain"},
 	"drain/draintest":          {"drain/asg"},
+	"drain/status":             {"drain", "ingest", "internal/units", "internal/vfs", "internal/wait", "ship", "spool", "spool/segment"},
 	"internal/secret":          {},
 	"internal/foreign":         {"internal/wait"},
 	"internal/steadylog":       {"internal/foreign", "internal/wait"},

@@ -1,0 +1,99 @@
+package status
+
+import (
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Listener is where records come in. Its counts are of this process.
+type Listener struct {
+	Network  string         `json:"network"` // udp, tcp, unixgram
+	Addr     string         `json:"addr"`
+	Received segment.Tally  `json:"received"`
+	Lost     segment.Losses `json:"lost"`
+	InHand   segment.Tally  `json:"in_hand"`
+	Rate     Rate           `json:"rate"`
+	// LastRecord is when the newest record was read; null before the first.
+	LastRecord *time.Time `json:"last_record"`
+	// Err says why the listener cannot receive at present.
+	Err string `json:"error,omitempty"`
+	// Queue is what waits in the sockets, ReceiveBuffer what fits there (0: unknown), in bytes as the kernel charges them.
+	Queue         int64 `json:"queue_bytes"`
+	ReceiveBuffer int64 `json:"receive_buffer_bytes"`
+	// DropsKnown says whether Lost has the kernel's drops.
+	DropsKnown bool        `json:"kernel_drops_known"`
+	Stream     Stream      `json:"stream"`
+	Allowances []Allowance `json:"allowances"`
+	Panics     uint64      `json:"panics"`
+	// ProxyMalformed and ProxyIgnored: see ingest.Stats.
+	ProxyMalformed uint64 `json:"proxy_malformed"`
+	ProxyIgnored   uint64 `json:"proxy_ignored"`
+}
+
+// Stream has the counts of a listener with connections.
+type Stream struct {
+	Connections int    `json:"connections"`
+	Refused     uint64 `json:"refused"`
+	Resets      uint64 `json:"resets"`
+}
+
+// Allowance counts the packets that an EC2 instance's network interface queued or dropped: see ingest.Allowance.
+type Allowance struct {
+	Interface   string `json:"interface"`
+	BandwidthIn uint64 `json:"bandwidth_in"`
+	PacketRate  uint64 `json:"packet_rate"`
+	Conntrack   uint64 `json:"conntrack"`
+}
+
+// Destination is where the records of a class are delivered to.
+type Destination struct {
+	Destination string     `json:"destination"`
+	State       ship.State `json:"state"`
+	// Err is the last failure, Cure what to do about it; both are empty while all is well. Since is when the first
+	// operation failed, Next when the first of them is tried again.
+	Err   string     `json:"error,omitempty"`
+	Cure  string     `json:"cure,omitempty"`
+	Since *time.Time `json:"since"`
+	Next  *time.Time `json:"next_attempt"`
+	// Delivered is what its chain covers, Pending what it does not cover yet.
+	Delivered       segment.Tally `json:"delivered"`
+	Pending         segment.Tally `json:"pending"`
+	PendingSegments int           `json:"pending_segments"`
+	// Lag is the age of the oldest pending record, 0 if nothing is pending, null if it is unknown.
+	Lag *float64 `json:"lag_seconds"`
+	// Rate is the speed of delivery, in payload, over the last half minute; Sent the stored bytes that it has confirmed to
+	// this process.
+	Rate float64 `json:"bytes_per_second"`
+	Sent int64   `json:"sent_bytes"`
+	// UntilEmpty is the time until nothing is pending if records arrive and are delivered as in the last minutes; 0 if
+	// nothing is pending, null if the backlog does not shrink.
+	UntilEmpty *float64 `json:"seconds_until_empty"`
+	Verified   int64    `json:"verified"`
+	Chain      Chain    `json:"chain"`
+	Panics     uint64   `json:"panics"`
+}
+
+// Chain is the position of a destination's chain of manifests.
+type Chain struct {
+	Epoch   uint32 `json:"epoch"`
+	Next    uint64 `json:"next"`    // number of the next manifest
+	Hash    string `json:"hash"`    // SHA-256 of the last one, empty before the first
+	Segment uint64 `json:"segment"` // last segment that it covers
+	Through uint64 `json:"through"` // last sequence number that it covers
+	Final   bool   `json:"final"`
+}
+
+// Senders are the hosts from which the listeners of a class receive the most.
+type Senders struct {
+	Top    []Sender `json:"top"`    // by records, the most first
+	Silent []Sender `json:"silent"` // those that have stopped, the longest first
+}
+
+// Sender is a host that has sent records to this process.
+type Sender struct {
+	Sender     string        `json:"sender"`
+	Received   segment.Tally `json:"received"`
+	LastRecord time.Time     `json:"last_record"`
+}

@@ -1,0 +1,196 @@
+package status
+
+import (
+	"cmp"
+	"encoding/hex"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Snapshot gathers everything. It touches no disk, and is cheap enough for every second.
+func (w *Watch) Snapshot() *Snapshot {
+	now, st := time.Now(), w.d.Stats()
+	s := &Snapshot{
+		Version: 1, Time: now.UTC(), Instance: scrub(st.Instance), Build: w.build, Started: w.started.UTC(),
+		NotReady: text(w.d.Ready("")), Drain: endOf(&st), Panics: st.Panics,
+		Trouble: []Trouble{}, Classes: []Class{}, Disks: []Disk{}, Adoptions: []drain.Adoption{},
+	}
+	for _, c := range st.Classes {
+		s.Classes = append(s.Classes, w.class(c, now))
+	}
+	for name, err := range st.Down {
+		i := slices.IndexFunc(s.Classes, func(c Class) bool { return c.Class == name })
+		if i < 0 {
+			i = len(s.Classes)
+			s.Classes = append(s.Classes, emptyClass(name))
+		}
+		s.Classes[i].Down = text(err)
+	}
+	slices.SortFunc(s.Classes, func(a, b Class) int { return cmp.Compare(a.Class, b.Class) })
+	for _, a := range st.Adoptions {
+		a.Why = scrub(a.Why)
+		s.Adoptions = append(s.Adoptions, a)
+	}
+	s.Disks = w.disksOf(s.Classes)
+	s.findTrouble()
+	return s
+}
+
+// emptyClass is a class of which nothing is known; its lists are [] in JSON, not null.
+func emptyClass(name string) Class {
+	return Class{
+		Class: name, Balance: Balance{Unaccounted: []segment.Unaccounted{}}, Listeners: []Listener{}, Destinations: []Destination{},
+		Spool: Spool{Damages: []Damage{}}, Senders: Senders{Top: []Sender{}, Silent: []Sender{}},
+	}
+}
+
+// class gathers one class. The spool's counters are read before the ledger is, so that nothing is written that was not kept.
+func (w *Watch) class(dc drain.Class, now time.Time) Class {
+	sp := dc.Shipper.Spool()
+	st, ledger := sp.Stats(), sp.Ledger()
+	c := emptyClass(st.Class)
+	c.Balance = Balance{
+		Received: ledger.Received, Made: ledger.Made, Kept: ledger.Kept, Buffered: st.Buffered, Filtered: ledger.Filtered, Lost: ledger.Lost,
+		Damaged: ledger.Damaged, Rewriting: st.Rewriting, Unaccounted: append(c.Balance.Unaccounted, ledger.Unaccounted...),
+	}
+	c.Spool = w.spool(sp, &st)
+	for _, in := range dc.Inputs {
+		if l, ok := in.(ingest.Listener); ok {
+			c.Listeners = append(c.Listeners, listener(l))
+		}
+	}
+	for _, l := range c.Listeners {
+		if l.LastRecord != nil && (c.LastRecord == nil || l.LastRecord.After(*c.LastRecord)) {
+			c.LastRecord = l.LastRecord
+		}
+	}
+	stats := dc.Shipper.Stats()
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		c.Destinations = append(c.Destinations, destination(sp, name, stats[name], now))
+	}
+	return c
+}
+
+// spool gathers the place on disk.
+func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
+	s := Spool{
+		Spool: st.SpoolID, Epoch: st.Epoch, Dir: scrub(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
+		Segments: st.Segments, Staged: st.Staged, Used: st.Used, Quota: st.Quota, Full: st.Full, Err: text(st.Err),
+		Frozen: scrub(sp.Shelf().Frozen()), Panics: st.Panics, Damages: []Damage{},
+	}
+	seen, _ := w.disks.get(sp.Dir())
+	for _, x := range seen.damages {
+		s.Damages = append(s.Damages, Damage{x.Segment, x.Records, x.Found.UTC(), scrub(x.Why), x.GivenUp})
+	}
+	return s
+}
+
+// listener gathers one listener.
+func listener(l ingest.Listener) Listener {
+	st, addr := l.Stats(), l.Addr()
+	out := Listener{
+		Network: network(addr), Addr: scrub(addr.String()), Received: st.Received, Lost: st.Lost, InHand: st.InHand,
+		LastRecord: moment(st.LastArrival), Err: text(l.Ready()), Queue: st.Queued, ReceiveBuffer: int64(st.ReceiveBuffer),
+		DropsKnown: st.DropsKnown, Stream: Stream{st.Conns, st.Refused, st.Resets}, Panics: st.Panics,
+		ProxyMalformed: st.ProxyMalformed, ProxyIgnored: st.ProxyIgnored, Allowances: []Allowance{},
+	}
+	for _, a := range st.Allowances {
+		out.Allowances = append(out.Allowances, Allowance(a))
+	}
+	return out
+}
+
+func network(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.Network()
+}
+
+// destination gathers one destination of a class.
+func destination(sp *spool.Spool, name string, st ship.DestinationStats, now time.Time) Destination {
+	d := Destination{
+		Destination: name, State: st.State, Delivered: st.Delivered, Pending: st.Pending, PendingSegments: st.PendingSegments,
+		Since: moment(st.Since), Next: moment(st.NextAttempt), Rate: st.BytesPerSecond, Sent: st.SentBytes, Verified: st.Verified,
+		Panics: st.Panics,
+	}
+	if st.State != ship.StateOK {
+		d.Err, d.Cure = text(st.Err), cure(st.State, st.Err)
+	}
+	if c, err := sp.Shelf().Chain(name); err == nil {
+		d.Chain = Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Final: c.Final}
+		if c.Hash != [32]byte{} {
+			d.Chain.Hash = hex.EncodeToString(c.Hash[:])
+		}
+		d.Lag = lag(sp, &d, now)
+	}
+	return d
+}
+
+// lag is the age of the oldest pending record in a sealed segment, null if all that is pending is not sealed yet.
+func lag(sp *spool.Spool, d *Destination, now time.Time) *float64 {
+	if d.Pending.Records == 0 {
+		return new(float64)
+	}
+	for _, seg := range sp.Shelf().Sealed(d.Chain.Segment, 16) { // some may have no records
+		if seg.Records > 0 && seg.Last > d.Chain.Through {
+			return seconds(now.Sub(seg.Created))
+		}
+	}
+	return nil
+}
+
+// disksOf groups the spools by file system.
+func (w *Watch) disksOf(classes []Class) []Disk {
+	disks, at := []Disk{}, map[string]int{}
+	for _, c := range classes {
+		seen, ok := w.disks.get(c.Spool.Dir)
+		if !ok {
+			continue
+		}
+		id := cmp.Or(seen.volume, c.Spool.Dir)
+		i, known := at[id]
+		if !known {
+			i = len(disks)
+			at[id] = i
+			disks = append(disks, Disk{Dir: c.Spool.Dir, Total: seen.total, Free: seen.free, Err: text(seen.err)})
+		}
+		disks[i].Classes = append(disks[i].Classes, c.Class)
+	}
+	return disks
+}
+
+// endOf is the Drainer's own state.
+func endOf(st *drain.Stats) Drain {
+	d := Drain{
+		Phase: st.Phase, Intent: st.Intent, Trigger: scrub(st.Trigger), Started: moment(st.Started), Deadline: moment(st.Deadline),
+		Idle: st.Idle.Seconds(), Phases: []drain.Phase{}, Outcome: st.Outcome, Retained: st.Retained,
+	}
+	for _, p := range st.Phases {
+		p.Err = scrub(p.Err)
+		d.Phases = append(d.Phases, p)
+	}
+	return d
+}
+
+// moment is a time in UTC, nil for the zero time.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func seconds(d time.Duration) *float64 {
+	s := max(0, d.Seconds())
+	return &s
+}

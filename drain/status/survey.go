@@ -1,0 +1,55 @@
+package status
+
+import (
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool"
+)
+
+// survey is what has to be asked of a disk, which may hang in the kernel.
+type survey struct {
+	total, free int64
+	volume      string // identifies the file system; "" if that is unknown
+	err         error
+	damages     []spool.Damage
+}
+
+// surveys has the latest survey of each spool. A disk that hangs delays its own survey, and nothing else.
+type surveys struct {
+	mu   sync.Mutex
+	of   map[string]survey   // by directory
+	busy map[string]struct{} // being asked
+}
+
+// look begins to ask, unless the last question is not answered yet.
+func (s *surveys) look(sp *spool.Spool) {
+	dir := sp.Dir()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.busy[dir]; ok {
+		return
+	}
+	if s.of == nil {
+		s.of, s.busy = map[string]survey{}, map[string]struct{}{}
+	}
+	s.busy[dir] = struct{}{}
+	go func() {
+		var now survey
+		now.total, now.free, now.err = vfs.OS().Space(dir)
+		now.volume = volumeOf(dir)
+		now.damages = sp.Shelf().Damages()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.of[dir] = now
+		delete(s.busy, dir)
+	}()
+}
+
+// get returns the latest survey; false if there is none yet.
+func (s *surveys) get(dir string) (survey, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.of[dir]
+	return v, ok
+}

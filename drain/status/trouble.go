@@ -1,0 +1,121 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/units"
+	"github.com/penstock-go/penstock/ship"
+)
+
+// rank orders the levels.
+var rank = map[Level]int{OK: 0, Warning: 1, Error: 2}
+
+// findTrouble fills in Trouble and State from everything else in the snapshot.
+func (s *Snapshot) findTrouble() {
+	for i := range s.Classes {
+		c := &s.Classes[i]
+		c.troubleOfClass(s.add(c.Class, ""))
+		c.Spool.trouble(s.add(c.Class, ""), s.Drain.Phase == drain.PhaseRun)
+		for j := range c.Listeners {
+			c.Listeners[j].trouble(s.add(c.Class, ""))
+		}
+		for j := range c.Destinations {
+			d := &c.Destinations[j]
+			d.trouble(s.add(c.Class, d.Destination))
+		}
+	}
+	s.troubleOfProcess(s.add("", ""))
+	slices.SortStableFunc(s.Trouble, func(a, b Trouble) int { return cmp.Compare(rank[b.Level], rank[a.Level]) })
+	s.State = OK
+	if len(s.Trouble) > 0 {
+		s.State = s.Trouble[0].Level
+	}
+}
+
+// adder adds a trouble.
+type adder func(l Level, cure, what string, args ...any)
+
+func (s *Snapshot) add(class, dest string) adder {
+	return func(l Level, cure, what string, args ...any) {
+		s.Trouble = append(s.Trouble, Trouble{Level: l, Class: class, Destination: dest, What: fmt.Sprintf(what, args...), Cure: cure})
+	}
+}
+
+func (s *Snapshot) troubleOfProcess(add adder) {
+	if s.Drain.Outcome == drain.Incomplete || s.Drain.Outcome == drain.Mismatch {
+		add(Error, "Keep this host and its disk. The report names what is left and why.", "the %s ended: %s", s.Drain.Intent, s.Drain.Outcome)
+	}
+	if s.Panics > 0 {
+		add(Warning, "The log has the stack of each: correct the program.", "code of this program panicked %d times", s.Panics)
+	}
+	for _, d := range s.Disks {
+		switch {
+		case d.Err != "":
+			add(Warning, "Check the disk of "+d.Dir+": if it hangs, replace it; its records are not elsewhere yet.", "the size of the disk is unknown: %s", d.Err)
+		case d.Total > 0 && d.Free < d.Total/20:
+			add(Warning, "Enlarge the disk, or get the destinations to take the backlog. Delete nothing below "+d.Dir+" by hand.",
+				"the disk has only %s of %s left", units.Size(d.Free), units.Size(d.Total))
+		}
+	}
+}
+
+func (c *Class) troubleOfClass(add adder) {
+	if c.Down != "" {
+		add(Error, "Fix what the error names; the class then starts by itself. The other classes go on.", "the class does not run: %s", c.Down)
+	}
+}
+
+func (p *Spool) trouble(add adder, running bool) {
+	switch {
+	case p.Err != "":
+		add(Error, "Check this host's disk (dmesg, smartctl, the cloud's volume status). Keep it: it has the only copy of what is not delivered.", "the spool takes no records: %s", p.Err)
+	case p.Full:
+		add(Error, "Get the destinations to take the backlog, or raise the quota or enlarge the disk. UDP is lost meanwhile; other senders wait.",
+			"the spool is full: %s of %s", units.Size(p.Used), units.Size(p.Quota))
+	case p.Quota > 0 && p.Used > p.Quota/10*8:
+		add(Warning, "Get the destinations to take the backlog, or raise the quota or enlarge the disk.", "%s of the spool's %s are used", units.Size(p.Used), units.Size(p.Quota))
+	}
+	if p.Frozen != "" && running {
+		add(Warning, "Nothing is deleted before every destination has confirmed it again, which goes on by itself; look at the states of the destinations.", "the spool is frozen: %s", p.Frozen)
+	}
+	for _, x := range p.Damages {
+		if !x.GivenUp {
+			add(Error, "Keep the disk and its files. When nothing more can be read from them, acknowledge the loss with collector give-up.",
+				"%d kept records of segment %d cannot be read: %s", x.Records, x.Segment, x.Why)
+		}
+	}
+	if p.Panics > 0 {
+		add(Warning, "The log has the stack of each: correct the format or codec.", "the program's own encoder panicked %d times", p.Panics)
+	}
+}
+
+func (l *Listener) trouble(add adder) {
+	if l.Err != "" {
+		add(Error, "Fix what the error names; the listener tries again by itself.", "%s %s cannot receive: %s", l.Network, l.Addr, l.Err)
+	}
+	if l.Panics > 0 {
+		add(Warning, "The log has the stack of each: correct the Framer, Attributes or TLS callback.", "code of the listener %s %s panicked %d times", l.Network, l.Addr, l.Panics)
+	}
+	for _, a := range l.Allowances {
+		if a.BandwidthIn > 0 || a.PacketRate > 0 || a.Conntrack > 0 {
+			add(Warning, "Use a larger instance type: EC2 drops or delays packets before the kernel sees them.",
+				"%s exceeded its allowance: bandwidth %d, packet rate %d, connections %d", a.Interface, a.BandwidthIn, a.PacketRate, a.Conntrack)
+		}
+	}
+}
+
+func (d *Destination) trouble(add adder) {
+	switch d.State {
+	case ship.StateOK:
+	case ship.StateRetrying:
+		add(Warning, d.Cure, "deliveries fail and are retried: %s", d.Err)
+	default:
+		add(Error, d.Cure, "the destination is %s: %s", d.State, d.Err)
+	}
+	if d.Panics > 0 {
+		add(Warning, "The log has the stack of each: correct the destination's driver or signer.", "the program's own code for it panicked %d times", d.Panics)
+	}
+}

@@ -1,0 +1,91 @@
+package status
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/wait"
+)
+
+// Options configure a Watch.
+type Options struct {
+	// Drainer has the classes. Required.
+	Drainer *drain.Drainer
+	// Program and Version name the program; default those of its build.
+	Program, Version string
+}
+
+// Watch watches a service. All methods may be called from any goroutine.
+type Watch struct {
+	d       *drain.Drainer
+	build   Build
+	started time.Time
+	disks   surveys
+}
+
+// every is the time from one look at the disks to the next.
+const every = 10 * time.Second
+
+// New returns a Watch. Run makes it look.
+func New(o *Options) (*Watch, error) {
+	if o == nil || o.Drainer == nil {
+		return nil, errors.New("status: Options.Drainer is nil")
+	}
+	b := build()
+	b.Program, b.Version = cmp.Or(o.Program, b.Program), cmp.Or(o.Version, b.Version)
+	return &Watch{d: o.Drainer, build: b, started: time.Now()}, nil
+}
+
+// Run looks at the disks until ctx ends, and returns nil then.
+func (w *Watch) Run(ctx context.Context) error {
+	if err := wait.CheckContext(ctx); err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		w.look()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// look surveys the disks.
+func (w *Watch) look() {
+	for _, c := range w.d.Stats().Classes {
+		w.disks.look(c.Shipper.Spool())
+	}
+}
+
+// build reads what the linker has noted.
+func build() Build {
+	b := Build{Version: "unknown", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	b.Program, b.Version = path.Base(info.Path), cmp.Or(info.Main.Version, b.Version)
+	changed := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			b.Revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+changes"
+		}
+	}
+	if b.Revision != "" {
+		b.Revision += changed
+	}
+	return b
+}
