@@ -17,6 +17,9 @@ var (
 	ErrFenced = errors.New("ship: chain is continued by another owner")
 	// ErrVerify: the destination's own account of an object does not match what was sent.
 	ErrVerify = errors.New("ship: object at destination does not match")
+	// ErrIdentity: the destination does not identify itself as the one that is known, such as an SFTP server with another host
+	// key. Nothing was sent.
+	ErrIdentity = errors.New("ship: destination has another identity")
 	// ErrIncomplete: records are still pending.
 	ErrIncomplete = errors.New("ship: not everything is delivered")
 )

@@ -49,6 +49,12 @@ func TestDeadDestination(t *testing.T) {
 		if st.State != ship.StateRetrying || !errors.Is(st.Err, dead) || st.PendingSegments != 60 || time.Until(st.NextAttempt) > 30*time.Second || st.ETA >= 0 {
 			t.Errorf("idc: %+v", st)
 		}
+		if lag := time.Since(st.Oldest); lag < time.Hour || lag > time.Hour+time.Second || st.Failures[ship.FailureTransient] < 60 || !st.LastSuccess.IsZero() {
+			t.Errorf("idc is behind by %v, after %v, last success %v", lag, st.Failures, st.LastSuccess)
+		}
+		if st := b.s.Stats()["s3"]; !st.Oldest.IsZero() || len(st.Failures) > 0 || time.Since(st.LastSuccess) > 2*time.Minute || sum(st.Put.Counts) < 120 || st.Chain.Through != 600 {
+			t.Errorf("s3: oldest %v, failures %v, last success %v, puts %v, chain %+v", st.Oldest, st.Failures, st.LastSuccess, st.Put.Counts, st.Chain)
+		}
 		if len(idc.Keys()) != 0 || b.sp.Stats().Segments != 60 {
 			t.Errorf("%d objects at idc, %d segments here", len(idc.Keys()), b.sp.Stats().Segments)
 		}
@@ -76,6 +82,13 @@ func TestDeadDestination(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	})
+}
+
+func sum(counts []uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 // TestFlushResetsBackoff: a drain does not sleep through the end of an outage.

@@ -136,6 +136,7 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 		pause = min(pause, rushProbes)
 	}
 	now := time.Now()
+	l.record.failed(err)
 	l.mu.Lock()
 	l.beginOutage(now)
 	l.troubles[what] = trouble{state, err, now.Add(pause)}
@@ -225,6 +226,7 @@ func (l *lane) retryNow() {
 
 // fence ends the shipping to this destination in this process: another adopter does it.
 func (l *lane) fence(err error) {
+	l.record.failed(err)
 	l.mu.Lock()
 	l.fenced, l.last = err, err
 	l.mu.Unlock()

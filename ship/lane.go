@@ -34,6 +34,7 @@ type lane struct {
 	meter    meter
 	backlog  backlog
 	attempts attempts
+	record   *record
 	sent     int64 // stored bytes that the destination has confirmed to this process
 
 	confirmed atomic.Int64 // objects and manifests, by Verify
@@ -62,7 +63,8 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 		return nil, err
 	}
 	l := &lane{s: s, name: name, log: s.log.With("dest", name), chain: chain}
-	l.dest = Guard(dest, l.notePanic)
+	l.record = newRecord()
+	l.dest = recorded{Guard(dest, l.notePanic), l.record}
 	_, l.checks = dest.(Checker)
 	l.backlog.seen = chain.Segment
 	l.health.init()

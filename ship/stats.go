@@ -16,11 +16,19 @@ type DestinationStats struct {
 	Since time.Time
 	// NextAttempt is when the first of the failing operations is tried again; zero when there is none.
 	NextAttempt time.Time
+	// Failures counts the operations that have failed in this process, by kind; each of their attempts counts.
+	Failures map[Failure]uint64
+	// LastSuccess is when the destination last confirmed an object or a manifest to this process; zero if it has not.
+	LastSuccess time.Time
+	// Chain is where the chain of manifests is.
+	Chain spool.Chain
 	// Delivered over the spool's life: what the chain covers.
 	Delivered segment.Tally
 	// Pending is what the chain does not cover yet, including what is not sealed.
 	Pending         segment.Tally
 	PendingSegments int // sealed ones
+	// Oldest is when the oldest segment began that is pending; zero if nothing is. The time since then is the lag.
+	Oldest time.Time
 	// SentBytes counts the stored bytes that the destination has confirmed to this process.
 	SentBytes int64
 	// Verified counts the objects and manifests that Verify has had confirmed in this process: a long Verify shows that it
@@ -32,14 +40,17 @@ type DestinationStats struct {
 	BytesPerSecond float64
 	// ETA until Pending is empty at that rate; 0 when it is, negative when nothing moves.
 	ETA time.Duration
+	// Put has how long the calls of Destination.Put took, of objects, manifests and heads, failed ones included; Verify the
+	// same for the questions that Verify asks.
+	Put, Verify spool.Latency
 }
 
 // Stats returns a snapshot by name of destination. It is cheap enough for every second.
 func (s *Shipper) Stats() map[string]DestinationStats {
-	pending, ledger := s.sp.Stats().Pending, s.sp.Ledger()
+	st, ledger := s.sp.Stats(), s.sp.Ledger()
 	all := make(map[string]DestinationStats, len(s.lanes))
 	for _, l := range s.lanes {
-		d := DestinationStats{Delivered: ledger.Destinations[l.name].Tally, Pending: pending[l.name]}
+		d := DestinationStats{Delivered: ledger.Destinations[l.name].Tally, Pending: st.Pending[l.name], Oldest: st.Oldest[l.name]}
 		l.stats(&d)
 		all[l.name] = d
 	}
@@ -47,10 +58,11 @@ func (s *Shipper) Stats() map[string]DestinationStats {
 }
 
 func (l *lane) stats(d *DestinationStats) {
+	l.record.show(d)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d.State, d.Err, d.SentBytes, d.Verified = l.condition(), l.last, l.sent, l.confirmed.Load()
-	d.Panics = l.panics.Load()
+	d.Panics, d.Chain = l.panics.Load(), l.chain
 	if d.State != StateOK {
 		d.Since = l.since
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/penstock-go/penstock/internal/hist"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -181,8 +182,9 @@ func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 // is up. It is not lane.retry, since a question that fails says nothing of the deliveries.
 func (v *verifier) retry(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
-		reset := v.l.reset.Next()
+		reset, began := v.l.reset.Next(), hist.Now()
 		err := op()
+		v.l.record.verifications.Since(began)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/hist"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -16,9 +17,17 @@ func (r rejected) Unwrap() error { return r.why }
 func (rejected) Rejected() bool { return true }
 
 // accept is both doors.
+func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+	began := hist.Now()
+	last, err = j.take(ctx, batch, d)
+	j.times.appends.Since(began)
+	return last, err
+}
+
+// take is accept without the clock.
 //
 // A record that this spool can never accept is counted as lost if it comes from a listener, which would offer it indefinitely.
-func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+func (j *journal) take(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	if err := checkContext(ctx); err != nil {
 		return 0, err
 	}
@@ -43,6 +52,7 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 	j.tail.put(j.taken+1, batch)
 	j.taken += uint64(len(batch))
 	last = j.taken
+	j.accepted = hist.Now()
 	if d.count {
 		j.ledger.Received.Add(tally)
 	}

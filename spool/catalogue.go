@@ -15,8 +15,9 @@ import (
 type catalogue struct {
 	changed *wait.Signal // at each change that is to be told
 
-	mu   fatal.Mutex
-	segs []*sealed
+	mu     fatal.Mutex
+	segs   []*sealed
+	staged int // of segs
 }
 
 // sealed is what is known of a sealed segment. Its JSON is the index's record.
@@ -31,6 +32,9 @@ type sealed struct {
 	// asked counts the Stage calls of this process, lastAsked is the time of the last one.
 	asked     int
 	lastAsked time.Time
+	// upTo adds up the records of this segment and of those before it, from some segment on that has gone: Stats, which is
+	// called each second, must not add up a backlog of 100,000 segments. catalogue.mu guards it.
+	upTo segment.Tally
 }
 
 func byNumber(s *sealed, n uint64) int { return cmp.Compare(s.Number, n) }
@@ -39,12 +43,34 @@ func byNumber(s *sealed, n uint64) int { return cmp.Compare(s.Number, n) }
 func (c *catalogue) put(seg *sealed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i, ok := slices.BinarySearchFunc(c.segs, seg.Number, byNumber); ok {
+	i, ok := slices.BinarySearchFunc(c.segs, seg.Number, byNumber)
+	if ok {
+		c.countStaged(c.segs[i], -1)
 		c.segs[i] = seg
 	} else {
 		c.segs = slices.Insert(c.segs, i, seg)
 	}
+	c.countStaged(seg, 1)
+	c.addUp(i)
 	c.changed.Broadcast()
+}
+
+// countStaged counts a segment n times if it is staged. c.mu is held.
+func (c *catalogue) countStaged(seg *sealed, n int) {
+	if seg.Staged {
+		c.staged += n
+	}
+}
+
+// addUp sets upTo of segment i and of those after it: of one, unless there is damage. c.mu is held.
+func (c *catalogue) addUp(i int) {
+	for ; i < len(c.segs); i++ {
+		s := c.segs[i]
+		s.upTo = segment.Tally{Records: s.Records, Bytes: s.Bytes}
+		if i > 0 {
+			s.upTo.Add(c.segs[i-1].upTo)
+		}
+	}
 }
 
 // get returns a copy.
@@ -74,8 +100,15 @@ func (c *catalogue) note(n uint64, f func(*sealed)) (sealed, bool) {
 	if !ok {
 		return sealed{}, false
 	}
-	f(c.segs[i])
-	return *c.segs[i], true
+	seg := c.segs[i]
+	before := segment.Tally{Records: seg.Records, Bytes: seg.Bytes}
+	c.countStaged(seg, -1)
+	f(seg)
+	c.countStaged(seg, 1)
+	if before != (segment.Tally{Records: seg.Records, Bytes: seg.Bytes}) {
+		c.addUp(i)
+	}
+	return *seg, true
 }
 
 // remove forgets the segments up to and including number n, and returns them.
@@ -88,6 +121,9 @@ func (c *catalogue) remove(n uint64) []*sealed {
 	}
 	// Moving those that stay would cost each acknowledgement the length of the backlog.
 	gone := slices.Clone(c.segs[:i])
+	for _, s := range gone {
+		c.countStaged(s, -1)
+	}
 	clear(c.segs[:i])
 	c.segs = c.segs[i:]
 	if i > 0 {
@@ -120,17 +156,39 @@ func (c *catalogue) after(n uint64, limit int) []Segment {
 func (c *catalogue) sum(after, last uint64) (t segment.Tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(c.segs, after, byNumber)
+	from, to := c.behind(after), c.behind(last)
+	if from >= to {
+		return t
+	}
+	t = c.segs[to-1].upTo
+	if from > 0 {
+		before := c.segs[from-1].upTo
+		t.Records, t.Bytes = t.Records-before.Records, t.Bytes-before.Bytes
+	} else {
+		first := c.segs[0]
+		t.Records, t.Bytes = t.Records-first.upTo.Records+first.Records, t.Bytes-first.upTo.Bytes+first.Bytes
+	}
+	return t
+}
+
+// behind returns the index of the first segment with a number above n. c.mu is held.
+func (c *catalogue) behind(n uint64) int {
+	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
 	if ok {
 		i++
 	}
-	for _, s := range c.segs[i:] {
-		if s.Number > last {
-			break
-		}
-		t.Add(segment.Tally{Records: s.Records, Bytes: s.Bytes})
+	return i
+}
+
+// begins returns when the first segment with a number above n began; false if there is none.
+func (c *catalogue) begins(n uint64) (t time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.behind(n)
+	if i == len(c.segs) {
+		return t, false
 	}
-	return t
+	return c.segs[i].Created, true
 }
 
 // double lists the segments that are there twice, staged and raw.
@@ -166,12 +224,7 @@ func (c *catalogue) last() uint64 {
 func (c *catalogue) count() (all, staged int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.segs {
-		if s.Staged {
-			staged++
-		}
-	}
-	return len(c.segs), staged
+	return len(c.segs), c.staged
 }
 
 // following returns the number of the first segment above n, 0 if there is none.

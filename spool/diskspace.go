@@ -11,6 +11,7 @@ var errNoSize = errors.New("the file system does not tell its size (statfs(2) is
 // quota alone counts. space.mu guards it.
 type diskSpace struct {
 	known bool
+	total int64 // 0 if it is not known
 	free  int64 // when last looked at, less what was taken since
 }
 
@@ -18,8 +19,16 @@ type diskSpace struct {
 // file system that does not tell.
 func (d *diskSpace) look(total, free int64) (more bool) {
 	before := *d
-	*d = diskSpace{known: total > 0, free: free}
+	*d = diskSpace{known: total > 0, total: total, free: free}
 	return before.known && (!d.known || free > before.free)
+}
+
+// capacity returns what other programs use, too.
+func (d *diskSpace) capacity() Capacity {
+	if !d.known {
+		return Capacity{}
+	}
+	return Capacity{Used: d.total - d.free, Size: d.total}
 }
 
 // took notes that n bytes were taken, or given back if n is negative.

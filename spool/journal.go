@@ -3,6 +3,7 @@ package spool
 import (
 	"time"
 
+	"github.com/penstock-go/penstock/internal/hist"
 	"github.com/penstock-go/penstock/spool/internal/fatal"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -48,6 +49,7 @@ type journal struct {
 	group  int  // how many, beside the one that did it, the last sync served
 	idle   []*waiter
 
+	times   *timings
 	witness witness // has a lock of its own
 	lifeBudget
 }
@@ -76,10 +78,12 @@ type doors struct {
 
 // marks are places in the log. journal.mu guards them. taken ≥ written ≥ durable.
 type marks struct {
-	taken   uint64 // last sequence number given
-	found   uint64 // taken, when the spool was opened; fixed
-	written uint64
-	durable uint64
+	taken uint64 // last sequence number given
+	// accepted is when it was given, 0 if not by this process.
+	accepted hist.Start
+	found    uint64 // taken, when the spool was opened; fixed
+	written  uint64
+	durable  uint64
 	// The same in the log as it is being written; after a failure place goes back to placed.
 	place  place // at tail.written
 	placed place // at tail.synced
@@ -114,7 +118,7 @@ type pace struct {
 
 // newJournal returns a journal whose log has not been read yet.
 func newJournal(at *site, sp *space, d *damages, r *refusedReads) *journal {
-	j := &journal{site: at, space: sp, damages: d, reads: r, pace: pace{kick: make(chan struct{}, 1), syncKick: make(chan struct{}, 1)}}
+	j := &journal{site: at, space: sp, damages: d, reads: r, times: newTimings(), pace: pace{kick: make(chan struct{}, 1), syncKick: make(chan struct{}, 1)}}
 	j.tail.chunkSize = int(min(1<<20, max(128<<10, at.opts.MemoryBytes/16)))
 	j.writer.work, j.syncer.work = j.write, j.commit
 	return j
@@ -134,6 +138,9 @@ type journalState struct {
 	pending                 segment.Tally // in memory and not written
 	again                   segment.Tally // of these, what was written before to a file that has failed
 	unsealed                segment.Tally // behind the last sealed segment
+	oldest                  time.Time     // when the first segment of that began, zero if none has
+	memory                  int64         // that the queue takes
+	last                    time.Time     // see Stats.LastAppend
 	full                    bool
 	failed                  error
 }
@@ -152,7 +159,27 @@ func (j *journal) look(fn func(journalState)) {
 		again:    segment.Tally{Records: j.ledger.Kept.Records - j.place.seq, Bytes: j.ledger.Kept.Bytes - j.place.bytes},
 		unsealed: j.unsealed(),
 		full:     j.full || !j.hasRoom(0), failed: failed,
+		oldest: j.oldest(), memory: j.tail.inUse, last: j.lastAppend(),
 	})
+}
+
+// oldest returns when the first segment began that is not sealed, zero if there is none. j.mu is held.
+func (j *journal) oldest() time.Time {
+	switch {
+	case len(j.rolled) > 0:
+		return j.rolled[0].header.Created
+	case j.active != nil:
+		return j.active.header.Created
+	}
+	return time.Time{}
+}
+
+// lastAppend returns when the newest batch was taken. j.mu is held.
+func (j *journal) lastAppend() time.Time {
+	if j.accepted == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-j.accepted.Time())
 }
 
 // unsealed counts what the log holds behind the last sealed segment. j.mu is held, or the spool is being opened.

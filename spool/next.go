@@ -2,6 +2,7 @@ package spool
 
 import (
 	"math"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -66,17 +67,27 @@ func (s *Shelf) covered() (n uint64) {
 	return n
 }
 
-// pending returns what each destination still has to get, with so much that is not sealed yet.
-func (s *Shelf) pending(unsealed segment.Tally) map[string]segment.Tally {
+// pending returns what each destination still has to get, and when the first segment of that began, with so much that is not
+// sealed yet, in segments of which the first began at the given time.
+func (s *Shelf) pending(unsealed segment.Tally, began time.Time) (owed map[string]segment.Tally, oldest map[string]time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make(map[string]segment.Tally, len(s.dests))
+	owed, oldest = make(map[string]segment.Tally, len(s.dests)), make(map[string]time.Time, len(s.dests))
 	for name, d := range s.dests {
-		if !d.forgotten {
-			all[name] = s.owed(d, unsealed)
+		if d.forgotten {
+			continue
+		}
+		owed[name] = s.owed(d, unsealed)
+		if owed[name].Records == 0 {
+			continue
+		}
+		if t, ok := s.cat.begins(d.chain.Segment); ok {
+			oldest[name] = t
+		} else if !began.IsZero() {
+			oldest[name] = began
 		}
 	}
-	return all
+	return owed, oldest
 }
 
 // owed returns what a destination still has to get: what is sealed and its chain does not cover, and what is not sealed yet.

@@ -199,7 +199,7 @@ func (r *recovery) resume(p *part) error {
 	r.parts = r.parts[:len(r.parts)-1]
 	s.journal.active = &active{
 		number: p.number, generation: p.header.Generation, file: f, header: p.header, builder: res.Builder,
-		created: time.Now().Add(-since(p.header.Created)), off: res.End, written: res.End, synced: res.End,
+		created: time.Now().Add(-since(p.header.Created)), syncs: s.journal.times.syncs, off: res.End, written: res.End, synced: res.End,
 	}
 	s.journal.left = max(0, s.opts.SegmentBytes-res.End)
 	s.space.quota.found(s.opts.SegmentBytes)
@@ -323,7 +323,7 @@ func (r *recovery) save() error {
 	s := r.s
 	for _, p := range r.parts {
 		s.space.number = max(s.space.number, p.number)
-		s.shelf.cat.segs = append(s.shelf.cat.segs, p.sealed)
+		s.shelf.cat.put(p.sealed)
 		s.space.quota.found(p.size)
 	}
 	if fi, err := s.fs.Stat(s.path(index.FileName)); err == nil {

@@ -13,16 +13,18 @@ func (s *Spool) Stats() (st Stats) {
 			Appended: j.taken, Written: j.written, Durable: j.durable,
 			Buffered: j.pending.Sub(j.again), Rewriting: j.again,
 			Used: q.used, Quota: q.limit, Full: j.full, Err: j.failed,
-			Pending: s.shelf.pending(j.unsealed), Panics: s.shelf.panics.Load(),
+			LastAppend: j.last, Memory: Capacity{j.memory, s.opts.MemoryBytes}, Disk: q.disk.capacity(), Panics: s.shelf.panics.Load(),
 		}
+		st.Pending, st.Oldest = s.shelf.pending(j.unsealed, j.oldest)
 		st.Segments, st.Staged = s.shelf.cat.count()
 	})
+	st.Times = s.journal.times.snapshot()
 	return st
 }
 
 // pending returns what each destination still has to get.
 func (s *Spool) pending() (owed map[string]segment.Tally) {
-	s.journal.look(func(j journalState) { owed = s.shelf.pending(j.unsealed) })
+	s.journal.look(func(j journalState) { owed, _ = s.shelf.pending(j.unsealed, j.oldest) })
 	return owed
 }
 

@@ -155,8 +155,17 @@ type Stats struct {
 	Full      bool // appends wait or are rejected for want of room
 	// Err is why appends are refused now: a failing disk, or ErrClosed after Close. Nil when all is well.
 	Err error
-	// Panics counts the Encoder calls that have panicked in this process.
+	// Panics counts the calls of an Encoder or a Hook that have panicked in this process.
 	Panics uint64
 	// Pending is, for each destination, the records that are not delivered to it yet, sealed or not.
 	Pending map[string]segment.Tally
+	// Oldest is, for each destination that something is pending for, when the oldest segment began that it does not have.
+	Oldest map[string]time.Time
+	// LastAppend is when the newest batch was taken by this process, zero before the first.
+	LastAppend time.Time
+	// Memory is the part of Options.MemoryBytes that is in use, and Disk what the file system of the directory has.
+	Memory Capacity
+	Disk   Capacity
+	// Times has how long calls took.
+	Times Times
 }

@@ -91,14 +91,14 @@ func (p place) explainKey(of hop, key ssh.PublicKey, err error) error {
 	var revoked *knownhosts.RevokedError
 	switch {
 	case errors.As(err, &revoked):
-		err = fmt.Errorf("host key %s is revoked in %s:%d: %w", print, p.knownHosts, revoked.Revoked.Line, err)
+		err = fmt.Errorf("host key %s is revoked in %s:%d: %w: %w", print, p.knownHosts, revoked.Revoked.Line, ship.ErrIdentity, err)
 	case errors.As(err, &unknown) && len(unknown.Want) == 0:
 		err = fmt.Errorf("unknown host key %s: compare it with `ssh-keygen -lf` on the server's own key files, then add to %s the line %q: %w",
 			print, p.knownHosts, line, err)
 	case errors.As(err, &unknown):
 		want := unknown.Want[0]
-		err = fmt.Errorf("host key changed: the server presents %s, but %s:%d has %s %s; nothing was sent. Only if the server was given new keys, replace that line by %q: %w",
-			print, p.knownHosts, want.Line, want.Key.Type(), ssh.FingerprintSHA256(want.Key), line, err)
+		err = fmt.Errorf("host key changed: the server presents %s, but %s:%d has %s %s; nothing was sent. Only if the server was given new keys, replace that line by %q: %w: %w",
+			print, p.knownHosts, want.Line, want.Key.Type(), ssh.FingerprintSHA256(want.Key), line, ship.ErrIdentity, err)
 	default: // a certificate that is expired, for another host, by an unknown authority
 		err = fmt.Errorf("host certificate %s: %w", print, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/penstock-go/penstock/internal/test/testserver"
+	"github.com/penstock-go/penstock/ship"
 )
 
 // newKey makes a key in a file.
@@ -127,6 +128,9 @@ func TestHostKeys(t *testing.T) {
 			o, body := objectOf("a", 100)
 			_, err := h.Put(bounded(t), o, body)
 			wantPermanent(t, err, c.says...)
+			if want := name == "changed" || name == "revoked"; errors.Is(err, ship.ErrIdentity) != want {
+				t.Errorf("that this is another server: want %v, got %v", want, err)
+			}
 		})
 	}
 	if after := strings.Count(s.Log(), "Accepted publickey"); after != before {
