@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // keptHere ends the cures of outages: the reader's first question is whether he has to hurry.
@@ -118,4 +119,18 @@ func ofSystem(err error) string {
 		return "Raise the limit on open files of this service (LimitNOFILE=)."
 	}
 	return ""
+}
+
+// cureOfLoss says what to do against a cause of loss.
+var cureOfLoss = [segment.NumCauses]string{
+	segment.KernelOverflow: "Raise rcvbuf= and net.core.rmem_max, use more sockets=, or give this host more CPU: its receive buffer was full.",
+	segment.Truncated:      "Raise max= of the listener, or correct the sender: datagrams were longer than that.",
+	segment.FrameTooLong:   "Raise max= of the listener, or correct the sender: frames were longer than that.",
+	segment.Malformed:      "Correct framing= or proxy= of the listener, or the sender: what it sends fits no frame.",
+	segment.Reset:          "Look at the sender and the firewalls on the way: connections end in the middle of a frame.",
+	segment.SpoolFull:      "Get the destinations to take the backlog, or raise the quota or enlarge the disk: the spool was full.",
+	segment.Other:          "Use the newer version of this program that counted them: it knows their causes.",
+	segment.GivenUp:        "Allow more time for the end of the process: a listener was closed before the spool had taken everything.",
+	segment.Refused:        "Raise the limit on connections, or look for a sender that opens too many.",
+	segment.Panicked:       "The log has the stack of each: correct the program's Framer, Transform or Route.",
 }

@@ -24,7 +24,9 @@ func (w *Watch) Snapshot() *Snapshot {
 		Trouble: []Trouble{}, Classes: []Class{}, Disks: []Disk{}, Adoptions: []drain.Adoption{},
 	}
 	for _, c := range st.Classes {
-		s.Classes = append(s.Classes, w.class(c, now))
+		gathered := w.class(c, now)
+		w.history.fill(&gathered, st.Phase == drain.PhaseRun, now)
+		s.Classes = append(s.Classes, gathered)
 	}
 	for name, err := range st.Down {
 		i := slices.IndexFunc(s.Classes, func(c Class) bool { return c.Class == name })
@@ -122,6 +124,9 @@ func destination(sp *spool.Spool, name string, st ship.DestinationStats, now tim
 		Since: moment(st.Since), Next: moment(st.NextAttempt), Rate: st.BytesPerSecond, Sent: st.SentBytes, Verified: st.Verified,
 		Panics: st.Panics,
 	}
+	if st.ETA >= 0 {
+		d.UntilEmpty = seconds(st.ETA)
+	}
 	if st.State != ship.StateOK {
 		d.Err, d.Cure = text(st.Err), cure(st.State, st.Err)
 	}
@@ -142,7 +147,11 @@ func lag(sp *spool.Spool, d *Destination, now time.Time) *float64 {
 	}
 	for _, seg := range sp.Shelf().Sealed(d.Chain.Segment, 16) { // some may have no records
 		if seg.Records > 0 && seg.Last > d.Chain.Through {
-			return seconds(now.Sub(seg.Created))
+			oldest := seg.Created
+			if seg.MinTime.After(oldest) && seg.MinTime.Before(now) { // the program's own records may have any time
+				oldest = seg.MinTime
+			}
+			return seconds(now.Sub(oldest))
 		}
 	}
 	return nil
@@ -164,6 +173,17 @@ func (w *Watch) disksOf(classes []Class) []Disk {
 			disks = append(disks, Disk{Dir: c.Spool.Dir, Total: seen.total, Free: seen.free, Err: text(seen.err)})
 		}
 		disks[i].Classes = append(disks[i].Classes, c.Class)
+		if disks[i].UntilFull == nil {
+			disks[i].UntilFull = w.history.diskTrend(c.Class, seen.free)
+		}
+	}
+	// A disk that fills up before the quota does ends the same appends.
+	for _, d := range disks {
+		for i := range classes {
+			if p := &classes[i].Spool; d.UntilFull != nil && slices.Contains(d.Classes, classes[i].Class) && (p.UntilFull == nil || *d.UntilFull < *p.UntilFull) {
+				p.UntilFull = d.UntilFull
+			}
+		}
 	}
 	return disks
 }

@@ -72,11 +72,13 @@ type Class struct {
 	Received Rate `json:"received_rate"`
 	Kept     Rate `json:"kept_rate"`
 	// LastRecord is when the newest record arrived; null if none did in this process.
-	LastRecord   *time.Time    `json:"last_record"`
-	Spool        Spool         `json:"spool"`
-	Listeners    []Listener    `json:"listeners"`
-	Destinations []Destination `json:"destinations"` // by name
-	Senders      Senders       `json:"senders"`
+	LastRecord *time.Time `json:"last_record"`
+	// LostLastHour is the part of Balance.Lost that was lost since the beginning of the history, an hour ago at most.
+	LostLastHour segment.Losses `json:"lost_last_hour"`
+	Spool        Spool          `json:"spool"`
+	Listeners    []Listener     `json:"listeners"`
+	Destinations []Destination  `json:"destinations"` // by name
+	Senders      Senders        `json:"senders"`
 }
 
 // Balance is the account of a spool's whole life: received + made = kept + buffered + filtered + lost + unaccounted, in

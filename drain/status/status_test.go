@@ -21,6 +21,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
+// errTest is what a destination fails with.
+var errTest = errors.New("a test lets it fail")
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // service is one class with a destination that works and one that faults can be planned for.

@@ -2,6 +2,7 @@ package status
 
 import (
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool"
@@ -20,6 +21,7 @@ type surveys struct {
 	mu   sync.Mutex
 	of   map[string]survey   // by directory
 	busy map[string]struct{} // being asked
+	wg   sync.WaitGroup
 }
 
 // look begins to ask, unless the last question is not answered yet.
@@ -34,7 +36,7 @@ func (s *surveys) look(sp *spool.Spool) {
 		s.of, s.busy = map[string]survey{}, map[string]struct{}{}
 	}
 	s.busy[dir] = struct{}{}
-	go func() {
+	s.wg.Go(func() {
 		var now survey
 		now.total, now.free, now.err = vfs.OS().Space(dir)
 		now.volume = volumeOf(dir)
@@ -43,7 +45,17 @@ func (s *surveys) look(sp *spool.Spool) {
 		defer s.mu.Unlock()
 		s.of[dir] = now
 		delete(s.busy, dir)
-	}()
+	})
+}
+
+// wait waits until all questions are answered, but no longer than a moment for a disk that hangs.
+func (s *surveys) wait() {
+	answered := make(chan struct{})
+	go func() { s.wg.Wait(); close(answered) }()
+	select {
+	case <-answered:
+	case <-time.After(time.Second):
+	}
 }
 
 // get returns the latest survey; false if there is none yet.

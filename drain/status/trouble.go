@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/internal/units"
@@ -17,7 +18,7 @@ var rank = map[Level]int{OK: 0, Warning: 1, Error: 2}
 func (s *Snapshot) findTrouble() {
 	for i := range s.Classes {
 		c := &s.Classes[i]
-		c.troubleOfClass(s.add(c.Class, ""))
+		c.troubleOfClass(s.Time, s.add(c.Class, ""))
 		c.Spool.trouble(s.add(c.Class, ""), s.Drain.Phase == drain.PhaseRun)
 		for j := range c.Listeners {
 			c.Listeners[j].trouble(s.add(c.Class, ""))
@@ -62,9 +63,18 @@ func (s *Snapshot) troubleOfProcess(add adder) {
 	}
 }
 
-func (c *Class) troubleOfClass(add adder) {
+func (c *Class) troubleOfClass(now time.Time, add adder) {
 	if c.Down != "" {
 		add(Error, "Fix what the error names; the class then starts by itself. The other classes go on.", "the class does not run: %s", c.Down)
+	}
+	for cause, l := range c.LostLastHour.All() {
+		add(Error, cureOfLoss[cause], "%d records were lost in the last hour: %s", l.Records, cause)
+	}
+	for _, u := range c.Balance.Unaccounted {
+		if now.Sub(u.To) < span {
+			add(Warning, "Find out why the process ended (kernel log, out of memory, power). What was synced is kept.",
+				"the process before was killed: what became of %d records, and of at most %s more, is unknown", u.Known.Records, units.Size(u.AtMostBytes))
+		}
 	}
 }
 
@@ -99,6 +109,12 @@ func (l *Listener) trouble(add adder) {
 	if l.Panics > 0 {
 		add(Warning, "The log has the stack of each: correct the Framer, Attributes or TLS callback.", "code of the listener %s %s panicked %d times", l.Network, l.Addr, l.Panics)
 	}
+	if r := l.Rate.Records; r != nil && l.ReceiveBuffer > 0 && *r > 0 {
+		if second := *r * l.charge(); second > float64(l.ReceiveBuffer) {
+			add(Warning, "Set rcvbuf= in the listener's URL, raise net.core.rmem_max, or use more sockets: a pause of this host then loses nothing.",
+				"the receive buffer of %s %s lasts less than a second: %s of %s", l.Network, l.Addr, units.Size(l.ReceiveBuffer), units.Size(int64(second)))
+		}
+	}
 	for _, a := range l.Allowances {
 		if a.BandwidthIn > 0 || a.PacketRate > 0 || a.Conntrack > 0 {
 			add(Warning, "Use a larger instance type: EC2 drops or delays packets before the kernel sees them.",
@@ -118,4 +134,12 @@ func (d *Destination) trouble(add adder) {
 	if d.Panics > 0 {
 		add(Warning, "The log has the stack of each: correct the destination's driver or signer.", "the program's own code for it panicked %d times", d.Panics)
 	}
+}
+
+// charge is what the kernel charges the receive buffer for a datagram of this listener: see ingest.Stats.ReceiveBuffer.
+func (l *Listener) charge() float64 {
+	if *l.Rate.Bytes <= 512**l.Rate.Records {
+		return 1280
+	}
+	return 2304
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"runtime"
 	"runtime/debug"
@@ -28,10 +29,8 @@ type Watch struct {
 	build   Build
 	started time.Time
 	disks   surveys
+	history history
 }
-
-// every is the time from one look at the disks to the next.
-const every = 10 * time.Second
 
 // New returns a Watch. Run makes it look.
 func New(o *Options) (*Watch, error) {
@@ -40,15 +39,18 @@ func New(o *Options) (*Watch, error) {
 	}
 	b := build()
 	b.Program, b.Version = cmp.Or(o.Program, b.Program), cmp.Or(o.Version, b.Version)
-	return &Watch{d: o.Drainer, build: b, started: time.Now()}, nil
+	now := time.Now()
+	return &Watch{d: o.Drainer, build: b, started: now, history: newHistory(now)}, nil
 }
 
-// Run looks at the disks until ctx ends, and returns nil then.
+// Run keeps the history and surveys the disks until ctx ends, and returns nil then. Without it, what needs a history is
+// unknown.
 func (w *Watch) Run(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
-	tick := time.NewTicker(every)
+	defer w.disks.wait()
+	tick := time.NewTicker(time.Second) // for classes that are added; see history.due
 	defer tick.Stop()
 	for {
 		w.look()
@@ -60,10 +62,19 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-// look surveys the disks.
+// look adds a point of each class whose last one is old enough.
 func (w *Watch) look() {
 	for _, c := range w.d.Stats().Classes {
-		w.disks.look(c.Shipper.Spool())
+		sp, now := c.Shipper.Spool(), time.Now()
+		if !w.history.due(sp.Options().Class, now) {
+			continue
+		}
+		free := math.NaN()
+		if seen, ok := w.disks.get(sp.Dir()); ok && seen.err == nil && seen.total > 0 {
+			free = float64(seen.free)
+		}
+		w.history.note(c, free, now)
+		w.disks.look(sp)
 	}
 }
 
