@@ -12,8 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// store is put of any body. Two copies of a volume that are in one epoch use the same keys for different records. A key
-// that a copy has taken is left to it, and the object gets another one; any other bytes under the key are a conflict.
+// store is put of any body. Two copies of a volume that are in one epoch use the same keys for different records, and a
+// segment that was damaged after its upload is staged again with fewer. A key that is taken so is left as it is, and the object
+// gets another one; any other bytes under the key are a conflict.
 func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
 	r, err := l.storeAs(ctx, rec, body)
 	if !errors.Is(err, ErrConflict) {
@@ -26,16 +27,24 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	} else if m != nil {
 		return rec, r, &takenError{m}
 	}
+	by := takenByCopy
 	if rec.Spool == c.Spool {
-		if taken, terr := l.takenByCopy(ctx, rec); terr != nil {
+		var terr error
+		if by, terr = l.takenBy(ctx, rec); terr != nil {
 			return rec, r, terr // no proof of anything: it is tried again
-		} else if !taken {
-			return rec, r, err
 		}
 	}
 	other := *rec
 	other.Key = object.WithHash(rec.Key, rec.RawSHA256)
-	l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key", "key", rec.Key, "instead", other.Key)
+	switch by {
+	case takenByOthers:
+		return rec, r, err
+	case takenByCopy:
+		l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key", "key", rec.Key, "instead", other.Key)
+	case takenBeforeDamage:
+		l.log.Warn("ship: this segment was uploaded before records in it were damaged on this host, and the object has them still; storing what is left here "+
+			"under another key. Keep the first object: it may be the only copy of the damaged records", "key", rec.Key, "instead", other.Key, "damaged", rec.Gaps)
+	}
 	r, err = l.storeAs(ctx, &other, body)
 	return &other, r, err
 }
@@ -61,19 +70,45 @@ func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 	return err
 }
 
-// takenByCopy reports whether the object under rec's key is one that a copy of this volume has made: it can be read as
-// records with these sequence numbers, and a record in it differs. Damaged or truncated bytes of this spool's own are not. An
-// error says that it could not be asked.
-func (l *lane) takenByCopy(ctx context.Context, rec *spool.StageRecord) (bool, error) {
+// taker says whose object has taken a key.
+type taker int
+
+const (
+	takenByOthers     taker = iota // nobody knows: also damaged or truncated bytes of this spool's own
+	takenByCopy                    // a copy of this volume: it reads as records with these numbers, and one of them differs
+	takenBeforeDamage              // this spool, when the segment still had the records that it now lacks
+)
+
+// takenBy finds out whose the object under rec's key is. An error says that it could not be asked.
+func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord) (taker, error) {
 	have := l.s.sp.Shelf().Sealed(rec.Segment-1, 1)
 	if len(have) == 0 || have[0].Number != rec.Segment {
-		return false, nil
+		return takenByOthers, nil
 	}
 	line := segmentLine(rec, Receipt{})
 	line.Bytes, line.RawBytes = math.MaxInt64, math.MaxInt64 // how long a copy's records are is not known here
-	upTo, err := l.commonUpTo(ctx, &line, &have[0])
-	if errors.Is(err, errUnreadable) {
-		return false, nil
+	if len(rec.Gaps) > 0 {
+		whole := line
+		whole.Gaps, whole.Records = nil, rec.Last-rec.First+1
+		by, err := l.compareTaken(ctx, &whole, &have[0], takenBeforeDamage)
+		if !errors.Is(err, errUnreadable) {
+			return by, err
+		}
 	}
-	return err == nil && upTo < rec.Last, err
+	by, err := l.compareTaken(ctx, &line, &have[0], takenByOthers)
+	if errors.Is(err, errUnreadable) {
+		err = nil
+	}
+	return by, err
+}
+
+// compareTaken reads the object under a key as line says. It returns same if no record differs from this spool's.
+func (l *lane) compareTaken(ctx context.Context, line *SegmentLine, have *spool.Segment, same taker) (taker, error) {
+	switch upTo, err := l.commonUpTo(ctx, line, have); {
+	case err != nil:
+		return takenByOthers, err
+	case upTo < line.Last:
+		return takenByCopy, nil
+	}
+	return same, nil
 }

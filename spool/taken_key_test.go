@@ -3,6 +3,10 @@ package spool_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,20 +76,30 @@ func keyTakenByCopy(t *testing.T, record string) {
 
 // live keeps a record, if there is one, and delivers for a minute what it can.
 func live(t *testing.T, h *spool.MemHost, to map[string]ship.Destination, record string) error {
-	s, err := h.Open(func(vfs.Op) error { return nil }, nil, &spool.Options{Class: "vpn", Destinations: []string{"idc", "s3"}, Sync: spool.SyncAlways})
+	if record == "" {
+		return liveAs(t, h, to, "", io.Discard)
+	}
+	return liveAs(t, h, to, "", io.Discard, record)
+}
+
+// liveAs keeps records, each in a block of its own, and delivers for a minute what it can, in a format.
+func liveAs(t *testing.T, h *spool.MemHost, to map[string]ship.Destination, format string, logs io.Writer, records ...string) error {
+	s, err := h.Open(func(vfs.Op) error { return nil }, nil, &spool.Options{Class: "vpn", Destinations: slices.Sorted(maps.Keys(to)), Sync: spool.SyncAlways, Logger: slog.New(slog.NewTextHandler(logs, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if record != "" {
+	for _, record := range records {
 		if _, err := s.Append(t.Context(), []segment.Record{{Time: time.Now().UnixNano(), Data: []byte(record)}}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if len(records) > 0 {
 		if err := s.Seal(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	sh, err := ship.New(s, &ship.Options{Destinations: to, Codec: "none", Workers: 1})
+	sh, err := ship.New(s, &ship.Options{Destinations: to, Codec: "none", Format: format, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,6 +182,11 @@ func (w *world) checkContents() {
 		if len(c.gaps) > 0 && !w.damaged {
 			w.fail("damage is named where there was none", "%s: %v", name, c.gaps)
 		}
+		// A segment that was uploaded, and damaged before its chain named it, is whole in an object that no chain names.
+		named := c
+		if len(c.gaps) > 0 {
+			named = w.contents(w.places[name], w.superseded(w.places[name])...)
+		}
 		lost, doubled := 0, 0
 		w.journal.each(func(r *record) {
 			n := c.count[r.id]
@@ -190,7 +195,7 @@ func (w *world) checkContents() {
 				if doubled++; doubled == 1 {
 					w.fail("doubled"+w.after(), "%s: record %d (%d of %s, volume %d) is there %d times", name, r.id, r.seq, r.spool, r.volume, n)
 				}
-			case n == 1 && w.damaged && !w.copied && !w.restored && !r.unfound && c.namedBy(r):
+			case n == 1 && w.damaged && !w.copied && !w.restored && !r.unfound && c.namedBy(r) && named.count[r.id] > 0:
 				w.fail("named as damaged and there", "%s: record %d (%d of %s, volume %d, life %d)", name, r.id, r.seq, r.spool, r.volume, r.life)
 			case n == 1, r.state != kept, r.excused != "", r.optional[name], w.damaged && (c.named(r) || r.silent()), w.stuck[r.volume]:
 			default:
