@@ -236,6 +236,7 @@ var direct = []string{
 	"github.com/pkg/sftp",
 	"go.etcd.io/bbolt",
 	"go.uber.org/goleak",
+	"go.yaml.in/yaml/v3",
 	"golang.org/x/crypto",
 	"golang.org/x/sys",
 	"golang.org/x/term",

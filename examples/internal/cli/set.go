@@ -1,0 +1,296 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Set is a set of flags, each of which may also be given by a variable or in a file: see Load. Its methods define flags like
+// those of flag.FlagSet, whose own methods may be used as well. A flag has one of four shapes in the file:
+//
+//   - one value, the shape of all flags that nothing else is said of;
+//   - a list, see List;
+//   - named values, such as listeners by class: see Named;
+//   - a value for all classes, and others for single ones: see PerClass.
+type Set struct {
+	*flag.FlagSet
+	options map[string]*option
+	errs    []error
+	warns   []string
+}
+
+// option is what is known of a flag beside what its flag.Flag says.
+type option struct {
+	name string
+	set  func(string) error
+	kind kind
+	// alone: the flag exists on the command line only.
+	alone bool
+	// ofClass: the names of its values are classes, so that the file may have it below a class.
+	ofClass bool
+	// reload says what a change of the value does while the program runs; "" means that it takes a new process.
+	reload string
+
+	given []Given
+}
+
+// kind is the shape of a flag in the file.
+type kind uint8
+
+const (
+	single kind = iota
+	list
+	named // NAME=VALUE
+	urls  // NAME=URL
+	perClass
+)
+
+// Given is one value that a flag was given.
+type Given struct {
+	Value string
+	Origin
+}
+
+// NewSet returns an empty Set for the program of that name.
+func NewSet(name string) *Set {
+	s := &Set{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), options: map[string]*option{}}
+	s.SetOutput(io.Discard) // Err has the mistakes
+	return s
+}
+
+// add defines a flag that set reads.
+func (s *Set) add(name, usage string, k kind, set func(string) error) *option {
+	o := &option{name: name, set: set, kind: k}
+	s.options[name] = o
+	s.Func(name, usage, func(v string) error {
+		s.take(o, v, Origin{flag: name})
+		return nil // take has noted the mistake, so that the rest of the line is read, too
+	})
+	return o
+}
+
+// take reads a value, and notes where it comes from.
+func (s *Set) take(o *option, value string, at Origin) {
+	at.item = o.item(value)
+	o.given = append(o.given, Given{value, at})
+	if err := o.set(value); err != nil {
+		s.errs = append(s.errs, &Mistake{at, o.shown(value), err})
+	}
+}
+
+// item is the name in NAME=VALUE.
+func (o *option) item(value string) string {
+	if name, _, ok := strings.Cut(value, "="); ok && o.kind >= named {
+		return name
+	}
+	return ""
+}
+
+// shown is a value as messages may show it. A URL may contain a password by mistake, and is not shown.
+func (o *option) shown(value string) string {
+	if o.kind == urls || strings.Contains(value, "://") {
+		return ""
+	}
+	return value
+}
+
+// Value defines a flag whose value set reads.
+func (s *Set) Value(name, usage string, set func(string) error) { s.add(name, usage, single, set) }
+
+// Text defines a flag for any text.
+func (s *Set) Text(to *string, name, usage string) {
+	s.add(name, usage, single, func(v string) error { *to = v; return nil })
+}
+
+// List defines a flag that may be given several times. In the file its values are a list.
+func (s *Set) List(to *[]string, name, usage string) {
+	s.add(name, usage+"; repeatable", list, func(v string) error { *to = append(*to, v); return nil })
+}
+
+// Named defines a flag whose values have the form NAME=VALUE. In the file they are a mapping by name, whose values may be lists.
+func (s *Set) Named(name, usage string, set func(string) error) { s.add(name, usage, named, set) }
+
+// URLs is Named for values that are URLs. In the file, a mapping may stand for a URL: its key url has the URL, and each other
+// key is a parameter of it.
+func (s *Set) URLs(name, usage string, set func(string) error) { s.add(name, usage, urls, set) }
+
+// Size defines a flag for a number of bytes.
+func (s *Set) Size(to *int64, name, usage string) {
+	s.add(name, usage, single, func(v string) (err error) { *to, err = ParseSize(v); return err })
+}
+
+// Duration defines a flag for a time.
+func (s *Set) Duration(to *time.Duration, name, usage string) {
+	s.add(name, usage, single, func(v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			return errors.New("use a time such as 90s or 10m")
+		}
+		*to = d
+		return nil
+	})
+}
+
+// Choice defines a flag that takes one of several values.
+func (s *Set) Choice(to *string, name, usage string, choices ...string) {
+	s.add(name, usage, single, func(v string) error {
+		if !slices.Contains(choices, v) {
+			return fmt.Errorf("use %s", OneOf(choices))
+		}
+		*to = v
+		return nil
+	})
+}
+
+// PerClass is a value for all classes, and those for single classes that differ.
+type PerClass[T any] struct {
+	All  T
+	Only map[string]T
+}
+
+// Of returns the value for a class.
+func (p PerClass[T]) Of(class string) T {
+	if v, ok := p.Only[class]; ok {
+		return v
+	}
+	return p.All
+}
+
+// Classed defines a flag that holds for all classes or, as CLASS=value, for one. In the file, the key at the top holds for all,
+// and the one below classes and the class holds for that class.
+func Classed[T any](s *Set, to *PerClass[T], name, usage string, parse func(string) (T, error)) {
+	s.add(name, usage+"; also CLASS=value, repeatable", perClass, func(given string) error {
+		class, value, one := strings.Cut(given, "=")
+		if !one {
+			value = given
+		}
+		v, err := parse(value)
+		if err != nil {
+			return err
+		}
+		if !one {
+			to.All = v
+			return nil
+		}
+		if to.Only == nil {
+			to.Only = map[string]T{}
+		}
+		to.Only[class] = v
+		return nil
+	})
+}
+
+// OfClasses notes that the names of a flag's values are classes: in the file its values may also be below classes and the class.
+func (s *Set) OfClasses(name string) { s.option(name).ofClass = true }
+
+// FlagOnly keeps flags out of the environment and the file: those that ask for something else than the program's service, and
+// the one that names the file.
+func (s *Set) FlagOnly(names ...string) {
+	for _, name := range names {
+		s.option(name).alone = true
+	}
+}
+
+// Reloads notes what a change of flags does while the program runs, for the table. Flags that are not named take a new process.
+func (s *Set) Reloads(does string, names ...string) {
+	for _, name := range names {
+		s.option(name).reload = does
+	}
+}
+
+// option returns what is known of a flag; flags that were defined by the methods of flag.FlagSet have the shape of one value.
+func (s *Set) option(name string) *option {
+	if o := s.options[name]; o != nil {
+		return o
+	}
+	f := s.Lookup(name)
+	if f == nil {
+		return nil
+	}
+	o := &option{name: name, set: f.Value.Set}
+	s.options[name] = o
+	return o
+}
+
+// Given returns the values of a flag in the order in which they were read; nil if only its default holds.
+func (s *Set) Given(name string) []Given {
+	if o := s.options[name]; o != nil {
+		return o.given
+	}
+	return nil
+}
+
+// Changed lists the flags that were given other values in s than in before.
+func (s *Set) Changed(before *Set) (names []string) {
+	s.VisitAll(func(f *flag.Flag) {
+		if !maps.Equal(tally(s.Given(f.Name)), tally(before.Given(f.Name))) {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+// tally counts values: their order and their places do not matter.
+func tally(given []Given) map[string]int {
+	m := map[string]int{}
+	for _, g := range given {
+		m[g.Value]++
+	}
+	return m
+}
+
+// Bad adds a mistake in the value of a flag that was found after Load. item is the name in NAME=VALUE, or "".
+func (s *Set) Bad(name, item, format string, a ...any) {
+	s.errs = append(s.errs, &Mistake{s.Origin(name, item), "", fmt.Errorf(format, a...)})
+}
+
+// Origin says where a flag, or its value for item, was given. One that was not given is named as a flag.
+func (s *Set) Origin(name, item string) Origin {
+	for _, g := range slices.Backward(s.Given(name)) {
+		if item == "" || g.item == item {
+			return g.Origin
+		}
+	}
+	return Origin{flag: name, item: item}
+}
+
+// Err lists the mistakes, nil if there are none.
+func (s *Set) Err() error { return errors.Join(s.errs...) }
+
+// Mistakes are the parts of Err.
+func (s *Set) Mistakes() []error { return slices.Clone(s.errs) }
+
+// Warnings are what Load found strange and not wrong.
+func (s *Set) Warnings() []string { return s.warns }
+
+// ParseSize reads a number of bytes: 1048576, 64KiB, 64MiB, 2GiB, 1TiB.
+func ParseSize(s string) (int64, error) {
+	num, shift := s, 0
+	for suffix, by := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			num, shift = n, by
+		}
+	}
+	n, err := strconv.ParseInt(num, 10, 64)
+	if err != nil || n <= 0 || n > (math.MaxInt64/2+1)>>shift {
+		return 0, errors.New("use a positive number of bytes, plain or with KiB, MiB, GiB or TiB")
+	}
+	return n << shift, nil
+}
+
+// OneOf is "a, b or c".
+func OneOf(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
