@@ -42,7 +42,7 @@ type KeepAliver interface {
 type Optional interface {
 	Acknowledger
 	// Asked reports whether the peer has asked for an acknowledgement. One that has not does not send anything again, so
-	// what the listener cannot take of its stream is lost, and is counted.
+	// what the listener cannot take of its stream is lost, and is counted. It may be called after another method has panicked.
 	Asked() bool
 }
 
@@ -64,6 +64,7 @@ type answers struct {
 	met   bool   // a record came, or a question that was answered: the peer speaks the protocol
 	taken uint64 // sequence number of the last record that the sink has taken
 	lost  error  // why a batch was not taken: nothing is acknowledged after that
+	again bool   // after a panic: the peer sends again what was not acknowledged
 
 	mu      sync.Mutex
 	cond    sync.Cond
@@ -290,8 +291,11 @@ func (a *answers) finish() {
 
 // repeats reports whether the peer sends again what is not acknowledged.
 func (c *conn) repeats() bool {
-	if c.ack == nil || errors.Is(c.ack.lost, errPanicked) {
+	switch {
+	case c.ack == nil:
 		return c.t.acks
+	case errors.Is(c.ack.lost, errPanicked):
+		return c.ack.again
 	}
 	asked, err := c.takeAsked()
 	return err != nil || asked

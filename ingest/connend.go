@@ -111,7 +111,10 @@ func (c *conn) turnDown() {
 // forgo counts as lost the part of the stream that was read and not cut, together with what the peer has sent after it:
 // those bytes were acknowledged to the peer. The number of frames in them is unknown. c.start is not moved.
 func (c *conn) forgo(cause segment.Cause) {
-	c.cutShort(cause, uint64(c.end-c.start), c.unread(c.rd))
+	behind := c.unread(c.rd)
+	if c.end > c.start || c.packed.open || behind > 0 {
+		c.cutShort(cause, uint64(c.end-c.start), behind)
+	}
 }
 
 // cutShort counts a frame of which some bytes were read, and the bytes of the stream that follow it uncut. How many frames

@@ -20,8 +20,8 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	begun := !c.frameStart.IsZero()
 	err := c.frames(now, eof)
 	switch left := c.end - c.start; {
-	case err != nil && err != io.EOF && c.ack.err() == nil:
-		c.forgo(causeOf(err))
+	case err != nil && err != io.EOF && (c.ack.err() == nil || !c.repeats()):
+		c.forgo(c.causeOf(err))
 	case eof && left > 0:
 		c.lose(segment.Malformed, uint64(left))
 	}

@@ -217,3 +217,53 @@ func (p *panics) Bye() []byte {
 	p.here("Bye")
 	return nil
 }
+
+// A panic costs a sender that asks for no acknowledgements what was not handed over, as it does on a connection without them:
+// the sender repeats nothing.
+func TestPanicUnasked(t *testing.T) {
+	for where, want := range map[string]struct {
+		kept, lost uint64 // records, and bytes
+		panics     uint64
+	}{"Next": {2, 12, 1}, "Answers": {4, 0, 1}, "Asked": {0, 0, 2}} {
+		t.Run(where, func(t *testing.T) {
+			l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unaskedPanics{where: where} }})
+			s := durableSink{newSink()}
+			serve(t, l, s)
+			c := dialTCP(t, l)
+			io.WriteString(c, "first\nsecond\npanic\nafter\n")
+			io.Copy(io.Discard, c)
+			c.Close()
+			shutdown(t, l)
+			if st := l.Stats(); st.Panics != want.panics || s.n != want.kept || s.acct.Lost[segment.Panicked].Bytes != want.lost {
+				t.Errorf("%d panics, %d kept, lost %+v; want %+v", st.Panics, s.n, s.acct.Lost[segment.Panicked], want)
+			}
+			s.closes(t)
+		})
+	}
+}
+
+type unaskedPanics struct {
+	unasked
+	where string
+}
+
+func (u *unaskedPanics) Next(data []byte, eof bool) (int, []byte, error) {
+	if bytes.HasPrefix(data, []byte("panic")) && u.where != "Answers" {
+		panic("a bug")
+	}
+	return u.unasked.Next(data, eof)
+}
+
+func (u *unaskedPanics) Answers() []byte {
+	if u.where == "Answers" {
+		panic("a bug")
+	}
+	return nil
+}
+
+func (u *unaskedPanics) Asked() bool {
+	if u.where == "Asked" {
+		panic("another bug")
+	}
+	return false
+}

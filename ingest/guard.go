@@ -27,19 +27,25 @@ func (c *conn) panicked(r any) error {
 	c.t.meter.panicked()
 	c.t.log.panicked("ingest: a Framer or a TLS callback panicked; its connection is closed", r, "src", c.src.String())
 	err := fmt.Errorf("%w: %v", errPanicked, r)
-	if c.ack != nil {
-		c.ack.lost = err
-		if c.batch != nil { // neither received nor lost: the peer sends it again
-			*c.batch = (*c.batch)[:0]
-		}
+	if c.ack == nil || errors.Is(c.ack.lost, errPanicked) {
+		return err
+	}
+	c.ack.lost, c.ack.again = err, true // until Asked has answered, which may panic too
+	asked, bad := c.takeAsked()
+	c.ack.again = bad != nil || asked
+	if c.batch != nil && c.ack.again { // neither received nor lost: the peer sends it again
+		*c.batch = (*c.batch)[:0]
 	}
 	return err
 }
 
-// causeOf returns the cause of loss of a stream that an error of its Framer has ended.
-func causeOf(err error) segment.Cause {
-	if errors.Is(err, errPanicked) {
+// causeOf returns the cause of loss of a stream that an error has ended.
+func (c *conn) causeOf(err error) segment.Cause {
+	switch {
+	case errors.Is(err, errPanicked):
 		return segment.Panicked
+	case c.ack.err() != nil: // an earlier part of it was not taken
+		return segment.GivenUp
 	}
 	return segment.Malformed
 }
