@@ -267,3 +267,21 @@ func (u *unaskedPanics) Asked() bool {
 	}
 	return false
 }
+
+// What was read after a batch that the sink had not taken at the end is lost too, if the sender repeats nothing.
+func TestGivenUpUnasked(t *testing.T) {
+	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }, Window: 2})
+	s := durableSink{newSink()}
+	s.blocked = true
+	wait := serve(t, l, s)
+	c := dialTCP(t, l)
+	io.WriteString(c, "a1\nb2\nc3\nd4\ne5\n")
+	s.await(t, "a waiting Append", func() bool { return s.waiting > 0 })
+	l.Close()
+	wait()
+	c.Close()
+	if lost := s.acct.Lost[segment.GivenUp]; lost.Bytes < 10 || lost.AtMost {
+		t.Errorf("five records of 2 bytes were sent and none was kept: lost %+v", lost)
+	}
+	s.closes(t)
+}
