@@ -11,19 +11,6 @@ func (j *journal) lastCall() {
 	j.moreRoom()
 }
 
-// recordBytes is what the log takes of the quota, the active segment in its full length, without what is staged besides. j.mu
-// is held.
-func (j *journal) recordBytes() int64 {
-	n := j.shelf.recordBytes() + j.tail.unwritten
-	for _, r := range j.rolled {
-		n += r.end
-	}
-	if j.active != nil {
-		n += max(j.active.written, j.opts.SegmentBytes)
-	}
-	return n
-}
-
 // called reports whether a batch that came in after so many calls has heard another one since, or is itself the last, and
 // the disk can hold it. j.mu is held.
 func (j *journal) called(came uint64, size int64, d door) bool {

@@ -4,6 +4,19 @@ package spool
 // held.
 func (j *journal) open() int64 { return j.left - j.tail.unwritten }
 
+// recordBytes is what the log takes of the quota, the active segment in its full length, without what is staged besides. j.mu
+// is held.
+func (j *journal) recordBytes() int64 {
+	n := j.shelf.recordBytes() + j.tail.unwritten
+	for _, r := range j.rolled {
+		n += r.end
+	}
+	if j.active != nil {
+		n += max(j.active.written, j.opts.SegmentBytes)
+	}
+	return n
+}
+
 // hasRoom reports whether records of the given size may be taken. j.mu is held. It is asked before anything is copied, so
 // that everything that was taken finds room, unless other programs fill the disk.
 func (j *journal) hasRoom(size int64) bool {
