@@ -35,6 +35,9 @@ func (o *Options) checkForeign() (errs []error) {
 			}
 		}
 	}
+	if err := checkHooks(o.Hooks); err != nil {
+		bad("Options.Hooks: %w", err)
+	}
 	return errs
 }
 

@@ -55,5 +55,5 @@
 // systemd.go is a platform, lifecycle.go asks the platforms and tells them; adoptions.go waits for the adoptions that run in
 // this process. phase.go names the phases, runs one of them and bounds its time. drainer.go has the Drainer and its classes.
 // report_log.go writes the report to the log, report.go is the report itself, and journal.go is the file with the current
-// phase. log.go makes loggers that do not block, signals_unix.go lists signals, and options.go has the options.
+// phase. hooks.go tells an embedder's hooks, log.go makes loggers that do not block, signals_unix.go lists signals, and options.go has the options.
 package drain

@@ -37,6 +37,7 @@ type Drainer struct {
 	err    error
 
 	panics atomic.Uint64 // in the program's own code
+	hooks  *hooks
 }
 
 // class is a Class with its running shipper.
@@ -66,6 +67,7 @@ func New(o *Options) (*Drainer, error) {
 	}
 	d := &Drainer{o: opts, down: map[string]error{}, ended: make(chan struct{}), inodes: vfs.NewReserve(vfs.OS(), filepath.Join(opts.Dir, "drain.inode-"), 6)}
 	_ = d.inodes.Fill()
+	d.hooks = newHooks(d)
 	for _, l := range opts.Lifecycles {
 		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
 	}

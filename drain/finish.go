@@ -175,6 +175,7 @@ func (r *run) close(ctx context.Context) {
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelAfter()
 	_ = r.steps(r.d.o.After)(after)
+	r.d.hooks.end()
 }
 
 // awaitDisk waits until the disk has what must outlive the process: the records that were taken, which closing a spool

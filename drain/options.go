@@ -88,6 +88,8 @@ type Options struct {
 	// Before runs in announce, in order, before the inputs close; After runs when the spools are closed. A step may use
 	// an equal share of the time that is left for it and the later steps; a step that does not end is abandoned.
 	Before, After []Step
+	// Hooks are told of the phases: see Hook.
+	Hooks []Hook
 	// Logger; nil discards.
 	Logger *slog.Logger
 }

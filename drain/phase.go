@@ -82,6 +82,7 @@ func (r *run) enter(name string) {
 	defer r.mu.Unlock()
 	r.now = name
 	r.begun++
+	r.d.hooks.notePhase(name, &r.cause)
 }
 
 // phase runs one phase, journals it, and records its duration and its error. The phases after a failed one still run.

@@ -202,6 +202,14 @@ func (c *conn) giveUp(left segment.Tally) {
 	c.t.sink.Account(a)
 }
 
+// inHand returns the records that are about to be appended.
+func (c *conn) inHand(hand segment.Tally) []segment.Record {
+	if hand.Records == 0 || c.batch == nil {
+		return nil
+	}
+	return *c.batch
+}
+
 // account reports the lost frames and those that are about to be appended, in one call.
 func (c *conn) account(now time.Time, hand segment.Tally) {
 	a := c.lost
@@ -211,7 +219,11 @@ func (c *conn) account(now time.Time, hand segment.Tally) {
 		return
 	}
 	c.t.meter.arrived(now, &a, hand)
+	if hand.Records > 0 {
+		c.t.meter.heardFrom(c.src.Addr(), now, hand)
+	}
 	c.t.sink.Account(a)
+	c.t.hooks.tell(c.inHand(hand), &a)
 	if lost := a.Received.Records - hand.Records; lost > 0 {
 		c.t.log.warn("ingest: frames lost", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
 	}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -42,10 +43,25 @@ type Stats struct {
 	// reset, given up by TCP, or broken inside TLS. Data that the peer's kernel had not sent by then is lost, and no
 	// listener can count it. With a framing that acknowledges nothing is lost: the peer sends it again.
 	Resets uint64
+	// Sockets has the sockets of a UDP listener: what waits in each of them, what fits, and what did not.
+	Sockets []SocketStats
+	// Senders has the addresses that sent the most records to this listener, at most MaxSenders: see TopSenders.
+	Senders []Sender
+	// TLSExpires is when the first of the certificates is no longer valid that a listener with TLS uses, as of its latest
+	// handshake; zero if that is not known.
+	TLSExpires time.Time
 	// Panics counts connections that were closed because their Framer, or a callback of their tls.Config, panicked, and calls
-	// of Attributes that did. The log has the stack. What such a connection had not acknowledged is lost (panic), unless its
+	// of Attributes and of Hooks that did. The log has the stack. What such a connection had not acknowledged is lost (panic), unless its
 	// peer sends it again.
 	Panics uint64
+}
+
+// SocketStats is a snapshot of one socket of a UDP listener.
+type SocketStats struct {
+	Queued    int64  // bytes that wait to be read, as the kernel charges them; 0 where it does not tell
+	Buffer    int    // bytes that fit: the receive buffer that the kernel granted
+	Requested int    // and the one that was requested
+	Drops     uint64 // datagrams that the kernel has dropped, of which this process knows
 }
 
 // add sums up the sockets of a listener.
@@ -62,6 +78,7 @@ func (s *Stats) add(m *meter) {
 	if m.last.After(s.LastArrival) {
 		s.LastArrival = m.last
 	}
+	s.Senders = m.senders.list(s.Senders)
 }
 
 // meter counts for one socket or, shared by its connections, for one TCP listener. It counts independently of the sink;
@@ -76,6 +93,7 @@ type meter struct {
 	proxyMalformed, proxyIgnored uint64
 	resets, panics               uint64
 	failing                      error // why nothing can be received at present
+	senders                      senders
 }
 
 // fail notes why nothing can be received; nil if something can.
@@ -98,6 +116,20 @@ func (m *meter) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	m.last = now
 	m.count(a)
 	addTally(&m.inHand, hand)
+}
+
+// heard notes who has sent a burst of datagrams.
+func (m *meter) heard(now time.Time, burst []segment.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.senders.note(burst, now)
+}
+
+// heardFrom notes that the peer of a connection has sent records.
+func (m *meter) heardFrom(addr netip.Addr, now time.Time, t segment.Tally) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.senders.add(addr, t, now)
 }
 
 // lose counts records that the listener will never hand to a sink.

@@ -35,6 +35,7 @@ type socket struct {
 	late     bool // see receive
 	sinkWait sinkWait
 	told     toldDrops // guarded by pollMu
+	hooks    *hooks
 
 	inherited bool // an earlier process has accounted for its drops
 	shared    bool // with other processes: see UDPOptions.Files
@@ -136,6 +137,7 @@ func (s *socket) unread() {
 	a.Lost[segment.GivenUp] = segment.Loss{Records: n, BytesUnknown: true, AtMost: true}
 	s.meter.lose(&a)
 	s.sink.Account(a)
+	s.hooks.tell(nil, &a)
 	s.log.log.Error("ingest: cannot read the socket that is being closed; the datagrams queued in it are lost", "addr", s.conn.LocalAddr().String(),
 		"records_at_most", n, "known", ok)
 }
@@ -197,6 +199,8 @@ func (s *socket) handOn(ctx context.Context, b *burst) {
 		s.proxied(b)
 	}
 	s.arrived(now, &a, hand) // before it is offered: see Sink.Account
+	s.meter.heard(now, b.recs)
+	s.hooks.tell(b.recs, &a)
 	if len(b.recs) == 0 {
 		return
 	}
@@ -265,27 +269,46 @@ func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) 
 
 func (s *socket) pollIfDue(now time.Time) {
 	s.pollMu.Lock()
-	defer s.pollMu.Unlock()
-	if now.Sub(s.polled) >= pollBusy {
-		s.pollLocked()
+	due := now.Sub(s.polled) >= pollBusy
+	s.pollMu.Unlock()
+	if due {
+		s.poll()
 	}
 }
 
 // poll accounts for what the kernel has dropped since the last time.
 func (s *socket) poll() {
 	s.pollMu.Lock()
-	defer s.pollMu.Unlock()
-	s.pollLocked()
+	d := s.pollLocked()
+	s.pollMu.Unlock()
+	s.tellDropped(d)
+}
+
+// tellDropped tells the hooks of what the kernel has dropped.
+func (s *socket) tellDropped(n uint64) {
+	if n > 0 && s.hooks != nil {
+		a := s.dropped(n)
+		s.hooks.tell(nil, &a)
+	}
+}
+
+// dropped is the account of what the kernel has dropped.
+func (s *socket) dropped(n uint64) segment.Account {
+	a := segment.Account{Received: segment.Tally{Records: n}}
+	a.Lost[segment.KernelOverflow] = segment.Loss{Records: n, BytesUnknown: true, AtLeast: s.gro}
+	return a
 }
 
 // setDropsFinal makes the account of drops final, for the process that reads the socket next, or undoes that.
 func (s *socket) setDropsFinal(final bool) {
+	d := uint64(0)
 	s.pollMu.Lock()
-	defer s.pollMu.Unlock()
 	if final {
-		s.pollLocked()
+		d = s.pollLocked()
 	}
 	s.dropsFinal = final
+	s.pollMu.Unlock()
+	s.tellDropped(d)
 }
 
 // accounted is how many of the socket's drops are accounted for.
@@ -295,22 +318,24 @@ func (s *socket) accounted() uint64 {
 	return s.drops
 }
 
-func (s *socket) pollLocked() {
+// pollLocked returns how many drops are new. s.pollMu is held.
+func (s *socket) pollLocked() uint64 {
 	if s.dropsFinal {
-		return
+		return 0
 	}
 	s.polled = time.Now()
 	s.told.waited = max(s.told.waited, s.sinkWait.sinceLast(s.polled))
 	c, ok := s.recv.counts()
 	d := uint64(c.drops - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {
-		return
+		return 0
 	}
 	s.counter = c.drops
 	s.drops += d
-	a := segment.Account{Received: segment.Tally{Records: d}, Socket: s.cookie, Drops: s.drops}
-	a.Lost[segment.KernelOverflow] = segment.Loss{Records: d, BytesUnknown: true, AtLeast: s.gro}
+	a := s.dropped(d)
+	a.Socket, a.Drops = s.cookie, s.drops
 	s.meter.lose(&a)
 	s.sink.Account(a)
 	s.tellDrops()
+	return d
 }

@@ -36,6 +36,8 @@ type TCP struct {
 	behind  proxies // trusted ones
 	gate    gate
 	pausing pausing
+	cert    certificate
+	hooks   *hooks
 }
 
 var _ movable = (*TCP)(nil)
@@ -86,6 +88,8 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	if t.acks = acknowledges(c.Framing, c.Max); t.acks {
 		t.batch = c.Window
 	}
+	t.cert.watch(c.TLS)
+	t.hooks = newHooks(c.Hooks, ln.Addr(), &t.meter, t.log)
 	t.conns.init(shares, c.MaxConns, c.MaxConnsPerSource)
 	t.life = newLife(t.stop)
 	if t.acks {
@@ -296,5 +300,6 @@ func (t *TCP) Stats() Stats {
 	s.add(&t.meter)
 	s.Conns, s.Refused = t.conns.count()
 	s.Queued = t.conns.queued()
+	s.Senders, s.TLSExpires = TopSenders(s.Senders, MaxSenders), t.cert.expires()
 	return s
 }

@@ -70,6 +70,8 @@ type TCPOptions struct {
 	Files []*os.File
 	// Own says that the socket in Files belongs to this listener alone, as after a hand-over: Shutdown then closes it.
 	Own bool
+	// Hooks are told what is received: see HookReceived.
+	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses and refusals at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -127,7 +129,7 @@ func (o *TCPOptions) validate() error {
 	if o.HandshakeTimeout < 0 {
 		bad("HandshakeTimeout %v: must not be negative", o.HandshakeTimeout)
 	}
-	errs = append(errs, proxies(o.ProxyFrom).validate())
+	errs = append(errs, proxies(o.ProxyFrom).validate(), checkHooks(o.Hooks))
 	return errors.Join(errs...)
 }
 

@@ -41,6 +41,13 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ends := func(c tls.Certificate) {
+		t.Helper()
+		if got := l.Stats().TLSExpires; !got.Equal(c.Leaf.NotAfter) {
+			t.Errorf("Stats: the certificate ends at %v, not at %v", got, c.Leaf.NotAfter)
+		}
+	}
+	ends(first)
 	s := newSink()
 	wait := serve(t, l, s)
 	say := func(server tls.Certificate, line string) {
@@ -58,6 +65,7 @@ func TestTLS(t *testing.T) {
 		t.Error("the old certificate is still served")
 	}
 	say(second, "two\nunterminated")
+	ends(second)
 	if err := os.WriteFile(filepath.Join(dir, "server.key"), []byte("half a fi"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -21,10 +21,12 @@ import (
 func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
 	log = steadylog.Wrap(log)
 	f := &tlsFiles{cert: cert, key: key, clientCA: clientCA, log: newLimiter(log)}
-	if _, err := f.config(nil); err != nil {
+	c, err := f.config(nil)
+	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: f.config}, nil
+	// The certificates show until when they are valid, before the first handshake; GetConfigForClient has those that are used.
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: c.Certificates, GetConfigForClient: f.config}, nil
 }
 
 // tlsFiles hands out a configuration per handshake, the same one as long as the files are the same.

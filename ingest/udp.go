@@ -50,6 +50,7 @@ func ListenUDP(addr string, o *UDPOptions) (*UDP, error) {
 		}
 		u.sockets = append(u.sockets, s)
 		u.addr = s.conn.LocalAddr()
+		s.hooks = newHooks(c.Hooks, u.addr, &s.meter, u.log)
 		addr = u.addr.String() // port 0 was chosen by the first
 	}
 	u.life = newLife(u.stop)
@@ -229,9 +230,10 @@ func (u *UDP) Stats() Stats {
 		s.add(&k.meter)
 		s.ReceiveBuffer += k.buffer
 		s.DropsKnown = s.DropsKnown && k.dropsKnown
-		if c, ok := k.recv.counts(); ok {
-			s.Queued += int64(c.queued)
-		}
+		c, _ := k.recv.counts()
+		s.Queued += int64(c.queued)
+		s.Sockets = append(s.Sockets, SocketStats{Queued: int64(c.queued), Buffer: k.buffer, Requested: k.asked, Drops: k.accounted()})
 	}
+	s.Senders = TopSenders(s.Senders, MaxSenders)
 	return s
 }

@@ -63,6 +63,8 @@ type UDPOptions struct {
 	Files []*os.File
 	// Own says that the Files belong to this listener alone, as after a hand-over: Shutdown then closes them.
 	Own bool
+	// Hooks are told what is received: see HookReceived.
+	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
@@ -125,6 +127,7 @@ func (o *UDPOptions) validate() error {
 	if errs = append(errs, err); err == nil && a.set() && o.Network != "unixgram" && len(o.Files) == 0 {
 		bad("Mode, Owner and Group are for unix sockets")
 	}
+	errs = append(errs, checkHooks(o.Hooks))
 	if o.ExpectedRate < 0 {
 		bad("ExpectedRate %d: want datagrams per second", o.ExpectedRate)
 	}

@@ -24,6 +24,8 @@ type Options struct {
 	// process has them. See UDPOptions, TCPOptions and Inheritance.Apply.
 	Files []*os.File
 	Own   bool
+	// Hooks are those of listeners for which UDP and TCP have none.
+	Hooks []Hook
 	// Logger is used where UDP and TCP have none.
 	Logger *slog.Logger
 }
@@ -95,6 +97,9 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 func (p *params) udp(o *Options) func() (Listener, error) {
 	c := o.UDP
 	setDefault(&c.Logger, o.Logger)
+	if c.Hooks == nil {
+		c.Hooks = o.Hooks
+	}
 	addr := p.url.Host
 	if p.files != nil {
 		c.Files, c.Own = p.files, p.own
@@ -147,6 +152,9 @@ func Schemes(framings map[string]Framing) []string {
 func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, error) {
 	c := o.TCP
 	setDefault(&c.Logger, o.Logger)
+	if c.Hooks == nil {
+		c.Hooks = o.Hooks
+	}
 	if p.files != nil {
 		c.Files, c.Own = p.files, p.own
 	}

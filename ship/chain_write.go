@@ -275,6 +275,7 @@ func (l *lane) ack(c spool.Chain) error {
 	}
 	l.setCursor(after)
 	l.s.changed.Broadcast()
+	l.hooks.noteAcked(c)
 	return nil
 }
 

@@ -137,6 +137,7 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 	}
 	now := time.Now()
 	l.record.failed(err)
+	l.hooks.noteRetried(what, attempt, err, pause)
 	l.mu.Lock()
 	l.beginOutage(now)
 	l.troubles[what] = trouble{state, err, now.Add(pause)}

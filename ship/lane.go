@@ -35,6 +35,7 @@ type lane struct {
 	backlog  backlog
 	attempts attempts
 	record   *record
+	hooks    *hooks
 	sent     int64 // stored bytes that the destination has confirmed to this process
 
 	confirmed atomic.Int64 // objects and manifests, by Verify
@@ -64,7 +65,8 @@ func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
 	}
 	l := &lane{s: s, name: name, log: s.log.With("dest", name), chain: chain}
 	l.record = newRecord()
-	l.dest = recorded{Guard(dest, l.notePanic), l.record}
+	l.hooks = newHooks(l)
+	l.dest = recorded{Guard(dest, l.notePanic), l.record, l.hooks}
 	_, l.checks = dest.(Checker)
 	l.backlog.seen = chain.Segment
 	l.health.init()

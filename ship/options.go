@@ -48,6 +48,8 @@ type Options struct {
 	// Patience is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
 	// minutes. See Claim.
 	Patience time.Duration
+	// Hooks are told what happens: see Hook.
+	Hooks []Hook
 }
 
 func (o *Options) withDefaults() Options {
@@ -84,6 +86,9 @@ func (o Options) validate(names, dirs []string) error {
 		if err := CheckSigner(o.Signer); err != nil {
 			bad("%w", err)
 		}
+	}
+	if err := checkHooks(o.Hooks); err != nil {
+		bad("Hooks: %w", err)
 	}
 	if o.Patience < 0 {
 		bad("patience %v", o.Patience)

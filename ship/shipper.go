@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
@@ -101,6 +102,10 @@ func (s *Shipper) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	s.wg.Wait()
+	until := time.Now().Add(told)
+	for _, l := range s.lanes {
+		l.hooks.end(until)
+	}
 	close(s.ended)
 	if err := context.Cause(ctx); errors.Is(err, spool.ErrClosed) {
 		return fmt.Errorf("ship: %w", err)

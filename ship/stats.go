@@ -34,8 +34,10 @@ type DestinationStats struct {
 	// Verified counts the objects and manifests that Verify has had confirmed in this process: a long Verify shows that it
 	// moves.
 	Verified int64
-	// Panics counts the calls of the Destination, and of the Signer for it, that have panicked in this process.
+	// Panics counts the calls of the Destination, and of the Signer and the Hooks for it, that have panicked in this process.
 	Panics uint64
+	// Untold counts the calls that Hooks have missed because they were too slow.
+	Untold uint64
 	// BytesPerSecond of payload, over the last half minute.
 	BytesPerSecond float64
 	// ETA until Pending is empty at that rate; 0 when it is, negative when nothing moves.
@@ -62,7 +64,7 @@ func (l *lane) stats(d *DestinationStats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d.State, d.Err, d.SentBytes, d.Verified = l.condition(), l.last, l.sent, l.confirmed.Load()
-	d.Panics, d.Chain = l.panics.Load(), l.chain
+	d.Panics, d.Untold, d.Chain = l.panics.Load(), l.hooks.untold(), l.chain
 	if d.State != StateOK {
 		d.Since = l.since
 	}

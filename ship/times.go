@@ -96,10 +96,11 @@ func (r *record) show(d *DestinationStats) {
 	d.LastSuccess, d.Failures = r.success, maps.Clone(r.failures)
 }
 
-// recorded is a Destination whose Puts are counted, whatever they store.
+// recorded is a Destination whose Puts are counted, and told, whatever they store.
 type recorded struct {
 	Guarded
-	to *record
+	to    *record
+	hooks *hooks
 }
 
 // Put implements Destination.
@@ -107,5 +108,6 @@ func (d recorded) Put(ctx context.Context, o Object, body *io.SectionReader) (Re
 	began := hist.Now()
 	r, err := d.Guarded.Put(ctx, o, body)
 	d.to.put(began, err)
+	d.hooks.notePut(o, r, began.Time(), err)
 	return r, err
 }

@@ -171,6 +171,12 @@ type link struct {
 	last       uint64
 }
 
+// noteConfirmed notes that the destination has what was sent under a key.
+func (l *lane) noteConfirmed(key string) {
+	l.confirmed.Add(1)
+	l.hooks.noteVerified(key)
+}
+
 func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 	v.l.log.Error("ship: the destination no longer holds an object that it had confirmed", "key", key, "err", err)
 	v.mu.Lock()
@@ -248,7 +254,7 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 		if err != nil {
 			return err
 		}
-		v.l.confirmed.Add(1)
+		v.l.noteConfirmed(o.Key)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.Objects++
@@ -274,7 +280,7 @@ func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	if r, err := v.l.dest.Stat(ctx, o.Key); err != nil || o.Check(r) != nil {
 		return false
 	}
-	v.l.confirmed.Add(1)
+	v.l.noteConfirmed(o.Key)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Objects++
@@ -307,7 +313,7 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 			return err
 		}
 		delete(v.missing, rec.Key)
-		v.l.confirmed.Add(1)
+		v.l.noteConfirmed(rec.Key)
 		v.Objects++
 		v.Restored++
 		return nil
@@ -334,7 +340,7 @@ func (v *verifier) checkManifest(ctx context.Context, number uint64) error {
 		if _, err := hex.Decode(k.prev[:], []byte(m.Header.Prev)); err != nil {
 			return err
 		}
-		v.l.confirmed.Add(1)
+		v.l.noteConfirmed(key)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if v.manifests == nil {

@@ -75,7 +75,7 @@ func (v *verifier) checkLine(ctx context.Context, line *SegmentLine) error {
 			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("%w: there it has %d bytes, %s; its manifest says %d bytes, %s", ErrVerify, r.Size, r.Checksum, want.Size, want.Checksum))
 			return nil
 		}
-		v.l.confirmed.Add(1)
+		v.l.noteConfirmed(line.Key)
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.Objects++

@@ -64,6 +64,7 @@ func (s *Spool) close() error {
 		err = s.markClean(end.mark)
 	}
 	s.journal.witness.close()
+	s.hooks.end()
 	return errors.Join(err, s.shelf.idx.Close(), s.lock.Close(), s.leave())
 }
 

@@ -177,6 +177,7 @@ func (j *journal) progress(at place, p position) {
 	}
 	// What is written again after a failure was kept before, and counts once.
 	if at.seq > j.written {
+		j.hooks.noteKept(place{j.written, j.ledger.Kept.Bytes}, at)
 		j.written = at.seq
 		j.ledger.Kept = at.tally()
 	}

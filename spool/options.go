@@ -72,6 +72,8 @@ type Options struct {
 	// since (ingest.Hold).
 	Successor bool
 
+	// Hooks are told what happens: see Hook.
+	Hooks  []Hook
 	Logger *slog.Logger // nil discards
 }
 
@@ -86,6 +88,7 @@ const (
 func (s *Spool) Options() Options {
 	o := s.opts
 	o.Destinations, o.Forget = slices.Clone(o.Destinations), slices.Clone(o.Forget)
+	o.Hooks = slices.Clone(o.Hooks)
 	return o
 }
 
@@ -161,6 +164,7 @@ func (o *Options) validate() error {
 	if o.Sync > SyncNone {
 		bad("unknown sync policy %d", o.Sync)
 	}
+	check(checkHooks(o.Hooks))
 	if o.OnFull > Reject {
 		bad("unknown policy for a full spool %d", o.OnFull)
 	}

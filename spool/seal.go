@@ -112,6 +112,7 @@ func (j *journal) sealRolled() time.Duration {
 		j.mu.Unlock()
 		if seg != nil {
 			j.shelf.remember(seg)
+			j.hooks.noteSealed(seg.Segment)
 		}
 	}
 }

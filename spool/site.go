@@ -19,6 +19,7 @@ type site struct {
 	log    *slog.Logger
 	id     *identity
 	opened time.Time
+	hooks  *hooks
 
 	changed wait.Signal   // at each change of Sealed, Stats.Full or a chain
 	work    chan struct{} // wakes the keeper
@@ -27,7 +28,7 @@ type site struct {
 // newSite describes the spool in dir. Its identity is not known yet.
 func newSite(src *source, dir string, fsys vfs.FS, o Options) *site {
 	return &site{
-		source: src, dir: dir, fs: fsys, opts: o, log: o.Logger, opened: time.Now(), work: make(chan struct{}, 1),
+		source: src, dir: dir, fs: fsys, opts: o, log: o.Logger, opened: time.Now(), hooks: newHooks(&o), work: make(chan struct{}, 1),
 	}
 }
 

@@ -223,7 +223,11 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 		return nil, err
 	}
 	s.reads.done(seg.Number)
-	return rec, s.noteStaged(before, rec)
+	err = s.noteStaged(before, rec)
+	if err == nil {
+		s.hooks.noteStaged(rec)
+	}
+	return rec, err
 }
 
 // mayComeBack counts the attempts to stage a segment whose file no longer gives what was staged of it, and reports whether to

@@ -19,6 +19,8 @@ func (s *Spool) Stats() (st Stats) {
 		st.Segments, st.Staged = s.shelf.cat.count()
 	})
 	st.Times = s.journal.times.snapshot()
+	panics, untold := s.hooks.counts()
+	st.Panics, st.Untold = st.Panics+panics, untold
 	return st
 }
 

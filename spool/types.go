@@ -157,6 +157,8 @@ type Stats struct {
 	Err error
 	// Panics counts the calls of an Encoder or a Hook that have panicked in this process.
 	Panics uint64
+	// Untold counts the calls that Hooks have missed because they were too slow.
+	Untold uint64
 	// Pending is, for each destination, the records that are not delivered to it yet, sealed or not.
 	Pending map[string]segment.Tally
 	// Oldest is, for each destination that something is pending for, when the oldest segment began that it does not have.

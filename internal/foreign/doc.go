@@ -2,6 +2,7 @@
 //
 //   - A panic in that code becomes a [*PanicError] with the stack. The caller counts and logs it, and treats it as a failed
 //     attempt.
+//   - A [Teller] calls hooks, which nobody waits for.
 //   - [Call] also abandons code that does not return although its context has ended. The goroutine of an abandoned call
 //     lives until that code returns; its result is then dropped.
 //

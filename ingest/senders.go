@@ -1,0 +1,143 @@
+package ingest
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// Sender is an address from which records came.
+type Sender struct {
+	Addr netip.Addr
+	// Received counts its records; under load it is an estimate, from every seventh datagram. Over of them may have been
+	// others': of addresses that were forgotten for this one.
+	Received segment.Tally
+	Over     uint64
+	// Last is when its newest record was read.
+	Last time.Time
+}
+
+// Senders are kept in a table of senderSets × senderWays, each in the set that its address hashes to.
+const (
+	senderSets = 64
+	senderWays = 4
+	// MaxSenders is the most senders that Stats lists for a listener.
+	MaxSenders = senderSets
+)
+
+// senders counts records by the address of their sender, in memory that does not grow. It is the Space-Saving algorithm of
+// Metwally, Agrawal and El Abbadi, in sets of four like those of a processor's cache, so that a record of a new address costs
+// no search of the whole: the address takes the place of the one with the fewest records in its set, and its count, which is
+// then an upper bound. Up to some hundred senders are all counted exactly; of any number, those with more than their share of
+// a set are there.
+//
+// Of bursts of more than senderExact datagrams only every senderStep-th counts, for as many, from another one on each time:
+// looking up each of them would cost 2 % of the time that a datagram takes.
+type senders struct {
+	sets [senderSets][senderWays]sender
+	last *sender // of the record before
+	turn int
+}
+
+const (
+	senderExact = 8
+	senderStep  = 7
+)
+
+// sender is a place in the table; free without an address.
+type sender struct {
+	addr           netip.Addr
+	records, bytes uint64
+	over           uint64 // of records, at most so many were others'
+	at             int64  // when its newest record was read, in nanoseconds after clockBase
+}
+
+// note counts the datagrams of a burst.
+func (s *senders) note(burst []segment.Record, now time.Time) {
+	first, step := 0, 1
+	if len(burst) > senderExact {
+		step = senderStep
+		s.turn = (s.turn + 1) % step
+		first = s.turn
+	}
+	for i := first; i < len(burst); i += step {
+		r := &burst[i]
+		s.add(r.Src.Addr(), segment.Tally{Records: uint64(step), Bytes: uint64(step * len(r.Data))}, now)
+	}
+}
+
+// add counts records of one sender. One without an address, on a unix socket, is nobody.
+func (s *senders) add(addr netip.Addr, t segment.Tally, now time.Time) {
+	p := s.last
+	if p == nil || p.addr != addr { // most come in runs
+		if !addr.IsValid() {
+			return
+		}
+		p = s.place(addr)
+		s.last = p
+	}
+	p.records += t.Records
+	p.bytes += t.Bytes
+	p.at = int64(now.Sub(clockBase))
+}
+
+// place returns the place of an address, which it takes from another one if there is no free one.
+func (s *senders) place(addr netip.Addr) *sender {
+	set := &s.sets[hashOf(addr)%senderSets]
+	least := &set[0]
+	for i := range set {
+		p := &set[i]
+		if p.addr == addr {
+			return p
+		}
+		if p.records < least.records {
+			least = p
+		}
+	}
+	*least = sender{addr: addr, records: least.records, over: least.records}
+	return least
+}
+
+// hashOf mixes the bits of an address, so that neighbours are in different sets.
+func hashOf(addr netip.Addr) uint64 {
+	b := addr.As16()
+	hi, lo := bits.Mul64(binary.BigEndian.Uint64(b[:])^0x9e3779b97f4a7c15, binary.BigEndian.Uint64(b[8:])^0xd1b54a32d192ed03)
+	return hi ^ lo ^ hi>>32
+}
+
+// list adds those of the table to all.
+func (s *senders) list(all []Sender) []Sender {
+	for i := range s.sets {
+		for j := range s.sets[i] {
+			if p := &s.sets[i][j]; p.addr.IsValid() {
+				all = append(all, Sender{p.addr, segment.Tally{Records: p.records, Bytes: p.bytes}, p.over, clockBase.Add(time.Duration(p.at))})
+			}
+		}
+	}
+	return all
+}
+
+// TopSenders merges lists of senders, such as those of the listeners of a class, and returns the n with the most records.
+func TopSenders(all []Sender, n int) []Sender {
+	slices.SortFunc(all, func(a, b Sender) int { return a.Addr.Compare(b.Addr) })
+	merged := all[:0]
+	for _, s := range all {
+		if k := len(merged) - 1; k >= 0 && merged[k].Addr == s.Addr {
+			m := &merged[k]
+			m.Received.Add(s.Received)
+			m.Over += s.Over
+			if s.Last.After(m.Last) {
+				m.Last = s.Last
+			}
+			continue
+		}
+		merged = append(merged, s)
+	}
+	slices.SortStableFunc(merged, func(a, b Sender) int { return cmp.Compare(b.Received.Records, a.Received.Records) })
+	return merged[:min(n, len(merged))]
+}

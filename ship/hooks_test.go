@@ -1,0 +1,100 @@
+package ship_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+)
+
+// shipHook notes what a Shipper tells it.
+type shipHook struct {
+	mu       sync.Mutex
+	puts     map[string]int // by the kind of key
+	failed   int
+	through  uint64
+	verified int
+	retried  []ship.Retried
+}
+
+func (h *shipHook) OnPut(p ship.Put) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p.Err != nil {
+		h.failed++
+		return
+	}
+	h.puts[p.Object.Key[:strings.IndexAny(p.Object.Key, "=/")]]++
+}
+
+func (h *shipHook) OnAcked(a ship.Acked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.through = a.Chain.Through
+}
+
+func (h *shipHook) OnVerified(ship.Verified) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.verified++
+	panic("a hook")
+}
+
+func (h *shipHook) OnRetried(r ship.Retried) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retried = append(h.retried, r)
+}
+
+// TestHooks: each upload, failure, acknowledgement and confirmation is told, and a hook that panics costs nothing.
+func TestHooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failing := true
+		f := shiptest.Faulty(shiptest.Memory(), func(c shiptest.Call) shiptest.Fault {
+			if isData(c) && failing {
+				failing = false
+				return shiptest.FailBefore(errors.New("down"))
+			}
+			return shiptest.Fault{}
+		})
+		d := destinations{"s3": f}
+		b := newBench(t, d)
+		defer b.close()
+		h := &shipHook{puts: map[string]int{}}
+		b.segments(5, 10)
+		if err := b.sp.Shelf().Freeze("for Verify"); err != nil {
+			t.Fatal(err)
+		}
+		b.ship(d, bubble, func(o *ship.Options) { o.Hooks, o.Workers = []ship.Hook{h}, 1 })
+		b.flush()
+		if _, err := b.s.Verify(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.puts["class"] != 5 || h.failed != 1 || h.through != 50 || h.verified < 6 {
+			t.Errorf("told of %v, %d failures, through %d, %d confirmed", h.puts, h.failed, h.through, h.verified)
+		}
+		if len(h.retried) != 1 || h.retried[0].Kind != ship.FailureTransient || h.retried[0].Attempt != 1 || h.retried[0].Wait < time.Millisecond {
+			t.Errorf("told of the retries %+v", h.retried)
+		}
+		if n := b.s.Stats()["s3"].Panics; n != uint64(h.verified) {
+			t.Errorf("%d panics are counted", n)
+		}
+	})
+}
+
+// TestHooksChecked: what has no method that is ever called is a mistake.
+func TestHooksChecked(t *testing.T) {
+	d := destinations{"s3": shiptest.Memory()}
+	b := newBench(t, d)
+	if _, err := ship.New(b.sp, &ship.Options{Destinations: d, Hooks: []ship.Hook{7}}); err == nil || !strings.Contains(err.Error(), "OnRetried") {
+		t.Error(err)
+	}
+}
