@@ -35,6 +35,18 @@ const (
 	phaseRetained = "retained" // waiting for the next round on an instance that the platform has retained
 )
 
+// Phases returns the phases of an end with this intent, in their order. Quiesce is left out of a Drain that no platform's notice
+// has begun.
+func (i Intent) Phases() []string {
+	switch i {
+	case Stop:
+		return []string{phaseAnnounce, phaseClose, phaseSeal, phaseReport, phaseFinish}
+	case Drain:
+		return []string{phaseAnnounce, phaseQuiesce, phaseClose, phaseSeal, phaseShip, phaseVerify, phaseReport, phaseFinish}
+	}
+	return nil
+}
+
 // cause is why and how the process ends.
 type cause struct {
 	intent  Intent

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -57,11 +58,15 @@ type Destination struct {
 	Cure  string     `json:"cure,omitempty"`
 	Since *time.Time `json:"since"`
 	Next  *time.Time `json:"next_attempt"`
+	// LastSuccess is when it last confirmed something to this process; null if it has not.
+	LastSuccess *time.Time `json:"last_success"`
+	// Failures counts the failed operations of this process by kind; one that never occurred is left out.
+	Failures map[ship.Failure]uint64 `json:"failures"`
 	// Delivered is what its chain covers, Pending what it does not cover yet.
 	Delivered       segment.Tally `json:"delivered"`
 	Pending         segment.Tally `json:"pending"`
 	PendingSegments int           `json:"pending_segments"`
-	// Lag is the age of the oldest pending record, 0 if nothing is pending, null if it is unknown.
+	// Lag is the age of the oldest segment that is pending, 0 if nothing is pending, null if it is unknown.
 	Lag *float64 `json:"lag_seconds"`
 	// Rate is the speed of delivery, in payload, over the last half minute; Sent the stored bytes that it has confirmed to
 	// this process.
@@ -72,7 +77,40 @@ type Destination struct {
 	UntilEmpty *float64 `json:"seconds_until_empty"`
 	Verified   int64    `json:"verified"`
 	Chain      Chain    `json:"chain"`
+	Put        Latency  `json:"put"`
+	Verify     Latency  `json:"verify"`
 	Panics     uint64   `json:"panics"`
+}
+
+// Latency is how long something takes.
+type Latency struct {
+	Count uint64  `json:"count"`
+	Sum   float64 `json:"sum_seconds"`
+	// P50 and P99: half of all, and 99 of 100, took no longer. They are upper bounds of histogram buckets; null before the first.
+	P50 *float64 `json:"p50_seconds"`
+	P99 *float64 `json:"p99_seconds"`
+	// Buckets is the whole histogram.
+	Buckets spool.Latency `json:"-"`
+}
+
+func newLatency(l spool.Latency) Latency {
+	out := Latency{Sum: l.Sum.Seconds(), Buckets: l}
+	for _, n := range l.Counts {
+		out.Count += n
+	}
+	out.P50, out.P99 = quantile(l, out.Count, 0.5), quantile(l, out.Count, 0.99)
+	return out
+}
+
+// quantile returns the bound of the bucket that a share of all counts is within. Above the last bound it is unknown.
+func quantile(l spool.Latency, count uint64, share float64) *float64 {
+	seen := 0.0
+	for i, bound := range l.Bounds {
+		if seen += float64(l.Counts[i]); count > 0 && seen >= share*float64(count) {
+			return seconds(bound)
+		}
+	}
+	return nil
 }
 
 // Chain is the position of a destination's chain of manifests.

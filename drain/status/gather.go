@@ -69,6 +69,7 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 			c.Listeners = append(c.Listeners, listener(l))
 		}
 	}
+	c.LastRecord = moment(st.LastAppend) // of a program that appends by itself
 	for _, l := range c.Listeners {
 		if l.LastRecord != nil && (c.LastRecord == nil || l.LastRecord.After(*c.LastRecord)) {
 			c.LastRecord = l.LastRecord
@@ -76,7 +77,7 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 	}
 	stats := dc.Shipper.Stats()
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
-		c.Destinations = append(c.Destinations, destination(sp, name, stats[name], now))
+		c.Destinations = append(c.Destinations, destination(name, stats[name], now))
 	}
 	return c
 }
@@ -87,6 +88,7 @@ func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 		Spool: st.SpoolID, Epoch: st.Epoch, Dir: scrub(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
 		Segments: st.Segments, Staged: st.Staged, Used: st.Used, Quota: st.Quota, Full: st.Full, Err: text(st.Err),
 		Frozen: scrub(sp.Shelf().Frozen()), Panics: st.Panics, Damages: []Damage{},
+		MemoryUsed: st.Memory.Used, MemoryQuota: st.Memory.Size, Append: newLatency(st.Times.Append), Sync: newLatency(st.Times.Sync),
 	}
 	seen, _ := w.disks.get(sp.Dir())
 	for _, x := range seen.damages {
@@ -118,43 +120,31 @@ func network(a net.Addr) string {
 }
 
 // destination gathers one destination of a class.
-func destination(sp *spool.Spool, name string, st ship.DestinationStats, now time.Time) Destination {
+func destination(name string, st ship.DestinationStats, now time.Time) Destination {
+	c := st.Chain
 	d := Destination{
 		Destination: name, State: st.State, Delivered: st.Delivered, Pending: st.Pending, PendingSegments: st.PendingSegments,
 		Since: moment(st.Since), Next: moment(st.NextAttempt), Rate: st.BytesPerSecond, Sent: st.SentBytes, Verified: st.Verified,
-		Panics: st.Panics,
+		Panics: st.Panics, LastSuccess: moment(st.LastSuccess), Failures: map[ship.Failure]uint64{}, Put: newLatency(st.Put),
+		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Final: c.Final},
 	}
+	maps.Copy(d.Failures, st.Failures)
 	if st.ETA >= 0 {
 		d.UntilEmpty = seconds(st.ETA)
 	}
 	if st.State != ship.StateOK {
 		d.Err, d.Cure = text(st.Err), cure(st.State, st.Err)
 	}
-	if c, err := sp.Shelf().Chain(name); err == nil {
-		d.Chain = Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Final: c.Final}
-		if c.Hash != [32]byte{} {
-			d.Chain.Hash = hex.EncodeToString(c.Hash[:])
-		}
-		d.Lag = lag(sp, &d, now)
+	if st.Chain.Hash != [32]byte{} {
+		d.Chain.Hash = hex.EncodeToString(st.Chain.Hash[:])
+	}
+	switch {
+	case st.Pending.Records == 0:
+		d.Lag = new(float64)
+	case !st.Oldest.IsZero():
+		d.Lag = seconds(now.Sub(st.Oldest))
 	}
 	return d
-}
-
-// lag is the age of the oldest pending record in a sealed segment, null if all that is pending is not sealed yet.
-func lag(sp *spool.Spool, d *Destination, now time.Time) *float64 {
-	if d.Pending.Records == 0 {
-		return new(float64)
-	}
-	for _, seg := range sp.Shelf().Sealed(d.Chain.Segment, 16) { // some may have no records
-		if seg.Records > 0 && seg.Last > d.Chain.Through {
-			oldest := seg.Created
-			if seg.MinTime.After(oldest) && seg.MinTime.Before(now) { // the program's own records may have any time
-				oldest = seg.MinTime
-			}
-			return seconds(now.Sub(oldest))
-		}
-	}
-	return nil
 }
 
 // disksOf groups the spools by file system.

@@ -38,7 +38,6 @@ type classPoint struct {
 	at             time.Duration
 	received, kept segment.Tally
 	lost           segment.Losses
-	written        uint64 // last sequence number
 	used           int64
 	free           float64 // of its disk, NaN if unknown
 }
@@ -79,7 +78,7 @@ func (h *history) note(dc drain.Class, free float64, now time.Time) {
 		h.classes[st.Class] = c
 	}
 	at := now.Sub(h.began)
-	c.points.add(classPoint{at, ledger.Received, ledger.Kept, ledger.Lost, st.Written, st.Used, free})
+	c.points.add(classPoint{at, ledger.Received, ledger.Kept, ledger.Lost, st.Used, free})
 	for name, d := range stats {
 		put(c.dests, name, destPoint{at, d.Delivered, d.Pending})
 	}
@@ -135,9 +134,6 @@ func (h *history) fill(c *Class, running bool, now time.Time) {
 	c.Spool.UntilFull = until(float64(c.Spool.Quota-c.Spool.Used), grow, ok)
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
-		if d.Pending.Records > 0 && d.Lag == nil {
-			d.Lag = hc.lag(d.Chain.Through, at)
-		}
 		if r := hc.dests[d.Destination]; r != nil && running {
 			d.trend(r)
 		}
@@ -151,16 +147,6 @@ func until(left, grow float64, known bool) *float64 {
 	}
 	s := max(0, left) / grow
 	return &s
-}
-
-// lag bounds the age of the oldest record after a position from above: it was not here at the newest point before it.
-func (c *classHistory) lag(through uint64, at time.Duration) *float64 {
-	for i := c.points.len() - 1; i >= 0; i-- {
-		if p := c.points.at(i); p.written <= through || i == 0 {
-			return seconds(at - p.at)
-		}
-	}
-	return nil
 }
 
 // keptUp is the number of segments that may be on their way without being a backlog.

@@ -129,6 +129,11 @@ type Spool struct {
 	// Damages lists the damage to kept records that is on record.
 	Damages []Damage `json:"damages"`
 	Panics  uint64   `json:"panics"`
+	// MemoryUsed is the part of the memory for records on their way to the disk that is in use.
+	MemoryUsed  int64   `json:"memory_used_bytes"`
+	MemoryQuota int64   `json:"memory_quota_bytes"`
+	Append      Latency `json:"append"`
+	Sync        Latency `json:"sync"`
 }
 
 // Damage is damage to kept records: see spool.Damage.

@@ -26,7 +26,7 @@ func (c *config) define(f *flagSet) {
 	c.defineSpool(f)
 	c.defineAdoption(f)
 	c.defineEnd(f)
-	f.StringVar(&c.http, "http", "", "`ADDR` of the status page: /livez, /readyz, /readyz/CLASS and /adoptions")
+	f.StringVar(&c.http, "http", "", "`ADDR` of the status page at / and of /status.json, /livez, /readyz, /readyz/CLASS and /adoptions")
 	f.StringVar(&c.cpuProfile, "cpu-profile", "", "write a CPU profile of the whole run to `FILE`")
 }
 

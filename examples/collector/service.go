@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/status"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -33,6 +34,7 @@ type service struct {
 	status  *http.Server
 	socket  net.Listener // of status; nil without -http
 	drainer *drain.Drainer
+	watch   *status.Watch
 }
 
 // serve runs the service until it ends as the flags and signals say.
@@ -60,7 +62,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.serveStatus(predecessor); err != nil {
+	if err := s.serveStatus(ctx, predecessor); err != nil {
 		return nil, err
 	}
 	next := nextSignals()
@@ -132,6 +134,9 @@ func newService(ctx context.Context, cancel context.CancelCauseFunc, c *config, 
 		After: []drain.Step{{Name: "http", Run: s.status.Shutdown}},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if s.watch, err = status.New(&status.Options{Drainer: s.drainer, Program: "collector"}); err != nil {
 		return nil, err
 	}
 	s.status.Handler = s.pages(preStop)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,8 @@ const (
 func (s *service) pages(preStop http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.drainer.Handler())
+	mux.Handle("/{$}", s.watch.Handler())
+	mux.Handle("/status.json", s.watch.Handler())
 	mux.Handle("GET /adoptions", s.orphans)
 	if preStop != nil {
 		mux.Handle("/prestop", preStop)
@@ -34,7 +37,7 @@ func (s *service) pages(preStop http.Handler) http.Handler {
 }
 
 // serveStatus begins to serve the status page, on the socket of the predecessor if there is one.
-func (s *service) serveStatus(predecessor *ingest.Inheritance) (err error) {
+func (s *service) serveStatus(ctx context.Context, predecessor *ingest.Inheritance) (err error) {
 	if s.c.http == "" {
 		return nil
 	}
@@ -50,11 +53,13 @@ func (s *service) serveStatus(predecessor *ingest.Inheritance) (err error) {
 	if err != nil {
 		return fmt.Errorf("-http: %w", explained(err))
 	}
+	s.log.Info("status page", "url", "http://"+s.socket.Addr().String()+"/")
 	go func() {
 		if err := serveUntilClosed(s.status, s.socket, s.log); err != nil {
 			s.cancel(fmt.Errorf("-http: %w", err))
 		}
 	}()
+	go func() { _ = s.watch.Run(ctx) }() // it fails only without a context
 	return nil
 }
 

@@ -28,7 +28,7 @@ var weights = map[string]weight{
 	"drain/draintest":      {95, 121, 19},
 	"drain/ecs":            {89, 23, 4},
 	"drain/kube":           {89, 23, 4},
-	"drain/status":         {91, 24, 5},
+	"drain/status":         {96, 24, 5},
 	"ingest":               {78, 2, 2},
 	"ingest/fluentforward": {80, 2, 2},
 	"ingest/lumberjack":    {81, 2, 2},

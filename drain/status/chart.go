@@ -1,0 +1,185 @@
+package status
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A chart is drawn in these coordinates and stretched to its place.
+const (
+	chartWidth  = 360
+	chartHeight = 64
+	// chartColumns bounds the points that are drawn: two in one pixel are of no use.
+	chartColumns = 180
+)
+
+// chart is the course of one number, or of one for each destination, as lines that end now at the right edge.
+type chart struct {
+	Title string
+	Now   string // the newest value
+	High  string // the value at the upper edge
+	From  string // how long ago the left edge is
+	Label string // all of that for those who do not see it
+	Bars  bool   // what happened in each step, not a level
+	Lines []line
+}
+
+// line is one of the values of a chart.
+type line struct {
+	Name string // empty if there is only one
+	Now  string
+	Path string // of the line, for the attribute d
+	Area string // the same, closed along the lower edge
+	Kind int    // which of the styles
+}
+
+// series is the values of a line, one for each step, the newest last. NaN is unknown.
+type series struct {
+	name   string
+	values []float64
+}
+
+// shown is how much time a chart of so many steps shows. A young process would have an empty chart of an hour.
+func shown(steps int) time.Duration {
+	for _, d := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+		if time.Duration(steps)*step <= d {
+			return d
+		}
+	}
+	return span
+}
+
+// newChart draws series on one scale.
+func newChart(title string, write func(float64) string, base float64, all ...series) chart {
+	steps := 0
+	for _, s := range all {
+		steps = max(steps, len(s.values))
+	}
+	from := shown(steps)
+	width := max(1, (int(from/step)+chartColumns-1)/chartColumns) // steps in a column
+	highest, words := 0.0, []string{}
+	for i := range all {
+		all[i].values = thinned(all[i].values, width)
+		for _, v := range all[i].values {
+			if v > highest { // false for NaN
+				highest = v
+			}
+		}
+	}
+	high := edge(highest, base)
+	c := chart{Title: title, High: write(high), From: length(from.Seconds())}
+	dx := chartWidth / (float64(from/step) / float64(width))
+	for i, s := range all {
+		now := unknown
+		if n := len(s.values); n > 0 {
+			now = write(s.values[n-1])
+		}
+		l := line{Name: s.name, Now: now, Kind: i % 6}
+		l.Path, l.Area = paths(s.values, dx, high)
+		c.Lines, c.Now, words = append(c.Lines, l), now, append(words, strings.TrimSpace(s.name+" now "+now))
+	}
+	c.Label = fmt.Sprintf("%s in the last %s: %s; at most %s", title, c.From, strings.Join(words, ", "), write(highest))
+	return c
+}
+
+// thinned joins so many neighbours. The highest of them stays: a peak must not vanish.
+func thinned(values []float64, width int) (out []float64) {
+	for end := len(values); end > 0; end -= width { // from the newest, so that the columns do not jump with each point
+		high := math.NaN()
+		for _, v := range values[max(0, end-width):end] {
+			if math.IsNaN(high) || v > high {
+				high = v
+			}
+		}
+		out = append(out, high)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// edge returns the next round number: the upper edge of a chart. base is 1000, or 1024 for bytes.
+func edge(v, base float64) float64 {
+	unit := 1.0
+	for v/unit >= base {
+		unit *= base
+	}
+	for _, m := range []float64{1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 600, 800} {
+		if m*unit >= v {
+			return m * unit
+		}
+	}
+	return base * unit
+}
+
+// paths draws values, dx apart, against the right edge. A gap divides the line.
+func paths(values []float64, dx, high float64) (path, area string) {
+	var p, a strings.Builder
+	begun, x0, x := false, 0.0, 0.0
+	end := func() {
+		if begun {
+			fmt.Fprintf(&a, "L%.1f %dL%.1f %dZ", x, chartHeight, x0, chartHeight)
+		}
+		begun = false
+	}
+	for i, v := range values {
+		if math.IsNaN(v) {
+			end()
+			continue
+		}
+		x = chartWidth - float64(len(values)-1-i)*dx
+		point := fmt.Sprintf("%.1f %.1f", x, chartHeight-1-max(0, v)/high*(chartHeight-3))
+		verb := "L"
+		if !begun {
+			begun, x0, verb = true, x, "M"
+		}
+		p.WriteString(verb + point)
+		a.WriteString(verb + point)
+	}
+	end()
+	return p.String(), a.String()
+}
+
+// charts draws the last hour of a class.
+func charts(h ClassHistory, dests []Destination) []chart {
+	received, lost := series{}, series{}
+	backlog := make([]series, len(dests))
+	for _, p := range h.Points {
+		received.values = append(received.values, orNaN(p.Received.Records))
+		lost.values = append(lost.values, float64(p.Lost))
+		for i, d := range dests {
+			backlog[i].name = d.Destination
+			v := math.NaN()
+			if x, ok := p.Destinations[d.Destination]; ok {
+				v = float64(x.Pending.Bytes)
+			}
+			backlog[i].values = append(backlog[i].values, v)
+		}
+	}
+	total := sum(lost.values)
+	all := []chart{
+		newChart("Received per second", short, 1000, received),
+		newChart("Backlog", size, 1024, backlog...),
+		newChart("Lost", short, 1000, lost),
+	}
+	l := &all[2]
+	l.Bars, l.Now = true, short(total)
+	l.Label = fmt.Sprintf("Records lost in the last %s: %s in all", l.From, l.Now)
+	return all
+}
+
+func orNaN(v *float64) float64 {
+	if v == nil {
+		return math.NaN()
+	}
+	return *v
+}
+
+func sum(values []float64) (s float64) {
+	for _, v := range values {
+		s += v
+	}
+	return s
+}
