@@ -91,7 +91,7 @@ func checkHooks(all []Hook) error {
 		return false
 	}
 	if err := foreign.CheckHooks(all, known, "OnKept, OnSealed or OnStaged"); err != nil {
-		return fmt.Errorf("Hooks: %w", err)
+		return fmt.Errorf("options: Hooks: %w", err)
 	}
 	return nil
 }

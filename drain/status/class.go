@@ -25,12 +25,23 @@ type Listener struct {
 	ReceiveBuffer int64 `json:"receive_buffer_bytes"`
 	// DropsKnown says whether Lost has the kernel's drops.
 	DropsKnown bool        `json:"kernel_drops_known"`
+	Sockets    []Socket    `json:"sockets"` // of a listener for datagrams
 	Stream     Stream      `json:"stream"`
 	Allowances []Allowance `json:"allowances"`
 	Panics     uint64      `json:"panics"`
 	// ProxyMalformed and ProxyIgnored: see ingest.Stats.
 	ProxyMalformed uint64 `json:"proxy_malformed"`
 	ProxyIgnored   uint64 `json:"proxy_ignored"`
+	// CertificateEnds is until when the TLS certificate is valid that was used last; null without one.
+	CertificateEnds *time.Time `json:"certificate_ends"`
+}
+
+// Socket is one socket of a listener for datagrams, in bytes as the kernel charges them.
+type Socket struct {
+	Queue         int64  `json:"queue_bytes"`
+	ReceiveBuffer int64  `json:"receive_buffer_bytes"`
+	Requested     int64  `json:"requested_buffer_bytes"`
+	Drops         uint64 `json:"kernel_drops"`
 }
 
 // Stream has the counts of a listener with connections.

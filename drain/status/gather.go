@@ -64,11 +64,15 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 		Damaged: ledger.Damaged, Rewriting: st.Rewriting, Unaccounted: append(c.Balance.Unaccounted, ledger.Unaccounted...),
 	}
 	c.Spool = w.spool(sp, &st)
+	var senders []ingest.Sender
 	for _, in := range dc.Inputs {
 		if l, ok := in.(ingest.Listener); ok {
-			c.Listeners = append(c.Listeners, listener(l))
+			st := l.Stats()
+			c.Listeners = append(c.Listeners, listener(l, &st))
+			senders = append(senders, st.Senders...)
 		}
 	}
+	c.Senders = sendersOf(senders, now)
 	c.LastRecord = moment(st.LastAppend) // of a program that appends by itself
 	for _, l := range c.Listeners {
 		if l.LastRecord != nil && (c.LastRecord == nil || l.LastRecord.After(*c.LastRecord)) {
@@ -98,13 +102,17 @@ func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 }
 
 // listener gathers one listener.
-func listener(l ingest.Listener) Listener {
-	st, addr := l.Stats(), l.Addr()
+func listener(l ingest.Listener, st *ingest.Stats) Listener {
+	addr := l.Addr()
 	out := Listener{
 		Network: network(addr), Addr: scrub(addr.String()), Received: st.Received, Lost: st.Lost, InHand: st.InHand,
 		LastRecord: moment(st.LastArrival), Err: text(l.Ready()), Queue: st.Queued, ReceiveBuffer: int64(st.ReceiveBuffer),
 		DropsKnown: st.DropsKnown, Stream: Stream{st.Conns, st.Refused, st.Resets}, Panics: st.Panics,
 		ProxyMalformed: st.ProxyMalformed, ProxyIgnored: st.ProxyIgnored, Allowances: []Allowance{},
+		Sockets: []Socket{}, CertificateEnds: moment(st.TLSExpires),
+	}
+	for _, s := range st.Sockets {
+		out.Sockets = append(out.Sockets, Socket{s.Queued, int64(s.Buffer), int64(s.Requested), s.Drops})
 	}
 	for _, a := range st.Allowances {
 		out.Allowances = append(out.Allowances, Allowance(a))

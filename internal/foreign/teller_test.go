@@ -49,8 +49,7 @@ func TestTeller(t *testing.T) {
 // TestTellerGoexit: a hook that ends its goroutine takes only itself with it.
 func TestTellerGoexit(t *testing.T) {
 	called := make(chan error, 1)
-	var teller *Teller
-	teller = NewTeller(func(*PanicError) {})
+	teller := NewTeller(func(*PanicError) {})
 	teller.Tell(func() { called <- errors.New("told") })
 	if err := <-called; err == nil {
 		t.Error("not called")
