@@ -104,6 +104,9 @@ func removeTree(fsys vfs.FS, dir string) {
 	_ = fsys.Remove(dir)
 }
 
+// errAdoption: a mark of an adoption cannot be used, and nothing depends on it.
+var errAdoption = errors.New("unusable mark of an adoption")
+
 func adoptedPath(dir string) string { return (&site{dir: dir}).path(adoptedName) }
 
 // loadAdoption reads the mark of a directory; nil if there is none. A damaged one says nothing: it is made again, or the
@@ -123,6 +126,9 @@ func loadAdoption(fsys vfs.FS, dir string) (*adoption, error) {
 		err = id.validate()
 	}
 	if err != nil {
+		if statefile.AnswerTo(err) != statefile.Refused {
+			err = fmt.Errorf("%w: %w", errAdoption, err)
+		}
 		return nil, fmt.Errorf("spool: %s: %w; if it is damaged, move it to another directory: the destinations tell what was delivered", adoptedPath(dir), err)
 	}
 	return m, nil
@@ -136,7 +142,8 @@ func (s *Spool) takeBack() error {
 		return err
 	}
 	if m.Spool != s.id.Spool {
-		return fmt.Errorf("%w: %s is of spool %s, this is %s", ErrCorrupt, s.path(adoptedName), m.Spool, s.id.Spool)
+		return fmt.Errorf("%w: %w: %s is of spool %s, this is %s; move it to another directory: it says nothing of this spool",
+			ErrCorrupt, errAdoption, s.path(adoptedName), m.Spool, s.id.Spool)
 	}
 	s.log.Info("spool: continuing after an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
 	for name, c := range m.Chains {

@@ -15,9 +15,10 @@ import (
 // destination is what the spool knows of one place that everything is owed to.
 type destination struct {
 	name      string
-	forgotten bool        // nothing more is owed to it; set by Open
-	lost      bool        // what its chain covers is not known; only while the spool is opened
-	mu        fatal.Mutex // one change at a time, files included
+	forgotten bool         // nothing more is owed to it; set by Open
+	lost      bool         // what its chain covers is not known; only while the spool is opened
+	aged      *destination // of a lost one: what its file says, which is older than the chain; nil if nothing can be read
+	mu        fatal.Mutex  // one change at a time, files included
 
 	// Guarded by Shelf.mu.
 	chain     Chain

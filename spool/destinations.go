@@ -73,10 +73,20 @@ func (s *Spool) relearn(d *destination) error {
 	if rem := s.id.Destinations[d.name]; rem.Spool != "" && rem.Joined > first {
 		c.Segment, c.Through, c.Stated = max(c.Segment, rem.Segment), rem.Joined-1, rem.Stated
 	}
-	d.chain, d.lost = c, false
+	aged := d.aged
+	d.chain, d.lost, d.aged = c, false, nil
 	// One that was owed everything has what is neither owed nor damaged, and no other one has more.
 	if most := s.journal.ledger.Kept.Sub(s.owed(d)).Sub(s.journal.ledger.Damaged); c.Joined == 1 || delivered.Records > most.Records {
 		delivered = most
+	}
+	if aged != nil && aged.chain == c && aged.delivered == delivered {
+		d.delivered = delivered // it was learned again by an earlier process
+		return nil
+	}
+	if aged != nil {
+		if _, err := s.loseChain(d.name, errAged); err != nil {
+			return err
+		}
 	}
 	return s.shelf.saveChain(d, c, delivered)
 }

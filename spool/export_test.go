@@ -1,6 +1,8 @@
 package spool
 
 import (
+	"log/slog"
+
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
 )
@@ -89,3 +91,24 @@ func (h *MemHost) Files() *vfs.Mem { return h.mem }
 
 // LoseIndex makes the next Open find no index.
 func (h *MemHost) LoseIndex() { *h.index = index.Mem{} }
+
+// PlanRepair plans the repair of the host's spool, with hook before each operation on its files.
+func (h *MemHost) PlanRepair(hook vfs.Hook, o *RepairOptions) (*RepairPlan, error) {
+	look := func(fsys vfs.FS, dir string, log *slog.Logger) (index.Index, bool, error) {
+		return h.index.Crash(index.Fate{}).Open(fsys, dir, log)
+	}
+	return planRepair(repairer{dir: "/spool", fs: gatedFS{vfs.Inject(h.mem, hook), func(vfs.Kind, string) error { return nil }, h.Place}, look: look, open: h.index.Open}, o)
+}
+
+// ReadDirectory reads the directory of the host's spool, and its segments.
+func (h *MemHost) ReadDirectory() (*Directory, []*SegmentFile, error) {
+	d, err := readDirectory(h.mem, "/spool")
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := d.readSegments(h.mem)
+	return d, list, err
+}
+
+// OpenSegment is SegmentFile.Open for a segment of ReadDirectory.
+func (h *MemHost) OpenSegment(s *SegmentFile) (*SegmentReader, error) { return s.open(h.mem) }

@@ -26,6 +26,7 @@ import (
 //	free/inode-<n>            empty files: inodes that are kept for the moment when there are no others
 //	damaged/                  files that are damaged or cannot be used: they may be the only copy of something, count against
 //	                          the quota, and stay until the operator removes them
+//	kept-<time>/              what a repair has replaced, with its plan: see PlanRepair. The operator removes it
 //	damaged/<16 hex>.json     what is damaged in a segment, and .given-up: the operator's word that it is given up
 const (
 	lockName    = "LOCK"

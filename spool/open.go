@@ -26,18 +26,31 @@ func open(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool
 }
 
 // openFrom is open, for an adopted spool with its source.
-func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (_ *Spool, err error) {
+func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool, error) {
+	s, err := openStill(src, dir, fsys, openIndex, o)
+	if err == nil && src == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		s.stop = stop
+		s.start(ctx)
+	}
+	return s, err
+}
+
+// openStill is openFrom for a spool that does nothing by itself: nothing is deleted and no segment begins before it is closed.
+func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o *Options) (*Spool, error) {
 	opts := o.withDefaults()
 	if err := errors.Join(checkDir("Open", dir), opts.validate()); err != nil {
 		return nil, err
 	}
 	s := newSpool(newSite(src, dir, fsys, opts))
+	s.stop = func() {}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if err := refuseLinks(fsys, dir); err != nil {
 		return nil, err
 	}
+	var err error
 	s.lock, err = fsys.Lock(s.path(lockName), holder(&opts))
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
@@ -52,11 +65,6 @@ func openFrom(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o 
 	st := s.Stats()
 	s.log.Info("spool: open", "class", st.Class, "dir", dir, "spool", st.SpoolID, "epoch", st.Epoch, "segments", st.Segments,
 		"used", st.Used, "quota", st.Quota, "took", time.Since(s.opened).Round(time.Millisecond))
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	if src == nil {
-		s.start(ctx)
-	}
 	return s, nil
 }
 

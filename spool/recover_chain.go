@@ -10,7 +10,8 @@ var errAged = errors.New("it is older than the chain: the log says that more was
 
 // aged finds chain states that are older than their chains: a file that was restored, or that the disk returns as it once
 // was. The ledgers in the log say how far each chain was, and were written after the state. Such a state is as good as
-// lost: what it says is still owed may have been delivered and deleted.
+// lost: what it says is still owed may have been delivered and deleted. It stays in its place until relearn knows whether it is
+// the state that an earlier process has made for a lost one, which no shipper has followed since.
 func (r *recovery) aged() error {
 	known := map[string]uint64{}
 	note := func(l *segment.Ledger) {
@@ -31,11 +32,7 @@ func (r *recovery) aged() error {
 		if d.lost || d.forgotten || d.chain.Through >= known[name] {
 			continue
 		}
-		lost, err := r.s.loseChain(name, errAged)
-		if err != nil {
-			return err
-		}
-		r.s.shelf.dests[name] = lost
+		r.s.shelf.dests[name] = &destination{name: name, lost: true, aged: d}
 	}
 	return nil
 }

@@ -346,26 +346,29 @@ func (r *recovery) save() error {
 	return nil
 }
 
-// balance checks the second equation of the ledger for a destination that is owed everything.
+// balance checks the second equation of the ledger for the destinations that are owed everything. Damage that only one of them
+// has not got before is missing at that one alone. The count is of the one that misses most, whichever is looked at first.
 func (r *recovery) balance() {
 	s := r.s
+	var worst *destination
+	var missing segment.Tally
 	for _, d := range s.shelf.dests {
 		if d.forgotten || d.chain.Joined > 1 {
 			continue
 		}
 		t := d.delivered
 		t.Add(s.owed(d))
-		t.Add(s.journal.ledger.Damaged)
-		if t == s.journal.ledger.Kept {
-			continue
-		}
-		s.log.Error("spool: the ledger does not balance; correcting the count of damaged records", "class", s.opts.Class, "dest", d.name,
-			"kept", s.journal.ledger.Kept, "delivered", d.delivered, "damaged", s.journal.ledger.Damaged)
 		// What does not add up in the other direction is no damage: never below nothing.
-		t = d.delivered
-		t.Add(s.owed(d))
-		s.journal.ledger.Damaged = s.journal.ledger.Kept.Sub(t)
-		s.journal.ledgerDirty = true
+		t = s.journal.ledger.Kept.Sub(t)
+		if worst == nil || t.Records > missing.Records || t.Records == missing.Records && t.Bytes > missing.Bytes {
+			worst, missing = d, t
+		}
+	}
+	if worst == nil || missing == s.journal.ledger.Damaged {
 		return
 	}
+	s.log.Error("spool: the ledger does not balance; correcting the count of damaged records", "class", s.opts.Class, "dest", worst.name,
+		"kept", s.journal.ledger.Kept, "delivered", worst.delivered, "damaged", s.journal.ledger.Damaged, "now", missing)
+	s.journal.ledger.Damaged = missing
+	s.journal.ledgerDirty = true
 }

@@ -81,6 +81,15 @@ func (r *recovery) noteUnused(n uint64) {
 // guessHeader reads the fields of a header whose checksum does not hold, at the places that FORMAT.md gives them; nil if
 // they make no sense. What a wrong field could spoil is checked by the blocks, whose checksums have the generation.
 func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
+	h := guessHeader(b, n, r.s.id)
+	if h == nil || h.Epoch > r.s.id.Epoch || !r.plausible(h) {
+		return nil
+	}
+	return h
+}
+
+// guessHeader is recovery.guessHeader without what else is known of the segment.
+func guessHeader(b []byte, n uint64, id *identity) *segment.Header {
 	if len(b) < 128 {
 		return nil
 	}
@@ -88,10 +97,10 @@ func (r *recovery) guessHeader(b []byte, n uint64) *segment.Header {
 	h := &segment.Header{
 		Len: headerPad, Generation: le.Uint64(b[24:]), Segment: n, First: le.Uint64(b[40:]),
 		Created: time.Unix(0, int64(le.Uint64(b[48:]))).UTC(),
-		Spool:   r.s.id.Spool, Epoch: le.Uint32(b[84:]), Class: r.s.id.Class, Instance: r.s.id.Instance,
+		Spool:   id.Spool, Epoch: le.Uint32(b[84:]), Class: id.Class, Instance: id.Instance,
 	}
-	if uint32(h.Generation) == 0 || h.First == 0 || h.Epoch == 0 || h.Epoch > r.s.id.Epoch ||
-		string(b[56:56+segment.SpoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n || !r.plausible(h) {
+	if uint32(h.Generation) == 0 || h.First == 0 || h.Epoch == 0 ||
+		string(b[56:56+segment.SpoolIDLen]) != h.Spool && le.Uint64(b[32:]) != n {
 		return nil
 	}
 	return h

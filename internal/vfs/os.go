@@ -205,6 +205,9 @@ var (
 		" cp -p FILE FILE.own && mv FILE.own FILE", ErrLink)
 )
 
+// HasOtherNames reports whether a file has more than one name, so that OpenRW refuses it.
+func HasOtherNames(fi fs.FileInfo) bool { return hasOtherNames(fi) }
+
 // errNotRegular: the spool makes regular files only, and whatever else bears such a name is not its.
 var errNotRegular = errors.New("not a regular file")
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // removedSuffix ends the name of an empty file that hides a file of the tree below: the only way to remove something
@@ -23,9 +24,41 @@ func Overlay(fsys FS, lower, upper string) FS {
 }
 
 // Preview shows the tree at dir under its own paths, takes every change, and keeps it in memory alone: to try out what a
-// program would do. What is written to an existing file is dropped, so that no file of a GiB is copied: it reads as before.
+// program would do. No file below is copied: of those that are written to, the pages that change are kept, of those that get
+// another name, their places.
 func Preview(fsys FS, dir string) FS {
-	return &overlay{low: fsys, lower: dir, up: NewMem(), upper: dir, drop: true}
+	return &overlay{
+		low: fsys, lower: dir, up: NewMem(), upper: dir, preview: true, moved: map[string]string{}, patches: map[string]*patch{},
+	}
+}
+
+// Substitute shows in a Preview, under path, a copy of the file at low, which may be anywhere in the file system below.
+func Substitute(preview FS, path, low string) error {
+	o := preview.(*overlay)
+	fi, err := o.low.Stat(low)
+	if err != nil {
+		return err
+	}
+	if err := Conceal(preview, path); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.moved[path], o.patches[low] = low, newPatch(fi.Size())
+	return nil
+}
+
+// Conceal makes a name of the tree below invisible in a Preview, whatever it is: also a symbolic link that leads nowhere.
+func Conceal(preview FS, path string) error {
+	o := preview.(*overlay)
+	o.leave(path)
+	if err := o.up.MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := o.hide(path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 type overlay struct {
@@ -33,11 +66,26 @@ type overlay struct {
 	lower string
 	up    FS
 	upper string
-	drop  bool // see Preview
+
+	preview bool // see Preview
+	mu      sync.Mutex
+	moved   map[string]string // the paths of files of the lower tree by their new paths
+	patches map[string]*patch // by paths in the lower tree
+}
+
+// movedFrom returns the file of the lower tree that a Preview has given this path.
+func (o *overlay) movedFrom(path string) (low string, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	low, ok = o.moved[path]
+	return low, ok
 }
 
 // below returns the path in the lower tree, and whether a file or directory is to be seen there.
 func (o *overlay) below(path string) (string, bool, error) {
+	if low, ok := o.movedFrom(path); ok {
+		return low, true, nil
+	}
 	rel, err := filepath.Rel(o.upper, path)
 	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 		return "", false, nil
@@ -59,9 +107,9 @@ func (o *overlay) below(path string) (string, bool, error) {
 	return low, true, nil
 }
 
-// either calls f for the upper tree and, if there is nothing, for the lower one.
-func either[T any](o *overlay, path string, f func(FS, string) (T, error)) (T, error) {
-	v, err := f(o.up, path)
+// either calls up for the upper tree and, if there is nothing, below for the lower one.
+func either[T any](o *overlay, path string, up, below func(string) (T, error)) (T, error) {
+	v, err := up(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return v, err
 	}
@@ -69,7 +117,7 @@ func either[T any](o *overlay, path string, f func(FS, string) (T, error)) (T, e
 	if berr != nil || !ok {
 		return v, errors.Join(berr, err)
 	}
-	return f(o.low, low)
+	return below(low)
 }
 
 func (o *overlay) Create(path string) (File, error) {
@@ -83,9 +131,9 @@ func (o *overlay) Create(path string) (File, error) {
 	return o.up.Create(path)
 }
 
-func (o *overlay) Open(path string) (File, error) { return either(o, path, FS.Open) }
+func (o *overlay) Open(path string) (File, error) { return either(o, path, o.up.Open, o.openLow) }
 
-func (o *overlay) Stat(path string) (fs.FileInfo, error) { return either(o, path, FS.Stat) }
+func (o *overlay) Stat(path string) (fs.FileInfo, error) { return either(o, path, o.up.Stat, o.stat) }
 
 func (o *overlay) OpenRW(path string) (File, error) {
 	f, err := o.up.OpenRW(path)
@@ -96,12 +144,8 @@ func (o *overlay) OpenRW(path string) (File, error) {
 	if berr != nil || !ok {
 		return nil, errors.Join(berr, err)
 	}
-	if o.drop {
-		f, err := o.low.Open(low)
-		if err != nil {
-			return nil, err
-		}
-		return dropped{f}, nil
+	if o.preview {
+		return o.openPatched(path, low)
 	}
 	if err := o.copyUp(path, low); err != nil {
 		return nil, err
@@ -168,8 +212,16 @@ func (o *overlay) Rename(oldpath, newpath string) error {
 	if err != nil {
 		return err
 	}
+	_, err = o.up.Stat(oldpath)
+	absent := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case o.preview && ok && absent:
+		return o.move(oldpath, newpath, low)
+	case o.preview && !absent:
+		o.leave(newpath)
+	}
 	if ok {
-		if _, err := o.up.Stat(oldpath); errors.Is(err, fs.ErrNotExist) {
+		if absent {
 			if err := o.copyUp(oldpath, low); err != nil {
 				return err
 			}
@@ -181,7 +233,41 @@ func (o *overlay) Rename(oldpath, newpath string) error {
 	return o.up.Rename(oldpath, newpath)
 }
 
+// move is Rename for a file of the lower tree in a Preview.
+func (o *overlay) move(oldpath, newpath, low string) error {
+	if err := o.up.Remove(newpath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !o.leave(oldpath) {
+		if err := o.hide(oldpath); err != nil {
+			return err
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.moved[newpath] = low
+	return nil
+}
+
+// leave takes its path from a file that a Preview has moved there, and reports whether there was one. What the lower tree has
+// under that path stays hidden, because it was replaced.
+func (o *overlay) leave(path string) bool {
+	if _, ok := o.movedFrom(path); !ok {
+		return false
+	}
+	o.mu.Lock()
+	delete(o.moved, path)
+	o.mu.Unlock()
+	if _, ok, err := o.below(path); err == nil && ok {
+		_ = o.hide(path) // in memory: it cannot fail but for a mark that is there
+	}
+	return true
+}
+
 func (o *overlay) Remove(path string) error {
+	if o.leave(path) {
+		return nil
+	}
 	_, ok, err := o.below(path)
 	if err != nil {
 		return err
@@ -217,9 +303,39 @@ func (o *overlay) ReadDir(path string) ([]fs.DirEntry, error) {
 	}
 	all = slices.DeleteFunc(slices.Clone(all), func(e fs.DirEntry) bool { return hidden[e.Name()] })
 	all = append(all, seen(up)...)
+	if all, err = o.arrived(path, all); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return all, nil
 }
+
+// arrived puts the files that a Preview has moved into a directory in the places of others of their names.
+func (o *overlay) arrived(dir string, all []fs.DirEntry) ([]fs.DirEntry, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for path, low := range o.moved {
+		if filepath.Dir(path) != filepath.Clean(dir) {
+			continue
+		}
+		fi, err := o.low.Stat(low) // without its patch: nobody asks a directory for sizes
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Base(path)
+		all = slices.DeleteFunc(all, func(e fs.DirEntry) bool { return e.Name() == name })
+		all = append(all, fs.FileInfoToDirEntry(namedInfo{fi, name}))
+	}
+	return all, nil
+}
+
+// namedInfo is of a file that has another name.
+type namedInfo struct {
+	fs.FileInfo
+	name string
+}
+
+func (i namedInfo) Name() string { return i.name }
 
 // seen leaves out what only hides something.
 func seen(entries []fs.DirEntry) []fs.DirEntry {
@@ -242,11 +358,3 @@ func (o *overlay) SyncDir(path string) error {
 func (o *overlay) Space(path string) (total, free int64, err error) { return o.up.Space(path) }
 
 func (o *overlay) Lock(path, holder string) (io.Closer, error) { return o.up.Lock(path, holder) }
-
-// dropped is a file whose changes go nowhere.
-type dropped struct{ File }
-
-func (dropped) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (dropped) Sync() error                            { return nil }
-func (dropped) Truncate(int64) error                   { return nil }
-func (dropped) Allocate(int64) error                   { return nil }

@@ -1,8 +1,10 @@
 package vfs
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -96,11 +98,7 @@ func TestOverlay(t *testing.T) {
 			get(t, o, top+"/d/new", "new")
 			get(t, o, top+"/d/other", "below")
 			get(t, o, top+"/d/replaced", "replaced")
-			if preview {
-				get(t, o, top+"/d/written", "below") // what is written to it goes nowhere
-			} else {
-				get(t, o, top+"/d/written", "ABOVE")
-			}
+			get(t, o, top+"/d/written", "ABOVE")
 			gone(t, o, top+"/d/removed")
 			gone(t, o, top+"/d/renamed")
 			gone(t, o, top+"/d/never")
@@ -144,5 +142,98 @@ func TestLockUnchanged(t *testing.T) {
 			t.Error(err)
 		}
 		get(t, fsys, path, "somebody")
+	}
+}
+
+// TestPreviewMoves: a Preview gives files of the tree below other names, in turn and more than once, and copies none.
+func TestPreviewMoves(t *testing.T) {
+	m := NewMem()
+	if err := m.MkdirAll("/d/e"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		put(t, m, "/d/"+name, name)
+	}
+	o := Preview(m, "/d")
+	if err := errors.Join(o.MkdirAll("/d"), o.MkdirAll("/d/e")); err != nil {
+		t.Fatal(err)
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if err := o.Rename("/d/"+from, "/d/"+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("a", "e/aside")
+	rename("b", "a")
+	rename("e/aside", "b")
+	list(t, o, "/d", "a", "b", "c", "e")
+	list(t, o, "/d/e")
+	get(t, o, "/d/a", "b")
+	get(t, o, "/d/b", "a")
+	if _, err := o.(*overlay).up.Stat("/d/a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that was renamed was copied: %v", err)
+	}
+	rename("a", "c") // replaces one
+	gone(t, o, "/d/a")
+	get(t, o, "/d/c", "b")
+	put(t, o, "/d/a", "new")
+	rename("a", "c") // a new one replaces one that was moved there
+	get(t, o, "/d/c", "new")
+	if err := o.Remove("/d/c"); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, o, "/d/c")
+	if err := o.Remove("/d/b"); err != nil {
+		t.Fatal(err)
+	}
+	list(t, o, "/d", "e")
+	if _, err := o.Create("/d/b"); err != nil {
+		t.Errorf("a name that is free again: %v", err)
+	}
+	list(t, m, "/d", "a", "b", "c", "e")
+}
+
+// TestPreviewWrites compares a file of a Preview with one that is written to.
+func TestPreviewWrites(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		m := NewMem()
+		data := make([]byte, rnd.IntN(20_000))
+		for i := range data {
+			data[i] = byte(1 + rnd.IntN(255))
+		}
+		for _, dir := range []string{"/a", "/b"} {
+			if err := m.MkdirAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			put(t, m, dir+"/f", string(data))
+		}
+		o := Preview(m, "/a")
+		f, err1 := o.OpenRW("/a/f")
+		g, err2 := m.OpenRW("/b/f")
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			off, n := int64(rnd.IntN(24_000)), rnd.IntN(9000)
+			if rnd.IntN(3) == 0 {
+				err1, err2 = f.Truncate(off), g.Truncate(off)
+			} else {
+				b := bytes.Repeat([]byte{byte(rnd.IntN(3))}, n) // zeros among them
+				_, err1 = f.WriteAt(b, off)
+				_, err2 = g.WriteAt(b, off)
+			}
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			a, err1 := ReadFile(o, "/a/f", 1<<20)
+			b, err2 := ReadFile(m, "/b/f", 1<<20)
+			fi, err3 := o.Stat("/a/f")
+			if err := errors.Join(err1, err2, err3); err != nil || !bytes.Equal(a, b) || fi.Size() != int64(len(b)) {
+				t.Fatalf("%v: %d bytes, not the %d that were written", err, len(a), len(b))
+			}
+		}
+		get(t, m, "/a/f", string(data))
 	}
 }

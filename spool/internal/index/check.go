@@ -38,11 +38,14 @@ var native = binary.NativeEndian
 // at each start over. An index that passes this check is sound in structure, and every entry in it is the one that was put.
 //
 // A *damage error or statefile.ErrNewer says why not; any other one is of reading.
-func checkFile(r io.ReaderAt, size int64) error {
+func checkFile(r io.ReaderAt, size int64) error { return readFile(r, size, func(string, []byte) {}) }
+
+// readFile is checkFile, and calls each with every entry. Until it returns nil, none of them may be believed.
+func readFile(r io.ReaderAt, size int64, each func(key string, value []byte)) error {
 	if size < 4*boltPage || size > boltMaxFile {
 		return damaged("a file of %d bytes is no index", size)
 	}
-	c := boltCheck{r: r}
+	c := boltCheck{r: r, each: each}
 	meta, err := c.metas()
 	if err != nil {
 		return err
@@ -71,7 +74,8 @@ type boltCheck struct {
 	r         io.ReaderAt
 	seen      []bool   // pages that are in use or free: each may be reached once, so every walk ends
 	bufs      [][]byte // one page at each depth of the walk
-	found     bool     // the header entry
+	each      func(key string, value []byte)
+	found     bool // the header entry
 	want, got header
 }
 
@@ -206,10 +210,11 @@ func (c *boltCheck) entry(key, sealed []byte) error {
 		c.want, err = decodeHeader(sealed)
 		return err
 	}
-	_, crc, ok := openValue(key, sealed)
+	value, crc, ok := openValue(key, sealed)
 	if !ok {
 		return damaged("entry %q of the index is damaged", key)
 	}
 	c.got.add(crc)
+	c.each(string(key), value)
 	return nil
 }

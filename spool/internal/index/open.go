@@ -58,7 +58,10 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 
 // check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Otherwise a *damage, statefile.ErrNewer, or what kept it
 // from being opened.
-func (x *boltIndex) check() error {
+func (x *boltIndex) check() error { return x.read(func(string, []byte) {}) }
+
+// read is check, and calls each with every entry.
+func (x *boltIndex) read(each func(key string, value []byte)) error {
 	f, err := x.fsys.Open(x.path())
 	if err != nil {
 		return err
@@ -68,7 +71,7 @@ func (x *boltIndex) check() error {
 	if err != nil {
 		return err
 	}
-	err = checkFile(f, size)
+	err = readFile(f, size, each)
 	if err != nil && !errors.Is(err, statefile.ErrNewer) && !isDamage(err) {
 		return damaged("the index cannot be read: %v", err)
 	}

@@ -1,0 +1,167 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// DirectoryFile is a file of a spool's directory.
+type DirectoryFile struct {
+	Path string `json:"path"` // relative to the directory
+	// Kind is what the name says that the file is: a word of FileKinds.
+	Kind        string    `json:"kind"`
+	Segment     uint64    `json:"segment,omitempty"`
+	Destination string    `json:"destination,omitempty"`
+	Size        int64     `json:"size"`
+	Time        time.Time `json:"time"` // of its last change
+}
+
+// FileKinds are the kinds of files that a spool's directory has, in the order of their uses: what holds records, what says how far
+// they are delivered, and what else there is.
+var FileKinds = []string{
+	"segment", "staged", "stage-record", "chain", "proposal", "identity", "newest", "ledger", "clean", "life", "lock", "frozen", "adopted",
+	"index", "pool", "inode", "damaged", "damage-note", "given-up", "kept", "unfinished", "unknown",
+}
+
+// list lists the files. One that goes while it is looked at is left out.
+func (d *Directory) list(at *site) error {
+	for _, dir := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} {
+		entries, err := at.fs.ReadDir(at.path(dir))
+		if err != nil && dir == "" {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if err != nil {
+			d.problem(dir, err, errors.Is(err, fs.ErrNotExist) && dir != segDir)
+			continue
+		}
+		for _, e := range entries {
+			if dir == "" && subdirs[e.Name()] {
+				continue
+			}
+			fi, err := e.Info()
+			if err != nil {
+				continue
+			}
+			f := DirectoryFile{Path: filepath.ToSlash(filepath.Join(dir, e.Name())), Size: fi.Size(), Time: fi.ModTime()}
+			f.Kind, f.Segment, f.Destination = kindOf(dir, e.Name())
+			switch {
+			case dir == "" && e.IsDir() && f.Kind == "kept":
+				if err := d.listKept(at, e.Name()); err != nil {
+					d.problem(f.Path, err, true)
+				}
+				continue
+			case e.IsDir() && f.Kind == "unknown":
+				continue
+			case !fi.Mode().IsRegular():
+				d.problem(f.Path, fmt.Errorf("it is %s, and a spool has only files here", describeType(fi.Mode())), false)
+			case f.Kind == "unfinished" && !d.Open:
+				d.problem(f.Path, errors.New("a process that died did not finish writing it"), true)
+			}
+			d.Files = append(d.Files, f)
+		}
+	}
+	return nil
+}
+
+// listKept lists what a repair has kept, at most two directories deep, as it makes them.
+func (d *Directory) listKept(at *site, name string) error {
+	entries, err := at.fs.ReadDir(at.path(name))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(name, e.Name())
+		if e.IsDir() && strings.Count(path, string(filepath.Separator)) < 2 {
+			if err := d.listKept(at, path); err != nil {
+				return err
+			}
+			continue
+		}
+		if fi, err := e.Info(); err == nil {
+			d.Files = append(d.Files, DirectoryFile{Path: filepath.ToSlash(path), Kind: "kept", Size: fi.Size(), Time: fi.ModTime()})
+		}
+	}
+	return nil
+}
+
+// describeType names a type of file for people.
+func describeType(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case m.IsDir():
+		return "a directory"
+	}
+	return "a special file"
+}
+
+// kindOf says what the name of a file means.
+func kindOf(dir, name string) (kind string, number uint64, dest string) {
+	if strings.HasSuffix(name, vfs.TempSuffix) {
+		return "unfinished", 0, ""
+	}
+	switch dir {
+	case "":
+		return kindOfRoot(name), 0, ""
+	case segDir:
+		if n, ok := parseName(name, segExt); ok {
+			return "segment", n, ""
+		}
+	case stageDir:
+		if n, ok := parseName(name, objExt); ok {
+			return "staged", n, ""
+		}
+		if n, ok := parseName(name, recExt); ok {
+			return "stage-record", n, ""
+		}
+	case chainDir:
+		if d, ok := strings.CutSuffix(name, stateExt); ok && segment.CheckDestination(d) == nil {
+			return "chain", 0, d
+		}
+		if d, ok := strings.CutSuffix(name, nextExt); ok && segment.CheckDestination(d) == nil {
+			return "proposal", 0, d
+		}
+	case freeDir:
+		if strings.HasPrefix(name, inodePrefix) {
+			return "inode", 0, ""
+		}
+		if n, ok := parseName(name, ""); ok {
+			return "pool", n, ""
+		}
+	case damagedDir:
+		if n, ok := parseName(name, noteExt); ok {
+			return "damage-note", n, ""
+		}
+		if n, ok := parseName(name, givenUpExt); ok {
+			return "given-up", n, ""
+		}
+		n, _ := parseName(name[:min(16, len(name))], "")
+		return "damaged", n, ""
+	}
+	return "unknown", 0, ""
+}
+
+// kindOfRoot is kindOf for the spool's directory itself.
+func kindOfRoot(name string) string {
+	if kind, ok := map[string]string{
+		identityName: "identity", lockName: "lock", cleanName: "clean", lifeName: "life", frozenName: "frozen", adoptedName: "adopted",
+		begunName: "newest", ledgerName: "ledger", index.FileName: "index", index.MarkName: "index",
+	}[name]; ok {
+		return kind
+	}
+	switch {
+	case strings.HasPrefix(name, index.FileName):
+		return "index"
+	case strings.HasPrefix(name, keptDir+"-"):
+		return "kept"
+	}
+	return "unknown"
+}

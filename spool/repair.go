@@ -1,0 +1,303 @@
+package spool
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/internal/statefile"
+)
+
+// ErrPlan is returned by RepairPlan.Apply if it would do something else than the plan says: the files have changed since.
+var ErrPlan = errors.New("spool: the repair would not be the one that was planned")
+
+// RepairOptions configure PlanRepair. The zero value suits a spool whose files say whose it is.
+type RepairOptions struct {
+	// Identity is a copy of spool.json, for a directory whose files do not say, or not with one voice, whose spool it is. It must
+	// not contradict a segment.
+	Identity []byte
+	// Class and Destinations of the spool, for a directory whose files say neither.
+	Class        string
+	Destinations []string
+
+	Logger *slog.Logger // gets what Apply does; nil discards
+}
+
+// RepairPlan says what Open would find wrong in a spool's directory and what it would do about that, and before it, what Open
+// asks the operator to do.
+type RepairPlan struct {
+	Dir     string `json:"dir"`
+	SpoolID string `json:"spool,omitempty"`
+	Class   string `json:"class,omitempty"`
+	// Findings are what Open would log as wrong, in its order.
+	Findings []Finding `json:"findings"`
+	// Changes are everything that Apply does: first the answers to what Open would refuse, in their order, then what Open does.
+	Changes []Change `json:"changes"`
+	// Damages are on record after the repair, those that were before included.
+	Damages []Damage `json:"damages,omitempty"`
+	// Records that the spool holds afterwards.
+	Records uint64 `json:"records"`
+	// Refused is why Open would refuse the spool even then, and Apply does nothing; empty if it would not.
+	Refused string `json:"refused,omitempty"`
+	// ID is the same for the same plan: Apply refuses to do anything else.
+	ID string `json:"id"`
+
+	repairer
+}
+
+// Finding is something that Open would log as a warning or an error.
+type Finding struct {
+	Level slog.Level `json:"level"`
+	Text  string     `json:"text"`
+}
+
+// Needed reports whether there is anything to repair: beyond what every start of a process does.
+func (p *RepairPlan) Needed() bool {
+	return p.Refused != "" || slices.ContainsFunc(p.Changes, func(x Change) bool { return !x.Routine })
+}
+
+// PlanRepair finds out what Open would do in the directory of a spool, and changes nothing there. It runs Open itself, on a
+// view of the directory whose changes stay in memory. A refusal of Open to which its message gives an answer that loses nothing is
+// answered in that view, and Open is tried again.
+//
+// ErrLocked: a process on this host has the spool open. fs.ErrNotExist: dir holds no spool. As long as it runs, no process can
+// open the spool.
+func PlanRepair(dir string, o *RepairOptions) (*RepairPlan, error) {
+	return planRepair(repairer{dir: dir, fs: vfs.OS(), look: index.Preview, open: index.Open}, o)
+}
+
+// repairer is what a plan needs to be made, and to be made again.
+type repairer struct {
+	dir  string
+	fs   vfs.FS
+	look index.OpenFunc // reads the index and leaves it as it is
+	open index.OpenFunc
+	o    RepairOptions
+	// cures are the answers to what Open refuses.
+	cures []*cure
+}
+
+func planRepair(r repairer, o *RepairOptions) (*RepairPlan, error) {
+	if err := checkDir("PlanRepair", r.dir); err != nil {
+		return nil, err
+	}
+	if o != nil {
+		r.o = *o
+	}
+	unlock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.plan()
+	return p, errors.Join(err, unlock())
+}
+
+// lock keeps the processes of this host from opening the spool.
+func (r *repairer) lock() (unlock func() error, err error) {
+	_, err1 := r.fs.Stat(filepath.Join(r.dir, segDir))
+	_, err2 := r.fs.Stat(filepath.Join(r.dir, identityName))
+	if err1 != nil && err2 != nil {
+		return nil, fmt.Errorf("spool: %s holds no spool: %w", r.dir, err1)
+	}
+	lock, err := r.fs.Lock(filepath.Join(r.dir, lockName), "")
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return func() error { return nil }, nil
+	case err != nil:
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	return lock.Close, nil
+}
+
+// maxCures bounds the answers to refusals: each is followed by another attempt to open the spool.
+const maxCures = 64
+
+// plan makes a plan. The spool is locked.
+func (r repairer) plan() (*RepairPlan, error) {
+	r.cures = nil
+	obstacles, err := r.obstacles()
+	if err != nil {
+		return nil, err
+	}
+	r.cures = obstacles
+	for {
+		p, refused, err := r.attempt()
+		if err != nil {
+			return nil, err
+		}
+		if refused == nil {
+			return p, nil
+		}
+		c := r.cureFor(refused)
+		if c == nil || len(r.cures) >= maxCures+len(obstacles) {
+			p.Refused = refused.Error()
+			return p, nil
+		}
+		r.cures = append(r.cures, c)
+	}
+}
+
+// attempt opens the spool on a view of its directory. refused is why Open refuses it.
+func (r repairer) attempt() (_ *RepairPlan, refused, err error) {
+	p := &RepairPlan{Dir: r.dir, Findings: []Finding{}, Changes: []Change{}, repairer: r}
+	view := vfs.Preview(r.fs, r.dir)
+	if err := view.MkdirAll(r.dir); err != nil {
+		return nil, nil, err
+	}
+	for _, c := range r.cures {
+		if err := c.show(view); err != nil {
+			return nil, nil, err
+		}
+		p.Changes = append(p.Changes, c.Change)
+	}
+	p.Changes = append(p.Changes, r.badIndex(view)...)
+	noted := noteChanges(view, r.fs, r.dir)
+	log := &findings{}
+	s, refused := r.openSpool(noted, r.look, slog.New(log))
+	if refused == nil {
+		p.describe(s)
+		err = s.Close()
+	}
+	p.Findings = append(p.Findings, log.list...)
+	p.Changes = append(p.Changes, noted.list()...)
+	if id, ierr := r.identity(view); ierr == nil {
+		p.SpoolID, p.Class = id.Spool, id.Class
+	}
+	p.ID = p.hash()
+	return p, refused, err
+}
+
+// describe takes from an open spool what it holds.
+func (p *RepairPlan) describe(s *Spool) {
+	for _, seg := range s.shelf.Sealed(0, 0) {
+		p.Records += seg.Records
+	}
+	if a := s.journal.active; a != nil {
+		p.Records += s.journal.taken + 1 - a.header.First
+	}
+	p.Damages = s.damages.list()
+}
+
+// openSpool opens the spool as its last owner would, so that no new epoch begins because of the repair.
+func (r *repairer) openSpool(fsys vfs.FS, ix index.OpenFunc, log *slog.Logger) (*Spool, error) {
+	id, err := r.identity(fsys)
+	if err != nil {
+		return nil, err
+	}
+	o := &Options{
+		Class: id.Class, Instance: id.Instance, Destinations: id.known(nil), SegmentBytes: r.segmentBytes(fsys), MaxBytes: repairQuota,
+		MemoryBytes: minMemoryBytes, Logger: log,
+	}
+	if len(o.Destinations) == 0 {
+		o.Destinations = r.o.Destinations
+	}
+	return openStill(nil, r.dir, fsys, ix, o)
+}
+
+// repairQuota is more than any spool has.
+const repairQuota = 1 << 60
+
+// identity returns whose spool the files say that it is.
+func (r *repairer) identity(fsys vfs.FS) (*identity, error) {
+	id, err := loadIdentity(fsys, r.dir)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		return id, err
+	}
+	found, serr := newSite(nil, r.dir, fsys, Options{Class: r.o.Class, Destinations: r.o.Destinations}).findIdentity()
+	switch {
+	case serr != nil:
+		return nil, serr
+	case found == nil:
+		return nil, err
+	}
+	return found, nil
+}
+
+// segmentBytes returns the size at which this spool's segments are sealed, as far as files tell: with another one, Open would
+// throw away the files of its pool, or seal a segment early.
+func (r *repairer) segmentBytes(fsys vfs.FS) int64 {
+	size := int64(64 << 20)
+	if b, err := loadBegun(fsys, filepath.Join(r.dir, begunName), ""); err == nil && b != nil {
+		size = b.Size
+	}
+	entries, _ := fsys.ReadDir(filepath.Join(r.dir, freeDir)) // one that cannot be read says nothing
+	for _, e := range entries {
+		if fi, err := fsys.Stat(filepath.Join(r.dir, freeDir, e.Name())); err == nil {
+			size = max(size, (fi.Size()+1)/2)
+		}
+	}
+	return min(max(size, minSegmentBytes), maxSegmentBytes)
+}
+
+// badIndex says what becomes of an index that cannot be used.
+func (r *repairer) badIndex(fsys vfs.FS) []Change {
+	err := index.Check(fsys, r.dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, statefile.ErrNewer) {
+		return nil
+	}
+	fi, serr := fsys.Stat(filepath.Join(r.dir, index.FileName))
+	if serr != nil {
+		return nil
+	}
+	return []Change{{What: "replace", Path: index.FileName, Size: fi.Size(), Why: "it is made again from the segments: " + err.Error()}}
+}
+
+// times are in the names of files that are set aside: the same plan, made later, has others.
+var times = regexp.MustCompile(`-\d{8}T\d{6}\.\d{6}`)
+
+// hash returns what is the same for the same changes of the same files.
+func (p *RepairPlan) hash() string {
+	b, _ := json.Marshal(p.Changes) // of strings and numbers: it cannot fail
+	sum := sha256.Sum256(times.ReplaceAll(b, nil))
+	return hex.EncodeToString(sum[:6])
+}
+
+// findings is a slog.Handler that keeps warnings and errors.
+type findings struct {
+	mu   sync.Mutex
+	list []Finding
+}
+
+// maxFindings bounds them: a spool of a hundred thousand segments, all of them damaged, has no more to say.
+const maxFindings = 10_000
+
+// Enabled implements slog.Handler.
+func (f *findings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+// Handle implements slog.Handler.
+func (f *findings) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	b.WriteString(strings.TrimPrefix(r.Message, "spool: "))
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "class" && a.Key != "dir" {
+			fmt.Fprintf(&b, " %s=%v", a.Key, a.Value.Resolve())
+		}
+		return true
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.list) < maxFindings {
+		f.list = append(f.list, Finding{r.Level, b.String()})
+	}
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (f *findings) WithAttrs([]slog.Attr) slog.Handler { return f }
+
+// WithGroup implements slog.Handler.
+func (f *findings) WithGroup(string) slog.Handler { return f }
