@@ -59,6 +59,8 @@ func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	return &destination{name: name, lost: true}, nil
 }
 
+var errAged = errors.New("it is older than the chain: the log says that more was delivered")
+
 // relearn gives a destination whose chain state is lost the state that is certain: it has what was deleted, which only
 // happens to what every destination has.
 func (s *Spool) relearn(d *destination) error {

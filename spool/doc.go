@@ -45,14 +45,15 @@
 //
 // From the outside in. Each file uses mainly files later in this list, and a test counts the exceptions.
 //
+// From a distance: repair_apply.go carries out the plan of a repair, which repair.go makes by opening the spool on a view of its
+// directory. repair_cures.go has the answers to what Open refuses, and repair_changes.go notes what is done to files.
+// directory_segments.go and directory.go read a directory file by file, with directory_files.go for the names.
+//
 // The whole: open.go opens a spool and composes it of its parts. recover_end.go, recover_chain.go, recover_log.go,
 // recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
 // another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that
 // are given with those that are remembered. adopt.go opens the spool of another host, identity_found.go finds out whose a
-// spool is without its spool.json, inspect.go looks at one, and giveup.go has the operator's word on damage. repair_apply.go
-// carries out the plan of a repair, which repair.go makes by opening the spool on a view of its directory. repair_cures.go has the
-// answers to what Open refuses, and repair_changes.go notes what is done to files. directory.go reads a directory file by file, with
-// directory_files.go for the names and directory_segments.go for the segments. tail.go and
+// spool is without its spool.json, inspect.go looks at one, and giveup.go has the operator's word on damage. tail.go and
 // tail_read.go iterate over kept records, also in the directory of another process. keeper.go has the goroutine that seals,
 // deletes and prepares, stats.go the snapshot, close.go the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's
 // methods, and the order of all locks.

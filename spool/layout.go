@@ -49,6 +49,9 @@ const (
 	nextExt  = ".next"
 )
 
+// subdirs are the directories that a spool has.
+var subdirs = map[string]bool{segDir: true, stageDir: true, chainDir: true, freeDir: true, damagedDir: true}
+
 func (s *site) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }

@@ -1,12 +1,6 @@
 package spool
 
-import (
-	"errors"
-
-	"github.com/penstock-go/penstock/spool/segment"
-)
-
-var errAged = errors.New("it is older than the chain: the log says that more was delivered")
+import "github.com/penstock-go/penstock/spool/segment"
 
 // aged finds chain states that are older than their chains: a file that was restored, or that the disk returns as it once
 // was. The ledgers in the log say how far each chain was, and were written after the state. Such a state is as good as

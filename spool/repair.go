@@ -10,10 +10,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
@@ -256,13 +256,27 @@ func (r *repairer) badIndex(fsys vfs.FS) []Change {
 	return []Change{{What: "replace", Path: index.FileName, Size: fi.Size(), Why: "it is made again from the segments: " + err.Error()}}
 }
 
-// times are in the names of files that are set aside: the same plan, made later, has others.
-var times = regexp.MustCompile(`-\d{8}T\d{6}\.\d{6}`)
+// timeless removes the time from the name of a file that is set aside: the same plan, made later, has another one. See setAside.
+func timeless(name string) string {
+	const form = "-20060102T150405.000000"
+	ext := filepath.Ext(name)
+	base := strings.TrimSuffix(name, ext)
+	if at := len(base) - len(form); at > 0 {
+		if _, err := time.Parse(form, base[at:]); err == nil {
+			return base[:at] + ext
+		}
+	}
+	return name
+}
 
 // hash returns what is the same for the same changes of the same files.
 func (p *RepairPlan) hash() string {
-	b, _ := json.Marshal(p.Changes) // of strings and numbers: it cannot fail
-	sum := sha256.Sum256(times.ReplaceAll(b, nil))
+	list := slices.Clone(p.Changes)
+	for i := range list {
+		list[i].To = timeless(list[i].To)
+	}
+	b, _ := json.Marshal(list) // strings and numbers: it cannot fail
+	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:6])
 }
 

@@ -77,7 +77,7 @@ func essence(list []Change) string {
 	var b strings.Builder
 	for _, x := range list {
 		if !x.Routine && !strings.HasPrefix(x.Path, "index.") {
-			fmt.Fprintln(&b, times.ReplaceAllString(strings.Join([]string{x.What, x.Path, x.To}, " "), ""))
+			fmt.Fprintln(&b, x.What, x.Path, timeless(x.To))
 		}
 	}
 	return b.String()

@@ -135,9 +135,6 @@ func (r *repairer) obstacles() (cures []*cure, err error) {
 	return cures, nil
 }
 
-// subdirs are the directories that a spool has.
-var subdirs = map[string]bool{segDir: true, stageDir: true, chainDir: true, freeDir: true, damagedDir: true}
-
 func (r *repairer) isFile(dir string) bool {
 	fi, err := r.fs.Stat(filepath.Join(r.dir, dir))
 	return err == nil && !fi.IsDir()

@@ -1,9 +1,7 @@
 package vfs
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +13,10 @@ import (
 // Held reports whether a process of this host holds the lock of OS at path, and takes none itself: known is false if the system
 // does not tell. A process in another PID namespace, such as a container, is not seen.
 func Held(path string) (held, known bool) {
-	f, err := os.Open("/proc/locks")
+	locks, err := os.ReadFile("/proc/locks")
 	if err != nil {
 		return false, false
 	}
-	defer f.Close()
 	for _, name := range []string{path, filepath.Dir(path)} {
 		fi, err := os.Lstat(name)
 		if err != nil {
@@ -29,10 +26,7 @@ func Held(path string) (held, known bool) {
 		if !ok {
 			return false, false
 		}
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return false, false
-		}
-		if listed(f, st) {
+		if listed(string(locks), st) {
 			return true, true
 		}
 	}
@@ -41,11 +35,11 @@ func Held(path string) (held, known bool) {
 
 // listed looks for a lock of flock(2) on a file. Lines are like "1: FLOCK  ADVISORY  WRITE 708 fd:01:393219 0 EOF". btrfs and overlay
 // file systems show another device there than stat(2) does, whose major number is 0.
-func listed(r io.Reader, st *syscall.Stat_t) bool {
+func listed(locks string, st *syscall.Stat_t) bool {
 	dev := uint64(st.Dev) // 32 bits on some architectures
 	exact := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), st.Ino)
-	for s := bufio.NewScanner(r); s.Scan(); {
-		fields := strings.Fields(s.Text())
+	for line := range strings.Lines(locks) {
+		fields := strings.Fields(line)
 		if len(fields) < 6 || fields[1] != "FLOCK" {
 			continue
 		}
