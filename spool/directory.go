@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -213,4 +215,32 @@ func (d *Directory) lostAfter(through uint64) (ranges []segment.Range) {
 		ranges = append(ranges, from(through+1, x.Ranges)...)
 	}
 	return ranges
+}
+
+// CheckIndex reads the index as plain bytes and says what is wrong with it; nil if it is sound or not there. Beside a process that
+// has the spool open it says nothing.
+func (d *Directory) CheckIndex() error {
+	if d.Open || d.Holder != "" {
+		return nil
+	}
+	if err := index.Check(vfs.OS(), d.Dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// OpenFile opens a file of the directory for reading, by its path in it. It follows no symbolic link, and never waits.
+func (d *Directory) OpenFile(path string) (*io.SectionReader, io.Closer, error) {
+	if !filepath.IsLocal(filepath.FromSlash(path)) {
+		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
+	}
+	f, err := vfs.OS().Open(filepath.Join(d.Dir, filepath.FromSlash(path)))
+	if err != nil {
+		return nil, nil, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return io.NewSectionReader(f, 0, size), f, nil
 }

@@ -302,3 +302,44 @@ func (s *SegmentFile) options(f io.ReaderAt, size int64) (o segment.ReadOptions,
 	}
 	return o, err
 }
+
+// Verify reads all of the segment's file. Damaged ranges are returned as far as they are in the file: an active segment is not
+// damaged where a crash has torn it. The error is what is wrong besides, or that of reading.
+func (s *SegmentFile) Verify() (damage []*segment.DamageError, err error) { return s.verify(vfs.OS()) }
+
+func (s *SegmentFile) verify(fsys vfs.FS) (damage []*segment.DamageError, err error) {
+	r, err := s.open(fsys)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for {
+		_, _, err := r.Next()
+		d, damaged := errors.AsType[*segment.DamageError](err)
+		switch {
+		case err == io.EOF:
+			return damage, s.compare(fsys, len(damage) > 0)
+		case damaged:
+			damage = append(damage, d)
+		case err != nil:
+			return damage, err
+		}
+	}
+}
+
+// compare compares a sealed segment with its footer. damaged: it cannot be equal.
+func (s *SegmentFile) compare(fsys vfs.FS, damaged bool) error {
+	if s.State != SegmentSealed || damaged {
+		return nil
+	}
+	f, err := fsys.Open(filepath.Join(s.d.Dir, filepath.FromSlash(s.Path)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return segment.Verify(f, size)
+}

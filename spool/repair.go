@@ -32,6 +32,10 @@ type RepairOptions struct {
 	Class        string
 	Destinations []string
 
+	// NoLock makes a plan to look at, without the lock: no process is kept from opening the spool meanwhile. If one does, the plan
+	// is of no use. Apply refuses it.
+	NoLock bool
+
 	Logger *slog.Logger // gets what Apply does; nil discards
 }
 
@@ -95,6 +99,9 @@ func planRepair(r repairer, o *RepairOptions) (*RepairPlan, error) {
 	}
 	if o != nil {
 		r.o = *o
+	}
+	if r.o.NoLock {
+		return r.plan()
 	}
 	unlock, err := r.lock()
 	if err != nil {

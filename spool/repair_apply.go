@@ -24,6 +24,9 @@ import (
 // Apply may be killed at any moment. The next plan then has what is left to do.
 func (p *RepairPlan) Apply() (kept string, err error) {
 	r := p.repairer
+	if r.o.NoLock {
+		return "", fmt.Errorf("%w: it was made without the lock (RepairOptions.NoLock)", ErrPlan)
+	}
 	unlock, err := r.lock()
 	if err != nil {
 		return "", err

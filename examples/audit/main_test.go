@@ -257,10 +257,10 @@ func TestUsage(t *testing.T) {
 
 func TestBar(t *testing.T) {
 	p := new(audit.Progress)
-	empty := bar(p)
+	empty := line(p)
 	p.Manifests.Store(5)
 	p.ManifestsOf.Store(10)
-	if b := bar(p); !strings.Contains(b, "5/10") || strings.Count(b, "=") != 12 || strings.Contains(empty, "=") {
+	if b := line(p); !strings.Contains(b, "5/10") || strings.Count(b, "=") != 12 || strings.Contains(empty, "=") {
 		t.Errorf("%s\n%s", empty, b)
 	}
 }

@@ -50,6 +50,9 @@ type ndjsonWriter struct {
 	attrsText []byte
 }
 
+// NewNDJSONWriter returns a Writer of NDJSON for records that were kept under a spool id, of whatever segments.
+func NewNDJSONWriter(spool string) Writer { return newNDJSONWriter(spool) }
+
 // newNDJSONWriter returns the writer of records that were kept under a spool id.
 func newNDJSONWriter(spool string) *ndjsonWriter {
 	return &ndjsonWriter{tail: []byte(spoolMember + spool + lineEnd)}
