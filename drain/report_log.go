@@ -92,7 +92,7 @@ func (l *reportLog) class(name string, c ClassReport) {
 	}
 	for _, dest := range slices.Sorted(maps.Keys(c.Destinations)) {
 		d := c.Destinations[dest]
-		l.line("drain: report: destination", d.Pending.Records > 0, d.Err, "class", name, "dest", dest, "delivered", d.Delivered.Records,
+		l.line("drain: report: destination", d.Pending.Records > 0, d.Err, "class", name, "destination", dest, "delivered", d.Delivered.Records,
 			"pending", units.Records(d.Pending.Records, d.Pending.Bytes), "verified", d.Verified, "restored", d.Restored)
 	}
 }

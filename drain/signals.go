@@ -14,6 +14,7 @@ import (
 // after stop was called:
 //
 //   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored.
+//     SignalsWith can call the program's own code instead.
 //   - SIGPIPE, which a write to standard output or standard error raises once nothing reads them (see package os/signal):
 //     the write fails, and the service continues without its log.
 //   - SIGXFSZ, which a write beyond RLIMIT_FSIZE raises: the write fails, is logged and retried.
@@ -21,7 +22,28 @@ import (
 // SIGQUIT still ends the process with Go's dump of all goroutines. Run does all this by itself; Signals is for programs
 // that call RunWith.
 func Signals(log *slog.Logger) (end <-chan os.Signal, stop func()) {
-	log = steadylog.Wrap(log)
+	return SignalsWith(&SignalOptions{Logger: log})
+}
+
+// SignalOptions configure SignalsWith. nil is fine.
+type SignalOptions struct {
+	// Reload is called for SIGHUP, by one goroutine. Signals that arrive during a call are one more call after it. Default nil:
+	// SIGHUP is logged and ignored.
+	Reload func()
+	// Logger gets what is ignored. nil discards.
+	Logger *slog.Logger
+}
+
+// SignalsWith is Signals for a program that reloads its configuration at SIGHUP. stop waits for a call of Reload that is under
+// way.
+func SignalsWith(o *SignalOptions) (end <-chan os.Signal, stop func()) {
+	if o == nil {
+		o = new(SignalOptions)
+	}
+	log, reload := steadylog.Wrap(o.Logger), o.Reload
+	if reload == nil {
+		reload = func() { log.Info("drain: SIGHUP is ignored; to change the configuration, start a new process") }
+	}
 	ends, hangups, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -32,7 +54,7 @@ func Signals(log *slog.Logger) (end <-chan os.Signal, stop func()) {
 		for {
 			select {
 			case <-hangups:
-				log.Info("drain: SIGHUP is ignored; to change the configuration, start a new process")
+				reload()
 			case <-stopped:
 				return
 			}

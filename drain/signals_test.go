@@ -56,3 +56,24 @@ func TestSignals(t *testing.T) {
 	kill(syscall.SIGPIPE) // main still writes its last words
 	kill(syscall.SIGHUP)
 }
+
+// TestReloadSignal: SIGHUP calls Reload, a second one during the call calls it again after it, and stop waits for it.
+func TestReloadSignal(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	_, stop := SignalsWith(&SignalOptions{Reload: func() {
+		begun <- struct{}{}
+		<-goOn
+	}})
+	hangUp := func() {
+		t.Helper()
+		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	<-begun
+	hangUp()
+	close(goOn)
+	<-begun
+	stop()
+}

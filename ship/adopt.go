@@ -23,7 +23,7 @@ func (s *Shipper) Claim(ctx context.Context) error {
 	if claimed || s.sp.Source() == "" {
 		return nil
 	}
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		claimed, err := l.claimChain(ctx, s.o.Patience)
 		if err != nil {
 			return err

@@ -132,7 +132,7 @@
 //
 // From the outside in. options.go and shipper.go configure and run a Shipper. destination.go, object.go and backoff.go are
 // what a driver implements and uses; location.go compares where destinations are, guard.go guards against one that
-// misbehaves. publish.go stores a report, limit.go bounds the rate of uploads.
+// misbehaves. publish.go stores a report, limit.go bounds the rate of uploads, join.go adds a destination.
 //
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
 // progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged.

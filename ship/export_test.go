@@ -36,7 +36,7 @@ func Weight(bytes int64) int { return weight(bytes) }
 
 // TakeOver makes one destination of an adopted spool the one that decides.
 func TakeOver(ctx context.Context, s *Shipper, dest string) error {
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		if l.name == dest {
 			_, err := l.claimChain(ctx, s.o.Patience)
 			return err

@@ -124,7 +124,7 @@ func TestPermanent(t *testing.T) {
 		b.segments(3, 10)
 		b.ship(d, bubble)
 		time.Sleep(10 * time.Second)
-		if log := b.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "allow s3:PutObject") || !strings.Contains(log, "dest=idc") {
+		if log := b.log.String(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "allow s3:PutObject") || !strings.Contains(log, "destination=idc") {
 			t.Errorf("after 10 s the log says:\n%s", log)
 		}
 		if st := b.s.Stats()["idc"]; st.State != ship.StateParked || time.Until(st.NextAttempt) > 30*time.Second {

@@ -70,7 +70,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		wake := s.changed.Next() // before looking, so that no change falls in between
 		var pending []*lane
 		over := true
-		for _, l := range s.lanes {
+		for _, l := range s.all() {
 			// Both marks, since they are kept apart: neither alone must be able to say that all is well.
 			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
 				pending = append(pending, l)

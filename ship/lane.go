@@ -20,6 +20,7 @@ type lane struct {
 	dest Guarded
 	// checks: the Destination is a Checker.
 	checks bool
+	limits []*Limiter
 	log    *slog.Logger
 
 	mu sync.Mutex // guards all that follows; nothing that can block is called under it
@@ -58,12 +59,12 @@ type delivery struct {
 	stated bool
 }
 
-func newLane(s *Shipper, name string, dest Destination) (*lane, error) {
+func newLane(s *Shipper, name string, dest Destination, limits []*Limiter) (*lane, error) {
 	chain, err := s.sp.Shelf().Chain(name)
 	if err != nil {
 		return nil, err
 	}
-	l := &lane{s: s, name: name, log: s.log.With("dest", name), chain: chain}
+	l := &lane{s: s, name: name, limits: limits, log: s.log.With("destination", name), chain: chain}
 	l.record = newRecord()
 	l.hooks = newHooks(l)
 	l.dest = recorded{Guard(dest, l.notePanic), l.record, l.hooks}
@@ -81,7 +82,7 @@ func (l *lane) run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { l.checkDestination(ctx) })
 	// One goroutine for each pair, so that a dead peer delays no other head.
-	for _, peer := range l.s.lanes {
+	for _, peer := range l.s.all() {
 		if peer != l {
 			wg.Go(func() { l.tellHeads(ctx, peer) })
 		}

@@ -23,9 +23,8 @@ const limitBurst = 100 * time.Millisecond
 // It counts the bytes that uploads read: an upload that is repeated counts again. What comes back (objects that are read to
 // verify them) and manifests do not count.
 type Limiter struct {
+	mu   sync.Mutex
 	rate float64 // bytes per second
-
-	mu sync.Mutex
 	// full is when the bucket is full again if nothing more is taken. Behind now by less than the burst: some is left; ahead
 	// of now: so much is owed. One time holds both the level and the time of the last change.
 	full time.Time
@@ -34,6 +33,14 @@ type Limiter struct {
 // NewLimiter returns a Limiter for so many bytes per second; less than 16 KiB/s is taken for that.
 func NewLimiter(bytesPerSecond int64) *Limiter {
 	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
+}
+
+// SetRate changes the rate, also of uploads that are under way. What they owe at the old rate is forgiven, so that a higher rate
+// holds at once.
+func (l *Limiter) SetRate(bytesPerSecond int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.full = float64(max(bytesPerSecond, minRate)), time.Time{}
 }
 
 // reserve takes n bytes and returns how long to wait until they may go. Whoever comes later waits after that: large and
@@ -78,11 +85,10 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 
 // limitRate returns a body that keeps to the limits of the destination.
 func (l *lane) limitRate(ctx context.Context, body *io.SectionReader) *io.SectionReader {
-	limiters := l.s.o.Limits[l.name]
-	if len(limiters) == 0 {
+	if len(l.limits) == 0 {
 		return body
 	}
-	return io.NewSectionReader(&limited{body, ctx, limiters, &l.s.rush}, 0, body.Size())
+	return io.NewSectionReader(&limited{body, ctx, l.limits, &l.s.rush}, 0, body.Size())
 }
 
 // rush says that somebody waits for everything to be delivered.

@@ -17,9 +17,10 @@ func (s *Shipper) Publish(ctx context.Context, key, contentType string, body []b
 	}
 	o := BytesObject(key, s.spool, body)
 	o.ContentType = contentType
-	errs := make([]error, len(s.lanes))
+	lanes := s.all()
+	errs := make([]error, len(lanes))
 	var wg sync.WaitGroup
-	for i, l := range s.lanes {
+	for i, l := range lanes {
 		wg.Go(func() {
 			if _, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(body), 0, o.Size)); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", l.name, err)

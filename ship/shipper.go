@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
@@ -26,15 +27,19 @@ type Shipper struct {
 	instance     string // names this host in manifests
 	epoch        uint32 // in which this process writes the chains
 
-	lanes   []*lane     // by name
-	changed wait.Signal // a window, a chain or a state has changed
+	lanes   atomic.Pointer[[]*lane] // by name; Join replaces the list
+	changed wait.Signal             // a window, a chain or a state has changed
 	ended   chan struct{}
+	joining sync.Mutex // one Join at a time; guards o.Destinations and o.Limits
 
 	mu      sync.Mutex
 	claimed bool            // see Claim
 	life    context.Context // of Run, nil before it
-	wg      sync.WaitGroup  // what Run awaits
-	slots   chan struct{}   // one for each StageWorker
+	cut     context.CancelCauseFunc
+	started bool           // Run has started the lanes
+	leaving bool           // Run waits for all that it has started: nothing more may begin
+	wg      sync.WaitGroup // what Run awaits
+	slots   chan struct{}  // one for each StageWorker
 	staging map[uint64]*staging
 
 	rush
@@ -58,13 +63,15 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 		slots: make(chan struct{}, common.StageWorkers), staging: map[uint64]*staging{},
 	}
 	s.rush.init()
+	var lanes []*lane
 	for _, name := range slices.Sorted(maps.Keys(opts.Destinations)) {
-		l, err := newLane(s, name, opts.Destinations[name])
+		l, err := newLane(s, name, opts.Destinations[name], opts.Limits[name])
 		if err != nil {
 			return nil, fmt.Errorf("ship: destination %s: %w", name, err)
 		}
-		s.lanes = append(s.lanes, l)
+		lanes = append(lanes, l)
 	}
+	s.lanes.Store(&lanes)
 	return s, nil
 }
 
@@ -85,25 +92,28 @@ func (s *Shipper) Run(ctx context.Context) error {
 		s.mu.Unlock()
 		return errors.New("ship: Run was called before")
 	}
-	s.life = ctx
+	s.life, s.cut = ctx, cancel
 	s.mu.Unlock()
 	claim := s.Claim(ctx)
-	for _, l := range s.lanes {
+	s.mu.Lock()
+	s.started = true
+	for _, l := range s.all() {
 		s.wg.Go(func() {
 			if errors.Is(claim, ErrFenced) {
 				l.fence(claim) // who loses the first destination gives up all of them
 				return
 			}
-			// A lane that ends for another reason than ctx has told why; the others go on.
-			if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
-				cancel(err)
-			}
+			s.serve(ctx, l)
 		})
 	}
+	s.mu.Unlock()
 	<-ctx.Done()
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
 	s.wg.Wait()
 	until := time.Now().Add(told)
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		l.hooks.end(until)
 	}
 	close(s.ended)
@@ -111,6 +121,13 @@ func (s *Shipper) Run(ctx context.Context) error {
 		return fmt.Errorf("ship: %w", err)
 	}
 	return nil
+}
+
+// serve runs a lane. One that ends for another reason than ctx has told why; the others continue.
+func (s *Shipper) serve(ctx context.Context, l *lane) {
+	if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
+		s.cut(err)
+	}
 }
 
 // checkContext refuses a nil context.
@@ -123,13 +140,16 @@ func checkContext(ctx context.Context) error {
 
 // ResetBackoff makes every destination be tried at once, also those that are parked. A drain begins with it.
 func (s *Shipper) ResetBackoff() {
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		l.retryNow()
 	}
 }
 
+// all returns the lanes.
+func (s *Shipper) all() []*lane { return *s.lanes.Load() }
+
 func (s *Shipper) lane(name string) (*lane, error) {
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		if l.name == name {
 			return l, nil
 		}

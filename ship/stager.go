@@ -71,7 +71,7 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 	if !ok {
 		return rec, err
 	}
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		body, oerr := l.dest.Open(ctx, lost.Record.Key)
 		if errors.Is(oerr, fs.ErrNotExist) {
 			continue
@@ -82,7 +82,7 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 		if oerr == nil {
 			return s.sp.Shelf().Stage(ctx, number, s.enc)
 		}
-		s.log.Warn("ship: cannot restore a damaged staged file from the destination", "segment", number, "dest", l.name, "err", oerr)
+		s.log.Warn("ship: cannot restore a damaged staged file from the destination", "segment", number, "destination", l.name, "err", oerr)
 	}
 	return nil, err
 }

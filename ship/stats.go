@@ -50,8 +50,9 @@ type DestinationStats struct {
 // Stats returns a snapshot by name of destination. It is cheap enough for every second.
 func (s *Shipper) Stats() map[string]DestinationStats {
 	st, ledger := s.sp.Stats(), s.sp.Ledger()
-	all := make(map[string]DestinationStats, len(s.lanes))
-	for _, l := range s.lanes {
+	lanes := s.all()
+	all := make(map[string]DestinationStats, len(lanes))
+	for _, l := range lanes {
 		d := DestinationStats{Delivered: ledger.Destinations[l.name].Tally, Pending: st.Pending[l.name], Oldest: st.Oldest[l.name]}
 		l.stats(&d)
 		all[l.name] = d

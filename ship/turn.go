@@ -57,7 +57,7 @@ func (l *lane) awaitTurn(ctx context.Context, d *delivery, changed <-chan struct
 
 // acked changes whenever a destination acknowledges segments. The spool's own word counts, since its change is what wakes.
 func (s *Shipper) acked() (sum uint64) {
-	for _, l := range s.lanes {
+	for _, l := range s.all() {
 		if c, err := s.sp.Shelf().Chain(l.name); err == nil {
 			sum += c.Segment
 		}

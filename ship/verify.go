@@ -46,15 +46,16 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
-	results := make([]Verification, len(s.lanes))
+	lanes := s.all()
+	results := make([]Verification, len(lanes))
 	var wg sync.WaitGroup
-	for i, l := range s.lanes {
+	for i, l := range lanes {
 		wg.Go(func() { results[i] = l.verify(ctx) })
 	}
 	wg.Wait()
 	all := map[string]Verification{}
 	var errs []error
-	for i, l := range s.lanes {
+	for i, l := range lanes {
 		v := results[i]
 		all[l.name] = v
 		for _, m := range v.Mismatches {

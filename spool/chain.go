@@ -58,7 +58,9 @@ func (s *site) proposalPath(name string) string { return s.path(chainDir, name+n
 
 // destination returns a destination by name.
 func (s *Shelf) destination(name string) (*destination, error) {
+	s.mu.Lock()
 	d := s.dests[name]
+	s.mu.Unlock()
 	if d == nil {
 		return nil, fmt.Errorf("spool: unknown destination %q: %w", name, fs.ErrNotExist)
 	}
@@ -129,7 +131,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 		return err
 	}
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
-		s.log.Warn("spool: cannot remove an acknowledged manifest", "class", s.opts.Class, "dest", dest, "err", err)
+		s.log.Warn("spool: cannot remove an acknowledged manifest", "class", s.opts.Class, "destination", dest, "err", err)
 	}
 	s.changed.Broadcast()
 	wake(s.work)

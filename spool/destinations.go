@@ -50,7 +50,7 @@ func (s *Spool) loadChains() error {
 // ships: until then nothing counts as delivered, and nothing is deleted. What was proposed to follow goes with the state,
 // since without it nobody can tell what it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
-	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there", "class", s.opts.Class, "dest", name, "err", why)
+	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there", "class", s.opts.Class, "destination", name, "err", why)
 	for _, file := range []string{name + stateExt, name + nextExt} {
 		if _, err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
@@ -149,7 +149,7 @@ func (s *Spool) openDestinations() error {
 	}
 	for _, name := range s.opts.Forget {
 		if _, ok := s.id.Destinations[name]; !ok {
-			s.log.Warn("spool: there is no such destination to give up (Forget)", "class", s.opts.Class, "dest", name,
+			s.log.Warn("spool: there is no such destination to give up (Forget)", "class", s.opts.Class, "destination", name,
 				"known", slices.Sorted(maps.Keys(s.id.Destinations)))
 		}
 	}
@@ -163,7 +163,7 @@ func (s *Spool) openDestinations() error {
 func (s *Spool) tellForgotten(d *destination) {
 	t := s.owed(d)
 	if t.Records == 0 {
-		s.log.Info("spool: a destination is no longer one of this spool's; it was owed nothing", "class", s.opts.Class, "dest", d.name)
+		s.log.Info("spool: a destination is no longer one of this spool's; it was owed nothing", "class", s.opts.Class, "destination", d.name)
 		return
 	}
 	var others []string
@@ -176,7 +176,7 @@ func (s *Spool) tellForgotten(d *destination) {
 	if len(others) > 0 {
 		kept = "at, or on the way to, " + strings.Join(others, ", ")
 	}
-	s.log.Warn("spool: giving up a destination (Forget): its pending records will not be delivered to it", "class", s.opts.Class, "dest", d.name,
+	s.log.Warn("spool: giving up a destination (Forget): its pending records will not be delivered to it", "class", s.opts.Class, "destination", d.name,
 		"gives_up", units.Records(t.Records, t.Bytes), "through", d.chain.Through, "elsewhere", kept)
 }
 

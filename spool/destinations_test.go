@@ -332,14 +332,14 @@ func TestForgetIsTold(t *testing.T) {
 	if _, err := d.tryOpen(t, o); err == nil {
 		t.Fatal("opened")
 	}
-	if got := log.take("giving up"); len(got) != 1 || !strings.Contains(got[0], "level=WARN") || !strings.Contains(got[0], "dest=b") ||
+	if got := log.take("giving up"); len(got) != 1 || !strings.Contains(got[0], "level=WARN") || !strings.Contains(got[0], "destination=b") ||
 		!strings.Contains(got[0], `gives_up="10 records, 1000 B"`) || !strings.Contains(got[0], `elsewhere="at, or on the way to, a"`) {
 		t.Errorf("%q", got)
 	}
 	d.fs = sound
 	s = d.open(t, o)
 	defer closeSpool(t, s)
-	if got := log.take("no such destination"); len(got) != 1 || !strings.Contains(got[0], "dest=tpyo") || !strings.Contains(got[0], "[a b]") {
+	if got := log.take("no such destination"); len(got) != 1 || !strings.Contains(got[0], "destination=tpyo") || !strings.Contains(got[0], "[a b]") {
 		t.Errorf("%q", got)
 	}
 }

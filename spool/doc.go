@@ -58,8 +58,8 @@
 // deletes and prepares, stats.go the snapshot, close.go the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's
 // methods, and the order of all locks.
 //
-// The shelf, which has the sealed segments: outages.go, leave.go, freeze.go and idle.go are small parts of the shipper's
-// protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
+// The shelf, which has the sealed segments: outages.go, join.go, leave.go, freeze.go and idle.go are small parts of the
+// shipper's protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
 // read, relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go
 // writes the file, encoder.go guards against an Encoder that misbehaves, and swapped.go restores the names of files that
 // were exchanged. prune.go deletes. next.go says which segment comes next for a destination, and how much is pending for

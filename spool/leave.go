@@ -57,7 +57,7 @@ func (s *Shelf) call(dest, name string, from Left) error {
 	}
 	s.id.Destinations = id.Destinations
 	s.log.Warn("spool: another owner continues a chain of this spool with other records; the records that the chain lacks are delivered under another spool id",
-		"class", s.opts.Class, "dest", dest, "spool", name)
+		"class", s.opts.Class, "destination", dest, "spool", name)
 	return nil
 }
 

@@ -62,6 +62,13 @@ func (j *journal) atSealedEnd() *segment.Ledger {
 	return l
 }
 
+// sealedThrough implements shelfJournal.
+func (j *journal) sealedThrough() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sealedEnd.seq
+}
+
 // orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil. A segment that is
 // being written holds it once its header is on stable storage: until then a power cut may leave nothing of it.
 func (j *journal) orphan() *segment.Ledger {

@@ -367,7 +367,7 @@ func (r *recovery) balance() {
 	if worst == nil || missing == s.journal.ledger.Damaged {
 		return
 	}
-	s.log.Error("spool: the ledger does not balance; correcting the count of damaged records", "class", s.opts.Class, "dest", worst.name,
+	s.log.Error("spool: the ledger does not balance; correcting the count of damaged records", "class", s.opts.Class, "destination", worst.name,
 		"kept", s.journal.ledger.Kept, "delivered", worst.delivered, "damaged", s.journal.ledger.Damaged, "now", missing)
 	s.journal.ledger.Damaged = missing
 	s.journal.ledgerDirty = true

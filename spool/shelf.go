@@ -32,7 +32,7 @@ type Shelf struct {
 	idx     index.Index
 
 	cat     catalogue
-	dests   map[string]*destination // fixed after Open
+	dests   map[string]*destination // after Open guarded by mu; only Join adds one
 	staging flights
 	panics  atomic.Uint64 // calls of an Encoder that have panicked
 	naming  chan struct{} // a lock: one change of spool.json at a time
@@ -64,6 +64,8 @@ type shelfJournal interface {
 	orphan() *segment.Ledger
 	// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through.
 	promise(through uint64) (t time.Time, empty bool)
+	// sealedThrough returns the last sequence number of the last sealed segment.
+	sealedThrough() uint64
 	// short reports whether appends find no room, or soon will.
 	short() bool
 }
