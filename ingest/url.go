@@ -58,6 +58,9 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok && strings.Contains(rawURL, "@") {
+			err = e.Err // without the URL, in which a password may be by mistake
+		}
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
 	// Every parameter is read before the first mistake is reported, and taken out as it is read: what remains is unknown.
@@ -66,7 +69,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	scheme := u.Scheme
 	if scheme == "systemd" && o.Files == nil && succeeding() {
 		return func() (Listener, error) { // what it is shows when the predecessor has passed it on
-			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: call Listen after Inheritance.Apply", rawURL)
+			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: call Listen after Inheritance.Apply", u.Redacted())
 		}, nil
 	}
 	if scheme == "systemd" {
@@ -79,15 +82,15 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	case "tcp", "tls":
 		open = p.tcp(o, nil, scheme == "tls")
 	case "":
-		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", rawURL)
+		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", u.Redacted())
 	case "unknown": // p knows why
 	default:
 		if framing == nil {
-			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", rawURL, u.Scheme, strings.Join(Schemes(o.Framings), ", "))
+			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", u.Redacted(), u.Scheme, strings.Join(Schemes(o.Framings), ", "))
 		}
 		open = p.tcp(o, framing, isTLS)
 	}
-	if err := p.finish(rawURL); err != nil {
+	if err := p.finish(); err != nil {
 		return nil, err
 	}
 	return open, nil
@@ -387,12 +390,12 @@ func (p *params) invalid(validate func() error) {
 }
 
 // finish reports every mistake at once, including parameters that are not known.
-func (p *params) finish(rawURL string) error {
+func (p *params) finish() error {
 	for name := range p.values {
 		p.bad("parameter %q is not known for %s://", name, p.url.Scheme)
 	}
 	if len(p.errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("ingest: %q: %w", rawURL, errors.Join(p.errs...))
+	return fmt.Errorf("ingest: %q: %w", p.url.Redacted(), errors.Join(p.errs...))
 }

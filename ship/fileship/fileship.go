@@ -106,17 +106,22 @@ func New(dir string, o *Options) (*Destination, error) {
 func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("fileship: %w", err)
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, in which a password may be by mistake
+		}
+		return nil, fmt.Errorf("fileship: this is no URL: %w", err)
 	}
 	dir := u.Path
 	// file:dir and file://dir are what people write when they mean a relative path; both would go to another place.
 	switch {
 	case u.Scheme != "file":
-		return nil, fmt.Errorf("fileship: %q does not begin with file://", rawURL)
+		return nil, fmt.Errorf("fileship: %q does not begin with file://", u.Redacted())
+	case u.User != nil:
+		return nil, errors.New("fileship: a user means nothing here: write file:///DIR")
 	case u.Host != "" && u.Host != "localhost":
-		return nil, fmt.Errorf("fileship: %q names the host %s: write file:/// and mount it here", rawURL, u.Host)
+		return nil, fmt.Errorf("fileship: %q names the host %s: write file:/// and mount it here", u.Redacted(), u.Host)
 	case u.Opaque != "" || !strings.HasPrefix(dir, "/"):
-		return nil, fmt.Errorf("fileship: %q has no absolute path: write file:///DIR", rawURL)
+		return nil, fmt.Errorf("fileship: %q has no absolute path: write file:///DIR", u.Redacted())
 	}
 	if runtime.GOOS == "windows" {
 		dir = strings.TrimPrefix(dir, "/") // file:///C:/dir
@@ -130,7 +135,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 		case name == "read_back" && (value == "true" || value == "false"):
 			opts.NoReadBack = value == "false"
 		default:
-			return nil, fmt.Errorf("fileship: unknown %s=%s; there are marker=NAME and read_back=true|false", name, value)
+			return nil, fmt.Errorf("fileship: unknown parameter %q, or another value of it; there are marker=NAME and read_back=true|false", name)
 		}
 	}
 	return New(filepath.FromSlash(dir), &opts)

@@ -2,6 +2,7 @@ package open
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -52,7 +53,10 @@ type Options struct {
 func Destination(ctx context.Context, rawURL string, o *Options) (ship.Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", err)
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, in which a password may be
+		}
+		return nil, fmt.Errorf("open: this is no URL: %w: use %s", err, Forms())
 	}
 	if o == nil {
 		o = new(Options)
@@ -67,7 +71,7 @@ func Destination(ctx context.Context, rawURL string, o *Options) (ship.Destinati
 		}
 		return d, nil
 	}
-	return nil, fmt.Errorf("open: %q is not a destination: use %s", rawURL, Forms())
+	return nil, fmt.Errorf("open: the scheme %q is not one of a destination: use %s", u.Scheme, Forms())
 }
 
 // Forms describes the URLs that Destination accepts, for flag texts and messages: "s3://BUCKET/PREFIX, … or file:///DIR".
