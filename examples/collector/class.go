@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -35,6 +36,8 @@ type class struct {
 	served   *served   // the service's
 	attaches *attaches // the service's
 
+	// mu is held while the spool is opened, and while a destination is added. It guards the destinations in the options.
+	mu sync.Mutex
 	// Set by start:
 	spool     *spool.Spool
 	shipper   *ship.Shipper
@@ -65,19 +68,19 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 		shipOptions: ship.Options{
 			Destinations: map[string]ship.Destination{},
 			Limits:       map[string][]*ship.Limiter{},
-			Format:       c.format.of(name),
-			Codec:        c.codec.of(name).name,
-			Level:        c.codec.of(name).level,
+			Format:       c.format.Of(name),
+			Codec:        c.codec.Of(name).name,
+			Level:        c.codec.Of(name).level,
 		},
 		spoolOptions: spool.Options{
 			Class:        name,
-			Destinations: slices.Sorted(maps.Keys(c.dests)),
+			Destinations: slices.Sorted(maps.Keys(c.destinations())),
 			Forget:       c.forget,
-			SegmentBytes: c.segmentBytes.of(name),
-			SegmentAge:   c.segmentAge.of(name),
-			Sync:         c.sync.of(name).policy,
-			SyncInterval: c.sync.of(name).interval,
-			MaxBytes:     c.maxBytes.of(name),
+			SegmentBytes: c.segmentBytes.Of(name),
+			SegmentAge:   c.segmentAge.Of(name),
+			Sync:         c.sync.Of(name).policy,
+			SyncInterval: c.sync.Of(name).interval,
+			MaxBytes:     c.maxBytes.Of(name),
 		},
 	}
 	cl.listen.Framings = framings
@@ -95,17 +98,13 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 
 // openDestinations opens every destination for this class alone, so that a class that stalls there delays no other.
 func (cl *class) openDestinations(ctx context.Context, c *config) error {
-	for dest, u := range c.dests {
+	for dest, u := range c.destinations() {
 		d, err := open.Destination(ctx, u, &open.Options{Logger: cl.log.With("destination", dest)})
 		if err != nil {
-			return fmt.Errorf("%w: -dest %s: %w", errFlags, dest, err)
+			return fmt.Errorf("%w: %v: %w", errFlags, c.set.Origin("dest", dest), err)
 		}
-		cl.shipOptions.Destinations[dest] = d
-		for _, limit := range []string{dest, dest + "/" + cl.name} {
-			if l := c.limits[limit]; l != nil {
-				cl.shipOptions.Limits[dest] = append(cl.shipOptions.Limits[dest], l)
-			}
-		}
+		cl.shipOptions.Destinations[dest] = newSwap(d)
+		cl.shipOptions.Limits[dest] = c.limitsOf(dest, cl.name)
 	}
 	return nil
 }
@@ -128,6 +127,8 @@ func (cl *class) start(listen bool) (err error) {
 
 // openSpool opens the spool and its shipper. With an error, neither is open.
 func (cl *class) openSpool() (err error) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
 	if cl.spool != nil {
 		return nil
 	}
@@ -198,6 +199,8 @@ func (cl *class) close() error {
 	for _, l := range cl.listeners {
 		errs = append(errs, l.Close())
 	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
 	if cl.spool != nil {
 		errs = append(errs, cl.spool.Close())
 	}

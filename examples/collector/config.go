@@ -7,44 +7,57 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/examples/internal/cli"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/open"
 )
 
-// config is the command line, checked.
+// config is what the command line, the environment and the file say, checked.
 type config struct {
-	listen  []classURL               // in the order given
-	classes []string                 // sorted
-	dests   map[string]string        // URL by name
-	limits  map[string]*ship.Limiter // by DEST, and by DEST/CLASS
+	source
+	listen  []classURL        // in the order given
+	classes []string          // sorted
+	dests   map[string]string // URL by name; see destinations
+	limits  map[string]int64  // by DEST, and by DEST/CLASS
 	forget  []string
 	key     ed25519.PrivateKey // nil: manifests are not signed
 	// keyWarning says that other users can read the key, "" if they cannot.
 	keyWarning string
-	codec      perClass[codecSetting]
-	format     perClass[string]
+	codec      cli.PerClass[codecSetting]
+	format     cli.PerClass[string]
 
 	spoolDir     string
-	segmentBytes perClass[int64]
-	segmentAge   perClass[time.Duration]
-	sync         perClass[syncSetting]
-	maxBytes     perClass[int64] // 0: see shareDisk
+	segmentBytes cli.PerClass[int64]
+	segmentAge   cli.PerClass[time.Duration]
+	sync         cli.PerClass[syncSetting]
+	maxBytes     cli.PerClass[int64] // 0: see shareDisk
 
 	adopt         []string
 	adoptMaxBytes int64 // 0: see adoptions.maxBytes
 	adoptPatience time.Duration
 
 	ending
+	logging
 
 	http       string
 	cpuProfile string
+	live
+}
+
+// source is where a config comes from.
+type source struct {
+	set  *cli.Set
+	args []string // the command line
+	file string   // of -config
 }
 
 // ending is what the command line says of the end of the process.
@@ -63,24 +76,43 @@ type ending struct {
 // classURL is the value of -listen.
 type classURL struct{ class, url string }
 
-// parseFlags reads the command line. Its error lists every mistake, or is flag.ErrHelp after it has printed the flags.
-func parseFlags(args []string, stderr io.Writer) (*config, error) {
-	c := &config{dests: map[string]string{}, limits: map[string]*ship.Limiter{}}
-	f := newFlagSet("collector")
+// newConfig returns a config with its defaults, and the flags that change it.
+func newConfig(name string) (*config, *cli.Set) {
+	c, f := &config{dests: map[string]string{}, limits: map[string]int64{}}, cli.NewSet(name)
+	c.set = f
 	c.define(f)
-	if err := f.parse(args); err != nil {
-		f.help(stderr, usage)
+	return c, f
+}
+
+// parseFlags reads the command line, the environment and the file. Its error lists every mistake, or is flag.ErrHelp after it has
+// printed the flags.
+func parseFlags(args []string, stderr io.Writer) (*config, error) {
+	c, f := newConfig("collector")
+	c.args = args
+	if err := f.Load(args, os.Environ(), "config"); err != nil {
+		command().Help(stderr)
 		return nil, err
 	}
 	if c.preStop != "" {
-		return c, f.err()
+		// The hook of a pod runs with the environment of the service, and must do its work although the file has become wrong.
+		c, f = newConfig("collector")
+		_ = f.Load(args, nil, "") // there is no -h
+		return c, f.Err()
+	}
+	c.check(f)
+	return c, f.Err()
+}
+
+// check finds the mistakes that single values do not show, and fills in what follows from others.
+func (c *config) check(f *cli.Set) {
+	if f.Unread() {
+		return
 	}
 	c.checkWay(f)
 	c.checkClasses(f)
 	c.checkAdoption(f)
 	c.checkEnd(f)
 	c.checkURLs(f)
-	return c, f.err()
 }
 
 // addListen reads a value of -listen.
@@ -117,14 +149,14 @@ func (c *config) addDest(s string) error {
 // addLimit reads a value of -limit.
 func (c *config) addLimit(s string) error {
 	of, size, ok := strings.Cut(s, "=")
-	n, err := parseSize(size)
+	n, err := cli.ParseSize(size)
 	switch {
 	case !ok || err != nil:
 		return errors.New("use DEST=SIZE or DEST/CLASS=SIZE per second, for example idc=20MiB")
-	case c.limits[of] != nil:
+	case c.limits[of] != 0:
 		return errors.New("the limit is given twice")
 	}
-	c.limits[of] = ship.NewLimiter(n)
+	c.limits[of] = n
 	return nil
 }
 
@@ -133,6 +165,15 @@ func (c *config) readKey(path string) (err error) {
 	c.key, err = ship.ReadPrivateKey(path)
 	c.keyWarning = ship.KeyExposed(path)
 	return err
+}
+
+// setHTTP reads the value of -http.
+func (c *config) setHTTP(s string) error {
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		return errors.New("use HOST:PORT or :PORT, for example :8080")
+	}
+	c.http = s
+	return nil
 }
 
 // setOnTerm reads the value of -on-term.
@@ -145,71 +186,71 @@ func (c *config) setOnTerm(s string) error {
 }
 
 // checkWay checks that there is a way from a listener over the spool to a destination.
-func (c *config) checkWay(f *flagSet) {
+func (c *config) checkWay(f *cli.Set) {
 	if f.NArg() > 0 {
-		f.bad("unexpected argument %q", f.Arg(0))
+		f.Stray(f.Arg(0))
 	}
 	if c.spoolDir == "" {
-		f.bad("-spool is missing: name a directory on block storage that survives the process")
+		f.Bad("spool", "", "it is missing: name a directory on block storage that survives the process")
 	}
 	if len(c.listen) == 0 {
-		f.bad("-listen is missing: for example -listen vpn=udp://:5140")
+		f.Bad("listen", "", "it is missing: for example -listen vpn=udp://:5140")
 	}
 	if len(c.dests) == 0 {
-		f.bad("-dest is missing: for example -dest idc=file:///srv/idc")
+		f.Bad("dest", "", "it is missing: for example -dest idc=file:///srv/idc")
 	}
 	for _, name := range c.forget {
 		if _, ok := c.dests[name]; ok {
-			f.bad("-forget %s: -dest names it too; a destination is either served or forgotten", name)
+			f.Bad("forget", name, "%v names it too; a destination is either served or forgotten", f.Origin("dest", name))
 		}
 	}
 }
 
-// checkClasses lists the classes, and checks that every flag for one class names one of them.
-func (c *config) checkClasses(f *flagSet) {
+// checkClasses lists the classes, and checks that every setting for one class names one of them.
+func (c *config) checkClasses(f *cli.Set) {
 	names := map[string]bool{}
 	for _, l := range c.listen {
 		names[l.class] = true
 	}
 	c.classes = slices.Sorted(maps.Keys(names))
-	for _, v := range f.classed {
-		if !names[v.class] {
-			f.bad("-%s: class %q has no -listen", v.flag, v.class)
+	for _, g := range f.OfOneClass() {
+		if !names[g.Item()] {
+			f.BadAt(g.Origin, "class %q has no -listen", g.Item())
 		}
 	}
 	for _, limit := range slices.Sorted(maps.Keys(c.limits)) {
 		dest, class, one := strings.Cut(limit, "/")
 		if c.dests[dest] == "" {
-			f.bad("-limit %s: there is no -dest %s", limit, dest)
+			f.Bad("limit", limit, "there is no -dest %s", dest)
 		}
 		if one && !names[class] {
-			f.bad("-limit %s: class %q has no -listen", limit, class)
+			f.Bad("limit", limit, "class %q has no -listen", class)
 		}
 	}
 }
 
-// checkAdoption checks the flags about what other instances left behind.
-func (c *config) checkAdoption(f *flagSet) {
+// checkAdoption checks the settings about what other instances left behind.
+func (c *config) checkAdoption(f *cli.Set) {
 	if c.adoptPatience <= 0 {
-		f.bad("-adopt-patience %v: must be positive", c.adoptPatience)
+		f.Bad("adopt-patience", "", "%v must be positive", c.adoptPatience)
 	}
 	for _, dir := range c.adopt {
 		if rel, err := filepath.Rel(c.spoolDir, dir); err == nil && c.spoolDir != "" && filepath.IsLocal(rel) {
-			f.bad("-adopt %s: is below -spool %s, which is this collector's own", dir, c.spoolDir)
+			f.Bad("adopt", dir, "%s is below -spool %s, which is this collector's own", dir, c.spoolDir)
 		}
 	}
 }
 
-// checkEnd checks the flags about the end of the process, and fills in what follows from the platform.
-func (c *config) checkEnd(f *flagSet) {
+// checkEnd checks the settings about the end of the process, and fills in what follows from the platform.
+func (c *config) checkEnd(f *cli.Set) {
 	if c.drainTimeout <= 0 {
-		f.bad("-drain-timeout %v: must be positive", c.drainTimeout)
+		f.Bad("drain-timeout", "", "%v must be positive", c.drainTimeout)
 	}
 	if c.grace < 0 {
-		f.bad("-grace %v: must not be negative", c.grace)
+		f.Bad("grace", "", "%v must not be negative", c.grace)
 	}
 	if c.quiesce < 0 {
-		f.bad("-quiesce %v: must not be negative", c.quiesce)
+		f.Bad("quiesce", "", "%v must not be negative", c.quiesce)
 	}
 	if c.report == "" {
 		c.report = filepath.Join(c.spoolDir, "report.json")
@@ -218,10 +259,10 @@ func (c *config) checkEnd(f *flagSet) {
 }
 
 // checkURLs parses every URL. It uses neither the network nor a socket.
-func (c *config) checkURLs(f *flagSet) {
+func (c *config) checkURLs(f *cli.Set) {
 	for _, l := range c.listen {
 		if _, err := ingest.Parse(l.url, &ingest.Options{Framings: framings}); err != nil {
-			f.bad("-listen %s: %w", l.class, err)
+			f.Bad("listen", l.class+"="+l.url, "%w", err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.dests)) {
@@ -230,7 +271,7 @@ func (c *config) checkURLs(f *flagSet) {
 			err = closeDestination(d) // newClass opens it again
 		}
 		if err != nil {
-			f.bad("-dest %s: %w", name, err)
+			f.Bad("dest", name, "%w", err)
 		}
 	}
 }

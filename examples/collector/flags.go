@@ -1,77 +1,149 @@
 package main
 
 import (
+	"flag"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/examples/internal/cli"
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/spool"
 )
 
-const usage = `collector receives records, keeps them on this host's disk, and delivers them to every destination.
+const usage = `Every flag is also the variable PENSTOCK_NAME and a key of the YAML file that -config names: -spool-max-bytes is
+PENSTOCK_SPOOL_MAX_BYTES and spool-max-bytes. The command line comes before the environment, the environment before the file, and
+the file before the default; a list or mapping replaces that of the others as a whole. In a variable, white space separates the
+values of a list.
 
-  collector -spool DIR -listen CLASS=URL … -dest NAME=URL … [flags]
-  collector give-up -spool DIR -class CLASS      acknowledges damage on this disk; give-up -h says more
-  collector -version
+SIZE is a number of bytes or one with KiB, MiB, GiB or TiB, TIME something like 90s, 10m or 1h30m. A file looks like this:
 
-SIZE is a number of bytes or one with KiB, MiB, GiB or TiB, TIME something like 90s, 10m or 1h30m.
+  spool: /var/spool/penstock
+  http: :8080
+  codec: zstd:3
+  dest:
+    s3: s3://bucket/prefix?region=eu-central-1
+    idc:
+      url: sftp://ingest@idc.example/srv/ingest
+      key: /etc/penstock/key
+      known_hosts: /etc/penstock/known_hosts
+  limit: {idc: 20MiB}
+  classes:
+    vpn:
+      listen: [udp://:5140, tcp://:5140]
+      spool-max-bytes: 200GiB
+    web:
+      listen: {url: tls://:6514, cert: /etc/penstock/tls.crt, key: /etc/penstock/tls.key}
+      codec: gzip
 
+No flag and no key takes a password: destinations read secrets from the files and variables that their parameters name.
+
+At SIGHUP the collector reads the file again, and applies what can change while records flow: -log-level, -limit, and destinations
+that are new or have other credentials. It logs what it could not change. SIGUSR2 replaces the process by a new one with all of the
+settings, without losing a record. It reads renewed certificates, keys and known hosts by itself, without a signal.
 `
 
+// exits are the exit codes of the service.
+var exits = []string{
+	"0  drained and verified, or stopped with nothing pending",
+	"1  anything else",
+	"2  usage",
+	"3  stopped with data kept",
+	"4  the drain is incomplete, kept records are damaged and not given up, or records could not be kept at the end",
+	"5  a verification mismatch or a conflict",
+}
+
+// command describes the collector and its commands.
+func command() *cli.Command {
+	_, f := newConfig("collector")
+	var o checkOptions
+	check := newFlagSet("collector check")
+	o.define(check)
+	var g giveUpFlags
+	return &cli.Command{
+		Name: "collector", Does: "receives records, keeps them on this host's disk, and delivers them to every destination",
+		Synopsis: []string{"-config FILE [flags]", "-spool DIR -listen CLASS=URL … -dest NAME=URL … [flags]"},
+		Text:     usage, Flags: f.FlagSet, Exit: exits,
+		Choices: map[string][]string{"lifecycle": platformNames(), "log-level": levels, "log-format": logFormats, "format": format.Names(), "codec": compress.Names()},
+		Commands: []*cli.Command{
+			{
+				Name: "collector check", Does: "checks the settings, and tries each destination", Synopsis: []string{"[-offline] [flags of the collector]"},
+				Text: checkUsage, Flags: check, Also: f.FlagSet, Exit: checkExits,
+			},
+			{
+				Name: "collector give-up", Does: "acknowledges damage: records that were kept, and that the disk no longer returns",
+				Synopsis: []string{"-spool DIR -class CLASS", "-spool DIR -class CLASS -segment N -records FIRST-LAST,… -confirm lose-COUNT-records"},
+				Text:     giveUpUsage, Flags: g.flags(),
+			},
+		},
+	}
+}
+
 // define defines every flag, with its default.
-func (c *config) define(f *flagSet) {
+func (c *config) define(f *cli.Set) {
+	f.Text(&c.file, "config", "read settings from this YAML `FILE`: each flag is a key there")
 	c.defineWay(f)
 	c.defineSpool(f)
 	c.defineAdoption(f)
 	c.defineEnd(f)
-	f.StringVar(&c.http, "http", "", "`ADDR` of the status page at / and of /status.json, /livez, /readyz, /readyz/CLASS and /adoptions")
-	f.StringVar(&c.cpuProfile, "cpu-profile", "", "write a CPU profile of the whole run to `FILE`")
+	c.logLevel, c.logFormat = levels[1], logFormats[0]
+	f.Value("http", "`ADDR` of the status page at / and of /status.json, /livez, /readyz, /readyz/CLASS and /adoptions", c.setHTTP)
+	f.Choice(&c.logLevel, "log-level", "write log lines of this `LEVEL` and above: "+cli.OneOf(levels)+" (default "+c.logLevel+")", levels...)
+	f.Choice(&c.logFormat, "log-format", "`FORMAT` of the log: "+cli.OneOf(logFormats)+" (default "+c.logFormat+")", logFormats...)
+	f.Text(&c.cpuProfile, "cpu-profile", "write a CPU profile of the whole run to `FILE`")
+	f.FlagOnly("prestop")
+	f.Reloads("at once", "log-level")
+	f.Reloads("at once", "limit")
+	f.Reloads("new destinations are served, and changed parameters of a destination are used, if it is the same place; none is removed", "dest")
 }
 
 // defineWay defines from where records come and to where they are delivered.
-func (c *config) defineWay(f *flagSet) {
-	f.value("listen", "`CLASS=URL` to receive records of CLASS at, with the scheme "+oneOf(ingest.Schemes(framings))+"; repeatable", c.addListen)
-	f.value("dest", "`NAME=URL` of a destination: "+open.Forms()+"; repeatable, every destination gets every record", c.addDest)
-	f.list(&c.forget, "forget", "`NAME` of a destination that is no longer given: give up what it still lacks")
-	f.value("limit", "`DEST=SIZE` or DEST/CLASS=SIZE: limit uploads to so many bytes per second, for all classes together or for one; a drain lifts the limit; repeatable", c.addLimit)
-	c.codec.all.name = compress.Names()[0]
-	classed(f, &c.codec, "codec", "`CODEC`[:LEVEL] to compress objects with: "+oneOf(compress.Names())+" (default "+c.codec.all.name+")", parseCodec)
-	c.format.all = format.Names()[0]
-	classed(f, &c.format, "format", "`FORMAT` of objects: "+oneOf(format.Names())+" (default "+c.format.all+")", parseFormat)
-	f.value("sign", "sign manifests with the key in `KEYFILE`, which `openssl genpkey -algorithm ed25519 -out KEYFILE` makes", c.readKey)
+func (c *config) defineWay(f *cli.Set) {
+	f.URLs("listen", "`CLASS=URL` to receive records of CLASS at, with the scheme "+cli.OneOf(ingest.Schemes(framings))+"; repeatable", c.addListen)
+	f.OfClasses("listen")
+	f.URLs("dest", "`NAME=URL` of a destination: "+open.Forms()+"; repeatable, every destination gets every record", c.addDest)
+	f.List(&c.forget, "forget", "`NAME` of a destination that is no longer given: give up what it still lacks")
+	f.Named("limit", "`DEST=SIZE` or DEST/CLASS=SIZE: limit uploads to so many bytes per second, for all classes together or for one; a drain lifts the limit; repeatable", c.addLimit)
+	c.codec.All.name = compress.Names()[0]
+	cli.Classed(f, &c.codec, "codec", "`CODEC`[:LEVEL] to compress objects with: "+cli.OneOf(compress.Names())+" (default "+c.codec.All.name+")", parseCodec)
+	c.format.All = format.Names()[0]
+	cli.Classed(f, &c.format, "format", "`FORMAT` of objects: "+cli.OneOf(format.Names())+" (default "+c.format.All+")", parseFormat)
+	f.Value("sign", "sign manifests with the key in `KEYFILE`, which `openssl genpkey -algorithm ed25519 -out KEYFILE` makes", c.readKey)
 }
 
 // defineSpool defines how records are kept on the disk.
-func (c *config) defineSpool(f *flagSet) {
-	c.segmentBytes.all, c.segmentAge.all = 64<<20, 60*time.Second
-	c.sync.all = syncSetting{spool.SyncInterval, 10 * time.Millisecond}
-	f.StringVar(&c.spoolDir, "spool", "", "`DIR` for the spools, one subdirectory per class")
-	classed(f, &c.segmentBytes, "segment-bytes", "seal a segment at this `SIZE` (default 64MiB)", parseSize)
-	classed(f, &c.segmentAge, "segment-age", "seal a segment at this `AGE` (default 60s)", parsePositive)
-	classed(f, &c.sync, "sync", "`INTERVAL` of fdatasync (default 10ms), always, or none", parseSync)
-	classed(f, &c.maxBytes, "spool-max-bytes", "limit the spool of a class to this `SIZE` (default 90 % of the file system that its directory is on, divided by the classes there)", parseSize)
+func (c *config) defineSpool(f *cli.Set) {
+	c.segmentBytes.All, c.segmentAge.All = 64<<20, 60*time.Second
+	c.sync.All = syncSetting{spool.SyncInterval, 10 * time.Millisecond}
+	f.Text(&c.spoolDir, "spool", "`DIR` for the spools, one subdirectory per class")
+	cli.Classed(f, &c.segmentBytes, "segment-bytes", "seal a segment at this `SIZE` (default 64MiB)", cli.ParseSize)
+	cli.Classed(f, &c.segmentAge, "segment-age", "seal a segment at this `AGE` (default 60s)", parsePositive)
+	cli.Classed(f, &c.sync, "sync", "`INTERVAL` of fdatasync (default 10ms), always, or none", parseSync)
+	cli.Classed(f, &c.maxBytes, "spool-max-bytes", "limit the spool of a class to this `SIZE` (default 90 % of the file system that its directory is on, divided by the classes there)", cli.ParseSize)
 }
 
 // defineAdoption defines how spools that other instances left behind are delivered.
-func (c *config) defineAdoption(f *flagSet) {
+func (c *config) defineAdoption(f *cli.Set) {
 	c.adoptPatience = 15 * time.Minute
-	f.list(&c.adopt, "adopt", "also deliver what other instances left behind in `DIR`: a spool, or a directory such as one of mounts, which is watched for spools up to 3 levels below it")
-	f.size(&c.adoptMaxBytes, "adopt-max-bytes", "`SIZE` of the disk space below -spool that one adoption may use (default 5 % of the file system)")
-	f.duration(&c.adoptPatience, "adopt-patience", "consider another adopter dead that has written nothing for this `TIME` (default 15m)")
+	f.List(&c.adopt, "adopt", "also deliver what other instances left behind in `DIR`: a spool, or a directory such as one of mounts, which is watched for spools up to 3 levels below it")
+	f.Size(&c.adoptMaxBytes, "adopt-max-bytes", "`SIZE` of the disk space below -spool that one adoption may use (default 5 % of the file system)")
+	f.Duration(&c.adoptPatience, "adopt-patience", "consider another adopter dead that has written nothing for this `TIME` (default 15m)")
 }
 
 // defineEnd defines how the process ends, and which platform takes part in that.
-func (c *config) defineEnd(f *flagSet) {
-	c.drainTimeout, c.quiesce = 10*time.Minute, 130*time.Second
-	f.StringVar(&c.lifecycle, "lifecycle", auto, "`PLATFORM` that may take this instance away: "+oneOf(platformNames())+"; auto detects it")
-	f.value("on-term", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain where the disk may go with the container)", c.setOnTerm)
-	f.duration(&c.drainTimeout, "drain-timeout", "`TIME` that a drain may take, from its trigger to its report (default 10m)")
-	f.duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL, to which every end is cut: terminationGracePeriodSeconds, stopTimeout (default "+graces()+", otherwise no limit)")
-	f.duration(&c.quiesce, "quiesce", "before the sockets close at a scale-in, wait until no record has arrived for this `TIME`; the wait ends after 300s, or after TIME if that is longer; 0 does not wait (default 130s)")
-	f.StringVar(&c.asgHook, "asg-hook", "", "`NAME` of the group's termination hook (default: its only one)")
-	f.size(&c.protectAbove, "protect-above", "`SIZE` of a backlog above which the platform is asked to take another instance: an Auto Scaling group (default never) or an ECS service (default from the first byte)")
-	f.StringVar(&c.preStop, "prestop", "", "only tell the collector whose -http is `ADDR` that its pod is being deleted: for a preStop hook")
-	f.StringVar(&c.report, "report", "", "write the final report to `FILE` (default DIR/report.json)")
+func (c *config) defineEnd(f *cli.Set) {
+	c.drainTimeout, c.quiesce, c.lifecycle = 10*time.Minute, 130*time.Second, auto
+	f.Text(&c.lifecycle, "lifecycle", "`PLATFORM` that may take this instance away: "+cli.OneOf(platformNames())+"; auto detects it (default "+auto+")")
+	f.Value("on-term", "`stop|drain`: what SIGTERM and SIGINT do (default stop; drain where the disk may go with the container)", c.setOnTerm)
+	f.Duration(&c.drainTimeout, "drain-timeout", "`TIME` that a drain may take, from its trigger to its report (default 10m)")
+	f.Duration(&c.grace, "grace", "`TIME` from SIGTERM to SIGKILL, to which every end is cut: terminationGracePeriodSeconds, stopTimeout (default "+graces()+", otherwise no limit)")
+	f.Duration(&c.quiesce, "quiesce", "before the sockets close at a scale-in, wait until no record has arrived for this `TIME`; the wait ends after 300s, or after TIME if that is longer; 0 does not wait (default 130s)")
+	f.Text(&c.asgHook, "asg-hook", "`NAME` of the group's termination hook (default: its only one)")
+	f.Size(&c.protectAbove, "protect-above", "`SIZE` of a backlog above which the platform is asked to take another instance: an Auto Scaling group (default never) or an ECS service (default from the first byte)")
+	f.Text(&c.preStop, "prestop", "only tell the collector whose -http is `ADDR` that its pod is being deleted: for a preStop hook")
+	f.Text(&c.report, "report", "write the final report to `FILE` (default DIR/report.json)")
 }
+
+// newFlagSet returns an empty set for a command that has no variables and no file.
+func newFlagSet(name string) *flag.FlagSet { return flag.NewFlagSet(name, flag.ContinueOnError) }

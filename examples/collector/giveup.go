@@ -13,15 +13,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-const giveUpUsage = `collector give-up acknowledges damage: records that were kept, and that the disk no longer returns.
-
-  collector give-up -spool DIR -class CLASS                                     lists the damage
-  collector give-up -spool DIR -class CLASS -segment N -records FIRST-LAST,… -confirm lose-COUNT-records
+const giveUpUsage = `With -spool and -class alone it lists the damage, with the command that gives up each.
 
 A drain is incomplete as long as damage is not given up, because the damaged files are the only copy of what they held.
 Examine them first: they stay until you remove them, and give-up does not touch them. The collector may be running. For a
 volume that is being adopted, DIR is the directory that contains its class, and the collector's log names segment and records.
-
 `
 
 // giveUpFlags is the command line of give-up.
@@ -65,24 +61,27 @@ func giveUp(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parse reads the flags, and prints what is wrong with them.
-func (o *giveUpFlags) parse(args []string, stderr io.Writer) error {
-	f := flag.NewFlagSet("collector give-up", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() {
-		fmt.Fprint(stderr, giveUpUsage)
-		f.PrintDefaults()
-	}
+// flags are those of give-up.
+func (o *giveUpFlags) flags() *flag.FlagSet {
+	f := newFlagSet("collector give-up")
 	f.StringVar(&o.dir, "spool", "", "`DIR` with the spools, one subdirectory per class")
 	f.StringVar(&o.class, "class", "", "`CLASS` whose records are damaged")
 	f.Uint64Var(&o.segment, "segment", 0, "`N`umber of the segment")
 	f.StringVar(&o.records, "records", "", "`RANGES` of sequence numbers to give up: 100-116,200-210")
 	f.StringVar(&o.confirm, "confirm", "", "`lose-COUNT-records`, with the number of these records")
+	return f
+}
+
+// parse reads the flags, and prints what is wrong with them.
+func (o *giveUpFlags) parse(args []string, stderr io.Writer) error {
+	f, help := o.flags(), func() { command().Find("give-up").Help(stderr) }
+	f.SetOutput(stderr)
+	f.Usage = help
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if o.dir == "" || !classPattern.MatchString(o.class) || f.NArg() > 0 {
-		fmt.Fprint(stderr, giveUpUsage)
+		help()
 		return errFlags
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
@@ -136,24 +135,6 @@ func program() (string, error) {
 		return "", err
 	}
 	return filepath.Abs(path)
-}
-
-// mainPID tells systemd which process is the service now: otherwise systemd would end the successor together with this one.
-func mainPID(pid int) error {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return nil
-	}
-	c, err := net.Dial("unixgram", path)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil { // the hand-over must not wait for a systemd that hangs
-		return err
-	}
-	_, err = fmt.Fprintf(c, "MAINPID=%d", pid)
-	return err
 }
 
 // nextSignals receives the signals to hand over, from now on.

@@ -47,8 +47,8 @@ func owes(in *spool.Inspection) bool {
 	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
 }
 
-// runLeft starts to deliver the classes of leftClasses. One that cannot be opened is down, like any other class.
-func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger) {
+// runLeft starts to deliver the classes of leftClasses, and returns them. One that cannot be opened is down, like any other class.
+func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger) (left []*class) {
 	for _, name := range leftClasses(c) {
 		cl, err := newClass(ctx, c, name, log)
 		if err == nil {
@@ -61,8 +61,12 @@ func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger)
 			log.Error("a class without -listen is down", "class", name, "err", err)
 			d.Down(name, err)
 		}
-		if err != nil && cl != nil {
+		if cl == nil {
+			continue
+		}
+		if left = append(left, cl); err != nil {
 			go cl.retry(ctx, d, false)
 		}
 	}
+	return left
 }

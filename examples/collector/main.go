@@ -1,10 +1,15 @@
 // Collector receives log traffic, keeps it on this host's own disk, and delivers it to every destination. It is the service
 // to copy and to start from:
 //
+//	collector -config /etc/penstock/collector.yaml
+//
 //	collector -spool /var/spool/penstock -http :8080 \
 //	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen web=tcp://:6514?framing=octet \
 //	  -dest idc=sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts \
 //	  -dest s3=s3://bucket/prefix?region=eu-central-1
+//
+// Each flag is also a key of the file and a variable of the environment: collector -h explains that, and
+// internal/docs/configuration.md has a table. collector check tries the settings and the destinations without a service.
 //
 // Its exit codes:
 //
@@ -18,12 +23,14 @@
 //
 // # The way through the files
 //
-// main.go chooses the command. For the service itself: config.go holds and checks the flags that flags.go defines (flagset.go
-// collects mistakes, values.go reads values). service.go is the life of the process, step by step. class.go is one class of
-// traffic: sockets, spool, shipper. status.go is the status page, platform.go the table of platforms, disk.go and
-// descriptors.go divide what the classes share. left.go delivers classes that nobody listens for any more; adopt.go, orphan.go
-// and owed.go deliver spools that other instances left behind; handover.go, successor.go and attach.go replace the process by
-// a new one. giveup.go is the command of that name.
+// main.go chooses the command. For the service itself: config.go holds and checks the settings that flags.go defines (values.go
+// reads values, and package examples/internal/cli the command line, the environment and the file). log.go makes the log.
+// service.go is the life of the process, step by step. class.go is one class of traffic: sockets, spool, shipper. reload.go
+// applies changed settings at SIGHUP, live.go has what it can change, and swap.go replaces the driver of a destination. notify.go
+// speaks to systemd. status.go is the status page, platform.go the table of platforms, disk.go and descriptors.go divide what the
+// classes share. left.go delivers classes that nobody listens for any more; adopt.go, orphan.go and owed.go deliver spools that
+// other instances left behind; handover.go, successor.go and attach.go replace the process by a new one. giveup.go and check.go are
+// the commands of these names.
 package main
 
 import (
@@ -34,7 +41,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -48,22 +54,26 @@ const (
 )
 
 func run(args []string) int {
-	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Println("collector", version())
-		return 0
+	if code, done := command().Common(args, version(), os.Stdout, os.Stderr); done {
+		return code
 	}
-	if len(args) > 0 && args[0] == "give-up" {
-		return giveUp(args[1:], os.Stdout, os.Stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "give-up":
+			return giveUp(args[1:], os.Stdout, os.Stderr)
+		case "check":
+			return check(args[1:], os.Stdout, os.Stderr)
+		}
 	}
 	c, err := parseFlags(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%v\ncollector -h lists the flags\n", err)
+		fmt.Fprintf(os.Stderr, "%v\ncollector -h lists the flags, and collector check shows all settings\n", err)
 		return exitUsage
 	}
-	log := drain.NonBlocking(slog.New(slog.NewTextHandler(os.Stderr, nil))) // a log that nobody reads must not block
+	log := newLog(c, os.Stderr)
 	if c.preStop != "" {
 		return exitCode(nil, tellPreStop(c.preStop), log)
 	}

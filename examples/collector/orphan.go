@@ -227,7 +227,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 			_ = closeDestination(d)
 		}
 	}()
-	for name, u := range a.c.dests {
+	for name, u := range a.c.destinations() {
 		d, err := open.Destination(a.ctx, u, &open.Options{Logger: a.log})
 		if err != nil {
 			return nil, fmt.Errorf("-dest %s: %w", name, err)
@@ -238,7 +238,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 		Work: filepath.Join(a.c.spoolDir, adoptWork), Destinations: dests, Forget: a.c.forget, MaxBytes: a.maxBytes(), StallTimeout: stallTimeout,
 		Ship: ship.Options{Patience: a.c.adoptPatience},
 		Class: func(class string, s *ship.Options) {
-			s.Format, s.Codec, s.Level = a.c.format.of(class), a.c.codec.of(class).name, a.c.codec.of(class).level
+			s.Format, s.Codec, s.Level = a.c.format.Of(class), a.c.codec.Of(class).name, a.c.codec.Of(class).level
 			if a.c.key != nil {
 				s.Signer = a.c.key
 			}

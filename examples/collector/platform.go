@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-go/penstock/drain/asg"
 	"github.com/penstock-go/penstock/drain/ecs"
 	"github.com/penstock-go/penstock/drain/kube"
+	"github.com/penstock-go/penstock/examples/internal/cli"
 )
 
 // platform is a platform that may take this instance away.
@@ -84,11 +85,11 @@ func platformNames() []string {
 }
 
 // choosePlatform resolves -lifecycle auto, checks the flags that depend on the platform, and fills in their defaults.
-func (c *config) choosePlatform(f *flagSet) {
+func (c *config) choosePlatform(f *cli.Set) {
 	detect := c.lifecycle == auto
 	i := slices.IndexFunc(platforms, func(p platform) bool { return p.name == c.lifecycle || detect && p.here() })
 	if i < 0 {
-		f.bad("-lifecycle %q: use %s", c.lifecycle, oneOf(platformNames()))
+		f.Bad("lifecycle", "", "%q: use %s", c.lifecycle, cli.OneOf(platformNames()))
 		return
 	}
 	p := platforms[i]
@@ -103,11 +104,11 @@ func (c *config) choosePlatform(f *flagSet) {
 		c.onTerm = drain.Stop
 	}
 	if c.asgHook != "" && p.name != "asg" && !detect {
-		f.bad("-asg-hook %s: -lifecycle %s asks no group", c.asgHook, p.name)
+		f.Bad("asg-hook", "", "-lifecycle %s asks no group", p.name)
 	}
 	if p.check != nil {
 		if err := p.check(c, detect); err != nil {
-			f.bad("-lifecycle %s: %w", p.name, err)
+			f.Bad("lifecycle", "", "%s: %w", p.name, err)
 		}
 	}
 }

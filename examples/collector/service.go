@@ -28,6 +28,7 @@ type service struct {
 	cancel context.CancelCauseFunc // ends the process, with the reason
 
 	classes []*class
+	left    []*class   // without a listener; set when they have started
 	served  *served    // listeners that receive
 	holds   *attaches  // what was received before there was a spool
 	orphans *adoptions // spools that other instances left behind
@@ -41,7 +42,8 @@ type service struct {
 func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	sig, stopSignals := drain.Signals(log) // before the first line of the log, which may have no reader
+	hangups := make(chan struct{}, 1)
+	sig, stopSignals := drain.SignalsWith(&drain.SignalOptions{Logger: log, Reload: func() { wake(hangups) }}) // before the first line of the log, which may have no reader
 	defer stopSignals()
 	log.Info("collector", "version", version(), "pid", os.Getpid())
 	stopProfile, err := startProfile(c.cpuProfile)
@@ -75,13 +77,14 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	runLeft(ctx, c, s.drainer, log)
+	s.left = runLeft(ctx, c, s.drainer, log)
 	s.orphans.start() // also for a drain: what they owe keeps this instance, too
 	if resume {
 		log.Warn("draining the spools; listeners stay closed", "trigger", trigger)
 		return s.drainer.Resume(trigger)
 	}
 	go s.handOvers(ctx, next)
+	go s.reloads(ctx, hangups)
 	return s.drainer.RunWith(ctx, sig)
 }
 

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/examples/internal/cli"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -29,21 +28,6 @@ type syncSetting struct {
 type codecSetting struct {
 	name  string
 	level int
-}
-
-// parseSize reads a number of bytes: 1048576, 64KiB, 64MiB, 2GiB, 1TiB.
-func parseSize(s string) (int64, error) {
-	num, shift := s, 0
-	for suffix, by := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			num, shift = n, by
-		}
-	}
-	n, err := strconv.ParseInt(num, 10, 64)
-	if err != nil || n <= 0 || n > (1<<62)>>shift {
-		return 0, errors.New("use a positive number of bytes, plain or with KiB, MiB, GiB or TiB")
-	}
-	return n << shift, nil
 }
 
 func parsePositive(s string) (time.Duration, error) {
@@ -78,13 +62,7 @@ func parseCodec(s string) (codecSetting, error) {
 
 func parseFormat(s string) (string, error) {
 	if !slices.Contains(format.Names(), s) {
-		return "", fmt.Errorf("use %s", oneOf(format.Names()))
+		return "", fmt.Errorf("use %s", cli.OneOf(format.Names()))
 	}
 	return s, nil
-}
-
-// oneOf is "a, b or c".
-func oneOf(names []string) string {
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

@@ -20,6 +20,8 @@ type Command struct {
 	Text string
 	// Flags are the flags; nil means none.
 	Flags *flag.FlagSet
+	// Also are flags that another command's help describes: completion offers them.
+	Also *flag.FlagSet
 	// Choices are the values that a flag accepts, by its name: completion offers them. A flag whose value is called FILE, DIR or
 	// URL, or whose value lists its choices (`stop|drain`), needs no entry.
 	Choices map[string][]string
@@ -81,7 +83,7 @@ func (c *Command) Common(args []string, version string, stdout, stderr io.Writer
 	case "version", "-version", "--version":
 		fmt.Fprintln(&out, c.Name, version)
 	case "help":
-		sub := c.find(args[1:])
+		sub := c.Find(args[1:]...)
 		if sub == nil {
 			fmt.Fprintf(stderr, "%s help: there is no command %q\n", c.Name, strings.Join(args[1:], " "))
 			return usage, true
@@ -104,14 +106,14 @@ func (c *Command) Common(args []string, version string, stdout, stderr io.Writer
 	return 0, true
 }
 
-// find returns the command that words name below c; nil if there is none.
-func (c *Command) find(words []string) *Command {
+// Find returns the command that words name below c; nil if there is none.
+func (c *Command) Find(words ...string) *Command {
 	if len(words) == 0 {
 		return c
 	}
 	for _, sub := range c.Commands {
 		if sub.word() == words[0] {
-			return sub.find(words[1:])
+			return sub.Find(words[1:]...)
 		}
 	}
 	return nil

@@ -31,8 +31,10 @@ func (c *Command) subcommands() []*Command { return append(slices.Clone(c.Comman
 
 // visit calls f for each flag.
 func (c *Command) visit(f func(*flag.Flag)) {
-	if c.Flags != nil {
-		c.Flags.VisitAll(f)
+	for _, flags := range []*flag.FlagSet{c.Flags, c.Also} {
+		if flags != nil {
+			flags.VisitAll(f)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ func (s *Set) readFile(path string, data []byte) {
 	top, err := document(data)
 	if err != nil {
 		f.bad(syntaxLine(err), "", "%s", withoutLine(err))
+		s.unread = true
 		return
 	}
 	if top == nil {

@@ -37,7 +37,7 @@ func (s *Set) Load(args, environ []string, fileFlag string) error {
 	last := given[len(given)-1]
 	data, err := os.ReadFile(last.Value)
 	if err != nil {
-		s.errs = append(s.errs, &Mistake{last.Origin, "", err})
+		s.errs, s.unread = append(s.errs, &Mistake{last.Origin, "", err}), true
 		return nil
 	}
 	s.option(fileFlag).alone = true // a file does not name itself

@@ -15,6 +15,20 @@ type Origin struct {
 	item string // the name in NAME=VALUE
 }
 
+// Item is NAME in NAME=VALUE; "" if the value has no name.
+func (o Origin) Item() string { return o.item }
+
+// Source names the kind of place: "the command line", the variable, or the file with its line.
+func (o Origin) Source() string {
+	switch {
+	case o.file != "":
+		return fmt.Sprintf("%s:%d", o.file, o.line)
+	case o.env != "":
+		return o.env
+	}
+	return "the command line"
+}
+
 // String names the place: "-dest idc", "PENSTOCK_DEST idc" or "collector.yaml:12: dest.idc".
 func (o Origin) String() string {
 	switch {
@@ -33,11 +47,13 @@ type Mistake struct {
 	err   error
 }
 
+// Error is one line, also for several mistakes in one value.
 func (m *Mistake) Error() string {
+	text := strings.ReplaceAll(m.err.Error(), "\n", "; ")
 	if m.value == "" {
-		return fmt.Sprintf("%v: %v", m.Origin, m.err)
+		return fmt.Sprintf("%v: %s", m.Origin, text)
 	}
-	return fmt.Sprintf("%v: %q: %v", m.Origin, m.value, m.err)
+	return fmt.Sprintf("%v: %q: %s", m.Origin, m.value, text)
 }
 
 func (m *Mistake) Unwrap() error { return m.err }

@@ -25,6 +25,7 @@ type Set struct {
 	options map[string]*option
 	errs    []error
 	warns   []string
+	unread  bool // the file could not be read
 }
 
 // option is what is known of a flag beside what its flag.Flag says.
@@ -247,15 +248,38 @@ func tally(given []Given) map[string]int {
 	return m
 }
 
-// Bad adds a mistake in the value of a flag that was found after Load. item is the name in NAME=VALUE, or "".
+// Bad adds a mistake in the value of a flag that was found after Load. item is the name in NAME=VALUE, one
+// value of several, or "".
 func (s *Set) Bad(name, item, format string, a ...any) {
-	s.errs = append(s.errs, &Mistake{s.Origin(name, item), "", fmt.Errorf(format, a...)})
+	s.BadAt(s.Origin(name, item), format, a...)
+}
+
+// BadAt adds a mistake at a place.
+func (s *Set) BadAt(at Origin, format string, a ...any) {
+	s.errs = append(s.errs, &Mistake{at, "", fmt.Errorf(format, a...)})
+}
+
+// Stray adds the mistake of an argument that belongs to no flag.
+func (s *Set) Stray(arg string) {
+	s.errs = append(s.errs, fmt.Errorf("unexpected argument %q: flags begin with -, and a value follows its flag", arg))
+}
+
+// OfOneClass returns what was given for single classes by flags that Classed has defined, by name of flag.
+func (s *Set) OfOneClass() (given []Given) {
+	for _, name := range s.names() {
+		for _, g := range s.Given(name) {
+			if s.option(name).kind == perClass && g.item != "" {
+				given = append(given, g)
+			}
+		}
+	}
+	return given
 }
 
 // Origin says where a flag, or its value for item, was given. One that was not given is named as a flag.
 func (s *Set) Origin(name, item string) Origin {
 	for _, g := range slices.Backward(s.Given(name)) {
-		if item == "" || g.item == item {
+		if item == "" || g.item == item || g.Value == item {
 			return g.Origin
 		}
 	}
@@ -264,6 +288,9 @@ func (s *Set) Origin(name, item string) Origin {
 
 // Err lists the mistakes, nil if there are none.
 func (s *Set) Err() error { return errors.Join(s.errs...) }
+
+// Unread reports whether Load could not read the file at all. What is missing then may be in it.
+func (s *Set) Unread() bool { return s.unread }
 
 // Mistakes are the parts of Err.
 func (s *Set) Mistakes() []error { return slices.Clone(s.errs) }

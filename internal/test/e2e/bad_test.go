@@ -103,7 +103,7 @@ func TestDestinationsNeverStopAStart(t *testing.T) {
 	c.until("all four to be named in the log", 10*time.Second, func() bool {
 		log := c.log.String()
 		for _, dest := range []string{"unreachable", "stranger", "nobucket", "unwritable"} {
-			if !strings.Contains(log, "dest="+dest) {
+			if !strings.Contains(log, "destination="+dest) {
 				return false
 			}
 		}
