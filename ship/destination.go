@@ -86,6 +86,13 @@ type Lister interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
 }
 
+// ListerAfter is implemented by destinations that can begin a listing in the middle without reading what comes before: an
+// auditor that watches a destination then asks only for what may be new.
+type ListerAfter interface {
+	// ListAfter is List without the keys up to and including after.
+	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Entry, error]
+}
+
 // Entry is one listed object.
 type Entry struct {
 	Key  string

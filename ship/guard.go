@@ -16,13 +16,14 @@ import (
 type Guarded interface {
 	Destination
 	Lister
+	ListerAfter
 	Checker
 }
 
 // Guard returns d for a caller that must survive it. A panic in one of its methods, in a body that it has returned, or in
 // its List is an error like any other; panicked, if not nil, is called with it and with the stack. A Put, Stat, Open or
-// Check that has not returned five seconds after its context ended is abandoned. List and Check return errors.ErrUnsupported
-// if d has no such method. Shippers and auditors guard their destinations by themselves.
+// Check that has not returned five seconds after its context ended is abandoned. List, ListAfter and Check return
+// errors.ErrUnsupported if d has no such method. Shippers and auditors guard their destinations by themselves.
 func Guard(d Destination, panicked func(err error, stack []byte)) Guarded {
 	return guarded{d, panicked}
 }
@@ -70,10 +71,24 @@ func (g guarded) List(ctx context.Context, prefix string) iter.Seq2[Entry, error
 	if !ok {
 		return func(yield func(Entry, error) bool) { yield(Entry{}, errors.ErrUnsupported) }
 	}
+	return g.listed("Destination.List", func() iter.Seq2[Entry, error] { return l.List(ctx, prefix) })
+}
+
+// ListAfter implements ListerAfter. The iteration ends with errors.ErrUnsupported if the destination does not.
+func (g guarded) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Entry, error] {
+	l, ok := g.d.(ListerAfter)
+	if !ok {
+		return func(yield func(Entry, error) bool) { yield(Entry{}, errors.ErrUnsupported) }
+	}
+	return g.listed("Destination.ListAfter", func() iter.Seq2[Entry, error] { return l.ListAfter(ctx, prefix, after) })
+}
+
+// listed guards a listing and the iteration over it.
+func (g guarded) listed(name string, list func() iter.Seq2[Entry, error]) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var own any // a panic in yield
-		err := foreign.Catch("Destination.List", func() error {
-			for e, err := range l.List(ctx, prefix) {
+		err := foreign.Catch(name, func() error {
+			for e, err := range list() {
 				if !func() bool {
 					defer func() {
 						if own = recover(); own != nil {

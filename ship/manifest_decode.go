@@ -24,11 +24,12 @@ func DecodeManifest(r io.Reader) (*Manifest, error) {
 	if err := d.decode(); err != nil {
 		return nil, fmt.Errorf("ship: manifest, line %d: %w", d.lines, err)
 	}
-	d.h.Sum(d.m.Hash[:0])
-	if err := d.m.validate(); err != nil {
+	m := d.m // alone: whoever keeps it must not keep the decoder's buffers
+	d.h.Sum(m.Hash[:0])
+	if err := m.validate(); err != nil {
 		return nil, fmt.Errorf("ship: manifest: %w: %w", ErrVerify, err)
 	}
-	return &d.m, nil
+	return &m, nil
 }
 
 type manifestDecoder struct {

@@ -38,17 +38,26 @@ type auditor struct {
 
 // Run audits. An error means that it could not be done: options that cannot be used (ErrOptions), or a place that could
 // not be asked. The Result says what it found wrong.
-func Run(ctx context.Context, o *Options) (*Result, error) {
+func Run(ctx context.Context, o *Options) (*Result, error) { return runWith(ctx, o, nil, nil) }
+
+// runWith is Run with what earlier audits have kept of each place, if anything. report gets what the requests of each place came to.
+func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int, p *place)) (*Result, error) {
 	opts := o.withDefaults()
 	if err := errors.Join(opts.validate(), wait.CheckContext(ctx)); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &auditor{o: opts, rec: newRecorder(opts.MaxFindings), fail: cancel, seen: map[string]bool{}, told: map[object.Origin]foundHead{}, kin: map[object.Origin]*group{}}
-	for _, p := range opts.Places {
-		a.places = append(a.places, newPlace(&a.o, p))
+	a := &auditor{o: opts, rec: newRecorder(&opts), fail: cancel, seen: map[string]bool{}, told: map[object.Origin]foundHead{}, kin: map[object.Origin]*group{}}
+	compareFolders(kept)
+	for i, p := range opts.Places {
+		var m *memory
+		if kept != nil {
+			m = kept[i]
+		}
+		a.places = append(a.places, newPlace(&a.o, p, m))
 	}
+	defer a.account(report)
 	var err error
 	if a.marks, err = loadMarks(&opts); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -64,6 +73,18 @@ func Run(ctx context.Context, o *Options) (*Result, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	return a.result(begin), nil
+}
+
+// account hands over what is to be known of each place after the audit.
+func (a *auditor) account(report func(i int, p *place)) {
+	for i, p := range a.places {
+		if p.kept != nil {
+			p.kept.sums = p.sums.Load()
+		}
+		if report != nil {
+			report(i, p)
+		}
+	}
 }
 
 // check ends the audit if err is not nil.
@@ -161,6 +182,11 @@ func (a *auditor) noteAppeared(names ...string) {
 func (a *auditor) result(begin time.Time) *Result {
 	r := &Result{Time: begin, Verdict: a.rec.overall, Deep: a.o.Deep, Objects: a.objects}
 	r.Findings, r.Omitted = a.rec.findings()
+	for _, name := range a.o.Expect {
+		if !a.seen[name] {
+			r.NotAppeared = append(r.NotAppeared, name)
+		}
+	}
 	for _, p := range a.places {
 		r.Places = append(r.Places, p.name)
 		for id, w := range p.walks {
@@ -169,6 +195,9 @@ func (a *auditor) result(begin time.Time) *Result {
 			r.Manifests += c.Manifests
 			r.Chains = append(r.Chains, c)
 		}
+	}
+	if r.Hours = a.judgeHours(time.Now()); !a.o.Hour.IsZero() {
+		r.Hours = slices.DeleteFunc(r.Hours, func(h HourReport) bool { return !h.Hour.Equal(a.o.Hour) })
 	}
 	slices.SortFunc(r.Chains, func(x, y ChainReport) int {
 		if c := (object.Origin{Class: x.Class, Spool: x.Spool}).Compare(object.Origin{Class: y.Class, Spool: y.Spool}); c != 0 {

@@ -95,7 +95,7 @@ func (p *place) listChains(ctx context.Context, rec *recorder) error {
 		prefix += p.o.Class + "/"
 	}
 	kept := 0
-	for e, err := range p.list(ctx, prefix) {
+	for e, err := range p.catalogue(ctx, prefix) {
 		if err != nil {
 			return err
 		}

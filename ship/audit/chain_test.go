@@ -30,6 +30,23 @@ type chain struct {
 	hash    [32]byte
 	segment uint64
 	last    uint64
+	clock   time.Time // default testTime
+}
+
+// named is the spool that the chain's objects are named after: that of the first of its copies.
+func (c *chain) named() string {
+	if c.spool == "" || object.Related(c.spool, testSpool) {
+		return testSpool
+	}
+	return c.spool
+}
+
+// now is the time at which the chain's sender writes.
+func (c *chain) now() time.Time {
+	if c.clock.IsZero() {
+		return testTime
+	}
+	return c.clock
 }
 
 var (
@@ -49,7 +66,7 @@ func (c *chain) add(n int, change func(*ship.Manifest)) *chain {
 	c.t.Helper()
 	m := &ship.Manifest{Header: ship.ManifestHeader{
 		Class: "vpn", Spool: c.spool, Epoch: c.epoch, Number: c.number, Prev: fmt.Sprintf("%x", c.hash), PrevLast: c.last,
-		Instance: "host", Destination: c.dest, Time: testTime,
+		Instance: "host", Destination: c.dest, Time: c.now(),
 	}}
 	for range n {
 		if c.segment++; c.segment%3 == 0 {
@@ -93,7 +110,7 @@ func (c *chain) raw(first, last uint64) []byte {
 			fmt.Fprintln(&raw, data)
 			continue
 		}
-		fmt.Fprintf(&raw, `{"seq":%d,"ts":"%s","src":"","data":"%s","spool":"%s"}`+"\n", seq, testTime.Format("2006-01-02T15:04:05.000000000Z"), data, testSpool)
+		fmt.Fprintf(&raw, `{"seq":%d,"ts":"%s","src":"","data":"%s","spool":"%s"}`+"\n", seq, c.now().Format("2006-01-02T15:04:05.000000000Z"), data, c.named())
 	}
 	return raw.Bytes()
 }
@@ -103,8 +120,8 @@ func (c *chain) put(n, first, last uint64) ship.SegmentLine {
 	raw := c.raw(first, last)
 	sum := fmt.Sprintf("%x", ship.BytesObject("", "", raw).SHA256)
 	s := ship.SegmentLine{
-		Segment: n, First: first, Last: last, Records: last - first + 1, Bytes: last - first + 1, MinTime: testTime, MaxTime: testTime,
-		Key:    fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%s-000001-%016x-%016x.ndjson.gz", testSpool, first, last),
+		Segment: n, First: first, Last: last, Records: last - first + 1, Bytes: last - first + 1, MinTime: c.now(), MaxTime: c.now(),
+		Key:    fmt.Sprintf("%s%s-000001-%016x-%016x.ndjson.gz", object.HourPrefix("vpn", object.HourOf(c.now())), c.named(), first, last),
 		Format: format.NDJSON, Codec: "gzip", Level: 1, RawBytes: int64(len(raw)), RawSHA256: sum,
 	}
 	if c.format == format.Lines {

@@ -72,8 +72,8 @@ func Close(ctx context.Context, o *CloseOptions) ([]Closure, error) {
 	var all []*closer
 	related := false
 	for _, p := range opts.Places {
-		c := &closer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, p: newPlace(&opts, p)}
-		if err := c.p.listChains(ctx, newRecorder(1)); err != nil {
+		c := &closer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, p: newPlace(&opts, p, nil)}
+		if err := c.p.listChains(ctx, newRecorder(&Options{MaxFindings: 1})); err != nil {
 			errs = append(errs, fmt.Errorf("audit: close: %s: %w", c.p.name, err))
 			continue
 		}

@@ -24,7 +24,11 @@ type ClosedChain struct {
 }
 
 // readClosing reads one closing, and judges what it alone can tell.
-func (p *place) readClosing(ctx context.Context, id object.Origin, key string) (c *ship.Closing, err error) {
+func (p *place) readClosing(ctx context.Context, id object.Origin, key string) (*ship.Closing, error) {
+	return document(p.kept, key, func() (*ship.Closing, error) { return p.readClosingOf(ctx, id, key) })
+}
+
+func (p *place) readClosingOf(ctx context.Context, id object.Origin, key string) (c *ship.Closing, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
 		body, err := p.dest.Open(ctx, key)
 		if err != nil {
@@ -101,7 +105,7 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 			} else {
 				c.holes = append(c.holes, seqRange{first, last})
 			}
-			c.report(ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
+			c.reportIn(c.reached, 0, ChainCut, f.Epoch, first, last, object.ManifestKey(f.Class, f.Spool, f.Epoch, f.Number), c.p.name+": "+f.key,
 				"a closing names manifest %d, up to record %d, and the chain ends before it", f.Number, f.Last)
 		case l == nil:
 			// Missing in the middle, or not readable: reported already.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -36,6 +37,7 @@ func (c *cursor) advance() {
 type owedRange struct {
 	seqRange
 	records, bytes, losses uint64
+	hour                   int32 // the earliest of its objects, 0 if it has none
 	since                  time.Time
 	from                   string // the place that has it
 }
@@ -46,6 +48,7 @@ type difference struct {
 	a, b        *cursor
 	atA, atB    *link
 	first, last uint64
+	from, to    int32 // hours of the objects that they name, 0 if neither does
 	what        string
 }
 
@@ -64,7 +67,9 @@ func (a *auditor) compare(s *side, low uint64) {
 	note := func(c *cursor, at *link, what string) {
 		if len(s.diffs) < a.o.MaxFindings {
 			first, last := one.step.bounds()
-			s.diffs = append(s.diffs, difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what})
+			d := difference{a: one, b: c, atA: one.step.at, atB: at, first: first, last: last, what: what}
+			d.from, d.to = hoursOf(&one.step, &c.step)
+			s.diffs = append(s.diffs, d)
 		}
 	}
 	for _, c := range s.all {
@@ -82,7 +87,7 @@ func (a *auditor) compare(s *side, low uint64) {
 			if !c.denied {
 				c.denied = true
 				first, _ := one.step.bounds()
-				s.denials = append(s.denials, denial{c, c.manifestKey(c.prev), first, one.p.name + ": " + one.manifestKey(one.step.at)})
+				s.denials = append(s.denials, denial{c, c.manifestKey(c.prev), first, one.step.hour(), one.p.name + ": " + one.manifestKey(one.step.at)})
 			}
 		default:
 			c.behind.add(&one.step, one.p.name)
@@ -91,7 +96,7 @@ func (a *auditor) compare(s *side, low uint64) {
 }
 
 func (d denial) report() {
-	d.by.report(FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
+	d.by.reportIn(d.hour, 0, FinalWrong, d.by.Epoch, d.first, 0, d.key, d.other,
 		"its final manifest says that nothing is missing, but another place has record %d in the same epoch", d.first)
 }
 
@@ -101,6 +106,27 @@ func (c *cursor) lastLink() *link {
 		return c.step.at
 	}
 	return c.prev
+}
+
+// hour is that of the step's object, 0 if it has none.
+func (s *step) hour() int32 {
+	if s.line != nil {
+		if k, ok := object.ParseKey(s.line.Key); ok {
+			return k.Hour
+		}
+	}
+	return 0
+}
+
+// hoursOf returns the hours of what two places state about one segment. y may be of another segment.
+func hoursOf(x, y *step) (from, to int32) {
+	from = x.hour()
+	if to = from; y.segment == x.segment {
+		if h := y.hour(); h != 0 {
+			from, to = min(cmp.Or(from, h), h), max(to, h)
+		}
+	}
+	return from, to
 }
 
 // bounds are the sequence numbers of a step: those of its records, or where its losses are accounted.
@@ -174,7 +200,7 @@ func (d difference) report() {
 	case vb:
 		a, b, keyA, keyB = b, a, keyB, keyA
 	}
-	b.report(PlacesDiffer, b.Epoch, d.first, d.last, keyB, a.p.name+": "+keyA, "%s", detail)
+	b.reportIn(d.from, d.to, PlacesDiffer, b.Epoch, d.first, d.last, keyB, a.p.name+": "+keyA, "%s", detail)
 }
 
 func (l *link) isVouched() bool { return l != nil && l.vouched }
@@ -192,6 +218,9 @@ func (o *owedRange) add(s *step, place string) {
 		o.first, o.since, o.from = first, s.at.time, place
 	}
 	o.last = max(o.last, last)
+	if h := s.hour(); h != 0 && (o.hour == 0 || h < o.hour) {
+		o.hour = h
+	}
 	if s.line != nil {
 		o.records += s.line.Records
 		o.bytes += s.line.Bytes
@@ -201,17 +230,22 @@ func (o *owedRange) add(s *step, place string) {
 	}
 }
 
-// reportOwed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough.
+// reportOwed reports what a chain still lacks. To be behind says more than to be open, so that one of them is enough. It concerns
+// no hour that the chain has passed: its sender has promised, in a manifest, that nothing will follow in that folder. A chain that is
+// final has passed every hour, but for those of objects that another place has after it: the spool was opened again.
 func (a *auditor) reportOwed(c *walk) {
-	f := Finding{Place: c.p.name, Class: c.id.Class, Spool: c.id.Spool, Epoch: c.Epoch}
+	f := Finding{Place: c.p.name, Class: c.id.Class, Spool: c.id.Spool, Epoch: c.Epoch}.inHours(c.reached, 0)
 	switch b := &c.behind; {
-	case !a.o.Hour.IsZero() && c.hasPassedHour():
 	case b.from != "":
+		if b.hour != 0 && (c.Final || b.hour < c.reached) {
+			f = f.inHours(b.hour, 0)
+		}
 		f.Code, f.First, f.Last, f.Since = Behind, b.first, b.last, b.since
 		f.Detail = fmt.Sprintf("%s has %d records, %d bytes and %d loss lines that are not here", b.from, b.records, b.bytes, b.losses)
 		a.rec.add(f)
 	case c.Closed != nil:
-		a.rec.atLeast(chainID{c.p.name, c.id}, Closed)
+		// Nothing can begin in its spool after an operator has found it gone.
+		a.rec.atLeast(chainID{c.p.name, c.id}, Closed, span{c.id.Class, c.reached, max(c.reached, object.HourOf(c.Closed.Time))})
 	case !c.Final && c.Manifests > 0:
 		f.Code, f.First, f.Since = Open, c.Last+1, c.Time
 		f.Detail = "no final manifest: its host may have more"
@@ -242,7 +276,7 @@ func (a *auditor) reportAbsent(id object.Origin) {
 		if g := a.groupAt(p, id); g != nil && (g.divided || !g.states(id)) {
 			continue // in a group, what the place lacks is reported by itself: see reportLack
 		}
-		f := Finding{Code: Absent, Place: p.name, Class: id.Class, Spool: id.Spool, Since: most.Time}
+		f := Finding{Code: Absent, Place: p.name, Class: id.Class, Spool: id.Spool, Since: most.Time}.inHours(most.began, 0)
 		if most.Last > 0 {
 			f.First, f.Last = most.First, most.Last
 		}

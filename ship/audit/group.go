@@ -46,6 +46,7 @@ type denial struct {
 	by    *cursor
 	key   string // of the final manifest
 	first uint64
+	hour  int32
 	other string
 }
 

@@ -93,8 +93,13 @@ func (a *auditor) checkHeads(ctx context.Context, id object.Origin, all []*curso
 
 // readHead reads one head. Like a manifest it must be what its key says, or a copy of another could stand in for it.
 func (p *place) readHead(ctx context.Context, id object.Origin, epoch uint32, l listedHead) (h *ship.Head, err error) {
+	key := object.HeadKey(id.Class, id.Spool, epoch, l.destination, l.number)
+	return document(p.kept, key, func() (*ship.Head, error) { return p.readHeadOf(ctx, id, epoch, l, key) })
+}
+
+func (p *place) readHeadOf(ctx context.Context, id object.Origin, epoch uint32, l listedHead, key string) (h *ship.Head, err error) {
 	err = p.request(ctx, func(ctx context.Context) error {
-		body, err := p.dest.Open(ctx, object.HeadKey(id.Class, id.Spool, epoch, l.destination, l.number))
+		body, err := p.dest.Open(ctx, key)
 		if err != nil {
 			return err
 		}
@@ -131,7 +136,7 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 		// A sender that found its chain again after its disk had lost it knows of more than the manifest does.
 		last := l != nil && (h.Last == l.last || h.Last > l.last && c.NotOwed > 0)
 		// A head that anybody may have written accuses no chain, and vouches for none.
-		trusted := len(a.o.Keys) == 0 || h.CheckSignature(a.o.Keys...) == nil
+		trusted := len(a.o.Keys) == 0 || h.p.kept.isSigned(h.Head, func() error { return h.CheckSignature(a.o.Keys...) }) == nil
 		switch {
 		case fits && last && h.Final == l.ended:
 			l.vouched = l.vouched || trusted
@@ -212,7 +217,7 @@ func (a *auditor) reportCut(ctx context.Context, c *cursor, h foundHead) {
 	} else {
 		c.holes = append(c.holes, seqRange{first, last})
 	}
-	c.report(ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
+	c.reportIn(c.reached, 0, ChainCut, h.Epoch, first, last, key, h.p.name+": "+h.key, "a head tells of manifest %d, up to record %d, and the chain ends before it", h.Number, h.Last)
 }
 
 // reportStray judges a head of a chain that no place has: its place may not be among those given, or the chain is gone. All

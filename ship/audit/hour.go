@@ -1,41 +1,174 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// skew is how far the clock of this host is trusted no sender's being with it: an hour that has just ended by this clock
-// alone may still be going on at the senders.
+// skew is how far the clock of this host may be ahead of a sender's: an hour that has just ended by this clock alone may still
+// be going on at the senders.
 const skew = 5 * time.Minute
 
-// hasPassedHour reports whether the chain says all there is to say about Options.Hour: its sender has promised, in a manifest, that
-// nothing will follow in that folder. Whether the hour itself is over is another question: see checkHour.
-func (w *walk) hasPassedHour() bool {
-	return w.Final || w.reached > object.HourOf(w.a.o.Hour)
+// calendar is for how many hours back a Result reports hours without an object too: an idle hour must be complete as well.
+const calendar = 35 * 24
+
+// HourReport is the judgement on one hour of a class: the one that Options.Hour and Options.Class ask for. The hour is that
+// of an object's folder, in which the object's segment began: see object.HourPrefix.
+type HourReport struct {
+	Class   string    `json:"class"`
+	Hour    time.Time `json:"hour"`
+	Verdict Verdict   `json:"verdict"`
+	Tally
 }
 
-// checkHour reports an hour that is not over. Before its end a new spool may begin in it, and a spool that was closed out
-// may be opened again, so that the promises of the chains that are here are not enough: the hour must have ended by this
-// host's clock, and by that of a sender too unless it ended so long ago that no clock is that wrong. Both clocks can err, and
-// an hour that is called complete too early is a batch job without the rest of its records.
-func (a *auditor) checkHour(now time.Time) {
-	if a.o.Hour.IsZero() {
-		return
+// Tally counts what chains name.
+type Tally struct {
+	Objects uint64 `json:"objects"`
+	Records uint64 `json:"records"`
+	Bytes   uint64 `json:"bytes"` // of payload
+}
+
+// beginOf returns when an hour begins, the zero time for hour 0, which stands for none.
+func beginOf(hour int32) time.Time {
+	if hour == 0 {
+		return time.Time{}
 	}
-	end := a.o.Hour.Add(time.Hour)
-	var sender *walk // that has seen the end of the hour
+	return time.Unix(int64(hour)*3600, 0).UTC()
+}
+
+// span is the hours whose records a finding may concern.
+type span struct {
+	class    string // "" for all
+	from, to int32  // inclusive, 0 for no bound
+}
+
+func (s span) has(hour int32) bool {
+	return (s.from == 0 || hour >= s.from) && (s.to == 0 || hour <= s.to)
+}
+
+// span returns which hours a finding concerns. ok: any at all.
+func (f *Finding) span() (s span, ok bool) {
+	s = span{class: f.Class}
+	if !f.HourFrom.IsZero() {
+		s.from = object.HourOf(f.HourFrom)
+	}
+	if !f.HourTo.IsZero() {
+		s.to = object.HourOf(f.HourTo)
+	}
+	if s.class == "" && f.Key != "" {
+		// What is not a key may still be below the folder of a class, or of one of its hours.
+		part := strings.Split(f.Key, "/")
+		if class, isData := strings.CutPrefix(part[0], object.DataPrefix); isData {
+			s.class = class
+			s.from = folderHour(part)
+			s.to = s.from
+			return s, s.from != 0
+		}
+		if len(part) > 2 {
+			s.class = part[1]
+		}
+	}
+	return s, true
+}
+
+// folderHour returns the hour of the folder that the parts of a key begin with, 0 if they name none.
+func folderHour(part []string) int32 {
+	if len(part) < 4 {
+		return 0
+	}
+	date, isDate := strings.CutPrefix(part[1], "dt=")
+	hour, isHour := strings.CutPrefix(part[2], "hour=")
+	t, err := time.Parse(time.DateOnly+" 15", date+" "+hour)
+	if !isDate || !isHour || err != nil {
+		return 0
+	}
+	return object.HourOf(t)
+}
+
+// inHours bounds the hours that a finding concerns. A clock that was set back must not make them none.
+func (f Finding) inHours(from, to int32) Finding {
+	if to != 0 && from > to {
+		from, to = to, from
+	}
+	f.HourFrom, f.HourTo = beginOf(from), beginOf(to)
+	return f
+}
+
+// boundHours bounds a finding about an object by the name of the object.
+func (f *Finding) boundHours() {
+	if k, ok := object.ParseKey(f.Key); ok && f.HourFrom.IsZero() && f.HourTo.IsZero() {
+		*f = f.inHours(k.Hour, k.Hour)
+	}
+}
+
+// tally counts an object in its hour.
+func (w *walk) tally(hour int32, records, bytes uint64) {
+	if w.hours == nil {
+		w.hours = map[int32]*Tally{}
+	}
+	t := w.hours[hour]
+	if t == nil {
+		t = new(Tally)
+		w.hours[hour] = t
+	}
+	t.Objects, t.Records, t.Bytes = t.Objects+1, t.Records+records, t.Bytes+bytes
+	if w.began == 0 || hour < w.began {
+		w.began = hour
+	}
+}
+
+// evidence is what the senders' clocks say of the end of hours.
+type evidence struct {
+	reached *walk // whose chain has come furthest
+	heard   *walk // whose last manifest is the latest
+}
+
+// evidenceOf returns what the chains of a class say, "" for all.
+func (a *auditor) evidenceOf(class string) (e evidence) {
+	better := func(w, old *walk, by int) bool {
+		return old == nil || cmp.Or(by, strings.Compare(old.p.name+old.Spool, w.p.name+w.Spool)) > 0
+	}
 	for _, p := range a.places {
-		for _, w := range p.walks {
-			if seen := w.reached > object.HourOf(a.o.Hour) || !w.Time.Before(end); seen && (sender == nil || p.name+w.Spool < sender.p.name+sender.Spool) {
-				sender = w
+		for id, w := range p.walks {
+			if class != "" && id.Class != class {
+				continue
+			}
+			if e.reached == nil || better(w, e.reached, cmp.Compare(w.reached, e.reached.reached)) {
+				e.reached = w
+			}
+			if e.heard == nil || better(w, e.heard, w.Time.Compare(e.heard.Time)) {
+				e.heard = w
 			}
 		}
 	}
-	f := Finding{Code: HourOpen}
-	f.Detail = fmt.Sprintf("hour %s ends at %s, and the clock of this host says %s", a.o.Hour.Format("2006-01-02T15"), end.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	return e
+}
+
+// hasSeenEnd returns a sender that has seen the end of an hour, nil if there is none.
+func (e evidence) hasSeenEnd(hour int32) *walk {
+	switch {
+	case e.reached != nil && e.reached.reached > hour:
+		return e.reached
+	case e.heard != nil && !e.heard.Time.Before(beginOf(hour+1)):
+		return e.heard
+	}
+	return nil
+}
+
+// hourOpen judges whether an hour is over. Before its end a new spool may begin in it, and a spool that was closed out may be
+// opened again, so that the promises of the chains that are here are not enough: the hour must have ended by this host's clock,
+// and by that of a sender too unless it ended so long ago that no clock is that wrong. Both clocks can err, and an hour that is
+// called complete too early is a batch job without the rest of its records.
+func hourOpen(hour int32, now time.Time, e evidence) (f Finding, open bool) {
+	end, sender := beginOf(hour+1), e.hasSeenEnd(hour)
+	f = Finding{Code: HourOpen}.inHours(hour, hour)
+	f.Detail = fmt.Sprintf("hour %s ends at %s, and the clock of this host says %s", beginOf(hour).Format("2006-01-02T15"), end.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	switch {
 	case now.Before(end) && sender != nil:
 		f.Place, f.Class, f.Spool = sender.p.name, sender.Class, sender.Spool
@@ -44,12 +177,95 @@ func (a *auditor) checkHour(now time.Time) {
 	case sender == nil && now.Before(end.Add(skew)):
 		f.Detail += fmt.Sprintf("; no manifest was written since, so that the senders' clocks may be behind: it counts as over at %s", end.Add(skew).Format(time.RFC3339))
 	default:
+		return f, false
+	}
+	return f, true
+}
+
+// checkHour reports the hour that was asked about if it is not over.
+func (a *auditor) checkHour(now time.Time) {
+	if a.o.Hour.IsZero() {
+		return
+	}
+	f, open := hourOpen(object.HourOf(a.o.Hour), now, a.evidenceOf(""))
+	if !open {
 		return
 	}
 	a.rec.add(f)
 	for _, p := range a.places {
 		for id := range p.walks {
-			a.rec.atLeast(chainID{p.name, id}, Owed)
+			a.rec.atLeast(chainID{p.name, id}, Owed, span{})
 		}
 	}
+}
+
+// judgeHours judges every hour of every class that has objects or findings, and those without, up to this one, as far back as a calendar
+// shows.
+func (a *auditor) judgeHours(now time.Time) []HourReport {
+	all := []HourReport{}
+	for _, class := range a.classes() {
+		tallies := a.tallies(class)
+		spans := a.rec.spansOf(class)
+		hours := map[int32]bool{}
+		first := object.HourOf(now)
+		for h := range tallies {
+			hours[h] = true
+			first = min(first, h)
+		}
+		for s := range spans {
+			if s.from != 0 && s.from == s.to {
+				hours[s.from] = true
+			}
+		}
+		for h := max(first, object.HourOf(now)-calendar); h <= object.HourOf(now); h++ {
+			hours[h] = true
+		}
+		e := a.evidenceOf(class)
+		for _, h := range slices.Sorted(maps.Keys(hours)) {
+			r := HourReport{Class: class, Hour: beginOf(h), Verdict: Complete, Tally: tallies[h]}
+			if _, open := hourOpen(h, now, e); open {
+				r.Verdict = Owed
+			}
+			for s, v := range spans {
+				if s.has(h) {
+					r.Verdict = r.Verdict.worse(v)
+				}
+			}
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// classes returns the classes that have chains, sorted.
+func (a *auditor) classes() (all []string) {
+	for _, id := range a.spools {
+		if n := len(all); n == 0 || all[n-1] != id.Class {
+			all = append(all, id.Class)
+		}
+	}
+	return all
+}
+
+// tallies returns, for each hour of a class, the counts of the place whose chains name the most.
+func (a *auditor) tallies(class string) map[int32]Tally {
+	most := map[int32]Tally{}
+	for _, p := range a.places {
+		sum := map[int32]Tally{}
+		for id, w := range p.walks {
+			if id.Class != class {
+				continue
+			}
+			for h, t := range w.hours {
+				s := sum[h]
+				sum[h] = Tally{s.Objects + t.Objects, s.Records + t.Records, s.Bytes + t.Bytes}
+			}
+		}
+		for h, t := range sum {
+			if m, ok := most[h]; !ok || t.Records > m.Records {
+				most[h] = t
+			}
+		}
+	}
+	return most
 }

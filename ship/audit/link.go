@@ -24,6 +24,7 @@ func (w *walk) noteUnreadable(f fetched) {
 		Code: ManifestDamaged, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: f.epoch,
 		First: w.Last + 1, Key: object.ManifestKey(w.id.Class, w.id.Spool, f.epoch, f.number),
 	}
+	h.Finding = h.inHours(w.reached, 0)
 	switch {
 	case errors.Is(f.err, fs.ErrNotExist):
 		h.Code = ManifestMissing
@@ -62,6 +63,18 @@ func (w *walk) reportHole(next uint64) {
 	w.a.rec.add(h.Finding)
 }
 
+// horizon is the last hour in which anything that a manifest and those before it cover can have begun: that in which it was
+// written, by the same clock, or that of its own objects.
+func horizon(m *ship.Manifest) int32 {
+	last := object.HourOf(m.Header.Time)
+	for i := range m.Segments {
+		if k, ok := object.ParseKey(m.Segments[i].Key); ok {
+			last = max(last, k.Hour)
+		}
+	}
+	return last
+}
+
 // judgeManifest judges a manifest by those before it, and makes it the chain's end. jump: it does not go on where the one before
 // ends, for a reason that is known or has been reported.
 func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
@@ -70,6 +83,9 @@ func (w *walk) judgeManifest(m *ship.Manifest) (jump bool) {
 	key, prev := w.manifestKey(l), w.prev
 	afterHole := w.hole != nil
 	w.checkSignature(m, l, prev != nil && h.Prev == hex.EncodeToString(prev.hash[:]))
+	if w.hole != nil {
+		w.hole.Finding = w.hole.inHours(object.HourOf(w.hole.HourFrom), horizon(m))
+	}
 	w.reportHole(h.PrevLast + 1)
 	goesOn := !afterHole && prev != nil && h.Epoch == prev.epoch
 	if !goesOn {
@@ -203,7 +219,7 @@ func (w *walk) reportCutEpoch(prev *link, h *ship.ManifestHeader) {
 	} else {
 		w.holes = append(w.holes, seqRange{first, last})
 	}
-	w.report(ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
+	w.reportIn(w.reached, 0, ChainCut, prev.epoch, first, last, object.ManifestKey(w.id.Class, w.id.Spool, prev.epoch, prev.number+1), w.p.name+": "+w.manifestKey(prev),
 		"epoch %d follows another manifest than the last one of epoch %d: the end of that epoch was cut off, or its last manifest was altered", h.Epoch, prev.epoch)
 }
 

@@ -18,7 +18,7 @@ func (a *auditor) compareListing(ctx context.Context, p *place) error {
 	if a.o.Class != "" {
 		prefix = object.ClassPrefix(a.o.Class)
 	}
-	list := p.list(ctx, prefix)
+	list := p.contents(ctx, prefix)
 	if !a.o.Hour.IsZero() {
 		list = a.listHour(ctx, p)
 	}

@@ -125,7 +125,9 @@ func (g *group) lookForLine(ctx context.Context, i, at int) *ship.SegmentLine {
 		g.mates[mate{x.c, at}], g.mates[mate{y.c, x.c.at}] = y.c, x.c
 		if what := lineDiffers(x.line(), y.line()); what != "" && first && len(g.diffs) < g.a.o.MaxFindings {
 			from, to := x.c.step.bounds()
-			g.diffs = append(g.diffs, difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what})
+			d := difference{a: x.c, b: y.c, atA: x.c.step.at, atB: y.c.step.at, first: from, last: to, what: what}
+			d.from, d.to = hoursOf(&x.c.step, &y.c.step)
+			g.diffs = append(g.diffs, d)
 		}
 		return nil
 	}
@@ -163,12 +165,15 @@ func (g *group) isAlike(ctx context.Context, x, y *piece) bool {
 	if a.line.First < b.line.First {
 		a, b = b, a // the one that is a rest
 	}
-	lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
+	alike, err := a.p.kept.once("alike "+a.line.Key+" "+b.p.name+" "+b.line.Key, func() (bool, error) {
+		lost, all, err := a.unfound(ctx, a.line.First, a.line.Last, []stored{b})
+		return all && lost.last == 0, err
+	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
 		return false // the object is judged by itself
 	}
 	g.a.check(err)
-	return err == nil && all && lost.last == 0
+	return err == nil && alike
 }
 
 // hurt reports whether a piece is another one with more of its records damaged.
@@ -256,15 +261,16 @@ func (g *group) noteLack(m mate, s *step) {
 	}
 	if l == nil {
 		l = &lack{from: m.c, at: m.at, segments: seqRange{first: s.segment}, key: m.c.manifestKey(s.at), hour: object.HourOf(s.at.time)}
-		if s.line != nil {
-			if k, ok := object.ParseKey(s.line.Key); ok {
-				l.hour = k.Hour
-			}
+		if h := s.hour(); h != 0 {
+			l.hour = h
 		}
 		g.lacks = append(g.lacks, l)
 	}
 	g.current[m] = l
 	l.segments.last = s.segment
+	if h := s.hour(); h != 0 {
+		l.hour = min(l.hour, h)
+	}
 	l.add(s, m.c.p.name)
 }
 
@@ -301,15 +307,16 @@ func (a *auditor) reportLack(ctx context.Context, l *lack) error {
 		if err != nil {
 			return err
 		}
-		a.rec.atLeast(chainID{p.name, l.from.id}, Closed)
+		a.rec.atLeast(chainID{p.name, l.from.id}, Closed, span{class: l.from.id.Class, from: l.hour})
 		if l.owedRange = left; left.from == "" {
 			return nil
 		}
 	}
-	a.rec.add(Finding{
+	f := Finding{
 		Code: Behind, Place: p.name, Class: l.from.id.Class, Spool: l.from.id.Spool, Epoch: l.from.Epoch, First: l.first, Last: l.last,
 		Since: l.since, Other: l.from.p.name + ": " + l.key,
 		Detail: fmt.Sprintf("%s has %d records, %d bytes and %d loss lines that are in no chain of a related spool here", l.owedRange.from, l.records, l.bytes, l.losses),
-	})
+	}
+	a.rec.add(f.inHours(l.hour, 0))
 	return nil
 }

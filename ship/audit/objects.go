@@ -28,7 +28,7 @@ func (w *walk) expect(ctx context.Context, b *batch, k *object.Key, s *ship.Segm
 	// A receipt that speaks of other bytes than were staged is rare, and what a forger would write: the content decides.
 	recompressed := !staged(s)
 	// Objects that an earlier audit has looked at are only listed.
-	if e.flags&optional == 0 && !w.isKnown(b.at) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
+	if e.flags&optional == 0 && !w.isKnown(b.at) && !p.kept.isRight(s.Key) && (a.o.Deep || recompressed || keepsSum(s) || p.sums.Load() >= 0) {
 		e.flags |= asked
 		w.ask(ctx, b, *s, a.o.Deep || recompressed)
 	}
@@ -81,11 +81,13 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 	}
 	a.jobs.Go(func() {
 		defer func() { <-p.slots }()
-		err := p.again(ctx, func(ctx context.Context) error {
-			if read {
-				return p.read(ctx, &s)
-			}
-			return p.stat(ctx, &s)
+		err := p.kept.examined(s.Key, func() error {
+			return p.again(ctx, func(ctx context.Context) error {
+				if read {
+					return p.read(ctx, &s)
+				}
+				return p.stat(ctx, &s)
+			})
 		})
 		a.o.Progress.Objects.Add(1)
 		a.check(w.update(b, func(b *batch) { b.open, b.bad = b.open-1, b.bad || err != nil }))

@@ -35,8 +35,8 @@ type Options struct {
 	Since time.Time
 	// Hour asks about the folders of one hour only (object.HourPrefix): whether it is over, and every chain has passed it or is
 	// final. It is over once this host's clock says so and a sender has written a manifest since, or five minutes later.
-	// Objects of other hours are not looked for, and what is owed after that hour is not reported. The zero time asks
-	// about all.
+	// Objects of other hours are not looked for, and findings that concern only other hours (see Finding.HourFrom) are not
+	// reported. The zero time asks about all.
 	Hour time.Time
 	// Keys, if any are given, are those that senders sign with. Each chain must then be signed by one of them, at its end at
 	// least: a signed manifest vouches for all before it. What is not is damage, whoever wrote it.

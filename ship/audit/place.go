@@ -28,14 +28,17 @@ type place struct {
 	o      *Options
 	name   string
 	dest   ship.Destination
-	lister ship.Lister
+	lister lister
+	kept   *memory // of earlier audits, nil without a Watcher
 	// slots bound the requests in flight. One is held for a request and its repetitions, and never while waiting for another
 	// slot or for a consumer: so they cannot block each other.
 	slots chan struct{}
 	// sums tells whether Stat answers with checksums: 0 unknown yet, 1 yes, -1 no.
 	sums atomic.Int32
 
-	unread atomic.Int32 // objects that could not be read
+	unread   atomic.Int32   // objects that could not be read
+	requests *atomic.Uint64 // how many were made
+	failure  atomic.Pointer[error]
 
 	later []unvouched // objects without a manifest that are to be read
 
@@ -47,12 +50,25 @@ type place struct {
 	expected []expected
 }
 
-func newPlace(o *Options, p Place) *place {
-	d := ship.Guard(p.Destination, nil) // the error says what has panicked
-	return &place{
-		o: o, name: p.Name, dest: d, lister: d, slots: make(chan struct{}, o.Parallel),
+func newPlace(o *Options, p Place, kept *memory) *place {
+	d := &counted{Guarded: ship.Guard(p.Destination, nil)} // the error says what has panicked
+	l := &place{
+		o: o, name: p.Name, dest: d, lister: lister{all: d.List}, kept: kept, slots: make(chan struct{}, o.Parallel), requests: &d.n,
 		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
 	}
+	if _, ok := p.Destination.(ship.ListerAfter); ok {
+		l.lister.after = d.ListAfter
+	}
+	if kept != nil {
+		l.sums.Store(kept.sums)
+	}
+	return l
+}
+
+// lister lists what a place holds. after is nil if a listing cannot begin in the middle.
+type lister struct {
+	all   func(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error]
+	after func(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error]
 }
 
 // request runs f in one of the slots, again if it fails for a reason that may pass.
@@ -82,10 +98,16 @@ func (p *place) again(ctx context.Context, f func(context.Context) error) error 
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case ship.IsPermanent(err), attempt == attempts:
-			return fmt.Errorf("%s: %w", p.name, err)
+			return p.failed(fmt.Errorf("%s: %w", p.name, err))
 		}
 		pause(ctx, attempt)
 	}
+}
+
+// failed notes that the place does not answer as it should.
+func (p *place) failed(err error) error {
+	p.failure.Store(&err)
+	return err
 }
 
 // pause waits before the next attempt.
@@ -96,12 +118,23 @@ func pause(ctx context.Context, attempt int) {
 // list yields what is listed below a prefix, in the order of names and each once: a directory that is changed while it is
 // read may yield a name twice. A listing that breaks off is made again, and goes on after what it has shown.
 func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return p.listAfter(ctx, prefix, "")
+}
+
+// listAfter is list for the keys after one, which must be empty if p.lister.after is nil.
+func (p *place) listAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
+	list := func() iter.Seq2[ship.Entry, error] {
+		if after == "" {
+			return p.lister.all(ctx, prefix)
+		}
+		return p.lister.after(ctx, prefix, after)
+	}
 	return func(yield func(ship.Entry, error) bool) {
-		shown := ""
+		shown := after
 		for attempt := 1; ; attempt++ {
 			before, again := "", 0
 			var failed error
-			for e, err := range p.lister.List(ctx, prefix) {
+			for e, err := range list() {
 				if again++; e.Key != before {
 					again = 0
 				}
@@ -128,7 +161,7 @@ func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, e
 				return
 			}
 			if ship.IsPermanent(failed) || attempt == attempts || ctx.Err() != nil {
-				yield(ship.Entry{}, fmt.Errorf("%s: listing %s: %w", p.name, prefix, failed))
+				yield(ship.Entry{}, p.failed(fmt.Errorf("%s: listing %s: %w", p.name, prefix, failed)))
 				return
 			}
 			pause(ctx, attempt)
@@ -225,10 +258,7 @@ func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain,
 			}
 			wg.Go(func() {
 				f := fetched{ref: r}
-				f.err = p.request(ctx, func(ctx context.Context) (err error) {
-					f.m, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, r.epoch, r.number)
-					return err
-				})
+				f.m, f.err = p.readManifest(ctx, id, r.epoch, r.number)
 				p.o.Progress.Manifests.Add(1)
 				c <- f
 			})

@@ -26,10 +26,13 @@ func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 		if err != nil {
 			return err
 		}
-		var note Repair
-		err := p.request(ctx, func(ctx context.Context) (err error) {
-			note, err = p.readRepair(ctx, e.Key)
-			return err
+		note, err := document(p.kept, e.Key, func() (note *Repair, err error) {
+			err = p.request(ctx, func(ctx context.Context) error {
+				r, err := p.readRepair(ctx, e.Key)
+				note = &r
+				return err
+			})
+			return note, err
 		})
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

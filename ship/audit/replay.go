@@ -67,7 +67,7 @@ func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: replay: %w", err)
 	}
-	r := replayer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, from: newPlace(&opts, opts.Places[0]), to: newPlace(&opts, opts.Places[1])}
+	r := replayer{o: o, id: object.Origin{Class: o.Class, Spool: o.Spool}, from: newPlace(&opts, opts.Places[0], nil), to: newPlace(&opts, opts.Places[1], nil)}
 	if err := r.run(ctx); err != nil {
 		return r.done, fmt.Errorf("audit: replay: %w", err)
 	}
@@ -119,7 +119,7 @@ func (r *replayer) lines(ctx context.Context, p *place, id object.Origin, f func
 
 func (r *replayer) run(ctx context.Context) error {
 	for _, p := range []*place{r.from, r.to} {
-		if err := p.listChains(ctx, newRecorder(1)); err != nil {
+		if err := p.listChains(ctx, newRecorder(&Options{MaxFindings: 1})); err != nil {
 			return err
 		}
 	}

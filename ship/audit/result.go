@@ -51,6 +51,11 @@ type Result struct {
 	Findings []Finding `json:"findings"`
 	// Omitted counts findings beyond Options.MaxFindings.
 	Omitted int `json:"omitted,omitempty"`
+	// NotAppeared are the names of Options.Expect that no chain has.
+	NotAppeared []string `json:"not_appeared,omitempty"`
+	// Hours by class and time: those with objects or findings, and the idle ones of the last 35 days. With Options.Hour,
+	// that one.
+	Hours []HourReport `json:"hours"`
 }
 
 // ChainReport is what one spool delivered to one place, over all its epochs.
@@ -165,6 +170,10 @@ type Finding struct {
 	Other string `json:"other,omitempty"`
 	// Since when something is owed.
 	Since time.Time `json:"since,omitzero"`
+	// HourFrom and HourTo are the first and the last hour whose records it may concern, as HourReport has them. A zero time is
+	// no bound.
+	HourFrom time.Time `json:"hour_from,omitzero"`
+	HourTo   time.Time `json:"hour_to,omitzero"`
 	// Detail says what is wrong, Do what to do about it.
 	Detail string `json:"detail"`
 	Do     string `json:"do"`
@@ -180,13 +189,15 @@ type Progress struct {
 
 // recorder collects findings. It is safe for concurrent use.
 type recorder struct {
-	max int
+	max  int
+	hour int32 // that was asked about, 0 for all
 
 	mu       sync.Mutex
 	damage   []Finding // what is owed does not crowd it out
 	debt     []Finding
 	count    int
 	verdicts map[chainID]Verdict
+	spans    map[span]Verdict // the worst of each span of hours
 	overall  Verdict
 }
 
@@ -196,12 +207,21 @@ type chainID struct {
 	object.Origin
 }
 
-func newRecorder(most int) *recorder {
-	return &recorder{max: most, verdicts: map[chainID]Verdict{}, overall: Complete}
+func newRecorder(o *Options) *recorder {
+	r := &recorder{max: o.MaxFindings, verdicts: map[chainID]Verdict{}, spans: map[span]Verdict{}, overall: Complete}
+	if !o.Hour.IsZero() {
+		r.hour = object.HourOf(o.Hour)
+	}
+	return r
 }
 
-// add records a finding and lets it count against its chain.
+// add records a finding and lets it count against its chain. If one hour was asked about, a finding that concerns only others is none.
 func (r *recorder) add(f Finding) {
+	f.boundHours()
+	s, some := f.span()
+	if r.hour != 0 && !(some && s.has(r.hour)) {
+		return
+	}
 	if f.Do == "" {
 		f.Do = cures[f.Code]
 	}
@@ -228,6 +248,9 @@ func (r *recorder) add(f Finding) {
 	id := chainID{f.Place, object.Origin{Class: f.Class, Spool: f.Spool}}
 	r.verdicts[id] = r.verdict(id).worse(f.Verdict)
 	r.overall = r.overall.worse(f.Verdict)
+	if some {
+		r.spans[s] = cmp.Or(r.spans[s], Complete).worse(f.Verdict)
+	}
 	r.count++
 	list := &r.damage
 	if f.Verdict != Damaged {
@@ -238,10 +261,14 @@ func (r *recorder) add(f Finding) {
 	}
 }
 
-// atLeast makes the verdict on a chain no better than v.
-func (r *recorder) atLeast(id chainID, v Verdict) {
+// atLeast makes the verdict on a chain, and on a span of hours, no better than v.
+func (r *recorder) atLeast(id chainID, v Verdict, s span) {
+	if r.hour != 0 && !s.has(r.hour) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.spans[s] = cmp.Or(r.spans[s], Complete).worse(v)
 	r.verdicts[id] = r.verdict(id).worse(v)
 	r.overall = r.overall.worse(v)
 }
@@ -259,6 +286,17 @@ func (r *recorder) verdict(id chainID) Verdict {
 		return v
 	}
 	return Complete
+}
+
+// spansOf returns the spans of hours that concern a class.
+func (r *recorder) spansOf(class string) map[span]Verdict {
+	all := map[span]Verdict{}
+	for s, v := range r.spans {
+		if s.class == class || s.class == "" {
+			all[s] = v
+		}
+	}
+	return all
 }
 
 // full reports whether more damage would not be listed any more.

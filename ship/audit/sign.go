@@ -20,7 +20,11 @@ func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	if !fits {
 		w.reportUnsigned()
 	}
-	forged, err := m.CheckSignature(keys...)
+	forged := false
+	err := w.p.kept.isSigned(m, func() (err error) {
+		forged, err = m.CheckSignature(keys...)
+		return err
+	})
 	switch {
 	case err == nil:
 		w.unsigned, l.vouched = nil, true

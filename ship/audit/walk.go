@@ -36,6 +36,8 @@ type walk struct {
 	// reached is the hour before which nothing is to come any more: that of the last object's folder, or what the sender
 	// has said while nothing came in.
 	reached int32
+	began   int32            // the earliest hour of its objects, 0 if it has none
+	hours   map[int32]*Tally // what it names, by hour
 
 	closers []foundClosing // what may close the chain
 	shut    bool           // one of them names its end
@@ -119,12 +121,18 @@ func (r skipped) with(from, to, last uint64) skipped {
 	return skipped{min(r.from, from), max(r.to, to), max(r.last, last)}
 }
 
-// report reports damage in this chain.
+// report reports damage in this chain. It may concern every hour.
 func (w *walk) report(code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
-	w.a.rec.add(Finding{
+	w.reportIn(0, 0, code, epoch, first, last, key, other, format, args...)
+}
+
+// reportIn is report for damage that concerns no hour outside of a range, 0 for no bound.
+func (w *walk) reportIn(from, to int32, code string, epoch uint32, first, last uint64, key, other, format string, args ...any) {
+	f := Finding{
 		Code: code, Place: w.p.name, Class: w.id.Class, Spool: w.id.Spool, Epoch: epoch, First: first, Last: last,
 		Key: key, Other: other, Detail: fmt.Sprintf(format, args...),
-	})
+	}
+	w.a.rec.add(f.inHours(from, to))
 }
 
 func (w *walk) manifestKey(l *link) string {
@@ -227,7 +235,13 @@ func lines(m *ship.Manifest) iter.Seq[step] {
 func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *ship.SegmentLine) {
 	for _, g := range s.Gaps {
 		w.Gaps += g.Last - g.First + 1
-		w.report(RecordsDamaged, m.Header.Epoch, g.First, g.Last, w.manifestKey(w.prev), "",
+		from, to := w.reached, int32(0)
+		if k, ok := object.ParseKey(s.Key); ok {
+			from, to = k.Hour, k.Hour
+		} else {
+			to = horizon(m)
+		}
+		w.reportIn(from, to, RecordsDamaged, m.Header.Epoch, g.First, g.Last, w.manifestKey(w.prev), "",
 			"%s: they were kept, and could not be read any more when segment %d was delivered", count(g.Last-g.First+1, "record"), s.Segment)
 	}
 	if s.Records == 0 {
@@ -239,10 +253,11 @@ func (w *walk) judgeLine(ctx context.Context, b *batch, m *ship.Manifest, s *shi
 	w.Stored += s.Receipt.Size
 	k, ok := objectOf(w.id, m, s)
 	if !ok {
-		w.report(LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
+		w.reportIn(w.reached, horizon(m), LineWrong, m.Header.Epoch, s.First, s.Last, w.manifestKey(w.prev), "", "it names %s for records %d to %d of this spool", s.Key, s.First, s.Last)
 		return
 	}
 	w.reached = k.Hour
+	w.tally(k.Hour, s.Records, s.Bytes)
 	w.expect(ctx, b, &k, s)
 }
 

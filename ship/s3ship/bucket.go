@@ -36,6 +36,7 @@ type Bucket struct {
 var (
 	_ ship.Destination = (*Bucket)(nil)
 	_ ship.Lister      = (*Bucket)(nil)
+	_ ship.ListerAfter = (*Bucket)(nil)
 	_ ship.Checker     = (*Bucket)(nil)
 	_ ship.Locator     = (*Bucket)(nil)
 )

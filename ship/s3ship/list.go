@@ -16,13 +16,21 @@ import (
 
 // List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return b.ListAfter(ctx, prefix, "")
+}
+
+// ListAfter implements ship.ListerAfter, by StartAfter.
+func (b *Bucket) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		full := prefix
 		if b.prefix != "" {
 			full = b.prefix + "/" + prefix
+			if after != "" {
+				after = b.prefix + "/" + after
+			}
 		}
 		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
-			Bucket: &b.bucket, Prefix: optional(full), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+			Bucket: &b.bucket, Prefix: optional(full), StartAfter: optional(after), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 		})
 		token, last := "", "" // the key before
 		empty := 0
@@ -58,8 +66,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, 
 					return
 				}
 				last = aws.ToString(o.Key)
-				key := b.below(aws.ToString(o.Key))
-				if key == "" || strings.HasPrefix(key, object.TempPrefix) {
+				key := b.below(last)
+				if last <= after || key == "" || strings.HasPrefix(key, object.TempPrefix) {
 					continue
 				}
 				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {

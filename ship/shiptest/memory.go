@@ -33,6 +33,7 @@ type object struct {
 var (
 	_ ship.Destination = (*MemoryDestination)(nil)
 	_ ship.Lister      = (*MemoryDestination)(nil)
+	_ ship.ListerAfter = (*MemoryDestination)(nil)
 	_ ship.Checker     = (*MemoryDestination)(nil)
 	_ ship.Locator     = (*MemoryDestination)(nil)
 )
@@ -108,6 +109,11 @@ func (m *MemoryDestination) get(ctx context.Context, op, key string) (object, er
 
 // List implements ship.Lister.
 func (m *MemoryDestination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	return m.ListAfter(ctx, prefix, "")
+}
+
+// ListAfter implements ship.ListerAfter.
+func (m *MemoryDestination) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		for _, key := range m.Keys() {
 			if err := ctx.Err(); err != nil {
@@ -115,7 +121,7 @@ func (m *MemoryDestination) List(ctx context.Context, prefix string) iter.Seq2[s
 				return
 			}
 			o, err := m.get(ctx, "list", key)
-			if err != nil || !strings.HasPrefix(key, prefix) {
+			if err != nil || key <= after || !strings.HasPrefix(key, prefix) {
 				continue
 			}
 			if !yield(ship.Entry{Key: key, Size: o.receipt.Size}, nil) {

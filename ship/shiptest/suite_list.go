@@ -51,6 +51,9 @@ func (s *suite) list() {
 			s.Errorf("List(%q):\n got %q\nwant %q", prefix, got, want)
 		}
 	}
+	if after, ok := s.d.(ship.ListerAfter); ok {
+		s.listAfter(after, sizes)
+	}
 	// The whole destination, as an auditor lists it: no temporary files.
 	for e, err := range l.List(s.ctx, "") {
 		if err != nil {
@@ -58,6 +61,31 @@ func (s *suite) list() {
 		}
 		if strings.HasPrefix(e.Key, "_tmp/") {
 			s.Errorf("List shows the temporary file %s", e.Key)
+		}
+	}
+}
+
+// listAfter: what List yields, from a key on that need not be there.
+func (s *suite) listAfter(l ship.ListerAfter, sizes map[string]int64) {
+	for _, prefix := range []string{"", "a", "b/x=1/"} {
+		for _, after := range []string{"", "a", "a/b/10", "a/b/3", "b/x=1/y", "b/x=1/z", "c"} {
+			prefix, after := s.key(prefix), s.key(after)
+			var want, got []string
+			for key := range sizes {
+				if strings.HasPrefix(key, prefix) && key > after {
+					want = append(want, key)
+				}
+			}
+			slices.Sort(want)
+			for e, err := range l.ListAfter(s.ctx, prefix, after) {
+				if err != nil {
+					s.Fatalf("ListAfter(%q, %q): %v", prefix, after, err)
+				}
+				got = append(got, e.Key)
+			}
+			if !slices.Equal(got, want) {
+				s.Errorf("ListAfter(%q, %q):\n got %q\nwant %q", prefix, after, got, want)
+			}
 		}
 	}
 }

@@ -1,0 +1,436 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/spool/object"
+)
+
+const (
+	// maxRelisted is up to how many keys of chains an increment lists again from the first to the last: 20 requests at S3. With
+	// more it jumps over what it knows.
+	maxRelisted = 20_000
+	// page is how many keys a jump must save to be worth a request.
+	page = 1000
+	// chainRounds is in how many increments each chain is listed from its beginning once.
+	chainRounds = 60
+	// rotated is how many folders of hours with objects an increment lists without a reason: those that were listed the longest
+	// ago. rotatedIdle is the same for hours of which no object is known.
+	rotated, rotatedIdle = 16, 4
+	// recent is for how many hours back the folder of an hour is listed in every increment.
+	recent = 2
+	// doubted is after how long an increment asks again for an object that was not right, if its folder shows no change.
+	doubted = 10 * time.Minute
+)
+
+// memory is what a Watcher keeps of one place, so that an audit asks only for what may be new. All of it can be rebuilt from the
+// place. An audit judges what is remembered and what it asks for alike: it comes to the verdict of an audit without a memory,
+// unless the place has changed where this one does not look.
+//
+// No document of a place (manifest, head, closing, note) is ever changed: one that was read is not read again as long as its key
+// is listed. An object that was found right is only listed. A nil memory remembers nothing.
+type memory struct {
+	chains, data index // each is used by one goroutine at a time
+
+	mu        sync.Mutex
+	manifests map[object.ChainKey]*ship.Manifest
+	documents map[string]any        // heads, closings and notes by key
+	signed    map[any]bool          // manifests and heads that a given key vouches for
+	objects   map[string]remembered // by key
+	folders   map[string]folder     // of hours
+	touched   map[string]bool       // folders that are to be listed
+	round     uint64                // the number of the audit
+	sums      int32                 // place.sums
+	relisted  int                   // maxRelisted; tests set less
+	page      int                   // page; tests set less
+	peers     []*memory             // of all places
+	shaken    bool                  // a listing contradicts what is remembered of an object: the chain that names it has to be judged again
+}
+
+// remembered is what an audit has found of an object.
+type remembered struct {
+	err error     // nil: it is right
+	at  time.Time // when it was not
+}
+
+// folder is that of an hour.
+type folder struct {
+	round uint64 // in which it was listed last
+	idle  bool   // no place had an object in it then
+}
+
+// newMemories returns the memories of so many places, which are empty.
+func newMemories(n int) (all []*memory) {
+	for range n {
+		all = append(all, newMemory())
+	}
+	for _, m := range all {
+		m.peers = all
+	}
+	return all
+}
+
+// compareFolders finds out in which folders no place has an object.
+func compareFolders(all []*memory) {
+	busy := map[string]bool{}
+	for _, m := range all {
+		for name := range m.folders {
+			if from, to := m.data.below(name); from < to {
+				busy[name] = true
+			}
+		}
+	}
+	for _, m := range all {
+		for name := range busy {
+			m.folders[name] = folder{round: m.folders[name].round}
+		}
+		for name, f := range m.folders {
+			f.idle = !busy[name]
+			m.folders[name] = f
+		}
+	}
+}
+
+func newMemory() *memory {
+	return &memory{
+		manifests: map[object.ChainKey]*ship.Manifest{}, documents: map[string]any{}, signed: map[any]bool{},
+		objects: map[string]remembered{}, folders: map[string]folder{}, touched: map[string]bool{}, relisted: maxRelisted, page: page,
+	}
+}
+
+// catalogue yields the keys of a place's chains.
+func (p *place) catalogue(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	m := p.kept
+	if m == nil {
+		return p.list(ctx, prefix)
+	}
+	return func(yield func(ship.Entry, error) bool) {
+		if err := m.listChains(ctx, p, prefix); err != nil {
+			yield(ship.Entry{}, err)
+			return
+		}
+		m.chains.yield(yield)
+	}
+}
+
+// listChains brings the index of chains up to date.
+func (m *memory) listChains(ctx context.Context, p *place, prefix string) error {
+	m.round++
+	x := &m.chains
+	jumps := x.full && len(x.entries) > m.relisted && p.lister.after != nil
+	for pos := ""; ; {
+		var fresh []ship.Entry
+		next := ""
+		for e, err := range p.listAfter(ctx, prefix, pos) {
+			if err != nil {
+				return err
+			}
+			if fresh = append(fresh, e); jumps {
+				if next = m.jump(e.Key); next != "" {
+					break
+				}
+			}
+		}
+		from, to := x.after(pos), len(x.entries)
+		if next != "" {
+			to = x.after(fresh[len(fresh)-1].Key)
+		}
+		x.replace(from, to, fresh, m.forget)
+		if next == "" {
+			x.full = true
+			return nil
+		}
+		pos = next
+	}
+}
+
+// jump returns the key after which the listing may go on, if it has come to a manifest that is known, with more of its epoch after
+// it than a request lists: the last but one of those. "" if it may not.
+func (m *memory) jump(key string) (after string) {
+	x := &m.chains
+	dir := key[:strings.LastIndexByte(key, '/')+1]
+	if strings.HasSuffix(dir, "/heads/") || !x.has(key) {
+		return ""
+	}
+	i, _ := x.below(key)
+	n := x.after(dir+"heads") - 1 // the last manifest
+	if n-i < m.page || n-i <= m.relisted && sum(dir)%chainRounds == m.round%chainRounds {
+		return ""
+	}
+	return x.entries[n-1].Key
+}
+
+// sum spreads names evenly over numbers.
+func sum(s string) (n uint64) {
+	for i := range len(s) {
+		n = n*31 + uint64(s[i])
+	}
+	return n
+}
+
+// contents yields the objects of a place.
+func (p *place) contents(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+	m := p.kept
+	if m == nil {
+		return p.list(ctx, prefix)
+	}
+	return func(yield func(ship.Entry, error) bool) {
+		if err := m.listData(ctx, p, prefix); err != nil {
+			yield(ship.Entry{}, err)
+			return
+		}
+		m.data.yield(yield)
+	}
+}
+
+// listData brings the index of objects up to date.
+func (m *memory) listData(ctx context.Context, p *place, prefix string) error {
+	if !m.data.full {
+		var all []ship.Entry
+		for e, err := range p.list(ctx, prefix) {
+			if err != nil {
+				return err
+			}
+			all = append(all, e)
+			if f := folderOf(e.Key); f != "" {
+				m.folders[f] = folder{round: m.round}
+			}
+		}
+		m.data = index{entries: all, full: true}
+		clear(m.touched)
+		return nil
+	}
+	due := m.due(p, time.Now())
+	answers := make([][]ship.Entry, len(due))
+	errs := make([]error, len(due))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, p.o.Parallel)
+	for i, f := range due {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			for e, err := range p.list(ctx, f) {
+				if errs[i] = err; err != nil {
+					return
+				}
+				answers[i] = append(answers[i], e)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for i, f := range due {
+		from, to := m.data.below(f)
+		m.data.replace(from, to, answers[i], m.forget)
+		delete(m.touched, f)
+		m.folders[f] = folder{round: m.round, idle: len(answers[i]) == 0}
+	}
+	return nil
+}
+
+// due returns which folders of hours are to be listed: those with a reason, and the next ones in turn.
+func (m *memory) due(p *place, now time.Time) []string {
+	due := maps.Clone(m.touched)
+	classes := map[string]bool{}
+	for id := range p.chains {
+		classes[id.Class] = true
+	}
+	for class := range classes {
+		for h := object.HourOf(now) - calendar; h <= object.HourOf(now); h++ {
+			f := object.HourPrefix(class, h)
+			if _, ok := m.folders[f]; !ok {
+				m.folders[f] = folder{idle: true} // it has its turn too
+			}
+			if h >= object.HourOf(now)-recent {
+				due[f] = true
+			}
+		}
+	}
+	turn := slices.Collect(maps.Keys(m.folders))
+	slices.SortFunc(turn, func(a, b string) int {
+		return cmp.Or(cmp.Compare(m.folders[a].round, m.folders[b].round), strings.Compare(a, b))
+	})
+	full, idle := rotated, rotatedIdle
+	for _, f := range turn {
+		left := &full
+		if m.folders[f].idle {
+			left = &idle
+		}
+		if *left > 0 {
+			*left--
+			due[f] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(due))
+}
+
+// folderOf returns the folder of an hour that a key is in, "" if it is in none.
+func folderOf(key string) string {
+	if folderHour(strings.SplitN(key, "/", 5)) == 0 {
+		return ""
+	}
+	return key[:strings.LastIndexByte(key, '/')+1]
+}
+
+// forget drops what is known of a key that came, went, or has another size.
+func (m *memory) forget(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.objects[key]; ok {
+		m.shaken = true
+		delete(m.objects, key)
+	}
+	delete(m.signed, m.documents[key])
+	delete(m.documents, key)
+	if k, ok := object.ParseChainKey(key); ok {
+		delete(m.signed, m.manifests[k])
+		delete(m.manifests, k)
+	}
+}
+
+// touch has the folder of a key listed in this audit, or in the next one.
+func (m *memory) touch(key string) {
+	if f := folderOf(key); f != "" {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.touched[f] = true
+	}
+}
+
+// readManifest reads a manifest.
+func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32, number uint64) (x *ship.Manifest, err error) {
+	m, k := p.kept, object.ChainKey{Origin: id, Epoch: epoch, Number: number}
+	if m != nil {
+		m.mu.Lock()
+		x = m.manifests[k]
+		m.mu.Unlock()
+	}
+	if x != nil {
+		return x, nil
+	}
+	err = p.request(ctx, func(ctx context.Context) (err error) {
+		x, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, epoch, number)
+		return err
+	})
+	// One that is not listed would not be missed when it goes.
+	if err != nil || m == nil || !m.chains.has(k.String()) {
+		return x, err
+	}
+	for i := range x.Segments { // words that are the same in millions of lines
+		s := &x.Segments[i]
+		for _, w := range []*string{&s.Type, &s.Format, &s.Codec} {
+			*w = unique.Make(*w).Value()
+		}
+	}
+	m.mu.Lock()
+	m.manifests[k] = x
+	m.mu.Unlock()
+	for i := range x.Segments {
+		for _, peer := range m.peers {
+			peer.touch(x.Segments[i].Key)
+		}
+	}
+	return x, nil
+}
+
+// document returns a document of a place, and reads it if it is not remembered.
+func document[T any](m *memory, key string, read func() (*T, error)) (*T, error) {
+	if m == nil {
+		return read()
+	}
+	m.mu.Lock()
+	x, ok := m.documents[key].(*T)
+	m.mu.Unlock()
+	if ok {
+		return x, nil
+	}
+	x, err := read()
+	if err == nil {
+		m.mu.Lock()
+		m.documents[key] = x
+		m.mu.Unlock()
+	}
+	return x, err
+}
+
+// once returns true without asking again where ask has returned true before. What it is about must be damage by itself if it changes.
+func (m *memory) once(what string, ask func() (bool, error)) (bool, error) {
+	type yes struct{}
+	_, err := document(m, what, func() (*yes, error) {
+		ok, err := ask()
+		if err == nil && !ok {
+			err = errNo
+		}
+		return nil, err
+	})
+	if errors.Is(err, errNo) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errNo = errors.New("no")
+
+// isSigned reports whether a given key vouches for a document, by check if it is not remembered.
+func (m *memory) isSigned(doc any, check func() error) error {
+	if m == nil {
+		return check()
+	}
+	m.mu.Lock()
+	signed := m.signed[doc]
+	m.mu.Unlock()
+	if signed {
+		return nil
+	}
+	err := check()
+	if err == nil {
+		m.mu.Lock()
+		m.signed[doc] = true
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// isRight reports whether an object was found right, and its place has listed it without a change since.
+func (m *memory) isRight(key string) bool {
+	if m == nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.objects[key]
+	return ok && r.err == nil
+}
+
+// examined returns what was found of an object a moment ago, or finds out by look.
+func (m *memory) examined(key string, look func() error) error {
+	if m == nil {
+		return look()
+	}
+	m.mu.Lock()
+	r, ok := m.objects[key]
+	m.mu.Unlock()
+	if ok && (r.err == nil || time.Since(r.at) < doubted) {
+		return r.err
+	}
+	err := look()
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ship.ErrVerify) || errors.Is(err, errNotUnderstood) {
+		m.mu.Lock()
+		m.objects[key] = remembered{err, time.Now()}
+		m.mu.Unlock()
+	}
+	return err
+}

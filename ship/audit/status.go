@@ -1,0 +1,87 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is what a Watcher knows.
+type Status struct {
+	// Result of the last audit that succeeded, nil if none has. It must not be changed.
+	Result *Result `json:"result"`
+	// Overdue are the senders that should have been heard.
+	Overdue []Overdue `json:"overdue"`
+	// Places in the order of WatchOptions.Places.
+	Places []PlaceStatus `json:"places"`
+	// Attempt is when the last audit began, successful or not, Seconds how long it took, and Err why it failed, if it did.
+	Attempt time.Time `json:"attempt"`
+	Seconds float64   `json:"seconds"`
+	Err     string    `json:"err,omitempty"`
+	// Full is when the last full audit that succeeded began, FullSeconds how long it took.
+	Full        time.Time `json:"full,omitzero"`
+	FullSeconds float64   `json:"full_seconds,omitempty"`
+}
+
+// PlaceStatus is what became of the requests of the last audit at one place.
+type PlaceStatus struct {
+	Place string `json:"place"`
+	// LastSuccess is when the last audit began in which the place has answered every request.
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	// Requests of the last audit.
+	Requests uint64 `json:"requests"`
+	// Err is what failed there in the last audit.
+	Err string `json:"err,omitempty"`
+}
+
+// Overdue is a sender that should have been heard.
+type Overdue struct {
+	// Name is the one of Options.Expect if it has not appeared anywhere. Otherwise the other fields name the chain.
+	Name     string `json:"name,omitempty"`
+	Place    string `json:"place,omitempty"`
+	Class    string `json:"class,omitempty"`
+	Spool    string `json:"spool,omitempty"`
+	Instance string `json:"instance,omitempty"`
+	// Since is when its last manifest was written.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// note notes what became of an audit. A place that was not asked for everything, since another one failed, has its last success from
+// before.
+func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus, err error) {
+	s.Attempt, s.Seconds, s.Err = begin.UTC(), took.Seconds(), ""
+	if err != nil {
+		s.Err = err.Error()
+	}
+	if places == nil {
+		return
+	}
+	for i := range places {
+		p := &places[i]
+		if err == nil {
+			p.LastSuccess, p.Err = begin.UTC(), "" // what could not be read is a finding
+		}
+		if j := slices.IndexFunc(s.Places, func(o PlaceStatus) bool { return o.Place == p.Place }); j >= 0 && p.LastSuccess.IsZero() {
+			p.LastSuccess = s.Places[j].LastSuccess
+		}
+	}
+	s.Places = places
+}
+
+// overdue returns the senders that should have been heard, those that are expected and have never been first.
+func overdue(r *Result, most time.Duration, now time.Time) (all []Overdue) {
+	all = []Overdue{}
+	for _, name := range r.NotAppeared {
+		all = append(all, Overdue{Name: name})
+	}
+	for i := range r.Chains {
+		if c := &r.Chains[i]; !c.Final && c.Closed == nil && !c.Time.IsZero() && now.Sub(c.Time) > most {
+			all = append(all, Overdue{Place: c.Place, Class: c.Class, Spool: c.Spool, Instance: c.Instance, Since: c.Time})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Overdue) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Name, b.Name))
+	})
+	return all
+}

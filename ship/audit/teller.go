@@ -1,0 +1,102 @@
+package audit
+
+import (
+	"log/slog"
+	"time"
+)
+
+// maxTold bounds the lines about findings that one audit adds to the log.
+const maxTold = 20
+
+// teller writes what a Watcher finds to the log: each thing once, and when it is over.
+type teller struct {
+	log     *slog.Logger
+	damage  map[string]bool
+	late    map[Overdue]bool
+	failing string
+}
+
+func newTeller(log *slog.Logger) teller {
+	return teller{log: log, damage: map[string]bool{}, late: map[Overdue]bool{}}
+}
+
+func (t *teller) failed(err error) {
+	if text := err.Error(); text != t.failing {
+		t.failing = text
+		t.log.Error("audit: the audit could not be done; what it said before stands, and it tries again", "err", err)
+	}
+}
+
+func (t *teller) full(begin time.Time, took time.Duration) {
+	t.log.Info("audit: a full audit is done", "began", begin.UTC(), "took", took.Round(time.Millisecond))
+}
+
+// hour tells of an hour whose verdict has changed. That hours of long ago are as they are is no news to a Watcher that has just begun.
+func (t *teller) hour(h HourReport, was Verdict) {
+	log := t.log.With("class", h.Class, "hour", h.Hour.Format("2006-01-02T15"), "verdict", h.Verdict)
+	switch {
+	case h.Verdict == Damaged:
+		log.Error("audit: an hour is damaged; the findings say what to do", "was", was)
+	case was == "":
+	case h.Verdict == Owed && was.rank() < h.Verdict.rank():
+		log.Warn("audit: an hour that was complete is owed again: a sender has appeared that may have more of it", "was", was)
+	case h.Verdict == Owed:
+		log.Info("audit: an hour is not damaged any more, and still owed", "was", was)
+	default:
+		log.Info("audit: an hour is complete", "was", was, "objects", h.Objects, "records", h.Records)
+	}
+}
+
+// findings tells of damage that was not there before.
+func (t *teller) findings(r *Result) {
+	if t.failing != "" {
+		t.failing = ""
+		t.log.Info("audit: the audit can be done again")
+	}
+	damage, told, more := map[string]bool{}, 0, 0
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Verdict != Damaged {
+			break // damage comes first
+		}
+		id := f.Code + " " + f.Place + " " + f.Key
+		damage[id] = true
+		switch {
+		case t.damage[id]:
+		case told == maxTold:
+			more++
+		default:
+			told++
+			t.log.Error("audit: damage", "code", f.Code, "destination", f.Place, "class", f.Class, "spool", f.Spool, "first", f.First, "last", f.Last, "key", f.Key, "detail", f.Detail, "do", f.Do)
+		}
+	}
+	if more > 0 {
+		t.log.Error("audit: more damage was found; the page and the JSON list it", "findings", more)
+	}
+	if len(damage) == 0 && len(t.damage) > 0 {
+		t.log.Info("audit: all damage is gone")
+	}
+	t.damage = damage
+}
+
+// overdue tells of senders that have become overdue, and of those that were heard again.
+func (t *teller) overdue(all []Overdue) {
+	late := map[Overdue]bool{}
+	for _, x := range all {
+		if late[x] = true; t.late[x] {
+			continue
+		}
+		if x.Name != "" {
+			t.log.Warn("audit: an expected instance or spool has never appeared: look for its host and its volume", "name", x.Name)
+			continue
+		}
+		t.log.Warn("audit: a sender is overdue: look for its host; if it is gone, attach its volume to another one, which drains it",
+			"destination", x.Place, "class", x.Class, "spool", x.Spool, "instance", x.Instance, "since", x.Since)
+	}
+	for x := range t.late {
+		if !late[x] {
+			t.log.Info("audit: a sender is not overdue any more", "name", x.Name, "destination", x.Place, "class", x.Class, "spool", x.Spool, "instance", x.Instance)
+		}
+	}
+	t.late = late
+}

@@ -1,0 +1,280 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/wait"
+)
+
+// WatchOptions say what is watched. The zero value of every field but Places means its documented default.
+type WatchOptions struct {
+	// Options are those of each audit. Checkpoint and Progress are not used. With Hour, only that hour is watched.
+	Options
+	// Interval is the time from the beginning of an increment to that of the next one; default 30 seconds.
+	Interval time.Duration
+	// FullInterval is the time from the beginning of a full audit to that of the next one; default 24 hours.
+	FullInterval time.Duration
+	// Retention is the age after which objects may have been deleted: Since is that long before each audit. Default: Since is
+	// used as it is.
+	Retention time.Duration
+	// Overdue is for how long a chain that is neither final nor closed may say nothing; default 75 minutes. An idle sender
+	// writes a manifest each hour.
+	Overdue time.Duration
+	// Logger gets a line for each hour that has become complete, each finding of damage, each instance that is overdue, and each
+	// audit that could not be done. Default: none.
+	Logger *slog.Logger
+	// Announce, if not nil, is called by Run for each hour whose verdict has changed. The first time it is called for each
+	// hour, with was empty.
+	Announce func(h HourReport, was Verdict)
+}
+
+func (o *WatchOptions) withDefaults() WatchOptions {
+	var out WatchOptions
+	if o != nil {
+		out = *o
+	}
+	out.Checkpoint, out.Progress = "", nil
+	out.Interval = cmp.Or(out.Interval, 30*time.Second)
+	out.FullInterval = cmp.Or(out.FullInterval, 24*time.Hour)
+	out.Overdue = cmp.Or(out.Overdue, 75*time.Minute)
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	return out
+}
+
+func (o *WatchOptions) validate() error {
+	all := o.Options.withDefaults()
+	err := all.validate()
+	for name, d := range map[string]time.Duration{"Interval": o.Interval, "FullInterval": o.FullInterval, "Retention": o.Retention, "Overdue": o.Overdue} {
+		if d < 0 {
+			err = errors.Join(err, fmt.Errorf("%w: %s is %v", ErrOptions, name, d))
+		}
+	}
+	return err
+}
+
+// Watcher audits the same places again and again. The first audit is a full one, as Run makes it. Those that follow are
+// increments: they ask only for what may be new, and judge it together with what the Watcher remembers, exactly as a full audit
+// would. An increment looks at
+//
+//   - new manifests, heads, closings and notes of repairs, and the last manifest of each chain;
+//   - the listing of every hour that ended less than two hours ago, that a new manifest names objects of, or that something is wrong
+//     with, and of 16 hours with objects and 4 without in turn;
+//   - objects that it has not found right before, by asking for them (Options.Deep: by reading them).
+//
+// So it notices at once what is added, also in old hours as soon as a chain names it, and what is removed from recent hours. An
+// object that is removed from an old hour is noticed when its turn comes, as is a manifest from the middle of a chain; what is altered
+// without a change of its size, and objects of a class without any chain, by the next full audit.
+//
+// A Watcher keeps the manifests of all chains in memory, some 1,100 bytes for each segment and place, and twice that while a full
+// audit runs. Nothing is kept on disk: a Watcher that is started again begins with a full audit.
+type Watcher struct {
+	o WatchOptions
+
+	step   sync.Mutex // one increment at a time
+	kept   []*memory
+	last   map[hourID]Verdict
+	status atomic.Pointer[Status]
+	told   teller
+}
+
+// maxTouched bounds the folders that an increment lists since something is wrong there.
+const maxTouched = 64
+
+type hourID struct {
+	class string
+	hour  int64
+}
+
+// NewWatcher returns a Watcher that has not looked at anything yet. The error wraps ErrOptions.
+func NewWatcher(o *WatchOptions) (*Watcher, error) {
+	opts := o.withDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	return &Watcher{o: opts, last: map[hourID]Verdict{}, told: newTeller(opts.Logger)}, nil
+}
+
+// Status returns what the last audit that succeeded has found, and what became of the last one, nil before the end of the first one.
+func (w *Watcher) Status() *Status { return w.status.Load() }
+
+// Run watches until ctx ends, and returns nil then. A place that cannot be asked does not end it: Status says so, and the next
+// increment tries again.
+func (w *Watcher) Run(ctx context.Context) error {
+	if err := wait.CheckContext(ctx); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	full := make(chan fullAudit, 1)
+	var running sync.WaitGroup
+	defer running.Wait()
+	began := time.Now()
+	for ctx.Err() == nil {
+		begin := time.Now()
+		select {
+		case f := <-full:
+			w.adopt(f)
+		default:
+		}
+		s, err := w.Step(ctx)
+		if err == nil {
+			w.announce(s)
+		} else if ctx.Err() == nil {
+			w.told.failed(err)
+		}
+		if err == nil && time.Since(began) >= w.o.FullInterval {
+			began = time.Now()
+			running.Go(func() {
+				kept, err := w.full(ctx)
+				full <- fullAudit{kept, err}
+			})
+		}
+		_ = wait.Sleep(ctx, w.o.Interval-time.Since(begin))
+	}
+	return nil
+}
+
+// fullAudit is what became of a full audit beside the increments.
+type fullAudit struct {
+	kept []*memory
+	err  error
+}
+
+// adopt goes on with what a full audit has kept.
+func (w *Watcher) adopt(f fullAudit) {
+	if f.err != nil {
+		w.told.failed(f.err)
+		return
+	}
+	w.step.Lock()
+	defer w.step.Unlock()
+	w.kept = f.kept
+}
+
+// full makes a full audit, for what it keeps: the next increment comes to the same verdict.
+func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
+	kept := newMemories(len(w.o.Places))
+	o := w.options()
+	begin := time.Now()
+	_, err := runWith(ctx, &o, kept, nil)
+	if err != nil {
+		return nil, err
+	}
+	w.told.full(begin, time.Since(begin))
+	w.update(func(s *Status) { s.Full, s.FullSeconds = begin.UTC(), time.Since(begin).Seconds() })
+	return kept, nil
+}
+
+// options returns those of an audit that begins now.
+func (w *Watcher) options() Options {
+	o := w.o.Options
+	if w.o.Retention > 0 {
+		o.Since = time.Now().Add(-w.o.Retention)
+	}
+	return o
+}
+
+// update changes the status.
+func (w *Watcher) update(change func(s *Status)) *Status {
+	for {
+		old := w.status.Load()
+		s := new(Status)
+		if old != nil {
+			*s = *old
+		}
+		change(s)
+		if w.status.CompareAndSwap(old, s) {
+			return s
+		}
+	}
+}
+
+// Step makes one audit: a full one the first time, and an increment from then on. Run calls it. An error means that it could not be
+// done, and wraps ErrOptions or is that of a place.
+func (w *Watcher) Step(ctx context.Context) (*Status, error) {
+	w.step.Lock()
+	defer w.step.Unlock()
+	first := w.kept == nil
+	if first {
+		w.kept = newMemories(len(w.o.Places))
+	}
+	begin := time.Now()
+	r, places, err := w.audit(ctx, begin)
+	if err == nil && w.settle() {
+		r, places, err = w.audit(ctx, begin)
+		w.settle()
+	}
+	took := time.Since(begin)
+	s := w.update(func(s *Status) {
+		s.note(begin, took, places, err)
+		if err == nil {
+			s.Result, s.Overdue = r, overdue(r, w.o.Overdue, time.Now())
+		}
+		if err == nil && first {
+			s.Full, s.FullSeconds = s.Attempt, s.Seconds
+		}
+	})
+	if err != nil {
+		if first {
+			w.kept = nil
+		}
+		return nil, err
+	}
+	for i, m := range w.kept {
+		for j := range r.Findings {
+			if f := &r.Findings[j]; f.Place == r.Places[i] && len(m.touched) < maxTouched {
+				m.touch(f.Key)
+			}
+		}
+	}
+	return s, nil
+}
+
+// audit audits once.
+func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places []PlaceStatus, err error) {
+	o := w.options()
+	r, err = runWith(ctx, &o, w.kept, func(_ int, p *place) {
+		s := PlaceStatus{Place: p.name, Requests: p.requests.Load()}
+		if e := p.failure.Load(); e != nil {
+			s.Err = (*e).Error()
+		} else if ctx.Err() == nil {
+			s.LastSuccess = begin.UTC()
+		}
+		places = append(places, s)
+	})
+	return r, places, err
+}
+
+// settle reports whether to audit again at once.
+func (w *Watcher) settle() (again bool) {
+	for _, m := range w.kept {
+		again = again || m.shaken
+		m.shaken = false
+	}
+	return again
+}
+
+// announce tells what has changed.
+func (w *Watcher) announce(s *Status) {
+	for _, h := range s.Result.Hours {
+		id := hourID{h.Class, h.Hour.Unix()}
+		was := w.last[id]
+		if was == h.Verdict {
+			continue
+		}
+		w.last[id] = h.Verdict
+		w.told.hour(h, was)
+		if w.o.Announce != nil {
+			w.o.Announce(h, was)
+		}
+	}
+	w.told.findings(s.Result)
+	w.told.overdue(s.Overdue)
+}
