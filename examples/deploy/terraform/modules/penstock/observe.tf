@@ -1,0 +1,52 @@
+# The CloudWatch agent on each server scrapes the collector once a minute, and sends what is selected here as metrics with the
+# dimensions fleet and group. Alarms and the scale-in use these names; a test compares them with those that the collector exports.
+locals {
+  namespace = "Penstock"
+  metric = {
+    pending_seconds = "penstock_destination_lag_seconds"        # age of the oldest record that a destination lacks
+    lost            = "penstock_lost_records_total"             # by cause
+    damaged         = "penstock_damaged_records"                # kept records that the disk does not return
+    until_full      = "penstock_spool_seconds_until_full"       # at the present rate
+    allowances      = "penstock_listener_ena_allowance_packets" # queued or dropped by EC2 before the kernel sees them
+    alive           = "penstock_build_info"                     # 1 for each process
+    retained        = "penstock_drain_retained"                 # 1 on an instance that was kept after an unfinished drain
+  }
+}
+
+resource "aws_cloudwatch_log_group" "metrics" {
+  name              = "/penstock/${var.name}/metrics"
+  retention_in_days = 30
+  kms_key_id        = null
+  tags              = local.tags
+}
+
+locals {
+  agent = { for k, g in var.groups : k => {
+    logs = {
+      force_flush_interval = 15
+      metrics_collected = {
+        prometheus = {
+          log_group_name         = aws_cloudwatch_log_group.metrics.name
+          prometheus_config_path = "/etc/penstock/prometheus.yaml"
+          emf_processor = {
+            metric_declaration_dedup = true
+            metric_namespace         = local.namespace
+            metric_declaration = [{
+              source_labels    = ["job"]
+              label_matcher    = "^penstock$"
+              dimensions       = [["fleet", "group"]]
+              metric_selectors = [for m in values(local.metric) : "^${m}$"]
+            }]
+          }
+        }
+      }
+    }
+  } }
+  scrape = { for k, g in var.groups : k => {
+    global = { scrape_interval = "1m", scrape_timeout = "10s" }
+    scrape_configs = [{
+      job_name       = "penstock"
+      static_configs = [{ targets = ["127.0.0.1:${local.http_port}"], labels = { fleet = var.name, group = k } }]
+    }]
+  } }
+}
