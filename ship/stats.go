@@ -49,7 +49,7 @@ type DestinationStats struct {
 
 // Stats returns a snapshot by name of destination. It is cheap enough for every second.
 func (s *Shipper) Stats() map[string]DestinationStats {
-	st, ledger := s.sp.Stats(), s.sp.Ledger()
+	st, ledger := s.sp.Snapshot()
 	lanes := s.all()
 	all := make(map[string]DestinationStats, len(lanes))
 	for _, l := range lanes {

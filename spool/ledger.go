@@ -38,6 +38,11 @@ func (j *journal) account(a segment.Account) {
 func (j *journal) snapshot() segment.Ledger {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.copyLedger()
+}
+
+// copyLedger is snapshot with j.mu held.
+func (j *journal) copyLedger() segment.Ledger {
 	l := j.ledger.Clone()
 	l.Time = time.Now().UTC()
 	return *l

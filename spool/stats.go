@@ -5,8 +5,19 @@ import (
 )
 
 // Stats returns a cheap snapshot, in which everything fits together.
-func (s *Spool) Stats() (st Stats) {
+func (s *Spool) Stats() Stats { return s.look(func() {}) }
+
+// Snapshot returns Stats and Ledger of the same moment: both balances close with them, to the record, but for what listeners
+// have in hand.
+func (s *Spool) Snapshot() (st Stats, l segment.Ledger) {
+	st = s.look(func() { l = s.journal.copyLedger() })
+	return st, l
+}
+
+// look returns Stats, and calls also at the same moment, with journal.mu held.
+func (s *Spool) look(also func()) (st Stats) {
 	s.journal.look(func(j journalState) {
+		also()
 		q := s.space.usage()
 		st = Stats{
 			SpoolID: s.id.Spool, Class: s.opts.Class, Epoch: s.id.Epoch,

@@ -54,10 +54,10 @@ func emptyClass(name string) Class {
 	}
 }
 
-// class gathers one class. The spool's counters are read before the ledger is, so that nothing is written that was not kept.
+// class gathers one class. Both balances are of one moment, so that they close.
 func (w *Watch) class(dc drain.Class, now time.Time) Class {
 	sp := dc.Shipper.Spool()
-	st, ledger := sp.Stats(), sp.Ledger()
+	st, ledger := sp.Snapshot()
 	c := emptyClass(st.Class)
 	c.Balance = Balance{
 		Received: ledger.Received, Made: ledger.Made, Kept: ledger.Kept, Buffered: st.Buffered, Filtered: ledger.Filtered, Lost: ledger.Lost,
@@ -81,7 +81,9 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 	}
 	stats := dc.Shipper.Stats()
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
-		c.Destinations = append(c.Destinations, destination(name, stats[name], now))
+		d := stats[name]
+		d.Delivered, d.Pending = ledger.Destinations[name].Tally, st.Pending[name]
+		c.Destinations = append(c.Destinations, destination(name, d, now))
 	}
 	return c
 }

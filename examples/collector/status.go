@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-go/penstock/drain/monitor"
 	"github.com/penstock-go/penstock/ingest"
 )
 
@@ -29,6 +30,7 @@ func (s *service) pages(preStop http.Handler) http.Handler {
 	mux.Handle("/", s.drainer.Handler())
 	mux.Handle("/{$}", s.watch.Handler())
 	mux.Handle("/status.json", s.watch.Handler())
+	mux.Handle("GET /metrics", monitor.Handler(s.watch))
 	mux.Handle("GET /adoptions", s.orphans)
 	if preStop != nil {
 		mux.Handle("/prestop", preStop)
