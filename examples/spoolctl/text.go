@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// printable replaces what could control a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// size is a number of bytes for people.
+func size[T int64 | uint64](n T) string {
+	const units = "kMGTP"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/1000, 0
+	for f >= 999.5 && i < len(units)-1 {
+		f, i = f/1000, i+1
+	}
+	return fmt.Sprintf("%.3g %cB", f, units[i])
+}
+
+// count is a number with a word, which gets an s.
+func count[T int | uint64](n T, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// stamp is a time for people, "-" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// numbers are ranges of sequence numbers.
+func numbers(ranges []segment.Range) string {
+	list := make([]string, len(ranges))
+	for i, r := range ranges {
+		list[i] = span(r.First, r.Last)
+	}
+	return strings.Join(list, ",")
+}
+
+// span is a range of sequence numbers, "-" for none.
+func span(first, last uint64) string {
+	switch {
+	case last < first:
+		return "-"
+	case last == segment.Unbounded:
+		return fmt.Sprintf("%d…", first)
+	case last == first:
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}
+
+// table writes lines of cells that are separated by tabs, in columns.
+func table(w io.Writer, lines ...string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, line := range lines {
+		cells := strings.Split(line, "\t")
+		for i := range cells {
+			cells[i] = printable(cells[i])
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	_ = t.Flush()
+}
