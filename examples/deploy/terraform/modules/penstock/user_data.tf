@@ -1,5 +1,5 @@
 # What a server writes at its first boot. User data can be read by everyone who may describe the instance, so it names secrets and
-# never holds one. The files that it relies on come with the package: units, sysctl, udev rules and scripts of ../../../systemd.
+# never holds one. The files that it relies on come with the package: those of ../../../systemd.
 locals {
   secrets_dir = "/run/penstock/secrets"
 
@@ -48,10 +48,12 @@ locals {
       { path = "/etc/penstock/cloudwatch.json", permissions = "0644", content = jsonencode(local.agent[k]) },
     ]
     runcmd = [["sh", "-euc", join("\n", concat(local.install, [
+      "systemd-sysusers",
+      "udevadm control --reload",
       "udevadm trigger --settle --subsystem-match=block",
       "sysctl --quiet --load=/usr/lib/sysctl.d/60-penstock.conf",
-      # The units prepare the volume, mount it, fetch the secrets, and start the collector, at every boot.
-      "systemctl daemon-reload",
+      # At every boot these units prepare the volume if it is new, mount it, and fetch the secrets; then the collector starts.
+      "systemctl enable ${join(" ", [for u in ["penstock-volume.service", "var-lib-penstock.mount", "penstock-secrets.service"] : "/usr/lib/penstock/aws/${u}"])}",
       "systemctl enable --now penstock.service",
       "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:/etc/penstock/cloudwatch.json",
     ]))]]
