@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,16 +105,23 @@ func TestKnownErrors(t *testing.T) {
 		{name: "newer format", hurt: func(s *scene) { *s.index = index.Mem{}; s.newer(1) }, refused: segment.ErrVersion},
 	} {
 		t.Run(k.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { k.run(t) })
+			synctest.Test(t, func(t *testing.T) { k.run(t, false) })
+		})
+		t.Run(k.name+", repaired", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { k.run(t, true) })
 		})
 	}
 }
 
 const sceneSize = 500 // of each record
 
-func (k *knownError) run(t *testing.T) {
+// run opens the spool, or repairs it and opens it then: the outcome is the same.
+func (k *knownError) run(t *testing.T, repaired bool) {
 	s := newScene(t, k)
 	k.hurt(s)
+	if repaired {
+		s.repair(k.refused != nil)
+	}
 	sp, err := s.d.tryOpen(t, s.options)
 	if k.refused != nil {
 		if !errors.Is(err, k.refused) {
@@ -218,6 +226,24 @@ func newScene(t *testing.T, k *knownError) *scene {
 		closeSpool(t, sp)
 	}
 	return s
+}
+
+// repair plans a repair and carries it out. refused: there is none.
+func (s *scene) repair(refused bool) {
+	s.Helper()
+	look := func(fsys vfs.FS, dir string, log *slog.Logger) (index.Index, bool, error) {
+		return s.index.Crash(index.Fate{}).Open(fsys, dir, log)
+	}
+	p, err := planRepair(repairer{dir: s.d.dir, fs: s.d.fs, look: look, open: s.d.index}, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if refused != (p.Refused != "") {
+		s.Fatalf("refused: %q", p.Refused)
+	}
+	if _, err := p.Apply(); err != nil && !refused {
+		s.Fatal(err)
+	}
 }
 
 // block returns where the block that begins with record i begins in a segment, and the file's bytes.
