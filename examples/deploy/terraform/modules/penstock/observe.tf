@@ -3,13 +3,13 @@
 locals {
   namespace = "Penstock"
   metric = {
-    pending_seconds = "penstock_destination_lag_seconds"        # age of the oldest record that a destination lacks
-    lost            = "penstock_lost_records_total"             # by cause
-    damaged         = "penstock_damaged_records"                # kept records that the disk does not return
-    until_full      = "penstock_spool_seconds_until_full"       # at the present rate
-    allowances      = "penstock_listener_ena_allowance_packets" # queued or dropped by EC2 before the kernel sees them
-    alive           = "penstock_build_info"                     # 1 for each process
-    retained        = "penstock_drain_retained"                 # 1 on an instance that was kept after an unfinished drain
+    pending_seconds = "penstock_destination_lag_seconds"                  # age of the oldest record that a destination lacks
+    lost            = "penstock_lost_records_total"                       # by cause
+    damaged         = "penstock_damaged_records"                          # kept records that the disk does not return
+    until_full      = "penstock_spool_until_full_seconds"                 # at the present rate
+    allowances      = "penstock_network_allowance_exceeded_packets_total" # queued or dropped by EC2 before the kernel sees them
+    alive           = "penstock_build_info"                               # 1 for each process
+    retained        = "penstock_drain_retained"                           # 1 on an instance that was kept after an unfinished drain
   }
 }
 

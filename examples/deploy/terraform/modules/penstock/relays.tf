@@ -66,16 +66,28 @@ resource "aws_instance" "relay" {
   instance_type = each.value.instance_type
   ebs_optimized = true
   user_data = join("", ["#cloud-config\n", yamlencode({
-    write_files = [{
-      path        = "/etc/penstock/relay.nft"
-      permissions = "0644"
-      content = templatefile("${path.module}/relay.nft.tftpl", {
-        relay    = each.value.private_ip
-        balancer = data.aws_network_interface.balancer[each.key].private_ip
-        port     = var.listeners[each.value.listener].port
-      })
-    }]
-    runcmd = [["nft", "--file", "/etc/penstock/relay.nft"]]
+    write_files = [
+      {
+        path        = "/usr/local/sbin/penstock-relay"
+        permissions = "0755"
+        content = templatefile("${path.module}/relay.sh.tftpl", {
+          relay    = each.value.private_ip
+          balancer = data.aws_network_interface.balancer[each.key].private_ip
+          port     = var.listeners[each.value.listener].port
+        })
+      },
+      {
+        path        = "/etc/systemd/system/penstock-relay.service"
+        permissions = "0644"
+        content     = "[Service]\nExecStart=/usr/local/sbin/penstock-relay\nRestart=always\n\n[Install]\nWantedBy=multi-user.target\n"
+      },
+      {
+        path        = "/etc/sysctl.d/60-penstock-relay.conf"
+        permissions = "0644"
+        content     = "net.ipv4.ip_forward = 1\n"
+      },
+    ]
+    runcmd = [["sh", "-euc", "sysctl --system\nsystemctl daemon-reload\nsystemctl enable --now penstock-relay.service"]]
   })])
 
   primary_network_interface {

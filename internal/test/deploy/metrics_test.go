@@ -1,0 +1,57 @@
+package deploy
+
+import (
+	"fmt"
+	"regexp"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/penstock-go/penstock/drain/monitor"
+)
+
+// exported returns the names of the metrics that the collector exports.
+func exported() map[string]bool {
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		monitor.New(nil).Describe(descs)
+		close(descs)
+	}()
+	names := map[string]bool{}
+	for d := range descs {
+		if m := regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String()); m != nil {
+			names[m[1]] = true
+		}
+	}
+	return names
+}
+
+// TestMetricNames: every metric that a template names is one that the collector exports.
+func TestMetricNames(t *testing.T) {
+	names := exported()
+	if len(names) < 50 {
+		t.Fatalf("%d metrics", len(names))
+	}
+	prove(t, []invariant{
+		{"templates name metrics that exist", func(w *world) error {
+			n := 0
+			for path, text := range w.Tree {
+				if !regexp.MustCompile(`^(terraform|cloudformation)/`).MatchString(path) {
+					continue
+				}
+				for _, name := range regexp.MustCompile(`\bpenstock_[a-z_]+\b`).FindAllString(text, -1) {
+					if n++; !names[name] && name != "penstock_relay" {
+						return fmt.Errorf("%s names %s, which the collector does not export", path, name)
+					}
+				}
+			}
+			if n < 7 {
+				return fmt.Errorf("only %d are named", n)
+			}
+			return nil
+		}, []mutation{
+			{module1 + "observe.tf", "penstock_lost_records_total", "penstock_lost_total"},
+			{module1 + "observe.tf", "penstock_destination_lag_seconds", "penstock_lag_seconds"},
+		}},
+	})
+}
