@@ -59,7 +59,8 @@ func TestSignals(t *testing.T) {
 
 // TestReloadSignal: SIGHUP calls Reload, a second one during the call calls it again after it, and stop waits for it.
 func TestReloadSignal(t *testing.T) {
-	begun, goOn := make(chan struct{}), make(chan struct{})
+	// With room for signals of other tests, which may arrive late.
+	begun, goOn := make(chan struct{}, 10), make(chan struct{})
 	_, stop := SignalsWith(&SignalOptions{Reload: func() {
 		begun <- struct{}{}
 		<-goOn
