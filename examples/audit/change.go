@@ -21,11 +21,17 @@ type change[T any] struct {
 	do func(context.Context, []audit.Place) ([]T, error)
 }
 
+// newChange returns a command without its own flags.
+func newChange[T any](name string, class, spool *string) *change[T] {
+	c := &change[T]{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), class: class, spool: spool}
+	c.StringVar(c.class, "class", "", "`CLASS` of the spool")
+	c.StringVar(c.spool, "spool", "", "spool `ID`, as the audit prints it")
+	return c
+}
+
 // run reads the flags, opens the destinations, and prints what was written, each on a line of JSON.
 func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c.SetOutput(stderr)
-	c.StringVar(c.class, "class", "", "`CLASS` of the spool")
-	c.StringVar(c.spool, "spool", "", "spool `ID`, as the audit prints it")
 	err := c.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"os/user"
@@ -14,9 +13,13 @@ import (
 
 // closeSpool states, beside the chains of a spool, that it is permanently gone.
 func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return newClose().run(ctx, args, stdout, stderr)
+}
+
+func newClose() *change[audit.Closure] {
 	var o audit.CloseOptions
 	var at []string
-	c := change[audit.Closure]{FlagSet: flag.NewFlagSet("audit close", flag.ContinueOnError), class: &o.Class, spool: &o.Spool}
+	c := newChange[audit.Closure]("audit close", &o.Class, &o.Spool)
 	c.Func("at", "`URL` of a destination at which to close the spool's chain, with credentials that can write there; repeatable", func(s string) error {
 		at = append(at, s)
 		return nil
@@ -37,7 +40,7 @@ func closeSpool(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		o.Places = all
 		return audit.Close(ctx, &o)
 	}
-	return c.run(ctx, args, stdout, stderr)
+	return c
 }
 
 // operator is "user@host", as far as the system knows them.

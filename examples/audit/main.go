@@ -2,6 +2,8 @@
 //
 //	audit -at URL [-at URL …] [-class C] [-deep] [-since T] [-hour 2026-11-22T08] [-expect FILE] [-pubkey FILE …] [-checkpoint FILE] [-json]
 //	audit replay -from URL -to URL -class C -spool ID [-first N] [-last N]
+//	audit serve -at URL [-at URL …] [-http ADDR] [-config FILE] [-expect FILE] [-retention TIME] [-mark URL] [flags]
+//	audit wait -at URL [-at URL …] -class C -hour 2026-11-22T08 [-timeout TIME] [-mark URL] [flags]
 //	audit close -at URL [-at URL …] -class C -spool ID -reason TEXT [-by NAME] [-sign FILE]
 //
 // Destinations are URLs as the collector takes them. Several destinations are compared with each other: that proves that the
@@ -9,6 +11,10 @@
 // objects that a retention rule may have deleted. -hour asks whether one hour is complete, for batch jobs downstream. -pubkey
 // names a public key that senders sign with (collector -sign): every chain must then be signed by one of the keys given.
 // -checkpoint names a file with which an interrupted audit continues.
+//
+// Serve watches the destinations with credentials that can read and list. It serves a page with a calendar of hours for each class, the
+// same as JSON, and metrics: see audit help serve. Wait ends when one hour of a class is complete. Both can write a marker object for a
+// complete hour, with credentials of their own for it.
 //
 // Replay restores objects that one destination has lost from another that has them, verifies them, and prints each as a line of
 // JSON. A note of each stays under _repair/.
@@ -65,15 +71,13 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 1 && strings.TrimLeft(args[0], "-") == "version" {
-		fmt.Fprintln(stdout, "audit", version())
-		return 0
+	if code, done := command().Common(args, version(), stdout, stderr); done {
+		return code
 	}
-	if len(args) > 0 && args[0] == "replay" {
-		return replay(ctx, args[1:], stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "close" {
-		return closeSpool(ctx, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		if sub := commands[args[0]]; sub != nil {
+			return sub(ctx, args[1:], stdout, stderr)
+		}
 	}
 	f, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -109,6 +113,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return map[audit.Verdict]int{audit.Complete: 0, audit.Closed: 0, audit.Damaged: exitDamaged, audit.Owed: exitOwed}[r.Verdict]
 }
 
+// commands are the subcommands, beside those of cli.Command.Common.
+var commands map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+
+func init() { // they print their help, which is made from the list of all
+	commands = map[string]func(context.Context, []string, io.Writer, io.Writer) int{
+		"replay": replay, "close": closeSpool, "serve": serve, "wait": waitHour,
+	}
+}
+
 // failed prints why the audit has no result.
 func failed(stderr io.Writer, err error) int {
 	// The error may contain names that others chose at a destination: they must not control the terminal.
@@ -124,25 +137,27 @@ func failed(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
-const usage = `audit says, from the contents of the destinations alone, whether anything is missing, duplicated or altered.
-
-  audit -at URL [-at URL …] [flags]
-  audit replay -from URL -to URL -class CLASS -spool ID    restores objects; replay -h lists its flags
-  audit close -at URL -class CLASS -spool ID -reason TEXT  states that a spool is permanently gone; close -h lists its flags
-
-Exit codes: 0 complete, or closed by an operator; 1 something is damaged; 3 something is still owed; 4 the audit could not be finished.
-
-`
-
 // parse reads the command line.
 func parse(args []string, stderr io.Writer) (*flags, error) {
+	f, fs := newFlags()
+	fs.SetOutput(stderr)
+	fs.Usage = func() { command().Help(stderr) }
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if len(f.at) == 0 {
+		return nil, errors.New("-at is missing; audit -h says more")
+	}
+	return f, nil
+}
+
+// newFlags returns the flags of an audit.
+func newFlags() (*flags, *flag.FlagSet) {
 	f := new(flags)
 	fs := flag.NewFlagSet("audit", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		fs.PrintDefaults()
-	}
 	fs.Func("at", "`URL` of a destination: "+open.Forms()+"; repeatable", func(s string) error {
 		f.at = append(f.at, s)
 		return nil
@@ -169,16 +184,7 @@ func parse(args []string, stderr io.Writer) (*flags, error) {
 		f.Expect, err = names(s)
 		return err
 	})
-	if err := fs.Parse(args); err != nil {
-		return nil, err
-	}
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	}
-	if len(f.at) == 0 {
-		return nil, errors.New("-at is missing; audit -h says more")
-	}
-	return f, nil
+	return f, fs
 }
 
 // open opens the destinations. done closes them.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"io"
 
 	"github.com/penstock-go/penstock/ship/audit"
@@ -11,8 +10,12 @@ import (
 
 // replay restores objects that one destination has lost from another.
 func replay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return newReplay().run(ctx, args, stdout, stderr)
+}
+
+func newReplay() *change[audit.Repair] {
 	var o audit.ReplayOptions
-	c := change[audit.Repair]{FlagSet: flag.NewFlagSet("audit replay", flag.ContinueOnError), class: &o.Class, spool: &o.Spool}
+	c := newChange[audit.Repair]("audit replay", &o.Class, &o.Spool)
 	from := c.String("from", "", "`URL` of the destination that has the objects")
 	to := c.String("to", "", "`URL` of the destination that lacks them")
 	c.Uint64Var(&o.First, "first", 0, "first sequence number `N`")
@@ -27,5 +30,5 @@ func replay(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		o.From, o.To = all[0], all[1]
 		return audit.Replay(ctx, &o)
 	}
-	return c.run(ctx, args, stdout, stderr)
+	return c
 }

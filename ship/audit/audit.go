@@ -196,9 +196,7 @@ func (a *auditor) result(begin time.Time) *Result {
 			r.Chains = append(r.Chains, c)
 		}
 	}
-	if r.Hours = a.judgeHours(time.Now()); !a.o.Hour.IsZero() {
-		r.Hours = slices.DeleteFunc(r.Hours, func(h HourReport) bool { return !h.Hour.Equal(a.o.Hour) })
-	}
+	r.Hours = a.judgeHours(time.Now())
 	slices.SortFunc(r.Chains, func(x, y ChainReport) int {
 		if c := (object.Origin{Class: x.Class, Spool: x.Spool}).Compare(object.Origin{Class: y.Class, Spool: y.Spool}); c != 0 {
 			return c

@@ -89,7 +89,7 @@
 // names. repairs.go reads the notes of what replay.go has restored.
 //
 // watcher.go repeats audits: memory.go is what it keeps of a place, index.go a listing that is kept, counted.go counts requests,
-// status.go is what it knows, and teller.go writes what is new to the log.
+// status.go is what it knows, teller.go writes what is new to the log, and marker.go a marker.
 //
 // result.go has the findings, cures.go the advice for each, and report.go prints them.
 package audit

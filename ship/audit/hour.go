@@ -77,6 +77,12 @@ func (f *Finding) span() (s span, ok bool) {
 	return s, true
 }
 
+// Concerns reports whether a finding may concern an hour of a class.
+func (f *Finding) Concerns(class string, hour time.Time) bool {
+	s, ok := f.span()
+	return ok && (s.class == "" || s.class == class) && s.has(object.HourOf(hour))
+}
+
 // folderHour returns the hour of the folder that the parts of a key begin with, 0 if they name none.
 func folderHour(part []string) int32 {
 	if len(part) < 4 {
@@ -219,6 +225,9 @@ func (a *auditor) judgeHours(now time.Time) []HourReport {
 		}
 		for h := max(first, object.HourOf(now)-calendar); h <= object.HourOf(now); h++ {
 			hours[h] = true
+		}
+		if !a.o.Hour.IsZero() {
+			hours = map[int32]bool{object.HourOf(a.o.Hour): true}
 		}
 		e := a.evidenceOf(class)
 		for _, h := range slices.Sorted(maps.Keys(hours)) {

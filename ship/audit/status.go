@@ -19,6 +19,9 @@ type Status struct {
 	Attempt time.Time `json:"attempt"`
 	Seconds float64   `json:"seconds"`
 	Err     string    `json:"err,omitempty"`
+	// Audits counts those that were tried, Failures those that failed.
+	Audits   uint64 `json:"audits"`
+	Failures uint64 `json:"failures"`
 	// Full is when the last full audit that succeeded began, FullSeconds how long it took.
 	Full        time.Time `json:"full,omitzero"`
 	FullSeconds float64   `json:"full_seconds,omitempty"`
@@ -51,7 +54,8 @@ type Overdue struct {
 // before.
 func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus, err error) {
 	s.Attempt, s.Seconds, s.Err = begin.UTC(), took.Seconds(), ""
-	if err != nil {
+	if s.Audits++; err != nil {
+		s.Failures++
 		s.Err = err.Error()
 	}
 	if places == nil {

@@ -15,6 +15,7 @@ const (
 	ManifestPrefix = "_manifest/" // chains
 	ReportPrefix   = "_report/"   // reports of drains
 	RepairPrefix   = "_repair/"   // notes of objects that an auditor has brought back
+	MarkerPrefix   = "_complete/" // markers of hours that an auditor has found complete
 	TempPrefix     = TempDir + "/"
 )
 
@@ -63,6 +64,12 @@ func ReportKey(class, spool string, epoch uint32, ended time.Time) string {
 func RepairKey(k *Key, at time.Time) string {
 	return fmt.Sprintf("%s%s/%s/%06d-%016x-%016x-%s.json", RepairPrefix, k.Class, k.Spool, k.Epoch, k.First, k.Last,
 		at.Format("20060102T150405.000000000Z"))
+}
+
+// MarkerKey returns the key of the marker of an hour of a class: see HourOf.
+func MarkerKey(class string, hour int32) string {
+	folder := strings.TrimPrefix(HourPrefix(class, hour), ClassPrefix(class))
+	return MarkerPrefix + class + "/" + strings.TrimSuffix(folder, "/") + ".json"
 }
 
 // ChainKey is what the key of a manifest or a head says.

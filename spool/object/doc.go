@@ -9,6 +9,7 @@
 //	_manifest/<class>/<spool>/closed/<epoch>-<number>-<sum>.json                        a closing: ClosingKey
 //	_report/<class>/<spool>-<epoch>-<time>.json                                         a drain's report: ReportKey
 //	_repair/<class>/<spool>/<epoch>-<first>-<last>-<time>.json                          the note of a repair: RepairKey
+//	_complete/<class>/dt=YYYY-MM-DD/hour=HH.json                                        the marker of a complete hour: MarkerKey
 //	_tmp/<spool>/                                                                       temporary files
 //
 // An epoch has 6 decimal digits, the number of a manifest 12; first and last are sequence numbers of 16 hexadecimal digits.
