@@ -33,7 +33,7 @@ locals {
   install = var.software.package == null ? [] : [
     "aws s3 cp --only-show-errors 's3://${var.software.package.bucket}/${var.software.package.key}' /run/penstock.package",
     "echo '${var.software.package.sha256}  /run/penstock.package' | sha256sum --check --quiet",
-    "if command -v dpkg; then dpkg --install /run/penstock.package; else rpm --install /run/penstock.package; fi",
+    "if command -v dpkg; then dpkg --install --force-confold /run/penstock.package; else rpm --install /run/penstock.package; fi",
   ]
 
   user_data = { for k, g in var.groups : k => join("", ["#cloud-config\n", yamlencode({
