@@ -44,6 +44,9 @@ func (d *Directory) list(at *site) error {
 		}
 		for _, e := range entries {
 			if dir == "" && subdirs[e.Name()] {
+				if !e.IsDir() {
+					d.problem(e.Name(), fmt.Errorf("it is %s, and a spool has a directory of that name", describeType(e.Type())), false)
+				}
 				continue
 			}
 			fi, err := e.Info()
@@ -99,6 +102,8 @@ func describeType(m fs.FileMode) string {
 		return "a symbolic link"
 	case m.IsDir():
 		return "a directory"
+	case m.IsRegular():
+		return "a file"
 	}
 	return "a special file"
 }

@@ -41,6 +41,7 @@ type SegmentFile struct {
 	d      *Directory
 	header *segment.Header
 	next   uint64 // the first sequence number of the segment after it, 0: not known
+	aside  bool   // it is in damaged/
 }
 
 // ReadSegments reads header and footer of each segment in the directory, and the stage records of those of which nothing else is
@@ -88,6 +89,56 @@ func (d *Directory) readSegments(fsys vfs.FS) ([]*SegmentFile, error) {
 	slices.SortStableFunc(list, func(a, b *SegmentFile) int { return cmp.Compare(a.Number, b.Number) })
 	d.conclude(list)
 	return list, nil
+}
+
+// ReadDamaged is ReadSegments for the files in damaged/ that recovery could not use. What can be read in them are records of this
+// spool, of segments that may be there a second time. A staged file without its record is listed too: with the range of all numbers,
+// and nothing says how it is encoded.
+func (d *Directory) ReadDamaged() ([]*SegmentFile, error) { return d.readDamaged(vfs.OS()) }
+
+func (d *Directory) readDamaged(fsys vfs.FS) (list []*SegmentFile, err error) {
+	for _, f := range d.Files {
+		if f.Kind != "damaged" || f.Segment == 0 {
+			continue
+		}
+		switch filepath.Ext(f.Path) {
+		case segExt:
+			s, err := d.readEnds(fsys, f)
+			if err != nil {
+				return nil, err
+			}
+			if s != nil && s.header != nil && s.State != SegmentUnreadable {
+				s.aside = true
+				list = append(list, s)
+			}
+		case objExt:
+			s := &SegmentFile{Segment: Segment{Number: f.Segment}, State: SegmentStaged, Object: f.Path, ObjectSize: f.Size, d: d, aside: true}
+			if !s.findRecord(fsys) {
+				s.First, s.Last, s.Problem = 1, segment.Unbounded-1, "it has no stage record"
+			}
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// findRecord looks in damaged/ for the record of a staged file.
+func (s *SegmentFile) findRecord(fsys vfs.FS) bool {
+	for _, f := range s.d.Files {
+		if f.Kind != "damaged" || f.Segment != s.Number || filepath.Ext(f.Path) != recExt {
+			continue
+		}
+		rec := new(StageRecord)
+		err := loadState(fsys, filepath.Join(s.d.Dir, filepath.FromSlash(f.Path)), maxStageRecord, 1, rec)
+		if err != nil || rec.Segment != s.Number || rec.Spool != s.d.SpoolID || rec.Class != s.d.Class {
+			continue
+		}
+		if h, err := segment.DecodeHeader(rec.Header); err == nil {
+			s.Segment, s.Record, s.header = sealedFromRecord(h, rec).Segment, rec, h
+			return true
+		}
+	}
+	return false
 }
 
 // readEnds reads header and footer of a segment's file; nil if it is gone.
@@ -283,6 +334,9 @@ func (s *SegmentFile) options(f io.ReaderAt, size int64) (o segment.ReadOptions,
 		o.Header = s.header // only if the file's own is damaged
 	}
 	switch {
+	case s.aside:
+		o.Durable = size // whatever is invalid in it is damage: the reader goes on after it
+		return o, nil
 	case s.State != SegmentActive:
 		o.Next = s.next
 		return o, nil

@@ -311,6 +311,37 @@ func TestRepairBeside(t *testing.T) {
 	}
 }
 
+// ExampleReadDirectory looks into a spool that a process has open.
+func ExampleReadDirectory() {
+	dir, _ := os.MkdirTemp("", "spool")
+	defer os.RemoveAll(dir)
+	sp, err := spool.Open(dir, &spool.Options{Class: "vpn", Destinations: []string{"idc"}, MaxBytes: 1 << 30})
+	if err != nil {
+		panic(err)
+	}
+	defer sp.Close()
+	_, _ = sp.Append(context.Background(), []segment.Record{{Data: []byte("a record")}})
+	_ = sp.Seal(context.Background())
+
+	d, err := spool.ReadDirectory(dir) // as any other process could
+	if err != nil {
+		panic(err)
+	}
+	segments, err := d.ReadSegments()
+	if err != nil {
+		panic(err)
+	}
+	for _, s := range segments {
+		if s.State == spool.SegmentSealed {
+			fmt.Println("class", d.Class, "segment", s.Number, s.State, "with", s.Records, "record")
+		}
+	}
+	fmt.Println("pending for idc:", d.Destinations["idc"].Pending.Records)
+	// Output:
+	// class vpn segment 1 sealed with 1 record
+	// pending for idc: 1
+}
+
 // ExamplePlanRepair repairs a spool whose index was damaged while no process had it open.
 func ExamplePlanRepair() {
 	dir, _ := os.MkdirTemp("", "spool")

@@ -9,7 +9,7 @@ import (
 
 const catText = `It writes the records that the spool holds, in their order, delivered or not: from segments and, where these are gone or damaged, from
 staged files. Records that are missing are named on standard error, with the files that may hold them, and the exit code is 1 then. What
-was delivered everywhere and deleted is not missing.
+was delivered everywhere and deleted is not missing. With -damaged, records that are nowhere else are taken from the files in damaged/.
 
 Where standard output is a terminal, characters that could control it are escaped. -binary writes them as they are.
 
@@ -25,6 +25,7 @@ func catCommand() *command {
 	f := new(filter)
 	f.flags(c.flags)
 	form := c.flags.String("format", formNDJSON, "`ndjson|raw|text`: form of the records; raw is the payload alone")
+	damaged := damagedFlag(c)
 	binary := c.flags.Bool("binary", false, "write to a terminal what could control it, too")
 	c.do = func(ctx context.Context, to *output, dirs []string) (int, error) {
 		d, segments, err := readSegments(dirs[0])
@@ -38,6 +39,11 @@ func catCommand() *command {
 		code := warnUnreadable(to, segments, f)
 		n := uint64(0)
 		w := &walker{d: d, segments: segments, filter: f}
+		if *damaged {
+			if w.damaged, err = d.ReadDamaged(); err != nil {
+				return 0, err
+			}
+		}
 		w.each = func(_ *spool.SegmentFile, seq uint64, rec *segment.Record) error {
 			if err := out.write(seq, rec); err != nil {
 				return err
@@ -58,6 +64,11 @@ func catCommand() *command {
 		return code, err
 	}
 	return c
+}
+
+// damagedFlag defines the flag -damaged.
+func damagedFlag(c *command) *bool {
+	return c.flags.Bool("damaged", false, "take records that are nowhere else from the files in damaged/, which the spool could not use")
 }
 
 // tellMissing names missing records on standard error.

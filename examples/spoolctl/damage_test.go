@@ -138,3 +138,27 @@ func judge(t *testing.T, dir string) {
 		t.Error(err)
 	}
 }
+
+// TestDamaged: records that the spool cannot use any more are read from the files in damaged/, with or without their stage record.
+func TestDamaged(t *testing.T) {
+	dir := scene(t, true)
+	path := filepath.Join(dir, "stage", "0000000000000001.json")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := call(t, "repair", "-apply", dir); code != 0 {
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	code, out, errs := call(t, "cat", dir)
+	if got := sequence(t, out); len(got) != sceneRecords-6 || code != exitDamaged || !strings.Contains(errs, "damaged/") {
+		t.Errorf("%d, %v\n%s", code, got, errs)
+	}
+	code, out, errs = call(t, "cat", "-damaged", dir)
+	if got := sequence(t, out); len(got) != sceneRecords || code != 0 || errs != "" {
+		t.Errorf("-damaged: %d, %v\n%s", code, got, errs)
+	}
+	code, out, errs = call(t, "export", "-damaged", "-to", filepath.Join(t.TempDir(), "x"), dir)
+	if code != 0 || !strings.Contains(out, fmt.Sprintf(": %d records ", sceneRecords)) {
+		t.Errorf("export: %d\n%s%s", code, out, errs)
+	}
+}

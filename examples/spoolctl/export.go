@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ func exportCommand() *command {
 	c.flags.StringVar(&x.to, "to", "", "`PATH` of the file or directory to make")
 	c.flags.StringVar(&x.form, "format", format.NDJSON, "`ndjson|lines`: format of files in a directory")
 	c.flags.StringVar(&x.codec, "codec", "zstd", "`"+strings.Join(compress.Names(), "|")+"`: compression of files in a directory")
+	x.damaged = damagedFlag(c)
 	c.do = func(ctx context.Context, to *output, dirs []string) (int, error) {
 		if err := x.check(dirs[0]); err != nil {
 			return 0, err
@@ -64,6 +66,7 @@ func exportCommand() *command {
 type export struct {
 	to, form, codec string
 	filter          *filter
+	damaged         *bool
 	single          bool // one file
 	compressor      compress.Codec
 	output          *exported // that is being written
@@ -180,6 +183,11 @@ func (x *export) run(ctx context.Context, to *output, dir string) (*summary, err
 		return float64(done.Load()) / max(1, float64(of.Load())), size(done.Load()) + " of " + size(of.Load())
 	})
 	w := &walker{d: d, segments: segments, filter: x.filter}
+	if *x.damaged {
+		if w.damaged, err = d.ReadDamaged(); err != nil {
+			return nil, err
+		}
+	}
 	w.read = func(seg *spool.SegmentFile) { done.Add(max(seg.Size, seg.ObjectSize)) }
 	w.miss = func(m missing) { s.Missing = append(s.Missing, m) }
 	w.each = func(seg *spool.SegmentFile, seq uint64, rec *segment.Record) error { return x.write(s, seg, seq, rec) }
@@ -249,7 +257,11 @@ func (x *export) begin(s *summary, seg *spool.SegmentFile, first uint64) error {
 			return err
 		}
 		o.Segment = seg.Number
-		o.path = filepath.Join(x.to, fmt.Sprintf("%s-%016x%s%s", s.Class, seg.Number, f.Ext, x.compressor.Info().Ext))
+		name := filepath.Join(x.to, fmt.Sprintf("%s-%016x", s.Class, seg.Number))
+		o.path = name + f.Ext + x.compressor.Info().Ext
+		for i := 2; slices.ContainsFunc(s.Files, func(e *exported) bool { return e.path == o.path }); i++ {
+			o.path = fmt.Sprintf("%s-%d%s%s", name, i, f.Ext, x.compressor.Info().Ext) // records of another one came between
+		}
 	}
 	o.Name = filepath.Base(o.path)
 	var err error

@@ -68,7 +68,18 @@ type found struct {
 	Harmless bool `json:"harmless,omitempty"`
 }
 
-func (v *verification) add(f found) { v.Problems = append(v.Problems, f) }
+// maxProblems bounds what is listed: a garbage file can have a million ranges.
+const maxProblems = 10_000
+
+func (v *verification) add(f found) {
+	switch len(v.Problems) {
+	case maxProblems:
+		v.Problems = append(v.Problems, found{What: "there is more, which is not listed"})
+	case maxProblems + 1:
+	default:
+		v.Problems = append(v.Problems, f)
+	}
+}
 
 func verify(ctx context.Context, to *output, dir string) (*verification, error) {
 	d, segments, err := readSegments(dir)

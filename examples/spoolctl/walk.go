@@ -42,6 +42,8 @@ type walker struct {
 	miss func(m missing)
 	// read is told of each segment that is done.
 	read func(s *spool.SegmentFile)
+	// damaged are files in damaged/, for records that are nowhere else.
+	damaged []*spool.SegmentFile
 
 	next uint64 // the sequence number that comes next, 0 before the first segment
 }
@@ -62,7 +64,9 @@ func (w *walker) run(ctx context.Context) error {
 			continue
 		}
 		if w.next > 0 && s.First > w.next {
-			w.lost(s.Number-1, w.next, s.First-1, "no file has them")
+			if err := w.lost(ctx, s.Number-1, w.next, s.First-1, "no file has them"); err != nil {
+				return ended(err)
+			}
 		}
 		if s.State != spool.SegmentActive && s.Last < s.First {
 			w.next = max(w.next, s.First)
@@ -73,23 +77,95 @@ func (w *walker) run(ctx context.Context) error {
 			continue
 		}
 		if err := w.segment(ctx, s); err != nil {
-			if errors.Is(err, errEnough) {
-				return nil
-			}
-			return err
+			return ended(err)
 		}
 		if w.read != nil {
 			w.read(s)
 		}
 	}
 	if w.next > 0 && !w.d.Open && w.d.Next > w.next {
-		w.lost(w.d.Newest, w.next, w.d.Next-1, "no file has them, and they had been written")
+		return ended(w.lost(ctx, w.d.Newest, w.next, w.d.Next-1, "no file has them, and they had been written"))
 	}
 	return nil
 }
 
-// lost tells that records are missing, as far as they are wanted.
-func (w *walker) lost(number, first, last uint64, why string) {
+// ended is the error of a walk: nil if each has had enough.
+func ended(err error) error {
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// lost tells that records are missing, as far as they are wanted, and no file in damaged/ has them.
+func (w *walker) lost(ctx context.Context, number, first, last uint64, why string) error {
+	for _, s := range w.damaged {
+		if err := w.fromDamaged(ctx, s, number, first, last, why); err != nil {
+			return err
+		}
+		first = max(first, w.next)
+	}
+	w.tell(number, first, last, why)
+	return nil
+}
+
+// fromDamaged hands on the records of a range that a file in damaged/ has.
+func (w *walker) fromDamaged(ctx context.Context, s *spool.SegmentFile, number, first, last uint64, why string) error {
+	if s.First > last || first > last {
+		return nil
+	}
+	pass := func(seq uint64, rec *segment.Record) error {
+		switch {
+		case seq < max(first, w.next):
+			return nil
+		case seq > last:
+			return errRange
+		}
+		w.tell(number, max(first, w.next), seq-1, why)
+		return w.pass(s, seq, rec)
+	}
+	if s.Path == "" {
+		body, closer, err := w.d.OpenFile(s.Object)
+		if err != nil {
+			return nil
+		}
+		defer closer.Close()
+		rec := s.Record
+		if rec == nil {
+			if rec = guessRecord(body, w.d.SpoolID); rec == nil {
+				return nil
+			}
+		}
+		err = readObject(ctx, body, rec, pass)
+		if _, bad := errors.AsType[*objectError](err); bad {
+			return nil
+		}
+		return err
+	}
+	r, err := s.Open()
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	for ctx.Err() == nil {
+		seq, rec, err := r.Next()
+		if _, damaged := errors.AsType[*segment.DamageError](err); damaged {
+			continue
+		}
+		if err != nil {
+			return nil // its end, or what the disk refuses
+		}
+		if err := pass(seq, &rec); errors.Is(err, errRange) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// tell tells that records are missing.
+func (w *walker) tell(number, first, last uint64, why string) {
 	first, last = max(first, w.filter.first), min(last, w.filter.last)
 	if last < first || w.next > last && last != segment.Unbounded {
 		return
@@ -182,7 +258,9 @@ func (w *walker) staged(ctx context.Context, s *spool.SegmentFile, first, last u
 		why += "; " + err.Error()
 	}
 	if w.next <= last {
-		w.lost(s.Number, w.next, last, why)
+		if err := w.lost(ctx, s.Number, w.next, last, why); err != nil {
+			return err
+		}
 		if last != segment.Unbounded {
 			w.next = last + 1
 		}
@@ -221,10 +299,45 @@ func (w *walker) fromObject(ctx context.Context, s *spool.SegmentFile, first, la
 			return errRange
 		}
 		if seq > w.next {
-			w.lost(s.Number, w.next, seq-1, "they are missing in the staged file")
+			if err := w.lost(ctx, s.Number, w.next, seq-1, "they are missing in the staged file"); err != nil {
+				return err
+			}
 		}
 		return w.pass(s, seq, r)
 	})
+}
+
+// guessRecord finds out how a staged file without a stage record is encoded; nil if it is not NDJSON of this spool.
+func guessRecord(body io.ReadSeeker, id string) *spool.StageRecord {
+	for _, name := range compress.Names() {
+		codec, err := compress.ByName(name)
+		if err != nil {
+			continue
+		}
+		if ndjsonOf(codec, body, id) {
+			rec := &spool.StageRecord{RawBytes: 1 << 40} // of no known length: it is read record by record
+			rec.Format, rec.Codec = format.NDJSON, name
+			return rec
+		}
+	}
+	return nil
+}
+
+// ndjsonOf reports whether a file begins with a record of a spool, and leaves it at its beginning.
+func ndjsonOf(codec compress.Codec, body io.ReadSeeker, id string) bool {
+	defer func() { _, _ = body.Seek(0, io.SeekStart) }()
+	raw, err := codec.NewReader(body)
+	if err != nil {
+		return false
+	}
+	defer raw.Close()
+	r, err := format.NewReader(format.NDJSON, raw)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	_, _, err = r.Next()
+	return err == nil && r.Spool() == id
 }
 
 // errRange ends the reading of a staged file after the range that is wanted.
@@ -260,8 +373,10 @@ func readObject(ctx context.Context, body io.Reader, rec *spool.StageRecord, eac
 			return &objectError{err}
 		}
 		if f.Plain { // it does not tell numbers, but which are missing is known
-			for slices.ContainsFunc(rec.Gaps, func(g segment.Range) bool { return g.First <= plain && plain <= g.Last }) {
-				plain++
+			for _, g := range rec.Gaps { // in ascending order
+				if g.First <= plain && plain <= g.Last && g.Last != segment.Unbounded {
+					plain = g.Last + 1
+				}
 			}
 			seq = plain
 			plain++
