@@ -139,7 +139,7 @@ func destination(name string, st ship.DestinationStats, now time.Time) Destinati
 		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Final: c.Final},
 	}
 	maps.Copy(d.Failures, st.Failures)
-	if st.ETA >= 0 {
+	if st.ETA >= 0 && st.State == ship.StateOK { // the rate of a destination that fails is that of before
 		d.UntilEmpty = seconds(st.ETA)
 	}
 	if st.State != ship.StateOK {

@@ -64,10 +64,12 @@ func (h *history) due(class string, now time.Time) bool {
 func (h *history) note(dc drain.Class, free float64, now time.Time) {
 	sp := dc.Shipper.Spool()
 	st, ledger, stats := sp.Stats(), sp.Ledger(), dc.Shipper.Stats()
-	flows := map[string]segment.Tally{}
+	flows, lost := map[string]segment.Tally{}, segment.Losses{}
 	for _, in := range dc.Inputs {
 		if l, ok := in.(ingest.Listener); ok {
-			flows[st.Class+" "+nameOf(l)] = l.Stats().Received
+			now := l.Stats()
+			flows[st.Class+" "+nameOf(l)] = now.Received
+			lost.Add(now.Lost)
 		}
 	}
 	h.mu.Lock()
@@ -76,6 +78,9 @@ func (h *history) note(dc drain.Class, free float64, now time.Time) {
 	if c == nil {
 		c = &classHistory{dests: map[string]*ring[destPoint]{}}
 		h.classes[st.Class] = c
+	}
+	if c.points.len() == 0 { // what this process had lost by now belongs to the last hour, too
+		ledger.Lost = ledger.Lost.Sub(lost)
 	}
 	at := now.Sub(h.began)
 	c.points.add(classPoint{at, ledger.Received, ledger.Kept, ledger.Lost, st.Used, free})

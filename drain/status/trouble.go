@@ -18,8 +18,8 @@ var rank = map[Level]int{OK: 0, Warning: 1, Error: 2}
 func (s *Snapshot) findTrouble() {
 	for i := range s.Classes {
 		c := &s.Classes[i]
-		c.troubleOfClass(s.Time, s.add(c.Class, ""))
 		c.Spool.trouble(s.add(c.Class, ""), s.Drain.Phase == drain.PhaseRun)
+		c.troubleOfClass(s.Time, s.add(c.Class, ""))
 		for j := range c.Listeners {
 			c.Listeners[j].trouble(s.add(c.Class, ""))
 		}
@@ -68,12 +68,12 @@ func (c *Class) troubleOfClass(now time.Time, add adder) {
 		add(Error, "Fix what the error names; the class then starts by itself. The other classes go on.", "the class does not run: %s", c.Down)
 	}
 	for cause, l := range c.LostLastHour.All() {
-		add(Error, cureOfLoss[cause], "%d records were lost in the last hour: %s", l.Records, cause)
+		add(Error, cureOfLoss[cause], "%s lost in the last hour: %s", records(l.Records), cause)
 	}
 	for _, u := range c.Balance.Unaccounted {
 		if now.Sub(u.To) < span {
 			add(Warning, "Find out why the process ended (kernel log, out of memory, power). What was synced is kept.",
-				"the process before was killed: what became of %d records, and of at most %s more, is unknown", u.Known.Records, units.Size(u.AtMostBytes))
+				"the process before was killed: what became of %s, and of at most %s more, is unknown", records(u.Known.Records), units.Size(u.AtMostBytes))
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (p *Spool) trouble(add adder, running bool) {
 	for _, x := range p.Damages {
 		if !x.GivenUp {
 			add(Error, "Keep the disk and its files. When nothing more can be read from them, acknowledge the loss with collector give-up.",
-				"%d kept records of segment %d cannot be read: %s", x.Records, x.Segment, x.Why)
+				"%s of segment %d cannot be read although they were kept: %s", records(x.Records), x.Segment, x.Why)
 		}
 	}
 	if p.Panics > 0 {

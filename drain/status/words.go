@@ -122,3 +122,11 @@ func quick(s float64) string {
 	}
 	return length(s)
 }
+
+// records writes a number of records.
+func records(n uint64) string {
+	if n == 1 {
+		return "1 record"
+	}
+	return count(n) + " records"
+}
