@@ -150,7 +150,7 @@ func (d *Drainer) endOnce(ctx context.Context, c cause) (*Report, error) {
 	}
 	defer close(d.ended)
 	began := time.Now()
-	r := &run{d: d, cause: c, log: d.o.Logger, began: began, report: Report{
+	r := &run{d: d, cause: c, now: phaseAnnounce, log: d.o.Logger, began: began, report: Report{
 		Version: 1, Intent: c.intent, Trigger: c.trigger, Instance: d.o.Instance, Started: began.UTC(),
 		Classes: map[string]ClassReport{},
 	}}

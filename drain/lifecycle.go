@@ -60,6 +60,8 @@ type Status struct {
 	Pending segment.Tally
 	// Destinations has what the classes owe each destination, and why it is not delivered.
 	Destinations map[string]DestinationStatus
+	// NotReady says why records cannot be taken at present; nil if they can. It is not set during the end.
+	NotReady error
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration
 }
@@ -106,7 +108,7 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 		d.watching.Go(func() {
 			every(ctx, askEvery, func() bool {
 				at := d.progress()
-				at.Phase = PhaseRun
+				at.Phase, at.NotReady = PhaseRun, d.Ready("")
 				p.tell(ctx, d, at)
 				return !d.isEnding()
 			})

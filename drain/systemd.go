@@ -4,19 +4,23 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/scrub"
 	"github.com/penstock-go/penstock/internal/steadylog"
+	"github.com/penstock-go/penstock/internal/units"
 )
 
 // Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)); nil if NOTIFY_SOCKET is
-// not set. It reports READY=1 when Run begins and STOPPING=1 when the end begins, updates STATUS during the end, and
-// extends the time that systemd allows (EXTEND_TIMEOUT_USEC) as long as something moves, so that TimeoutStopSec need
+// not set. It reports READY=1 when Run begins and STOPPING=1 when the end begins. STATUS says what is pending and what is
+// wrong, for systemctl status. During the end it extends the time that systemd allows (EXTEND_TIMEOUT_USEC) as long as something moves, so that TimeoutStopSec need
 // not cover a drain. TimeoutStartSec must cover everything before Run. Failures are logged to log; nil discards.
 //
 // With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that period while the service
@@ -54,9 +58,40 @@ type systemd struct {
 	ready    bool
 	stopping bool
 	pinged   time.Time
-	told     time.Time
+	updated  time.Time // during the end
 	phase    string
+	trouble  string // that STATUS names while the service runs
+	told     time.Time
 }
+
+// statusEvery is how often STATUS is updated while the service runs. What is wrong is told at once.
+const statusEvery = 10 * time.Second
+
+// runStatus is the STATUS of a service that runs: what is pending, and what is wrong.
+func runStatus(p *Status) string {
+	text := "running, " + units.Records(p.Pending.Records, p.Pending.Bytes) + " pending"
+	if what := trouble(p); what != "" {
+		text += "; " + what
+	}
+	return text
+}
+
+// trouble names what is wrong, in one line: STATUS ends at a line's end.
+func trouble(p *Status) string {
+	var parts []string
+	if p.NotReady != nil {
+		parts = append(parts, "not ready: "+p.NotReady.Error())
+	}
+	for _, dest := range slices.Sorted(maps.Keys(p.Destinations)) {
+		if err := p.Destinations[dest].Err; err != nil {
+			parts = append(parts, dest+" fails: "+err.Error())
+		}
+	}
+	return scrub.Text(strings.Join(parts, "; "), maxStatus) // every account of this machine can read it
+}
+
+// maxStatus keeps STATUS readable, and the datagram short.
+const maxStatus = 500
 
 // Notice: systemd gives its notice by signal.
 func (s *systemd) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
@@ -65,7 +100,12 @@ func (s *systemd) Update(_ context.Context, p Status) {
 	if p.Phase == PhaseRun {
 		if !s.ready {
 			s.ready = true
-			s.notify("READY=1\nSTATUS=running")
+			s.trouble, s.told = trouble(&p), time.Now()
+			s.notify("READY=1\nSTATUS=" + runStatus(&p))
+		}
+		if what := trouble(&p); what != s.trouble || time.Since(s.told) >= statusEvery {
+			s.trouble, s.told = what, time.Now()
+			s.notify("STATUS=" + runStatus(&p))
 		}
 		if s.pingEvery > 0 && time.Since(s.pinged) >= s.pingEvery {
 			s.pinged = time.Now()
@@ -73,10 +113,10 @@ func (s *systemd) Update(_ context.Context, p Status) {
 		}
 		return
 	}
-	if p.Phase == s.phase && time.Since(s.told) < extendEvery {
+	if p.Phase == s.phase && time.Since(s.updated) < extendEvery {
 		return
 	}
-	s.told, s.phase = time.Now(), p.Phase
+	s.updated, s.phase = time.Now(), p.Phase
 	msg := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=%s: %d records pending", extendBy.Microseconds(), p.Phase, p.Pending.Records)
 	if p.ETA > 0 {
 		msg += ", about " + p.ETA.Round(time.Second).String()

@@ -3,6 +3,7 @@
 package drain
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TestSystemd: what systemd hears over a real socket, by path and in the abstract name space.
@@ -118,5 +122,47 @@ func TestSystemdAbsent(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "vsock:2:1234")
 	if _, err := Systemd(nil).Finish(t.Context(), &Report{}); err == nil || !strings.Contains(err.Error(), "vsock") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSystemdStatus: STATUS of a service that runs says what is pending, what is wrong at once, and no more than needed.
+func TestSystemdStatus(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	s := Systemd(nil)
+	said := func() string {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	p := Status{Phase: PhaseRun, Pending: segment.Tally{Records: 1200, Bytes: 3 << 20}}
+	s.Update(t.Context(), p)
+	s.Update(t.Context(), p) // nothing new
+	if got := said(); got != "READY=1\nSTATUS=running, 1200 records, 3.0 MiB pending" {
+		t.Errorf("at the start: %q", got)
+	}
+	p.NotReady = errors.New("class vpn: spool full:\n5 of 5 bytes")
+	p.Destinations = map[string]DestinationStatus{"s3": {Err: errors.New("connection refused")}, "idc": {}}
+	s.Update(t.Context(), p)
+	want := "STATUS=running, 1200 records, 3.0 MiB pending; not ready: class vpn: spool full: 5 of 5 bytes; s3 fails: connection refused"
+	if got := said(); got != want {
+		t.Errorf("in trouble: %q, want %q", got, want)
+	}
+	p.Destinations["s3"] = DestinationStatus{Err: errors.New(strings.Repeat("é", 10_000))}
+	s.Update(t.Context(), p)
+	if got := said(); len(got) > 700 || !utf8.ValidString(got) {
+		t.Errorf("%d bytes of STATUS", len(got))
 	}
 }

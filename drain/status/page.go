@@ -209,6 +209,16 @@ func later(a, b *float64) *float64 {
 func (v view) LostNow() uint64  { return v.LostLastHour.Total().Records }
 func (v view) LostEver() uint64 { return v.Balance.Lost.Total().Records }
 
+// Talking are the top senders that are not silent.
+func (v view) Talking() (list []Sender) {
+	for _, s := range v.Senders.Top {
+		if !slices.Contains(v.Senders.Silent, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // UnaccountedRecords is how many records are known to be neither kept nor lost by a cause.
 func (v view) UnaccountedRecords() (n uint64) {
 	for _, u := range v.Balance.Unaccounted {

@@ -1,49 +1,17 @@
 package status
 
-import (
-	"regexp"
-	"strings"
-	"unicode"
-)
+import "github.com/penstock-go/penstock/internal/scrub"
 
 // maxText bounds an error text. Errors of stores can hold a whole answer.
 const maxText = 1000
 
-// secrets are the parts of texts that may hold a credential. The first group stays.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://)[^/\s?#"'@]*@`), // user and password before a host
-	regexp.MustCompile(`(?i)\b((?:x-amz-(?:signature|credential|security-token)|awsaccesskeyid|signature|sig|password|passwd|passphrase|secret|` +
-		`secret_?(?:access_?)?key|access_?key(?:_?id)?|session_?token|security_?token|auth_?token|api_?key|token)["']?\s*[=:]\s*["']?)[^\s&"',;)}\]]+`),
-	regexp.MustCompile(`(?i)\b(authorization["']?\s*[=:]\s*["']?)[^\r\n"']+`),
-	regexp.MustCompile(`(?i)\b(bearer\s+)[a-z0-9._~+/=-]{8,}`),
-	regexp.MustCompile(`()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b`), // the id of an AWS key
-	regexp.MustCompile(`(?s)()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`),
-}
-
-// scrub returns a text without credentials and control characters, and not longer than a page can show.
-func scrub(s string) string {
-	for _, re := range secrets {
-		s = re.ReplaceAllString(s, "${1}…")
-	}
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return ' '
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != ' ':
-			return '·'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "·"))
-	if len(s) > maxText {
-		s = strings.ToValidUTF8(s[:maxText], "") + "…"
-	}
-	return s
-}
+// clean makes a text fit to be shown.
+func clean(s string) string { return scrub.Text(s, maxText) }
 
 // text is the scrubbed text of an error; "" for nil.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return scrub(err.Error())
+	return clean(err.Error())
 }

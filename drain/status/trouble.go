@@ -21,7 +21,7 @@ func (s *Snapshot) findTrouble() {
 		c.Spool.trouble(s.add(c.Class, ""), s.Drain.Phase == drain.PhaseRun)
 		c.troubleOfClass(s.Time, s.add(c.Class, ""))
 		for j := range c.Listeners {
-			c.Listeners[j].trouble(s.add(c.Class, ""))
+			c.Listeners[j].trouble(s.Time, s.add(c.Class, ""))
 		}
 		for j := range c.Destinations {
 			d := &c.Destinations[j]
@@ -102,12 +102,21 @@ func (p *Spool) trouble(add adder, running bool) {
 	}
 }
 
-func (l *Listener) trouble(add adder) {
+func (l *Listener) trouble(now time.Time, add adder) {
 	if l.Err != "" {
 		add(Error, "Fix what the error names; the listener tries again by itself.", "%s %s cannot receive: %s", l.Network, l.Addr, l.Err)
 	}
 	if l.Panics > 0 {
 		add(Warning, "The log has the stack of each: correct the Framer, Attributes or TLS callback.", "code of the listener %s %s panicked %d times", l.Network, l.Addr, l.Panics)
+	}
+	if l.CertificateEnds != nil {
+		level, left := Warning, l.CertificateEnds.Sub(now)
+		if left < urgent {
+			level = Error
+		}
+		if left < soon {
+			add(level, "Renew the certificate; the listener reads the new files by itself.", "the TLS certificate of %s ends at %s", l.Addr, l.CertificateEnds.Format(time.RFC3339))
+		}
 	}
 	if r := l.Rate.Records; r != nil && l.ReceiveBuffer > 0 && *r > 0 {
 		if second := *r * l.charge(); second > float64(l.ReceiveBuffer) {
@@ -135,6 +144,12 @@ func (d *Destination) trouble(add adder) {
 		add(Warning, "The log has the stack of each: correct the destination's driver or signer.", "the program's own code for it panicked %d times", d.Panics)
 	}
 }
+
+// A certificate that ends soon is a warning; senders that check it are about to fail when it is urgent.
+const (
+	soon   = 14 * 24 * time.Hour
+	urgent = 2 * 24 * time.Hour
+)
 
 // charge is what the kernel charges the receive buffer for a datagram of this listener: see ingest.Stats.ReceiveBuffer.
 func (l *Listener) charge() float64 {

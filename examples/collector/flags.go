@@ -61,6 +61,7 @@ func command() *cli.Command {
 	check := newFlagSet("collector check")
 	o.define(check)
 	var g giveUpFlags
+	var st statusFlags
 	return &cli.Command{
 		Name: "collector", Does: "receives records, keeps them on this host's disk, and delivers them to every destination",
 		Synopsis: []string{"-config FILE [flags]", "-spool DIR -listen CLASS=URL … -dest NAME=URL … [flags]"},
@@ -75,6 +76,10 @@ func command() *cli.Command {
 				Name: "collector give-up", Does: "acknowledges damage: records that were kept, and that the disk no longer returns",
 				Synopsis: []string{"-spool DIR -class CLASS", "-spool DIR -class CLASS -segment N -records FIRST-LAST,… -confirm lose-COUNT-records"},
 				Text:     giveUpUsage, Flags: g.flags(),
+			},
+			{
+				Name: "collector status", Does: "prints how a running collector is doing", Synopsis: []string{"[-http ADDR] [-json]"},
+				Text: statusUsage, Flags: st.flags(), Exit: statusExits,
 			},
 		},
 	}

@@ -29,8 +29,8 @@
 // applies changed settings at SIGHUP, live.go has what it can change, and swap.go replaces the driver of a destination. notify.go
 // speaks to systemd. status.go is the status page, platform.go the table of platforms, disk.go and descriptors.go divide what the
 // classes share. left.go delivers classes that nobody listens for any more; adopt.go, orphan.go and owed.go deliver spools that
-// other instances left behind; handover.go, successor.go and attach.go replace the process by a new one. giveup.go and check.go are
-// the commands of these names.
+// other instances left behind; handover.go, successor.go and attach.go replace the process by a new one. giveup.go, check.go
+// and statuscmd.go are the commands give-up, check and status.
 package main
 
 import (
@@ -63,6 +63,8 @@ func run(args []string) int {
 			return giveUp(args[1:], os.Stdout, os.Stderr)
 		case "check":
 			return check(args[1:], os.Stdout, os.Stderr)
+		case "status":
+			return showStatus(args[1:], os.Stdout, os.Stderr)
 		}
 	}
 	c, err := parseFlags(args, os.Stderr)

@@ -29,7 +29,7 @@ var weights = map[string]weight{
 	"drain/ecs":            {89, 23, 4},
 	"drain/monitor":        {101, 69, 13},
 	"drain/kube":           {89, 23, 4},
-	"drain/status":         {96, 24, 5},
+	"drain/status":         {97, 24, 5},
 	"ingest":               {78, 2, 2},
 	"ingest/fluentforward": {80, 2, 2},
 	"ingest/lumberjack":    {81, 2, 2},
