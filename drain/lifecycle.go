@@ -108,7 +108,8 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 		d.watching.Go(func() {
 			every(ctx, askEvery, func() bool {
 				at := d.progress()
-				at.Phase, at.NotReady = PhaseRun, d.Ready("")
+				at.Phase = PhaseRun
+				at.NotReady = d.catch("Input.Ready", func() error { return d.Ready("") })
 				p.tell(ctx, d, at)
 				return !d.isEnding()
 			})

@@ -3,6 +3,7 @@ package drain
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -45,15 +46,16 @@ var ErrNoClass = errors.New("no such class")
 // count: it is uncertain whether new records can be delivered there.
 func (d *Drainer) Ready(class string) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if class != "" && !d.knows(class) {
+	known, ending, classes, down := class == "" || d.knows(class), d.ending, d.classes, maps.Clone(d.down)
+	d.mu.Unlock() // the inputs may be code of the program, which must not hold up the end
+	if !known {
 		return fmt.Errorf("class %q: %w", class, ErrNoClass)
 	}
-	if d.ending {
+	if ending {
 		return errors.New("shutting down")
 	}
 	var errs []error
-	for _, c := range d.classes {
+	for _, c := range classes {
 		if class != "" && c.name != class {
 			continue
 		}
@@ -76,12 +78,12 @@ func (d *Drainer) Ready(class string) error {
 			}
 		}
 	}
-	for name, err := range d.down {
+	for name, err := range down {
 		if class == "" || class == name {
 			errs = append(errs, fmt.Errorf("class %s: %w", name, err))
 		}
 	}
-	if len(d.classes)+len(d.down) == 0 {
+	if len(classes)+len(down) == 0 {
 		return errors.New("no class is running yet")
 	}
 	return errors.Join(errs...)

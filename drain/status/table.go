@@ -57,7 +57,7 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		if g.Destination != "" {
 			where += " → " + g.Destination
 		}
-		fmt.Fprintf(&b, "\n%-7s  %s\n", g.Level, strings.TrimPrefix(clean(where)+": "+clean(g.What), ": "))
+		fmt.Fprintf(&b, "\n%-7s  %s\n", clean(string(g.Level)), strings.TrimPrefix(clean(where)+": "+clean(g.What), ": "))
 		fmt.Fprintf(&b, "         %s\n", clean(g.Cure))
 	}
 	_, err := io.WriteString(w, b.String())

@@ -27,7 +27,7 @@ var weights = map[string]weight{
 	"drain/asg":            {93, 121, 19},
 	"drain/draintest":      {95, 121, 19},
 	"drain/ecs":            {89, 23, 4},
-	"drain/monitor":        {101, 69, 13},
+	"drain/monitor":        {102, 69, 13},
 	"drain/kube":           {89, 23, 4},
 	"drain/status":         {97, 24, 5},
 	"ingest":               {78, 2, 2},
