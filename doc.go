@@ -24,7 +24,7 @@
 // [github.com/penstock-go/penstock/drain] ends the process. Stop keeps the spool for the next start. Drain empties it, has
 // everything verified, and reports. [github.com/penstock-go/penstock/drain/asg] makes an EC2 Auto Scaling group wait for that,
 // [github.com/penstock-go/penstock/drain/ecs] protects an ECS task, and [github.com/penstock-go/penstock/drain/kube] takes part in
-// the end of a pod.
+// the end of a pod. [github.com/penstock-go/penstock/drain/status] shows how everything is doing while it runs.
 //
 // # Where to begin
 //

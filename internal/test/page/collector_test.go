@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -226,6 +227,26 @@ func (c *collector) lost(dest string) (found func()) {
 		c.t.Helper()
 		check(os.Remove(dir))
 		check(os.Rename(dir+".away", dir))
+	}
+}
+
+// command checks the exit code of collector status, and that its table says what the page says.
+func (c *collector) command(code int, want ...string) {
+	c.t.Helper()
+	out, err := exec.Command(c.cmd.Path, "status", "-http", c.page).CombinedOutput()
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		c.t.Fatal(err)
+	}
+	if got != code {
+		c.t.Errorf("collector status: exit code %d, want %d\n%s", got, code, out)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(out), w) {
+			c.t.Errorf("collector status does not say %q:\n%s", w, out)
+		}
 	}
 }
 

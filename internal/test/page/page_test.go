@@ -15,6 +15,7 @@ import (
 func TestPage(t *testing.T) {
 	b := openBrowser(t)
 	c := startCollector(t)
+	c.command(0, "all well", "ready")
 
 	// It runs, and has lost some records.
 	c.send(5000, 100)
@@ -35,6 +36,7 @@ func TestPage(t *testing.T) {
 		return true
 	})
 	b.look(c.page, "runs", append(lost, "vpn", "web", "idc", "archive", "Raise rcvbuf=")...)
+	c.command(4, append(lost, "vpn", "idc")...)
 	refreshes(t, b, c)
 	keyboard(t, b)
 
@@ -44,10 +46,13 @@ func TestPage(t *testing.T) {
 	c.await("the destination fails", func(s map[string]any) bool { return destination(s, "web", "archive")["state"] != "ok" })
 	b.look(c.page, "destination", "retrying", "not a directory", "Create or mount the directory", "records wait on this host's disk")
 
+	c.command(4, "retrying", "Create or mount the directory")
+
 	// It fills its disk.
 	stopWeb, stopVPN := c.fill("web", "tcp", c.tcp), c.fill("vpn", "udp", c.udp)
 	b.look(c.page, "full", "spool_full", "the spool is full", "full now", "Get the destinations to take the backlog")
 
+	c.command(4, "spool_full", "full now")
 	stopWeb()
 	stopVPN()
 	found()
@@ -61,6 +66,7 @@ func TestPage(t *testing.T) {
 	c.signal(syscall.SIGTERM)
 	c.await("the drain ships", func(s map[string]any) bool { return s["drain"].(map[string]any)["phase"] == "ship" })
 	b.look(c.page, "drain", "announce", "ship", "verify", "Time left", "signal terminated")
+	c.command(4, "drain: ship")
 	b.do("leave", chromedp.Navigate("about:blank"))
 	found()
 	select {
