@@ -91,6 +91,8 @@ type repairer struct {
 	o    RepairOptions
 	// cures are the answers to what Open refuses.
 	cures []*cure
+	// sound: spool.json was readable before.
+	sound bool
 }
 
 func planRepair(r repairer, o *RepairOptions) (*RepairPlan, error) {
@@ -135,7 +137,8 @@ const maxCures = 64
 
 // plan makes a plan. The spool is locked.
 func (r repairer) plan() (*RepairPlan, error) {
-	r.cures = nil
+	_, err := loadIdentity(r.fs, r.dir)
+	r.cures, r.sound = nil, err == nil
 	obstacles, err := r.obstacles()
 	if err != nil {
 		return nil, err
@@ -180,12 +183,22 @@ func (r repairer) attempt() (_ *RepairPlan, refused, err error) {
 		err = s.Close()
 	}
 	p.Findings = append(p.Findings, log.list...)
-	p.Changes = append(p.Changes, noted.list()...)
+	p.Changes = append(p.Changes, r.judge(noted.list())...)
 	if id, ierr := r.identity(view); ierr == nil {
 		p.SpoolID, p.Class = id.Spool, id.Class
 	}
 	p.ID = p.hash()
 	return p, refused, err
+}
+
+// judge says which changes are no repair: a sound identity changes when the host or the place of the directory has.
+func (r *repairer) judge(list []Change) []Change {
+	for i := range list {
+		if x := &list[i]; x.Path == identityName && r.sound {
+			x.Why, x.Routine = "a start begins the next epoch, because the host or the place of the directory has changed", true
+		}
+	}
+	return list
 }
 
 // describe takes from an open spool what it holds.

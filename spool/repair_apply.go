@@ -69,7 +69,7 @@ func (p *RepairPlan) recover() error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	if did, planned := essence(noted.list()), essence(p.Changes[len(p.cures):]); did != planned {
+	if did, planned := essence(p.judge(noted.list())), essence(p.Changes[len(p.cures):]); did != planned {
 		return fmt.Errorf("%w: the spool is repaired, and these were the changes:\n%sinstead of\n%s", ErrPlan, did, planned)
 	}
 	return nil

@@ -293,6 +293,19 @@ func TestRepairBeside(t *testing.T) {
 	if kept, err := p.Apply(); kept != "" || err != nil {
 		t.Errorf("nothing was to be done: %q, %v", kept, err)
 	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := spool.PlanRepair(copied, nil) // its next start begins an epoch, so that the active segment ends
+	if err != nil || c.Refused != "" {
+		t.Fatalf("%v, %+v", err, c)
+	}
+	for _, x := range c.Changes {
+		if !x.Routine && (x.What != "change" || !strings.HasPrefix(x.Path, "seg/")) {
+			t.Errorf("a sound copy: %+v", x)
+		}
+	}
 	sp := openDisk(t, dir)
 	if _, err := spool.PlanRepair(dir, nil); !errors.Is(err, spool.ErrLocked) {
 		t.Error(err)
