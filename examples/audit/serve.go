@@ -115,12 +115,11 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// writeMarker writes the marker of an hour. A failure is logged, and tried again with the next change of the hour or the next start: no
-// audit depends on a marker.
-func (s *service) writeMarker(ctx context.Context, r *audit.Result, h audit.HourReport) error {
+// writeMarker writes the marker of an hour. A failure is logged.
+func (s *service) writeMarker(ctx context.Context, to ship.Destination, r *audit.Result, h audit.HourReport) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	key, before, err := audit.Mark(ctx, s.marker, r, h)
+	key, before, err := audit.Mark(ctx, to, r, h)
 	if err != nil {
 		s.log.Error("audit: cannot write the marker of an hour; check that its credentials may create objects below _complete/", "class", h.Class, "hour", h.Hour, "err", err)
 		return err
@@ -155,12 +154,10 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	defer done()
 	var w *audit.Watcher
+	var m *marks
 	if s.marker != nil {
-		s.Announce = func(h audit.HourReport, was audit.Verdict) {
-			if (h.Verdict == audit.Complete || h.Verdict == audit.Closed) && (was != "" || time.Since(h.Hour) < marked) {
-				_ = s.writeMarker(ctx, w.Status().Result, h) // logged
-			}
-		}
+		m = newMarks(s, s.marker)
+		s.Announce = func(h audit.HourReport, was audit.Verdict) { m.note(w.Status().Result, h, was) }
 	}
 	if w, err = audit.NewWatcher(&s.WatchOptions); err != nil {
 		return refused(stderr, err)
@@ -170,7 +167,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return refused(stderr, fmt.Errorf("-http: %w", err))
 	}
 	s.log.Info("audit: watching", "destinations", len(s.Places), "page", "http://"+l.Addr().String())
-	if err := s.run(ctx, w, l); err != nil {
+	if err := s.run(ctx, w, l, m); err != nil {
 		return failed(stderr, err)
 	}
 	return 0
@@ -182,8 +179,8 @@ func refused(stderr io.Writer, err error) int {
 	return exitUsage
 }
 
-// run watches and serves until ctx ends, or the server fails.
-func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener) error {
+// run watches, serves, and writes markers unless m is nil, until ctx ends or the server fails.
+func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener, m *marks) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server := newServer(s.handler(w), s.log)
@@ -195,7 +192,11 @@ func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener) err
 			cancel()
 		}
 	})
+	if m != nil {
+		wg.Go(func() { m.run(ctx, time.Minute) })
+	}
 	err := w.Run(ctx)
+	cancel()
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), serveTime)
 	defer stop()
 	if server.Shutdown(end) != nil {

@@ -110,7 +110,7 @@ func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.
 		_ = r.WriteText(stderr) // the exit code says it, too
 		return exitDamaged, true
 	}
-	if s.marker != nil && s.writeMarker(ctx, r, h) != nil {
+	if s.marker != nil && s.writeMarker(ctx, s.marker, r, h) != nil {
 		return exitFailed, true
 	}
 	fmt.Fprintf(stdout, "hour %s of class %s is %s: %d objects, %d records\n", h.Hour.Format("2006-01-02T15"), h.Class, h.Verdict, h.Objects, h.Records)

@@ -8,6 +8,37 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
+// A Watcher audits the same places again and again. Its Run does what the loop does here, in intervals.
+func ExampleWatcher() {
+	w, err := audit.NewWatcher(&audit.WatchOptions{Options: audit.Options{
+		Places: []audit.Place{{Name: "idc", Destination: shiptest.Memory()}, {Name: "s3", Destination: shiptest.Memory()}},
+		Expect: []string{"host-a"},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		s, err := w.Step(context.Background())
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, h := range s.Result.Hours {
+			fmt.Println(h.Class, h.Hour, h.Verdict)
+		}
+		for _, o := range s.Overdue {
+			fmt.Println("overdue:", o.Name)
+		}
+		fmt.Println(s.Result.Verdict)
+	}
+	// Output:
+	// overdue: host-a
+	// owed
+	// overdue: host-a
+	// owed
+}
+
 // An audit of two places, here empty ones: nothing is no proof of anything, and so not complete.
 func ExampleRun() {
 	r, err := audit.Run(context.Background(), &audit.Options{

@@ -123,6 +123,7 @@ type synth struct {
 	at                time.Time
 	number, last      uint64
 	hash              [32]byte
+	to                ship.Destination // that gets the objects; default dir
 }
 
 // manifest writes a manifest and the objects that it names, which are empty.
@@ -142,8 +143,14 @@ func (x *synth) manifest(b *testing.B, segments int, final bool) {
 		o := ship.BytesObject(s.Key, x.spool, nil)
 		s.RawSHA256, s.SHA256, s.CRC64NVME = strings.Repeat(x.owner, 64), fmt.Sprintf("%x", o.SHA256), fmt.Sprintf("%016x", o.CRC64NVME)
 		s.Receipt = &ship.Receipt{Checksum: ship.SHA256Checksum(o.SHA256), Method: "read-back", Time: x.at}
+		if x.to == nil {
+			x.write(b, s.Key, nil)
+		} else if r, err := x.to.Put(b.Context(), o, io.NewSectionReader(strings.NewReader(""), 0, 0)); err != nil {
+			b.Fatal(err)
+		} else {
+			s.Receipt = &r
+		}
 		m.Segments = append(m.Segments, s)
-		x.write(b, s.Key, nil)
 		x.at = x.at.Add(time.Minute)
 	}
 	m.Footer.Segment, m.Footer.Last, m.Footer.Final = x.last/each, x.last, final
@@ -167,6 +174,7 @@ func (x *synth) write(b *testing.B, key string, content []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	tag(path)
 }
 
 // BenchmarkIncrementDirectory measures what one increment of a Watcher costs beside PENSTOCK_AUDIT_SEGMENTS segments, in which each of
@@ -225,7 +233,7 @@ func increment(b *testing.B, dir, url string) {
 	for b.Loop() {
 		b.StopTimer()
 		for _, x := range all {
-			x.at = time.Now().UTC()
+			x.at, x.to = time.Now().UTC(), d
 			x.manifest(b, 2, false)
 		}
 		b.StartTimer()

@@ -115,12 +115,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 	full := make(chan fullAudit, 1)
 	var running sync.WaitGroup
 	defer running.Wait()
-	began := time.Now()
+	began, busy := time.Now(), false
 	for ctx.Err() == nil {
 		begin := time.Now()
 		select {
 		case f := <-full:
-			w.adopt(f)
+			busy = false
+			if !w.adopt(f) {
+				began = time.Now().Add(fullRetry - w.o.FullInterval)
+			}
 		default:
 		}
 		s, err := w.Step(ctx)
@@ -129,8 +132,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 		} else if ctx.Err() == nil {
 			w.told.failed(err)
 		}
-		if err == nil && time.Since(began) >= w.o.FullInterval {
-			began = time.Now()
+		if err == nil && !busy && time.Since(began) >= w.o.FullInterval {
+			began, busy = time.Now(), true
 			running.Go(func() {
 				kept, err := w.full(ctx)
 				full <- fullAudit{kept, err}
@@ -147,15 +150,19 @@ type fullAudit struct {
 	err  error
 }
 
-// adopt goes on with what a full audit has kept.
-func (w *Watcher) adopt(f fullAudit) {
+// fullRetry is the time from a full audit that failed to the next one.
+const fullRetry = 10 * time.Minute
+
+// adopt goes on with what a full audit has kept, if it has succeeded.
+func (w *Watcher) adopt(f fullAudit) bool {
 	if f.err != nil {
 		w.told.failed(f.err)
-		return
+		return false
 	}
 	w.step.Lock()
 	defer w.step.Unlock()
 	w.kept = f.kept
+	return true
 }
 
 // full makes a full audit, for what it keeps: the next increment comes to the same verdict.
