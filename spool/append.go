@@ -19,7 +19,7 @@ func (rejected) Rejected() bool { return true }
 // accept is both doors.
 func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	began := hist.Now()
-	last, err = j.take(ctx, batch, d)
+	last, err = j.take(ctx, batch, d, began)
 	j.times.appends.Since(began)
 	return last, err
 }
@@ -27,7 +27,7 @@ func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (l
 // take is accept without the clock.
 //
 // A record that this spool can never accept is counted as lost if it comes from a listener, which would offer it indefinitely.
-func (j *journal) take(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
+func (j *journal) take(ctx context.Context, batch []segment.Record, d door, began hist.Start) (last uint64, err error) {
 	if err := checkContext(ctx); err != nil {
 		return 0, err
 	}
@@ -52,7 +52,7 @@ func (j *journal) take(ctx context.Context, batch []segment.Record, d door) (las
 	j.tail.put(j.taken+1, batch)
 	j.taken += uint64(len(batch))
 	last = j.taken
-	j.accepted = hist.Now()
+	j.accepted = began // a third reading of the clock would say no more
 	if d.count {
 		j.ledger.Received.Add(tally)
 	}
