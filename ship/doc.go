@@ -137,7 +137,7 @@
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
 // progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged.
 // taken_key.go and attempts.go decide under which key, and whether anybody can have used it before; proof.go demands proof
-// before a conflict is believed. health.go retries and adds up failures, with stats.go, times.go and meter.go; hooks.go tells an
+// before a conflict is believed. health.go retries and adds up failures, which outage.go logs, with stats.go, times.go and meter.go; hooks.go tells an
 // embedder's hooks.
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go

@@ -32,9 +32,6 @@ const conflictProbes = 20
 // rushProbes is the longest wait while somebody waits for the delivery.
 const rushProbes = 5 * time.Second
 
-// logInterval is how often a destination that stays in trouble is named in the log.
-const logInterval = time.Minute
-
 // health is what a lane knows of its destination. Guarded by lane.mu.
 //
 // Every operation retries by itself and indefinitely; health only adds up how they fare. There is no circuit breaker that
@@ -43,14 +40,11 @@ const logInterval = time.Minute
 type health struct {
 	// troubles are the operations that have failed and wait to be tried again, by what they do.
 	troubles map[string]trouble
-	since    time.Time // of the first of them
-	before   time.Time // since when an earlier process had got nothing through; zero once this one has
-	logged   time.Time
-	worst    State // that was logged
-	last     error // the last failure, kept when it is over
-	fenced   error
-	reset    wait.Signal // everything is to be tried now
-	alive    wait.Signal // something has succeeded again
+	outage
+	last   error // the last failure, kept when it is over
+	fenced error
+	reset  wait.Signal // everything is to be tried now
+	alive  wait.Signal // something has succeeded again
 }
 
 type trouble struct {
@@ -142,28 +136,11 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 	l.beginOutage(now)
 	l.troubles[what] = trouble{state, err, now.Add(pause)}
 	l.last = err
-	// Every conflict is a key of its own that somebody has to look at.
-	due := state == StateConflict || rank[state] > rank[l.worst] || now.Sub(l.logged) >= logInterval
-	if due {
-		l.logged, l.worst = now, l.condition()
-	}
-	since := l.since
+	due, o := l.outage.note(state, l.condition(), now), l.outage
 	l.mu.Unlock()
 	l.s.changed.Broadcast()
 	if due {
-		args := []any{"operation", what, "err", err, "retry_in", pause.Round(time.Millisecond), "failing_for", now.Sub(since).Round(time.Second)}
-		switch {
-		case state == StateRetrying:
-			l.log.Warn("ship: destination fails; retrying", args...)
-		case errors.Is(err, errAltered):
-			l.log.Error("ship: the destination holds other bytes than this process sent, and the chain stops here: check the store and everything on "+
-				"the way to it, and move the object elsewhere (do not delete it); then it is sent again; everything else continues", args...)
-		case state == StateConflict:
-			l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them elsewhere; "+
-				"do not delete them, they may be the only copy; everything else continues", args...)
-		default:
-			l.log.Error("ship: destination refuses this operation until an operator fixes the cause; the operation is retried, and everything else continues", args...)
-		}
+		l.logFailure(what, state, err, pause, o)
 	}
 	return pause
 }
@@ -173,9 +150,7 @@ func (l *lane) beginOutage(now time.Time) {
 	if len(l.troubles) > 0 {
 		return
 	}
-	if l.since = now; !l.before.IsZero() {
-		l.since = l.before
-	}
+	l.outage.begin(now)
 	l.s.sp.Shelf().SetDown(l.name, l.since)
 }
 
@@ -196,8 +171,7 @@ func (l *lane) noteSuccess(what string) {
 		return
 	}
 	delete(l.troubles, what)
-	well, since := len(l.troubles) == 0, l.since
-	worst := l.worst
+	well, o := len(l.troubles) == 0, l.outage
 	if well {
 		l.worst = StateOK
 		l.endOutage()
@@ -205,8 +179,8 @@ func (l *lane) noteSuccess(what string) {
 	l.mu.Unlock()
 	l.alive.Broadcast()
 	l.s.changed.Broadcast()
-	if well && worst != StateOK {
-		l.log.Info("ship: destination works again", "after", time.Since(since).Round(time.Millisecond))
+	if well && o.failures > 0 {
+		l.logRecovery(o)
 	}
 }
 

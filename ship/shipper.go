@@ -30,6 +30,7 @@ type Shipper struct {
 	lanes   atomic.Pointer[[]*lane] // by name; Join replaces the list
 	changed wait.Signal             // a window, a chain or a state has changed
 	ended   chan struct{}
+	intake  intake     // measures it for the log
 	joining sync.Mutex // one Join at a time; guards o.Destinations and o.Limits
 
 	mu      sync.Mutex
@@ -63,6 +64,7 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 		slots: make(chan struct{}, common.StageWorkers), staging: map[uint64]*staging{},
 	}
 	s.rush.init()
+	s.intake.perSecond(sp.Ledger().Kept.Bytes, time.Now())
 	var lanes []*lane
 	for _, name := range slices.Sorted(maps.Keys(opts.Destinations)) {
 		l, err := newLane(s, name, opts.Destinations[name], opts.Limits[name])

@@ -70,7 +70,7 @@ var layers = map[string][]string{
 	"spool/internal/fatal":     {},
 	"spool/segment":            {},
 	"spool/object":             {"spool/segment"},
-	"ship":                     {"internal/foreign", "internal/hist", "internal/wait", "ship/format", "spool/object", "internal/secret", "spool", "spool/segment"},
+	"ship":                     {"internal/foreign", "internal/hist", "internal/wait", "ship/format", "spool/object", "internal/secret", "internal/units", "spool", "spool/segment"},
 	"ship/format":              {"compress", "spool/object", "spool/segment"},
 	"ship/audit":               {"internal/foreign", "internal/wait", "ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"internal/wait", "spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},

@@ -1,0 +1,137 @@
+package ship
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/units"
+)
+
+const (
+	// logInterval is how often a destination that stays in trouble is named in the log, and lateInterval how often after lateAfter:
+	// whoever reads the log in the morning needs the sum, not a line for each minute of the night.
+	logInterval  = time.Minute
+	lateInterval = 10 * time.Minute
+	// lateAfter is for how long an outage that may end by itself is a warning. After it, it is an error.
+	lateAfter = 10 * time.Minute
+	// fullSoon: a spool that is full within this time makes an outage an error at once.
+	fullSoon = time.Hour
+)
+
+// outage adds up the failures of a destination, so that the log names the first at once and then the sum. Guarded by lane.mu.
+type outage struct {
+	since    time.Time // of the first failure
+	before   time.Time // since when an earlier process had got nothing through; zero once this one has
+	logged   time.Time // the last line
+	worst    State     // that was logged
+	late     bool      // it was logged as an error because it lasts
+	failures uint64    // since the first
+}
+
+// begin begins the clock with the first failure, or lets that of the process before continue.
+func (o *outage) begin(now time.Time) {
+	if o.since = now; !o.before.IsZero() {
+		o.since = o.before
+	}
+	o.failures, o.late = 0, false
+}
+
+// note counts a failure, and reports whether it needs a line of its own: the first, every turn for the worse, each conflict, since
+// somebody has to look at every key, and one from time to time that sums up the others.
+func (o *outage) note(state, condition State, now time.Time) (due bool) {
+	o.failures++
+	lasts, interval := now.Sub(o.since) >= lateAfter, logInterval
+	if lasts && o.late {
+		interval = lateInterval
+	}
+	due = state == StateConflict || rank[state] > rank[o.worst] || now.Sub(o.logged) >= interval || lasts && !o.late
+	if due {
+		o.logged, o.worst, o.late = now, condition, lasts
+	}
+	return due
+}
+
+// logFailure logs a failure with what it means: how much waits for this destination, since when, and for how long the spool has
+// room for more.
+func (l *lane) logFailure(what string, state State, err error, pause time.Duration, o outage) {
+	args, full := l.backlogAttrs()
+	args = append([]any{
+		"operation", what, "err", err, "failures", o.failures, "failing_for", time.Since(o.since).Round(time.Second),
+		"retry_in", pause.Round(time.Millisecond),
+	}, args...)
+	switch {
+	case state == StateRetrying && !o.late && !full:
+		l.log.Warn("ship: destination fails; its records stay in the spool and are sent when it works again", args...)
+	case state == StateRetrying:
+		l.log.Error("ship: destination still fails; its records stay in the spool until that is full: find out why by err, or give the spool more room", args...)
+	case errors.Is(err, errAltered):
+		l.log.Error("ship: the destination holds other bytes than this process sent, and the chain stops here: check the store and everything on "+
+			"the way to it, and move the object elsewhere (do not delete it); then it is sent again; everything else continues", args...)
+	case state == StateConflict:
+		l.log.Error("ship: key is taken by other bytes, and the chain stops here: find out who wrote them, and move them elsewhere; "+
+			"do not delete them, they may be the only copy; everything else continues", args...)
+	default:
+		l.log.Error("ship: destination refuses this operation until an operator fixes the cause that err names; the operation is retried, and everything else continues", args...)
+	}
+}
+
+// backlogAttrs says what is pending for the destination, how old the oldest of it is, and when the spool is full at the present rate.
+// soon: that is within fullSoon, or it is full.
+func (l *lane) backlogAttrs() (args []any, soon bool) {
+	st := l.s.sp.Stats()
+	t := st.Pending[l.name]
+	args = []any{"backlog", units.Records(t.Records, t.Bytes)}
+	if oldest := st.Oldest[l.name]; !oldest.IsZero() {
+		args = append(args, "oldest_age", max(0, time.Since(oldest)).Round(time.Second))
+	}
+	room := st.Quota - st.Used
+	if st.Disk.Size > 0 {
+		room = min(room, st.Disk.Size-st.Disk.Used)
+	}
+	switch rate := l.s.intake.perSecond(l.s.sp.Ledger().Kept.Bytes, time.Now()); {
+	case st.Full:
+		return append(args, "full_in", time.Duration(0)), true
+	case st.Quota <= 0 || rate < 1:
+		return args, false
+	default:
+		in := time.Duration(min(float64(max(room, 0))/rate, 1e9) * float64(time.Second))
+		return append(args, "full_in", in.Round(time.Second)), in < fullSoon
+	}
+}
+
+// logRecovery logs the end of an outage, with its sum.
+func (l *lane) logRecovery(o outage) {
+	args, _ := l.backlogAttrs()
+	l.log.Info("ship: destination works again; what waits for it is sent now", append([]any{
+		"after", time.Since(o.since).Round(time.Millisecond),
+		"failures", o.failures,
+	}, args...)...)
+}
+
+// intake measures how fast records come in, from one look to a later one: the mean since the look that is at least intakeWindow old.
+type intake struct {
+	mu                   sync.Mutex
+	at, recent           time.Time
+	bytes, recentlyBytes uint64
+}
+
+// intakeWindow is over how long a rate is measured, once that much time has passed.
+const intakeWindow = 5 * time.Minute
+
+// perSecond notes that so many bytes had been kept, and returns the rate.
+func (i *intake) perSecond(bytes uint64, now time.Time) float64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.at.IsZero() {
+		i.at, i.bytes, i.recent, i.recentlyBytes = now, bytes, now, bytes
+	}
+	if now.Sub(i.recent) >= intakeWindow {
+		i.at, i.bytes, i.recent, i.recentlyBytes = i.recent, i.recentlyBytes, now, bytes
+	}
+	d := now.Sub(i.at).Seconds()
+	if d < 1 || bytes < i.bytes {
+		return 0
+	}
+	return float64(bytes-i.bytes) / d
+}
