@@ -84,7 +84,7 @@ func (r *run) stopAdoptions(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, adoptionsTimeout)
 	defer cancel()
 	if err := r.bounded(ctx, 0, func() error { return r.d.o.Adoptions.Stop(ctx) }); err != nil {
-		r.log.Error("drain: cannot end the adoptions", "err", err)
+		r.log.Error("drain: cannot end the adoptions in time; they continue at the next start, here or on another host", "err", err)
 	}
 }
 

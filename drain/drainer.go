@@ -101,7 +101,7 @@ func (d *Drainer) Add(c Class) error {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := c.Shipper.Run(d.shippers); err != nil && d.shippers.Err() == nil {
-			d.o.Logger.Error("drain: the shipper ended", "class", name, "err", err)
+			d.o.Logger.Error("drain: the shipper ended because its spool was closed; nothing more is delivered in this process, and the next start continues", "class", name, "err", err)
 		}
 	})
 	if why := sp.Shelf().Frozen(); why != "" { // asked now: from here on it may be this process's own drain

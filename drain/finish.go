@@ -43,7 +43,7 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	err := r.bounded(ctx, grace, func() error { return r.write(report) })
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
-		r.log.Error("drain: cannot write the report", "err", err)
+		r.log.Error("drain: cannot write the report to its file; the log has it, and it is published at the destinations: see what the disk reports", "err", err)
 		if report.Outcome == Delivered && r.cause.intent == Drain {
 			report.Outcome = Incomplete // nothing proves it: the platform must not take the disk
 		}
@@ -88,7 +88,7 @@ func (r *run) send(ctx context.Context, report *Report) {
 		return c.Shipper.Publish(ctx, key, "application/json", body)
 	})
 	if err != nil {
-		r.log.Warn("drain: the report did not reach every destination", "err", err)
+		r.log.Warn("drain: the report did not reach every destination; its file on this volume is complete", "err", err)
 	}
 }
 
@@ -112,7 +112,7 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 			return err
 		})
 		if err != nil {
-			r.log.Error("drain: cannot tell the platform how it ended", "err", err)
+			r.log.Error("drain: cannot tell the platform how it ended; it decides by its own time-out, so check by the report whether the volume may go", "err", err)
 		}
 		select {
 		case k := <-kept:
@@ -136,7 +136,7 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.spool.Seal(end)) })
 	})
 	if err != nil {
-		r.log.Error("drain: cannot end the listeners", "err", err)
+		r.log.Error("drain: cannot end the listeners; what they have in hand may be missing, and the report counts it", "err", err)
 	}
 	if !r.cut(ctx) {
 		var cancel context.CancelFunc
@@ -170,7 +170,7 @@ func (r *run) close(ctx context.Context) {
 	}
 	if err != nil {
 		// What is kept is safe on the disk; the next start recovers it.
-		r.log.Error("drain: cannot close the spools", "err", err)
+		r.log.Error("drain: cannot close the spools in order; the next start recovers them, and the report does not say complete: see what the disk reports", "err", err)
 	}
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
 	defer cancelAfter()
@@ -191,7 +191,7 @@ func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 			return
 		case errors.Is(st.Err, spool.ErrClosed): // nothing is written any more
 			if inMemory > 0 {
-				log.Error("drain: other code has closed the spool while records were in memory only", "class", c.name, "lost", inMemory)
+				log.Error("drain: other code has closed the spool while records were in memory only; those are lost: let only the Drainer close it", "class", c.name, "lost", inMemory)
 			}
 			return
 		}

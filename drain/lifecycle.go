@@ -97,7 +97,7 @@ func (p *platform) tell(ctx context.Context, d *Drainer, at Status) {
 		return
 	}
 	if err := d.catch("Lifecycle.Update", func() error { p.Update(ctx, at); return nil }); err != nil {
-		d.o.Logger.Error("drain: cannot update the platform", "err", err)
+		d.o.Logger.Error("drain: cannot update the platform; it is tried again with the next update, and the platform may act on what it knows: correct what err names", "err", err)
 	}
 }
 
@@ -133,7 +133,7 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 				}
 				if err != nil && ctx.Err() == nil && time.Since(warned) > time.Minute {
 					warned = time.Now()
-					d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away", "err", err)
+					d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away; it is asked again, and a signal ends the process all the same: correct what err names", "err", err)
 				}
 				return true
 			})
@@ -224,7 +224,7 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 				return failed != nil
 			})
 			if err != nil {
-				d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away", "err", err)
+				d.o.Logger.Warn("drain: cannot ask the platform whether it takes this instance away; it is asked again, and a signal ends the process all the same: correct what err names", "err", err)
 			}
 			answers <- a
 		}()

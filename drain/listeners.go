@@ -67,7 +67,7 @@ func (r *run) closeAll(ctx context.Context) error {
 	return r.d.each(func(c *class) error {
 		err := closeListeners(bounded, c)
 		if err != nil && r.cause.intent == Stop {
-			r.log.Warn("drain: listeners did not end in time; keeping the records that they have in hand", "class", c.name, "err", err)
+			r.log.Warn("drain: listeners did not end in time; keeping the records that they have in hand, so nothing is lost", "class", c.name, "err", err)
 			return endListeners(ctx, c)
 		}
 		return err

@@ -118,7 +118,7 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 			err = fmt.Errorf("%w (%w)", err, cause)
 		}
 		p.Err = err.Error()
-		r.log.Error("drain: phase failed", "phase", name, "err", err)
+		r.log.Error("drain: phase failed; the later phases run all the same, and the report names it", "phase", name, "err", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,7 +175,7 @@ func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx
 
 func (r *run) fail(format string, a ...any) {
 	err := fmt.Errorf(format, a...)
-	r.log.Error("drain: error during the end", "err", err)
+	r.log.Error("drain: error during the end; the end continues, and the report names it", "err", err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Errors = append(r.report.Errors, err.Error())

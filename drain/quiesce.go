@@ -18,7 +18,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			r.log.Warn("drain: records still arrived when QuiesceMax was over; closing the inputs", "quiet_for", time.Since(since))
+			r.log.Warn("drain: records still arrived when QuiesceMax was over; closing the inputs, so senders must go to another instance from now on", "quiet_for", time.Since(since))
 			return nil
 		}
 		if n := r.received(); n != seen {
@@ -30,7 +30,7 @@ func (r *run) quiesce(ctx context.Context) error {
 		// Deleting what every destination has confirmed is better than refusing what arrives now.
 		for _, c := range r.d.all() {
 			if c.spool.Stats().Full && c.spool.Shelf().Frozen() != "" {
-				r.log.Warn("drain: the spool is full while records arrive; deleting delivered segments", "class", c.name)
+				r.log.Warn("drain: the spool is full while records arrive; deleting delivered segments, which are not verified once more; everything was verified when it was delivered", "class", c.name)
 				if err := c.thaw(); err != nil {
 					r.fail("class %s: %w", c.name, err)
 				}

@@ -20,7 +20,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		stop() // a stall has ended it, or may have
 		r.enter(phaseRetained)
 		stop = r.startUpdates(ctx)
-		r.log.Warn("drain: the platform retained the instance; the drain continues", "outcome", report.Outcome)
+		r.log.Warn("drain: the platform retained the instance; the drain continues, and what it reports last counts", "outcome", report.Outcome)
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
 		if report, err = r.round(ctx, false); report.Outcome == Delivered {

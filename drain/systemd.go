@@ -134,7 +134,7 @@ func (s *systemd) Finish(_ context.Context, r *Report) (bool, error) {
 
 func (s *systemd) notify(msg string) {
 	if err := s.send(msg); err != nil {
-		s.log.Warn("drain: cannot notify systemd", "err", err)
+		s.log.Warn("drain: cannot notify systemd; the service works, but systemd may end it at a time-out: see NOTIFY_SOCKET and NotifyAccess=", "err", err)
 	}
 }
 

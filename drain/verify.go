@@ -141,7 +141,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 		} else if ctx.Err() != nil {
 			return
 		} else {
-			d.o.Logger.Error("drain: the spool deletes nothing until every destination confirms what it has acknowledged",
+			d.o.Logger.Error("drain: the spool deletes nothing until every destination confirms what it has acknowledged, so it grows; they are asked again: correct what err names",
 				"class", c.name, "why", why, "again_in", reverifyEvery, "err", err)
 		}
 		if wait.Sleep(ctx, reverifyEvery) != nil {

@@ -130,7 +130,7 @@ func (c *conn) serve() {
 		return
 	}
 	if err := c.handshake(); err != nil {
-		c.t.log.warn("ingest: TLS handshake failed", "src", c.src.String(), "err", err)
+		c.t.log.warn("ingest: TLS handshake failed, and the connection was closed: see that the sender trusts this certificate, and that its own is signed by client_ca if that is set", "src", c.src.String(), "err", err)
 		return
 	}
 	c.put, c.send = c.append, c.t.append
@@ -166,7 +166,7 @@ func (c *conn) converse() {
 	case err == nil:
 		return
 	case c.ack.err() != nil: // which has closed it
-		c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", c.ack.err())
+		c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
@@ -204,7 +204,7 @@ func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.makeRoom(); err != nil {
-			c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", err)
+			c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", err)
 			cause := segment.FrameTooLong
 			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
 				cause = segment.GivenUp
@@ -227,7 +227,7 @@ func (c *conn) read() error {
 			case io.EOF: // in the protocol's own words
 				return nil
 			default:
-				c.t.log.warn("ingest: connection closed", "src", c.src.String(), "err", bad)
+				c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", bad)
 				return nil
 			}
 		}

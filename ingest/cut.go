@@ -225,6 +225,6 @@ func (c *conn) account(now time.Time, hand segment.Tally) {
 	c.t.sink.Account(a)
 	c.t.hooks.tell(c.inHand(hand), &a)
 	if lost := a.Received.Records - hand.Records; lost > 0 {
-		c.t.log.warn("ingest: frames lost", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
+		c.t.log.warn("ingest: frames lost; lost_to names the cause, and the ledger counts them: see that the sender keeps to the framing and its length", "src", c.src.String(), "records", lost, "lost_to", a.Lost.Text())
 	}
 }

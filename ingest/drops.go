@@ -53,7 +53,7 @@ func (s *socket) tellDrops() {
 	t := &s.told
 	n, now := s.drops-t.drops, readUDPErrors()
 	msg := causeOfDrops(n, t.waited, s.asked, s.buffer, t.errors, now)
-	skipped, ok := s.log.allow(msg, time.Now())
+	more, ok := s.log.allow(msg, time.Now())
 	if !ok {
 		return
 	}
@@ -64,10 +64,7 @@ func (s *socket) tellDrops() {
 	if msg == dropsSink {
 		attrs = append(attrs, "waited", t.waited.Round(time.Millisecond))
 	}
-	if skipped > 0 {
-		attrs = append(attrs, "suppressed", skipped)
-	}
-	s.log.log.Warn(msg, attrs...)
+	s.log.log.Warn(msg, append(attrs, more...)...)
 	*t = toldDrops{drops: s.drops, errors: now}
 }
 

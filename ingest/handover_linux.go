@@ -145,7 +145,7 @@ func HandOver(ctx context.Context, s *Successor) error {
 		return fmt.Errorf("ingest: hand-over: starting the successor: %w", err)
 	}
 	defer o.wire.c.Close()
-	log.Info("ingest: hand-over: started the successor", "pid", s.Cmd.Process.Pid)
+	log.Info("ingest: hand-over: started the successor; it receives as soon as it has checked its configuration", "pid", s.Cmd.Process.Pid)
 	if err := o.run(ctx); err != nil {
 		o.undo()
 		return fmt.Errorf("ingest: hand-over: %w; this process continues", err)
@@ -218,12 +218,12 @@ func (o *offer) run(ctx context.Context) error {
 	if _, err := o.await(ctx, stepServing); errors.Is(err, errDied) {
 		return err
 	} else if err != nil {
-		o.log.Warn("ingest: hand-over: the successor is alive but has not confirmed that it receives", "err", err)
+		o.log.Warn("ingest: hand-over: the successor is alive but has not confirmed that it receives; this process ends all the same, since the successor has the sockets: see the successor's log", "err", err)
 	}
 	for _, l := range o.paused {
 		l.halt()
 	}
-	o.log.Info("ingest: hand-over: the successor receives")
+	o.log.Info("ingest: hand-over: the successor receives; this process closes its spools and ends")
 	return nil
 }
 

@@ -158,7 +158,7 @@ func warnGivenUp(log *slog.Logger, addr net.Addr, meters ...*meter) {
 		s.add(m)
 	}
 	if n := s.Lost[segment.GivenUp]; n.Records > 0 {
-		log.Error("ingest: listener was closed before the sink had taken everything; records are lost", "addr", addr.String(),
+		log.Error("ingest: listener was closed before the sink had taken everything; records are lost, and its Stats count them: use Shutdown, which waits", "addr", addr.String(),
 			"records", n.Records, "bytes", n.Bytes, "at_most", n.AtMost, "at_least", n.AtLeast)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // logEvery bounds the rate at which a remote host can make a listener log: one line per message in ten seconds.
 const logEvery = 10 * time.Second
 
-// limiter writes warnings at a bounded rate, each with the number of lines that were suppressed before it.
+// limiter writes warnings at a bounded rate. A line that stands for several says how many (repeated), and since when.
 type limiter struct {
 	log *slog.Logger
 
@@ -21,8 +21,17 @@ type limiter struct {
 }
 
 type silence struct {
+	since   time.Time // of the last line
 	until   time.Time
 	skipped uint64
+}
+
+// repeats are the attributes of a line that stands for those that were skipped since an earlier one, too.
+func repeats(skipped uint64, since time.Time) []any {
+	if skipped == 0 {
+		return nil
+	}
+	return []any{"repeated", skipped + 1, "since", since}
 }
 
 func newLimiter(log *slog.Logger) *limiter {
@@ -31,15 +40,13 @@ func newLimiter(log *slog.Logger) *limiter {
 
 // warn logs msg unless the same was logged less than logEvery ago.
 func (l *limiter) warn(msg string, attrs ...any) {
-	if skipped, ok := l.allow(msg, time.Now()); ok {
-		if skipped > 0 {
-			attrs = append(attrs, "suppressed", skipped)
-		}
-		l.log.Warn(msg, attrs...)
+	if more, ok := l.allow(msg, time.Now()); ok {
+		l.log.Warn(msg, append(attrs, more...)...)
 	}
 }
 
-func (l *limiter) allow(msg string, now time.Time) (skipped uint64, ok bool) {
+// allow reports whether a line may be written now, and returns the attributes that say what it stands for.
+func (l *limiter) allow(msg string, now time.Time) (more []any, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.last[msg]
@@ -49,11 +56,11 @@ func (l *limiter) allow(msg string, now time.Time) (skipped uint64, ok bool) {
 	}
 	if now.Before(s.until) {
 		s.skipped++
-		return 0, false
+		return nil, false
 	}
-	skipped, s.skipped = s.skipped, 0
-	s.until = now.Add(logEvery)
-	return skipped, true
+	more = repeats(s.skipped, s.since)
+	s.skipped, s.since, s.until = 0, now, now.Add(logEvery)
+	return more, true
 }
 
 // errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.
@@ -61,7 +68,7 @@ var errPanicked = errors.New("ingest: code that the program has added panicked")
 
 // panicked logs a panic, with its stack, at a bounded rate.
 func (l *limiter) panicked(msg string, r any, attrs ...any) {
-	if skipped, ok := l.allow(msg, time.Now()); ok {
-		l.log.Error(msg, append(attrs, "panic", fmt.Sprint(r), "stack", string(debug.Stack()), "suppressed", skipped)...)
+	if more, ok := l.allow(msg, time.Now()); ok {
+		l.log.Error(msg, append(append(attrs, "panic", fmt.Sprint(r), "stack", string(debug.Stack())), more...)...)
 	}
 }

@@ -134,7 +134,7 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	if errors.Is(bad, errNoHeader) {
 		c.t.meter.proxy(1, 0)
 	}
-	c.t.log.warn("ingest: connection from a trusted proxy refused", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
+	c.t.log.warn("ingest: connection from a trusted proxy refused, because its PROXY header cannot be used: see that the proxy sends one, or remove it from trust", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
 	if len(read) == 0 {
 		return
 	}

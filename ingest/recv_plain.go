@@ -31,10 +31,10 @@ func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {
 			s.buffer = o.ReceiveBuffer
 		} else {
-			log.log.Warn("ingest: the system refused the receive buffer size", "asked", o.ReceiveBuffer, "err", err)
+			log.log.Warn("ingest: the system refused the receive buffer size; bursts may be dropped by the kernel: raise the system's limit", "asked", o.ReceiveBuffer, "err", err)
 		}
 	}
-	log.log.Warn("ingest: datagrams that the kernel drops are not counted on this system")
+	log.log.Warn("ingest: datagrams that the kernel drops are not counted on this system, so a loss there does not show: watch the system's own counters")
 	return s
 }
 

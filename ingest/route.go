@@ -317,7 +317,7 @@ func (s *sorting) put(g *routing, r segment.Record, to []string, place int) {
 	for _, name := range to {
 		k := slices.Index(g.names, name)
 		if k < 0 {
-			g.log.warn("ingest: a Route has no Sink of the name that was chosen; the records go to the default", "name", name)
+			g.log.warn("ingest: a Route has no Sink of the name that was chosen; the records go to the default", "sink", name)
 			k = g.initial
 		}
 		p := &s.parts[k]

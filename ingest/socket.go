@@ -192,7 +192,7 @@ func (s *socket) handOn(ctx context.Context, b *burst) {
 	if b.truncated.Records > 0 {
 		addTally(&a.Received, b.truncated)
 		a.Lost[segment.Truncated] = segment.Loss{Records: b.truncated.Records, Bytes: b.truncated.Bytes}
-		s.log.warn("ingest: datagrams over the maximum length are lost", "addr", s.conn.LocalAddr().String(),
+		s.log.warn("ingest: datagrams over the maximum length are lost, and the ledger counts them as truncated: raise max", "addr", s.conn.LocalAddr().String(),
 			"records", b.truncated.Records)
 	}
 	if b.proxyMalformed > 0 || b.proxyIgnored > 0 {

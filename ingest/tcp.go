@@ -181,7 +181,7 @@ func (t *TCP) admit(nc net.Conn) {
 	c := newConn(t, nc)
 	if err := t.conns.add(c); err != nil {
 		bytes := c.turnAway()
-		t.log.warn("ingest: connection refused", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
+		t.log.warn("ingest: connection refused; err names the limit, and senders should try again: raise it, or find out who holds connections", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 		return
 	}
 	t.wg.Go(func() {
@@ -239,7 +239,7 @@ func (t *TCP) resume() {
 	// Whether a socket blocks is a property that all descriptors of it share, and package os makes it blocking in a process
 	// that has been given it. Accept would then hold a thread that no deadline wakes up.
 	if err := setNonblock(t.ln); err != nil {
-		t.o.Logger.Warn("ingest: cannot make the socket non-blocking again", "addr", t.ln.Addr().String(), "err", err)
+		t.o.Logger.Warn("ingest: cannot make the socket non-blocking again, so its shutdown may take longer; nothing is lost", "addr", t.ln.Addr().String(), "err", err)
 	}
 	t.gate.resume()
 	t.pausing.resume()

@@ -62,7 +62,7 @@ func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 	case err == nil:
 		f.good, f.version = c, version
 		for _, w := range secret.Exposed(f.key) {
-			f.log.warn("ingest: a private key is exposed", "warning", w)
+			f.log.warn("ingest: a private key is exposed, so that others on this host can pass for this listener: do what the warning says", "warning", w)
 		}
 		return c, nil
 	case f.good != nil:

@@ -81,7 +81,7 @@ func (l *lane) checkAnchor(ctx context.Context) error {
 			if err := l.proveGenuine(ctx); err != nil {
 				return err
 			}
-			l.log.Error("ship: the destination's copy of the last delivered manifest has changed; continuing", "epoch", last.Epoch, "manifest", last.Number, "err", err)
+			l.log.Error("ship: the destination's copy of the last delivered manifest has changed; continuing after it, and every audit reports it: find out who writes there", "epoch", last.Epoch, "manifest", last.Number, "err", err)
 			return nil
 		}
 		return err // also where it may not be read: what cannot be read cannot be verified either

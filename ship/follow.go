@@ -80,7 +80,7 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	}
 	// It may have arrived whole, and then it stands, and is found like any other. If it has not, it never will: who sent it
 	// has ended.
-	l.log.Error("ship: the proposed manifest is damaged on this disk; asking the destination for it", "err", damage)
+	l.log.Error("ship: the proposed manifest is damaged on this disk; asking the destination for it, so nothing is lost: check the disk", "err", damage)
 	return nil, l.withdraw(ctx)
 }
 
@@ -122,7 +122,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 		far.why = "it follows another manifest than the one that is known here"
 	}
 	if far.why != "" {
-		l.log.Warn("ship: another owner continues this chain with other data than this spool has; leaving the chain", "epoch", c.Epoch, "manifest", c.Next,
+		l.log.Warn("ship: another owner continues this chain with other data than this spool has; leaving the chain, and delivering what it lacks under another spool id: find out who runs with a copy of this volume", "epoch", c.Epoch, "manifest", c.Next,
 			"instance", m.Header.Instance, "in_common_up_to", far.Through, "why", far.why)
 		return l.changeChain(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
 	}
@@ -130,7 +130,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 	if err != nil {
 		return err
 	}
-	l.log.Info("ship: accepting a manifest that is already at the destination", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
+	l.log.Info("ship: accepting a manifest that is already at the destination; it says what this spool would have said, and nothing needs to be done", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
 			return err

@@ -124,7 +124,7 @@ func (g guarded) Check(ctx context.Context) error {
 // notePanic counts and logs a panic in the code that serves this destination.
 func (l *lane) notePanic(err error, stack []byte) {
 	l.panics.Add(1)
-	l.log.Error("ship: the destination's code panicked; the attempt has failed, and everything else continues", "err", err, "stack", string(stack))
+	l.log.Error("ship: the destination's code panicked; the attempt has failed and is repeated, and everything else continues: correct the driver by the stack", "err", err, "stack", string(stack))
 }
 
 // signed calls sign, which has the Signer sign something. A Signer has no context: one that hangs is abandoned with ctx.

@@ -206,7 +206,7 @@ func (l *lane) fence(err error) {
 	l.fenced, l.last = err, err
 	l.mu.Unlock()
 	l.s.changed.Broadcast()
-	l.log.Error("ship: another owner delivers this spool; this process sends nothing to the destination", "err", err)
+	l.log.Error("ship: another owner delivers this spool; this process sends nothing to the destination: find the other owner, and let only one process have this spool or a copy of its volume", "err", err)
 }
 
 // isFenced reports whether nothing more is tried here.

@@ -227,7 +227,7 @@ func (l *lane) checkDestination(ctx context.Context) {
 	l.mu.Lock()
 	l.endOutage()
 	l.mu.Unlock()
-	l.log.Info("ship: destination is usable")
+	l.log.Info("ship: destination is usable; records are sent to it as segments are sealed")
 }
 
 // checkNotice is after which time a check that goes on is named in the log.

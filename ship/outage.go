@@ -58,7 +58,7 @@ func (l *lane) logFailure(what string, state State, err error, pause time.Durati
 	args, full := l.backlogAttrs()
 	args = append([]any{
 		"operation", what, "err", err, "failures", o.failures, "failing_for", time.Since(o.since).Round(time.Second),
-		"retry_in", pause.Round(time.Millisecond),
+		"again_in", pause.Round(time.Millisecond),
 	}, args...)
 	switch {
 	case state == StateRetrying && !o.late && !full:
@@ -104,7 +104,7 @@ func (l *lane) backlogAttrs() (args []any, soon bool) {
 func (l *lane) logRecovery(o outage) {
 	args, _ := l.backlogAttrs()
 	l.log.Info("ship: destination works again; what waits for it is sent now", append([]any{
-		"after", time.Since(o.since).Round(time.Millisecond),
+		"failing_for", time.Since(o.since).Round(time.Millisecond),
 		"failures", o.failures,
 	}, args...)...)
 }

@@ -63,7 +63,7 @@ func TestOutageLog(t *testing.T) {
 		b.flush()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if l := b.lines("destination works again"); len(l) != 1 || !strings.Contains(l[0], "after=10h15m") || !strings.Contains(l[0], "failures=") {
+		if l := b.lines("destination works again"); len(l) != 1 || !strings.Contains(l[0], "failing_for=10h15m") || !strings.Contains(l[0], "failures=") {
 			t.Errorf("the end says %q", l)
 		}
 	})

@@ -82,7 +82,7 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 		if oerr == nil {
 			return s.sp.Shelf().Stage(ctx, number, s.enc)
 		}
-		s.log.Warn("ship: cannot restore a damaged staged file from the destination", "segment", number, "destination", l.name, "err", oerr)
+		s.log.Warn("ship: cannot restore a damaged staged file from the destination; others are asked, and it is tried again", "segment", number, "destination", l.name, "err", oerr)
 	}
 	return nil, err
 }

@@ -40,7 +40,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	case takenByOthers:
 		return rec, r, err
 	case takenByCopy:
-		l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key", "key", rec.Key, "instead", other.Key)
+		l.log.Warn("ship: a copy of this volume has used this key for its own records; storing the object under another key, so nothing is lost: find out who runs with the copy", "key", rec.Key, "instead", other.Key)
 	case takenBeforeDamage:
 		l.log.Warn("ship: this segment was uploaded before records in it were damaged on this host, and the object has them still; storing what is left here "+
 			"under another key. Keep the first object: it may be the only copy of the damaged records", "key", rec.Key, "instead", other.Key, "damaged", rec.Gaps)

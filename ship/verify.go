@@ -179,7 +179,7 @@ func (l *lane) noteConfirmed(key string) {
 }
 
 func (v *verifier) noteMismatch(key string, segment uint64, err error) {
-	v.l.log.Error("ship: the destination no longer holds an object that it had confirmed", "key", key, "err", err)
+	v.l.log.Error("ship: the destination no longer holds an object that it had confirmed; a drain stores it again as long as the spool has it: find out who deletes there", "key", key, "err", err)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
@@ -297,7 +297,7 @@ func (s *Shipper) isDeleted(number uint64) bool {
 
 // restore stores an object again.
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
-	v.l.log.Warn("ship: a delivered object is missing at the destination; storing it again", "key", rec.Key)
+	v.l.log.Warn("ship: a delivered object is missing at the destination; storing it again: find out who deletes there", "key", rec.Key)
 	return v.retry(ctx, func() error {
 		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
 		if err == nil {

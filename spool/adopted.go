@@ -145,7 +145,7 @@ func (s *Spool) takeBack() error {
 		return fmt.Errorf("%w: %w: %s is of spool %s, this is %s; move it to another directory: it says nothing of this spool",
 			ErrCorrupt, errAdoption, s.path(adoptedName), m.Spool, s.id.Spool)
 	}
-	s.log.Info("spool: continuing after an adoption", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
+	s.log.Info("spool: continuing after an adoption: another instance has delivered what was here, and this one goes on in the next epoch; nothing needs to be done", "class", s.opts.Class, "adopter", m.Instance, "epoch", m.Epoch, "through", m.Through)
 	for name, c := range m.Chains {
 		b, err := statefile.Seal(c)
 		if err == nil {

@@ -102,7 +102,7 @@ func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	if d.count || len(batch) > 1 {
 		return err
 	}
-	j.log.Error("spool: lost a record that is longer than the spool can ever take", "class", j.opts.Class, "err", err)
+	j.log.Error("spool: lost a record that is longer than the spool can ever take: raise Options.SegmentBytes or Options.MemoryBytes, or bound the length of records at the listener", "class", j.opts.Class, "err", err)
 	j.ledger.Lost[segment.FrameTooLong].Add(segment.Loss{Records: 1, Bytes: uint64(len(batch[0].Data))})
 	j.noteLedger()
 	return rejected{err}

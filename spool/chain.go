@@ -131,7 +131,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 		return err
 	}
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
-		s.log.Warn("spool: cannot remove an acknowledged manifest", "class", s.opts.Class, "destination", dest, "err", err)
+		s.log.Warn("spool: cannot remove an acknowledged manifest; it is replaced by the next one, and nothing is lost", "class", s.opts.Class, "destination", dest, "err", err)
 	}
 	s.changed.Broadcast()
 	wake(s.work)

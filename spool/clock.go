@@ -16,7 +16,7 @@ func (j *journal) beginning() time.Time {
 	now := time.Unix(0, segment.Nanos(time.Now())).UTC()
 	switch back := j.begun.Sub(now); {
 	case back > maxClockStep:
-		j.log.Error("spool: the clock was set back by more than a day: hours that were reported as passed are filled again",
+		j.log.Error("spool: the clock was set back by more than a day: hours that were reported as passed are filled again, so readers of whole hours must read them again: correct the clock",
 			"class", j.opts.Class, "from", j.begun, "to", now)
 	case back > 0:
 		return j.begun

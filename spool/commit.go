@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"log/slog"
 	"runtime"
 	"time"
 
@@ -25,7 +26,7 @@ func (j *journal) write() {
 		told := j.failed != nil // a disk that stays full is tried each second
 		j.mu.Unlock()
 		if !told {
-			j.log.Error("spool: write failed; continuing in a new segment", "class", j.opts.Class, "err", err)
+			j.logAgain(slog.LevelError, "spool: write failed; continuing in a new segment, with the same records, so nothing is lost: see what the disk reports", "err", err)
 		}
 		err = j.writeTail(false)
 	}
@@ -251,7 +252,7 @@ func (j *journal) sync() {
 			continue
 		}
 		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
-		j.log.Error("spool: sync failed; writing the unsynced records again", "class", j.opts.Class, "err", err)
+		j.logAgain(slog.LevelError, "spool: sync failed; writing the unsynced records again to a new segment, so nothing is lost: replace a disk that reports this more than once", "err", err)
 		j.writeOut()
 	}
 	if err != nil {

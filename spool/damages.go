@@ -90,7 +90,7 @@ func (d *damages) load() error {
 	}
 	for _, x := range d.list() {
 		if !x.GivenUp {
-			d.log.Error("spool: the spool holds damaged records whose loss nobody has acknowledged", "class", d.opts.Class, "segment", x.Segment,
+			d.log.Error("spool: the spool holds damaged records whose loss nobody has acknowledged; a drain is incomplete until then: examine the files, and give the records up (spool.GiveUp) when nothing can be restored", "class", d.opts.Class, "segment", x.Segment,
 				"ranges", x.Ranges, "records", x.Records, "files", x.Files, "found", x.Found)
 		}
 	}
@@ -151,7 +151,7 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 		d.notes = map[uint64]*damageNote{}
 	}
 	d.notes[n] = note
-	d.log.Error("spool: DAMAGE: records that were kept cannot be read any more", "class", d.opts.Class, "segment", n,
+	d.log.Error("spool: DAMAGE: records that were kept cannot be read any more; destinations get everything else, and a drain is incomplete until an operator has acknowledged it: keep the files, and check the disk", "class", d.opts.Class, "segment", n,
 		"ranges", note.Ranges, "records", note.Records, "files", d.whereAre(note.Files), "why", why)
 	return nil
 }
@@ -274,7 +274,7 @@ func (d *damages) keepDamaged(seg *sealed) bool {
 		d.forget(seg.Number)
 		return false
 	case err != nil:
-		d.log.Error("spool: cannot move a damaged file to its place; it stays where it is", "class", d.opts.Class, "file", name, "err", err)
+		d.log.Error("spool: cannot move a damaged file to its place; it stays where it is, and keep it there: it may be the only copy of its records", "class", d.opts.Class, "file", name, "err", err)
 	}
 	return true
 }
@@ -288,7 +288,7 @@ func (d *damages) forget(n uint64) {
 	}
 	for _, ext := range []string{noteExt, givenUpExt} {
 		if err := d.fs.Remove(d.path(damagedDir, numberName(n)+ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			d.log.Warn("spool: cannot remove the note of damage that was given up", "class", d.opts.Class, "segment", n, "err", err)
+			d.log.Warn("spool: cannot remove the note of damage that was given up; it stays listed, and nothing else is concerned", "class", d.opts.Class, "segment", n, "err", err)
 			return
 		}
 	}
@@ -335,7 +335,7 @@ func (s *site) logDamage(number uint64, damage []*segment.DamageError) {
 		if _, lost := d.Range(); lost {
 			level = slog.LevelError
 		}
-		s.log.Log(context.Background(), level, "spool: damage in a segment", "class", s.opts.Class, "segment", number, "err", d)
+		s.log.Log(context.Background(), level, "spool: damage in a segment; records that it took are reported with their range: check the disk", "class", s.opts.Class, "segment", number, "err", d)
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *Spool) loadChains() error {
 // ships: until then nothing counts as delivered, and nothing is deleted. What was proposed to follow goes with the state,
 // since without it nobody can tell what it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
-	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there", "class", s.opts.Class, "destination", name, "err", why)
+	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there, and no segment is deleted until then: see what the disk reports", "class", s.opts.Class, "destination", name, "err", why)
 	for _, file := range []string{name + stateExt, name + nextExt} {
 		if _, err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
@@ -149,7 +149,7 @@ func (s *Spool) openDestinations() error {
 	}
 	for _, name := range s.opts.Forget {
 		if _, ok := s.id.Destinations[name]; !ok {
-			s.log.Warn("spool: there is no such destination to give up (Forget)", "class", s.opts.Class, "destination", name,
+			s.log.Warn("spool: there is no such destination to give up (Forget), so nothing was given up: correct the name, or remove it", "class", s.opts.Class, "destination", name,
 				"known", slices.Sorted(maps.Keys(s.id.Destinations)))
 		}
 	}
@@ -163,7 +163,7 @@ func (s *Spool) openDestinations() error {
 func (s *Spool) tellForgotten(d *destination) {
 	t := s.owed(d)
 	if t.Records == 0 {
-		s.log.Info("spool: a destination is no longer one of this spool's; it was owed nothing", "class", s.opts.Class, "destination", d.name)
+		s.log.Info("spool: a destination is no longer one of this spool's; it was owed nothing, so nothing needs to be done", "class", s.opts.Class, "destination", d.name)
 		return
 	}
 	var others []string

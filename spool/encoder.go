@@ -53,7 +53,7 @@ func (g guardedEncoder) Decode(src io.Reader, e Encoding) (r io.ReadCloser, err 
 func (g guardedEncoder) note(err error) error {
 	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
 		g.s.panics.Add(1)
-		g.s.log.Error("spool: the Encoder panicked; the segment is kept, and staging is tried again", "class", g.s.opts.Class,
+		g.s.log.Error("spool: the Encoder panicked; the segment is kept, and staging is tried again: correct the format or codec that the program has added", "class", g.s.opts.Class,
 			"segment", g.number, "err", err, "stack", string(p.Stack))
 	}
 	return err

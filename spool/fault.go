@@ -26,7 +26,7 @@ func (j *journal) retire() {
 // Records that were taken stay in memory. Reading and shipping go on. j.mu is held.
 func (j *journal) fail(err error) {
 	if j.failed == nil {
-		j.log.Error("spool: cannot write to the disk; appends are refused until it works again", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: cannot write to the disk; appends are refused until it works again, and it is tried each second: see what the disk reports", "class", j.opts.Class, "err", err)
 	}
 	j.failed = fmt.Errorf("%w: %w", ErrFailing, err)
 	j.noSpace = vfs.IsNoSpace(err)
@@ -43,7 +43,7 @@ func (j *journal) writable() {
 	if j.failed == nil {
 		return
 	}
-	j.log.Info("spool: the disk accepts writes again", "class", j.opts.Class)
+	j.log.Info("spool: the disk accepts writes again; appends continue, and what waited in memory is written", "class", j.opts.Class)
 	j.failed, j.noSpace = nil, false
 	j.writer.waiting.wakeAll()
 	j.syncer.waiting.wakeAll()

@@ -79,6 +79,6 @@ func (s *site) loadFrozen() (why string) {
 	if why = f.Why; err != nil || why == "" {
 		why = "unreadable mark"
 	}
-	s.log.Warn("spool: no segment is deleted until the destinations are verified", "class", s.opts.Class, "why", why, "err", err)
+	s.log.Warn("spool: no segment is deleted until the destinations are verified, because an earlier drain could not do so; the spool grows until then: the next drain that succeeds ends this", "class", s.opts.Class, "why", why, "err", err)
 	return why
 }

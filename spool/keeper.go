@@ -52,7 +52,7 @@ func (s *Spool) watchFull() {
 		"used", units.Size(q.used), "reserve", units.Size(q.reserve), "quota", units.Size(q.limit), "lost", r.lost,
 	}
 	if r.over {
-		s.log.Info("spool: there is room again", attrs...)
+		s.log.Info("spool: there is room again; appends continue", attrs...)
 		return
 	}
 	attrs = append(attrs, "waiting", r.waiting, s.pendingEach())

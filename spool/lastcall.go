@@ -20,7 +20,7 @@ func (j *journal) called(came uint64, size int64, d door) bool {
 // overdraw accounts for a batch that LastCall has let in. j.mu is held.
 func (j *journal) overdraw(size int64) {
 	if j.space.raise(j.recordBytes() + withBlocks(size)) {
-		j.log.Warn("spool: kept the records that the listeners held at the end, beyond the quota", "class", j.opts.Class, "quota", j.space.limit())
+		j.log.Warn("spool: kept the records that the listeners held at the end, beyond the quota; nothing was lost, and nothing needs to be done", "class", j.opts.Class, "quota", j.space.limit())
 	}
 }
 

@@ -132,7 +132,7 @@ func (j *journal) tailLedger(now time.Time) {
 	l := j.ledgerAt(place{j.taken, j.place.bytes + j.tail.pending().Bytes})
 	b, err := json.Marshal(l)
 	if err != nil {
-		j.log.Error("spool: cannot encode the ledger", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: cannot encode the ledger; records are kept, and the counts are written later: please report this as a bug", "class", j.opts.Class, "err", err)
 		return
 	}
 	j.tail.putLedger(j.taken+1, b)

@@ -33,7 +33,7 @@ func (s *site) loadLedger() (f ledgerFile, err error) {
 	case statefile.Refused:
 		return f, err
 	case statefile.Damaged:
-		s.log.Error("spool: cannot read the saved ledger", "class", s.opts.Class, "err", err)
+		s.log.Error("spool: cannot read the saved ledger; counts are taken from the segments instead, and no record is concerned: see what the disk reports", "class", s.opts.Class, "err", err)
 		return ledgerFile{}, nil
 	}
 	return f, nil

@@ -70,7 +70,7 @@ func (j *journal) cover(bytes int64) (waited bool) {
 	j.mu.Unlock()
 	defer j.mu.Lock()
 	if err := j.writeLife(m); err != nil {
-		j.log.Warn("spool: cannot record that a batch exceeds the memory budget; if the process is killed now, the next start may understate the loss",
+		j.log.Warn("spool: cannot record that a batch exceeds the memory budget; if the process is killed now, the next start may understate the loss: see what the disk reports",
 			"class", j.opts.Class, "bytes", bytes, "err", err)
 	}
 	return true
@@ -91,7 +91,7 @@ func (r *recovery) readLife() error {
 	case statefile.Loaded:
 		r.life = m
 	case statefile.Damaged:
-		r.s.log.Warn("spool: cannot read the mark of the last process", "class", r.s.opts.Class, "err", err)
+		r.s.log.Warn("spool: cannot read the mark of the last process; the report assumes the largest loss that its memory allowed: see what the disk reports", "class", r.s.opts.Class, "err", err)
 		r.life = &lifeMark{AtMostBytes: r.s.opts.MemoryBytes}
 	case statefile.Refused:
 		return err

@@ -13,7 +13,7 @@ func (s *space) unlink(path string, size int64) bool {
 	case err == nil:
 		s.used(-size)
 	case !errors.Is(err, fs.ErrNotExist):
-		s.log.Warn("spool: cannot delete", "class", s.opts.Class, "file", path, "err", err)
+		s.log.Warn("spool: cannot delete a file that is not needed any more; it takes room until it can be deleted, at the next start at the latest: see what the file system reports", "class", s.opts.Class, "file", path, "err", err)
 		return false
 	}
 	return true

@@ -91,7 +91,7 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	if ok {
 		s.remember(&now)
 	}
-	s.log.Warn("spool: a damaged staged file was brought back from a destination that has it", "class", s.opts.Class, "segment", number)
+	s.log.Warn("spool: a damaged staged file was brought back from a destination that has it, so nothing is lost: check the disk", "class", s.opts.Class, "segment", number)
 	return nil
 }
 

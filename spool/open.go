@@ -187,9 +187,9 @@ func (s *Spool) openQuota() error {
 	s.space.setQuota(q)
 	switch {
 	case total == 0:
-		s.log.Warn("spool: the file system does not tell its size; only the quota bounds the spool", "class", s.opts.Class, "quota", q.limit)
+		s.log.Warn("spool: the file system does not tell its size; only the quota bounds the spool: see that the quota fits", "class", s.opts.Class, "quota", q.limit)
 	case q.limit > total:
-		s.log.Warn("spool: the quota exceeds the file system", "class", s.opts.Class, "quota", q.limit, "size", total)
+		s.log.Warn("spool: the quota exceeds the file system, so a full disk stops appends before the quota does: lower Options.MaxBytes", "class", s.opts.Class, "quota", q.limit, "size", total)
 	}
 	return nil
 }
@@ -202,7 +202,7 @@ func (s *Spool) loadIndex(openIndex index.OpenFunc) (rebuild bool, err error) {
 		s.shelf.idx = ix
 	case errors.Is(err, index.ErrLost):
 		// Without it everything works, and opening takes longer the next time as well.
-		s.log.Error("spool: continuing without an index", "class", s.opts.Class, "err", err)
+		s.log.Error("spool: continuing without an index; the next start reads the segments themselves, which takes longer, and nothing is lost", "class", s.opts.Class, "err", err)
 	default:
 		return rebuild, err
 	}
@@ -243,6 +243,6 @@ func (s *Spool) resumeClock() {
 		later(d.chain.Passed)
 	}
 	if ahead := time.Until(s.journal.begun); ahead > time.Second {
-		s.log.Warn("spool: the clock is behind the newest segment", "class", s.opts.Class, "by", ahead)
+		s.log.Warn("spool: the clock is behind the newest segment; new segments begin at that segment's time until the clock has passed it: correct the clock", "class", s.opts.Class, "by", ahead)
 	}
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ func (s *Shelf) prune() time.Duration {
 	// The ledger must be in a file at any time: of a later segment, of the journal, or one of its own.
 	if l := s.journal.orphan(); l != nil && s.cat.last() <= n {
 		if err := s.space.saveLedger(l); err != nil {
-			s.log.Warn("spool: cannot save the ledger; no segment is deleted", "class", s.opts.Class, "err", err)
+			s.logAgain(slog.LevelWarn, "spool: cannot save the ledger; no segment is deleted until it can be saved, so the spool grows: see what the disk reports", "err", err)
 			return retryEvery
 		}
 	}
@@ -78,7 +79,7 @@ func (s *Shelf) confirmDeletion() bool {
 	}
 	for _, dir := range []string{stageDir, segDir, freeDir} {
 		if err := s.fs.SyncDir(s.path(dir)); err != nil {
-			s.log.Warn("spool: cannot sync a directory after deleting; trying again", "class", s.opts.Class, "dir", dir, "err", err)
+			s.logAgain(slog.LevelWarn, "spool: cannot sync a directory after deleting; trying again; the room of deleted segments is not used until then", "dir", dir, "err", err)
 			return false
 		}
 	}

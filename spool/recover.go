@@ -83,7 +83,7 @@ func (r *recovery) readClean() error {
 	case statefile.Loaded:
 		r.clean = m
 	case statefile.Damaged:
-		r.s.log.Warn("spool: cannot read the mark of the last orderly end", "class", r.s.opts.Class, "err", err)
+		r.s.log.Warn("spool: cannot read the mark of the last orderly end; going on as after a sudden end, so the report names an upper bound of what may be lost: see what the disk reports", "class", r.s.opts.Class, "err", err)
 	case statefile.Refused:
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *recovery) endedAsAdopter() bool {
 
 // doubtClean goes on as after a sudden end. What was durable at the orderly one has to be there all the same.
 func (r *recovery) doubtClean(why string) {
-	r.s.log.Warn("spool: the mark of an orderly end is not that of the last process; going on as after a sudden end",
+	r.s.log.Warn("spool: the mark of an orderly end is not that of the last process; going on as after a sudden end, so the report names an upper bound of what may be lost: find out whether files were restored or copied",
 		"class", r.s.opts.Class, "next", r.clean.Next, "why", why)
 	r.least = max(r.least, r.clean.Next)
 	r.clean = nil
@@ -149,7 +149,7 @@ func (r *recovery) readBegun() error {
 	case statefile.AnswerTo(err) == statefile.Refused:
 		return err
 	case err != nil:
-		s.log.Warn("spool: cannot read the note of the newest segment", "class", s.opts.Class, "err", err)
+		s.log.Warn("spool: cannot read the note of the newest segment; records are kept all the same, but damage to the end of that segment may not show: see what the disk reports", "class", s.opts.Class, "err", err)
 		return nil
 	case b == nil:
 		return nil
@@ -265,7 +265,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	h := src.Header()
 	if h.Spool != s.id.Spool || h.Class != s.id.Class {
-		s.log.Error("spool: moved a segment of another spool to damaged/", "class", s.opts.Class, "segment", n, "spool", h.Spool)
+		s.log.Error("spool: moved a segment of another spool to damaged/, where it stays until you remove it: find out who has put it into this directory, since it may be the only copy of its records", "class", s.opts.Class, "segment", n, "spool", h.Spool)
 		return r.setSegmentAside(n)
 	}
 	p := &part{number: n, header: h, size: size}
@@ -365,7 +365,7 @@ func (r *recovery) withoutRaw() error {
 		}
 		if err != nil {
 			// The staged file beside it may be all that is left of the records: people can still make sense of it.
-			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/", "class", s.opts.Class, "segment", n, "err", err)
+			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/, where they stay until you remove them: the staged file may be the only copy of its records", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
 				to, err := s.setAside(stageDir, numberName(n)+ext)
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -398,7 +398,7 @@ func (r *recovery) withoutRaw() error {
 			if r.clean != nil { // after a kill the index may still list what was delivered and deleted
 				r.missing = min(cmp.Or(r.missing, seg.First), seg.First)
 			}
-			s.log.Error("spool: a segment is missing", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
+			s.log.Error("spool: a segment is missing that not every destination has; its records are reported as damaged: find the file, for example in a backup, before the damage is given up", "class", s.opts.Class, "segment", n, "first", seg.First, "last", seg.Last)
 		}
 	}
 	return nil
@@ -411,7 +411,7 @@ func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, co
 		if !ok || have[n] || n <= covered || r.aside[n] != "" || slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == n }) {
 			continue
 		}
-		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/", "class", r.s.opts.Class, "segment", n)
+		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/, where it stays until you remove it: it may be the only copy of its records", "class", r.s.opts.Class, "segment", n)
 		to, err := r.s.setAside(stageDir, e.Name())
 		if err != nil {
 			return err

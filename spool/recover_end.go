@@ -108,7 +108,7 @@ func (r *recovery) sealedLedger() (*segment.Ledger, place, error) {
 		if statefile.Denied(err) {
 			return nil, at, err
 		}
-		r.s.log.Error("spool: cannot read the ledger at the end of a segment", "class", r.s.opts.Class, "segment", p.number, "err", err)
+		r.s.log.Error("spool: cannot read the ledger at the end of a segment; an older one is used, so counts of losses may be too low, and no record is concerned: check the disk", "class", r.s.opts.Class, "segment", p.number, "err", err)
 		at.bytes += p.sealed.Bytes
 	}
 	at.bytes += r.saved.Kept.Bytes
@@ -129,7 +129,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 		if entered.Records == settled.Records {
 			return
 		}
-		s.log.Error("spool: the ledger of an orderly end does not balance", "class", s.opts.Class,
+		s.log.Error("spool: the ledger of an orderly end does not balance; the difference is reported as unaccounted: please report this as a bug", "class", s.opts.Class,
 			"received", l.Received, "made", l.Made, "kept", l.Kept, "filtered", l.Filtered, "lost", l.Lost.Total())
 	}
 	known := l.Buffered()
@@ -143,7 +143,7 @@ func (r *recovery) accountForEnd(from time.Time) {
 		l.Unaccounted = slices.Delete(l.Unaccounted, 0, 1)
 	}
 	s.journal.ledgerDirty = true
-	s.log.Warn("spool: recovered after an unclean end", "class", s.opts.Class, "next", s.journal.taken+1,
+	s.log.Warn("spool: recovered after an unclean end; every record that was written is here, and the report bounds what was in memory only; nothing needs to be done", "class", s.opts.Class, "next", s.journal.taken+1,
 		"unaccounted", known.Records, "at_most_bytes_more", most, "at_most_records_more", most/leastRecord)
 }
 
@@ -265,7 +265,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 			seg.Staged, seg.StagedSize = true, size
 			seg.Records, seg.Bytes, seg.Gaps = rec.Records, rec.Bytes, rec.Gaps
 		} else if errors.Is(err, errForeign) {
-			r.s.log.Error("spool: moved a staged file of another spool to damaged/", "class", r.s.opts.Class, "segment", seg.Number, "err", err)
+			r.s.log.Error("spool: moved a staged file of another spool to damaged/, where it stays until you remove it: find out who has put it into this directory", "class", r.s.opts.Class, "segment", seg.Number, "err", err)
 			for _, ext := range []string{objExt, recExt} {
 				if _, err := r.s.setAside(stageDir, numberName(seg.Number)+ext); err != nil {
 					return err

@@ -35,7 +35,7 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 	for _, h := range guesses {
 		res, err := scan(f, size, segment.ReadOptions{Header: h})
 		if err == nil && res.End > headerPad {
-			s.log.Warn("spool: reading a segment whose header is damaged", "class", s.opts.Class, "segment", n, "next", res.Next)
+			s.log.Warn("spool: reading a segment whose header is damaged, with what other files say of it; records that cannot be read are reported as damage: check the disk", "class", s.opts.Class, "segment", n, "next", res.Next)
 			r.parts = append(r.parts, &part{number: n, header: h, size: size, guessed: true})
 			return nil
 		}
@@ -44,7 +44,7 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 		r.blank = append(r.blank, n)
 		return nil
 	}
-	s.log.Warn("spool: moved a segment without a readable header to damaged/", "class", s.opts.Class, "segment", n)
+	s.log.Warn("spool: moved a segment without a readable header to damaged/, where it stays until you remove it: it may be the only copy of records, and the report says which are missing", "class", s.opts.Class, "segment", n)
 	return r.setSegmentAside(n)
 }
 

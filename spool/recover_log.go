@@ -56,7 +56,7 @@ func (r *recovery) walk() (err error) {
 			return r.scanNewest(p)
 		}
 		if p.sealed.First < next && p.sealed.Last >= owed {
-			r.s.log.Error("spool: segments overlap", "class", r.s.opts.Class, "segment", p.number, "first", p.sealed.First, "expected", next)
+			r.s.log.Error("spool: segments overlap, so records may be delivered twice: find out whether files were restored or copied into this directory", "class", r.s.opts.Class, "segment", p.number, "first", p.sealed.First, "expected", next)
 		}
 		next = max(p.sealed.Last+1, owed) // deleting what is covered may have left some of it
 	}
@@ -105,7 +105,7 @@ func (r *recovery) judgeNewest() {
 		return
 	}
 	r.vague = uint64(left)
-	s.log.Error("spool: the file of the newest segment is missing or truncated; the last records in it cannot be listed",
+	s.log.Error("spool: the file of the newest segment is missing or truncated; the last records in it cannot be listed, and the report has an upper bound of them: check the disk",
 		"class", s.opts.Class, "segment", b.Segment, "named_up_to", b.Next-1, "at_most_bytes_more", r.vague)
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -50,7 +51,7 @@ func (s *Shelf) relieve(ctx context.Context, enc Encoder, forSegment uint64, eno
 		ok, err := s.halve(ctx, enc, n, force)
 		s.staging.leave(n)
 		if err != nil {
-			s.log.Warn("spool: cannot make room", "class", s.opts.Class, "segment", n, "err", err)
+			s.logAgain(slog.LevelWarn, "spool: cannot make room on the full spool by giving up a copy of this segment; others are tried", "segment", n, "err", err)
 		}
 		if freed = freed || ok; ok && enough() {
 			return true

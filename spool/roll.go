@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -235,7 +236,7 @@ func (j *journal) keepSpare() time.Duration {
 	}
 	sp, err := j.space.prepare()
 	if err != nil {
-		j.log.Warn("spool: cannot prepare the next segment", "class", j.opts.Class, "err", err)
+		j.logAgain(slog.LevelWarn, "spool: cannot prepare the next segment; it is made when it is needed, which takes an append a moment longer", "err", err)
 		return retryEvery
 	}
 	j.mu.Lock()

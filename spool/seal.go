@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -95,7 +96,7 @@ func (j *journal) sealRolled() time.Duration {
 			continue
 		}
 		if err != nil {
-			j.log.Error("spool: cannot seal a segment; trying again", "class", j.opts.Class, "segment", r.number, "err", err)
+			j.logAgain(slog.LevelError, "spool: cannot seal a segment; trying again each second; its records are kept and not delivered until then: see what the disk or the file system reports", "segment", r.number, "err", err)
 			return retryEvery
 		}
 		j.mu.Lock()
@@ -313,7 +314,7 @@ func (s *Shelf) remember(segs ...*sealed) {
 	for _, seg := range segs {
 		js, err := json.Marshal(seg)
 		if err != nil {
-			s.log.Error("spool: cannot encode an index entry", "class", s.opts.Class, "segment", seg.Number, "err", err)
+			s.log.Error("spool: cannot encode an index entry; the next start reads the segment itself: please report this as a bug", "class", s.opts.Class, "segment", seg.Number, "err", err)
 			return
 		}
 		puts = append(puts, index.Entry{Key: segKey(seg.Number), Value: js})
@@ -324,7 +325,7 @@ func (s *Shelf) remember(segs ...*sealed) {
 // apply changes the index.
 func (s *Shelf) apply(puts []index.Entry, deletes []string) {
 	if err := s.idx.Apply(puts, deletes); err != nil && !errors.Is(err, index.ErrLost) {
-		s.log.Warn("spool: index not updated", "class", s.opts.Class, "err", err)
+		s.logAgain(slog.LevelWarn, "spool: index not updated; the next start reads the segments themselves, which takes longer, and nothing is lost", "err", err)
 	}
 }
 

@@ -53,7 +53,7 @@ func (j *journal) closeBalance() {
 		return
 	}
 	j.ledger.Lost[segment.GivenUp].Add(segment.Loss{Records: left.Records, Bytes: left.Bytes})
-	j.log.Error("spool: closed before the listeners handed over all records; those are lost", "class", j.opts.Class,
+	j.log.Error("spool: closed before the listeners handed over all records; those are lost, and the ledger counts them: end the listeners before the spool", "class", j.opts.Class,
 		"records", left.Records, "bytes", left.Bytes)
 }
 

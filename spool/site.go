@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/steadylog"
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -17,6 +18,7 @@ type site struct {
 	fs     vfs.FS
 	opts   Options
 	log    *slog.Logger
+	again  steadylog.Repeats // lines of what is tried again and again
 	id     *identity
 	opened time.Time
 	hooks  *hooks
@@ -30,6 +32,11 @@ func newSite(src *source, dir string, fsys vfs.FS, o Options) *site {
 	return &site{
 		source: src, dir: dir, fs: fsys, opts: o, log: o.Logger, opened: time.Now(), hooks: newHooks(&o), work: make(chan struct{}, 1),
 	}
+}
+
+// logAgain logs a failure of what is tried again and again: the first at once, and then one a minute with their number.
+func (s *site) logAgain(level slog.Level, msg string, attrs ...any) {
+	s.again.Log(s.log, level, msg, append([]any{"class", s.opts.Class}, attrs...)...)
 }
 
 // newHeader returns the header of a segment that this owner begins, with a generation of its own.

@@ -78,7 +78,7 @@ func (s *space) reuse(path string) (vfs.File, error) {
 		_ = s.fs.Remove(from)
 		_ = s.fs.Remove(path)
 		s.used(-old.size)
-		s.log.Warn("spool: cannot reuse a file", "class", s.opts.Class, "file", from, "err", err)
+		s.log.Warn("spool: cannot reuse a file; a new one is made instead, and nothing is lost", "class", s.opts.Class, "file", from, "err", err)
 		return nil, fs.ErrNotExist
 	}
 	s.used(s.opts.SegmentBytes - old.size)

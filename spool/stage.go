@@ -60,7 +60,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			s.reads.note(number)
 			return nil, err
 		}
-		s.log.Error("spool: cannot read a stage record; staging the segment again", "class", s.opts.Class, "segment", number, "err", err)
+		s.log.Error("spool: cannot read a stage record; staging the segment again, so nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
 	}
 	s.cat.note(number, func(c *sealed) { c.asked, c.lastAsked = c.asked+1, time.Now() })
 	if old != nil {
@@ -74,7 +74,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		if seg.NoRaw {
 			return s.stageGap(ctx, seg, enc, old, err)
 		}
-		s.log.Warn("spool: making a staged file again", "class", s.opts.Class, "segment", number, "err", err)
+		s.log.Warn("spool: making a staged file again, because the one that was there cannot be used; nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
 	} else if seg.NoRaw {
 		return s.stageGap(ctx, seg, enc, nil, err)
 	}
@@ -213,7 +213,7 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 	rec := s.newRecord(seg, src, out)
 	if old != nil && old.RawSHA256 != rec.RawSHA256 {
 		// The segment has been damaged since. Its new gaps are in the record, and in the manifests still to come.
-		s.log.Error("spool: staging a segment again produced different content", "class", s.opts.Class, "segment", seg.Number,
+		s.log.Error("spool: staging a segment again produced different content, so the segment was damaged since; what is missing is reported as damage, and objects that were sent before are as they were: check the disk", "class", s.opts.Class, "segment", seg.Number,
 			"was", old.RawSHA256, "is", rec.RawSHA256)
 	}
 	if err := s.publish(temp, rec); err != nil {
@@ -306,7 +306,7 @@ func (s *Shelf) noteStaged(seg sealed, rec *StageRecord) error {
 		if !ok || seg.Records == rec.Records {
 			return false
 		}
-		s.log.Error("spool: a segment now contains a different number of records", "class", s.opts.Class, "segment", seg.Number,
+		s.log.Error("spool: a segment now contains a different number of records than when it was sealed, because it is damaged; the difference is reported as damage: check the disk", "class", s.opts.Class, "segment", seg.Number,
 			"was", seg.Records, "is", rec.Records, "gaps", rec.Gaps)
 		// What is read after all was counted as damaged before, if anything could be counted then.
 		d := &l.Damaged

@@ -50,7 +50,7 @@ func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.log.Error("spool: segment files had each other's names; the spool renamed them", "class", s.opts.Class, "segment", n, "and", m)
+	s.log.Error("spool: segment files had each other's names; the spool renamed them, and nothing is lost: find out who renames files in this directory", "class", s.opts.Class, "segment", n, "and", m)
 	return true, s.fs.SyncDir(s.path(segDir))
 }
 

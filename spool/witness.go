@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -252,7 +253,7 @@ func (j *journal) noteBegun(a *active) {
 		Instance: h.Instance, Size: j.opts.SegmentBytes, End: end, Next: at.seq + 1, Bytes: at.bytes,
 	})
 	if err != nil {
-		j.log.Warn("spool: cannot record the start of a segment", "class", j.opts.Class, "segment", h.Segment, "err", err)
+		j.logAgain(slog.LevelWarn, "spool: cannot record the start of a segment; records are kept all the same, but a crash now may hide damage to the newest segment: see what the disk reports", "segment", h.Segment, "err", err)
 	}
 }
 
@@ -267,14 +268,14 @@ func (j *journal) noteResumed() {
 // syncBegun makes that note durable, before anything in the segment is called durable.
 func (j *journal) syncBegun() {
 	if err := j.witness.sync(); err != nil {
-		j.log.Warn("spool: cannot sync the note of the newest segment", "class", j.opts.Class, "err", err)
+		j.logAgain(slog.LevelWarn, "spool: cannot sync the note of the newest segment; records are kept all the same, but a power cut now may hide damage to that segment: see what the disk reports", "err", err)
 	}
 }
 
 // touchDurable notes, after a sync, what that has made durable.
 func (j *journal) touchDurable(m mark) {
 	if err := j.witness.touch(progress{m.active.number, m.offset, m.place}); err != nil {
-		j.log.Warn("spool: cannot record how far a segment is durable", "class", j.opts.Class, "segment", m.active.number, "err", err)
+		j.logAgain(slog.LevelWarn, "spool: cannot record how far a segment is durable; records are kept all the same, but a crash now may hide damage to its end: see what the disk reports", "segment", m.active.number, "err", err)
 	}
 }
 
@@ -297,7 +298,7 @@ func (j *journal) noteEnding(number uint64) { j.noteDurable(number, 0, place{}, 
 
 func (j *journal) noteDurable(number uint64, end int64, at place, ended bool) {
 	if err := j.witness.mark(number, end, at, ended); err != nil {
-		j.log.Warn("spool: cannot record how far a segment is durable", "class", j.opts.Class, "segment", number, "err", err)
+		j.logAgain(slog.LevelWarn, "spool: cannot record how far a segment is durable; records are kept all the same, but a crash now may hide damage to its end: see what the disk reports", "segment", number, "err", err)
 	}
 }
 
@@ -308,7 +309,7 @@ func (j *journal) openWitness(last *begun) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	if err != nil {
-		j.log.Error("spool: cannot keep a note of the newest segment", "class", j.opts.Class, "err", err)
+		j.log.Error("spool: cannot keep a note of the newest segment; records are kept all the same, but a crash now may hide damage to that segment: see what the disk reports", "class", j.opts.Class, "err", err)
 		return nil
 	}
 	return nil

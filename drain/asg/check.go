@@ -60,7 +60,7 @@ func (l *Lifecycle) check(ctx context.Context) {
 	l.checked, l.checkNext = !errors.Is(err, errUnchecked), time.Now().Add(checkAgain)
 	if err != nil && ctx.Err() == nil {
 		for _, e := range unjoin(err) {
-			l.log.Warn("asg: this instance may lose its volume at a scale-in", "err", e)
+			l.log.Warn("asg: this instance may lose its volume at a scale-in, with the records on it: correct what err names", "err", e)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	if err != nil {
 		err = fmt.Errorf("asg: completing with %s: %w", answer, err)
 		if answer == Abandon && errors.Is(err, errSettled) && l.retained(ctx) { // as its default result has it
-			l.log.Warn("asg: the group retained the instance without our answer", "err", err)
+			l.log.Warn("asg: the group retained the instance without an answer from this process; the volume is kept, and the drain continues", "err", err)
 			return true, nil
 		}
 		return false, err
@@ -117,7 +117,7 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 			return inst.State, errors.Join(last, err)
 		}
 		last = err
-		l.log.Info("asg: the termination hook does not accept its answer yet; will retry", "state", inst.State, "again_in", l.o.Retry, "err", err)
+		l.log.Info("asg: the termination hook does not accept its answer yet; will retry, and nothing needs to be done", "state", inst.State, "again_in", l.o.Retry, "err", err)
 		if perr := wait.Sleep(ctx, l.o.Retry); perr != nil {
 			return inst.State, errors.Join(err, perr)
 		}

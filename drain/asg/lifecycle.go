@@ -187,7 +187,7 @@ func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	l.next = time.Now().Add(next)
 	if err != nil && ctx.Err() == nil && time.Since(l.warned) > time.Minute {
 		l.warned = time.Now()
-		l.log.Warn("asg: cannot send the heartbeat of the termination hook; will retry", "err", err, "again_in", next)
+		l.log.Warn("asg: cannot send the heartbeat of the termination hook; will retry, and the group ends the instance if none arrives in time: check network and permissions (autoscaling:RecordLifecycleActionHeartbeat)", "err", err, "again_in", next)
 	}
 }
 
@@ -228,7 +228,7 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Status) (time.Duration, er
 		l.mu.Unlock()
 	}
 	if left := h.Global - time.Since(first); h.Global > 0 && (p.ETA > left || p.ETA < 0 && left < h.Heartbeat) {
-		l.log.Error("asg: the drain needs more time than the hook allows", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
+		l.log.Error("asg: the drain needs more time than the hook allows; what is not delivered by then stays on the volume if the group keeps it: raise the hook's global time-out, or lift limits", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
 	}
 	// Jitter keeps a group that scales in at once from calling at once, the sixth below from coming close to the timeout.
 	return time.Duration((0.25 + rand.Float64()/12) * float64(h.Heartbeat)), nil

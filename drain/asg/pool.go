@@ -119,7 +119,7 @@ func (p *pool) saw(instance, target string) (served, earlier bool) {
 	}
 	if err != nil && time.Since(p.warned) > time.Minute {
 		p.warned = time.Now()
-		p.log.Warn("asg: cannot note that this instance returns to its warm pool; a restarted process will not know it", "err", err)
+		p.log.Warn("asg: cannot note that this instance returns to its warm pool; a restarted process will not know it, and takes the next end for a termination: see what the disk reports", "err", err)
 	}
 	return p.served, p.earlier
 }

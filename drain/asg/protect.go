@@ -29,7 +29,7 @@ func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
 		l.protectNext = time.Now().Add(l.o.Retry)
 		if ctx.Err() == nil && time.Since(l.protectWarned) > time.Minute {
 			l.protectWarned = time.Now()
-			l.log.Warn("asg: scale-in protection", "on", on, "pending_bytes", pending, "again_in", l.o.Retry, "err", err)
+			l.log.Warn("asg: scale-in protection cannot be changed; will retry, and meanwhile the group may choose this instance: check network and permissions (autoscaling:SetInstanceProtection)", "on", on, "pending_bytes", pending, "again_in", l.o.Retry, "err", err)
 		}
 		return
 	}

@@ -148,7 +148,7 @@ func (l *Lifecycle) protect(ctx context.Context, on bool) error {
 	l.next = time.Now().Add(wait)
 	if time.Since(l.warned) > 10*time.Minute {
 		l.warned = time.Now()
-		l.log.Warn("ecs: task scale-in protection", "on", on, "again_in", wait, "err", err)
+		l.log.Warn("ecs: task scale-in protection cannot be changed; will retry, and meanwhile ECS may choose this task: check the permissions of the task role (ecs:UpdateTaskProtection)", "on", on, "again_in", wait, "err", err)
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func (a *adoptions) logRoots(now map[string]unread) {
 	}
 	for root := range a.roots {
 		if now[root] == (unread{}) {
-			a.log.Info("-adopt: the directory can be read now", "dir", root)
+			a.log.Info("-adopt: the directory can be read now; what is in it is adopted", "dir", root)
 		}
 	}
 	a.roots = now

@@ -63,7 +63,7 @@ func (cl *class) attach(d *drain.Drainer, tried func()) error {
 		cl.log.Error("records in memory are lost: the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
 	}
 	if ending { // the spool was open, so nothing is lost
-		cl.log.Warn("class closed: the process is ending", "err", cl.close())
+		cl.log.Warn("class closed, with all of its records in the spool, because the process is ending", "err", cl.close())
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ func (cl *class) serve(sink ingest.Sink, d *drain.Drainer) {
 		cl.served.add(socketName(cl.name, cl.urls[i]), l)
 		go func() {
 			if err := l.Serve(sink); !errors.Is(err, ingest.ErrServerClosed) {
-				cl.log.Error("listener ended", "url", cl.urls[i], "err", err)
+				cl.log.Error("listener ended: nothing more is received there, and readiness says so; restart the service after correcting what err names", "url", cl.urls[i], "err", err)
 				d.Down(cl.name, fmt.Errorf("%s: %w", cl.urls[i], err))
 			}
 		}()
@@ -208,9 +208,11 @@ func (cl *class) close() error {
 	return errors.Join(errs...)
 }
 
-// retry starts a class again and again until it runs, while the others are running.
+// retry starts a class again and again until it runs, while the others are running. The log has the first failure, and then one line
+// in ten minutes with their number.
 func (cl *class) retry(ctx context.Context, d *drain.Drainer, listen bool) {
-	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+	began, logged := time.Now(), time.Time{}
+	for wait, failures := time.Second, 1; ; wait, failures = min(2*wait, time.Minute), failures+1 {
 		select {
 		case <-ctx.Done():
 			return
@@ -219,14 +221,18 @@ func (cl *class) retry(ctx context.Context, d *drain.Drainer, listen bool) {
 		err := cl.start(listen)
 		if err == nil {
 			if err = cl.run(d); err == nil {
-				cl.log.Info("class is up")
+				cl.log.Info("class is up: it receives and delivers", "failures", failures, "failing_for", time.Since(began).Round(time.Second))
 				return
 			}
 		}
 		if errors.Is(err, drain.ErrEnding) {
 			return
 		}
-		cl.log.Error("class is still down", "err", err, "again_in", wait)
+		if time.Since(logged) >= 10*time.Minute {
+			logged = time.Now()
+			cl.log.Error("class is still down, so nothing is received for it; the other classes work: correct what err names", "err", err,
+				"failures", failures, "failing_for", time.Since(began).Round(time.Second), "again_in", wait)
+		}
 		d.Down(cl.name, err)
 	}
 }

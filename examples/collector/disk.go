@@ -24,7 +24,7 @@ func shareDisk(c *config, classes []*class, log *slog.Logger) error {
 	for _, cl := range classes {
 		id, total, err := fileSystem(existing(cl.dir))
 		if err != nil || total == 0 { // 0: the file system does not say
-			log.Warn("cannot check the quota against the size of the file system", "class", cl.name, "dir", cl.dir, "err", err)
+			log.Warn("cannot check the quota against the size of the file system, so a full disk may stop appends before the quota does: set -spool-max-bytes", "class", cl.name, "dir", cl.dir, "err", err)
 			continue // the spool uses its own default, or says what is missing
 		}
 		if volumes[id] == nil {

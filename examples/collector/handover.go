@@ -84,15 +84,15 @@ func (s *service) handOvers(ctx context.Context, sig <-chan os.Signal) {
 		if err == nil {
 			break
 		}
-		s.log.Error("hand-over failed; this process continues", "err", err)
+		s.log.Error("hand-over failed; this process continues as before, and has lost nothing: correct what err names, and send SIGUSR2 again", "err", err)
 	}
 	if err := s.drainer.HandOver(ctx); err != nil {
-		s.log.Error("hand-over: cannot close the spools", "err", err)
+		s.log.Error("hand-over: cannot close the spools in order; the new process recovers them, and no kept record is lost", "err", err)
 	}
 	last, stop := context.WithTimeout(context.Background(), stallTimeout)
 	defer stop()
 	if err := s.orphans.Stop(last); err != nil {
-		s.log.Warn("hand-over: cannot end the adoptions", "err", err)
+		s.log.Warn("hand-over: cannot end the adoptions in time; the new process continues them", "err", err)
 	}
 	s.status.Close()
 	s.cancel(drain.ErrHandedOver)
@@ -121,7 +121,7 @@ func (s *service) handOver(ctx context.Context) error {
 		return err
 	}
 	if err := mainPID(next.Cmd.Process.Pid); err != nil {
-		s.log.Error("hand-over: cannot tell systemd the new process", "err", err) // and continue: that process has everything
+		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue: that process has everything
 	}
 	return nil
 }

@@ -52,13 +52,13 @@ func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger)
 	for _, name := range leftClasses(c) {
 		cl, err := newClass(ctx, c, name, log)
 		if err == nil {
-			log.Warn("delivering a class without -listen: its spool has pending records", "class", name)
+			log.Warn("delivering a class without -listen: its spool has pending records; nothing needs to be done", "class", name)
 			if err = cl.start(false); err == nil {
 				err = cl.run(d)
 			}
 		}
 		if err != nil {
-			log.Error("a class without -listen is down", "class", name, "err", err)
+			log.Error("a class without -listen is down, and its pending records wait; it is tried again: correct what err names", "class", name, "err", err)
 			d.Down(name, err)
 		}
 		if cl == nil {

@@ -57,7 +57,8 @@ func (a *adoptions) note(o *orphan, f func()) bool {
 func (a *adoptions) adopt(o *orphan) {
 	log := a.log.With("adopting", o.Dir)
 	a.inspect(o)
-	for wait := adoptFirst; ; wait = min(2*wait, adoptLast) {
+	since := time.Now()
+	for wait, failures := adoptFirst, 1; ; wait, failures = min(2*wait, adoptLast), failures+1 {
 		select {
 		case a.slot <- struct{}{}:
 		case <-a.ctx.Done():
@@ -88,7 +89,7 @@ func (a *adoptions) adopt(o *orphan) {
 		if a.ctx.Err() != nil {
 			return
 		}
-		logFailed(log, r, err, pause)
+		logFailed(log.With("failures", failures, "failing_for", time.Since(since).Round(time.Second)), r, err, pause)
 		a.pause(pause, rush)
 	}
 }
@@ -110,7 +111,7 @@ func logFailed(log *slog.Logger, r *drain.Report, err error, again time.Duration
 		log.Warn("another adopter is delivering this spool; checking again later", "err", err, "again_in", again)
 		return
 	}
-	log.Error("not adopted yet; will retry", "err", whyNot(r, err), "again_in", again)
+	log.Error("not adopted yet; will retry, and its records stay on the volume until then: correct what err names, and do not delete the volume", "err", whyNot(r, err), "again_in", again)
 }
 
 // gone forgets a spool whose directory no longer exists, and reports whether it did.

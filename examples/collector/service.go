@@ -80,7 +80,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	s.left = runLeft(ctx, c, s.drainer, log)
 	s.orphans.start() // also for a drain: what they owe keeps this instance, too
 	if resume {
-		log.Warn("draining the spools; listeners stay closed", "trigger", trigger)
+		log.Warn("draining the spools, because a drain was interrupted or the platform takes this instance away; listeners stay closed", "trigger", trigger)
 		return s.drainer.Resume(trigger)
 	}
 	go s.handOvers(ctx, next)
@@ -109,7 +109,7 @@ func startProfile(file string) (stop func(), err error) {
 // newService puts everything together that can be checked before a spool or a socket is opened.
 func newService(ctx context.Context, cancel context.CancelCauseFunc, c *config, log *slog.Logger) (*service, error) {
 	if c.keyWarning != "" {
-		log.Warn("the key of -sign is exposed", "warning", c.keyWarning)
+		log.Warn("the key of -sign is exposed: others on this host can forge manifests; change the mode of the file", "warning", c.keyWarning)
 	}
 	s := &service{c: c, log: log, cancel: cancel, served: new(served), holds: newAttaches(ctx), orphans: newAdoptions(c, log)}
 	var err error
@@ -199,7 +199,7 @@ func (s *service) start(ctx context.Context, listen bool) error {
 			}
 			return fmt.Errorf("class %s: %w", cl.name, err)
 		default:
-			s.log.Error("class is down and will be retried", "class", cl.name, "err", err)
+			s.log.Error("class is down, so nothing is received for it, and will be retried; the other classes work: correct what err names", "class", cl.name, "err", err)
 			s.drainer.Down(cl.name, err)
 			down = append(down, cl)
 		}

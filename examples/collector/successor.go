@@ -37,7 +37,7 @@ func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance, 
 		go cl.settle(ctx, s.drainer, sig, sync.OnceFunc(up.Done))
 	}
 	up.Wait()
-	s.log.Info("took over from the predecessor")
+	s.log.Info("took over from the predecessor; its spools are open here, and its sockets were never closed")
 	return nil
 }
 
@@ -64,7 +64,7 @@ func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Sig
 		held := cl.hold.Held()
 		if time.Since(logged) > 10*time.Second {
 			logged = time.Now()
-			cl.log.Warn("waiting for the spool; received records are in memory", "records", held.Records, "bytes", held.Bytes, "err", err)
+			cl.log.Warn("waiting for the spool, which the predecessor is closing; received records are in memory until then, and it is tried again", "records", held.Records, "bytes", held.Bytes, "err", err)
 		}
 		if len(sig) == cap(sig) || ctx.Err() != nil {
 			cl.log.Error("ending without a spool: the records in memory are lost", "records", held.Records, "bytes", held.Bytes, "err", err)

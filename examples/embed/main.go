@@ -57,12 +57,12 @@ func main() {
 	c.logger = drain.NonBlocking(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	s, err := newService(context.Background(), &c)
 	if err != nil {
-		c.logger.Error("cannot start", "err", err)
+		c.logger.Error("cannot start, and nothing was received: correct what err names", "err", err)
 		os.Exit(1)
 	}
 	report, err := s.run(context.Background())
 	if err != nil {
-		c.logger.Error("the end", "err", err)
+		c.logger.Error("the end was not in order: the report says what is left", "err", err)
 	}
 	os.Exit(report.ExitCode())
 }
@@ -166,7 +166,7 @@ func (s *service) listen(security, other *class) error {
 	for name, to := range map[string]*class{"udp": other, "tls": security, "relp": security, "proxied": other} {
 		go func() {
 			if err := s.listeners[name].Serve(to.spool.Intake()); !errors.Is(err, ingest.ErrServerClosed) {
-				log.Error("a listener ended", "listener", name, "err", err)
+				log.Error("a listener ended, and nothing more is received there", "listener", name, "err", err)
 			}
 		}()
 	}

@@ -114,7 +114,7 @@ func (w *world) start(ctx context.Context, c *class, dir string, log *slog.Logge
 	}
 	go func() {
 		if err := c.listener.Serve(c.spool.Intake()); !errors.Is(err, ingest.ErrServerClosed) {
-			log.Error("listener ended", "err", err)
+			log.Error("listener ended, and nothing more is received there", "err", err)
 		}
 	}()
 	return nil

@@ -42,7 +42,7 @@ func (d *Destination) mkdir(dir string) (unsynced bool, err error) {
 		err = isDir(dir)
 	} else if err == nil && dir == d.dir {
 		// A first delivery expects this. But if the directory was there before, its volume is not mounted now.
-		d.o.Logger.Warn("fileship: created the destination's directory: if it was there before, see that its volume is mounted", "at", d.Location())
+		d.o.Logger.Warn("fileship: created the destination's directory: if it was there before, see that its volume is mounted", "location", d.Location())
 	}
 	if err != nil {
 		return unsynced, err

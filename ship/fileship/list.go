@@ -148,7 +148,7 @@ func (d *Destination) loops(key string) (bool, error) {
 			break
 		}
 		if rel, err := filepath.Rel(there, here); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-			d.o.Logger.Warn("fileship: a link leads to a directory above itself, and is passed over in lists", "at", d.Location(), "link", d.path(key))
+			d.o.Logger.Warn("fileship: a link leads to a directory above itself, and is passed over in lists", "location", d.Location(), "link", d.path(key))
 			return true, nil
 		}
 	}

@@ -88,7 +88,7 @@ func (b *Bucket) checkOrder(ctx context.Context) {
 	n := 0
 	for _, err := range b.List(ctx, "") {
 		if n++; errors.Is(err, errUnsorted) {
-			b.o.Logger.Warn("s3ship: this destination cannot be audited", "location", b.Location(), "err", err)
+			b.o.Logger.Warn("s3ship: this destination cannot be audited; deliveries to it work: err says what an audit needs", "location", b.Location(), "err", err)
 		}
 		if err != nil || n == pageSize {
 			return

@@ -31,7 +31,7 @@ func (h *Host) Check(ctx context.Context) error {
 			u.note("no-hardlink")
 		}
 		if len(u.degraded) > 0 {
-			h.o.Logger.Warn("sftpship: server lacks guarantees", "at", h.Location(), "degraded", u.degraded)
+			h.o.Logger.Warn("sftpship: server lacks guarantees, which receipts name; delivery works, with the limits that the package documentation explains for each: choose another server if they matter", "location", h.Location(), "degraded", u.degraded)
 		}
 		return nil
 	})

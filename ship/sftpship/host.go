@@ -99,7 +99,7 @@ func (h *Host) complain(warnings []string) {
 			continue
 		}
 		h.said[text] = struct{}{}
-		h.o.Logger.Warn("sftpship: "+text, "at", h.Location())
+		h.o.Logger.Warn("sftpship: "+text, "location", h.Location())
 	}
 }
 
@@ -177,7 +177,7 @@ func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
 		t := s.beginTurn(ctx)
 		err = op.do(t)
 		fit := t.endTurn() && settled(err)
-		h.o.Logger.Debug("sftpship: operation", "what", op.what, "requests", t.Requests(), "round_trips", t.Trips(), "err", err)
+		h.o.Logger.Debug("sftpship: operation", "operation", op.what, "requests", t.Requests(), "round_trips", t.Trips(), "err", err)
 		if err == nil {
 			// Also if the connection has broken or ctx has ended since the last answer: it is done.
 			if !fit {

@@ -144,6 +144,6 @@ func (u *upload) sweep(ctx context.Context, dir string) {
 		}
 	}
 	if removed > 0 {
-		u.h.o.Logger.Info("sftpship: removed stale temporary files", "at", u.h.Location(), "dir", dir, "files", removed)
+		u.h.o.Logger.Info("sftpship: removed stale temporary files", "location", u.h.Location(), "dir", dir, "files", removed)
 	}
 }

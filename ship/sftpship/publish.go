@@ -101,7 +101,7 @@ func (u *upload) linksWork() bool {
 	}
 	if linked.Err() == nil && err != nil && settled(err) {
 		u.h.links.Store(linksLie)
-		u.h.o.Logger.Warn("sftpship: the server confirms hard links and makes none: objects are published by renaming", "at", u.h.Location())
+		u.h.o.Logger.Warn("sftpship: the server confirms hard links and makes none: objects are published by renaming", "location", u.h.Location())
 		return false
 	}
 	return true

@@ -77,7 +77,7 @@ func (u *upload) mkdirs(dirs ...string) error {
 		if l := &levels[i]; l.make {
 			if l.dir == u.h.place.dir {
 				// A first delivery expects this; but if the directory was there before, a volume is not mounted.
-				u.h.o.Logger.Warn("sftpship: creating the destination's directory: if it was there before, see that its volume is mounted", "at", u.h.Location())
+				u.h.o.Logger.Warn("sftpship: creating the destination's directory: if it was there before, see that its volume is mounted", "location", u.h.Location())
 			}
 			l.made = inOrder(u, u.Mkdir(l.dir))
 		}

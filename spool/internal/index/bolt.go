@@ -128,10 +128,10 @@ func (x *boltIndex) call(fn func(db *bbolt.DB) error) error {
 	}
 	x.db = nil
 	x.err = lost(err)
-	x.log.Error("the index is lost; the spool continues without it and rebuilds it from the segments", "dir", x.dir, "err", err)
+	x.log.Error("spool: the index is lost; the spool continues without it, and the next start rebuilds it from the segments; no record is concerned: see what the disk reports", "dir", x.dir, "err", err)
 	// From here on the file falls behind.
 	if err := setMark(x.fsys, x.dir); err != nil {
-		x.log.Warn("the lost index could not be marked", "dir", x.dir, "err", err)
+		x.log.Warn("spool: the lost index could not be marked; the next start checks it all the same: see what the disk reports", "dir", x.dir, "err", err)
 	}
 	leaveBolt(db, err)
 	return x.err

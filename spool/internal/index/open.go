@@ -21,7 +21,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	suspect := err == nil
 	if err := setMark(fsys, dir); err != nil {
 		// Without the mark the worst is one more crash; a full disk must not keep the spool from emptying itself.
-		log.Warn("opening the index without a mark", "dir", dir, "err", err)
+		log.Warn("spool: opening the index without a mark that it is open; a crash now may cost one more start: see what the disk reports", "dir", dir, "err", err)
 	}
 	err = x.check()
 	switch { // what remains in err below is why the file there is, if any, will not do
@@ -41,7 +41,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	rebuild := err != nil
 	if rebuild {
 		if !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("moving the index aside; it is rebuilt from the segments", "dir", dir, "err", err)
+			log.Warn("spool: moving the index aside; it is rebuilt from the segments, and no record is concerned: see what the disk reports", "dir", dir, "err", err)
 			if err := setAside(fsys, dir, time.Now()); err != nil {
 				return nil, false, lost(err)
 			}
@@ -51,7 +51,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 		}
 	}
 	if err := clearMark(fsys, dir); err != nil {
-		log.Warn("the mark of the index stays; the next start rebuilds the index", "dir", dir, "err", err)
+		log.Warn("spool: the mark of the index stays; the next start rebuilds the index, and no record is concerned: see what the disk reports", "dir", dir, "err", err)
 	}
 	return x, rebuild, nil
 }

@@ -54,7 +54,7 @@ func openPlain(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 			x.entries = f.Entries
 			return x, false, nil
 		}
-		log.Warn("the index is rebuilt from the segments", "dir", dir)
+		log.Warn("spool: the index is rebuilt from the segments; no record is concerned, and nothing needs to be done", "dir", dir)
 	} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vfs.ErrTooLarge) {
 		return nil, false, lost(err)
 	}

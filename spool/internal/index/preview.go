@@ -23,7 +23,7 @@ func Preview(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !isDamage(err):
 		return nil, false, lost(err)
 	case isDamage(err):
-		log.Warn("moving the index aside; it is rebuilt from the segments", "dir", dir, "err", err)
+		log.Warn("spool: moving the index aside; it is rebuilt from the segments, and no record is concerned: see what the disk reports", "dir", dir, "err", err)
 	}
 	d := new(Mem)
 	if err == nil {
