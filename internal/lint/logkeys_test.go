@@ -30,22 +30,26 @@ var logKeys = map[string]string{
 	"at_most_records_more": "the same in records",
 	"backlog":              "records and bytes that are pending",
 	"bandwidth_in":         "packets that an ENA has dropped at this allowance",
+	"began":                "time at which something began",
 	"by":                   "by how much a clock is off",
 	"bytes":                "payload",
 	"bytes_lost":           "payload",
 	"call":                 "system call",
 	"class":                "class of traffic",
 	"classes":              "their number",
+	"code":                 "of a finding",
 	"codec":                "of an object",
 	"connections":          "TCP connections, the most or at present",
 	"conntrack":            "packets that an ENA has dropped at this allowance",
 	"damaged":              "records",
 	"degraded":             "guarantees that a destination does not give",
 	"delivered":            "records",
+	"detail":               "of a finding",
 	"descriptors":          "file descriptors of the process",
 	"destination":          "name of a destination",
 	"dir":                  "directory",
 	"disk_free":            "bytes",
+	"do":                   "what to do",
 	"dual_stack":           "an AWS setting",
 	"elsewhere":            "destinations that have, or will have, what is given up at another",
 	"endpoint":             "of a store",
@@ -60,6 +64,7 @@ var logKeys = map[string]string{
 	"file_system":          "its size",
 	"files":                "names or number",
 	"filtered":             "records",
+	"findings":             "their number",
 	"fips":                 "an AWS setting",
 	"first":                "sequence number",
 	"for":                  "how long it has lasted",
@@ -71,6 +76,7 @@ var logKeys = map[string]string{
 	"gives_up":             "records and bytes",
 	"granted":              "what the system gave of what was asked",
 	"holds_datagrams":      "how many fit into a receive buffer",
+	"hour":                 "that an audit judges, in UTC",
 	"idle":                 "how long nothing has moved",
 	"in_common_up_to":      "sequence number up to which two owners have the same records",
 	"in_frame":             "bytes of an unfinished frame",
@@ -95,11 +101,13 @@ var logKeys = map[string]string{
 	"max_conns":            "limit of connections",
 	"mode":                 "of a file",
 	"msg":                  "what another program says",
+	"name":                 "of an instance or a spool that is expected",
 	"named_up_to":          "last sequence number that is known",
 	"network":              "kind of a socket, udp or tcp",
 	"next":                 "sequence number",
 	"now":                  "corrected value",
 	"oldest_age":           "age of the oldest pending record",
+	"objects":              "their number",
 	"on":                   "whether protection is on",
 	"operation":            "what is done at a destination",
 	"outcome":              "of a drain",
@@ -149,6 +157,7 @@ var logKeys = map[string]string{
 	"uploads":              "in parts",
 	"url":                  "of a listener, without secrets",
 	"used":                 "bytes",
+	"verdict":              "of an audit",
 	"verified":             "objects",
 	"version":              "of the program",
 	"waited":               "time",
@@ -218,11 +227,19 @@ func TestLogLines(t *testing.T) {
 				return true
 			}
 			text, whole := messageOf(call.Args)
-			if whole && !strings.ContainsAny(packagePrefix.ReplaceAllString(text, ""), ":;,") {
+			if whole && !says(call.Args, "do") && !strings.ContainsAny(packagePrefix.ReplaceAllString(text, ""), ":;,") {
 				t.Errorf("%s: %q does not say what it means, and what to do", fset.Position(call.Pos()), text)
 			}
 			return true
 		})
+	})
+}
+
+// says reports whether a line has a key.
+func says(args []ast.Expr, key string) bool {
+	return slices.ContainsFunc(args, func(e ast.Expr) bool {
+		lit, ok := e.(*ast.BasicLit)
+		return ok && lit.Value == strconv.Quote(key)
 	})
 }
 
