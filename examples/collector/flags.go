@@ -41,7 +41,7 @@ No flag and no key takes a password: destinations read secrets from the files an
 
 At SIGHUP the collector reads the file again, and applies what can change while records flow: -log-level, -limit, and destinations
 that are new or have other credentials. It logs what it could not change. SIGUSR2 replaces the process by a new one with all of the
-settings, without losing a record. It reads renewed certificates, keys and known hosts by itself, without a signal.
+settings, without losing a record. Renewed certificates, keys and known hosts are read without a signal.
 `
 
 // exits are the exit codes of the service.

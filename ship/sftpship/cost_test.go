@@ -31,7 +31,7 @@ func (c *costs) Handle(_ context.Context, r slog.Record) error {
 	var cost [2]int64
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
-		case "what":
+		case "operation":
 			what, _, _ = strings.Cut(a.Value.String(), " ")
 		case "requests":
 			cost[0] = a.Value.Int64()

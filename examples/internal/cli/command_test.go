@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
 // program describes a program with two subcommands.
@@ -73,10 +75,7 @@ func TestCommon(t *testing.T) {
 
 // TestBash lets bash complete.
 func TestBash(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("there is no bash")
-	}
+	bash := testserver.Find(t, "bash", "bash")
 	var script bytes.Buffer
 	if err := program().Completion(&script, "bash"); err != nil {
 		t.Fatal(err)
@@ -125,10 +124,7 @@ func TestBash(t *testing.T) {
 func TestShells(t *testing.T) {
 	for shell, args := range map[string][]string{"zsh": {"-n", "-c"}, "fish": {"-n", "-c"}} {
 		t.Run(shell, func(t *testing.T) {
-			path, err := exec.LookPath(shell)
-			if err != nil {
-				t.Skip("there is no " + shell)
-			}
+			path := testserver.Find(t, shell, shell)
 			var script bytes.Buffer
 			if err := program().Completion(&script, shell); err != nil {
 				t.Fatal(err)
@@ -144,11 +140,7 @@ func TestShells(t *testing.T) {
 func TestMan(t *testing.T) {
 	var page bytes.Buffer
 	program().Man(&page, "v1")
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		t.Skip("there is no groff")
-	}
-	cmd := exec.Command(groff, "-man", "-ww", "-Tutf8", "-P-cbou")
+	cmd := exec.Command(testserver.Find(t, "groff", "groff-base"), "-man", "-ww", "-Tutf8", "-P-cbou")
 	cmd.Stdin = &page
 	var out, warnings bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &warnings

@@ -14,7 +14,11 @@ func (c *Command) Man(w io.Writer, version string) {
 	fmt.Fprintln(w, ".SH SYNOPSIS")
 	for _, sub := range append([]*Command{c}, append(c.Commands, c.common()...)...) {
 		for _, line := range sub.Synopsis {
-			fmt.Fprintf(w, ".B %s\n%s\n.br\n", roff(sub.Name), roffLine(line))
+			fmt.Fprintf(w, ".B %s\n", roff(sub.Name))
+			if line != "" {
+				fmt.Fprintln(w, roffLine(line))
+			}
+			fmt.Fprintln(w, ".br")
 		}
 	}
 	fmt.Fprintln(w, ".SH DESCRIPTION")
