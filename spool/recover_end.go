@@ -199,7 +199,7 @@ func (r *recovery) resume(p *part) error {
 	r.parts = r.parts[:len(r.parts)-1]
 	s.journal.active = &active{
 		number: p.number, generation: p.header.Generation, file: f, header: p.header, builder: res.Builder,
-		created: time.Now().Add(-since(p.header.Created)), syncs: s.journal.times.syncs, off: res.End, written: res.End, synced: res.End,
+		created: time.Now().Add(-since(p.header.Created)), times: s.journal.times, off: res.End, written: res.End, synced: res.End,
 	}
 	s.journal.left = max(0, s.opts.SegmentBytes-res.End)
 	s.space.quota.found(s.opts.SegmentBytes)

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock-go/penstock/internal/hist"
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -33,7 +32,7 @@ type active struct {
 	header     *segment.Header
 	builder    *segment.Builder
 	created    time.Time // on this process's clock, for the age
-	syncs      *hist.Histogram
+	times      *timings
 	off        int64 // where the next block goes
 	written    int64 // guarded by journal.mu: off as far as it is published
 	synced     int64 // guarded by journal.mu: below it everything is durable
@@ -65,15 +64,9 @@ func (a *active) sync() error {
 		return errEnded
 	}
 	if a.err == nil {
-		a.fail(a.fsync())
+		a.fail(a.times.sync(a.file))
 	}
 	return a.err
-}
-
-// fsync is the call for the log that Times.Sync counts.
-func (a *active) fsync() error {
-	defer a.syncs.Since(hist.Now())
-	return a.file.Sync()
 }
 
 // finish is the last sync before the footer, left out if nothing was written since the one before. It waits for one that is
@@ -82,7 +75,7 @@ func (a *active) finish(dirty bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil && dirty {
-		a.fail(a.fsync())
+		a.fail(a.times.sync(a.file))
 	}
 	a.ended = a.err == nil
 	return a.err
@@ -196,7 +189,7 @@ func (j *journal) activate(first uint64) error {
 	j.mu.Lock()
 	j.active = &active{
 		number: sp.number, generation: h.Generation, file: sp.file, header: h, builder: builder,
-		created: time.Now(), syncs: j.times.syncs, off: int64(h.Len), written: int64(h.Len),
+		created: time.Now(), times: j.times, off: int64(h.Len), written: int64(h.Len),
 	}
 	if late {
 		j.active.late = b

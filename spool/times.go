@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/hist"
+	"github.com/penstock-go/penstock/internal/vfs"
 )
 
 // Capacity is how much there is of something, and how much of it is in use, in bytes. Both are 0 where it is not known.
@@ -36,6 +37,12 @@ type timings struct {
 const quickest = 125 * time.Microsecond
 
 func newTimings() *timings { return &timings{hist.New(quickest), hist.New(quickest)} }
+
+// sync is every sync of the log.
+func (t *timings) sync(f vfs.File) error {
+	defer t.syncs.Since(hist.Now())
+	return f.Sync()
+}
 
 func (t *timings) snapshot() Times {
 	return Times{Append: Latency(t.appends.Snapshot()), Sync: Latency(t.syncs.Snapshot())}
