@@ -22,6 +22,10 @@ func TestExpressions(t *testing.T) {
 	for d := range descs {
 		known[name.FindStringSubmatch(d.String())[1]] = true
 	}
+	audit, err := os.ReadFile("../../../audit/metrics.go") // audit serve has metrics of its own
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	for _, r := range rows {
 		for _, p := range r.panels {
@@ -29,7 +33,7 @@ func TestExpressions(t *testing.T) {
 				n++
 				for _, metric := range metricsOf(t, q.expr) {
 					metric = strings.TrimSuffix(metric, "_bucket")
-					if !known[metric] && !strings.HasPrefix(metric, "penstock_audit_") {
+					if !known[metric] && !strings.Contains(string(audit), `"`+metric+`"`) {
 						t.Errorf("%s: %s is no metric", p.title, metric)
 					}
 				}

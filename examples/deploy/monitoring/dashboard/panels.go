@@ -167,7 +167,7 @@ var rows = []row{
 	{"Audit", []panel{
 		{
 			title: "Hours that are not complete", unit: "short", help: "As the auditor sees them, which sees the destinations only.",
-			queries: []query{{`sum by (class, verdict) (penstock_audit_hours{verdict=~"owed|damaged"})`, "{{class}} {{verdict}}"}},
+			queries: []query{{`sum by (class, verdict) (penstock_audit_hour_verdicts{verdict=~"owed|damaged"})`, "{{class}} {{verdict}}"}},
 		},
 		{
 			title: "Oldest of them", unit: "s", help: "How long ago it ended.",
