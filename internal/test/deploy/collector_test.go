@@ -47,6 +47,9 @@ func configurations(t *testing.T, tree Tree) map[string]string {
 		t.Fatal(err)
 	}
 	files := map[string]string{}
+	for _, p := range tree.Under("kubernetes", "/collector.yaml") {
+		files[p] = tree[p]
+	}
 	for name, p := range w.plans {
 		for _, group := range []string{"main", "apart"} {
 			address := "aws_launch_template.server[" + group + "]"
