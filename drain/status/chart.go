@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -117,28 +118,25 @@ func edge(v, base float64) float64 {
 // paths draws values, dx apart, against the right edge. A gap divides the line.
 func paths(values []float64, dx, high float64) (path, area string) {
 	var p, a strings.Builder
-	begun, x0, x := false, 0.0, 0.0
-	end := func() {
-		if begun {
+	number := func(b []byte, v float64) []byte { return strconv.AppendFloat(b, v, 'f', 1, 64) }
+	for from := 0; from < len(values); {
+		var run []byte
+		x0, x, verb, i := 0.0, 0.0, byte('M'), from
+		for ; i < len(values) && !math.IsNaN(values[i]); i++ {
+			x = chartWidth - float64(len(values)-1-i)*dx
+			if i == from {
+				x0 = x
+			}
+			run = append(number(append(run, verb), x), ' ')
+			run, verb = number(run, chartHeight-1-max(0, values[i])/high*(chartHeight-3)), 'L'
+		}
+		if i > from {
+			p.Write(run)
+			a.Write(run)
 			fmt.Fprintf(&a, "L%.1f %dL%.1f %dZ", x, chartHeight, x0, chartHeight)
 		}
-		begun = false
+		from = i + 1
 	}
-	for i, v := range values {
-		if math.IsNaN(v) {
-			end()
-			continue
-		}
-		x = chartWidth - float64(len(values)-1-i)*dx
-		point := fmt.Sprintf("%.1f %.1f", x, chartHeight-1-max(0, v)/high*(chartHeight-3))
-		verb := "L"
-		if !begun {
-			begun, x0, verb = true, x, "M"
-		}
-		p.WriteString(verb + point)
-		a.WriteString(verb + point)
-	}
-	end()
 	return p.String(), a.String()
 }
 

@@ -60,7 +60,7 @@ func (c *classHistory) course(began time.Time) []Point {
 		points = append(points, Point{
 			Time: began.Add(p.at).UTC(), Received: perSecond(p.received.Sub(before.received), p.at-before.at),
 			Kept: perSecond(p.kept.Sub(before.kept), p.at-before.at), Lost: lost.Total().Records, Used: p.used,
-			Destinations: map[string]DestinationPoint{},
+			Destinations: make(map[string]DestinationPoint, len(c.dests)),
 		})
 	}
 	for name, r := range c.dests {

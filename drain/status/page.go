@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -40,13 +41,13 @@ func hash(s string) string {
 func (w *Watch) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
-		var b bytes.Buffer
-		if err := w.render(&b); err != nil {
+		page, err := w.last.page(w.render)
+		if err != nil {
 			http.Error(rw, "the page cannot be made: "+text(err)+"\n/status.json has the same numbers.", http.StatusInternalServerError)
 			return
 		}
 		header(rw, "text/html; charset=utf-8")
-		_, _ = rw.Write(b.Bytes()) // the client may have gone
+		_, _ = rw.Write(page) // the client may have gone
 	})
 	mux.HandleFunc("GET /status.json", func(rw http.ResponseWriter, r *http.Request) {
 		header(rw, "application/json")
@@ -57,6 +58,29 @@ func (w *Watch) Handler() http.Handler {
 		_ = json.NewEncoder(rw).Encode(v)
 	})
 	return mux
+}
+
+// lastPage is the page that was made last. It is shown for a moment, so that many who look, or one who asks without pause, cost no more
+// than one.
+type lastPage struct {
+	mu   sync.Mutex
+	at   time.Time
+	body []byte
+}
+
+// page returns the page, which render makes if the last one is too old. One goroutine makes it while the others wait.
+func (s *lastPage) page(render func(*bytes.Buffer) error) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.body != nil && time.Since(s.at) < time.Second {
+		return s.body, nil
+	}
+	var b bytes.Buffer
+	if err := render(&b); err != nil {
+		return nil, err
+	}
+	s.at, s.body = time.Now(), b.Bytes()
+	return s.body, nil
 }
 
 func header(w http.ResponseWriter, contentType string) {

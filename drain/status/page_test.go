@@ -42,6 +42,18 @@ func TestPage(t *testing.T) {
 				t.Errorf("the page has %q", not)
 			}
 		}
+		ask := func() string {
+			rec := httptest.NewRecorder()
+			s.watch.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+			return rec.Body.String()
+		}
+		if ask() != body {
+			t.Error("two requests at the same time make two pages")
+		}
+		time.Sleep(time.Second)
+		if ask() == body {
+			t.Error("a request after a second gets the old page")
+		}
 		s.stop()
 	})
 }

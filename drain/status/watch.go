@@ -30,6 +30,7 @@ type Watch struct {
 	started time.Time
 	disks   surveys
 	history history
+	last    lastPage
 }
 
 // New returns a Watch. Run makes it look.

@@ -44,7 +44,7 @@ func short(v float64) string {
 		return "<0.1"
 	case v < 10:
 		return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
-	case v < 1000:
+	case v < 999.5:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
 	units := "kMGTPE"
@@ -70,11 +70,10 @@ func size(v float64) string {
 
 // length writes a time in two units at most: 3h 12m.
 func length(s float64) string {
+	s = math.Round(s)
 	switch {
 	case math.IsNaN(s) || math.IsInf(s, 0):
 		return unknown
-	case s < 0.95:
-		return "0s"
 	case s < 60:
 		return fmt.Sprintf("%.0fs", s)
 	case s < 3600:
