@@ -124,51 +124,83 @@ func (p *place) catalogue(ctx context.Context, prefix string) iter.Seq2[ship.Ent
 	}
 }
 
+// window is a part of a listing: the keys after one, up to another.
+type window struct{ after, until string } // "" for no bound
+
 // listChains brings the index of chains up to date.
 func (m *memory) listChains(ctx context.Context, p *place, prefix string) error {
 	m.round++
 	x := &m.chains
-	jumps := x.full && len(x.entries) > m.relisted && p.lister.after != nil
-	for pos := ""; ; {
-		var fresh []ship.Entry
-		next := ""
-		for e, err := range p.listAfter(ctx, prefix, pos) {
-			if err != nil {
-				return err
-			}
-			if fresh = append(fresh, e); jumps {
-				if next = m.jump(e.Key); next != "" {
-					break
-				}
-			}
-		}
-		from, to := x.after(pos), len(x.entries)
-		if next != "" {
-			to = x.after(fresh[len(fresh)-1].Key)
-		}
-		x.replace(from, to, fresh, m.forget)
-		if next == "" {
-			x.full = true
-			return nil
-		}
-		pos = next
+	parts := []window{{}}
+	if x.full && len(x.entries) > m.relisted && p.lister.after != nil {
+		parts = m.unsure()
 	}
+	answers, err := inParallel(p, len(parts), func(i int) (fresh []ship.Entry, err error) {
+		for e, err := range p.listAfter(ctx, prefix, parts[i].after) {
+			if err != nil {
+				return nil, err
+			}
+			if parts[i].until != "" && e.Key > parts[i].until {
+				break
+			}
+			if fresh = append(fresh, e); e.Key == parts[i].until {
+				break
+			}
+		}
+		return fresh, nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range parts {
+		from, to := 0, len(x.entries)
+		if w.after != "" {
+			from = x.after(w.after)
+		}
+		if w.until != "" {
+			to = x.after(w.until)
+		}
+		x.replace(from, to, answers[i], m.forget)
+	}
+	x.full = true
+	return nil
 }
 
-// jump returns the key after which the listing may go on, if it has come to a manifest that is known, with more of its epoch after
-// it than a request lists: the last but one of those. "" if it may not.
-func (m *memory) jump(key string) (after string) {
-	x := &m.chains
-	dir := key[:strings.LastIndexByte(key, '/')+1]
-	if strings.HasSuffix(dir, "/heads/") || !x.has(key) {
-		return ""
+// unsure returns the parts of the index of chains that an increment lists again. What it leaves out are long rows of the manifests of one
+// epoch, from the second one to the last but two: what may be new comes after them.
+func (m *memory) unsure() (parts []window) {
+	x, after := &m.chains, ""
+	for i := 0; i < len(x.entries); {
+		key := x.entries[i].Key
+		dir := key[:strings.LastIndexByte(key, '/')+1]
+		if k, ok := object.ParseChainKey(key); !ok || k.Head != "" {
+			i++ // all of these are listed
+			continue
+		}
+		last := x.after(dir+"heads") - 1
+		if last-i >= m.page && !(last-i <= m.relisted && sum(dir)%chainRounds == m.round%chainRounds) {
+			parts = append(parts, window{after, key})
+			after = x.entries[last-1].Key
+		}
+		i = last + 1
 	}
-	i, _ := x.below(key)
-	n := x.after(dir+"heads") - 1 // the last manifest
-	if n-i < m.page || n-i <= m.relisted && sum(dir)%chainRounds == m.round%chainRounds {
-		return ""
+	return append(parts, window{after, ""})
+}
+
+// inParallel makes n listings, some at the same time.
+func inParallel(p *place, n int, list func(i int) ([]ship.Entry, error)) ([][]ship.Entry, error) {
+	answers, errs := make([][]ship.Entry, n), make([]error, n)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, p.o.Parallel)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			answers[i], errs[i] = list(i)
+		})
 	}
-	return x.entries[n-1].Key
+	wg.Wait()
+	return answers, errors.Join(errs...)
 }
 
 // sum spreads names evenly over numbers.
@@ -212,24 +244,16 @@ func (m *memory) listData(ctx context.Context, p *place, prefix string) error {
 		return nil
 	}
 	due := m.due(p, time.Now())
-	answers := make([][]ship.Entry, len(due))
-	errs := make([]error, len(due))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, p.o.Parallel)
-	for i, f := range due {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			for e, err := range p.list(ctx, f) {
-				if errs[i] = err; err != nil {
-					return
-				}
-				answers[i] = append(answers[i], e)
+	answers, err := inParallel(p, len(due), func(i int) (all []ship.Entry, err error) {
+		for e, err := range p.list(ctx, due[i]) {
+			if err != nil {
+				return nil, err
 			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+			all = append(all, e)
+		}
+		return all, nil
+	})
+	if err != nil {
 		return err
 	}
 	for i, f := range due {
