@@ -93,7 +93,7 @@ func TestHandOver(t *testing.T) {
 	}()
 
 	dialled := dialOn(t, tcp)
-	started := regexp.MustCompile(`started the successor" pid=(\d+)`)
+	started := regexp.MustCompile(`started the successor[^"]*" pid=(\d+)`)
 	for i := range handOvers {
 		until := time.NewTimer(500 * time.Millisecond) // of load between
 		<-until.C
