@@ -150,6 +150,7 @@ var views = []view{{"light", false, 1440, 1000}, {"dark", true, 1440, 1000}, {"p
 // everything that is wanted is there to read.
 func (b *browser) look(url, situation string, want ...string) {
 	b.t.Helper()
+	b.fresh()
 	for _, v := range views {
 		name, theme := situation+"-"+v.name, "light"
 		if v.dark {
@@ -176,6 +177,15 @@ func (b *browser) look(url, situation string, want ...string) {
 // sticksOut is the first element that is wider than the window.
 const sticksOut = `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > screen.width && !e.closest(".scroll"))
 	.map(e => e.outerHTML.slice(0, 120))[0] || "?"`
+
+// fresh waits until the server makes a new page: it shows one for a second.
+func (b *browser) fresh() {
+	b.t.Helper()
+	select {
+	case <-time.After(1100 * time.Millisecond):
+	case <-b.t.Context().Done():
+	}
+}
 
 // emulate sets the size of the window and the theme.
 func (b *browser) emulate(v view, theme string) {
