@@ -85,8 +85,8 @@ func TestAccess(t *testing.T) {
 			{bucket, "concat([for r in aws_iam_role.server : r.arn], [aws_iam_role.adopter.arn])", "[for r in aws_iam_role.server : r.arn]"},
 		}},
 		{"a server may do what it needs", allowed("aws_iam_role.server[main]", map[string][]string{
-			"prod": append(slices.Concat(delivers, encrypts, hooks, observes, reaps), "s3:ListBucket", "secretsmanager:GetSecretValue", "ssm:GetParameter"),
-			"dev":  append(slices.Concat(delivers, hooks, observes, reaps), "s3:ListBucket"),
+			"prod": append(slices.Concat(delivers, encrypts, hooks, observes, reaps), "kms:CreateGrant", "secretsmanager:GetSecretValue", "ssm:GetParameter"),
+			"dev":  slices.Concat(delivers, hooks, observes, reaps),
 		}), []mutation{
 			{iam, `"s3:AbortMultipartUpload"`, `"s3:AbortMultipartUpload", "s3:DeleteObject"`},
 			{iam, `["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"]`, `["s3:*"]`},
@@ -109,8 +109,18 @@ func TestAccess(t *testing.T) {
 			{iam, "concat(local.audit, local.read_secrets)", "concat(local.deliver, local.read_secrets)"},
 			{iam, `["s3:ListBucket"]`, `["s3:ListBucket", "s3:ListBucketVersions"]`},
 		}},
+		{"whoever reads objects is told that one is absent", absentIsTold, []mutation{
+			{iam, `["s3:ListBucket", "s3:ListBucketMultipartUploads"]`, `["s3:ListBucketMultipartUploads"]`},
+			{iam, `      Action   = ["s3:ListBucket"]`, "      Condition = { StringLike = { \"s3:prefix\" = [\"ingest/*\"] } }\n      Action   = [\"s3:ListBucket\"]"},
+		}},
+		{"a grant for an encrypted volume is for EC2 only", func(w *world) error {
+			return condition(w.plans["prod"], "kms:CreateGrant", "Bool", "kms:GrantIsForAWSResource", "true")
+		}, []mutation{
+			{iam, `      Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }`, ""},
+			{iam, `["kms:CreateGrant"]`, `["kms:ListGrants"]`},
+		}},
 		{"a reaper moves volumes and audits", allowed("aws_iam_role.reaper", map[string][]string{
-			"prod": append(slices.Clone(reaps), "kms:Decrypt", "s3:GetObject", "s3:ListBucket"),
+			"prod": append(slices.Clone(reaps), "kms:CreateGrant", "kms:Decrypt", "s3:GetObject", "s3:ListBucket"),
 			"dev":  append(slices.Clone(reaps), "s3:GetObject", "s3:ListBucket"),
 		}), []mutation{
 			{iam, "concat(local.reap, local.audit)", "concat(local.reap, local.deliver)"},
@@ -158,7 +168,7 @@ func TestAccess(t *testing.T) {
 			{iam, `["penstock:state", "penstock:reason"]`, `["penstock:state", "penstock:reason", "penstock:fleet"]`},
 		}},
 		{"all resources only for what has none", wildcards, []mutation{
-			{iam, "      Resource = [local.objects]\n    },\n    {\n      Sid      = \"Sweep\"", "      Resource = [\"*\"]\n    },\n    {\n      Sid      = \"Sweep\""},
+			{iam, "\"s3:AbortMultipartUpload\"]\n      Resource = [local.objects]", "\"s3:AbortMultipartUpload\"]\n      Resource = [\"*\"]"},
 			{iam, `Resource = local.secretsmgr`, `Resource = ["*"]`},
 			{iam, `Resource = ["arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name}-${k}"]`, `Resource = ["*"]`},
 		}},
@@ -195,7 +205,7 @@ func TestAccess(t *testing.T) {
 
 // What the roles may do.
 var (
-	delivers = []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucketMultipartUploads", "s3:PutObject"}
+	delivers = []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:PutObject"}
 	encrypts = []string{"kms:Decrypt", "kms:GenerateDataKey"}
 	observes = []string{"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}
 	hooks    = []string{
@@ -268,6 +278,28 @@ func condition(p Plan, action, operator, key string, want any) error {
 	}
 	if n == 0 {
 		return fmt.Errorf("nobody may")
+	}
+	return nil
+}
+
+// absentIsTold: S3 answers a request for an absent object with 404 only if s3:ListBucket is allowed without a condition on the
+// prefix, which such a request does not have. With 403 an audit could not be finished, and would not name what is missing.
+func absentIsTold(w *world) error {
+	for _, kind := range []string{"aws_iam_policy", "aws_iam_role_policy"} {
+		if err := w.each(kind, func(r resource) error {
+			statements, err := r.policy("policy")
+			if err != nil {
+				return err
+			}
+			for _, s := range statements {
+				if slices.Contains(s.Action, "s3:ListBucket") && len(s.Condition) == 0 && slices.Equal(s.Resource, list{"aws_s3_bucket.this.arn"}) {
+					return nil
+				}
+			}
+			return fmt.Errorf("reads objects without s3:ListBucket")
+		}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -21,9 +21,11 @@ locals {
       Resource = [local.objects]
     },
     {
-      Sid      = "Sweep"
+      # Without s3:ListBucket an object that is absent is answered with 403, as if it were forbidden. A condition on s3:prefix has the
+      # same effect, since requests for one object have no prefix.
+      Sid      = "Bucket"
       Effect   = "Allow"
-      Action   = ["s3:ListBucketMultipartUploads"]
+      Action   = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
       Resource = [aws_s3_bucket.this.arn]
     },
     ], [for key in local.kms_keys : {
@@ -41,11 +43,10 @@ locals {
       Resource = [local.objects]
     },
     {
-      Sid       = "List"
-      Effect    = "Allow"
-      Action    = ["s3:ListBucket"]
-      Resource  = [aws_s3_bucket.this.arn]
-      Condition = { StringLike = { "s3:prefix" = ["${var.delivery.prefix}/*"] } }
+      Sid      = "List"
+      Effect   = "Allow"
+      Action   = ["s3:ListBucket"]
+      Resource = [aws_s3_bucket.this.arn]
     },
     ], [for key in local.kms_keys : {
       Sid      = "Decrypt"
@@ -73,7 +74,7 @@ locals {
     },
   ]
 
-  reap = [
+  reap = concat([
     {
       Sid      = "Look"
       Effect   = "Allow"
@@ -118,7 +119,14 @@ locals {
         StringEquals = { "aws:ResourceTag/penstock:fleet" = var.name, "aws:ResourceTag/penstock:state" = "delivered" }
       }
     },
-  ]
+    ], [for key in local.kms_keys : {
+      # EC2 decrypts an attached volume by a grant that it makes in the name of whoever attaches it.
+      Sid       = "Grant"
+      Effect    = "Allow"
+      Action    = ["kms:CreateGrant"]
+      Resource  = [key]
+      Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+  }])
 
   lifecycle = {
     for k, g in var.groups : k => [
