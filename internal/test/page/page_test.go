@@ -78,6 +78,7 @@ func TestPage(t *testing.T) {
 		t.Error("the drain does not end")
 	}
 	b.quiet("after the end")
+	lookAtAudit(t, b, c)
 }
 
 // refreshes: the page takes over new numbers by itself, until it is told to pause.
