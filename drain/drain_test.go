@@ -31,6 +31,7 @@ type world struct {
 	good      *shiptest.MemoryDestination
 	other     *shiptest.MemoryDestination
 	faulty    *shiptest.FaultyDestination
+	bothDown  bool // good is down, too
 	listeners []Input
 }
 
@@ -57,7 +58,11 @@ func (w *world) start(o Options) (*Drainer, *spool.Spool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	sh, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"good": w.good, "other": w.faulty}})
+	var good ship.Destination = w.good
+	if w.bothDown {
+		good = shiptest.Faulty(w.good, down)
+	}
+	sh, err := ship.New(sp, &ship.Options{Destinations: map[string]ship.Destination{"good": good, "other": w.faulty}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -28,7 +28,9 @@ func (h *handful) Shutdown(ctx context.Context) error {
 
 func (h *handful) Close() error {
 	in := h.in
-	h.in = nil
+	if h.in = nil; in == nil {
+		return nil
+	}
 	in.Account(segment.Account{Received: segment.Tally{Records: 1, Bytes: 7}})
 	if _, err := in.Keep([]segment.Record{{Time: 1, Data: []byte("in hand")}}); err != nil {
 		return err

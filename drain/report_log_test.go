@@ -41,6 +41,7 @@ func (s sorry) Shutdown(ctx context.Context) error {
 func TestLossesAtAStopAreErrors(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)
+	w.bothDown = true // a delivery in the meantime would be news
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		l := &handful{unread: 5}

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
@@ -162,7 +164,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if w, err = audit.NewWatcher(&s.WatchOptions); err != nil {
 		return refused(stderr, err)
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads any more must not end it
 	l, err := net.Listen("tcp", s.http)
+	if err == nil && l.Addr() == nil {
+		err = errors.New("the system does not tell the address of the socket (getsockname(2) is refused): allow it")
+	}
 	if err != nil {
 		return refused(stderr, fmt.Errorf("-http: %w", err))
 	}

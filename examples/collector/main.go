@@ -40,13 +40,19 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	// The first line of the log may meet a reader that has gone, before the Drainer takes over this signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(os.Args[1:]))
+}
 
 const (
 	exitFailed = 1

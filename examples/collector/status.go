@@ -52,6 +52,9 @@ func (s *service) serveStatus(ctx context.Context, predecessor *ingest.Inheritan
 	} else {
 		s.socket, err = net.Listen("tcp", s.c.http)
 	}
+	if err == nil && s.socket.Addr() == nil {
+		err = errors.New("the system does not tell the address of the socket (getsockname(2) is refused): allow it")
+	}
 	if err != nil {
 		return fmt.Errorf("-http: %w", explained(err))
 	}

@@ -36,7 +36,7 @@ func usage(t *testing.T, code int, args ...string) string {
 func TestUsage(t *testing.T) {
 	said := usage(t, 2, "-listen", "VPN=udp://:1", "-dest", "nothing", "-codec", "rar", "-on-term", "explode",
 		"-segment-bytes", "many", "-sync", "web=-3s", "-drain-timeout", "soon", "-colour=red", "-listen", "vpn=udp://:0?sockets=some")
-	for _, want := range []string{"-spool", "VPN", "nothing", "rar", "explode", "many", "-3s", "soon", "colour", "some"} {
+	for _, want := range []string{"-spool", "VPN", "use NAME=URL", "rar", "explode", "many", "-3s", "soon", "colour", "some"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said of %s:\n%s", want, said)
 		}

@@ -87,7 +87,8 @@ func unread(t *testing.T, stderr *os.File) {
 	loadgenCheck(t, nil, "unread", sent.Sent, "file://"+dest)
 }
 
-// TestHangUp: SIGHUP comes from log rotation, a habit of "reload", or a closed terminal. It ends nothing.
+// TestHangUp: SIGHUP comes from log rotation, a habit of "reload", or a closed terminal. It ends nothing, also where there is
+// nothing to read again.
 func TestHangUp(t *testing.T) {
 	dir, dest, addr := t.TempDir(), t.TempDir(), testserver.FreeAddr(t)
 	c := startCollector(t, dir, nil, "-listen", "vpn=tcp://"+addr, "-dest", "d=file://"+dest, "-on-term", "drain",
@@ -97,7 +98,7 @@ func TestHangUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.until("the log to tell of the signal", 10*time.Second, func() bool { return strings.Contains(c.log.String(), "SIGHUP is ignored") })
+	c.until("the log to tell of the signal", 10*time.Second, func() bool { return strings.Contains(c.log.String(), "reload: the settings are in effect") })
 	sent := loadgenSend(t, "-to", "tcp://"+addr, "-count", "1000", "-run", "hup")
 	if code := c.end(syscall.SIGTERM, 30*time.Second); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
