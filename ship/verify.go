@@ -216,9 +216,13 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 		if v.hasRecorded(ctx, seg.Number) {
 			return nil
 		}
+		defer v.l.s.sp.Shelf().Release(seg.Number) // others need its room, and this may be tried again much later
 		rec, err := v.l.s.stageOrRepair(ctx, seg.Number)
 		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.isDeleted(seg.Number) {
 			return nil // no object; or deleted meanwhile, since nobody holds it
+		}
+		if errors.Is(err, spool.ErrFull) && v.readsAsRecorded(ctx, seg.Number) {
+			return nil
 		}
 		if err != nil {
 			return err
@@ -255,10 +259,7 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 		if err != nil {
 			return err
 		}
-		v.l.noteConfirmed(o.Key)
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.Objects++
+		v.noteObject(o.Key)
 		return nil
 	})
 	if err != nil && doubt != nil {
@@ -281,11 +282,34 @@ func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	if r, err := v.l.dest.Stat(ctx, o.Key); err != nil || o.Check(r) != nil {
 		return false
 	}
-	v.l.noteConfirmed(o.Key)
+	v.noteObject(o.Key)
+	return true
+}
+
+// readsAsRecorded reports whether what the destination hands out is what the stage record says. It is for a spool that has no
+// room for a staged file, and costs reading the object back.
+func (v *verifier) readsAsRecorded(ctx context.Context, number uint64) bool {
+	rec, err := v.l.s.sp.Shelf().StageRecord(number)
+	if err != nil {
+		return false
+	}
+	renamed := *rec
+	renamed.Key = object.WithHash(rec.Key, rec.RawSHA256)
+	for _, at := range []*spool.StageRecord{rec, &renamed} {
+		if _, same, err := v.l.compare(ctx, at); err == nil && same {
+			v.noteObject(at.Key)
+			return true
+		}
+	}
+	return false
+}
+
+// noteObject counts an object that the destination has.
+func (v *verifier) noteObject(key string) {
+	v.l.noteConfirmed(key)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Objects++
-	return true
 }
 
 // isDeleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
@@ -299,6 +323,7 @@ func (s *Shipper) isDeleted(number uint64) bool {
 func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	v.l.log.Warn("ship: a delivered object is missing at the destination; storing it again: find out who deletes there", "key", rec.Key)
 	return v.retry(ctx, func() error {
+		defer v.l.s.sp.Shelf().Release(rec.Segment)
 		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
 		if err == nil {
 			err = v.l.confirm(ctx, rec)

@@ -134,6 +134,12 @@ func (s *Shelf) wanted(seg sealed) bool {
 	return arrived == 0 || seg.asked > arrived && time.Since(seg.lastAsked) < wantedFor
 }
 
+// Release says that a caller of Stage needs the staged file of a segment no longer. The file stays for as long as nothing else
+// needs its room. Without it, each of the files that were made to verify a full spool would keep the next one out for a minute.
+func (s *Shelf) Release(number uint64) {
+	s.cat.note(number, func(c *sealed) { c.lastAsked = time.Time{} })
+}
+
 // wantedFor is how long a staged file is kept for who asked for it.
 const wantedFor = time.Minute
 

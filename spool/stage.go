@@ -74,7 +74,9 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		if seg.NoRaw {
 			return s.stageGap(ctx, seg, enc, old, err)
 		}
-		s.log.Warn("spool: making a staged file again, because the one that was there cannot be used; nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
+		if seg.Staged { // otherwise it was given up, for room
+			s.log.Warn("spool: making a staged file again, because the one that was there cannot be used; nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
+		}
 	} else if seg.NoRaw {
 		return s.stageGap(ctx, seg, enc, nil, err)
 	}
