@@ -82,20 +82,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 	}
 	rec, err := s.makeStaged(ctx, seg, enc, old)
 	if noRoom(err) {
-		// One at a time, so that several do not take each other the last room.
-		s.tight.Lock()
-		defer s.tight.Unlock()
-		s.prune() // what every destination has takes room until it is deleted
-		wake(s.work)
-		if s.space.stageRoom(seg.Size) {
-			rec, err = s.makeStaged(ctx, seg, enc, old)
-		}
-		for noRoom(err) && (s.giveInodeTo(number, err, seg.Size) || s.relieve(ctx, enc, number, func() bool { return s.space.stageRoom(seg.Size) })) {
-			rec, err = s.makeStaged(ctx, seg, enc, old)
-		}
-		if errors.Is(err, errNoRoom) {
-			rec, err = s.stageBeyond(ctx, seg, enc, old, err)
-		}
+		rec, err = s.stageTight(ctx, seg, enc, old, err)
 	}
 	if _, lost := errors.AsType[*rawLostError](err); lost {
 		if ok, uerr := s.unswap(number); ok && uerr == nil {
@@ -112,6 +99,26 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		s.relieve(ctx, enc, anyStage, func() bool { return !s.journal.short() })
 	}
 	return rec, nil
+}
+
+// stageTight makes a staged file for which there was no room. One at a time, so that several do not take each other the last room.
+func (s *Shelf) stageTight(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, err error) (*StageRecord, error) {
+	s.tight.Lock()
+	defer s.tight.Unlock()
+	s.prune() // what every destination has takes room until it is deleted
+	wake(s.work)
+	fits := func() bool { return s.space.stageRoom(seg.Size) }
+	var rec *StageRecord
+	if fits() {
+		rec, err = s.makeStaged(ctx, seg, enc, old)
+	}
+	for noRoom(err) && (s.giveInodeTo(seg.Number, err, seg.Size) || s.relieve(ctx, enc, seg.Number, fits)) {
+		rec, err = s.makeStaged(ctx, seg, enc, old)
+	}
+	if errors.Is(err, errNoRoom) {
+		rec, err = s.stageBeyond(ctx, seg, enc, old, err)
+	}
+	return rec, err
 }
 
 // stageBeyond makes a staged file that does not fit into the quota, if a destination waits for it: see overdraft.
