@@ -1,0 +1,25 @@
+// Package fleet runs a fleet of real collectors on one machine: servers with volumes of their own, behind load balancers, in an
+// Auto Scaling group, with an S3 server and an IDC behind a slow line as destinations. A seeded program of events happens to them
+// under load: scale-out, a crash whose volume another server adopts, an outage of the IDC, an upgrade of every server, scale-ins.
+// In the end the auditor says whether anything is missing, and the counters of kernels, load balancers and collectors must agree.
+//
+// # The stage
+//
+// Every machine is a Linux network namespace. The load balancers are nftables with conntrack, which share no code with Penstock.
+// A volume is a loop device with ext4. The test runs in a PID namespace and a mount namespace of its own, as their first process: when
+// it ends, in whatever way, the kernel kills every process in it, and then frees the network namespaces with their interfaces and
+// tables, the mounts and the loop devices. Nothing is left to clean up, also after a panic, ctrl-C or kill -9.
+//
+// The test needs root, and the programs ip, tc, nft, mkfs.ext4, sshd and versitygw. Without them it is skipped and says why; in CI
+// (the variable CI is set) it fails.
+//
+//	go test -v ./internal/test/fleet -run TestFleet -fleet.form short -fleet.seed 7 -fleet.out /tmp/evidence
+//
+// # The way through the files
+//
+// inside.go enters the namespaces. namespace.go, network.go and volume.go make machines, cables and disks. balancer.go decides which
+// targets get new flows, udp.go does it with nft and flows.go ends flows, tcp.go is the balancer with PROXY headers. server.go is
+// a machine with a collector, destinations.go has the two destinations, autoscaler.go the group. plan.go draws every decision
+// from the seed, sources.go sends, scenario.go makes the events happen. watch.go records what the servers show, account.go
+// reads the counters, verdict.go compares them. page.go writes the evidence.
+package fleet

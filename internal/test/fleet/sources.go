@@ -1,0 +1,237 @@
+//go:build linux
+
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
+)
+
+// lineSize is how long a record is.
+const lineSize = 300
+
+// tick is how often a feed sends.
+const tick = 5 * time.Millisecond
+
+// Feed sends the lines of one run through one balancer, from many sources. Every line has a number, and a checksum: see fwlog.
+type Feed struct {
+	Run    string
+	Class  string
+	ns     *Namespace
+	to     string
+	gen    *fwlog.Generator
+	rnd    *rand.Rand
+	weight []float64 // cumulative, of the sources
+	churn  float64   // a source gets another port so often, in a second
+	// fixed sources keep their port for ever.
+	fixed int
+
+	rate   atomic.Int64 // lines a second
+	bursts []Burst
+	begun  time.Time
+
+	Sent atomic.Uint64
+	// Unconfirmed are the numbers of lines on connections of which the receiver has not confirmed that it has read everything.
+	mu          sync.Mutex
+	unconfirmed []uint64
+	failures    uint64
+}
+
+// Burst multiplies the rate for a while.
+type Burst struct {
+	At, For time.Duration // after the feed's begin
+	Times   float64
+}
+
+// newFeed returns a feed. Each source has a share of the lines.
+func newFeed(run, class string, ns *Namespace, to string, seed uint64, shares []float64) (*Feed, error) {
+	g, err := fwlog.NewGenerator(run, seed)
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{Run: run, Class: class, ns: ns, to: to, gen: g, rnd: rand.New(rand.NewPCG(seed, 2)), begun: time.Now()}
+	sum := 0.0
+	for _, s := range shares {
+		sum += s
+		f.weight = append(f.weight, sum)
+	}
+	return f, nil
+}
+
+// pick draws a source by its share.
+func (f *Feed) pick() int {
+	x := f.rnd.Float64() * f.weight[len(f.weight)-1]
+	i, _ := slices.BinarySearch(f.weight, x)
+	return min(i, len(f.weight)-1)
+}
+
+// due is how many lines are to be sent by now, since the last call.
+func (f *Feed) due(last, now time.Time, rest *float64) int {
+	r := float64(f.rate.Load())
+	for _, b := range f.bursts {
+		if since := now.Sub(f.begun); since >= b.At && since < b.At+b.For {
+			r *= b.Times
+		}
+	}
+	// After a pause of the whole machine, the sources do not make up for more than a tenth of a second.
+	*rest += r * min(now.Sub(last), 100*time.Millisecond).Seconds()
+	n := int(*rest)
+	*rest -= float64(n)
+	return n
+}
+
+// SendUDP sends datagrams until ctx ends.
+func (f *Feed) SendUDP(ctx context.Context) error {
+	conns := make([]net.Conn, len(f.weight))
+	defer func() {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}()
+	dial := func(i int) (err error) {
+		old := conns[i]
+		if conns[i], err = f.ns.Dial(ctx, "udp", f.to); err == nil && old != nil {
+			err = old.Close()
+		}
+		return err
+	}
+	for i := range conns {
+		if err := dial(i); err != nil {
+			return err
+		}
+	}
+	var buf []byte
+	return f.every(ctx, func(n int) error {
+		for range n {
+			i := f.pick()
+			buf = f.gen.Append(buf[:0], i, f.Sent.Load(), lineSize)
+			if _, err := conns[i].Write(buf); err != nil {
+				f.note(func() { f.failures++ }) // this number is used again
+				continue
+			}
+			f.Sent.Add(1)
+		}
+		if f.rnd.Float64() < f.churn*tick.Seconds()*float64(len(conns)) {
+			if i := f.rnd.IntN(len(conns)); i >= f.fixed {
+				return dial(i)
+			}
+		}
+		return nil
+	})
+}
+
+// every calls send with the number of lines that are due, until ctx ends.
+func (f *Feed) every(ctx context.Context, send func(n int) error) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	last, rest := time.Now(), 0.0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		now := time.Now()
+		f.gen.Tick(now)
+		if err := send(f.due(last, now, &rest)); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("feed %s: %w", f.Run, err)
+		}
+		last = now
+	}
+}
+
+func (f *Feed) note(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// Failures counts datagrams that the sender's own kernel has refused.
+func (f *Feed) Failures() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failures
+}
+
+// Unconfirmed returns the numbers of lines that may have been lost with a connection.
+func (f *Feed) Unconfirmed() []uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.unconfirmed)
+}
+
+// connection is a TCP connection of a source, with the lines on it.
+type connection struct {
+	net.Conn
+	lines []uint64
+	born  time.Time
+}
+
+// SendTCP sends lines over connections until ctx ends. A connection is ended in order after life: the receiver then closes its
+// side, which confirms that it has read everything.
+func (f *Feed) SendTCP(ctx context.Context, life time.Duration) error {
+	conns := make([]*connection, len(f.weight))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	retire := func(i int) {
+		if c := conns[i]; c != nil {
+			conns[i] = nil
+			wg.Go(func() { f.retire(c) })
+		}
+	}
+	defer func() {
+		for i := range conns {
+			retire(i)
+		}
+	}()
+	var buf []byte
+	return f.every(ctx, func(n int) error {
+		for range n {
+			i := f.pick()
+			if c := conns[i]; c != nil && time.Since(c.born) > life {
+				retire(i)
+			}
+			if conns[i] == nil {
+				c, err := f.ns.Dial(ctx, "tcp", f.to)
+				if err != nil {
+					f.note(func() { f.failures++ })
+					continue
+				}
+				conns[i] = &connection{Conn: c, born: time.Now()}
+			}
+			seq := f.Sent.Add(1) - 1
+			c := conns[i]
+			c.lines = append(c.lines, seq)
+			buf = append(f.gen.Append(buf[:0], i, seq, lineSize), '\n')
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := c.Write(buf); err != nil {
+				retire(i)
+			}
+		}
+		return nil
+	})
+}
+
+// retire ends a connection, and notes its lines if the receiver does not confirm that it has read them.
+func (f *Feed) retire(c *connection) {
+	defer c.Close()
+	err := c.Conn.(*net.TCPConn).CloseWrite()
+	if err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, err = io.Copy(io.Discard, c)
+	}
+	if err != nil {
+		f.note(func() { f.unconfirmed = append(f.unconfirmed, c.lines...) })
+	}
+}

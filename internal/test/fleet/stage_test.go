@@ -1,0 +1,108 @@
+//go:build linux
+
+package fleet
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestStage: two servers behind the balancers, some load, both are taken away in order, and everything is where it should be.
+func TestStage(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	s, err := newStage(Setup{
+		Rules: unscaled.by(40), HashSeed: 7, Line: "200mbit", VolumeBytes: 1 << 30, DrainTimeout: time.Minute, Logf: t.Logf,
+	})
+	t.Cleanup(s.Close)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the stage stands after %v", time.Since(s.began))
+	for range 2 {
+		if _, err := s.Launch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range s.balancers {
+		if err := until(10*time.Second, func() error { return usesAll(b, 2) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("two servers after %v", time.Since(s.began))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	feeds, probe, wait := feedAll(t, s, ctx)
+	<-time.After(5 * time.Second) // of load
+	cancel()
+	wait()
+	for _, srv := range s.all() {
+		if err := s.Terminate(srv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, srv := range s.all() {
+		if err := s.Finish(srv, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := s.judge(feeds, probe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range v.Checks {
+		t.Logf("%v %s: %s", c.OK, c.What, c.Detail)
+		if !c.OK {
+			t.Errorf("%s: %s", c.What, c.Detail)
+		}
+	}
+	for _, srv := range v.Servers {
+		if srv.Account.Input == 0 {
+			t.Errorf("server %d has received nothing", srv.Slot)
+		}
+	}
+}
+
+// feedAll sends a little through every balancer.
+func feedAll(t *testing.T, s *Stage, ctx context.Context) (feeds []*Feed, probe *Probe, wait func()) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i, f := range fronts {
+		b := s.front(f.name)
+		if f.name == "relp-apart" {
+			p, err := newProbe(f.name, s.clients[f.side], b.addr.String(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			probe = p
+			wg.Go(func() { p.Send(ctx, 20*time.Millisecond) })
+			continue
+		}
+		shares := make([]float64, 40)
+		for i := range shares {
+			shares[i] = 1
+		}
+		feed, err := newFeed(f.name, f.class, s.clients[f.side], b.addr.String(), uint64(i), shares)
+		if err != nil {
+			t.Fatal(err)
+		}
+		feeds = append(feeds, feed)
+		feed.rate.Store(300)
+		feed.churn = 0.2
+		wg.Go(func() {
+			var err error
+			if f.tcp {
+				err = feed.SendTCP(ctx, time.Second)
+			} else {
+				err = feed.SendUDP(ctx)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return feeds, probe, wg.Wait
+}
