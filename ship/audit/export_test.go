@@ -1,5 +1,7 @@
 package audit
 
+import "context"
+
 // Cures are the advices, by code.
 func Cures() map[string]string { return cures }
 
@@ -13,5 +15,18 @@ func Forget(w *Watcher) { w.kept = nil }
 func JumpSooner(w *Watcher) {
 	for _, m := range w.kept {
 		m.relisted, m.page = 1, 2
+	}
+}
+
+// FullAudit makes a full audit beside the increments of a Watcher. adopt has it go on with what that has kept.
+func FullAudit(ctx context.Context, w *Watcher) (adopt func()) {
+	kept, err := w.full(ctx)
+	return func() { w.adopt(fullAudit{kept, err}) }
+}
+
+// JumpInTurn has a Watcher jump over what it knows of chains, each of which has its turn.
+func JumpInTurn(w *Watcher) {
+	for _, m := range w.kept {
+		m.relisted, m.page = len(m.chains.entries)-1, 2
 	}
 }

@@ -40,10 +40,11 @@ func (x *index) below(prefix string) (from, to int) {
 	return from, from + n
 }
 
-// replace puts a new listing in the place of a range. changed is called with each key that came, went, or has another size.
-func (x *index) replace(from, to int, entries []ship.Entry, changed func(key string)) {
+// replace puts a new listing in the place of a range, and reports whether it is the same as the old one. changed is called with each key
+// that came, went, or has another size.
+func (x *index) replace(from, to int, entries []ship.Entry, changed func(key string)) (same bool) {
 	old := x.entries[from:to]
-	same := len(old) == len(entries)
+	same = len(old) == len(entries)
 	i := 0
 	for _, e := range entries {
 		for ; i < len(old) && old[i].Key < e.Key; i++ {
@@ -66,6 +67,7 @@ func (x *index) replace(from, to int, entries []ship.Entry, changed func(key str
 	if !same {
 		x.entries = slices.Replace(x.entries, from, to, entries...)
 	}
+	return same
 }
 
 // yield yields the entries.

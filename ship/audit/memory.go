@@ -50,6 +50,7 @@ type memory struct {
 	objects   map[string]remembered // by key
 	folders   map[string]folder     // of hours
 	touched   map[string]bool       // folders that are to be listed
+	changed   map[string]bool       // folders whose listing has changed since the full audit began that runs now
 	round     uint64                // the number of the audit
 	sums      int32                 // place.sums
 	relisted  int                   // maxRelisted; tests set less
@@ -105,8 +106,16 @@ func compareFolders(all []*memory) {
 func newMemory() *memory {
 	return &memory{
 		manifests: map[object.ChainKey]*ship.Manifest{}, documents: map[string]any{}, signed: map[any]bool{},
-		objects: map[string]remembered{}, folders: map[string]folder{}, touched: map[string]bool{}, relisted: maxRelisted, page: page,
+		objects: map[string]remembered{}, folders: map[string]folder{}, touched: map[string]bool{}, changed: map[string]bool{}, relisted: maxRelisted, page: page,
 	}
+}
+
+// succeed has the next increment look where those that have used old meanwhile have seen a change: m may have looked there before it. All
+// chains are listed once, because the changes of their listings are not noted.
+func (m *memory) succeed(old *memory) {
+	maps.Copy(m.touched, old.touched)
+	maps.Copy(m.touched, old.changed)
+	m.chains.full = false
 }
 
 // catalogue yields the keys of a place's chains.
@@ -258,7 +267,9 @@ func (m *memory) listData(ctx context.Context, p *place, prefix string) error {
 	}
 	for i, f := range due {
 		from, to := m.data.below(f)
-		m.data.replace(from, to, answers[i], m.forget)
+		if !m.data.replace(from, to, answers[i], m.forget) {
+			m.changed[f] = true
+		}
 		delete(m.touched, f)
 		m.folders[f] = folder{round: m.round, idle: len(answers[i]) == 0}
 	}

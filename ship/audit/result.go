@@ -34,6 +34,9 @@ var verdicts = []Verdict{Complete, Closed, Owed, Damaged}
 // rank orders verdicts from the best to the worst.
 func (v Verdict) rank() int { return slices.Index(verdicts, v) }
 
+// isGood reports whether nothing more is waited for.
+func (v Verdict) isGood() bool { return v == Complete || v == Closed }
+
 func (v Verdict) worse(o Verdict) Verdict { return verdicts[max(v.rank(), o.rank())] }
 
 // Result is what an audit found.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // WatchOptions say what is watched. The zero value of every field but Places means its documented default.
@@ -66,8 +67,8 @@ func (o *WatchOptions) validate() error {
 // would. An increment looks at
 //
 //   - new manifests, heads, closings and notes of repairs, and the last manifest of each chain;
-//   - the listing of every hour that ended less than two hours ago, that a new manifest names objects of, or that something is wrong
-//     with, and of 16 hours with objects and 4 without in turn;
+//   - the listing of every hour that ended less than two hours ago, that a new manifest names objects of, that something is wrong
+//     with, or that has just become complete, and of 16 hours with objects and 4 without in turn;
 //   - objects that it has not found right before, by asking for them (Options.Deep: by reading them).
 //
 // So it notices at once what is added, also in old hours as soon as a chain names it, and what is removed from recent hours. An
@@ -161,12 +162,20 @@ func (w *Watcher) adopt(f fullAudit) bool {
 	}
 	w.step.Lock()
 	defer w.step.Unlock()
+	for i, m := range f.kept {
+		m.succeed(w.kept[i])
+	}
 	w.kept = f.kept
 	return true
 }
 
 // full makes a full audit, for what it keeps: the next increment comes to the same verdict.
 func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
+	w.step.Lock()
+	for _, m := range w.kept {
+		clear(m.changed)
+	}
+	w.step.Unlock()
 	kept := newMemories(len(w.o.Places))
 	o := w.options()
 	begin := time.Now()
@@ -213,10 +222,17 @@ func (w *Watcher) Step(ctx context.Context) (*Status, error) {
 		w.kept = newMemories(len(w.o.Places))
 	}
 	begin := time.Now()
+	before := make([]uint64, len(w.kept))
+	for i, m := range w.kept {
+		before[i] = m.round
+	}
 	r, places, err := w.audit(ctx, begin)
-	if err == nil && w.settle() {
+	for left := 2; err == nil; left-- { // a place that changes all the time must not keep the increment from its end
+		shaken, unlisted := w.settle(), w.unlisted(r, before, first)
+		if !unlisted && (!shaken || left <= 0) {
+			break
+		}
 		r, places, err = w.audit(ctx, begin)
-		w.settle()
 	}
 	took := time.Since(begin)
 	s := w.update(func(s *Status) {
@@ -266,6 +282,32 @@ func (w *Watcher) settle() (again bool) {
 		m.shaken = false
 	}
 	return again
+}
+
+// unlisted reports whether an hour has become complete whose folder this increment has not listed at every place, and has it listed.
+// The chain that was waited for may say nothing of the objects that other chains have named there long ago. Which of them are gone
+// since then, only a listing tells, and whoever waits for the hour takes its word.
+func (w *Watcher) unlisted(r *Result, before []uint64, first bool) (some bool) {
+	last := w.status.Load()
+	if first || last == nil || last.Result == nil || !w.o.Hour.IsZero() { // then the hours were listed as a whole
+		return false
+	}
+	was := map[hourID]Verdict{}
+	for _, h := range last.Result.Hours {
+		was[hourID{h.Class, h.Hour.Unix()}] = h.Verdict
+	}
+	for _, h := range r.Hours {
+		if !h.Verdict.isGood() || was[hourID{h.Class, h.Hour.Unix()}].isGood() {
+			continue
+		}
+		f := object.HourPrefix(h.Class, object.HourOf(h.Hour))
+		for i, m := range w.kept {
+			if m.folders[f].round <= before[i] {
+				m.touched[f], some = true, true
+			}
+		}
+	}
+	return some
 }
 
 // announce tells what has changed.
