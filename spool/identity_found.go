@@ -29,11 +29,12 @@ func (s *site) findIdentity() (*identity, error) {
 
 // namedIdentity is findIdentity for a caller that makes no new one.
 func (s *site) namedIdentity() (*identity, error) {
-	id, err := s.identityOfSegments()
+	all := s.witnesses()
+	id, err := all[0]()
 	if id != nil || err != nil {
 		return id, err
 	}
-	for _, of := range []func() (*identity, error){s.identityOfStages, s.identityOfBegun, s.identityOfChains} {
+	for _, of := range all[1:] {
 		found, err := of()
 		if err != nil {
 			return nil, err
@@ -47,6 +48,11 @@ func (s *site) namedIdentity() (*identity, error) {
 	}
 	id.Instance = "unknown" // spool.json may have had a later one, so that the next epoch begins
 	return id, nil
+}
+
+// witnesses are the kinds of files that tell of the identity: first segments, which know all of it.
+func (s *site) witnesses() []func() (*identity, error) {
+	return []func() (*identity, error){s.identityOfSegments, s.identityOfStages, s.identityOfBegun, s.identityOfChains}
 }
 
 // join returns what two files tell of the identity of the spool that both are of. Either may be nil.

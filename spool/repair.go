@@ -26,7 +26,7 @@ var ErrPlan = errors.New("spool: the repair would not be the one that was planne
 // RepairOptions configure PlanRepair. The zero value suits a spool whose files say whose it is.
 type RepairOptions struct {
 	// Identity is a copy of spool.json, for a directory whose files do not say, or not with one voice, whose spool it is. It must
-	// not contradict a segment.
+	// not contradict a segment, nor all other files that say it.
 	Identity []byte
 	// Class and Destinations of the spool, for a directory whose files say neither.
 	Class        string
@@ -124,7 +124,7 @@ func (r *repairer) lock() (unlock func() error, err error) {
 	switch {
 	case errors.Is(err, vfs.ErrLocked):
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist): // on a system that cannot lock the directory in its place
 		return func() error { return nil }, nil
 	case err != nil:
 		return nil, fmt.Errorf("spool: %w", err)

@@ -44,7 +44,10 @@ func (p *RepairPlan) Apply() (kept string, err error) {
 		return "", nil
 	}
 	if kept, err = now.keep(); err != nil {
-		return kept, fmt.Errorf("spool: nothing was changed, because what the repair replaces cannot be kept: %w", err)
+		if kept != "" {
+			removeTree(now.fs, kept) // copies of what was not changed; each attempt would leave more of them on a full disk
+		}
+		return "", fmt.Errorf("spool: nothing was changed, because what the repair replaces cannot be kept: %w", err)
 	}
 	for _, c := range now.cures {
 		if err := c.do(kept); err != nil {

@@ -163,11 +163,17 @@ func isOurs(dir, name string) bool {
 }
 
 // link returns the cure for a symbolic link: a segment that was moved to another disk is copied back, and a link that leads
-// nowhere is put aside. Any other may lead to a file of this host, which would become readable to those who read the volume.
+// nowhere is put aside, but for one in the place of the spool's own files: the disk that has the file may not be mounted just now, and
+// without it what the file holds would count as damaged. Any other may lead to a file of this host, which would become readable to
+// those who read the volume.
 func (r *repairer) link(dir, name string) (*cure, error) {
 	path := filepath.Join(r.dir, dir, name)
 	to, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		kind, _, _ := kindOf(dir, name)
+		if kind != "unknown" && kind != "unfinished" || dir == "" && subdirs[name] {
+			return nil, nil
+		}
 		return r.putAside("a symbolic link that leads nowhere", dir, name), nil
 	}
 	n, ok := parseName(name, segExt)
@@ -208,7 +214,7 @@ func (r *repairer) cureFor(refused error) *cure {
 			return nil
 		}
 		return c
-	case r.o.Identity != nil && errors.Is(refused, ErrCorrupt) && !r.isCured(filepath.Join(r.dir, identityName)):
+	case r.o.Identity != nil && !r.sound && errors.Is(refused, ErrCorrupt) && !r.isCured(filepath.Join(r.dir, identityName)):
 		return r.restoreIdentity()
 	}
 	return nil
@@ -224,7 +230,7 @@ func (r *repairer) isCured(path string) bool {
 }
 
 // restoreIdentity is the cure that makes spool.json again from the copy that the operator has given; nil if that is no
-// identity, or is of another spool than the segments are.
+// identity, or is of another spool than any file of the directory.
 func (r *repairer) restoreIdentity() *cure {
 	mem := vfs.NewMem()
 	path := filepath.Join(r.dir, identityName)
@@ -235,12 +241,8 @@ func (r *repairer) restoreIdentity() *cure {
 	if err != nil {
 		return nil
 	}
-	of, err := newSite(nil, r.dir, r.fs, Options{}).identityOfSegments()
-	if err != nil || of != nil && (of.Spool != id.Spool || of.Class != id.Class) {
+	if !r.vouchFor(id) {
 		return nil
-	}
-	if of != nil {
-		id.Epoch = max(id.Epoch, of.Epoch) // the copy may be older
 	}
 	c := &cure{Change: Change{What: "create", Path: identityName, Why: "restored from the copy that was given"}}
 	if fi, err := r.fs.Stat(path); err == nil {
@@ -249,4 +251,26 @@ func (r *repairer) restoreIdentity() *cure {
 	c.show = func(view vfs.FS) error { return id.save(view, r.dir) }
 	c.do = func(string) error { return id.save(r.fs, r.dir) }
 	return c
+}
+
+// vouchFor reports whether the files of the directory leave it possible that it is the spool of an identity: no segment says otherwise,
+// and of the others, if any says it, one says it is. The epoch becomes at least what they know, because the copy may be older.
+func (r *repairer) vouchFor(id *identity) bool {
+	yes, no := 0, 0
+	for i, of := range newSite(nil, r.dir, r.fs, Options{}).witnesses() {
+		found, err := of()
+		switch {
+		case err != nil:
+			return false
+		case found == nil:
+		case found.Spool == id.Spool && (found.Class == "" || found.Class == id.Class):
+			yes++
+			id.Epoch = max(id.Epoch, found.Epoch)
+		case i == 0:
+			return false
+		default:
+			no++
+		}
+	}
+	return yes > 0 || no == 0
 }

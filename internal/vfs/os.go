@@ -132,7 +132,11 @@ func (osFS) Lock(path, holder string) (_ io.Closer, err error) {
 	if holder == "" {
 		flag = os.O_RDONLY
 	}
-	if l.f, err = openRegular(path, flag); err != nil {
+	l.f, err = openRegular(path, flag)
+	if holder == "" && l.dir != nil && errors.Is(err, fs.ErrNotExist) {
+		return l, nil // who locks the file locks the directory first
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := tryLock(l.f); err != nil {

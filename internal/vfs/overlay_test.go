@@ -121,11 +121,22 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// TestLockUnchanged: a lock without a holder's text leaves the file as it is, and excludes others all the same.
+// TestLockUnchanged: a lock without a holder's text makes no file and leaves one as it is, and excludes others all the same.
 func TestLockUnchanged(t *testing.T) {
 	m := NewMem()
 	for fsys, path := range map[FS]string{OS(): t.TempDir() + "/lock", m: "/lock"} {
-		if _, err := fsys.Lock(path, ""); !errors.Is(err, fs.ErrNotExist) {
+		switch l, err := fsys.Lock(path, ""); {
+		case err == nil: // its directory is locked
+			if _, err := fsys.Lock(path, "other"); !errors.Is(err, ErrLocked) {
+				t.Errorf("locked twice, without a file: %v", err)
+			}
+			if _, err := fsys.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("a file was made: %v", err)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		case !errors.Is(err, fs.ErrNotExist):
 			t.Errorf("without a file: %v", err)
 		}
 		put(t, fsys, path, "somebody")

@@ -32,8 +32,9 @@ type FS interface {
 	Space(path string) (total, free int64, err error)
 	// Lock takes an exclusive lock on a file, created if need be, and writes holder into it. It never waits: ErrLocked
 	// (a *LockedError with the holder's text) if another process or another Lock of this process has it. The lock ends
-	// with Close or with the process; the file stays. An empty holder changes nothing: the file must be there, and keeps
-	// its text; it may be on a file system that is mounted read-only.
+	// with Close or with the process; the file stays. An empty holder changes nothing: the file keeps its text, and may be on a
+	// file system that is mounted read-only. If it is not there, its directory is locked in its place, or fs.ErrNotExist
+	// says that this system cannot.
 	Lock(path, holder string) (io.Closer, error)
 }
 
