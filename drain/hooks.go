@@ -30,8 +30,9 @@ const told = 200 * time.Millisecond
 
 // hooks are the Hooks of a Drainer. A nil *hooks tells nobody.
 type hooks struct {
-	phase  []HookPhase
-	teller *foreign.Teller
+	phase    []HookPhase
+	panicked func(*foreign.PanicError)
+	teller   foreign.Teller
 }
 
 // newHooks returns nil if there are none.
@@ -39,8 +40,7 @@ func newHooks(d *Drainer) *hooks {
 	if len(d.o.Hooks) == 0 {
 		return nil
 	}
-	teller := foreign.NewTeller(func(p *foreign.PanicError) { _ = d.notePanic(p) })
-	return &hooks{foreign.Having[HookPhase](d.o.Hooks), teller}
+	return &hooks{phase: foreign.Having[HookPhase](d.o.Hooks), panicked: func(p *foreign.PanicError) { _ = d.notePanic(p) }}
 }
 
 // checkHooks refuses what is no Hook of this package.
@@ -55,7 +55,7 @@ func (h *hooks) notePhase(name string, c *cause) {
 	}
 	p := PhaseBegun{Phase: name, Intent: c.intent, Trigger: c.trigger, Time: time.Now()}
 	for _, x := range h.phase {
-		h.teller.Tell(func() { x.OnPhase(p) })
+		h.teller.Tell(func() { x.OnPhase(p) }, h.panicked)
 	}
 }
 

@@ -11,10 +11,11 @@ import (
 // Hook is told what happens. It has one or more of the methods of [HookPut], [HookAcked], [HookVerified] and [HookRetried]; the
 // same value may be a Hook of packages ingest, spool and drain, too. A value that has none of the methods is refused.
 //
-// A Shipper calls its Hooks one after the other, in the order in which things happen, on a goroutine that does nothing else, and
-// without a lock. So a Hook may take its time; deliveries do not wait for it. A Hook that is behind by some thousand calls misses
-// the next ones (DestinationStats.Untold). One that panics is counted (DestinationStats.Panics) and logged, and is called again the next
-// time. Run waits a second for calls that are not over. Without a Hook nothing costs any time.
+// A Shipper calls its Hooks one after the other, whichever of its destinations they are told of, in the order in which things
+// happen, on a goroutine that does nothing else, and without a lock. So a Hook may take its time; deliveries do not wait for it.
+// Other Shippers and packages that have the same Hook call it from other goroutines. If some thousand calls wait, the next ones
+// are dropped (DestinationStats.Untold). A Hook that panics is counted (DestinationStats.Panics) and logged, and is called again the
+// next time. Run waits a second for calls that are not over. Without a Hook nothing costs any time.
 type Hook any
 
 // HookPut is a Hook that is told of each call of Destination.Put, of objects, manifests, heads and reports.
@@ -62,15 +63,16 @@ type Retried struct {
 // told is the longest time for which Run waits for Hooks.
 const told = time.Second
 
-// hooks are the Hooks of a Shipper, or of one lane. A nil *hooks tells nobody.
+// hooks are the Hooks of a Shipper, told for one lane. A nil *hooks tells nobody.
 type hooks struct {
 	class, dest string
 	put         []HookPut
 	acked       []HookAcked
 	verified    []HookVerified
 	retried     []HookRetried
-	teller      *foreign.Teller
-	panics      *atomic.Uint64
+	teller      *foreign.Teller // of the Shipper
+	panicked    func(*foreign.PanicError)
+	dropped     atomic.Uint64 // calls for this lane
 }
 
 // newHooks returns the Hooks of a lane; nil if there are none.
@@ -81,13 +83,20 @@ func newHooks(l *lane) *hooks {
 	}
 	h := &hooks{
 		class: l.s.class, dest: l.name, put: foreign.Having[HookPut](all), acked: foreign.Having[HookAcked](all),
-		verified: foreign.Having[HookVerified](all), retried: foreign.Having[HookRetried](all), panics: &l.panics,
+		verified: foreign.Having[HookVerified](all), retried: foreign.Having[HookRetried](all), teller: &l.s.teller,
 	}
-	h.teller = foreign.NewTeller(func(p *foreign.PanicError) {
-		h.panics.Add(1)
+	h.panicked = func(p *foreign.PanicError) {
+		l.panics.Add(1)
 		l.log.Error("ship: a Hook panicked; nothing else is affected", "err", p, "stack", string(p.Stack))
-	})
+	}
 	return h
+}
+
+// tell has a Hook called soon.
+func (h *hooks) tell(call func()) {
+	if !h.teller.Tell(call, h.panicked) {
+		h.dropped.Add(1)
+	}
 }
 
 // checkHooks refuses what is no Hook of this package.
@@ -107,7 +116,7 @@ func (h *hooks) notePut(o Object, r Receipt, took time.Duration, err error) {
 		return
 	}
 	for _, x := range h.put {
-		h.teller.Tell(func() { x.OnPut(Put{h.class, h.dest, o, r, took, err}) })
+		h.tell(func() { x.OnPut(Put{h.class, h.dest, o, r, took, err}) })
 	}
 }
 
@@ -117,7 +126,7 @@ func (h *hooks) noteAcked(c spool.Chain) {
 		return
 	}
 	for _, x := range h.acked {
-		h.teller.Tell(func() { x.OnAcked(Acked{h.class, h.dest, c}) })
+		h.tell(func() { x.OnAcked(Acked{h.class, h.dest, c}) })
 	}
 }
 
@@ -127,7 +136,7 @@ func (h *hooks) noteVerified(key string) {
 		return
 	}
 	for _, x := range h.verified {
-		h.teller.Tell(func() { x.OnVerified(Verified{h.class, h.dest, key}) })
+		h.tell(func() { x.OnVerified(Verified{h.class, h.dest, key}) })
 	}
 }
 
@@ -137,21 +146,14 @@ func (h *hooks) noteRetried(what string, attempt int, err error, wait time.Durat
 		return
 	}
 	for _, x := range h.retried {
-		h.teller.Tell(func() { x.OnRetried(Retried{h.class, h.dest, what, attempt, err, FailureOf(err), wait}) })
+		h.tell(func() { x.OnRetried(Retried{h.class, h.dest, what, attempt, err, FailureOf(err), wait}) })
 	}
 }
 
-// untold returns how many calls were dropped.
+// untold returns how many calls for the lane were dropped.
 func (h *hooks) untold() uint64 {
 	if h == nil {
 		return 0
 	}
-	return h.teller.Dropped()
-}
-
-// end waits for the calls that are not over.
-func (h *hooks) end(until time.Time) {
-	if h != nil {
-		h.teller.Wait(time.Until(until))
-	}
+	return h.dropped.Load()
 }

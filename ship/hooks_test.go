@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,4 +98,53 @@ func TestHooksChecked(t *testing.T) {
 	if _, err := ship.New(b.sp, &ship.Options{Destinations: d, Hooks: []ship.Hook{7}}); err == nil || !strings.Contains(err.Error(), "OnRetried") {
 		t.Error(err)
 	}
+}
+
+// serialHook notes whether two of its calls overlap, and panics for one destination.
+type serialHook struct {
+	running, overlaps atomic.Int32
+	calls             atomic.Int32
+}
+
+func (h *serialHook) OnPut(p ship.Put) {
+	h.calls.Add(1)
+	if h.running.Add(1) > 1 {
+		h.overlaps.Add(1)
+	}
+	time.Sleep(time.Millisecond) // of the bubble's clock: every other goroutine gets as far as it can
+	h.running.Add(-1)
+	if p.Destination == "b" {
+		panic("a hook")
+	}
+}
+
+func (h *serialHook) OnAcked(a ship.Acked) { h.OnPut(ship.Put{Destination: a.Destination}) }
+
+// TestHooksOneAtATime: the hooks of a Shipper are called one after the other, whichever of its destinations it is for, and also
+// for one that has joined; what panics is counted for its own destination.
+func TestHooksOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := destinations{"a": shiptest.Memory(), "b": shiptest.Memory(), "c": shiptest.Memory()}
+		b := newBench(t, d)
+		defer b.close()
+		h := &serialHook{}
+		b.ship(d, bubble, func(o *ship.Options) { o.Hooks = []ship.Hook{h} })
+		b.segments(5, 10)
+		if err := b.s.Join("d", shiptest.Memory()); err != nil {
+			t.Fatal(err)
+		}
+		b.segments(5, 10)
+		b.flush()
+		if err := b.stop(); err != nil { // waits for the hooks
+			t.Error(err)
+		}
+		if n := h.overlaps.Load(); n > 0 || h.calls.Load() < 40 {
+			t.Errorf("%d of %d calls ran while another one did", n, h.calls.Load())
+		}
+		for name, s := range b.s.Stats() {
+			if (s.Panics > 0) != (name == "b") {
+				t.Errorf("%d panics are counted for %s", s.Panics, name)
+			}
+		}
+	})
 }

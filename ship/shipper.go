@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool"
 )
@@ -30,8 +31,9 @@ type Shipper struct {
 	lanes   atomic.Pointer[[]*lane] // by name; Join replaces the list
 	changed wait.Signal             // a window, a chain or a state has changed
 	ended   chan struct{}
-	intake  intake     // measures it for the log
-	joining sync.Mutex // one Join at a time; guards o.Destinations and o.Limits
+	teller  foreign.Teller // calls the Hooks
+	intake  intake         // measures it for the log
+	joining sync.Mutex     // one Join at a time; guards o.Destinations and o.Limits
 
 	mu      sync.Mutex
 	claimed bool            // see Claim
@@ -114,10 +116,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.leaving = true
 	s.mu.Unlock()
 	s.wg.Wait()
-	until := time.Now().Add(told)
-	for _, l := range s.all() {
-		l.hooks.end(until)
-	}
+	s.teller.Wait(told)
 	close(s.ended)
 	if err := context.Cause(ctx); errors.Is(err, spool.ErrClosed) {
 		return fmt.Errorf("ship: %w", err)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,8 @@ type hooks struct {
 	sealed []HookSealed
 	staged []HookStaged
 	panics atomic.Uint64
-	teller *foreign.Teller
+	log    *slog.Logger
+	teller foreign.Teller
 
 	mu      sync.Mutex
 	from    *place // what is kept beyond it has not been told; nil: nothing
@@ -72,13 +74,17 @@ func newHooks(o *Options) *hooks {
 		return nil
 	}
 	h := &hooks{
-		class: o.Class, kept: foreign.Having[HookKept](o.Hooks), sealed: foreign.Having[HookSealed](o.Hooks), staged: foreign.Having[HookStaged](o.Hooks),
+		class: o.Class, log: o.Logger, kept: foreign.Having[HookKept](o.Hooks), sealed: foreign.Having[HookSealed](o.Hooks), staged: foreign.Having[HookStaged](o.Hooks),
 	}
-	h.teller = foreign.NewTeller(func(p *foreign.PanicError) {
-		h.panics.Add(1)
-		o.Logger.Error("spool: a Hook panicked; nothing else is affected", "class", h.class, "err", p, "stack", string(p.Stack))
-	})
 	return h
+}
+
+// tell has a Hook called soon; false if it is not, because too many calls wait.
+func (h *hooks) tell(call func()) bool { return h.teller.Tell(call, h.panicked) }
+
+func (h *hooks) panicked(p *foreign.PanicError) {
+	h.panics.Add(1)
+	h.log.Error("spool: a Hook panicked; nothing else is affected", "class", h.class, "err", p, "stack", string(p.Stack))
 }
 
 // checkHooks refuses what is no Hook of this package.
@@ -109,7 +115,7 @@ func (h *hooks) noteKept(from, to place) {
 	}
 	h.upTo = to
 	if !h.telling {
-		h.telling = h.teller.Tell(h.tellKept)
+		h.telling = h.tell(h.tellKept)
 	}
 }
 
@@ -131,7 +137,7 @@ func (h *hooks) noteSealed(seg Segment) {
 	}
 	seg.Gaps, seg.Unaccounted = slices.Clone(seg.Gaps), slices.Clone(seg.Unaccounted)
 	for _, x := range h.sealed {
-		h.teller.Tell(func() { x.OnSealed(Sealed{h.class, seg}) })
+		h.tell(func() { x.OnSealed(Sealed{h.class, seg}) })
 	}
 }
 
@@ -141,7 +147,7 @@ func (h *hooks) noteStaged(rec *StageRecord) {
 		return
 	}
 	for _, x := range h.staged {
-		h.teller.Tell(func() { x.OnStaged(Staged{h.class, rec}) })
+		h.tell(func() { x.OnStaged(Staged{h.class, rec}) })
 	}
 }
 

@@ -11,31 +11,31 @@ const MaxTold = 4096
 
 // Teller calls an embedder's hooks on a goroutine of their own, one after the other and in order, so that a hook that is
 // slow, hangs or panics delays nothing. The goroutine exists only while there is something to call. If MaxTold calls wait,
-// further ones are dropped and counted.
+// further ones are dropped and counted. The zero Teller is ready for use.
 type Teller struct {
-	panicked func(*PanicError)
-
 	mu      sync.Mutex
-	waiting []func()
-	running bool
+	waiting []told
 	dropped uint64
 	idle    chan struct{} // closed when the goroutine ends; nil without one
 }
 
-// NewTeller returns a Teller that reports panics to panicked.
-func NewTeller(panicked func(*PanicError)) *Teller { return &Teller{panicked: panicked} }
+// told is a call that waits.
+type told struct {
+	call     func()
+	panicked func(*PanicError)
+}
 
-// Tell has call called soon; false if it is dropped.
-func (t *Teller) Tell(call func()) bool {
+// Tell has call called soon; false if it is dropped. If call panics or ends its goroutine, panicked is told.
+func (t *Teller) Tell(call func(), panicked func(*PanicError)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.waiting) >= MaxTold {
 		t.dropped++
 		return false
 	}
-	t.waiting = append(t.waiting, call)
-	if !t.running {
-		t.running, t.idle = true, make(chan struct{})
+	t.waiting = append(t.waiting, told{call, panicked})
+	if t.idle == nil {
+		t.idle = make(chan struct{})
 		go t.run()
 	}
 	return true
@@ -64,27 +64,33 @@ func (t *Teller) Wait(d time.Duration) {
 	}
 }
 
+// run makes the calls that wait. One that ends the goroutine, as testing.T.FailNow does, is followed by the others on a new one.
 func (t *Teller) run() {
-	for calls := t.take(); len(calls) > 0; calls = t.take() {
-		for _, call := range calls {
-			err := Catch("", func() error { call(); return nil })
-			if p, ok := errors.AsType[*PanicError](err); ok {
-				t.panicked(p)
-			}
+	c, more := t.next()
+	defer func() {
+		if more {
+			c.panicked(&PanicError{Value: errGoexit})
+			go t.run()
+		}
+	}()
+	for ; more; c, more = t.next() {
+		err := Catch("", func() error { c.call(); return nil })
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			c.panicked(p)
 		}
 	}
 }
 
-// take returns the calls that wait. Without any, the goroutine has ended.
-func (t *Teller) take() []func() {
+// next returns the call that waits longest. Without any, the goroutine has ended.
+func (t *Teller) next() (c told, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	calls := t.waiting
-	t.waiting = nil
-	if len(calls) == 0 {
-		t.running = false
+	if len(t.waiting) == 0 {
 		close(t.idle)
-		t.idle = nil
+		t.waiting, t.idle = nil, nil
+		return c, false
 	}
-	return calls
+	c, t.waiting[0] = t.waiting[0], c
+	t.waiting = t.waiting[1:]
+	return c, true
 }

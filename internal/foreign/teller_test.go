@@ -1,7 +1,7 @@
 package foreign
 
 import (
-	"errors"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -12,7 +12,8 @@ import (
 func TestTeller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var panics []any
-		teller := NewTeller(func(p *PanicError) { panics = append(panics, p.Value) })
+		var teller Teller
+		panicked := func(p *PanicError) { panics = append(panics, p.Value) }
 		var got []int
 		hang := make(chan struct{})
 		for i := range 5 {
@@ -24,7 +25,7 @@ func TestTeller(t *testing.T) {
 					<-hang
 				}
 				got = append(got, i)
-			})
+			}, panicked)
 		}
 		began := time.Now()
 		teller.Wait(time.Second)
@@ -32,7 +33,7 @@ func TestTeller(t *testing.T) {
 			t.Errorf("Wait returned after %v, with a call that hangs", took)
 		}
 		for range MaxTold + 10 {
-			teller.Tell(func() {})
+			teller.Tell(func() {}, panicked)
 		}
 		if n := teller.Dropped(); n < 9 || n > 11 {
 			t.Errorf("%d calls were dropped", n)
@@ -46,13 +47,25 @@ func TestTeller(t *testing.T) {
 	})
 }
 
-// TestTellerGoexit: a hook that ends its goroutine takes only itself with it.
+// TestTellerGoexit: a hook that ends its goroutine takes only itself with it, and is reported.
 func TestTellerGoexit(t *testing.T) {
-	called := make(chan error, 1)
-	teller := NewTeller(func(*PanicError) {})
-	teller.Tell(func() { called <- errors.New("told") })
-	if err := <-called; err == nil {
-		t.Error("not called")
-	}
-	teller.Wait(time.Minute)
+	synctest.Test(t, func(t *testing.T) {
+		var teller Teller
+		var got []int
+		var panics []any
+		for i := range 4 {
+			teller.Tell(func() {
+				if i%2 == 0 {
+					runtime.Goexit()
+				}
+				got = append(got, i)
+			}, func(p *PanicError) { panics = append(panics, p.Value) })
+		}
+		began := time.Now()
+		teller.Wait(time.Minute)
+		synctest.Wait()
+		if took := time.Since(began); took != 0 || !slices.Equal(got, []int{1, 3}) || !slices.Equal(panics, []any{any(errGoexit), any(errGoexit)}) {
+			t.Errorf("called %v, panics %v, after %v", got, panics, took)
+		}
+	})
 }
