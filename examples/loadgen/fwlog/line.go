@@ -21,13 +21,31 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //
 //	<134>1 2026-11-22T08:00:00.123456Z fw-03 filterlog - - - run=a1 src=3 seq=1234 action=block proto=tcp … crc=89abcdef
 //
-// The checksum covers everything from "run=" to the space before "crc=", so that a relay may rewrite the header.
+// or one of the older kind (RFC 3164):
+//
+//	<134>Nov 22 08:00:00 fw-03 filterlog: run=a1 src=3 seq=1234 …
+//
+// The checksum covers everything from "run=" to the space before "crc=", so that a relay may rewrite the header. A line that was
+// made of somebody else's bytes ends in the same way (see Stamp), and has a checksum of these bytes as well.
+
+// Format is the form of a line's header.
+type Format uint8
+
+// Formats.
+const (
+	RFC5424 Format = iota
+	RFC3164
+)
+
+// Formats are the names of the formats, as their numbers.
+var Formats = []string{"rfc5424", "rfc3164"}
 
 // Generator makes lines of one run. It is not safe for concurrent use.
 type Generator struct {
 	run  string
 	rnd  *rand.Rand
 	now  []byte // formatted time, refreshed by Tick
+	old  []byte // the same as RFC 3164 has it
 	text []byte // to cut messages from: composing each message would cost more than receiving it
 }
 
@@ -59,7 +77,9 @@ func CheckRun(run string) error {
 
 // Tick sets the time that the next lines carry.
 func (g *Generator) Tick(now time.Time) {
-	g.now = now.UTC().AppendFormat(g.now[:0], "2006-01-02T15:04:05.000000Z")
+	now = now.UTC()
+	g.now = now.AppendFormat(g.now[:0], "2006-01-02T15:04:05.000000Z")
+	g.old = now.AppendFormat(g.old[:0], time.Stamp)
 }
 
 var (
@@ -70,29 +90,57 @@ var (
 	words   = []string{"session", "established", "from", "trusted", "zone", "policy", "matched", "threat", "none", "tls", "inspected", "nat", "translated", "flow", "closed", "timeout", "client", "server", "bytes", "category", "business"}
 )
 
-// Append appends one line of exactly size bytes (at least MinSize).
+// Append appends one line of exactly size bytes (at least MinSize) as RFC 5424 has it.
 func (g *Generator) Append(dst []byte, source int, seq uint64, size int) []byte {
+	return g.AppendAs(dst, RFC5424, source, seq, size)
+}
+
+// AppendAs is Append for lines of a format.
+func (g *Generator) AppendAs(dst []byte, f Format, source int, seq uint64, size int) []byte {
 	start := len(dst)
-	dst = append(dst, "<134>1 "...)
-	dst = append(dst, g.now...)
+	if f == RFC3164 {
+		dst = append(append(dst, "<134>"...), g.old...)
+	} else {
+		dst = append(append(dst, "<134>1 "...), g.now...)
+	}
 	dst = append(dst, " fw-"...)
 	dst = strconv.AppendInt(dst, int64(source), 10)
-	dst = append(dst, " filterlog - - - "...)
+	if f == RFC3164 {
+		dst = append(dst, " filterlog: "...)
+	} else {
+		dst = append(dst, " filterlog - - - "...)
+	}
 	body := len(dst)
-	dst = append(dst, "run="...)
-	dst = append(dst, g.run...)
-	dst = append(dst, " src="...)
-	dst = strconv.AppendInt(dst, int64(source), 10)
-	dst = append(dst, " seq="...)
-	dst = strconv.AppendUint(dst, seq, 10)
-	end := start + size - len(" crc=01234567")
-	dst = g.fill(dst, end)
-	sum := crc32.Checksum(dst[body:], castagnoli)
-	dst = append(dst, " crc="...)
+	dst = appendIdentity(dst, g.run, source, seq)
+	dst = g.fill(dst, start+size-len(" crc=01234567"))
+	return appendSum(append(dst, " crc="...), dst[body:])
+}
+
+// appendIdentity appends what says which line this is.
+func appendIdentity(dst []byte, run string, source int, seq uint64) []byte {
+	dst = append(append(dst, "run="...), run...)
+	dst = strconv.AppendInt(append(dst, " src="...), int64(source), 10)
+	return strconv.AppendUint(append(dst, " seq="...), seq, 10)
+}
+
+// appendSum appends the checksum of data as eight hexadecimal digits.
+func appendSum(dst, data []byte) []byte {
+	sum := crc32.Checksum(data, castagnoli)
 	for shift := 28; shift >= 0; shift -= 4 {
 		dst = append(dst, "0123456789abcdef"[sum>>shift&15])
 	}
 	return dst
+}
+
+// Stamp appends to line, which may be any bytes, what makes it a line of a run that proves itself.
+func Stamp(line []byte, run string, source int, seq uint64) []byte {
+	of := len(line)
+	out := append(line, ' ')
+	body := len(out)
+	out = appendIdentity(out, run, source, seq)
+	out = append(strconv.AppendInt(append(out, " of="...), int64(of), 10), ':')
+	out = appendSum(out, out[:of])
+	return appendSum(append(out, " crc="...), out[body:])
 }
 
 // fill appends plausible fields up to end exactly.
@@ -143,34 +191,65 @@ var (
 	ErrAltered = errors.New("line of this run with a wrong checksum")
 )
 
+// RunOf returns the name of the run that a line says it belongs to; nil if it says none.
+func RunOf(data []byte) []byte {
+	_, run, _, ok := identity(data)
+	if !ok {
+		return nil
+	}
+	return run
+}
+
+// identity finds the last part of data that can be a line's identity. body begins with "run=", and rest is what follows the
+// name of the run. A line that was stamped twice belongs to the second run.
+func identity(data []byte) (body, run, rest []byte, ok bool) {
+	i := bytes.LastIndex(data, []byte("run="))
+	if i < 0 {
+		return nil, nil, nil, false
+	}
+	body = data[i:]
+	run, rest, ok = bytes.Cut(body[len("run="):], []byte(" "))
+	return body, run, rest, ok
+}
+
 // Parse finds the line of a run in a record. ErrForeign: there is none. ErrAltered: it differs from the line that was sent.
 func Parse(data []byte, run string) (source int, seq uint64, err error) {
-	i := bytes.Index(data, []byte("run="))
-	if i < 0 {
-		return 0, 0, ErrForeign
-	}
-	body := data[i:]
-	rest, ok := bytes.CutPrefix(body[len("run="):], []byte(run+" "))
-	if !ok {
+	body, name, rest, ok := identity(data)
+	if !ok || string(name) != run {
 		return 0, 0, ErrForeign
 	}
 	c := bytes.LastIndex(body, []byte(" crc="))
-	if c < 0 || len(body) < c+len(" crc=")+8 {
+	if c < 0 || len(body) < c+len(" crc=")+8 || !isSum(body[c+5:c+13], body[:c]) {
 		return 0, 0, ErrAltered
 	}
-	sum, err := strconv.ParseUint(string(body[c+5:c+13]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Checksum(body[:c], castagnoli) {
-		return 0, 0, ErrAltered
-	}
-	var src, sq []byte
-	src, rest, _ = bytes.Cut(rest, []byte(" "))
-	sq, _, _ = bytes.Cut(rest, []byte(" "))
+	src, rest, _ := bytes.Cut(rest, []byte(" "))
+	sq, rest, _ := bytes.Cut(rest, []byte(" "))
 	s, ok1 := bytes.CutPrefix(src, []byte("src="))
 	q, ok2 := bytes.CutPrefix(sq, []byte("seq="))
 	source, err1 := strconv.Atoi(string(s))
 	seq, err2 := strconv.ParseUint(string(q), 10, 64)
-	if !ok1 || !ok2 || err1 != nil || err2 != nil {
+	if !ok1 || !ok2 || err1 != nil || err2 != nil || !isWhole(data[:len(data)-len(body)], rest) {
 		return 0, 0, ErrAltered
 	}
 	return source, seq, nil
+}
+
+// isSum reports whether text is the checksum of data.
+func isSum(text, data []byte) bool {
+	sum, err := strconv.ParseUint(string(text), 16, 32)
+	return err == nil && uint32(sum) == crc32.Checksum(data, castagnoli)
+}
+
+// isWhole reports whether the bytes before a stamp are those that were stamped. fields follow the sequence number; a line that
+// a Generator made has no field "of".
+func isWhole(before, fields []byte) bool {
+	of, stamped := bytes.CutPrefix(fields, []byte("of="))
+	if !stamped {
+		return true
+	}
+	of, _, _ = bytes.Cut(of, []byte(" "))
+	length, sum, _ := bytes.Cut(of, []byte(":"))
+	n, err := strconv.Atoi(string(length))
+	before, ok := bytes.CutSuffix(before, []byte(" "))
+	return ok && err == nil && n >= 0 && n <= len(before) && isSum(sum, before[len(before)-n:])
 }

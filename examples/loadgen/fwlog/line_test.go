@@ -1,9 +1,12 @@
 package fwlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestLine(t *testing.T) {
@@ -89,5 +92,48 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for seq := uint64(0); b.Loop(); seq++ {
 		buf = g.Append(buf[:0], 3, seq, 512)
+	}
+}
+
+// TestFormats: a line of each format has its header, its exact size, and proves itself.
+func TestFormats(t *testing.T) {
+	g, err := NewGenerator("r", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Tick(time.Date(2026, 11, 2, 8, 0, 9, 123456000, time.UTC))
+	for f, begin := range []string{
+		RFC5424: "<134>1 2026-11-02T08:00:09.123456Z fw-7 filterlog - - - run=r src=7 seq=5 ",
+		RFC3164: "<134>Nov  2 08:00:09 fw-7 filterlog: run=r src=7 seq=5 ",
+	} {
+		line := g.AppendAs(nil, Format(f), 7, 5, 333)
+		if source, seq, err := Parse(line, "r"); len(line) != 333 || source != 7 || seq != 5 || err != nil || !strings.HasPrefix(string(line), begin) {
+			t.Errorf("%s: %d bytes, %d, %d, %v: %q", Formats[f], len(line), source, seq, err, line)
+		}
+	}
+}
+
+// TestStamp: any bytes become a line that proves itself, and each changed byte of it is noticed; a relay's header is none.
+func TestStamp(t *testing.T) {
+	for _, text := range []string{"", "hello", "run=x src=1 seq=2 crc=00000000", "\x00\xff bytes \n", string(Stamp([]byte("once"), "a", 1, 2))} {
+		line := Stamp([]byte(text), "r-1", 3, 4)
+		if source, seq, err := Parse(line, "r-1"); source != 3 || seq != 4 || err != nil || string(RunOf(line)) != "r-1" {
+			t.Errorf("%q: %d, %d, %v", line, source, seq, err)
+		}
+		if _, _, err := Parse(append([]byte("relay: "), line...), "r-1"); err != nil {
+			t.Errorf("relayed %q: %v", line, err)
+		}
+		for i := range line {
+			bad := bytes.Clone(line)
+			bad[i] ^= 1
+			if _, _, err := Parse(bad, "r-1"); err == nil {
+				t.Errorf("%q was %q", bad, line)
+			}
+		}
+		if len(text) > 0 {
+			if _, _, err := Parse(line[1:], "r-1"); err == nil {
+				t.Errorf("%q lacks its first byte", line[1:])
+			}
+		}
 	}
 }

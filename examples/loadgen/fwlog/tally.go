@@ -2,14 +2,16 @@ package fwlog
 
 import (
 	"errors"
-	"math/bits"
+
+	"github.com/penstock-go/penstock/examples/loadgen/paged"
 )
 
-// Tally counts which of the lines 0 … sent−1 of a run were found. It needs one bit per line.
+// Tally counts which of the lines 0 … sent−1 of a run were found. It needs at most one bit per line.
 type Tally struct {
 	run  string
 	sent uint64
-	seen []uint64
+	seen *paged.Set
+	err  error
 
 	Found     uint64 // different lines found
 	Duplicate uint64 // lines found again
@@ -17,44 +19,90 @@ type Tally struct {
 	Foreign   uint64 // records that are not of this run
 }
 
-// NewTally returns a Tally of a run in which sent lines were sent.
+// NewTally returns a Tally of a run in which sent lines were sent. Its memory has no other bound.
 func NewTally(run string, sent uint64) *Tally {
-	return &Tally{run: run, sent: sent, seen: make([]uint64, (sent+63)/64)}
+	store, err := paged.NewStore(0, "")
+	if err == nil {
+		var t *Tally
+		if t, err = NewTallyIn(store, run, sent); err == nil {
+			return t
+		}
+	}
+	return &Tally{run: run, sent: sent, err: err}
+}
+
+// NewTallyIn is NewTally with the memory of a store.
+func NewTallyIn(store *paged.Store, run string, sent uint64) (*Tally, error) {
+	seen, err := store.Set(sent)
+	if err != nil {
+		return nil, err
+	}
+	return &Tally{run: run, sent: sent, seen: seen}, nil
 }
 
 // Add counts one record.
 func (t *Tally) Add(data []byte) {
+	if t.err != nil {
+		return
+	}
 	_, seq, err := Parse(data, t.run)
-	switch {
-	case errors.Is(err, ErrForeign):
+	if errors.Is(err, ErrForeign) {
 		t.Foreign++
-	case err != nil || seq >= t.sent:
+		return
+	}
+	if err != nil || seq >= t.sent {
 		t.Altered++
-	case t.seen[seq/64]>>(seq%64)&1 == 1:
+		return
+	}
+	had, err := t.seen.Add(seq)
+	switch {
+	case err != nil:
+		t.err = err
+	case had:
 		t.Duplicate++
 	default:
-		t.seen[seq/64] |= 1 << (seq % 64)
 		t.Found++
 	}
 }
 
+// Err is why nothing is counted any more; nil if everything is.
+func (t *Tally) Err() error { return t.err }
+
+// Sent is how many lines were sent.
+func (t *Tally) Sent() uint64 { return t.sent }
+
 // Has reports whether a line was found.
-func (t *Tally) Has(seq uint64) bool { return seq < t.sent && t.seen[seq/64]>>(seq%64)&1 == 1 }
+func (t *Tally) Has(seq uint64) bool {
+	if t.seen == nil {
+		return false
+	}
+	has, err := t.seen.Has(seq)
+	t.err = errors.Join(t.err, err)
+	return has
+}
 
 // Missing is how many lines were not found.
 func (t *Tally) Missing() uint64 { return t.sent - t.Found }
 
+// Gaps calls f with each range of lines that were not found, from (included) to (not included), until f returns false.
+func (t *Tally) Gaps(f func(from, to uint64) bool) {
+	if t.seen != nil {
+		t.err = errors.Join(t.err, t.seen.Gaps(f))
+	}
+}
+
 // FirstMissing returns the sequence numbers of the first max lines that were not found.
 func (t *Tally) FirstMissing(max int) (seqs []uint64) {
-	for i, w := range t.seen {
-		for free := ^w; free != 0 && len(seqs) < max; free &= free - 1 {
-			if seq := uint64(i)*64 + uint64(bits.TrailingZeros64(free)); seq < t.sent {
-				seqs = append(seqs, seq)
-			}
+	t.Gaps(func(from, to uint64) bool {
+		for ; from < to && len(seqs) < max; from++ {
+			seqs = append(seqs, from)
 		}
-	}
+		return len(seqs) < max
+	})
 	return seqs
 }
 
 // OK reports whether every line was found once, as it was sent.
-func (t *Tally) OK() bool { return t.Missing() == 0 && t.Duplicate == 0 && t.Altered == 0 }
+func (t *Tally) OK() bool {
+	return t.err == nil && t.Missing() == 0 && t.Duplicate == 0 && t.Altered == 0
+}
