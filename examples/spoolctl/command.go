@@ -149,9 +149,12 @@ func show[T any](to *output, values []T, text func(io.Writer, T)) error {
 		}
 		return nil
 	}
-	e := json.NewEncoder(to.stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(values)
+	b, err := json.MarshalIndent(values, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = to.stdout.Write(append(escapeJSON(b), '\n'))
+	return err
 }
 
 // progress draws a bar until done is called. part returns how much is done, from 0 to 1, and a text.
@@ -164,7 +167,7 @@ func (to *output) progress(part func() (float64, string)) (done func()) {
 
 // warn prints a line for people.
 func (to *output) warn(format string, a ...any) {
-	fmt.Fprintln(to.stderr, "spoolctl: "+printable(fmt.Sprintf(format, a...)))
+	fmt.Fprintln(to.stderr, "spoolctl: "+paragraph(fmt.Sprintf(format, a...)))
 }
 
 // readSegments returns a spool's directory and its segments in the order of their records.

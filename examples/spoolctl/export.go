@@ -124,8 +124,8 @@ func (x *export) check(dir string) error {
 	if x.form != format.NDJSON && x.form != format.Lines {
 		return fmt.Errorf("%w: -format %q: use ndjson or lines", errUsage, x.form)
 	}
-	to, err1 := filepath.Abs(x.to)
-	spoolDir, err2 := filepath.Abs(dir)
+	to, err1 := realPath(x.to)
+	spoolDir, err2 := realPath(dir)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -133,6 +133,21 @@ func (x *export) check(dir string) error {
 		return fmt.Errorf("%w: %s is in the directory of the spool", errUsage, x.to)
 	}
 	return x.isFree()
+}
+
+// realPath returns where a path leads, as far as it is there.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && dir != path {
+		if dir, err = realPath(dir); err == nil {
+			real = filepath.Join(dir, filepath.Base(path))
+		}
+	}
+	return real, err
 }
 
 // isFree refuses to write where something is.

@@ -127,6 +127,6 @@ func (l *listing) write(w io.Writer, heading bool) {
 	}
 	table(w, lines...)
 	for _, p := range problems {
-		fmt.Fprintln(w, printable(p))
+		fmt.Fprintln(w, paragraph(p))
 	}
 }

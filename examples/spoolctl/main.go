@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // fail prints an error and returns its exit code.
 func fail(stderr io.Writer, name string, err error) int {
-	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, printable(err.Error())) // it may contain names that others chose
+	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, paragraph(err.Error())) // it may contain names that others chose
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, flag.ErrHelp), errors.Is(err, spool.ErrOptions):
 		return exitUsage

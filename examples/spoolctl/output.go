@@ -130,4 +130,10 @@ func escapeJSON(line []byte) []byte {
 }
 
 // writeJSONLine writes a value as one line.
-func writeJSONLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+func writeJSONLine(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = w.Write(append(escapeJSON(b), '\n'))
+	}
+	return err
+}

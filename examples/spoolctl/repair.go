@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/penstock-go/penstock/spool"
 )
@@ -55,7 +56,7 @@ func repairCommand() *command {
 		if err != nil {
 			return 0, err
 		}
-		r := &repaired{RepairPlan: p}
+		r := &repaired{RepairPlan: p, flags: shellFlags(*identity, o)}
 		if *apply {
 			if *id != "" && *id != p.ID {
 				return 0, fmt.Errorf("the plan is %s now, not %s: look at it again without -apply", p.ID, *id)
@@ -89,8 +90,31 @@ func readLimited(path string, limit int64) ([]byte, error) {
 // repaired is what the command repair says.
 type repaired struct {
 	*spool.RepairPlan
+	flags   string // with which the plan was made, for a shell
 	Applied bool   `json:"applied"`
 	Kept    string `json:"kept,omitempty"` // the directory with what was replaced
+}
+
+// shellFlags are those of a plan that make it another one.
+func shellFlags(identity string, o *spool.RepairOptions) (s string) {
+	if identity != "" {
+		s += " -identity " + quoted(identity)
+	}
+	if o.Class != "" {
+		s += " -class " + quoted(o.Class)
+	}
+	for _, name := range o.Destinations {
+		s += " -dest " + quoted(name)
+	}
+	return s
+}
+
+// dirArg is a directory as an argument that is not taken for a flag.
+func dirArg(dir string) string {
+	if strings.HasPrefix(dir, "-") {
+		return "./" + dir
+	}
+	return dir
 }
 
 func (r *repaired) code() int {
@@ -106,7 +130,7 @@ func (r *repaired) code() int {
 func (r *repaired) write(w io.Writer) {
 	fmt.Fprintf(w, "%s: class %s, spool %s\n", printable(r.Dir), printable(r.Class), printable(r.SpoolID))
 	for _, f := range r.Findings {
-		fmt.Fprintf(w, "  %s: %s\n", f.Level, printable(f.Text))
+		fmt.Fprintf(w, "  %s: %s\n", f.Level, paragraph(f.Text))
 	}
 	if !r.Needed() {
 		fmt.Fprintln(w, "  there is nothing to repair")
@@ -124,11 +148,11 @@ func (r *repaired) write(w io.Writer) {
 	}
 	switch {
 	case r.Refused != "":
-		fmt.Fprintf(w, "  a start would refuse the spool even then, so that nothing can be done here: %s\n", printable(r.Refused))
+		fmt.Fprintf(w, "  a start would refuse the spool even then, so that nothing can be done here: %s\n", paragraph(r.Refused))
 	case r.Applied:
 		fmt.Fprintf(w, "  done: the spool holds %s; what was replaced is in %s\n", count(r.Records, "record"), printable(r.Kept))
 	default:
-		fmt.Fprintf(w, "  afterwards the spool holds %s; what is replaced is kept\n  to do this: spoolctl repair -apply -plan %s %s\n",
-			count(r.Records, "record"), r.ID, printable(r.Dir))
+		fmt.Fprintf(w, "  afterwards the spool holds %s; what is replaced is kept\n  to do this: spoolctl repair -apply -plan %s%s %s\n",
+			count(r.Records, "record"), r.ID, r.flags, quoted(dirArg(r.Dir)))
 	}
 }

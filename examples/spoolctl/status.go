@@ -97,10 +97,10 @@ func (s *status) write(w io.Writer) {
 		if x.GivenUp {
 			given = ", given up"
 		}
-		fmt.Fprintf(w, "  damaged: segment %d, records %s (%d)%s: %s\n", x.Segment, numbers(x.Ranges), x.Records, given, printable(x.Why))
+		fmt.Fprintf(w, "  damaged: segment %d, records %s (%d)%s: %s\n", x.Segment, numbers(x.Ranges), x.Records, given, paragraph(x.Why))
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(w, "  problem: %s: %s\n", printable(p.Path), printable(p.What))
+		fmt.Fprintf(w, "  problem: %s: %s\n", printable(p.Path), paragraph(p.What))
 	}
 }
 

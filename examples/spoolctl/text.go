@@ -7,18 +7,42 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// printable replaces what could control a terminal.
+// printable replaces what could control a terminal, newlines included: the name of a file could otherwise forge a line.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && !unicode.IsPrint(r) {
+		if !unicode.IsPrint(r) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
+}
+
+// paragraph is printable for the text of an error, which joins others with newlines: those after the first one are indented.
+func paragraph(s string) string {
+	all := strings.Split(s, "\n")
+	for i := range all {
+		all[i] = printable(all[i])
+	}
+	return strings.Join(all, "\n    ")
+}
+
+// quoted is an argument for a shell, which takes it as it is.
+func quoted(arg string) string {
+	plain := func(r rune) bool {
+		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-+:,@%=", r))
+	}
+	switch {
+	case arg != "" && strings.IndexFunc(arg, func(r rune) bool { return !plain(r) }) < 0:
+		return arg
+	case utf8.ValidString(arg) && strings.IndexFunc(arg, func(r rune) bool { return !unicode.IsPrint(r) }) < 0:
+		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	}
+	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // what bash, zsh and POSIX 2024 know
 }
 
 // size is a number of bytes for people.

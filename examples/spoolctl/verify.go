@@ -222,25 +222,7 @@ func (v *verification) object(ctx context.Context, s *spool.SegmentFile) error {
 }
 
 // delivered reports whether every destination has everything up to a record.
-func (v *verification) delivered(seq uint64) bool {
-	through, known := v.through()
-	return known && seq <= through
-}
-
-// through returns the last record that every destination has; false if that is not known.
-func (v *verification) through() (seq uint64, known bool) {
-	seq = ^uint64(0)
-	for _, x := range v.d.Destinations {
-		if x.Forgotten {
-			continue
-		}
-		if x.Chain.Epoch == 0 {
-			return 0, false // its state cannot be read
-		}
-		seq, known = min(seq, x.Chain.Through), true
-	}
-	return seq, known
-}
+func (v *verification) delivered(seq uint64) bool { return seq < firstOwed(v.d) }
 
 // onRecord reports whether damage of a range is on record.
 func (v *verification) onRecord(r segment.Range) bool {
@@ -256,11 +238,7 @@ func (v *verification) onRecord(r segment.Range) bool {
 
 // continuity looks for records that are in no file.
 func (v *verification) continuity(segments []*spool.SegmentFile) {
-	through, known := v.through()
-	next := through + 1
-	if !known {
-		next = 0
-	}
+	next := firstOwed(later(v.d))
 	missing := func(first, last uint64, number uint64) {
 		if r := (segment.Range{First: first, Last: last}); first <= last && !v.onRecord(r) {
 			v.add(found{Segment: number, Ranges: []segment.Range{r}, What: "these records are in no file"})
@@ -285,6 +263,10 @@ func (v *verification) continuity(segments []*spool.SegmentFile) {
 // start tries what the next start would do.
 func (v *verification) start(dir string) error {
 	p, err := spool.PlanRepair(dir, &spool.RepairOptions{NoLock: true, Logger: slog.New(slog.DiscardHandler)})
+	if now, rerr := spool.ReadDirectory(dir); rerr == nil && now.Open {
+		v.Open = true // a process has begun to change what the plan was made of
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -323,7 +305,7 @@ func (v *verification) write(w io.Writer) {
 		if len(f.Ranges) > 0 {
 			line += "records " + numbers(f.Ranges) + ": "
 		}
-		fmt.Fprintln(w, printable(line+f.What))
+		fmt.Fprintln(w, printable(line)+paragraph(f.What))
 	}
 }
 

@@ -53,6 +53,7 @@ var errEnough = errors.New("enough")
 
 // run walks. The error is that of each, but for errEnough, or that of ctx.
 func (w *walker) run(ctx context.Context) error {
+	owed := firstOwed(later(w.d))
 	for _, s := range w.segments {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -62,6 +63,9 @@ func (w *walker) run(ctx context.Context) error {
 		}
 		if s.State == spool.SegmentUnreadable {
 			continue
+		}
+		if w.next == 0 && owed < s.First {
+			w.next = owed // what no destination has cannot have been deleted
 		}
 		if w.next > 0 && s.First > w.next {
 			if err := w.lost(ctx, s.Number-1, w.next, s.First-1, "no file has them"); err != nil {
@@ -83,10 +87,40 @@ func (w *walker) run(ctx context.Context) error {
 			w.read(s)
 		}
 	}
+	if w.next == 0 {
+		w.next = owed
+	}
 	if w.next > 0 && !w.d.Open && w.d.Next > w.next {
 		return ended(w.lost(ctx, w.d.Newest, w.next, w.d.Next-1, "no file has them, and they had been written"))
 	}
 	return nil
+}
+
+// later is a directory as it is after its segments were listed: what a process has deleted by then was delivered before.
+func later(d *spool.Directory) *spool.Directory {
+	if d.Open {
+		if now, err := spool.ReadDirectory(d.Dir); err == nil {
+			return now
+		}
+	}
+	return d
+}
+
+// firstOwed returns the first record that some destination does not have, 0 if that is not known.
+func firstOwed(d *spool.Directory) (seq uint64) {
+	for _, x := range d.Destinations {
+		if x.Forgotten {
+			continue
+		}
+		if x.Chain.Epoch == 0 {
+			return 0 // its state cannot be read
+		}
+		next := max(x.Chain.Through+1, x.Chain.Joined)
+		if seq == 0 || next < seq {
+			seq = next
+		}
+	}
+	return seq
 }
 
 // ended is the error of a walk: nil if each has had enough.
