@@ -37,7 +37,9 @@ type Feed struct {
 
 	rate   atomic.Int64 // lines a second
 	bursts []Burst
-	begun  time.Time
+	// noBursts: the rate is what it says.
+	noBursts atomic.Bool
+	begun    time.Time
 
 	Sent atomic.Uint64
 	// Unconfirmed are the numbers of lines on connections of which the receiver has not confirmed that it has read everything.
@@ -78,7 +80,7 @@ func (f *Feed) pick() int {
 func (f *Feed) due(last, now time.Time, rest *float64) int {
 	r := float64(f.rate.Load())
 	for _, b := range f.bursts {
-		if since := now.Sub(f.begun); since >= b.At && since < b.At+b.For {
+		if since := now.Sub(f.begun); since >= b.At && since < b.At+b.For && !f.noBursts.Load() {
 			r *= b.Times
 		}
 	}

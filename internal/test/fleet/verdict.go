@@ -180,6 +180,8 @@ func (v *Verdict) server(s *Stage, srv *Server, fwd map[string]forwarded, conten
 		}
 	}
 	if !r.Killed {
+		lost := srv.ended["apart"].Lost
+		v.check(lost.Total().Records == 0, fmt.Sprintf("%v: the isolated class has lost nothing", srv), "%s", lost.Text())
 		v.check(a.Kernel.NoRoom == overflow && r.Bound == 0, fmt.Sprintf("%v: every datagram that its kernel dropped is counted", srv),
 			"kernel %d, collector %d; unaccounted for %d", a.Kernel.NoRoom, overflow, r.Bound)
 		v.check(a.InSocket() == 0 && a.Forwarded >= a.Input, fmt.Sprintf("%v: nothing is left in a socket", srv), "forwarded %d, input %d, %+v", a.Forwarded, a.Input, a.Kernel)

@@ -1,0 +1,378 @@
+//go:build linux
+
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Run is one run of the scenario.
+type Run struct {
+	*Stage
+	form  Form
+	plan  *Plan
+	watch *Watch
+	feeds []*Feed
+	probe *Probe
+	// events counts what has happened; every one must have.
+	events map[string]int
+	// quiet and flooded are the times in which the isolated class is compared with itself.
+	quiet, flooded [2]time.Time
+	// Recovered is the time from the death of a server until an adopter had verified its last record at both destinations.
+	Recovered time.Duration
+}
+
+// wanted is how often each event must happen.
+var wanted = map[string]int{
+	"launch": 11, "ramp": 1, "scale-out": 1, "flood": 1, "kill": 1, "adopt": 1, "outage": 1, "upgrade": 10, "scale-in": 10, "retain": 1, "finish retained": 1,
+}
+
+// happened counts an event and marks it.
+func (r *Run) happened(event, format string, args ...any) {
+	r.events[event]++
+	r.watch.mark(fmt.Sprintf(format, args...))
+	r.Logf("%6.1f s %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// play makes everything happen. The verdict comes after it.
+func (r *Run) play(ctx context.Context) error {
+	load, stop := context.WithCancel(ctx)
+	defer stop()
+	watching, blind := context.WithCancel(ctx)
+	defer blind()
+	var wg sync.WaitGroup
+	wg.Go(func() { r.watch.run(watching) })
+	if err := r.launch(5); err != nil {
+		return err
+	}
+	wait, err := r.send(load)
+	if err != nil {
+		return err
+	}
+	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.scaleIn}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	stop()
+	if err := wait(); err != nil {
+		return err
+	}
+	r.watch.mark("the sources end")
+	if err := r.leave(r.in(Serving)); err != nil {
+		return err
+	}
+	blind()
+	wg.Wait()
+	return nil
+}
+
+// launch adds servers at the same time, and waits until every balancer uses them.
+func (r *Run) launch(n int) error {
+	errs := make([]error, n)
+	for i := range n {
+		srv, err := r.Launch()
+		if errs[i] = err; err == nil {
+			r.happened("launch", "%v serves", srv)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return r.used()
+}
+
+// used waits until the balancers use exactly the servers that serve.
+func (r *Run) used() error {
+	n := len(r.in(Serving))
+	for _, b := range r.balancers {
+		if err := until(6*time.Duration(r.Rules.Threshold)*r.Rules.Check, func() error { return usesAll(b, n) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send starts all sources. wait returns when they have ended.
+func (r *Run) send(ctx context.Context) (wait func() error, err error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for i, f := range fronts {
+		to, seed := r.front(f.name).addr.String(), r.plan.Seed*100+uint64(i)
+		if f.name == "relp-apart" {
+			if r.probe, err = newProbe(f.name, r.clients[f.side], to, seed); err != nil {
+				return nil, err
+			}
+			wg.Go(func() { r.probe.Send(ctx, 10*time.Millisecond) })
+			continue
+		}
+		feed, err := newFeed(f.name, f.class, r.clients[f.side], to, seed, r.plan.Shares[f.name])
+		if err != nil {
+			return nil, err
+		}
+		feed.churn, feed.fixed = r.plan.Churn, 1
+		if f.class == "main" {
+			feed.bursts = r.plan.Bursts
+		}
+		r.feeds = append(r.feeds, feed)
+		wg.Go(func() {
+			err := feed.SendUDP
+			if f.tcp {
+				err = func(ctx context.Context) error { return feed.SendTCP(ctx, r.Rules.Deregistration/2) }
+			}
+			if err := err(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	r.load(0.4, 1)
+	return func() error { wg.Wait(); return errors.Join(errs...) }, nil
+}
+
+// load sets the rates: a share of normal service, and another factor for the class main.
+func (r *Run) load(share, main float64) {
+	for _, f := range r.feeds {
+		rate := float64(r.form.Rate) * share
+		switch f.Run {
+		case "udp-vpn":
+			rate *= 0.6 * main
+		case "udp-internet":
+			rate *= 0.4 * main
+		case "udp-apart":
+			rate *= 0.1
+		default:
+			rate *= 0.05
+		}
+		f.rate.Store(int64(rate))
+	}
+}
+
+// pause lets time pass under load.
+func (r *Run) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func (r *Run) ramp(ctx context.Context) error {
+	r.happened("ramp", "the load rises")
+	for share := 0.4; share <= 1.001; share += 0.1 {
+		r.load(share, 1)
+		if err := r.pause(ctx, r.form.Unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Run) scaleOut(ctx context.Context) error {
+	r.happened("scale-out", "scale-out to 10 servers")
+	if err := r.launch(5); err != nil {
+		return err
+	}
+	return r.pause(ctx, 4*r.form.Unit)
+}
+
+// flood sends ten times as much of the class main, beside a time of the same length without.
+func (r *Run) flood(ctx context.Context) error {
+	length := 6 * r.form.Unit
+	r.quiet[0] = time.Now()
+	if err := r.pause(ctx, length); err != nil {
+		return err
+	}
+	r.quiet[1] = time.Now()
+	r.happened("flood", "the class main is flooded at ten times its rate")
+	for _, f := range r.feeds {
+		f.noBursts.Store(true)
+	}
+	r.load(1, r.plan.Flood)
+	r.flooded[0] = time.Now()
+	err := r.pause(ctx, length)
+	r.flooded[1] = time.Now()
+	r.load(1, 1)
+	for _, f := range r.feeds {
+		f.noBursts.Store(false)
+	}
+	r.watch.mark("the flood ends")
+	return errors.Join(err, r.pause(ctx, 2*r.form.Unit))
+}
+
+// kill kills a server, lets another adopt its volume, and replaces it.
+func (r *Run) kill(ctx context.Context) error {
+	all := r.all()
+	victim, adopter := all[r.plan.Victim], all[r.plan.Adopter]
+	dead := time.Now()
+	if err := r.Kill(victim); err != nil {
+		return err
+	}
+	r.happened("kill", "%v is killed", victim)
+	mount := filepath.Join(adopter.dir, "adopt", victim.volume.name)
+	if err := victim.volume.Attach(mount); err != nil {
+		return err
+	}
+	r.watch.mark(fmt.Sprintf("its volume is attached to %v", adopter))
+	if err := r.launch(1); err != nil {
+		return err
+	}
+	err := until(3*time.Minute, func() error { return adopter.adopted(len(classes)) })
+	if err != nil {
+		return fmt.Errorf("%v does not adopt: %w\n%s", adopter, err, adopter.tail(30))
+	}
+	r.Recovered = time.Since(dead)
+	if err := victim.noteAdopted(mount); err != nil {
+		return err
+	}
+	r.happened("adopt", "%v has delivered the volume of %v", adopter, victim)
+	for _, b := range r.balancers {
+		if err := b.Deregister(victim.addr); err != nil {
+			return err
+		}
+	}
+	return victim.volume.Delete()
+}
+
+// outage cuts the line to the IDC.
+func (r *Run) outage(ctx context.Context) error {
+	if err := r.net.cable(r.idc.ns, "lan", false); err != nil {
+		return err
+	}
+	r.happened("outage", "the IDC is gone for %v", r.plan.Outage.Round(time.Second))
+	if err := r.pause(ctx, r.plan.Outage); err != nil {
+		return err
+	}
+	before := r.watch.pending("idc")
+	if err := r.net.cable(r.idc.ns, "lan", true); err != nil {
+		return err
+	}
+	r.watch.mark(fmt.Sprintf("the IDC is back; it is owed %d records", before))
+	return until(2*time.Minute, func() error {
+		if now := r.watch.pending("idc"); now > before/2+uint64(5*r.form.Rate) {
+			return fmt.Errorf("the IDC is owed %d records, of %d when it came back", now, before)
+		}
+		return nil
+	})
+}
+
+// upgrade replaces the program of every server, one after another.
+func (r *Run) upgrade(context.Context) error {
+	serving := r.in(Serving)
+	for _, i := range r.plan.Upgrade {
+		srv := serving[i]
+		if err := srv.upgrade(r.programs[1]); err != nil {
+			return err
+		}
+		r.happened("upgrade", "%v is upgraded", srv)
+	}
+	return nil
+}
+
+// upgrade puts another program in place, and lets the collector hand over to it.
+func (s *Server) upgrade(program string) error {
+	if err := replaceProgram(s.program(), program); err != nil {
+		return err
+	}
+	_, before := s.process()
+	if err := s.signal(syscall.SIGUSR2); err != nil {
+		return err
+	}
+	err := until(time.Minute, func() error {
+		if _, now := s.process(); now == before {
+			return fmt.Errorf("%v has not handed over\n%s", s, s.tail(20))
+		}
+		return s.get("/readyz", nil)
+	})
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// scaleIn removes five servers. The first one cannot reach the IDC in time, is retained, and finishes later.
+func (r *Run) scaleIn(ctx context.Context) error {
+	r.load(0.3, 1)
+	r.watch.mark("the load falls")
+	serving := r.in(Serving)
+	var leaving []*Server
+	for _, i := range r.plan.Leave {
+		leaving = append(leaving, serving[i])
+	}
+	retained := leaving[0]
+	if err := r.net.cable(r.idc.ns, "lan", false); err != nil {
+		return err
+	}
+	r.happened("scale-in", "%v leaves while the IDC is gone", retained)
+	if err := r.Terminate(retained); err != nil {
+		return err
+	}
+	if err := until(r.DrainTimeout+time.Minute, func() error {
+		if st := retained.instance.State(); st != "Terminating:Retained" {
+			return fmt.Errorf("%v is %s\n%s", retained, st, retained.tail(20))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	retained.reach(Retained)
+	r.happened("retain", "%v is retained", retained)
+	if err := r.net.cable(r.idc.ns, "lan", true); err != nil {
+		return err
+	}
+	r.watch.mark("the IDC is back")
+	var wg sync.WaitGroup
+	var late error
+	wg.Go(func() {
+		if late = r.Finish(retained, 4*time.Minute); late == nil {
+			r.watch.mark(fmt.Sprintf("%v has delivered the rest", retained))
+		}
+	})
+	err := r.leave(leaving[1:])
+	wg.Wait()
+	if err = errors.Join(err, late); err == nil {
+		r.happened("finish retained", "%v is gone", retained)
+	}
+	return err
+}
+
+// leave takes servers away at the same time, and waits for their drains.
+func (r *Run) leave(servers []*Server) error {
+	for _, srv := range servers {
+		r.happened("scale-in", "%v leaves", srv)
+		if err := r.Terminate(srv); err != nil {
+			return err
+		}
+	}
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, srv := range servers {
+		wg.Go(func() { errs[i] = r.Finish(srv, r.DrainTimeout+2*time.Minute) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// adopted is nil once the collector has delivered so many spools that it has found.
+func (s *Server) adopted(spools int) error {
+	var list []struct{ State, Phase, Error string }
+	if err := s.get("/adoptions", &list); err != nil {
+		return err
+	}
+	done := slices.DeleteFunc(slices.Clone(list), func(a struct{ State, Phase, Error string }) bool { return a.State != "delivered" })
+	if len(done) != spools {
+		return fmt.Errorf("%d of %d spools are adopted: %+v", len(done), spools, list)
+	}
+	return nil
+}

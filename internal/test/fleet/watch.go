@@ -1,0 +1,97 @@
+//go:build linux
+
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Sample is what a server shows at one time, summed over its classes.
+type Sample struct {
+	At        time.Time
+	Received  uint64 // since the spool exists
+	Pending   map[string]uint64
+	Delivered map[string]uint64
+}
+
+// Mark is an event of a run.
+type Mark struct {
+	At   time.Time
+	What string
+}
+
+// Watch records a run.
+type Watch struct {
+	stage *Stage
+
+	mu      sync.Mutex
+	samples map[int][]Sample // by slot
+	marks   []Mark
+}
+
+// mark notes that something happens now.
+func (w *Watch) mark(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.marks = append(w.marks, Mark{time.Now(), what})
+}
+
+// run asks every server each second, until ctx ends.
+func (w *Watch) run(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		var wg sync.WaitGroup
+		for _, srv := range w.stage.all() {
+			switch srv.phase() {
+			case Killed, Gone:
+				continue
+			case Draining:
+				if srv.instance.State() == "Terminating:Retained" {
+					srv.reach(Retained)
+				}
+			}
+			wg.Go(func() { w.ask(srv) })
+		}
+		wg.Wait()
+	}
+}
+
+// ask takes one sample, or none if the server does not answer.
+func (w *Watch) ask(srv *Server) {
+	snap, err := srv.snapshot()
+	if err != nil {
+		return
+	}
+	s := Sample{At: time.Now(), Pending: map[string]uint64{}, Delivered: map[string]uint64{}}
+	for _, c := range snap.Classes {
+		s.Received += c.Balance.Received.Records
+		for _, d := range c.Destinations {
+			s.Pending[d.Destination] += d.Pending.Records
+			s.Delivered[d.Destination] += d.Delivered.Records
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.samples[srv.slot] = append(w.samples[srv.slot], s)
+}
+
+// pending sums what the latest samples of the living servers owe to a destination.
+func (w *Watch) pending(dest string) (n uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, srv := range w.stage.all() {
+		all := w.samples[srv.slot]
+		if p := srv.phase(); p != Gone && p != Killed && len(all) > 0 {
+			n += all[len(all)-1].Pending[dest]
+		}
+	}
+	return n
+}
