@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
@@ -52,14 +53,16 @@ func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Wr
 		all, done, err = places(ctx, urls...)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "audit:", err)
-		return exitUsage
+		return refused(stderr, err)
 	}
 	defer done()
 	written, err := c.do(ctx, all)
-	out := json.NewEncoder(stdout)
 	for _, w := range written {
-		err = errors.Join(err, out.Encode(w))
+		b, jerr := json.Marshal(w)
+		if jerr == nil {
+			_, jerr = stdout.Write(append(terminal.EscapeJSON(b), '\n'))
+		}
+		err = errors.Join(err, jerr)
 	}
 	if err != nil {
 		return failed(stderr, err)

@@ -43,8 +43,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/open"
@@ -90,8 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "audit:", err)
-		return exitUsage
+		return refused(stderr, err)
 	}
 	show := watch(stderr, &f.Options)
 	r, err := audit.Run(ctx, &f.Options)
@@ -100,9 +99,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return failed(stderr, err)
 	}
 	if f.json {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(r)
+		var b []byte
+		if b, err = json.MarshalIndent(r, "", "  "); err == nil {
+			_, err = stdout.Write(append(terminal.EscapeJSON(b), '\n'))
+		}
 	} else {
 		err = r.WriteText(stdout)
 	}
@@ -124,13 +124,7 @@ func init() { // they print their help, which is made from the list of all
 
 // failed prints why the audit has no result.
 func failed(stderr io.Writer, err error) int {
-	// The error may contain names that others chose at a destination: they must not control the terminal.
-	fmt.Fprintln(stderr, strings.Map(func(r rune) rune {
-		if r != '\n' && !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, err.Error()))
+	fmt.Fprintln(stderr, terminal.Paragraph(err.Error())) // it may contain names that others chose at a destination
 	if errors.Is(err, audit.ErrOptions) {
 		return exitUsage
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -21,7 +22,7 @@ type marks struct {
 	more chan struct{}   // there is something new
 }
 
-// mark is an hour, and the audit that has found it complete.
+// mark is an hour, and what its marker says of the audit that has found it complete.
 type mark struct {
 	hour audit.HourReport
 	by   *audit.Result
@@ -31,10 +32,10 @@ func newMarks(s *service, to ship.Destination) *marks {
 	return &marks{s: s, to: to, due: map[string]mark{}, more: make(chan struct{}, 1)}
 }
 
-// note takes over what an audit says of an hour.
-func (m *marks) note(r *audit.Result, h audit.HourReport, was audit.Verdict) {
+// note takes over what the last audit says of an hour.
+func (m *marks) note(s *audit.Status, h audit.HourReport, was audit.Verdict) {
 	complete := h.Verdict == audit.Complete || h.Verdict == audit.Closed
-	if was == "" && time.Since(h.Hour) > marked {
+	if s.Audits-s.Failures <= 1 && was == "" && time.Since(h.Hour) > marked {
 		return // an auditor before this one has marked it, or nobody has asked
 	}
 	m.mu.Lock()
@@ -44,7 +45,7 @@ func (m *marks) note(r *audit.Result, h audit.HourReport, was audit.Verdict) {
 		delete(m.due, id)
 		return
 	}
-	m.due[id] = mark{h, r}
+	m.due[id] = mark{h, &audit.Result{Time: s.Result.Time, Places: s.Result.Places}} // without its findings: it may stay for long
 	select {
 	case m.more <- struct{}{}:
 	default:
@@ -62,8 +63,11 @@ func (m *marks) run(ctx context.Context, again time.Duration) {
 			if !ok {
 				continue
 			}
-			if m.s.writeMarker(ctx, m.to, x.by, x.hour) != nil {
+			if err := m.s.writeMarker(ctx, m.to, x.by, x.hour); err != nil {
 				retry = time.After(again)
+				if errors.Is(err, audit.ErrMarkerTaken) {
+					continue
+				}
 				break // the next one would fail too
 			}
 			m.mu.Lock()

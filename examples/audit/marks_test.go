@@ -27,7 +27,7 @@ func TestMarks(t *testing.T) {
 		hour := func(back int, v audit.Verdict) audit.HourReport {
 			return audit.HourReport{Class: "vpn", Hour: time.Now().UTC().Truncate(time.Hour).Add(-time.Duration(back) * time.Hour), Verdict: v}
 		}
-		r := new(audit.Result)
+		r := &audit.Status{Result: new(audit.Result), Audits: 1}
 		m.note(r, hour(1, audit.Complete), "")
 		m.note(r, hour(2, audit.Closed), audit.Owed)
 		m.note(r, hour(3, audit.Owed), "")

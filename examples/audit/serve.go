@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )
@@ -159,7 +160,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var m *marks
 	if s.marker != nil {
 		m = newMarks(s, s.marker)
-		s.Announce = func(h audit.HourReport, was audit.Verdict) { m.note(w.Status().Result, h, was) }
+		s.Announce = func(h audit.HourReport, was audit.Verdict) { m.note(w.Status(), h, was) }
 	}
 	if w, err = audit.NewWatcher(&s.WatchOptions); err != nil {
 		return refused(stderr, err)
@@ -181,7 +182,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // refused prints why a command does not begin.
 func refused(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "audit:", err)
+	fmt.Fprintln(stderr, "audit:", terminal.Paragraph(err.Error()))
 	return exitUsage
 }
 

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
 // waitFor is what audit wait waits for.
 type waitFor struct {
 	service
-	timeout time.Duration
+	timeout  time.Duration
+	unmarked error // the hour is complete, and its marker could not be written
 }
 
 // waitFlags are the flags of wait.
@@ -63,7 +65,8 @@ func waitHour(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 
 var errTimeout = errors.New("the hour was not complete in time")
 
-// wait audits until the hour is complete or damaged, or ctx ends. A destination that cannot be asked is asked again.
+// wait audits until the hour is complete or damaged, or ctx ends. A destination that cannot be asked is asked again, and so is one that
+// does not take the marker.
 func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.Writer) int {
 	interval := s.Interval
 	if interval <= 0 {
@@ -93,7 +96,7 @@ func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.
 			_ = last.WriteText(stderr) // what it waited for
 		}
 		fmt.Fprintf(stderr, "audit: hour %s of class %s: %v\n", s.Hour.Format("2006-01-02T15"), s.Class, context.Cause(ctx))
-		if errors.Is(context.Cause(ctx), errTimeout) && last != nil {
+		if errors.Is(context.Cause(ctx), errTimeout) && last != nil && s.unmarked == nil {
 			return exitOwed
 		}
 		return exitFailed
@@ -102,6 +105,7 @@ func (s *waitFor) wait(ctx context.Context, w *audit.Watcher, stdout, stderr io.
 
 // judge ends the waiting if the hour is complete, closed or damaged.
 func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.Writer) (code int, over bool) {
+	s.unmarked = nil
 	if r.Verdict == audit.Owed || len(r.Hours) != 1 {
 		return 0, false
 	}
@@ -110,8 +114,10 @@ func (s *waitFor) judge(ctx context.Context, r *audit.Result, stdout, stderr io.
 		_ = r.WriteText(stderr) // the exit code says it, too
 		return exitDamaged, true
 	}
-	if s.marker != nil && s.writeMarker(ctx, s.marker, r, h) != nil {
-		return exitFailed, true
+	if s.marker != nil {
+		if s.unmarked = s.writeMarker(ctx, s.marker, r, h); s.unmarked != nil {
+			return exitFailed, ship.IsPermanent(s.unmarked) || errors.Is(s.unmarked, audit.ErrMarkerTaken) // otherwise it tries again
+		}
 	}
 	fmt.Fprintf(stdout, "hour %s of class %s is %s: %d objects, %d records\n", h.Hour.Format("2006-01-02T15"), h.Class, h.Verdict, h.Objects, h.Records)
 	return 0, true

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-go/penstock/examples/internal/bar"
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -153,7 +154,7 @@ func show[T any](to *output, values []T, text func(io.Writer, T)) error {
 	if err != nil {
 		return err
 	}
-	_, err = to.stdout.Write(append(escapeJSON(b), '\n'))
+	_, err = to.stdout.Write(append(terminal.EscapeJSON(b), '\n'))
 	return err
 }
 
@@ -167,7 +168,7 @@ func (to *output) progress(part func() (float64, string)) (done func()) {
 
 // warn prints a line for people.
 func (to *output) warn(format string, a ...any) {
-	fmt.Fprintln(to.stderr, "spoolctl: "+paragraph(fmt.Sprintf(format, a...)))
+	fmt.Fprintln(to.stderr, "spoolctl: "+terminal.Paragraph(fmt.Sprintf(format, a...)))
 }
 
 // readSegments returns a spool's directory and its segments in the order of their records.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -67,7 +68,7 @@ func usageOf(d *spool.Directory) *usage {
 }
 
 func (u *usage) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s\n", printable(u.Dir), printable(u.Class))
+	fmt.Fprintf(w, "%s: class %s\n", terminal.Printable(u.Dir), terminal.Printable(u.Class))
 	lines := make([]string, 0, len(u.Kinds)+1)
 	for _, k := range u.Kinds {
 		lines = append(lines, fmt.Sprintf("  %s\t%s\t%s", k.Kind, size(k.Bytes), count(k.Files, "file")))

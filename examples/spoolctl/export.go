@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -412,8 +413,8 @@ func (s *summary) save(path string) error {
 }
 
 func (s *summary) write(w io.Writer, to string) {
-	fmt.Fprintf(w, "%s: %s of class %s (%s) in %s, read back\n", printable(to), count(s.Records, "record"), printable(s.Class), size(s.Bytes), count(len(s.Files), "file"))
+	fmt.Fprintf(w, "%s: %s of class %s (%s) in %s, read back\n", terminal.Printable(to), count(s.Records, "record"), terminal.Printable(s.Class), size(s.Bytes), count(len(s.Files), "file"))
 	for _, m := range s.Missing {
-		fmt.Fprintf(w, "  %s\n", printable(m.String()))
+		fmt.Fprintf(w, "  %s\n", terminal.Printable(m.String()))
 	}
 }

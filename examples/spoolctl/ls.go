@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -97,7 +98,7 @@ func (l *listing) add(d *spool.Directory, segments []*spool.SegmentFile) {
 
 func (l *listing) write(w io.Writer, heading bool) {
 	if heading {
-		fmt.Fprintf(w, "%s:\n", printable(l.Dir))
+		fmt.Fprintf(w, "%s:\n", terminal.Printable(l.Dir))
 	}
 	var lines []string
 	if l.Files != nil {
@@ -127,6 +128,6 @@ func (l *listing) write(w io.Writer, heading bool) {
 	}
 	table(w, lines...)
 	for _, p := range problems {
-		fmt.Fprintln(w, paragraph(p))
+		fmt.Fprintln(w, terminal.Paragraph(p))
 	}
 }

@@ -37,6 +37,7 @@ import (
 	"syscall"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -99,13 +100,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return c.run(ctx, args[1:], stdout, stderr)
 		}
 	}
-	fmt.Fprintf(stderr, "spoolctl: there is no command %q; spoolctl -h lists them\n", printable(args[0]))
+	fmt.Fprintf(stderr, "spoolctl: there is no command %q; spoolctl -h lists them\n", terminal.Printable(args[0]))
 	return exitUsage
 }
 
 // fail prints an error and returns its exit code.
 func fail(stderr io.Writer, name string, err error) int {
-	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, paragraph(err.Error())) // it may contain names that others chose
+	fmt.Fprintf(stderr, "spoolctl %s: %s\n", name, terminal.Paragraph(err.Error())) // it may contain names that others chose
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, flag.ErrHelp), errors.Is(err, spool.ErrOptions):
 		return exitUsage

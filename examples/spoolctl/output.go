@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/penstock-go/penstock/examples/internal/bar"
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -51,7 +52,7 @@ func (r *recordWriter) write(seq uint64, rec *segment.Record) (err error) {
 			return err
 		}
 		if r.safe {
-			b = escapeJSON(b)
+			b = terminal.EscapeJSON(b)
 		}
 	case formRaw:
 		if r.safe {
@@ -104,36 +105,11 @@ func appendEscaped(dst, text []byte) []byte {
 	return dst
 }
 
-// escapeJSON escapes in a line of JSON what does not print. JSON itself escapes only the first 32 characters, and a terminal obeys
-// others. They occur in strings only, so that the line has the same meaning.
-func escapeJSON(line []byte) []byte {
-	clean := true
-	for _, c := range string(line) {
-		clean = clean && (unicode.IsPrint(c) || c == '\n')
-	}
-	if clean {
-		return line
-	}
-	out := make([]byte, 0, len(line)+64)
-	for _, c := range string(line) {
-		switch {
-		case unicode.IsPrint(c) || c == '\n':
-			out = utf8.AppendRune(out, c)
-		case c > 0xffff:
-			c -= 0x10000
-			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+c>>10, 0xdc00+c&0x3ff)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, c)
-		}
-	}
-	return out
-}
-
 // writeJSONLine writes a value as one line.
 func writeJSONLine(w io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {
-		_, err = w.Write(append(escapeJSON(b), '\n'))
+		_, err = w.Write(append(terminal.EscapeJSON(b), '\n'))
 	}
 	return err
 }

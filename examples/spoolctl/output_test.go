@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -23,7 +24,7 @@ func FuzzTerminal(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		safe := escapeJSON(line)
+		safe := terminal.EscapeJSON(line)
 		var a, b map[string]any
 		if err := json.Unmarshal(line, &a); err != nil {
 			t.Fatal(err)
@@ -31,7 +32,7 @@ func FuzzTerminal(f *testing.F) {
 		if err := json.Unmarshal(safe, &b); err != nil || a["data"] != b["data"] || a["data_b64"] != b["data_b64"] {
 			t.Fatalf("%q became %q: %v", line, safe, err)
 		}
-		for _, c := range string(safe[:len(safe)-1]) + string(appendEscaped(nil, data)) + printable(string(data)) {
+		for _, c := range string(safe[:len(safe)-1]) + string(appendEscaped(nil, data)) + terminal.Printable(string(data)) {
 			if !unicode.IsPrint(c) && c != '\n' {
 				t.Fatalf("%q has %q", safe, c)
 			}

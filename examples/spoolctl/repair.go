@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -128,9 +129,9 @@ func (r *repaired) code() int {
 }
 
 func (r *repaired) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s, spool %s\n", printable(r.Dir), printable(r.Class), printable(r.SpoolID))
+	fmt.Fprintf(w, "%s: class %s, spool %s\n", terminal.Printable(r.Dir), terminal.Printable(r.Class), terminal.Printable(r.SpoolID))
 	for _, f := range r.Findings {
-		fmt.Fprintf(w, "  %s: %s\n", f.Level, paragraph(f.Text))
+		fmt.Fprintf(w, "  %s: %s\n", f.Level, terminal.Paragraph(f.Text))
 	}
 	if !r.Needed() {
 		fmt.Fprintln(w, "  there is nothing to repair")
@@ -143,14 +144,14 @@ func (r *repaired) write(w io.Writer) {
 			to = " to " + x.To
 		}
 		if !x.Routine {
-			fmt.Fprintf(w, "    %-7s %s%s (%s): %s\n", x.What, printable(x.Path), printable(to), size(x.Size), printable(x.Why))
+			fmt.Fprintf(w, "    %-7s %s%s (%s): %s\n", x.What, terminal.Printable(x.Path), terminal.Printable(to), size(x.Size), terminal.Printable(x.Why))
 		}
 	}
 	switch {
 	case r.Refused != "":
-		fmt.Fprintf(w, "  a start would refuse the spool even then, so that nothing can be done here: %s\n", paragraph(r.Refused))
+		fmt.Fprintf(w, "  a start would refuse the spool even then, so that nothing can be done here: %s\n", terminal.Paragraph(r.Refused))
 	case r.Applied:
-		fmt.Fprintf(w, "  done: the spool holds %s; what was replaced is in %s\n", count(r.Records, "record"), printable(r.Kept))
+		fmt.Fprintf(w, "  done: the spool holds %s; what was replaced is in %s\n", count(r.Records, "record"), terminal.Printable(r.Kept))
 	default:
 		fmt.Fprintf(w, "  afterwards the spool holds %s; what is replaced is kept\n  to do this: spoolctl repair -apply -plan %s%s %s\n",
 			count(r.Records, "record"), r.ID, r.flags, quoted(dirArg(r.Dir)))

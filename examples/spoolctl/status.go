@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -74,21 +75,21 @@ func (s *status) wrong() bool {
 }
 
 func (s *status) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s, spool %s, epoch %d, written by %s\n", printable(s.Dir), printable(s.Class), printable(s.SpoolID), s.Epoch, printable(s.Instance))
-	fmt.Fprintf(w, "  %s\n", printable(s.state()))
+	fmt.Fprintf(w, "%s: class %s, spool %s, epoch %d, written by %s\n", terminal.Printable(s.Dir), terminal.Printable(s.Class), terminal.Printable(s.SpoolID), s.Epoch, terminal.Printable(s.Instance))
+	fmt.Fprintf(w, "  %s\n", terminal.Printable(s.state()))
 	fmt.Fprintf(w, "  %s, %d staged, %s in %s, next record %d\n", count(s.Segments, "segment"), s.Staged, size(s.Used), count(len(s.Files), "file"), s.Next)
 	if s.Frozen != "" {
-		fmt.Fprintf(w, "  frozen, so that nothing is deleted: %s\n", printable(s.Frozen))
+		fmt.Fprintf(w, "  frozen, so that nothing is deleted: %s\n", terminal.Printable(s.Frozen))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Destinations)) {
 		x := s.Destinations[name]
 		switch {
 		case x.Forgotten:
-			fmt.Fprintf(w, "  destination %s: given up\n", printable(name))
+			fmt.Fprintf(w, "  destination %s: given up\n", terminal.Printable(name))
 		case x.Pending.Records == 0:
-			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", printable(name), count(x.Delivered.Records, "record"), size(x.Delivered.Bytes))
+			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", terminal.Printable(name), count(x.Delivered.Records, "record"), size(x.Delivered.Bytes))
 		default:
-			fmt.Fprintf(w, "  destination %s: %s delivered (%s), %s pending%s\n", printable(name), count(x.Delivered.Records, "record"),
+			fmt.Fprintf(w, "  destination %s: %s delivered (%s), %s pending%s\n", terminal.Printable(name), count(x.Delivered.Records, "record"),
 				size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))
 		}
 	}
@@ -97,10 +98,10 @@ func (s *status) write(w io.Writer) {
 		if x.GivenUp {
 			given = ", given up"
 		}
-		fmt.Fprintf(w, "  damaged: segment %d, records %s (%d)%s: %s\n", x.Segment, numbers(x.Ranges), x.Records, given, paragraph(x.Why))
+		fmt.Fprintf(w, "  damaged: segment %d, records %s (%d)%s: %s\n", x.Segment, numbers(x.Ranges), x.Records, given, terminal.Paragraph(x.Why))
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintf(w, "  problem: %s: %s\n", printable(p.Path), paragraph(p.What))
+		fmt.Fprintf(w, "  problem: %s: %s\n", terminal.Printable(p.Path), terminal.Paragraph(p.What))
 	}
 }
 

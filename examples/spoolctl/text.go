@@ -9,27 +9,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool/segment"
 )
-
-// printable replaces what could control a terminal, newlines included: the name of a file could otherwise forge a line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
-
-// paragraph is printable for the text of an error, which joins others with newlines: those after the first one are indented.
-func paragraph(s string) string {
-	all := strings.Split(s, "\n")
-	for i := range all {
-		all[i] = printable(all[i])
-	}
-	return strings.Join(all, "\n    ")
-}
 
 // quoted is an argument for a shell, which takes it as it is.
 func quoted(arg string) string {
@@ -102,7 +84,7 @@ func table(w io.Writer, lines ...string) {
 	for _, line := range lines {
 		cells := strings.Split(line, "\t")
 		for i := range cells {
-			cells[i] = printable(cells[i])
+			cells[i] = terminal.Printable(cells[i])
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -287,7 +288,7 @@ func (v *verification) start(dir string) error {
 }
 
 func (v *verification) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s: read %s, %s, %s\n", printable(v.Dir), printable(v.Class), count(v.Segments, "segment"), count(v.Staged, "staged file"), size(v.Bytes))
+	fmt.Fprintf(w, "%s: class %s: read %s, %s, %s\n", terminal.Printable(v.Dir), terminal.Printable(v.Class), count(v.Segments, "segment"), count(v.Staged, "staged file"), size(v.Bytes))
 	if len(v.Problems) == 0 {
 		fmt.Fprintln(w, "  nothing is wrong")
 	}
@@ -305,7 +306,7 @@ func (v *verification) write(w io.Writer) {
 		if len(f.Ranges) > 0 {
 			line += "records " + numbers(f.Ranges) + ": "
 		}
-		fmt.Fprintln(w, printable(line)+paragraph(f.What))
+		fmt.Fprintln(w, terminal.Printable(line)+terminal.Paragraph(f.What))
 	}
 }
 

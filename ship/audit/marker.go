@@ -36,6 +36,10 @@ type Marker struct {
 // ErrIncomplete is wrapped by the error of Mark for an hour that is neither complete nor closed.
 var ErrIncomplete = errors.New("the hour is not complete")
 
+// ErrMarkerTaken is wrapped by the error of Mark if the marker's key has something else. It is never overwritten: find out who wrote it,
+// and remove it if it is no marker.
+var ErrMarkerTaken = errors.New("its key has another object: look who wrote it")
+
 // Mark writes the marker of an hour to a destination, and returns its key, and whether another audit had written one. Reading is all
 // that an audit needs; this is the one write. It takes credentials that may create objects below _complete/ and read them (S3: s3:PutObject and s3:GetObject on
 // PREFIX/_complete/*, s3:ListBucket; SFTP and directories: below _complete/ and _tmp/).
@@ -71,11 +75,8 @@ func isMarkerOf(ctx context.Context, d ship.Destination, key string, h HourRepor
 	defer body.Close()
 	var m Marker
 	b, err := io.ReadAll(io.LimitReader(body, maxMarker))
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
-	if err == nil && (m.Version != MarkerVersion || m.Class != h.Class || !m.Hour.Equal(h.Hour)) {
-		err = errors.New("its key has another object: look who wrote it")
+	if err == nil && (json.Unmarshal(b, &m) != nil || m.Version != MarkerVersion || m.Class != h.Class || !m.Hour.Equal(h.Hour)) {
+		err = ErrMarkerTaken
 	}
 	if err != nil {
 		return fmt.Errorf("audit: mark %s: %w", key, err)

@@ -34,8 +34,8 @@ func TestMark(t *testing.T) {
 		t.Error("by another audit:", before, err)
 	}
 	at.Set(key, []byte("something else"))
-	if _, _, err := audit.Mark(t.Context(), at, later, later.Hours[0]); err == nil {
-		t.Error("another object has its key, and nothing is said")
+	if _, _, err := audit.Mark(t.Context(), at, later, later.Hours[0]); !errors.Is(err, audit.ErrMarkerTaken) {
+		t.Error("another object has its key:", err)
 	}
 	owed := later.Hours[0]
 	owed.Verdict = audit.Owed

@@ -1,0 +1,54 @@
+// Package terminal makes text safe to be written to a terminal. Names of files and of objects, and what servers answer, are chosen by
+// others: with an escape sequence or a newline in them they could control the terminal, or say that all is well.
+package terminal
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Printable replaces what could control a terminal, newlines included.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// Paragraph is Printable for the text of an error, which joins others with newlines: the lines after the first one are indented.
+func Paragraph(s string) string {
+	all := strings.Split(s, "\n")
+	for i := range all {
+		all[i] = Printable(all[i])
+	}
+	return strings.Join(all, "\n    ")
+}
+
+// EscapeJSON escapes in JSON what does not print. JSON itself escapes only the first 32 characters, and a terminal obeys others. They
+// occur in strings only, so that it has the same meaning.
+func EscapeJSON(b []byte) []byte {
+	clean := true
+	for _, c := range string(b) {
+		clean = clean && (unicode.IsPrint(c) || c == '\n')
+	}
+	if clean {
+		return b
+	}
+	out := make([]byte, 0, len(b)+64)
+	for _, c := range string(b) {
+		switch {
+		case unicode.IsPrint(c) || c == '\n':
+			out = utf8.AppendRune(out, c)
+		case c > 0xffff:
+			c -= 0x10000
+			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+c>>10, 0xdc00+c&0x3ff)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, c)
+		}
+	}
+	return out
+}
