@@ -32,7 +32,7 @@ func (r *run) delivered() map[string]map[string]deliveredBy {
 // balance fills in the counts of every class from its ledger, and what each destination lacks.
 func (r *run) balance(ctx context.Context) {
 	r.d.mu.Lock()
-	running, down := r.d.classes, maps.Clone(r.d.down)
+	running, down, lost := r.d.classes, maps.Clone(r.d.down), maps.Clone(r.d.lost)
 	r.d.mu.Unlock()
 	classes, all := map[string]ClassReport{}, []Leftover(nil)
 	for _, c := range running {
@@ -56,6 +56,11 @@ func (r *run) balance(ctx context.Context) {
 	for name, err := range down {
 		cr := classes[name]
 		cr.Err = cmp.Or(cr.Err, "not running: "+err.Error())
+		classes[name] = cr
+	}
+	for name, l := range lost {
+		cr := classes[name]
+		l.report(&cr)
 		classes[name] = cr
 	}
 	adoptions := r.d.adoptions()

@@ -23,6 +23,7 @@ type Drainer struct {
 	mu       sync.Mutex
 	classes  []*class
 	down     map[string]error // classes that are configured but not running, with the reason
+	lost     map[string]*LostSink
 	ending   bool
 	end      *run    // the Stop or Drain that has begun; nil before, and in a HandOver
 	notice   *Notice // found by Terminating

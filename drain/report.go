@@ -22,7 +22,8 @@ const (
 	// Stopped: everything that was received and not delivered is in the spool, for the next start.
 	Stopped Outcome = "stopped"
 	// Incomplete: a drain could not deliver everything in time; the rest is in the spool and listed in Left. Or, also
-	// after a Stop, kept records are damaged and the operator has not given them up: see ClassReport.Damages.
+	// after a Stop, kept records are damaged and the operator has not given them up (see ClassReport.Damages), or records were
+	// lost during the end.
 	Incomplete Outcome = "incomplete"
 	// Mismatch: a destination holds other bytes than were sent, or no longer holds what it had confirmed.
 	Mismatch Outcome = "mismatch"

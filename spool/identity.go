@@ -147,9 +147,8 @@ func openIdentity(fsys vfs.FS, dir, class, instance string, find func() (*identi
 	if err != nil {
 		return nil, err
 	}
-	// Two classes in one directory would share a quota, and be told apart by nobody.
-	if id.Class != class {
-		return nil, fmt.Errorf("spool: %s holds class %q, not %q: every class needs a directory of its own", dir, id.Class, class)
+	if err := id.checkClass(dir, class); err != nil {
+		return nil, err
 	}
 	volume := vfs.VolumeOf(fsys, dir)
 	copied := volume.Differs(id.Volume)
@@ -168,6 +167,14 @@ func openIdentity(fsys vfs.FS, dir, class, instance string, find func() (*identi
 		}
 	}
 	return id, nil
+}
+
+// checkClass refuses a directory for a second class: the two would share a quota, and nobody could tell them apart.
+func (id *identity) checkClass(dir, class string) error {
+	if id.Class == class {
+		return nil
+	}
+	return fmt.Errorf("spool: %s holds class %q, not %q: every class needs a directory of its own", dir, id.Class, class)
 }
 
 // nextEpoch makes instance the writer of the chains from now on. The caller saves.

@@ -64,7 +64,9 @@ func newAdoptions(c *config, log *slog.Logger) *adoptions {
 
 // start begins to watch the directories of -adopt, if there are any.
 func (a *adoptions) start() {
-	if len(a.c.adopt) == 0 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.c.adopt) == 0 || a.ctx.Err() != nil {
 		return
 	}
 	a.wg.Go(func() {
@@ -85,7 +87,9 @@ func (a *adoptions) start() {
 
 // Stop implements drain.Adoptions: it ends the adoptions in progress. They continue at the next start, here or on another host.
 func (a *adoptions) Stop(ctx context.Context) error {
+	a.mu.Lock() // so that start begins nothing after it
 	a.end()
+	a.mu.Unlock()
 	done := make(chan struct{})
 	go func() { a.wg.Wait(); close(done) }()
 	select {

@@ -3,37 +3,48 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// attaches are the Holds that are being attached to their spools after a hand-over.
+// attaches are the Holds of a successor on their way into their spools: a class waits until its spool is open (see settle), and then
+// for room in it.
 //
-// A spool may be full, and a Hold then waits for room. The end of the process ends that wait: Attach puts the remaining records
-// into the spool beyond its quota, because they exist nowhere else.
+// The end of the process ends the wait for room: Attach puts the remaining records into the spool beyond its quota, because they
+// exist nowhere else. It ends the wait for a spool only when there is no time left, since the predecessor may be closing it.
 type attaches struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	busy   sync.RWMutex // read-locked by each attach
+	ending context.Context // over when the process begins to end
+	end    context.CancelFunc
+	last   context.Context // over when a spool is not waited for any more
+	lose   context.CancelFunc
+
+	busy sync.WaitGroup // each class until it is attached, or has lost what it held
 }
 
 func newAttaches(ctx context.Context) *attaches {
 	a := new(attaches)
-	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.ending, a.end = context.WithCancel(ctx)
+	a.last, a.lose = context.WithCancel(ctx)
 	return a
 }
 
 // stop ends the wait for room, and returns when every Hold has passed on its records. It runs before the listeners close: they
-// give their last batch to the Hold, which accepts nothing while it is being attached.
+// give their last batch to the Hold, which accepts nothing while it is being attached. In the last fifth of its time, the classes
+// without a spool count as lost what they hold.
 func (a *attaches) stop(ctx context.Context) error {
-	a.cancel()
+	a.end()
+	defer a.lose()
+	if deadline, ok := ctx.Deadline(); ok {
+		defer time.AfterFunc(time.Until(deadline)*4/5, a.lose).Stop()
+	}
 	done := make(chan struct{})
 	go func() {
-		a.busy.Lock()
-		defer a.busy.Unlock()
-		close(done)
+		defer close(done)
+		a.busy.Wait()
 	}()
 	select {
 	case <-done:
@@ -43,27 +54,37 @@ func (a *attaches) stop(ctx context.Context) error {
 	}
 }
 
-// attach hands the open spool to d, and the records of the Hold to the spool. It calls tried before it waits for room, because
-// the process must meanwhile react to signals. With an error d has not accepted the class, and attach may be called again.
-func (cl *class) attach(d *drain.Drainer, tried func()) error {
-	cl.attaches.busy.RLock() // before add: stop waits for every class that d has accepted
-	defer cl.attaches.busy.RUnlock()
+// attach hands the open spool to d, and the records of the Hold to the spool. It calls opened before it waits for room, because the
+// service must meanwhile react to signals. With an error d has not accepted the class, and attach may be called again.
+func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	err := cl.add(d)
 	ending := errors.Is(err, drain.ErrEnding)
 	if err != nil && !ending {
 		return err
 	}
-	tried()
+	opened()
 	sink := cl.spool.Intake()
-	if err := cl.hold.Attach(cl.attaches.ctx, sink); err != nil {
+	if err := cl.hold.Attach(cl.attaches.ending, sink); err != nil {
 		left := cl.hold.Held()
 		var lost segment.Account
 		lost.Lost[segment.GivenUp] = segment.Loss{Records: left.Records, Bytes: left.Bytes}
 		sink.Account(lost)
 		cl.log.Error("records in memory are lost: the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
 	}
-	if ending { // the spool was open, so nothing is lost
+	if ending { // the spool was open, so nothing else is lost
 		cl.log.Warn("class closed, with all of its records in the spool, because the process is ending", "err", cl.close())
 	}
 	return nil
+}
+
+// loseHeld ends a class whose spool could not be opened: what it holds, and what its listeners have in hand, is lost, and the
+// report says so.
+func (cl *class) loseHeld(d *drain.Drainer, cause error) {
+	sink := d.LostSink(cl.name)
+	err := cl.hold.Attach(context.Background(), sink)
+	err = errors.Join(err, cl.close())
+	losses := sink.Lost()
+	lost := losses.Total()
+	cl.log.Error("records in memory are LOST, because the process ends and their spool cannot be opened", "records", lost.Records, "bytes", lost.Bytes, "err", errors.Join(cause, err))
+	d.Down(cl.name, fmt.Errorf("its spool could not be opened after the hand-over: %w", cause))
 }

@@ -46,16 +46,16 @@ func TestEndWhileAttaching(t *testing.T) {
 		}
 	}
 	heard, settled := make(chan struct{}), make(chan struct{})
-	go func() {
+	cl.attaches.busy.Go(func() {
 		defer close(settled)
-		cl.settle(t.Context(), d, make(chan os.Signal, 2), func() {
+		cl.settle(d, func() {
 			select {
 			case <-heard:
 			default:
 				close(heard)
 			}
 		})
-	}()
+	})
 	select {
 	case <-heard:
 	case <-time.After(10 * time.Second):

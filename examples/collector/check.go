@@ -171,13 +171,19 @@ func (t *findings) spools(c *config) {
 
 // spool adds what the spool of a class still owes to destinations that the settings do not name: the service would refuse to start.
 func (t *findings) spool(c *config, class string) {
-	in, err := spool.Inspect(filepath.Join(c.spoolDir, class))
+	dir := filepath.Join(c.spoolDir, class)
+	in, err := spool.Inspect(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		t.add(good, "class "+class, "its spool does not exist yet")
 		return
 	case errors.Is(err, spool.ErrLocked):
-		t.add(skipped, "class "+class, "a service is using its spool, so it is not looked at")
+		o := c.spoolOptions(class)
+		if err := o.Check(dir); err != nil {
+			t.add(mistake, "class "+class, fmt.Sprintf("no new process could take over the spool from the service that is using it: %v", err))
+			return
+		}
+		t.add(good, "class "+class, "a service is using its spool; a new process could take it over")
 		return
 	case err != nil:
 		t.add(failed, "class "+class, err.Error())

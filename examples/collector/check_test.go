@@ -61,9 +61,14 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if code := check(good, &out, &out); code != 0 || !strings.Contains(out.String(), "a service is using its spool") {
+	if code := check(good, &out, &out); code != exitUsage || !strings.Contains(out.String(), `"old" is not named any more`) {
+		t.Errorf("beside a service with one destination more: exit code %d\n%s", code, &out)
+	}
+	out.Reset()
+	if code := check(with(good, "-forget=old"), &out, &out); code != 0 || !strings.Contains(out.String(), "a new process could take it over") {
 		t.Errorf("beside a service: exit code %d\n%s", code, &out)
 	}
+	out.Reset()
 	if _, err := s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}}); err != nil {
 		t.Fatal(err)
 	}

@@ -72,16 +72,7 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 			Codec:        c.codec.Of(name).name,
 			Level:        c.codec.Of(name).level,
 		},
-		spoolOptions: spool.Options{
-			Class:        name,
-			Destinations: slices.Sorted(maps.Keys(c.destinations())),
-			Forget:       c.forget,
-			SegmentBytes: c.segmentBytes.Of(name),
-			SegmentAge:   c.segmentAge.Of(name),
-			Sync:         c.sync.Of(name).policy,
-			SyncInterval: c.sync.Of(name).interval,
-			MaxBytes:     c.maxBytes.Of(name),
-		},
+		spoolOptions: c.spoolOptions(name),
 	}
 	cl.listen.Framings = framings
 	if c.key != nil {
@@ -94,6 +85,20 @@ func newClass(ctx context.Context, c *config, name string, log *slog.Logger) (*c
 		}
 	}
 	return cl, cl.openDestinations(ctx, c)
+}
+
+// spoolOptions are those of a class, but for its logger.
+func (c *config) spoolOptions(class string) spool.Options {
+	return spool.Options{
+		Class:        class,
+		Destinations: slices.Sorted(maps.Keys(c.destinations())),
+		Forget:       c.forget,
+		SegmentBytes: c.segmentBytes.Of(class),
+		SegmentAge:   c.segmentAge.Of(class),
+		Sync:         c.sync.Of(class).policy,
+		SyncInterval: c.sync.Of(class).interval,
+		MaxBytes:     c.maxBytes.Of(class),
+	}
 }
 
 // openDestinations opens every destination for this class alone, so that a class that stalls there delays no other.
@@ -144,6 +149,13 @@ func (cl *class) openSpool() (err error) {
 	}
 	cl.spool = s
 	return nil
+}
+
+// isOpen reports whether the class has its spool.
+func (cl *class) isOpen() bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return cl.spool != nil
 }
 
 // bind opens the listeners, on the sockets of the predecessor if there is one.

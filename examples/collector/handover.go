@@ -72,20 +72,17 @@ func (s *served) all() map[string]ingest.Listener {
 	return maps.Clone(s.listeners)
 }
 
-// handOvers waits for signals to hand over until ctx ends. After a hand-over it ends the process.
-func (s *service) handOvers(ctx context.Context, sig <-chan os.Signal) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-sig:
-		}
-		err := s.handOver(ctx)
-		if err == nil {
-			break
-		}
+// handOverNow hands over to a new process, and returns its number. Without success this process continues.
+func (s *service) handOverNow(ctx context.Context) (pid int, ok bool) {
+	pid, err := s.handOver(ctx)
+	if err != nil {
 		s.log.Error("hand-over failed; this process continues as before, and has lost nothing: correct what err names, and send SIGUSR2 again", "err", err)
 	}
+	return pid, err == nil
+}
+
+// leave ends this process after a hand-over.
+func (s *service) leave(ctx context.Context, successor int, hangups <-chan struct{}) {
 	if err := s.drainer.HandOver(ctx); err != nil {
 		s.log.Error("hand-over: cannot close the spools in order; the new process recovers them, and no kept record is lost", "err", err)
 	}
@@ -95,35 +92,42 @@ func (s *service) handOvers(ctx context.Context, sig <-chan os.Signal) {
 		s.log.Warn("hand-over: cannot end the adoptions in time; the new process continues them", "err", err)
 	}
 	s.status.Close()
+	select {
+	case <-hangups: // it came after the successor had read its settings
+		if err := hangUp(successor); err != nil {
+			s.log.Error("hand-over: cannot pass a SIGHUP on to the new process: send it again", "pid", successor, "err", err)
+		}
+	default:
+	}
 	s.cancel(drain.ErrHandedOver)
 }
 
 // handOver starts the successor and hands it the sockets. With an error, this process still has them.
-func (s *service) handOver(ctx context.Context) error {
+func (s *service) handOver(ctx context.Context) (pid int, err error) {
 	if n := s.served.held(); n > 0 {
-		return fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
+		return 0, fmt.Errorf("%d records are in memory since the last hand-over: their spool cannot be opened", n)
 	}
 	self, err := program()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	next := &ingest.Successor{Cmd: exec.Command(self, os.Args[1:]...), Listeners: s.served.all(), Logger: s.log}
 	next.Cmd.Stdout, next.Cmd.Stderr = os.Stdout, os.Stderr
 	if l, ok := s.socket.(*net.TCPListener); ok {
 		f, err := l.File()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer f.Close()
 		next.Files = map[string]*os.File{httpName: f}
 	}
 	if err := ingest.HandOver(ctx, next); err != nil {
-		return err
+		return 0, err
 	}
 	if err := mainPID(next.Cmd.Process.Pid); err != nil {
 		s.log.Error("hand-over: cannot tell systemd the new process, so systemd may restart the service: see NotifyAccess=all in the unit", "err", err) // and continue: that process has everything
 	}
-	return nil
+	return next.Cmd.Process.Pid, nil
 }
 
 // program returns the program that is now found under the name by which this process was started. /proc/self/exe would name

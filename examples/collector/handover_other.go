@@ -5,3 +5,5 @@ package main
 import "os"
 
 var handOverSignals []os.Signal
+
+func hangUp(int) error { return nil } // there is no hand-over

@@ -8,12 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
-	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -66,42 +64,5 @@ func TestLeftClass(t *testing.T) {
 	}
 	if r.Outcome != drain.Incomplete || r.Classes["odd"].Err == "" || len(r.Classes) != 2 {
 		t.Errorf("a class that cannot be opened: %s", r.JSON())
-	}
-}
-
-// TestLostInMemory: a successor that is ended twice before it has its spool has lost records, and the report says so.
-func TestLostInMemory(t *testing.T) {
-	nowhere(t)
-	dir := t.TempDir()
-	predecessor, err := spool.Open(filepath.Join(dir, "vpn"), &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer predecessor.Close()
-	log := slog.New(slog.DiscardHandler)
-	c, err := parseFlags([]string{"-spool=" + dir, "-listen=vpn=udp://127.0.0.1:0", "-dest=a=file://" + filepath.Join(dir, "a")}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	classes, err := prepare(t.Context(), c, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := drain.New(&drain.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cl := classes[0]
-	cl.hold = ingest.NewHold(1<<20, nil, log)
-	if _, err := cl.hold.Offer(t.Context(), []segment.Record{{Data: []byte("x")}}); err != nil {
-		t.Fatal(err)
-	}
-	sig := make(chan os.Signal, 2)
-	sig <- syscall.SIGTERM
-	sig <- syscall.SIGTERM
-	cl.settle(t.Context(), d, sig, func() {})
-	r, err := d.Stop(t.Context(), "test")
-	if err != nil || r.Outcome == drain.Delivered || r.Classes["vpn"].Err == "" {
-		t.Errorf("%v %s", err, r.JSON())
 	}
 }

@@ -17,21 +17,14 @@ import (
 // changes. What can change while records flow is applied; every other change is named in the log, and takes a new process, which
 // SIGUSR2 starts without losing a record.
 
-// reloads answers hangups until ctx ends.
-func (s *service) reloads(ctx context.Context, hangups <-chan struct{}) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-		}
-		if err := reloading(); err != nil {
-			s.log.Warn("reload: cannot tell systemd that it begins, so systemctl reload may report a failure; it continues", "err", err)
-		}
-		s.reload(ctx)
-		if err := reloaded(); err != nil {
-			s.log.Warn("reload: cannot tell systemd that it has ended, so systemctl reload waits for its time-out", "err", err)
-		}
+// reloadNow reloads the settings, and tells systemd.
+func (s *service) reloadNow(ctx context.Context) {
+	if err := reloading(); err != nil {
+		s.log.Warn("reload: cannot tell systemd that it begins, so systemctl reload may report a failure; it continues", "err", err)
+	}
+	s.reload(ctx)
+	if err := reloaded(); err != nil {
+		s.log.Warn("reload: cannot tell systemd that it has ended, so systemctl reload waits for its time-out", "err", err)
 	}
 }
 
@@ -132,7 +125,7 @@ func (r *renewal) destinations() {
 		does, change := "is served now", (*class).join
 		switch {
 		case is == "":
-			r.refuse("dest %s: removed here and still served, since records may be pending for it; with a new process, -forget gives them up", name)
+			r.refuse("dest %s: removed here and still served, since records may be pending for it; a new process does not start without it either, unless -forget %s gives them up", name, name)
 			continue
 		case was != "":
 			does, change = "uses its new parameters", (*class).replace
@@ -180,11 +173,11 @@ func sameKey(a, b ed25519.PrivateKey) bool { return string(a) == string(b) }
 
 // join adds a destination to a class. A class that is down has it at its next attempt to open its spool.
 func (cl *class) join(ctx context.Context, c *config, name, url string) error {
+	if cl.serves(name) { // since an earlier reload that another class ended, maybe with another URL
+		return cl.replace(ctx, c, name, url)
+	}
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.shipOptions.Destinations[name] != nil {
-		return nil // by an earlier reload that another class ended
-	}
 	d, err := open.Destination(ctx, url, &open.Options{Logger: cl.log.With("destination", name)})
 	if err != nil {
 		return err
@@ -200,6 +193,13 @@ func (cl *class) join(ctx context.Context, c *config, name, url string) error {
 	cl.shipOptions.Destinations[name], cl.shipOptions.Limits[name] = swap, limits
 	cl.spoolOptions.Destinations = append(slices.Clone(cl.spoolOptions.Destinations), name)
 	return nil
+}
+
+// serves reports whether the class has a destination.
+func (cl *class) serves(name string) bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	return cl.shipOptions.Destinations[name] != nil
 }
 
 // replace gives a destination of a class another driver for the same place.

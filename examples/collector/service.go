@@ -69,23 +69,52 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	}
 	next := nextSignals()
 	if predecessor != nil {
-		resume = false
-		err = s.succeed(ctx, predecessor, sig)
-	} else {
-		err = s.start(ctx, !resume)
+		tried, err := s.succeed(ctx, predecessor)
+		if err != nil {
+			return nil, err
+		}
+		s.holds.busy.Go(func() { // signals are answered meanwhile
+			<-tried
+			s.runOthers(ctx) // also if the process is ending by now: its report must not be silent about them
+			go s.requests(ctx, hangups, next)
+		})
+		return s.drainer.RunWith(ctx, sig)
 	}
-	if err != nil {
+	if err := s.start(ctx, !resume); err != nil {
 		return nil, err
 	}
-	s.left = runLeft(ctx, c, s.drainer, log)
-	s.orphans.start() // also for a drain: what they owe keeps this instance, too
+	s.runOthers(ctx)
 	if resume {
 		log.Warn("draining the spools, because a drain was interrupted or the platform takes this instance away; listeners stay closed", "trigger", trigger)
 		return s.drainer.Resume(trigger)
 	}
-	go s.handOvers(ctx, next)
-	go s.reloads(ctx, hangups)
+	go s.requests(ctx, hangups, next)
 	return s.drainer.RunWith(ctx, sig)
+}
+
+// runOthers delivers what other processes have left: classes without a listener, and spools of other instances. It comes after the
+// classes have their spools, since a predecessor has these open, too.
+func (s *service) runOthers(ctx context.Context) {
+	s.left = runLeft(ctx, s.c, s.drainer, s.log)
+	s.orphans.start() // also for a drain: what they owe keeps this instance, too
+}
+
+// requests answers the signals that do not end the service, one at a time, until ctx ends: hangups reloads the settings, next hands
+// over to a new process.
+func (s *service) requests(ctx context.Context, hangups <-chan struct{}, next <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			s.reloadNow(ctx)
+		case <-next:
+			if pid, ok := s.handOverNow(ctx); ok {
+				s.leave(ctx, pid, hangups)
+				return
+			}
+		}
+	}
 }
 
 // startProfile begins a CPU profile, unless file is empty.

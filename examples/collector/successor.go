@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -14,15 +14,20 @@ import (
 )
 
 // succeed takes over from the process that has started this one. An error before Commit ends this process, and the
-// predecessor continues. After Commit this process receives into memory until the predecessor has closed the spools.
-func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance, sig <-chan os.Signal) error {
+// predecessor continues. After Commit this process receives into memory until the predecessor has closed the spools. The channel is
+// closed when every spool is open, or cannot be opened for a reason other than the predecessor.
+func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance) (tried <-chan struct{}, err error) {
 	for _, cl := range s.classes {
+		// Later it would be too late: what is received would be in memory, and no spool would take it.
+		if err := cl.spoolOptions.Check(cl.dir); err != nil {
+			return nil, fmt.Errorf("class %s: its spool would not open: %w", cl.name, err)
+		}
 		if err := cl.bind(predecessor); err != nil {
-			return fmt.Errorf("class %s: %w", cl.name, err)
+			return nil, fmt.Errorf("class %s: %w", cl.name, err)
 		}
 	}
 	if err := predecessor.Commit(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	for _, cl := range s.classes {
 		cl.spoolOptions.Successor = true
@@ -31,23 +36,42 @@ func (s *service) succeed(ctx context.Context, predecessor *ingest.Inheritance, 
 		cl.serve(cl.hold, s.drainer)
 	}
 	predecessor.Serving()
-	var up sync.WaitGroup
+	var waiting sync.WaitGroup
+	var closed atomic.Int64 // spools that are not open
 	for _, cl := range s.classes {
-		up.Add(1)
-		go cl.settle(ctx, s.drainer, sig, sync.OnceFunc(up.Done))
+		waiting.Add(1)
+		s.holds.busy.Go(func() {
+			cl.settle(s.drainer, sync.OnceFunc(func() {
+				if !cl.isOpen() {
+					closed.Add(1)
+				}
+				waiting.Done()
+			}))
+		})
 	}
-	up.Wait()
-	s.log.Info("took over from the predecessor; its spools are open here, and its sockets were never closed")
-	return nil
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		waiting.Wait()
+		if n := closed.Load(); n > 0 {
+			s.log.Error("took over from the predecessor, but spools cannot be opened: what is received for them is in memory only, and they are tried again; correct what the lines before name", "classes", n)
+			return
+		}
+		s.log.Info("took over from the predecessor; its spools are open here, and its sockets were never closed")
+	}()
+	return done, nil
 }
 
 // settle opens the spool as soon as the predecessor has closed it, and moves there what was received meanwhile (see attach).
 // It calls tried when it has the spool, or when something other than the predecessor is in the way, so that the other classes
-// need not wait for this one. Two signals, or the end of ctx, end it without a spool.
-func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Signal, tried func()) {
+// need not wait for this one. The end of the process ends it: at once if something other than the predecessor is in the way,
+// otherwise when there is no time left.
+func (cl *class) settle(d *drain.Drainer, tried func()) {
 	defer tried()
+	ending, last := cl.attaches.ending, cl.attaches.last
 	var logged time.Time
 	for {
+		over := ending.Err() != nil // so this is the last attempt, unless it is the predecessor
 		err := cl.openSpool()
 		if err == nil {
 			err = cl.attach(d, tried)
@@ -55,25 +79,30 @@ func (cl *class) settle(ctx context.Context, d *drain.Drainer, sig <-chan os.Sig
 		if err == nil {
 			return
 		}
-		wait := 20 * time.Millisecond
-		if !errors.Is(err, spool.ErrLocked) {
+		locked := errors.Is(err, spool.ErrLocked)
+		if over && !locked || last.Err() != nil {
+			cl.loseHeld(d, err)
+			return
+		}
+		wait, why := 20*time.Millisecond, "the predecessor is closing it"
+		if !locked {
 			d.Down(cl.name, err)
 			tried()
-			wait = time.Second
+			wait, why = time.Second, "it cannot be opened: correct what err names"
 		}
-		held := cl.hold.Held()
 		if time.Since(logged) > 10*time.Second {
 			logged = time.Now()
-			cl.log.Warn("waiting for the spool, which the predecessor is closing; received records are in memory until then, and it is tried again", "records", held.Records, "bytes", held.Bytes, "err", err)
+			held := cl.hold.Held()
+			cl.log.Warn("waiting for the spool; received records are in memory only until then, and it is tried again", "why", why, "records", held.Records, "bytes", held.Bytes, "err", err)
 		}
-		if len(sig) == cap(sig) || ctx.Err() != nil {
-			cl.log.Error("ending without a spool: the records in memory are lost", "records", held.Records, "bytes", held.Bytes, "err", err)
-			d.Down(cl.name, fmt.Errorf("%d records that were in memory are lost: %w", held.Records, err)) // the report must not say complete
-			return
+		wake := ending.Done()
+		if over {
+			wake = nil
 		}
 		select {
 		case <-time.After(wait):
-		case <-ctx.Done():
+		case <-wake:
+		case <-last.Done():
 		}
 	}
 }
