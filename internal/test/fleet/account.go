@@ -68,3 +68,28 @@ func (s *Stage) forwarded() (map[string]forwarded, error) {
 
 // isUDP reports whether a run was sent as datagrams. Its feed is called after its balancer.
 func isUDP(run string) bool { return strings.HasPrefix(run, "udp-") }
+
+// linkDrops counts the packets that the interfaces of a machine, and the ends of its cables at the switch, have dropped.
+func (s *Stage) linkDrops(n *Namespace) (drops uint64, err error) {
+	for _, at := range []*Namespace{n, s.net.sw} {
+		out, err := output(nil, "", "ip", "-n", at.name, "-j", "-s", "link")
+		if err != nil {
+			return 0, err
+		}
+		var links []struct {
+			Name  string `json:"ifname"`
+			Stats struct {
+				RX, TX struct{ Dropped, Errors uint64 }
+			} `json:"stats64"`
+		}
+		if err := json.Unmarshal(out, &links); err != nil {
+			return 0, err
+		}
+		for _, l := range links {
+			if at == n && l.Name != "lo" || strings.HasPrefix(l.Name, n.name+".") {
+				drops += l.Stats.RX.Dropped + l.Stats.RX.Errors + l.Stats.TX.Dropped + l.Stats.TX.Errors
+			}
+		}
+	}
+	return drops, nil
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -108,10 +109,17 @@ func (s *Stage) equip(srv *Server) (err error) {
 func (s *Stage) Terminate(srv *Server) error {
 	srv.reach(Draining)
 	srv.instance.Terminate()
-	var errs []error
-	for _, b := range s.balancers {
-		errs = append(errs, b.Deregister(srv.addr))
+	return s.deregister(srv)
+}
+
+// deregister takes a server from all balancers at the same time: each has many rules to load.
+func (s *Stage) deregister(srv *Server) error {
+	errs := make([]error, len(s.balancers))
+	var wg sync.WaitGroup
+	for i, b := range s.balancers {
+		wg.Go(func() { errs[i] = b.Deregister(srv.addr) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -142,6 +150,11 @@ func (s *Stage) Finish(srv *Server, within time.Duration) error {
 
 // Kill ends a server as a power cut does, but for the disk's cache: the processes are gone, and then the machine no longer answers.
 func (s *Stage) Kill(srv *Server) error {
+	for _, b := range s.balancers {
+		if e, ok := b.engine.(*tcpEngine); ok {
+			e.doom(srv.addr)
+		}
+	}
 	if err := srv.signal(syscall.SIGKILL); err != nil {
 		return err
 	}

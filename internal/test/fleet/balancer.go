@@ -23,7 +23,8 @@ const buckets = 1024
 //   - A flow is hashed by its addresses and ports. A flow that a target has stays there until the flow has been idle for
 //     rules.Idle, whatever becomes of the hash.
 //   - A target that fails its health checks gets no new flow, and its flows are ended.
-//   - A target that is deregistered gets no new flow. It keeps its flows for rules.Deregistration, then they are ended.
+//   - A target that is deregistered gets no new flow. It keeps its flows for rules.Deregistration. Then those of UDP are ended, and
+//     those of TCP are not, as the templates set it.
 //   - If every target is unhealthy, all are used.
 type Balancer struct {
 	name   string
@@ -77,8 +78,8 @@ func (r rules) by(scale float64) rules {
 type engine interface {
 	// use gives new flows to these targets, and leaves the others where they are.
 	use(targets []netip.Addr) error
-	// end ends every flow of a target.
-	end(target netip.Addr) error
+	// end ends the flows of a target that is unhealthy, or deregistered since a while.
+	end(target netip.Addr, healthy bool) error
 	// close ends the engine.
 	close() error
 }
@@ -180,7 +181,7 @@ func (b *Balancer) round(ctx context.Context) {
 	for addr, t := range b.targets {
 		if !t.draining.IsZero() && time.Now().After(t.draining) {
 			delete(b.targets, addr)
-			b.endFlows(addr, "deregistered")
+			b.endFlows(addr, true)
 		}
 	}
 }
@@ -202,15 +203,15 @@ func (b *Balancer) judge(addr netip.Addr, answer error) {
 	if !t.healthy {
 		b.log("balancer %s: %v is unhealthy: %v", b.name, addr, answer)
 		if len(b.targets) > 1 {
-			defer b.endFlows(addr, "unhealthy")
+			defer b.endFlows(addr, false)
 		}
 	}
 }
 
 // endFlows ends the flows of a target once the others get the new ones. b.mu is held.
-func (b *Balancer) endFlows(addr netip.Addr, why string) {
-	if err := errors.Join(b.apply(), b.engine.end(addr)); err != nil {
-		b.log("balancer %s: end the flows of %v, which is %s: %v", b.name, addr, why, err)
+func (b *Balancer) endFlows(addr netip.Addr, healthy bool) {
+	if err := errors.Join(b.apply(), b.engine.end(addr, healthy)); err != nil {
+		b.log("balancer %s: end the flows of %v: %v", b.name, addr, err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Form struct {
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
 	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Unit: time.Second, Drain: 20 * time.Second, Records: 80_000, Line: "200mbit"},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 1800, Unit: 2 * time.Second, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 1500, Unit: 3 * time.Second, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
 	"long":  {Name: "long", Rules: unscaled, Rate: 6500, Unit: 15 * time.Second, Drain: 8 * time.Minute, Records: 5_000_000, Line: "400mbit"},
 }
 

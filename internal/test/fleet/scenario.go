@@ -37,7 +37,9 @@ var wanted = map[string]int{
 // happened counts an event and marks it.
 func (r *Run) happened(event, format string, args ...any) {
 	r.events[event]++
-	r.watch.mark(fmt.Sprintf(format, args...))
+	// One line for all servers that are launched, upgraded or taken away together.
+	few := event != "launch" && event != "upgrade" && event != "scale-in"
+	r.watch.mark(fmt.Sprintf(format, args...), few || event == "upgrade" && r.events[event] == 1)
 	r.Logf("%6.1f s %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -66,7 +68,7 @@ func (r *Run) play(ctx context.Context) error {
 	if err := wait(); err != nil {
 		return err
 	}
-	r.watch.mark("the sources end")
+	r.watch.mark("the sources end", true)
 	if err := r.leave(r.in(Serving)); err != nil {
 		return err
 	}
@@ -120,6 +122,9 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 			return nil, err
 		}
 		feed.churn, feed.fixed = r.plan.Churn, 1
+		if e, ok := r.front(f.name).engine.(*tcpEngine); ok {
+			feed.doubt = e.doubt
+		}
 		if f.class == "main" {
 			feed.bursts = r.plan.Bursts
 		}
@@ -207,7 +212,7 @@ func (r *Run) flood(ctx context.Context) error {
 	for _, f := range r.feeds {
 		f.noBursts.Store(false)
 	}
-	r.watch.mark("the flood ends")
+	r.watch.mark("the flood ends", true)
 	return errors.Join(err, r.pause(ctx, 2*r.form.Unit))
 }
 
@@ -224,7 +229,7 @@ func (r *Run) kill(ctx context.Context) error {
 	if err := victim.volume.Attach(mount); err != nil {
 		return err
 	}
-	r.watch.mark(fmt.Sprintf("its volume is attached to %v", adopter))
+	r.watch.mark(fmt.Sprintf("its volume is attached to %v", adopter), false)
 	if err := r.launch(1); err != nil {
 		return err
 	}
@@ -237,12 +242,7 @@ func (r *Run) kill(ctx context.Context) error {
 		return err
 	}
 	r.happened("adopt", "%v has delivered the volume of %v", adopter, victim)
-	for _, b := range r.balancers {
-		if err := b.Deregister(victim.addr); err != nil {
-			return err
-		}
-	}
-	return victim.volume.Delete()
+	return errors.Join(r.deregister(victim), victim.volume.Delete())
 }
 
 // outage cuts the line to the IDC.
@@ -258,7 +258,7 @@ func (r *Run) outage(ctx context.Context) error {
 	if err := r.net.cable(r.idc.ns, "lan", true); err != nil {
 		return err
 	}
-	r.watch.mark(fmt.Sprintf("the IDC is back; it is owed %d records", before))
+	r.watch.mark(fmt.Sprintf("the IDC is back; it is owed %d records", before), true)
 	return until(2*time.Minute, func() error {
 		if now := r.watch.pending("idc"); now > before/2+uint64(5*r.form.Rate) {
 			return fmt.Errorf("the IDC is owed %d records, of %d when it came back", now, before)
@@ -304,7 +304,7 @@ func (s *Server) upgrade(program string) error {
 // scaleIn removes five servers. The first one cannot reach the IDC in time, is retained, and finishes later.
 func (r *Run) scaleIn(ctx context.Context) error {
 	r.load(0.3, 1)
-	r.watch.mark("the load falls")
+	r.watch.mark("the load falls", true)
 	serving := r.in(Serving)
 	var leaving []*Server
 	for _, i := range r.plan.Leave {
@@ -331,12 +331,12 @@ func (r *Run) scaleIn(ctx context.Context) error {
 	if err := r.net.cable(r.idc.ns, "lan", true); err != nil {
 		return err
 	}
-	r.watch.mark("the IDC is back")
+	r.watch.mark("the IDC is back", true)
 	var wg sync.WaitGroup
 	var late error
 	wg.Go(func() {
 		if late = r.Finish(retained, 4*time.Minute); late == nil {
-			r.watch.mark(fmt.Sprintf("%v has delivered the rest", retained))
+			r.watch.mark(fmt.Sprintf("%v has delivered the rest", retained), false)
 		}
 	})
 	err := r.leave(leaving[1:])

@@ -42,6 +42,8 @@ type Feed struct {
 	begun    time.Time
 
 	Sent atomic.Uint64
+	// doubt reports whether the end of a connection from a local address confirms nothing.
+	doubt func(addr string) bool
 	// Unconfirmed are the numbers of lines on connections of which the receiver has not confirmed that it has read everything.
 	mu          sync.Mutex
 	unconfirmed []uint64
@@ -225,7 +227,8 @@ func (f *Feed) SendTCP(ctx context.Context, life time.Duration) error {
 	})
 }
 
-// retire ends a connection, and notes its lines if the receiver does not confirm that it has read them.
+// retire ends a connection, and notes its lines if the receiver does not confirm that it has read them: it closes its side after
+// it has read everything.
 func (f *Feed) retire(c *connection) {
 	defer c.Close()
 	err := c.Conn.(*net.TCPConn).CloseWrite()
@@ -233,7 +236,7 @@ func (f *Feed) retire(c *connection) {
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		_, err = io.Copy(io.Discard, c)
 	}
-	if err != nil {
+	if err != nil || f.doubt(c.LocalAddr().String()) {
 		f.note(func() { f.unconfirmed = append(f.unconfirmed, c.lines...) })
 	}
 }

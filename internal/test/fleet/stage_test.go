@@ -4,6 +4,11 @@ package fleet
 
 import (
 	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +69,61 @@ func TestStage(t *testing.T) {
 			t.Errorf("server %d has received nothing", srv.Slot)
 		}
 	}
+	mutate(t, s, feeds, probe)
+}
+
+// mutate makes the verdict wrong in several ways: each must be found.
+func mutate(t *testing.T, s *Stage, feeds []*Feed, probe *Probe) {
+	t.Helper()
+	wrong := func(what string, checks ...string) {
+		t.Helper()
+		v, err := s.judge(feeds, probe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range checks {
+			if !slices.ContainsFunc(v.Checks, func(c Check) bool { return !c.OK && strings.Contains(c.What, name) }) {
+				t.Errorf("%s: the check %q holds", what, name)
+			}
+		}
+	}
+	object := ""
+	_ = filepath.WalkDir(s.onDisk("idc/data"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, "class=main") && strings.HasSuffix(path, ".ndjson.zst") {
+			object = path
+		}
+		return err
+	})
+	if err := os.Rename(object, object+".away"); err != nil {
+		t.Fatal(err)
+	}
+	wrong("an object is missing", "the auditor", "everything that it kept is at idc", "its kernel handed over is at idc", "every datagram that was sent is at idc")
+	if err := os.Rename(object+".away", object); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(object)
+	if err == nil {
+		err = os.WriteFile(strings.Replace(object, ".ndjson.zst", "0.ndjson.zst", 1), b, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong("an object is there twice", "the auditor", "no record number twice", "no line twice")
+	if err := os.Remove(strings.Replace(object, ".ndjson.zst", "0.ndjson.zst", 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range feeds {
+		f.Sent.Add(1)
+	}
+	wrong("a line more was sent", "tcp-vpn: every confirmed line", "udp-vpn: from the clients")
+	for _, f := range feeds {
+		f.Sent.Add(^uint64(0))
+	}
+	ghost := s.group.Launch()
+	s.mu.Lock()
+	s.servers = append(s.servers, &Server{slot: most, addr: lan(10 + most), instance: ghost, ns: s.servers[0].ns, done: s.servers[0].done, imds: s.servers[0].imds})
+	s.mu.Unlock()
+	wrong("an instance never delivered", "the auditor", "nothing is left in a socket")
 }
 
 // feedAll sends a little through every balancer.
@@ -92,6 +152,7 @@ func feedAll(t *testing.T, s *Stage, ctx context.Context) (feeds []*Feed, probe 
 		feeds = append(feeds, feed)
 		feed.rate.Store(300)
 		feed.churn = 0.2
+		feed.doubt = func(string) bool { return false } // nobody is killed
 		wg.Go(func() {
 			var err error
 			if f.tcp {

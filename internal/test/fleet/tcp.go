@@ -26,6 +26,8 @@ type tcpEngine struct {
 	targets []netip.Addr
 	open    map[net.Conn]netip.Addr // both sides of each connection, with its target
 	refused int                     // there was no target
+	dead    map[netip.Addr]bool
+	doubted map[string]bool // clients, by address, of connections to a target that was killed
 }
 
 func newTCPEngine(ns *Namespace, seed uint32, in netip.AddrPort, port uint16) (*tcpEngine, error) {
@@ -33,7 +35,7 @@ func newTCPEngine(ns *Namespace, seed uint32, in netip.AddrPort, port uint16) (*
 	if err != nil {
 		return nil, err
 	}
-	e := &tcpEngine{ns: ns, seed: seed, port: port, listener: l, open: map[net.Conn]netip.Addr{}}
+	e := &tcpEngine{ns: ns, seed: seed, port: port, listener: l, open: map[net.Conn]netip.Addr{}, dead: map[netip.Addr]bool{}, doubted: map[string]bool{}}
 	e.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -54,8 +56,11 @@ func (e *tcpEngine) use(targets []netip.Addr) error {
 	return nil
 }
 
-// end implements engine: both peers get a reset.
-func (e *tcpEngine) end(target netip.Addr) error {
+// end implements engine: both peers of a connection to an unhealthy target get a reset.
+func (e *tcpEngine) end(target netip.Addr, healthy bool) error {
+	if healthy {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for c, to := range e.open {
@@ -127,7 +132,30 @@ func (e *tcpEngine) note(to netip.Addr, conns ...*net.TCPConn) {
 	defer e.mu.Unlock()
 	for _, c := range conns {
 		e.open[c] = to
+		if e.dead[to] {
+			e.doubted[c.RemoteAddr().String()] = true
+		}
 	}
+}
+
+// doom is told before a target is killed. The kernel of a process that is killed ends its connections in the same way as a process
+// that has read everything: what the end of these connections says is worth nothing.
+func (e *tcpEngine) doom(target netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dead[target] = true
+	for c, to := range e.open {
+		if to == target {
+			e.doubted[c.RemoteAddr().String()] = true
+		}
+	}
+}
+
+// doubt reports whether a client's connection was to a target that was killed meanwhile.
+func (e *tcpEngine) doubt(client string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doubted[client]
 }
 
 func (e *tcpEngine) forget(conns ...*net.TCPConn) {

@@ -63,7 +63,7 @@ func (e *udpEngine) use(targets []netip.Addr) error {
 }
 
 // end implements engine.
-func (e *udpEngine) end(target netip.Addr) error { return deleteFlows(e.ns, target) }
+func (e *udpEngine) end(target netip.Addr, _ bool) error { return deleteFlows(e.ns, target) }
 
 // close implements engine: the tables go with the namespace.
 func (e *udpEngine) close() error { return nil }

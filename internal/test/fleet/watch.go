@@ -4,8 +4,11 @@ package fleet
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/drain/status"
 )
 
 // Sample is what a server shows at one time, summed over its classes.
@@ -18,8 +21,9 @@ type Sample struct {
 
 // Mark is an event of a run.
 type Mark struct {
-	At   time.Time
-	What string
+	At     time.Time
+	What   string
+	Number int // in the picture; 0: it is not there
 }
 
 // Watch records a run.
@@ -29,13 +33,19 @@ type Watch struct {
 	mu      sync.Mutex
 	samples map[int][]Sample // by slot
 	marks   []Mark
+	numbers int
 }
 
-// mark notes that something happens now.
-func (w *Watch) mark(what string) {
+// mark notes that something happens now. If it is notable, it gets a number, and a line in the picture.
+func (w *Watch) mark(what string, notable bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.marks = append(w.marks, Mark{time.Now(), what})
+	m := Mark{At: time.Now(), What: what}
+	if notable {
+		w.numbers++
+		m.Number = w.numbers
+	}
+	w.marks = append(w.marks, m)
 }
 
 // run asks every server each second, until ctx ends.
@@ -64,10 +74,10 @@ func (w *Watch) run(ctx context.Context) {
 	}
 }
 
-// ask takes one sample, or none if the server does not answer.
+// ask takes one sample, or none if the server does not answer, or has not opened every spool yet.
 func (w *Watch) ask(srv *Server) {
 	snap, err := srv.snapshot()
-	if err != nil {
+	if err != nil || slices.ContainsFunc(snap.Classes, func(c status.Class) bool { return c.Down != "" }) {
 		return
 	}
 	s := Sample{At: time.Now(), Pending: map[string]uint64{}, Delivered: map[string]uint64{}}
