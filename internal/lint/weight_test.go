@@ -34,6 +34,7 @@ var weights = map[string]weight{
 	"ingest/fluentforward": {80, 2, 2},
 	"ingest/lumberjack":    {81, 2, 2},
 	"ingest/relp":          {78, 2, 2},
+	"ingest/udprelay":      {82, 2, 2},
 	"ship":                 {75, 23, 4},
 	"ship/audit":           {76, 23, 4},
 	"ship/fileship":        {75, 23, 4},

@@ -1,0 +1,150 @@
+// Udprelay spreads the datagrams of few senders evenly over many collectors:
+//
+//	udprelay -listen 10.0.1.10:514 -targets file:/etc/penstock/targets -check http://{host}:8080/readyz
+//	udprelay -listen 10.0.1.10:514 -targets asg:collectors:514 -check http://{host}:8080/readyz
+//	udprelay -listen 10.0.1.10:514 -mode generations -targets dns:my-nlb.elb.eu-central-1.amazonaws.com:514
+//
+// All datagrams of one sender's port are one flow, and a load balancer sends a flow to one target. In the mode spray the relay
+// takes the load balancer's place: each datagram goes to the next healthy target. In the mode generations it is in front of the
+// load balancer, and gives each datagram the next of many source ports. See package ingest/udprelay for the modes, the two engines
+// and the account.
+//
+// # What it needs
+//
+// The engine nft lets the kernel forward. It needs CAP_NET_ADMIN, the program nft, and the sysctl net.ipv4.ip_forward=1 (and
+// net.ipv6.conf.all.forwarding=1). Datagrams leave with the addresses of their senders: on AWS the source/destination check of the
+// relay's interface must be off, and the security groups of the targets must admit the senders. Datagrams that the relay's own host
+// sends are not spread. Where this is not to be had, the engine user receives and sends in the process itself. Its datagrams come
+// from the relay's address and begin with a PROXY header: the collectors must trust that address (proxy= of their listener).
+// -engine auto takes nft where it can be used, and says in the log why it cannot.
+//
+// NetFlow v9 and IPFIX describe their data in templates, which may reach another collector than the data. Do not spray them.
+//
+// # Restarts
+//
+// With the engine nft the kernel goes on forwarding when the process is killed, and the next process takes the table over with its
+// counters. A process that ends in order removes the table; -leave keeps it, for a restart that loses nothing. With the engine user
+// give the process a socket that outlives it (-listen fd:NAME, from a systemd socket unit): datagrams are queued in it meanwhile.
+// A kill can then cost what was in the process's hands: one batch of 64 datagrams a socket.
+//
+// Its exit codes:
+//
+//	0  ended in order
+//	1  failed
+//	2  usage
+//
+// # The way through the files
+//
+// main.go is the life of the process. settings.go defines the settings and checks them. source.go and asg.go say which targets there
+// are, health.go which of them are healthy, and watch.go keeps the engine's targets up to date. status.go serves the state, and
+// metrics.go the metrics.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/penstock-go/penstock/ingest/udprelay"
+)
+
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if code, done := command().Common(args, version(), stdout, stderr); done {
+		return code
+	}
+	s, err := parse(ctx, args, os.Environ())
+	if errors.Is(err, flag.ErrHelp) {
+		command().Help(stdout)
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%v\nudprelay -h lists the flags\n", err)
+		return exitUsage
+	}
+	log := newLog(stderr, s.logLevel, s.logFormat)
+	for _, w := range s.set.Warnings() {
+		log.Warn("udprelay: a variable of the environment is ignored: correct its name, or remove it", "warning", w)
+	}
+	if err := serve(ctx, s, log); err != nil {
+		log.Error("udprelay: it ends because of an error; see the cause", "err", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// serve runs the relay until ctx ends.
+func serve(ctx context.Context, s *settings, log *slog.Logger) error {
+	s.engineOptions.Logger = log
+	engine, name, err := open(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	w := newWatch(s, engine, name, log)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if s.http != "" {
+		stop, err := listenHTTP(s.http, w, log)
+		if err != nil {
+			cancel()
+			return errors.Join(err, engine.Run(ctx)) // which ends at once, and closes
+		}
+		defer stop()
+	}
+	wg.Go(func() { w.run(ctx) })
+	defer cancel()
+	log.Info("udprelay: begin", "mode", s.engineOptions.Mode.String(), "is", name, "version", version())
+	return engine.Run(ctx)
+}
+
+// open makes the engine that the settings name.
+func open(ctx context.Context, s *settings, log *slog.Logger) (udprelay.Engine, string, error) {
+	if s.engine != "user" {
+		n, err := udprelay.NewNFT(ctx, &s.engineOptions)
+		if err == nil || s.engine == "nft" {
+			return n, "nft", err
+		}
+		log.Warn("udprelay: the kernel cannot forward, so this process does, which costs more CPU time", "why", err)
+	}
+	u, err := udprelay.NewUser(&s.engineOptions)
+	return u, "user", err
+}
+
+func newLog(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // it is one of the choices
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown version"
+	}
+	return info.Main.Version + " " + info.GoVersion
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// account reads the account of a relay.
+func (p *process) account() *state {
+	p.f.t.Helper()
+	code, body := p.get("/status.json")
+	s := &state{}
+	if err := json.Unmarshal([]byte(body), s); err != nil || code != 200 {
+		p.f.t.Fatalf("%d %s: %v", code, body, err)
+	}
+	return s
+}
+
+// wantAccount waits until the account has everything that was sent, and fails unless it balances and lost nothing.
+func (p *process) wantAccount(in, lost uint64) {
+	p.f.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var a *state
+	for begin := time.Now(); time.Since(begin) < 8*time.Second; <-tick.C {
+		if a = p.account(); a.Account.In == in && a.Account.Lost() == lost && a.Account.Passing == 0 && a.Account.Balanced() {
+			return
+		}
+	}
+	p.f.t.Errorf("account %+v: want %d in, %d lost, balanced\n%s", a.Account, in, lost, p.log)
+}
+
+var engines = []string{"nft", "user"}
+
+func eachEngine(t *testing.T, n int, f func(*testing.T, *field, string)) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) { f(t, newField(t, n, engine == "user"), engine) })
+	}
+}
+
+const check = "http://{host}:8080/readyz"
+
+// TestChanges: targets join, leave and drain while datagrams pass, and none is lost.
+func TestChanges(t *testing.T) {
+	eachEngine(t, 6, func(t *testing.T, f *field, engine string) {
+		f.use(addrs(0, 3)...)
+		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-refresh", "50ms")
+		for _, lines := range [][]string{
+			addrs(0, 3), addrs(0, 6), addrs(3, 6), append(addrs(0, 2), targetAddr(2).String()+" draining"), addrs(2, 4), addrs(0, 6),
+		} {
+			f.use(lines...)
+			f.send(6000, 20000, 512)
+		}
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+		if n := strings.Count(p.log.String(), "the targets have changed"); n < 6 {
+			t.Errorf("%d changes of targets\n%s", n, p.log)
+		}
+		for _, g := range f.targets {
+			g.mu.Lock()
+			if g.got.Load() == 0 || g.from[netip.MustParseAddr("10.250.1.2")] != g.got.Load() {
+				t.Errorf("%v received %d datagrams, from %v", g.addr, g.got.Load(), g.from)
+			}
+			g.mu.Unlock()
+		}
+		if err := p.end(syscall.SIGTERM); err != nil {
+			t.Errorf("%v\n%s", err, p.log)
+		}
+		if left := f.relay.run("nft", "list", "tables"); left != "" {
+			t.Errorf("left behind: %s", left)
+		}
+	})
+}
+
+// TestEven: of targets that stay, each gets the same.
+func TestEven(t *testing.T) {
+	eachEngine(t, 5, func(t *testing.T, f *field, engine string) {
+		f.use(addrs(0, 5)...)
+		f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check)
+		f.send(5000, 20000, 100)
+		f.wantAll()
+		for _, g := range f.targets {
+			if n := g.got.Load(); n < 999 || n > 1001 {
+				t.Errorf("%v received %d of 5000", g.addr, n)
+			}
+		}
+	})
+}
+
+// TestFragments: datagrams of two fragments arrive, over IPv4 and IPv6.
+func TestFragments(t *testing.T) {
+	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
+		list := addrs(0, 4)
+		for i := range 4 {
+			list = append(list, target6(i).String())
+		}
+		f.use(list...)
+		p := f.start(nil, "-engine", engine, "-listen", fmt.Sprintf(":%d", port), "-check", "off")
+		f.send(4000, 10000, 1900)
+		f.wantAll()
+		f.dial(relay6)
+		f.send(1, 1000, 1900) // the first finds the neighbours
+		f.wantAll()
+		f.send(1000, 10000, 1900)
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+	})
+}
+
+// TestKilled: the kernel forwards on while no process controls it, and the next process continues the account.
+func TestKilled(t *testing.T) {
+	f := newField(t, 4, false)
+	f.use(addrs(0, 4)...)
+	args := []string{"-engine", "nft", "-listen", relay4.String(), "-check", check, "-leave"}
+	for round := range 4 {
+		p := f.start(nil, args...)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if round%2 == 0 {
+				_ = p.end(syscall.SIGKILL)
+			} else if err := p.end(syscall.SIGTERM); err != nil {
+				t.Errorf("%v\n%s", err, p.log)
+			}
+		}()
+		f.send(6000, 20000, 512)
+		<-ended
+	}
+	f.send(2000, 20000, 512) // without a process
+	p := f.start(nil, args[:len(args)-1]...)
+	f.send(2000, 20000, 512)
+	f.wantAll()
+	p.wantAccount(f.sent, 0)
+	other := f.relay.do(func() error {
+		path, _ := program()
+		return exec.Command(path, append([]string{"-targets", "file:" + f.list}, args...)...).Run()
+	})
+	if other == nil {
+		t.Error("two processes control one table")
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if left := f.relay.run("nft", "list", "tables"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// TestKilledUser: a socket that outlives the process keeps what arrives meanwhile. A kill costs at most what the process had in
+// its hands.
+func TestKilledUser(t *testing.T) {
+	f := newField(t, 4, true)
+	f.use(addrs(0, 4)...)
+	var socket *os.File
+	f.relay.must(func() error {
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(relay4))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		socket, err = c.File()
+		return err
+	})
+	defer socket.Close()
+	const kills = 3
+	for range kills {
+		p := f.start([]*os.File{socket}, "-listen", "fd:relay", "-check", check)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = p.end(syscall.SIGKILL)
+		}()
+		f.send(4000, 20000, 512)
+		<-ended
+	}
+	p := f.start([]*os.File{socket}, "-listen", "fd:relay", "-check", check)
+	f.send(2000, 20000, 512)
+	if have := f.arrived(f.sent); have+kills*64 < f.sent {
+		t.Errorf("%d of %d arrived", have, f.sent)
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Errorf("%v\n%s", err, p.log)
+	}
+}
+
+// TestBrokenLists: a list that cannot be used changes nothing, is counted, and the next good one is used.
+func TestBrokenLists(t *testing.T) {
+	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
+		f.use(addrs(0, 4)...)
+		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-refresh", "50ms")
+		for _, broken := range [][]string{
+			{""},
+			{"# nothing"},
+			{"10.250.3.11"},
+			{"10.250.3.11:5514", "example.com:514"},
+			{"10.250.3.11:5514", "10.250.3.11:5514"},
+			{"0.0.0.0:5514"},
+			{strings.Repeat("x", 2<<20)},
+			{relay4.String()},
+		} {
+			f.use(broken...)
+			f.send(2000, 10000, 512)
+		}
+		if err := os.Remove(f.list); err != nil {
+			t.Fatal(err)
+		}
+		f.send(2000, 10000, 512)
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+		if _, body := p.get("/metrics"); strings.Contains(body, "penstock_relay_list_errors_total 0\n") {
+			t.Error("broken lists are not counted")
+		}
+		f.use(addrs(0, 1)...)
+		p.wait("is=[10.250.3.11:5514]", nil)
+		f.send(1000, 10000, 512)
+		f.wantAll()
+	})
+}
+
+// TestFlapping: targets that come and go all the time cost no datagram. One that says that it is not ready leaves within a second.
+func TestFlapping(t *testing.T) {
+	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
+		f.use(addrs(0, 4)...)
+		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-check-every", "50ms")
+		for i := range 16 {
+			f.targets[i%4].sick.Store(i%3 != 0)
+			f.send(2000, 20000, 512)
+		}
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+		for _, g := range f.targets { // none is healthy: all are used
+			g.sick.Store(true)
+		}
+		p.wait("no target is healthy", nil)
+		f.send(2000, 20000, 512)
+		for _, g := range f.targets[:3] {
+			g.sick.Store(false)
+		}
+		f.send(30000, 20000, 512) // 1.5 s
+		if late := time.Since(time.Unix(0, f.targets[3].last.Load())); late < 500*time.Millisecond {
+			t.Errorf("a target that is not ready received the last datagram %v ago, and became so 1.5 s ago", late)
+		}
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+	})
+}
+
+// TestRotation: each generation has its own ports, and none of the datagrams is lost between them.
+func TestRotation(t *testing.T) {
+	eachEngine(t, 2, func(t *testing.T, f *field, engine string) {
+		f.use(addrs(0, 2)...)
+		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-mode", "generations", "-ports", "8192", "-first-port", "20000",
+			"-rotate", "800ms", "-flow-timeout", "500ms", "-no-proxy")
+		f.send(60000, 20000, 100)
+		f.wantAll()
+		p.wantAccount(f.sent, 0)
+		if n := strings.Count(p.log.String(), "next generation"); n < 2 {
+			t.Errorf("%d new generations in 3 s\n%s", n, p.log)
+		}
+		var low, high int
+		for port := range 65536 {
+			used := false
+			for _, g := range f.targets {
+				g.mu.Lock()
+				used = used || g.ports[uint16(port)]
+				g.mu.Unlock()
+			}
+			switch {
+			case !used:
+			case port < 20000 || port >= 20000+2*8192:
+				t.Fatalf("port %d was used", port)
+			case port < 20000+8192:
+				low++
+			default:
+				high++
+			}
+		}
+		if low < 1500 || high < 1500 {
+			t.Errorf("%d ports of the one generation were used, %d of the other", low, high)
+		}
+	})
+}

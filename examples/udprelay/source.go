@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-go/penstock/ingest/udprelay"
+)
+
+// source says which targets there are. It is asked again and again.
+type source interface {
+	Targets(ctx context.Context) ([]udprelay.Target, error)
+}
+
+// errAway marks errors of a source that does not answer at present: no mistake of the settings.
+var errAway = errors.New("the targets cannot be read at present")
+
+// newSource makes the source that a setting names.
+func newSource(place string) (source, error) {
+	kind, rest, _ := strings.Cut(place, ":")
+	switch kind {
+	case "file":
+		if rest == "" {
+			return nil, errors.New("file: names no file")
+		}
+		return fileSource(rest), nil
+	case "static":
+		return newStatic(rest)
+	case "dns", "asg":
+		name, port, err := net.SplitHostPort(rest)
+		n, perr := strconv.ParseUint(port, 10, 16)
+		if err != nil || perr != nil || n == 0 || name == "" {
+			return nil, fmt.Errorf("%s: use %[1]s:NAME:PORT", kind)
+		}
+		if kind == "asg" {
+			return &groupSource{group: name, port: uint16(n)}, nil
+		}
+		return dnsSource{name, uint16(n)}, nil
+	}
+	return nil, errors.New("use file:PATH, dns:NAME:PORT, static:HOST:PORT,… or asg:GROUP:PORT")
+}
+
+// static is a list that never changes.
+type static []udprelay.Target
+
+func newStatic(list string) (source, error) {
+	targets, err := udprelay.ParseTargets([]byte(strings.ReplaceAll(list, ",", "\n")))
+	return static(targets), err
+}
+
+// Targets implements source.
+func (s static) Targets(context.Context) ([]udprelay.Target, error) { return s, nil }
+
+// fileSource is the path of a file with a list.
+type fileSource string
+
+// maxList is the longest list that is read. The longest that is good is shorter.
+const maxList = 1 << 20
+
+// Targets implements source.
+func (s fileSource) Targets(context.Context) ([]udprelay.Target, error) {
+	f, err := os.Open(string(s))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	list, err := io.ReadAll(io.LimitReader(f, maxList+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > maxList {
+		return nil, fmt.Errorf("%s is longer than 1 MiB", s)
+	}
+	targets, err := udprelay.ParseTargets(list)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s, err)
+	}
+	return targets, nil
+}
+
+// dnsSource is all addresses of a name.
+type dnsSource struct {
+	name string
+	port uint16
+}
+
+// Targets implements source.
+func (s dnsSource) Targets(ctx context.Context) ([]udprelay.Target, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", s.name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errAway, err)
+	}
+	var targets []udprelay.Target
+	for _, a := range addrs {
+		targets = append(targets, udprelay.Target{Addr: netip.AddrPortFrom(a.Unmap(), s.port)})
+	}
+	return targets, udprelay.CheckTargets(targets)
+}

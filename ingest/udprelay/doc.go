@@ -1,0 +1,36 @@
+// Package udprelay spreads the datagrams of few senders evenly over many targets.
+//
+// A load balancer sends all datagrams of one flow to one target, and a sender with one source port is one flow. A relay in
+// front of it, or in its place, spreads each datagram by itself:
+//
+//   - [Spray] sends each datagram to the next target in turn.
+//   - [Generations] gives each datagram the next of many source ports, and sends it to a load balancer, which takes each port
+//     for a flow. The ports are used in generations. While one is in use the others rest for longer than the load balancer
+//     remembers a flow, so that targets that are new get their share when the next generation begins.
+//
+// There are two engines, with one set of [Options]:
+//
+//   - [NFT] lets the kernel forward. It controls one table of nftables, and no datagram passes through this process. Datagrams
+//     keep the address of their sender. It needs Linux, the program nft and CAP_NET_ADMIN.
+//   - [User] receives and sends in this process, and puts a PROXY header of version 2 before each datagram, from which a
+//     listener learns the sender's address (ingest.UDPOptions.ProxyFrom).
+//
+// An [Engine] is given targets, and serves until its context ends. Who decides which targets there are, and which of them are
+// healthy, is the caller: examples/udprelay reads a file, DNS or an Auto Scaling group, and asks each target for its health.
+//
+// # The account
+//
+// Each engine counts what came in and what went out in different places. Of one moment, for [Account],
+//
+//	In = sum(Out) + sum(Dropped) + Passing
+//
+// Passing is what is being forwarded just then. The NFT engine counts In before the kernel routes a datagram and Out after it,
+// so what the kernel drops in between is seen as what never comes out: see [Unforwarded].
+//
+// # The way through the files
+//
+// options.go and target.go are what a caller gives, account.go what it gets, and engine.go what both engines are.
+// generation.go decides which source ports are in use. nft.go controls the table, which rules.go
+// writes; nftable.go runs nft, and counting.go makes the account of what it prints.
+// user.go receives, header.go writes the PROXY header, and send_linux.go, ports_linux.go and send_other.go send.
+package udprelay

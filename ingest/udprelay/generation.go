@@ -1,0 +1,56 @@
+package udprelay
+
+import "time"
+
+// schedule decides which generation of source ports is in use. The clock determines it, so that a relay that is started again
+// goes on with the generation that it would have used: a port rests even if the process that used it is gone.
+type schedule struct {
+	ports Ports
+	begun time.Time // with a monotonic reading: a step of the clock must not cut a rest short
+	at    int       // the generation in use; -1 for none
+	used  []time.Time
+}
+
+func newSchedule(p Ports, now time.Time) *schedule {
+	return &schedule{ports: p, begun: now, at: -1, used: make([]time.Time, p.Generations)}
+}
+
+// found notes that the ports from first to last are in use at present, by a table that was there before.
+func (s *schedule) found(first, last int, now time.Time) {
+	for g := range s.used {
+		if from := s.ports.first(g); from <= last && first < from+s.ports.Count {
+			s.used[g] = now
+			if from == first && from+s.ports.Count-1 == last {
+				s.at = g
+			}
+		}
+	}
+}
+
+// pick returns the generation to use now. It stays with the present one while the next has not rested.
+func (s *schedule) pick(now time.Time) int {
+	if s.at >= 0 {
+		s.used[s.at] = now
+	}
+	next := s.byClock(now)
+	if next == s.at || s.at >= 0 && !s.rested(next, now) {
+		return s.at
+	}
+	for i := range s.used { // after a table with other ports, several generations may not have rested
+		if g := (next + i) % len(s.used); s.rested(g, now) {
+			s.at = g
+			return g
+		}
+	}
+	s.at = next
+	return next
+}
+
+func (s *schedule) rested(g int, now time.Time) bool {
+	return s.used[g].IsZero() || now.Sub(s.used[g]) > s.ports.Forgets
+}
+
+func (s *schedule) byClock(now time.Time) int {
+	t := s.begun.UnixNano() + int64(now.Sub(s.begun))
+	return int(t / int64(s.ports.Every) % int64(s.ports.Generations))
+}

@@ -1,0 +1,256 @@
+package udprelay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// NFT is the engine that lets the kernel forward. The kernel goes on forwarding if the process ends without being asked to: an
+// NFT that is made later takes the table over, with its counters and the generation of ports that is in use.
+type NFT struct {
+	o    Options
+	lock net.Listener
+
+	mu       sync.Mutex
+	targets  []netip.AddrPort
+	used     bool // Use has been called
+	schedule *schedule
+	count    counting
+	failing  string // what the log has been told
+}
+
+// NewNFT checks that the kernel can forward, and takes over the table if it is there. It changes nothing yet. All that is
+// missing is reported at once.
+func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
+	n := &NFT{o: o.withDefaults()}
+	errs := []error{n.o.validate()}
+	if len(n.o.Files) > 0 {
+		errs = append(errs, errors.New("udprelay: Files: the NFT engine receives from no socket"))
+	}
+	for _, l := range n.o.Listen {
+		if l.Addr().IsLoopback() {
+			errs = append(errs, fmt.Errorf("udprelay: Listen %v: the kernel does not forward what is sent to the loopback", l))
+		}
+	}
+	errs = append(errs, usable(ctx, n.o.Listen))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	// An abstract socket belongs to the network namespace, as the table does, and the kernel removes it with the process.
+	lock, err := net.Listen("unix", "@penstock-udprelay-"+n.o.Table)
+	if err != nil {
+		return nil, fmt.Errorf("udprelay: another process controls the table %s: %w", n.o.Table, err)
+	}
+	n.lock = lock
+	now := time.Now()
+	n.schedule, n.count = newSchedule(n.o.Ports, now), newCounting()
+	if err := n.takeOver(ctx, now); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return n, nil
+}
+
+// usable reports everything that this host lacks for the engine.
+func usable(ctx context.Context, listen []netip.AddrPort) error {
+	if runtime.GOOS != "linux" {
+		return errors.New("udprelay: nftables exist on Linux only")
+	}
+	var errs []error
+	if _, err := exec.LookPath("nft"); err != nil {
+		errs = append(errs, fmt.Errorf("udprelay: the program nft is missing (package nftables): %w", err))
+	} else if _, err := runNFT(ctx, nil, "list", "tables"); err != nil {
+		errs = append(errs, fmt.Errorf("udprelay: nftables cannot be used, CAP_NET_ADMIN may be missing: %w", err))
+	}
+	for _, f := range []struct {
+		is           func(netip.Addr) bool
+		file, sysctl string
+	}{
+		{netip.Addr.Is4, "/proc/sys/net/ipv4/ip_forward", "net.ipv4.ip_forward"},
+		{netip.Addr.Is6, "/proc/sys/net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding"},
+	} {
+		if !slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return f.is(l.Addr()) }) {
+			continue
+		}
+		if b, err := os.ReadFile(f.file); err != nil || strings.TrimSpace(string(b)) == "0" {
+			errs = append(errs, fmt.Errorf("udprelay: this host forwards nothing: set the sysctl %s=1", f.sysctl))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takeOver learns from a table that an earlier process has left which ports are in use.
+func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
+	text, err := runNFT(ctx, nil, "list", "table", "inet", n.o.Table)
+	if errors.Is(err, errNoTable) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("udprelay: %w", err)
+	}
+	if first, last, ok := parsePorts(text); ok {
+		n.schedule.found(first, last, now)
+	}
+	n.o.Logger.Info("udprelay: taking over a table that is there", "name", n.o.Table)
+	return nil
+}
+
+// Use implements Engine.
+func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
+	for _, t := range targets {
+		if t.Addr().IsLoopback() || slices.Contains(n.o.Listen, t) {
+			return fmt.Errorf("udprelay: target %v: the kernel does not forward a datagram to its own host", t)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.load(ctx, targets, time.Now()); err != nil {
+		return err
+	}
+	n.targets, n.used = slices.Clone(targets), true
+	return nil
+}
+
+// load makes the table say what it should; n.mu is held.
+func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time) error {
+	r := ruleset{table: n.o.Table, listen: n.o.Listen, targets: targets}
+	if n.o.Mode == Generations {
+		p := n.o.Ports
+		r.first, r.count = p.first(n.schedule.pick(now)), p.Count
+	}
+	var text bytes.Buffer
+	if err := r.write(&text); err != nil {
+		return err
+	}
+	_, err := runNFT(ctx, bytes.NewReader(text.Bytes()), "-f", "-")
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil || n.used {
+		return fmt.Errorf("udprelay: %w", err)
+	}
+	// What is there may have been made by another version, with which this one cannot go on.
+	n.o.Logger.Warn("udprelay: the table cannot be continued; it is replaced, and its counters begin anew", "name", n.o.Table, "err", err)
+	t := "table inet " + n.o.Table
+	again := strings.NewReader(t + "\ndelete " + t + "\n" + text.String())
+	if _, err := runNFT(ctx, again, "-f", "-"); err != nil {
+		return fmt.Errorf("udprelay: %w", err)
+	}
+	return nil
+}
+
+// Run implements Engine: it changes the ports in use when that is due, and makes the table again if another program has removed
+// it. At the end it removes the table, unless Options.Leave is set.
+func (n *NFT) Run(ctx context.Context) error {
+	defer n.lock.Close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return n.end(context.WithoutCancel(ctx))
+		case <-tick.C:
+			n.mend(ctx)
+		}
+	}
+}
+
+// mend does what is due.
+func (n *NFT) mend(ctx context.Context) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.used {
+		return
+	}
+	now := time.Now()
+	before := n.schedule.at
+	err := n.read(ctx)
+	switch {
+	case errors.Is(err, errNoTable):
+		n.o.Logger.Warn("udprelay: another program has removed the table; it is made again, and nothing was forwarded meanwhile", "name", n.o.Table)
+		n.count.restart()
+		err = n.load(ctx, n.targets, now)
+	case err == nil && n.o.Mode == Generations && n.schedule.pick(now) != before:
+		if err = n.load(ctx, n.targets, now); err != nil {
+			n.schedule.at = before // the kernel goes on with it
+			break
+		}
+		first := n.o.Ports.first(n.schedule.at)
+		n.o.Logger.Info("udprelay: the next generation of source ports is in use", "first", first, "last", first+n.o.Ports.Count-1)
+	}
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+	}
+	if text != n.failing && text != "" {
+		n.o.Logger.Error("udprelay: nft fails; the kernel goes on with the rules that it has", "err", err)
+	}
+	n.failing = text
+}
+
+// end removes the table, after everything that came in by then was counted.
+func (n *NFT) end(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var err error
+	if n.used && !n.o.Leave {
+		_, err = runNFT(ctx, nil, "flush", "chain", "inet", n.o.Table, "before")
+	}
+	if n.used && err == nil {
+		if err = n.read(ctx); err == nil {
+			n.count.settle()
+			a := n.count.account()
+			n.o.Logger.Info("udprelay: end", "received", a.In, "to", len(a.Out), "delivered", a.Sent(), "lost", a.Lost())
+		}
+	}
+	if n.used && !n.o.Leave {
+		if _, derr := runNFT(ctx, nil, "delete", "table", "inet", n.o.Table); derr != nil {
+			err = errors.Join(err, derr)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("udprelay: %w", err)
+	}
+	return nil
+}
+
+// read reads the counters; n.mu is held.
+func (n *NFT) read(ctx context.Context) error {
+	text, err := runNFT(ctx, nil, "list", "counters", "table", "inet", n.o.Table)
+	if err != nil {
+		return err
+	}
+	counters, err := parseCounters(text)
+	if err != nil {
+		return err
+	}
+	if _, ok := counters[inCounter]; !ok {
+		return errNoTable
+	}
+	n.count.note(counters, time.Now())
+	return nil
+}
+
+// Account implements Engine. While nft fails it is that of the last success.
+func (n *NFT) Account(ctx context.Context) (*Account, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.used {
+		return n.count.account(), nil
+	}
+	err := n.read(ctx)
+	if errors.Is(err, errNoTable) { // Run makes it again
+		err = nil
+	}
+	return n.count.account(), err
+}

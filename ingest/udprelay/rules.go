@@ -1,0 +1,120 @@
+package udprelay
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ruleset is what the table says: see write.
+type ruleset struct {
+	table   string
+	listen  []netip.AddrPort
+	targets []netip.AddrPort
+	// ports are the source ports that datagrams get; count 0 leaves theirs.
+	first, count int
+}
+
+// families are the address families, in the words of nft.
+var families = []struct {
+	is                 func(netip.Addr) bool
+	name, ip, typeName string
+}{
+	{netip.Addr.Is4, "4", "ip", "ipv4_addr"},
+	{netip.Addr.Is6, "6", "ip6", "ipv6_addr"},
+}
+
+// The names of counters. That of a target is outPrefix and the target's address.
+const (
+	inCounter       = "in"
+	noTargetCounter = "no_target"
+	outPrefix       = "out_"
+)
+
+// write writes the commands that make the table say this, for nft -f -. The kernel carries them out as one transaction: each
+// datagram meets the rules of before or of after. Whatever can be there already is added once more, which changes nothing, so
+// that counters go on.
+//
+// A datagram for the relay is counted, exempted from connection tracking, which would remember one connection a port, and gets
+// the address of the next target. After routing it is counted once more, under the target. That rule has a second effect: it
+// mentions the state of connections, and only for such a rule the kernel puts fragments together before all others. Without it
+// the second fragment of a datagram, which has no ports, would match no rule.
+func (r *ruleset) write(w io.Writer) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	t := "inet " + r.table
+	line("add table %s", t)
+	line("add counter %s %s", t, inCounter)
+	line("add counter %s %s", t, noTargetCounter)
+	line("add chain %s before { type filter hook prerouting priority -300; policy accept; }", t)
+	line("add chain %s after { type filter hook postrouting priority 0; policy accept; }", t)
+	for _, chain := range []string{"before", "after"} {
+		line("flush chain %s %s", t, chain)
+	}
+	for _, f := range families {
+		line("add chain %s spread%s", t, f.name)
+		line("flush chain %s spread%s", t, f.name)
+		line("add map %s out%s { type %s . inet_service : counter; }", t, f.name, f.typeName)
+		r.writeSpread(line, t, f.name, f.ip, slices.DeleteFunc(slices.Clone(r.targets), func(a netip.AddrPort) bool { return !f.is(a.Addr()) }))
+		line("add rule %s after ct state untracked counter name %s daddr . udp dport map @out%s", t, f.ip, f.name)
+	}
+	for _, l := range r.listen {
+		for _, f := range families {
+			if f.is(l.Addr()) {
+				to := f.ip + " daddr " + l.Addr().String()
+				if l.Addr().IsUnspecified() {
+					to = "meta nfproto ipv" + f.name + " fib daddr type local"
+				}
+				line("add rule %s before %s udp dport %d counter name %s notrack goto spread%s", t, to, l.Port(), inCounter, f.name)
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeSpread writes the chains of one family. Each target has a chain of its own, by its place in the list; chains that are
+// left over from a longer list stay, and are not used.
+//
+// nft writes the upper half of a number into a port: hence the shift. A map from numbers to ports would do as well, but takes
+// seconds to load.
+func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, targets []netip.AddrPort) {
+	if len(targets) == 0 {
+		line("add rule %s spread%s counter name %s drop", t, family, noTargetCounter)
+		return
+	}
+	if r.count > 0 {
+		line("add rule %s spread%s udp sport set (numgen inc mod %d offset %d) << 16", t, family, r.count, r.first)
+	}
+	var verdicts []string
+	for i, a := range targets {
+		chain := "to" + family + "_" + strconv.Itoa(i)
+		line("add chain %s %s", t, chain)
+		line("flush chain %s %s", t, chain)
+		line("add rule %s %s %s daddr set %s udp dport set %d accept", t, chain, ip, a.Addr(), a.Port())
+		line("add counter %s %s", t, counterOf(a))
+		line("add element %s out%s { %s . %d : \"%s\" }", t, family, a.Addr(), a.Port(), counterOf(a))
+		verdicts = append(verdicts, strconv.Itoa(i)+" : goto "+chain)
+	}
+	line("add rule %s spread%s numgen inc mod %d vmap { %s }", t, family, len(targets), strings.Join(verdicts, ", "))
+}
+
+// counterOf is the name of a target's counter. Names have no colons.
+func counterOf(a netip.AddrPort) string {
+	return outPrefix + strings.ReplaceAll(a.Addr().String(), ":", "-") + "_" + strconv.Itoa(int(a.Port()))
+}
+
+// targetOf is the target of a counter; false for a counter of none.
+func targetOf(name string) (netip.AddrPort, bool) {
+	rest, ok := strings.CutPrefix(name, outPrefix)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	addr, port, _ := strings.Cut(rest, "_")
+	ip, err := netip.ParseAddr(strings.ReplaceAll(addr, "-", ":"))
+	p, perr := strconv.ParseUint(port, 10, 16)
+	return netip.AddrPortFrom(ip, uint16(p)), err == nil && perr == nil
+}

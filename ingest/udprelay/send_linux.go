@@ -1,0 +1,182 @@
+package udprelay
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// burst is how many datagrams one sendmmsg(2) takes at most.
+const burst = 64
+
+// mmsghdr is struct mmsghdr of sendmmsg(2), for which golang.org/x/sys has no wrapper.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// sender sends the datagrams of one batch at a time. Everything that the kernel reads is allocated once.
+type sender struct {
+	header bool
+	ports  senderPorts
+	set    portSet
+	port   int // which of the ports is in use
+	left   int // how many datagrams it sends before the next is in use
+	turn   int // of the targets
+
+	tally tally
+
+	hdrs  [burst]mmsghdr
+	iovs  [burst][2]unix.Iovec
+	heads [burst][maxHeader]byte
+	names [burst]unix.RawSockaddrInet6
+	to    [burst]int // which target each has
+}
+
+func newSender(header bool, ports senderPorts) (*sender, error) {
+	s := &sender{header: header}
+	if err := room(ports.count * max(1, ports.step)); err != nil {
+		return nil, err
+	}
+	if err := s.reopen(ports); err != nil {
+		s.close()
+		return nil, err
+	}
+	for i := range s.hdrs {
+		h := &s.hdrs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&s.names[i]))
+		h.Iov = &s.iovs[i][0]
+		h.SetIovlen(2)
+		s.iovs[i][0].Base = &s.heads[i][0]
+	}
+	return s, nil
+}
+
+// reopen replaces the ports.
+func (s *sender) reopen(ports senderPorts) error {
+	s.ports, s.port, s.left = ports, 0, 0
+	return s.set.open(ports)
+}
+
+func (s *sender) close() { s.set.close() }
+
+// send sends a batch that arrived at an address.
+func (s *sender) send(batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
+	s.tally.reset(targets)
+	if len(targets) == 0 {
+		s.tally.dropped[NoTarget] += uint64(len(batch))
+		return
+	}
+	for len(batch) > 0 {
+		if s.left == 0 {
+			s.port = (s.port + 1) % len(s.set.fds)
+			if s.left = burst; s.ports.count > 0 {
+				s.left = perPort
+			}
+		}
+		n := min(len(batch), s.left)
+		s.lay(batch[:n], at, targets)
+		s.flush(n, targets)
+		batch = batch[n:]
+		s.left -= n
+	}
+	for i := range s.iovs { // the batch is the listener's
+		s.iovs[i][1] = unix.Iovec{}
+	}
+}
+
+// lay prepares the headers of the kernel for datagrams.
+func (s *sender) lay(batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
+	for i := range batch {
+		head := 0
+		if s.header {
+			head = putHeader(&s.heads[i], batch[i].Src, at)
+		}
+		s.iovs[i][0].SetLen(head)
+		s.iovs[i][1] = unix.Iovec{}
+		if data := batch[i].Data; len(data) > 0 {
+			s.iovs[i][1].Base = &data[0]
+			s.iovs[i][1].SetLen(len(data))
+		}
+		s.turn = (s.turn + 1) % len(targets)
+		s.aim(i, s.turn, targets)
+	}
+}
+
+// aim makes the i-th datagram one for a target.
+func (s *sender) aim(i, target int, targets []netip.AddrPort) {
+	s.to[i] = target
+	a := targets[target]
+	port := func(p *uint16) {
+		b := (*[2]byte)(unsafe.Pointer(p))
+		b[0], b[1] = byte(a.Port()>>8), byte(a.Port())
+	}
+	if s.set.family == unix.AF_INET6 {
+		s.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.Addr().As16()}
+		port(&s.names[i].Port)
+		s.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		return
+	}
+	sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.names[i]))
+	*sa = unix.RawSockaddrInet4{Family: unix.AF_INET}
+	if a.Addr().Is4() {
+		sa.Addr = a.Addr().As4()
+	} else {
+		sa.Family = unix.AF_INET6 // the kernel refuses it, which is counted
+	}
+	port(&sa.Port)
+	s.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet4
+}
+
+// flush sends the first n datagrams. One that the kernel refuses is tried with the next targets.
+func (s *sender) flush(n int, targets []netip.AddrPort) {
+	tries, waits := 0, 0
+	for i := 0; i < n; {
+		sent, errno := s.sendmmsg(i, n)
+		for range sent {
+			s.tally.out[s.to[i]]++
+			i++
+		}
+		if sent > 0 {
+			tries, waits = 0, 0
+			continue
+		}
+		switch {
+		case errno == unix.EINTR:
+		case (errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM) && waits < 10:
+			waits++
+			s.writable()
+		case errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM:
+			s.tally.dropped[Blocked]++
+			i++
+		case errno == unix.EMSGSIZE:
+			s.tally.dropped[TooLong]++
+			i++
+		case tries < min(3, len(targets)):
+			tries++
+			s.turn = (s.turn + 1) % len(targets)
+			s.aim(i, s.turn, targets)
+		default:
+			s.tally.dropped[Unreachable]++
+			tries = 0
+			i++
+		}
+	}
+}
+
+func (s *sender) sendmmsg(from, to int) (n int, errno unix.Errno) {
+	r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.set.fds[s.port]), uintptr(unsafe.Pointer(&s.hdrs[from])), uintptr(to-from), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
+
+// writable waits until the socket takes something, for 100 ms at most.
+func (s *sender) writable() {
+	fds := []unix.PollFd{{Fd: int32(s.set.fds[s.port]), Events: unix.POLLOUT}}
+	_, _ = unix.Poll(fds, 100)
+}

@@ -1,0 +1,111 @@
+package udprelay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Target is a receiver of datagrams.
+type Target struct {
+	Addr netip.AddrPort
+	// Draining targets get no new datagrams. They still receive what is on its way to them.
+	Draining bool
+}
+
+// MaxTargets is the most targets that there may be.
+const MaxTargets = 1024
+
+// ErrNoTargets says that a list has no targets. Nobody who has an empty list by mistake wants all datagrams to be dropped.
+var ErrNoTargets = errors.New("udprelay: the list has no targets")
+
+// ParseTargets reads a list of targets: one a line, as HOST:PORT with an IP address, then optionally the word "draining". Empty
+// lines, and what follows a #, are ignored. A list is good or bad as a whole; all mistakes are reported.
+func ParseTargets(list []byte) ([]Target, error) {
+	var targets []Target
+	var errs []error
+	n := 0
+	for line := range bytes.Lines(list) {
+		n++
+		text, _, _ := strings.Cut(string(line), "#")
+		fields := strings.Fields(text)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(errs) > 16 {
+			errs = append(errs, errors.New("udprelay: there are more mistakes"))
+			break
+		}
+		t, err := parseTarget(fields)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("udprelay: line %d: %w", n, err))
+			continue
+		}
+		targets = append(targets, t)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if err := CheckTargets(targets); err != nil {
+		return nil, err
+	}
+	return targets, nil
+}
+
+func parseTarget(fields []string) (t Target, err error) {
+	if t.Addr, err = netip.ParseAddrPort(fields[0]); err != nil {
+		return t, fmt.Errorf("%.80q is no target: want an IP address and a port, such as 192.0.2.1:514 or [2001:db8::1]:514", fields[0])
+	}
+	t.Addr = netip.AddrPortFrom(t.Addr.Addr().Unmap(), t.Addr.Port())
+	if len(fields) > 1 {
+		if t.Draining = fields[1] == "draining"; !t.Draining || len(fields) > 2 {
+			return t, fmt.Errorf("%.80q after the target: only the word draining may follow", strings.Join(fields[1:], " "))
+		}
+	}
+	return t, nil
+}
+
+// CheckTargets reports what is wrong with a list of targets: addresses to which nothing can be sent, targets that are there
+// twice, and ErrNoTargets.
+func CheckTargets(targets []Target) error {
+	if len(targets) == 0 {
+		return ErrNoTargets
+	}
+	if len(targets) > MaxTargets {
+		return fmt.Errorf("udprelay: %d targets; %d is the most", len(targets), MaxTargets)
+	}
+	var errs []error
+	seen := map[netip.AddrPort]bool{}
+	for _, t := range targets {
+		if err := checkAddress(t.Addr, false); err != nil {
+			errs = append(errs, fmt.Errorf("udprelay: target %v: %w", t.Addr, err))
+		}
+		if seen[t.Addr] {
+			errs = append(errs, fmt.Errorf("udprelay: target %v is there twice", t.Addr))
+		}
+		seen[t.Addr] = true
+	}
+	return errors.Join(errs...)
+}
+
+// checkAddress reports why nothing can be received at an address, or sent to it.
+func checkAddress(a netip.AddrPort, local bool) error {
+	ip := a.Addr()
+	switch {
+	case !ip.IsValid():
+		return errors.New("it is no address")
+	case ip.Zone() != "":
+		return errors.New("an address with a zone means nothing on another host")
+	case ip.Is4In6():
+		return errors.New("write the IPv4 address itself")
+	case a.Port() == 0:
+		return errors.New("the port is missing")
+	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return errors.New("it is the address of many hosts")
+	case ip.IsUnspecified() && !local:
+		return errors.New("it is the address of no host")
+	}
+	return nil
+}
