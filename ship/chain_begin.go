@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -38,7 +39,7 @@ func (l *lane) prepareChain(ctx context.Context) error {
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool:
 			err = l.handOver(ctx)
 		case c.Next == 0:
-			err = l.writeManifest(ctx, nil, nil)
+			err = l.beginChain(ctx)
 		default:
 			return nil
 		}
@@ -46,6 +47,20 @@ func (l *lane) prepareChain(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// beginChain writes the first manifest of a chain, or of an epoch. It says since when there is anything that the chain will have: a host that
+// has just begun, or that dies before it has delivered anything, may owe nothing of the hours before.
+func (l *lane) beginChain(ctx context.Context) error {
+	since, err := l.s.sp.Shelf().Since(l.name)
+	switch {
+	case errors.Is(err, spool.ErrClosed):
+		return err
+	case err != nil: // the disk may be full: it can be said without
+		l.log.Warn("ship: cannot record in the spool since when it has records; the chain begins without that, so readers of whole hours wait until it has delivered something", "err", err)
+		since = time.Time{}
+	}
+	return l.writeManifest(ctx, nil, func(m *Manifest) { m.Footer.Passed = since })
 }
 
 // hasPending reports whether there is something that the chain does not cover.

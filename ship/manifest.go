@@ -134,7 +134,8 @@ type ManifestFooter struct {
 	Segment  uint64 `json:"segment"`  // last segment that the chain covers now, 0 for none
 	Last     uint64 `json:"last"`     // last sequence number that the chain covers now
 	// Passed: no segment that the chain does not cover begins before it, so that no object will follow in the folder of an
-	// earlier hour. Written once an hour while nothing comes in; objects themselves say as much of the hours before theirs.
+	// earlier hour. Written when an epoch begins, and once an hour while nothing comes in; objects themselves say as much of the hours
+	// before theirs.
 	Passed time.Time `json:"passed,omitzero"`
 	// Final: this destination holds every record that the spool ever kept (from Joined on), and every loss count. Nothing
 	// follows in this epoch.

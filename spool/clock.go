@@ -25,13 +25,14 @@ func (j *journal) beginning() time.Time {
 	return now
 }
 
-// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through.
+// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through. Otherwise t is when
+// the oldest segment began that is not sealed, the zero time if there is none.
 func (j *journal) promise(through uint64) (t time.Time, empty bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	// The holder of the writer role may be about to begin a segment, with a time that was read already.
 	if j.writer.busy || j.active != nil || len(j.rolled) > 0 || j.taken != j.sealedEnd.seq || through < j.taken {
-		return t, false
+		return j.oldest().UTC(), false
 	}
 	return j.beginning(), true
 }

@@ -24,3 +24,27 @@ func (s *Shelf) Idle(dest string) (t time.Time, idle bool, err error) {
 	c.Passed = t
 	return t, true, s.saveChain(d, c, delivered)
 }
+
+// Since returns a time before which no segment begins that a destination's chain does not cover, of those that are there and of those to
+// come. The zero time: this cannot be told at the moment.
+func (s *Shelf) Since(dest string) (t time.Time, err error) {
+	t, idle, err := s.Idle(dest)
+	if err != nil || idle {
+		return t, err
+	}
+	c, err := s.Chain(dest)
+	if err != nil {
+		return t, err
+	}
+	// The journal first: what it seals after its answer is in the catalogue.
+	t, _ = s.journal.promise(c.Through)
+	for i, seg := range s.cat.after(c.Segment, 0) {
+		if i == 0 && seg.Records == 0 && seg.Last >= seg.First {
+			return time.Time{}, nil // in the place of one that is missing: nobody knows when that began
+		}
+		if t.IsZero() || seg.Created.Before(t) {
+			t = seg.Created.UTC()
+		}
+	}
+	return t, nil
+}

@@ -132,3 +132,56 @@ func TestUnaccountedInSegment(t *testing.T) {
 		t.Errorf("the segments tell of %+v, the ledger of %+v", all, want)
 	}
 }
+
+// TestSince: what a chain does not cover begins at the time that Since tells, or later. It tells none if what was first is missing.
+func TestSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(Options{Destinations: []string{"a"}})
+		s, err := open("/spool", w.mem, w.index.Open, &w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		since := func(want time.Time) {
+			t.Helper()
+			if got, err := s.shelf.Since("a"); err != nil || !got.Equal(want) {
+				t.Errorf("%v, %v, not %v", got, err, want)
+			}
+		}
+		hour := func() time.Time {
+			time.Sleep(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour)))
+			return time.Now()
+		}
+		hour()
+		since(time.Now())
+		first := hour()
+		mustAppend(t, s, batch(1, 10, 100))
+		hour()
+		since(first)
+		mustSeal(t, s)
+		since(first)
+		second := hour()
+		mustAppend(t, s, batch(11, 10, 100))
+		since(first)
+		mustSeal(t, s)
+		all := s.shelf.Sealed(0, 0)
+		stageAll(t, s)
+		deliver(t, s, "a", all[0].Number)
+		since(second)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, seg := range all {
+			_ = w.mem.Remove(s.segPath(seg.Number))
+			_ = w.mem.Remove(s.objPath(seg.Number))
+			_ = w.mem.Remove(s.recPath(seg.Number))
+		}
+		if s, err = open("/spool", w.mem, w.index.Open, &w.opts); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, s, batch(21, 10, 100))
+		since(time.Time{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

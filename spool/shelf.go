@@ -62,7 +62,8 @@ type shelfJournal interface {
 	durableEnd() (l *segment.Ledger, through uint64)
 	// orphan returns the ledger at the durable end of the log if no file of the journal holds it, otherwise nil.
 	orphan() *segment.Ledger
-	// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through.
+	// promise returns a time before which no segment will begin, if the journal holds nothing behind the record through. Otherwise
+	// t is when the oldest segment began that is not sealed, the zero time if there is none.
 	promise(through uint64) (t time.Time, empty bool)
 	// sealedThrough returns the last sequence number of the last sealed segment.
 	sealedThrough() uint64

@@ -172,3 +172,29 @@ func TestHourJustOver(t *testing.T) {
 		wants(t, p.audit(t, ask), audit.Complete)
 	})
 }
+
+// TestHoursBeforeSpool: a host that begins, and may die before it has delivered anything, makes no hour incomplete that ended before its
+// spool had a record; those since then it does.
+func TestHoursBeforeSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces()
+		x := send(t, t.TempDir(), "vpn", "host-a", p.destinations(), patient)
+		x.segments(2)
+		x.finalize("idc", "s3")
+		x.end()
+		hour := time.Now()
+		time.Sleep(5 * time.Hour)
+		y := send(t, t.TempDir(), "vpn", "host-b", p.destinations(), patient)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		y.append(10)
+		y.end()
+		time.Sleep(48 * time.Hour)
+		for back, want := range map[time.Duration]audit.Verdict{0: audit.Complete, 4 * time.Hour: audit.Complete, 5 * time.Hour: audit.Owed, 20 * time.Hour: audit.Owed} {
+			r := p.audit(t, func(o *audit.Options) { o.Hour = hour.Add(back) })
+			if r.Verdict != want {
+				t.Errorf("%v later: %s, want %s: %+v", back, r.Verdict, want, r.Findings)
+			}
+		}
+	})
+}
