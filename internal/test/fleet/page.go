@@ -86,7 +86,7 @@ func (r *Run) write(dir string, v *Verdict) error {
 
 // timeline gathers the data of the picture.
 func (r *Run) timeline() *Timeline {
-	t := &Timeline{Began: r.began, Ended: time.Now(), Marks: r.watch.marks}
+	t := &Timeline{Began: r.began, Ended: r.ended, Marks: r.watch.marks}
 	for _, s := range r.all() {
 		t.Servers = append(t.Servers, ServerLine{s.slot, s.Life(), r.watch.samples[s.slot]})
 	}

@@ -17,6 +17,8 @@ type Form struct {
 	// Datagrams a second of the class main in normal service, over both sides; the isolated class has a tenth. Streams have a
 	// twentieth each.
 	Rate int
+	// Peak multiplies the rate when the load has risen, except where the isolated class is measured.
+	Peak float64
 	// Unit stretches the phases in which nothing is waited for.
 	Unit time.Duration
 	// Drain is the time-out of a drain: longer than the silence that precedes it.
@@ -28,16 +30,16 @@ type Form struct {
 
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
-	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Unit: time.Second, Drain: 20 * time.Second, Records: 80_000, Line: "200mbit"},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 1500, Unit: 3 * time.Second, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
-	"long":  {Name: "long", Rules: unscaled, Rate: 6500, Unit: 15 * time.Second, Drain: 8 * time.Minute, Records: 5_000_000, Line: "400mbit"},
+	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Drain: 20 * time.Second, Records: 80_000, Line: "200mbit"},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 1800, Peak: 1, Unit: 2200 * time.Millisecond, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
+	"long":  {Name: "long", Rules: unscaled, Rate: 4000, Peak: 2.5, Unit: 15 * time.Second, Drain: 8 * time.Minute, Records: 5_000_000, Line: "400mbit"},
 }
 
 // Plan is every decision of a run. Nothing else is drawn: the same seed makes the same plan.
 type Plan struct {
 	Seed     uint64
 	HashSeed uint32
-	// Shares of the sources of each side. The first source of the class main over the VPN sends half of its datagrams.
+	// Shares of the sources of each side. The first source of the class main over the VPN sends half of all datagrams.
 	Shares map[string][]float64
 	Bursts []Burst
 	Churn  float64 // how often a source changes its port, in a second
@@ -61,7 +63,7 @@ func newPlan(seed uint64, f Form) *Plan {
 		}
 		p.Shares[front.name] = heavyTailed(r, n)
 	}
-	half(p.Shares["udp-vpn"])
+	give(p.Shares["udp-vpn"], heavyShare)
 	for at := time.Duration(0); at < 300*f.Unit; {
 		at += time.Duration(float64(f.Unit) * (4 + 12*r.Float64()))
 		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Duration(float64(f.Unit) * (0.3 + 0.7*r.Float64())), Times: 2 + 2*r.Float64()})
@@ -83,13 +85,20 @@ func heavyTailed(r *rand.Rand, n int) []float64 {
 	return shares
 }
 
-// half gives the first source as much as all others have together.
-func half(shares []float64) {
-	sum := 0.0
+// The class main sends so much of its rate over the VPN, the class apart a tenth of it. heavyShare of the VPN's part is half of all.
+const (
+	vpnShare   = 0.8
+	apartShare = 0.1
+	heavyShare = (1 + apartShare) / 2 / vpnShare
+)
+
+// give gives the first source a share of the whole.
+func give(shares []float64, share float64) {
+	rest := 0.0
 	for _, s := range shares[1:] {
-		sum += s
+		rest += s
 	}
-	shares[0] = sum
+	shares[0] = rest * share / (1 - share)
 }
 
 // String shows the decisions, without the shares.

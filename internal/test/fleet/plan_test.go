@@ -25,7 +25,7 @@ func TestPlan(t *testing.T) {
 			for _, s := range p.Shares["udp-vpn"] {
 				sum += s
 			}
-			if got := p.Shares["udp-vpn"][0] / sum; got < 0.499 || got > 0.501 {
+			if got := p.Shares["udp-vpn"][0] / sum * vpnShare / (1 + apartShare); got < 0.499 || got > 0.501 {
 				t.Errorf("%s, seed %d: the source that sends half sends %.3f", name, seed, got)
 			}
 		}

@@ -25,13 +25,14 @@ type Run struct {
 	events map[string]int
 	// quiet and flooded are the times in which the isolated class is compared with itself.
 	quiet, flooded [2]time.Time
+	ended          time.Time // of the scenario, before the verdict
 	// Recovered is the time from the death of a server until an adopter had verified its last record at both destinations.
 	Recovered time.Duration
 }
 
 // wanted is how often each event must happen.
 var wanted = map[string]int{
-	"launch": 11, "ramp": 1, "scale-out": 1, "flood": 1, "kill": 1, "adopt": 1, "outage": 1, "upgrade": 10, "scale-in": 10, "retain": 1, "finish retained": 1,
+	"burst": 3, "launch": 11, "ramp": 1, "scale-out": 1, "flood": 1, "kill": 1, "adopt": 1, "outage": 1, "upgrade": 10, "scale-in": 10, "retain": 1, "finish retained": 1,
 }
 
 // happened counts an event and marks it.
@@ -50,7 +51,7 @@ func (r *Run) play(ctx context.Context) error {
 	watching, blind := context.WithCancel(ctx)
 	defer blind()
 	var wg sync.WaitGroup
-	wg.Go(func() { r.watch.run(watching) })
+	wg.Go(func() { r.watch.run(watching, max(time.Second, r.form.Unit/5)) })
 	if err := r.launch(5); err != nil {
 		return err
 	}
@@ -69,11 +70,17 @@ func (r *Run) play(ctx context.Context) error {
 		return err
 	}
 	r.watch.mark("the sources end", true)
+	for _, b := range r.plan.Bursts {
+		if time.Since(r.feeds[0].begun) > b.At+b.For {
+			r.events["burst"]++
+		}
+	}
 	if err := r.leave(r.in(Serving)); err != nil {
 		return err
 	}
 	blind()
 	wg.Wait()
+	r.ended = time.Now()
 	return nil
 }
 
@@ -151,11 +158,11 @@ func (r *Run) load(share, main float64) {
 		rate := float64(r.form.Rate) * share
 		switch f.Run {
 		case "udp-vpn":
-			rate *= 0.6 * main
+			rate *= vpnShare * main
 		case "udp-internet":
-			rate *= 0.4 * main
+			rate *= (1 - vpnShare) * main
 		case "udp-apart":
-			rate *= 0.1
+			rate *= apartShare
 		default:
 			rate *= 0.05
 		}
@@ -176,7 +183,7 @@ func (r *Run) pause(ctx context.Context, d time.Duration) error {
 func (r *Run) ramp(ctx context.Context) error {
 	r.happened("ramp", "the load rises")
 	for share := 0.4; share <= 1.001; share += 0.1 {
-		r.load(share, 1)
+		r.load(share*r.form.Peak, 1)
 		if err := r.pause(ctx, r.form.Unit); err != nil {
 			return err
 		}
@@ -195,6 +202,7 @@ func (r *Run) scaleOut(ctx context.Context) error {
 // flood sends ten times as much of the class main, beside a time of the same length without.
 func (r *Run) flood(ctx context.Context) error {
 	length := 6 * r.form.Unit
+	r.load(1, 1)
 	r.quiet[0] = time.Now()
 	if err := r.pause(ctx, length); err != nil {
 		return err
@@ -208,7 +216,7 @@ func (r *Run) flood(ctx context.Context) error {
 	r.flooded[0] = time.Now()
 	err := r.pause(ctx, length)
 	r.flooded[1] = time.Now()
-	r.load(1, 1)
+	r.load(r.form.Peak, 1)
 	for _, f := range r.feeds {
 		f.noBursts.Store(false)
 	}

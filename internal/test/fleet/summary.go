@@ -22,6 +22,17 @@ func (r *Run) judgeRun(v *Verdict) {
 		sent += n
 	}
 	v.check(sent >= r.form.Records, "as many records as the form wants", "%d of %d", sent, r.form.Records)
+	var first, datagrams uint64
+	for _, f := range r.feeds {
+		if isUDP(f.Run) {
+			datagrams += f.Sent.Load()
+		}
+		if f.Run == "udp-vpn" {
+			first = f.First.Load()
+		}
+	}
+	share := float64(first) / float64(datagrams)
+	v.check(share > 0.45 && share < 0.6, "one source sends half of all datagrams", "%d of %d, %.1f %%", first, datagrams, 100*share)
 	// All servers and the balancers share the cores of one machine with the flood.
 	quiet, n := r.probe.P99(r.quiet[0], r.quiet[1])
 	flooded, m := r.probe.P99(r.flooded[0], r.flooded[1])
@@ -48,7 +59,7 @@ func (r *Run) summary(v *Verdict) (lines []string) {
 	flooded, _ := r.probe.P99(r.flooded[0], r.flooded[1])
 	return []string{
 		fmt.Sprintf("seed %d, form %s: %d of %d checks hold; the auditor says %s", r.plan.Seed, r.form.Name, ok, len(v.Checks), v.Audit.Verdict),
-		fmt.Sprintf("%d records sent in %v by %d servers; %d datagrams dropped: %v", sent, time.Since(r.began).Round(time.Second), len(v.Servers), lost, v.Dropped),
+		fmt.Sprintf("%d records sent in %v by %d servers; %d datagrams dropped: %v", sent, r.ended.Sub(r.began).Round(time.Second), len(v.Servers), lost, v.Dropped),
 		fmt.Sprintf("the killed server: %d datagrams read and lost, by its own account at most %d; verified at both destinations %v after its death",
 			v.Arrived, v.Bound, r.Recovered.Round(100*time.Millisecond)),
 		fmt.Sprintf("the isolated class: 99 %% durable within %v, in the flood %v", quiet.Round(100*time.Microsecond), flooded.Round(100*time.Microsecond)),

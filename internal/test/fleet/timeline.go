@@ -107,7 +107,7 @@ func (t *Timeline) panel(title string) *plot.Plot {
 		a.Tick.Label.Font.Size, a.Label.TextStyle.Font.Size = vg.Points(8), vg.Points(9)
 	}
 	p.Legend.TextStyle.Font.Size = vg.Points(8)
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Top = true
 	p.Add(marks{t})
 	return p
 }
@@ -137,7 +137,7 @@ func (t *Timeline) sum(lines []plotter.XYs) (total plotter.XYs) {
 				}
 				return 1
 			})
-			if i < len(l) && l[i].X < x+2.5 { // it is alive
+			if i < len(l) && l[i].X < x+7 { // it is alive
 				y += l[i].Y
 			}
 		}

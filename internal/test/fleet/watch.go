@@ -48,9 +48,9 @@ func (w *Watch) mark(what string, notable bool) {
 	w.marks = append(w.marks, m)
 }
 
-// run asks every server each second, until ctx ends.
-func (w *Watch) run(ctx context.Context) {
-	t := time.NewTicker(time.Second)
+// run asks every server again and again, until ctx ends.
+func (w *Watch) run(ctx context.Context, every time.Duration) {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {
