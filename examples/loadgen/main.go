@@ -1,12 +1,22 @@
-// Loadgen sends log lines that prove themselves, and checks which of them arrived.
+// Loadgen sends log lines that prove themselves, and checks which of them arrived: an acceptance test for a fleet.
 //
-//	loadgen send  -to udp://HOST:PORT|tcp://HOST:PORT[?framing=newline|octet|len16|len32] [-to …]
-//	              [-rate PPS] [-size BYTES] -count N | -for DURATION [-sources K] [-run ID]
-//	loadgen check -run ID -sent N -at URL [-at URL …]
+//	loadgen send   -to URL [-to URL …] [-rate N | -profile PROFILE] -count N | -for TIME [-report FILE] [-page FILE]
+//	loadgen replay -to URL [-to URL …] [-speed N | -rate N | -profile PROFILE] [-stamp] FILE [FILE …]
+//	loadgen check  -report FILE [-report FILE …] -at URL [-at URL …] [-class CLASS] [-out FILE] [-page FILE]
+//	loadgen check  -run ID -sent N -at URL [-at URL …]
 //
-// Send prints one JSON line that says how many lines it sent, and to which targets. Check reads every object at each destination
-// (URLs as the collector takes them) and exits with 1 unless every line is there, once, as it was sent. Package fwlog makes the
-// lines and counts them.
+// Send makes lines and sends them in the shape of a profile. Replay sends the datagrams of pcap and pcapng files. Both print one
+// JSON line that says how many lines they sent, and to which targets; on a terminal they draw their progress and print a summary.
+// With -report they write all they know to a file, with -page to an HTML page. Check reads every object at each destination (URLs
+// as the collector takes them) and exits with 1 unless every line is there, once, as it was sent. It adds up the reports of
+// several machines, and needs no more memory than -memory allows, however long the runs were.
+//
+// # The way through the files
+//
+// main.go chooses the command, and command.go has what all of them share. send.go and replay.go make lines, run.go sends them at
+// the time that the profile says. target.go reads the URL of a target, conns.go and relp.go send to it. live.go draws the progress.
+// check.go counts what arrived. Package shape has the profiles, fwlog the lines, capture the packets, paged the numbers that
+// were found, and report the JSON and the page.
 package main
 
 import (
@@ -14,6 +24,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -23,46 +34,50 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // errUsage marks mistakes on the command line: exit code 2.
 var errUsage = errors.New("usage")
 
-func run(ctx context.Context, args []string) int {
-	err := fmt.Errorf("%w: loadgen send|check [flags]; loadgen send -h says more", errUsage)
-	if len(args) > 0 {
-		switch args[0] {
-		case "-version", "--version":
-			fmt.Println("loadgen", version())
-			return 0
-		case "send":
-			err = send(ctx, args[1:], os.Stdout)
-		case "check":
-			err = check(ctx, args[1:], os.Stdout)
-		}
-	}
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, err)
+// commands are the subcommands, in the order of the help.
+func commands() []*command { return []*command{sendCommand(), replayCommand(), checkCommand()} }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	all := commands()
+	p := program(all)
+	if len(args) == 0 {
+		p.Help(stderr)
 		return 2
 	}
-	fmt.Fprintln(os.Stderr, "loadgen:", err)
-	return 1
+	switch args[0] {
+	case "-h", "-help", "--help":
+		p.Help(stdout)
+		return 0
+	}
+	if code, done := p.Common(args, version(), stdout, stderr); done {
+		return code
+	}
+	for _, c := range all {
+		if c.name == args[0] {
+			return exitCode(c, c.run(ctx, args[1:], stdout, stderr), stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "loadgen: there is no command %q; loadgen -h lists them\n", args[0])
+	return 2
 }
 
-// list is a flag that may be given several times.
-type list []string
-
-func (l *list) String() string { return fmt.Sprint(*l) }
-
-func (l *list) Set(s string) error {
-	*l = append(*l, s)
-	return nil
+// exitCode prints an error and returns its exit code.
+func exitCode(c *command, err error, stderr io.Writer) int {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "loadgen %s: %v\nloadgen %s -h says more\n", c.name, err, c.name)
+		return 2
+	}
+	fmt.Fprintf(stderr, "loadgen %s: %v\n", c.name, err)
+	return 1
 }
 
 // version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.

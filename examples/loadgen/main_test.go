@@ -14,13 +14,25 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
+	"github.com/penstock-go/penstock/examples/loadgen/report"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/fileship"
 	"github.com/penstock-go/penstock/ship/open"
 	"github.com/penstock-go/penstock/ship/shiptest"
 	"github.com/penstock-go/penstock/spool/segment"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// call runs a command, and returns what it prints to standard output.
+func call(ctx context.Context, c *command, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := c.run(ctx, args, &out, io.Discard)
+	return out.String(), err
+}
 
 // peer accepts connections, and hands each to serve.
 func peer(t *testing.T, serve func(net.Conn)) (url string) {
@@ -70,9 +82,13 @@ func TestSendEndsOnSignal(t *testing.T) {
 			if name == "never answers" {
 				args = []string{"-to", peer(t, serve), "-count", "1000", "-run", "signal"} // it waits for the end of the peers
 			}
-			var out bytes.Buffer
+			var out string
 			done := make(chan error, 1)
-			go func() { done <- send(ctx, args, &out) }()
+			go func() {
+				var err error
+				out, err = call(ctx, sendCommand(), args...)
+				done <- err
+			}()
 			select {
 			case err := <-done:
 				if err == nil || !strings.Contains(err.Error(), "whether it has read everything is unknown") {
@@ -81,16 +97,16 @@ func TestSendEndsOnSignal(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("it goes on 9 s after the signal")
 			}
-			var r sent
-			if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Sent == 0 || r.Bytes != r.Sent*512 || r.Error == "" {
-				t.Errorf("%v: %s", err, &out)
+			var r report.Report
+			if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent == 0 || r.Bytes != r.Sent*512 || r.Error == "" {
+				t.Errorf("%v: %s", err, out)
 			}
 		})
 	}
 }
 
-// object writes an object with the lines of a run.
-func object(t *testing.T, dir, run string, lines int) {
+// writeObject writes an object with the lines of a run.
+func writeObject(t *testing.T, dir, run string, lines int) {
 	t.Helper()
 	gen, err := fwlog.NewGenerator(run, 1)
 	if err != nil {
@@ -140,7 +156,7 @@ func (c *cut) Read(p []byte) (int, error) {
 // TestCheckGoesOn: connections that break while objects are listed and read cost time, and nothing of the count.
 func TestCheckGoesOn(t *testing.T) {
 	dir := t.TempDir()
-	object(t, dir, "run", 100)
+	writeObject(t, dir, "run", 100)
 	d, err := fileship.New(dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -161,21 +177,20 @@ func TestCheckGoesOn(t *testing.T) {
 // TestCheckDoesNotGuess: what could not be read is not missing.
 func TestCheckDoesNotGuess(t *testing.T) {
 	dir := t.TempDir()
-	object(t, dir, "run", 100)
+	writeObject(t, dir, "run", 100)
 	bad := filepath.Join(dir, "class=vpn", "dt=2026-11-28", "hour=10", "y.unknown")
 	if err := os.WriteFile(bad, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	err := check(t.Context(), []string{"-run", "run", "-sent", "200", "-at", "file://" + dir}, &out)
-	if !errors.Is(err, errNotAll) || !strings.Contains(out.String(), `"missing":null`) || !strings.Contains(out.String(), "not everything could be read") {
-		t.Errorf("%v: %s", err, &out)
+	out, err := call(t.Context(), checkCommand(), "-run", "run", "-sent", "200", "-at", "file://"+dir)
+	if !errors.Is(err, errNotAll) || !strings.Contains(out, `"missing":null`) || !strings.Contains(out, "not everything could be read") {
+		t.Errorf("%v: %s", err, out)
 	}
 	if err := os.Remove(bad); err != nil {
 		t.Fatal(err)
 	}
-	out.Reset()
-	if err := check(t.Context(), []string{"-run", "run", "-sent", "200", "-at", "file://" + dir}, &out); !errors.Is(err, errNotAll) || !strings.Contains(out.String(), `"missing":100`) {
-		t.Errorf("%v: %s", err, &out)
+	out, err = call(t.Context(), checkCommand(), "-run", "run", "-sent", "200", "-at", "file://"+dir)
+	if !errors.Is(err, errNotAll) || !strings.Contains(out, `"missing":100`) {
+		t.Errorf("%v: %s", err, out)
 	}
 }

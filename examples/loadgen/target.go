@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
@@ -22,143 +22,231 @@ import (
 // maxBurst is how many lines are made and sent at a time: as many as one send with UDP_SEGMENT may carry.
 const maxBurst = 64
 
-// framings are the ways to cut a TCP stream into lines; stream writes them.
+// maxLine is the largest line: what fits in a UDP datagram over IPv4.
+const maxLine = 65507
+
+// framings are the ways to cut a TCP stream into lines; appendFrame writes them.
 var framings = []string{"newline", "octet", "len16", "len32"}
 
-// target is one receiver of lines. Several sockets send to it in turn.
-type target struct {
-	url     string
-	framing string // TCP only
-	conns   []net.Conn
-	segment bool // the kernel cuts a burst into datagrams (UDP_SEGMENT)
-	next    int
-	lines   uint64
-	buf     []byte
-	line    []byte
+// targetForms are the URLs of targets, for the help.
+var targetForms = "udp://HOST:PORT, tcp://HOST:PORT?framing=" + strings.Join(framings, "|") + ", tls://HOST:PORT (also with framing), relp://HOST:PORT or " +
+	"relps://HOST:PORT; all take format=" + strings.Join(fwlog.Formats, "|") + ", tls and relps take ca=FILE, cert=FILE, key=FILE and name=NAME, relp and relps window=N"
+
+// batch is a burst of lines, one after the other.
+type batch struct {
+	buf  []byte
+	ends []int // of each line in buf
 }
 
-// dial opens the connections to the target that a URL names.
-func dial(ctx context.Context, raw string, o *sendOptions) (*target, error) {
+func (b *batch) reset() { b.buf, b.ends = b.buf[:0], b.ends[:0] }
+
+// end ends a line that was appended to buf.
+func (b *batch) end() { b.ends = append(b.ends, len(b.buf)) }
+
+// line returns line i.
+func (b *batch) line(i int) []byte {
+	from := 0
+	if i > 0 {
+		from = b.ends[i-1]
+	}
+	return b.buf[from:b.ends[i]]
+}
+
+// conn sends lines.
+type conn interface {
+	// send sends a burst. It returns how many of its lines the kernel has taken.
+	send(b *batch) (int, error)
+	// interrupt ends a send that waits for a peer that reads nothing, and all later ones.
+	interrupt()
+	// close ends the connection once the peer has everything, if that can be known.
+	close(ctx context.Context) error
+	// abort ends it at once.
+	abort()
+}
+
+// target is one receiver of lines. Several conns send to it.
+type target struct {
+	url   string
+	parts *targetURL
+	conns []conn
+	lines uint64
+	bytes uint64
+}
+
+// targetURL is what the URL of a target says.
+type targetURL struct {
+	scheme, host, framing string
+	format                fwlog.Format
+	window                int
+	tls                   *tls.Config
+}
+
+// parseTarget reads the URL of a target. The error names every mistake in it.
+func parseTarget(raw string) (*targetURL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: -to: %w", errUsage, err)
+		return nil, err
 	}
-	t := &target{url: raw, framing: u.Query().Get("framing")}
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
+	q := u.Query()
+	take := func(name string) string { v := q.Get(name); q.Del(name); return v }
+	t := &targetURL{scheme: u.Scheme, host: u.Host, window: 128}
 	switch u.Scheme {
-	case "udp":
-		if t.framing != "" {
-			return nil, fmt.Errorf("%w: -to %s: framing is for tcp", errUsage, raw)
-		}
-	case "tcp":
-		if t.framing == "" {
+	case "tcp", "tls":
+		if t.framing = take("framing"); t.framing == "" {
 			t.framing = "newline"
 		}
 		if !slices.Contains(framings, t.framing) {
-			return nil, fmt.Errorf("%w: -to %s: use framing=%s", errUsage, raw, strings.Join(framings, "|"))
+			bad("use framing=%s", strings.Join(framings, "|"))
 		}
+	case "relp", "relps":
+		if v := take("window"); v != "" {
+			if t.window, err = strconv.Atoi(v); err != nil || t.window < 1 || t.window > 1<<16 {
+				bad("window=%s: 1 to %d", v, 1<<16)
+			}
+		}
+	case "udp":
 	default:
-		return nil, fmt.Errorf("%w: -to %s: udp:// or tcp://", errUsage, raw)
+		return nil, fmt.Errorf("use %s", targetForms)
 	}
-	d := net.Dialer{Timeout: 10 * time.Second}
-	for range o.sources {
-		c, err := d.DialContext(ctx, u.Scheme, u.Host)
+	if f := take("format"); f != "" {
+		i := slices.Index(fwlog.Formats, f)
+		if i < 0 {
+			bad("use format=%s", strings.Join(fwlog.Formats, "|"))
+		}
+		t.format = fwlog.Format(max(0, i))
+	}
+	if strings.HasSuffix(u.Scheme, "s") {
+		if t.tls, err = tlsConfig(take("ca"), take("cert"), take("key"), take("name"), u.Hostname()); err != nil {
+			bad("%w", err)
+		}
+	}
+	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
+		bad("the port is missing")
+	}
+	for name := range q {
+		bad("%s has no parameter %q", u.Scheme, name)
+	}
+	return t, errors.Join(errs...)
+}
+
+// tlsConfig is that of a client. ca is a file of certificates to trust instead of the system's.
+func tlsConfig(ca, cert, key, name, host string) (*tls.Config, error) {
+	c := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
+	if name == "" {
+		c.ServerName = host
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
 		if err != nil {
-			t.abort()
 			return nil, err
 		}
-		t.conns = append(t.conns, c)
-		if uc, ok := c.(*net.UDPConn); ok {
-			t.segment = setSegment(uc, o.size)
-			_ = uc.SetWriteBuffer(4 << 20) // best effort: a full buffer only makes Write wait
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", ca)
 		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("cert and key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// dial opens the connections to a target. size is that of all lines; 0 if they differ.
+func dial(ctx context.Context, raw string, conns, size int) (*target, error) {
+	parts, err := parseTarget(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -to %s: %w", errUsage, raw, err)
+	}
+	t := &target{url: raw, parts: parts}
+	for range conns {
+		c, err := parts.dial(ctx, size)
+		if err != nil {
+			t.abort()
+			return nil, fmt.Errorf("%s: %w", raw, err)
+		}
+		t.conns = append(t.conns, c)
 	}
 	return t, nil
 }
 
-// burst makes and sends n lines over the next socket. It returns how many the kernel accepted.
-func (t *target) burst(gen *fwlog.Generator, seq uint64, n, size int) (int, error) {
-	i := t.next % len(t.conns)
-	t.next++
-	if t.framing != "" {
-		return t.stream(t.conns[i], gen, i, seq, n, size)
+func (u *targetURL) dial(ctx context.Context, size int) (conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	network := "tcp"
+	if u.scheme == "udp" {
+		network = "udp"
 	}
-	per := 1
-	if t.segment {
-		per = max(1, min(n, 65507/size))
+	c, err := new(net.Dialer).DialContext(ctx, network, u.host)
+	if err != nil {
+		return nil, err
 	}
-	done := 0
-	for done < n {
-		k := min(per, n-done)
-		t.buf = t.buf[:0]
-		for j := range k {
-			t.buf = gen.Append(t.buf, i, seq+uint64(done+j), size)
-		}
-		_, err := t.conns[i].Write(t.buf)
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			// This is the answer to an earlier datagram, when nobody listened; the kernel has not sent this one. Try once more.
-			_, err = t.conns[i].Write(t.buf)
-		}
-		if err != nil {
-			return done, err
-		}
-		done += k
-		t.lines += uint64(k)
+	if u.scheme == "udp" {
+		return newDatagrams(c.(*net.UDPConn), size), nil
 	}
-	return done, nil
+	if u.tls != nil {
+		secure := tls.Client(c, u.tls)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+		c = secure
+	}
+	if u.framing == "" {
+		return openRELP(c, u.window)
+	}
+	return &stream{Conn: c, framing: u.framing}, nil
 }
 
-// stream makes and sends n lines over a TCP connection.
-func (t *target) stream(c net.Conn, gen *fwlog.Generator, source int, seq uint64, n, size int) (int, error) {
-	t.buf = t.buf[:0]
-	for j := range n {
-		t.line = gen.Append(t.line[:0], source, seq+uint64(j), size)
-		switch t.framing {
-		case "newline":
-			t.buf = append(append(t.buf, t.line...), '\n')
-		case "octet":
-			t.buf = append(append(strconv.AppendInt(t.buf, int64(size), 10), ' '), t.line...)
-		case "len16":
-			t.buf = append(binary.BigEndian.AppendUint16(t.buf, uint16(size)), t.line...)
-		case "len32":
-			t.buf = append(binary.BigEndian.AppendUint32(t.buf, uint32(size)), t.line...)
-		}
-	}
-	written, err := c.Write(t.buf)
-	if err != nil {
-		n = written * n / len(t.buf) // whole lines, which are all of one length
-	}
+// send sends a burst over the conn of a source. It returns how many lines the kernel has taken.
+func (t *target) send(source int, b *batch) (int, error) {
+	n, err := t.conns[source].send(b)
 	t.lines += uint64(n)
+	if n > 0 {
+		t.bytes += uint64(b.ends[n-1])
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", t.url, err)
+	}
 	return n, err
 }
 
-// past is a deadline that ends every wait.
-var past = time.Unix(1, 0)
+// acked is how many lines the peers have confirmed; acks: they do.
+func (t *target) acked() (n uint64, acks bool) {
+	for _, c := range t.conns {
+		if r, ok := c.(*relpConn); ok {
+			n, acks = n+r.acked.Load(), true
+		}
+	}
+	return n, acks
+}
 
-// interrupt ends a Write that waits for a peer that reads nothing, and all later ones.
+// interrupt ends a send that waits for a peer that reads nothing, and all later ones.
 func (t *target) interrupt() {
 	for _, c := range t.conns {
-		_ = c.SetWriteDeadline(past)
+		c.interrupt()
 	}
 }
 
-const (
-	// answerTime is how long a peer has to close its side once it has everything.
-	answerTime = 30 * time.Second
-	// lastTime is the same after a signal.
-	lastTime = time.Second
-)
+// errSilent says that a peer has not shown that it has everything.
+var errSilent = errors.New("the peer has not closed its side")
 
-// close ends the connections. Over TCP it half-closes, and waits until the peer, which has then read everything, closes too.
+// close ends the connections.
 func (t *target) close(ctx context.Context) error {
 	errs := make([]error, len(t.conns))
 	var wg sync.WaitGroup
 	for i, c := range t.conns {
-		wg.Go(func() { errs[i] = errors.Join(finish(ctx, c), c.Close()) })
+		wg.Go(func() { errs[i] = c.close(ctx) })
 	}
 	wg.Wait()
 	silent := 0
 	errs = slices.DeleteFunc(errs, func(err error) bool {
-		late := errors.Is(err, os.ErrDeadlineExceeded)
+		late := errors.Is(err, errSilent)
 		if late {
 			silent++
 		}
@@ -171,24 +259,24 @@ func (t *target) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// finish half-closes a TCP connection, and waits until its peer has closed the other half.
-func finish(ctx context.Context, c net.Conn) error {
-	tc, ok := c.(*net.TCPConn)
-	if !ok {
-		return nil
-	}
-	if err := tc.CloseWrite(); err != nil {
-		return err
-	}
-	_ = tc.SetReadDeadline(time.Now().Add(answerTime))
-	defer context.AfterFunc(ctx, func() { _ = tc.SetReadDeadline(time.Now().Add(lastTime)) })()
-	_, err := io.Copy(io.Discard, tc)
-	return err
-}
-
 // abort closes all connections. interrupt may run at the same time.
 func (t *target) abort() {
 	for _, c := range t.conns {
-		_ = c.Close()
+		c.abort()
 	}
+}
+
+// appendFrame appends a line in a framing.
+func appendFrame(dst []byte, framing string, line []byte) []byte {
+	switch framing {
+	case "newline":
+		return append(append(dst, line...), '\n')
+	case "octet":
+		dst = append(strconv.AppendInt(dst, int64(len(line)), 10), ' ')
+	case "len16":
+		dst = binary.BigEndian.AppendUint16(dst, uint16(len(line)))
+	case "len32":
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(line)))
+	}
+	return append(dst, line...)
 }

@@ -233,6 +233,7 @@ var direct = []string{
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling",
 	"github.com/aws/aws-sdk-go-v2/service/s3",
 	"github.com/aws/smithy-go",
+	"github.com/gopacket/gopacket",
 	"github.com/klauspost/compress",
 	"github.com/pierrec/lz4/v4",
 	"github.com/pires/go-proxyproto",

@@ -86,10 +86,10 @@ func ParseProfile(text string) (Profile, error) {
 	case "day":
 		out = day(p.rate("from"), p.positive("to"), p.seconds("period", 24*time.Hour))
 	default:
-		return Profile{}, fmt.Errorf("profile %q: use %s", text, Profiles)
+		return Profile{}, fmt.Errorf("use %s", Profiles)
 	}
 	if err := p.err(); err != nil {
-		return Profile{}, fmt.Errorf("profile %q: %w", text, err)
+		return Profile{}, err
 	}
 	out.text = text
 	return out, nil

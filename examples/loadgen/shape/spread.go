@@ -41,10 +41,10 @@ func ParseSpread(text string) (Spread, error) {
 	case "zipf":
 		out.s, out.first = p.number("s", 0.1, 5, 1), p.number("first", 0, 0.999, 0)
 	default:
-		return Spread{}, fmt.Errorf("spread %q: use %s", text, Spreads)
+		return Spread{}, fmt.Errorf("use %s", Spreads)
 	}
 	if err := p.err(); err != nil {
-		return Spread{}, fmt.Errorf("spread %q: %w", text, err)
+		return Spread{}, err
 	}
 	return out, nil
 }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// answerTime is how long a peer has to close its side once it has everything.
+	answerTime = 30 * time.Second
+	// lastTime is the same after a signal.
+	lastTime = time.Second
+)
+
+// past is a deadline that ends every wait.
+var past = time.Unix(1, 0)
+
+// datagrams sends each line as a datagram.
+type datagrams struct {
+	*net.UDPConn
+	size int // of all lines, if the kernel cuts a burst into datagrams (UDP_SEGMENT); otherwise 0
+}
+
+func newDatagrams(c *net.UDPConn, size int) *datagrams {
+	d := &datagrams{UDPConn: c}
+	if size > 0 && setSegment(c, size) {
+		d.size = size
+	}
+	_ = c.SetWriteBuffer(4 << 20) // best effort: a full buffer only makes Write wait
+	return d
+}
+
+func (d *datagrams) send(b *batch) (int, error) {
+	per := 1
+	if d.size > 0 {
+		per = max(1, maxLine/d.size)
+	}
+	from, done := 0, 0
+	for done < len(b.ends) {
+		next := min(len(b.ends), done+per)
+		data := b.buf[from:b.ends[next-1]]
+		_, err := d.Write(data)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			// This is the answer to an earlier datagram, when nobody listened; the kernel has not sent this one. Try once more.
+			_, err = d.Write(data)
+		}
+		if err != nil {
+			return done, err
+		}
+		from, done = b.ends[next-1], next
+	}
+	return done, nil
+}
+
+func (d *datagrams) interrupt()                  { _ = d.SetWriteDeadline(past) }
+func (d *datagrams) close(context.Context) error { return d.Close() }
+func (d *datagrams) abort()                      { _ = d.Close() }
+
+// stream sends lines in a framing over TCP or TLS.
+type stream struct {
+	net.Conn
+	framing string
+	buf     []byte
+	ends    []int
+}
+
+func (s *stream) send(b *batch) (int, error) {
+	s.buf, s.ends = s.buf[:0], s.ends[:0]
+	for i := range b.ends {
+		s.buf = appendFrame(s.buf, s.framing, b.line(i))
+		s.ends = append(s.ends, len(s.buf))
+	}
+	written, err := s.Write(s.buf)
+	return whole(s.ends, written), err
+}
+
+// whole is how many frames are in the first bytes that were written.
+func whole(ends []int, written int) (n int) {
+	for n < len(ends) && ends[n] <= written {
+		n++
+	}
+	return n
+}
+
+func (s *stream) interrupt() { _ = s.SetWriteDeadline(past) }
+func (s *stream) abort()     { _ = s.Conn.Close() }
+
+// close half-closes the connection, and waits until the peer, which has then read everything, closes the other half.
+func (s *stream) close(ctx context.Context) error { return errors.Join(s.finish(ctx), s.Conn.Close()) }
+
+func (s *stream) finish(ctx context.Context) error {
+	if err := s.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		return err
+	}
+	_ = s.SetReadDeadline(time.Now().Add(answerTime))
+	defer context.AfterFunc(ctx, func() { _ = s.SetReadDeadline(time.Now().Add(lastTime)) })()
+	_, err := io.Copy(io.Discard, s.Conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSilent
+	}
+	return err
+}
