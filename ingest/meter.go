@@ -45,7 +45,7 @@ type Stats struct {
 	Resets uint64
 	// Sockets has the sockets of a UDP listener: what waits in each of them, what fits, and what did not.
 	Sockets []SocketStats
-	// Senders has the addresses that sent the most records to this listener, at most MaxSenders: see TopSenders.
+	// Senders has the addresses that certainly sent the most records to this listener, at most MaxSenders: see TopSenders.
 	Senders []Sender
 	// TLSExpires is when the first of the certificates is no longer valid that a listener with TLS uses, as of its latest
 	// handshake; zero if that is not known.

@@ -22,6 +22,10 @@ type Sender struct {
 	Last time.Time
 }
 
+// Least is how many records came from the address for certain: those received without Over. It ranks senders, since a flood of
+// forged addresses inherits large counts, of which next to nothing is any one address's own.
+func (s *Sender) Least() uint64 { return s.Received.Records - s.Over }
+
 // Senders are kept in a table of senderSets × senderWays, each in the set that its address hashes to.
 const (
 	senderSets = 64
@@ -122,7 +126,8 @@ func (s *senders) list(all []Sender) []Sender {
 	return all
 }
 
-// TopSenders merges lists of senders, such as those of the listeners of a class, and returns the n with the most records.
+// TopSenders merges lists of senders, such as those of the listeners of a class, and returns the n that have sent the most for
+// certain: see Least.
 func TopSenders(all []Sender, n int) []Sender {
 	slices.SortFunc(all, func(a, b Sender) int { return a.Addr.Compare(b.Addr) })
 	merged := all[:0]
@@ -138,6 +143,6 @@ func TopSenders(all []Sender, n int) []Sender {
 		}
 		merged = append(merged, s)
 	}
-	slices.SortStableFunc(merged, func(a, b Sender) int { return cmp.Compare(b.Received.Records, a.Received.Records) })
+	slices.SortStableFunc(merged, func(a, b Sender) int { return cmp.Compare(b.Least(), a.Least()) })
 	return merged[:min(n, len(merged))]
 }

@@ -69,6 +69,29 @@ func TestSendersFlood(t *testing.T) {
 	}
 }
 
+// TestSendersMillion: after a million forged addresses, each with a few records, hosts that have sent a hundred rank before all of
+// them, although the forged ones have inherited larger counts; and each is known for what it has sent itself.
+func TestSendersMillion(t *testing.T) {
+	var s senders
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for i := range uint32(1_000_000) {
+		for range 1 + rnd.IntN(5) {
+			s.note([]segment.Record{from(1<<20 + i)}, clockBase)
+		}
+	}
+	for n := range uint32(20) {
+		for range 100 {
+			s.note([]segment.Record{from(n)}, clockBase)
+		}
+	}
+	for i, x := range TopSenders(s.list(nil), MaxSenders) {
+		own := x.Least()
+		if real := x.Addr.Less(addrOf(20)); real != (i < 20) || real && own != 100 || !real && own > 5 {
+			t.Errorf("%d.: %v has sent %d of its own, of %d", i, x.Addr, own, x.Received.Records)
+		}
+	}
+}
+
 // TestSendersSampled: of full bursts the counts are right within a few percent, also where the order of senders repeats.
 func TestSendersSampled(t *testing.T) {
 	var s senders

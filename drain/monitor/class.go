@@ -1,10 +1,7 @@
 package monitor
 
 import (
-	"slices"
-
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/penstock-go/penstock/drain/status"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -56,9 +53,6 @@ var (
 	lostBytes   = newFamily(counter, "lost_bytes_total", "Payload bytes of lost records, as far as they were seen, by cause.", "cause", "class")
 	appendTimes = newFamily(gauge, "append_seconds", "How long appends to the spool took, waiting for room included.", ofClass...)
 	syncTimes   = newFamily(gauge, "sync_seconds", "How long the syncs (fdatasync) of the spool's log took.", ofClass...)
-
-	senderRecords = newFamily(counter, "sender_received_records_total", "Records of the senders of the most records.", "class", "sender")
-	senderLast    = newFamily(gauge, "sender_last_record_timestamp_seconds", "When the newest record of one of these senders was read.", "class", "sender")
 )
 
 // ofSpool is the rest of a class but its listeners and destinations.
@@ -97,7 +91,7 @@ var causes = func() (names []string) {
 	return names
 }()
 
-func sendClass(ch chan<- prometheus.Metric, c *status.Class) {
+func sendClass(ch chan<- prometheus.Metric, c *status.Class, senders *named) {
 	labels := pairs(ofClass, c.Class)
 	if c.Down != "" && c.Spool.Spool == "" { // nothing else is known
 		ofSpool.rows[0].send(ch, 0, labels)
@@ -112,25 +106,12 @@ func sendClass(ch chan<- prometheus.Metric, c *status.Class) {
 	}
 	appendTimes.sendTimes(ch, c.Spool.Append.Buckets, labels)
 	syncTimes.sendTimes(ch, c.Spool.Sync.Buckets, labels)
-	sendSenders(ch, labels, &c.Senders)
+	senders.send(ch, c.Class, labels, &c.Senders)
 	seen := map[string]int{}
 	for i := range c.Listeners {
 		sendListener(ch, labels, &c.Listeners[i], seen)
 	}
 	for i := range c.Destinations {
 		sendDestination(ch, c.Class, &c.Destinations[i])
-	}
-}
-
-// sendSenders exports those with the most records, and those that have stopped.
-func sendSenders(ch chan<- prometheus.Metric, labels []*dto.LabelPair, s *status.Senders) {
-	all := slices.Concat(s.Top, s.Silent)
-	for i, x := range all {
-		if slices.ContainsFunc(all[:i], func(y status.Sender) bool { return y.Sender == x.Sender }) {
-			continue
-		}
-		l := with(labels, "sender", x.Sender)
-		senderRecords.send(ch, float64(x.Received.Records), l)
-		senderLast.send(ch, at(&x.LastRecord), l)
 	}
 }

@@ -22,7 +22,9 @@
 //
 // All other counters begin with the process.
 //
-// The number of series is bounded: of senders only those with the most records are there (see status.Senders).
+// The number of series is bounded, also over time, whoever sends: a Collector names only established senders (see
+// status.Sender.Established), and in its life at most 200 of each class. penstock_senders_unnamed counts those without metrics
+// of their own; the status page has them. The count of a sender never falls.
 //
 // # OpenTelemetry
 //

@@ -18,12 +18,15 @@ type Source interface {
 var _ Source = (*status.Watch)(nil)
 
 // Collector exports a service as metrics. It may be registered in several registries.
-type Collector struct{ from Source }
+type Collector struct {
+	from    Source
+	senders named
+}
 
 var _ prometheus.Collector = (*Collector)(nil)
 
 // New returns a Collector of a service.
-func New(from Source) *Collector { return &Collector{from} }
+func New(from Source) *Collector { return &Collector{from: from} }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
@@ -37,7 +40,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.from.Snapshot()
 	sendProcess(ch, s)
 	for i := range s.Classes {
-		sendClass(ch, &s.Classes[i])
+		sendClass(ch, &s.Classes[i], &c.senders)
 	}
 }
 

@@ -63,6 +63,8 @@ var absent = map[string]bool{
 	"penstock_disk_free_bytes":                               true,
 	"penstock_destination_until_empty_seconds":               true,
 	"penstock_destination_last_success_timestamp_seconds":    true,
+	"penstock_sender_received_records_total":                 true, // of established senders only
+	"penstock_sender_last_record_timestamp_seconds":          true,
 }
 
 var fqName = regexp.MustCompile(`fqName: "(\w+)"`)

@@ -136,13 +136,14 @@ type Chain struct {
 
 // Senders are the hosts from which the listeners of a class receive the most.
 type Senders struct {
-	Top    []Sender `json:"top"`    // by records, the most first
-	Silent []Sender `json:"silent"` // those that have stopped, the longest first
+	Top    []Sender `json:"top"`    // by records that are certainly theirs, the most first
+	Silent []Sender `json:"silent"` // established ones that have stopped, the longest first
 }
 
 // Sender is a host that has sent records to this process.
 type Sender struct {
 	Sender     string        `json:"sender"`
-	Received   segment.Tally `json:"received"`
+	Received   segment.Tally `json:"received"`       // for certain, but for the estimate of ingest.Sender
+	Over       uint64        `json:"over,omitempty"` // records besides, which came from this address or from forgotten ones
 	LastRecord time.Time     `json:"last_record"`
 }
