@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/penstock-go/penstock/spool"
+)
+
+// spoolDepth is how far below its mount point the collector looks for spools: see its -adopt.
+const spoolDepth = 3
+
+// found is what a mounted volume has.
+type found struct {
+	spools  []string // directories
+	strange []string // files that belong to no spool, and may be the only copy of something
+	entries uint64   // of all directories, without the root and lost+found
+}
+
+// look walks over a volume. Any error ends it: a directory that cannot be read may hold anything.
+func look(root string) (*found, error) {
+	f := new(found)
+	err := f.walk(root, root, 0)
+	return f, err
+}
+
+func (f *found) walk(root, dir string, depth int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if depth <= spoolDepth && isSpool(entries) {
+		f.spools = append(f.spools, dir)
+		return f.walkSpool(dir)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if dir != root || e.Name() != "lost+found" {
+			f.entries++
+		}
+		switch {
+		case e.IsDir() && e.Name() == workDir && depth <= 1:
+			if err := f.count(path); err != nil {
+				return err
+			}
+		case e.IsDir():
+			if err := f.walk(root, path, depth+1); err != nil {
+				return err
+			}
+		default:
+			if err := f.judge(path, e, isReport(e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// workDir is where a collector keeps its own files of adoptions. Whatever is in there is made from another volume, which stays
+// until it is proven to be delivered itself.
+const workDir = "adopt-work"
+
+// isReport reports whether a name is that of a drain's report or of its journal, which the collector writes beside its spools.
+func isReport(name string) bool {
+	return strings.HasPrefix(name, "report.json") || strings.HasPrefix(name, "drain.json")
+}
+
+// isSpool decides as the collector does.
+func isSpool(entries []fs.DirEntry) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	return has("seg") && (has("spool.json") || has("stage"))
+}
+
+// walkSpool demands that every file below a spool's directory is one of the spool's, and none is set aside for an operator.
+func (f *found) walkSpool(dir string) error {
+	d, err := spool.ReadDirectory(dir)
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	for _, x := range d.Files {
+		switch x.Kind {
+		case "damaged", "damage-note", "given-up", "kept", "unknown":
+		default:
+			own[filepath.Join(dir, filepath.FromSlash(x.Path))] = true
+		}
+	}
+	for _, p := range d.Problems {
+		if !p.Harmless {
+			return fmt.Errorf("%s: %s: %s", dir, p.Path, p.What)
+		}
+	}
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		f.entries++
+		return f.judge(path, e, own[path])
+	})
+}
+
+// judge notes a file that has content and is nobody's.
+func (f *found) judge(path string, e fs.DirEntry, known bool) error {
+	if known || !e.Type().IsRegular() {
+		return nil
+	}
+	fi, err := e.Info()
+	if err == nil && fi.Size() > 0 {
+		f.strange = append(f.strange, path)
+	}
+	return err
+}
+
+// count counts what is in a directory.
+func (f *found) count(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && path != dir {
+			f.entries++
+		}
+		return err
+	})
+}
+
+// below shortens a path for a note.
+func below(root, path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, root), "/") }

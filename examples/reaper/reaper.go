@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Reaper empties the volumes that instances have left, and deletes those that are proven to be delivered. It keeps nothing between
+// two passes that it could not find out again: what EC2, the mounts and the destinations say is its state.
+type Reaper struct {
+	Instance string // its own
+	Fleet    string
+	Orphans  string // directory with a mount point for each volume, which the collector watches (-adopt)
+	Apply    bool   // otherwise it only says what it would do
+	AtOnce   int    // how many volumes it holds
+	// Young is how long ago a volume must have been made or noted before it is taken: its instance may be about to attach it, and
+	// another reaper about to delete it. Retry is when a volume that was kept is looked at again. Patience is how long a volume may
+	// be held for an adoption that does not move.
+	Young, Retry, Patience time.Duration
+
+	Lister   Lister
+	Attacher Attacher
+	Keeper   Keeper
+	Disks    Disks
+	Mounts   Mounts
+	Files    Files
+	// Leaving reports whether this instance is about to be terminated: it then takes no more volumes.
+	Leaving func(ctx context.Context) (bool, error)
+	// Adoption returns what the collector says of a spool's directory.
+	Adoption func(ctx context.Context, dir string) (Adoption, error)
+	// Prove asks the destinations whether a spool is delivered.
+	Prove func(ctx context.Context, dir string) (Proof, error)
+	// Pause waits between two looks at a volume that is being detached.
+	Pause func(ctx context.Context, d time.Duration) error
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	zeros map[string]int64 // how far volumes without a signature are read
+	last  map[string]string
+}
+
+// devices are the names under which it attaches volumes. The volume of the instance itself has /dev/sdf, and is never touched.
+var devices = []string{
+	"/dev/sdg", "/dev/sdh", "/dev/sdi", "/dev/sdj", "/dev/sdk", "/dev/sdl", "/dev/sdm", "/dev/sdn", "/dev/sdo", "/dev/sdp",
+}
+
+// Pass looks at every volume once, and moves each by as much as it can. An error about one volume does not keep it from the others.
+func (r *Reaper) Pass(ctx context.Context) error {
+	all, err := r.Lister.Volumes(ctx)
+	if err != nil {
+		return fmt.Errorf("list the volumes: %w", err)
+	}
+	var errs []error
+	held := map[string]bool{}
+	var free []*Volume
+	used := map[string]bool{}
+	for i := range all {
+		v := &all[i]
+		switch a := v.Attached; {
+		case v.Tags[tagFleet] != r.Fleet:
+		case a == nil:
+			free = append(free, v)
+		case a.Instance == r.Instance:
+			used[a.Device] = true
+			if !slices.Contains(devices, a.Device) {
+				continue // the instance's own
+			}
+			held[v.ID] = true
+		}
+	}
+	for i := range all {
+		if v := &all[i]; held[v.ID] && ctx.Err() == nil {
+			gone, err := r.tend(ctx, v)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", v.ID, err))
+			}
+			if gone {
+				delete(held, v.ID)
+			}
+		}
+	}
+	r.sweep(held)
+	errs = append(errs, r.takeSome(ctx, free, used, len(held)))
+	return errors.Join(errs...)
+}
+
+// takeSome attaches free volumes, in random order, so that reapers seldom want the same one.
+func (r *Reaper) takeSome(ctx context.Context, free []*Volume, used map[string]bool, held int) error {
+	free = slices.DeleteFunc(free, func(v *Volume) bool { return !r.wants(v) })
+	if len(free) == 0 || held >= r.AtOnce || ctx.Err() != nil {
+		return nil
+	}
+	leaving, err := r.Leaving(ctx)
+	if err != nil || leaving {
+		return err
+	}
+	rand.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] })
+	var errs []error
+	for _, v := range free {
+		if held >= r.AtOnce || ctx.Err() != nil {
+			break
+		}
+		if !r.Apply {
+			r.say(v, "a dry run: it would be attached, to be adopted")
+			held++
+			continue
+		}
+		took, err := r.take(ctx, v, used)
+		if took {
+			held++
+		}
+		if errors.Is(err, ErrFull) {
+			r.say(v, "it is not taken: "+err.Error())
+			break
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// wants reports whether a free volume may be taken now.
+func (r *Reaper) wants(v *Volume) bool {
+	now, noted := r.Now(), v.noted()
+	switch {
+	case v.State != "available", now.Sub(v.Created) < r.Young:
+		return false
+	case v.Tags[tagState] == kept:
+		return now.Sub(noted) >= r.Retry // at once if an operator has removed the note, or written one of his own
+	case v.Tags[tagState] == delivered:
+		return now.Sub(noted) >= r.Young
+	}
+	return true
+}
+
+// take attaches a volume under the first name that is free.
+func (r *Reaper) take(ctx context.Context, v *Volume, used map[string]bool) (bool, error) {
+	for _, device := range devices {
+		if used[device] {
+			continue
+		}
+		used[device] = true
+		switch err := r.Attacher.Attach(ctx, v.ID, device); {
+		case errors.Is(err, ErrDevice): // EC2 knows of it, and the list does not yet
+			continue
+		case errors.Is(err, ErrTaken), errors.Is(err, ErrGone): // another reaper was faster
+			used[device] = false
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("attach as %s: %w", device, err)
+		}
+		r.Log.Info("reaper: attached a volume that no instance held; it is mounted when its device is there", "volume", v.ID, "device", device)
+		// A note of an earlier proof is void from now on.
+		return true, r.tag(ctx, v, adopting, "it is attached to be adopted")
+	}
+	return false, ErrFull
+}
+
+// tag notes what becomes of a volume, if that is new.
+func (r *Reaper) tag(ctx context.Context, v *Volume, state, why string) error {
+	reason := note(r.Now(), r.Instance, why)
+	_, have, _ := strings.Cut(v.Tags[tagReason], " ")
+	if _, want, _ := strings.Cut(reason, " "); state == adopting && v.Tags[tagState] == state && have == want {
+		return nil
+	}
+	if err := r.Keeper.Tag(ctx, v.ID, map[string]string{tagState: state, tagReason: reason}); err != nil {
+		return fmt.Errorf("tag as %s: %w", state, err)
+	}
+	return nil
+}
+
+// say logs what is said of a volume, unless that was said last.
+func (r *Reaper) say(v *Volume, what string) {
+	if r.last == nil {
+		r.last = map[string]string{}
+	}
+	if r.last[v.ID] != what {
+		r.last[v.ID] = what
+		r.Log.Info("reaper: a volume stays as it is for now", "volume", v.ID, "why", what)
+	}
+}
+
+// mountPoint is where a volume is mounted.
+func (r *Reaper) mountPoint(volume string) string { return filepath.Join(r.Orphans, volume) }
+
+// sweep removes the empty mount points of volumes that are not held any more. It can remove nothing else.
+func (r *Reaper) sweep(held map[string]bool) {
+	entries, err := os.ReadDir(r.Orphans)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Log.Warn("reaper: cannot read the directory of the mount points, so old ones stay there: make it, or correct -orphans", "dir", r.Orphans, "err", err)
+	}
+	for _, e := range entries {
+		if r.Apply && e.IsDir() && strings.HasPrefix(e.Name(), "vol-") && !held[e.Name()] {
+			_ = os.Remove(r.mountPoint(e.Name())) // it fails as long as something is mounted or in there
+		}
+	}
+}
