@@ -22,6 +22,14 @@ func Find(t testing.TB, program, pkg string) string {
 	return path
 }
 
+// FindFile is Find for a file that is no program, such as a module of one.
+func FindFile(t testing.TB, path, pkg string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "%v: this test needs %s", err, pkg)
+	}
+}
+
 // find looks for a program, also where servers are: often not in the PATH of a user.
 func find(program string) (string, error) {
 	path, err := exec.LookPath(program)
