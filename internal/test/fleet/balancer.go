@@ -94,7 +94,8 @@ type target struct {
 // start begins to check targets.
 func (b *Balancer) start() error {
 	b.targets = map[netip.Addr]*target{}
-	b.client = &http.Client{Timeout: b.rules.Check, Transport: &http.Transport{
+	// Long enough for a busy machine, on which all servers share the cores.
+	b.client = &http.Client{Timeout: max(b.rules.Check, 1500*time.Millisecond), Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return b.ns.Dial(ctx, network, addr)

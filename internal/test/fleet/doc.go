@@ -17,9 +17,10 @@
 //
 // # The way through the files
 //
-// inside.go enters the namespaces. namespace.go, network.go and volume.go make machines, cables and disks. balancer.go decides which
-// targets get new flows, udp.go does it with nft and flows.go ends flows, tcp.go is the balancer with PROXY headers. server.go is
-// a machine with a collector, destinations.go has the two destinations, autoscaler.go the group. plan.go draws every decision
-// from the seed, sources.go sends, scenario.go makes the events happen. watch.go records what the servers show, account.go
-// reads the counters, verdict.go compares them. page.go writes the evidence.
+// inside.go enters the namespaces. namespace.go, network.go and volume.go make machines, cables and disks; stage.go puts them
+// together. balancer.go decides which targets get new flows, udp.go does it with nft and flows.go ends flows, tcp.go is the balancer
+// with PROXY headers. server.go is a machine with a collector, destinations.go has the two destinations, autoscaler.go the group.
+// plan.go draws every decision from the seed, sources.go and probe.go send, control.go measures the machine itself, scenario.go
+// makes the events happen. watch.go records what the servers show, account.go reads the counters, content.go the destinations'
+// disks, and verdict.go compares them. timeline.go draws the run, summary.go and page.go write it down.
 package fleet

@@ -4,8 +4,11 @@ package fleet
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -44,6 +47,11 @@ func TestFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &Run{Stage: s, form: form, plan: plan, events: map[string]int{}, watch: &Watch{stage: s, samples: map[int][]Sample{}}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			r.keepLogs(t, *outDir)
+		}
+	})
 	if err := r.play(t.Context()); err != nil {
 		t.Fatalf("seed %d: %v", plan.Seed, err)
 	}
@@ -64,6 +72,30 @@ func TestFleet(t *testing.T) {
 	if *outDir != "" {
 		if err := r.write(*outDir, v); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// keepLogs copies the collectors' logs out of the stage, whose disks nobody sees afterwards, and prints their errors.
+func (r *Run) keepLogs(t *testing.T, dir string) {
+	for _, srv := range r.all() {
+		b, err := os.ReadFile(srv.logFile())
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		n := 0
+		for line := range strings.Lines(string(b)) {
+			if strings.Contains(line, "level=ERROR") && n < 20 {
+				t.Logf("%v: %s", srv, line)
+				n++
+			}
+		}
+		if dir != "" {
+			name := filepath.Join(dir, fmt.Sprintf("fleet-%s-%d-server-%d.log", r.form.Name, r.plan.Seed, srv.slot))
+			if err := os.WriteFile(name, b, 0o644); err != nil {
+				t.Log(err)
+			}
 		}
 	}
 }

@@ -31,7 +31,7 @@ type Form struct {
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
 	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Drain: 20 * time.Second, Records: 80_000, Line: "200mbit"},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 1800, Peak: 1, Unit: 2200 * time.Millisecond, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
 	"long":  {Name: "long", Rules: unscaled, Rate: 4000, Peak: 2.5, Unit: 15 * time.Second, Drain: 8 * time.Minute, Records: 5_000_000, Line: "400mbit"},
 }
 

@@ -25,6 +25,7 @@ type Run struct {
 	events map[string]int
 	// quiet and flooded are the times in which the isolated class is compared with itself.
 	quiet, flooded [2]time.Time
+	machine        *Probe    // how long the machine takes to sync a record meanwhile
 	ended          time.Time // of the scenario, before the verdict
 	// Recovered is the time from the death of a server until an adopter had verified its last record at both destinations.
 	Recovered time.Duration
@@ -59,7 +60,7 @@ func (r *Run) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.scaleIn}
+	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.hold, r.scaleIn}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
@@ -202,6 +203,13 @@ func (r *Run) scaleOut(ctx context.Context) error {
 // flood sends ten times as much of the class main, beside a time of the same length without.
 func (r *Run) flood(ctx context.Context) error {
 	length := 6 * r.form.Unit
+	measured, end := context.WithCancel(ctx)
+	defer end()
+	control, ended, err := r.control(measured, 10*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	r.machine = control
 	r.load(1, 1)
 	r.quiet[0] = time.Now()
 	if err := r.pause(ctx, length); err != nil {
@@ -214,8 +222,10 @@ func (r *Run) flood(ctx context.Context) error {
 	}
 	r.load(1, r.plan.Flood)
 	r.flooded[0] = time.Now()
-	err := r.pause(ctx, length)
+	err = r.pause(ctx, length)
 	r.flooded[1] = time.Now()
+	end()
+	err = errors.Join(err, ended())
 	r.load(r.form.Peak, 1)
 	for _, f := range r.feeds {
 		f.noBursts.Store(false)
@@ -305,6 +315,23 @@ func (s *Server) upgrade(program string) error {
 	})
 	if err != nil {
 		return err
+	}
+	return nil
+}
+
+// hold keeps the load up until the form has most of its records: a busy machine sends fewer.
+func (r *Run) hold(ctx context.Context) error {
+	for range 180 {
+		var sent uint64
+		for _, f := range r.feeds {
+			sent += f.Sent.Load()
+		}
+		if sent >= r.form.Records {
+			break
+		}
+		if err := r.pause(ctx, time.Second); err != nil {
+			return err
+		}
 	}
 	return nil
 }
