@@ -122,7 +122,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 		if err := s.engineOptions.Ports.Validate(); err != nil {
 			f.Bad("ports", "", "%w", err)
 		}
-	} else {
+	} else if g := f.Given("mode"); len(g) == 0 || g[0].Value == s.mode { // otherwise it is a mistake already
 		for _, name := range []string{"first-port", "ports", "generations", "rotate", "flow-timeout"} {
 			if len(f.Given(name)) > 0 {
 				f.Bad(name, "", "this is for -mode generations")
@@ -169,7 +169,7 @@ func (s *settings) readListen() {
 		for _, a := range addrs {
 			l, err := netip.ParseAddrPort(a)
 			if err != nil || l.Port() == 0 {
-				s.set.Bad("listen", text, "use an IP address of this host and a port, :PORT, or fd:NAME")
+				s.set.Bad("listen", text, "%q: use an IP address of this host and a port, :PORT, or fd:NAME", text)
 				break
 			}
 			s.engineOptions.Listen = append(s.engineOptions.Listen, l)
@@ -230,7 +230,7 @@ func (s *settings) readChecks() {
 	}
 	u, err := url.Parse(strings.ReplaceAll(s.check, "{host}", "192.0.2.1"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(s.check, "//{host}") {
-		s.set.Bad("check", "", "use a URL such as http://{host}:8080/readyz")
+		s.set.Bad("check", "", "%q: use a URL such as http://{host}:8080/readyz", s.check)
 		return
 	}
 	s.checks.url = s.check
