@@ -93,6 +93,15 @@ func (f *field) shares(seconds float64, rate int) (got []float64) {
 	return got
 }
 
+// portsFor is how many ports a generation has: the default, or as many as there may be descriptors.
+func portsFor(engine string) string {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); engine == "user" && err == nil && l.Max < 25000 {
+		return "16384"
+	}
+	return "24576"
+}
+
 // imbalance is the largest share, divided by the mean.
 func imbalance(got []float64) float64 {
 	sum := 0.0
@@ -174,7 +183,7 @@ func TestEvenness(t *testing.T) {
 				lb.seed = 0x5eed + seed*7919
 				lb.spread(10)
 				f.use(fmt.Sprintf("%s:%d", balancerAddr, port))
-				p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-mode", "generations", "-no-proxy")
+				p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-mode", "generations", "-no-proxy", "-ports", portsFor(engine))
 				all = append(all, imbalance(f.shares(12, rate)))
 				f.wantAll()
 				_ = p.end(syscall.SIGTERM)
@@ -186,7 +195,7 @@ func TestEvenness(t *testing.T) {
 			f, lb := newBalanced(t, 10, 6)
 			lb.spread(5)
 			f.use(fmt.Sprintf("%s:%d", balancerAddr, port))
-			p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-mode", "generations", "-no-proxy", "-rotate", "9s", "-flow-timeout", "6s")
+			p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-mode", "generations", "-no-proxy", "-ports", portsFor(engine), "-rotate", "9s", "-flow-timeout", "6s")
 			f.shares(3, rate)
 			lb.spread(10)
 			before := p.log.String()

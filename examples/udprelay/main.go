@@ -15,7 +15,7 @@
 // net.ipv6.conf.all.forwarding=1). Datagrams leave with the addresses of their senders: on AWS the source/destination check of the
 // relay's interface must be off, and the security groups of the targets must admit the senders. Datagrams that the relay's own host
 // sends are not spread. Where this is not to be had, the engine user receives and sends in the process itself. Its datagrams come
-// from the relay's address and begin with a PROXY header: the collectors must trust that address (proxy= of their listener).
+// from the relay's address and begin with a PROXY header: the collectors must trust that address (?proxy=v2&trust=ADDR of their listener).
 // -engine auto takes nft where it can be used, and says in the log why it cannot.
 //
 // NetFlow v9 and IPFIX describe their data in templates, which may reach another collector than the data. Do not spray them.

@@ -244,9 +244,12 @@ func TestFlapping(t *testing.T) {
 		for _, g := range f.targets[:3] {
 			g.sick.Store(false)
 		}
-		f.send(30000, 20000, 512) // 1.5 s
-		if late := time.Since(time.Unix(0, f.targets[3].last.Load())); late < 500*time.Millisecond {
-			t.Errorf("a target that is not ready received the last datagram %v ago, and became so 1.5 s ago", late)
+		begin := time.Now()
+		f.send(50000, 20000, 512) // 2.5 s
+		if kept := time.Unix(0, f.targets[3].last.Load()).Sub(begin); kept > 2*time.Second {
+			t.Errorf("a target that is not ready received datagrams for %v more", kept)
+		} else {
+			t.Logf("it received datagrams for %v more", kept)
 		}
 		f.wantAll()
 		p.wantAccount(f.sent, 0)

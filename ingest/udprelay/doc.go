@@ -27,10 +27,14 @@
 // Passing is what is being forwarded just then. The NFT engine counts In before the kernel routes a datagram and Out after it,
 // so what the kernel drops in between is seen as what never comes out: see [Unforwarded].
 //
+// The NFT engine counts packets of the kernel. A packet that is an aggregate of datagrams counts as one, and goes to one target:
+// such packets come from a sender in another namespace of the same host that uses UDP_SEGMENT, and from a network card whose
+// rx-udp-gro-forwarding was turned on. It is off by default, and must stay off.
+//
 // # The way through the files
 //
 // options.go and target.go are what a caller gives, account.go what it gets, and engine.go what both engines are.
 // generation.go decides which source ports are in use. nft.go controls the table, which rules.go
 // writes; nftable.go runs nft, and counting.go makes the account of what it prints.
-// user.go receives, header.go writes the PROXY header, and send_linux.go, ports_linux.go and send_other.go send.
+// user.go receives, tally.go counts, header.go writes the PROXY header, and send_linux.go, ports_linux.go and send_other.go send.
 package udprelay

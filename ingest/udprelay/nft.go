@@ -25,6 +25,7 @@ type NFT struct {
 	mu       sync.Mutex
 	targets  []netip.AddrPort
 	used     bool // Use has been called
+	ended    bool
 	schedule *schedule
 	count    counting
 	failing  string // what the log has been told
@@ -114,6 +115,9 @@ func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.ended {
+		return errors.New("udprelay: the engine has ended")
+	}
 	if err := n.load(ctx, targets, time.Now()); err != nil {
 		return err
 	}
@@ -202,6 +206,7 @@ func (n *NFT) mend(ctx context.Context) {
 func (n *NFT) end(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.ended = true
 	var err error
 	if n.used && !n.o.Leave {
 		_, err = runNFT(ctx, nil, "flush", "chain", "inet", n.o.Table, "before")
