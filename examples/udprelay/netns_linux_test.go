@@ -158,7 +158,7 @@ type field struct {
 	targets                []*target
 	seen                   *seen
 	list                   string // the file with the targets
-	sent                   uint64
+	sent, away             uint64 // away: not arrived, and not on the way
 	conn                   *net.UDPConn
 }
 
@@ -228,7 +228,12 @@ func addrs(i, j int) (lines []string) {
 	return lines
 }
 
-// send sends n numbered datagrams at a rate.
+// window is how many datagrams may be on their way. The kernel queues 1,000 packets for each interface and processor. On a machine
+// that is busy with other work, a sender that makes up for a pause fills that queue, and the kernel drops the rest where no relay sees
+// it.
+const window = 400
+
+// send sends n numbered datagrams at a rate, or slower where they do not arrive as fast.
 func (f *field) send(n, rate, size int) {
 	f.t.Helper()
 	b := make([]byte, size)
@@ -236,7 +241,7 @@ func (f *field) send(n, rate, size int) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for i := 0; i < n; {
-		due := min(n, int(time.Since(begin).Seconds()*float64(rate)))
+		due := min(n, int(time.Since(begin).Seconds()*float64(rate)), i+window/4)
 		for ; i < due; i++ {
 			binary.BigEndian.PutUint64(b, f.sent)
 			if _, err := f.conn.Write(b); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
@@ -244,7 +249,24 @@ func (f *field) send(n, rate, size int) {
 			}
 			f.sent++
 		}
+		f.await(tick.C)
 		<-tick.C
+	}
+}
+
+// await waits until there is room in the window. What has not arrived after a while is queued elsewhere, or lost.
+func (f *field) await(tick <-chan time.Time) {
+	last, quiet := f.seen.count(), time.Now()
+	for f.sent-f.away-last > window-window/4 {
+		<-tick
+		have := f.seen.count()
+		if have != last {
+			last, quiet = have, time.Now()
+		}
+		if time.Since(quiet) > 200*time.Millisecond {
+			f.away = f.sent - have
+		}
+		f.away = min(f.away, f.sent-have)
 	}
 }
 
