@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -124,12 +126,12 @@ func TestAccess(t *testing.T) {
 			"dev":  append(slices.Clone(reaps), "s3:GetObject", "s3:ListBucket"),
 		}), []mutation{
 			{iam, "concat(local.reap, local.audit)", "concat(local.reap, local.deliver)"},
-			{iam, `"ec2:DescribeInstances"`, `"ec2:TerminateInstances"`},
+			{iam, `["ec2:DescribeVolumes"]`, `["ec2:DescribeVolumes", "ec2:TerminateInstances"]`},
 		}},
 		{"only a volume with a proof can be deleted", conditions("ec2:DeleteVolume", "StringEquals", "aws:ResourceTag/penstock:state", "delivered"), []mutation{
 			{iam, `, "aws:ResourceTag/penstock:state" = "delivered"`, ``},
 			{iam, `"aws:ResourceTag/penstock:state" = "delivered"`, `"aws:ResourceTag/penstock:state" = "*"`},
-			{iam, `"ec2:DescribeInstances"]`, `"ec2:DescribeInstances", "ec2:DeleteVolume"]`},
+			{iam, `["ec2:DescribeVolumes"]`, `["ec2:DescribeVolumes", "ec2:DeleteVolume"]`},
 		}},
 		{"only volumes of the fleet are touched", func(w *world) error {
 			for _, a := range []string{"ec2:AttachVolume", "ec2:DetachVolume", "ec2:CreateTags", "ec2:DeleteVolume"} {
@@ -212,7 +214,7 @@ var (
 		"autoscaling:CompleteLifecycleAction", "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
 		"autoscaling:DescribeLifecycleHooks", "autoscaling:RecordLifecycleActionHeartbeat", "autoscaling:SetInstanceProtection",
 	}
-	reaps = []string{"ec2:AttachVolume", "ec2:CreateTags", "ec2:DeleteVolume", "ec2:DescribeInstances", "ec2:DescribeVolumes", "ec2:DetachVolume"}
+	reaps = []string{"ec2:AttachVolume", "ec2:CreateTags", "ec2:DeleteVolume", "ec2:DescribeVolumes", "ec2:DetachVolume"}
 )
 
 // TestDocumentedAccess: the documentation of the packages that make the requests has the same lists.
@@ -230,6 +232,30 @@ func TestDocumentedAccess(t *testing.T) {
 				t.Errorf("%s does not mention %s", path, a)
 			}
 		}
+	}
+}
+
+// TestReaperCalls: the reaper's policy allows exactly the calls that its program makes of the SDK's client of EC2.
+func TestReaperCalls(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/reaper/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	calls := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`\bec2\.(\w+)Input\{`).FindAllSubmatch(b, -1) {
+			calls["ec2:"+string(m[1])] = true
+		}
+	}
+	if have := slices.Sorted(maps.Keys(calls)); !slices.Equal(have, reaps) {
+		t.Errorf("the program calls\n%v, the policy allows\n%v", have, reaps)
 	}
 }
 

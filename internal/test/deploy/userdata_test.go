@@ -5,9 +5,12 @@ import (
 	"compress/gzip"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // TestUserData: what a server is told at its first boot.
@@ -44,7 +47,7 @@ func TestUserData(t *testing.T) {
 			})
 		}, []mutation{
 			{user, `"#cloud-config\n"`, `"#cloud-configuration\n"`},
-			{user, `    write_files = [`, `    write_file = [`},
+			{user, `    write_files = concat([`, `    write_file = concat([`},
 		}},
 		{"no secret is in user data", func(w *world) error {
 			return w.each(template, func(r resource) error {
@@ -134,6 +137,33 @@ func TestUserData(t *testing.T) {
 		}), []mutation{
 			{user, `    "echo '${var.software.package.sha256}  /run/penstock.package' | sha256sum --check --quiet",` + "\n", ``},
 			{user, `"-euc"`, `"-c"`},
+		}},
+		{"the reaper audits every destination of the collector", each(func(r resource, c cloudConfig, collector map[string]any) error {
+			var reaper struct {
+				Fleet string
+				Apply bool
+				At    []string
+			}
+			if err := yaml.Unmarshal([]byte(c.file("/etc/penstock/reaper.yaml")), &reaper); err != nil {
+				return err
+			}
+			dest, _ := collector["dest"].(map[string]any)
+			if reaper.Fleet == "" || !reaper.Apply || len(reaper.At) != len(dest) || !slices.Contains(reaper.At, fmt.Sprint(dest["s3"])) {
+				return fmt.Errorf("%+v, the collector delivers to %v", reaper, dest)
+			}
+			if idc, ok := dest["idc"].(map[string]any); ok && !slices.Contains(reaper.At, fmt.Sprintf("%v?key=%v&known_hosts=%v", idc["url"], idc["key"], idc["known_hosts"])) {
+				return fmt.Errorf("%+v, the collector delivers to %v", reaper, dest)
+			}
+			if script := strings.Join(c.Runcmd[0], " "); !strings.Contains(script, "/aws/penstock-reaper.service") {
+				return fmt.Errorf("%s", script)
+			}
+			return nil
+		}), []mutation{
+			{user, "fleet = var.name", `fleet = ""`},
+			{user, "at = concat([local.destinations.s3], var.delivery.sftp", "at = concat([], var.delivery.sftp"},
+			{user, "known_hosts=${local.secrets_dir}/idc_known_hosts", "known_hosts=/dev/null"},
+			{user, `, "penstock-reaper.service"]`, "]"},
+			{user, "    apply = true\n", ""},
 		}},
 		{"the service starts, at every boot", each(func(r resource, c cloudConfig, _ map[string]any) error {
 			if script := strings.Join(c.Runcmd[0], " "); !strings.Contains(script, "systemctl enable --now penstock.service") {

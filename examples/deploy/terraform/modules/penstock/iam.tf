@@ -78,7 +78,7 @@ locals {
     {
       Sid      = "Look"
       Effect   = "Allow"
-      Action   = ["ec2:DescribeVolumes", "ec2:DescribeInstances"]
+      Action   = ["ec2:DescribeVolumes"]
       Resource = ["*"]
     },
     {

@@ -30,6 +30,15 @@ locals {
     } }
   } }
 
+  # What the reaper audits: all that the collector delivers to.
+  reaper = yamlencode({
+    fleet = var.name
+    apply = true
+    at = concat([local.destinations.s3], var.delivery.sftp == null ? [] : [
+      "${try(var.delivery.sftp.url, "")}?key=${local.secrets_dir}/idc_key&known_hosts=${local.secrets_dir}/idc_known_hosts",
+    ])
+  })
+
   install = var.software.package == null ? [] : [
     "aws s3 cp --only-show-errors 's3://${var.software.package.bucket}/${var.software.package.key}' /run/penstock.package",
     "echo '${var.software.package.sha256}  /run/penstock.package' | sha256sum --check --quiet",
@@ -37,7 +46,7 @@ locals {
   ]
 
   user_data = { for k, g in var.groups : k => join("", ["#cloud-config\n", yamlencode({
-    write_files = [
+    write_files = concat([
       { path = "/etc/penstock/collector.yaml", permissions = "0644", content = yamlencode(local.collector[k]) },
       {
         path        = "/etc/penstock/secrets"
@@ -46,15 +55,16 @@ locals {
       },
       { path = "/etc/penstock/prometheus.yaml", permissions = "0644", content = yamlencode(local.scrape[k]) },
       { path = "/etc/penstock/cloudwatch.json", permissions = "0644", content = jsonencode(local.agent[k]) },
-    ]
+    ], [for f in [local.reaper] : { path = "/etc/penstock/reaper.yaml", permissions = "0644", content = f } if var.reaper])
     runcmd = [["sh", "-euc", join("\n", concat(local.install, [
       "systemd-sysusers",
       "udevadm control --reload",
       "udevadm trigger --settle --subsystem-match=block",
       "sysctl --quiet --load=/usr/lib/sysctl.d/60-penstock.conf",
       # At every boot these units prepare the volume if it is new, mount it, and fetch the secrets; then the collector starts.
-      "systemctl enable ${join(" ", [for u in ["penstock-volume.service", "var-lib-penstock.mount", "penstock-secrets.service"] : "/usr/lib/penstock/aws/${u}"])}",
+      "systemctl enable ${join(" ", [for u in ["penstock-volume.service", "var-lib-penstock.mount", "penstock-secrets.service", "penstock-reaper.service"] : "/usr/lib/penstock/aws/${u}"])}",
       "systemctl enable --now penstock.service",
+      "systemctl start --no-block penstock-reaper.service", # it ends at once without /etc/penstock/reaper.yaml
       "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c file:/etc/penstock/cloudwatch.json",
     ]))]]
   })]) }
