@@ -248,6 +248,31 @@ type mmsghdr struct {
 	len uint32
 }
 
+// own is the time that processes have used, and the kernel's threads for packets, in seconds. On a machine that is busy with other
+// work, busy says nothing.
+func own(t *testing.T, pids []int) (sum float64) {
+	t.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, file := range files {
+		if name, _ := os.ReadFile(file); strings.HasPrefix(string(name), "ksoftirqd/") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pids = append(pids, pid)
+		}
+	}
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		for _, f := range strings.Fields(rest)[11:13] {
+			n, _ := strconv.ParseFloat(f, 64)
+			sum += n / 100
+		}
+	}
+	return sum
+}
+
 // flood sends n datagrams at a rate, 64 with one call, in turn over sockets.
 func flood(t *testing.T, fds []int, n, rate int) {
 	t.Helper()
@@ -322,45 +347,47 @@ func TestCost(t *testing.T) {
 		}
 		return n
 	}
-	type result struct{ busy, forwarded float64 }
-	measure := func(fds []int) result {
-		r, b := received(), busy(t)
+	type result struct{ busy, own, forwarded float64 }
+	measure := func(fds []int, pids ...int) result {
+		pids = append(pids, os.Getpid())
+		r, b, o := received(), busy(t), own(t, pids)
 		flood(t, fds, rate*seconds, rate)
 		last := uint64(0)
 		for now := received(); now != last; now = received() { // until no more arrives
 			last = now
 			<-time.After(100 * time.Millisecond)
 		}
-		return result{busy(t) - b, float64(received() - r)}
+		return result{busy(t) - b, own(t, pids) - o, float64(received() - r)}
 	}
 	way := map[string]func() result{
 		"none": func() result { return measure(straight) },
-		"nft":  func() result { defer f.stop(f.begin("nft")); return measure(relayed) },
-		"user": func() result { defer f.stop(f.begin("user")); return measure(relayed) },
+		"nft":  func() result { p := f.begin("nft"); defer f.stop(p); return measure(relayed, p.cmd.Process.Pid) },
+		"user": func() result { p := f.begin("user"); defer f.stop(p); return measure(relayed, p.cmd.Process.Pid) },
 		"nginx": func() result {
 			cmd := f.startNginx(servers...)
 			defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-			return measure(relayed)
+			return measure(relayed, cmd.Process.Pid)
 		},
 	}
-	costs, losses := map[string][]float64{}, map[string][]float64{}
+	costs, owns, losses := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for turn := range turns {
 		none := way["none"]()
 		line := fmt.Sprintf("turn %d: without %.2f s busy", turn, none.busy)
 		for _, name := range []string{"nft", "user", "nginx"} {
 			r := way[name]()
 			cost := (r.busy - none.busy*r.forwarded/none.forwarded) / r.forwarded * 1e6
-			costs[name] = append(costs[name], cost)
+			ownCost := (r.own - none.own*r.forwarded/none.forwarded) / r.forwarded * 1e6
+			costs[name], owns[name] = append(costs[name], cost), append(owns[name], ownCost)
 			losses[name] = append(losses[name], 100*(1-r.forwarded/(rate*seconds)))
-			line += fmt.Sprintf("; %s %.2f s, %.2f µs, %.2f %% lost", name, r.busy, cost, losses[name][turn])
+			line += fmt.Sprintf("; %s %.2f s, %.2f µs (own %.2f µs), %.2f %% lost", name, r.busy, cost, ownCost, losses[name][turn])
 		}
 		t.Log(line)
 	}
 	median := func(x []float64) float64 { slices.Sort(x); return x[len(x)/2] }
-	nginx := median(costs["nginx"])
+	nginx, ownNginx := median(costs["nginx"]), median(owns["nginx"])
 	for _, name := range []string{"nft", "user", "nginx"} {
-		t.Logf("%s: median %.2f µs a datagram, %.3f of nginx; lost: median %.2f %%, most %.2f %%", name, median(costs[name]), median(costs[name])/nginx,
-			median(losses[name]), slices.Max(losses[name]))
+		t.Logf("%s: median %.2f µs a datagram, %.3f of nginx; own %.2f µs, %.3f; lost: median %.2f %%, most %.2f %%", name, median(costs[name]),
+			median(costs[name])/nginx, median(owns[name]), median(owns[name])/ownNginx, median(losses[name]), slices.Max(losses[name]))
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	t.Logf("load at the end: %s", load)
