@@ -229,3 +229,13 @@ func FuzzReadResponse(f *testing.F) {
 		}
 	})
 }
+
+// TestWhole: of a write that was interrupted only whole lines count as sent.
+func TestWhole(t *testing.T) {
+	ends := []int{10, 25, 40}
+	for written, want := range map[int]int{0: 0, 9: 0, 10: 1, 24: 1, 25: 2, 39: 2, 40: 3} {
+		if got := whole(ends, written); got != want {
+			t.Errorf("%d bytes are %d lines, want %d", written, got, want)
+		}
+	}
+}

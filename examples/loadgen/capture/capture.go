@@ -53,14 +53,14 @@ const maxPacket = 256 << 10
 
 // NewReader returns a reader of the datagrams to a port; 0 means any.
 func NewReader(file io.Reader, port uint16) (*Reader, error) {
-	in := bufio.NewReaderSize(file, 256<<10)
+	in := bufio.NewReaderSize(file, 64<<10)
 	magic, err := in.Peek(4)
 	if err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, zerr := gzip.NewReader(in)
 		if zerr != nil {
 			return nil, fmt.Errorf("gzip: %w", zerr)
 		}
-		in = bufio.NewReaderSize(z, 256<<10)
+		in = bufio.NewReaderSize(z, 64<<10)
 		magic, err = in.Peek(4)
 	}
 	if err != nil {

@@ -39,7 +39,7 @@ func TestSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		rnd := rand.New(rand.NewPCG(1, 2))
-		sizes := []uint64{7*pageBits + 77, 5 * pageBits}
+		sizes := []uint64{4*pageBits + 77, 3 * pageBits}
 		var sets []*Set
 		var has [][]bool
 		for _, n := range sizes {
@@ -60,7 +60,7 @@ func TestSet(t *testing.T) {
 			which := rnd.IntN(2)
 			add(which, rnd.Uint64N(sizes[which]))
 		}
-		for number := range uint64(3 * pageBits) {
+		for number := range uint64(pageBits + pageBits/2) {
 			add(0, number)
 		}
 		for which := range sets {
@@ -157,12 +157,12 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%d numbers", s.Len())
 	}
 	// Full pages give their room back.
-	for number := range uint64(pageBits) * 4 {
+	for number := range uint64(pageBits) * 3 {
 		if _, err := s.Add(number); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(store.holes) < 3 {
+	if len(store.holes) < 2 {
 		t.Errorf("%d pages became free", len(store.holes))
 	}
 	if left, err := os.ReadDir(dir); err != nil || (runtime.GOOS == "linux" && len(left) > 0) {
