@@ -11,7 +11,8 @@ import (
 // there, and every later one. Options that have the new name, with the spool's new list of destinations, have the same effect at
 // the next start, which must name the destination too. Limits are as in Options.Limits.
 //
-// A destination that cannot be used is an error, and nothing has changed then. A name that is one of the Shipper's already is
+// A destination that cannot be used is an error, and nothing has changed then, but for the one case that spool.Shelf.Join names: the
+// spool then keeps records for the destination, which come to it once Join has been called again and succeeds. A name that is one of the Shipper's already is
 // refused.
 func (s *Shipper) Join(name string, d Destination, limits ...*Limiter) error {
 	s.joining.Lock()

@@ -27,7 +27,8 @@ type Limiter struct {
 	rate float64 // bytes per second
 	// full is when the bucket is full again if nothing more is taken. Behind now by less than the burst: some is left; ahead
 	// of now: so much is owed. One time holds both the level and the time of the last change.
-	full time.Time
+	full    time.Time
+	changed wait.Signal // the rate is another one
 }
 
 // NewLimiter returns a Limiter for so many bytes per second; less than 16 KiB/s is taken for that.
@@ -35,24 +36,25 @@ func NewLimiter(bytesPerSecond int64) *Limiter {
 	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
 }
 
-// SetRate changes the rate, also of uploads that are under way. What they owe at the old rate is forgiven, so that a higher rate
-// holds at once.
+// SetRate changes the rate, also of uploads that are under way. Whatever waits goes on at once, and what it owes at the old rate is
+// forgiven: so one read of each upload that waits is not limited, and every later one is limited to the new rate.
 func (l *Limiter) SetRate(bytesPerSecond int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rate, l.full = float64(max(bytesPerSecond, minRate)), time.Time{}
+	l.changed.Broadcast()
 }
 
-// reserve takes n bytes and returns how long to wait until they may go. Whoever comes later waits after that: large and
-// small requests are served in the order in which they come.
-func (l *Limiter) reserve(n int, now time.Time) time.Duration {
+// reserve takes n bytes and returns when they may go: at that time, or once the channel is closed because the rate has changed. Whoever
+// comes later waits after that: large and small requests are served in the order in which they come.
+func (l *Limiter) reserve(n int, now time.Time) (at time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full.Before(now) {
 		l.full = now
 	}
 	l.full = l.full.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
-	return max(0, l.full.Sub(now)-limitBurst)
+	return l.full.Add(-limitBurst), l.changed.Next()
 }
 
 // limited is a body that is read no faster than its limiters allow, unless there is a rush.
@@ -71,12 +73,19 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 		return l.ReaderAt.ReadAt(p, off)
 	default:
 	}
-	pause := time.Duration(0)
-	for _, lim := range l.limiters {
-		pause = max(pause, lim.reserve(len(p), time.Now()))
+	type turn struct {
+		at      time.Time
+		changed <-chan struct{}
 	}
-	if pause > 0 {
-		if _, err := wait.For(l.ctx, pause, hurry); err != nil {
+	var turns []turn
+	now := time.Now()
+	for _, lim := range l.limiters { // all of them first: the times run at once
+		if at, changed := lim.reserve(len(p), now); at.After(now) {
+			turns = append(turns, turn{at, changed})
+		}
+	}
+	for _, t := range turns {
+		if _, err := wait.For(l.ctx, time.Until(t.at), hurry, t.changed); err != nil {
 			return 0, err
 		}
 	}

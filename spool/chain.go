@@ -18,6 +18,7 @@ type destination struct {
 	forgotten bool         // nothing more is owed to it; set by Open
 	lost      bool         // what its chain covers is not known; only while the spool is opened
 	aged      *destination // of a lost one: what its file says, which is older than the chain; nil if nothing can be read
+	unsure    bool         // spool.json may not name it on stable storage: see Join; guarded by Shelf.naming
 	mu        fatal.Mutex  // one change at a time, files included
 
 	// Guarded by Shelf.mu.

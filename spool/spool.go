@@ -19,7 +19,7 @@ import (
 //
 // A goroutine that holds one of these may take those to the right of it, and never one to the left:
 //
-//	Shelf.naming → destination.mu → Shelf.pruning → damages.mu → journal.mu → Shelf.mu → catalogue.mu, space.mu, and the rest
+//	destination.mu → Shelf.naming → Shelf.pruning → damages.mu → journal.mu → Shelf.mu → catalogue.mu, space.mu, and the rest
 //
 // "The rest" are locks that guard one small type and under which nothing else is locked: refusedReads.mu, flights.mu,
 // litter.mu, witness.mu and the Signal of changes. Files are touched under destination.mu (the files of its chain),
