@@ -95,6 +95,8 @@ func newIDC(ns *Namespace, addr netip.Addr, dir string) (*destination, error) {
 // start starts the server and waits until it accepts connections.
 func (d *destination) start(addr string) error {
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	// Sessions whose client has vanished outlive a killed sshd, and hold its output open.
+	d.cmd.WaitDelay = time.Second
 	if err := d.ns.Start(d.cmd); err != nil {
 		return err
 	}
