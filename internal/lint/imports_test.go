@@ -100,6 +100,7 @@ var layers = map[string][]string{
 	"internal/test/e2e":        {},
 	"internal/test/faultproxy": {"internal/test/s3d"},
 	"internal/test/matrix":     {},
+	"internal/test/packages":   {},
 	"internal/sftpc":           {},
 	"internal/limits":          {"golang.org/x/sys"},
 	"internal/memnet":          {},

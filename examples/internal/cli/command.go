@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -78,6 +80,7 @@ func (c *Command) Common(args []string, version string, stdout, stderr io.Writer
 		return 0, false
 	}
 	const usage = 2
+	c.calledAs(os.Args[0])
 	var out bytes.Buffer
 	switch args[0] {
 	case "version", "-version", "--version":
@@ -117,6 +120,19 @@ func (c *Command) Find(words ...string) *Command {
 		}
 	}
 	return nil
+}
+
+// calledAs renames the command and its subcommands if the program has its name behind a prefix, as packages give it: the manual page
+// and the completion of penstock-audit must have that name.
+func (c *Command) calledAs(program string) {
+	called := strings.TrimSuffix(filepath.Base(program), ".exe")
+	if !strings.HasSuffix(called, "-"+c.Name) {
+		return
+	}
+	for _, sub := range c.Commands {
+		sub.Name = called + strings.TrimPrefix(sub.Name, c.Name)
+	}
+	c.Name = called
 }
 
 // word is the last word of the name.

@@ -157,3 +157,14 @@ func TestMan(t *testing.T) {
 		}
 	}
 }
+
+// TestCalledAs: a package gives programs a prefix, and pages and scripts are for the name that people type.
+func TestCalledAs(t *testing.T) {
+	for arg, want := range map[string]string{"/usr/bin/penstock-prog": "penstock-prog", "./prog": "prog", "/tmp/prog.test": "prog", "penstock-prog.exe": "penstock-prog"} {
+		c := program()
+		c.calledAs(arg)
+		if c.Name != want || c.Commands[0].Name != want+" replay" || c.Find("replay") == nil {
+			t.Errorf("%s: %s, %s", arg, c.Name, c.Commands[0].Name)
+		}
+	}
+}
