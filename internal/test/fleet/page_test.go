@@ -23,7 +23,7 @@ func TestPage(t *testing.T) {
 		probe: &Probe{}, watch: &Watch{samples: map[int][]Sample{}}, Recovered: 11 * time.Second,
 	}
 	at := func(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
-	tl := &Timeline{Began: began, Ended: at(100), Marks: []Mark{{at(12), "scale-out", 1}, {at(30), "server 2 is <killed>", 2}, {at(31), "small", 0}}}
+	tl := &Timeline{Began: began, Ended: at(100), Marks: []Mark{{at(12), "scale-out", 1}, {at(30), "server 2 is <killed>", 2}, {at(31), "small", 0}, {at(90), "load falls", 3}, {at(91), "IDC back", 4}}}
 	for slot := 1; slot <= 11; slot++ {
 		l := ServerLine{Slot: slot, Life: []Step{{Starting, at(slot)}, {Serving, at(slot + 2)}, {Draining, at(70)}, {Gone, at(80 + slot)}}}
 		if slot == 2 {
@@ -47,7 +47,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	html := b.String()
-	for _, want := range []string{"1 234 567", "server 2 is &lt;killed&gt;", "life of each server", "Nothing lost", "<svg ", "currentColor"} {
+	for _, want := range []string{"1 234 567", "server 2 is &lt;killed&gt;", "life of each server", "3, 4</text>", "Nothing lost", "<svg ", "currentColor"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -107,7 +107,7 @@ func (t *Timeline) panel(title string) *plot.Plot {
 		a.Tick.Label.Font.Size, a.Label.TextStyle.Font.Size = vg.Points(8), vg.Points(9)
 	}
 	p.Legend.TextStyle.Font.Size = vg.Points(8)
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.YOffs = true, -vg.Points(12) // below the numbers of the marks
 	p.Add(marks{t})
 	return p
 }
@@ -253,12 +253,27 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	style := draw.LineStyle{Color: grey, Width: vg.Points(0.6), Dashes: []vg.Length{vg.Points(2), vg.Points(2)}}
 	text := p.X.Tick.Label
 	text.Font.Size, text.Color, text.XAlign, text.YAlign = font.Length(vg.Points(8)), ink, draw.XLeft, draw.YTop
+	const apart = 14 // points that two numbers need
+	var label string
+	var from, last vg.Length
+	write := func() { c.FillText(text, vg.Point{X: from + vg.Points(1.5), Y: c.Max.Y}, label) }
 	for _, mark := range m.Marks {
 		if mark.Number == 0 {
 			continue
 		}
 		at := x(m.since(mark.At))
 		c.StrokeLine2(style, at, c.Min.Y, at, c.Max.Y)
-		c.FillText(text, vg.Point{X: at + vg.Points(1.5), Y: c.Max.Y}, fmt.Sprint(mark.Number))
+		number := fmt.Sprint(mark.Number)
+		switch {
+		case label == "":
+			label, from = number, at
+		case at-last < vg.Points(apart): // they would be written over each other
+			label += ", " + number
+		default:
+			write()
+			label, from = number, at
+		}
+		last = at + vg.Points(5)*vg.Length(len(label)-len(number))
 	}
+	write()
 }
