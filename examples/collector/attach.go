@@ -50,8 +50,13 @@ func (a *attaches) stop(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	a.lose() // also after a second signal, which leaves no fifth: the report must not come before the count
+	select {
+	case <-done:
+	case <-time.After(50 * time.Millisecond):
+	}
+	return ctx.Err()
 }
 
 // attach hands the open spool to d, and the records of the Hold to the spool. It calls opened before it waits for room, because the

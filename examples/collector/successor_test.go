@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -48,12 +49,14 @@ func TestEndWithoutSpool(t *testing.T) {
 	for name, x := range map[string]struct {
 		destination string // of the predecessor
 		closes      bool
+		cut         bool // the end is cut short, as by a second signal
 		lost        uint64
 		why         string
 	}{
-		"the predecessor closes it":  {"a", true, 0, ""},
-		"the predecessor hangs":      {"a", false, 1, "locked"},
-		"a destination is not named": {"b", true, 1, "pending"},
+		"the predecessor closes it":  {"a", true, false, 0, ""},
+		"the predecessor hangs":      {"a", false, false, 1, "locked"},
+		"a destination is not named": {"b", true, false, 1, "pending"},
+		"the end is cut short":       {"a", false, true, 1, "locked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -66,7 +69,7 @@ func TestEndWithoutSpool(t *testing.T) {
 				t.Fatal(err)
 			}
 			wait := 10 * time.Second
-			if !x.closes {
+			if !x.closes && !x.cut {
 				wait = time.Second
 			}
 			cl, d := successor(t, dir, wait)
@@ -77,7 +80,12 @@ func TestEndWithoutSpool(t *testing.T) {
 					predecessor.Close()
 				}()
 			}
-			r, err := d.Stop(t.Context(), "test")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if x.cut {
+				context.AfterFunc(cl.attaches.ending, cancel)
+			}
+			r, err := d.Stop(ctx, "test")
 			got := r.Classes["vpn"]
 			if err != nil || got.Received.Records != 1 && x.lost > 0 || got.Lost[segment.GivenUp].Records != x.lost || !strings.Contains(got.Err, x.why) {
 				t.Errorf("%v %s", err, r.JSON())

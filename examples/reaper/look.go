@@ -105,7 +105,7 @@ func (f *found) walkSpool(dir string) error {
 	})
 }
 
-// judge notes a file that has content and is nobody's.
+// judge notes a file that has content and belongs to no spool.
 func (f *found) judge(path string, e fs.DirEntry, known bool) error {
 	if known || !e.Type().IsRegular() {
 		return nil

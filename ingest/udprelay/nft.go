@@ -144,7 +144,7 @@ func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time)
 		return fmt.Errorf("udprelay: %w", err)
 	}
 	// What is there may have been made by another version, with which this one cannot go on.
-	n.o.Logger.Warn("udprelay: the table cannot be continued; it is replaced, and its counters begin anew", "name", n.o.Table, "err", err)
+	n.o.Logger.Warn("udprelay: cannot continue the table; it is replaced, and its counters start at zero", "name", n.o.Table, "err", err)
 	t := "table inet " + n.o.Table
 	again := strings.NewReader(t + "\ndelete " + t + "\n" + text.String())
 	if _, err := runNFT(ctx, again, "-f", "-"); err != nil {

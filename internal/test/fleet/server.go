@@ -93,6 +93,7 @@ type ledger struct {
 	Retained           bool
 }
 
+// String names the server and its instance, for logs.
 func (s *Server) String() string { return fmt.Sprintf("server %d (%s)", s.slot, s.instance.ID()) }
 
 func (s *Server) spool() string { return filepath.Join(s.dir, "volume", "spool") }

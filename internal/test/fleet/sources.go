@@ -32,7 +32,7 @@ type Feed struct {
 	rnd    *rand.Rand
 	weight []float64 // cumulative, of the sources
 	churn  float64   // a source gets another port so often, in a second
-	// fixed sources keep their port for ever.
+	// fixed sources never change their port.
 	fixed int
 
 	rate   atomic.Int64 // lines a second
