@@ -159,7 +159,9 @@ type scanned struct {
 	left uint64 // keys and values still to come
 }
 
-// dataEnd returns where the data frame at the front of data ends; 0 if it is incomplete.
+// dataEnd returns where the data frame at the front of data ends; 0 if it is incomplete. Keys and values may take max bytes
+// together with their sizes. What was promised decides, never how much of it has arrived: a frame is taken or refused the
+// same however reads cut it.
 func (s *session) dataEnd(data []byte) (end int, err error) {
 	p := &s.scanned
 	if p.at == 0 {
@@ -169,20 +171,17 @@ func (s *session) dataEnd(data []byte) (end int, err error) {
 		*p = scanned{10, 2 * uint64(binary.BigEndian.Uint32(data[6:]))}
 	}
 	for ; p.left > 0; p.left-- {
-		size := uint32(0)
-		if len(data)-p.at >= 4 {
+		size, known := uint32(0), len(data)-p.at >= 4
+		if known {
 			size = binary.BigEndian.Uint32(data[p.at:])
 		}
-		switch {
-		case uint64(size) > uint64(s.max):
-			return 0, errLarge
-		case len(data)-p.at-4 >= int(size):
-			p.at += 4 + int(size)
-			continue
-		case len(data) > s.max: // more bytes are needed, and there are too many already
+		if uint64(p.at-10)+4*p.left+uint64(size) > uint64(s.max) {
 			return 0, errLarge
 		}
-		return 0, nil
+		if !known || len(data)-p.at-4 < int(size) {
+			return 0, nil
+		}
+		p.at += 4 + int(size)
 	}
 	end, *p = p.at, scanned{}
 	return end, nil

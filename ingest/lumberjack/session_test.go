@@ -132,7 +132,11 @@ var streams = []struct {
 	{"another frame", "2X" + string(u32(1)), nil, nil, "", errVersion},
 	{"nested", compressed(compressed(event(1, "a"))), nil, nil, "", errNested},
 	{"compressed too long", "2C" + string(u32(201)), nil, nil, "", errLarge},
-	{"pairs too long", pairs(1, "k", strings.Repeat("x", 201)), nil, nil, "", errLarge},
+	{"pairs at the limit", pairs(1, "k", strings.Repeat("x", 191)), []string{`{"k":"` + strings.Repeat("x", 191) + `"}`}, nil, ack(1), nil},
+	{"pairs too long", pairs(1, "k", strings.Repeat("x", 192)), nil, nil, "", errLarge},
+	{"too many pairs", "2D" + string(u32(1)) + string(u32(26)), nil, nil, "", errLarge},
+	{"object too long", pairs(1, "k", strings.Repeat("\n", 191)), nil, nil, "", errLarge},
+	{"pairs without text", window(1) + pairs(1, make([]string, 50)...), []string{"{" + strings.Repeat(`"":"",`, 24) + `"":""}`}, nil, ack(1), nil},
 	{"bomb", compressed(strings.Repeat(event(1, ""), 200*maxRatio)), nil, nil, "", errLarge},
 	{"no zlib", "2C" + string(u32(4)) + "abcd", nil, nil, "", zlib.ErrHeader},
 	{"cut inside", window(2) + compressed(event(1, "a"), event(2, "b")[:10]), []string{"a"}, nil, ack(1), errCut},
@@ -182,7 +186,7 @@ func TestLargeFrame(t *testing.T) {
 // Each byte of a data frame is looked at once, however the frame arrives.
 func TestPairsLookedAtOnce(t *testing.T) {
 	s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
-	stream := []byte("2D" + string(u32(1)) + string(u32(1<<30)) + string(make([]byte, 8000)))
+	stream := []byte("2D" + string(u32(1)) + string(u32(1<<16)) + string(make([]byte, 8000)))
 	before := 0
 	for i := range stream {
 		if n, frame, err := s.Next(stream[:i], false); n != 0 || frame != nil || err != nil {
