@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
@@ -109,8 +109,8 @@ var pageTemplate = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"hour":  func(t time.Time) string { return t.Format("2006-01-02T15") },
 	"ago":   func(now, t time.Time) string { return ago(now.Sub(t)) },
-	"count": func(n uint64) string { return grouped(n) },
-	"bytes": func(n uint64) string { return sizeOf(n) },
+	"count": func(n uint64) string { return units.Grouped(n) },
+	"bytes": func(n uint64) string { return units.Size(n) },
 }).Parse(pageHTML))
 
 // ago writes a time span in its largest unit.
@@ -124,26 +124,6 @@ func ago(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
-}
-
-// grouped writes a number with a thin space after each thousand.
-func grouped(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	return s
-}
-
-func sizeOf(n uint64) string {
-	units, v, i := []string{"B", "kB", "MB", "GB", "TB", "PB"}, float64(n), 0
-	for ; v >= 1000 && i < len(units)-1; i++ {
-		v /= 1000
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
 // servePage serves the page. s is nil before the end of the first audit.

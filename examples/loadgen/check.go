@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock-go/penstock/examples/internal/bar"
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/examples/loadgen/paged"
 	"github.com/penstock-go/penstock/examples/loadgen/report"
@@ -180,10 +181,10 @@ func foundText(f *report.Found) string {
 	}
 	missing := "unknown"
 	if f.Missing != nil {
-		missing = grouped(*f.Missing)
+		missing = units.Grouped(*f.Missing)
 	}
 	return fmt.Sprintf("%s\n  %s\n%14s  sent\n%14s  found, in %s objects of %d spools\n%14s  missing\n%14s  duplicated\n%14s  altered\n%14s  of others\n",
-		f.At, verdict, grouped(f.Sent), grouped(f.Found), grouped(f.Objects), f.Spools, missing, grouped(f.Duplicate), grouped(f.Altered), grouped(f.Foreign))
+		f.At, verdict, units.Grouped(f.Sent), units.Grouped(f.Found), units.Grouped(f.Objects), f.Spools, missing, units.Grouped(f.Duplicate), units.Grouped(f.Altered), units.Grouped(f.Foreign))
 }
 
 // counter counts the lines of runs at one destination.
@@ -305,11 +306,11 @@ func (o *checking) watch(to *output, u string, c *counter, seen *listed) (done f
 	}
 	plain := func() string {
 		n := c.records.Load()
-		return fmt.Sprintf("%s: %s records of %s objects, %s/s", u, grouped(n), grouped(seen.objects.Load()), grouped(uint64(float64(n)/max(0.001, time.Since(begin).Seconds()))))
+		return fmt.Sprintf("%s: %s records of %s objects, %s/s", u, units.Grouped(n), units.Grouped(seen.objects.Load()), units.Grouped(uint64(float64(n)/max(0.001, time.Since(begin).Seconds()))))
 	}
 	return start(to, func(int) []string {
 		part := min(1, float64(c.records.Load())/float64(max(1, sent)))
-		return []string{plain(), bar.Line(part, fmt.Sprintf("%3.0f %% of %s lines", 100*part, grouped(sent)))}
+		return []string{plain(), bar.Line(part, fmt.Sprintf("%3.0f %% of %s lines", 100*part, units.Grouped(sent)))}
 	}, func() string { return "loadgen: " + plain() })
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/penstock-go/penstock/examples/internal/bar"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/examples/loadgen/report"
 )
 
@@ -117,24 +117,24 @@ func (s *sending) show(to *output) (done func()) {
 	return start(to, func(width int) []string {
 		m, rate := perSecond()
 		part, of := s.feed.progress(m.seq, m.at)
-		speed := grouped(uint64(rate)) + " lines/s"
+		speed := units.Grouped(uint64(rate)) + " lines/s"
 		if s.profile.Paced() {
-			speed += fmt.Sprintf(", wanted %s", grouped(uint64(s.profile.Rate(m.at))))
+			speed += fmt.Sprintf(", wanted %s", units.Grouped(uint64(s.profile.Rate(m.at))))
 		}
 		lines := []string{
 			fmt.Sprintf("%s  %s", s.run, s.profile),
 			bar.Line(part, fmt.Sprintf("%3.0f %%  %s", 100*min(1, part), of)),
-			fmt.Sprintf("%s lines  %s  %s", grouped(m.seq), bytesOf(m.bytes), speed),
+			fmt.Sprintf("%s lines  %s  %s", units.Grouped(m.seq), units.Size(m.bytes), speed),
 			spark(history, min(60, width-2)),
 		}
 		for i, n := range m.targets[:min(len(m.targets), 8)] {
-			lines = append(lines, fmt.Sprintf("%14s  %s", grouped(n), s.targets[i].url))
+			lines = append(lines, fmt.Sprintf("%14s  %s", units.Grouped(n), s.targets[i].url))
 		}
 		return lines
 	}, func() string {
 		m, rate := perSecond()
 		_, of := s.feed.progress(m.seq, m.at)
-		return fmt.Sprintf("loadgen: run %s, %s: %s lines, %s, %s lines/s", s.run, of, grouped(m.seq), bytesOf(m.bytes), grouped(uint64(rate)))
+		return fmt.Sprintf("loadgen: run %s, %s: %s lines, %s, %s lines/s", s.run, of, units.Grouped(m.seq), units.Size(m.bytes), units.Grouped(uint64(rate)))
 	})
 }
 
@@ -155,42 +155,21 @@ func spark(values []float64, width int) string {
 // summary is a report for people.
 func summary(r *report.Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "run %s: %s lines, %s in %.1f s, %s lines/s\n", r.Run, grouped(r.Sent), bytesOf(r.Bytes), r.Seconds, grouped(uint64(float64(r.Sent)/max(r.Seconds, 1e-9))))
+	fmt.Fprintf(&b, "run %s: %s lines, %s in %.1f s, %s lines/s\n", r.Run, units.Grouped(r.Sent), units.Size(r.Bytes), r.Seconds, units.Grouped(uint64(float64(r.Sent)/max(r.Seconds, 1e-9))))
 	for url, n := range r.Targets {
-		fmt.Fprintf(&b, "%14s  %s\n", grouped(n), url)
+		fmt.Fprintf(&b, "%14s  %s\n", units.Grouped(n), url)
 	}
 	if r.Acked > 0 {
-		fmt.Fprintf(&b, "%14s  confirmed over RELP\n", grouped(r.Acked))
+		fmt.Fprintf(&b, "%14s  confirmed over RELP\n", units.Grouped(r.Acked))
 	}
 	if r.Behind > 0 {
-		fmt.Fprintf(&b, "%14s  lines behind the profile, at most\n", grouped(r.Behind))
+		fmt.Fprintf(&b, "%14s  lines behind the profile, at most\n", units.Grouped(r.Behind))
 	}
 	if p := r.Replay; p != nil {
-		fmt.Fprintf(&b, "%14s  packets read\n", grouped(p.Packets))
+		fmt.Fprintf(&b, "%14s  packets read\n", units.Grouped(p.Packets))
 		for cause, n := range p.Skipped {
-			fmt.Fprintf(&b, "%14s  not sent: %s\n", grouped(n), cause)
+			fmt.Fprintf(&b, "%14s  not sent: %s\n", units.Grouped(n), cause)
 		}
 	}
 	return b.String()
-}
-
-// grouped writes a number with a space after each thousand.
-func grouped(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + " " + s[i:]
-	}
-	return s
-}
-
-// bytesOf writes a size in its largest unit.
-func bytesOf(n uint64) string {
-	units, v, i := []string{"B", "kB", "MB", "GB", "TB", "PB"}, float64(n), 0
-	for ; v >= 1000 && i < len(units)-1; i++ {
-		v /= 1000
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
 }

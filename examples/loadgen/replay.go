@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/examples/loadgen/capture"
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/examples/loadgen/report"
@@ -233,7 +234,7 @@ func (r *replayed) lineSize() int { return 0 }
 
 func (r *replayed) progress(uint64, time.Duration) (float64, string) {
 	n := r.read.Load()
-	return float64(n) / float64(max(1, r.size)), fmt.Sprintf("%s of %s read", bytesOf(uint64(n)), bytesOf(uint64(r.size)))
+	return float64(n) / float64(max(1, r.size)), fmt.Sprintf("%s of %s read", units.Size(uint64(n)), units.Size(uint64(r.size)))
 }
 
 // counting counts what is read.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/cli"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 	"github.com/penstock-go/penstock/examples/loadgen/shape"
 )
@@ -160,7 +161,7 @@ func (m *made) lineSize() int { return m.size }
 
 func (m *made) progress(seq uint64, at time.Duration) (float64, string) {
 	if m.count > 0 {
-		return float64(seq) / float64(m.count), fmt.Sprintf("%s of %s lines", grouped(seq), grouped(m.count))
+		return float64(seq) / float64(m.count), fmt.Sprintf("%s of %s lines", units.Grouped(seq), units.Grouped(m.count))
 	}
 	return at.Seconds() / m.length.Seconds(), fmt.Sprintf("%s of %s", at.Truncate(time.Second), m.length)
 }

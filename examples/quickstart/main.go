@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/examples/internal/units"
 )
 
 func main() {
@@ -87,7 +88,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 	if err := ctx.Err(); err != nil {
 		return errors.New("interrupted; the records received are in " + dir)
 	}
-	act.event(fmt.Sprintf("sent %s records; draining", group(each*uint64(len(w.classes)))))
+	act.event(fmt.Sprintf("sent %s records; draining", units.Grouped(each*uint64(len(w.classes)))))
 	act.set("draining")
 	report, err := w.drainer.Drain(ctx, "quickstart")
 	if err != nil {
@@ -136,7 +137,7 @@ func table(b *bytes.Buffer, found []result, each uint64) (ok bool) {
 	fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", "class", "at", "sent", "found", "missing", "doubled", "altered")
 	for _, f := range found {
 		fmt.Fprintf(b, "%-6s %-5s %10s %10s %10s %10s %10s\n", f.class, f.dest,
-			group(each), group(f.Found), group(f.Missing()), group(f.Duplicate), group(f.Altered+f.Foreign))
+			units.Grouped(each), units.Grouped(f.Found), units.Grouped(f.Missing()), units.Grouped(f.Duplicate), units.Grouped(f.Altered+f.Foreign))
 		ok = ok && f.OK() && f.Foreign == 0
 	}
 	return ok

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"golang.org/x/term"
 )
 
@@ -82,7 +83,7 @@ func (v *view) show(s scene) {
 	}
 	for _, c := range s.classes {
 		lines = append(lines, fmt.Sprintf("  %-4s %s  in %9s records  %8s/s   not delivered yet %9s",
-			c.name, c.proto, group(c.received), group(uint64(c.perSecond)), size(c.backlog)))
+			c.name, c.proto, units.Grouped(c.received), units.Grouped(uint64(c.perSecond)), units.Size(c.backlog)))
 	}
 	lines = append(lines, "")
 	for _, d := range s.dests {
@@ -92,7 +93,7 @@ func (v *view) show(s scene) {
 			colour, note = red, "DOWN  "+d.note
 		}
 		lines = append(lines, fmt.Sprintf("  %-4s %s%s%s %9s of %9s delivered and verified  %s",
-			d.name, colour, bar, reset, group(d.delivered), group(d.of), note))
+			d.name, colour, bar, reset, units.Grouped(d.delivered), units.Grouped(d.of), note))
 	}
 	lines = append(lines, "")
 	for _, e := range s.events {
@@ -114,14 +115,14 @@ func (v *view) plain(s scene) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%5.1f s  %-12s", time.Since(v.begin).Seconds(), s.stage)
 	for _, c := range s.classes {
-		fmt.Fprintf(&b, "  %s in %s", c.name, group(c.received))
+		fmt.Fprintf(&b, "  %s in %s", c.name, units.Grouped(c.received))
 	}
 	for _, d := range s.dests {
 		state := ""
 		if d.down {
 			state = " (down)"
 		}
-		fmt.Fprintf(&b, "  %s delivered %s%s", d.name, group(d.delivered), state)
+		fmt.Fprintf(&b, "  %s delivered %s%s", d.name, units.Grouped(d.delivered), state)
 	}
 	return b.String()
 }
@@ -150,25 +151,4 @@ func progress(n, of uint64, width int) string {
 		full = int(min(n, of) * uint64(width) / of)
 	}
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
-}
-
-// group writes 1234567 as 1,234,567.
-func group(n uint64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func size(n uint64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d B", n)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -71,7 +72,7 @@ func (u *usage) write(w io.Writer) {
 	fmt.Fprintf(w, "%s: class %s\n", terminal.Printable(u.Dir), terminal.Printable(u.Class))
 	lines := make([]string, 0, len(u.Kinds)+1)
 	for _, k := range u.Kinds {
-		lines = append(lines, fmt.Sprintf("  %s\t%s\t%s", k.Kind, size(k.Bytes), count(k.Files, "file")))
+		lines = append(lines, fmt.Sprintf("  %s\t%s\t%s", k.Kind, units.Size(k.Bytes), count(k.Files, "file")))
 	}
-	table(w, append(lines, fmt.Sprintf("  total\t%s\t%s", size(u.Bytes), count(u.Files, "file")))...)
+	table(w, append(lines, fmt.Sprintf("  total\t%s\t%s", units.Size(u.Bytes), count(u.Files, "file")))...)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/penstock-go/penstock/compress"
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -196,7 +197,7 @@ func (x *export) run(ctx context.Context, to *output, dir string) (*summary, err
 		of.Add(max(seg.Size, seg.ObjectSize))
 	}
 	stop := to.progress(func() (float64, string) {
-		return float64(done.Load()) / max(1, float64(of.Load())), size(done.Load()) + " of " + size(of.Load())
+		return float64(done.Load()) / max(1, float64(of.Load())), units.Size(done.Load()) + " of " + units.Size(of.Load())
 	})
 	w := &walker{d: d, segments: segments, filter: x.filter}
 	if *x.damaged {
@@ -413,7 +414,7 @@ func (s *summary) save(path string) error {
 }
 
 func (s *summary) write(w io.Writer, to string) {
-	fmt.Fprintf(w, "%s: %s of class %s (%s) in %s, read back\n", terminal.Printable(to), count(s.Records, "record"), terminal.Printable(s.Class), size(s.Bytes), count(len(s.Files), "file"))
+	fmt.Fprintf(w, "%s: %s of class %s (%s) in %s, read back\n", terminal.Printable(to), count(s.Records, "record"), terminal.Printable(s.Class), units.Size(s.Bytes), count(len(s.Files), "file"))
 	for _, m := range s.Missing {
 		fmt.Fprintf(w, "  %s\n", terminal.Printable(m.String()))
 	}

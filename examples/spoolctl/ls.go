@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -114,13 +115,13 @@ func (l *listing) write(w io.Writer, heading bool) {
 	for _, s := range l.Segments {
 		staged := "-"
 		if s.Object != "" {
-			staged = size(s.ObjectSize)
+			staged = units.Size(s.ObjectSize)
 		}
 		records := "-"
 		if s.First > 0 {
 			records = span(s.First, s.Last)
 		}
-		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s", s.Segment, s.State, records, s.Records, size(s.Bytes), size(s.Size), staged,
+		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s", s.Segment, s.State, records, s.Records, units.Size(s.Bytes), units.Size(s.Size), staged,
 			stamp(s.Created), strings.Join(s.Delivered, ",")))
 		if s.Problem != "" {
 			problems = append(problems, fmt.Sprintf("segment %d: %s", s.Segment, s.Problem))

@@ -46,11 +46,6 @@ func FuzzTerminal(f *testing.F) {
 }
 
 func TestText(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 kB", 1_050_000: "1.05 MB", 999_999: "1 MB", 5e12: "5 TB"} {
-		if got := size(n); got != want {
-			t.Errorf("%d: %s, want %s", n, got, want)
-		}
-	}
 	if s := numbers([]segment.Range{{First: 1, Last: 3}, {First: 7, Last: 7}, {First: 9, Last: segment.Unbounded}}); s != "1-3,7,9…" {
 		t.Error(s)
 	}

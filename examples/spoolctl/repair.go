@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -144,7 +145,7 @@ func (r *repaired) write(w io.Writer) {
 			to = " to " + x.To
 		}
 		if !x.Routine {
-			fmt.Fprintf(w, "    %-7s %s%s (%s): %s\n", x.What, terminal.Printable(x.Path), terminal.Printable(to), size(x.Size), terminal.Printable(x.Why))
+			fmt.Fprintf(w, "    %-7s %s%s (%s): %s\n", x.What, terminal.Printable(x.Path), terminal.Printable(to), units.Size(x.Size), terminal.Printable(x.Why))
 		}
 	}
 	switch {

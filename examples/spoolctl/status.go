@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -77,7 +78,7 @@ func (s *status) wrong() bool {
 func (s *status) write(w io.Writer) {
 	fmt.Fprintf(w, "%s: class %s, spool %s, epoch %d, written by %s\n", terminal.Printable(s.Dir), terminal.Printable(s.Class), terminal.Printable(s.SpoolID), s.Epoch, terminal.Printable(s.Instance))
 	fmt.Fprintf(w, "  %s\n", terminal.Printable(s.state()))
-	fmt.Fprintf(w, "  %s, %d staged, %s in %s, next record %d\n", count(s.Segments, "segment"), s.Staged, size(s.Used), count(len(s.Files), "file"), s.Next)
+	fmt.Fprintf(w, "  %s, %d staged, %s in %s, next record %d\n", count(s.Segments, "segment"), s.Staged, units.Size(s.Used), count(len(s.Files), "file"), s.Next)
 	if s.Frozen != "" {
 		fmt.Fprintf(w, "  frozen, so that nothing is deleted: %s\n", terminal.Printable(s.Frozen))
 	}
@@ -87,10 +88,10 @@ func (s *status) write(w io.Writer) {
 		case x.Forgotten:
 			fmt.Fprintf(w, "  destination %s: given up\n", terminal.Printable(name))
 		case x.Pending.Records == 0:
-			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", terminal.Printable(name), count(x.Delivered.Records, "record"), size(x.Delivered.Bytes))
+			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", terminal.Printable(name), count(x.Delivered.Records, "record"), units.Size(x.Delivered.Bytes))
 		default:
 			fmt.Fprintf(w, "  destination %s: %s delivered (%s), %s pending%s\n", terminal.Printable(name), count(x.Delivered.Records, "record"),
-				size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))
+				units.Size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))
 		}
 	}
 	for _, x := range s.Damages {
@@ -109,7 +110,7 @@ func bytesOf(n uint64) string {
 	if n == 0 {
 		return ""
 	}
-	return " (" + size(n) + ")"
+	return " (" + units.Size(n) + ")"
 }
 
 // state says who has the spool.

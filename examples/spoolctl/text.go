@@ -27,19 +27,6 @@ func quoted(arg string) string {
 	return "$" + "'" + strings.ReplaceAll(string(appendEscaped(nil, []byte(arg))), "'", `\'`) + "'" // what bash, zsh and POSIX 2024 know
 }
 
-// size is a number of bytes for people.
-func size[T int64 | uint64](n T) string {
-	const units = "kMGTP"
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, i := float64(n)/1000, 0
-	for f >= 999.5 && i < len(units)-1 {
-		f, i = f/1000, i+1
-	}
-	return fmt.Sprintf("%.3g %cB", f, units[i])
-}
-
 // count is a number with a word, which gets an s.
 func count[T int | uint64](n T, word string) string {
 	if n == 1 {

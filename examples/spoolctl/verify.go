@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
+	"github.com/penstock-go/penstock/examples/internal/units"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -114,7 +115,7 @@ func (v *verification) files(ctx context.Context, to *output, segments []*spool.
 		of.Add(s.Size + s.ObjectSize)
 	}
 	stop := to.progress(func() (float64, string) {
-		return float64(done.Load()) / max(1, float64(of.Load())), size(done.Load()) + " of " + size(of.Load())
+		return float64(done.Load()) / max(1, float64(of.Load())), units.Size(done.Load()) + " of " + units.Size(of.Load())
 	})
 	defer stop()
 	for _, s := range segments {
@@ -288,7 +289,7 @@ func (v *verification) start(dir string) error {
 }
 
 func (v *verification) write(w io.Writer) {
-	fmt.Fprintf(w, "%s: class %s: read %s, %s, %s\n", terminal.Printable(v.Dir), terminal.Printable(v.Class), count(v.Segments, "segment"), count(v.Staged, "staged file"), size(v.Bytes))
+	fmt.Fprintf(w, "%s: class %s: read %s, %s, %s\n", terminal.Printable(v.Dir), terminal.Printable(v.Class), count(v.Segments, "segment"), count(v.Staged, "staged file"), units.Size(v.Bytes))
 	if len(v.Problems) == 0 {
 		fmt.Fprintln(w, "  nothing is wrong")
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/penstock-go/penstock/internal/units"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -36,7 +37,7 @@ func (r *Result) WriteText(w io.Writer) error {
 		if c.Last < max(1, c.First) {
 			fmt.Fprint(b, "no records")
 		} else {
-			fmt.Fprintf(b, "records %d to %d in %s, %s", c.First, c.Last, count(c.Segments, "object"), size(c.Stored))
+			fmt.Fprintf(b, "records %d to %d in %s, %s", c.First, c.Last, count(c.Segments, "object"), units.Size(c.Stored))
 		}
 		if c.NotOwed > 0 {
 			fmt.Fprintf(b, ", %d from before it joined are not owed here", c.NotOwed)
@@ -59,7 +60,7 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(b, ", %d more made of those received", n)
 		}
 		if u := c.Unaccounted; u.Times > 0 {
-			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, size(int64(u.AtMostBytes)), u.Times)
+			fmt.Fprintf(b, ", %d and at most %s more unaccounted for by %d sudden ends", u.Known.Records, units.Size(int64(u.AtMostBytes)), u.Times)
 		}
 		if x := c.Closed; x != nil {
 			fmt.Fprintf(b, ", closed by %s on %s (%s): what else it kept after record %d is lost", shown(x.By), x.Time.Format(time.RFC3339), shown(x.Reason), x.After)
@@ -146,17 +147,4 @@ func count(n uint64, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// size writes bytes for people.
-func size(n int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	v, i := float64(n), 0
-	for v >= 1000 && i < len(units)-1 {
-		v, i = v/1000, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstock-go/penstock/examples/internal/units"
 )
 
 var (
@@ -49,14 +51,14 @@ type cause struct {
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"stamp": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"count": func(n uint64) string { return grouped(n) },
+	"count": func(n uint64) string { return units.Grouped(n) },
 	"rate":  func(v float64) string { return short(v) },
 	"bytes": func(n uint64) string { return short(float64(n)) + "B" },
 	"known": func(n *uint64) string {
 		if n == nil {
 			return "unknown"
 		}
-		return grouped(*n)
+		return units.Grouped(*n)
 	},
 	"pos": func(n *uint64) bool { return n != nil && *n > 0 },
 }).Parse(pageHTML))
@@ -222,15 +224,6 @@ func (r *Report) when(number float64) float64 {
 		before = s
 	}
 	return before.Seconds
-}
-
-// grouped writes a number with a thin space after each thousand.
-func grouped(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	return s
 }
 
 // short writes a number in its largest unit.

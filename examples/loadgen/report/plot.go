@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/penstock-go/penstock/examples/internal/units"
 )
 
 // A plot is drawn in these coordinates and stretched to its place; the words around it are HTML, and are not stretched.
@@ -138,7 +140,7 @@ func newBars(reports []Report) *bars {
 		height := float64(n) / float64(max(1, all[0])) * (plotHeight - 4)
 		b.Bars = append(b.Bars, oneBar{
 			float64(i) * width, plotHeight - height, width * 0.8, height,
-			fmt.Sprintf("%s lines, %.2f %%", grouped(n), 100*float64(n)/float64(total)),
+			fmt.Sprintf("%s lines, %.2f %%", units.Grouped(n), 100*float64(n)/float64(total)),
 		})
 	}
 	b.Label = fmt.Sprintf("%s: the first has %s", b.Title, b.Bars[0].Title)
