@@ -79,7 +79,8 @@ func TestTerraformRefuses(t *testing.T) {
 		{`classes = ["apart"]`, `classes = ["other"]`, "No group of servers has the class"},
 		{`load_balancer = "apart"`, `load_balancer = "gone"`, "not among load_balancers"},
 		{"min = 2, max = 4", "min = 5, max = 4", "max is not below min"},
-		{"min = 2, max = 4", "min = 2, max = 4, heartbeat = 99999", "600 to 7200 s"},
+		{"min = 2, max = 4", "min = 2, max = 4, heartbeat = 99999", "1200 to 7200 s"},
+		{"min = 2, max = 4", "min = 2, max = 4, heartbeat = 1199", "1200 to 7200 s"}, // the collector would warn at each start
 		{"bytes_per_day = 5e12", "bytes_per_day = 5e15", "One gp3 volume cannot take this traffic"},
 		{`"arn:aws:secretsmanager:eu-central-1:123456789012:secret:penstock/idc-key-AbCdEf"`, `"-----BEGIN OPENSSH PRIVATE KEY-----"`, "Never a secret itself"},
 	} {

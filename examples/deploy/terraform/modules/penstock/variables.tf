@@ -82,8 +82,8 @@ variable "groups" {
     error_message = "A class belongs to exactly one group."
   }
   validation {
-    condition     = alltrue([for g in var.groups : g.heartbeat >= 600 && g.heartbeat <= 7200])
-    error_message = "A heartbeat is 600 to 7200 s: twice the drain's stall time-out at least, and not more than EC2 Auto Scaling takes."
+    condition     = alltrue([for g in var.groups : g.heartbeat >= 1200 && g.heartbeat <= 7200])
+    error_message = "A heartbeat is 1200 to 7200 s: twice the drain's stall time-out at least, and not more than EC2 Auto Scaling takes."
   }
 }
 
