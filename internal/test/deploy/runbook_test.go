@@ -1,0 +1,59 @@
+package deploy
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestRunbook: what the runbook says about the templates is true.
+func TestRunbook(t *testing.T) {
+	prove(t, []invariant{
+		{"every alarm has an entry", alarmsExplained, []mutation{
+			{runbook, "| `damaged` |", "| damaged |"},
+			{runbook, "| `scale-in` |", "| `scalein` |"},
+			{module1 + "alarms.tf", "    pending = {\n", "    waiting = {\n"},
+		}},
+	})
+}
+
+// alarmsExplained looks for a row of the runbook's table for each CloudWatch alarm, by the last part of its name.
+func alarmsExplained(w *world) error {
+	names := map[string]bool{}
+	err := w.each("aws_cloudwatch_metric_alarm", func(r resource) error {
+		rest := strings.TrimPrefix(r.str("alarm_name"), w.fleet(r.plan)+"-")
+		for key := r.key(); ; {
+			if short, ok := strings.CutPrefix(rest, key+"-"); ok {
+				names[short] = true
+				return nil
+			}
+			i := strings.LastIndex(key, " ")
+			if i < 0 {
+				return fmt.Errorf("the alarm %s does not begin with its fleet and key", r.str("alarm_name"))
+			}
+			key = key[:i]
+		}
+	})
+	if err != nil {
+		return err
+	}
+	section := regexp.MustCompile(`(?s)\n## Alarms\n.*?\n## `).FindString(w.Tree[runbook])
+	for name := range names {
+		if !strings.Contains(section, "\n| `"+name+"` |") {
+			return fmt.Errorf("%s: the section Alarms has no entry for %s", runbook, name)
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(section, -1) {
+		if !names[m[1]] {
+			return fmt.Errorf("%s: there is no alarm %s", runbook, m[1])
+		}
+	}
+	return nil
+}
+
+// fleet is the name of the fleet of a configuration.
+func (w *world) fleet(p Plan) string {
+	name, _ := at(p["aws_s3_bucket.this"], "tags.penstock:fleet").(string)
+	return name
+}
