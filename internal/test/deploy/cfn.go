@@ -25,6 +25,7 @@ func (t Tree) CloudFormation() (template []byte, parameters map[string][]byte, e
 	neutral := t
 	for old, replacement := range map[string]string{
 		`name = "penstock"`: `name = "` + fleetMark + `"`,
+		"relays = {}":       oneRelay,
 		`class = "web", protocol = "UDP", port = 514, target_port = 5141, sources = ["198.51.100.0/24", "203.0.113.0/24"]`:                          `class = "web", protocol = "UDP", port = 514, target_port = 5141, sources = ["198.51.100.0/24"]`,
 		`class = "web", protocol = "TCP", port = 514, target_port = 5141, query = "?framing=auto", sources = ["198.51.100.0/24", "203.0.113.0/24"]`: `class = "web", protocol = "TCP", port = 514, target_port = 5141, query = "?framing=auto", sources = ["198.51.100.0/24"]`,
 	} {
@@ -59,12 +60,17 @@ func (c *cfn) template(prod Plan) ([]byte, error) {
 		if convert == nil {
 			return nil, fmt.Errorf("%s has no counterpart", address)
 		}
-		resources[logical(address)] = c.intrinsic(convert(c, resource{address, c.plan[address], c.plan}))
+		converted := convert(c, resource{address, c.plan[address], c.plan}).(map[string]any)
+		if ofRelay(address) {
+			converted["Condition"] = hasRelay
+		}
+		resources[logical(address)] = c.intrinsic(converted)
 	}
 	top := map[string]any{
 		"AWSTemplateFormatVersion": "2010-09-09",
 		"Description":              "A fleet of Penstock collectors: the twin of the Terraform module beside it, with the load balancers of prod.",
 		"Parameters":               c.parameters(prod),
+		"Conditions":               map[string]any{hasRelay: map[string]any{"Fn::Not": []any{map[string]any{"Fn::Equals": []any{ref("RelayAddress"), ""}}}}},
 		"Resources":                resources,
 		"Outputs":                  c.intrinsic(c.outputs()),
 	}
@@ -97,7 +103,26 @@ var literals = []struct{ value, name, kind, about string }{
 	{"198.51.100.0/24", "WebCidr", "String", "Senders on the internet"},
 	{"10.0.0.0/16", "OperatorCidr", "String", "Operators, who may see the status page"},
 	{"10.0.0.0/8", "VpnCidr", "String", "Senders in the VPN"},
+	{"subnet-0ddddddddddddddd1", "RelaySubnet", "String", "Subnet of the relay, if there is one"},
+	{"10.0.1.10", "RelayAddress", "String", "Address to which clients of the relay send; empty: there is no relay"},
+	{"c7gn.large", "RelayInstanceType", "String", "Type of the relay"},
+	{"10.64.0.0/10", "RelayClientCidr", "String", "Clients of the relay, which the servers of class vpn then admit too"},
 	{fleetMark, "FleetName", "String", "Prefix of every name, and value of the tag penstock:fleet"},
+}
+
+// optional are the defaults of parameters that a stack without a relay does not need.
+var optional = map[string]string{"RelaySubnet": "", "RelayAddress": "", "RelayInstanceType": "c7gn.large", "RelayClientCidr": ""}
+
+// oneRelay is the relay of the template, which exists if RelayAddress is not empty.
+const (
+	oneRelay = `relays = { vpn = { subnet_id = "subnet-0ddddddddddddddd1", private_ip = "10.0.1.10", listener = "vpn-udp" } }`
+	hasRelay = "HasRelay"
+)
+
+// ofRelay reports whether a resource exists for relays only.
+func ofRelay(address string) bool {
+	_, name, _ := strings.Cut(address, ".")
+	return strings.HasPrefix(name, "relay") || strings.HasPrefix(name, "from_relay")
 }
 
 // lists are lists of prod.tfvars that are parameters, by their first element.
@@ -143,7 +168,7 @@ func pascal(s string) (out string) {
 
 // logical returns the logical id of an address: LbTargetGroupVpnUdp for aws_lb_target_group.this[vpn-udp].
 func logical(address string) string {
-	return pascal(strings.NewReplacer("_", " ", ".this", "").Replace(strings.TrimPrefix(address, "aws_")))
+	return pascal(strings.NewReplacer("_", " ", ".this", "", "[0]", "").Replace(strings.TrimPrefix(address, "aws_")))
 }
 
 // attributes are what CloudFormation calls an attribute of a resource; "" is Ref.
@@ -151,7 +176,7 @@ var attributes = map[string]string{
 	"aws_security_group.id": "GroupId", "aws_lb.arn": "", "aws_lb.arn_suffix": "LoadBalancerFullName", "aws_lb.dns_name": "DNSName",
 	"aws_lb_target_group.arn": "", "aws_lb_target_group.arn_suffix": "TargetGroupFullName",
 	"aws_launch_template.id": "", "aws_launch_template.latest_version": "LatestVersionNumber",
-	"aws_iam_instance_profile.arn": "Arn", "aws_iam_role.arn": "Arn", "aws_iam_role.name": "", "aws_iam_policy.arn": "",
+	"aws_iam_instance_profile.arn": "Arn", "aws_iam_instance_profile.name": "", "aws_network_interface.id": "", "aws_iam_role.arn": "Arn", "aws_iam_role.name": "", "aws_iam_policy.arn": "",
 	"aws_s3_bucket.arn": "Arn", "aws_s3_bucket.id": "", "aws_cloudwatch_log_group.name": "",
 	"aws_autoscaling_group.name": "", "aws_autoscaling_policy.arn": "",
 }

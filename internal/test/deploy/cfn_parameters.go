@@ -11,7 +11,11 @@ var groups = []string{"main", "apart"}
 func (c *cfn) parameters(prod Plan) map[string]any {
 	out := map[string]any{}
 	for _, l := range literals {
-		out[l.name] = map[string]any{"Type": l.kind, "Description": l.about}
+		p := map[string]any{"Type": l.kind, "Description": l.about}
+		if v, ok := optional[l.name]; ok {
+			p["Default"] = v
+		}
+		out[l.name] = p
 	}
 	out["FleetName"].(map[string]any)["AllowedPattern"] = "^[a-z][a-z0-9-]{0,18}[a-z0-9]$"
 	for _, name := range lists {
@@ -95,7 +99,11 @@ func (c *cfn) outputs() map[string]any {
 			out[logical(address)] = map[string]any{"Description": "Where senders send", "Value": address + ".dns_name"}
 		}
 		if strings.HasPrefix(address, "aws_iam_role.") {
-			out[logical(address)] = map[string]any{"Description": "Role", "Value": address + ".arn"}
+			role := map[string]any{"Description": "Role", "Value": address + ".arn"}
+			if ofRelay(address) {
+				role["Condition"] = hasRelay
+			}
+			out[logical(address)] = role
 		}
 	}
 	return out

@@ -20,7 +20,8 @@ var converters = map[string]func(*cfn, resource) any{
 	"aws_security_group":                  (*cfn).securityGroup,
 	"aws_vpc_security_group_ingress_rule": func(c *cfn, r resource) any { return c.rule(r, "Ingress", "Source") },
 	"aws_vpc_security_group_egress_rule":  func(c *cfn, r resource) any { return c.rule(r, "Egress", "Destination") },
-	"aws_launch_template":                 (*cfn).launchTemplate, "aws_autoscaling_group": (*cfn).group, "aws_autoscaling_policy": (*cfn).scalingPolicy,
+	"aws_network_interface":               (*cfn).networkInterface, "aws_instance": (*cfn).instance,
+	"aws_launch_template": (*cfn).launchTemplate, "aws_autoscaling_group": (*cfn).group, "aws_autoscaling_policy": (*cfn).scalingPolicy,
 	"aws_cloudwatch_metric_alarm": (*cfn).alarm, "aws_cloudwatch_log_group": (*cfn).logGroup,
 	"aws_s3_bucket": (*cfn).bucket, "aws_s3_bucket_policy": (*cfn).bucketPolicy,
 	"aws_iam_role": (*cfn).role, "aws_iam_policy": (*cfn).managedPolicy, "aws_iam_instance_profile": (*cfn).profile,
@@ -37,6 +38,7 @@ var withoutCounterpart = map[string]string{
 	"aws_lb_listener.tags":                            "listeners have no tags",
 	"aws_launch_template.update_default_version":      "groups name the latest version",
 	"aws_launch_template.tags":                        "templates have no tags of their own",
+	"aws_instance.user_data_replace_on_change":        "it restarts an instance with other user data, which must then be replaced by hand",
 	"aws_iam_policy.tags":                             "policies have no tags",
 	"aws_iam_instance_profile.tags":                   "profiles have no tags",
 	"aws_s3_bucket.bucket_prefix":                     "it generates a name",
@@ -153,6 +155,21 @@ func (c *cfn) rule(r resource, direction, peer string) any {
 	})
 }
 
+func (c *cfn) networkInterface(r resource) any {
+	return typed("EC2::NetworkInterface", map[string]any{
+		"Description": r.get("description"), "SubnetId": r.get("subnet_id"), "PrivateIpAddress": r.get("private_ips.0"), "GroupSet": r.get("security_groups"),
+		"SourceDestCheck": r.get("source_dest_check"), "Tags": tags(r.get("tags")),
+	})
+}
+
+func (c *cfn) instance(r resource) any {
+	return typed("EC2::Instance", map[string]any{
+		"ImageId": r.get("ami"), "InstanceType": r.get("instance_type"), "EbsOptimized": r.get("ebs_optimized"), "IamInstanceProfile": r.get("iam_instance_profile"),
+		"UserData": map[string]any{"Fn::Base64": r.get("user_data")}, "MetadataOptions": camel(r.get("metadata_options.0").(map[string]any)), "Tags": tags(r.get("tags")),
+		"NetworkInterfaces": []any{map[string]any{"DeviceIndex": "0", "NetworkInterfaceId": r.get("primary_network_interface.0.network_interface_id")}},
+	})
+}
+
 func (c *cfn) launchTemplate(r resource) any {
 	g := r.key()
 	data := camel(r.args, "name", "description", "update_default_version", "vpc_security_group_ids", "user_data", "iam_instance_profile", "block_device_mappings", "metadata_options", "monitoring", "tag_specifications", "tags", "lifecycle")
@@ -249,7 +266,7 @@ func quietBelow(p Plan, group string) any {
 func dimensions(v any) any {
 	var out []any
 	m, _ := v.(map[string]any)
-	for _, k := range []string{"AutoScalingGroupName", "LoadBalancer", "TargetGroup", "fleet", "group"} {
+	for _, k := range []string{"AutoScalingGroupName", "LoadBalancer", "TargetGroup", "fleet", "group", "relay"} {
 		if m[k] != nil {
 			out = append(out, map[string]any{"Name": k, "Value": m[k]})
 		}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "write the CloudFormation template")
@@ -64,14 +66,61 @@ func TestCloudFormation(t *testing.T) {
 		}, []mutation{{module1 + "user_data.tf", `lifecycle     = "asg"`, "lifecycle     = \"asg\"\n x = join(\"\", [for i in range(1000) : \"0123456789\"])"}}},
 	})
 	text := load(t)[twin+"penstock.yaml"]
-	if m := regexp.MustCompile(`123456789012|eu-central-1|` + fleetMark + `|\baws_[a-z]+\.|vpc-0|subnet-0|ami-0`).FindString(text); m != "" {
+	if m := regexp.MustCompile(`123456789012|eu-central-1|` + fleetMark + `|\baws_[a-z]+\.|vpc-0|subnet-0|ami-0|10\.0\.1\.10`).FindString(text); m != "" {
 		t.Errorf("the template has %s, which belongs to one account or to Terraform", m)
+	}
+}
+
+// TestCloudFormationConditions: whatever always exists refers to nothing that exists under a condition only.
+func TestCloudFormationConditions(t *testing.T) {
+	var top struct {
+		Resources map[string]yaml.Node `yaml:"Resources"`
+	}
+	if err := yaml.Unmarshal([]byte(load(t)[twin+"penstock.yaml"]), &top); err != nil {
+		t.Fatal(err)
+	}
+	conditional := map[string]bool{}
+	for name, n := range top.Resources {
+		var r struct {
+			Condition string `yaml:"Condition"`
+		}
+		if err := n.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		conditional[name] = r.Condition != ""
+	}
+	var refers func(n *yaml.Node) []string
+	refers = func(n *yaml.Node) (names []string) {
+		if strings.HasPrefix(n.Tag, "!Ref") || strings.HasPrefix(n.Tag, "!GetAtt") || strings.HasPrefix(n.Tag, "!Sub") {
+			names = regexp.MustCompile(`[A-Za-z0-9]+`).FindAllString(n.Value, -1)
+		}
+		for _, c := range n.Content {
+			names = append(names, refers(c)...)
+		}
+		return names
+	}
+	n := 0
+	for name, r := range top.Resources {
+		for _, to := range refers(&r) {
+			if conditional[to] {
+				if n++; !conditional[name] {
+					t.Errorf("%s refers to %s, which may not exist", name, to)
+				}
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d references to resources with a condition", n)
 	}
 }
 
 // TestCloudFormationReadsAll: every value of the plan has an effect on the twin. One that has none is a difference that nobody sees.
 func TestCloudFormationReadsAll(t *testing.T) {
-	p, err := load(t).Plan("prod")
+	tree, err := load(t).Mutate(prod, "relays = {}", oneRelay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := tree.Plan("prod")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,9 @@
 package deploy
 
 import (
-	"fmt"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	ctyyaml "github.com/zclconf/go-cty-yaml"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
@@ -14,7 +11,7 @@ import (
 )
 
 // functions are Terraform's functions that the templates use. Most are in cty's library, where Terraform has them from.
-func (t Tree) functions(dir string) map[string]function.Function {
+func functions() map[string]function.Function {
 	fs := map[string]function.Function{
 		"try": tryfunc.TryFunc, "can": tryfunc.CanFunc,
 		"merge": stdlib.MergeFunc, "concat": stdlib.ConcatFunc, "keys": stdlib.KeysFunc, "values": stdlib.ValuesFunc,
@@ -39,22 +36,6 @@ func (t Tree) functions(dir string) map[string]function.Function {
 	}, cty.String, cty.String)
 	// The invariants read user data, so it stays as it is.
 	fs["base64gzip"] = simple(cty.String, func(args []cty.Value) (cty.Value, error) { return args[0], nil }, cty.String)
-	fs["templatefile"] = simple(cty.String, func(args []cty.Value) (cty.Value, error) {
-		path := dir + args[0].AsString()
-		text, ok := t[path]
-		if !ok {
-			return cty.NilVal, fmt.Errorf("there is no %s", path)
-		}
-		e, diags := hclsyntax.ParseTemplate([]byte(text), path, hcl.InitialPos)
-		if diags.HasErrors() {
-			return cty.NilVal, diags
-		}
-		v, diags := e.Value(&hcl.EvalContext{Variables: args[1].AsValueMap(), Functions: fs})
-		if diags.HasErrors() {
-			return cty.NilVal, diags
-		}
-		return v, nil
-	}, cty.String, cty.DynamicPseudoType)
 	return fs
 }
 

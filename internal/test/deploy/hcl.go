@@ -22,7 +22,7 @@ type module struct {
 
 // parse reads the .tf files of a directory.
 func (t Tree) parse(dir string) (*module, error) {
-	m := &module{tree: t, dir: dir, ctx: &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: t.functions("")}}
+	m := &module{tree: t, dir: dir, ctx: &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: functions()}}
 	for _, p := range t.Under(dir, ".tf") {
 		if path.Dir(p) != dir {
 			continue

@@ -332,7 +332,7 @@ func TestSystemdAnalyze(t *testing.T) {
 	if out, err := exec.Command("cp", "-r", "/usr/lib/systemd/system", root+"/usr/lib/systemd/").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, program := range []string{"/usr/bin/penstock-collector", "/usr/bin/penstock-reaper", "/bin/kill", "/usr/lib/penstock/aws/prepare-volume", "/usr/lib/penstock/aws/fetch-secrets"} {
+	for _, program := range []string{"/usr/bin/penstock-collector", "/usr/bin/penstock-reaper", "/usr/bin/penstock-udprelay", "/usr/lib/systemd/systemd-sysctl", "/bin/kill", "/usr/lib/penstock/aws/prepare-volume", "/usr/lib/penstock/aws/fetch-secrets"} {
 		if err := os.WriteFile(root+program, []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -361,7 +361,7 @@ func TestSystemdAnalyze(t *testing.T) {
 		t.Errorf("verify: %s", out)
 	}
 	// The reaper mounts for other processes: what needs a mount namespace is not for it, and what is left is worth less.
-	for name, threshold := range map[string]string{"penstock.service": "25", "penstock-secrets.service": "25", "penstock-reaper.service": "41"} {
+	for name, threshold := range map[string]string{"penstock.service": "25", "penstock-secrets.service": "25", "penstock-udprelay.service": "25", "penstock-reaper.service": "41"} {
 		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--root="+root, "--threshold="+threshold, name).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)

@@ -50,7 +50,12 @@ func load(t testing.TB) Tree {
 // prove shows that every invariant holds, and that it notices each of its mutations.
 func prove(t *testing.T, invariants []invariant) {
 	t.Helper()
-	tree := load(t)
+	proveOn(t, load(t), invariants)
+}
+
+// proveOn does it for other templates than the committed ones.
+func proveOn(t *testing.T, tree Tree, invariants []invariant) {
+	t.Helper()
 	w, err := newWorld(tree)
 	if err != nil {
 		t.Fatal(err)

@@ -64,6 +64,7 @@ func TestPackages(t *testing.T) {
 		t.Errorf("the settings of the package lack a listener and a destination only: %d\n%s", check.ProcessState.ExitCode(), out)
 	}
 	service(t, s)
+	relay(t, s)
 
 	s.run("dpkg", "--install", put(t, s, deb)) // an upgrade keeps what the operator wrote
 	if got := s.read("/etc/penstock/collector.yaml"); !strings.Contains(got, "archive") {

@@ -52,7 +52,7 @@ fleet = {
   alarms = { actions = ["arn:aws:sns:eu-central-1:123456789012:penstock"] }
   reaper = true
 
-  # Only if few VPN clients send most of the datagrams: { relay-a = { subnet_id = …, private_ip = …, listener = "vpn-udp" } }.
+  # Only if few VPN clients send most of the datagrams: { a = { subnet_id = …, private_ip = …, listener = "vpn-udp" } }.
   relays = {}
 
   deletion_protection = true

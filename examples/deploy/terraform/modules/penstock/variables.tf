@@ -15,7 +15,7 @@ variable "network" {
     public_subnets   = list(string)               # of internet-facing load balancers
     internal_subnets = list(string)               # of internal load balancers, which VPN clients reach
     operators        = list(string)               # CIDR blocks that may read the status page
-    relay_clients    = optional(list(string), []) # CIDR blocks that send to relays
+    relay_clients    = optional(list(string), []) # CIDR blocks that send to relays, which servers then admit too
   })
   validation {
     condition     = length(var.network.server_subnets) >= 2
@@ -88,7 +88,7 @@ variable "groups" {
 }
 
 variable "software" {
-  description = "What runs on the servers. The image has systemd, cloud-init, nvme-cli, the AWS CLI and the CloudWatch agent."
+  description = "What runs on the servers. The image has systemd, cloud-init, nvme-cli, the AWS CLI and the CloudWatch agent; for relays also nftables."
   type = object({
     image_id = string
     # The package, if the image does not contain it: its place in S3 and its SHA-256.
@@ -137,14 +137,22 @@ variable "reaper" {
 }
 
 variable "relays" {
-  description = "Instances that spread the datagrams of few VPN clients over all servers, by name. Clients send to their addresses."
+  description = "Instances that give each datagram of few VPN clients to the next healthy server, by name. Clients send to their addresses."
   type = map(object({
     subnet_id     = string
     private_ip    = string
     instance_type = optional(string, "c7gn.large")
-    listener      = string # whose load balancer gets the datagrams
+    listener      = string # whose port it has, and whose class its datagrams are of
   }))
   default = {}
+  validation {
+    condition     = alltrue([for r in var.relays : try(var.listeners[r.listener].protocol, "") == "UDP"])
+    error_message = "The listener of a relay is the name of a UDP listener: only datagrams can be spread one by one."
+  }
+  validation {
+    condition     = length(var.relays) == 0 || length(var.network.relay_clients) > 0
+    error_message = "Name the clients of relays in network.relay_clients: security groups admit nobody else."
+  }
 }
 
 variable "deletion_protection" {
