@@ -12,8 +12,8 @@ type Cause string
 const (
 	// NoTarget: there was no target, or none of the datagram's family.
 	NoTarget Cause = "no_target"
-	// Unforwarded: the kernel took a datagram in for a target, and it did not leave: there is no route, the neighbour does
-	// not answer, or a rule of another table dropped it. NFT engine.
+	// Unforwarded: the kernel took a datagram in for a target, and did not hand it to an interface: there is no route, or a
+	// rule of another table dropped it. NFT engine.
 	Unforwarded Cause = "unforwarded"
 	// Queue: the queue of the receiving socket was full. User engine.
 	Queue Cause = "queue"
@@ -29,8 +29,11 @@ const (
 
 // Account is what became of the datagrams. See the documentation of the package for the equation that holds.
 type Account struct {
-	In      uint64                    `json:"in"`
-	Out     map[netip.AddrPort]uint64 `json:"out"` // by target, those that are no longer used included
+	In uint64 `json:"in"`
+	// Out is what the kernel took for an interface, by target, those that are no longer used included. No engine learns what is
+	// lost after that: a host that is gone answers no ARP, and the queue of an interface can be full. Ask each target for its
+	// health, as examples/udprelay does.
+	Out     map[netip.AddrPort]uint64 `json:"out"`
 	Dropped map[Cause]uint64          `json:"dropped"`
 	// Passing is what had been taken in and had neither gone out nor been dropped when the account was read.
 	Passing uint64 `json:"passing"`

@@ -27,9 +27,9 @@ type reading struct {
 	missing int64
 }
 
-// unresolved is for how long the kernel may hold a datagram whose next hop it does not know. It asks three times, a second
-// apart each, and drops it then.
-const unresolved = 4 * time.Second
+// lasting is for how long a difference must last to count as loss. The kernel itself takes microseconds from the one counter to
+// the other; a rule of another table can hand a datagram to a program that holds it for longer (NFQUEUE).
+const lasting = 4 * time.Second
 
 func newCounting() counting {
 	return counting{now: map[string]uint64{}, base: Account{Out: nil, Dropped: map[Cause]uint64{}}, unfinished: unfinished()}
@@ -39,10 +39,10 @@ func newCounting() counting {
 func (c *counting) note(counters map[string]uint64, now time.Time) {
 	c.now = counters
 	c.recent = append(c.recent, reading{now, c.missing()})
-	for len(c.recent) > 1 && now.Sub(c.recent[1].at) > unresolved {
+	for len(c.recent) > 1 && now.Sub(c.recent[1].at) > lasting {
 		c.recent = c.recent[1:]
 	}
-	if now.Sub(c.recent[0].at) <= unresolved {
+	if now.Sub(c.recent[0].at) <= lasting {
 		return
 	}
 	least := c.recent[0].missing

@@ -18,7 +18,7 @@ type portSet struct {
 // spare is how many descriptors the process needs beside the ports.
 const spare = 128
 
-// room raises the limit of descriptors as far as that is allowed.
+// room raises the soft limit of descriptors to what is needed, or reports which hard limit forbids that.
 func room(need int) error {
 	need += spare
 	var l unix.Rlimit
@@ -28,10 +28,11 @@ func room(need int) error {
 	if l.Cur >= uint64(need) {
 		return nil
 	}
-	l.Cur, l.Max = uint64(need), max(l.Max, uint64(need))
+	hard := l.Max
+	l.Cur, l.Max = uint64(need), max(hard, uint64(need)) // beyond the hard limit it takes CAP_SYS_RESOURCE
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d file descriptors are needed, one a source port: raise LimitNOFILE= or ulimit -n, or use fewer ports: %w", need,
-			os.NewSyscallError("setrlimit", err))
+		return fmt.Errorf("%d file descriptors are needed, one for each source port, and the hard limit is %d: raise LimitNOFILE= or ulimit -Hn, or use at most %d ports: %w",
+			need, hard, max(0, int(hard)-spare), os.NewSyscallError("setrlimit", err))
 	}
 	return nil
 }
