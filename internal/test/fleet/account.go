@@ -10,7 +10,7 @@ import (
 
 // Account is what became of the datagrams that balancers sent to one server, as kernels have counted them.
 type Account struct {
-	Forwarded uint64 // by the balancers
+	Forwarded uint64 // by the balancers and the relay
 	Input     uint64 // reached the server's UDP
 	Kernel    udpCounters
 }
@@ -51,17 +51,24 @@ func (s *Stage) account(srv *Server, fwd map[string]forwarded) (a Account, err e
 	return a, err
 }
 
-// forwarded reads the counters of every UDP balancer, by name.
+// forwarded reads the counters of every UDP balancer and relay, by name.
 func (s *Stage) forwarded() (map[string]forwarded, error) {
 	all := map[string]forwarded{}
 	for _, b := range s.balancers {
-		if e, ok := b.engine.(*udpEngine); ok {
-			f, err := e.counts()
+		if _, ok := b.engine.(*udpEngine); ok {
+			f, err := counts(b.ns)
 			if err != nil {
 				return nil, err
 			}
 			all[b.name] = f
 		}
+	}
+	for _, r := range []*Relay{s.heavy, s.spray} {
+		f, err := counts(r.ns)
+		if err != nil {
+			return nil, err
+		}
+		all[r.name] = f
 	}
 	return all, nil
 }

@@ -61,6 +61,9 @@ func (s *Stage) Launch() (*Server, error) {
 	for _, b := range s.balancers {
 		b.Register(srv.addr)
 	}
+	if err := s.spray.use(srv.addr, false); err != nil {
+		return nil, err
+	}
 	if err := srv.ready(30 * time.Second); err != nil {
 		return nil, err
 	}
@@ -99,7 +102,7 @@ func (s *Stage) equip(srv *Server) (err error) {
 		listen("apart", "udp", udpApart, ""), listen("apart", "relp", relpApart, proxied),
 		[]string{
 			"-segment-bytes", "2MiB", "-segment-age", "3s", "-lifecycle", "asg", "-asg-hook", "drain", "-quiesce", s.Rules.Quiesce.String(),
-			"-drain-timeout", s.DrainTimeout.String(), "-adopt", adopt, "-adopt-max-bytes", "64MiB",
+			"-drain-timeout", s.Rules.Drain.String(), "-adopt", adopt, "-adopt-max-bytes", "64MiB",
 		})
 	srv.env = append(slices.Clone(s.bucket.env), "PATH="+os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR="+srv.dir, "AWS_ENDPOINT_URL_AUTO_SCALING="+s.group.endpoint)
 	return nil
@@ -112,9 +115,11 @@ func (s *Stage) Terminate(srv *Server) error {
 	return s.deregister(srv)
 }
 
-// deregister takes a server from all balancers at the same time: each has many rules to load.
+// deregister takes a server from all balancers, and from the relay that sends to servers, at the same time: each has many rules to
+// load.
 func (s *Stage) deregister(srv *Server) error {
 	errs := make([]error, len(s.balancers))
+	errs = append(errs, s.spray.use(srv.addr, true))
 	var wg sync.WaitGroup
 	for i, b := range s.balancers {
 		wg.Go(func() { errs[i] = b.Deregister(srv.addr) })
@@ -145,7 +150,7 @@ func (s *Stage) Finish(srv *Server, within time.Duration) error {
 	if answer != want || expired {
 		return fmt.Errorf("%v answered its hook with %q, by a time-out: %v; want %q", srv, answer, expired, want)
 	}
-	return srv.volume.Delete()
+	return errors.Join(s.spray.forget(srv.addr), srv.volume.Delete())
 }
 
 // Kill ends a server as a power cut does, but for the disk's cache: the processes are gone, and then the machine no longer answers.

@@ -55,12 +55,13 @@ type rules struct {
 	Deregistration time.Duration
 	Heartbeat      time.Duration // of the lifecycle hook
 	Quiesce        time.Duration // of the collectors: longer than Idle
+	Drain          time.Duration // of the collectors: longer than Quiesce, which precedes it
 }
 
 // unscaled are the times of AWS, with a deregistration delay of 120 s.
 var unscaled = rules{
 	Scale: 1, Idle: 120 * time.Second, Check: 10 * time.Second, Threshold: 3, Deregistration: 120 * time.Second,
-	Heartbeat: 1800 * time.Second, Quiesce: 130 * time.Second,
+	Heartbeat: 1800 * time.Second, Quiesce: 130 * time.Second, Drain: 480 * time.Second,
 }
 
 // by divides the times. A health check each half second is the most that makes sense.
@@ -68,9 +69,11 @@ func (r rules) by(scale float64) rules {
 	div := func(d time.Duration, least time.Duration) time.Duration {
 		return max(time.Duration(float64(d)/scale), least)
 	}
+	quiesce := div(r.Quiesce, 2500*time.Millisecond)
 	return rules{
 		Scale: scale, Idle: div(r.Idle, 2*time.Second), Check: div(r.Check, time.Second/2), Threshold: r.Threshold,
-		Deregistration: div(r.Deregistration, 2*time.Second), Heartbeat: div(r.Heartbeat, 30*time.Second), Quiesce: div(r.Quiesce, 2500*time.Millisecond),
+		Deregistration: div(r.Deregistration, 2*time.Second), Heartbeat: div(r.Heartbeat, 30*time.Second), Quiesce: quiesce,
+		Drain: div(r.Drain, quiesce+18*time.Second),
 	}
 }
 

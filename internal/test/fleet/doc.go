@@ -1,7 +1,8 @@
 // Package fleet runs a fleet of real collectors on one machine: servers with volumes of their own, behind load balancers, in an
-// Auto Scaling group, with an S3 server and an IDC behind a slow line as destinations. A seeded program of events happens to them
-// under load: scale-out, a crash whose volume another server adopts, an outage of the IDC, an upgrade of every server, scale-ins.
-// In the end the auditor says whether anything is missing, and the counters of kernels, load balancers and collectors must agree.
+// Auto Scaling group, with an S3 server and an IDC behind a slow line as destinations. Two relays (examples/udprelay) spread datagrams: one
+// in front of a load balancer, one in the place of another. A seeded program of events happens to them under load: scale-out, a crash
+// whose volume another server adopts, an outage of the IDC, an upgrade of every server, restarts and mistakes at the relays, scale-ins.
+// In the end the auditor says whether anything is missing, and the counters of kernels, load balancers, relays and collectors must agree.
 //
 // # The stage
 //
@@ -15,12 +16,15 @@
 //
 //	go test -v ./internal/test/fleet -run TestFleet -fleet.form short -fleet.seed 7 -fleet.out /tmp/evidence
 //
+// The forms ci, short and long divide the times of the platform by 40, 24 and 8. With -fleet.scale 1 a form has the times of AWS: the
+// form long then takes half an hour instead of 18 minutes.
+//
 // # The way through the files
 //
 // inside.go enters the namespaces. namespace.go, network.go and volume.go make machines, cables and disks; stage.go puts them
 // together. balancer.go decides which targets get new flows, udp.go does it with nft and flows.go ends flows, tcp.go is the balancer
-// with PROXY headers. server.go is a machine with a collector, destinations.go has the two destinations, autoscaler.go the group.
+// with PROXY headers, relay.go a machine with a relay. server.go is a machine with a collector, destinations.go has the two destinations, autoscaler.go the group.
 // plan.go draws every decision from the seed, sources.go and probe.go send, control.go measures the machine itself, scenario.go
-// makes the events happen. watch.go records what the servers show, account.go reads the counters, content.go the destinations'
-// disks, and verdict.go compares them. timeline.go draws the run, summary.go and page.go write it down.
+// makes the events happen, and relayfaults.go those at the relays. watch.go records what the servers show, account.go reads the counters, content.go the destinations'
+// disks, and verdict.go and relayverdict.go compare them. timeline.go draws the run, summary.go and page.go write it down.
 package fleet

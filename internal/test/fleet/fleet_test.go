@@ -16,7 +16,7 @@ import (
 var (
 	formName = flag.String("fleet.form", "ci", "ci, short or long")
 	seedFlag = flag.Uint64("fleet.seed", 0, "of all decisions; 0 draws one")
-	scale    = flag.Float64("fleet.scale", 0, "divide the times of the platform by this; 0: as the form has it")
+	scale    = flag.Float64("fleet.scale", 0, "divide the times of the platform by this; 0: as the form has it; 1: the times of AWS")
 	outDir   = flag.String("fleet.out", "", "write the page and the picture of the run into this directory")
 )
 
@@ -40,7 +40,7 @@ func TestFleet(t *testing.T) {
 	plan := newPlan(*seedFlag, form)
 	t.Logf("form %s, times of the platform divided by %g, seed %d: %v", form.Name, form.Rules.Scale, plan.Seed, plan)
 	s, err := newStage(Setup{
-		Rules: form.Rules, HashSeed: plan.HashSeed, Line: form.Line, VolumeBytes: 4 << 30, DrainTimeout: form.Drain, Logf: t.Logf,
+		Rules: form.Rules, HashSeed: plan.HashSeed, Line: form.Line, VolumeBytes: 4 << 30, Logf: t.Logf,
 	})
 	t.Cleanup(s.Close)
 	if err != nil {

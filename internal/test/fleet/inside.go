@@ -59,7 +59,7 @@ func inside(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	copied := make(chan struct{})
-	go func() { defer close(copied); relay(out) }()
+	go func() { defer close(copied); passOn(out) }()
 	select {
 	case <-copied:
 	case sig := <-interrupts:
@@ -73,8 +73,8 @@ func inside(t *testing.T) bool {
 	return false
 }
 
-// relay prints what the inner test says. Its lines begin with a bar, so that go test does not take them for its own.
-func relay(r io.Reader) {
+// passOn prints what the inner test says. Its lines begin with a bar, so that go test does not take them for its own.
+func passOn(r io.Reader) {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {

@@ -36,6 +36,7 @@ type page struct {
 	Marks          []Mark
 	Began          time.Time
 	Dropped        []total
+	Relays         []RelayVerdict
 	Servers        []ServerVerdict
 	Checks         []Check
 	Held           int
@@ -99,15 +100,18 @@ func (r *Run) page(v *Verdict, tl *Timeline, svg string) page {
 		Title: fmt.Sprintf("Fleet run, form %s, seed %d", r.form.Name, r.plan.Seed), OK: v.OK(), Plan: r.plan.String(), Began: r.began,
 		// The picture is made by this program out of numbers, and of texts of this program.
 		SVG: template.HTML(svg[strings.Index(svg, "<svg"):]), Phases: []Phase{Starting, Serving, Draining, Retained, Killed},
-		Marks: tl.Marks, Servers: v.Servers, Checks: v.Checks,
+		Marks: tl.Marks, Relays: v.Relays, Servers: v.Servers, Checks: v.Checks,
 	}
-	var sent, dropped uint64
+	var sent, dropped, relayed uint64
 	for _, n := range v.Sent {
 		sent += n
 	}
 	for _, cause := range slices.Sorted(maps.Keys(v.Dropped)) {
 		dropped += v.Dropped[cause]
 		p.Dropped = append(p.Dropped, total{cause, grouped(v.Dropped[cause])})
+	}
+	for _, relay := range v.Relays {
+		relayed += relay.Out
 	}
 	for _, c := range v.Checks {
 		if c.OK {
@@ -117,8 +121,11 @@ func (r *Run) page(v *Verdict, tl *Timeline, svg string) page {
 	p.Verdict = fmt.Sprintf("%d of %d checks hold. The auditor says: %s.", p.Held, len(v.Checks), v.Audit.Verdict)
 	quiet, _ := r.probe.P99(r.quiet[0], r.quiet[1])
 	flooded, _ := r.probe.P99(r.flooded[0], r.flooded[1])
+	_, average, burst := r.rates()
 	p.Totals = []total{
 		{"Records sent", grouped(sent)},
+		{"Datagrams that relays have spread", grouped(relayed)},
+		{"Datagrams a second, on average and in the flood", grouped(uint64(average)) + ", " + grouped(uint64(burst))},
 		{"Servers that have lived", fmt.Sprint(len(v.Servers))},
 		{"Run", tl.Ended.Sub(tl.Began).Round(time.Second).String()},
 		{"Times of the platform divided by", fmt.Sprint(r.Rules.Scale)},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-go/penstock/ingest/udprelay"
 	"github.com/penstock-go/penstock/ship/audit"
 )
 
@@ -37,6 +38,7 @@ func TestPage(t *testing.T) {
 	}
 	v := &Verdict{Audit: &audit.Result{Verdict: audit.Complete}, Sent: map[string]uint64{"udp-vpn": 1234567}, Dropped: map[string]uint64{"no room in the socket (kernel)": 62}}
 	v.check(true, "what", "it %s", "holds")
+	v.Relays = []RelayVerdict{{heavyName, 5432, 5430, map[udprelay.Cause]uint64{udprelay.NoTarget: 2}}}
 	v.Servers = []ServerVerdict{{Slot: 1, Instance: "i-1", Lines: map[string]uint64{"idc": 3, "s3": 3}}}
 	svg, err := tl.svg()
 	if err != nil {
@@ -47,7 +49,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	html := b.String()
-	for _, want := range []string{"1 234 567", "server 2 is &lt;killed&gt;", "life of each server", "3, 4</text>", "Nothing lost", "<svg ", "currentColor"} {
+	for _, want := range []string{"1 234 567", "5 432", "no_target 2", "server 2 is &lt;killed&gt;", "life of each server", "3, 4</text>", "Nothing lost", "<svg ", "currentColor"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -21,25 +21,32 @@ type Form struct {
 	Peak float64
 	// Unit stretches the phases in which nothing is waited for.
 	Unit time.Duration
-	// Drain is the time-out of a drain: longer than the silence that precedes it.
-	Drain time.Duration
-	// Records that a run has at least.
+	// Fall is the share of the load that is left when it has fallen.
+	Fall float64
+	// Records and Loaded are how many records a run has at least, and for how long its sources send at least.
 	Records uint64
-	Line    string // bandwidth to the IDC
+	Loaded  time.Duration
+	// Average and Burst are how many datagrams a second are sent at least, over the whole time of the sources and in the flood. A machine
+	// that cannot carry this fails the run.
+	Average, Burst float64
+	Line           string // bandwidth to the IDC
 }
 
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
-	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Drain: 20 * time.Second, Records: 80_000, Line: "200mbit"},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Drain: 25 * time.Second, Records: 500_000, Line: "200mbit"},
-	"long":  {Name: "long", Rules: unscaled, Rate: 4000, Peak: 2.5, Unit: 15 * time.Second, Drain: 8 * time.Minute, Records: 5_000_000, Line: "400mbit"},
+	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit"},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit"},
+	"long": {
+		Name: "long", Rules: unscaled.by(8), Rate: 4200, Peak: 2.4, Unit: 15 * time.Second, Fall: 0.6, Records: 5_000_000,
+		Loaded: 15 * time.Minute, Average: 10_000, Burst: 40_000, Line: "400mbit",
+	},
 }
 
 // Plan is every decision of a run. Nothing else is drawn: the same seed makes the same plan.
 type Plan struct {
 	Seed     uint64
 	HashSeed uint32
-	// Shares of the sources of each side. The first source of the class main over the VPN sends half of all datagrams.
+	// Shares of the sources of each front.
 	Shares map[string][]float64
 	Bursts []Burst
 	Churn  float64 // how often a source changes its port, in a second
@@ -50,6 +57,8 @@ type Plan struct {
 	Upgrade []int // the order, of the ten servers that serve then
 	Leave   []int // five of them, in this order; the first one is retained
 	Flood   float64
+
+	RelayKilled int // which of the two relays is killed; the other one ends in order
 }
 
 // newPlan draws a plan.
@@ -58,12 +67,14 @@ func newPlan(seed uint64, f Form) *Plan {
 	p := &Plan{Seed: seed, HashSeed: r.Uint32(), Shares: map[string][]float64{}, Churn: 0.05 + 0.1*r.Float64(), Flood: 10}
 	for _, front := range fronts {
 		n := 30 + r.IntN(40)
-		if front.tcp {
+		switch {
+		case front.tcp:
 			n = 4 + r.IntN(6)
+		case front.name == heavyName:
+			n = 1
 		}
 		p.Shares[front.name] = heavyTailed(r, n)
 	}
-	give(p.Shares["udp-vpn"], heavyShare)
 	for at := time.Duration(0); at < 300*f.Unit; {
 		at += time.Duration(float64(f.Unit) * (4 + 12*r.Float64()))
 		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Duration(float64(f.Unit) * (0.3 + 0.7*r.Float64())), Times: 2 + 2*r.Float64()})
@@ -73,6 +84,7 @@ func newPlan(seed uint64, f Form) *Plan {
 	p.Outage = time.Duration(float64(f.Unit) * (6 + 6*r.Float64()))
 	p.Upgrade = r.Perm(10)
 	p.Leave = r.Perm(10)[:5]
+	p.RelayKilled = r.IntN(2)
 	return p
 }
 
@@ -85,20 +97,27 @@ func heavyTailed(r *rand.Rand, n int) []float64 {
 	return shares
 }
 
-// The class main sends so much of its rate over the VPN, the class apart a tenth of it. heavyShare of the VPN's part is half of all.
+// The class main sends so much of its rate over the VPN, the class apart a tenth of it. One source sends heavyShare, which is half of
+// all datagrams.
 const (
 	vpnShare   = 0.8
 	apartShare = 0.1
-	heavyShare = (1 + apartShare) / 2 / vpnShare
+	heavyShare = (1 + apartShare) / 2
 )
 
-// give gives the first source a share of the whole.
-func give(shares []float64, share float64) {
-	rest := 0.0
-	for _, s := range shares[1:] {
-		rest += s
+// shareOf is how much the sources of a front send of the rate of the class main.
+func shareOf(front string) float64 {
+	switch front {
+	case heavyName:
+		return heavyShare
+	case "udp-vpn":
+		return vpnShare - heavyShare
+	case "udp-internet", sprayName:
+		return (1 - vpnShare) / 2
+	case "udp-apart":
+		return apartShare
 	}
-	shares[0] = rest * share / (1 - share)
+	return 0.05 // a stream
 }
 
 // String shows the decisions, without the shares.
@@ -110,7 +129,8 @@ func (p *Plan) String() string {
 		Adopter        int
 		Outage         string
 		Upgrade, Leave []int
-	}{p.Seed, p.HashSeed, len(p.Bursts), p.Victim, p.Adopter, p.Outage.String(), p.Upgrade, p.Leave})
+		RelayKilled    int
+	}{p.Seed, p.HashSeed, len(p.Bursts), p.Victim, p.Adopter, p.Outage.String(), p.Upgrade, p.Leave, p.RelayKilled})
 	if err != nil {
 		return fmt.Sprint(err)
 	}

@@ -21,13 +21,15 @@ func TestPlan(t *testing.T) {
 			if p.Victim == p.Adopter || len(p.Leave) != 5 || len(p.Upgrade) != 10 {
 				t.Errorf("%s, seed %d: %v", name, seed, p)
 			}
-			sum := 0.0
-			for _, s := range p.Shares["udp-vpn"] {
-				sum += s
-			}
-			if got := p.Shares["udp-vpn"][0] / sum * vpnShare / (1 + apartShare); got < 0.499 || got > 0.501 {
-				t.Errorf("%s, seed %d: the source that sends half sends %.3f", name, seed, got)
-			}
 		}
+	}
+	sum := 0.0
+	for _, f := range fronts {
+		if isUDP(f.name) {
+			sum += shareOf(f.name)
+		}
+	}
+	if half := shareOf(heavyName) / sum; half < 0.499 || half > 0.501 || sum < 1.099 || sum > 1.101 {
+		t.Errorf("the source that sends half sends %.3f; together %.3f", half, sum)
 	}
 }

@@ -25,6 +25,8 @@ type Run struct {
 	events map[string]int
 	// quiet and flooded are the times in which the isolated class is compared with itself.
 	quiet, flooded [2]time.Time
+	floodSent      uint64    // datagrams, in the flood
+	begun, stopped time.Time // of the sources
 	machine        *Probe    // how long the machine takes to sync a record meanwhile
 	ended          time.Time // of the scenario, before the verdict
 	// Recovered is the time from the death of a server until an adopter had verified its last record at both destinations.
@@ -34,14 +36,20 @@ type Run struct {
 // wanted is how often each event must happen.
 var wanted = map[string]int{
 	"burst": 3, "launch": 11, "ramp": 1, "scale-out": 1, "flood": 1, "kill": 1, "adopt": 1, "outage": 1, "upgrade": 10, "scale-in": 10, "retain": 1, "finish retained": 1,
+	"relay restart": 2, "relay list broken": 2, "relay drop": 2,
 }
 
 // happened counts an event and marks it.
 func (r *Run) happened(event, format string, args ...any) {
 	r.events[event]++
-	// One line for all servers that are launched, upgraded or taken away together.
-	few := event != "launch" && event != "upgrade" && event != "scale-in"
-	r.watch.mark(fmt.Sprintf(format, args...), few || event == "upgrade" && r.events[event] == 1)
+	notable := true
+	switch event {
+	case "launch", "scale-in", "relay list broken":
+		notable = false // there is another mark at that time
+	case "upgrade", "relay restart", "relay drop":
+		notable = r.events[event] == 1 // one line for all that happen together
+	}
+	r.watch.mark(fmt.Sprintf(format, args...), notable)
 	r.Logf("%6.1f s %s", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -60,13 +68,14 @@ func (r *Run) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.hold, r.scaleIn}
+	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.relays, r.hold, r.scaleIn, r.linger}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	stop()
+	r.stopped = time.Now()
 	if err := wait(); err != nil {
 		return err
 	}
@@ -104,11 +113,16 @@ func (r *Run) launch(n int) error {
 func (r *Run) used() error {
 	n := len(r.in(Serving))
 	for _, b := range r.balancers {
-		if err := until(6*time.Duration(r.Rules.Threshold)*r.Rules.Check, func() error { return usesAll(b, n) }); err != nil {
+		if err := until(r.patience(), func() error { return usesAll(b, n) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	return until(r.patience(), func() error { return r.spray.usesAll(n) })
+}
+
+// patience is how long a change of targets may take.
+func (r *Run) patience() time.Duration {
+	return max(20*time.Second, 6*time.Duration(r.Rules.Threshold)*r.Rules.Check)
 }
 
 // send starts all sources. wait returns when they have ended.
@@ -117,7 +131,7 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 	var mu sync.Mutex
 	var errs []error
 	for i, f := range fronts {
-		to, seed := r.front(f.name).addr.String(), r.plan.Seed*100+uint64(i)
+		to, seed := r.entry(f.name), r.plan.Seed*100+uint64(i)
 		if f.name == "relp-apart" {
 			if r.probe, err = newProbe(f.name, r.clients[f.side], to, seed); err != nil {
 				return nil, err
@@ -130,8 +144,8 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 			return nil, err
 		}
 		feed.churn, feed.fixed = r.plan.Churn, 1
-		if e, ok := r.front(f.name).engine.(*tcpEngine); ok {
-			feed.doubt = e.doubt
+		if f.tcp {
+			feed.doubt = r.front(f.name).engine.(*tcpEngine).doubt
 		}
 		if f.class == "main" {
 			feed.bursts = r.plan.Bursts
@@ -149,6 +163,7 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 			}
 		})
 	}
+	r.begun = time.Now()
 	r.load(0.4, 1)
 	return func() error { wg.Wait(); return errors.Join(errs...) }, nil
 }
@@ -156,16 +171,9 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 // load sets the rates: a share of normal service, and another factor for the class main.
 func (r *Run) load(share, main float64) {
 	for _, f := range r.feeds {
-		rate := float64(r.form.Rate) * share
-		switch f.Run {
-		case "udp-vpn":
-			rate *= vpnShare * main
-		case "udp-internet":
-			rate *= (1 - vpnShare) * main
-		case "udp-apart":
-			rate *= apartShare
-		default:
-			rate *= 0.05
+		rate := float64(r.form.Rate) * share * shareOf(f.Run)
+		if isUDP(f.Run) && f.Class == "main" {
+			rate *= main
 		}
 		f.rate.Store(int64(rate))
 	}
@@ -221,9 +229,9 @@ func (r *Run) flood(ctx context.Context) error {
 		f.noBursts.Store(true)
 	}
 	r.load(1, r.plan.Flood)
-	r.flooded[0] = time.Now()
+	r.flooded[0], r.floodSent = time.Now(), r.datagrams()
 	err = r.pause(ctx, length)
-	r.flooded[1] = time.Now()
+	r.flooded[1], r.floodSent = time.Now(), r.datagrams()-r.floodSent
 	end()
 	err = errors.Join(err, ended())
 	r.load(r.form.Peak, 1)
@@ -260,7 +268,7 @@ func (r *Run) kill(ctx context.Context) error {
 		return err
 	}
 	r.happened("adopt", "%v has delivered the volume of %v", adopter, victim)
-	return errors.Join(r.deregister(victim), victim.volume.Delete())
+	return errors.Join(r.deregister(victim), r.spray.forget(victim.addr), victim.volume.Delete())
 }
 
 // outage cuts the line to the IDC.
@@ -319,16 +327,11 @@ func (s *Server) upgrade(program string) error {
 	return nil
 }
 
-// hold keeps the load up until the form has most of its records: a busy machine sends fewer.
+// hold keeps the load up until the form has most of its records, of which a busy machine sends fewer, and until its time is over but for
+// the scale-in.
 func (r *Run) hold(ctx context.Context) error {
-	for range 180 {
-		var sent uint64
-		for _, f := range r.feeds {
-			sent += f.Sent.Load()
-		}
-		if sent >= r.form.Records {
-			break
-		}
+	scaleIn := r.Rules.Drain + r.Rules.Deregistration + r.Rules.Quiesce
+	for i := 0; time.Since(r.begun)+scaleIn < r.form.Loaded || r.sent() < r.form.Records && i < 180; i++ {
 		if err := r.pause(ctx, time.Second); err != nil {
 			return err
 		}
@@ -336,9 +339,32 @@ func (r *Run) hold(ctx context.Context) error {
 	return nil
 }
 
+// linger waits until the sources have sent for as long as the form wants.
+func (r *Run) linger(ctx context.Context) error {
+	return r.pause(ctx, r.form.Loaded-time.Since(r.begun))
+}
+
+// sent is how many lines the feeds have sent so far.
+func (r *Run) sent() (n uint64) {
+	for _, f := range r.feeds {
+		n += f.Sent.Load()
+	}
+	return n
+}
+
+// datagrams is how many of them were datagrams.
+func (r *Run) datagrams() (n uint64) {
+	for _, f := range r.feeds {
+		if isUDP(f.Run) {
+			n += f.Sent.Load()
+		}
+	}
+	return n
+}
+
 // scaleIn removes five servers. The first one cannot reach the IDC in time, is retained, and finishes later.
 func (r *Run) scaleIn(ctx context.Context) error {
-	r.load(0.3, 1)
+	r.load(r.form.Fall*r.form.Peak, 1)
 	r.watch.mark("the load falls", true)
 	serving := r.in(Serving)
 	var leaving []*Server
@@ -353,7 +379,7 @@ func (r *Run) scaleIn(ctx context.Context) error {
 	if err := r.Terminate(retained); err != nil {
 		return err
 	}
-	if err := until(r.DrainTimeout+time.Minute, func() error {
+	if err := until(r.Rules.Drain+time.Minute, func() error {
 		if st := retained.instance.State(); st != "Terminating:Retained" {
 			return fmt.Errorf("%v is %s\n%s", retained, st, retained.tail(20))
 		}
@@ -393,7 +419,7 @@ func (r *Run) leave(servers []*Server) error {
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
 	for i, srv := range servers {
-		wg.Go(func() { errs[i] = r.Finish(srv, r.DrainTimeout+2*time.Minute) })
+		wg.Go(func() { errs[i] = r.Finish(srv, r.Rules.Drain+2*time.Minute) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -41,8 +41,7 @@ type Feed struct {
 	noBursts atomic.Bool
 	begun    time.Time
 
-	Sent  atomic.Uint64
-	First atomic.Uint64 // of these, by the first source, in datagrams
+	Sent atomic.Uint64
 	// doubt reports whether the end of a connection from a local address confirms nothing.
 	doubt func(addr string) bool
 	// Unconfirmed are the numbers of lines on connections of which the receiver has not confirmed that it has read everything.
@@ -126,9 +125,6 @@ func (f *Feed) SendUDP(ctx context.Context) error {
 				continue
 			}
 			f.Sent.Add(1)
-			if i == 0 {
-				f.First.Add(1)
-			}
 		}
 		if f.rnd.Float64() < f.churn*tick.Seconds()*float64(len(conns)) {
 			if i := f.rnd.IntN(len(conns)); i >= f.fixed {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/drain/draintest"
@@ -22,12 +23,11 @@ const most = 40
 
 // Setup is what differs between stages.
 type Setup struct {
-	Rules        rules
-	HashSeed     uint32
-	Line         string        // bandwidth to the IDC, as tc has it
-	VolumeBytes  int64         // of each server
-	DrainTimeout time.Duration // of the collectors
-	Logf         func(format string, args ...any)
+	Rules       rules
+	HashSeed    uint32
+	Line        string // bandwidth to the IDC, as tc has it
+	VolumeBytes int64  // of each server
+	Logf        func(format string, args ...any)
 }
 
 // Stage is everything that a fleet needs.
@@ -37,6 +37,8 @@ type Stage struct {
 	disk      *Volume // of the destinations and of what is only read here
 	clients   map[string]*Namespace
 	balancers []*Balancer
+	heavy     *Relay
+	spray     *Relay
 	bucket    *destination
 	idc       *destination
 	group     *autoscaler
@@ -47,19 +49,24 @@ type Stage struct {
 	servers []*Server // all that have ever lived
 }
 
-// the load balancers: one per protocol and side, and one per protocol of the isolated class.
-var fronts = []struct {
+// front is where sources send to.
+type front struct {
 	name, side, class string
 	host              int // in both networks
 	port              uint16
 	tcp               bool
-}{
+}
+
+// fronts are the load balancers, one per protocol and side, and one per protocol of the isolated class; and the relays.
+var fronts = []front{
 	{"udp-vpn", "vpn", "main", 201, udpVPN, false},
 	{"udp-internet", "internet", "main", 202, udpNet, false},
 	{"tcp-vpn", "vpn", "main", 203, tcpVPN, true},
 	{"tcp-internet", "internet", "main", 204, tcpNet, true},
 	{"udp-apart", "vpn", "apart", 205, udpApart, false},
 	{"relp-apart", "vpn", "apart", 206, relpApart, true},
+	{heavyName, "vpn", "main", 207, udpVPN, false},
+	{sprayName, "internet", "main", 208, udpNet, false},
 }
 
 // newStage makes the stage without servers. The caller closes it, also after an error.
@@ -68,7 +75,7 @@ func newStage(o Setup) (*Stage, error) {
 	if err := os.MkdirAll(filepath.Join(stageDir, "dev"), 0o755); err != nil {
 		return s, err
 	}
-	for _, step := range []func() error{s.makeDisk, s.build, s.makeNetwork, s.makeDestinations, s.makeBalancers, s.makeGroup} {
+	for _, step := range []func() error{s.makeDisk, s.build, s.makeNetwork, s.makeDestinations, s.makeBalancers, s.makeRelays, s.makeGroup} {
 		if err := step(); err != nil {
 			return s, err
 		}
@@ -89,7 +96,7 @@ func (s *Stage) onDisk(name string) string { return filepath.Join(stageDir, "dis
 // build builds the programs. The upgrade's is the same under another name.
 func (s *Stage) build() error {
 	dir := s.onDisk("bin")
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./examples/collector", "./examples/audit")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./examples/collector", "./examples/audit", "./examples/udprelay")
 	cmd.Dir = "../../.."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
@@ -135,12 +142,19 @@ func (s *Stage) makeDestinations() error {
 	return nil
 }
 
-func (s *Stage) makeBalancers() error {
-	var ever []netip.Addr
+// ever are the addresses that servers can have.
+func ever() (addrs []netip.Addr) {
 	for slot := 1; slot <= most; slot++ {
-		ever = append(ever, lan(10+slot))
+		addrs = append(addrs, lan(10+slot))
 	}
+	return addrs
+}
+
+func (s *Stage) makeBalancers() error {
 	for i, f := range fronts {
+		if f.name == heavyName || f.name == sprayName {
+			continue
+		}
 		ns, err := s.net.machine(f.name, wan(f.host), lan(f.host))
 		if err != nil {
 			return err
@@ -150,7 +164,7 @@ func (s *Stage) makeBalancers() error {
 		if f.tcp {
 			b.engine, err = newTCPEngine(ns, seed, in, f.port)
 		} else {
-			b.engine, err = newUDPEngine(ns, s.Rules, seed, in, f.port, ever)
+			b.engine, err = newUDPEngine(ns, s.Rules, seed, in, f.port, ever())
 		}
 		if err == nil {
 			err = b.start()
@@ -188,6 +202,11 @@ func (s *Stage) Close() {
 	for _, b := range s.balancers {
 		_ = b.stop()
 	}
+	for _, r := range []*Relay{s.heavy, s.spray} {
+		if r != nil && r.cmd != nil && r.cmd.Process != nil {
+			_ = r.end(syscall.SIGKILL)
+		}
+	}
 	s.bucket.stop()
 	s.idc.stop()
 	if s.group != nil {
@@ -210,6 +229,17 @@ func (s *Stage) in(p Phase) (list []*Server) {
 		}
 	}
 	return list
+}
+
+// entry is the address that the sources of a front send to.
+func (s *Stage) entry(name string) string {
+	switch name {
+	case heavyName:
+		return s.heavy.in.String()
+	case sprayName:
+		return s.spray.in.String()
+	}
+	return s.front(name).addr.String()
 }
 
 // front returns a balancer by name.

@@ -19,9 +19,9 @@ func TestStage(t *testing.T) {
 	if !inside(t) {
 		return
 	}
-	s, err := newStage(Setup{
-		Rules: unscaled.by(40), HashSeed: 7, Line: "200mbit", VolumeBytes: 1 << 30, DrainTimeout: time.Minute, Logf: t.Logf,
-	})
+	rules := unscaled.by(40)
+	rules.Drain = time.Minute
+	s, err := newStage(Setup{Rules: rules, HashSeed: 7, Line: "200mbit", VolumeBytes: 1 << 30, Logf: t.Logf})
 	t.Cleanup(s.Close)
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +124,11 @@ func mutate(t *testing.T, s *Stage, feeds []*Feed, probe *Probe) {
 	s.servers = append(s.servers, &Server{slot: most, addr: lan(10 + most), instance: ghost, ns: s.servers[0].ns, done: s.servers[0].done, imds: s.servers[0].imds})
 	s.mu.Unlock()
 	wrong("an instance never delivered", "the auditor", "nothing is left in a socket")
+	// Last, since nothing brings its counters back.
+	if err := commandIn(s.heavy.ns, "", "nft", "reset", "counters", "table", "inet", "penstock_relay"); err != nil {
+		t.Fatal(err)
+	}
+	wrong("a relay has forgotten its datagrams", heavyName+": its account")
 }
 
 // feedAll sends a little through every balancer.
@@ -131,9 +136,9 @@ func feedAll(t *testing.T, s *Stage, ctx context.Context) (feeds []*Feed, probe 
 	t.Helper()
 	var wg sync.WaitGroup
 	for i, f := range fronts {
-		b := s.front(f.name)
+		to := s.entry(f.name)
 		if f.name == "relp-apart" {
-			p, err := newProbe(f.name, s.clients[f.side], b.addr.String(), 1)
+			p, err := newProbe(f.name, s.clients[f.side], to, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +150,7 @@ func feedAll(t *testing.T, s *Stage, ctx context.Context) (feeds []*Feed, probe 
 		for i := range shares {
 			shares[i] = 1
 		}
-		feed, err := newFeed(f.name, f.class, s.clients[f.side], b.addr.String(), uint64(i), shares)
+		feed, err := newFeed(f.name, f.class, s.clients[f.side], to, uint64(i), shares)
 		if err != nil {
 			t.Fatal(err)
 		}

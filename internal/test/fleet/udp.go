@@ -68,15 +68,24 @@ func (e *udpEngine) end(target netip.Addr, _ bool) error { return deleteFlows(e.
 // close implements engine: the tables go with the namespace.
 func (e *udpEngine) close() error { return nil }
 
-// forwarded are the counts of a balancer.
+// forwarded are the counts of a balancer, or of a relay's machine.
 type forwarded struct {
-	In, NoTarget uint64
-	To           map[netip.Addr]uint64
+	In, NoTarget   uint64
+	Aimed, Refused uint64 // of a relay: see Relay.count
+	To             map[netip.Addr]uint64
 }
 
-// counts reads the counters. Each packet is one datagram: nothing here puts several into one.
-func (e *udpEngine) counts() (f forwarded, err error) {
-	out, err := output(e.ns, "", "nft", "-j", "list", "counters", "table", "ip", "account")
+// Out is the sum of To.
+func (f forwarded) Out() (sum uint64) {
+	for _, n := range f.To {
+		sum += n
+	}
+	return sum
+}
+
+// counts reads the counters of a machine. Each packet is one datagram: nothing here puts several into one.
+func counts(ns *Namespace) (f forwarded, err error) {
+	out, err := output(ns, "", "nft", "-j", "list", "counters", "table", "ip", "account")
 	if err != nil {
 		return f, err
 	}
@@ -99,6 +108,10 @@ func (e *udpEngine) counts() (f forwarded, err error) {
 			f.In = c.Packets
 		case c.Name == "notarget":
 			f.NoTarget = c.Packets
+		case c.Name == "aimed":
+			f.Aimed = c.Packets
+		case c.Name == "refused":
+			f.Refused = c.Packets
 		default:
 			a, err := netip.ParseAddr(strings.ReplaceAll(c.Name[1:], "_", "."))
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -34,6 +35,7 @@ type Verdict struct {
 	// that may be by the servers' own account.
 	Arrived, Bound uint64
 	Servers        []ServerVerdict
+	Relays         []RelayVerdict
 }
 
 // ServerVerdict is the account of one server.
@@ -66,22 +68,17 @@ func (s *Stage) judge(feeds []*Feed, probe *Probe) (*Verdict, error) {
 	if probe != nil {
 		v.Sent[probe.Run] = probe.sent
 	}
-	if err := s.audit(v); err != nil {
+	contents, err := s.contents(v)
+	if err != nil {
 		return v, err
 	}
-	var contents []*Content
-	for name, dir := range map[string]string{"idc": s.onDisk("idc/data"), "s3": s.onDisk("s3/penstock")} {
-		c, err := readContent(name, dir, v.Sent)
-		if err != nil {
-			return v, err
-		}
-		contents = append(contents, c)
-		v.check(c.Repeated == 0 && c.Foreign == 0, name+": no record number twice, no foreign line", "%d repeated, %d foreign, %d objects", c.Repeated, c.Foreign, c.Objects)
+	for _, c := range contents {
+		v.check(c.Repeated == 0 && c.Foreign == 0, c.Name+": no record number twice, no foreign line", "%d repeated, %d foreign, %d objects", c.Repeated, c.Foreign, c.Objects)
 		var found, doubled, altered uint64
 		for _, t := range c.Runs {
 			found, doubled, altered = found+t.Found, doubled+t.Duplicate, altered+t.Altered
 		}
-		v.check(doubled == 0 && altered == 0, name+": no line twice or altered", "%d lines, %d doubled, %d altered", found, doubled, altered)
+		v.check(doubled == 0 && altered == 0, c.Name+": no line twice or altered", "%d lines, %d doubled, %d altered", found, doubled, altered)
 	}
 	fwd, err := s.forwarded()
 	if err != nil {
@@ -91,6 +88,9 @@ func (s *Stage) judge(feeds []*Feed, probe *Probe) (*Verdict, error) {
 		if err := v.server(s, srv, fwd, contents); err != nil {
 			return v, err
 		}
+	}
+	if err := v.relays(s, feeds, fwd); err != nil {
+		return v, err
 	}
 	if err := v.datagrams(s, feeds, fwd, contents); err != nil {
 		return v, err
@@ -106,6 +106,20 @@ func (s *Stage) judge(feeds []*Feed, probe *Probe) (*Verdict, error) {
 		}
 	}
 	return v, nil
+}
+
+// contents reads both destinations, while the auditor does the same: each of the three takes minutes after a long run.
+func (s *Stage) contents(v *Verdict) ([]*Content, error) {
+	audited := make(chan error, 1)
+	go func() { audited <- s.audit(v) }()
+	places := []struct{ name, dir string }{{"idc", s.onDisk("idc/data")}, {"s3", s.onDisk("s3/penstock")}}
+	contents, errs := make([]*Content, len(places)), make([]error, len(places))
+	var wg sync.WaitGroup
+	for i, p := range places {
+		wg.Go(func() { contents[i], errs[i] = readContent(p.name, p.dir, v.Sent) })
+	}
+	wg.Wait()
+	return contents, errors.Join(append(errs, <-audited)...)
 }
 
 // audit runs the auditor with every instance that has ever lived.
@@ -217,18 +231,20 @@ func (v *Verdict) datagrams(s *Stage, feeds []*Feed, fwd map[string]forwarded, c
 		if !isUDP(f.Run) {
 			continue
 		}
-		b := fwd[f.Run]
-		v.check(f.Sent.Load() >= b.In, f.Run+": the balancer has not seen more than was sent", "sent %d, seen %d", f.Sent.Load(), b.In)
-		if err := v.way(s, f.Run+": from the clients", f.Sent.Load()-b.In, f.ns, s.front(f.Run).ns); err != nil {
+		sent += f.Sent.Load()
+		if f.Run == heavyName || f.Run == sprayName { // see relays
+			continue
+		}
+		b, into, way := fwd[f.Run], f.Sent.Load(), []*Namespace{f.ns, s.front(f.Run).ns}
+		if f.Run == "udp-vpn" {
+			into, way = into+fwd[heavyName].Out(), append(way, s.heavy.ns)
+		}
+		v.check(into >= b.In, f.Run+": the balancer has not seen more than was sent", "sent %d, seen %d", into, b.In)
+		if err := v.way(s, f.Run+": from the clients", into-min(into, b.In), way...); err != nil {
 			return err
 		}
 		v.drop("no target (balancer)", b.NoTarget)
-		var to uint64
-		for _, n := range b.To {
-			to += n
-		}
-		v.check(b.In == b.NoTarget+to, f.Run+": the balancer has passed on every datagram that had a target", "seen %d, no target %d, passed on %d", b.In, b.NoTarget, to)
-		sent += f.Sent.Load()
+		v.check(b.In == b.NoTarget+b.Out(), f.Run+": the balancer has passed on every datagram that had a target", "seen %d, no target %d, passed on %d", b.In, b.NoTarget, b.Out())
 	}
 	var dropped uint64
 	for _, n := range v.Dropped {
