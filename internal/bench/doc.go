@@ -4,7 +4,7 @@
 //   - receivers: from the socket to the disk, beside rsyslog, syslog-ng and a raw socket
 //   - uploads: to S3, beside the SDK's bare manager, rclone and the AWS command line
 //
-// The script run runs them all, and the benchmarks elsewhere in the tree that belong to them.
+// The command run runs them all, and the benchmarks elsewhere in the tree that belong to them, and writes one page.
 //
 // It is a module of its own, so that what is compared never becomes a dependency of who embeds Penstock. Figures taken
 // with it stand in internal/docs/performance.md.

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
 // score is what a contestant did in all its turns.
@@ -29,7 +30,7 @@ type score struct {
 }
 
 // compare lets all take turns under one load, and prints a table. The first of the field is the yardstick.
-func (r *race) compare(field []entrant, s shape) (err error) {
+func (r *race) compare(f field, s shape) (err error) {
 	var scores []*score
 	top, err := os.MkdirTemp(r.dir, "peers-*")
 	if err != nil {
@@ -41,7 +42,7 @@ func (r *race) compare(field []entrant, s shape) (err error) {
 		}
 		err = errors.Join(err, os.RemoveAll(top))
 	}()
-	for i, e := range field {
+	for i, e := range f.entrants {
 		if i > 0 && !r.only.MatchString(e.name) {
 			continue
 		}
@@ -55,10 +56,13 @@ func (r *race) compare(field []entrant, s shape) (err error) {
 		}
 		scores = append(scores, &score{name: e.name, c: c})
 	}
+	if len(scores) < 2 {
+		return nil // -only leaves nobody of this field
+	}
 	// A contestant that recycles files has some to recycle before the measurement begins.
 	big := makeBatch(warmBatch, s.size)
 	for _, sc := range scores {
-		for n := 0; n < warmBytes; n += warmBatch * s.size {
+		for n := 0; n < r.warm<<20; n += warmBatch * s.size {
 			if err := sc.c.Append(big); err != nil {
 				return fmt.Errorf("%s: %w", sc.name, err)
 			}
@@ -75,13 +79,11 @@ func (r *race) compare(field []entrant, s shape) (err error) {
 			sc.ratios = append(sc.ratios, sc.rates[len(sc.rates)-1]/yard.rates[len(yard.rates)-1])
 		}
 	}
-	return r.report(s, scores)
+	return r.report(f.name, s, scores)
 }
 
-const (
-	warmBytes = 4 * segmentBytes
-	warmBatch = 2048
-)
+// warmBatch is the number of records of an append before the measurement.
+const warmBatch = 2048
 
 // segmentBytes is how large everybody's files are.
 const segmentBytes = 64 << 20
@@ -139,7 +141,7 @@ func (sc *score) turn(s shape, batch [][]byte, burst time.Duration) error {
 	return errors.Join(errs...)
 }
 
-func (r *race) report(s shape, scores []*score) error {
+func (r *race) report(field string, s shape, scores []*score) error {
 	scores[0].ratios = []float64{1}
 	for _, sc := range scores {
 		slices.Sort(sc.rates)
@@ -147,19 +149,35 @@ func (r *race) report(s shape, scores []*score) error {
 		slices.Sort(sc.latencies)
 	}
 	yardP50 := quantile(scores[0].latencies, 0.5)
-	fmt.Printf("%d writer(s), %d records of %d B an append, %d turns\n", s.writers, s.batch, s.size, r.rounds)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "\tMB/s\t÷ %s\tquartiles\tp50\t÷\tp99\tCPU s/GB\tallocs/record\tappends/write\t\n", scores[0].name)
-	for _, sc := range scores {
-		p50 := quantile(sc.latencies, 0.5)
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f–%.2f\t%v\t%.2f\t%v\t%.2f\t%.3f\t%.1f\t\n", sc.name,
-			quantile(sc.rates, 0.5)/1e6, quantile(sc.ratios, 0.5), quantile(sc.ratios, 0.25), quantile(sc.ratios, 0.75),
-			p50.Round(time.Microsecond), float64(p50)/float64(yardP50), quantile(sc.latencies, 0.99).Round(time.Microsecond),
-			sc.cpu/float64(sc.bytes)*1e9, float64(sc.allocs)/float64(sc.records),
-			float64(sc.records)/float64(s.batch)/float64(sc.writes))
+	t := result.Table{
+		Title: fmt.Sprintf("Appends to %s: %d writer(s), %d records of %d B an append, %d turns", field, s.writers, s.batch, s.size, r.rounds),
+		Columns: []result.Column{
+			{Name: "MB/s"},
+			{Name: "÷ " + scores[0].name, Bars: true},
+			{Name: "quartiles"},
+			{Name: "p50"},
+			{Name: "÷"},
+			{Name: "p99"},
+			{Name: "CPU s/GB"},
+			{Name: "allocs/record"},
+			{Name: "appends/write"},
+		},
 	}
-	fmt.Fprintln(w)
-	return w.Flush()
+	for _, sc := range scores {
+		p50, p99 := quantile(sc.latencies, 0.5), quantile(sc.latencies, 0.99)
+		t.Rows = append(t.Rows, result.Row{Name: sc.name, Cells: []result.Cell{
+			result.Num("%.0f", quantile(sc.rates, 0.5)/1e6),
+			result.Num("%.2f", quantile(sc.ratios, 0.5)),
+			{Text: fmt.Sprintf("%.2f–%.2f", quantile(sc.ratios, 0.25), quantile(sc.ratios, 0.75))},
+			{Text: p50.Round(time.Microsecond).String(), Number: p50.Seconds()},
+			result.Num("%.2f", float64(p50)/float64(yardP50)),
+			{Text: p99.Round(time.Microsecond).String(), Number: p99.Seconds()},
+			result.Num("%.2f", sc.cpu/float64(sc.bytes)*1e9),
+			result.Num("%.3f", float64(sc.allocs)/float64(sc.records)),
+			result.Num("%.1f", float64(sc.records)/float64(s.batch)/float64(max(1, sc.writes))),
+		}})
+	}
+	return r.out.Write(t)
 }
 
 func quantile[T any](sorted []T, q float64) T { return sorted[int(q*float64(len(sorted)-1))] }

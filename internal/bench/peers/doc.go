@@ -1,6 +1,6 @@
 // Command peers measures durable appends: the spool beside other logs for Go, and all of them beside the raw disk.
 //
-//	cd internal/bench && go run ./peers                        # 1 and 8 writers, 512 B × 64
+//	cd internal/bench && go run ./peers                        # 1, 8 and 32 writers, batches of 64
 //	cd internal/bench && go run ./peers -sizes 256,512,1400 -only penstock
 //
 // Everybody appends batches of records, and each append returns once its batch is on stable storage. The yardstick is

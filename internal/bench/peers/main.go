@@ -8,10 +8,12 @@ import (
 	"os"
 	"regexp"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/bench/result"
 	"github.com/penstock-go/penstock/spool"
 )
 
@@ -54,12 +56,20 @@ var written = []entrant{
 	{"penstock, none", newOurs(spool.SyncNone)},
 }
 
+// field is who competes, with the name of where appends are when they return.
+type field struct {
+	name     string
+	entrants []entrant
+}
+
 // race is the settings of a run.
 type race struct {
 	rounds int
 	burst  time.Duration
 	only   *regexp.Regexp
 	dir    string
+	warm   int // MiB
+	out    *result.Writer
 }
 
 func main() {
@@ -68,11 +78,14 @@ func main() {
 	flag.DurationVar(&r.burst, "burst", 100*time.Millisecond, "length of a turn")
 	flag.StringVar(&r.dir, "dir", ".", "on the disk to measure")
 	only := flag.String("only", "", "regular expression of contestants, beside the yardstick")
-	writers := flag.String("writers", "1,8", "numbers of writers")
+	writers := flag.String("writers", "1,8,32", "numbers of writers")
 	sizes := flag.String("sizes", "512,256,1400", "record sizes in bytes")
 	batch := flag.Int("batch", 64, "records in an append")
+	flag.IntVar(&r.warm, "warm", 4*segmentBytes>>20, "MiB that each writes before its turns: what recycles files needs that")
+	asJSON := flag.Bool("json", false, "print tables as JSON")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of everything")
 	flag.Parse()
+	r.out = result.NewWriter(os.Stdout, *asJSON)
 	err := profiled(*profile, func() (err error) {
 		if r.only, err = regexp.Compile(*only); err != nil {
 			return err
@@ -102,7 +115,13 @@ func profiled(file string, f func() error) error {
 }
 
 func (r *race) run(writers, sizes string, batch int) error {
-	for _, field := range [][]entrant{durable, written} {
+	if r.rounds < 1 || r.warm < 0 {
+		return errors.New("-rounds is at least 1, -warm not negative")
+	}
+	if all := slices.Concat(durable[1:], written[1:]); !slices.ContainsFunc(all, func(e entrant) bool { return r.only.MatchString(e.name) }) {
+		return fmt.Errorf("-only %q matches nobody of %s", r.only, names(all))
+	}
+	for _, f := range []field{{"stable storage", durable}, {"the kernel", written}} {
 		for _, size := range strings.Split(sizes, ",") {
 			for _, w := range strings.Split(writers, ",") {
 				s := shape{batch: batch}
@@ -111,7 +130,7 @@ func (r *race) run(writers, sizes string, batch int) error {
 					s.writers, err = strconv.Atoi(w)
 				}
 				if err == nil {
-					err = r.compare(field, s)
+					err = r.compare(f, s)
 				}
 				if err != nil {
 					return err
@@ -119,14 +138,25 @@ func (r *race) run(writers, sizes string, batch int) error {
 			}
 		}
 	}
+	read := result.Table{Title: "Reading back a sealed segment, every record checked", Columns: []result.Column{{Name: "GB/s"}}}
 	for _, size := range strings.Split(sizes, ",") {
 		n, err := strconv.Atoi(size)
-		if err == nil {
-			err = r.readBack(n)
-		}
 		if err != nil {
 			return err
 		}
+		rate, err := r.readBack(n)
+		if err != nil {
+			return err
+		}
+		read.Rows = append(read.Rows, result.Row{Name: size + " B records", Cells: []result.Cell{result.Num("%.2f", rate/1e9)}})
 	}
-	return nil
+	return r.out.Write(read)
+}
+
+func names(all []entrant) string {
+	var s []string
+	for _, e := range all {
+		s = append(s, strconv.Quote(e.name))
+	}
+	return strings.Join(s, ", ")
 }

@@ -15,40 +15,39 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// readBack measures reading a sealed segment, every block and record checked, from the page cache.
-func (r *race) readBack(size int) (err error) {
+// readBack returns the bytes per second of reading a sealed segment, every block and record checked, from the page cache.
+func (r *race) readBack(size int) (rate float64, err error) {
 	dir, err := os.MkdirTemp(r.dir, "peers-*")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := writeSegment(dir, size); err != nil {
-		return err
+		return 0, err
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*", "*.seg"))
 	if err != nil || len(names) == 0 {
-		return fmt.Errorf("no segment in %s: %w", dir, err)
+		return 0, fmt.Errorf("no segment in %s: %w", dir, err)
 	}
 	f, err := os.Open(names[0])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var rates []float64
 	for range r.rounds {
 		begin := time.Now()
 		if err := readAll(f, info.Size()); err != nil {
-			return err
+			return 0, err
 		}
 		rates = append(rates, float64(info.Size())/time.Since(begin).Seconds())
 	}
 	slices.Sort(rates)
-	fmt.Printf("reading back a segment of %d B records: %.2f GB/s\n", size, quantile(rates, 0.5)/1e9)
-	return nil
+	return quantile(rates, 0.5), nil
 }
 
 func writeSegment(dir string, size int) error {

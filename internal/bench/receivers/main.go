@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"text/tabwriter"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/bench/result"
 )
 
 // bench is the settings of a run.
@@ -19,6 +20,8 @@ type bench struct {
 	tcpMB   int
 	only    *regexp.Regexp
 	rounds  int
+	search  bool
+	out     *result.Writer
 }
 
 func main() {
@@ -36,8 +39,11 @@ func main() {
 	flag.IntVar(&b.cpuRate, "cpu-rate", 200_000, "datagrams per second at which CPU is compared")
 	flag.IntVar(&b.tcpMB, "tcp", 512, "megabytes sent over TCP")
 	flag.IntVar(&b.rounds, "rounds", 5, "turns of the comparison with the raw socket; 0 leaves it out")
+	flag.BoolVar(&b.search, "search", true, "look for the highest rate without loss")
+	asJSON := flag.Bool("json", false, "print tables as JSON")
 	only := flag.String("only", "", "regular expression of receivers; not for the raw socket")
 	flag.Parse()
+	b.out = result.NewWriter(os.Stdout, *asJSON)
 	var err error
 	if b.only, err = regexp.Compile(*only); err == nil {
 		err = b.run()
@@ -55,40 +61,56 @@ func (b *bench) run() error {
 	}
 	defer os.RemoveAll(top)
 	b.dir = top
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if b.rounds > 0 {
-		if err := b.againstRaw(w); err != nil {
+		if err := b.againstRaw(); err != nil {
 			return err
 		}
-		fmt.Println()
 	}
 	all, err := b.receivers()
 	if err != nil {
 		return err
 	}
-	if max, _ := os.ReadFile("/proc/sys/net/core/rmem_max"); len(max) < len("67108864\n") {
-		fmt.Fprintf(os.Stderr, "net.core.rmem_max is %s: syslog-ng gets no more for its receive buffers\n", bytes.TrimSpace(max))
+	if len(all) == 0 {
+		return fmt.Errorf("-only %q matches nobody", b.only)
 	}
-	fmt.Fprintf(w, "\tlossless/s\tCPU s/M at %d/s\tstored there\tTCP to disk MB/s\t\n", b.cpuRate)
+	if most, _ := os.ReadFile("/proc/sys/net/core/rmem_max"); len(most) < len("67108864\n") {
+		fmt.Fprintf(os.Stderr, "net.core.rmem_max is %s: syslog-ng gets no more for its receive buffers\n", bytes.TrimSpace(most))
+	}
+	t := result.Table{Title: "From the socket to the disk", Columns: []result.Column{
+		{Name: "lossless/s", Bars: true},
+		{Name: fmt.Sprintf("CPU s/M at %d/s", b.cpuRate)},
+		{Name: "stored there"},
+		{Name: "TCP to disk MB/s", Bars: true},
+	}}
 	for _, r := range all {
+		row, err := b.measure(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return b.out.Write(t)
+}
+
+// measure is a receiver's row in the table of all.
+func (b *bench) measure(r *receiver) (row result.Row, err error) {
+	lossless := result.Cell{Text: "-"}
+	if b.search {
 		highest, capped, err := b.highest(r)
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			return row, err
 		}
-		more := ""
-		if capped {
-			more = "≥ "
+		if lossless = result.Num("%.0f", float64(highest)); capped {
+			lossless.Text = "≥ " + lossless.Text
 		}
-		at, err := b.udp(r, b.cpuRate)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-		speed, err := b.tcp(r)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
-		}
-		fmt.Fprintf(w, "%s\t%s%d\t%.2f\t%.2f %%\t%.0f\t\n", r.name, more, highest,
-			at.cpu/float64(at.stored)*1e6, 100*float64(at.stored)/float64(at.sent), speed)
 	}
-	return w.Flush()
+	at, err := b.udp(r, b.cpuRate)
+	if err != nil {
+		return row, err
+	}
+	speed, err := b.tcp(r)
+	return result.Row{Name: r.name, Cells: []result.Cell{
+		lossless,
+		result.Num("%.2f", at.cpu/float64(at.stored)*1e6), result.Num("%.2f %%", 100*float64(at.stored)/float64(at.sent)), result.Num("%.0f", speed),
+	}}, err
 }

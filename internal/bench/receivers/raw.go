@@ -7,9 +7,9 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
-	"text/tabwriter"
 	"unsafe"
 
+	"github.com/penstock-go/penstock/internal/bench/result"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,7 +65,7 @@ func discardRaw(ctx context.Context) error {
 const pacedRate = 300_000
 
 // againstRaw compares our receiving with the raw socket, by turns.
-func (b *bench) againstRaw(w *tabwriter.Writer) error {
+func (b *bench) againstRaw() error {
 	all := []*receiver{
 		{"raw, discarded", startOurs("raw", false)},
 		{"listener, discarded", startOurs("discard plain", false)},
@@ -73,8 +73,8 @@ func (b *bench) againstRaw(w *tabwriter.Writer) error {
 		{"into the spool", startOurs("penstock plain", true)},
 		{"GRO, into the spool", startOurs("penstock gro", true)},
 	}
-	type result struct{ pps, cpu, paced []float64 }
-	results := make([]result, len(all))
+	type turns struct{ pps, cpu, paced []float64 }
+	results := make([]turns, len(all))
 	for range b.rounds {
 		for i, r := range all {
 			full, err := b.udp(r, 0)
@@ -92,21 +92,37 @@ func (b *bench) againstRaw(w *tabwriter.Writer) error {
 			fmt.Fprintf(os.Stderr, "%-24s flood: %.0f of %d, paced: %d of %d\n", r.name, float64(full.stored), full.sent, paced.stored, paced.sent)
 		}
 	}
-	lossless := make([]int, len(all))
+	t := result.Table{Title: fmt.Sprintf("Beside a raw recvmmsg(2) loop, %d turns", b.rounds), Columns: []result.Column{
+		{Name: "kpps of a flood"},
+		{Name: "÷ raw", Bars: true},
+		{Name: "CPU s/M"},
+		{Name: "÷ raw"},
+		{Name: fmt.Sprintf("CPU s/M at %d/s", pacedRate)},
+		{Name: "÷ raw"},
+		{Name: "lossless/s"},
+		{Name: "÷ raw", Bars: true},
+	}}
+	var highest, rawHighest int
 	for i, r := range all {
-		var err error
-		if lossless[i], _, err = b.highest(r); err != nil {
-			return err
+		lossless, part := result.Cell{Text: "-"}, result.Cell{Text: "-"}
+		if b.search {
+			var err error
+			if highest, _, err = b.highest(r); err != nil {
+				return err
+			}
+			if i == 0 {
+				rawHighest = highest
+			}
+			lossless, part = result.Num("%.0f", float64(highest)), result.Num("%.2f", float64(highest)/float64(max(rawHighest, 1)))
 		}
-	}
-	fmt.Fprintf(w, "\tkpps of a flood\t÷ raw\tCPU s/M\t÷ raw\tCPU s/M at %d/s\t÷ raw\tlossless/s\t÷ raw\t\n", pacedRate)
-	for i, r := range all {
 		of, raw := results[i], results[0]
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%.2f\t\n", r.name,
-			median(of.pps)/1e3, ratio(of.pps, raw.pps), median(of.cpu), ratio(of.cpu, raw.cpu),
-			median(of.paced), ratio(of.paced, raw.paced), lossless[i], float64(lossless[i])/float64(max(lossless[0], 1)))
+		t.Rows = append(t.Rows, result.Row{Name: r.name, Cells: []result.Cell{
+			result.Num("%.0f", median(of.pps)/1e3), result.Num("%.2f", ratio(of.pps, raw.pps)),
+			result.Num("%.2f", median(of.cpu)), result.Num("%.2f", ratio(of.cpu, raw.cpu)),
+			result.Num("%.2f", median(of.paced)), result.Num("%.2f", ratio(of.paced, raw.paced)), lossless, part,
+		}})
 	}
-	return w.Flush()
+	return b.out.Write(t)
 }
 
 // ratio is the median of the ratios of each round.

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/penstock-go/penstock/internal/bench/result"
+)
+
+// part is a chapter of performance.md.
+type part struct {
+	name, title string
+	commands    []command
+}
+
+// command gives tables: a program of this module, or benchmarks of a package.
+type command struct {
+	program string // of this module; otherwise
+	pkg     string // relative to the repository
+	bench   string
+	long    []string // more arguments, and those of the short form
+	short   []string
+}
+
+// Benchmarks that run for a second each are enough to compare; the short form runs each body ten times.
+func bench(pkg, pattern string, long ...string) command {
+	return command{pkg: pkg, bench: pattern, long: long, short: []string{"-benchtime=10x"}}
+}
+
+// once is for benchmarks whose body is long.
+func once(pkg, pattern string, long ...string) command {
+	return command{pkg: pkg, bench: pattern, long: long, short: []string{"-benchtime=1x"}}
+}
+
+var parts = []part{
+	{"spool", "Durable appends, beside other logs for Go and the raw disk", []command{
+		{program: "peers", short: []string{"-rounds=1", "-burst=20ms", "-sizes=512", "-writers=1,8", "-warm=1"}},
+		once("./spool", "Offer|Open"),
+		bench("./spool/segment", "."),
+		bench("./spool/internal/index", "."),
+	}},
+	{"receive", "From the socket to the disk, beside rsyslog, syslog-ng and a raw socket", []command{
+		{program: "receivers", short: []string{"-rounds=1", "-length=200ms", "-cpu-rate=20000", "-tcp=8", "-search=false"}},
+		bench("./ingest", "UDP|TCP|Framers|Transform|Route|Proxy"),
+		bench("./ingest/relp", "."),
+		bench("./ingest/lumberjack", "."),
+	}},
+	{"ship", "To S3 and over SFTP, beside the bare manager, rclone, aws and OpenSSH's client", []command{
+		once("./internal/bench/uploads", "S3", "-benchtime=5x"),
+		once("./ship/sftpship", "Upload", "-benchtime=5x"),
+	}},
+	{"stage", "Staging, beside the bare encoder", []command{
+		bench("./ship", "."),
+		bench("./ship/format", "."),
+		bench("./compress", "."),
+	}},
+	{"audit", "Audits", []command{
+		once("./ship/audit", "."),
+	}},
+	{"status", "What it costs to be seen", []command{
+		once("./drain/monitor", "."),
+		once("./drain/status", "."),
+		bench("./internal/hist", "."),
+	}},
+}
+
+// String is the command as one types it at the top of the repository.
+func (c command) String(short bool) string {
+	dir, args := c.args(short)
+	s := "go"
+	for _, a := range args {
+		if strings.ContainsAny(a, "|^$*") {
+			a = "'" + a + "'"
+		}
+		s += " " + a
+	}
+	if dir != "." {
+		s = "cd " + dir + " && " + s
+	}
+	return s
+}
+
+// args returns what go is called with, and where, from the top of the repository.
+func (c command) args(short bool) (dir string, args []string) {
+	more := c.long
+	if short {
+		more = c.short
+	}
+	if c.program != "" {
+		return "internal/bench", append([]string{"run", "./" + c.program}, more...)
+	}
+	dir, pkg := ".", c.pkg
+	if rest, ok := strings.CutPrefix(pkg, "./internal/bench/"); ok { // a module of its own
+		dir, pkg = "internal/bench", "./"+rest
+	}
+	return dir, append([]string{"test", "-run", "^$", "-bench", c.bench, "-benchmem", "-timeout", "60m", pkg}, more...)
+}
+
+// run runs the command, with its errors on ours, and returns its tables. Tables that came before an error are returned with it.
+func (c command) run(ctx context.Context, top string, short bool) ([]result.Table, error) {
+	dir, args := c.args(short)
+	if c.program != "" {
+		args = append(args, "-json")
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = filepath.Join(top, dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // children end with it
+	// In CI a benchmark whose real server is missing fails.
+	cmd.Env = append(os.Environ(), "CI=true")
+	if short {
+		cmd.Env = append(cmd.Env, "PENSTOCK_BENCH_SHORT=1")
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	err := cmd.Run()
+	var tables []result.Table
+	var parseErr error
+	if c.program != "" {
+		tables, parseErr = result.Read(&out)
+	} else {
+		if err != nil {
+			os.Stderr.Write(out.Bytes())
+		}
+		tables, parseErr = goBench(c.pkg, out.Bytes())
+	}
+	if err = errors.Join(err, parseErr); err == nil && !slices.ContainsFunc(tables, func(t result.Table) bool { return len(t.Rows) > 0 }) {
+		err = errors.New("gave no figure")
+	}
+	if err != nil {
+		return tables, fmt.Errorf("failed: %w", err)
+	}
+	return tables, nil
+}
