@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"hash/crc64"
 	"io"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
-)
 
-// nvme is the CRC-64/NVME table: the full-object checksum that Amazon S3 keeps however an object was uploaded, whereas
-// its other CRCs depend on the part size (S3 User Guide, "Checking object integrity").
-var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
+	"github.com/minio/crc64nvme"
+)
 
 // maxKey is the longest key in bytes that every destination can store (Amazon S3's limit).
 const maxKey = 1024
@@ -72,7 +69,9 @@ func SHA256Checksum(sum [32]byte) string { return "sha256:" + hex.EncodeToString
 // CRC64Checksum is a CRC-64/NVME as receipts write it: "crc64nvme:<16 hex digits>".
 func CRC64Checksum(sum uint64) string { return fmt.Sprintf("crc64nvme:%016x", sum) }
 
-// Digest computes what an Object says of its bytes, as they are written to it.
+// Digest computes what an Object says of its bytes, as they are written to it. The CRC-64/NVME is the full-object checksum that
+// Amazon S3 keeps however an object was uploaded, whereas its other CRCs depend on the part size (S3 User Guide, "Checking
+// object integrity").
 type Digest struct {
 	size int64
 	sha  hash.Hash
@@ -86,7 +85,7 @@ func NewDigest() *Digest { return &Digest{sha: sha256.New()} }
 func (d *Digest) Write(p []byte) (int, error) {
 	d.size += int64(len(p))
 	d.sha.Write(p)
-	d.crc = crc64.Update(d.crc, nvme, p)
+	d.crc = crc64nvme.Update(d.crc, p)
 	return len(p), nil
 }
 

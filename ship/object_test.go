@@ -2,6 +2,8 @@ package ship
 
 import (
 	"errors"
+	"hash/crc64"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -56,5 +58,25 @@ func TestPermanent(t *testing.T) {
 	}
 	if IsPermanent(cause) || Permanent(nil) != nil {
 		t.Fatal("marks what is not marked")
+	}
+}
+
+// TestCRC64 compares the checksum of every length and alignment at which another loop of instructions takes over with the standard
+// library's table.
+func TestCRC64(t *testing.T) {
+	table := crc64.MakeTable(0x9a6c9329ac4bc9b5)
+	b := make([]byte, 8<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	for _, n := range []int{0, 1, 7, 8, 63, 64, 127, 128, 129, 255, 1023, 1024, 1025, 4096, 8000} {
+		for at := range 65 {
+			p := b[at : at+n]
+			d := NewDigest()
+			_, _ = d.Write(p[:n/3])
+			_, _ = d.Write(p[n/3:])
+			var o Object
+			if d.Sum(&o); o.CRC64NVME != crc64.Checksum(p, table) {
+				t.Fatalf("%d bytes at %d: %016x, not %016x", n, at, o.CRC64NVME, crc64.Checksum(p, table))
+			}
+		}
 	}
 }

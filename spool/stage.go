@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc64"
 	"io"
 	"io/fs"
 	"slices"
@@ -17,10 +16,6 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
-
-// nvme is the table of CRC-64/NVME, which Amazon S3 keeps of whole objects.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
-var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
 const maxStageRecord = 8 << 20
 

@@ -4,9 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash"
-	"hash/crc64"
 	"io"
 	"io/fs"
+
+	"github.com/minio/crc64nvme"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 )
@@ -16,7 +17,7 @@ type staged struct {
 	Encoded
 	size   int64
 	sha256 []byte
-	crc64  uint64
+	crc64  uint64 // CRC-64/NVME, which Amazon S3 keeps of whole objects
 }
 
 // stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
@@ -29,7 +30,7 @@ func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (Enco
 	if err != nil {
 		return out, err
 	}
-	w := stageWriter{space: s.space, number: number, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64.New(nvme)}
+	w := stageWriter{space: s.space, number: number, f: f, buf: make([]byte, 0, 256<<10), sha: sha256.New(), crc: crc64nvme.New()}
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr

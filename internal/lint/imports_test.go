@@ -65,18 +65,18 @@ var layers = map[string][]string{
 	"ingest/lumberjack":        {"ingest", "spool/segment"},
 	"ingest/relp":              {"ingest", "spool/segment"},
 	"ingest/udprelay":          {"ingest", "spool/segment", "golang.org/x/sys"},
-	"spool":                    {"internal/foreign", "internal/hist", "spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/fatal", "spool/internal/index", "spool/internal/statefile"},
+	"spool":                    {"internal/foreign", "internal/hist", "spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/fatal", "spool/internal/index", "spool/internal/statefile", "github.com/minio/crc64nvme"},
 	"spool/internal/index":     {"internal/vfs", "spool/internal/statefile", "go.etcd.io/bbolt"},
 	"spool/internal/statefile": {"internal/vfs"},
 	"spool/internal/fatal":     {},
 	"spool/segment":            {},
 	"spool/object":             {"spool/segment"},
-	"ship":                     {"internal/foreign", "internal/hist", "internal/wait", "ship/format", "spool/object", "internal/secret", "internal/units", "spool", "spool/segment"},
+	"ship":                     {"internal/foreign", "internal/hist", "internal/wait", "ship/format", "spool/object", "internal/secret", "internal/units", "spool", "spool/segment", "github.com/minio/crc64nvme"},
 	"ship/format":              {"compress", "spool/object", "spool/segment"},
 	"ship/audit":               {"internal/foreign", "internal/units", "internal/wait", "ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"internal/wait", "spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},
 	"ship/open":                {"ship/format", "internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "spool/object", "spool/segment"},
-	"ship/s3ship":              {"spool/object", "internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
+	"ship/s3ship":              {"spool/object", "internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/minio/crc64nvme"},
 	"ship/sftpship":            {"spool/object", "internal/secret", "internal/steadylog", "ship", "internal/sftpc", "golang.org/x/crypto"},
 	"ship/shiptest":            {"internal/wait", "ship"},
 	"drain":                    {"internal/foreign", "internal/scrub", "spool/object", "internal/steadylog", "internal/units", "ship", "spool", "spool/segment", "internal/vfs", "internal/wait"},
@@ -191,7 +191,7 @@ func TestSpoolAlone(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	heavy := regexp.MustCompile(`aws|golang\.org/x/crypto/ssh|pkg/sftp|prometheus|net/http$|klauspost|pierrec`)
+	heavy := regexp.MustCompile(`aws|golang\.org/x/crypto/ssh|pkg/sftp|prometheus|net/http$|klauspost/compress|pierrec`)
 	for _, dep := range list(t, alone)[0].Deps {
 		if heavy.MatchString(dep) {
 			t.Errorf("a program that imports only spool builds %s", dep)
@@ -236,6 +236,7 @@ var direct = []string{
 	"github.com/aws/smithy-go",
 	"github.com/gopacket/gopacket",
 	"github.com/klauspost/compress",
+	"github.com/minio/crc64nvme",
 	"github.com/pierrec/lz4/v4",
 	"github.com/pires/go-proxyproto",
 	"github.com/pkg/sftp",

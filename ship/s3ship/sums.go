@@ -5,14 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"hash"
-	"hash/crc64"
 	"io"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/minio/crc64nvme"
 )
-
-// nvme is the table of CRC-64/NVME.
-var nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
 // sumPart puts a part's checksum into its request. Over TLS the SDK would otherwise send it after the body, in a
 // trailer of the aws-chunked encoding, which Ceph's rgw and other compatible stores refuse, or store as content. Without TLS
@@ -21,7 +18,7 @@ func (b *Bucket) sumPart(p *s3.UploadPartInput) error {
 	if b.o.Compat {
 		return b.sumMD5(p.Body, &p.ContentMD5)
 	}
-	h := crc64.New(nvme)
+	h := crc64nvme.New()
 	if err := sum(h, p.Body); err != nil {
 		return err
 	}
