@@ -1,7 +1,7 @@
 // Package compress holds the codecs of staged segments behind one small interface.
 //
 //	name  ext    levels (default)  writes
-//	zstd  .zst   1–22 (1)          one frame, RFC 8878, with a window of 1 MiB and a checksum
+//	zstd  .zst   1–22 (1)          one frame, RFC 8878, with a window of 1 MiB (512 KiB at levels 1 and 2) and a checksum
 //	gzip  .gz    1–9 (6)           one member, RFC 1952
 //	lz4   .lz4   1–9 (1)           one frame of independent 1 MiB blocks with a content checksum
 //	s2    .s2    1–3 (1)           a framed stream of 1 MiB blocks and its index
@@ -16,7 +16,7 @@
 // belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
 //
 //	        writer, by level                         reader
-//	zstd    3 MiB (1–2), 4 (3–5), 7 (6–9), 37        1.5 MiB for what we write, 20 MiB at worst
+//	zstd    2 MiB (1–2), 4 (3–5), 7 (6–9), 37        1.5 MiB for what we write, 20 MiB at worst
 //	gzip    1 to 1.5 MiB                             100 KiB
 //	lz4     2 MiB                                    2 MiB, 8 MiB at worst
 //	s2      3 MiB                                    2 MiB, 8 MiB at worst

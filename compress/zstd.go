@@ -11,6 +11,9 @@ const (
 	// zstdWindow is how far back matches reach, and so what every reader must keep in memory. On log lines a larger one
 	// costs memory and time, and gains almost nothing.
 	zstdWindow = 1 << 20
+	// fastWindow is the window of the fastest step, whose table of 32,768 places remembers little that is older: half the
+	// window saves 4 % of its time, and costs no ratio on firewall lines and 0.7 % on a web server's.
+	fastWindow = 512 << 10
 	// maxWindow is the largest window that readers accept: what RFC 8878 (3.1.1.1.2) recommends to support.
 	maxWindow = 8 << 20
 )
@@ -25,8 +28,12 @@ const (
 var zstdCodec = newCodec(
 	Info{Name: "zstd", Ext: ".zst", ContentType: "application/zstd", MinLevel: 1, MaxLevel: 22, DefaultLevel: 1},
 	func(level int) encoder {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow),
-			zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
+		step, window := zstd.EncoderLevelFromZstd(level), zstdWindow
+		if step == zstd.SpeedFastest {
+			window = fastWindow
+		}
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window),
+			zstd.WithEncoderLevel(step), zstd.WithEncoderCRC(true), zstd.WithZeroFrames(true))
 		if err != nil {
 			panic(err) // constants
 		}

@@ -191,9 +191,9 @@ func escape(dst, p []byte, stop uint64) ([]byte, int) {
 	for len(p)-i >= 8 {
 		x := binary.LittleEndian.Uint64(p[i:])
 		binary.LittleEndian.PutUint64(out[n:], x)
-		// In each byte the high bit of (b − 0x20), of ((b ^ '"') − 1) and of ((b ^ '\\') − 1) is set if b is a control
-		// character, a quote, a backslash, or not ASCII. A borrow can set it falsely only after a byte that is one.
-		special := ((x-lows*0x20)|((x^lows*'"')-lows)|((x^lows*'\\')-lows))&^x | x&stop
+		// In each byte the high bit of ((b ^ 2) − 0x21) and of ((b ^ '\\') − 1) is set if b is a control character, a quote
+		// (which ^ 2 moves next to them), a backslash, or not ASCII. A borrow can set it falsely only after a byte that is one.
+		special := (((x^lows*2)-lows*0x21)|((x^lows*'\\')-lows))&^x | x&stop
 		if special &= highs; special == 0 {
 			n, i = n+8, i+8
 			continue
