@@ -18,7 +18,7 @@ type Disks interface {
 type Mounts interface {
 	// At lists where a device is mounted.
 	At(device string) ([]string, error)
-	// Mount mounts a device read-only. The directory is made if it is missing.
+	// Mount mounts a device read-only at a directory that has the volume's name. It is made if it is missing.
 	Mount(device string, c Content, dir string) error
 	// Unmount unmounts dir, if something is mounted there, and removes it if it is empty. It returns an error as long as anything,
 	// in any namespace, still has the device open.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,10 +12,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 )
 
 // loop makes a block device of a file, and a host that knows it as vol-1.
-func loop(t *testing.T, size int64) (host, string) {
+func loop(t *testing.T, size int64) (mounts, string) {
 	t.Helper()
 	for _, p := range []string{"losetup", "mkfs.ext4", "blkid"} {
 		if _, err := exec.LookPath(p); err != nil {
@@ -39,13 +42,29 @@ func loop(t *testing.T, size int64) (host, string) {
 		}
 	})
 	h := newHost()
-	h.serial = func(_ host, name string) (string, error) {
+	h.Serial = func(_ mounter.Host, name string) (string, error) {
 		if "/dev/"+name == device {
 			return "vol-1", nil
 		}
 		return "", nil
 	}
-	return h, device
+	return mounts{host: h}, device
+}
+
+// servedAt has this process mount below a directory.
+func (m mounts) servedAt(t *testing.T, orphans string) mounts {
+	s := &mounter.Server{Host: m.Host, Dir: orphans}
+	m.service = &mounter.Client{Dial: func() (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if err := s.Serve(far, far); err != nil {
+				t.Error(err)
+			}
+		}()
+		return near, nil
+	}}
+	return m
 }
 
 // unable skips a test, but in CI, where everything is there, it fails.
@@ -67,7 +86,9 @@ func tool(t *testing.T, name string, args ...string) {
 // TestMount mounts a real file system as the reaper does: read-only, once, with every inode accounted for.
 func TestMount(t *testing.T) {
 	h, device := loop(t, 64<<20)
-	dir := filepath.Join(t.TempDir(), "vol-1")
+	orphans := t.TempDir()
+	dir := filepath.Join(orphans, "vol-1")
+	h = h.servedAt(t, orphans)
 	if found, err := h.Find("vol-1"); err != nil || found != device {
 		t.Errorf("%s, %v", found, err)
 	}
@@ -119,7 +140,9 @@ func TestMount(t *testing.T) {
 func TestMountElsewhere(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
-	dir, other := filepath.Join(t.TempDir(), "vol-1"), t.TempDir()
+	orphans, other := t.TempDir(), t.TempDir()
+	dir := filepath.Join(orphans, "vol-1")
+	h = h.servedAt(t, orphans)
 	if err := h.Mount(device, Content{FileSystem: "ext4"}, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +160,9 @@ func TestMountElsewhere(t *testing.T) {
 func TestLostFiles(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
-	dir := filepath.Join(t.TempDir(), "vol-1")
-	mount := t.TempDir()
+	orphans, mount := t.TempDir(), t.TempDir()
+	dir := filepath.Join(orphans, "vol-1")
+	h = h.servedAt(t, orphans)
 	tool(t, "mount", device, mount)
 	for _, p := range []string{"spool", "spool/vpn", "other"} {
 		if err := os.Mkdir(filepath.Join(mount, p), 0o755); err != nil {
@@ -172,7 +196,9 @@ func TestLostFiles(t *testing.T) {
 func TestJournal(t *testing.T) {
 	h, device := loop(t, 64<<20)
 	tool(t, "mkfs.ext4", "-q", "-E", "nodiscard", device)
-	mount, dir := t.TempDir(), filepath.Join(t.TempDir(), "vol-1")
+	mount, orphans := t.TempDir(), t.TempDir()
+	dir := filepath.Join(orphans, "vol-1")
+	h = h.servedAt(t, orphans)
 	tool(t, "mount", device, mount)
 	f, err := os.Create(filepath.Join(mount, "kept"))
 	if err == nil {
@@ -264,7 +290,7 @@ func TestSerial(t *testing.T) {
 		}
 	}
 	h := newHost()
-	h.sys = sys
+	h.Sys = sys
 	if d, err := h.Find("vol-0123456789abcdef0"); err != nil || d != "/dev/nvme1n1" {
 		t.Errorf("%s, %v", d, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,7 +20,11 @@ type found struct {
 	spools  []string // directories
 	strange []string // files that belong to no spool, and may be the only copy of something
 	entries uint64   // of all directories, without the root and lost+found
+	closed  bool     // lost+found, which is root's, was not read: whether it is empty is to be seen from the number of inodes
 }
+
+// lostFound is where fsck puts files that it has found without a name.
+const lostFound = "lost+found"
 
 // look walks over a volume. Any error ends it: a directory that cannot be read may hold anything.
 func look(root string) (*found, error) {
@@ -30,6 +35,10 @@ func look(root string) (*found, error) {
 
 func (f *found) walk(root, dir string, depth int) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) && dir == filepath.Join(root, lostFound) {
+		f.closed = true
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -39,7 +48,7 @@ func (f *found) walk(root, dir string, depth int) error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if dir != root || e.Name() != "lost+found" {
+		if dir != root || e.Name() != lostFound {
 			f.entries++
 		}
 		switch {

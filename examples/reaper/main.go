@@ -3,8 +3,8 @@
 //	reaper -fleet NAME -at URL [-at URL …] [-config FILE] [-apply] [flags]
 //
 // It runs on every server, beside the collector. It finds volumes with the tag penstock:fleet = NAME in its availability zone that no
-// instance holds, attaches one to its own instance (if several reapers want it, EC2 lets one of them win), and mounts it read-only
-// below -orphans. The collector, whose -adopt names that directory, delivers what is on it. When the collector says that a volume's
+// instance holds, attaches one to its own instance (if several reapers want it, EC2 lets one of them win), and has it mounted read-only
+// below -orphans by the mount service, since it has no privileges itself: see internal/mounter. The collector, whose -adopt names that directory, delivers what is on it. When the collector says that a volume's
 // spools are delivered, an audit of every destination must prove it; only then the volume is deleted. A volume of which that cannot
 // be proven stays, with the tags penstock:state = kept and penstock:reason, and is looked at again after -retry, or as soon as an
 // operator removes the tags.
@@ -29,6 +29,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-go/penstock/examples/reaper/internal/mounter"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
 	"github.com/penstock-go/penstock/ship/open"
@@ -121,7 +122,7 @@ func (s *settings) open(ctx context.Context, log *slog.Logger) (_ *Reaper, done 
 	return &Reaper{
 		Instance: c.instance, Fleet: s.fleet, Orphans: orphans, Apply: s.apply, AtOnce: s.atOnce,
 		Young: young, Retry: s.retry, Patience: s.patience,
-		Lister: c, Attacher: c, Keeper: c, Disks: h, Mounts: h, Files: h,
+		Lister: c, Attacher: c, Keeper: c, Disks: h, Mounts: mounts{h, mounter.NewClient(s.mount)}, Files: h,
 		Leaving: m.leaving, Adoption: newCollector(s.collector).adoption, Prove: p.prove, Pause: pause, Now: time.Now, Log: log,
 	}, done, nil
 }

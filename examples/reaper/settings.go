@@ -16,12 +16,12 @@ import (
 
 // settings are the flags.
 type settings struct {
-	config, fleet, orphans, collector string
-	at, pubkeys                       []string
-	apply, once                       bool
-	atOnce                            int
-	every, retry, patience, retention time.Duration
-	logLevel, logFormat               string
+	config, fleet, orphans, mount, collector string
+	at, pubkeys                              []string
+	apply, once                              bool
+	atOnce                                   int
+	every, retry, patience, retention        time.Duration
+	logLevel, logFormat                      string
 
 	keys []ed25519.PublicKey
 }
@@ -29,7 +29,7 @@ type settings struct {
 // newSettings returns the settings with their defaults, and their flags.
 func newSettings() (*settings, *cli.Set) {
 	s := &settings{
-		orphans: "/var/lib/penstock/orphans", collector: "http://127.0.0.1:8080", atOnce: 4,
+		orphans: "/var/lib/penstock/orphans", mount: "/run/penstock-mount.sock", collector: "http://127.0.0.1:8080", atOnce: 4,
 		every: time.Minute, retry: 24 * time.Hour, patience: 12 * time.Hour, logLevel: "info", logFormat: "text",
 	}
 	f := cli.NewSet("reaper")
@@ -38,6 +38,7 @@ func newSettings() (*settings, *cli.Set) {
 	f.List(&s.at, "at", "`URL` of a destination, with credentials that can read and list: "+open.Forms()+"; name all that the collector delivers to")
 	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given")
 	f.Text(&s.orphans, "orphans", "mount volumes in `DIR`, which the collector's -adopt names (default /var/lib/penstock/orphans)")
+	f.Text(&s.mount, "mount", "`SOCKET` of the service that mounts (default /run/penstock-mount.sock)")
 	f.Text(&s.collector, "collector", "`URL` of the status page of this host's collector (default http://127.0.0.1:8080)")
 	f.BoolVar(&s.apply, "apply", false, "do it: attach, mount, and delete after a proof; otherwise only say what would be done")
 	f.BoolVar(&s.once, "once", false, "make one pass, and end")

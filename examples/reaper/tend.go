@@ -111,6 +111,8 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 		return false, err
 	}
 	switch {
+	case f.closed && !known:
+		return r.keep(ctx, v, device, dir, "it has a directory lost+found, and its file system does not tell whether that is empty")
 	case known && used > f.entries:
 		return r.keep(ctx, v, device, dir, fmt.Sprintf("its file system has %d files that no directory names: look at it with fsck -n", used-f.entries))
 	case len(f.strange) > 0:

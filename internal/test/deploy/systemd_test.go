@@ -77,6 +77,7 @@ func set1(path, name, want string) func(*world) error {
 // TestUnits: what the units promise the collector and the platform.
 func TestUnits(t *testing.T) {
 	service, volume, mount, secrets := "penstock.service", "aws/penstock-volume.service", "aws/var-lib-penstock.mount", "aws/penstock-secrets.service"
+	reaper, mounter := "aws/penstock-reaper.service", "aws/penstock-mount@.service"
 	prove(t, []invariant{
 		{"the service reports its state", set1(service, "Service.Type", "notify"), []mutation{{units + service, "Type=notify", "Type=exec"}}},
 		{"a stop that keeps records is no failure", set1(service, "Service.SuccessExitStatus", "3"), []mutation{
@@ -282,7 +283,7 @@ func TestUnits(t *testing.T) {
 				script := c.Runcmd[0][2]
 				start := strings.Index(script, "enable --now penstock.service")
 				for _, p := range w.Under("systemd/aws", "") {
-					if name := filepath.Base(p); strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".mount") {
+					if name := filepath.Base(p); (strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".mount")) && !strings.Contains(name, "@") {
 						if i := strings.Index(script, "/usr/lib/penstock/aws/"+name); i < 0 || i > start {
 							return fmt.Errorf("%s", name)
 						}
@@ -296,6 +297,89 @@ func TestUnits(t *testing.T) {
 		}, []mutation{
 			{module1 + "user_data.tf", `"var-lib-penstock.mount", `, ``},
 			{module1 + "user_data.tf", `      "udevadm trigger --settle --subsystem-match=block",` + "\n", ""},
+		}},
+		{"the reaper is the collector's user, and has no privilege", func(w *world) error {
+			u, s := w.unit(reaper), w.unit(service)
+			for name, want := range map[string]string{
+				"Service.User": s.get("Service.User"), "Service.Group": s.get("Service.Group"), "Service.CapabilityBoundingSet": "", "Service.AmbientCapabilities": "",
+				"Service.NoNewPrivileges": "yes", "Service.ProtectSystem": "strict", "Service.DevicePolicy": "closed", "Service.DeviceAllow": "block-blkext r",
+				"Service.SupplementaryGroups": "disk", "Service.StateDirectory": "penstock/orphans", "Unit.Requires": "penstock-mount.socket",
+			} {
+				if err := u.want(name, want); err != nil {
+					return err
+				}
+			}
+			if u["Service"]["CapabilityBoundingSet"] == nil {
+				return fmt.Errorf("no capability is dropped")
+			}
+			return nil
+		}, []mutation{
+			{units + reaper, "User=penstock", "User=root"},
+			{units + reaper, "CapabilityBoundingSet=\n", "CapabilityBoundingSet=CAP_SYS_ADMIN\n"},
+			{units + reaper, "CapabilityBoundingSet=\n", ""},
+			{units + reaper, "DeviceAllow=block-blkext r", "DeviceAllow=block-blkext rw"},
+			{units + reaper, "Requires=penstock-mount.socket", ""},
+			{units + reaper, "StateDirectory=penstock/orphans", ""},
+		}},
+		{"the mount service mounts where the collector sees it, and can do little else", func(w *world) error {
+			u := w.unit(mounter)
+			for name, want := range map[string]string{
+				"Service.User": "penstock-mount", "Service.Group": w.unit(service).get("Service.Group"), "Service.CapabilityBoundingSet": "CAP_SYS_ADMIN",
+				"Service.AmbientCapabilities": "CAP_SYS_ADMIN", "Service.PrivateMounts": "no", "Service.StandardInput": "socket", "Service.PrivateNetwork": "yes",
+				"Service.RestrictAddressFamilies": "none", "Service.NoNewPrivileges": "yes", "Service.DeviceAllow": "block-blkext r",
+			} {
+				if err := u.want(name, want); err != nil {
+					return err
+				}
+			}
+			for name := range u["Service"] { // each of them makes a mount namespace, whose mounts nobody else sees
+				if regexp.MustCompile(`^(Protect(System|Home|Proc|Kernel\w+|ControlGroups)|Private(Tmp|Devices|IPC|Users)|ProcSubset|MountFlags|(Read|Bind|Inaccessible|TemporaryFile|Exec)\w*(Paths|System)|Root\w+|DynamicUser|\w+Directory)$`).MatchString(name) {
+					return fmt.Errorf("%s hides its mounts", name)
+				}
+			}
+			if !strings.Contains(w.Tree[units+"sysusers.conf"], "\nu "+u.get("Service.User")+" ") {
+				return fmt.Errorf("nobody makes its user")
+			}
+			return nil
+		}, []mutation{
+			{units + mounter, "PrivateMounts=no", ""},
+			{units + mounter, "RemoveIPC=yes", "RemoveIPC=yes\nProtectSystem=strict"},
+			{units + mounter, "RemoveIPC=yes", "RemoveIPC=yes\nPrivateTmp=yes"},
+			{units + mounter, "CapabilityBoundingSet=CAP_SYS_ADMIN", "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE"},
+			{units + mounter, "Group=penstock", ""},
+			{units + "sysusers.conf", "u penstock-mount -", "u penstock-mounts -"},
+		}},
+		{"only the collector's group asks the mount service, for the directory that the collector adopts", func(w *world) error {
+			u := w.unit("aws/penstock-mount.socket")
+			for name, want := range map[string]string{
+				"Socket.SocketGroup": w.unit(reaper).get("Service.Group"), "Socket.SocketMode": "0660", "Socket.Accept": "yes", "Socket.SocketUser": "", "Socket.ListenStream": "/run/penstock-mount.sock",
+			} {
+				if err := u.want(name, want); err != nil {
+					return err
+				}
+			}
+			args := strings.Fields(w.unit(mounter).get("Service.ExecStart"))
+			if !strings.Contains(w.Tree["packages/nfpm.yaml"], "dst: "+args[0]+",") {
+				return fmt.Errorf("no package brings %s", args[0])
+			}
+			for _, name := range []string{"penstock-mount.socket", "penstock-mount@.service"} {
+				if !strings.Contains(w.Tree["packages/nfpm.yaml"], "dst: /usr/lib/systemd/system/"+name+"}") {
+					return fmt.Errorf("no package brings %s", name)
+				}
+			}
+			return w.each("aws_launch_template", func(r resource) error {
+				c, err := r.plan.collector(r.key())
+				if err == nil && at(c, "adopt.0") != args[1] {
+					err = fmt.Errorf("it mounts below %s, and the collector adopts %v", args[1], c["adopt"])
+				}
+				return err
+			})
+		}, []mutation{
+			{units + "aws/penstock-mount.socket", "SocketMode=0660", "SocketMode=0666"},
+			{units + "aws/penstock-mount.socket", "SocketGroup=penstock", ""},
+			{units + "aws/penstock-mount.socket", "/run/penstock-mount.sock", "/run/penstock/mount.sock"},
+			{units + mounter, "/var/lib/penstock/orphans", "/var/lib/penstock/volumes"},
+			{"packages/nfpm.yaml", "dst: /usr/lib/penstock/aws/mount,", "dst: /usr/lib/penstock/mount,"},
 		}},
 		{"buffers hold what the collector requests", func(w *world) error {
 			m := regexp.MustCompile(`(?m)^net\.core\.rmem_max = (\d+)$`).FindStringSubmatch(w.Tree[units+"sysctl.conf"])
@@ -332,7 +416,7 @@ func TestSystemdAnalyze(t *testing.T) {
 	if out, err := exec.Command("cp", "-r", "/usr/lib/systemd/system", root+"/usr/lib/systemd/").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, program := range []string{"/usr/bin/penstock-collector", "/usr/bin/penstock-reaper", "/usr/bin/penstock-udprelay", "/usr/lib/systemd/systemd-sysctl", "/bin/kill", "/usr/lib/penstock/aws/prepare-volume", "/usr/lib/penstock/aws/fetch-secrets"} {
+	for _, program := range []string{"/usr/bin/penstock-collector", "/usr/bin/penstock-reaper", "/usr/bin/penstock-udprelay", "/usr/lib/systemd/systemd-sysctl", "/bin/kill", "/usr/lib/penstock/aws/prepare-volume", "/usr/lib/penstock/aws/fetch-secrets", "/usr/lib/penstock/aws/mount"} {
 		if err := os.WriteFile(root+program, []byte("#!/bin/sh\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -346,7 +430,7 @@ func TestSystemdAnalyze(t *testing.T) {
 	}
 	var files []string
 	for _, p := range tree.Under("systemd", "") {
-		if name := filepath.Base(p); strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".mount") {
+		if name := filepath.Base(p); strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".mount") || strings.HasSuffix(name, ".socket") {
 			files = append(files, write(name, tree[p]))
 		}
 	}
@@ -360,8 +444,8 @@ func TestSystemdAnalyze(t *testing.T) {
 	if out := verify(); out != "" {
 		t.Errorf("verify: %s", out)
 	}
-	// The reaper mounts for other processes: what needs a mount namespace is not for it, and what is left is worth less.
-	for name, threshold := range map[string]string{"penstock.service": "25", "penstock-secrets.service": "25", "penstock-udprelay.service": "25", "penstock-reaper.service": "41"} {
+	// The mount service mounts for other processes: whatever makes a mount namespace is not for it, and what is left is worth less.
+	for name, threshold := range map[string]string{"penstock.service": "25", "penstock-secrets.service": "25", "penstock-udprelay.service": "25", "penstock-reaper.service": "25", "penstock-mount@.service": "26"} {
 		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--root="+root, "--threshold="+threshold, name).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)

@@ -1,0 +1,52 @@
+package mounter
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Host is the kernel of this host.
+type Host struct {
+	Sys  string // /sys
+	Proc string // /proc
+	// Serial returns the serial number of a block device. Tests, whose devices have none, replace it.
+	Serial func(h Host, name string) (string, error)
+}
+
+// NewHost returns the host that this process runs on.
+func NewHost() Host { return Host{"/sys", "/proc", nvmeSerial} }
+
+// nvmeSerial returns the id of the volume that EC2 gives an NVMe device as its serial number, "" for other devices.
+func nvmeSerial(h Host, name string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(h.Sys, "class/block", name, "device/serial"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	s := strings.TrimSpace(string(b))
+	if id, ok := strings.CutPrefix(s, "vol"); ok && !strings.HasPrefix(id, "-") {
+		s = "vol-" + id
+	}
+	return s, err
+}
+
+// Find returns the device of a volume, which it recognises by the serial number that the device has, and never by the name under which
+// it was attached. fs.ErrNotExist: there is none (yet).
+func (h Host) Find(volume string) (string, error) {
+	entries, err := os.ReadDir(filepath.Join(h.Sys, "class/block"))
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(h.Sys, "class/block", e.Name(), "partition")); err == nil {
+			continue
+		}
+		if s, err := h.Serial(h, e.Name()); err != nil || s == volume {
+			return "/dev/" + e.Name(), err
+		}
+	}
+	return "", fmt.Errorf("no device of %s: %w", volume, fs.ErrNotExist)
+}
