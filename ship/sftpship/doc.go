@@ -26,7 +26,7 @@
 // # What a nil error of Put means
 //
 // The bytes were written to a temporary file under _tmp/<spool>/, synced with fsync@openssh.com, measured, and hashed:
-// by sha256sum on the server, or by reading them back. Then the file was given its name by a hard link, which fails if
+// by sha256sum or openssl on the server, or by reading them back. Then the file was given its name by a hard link, which fails if
 // the name is taken, the object was seen under its name, the directory was synced, and only then was the temporary name
 // removed. Nobody ever sees part of an object under its key. Where the server cannot do one of these (OpenSSH can do them all), the receipt's Degraded says so:
 //
@@ -85,15 +85,18 @@
 //	install -d -o penstock -g penstock -m 750 /srv/penstock/in
 //
 // and then sftp://penstock@HOST/in?…. Such an account executes nothing, so that objects are verified by reading them
-// back. To spare the network that, let it execute sha256sum and nothing else: instead of chroot and ForceCommand, give it
+// back. To spare the network that, let it hash files and nothing else: instead of chroot and ForceCommand, give it
 // a shell and its key the line restrict,command="/usr/local/bin/penstock-shell" ssh-ed25519 … in authorized_keys, with
 //
 //	#!/bin/sh
 //	case "$SSH_ORIGINAL_COMMAND" in
 //	"sha256sum < /"*) exec sha256sum < "${SSH_ORIGINAL_COMMAND#sha256sum < }" ;;
+//	"openssl dgst -sha256 -r < /"*) exec openssl dgst -sha256 -r < "${SSH_ORIGINAL_COMMAND#openssl dgst -sha256 -r < }" ;;
 //	internal-sftp | */sftp-server) exec /usr/lib/openssh/sftp-server ;;
 //	esac
 //
-// which is for a DIR of letters, digits and the like: other names are quoted in the command, and read back. Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
+// which is for a DIR of letters, digits and the like: other names are quoted in the command, and read back. The line of
+// openssl may be left out: it takes a quarter of sha256sum's CPU time, and is tried once a connection, after sha256sum has
+// answered. Nothing below DIR has to be readable by others. An account that may not delete makes _tmp grow: publishing removes
 // the temporary name.
 package sftpship

@@ -34,6 +34,7 @@ type Host struct {
 	execFrom   int64         // execFrom; a test has smaller objects
 	maxEntries int           // maxEntries; a test has smaller directories
 	execNext   atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
+	openssl    atomic.Bool   // whether the server's openssl gave the right answer when it was last asked
 	renaming   chan struct{} // holds a token while someone publishes by renaming
 	name       string        // random: begins the names of this Host's temporary files
 	links      atomic.Int32  // whether the server's hard links do what they say, see linksWork

@@ -41,7 +41,8 @@ type session struct {
 	born    time.Time
 	// maxEntries bounds the list of one directory.
 	maxEntries int
-	load       load          // guarded by the pool
+	load       load // guarded by the pool
+	openssl    opensslState
 	ended      chan struct{} // closed when the connection is gone
 	cut        atomic.Bool   // by this side
 }

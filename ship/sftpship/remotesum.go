@@ -1,0 +1,143 @@
+package sftpship
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// errNoExec: the account cannot execute sha256sum.
+var errNoExec = errors.New("sha256sum gave no answer on the server")
+
+// The commands that hash a file on the server. Debian's sha256sum does not use the processor's instructions for SHA-256, and
+// openssl does: it takes a quarter of the CPU time.
+const (
+	sha256sum = "sha256sum < "
+	openssl   = "openssl dgst -sha256 -r < "
+)
+
+// opensslState is what a connection knows of the server's openssl. It only ever advances, so that a connection tries openssl
+// once at most before it has given the right answer, and never again after it has given none, or another one than sha256sum.
+type opensslState struct{ state atomic.Int32 }
+
+const (
+	opensslUnknown int32 = iota // sha256sum comes first: an account that may execute nothing else is common, and documented
+	opensslLikely               // sha256sum has answered here, or openssl on another connection
+	opensslTried                // somebody waits for its first answer
+	opensslWorks
+	opensslFails
+)
+
+// next reports whether the next file is to be hashed by openssl. The caller then reports the outcome to done.
+func (o *opensslState) next() bool {
+	return o.state.Load() == opensslWorks || o.state.CompareAndSwap(opensslLikely, opensslTried)
+}
+
+// done notes whether openssl gave the right answer.
+func (o *opensslState) done(right bool) {
+	if right {
+		o.state.CompareAndSwap(opensslTried, opensslWorks)
+	} else {
+		o.state.Store(opensslFails)
+	}
+}
+
+// mayTry makes openssl the next command, unless it was tried before.
+func (o *opensslState) mayTry() { o.state.CompareAndSwap(opensslUnknown, opensslLikely) }
+
+// remoteSum has the server hash a file, and returns how long the command took that gave the answer. openssl is believed at once
+// where it says what was sent. Any other answer of it is compared with that of sha256sum, which counts.
+func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [32]byte, took time.Duration, err error) {
+	if u.h.openssl.Load() {
+		u.s.openssl.mayTry()
+	}
+	tried, said := u.s.openssl.next(), [32]byte{}
+	if tried {
+		said, took, err = u.execute(ctx, openssl+quote(file), size)
+		if err != nil && !errors.Is(err, errNoExec) {
+			return sum, 0, err // the connection, or the caller, has ended
+		}
+		tried = err != nil || said != u.o.SHA256
+		if !tried {
+			u.noteOpenSSL(true)
+			return said, took, nil
+		}
+	}
+	sum, took, err = u.execute(ctx, sha256sum+quote(file), size)
+	switch {
+	case tried:
+		u.noteOpenSSL(err == nil && sum == said)
+	case err == nil && sum == u.o.SHA256:
+		u.s.openssl.mayTry()
+	}
+	return sum, took, err
+}
+
+// noteOpenSSL notes whether openssl gave the right answer.
+func (u *upload) noteOpenSSL(right bool) {
+	u.s.openssl.done(right)
+	u.h.openssl.Store(right)
+}
+
+// execute runs a command that prints the SHA-256 of a file. It is bounded: an account's shell may well be a menu that waits for
+// a key.
+func (u *upload) execute(ctx context.Context, command string, size int64) (sum [32]byte, took time.Duration, err error) {
+	begin := time.Now()
+	ch, err := u.s.ssh.NewSession()
+	if err != nil {
+		var no *ssh.OpenChannelError
+		if errors.As(err, &no) {
+			err = fmt.Errorf("%w: %w", errNoExec, err)
+		}
+		return sum, 0, err
+	}
+	defer ch.Close()
+	// A disk that reads less than 4 MiB/s is read back no faster.
+	limit := u.h.o.Watchdog + time.Duration(size>>22)*time.Second
+	late := time.AfterFunc(min(limit, u.h.o.Patience/2), func() { ch.Close() })
+	defer late.Stop()
+	defer context.AfterFunc(ctx, func() { ch.Close() })()
+
+	// Start-up files may print what they like; only a whole and lonely sum is believed.
+	out := &head{limit: 1024}
+	ch.Stdout = out
+	err = ch.Run(command)
+	if err != nil && (ctx.Err() != nil || !u.s.alive()) {
+		return sum, 0, err
+	}
+	field, _, _ := strings.Cut(out.buf.String(), " ")
+	if n, herr := hex.Decode(sum[:], []byte(field[:min(len(field), 64)])); err != nil || herr != nil || n != len(sum) || len(field) != 64 {
+		return [32]byte{}, 0, fmt.Errorf("%w (%v, %q)", errNoExec, err, out.buf.String())
+	}
+	return sum, time.Since(begin), nil
+}
+
+// quote makes s one word for a POSIX shell, whatever it contains. The keys that the shipper makes need no quotes, which
+// lets a forced command be a simple script.
+func quote(s string) string {
+	special := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/=._-", r))
+	}
+	if !strings.ContainsFunc(s, special) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// head keeps the first bytes written to it.
+type head struct {
+	buf   bytes.Buffer
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.buf.Write(p[:min(len(p), h.limit-h.buf.Len())])
+	return len(p), nil
+}
