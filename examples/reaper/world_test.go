@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -57,7 +56,6 @@ type world struct {
 	volumes   map[string]*volume
 	instances map[string]*instance
 	number    int
-	terminal  []string // instances that were terminated
 	deleted   int
 	crashes   int
 	log       *slog.Logger
@@ -81,7 +79,6 @@ type instance struct {
 	leaving bool
 	mounts  map[string]string // device -> mount point
 
-	mu    sync.Mutex
 	state map[string]Adoption
 	again map[string]time.Time // the next attempt
 	procs []*proc

@@ -110,8 +110,8 @@ var literals = []struct{ value, name, kind, about string }{
 	{fleetMark, "FleetName", "String", "Prefix of every name, and value of the tag penstock:fleet"},
 }
 
-// optional are the defaults of parameters that a stack without a relay does not need.
-var optional = map[string]string{"RelaySubnet": "", "RelayAddress": "", "RelayInstanceType": "c7gn.large", "RelayClientCidr": ""}
+// optional are the defaults of parameters that a stack without a relay does not need. They have the form that CloudFormation demands.
+var optional = map[string]string{"RelaySubnet": "subnet-ffffffff", "RelayAddress": "", "RelayInstanceType": "c7gn.large", "RelayClientCidr": "10.64.0.0/10"}
 
 // oneRelay is the relay of the template, which exists if RelayAddress is not empty.
 const (
