@@ -121,11 +121,11 @@ func (r *Run) page(v *Verdict, tl *Timeline, svg string) page {
 	p.Verdict = fmt.Sprintf("%d of %d checks hold. The auditor says: %s.", p.Held, len(v.Checks), v.Audit.Verdict)
 	quiet, _ := r.probe.P99(r.quiet[0], r.quiet[1])
 	flooded, _ := r.probe.P99(r.flooded[0], r.flooded[1])
-	_, average, burst := r.rates()
+	_, average, most := r.loaded()
 	p.Totals = []total{
 		{"Records sent", grouped(sent)},
 		{"Datagrams that relays have spread", grouped(relayed)},
-		{"Datagrams a second, on average and in the flood", grouped(uint64(average)) + ", " + grouped(uint64(burst))},
+		{"Datagrams a second, on average and in the busiest 5 s", grouped(uint64(average)) + ", " + grouped(uint64(most))},
 		{"Servers that have lived", fmt.Sprint(len(v.Servers))},
 		{"Run", tl.Ended.Sub(tl.Began).Round(time.Second).String()},
 		{"Times of the platform divided by", fmt.Sprint(r.Rules.Scale)},

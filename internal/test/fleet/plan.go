@@ -26,8 +26,8 @@ type Form struct {
 	// Records and Loaded are how many records a run has at least, and for how long its sources send at least.
 	Records uint64
 	Loaded  time.Duration
-	// Average and Burst are how many datagrams a second are sent at least, over the whole time of the sources and in the flood. A machine
-	// that cannot carry this fails the run.
+	// Average and Burst are how many datagrams a second are sent at least, over the whole time of the sources, and in the busiest
+	// five seconds. A machine that cannot carry this fails the run.
 	Average, Burst float64
 	Line           string // bandwidth to the IDC
 }

@@ -25,8 +25,8 @@ type Run struct {
 	events map[string]int
 	// quiet and flooded are the times in which the isolated class is compared with itself.
 	quiet, flooded [2]time.Time
-	floodSent      uint64    // datagrams, in the flood
 	begun, stopped time.Time // of the sources
+	rates          rates
 	machine        *Probe    // how long the machine takes to sync a record meanwhile
 	ended          time.Time // of the scenario, before the verdict
 	// Recovered is the time from the death of a server until an adopter had verified its last record at both destinations.
@@ -68,6 +68,7 @@ func (r *Run) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	wg.Go(func() { r.rates.watch(watching, r.datagrams) })
 	steps := []func(context.Context) error{r.ramp, r.scaleOut, r.flood, r.kill, r.outage, r.upgrade, r.relays, r.hold, r.scaleIn, r.linger}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -229,9 +230,9 @@ func (r *Run) flood(ctx context.Context) error {
 		f.noBursts.Store(true)
 	}
 	r.load(1, r.plan.Flood)
-	r.flooded[0], r.floodSent = time.Now(), r.datagrams()
+	r.flooded[0] = time.Now()
 	err = r.pause(ctx, length)
-	r.flooded[1], r.floodSent = time.Now(), r.datagrams()-r.floodSent
+	r.flooded[1] = time.Now()
 	end()
 	err = errors.Join(err, ended())
 	r.load(r.form.Peak, 1)
@@ -342,24 +343,6 @@ func (r *Run) hold(ctx context.Context) error {
 // linger waits until the sources have sent for as long as the form wants.
 func (r *Run) linger(ctx context.Context) error {
 	return r.pause(ctx, r.form.Loaded-time.Since(r.begun))
-}
-
-// sent is how many lines the feeds have sent so far.
-func (r *Run) sent() (n uint64) {
-	for _, f := range r.feeds {
-		n += f.Sent.Load()
-	}
-	return n
-}
-
-// datagrams is how many of them were datagrams.
-func (r *Run) datagrams() (n uint64) {
-	for _, f := range r.feeds {
-		if isUDP(f.Run) {
-			n += f.Sent.Load()
-		}
-	}
-	return n
 }
 
 // scaleIn removes five servers. The first one cannot reach the IDC in time, is retained, and finishes later.
