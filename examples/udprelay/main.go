@@ -14,9 +14,12 @@
 // The engine nft lets the kernel forward. It needs CAP_NET_ADMIN, the program nft, and the sysctl net.ipv4.ip_forward=1 (and
 // net.ipv6.conf.all.forwarding=1). Datagrams leave with the addresses of their senders: on AWS the source/destination check of the
 // relay's interface must be off, and the security groups of the targets must admit the senders. Datagrams that the relay's own host
-// sends are not spread. Where this is not to be had, the engine user receives and sends in the process itself. Its datagrams come
-// from the relay's address and begin with a PROXY header: the collectors must trust that address (?proxy=v2&trust=ADDR of their listener).
-// -engine auto takes nft where it can be used, and says in the log why it cannot.
+// sends are not spread. If they leave by the interface by which they came, set the sysctls net.ipv4.conf.all.send_redirects=0 and
+// net.ipv4.conf.INTERFACE.send_redirects=0, so that the kernel does not tell senders of a shorter way.
+//
+// Where this is not to be had, the engine user receives and sends in the process itself. Its datagrams come from the relay's address and
+// begin with a PROXY header: the collectors must trust that address (?proxy=v2&trust=ADDR of their listener). -engine auto takes
+// nft where it can be used, and says in the log why it cannot.
 //
 // NetFlow v9 and IPFIX describe their data in templates, which may reach another collector than the data. Do not spray them.
 //

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
 // account reads the account of a relay.
@@ -83,6 +85,52 @@ func TestChanges(t *testing.T) {
 			t.Errorf("left behind: %s", left)
 		}
 	})
+}
+
+// TestFastChanges: the kernel may be in the middle of the rules for a datagram when they are replaced. It goes on with those of before, but
+// no longer finds what was in their maps. Hundreds of rules before the one that matters make that time long.
+func TestFastChanges(t *testing.T) {
+	f := newField(t, 6, false)
+	o := &udprelay.Options{}
+	for other := range uint16(400) {
+		o.Listen = append(o.Listen, netip.AddrPortFrom(relay4.Addr(), 20000+other))
+	}
+	o.Listen = append(o.Listen, relay4)
+	var n *udprelay.NFT
+	f.relay.must(func() (err error) { n, err = udprelay.NewNFT(t.Context(), o); return err })
+	use := func(from, to int) error {
+		var targets []netip.AddrPort
+		for ; from < to; from++ {
+			targets = append(targets, targetAddr(from))
+		}
+		return f.relay.do(func() error { return n.Use(t.Context(), targets) })
+	}
+	if err := use(0, 6); err != nil {
+		t.Fatal(err)
+	}
+	stop, changes := make(chan struct{}), make(chan int)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				changes <- i
+				return
+			default:
+				if err := use(i%3, 4+i%3); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	f.send(40000, 40000, 100)
+	close(stop)
+	t.Logf("%d changes", <-changes)
+	f.wantAll()
+	var a *udprelay.Account
+	f.relay.must(func() (err error) { a, err = n.Account(t.Context()); return err })
+	if a.In != f.sent || a.Sent() != f.sent {
+		t.Errorf("%+v: want %d in and out", a, f.sent)
+	}
 }
 
 // TestEven: of targets that stay, each gets the same.

@@ -79,6 +79,9 @@ func (r *ruleset) write(w io.Writer) error {
 // writeSpread writes the chains of one family. Each target has a chain of its own, by its place in the list; chains that are
 // left over from a longer list stay, and are not used.
 //
+// The last rule is for the datagrams during whose evaluation the kernel replaces the rules. It goes on with the rules of before, chains
+// included, but the elements of their maps are already gone: without that rule, the datagram would be delivered to this host.
+//
 // nft writes the upper half of a number into a port: hence the shift. A map from numbers to ports would do as well, but takes
 // seconds to load.
 func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, targets []netip.AddrPort) {
@@ -100,6 +103,7 @@ func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, t
 		verdicts = append(verdicts, strconv.Itoa(i)+" : goto "+chain)
 	}
 	line("add rule %s spread%s numgen inc mod %d vmap { %s }", t, family, len(targets), strings.Join(verdicts, ", "))
+	line("add rule %s spread%s goto to%s_0", t, family, family)
 }
 
 // counterOf is the name of a target's counter. Names have no colons.
