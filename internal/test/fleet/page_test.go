@@ -20,7 +20,7 @@ var pageDir = flag.String("fleet.page", "", "write the page of a made-up run int
 func TestPage(t *testing.T) {
 	began := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 	r := &Run{
-		Stage: &Stage{Setup: Setup{Rules: unscaled.by(40), Logf: t.Logf}, began: began}, form: forms["ci"], plan: newPlan(7, forms["ci"]),
+		Stage: &Stage{Setup: Setup{Rules: unscaled.by(40), Logf: t.Logf}, began: began}, begun: began, stopped: began.Add(90 * time.Second), form: forms["ci"], plan: newPlan(7, forms["ci"]),
 		probe: &Probe{}, watch: &Watch{samples: map[int][]Sample{}}, Recovered: 11 * time.Second,
 	}
 	at := func(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }

@@ -77,7 +77,7 @@ func (t *Timeline) svg() (string, error) {
 	delivery.X.Label.Text = "seconds since the stage was begun"
 	panels := [][]*plot.Plot{{rates}, {life}, {backlog}, {delivery}}
 	c := vgsvg.New(width, height)
-	tiles := draw.Tiles{Rows: len(panels), Cols: 1, PadTop: vg.Points(6), PadBottom: vg.Points(4), PadRight: vg.Points(12), PadY: vg.Points(10)}
+	tiles := draw.Tiles{Rows: len(panels), Cols: 1, PadTop: vg.Points(6), PadBottom: vg.Points(4), PadLeft: vg.Points(6), PadRight: vg.Points(12), PadY: vg.Points(10)}
 	for i, row := range plot.Align(panels, tiles, draw.New(c)) {
 		panels[i][0].Draw(row[0])
 	}
@@ -104,12 +104,27 @@ func (t *Timeline) panel(title string) *plot.Plot {
 	p.Y.Min = 0
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Label.TextStyle.Color, a.Tick.Label.Color, a.Tick.Color = ink, ink, ink, ink
+		a.Tick.Marker = wholeTicks{}
 		a.Tick.Label.Font.Size, a.Label.TextStyle.Font.Size = vg.Points(8), vg.Points(9)
 	}
 	p.Legend.TextStyle.Font.Size = vg.Points(8)
 	p.Legend.Top, p.Legend.YOffs = true, -vg.Points(12) // below the numbers of the marks
 	p.Add(marks{t})
 	return p
+}
+
+// wholeTicks are the usual ticks, without decimals.
+type wholeTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (wholeTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i, t := range ticks {
+		if t.Label != "" {
+			ticks[i].Label = fmt.Sprintf("%.0f", t.Value)
+		}
+	}
+	return ticks
 }
 
 // since are the seconds of a time in the run.
