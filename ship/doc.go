@@ -38,7 +38,8 @@
 //
 // # Manifests, version 4
 //
-// A manifest is a file of JSON lines: one object per line, each line ended by a newline. From the chain alone an auditor
+// MANIFEST.md describes the formats member by member, with what a checker must check: enough to write one in another language
+// (examples/checker is one). In short: a manifest is a file of JSON lines: one object per line, each line ended by a newline. From the chain alone an auditor
 // knows which records the destination has confirmed, that none is missing in between or listed twice, how many were lost
 // before they could be kept, and whether more is owed. This is manifest number 7, shortened:
 //

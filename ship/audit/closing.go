@@ -137,10 +137,11 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 }
 
 // checkReplayed looks for what a closed chain lacks and another place has. The chain itself will never grow to cover it: what
-// was restored by Replay, and is what the other place's chain says, is not owed any more.
+// was restored by Replay, and is what the other place's chain says, is not owed any more. What only a head tells of stays owed: the
+// place that has it must be audited too.
 func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 	lacks := w.behind
-	if w.Closed == nil || lacks.from == "" {
+	if w.Closed == nil || lacks.from == "" || lacks.told {
 		return nil
 	}
 	w.behind = owedRange{}

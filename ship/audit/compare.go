@@ -40,6 +40,7 @@ type owedRange struct {
 	hour                   int32 // the earliest of its objects, 0 if it has none
 	since                  time.Time
 	from                   string // the place that has it
+	told                   bool   // by a head only: that place is not audited
 }
 
 // difference is a segment about which two places state different things. Which of them is right is decided once their

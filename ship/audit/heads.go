@@ -247,7 +247,7 @@ func (a *auditor) reportStray(ctx context.Context, h foundHead) error {
 		a.told[id] = h // of a spool that has nothing else here
 	}
 	if w != nil && w.behind.from == "" {
-		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination}
+		w.behind = owedRange{seqRange: seqRange{w.Last + 1, h.Last}, records: h.Last - w.Last, since: h.Time, from: "destination " + h.Destination, told: true}
 	}
 	return nil
 }

@@ -142,7 +142,12 @@ func (m *mutator) pick(kind *regexp.Regexp) string {
 }
 
 func (m *mutator) any() string {
-	return m.pick([]*regexp.Regexp{isData, isManifest, isManifest, isHead, isClosing}[m.IntN(5)])
+	for {
+		kind := []*regexp.Regexp{isData, isManifest, isManifest, isHead, isClosing}[m.IntN(5)]
+		if slices.ContainsFunc(m.at.Keys(), kind.MatchString) {
+			return m.pick(kind)
+		}
+	}
 }
 
 // chain returns the manifests of the chain that key is in, in all epochs, in order.
