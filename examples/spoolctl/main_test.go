@@ -395,3 +395,21 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestStateOfAdopted: a process that was killed leaves its name on the volume, which must not hide that another one has delivered
+// everything since.
+func TestStateOfAdopted(t *testing.T) {
+	s := status{Directory: &spool.Directory{}}
+	s.Holder = "process 7 of i-0123456789abcdef0"
+	if got := s.state(); !strings.HasPrefix(got, "not open") {
+		t.Error(got)
+	}
+	s.Adopted, s.AdoptedBy = time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC), "i-0fedcba9876543210"
+	if got, want := s.state(), "everything was delivered by i-0fedcba9876543210 at "; !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s.Open = true
+	if got := s.state(); !strings.HasPrefix(got, "open in") {
+		t.Error(got)
+	}
+}

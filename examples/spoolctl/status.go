@@ -118,10 +118,10 @@ func (s *status) state() string {
 	switch {
 	case s.Open:
 		return "open in " + s.Holder
+	case !s.Adopted.IsZero(): // also if the process that had it before was killed, which has left its name
+		return "everything was delivered by " + s.AdoptedBy + " at " + stamp(s.Adopted)
 	case s.Holder != "":
 		return "not open, as far as this process can see; it was open in " + s.Holder
-	case !s.Adopted.IsZero():
-		return "everything was delivered by " + s.AdoptedBy + " at " + stamp(s.Adopted)
 	case s.Clean:
 		return "closed in order"
 	}
