@@ -100,7 +100,7 @@ func ago(now time.Time, t *time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return length(now.Sub(*t).Seconds()) + " ago"
+	return length(max(0, now.Sub(*t).Seconds())) + " ago"
 }
 
 // opt applies a writer to a number that may be unknown.
