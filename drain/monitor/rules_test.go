@@ -89,8 +89,12 @@ func TestRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	reaper, err := os.ReadFile("../../examples/reaper/metrics.go") // and so has the reaper
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range metricNames.FindAllString(string(rules), -1) {
-		if !known[name] && !bytes.Contains(audit, []byte(`"`+name+`"`)) {
+		if !known[name] && !bytes.Contains(audit, []byte(`"`+name+`"`)) && !bytes.Contains(reaper, []byte(`"`+name+`"`)) {
 			t.Errorf("the rules use %s, which is no metric", name)
 		}
 	}

@@ -233,7 +233,7 @@ func (e *fakeEC2) tag(v *fakeVolume, q url.Values) *apiError {
 	tags := maps.Clone(v.Tags)
 	for i := 1; q.Has(fmt.Sprintf("Tag.%d.Key", i)); i++ {
 		key, value := q.Get(fmt.Sprintf("Tag.%d.Key", i)), q.Get(fmt.Sprintf("Tag.%d.Value", i))
-		if key != tagState && key != tagReason {
+		if key != tagState && key != tagReason && key != tagSince {
 			return &apiError{403, "UnauthorizedOperation", "You are not authorized to perform this operation."}
 		}
 		if len(value) > 256 {

@@ -81,7 +81,17 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailed
 	}
 	defer done()
-	return s.loop(ctx, r)
+	a := newAccount(time.Now, s.apply)
+	a.watch(r)
+	if s.http != "" {
+		stop, err := listenHTTP(s.http, a, log)
+		if err != nil {
+			log.Error("reaper: it cannot work here; correct what err names", "err", err)
+			return exitFailed
+		}
+		defer stop()
+	}
+	return s.loop(ctx, r, a)
 }
 
 // open connects a reaper with everything that it needs.
@@ -144,10 +154,11 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // loop makes a pass every now and then.
-func (s *settings) loop(ctx context.Context, r *Reaper) int {
+func (s *settings) loop(ctx context.Context, r *Reaper, a *account) int {
 	r.Log.Info("reaper: begins", "instance", r.Instance, "fleet", r.Fleet, "apply", r.Apply, "version", version())
 	for failures := 0; ; {
 		err := r.Pass(ctx)
+		a.passed(err)
 		switch {
 		case ctx.Err() != nil:
 			return 0

@@ -173,7 +173,11 @@ func (r *Reaper) tag(ctx context.Context, v *Volume, state, why string) error {
 	if _, want, _ := strings.Cut(reason, " "); state == adopting && v.Tags[tagState] == state && have == want {
 		return nil
 	}
-	if err := r.Keeper.Tag(ctx, v.ID, map[string]string{tagState: state, tagReason: reason}); err != nil {
+	tags := map[string]string{tagState: state, tagReason: reason}
+	if v.Tags[tagSince] == "" {
+		tags[tagSince] = r.Now().UTC().Format(time.RFC3339)
+	}
+	if err := r.Keeper.Tag(ctx, v.ID, tags); err != nil {
 		return fmt.Errorf("tag as %s: %w", state, err)
 	}
 	return nil

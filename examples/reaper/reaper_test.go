@@ -229,7 +229,7 @@ func TestRetry(t *testing.T) {
 	d := newDesk(t)
 	d.old("vol-1")
 	d.disks["vol-1"] = Content{Signature: "a partition table of type gpt"}
-	if v := d.passes(t, "vol-1", 5); v.Tags[tagState] != kept || v.Attached != nil || !strings.Contains(v.Tags[tagReason], "i-1: blkid finds on it a partition table") {
+	if v := d.passes(t, "vol-1", 5); v.Tags[tagState] != kept || v.Attached != nil || !strings.Contains(v.Tags[tagReason], "i-1: signature: blkid finds on it a partition table") {
 		t.Errorf("%+v", v)
 	}
 	attached := d.calls["AttachVolume"]

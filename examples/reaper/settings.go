@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -16,12 +17,12 @@ import (
 
 // settings are the flags.
 type settings struct {
-	config, fleet, orphans, mount, collector string
-	at, pubkeys                              []string
-	apply, once                              bool
-	atOnce                                   int
-	every, retry, patience, retention        time.Duration
-	logLevel, logFormat                      string
+	config, fleet, orphans, mount, collector, http string
+	at, pubkeys                                    []string
+	apply, once                                    bool
+	atOnce                                         int
+	every, retry, patience, retention              time.Duration
+	logLevel, logFormat                            string
 
 	keys []ed25519.PublicKey
 }
@@ -40,6 +41,7 @@ func newSettings() (*settings, *cli.Set) {
 	f.Text(&s.orphans, "orphans", "mount volumes in `DIR`, which the collector's -adopt names (default /var/lib/penstock/orphans)")
 	f.Text(&s.mount, "mount", "`SOCKET` of the service that mounts (default /run/penstock-mount.sock)")
 	f.Text(&s.collector, "collector", "`URL` of the status page of this host's collector (default http://127.0.0.1:8080)")
+	f.Text(&s.http, "http", "`ADDR` of /metrics and /livez (default: none)")
 	f.BoolVar(&s.apply, "apply", false, "do it: attach, mount, and delete after a proof; otherwise only say what would be done")
 	f.BoolVar(&s.once, "once", false, "make one pass, and end")
 	f.Value("at-once", "hold at most `N` volumes, 1 to 10 (default 4)", func(v string) error {
@@ -76,6 +78,9 @@ func (s *settings) check(f *cli.Set) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		f.Bad("collector", "", "%q is no URL such as http://127.0.0.1:8080", s.collector)
 	}
+	if _, _, err := net.SplitHostPort(s.http); s.http != "" && err != nil {
+		f.Bad("http", "", "use HOST:PORT or :PORT")
+	}
 	s.collector = strings.TrimSuffix(s.collector, "/")
 	for _, path := range s.pubkeys {
 		key, err := ship.ReadPublicKey(path)
@@ -108,6 +113,7 @@ collector has said so and an audit of every destination has proven it. Otherwise
 
   penstock:state    adopting, kept, or delivered (a moment before it is deleted)
   penstock:reason   when, which instance, and why
+  penstock:since    when a reaper first took it
 
 A volume that is kept is looked at again after -retry, or as soon as the tags are removed. Without -apply nothing is changed. Each flag
 is also a variable (PENSTOCK_AT_ONCE for -at-once) and a key of the file that -config names.`,

@@ -63,14 +63,14 @@ func (r *Reaper) mount(ctx context.Context, v *Volume, device, dir string) (gone
 	case err != nil:
 		return false, err
 	case c.Signature != "":
-		return r.keep(ctx, v, device, dir, "blkid finds on it "+c.Signature)
+		return r.keep(ctx, v, device, dir, notMountable+": blkid finds on it "+c.Signature)
 	case c.FileSystem == "":
 		return r.readZeros(ctx, v, device, dir)
 	case !mountable[c.FileSystem]:
-		return r.keep(ctx, v, device, dir, "file systems of type "+c.FileSystem+" are not mounted")
+		return r.keep(ctx, v, device, dir, notMountable+": file systems of type "+c.FileSystem+" are not mounted")
 	}
 	if err := r.Mounts.Mount(device, c, dir); err != nil {
-		return r.keep(ctx, v, device, dir, "its file system cannot be mounted: "+err.Error())
+		return r.keep(ctx, v, device, dir, notMounted+": its file system cannot be mounted: "+err.Error())
 	}
 	r.Log.Info("reaper: mounted a volume read-only; the collector adopts what is on it", "volume", v.ID, "dir", dir, "type", c.FileSystem)
 	return false, r.tag(ctx, v, adopting, "it is attached to be adopted")
@@ -86,7 +86,7 @@ func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (
 	case err != nil:
 		return false, err
 	case !zero:
-		return r.keep(ctx, v, device, dir, "it has no file system, but it is not empty; its first blocks may be damaged: look at it with fsck -n")
+		return r.keep(ctx, v, device, dir, notEmpty+": it has no file system, but it is not empty; its first blocks may be damaged: look at it with fsck -n")
 	case !done:
 		r.zeros[v.ID] = next
 		r.say(v, "it has no file system, and is read as a whole before it counts as empty")
@@ -104,7 +104,7 @@ func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (
 func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone bool, err error) {
 	f, err := look(dir)
 	if err != nil {
-		return r.impatient(ctx, v, device, dir, "it cannot be read: "+err.Error())
+		return r.impatient(ctx, v, device, dir, unreadable+": it cannot be read: "+err.Error())
 	}
 	used, known, err := r.Files.Inodes(dir)
 	if err != nil {
@@ -112,19 +112,19 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 	}
 	switch {
 	case f.closed && !known:
-		return r.keep(ctx, v, device, dir, "it has a directory lost+found, and its file system does not tell whether that is empty")
+		return r.keep(ctx, v, device, dir, unreadable+": it has a directory lost+found, and its file system does not tell whether that is empty")
 	case known && used > f.entries:
-		return r.keep(ctx, v, device, dir, fmt.Sprintf("its file system has %d files that no directory names: look at it with fsck -n", used-f.entries))
+		return r.keep(ctx, v, device, dir, nameless+fmt.Sprintf(": its file system has %d files that no directory names: look at it with fsck -n", used-f.entries))
 	case len(f.strange) > 0:
-		return r.keep(ctx, v, device, dir, "it has files that belong to no spool or are damaged: "+filepath.ToSlash(below(dir, f.strange[0])))
+		return r.keep(ctx, v, device, dir, strangeFiles+": it has files that belong to no spool or are damaged: "+filepath.ToSlash(below(dir, f.strange[0])))
 	}
 	for _, s := range f.spools {
 		a, err := r.Adoption(ctx, s)
 		if err != nil {
-			return r.impatient(ctx, v, device, dir, "the collector cannot be asked: "+err.Error())
+			return r.impatient(ctx, v, device, dir, notAdopted+": the collector cannot be asked: "+err.Error())
 		}
 		if a.State != "delivered" {
-			why := "spool " + below(dir, s) + " is not adopted yet"
+			why := notAdopted + ": spool " + below(dir, s) + " is not adopted yet"
 			if a.Err != "" {
 				why += ": " + a.Err
 			}
@@ -139,11 +139,11 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 		p, err := r.Prove(ctx, s)
 		switch {
 		case err != nil:
-			return r.impatient(ctx, v, device, dir, "spool "+below(dir, s)+": the destinations cannot be audited: "+err.Error())
+			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": the destinations cannot be audited: "+err.Error())
 		case !p.Complete && p.Lasting:
-			return r.keep(ctx, v, device, dir, "spool "+below(dir, s)+": "+p.Why)
+			return r.keep(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": "+p.Why)
 		case !p.Complete:
-			return r.impatient(ctx, v, device, dir, "spool "+below(dir, s)+": "+p.Why)
+			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": "+p.Why)
 		}
 	}
 	if len(f.spools) == 0 {

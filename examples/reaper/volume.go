@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -27,11 +28,12 @@ type Attachment struct {
 	Since    time.Time
 }
 
-// The tags of a volume. The policy of the fleet lets a reaper write the last two only.
+// The tags of a volume. The policy of the fleet lets a reaper write the last three only.
 const (
 	tagFleet  = "penstock:fleet"
 	tagState  = "penstock:state"
 	tagReason = "penstock:reason"
+	tagSince  = "penstock:since" // when a reaper first took it
 )
 
 // The values of tagState.
@@ -85,6 +87,29 @@ func note(at time.Time, instance, why string) string {
 		return '_'
 	}, s)
 	return s[:min(len(s), 255)] // as many as EC2 takes
+}
+
+// reasons are why volumes are kept, as they begin the text of a note. Metrics and alarms name them.
+var reasons = []string{notMountable, notMounted, notEmpty, nameless, strangeFiles, unreadable, notAdopted, notAudited, otherReason}
+
+const (
+	notMountable = "signature"  // what blkid finds is not mounted
+	notMounted   = "mount"      // the kernel refuses it
+	notEmpty     = "content"    // it has no signature, but is not zero
+	nameless     = "nameless"   // files without a name
+	strangeFiles = "strange"    // files of no spool
+	unreadable   = "unreadable" // a directory or a file cannot be read
+	notAdopted   = "adoption"   // the collector has not delivered it
+	notAudited   = "audit"      // the auditor does not prove it
+	otherReason  = "other"      // an operator's, or another version's
+)
+
+// reason returns which of the reasons a note has.
+func (v *Volume) reason() string {
+	if parts := strings.SplitN(v.Tags[tagReason], ": ", 3); len(parts) == 3 && slices.Contains(reasons, parts[1]) {
+		return parts[1]
+	}
+	return otherReason
 }
 
 // noted is when a volume was tagged, zero if it was not.

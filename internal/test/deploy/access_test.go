@@ -166,8 +166,8 @@ func TestAccess(t *testing.T) {
 			{iam, `        StringLike   = { "aws:userid" = "*:$${ec2:InstanceID}" }`, ``},
 			{iam, `"*:$${ec2:InstanceID}"`, `"*"`},
 		}},
-		{"only two tags are written", conditions("ec2:CreateTags", "ForAllValues:StringEquals", "aws:TagKeys", []any{"penstock:state", "penstock:reason"}), []mutation{
-			{iam, `["penstock:state", "penstock:reason"]`, `["penstock:state", "penstock:reason", "penstock:fleet"]`},
+		{"only three tags are written", conditions("ec2:CreateTags", "ForAllValues:StringEquals", "aws:TagKeys", []any{"penstock:state", "penstock:reason", "penstock:since"}), []mutation{
+			{iam, `["penstock:state", "penstock:reason", "penstock:since"]`, `["penstock:state", "penstock:reason", "penstock:since", "penstock:fleet"]`},
 		}},
 		{"all resources only for what has none", wildcards, []mutation{
 			{iam, "\"s3:AbortMultipartUpload\"]\n      Resource = [local.objects]", "\"s3:AbortMultipartUpload\"]\n      Resource = [\"*\"]"},

@@ -3,6 +3,7 @@ package deploy
 import (
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/drain/monitor"
 )
 
-// exported returns the names of the metrics that the collector and the relay export.
+// exported returns the names of the metrics that the programs export.
 func exported() map[string]bool {
 	descs := make(chan *prometheus.Desc)
 	go func() {
@@ -25,6 +26,17 @@ func exported() map[string]bool {
 		}
 	}
 	maps.Copy(names, relayMetrics())
+	maps.Copy(names, reaperMetrics())
+	return names
+}
+
+// reaperMetrics returns the names of the metrics that the reaper exports, which its source has.
+func reaperMetrics() map[string]bool {
+	names := map[string]bool{}
+	text, _ := os.ReadFile("../../../examples/reaper/metrics.go")
+	for _, m := range regexp.MustCompile(`describe\("(penstock_reaper_[a-z_]+)"`).FindAllSubmatch(text, -1) {
+		names[string(m[1])] = true
+	}
 	return names
 }
 
@@ -52,6 +64,7 @@ func TestMetricNames(t *testing.T) {
 			}
 			return nil
 		}, []mutation{
+			{module1 + "observe.tf", `"penstock_reaper_kept_volumes"`, `"penstock_reaper_volumes_kept"`},
 			{module1 + "observe.tf", "penstock_lost_records_total", "penstock_lost_total"},
 			{module1 + "observe.tf", "penstock_destination_lag_seconds", "penstock_lag_seconds"},
 		}},

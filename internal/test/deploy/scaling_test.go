@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -70,7 +72,9 @@ func TestScaling(t *testing.T) {
 			{scaling, "local.network_in_target[each.key] / 2", "local.network_in_target[each.key]"},
 		}},
 		{"alarms read metrics that the agent sends, with its dimensions", selected, []mutation{
-			{observe, `metric_selectors = [for m in values(local.metric) : "^${m}$"]`, `metric_selectors = ["^penstock_lost_records_total$"]`},
+			{observe, `metric_selectors = [for m in local.sent : "^${m}$"]`, `metric_selectors = ["^penstock_lost_records_total$"]`},
+			{observe, `var.reaper ? values(local.reaper_metric) : []`, `[]`},
+			{observe, `"^penstock(-reaper)?$"`, `"^penstock$"`},
 			{observe, `dimensions       = [["fleet", "group"]]`, `dimensions       = [["fleet"]]`},
 			{observe, "metric_namespace         = local.namespace", `metric_namespace         = "CWAgent"`},
 			{observe, "labels = { fleet = var.name, group = k }", "labels = { fleet = var.name }"},
@@ -94,6 +98,13 @@ func TestScaling(t *testing.T) {
 				if target := at(scrape, "scrape_configs.0.static_configs.0.targets.0"); target != fmt.Sprint("127.0.0.1", collector["http"]) {
 					return fmt.Errorf("it scrapes %v", target)
 				}
+				var reaper struct{ HTTP string }
+				if err := yaml.Unmarshal([]byte(c.file("/etc/penstock/reaper.yaml")), &reaper); err != nil {
+					return err
+				}
+				if target := at(scrape, "scrape_configs.1.static_configs.0.targets.0"); target != reaper.HTTP || !strings.HasPrefix(reaper.HTTP, "127.0.0.1:") {
+					return fmt.Errorf("it scrapes %v, and the reaper is at %s", target, reaper.HTTP)
+				}
 				var agent any
 				err = json.Unmarshal([]byte(c.file("/etc/penstock/cloudwatch.json")), &agent)
 				if path := at(agent, "logs.metrics_collected.prometheus.prometheus_config_path"); path != "/etc/penstock/prometheus.yaml" {
@@ -102,8 +113,34 @@ func TestScaling(t *testing.T) {
 				return err
 			})
 		}, []mutation{
-			{observe, `"127.0.0.1:${local.http_port}"`, `"127.0.0.1:9100"`},
+			{observe, `"127.0.0.1:${port}"`, `"127.0.0.1:9100"`},
+			{observe, "penstock-reaper = local.reaper_port", "penstock-reaper = local.http_port"},
+			{module1 + "user_data.tf", "127.0.0.1:${local.reaper_port}", ":${local.reaper_port}"},
 			{observe, `"/etc/penstock/prometheus.yaml"`, `"/etc/prometheus.yaml"`},
+		}},
+		{"somebody is told that a volume is kept, and that nobody empties volumes", func(w *world) error {
+			for name, want := range map[string]struct {
+				metric, stat, missing string
+				threshold             float64
+			}{
+				"collector[main kept]":           {"penstock_reaper_kept_volumes", "Maximum", "notBreaching", 0},
+				"collector[main orphaned]":       {"penstock_reaper_oldest_volume_seconds", "Maximum", "notBreaching", 86400},
+				"collector[main reaper-failing]": {"penstock_reaper_success_age_seconds", "Maximum", "notBreaching", 3600},
+				"reaper_silent[main]":            {"penstock_reaper_info", "SampleCount", "breaching", 1},
+			} {
+				for _, p := range w.plans {
+					r := resource{name, p["aws_cloudwatch_metric_alarm."+name], p}
+					if err := errors.Join(r.want("metric_name", want.metric), r.want("statistic", want.stat), r.want("treat_missing_data", want.missing), r.want("threshold", want.threshold)); err != nil {
+						return fmt.Errorf("%s: %w", name, err)
+					}
+				}
+			}
+			return nil
+		}, []mutation{
+			{module1 + "reaper_alarms.tf", "metric = local.reaper_metric.kept, stat = \"Maximum\"", "metric = local.reaper_metric.kept, stat = \"Minimum\""},
+			{alarms, "var.reaper ? local.reaper_alarm : {}", "var.reaper ? {} : {}"},
+			{module1 + "reaper_alarms.tf", "over = 86400", "over = 864000"},
+			{module1 + "reaper_alarms.tf", "metric_name         = local.reaper_metric.alive", "metric_name         = local.metric.alive"},
 		}},
 		{"somebody is told in prod", func(w *world) error {
 			return w.each("aws_cloudwatch_metric_alarm", func(r resource) error {
@@ -233,6 +270,9 @@ func selected(w *world) error {
 			sent = append(sent, strings.Trim(m.(string), "^$"))
 		}
 		labels, _ := at(scrape, "scrape_configs.0.static_configs.0.labels").(map[string]any)
+		if of := at(scrape, "scrape_configs.1.static_configs.0.labels"); !reflect.DeepEqual(of, any(labels)) {
+			return fmt.Errorf("the reaper's metrics have the labels %v", of)
+		}
 		read := 0
 		for address, a := range r.plan {
 			for _, m := range metrics(address, a) {
@@ -261,8 +301,15 @@ func selected(w *world) error {
 		if read < 8 {
 			return fmt.Errorf("%d alarms read what the agent of %s sends", read, r.key())
 		}
-		if at(emf, "metric_declaration.0.source_labels.0") != "job" || at(emf, "metric_declaration.0.label_matcher") != "^"+at(scrape, "scrape_configs.0.job_name").(string)+"$" {
-			return fmt.Errorf("the agent takes metrics of another job")
+		jobs, err := regexp.Compile(at(emf, "metric_declaration.0.label_matcher").(string))
+		if err != nil {
+			return err
+		}
+		for i := range 2 {
+			job := at(scrape, fmt.Sprintf("scrape_configs.%d.job_name", i)).(string)
+			if at(emf, "metric_declaration.0.source_labels.0") != "job" || !jobs.MatchString(job) || jobs.MatchString("x"+job) {
+				return fmt.Errorf("the agent does not take the metrics of %s", job)
+			}
 		}
 		return nil
 	})

@@ -50,7 +50,7 @@ func TestTerraformSource(t *testing.T) {
 			{module1 + "variables.tf", `  description = "Network load balancers by name."` + "\n", ""},
 		}},
 		{"every variable and local is used", used, []mutation{
-			{module1 + "locals.tf", "  account   =", "  unused = 1\n  account   ="},
+			{module1 + "locals.tf", "  account     =", "  unused = 1\n  account     ="},
 		}},
 	})
 }

@@ -159,7 +159,7 @@ func TestUserData(t *testing.T) {
 			}
 			return nil
 		}), []mutation{
-			{user, "fleet = var.name", `fleet = ""`},
+			{user, "    fleet = var.name\n    apply", "    fleet = \"\"\n    apply"},
 			{user, "at = concat([local.destinations.s3], var.delivery.sftp", "at = concat([], var.delivery.sftp"},
 			{user, "known_hosts=${local.secrets_dir}/idc_known_hosts", "known_hosts=/dev/null"},
 			{user, `, "penstock-reaper.service"]`, "]"},

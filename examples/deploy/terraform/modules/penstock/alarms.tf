@@ -22,7 +22,8 @@ locals {
       about  = "An instance was kept because its drain could not finish. It delivers on its own; terminate it only when it says so."
     }
   }
-  alarm_of_group = merge([for g in keys(var.groups) : { for k, a in local.alarm : "${g} ${k}" => merge(a, { group = g, name = k }) }]...)
+  alarms         = merge(local.alarm, var.reaper ? local.reaper_alarm : {})
+  alarm_of_group = merge([for g in keys(var.groups) : { for k, a in local.alarms : "${g} ${k}" => merge(a, { group = g, name = k }) }]...)
 }
 
 resource "aws_cloudwatch_metric_alarm" "collector" {

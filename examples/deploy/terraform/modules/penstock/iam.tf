@@ -106,7 +106,7 @@ locals {
       Resource = ["${local.ec2}:volume/*"]
       Condition = {
         StringEquals                = { "aws:ResourceTag/penstock:fleet" = var.name }
-        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["penstock:state", "penstock:reason"] }
+        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["penstock:state", "penstock:reason", "penstock:since"] }
       }
     },
     {

@@ -1,11 +1,12 @@
 locals {
-  http_port = 8080 # of the status page, with /readyz
-  mount     = "/var/lib/penstock"
-  device    = "/dev/sdf"
-  tags      = merge(var.tags, { "penstock:fleet" = var.name })
-  account   = data.aws_caller_identity.current.account_id
-  partition = data.aws_partition.current.partition
-  region    = data.aws_region.current.region
+  http_port   = 8080 # of the status page, with /readyz
+  reaper_port = 8081 # of the reaper's metrics, for the agent of its host only
+  mount       = "/var/lib/penstock"
+  device      = "/dev/sdf"
+  tags        = merge(var.tags, { "penstock:fleet" = var.name })
+  account     = data.aws_caller_identity.current.account_id
+  partition   = data.aws_partition.current.partition
+  region      = data.aws_region.current.region
 
   # The listeners of each group: those of its classes.
   group_listeners = {

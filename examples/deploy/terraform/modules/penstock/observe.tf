@@ -11,6 +11,13 @@ locals {
     alive           = "penstock_build_info"                               # 1 for each process
     retained        = "penstock_drain_retained"                           # 1 on an instance that was kept after an unfinished drain
   }
+  reaper_metric = {
+    kept    = "penstock_reaper_kept_volumes"          # volumes that are not proven to be delivered, by reason
+    oldest  = "penstock_reaper_oldest_volume_seconds" # since the oldest volume has been without its instance
+    success = "penstock_reaper_success_age_seconds"   # since the last pass without an error
+    alive   = "penstock_reaper_info"                  # 1 for each process
+  }
+  sent = concat(values(local.metric), var.reaper ? values(local.reaper_metric) : [])
 }
 
 resource "aws_cloudwatch_log_group" "metrics" {
@@ -33,9 +40,9 @@ locals {
             metric_namespace         = local.namespace
             metric_declaration = [{
               source_labels    = ["job"]
-              label_matcher    = "^penstock$"
+              label_matcher    = "^penstock(-reaper)?$"
               dimensions       = [["fleet", "group"]]
-              metric_selectors = [for m in values(local.metric) : "^${m}$"]
+              metric_selectors = [for m in local.sent : "^${m}$"]
             }]
           }
         }
@@ -44,9 +51,9 @@ locals {
   } }
   scrape = { for k, g in var.groups : k => {
     global = { scrape_interval = "1m", scrape_timeout = "10s" }
-    scrape_configs = [{
-      job_name       = "penstock"
-      static_configs = [{ targets = ["127.0.0.1:${local.http_port}"], labels = { fleet = var.name, group = k } }]
+    scrape_configs = [for job, port in merge({ penstock = local.http_port }, var.reaper ? { penstock-reaper = local.reaper_port } : {}) : {
+      job_name       = job
+      static_configs = [{ targets = ["127.0.0.1:${port}"], labels = { fleet = var.name, group = k } }]
     }]
   } }
 }

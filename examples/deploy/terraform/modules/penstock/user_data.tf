@@ -34,6 +34,7 @@ locals {
   reaper = yamlencode({
     fleet = var.name
     apply = true
+    http  = "127.0.0.1:${local.reaper_port}"
     at = concat([local.destinations.s3], var.delivery.sftp == null ? [] : [
       "${try(var.delivery.sftp.url, "")}?key=${local.secrets_dir}/idc_key&known_hosts=${local.secrets_dir}/idc_known_hosts",
     ])
