@@ -110,19 +110,7 @@ func (l *lane) session(ctx context.Context) error {
 	l.setPrepared(true)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
-	todo, places := make(chan *delivery), newPlaces(l.s.o.Workers)
-	wg.Go(func() { l.fillWindow(ctx, todo, places) })
-	for range cap(places) {
-		wg.Go(func() {
-			for d := range todo {
-				// It only fails when nothing more can be done here at all.
-				if err := l.deliver(ctx, d); err != nil {
-					cancel(err)
-				}
-				places.leave(weight(d.seg.Bytes))
-			}
-		})
-	}
+	wg.Go(func() { l.fillWindow(ctx, cancel) })
 	cancel(l.writeChain(ctx))
 	wg.Wait()
 	l.mu.Lock()
@@ -135,24 +123,30 @@ func (l *lane) session(ctx context.Context) error {
 // files an unreachable destination keeps.
 func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 
-// fillWindow keeps the window full, oldest segments first: the channel hands them to the workers in that order, and the chain
-// needs them in that order.
-func (l *lane) fillWindow(ctx context.Context, todo chan<- *delivery, places places) {
-	defer close(todo)
+// fillWindow keeps the window full and has it delivered, oldest segments first, since the chain needs them in that order. It
+// returns when every delivery has ended. A goroutine lives as long as its delivery: a service may have many lanes, of which most
+// are idle.
+func (l *lane) fillWindow(ctx context.Context, cancel context.CancelCauseFunc) {
+	var deliveries sync.WaitGroup
+	defer deliveries.Wait()
+	places := newPlaces(l.s.o.Workers)
 	for {
 		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
 		for _, d := range l.extendWindow() {
 			if d.done {
 				continue
 			}
-			if !places.enter(ctx, weight(d.seg.Bytes)) {
+			size := weight(d.seg.Bytes)
+			if !places.enter(ctx, size) {
 				return
 			}
-			select {
-			case todo <- d:
-			case <-ctx.Done():
-				return
-			}
+			deliveries.Go(func() {
+				// It only fails when nothing more can be done here at all.
+				if err := l.deliver(ctx, d); err != nil {
+					cancel(err)
+				}
+				places.leave(size)
+			})
 		}
 		select {
 		case <-wake:
