@@ -91,6 +91,7 @@ var layers = map[string][]string{
 	"internal/foreign":         {"internal/wait"},
 	"internal/hist":            {},
 	"internal/steadylog":       {"internal/foreign", "internal/wait"},
+	"internal/test/growth":     {},
 	"internal/units":           {},
 	"internal/wait":            {},
 	"internal/vfs":             {"golang.org/x/sys"},

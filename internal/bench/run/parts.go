@@ -62,10 +62,18 @@ var parts = []part{
 		bench("./compress", "."),
 	}},
 	{"audit", "Audits", []command{
-		once("./ship/audit", "."),
+		once("./ship/audit", "Directory|SFTP|S3|Copies"),
+	}},
+	{"growth", "How cost grows", []command{
+		once("./spool", "Segments$", "-benchtime=1x"),
+		once("./ingest", "Connections|Sources", "-benchtime=1x"),
+		once("./drain/monitor", "Classes", "-benchtime=1x"),
+		once("./ship/s3ship", "Object", "-benchtime=3x"),
+		once("./ship/sftpship", "Object", "-benchtime=3x"),
+		once("./ship/audit", "Objects", "-benchtime=1x"),
 	}},
 	{"status", "What it costs to be seen", []command{
-		once("./drain/monitor", "."),
+		once("./drain/monitor", "Scrape"),
 		once("./drain/status", "."),
 		bench("./internal/hist", "."),
 	}},
@@ -115,7 +123,7 @@ func (c command) run(ctx context.Context, top string, short bool) ([]result.Tabl
 	// In CI a benchmark whose real server is missing fails.
 	cmd.Env = append(os.Environ(), "CI=true")
 	if short {
-		cmd.Env = append(cmd.Env, "PENSTOCK_BENCH_SHORT=1")
+		cmd.Env = append(cmd.Env, "PENSTOCK_BENCH_SHORT=1", "PENSTOCK_GROWTH=100")
 	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
