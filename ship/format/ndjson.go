@@ -182,23 +182,33 @@ func appendText(dst, p []byte) ([]byte, bool) {
 	return dst, true
 }
 
+// marks has the high bit of each byte of x set that is a control character, a quote, a backslash, or not ASCII and its high bit
+// set in stop. In each byte the high bit of ((b ^ 2) − 0x21) is set for control characters and for the quote, which ^ 2 moves next
+// to them, and that of ((b ^ '\\') − 1) for the backslash. A borrow can set it falsely only after a byte that is one.
+func marks(x, stop uint64) uint64 {
+	return ((((x^lows*2)-lows*0x21)|((x^lows*'\\')-lows))&^x | x&stop) & highs
+}
+
 // escape appends p to dst, which has room for 6 × len(p) + 8 bytes, until the first byte of those whose high bit is set
-// in stop too, and returns how many it took. It works in words of eight bytes: each is stored as it is, and counted up to
-// its first byte that needs an escape.
+// in stop too, and returns how many it took. It works in two words of eight bytes: they are stored as they are, and counted up to
+// the first byte that needs an escape. Which word has it is no branch, since nothing could predict it.
 func escape(dst, p []byte, stop uint64) ([]byte, int) {
 	out := dst[:cap(dst)]
 	n, i := len(dst), 0
-	for len(p)-i >= 8 {
-		x := binary.LittleEndian.Uint64(p[i:])
-		binary.LittleEndian.PutUint64(out[n:], x)
-		// In each byte the high bit of ((b ^ 2) − 0x21) and of ((b ^ '\\') − 1) is set if b is a control character, a quote
-		// (which ^ 2 moves next to them), a backslash, or not ASCII. A borrow can set it falsely only after a byte that is one.
-		special := (((x^lows*2)-lows*0x21)|((x^lows*'\\')-lows))&^x | x&stop
-		if special &= highs; special == 0 {
-			n, i = n+8, i+8
+	for len(p)-i >= 16 {
+		from, to := p[i:i+16], out[n:n+16]
+		x, y := binary.LittleEndian.Uint64(from), binary.LittleEndian.Uint64(from[8:])
+		binary.LittleEndian.PutUint64(to, x)
+		binary.LittleEndian.PutUint64(to[8:], y)
+		first, second := marks(x, stop), marks(y, stop)
+		if first|second == 0 {
+			n, i = n+16, i+16
 			continue
 		}
-		k := bits.TrailingZeros64(special) / 8
+		k := bits.TrailingZeros64(first) / 8 // 8 if there is none
+		if first == 0 {
+			k += bits.TrailingZeros64(second) / 8
+		}
 		n, i = n+k, i+k
 		c := p[i]
 		if c >= utf8.RuneSelf {
@@ -206,6 +216,13 @@ func escape(dst, p []byte, stop uint64) ([]byte, int) {
 		}
 		binary.LittleEndian.PutUint64(out[n:], escapeWord[c])
 		n, i = n+int(escapeLen[c]), i+1
+	}
+	if len(p)-i >= 8 {
+		x := binary.LittleEndian.Uint64(p[i:])
+		binary.LittleEndian.PutUint64(out[n:], x)
+		if marks(x, stop) == 0 {
+			n, i = n+8, i+8
+		}
 	}
 	for ; i < len(p); i++ {
 		c := p[i]

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -236,4 +237,35 @@ func FuzzNDJSONReader(f *testing.F) {
 			t.Fatalf("accepted %q, which is written as %q", in, again)
 		}
 	})
+}
+
+// TestEscapeEverywhere puts each kind of byte at each place of a payload, alone and in pairs, since they are looked at sixteen at a time.
+func TestEscapeEverywhere(t *testing.T) {
+	reference := func(p []byte) (dst []byte) {
+		for _, c := range p {
+			dst = append(dst, binary.LittleEndian.AppendUint64(nil, escapeWord[c])[:escapeLen[c]]...)
+		}
+		return dst
+	}
+	for n := range 50 {
+		for at := range n {
+			for _, c := range []byte("\"\\\x00\x1f\n !#~\x7f") {
+				for _, then := range []int{0, 1, 7, 8, 15} {
+					p := bytes.Repeat([]byte{'x'}, n)
+					p[at], p[min(at+then, n-1)] = c, '"'
+					if got, ok := appendText(nil, p); !ok || !bytes.Equal(got, reference(p)) {
+						t.Fatalf("%q is written as %q", p, got)
+					}
+				}
+			}
+			p := append(bytes.Repeat([]byte{'x'}, n), "ü\""...)
+			if got, ok := appendText(nil, p); !ok || !bytes.Equal(got, reference(p)) {
+				t.Fatalf("%q is written as %q", p, got)
+			}
+			p[at] = 0xff
+			if _, ok := appendText(nil, p); ok {
+				t.Fatalf("%q passes for UTF-8", p)
+			}
+		}
+	}
 }
