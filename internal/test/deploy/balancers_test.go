@@ -20,6 +20,55 @@ func TestBalancers(t *testing.T) {
 				return r.want("security_groups.0", "aws_security_group.load_balancer["+r.key()+"].id")
 			})
 		}, []mutation{{lb, "security_groups = [aws_security_group.load_balancer[each.key].id]", "security_groups = []"}}},
+		{"in prod UDP and TCP have load balancers of their own, both to the internet and to the VPN", func(w *world) error {
+			protocols := map[string]map[any]bool{}
+			for address, l := range w.plans["prod"] {
+				if lb, _ := l["load_balancer_arn"].(string); strings.HasPrefix(address, "aws_lb_listener.") {
+					lb = strings.TrimSuffix(lb, ".arn")
+					if protocols[lb] == nil {
+						protocols[lb] = map[any]bool{}
+					}
+					protocols[lb][l["protocol"]] = true
+				}
+			}
+			faces := map[string]bool{}
+			for lb, p := range protocols {
+				if len(p) != 1 {
+					return fmt.Errorf("%s has %v", lb, p)
+				}
+				for protocol := range p {
+					faces[fmt.Sprint(protocol, " internal ", w.plans["prod"][lb]["internal"])] = true
+				}
+			}
+			if len(faces) != 4 {
+				return fmt.Errorf("%v", faces)
+			}
+			return nil
+		}, []mutation{
+			{prod, `vpn-tcp = { load_balancer = "vpn-tcp"`, `vpn-tcp = { load_balancer = "vpn-udp"`},
+			{prod, "web-tcp = { internal = false }", "web-tcp = { internal = true }"},
+		}},
+		{"dev has one load balancer, which is internal, and keeps no instance", func(w *world) error {
+			n := 0
+			for address, args := range w.plans["dev"] {
+				if strings.HasPrefix(address, "aws_lb.") {
+					if n++; args["internal"] != true {
+						return fmt.Errorf("%s faces the internet", address)
+					}
+				}
+				if on := at(args, "instance_lifecycle_policy.0.retention_triggers.0.terminate_hook_abandon"); on != nil && on != "terminate" {
+					return fmt.Errorf("%s: %v", address, on)
+				}
+			}
+			if n != 1 {
+				return fmt.Errorf("%d load balancers", n)
+			}
+			return nil
+		}, []mutation{
+			{dev, "all = { internal = true }", "all = { internal = false }"},
+			{dev, "all = { internal = true }", "all = { internal = true }\n    other = { internal = true }"},
+			{module1 + "servers.tf", `each.value.retain ? "retain" : "terminate"`, `"retain"`},
+		}},
 		{"only what faces the internet is in public subnets", public, []mutation{
 			{lb, "each.value.internal ? var.network.internal_subnets : var.network.public_subnets", "var.network.public_subnets"},
 			{prod, "vpn-udp = { internal = true }", "vpn-udp = { internal = false }"},
