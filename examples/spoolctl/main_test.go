@@ -408,6 +408,11 @@ func TestStateOfAdopted(t *testing.T) {
 	if got, want := s.state(), "everything was delivered by i-0fedcba9876543210 at "; !strings.HasPrefix(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	s.Destinations = map[string]spool.Inspected{"idc": {Delivered: segment.Tally{Records: 4}, Pending: segment.Tally{Records: 3}}}
+	var b strings.Builder
+	if s.write(&b); strings.Contains(b.String(), "pending") || !strings.Contains(b.String(), "and 3 records by the adopter") {
+		t.Error(b.String())
+	}
 	s.Open = true
 	if got := s.state(); !strings.HasPrefix(got, "open in") {
 		t.Error(got)

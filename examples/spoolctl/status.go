@@ -89,6 +89,9 @@ func (s *status) write(w io.Writer) {
 			fmt.Fprintf(w, "  destination %s: given up\n", terminal.Printable(name))
 		case x.Pending.Records == 0:
 			fmt.Fprintf(w, "  destination %s: %s delivered (%s), nothing pending\n", terminal.Printable(name), count(x.Delivered.Records, "record"), units.Size(x.Delivered.Bytes))
+		case !s.Adopted.IsZero(): // the adopter keeps its own account
+			fmt.Fprintf(w, "  destination %s: %s delivered (%s) before, and %s%s by the adopter\n", terminal.Printable(name), count(x.Delivered.Records, "record"),
+				units.Size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))
 		default:
 			fmt.Fprintf(w, "  destination %s: %s delivered (%s), %s pending%s\n", terminal.Printable(name), count(x.Delivered.Records, "record"),
 				units.Size(x.Delivered.Bytes), count(x.Pending.Records, "record"), bytesOf(x.Pending.Bytes))

@@ -14,6 +14,7 @@ func TestRunbook(t *testing.T) {
 			{runbook, "| `damaged` |", "| damaged |"},
 			{runbook, "| `scale-in` |", "| `scalein` |"},
 			{module1 + "alarms.tf", "    pending = {\n", "    waiting = {\n"},
+			{module1 + "relay_alarms.tf", "    refused = {\n", "    declined = {\n"},
 		}},
 	})
 }
@@ -21,8 +22,21 @@ func TestRunbook(t *testing.T) {
 // alarmsExplained looks for a row of the runbook's table for each CloudWatch alarm, by the last part of its name.
 func alarmsExplained(w *world) error {
 	names := map[string]bool{}
-	err := w.each("aws_cloudwatch_metric_alarm", func(r resource) error {
+	related, err := w.Mutate(prod, "relays = {}", `relays = { a = { subnet_id = "subnet-0bbbbbbbbbbbbbbb1", private_ip = "10.0.1.10", listener = "vpn-udp" } }`)
+	if err != nil {
+		return err
+	}
+	plan, err := related.Plan("prod")
+	if err != nil {
+		return err
+	}
+	both := &world{w.Tree, map[string]Plan{"dev": w.plans["dev"], "prod": plan}}
+	err = both.each("aws_cloudwatch_metric_alarm", func(r resource) error {
 		rest := strings.TrimPrefix(r.str("alarm_name"), w.fleet(r.plan)+"-")
+		if relay, ok := strings.CutPrefix(rest, "relay-a-"); ok {
+			names["relay-"+relay] = true
+			return nil
+		}
 		for key := r.key(); ; {
 			if short, ok := strings.CutPrefix(rest, key+"-"); ok {
 				names[short] = true

@@ -27,4 +27,5 @@
 // plan.go draws every decision from the seed, sources.go and probe.go send, control.go measures the machine itself, scenario.go
 // makes the events happen, and relayfaults.go those at the relays. watch.go records what the servers show, account.go reads the counters, content.go the destinations'
 // disks, and verdict.go and relayverdict.go compare them. timeline.go draws the run, summary.go and page.go write it down.
+// runbook.go runs the commands of the runbook, examples/deploy/README.md, and runbook_stage.go does what they need a cloud for.
 package fleet

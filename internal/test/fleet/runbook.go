@@ -83,7 +83,8 @@ var wildcards = []struct{ find, put string }{
 	{`\bi-[0-9a-f]{8,17}\b`, "INSTANCE"},
 	{`/tmp/tmp\.\w+`, "WORK"},
 	{`\b\d+[\d,.]* ?(B|kB|MB|GB|KiB|MiB|GiB)\b`, "SIZE"},
-	{`\b(\d+(\.\d+)?(ms|µs|s|m|h))+\b`, "DURATION"},
+	{`\b\d+(\.\d+)?(ms|µs|s|m|h|d)( ?\d+(\.\d+)?(ms|s|m|h))*\b`, "DURATION"},
+	{`\b(record|object|segment|file|warning|error|finding)s\b`, "$1"},
 	{`\d+[\d,.]*`, "N"},
 	{`[ \t]+`, " "},
 }

@@ -115,10 +115,10 @@ func (k *book) play(t *testing.T, blocks []block) (printed []edit, ok bool) {
 
 // TestShape: outputs that differ in numbers have the same shape, others do not.
 func TestShape(t *testing.T) {
-	const shown = "class main\n  spool 01m8ke8kvz3hbxr2y9n91vfc8y of i-0123456789abcdef0\n…\n    owed … records 1 to 2000 in 1 object, 248.3 kB, last heard of 3s ago\nexit 3\n"
+	const shown = "class main\n  spool 01m8ke8kvz3hbxr2y9n91vfc8y of i-0123456789abcdef0\n…\n    owed … records 1 to 2000 in 1 object, 248.3 kB, last heard of 3s ago\nup 57s, 1 error\nexit 3\n"
 	for printed, same := range map[string]bool{
 		strings.Replace(shown, "…\n", "", 1): true,
-		"class main\nspool 02abcdefghjkmnpqrstvwxyz00 of i-0000000000000001\none\ntwo\nowed at a records 7 to 8 in 9 object, 1.5 MB, last heard of 1m2s ago\nexit 1\n": true,
+		"class main\nspool 02abcdefghjkmnpqrstvwxyz00 of i-0000000000000001\none\ntwo\nowed at a records 7 to 8 in 9 object, 1.5 MB, last heard of 1m2s ago\nup 1m 2s, 2 errors\nexit 1\n": true,
 		strings.Replace(shown, "owed", "damaged", 1): false,
 		shown + "one line more\n":                    false,
 		strings.Replace(shown, "exit 3\n", "", 1):    false,
