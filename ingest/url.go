@@ -58,8 +58,9 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok && strings.Contains(rawURL, "@") {
-			err = e.Err // without the URL, in which a password may be by mistake
+		if strings.Contains(rawURL, "@") {
+			// The error repeats the URL, or its part that is wrong, and in both a password may be by mistake.
+			err = errors.New("this is no URL: want SCHEME://ADDR, for example udp://:514, without a user")
 		}
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
@@ -82,11 +83,11 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	case "tcp", "tls":
 		open = p.tcp(o, nil, scheme == "tls")
 	case "":
-		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", u.Redacted())
+		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", shown(u))
 	case "unknown": // p knows why
 	default:
 		if framing == nil {
-			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", u.Redacted(), u.Scheme, strings.Join(Schemes(o.Framings), ", "))
+			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", shown(u), u.Scheme, strings.Join(Schemes(o.Framings), ", "))
 		}
 		open = p.tcp(o, framing, isTLS)
 	}
@@ -94,6 +95,14 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 		return nil, err
 	}
 	return open, nil
+}
+
+// shown is a URL for messages, without what may be a password.
+func shown(u *url.URL) string {
+	if strings.Contains(u.Opaque, "@") {
+		return u.Scheme + ":…"
+	}
+	return u.Redacted()
 }
 
 // udp reads the parameters of a datagram listener.

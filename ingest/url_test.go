@@ -88,7 +88,7 @@ func TestParseBytes(t *testing.T) {
 
 // TestPasswordHidden: no message repeats a password that is in a URL by mistake.
 func TestPasswordHidden(t *testing.T) {
-	for _, u := range []string{"udp://u:hunter2@:1?x=1", "ftp://u:hunter2@:1", "tcp://u:hunter2@:1?framing=none", "udp://u:hunter2@:x y"} {
+	for _, u := range []string{"udp://u:hunter2@:1?x=1", "ftp://u:hunter2@:1", "tcp://u:hunter2@:1?framing=none", "tcp://u@h:hunter2", "u:hunter2@h", "udp://u:hunter2@:x y"} {
 		if _, err := Parse(u, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}

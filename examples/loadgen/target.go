@@ -84,8 +84,8 @@ type targetURL struct {
 // parseTarget reads the URL of a target. The error names every mistake in it.
 func parseTarget(raw string) (*targetURL, error) {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, err
+	if err != nil || u.User != nil {
+		return nil, fmt.Errorf("this is no URL of a target: use %s", targetForms) // without the URL, in which a password may be by mistake
 	}
 	var errs []error
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }

@@ -49,7 +49,7 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 		}
 	}
 	// The log goes to a file: the terminal belongs to the view.
-	logFile, err := os.Create(filepath.Join(dir, "quickstart.log"))
+	logFile, err := os.OpenFile(filepath.Join(dir, "quickstart.log"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -115,6 +117,9 @@ func (p *prober) check(ctx context.Context, t netip.AddrPort) (answered bool, er
 		return true, err
 	}
 	resp, err := p.client.Do(req)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, in which a token may be
+	}
 	if err != nil {
 		return false, err
 	}

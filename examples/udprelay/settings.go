@@ -230,7 +230,11 @@ func (s *settings) readChecks() {
 	}
 	u, err := url.Parse(strings.ReplaceAll(s.check, "{host}", "192.0.2.1"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || !strings.Contains(s.check, "//{host}") {
-		s.set.Bad("check", "", "%q: use a URL such as http://{host}:8080/readyz", s.check)
+		is := "it is no URL of a target"
+		if err == nil && u.Scheme != "" {
+			is = fmt.Sprintf("it begins with %s:", u.Scheme)
+		}
+		s.set.Bad("check", "", "%s: use a URL such as http://{host}:8080/readyz", is) // without the value, in which a password may be
 		return
 	}
 	s.checks.url = s.check

@@ -59,7 +59,7 @@ func TestGuides(t *testing.T) {
 			tests[string(m[1])] = true
 		}
 	})
-	for _, guide := range []string{".github/CONTRIBUTING.md", "internal/docs/testing.md"} {
+	for _, guide := range []string{".github/CONTRIBUTING.md", ".github/SECURITY.md", "internal/docs/testing.md"} {
 		for _, m := range quoted.FindAllStringSubmatch(read(t, guide), -1) {
 			name, beginning := strings.CutSuffix(m[1], "…")
 			switch {

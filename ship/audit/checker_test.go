@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -69,6 +70,13 @@ func TestChecker(t *testing.T) {
 		c.audit = auditDirectory(t, dir, p["idc"])
 		all[dir] = c
 	}
+	for what, do := range told {
+		p := whole.clone()
+		c := newChain(t, places{"idc": p["idc"]}, "idc", nil).add(3, nil)
+		do(t, c)
+		dir := filepath.Join(root, strings.ReplaceAll(what, " ", "-"))
+		all[dir] = &checked{what: what, audit: auditDirectory(t, dir, p["idc"])}
+	}
 	found := runChecker(t, node, slices.Sorted(maps.Keys(all)))
 	count := map[audit.Verdict]int{}
 	for dir, c := range all {
@@ -107,6 +115,42 @@ func (c *checked) compare(dir string, lines []string) error {
 		}
 	}
 	return nil
+}
+
+// told are histories in which only one thing decides.
+var told = map[string]func(t *testing.T, c *chain){
+	"an object after a final chain": func(t *testing.T, c *chain) { c.add(0, final).put(c.segment+1, c.last+1, c.last+10) },
+	"an object after an open chain": func(t *testing.T, c *chain) { c.put(c.segment+1, c.last+1, c.last+10) },
+	"an altered signature at the end": func(t *testing.T, c *chain) {
+		c.add(0, func(m *ship.Manifest) {
+			final(m)
+			if err := m.Sign(newKey(1)); err != nil {
+				t.Fatal(err)
+			}
+			m.Signature.Signature = strings.Repeat("0", 128)
+		})
+	},
+	"reopened": func(t *testing.T, c *chain) {
+		places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc")
+		c.add(1, final)
+	},
+	"closed, and a head tells of more": func(t *testing.T, c *chain) {
+		places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc")
+		c.dest = "colo"
+		c.head(c.at, 10, false)
+	},
+	"a head without its seal": func(t *testing.T, c *chain) {
+		c.add(0, final)
+		c.dest = "colo"
+		c.head(c.at, 0, true)
+		for _, key := range c.at.Keys() {
+			if b := c.at.Bytes(key); isHead.MatchString(key) && bytes.Contains(b, []byte(testSpool)) {
+				c.at.Set(key, bytes.Replace(b, []byte("08:00"), []byte("09:00"), 1))
+			}
+		}
+	},
+	"closed": func(t *testing.T, c *chain) { places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc") },
+	"final":  func(t *testing.T, c *chain) { c.add(0, final) },
 }
 
 // anyHistory gives a place another spool with a random history, and tells it.
@@ -161,6 +205,9 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 			c.add(1+rng.IntN(4), change(nil))
 		}
 	}
+	if rng.IntN(4) == 0 {
+		step(wrong(rng, c))
+	}
 	dest := c.dest
 	switch rng.IntN(6) {
 	case 0:
@@ -187,6 +234,31 @@ func anyHistory(t *testing.T, rng *rand.Rand, p places) (told string) {
 		c.add(0, change(final))
 	}
 	return c.spool + told
+}
+
+// wrong adds a manifest in due form that a chain cannot have, and says which.
+func wrong(rng *rand.Rand, c *chain) (what string) {
+	switch rng.IntN(5) {
+	case 0:
+		c.hash[3]++
+		c.add(1, nil)
+		return "wrong hash"
+	case 1:
+		c.last += 10
+		c.segment++
+		c.add(1, nil)
+		return "records left out"
+	case 2:
+		c.add(0, final).add(1, nil)
+		return "after the end"
+	case 3:
+		c.dest += "3"
+		c.add(1, nil)
+		return "of another destination"
+	default:
+		c.add(0, closedBy(c.epoch+3)).next(c.epoch+1, nil)
+		return "before the epoch of the new owner"
+	}
 }
 
 func spoolID(rng *rand.Rand) string {

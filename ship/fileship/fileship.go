@@ -106,10 +106,7 @@ func New(dir string, o *Options) (*Destination, error) {
 func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // without the URL, in which a password may be by mistake
-		}
-		return nil, fmt.Errorf("fileship: this is no URL: %w", err)
+		return nil, errors.New("fileship: this is no URL: write file:///DIR") // the error repeats the URL, in which a password may be by mistake
 	}
 	dir := u.Path
 	// file:dir and file://dir are what people write when they mean a relative path; both would go to another place.
@@ -120,7 +117,9 @@ func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 		return nil, errors.New("fileship: a user means nothing here: write file:///DIR")
 	case u.Host != "" && u.Host != "localhost":
 		return nil, fmt.Errorf("fileship: %q names the host %s: write file:/// and mount it here", u.Redacted(), u.Host)
-	case u.Opaque != "" || !strings.HasPrefix(dir, "/"):
+	case u.Opaque != "":
+		return nil, errors.New("fileship: the URL has no absolute path: write file:///DIR")
+	case !strings.HasPrefix(dir, "/"):
 		return nil, fmt.Errorf("fileship: %q has no absolute path: write file:///DIR", u.Redacted())
 	}
 	if runtime.GOOS == "windows" {

@@ -2,7 +2,6 @@ package open
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -53,10 +52,8 @@ type Options struct {
 func Destination(ctx context.Context, rawURL string, o *Options) (ship.Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // without the URL, in which a password may be
-		}
-		return nil, fmt.Errorf("open: this is no URL: %w: use %s", err, Forms())
+		// The error repeats the URL, or the part that is wrong: s3://KEY:SECRET/x has "the port" SECRET.
+		return nil, fmt.Errorf("open: this is no URL: use %s", Forms())
 	}
 	if o == nil {
 		o = new(Options)

@@ -63,7 +63,7 @@ func TestRecordsNeedsList(t *testing.T) {
 
 // TestPasswordHidden: no message repeats a password that is in a URL by mistake.
 func TestPasswordHidden(t *testing.T) {
-	for _, u := range []string{"sftp://u:hunter2@h/d", "s3://u:hunter2@bucket", "ftp://u:hunter2@h/d", "file://u:hunter2@/x", "sftp://u:hunter2@h:x/d", "sftp://u@h/d?password=hunter2", "s3://b?secret_access_key=hunter2", "file:///d?password=hunter2", "file://u:hunter2@h x/"} {
+	for _, u := range []string{"sftp://u:hunter2@h/d", "s3://u:hunter2@bucket", "s3://u:hunter2/p", "sftp://h:hunter2/d", "sftp://u@h/d#hunter2", "file:u:hunter2@h", "ftp://u:hunter2@h/d", "file://u:hunter2@/x", "sftp://u:hunter2@h:x/d", "sftp://u@h/d?password=hunter2", "s3://b?secret_access_key=hunter2", "file:///d?password=hunter2", "file://u:hunter2@h x/"} {
 		if _, err := Destination(t.Context(), u, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}

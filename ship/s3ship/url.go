@@ -89,10 +89,7 @@ func parse(rawURL string, o *Options) (bucket, prefix string, opt *Options, err 
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return "", "", nil, fmt.Errorf("the URL cannot be read: %w", err)
+		return "", "", nil, errors.New("the URL cannot be read: give s3://BUCKET/PREFIX?name=value")
 	}
 	var errs []error
 	if u.Scheme != "s3" {

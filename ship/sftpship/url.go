@@ -80,7 +80,7 @@ func parse(raw string, o *Options) (place, error) {
 		p.dir = path.Clean(dir)
 	}
 	if u.Fragment != "" {
-		bad("a fragment (#%s) means nothing here: write %%23 for a # in the directory", u.Fragment)
+		bad("a # begins a fragment, which means nothing here: write %%23 for a # in the directory")
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
