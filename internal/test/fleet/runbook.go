@@ -79,8 +79,8 @@ func procedures(text string) (headings []string, blocks map[string][]block, err 
 var wildcards = []struct{ find, put string }{
 	{`\d{4}-\d\d-\d\dT[\d:.]+Z`, "TIME"},
 	{`\b[0-9a-hjkmnp-tv-z]{26}\b`, "SPOOL"},
-	{`\b[0-9a-f]{16}\b`, "N"},
 	{`\bi-[0-9a-f]{8,17}\b`, "INSTANCE"},
+	{`\b[0-9a-f]{16}\b`, "N"},
 	{`/tmp/tmp\.\w+`, "WORK"},
 	{`\b\d+[\d,.]* ?(B|kB|MB|GB|KiB|MiB|GiB)\b`, "SIZE"},
 	{`\b\d+(\.\d+)?(ms|µs|s|m|h|d)( ?\d+(\.\d+)?(ms|s|m|h))*\b`, "DURATION"},
