@@ -130,6 +130,18 @@ var told = map[string]func(t *testing.T, c *chain){
 			m.Signature.Signature = strings.Repeat("0", 128)
 		})
 	},
+	"an altered header at the end": func(t *testing.T, c *chain) {
+		c.add(0, final)
+		for _, key := range c.at.Keys() {
+			if b := c.at.Bytes(key); isManifest.MatchString(key) && strings.Contains(key, testSpool) && bytes.Contains(b, []byte(`"final"`)) {
+				c.at.Set(key, bytes.Replace(b, []byte(`"instance":"host"`), []byte(`"instance":"hose"`), 1))
+			}
+		}
+	},
+	"records left out": func(t *testing.T, c *chain) {
+		c.last += 10
+		c.add(1, final)
+	},
 	"reopened": func(t *testing.T, c *chain) {
 		places{"idc": c.at}.closeSpool(t, "vpn", c.spool, nil, "idc")
 		c.add(1, final)
