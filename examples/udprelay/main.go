@@ -128,7 +128,8 @@ func serve(ctx context.Context, s *settings, log *slog.Logger) error {
 func open(ctx context.Context, s *settings, log *slog.Logger) (udprelay.Engine, string, error) {
 	if s.engine != "user" {
 		n, err := udprelay.NewNFT(ctx, &s.engineOptions)
-		if err == nil || s.engine == "nft" {
+		// What may be over in a moment is no reason: the table of an earlier process may be there, and forward to targets of then.
+		if err == nil || s.engine == "nft" || !errors.Is(err, udprelay.ErrUnusable) {
 			return n, "nft", err
 		}
 		log.Warn("udprelay: the kernel cannot forward, so this process does, which costs more CPU time", "why", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,7 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -42,17 +45,19 @@ func TestMistakes(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"": "-listen",
-		"-listen :514 -targets static: -check off":                                 "no targets",
-		"-listen :514 -targets file:/nowhere/list -check off":                      "/nowhere/list",
-		"-listen :514 -targets static:10.0.0.1:514":                                "-check",
-		"-listen :514 -targets static:10.0.0.1:514 -check off -rotate 1s":          "-mode generations",
-		"-listen :514 -targets static:10.0.0.1:514 -mode generations -ports 1000":  "8192",
-		"-listen :514 -targets static:10.0.0.1:514 -mode generations -rotate 100s": "rests",
-		"-listen 10.0.0.1:514 -targets static:10.0.0.1:514 -check off":             "itself",
-		"-listen fd:none -targets static:10.0.0.1:514 -check off":                  "none",
-		"-listen :514 -targets static:10.0.0.1:514 -check http://10.0.0.1/readyz":  "{host}",
-		"-listen :514 -targets http://10.0.0.1 -check off":                         "asg:GROUP:PORT",
-		"-listen :514 -targets dns:name -check off":                                "dns:NAME:PORT",
+		"-listen :514 -targets static: -check off":                                    "no targets",
+		"-listen :514 -targets file:/nowhere/list -check off":                         "/nowhere/list",
+		"-listen :514 -targets static:10.0.0.1:514":                                   "-check",
+		"-listen :514 -targets static:10.0.0.1:514 -check off -rotate 1s":             "-mode generations",
+		"-listen :514 -targets static:10.0.0.1:514 -mode generations -ports 1000":     "8192",
+		"-listen :514 -targets static:10.0.0.1:514 -mode generations -rotate 100s":    "rests",
+		"-listen 10.0.0.1:514 -targets static:10.0.0.1:514 -check off":                "itself",
+		"-listen fd:none -targets static:10.0.0.1:514 -check off":                     "none",
+		"-listen :514 -targets static:10.0.0.1:514 -check http://10.0.0.1/readyz":     "{host}",
+		"-listen :514 -targets http://10.0.0.1 -check off":                            "asg:GROUP:PORT",
+		"-listen :514 -targets dns:name -check off":                                   "dns:NAME:PORT",
+		"-listen 10.0.0.2:514 -targets static:10.0.0.1:514 -refresh 0s -table a-b":    "a-b",
+		"-listen 10.0.0.2:1 -listen 10.0.0.2:1 -targets static:10.0.0.1:514 -table a": "twice",
 	} {
 		if _, err := parse(t.Context(), strings.Fields(args), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
@@ -221,6 +226,102 @@ func TestGroup(t *testing.T) {
 	if _, err := src.Targets(t.Context()); err == nil {
 		t.Error("an empty group is a list without targets")
 	}
+}
+
+// TestFiles: what is no file with a list is refused and never waited for, and a file that is written in place is not read half written.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src, err := newSource("file:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(n int) {
+		t.Helper()
+		if targets, err := src.Targets(t.Context()); err != nil || len(targets) != n {
+			t.Errorf("%v, %v, want %d targets", targets, err, n)
+		}
+	}
+	write("10.0.0.1:514\n10.0.0.2:514\n10.0.0.3:514\n")
+	want(3)
+	write("10.0.0.1:514\n10.0.0.2:5") // the writer goes on
+	want(3)
+	write("10.0.0.1:514\n10.0.0.2:514\n")
+	want(3)
+	want(2)
+	loop, fifo := filepath.Join(dir, "loop"), filepath.Join(dir, "fifo")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("mkfifo", fifo).Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{dir, loop, fifo, os.DevNull} {
+		src, err := newSource("file:" + bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan error, 1)
+		go func() { _, err := src.Targets(t.Context()); answered <- err }()
+		select {
+		case err := <-answered:
+			if err == nil || !strings.Contains(err.Error(), bad) {
+				t.Errorf("%s: %v", bad, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s is waited for", bad)
+		}
+	}
+}
+
+// slow is a source that answers once, and then no more.
+type slow struct{ asked atomic.Int64 }
+
+func (s *slow) Targets(ctx context.Context) ([]udprelay.Target, error) {
+	if s.asked.Add(1) > 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return udprelay.ParseTargets([]byte("10.0.0.1:514\n10.0.0.2:514"))
+}
+
+// TestSlowSource: while a source does not answer, a target that is no longer healthy leaves as fast as ever.
+func TestSlowSource(t *testing.T) {
+	e := &stub{}
+	w := newTestWatch(t, e)
+	src := &slow{}
+	w.s.source, w.s.refresh = src, time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.run(ctx) }()
+	defer func() { cancel(); <-done }()
+	within := func(what string, holds func() bool) {
+		t.Helper()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for begin := time.Now(); !holds(); <-tick.C {
+			if time.Since(begin) > 5*time.Second {
+				t.Fatal(what)
+			}
+		}
+	}
+	used := func(calls, n int) func() bool {
+		return func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return len(e.used) == calls && len(e.used[calls-1]) == n
+		}
+	}
+	within("the targets are not used", used(1, 2))
+	within("the source is not asked again", func() bool { return src.asked.Load() > 1 })
+	w.prober.note(netip.MustParseAddrPort("10.0.0.1:514"), true, errors.New("503"))
+	within("the sick target stays", used(2, 1))
 }
 
 // TestHelp: the program describes itself.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,6 +130,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 			}
 		}
 	}
+	s.readOptions()
 	s.readChecks()
 	if s.refresh < 50*time.Millisecond || s.refresh > time.Hour {
 		f.Bad("refresh", "", "use 50ms to 1h")
@@ -177,6 +179,21 @@ func (s *settings) readListen() {
 	}
 	if fds > 0 && fds < len(s.listen) {
 		s.set.Bad("listen", "", "either all are sockets from systemd, or none is")
+	}
+}
+
+// readOptions checks what the engines check, of all flags at once.
+func (s *settings) readOptions() {
+	o := s.engineOptions
+	o.Mode, o.Table = udprelay.Spray, ""
+	if len(o.Listen) > 0 {
+		if err := o.Validate(); err != nil {
+			s.set.Bad("listen", "", "%w", err)
+		}
+	}
+	o.Table, o.Files, o.Listen = s.engineOptions.Table, nil, []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
+	if err := o.Validate(); err != nil {
+		s.set.Bad("table", "", "%w", err)
 	}
 }
 
@@ -251,12 +268,11 @@ func (s *settings) readTargets(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, errAway) {
 		return err
 	}
+	var errs []error
 	for _, t := range targets {
-		for _, l := range s.engineOptions.Listen {
-			if t.Addr == l {
-				return fmt.Errorf("%v is the relay itself", t.Addr)
-			}
+		if slices.Contains(s.engineOptions.Listen, t.Addr) {
+			errs = append(errs, fmt.Errorf("%v is the relay itself", t.Addr))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
@@ -30,7 +32,7 @@ func newSource(place string) (source, error) {
 		if rest == "" {
 			return nil, errors.New("file: names no file")
 		}
-		return fileSource(rest), nil
+		return &fileSource{path: rest}, nil
 	case "static":
 		return newStatic(rest)
 	case "dns", "asg":
@@ -58,31 +60,62 @@ func newStatic(list string) (source, error) {
 // Targets implements source.
 func (s static) Targets(context.Context) ([]udprelay.Target, error) { return s, nil }
 
-// fileSource is the path of a file with a list.
-type fileSource string
+// fileSource is a file with a list.
+type fileSource struct {
+	path string
+
+	mu      sync.Mutex
+	info    os.FileInfo // of the last reading
+	text    []byte
+	targets []udprelay.Target // of the last list that was good
+}
 
 // maxList is the longest list that is read. The longest that is good is shorter.
 const maxList = 1 << 20
 
-// Targets implements source.
-func (s fileSource) Targets(context.Context) ([]udprelay.Target, error) {
-	f, err := os.Open(string(s))
+// Targets implements source. A file that has changed and is the same file may be half written: it is used if the next reading finds the same.
+func (s *fileSource) Targets(context.Context) ([]udprelay.Target, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	info, text, err := readList(s.path)
 	if err != nil {
 		return nil, err
+	}
+	written := s.targets != nil && os.SameFile(s.info, info) && !bytes.Equal(s.text, text)
+	s.info, s.text = info, text
+	if written {
+		return s.targets, nil
+	}
+	targets, err := udprelay.ParseTargets(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path, err)
+	}
+	s.targets = targets
+	return targets, nil
+}
+
+// readList reads a file. It must be a regular one: to open a pipe, for one, waits for its writer.
+func readList(path string) (os.FileInfo, []byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is no regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer f.Close()
-	list, err := io.ReadAll(io.LimitReader(f, maxList+1))
-	if err != nil {
-		return nil, err
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
 	}
-	if len(list) > maxList {
-		return nil, fmt.Errorf("%s is longer than 1 MiB", s)
+	text, err := io.ReadAll(io.LimitReader(f, maxList+1))
+	if err == nil && len(text) > maxList {
+		err = fmt.Errorf("%s is longer than 1 MiB", path)
 	}
-	targets, err := udprelay.ParseTargets(list)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s, err)
-	}
-	return targets, nil
+	return info, text, err
 }
 
 // dnsSource is all addresses of a name.

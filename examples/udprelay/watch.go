@@ -53,24 +53,38 @@ func (w *watch) poke() {
 // run follows the source and the health of its targets until ctx ends.
 func (w *watch) run(ctx context.Context) {
 	defer w.prober.stop()
-	refresh := time.NewTicker(w.s.refresh)
-	defer refresh.Stop()
-	w.list(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { w.follow(ctx) })
 	for {
-		w.use(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-refresh.C:
-			w.list(ctx)
 		case <-w.wake:
 		}
+		w.use(ctx)
 		wait := time.NewTimer(settle)
 		select {
 		case <-ctx.Done():
 			wait.Stop()
 			return
 		case <-wait.C:
+		}
+	}
+}
+
+// follow reads the source again and again until ctx ends. A source may take long to answer, and a target that leaves meanwhile leaves at
+// once: so this is a goroutine of its own.
+func (w *watch) follow(ctx context.Context) {
+	refresh := time.NewTicker(w.s.refresh)
+	defer refresh.Stop()
+	for {
+		w.list(ctx)
+		w.poke() // also to try again what the engine has refused
+		select {
+		case <-ctx.Done():
+			return
+		case <-refresh.C:
 		}
 	}
 }

@@ -35,8 +35,15 @@ func newCounting() counting {
 	return counting{now: map[string]uint64{}, base: Account{Out: nil, Dropped: map[Cause]uint64{}}, unfinished: unfinished()}
 }
 
-// note takes over what the counters say.
+// note takes over what the counters say. Another program may have set them to zero, or removed the table before it was made again: then
+// the account goes on from what they said before.
 func (c *counting) note(counters map[string]uint64, now time.Time) {
+	for name, n := range c.now {
+		if m, ok := counters[name]; ok && m < n {
+			c.restart()
+			break
+		}
+	}
 	c.now = counters
 	c.recent = append(c.recent, reading{now, c.missing()})
 	for len(c.recent) > 1 && now.Sub(c.recent[1].at) > lasting {

@@ -53,6 +53,8 @@ func TestCounting(t *testing.T) {
 	want(c.account(), 400, 390, 3, 7, 0)
 	c.note(map[string]uint64{"in": 5, "no_target": 0, "out_10.0.2.1_514": 5}, now.Add(30*time.Second))
 	want(c.account(), 405, 395, 3, 7, 0)
+	c.note(map[string]uint64{"in": 2, "no_target": 0, "out_10.0.2.1_514": 2}, now.Add(31*time.Second)) // nft reset counters
+	want(c.account(), 407, 397, 3, 7, 0)
 }
 
 func TestParsePorts(t *testing.T) {

@@ -40,6 +40,6 @@
 //
 // options.go and target.go are what a caller gives, account.go what it gets, and engine.go what both engines are.
 // generation.go decides which source ports are in use. nft.go controls the table, which rules.go
-// writes; nftable.go runs nft, and counting.go makes the account of what it prints.
+// writes; nftable.go runs nft, whose commands are in a file of memory_linux.go, and counting.go makes the account of what it prints.
 // user.go receives, tally.go counts, header.go writes the PROXY header, and send_linux.go, ports_linux.go and send_other.go send.
 package udprelay

@@ -25,14 +25,21 @@ type NFT struct {
 	mu       sync.Mutex
 	targets  []netip.AddrPort
 	used     bool // Use has been called
+	own      bool // the table is there, and an engine has made it
 	ended    bool
 	schedule *schedule
 	count    counting
 	failing  string // what the log has been told
 }
 
-// NewNFT checks that the kernel can forward, and takes over the table if it is there. It changes nothing yet. All that is
-// missing is reported at once.
+// ErrUnusable says that this host cannot forward with nftables, now and later: see User.
+var ErrUnusable = errors.New("the engine nft cannot be used")
+
+// errForeign says that the table is another program's.
+var errForeign = errors.New("another program has made a table of this name, which is left alone: use another Options.Table")
+
+// NewNFT checks that the kernel can forward, and takes over the table if it is there and an engine has made it. It changes nothing yet. All
+// that is missing is reported at once: what is missing of the host is an ErrUnusable.
 func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 	n := &NFT{o: o.withDefaults()}
 	errs := []error{n.o.validate()}
@@ -41,7 +48,7 @@ func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 	}
 	for _, l := range n.o.Listen {
 		if l.Addr().IsLoopback() {
-			errs = append(errs, fmt.Errorf("udprelay: Listen %v: the kernel does not forward what is sent to the loopback", l))
+			errs = append(errs, fmt.Errorf("udprelay: Listen %v: %w: the kernel does not forward what is sent to the loopback", l, ErrUnusable))
 		}
 	}
 	errs = append(errs, usable(ctx, n.o.Listen))
@@ -65,13 +72,15 @@ func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 // usable reports everything that this host lacks for the engine.
 func usable(ctx context.Context, listen []netip.AddrPort) error {
 	if runtime.GOOS != "linux" {
-		return errors.New("udprelay: nftables exist on Linux only")
+		return fmt.Errorf("udprelay: %w: nftables exist on Linux only", ErrUnusable)
 	}
 	var errs []error
 	if _, err := exec.LookPath("nft"); err != nil {
-		errs = append(errs, fmt.Errorf("udprelay: the program nft is missing (package nftables): %w", err))
-	} else if _, err := runNFT(ctx, nil, "list", "tables"); err != nil {
-		errs = append(errs, fmt.Errorf("udprelay: nftables cannot be used, CAP_NET_ADMIN may be missing: %w", err))
+		errs = append(errs, fmt.Errorf("udprelay: %w: the program nft is missing (package nftables): %w", ErrUnusable, err))
+	} else if _, err := runNFT(ctx, nil, "list", "tables"); refused(err) {
+		errs = append(errs, fmt.Errorf("udprelay: %w: CAP_NET_ADMIN may be missing: %w", ErrUnusable, err))
+	} else if err != nil {
+		errs = append(errs, fmt.Errorf("udprelay: %w", err)) // later it may be used
 	}
 	for _, f := range []struct {
 		is           func(netip.Addr) bool
@@ -84,21 +93,31 @@ func usable(ctx context.Context, listen []netip.AddrPort) error {
 			continue
 		}
 		if b, err := os.ReadFile(f.file); err != nil || strings.TrimSpace(string(b)) == "0" {
-			errs = append(errs, fmt.Errorf("udprelay: this host forwards nothing: set the sysctl %s=1", f.sysctl))
+			errs = append(errs, fmt.Errorf("udprelay: %w: this host forwards nothing: set the sysctl %s=1", ErrUnusable, f.sysctl))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// listOwn lists the table, if it is there and an engine has made it.
+func (n *NFT) listOwn(ctx context.Context) ([]byte, error) {
+	text, err := runNFT(ctx, nil, "list", "table", "inet", n.o.Table)
+	if err == nil && !isOwn(text) {
+		err = fmt.Errorf("table %s: %w", n.o.Table, errForeign)
+	}
+	return text, err
+}
+
 // takeOver learns from a table that an earlier process has left which ports are in use.
 func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
-	text, err := runNFT(ctx, nil, "list", "table", "inet", n.o.Table)
+	text, err := n.listOwn(ctx)
 	if errors.Is(err, errNoTable) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("udprelay: %w", err)
 	}
+	n.own = true
 	if first, last, ok := parsePorts(text); ok {
 		n.schedule.found(first, last, now)
 	}
@@ -106,10 +125,11 @@ func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Use implements Engine.
+// Use implements Engine. A target that another engine in this network namespace has, or had, is refused.
 func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
+	local := ownAddresses()
 	for _, t := range targets {
-		if t.Addr().IsLoopback() || slices.Contains(n.o.Listen, t) {
+		if t.Addr().IsLoopback() || local[t.Addr()] || slices.Contains(n.o.Listen, t) {
 			return fmt.Errorf("udprelay: target %v: the kernel does not forward a datagram to its own host", t)
 		}
 	}
@@ -118,6 +138,9 @@ func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
 	if n.ended {
 		return errors.New("udprelay: the engine has ended")
 	}
+	if err := n.look(ctx, targets); err != nil {
+		return fmt.Errorf("udprelay: %w", err)
+	}
 	if err := n.load(ctx, targets, time.Now()); err != nil {
 		return err
 	}
@@ -125,9 +148,39 @@ func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
 	return nil
 }
 
+// look looks at the tables that are there; n.mu is held. It reports a target that another engine's table counts, too: after routing, nothing
+// tells the datagrams of the two apart, and each would count those of the other.
+func (n *NFT) look(ctx context.Context, targets []netip.AddrPort) error {
+	text, err := runNFT(ctx, nil, "list", "maps")
+	if err != nil {
+		return err
+	}
+	tables := parseCounted(text)
+	if tables[n.o.Table] == nil && n.own {
+		n.gone()
+	}
+	for table, counted := range tables {
+		for _, t := range targets {
+			if table != n.o.Table && counted[t] {
+				return fmt.Errorf("target %v: table %s has it, too, and neither could tell its datagrams from the other's: let one relay listen at all addresses", t, table)
+			}
+		}
+	}
+	return nil
+}
+
+// gone notes that the table is not there; n.mu is held.
+func (n *NFT) gone() {
+	if n.own {
+		n.o.Logger.Warn("udprelay: another program has removed the table; it is made again, and nothing was forwarded meanwhile", "name", n.o.Table)
+	}
+	n.own = false
+	n.count.restart()
+}
+
 // load makes the table say what it should; n.mu is held.
 func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time) error {
-	r := ruleset{table: n.o.Table, listen: n.o.Listen, targets: targets}
+	r := ruleset{table: n.o.Table, listen: n.o.Listen, targets: targets, create: !n.own}
 	if n.o.Mode == Generations {
 		p := n.o.Ports
 		r.first, r.count = p.first(n.schedule.pick(now)), p.Count
@@ -136,21 +189,29 @@ func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time)
 	if err := r.write(&text); err != nil {
 		return err
 	}
-	_, err := runNFT(ctx, bytes.NewReader(text.Bytes()), "-f", "-")
-	if err == nil {
-		return nil
+	_, err := runNFT(ctx, text.Bytes(), "-f", "-")
+	if err != nil && n.own && !n.used && refused(err) { // it may have failed only once
+		_, err = runNFT(ctx, text.Bytes(), "-f", "-")
 	}
-	if ctx.Err() != nil || n.used {
+	if err != nil && n.own && !n.used && refused(err) {
+		err = n.replace(ctx, text.Bytes(), err)
+	}
+	if err != nil {
 		return fmt.Errorf("udprelay: %w", err)
 	}
-	// What is there may have been made by another version, with which this one cannot go on.
-	n.o.Logger.Warn("udprelay: cannot continue the table; it is replaced, and its counters start at zero", "name", n.o.Table, "err", err)
-	t := "table inet " + n.o.Table
-	again := strings.NewReader(t + "\ndelete " + t + "\n" + text.String())
-	if _, err := runNFT(ctx, again, "-f", "-"); err != nil {
-		return fmt.Errorf("udprelay: %w", err)
-	}
+	n.own = true
 	return nil
+}
+
+// replace replaces the table of an earlier process that was another version, with which this one cannot go on. n.mu is held.
+func (n *NFT) replace(ctx context.Context, rules []byte, why error) error {
+	if _, err := n.listOwn(ctx); err != nil {
+		return errors.Join(why, err)
+	}
+	n.o.Logger.Warn("udprelay: cannot continue the table; it is replaced, and its counters start at zero", "name", n.o.Table, "err", why)
+	t := "table inet " + n.o.Table
+	_, err := runNFT(ctx, slices.Concat([]byte(t+"\ndelete "+t+"\n"), rules), "-f", "-")
+	return err
 }
 
 // Run implements Engine: it changes the ports in use when that is due, and makes the table again if another program has removed
@@ -181,8 +242,7 @@ func (n *NFT) mend(ctx context.Context) {
 	err := n.read(ctx)
 	switch {
 	case errors.Is(err, errNoTable):
-		n.o.Logger.Warn("udprelay: another program has removed the table; it is made again, and nothing was forwarded meanwhile", "name", n.o.Table)
-		n.count.restart()
+		n.gone()
 		err = n.load(ctx, n.targets, now)
 	case err == nil && n.o.Mode == Generations && n.schedule.pick(now) != before:
 		if err = n.load(ctx, n.targets, now); err != nil {
@@ -207,18 +267,24 @@ func (n *NFT) end(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.ended = true
-	var err error
-	if n.used && !n.o.Leave {
+	if !n.used {
+		return nil
+	}
+	_, err := n.listOwn(ctx)
+	if errors.Is(err, errNoTable) {
+		return nil
+	}
+	if err == nil && !n.o.Leave {
 		_, err = runNFT(ctx, nil, "flush", "chain", "inet", n.o.Table, "before")
 	}
-	if n.used && err == nil {
+	if err == nil {
 		if err = n.read(ctx); err == nil {
 			n.count.settle()
 			a := n.count.account()
 			n.o.Logger.Info("udprelay: end", "received", a.In, "to", len(a.Out), "delivered", a.Sent(), "lost", a.Lost())
 		}
 	}
-	if n.used && !n.o.Leave {
+	if !n.o.Leave && !errors.Is(err, errForeign) {
 		if _, derr := runNFT(ctx, nil, "delete", "table", "inet", n.o.Table); derr != nil {
 			err = errors.Join(err, derr)
 		}
@@ -239,8 +305,13 @@ func (n *NFT) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for name := range n.count.now {
+		if _, ok := counters[name]; !ok {
+			return fmt.Errorf("nft lists no counter %s of table %s: %.200q", name, n.o.Table, text)
+		}
+	}
 	if _, ok := counters[inCounter]; !ok {
-		return errNoTable
+		return fmt.Errorf("nft lists no counters of table %s: %.200q", n.o.Table, text)
 	}
 	n.count.note(counters, time.Now())
 	return nil

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -19,12 +19,20 @@ const nftTime = 10 * time.Second
 // errNoTable says that the table does not exist.
 var errNoTable = errors.New("the table does not exist")
 
-// runNFT runs nft, and returns what it prints.
-func runNFT(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
+// runNFT runs nft with commands, or for arguments, and returns what it prints.
+func runNFT(ctx context.Context, commands []byte, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, nftTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nft", args...)
-	cmd.Stdin = stdin
+	if commands != nil {
+		// Not a pipe: if this process were killed while it wrote, nft would carry out the part that it had got.
+		f, err := memoryFile(commands)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		cmd.Stdin = f
+	}
 	cmd.WaitDelay = time.Second
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
@@ -34,12 +42,48 @@ func runNFT(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error
 	}
 	if err != nil {
 		said := strings.TrimSpace(stderr.String())
-		if strings.Contains(said, "No such file or directory") && len(args) > 0 && args[0] == "list" {
+		if strings.HasPrefix(said, "Error: No such file or directory") && len(args) > 0 && args[0] == "list" {
 			return nil, errNoTable
 		}
 		return nil, fmt.Errorf("nft %s: %w: %.500s", strings.Join(args, " "), err, said)
 	}
 	return out.Bytes(), nil
+}
+
+// refused reports whether nft itself has failed: it was not killed, and the time was not over.
+func refused(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() > 0
+}
+
+// isOwn reports whether an engine, of any version, has made a table that nft lists.
+func isOwn(text []byte) bool {
+	for _, part := range []string{"\tcounter " + inCounter + " {", "\tcounter " + noTargetCounter + " {", "\tmap out4 {", "\tchain spread4 {"} {
+		if !bytes.Contains(text, []byte(part)) {
+			return false
+		}
+	}
+	return true
+}
+
+var tableText, countedText = regexp.MustCompile(`^table \S+ (\S+) \{`), regexp.MustCompile(`"?(` + outPrefix + `[^\s",}]+)`)
+
+// parseCounted reads what nft list maps prints: which targets each table counts.
+func parseCounted(text []byte) map[string]map[netip.AddrPort]bool {
+	tables := map[string]map[netip.AddrPort]bool{}
+	var table string
+	for line := range bytes.Lines(text) {
+		if m := tableText.FindSubmatch(line); m != nil {
+			table = string(m[1])
+			tables[table] = map[netip.AddrPort]bool{}
+		}
+		for _, m := range countedText.FindAllSubmatch(line, -1) {
+			if t, ok := targetOf(string(m[1])); ok && tables[table] != nil {
+				tables[table][t] = true
+			}
+		}
+	}
+	return tables
 }
 
 var counterText = regexp.MustCompile(`counter (\S+) \{[^}]*packets (\d+) bytes \d+`)

@@ -138,6 +138,12 @@ func (o *Options) withDefaults() Options {
 
 var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,60}$`)
 
+// Validate reports everything that is wrong with the options.
+func (o *Options) Validate() error {
+	c := o.withDefaults()
+	return c.validate()
+}
+
 func (o *Options) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("udprelay: "+format, args...)) }

@@ -3,6 +3,7 @@ package udprelay
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,6 +17,8 @@ type ruleset struct {
 	targets []netip.AddrPort
 	// ports are the source ports that datagrams get; count 0 leaves theirs.
 	first, count int
+	// create refuses a table that is there: another program has made it.
+	create bool
 }
 
 // families are the address families, in the words of nft.
@@ -26,6 +29,9 @@ var families = []struct {
 	{netip.Addr.Is4, "4", "ip", "ipv4_addr"},
 	{netip.Addr.Is6, "6", "ip6", "ipv6_addr"},
 }
+
+// last is the greatest priority that nft takes.
+const last = math.MaxInt32
 
 // The names of counters. That of a target is outPrefix and the target's address.
 const (
@@ -41,16 +47,20 @@ const (
 // A datagram for the relay is counted, exempted from connection tracking, which would remember one connection a port, and gets
 // the address of the next target. After routing it is counted once more, under the target. That rule has a second effect: it
 // mentions the state of connections, and only for such a rule the kernel puts fragments together before all others. Without it
-// the second fragment of a datagram, which has no ports, would match no rule.
+// the second fragment of a datagram, which has no ports, would match no rule. It comes after the rules of all other tables, any of
+// which can drop a datagram.
 func (r *ruleset) write(w io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	t := "inet " + r.table
+	if r.create {
+		line("create table %s", t)
+	}
 	line("add table %s", t)
 	line("add counter %s %s", t, inCounter)
 	line("add counter %s %s", t, noTargetCounter)
 	line("add chain %s before { type filter hook prerouting priority -300; policy accept; }", t)
-	line("add chain %s after { type filter hook postrouting priority 0; policy accept; }", t)
+	line("add chain %s after { type filter hook postrouting priority %d; policy accept; }", t, last)
 	for _, chain := range []string{"before", "after"} {
 		line("flush chain %s %s", t, chain)
 	}
@@ -84,20 +94,28 @@ func (r *ruleset) write(w io.Writer) error {
 //
 // nft writes the upper half of a number into a port: hence the shift. A map from numbers to ports would do as well, but takes
 // seconds to load.
+//
+// A datagram may have no checksum: 0 is in its place. When nft changes a port, it adjusts the checksum, even that which is not there,
+// and the receiver would drop the datagram. So there are two rules for each change, and that for datagrams without a checksum puts the
+// 0 back.
 func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, targets []netip.AddrPort) {
 	if len(targets) == 0 {
 		line("add rule %s spread%s counter name %s drop", t, family, noTargetCounter)
 		return
 	}
 	if r.count > 0 {
-		line("add rule %s spread%s udp sport set (numgen inc mod %d offset %d) << 16", t, family, r.count, r.first)
+		port := fmt.Sprintf("udp sport set (numgen inc mod %d offset %d) << 16", r.count, r.first)
+		line("add rule %s spread%s udp checksum != 0 %s", t, family, port)
+		line("add rule %s spread%s udp checksum 0 %s udp checksum set 0", t, family, port)
 	}
 	var verdicts []string
 	for i, a := range targets {
 		chain := "to" + family + "_" + strconv.Itoa(i)
 		line("add chain %s %s", t, chain)
 		line("flush chain %s %s", t, chain)
-		line("add rule %s %s %s daddr set %s udp dport set %d accept", t, chain, ip, a.Addr(), a.Port())
+		address := fmt.Sprintf("%s daddr set %s udp dport set %d", ip, a.Addr(), a.Port())
+		line("add rule %s %s udp checksum 0 %s udp checksum set 0 accept", t, chain, address)
+		line("add rule %s %s %s accept", t, chain, address)
 		line("add counter %s %s", t, counterOf(a))
 		line("add element %s out%s { %s . %d : \"%s\" }", t, family, a.Addr(), a.Port(), counterOf(a))
 		verdicts = append(verdicts, strconv.Itoa(i)+" : goto "+chain)

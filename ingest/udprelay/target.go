@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 )
@@ -45,10 +46,10 @@ func ParseTargets(list []byte) ([]Target, error) {
 		}
 		targets = append(targets, t)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if len(errs) > 0 && len(targets) == 0 {
+		return nil, errors.Join(errs...)
 	}
-	if err := CheckTargets(targets); err != nil {
+	if err := errors.Join(append(errs, CheckTargets(targets))...); err != nil {
 		return nil, err
 	}
 	return targets, nil
@@ -73,12 +74,17 @@ func CheckTargets(targets []Target) error {
 	if len(targets) == 0 {
 		return ErrNoTargets
 	}
-	if len(targets) > MaxTargets {
-		return fmt.Errorf("udprelay: %d targets; %d is the most", len(targets), MaxTargets)
-	}
 	var errs []error
+	if len(targets) > MaxTargets {
+		errs = append(errs, fmt.Errorf("udprelay: %d targets; %d is the most", len(targets), MaxTargets))
+		targets = targets[:MaxTargets]
+	}
 	seen := map[netip.AddrPort]bool{}
 	for _, t := range targets {
+		if len(errs) > 16 {
+			errs = append(errs, errors.New("udprelay: there are more mistakes"))
+			break
+		}
 		if err := checkAddress(t.Addr, false); err != nil {
 			errs = append(errs, fmt.Errorf("udprelay: target %v: %w", t.Addr, err))
 		}
@@ -108,4 +114,16 @@ func checkAddress(a netip.AddrPort, local bool) error {
 		return errors.New("it is the address of no host")
 	}
 	return nil
+}
+
+// ownAddresses are the addresses of this host; none if they cannot be read.
+func ownAddresses() map[netip.Addr]bool {
+	own := map[netip.Addr]bool{}
+	list, _ := net.InterfaceAddrs()
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own[p.Addr().Unmap()] = true
+		}
+	}
+	return own
 }

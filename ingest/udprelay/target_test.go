@@ -29,7 +29,7 @@ func TestParseTargets(t *testing.T) {
 		}
 	}
 	_, err = ParseTargets([]byte("a\nb\n10.0.0.1:0\n"))
-	if n := strings.Count(err.Error(), "\n") + 1; n != 2 {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 3 {
 		t.Errorf("%d mistakes are named: %v", n, err)
 	}
 }
@@ -62,4 +62,17 @@ func FuzzParseTargets(f *testing.F) {
 			t.Fatalf("%v is read as %v, %v", targets, got, err)
 		}
 	})
+}
+
+// TestAllMistakes: lines that are no targets do not hide what is wrong with the others.
+func TestAllMistakes(t *testing.T) {
+	_, err := ParseTargets([]byte("nonsense\n10.0.0.1:514\n10.0.0.1:514\r\n0.0.0.0:514\n10.0.0.2:514\x00\nfe80::1%eth0:1\n[fe80::1%eth0]:1\n"))
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	for _, want := range []string{"line 1", "10.0.0.1:514 is there twice", "0.0.0.0:514", "line 5", "line 6", "zone"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not named:\n%v", want, err)
+		}
+	}
 }

@@ -97,8 +97,14 @@ func (u *User) Addrs() (addrs []netip.AddrPort) {
 
 // Use implements Engine.
 func (u *User) Use(_ context.Context, targets []netip.AddrPort) error {
+	local := ownAddresses()
 	for _, t := range targets {
-		if slices.Contains(u.o.Listen, t) {
+		own := t.Addr().IsLoopback() || local[t.Addr()]
+		all := netip.AddrPortFrom(netip.IPv4Unspecified(), t.Port())
+		if t.Addr().Is6() {
+			all = netip.AddrPortFrom(netip.IPv6Unspecified(), t.Port())
+		}
+		if slices.Contains(u.o.Listen, t) || own && slices.Contains(u.o.Listen, all) {
 			return fmt.Errorf("udprelay: target %v: the relay would send to itself", t)
 		}
 	}
@@ -118,25 +124,26 @@ func (u *User) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(u.listeners))
+	failed, fail := context.WithCancel(ctx)
+	defer fail()
 	for i, l := range u.listeners {
 		wg.Go(func() {
+			defer fail() // what arrives at the other sockets is sent, and the relay ends: half a relay is none
 			sink := &spreader{u: u, at: u.o.Listen[i]}
 			if errs[i] = l.Serve(sink); errors.Is(errs[i], ingest.ErrServerClosed) {
 				errs[i] = nil
 			}
 		})
 	}
-	served := make(chan struct{})
-	go func() { wg.Wait(); close(served) }()
-	err := u.wait(ctx, served)
-	<-served
+	err := u.wait(failed)
+	wg.Wait()
 	a := u.snapshot()
 	u.o.Logger.Info("udprelay: end", "received", a.In, "to", len(a.Out), "delivered", a.Sent(), "lost", a.Lost())
 	return errors.Join(append(errs, err)...)
 }
 
-// wait changes the ports in use when that is due, until the end.
-func (u *User) wait(ctx context.Context, served <-chan struct{}) error {
+// wait changes the ports in use when that is due, until the end of ctx, or of the first socket that fails.
+func (u *User) wait(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -149,8 +156,6 @@ func (u *User) wait(ctx context.Context, served <-chan struct{}) error {
 				err = errors.Join(err, l.Shutdown(end))
 			}
 			return err
-		case <-served: // a socket has failed
-			return u.close()
 		case <-tick.C:
 			if u.o.Mode == Generations {
 				u.rotate()

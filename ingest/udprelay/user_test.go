@@ -177,3 +177,40 @@ func TestHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestUserItself: a relay that listens at all addresses of the host does not send to one of them, and so to itself, without end.
+func TestUserItself(t *testing.T) {
+	at := netip.AddrPortFrom(netip.IPv4Unspecified(), free(t).Port())
+	u, err := NewUser(&Options{Listen: []netip.AddrPort{at}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { u.closeSenders(); u.close() }()
+	if err := u.Use(t.Context(), []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port())}); err == nil {
+		t.Error("the relay sends to itself")
+	}
+	if err := u.Use(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUserHalf: when one of the sockets ends, the relay does. It does not go on as if nothing arrived there.
+func TestUserHalf(t *testing.T) {
+	u, err := NewUser(&Options{Listen: []netip.AddrPort{free(t), free(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Use(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	ended := make(chan error)
+	go func() { ended <- u.Run(ctx) }()
+	if err := u.listeners[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if <-ended; ctx.Err() != nil {
+		t.Error("the relay goes on with half of its sockets")
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -81,11 +82,7 @@ func (r *Run) play(ctx context.Context) error {
 		return err
 	}
 	r.watch.mark("the sources end", true)
-	for _, b := range r.plan.Bursts {
-		if time.Since(r.feeds[0].begun) > b.At+b.For {
-			r.events["burst"]++
-		}
-	}
+	r.countBursts()
 	if err := r.leave(r.in(Serving)); err != nil {
 		return err
 	}
@@ -93,6 +90,19 @@ func (r *Run) play(ctx context.Context) error {
 	wg.Wait()
 	r.ended = time.Now()
 	return nil
+}
+
+// countBursts counts the bursts that every source of datagrams of the class main has taken part in: a flood suppresses bursts.
+func (r *Run) countBursts() {
+	for i := range r.plan.Bursts {
+		all := true
+		for _, f := range r.feeds {
+			all = all && (len(f.burst) == 0 || !isUDP(f.Run) || f.burst[i].Load())
+		}
+		if all {
+			r.events["burst"]++
+		}
+	}
 }
 
 // launch adds servers at the same time, and waits until every balancer uses them.
@@ -149,7 +159,7 @@ func (r *Run) send(ctx context.Context) (wait func() error, err error) {
 			feed.doubt = r.front(f.name).engine.(*tcpEngine).doubt
 		}
 		if f.class == "main" {
-			feed.bursts = r.plan.Bursts
+			feed.bursts, feed.burst = r.plan.Bursts, make([]atomic.Bool, len(r.plan.Bursts))
 		}
 		r.feeds = append(r.feeds, feed)
 		wg.Go(func() {

@@ -40,6 +40,8 @@ type Feed struct {
 	// noBursts: the rate is what it says.
 	noBursts atomic.Bool
 	begun    time.Time
+	// burst is which bursts have sent lines.
+	burst []atomic.Bool
 
 	Sent atomic.Uint64
 	// doubt reports whether the end of a connection from a local address confirms nothing.
@@ -81,15 +83,20 @@ func (f *Feed) pick() int {
 // due is how many lines are to be sent by now, since the last call.
 func (f *Feed) due(last, now time.Time, rest *float64) int {
 	r := float64(f.rate.Load())
-	for _, b := range f.bursts {
+	in := -1
+	for i, b := range f.bursts {
 		if since := now.Sub(f.begun); since >= b.At && since < b.At+b.For && !f.noBursts.Load() {
 			r *= b.Times
+			in = i
 		}
 	}
 	// After a pause of the whole machine, the sources do not make up for more than a tenth of a second.
 	*rest += r * min(now.Sub(last), 100*time.Millisecond).Seconds()
 	n := int(*rest)
 	*rest -= float64(n)
+	if in >= 0 && n > 0 {
+		f.burst[in].Store(true)
+	}
 	return n
 }
 

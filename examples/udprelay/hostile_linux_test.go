@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestNoChecksum: over IPv4 a sender may leave the checksum of a datagram out, as some exporters of flows do. The kernel must not take the
+// 0 for a checksum that it can adjust: the receiver would drop the datagram, where no account sees it.
+func TestNoChecksum(t *testing.T) {
+	for _, mode := range [][]string{{"-check", "off"}, {"-mode", "generations"}} {
+		t.Run(mode[1], func(t *testing.T) {
+			f := newField(t, 3, false)
+			f.use(addrs(0, 3)...)
+			p := f.start(nil, append([]string{"-engine", "nft", "-listen", relay4.String()}, mode...)...)
+			raw, err := f.conn.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var serr error
+			if err := raw.Control(func(fd uintptr) { serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1) }); err != nil || serr != nil {
+				t.Fatal(err, serr)
+			}
+			f.send(300, 10000, 100)
+			f.wantAll()
+			f.send(300, 10000, 1900)
+			f.wantAll()
+			p.wantAccount(f.sent, 0)
+		})
+	}
+}
+
+// TestForeignTable: a table of the name that another program has made is never touched.
+func TestForeignTable(t *testing.T) {
+	f := newField(t, 2, false)
+	f.use(addrs(0, 2)...)
+	f.relay.run("nft", "add table inet filter; add chain inet filter input { type filter hook input priority 0; policy accept; }; add rule inet filter input tcp dport 22 accept")
+	before := f.relay.run("nft", "list", "ruleset")
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	built.Store(true)
+	err = f.relay.do(func() error {
+		out, err := runFor(path, "-engine", "nft", "-listen", relay4.String(), "-targets", "file:"+f.list, "-check", "off", "-table", "filter")
+		t.Logf("%s", out)
+		return err
+	})
+	if err == nil {
+		t.Error("it took the table over")
+	}
+	if after := f.relay.run("nft", "list", "ruleset"); after != before {
+		t.Errorf("the table of another program is now %q", after)
+	}
+}
+
+// TestDroppedLate: a rule of another table can drop a datagram at the last moment. It is counted.
+func TestDroppedLate(t *testing.T) {
+	f := newField(t, 2, false)
+	f.use(addrs(0, 2)...)
+	p := f.start(nil, "-engine", "nft", "-listen", relay4.String(), "-check", "off")
+	f.relay.run("nft", fmt.Sprintf("add table ip late; add chain ip late out { type filter hook postrouting priority 200; }; add rule ip late out udp dport %d numgen inc mod 4 0 drop", port))
+	f.send(400, 10000, 100)
+	f.arrived(f.sent)
+	p.wantAccount(400, 100)
+}
+
+// TestTwoTables: nothing tells after routing to which of two relays in one network namespace a datagram belongs. So the second one refuses a
+// target that the first one has, and forwards to others; and one that is given the same table does not begin, not even with another engine.
+func TestTwoTables(t *testing.T) {
+	f := newField(t, 3, false)
+	f.use(addrs(0, 2)...)
+	p := f.start(nil, "-engine", "nft", "-listen", relay4.String(), "-check", "off")
+	second := netip.AddrPortFrom(relay4.Addr(), port+1)
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"-engine", "nft", "-table", "other"}, {"-engine", "auto"}} {
+		var out []byte
+		_ = f.relay.do(func() (err error) {
+			out, err = runFor(path, append([]string{"-listen", second.String(), "-targets", "file:" + f.list, "-check", "off"}, args...)...)
+			return err
+		})
+		if !strings.Contains(string(out), "table penstock_relay has it, too") && !strings.Contains(string(out), "another process controls the table") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	f.send(300, 10000, 100)
+	f.wantAll()
+	p.wantAccount(300, 0)
+	f.use(addrs(2, 3)...)
+	p.wait("is=[10.250.3.13:5514]", nil)
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if left := f.relay.run("nft", "list", "tables"); strings.TrimSpace(left) != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// runFor runs a program, but not for long: it is to refuse at once.
+func runFor(path string, args ...string) ([]byte, error) {
+	return exec.Command("timeout", append([]string{"-s", "TERM", "5", path}, args...)...).CombinedOutput()
+}
