@@ -60,6 +60,28 @@ func TestForeignTable(t *testing.T) {
 	}
 }
 
+// TestTableTaken: another program removes the table and makes one of the same name. It is not touched, the account stays, and the log says why
+// nothing is forwarded.
+func TestTableTaken(t *testing.T) {
+	f := newField(t, 3, false)
+	f.use(addrs(0, 2)...)
+	p := f.start(nil, "-engine", "nft", "-listen", relay4.String(), "-check", "off", "-refresh", "50ms")
+	f.send(300, 10000, 100)
+	f.wantAll()
+	p.wantAccount(300, 0)
+	f.relay.run("nft", "flush ruleset; add table inet penstock_relay; add chain inet penstock_relay mine")
+	before := f.relay.run("nft", "list", "ruleset")
+	f.use(addrs(0, 3)...)
+	p.wait("File exists", nil)
+	p.wantAccount(300, 0)
+	if err := p.end(syscall.SIGTERM); err == nil || !strings.Contains(p.log.String(), "is left alone") {
+		t.Errorf("%v\n%s", err, p.log)
+	}
+	if after := f.relay.run("nft", "list", "ruleset"); after != before {
+		t.Errorf("the table of another program is now %q", after)
+	}
+}
+
 // TestDroppedLate: a rule of another table can drop a datagram at the last moment. It is counted.
 func TestDroppedLate(t *testing.T) {
 	f := newField(t, 2, false)
@@ -88,7 +110,7 @@ func TestTwoTables(t *testing.T) {
 			out, err = runFor(path, append([]string{"-listen", second.String(), "-targets", "file:" + f.list, "-check", "off"}, args...)...)
 			return err
 		})
-		if !strings.Contains(string(out), "table penstock_relay has it, too") && !strings.Contains(string(out), "another process controls the table") {
+		if !strings.Contains(string(out), "the table inet penstock_relay has it, too") && !strings.Contains(string(out), "another process controls the table") {
 			t.Errorf("%v: %s", args, out)
 		}
 	}

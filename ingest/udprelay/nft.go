@@ -155,14 +155,14 @@ func (n *NFT) look(ctx context.Context, targets []netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	tables := parseCounted(text)
-	if tables[n.o.Table] == nil && n.own {
+	tables, own := parseCounted(text), "inet "+n.o.Table
+	if tables[own] == nil && n.own {
 		n.gone()
 	}
 	for table, counted := range tables {
 		for _, t := range targets {
-			if table != n.o.Table && counted[t] {
-				return fmt.Errorf("target %v: table %s has it, too, and neither could tell its datagrams from the other's: let one relay listen at all addresses", t, table)
+			if table != own && counted[t] {
+				return fmt.Errorf("target %v: the table %s has it, too, and neither could tell its datagrams from the other's: let one relay listen at all addresses", t, table)
 			}
 		}
 	}

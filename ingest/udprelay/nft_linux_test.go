@@ -59,7 +59,7 @@ table ip nat {
 }
 `
 	counted := parseCounted([]byte(maps))
-	if len(counted) != 2 || len(counted["other"]) != 2 || !counted["other"][netip.MustParseAddrPort("10.0.2.2:514")] {
+	if len(counted) != 1 || len(counted["inet other"]) != 2 || !counted["inet other"][netip.MustParseAddrPort("10.0.2.2:514")] {
 		t.Errorf("%v", counted)
 	}
 	if isOwn([]byte("table inet filter {\n\tchain spread4 {\n\t}\n}\n")) {

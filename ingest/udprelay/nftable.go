@@ -66,15 +66,17 @@ func isOwn(text []byte) bool {
 	return true
 }
 
-var tableText, countedText = regexp.MustCompile(`^table \S+ (\S+) \{`), regexp.MustCompile(`"?(` + outPrefix + `[^\s",}]+)`)
+var tableText, countedText = regexp.MustCompile(`^table (\S+ \S+) \{`), regexp.MustCompile(`"?(` + outPrefix + `[^\s",}]+)`)
 
-// parseCounted reads what nft list maps prints: which targets each table counts.
+// parseCounted reads what nft list maps prints: which targets each engine's table counts. The tables of other programs are not among them.
 func parseCounted(text []byte) map[string]map[netip.AddrPort]bool {
 	tables := map[string]map[netip.AddrPort]bool{}
 	var table string
 	for line := range bytes.Lines(text) {
 		if m := tableText.FindSubmatch(line); m != nil {
 			table = string(m[1])
+		}
+		if bytes.HasPrefix(line, []byte("\tmap out4 {")) {
 			tables[table] = map[netip.AddrPort]bool{}
 		}
 		for _, m := range countedText.FindAllSubmatch(line, -1) {
