@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -73,7 +74,7 @@ func benchConnections(b *testing.B, n int) {
 	until(sink, from+uint64(b.N)*total)
 	b.StopTimer()
 	sink.mu.Lock()
-	got, least, sum := float64(sink.n.Load()-from), 1<<62, 0
+	got, least, sum := float64(sink.n.Load()-from), math.MaxInt, 0
 	for _, had := range sink.had {
 		least, sum = min(least, had), sum+had
 	}
