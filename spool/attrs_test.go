@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -119,6 +120,9 @@ func TestAttrsFromListener(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(s.Intake()) }()
+	for l.Ready() != nil { // what comes before Serve has begun is lost if Shutdown comes first, too
+		runtime.Gosched()
+	}
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
