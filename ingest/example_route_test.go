@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool"
@@ -64,6 +65,9 @@ func Example_transformAndRoute() {
 	}
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(clean) }()
+	for l.Ready() != nil { // a service says so to its load balancer, in /readyz
+		runtime.Gosched()
+	}
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		log.Fatal(err)

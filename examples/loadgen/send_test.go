@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,9 @@ func listen(t *testing.T, url string) (addr string, s *sink, shut func() [][]byt
 	s = &sink{come: make(chan struct{}, 1)}
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(s) }()
+	for l.Ready() != nil {
+		runtime.Gosched()
+	}
 	var once sync.Once
 	shut = func() [][]byte {
 		once.Do(func() {
