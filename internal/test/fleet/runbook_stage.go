@@ -168,10 +168,30 @@ func (k *book) attach() error {
 
 // loseVolume ends a server with its volume, when the IDC has not had its last records yet.
 func (k *book) loseVolume() error {
+	if err := k.begun(k.srv); err != nil { // only a chain that has begun can be closed
+		return err
+	}
 	if err := errors.Join(k.refuse(true), k.send(k.srv, 400), k.delivered(k.srv, "s3")); err != nil {
 		return err
 	}
 	return errors.Join(k.Kill(k.srv), k.deregister(k.srv), k.srv.volume.Delete(), k.refuse(false))
+}
+
+// begun waits until the IDC has the first manifest of each of the server's spools.
+func (k *book) begun(srv *Server) error {
+	return until(time.Minute, func() error {
+		snap, err := srv.snapshot()
+		if err != nil {
+			return err
+		}
+		for _, c := range snap.Classes {
+			found, err := filepath.Glob(filepath.Join(k.onDisk("idc/data"), "_manifest", c.Class, c.Spool.Spool, "*", "*.jsonl"))
+			if err != nil || len(found) == 0 {
+				return fmt.Errorf("the IDC has no manifest of %v, class %s: %w", srv, c.Class, err)
+			}
+		}
+		return nil
+	})
 }
 
 // delivered waits until nothing is pending for the destinations.

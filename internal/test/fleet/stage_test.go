@@ -124,11 +124,11 @@ func mutate(t *testing.T, s *Stage, feeds []*Feed, probe *Probe) {
 	s.servers = append(s.servers, &Server{slot: most, addr: lan(10 + most), instance: ghost, ns: s.servers[0].ns, done: s.servers[0].done, imds: s.servers[0].imds})
 	s.mu.Unlock()
 	wrong("an instance never delivered", "the auditor", "nothing is left in a socket")
-	// Last, since nothing brings its counters back.
-	if err := commandIn(s.heavy.ns, "", "nft", "reset", "counters", "table", "inet", "penstock_relay"); err != nil {
+	// Last, since nothing brings these counters back.
+	if err := commandIn(s.heavy.ns, "", "nft", "reset", "counters", "table", "ip", "account"); err != nil {
 		t.Fatal(err)
 	}
-	wrong("a relay has forgotten its datagrams", heavyName+": its account")
+	wrong("a relay counts datagrams that its machine has not seen", heavyName+": its account")
 }
 
 // feedAll sends a little through every balancer.
