@@ -17,7 +17,7 @@ func TestAdoptReadOnly(t *testing.T) {
 	dir := orphan(t, func(string) {})
 	mount := t.TempDir()
 	err := syscall.Mount(dir, mount, "", syscall.MS_BIND, "")
-	if errors.Is(err, syscall.EPERM) {
+	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
 		t.Skip("mounting is not permitted here")
 	}
 	if err != nil {
