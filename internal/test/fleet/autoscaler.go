@@ -100,11 +100,13 @@ func (s *Stage) equip(srv *Server) (err error) {
 		[]string{"-spool", srv.spool(), "-http", fmt.Sprintf("%v:%d", srv.addr, statusPort), "-dest", "idc=" + s.idc.url, "-dest", "s3=" + s.bucket.url},
 		listen("main", "udp", udpVPN, ""), listen("main", "udp", udpNet, ""), listen("main", "tcp", tcpVPN, proxied), listen("main", "tcp", tcpNet, proxied),
 		listen("apart", "udp", udpApart, ""), listen("apart", "relp", relpApart, proxied),
+		s.Spool,
 		[]string{
-			"-segment-bytes", "2MiB", "-segment-age", "3s", "-lifecycle", "asg", "-asg-hook", "drain", "-quiesce", s.Rules.Quiesce.String(),
+			"-lifecycle", "asg", "-asg-hook", "drain", "-quiesce", s.Rules.Quiesce.String(),
 			"-drain-timeout", s.Rules.Drain.String(), "-adopt", adopt, "-adopt-max-bytes", "64MiB",
 		})
-	srv.env = append(slices.Clone(s.bucket.env), "PATH="+os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR="+srv.dir, "AWS_ENDPOINT_URL_AUTO_SCALING="+s.group.endpoint)
+	// A server has less than one core: with two, each of ten Go programs looks for work that the others' threads could do.
+	srv.env = append(slices.Clone(s.bucket.env), "GOMAXPROCS=1", "PATH="+os.Getenv("PATH"), "HOME=/nonexistent", "TMPDIR="+srv.dir, "AWS_ENDPOINT_URL_AUTO_SCALING="+s.group.endpoint)
 	return nil
 }
 

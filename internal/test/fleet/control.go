@@ -4,8 +4,10 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,11 +34,23 @@ func (s *Stage) control(ctx context.Context, every time.Duration) (*Probe, func(
 	}
 	ended := make(chan error, 1)
 	go func() {
-		err := p.write(ctx, f, every)
-		f.Close()
-		ended <- err
+		err := standBack()
+		if err == nil {
+			err = p.write(ctx, f, every)
+		}
+		ended <- errors.Join(err, f.Close())
 	}()
 	return p, func() error { return <-ended }, nil
+}
+
+// standBack gives the goroutine a thread with the priority of a server. The thread ends with the goroutine.
+func standBack() error {
+	runtime.LockOSThread()
+	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 20-own+serverNice) // the system call returns 20 - nice: getpriority(2)
 }
 
 // write appends and syncs records until ctx ends.

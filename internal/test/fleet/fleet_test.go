@@ -40,7 +40,7 @@ func TestFleet(t *testing.T) {
 	plan := newPlan(*seedFlag, form)
 	t.Logf("form %s, times of the platform divided by %g, seed %d: %v", form.Name, form.Rules.Scale, plan.Seed, plan)
 	s, err := newStage(Setup{
-		Rules: form.Rules, HashSeed: plan.HashSeed, Line: form.Line, VolumeBytes: 4 << 30, Logf: t.Logf,
+		Rules: form.Rules, HashSeed: plan.HashSeed, Line: form.Line, VolumeBytes: 4 << 30, Spool: form.Spool, Logf: t.Logf,
 	})
 	t.Cleanup(s.Close)
 	if err != nil {

@@ -3,7 +3,9 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 )
 
@@ -34,6 +36,10 @@ func nth(p netip.Prefix, host int) netip.Addr {
 func newNetwork() (*network, error) {
 	sw, err := newNamespace("switch")
 	if err != nil {
+		return nil, err
+	}
+	// A switch has no packet filter. The setting is absent where the kernel has none for bridges.
+	if err := sw.Set("net.bridge.bridge-nf-call-iptables", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return &network{sw}, batch("ip", "-n", sw.name, "link add wan type bridge", "link add lan type bridge", "link set wan up", "link set lan up")

@@ -30,15 +30,24 @@ type Form struct {
 	// five seconds. A machine that cannot carry this fails the run.
 	Average, Burst float64
 	Line           string // bandwidth to the IDC
+	// Spool has the flags of the servers' spools.
+	Spool []string
 }
+
+// smallSegments let a short run ship many of them.
+var smallSegments = []string{"-segment-bytes", "2MiB", "-segment-age", "3s"}
+
+// sharedDisk has fewer, larger segments, and fewer syncs: the ten servers of a stage have one disk and two cores, with the sources,
+// the load balancers and both destinations.
+var sharedDisk = []string{"-segment-bytes", "8MiB", "-segment-age", "10s", "-sync", "50ms"}
 
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
-	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit"},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit"},
+	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit", Spool: smallSegments},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit", Spool: smallSegments},
 	"long": {
 		Name: "long", Rules: unscaled.by(8), Rate: 4200, Peak: 2.4, Unit: 15 * time.Second, Fall: 0.6, Records: 5_000_000,
-		Loaded: 15 * time.Minute, Average: 10_000, Burst: 40_000, Line: "400mbit",
+		Loaded: 15 * time.Minute, Average: 10_000, Burst: 40_000, Line: "400mbit", Spool: sharedDisk,
 	},
 }
 

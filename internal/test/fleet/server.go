@@ -134,6 +134,10 @@ func (s *Server) serveMetadata() error {
 	return nil
 }
 
+// serverNice is how far servers stand back: sources and networks outside do not wait for a server that is busy, and here they are on
+// its cores.
+const serverNice = 14
+
 // start starts the collector and follows its processes: a hand-over replaces one by the next.
 func (s *Server) start(program string) error {
 	// The name stays and the program changes with an upgrade.
@@ -145,7 +149,7 @@ func (s *Server) start(program string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.program(), s.args...)
+	cmd := exec.Command("nice", append([]string{"-n", strconv.Itoa(serverNice), s.program()}, s.args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, log, log
 	if err := s.ns.StartAs(s.instance.ID(), cmd); err != nil {
 		return err

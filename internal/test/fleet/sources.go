@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/ipv4"
+
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
 
@@ -122,16 +124,18 @@ func (f *Feed) SendUDP(ctx context.Context) error {
 			return err
 		}
 	}
-	var buf []byte
+	lines := make([]ipv4.Message, 64)
+	for i := range lines {
+		lines[i].Buffers = [][]byte{nil}
+	}
+	due := make([]int, len(conns))
 	return f.every(ctx, func(n int) error {
 		for range n {
-			i := f.pick()
-			buf = f.gen.Append(buf[:0], i, f.Sent.Load(), lineSize)
-			if _, err := conns[i].Write(buf); err != nil {
-				f.note(func() { f.failures++ }) // this number is used again
-				continue
-			}
-			f.Sent.Add(1)
+			due[f.pick()]++
+		}
+		for i, c := range conns {
+			f.sendLines(ipv4.NewPacketConn(c.(*net.UDPConn)), i, due[i], lines)
+			due[i] = 0
 		}
 		if f.rnd.Float64() < f.churn*tick.Seconds()*float64(len(conns)) {
 			if i := f.rnd.IntN(len(conns)); i >= f.fixed {
@@ -140,6 +144,23 @@ func (f *Feed) SendUDP(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// sendLines sends the next n lines of a source. The number of a line that the kernel refuses is used again.
+func (f *Feed) sendLines(c *ipv4.PacketConn, source, n int, lines []ipv4.Message) {
+	for n > 0 {
+		batch := lines[:min(n, len(lines))]
+		for i := range batch {
+			batch[i].Buffers[0] = f.gen.Append(batch[i].Buffers[0][:0], source, f.Sent.Load()+uint64(i), lineSize)
+		}
+		sent, err := c.WriteBatch(batch, 0)
+		sent = max(sent, 0)
+		if err != nil {
+			f.note(func() { f.failures++ })
+		}
+		f.Sent.Add(uint64(sent))
+		n -= max(sent, 1)
+	}
 }
 
 // every calls send with the number of lines that are due, until ctx ends.

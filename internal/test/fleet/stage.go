@@ -25,8 +25,9 @@ const most = 40
 type Setup struct {
 	Rules       rules
 	HashSeed    uint32
-	Line        string // bandwidth to the IDC, as tc has it
-	VolumeBytes int64  // of each server
+	Line        string   // bandwidth to the IDC, as tc has it
+	VolumeBytes int64    // of each server
+	Spool       []string // flags of its spools
 	Logf        func(format string, args ...any)
 }
 

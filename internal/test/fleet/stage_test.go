@@ -21,7 +21,7 @@ func TestStage(t *testing.T) {
 	}
 	rules := unscaled.by(40)
 	rules.Drain = time.Minute
-	s, err := newStage(Setup{Rules: rules, HashSeed: 7, Line: "200mbit", VolumeBytes: 1 << 30, Logf: t.Logf})
+	s, err := newStage(Setup{Rules: rules, HashSeed: 7, Line: "200mbit", VolumeBytes: 1 << 30, Spool: smallSegments, Logf: t.Logf})
 	t.Cleanup(s.Close)
 	if err != nil {
 		t.Fatal(err)
