@@ -102,6 +102,7 @@ var layers = map[string][]string{
 	"internal/test/faultproxy": {"internal/test/s3d"},
 	"internal/test/matrix":     {},
 	"internal/test/packages":   {},
+	"internal/test/shown":      {},
 	"internal/sftpc":           {},
 	"internal/limits":          {"golang.org/x/sys"},
 	"internal/memnet":          {},

@@ -1,3 +1,3 @@
-// Package query tests that the real engines can query the objects at a destination as they are, with the statements that README
-// shows. It contains only tests.
+// Package query tests that the real engines can query the objects at a destination as they are, with the statements that
+// internal/docs/guide/query.md shows. It contains only tests.
 package query

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// row is what README's queries answer for one hour of one class.
+// row is what the guide's queries answer for one hour of one class.
 type row struct {
 	Class   string
 	Day     string
@@ -135,7 +135,7 @@ func attrs(t *testing.T, n int) *segment.Attrs {
 	return a
 }
 
-// endpoint is what README's queries answer for one endpoint of one class.
+// endpoint is what the guide's queries answer for one endpoint of one class.
 type endpoint struct {
 	Class, Endpoint string
 	Records         json.Number
@@ -154,17 +154,17 @@ func payload(class string, n int, random *rand.Rand) []byte {
 	return data
 }
 
-// statement returns README's statement that begins with the given comment.
+// statement returns the guide's statement that begins with the given comment.
 func statement(t *testing.T, name string) string {
 	t.Helper()
-	b, err := os.ReadFile("../../../README.md")
+	b, err := os.ReadFile("../../docs/guide/query.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, text, ok := strings.Cut(string(b), "```sql\n-- "+name+"\n")
 	text, _, end := strings.Cut(text, "```")
 	if !ok || !end {
-		t.Fatalf("README.md has no statement for %s", name)
+		t.Fatalf("query.md has no statement for %s", name)
 	}
 	return text
 }
@@ -194,7 +194,7 @@ func modules(t *testing.T, pkg string) (node, path string) {
 	return node, path
 }
 
-// TestEngines: README's statements, run by the engines themselves over the objects as they were delivered, count every
+// TestEngines: the guide's statements, run by the engines themselves over the objects as they were delivered, count every
 // record once, with every byte and nanosecond, in the hour that its folder names, and find an object that is gone.
 func TestEngines(t *testing.T) {
 	for _, engine := range []struct{ name, pkg, script string }{
@@ -293,7 +293,7 @@ func compare(t *testing.T, got, want []row) {
 	}
 }
 
-// TestAthena checks the table that README defines for Athena, which is nowhere but at AWS, against what is delivered: its
+// TestAthena checks the table that the guide defines for Athena, which is nowhere but at AWS, against what is delivered: its
 // columns are the fields of a line, and its projected partitions name exactly the folders.
 func TestAthena(t *testing.T) {
 	dir := t.TempDir()
