@@ -85,7 +85,7 @@ func (s *stage) output(i int) string { return filepath.Join(s.outputs, strconv.I
 
 // bash runs a script, and ends everything that it has started.
 func (s *stage) bash(t *testing.T, script string) error {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // seconds, unless the machine is starved
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", strings.ReplaceAll(script, "127.0.0.1", s.addr))
 	cmd.Dir = s.dir
