@@ -88,6 +88,7 @@ var layers = map[string][]string{
 	"drain/status":             {"drain", "ingest", "internal/scrub", "internal/units", "internal/vfs", "internal/wait", "ship", "spool", "spool/segment"},
 	"internal/scrub":           {},
 	"internal/secret":          {},
+	"internal/docs/record":     {"golang.org/x/sys"},
 	"internal/foreign":         {"internal/wait"},
 	"internal/hist":            {},
 	"internal/steadylog":       {"internal/foreign", "internal/wait"},
