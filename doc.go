@@ -30,5 +30,5 @@
 //
 // Begin with the programs in examples/: quickstart shows everything at once on one machine, collector is the service to copy,
 // and loadgen sends records that prove themselves and checks which of them arrived. Audit answers whether anything is missing,
-// and platform plays the platform for a scale-in by hand. README defines the words.
+// and platform plays the platform for a scale-in by hand. internal/docs/guide/words.md defines the words.
 package penstock

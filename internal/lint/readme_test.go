@@ -51,6 +51,35 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestReadmeShort: a newcomer reads README in minutes, every file that it links to is there, and every footnote belongs to a claim.
+func TestReadmeShort(t *testing.T) {
+	readme := read(t, "README.md")
+	if n := strings.Count(readme, "\n"); n > 250 {
+		t.Errorf("README.md has %d lines, 250 are the most: move something to a page of the guide", n)
+	}
+	for _, m := range link.FindAllStringSubmatch(readme, -1) {
+		if strings.Contains(m[1], ":") {
+			continue // elsewhere
+		}
+		if _, err := os.Stat(filepath.Join(root(t), m[1])); err != nil {
+			t.Errorf("README.md links to %s, which does not exist", m[1])
+		}
+	}
+	notes := map[string]int{}
+	for _, m := range footnote.FindAllStringSubmatch(readme, -1) {
+		if m[2] != "" {
+			notes[m[1]] |= 1 // the note
+		} else {
+			notes[m[1]] |= 2 // a claim
+		}
+	}
+	for name, has := range notes {
+		if has != 3 {
+			t.Errorf("footnote %s of README.md has no text, or no claim", name)
+		}
+	}
+}
+
 // TestGuides: the files and tests that the guides for contributors name exist.
 func TestGuides(t *testing.T) {
 	tests := map[string]bool{}
@@ -77,6 +106,8 @@ func TestGuides(t *testing.T) {
 }
 
 var (
+	link     = regexp.MustCompile(`\]\(([^)#]+)`)
+	footnote = regexp.MustCompile(`\[\^(\w+)\](:?)`)
 	testName = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	quoted   = regexp.MustCompile("`((?:Test|Fuzz)\\w+…?|[a-z][a-z0-9]*(?:/[a-zA-Z0-9_.]+)+\\.(?:go|md))`")
 )
