@@ -100,7 +100,7 @@ func (c *complete) Next() (uint64, segment.Record, error) {
 	return 0, rec, err
 }
 
-// confirmCommonUpTo is common for a manifest that another owner has written. An object that is gone or damaged must not hold up
+// confirmCommonUpTo is commonUpTo for a manifest that another owner has written. An object that is gone or damaged must not hold up
 // what is here: what cannot be compared is not taken for the same, and is delivered under the next identity. Both conclusions
 // are final, so the destination has to show that its answers are its own, and give the same one twice.
 func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {

@@ -51,8 +51,7 @@ func (s *Shelf) mayStage(segment uint64) error {
 }
 
 // covered returns the number of the last segment that every destination has, 0 for none. Without destinations nobody can
-// say that a segment may go. s.mu is held, or the spool is being
-// opened.
+// say that a segment may go. s.mu is held, or the spool is being opened.
 func (s *Shelf) covered() (n uint64) {
 	first := true
 	for _, d := range s.dests {

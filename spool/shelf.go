@@ -141,7 +141,7 @@ func (s *Shelf) admit() error {
 	return nil
 }
 
-// refuse makes begin return ErrClosed from now on.
+// refuse makes admit return ErrClosed from now on.
 func (s *Shelf) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,7 +56,7 @@ type (
 	Encoded  = object.Encoded
 )
 
-// Encoder turns a segment into the output format. Package ship has the one that is used.
+// Encoder turns a segment into the output format. Package ship/format has the one that is used.
 type Encoder interface {
 	// Encode writes src to dst. A nil want means the Encoder's own settings; otherwise those of an earlier stage record,
 	// which must be followed.

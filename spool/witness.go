@@ -208,7 +208,7 @@ func (w *witness) write(b begun) error {
 	return nil
 }
 
-// sync makes durable what begin has noted.
+// sync makes durable what startSegment has noted.
 func (w *witness) sync() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -310,7 +310,6 @@ func (j *journal) openWitness(last *begun) error {
 	}
 	if err != nil {
 		j.log.Error("spool: cannot keep a note of the newest segment; records are kept all the same, but a crash now may hide damage to that segment: see what the disk reports", "class", j.opts.Class, "err", err)
-		return nil
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 )
 
-// notePage is a page of the witness in the making: the bytes of sealJSON, without its allocations, since a busy spool
+// notePage is a page of the witness in the making: the bytes of statefile.Seal, without its allocations, since a busy spool
 // writes a hundred notes a second.
 //
 // The invariant: fixed is the middle of the note, which is the same for all notes of a segment, or nil.

@@ -14,8 +14,8 @@ type Verify string
 
 const (
 	// VerifyAuto (default): objects from 8 MiB by `sha256sum` on the server (or `openssl`, which is faster, where it says the
-	// same), if the account may execute it and that takes
-	// no longer than three times the upload; reading back else. What was found of use or not is found again after an hour.
+	// same), if the account may execute it and that takes no longer than three times the upload; reading back else. What was
+	// found of use or not is found again after an hour.
 	VerifyAuto Verify = "auto"
 	// VerifyExec: `sha256sum` or `openssl` on the server; an account that may not execute it is a Permanent error.
 	VerifyExec Verify = "exec"

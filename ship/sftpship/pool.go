@@ -156,7 +156,7 @@ func (p *pool) add(s *session, large bool) error {
 	return nil
 }
 
-// undialed takes back what take promised.
+// undialed takes back what acquire promised.
 func (p *pool) undialed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *pool) forget(s *session) {
 	p.wake()
 }
 
-// wake makes those look again who wait in take. The caller holds mu.
+// wake makes those look again who wait in acquire. The caller holds mu.
 func (p *pool) wake() {
 	close(p.changed)
 	p.changed = make(chan struct{})

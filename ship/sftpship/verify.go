@@ -29,9 +29,9 @@ const (
 	execWorth = 3
 )
 
-// hash returns the SHA-256 of a file as the server has it, and how it was found; handle is the file, open for reading. Under VerifyAuto the remote command's
-// yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a virtual file system) is
-// settled by reading back. If that says yes, the command is not tried again for a while.
+// hash returns the SHA-256 of a file as the server has it, and how it was found; handle is the file, open for reading. Under
+// VerifyAuto the remote command's yes is taken; whatever else it says (it may see other files than the SFTP server: a chroot, a
+// virtual file system) is settled by reading back. If that says yes, the command is not tried again for a while.
 func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, size int64) (method string, sum [32]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", sum, err

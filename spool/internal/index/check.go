@@ -37,7 +37,7 @@ var native = binary.NativeEndian
 // in a circle until the stack is full, or ask for more memory than there is, and the process that embeds the spool dies,
 // at each start over. An index that passes this check is sound in structure, and every entry in it is the one that was put.
 //
-// A *damage error or statefile.ErrNewer says why not; any other one is of reading.
+// A damage error or statefile.ErrNewer says why not; any other one is of reading.
 func checkFile(r io.ReaderAt, size int64) error { return readFile(r, size, func(string, []byte) {}) }
 
 // readFile is checkFile, and calls each with every entry. Until it returns nil, none of them may be believed.

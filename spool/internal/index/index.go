@@ -123,7 +123,7 @@ func openValue(key, sealed []byte) (value []byte, crc uint32, ok bool) {
 	return value, crc, crc == checksum(key, value)
 }
 
-// valueCRC covers the key's length too, so that no byte can change sides.
+// checksum covers the key's length too, so that no byte can change sides.
 func checksum(key, value []byte) uint32 {
 	var n [4]byte
 	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))

@@ -56,7 +56,7 @@ func openBolt(fsys vfs.FS, dir string, log *slog.Logger) (Index, bool, error) {
 	return x, rebuild, nil
 }
 
-// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Otherwise a *damage, statefile.ErrNewer, or what kept it
+// check reads the file before bbolt may map it. fs.ErrNotExist: there is none. Otherwise a damage, statefile.ErrNewer, or what kept it
 // from being opened.
 func (x *boltIndex) check() error { return x.read(func(string, []byte) {}) }
 
