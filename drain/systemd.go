@@ -20,8 +20,9 @@ import (
 
 // Systemd returns the Lifecycle of a service that systemd runs with Type=notify (sd_notify(3)); nil if NOTIFY_SOCKET is
 // not set. It reports READY=1 when Run begins and STOPPING=1 when the end begins. STATUS says what is pending and what is
-// wrong, for systemctl status. During the end it extends the time that systemd allows (EXTEND_TIMEOUT_USEC) as long as something moves, so that TimeoutStopSec need
-// not cover a drain. TimeoutStartSec must cover everything before Run. Failures are logged to log; nil discards.
+// wrong, for systemctl status. During the end it extends the time that systemd allows (EXTEND_TIMEOUT_USEC) as long as
+// something moves, so that TimeoutStopSec need not cover a drain. TimeoutStartSec must cover everything before Run. Failures
+// are logged to log; nil discards.
 //
 // With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that period while the service
 // runs; STOPPING=1 ends systemd's watch. A ping says that this process schedules its goroutines and that no spool or

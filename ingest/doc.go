@@ -120,15 +120,15 @@
 //
 // TCP: tcp.go is the listener, connset.go has its connections and their limits, shares.go the limits of the process. conn.go
 // is the life of one connection. proxyconn.go reads its PROXY header, proxytlv.go the
-// extensions in it, attrs.go makes attributes of them, tlsconn.go adds TLS, certificate.go knows when its certificate ends, cut.go takes frames from its
-// buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory.
-// accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are framings,
-// framer.go is their interface. tcpoptions.go has the options.
+// extensions in it, attrs.go makes attributes of them, tlsconn.go adds TLS, certificate.go knows when its certificate ends,
+// cut.go takes frames from its buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds
+// its memory. accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are
+// framings, framer.go is their interface. tcpoptions.go has the options.
 //
 // Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is
 // the interface to the spool, wrapper.go what a Sink may have besides, and life.go the life cycle of a listener. meter.go
 // counts, with senders.go, and allowance_linux.go and allowance.go for the counters of EC2's interfaces; hooks.go tells an
 // embedder's hooks. proxy.go has the trusted sources and
-// the headers of datagrams, misuse.go what is refused at a call, limiter.go bounds the rate of the log, refused.go explains system calls that are refused, and
-// inherit_unix.go has system calls on descriptors.
+// the headers of datagrams, misuse.go what is refused at a call, limiter.go bounds the rate of the log, refused.go explains
+// system calls that are refused, and inherit_unix.go has system calls on descriptors.
 package ingest

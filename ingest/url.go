@@ -40,7 +40,8 @@ type Options struct {
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
 // proxy and trust together set ProxyFrom; each requires the other, so that neither is forgotten. A CIDR may be a single
-// address. attrs=conn gives the records the attributes of their connection: see ConnAttrs. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB. The error names every mistake in the URL.
+// address. attrs=conn gives the records the attributes of their connection: see ConnAttrs. ADDR is HOST:PORT or :PORT. BYTES
+// may end in KiB, MiB or GiB. The error names every mistake in the URL.
 func Listen(rawURL string, o *Options) (Listener, error) {
 	open, err := Parse(rawURL, o)
 	if err != nil {

@@ -49,8 +49,8 @@ func (l *lane) prepareChain(ctx context.Context) error {
 	}
 }
 
-// beginChain writes the first manifest of a chain, or of an epoch. It says since when there is anything that the chain will have: a host that
-// has just begun, or that dies before it has delivered anything, may owe nothing of the hours before.
+// beginChain writes the first manifest of a chain, or of an epoch. It says since when there is anything that the chain will
+// have: a host that has just begun, or that dies before it has delivered anything, may owe nothing of the hours before.
 func (l *lane) beginChain(ctx context.Context) error {
 	since, err := l.s.sp.Shelf().Since(l.name)
 	switch {

@@ -39,9 +39,9 @@
 // # Manifests, version 4
 //
 // MANIFEST.md describes the formats member by member, with what a checker must check: enough to write one in another language
-// (examples/checker is one). In short: a manifest is a file of JSON lines: one object per line, each line ended by a newline. From the chain alone an auditor
-// knows which records the destination has confirmed, that none is missing in between or listed twice, how many were lost
-// before they could be kept, and whether more is owed. This is manifest number 7, shortened:
+// (examples/checker is one). In short: a manifest is a file of JSON lines: one object per line, each line ended by a newline.
+// From the chain alone an auditor knows which records the destination has confirmed, that none is missing in between or listed
+// twice, how many were lost before they could be kept, and whether more is owed. This is manifest number 7, shortened:
 //
 //	{"type":"header","version":4,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
@@ -138,8 +138,8 @@
 // One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
 // progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged.
 // taken_key.go and attempts.go decide under which key, and whether anybody can have used it before; proof.go demands proof
-// before a conflict is believed. health.go retries and adds up failures, which outage.go logs, with stats.go, times.go and meter.go; hooks.go tells an
-// embedder's hooks.
+// before a conflict is believed. health.go retries and adds up failures, which outage.go logs, with stats.go, times.go and
+// meter.go; hooks.go tells an embedder's hooks.
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner

@@ -12,8 +12,8 @@ import (
 // the next start, which must name the destination too. Limits are as in Options.Limits.
 //
 // A destination that cannot be used is an error, and nothing has changed then, but for the one case that spool.Shelf.Join names: the
-// spool then keeps records for the destination, which come to it once Join has been called again and succeeds. A name that is one of the Shipper's already is
-// refused.
+// spool then keeps records for the destination, which come to it once Join has been called again and succeeds. A name that is
+// one of the Shipper's already is refused.
 func (s *Shipper) Join(name string, d Destination, limits ...*Limiter) error {
 	s.joining.Lock()
 	defer s.joining.Unlock()

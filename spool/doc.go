@@ -53,10 +53,10 @@
 // recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
 // another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that
 // are given with those that are remembered. adopt.go opens the spool of another host, identity_found.go finds out whose a
-// spool is without its spool.json, inspect.go looks at one, check.go says beforehand what open.go would refuse, and giveup.go has the operator's word on damage. tail.go and
-// tail_read.go iterate over kept records, also in the directory of another process. keeper.go has the goroutine that seals,
-// deletes and prepares, stats.go the snapshot, close.go the orderly end, and clocks.go the outages that outlive it. spool.go has the type, the embedder's
-// methods, and the order of all locks.
+// spool is without its spool.json, inspect.go looks at one, check.go says beforehand what open.go would refuse, and giveup.go
+// has the operator's word on damage. tail.go and tail_read.go iterate over kept records, also in the directory of another
+// process. keeper.go has the goroutine that seals, deletes and prepares, stats.go the snapshot, close.go the orderly end, and
+// clocks.go the outages that outlive it. spool.go has the type, the embedder's methods, and the order of all locks.
 //
 // The shelf, which has the sealed segments: outages.go, join.go, leave.go, freeze.go and idle.go are small parts of the
 // shipper's protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
@@ -77,5 +77,6 @@
 // Below both: damages.go has the record of damage, refused.go the reads that the disk refuses. space.go accounts for the
 // directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go and diskspace.go. state.go reads
 // the small JSON files, layout.go has the names of all files, site.go what all parts share. options.go, identity.go,
-// identity_names.go and types.go describe a spool. times.go counts how long calls take, hooks.go tells an embedder's hooks, and wake.go wakes a goroutine.
+// identity_names.go and types.go describe a spool. times.go counts how long calls take, hooks.go tells an embedder's hooks,
+// and wake.go wakes a goroutine.
 package spool

@@ -16,7 +16,8 @@ const (
 	// identityName is the file that makes a directory a spool.
 	identityName = "spool.json"
 	// identityVersion also changes with the versions of segments, manifests and their proposals: a program that cannot read a
-	// spool's segments or chains must leave the spool to the one that can, untouched. Otherwise it would add records that no destination ever gets.
+	// spool's segments or chains must leave the spool to the one that can, untouched. Otherwise it would add records that no
+	// destination ever gets.
 	identityVersion = 5
 	maxIdentity     = 1 << 20
 	maxEpoch        = 999_999 // six digits in the names of objects

@@ -4,10 +4,11 @@
 //
 // It runs on every server, beside the collector. It finds volumes with the tag penstock:fleet = NAME in its availability zone that no
 // instance holds, attaches one to its own instance (if several reapers want it, EC2 lets one of them win), and has it mounted read-only
-// below -orphans by the mount service, since it has no privileges itself: see internal/mounter. The collector, whose -adopt names that directory, delivers what is on it. When the collector says that a volume's
-// spools are delivered, an audit of every destination must prove it; only then the volume is deleted. A volume of which that cannot
-// be proven stays, with the tags penstock:state = kept and penstock:reason, and is looked at again after -retry, or as soon as an
-// operator removes the tags.
+// below -orphans by the mount service, since it has no privileges itself: see internal/mounter. The collector, whose -adopt
+// names that directory, delivers what is on it. When the collector says that a volume's spools are delivered, an audit of
+// every destination must prove it; only then the volume is deleted. A volume of which that cannot be proven stays, with the
+// tags penstock:state = kept and penstock:reason, and is looked at again after -retry, or as soon as an operator removes the
+// tags.
 //
 // Without -apply it only says what it would do. It never makes a file system, and it writes to no volume; the kernel repeats the
 // journal of a file system that was not unmounted. It keeps no state: it may be killed at any moment.

@@ -73,7 +73,8 @@ type fileSource struct {
 // maxList is the longest list that is read. The longest that is good is shorter.
 const maxList = 1 << 20
 
-// Targets implements source. A file that has changed and is the same file may be half written: it is used if the next reading finds the same.
+// Targets implements source. A file that has changed and is the same file may be half written: it is used if the next reading
+// finds the same.
 func (s *fileSource) Targets(context.Context) ([]udprelay.Target, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

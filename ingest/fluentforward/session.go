@@ -198,8 +198,8 @@ func (s *session) Unpack() (frame []byte, err error) {
 // event makes the JSON of an event. If there is no room after the frames before it, append moves the new one elsewhere, and
 // they stay where they are.
 //
-// An event that has no JSON form, or one over the limit, is lost alone: the client would send its chunk again without end, and the events before it
-// would be kept each time.
+// An event that has no JSON form, or one over the limit, is lost alone: the client would send its chunk again without end, and
+// the events before it would be kept each time.
 func (s *session) event(at, record []byte) (frame []byte, err error) {
 	from := len(s.json)
 	b, err := s.appendEvent(s.json, at, record, from+s.max)

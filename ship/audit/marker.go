@@ -41,8 +41,8 @@ var ErrIncomplete = errors.New("the hour is not complete")
 var ErrMarkerTaken = errors.New("its key has another object: look who wrote it")
 
 // Mark writes the marker of an hour to a destination, and returns its key, and whether another audit had written one. Reading is all
-// that an audit needs; this is the one write. It takes credentials that may create objects below _complete/ and read them (S3: s3:PutObject and s3:GetObject on
-// PREFIX/_complete/*, s3:ListBucket; SFTP and directories: below _complete/ and _tmp/).
+// that an audit needs; this is the one write. It takes credentials that may create objects below _complete/ and read them (S3:
+// s3:PutObject and s3:GetObject on PREFIX/_complete/*, s3:ListBucket; SFTP and directories: below _complete/ and _tmp/).
 func Mark(ctx context.Context, at ship.Destination, r *Result, h HourReport) (key string, before bool, err error) {
 	key = object.MarkerKey(h.Class, object.HourOf(h.Hour))
 	if h.Verdict != Complete && h.Verdict != Closed {

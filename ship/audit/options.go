@@ -44,8 +44,9 @@ type Options struct {
 	// Expect names spools (by id) or instances that must appear.
 	Expect []string
 	// Checkpoint is a file in which an audit that is interrupted notes how far it has come, and from which the next one with
-	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and only those objects that had not been found right: what is
-	// altered between the two is not noticed. The file is removed at the end. Default none.
+	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and
+	// only those objects that had not been found right: what is altered between the two is not noticed. The file is removed at
+	// the end. Default none.
 	Checkpoint string
 	// Extra has formats and codecs of the program's own: without them the records of objects in them are not counted.
 	Extra format.Extra

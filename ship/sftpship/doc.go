@@ -28,7 +28,8 @@
 // The bytes were written to a temporary file under _tmp/<spool>/, synced with fsync@openssh.com, measured, and hashed:
 // by sha256sum or openssl on the server, or by reading them back. Then the file was given its name by a hard link, which fails if
 // the name is taken, the object was seen under its name, the directory was synced, and only then was the temporary name
-// removed. Nobody ever sees part of an object under its key. Where the server cannot do one of these (OpenSSH can do them all), the receipt's Degraded says so:
+// removed. Nobody ever sees part of an object under its key. Where the server cannot do one of these (OpenSSH can do them
+// all), the receipt's Degraded says so:
 //
 //	no-fsync      the server offers no fsync: it may lose the object with its power
 //	no-dir-fsync  it cannot sync directories: the same for the object's name

@@ -2,15 +2,17 @@
 // every segment. The index is never the only place of anything: when it is lost, the spool continues from its files and fills
 // a new one.
 //
-// [Open] opens the index of a directory, with bbolt; [Preview] reads it and changes nothing. [Mem] is its double for spools in memory, and [None] stands in where no
-// index can be had. The file is checked byte by byte before bbolt maps it (check.go), and every call into bbolt is guarded
-// against faults of the memory map (bolt.go), because either would otherwise end the process.
+// [Open] opens the index of a directory, with bbolt; [Preview] reads it and changes nothing. [Mem] is its double for spools in
+// memory, and [None] stands in where no index can be had. The file is checked byte by byte before bbolt maps it (check.go),
+// and every call into bbolt is guarded against faults of the memory map (bolt.go), because either would otherwise end the
+// process.
 //
 // # The way through the files
 //
-// preview.go reads an index that must not be changed. mem.go is the double, plain.go the index in a file system of vfs.Mount. open.go opens bbolt's file, sets one aside that
-// cannot be trusted, and marks one that is behind the segments. bolt.go reads and writes entries. check.go checks the file,
-// with walk.go for its tree. mark.go has the mark beside the file. index.go has the interface, and the entries' format.
+// preview.go reads an index that must not be changed. mem.go is the double, plain.go the index in a file system of vfs.Mount.
+// open.go opens bbolt's file, sets one aside that cannot be trusted, and marks one that is behind the segments. bolt.go reads
+// and writes entries. check.go checks the file, with walk.go for its tree. mark.go has the mark beside the file. index.go has
+// the interface, and the entries' format.
 package index
 
 import (
