@@ -76,7 +76,7 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 	if d.Work == "" {
 		return nil, errors.New("spool: AdoptOptions.Work is empty: name a directory on this host's own disk")
 	}
-	if lies(d.Work, dir) {
+	if isInside(d.Work, dir) {
 		return nil, fmt.Errorf("spool: AdoptOptions.Work %s lies in the spool that is to be adopted, which is not written to", d.Work)
 	}
 	src, err := lockSource(fsys, dir)
@@ -125,8 +125,8 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 // workDir is where an adopter keeps what belongs to one spool.
 func workDir(work, class, id string) string { return filepath.Join(work, class+"-"+id) }
 
-// lies reports whether a path is dir or lies below it.
-func lies(path, dir string) bool {
+// isInside reports whether a path is dir or is below it.
+func isInside(path, dir string) bool {
 	a, err1 := filepath.Abs(path)
 	b, err2 := filepath.Abs(dir)
 	rel, err3 := filepath.Rel(b, a)

@@ -217,19 +217,14 @@ func (s *Spool) unknownChain(dest string) Chain {
 }
 
 // oldest returns number and first sequence number of the oldest segment from which on nothing is missing here, of the next
-// one if there is none. One before a hole is left over from a deletion: everybody had what was in the hole.
+// one if there is none.
 func (s *Spool) oldest() (number, first uint64) {
 	number, first = s.space.number+1, s.journal.taken+1
-	if s.journal.active != nil {
-		number, first = s.journal.active.number, s.journal.active.header.First
+	if a := s.journal.active; a != nil {
+		number, first = a.number, a.header.First
 	}
-	s.shelf.cat.mu.Lock()
-	defer s.shelf.cat.mu.Unlock()
-	for _, seg := range slices.Backward(s.shelf.cat.segs) {
-		if seg.Last+1 < first {
-			break
-		}
-		number, first = seg.Number, seg.First
+	if n, f := s.shelf.cat.oldest(first); n > 0 {
+		return n, f
 	}
 	return number, first
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -189,8 +190,11 @@ func (r *recovery) readIndex() error {
 }
 
 // listSegments returns the numbers of the files there are, ascending.
-func (s *site) listSegments() ([]uint64, error) {
-	entries, err := s.fs.ReadDir(s.path(segDir))
+func (s *site) listSegments() ([]uint64, error) { return listSegments(s.fs, s.dir) }
+
+// listSegments returns the numbers of the segment files of the spool in dir, ascending.
+func listSegments(fsys vfs.FS, dir string) ([]uint64, error) {
+	entries, err := fsys.ReadDir(filepath.Join(dir, segDir))
 	if err != nil {
 		return nil, err
 	}

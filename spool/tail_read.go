@@ -196,17 +196,11 @@ func (t *tail) following() (first uint64, begun bool, err error) {
 }
 
 // list returns the numbers of the segment files, ascending.
-func (t *tail) list() (numbers []uint64, err error) {
-	entries, err := t.fs.ReadDir(filepath.Join(t.dir, segDir))
+func (t *tail) list() ([]uint64, error) {
+	numbers, err := listSegments(t.fs, t.dir)
 	if err != nil {
 		return nil, fmt.Errorf("spool: tail: %w", err)
 	}
-	for _, e := range entries {
-		if n, ok := parseName(e.Name(), segExt); ok {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
 	return numbers, nil
 }
 
