@@ -160,18 +160,13 @@ func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 					continue
 				}
 				seen[s.Segment] = true
-				if err := w.checkReplayedSegment(ctx, q, m, s); err != nil {
+				if err := a.checkRestoredSegment(ctx, &w.behind, w.p, q, w.id, m, s); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
-}
-
-// checkReplayedSegment looks for the object of a segment that another place's chain names.
-func (w *walk) checkReplayedSegment(ctx context.Context, q *place, m *ship.Manifest, s *ship.SegmentLine) error {
-	return w.a.checkRestoredSegment(ctx, &w.behind, w.p, q, w.id, m, s)
 }
 
 // checkRestoredSegment looks at place p for the object of a segment that the chain of place q names. If it is not there, it is

@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
@@ -206,7 +208,8 @@ func (w *walk) isUnproven(seq uint64) bool {
 	return slices.ContainsFunc(w.holes, func(r seqRange) bool { return seq >= r.first && seq <= r.last })
 }
 
-// isDenied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records of an object and does not name it.
+// isDenied tells a stranger's object from one that is on its way: it reports whether another place's chain covers the records
+// of an object and does not name it.
 func (a *auditor) isDenied(p *place, k *object.Key) bool {
 	for _, q := range a.places {
 		w := q.walks[k.Origin]
@@ -218,10 +221,7 @@ func (a *auditor) isDenied(p *place, k *object.Key) bool {
 		least.Ext = ""
 		i, _ := slices.BinarySearchFunc(q.expected, &least, func(e expected, k *object.Key) int {
 			have := a.key(&e)
-			if have.Class != k.Class {
-				return cmpString(have.Class, k.Class)
-			}
-			return have.Compare(k)
+			return cmp.Or(strings.Compare(have.Class, k.Class), have.Compare(k))
 		})
 		for ; i < len(q.expected); i++ {
 			have := a.key(&q.expected[i])
@@ -235,11 +235,4 @@ func (a *auditor) isDenied(p *place, k *object.Key) bool {
 		return true
 	}
 	return false
-}
-
-func cmpString(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
 }
