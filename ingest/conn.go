@@ -166,7 +166,7 @@ func (c *conn) converse() {
 	case err == nil:
 		return
 	case c.ack.err() != nil: // which has closed it
-		c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", c.ack.err())
+		c.warnClosed(c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
 	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
@@ -181,6 +181,11 @@ func (c *conn) converse() {
 		c.broken(err)
 	}
 	c.cut(time.Now(), true)
+}
+
+// warnClosed logs why this side closes the connection.
+func (c *conn) warnClosed(err error) {
+	c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", err)
 }
 
 // broken is called when the connection ended without the peer's close. Data that the peer's kernel had not sent by then is
@@ -204,7 +209,7 @@ func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.makeRoom(); err != nil {
-			c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", err)
+			c.warnClosed(err)
 			cause := segment.FrameTooLong
 			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
 				cause = segment.GivenUp
@@ -227,7 +232,7 @@ func (c *conn) read() error {
 			case io.EOF: // in the protocol's own words
 				return nil
 			default:
-				c.t.log.warn("ingest: connection closed because of what the sender has sent or the sink has answered, which err names; complete records before that are kept", "src", c.src.String(), "err", bad)
+				c.warnClosed(bad)
 				return nil
 			}
 		}
