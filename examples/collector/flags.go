@@ -93,7 +93,7 @@ func (c *config) define(f *cli.Set) {
 	c.defineAdoption(f)
 	c.defineEnd(f)
 	c.logLevel, c.logFormat = levels[1], logFormats[0]
-	f.Value("http", "`ADDR` of the status page at / and of /status.json, /livez, /readyz, /readyz/CLASS and /adoptions", c.setHTTP)
+	f.Value("http", "`ADDR` of the status page at / and of /status.json, /metrics, /livez, /readyz, /readyz/CLASS and /adoptions", c.setHTTP)
 	f.Choice(&c.logLevel, "log-level", "write log lines of this `LEVEL` and above: "+cli.OneOf(levels)+" (default "+c.logLevel+")", levels...)
 	f.Choice(&c.logFormat, "log-format", "`FORMAT` of the log: "+cli.OneOf(logFormats)+" (default "+c.logFormat+")", logFormats...)
 	f.Text(&c.cpuProfile, "cpu-profile", "write a CPU profile of the whole run to `FILE`")
