@@ -84,7 +84,7 @@ func newService(ctx context.Context, c *config) (*service, error) {
 	if s.http, err = net.Listen("tcp", c.http); err != nil {
 		return nil, err
 	}
-	s.server = &http.Server{ReadHeaderTimeout: 5 * time.Second}
+	s.server = &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute}
 	s.drainer, err = drain.New(&drain.Options{
 		Dir: c.dir, OnSignal: drain.Drain, Timeout: 20 * time.Minute, Logger: c.logger,
 		// The service's own server appends without an Input: it must end before the spools are emptied.
