@@ -188,11 +188,13 @@ func (s sound) Next() (uint64, segment.Record, error) {
 	}
 }
 
-// openRecords reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
-func (l *lane) openRecords(ctx context.Context, number uint64) (interface {
+// recordReader reads the records of a segment that are not damaged; io.EOF after the last.
+type recordReader interface {
 	Next() (uint64, segment.Record, error)
-}, func(), error,
-) {
+}
+
+// openRecords reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
+func (l *lane) openRecords(ctx context.Context, number uint64) (recordReader, func(), error) {
 	raw, done, err := l.s.sp.Shelf().ReadSealed(number)
 	if err == nil {
 		return sound{raw}, func() { _ = done() }, nil
@@ -200,6 +202,11 @@ func (l *lane) openRecords(ctx context.Context, number uint64) (interface {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
+	return l.openStaged(ctx, number)
+}
+
+// openStaged reads the staged file of a segment.
+func (l *lane) openStaged(ctx context.Context, number uint64) (recordReader, func(), error) {
 	rec, err := l.s.stage(ctx, number)
 	if err != nil {
 		return nil, nil, err
@@ -223,9 +230,9 @@ func (l *lane) openRecords(ctx context.Context, number uint64) (interface {
 	return &counted{r, rec.First, rec.Gaps, f.Plain}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
 }
 
-// eachRecord calls put for all records of a segment.
-func (l *lane) eachRecord(ctx context.Context, number uint64, put spool.Put) error {
-	r, done, err := l.openRecords(ctx, number)
+// eachStaged calls put for all records in the staged file of a segment.
+func (l *lane) eachStaged(ctx context.Context, number uint64, put spool.Put) error {
+	r, done, err := l.openStaged(ctx, number)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 }
 
 // StageRest stages a sealed segment from a sequence number in its middle on: a destination's chain contains what comes
-// before. If the segment's own file was given up for room, records calls put for each record of the staged one. The file is the
-// caller's, who calls done when it is delivered; the next Open removes what is left.
+// before. If the segment's own file was given up for room, or no longer returns every record that is staged, records calls put for
+// each record of the staged file. What is made is the caller's, who calls done when it is delivered; the next Open removes what is
+// left.
 func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
 	if enc, err = s.guard(ctx, enc, number); err != nil {
 		return nil, nil, nil, err
@@ -40,37 +41,78 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 	if !ok {
 		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
+	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
+	within, _ := s.beyondQuota(&seg)
+	defer within()
 	src, closeSrc, err := s.ReadSealed(number)
-	if errors.Is(err, fs.ErrNotExist) && seg.Staged {
-		src, closeSrc, err = s.rewritten(&seg, records)
+	var out staged
+	if err == nil {
+		out, err = s.encodeRest(ctx, &seg, first, path, enc, src, closeSrc)
+	}
+	if err != nil && seg.Staged && ctx.Err() == nil && !errors.Is(err, ErrFull) {
+		own := err
+		if src, closeSrc, err = s.rewritten(&seg, records); err == nil {
+			out, err = s.encodeRest(ctx, &seg, first, path, enc, src, closeSrc)
+		}
+		if err != nil {
+			err = fmt.Errorf("%w (the segment's own file: %v)", err, own)
+		}
 	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer func() { _ = closeSrc() }()
-	if err := src.Begin(first); err != nil {
-		return nil, nil, nil, fmt.Errorf("spool: read segment %d: %w", number, err)
-	}
-	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
-	within, _ := s.beyondQuota(&seg)
-	defer within()
-	out, err := s.stageTo(number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, err)
-	}
 	f, err := s.fs.Open(path)
 	if err != nil {
+		s.space.unlink(path, out.size)
 		return nil, nil, nil, fmt.Errorf("spool: %w", err)
-	}
-	seg.First, seg.Gaps = first, out.Gaps
-	if seg.Bytes, err = restBytes(src, first); err != nil {
-		return nil, nil, nil, errors.Join(err, f.Close())
 	}
 	done = func() {
 		_ = f.Close()
 		s.space.unlink(path, out.size)
 	}
+	seg.First, seg.Gaps = first, out.Gaps
+	if seg.Bytes, err = restBytes(src, first); err != nil {
+		done()
+		return nil, nil, nil, err
+	}
 	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
+}
+
+// encodeRest makes the output of a segment's rest from src, and closes src if that fails. It fails if records are missing that are in
+// the staged file: a gap would be final.
+func (s *Shelf) encodeRest(ctx context.Context, seg *sealed, first uint64, path string, enc Encoder, src *segment.Reader, closeSrc func() error) (out staged, err error) {
+	defer func() {
+		if err != nil {
+			_ = closeSrc()
+		}
+	}()
+	if err := src.Begin(first); err != nil {
+		return out, fmt.Errorf("spool: read segment %d: %w", seg.Number, err)
+	}
+	out, err = s.stageTo(seg.Number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
+	if err != nil {
+		return out, fmt.Errorf("spool: stage segment %d: %w", seg.Number, err)
+	}
+	if have := seg.readableFrom(first); seg.Staged && out.Records < have {
+		s.space.unlink(path, out.size)
+		return out, fmt.Errorf("spool: stage segment %d: %w: %d records from %d on, and %d are staged", seg.Number, ErrCorrupt, out.Records, first, have)
+	}
+	return out, nil
+}
+
+// readableFrom counts the records from a sequence number on, without the damaged ones.
+func (s *sealed) readableFrom(first uint64) (n uint64) {
+	if first > s.Last {
+		return 0
+	}
+	n = s.Last - first + 1
+	for _, g := range s.Gaps {
+		if from, to := max(g.First, first), min(g.Last, s.Last); from <= to {
+			n -= to - from + 1
+		}
+	}
+	return n
 }
 
 // restBytes adds up the payload of a segment's records from a sequence number on.

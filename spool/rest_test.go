@@ -1,8 +1,14 @@
 package spool
 
 import (
+	"errors"
 	"io"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/vfs"
 )
 
 // TestRestWithoutRaw: a segment's own file was given up for room when a chain turns out to contain its first records. What is
@@ -49,5 +55,98 @@ func TestRestWithoutRaw(t *testing.T) {
 	}
 	if entries, err := s.fs.ReadDir(s.path(stageDir)); err != nil || len(entries) != 2 {
 		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
+// TestRestFails: a call that fails after its file was made leaves neither the file nor its bytes in the account of the quota. The
+// shipper repeats such a call for as long as the disk refuses.
+func TestRestFails(t *testing.T) {
+	errDisk := errors.New("the disk refuses")
+	for name, refuses := range map[string]func(op vfs.Op) bool{
+		"to open the file":    func(op vfs.Op) bool { return op.Kind == vfs.OpOpen && strings.Contains(op.Path, stageDir) },
+		"to read the segment": func(op vfs.Op) bool { return op.Kind == vfs.OpRead && strings.Contains(op.Path, segDir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := false
+			d := memDir()
+			d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
+				made = made || op.Kind == vfs.OpSync && strings.Contains(op.Path, stageDir)
+				if made && refuses(op) {
+					return errDisk
+				}
+				return nil
+			})
+			s := d.open(t, Options{Destinations: []string{"a"}, SegmentBytes: 4 << 20})
+			mustAppend(t, s, batch(1, 400, 8000)) // more than a reader keeps in memory
+			mustSeal(t, s)
+			before := s.space.usage().used
+			_, _, _, err := s.shelf.StageRest(t.Context(), s.shelf.Sealed(0, 1)[0].Number, 7, lineEncoder{}, nil)
+			if !errors.Is(err, errDisk) {
+				t.Fatal(err)
+			}
+			if entries, err := s.fs.ReadDir(s.path(stageDir)); err != nil || len(entries) != 0 {
+				t.Errorf("%v is left, %v", entries, err)
+			}
+			if used := s.space.usage().used; used != before {
+				t.Errorf("%d bytes are used, and were %d", used, before)
+			}
+		})
+	}
+}
+
+// TestRestOfDamagedFile: a segment's own file is damaged after it was staged, or its disk returns it no more, and a chain turns out to
+// contain its first records. What is staged of the rest is what it would have been before: a gap would be final, and the staged file
+// still has every record.
+func TestRestOfDamagedFile(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, d *disk, sectors *sectorFS, path string){
+		"damaged": func(t *testing.T, d *disk, _ *sectorFS, path string) { flip(t, d, path, 9) },
+		"a part refused": func(_ *testing.T, _ *disk, sectors *sectorFS, path string) {
+			sectors.refuse(path, 4096+1100, 4096+1100+512)
+		},
+		"all refused": func(_ *testing.T, _ *disk, sectors *sectorFS, path string) { sectors.refuse(path, 0, 1<<30) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := memDir()
+				sectors := &sectorFS{FS: d.fs}
+				d.fs = sectors
+				s := threeSegments(t, d, Options{SegmentAge: time.Hour})
+				n := s.shelf.Sealed(0, 1)[0].Number
+				if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
+					t.Fatal(err)
+				}
+				all := batch(1, 10, 500)
+				rest := func() (*StageRecord, string) {
+					t.Helper()
+					rec, body, done, err := s.shelf.StageRest(t.Context(), n, 4, lineEncoder{}, func(put Put) error {
+						for i := range all {
+							if err := put(uint64(i)+1, &all[i]); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer done()
+					b, err := io.ReadAll(body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return rec, string(b)
+				}
+				want, was := rest()
+				used := s.space.usage().used
+				spoil(t, d, sectors, s.shelf.segPath(n))
+				got, is := rest()
+				if is != was || got.Records != 7 || len(got.Gaps) > 0 || got.Bytes != want.Bytes {
+					t.Errorf("%d records, gaps %v, %d bytes of payload; it was %d records, %d bytes", got.Records, got.Gaps, got.Bytes, want.Records, want.Bytes)
+				}
+				if now := s.space.usage().used; now != used {
+					t.Errorf("%d bytes are used, and were %d", now, used)
+				}
+			})
+		})
 	}
 }
