@@ -24,7 +24,7 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		if c.Spool.Full {
 			full = "full now"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s", clean(c.Class), v.Word, opt(short, c.Received.Records), count(v.LostNow()),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s", clean(c.Class), clean(v.Word), opt(short, c.Received.Records), count(v.LostNow()),
 			percent(c.Spool.Used, c.Spool.Quota), full)
 		for i, d := range c.Destinations {
 			if i > 0 {
