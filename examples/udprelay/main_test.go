@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -139,6 +140,45 @@ func TestMetrics(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("promtool: %v: %s", err, out)
 	}
+}
+
+// slowEngine takes its time for an account, and counts how often it is asked.
+type slowEngine struct {
+	stub
+	asked, now atomic.Int64
+	most       atomic.Int64 // at a time
+}
+
+func (s *slowEngine) Account(ctx context.Context) (*udprelay.Account, error) {
+	s.asked.Add(1)
+	s.most.Store(max(s.most.Load(), s.now.Add(1)))
+	defer s.now.Add(-1)
+	time.Sleep(time.Second)
+	return s.stub.Account(ctx)
+}
+
+// TestManyAsk: whoever asks for the state again and again does not keep the engine from its work: each reading of the engine nft is
+// a process, during which the targets cannot be changed.
+func TestManyAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &slowEngine{}
+		w := newTestWatch(t, e)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if s := w.state(); s.Account == nil || len(s.Trouble) > 0 {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+		wg.Wait()
+		if asked, most := e.asked.Load(), e.most.Load(); asked > 2 || most > 1 {
+			t.Errorf("the engine was asked %d times, %d at a time", asked, most)
+		}
+		if w.state(); e.asked.Load() > 3 {
+			t.Error("a later question was not asked once")
+		}
+	})
 }
 
 // TestRefused: an engine that refuses a change is asked again, and the targets of before stay.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,9 +12,6 @@ import (
 type metrics struct{ w *watch }
 
 var _ prometheus.Collector = (*metrics)(nil)
-
-// scrapeTime bounds the reading of the counters.
-const scrapeTime = 5 * time.Second
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("penstock_relay_"+name, help, labels, nil)
@@ -51,9 +46,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
-	defer cancel()
-	s := m.w.state(ctx)
+	s := m.w.state()
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}

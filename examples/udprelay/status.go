@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/penstock-go/penstock/ingest/udprelay"
@@ -36,9 +37,60 @@ type targetState struct {
 	health
 }
 
+// readings shares the readings of the account among those who ask for it, however many they are: one is made at a time. Each of the
+// engine nft is a process, and the targets cannot be changed meanwhile.
+type readings struct {
+	mu   sync.Mutex
+	busy bool     // a goroutine makes them
+	next *reading // that has not begun; nil if nobody waits for one
+}
+
+// reading is one reading of the account.
+type reading struct {
+	done    chan struct{}
+	account *udprelay.Account
+	err     error
+}
+
+// readTime bounds the reading of the counters.
+const readTime = 5 * time.Second
+
+// account returns what a reading has found that began after the call.
+func (a *readings) account(from udprelay.Engine) (*udprelay.Account, error) {
+	a.mu.Lock()
+	if a.next == nil {
+		a.next = &reading{done: make(chan struct{})}
+	}
+	r := a.next
+	if !a.busy {
+		a.busy = true
+		go a.make(from)
+	}
+	a.mu.Unlock()
+	<-r.done
+	return r.account, r.err
+}
+
+// make makes readings as long as somebody waits for one.
+func (a *readings) make(from udprelay.Engine) {
+	for {
+		a.mu.Lock()
+		r := a.next
+		a.next, a.busy = nil, r != nil
+		a.mu.Unlock()
+		if r == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), readTime) // that of one who asks would end it for all
+		r.account, r.err = from.Account(ctx)
+		cancel()
+		close(r.done)
+	}
+}
+
 // state returns the state of this moment.
-func (w *watch) state(ctx context.Context) *state {
-	account, err := w.engine.Account(ctx)
+func (w *watch) state() *state {
+	account, err := w.readings.account(w.engine)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &state{
@@ -103,11 +155,11 @@ func handler(w *watch) http.Handler {
 		}
 		fmt.Fprintln(rw, "ok")
 	})
-	mux.HandleFunc("GET /status.json", func(rw http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /status.json", func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(rw)
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(w.state(r.Context())) // the client may have gone
+		_ = enc.Encode(w.state()) // the client may have gone
 	})
 	mux.Handle("GET /metrics", metricsHandler(w))
 	return mux

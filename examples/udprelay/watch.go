@@ -20,6 +20,8 @@ type watch struct {
 	prober *prober
 	wake   chan struct{} // has room for one
 
+	readings readings
+
 	mu        sync.Mutex
 	listed    []udprelay.Target // the last good list
 	listErr   error             // of the last attempt to read it
