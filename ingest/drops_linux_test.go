@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -110,4 +112,29 @@ func TestUDPErrorsOfTheKernel(t *testing.T) {
 	if parseSNMP("Udp:") != (udpErrors{}) || parseSNMP6("Udp6MemErrors x\n") != (udpErrors{}) {
 		t.Error("damaged files are no zeros")
 	}
+}
+
+// The kernel counts a dropped aggregate as one, so that the loss is a lower bound, and is marked as such.
+func TestUDPDropsOfAggregates(t *testing.T) {
+	u := listenUDP(t, &UDPOptions{ReceiveBuffer: 64 << 10, GRO: true})
+	s := newSink()
+	s.blocked = true
+	wait := serve(t, u, s)
+	c := dialUDP(t, u)
+	const size, each, aggregates = 30, 10, 2000
+	control(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, size) })
+	for range aggregates {
+		send(t, c, make([]byte, size*each))
+	}
+	s.update(func() { s.blocked = false })
+	shutdown(t, u)
+	wait()
+	l := u.Stats().Lost[segment.KernelOverflow]
+	if l.Records == 0 || !l.AtLeast || !l.BytesUnknown {
+		t.Errorf("lost %+v, want a lower bound of unknown bytes", l)
+	}
+	if sent := uint64(each * aggregates); s.n+l.Records > sent || s.n+each*l.Records < sent {
+		t.Errorf("kept %d, lost at least %d of %d", s.n, l.Records, sent)
+	}
+	s.balance(t, u.Stats())
 }

@@ -32,8 +32,12 @@ type UDPOptions struct {
 	// Max is the longest datagram that is kept, in bytes; default 65,535, which none exceeds. A longer one is lost as a
 	// whole (truncated).
 	Max int
-	// GRO lets the kernel deliver the datagrams of a flow in aggregates, at a fraction of the cost. The kernel then
-	// counts a dropped aggregate of up to 64 datagrams as one, so such losses are marked AtLeast. Linux only; ignored
+	// GRO lets the kernel deliver the datagrams of a flow in aggregates, at a fraction of the cost. The kernel aggregates
+	// datagrams of equal length that follow each other closely, from a few dozen flows at a time. Lines of varying length
+	// and datagrams of hundreds of senders mostly remain single, so that GRO gains little for them.
+	//
+	// The kernel then counts a dropped aggregate as one datagram, so such losses are marked AtLeast. An aggregate from the
+	// network has up to 64 datagrams, one from a sender on the same host (UDP_SEGMENT) up to 128. Linux only; ignored
 	// elsewhere. An inherited socket that has GRO on keeps it on.
 	GRO bool
 	// ExpectedRate is the number of datagrams per second that this listener must handle. If it is set, the listener
