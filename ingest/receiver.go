@@ -22,9 +22,14 @@ type socketCounts struct {
 	drops  uint32 // datagrams that it has dropped
 }
 
-// leastCharge is less than any datagram takes of queued: the kernel's own structures (sk_buff, skb_shared_info) alone are
-// larger.
-const leastCharge = 512
+const (
+	// leastCharge is less than any datagram, or aggregate of datagrams, takes of queued: the kernel's own structures (sk_buff,
+	// skb_shared_info) alone are larger.
+	leastCharge = 512
+	// mostAggregated is how many datagrams a GRO aggregate has at most: UDP_MAX_SEGMENTS of the kernel, which bounds those of a
+	// sender on the same host. From the network there are at most 64.
+	mostAggregated = 128
+)
 
 // burst is the result of one receive.
 type burst struct {

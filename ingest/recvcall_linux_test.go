@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // refuse makes system calls for receiving fail with an error until the end of the test.
@@ -83,6 +85,28 @@ func TestReceivingRefusedLater(t *testing.T) {
 	wait()
 	if n := u.Stats().Lost; lostRecords(&n) == 0 {
 		t.Error("what was queued is not accounted for")
+	}
+	s.balance(t, u.Stats())
+}
+
+// What is queued and cannot be read is bounded, also if most of it is in aggregates.
+func TestReceivingRefusedAggregates(t *testing.T) {
+	u := listenUDP(t, &UDPOptions{GRO: true})
+	refuse(t, unix.EPERM, "recvmmsg", "recvmsg")
+	s := newSink()
+	wait := serve(t, u, s)
+	c := dialUDP(t, u)
+	const size, each, aggregates = 8, 64, 10
+	control(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, size) })
+	for range aggregates {
+		send(t, c, make([]byte, size*each))
+	}
+	if err := u.Shutdown(t.Context()); err == nil {
+		t.Error("Shutdown says that all is well")
+	}
+	wait()
+	if l := u.Stats().Lost[segment.GivenUp]; l.Records < each*aggregates || !l.AtMost {
+		t.Errorf("%+v of %d datagrams is no upper bound", l, each*aggregates)
 	}
 	s.balance(t, u.Stats())
 }

@@ -133,6 +133,9 @@ func (s *socket) unread() {
 		return
 	}
 	n := uint64(c.queued+leastCharge-1) / leastCharge
+	if s.gro {
+		n *= mostAggregated
+	}
 	a := segment.Account{Received: segment.Tally{Records: n}}
 	a.Lost[segment.GivenUp] = segment.Loss{Records: n, BytesUnknown: true, AtMost: true}
 	s.meter.lose(&a)
