@@ -26,6 +26,8 @@ type score struct {
 	records   int64
 	allocs    uint64
 	writes    int64 // calls of write(2) and its kin
+	syncs     syncTimes
+	took      time.Duration // all turns
 	latencies []time.Duration
 }
 
@@ -111,6 +113,7 @@ func (sc *score) turn(s shape, batch [][]byte, burst time.Duration) error {
 		latencies[i] = make([]time.Duration, 0, 1<<14)
 	}
 	var wg sync.WaitGroup
+	syncs := syncsOf(sc.c)
 	cpu, allocs, writes := cpuSeconds(), allocations(), writeCalls()
 	begin := time.Now()
 	for i := range writers {
@@ -130,6 +133,8 @@ func (sc *score) turn(s shape, batch [][]byte, burst time.Duration) error {
 	sc.cpu += cpuSeconds() - cpu
 	sc.allocs += allocations() - allocs
 	sc.writes += writeCalls() - writes
+	sc.syncs.add(syncs, syncsOf(sc.c))
+	sc.took += took
 	var n int64
 	for _, l := range latencies {
 		n += int64(len(l) * times)
@@ -163,9 +168,10 @@ func (r *race) report(field string, s shape, scores []*score) error {
 			{Name: "appends/write"},
 		},
 	}
+	t.Columns = append(t.Columns, syncColumns...)
 	for _, sc := range scores {
 		p50, p99 := quantile(sc.latencies, 0.5), quantile(sc.latencies, 0.99)
-		t.Rows = append(t.Rows, result.Row{Name: sc.name, Cells: []result.Cell{
+		cells := []result.Cell{
 			result.Num("%.0f", quantile(sc.rates, 0.5)/1e6),
 			result.Num("%.2f", quantile(sc.ratios, 0.5)),
 			{Text: fmt.Sprintf("%.2f–%.2f", quantile(sc.ratios, 0.25), quantile(sc.ratios, 0.75))},
@@ -175,7 +181,8 @@ func (r *race) report(field string, s shape, scores []*score) error {
 			result.Num("%.2f", sc.cpu/float64(sc.bytes)*1e9),
 			result.Num("%.3f", float64(sc.allocs)/float64(sc.records)),
 			result.Num("%.1f", float64(sc.records)/float64(s.batch)/float64(max(1, sc.writes))),
-		}})
+		}
+		t.Rows = append(t.Rows, result.Row{Name: sc.name, Cells: append(cells, sc.syncCells(s.batch)...)})
 	}
 	return r.out.Write(t)
 }

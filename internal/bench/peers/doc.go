@@ -11,6 +11,10 @@
 // A disk shared with others changes its speed from minute to minute. So all take turns in short bursts, in another order
 // each round, and what is compared is the median of the ratios to the yardstick of the same round.
 //
+// Where the time goes is shown for those whose syncs can be counted: "sync" is how long one takes, "between" how long it is from
+// its end to the start of the next, in which writers wake up, copy, check and write. With a "between" near zero and half of the
+// writers in each sync, one half works while the other's sync runs.
+//
 // How the others are used, each as its documentation advises:
 //   - pebble record: the log writer beneath pebble's WAL, with recycled files as pebble recycles them. Its own group
 //     commit; the records of a batch are written one by one and the last is synced. "whole batch" hands it the 64 as one

@@ -24,6 +24,8 @@ type pebbleLog struct {
 	w   *record.LogWriter
 	num uint64
 	one []byte
+
+	syncClock
 }
 
 func newPebble(whole bool) func(string, shape) (contestant, error) {
@@ -63,7 +65,7 @@ func (l *pebbleLog) rotate() error {
 		return err
 	}
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{PreallocateSize: segmentBytes})
-	l.w = newLogWriter(record.NewLogWriter, f, l.num, record.LogWriterConfig{
+	l.w = newLogWriter(record.NewLogWriter, clockedFile{f, &l.syncClock}, l.num, record.LogWriterConfig{
 		WALFsyncLatency:     prometheus.NewHistogram(prometheus.HistogramOpts{}),
 		QueueSemChan:        l.sem,
 		WriteWALSyncOffsets: func() bool { return true },

@@ -55,6 +55,15 @@ func (o *ours) Append(batch [][]byte) error {
 	return err
 }
 
+func (o *ours) syncs() (t syncTimes) {
+	all := o.s.Stats().Times.Sync
+	for _, n := range all.Counts {
+		t.calls += int64(n)
+	}
+	t.took = all.Sum
+	return t
+}
+
 // ack says of every segment that it has been delivered.
 func (o *ours) ack(ctx context.Context) {
 	defer close(o.acked)

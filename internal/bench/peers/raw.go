@@ -12,6 +12,7 @@ type rawFile struct {
 	sync bool
 	off  int64
 	buf  []byte
+	syncClock
 }
 
 const rawSize = 256 << 20
@@ -50,7 +51,7 @@ func (r *rawFile) write(p []byte) error {
 	if !r.sync {
 		return nil
 	}
-	return r.f.Sync()
+	return r.time(r.f.Sync)
 }
 
 // raw is the yardstick, with or without the sync.
@@ -66,11 +67,11 @@ func newRaw(sync bool) func(string, shape) (contestant, error) {
 			return nil, err
 		}
 		if s.writers == 1 { // nobody to wait for, and nothing to gather
-			return single{func(b [][]byte) error { return f.write(f.fill(len(b) * s.size)) }, f.f.Close}, nil
+			return single{func(b [][]byte) error { return f.write(f.fill(len(b) * s.size)) }, f.f.Close, f}, nil
 		}
 		r := &raw{rawFile: f}
 		r.group = newGroup(r.commit)
-		return single{r.append, f.f.Close}, nil
+		return single{r.append, f.f.Close, f}, nil
 	}
 }
 
@@ -90,17 +91,19 @@ func newWhole(dir string, s shape) (contestant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return whole{single{func(b [][]byte) error { return f.write(f.fill(s.writers * len(b) * s.size)) }, f.f.Close}, s.writers}, nil
+	return whole{single{func(b [][]byte) error { return f.write(f.fill(s.writers * len(b) * s.size)) }, f.f.Close, f}, s.writers}, nil
 }
 
-// single makes a contestant of two functions.
+// single makes a contestant of two functions and the file that they write.
 type single struct {
 	add   func([][]byte) error
 	close func() error
+	file  synced
 }
 
 func (s single) Append(batch [][]byte) error { return s.add(batch) }
 func (s single) Close() error                { return s.close() }
+func (s single) syncs() syncTimes            { return s.file.syncs() }
 
 // whole has one caller, each of whose appends counts as one of each writer.
 type whole struct {

@@ -41,7 +41,7 @@ func once(pkg, pattern string, long ...string) command {
 
 var parts = []part{
 	{"spool", "Durable appends, beside other logs for Go and the raw disk", []command{
-		{program: "peers", short: []string{"-rounds=1", "-burst=20ms", "-sizes=512", "-writers=1,8", "-warm=1"}},
+		{program: "peers", short: []string{"-rounds=1", "-burst=20ms", "-sizes=512", "-writers=1,8,32", "-warm=1"}},
 		once("./spool", "Offer|Open"),
 		bench("./spool/segment", "."),
 		bench("./spool/internal/index", "."),
