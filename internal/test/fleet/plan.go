@@ -19,6 +19,8 @@ type Form struct {
 	Rate int
 	// Peak multiplies the rate when the load has risen, except where the isolated class is measured.
 	Peak float64
+	// Bursts multiply the rate by something between these two.
+	Bursts [2]float64
 	// Unit stretches the phases in which nothing is waited for.
 	Unit time.Duration
 	// Fall is the share of the load that is left when it has fallen.
@@ -43,10 +45,10 @@ var sharedDisk = []string{"-segment-bytes", "8MiB", "-segment-age", "10s", "-syn
 
 // forms are by name. ci is a short form that leaves the rest of a machine of two cores time for other things.
 var forms = map[string]Form{
-	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit", Spool: smallSegments},
-	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit", Spool: smallSegments},
+	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Bursts: [2]float64{2, 4}, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit", Spool: smallSegments},
+	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Bursts: [2]float64{2, 4}, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit", Spool: smallSegments},
 	"long": {
-		Name: "long", Rules: unscaled.by(8), Rate: 4200, Peak: 2.4, Unit: 15 * time.Second, Fall: 0.6, Records: 5_000_000,
+		Name: "long", Rules: unscaled.by(8), Rate: 2000, Peak: 5.2, Bursts: [2]float64{3.7, 4.3}, Unit: 15 * time.Second, Fall: 0.75, Records: 5_000_000,
 		Loaded: 15 * time.Minute, Average: 10_000, Burst: 40_000, Line: "400mbit", Spool: sharedDisk,
 	},
 }
@@ -86,7 +88,7 @@ func newPlan(seed uint64, f Form) *Plan {
 	}
 	for at := time.Duration(0); at < 300*f.Unit; {
 		at += time.Duration(float64(f.Unit) * (4 + 12*r.Float64()))
-		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Duration(float64(f.Unit) * (0.3 + 0.7*r.Float64())), Times: 2 + 2*r.Float64()})
+		p.Bursts = append(p.Bursts, Burst{At: at, For: time.Duration(float64(f.Unit) * (0.3 + 0.7*r.Float64())), Times: f.Bursts[0] + (f.Bursts[1]-f.Bursts[0])*r.Float64()})
 	}
 	p.Victim = r.IntN(10)
 	p.Adopter = (p.Victim + 1 + r.IntN(9)) % 10
