@@ -55,7 +55,7 @@ type AdoptOptions struct {
 //
 // The Outcome of the report says whether everything is delivered. An error without a report says why nothing was done:
 // spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it holds
-// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.Patience), spool.ErrPending if a
+// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.OwnerTimeout), spool.ErrPending if a
 // destination is missing. An error with a report says that another adopter has won meanwhile, or that dir could not be
 // marked although everything is delivered, as on a read-only mount: a later attempt then verifies it once more.
 func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {

@@ -153,7 +153,7 @@ func TestAdoptDeadDestination(t *testing.T) {
 				t.Error("the volume was changed")
 			}
 			dead.SetPlan(nil)
-			r, err = w.adopt(dir, works[1], func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
+			r, err = w.adopt(dir, works[1], func(o *AdoptOptions) { o.Ship.OwnerTimeout = time.Nanosecond })
 			if err != nil || r.Outcome != Delivered {
 				t.Fatalf("%v\n%s", err, r.JSON())
 			}
@@ -212,7 +212,7 @@ func TestAdoptDies(t *testing.T) {
 			if n/step%3 == 0 {
 				work = t.TempDir() // another host
 			}
-			r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Ship.Patience = time.Nanosecond })
+			r, err := w.adopt(dir, work, func(o *AdoptOptions) { o.Ship.OwnerTimeout = time.Nanosecond })
 			if err != nil || r.Outcome != Delivered {
 				t.Fatalf("call %d: %v\n%s", n, err, r.JSON())
 			}

@@ -34,7 +34,7 @@ const echo = 200 * time.Millisecond
 // drain, or made it resume, the first signal does not end it: init systems send one to every process when an instance
 // ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
-	sig, stop := Signals(d.o.Logger)
+	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()
 	return d.RunWith(ctx, sig) // refuses a nil ctx
 }
@@ -75,7 +75,7 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 // announced to take the instance away (see Terminating). It heeds the same signals as Run. It does not quiesce, since
 // no input is open.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
-	sig, stop := Signals(d.o.Logger)
+	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()
 	d.tellStarted()
 	d.mu.Lock()

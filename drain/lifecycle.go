@@ -40,16 +40,6 @@ type Notice struct {
 	Retained bool
 }
 
-// Backlogged says whether a backlog is large enough to protect an instance for: from when pending exceeds bound until
-// it has fallen to half of bound, so that a backlog near the bound does not call the platform every time. before is the
-// last answer.
-func Backlogged(before bool, pending, bound uint64) bool {
-	if before {
-		bound /= 2
-	}
-	return pending > bound
-}
-
 // Status is how the service, or its end, is doing.
 type Status struct {
 	// Phase as in the package documentation, or PhaseRun.

@@ -432,21 +432,6 @@ func TestGrace(t *testing.T) {
 	})
 }
 
-func TestBacklogged(t *testing.T) {
-	on := false
-	for _, step := range []struct {
-		pending uint64
-		want    bool
-	}{{0, false}, {100, false}, {101, true}, {60, true}, {51, true}, {50, false}, {99, false}} {
-		if on = Backlogged(on, step.pending, 100); on != step.want {
-			t.Errorf("%d: %v", step.pending, on)
-		}
-	}
-	if Backlogged(false, 0, 0) || !Backlogged(false, 1, 0) || !Backlogged(true, 1, 0) || Backlogged(true, 0, 0) {
-		t.Error("a bound of nothing")
-	}
-}
-
 // TestTerminatingAsksAgain: a platform that does not answer at once is asked again before a socket opens, for two seconds.
 func TestTerminatingAsksAgain(t *testing.T) {
 	for ill, want := range map[time.Duration]bool{0: true, time.Second: true, time.Minute: false} {

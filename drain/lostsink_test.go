@@ -15,7 +15,7 @@ func TestLostSink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hold := ingest.NewHold(1<<20, nil, nil)
+		hold := ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 1 << 20})
 		hold.Account(segment.Account{Received: segment.Tally{Records: 2, Bytes: 3}})
 		if _, err := hold.Offer(t.Context(), []segment.Record{{Data: []byte("a")}, {Data: []byte("bc")}}); err != nil {
 			t.Fatal(err)

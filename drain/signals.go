@@ -9,23 +9,7 @@ import (
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
-// Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. It also prevents
-// other signals from killing the process without a stop or drain, as they do by default, or with the wrong exit code
-// after stop was called:
-//
-//   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored.
-//     SignalsWith can call the program's own code instead.
-//   - SIGPIPE, which a write to standard output or standard error raises once nothing reads them (see package os/signal):
-//     the write fails, and the service continues without its log.
-//   - SIGXFSZ, which a write beyond RLIMIT_FSIZE raises: the write fails, is logged and retried.
-//
-// SIGQUIT still ends the process with Go's dump of all goroutines. Run does all this by itself; Signals is for programs
-// that call RunWith.
-func Signals(log *slog.Logger) (end <-chan os.Signal, stop func()) {
-	return SignalsWith(&SignalOptions{Logger: log})
-}
-
-// SignalOptions configure SignalsWith. nil is fine.
+// SignalOptions configure Signals. The zero value of every field means its documented default.
 type SignalOptions struct {
 	// Reload is called for SIGHUP, by one goroutine. Signals that arrive during a call are one more call after it. Default nil:
 	// SIGHUP is logged and ignored.
@@ -34,9 +18,19 @@ type SignalOptions struct {
 	Logger *slog.Logger
 }
 
-// SignalsWith is Signals for a program that reloads its configuration at SIGHUP. stop waits for a call of Reload that is under
-// way.
-func SignalsWith(o *SignalOptions) (end <-chan os.Signal, stop func()) {
+// Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. It also prevents
+// other signals from killing the process without a stop or drain, as they do by default, or with the wrong exit code
+// after stop was called:
+//
+//   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored,
+//     unless SignalOptions.Reload is set.
+//   - SIGPIPE, which a write to standard output or standard error raises once nothing reads them (see package os/signal):
+//     the write fails, and the service continues without its log.
+//   - SIGXFSZ, which a write beyond RLIMIT_FSIZE raises: the write fails, is logged and retried.
+//
+// SIGQUIT still ends the process with Go's dump of all goroutines. Run does all this by itself; Signals is for programs
+// that call RunWith. stop waits for a call of Reload that is under way.
+func Signals(o *SignalOptions) (end <-chan os.Signal, stop func()) {
 	if o == nil {
 		o = new(SignalOptions)
 	}

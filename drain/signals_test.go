@@ -35,7 +35,7 @@ func (l *lineLog) String() string {
 // nothing. The test process would die of them otherwise.
 func TestSignals(t *testing.T) {
 	log := &lineLog{lines: make(chan struct{}, 10)}
-	end, stop := Signals(slog.New(slog.NewTextHandler(log, nil)))
+	end, stop := Signals(&SignalOptions{Logger: slog.New(slog.NewTextHandler(log, nil))})
 	kill := func(s syscall.Signal) {
 		t.Helper()
 		if err := syscall.Kill(syscall.Getpid(), s); err != nil {
@@ -61,7 +61,7 @@ func TestSignals(t *testing.T) {
 func TestReloadSignal(t *testing.T) {
 	// With room for signals of other tests, which may arrive late.
 	begun, goOn := make(chan struct{}, 10), make(chan struct{})
-	_, stop := SignalsWith(&SignalOptions{Reload: func() {
+	_, stop := Signals(&SignalOptions{Reload: func() {
 		begun <- struct{}{}
 		<-goOn
 	}})

@@ -38,8 +38,8 @@ type KeepAliver interface {
 	KeepAlive() (every time.Duration, message []byte)
 }
 
-// Optional is implemented by Acknowledgers whose protocol lets the peer choose whether it wants acknowledgements.
-type Optional interface {
+// OptionalAcknowledger is implemented by Acknowledgers whose protocol lets the peer choose whether it wants acknowledgements.
+type OptionalAcknowledger interface {
 	Acknowledger
 	// Asked reports whether the peer has asked for an acknowledgement. One that has not does not send anything again, so
 	// what the listener cannot take of its stream is lost, and is counted. It may be called after another method has panicked.

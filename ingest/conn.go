@@ -28,7 +28,7 @@ func largeBuffer(max int) int { return max + frameRoom }
 
 var (
 	errNoFrame  = errors.New("ingest: the framer found no frame within the largest size that a frame may have")
-	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.Memory)")
+	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.MemoryBytes)")
 )
 
 // conn is one connection, and a goroutine that reads, cuts and appends in turn. There is no queue between the socket

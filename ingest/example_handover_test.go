@@ -44,7 +44,7 @@ func ExampleHandOver() {
 		if err := inherited.Commit(ctx); err != nil {
 			log.Fatal(err)
 		}
-		hold := ingest.NewHold(128<<20, inherited.SocketDrops, nil)
+		hold := ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 128 << 20, SocketDrops: inherited.SocketDrops})
 		go l.Serve(hold)
 		inherited.Serving()                          // upon which the predecessor closes the spool
 		for range time.Tick(20 * time.Millisecond) { // until the predecessor has closed it

@@ -51,7 +51,8 @@ type Unpacker interface {
 // frames point to. The listener then hands these frames to the Sink, which copies them, and repeats the call.
 var ErrFlush = errors.New("ingest: the framer is about to reuse its memory")
 
-// Framing makes the Framer of a connection. The package's own Framings are listed in url.go (byName), beside Fixed.
+// Framing makes the Framer of a connection. The package's own are Auto, Newline, OctetCounting, Len16, Len32,
+// and those that Fixed returns.
 //
 // The listener calls it once for every connection, after the PROXY header and the TLS handshake. It also calls it when it
 // is made, with a Stream that has no more than Max, to learn whether the Framers are Acknowledgers: either all of them are,

@@ -81,7 +81,7 @@ func (c *conn) takeAnswers() (b []byte, err error) {
 
 // takeAsked calls Asked of an Acknowledger that is Optional; every other one has peers that ask.
 func (c *conn) takeAsked() (asked bool, err error) {
-	o, ok := c.ack.Acknowledger.(Optional)
+	o, ok := c.ack.Acknowledger.(OptionalAcknowledger)
 	if !ok {
 		return true, nil
 	}

@@ -283,7 +283,7 @@ func (o *offer) byWait(names []string) []string {
 		since[name] = time.Now()
 		if l, ok := o.Listeners[name]; ok {
 			if s := l.Stats(); s.InHand.Records > 0 {
-				since[name] = s.LastArrival // nothing was read since
+				since[name] = s.LastRecord // nothing was read since
 			}
 		}
 	}

@@ -68,7 +68,7 @@ func runHeir(mode string) error {
 		return err
 	}
 	die("released")
-	hold := NewHold(64<<20, i.SocketDrops, nil)
+	hold := NewHold(&HoldOptions{MemoryBytes: 64 << 20, SocketDrops: i.SocketDrops})
 	var listeners []Listener
 	for name, url := range map[string]string{"dgram": "systemd://dgram?rcvbuf=8MiB", "lines": "tcp://127.0.0.1:1?framing=newline", "new": "udp://127.0.0.1:0"} {
 		var o Options
@@ -373,7 +373,7 @@ func TestHandOverStuck(t *testing.T) {
 // What a Hold was offered reaches the sink in order and once, with the accounts before it, even if the first attempt to
 // attach one fails half way, and while more comes.
 func TestHold(t *testing.T) {
-	h := NewHold(4*(200+recordCost), func(cookie uint64) uint64 { return cookie * 2 }, nil)
+	h := NewHold(&HoldOptions{MemoryBytes: 4 * (200 + recordCost), SocketDrops: func(cookie uint64) uint64 { return cookie * 2 }})
 	if h.SocketDrops(21) != 42 {
 		t.Error("baseline")
 	}

@@ -49,13 +49,28 @@ const (
 	recordCost = 88
 )
 
-// NewHold returns a Hold that uses at most the given bytes of memory, as it needs them; 0 means 128 MiB. drops returns
-// how many of a socket's drops an earlier process has accounted for; nil means none. The logger gets a line when
-// passing on is slow; nil discards.
-func NewHold(bytes int64, drops func(cookie uint64) uint64, log *slog.Logger) *Hold {
-	log = steadylog.Wrap(log)
+// HoldOptions configure a Hold. The zero value of every field means its documented default.
+type HoldOptions struct {
+	// MemoryBytes is the most memory, in bytes, that the Hold uses; it takes it as it needs it. Default 128 MiB.
+	MemoryBytes int64
+	// SocketDrops returns how many of a socket's drops an earlier process has accounted for: see Inheritance.SocketDrops.
+	// Default: none.
+	SocketDrops func(cookie uint64) uint64
+	// Logger gets a line when passing on is slow; nil discards.
+	Logger *slog.Logger
+}
+
+// NewHold returns an empty Hold.
+func NewHold(o *HoldOptions) *Hold {
+	if o == nil {
+		o = new(HoldOptions)
+	}
+	bytes := o.MemoryBytes
 	setDefault(&bytes, 128<<20)
-	return &Hold{drops: drops, log: newLimiter(log), attached: make(chan struct{}), free: bytes, sockets: make(map[uint64]uint64)}
+	return &Hold{
+		drops: o.SocketDrops, log: newLimiter(steadylog.Wrap(o.Logger)), attached: make(chan struct{}), free: bytes,
+		sockets: make(map[uint64]uint64),
+	}
 }
 
 // Offer implements Sink.

@@ -101,8 +101,8 @@ func TestStatsOfSenders(t *testing.T) {
 	shutdown(t, u)
 	wait()
 	st := u.Stats()
-	if len(st.Senders) != 1 || st.Senders[0].Received != (segment.Tally{Records: 4, Bytes: 16}) || !st.Senders[0].Last.Equal(st.LastArrival.Round(0)) && st.Senders[0].Last.Sub(st.LastArrival).Abs() > 1e9 {
-		t.Errorf("senders %+v, the last arrival at %v", st.Senders, st.LastArrival)
+	if len(st.Senders) != 1 || st.Senders[0].Received != (segment.Tally{Records: 4, Bytes: 16}) || !st.Senders[0].LastRecord.Equal(st.LastRecord.Round(0)) && st.Senders[0].LastRecord.Sub(st.LastRecord).Abs() > 1e9 {
+		t.Errorf("senders %+v, the last arrival at %v", st.Senders, st.LastRecord)
 	}
 	if len(st.Sockets) != 2 || st.Sockets[0].Requested != 1<<20 || st.Sockets[0].Buffer+st.Sockets[1].Buffer != st.ReceiveBuffer {
 		t.Errorf("sockets %+v, receive buffer %d", st.Sockets, st.ReceiveBuffer)

@@ -27,9 +27,9 @@ type Stats struct {
 	// are refused, and datagrams, which are kept as they came. ProxyIgnored counts connections and datagrams from others
 	// that begin with one; it is kept as data, and not believed.
 	ProxyMalformed, ProxyIgnored uint64
-	// LastArrival is when the newest record was read, zero before the first. It has a monotonic reading, so time.Since
+	// LastRecord is when the newest record was read, zero before the first. It has a monotonic reading, so time.Since
 	// tells how long nothing has arrived.
-	LastArrival time.Time
+	LastRecord time.Time
 	// ReceiveBuffer is the size that the kernel granted to the sockets of a UDP listener, in bytes as the kernel
 	// charges them: 1,280 for a datagram of up to 512 bytes, 2,304 for one of 1,400 bytes.
 	ReceiveBuffer int
@@ -45,7 +45,7 @@ type Stats struct {
 	Resets uint64
 	// Sockets has the sockets of a UDP listener: what waits in each of them, what fits, and what did not.
 	Sockets []SocketStats
-	// Senders has the addresses that certainly sent the most records to this listener, at most MaxSenders: see TopSenders.
+	// Senders has the addresses that certainly sent the most records to this listener, at most 64: see TopSenders.
 	Senders []Sender
 	// TLSExpires is when the first of the certificates is no longer valid that a listener with TLS uses, as of its latest
 	// handshake; zero if that is not known.
@@ -75,8 +75,8 @@ func (s *Stats) add(m *meter) {
 	s.ProxyIgnored += m.proxyIgnored
 	s.Resets += m.resets
 	s.Panics += m.panics
-	if m.last.After(s.LastArrival) {
-		s.LastArrival = m.last
+	if m.last.After(s.LastRecord) {
+		s.LastRecord = m.last
 	}
 	s.Senders = m.senders.list(s.Senders)
 }

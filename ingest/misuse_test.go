@@ -20,7 +20,7 @@ func TestMisuse(t *testing.T) {
 	}
 	var none context.Context
 	var sink *memSink
-	hold := NewHold(0, nil, nil)
+	hold := NewHold(nil)
 	for call, err := range map[string]error{
 		"UDP.Shutdown": udp.Shutdown(none),
 		"TCP.Shutdown": tcp.Shutdown(none),

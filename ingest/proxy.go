@@ -19,7 +19,7 @@ const (
 	// extensions (TLVs). Load balancers send a few dozen bytes of them, proxies that pass on the client's certificate
 	// (PP2_SUBTYPE_SSL_CLIENT_CERT) several KiB.
 	maxV2 = fixedV2 + 1<<16 - 1
-	// usualV2 is the header buffer that every connection has; a longer header takes its memory from TCPOptions.Memory.
+	// usualV2 is the header buffer that every connection has; a longer header takes its memory from TCPOptions.MemoryBytes.
 	usualV2 = 1 << 10
 )
 

@@ -102,7 +102,7 @@ func (c *conn) unproxy() bool {
 func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error) {
 	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
 	defer cancel()
-	n := min(int64(size), c.t.o.Memory)
+	n := min(int64(size), c.t.o.MemoryBytes)
 	if err := c.t.memory.acquire(ctx, n); err != nil {
 		return b, nil, errNoMemory
 	}

@@ -83,14 +83,14 @@ func TestProxyTCP(t *testing.T) {
 		t.Errorf("kept\n%q, want\n%q", got, want)
 	}
 	s.balance(t, l.Stats())
-	if free := l.memory.free; free != l.o.Memory {
-		t.Errorf("long headers keep %d bytes of the listener's memory", l.o.Memory-free)
+	if free := l.memory.free; free != l.o.MemoryBytes {
+		t.Errorf("long headers keep %d bytes of the listener's memory", l.o.MemoryBytes-free)
 	}
 }
 
 // TestProxyTCPMemory: long headers that are still to come take no more memory than the listener has; the others wait.
 func TestProxyTCPMemory(t *testing.T) {
-	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Max: 1000, Memory: 3*maxV2 - 1})
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Max: 1000, MemoryBytes: 3*maxV2 - 1})
 	s := newSink()
 	wait := serve(t, l, s)
 	half := sigV2 + unhex("21 11 ffff")

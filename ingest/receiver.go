@@ -72,7 +72,7 @@ func (b *burst) add(r segment.Record, d *datagrams) {
 // slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
 func slotSize(o *UDPOptions) int {
 	if len(o.ProxyFrom) > 0 {
-		return min(o.Max+maxV2, MaxDatagram)
+		return min(o.Max+maxV2, maxDatagram)
 	}
 	return o.Max
 }

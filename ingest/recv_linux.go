@@ -58,7 +58,7 @@ func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg 
 	m.read = m.readable
 	size := slotSize(o)
 	if gro {
-		size = MaxDatagram // of an aggregate; Max holds for the datagrams in it
+		size = maxDatagram // of an aggregate; Max holds for the datagrams in it
 	}
 	// Slots of a power of two would start in the same few cache sets. The pages of a slot that no datagram reaches are
 	// never touched, so they cost address space only.

@@ -328,7 +328,7 @@ func BenchmarkRoute(b *testing.B) {
 func TestRouteAfterHold(t *testing.T) {
 	a, b := newSink(), newSink()
 	a.blocked = true
-	h := NewHold(1<<20, nil, nil)
+	h := NewHold(&HoldOptions{MemoryBytes: 1 << 20})
 	batch := recordsOf("a1", "b2", "ab3")
 	h.Account(segment.Account{Received: tally(batch)})
 	if _, err := h.Offer(t.Context(), batch); err != nil {
@@ -349,7 +349,7 @@ func TestRouteAfterHold(t *testing.T) {
 func TestTryOfferWhileAttaching(t *testing.T) {
 	s := newSink()
 	s.blocked = true
-	h := NewHold(1<<20, nil, nil)
+	h := NewHold(&HoldOptions{MemoryBytes: 1 << 20})
 	h.Account(segment.Account{Received: segment.Tally{Records: 3, Bytes: 3}})
 	first, second, third := recordsOf("1"), recordsOf("2"), recordsOf("3")
 	if _, err := h.TryOffer(first); err != nil {

@@ -18,8 +18,8 @@ type Sender struct {
 	// others': of addresses that were forgotten for this one.
 	Received segment.Tally
 	Over     uint64
-	// Last is when its newest record was read.
-	Last time.Time
+	// LastRecord is when its newest record was read.
+	LastRecord time.Time
 }
 
 // Least is how many records came from the address for certain: those received without Over. It ranks senders, since a flood of
@@ -30,8 +30,8 @@ func (s *Sender) Least() uint64 { return s.Received.Records - s.Over }
 const (
 	senderSets = 64
 	senderWays = 4
-	// MaxSenders is the most senders that Stats lists for a listener.
-	MaxSenders = senderSets
+	// maxSenders is the most senders that Stats lists for a listener.
+	maxSenders = senderSets
 )
 
 // senders counts records by the address of their sender, in memory that does not grow. It is the Space-Saving algorithm of
@@ -136,8 +136,8 @@ func TopSenders(all []Sender, n int) []Sender {
 			m := &merged[k]
 			m.Received.Add(s.Received)
 			m.Over += s.Over
-			if s.Last.After(m.Last) {
-				m.Last = s.Last
+			if s.LastRecord.After(m.LastRecord) {
+				m.LastRecord = s.LastRecord
 			}
 			continue
 		}

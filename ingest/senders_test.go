@@ -41,7 +41,7 @@ func TestSendersExact(t *testing.T) {
 		if x.Addr == addrOf(7) {
 			want, last = segment.Tally{Records: 100, Bytes: 500}, 49*time.Second
 		}
-		if x.Received != want || x.Over != 0 || !x.Last.Equal(clockBase.Add(last)) {
+		if x.Received != want || x.Over != 0 || !x.LastRecord.Equal(clockBase.Add(last)) {
 			t.Errorf("%+v, want %v at %v", x, want, last)
 		}
 	}
@@ -84,7 +84,7 @@ func TestSendersMillion(t *testing.T) {
 			s.note([]segment.Record{from(n)}, clockBase)
 		}
 	}
-	for i, x := range TopSenders(s.list(nil), MaxSenders) {
+	for i, x := range TopSenders(s.list(nil), maxSenders) {
 		own := x.Least()
 		if real := x.Addr.Less(addrOf(20)); real != (i < 20) || real && own != 100 || !real && own > 5 {
 			t.Errorf("%d.: %v has sent %d of its own, of %d", i, x.Addr, own, x.Received.Records)

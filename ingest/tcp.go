@@ -82,7 +82,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	}
 	t := &TCP{
 		o: c, ln: ln, log: newLimiter(c.Logger), batch: maxBatch, behind: c.ProxyFrom,
-		shares: shares, memory: newBudget(c.Memory, shares.largest),
+		shares: shares, memory: newBudget(c.MemoryBytes, shares.largest),
 	}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
 	if t.acks = acknowledges(c.Framing, c.Max); t.acks {
@@ -300,6 +300,6 @@ func (t *TCP) Stats() Stats {
 	s.add(&t.meter)
 	s.Conns, s.Refused = t.conns.count()
 	s.Queued = t.conns.queued()
-	s.Senders, s.TLSExpires = TopSenders(s.Senders, MaxSenders), t.cert.expires()
+	s.Senders, s.TLSExpires = TopSenders(s.Senders, maxSenders), t.cert.expires()
 	return s
 }

@@ -69,7 +69,7 @@ func TestTCPRecords(t *testing.T) {
 
 // Frames from one byte to the limit, over many connections at once, arrive whole and in order.
 func TestTCPLarge(t *testing.T) {
-	l := listenTCP(t, &TCPOptions{Framing: Len32, Max: 300_000, Memory: 400_000}) // room for one large frame
+	l := listenTCP(t, &TCPOptions{Framing: Len32, Max: 300_000, MemoryBytes: 400_000}) // room for one large frame
 	s := newSink()
 	wait := serve(t, l, s)
 	var wg sync.WaitGroup
@@ -261,7 +261,7 @@ func TestTCPTimeouts(t *testing.T) {
 		s.await(t, "a loss", func() bool { return s.acct.Lost[segment.Malformed].Records == 1 })
 	})
 	t.Run("memory", func(t *testing.T) { // a frame that finds no room in time ends its connection, and counts
-		l := listenTCP(t, &TCPOptions{FrameTimeout: 100 * time.Millisecond, Framing: Newline, Max: 200_000, Memory: 210_000})
+		l := listenTCP(t, &TCPOptions{FrameTimeout: 100 * time.Millisecond, Framing: Newline, Max: 200_000, MemoryBytes: 210_000})
 		s := newSink()
 		serve(t, l, s)
 		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
@@ -372,7 +372,7 @@ func TestTCPOptionsBad(t *testing.T) {
 			t.Errorf("%v does not name %s", err, want)
 		}
 	}
-	if _, err := ListenTCP("127.0.0.1:0", &TCPOptions{Memory: 1000}); err == nil {
+	if _, err := ListenTCP("127.0.0.1:0", &TCPOptions{MemoryBytes: 1000}); err == nil {
 		t.Error("a budget too small for one frame was accepted")
 	}
 	if _, err := ListenTCP("nowhere", nil); err == nil {

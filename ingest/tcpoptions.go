@@ -33,12 +33,12 @@ type TCPOptions struct {
 	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024, and half of the listener's share if
 	// that is less than MaxConns.
 	MaxConnsPerSource int
-	// Memory bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and at
+	// MemoryBytes bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and at
 	// most the listener's share of a quarter of the memory that the process may use. A connection whose frame finds no
 	// memory waits, and its peer with it. In addition every connection uses 64 KiB, and another 64 KiB for a batch of
 	// records while the sink makes it wait. Memory of a Framer's own is not part of this bound: see packages
 	// ingest/lumberjack and ingest/fluentforward.
-	Memory int64
+	MemoryBytes int64
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. A sender that does not check
 	// before it writes loses a message when this happens. Dead peers are found by TCP keep-alive long before.
 	IdleTimeout time.Duration
@@ -86,7 +86,7 @@ func (o *TCPOptions) withDefaults() TCPOptions {
 	setDefault(&c.Window, maxBatch)
 	setDefault(&c.MaxConns, 4096)
 	setDefault(&c.MaxConnsPerSource, 1024)
-	setDefault(&c.Memory, 256<<20)
+	setDefault(&c.MemoryBytes, 256<<20)
 	setDefault(&c.IdleTimeout, time.Hour)
 	setDefault(&c.FrameTimeout, time.Minute)
 	setDefault(&c.Grace, time.Second)
@@ -111,8 +111,8 @@ func (o *TCPOptions) validate() error {
 	}
 	if o.Max < 1 || o.Max > segment.MaxRecord {
 		bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
-	} else if o.Memory < int64(largeBuffer(o.Max)) {
-		bad("Memory %d: want at least %d bytes, one frame of Max %d", o.Memory, largeBuffer(o.Max), o.Max)
+	} else if o.MemoryBytes < int64(largeBuffer(o.Max)) {
+		bad("MemoryBytes %d: want at least %d bytes, one frame of Max %d", o.MemoryBytes, largeBuffer(o.Max), o.Max)
 	}
 	if o.Window < 1 || o.Window > maxBatch {
 		bad("Window %d: want 1 to %d records", o.Window, maxBatch)

@@ -234,6 +234,6 @@ func (u *UDP) Stats() Stats {
 		s.Queued += int64(c.queued)
 		s.Sockets = append(s.Sockets, SocketStats{Queued: int64(c.queued), Buffer: k.buffer, Requested: k.asked, Drops: k.accounted()})
 	}
-	s.Senders = TopSenders(s.Senders, MaxSenders)
+	s.Senders = TopSenders(s.Senders, maxSenders)
 	return s
 }

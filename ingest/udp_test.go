@@ -311,14 +311,14 @@ func TestServeTwiceAndNever(t *testing.T) {
 func TestUDPStats(t *testing.T) {
 	u := listenUDP(t, &UDPOptions{ReceiveBuffer: 100_000})
 	st := u.Stats()
-	if !st.DropsKnown || st.ReceiveBuffer < 100_000 || !st.LastArrival.IsZero() {
+	if !st.DropsKnown || st.ReceiveBuffer < 100_000 || !st.LastRecord.IsZero() {
 		t.Errorf("%+v", st)
 	}
 	s := newSink()
 	serve(t, u, s)
 	send(t, dialUDP(t, u), []byte("x"))
 	s.await(t, "a record", func() bool { return s.n == 1 })
-	if since := time.Since(u.Stats().LastArrival); since < 0 || since > 20*time.Second {
+	if since := time.Since(u.Stats().LastRecord); since < 0 || since > 20*time.Second {
 		t.Errorf("quiet since %v", since)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// MaxDatagram is the length in bytes that every UDP datagram fits into.
-const MaxDatagram = 65535
+// maxDatagram is the length in bytes that every UDP datagram fits into.
+const maxDatagram = 65535
 
 // perDatagram is what Linux charges a receive buffer for a datagram of up to 512 bytes; a longer one costs more.
 const perDatagram = 1280
@@ -88,7 +88,7 @@ func (o *UDPOptions) withDefaults() UDPOptions {
 		c.ReceiveBuffer = 64 << 20
 	}
 	if c.Max == 0 {
-		c.Max = MaxDatagram
+		c.Max = maxDatagram
 	}
 	c.Logger = steadylog.Wrap(c.Logger)
 	return c
@@ -99,8 +99,8 @@ func (o *UDPOptions) validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
 	switch o.Network {
 	case "udp", "udp4", "udp6":
-		if o.Max < 1 || o.Max > MaxDatagram {
-			bad("Max %d: want 1 to %d bytes", o.Max, MaxDatagram)
+		if o.Max < 1 || o.Max > maxDatagram {
+			bad("Max %d: want 1 to %d bytes", o.Max, maxDatagram)
 		}
 	case "unixgram":
 		if o.Max < 1 || o.Max > segment.MaxRecord {

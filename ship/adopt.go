@@ -11,7 +11,7 @@ import (
 // the others have ErrFenced. So two adopters do not do the same work twice. It waits while that destination cannot be
 // reached. Run begins with it.
 //
-// The manifests of another adopter are taken over, one by one. One that has written nothing for Options.Patience is taken
+// The manifests of another adopter are taken over, one by one. One that has written nothing for Options.OwnerTimeout is taken
 // for dead. If it is not, the two deliver together: nothing is delivered twice, and nothing is lost.
 func (s *Shipper) Claim(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
@@ -24,7 +24,7 @@ func (s *Shipper) Claim(ctx context.Context) error {
 		return nil
 	}
 	for _, l := range s.all() {
-		claimed, err := l.claimChain(ctx, s.o.Patience)
+		claimed, err := l.claimChain(ctx, s.o.OwnerTimeout)
 		if err != nil {
 			return err
 		}

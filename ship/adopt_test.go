@@ -152,7 +152,7 @@ func TestAdoptLeaves(t *testing.T) {
 		t.Errorf("with another adopter at work: %v", err)
 	}
 	sp.Close()
-	sp, s = adopted(t, dir, filepath.Join(work, "b"), d, func(o *ship.Options) { o.Patience = time.Nanosecond })
+	sp, s = adopted(t, dir, filepath.Join(work, "b"), d, func(o *ship.Options) { o.OwnerTimeout = time.Nanosecond })
 	if err := errors.Join(s.Claim(t.Context()), complete(t, s, d), sp.Shelf().MarkAdopted()); err != nil {
 		t.Fatal(err)
 	}

@@ -131,9 +131,9 @@ func (l *lane) nextReady() (ready []*delivery, complete bool) {
 	for n < len(l.window) && l.window[n].done {
 		n++
 	}
-	full := min(MaxManifestSegments, l.s.o.Workers)
+	full := min(maxManifestSegments, l.s.o.Workers)
 	// One that waits for room may need this very manifest to get it.
-	return slices.Clone(l.window[:min(n, MaxManifestSegments)]), n == len(l.window) || n >= full || l.window[n].waits
+	return slices.Clone(l.window[:min(n, maxManifestSegments)]), n == len(l.window) || n >= full || l.window[n].waits
 }
 
 // finalNow reports whether a final manifest is wanted and true. Both are asked at the moment of writing, by the one who

@@ -24,7 +24,7 @@ const maxText = 1024
 // Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and what it kept
 // after its chain's end and no destination has is lost. It is beside the chain of each destination, which it names the
 // end of, and is no part of that chain: nobody but the owner of a spool writes its chain. Like a head it is a JSON object
-// in a line, its seal, and perhaps a SignatureLine. See ClosingKey.
+// in a line, its seal, and perhaps a SignatureLine. See object.ClosingKey.
 type Closing struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -129,7 +130,7 @@ func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format strin
 		return "", err
 	}
 	defer func() { _ = done() }()
-	out, err := l.s.enc.Encode(ctx, io.Discard, r, &spool.Encoding{Format: format, Codec: "none"})
+	out, err := l.s.enc.Encode(ctx, io.Discard, r, &object.Encoding{Format: format, Codec: "none"})
 	if err != nil || out.Records == 0 {
 		return "", ctx.Err() // it cannot be written in that format: then it was not
 	}

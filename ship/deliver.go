@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // deliver brings one segment to the destination, however long it takes. Each attempt asks for the stage record again:
@@ -59,7 +60,7 @@ func (l *lane) send(ctx context.Context, d *delivery) (rec *spool.StageRecord, r
 
 // sendRest stages the rest of a segment, and stores it.
 func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.StageRecord, Receipt, error) {
-	rec, body, done, err := l.s.sp.Shelf().StageRest(ctx, number, first, l.s.enc, func(put spool.Put) error { return l.eachStaged(ctx, number, put) })
+	rec, body, done, err := l.s.sp.Shelf().StageRest(ctx, number, first, l.s.enc, func(put func(uint64, *segment.Record) error) error { return l.eachStaged(ctx, number, put) })
 	if err != nil {
 		return nil, Receipt{}, fmt.Errorf("staging the rest of segment %d: %w", number, err)
 	}

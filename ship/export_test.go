@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -20,7 +21,7 @@ type counting struct {
 	n *atomic.Int64
 }
 
-func (c counting) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *spool.Encoding) (spool.Encoded, error) {
+func (c counting) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	c.n.Add(1)
 	return c.Encoder.Encode(ctx, dst, src, want)
 }
@@ -38,7 +39,7 @@ func Weight(bytes int64) int { return weight(bytes) }
 func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 	for _, l := range s.all() {
 		if l.name == dest {
-			_, err := l.claimChain(ctx, s.o.Patience)
+			_, err := l.claimChain(ctx, s.o.OwnerTimeout)
 			return err
 		}
 	}

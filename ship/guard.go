@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -141,13 +142,13 @@ func (l *lane) signed(ctx context.Context, sign func() error) error {
 type safeEncoder struct{ enc spool.Encoder }
 
 // Encode implements spool.Encoder.
-func (s safeEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *spool.Encoding) (out spool.Encoded, err error) {
+func (s safeEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (out object.Encoded, err error) {
 	err = foreign.Catch("Encoder.Encode", func() (err error) { out, err = s.enc.Encode(ctx, dst, src, want); return err })
 	return out, err
 }
 
 // Decode implements spool.Encoder.
-func (s safeEncoder) Decode(src io.Reader, e spool.Encoding) (r io.ReadCloser, err error) {
+func (s safeEncoder) Decode(src io.Reader, e object.Encoding) (r io.ReadCloser, err error) {
 	err = foreign.Catch("Encoder.Decode", func() (err error) { r, err = s.enc.Decode(src, e); return err })
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 const HeadVersion = 2
 
 // Head is the end of one destination's chain as it is told to the others: a JSON object in a line, its seal, and perhaps
-// a SignatureLine. See HeadKey.
+// a SignatureLine. See object.HeadKey.
 type Head struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`

@@ -21,7 +21,7 @@ type Hook any
 // HookPut is a Hook that is told of each call of Destination.Put, of objects, manifests, heads and reports.
 type HookPut interface{ OnPut(p Put) }
 
-// HookAcked is a Hook that is told when a chain covers more: everything up to Acked.Through is delivered to the destination.
+// HookAcked is a Hook that is told when a chain covers more: everything up to Acked.Chain.Through is delivered to the destination.
 type HookAcked interface{ OnAcked(a Acked) }
 
 // HookVerified is a Hook that is told when Verify has had an object or a manifest confirmed again.

@@ -20,8 +20,8 @@ import (
 // ManifestVersion is the version of the manifest format that this package writes, see the package documentation.
 const ManifestVersion = 4
 
-// MaxManifestSegments is the largest number of segments that one manifest covers.
-const MaxManifestSegments = 64
+// maxManifestSegments is the largest number of segments that one manifest covers.
+const maxManifestSegments = 64
 
 // maxManifest bounds a manifest in bytes. It takes a disk that has lost thousands of blocks to come near.
 const maxManifest = 16 << 20

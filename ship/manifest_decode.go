@@ -67,11 +67,11 @@ func (d *manifestDecoder) decode() error {
 			return cutOff(err)
 		}
 		switch {
-		case hasType(line, "segment") && len(d.m.Segments) < MaxManifestSegments:
+		case hasType(line, "segment") && len(d.m.Segments) < maxManifestSegments:
 			var s SegmentLine
 			err = strict(line, &s)
 			d.m.Segments = append(d.m.Segments, s)
-		case hasType(line, "loss") && len(d.m.Losses) < MaxManifestSegments:
+		case hasType(line, "loss") && len(d.m.Losses) < maxManifestSegments:
 			var l LossLine
 			err = strict(line, &l)
 			d.m.Losses = append(d.m.Losses, l)

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -33,7 +34,7 @@ func exampleManifest() *Manifest {
 		Gaps:    []segment.Range{{First: 4_050_001, Last: 4_050_010}},
 		MinTime: at, MaxTime: at.Add(time.Minute),
 		Key:      "class=vpn/dt=2026-11-22/hour=08/4k7q0z1m9x2c3v5b6n8a0s1d2f-000001-00000000003d0901-00000000003e8fa0.ndjson.zst",
-		Encoding: spool.Encoding{Format: "ndjson", Codec: "zstd", Level: 3},
+		Encoding: object.Encoding{Format: "ndjson", Codec: "zstd", Level: 3},
 		RawBytes: 59_000_000, RawSHA256: sum("a"), Size: 9_800_000, SHA256: sum("b"), CRC64NVME: "0123456789abcdef",
 	}
 	m := &Manifest{
@@ -210,7 +211,7 @@ func TestManifestValidate(t *testing.T) {
 		}
 	}
 	m := exampleManifest()
-	m.Segments = make([]SegmentLine, MaxManifestSegments+1)
+	m.Segments = make([]SegmentLine, maxManifestSegments+1)
 	if _, err := m.Encode(); err == nil {
 		t.Error("too many segments: encoded")
 	}

@@ -27,7 +27,7 @@ func (m *Manifest) validate() error {
 	var v validator
 	v.header(&m.Header)
 	last, number := m.Header.PrevLast, uint64(0)
-	v.that(len(m.Segments) <= MaxManifestSegments && len(m.Losses) <= MaxManifestSegments, "too many lines")
+	v.that(len(m.Segments) <= maxManifestSegments && len(m.Losses) <= maxManifestSegments, "too many lines")
 	for i := range m.Segments {
 		s := &m.Segments[i]
 		// The heart of the proof: no sequence number is left out or listed twice.

@@ -45,9 +45,9 @@ type Options struct {
 	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
 	ProbeInterval time.Duration
 
-	// Patience is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
+	// OwnerTimeout is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
 	// minutes. See Claim.
-	Patience time.Duration
+	OwnerTimeout time.Duration
 	// Hooks are told what happens: see Hook.
 	Hooks []Hook
 }
@@ -66,8 +66,8 @@ func (o *Options) withDefaults() Options {
 	if out.ProbeInterval == 0 {
 		out.ProbeInterval = 30 * time.Second
 	}
-	if out.Patience == 0 {
-		out.Patience = 15 * time.Minute
+	if out.OwnerTimeout == 0 {
+		out.OwnerTimeout = 15 * time.Minute
 	}
 	return out
 }
@@ -90,8 +90,8 @@ func (o Options) validate(names, dirs []string) error {
 	if err := checkHooks(o.Hooks); err != nil {
 		bad("Hooks: %w", err)
 	}
-	if o.Patience < 0 {
-		bad("patience %v", o.Patience)
+	if o.OwnerTimeout < 0 {
+		bad("owner timeout %v", o.OwnerTimeout)
 	}
 	given := slices.Sorted(maps.Keys(o.Destinations))
 	slices.Sort(names)

@@ -231,7 +231,7 @@ func (l *lane) openStaged(ctx context.Context, number uint64) (recordReader, fun
 }
 
 // eachStaged calls put for all records in the staged file of a segment.
-func (l *lane) eachStaged(ctx context.Context, number uint64, put spool.Put) error {
+func (l *lane) eachStaged(ctx context.Context, number uint64, put func(uint64, *segment.Record) error) error {
 	r, done, err := l.openStaged(ctx, number)
 	if err != nil {
 		return err

@@ -249,7 +249,7 @@ func TestOwnerFallsSilent(t *testing.T) {
 	})}, quick)
 	c.until("it has claimed", func() bool { return mem.Bytes(object.ManifestKey("vpn", b.sp.Stats().SpoolID, 2, 0)) != nil })
 	c.close()
-	b.ship(d, quick, func(o *ship.Options) { o.Patience = 300 * time.Millisecond })
+	b.ship(d, quick, func(o *ship.Options) { o.OwnerTimeout = 300 * time.Millisecond })
 	b.flush()
 	if err := b.s.Finalize(t.Context(), "s3"); err != nil {
 		t.Error(err)

@@ -97,7 +97,7 @@ func TestClaimAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	work := t.TempDir()
-	sp, s := adopted(t, dir, work, d, func(o *ship.Options) { o.Patience = time.Millisecond })
+	sp, s := adopted(t, dir, work, d, func(o *ship.Options) { o.OwnerTimeout = time.Millisecond })
 	run(s, s.Flush)
 	if err := sp.Close(); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -22,9 +23,9 @@ type codecEncoder struct {
 	codec string
 }
 
-func (e codecEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e codecEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	if want == nil {
-		want = &Encoding{Format: "test", Codec: e.codec}
+		want = &object.Encoding{Format: "test", Codec: e.codec}
 	}
 	return e.lineEncoder.Encode(ctx, dst, src, want)
 }

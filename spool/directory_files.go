@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // DirectoryFile is a file of a spool's directory.
 type DirectoryFile struct {
 	Path string `json:"path"` // relative to the directory
-	// Kind is what the name says that the file is: a word of FileKinds.
+	// Kind is what the name says that the file is: one of FileKinds.
 	Kind        string    `json:"kind"`
 	Segment     uint64    `json:"segment,omitempty"`
 	Destination string    `json:"destination,omitempty"`
@@ -24,9 +25,11 @@ type DirectoryFile struct {
 	Time        time.Time `json:"time"` // of its last change
 }
 
-// FileKinds are the kinds of files that a spool's directory has, in the order of their uses: what holds records, what says how far
-// they are delivered, and what else there is.
-var FileKinds = []string{
+// FileKinds returns the kinds of files that a spool's directory has, in the order of their uses: what holds records, what says how
+// far they are delivered, and what else there is.
+func FileKinds() []string { return slices.Clone(fileKinds) }
+
+var fileKinds = []string{
 	"segment", "staged", "stage-record", "chain", "proposal", "identity", "newest", "ledger", "clean", "life", "lock", "frozen", "adopted",
 	"index", "pool", "inode", "damaged", "damage-note", "given-up", "kept", "unfinished", "unknown",
 }

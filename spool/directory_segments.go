@@ -153,7 +153,7 @@ func (d *Directory) readEnds(fsys vfs.FS, of DirectoryFile) (*SegmentFile, error
 		return s, nil
 	}
 	defer f.Close()
-	r, err := segment.NewReader(f, of.Size)
+	r, err := segment.NewReader(f, of.Size, nil)
 	if err != nil {
 		return s, d.headless(f, s, err)
 	}
@@ -191,7 +191,7 @@ func (d *Directory) headless(f vfs.File, s *SegmentFile, err error) error {
 		s.State, s.Problem = SegmentBlank, ""
 	}
 	for _, h := range d.guesses(b[:n], s.Number, s.State == SegmentBlank) {
-		res, err := segment.Scan(f, s.Size, segment.ReadOptions{Header: h})
+		res, err := segment.Scan(f, s.Size, &segment.ReadOptions{Header: h})
 		if err == nil && res.End > int64(h.Len) {
 			s.header, s.State, s.Problem = h, SegmentUnsealed, "its header is damaged"
 			s.First, s.Created, s.Epoch = h.First, h.Created, h.Epoch
@@ -320,7 +320,7 @@ func (s *SegmentFile) open(fsys vfs.FS) (*SegmentReader, error) {
 		var o segment.ReadOptions
 		if o, err = s.options(f, size); err == nil {
 			var r *segment.Reader
-			if r, err = segment.NewReaderWith(f, size, o); err == nil {
+			if r, err = segment.NewReader(f, size, &o); err == nil {
 				return &SegmentReader{r, f}, nil
 			}
 		}
@@ -350,7 +350,7 @@ func (s *SegmentFile) options(f io.ReaderAt, size int64) (o segment.ReadOptions,
 	if c := s.d.notes.clean; c != nil && c.Segment == s.Number {
 		o.Durable, o.Next = c.End, c.Next
 	}
-	res, err := segment.Scan(f, size, o)
+	res, err := segment.Scan(f, size, &o)
 	if err == nil && res.Next < s.d.Next {
 		o.Next = s.d.Next // what was delivered, or noted elsewhere, cannot have been a torn tail
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -33,15 +34,15 @@ func (s *Shelf) guard(ctx context.Context, enc Encoder, number uint64) (Encoder,
 }
 
 // Encode implements Encoder.
-func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	out := &gate{w: dst}
-	e, err := foreign.Call(ctx, foreign.Grace, "Encoder.Encode", func() (Encoded, error) { return g.enc.Encode(ctx, out, src, want) })
+	e, err := foreign.Call(ctx, foreign.Grace, "Encoder.Encode", func() (object.Encoded, error) { return g.enc.Encode(ctx, out, src, want) })
 	out.shut()
 	return e, g.note(err)
 }
 
 // Decode implements Encoder.
-func (g guardedEncoder) Decode(src io.Reader, e Encoding) (r io.ReadCloser, err error) {
+func (g guardedEncoder) Decode(src io.Reader, e object.Encoding) (r io.ReadCloser, err error) {
 	err = foreign.Catch("Encoder.Decode", func() (err error) { r, err = g.enc.Decode(src, e); return err })
 	if err != nil {
 		return nil, g.note(err)

@@ -27,7 +27,7 @@ const (
 	killed  = iota            // the process alone
 	cut                       // the machine: nothing is left that was not made durable
 	fates                     // how many there are
-	silence = 3 * time.Second // ship.Options.Patience
+	silence = 3 * time.Second // ship.Options.OwnerTimeout
 )
 
 // host is an actor of the chain protocol: a volume, and one process after the other on it.
@@ -175,7 +175,7 @@ func (h *host) shipper(sp *spool.Spool, l *explore.Life) (*ship.Shipper, error) 
 		dests[name] = &port{l, h, name, d}
 	}
 	return ship.New(sp, &ship.Options{
-		Destinations: dests, Codec: "none", Workers: 1, Patience: silence + h.phase,
+		Destinations: dests, Codec: "none", Workers: 1, OwnerTimeout: silence + h.phase,
 		Backoff: func(int, float64) time.Duration { return time.Minute },
 	})
 }

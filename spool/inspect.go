@@ -49,10 +49,10 @@ type Inspection struct {
 
 // Inspected is what a spool's directory says of a destination.
 type Inspected struct {
-	Chain     Chain
-	Delivered segment.Tally
-	Pending   segment.Tally
-	Forgotten bool
+	Chain     Chain         `json:"chain"`
+	Delivered segment.Tally `json:"delivered"`
+	Pending   segment.Tally `json:"pending"`
+	Forgotten bool          `json:"forgotten,omitempty"` // given up by the operator
 }
 
 // Inspect looks at the spool in dir as Adopt would find it, and changes nothing: not one byte is written, and the file

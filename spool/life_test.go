@@ -209,7 +209,7 @@ func TestLargeRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := segment.NewReader(f, seg.Size)
+		r, err := segment.NewReader(f, seg.Size, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -68,9 +69,9 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	within, _ := s.beyondQuota(&seg) // it is wanted by a destination that has everything before it
 	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
-	out, err := s.stageTo(number, temp, func(w io.Writer) (Encoded, error) {
+	out, err := s.stageTo(number, temp, func(w io.Writer) (object.Encoded, error) {
 		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, foreign.Reader("Shelf.Restore: body", io.NopCloser(body), func(err error) error { return err })}, rec.Size+1))
-		return Encoded{}, err
+		return object.Encoded{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("spool: restore segment %d: %w", number, err)
@@ -220,7 +221,7 @@ func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*se
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return nil, err
 	}
-	res, err := segment.Scan(f, int64(len(b)), segment.ReadOptions{Next: next})
+	res, err := segment.Scan(f, int64(len(b)), &segment.ReadOptions{Next: next})
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -134,8 +135,8 @@ type lineEncoder struct{}
 
 var _ Encoder = lineEncoder{}
 
-func (e lineEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (out Encoded, err error) {
-	out.Encoding = Encoding{Format: "test", Codec: "none"}
+func (e lineEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (out object.Encoded, err error) {
+	out.Encoding = object.Encoding{Format: "test", Codec: "none"}
 	if want != nil {
 		out.Encoding = *want
 	}
@@ -174,7 +175,7 @@ func (e lineEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	}
 }
 
-func (lineEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
+func (lineEncoder) Decode(src io.Reader, _ object.Encoding) (io.ReadCloser, error) {
 	return io.NopCloser(src), nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -95,7 +96,7 @@ type badEncoder struct {
 	behave func(ctx context.Context, dst io.Writer)
 }
 
-func (e *badEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e *badEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	if !e.good {
 		e.behave(ctx, dst)
 	}

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // fatEncoder is a lineEncoder whose output is eight times the segment, as uncompressed NDJSON of small records is.
 type fatEncoder struct{ lineEncoder }
 
-func (e fatEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e fatEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	out, err := e.lineEncoder.Encode(ctx, dst, src, want)
 	if err == nil {
 		_, err = dst.Write(make([]byte, 7*64<<10))

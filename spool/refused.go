@@ -59,7 +59,7 @@ func persist[T any](read func(skip bool) (T, error)) (T, error) {
 func scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult, error) {
 	return persist(func(skip bool) (*segment.ScanResult, error) {
 		o.SkipUnreadable = skip
-		res, err := segment.Scan(f, size, o)
+		res, err := segment.Scan(f, size, &o)
 		if err == nil && skip {
 			res.End = segment.Align(size) // what is written to it goes behind what may come back
 		}
@@ -67,11 +67,11 @@ func scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult
 	})
 }
 
-// newReader is segment.NewReaderWith for recovery.
+// newReader is segment.NewReader for recovery.
 func newReader(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.Reader, error) {
 	return persist(func(skip bool) (*segment.Reader, error) {
 		o.SkipUnreadable = skip
-		return segment.NewReaderWith(f, size, o)
+		return segment.NewReader(f, size, &o)
 	})
 }
 

@@ -113,7 +113,7 @@ func (s *Shelf) checkRaw(seg sealed) error {
 	if err == nil || !s.onlyCopy(seg.Number) {
 		return err
 	}
-	if res, serr := segment.Scan(f, size, segment.ReadOptions{Durable: size}); serr == nil && s.damages.isOnRecord(seg.Number, rangesOf(res.Damage)) {
+	if res, serr := segment.Scan(f, size, &segment.ReadOptions{Durable: size}); serr == nil && s.damages.isOnRecord(seg.Number, rangesOf(res.Damage)) {
 		return nil
 	}
 	return err

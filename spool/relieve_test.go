@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/spool/internal/index"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // gzipEncoder is a lineEncoder whose output is smaller than the segment.
 type gzipEncoder struct{ lineEncoder }
 
-func (e gzipEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e gzipEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	w := gzip.NewWriter(dst)
 	out, err := e.lineEncoder.Encode(ctx, w, src, want)
 	if err == nil {
@@ -26,7 +27,7 @@ func (e gzipEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Rea
 	return out, err
 }
 
-func (gzipEncoder) Decode(src io.Reader, _ Encoding) (io.ReadCloser, error) {
+func (gzipEncoder) Decode(src io.Reader, _ object.Encoding) (io.ReadCloser, error) {
 	return gzip.NewReader(src)
 }
 
@@ -123,7 +124,7 @@ func TestRawIsKeptForBadStage(t *testing.T) {
 // wideEncoder is a lineEncoder whose output is a little larger than the segment.
 type wideEncoder struct{ lineEncoder }
 
-func (e wideEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e wideEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	out, err := e.lineEncoder.Encode(ctx, dst, src, want)
 	if err == nil {
 		_, err = dst.Write(make([]byte, 8<<10))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -32,7 +33,7 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 // before. If the segment's own file was given up for room, or no longer returns every record that is staged, records calls put for
 // each record of the staged file. What is made is the caller's, who calls done when it is delivered; the next Open removes what is
 // left.
-func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put Put) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
+func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder, records func(put func(seq uint64, rec *segment.Record) error) error) (rec *StageRecord, body *io.SectionReader, done func(), err error) {
 	if enc, err = s.guard(ctx, enc, number); err != nil {
 		return nil, nil, nil, err
 	}
@@ -90,7 +91,7 @@ func (s *Shelf) encodeRest(ctx context.Context, seg *sealed, first uint64, path 
 	if err := src.Begin(first); err != nil {
 		return out, fmt.Errorf("spool: read segment %d: %w", seg.Number, err)
 	}
-	out, err = s.stageTo(seg.Number, path, func(w io.Writer) (Encoded, error) { return enc.Encode(ctx, w, src, nil) })
+	out, err = s.stageTo(seg.Number, path, func(w io.Writer) (object.Encoded, error) { return enc.Encode(ctx, w, src, nil) })
 	if err != nil {
 		return out, fmt.Errorf("spool: stage segment %d: %w", seg.Number, err)
 	}
@@ -135,12 +136,9 @@ func restBytes(r *segment.Reader, first uint64) (n uint64, err error) {
 	}
 }
 
-// Put takes one record of a segment, in order.
-type Put func(seq uint64, rec *segment.Record) error
-
 // rewritten makes a segment's own file again for as long as its rest is staged, of the records in its staged file. One block
 // for each record is wasteful, and enough for a case as rare as a copy of a volume that has become full.
-func (s *Shelf) rewritten(seg *sealed, records func(put Put) error) (r *segment.Reader, done func() error, err error) {
+func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *segment.Record) error) error) (r *segment.Reader, done func() error, err error) {
 	rec, err := s.stageRecord(seg.Number)
 	if err != nil {
 		return nil, nil, err
@@ -166,7 +164,7 @@ func (s *Shelf) rewritten(seg *sealed, records func(put Put) error) (r *segment.
 }
 
 // writeAgain writes a segment without a footer, and returns its size.
-func writeAgain(f vfs.File, h *segment.Header, records func(put Put) error) (off int64, err error) {
+func writeAgain(f vfs.File, h *segment.Header, records func(put func(seq uint64, rec *segment.Record) error) error) (off int64, err error) {
 	b, err := segment.EncodeHeader(h, 0)
 	if err == nil {
 		_, err = f.WriteAt(b, 0)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TestRestWithoutRaw: a segment's own file was given up for room when a chain turns out to contain its first records. What is
@@ -20,7 +21,7 @@ func TestRestWithoutRaw(t *testing.T) {
 	mustSeal(t, s)
 	stage := func() (*StageRecord, string) {
 		t.Helper()
-		rec, body, done, err := s.shelf.StageRest(t.Context(), s.shelf.Sealed(0, 1)[0].Number, 7, lineEncoder{}, func(put Put) error {
+		rec, body, done, err := s.shelf.StageRest(t.Context(), s.shelf.Sealed(0, 1)[0].Number, 7, lineEncoder{}, func(put func(uint64, *segment.Record) error) error {
 			for i := range all {
 				if err := put(uint64(i)+1, &all[i]); err != nil {
 					return err
@@ -118,7 +119,7 @@ func TestRestOfDamagedFile(t *testing.T) {
 				all := batch(1, 10, 500)
 				rest := func() (*StageRecord, string) {
 					t.Helper()
-					rec, body, done, err := s.shelf.StageRest(t.Context(), n, 4, lineEncoder{}, func(put Put) error {
+					rec, body, done, err := s.shelf.StageRest(t.Context(), n, 4, lineEncoder{}, func(put func(uint64, *segment.Record) error) error {
 						for i := range all {
 							if err := put(uint64(i)+1, &all[i]); err != nil {
 								return err

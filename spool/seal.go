@@ -199,7 +199,7 @@ func (j *journal) sealCopy(r *rolled) (*sealed, error) {
 		return nil, err
 	}
 	j.reads.done(r.number)
-	res, err := segment.Scan(f, r.end, segment.ReadOptions{
+	res, err := segment.Scan(f, r.end, &segment.ReadOptions{
 		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
 	})
 	if err != nil {

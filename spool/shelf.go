@@ -11,18 +11,16 @@ import (
 )
 
 // Shelf is the half of a spool that has the sealed segments: it is the protocol of package ship, which delivers them, and of
-// package drain. A program that embeds a spool does not need it.
+// package drain. A program that embeds a spool does not need it, and its methods may change in any version before 1.0.
 //
 // The way of a segment: [Shelf.Sealed] lists it, [Shelf.Stage] encodes it into the file that will be the object, and fixes key
 // and bytes permanently. [Shelf.Propose] and [Shelf.Ack] keep, for each destination, the state of its chain of manifests
 // ([Chain]). Segments that every chain covers are deleted, unless [Shelf.Freeze] forbids it.
-//
-// # Guards
-//
-// mu guards the fields below it, and chain and delivered of every destination. pruning is held while segments are deleted, and
-// guards deleted. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
-// while mu is held, and the journal is not called: see Spool for the order of all locks.
 type Shelf struct {
+	// mu guards the fields below it, and chain and delivered of every destination. pruning is held while segments are deleted, and
+	// guards deleted. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
+	// while mu is held, and the journal is not called: see Spool for the order of all locks.
+
 	*site
 	space   *space
 	damages *damages

@@ -14,21 +14,21 @@ import (
 // sealed segments until every destination has them. Below both are the site, which does not change while the spool is open,
 // the space that the directory takes, and the record of damages. The journal reaches the shelf through the interface
 // journalShelf only; the shelf calls the journal, and never while it holds a lock of its own.
-//
-// # Locks
-//
-// A goroutine that holds one of these may take those to the right of it, and never one to the left:
-//
-//	destination.mu → Shelf.naming → Shelf.pruning → damages.mu → journal.mu → Shelf.mu → catalogue.mu, space.mu, and the rest
-//
-// "The rest" are locks that guard one small type and under which nothing else is locked: refusedReads.mu, flights.mu,
-// litter.mu, witness.mu and the Signal of changes. Files are touched under destination.mu (the files of its chain),
-// Shelf.pruning, damages.mu and witness.mu (their own small files), active.mu (the one sync of a segment that runs) and
-// Shelf.tight, and never under journal.mu, Shelf.mu, catalogue.mu and space.mu.
-//
-// The journal has two roles besides, each held by one goroutine at a time: the writer writes the queue to the log, the syncer
-// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock.
 type Spool struct {
+	// Locks.
+	//
+	// A goroutine that holds one of these may take those to the right of it, and never one to the left:
+	//
+	//	destination.mu → Shelf.naming → Shelf.pruning → damages.mu → journal.mu → Shelf.mu → catalogue.mu, space.mu, and the rest
+	//
+	// "The rest" are locks that guard one small type and under which nothing else is locked: refusedReads.mu, flights.mu,
+	// litter.mu, witness.mu and the Signal of changes. Files are touched under destination.mu (the files of its chain),
+	// Shelf.pruning, damages.mu and witness.mu (their own small files), active.mu (the one sync of a segment that runs) and
+	// Shelf.tight, and never under journal.mu, Shelf.mu, catalogue.mu and space.mu.
+	//
+	// The journal has two roles besides, each held by one goroutine at a time: the writer writes the queue to the log, the syncer
+	// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock.
+
 	*site
 	space   *space
 	damages *damages

@@ -259,17 +259,17 @@ func (s *Shelf) encode(ctx context.Context, seg sealed, enc Encoder, old *StageR
 	if err != nil {
 		return nil, out, err
 	}
-	src, err = segment.NewReaderWith(from, size, segment.ReadOptions{
+	src, err = segment.NewReader(from, size, &segment.ReadOptions{
 		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: skip,
 	})
 	if err != nil {
 		return nil, out, rawLost(err, segment.ErrCorrupt)
 	}
-	var want *Encoding
+	var want *object.Encoding
 	if old != nil {
 		want = &old.Encoding
 	}
-	out, err = s.stageTo(seg.Number, temp, func(w io.Writer) (Encoded, error) {
+	out, err = s.stageTo(seg.Number, temp, func(w io.Writer) (object.Encoded, error) {
 		e, err := enc.Encode(ctx, w, src, want)
 		return e, rawLost(err, segment.ErrCorrupt)
 	})
@@ -340,7 +340,7 @@ func (s *Shelf) readable(seg sealed) (n uint64) {
 	if err != nil {
 		return 0
 	}
-	res, err := segment.Scan(raw, size, segment.ReadOptions{
+	res, err := segment.Scan(raw, size, &segment.ReadOptions{
 		Durable: seg.Size, Next: seg.Last + 1, Segment: seg.Number, SkipUnreadable: true,
 	})
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 	"github.com/minio/crc64nvme"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // staged is what an Encoder made, and what was stored of it.
 type staged struct {
-	Encoded
+	object.Encoded
 	size   int64
 	sha256 []byte
 	crc64  uint64 // CRC-64/NVME, which Amazon S3 keeps of whole objects
@@ -22,7 +23,7 @@ type staged struct {
 
 // stageTo writes what encode makes to a new file, hashing it on the way, and syncs it. What a failed attempt wrote is
 // removed, and given back to the quota.
-func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (Encoded, error)) (out staged, err error) {
+func (s *Shelf) stageTo(number uint64, path string, encode func(io.Writer) (object.Encoded, error)) (out staged, err error) {
 	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return out, err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -17,7 +18,7 @@ type slowEncoder struct {
 	begun, goOn chan struct{}
 }
 
-func (e slowEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error) {
+func (e slowEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	close(e.begun)
 	<-e.goOn
 	out, err := e.lineEncoder.Encode(ctx, dst, src, want)

@@ -135,7 +135,7 @@ func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("spool: tail: %w", err)
 	}
-	r, err := segment.NewReaderWith(t.file, size, o)
+	r, err := segment.NewReader(t.file, size, &o)
 	if err != nil {
 		return more, nil // it changes at this moment: look again
 	}
@@ -159,7 +159,7 @@ func (t *tail) turn(yield func(Tailed, error) bool, more bool) (bool, error) {
 // grow reads the current file as one that is being written.
 func (t *tail) grow(size int64) (err error) {
 	t.size = size
-	t.r, err = segment.NewReaderWith(t.file, size, segment.ReadOptions{Segment: t.header.Segment, Growing: true})
+	t.r, err = segment.NewReader(t.file, size, &segment.ReadOptions{Segment: t.header.Segment, Growing: true})
 	if err != nil {
 		t.close() // recycled at this moment
 		return nil

@@ -50,19 +50,13 @@ type Segment struct {
 	Staged bool
 }
 
-// Encoding and Encoded are described in package object, which every reader of objects has too.
-type (
-	Encoding = object.Encoding
-	Encoded  = object.Encoded
-)
-
 // Encoder turns a segment into the output format. Package ship/format has the one that is used.
 type Encoder interface {
 	// Encode writes src to dst. A nil want means the Encoder's own settings; otherwise those of an earlier stage record,
 	// which must be followed.
-	Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *Encoding) (Encoded, error)
+	Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error)
 	// Decode returns the uncompressed output behind a staged file, to compare it with its recorded hash.
-	Decode(src io.Reader, e Encoding) (io.ReadCloser, error)
+	Decode(src io.Reader, e object.Encoding) (io.ReadCloser, error)
 }
 
 // StageRecord is the sidecar of a staged file. It is fsynced with it before the first Put, and fixes key and bytes of
@@ -82,7 +76,7 @@ type StageRecord struct {
 	MaxTime time.Time       `json:"max_time"`
 	// Key below the destination's prefix.
 	Key string `json:"key"`
-	Encoding
+	object.Encoding
 	ContentType     string `json:"content_type"`
 	ContentEncoding string `json:"content_encoding,omitempty"`
 	RawBytes        int64  `json:"raw_bytes"`  // uncompressed output

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/internal/backlog"
 )
 
 // protect keeps the group from choosing this instance for a scale-in while its backlog exceeds Options.ProtectAbove: a
@@ -20,7 +21,7 @@ func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
 	l.mu.Lock()
 	before, set := l.protected, l.protectSet
 	l.mu.Unlock()
-	on := drain.Backlogged(before, pending, uint64(l.o.ProtectAbove))
+	on := backlog.Large(before, pending, uint64(l.o.ProtectAbove))
 	if on == before && set {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/internal/backlog"
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
@@ -110,7 +111,7 @@ func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	if l.done {
 		return
 	}
-	on := p.Phase != drain.PhaseRun || drain.Backlogged(l.on, p.Pending.Bytes, uint64(l.o.ProtectAbove))
+	on := p.Phase != drain.PhaseRun || backlog.Large(l.on, p.Pending.Bytes, uint64(l.o.ProtectAbove))
 	switch early := time.Now().Before(l.next); {
 	case early && (l.failed > 0 || on == l.on): // an ill agent is left alone, and what is on holds for a while
 	case l.set && !l.on && !on: // what is off is not renewed

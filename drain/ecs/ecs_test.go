@@ -41,7 +41,7 @@ func drive(ctx context.Context, l *Lifecycle, task *draintest.ECSTask, p drain.S
 	return open
 }
 
-func backlog(n uint64) drain.Status {
+func owing(n uint64) drain.Status {
 	return drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: n}}
 }
 
@@ -57,19 +57,19 @@ func TestProtection(t *testing.T) {
 			return nil
 		}}
 		l := open(t, task, Options{ProtectAbove: 1000, Expires: 10 * time.Minute})
-		if d := drive(t.Context(), l, task, backlog(1000), time.Hour); d < time.Hour || task.Updates() != 1 {
+		if d := drive(t.Context(), l, task, owing(1000), time.Hour); d < time.Hour || task.Updates() != 1 {
 			t.Errorf("little to deliver: unprotected for %v, %d updates", d, task.Updates())
 		}
-		if d := drive(t.Context(), l, task, backlog(1001), 24*time.Hour); d > 5*time.Second {
+		if d := drive(t.Context(), l, task, owing(1001), 24*time.Hour); d > 5*time.Second {
 			t.Errorf("a backlog: unprotected for %v", d)
 		}
 		if n := task.Updates(); n < 24*12-5 || n > 24*13 {
 			t.Errorf("%d updates in a day", n)
 		}
-		if d := drive(t.Context(), l, task, backlog(900), time.Hour); d > 0 {
+		if d := drive(t.Context(), l, task, owing(900), time.Hour); d > 0 {
 			t.Errorf("little less of a backlog: unprotected for %v", d)
 		}
-		if d := drive(t.Context(), l, task, backlog(500), time.Hour); d < time.Hour-10*time.Second {
+		if d := drive(t.Context(), l, task, owing(500), time.Hour); d < time.Hour-10*time.Second {
 			t.Errorf("half the bound: protected for %v", time.Hour-d)
 		}
 		if d := drive(t.Context(), l, task, drain.Status{Phase: "ship"}, time.Hour); d > 5*time.Second {
@@ -95,7 +95,7 @@ func TestExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		task := &draintest.ECSTask{}
 		l := open(t, task, Options{})
-		drive(t.Context(), l, task, backlog(1), time.Second)
+		drive(t.Context(), l, task, owing(1), time.Second)
 		if !task.Protected() {
 			t.Fatal("one byte to deliver, and not protected")
 		}
@@ -115,7 +115,7 @@ func TestIllAgent(t *testing.T) {
 			var calls int
 			l := open(t, task, Options{})
 			l.o.Client.Transport = counting{task, &calls}
-			drive(t.Context(), l, task, backlog(1), time.Hour)
+			drive(t.Context(), l, task, owing(1), time.Hour)
 			if calls < 30 || calls > 40 {
 				t.Errorf("%s: %d calls in an hour", name, calls)
 			}
@@ -147,7 +147,7 @@ func TestOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []uint64{1, 0} {
-		l.Update(t.Context(), backlog(n))
+		l.Update(t.Context(), owing(n))
 		if task.Protected() != (n > 0) {
 			t.Errorf("%d bytes: protected %v", n, task.Protected())
 		}

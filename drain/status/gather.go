@@ -108,7 +108,7 @@ func listener(l ingest.Listener, st *ingest.Stats) Listener {
 	addr := l.Addr()
 	out := Listener{
 		Network: network(addr), Addr: clean(addr.String()), Received: st.Received, Lost: st.Lost, InHand: st.InHand,
-		LastRecord: moment(st.LastArrival), Err: text(l.Ready()), Queue: st.Queued, ReceiveBuffer: int64(st.ReceiveBuffer),
+		LastRecord: moment(st.LastRecord), Err: text(l.Ready()), Queue: st.Queued, ReceiveBuffer: int64(st.ReceiveBuffer),
 		DropsKnown: st.DropsKnown, Stream: Stream{st.Conns, st.Refused, st.Resets}, Panics: st.Panics,
 		ProxyMalformed: st.ProxyMalformed, ProxyIgnored: st.ProxyIgnored, Allowances: []Allowance{},
 		Sockets: []Socket{}, CertificateEnds: moment(st.TLSExpires),

@@ -30,12 +30,12 @@ func sendersOf(all []ingest.Sender, now time.Time) Senders {
 	s := Senders{Top: []Sender{}, Silent: []Sender{}}
 	for i, x := range ingest.TopSenders(all, len(all)) {
 		out := Sender{
-			Sender: x.Addr.String(), Received: segment.Tally{Records: x.Least(), Bytes: x.Received.Bytes}, Over: x.Over, LastRecord: x.Last.UTC(),
+			Sender: x.Addr.String(), Received: segment.Tally{Records: x.Least(), Bytes: x.Received.Bytes}, Over: x.Over, LastRecord: x.LastRecord.UTC(),
 		}
 		if i < topSenders {
 			s.Top = append(s.Top, out)
 		}
-		if out.Established() && now.Sub(x.Last) >= silentAfter {
+		if out.Established() && now.Sub(x.LastRecord) >= silentAfter {
 			s.Silent = append(s.Silent, out)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func TestSenders(t *testing.T) {
 	now := time.Now()
 	from := func(last byte, own, over uint64, ago time.Duration) ingest.Sender {
-		return ingest.Sender{Addr: netip.AddrFrom4([4]byte{10, 0, 0, last}), Received: segment.Tally{Records: own + over}, Over: over, Last: now.Add(-ago)}
+		return ingest.Sender{Addr: netip.AddrFrom4([4]byte{10, 0, 0, last}), Received: segment.Tally{Records: own + over}, Over: over, LastRecord: now.Add(-ago)}
 	}
 	s := sendersOf([]ingest.Sender{
 		from(1, 5000, 0, time.Second), from(2, 7000, 6999, time.Hour), from(3, 999, 0, time.Hour), from(4, 1000, 0, 2*time.Hour),

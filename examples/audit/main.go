@@ -160,7 +160,7 @@ func newFlags() (*flags, *flag.FlagSet) {
 	fs.BoolVar(&f.Deep, "deep", false, "read every object and count its records")
 	fs.BoolVar(&f.json, "json", false, "print JSON")
 	fs.StringVar(&f.Checkpoint, "checkpoint", "", "continue from `FILE`, and note progress in it")
-	fs.IntVar(&f.Parallel, "parallel", 16, "`N` requests in flight at each destination")
+	fs.IntVar(&f.Workers, "parallel", 16, "`N` requests in flight at each destination")
 	fs.Func("since", "skip objects whose newest record is older than this `TIME`: RFC 3339, or a duration before now", func(s string) (err error) {
 		f.Since, err = moment(s)
 		return err

@@ -67,7 +67,7 @@ type page struct {
 }
 
 // attention is what somebody has to look at.
-type attention struct{ Level, What, Do string }
+type attention struct{ Level, What, Cure string }
 
 // classHours is the calendar of a class.
 type classHours struct {

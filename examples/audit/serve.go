@@ -53,7 +53,7 @@ func (s *service) flagSet(name string) *cli.Set {
 	f.List(&s.pubkeys, "pubkey", "`FILE` with the public key (PEM, ed25519) of a sender: every chain must be signed by one of the keys given")
 	f.Text(&s.expect, "expect", "`FILE` of spool ids or instances, one per line, that must appear")
 	f.Value("parallel", "`N` requests in flight at each destination (default 16)", func(v string) error {
-		_, err := fmt.Sscan(v, &s.Parallel)
+		_, err := fmt.Sscan(v, &s.Workers)
 		return err
 	})
 	f.Duration(&s.Retention, "retention", "objects whose newest record is older than this `TIME` may have been deleted (default: none may)")

@@ -36,7 +36,7 @@ func TestEndWhileAttaching(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cl.hold = ingest.NewHold(64<<20, nil, log)
+	cl.hold = ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 64 << 20, Logger: log})
 	const n = 400
 	for range n {
 		batch := []segment.Record{{Time: 1, Data: make([]byte, 8<<10)}}

@@ -50,7 +50,7 @@ func (s *served) add(name string, l ingest.Listener) {
 func (s *served) hold(bytes int64, inherited *ingest.Inheritance, log *slog.Logger) *ingest.Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := ingest.NewHold(bytes, inherited.SocketDrops, log)
+	h := ingest.NewHold(&ingest.HoldOptions{MemoryBytes: bytes, SocketDrops: inherited.SocketDrops, Logger: log})
 	s.holds = append(s.holds, h)
 	return h
 }

@@ -237,7 +237,7 @@ func (a *adoptions) attempt(o *orphan) (*drain.Report, error) {
 	}
 	return drain.Adopt(a.ctx, o.Dir, &drain.AdoptOptions{
 		Work: filepath.Join(a.c.spoolDir, adoptWork), Destinations: dests, Forget: a.c.forget, MaxBytes: a.maxBytes(), StallTimeout: stallTimeout,
-		Ship: ship.Options{Patience: a.c.adoptPatience},
+		Ship: ship.Options{OwnerTimeout: a.c.adoptPatience},
 		Class: func(class string, s *ship.Options) {
 			s.Format, s.Codec, s.Level = a.c.format.Of(class), a.c.codec.Of(class).name, a.c.codec.Of(class).level
 			if a.c.key != nil {

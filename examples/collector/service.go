@@ -43,7 +43,7 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	hangups := make(chan struct{}, 1)
-	sig, stopSignals := drain.SignalsWith(&drain.SignalOptions{Logger: log, Reload: func() { wake(hangups) }}) // before the first line of the log, which may have no reader
+	sig, stopSignals := drain.Signals(&drain.SignalOptions{Logger: log, Reload: func() { wake(hangups) }}) // before the first line of the log, which may have no reader
 	defer stopSignals()
 	log.Info("collector", "version", version(), "pid", os.Getpid())
 	stopProfile, err := startProfile(c.cpuProfile)

@@ -29,7 +29,7 @@ func successor(t *testing.T, dir string, wait time.Duration) (*class, *drain.Dra
 	}
 	cl := classes[0]
 	cl.attaches = newAttaches(t.Context())
-	cl.hold = ingest.NewHold(1<<20, nil, log)
+	cl.hold = ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 1 << 20, Logger: log})
 	cl.hold.Account(segment.Account{Received: segment.Tally{Records: 1, Bytes: 1}})
 	if _, err := cl.hold.Offer(t.Context(), []segment.Record{{Data: []byte("x")}}); err != nil {
 		t.Fatal(err)

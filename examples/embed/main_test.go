@@ -87,7 +87,7 @@ func TestService(t *testing.T) {
 		}
 		for class, records := range want {
 			var have []string
-			err := open.Records(t.Context(), d, class, func(_ uint64, r segment.Record) error {
+			err := open.Records(t.Context(), d, &open.RecordsOptions{Class: class}, func(_ uint64, r segment.Record) error {
 				text := strings.TrimSpace(string(r.Data))
 				if strings.HasPrefix(text, "behind") {
 					text += " from " + r.Src.String()

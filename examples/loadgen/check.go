@@ -288,7 +288,7 @@ func (o *checking) read(ctx context.Context, to *output, u string, c *counter, f
 	if !o.quiet {
 		done = o.watch(to, u, c, seen)
 	}
-	err = open.Records(ctx, seen, o.class, func(_ uint64, r segment.Record) error { return c.add(r.Data) })
+	err = open.Records(ctx, seen, &open.RecordsOptions{Class: o.class}, func(_ uint64, r segment.Record) error { return c.add(r.Data) })
 	done()
 	f.Objects, f.Spools = seen.objects.Load(), len(seen.spools)
 	if closer, ok := d.(io.Closer); ok {

@@ -169,7 +169,7 @@ func TestCheckGoesOn(t *testing.T) {
 	})
 	f := &flaky{Destination: d, Lister: lists}
 	n := 0
-	if err := open.Records(t.Context(), f, "", func(uint64, segment.Record) error { n++; return nil }); err != nil || n != 100 || f.opened != 6 {
+	if err := open.Records(t.Context(), f, nil, func(uint64, segment.Record) error { n++; return nil }); err != nil || n != 100 || f.opened != 6 {
 		t.Errorf("%d lines, the object was opened %d times: %v", n, f.opened, err)
 	}
 }

@@ -210,7 +210,7 @@ func (w *world) readBack(ctx context.Context, each uint64) ([]result, error) {
 				return nil, err
 			}
 			tally := fwlog.NewTally(c.run, each)
-			err = open.Records(ctx, d, c.name, func(_ uint64, r segment.Record) error { tally.Add(r.Data); return nil })
+			err = open.Records(ctx, d, &open.RecordsOptions{Class: c.name}, func(_ uint64, r segment.Record) error { tally.Add(r.Data); return nil })
 			if cl, ok := d.(io.Closer); ok {
 				err = errors.Join(err, cl.Close())
 			}

@@ -122,7 +122,7 @@ func (w *world) judgeDeletion(id string) {
 	for name, d := range w.dests {
 		have := map[string]bool{}
 		for _, sp := range v.spools {
-			err := open.Records(w.t.Context(), only{d, sp}, "", func(_ uint64, r segment.Record) error {
+			err := open.Records(w.t.Context(), only{d, sp}, nil, func(_ uint64, r segment.Record) error {
 				have[string(r.Data)] = true
 				return nil
 			})
@@ -246,7 +246,7 @@ func (w *world) spool(v *volume, class string) {
 func (w *world) adopt(ctx context.Context, dir, work string) (*drain.Report, error) {
 	r, err := drain.Adopt(ctx, dir, &drain.AdoptOptions{
 		Work: work, Instance: filepath.Base(work), Destinations: w.dests, MaxBytes: 64 << 20, Timeout: 20 * time.Second, StallTimeout: 200 * time.Millisecond,
-		Ship: ship.Options{Patience: time.Nanosecond, Backoff: func(int, float64) time.Duration { return time.Millisecond }},
+		Ship: ship.Options{OwnerTimeout: time.Nanosecond, Backoff: func(int, float64) time.Duration { return time.Millisecond }},
 	})
 	if rerr := os.Remove(filepath.Join(dir, "adopted")); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		w.t.Error(rerr)

@@ -60,7 +60,7 @@ func usageOf(d *spool.Directory) *usage {
 		by[f.Kind].Bytes += f.Size
 		u.Bytes += f.Size
 	}
-	for _, kind := range spool.FileKinds {
+	for _, kind := range spool.FileKinds() {
 		if by[kind] != nil {
 			u.Kinds = append(u.Kinds, *by[kind])
 		}

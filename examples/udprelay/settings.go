@@ -120,7 +120,7 @@ func parse(ctx context.Context, args, environ []string) (*settings, error) {
 	s.readListen()
 	if s.mode == "generations" {
 		s.engineOptions.Mode = udprelay.Generations
-		if err := s.engineOptions.Ports.Validate(); err != nil {
+		if err := s.engineOptions.Ports.Check(); err != nil {
 			f.Bad("ports", "", "%w", err)
 		}
 	} else if g := f.Given("mode"); len(g) == 0 || g[0].Value == s.mode { // otherwise it is a mistake already
@@ -187,12 +187,12 @@ func (s *settings) readOptions() {
 	o := s.engineOptions
 	o.Mode, o.Table = udprelay.Spray, ""
 	if len(o.Listen) > 0 {
-		if err := o.Validate(); err != nil {
+		if err := o.Check(); err != nil {
 			s.set.Bad("listen", "", "%w", err)
 		}
 	}
 	o.Table, o.Files, o.Listen = s.engineOptions.Table, nil, []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
-	if err := o.Validate(); err != nil {
+	if err := o.Check(); err != nil {
 		s.set.Bad("table", "", "%w", err)
 	}
 }

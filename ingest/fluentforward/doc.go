@@ -43,7 +43,7 @@
 // become 64 times as large as TCPOptions.Max. What exceeds these limits or is no message ends the connection, counted as
 // malformed.
 //
-// The memory for inflated entries and for JSON is outside TCPOptions.Memory. Usually a connection uses about 350 KiB while it
+// The memory for inflated entries and for JSON is outside TCPOptions.MemoryBytes. Usually a connection uses about 350 KiB while it
 // unpacks a chunk. An event that is longer needs up to about three times TCPOptions.Max, so hostile clients can make all
 // connections together use that much times TCPOptions.MaxConns.
 package fluentforward

@@ -36,9 +36,9 @@ type session struct {
 }
 
 var (
-	_ ingest.Acknowledger = (*session)(nil)
-	_ ingest.Unpacker     = (*session)(nil)
-	_ ingest.Optional     = (*session)(nil)
+	_ ingest.Acknowledger         = (*session)(nil)
+	_ ingest.Unpacker             = (*session)(nil)
+	_ ingest.OptionalAcknowledger = (*session)(nil)
 )
 
 const (
@@ -298,7 +298,7 @@ func (s *session) freeJSON() {
 	}
 }
 
-// Asked implements ingest.Optional: a client asks with each message. Of a message that is not complete it is unknown, and taken to
+// Asked implements ingest.OptionalAcknowledger: a client asks with each message. Of a message that is not complete it is unknown, and taken to
 // be as with the one before.
 func (s *session) Asked() bool { return s.asked }
 

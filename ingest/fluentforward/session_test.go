@@ -221,7 +221,7 @@ func TestLongNames(t *testing.T) {
 
 // The JSON of an event may have six times its bytes, and the event a thousand times those of its gzip. It is not made in full
 // before its length is compared with the limit: a message of a kilobyte once made the listener allocate 56 MB, far beyond
-// TCPOptions.Memory. The event is lost alone.
+// TCPOptions.MemoryBytes. The event is lost alone.
 func TestEscapesAreBounded(t *testing.T) {
 	const max = 1 << 20
 	long := arr(now, dict(str("m"), str(strings.Repeat("\x01", max-100))))

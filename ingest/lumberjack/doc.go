@@ -32,7 +32,7 @@
 // again without end. Filebeat sends up to bulk_max_size events (2,048) in one frame: with the default limit of 1 MiB that
 // suffices for events of about 5 KB. Choose a larger Max if events are longer.
 //
-// The buffer is outside TCPOptions.Memory. A connection that has sent a compressed frame keeps 64 KiB. It uses up to
+// The buffer is outside TCPOptions.MemoryBytes. A connection that has sent a compressed frame keeps 64 KiB. It uses up to
 // TCPOptions.Max and 64 KiB while an event that is longer than that is inflated, so hostile clients can make all connections
 // together use that much times TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
 //

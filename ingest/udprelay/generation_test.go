@@ -9,7 +9,7 @@ import (
 // TestSchedule: over hours, restarts and a table of another process, no port is used again before it has rested.
 func TestSchedule(t *testing.T) {
 	p := Ports{}.withDefaults()
-	if err := p.Validate(); err != nil {
+	if err := p.Check(); err != nil {
 		t.Fatal(err)
 	}
 	last := make([]time.Time, p.Generations)
@@ -74,11 +74,11 @@ func TestPorts(t *testing.T) {
 		{Ports{Every: 120 * time.Second}, "raise Every"},
 		{Ports{Every: -1}, "positive"},
 	} {
-		if err := c.p.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := c.p.Check(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.p, err)
 		}
 	}
-	if err := (Ports{Count: 8192, Generations: 4, Every: 41 * time.Second}).Validate(); err != nil {
+	if err := (Ports{Count: 8192, Generations: 4, Every: 41 * time.Second}).Check(); err != nil {
 		t.Error(err)
 	}
 	if err := (&Options{Listen: addrs("224.0.0.1:514", "10.0.0.1:514", "10.0.0.1:514"), Table: "a b", Mode: Generations, Ports: Ports{Count: 1}}).validate(); err == nil ||

@@ -97,8 +97,8 @@ func (p Ports) withDefaults() Ports {
 	return p
 }
 
-// Validate reports everything that is wrong with the ports.
-func (p Ports) Validate() error {
+// Check reports everything that is wrong with the ports.
+func (p Ports) Check() error {
 	p = p.withDefaults()
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("udprelay: "+format, args...)) }
@@ -138,8 +138,8 @@ func (o *Options) withDefaults() Options {
 
 var tableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,60}$`)
 
-// Validate reports everything that is wrong with the options.
-func (o *Options) Validate() error {
+// Check reports everything that is wrong with the options.
+func (o *Options) Check() error {
 	c := o.withDefaults()
 	return c.validate()
 }
@@ -164,7 +164,7 @@ func (o *Options) validate() error {
 		bad("Mode %d: want Spray or Generations", o.Mode)
 	}
 	if o.Mode == Generations {
-		errs = append(errs, o.Ports.Validate())
+		errs = append(errs, o.Ports.Check())
 	}
 	if !tableName.MatchString(o.Table) {
 		bad("Table %q: want a letter, then letters, digits and _", o.Table)

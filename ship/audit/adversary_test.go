@@ -181,7 +181,7 @@ func TestChecksumGone(t *testing.T) {
 	altered(objects[0])
 	altered(objects[9])
 	r, err := audit.Run(t.Context(), &audit.Options{
-		Places: []audit.Place{{Name: "s3", Destination: forgetful{p["s3"], []string{objects[0], objects[2]}}}}, Parallel: 1,
+		Places: []audit.Place{{Name: "s3", Destination: forgetful{p["s3"], []string{objects[0], objects[2]}}}}, Workers: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestCutOff(t *testing.T) {
 	p := newPlaces()
 	newChain(t, p, "s3", nil).add(0, final)
 	r, err := audit.Run(t.Context(), &audit.Options{
-		Places: []audit.Place{{Name: "s3", Destination: cutOff{p["s3"], map[string]bool{}}}}, Parallel: 1,
+		Places: []audit.Place{{Name: "s3", Destination: cutOff{p["s3"], map[string]bool{}}}}, Workers: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -365,7 +365,7 @@ func TestChainGoneAsksOnce(t *testing.T) {
 		}
 	}
 	d := shiptest.Faulty(p["s3"], nil)
-	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "s3", Destination: d}}, Parallel: 1})
+	r, err := audit.Run(t.Context(), &audit.Options{Places: []audit.Place{{Name: "s3", Destination: d}}, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (a *auditor) readUnnamed(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {
 		todo := make(chan unvouched)
-		for range min(a.o.Parallel, len(p.later)) {
+		for range min(a.o.Workers, len(p.later)) {
 			wg.Go(func() {
 				for u := range todo {
 					a.check(a.judgeUnvouched(ctx, p, u, wanted[u.key.Origin][u.Key]))

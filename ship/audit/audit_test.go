@@ -115,7 +115,7 @@ func TestOptions(t *testing.T) {
 	wants(t, p.audit(t, func(o *audit.Options) { o.Expect = []string{"host-z"} }), audit.Owed, audit.NotAppeared)
 
 	_, err := audit.Run(t.Context(), &audit.Options{
-		Places: []audit.Place{{Destination: p["idc"]}, {Destination: p["idc"]}, {Destination: nowhere{}}}, Class: "A", Parallel: -1, MaxFindings: -1,
+		Places: []audit.Place{{Destination: p["idc"]}, {Destination: p["idc"]}, {Destination: nowhere{}}}, Class: "A", Workers: -1, MaxFindings: -1,
 	})
 	for _, want := range []string{"same place", "cannot list", `class "A"`, "-1 requests", "-1 findings"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -336,7 +336,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(b, &back); err != nil {
 		t.Fatal(err)
 	}
-	if back.Verdict != r.Verdict || len(back.Findings) != len(r.Findings) || back.Findings[0].Do == "" {
+	if back.Verdict != r.Verdict || len(back.Findings) != len(r.Findings) || back.Findings[0].Cure == "" {
 		t.Errorf("%s", b)
 	}
 	var text strings.Builder
@@ -344,7 +344,7 @@ func TestJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range r.Findings {
-		if !strings.Contains(text.String(), f.Detail) || !strings.Contains(text.String(), f.Do) {
+		if !strings.Contains(text.String(), f.Detail) || !strings.Contains(text.String(), f.Cure) {
 			t.Errorf("the summary lacks %+v", f)
 		}
 	}
@@ -355,7 +355,7 @@ func TestShownNames(t *testing.T) {
 	evil := "x\n\ncomplete: all is well\x1b]0;\a\x9b2J\u202e"
 	r := audit.Result{
 		Verdict: audit.Damaged, Places: []string{evil}, Chains: []audit.ChainReport{{Place: evil, Class: "vpn"}},
-		Findings: []audit.Finding{{Verdict: audit.Damaged, Code: audit.ObjectUnknown, Place: evil, Key: evil, Other: evil, Detail: evil, Do: "nothing"}},
+		Findings: []audit.Finding{{Verdict: audit.Damaged, Code: audit.ObjectUnknown, Place: evil, Key: evil, Other: evil, Detail: evil, Cure: "nothing"}},
 	}
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {

@@ -35,8 +35,8 @@ type Closure struct {
 	Place   string       `json:"place"`
 	Key     string       `json:"key"`
 	Closing ship.Closing `json:"closing"`
-	// Silent is how long ago the spool's last manifest was written there.
-	Silent time.Duration `json:"silent_ns"`
+	// LastManifest is when the spool's last manifest was written there: how long it has been silent.
+	LastManifest time.Time `json:"last_manifest"`
 	// Before: the chain was closed after this very manifest already.
 	Before bool `json:"before,omitempty"`
 }
@@ -116,7 +116,7 @@ func (c *closer) run(ctx context.Context, related bool) (*Closure, error) {
 		return nil, fmt.Errorf("%w: the chain is signed: an audit with public keys will not believe a closing that is not: name a Signer", ErrOptions)
 	}
 	h := &m.Header
-	closure := &Closure{Place: c.p.name, Silent: time.Since(h.Time), Closing: ship.Closing{
+	closure := &Closure{Place: c.p.name, LastManifest: h.Time, Closing: ship.Closing{
 		Version: ship.ClosingVersion, Class: c.id.Class, Spool: c.id.Spool, Epoch: h.Epoch, Destination: h.Destination, Number: h.Number,
 		Hash: hex.EncodeToString(m.Hash[:]), Last: m.Footer.Last, By: c.o.By, Reason: c.o.Reason, Time: time.Now().UTC(),
 	}}

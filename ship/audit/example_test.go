@@ -50,7 +50,7 @@ func ExampleRun() {
 		return
 	}
 	for _, f := range r.Findings {
-		fmt.Println(f.Verdict, f.Code, f.Place, f.Spool, f.First, f.Last, f.Do)
+		fmt.Println(f.Verdict, f.Code, f.Place, f.Spool, f.First, f.Last, f.Cure)
 	}
 	fmt.Println(r.Verdict)
 	// Output: owed

@@ -105,7 +105,7 @@ func TestFlippedAhead(t *testing.T) {
 					if i < 0 {
 						t.Fatalf("nothing is said of %s: %+v", key, r.Findings)
 					}
-					if f := r.Findings[i]; strings.Contains(f.Detail+f.Do, "whole") && f.Code == audit.Uncovered {
+					if f := r.Findings[i]; strings.Contains(f.Detail+f.Cure, "whole") && f.Code == audit.Uncovered {
 						t.Fatalf("it is called whole: %+v", f)
 					}
 					return r.Findings[i]
@@ -195,7 +195,7 @@ func TestUnknownCodec(t *testing.T) {
 		r := p.audit(t, deep)
 		wants(t, r, audit.Owed, audit.NotUnderstood)
 		f := r.Findings[0]
-		if f.Key != key || !strings.Contains(f.Detail, what) || !strings.Contains(f.Detail, "this auditor does not know it") || !strings.Contains(f.Do, "use an auditor that knows it") {
+		if f.Key != key || !strings.Contains(f.Detail, what) || !strings.Contains(f.Detail, "this auditor does not know it") || !strings.Contains(f.Cure, "use an auditor that knows it") {
 			t.Errorf("%s: %+v", what, f)
 		}
 		if strings.HasPrefix(what, "the checksum") {

@@ -124,7 +124,7 @@ func TestSuperseded(t *testing.T) {
 		t.Fatal("not the whole segment")
 	}
 	r := both(t, x.places, audit.Complete, audit.ObjectSuperseded)
-	if f := finding(t, r, audit.ObjectSuperseded, "s3"); f.Key != line.Key || f.Verdict != audit.Complete || !strings.Contains(f.Other, relatedID(2)) || !strings.Contains(f.Do, "keep it") {
+	if f := finding(t, r, audit.ObjectSuperseded, "s3"); f.Key != line.Key || f.Verdict != audit.Complete || !strings.Contains(f.Other, relatedID(2)) || !strings.Contains(f.Cure, "keep it") {
 		t.Errorf("%+v", f)
 	}
 	var text strings.Builder

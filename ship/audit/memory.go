@@ -200,7 +200,7 @@ func (m *memory) unsure() (parts []window) {
 func inParallel(p *place, n int, list func(i int) ([]ship.Entry, error)) ([][]ship.Entry, error) {
 	answers, errs := make([][]ship.Entry, n), make([]error, n)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, p.o.Parallel)
+	slots := make(chan struct{}, p.o.Workers)
 	for i := range n {
 		slots <- struct{}{}
 		wg.Go(func() {

@@ -50,8 +50,8 @@ type Options struct {
 	Checkpoint string
 	// Extra has formats and codecs of the program's own: without them the records of objects in them are not counted.
 	Extra format.Extra
-	// Parallel is the number of requests in flight at each place; default 16.
-	Parallel int
+	// Workers is the number of requests in flight at each place; default 16.
+	Workers int
 	// MaxFindings bounds the findings that are listed; all are counted. Default 10,000.
 	MaxFindings int
 	// Progress, if not nil, is kept up to date while Run runs.
@@ -79,8 +79,8 @@ func (o *Options) withDefaults() Options {
 			p.Name = fmt.Sprintf("place %d", i+1)
 		}
 	}
-	if out.Parallel == 0 {
-		out.Parallel = 16
+	if out.Workers == 0 {
+		out.Workers = 16
 	}
 	if out.MaxFindings == 0 {
 		out.MaxFindings = 10_000
@@ -136,8 +136,8 @@ func (o Options) validate() error {
 	if o.Class != "" && segment.CheckClass(o.Class) != nil {
 		bad("class %q", o.Class)
 	}
-	if o.Parallel < 1 || o.Parallel > 1024 {
-		bad("%d requests in parallel, 1 to 1024 are possible", o.Parallel)
+	if o.Workers < 1 || o.Workers > 1024 {
+		bad("%d requests in parallel, 1 to 1024 are possible", o.Workers)
 	}
 	for _, k := range o.Keys {
 		if len(k) != ed25519.PublicKeySize {

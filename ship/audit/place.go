@@ -53,7 +53,7 @@ type place struct {
 func newPlace(o *Options, p Place, kept *memory) *place {
 	d := &counted{Guarded: ship.Guard(p.Destination, nil)} // the error says what has panicked
 	l := &place{
-		o: o, name: p.Name, dest: d, lister: lister{all: d.List}, kept: kept, slots: make(chan struct{}, o.Parallel), requests: &d.n,
+		o: o, name: p.Name, dest: d, lister: lister{all: d.List}, kept: kept, slots: make(chan struct{}, o.Workers), requests: &d.n,
 		chains: map[object.Origin]*listedChain{}, walks: map[object.Origin]*walk{}, epochs: map[epochID]bool{},
 	}
 	if _, ok := p.Destination.(ship.ListerAfter); ok {

@@ -117,7 +117,7 @@ func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	if !f.Since.IsZero() {
 		fmt.Fprintf(b, "  since %s, %s ago\n", f.Since.Format(time.RFC3339), now.Sub(f.Since).Round(time.Second))
 	}
-	fmt.Fprintf(b, "  → %s\n", f.Do)
+	fmt.Fprintf(b, "  → %s\n", f.Cure)
 	if f.replayable() {
 		fmt.Fprintf(b, "    audit replay -from … -to %s -class %s -spool %s -first %d -last %d\n", shown(f.Place), f.Class, f.Spool, f.First, f.Last)
 	}

@@ -177,9 +177,9 @@ type Finding struct {
 	// no bound.
 	HourFrom time.Time `json:"hour_from,omitzero"`
 	HourTo   time.Time `json:"hour_to,omitzero"`
-	// Detail says what is wrong, Do what to do about it.
+	// Detail says what is wrong, Cure what to do about it.
 	Detail string `json:"detail"`
-	Do     string `json:"do"`
+	Cure   string `json:"cure"`
 }
 
 // Progress shows how far an audit is. Its fields may be read at any time.
@@ -225,8 +225,8 @@ func (r *recorder) add(f Finding) {
 	if r.hour != 0 && !(some && s.has(r.hour)) {
 		return
 	}
-	if f.Do == "" {
-		f.Do = cures[f.Code]
+	if f.Cure == "" {
+		f.Cure = cures[f.Code]
 	}
 	// That something does not match is said already, and which object it is.
 	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", "", ship.ErrVersion.Error() + ": ", ""}

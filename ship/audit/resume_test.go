@@ -35,7 +35,7 @@ func TestResume(t *testing.T) {
 	run := func() (*audit.Result, error) {
 		opened.Store(0)
 		return audit.Run(t.Context(), &audit.Options{
-			Places: []audit.Place{{Name: "idc", Destination: counted}}, Deep: true, Parallel: 1, Checkpoint: path,
+			Places: []audit.Place{{Name: "idc", Destination: counted}}, Deep: true, Workers: 1, Checkpoint: path,
 		})
 	}
 	runs, total := 0, int64(0)

@@ -18,7 +18,7 @@ type Status struct {
 	// Attempt is when the last audit began, successful or not, Seconds how long it took, and Err why it failed, if it did.
 	Attempt time.Time `json:"attempt"`
 	Seconds float64   `json:"seconds"`
-	Err     string    `json:"err,omitempty"`
+	Err     string    `json:"error,omitempty"`
 	// Audits counts those that were tried, Failures those that failed.
 	Audits   uint64 `json:"audits"`
 	Failures uint64 `json:"failures"`
@@ -35,7 +35,7 @@ type PlaceStatus struct {
 	// Requests of the last audit.
 	Requests uint64 `json:"requests"`
 	// Err is what failed there in the last audit.
-	Err string `json:"err,omitempty"`
+	Err string `json:"error,omitempty"`
 }
 
 // Overdue is a sender that should have been heard.

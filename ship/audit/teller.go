@@ -67,7 +67,7 @@ func (t *teller) findings(r *Result) {
 			more++
 		default:
 			told++
-			t.log.Error("audit: damage", "code", f.Code, "destination", f.Place, "class", f.Class, "spool", f.Spool, "first", f.First, "last", f.Last, "key", f.Key, "detail", f.Detail, "do", f.Do)
+			t.log.Error("audit: damage", "code", f.Code, "destination", f.Place, "class", f.Class, "spool", f.Spool, "first", f.First, "last", f.Last, "key", f.Key, "detail", f.Detail, "do", f.Cure)
 		}
 	}
 	if more > 0 {

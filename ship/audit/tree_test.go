@@ -44,7 +44,7 @@ func (p places) clone() places {
 
 func (p places) audit(t testing.TB, change ...func(*audit.Options)) *audit.Result {
 	t.Helper()
-	o := &audit.Options{Parallel: 4}
+	o := &audit.Options{Workers: 4}
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		o.Places = append(o.Places, audit.Place{Name: name, Destination: p[name]})
 	}

@@ -30,7 +30,7 @@ import (
 // watch returns a Watcher of the places.
 func (p places) watch(t testing.TB, change ...func(*audit.WatchOptions)) *audit.Watcher {
 	t.Helper()
-	o := &audit.WatchOptions{Options: audit.Options{Parallel: 4}}
+	o := &audit.WatchOptions{Options: audit.Options{Workers: 4}}
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		o.Places = append(o.Places, audit.Place{Name: name, Destination: p[name]})
 	}

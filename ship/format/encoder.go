@@ -28,8 +28,7 @@ func (x Extra) NewEncoder(e object.Encoding) (*Encoder, error) {
 	if err := x.Check(); err != nil {
 		return nil, err
 	}
-	e, err := x.Resolve(e)
-	if err != nil {
+	if _, _, err := x.resolve(&e); err != nil {
 		return nil, err
 	}
 	return &Encoder{encoding: e, extra: x}, nil

@@ -229,7 +229,7 @@ func TestDamage(t *testing.T) {
 				continue
 			}
 			// The new segment knows what is missing.
-			r, err := segment.NewReader(bytes.NewReader(raw), int64(len(raw)))
+			r, err := segment.NewReader(bytes.NewReader(raw), int64(len(raw)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +258,7 @@ func TestNativeVerifies(t *testing.T) {
 	if err := segment.Verify(bytes.NewReader(raw), int64(len(raw))); err != nil {
 		t.Error(err)
 	}
-	r, err := segment.NewReader(bytes.NewReader(raw), int64(len(raw)))
+	r, err := segment.NewReader(bytes.NewReader(raw), int64(len(raw)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestEncodeFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		src, err := segment.NewReader(&failingAt{bytes.NewReader(s.data), s.size / 2}, s.size)
+		src, err := segment.NewReader(&failingAt{bytes.NewReader(s.data), s.size / 2}, s.size, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,7 +383,7 @@ func TestEncodeFails(t *testing.T) {
 func TestUnboundedDamage(t *testing.T) {
 	s := makeSegment(t, textRecords(50, 100), 10)
 	s.data = s.data[:s.blocks[4]]
-	src, err := segment.NewReaderWith(bytes.NewReader(s.data), int64(len(s.data)), segment.ReadOptions{Durable: s.size})
+	src, err := segment.NewReader(bytes.NewReader(s.data), int64(len(s.data)), &segment.ReadOptions{Durable: s.size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestUnboundedDamage(t *testing.T) {
 	if out, err := enc.Encode(t.Context(), io.Discard, src, nil); !errors.Is(err, segment.ErrCorrupt) {
 		t.Errorf("%+v, %v", out, err)
 	}
-	src, err = segment.NewReaderWith(bytes.NewReader(s.data), int64(len(s.data)), segment.ReadOptions{Durable: s.size, Next: segmentFirst + 50})
+	src, err = segment.NewReader(bytes.NewReader(s.data), int64(len(s.data)), &segment.ReadOptions{Durable: s.size, Next: segmentFirst + 50})
 	if err != nil {
 		t.Fatal(err)
 	}

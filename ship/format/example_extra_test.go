@@ -131,7 +131,7 @@ func ExampleExtra() {
 		log.Fatal(err)
 	}
 
-	err = open.RecordsWith(context.Background(), store, "", own, func(seq uint64, r segment.Record) error {
+	err = open.Records(context.Background(), store, &open.RecordsOptions{Extra: own}, func(seq uint64, r segment.Record) error {
 		fmt.Printf("%d %s\n", seq, r.Data)
 		return nil
 	})

@@ -162,12 +162,7 @@ func (x Extra) ContentType(e object.Encoding) string {
 	return f.ContentType
 }
 
-// Resolve checks an encoding and fills in the defaults; every mistake is reported.
-func (x Extra) Resolve(e object.Encoding) (object.Encoding, error) {
-	_, _, err := x.resolve(&e)
-	return e, err
-}
-
+// resolve checks an encoding and fills in the defaults; every mistake is reported.
 func (x Extra) resolve(e *object.Encoding) (*Format, compress.Codec, error) {
 	if e.Format == "" {
 		e.Format = formats[0].Name
@@ -197,9 +192,3 @@ func ByName(name string) (*Format, error) { return Extra{}.Format(name) }
 
 // ByKey is Extra.ByKey for this package's formats and the codecs of package compress.
 func ByKey(key string) (*Format, compress.Codec, error) { return Extra{}.ByKey(key) }
-
-// ContentType is Extra.ContentType for this package's formats and the codecs of package compress.
-func ContentType(e object.Encoding) string { return Extra{}.ContentType(e) }
-
-// Resolve is Extra.Resolve for this package's formats and the codecs of package compress.
-func Resolve(e object.Encoding) (object.Encoding, error) { return Extra{}.Resolve(e) }

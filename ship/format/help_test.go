@@ -104,7 +104,7 @@ func (s *rawSegment) damage(block int) {
 
 func (s *rawSegment) open(t testing.TB) *segment.Reader {
 	t.Helper()
-	r, err := segment.NewReaderWith(bytes.NewReader(s.data), s.size, segment.ReadOptions{Durable: s.size})
+	r, err := segment.NewReader(bytes.NewReader(s.data), s.size, &segment.ReadOptions{Durable: s.size})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Native is the name of the format that is a sealed segment file, which package segment decodes: see nativeWriter.
+// Native is the name of the format that is a sealed segment file, which package segment decodes. It is written anew, without damaged blocks, so that the same records give the same bytes.
 const Native = "native"
 
 var nativeFormat = &Format{

@@ -44,7 +44,7 @@ func (n *nativeReader) open(r io.Reader) error {
 	if size == segment.MaxSize {
 		return fmt.Errorf("%w: segment exceeds 4 GiB", ErrCorrupt)
 	}
-	n.r, err = segment.NewReaderWith(n.file, size, segment.ReadOptions{Durable: size})
+	n.r, err = segment.NewReader(n.file, size, &segment.ReadOptions{Durable: size})
 	if errors.Is(err, segment.ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}

@@ -21,7 +21,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = open.Records(ctx, d, "vpn", func(seq uint64, r segment.Record) error {
+	err = open.Records(ctx, d, &open.RecordsOptions{Class: "vpn"}, func(seq uint64, r segment.Record) error {
 		fmt.Printf("%d from %v: %s\n", seq, r.Src, r.Data)
 		return nil
 	})

@@ -55,7 +55,7 @@ func TestDestination(t *testing.T) {
 
 // TestRecordsNeedsList: a destination that cannot be listed is refused, not taken for an empty one.
 func TestRecordsNeedsList(t *testing.T) {
-	err := Records(t.Context(), struct{ ship.Destination }{}, "", nil)
+	err := Records(t.Context(), struct{ ship.Destination }{}, nil, nil)
 	if err == nil || errors.Is(err, io.EOF) {
 		t.Error(err)
 	}

@@ -18,18 +18,25 @@ import (
 // its request limits.
 const readers = 4
 
-// Records reads the records of a class at a destination, or of all classes if class is empty. It calls f for each record,
-// one at a time and in no particular order, and stops at the first error.
+// RecordsOptions say what Records reads. The zero value of every field means its documented default.
+type RecordsOptions struct {
+	// Class limits it to one class; default all.
+	Class string
+	// Extra has formats and codecs of the program's own: objects in them can be read, too.
+	Extra format.Extra
+}
+
+// Records reads the records at a destination. It calls f with the sequence number of each record and the record, one at a
+// time and in no particular order, and stops at the first error.
 //
 // A failure that may pass, such as a connection that breaks in the middle of an object, is retried for up to 25
 // seconds, and reading continues after the last byte that arrived: records that cannot be read at the first attempt must
 // not be counted as missing. The destination must be a ship.Lister.
-func Records(ctx context.Context, d ship.Destination, class string, f func(seq uint64, r segment.Record) error) error {
-	return RecordsWith(ctx, d, class, format.Extra{}, f)
-}
-
-// RecordsWith is Records for objects in formats and codecs of the program's own.
-func RecordsWith(ctx context.Context, d ship.Destination, class string, extra format.Extra, f func(seq uint64, r segment.Record) error) error {
+func Records(ctx context.Context, d ship.Destination, o *RecordsOptions, f func(seq uint64, r segment.Record) error) error {
+	if o == nil {
+		o = new(RecordsOptions)
+	}
+	class, extra := o.Class, o.Extra
 	if err := errors.Join(wait.CheckContext(ctx), extra.Check()); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}

@@ -39,7 +39,7 @@ func (a *aborts) take() (id, full string, ok bool) {
 
 // abortLeft tries again to abort what could not be aborted. It is called when the store has just answered, and ends with the
 // first upload that still cannot be aborted, which is remembered again: a store that refuses costs one request.
-func (b *Bucket) abortLeft(ctx context.Context) {
+func (b *Destination) abortLeft(ctx context.Context) {
 	for {
 		id, full, ok := b.unaborted.take()
 		if !ok || b.abortOnce(ctx, full, id) != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Bucket is a place in S3: a bucket and a prefix within it.
-type Bucket struct {
+// Destination is a place in S3: a bucket and a prefix within it.
+type Destination struct {
 	o              *Options
 	bucket, prefix string
 	client         *s3.Client
@@ -34,23 +34,23 @@ type Bucket struct {
 }
 
 var (
-	_ ship.Destination = (*Bucket)(nil)
-	_ ship.Lister      = (*Bucket)(nil)
-	_ ship.ListerAfter = (*Bucket)(nil)
-	_ ship.Checker     = (*Bucket)(nil)
-	_ ship.Locator     = (*Bucket)(nil)
+	_ ship.Destination = (*Destination)(nil)
+	_ ship.Lister      = (*Destination)(nil)
+	_ ship.ListerAfter = (*Destination)(nil)
+	_ ship.Checker     = (*Destination)(nil)
+	_ ship.Locator     = (*Destination)(nil)
 )
 
 // New returns the place below prefix in bucket, for callers who have an aws.Config. Of it New takes region, endpoint,
 // credentials and HTTP client; retries and checksums are this package's own. Options.Profile is ignored. The network is
 // not touched.
-func New(cfg aws.Config, bucket, prefix string, o *Options) (*Bucket, error) {
+func New(cfg aws.Config, bucket, prefix string, o *Options) (*Destination, error) {
 	o = o.withDefaults()
 	prefix = strings.Trim(prefix, "/")
 	if err := errors.Join(checkPlace(bucket, prefix), o.validate()); err != nil {
 		return nil, fmt.Errorf("s3ship: %w", err)
 	}
-	b := &Bucket{o: o, bucket: bucket, prefix: prefix, credentials: &credentials{provider: cfg.Credentials}}
+	b := &Destination{o: o, bucket: bucket, prefix: prefix, credentials: &credentials{provider: cfg.Credentials}}
 	var err error
 	if b.http, err = newWatch(cfg.HTTPClient, o); err != nil {
 		return nil, fmt.Errorf("s3ship: %w", err)
@@ -67,7 +67,7 @@ func New(cfg aws.Config, bucket, prefix string, o *Options) (*Bucket, error) {
 }
 
 // configure sets what must not depend on the caller's environment.
-func (b *Bucket) configure(so *s3.Options) {
+func (b *Destination) configure(so *s3.Options) {
 	if b.o.Endpoint != "" {
 		so.BaseEndpoint = &b.o.Endpoint
 	}
@@ -135,7 +135,7 @@ func checkPlace(bucket, prefix string) error {
 }
 
 // full is the key in the bucket of a key below the prefix.
-func (b *Bucket) full(key string) string {
+func (b *Destination) full(key string) string {
 	if b.prefix == "" {
 		return key
 	}
@@ -143,7 +143,7 @@ func (b *Bucket) full(key string) string {
 }
 
 // below is full's inverse.
-func (b *Bucket) below(full string) string {
+func (b *Destination) below(full string) string {
 	if b.prefix == "" {
 		return full
 	}
@@ -152,7 +152,7 @@ func (b *Bucket) below(full string) string {
 
 // Location implements ship.Locator: "s3://bucket/prefix", with " at https://host" behind it for an endpoint that is not
 // Amazon's own. Bucket names are unique throughout Amazon S3, so no region is needed to tell two places apart.
-func (b *Bucket) Location() string {
+func (b *Destination) Location() string {
 	loc := "s3://" + b.bucket
 	if b.prefix != "" {
 		loc += "/" + b.prefix
@@ -170,13 +170,13 @@ func (b *Bucket) Location() string {
 }
 
 // Close lets idle connections go. It is idempotent; requests under way are not touched.
-func (b *Bucket) Close() error {
+func (b *Destination) Close() error {
 	b.http.closeIdle()
 	return nil
 }
 
 // owner is what each request says about whose bucket it must be.
-func (b *Bucket) owner() *string {
+func (b *Destination) owner() *string {
 	if b.o.BucketOwner == "" {
 		return nil
 	}

@@ -17,7 +17,7 @@ var probe = []byte("This object shows that Penstock can write here. It is writte
 // since nothing here needs the right to delete), reads it back, sees that the store computes checksums and keeps to conditions, does the
 // same with an object in parts, `_tmp/check-parts`, and aborts an upload. Then it sweeps what earlier processes left behind,
 // and looks at the order of listings, as far as it may.
-func (b *Bucket) Check(ctx context.Context) error {
+func (b *Destination) Check(ctx context.Context) error {
 	if err := b.checkWrite(ctx); err != nil {
 		return b.fail("check", checkKey, err)
 	}
@@ -46,7 +46,7 @@ func (b *Bucket) Check(ctx context.Context) error {
 
 // checkWrite writes the probe. A store that lets it be written twice does not know If-None-Match, and would let one
 // owner of a chain overwrite another's manifest.
-func (b *Bucket) checkWrite(ctx context.Context) error {
+func (b *Destination) checkWrite(ctx context.Context) error {
 	created, err := b.writeProbe(ctx)
 	if err != nil || !created || b.o.Compat {
 		return err
@@ -59,7 +59,7 @@ func (b *Bucket) checkWrite(ctx context.Context) error {
 
 // checkSums sends a checksum that is wrong. A store that takes it repeats in every answer what it was told, and never looks
 // at what it has stored: its checksums verify nothing.
-func (b *Bucket) checkSums(ctx context.Context) error {
+func (b *Destination) checkSums(ctx context.Context) error {
 	if b.o.Compat {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (b *Bucket) checkSums(ctx context.Context) error {
 }
 
 // writeProbe reports whether the object was written; it was there already otherwise.
-func (b *Bucket) writeProbe(ctx context.Context) (created bool, err error) {
+func (b *Destination) writeProbe(ctx context.Context) (created bool, err error) {
 	o := ship.BytesObject(checkKey, "", probe)
 	o.ContentType = "text/plain"
 	in := b.input(o)

@@ -16,7 +16,7 @@ import (
 // checkParts uploads the probe in one part, with the requests that large objects take: stores that know PutObject refuse
 // some of them. Where objects are locked, a part with those settings is uploaded and aborted first: the object that stays
 // must not be locked.
-func (b *Bucket) checkParts(ctx context.Context) error {
+func (b *Destination) checkParts(ctx context.Context) error {
 	b.abortLeft(ctx)
 	if b.o.LockMode != "" {
 		if _, err := b.writeParts(ctx, true); err != nil {
@@ -45,7 +45,7 @@ func (b *Bucket) checkParts(ctx context.Context) error {
 
 // writeParts reports whether the object was created. It was there already otherwise, and the upload is aborted, as also if
 // it is to be locked.
-func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err error) {
+func (b *Destination) writeParts(ctx context.Context, locked bool) (created bool, err error) {
 	o := ship.BytesObject(partsKey, "", probe)
 	o.ContentType = "text/plain"
 	in, exactly := b.input(o), b.exactly(o)
@@ -88,7 +88,7 @@ func (b *Bucket) writeParts(ctx context.Context, locked bool) (created bool, err
 }
 
 // beginParts, sendPart and completeParts send what the manager makes of an input.
-func (b *Bucket) beginParts(ctx context.Context, in *s3.PutObjectInput, exactly func(*s3.Options)) (id *string, err error) {
+func (b *Destination) beginParts(ctx context.Context, in *s3.PutObjectInput, exactly func(*s3.Options)) (id *string, err error) {
 	out, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 		Bucket: in.Bucket, Key: in.Key, ContentType: in.ContentType, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
 		ServerSideEncryption: in.ServerSideEncryption, SSEKMSKeyId: in.SSEKMSKeyId, StorageClass: in.StorageClass,
@@ -101,7 +101,7 @@ func (b *Bucket) beginParts(ctx context.Context, in *s3.PutObjectInput, exactly 
 	return out.UploadId, nil // needID has seen that there is one
 }
 
-func (b *Bucket) sendPart(ctx context.Context, in *s3.PutObjectInput, id *string, exactly func(*s3.Options)) (types.CompletedPart, error) {
+func (b *Destination) sendPart(ctx context.Context, in *s3.PutObjectInput, id *string, exactly func(*s3.Options)) (types.CompletedPart, error) {
 	first := aws.Int32(1)
 	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
@@ -113,7 +113,7 @@ func (b *Bucket) sendPart(ctx context.Context, in *s3.PutObjectInput, id *string
 	return types.CompletedPart{ETag: out.ETag, PartNumber: first, ChecksumCRC64NVME: out.ChecksumCRC64NVME}, nil
 }
 
-func (b *Bucket) completeParts(ctx context.Context, in *s3.PutObjectInput, id *string, part types.CompletedPart, exactly func(*s3.Options)) error {
+func (b *Destination) completeParts(ctx context.Context, in *s3.PutObjectInput, id *string, part types.CompletedPart, exactly func(*s3.Options)) error {
 	_, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: in.Bucket, Key: in.Key, ExpectedBucketOwner: in.ExpectedBucketOwner, RequestPayer: in.RequestPayer,
 		UploadId: id, IfNoneMatch: in.IfNoneMatch, ChecksumCRC64NVME: in.ChecksumCRC64NVME,

@@ -1,5 +1,5 @@
 // Package s3ship delivers to Amazon S3 and compatible stores. [Open] takes a URL, [New] an aws.Config; both return a
-// [Bucket], which is a ship.Destination, Lister, Checker and Locator.
+// [Destination], which is a ship.Destination, Lister, Checker and Locator.
 //
 // # What a nil error from Put rests on
 //
@@ -11,9 +11,9 @@
 // are no checksums.
 //
 // `If-None-Match: *` goes with each upload, so that no object is ever overwritten. 412 is success if the object there is
-// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Bucket.Check],
+// the same, otherwise ship.ErrConflict. Once the store has answered 412 to this process, as it does during [Destination.Check],
 // an object that is new (ship.Object.New) and goes in one request is sent without the first HeadObject. If an upload
-// fails, Put aborts it, with a context of its own. [Bucket.Sweep], which [Bucket.Check] calls, aborts the uploads that a
+// fails, Put aborts it, with a context of its own. [Destination.Sweep], which [Destination.Check] calls, aborts the uploads that a
 // killed process has left. Requests are bounded by progress: one in which nothing moves for Options.StallTimeout ends,
 // however large, and a slow one that moves does not.
 //

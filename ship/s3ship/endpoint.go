@@ -11,7 +11,7 @@ import (
 // ownEndpoint keeps settings for Amazon's endpoints away from another store's. Hosts have them in the environment or in
 // the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT), and the
 // SDK refuses every request that has both.
-func (b *Bucket) ownEndpoint(so *s3.Options) {
+func (b *Destination) ownEndpoint(so *s3.Options) {
 	e := &so.EndpointOptions
 	if so.BaseEndpoint == nil {
 		return
@@ -26,7 +26,7 @@ func (b *Bucket) ownEndpoint(so *s3.Options) {
 
 // checkEndpoint finds out, without the network, whether there is an endpoint for these settings at all. The SDK would say so
 // at each request, in an error that looks as if it could pass.
-func (b *Bucket) checkEndpoint() error {
+func (b *Destination) checkEndpoint() error {
 	so := b.client.Options()
 	_, err := so.EndpointResolverV2.ResolveEndpoint(context.Background(), s3.EndpointParameters{
 		Bucket: &b.bucket, Region: &so.Region, Endpoint: so.BaseEndpoint, ForcePathStyle: &so.UsePathStyle,

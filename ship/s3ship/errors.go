@@ -28,7 +28,7 @@ var permissions = map[string]string{
 
 // fail gives an error its place, tells absence, and decides whether only an operator can help. It never holds a
 // secret: the SDK's errors carry code, message and request id.
-func (b *Bucket) fail(verb, key string, err error) error {
+func (b *Destination) fail(verb, key string, err error) error {
 	place := "s3://" + b.bucket + "/" + b.full(key)
 	if isAbsent(err) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, fs.ErrNotExist)
@@ -75,7 +75,7 @@ var badCredentials = map[string]string{
 }
 
 // cure says what an operator must do, "" for an error that may pass by itself.
-func (b *Bucket) cure(err error) string {
+func (b *Destination) cure(err error) string {
 	c := code(err)
 	if s := badCredentials[c]; s != "" {
 		return s
@@ -124,7 +124,7 @@ func (b *Bucket) cure(err error) string {
 }
 
 // hint is for what may pass by itself and often does not.
-func (b *Bucket) hint(err error) string {
+func (b *Destination) hint(err error) string {
 	if isForeign(err) {
 		return " (it passes if it is an outage on the way; otherwise look at the endpoint, and at the proxies and firewalls before it)"
 	}
@@ -138,7 +138,7 @@ func (b *Bucket) hint(err error) string {
 }
 
 // permissionCure names what the operation that was refused takes.
-func (b *Bucket) permissionCure(err error) string {
+func (b *Destination) permissionCure(err error) string {
 	op := operation(err)
 	resource := b.arn("")
 	if !strings.HasPrefix(op, "List") {

@@ -23,7 +23,7 @@ import (
 )
 
 // calls are all the ways to meet an error.
-func calls(b *Bucket) map[string]func(context.Context) error {
+func calls(b *Destination) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Put": func(ctx context.Context) error {
 			_, err := b.Put(ctx, ship.BytesObject("k", spoolID, []byte("x")), section([]byte("x")))
@@ -54,7 +54,7 @@ func calls(b *Bucket) map[string]func(context.Context) error {
 }
 
 // wantPermanent runs every call and looks for the cure in its error.
-func wantPermanent(t *testing.T, b *Bucket, cure string) {
+func wantPermanent(t *testing.T, b *Destination, cure string) {
 	t.Helper()
 	for name, call := range calls(b) {
 		err := call(t.Context())
@@ -73,8 +73,8 @@ func wantPermanent(t *testing.T, b *Bucket, cure string) {
 	}
 }
 
-// at returns a Bucket at an endpoint with the given keys.
-func at(t *testing.T, endpoint, bucket string, who aws.CredentialsProvider, o Options) *Bucket {
+// at returns a Destination at an endpoint with the given keys.
+func at(t *testing.T, endpoint, bucket string, who aws.CredentialsProvider, o Options) *Destination {
 	t.Helper()
 	o.Endpoint, o.PathStyle, o.PartSize, o.maxBackoff = endpoint, true, 5<<20, 1
 	b, err := New(aws.Config{Credentials: who}, bucket, "p", &o)
@@ -130,7 +130,7 @@ func TestWrongRegion(t *testing.T) {
 
 // TestHint: a host name that does not exist may exist in a minute, so it is not permanent; the error still helps.
 func TestHint(t *testing.T) {
-	b := &Bucket{o: (&Options{Endpoint: "http://h"}).withDefaults(), bucket: "penstock", credentials: &credentials{}}
+	b := &Destination{o: (&Options{Endpoint: "http://h"}).withDefaults(), bucket: "penstock", credentials: &credentials{}}
 	err := b.fail("put", "k", &net.DNSError{Err: "no such host", Name: "penstock.h", IsNotFound: true})
 	if ship.IsPermanent(err) || !strings.Contains(err.Error(), "path_style=true") {
 		t.Error(err)

@@ -317,7 +317,7 @@ func TestSweep(t *testing.T) {
 }
 
 // create begins a multipart upload under a full key, and makes it old on the store's disk.
-func (s *store) create(t *testing.T, b *Bucket, full string, old bool) {
+func (s *store) create(t *testing.T, b *Destination, full string, old bool) {
 	t.Helper()
 	known := s.uploads(t)
 	begin(t, b, full)

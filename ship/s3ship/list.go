@@ -15,12 +15,12 @@ import (
 )
 
 // List implements ship.Lister, by ListObjectsV2, 1,000 objects a request.
-func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+func (b *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return b.ListAfter(ctx, prefix, "")
 }
 
 // ListAfter implements ship.ListerAfter, by StartAfter.
-func (b *Bucket) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
+func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		full := prefix
 		if b.prefix != "" {
@@ -84,7 +84,7 @@ var errUnsorted = ship.Permanent(errors.New("the store does not list keys in byt
 
 // checkOrder looks at a page of what is there. A store without order would take deliveries for months before an audit finds
 // out. Where listing is not permitted, it says nothing.
-func (b *Bucket) checkOrder(ctx context.Context) {
+func (b *Destination) checkOrder(ctx context.Context) {
 	n := 0
 	for _, err := range b.List(ctx, "") {
 		if n++; errors.Is(err, errUnsorted) {

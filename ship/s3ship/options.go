@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
-// Options configure a Bucket. Nil and zero values mean the documented defaults. A parameter of the URL given to Open
+// Options configure a Destination. Nil and zero values mean the documented defaults. A parameter of the URL given to Open
 // wins over the field of the same meaning.
 type Options struct {
 	// Endpoint is the base URL of an S3-compatible store. Empty: Amazon S3, or what AWS_ENDPOINT_URL_S3 and the shared

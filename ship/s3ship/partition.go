@@ -44,7 +44,7 @@ func amazon(host string) bool {
 }
 
 // arn is that of the bucket, or of the objects below it.
-func (b *Bucket) arn(below string) string {
+func (b *Destination) arn(below string) string {
 	p := partitions[0]
 	if b.client != nil {
 		p = partitionOf(b.client.Options().Region)

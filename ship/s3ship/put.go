@@ -13,7 +13,7 @@ import (
 
 // Put implements ship.Destination: look, upload if absent, look again. What HeadObject says decides, not what the
 // upload answered: an answer can be lost, and CompleteMultipartUpload can say 200 and fail.
-func (b *Bucket) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+func (b *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	r, err := b.put(ctx, o, body)
 	if err != nil {
 		return ship.Receipt{}, b.fail("put", o.Key, err)
@@ -22,7 +22,7 @@ func (b *Bucket) Put(ctx context.Context, o ship.Object, body *io.SectionReader)
 }
 
 // put does the work of Put; its errors do not say yet where they are from.
-func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	if err := ship.CheckKey(o.Key); err != nil {
 		return ship.Receipt{}, err
 	}
@@ -77,13 +77,13 @@ func (b *Bucket) put(ctx context.Context, o ship.Object, body *io.SectionReader)
 // free reports whether the key may be taken for free without asking, which saves a round trip for each small object: the
 // caller expects it to be, and this store has shown to this process that it refuses to overwrite. If the key is taken after
 // all, only the bytes were sent in vain.
-func (b *Bucket) free(o ship.Object) bool {
+func (b *Destination) free(o ship.Object) bool {
 	return o.New && o.Size <= b.uploader.partSize() && b.conditions.Load()
 }
 
 // compareHeld compares what the store says it holds with o. Where it knows no full-object checksum, the object is read back.
 // mismatch is the error when they differ.
-func (b *Bucket) compareHeld(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
+func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, mismatch error) (ship.Receipt, error) {
 	// The cheap half first: other sizes are other bytes, and need no reading back.
 	if h.size != o.Size {
 		return ship.Receipt{}, fmt.Errorf("%w: %d bytes there, %d here", mismatch, h.size, o.Size)
@@ -110,7 +110,7 @@ func (b *Bucket) compareHeld(ctx context.Context, o ship.Object, h *held, mismat
 }
 
 // degraded names what this store cannot promise of an object of that size.
-func (b *Bucket) degraded(size int64) []string {
+func (b *Destination) degraded(size int64) []string {
 	if b.o.Compat || size > b.uploader.partSize() && b.loose.Load() {
 		return []string{"no-condition"}
 	}

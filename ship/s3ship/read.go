@@ -25,7 +25,7 @@ type held struct {
 }
 
 // head asks for an object's size and checksum. Never for its ETag, which is no checksum.
-func (b *Bucket) head(ctx context.Context, key string) (*held, error) {
+func (b *Destination) head(ctx context.Context, key string) (*held, error) {
 	in := &s3.HeadObjectInput{Bucket: &b.bucket, Key: aws.String(b.full(key)), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer()}
 	if !b.o.Compat {
 		in.ChecksumMode = types.ChecksumModeEnabled
@@ -50,7 +50,7 @@ func (b *Bucket) head(ctx context.Context, key string) (*held, error) {
 }
 
 // Stat implements ship.Destination.
-func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
+func (b *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 	if err := ship.CheckKey(key); err != nil {
 		return ship.Receipt{}, b.fail("get", key, err)
 	}
@@ -66,7 +66,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (ship.Receipt, error) {
 
 // explain asks again, by a GET, why a HEAD was refused, which has no body to say so. An auditor must not take a mistyped
 // bucket for an empty one, nor an operator an outdated key for a missing permission.
-func (b *Bucket) explain(ctx context.Context, key string, refusal error) error {
+func (b *Destination) explain(ctx context.Context, key string, refusal error) error {
 	out, err := b.get(ctx, key, "bytes=0-0")
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (b *Bucket) explain(ctx context.Context, key string, refusal error) error {
 
 // Open implements ship.Destination. Where the store keeps a checksum of the whole object, the body is verified as it is
 // read: damage is an error in the place of io.EOF.
-func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+func (b *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ship.CheckKey(key); err != nil {
 		return nil, b.fail("get", key, err)
 	}
@@ -89,7 +89,7 @@ func (b *Bucket) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 
 // get asks for an object, or for the span of it that a Range header names. What comes of the whole is verified by the SDK
 // against the store's checksum as it is read.
-func (b *Bucket) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
+func (b *Destination) get(ctx context.Context, key, span string) (*s3.GetObjectOutput, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),
 		ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
@@ -107,7 +107,7 @@ var errNoStore = errors.New("the answer is not a store's: something between here
 // body says in its errors where they come from.
 type body struct {
 	io.ReadCloser
-	b   *Bucket
+	b   *Destination
 	key string
 }
 
@@ -120,7 +120,7 @@ func (r *body) Read(p []byte) (int, error) {
 }
 
 // readBack reads an object, and returns the SHA-256 of what is really there, up to one byte more than most.
-func (b *Bucket) readBack(ctx context.Context, key string, most int64) (sum [32]byte, n int64, err error) {
+func (b *Destination) readBack(ctx context.Context, key string, most int64) (sum [32]byte, n int64, err error) {
 	out, err := b.get(ctx, key, "")
 	if err != nil {
 		return sum, 0, err

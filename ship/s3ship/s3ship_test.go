@@ -73,8 +73,8 @@ func startStore(t testing.TB) *store {
 	return s
 }
 
-// open returns a Bucket whose credentials are given, not looked for.
-func (s *store) open(t testing.TB, prefix, params string) *Bucket {
+// open returns a Destination whose credentials are given, not looked for.
+func (s *store) open(t testing.TB, prefix, params string) *Destination {
 	t.Helper()
 	_, _, o, err := parse("s3://penstock/?path_style=true&part_size=5MiB&endpoint="+url.QueryEscape(s.Endpoint())+params, &Options{maxBackoff: time.Millisecond})
 	if err != nil {
@@ -96,7 +96,7 @@ func (s static) Retrieve(context.Context) (aws.Credentials, error) {
 }
 
 // begin starts a multipart upload under a full key, as a process that is then killed.
-func begin(t testing.TB, b *Bucket, full string) {
+func begin(t testing.TB, b *Destination, full string) {
 	t.Helper()
 	if _, err := b.client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &b.bucket, Key: &full}); err != nil {
 		t.Fatal(err)
@@ -160,8 +160,8 @@ func (s *store) calm() {
 	s.fault = func(string, int) s3d.Fault { return s3d.Fault{} }
 }
 
-// open returns a Bucket at an endpoint; params are added to the URL.
-func open(t testing.TB, endpoint, prefix, params string) *Bucket {
+// open returns a Destination at an endpoint; params are added to the URL.
+func open(t testing.TB, endpoint, prefix, params string) *Destination {
 	t.Helper()
 	b, err := Open(t.Context(), "s3://penstock/"+prefix+"?path_style=true&part_size=5MiB&endpoint="+url.QueryEscape(endpoint)+params, &Options{maxBackoff: time.Millisecond})
 	if err != nil {
@@ -184,7 +184,7 @@ func section(b []byte) *io.SectionReader {
 
 const spoolID = "00000000000000000000000abc"
 
-func put(t testing.TB, b *Bucket, key string, body []byte) (ship.Receipt, error) {
+func put(t testing.TB, b *Destination, key string, body []byte) (ship.Receipt, error) {
 	t.Helper()
 	return b.Put(t.Context(), ship.BytesObject(key, spoolID, body), section(body))
 }

@@ -14,7 +14,7 @@ import (
 // sumPart puts a part's checksum into its request. Over TLS the SDK would otherwise send it after the body, in a
 // trailer of the aws-chunked encoding, which Ceph's rgw and other compatible stores refuse, or store as content. Without TLS
 // the SDK makes this pass over the part anyway.
-func (b *Bucket) sumPart(p *s3.UploadPartInput) error {
+func (b *Destination) sumPart(p *s3.UploadPartInput) error {
 	if b.o.Compat {
 		return b.sumMD5(p.Body, &p.ContentMD5)
 	}
@@ -30,7 +30,7 @@ func (b *Bucket) sumPart(p *s3.UploadPartInput) error {
 // sumMD5 sets Content-MD5 in compat mode, where no other checksum may be sent. The S3 API demands one for objects with a
 // retention period, which may be the bucket's default that nobody here knows of; and with it a store can refuse bytes that
 // were damaged on the way.
-func (b *Bucket) sumMD5(body io.Reader, field **string) error {
+func (b *Destination) sumMD5(body io.Reader, field **string) error {
 	if !b.o.Compat {
 		return nil
 	}

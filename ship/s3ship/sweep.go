@@ -23,7 +23,7 @@ const (
 // by its Put; nothing is lost by aborting it. It returns how many it has aborted. It needs
 // s3:ListBucketMultipartUploads; where that is not granted, leave it to a lifecycle rule of the bucket
 // (AbortIncompleteMultipartUpload).
-func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
+func (b *Destination) Sweep(ctx context.Context) (aborted int, err error) {
 	// Our clock against the store's: it refuses requests of clocks that differ by more than 15 minutes.
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
@@ -43,7 +43,7 @@ func (b *Bucket) Sweep(ctx context.Context) (aborted int, err error) {
 }
 
 // abortWhere aborts the uploads below the full key prefix that ours approves of.
-func (b *Bucket) abortWhere(ctx context.Context, prefix string, ours func(types.MultipartUpload) bool) (aborted int, err error) {
+func (b *Destination) abortWhere(ctx context.Context, prefix string, ours func(types.MultipartUpload) bool) (aborted int, err error) {
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
 		Bucket: &b.bucket, Prefix: optional(prefix), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 	})
@@ -66,7 +66,7 @@ func (b *Bucket) abortWhere(ctx context.Context, prefix string, ours func(types.
 }
 
 // abortOnce aborts an upload of this process, or remembers it for later.
-func (b *Bucket) abortOnce(ctx context.Context, full, id string) error {
+func (b *Destination) abortOnce(ctx context.Context, full, id string) error {
 	err := b.abortUpload(ctx, full, id)
 	if err != nil {
 		b.unaborted.add(full, id)
@@ -75,7 +75,7 @@ func (b *Bucket) abortOnce(ctx context.Context, full, id string) error {
 }
 
 // abortUpload aborts one upload; one that has gone is no error.
-func (b *Bucket) abortUpload(ctx context.Context, full, id string) error {
+func (b *Destination) abortUpload(ctx context.Context, full, id string) error {
 	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &b.bucket, Key: &full, UploadId: &id, ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 	})

@@ -21,7 +21,7 @@ import (
 
 // upload stores body under o.Key if nothing is there. It says what the store answered, which proves nothing yet; after
 // an error it leaves no parts behind as far as the store lets it.
-func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionReader) error {
+func (b *Destination) upload(ctx context.Context, o ship.Object, body *io.SectionReader) error {
 	if b.o.Compat {
 		// Nobody else will notice a damaged body before it is published.
 		switch sum, err := hashSection(ctx, body); {
@@ -52,7 +52,7 @@ func (b *Bucket) upload(ctx context.Context, o ship.Object, body *io.SectionRead
 }
 
 // input is everything about an upload but its body.
-func (b *Bucket) input(o ship.Object) *s3.PutObjectInput {
+func (b *Destination) input(o ship.Object) *s3.PutObjectInput {
 	in := &s3.PutObjectInput{
 		Bucket:              &b.bucket,
 		Key:                 aws.String(b.full(o.Key)),
@@ -82,7 +82,7 @@ func (b *Bucket) input(o ship.Object) *s3.PutObjectInput {
 
 // abort ends the multipart upload id, on a context of its own: the caller's may be what has just ended. Without an id
 // the answer to CreateMultipartUpload was lost, and what is there for this key is looked up.
-func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
+func (b *Destination) abort(ctx context.Context, key, id string, why error) {
 	if id == "" && (status(why) != 0 || notSent(why)) {
 		return // the store has said no, or does not know of it
 	}
@@ -104,7 +104,7 @@ func (b *Bucket) abort(ctx context.Context, key, id string, why error) {
 }
 
 // exactly adds to the manager's requests what is known of the object, and what the manager has no field for.
-func (b *Bucket) exactly(o ship.Object) func(*s3.Options) {
+func (b *Destination) exactly(o ship.Object) func(*s3.Options) {
 	set := middleware.InitializeMiddlewareFunc("penstockExactly", func(
 		ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
 	) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -175,7 +175,7 @@ func crcBase64(sum uint64) string {
 }
 
 // payer is what each request says about who pays for it.
-func (b *Bucket) payer() types.RequestPayer {
+func (b *Destination) payer() types.RequestPayer {
 	if b.o.RequesterPays {
 		return types.RequestPayerRequester
 	}

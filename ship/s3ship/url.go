@@ -48,7 +48,7 @@ var parameters = map[string]func(*Options, string) error{
 //
 // The network is not touched: a destination that cannot be reached must not stop a start. The error joins everything
 // that is wrong with the URL and with the files it names; each part is the user's to correct.
-func Open(ctx context.Context, rawURL string, o *Options) (*Bucket, error) {
+func Open(ctx context.Context, rawURL string, o *Options) (*Destination, error) {
 	bucket, prefix, opt, err := parse(rawURL, o)
 	if err != nil {
 		return nil, fmt.Errorf("s3ship: %w", err)

@@ -37,7 +37,7 @@ func (e *stallError) Error() string        { return fmt.Sprintf("nothing moved f
 func (e *stallError) Timeout() bool        { return true }
 func (e *stallError) RetryableError() bool { return false }
 
-// watch is the HTTP client of a Bucket. net/http has time limits for dialling and for headers, and none for a body that
+// watch is the HTTP client of a Destination. net/http has time limits for dialling and for headers, and none for a body that
 // makes no progress; a limit on a whole request would cut off slow lines. So there is one timer per request, which each byte
 // that moves sets back, whether sent or received. It rests while our own side is the slow one.
 type watch struct {

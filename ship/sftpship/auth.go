@@ -75,7 +75,7 @@ func (c *credentials) agent(ctx context.Context, o *Options) error {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
-	_ = sock.SetDeadline(time.Now().Add(o.Watchdog)) // an agent may hang, too
+	_ = sock.SetDeadline(time.Now().Add(o.StallTimeout)) // an agent may hang, too
 	stop := context.AfterFunc(ctx, func() { sock.Close() })
 	c.close = func() { stop(); sock.Close() }
 	keys := agent.NewClient(sock)

@@ -53,7 +53,7 @@ func benchmarkUpload(b *testing.B, rtt time.Duration) {
 	if err := os.WriteFile(file, bytes, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	h := open(b, url, &Options{Watchdog: time.Minute})
+	h := open(b, url, &Options{StallTimeout: time.Minute})
 	ways := []func() error{
 		func() error {
 			return h.do(context.Background(), "send", func(t *turn) error {

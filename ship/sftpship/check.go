@@ -13,7 +13,7 @@ import (
 
 // Check implements ship.Checker: it connects, authenticates, and writes and removes a small temporary file. What the
 // server cannot do is logged.
-func (h *Host) Check(ctx context.Context) error {
+func (h *Destination) Check(ctx context.Context) error {
 	return h.do(ctx, "check", func(t *turn) error {
 		u := &upload{turn: t, h: h, o: ship.Object{Size: int64(len(checkText))}}
 		// The check must not rely on an answer from an hour ago.

@@ -14,7 +14,7 @@
 //	jump=USER@HOST:PORT  a bastion to go through, with the same credentials and known_hosts
 //	verify=POLICY        auto, exec or readback; see [Verify]
 //	workers=N            connections at most, default 4; each carries one large upload and up to eight small operations
-//	watchdog=30s         silence after which a peer is given up
+//	stall_timeout=30s    silence after which a peer is given up
 //
 // All these files are read again at each connection: correcting them needs no restart. A line of known_hosts that cannot be
 // read is skipped with a warning, as ssh(1) skips it. A file with a secret that every account of this machine can read is
@@ -66,7 +66,7 @@
 // # Time limits
 //
 // Every length is checked against the server's own, every answer is bounded, and each connection is watched: no byte for
-// Watchdog, or no answer to an operation's request for Patience, ends it.
+// StallTimeout, or no answer to an operation's request for AnswerTimeout, ends it.
 //
 // # Least privileges on the server
 //

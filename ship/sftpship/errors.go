@@ -13,7 +13,7 @@ import (
 )
 
 // explainDial tells what only an operator can cure from what time may cure, and says how.
-func (h *Host) explainDial(to hop, cred *credentials, err error) error {
+func (h *Destination) explainDial(to hop, cred *credentials, err error) error {
 	var mismatch *ssh.AlgorithmNegotiationError
 	var closed *ssh.OpenChannelError
 	switch {
@@ -34,7 +34,7 @@ func (h *Host) explainDial(to hop, cred *credentials, err error) error {
 }
 
 // explain adds the cure to what the server answered about a path.
-func (h *Host) explain(p string, err error) error {
+func (h *Destination) explain(p string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -47,7 +47,7 @@ func (h *Host) explain(p string, err error) error {
 
 // noBase is the error of reading in a destination directory that is not there: it might be the mount point of a volume
 // that is missing at the moment, so that nobody knows what is in it. The first write creates it.
-func (h *Host) noBase() error {
+func (h *Destination) noBase() error {
 	return ship.Permanent(fmt.Errorf("no directory %s on the server: the first delivery creates it; if it was there before, see that its volume is mounted (%w)", h.place.dir, errNoDir))
 }
 

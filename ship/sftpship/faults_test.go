@@ -199,7 +199,7 @@ func TestSilence(t *testing.T) {
 			t.Parallel()
 			url, dir, stop, resume := start(t)
 			t.Cleanup(resume)
-			h, patient := open(t, url, &Options{Watchdog: time.Second}), open(t, url, &Options{Watchdog: 50 * time.Second})
+			h, patient := open(t, url, &Options{StallTimeout: time.Second}), open(t, url, &Options{StallTimeout: 50 * time.Second})
 			wantSilent := func(err error) {
 				t.Helper()
 				wantTransient(t, err)
@@ -241,7 +241,7 @@ func TestSilence(t *testing.T) {
 func TestCancelWhileSilent(t *testing.T) {
 	t.Parallel()
 	s := testserver.StartSSHD(t, "ForceCommand internal-sftp")
-	h := open(t, s.URL("d"), &Options{Watchdog: time.Hour})
+	h := open(t, s.URL("d"), &Options{StallTimeout: time.Hour})
 	o, body := objectOf("a/b", 1<<20)
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := h.Put(ctx, o, hooked(body, func() { s.Pause(); cancel() }))
@@ -260,7 +260,7 @@ func TestMute(t *testing.T) {
 		return h
 	}})
 	defer close(hang)
-	h := open(t, s.URL("/"), &Options{Watchdog: time.Second, Patience: 3 * time.Second})
+	h := open(t, s.URL("/"), &Options{StallTimeout: time.Second, AnswerTimeout: 3 * time.Second})
 	ctx := bounded(t)
 	_, err := h.Stat(ctx, "a")
 	for errors.Is(err, errSilent) || errors.Is(err, errLate) { // a busy machine: once more

@@ -228,7 +228,7 @@ func TestShortReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFile(t, filepath.Join(dir, o.Key), o)
-	read := func(h *Host) (ship.Object, error) {
+	read := func(h *Destination) (ship.Object, error) {
 		r, err := h.Open(bounded(t), o.Key)
 		if err != nil {
 			t.Fatal(err)

@@ -16,17 +16,17 @@ import (
 )
 
 var (
-	_ ship.Destination = (*Host)(nil)
-	_ ship.Lister      = (*Host)(nil)
-	_ ship.Checker     = (*Host)(nil)
-	_ ship.Locator     = (*Host)(nil)
+	_ ship.Destination = (*Destination)(nil)
+	_ ship.Lister      = (*Destination)(nil)
+	_ ship.Checker     = (*Destination)(nil)
+	_ ship.Locator     = (*Destination)(nil)
 )
 
 var errClosed = fmt.Errorf("host is closed: %w", fs.ErrClosed)
 
-// Host is a directory on an SFTP server. Its methods may be called from any goroutine; at most Options.Workers connections
+// Destination is a directory on an SFTP server. Its methods may be called from any goroutine; at most Options.Workers connections
 // serve them, each one large upload and some small operations at a time. Others wait.
-type Host struct {
+type Destination struct {
 	place place
 	o     Options
 	pool  *pool
@@ -36,7 +36,7 @@ type Host struct {
 	execNext   atomic.Int64  // Unix nanoseconds before which VerifyAuto does not try the remote command
 	openssl    atomic.Bool   // whether the server's openssl gave the right answer when it was last asked
 	renaming   chan struct{} // holds a token while someone publishes by renaming
-	name       string        // random: begins the names of this Host's temporary files
+	name       string        // random: begins the names of this Destination's temporary files
 	links      atomic.Int32  // whether the server's hard links do what they say, see linksWork
 	space      space
 	left       leftovers
@@ -51,7 +51,7 @@ type Host struct {
 // Open returns the destination behind sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE; see the package for all
 // parameters. It does not touch the network. Whatever can be known to be wrong without it is refused here, all mistakes
 // in one error: the URL, its parameters, files that cannot be read.
-func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
+func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	// The URL is read over the defaults, so that validate sees what will be used. One mistake must not hide another:
 	// someone who corrects a service's configuration wants to restart it once.
 	opts := o.withDefaults()
@@ -76,7 +76,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("sftpship: %w", err)
 	}
-	h := &Host{
+	h := &Destination{
 		place:      p,
 		o:          opts,
 		pool:       newPool(opts.Workers),
@@ -92,7 +92,7 @@ func Open(_ context.Context, rawURL string, o *Options) (*Host, error) {
 }
 
 // complain logs warnings about files on this host, each text once: the files are read again at every connection.
-func (h *Host) complain(warnings []string) {
+func (h *Destination) complain(warnings []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, text := range warnings {
@@ -108,21 +108,21 @@ func (h *Host) complain(warnings []string) {
 const maxSaid = 100
 
 // Location implements ship.Locator. Behind a bastion, its address is part of it: private addresses are not unique.
-func (h *Host) Location() string {
+func (h *Destination) Location() string {
 	if h.place.jump != nil {
 		return h.place.location() + " via " + h.place.jump.addr
 	}
 	return h.place.location()
 }
 
-// Close cuts all connections; operations under way fail. It returns when everything that Host started has ended.
-func (h *Host) Close() error {
+// Close cuts all connections; operations under way fail. It returns when everything that it started has ended.
+func (h *Destination) Close() error {
 	h.pool.close()
 	return nil
 }
 
 // session returns a session for one operation, reused if there is one that is not older than after.
-func (h *Host) session(ctx context.Context, large bool, after time.Time) (s *session, reused bool, err error) {
+func (h *Destination) session(ctx context.Context, large bool, after time.Time) (s *session, reused bool, err error) {
 	if s, err = h.pool.acquire(ctx, large, after); s != nil || err != nil {
 		return s, true, err
 	}
@@ -147,12 +147,12 @@ type operation struct {
 }
 
 // do runs a small operation on a session.
-func (h *Host) do(ctx context.Context, what string, op func(*turn) error) error {
+func (h *Destination) do(ctx context.Context, what string, op func(*turn) error) error {
 	return h.run1(ctx, operation{what: what, do: op})
 }
 
 // run1 runs an operation on a session.
-func (h *Host) run1(ctx context.Context, op operation) error {
+func (h *Destination) run1(ctx context.Context, op operation) error {
 	s, err := h.lend(ctx, op)
 	if err == nil {
 		h.giveBack(s, op.large, true)
@@ -163,7 +163,7 @@ func (h *Host) run1(ctx context.Context, op operation) error {
 // lend runs the beginning of an operation and leaves the session to the caller, who must give it back, unless there is
 // an error. A connection that lay idle may have been closed by the server: if not one answer came over it, op is run
 // once more on a new one. (Every operation here may be repeated.)
-func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
+func (h *Destination) lend(ctx context.Context, op operation) (*session, error) {
 	if err := h.pool.enter(ctx, op.large); err != nil {
 		return nil, h.wrap(op.what, err)
 	}
@@ -186,7 +186,7 @@ func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
 			}
 			return s, nil
 		}
-		// Not after a silence: the peer that has not answered for a Watchdog would most likely cost another one.
+		// Not after a silence: the peer that has not answered for a StallTimeout would most likely cost another one.
 		if reused && !settled(err) && !t.Answered() && s.conn.why() == nil && ctx.Err() == nil {
 			s.close()
 			h.pool.put(s, op.large, false)
@@ -199,7 +199,7 @@ func (h *Host) lend(ctx context.Context, op operation) (*session, error) {
 }
 
 // giveBack ends the use of a session that lend returned.
-func (h *Host) giveBack(s *session, large, fit bool) {
+func (h *Destination) giveBack(s *session, large, fit bool) {
 	h.pool.put(s, large, fit)
 	h.pool.leave(large)
 }
@@ -214,7 +214,7 @@ func within(ctx context.Context, err error) error {
 }
 
 // wrap says where an error happened.
-func (h *Host) wrap(what string, err error) error {
+func (h *Destination) wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -222,4 +222,4 @@ func (h *Host) wrap(what string, err error) error {
 }
 
 // path of a key on the server.
-func (h *Host) path(key string) string { return path.Join(h.place.dir, key) }
+func (h *Destination) path(key string) string { return path.Join(h.place.dir, key) }

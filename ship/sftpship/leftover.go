@@ -25,8 +25,8 @@ const (
 	leftMost     = 4096
 )
 
-// leftovers are temporary files of this Host whose removal the server has not confirmed, because the connection broke or the
-// operation ran out of time. They are this Host's provably: their names begin with its own random one. So whoever uploads
+// leftovers are temporary files of this Destination whose removal the server has not confirmed, because the connection broke or the
+// operation ran out of time. They are this Destination's provably: their names begin with its own random one. So whoever uploads
 // next, at the latest the manifest that ends a drain, removes them, however young they are. Files of a process that was
 // killed are nobody's provably; sweep removes them by their age.
 type leftovers struct {

@@ -30,7 +30,7 @@ var errEndless = errors.New("the server's list of a directory does not end")
 // List implements ship.Lister. It walks the directories one at a time, depth first, so that memory is bounded by the
 // largest of them; no connection is held while the caller's loop body runs. Symbolic links are followed, as Put follows
 // them; one that leads to a directory above itself is passed over.
-func (h *Host) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
+func (h *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		// Begin in the deepest directory that prefix names in full.
 		dir := ""
@@ -47,7 +47,7 @@ func (h *Host) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, er
 
 // walker is one List.
 type walker struct {
-	h      *Host
+	h      *Destination
 	prefix string
 	yield  func(ship.Entry, error) bool
 }
@@ -119,7 +119,7 @@ type entry struct {
 
 // readDir returns the entries of a directory that matter for prefix, in the byte order of the keys they lead to, which is
 // what the slash at the end of directories is for: it puts "a.b" before the contents of "a/".
-func (h *Host) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
+func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
 	err = h.do(ctx, "list "+dir, func(t *turn) error {
 		entries = entries[:0]
 		var links []string
@@ -179,7 +179,7 @@ func appendEntry(entries []entry, name string, a sftpc.Attrs, below, matches, li
 
 // noDir judges why a directory cannot be listed: one that is not there is empty, unless the whole destination is gone, which
 // must not pass for empty.
-func (h *Host) noDir(ctx context.Context, t *turn, dir string, err error) error {
+func (h *Destination) noDir(ctx context.Context, t *turn, dir string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return h.explain(h.path(dir), err)
 	}

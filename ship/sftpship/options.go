@@ -28,12 +28,12 @@ type Options struct {
 	// Workers is the number of connections at most, and so of concurrent operations; default 4, at most 64. (sshd's
 	// MaxStartups begins to refuse at 10 unauthenticated connections.)
 	Workers int
-	// Watchdog is how long a peer may neither send nor take a byte during an operation; default 30 s.
-	Watchdog time.Duration
-	// Patience is how long a single request may wait for its answer while the peer is alive (a large fsync on a slow
-	// disk); default 10 × Watchdog.
-	Patience time.Duration
-	Verify   Verify
+	// StallTimeout is how long a peer may neither send nor take a byte during an operation; default 30 s.
+	StallTimeout time.Duration
+	// AnswerTimeout is how long a single request may wait for its answer while the peer is alive (a large fsync on a slow
+	// disk); default 10 × StallTimeout.
+	AnswerTimeout time.Duration
+	Verify        Verify
 
 	// Password is offered after key or agent, to the bastion as well. It cannot be given in a URL, since those end up in
 	// logs and in the list of processes; password_file=FILE and password_env=NAME there say where to read it.
@@ -53,11 +53,11 @@ func (o *Options) withDefaults() Options {
 	if c.Workers == 0 {
 		c.Workers = 4
 	}
-	if c.Watchdog == 0 {
-		c.Watchdog = 30 * time.Second
+	if c.StallTimeout == 0 {
+		c.StallTimeout = 30 * time.Second
 	}
-	if c.Patience == 0 {
-		c.Patience = 10 * c.Watchdog
+	if c.AnswerTimeout == 0 {
+		c.AnswerTimeout = 10 * c.StallTimeout
 	}
 	if c.Verify == "" {
 		c.Verify = VerifyAuto
@@ -72,11 +72,11 @@ func (o *Options) validate() error {
 	if o.Workers < 1 || o.Workers > 64 {
 		errs = append(errs, fmt.Errorf("workers=%d: give 1 to 64", o.Workers))
 	}
-	if o.Watchdog < 10*time.Millisecond {
-		errs = append(errs, fmt.Errorf("watchdog=%v: give a duration such as 30s", o.Watchdog))
+	if o.StallTimeout < 10*time.Millisecond {
+		errs = append(errs, fmt.Errorf("stall_timeout=%v: give a duration such as 30s", o.StallTimeout))
 	}
-	if o.Patience < o.Watchdog {
-		errs = append(errs, fmt.Errorf("patience=%v: must not be less than watchdog=%v", o.Patience, o.Watchdog))
+	if o.AnswerTimeout < o.StallTimeout {
+		errs = append(errs, fmt.Errorf("answer_timeout=%v: must not be less than stall_timeout=%v", o.AnswerTimeout, o.StallTimeout))
 	}
 	switch o.Verify {
 	case VerifyAuto, VerifyExec, VerifyReadBack:

@@ -122,7 +122,7 @@ func TestPasswordSources(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stat := func(h *Host) error {
+	stat := func(h *Destination) error {
 		_, err := h.Stat(bounded(t), "a")
 		if settled(err) && !ship.IsPermanent(err) {
 			return nil // it is not there

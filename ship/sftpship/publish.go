@@ -177,12 +177,12 @@ func (u *upload) noRename(err error) error {
 }
 
 // dropStale removes a claim whose owner has died. An owner that lives holds it for a few requests, each of which ends
-// within Patience.
+// within AnswerTimeout.
 func (u *upload) dropStale(claim string) {
 	own, held := u.Stat(u.tmp), u.Stat(claim)
 	mine, err := own.Wait()
 	theirs, herr := held.Wait()
-	if first(err, herr) == nil && mine.MTime.Sub(theirs.MTime) > 4*u.h.o.Patience {
+	if first(err, herr) == nil && mine.MTime.Sub(theirs.MTime) > 4*u.h.o.AnswerTimeout {
 		_ = u.Remove(claim).Err()
 	}
 }

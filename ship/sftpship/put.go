@@ -21,7 +21,7 @@ const smallObject = 1 << 20
 // upload is one Put on one session.
 type upload struct {
 	*turn
-	h        *Host
+	h        *Destination
 	o        ship.Object
 	key      string        // path of the object on the server
 	tmp      string        // path of the temporary file, empty while there is none
@@ -33,7 +33,7 @@ type upload struct {
 // Put implements ship.Destination. The bytes go to a temporary file, are synced, measured and hashed there, and only
 // then get the key's name, by an operation that fails if the name is taken. An upload that was interrupted starts over.
 // The receipt's Method is "remote-sha256sum" or "read-back", its Checksum a SHA-256; for Degraded see the package.
-func (h *Host) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
+func (h *Destination) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (ship.Receipt, error) {
 	if err := checkKey(o.Key); err != nil {
 		return ship.Receipt{}, h.wrap("put", err)
 	}

@@ -16,7 +16,7 @@ import (
 const readWindow = 4 << 20
 
 // Stat implements ship.Destination. An SFTP server keeps no checksum: the receipt's is empty.
-func (h *Host) Stat(ctx context.Context, key string) (r ship.Receipt, err error) {
+func (h *Destination) Stat(ctx context.Context, key string) (r ship.Receipt, err error) {
 	if err := checkKey(key); err != nil {
 		return r, h.wrap("stat", err)
 	}
@@ -37,7 +37,7 @@ func (h *Host) Stat(ctx context.Context, key string) (r ship.Receipt, err error)
 }
 
 // regular checks the answer about a key.
-func (h *Host) regular(ctx context.Context, t *turn, key string, a sftpc.Attrs, err error) error {
+func (h *Destination) regular(ctx context.Context, t *turn, key string, a sftpc.Attrs, err error) error {
 	switch {
 	case err != nil:
 		return h.explain(h.path(key), t.clear(ctx, h.path(key), err))
@@ -51,7 +51,7 @@ func (h *Host) regular(ctx context.Context, t *turn, key string, a sftpc.Attrs, 
 
 // Open implements ship.Destination. The reader occupies one of the Workers connections until it is closed. Its end is
 // the end of the file as measured at Open: a file that turns out shorter is an error, not a shorter object.
-func (h *Host) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+func (h *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := checkKey(key); err != nil {
 		return nil, h.wrap("open", err)
 	}
@@ -78,7 +78,7 @@ func (h *Host) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 
 // reader reads a file in windows, so that a small buffer of the caller's does not cost a round trip each.
 type reader struct {
-	h    *Host
+	h    *Destination
 	ctx  context.Context
 	what string
 

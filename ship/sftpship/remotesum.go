@@ -100,8 +100,8 @@ func (u *upload) execute(ctx context.Context, command string, size int64) (sum [
 	}
 	defer ch.Close()
 	// A disk that reads less than 4 MiB/s is read back no faster.
-	limit := u.h.o.Watchdog + time.Duration(size>>22)*time.Second
-	late := time.AfterFunc(min(limit, u.h.o.Patience/2), func() { ch.Close() })
+	limit := u.h.o.StallTimeout + time.Duration(size>>22)*time.Second
+	late := time.AfterFunc(min(limit, u.h.o.AnswerTimeout/2), func() { ch.Close() })
 	defer late.Stop()
 	defer context.AfterFunc(ctx, func() { ch.Close() })()
 

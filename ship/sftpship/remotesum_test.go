@@ -64,7 +64,7 @@ func TestOpenSSL(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			s, commands := hashServer(t, c.sha256sum, c.openssl)
-			h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute, Workers: 1})
+			h := open(t, s.URL("d")+"&verify=exec", &Options{StallTimeout: 2 * time.Minute, Workers: 1})
 			for i := range 3 {
 				o, body := objectOf(fmt.Sprint("object", i), 1000)
 				if r, err := h.Put(bounded(t), o, body); err != nil || r.Method != methodExec {
@@ -83,7 +83,7 @@ func TestOpenSSLAgain(t *testing.T) {
 	t.Parallel()
 	flag := filepath.Join(t.TempDir(), "gone")
 	s, commands := hashServer(t, asAsked, "[ ! -e "+flag+" ] || exit 1; "+asAsked)
-	h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute, Workers: 1})
+	h := open(t, s.URL("d")+"&verify=exec", &Options{StallTimeout: 2 * time.Minute, Workers: 1})
 	put := func(name string, want ...string) {
 		t.Helper()
 		o, body := objectOf(name, 1000)
@@ -122,7 +122,7 @@ func TestOpenSSLFindsDamage(t *testing.T) {
 	t.Parallel()
 	for _, verify := range []string{"exec", "auto"} {
 		s, commands := hashServer(t, asAsked, asAsked)
-		h := open(t, s.URL("d")+"&verify="+verify, &Options{Watchdog: 2 * time.Minute, Workers: 1})
+		h := open(t, s.URL("d")+"&verify="+verify, &Options{StallTimeout: 2 * time.Minute, Workers: 1})
 		h.execFrom = 0
 		put := func(i int) (ship.Receipt, error) {
 			h.execNext.Store(0) // a process takes longer than these bytes
@@ -164,13 +164,13 @@ func TestNeitherCommand(t *testing.T) {
 	t.Parallel()
 	s, commands := hashServer(t, "exit 127", "exit 127")
 	o, body := objectOf("object", 1000)
-	h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
+	h := open(t, s.URL("d"), &Options{StallTimeout: 2 * time.Minute})
 	h.execFrom = 0
 	if r, err := h.Put(bounded(t), o, body); err != nil || r.Method != methodReadBack {
 		t.Errorf("auto: receipt %+v, %v", r, err)
 	}
 	o, body = objectOf("other", 1000)
-	_, err := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute}).Put(bounded(t), o, body)
+	_, err := open(t, s.URL("d")+"&verify=exec", &Options{StallTimeout: 2 * time.Minute}).Put(bounded(t), o, body)
 	wantPermanent(t, err, "verify=readback")
 	if got := commands(); !slices.Equal(got, []string{"sha256sum", "sha256sum"}) {
 		t.Errorf("commands %q", got)

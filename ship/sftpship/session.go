@@ -48,7 +48,7 @@ type session struct {
 }
 
 // dial connects and authenticates, through the bastion if there is one. All of it has to be done within the watchdog.
-func (h *Host) dial(ctx context.Context) (*session, error) {
+func (h *Destination) dial(ctx context.Context) (*session, error) {
 	cred, err := h.place.credentials(ctx, &h.o)
 	if err != nil {
 		return nil, ship.Permanent(err)
@@ -60,14 +60,14 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 	if h.place.jump != nil {
 		to = *h.place.jump
 	}
-	d := net.Dialer{Timeout: h.o.Watchdog}
+	d := net.Dialer{Timeout: h.o.StallTimeout}
 	begin := time.Now()
 	nc, err := d.DialContext(ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
 	trip := time.Since(begin)
-	c := newConn(nc, h.o.Watchdog, h.o.Patience)
+	c := newConn(nc, h.o.StallTimeout, h.o.AnswerTimeout)
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
@@ -103,7 +103,7 @@ func (h *Host) dial(ctx context.Context) (*session, error) {
 }
 
 // handshake authenticates both sides of a connection. The caller closes it on error.
-func (h *Host) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, error) {
+func (h *Destination) handshake(nc net.Conn, to hop, cred *credentials) (*ssh.Client, error) {
 	hostKey, algorithms, skipped, err := h.place.hostKeys(to)
 	if err != nil {
 		return nil, ship.Permanent(err)
@@ -209,7 +209,7 @@ func (s *session) close() {
 
 // run keeps a session's connection until it ends: it asks a silent peer for a sign of life while an operation waits,
 // and closes the connection when it has lain idle for long.
-func (h *Host) run(s *session) {
+func (h *Destination) run(s *session) {
 	defer h.pool.forget(s)
 	go func() {
 		s.ssh.Wait()
@@ -220,7 +220,7 @@ func (h *Host) run(s *session) {
 		close(s.ended)
 	}()
 	// A third: a peer that is alive has at least that long to answer before the watchdog ends the connection.
-	tick := time.NewTicker(h.o.Watchdog / 3)
+	tick := time.NewTicker(h.o.StallTimeout / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -229,7 +229,7 @@ func (h *Host) run(s *session) {
 			return
 		case <-tick.C:
 			switch {
-			case s.conn.quiet(h.o.Watchdog / 3):
+			case s.conn.quiet(h.o.StallTimeout / 3):
 				// Any answer will do, also a refusal. Without one the watchdog ends the connection, and this call.
 				s.ssh.SendRequest("keepalive@openssh.com", true, nil)
 			case h.pool.expired(s, idleLimit):

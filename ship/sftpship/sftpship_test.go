@@ -25,10 +25,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const testSpool = "00000000000000000000000000"
 
 // open opens a destination and closes it with the test.
-func open(t testing.TB, url string, o *Options) *Host {
+func open(t testing.TB, url string, o *Options) *Destination {
 	t.Helper()
 	if o == nil {
-		o = &Options{Watchdog: 10 * time.Second}
+		o = &Options{StallTimeout: 10 * time.Second}
 	}
 	h, err := Open(t.Context(), url, o)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestReceipt(t *testing.T) {
 			t.Parallel()
 			s := testserver.StartSSHD(t, c.config...)
 			// Patient: the shell may be slow to start, and would be given up for reading back.
-			h := open(t, s.URL("d")+c.param, &Options{Watchdog: 2 * time.Minute})
+			h := open(t, s.URL("d")+c.param, &Options{StallTimeout: 2 * time.Minute})
 			h.execFrom = 0
 			o, body := objectOf("a/b", 100_000)
 			for n := range 2 {
@@ -179,7 +179,7 @@ func TestForcedCommand(t *testing.T) {
 	if err := os.WriteFile(keys, append([]byte(`restrict,command="'`+shell+`'" `), line...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := open(t, s.URL("d")+"&verify=exec", &Options{Watchdog: 2 * time.Minute})
+	h := open(t, s.URL("d")+"&verify=exec", &Options{StallTimeout: 2 * time.Minute})
 	o, body := objectOf("class=a/b-c_d.e", 1000)
 	for range 2 {
 		r, err := h.Put(bounded(t), o, body)
@@ -205,7 +205,7 @@ func TestSlowCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := testserver.StartSSHD(t, "ForceCommand '"+script+"'", "Subsystem sftp /usr/lib/openssh/sftp-server")
-		h := open(t, s.URL("d"), &Options{Watchdog: 2 * time.Minute})
+		h := open(t, s.URL("d"), &Options{StallTimeout: 2 * time.Minute})
 		h.execFrom = 0
 		for i, want := range c.methods {
 			if i == 2 {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// spaceEvery is how often a server is asked for its free space while there is enough. What this Host sends meanwhile is
+	// spaceEvery is how often a server is asked for its free space while there is enough. What this Destination sends meanwhile is
 	// taken off; what others write there meanwhile is what the reserve is for.
 	spaceEvery = time.Minute
 	// spaceReserve, or a hundredth of the file system if that is more, stays free, so that whoever else writes there, and

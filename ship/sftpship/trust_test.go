@@ -264,7 +264,7 @@ func TestJump(t *testing.T) {
 	wantPermanent(t, open(t, raw2, nil).Check(bounded(t)), "PermitOpen", shut.Addr, inner.Addr)
 	outer.Pause()
 	t.Cleanup(outer.Resume)
-	short := open(t, raw, &Options{Watchdog: time.Second})
+	short := open(t, raw, &Options{StallTimeout: time.Second})
 	_, err := short.Put(bounded(t), o, body)
 	wantTransient(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -146,14 +146,14 @@ func (p *place) parameters(q url.Values, o *Options) (errs []error) {
 			if o.Workers, err = strconv.Atoi(value); err != nil {
 				err = fmt.Errorf("workers=%q: give 1 to 64", value)
 			}
-		case "watchdog":
-			if o.Watchdog, err = time.ParseDuration(value); err != nil {
-				err = fmt.Errorf("watchdog=%q: give a duration such as 30s", value)
+		case "stall_timeout":
+			if o.StallTimeout, err = time.ParseDuration(value); err != nil {
+				err = fmt.Errorf("stall_timeout=%q: give a duration such as 30s", value)
 			}
-			// Otherwise a longer watchdog would be refused for a patience that nobody has asked for.
-			o.Patience = max(o.Patience, 10*o.Watchdog)
+			// Otherwise a longer stall_timeout would be refused for an AnswerTimeout that nobody has asked for.
+			o.AnswerTimeout = max(o.AnswerTimeout, 10*o.StallTimeout)
 		default:
-			err = fmt.Errorf("unknown parameter %q: there are key, cert, password_file, password_env, passphrase_file, passphrase_env, known_hosts, jump, verify, workers, watchdog", name)
+			err = fmt.Errorf("unknown parameter %q: there are key, cert, password_file, password_env, passphrase_file, passphrase_env, known_hosts, jump, verify, workers, stall_timeout", name)
 		}
 		if err != nil {
 			errs = append(errs, err)

@@ -60,7 +60,7 @@ func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, siz
 }
 
 // readBack makes VerifyAuto do without the remote command until it is tried again.
-func (h *Host) readBack(why string, args ...any) {
+func (h *Destination) readBack(why string, args ...any) {
 	h.execNext.Store(time.Now().Add(execAgain).UnixNano())
 	h.o.Logger.Info("sftpship: "+why, append(args, "location", h.Location())...)
 }

@@ -77,7 +77,7 @@ func BenchmarkScanTail(b *testing.B) {
 	data := append(m.data, make([]byte, 64<<20)...)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := Scan(bytes.NewReader(data), int64(len(data)), ReadOptions{}); err != nil {
+		if _, err := Scan(bytes.NewReader(data), int64(len(data)), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

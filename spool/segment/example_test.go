@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	r, err := segment.NewReader(f, info.Size())
+	r, err := segment.NewReader(f, info.Size(), nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func ExampleBuilder() {
 	if err := segment.Verify(bytes.NewReader(file), int64(len(file))); err != nil {
 		log.Fatal(err)
 	}
-	r, err := segment.NewReader(bytes.NewReader(file), int64(len(file)))
+	r, err := segment.NewReader(bytes.NewReader(file), int64(len(file)), nil)
 	if err != nil {
 		log.Fatal(err)
 	}

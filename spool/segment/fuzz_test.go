@@ -76,7 +76,7 @@ func FuzzReader(f *testing.F) {
 		if which&16 != 0 {
 			o.Next = seq + 1
 		}
-		r, err := NewReaderWith(bytes.NewReader(data), int64(len(data)), o)
+		r, err := NewReader(bytes.NewReader(data), int64(len(data)), &o)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("neither damaged nor newer: %v", err)
@@ -92,7 +92,7 @@ func FuzzReader(f *testing.F) {
 		} else if got, want := drainReader(t, r, len(data), seq), above(whole, seq); !reflect.DeepEqual(got, want) {
 			t.Fatalf("after Seek(%d): %v\nwant %v", seq, got, want)
 		}
-		_, _ = Scan(bytes.NewReader(data), int64(len(data)), o)
+		_, _ = Scan(bytes.NewReader(data), int64(len(data)), &o)
 		_ = Verify(bytes.NewReader(data), int64(len(data)))
 	})
 }

@@ -75,8 +75,8 @@ func TestHeaderVersions(t *testing.T) {
 		reseal(other)
 		for _, open := range []func() error{
 			func() error { _, err := DecodeHeader(other); return err },
-			func() error { _, err := NewReader(bytes.NewReader(other), int64(len(other))); return err },
-			func() error { _, err := Scan(bytes.NewReader(other), int64(len(other)), ReadOptions{}); return err },
+			func() error { _, err := NewReader(bytes.NewReader(other), int64(len(other)), nil); return err },
+			func() error { _, err := Scan(bytes.NewReader(other), int64(len(other)), nil); return err },
 		} {
 			if err := open(); !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) ||
 				!strings.Contains(err.Error(), fmt.Sprintf("version %d, ", version)) || !strings.Contains(err.Error(), cure) {

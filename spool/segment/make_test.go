@@ -155,7 +155,7 @@ func (m *made) seal(tb testing.TB) {
 
 func (m *made) open(tb testing.TB, o ReadOptions) *Reader {
 	tb.Helper()
-	r, err := NewReaderWith(bytes.NewReader(m.data), int64(len(m.data)), o)
+	r, err := NewReader(bytes.NewReader(m.data), int64(len(m.data)), &o)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (m *made) expect(broken func(i int) bool) (events []event, torn int) {
 // check reads data, the damaged bytes of m, and compares.
 func (m *made) check(t *testing.T, data []byte, what string, broken func(i int) bool) {
 	t.Helper()
-	r, err := NewReader(bytes.NewReader(data), int64(len(data)))
+	r, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
@@ -298,7 +298,7 @@ func (m *made) testTruncate(t *testing.T) {
 			if i >= 0 || m.sealed { // else only padding lacks
 				want = append(want, event{damage: d})
 			}
-			r, err := NewReaderWith(bytes.NewReader(m.data), cut, ReadOptions{Durable: size, Next: next})
+			r, err := NewReader(bytes.NewReader(m.data), cut, &ReadOptions{Durable: size, Next: next})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,7 +313,7 @@ func (m *made) testTruncate(t *testing.T) {
 func (m *made) testShift(t *testing.T) {
 	for i, b := range m.blocks {
 		data := slices.Concat(m.data[:Align(b.end)], m.data[b.off:Align(b.end)], m.data[Align(b.end):])
-		r, err := NewReader(bytes.NewReader(data), int64(len(data)))
+		r, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,11 +2,11 @@ package segment
 
 import "fmt"
 
-// Names that are safe in a path, a key of S3 and a log line alike. Every package checks them here.
-const (
-	// SpoolIDLen is the length of a spool's id.
-	SpoolIDLen = 26
+// SpoolIDLen is the length of a spool's id, in characters.
+const SpoolIDLen = 26
 
+// Names are safe in a path, a key of S3 and a log line alike. Every package checks them here.
+const (
 	maxClass       = 32
 	maxDestination = 64
 )

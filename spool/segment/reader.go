@@ -47,17 +47,15 @@ type Reader struct {
 	attrs attrReader
 }
 
-// NewReader returns a Reader of the segment in the first size bytes of r.
+// NewReader returns a Reader of the segment in the first size bytes of r. nil options suit a file that no process writes to.
 //
 // The error is ErrVersion for a segment of another version, and ErrCorrupt if the header is damaged and no footer has a
 // copy of it. No other damage stops it: see Next.
-func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
-	return NewReaderWith(r, size, ReadOptions{})
-}
-
-// NewReaderWith is NewReader for a caller that knows more about the segment.
-func NewReaderWith(r io.ReaderAt, size int64, o ReadOptions) (*Reader, error) {
-	f, err := openFile(r, size, o)
+func NewReader(r io.ReaderAt, size int64, o *ReadOptions) (*Reader, error) {
+	if o == nil {
+		o = new(ReadOptions)
+	}
+	f, err := openFile(r, size, *o)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func TestSeek(t *testing.T) {
 			clear(data[m.blocks[3].off:m.blocks[4].end])
 			all, _ := m.expect(broken)
 
-			moved, err := NewReader(bytes.NewReader(data), int64(len(data)))
+			moved, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +81,7 @@ func TestSeek(t *testing.T) {
 					}
 					want = append(want, e)
 				}
-				fresh, err := NewReader(bytes.NewReader(data), int64(len(data)))
+				fresh, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -111,7 +111,7 @@ func TestSeekCost(t *testing.T) {
 	}
 	m.seal(t)
 	c := &counter{ReaderAt: bytes.NewReader(m.data)}
-	r, err := NewReader(c, int64(len(m.data)))
+	r, err := NewReader(c, int64(len(m.data)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestBounds(t *testing.T) {
 			event{damage: DamageError{First: m.next, Last: m.next + 4, Offset: int64(len(data)), End: int64(len(data))}})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := NewReaderWith(bytes.NewReader(data), int64(len(data)), tc.o)
+			r, err := NewReader(bytes.NewReader(data), int64(len(data)), &tc.o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func TestBounds(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewReaderWith(bytes.NewReader(data), int64(len(data)), ReadOptions{Segment: 8}); !errors.Is(err, ErrCorrupt) {
+	if _, err := NewReader(bytes.NewReader(data), int64(len(data)), &ReadOptions{Segment: 8}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("another segment's number: %v", err)
 	}
 }
@@ -198,12 +198,12 @@ func TestHeaderDamaged(t *testing.T) {
 		for at := range h.Len {
 			data := bytes.Clone(m.data)
 			data[at] ^= 1 << (at % 8)
-			_, err := NewReader(bytes.NewReader(data), int64(len(data)))
+			_, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 			if m.sealed != (err == nil) || err != nil && (!errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion)) {
 				t.Fatalf("%s: byte %d: %v", name, at, err)
 			}
 			for _, known := range []*Header{nil, h} {
-				r, err := NewReaderWith(bytes.NewReader(data), int64(len(data)), ReadOptions{Header: known})
+				r, err := NewReader(bytes.NewReader(data), int64(len(data)), &ReadOptions{Header: known})
 				if known == nil && !m.sealed {
 					continue
 				}
@@ -262,7 +262,7 @@ func TestReadErrors(t *testing.T) {
 	var r *Reader
 	err := iotest.ErrTimeout
 	for try := 0; err != nil; try++ {
-		if r, err = NewReader(c, int64(len(m.data))); err != nil && !errors.Is(err, iotest.ErrTimeout) || try > 10 {
+		if r, err = NewReader(c, int64(len(m.data)), nil); err != nil && !errors.Is(err, iotest.ErrTimeout) || try > 10 {
 			t.Fatal(err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestSkipUnreadable(t *testing.T) {
 				}
 				return nil
 			}}
-			r, err := NewReaderWith(c, int64(len(m.data)), ReadOptions{SkipUnreadable: true, Header: h})
+			r, err := NewReader(c, int64(len(m.data)), &ReadOptions{SkipUnreadable: true, Header: h})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -34,8 +34,11 @@ type ScanResult struct {
 // Scan reads a whole segment to find where it ends and what it holds: the recovery of a segment that its writer did not
 // seal. It takes one pass, and memory for the largest block and for 12 bytes per 64 KiB. The errors are those of
 // NewReader, and of reads that failed.
-func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
-	f, err := openFile(r, size, o)
+func Scan(r io.ReaderAt, size int64, o *ReadOptions) (*ScanResult, error) {
+	if o == nil {
+		o = new(ReadOptions)
+	}
+	f, err := openFile(r, size, *o)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,7 @@ func Scan(r io.ReaderAt, size int64, o ReadOptions) (*ScanResult, error) {
 // Verify reads a sealed segment from end to end and compares what it finds with the footer: counts, index and digest.
 // The error is ErrCorrupt if anything differs, and lists each *DamageError.
 func Verify(r io.ReaderAt, size int64) error {
-	res, err := Scan(r, size, ReadOptions{Durable: size})
+	res, err := Scan(r, size, &ReadOptions{Durable: size})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 func scan(t *testing.T, data []byte, o ReadOptions) *ScanResult {
 	t.Helper()
-	res, err := Scan(bytes.NewReader(data), int64(len(data)), o)
+	res, err := Scan(bytes.NewReader(data), int64(len(data)), &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func sealAndRead(t *testing.T, data []byte, res *ScanResult, want []event) {
 		t.Fatal(err)
 	}
 	data = append(data[:res.End:res.End], end...)
-	r, err := NewReader(bytes.NewReader(data), int64(len(data)))
+	r, err := NewReader(bytes.NewReader(data), int64(len(data)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,14 +192,14 @@ func TestScanReadError(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := Scan(c, int64(len(m.data)+1), ReadOptions{}); !errors.Is(err, iotest.ErrTimeout) {
+	if _, err := Scan(c, int64(len(m.data)+1), nil); !errors.Is(err, iotest.ErrTimeout) {
 		t.Errorf("a failed read: %v", err)
 	}
-	if _, err := Scan(bytes.NewReader(m.data), int64(len(m.data)+100), ReadOptions{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := Scan(bytes.NewReader(m.data), int64(len(m.data)+100), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a file that is shorter than said: %v", err)
 	}
 	for size := range int64(3) {
-		if _, err := Scan(bytes.NewReader(make([]byte, 5)), size-1, ReadOptions{}); !errors.Is(err, ErrCorrupt) {
+		if _, err := Scan(bytes.NewReader(make([]byte, 5)), size-1, nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("an empty file: %v", err)
 		}
 	}

@@ -70,7 +70,7 @@ func writeSegment(dir string, size int) error {
 }
 
 func readAll(f io.ReaderAt, size int64) error {
-	r, err := segment.NewReader(f, size)
+	r, err := segment.NewReader(f, size, nil)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func countSegment(name string) (n uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := segment.NewReader(f, info.Size())
+	r, err := segment.NewReader(f, info.Size(), nil)
 	if err != nil {
 		return 0, err
 	}

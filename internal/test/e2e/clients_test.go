@@ -131,7 +131,7 @@ func arrived(t *testing.T, at, run string, lines uint64, each func(segment.Recor
 		t.Fatal(err)
 	}
 	tally := fwlog.NewTally(run, lines)
-	err = open.Records(context.Background(), d, strings.ReplaceAll(run, "-", "_"), func(_ uint64, r segment.Record) error {
+	err = open.Records(context.Background(), d, &open.RecordsOptions{Class: strings.ReplaceAll(run, "-", "_")}, func(_ uint64, r segment.Record) error {
 		tally.Add(r.Data)
 		if each != nil {
 			each(r)

@@ -92,7 +92,7 @@ func TestKill9(t *testing.T) {
 			t.Fatal(err)
 		}
 		tally := fwlog.NewTally("kill", killRounds*perRound)
-		if err := open.Records(ctx, d, "", func(_ uint64, rec segment.Record) error { tally.Add(rec.Data); return nil }); err != nil {
+		if err := open.Records(ctx, d, nil, func(_ uint64, rec segment.Record) error { tally.Add(rec.Data); return nil }); err != nil {
 			t.Fatalf("%s: %v", at, err)
 		}
 		lost := 0

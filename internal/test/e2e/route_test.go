@@ -304,7 +304,7 @@ func checkRouted(t *testing.T, at string, s *relpSender) {
 	} {
 		got := make([]uint8, s.n)
 		foreign := 0
-		if err := open.Records(ctx, d, class, func(_ uint64, rec segment.Record) error {
+		if err := open.Records(ctx, d, &open.RecordsOptions{Class: class}, func(_ uint64, rec segment.Record) error {
 			data := string(rec.Data)
 			if i, err := strconv.Atoi(data[strings.LastIndexByte(data, ' ')+1:]); err == nil && i < s.n && of(i) == data {
 				got[i]++

@@ -23,7 +23,7 @@ func TestWrongKey(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	var b *s3ship.Bucket
+	var b *s3ship.Destination
 	r := startRig(t, setup{s3Dest: func(r *rig) ship.Destination {
 		write(t, file, "[default]\naws_access_key_id = "+r.gw.Access+"\naws_secret_access_key = wrong\n")
 		var err error

@@ -101,8 +101,8 @@ func startRig(t *testing.T, o setup) *rig {
 	if o.sftpDest != nil {
 		r.dests["idc"] = o.sftpDest(r)
 	} else {
-		if o.sftp.Watchdog == 0 {
-			o.sftp.Watchdog = 10 * time.Second
+		if o.sftp.StallTimeout == 0 {
+			o.sftp.StallTimeout = 10 * time.Second
 		}
 		h, err := sftpship.Open(t.Context(), through(t, idc, r.net.Addr), &o.sftp)
 		if err != nil {
@@ -350,7 +350,7 @@ func (r *rig) proven() {
 	}
 	for _, name := range []string{"idc", "s3"} {
 		seen := make([]bool, len(r.sent))
-		err := open.Records(r.t.Context(), r.disk(name), "", func(seq uint64, rec segment.Record) error {
+		err := open.Records(r.t.Context(), r.disk(name), nil, func(seq uint64, rec segment.Record) error {
 			switch {
 			case seq < 1 || seq > uint64(len(r.sent)):
 				return fmt.Errorf("record %d was never appended", seq)

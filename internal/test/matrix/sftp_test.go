@@ -76,7 +76,7 @@ func TestSilence(t *testing.T) {
 		"black hole to sshd": {func(r *rig) { r.net.Dig() }, func(r *rig) { r.net.Fill() }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, setup{sftp: sftpship.Options{Watchdog: watchdog}})
+			r := newRig(t, setup{sftp: sftpship.Options{StallTimeout: watchdog}})
 			r.torn = true
 			t.Cleanup(func() { c.resume(r) })
 			r.text(2, 50)

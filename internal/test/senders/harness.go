@@ -185,7 +185,7 @@ func compare(t *testing.T, at string, sent []int, parse func([]byte) (Event, err
 		t.Fatal(err)
 	}
 	got := make([]int, len(sent))
-	if err := open.Records(t.Context(), d, "", func(_ uint64, rec segment.Record) error {
+	if err := open.Records(t.Context(), d, nil, func(_ uint64, rec segment.Record) error {
 		e, err := parse(rec.Data)
 		if err != nil || e.N >= len(sent) || e != numbered(e.N) {
 			t.Errorf("a record that was not sent: %.100s, %v", rec.Data, err)
