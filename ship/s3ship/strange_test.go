@@ -75,7 +75,7 @@ func TestNoTrailers(t *testing.T) {
 // the period is the bucket's default.
 func TestLockWantsChecksum(t *testing.T) {
 	s := startStore(t)
-	seen := 0
+	var seen atomic.Int64
 	srv := answering(t, false, func(w http.ResponseWriter, r *http.Request) {
 		op := opOf(r)
 		locked := op == "Put" || op == "UploadPart"
@@ -91,7 +91,7 @@ func TestLockWantsChecksum(t *testing.T) {
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		if locked {
-			seen++
+			seen.Add(1)
 		}
 		s.ServeHTTP(w, r)
 	})
@@ -106,8 +106,8 @@ func TestLockWantsChecksum(t *testing.T) {
 			}
 		}
 	}
-	if seen < 12 {
-		t.Errorf("%d requests with a lock: the test is void", seen)
+	if seen.Load() < 12 {
+		t.Errorf("%d requests with a lock: the test is void", seen.Load())
 	}
 }
 
