@@ -79,7 +79,7 @@ func (c *conn) takeAnswers() (b []byte, err error) {
 	return b, nil
 }
 
-// takeAsked calls Asked of an Acknowledger that is Optional; every other one has peers that ask.
+// takeAsked calls Asked of an Acknowledger that is an OptionalAcknowledger; every other one has peers that ask.
 func (c *conn) takeAsked() (asked bool, err error) {
 	o, ok := c.ack.Acknowledger.(OptionalAcknowledger)
 	if !ok {

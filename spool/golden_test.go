@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 const (
 	goldenDir    = "testdata/v0.1"

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the record of the API anew")
+var update = flag.Bool("update", false, "write the record of the API again")
 
 const apiUpdate = "go test ./internal/lint -run TestAPI -update"
 

@@ -7,7 +7,7 @@ import (
 	"github.com/penstock-go/penstock/internal/test/golden"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // TestGolden: notes of repairs, markers and checkpoints that version 0.1 has written are read.
 func TestGolden(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // TestGolden: objects that version 0.1 has written are read, in every format with every codec. The uncompressed content is
 // the same as today's, since it is hashed in manifests; compressed bytes may change with a library.

@@ -8,7 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Native is the name of the format that is a sealed segment file, which package segment decodes. It is written anew, without damaged blocks, so that the same records give the same bytes.
+// Native is the name of the format that is a sealed segment file, which package segment decodes. The encoder writes each record
+// again and leaves damaged blocks out, so that the same records give the same bytes.
 const Native = "native"
 
 var nativeFormat = &Format{
