@@ -206,8 +206,12 @@ func (r *run) judge() {
 			mismatch = mismatch || d.State == string(ship.StateConflict)
 		}
 	}
+	last := map[string]string{} // errors; a phase that failed may have succeeded when it was tried again
 	for _, p := range r.report.Phases[r.round0:] {
-		owed = owed || p.Err != ""
+		last[p.Name] = p.Err
+	}
+	for _, err := range last {
+		owed = owed || err != ""
 	}
 	if r.verdict != nil {
 		for _, dests := range r.verdict.classes {

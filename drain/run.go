@@ -76,19 +76,13 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 			r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 		}
 	}
-	if !r.closed { // one that has not ended may have something in hand, for as long as that takes
-		r.closed = r.phase(half(body), phaseClose, r.closeAll) == nil
+	shipped := r.empty(body)
+	if !r.closed && shipped {
+		// An input that did not end most often waited for room in the spool. Now there is room, so it can end, and what it has
+		// appended is delivered too.
+		r.empty(body)
 	}
-	_ = r.phase(half(body), phaseSeal, func(ctx context.Context) error {
-		return r.d.each(func(c *class) error { return c.spool.Seal(ctx) })
-	})
 	if r.cause.intent == Drain {
-		_ = r.phase(body, phaseShip, func(ctx context.Context) error {
-			adopted := make(chan error, 1)
-			go func() { adopted <- r.awaitAdoptions(ctx) }()
-			err := r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
-			return errors.Join(err, <-adopted)
-		})
 		until := deadline.Add(-reserve / 4)
 		stalled := func() bool { return context.Cause(body) == errStalled }
 		if stalled() {
@@ -106,6 +100,26 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 		cancel()
 	}
 	return r.finish(ctx)
+}
+
+// empty closes the inputs, seals what they have appended and, in a Drain, ships it. It reports whether all that is sealed
+// has been shipped.
+func (r *run) empty(ctx context.Context) (shipped bool) {
+	if !r.closed { // one that has not ended may have something in hand, for as long as that takes
+		r.closed = r.phase(half(ctx), phaseClose, r.closeAll) == nil
+	}
+	_ = r.phase(half(ctx), phaseSeal, func(ctx context.Context) error {
+		return r.d.each(func(c *class) error { return c.spool.Seal(ctx) })
+	})
+	if r.cause.intent != Drain {
+		return false
+	}
+	return r.phase(ctx, phaseShip, func(ctx context.Context) error {
+		adopted := make(chan error, 1)
+		go func() { adopted <- r.awaitAdoptions(ctx) }()
+		err := r.d.each(func(c *class) error { c.Shipper.ResetBackoff(); return c.Shipper.Flush(ctx) })
+		return errors.Join(err, <-adopted)
+	}) == nil
 }
 
 // deadline returns when a round has to be over, and what time it has. A wall clock that is set meanwhile moves neither.
