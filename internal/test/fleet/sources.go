@@ -4,6 +4,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/penstock-go/penstock/examples/loadgen/fwlog"
 )
@@ -104,41 +106,39 @@ func (f *Feed) due(last, now time.Time, rest *float64) int {
 
 // SendUDP sends datagrams until ctx ends.
 func (f *Feed) SendUDP(ctx context.Context) error {
-	conns := make([]net.Conn, len(f.weight))
+	sources := make([]*source, len(f.weight))
 	defer func() {
-		for _, c := range conns {
-			if c != nil {
-				c.Close()
-			}
+		for _, s := range sources {
+			s.close()
 		}
 	}()
-	dial := func(i int) (err error) {
-		old := conns[i]
-		if conns[i], err = f.ns.Dial(ctx, "udp", f.to); err == nil && old != nil {
-			err = old.Close()
+	dial := func(i int) error {
+		c, err := f.ns.Dial(ctx, "udp", f.to)
+		if err != nil {
+			return err
 		}
+		sources[i].close()
+		sources[i], err = newSource(c)
 		return err
 	}
-	for i := range conns {
+	for i := range sources {
 		if err := dial(i); err != nil {
 			return err
 		}
 	}
-	lines := make([]ipv4.Message, 64)
-	for i := range lines {
-		lines[i].Buffers = [][]byte{nil}
-	}
-	due := make([]int, len(conns))
+	due := make([]int, len(sources))
 	return f.every(ctx, func(n int) error {
 		for range n {
 			due[f.pick()]++
 		}
-		for i, c := range conns {
-			f.sendLines(ipv4.NewPacketConn(c.(*net.UDPConn)), i, due[i], lines)
+		for i, s := range sources {
+			if err := f.sendLines(s, i, due[i]); err != nil {
+				return err
+			}
 			due[i] = 0
 		}
-		if f.rnd.Float64() < f.churn*tick.Seconds()*float64(len(conns)) {
-			if i := f.rnd.IntN(len(conns)); i >= f.fixed {
+		if f.rnd.Float64() < f.churn*tick.Seconds()*float64(len(sources)) {
+			if i := f.rnd.IntN(len(sources)); i >= f.fixed {
 				return dial(i)
 			}
 		}
@@ -146,21 +146,116 @@ func (f *Feed) SendUDP(ctx context.Context) error {
 	})
 }
 
-// sendLines sends the next n lines of a source. The number of a line that the kernel refuses is used again.
-func (f *Feed) sendLines(c *ipv4.PacketConn, source, n int, lines []ipv4.Message) {
-	for n > 0 {
-		batch := lines[:min(n, len(lines))]
-		for i := range batch {
-			batch[i].Buffers[0] = f.gen.Append(batch[i].Buffers[0][:0], source, f.Sent.Load()+uint64(i), lineSize)
+// lanes is how many batches of a source are sent at a time. A datagram crosses the whole stage within the call that sends it, so one
+// thread alone cannot send what the largest source sends in a burst.
+const lanes = 2
+
+// source is a socket from which datagrams are sent.
+type source [lanes]lane
+
+// lane sends from the socket of its source, through a descriptor of its own: package net lets one call at a time write to a descriptor.
+type lane struct {
+	conn  net.Conn
+	batch *ipv4.PacketConn
+	lines []ipv4.Message // the next ones
+	room  []ipv4.Message // for batchSize of them
+}
+
+func newSource(c net.Conn) (*source, error) {
+	s := &source{{conn: c}}
+	for i := range s {
+		l := &s[i]
+		if i > 0 {
+			file, err := c.(*net.UDPConn).File()
+			if err != nil {
+				s.close()
+				return nil, err
+			}
+			l.conn, err = net.FileConn(file)
+			file.Close()
+			if err != nil {
+				s.close()
+				return nil, err
+			}
 		}
-		sent, err := c.WriteBatch(batch, 0)
-		sent = max(sent, 0)
-		if err != nil {
-			f.note(func() { f.failures++ })
-		}
-		f.Sent.Add(uint64(sent))
-		n -= max(sent, 1)
+		l.batch = ipv4.NewPacketConn(l.conn.(*net.UDPConn))
 	}
+	return s, nil
+}
+
+func (s *source) close() {
+	if s == nil {
+		return
+	}
+	for i := range s {
+		if c := s[i].conn; c != nil {
+			c.Close()
+		}
+	}
+}
+
+// batchSize is how many datagrams a call sends.
+const batchSize = 64
+
+// next sets lines to the next so many.
+func (l *lane) next(n int, line func(buf []byte) []byte) {
+	if l.room == nil { // most sources never need a second lane
+		l.room = make([]ipv4.Message, batchSize)
+		for i := range l.room {
+			l.room[i].Buffers = [][]byte{nil}
+		}
+	}
+	l.lines = l.room[:n]
+	for i := range l.lines {
+		l.lines[i].Buffers[0] = line(l.lines[i].Buffers[0][:0])
+	}
+}
+
+// send sends the lines. The kernel refuses one if it has heard of an earlier one that nobody took; then it takes it the next time.
+func (l *lane) send() (refused uint64, err error) {
+	for left := l.lines; len(left) > 0; {
+		sent, err := l.batch.WriteBatch(left, 0)
+		if err != nil {
+			if refused++; refused > 1000 {
+				return refused, fmt.Errorf("the kernel takes no datagram: %w", err)
+			}
+		}
+		left = left[max(sent, 0):]
+	}
+	return refused, nil
+}
+
+// sendLines sends the next n lines of a source.
+func (f *Feed) sendLines(s *source, number, n int) error {
+	for n > 0 {
+		next := f.Sent.Load()
+		busy := s[:min(lanes, (n+batchSize-1)/batchSize)]
+		for i := range busy {
+			l := &busy[i]
+			l.next(min(n, batchSize), func(buf []byte) []byte {
+				next++
+				return f.gen.Append(buf, number, next-1, lineSize)
+			})
+			n -= len(l.lines)
+		}
+		var refused atomic.Uint64
+		var others errgroup.Group
+		send := func(l *lane) error {
+			n, err := l.send()
+			refused.Add(n)
+			return err
+		}
+		for i := range busy[1:] {
+			others.Go(func() error { return send(&busy[1+i]) })
+		}
+		err := errors.Join(send(&busy[0]), others.Wait())
+		f.note(func() { f.failures += refused.Load() })
+		if err != nil {
+			return err
+		}
+		f.Sent.Store(next)
+	}
+	return nil
 }
 
 // every calls send with the number of lines that are due, until ctx ends.
