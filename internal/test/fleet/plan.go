@@ -48,7 +48,7 @@ var forms = map[string]Form{
 	"ci":    {Name: "ci", Rules: unscaled.by(40), Rate: 700, Peak: 1, Bursts: [2]float64{2, 4}, Unit: time.Second, Fall: 0.3, Records: 80_000, Line: "200mbit", Spool: smallSegments},
 	"short": {Name: "short", Rules: unscaled.by(24), Rate: 2000, Peak: 1, Bursts: [2]float64{2, 4}, Unit: 2 * time.Second, Fall: 0.3, Records: 500_000, Line: "200mbit", Spool: smallSegments},
 	"long": {
-		Name: "long", Rules: unscaled.by(8), Rate: 2000, Peak: 5.2, Bursts: [2]float64{3.7, 4.3}, Unit: 15 * time.Second, Fall: 0.75, Records: 5_000_000,
+		Name: "long", Rules: unscaled.by(8), Rate: 2000, Peak: 5.2, Bursts: [2]float64{4.2, 4.8}, Unit: 15 * time.Second, Fall: 0.75, Records: 5_000_000,
 		Loaded: 15 * time.Minute, Average: 10_000, Burst: 40_000, Line: "400mbit", Spool: sharedDisk,
 	},
 }
