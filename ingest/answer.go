@@ -48,7 +48,7 @@ type OptionalAcknowledger interface {
 
 // acknowledges reports whether the Framers of a framing are Acknowledgers.
 func acknowledges(f Framing, max int) bool {
-	_, ok := f(&Stream{Max: max}).(Acknowledger)
+	_, ok := f(&Stream{MaxRecord: max}).(Acknowledger)
 	return ok
 }
 

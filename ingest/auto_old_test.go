@@ -139,7 +139,7 @@ func sameAsBefore(t *testing.T, stream []byte, limit int, ends ...int) {
 	if before.over {
 		return
 	}
-	is := run(t, Auto(&Stream{Max: limit}), stream, ends...)
+	is := run(t, Auto(&Stream{MaxRecord: limit}), stream, ends...)
 	if !slices.Equal(was.frames, is.frames) || !slices.Equal(was.lost, is.lost) || was.fatal != is.fatal {
 		t.Fatalf("limit %d, stream %q\nwas %+v\nis  %+v", limit, stream, was, is)
 	}

@@ -141,7 +141,7 @@ func benchmarkUDP(b *testing.B, o *UDPOptions) {
 }
 
 func BenchmarkUDP(b *testing.B)    { benchmarkUDP(b, nil) }
-func BenchmarkUDPMax(b *testing.B) { benchmarkUDP(b, &UDPOptions{Max: 2048}) }
+func BenchmarkUDPMax(b *testing.B) { benchmarkUDP(b, &UDPOptions{MaxRecord: 2048}) }
 func BenchmarkUDPGRO(b *testing.B) { benchmarkUDP(b, &UDPOptions{GRO: true}) }
 
 func BenchmarkTCP(b *testing.B) {

@@ -43,7 +43,7 @@ func TestTCPFrameTimeoutOfPeer(t *testing.T) {
 func TestTCPFrameTimeoutOfMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
-		l, peer := admitted(t, &TCPOptions{Framing: Newline, Max: 200_000, MemoryBytes: 210_000}, s)
+		l, peer := admitted(t, &TCPOptions{Framing: Newline, MaxRecord: 200_000, MemoryBytes: 210_000}, s)
 		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
 			t.Fatal(err)
 		}

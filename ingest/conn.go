@@ -17,7 +17,7 @@ import (
 const (
 	// smallBuffer is the size of the buffer that every connection has. A frame that does not fit gets a large one.
 	smallBuffer = 64 << 10
-	// frameRoom is the most that a frame's header and trailer may add to its payload of at most TCPOptions.Max.
+	// frameRoom is the most that a frame's header and trailer may add to its payload of at most TCPOptions.MaxRecord.
 	frameRoom = 4 << 10
 	// maxBatch is the most records of one Append: a read of 64 KiB may hold tens of thousands of tiny ones.
 	maxBatch = 1024
@@ -105,7 +105,9 @@ func newConn(t *TCP, nc net.Conn) *conn {
 
 // stream describes the connection to its framing.
 func (c *conn) stream() *Stream {
-	s := &Stream{Max: c.t.o.Max, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr(), Proxy: c.header}
+	s := &Stream{
+		MaxRecord: c.t.o.MaxRecord, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr(), Proxy: c.header,
+	}
 	if h, ok := c.rd.(*tls.Conn); ok {
 		state := h.ConnectionState()
 		s.TLS = &state
@@ -276,7 +278,7 @@ func (c *conn) makeRoom() error {
 	if c.end < len(c.buf) {
 		return nil
 	}
-	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.Max) {
+	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.MaxRecord) {
 		return errNoFrame
 	}
 	// While it waits for memory, the connection reads nothing, and its peer is slowed down.
@@ -285,7 +287,7 @@ func (c *conn) makeRoom() error {
 		ctx, cancel = context.WithDeadline(ctx, c.frameStart.Add(c.t.o.FrameTimeout))
 	}
 	defer cancel()
-	if c.t.memory.acquire(ctx, int64(largeBuffer(c.t.o.Max))) != nil {
+	if c.t.memory.acquire(ctx, int64(largeBuffer(c.t.o.MaxRecord))) != nil {
 		return errNoMemory
 	}
 	c.frameStart = time.Now() // the peer is not to blame for the wait
@@ -299,7 +301,7 @@ func (c *conn) dropLarge() {
 	if c.large != nil {
 		c.t.large.Put(c.large)
 		c.large = nil
-		c.t.memory.release(int64(largeBuffer(c.t.o.Max)))
+		c.t.memory.release(int64(largeBuffer(c.t.o.MaxRecord)))
 	}
 }
 

@@ -9,19 +9,19 @@ import (
 
 // OctetCounting takes frames that begin with their length in ASCII digits and a space (RFC 6587 §3.4.1). Anything else
 // at that position is malformed and closes the connection, because the beginning of the next frame cannot be known.
-func OctetCounting(s *Stream) Framer { return &counted{max: s.Max, header: octetHeader} }
+func OctetCounting(s *Stream) Framer { return &counted{max: s.MaxRecord, header: octetHeader} }
 
 // Len16 takes frames that begin with their length as a big-endian integer of 2 bytes. A frame without payload is a record.
-func Len16(s *Stream) Framer { return &counted{max: s.Max, header: len16Header} }
+func Len16(s *Stream) Framer { return &counted{max: s.MaxRecord, header: len16Header} }
 
 // Len32 is Len16 with a length of 4 bytes.
-func Len32(s *Stream) Framer { return &counted{max: s.Max, header: len32Header} }
+func Len32(s *Stream) Framer { return &counted{max: s.MaxRecord, header: len32Header} }
 
-// Fixed takes frames of exactly size bytes, with nothing between them. size is 1 to TCPOptions.Max. Longer frames are
-// lost (frame_too_long); a size below 1 closes every connection as malformed.
+// Fixed takes frames of exactly size bytes, with nothing between them. size is 1 to TCPOptions.MaxRecord. Longer frames
+// are lost (frame_too_long); a size below 1 closes every connection as malformed.
 func Fixed(size int) Framing {
 	return func(s *Stream) Framer {
-		return &counted{max: s.Max, header: func([]byte) (int, int64, error) {
+		return &counted{max: s.MaxRecord, header: func([]byte) (int, int64, error) {
 			if size < 1 {
 				return 0, 0, errMalformed
 			}
@@ -118,10 +118,10 @@ func len32Header(data []byte) (size int, length int64, err error) {
 // such, and any other as a line as in Newline. The two cannot be confused for syslog messages, which begin with "<"
 // (RFC 6587 §3.4). A number over the limit is not taken as a length, since such a frame could not be kept: a line that
 // begins with a date, as in "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a
-// space need Newline. Senders of frames over the limit need OctetCounting or a larger TCPOptions.Max: otherwise the
-// lines in such a frame become records of their own.
+// space need Newline. Senders of frames over the limit need OctetCounting or a larger TCPOptions.MaxRecord: otherwise
+// the lines in such a frame become records of their own.
 func Auto(s *Stream) Framer {
-	return &auto{line: newline{max: s.Max}, count: counted{max: s.Max, header: octetHeader}}
+	return &auto{line: newline{max: s.MaxRecord}, count: counted{max: s.MaxRecord, header: octetHeader}}
 }
 
 type auto struct {

@@ -52,7 +52,7 @@ func (f *untilNUL) Next(data []byte, eof bool) (n int, frame []byte, err error) 
 
 // A Framer of a program's own.
 func ExampleFramer() {
-	receive(func(s *ingest.Stream) ingest.Framer { return &untilNUL{max: s.Max} }, "two\nlines\x00one line\x00")
+	receive(func(s *ingest.Stream) ingest.Framer { return &untilNUL{max: s.MaxRecord} }, "two\nlines\x00one line\x00")
 	// Output:
 	// two
 	// lines

@@ -127,7 +127,7 @@ func Example_gelf() {
 	}
 	go datagrams.Serve(whole)
 	stream, err := ingest.ListenTCP("127.0.0.1:0", &ingest.TCPOptions{Framing: func(s *ingest.Stream) ingest.Framer {
-		return &untilNUL{max: s.Max}
+		return &untilNUL{max: s.MaxRecord}
 	}})
 	if err != nil {
 		log.Fatal(err)

@@ -29,7 +29,7 @@ type Framer interface {
 	// A Framer whose protocol sends acknowledgements implements Acknowledger too, and one whose protocol packs several
 	// frames into one, for example to compress them, Unpacker.
 	//
-	// A frame and its framing must fit into Stream.Max plus 4,096 bytes.
+	// A frame and its framing must fit into Stream.MaxRecord plus 4,096 bytes.
 	Next(data []byte, eof bool) (n int, frame []byte, err error)
 }
 
@@ -55,14 +55,14 @@ var ErrFlush = errors.New("ingest: the framer is about to reuse its memory")
 // and those that Fixed returns.
 //
 // The listener calls it once for every connection, after the PROXY header and the TLS handshake. It also calls it when it
-// is made, with a Stream that has no more than Max, to learn whether the Framers are Acknowledgers: either all of them are,
-// or none.
+// is made, with a Stream that has no more than MaxRecord, to learn whether the Framers are Acknowledgers: either all of them
+// are, or none.
 type Framing func(s *Stream) Framer
 
 // Stream describes the connection that a Framer is made for. The Framer may keep the Stream, but must not change it.
 type Stream struct {
-	// Max is the longest payload of a frame in bytes: TCPOptions.Max.
-	Max int
+	// MaxRecord is the longest payload of a frame, which becomes a record, in bytes: TCPOptions.MaxRecord.
+	MaxRecord int
 	// Peer is the address of the sender, as in the records. If a trusted proxy names its client (TCPOptions.ProxyFrom), it
 	// is the address of that client.
 	Peer netip.AddrPort

@@ -116,7 +116,7 @@ func TestFramers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			check := func(how string, ends ...int) {
 				t.Helper()
-				r := run(t, tt.framing(&Stream{Max: tt.max}), []byte(tt.stream), ends...)
+				r := run(t, tt.framing(&Stream{MaxRecord: tt.max}), []byte(tt.stream), ends...)
 				if !slices.Equal(r.frames, tt.frames) || !slices.Equal(r.lost, tt.lost) || r.fatal != tt.fatal {
 					t.Fatalf("%s: %.200q lost %v fatal %v\nwant %.200q lost %v fatal %v", how, r.frames, r.lost, r.fatal, tt.frames, tt.lost, tt.fatal)
 				}
@@ -145,8 +145,8 @@ func fuzzFramer(f *testing.F, framing Framing) {
 	f.Fuzz(func(t *testing.T, stream []byte, a, b uint16, limit uint8) {
 		m := int(limit) + 1
 		i, j := min(int(a), len(stream)), min(int(b), len(stream))
-		whole := run(t, framing(&Stream{Max: m}), stream)
-		split := run(t, framing(&Stream{Max: m}), stream, min(i, j), max(i, j))
+		whole := run(t, framing(&Stream{MaxRecord: m}), stream)
+		split := run(t, framing(&Stream{MaxRecord: m}), stream, min(i, j), max(i, j))
 		if !slices.Equal(whole.frames, split.frames) || !slices.Equal(whole.lost, split.lost) || whole.fatal != split.fatal {
 			t.Fatalf("whole %+v\nsplit %+v", whole, split)
 		}
@@ -191,7 +191,7 @@ func BenchmarkFramers(b *testing.B) {
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			buf := bytes.Repeat([]byte(bm.frame), 128)
-			f := bm.framing(&Stream{Max: 1 << 20})
+			f := bm.framing(&Stream{MaxRecord: 1 << 20})
 			b.SetBytes(int64(len(buf)))
 			b.ReportAllocs()
 			for b.Loop() {

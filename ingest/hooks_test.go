@@ -34,7 +34,7 @@ func (h *recordingHook) OnReceived(r Received) {
 func TestHookReceived(t *testing.T) {
 	for _, panics := range []bool{false, true} {
 		h := &recordingHook{panics: panics}
-		u := listenUDP(t, &UDPOptions{ReceiveBuffer: 64 << 10, Max: 300, Hooks: []Hook{h}})
+		u := listenUDP(t, &UDPOptions{ReceiveBuffer: 64 << 10, MaxRecord: 300, Hooks: []Hook{h}})
 		s := newSink()
 		s.blocked = true
 		wait := serve(t, u, s)
@@ -57,7 +57,7 @@ func TestHookReceived(t *testing.T) {
 		s.balance(t, st)
 
 		h = &recordingHook{panics: panics}
-		l := listenTCP(t, &TCPOptions{Max: 10, Hooks: []Hook{h}})
+		l := listenTCP(t, &TCPOptions{MaxRecord: 10, Hooks: []Hook{h}})
 		s = newSink()
 		wait = serve(t, l, s)
 		tc := dialTCP(t, l)

@@ -113,7 +113,7 @@ func TestGROOfOthers(t *testing.T) {
 			o := &UDPOptions{Files: []*os.File{f}}
 			if when == "before" {
 				aggregate()
-				o.Max = 10
+				o.MaxRecord = 10
 			}
 			u, err := ListenUDP("", o)
 			if err != nil {

@@ -8,7 +8,7 @@ import (
 
 // Newline takes each line as a record (RFC 6587 §3.4.2, with LF as the trailer). It strips LF or CR LF and skips empty
 // lines. Bytes after the last LF are a record too when the sender closes the connection.
-func Newline(s *Stream) Framer { return &newline{max: s.Max} }
+func Newline(s *Stream) Framer { return &newline{max: s.MaxRecord} }
 
 type newline struct {
 	max     int

@@ -22,7 +22,7 @@ func makePlain(t testing.TB, u *UDP) {
 
 // What other systems use, on this one: the same records, and drops that it does not know and does not deny.
 func TestPlain(t *testing.T) {
-	u := listenUDP(t, &UDPOptions{Max: 1000})
+	u := listenUDP(t, &UDPOptions{MaxRecord: 1000})
 	makePlain(t, u)
 	if u.Stats().DropsKnown {
 		t.Error("claims to know of drops")

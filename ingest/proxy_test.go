@@ -103,7 +103,7 @@ func TestProxyUDP(t *testing.T) {
 // the standard library.
 func TestProxyUDPListener(t *testing.T) {
 	for name, o := range map[string]UDPOptions{
-		"recvmmsg": {Max: 100}, "gro": {Max: 100, GRO: true}, "plain": {Max: 100}, "not trusted": {Max: 1000},
+		"recvmmsg": {MaxRecord: 100}, "gro": {MaxRecord: 100, GRO: true}, "plain": {MaxRecord: 100}, "not trusted": {MaxRecord: 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.ProxyFrom = loopback
@@ -138,7 +138,7 @@ func TestProxyUDPListener(t *testing.T) {
 				for _, d := range []string{goldV4 + "one", goldTLV + long[1:], "two", goldV6, goldV4 + long} {
 					want = append(want, d+" "+self.String())
 				}
-				lost, bad, ignored = 1, 0, 5 // the last one exceeds Max with its header
+				lost, bad, ignored = 1, 0, 5 // the last one exceeds MaxRecord with its header
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("kept %q, want %q", got, want)

@@ -90,7 +90,7 @@ func TestProxyTCP(t *testing.T) {
 
 // TestProxyTCPMemory: long headers that are still to come take no more memory than the listener has; the others wait.
 func TestProxyTCPMemory(t *testing.T) {
-	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Max: 1000, MemoryBytes: 3*maxV2 - 1})
+	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, MaxRecord: 1000, MemoryBytes: 3*maxV2 - 1})
 	s := newSink()
 	wait := serve(t, l, s)
 	half := sigV2 + unhex("21 11 ffff")

@@ -72,9 +72,9 @@ func (b *burst) add(r segment.Record, d *datagrams) {
 // slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
 func slotSize(o *UDPOptions) int {
 	if len(o.ProxyFrom) > 0 {
-		return min(o.Max+maxV2, maxDatagram)
+		return min(o.MaxRecord+maxV2, maxDatagram)
 	}
-	return o.Max
+	return o.MaxRecord
 }
 
 func (b *burst) empty() bool { return len(b.recs) == 0 && b.truncated.Records == 0 }

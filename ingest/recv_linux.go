@@ -52,13 +52,13 @@ type mmsg struct {
 // address and one for control messages, all tied together in a message header.
 func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg {
 	m := &mmsg{
-		conn: conn, unix: o.Network == "unixgram", datagrams: datagrams{max: o.Max, behind: o.ProxyFrom}, log: log,
+		conn: conn, unix: o.Network == "unixgram", datagrams: datagrams{max: o.MaxRecord, behind: o.ProxyFrom}, log: log,
 		recs: make([]segment.Record, 0, batch),
 	}
 	m.read = m.readable
 	size := slotSize(o)
 	if gro {
-		size = maxDatagram // of an aggregate; Max holds for the datagrams in it
+		size = maxDatagram // of an aggregate; MaxRecord holds for the datagrams in it
 	}
 	// Slots of a power of two would start in the same few cache sets. The pages of a slot that no datagram reaches are
 	// never touched, so they cost address space only.

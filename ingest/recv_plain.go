@@ -25,7 +25,7 @@ type plain struct {
 func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 	s := &socket{conn: pc, log: log}
 	s.recv = &plain{
-		conn: pc, datagrams: datagrams{o.Max, o.ProxyFrom, s.describe(o)}, buf: make([]byte, max(o.Max, maxDatagram)+1),
+		conn: pc, datagrams: datagrams{o.MaxRecord, o.ProxyFrom, s.describe(o)}, buf: make([]byte, max(o.MaxRecord, maxDatagram)+1),
 	}
 	if c, ok := pc.(interface{ SetReadBuffer(int) error }); ok {
 		if err := c.SetReadBuffer(o.ReceiveBuffer); err == nil {

@@ -34,7 +34,7 @@ func TestRecvmmsgRefused(t *testing.T) {
 				if when == "from the start" {
 					refuse(t, errno, "recvmmsg")
 				}
-				u := listenUDP(t, &UDPOptions{Max: 1000, GRO: true})
+				u := listenUDP(t, &UDPOptions{MaxRecord: 1000, GRO: true})
 				if when == "later" {
 					refuse(t, errno, "recvmmsg")
 				}

@@ -56,7 +56,7 @@ type deadliner interface {
 
 // describe returns what makes the attributes of the socket's datagrams.
 func (s *socket) describe(o *UDPOptions) *datagramAttrs {
-	return newDatagramAttrs(o.Attributes, Stream{Max: o.Max, Listener: s.conn.LocalAddr()}, &s.meter, s.log)
+	return newDatagramAttrs(o.Attributes, Stream{MaxRecord: o.MaxRecord, Listener: s.conn.LocalAddr()}, &s.meter, s.log)
 }
 
 // serve receives until it is detached, and then until the queue is empty; or until the socket was passed to another

@@ -16,15 +16,16 @@ func streams() (Framing, <-chan *Stream) {
 // A framing learns about its connection: both addresses, the listener's, the limit, and the TLS state if there is one.
 func TestStream(t *testing.T) {
 	framing, made := streams()
-	l := listenTCP(t, &TCPOptions{Framing: framing, Max: 321})
-	if s := <-made; *s != (Stream{Max: 321}) {
+	l := listenTCP(t, &TCPOptions{Framing: framing, MaxRecord: 321})
+	if s := <-made; *s != (Stream{MaxRecord: 321}) {
 		t.Errorf("asked whether it acknowledges with %+v, want the limit alone", s)
 	}
 	serve(t, l, newSink())
 	c := dialTCP(t, l)
 	s := <-made
-	want := Stream{Max: 321, Peer: addrPort(c.LocalAddr()), Local: addrPort(c.RemoteAddr()), Listener: l.Addr()}
-	if s.Peer != want.Peer || s.Local != want.Local || s.Max != want.Max || s.Listener.String() != l.Addr().String() || s.TLS != nil {
+	want := Stream{MaxRecord: 321, Peer: addrPort(c.LocalAddr()), Local: addrPort(c.RemoteAddr()), Listener: l.Addr()}
+	if s.Peer != want.Peer || s.Local != want.Local || s.MaxRecord != want.MaxRecord ||
+		s.Listener.String() != l.Addr().String() || s.TLS != nil {
 		t.Errorf("%+v, want %+v", s, want)
 	}
 	c.Close()

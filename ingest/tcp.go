@@ -30,7 +30,7 @@ type TCP struct {
 	batch   int             // most records of an Append
 	shares  *shares
 	memory  *budget
-	large   sync.Pool // of *[]byte, largeBuffer(o.Max) long
+	large   sync.Pool // of *[]byte, largeBuffer(o.MaxRecord) long
 	wg      sync.WaitGroup
 	conns   connSet
 	behind  proxies // trusted ones
@@ -84,8 +84,8 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 		o: c, ln: ln, log: newLimiter(c.Logger), batch: maxBatch, behind: c.ProxyFrom,
 		shares: shares, memory: newBudget(c.MemoryBytes, shares.largest),
 	}
-	t.large.New = func() any { b := make([]byte, largeBuffer(c.Max)); return &b }
-	if t.acks = acknowledges(c.Framing, c.Max); t.acks {
+	t.large.New = func() any { b := make([]byte, largeBuffer(c.MaxRecord)); return &b }
+	if t.acks = acknowledges(c.Framing, c.MaxRecord); t.acks {
 		t.batch = c.Window
 	}
 	t.cert.watch(c.TLS)

@@ -69,7 +69,7 @@ func TestTCPRecords(t *testing.T) {
 
 // Frames from one byte to the limit, over many connections at once, arrive whole and in order.
 func TestTCPLarge(t *testing.T) {
-	l := listenTCP(t, &TCPOptions{Framing: Len32, Max: 300_000, MemoryBytes: 400_000}) // room for one large frame
+	l := listenTCP(t, &TCPOptions{Framing: Len32, MaxRecord: 300_000, MemoryBytes: 400_000}) // room for one large frame
 	s := newSink()
 	wait := serve(t, l, s)
 	var wg sync.WaitGroup
@@ -261,7 +261,9 @@ func TestTCPTimeouts(t *testing.T) {
 		s.await(t, "a loss", func() bool { return s.acct.Lost[segment.Malformed].Records == 1 })
 	})
 	t.Run("memory", func(t *testing.T) { // a frame that finds no room in time ends its connection, and counts
-		l := listenTCP(t, &TCPOptions{FrameTimeout: 100 * time.Millisecond, Framing: Newline, Max: 200_000, MemoryBytes: 210_000})
+		l := listenTCP(t, &TCPOptions{
+			FrameTimeout: 100 * time.Millisecond, Framing: Newline, MaxRecord: 200_000, MemoryBytes: 210_000,
+		})
 		s := newSink()
 		serve(t, l, s)
 		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
@@ -349,7 +351,7 @@ func TestTCPBadFramer(t *testing.T) {
 		"lost":     func(d []byte, _ bool) (int, []byte, error) { return 0, nil, &LostFrame{Cause: segment.Malformed} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := listenTCP(t, &TCPOptions{Max: 100, Framing: func(*Stream) Framer { return f }})
+			l := listenTCP(t, &TCPOptions{MaxRecord: 100, Framing: func(*Stream) Framer { return f }})
 			s := newSink()
 			serve(t, l, s)
 			c := dialTCP(t, l)
@@ -366,8 +368,10 @@ type funcFramer func(data []byte, eof bool) (int, []byte, error)
 func (f funcFramer) Next(data []byte, eof bool) (int, []byte, error) { return f(data, eof) }
 
 func TestTCPOptionsBad(t *testing.T) {
-	_, err := ListenTCP("127.0.0.1:0", &TCPOptions{Network: "udp", Max: -1, MaxConns: -1, MaxConnsPerSource: -1, HandshakeTimeout: -1})
-	for _, want := range []string{"Network", "Max ", "MaxConns ", "MaxConnsPerSource", "HandshakeTimeout"} {
+	_, err := ListenTCP("127.0.0.1:0", &TCPOptions{
+		Network: "udp", MaxRecord: -1, MaxConns: -1, MaxConnsPerSource: -1, HandshakeTimeout: -1,
+	})
+	for _, want := range []string{"Network", "MaxRecord ", "MaxConns ", "MaxConnsPerSource", "HandshakeTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}
@@ -393,7 +397,7 @@ func TestTCPTooLongCountsAtOnce(t *testing.T) {
 		"len16":   {Len16, "\x00\xcb" + strings.Repeat("x", 200), "yyy\x00\x02ok", 203},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := listenTCP(t, &TCPOptions{Framing: tt.framing, Max: 100})
+			l := listenTCP(t, &TCPOptions{Framing: tt.framing, MaxRecord: 100})
 			s := newSink()
 			wait := serve(t, l, s)
 			c := dialTCP(t, l)

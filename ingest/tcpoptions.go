@@ -19,9 +19,9 @@ type TCPOptions struct {
 	Network string
 	// Framing cuts the stream into records; default Auto.
 	Framing Framing
-	// Max is the longest payload of a frame in bytes; default 1 MiB. A longer frame is skipped and lost
-	// (frame_too_long); the connection stays open.
-	Max int
+	// MaxRecord is the longest record that is kept, which is the payload of a frame, in bytes; default 1 MiB, at most
+	// segment.MaxRecord. A longer frame is skipped and lost (frame_too_long); the connection stays open.
+	MaxRecord int
 	// Window is how many records of a connection may be appended and not acknowledged, 1 to 1024; default 1024. It
 	// needs a framing that acknowledges. When a connection breaks, the peer sends again at most this many records that
 	// are kept already. A smaller window costs more calls of fdatasync.
@@ -82,7 +82,7 @@ func (o *TCPOptions) withDefaults() TCPOptions {
 		c = *o
 	}
 	setDefault(&c.Network, "tcp")
-	setDefault(&c.Max, 1<<20)
+	setDefault(&c.MaxRecord, 1<<20)
 	setDefault(&c.Window, maxBatch)
 	setDefault(&c.MaxConns, 4096)
 	setDefault(&c.MaxConnsPerSource, 1024)
@@ -109,10 +109,10 @@ func (o *TCPOptions) validate() error {
 	default:
 		bad("Network %q: want tcp, tcp4 or tcp6", o.Network)
 	}
-	if o.Max < 1 || o.Max > segment.MaxRecord {
-		bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
-	} else if o.MemoryBytes < int64(largeBuffer(o.Max)) {
-		bad("MemoryBytes %d: want at least %d bytes, one frame of Max %d", o.MemoryBytes, largeBuffer(o.Max), o.Max)
+	if o.MaxRecord < 1 || o.MaxRecord > segment.MaxRecord {
+		bad("MaxRecord %d: want 1 to %d bytes", o.MaxRecord, segment.MaxRecord)
+	} else if o.MemoryBytes < int64(largeBuffer(o.MaxRecord)) {
+		bad("MemoryBytes %d: want at least %d bytes, one frame of MaxRecord %d", o.MemoryBytes, largeBuffer(o.MaxRecord), o.MaxRecord)
 	}
 	if o.Window < 1 || o.Window > maxBatch {
 		bad("Window %d: want 1 to %d records", o.Window, maxBatch)

@@ -96,7 +96,7 @@ func TestUDPPayloads(t *testing.T) {
 }
 
 func TestUDPTruncated(t *testing.T) {
-	u := listenUDP(t, &UDPOptions{Max: 100})
+	u := listenUDP(t, &UDPOptions{MaxRecord: 100})
 	s := newSink()
 	wait := serve(t, u, s)
 	c := dialUDP(t, u)
@@ -324,14 +324,16 @@ func TestUDPStats(t *testing.T) {
 }
 
 func TestUDPOptionsBad(t *testing.T) {
-	_, err := ListenUDP("127.0.0.1:0", &UDPOptions{Network: "tcp", Sockets: -1, ReceiveBuffer: 1, Max: 70_000, ExpectedRate: -1})
+	_, err := ListenUDP("127.0.0.1:0", &UDPOptions{
+		Network: "tcp", Sockets: -1, ReceiveBuffer: 1, MaxRecord: 70_000, ExpectedRate: -1,
+	})
 	for _, want := range []string{"Network", "Sockets", "ReceiveBuffer", "ExpectedRate"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}
 	}
-	if _, err := ListenUDP("127.0.0.1:0", &UDPOptions{Max: 70_000}); err == nil {
-		t.Error("Max 70000 was accepted")
+	if _, err := ListenUDP("127.0.0.1:0", &UDPOptions{MaxRecord: 70_000}); err == nil {
+		t.Error("MaxRecord 70000 was accepted")
 	}
 	if _, err := ListenUDP("nowhere", nil); err == nil {
 		t.Error("an address without a port was accepted")

@@ -29,9 +29,10 @@ type UDPOptions struct {
 	// bytes. The kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all
 	// sockets of the host together. See Stats.ReceiveBuffer.
 	ReceiveBuffer int
-	// Max is the longest datagram that is kept, in bytes; default 65,535, which none exceeds. A longer one is lost as a
-	// whole (truncated).
-	Max int
+	// MaxRecord is the longest record that is kept, which is the payload of a datagram, in bytes; default 65,535. This is
+	// also the most for UDP, where no datagram is longer; for a unix socket it is segment.MaxRecord. A longer datagram is
+	// lost as a whole (truncated).
+	MaxRecord int
 	// GRO lets the kernel deliver the datagrams of a flow in aggregates, at a fraction of the cost. The kernel aggregates
 	// datagrams of equal length that follow each other closely, from a few dozen flows at a time. Lines of varying length
 	// and datagrams of hundreds of senders mostly remain single, so that GRO gains little for them.
@@ -46,14 +47,15 @@ type UDPOptions struct {
 	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
 	// have the client's address and do not contain the header. A datagram from there with a missing or invalid header
 	// is kept unchanged, with the relay's address. Headers from other addresses are not trusted. Both are counted
-	// (Stats.ProxyMalformed, Stats.ProxyIgnored). Max is the limit of the payload.
+	// (Stats.ProxyMalformed, Stats.ProxyIgnored). The header does not count
+	// towards MaxRecord.
 	//
 	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
 	ProxyFrom []netip.Prefix
 	// Attributes returns the attributes of datagrams (segment.Attrs), for example ConnAttrs; nil means none. It is called
-	// when the listener is made, with a Stream that has Max and Listener only, and once for each set of extensions in
-	// PROXY headers, with these in Stream.Proxy. It must not block. Where it panics, or what it returns is no set, the
-	// datagrams have no attributes; both are logged, a panic is counted too (Stats.Panics).
+	// when the listener is made, with a Stream that has MaxRecord and Listener only, and once for each set of extensions
+	// in PROXY headers, with these in Stream.Proxy. It must not block. Where it panics, or what it returns is no set,
+	// the datagrams have no attributes; both are logged, a panic is counted too (Stats.Panics).
 	Attributes func(s *Stream) map[string]string
 	// Mode, Owner and Group determine who may send to a unix socket, which requires write permission to its file. They
 	// are set before any process can reach the socket. Owner and Group are names or numbers; default this process's.
@@ -87,8 +89,8 @@ func (o *UDPOptions) withDefaults() UDPOptions {
 	if c.ReceiveBuffer == 0 {
 		c.ReceiveBuffer = 64 << 20
 	}
-	if c.Max == 0 {
-		c.Max = maxDatagram
+	if c.MaxRecord == 0 {
+		c.MaxRecord = maxDatagram
 	}
 	c.Logger = steadylog.Wrap(c.Logger)
 	return c
@@ -99,12 +101,12 @@ func (o *UDPOptions) validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ingest: "+format, args...)) }
 	switch o.Network {
 	case "udp", "udp4", "udp6":
-		if o.Max < 1 || o.Max > maxDatagram {
-			bad("Max %d: want 1 to %d bytes", o.Max, maxDatagram)
+		if o.MaxRecord < 1 || o.MaxRecord > maxDatagram {
+			bad("MaxRecord %d: want 1 to %d bytes", o.MaxRecord, maxDatagram)
 		}
 	case "unixgram":
-		if o.Max < 1 || o.Max > segment.MaxRecord {
-			bad("Max %d: want 1 to %d bytes", o.Max, segment.MaxRecord)
+		if o.MaxRecord < 1 || o.MaxRecord > segment.MaxRecord {
+			bad("MaxRecord %d: want 1 to %d bytes", o.MaxRecord, segment.MaxRecord)
 		}
 		if o.Sockets > 1 {
 			bad("Sockets %d: a unix socket cannot be shared", o.Sockets)

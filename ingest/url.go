@@ -138,7 +138,7 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	p.proxy("v2", &c.ProxyFrom)
 	p.attrs(&c.Attributes)
 	p.bytes("rcvbuf", &c.ReceiveBuffer)
-	p.bytes("max", &c.Max)
+	p.bytes("max", &c.MaxRecord)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })
 	return func() (Listener, error) { return check(ListenUDP(addr, &c)) }
 }
@@ -182,10 +182,10 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	} else {
 		p.framing(o, &c)
 	}
-	if d := c.withDefaults(); acknowledges(d.Framing, d.Max) {
+	if d := c.withDefaults(); acknowledges(d.Framing, d.MaxRecord) {
 		p.number("window", &c.Window, 1)
 	}
-	p.bytes("max", &c.Max)
+	p.bytes("max", &c.MaxRecord)
 	p.proxy("on", &c.ProxyFrom)
 	p.attrs(&c.Attributes)
 	p.invalid(func() error { d := c.withDefaults(); return d.validate() })

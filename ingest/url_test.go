@@ -21,7 +21,7 @@ func TestListen(t *testing.T) {
 		}
 		l.Close()
 	}
-	l, err := Listen("udp://127.0.0.1:0?sockets=2&gro=on&rcvbuf=2MiB&max=9000&rate=7", &Options{UDP: UDPOptions{Max: 1}})
+	l, err := Listen("udp://127.0.0.1:0?sockets=2&gro=on&rcvbuf=2MiB&max=9000&rate=7", &Options{UDP: UDPOptions{MaxRecord: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestListen(t *testing.T) {
 	if from := p.(*TCP).o.ProxyFrom; fmt.Sprint(from) != "[10.0.0.0/8 2001:db8::1/128]" {
 		t.Errorf("%v", from)
 	}
-	if o := l.(*UDP).o; o.Sockets != 2 || !o.GRO || o.ReceiveBuffer != 2<<20 || o.Max != 9000 || o.ExpectedRate != 7 {
+	if o := l.(*UDP).o; o.Sockets != 2 || !o.GRO || o.ReceiveBuffer != 2<<20 || o.MaxRecord != 9000 || o.ExpectedRate != 7 {
 		t.Errorf("%+v", o)
 	}
 }

@@ -40,12 +40,12 @@ var force = map[segment.Cause]func(w *world, class string){
 		w.class(class, spool.Options{}, nil, u)
 	},
 	segment.Truncated: func(w *world, class string) {
-		u := listenUDP(w, &ingest.UDPOptions{Max: 100})
+		u := listenUDP(w, &ingest.UDPOptions{MaxRecord: 100})
 		w.class(class, spool.Options{}, nil, u)
 		write(w.t, dial(w.t, u), strings.Repeat("x", 101))
 	},
 	segment.FrameTooLong: func(w *world, class string) {
-		l := listenTCP(w, &ingest.TCPOptions{Max: 10})
+		l := listenTCP(w, &ingest.TCPOptions{MaxRecord: 10})
 		w.class(class, spool.Options{}, nil, l)
 		write(w.t, dial(w.t, l), strings.Repeat("x", 100)+"\n")
 	},

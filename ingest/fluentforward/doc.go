@@ -2,7 +2,7 @@
 // libraries speak. A client sends chunks of events, keeps each until it is acknowledged, and sends it again otherwise.
 // [Framing] plugs the protocol into a TCP listener of package ingest, whose limits, time-outs, TLS and PROXY protocol it uses:
 //
-//	l, err := ingest.ListenTCP(":24224", &ingest.TCPOptions{Framing: fluentforward.Framing, Max: 12 << 20})
+//	l, err := ingest.ListenTCP(":24224", &ingest.TCPOptions{Framing: fluentforward.Framing, MaxRecord: 12 << 20})
 //	l, err := ingest.Listen("fluents://:24224?cert=server.pem&key=server.key&client_ca=ca.pem&max=12MiB",
 //		&ingest.Options{Framings: map[string]ingest.Framing{"fluent": fluentforward.Framing}})
 //
@@ -31,19 +31,19 @@
 // A client that does not ask for acknowledgements has no guarantee, whatever the server does: it takes everything for
 // delivered that its kernel has taken. What arrives while Shutdown ends such a connection is lost, and counted (given_up).
 //
-// The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.Max) can never be taken:
-// it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without end. So
-// does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100 levels. The
-// bytes of both are counted as they were in MessagePack, since their JSON was not made to its end.
+// The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.MaxRecord) can never be
+// taken: it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without
+// end. So does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100
+// levels. The bytes of both are counted as they were in MessagePack, since their JSON was not made to its end.
 //
 // # Limits
 //
-// A whole message must fit into TCPOptions.Max: choose it above chunk_limit_size of Fluentd's buffers, which is 8 MiB by
-// default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is inflated through a buffer, and may
-// become 64 times as large as TCPOptions.Max. What exceeds these limits or is no message ends the connection, counted as
-// malformed.
+// A whole message also has to fit into TCPOptions.MaxRecord, although it holds many records: choose it above chunk_limit_size
+// of Fluentd's buffers, which is 8 MiB by default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is
+// inflated through a buffer, and may become 64 times as large as TCPOptions.MaxRecord. What exceeds these limits or is no
+// message ends the connection, counted as malformed.
 //
-// The memory for inflated entries and for JSON is outside TCPOptions.MemoryBytes. Usually a connection uses about 350 KiB while it
-// unpacks a chunk. An event that is longer needs up to about three times TCPOptions.Max, so hostile clients can make all
-// connections together use that much times TCPOptions.MaxConns.
+// The memory for inflated entries and for JSON is outside TCPOptions.MemoryBytes. Usually a connection uses about 350 KiB
+// while it unpacks a chunk. An event that is longer needs up to about three times TCPOptions.MaxRecord, so hostile clients
+// can make all connections together use that much times TCPOptions.MaxConns.
 package fluentforward

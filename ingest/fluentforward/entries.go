@@ -11,7 +11,7 @@ import (
 const (
 	// firstBuffer is what compressed entries are inflated through, unless one needs more.
 	firstBuffer = 64 << 10
-	// maxRatio is how much larger than TCPOptions.Max compressed entries may become.
+	// maxRatio is how much larger than TCPOptions.MaxRecord compressed entries may become.
 	maxRatio = 64
 )
 

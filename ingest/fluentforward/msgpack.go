@@ -16,7 +16,7 @@ var (
 	errFormat = errors.New("fluentforward: no MessagePack")
 	errKey    = errors.New("fluentforward: the key of a map is an array or a map")
 	errDeep   = errors.New("fluentforward: values are nested too deeply")
-	errLong   = errors.New("fluentforward: the JSON of an event is over the limit (TCPOptions.Max)")
+	errLong   = errors.New("fluentforward: the JSON of an event is over the limit (TCPOptions.MaxRecord)")
 )
 
 // maxDepth is how deeply values may be nested.

@@ -14,12 +14,12 @@ var (
 	errMessage = errors.New("fluentforward: no message: want [tag, time, record], [tag, entries] or [tag, packed entries], each with options or without")
 	errEntry   = errors.New("fluentforward: no entry: want [time, record]")
 	errCodec   = errors.New("fluentforward: entries are compressed, and not with gzip")
-	errLarge   = errors.New("fluentforward: a message is over the limit (TCPOptions.Max)")
+	errLarge   = errors.New("fluentforward: a message is over the limit (TCPOptions.MaxRecord)")
 )
 
 // Framing is the Forward protocol as an ingest.Framing. Its Framers are Acknowledgers, so the listener's sink must have
 // WaitDurable, as spool.Intake does.
-func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max} }
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.MaxRecord} }
 
 // session is the server's side of one connection.
 type session struct {

@@ -68,7 +68,7 @@ type result struct {
 // session asks for it, as late as a listener does.
 func run(t testing.TB, max int, stream string, ends ...int) (r result) {
 	t.Helper()
-	s := Framing(&ingest.Stream{Max: max}).(*session)
+	s := Framing(&ingest.Stream{MaxRecord: max}).(*session)
 	var held [][]byte
 	flush := func() {
 		for _, f := range held {
@@ -262,7 +262,7 @@ func TestIdleSessionIsSmall(t *testing.T) {
 		"plain":      arr(str("a"), bin(entries), chunk("c")),
 		"compressed": arr(str("a"), bin(gzipped(entries)), dict(str("compressed"), str("gzip"), str("chunk"), str("c"))),
 	} {
-		s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
+		s := Framing(&ingest.Stream{MaxRecord: 1 << 20}).(*session)
 		if _, _, err := s.Next([]byte(message), false); err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +281,7 @@ func TestIdleSessionIsSmall(t *testing.T) {
 // Whether a client sends again what is not acknowledged is decided by each of its messages. Those that ask and those that do
 // not are never in the same batch, so the listener knows of each batch whether its loss has to be counted.
 func TestAskedByMessage(t *testing.T) {
-	s := Framing(&ingest.Stream{Max: 1000}).(*session)
+	s := Framing(&ingest.Stream{MaxRecord: 1000}).(*session)
 	batches := ""
 	for _, asks := range []bool{true, true, false, false, true} {
 		m := arr(str("a"), now, dict())

@@ -2,7 +2,7 @@
 // Logstash's output. A client sends a window of events, keeps them until they are acknowledged, and sends the next window.
 // [Framing] plugs the protocol into a TCP listener of package ingest, whose limits, time-outs, TLS and PROXY protocol it uses:
 //
-//	l, err := ingest.ListenTCP(":5044", &ingest.TCPOptions{Framing: lumberjack.Framing, Max: 8 << 20})
+//	l, err := ingest.ListenTCP(":5044", &ingest.TCPOptions{Framing: lumberjack.Framing, MaxRecord: 8 << 20})
 //	l, err := ingest.Listen("lumberjacks://:5044?cert=server.pem&key=server.key&client_ca=ca.pem&max=8MiB",
 //		&ingest.Options{Framings: map[string]ingest.Framing{"lumberjack": lumberjack.Framing}})
 //
@@ -19,22 +19,22 @@
 // of fdatasync and the client sees progress. While the spool is full or its disk stalls, nothing more is read and the client
 // waits. The listener acknowledges event 0 meanwhile, which acknowledges nothing, so that the client does not take it for dead.
 //
-// The protocol has no answer that refuses an event. An event over the limit (TCPOptions.Max) can never be taken: it counts as
-// lost (frame_too_long) and is acknowledged with the others, since the client would otherwise send it without end.
+// The protocol has no answer that refuses an event. An event over the limit (TCPOptions.MaxRecord) can never be taken: it
+// counts as lost (frame_too_long) and is acknowledged with the others, since the client would otherwise send it without end.
 //
 // Shutdown acknowledges what is durable, and closes. The client sends everything else again, to this or another server. A
 // client whose connection ends before it has been acknowledged sends the window again, so part of a window may be kept twice.
 //
 // # Compression
 //
-// A compressed frame has to fit into TCPOptions.Max, like an event. It is inflated through a small buffer, and may become 64
-// times as large as TCPOptions.Max: with more, it is malformed and the connection ends, and the client would send it
-// again without end. Filebeat sends up to bulk_max_size events (2,048) in one frame: with the default limit of 1 MiB that
-// suffices for events of about 5 KB. Choose a larger Max if events are longer.
+// A compressed frame also has to fit into TCPOptions.MaxRecord, although it holds many records. It is inflated through a
+// small buffer, and may become 64 times as large as TCPOptions.MaxRecord: with more, it is malformed and the connection ends,
+// and the client would send it again without end. Filebeat sends up to bulk_max_size events (2,048) in one frame: with the
+// default limit of 1 MiB that suffices for events of about 5 KB. Choose a larger MaxRecord if events are longer.
 //
 // The buffer is outside TCPOptions.MemoryBytes. A connection that has sent a compressed frame keeps 64 KiB. It uses up to
-// TCPOptions.Max and 64 KiB while an event that is longer than that is inflated, so hostile clients can make all connections
-// together use that much times TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
+// TCPOptions.MaxRecord and 64 KiB while an event that is longer than that is inflated, so hostile clients can make all
+// connections together use that much times TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
 //
 // # A configuration for Filebeat
 //

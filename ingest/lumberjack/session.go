@@ -14,13 +14,13 @@ import (
 var (
 	errVersion = errors.New("lumberjack: no frame of version 2")
 	errNested  = errors.New("lumberjack: a compressed frame inside a compressed frame")
-	errLarge   = errors.New("lumberjack: a frame is over the limit (TCPOptions.Max)")
+	errLarge   = errors.New("lumberjack: a frame is over the limit (TCPOptions.MaxRecord)")
 	errCut     = errors.New("lumberjack: a compressed frame ends inside a frame")
 )
 
 // Framing is Lumberjack version 2 as an ingest.Framing. Its Framers are Acknowledgers, so the listener's sink must have
 // WaitDurable, as spool.Intake does.
-func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max} }
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.MaxRecord} }
 
 // session is the server's side of one connection.
 type session struct {

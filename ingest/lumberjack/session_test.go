@@ -53,7 +53,7 @@ type result struct {
 // session asks for it, as late as a listener does.
 func run(t testing.TB, max int, stream string, ends ...int) (r result) {
 	t.Helper()
-	s := Framing(&ingest.Stream{Max: max}).(*session)
+	s := Framing(&ingest.Stream{MaxRecord: max}).(*session)
 	var held [][]byte
 	flush := func() {
 		for _, f := range held {
@@ -185,7 +185,7 @@ func TestLargeFrame(t *testing.T) {
 
 // Each byte of a data frame is looked at once, however the frame arrives.
 func TestPairsLookedAtOnce(t *testing.T) {
-	s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
+	s := Framing(&ingest.Stream{MaxRecord: 1 << 20}).(*session)
 	stream := []byte("2D" + string(u32(1)) + string(u32(1<<16)) + string(make([]byte, 8000)))
 	before := 0
 	for i := range stream {
@@ -228,7 +228,7 @@ func BenchmarkSession(b *testing.B) {
 		frames = append(frames, event(i+1, fmt.Sprintf(`{"@timestamp":"2026-11-28T00:00:00Z","message":"%0500d"}`, i)))
 	}
 	stream := []byte(window(2048) + compressed(frames...))
-	s := Framing(&ingest.Stream{Max: 1 << 20}).(*session)
+	s := Framing(&ingest.Stream{MaxRecord: 1 << 20}).(*session)
 	b.ReportAllocs()
 	for b.Loop() {
 		data := stream

@@ -13,7 +13,7 @@ import (
 const (
 	// firstBuffer is what a compressed frame is inflated through, unless an event needs more.
 	firstBuffer = 64 << 10
-	// maxRatio is how much larger than TCPOptions.Max a compressed frame may become.
+	// maxRatio is how much larger than TCPOptions.MaxRecord a compressed frame may become.
 	maxRatio = 64
 )
 

@@ -16,10 +16,10 @@
 //
 // A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again. The
 // answer 500 is final, since a client then drops the message. So it is used only for what can never be taken: a message over
-// the limit (TCPOptions.Max, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog. Both count as lost.
-// rsyslog drops that message, logs the answer, and connects again. Overload is never answered with 500: while the spool is full or its disk
-// stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject, what the spool
-// counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
+// the limit (TCPOptions.MaxRecord, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog. Both count as
+// lost. rsyslog drops that message, logs the answer, and connects again. Overload is never answered with 500: while the spool
+// is full or its disk stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject,
+// what the spool counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
 //
 // Shutdown acknowledges what is durable, sends the hint serverclose, and closes. The client sends everything else again,
 // to this or another server. This listener does not count those messages.

@@ -236,7 +236,7 @@ func TestBad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSink()
-			l := start(t, s, &ingest.TCPOptions{Max: 100})
+			l := start(t, s, &ingest.TCPOptions{MaxRecord: 100})
 			good := dial(t, l).open()
 			c := dial(t, l)
 			c.send(test.send)

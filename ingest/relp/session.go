@@ -27,9 +27,9 @@ var (
 	errHint     = errors.New("relp: syslog as a hint, which could not be acknowledged")
 )
 
-// Framing is RELP as an ingest.Framing. It takes messages of up to Stream.Max bytes. Its Framers are Acknowledgers, so
+// Framing is RELP as an ingest.Framing. It takes messages of up to Stream.MaxRecord bytes. Its Framers are Acknowledgers, so
 // the listener's sink must have WaitDurable, as spool.Intake does.
-func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.Max, want: 1} }
+func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.MaxRecord, want: 1} }
 
 // session is the server's side of one connection. It collects answers in the order of the commands; the listener sends them
 // when what they promise is true.
