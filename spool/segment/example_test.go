@@ -55,6 +55,33 @@ func Example() {
 	// 1007 2023-11-14T22:13:20.000001007Z invalid AddrPort 8 bytes
 }
 
+// The recovery of a segment whose writer was killed in the middle of a write: Scan finds where the segment ends, and its Builder
+// seals it there.
+func ExampleScan() {
+	file, err := os.ReadFile("testdata/active-v2.seg")
+	if err != nil {
+		log.Fatal(err)
+	}
+	file = file[:len(file)-100] // of the last block, only a part has reached the disk
+	res, err := segment.Scan(bytes.NewReader(file), int64(len(file)), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sealed:", res.Footer != nil)
+	fmt.Printf("records %d to %d, damage: %d\n", res.Header.First, res.Next-1, len(res.Damage))
+
+	seal, err := res.Builder.Seal(res.End, res.Ledger) // in a file: after what is below End has been synced
+	if err != nil {
+		log.Fatal(err)
+	}
+	file = append(file[:res.End], seal...)
+	fmt.Println("verified:", segment.Verify(bytes.NewReader(file), int64(len(file))))
+	// Output:
+	// sealed: false
+	// records 1000 to 1003, damage: 0
+	// verified: <nil>
+}
+
 // The attributes of a connection are made once, and all of its records share them.
 func ExampleNewAttrs() {
 	attrs, err := segment.NewAttrs(map[string]string{"tls.subject": "CN=fw-1", "listener": "vpn"})
