@@ -9,7 +9,7 @@ import (
 
 // Successor is a process that takes over from this one: see HandOver.
 type Successor struct {
-	// Cmd is not started yet. Its Stdin, Stdout and Stderr must be files or nil, since it outlives this process.
+	// Cmd is required, and not started yet. Its Stdin, Stdout and Stderr must be files or nil, since it outlives this process.
 	Cmd *exec.Cmd
 	// Listeners to hand over, by the names that the successor asks for.
 	Listeners map[string]Listener

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
@@ -130,9 +132,10 @@ func closeAll(files []*os.File) {
 // else, close its spools, for which the successor waits, and end.
 //
 // With an error nothing has changed: the listeners continue, and the successor is dead. It has not read anything then,
-// unless it died by itself in the last step.
+// unless it died by itself in the last step. A Successor that is nil, has no Cmd or has a Listener that is nil is such an
+// error, and nothing is started.
 func HandOver(ctx context.Context, s *Successor) error {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(checkContext(ctx), checkSuccessor(s)); err != nil {
 		return err
 	}
 	if getpid() == 1 {
@@ -151,6 +154,24 @@ func HandOver(ctx context.Context, s *Successor) error {
 		return fmt.Errorf("ingest: hand-over: %w; this process continues", err)
 	}
 	return nil
+}
+
+// checkSuccessor returns what is wrong with a Successor: otherwise a panic would end this process, and what its listeners have
+// in memory would be lost.
+func checkSuccessor(s *Successor) error {
+	if s == nil {
+		return errors.New("ingest: hand-over: the Successor is nil")
+	}
+	var errs []error
+	if s.Cmd == nil {
+		errs = append(errs, errors.New("ingest: hand-over: Successor.Cmd is missing"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
+		if foreign.IsNil(s.Listeners[name]) {
+			errs = append(errs, fmt.Errorf("ingest: hand-over: Successor.Listeners[%q] is nil (%T)", name, s.Listeners[name]))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // errFirstProcess: the kernel ends every process of a PID namespace when its first one ends (pid_namespaces(7)), so the

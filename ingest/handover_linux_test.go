@@ -334,8 +334,30 @@ func TestHandOverFails(t *testing.T) {
 	}
 }
 
-// A listener whose sink takes nothing cannot hand over what it has in hand. It keeps its sockets, and goes on when the
-// sink does.
+// TestHandOverMisuse: what is missing in a Successor is named, all at once, and nothing is started.
+func TestHandOverMisuse(t *testing.T) {
+	var udp *UDP
+	s := &Successor{Cmd: exec.Command(os.Args[0]), Listeners: map[string]Listener{"tcp": nil, "udp": udp}}
+	for _, tt := range []struct {
+		s    *Successor
+		want []string
+	}{
+		{nil, []string{"the Successor is nil"}},
+		{&Successor{Listeners: s.Listeners}, []string{"Cmd is missing", `Listeners["tcp"] is nil`}},
+		{s, []string{`Listeners["tcp"] is nil (<nil>)`, `Listeners["udp"] is nil (*ingest.UDP)`}},
+	} {
+		err := HandOver(t.Context(), tt.s)
+		for _, want := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v lacks %q", err, want)
+			}
+		}
+	}
+	if s.Cmd.Process != nil {
+		t.Error("the successor was started")
+	}
+}
+
 // TestHandOverFirstProcess: as PID 1 a process would take its successor with it.
 func TestHandOverFirstProcess(t *testing.T) {
 	was := getpid
@@ -347,6 +369,8 @@ func TestHandOverFirstProcess(t *testing.T) {
 	}
 }
 
+// A listener whose sink takes nothing cannot hand over what it has in hand. It keeps its sockets, and goes on when the
+// sink does.
 func TestHandOverStuck(t *testing.T) {
 	u := listenUDP(t, nil)
 	l := listenTCP(t, &TCPOptions{Grace: -1})
