@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/penstock-go/penstock/drain/status"
+	"github.com/penstock-go/penstock/internal/foreign"
 )
 
 // Source has what is exported. A *status.Watch is one.
@@ -25,11 +27,20 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// New returns a Collector of a service.
+// New returns a Collector of a service. A Collector of a nil Source cannot be registered: Register returns an error that says
+// so.
 func New(from Source) *Collector { return &Collector{from: from} }
+
+// errNoSource is found at the registration: New has no error, as usual for collectors. Otherwise the first scrape would panic in a
+// goroutine of the registry, which would end the process.
+var errNoSource = errors.New("monitor: the Source is nil")
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	if foreign.IsNil(c.from) {
+		ch <- prometheus.NewInvalidDesc(errNoSource)
+		return
+	}
 	for _, f := range families {
 		ch <- f.desc
 	}
@@ -37,6 +48,10 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. All metrics are of one moment.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	if foreign.IsNil(c.from) { // it was never registered, and is collected directly
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNoSource), errNoSource)
+		return
+	}
 	s := c.from.Snapshot()
 	sendProcess(ch, s)
 	for i := range s.Classes {
@@ -45,9 +60,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // Handler serves the metrics of a service, of the process and of the Go runtime to Prometheus. It does not compress them, which
-// would take as long as everything else.
+// would take as long as everything else. With a nil Source it answers every request with an error (500), so that Prometheus
+// reports the target as down; the service itself continues.
 func Handler(from Source) http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(New(from), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := r.Register(New(from)); err != nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		})
+	}
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4, DisableCompression: true})
 }

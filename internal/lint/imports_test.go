@@ -81,7 +81,7 @@ var layers = map[string][]string{
 	"ship/shiptest":            {"internal/wait", "ship"},
 	"drain":                    {"internal/foreign", "internal/scrub", "spool/object", "internal/steadylog", "internal/units", "ship", "spool", "spool/segment", "internal/vfs", "internal/wait"},
 	"drain/asg":                {"drain/internal/backlog", "internal/direct", "internal/steadylog", "internal/vfs", "drain", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "internal/wait"},
-	"drain/monitor":            {"drain", "drain/status", "ship", "spool", "spool/segment", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
+	"drain/monitor":            {"internal/foreign", "drain", "drain/status", "ship", "spool", "spool/segment", "github.com/prometheus/client_golang", "github.com/prometheus/client_model"},
 	"drain/ecs":                {"drain/internal/backlog", "internal/steadylog", "drain"},
 	"drain/kube":               {"internal/steadylog", "drain"},
 	"drain/draintest":          {"drain/asg"},
