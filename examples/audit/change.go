@@ -20,6 +20,8 @@ type change[T any] struct {
 	ready func() (urls []string, err error)
 	// do writes, and returns what to print, also with an error.
 	do func(context.Context, []audit.Place) ([]T, error)
+	// nothing says that there was nothing to write.
+	nothing string
 }
 
 // newChange returns a command without its own flags.
@@ -66,6 +68,9 @@ func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Wr
 	}
 	if err != nil {
 		return failed(stderr, err)
+	}
+	if len(written) == 0 { // not on stdout, which programs read
+		fmt.Fprintln(stderr, c.Name()+":", c.nothing)
 	}
 	return 0
 }

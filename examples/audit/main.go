@@ -17,7 +17,8 @@
 // complete hour, with credentials of their own for it.
 //
 // Replay restores objects that one destination has lost from another that has them, verifies them, and prints each as a line of
-// JSON. A note of each stays under _repair/.
+// JSON. A note of each stays under _repair/. If there is nothing to restore, it prints no such line, says so on standard error, and
+// ends with 0.
 //
 // Close states that a spool is permanently gone: the host and its volume cannot be restored. Otherwise every later audit would
 // report it as owed. It writes one document beside the spool's chain at each destination named, and removes and changes nothing.

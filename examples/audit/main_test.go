@@ -150,6 +150,20 @@ func TestLifecycle(t *testing.T) {
 	if code, out, errs := audits(t, both...); code != 0 {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
+	code, out, errs = audits(t, "replay", "-from", urls[1], "-to", urls[0], "-class", "vpn", "-spool", id)
+	if code != 0 || out != "" || !strings.Contains(errs, "nothing to restore") {
+		t.Errorf("replay again: exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+// TestReplayNothing: an operator who replays every spool of a host need not leave out those that received nothing.
+func TestReplayNothing(t *testing.T) {
+	urls, _ := directories(t)
+	id := deliver(t, urls, 0, true)
+	code, out, errs := audits(t, "replay", "-from", urls[1], "-to", urls[0], "-class", "vpn", "-spool", id)
+	if code != 0 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "audit replay: there is nothing to restore") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
 }
 
 func TestOwed(t *testing.T) {

@@ -20,6 +20,7 @@ func newReplay() *change[audit.Repair] {
 	to := c.String("to", "", "`URL` of the destination that lacks them")
 	c.Uint64Var(&o.First, "first", 0, "first sequence number `N`")
 	c.Uint64Var(&o.Last, "last", 0, "last sequence number `N`, 0 for no bound")
+	c.nothing = "there is nothing to restore: -to lacks none of the objects that -from has"
 	c.ready = func() ([]string, error) {
 		if *from == "" || *to == "" {
 			return nil, errors.New("replay: -from and -to are needed")

@@ -51,6 +51,10 @@ type Repair struct {
 // by hashes and by its records, before anything is sent, and the destination's own account of it is checked then. What
 // is there already is left alone; an object that is there with other bytes is ship.ErrConflict and stays: set it aside
 // first. It returns what it restored, also beside an error, and may be called again.
+//
+// If the whole spool is asked for and neither chain names a record, as of a host that received nothing, Replay returns nil, nil. In
+// every other case in which From names no record of the range, the error is fs.ErrNotExist: the range may be wrong, or From and
+// To interchanged.
 func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if o == nil {
 		o = new(ReplayOptions)
@@ -128,11 +132,14 @@ func (r *replayer) run(ctx context.Context) error {
 		ids = append(ids, object.Origin{Class: r.id.Class, Spool: other})
 	}
 	r.there = newHoldings(len(ids) > 1 || len(r.from.relatives(r.id)) > 0)
+	empty := true // the spool's own chain at To can be read, and names no record
 	for _, id := range ids {
 		err := r.lines(ctx, r.to, id, func(s *ship.SegmentLine) error {
 			r.there.add(s)
+			empty = empty && id != r.id
 			return nil
 		})
+		empty = empty && (err == nil || id != r.id)
 		if err != nil && !errors.Is(err, ship.ErrVerify) {
 			return err // what is left of a damaged chain is better than nothing: the objects are proven by the other one
 		}
@@ -146,6 +153,9 @@ func (r *replayer) run(ctx context.Context) error {
 		found = true
 		return r.segment(ctx, s)
 	})
+	if l := r.from.chains[r.id]; empty && r.o.First <= 1 && r.o.Last == 0 && l != nil && l.begun() {
+		found = true // the spool has no records; a script that replays all spools of a host need not leave it out
+	}
 	if err == nil && !found {
 		err = fmt.Errorf("%s: no manifest of spool %s names records of that range: %w", r.from.name, r.id.Spool, fs.ErrNotExist)
 	}

@@ -165,6 +165,46 @@ func TestReplayBehind(t *testing.T) {
 	wants(t, p.audit(t, deep), audit.Owed, audit.Open, audit.Behind, audit.Uncovered)
 }
 
+// TestReplayNothing: a spool that has kept no records needs no replay. Every other way to name no records is a mistake.
+func TestReplayNothing(t *testing.T) {
+	p := newPlaces()
+	newChain(t, p, "s3", nil)
+	if _, err := replay(p, testSpool, 0, 0); err == nil || !strings.Contains(err.Error(), "has no chain") {
+		t.Errorf("no chain to restore objects for: %v", err)
+	}
+	p = newPlaces()
+	newChain(t, p, "idc", nil)
+	if _, err := replay(p, testSpool, 0, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no chain to restore objects from: %v", err)
+	}
+	from := newChain(t, p, "s3", nil)
+	for _, first := range []uint64{0, 1} {
+		if done, err := replay(p, testSpool, first, 0); err != nil || len(done) != 0 {
+			t.Errorf("no records: %+v, %v", done, err)
+		}
+	}
+	for _, r := range [][2]uint64{{2, 0}, {0, 1}, {1, 10}} {
+		if _, err := replay(p, testSpool, r[0], r[1]); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("records %d to %d of none: %v", r[0], r[1], err)
+		}
+	}
+	before := p.clone()
+	from.add(0, nil).add(0, nil)
+	p["s3"].Remove(object.ManifestKey("vpn", testSpool, 1, 1))
+	if _, err := replay(p, testSpool, 0, 0); !errors.Is(err, ship.ErrVerify) {
+		t.Errorf("a source whose chain has a hole: %v", err)
+	}
+	p = before
+	newChain(t, p, "idc", nil).add(1, nil)
+	if _, err := replay(p, testSpool, 0, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the place that lacks nothing has the records: %v", err)
+	}
+	p["idc"].Remove(object.ManifestKey("vpn", testSpool, 1, 0))
+	if _, err := replay(p, testSpool, 0, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the place that may have the records has a damaged chain: %v", err)
+	}
+}
+
 // TestRepairNotes: the audit counts what was put back, and names notes that are none.
 func TestRepairNotes(t *testing.T) {
 	p := finished(t)
