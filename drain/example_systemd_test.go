@@ -35,6 +35,7 @@ func ExampleSystemd() {
 		log.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background()) // in a program: Run, which a signal ends
+	defer stop()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
