@@ -47,8 +47,7 @@ type UDPOptions struct {
 	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
 	// have the client's address and do not contain the header. A datagram from there with a missing or invalid header
 	// is kept unchanged, with the relay's address. Headers from other addresses are not trusted. Both are counted
-	// (Stats.ProxyMalformed, Stats.ProxyIgnored). The header does not count
-	// towards MaxRecord.
+	// (Stats.ProxyMalformed, Stats.ProxyIgnored). A header that is removed does not count towards MaxRecord.
 	//
 	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
 	ProxyFrom []netip.Prefix
