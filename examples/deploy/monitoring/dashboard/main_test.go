@@ -7,16 +7,22 @@ import (
 	"testing"
 
 	"github.com/penstock-go/penstock/drain/monitor"
+	"github.com/penstock-go/penstock/drain/status"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
+// idle is a service that is never asked for its metrics, only for their names.
+type idle struct{}
+
+func (idle) Snapshot() *status.Snapshot { return nil }
+
 // TestExpressions: Prometheus accepts every expression, and exports every metric in it.
 func TestExpressions(t *testing.T) {
 	known := map[string]bool{"process_cpu_seconds_total": true, "process_resident_memory_bytes": true}
 	descs := make(chan *prometheus.Desc, 1000)
-	monitor.New(nil).Describe(descs)
+	monitor.New(idle{}).Describe(descs)
 	close(descs)
 	name := regexp.MustCompile(`fqName: "(\w+)"`)
 	for d := range descs {
