@@ -10,13 +10,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/penstock-go/penstock/drain/monitor"
+	"github.com/penstock-go/penstock/drain/status"
 )
+
+// idle is a service that is never asked for its metrics, only for their names.
+type idle struct{}
+
+func (idle) Snapshot() *status.Snapshot { return nil }
 
 // exported returns the names of the metrics that the programs export.
 func exported() map[string]bool {
 	descs := make(chan *prometheus.Desc)
 	go func() {
-		monitor.New(nil).Describe(descs)
+		monitor.New(idle{}).Describe(descs)
 		close(descs)
 	}()
 	names := map[string]bool{}
