@@ -22,9 +22,11 @@
 //
 // One deadline covers all phases up to the report ([Options.Timeout], [Options.StopTimeout]). A part of it is reserved for
 // verify and report. No phase before ship takes more than half of the time that is left; a step that hangs is
-// abandoned, and the report names it. If a listener could not end in close, most often because the spool was full, and ship has
-// made room since, then close, seal and ship run once more. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform
+// abandoned, and the report names it. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform
 // still accepts an answer.
+//
+// If a listener could not end in close, most often because the spool was full, and ship has made room since, then close, seal
+// and ship run once more. The report lists both times, and the last one counts.
 //
 // From the beginning of a drain to the end of verify, a spool deletes no segment, with one exception: if it becomes full
 // while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. The spools are

@@ -40,8 +40,9 @@ type Report struct {
 	Ended    time.Time `json:"ended"`
 	// Retained says that the platform was told that the instance must not go, and left it running: the drain continued
 	// after that.
-	Retained bool    `json:"retained,omitempty"`
-	Phases   []Phase `json:"phases"`
+	Retained bool `json:"retained,omitempty"`
+	// Phases are in the order in which they ended. Some run more than once: see the package documentation.
+	Phases []Phase `json:"phases"`
 
 	Classes map[string]ClassReport `json:"classes"`
 	// Adoptions lists the adopted spools that are not delivered (Options.Adoptions). Their volumes hold the only copy,
