@@ -44,6 +44,9 @@ type Op struct {
 	Kind Kind
 	Path string // the old one of a Rename
 	N    int    // counts the operations that change something, from 1; others have the number of the last one
+	// Off and Len are which bytes of the file a read or a write is about: a disk fails sector by sector.
+	Off int64
+	Len int
 }
 
 // Hook is called before each operation, by one goroutine at a time. A nil error lets the operation happen. Otherwise the
@@ -106,7 +109,12 @@ type injectFS struct {
 
 // do asks the hook, and runs op unless it objects.
 func (i *injectFS) do(kind Kind, path string, op func() error) error {
-	err := i.ask(kind, path)
+	return i.try(Op{Kind: kind, Path: path}, op)
+}
+
+// try is do for an operation that says more of itself.
+func (i *injectFS) try(what Op, op func() error) error {
+	err := i.ask(what)
 	if err == nil {
 		return op()
 	}
@@ -118,17 +126,18 @@ func (i *injectFS) do(kind Kind, path string, op func() error) error {
 			}
 		}
 	}
-	return &fs.PathError{Op: kind.String(), Path: path, Err: err}
+	return &fs.PathError{Op: what.Kind.String(), Path: what.Path, Err: err}
 }
 
 // ask numbers the operation and calls the hook.
-func (i *injectFS) ask(kind Kind, path string) error {
+func (i *injectFS) ask(what Op) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if kind.Mutates() {
+	if what.Kind.Mutates() {
 		i.n++
 	}
-	return i.hook(Op{Kind: kind, Path: path, N: i.n})
+	what.N = i.n
+	return i.hook(what)
 }
 
 // file opens a file whose operations pass the hook as well.

@@ -13,7 +13,7 @@ type injectFile struct {
 }
 
 func (f *injectFile) ReadAt(p []byte, off int64) (n int, err error) {
-	err = f.i.do(OpRead, f.path, func() (err error) {
+	err = f.i.try(Op{Kind: OpRead, Path: f.path, Off: off, Len: len(p)}, func() (err error) {
 		n, err = f.File.ReadAt(p, off)
 		return err
 	})
@@ -22,7 +22,7 @@ func (f *injectFile) ReadAt(p []byte, off int64) (n int, err error) {
 
 // WriteAt is the one operation that can happen in part: a full disk takes what fits, a signal what was written so far.
 func (f *injectFile) WriteAt(p []byte, off int64) (int, error) {
-	err := f.i.ask(OpWrite, f.path)
+	err := f.i.ask(Op{Kind: OpWrite, Path: f.path, Off: off, Len: len(p)})
 	if err == nil {
 		return f.File.WriteAt(p, off)
 	}
