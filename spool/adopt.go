@@ -159,8 +159,8 @@ func (src *source) close() error {
 
 // identity returns whose spool the source is.
 func (src *source) identity() (*identity, error) {
-	id, err := loadIdentity(src.fs, src.dir)
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+	id, err := persist(nil, func(bool) (*identity, error) { return loadIdentity(src.fs, src.dir) })
+	if !isLost(err) {
 		return id, err
 	}
 	found, serr := (&site{dir: src.dir, fs: src.fs}).namedIdentity()
@@ -174,7 +174,7 @@ func (src *source) identity() (*identity, error) {
 // another one all the same.
 func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity, error) {
 	id, err := loadIdentity(fsys, work)
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+	if !isLost(err) {
 		return id, err // openIdentity looks at the instance
 	}
 	// A lost one starts over, as an adopter on another host would.

@@ -208,11 +208,12 @@ func (s *site) inWork(path string) bool {
 // Withdraw takes back the manifest that is proposed to a destination. Only who has seen another manifest under its number
 // may do that: it then never stood there, and never will. Without a proposal it does nothing.
 func (s *Shelf) Withdraw(dest string) error {
-	_, done, err := s.holdChain(dest)
+	d, done, err := s.holdChain(dest)
 	if err != nil {
 		return err
 	}
 	defer done()
+	d.proposal = nil
 	err = s.fs.Remove(s.proposalPath(dest))
 	if err == nil {
 		err = s.fs.SyncDir(s.path(chainDir))

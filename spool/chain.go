@@ -20,6 +20,8 @@ type destination struct {
 	aged      *destination // of a lost one: what its file says, which is older than the chain; nil if nothing can be read
 	unsure    bool         // spool.json may not name it on stable storage: see Join; guarded by Shelf.naming
 	mu        fatal.Mutex  // one change at a time, files included
+	proposal  *proposal    // as this process has last written or read it; nil if there is none; guarded by mu
+	unread    refusal      // of the file of the proposal; guarded by mu
 
 	// Guarded by Shelf.mu.
 	chain     Chain
@@ -131,6 +133,7 @@ func (s *Shelf) Ack(dest string, c Chain) error {
 	if err := s.saveChain(d, c, delivered); err != nil {
 		return err
 	}
+	d.proposal = nil
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil {
 		s.log.Warn("spool: cannot remove an acknowledged manifest; it is replaced by the next one, and nothing is lost", "class", s.opts.Class, "destination", dest, "err", err)
 	}

@@ -79,7 +79,7 @@ func (d *damages) load() error {
 			continue
 		}
 		note := new(damageNote)
-		err := loadState(d.fs, d.notePath(n), maxStageRecord, 1, note)
+		err := d.persistState(d.notePath(n), maxStageRecord, 1, note)
 		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}

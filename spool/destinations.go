@@ -18,7 +18,7 @@ import (
 func (s *Spool) loadChains() error {
 	final := false
 	for name, rem := range s.id.Destinations {
-		d, err := persist(func(bool) (*destination, error) { return s.loadChain(name) })
+		d, err := persist(s.patience, func(bool) (*destination, error) { return s.loadChain(name) })
 		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}

@@ -72,7 +72,7 @@ func (s *Shelf) Thaw() error {
 // loadFrozen returns why nothing may be deleted, "" if it may. A mark that cannot be read is a mark all the same.
 func (s *site) loadFrozen() (why string) {
 	var f frozen
-	err := loadState(s.fs, s.path(frozenName), 1<<16, 1, &f)
+	err := s.persistState(s.path(frozenName), 1<<16, 1, &f)
 	if statefile.AnswerTo(err) == statefile.Absent {
 		return ""
 	}

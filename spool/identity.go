@@ -125,14 +125,14 @@ func (id *identity) save(fsys vfs.FS, dir string) error {
 }
 
 // openIdentity returns the identity of the spool in dir, whose lock the caller holds: the recorded one, or a new one for
-// an empty directory. If the file is missing or damaged, find is asked for the identity that the other files tell of; nil means
+// an empty directory. If the file is missing or damaged, or the disk does not return it, find is asked for the identity that the other files tell of; nil means
 // that there are none. Another class than the recorded one is refused. Another instance starts the next epoch, and so does
 // another place: the directory is a copy then, perhaps of one that is in use elsewhere. So the objects of the two have
 // different names.
-func openIdentity(fsys vfs.FS, dir, class, instance string, find func() (*identity, error)) (*identity, error) {
-	id, err := loadIdentity(fsys, dir)
+func openIdentity(p *patience, fsys vfs.FS, dir, class, instance string, find func() (*identity, error)) (*identity, error) {
+	id, err := persist(p, func(bool) (*identity, error) { return loadIdentity(fsys, dir) })
 	changed := err != nil
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+	if isLost(err) {
 		found, serr := find()
 		switch {
 		case serr != nil && errors.Is(err, fs.ErrNotExist):
@@ -168,6 +168,12 @@ func openIdentity(fsys vfs.FS, dir, class, instance string, find func() (*identi
 		}
 	}
 	return id, nil
+}
+
+// isLost reports whether an error of loadIdentity says that the file is of no use, so that the other files of the spool have to name
+// it. An error that does not concern the file, such as a lack of rights, is none.
+func isLost(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) || refused(err)
 }
 
 // checkClass refuses a directory for a second class: the two would share a quota, and nobody could tell them apart.

@@ -32,7 +32,7 @@ func spoolDir(t testing.TB) *vfs.Mem {
 
 func mustIdentity(t testing.TB, fsys vfs.FS, class, instance string) *identity {
 	t.Helper()
-	id, err := openIdentity(fsys, "d", class, instance, noSegments)
+	id, err := openIdentity(nil, fsys, "d", class, instance, noSegments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestIdentityLife(t *testing.T) {
 		}
 		m = m.CrashClone(vfs.Crash{})
 	}
-	if _, err := openIdentity(m, "d", "web", "host-b", noSegments); err == nil || !strings.Contains(err.Error(), `holds class "vpn", not "web"`) {
+	if _, err := openIdentity(nil, m, "d", "web", "host-b", noSegments); err == nil || !strings.Contains(err.Error(), `holds class "vpn", not "web"`) {
 		t.Errorf("another class: %v", err)
 	}
 	if got, err := loadIdentity(m, "d"); err != nil || got.Epoch != 2 {
@@ -95,16 +95,16 @@ func TestIdentityDamaged(t *testing.T) {
 			t.Errorf("%s: load: %v", name, err)
 		}
 		// Without a segment nobody may give the directory another id.
-		if _, err := openIdentity(m, "d", "vpn", "host-a", noSegments); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "move the whole directory elsewhere and keep it") {
+		if _, err := openIdentity(nil, m, "d", "vpn", "host-a", noSegments); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "move the whole directory elsewhere and keep it") {
 			t.Errorf("%s: open: %v", name, err)
 		}
-		if _, err := openIdentity(m, "d", "vpn", "host-a", func() (*identity, error) { return nil, syscall.EIO }); !errors.Is(err, syscall.EIO) {
+		if _, err := openIdentity(nil, m, "d", "vpn", "host-a", func() (*identity, error) { return nil, syscall.EIO }); !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s: unreadable segments: %v", name, err)
 		}
-		if _, err := openIdentity(m, "d", "web", "host-a", func() (*identity, error) { return identityOf(header), nil }); err == nil {
+		if _, err := openIdentity(nil, m, "d", "web", "host-a", func() (*identity, error) { return identityOf(header), nil }); err == nil {
 			t.Errorf("%s: made again for another class", name)
 		}
-		got, err := openIdentity(m, "d", "vpn", "host-a", func() (*identity, error) { return identityOf(header), nil })
+		got, err := openIdentity(nil, m, "d", "vpn", "host-a", func() (*identity, error) { return identityOf(header), nil })
 		if err != nil || got.Spool != id.Spool || got.Epoch != 7 || got.Instance != "host-a" || len(got.Destinations) != 2 ||
 			!got.Destinations["old"].Forgotten.Equal(identityTime) || !got.Destinations["idc"].Forgotten.IsZero() {
 			t.Errorf("%s: made again: %+v, %v", name, got, err)
@@ -134,7 +134,7 @@ func TestIdentityDamaged(t *testing.T) {
 	if err := m.Remove("d/spool.json"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := openIdentity(m, "d", "vpn", "host-b", func() (*identity, error) { return identityOf(header), nil }); err != nil || got.Epoch != 8 || got.Spool != id.Spool {
+	if got, err := openIdentity(nil, m, "d", "vpn", "host-b", func() (*identity, error) { return identityOf(header), nil }); err != nil || got.Epoch != 8 || got.Spool != id.Spool {
 		t.Errorf("the file gone, segments present: %+v, %v", got, err)
 	}
 }
@@ -152,7 +152,7 @@ func TestIdentityOlder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, instance := range []string{"host-a", "host-b"} {
-		_, err := openIdentity(m, "d", "vpn", instance, func() (*identity, error) {
+		_, err := openIdentity(nil, m, "d", "vpn", instance, func() (*identity, error) {
 			t.Error("an older file is no damaged one")
 			return nil, nil
 		})
@@ -175,7 +175,7 @@ func TestIdentityNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err := openIdentity(m, "d", "vpn", "host-a", func() (*identity, error) {
+		_, err := openIdentity(nil, m, "d", "vpn", "host-a", func() (*identity, error) {
 			t.Error("a newer file is no damaged one")
 			return nil, nil
 		})
@@ -192,7 +192,7 @@ func TestIdentityLastEpoch(t *testing.T) {
 	if err := id.save(m, "d"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openIdentity(m, "d", "vpn", "b", noSegments); err == nil || !strings.Contains(err.Error(), "last one") {
+	if _, err := openIdentity(nil, m, "d", "vpn", "b", noSegments); err == nil || !strings.Contains(err.Error(), "last one") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -99,6 +99,7 @@ func (s *Shelf) move(dest string, change func(Chain) (Chain, error)) error {
 		return err
 	}
 	delivered.Add(s.cat.sum(old.Segment, c.Segment))
+	d.proposal = nil
 	// What was proposed stands nowhere: somebody else's manifest has its number.
 	if err := s.fs.Remove(s.proposalPath(dest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spool: withdraw: %w", err)

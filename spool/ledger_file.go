@@ -29,7 +29,7 @@ func (s *space) saveLedger(l *segment.Ledger) error {
 // loadLedger reads it; the zero value if there is none, or none that makes sense.
 func (s *site) loadLedger() (f ledgerFile, err error) {
 	// The file has no version of its own: one that has is another file of this directory, under the wrong name.
-	switch err := loadState(s.fs, s.path(ledgerName), segment.MaxHeader, math.MaxInt, &f); statefile.AnswerTo(err) {
+	switch err := s.persistState(s.path(ledgerName), segment.MaxHeader, math.MaxInt, &f); statefile.AnswerTo(err) {
 	case statefile.Refused:
 		return f, err
 	case statefile.Damaged:

@@ -87,7 +87,7 @@ func (j *journal) endLife() error {
 // readLife reads the mark of a process that came to a sudden end. One that is damaged still says that there was one.
 func (r *recovery) readLife() error {
 	m := new(lifeMark)
-	switch err := loadState(r.s.fs, r.s.path(lifeName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
+	switch err := r.s.persistState(r.s.path(lifeName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
 	case statefile.Loaded:
 		r.life = m
 	case statefile.Damaged:

@@ -43,6 +43,7 @@ func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o
 		return nil, err
 	}
 	s := newSpool(newSite(src, dir, fsys, opts))
+	s.patience = newPatience(s.log)
 	s.stop = func() {}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
@@ -97,7 +98,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 		return err
 	}
 	var err error
-	if s.id, err = openIdentity(s.fs, s.dir, s.opts.Class, s.opts.Instance, s.findIdentity); err != nil {
+	if s.id, err = openIdentity(s.patience, s.fs, s.dir, s.opts.Class, s.opts.Instance, s.findIdentity); err != nil {
 		return err
 	}
 	if s.source == nil {

@@ -97,10 +97,16 @@ func (s *Shelf) Propose(dest string, manifest []byte, final bool) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	return s.space.writeAtomic(s.proposalPath(dest), b)
+	if err := s.space.writeAtomic(s.proposalPath(dest), b); err != nil {
+		return err
+	}
+	p.manifest = bytes.Clone(manifest)
+	d.proposal = &p
+	return nil
 }
 
-// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none.
+// Proposed returns the proposed manifest that is not acknowledged yet. fs.ErrNotExist if there is none. ErrCorrupt: the disk has
+// refused to return it often and long enough. Whether it has arrived can then be learned at the destination only.
 func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	d, err := s.destination(dest)
 	if err != nil {
@@ -109,7 +115,14 @@ func (s *Shelf) Proposed(dest string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p, err := s.proposed(d)
-	return p.manifest, err
+	if !refused(err) {
+		d.unread = refusal{}
+		return p.manifest, err
+	}
+	if d.unread.again(); d.unread.isFinal() {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil, err
 }
 
 // proposed reads the proposal. One that the chain state already covers is the rest of an Ack that a crash cut short. The
@@ -117,11 +130,17 @@ func (s *Shelf) Proposed(dest string) ([]byte, error) {
 // tells that the manifest was written for. d.mu is held.
 func (s *Shelf) proposed(d *destination) (p proposal, err error) {
 	b, err := vfs.ReadFile(s.fs, s.proposalPath(d.name), maxPlace+maxManifest)
-	if err != nil {
+	switch {
+	case refused(err) && d.proposal != nil:
+		p = *d.proposal // the disk has taken it and does not return it any more: that must not hold up the chain
+	case err != nil:
 		return p, err
-	}
-	if p, err = decodeProposal(b); err != nil {
-		return proposal{}, fmt.Errorf("%s: %w", s.proposalPath(d.name), err)
+	default:
+		if p, err = decodeProposal(b); err != nil {
+			return proposal{}, fmt.Errorf("%s: %w", s.proposalPath(d.name), err)
+		}
+		read := p
+		d.proposal = &read
 	}
 	s.mu.Lock()
 	acked := d.chain.Hash == sha256.Sum256(p.manifest) || !p.isFor(&d.chain)

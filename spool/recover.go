@@ -80,7 +80,7 @@ func (r *recovery) run() error {
 // readClean looks for the mark of an orderly end.
 func (r *recovery) readClean() error {
 	m := new(cleanMark)
-	switch err := loadState(r.s.fs, r.s.path(cleanName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
+	switch err := r.s.persistState(r.s.path(cleanName), segment.MaxHeader, 1, m); statefile.AnswerTo(err) {
 	case statefile.Loaded:
 		r.clean = m
 	case statefile.Damaged:
@@ -143,7 +143,7 @@ func (r *recovery) readLedger() error {
 // readBegun takes what is noted of the newest segment. A note that cannot be read, or is older, costs a witness.
 func (r *recovery) readBegun() error {
 	s := r.s
-	b, err := persist(func(bool) (*begun, error) { return loadBegun(s.fs, s.path(begunName), s.id.Spool) })
+	b, err := persist(s.patience, func(bool) (*begun, error) { return loadBegun(s.fs, s.path(begunName), s.id.Spool) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -254,7 +254,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return err
 	}
 	defer f.Close()
-	src, err := newReader(f, size, segment.ReadOptions{Segment: n})
+	src, err := s.newReader(f, size, segment.ReadOptions{Segment: n})
 	switch {
 	case errors.Is(err, segment.ErrVersion): // another program's: refused as a whole, so that it is not taken for damage
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
@@ -280,7 +280,7 @@ func (r *recovery) inspect(n uint64, size int64) error {
 	}
 	p.sealed, p.seal = entry(h, footer, nil, size), sealSize(src.FooterBytes())
 	if footer.Records < footer.Next-footer.First { // damaged before it was sealed; where exactly, only its blocks tell
-		res, err := scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
+		res, err := s.scan(f, size, segment.ReadOptions{Durable: size, Next: footer.Next, Segment: n})
 		if err != nil {
 			return err
 		}
@@ -359,7 +359,7 @@ func (r *recovery) withoutRaw() error {
 				continue
 			}
 		}
-		rec, err := persist(func(bool) (*StageRecord, error) { return s.stageRecord(n) })
+		rec, err := persist(s.patience, func(bool) (*StageRecord, error) { return s.stageRecord(n) })
 		var h *segment.Header
 		if err == nil {
 			h, err = segment.DecodeHeader(rec.Header)

@@ -257,7 +257,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 	was := *seg
 	seg.Staged, seg.StagedSize = false, 0
 	if ok {
-		rec, err := r.s.stageRecord(seg.Number)
+		rec, err := persist(r.s.patience, func(bool) (*StageRecord, error) { return r.s.stageRecord(seg.Number) })
 		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}

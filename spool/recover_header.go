@@ -33,7 +33,7 @@ func (r *recovery) headless(f vfs.File, n uint64, size int64) error {
 		guesses = append(guesses, h)
 	}
 	for _, h := range guesses {
-		res, err := scan(f, size, segment.ReadOptions{Header: h})
+		res, err := s.scan(f, size, segment.ReadOptions{Header: h})
 		if err == nil && res.End > headerPad {
 			s.log.Warn("spool: reading a segment whose header is damaged, with what other files say of it; records that cannot be read are reported as damage: check the disk", "class", s.opts.Class, "segment", n, "next", res.Next)
 			r.parts = append(r.parts, &part{number: n, header: h, size: size, guessed: true})

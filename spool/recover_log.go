@@ -176,7 +176,7 @@ func (r *recovery) finish(p *part, next uint64, ledger *segment.Ledger) error {
 	defer f.Close()
 	o := p.options()
 	o.Next = next
-	res, err := scan(f, p.size, o)
+	res, err := s.scan(f, p.size, o)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (s *site) headerOf(p *part) (*segment.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := newReader(f, size, segment.ReadOptions{})
+	src, err := s.newReader(f, size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -335,11 +335,11 @@ func (r *recovery) scanNewest(p *part) error {
 		// After an orderly end there is no torn tail: whatever is missing is damage.
 		o.Durable, o.Next = r.clean.End, r.clean.Next
 	}
-	res, err := scan(f, p.size, o)
+	res, err := s.scan(f, p.size, o)
 	if err == nil && res.Next < r.leastNext() {
 		// What was delivered, or counted by the index, cannot have been a torn tail.
 		o.Next = r.leastNext()
-		res, err = scan(f, p.size, o)
+		res, err = s.scan(f, p.size, o)
 	}
 	r.last = res
 	return err
@@ -348,7 +348,7 @@ func (r *recovery) scanNewest(p *part) error {
 // endLedger returns the ledger at the end of a sealed part.
 func (s *site) endLedger(p *part) (*segment.Ledger, error) {
 	if p.sealed.NoRaw {
-		rec, err := s.stageRecord(p.number)
+		rec, err := persist(s.patience, func(bool) (*StageRecord, error) { return s.stageRecord(p.number) })
 		if err != nil {
 			return nil, err
 		}
@@ -367,7 +367,7 @@ func (s *site) endLedger(p *part) (*segment.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := newReader(f, size, segment.ReadOptions{})
+	src, err := s.newReader(f, size, segment.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,18 +13,26 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A disk may refuse to return what it holds. For a while it is asked again; then what it refuses is written off as damage
-// and everything else goes its way: one bad sector must hold back neither the start nor the records around it.
+// A disk may refuse to return what it holds. There is one rule for that. For a while the disk is asked again; then what it
+// refuses is written off as damage and everything else goes its way: one bad sector must hold back neither the start nor the
+// records around it.
 //
 // That the whole disk may be away instead is no danger. What is written off counts once the file that is made without it,
 // and its record, have been synced, on the same disk.
+//
+// A spool that is open returns the error, and counts: its callers try again anyhow. Open has no caller that would take another
+// error for "later", so it waits itself, for a shorter time, because listeners wait for it. It decides about as little as it
+// can: what it cannot read of a segment may become readable, and staging decides. All other reads of an open spool return their
+// error and decide nothing: see Shelf.ReadSealed.
 const (
-	refusals   = 5           // so often a segment's reading has to fail before
+	refusals   = 5           // so often a reading has to fail before
 	refusedFor = time.Minute // and for so long
-	// openTries is how often a read that fails while a spool is opened is tried, openPause the time between: nobody calls
-	// again to whom another error would mean "later".
+	// openTries is how often a read that fails while a spool is opened is tried, openPause the time between.
 	openTries = 3
 	openPause = time.Second
+	// openPatience bounds all pauses of one Open. A disk that is away comes back for all files at once: where a minute of
+	// pauses has not brought it back, a pause for each of a thousand files would only keep the spool closed for half an hour.
+	openPatience = refusedFor
 )
 
 // refused reports whether an error is the disk's: it did not return what it was asked for.
@@ -31,7 +40,7 @@ func refused(err error) bool {
 	if statefile.Denied(err) {
 		return false
 	}
-	for _, known := range []error{segment.ErrCorrupt, segment.ErrVersion, ErrCorrupt, statefile.ErrNewer, fs.ErrNotExist} {
+	for _, known := range []error{segment.ErrCorrupt, segment.ErrVersion, ErrCorrupt, statefile.ErrNewer, errOlder, fs.ErrNotExist} {
 		if errors.Is(err, known) {
 			return false
 		}
@@ -39,14 +48,33 @@ func refused(err error) bool {
 	return err != nil
 }
 
+// patience is what is left of the pauses of one Open. It is used by one goroutine. A nil one has no pauses.
+type patience struct {
+	left time.Duration
+	log  *slog.Logger
+}
+
+func newPatience(log *slog.Logger) *patience { return &patience{openPatience, log} }
+
+// pause waits before the same is read again, as long as there is time for that.
+func (p *patience) pause() {
+	if p == nil || p.left <= 0 {
+		return
+	}
+	time.Sleep(openPause)
+	if p.left -= openPause; p.left <= 0 && p.log != nil {
+		p.log.Error("spool: the disk has refused many reads during this start; the start no longer pauses before it tries one again, so that records are received soon: see what the disk reports")
+	}
+}
+
 // persist calls read until the disk answers, the last time with the leave to skip what it refuses.
-func persist[T any](read func(skip bool) (T, error)) (T, error) {
+func persist[T any](p *patience, read func(skip bool) (T, error)) (T, error) {
 	for range openTries - 1 {
 		v, err := read(false)
 		if !refused(err) {
 			return v, err
 		}
-		time.Sleep(openPause)
+		p.pause()
 	}
 	v, err := read(false)
 	if refused(err) {
@@ -55,9 +83,15 @@ func persist[T any](read func(skip bool) (T, error)) (T, error) {
 	return v, err
 }
 
+// persistState is loadState for Open.
+func (s *site) persistState(path string, max int64, version int, v any) error {
+	_, err := persist(s.patience, func(bool) (struct{}, error) { return struct{}{}, loadState(s.fs, path, max, version, v) })
+	return err
+}
+
 // scan is segment.Scan for recovery.
-func scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult, error) {
-	return persist(func(skip bool) (*segment.ScanResult, error) {
+func (s *site) scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult, error) {
+	return persist(s.patience, func(skip bool) (*segment.ScanResult, error) {
 		o.SkipUnreadable = skip
 		res, err := segment.Scan(f, size, &o)
 		if err == nil && skip {
@@ -68,8 +102,8 @@ func scan(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.ScanResult
 }
 
 // newReader is segment.NewReader for recovery.
-func newReader(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.Reader, error) {
-	return persist(func(skip bool) (*segment.Reader, error) {
+func (s *site) newReader(f io.ReaderAt, size int64, o segment.ReadOptions) (*segment.Reader, error) {
+	return persist(s.patience, func(skip bool) (*segment.Reader, error) {
 		o.SkipUnreadable = skip
 		return segment.NewReader(f, size, &o)
 	})
@@ -81,10 +115,21 @@ type refusedReads struct {
 	segs map[uint64]refusal
 }
 
+// refusal counts the readings of one thing that have failed.
 type refusal struct {
 	times int
 	since time.Time
 }
+
+// again counts one more.
+func (r *refusal) again() {
+	if r.times++; r.times == 1 {
+		r.since = time.Now()
+	}
+}
+
+// isFinal reports whether it has been tried often and long enough.
+func (r *refusal) isFinal() bool { return r.times >= refusals && time.Since(r.since) >= refusedFor }
 
 // note counts a reading that failed.
 func (r *refusedReads) note(n uint64) {
@@ -94,9 +139,7 @@ func (r *refusedReads) note(n uint64) {
 		r.segs = map[uint64]refusal{}
 	}
 	x := r.segs[n]
-	if x.times++; x.times == 1 {
-		x.since = time.Now()
-	}
+	x.again()
 	r.segs[n] = x
 }
 
@@ -105,7 +148,7 @@ func (r *refusedReads) writeOff(n uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := r.segs[n]
-	return x.times >= refusals && time.Since(x.since) >= refusedFor
+	return x.isFinal()
 }
 
 // times returns how often the segment's reading has failed.

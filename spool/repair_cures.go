@@ -195,7 +195,7 @@ func (r *repairer) isSegment(path string, n uint64, id *identity) bool {
 	if err != nil {
 		return false
 	}
-	src, err := newReader(f, size, segment.ReadOptions{Segment: n})
+	src, err := segment.NewReader(f, size, &segment.ReadOptions{Segment: n})
 	return err == nil && src.Header().Spool == id.Spool && src.Header().Class == id.Class
 }
 

@@ -12,7 +12,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is.
+// ReadSealed opens the records of a sealed segment. fs.ErrNotExist: it is not there, or only its staged file is. An error of the
+// disk, here or of the reader, decides nothing about the segment and may last. A caller that needs the records calls Stage,
+// which decides after some attempts, and reads the staged file.
 func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error, err error) {
 	seg, ok := s.cat.get(number)
 	if !ok || seg.NoRaw {
@@ -22,7 +24,7 @@ func (s *Shelf) ReadSealed(number uint64) (r *segment.Reader, done func() error,
 	if err != nil {
 		return nil, nil, fmt.Errorf("spool: %w", err)
 	}
-	r, err = newReader(f, seg.Size, segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: number})
+	r, err = segment.NewReader(f, seg.Size, &segment.ReadOptions{Durable: seg.Size, Next: seg.Last + 1, Segment: number})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
 	}
@@ -155,7 +157,7 @@ func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *se
 	done = func() error { return errors.Join(f.Close(), s.fs.Remove(path)) }
 	size, err := writeAgain(f, h, records)
 	if err == nil {
-		r, err = newReader(f, size, segment.ReadOptions{Durable: size, Next: seg.Last + 1, Segment: seg.Number})
+		r, err = segment.NewReader(f, size, &segment.ReadOptions{Durable: size, Next: seg.Last + 1, Segment: seg.Number})
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("spool: write segment %d once more: %w", seg.Number, err), done())

@@ -22,6 +22,8 @@ type site struct {
 	id     *identity
 	opened time.Time
 	hooks  *hooks
+	// patience is for the reads of Open; nil for a site that is only looked at.
+	patience *patience
 
 	changed wait.Signal   // at each change of Sealed, Stats.Full or a chain
 	work    chan struct{} // wakes the keeper
