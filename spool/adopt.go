@@ -25,9 +25,9 @@ var (
 // AdoptOptions configure Adopt. The zero value of every field but Work means its documented default.
 type AdoptOptions struct {
 	// Work is a directory on this host's own disk. Each adopted spool gets one of its own in it, <class>-<spool id>: what
-	// would change in the source goes there, and every staged file. A later Adopt goes on where this one ended; without
-	// its files it starts over, and finds at the destinations what was delivered. Close removes them after MarkAdopted.
-	// Required.
+	// would change in the source goes there, and every staged file. A later Adopt goes on where this one ended. Without
+	// its files, or if an owner has used the source in the meantime, it starts over, and finds at the destinations what was
+	// delivered. Close removes them after MarkAdopted. Required.
 	Work string
 	// Instance names this host in manifests; default the host name.
 	Instance string
@@ -106,7 +106,7 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 		return nil, err
 	}
 	work := workDir(d.Work, id.Class, id.Spool)
-	if err := fsys.MkdirAll(work); err != nil {
+	if err := src.prepareWork(work, full.Logger.With("class", id.Class, "spool", id.Spool)); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if id, err = claim(fsys, work, id, full.Instance); err != nil {

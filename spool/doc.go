@@ -52,8 +52,8 @@
 // The whole: open.go opens a spool and composes it of its parts. recover_end.go, recover_chain.go, recover_log.go,
 // recover_header.go and recover.go find out from the files what it holds, with recover_sync.go, which makes durable what
 // another process has written, and links.go, which refuses symbolic links. destinations.go compares the destinations that
-// are given with those that are remembered. adopt.go opens the spool of another host, identity_found.go finds out whose a
-// spool is without its spool.json, inspect.go looks at one, check.go says beforehand what open.go would refuse, and giveup.go
+// are given with those that are remembered. adopt.go opens the spool of another host, adopt_source.go notices that its owner
+// has used it in the meantime, identity_found.go finds out whose a spool is without its spool.json, inspect.go looks at one, check.go says beforehand what open.go would refuse, and giveup.go
 // has the operator's word on damage. tail.go and tail_read.go iterate over kept records, also in the directory of another
 // process. keeper.go has the goroutine that seals, deletes and prepares, stats.go the snapshot, close.go the orderly end, and
 // clocks.go the outages that outlive it. spool.go has the type, the embedder's methods, and the order of all locks.

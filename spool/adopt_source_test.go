@@ -1,0 +1,50 @@
+package spool
+
+import (
+	"testing"
+
+	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/internal/index"
+)
+
+// TestAdoptSameSource: as long as nobody has used the source, an adopter goes on with what it has made. Otherwise it starts over, also if
+// nothing says of which state its files are.
+func TestAdoptSameSource(t *testing.T) {
+	d := memDir()
+	s := threeSegments(t, d, Options{})
+	closeSpool(t, s)
+	staged := func(stage bool) int {
+		t.Helper()
+		s, err := adopt("/spool", d.fs, new(index.Mem).Open, &AdoptOptions{Work: "/work", Instance: "adopter", MaxBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeSpool(t, s)
+		n := s.Stats().Staged
+		if stage {
+			stageAll(t, s)
+		}
+		return n
+	}
+	staged(true)
+	if n := staged(false); n != 3 {
+		t.Errorf("%d segments are staged after a restart", n)
+	}
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	closeSpool(t, s)
+	if n := staged(true); n != 0 {
+		t.Errorf("%d segments are staged after the owner has used the spool", n)
+	}
+	if err := d.fs.Remove(workDir("/work", "default", s.Stats().SpoolID) + "/" + sourceName); err != nil {
+		t.Fatal(err)
+	}
+	if n := staged(true); n != 0 {
+		t.Errorf("%d segments are staged although nothing says of which state", n)
+	}
+	if err := vfs.WriteFileAtomic(d.fs, "/spool/damaged/0000000000000001.given-up", []byte("an operator's word")); err != nil {
+		t.Fatal(err)
+	}
+	if n := staged(false); n != 3 {
+		t.Errorf("%d segments are staged after an operator has given damage up", n)
+	}
+}
