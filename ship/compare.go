@@ -3,10 +3,8 @@ package ship
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"slices"
 
 	"github.com/penstock-go/penstock/spool"
@@ -111,7 +109,8 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	return have == sum, err
 }
 
-// contentHash returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be.
+// contentHash returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be, which proves
+// nothing: then the records are compared.
 func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format string) (string, error) {
 	if seg.Staged {
 		rec, err := l.s.stage(ctx, seg.Number)
@@ -123,16 +122,13 @@ func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format strin
 		}
 	}
 	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil // the staged file is all that there is
-	}
 	if err != nil {
-		return "", err
+		return "", nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
 	}
 	defer func() { _ = done() }()
 	out, err := l.s.enc.Encode(ctx, io.Discard, r, &object.Encoding{Format: format, Codec: "none"})
 	if err != nil || out.Records == 0 {
-		return "", ctx.Err() // it cannot be written in that format: then it was not
+		return "", ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
 	}
 	return hex.EncodeToString(out.RawSHA256[:]), nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -91,9 +92,16 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	l.mu.Lock()
 	o.New = rec.Segment > l.chain.Segment && l.attempts.noteSegment(l.s.sp, rec)
 	l.mu.Unlock()
-	r, err := l.dest.Put(ctx, o, l.limitRate(ctx, body))
-	if errors.Is(err, ErrVerify) {
+	staged := &refusable{ReaderAt: body}
+	r, err := l.dest.Put(ctx, o, l.limitRate(ctx, io.NewSectionReader(staged, 0, body.Size())))
+	switch {
+	case errors.Is(err, ErrVerify):
 		err = l.blameSide(err, o, rec.Segment, body)
+	case err != nil && staged.refused.Load():
+		// The next attempt would read the same file up to the same place. Once it is in doubt, Stage reads it, and makes it
+		// again, has it brought back, or gives up what the disk refuses.
+		l.s.sp.Shelf().Doubt(rec.Segment)
+		err = fmt.Errorf("this host's disk does not return the staged file of %s: %w", o.Key, err)
 	}
 	if errors.Is(err, ErrConflict) {
 		return l.resolveConflict(ctx, rec, err)
@@ -102,6 +110,20 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 		err = o.Check(r) // do not take the driver's word for it
 	}
 	return r, err
+}
+
+// refusable remembers that a staged file could not be read: a driver's error does not tell that from a failing destination.
+type refusable struct {
+	io.ReaderAt
+	refused atomic.Bool
+}
+
+func (r *refusable) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.refused.Store(true)
+	}
+	return n, err
 }
 
 // blameSide finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on

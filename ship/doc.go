@@ -143,8 +143,8 @@
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner
-// has written; compare.go and records.go compare them with this spool; identity.go names what is delivered apart from
-// them; adopt.go claims the chains of an adopted spool.
+// has written; compare.go and records.go compare them with this spool, whose records records_own.go reads; identity.go names
+// what is delivered apart from them; adopt.go claims the chains of an adopted spool.
 //
 // Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a
 // chain. sign.go and seal.go sign them and seal heads; closing.go has the statements of operators. verify.go and

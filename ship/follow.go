@@ -70,6 +70,9 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
+		case errors.Is(err, spool.ErrCorrupt): // the disk does not return it
+			damage = err
+			return nil
 		case errors.Is(damage, ErrVersion):
 			return Permanent(fmt.Errorf("the proposed manifest: %w", damage))
 		}

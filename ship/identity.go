@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -78,14 +79,14 @@ func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, er
 	h := sha256.New()
 	h.Write([]byte(c.Spool))
 	if first := max(seg.First, c.Through+1); first <= seg.Last {
-		r, done, err := l.openRecords(ctx, seg.Number)
+		r, err := l.openOwn(ctx, seg, first)
 		if err != nil {
 			return "", err
 		}
-		defer done()
+		defer r.close()
 		seq, rec, err := r.Next()
-		for err == nil && seq < first {
-			seq, rec, err = r.Next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err // that a disk has refused a record once does not make it damaged: a copy would find another name
 		}
 		// Without a readable record its place has to do.
 		var n [24]byte

@@ -47,11 +47,11 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer there.Close()
-	here, done, err := l.openRecords(ctx, seg.Number)
+	here, err := l.openOwn(ctx, seg, seg.First)
 	if err != nil {
 		return 0, err
 	}
-	defer done()
+	defer here.close()
 	whole := &complete{next: &counted{there, line.First, line.Gaps, f.Plain}, left: line.Records}
 	upTo, err = prefix(whole, here, seg.First, min(line.Last, seg.Last))
 	if whole.err != nil {
@@ -174,79 +174,4 @@ func (c *counted) Next() (uint64, segment.Record, error) {
 	}
 	c.next++
 	return c.next - 1, rec, nil
-}
-
-// sound skips what is damaged.
-type sound struct{ r *segment.Reader }
-
-func (s sound) Next() (uint64, segment.Record, error) {
-	for {
-		seq, rec, err := s.r.Next()
-		if _, damage := errors.AsType[*segment.DamageError](err); !damage {
-			return seq, rec, err
-		}
-	}
-}
-
-// recordReader reads the records of a segment that are not damaged; io.EOF after the last.
-type recordReader interface {
-	Next() (uint64, segment.Record, error)
-}
-
-// openRecords reads a sealed segment of this spool, from its own file or, if that was given up, from the staged one.
-func (l *lane) openRecords(ctx context.Context, number uint64) (recordReader, func(), error) {
-	raw, done, err := l.s.sp.Shelf().ReadSealed(number)
-	if err == nil {
-		return sound{raw}, func() { _ = done() }, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	return l.openStaged(ctx, number)
-}
-
-// openStaged reads the staged file of a segment.
-func (l *lane) openStaged(ctx context.Context, number uint64) (recordReader, func(), error) {
-	rec, err := l.s.stage(ctx, number)
-	if err != nil {
-		return nil, nil, err
-	}
-	staged, done, err := l.s.sp.Shelf().OpenStaged(number)
-	if err != nil {
-		return nil, nil, err
-	}
-	content, err := l.s.enc.Decode(staged, rec.Encoding)
-	if err != nil {
-		return nil, nil, errors.Join(err, done())
-	}
-	f, err := l.s.o.Extra.Format(rec.Format)
-	if err != nil {
-		return nil, nil, errors.Join(err, content.Close(), done())
-	}
-	r, err := f.NewReader(content)
-	if err != nil {
-		return nil, nil, errors.Join(err, content.Close(), done())
-	}
-	return &counted{r, rec.First, rec.Gaps, f.Plain}, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
-}
-
-// eachStaged calls put for all records in the staged file of a segment.
-func (l *lane) eachStaged(ctx context.Context, number uint64, put func(uint64, *segment.Record) error) error {
-	r, done, err := l.openStaged(ctx, number)
-	if err != nil {
-		return err
-	}
-	defer done()
-	for {
-		seq, rec, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = put(seq, &rec)
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
