@@ -10,7 +10,7 @@
 // end of a chain was not cut off. -expect names a file of spool ids or instances, one per line, that must appear. -since skips
 // objects that a retention rule may have deleted. -hour asks whether one hour is complete, for batch jobs downstream. -pubkey
 // names a public key that senders sign with (collector -sign): every chain must then be signed by one of the keys given.
-// -checkpoint names a file with which an interrupted audit continues.
+// -checkpoint names a file with which an interrupted audit continues. A file that a power cut has torn is as good as none.
 //
 // Serve watches the destinations with credentials that can read and list. It serves a page with a calendar of hours for each class, the
 // same as JSON, and metrics: see audit help serve. Wait ends when one hour of a class is complete. Both can write a marker object for a
@@ -93,6 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return refused(stderr, err)
 	}
+	f.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	show := watch(stderr, &f.Options)
 	r, err := audit.Run(ctx, &f.Options)
 	show()

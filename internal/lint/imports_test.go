@@ -73,7 +73,7 @@ var layers = map[string][]string{
 	"spool/object":             {"spool/segment"},
 	"ship":                     {"internal/foreign", "internal/hist", "internal/wait", "ship/format", "spool/object", "internal/secret", "internal/units", "spool", "spool/segment", "github.com/minio/crc64nvme"},
 	"ship/format":              {"compress", "spool/object", "spool/segment"},
-	"ship/audit":               {"internal/foreign", "internal/units", "internal/wait", "ship/format", "spool/object", "ship", "spool/segment", "compress"},
+	"ship/audit":               {"internal/foreign", "internal/units", "internal/vfs", "internal/wait", "ship/format", "spool/object", "ship", "spool/segment", "compress"},
 	"ship/fileship":            {"internal/wait", "spool/object", "internal/steadylog", "ship", "golang.org/x/sys"},
 	"ship/open":                {"ship/format", "internal/wait", "ship", "ship/fileship", "ship/s3ship", "ship/sftpship", "spool/object", "spool/segment"},
 	"ship/s3ship":              {"spool/object", "internal/direct", "internal/steadylog", "ship", "github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/minio/crc64nvme"},

@@ -11,12 +11,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -46,6 +46,21 @@ type checkpointFile struct {
 	Since   time.Time `json:"since,omitzero"` // Options.Since and Hour: which objects were looked at
 	Hour    time.Time `json:"hour,omitzero"`
 	Marks   []mark    `json:"marks"`
+}
+
+// checkpointHead is what every checkpoint of this version begins with.
+const checkpointHead = `{"version":1,"deep":`
+
+// isTorn reports whether a file that cannot be decoded is what a power cut leaves of a checkpoint: the beginning of one, or a file
+// whose blocks, at its end or its beginning, came back empty or as zeros. Whatever else the file may be, it was named by mistake,
+// and must be neither replaced nor removed.
+func isTorn(b []byte) bool {
+	text := bytes.TrimRight(b, "\x00")
+	if len(text) > 0 && text[0] == 0 {
+		return !bytes.ContainsFunc(text, func(r rune) bool { return r != 0 && r != '\n' && (r < ' ' || r > '~') })
+	}
+	n := min(len(text), len(checkpointHead))
+	return string(text[:n]) == checkpointHead[:n]
 }
 
 // decodeCheckpoint reads a checkpoint. The errors say what to do.
@@ -79,7 +94,7 @@ type marks struct {
 }
 
 // loadMarks reads the checkpoint, if there is one of an audit that looked for every object that this one looks for, as
-// deeply.
+// deeply. One that a power cut has torn is as good as none: what a mark says was found right is only looked at again.
 func loadMarks(o *Options) (*marks, error) {
 	path := o.Checkpoint
 	of := checkpointFile{Version: checkpointVersion, Deep: o.Deep, Since: o.Since.UTC(), Hour: o.Hour}
@@ -95,6 +110,10 @@ func loadMarks(o *Options) (*marks, error) {
 		return nil, err
 	}
 	f, err := decodeCheckpoint(b)
+	if err != nil && isTorn(b) {
+		o.Logger.Warn("audit: the checkpoint is incomplete, perhaps after a power cut; the audit begins again, and nothing is left out", "file", path, "err", err)
+		return m, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -151,8 +170,8 @@ func (m *marks) save() error {
 	return m.saveLocked()
 }
 
-// saveLocked replaces the file at once or not at all. A checkpoint that a power cut takes costs time and no more, so that
-// nothing is synced.
+// saveLocked replaces the file at once or not at all. It is synced, because an audit that takes a day should not begin again after a power
+// cut: without that, some file systems show an empty file under the new name.
 func (m *marks) saveLocked() error {
 	f := m.of
 	for _, k := range m.all {
@@ -165,16 +184,8 @@ func (m *marks) saveLocked() error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(m.path), filepath.Base(m.path)+".*")
-	if err != nil {
+	if err := vfs.WriteFileAtomic(vfs.OS(), m.path, append(b, '\n')); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
-	}
-	_, err = tmp.Write(append(b, '\n'))
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), m.path)
-	}
-	if err != nil {
-		return fmt.Errorf("checkpoint: %w", errors.Join(err, os.Remove(tmp.Name())))
 	}
 	m.saved, m.dirty = time.Now(), false
 	return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/foreign"
@@ -46,7 +47,7 @@ type Options struct {
 	// Checkpoint is a file in which an audit that is interrupted notes how far it has come, and from which the next one with
 	// the same places goes on, if it is as deep and looks for no more objects (Since, Hour). It reads all chains again, and
 	// only those objects that had not been found right: what is altered between the two is not noticed. The file is removed at
-	// the end. Default none.
+	// the end. A checkpoint that a power cut has torn is as good as none. Default none.
 	Checkpoint string
 	// Extra has formats and codecs of the program's own: without them the records of objects in them are not counted.
 	Extra format.Extra
@@ -56,6 +57,8 @@ type Options struct {
 	MaxFindings int
 	// Progress, if not nil, is kept up to date while Run runs.
 	Progress *Progress
+	// Logger gets a line if a Checkpoint cannot be used. Default: none.
+	Logger *slog.Logger
 
 	temp    *room
 	maxKept int // of a catalogue; tests set less
@@ -87,6 +90,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.Progress == nil {
 		out.Progress = new(Progress)
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
 	}
 	out.temp, out.maxKept = newRoom(), cmp.Or(out.maxKept, maxCatalogue)
 	if !out.Hour.IsZero() {

@@ -16,7 +16,7 @@ import (
 
 // WatchOptions say what is watched. The zero value of every field but Places means its documented default.
 type WatchOptions struct {
-	// Options are those of each audit. Checkpoint and Progress are not used. With Hour, only that hour is watched.
+	// Options are those of each audit. Checkpoint, Progress and its Logger are not used. With Hour, only that hour is watched.
 	Options
 	// Interval is the time from the beginning of an increment to that of the next one; default 30 seconds.
 	Interval time.Duration
@@ -41,7 +41,7 @@ func (o *WatchOptions) withDefaults() WatchOptions {
 	if o != nil {
 		out = *o
 	}
-	out.Checkpoint, out.Progress = "", nil
+	out.Checkpoint, out.Progress, out.Options.Logger = "", nil, nil
 	out.Interval = cmp.Or(out.Interval, 30*time.Second)
 	out.FullInterval = cmp.Or(out.FullInterval, 24*time.Hour)
 	out.Overdue = cmp.Or(out.Overdue, 75*time.Minute)
