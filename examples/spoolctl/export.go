@@ -13,9 +13,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/penstock-go/penstock/compress"
@@ -316,6 +318,9 @@ func (x *export) end(s *summary) error {
 		o.Size, o.RawSHA256 = fi.Size(), hex.EncodeToString(o.raw.Sum(nil))
 		err = os.Rename(o.path+".tmp", o.path)
 	}
+	if err == nil {
+		err = syncDir(filepath.Dir(o.path))
+	}
 	if err != nil {
 		return err
 	}
@@ -410,7 +415,27 @@ func (s *summary) save(path string) error {
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(path+".tmp", path)
 	}
+	if err == nil {
+		err = errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(filepath.Dir(path)))) // the directory may be new
+	}
 	return err
+}
+
+// syncDir makes the names in a directory durable: whoever has an export may remove what it was made of, and without this a power cut
+// can take the names of files whose contents were synced.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it has no such call, and keeps names by itself
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		err = nil // this file system has no such call
+	}
+	return errors.Join(err, d.Close())
 }
 
 func (s *summary) write(w io.Writer, to string) {
