@@ -338,6 +338,10 @@ func TestReady(t *testing.T) {
 	if code, _ := get("/readyz/web"); code != 503 {
 		t.Errorf("a class that is down: %d", code)
 	}
+	d.Down("web", errors.New("put https://ops:hunter2@store/x: refused\nAuthorization: hunter2"))
+	if code, body := get("/readyz/web"); code != 503 || strings.Contains(body, "hunter2") || !strings.Contains(body, "refused") {
+		t.Errorf("an answer with a credential: %d %s", code, body)
+	}
 	if code, _ := get("/readyz/vpn"); code != 200 {
 		t.Errorf("a class that is down makes another unready: %d", code)
 	}

@@ -6,7 +6,9 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/penstock-go/penstock/internal/scrub"
 	"github.com/penstock-go/penstock/ship"
 )
 
@@ -23,6 +25,9 @@ func (d *Drainer) Handler() http.Handler {
 	return mux
 }
 
+// maxReason bounds a line of an answer.
+const maxReason = 1000
+
 func answer(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
@@ -32,7 +37,9 @@ func answer(w http.ResponseWriter, err error) {
 			status = http.StatusNotFound
 		}
 		w.WriteHeader(status)
-		fmt.Fprintln(w, err)
+		for line := range strings.SplitSeq(err.Error(), "\n") { // one for each class
+			fmt.Fprintln(w, scrub.Text(line, maxReason))
+		}
 		return
 	}
 	fmt.Fprintln(w, "ok")

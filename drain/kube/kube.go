@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/internal/scrub"
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
@@ -158,8 +159,12 @@ const maxMessage = 4096
 
 // Finish implements drain.Lifecycle: `kubectl describe pod` shows the summary for the container.
 func (l *Lifecycle) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
-	var b bytes.Buffer
-	_ = r.WriteSummary(&b) // to memory
+	var summary, b bytes.Buffer
+	_ = r.WriteSummary(&summary) // to memory
+	for line := range strings.Lines(summary.String()) {
+		// Whoever may read the pod's state can read it, which takes fewer rights than reading its log.
+		b.WriteString(scrub.Text(strings.TrimSuffix(line, "\n"), maxMessage) + "\n")
+	}
 	f, err := os.OpenFile(l.o.TerminationMessage, os.O_WRONLY|os.O_TRUNC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -109,6 +109,12 @@ func TestMessage(t *testing.T) {
 	if err != nil || rerr != nil || retained || !strings.HasPrefix(string(b), "drain: incomplete after") || len(b) > maxMessage || len(b) < maxMessage-4 {
 		t.Errorf("%v %v %v, %d bytes", retained, err, rerr, len(b))
 	}
+	r.Errors = []string{"put https://ops:hunter2@store/x: refused"}
+	_, err = l.Finish(t.Context(), r)
+	b, rerr = os.ReadFile(path)
+	if err != nil || rerr != nil || strings.Contains(string(b), "hunter2") || !strings.Contains(string(b), "\n") || !strings.Contains(string(b), "refused") {
+		t.Errorf("with a credential: %v %v %s", err, rerr, b)
+	}
 }
 
 const mounts = `712 700 0:50 / / rw,relatime - overlay overlay rw

@@ -19,7 +19,7 @@ import (
 func (w *Watch) Snapshot() *Snapshot {
 	now, st := time.Now(), w.d.Stats()
 	s := &Snapshot{
-		Version: 1, Time: now.UTC(), Instance: clean(st.Instance), Build: w.build, Started: w.started.UTC(),
+		Version: 1, Time: now.UTC(), Instance: Clean(st.Instance), Build: w.build, Started: w.started.UTC(),
 		NotReady: text(w.d.Ready("")), Drain: endOf(&st), Panics: st.Panics,
 		Trouble: []Trouble{}, Classes: []Class{}, Disks: []Disk{}, Adoptions: []drain.Adoption{},
 	}
@@ -38,7 +38,7 @@ func (w *Watch) Snapshot() *Snapshot {
 	}
 	slices.SortFunc(s.Classes, func(a, b Class) int { return cmp.Compare(a.Class, b.Class) })
 	for _, a := range st.Adoptions {
-		a.Why = clean(a.Why)
+		a.Why = Clean(a.Why)
 		s.Adoptions = append(s.Adoptions, a)
 	}
 	s.Disks = w.disksOf(s.Classes)
@@ -91,14 +91,14 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 // spool gathers the place on disk.
 func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 	s := Spool{
-		Spool: st.SpoolID, Epoch: st.Epoch, Dir: clean(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
+		Spool: st.SpoolID, Epoch: st.Epoch, Dir: Clean(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
 		Segments: st.Segments, Staged: st.Staged, Used: st.Used, Quota: st.Quota, Full: st.Full, Err: text(st.Err),
-		Frozen: clean(sp.Shelf().Frozen()), Panics: st.Panics, Damages: []Damage{},
+		Frozen: Clean(sp.Shelf().Frozen()), Panics: st.Panics, Damages: []Damage{},
 		MemoryUsed: st.Memory.Used, MemoryQuota: st.Memory.Size, Append: newLatency(st.Times.Append), Sync: newLatency(st.Times.Sync),
 	}
 	seen, _ := w.disks.get(sp.Dir())
 	for _, x := range seen.damages {
-		s.Damages = append(s.Damages, Damage{x.Segment, x.Records, x.Found.UTC(), clean(x.Why), x.GivenUp})
+		s.Damages = append(s.Damages, Damage{x.Segment, x.Records, x.Found.UTC(), Clean(x.Why), x.GivenUp})
 	}
 	return s
 }
@@ -107,7 +107,7 @@ func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 func listener(l ingest.Listener, st *ingest.Stats) Listener {
 	addr := l.Addr()
 	out := Listener{
-		Network: network(addr), Addr: clean(addr.String()), Received: st.Received, Lost: st.Lost, InHand: st.InHand,
+		Network: network(addr), Addr: Clean(addr.String()), Received: st.Received, Lost: st.Lost, InHand: st.InHand,
 		LastRecord: moment(st.LastRecord), Err: text(l.Ready()), Queue: st.Queued, ReceiveBuffer: int64(st.ReceiveBuffer),
 		DropsKnown: st.DropsKnown, Stream: Stream{st.Conns, st.Refused, st.Resets}, Panics: st.Panics,
 		ProxyMalformed: st.ProxyMalformed, ProxyIgnored: st.ProxyIgnored, Allowances: []Allowance{},
@@ -191,11 +191,11 @@ func (w *Watch) disksOf(classes []Class) []Disk {
 // endOf is the Drainer's own state.
 func endOf(st *drain.Stats) Drain {
 	d := Drain{
-		Phase: st.Phase, Intent: st.Intent, Trigger: clean(st.Trigger), Started: moment(st.Started), Deadline: moment(st.Deadline),
+		Phase: st.Phase, Intent: st.Intent, Trigger: Clean(st.Trigger), Started: moment(st.Started), Deadline: moment(st.Deadline),
 		Idle: st.Idle.Seconds(), Phases: []drain.Phase{}, Outcome: st.Outcome, Retained: st.Retained,
 	}
 	for _, p := range st.Phases {
-		p.Err = clean(p.Err)
+		p.Err = Clean(p.Err)
 		d.Phases = append(d.Phases, p)
 	}
 	return d

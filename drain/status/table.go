@@ -14,7 +14,7 @@ import (
 // cursor.
 func (s *Snapshot) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %s %s, up %s, %s\n\n", clean(s.Instance), s.verdict(), clean(s.Build.Program), clean(s.Build.Version),
+	fmt.Fprintf(&b, "%s: %s, %s %s, up %s, %s\n\n", Clean(s.Instance), s.verdict(), Clean(s.Build.Program), Clean(s.Build.Version),
 		length(s.Time.Sub(s.Started).Seconds()), s.doing())
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "CLASS\tSTATE\tRECEIVED/S\tLOST, LAST HOUR\tSPOOL\tFULL IN\tDESTINATION\tSTATE\tPENDING\tOLDEST\tEMPTY IN\tLAST SUCCESS")
@@ -24,13 +24,13 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		if c.Spool.Full {
 			full = "full now"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s", clean(c.Class), clean(v.Word), opt(short, c.Received.Records), count(v.LostNow()),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s", Clean(c.Class), Clean(v.Word), opt(short, c.Received.Records), count(v.LostNow()),
 			percent(c.Spool.Used, c.Spool.Quota), full)
 		for i, d := range c.Destinations {
 			if i > 0 {
 				fmt.Fprint(t, "\t\t\t\t\t")
 			}
-			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\t%s\t%s\n", clean(d.Destination), clean(string(d.State)), size(float64(d.Pending.Bytes)),
+			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\t%s\t%s\n", Clean(d.Destination), Clean(string(d.State)), size(float64(d.Pending.Bytes)),
 				opt(length, d.Lag), empties(d), ago(s.Time, d.LastSuccess))
 		}
 		if len(c.Destinations) == 0 {
@@ -41,13 +41,13 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		return err
 	}
 	for _, d := range s.Disks {
-		fmt.Fprintf(&b, "\ndisk of %s: %s of %s free", clean(strings.Join(d.Classes, ", ")), size(float64(d.Free)), size(float64(d.Total)))
+		fmt.Fprintf(&b, "\ndisk of %s: %s of %s free", Clean(strings.Join(d.Classes, ", ")), size(float64(d.Free)), size(float64(d.Total)))
 		if d.UntilFull != nil {
 			fmt.Fprintf(&b, ", full in %s", length(*d.UntilFull))
 		}
 	}
 	for _, a := range s.Adoptions {
-		fmt.Fprintf(&b, "\nadopted volume %s, class %s: %s", clean(a.Dir), cmp.Or(clean(a.Class), unknown), clean(a.Why))
+		fmt.Fprintf(&b, "\nadopted volume %s, class %s: %s", Clean(a.Dir), cmp.Or(Clean(a.Class), unknown), Clean(a.Why))
 	}
 	if len(s.Disks)+len(s.Adoptions) > 0 {
 		b.WriteByte('\n')
@@ -57,8 +57,8 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		if g.Destination != "" {
 			where += " → " + g.Destination
 		}
-		fmt.Fprintf(&b, "\n%-7s  %s\n", clean(string(g.Level)), strings.TrimPrefix(clean(where)+": "+clean(g.What), ": "))
-		fmt.Fprintf(&b, "         %s\n", clean(g.Cure))
+		fmt.Fprintf(&b, "\n%-7s  %s\n", Clean(string(g.Level)), strings.TrimPrefix(Clean(where)+": "+Clean(g.What), ": "))
+		fmt.Fprintf(&b, "         %s\n", Clean(g.Cure))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -100,7 +100,7 @@ func (s *Snapshot) doing() string {
 		if s.Drain.Deadline != nil {
 			text += ", " + length(max(0, s.Drain.Deadline.Sub(s.Time).Seconds())) + " left"
 		}
-		return clean(text)
+		return Clean(text)
 	case s.NotReady != "":
 		return "not ready"
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/drain/status"
 )
 
 // Pending implements drain.Adoptions. A directory that cannot be searched counts, because it may hold anything. One that does not
@@ -70,6 +71,9 @@ func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		all = append(all, *a.seen[dir])
 	}
 	a.mu.Unlock()
+	for i := range all {
+		all[i].Err = status.Clean(all[i].Err) // whoever reaches the port can read it
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(all) // the client may have gone

@@ -137,7 +137,7 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 	case errors.Is(err, fs.ErrNotExist):
 		// The object was moved away meanwhile. The listing is reported.
 	case err != nil && p.illegible(ctx, u.Key, err):
-		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+err.Error()
+		f.Code, f.Detail = Unread, f.Detail+", and it cannot be read: "+errText(err)
 	case err != nil:
 		return err
 	case errors.Is(content, errNotUnderstood):

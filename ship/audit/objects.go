@@ -105,7 +105,7 @@ func (w *walk) ask(ctx context.Context, b *batch, s ship.SegmentLine, read bool)
 			f.Code, f.Detail = NotUnderstood, err.Error()
 			a.rec.add(f)
 		case err != nil && p.illegible(ctx, s.Key, err):
-			f.Code, f.Detail = Unread, err.Error()
+			f.Code, f.Detail = Unread, errText(err)
 			a.rec.add(f)
 		default:
 			a.check(err)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/scrub"
 )
 
 // Status is what a Watcher knows.
@@ -50,13 +52,20 @@ type Overdue struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
+// maxShown bounds the text of an error that is shown.
+const maxShown = 1000
+
+// errText is the text of an error for people who see a Status or a Result, and need not have any right to the places or to this
+// process's log.
+func errText(err error) string { return scrub.Text(err.Error(), maxShown) }
+
 // note notes what became of an audit. A place that was not asked for everything, since another one failed, has its last success from
 // before.
 func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus, err error) {
 	s.Attempt, s.Seconds, s.Err = begin.UTC(), took.Seconds(), ""
 	if s.Audits++; err != nil {
 		s.Failures++
-		s.Err = err.Error()
+		s.Err = errText(err)
 	}
 	if places == nil {
 		return

@@ -266,7 +266,7 @@ func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places
 	r, err = runWith(ctx, &o, w.kept, func(_ int, p *place) {
 		s := PlaceStatus{Place: p.name, Requests: p.requests.Load()}
 		if e := p.failure.Load(); e != nil {
-			s.Err = (*e).Error()
+			s.Err = errText(*e)
 		} else if ctx.Err() == nil {
 			s.LastSuccess = begin.UTC()
 		}
