@@ -102,15 +102,15 @@ func (a *adoptions) Stop(ctx context.Context) error {
 
 // look begins to adopt new spools, and forgets those that are gone.
 func (a *adoptions) look() {
-	found, roots := map[string]fs.FileInfo{}, map[string]unread{}
+	found, roots := map[string]sight{}, map[string]unread{}
 	for _, root := range a.c.adopt {
 		dirs, err := spoolsBelow(root, a.c.spoolDir, adoptDepth)
 		if err != nil {
 			roots[root] = unread{err.Error(), errors.Is(err, fs.ErrNotExist)}
 		}
 		for _, dir := range dirs {
-			if fi, err := identity(dir); err == nil {
-				found[dir] = fi
+			if at, err := identity(dir); err == nil {
+				found[dir] = at
 			}
 		}
 	}
@@ -119,11 +119,11 @@ func (a *adoptions) look() {
 	a.logRoots(roots)
 	a.looked = true
 	maps.DeleteFunc(a.seen, func(dir string, o *orphan) bool {
-		return o.State != "delivering" && (found[dir] == nil || !os.SameFile(found[dir], o.at) || !found[dir].ModTime().Equal(o.at.ModTime()))
+		return o.State != "delivering" && !o.isAt(found[dir])
 	})
-	for dir, fi := range found {
+	for dir, at := range found {
 		if a.seen[dir] == nil {
-			o := &orphan{at: fi, Dir: dir, State: "waiting", Err: errFound}
+			o := &orphan{at: at, Dir: dir, State: "waiting", Err: errFound}
 			a.seen[dir] = o
 			a.wg.Go(func() { a.adopt(o) })
 		}
@@ -162,15 +162,39 @@ func (a *adoptions) notify() {
 	a.changed = make(chan struct{})
 }
 
-// identity distinguishes the spool in dir from another one that is mounted there later, and from itself after its owner has used
-// it again. Device and inode do not suffice: volumes are created alike, and come and go under the same number. Only the owner of
-// a spool writes the file that names it.
-func identity(dir string) (fs.FileInfo, error) {
-	fi, err := os.Stat(filepath.Join(dir, "spool.json"))
+// sight is what distinguishes a spool from another one that is mounted in its place later, and from itself after its owner has used
+// it again.
+type sight struct {
+	// file is the one that names the spool, which only its owner writes. Device and inode alone do not suffice: volumes are created
+	// alike, and come and go under the same number.
+	file fs.FileInfo
+	// changed is when a name in the directory was made or removed last. Every process that opens the spool does that, and need not write
+	// the file. Of adopters, only one that marks the spool as delivered does.
+	changed time.Time
+}
+
+// identity looks at the spool in dir.
+func identity(dir string) (at sight, err error) {
+	at.file, err = os.Stat(filepath.Join(dir, "spool.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		fi, err = os.Stat(filepath.Join(dir, "seg")) // the file is lost; the segments name the spool too
+		at.file, err = os.Stat(filepath.Join(dir, "seg")) // the file is lost; the segments name the spool too
 	}
-	return fi, err
+	if err != nil {
+		return sight{}, err
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return sight{}, err
+	}
+	at.changed = fi.ModTime()
+	return at, nil
+}
+
+// isAt reports whether an orphan is what was found in its directory now. What has been delivered must not have been used since. For one
+// that is not delivered yet, that makes no difference, and its owner may be at work. adoptions.mu is held.
+func (o *orphan) isAt(now sight) bool {
+	return now.file != nil && os.SameFile(now.file, o.at.file) && now.file.ModTime().Equal(o.at.file.ModTime()) &&
+		(o.State != "delivered" || now.changed.Equal(o.at.changed))
 }
 
 // spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own. The error

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ import (
 
 // orphan is a spool that was found below -adopt. adoptions.mu guards it. Its JSON is an entry of /adoptions.
 type orphan struct {
-	at fs.FileInfo // see identity
+	at sight
 
 	Dir      string                   `json:"dir"`
 	Class    string                   `json:"class,omitempty"`
@@ -70,9 +71,13 @@ func (a *adoptions) adopt(o *orphan) {
 			return // the directory is gone, or has another spool
 		}
 		began := time.Now()
+		a.lookAgain(o)
 		r, err := a.attempt(o)
 		<-a.slot
 		done := errors.Is(err, spool.ErrAdopted) || r != nil && r.Outcome == drain.Delivered && !errors.Is(err, ship.ErrFenced)
+		if done && r != nil && err == nil {
+			a.lookAtMark(o)
+		}
 		if !done && a.gone(o) {
 			return
 		}
@@ -91,6 +96,22 @@ func (a *adoptions) adopt(o *orphan) {
 		}
 		logFailed(log.With("failures", failures, "failing_for", time.Since(since).Round(time.Second)), r, err, pause)
 		a.pause(pause, rush)
+	}
+}
+
+// lookAgain notes how the directory is before an attempt. What its owner writes from then on may not be delivered by it.
+func (a *adoptions) lookAgain(o *orphan) {
+	if at, err := identity(o.Dir); err == nil {
+		a.note(o, func() { o.at.changed = at.changed })
+	}
+}
+
+// lookAtMark notes how the directory is with the mark of the adoption in it. The next owner removes the mark before it takes records,
+// so the mark that is looked for last shows that there are no new ones.
+func (a *adoptions) lookAtMark(o *orphan) {
+	at, err := identity(o.Dir)
+	if _, merr := os.Stat(filepath.Join(o.Dir, "adopted")); err == nil && merr == nil {
+		a.note(o, func() { o.at.changed = at.changed })
 	}
 }
 
