@@ -103,7 +103,7 @@ func (s *settings) open(ctx context.Context, log *slog.Logger) (_ *Reaper, done 
 			_ = c.Close() // nothing is written there
 		}
 	}
-	p := &prover{keys: s.keys, retention: s.retention}
+	p := &prover{keys: s.keys, retention: s.retention, log: log}
 	for _, u := range s.at {
 		d, err := open.Destination(ctx, u, &open.Options{Logger: log})
 		if err != nil {

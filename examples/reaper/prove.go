@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ type prover struct {
 	keys   []ed25519.PublicKey
 	// retention: objects whose newest record is older may have been deleted. 0: none may.
 	retention time.Duration
+	log       *slog.Logger
 }
 
 // prove says whether every destination has all of the spool in dir, closed out. A spool that knows a destination which is not
@@ -40,7 +42,7 @@ func (p *prover) prove(ctx context.Context, dir string) (Proof, error) {
 	if err := id.Check(); err != nil {
 		return Proof{Why: err.Error(), Lasting: true}, nil
 	}
-	o := &audit.Options{Class: id.Class, Keys: p.keys, MaxFindings: 100}
+	o := &audit.Options{Class: id.Class, Keys: p.keys, MaxFindings: 100, Logger: p.log}
 	if p.retention > 0 {
 		o.Since = time.Now().Add(-p.retention)
 	}
@@ -53,10 +55,25 @@ func (p *prover) prove(ctx context.Context, dir string) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	return weigh(in, r), nil
+	proof := weigh(in, r)
+	for _, place := range o.Places {
+		if !proof.Complete {
+			break
+		}
+		why, err := missingAt(ctx, place, in, r)
+		if err != nil {
+			return Proof{}, err
+		}
+		if why != "" {
+			proof = Proof{Why: why}
+		}
+	}
+	return proof, nil
 }
 
-// weigh compares what a volume has with what an audit of its spool has found.
+// weigh compares what a volume has with what an audit of its spool has found. It takes the furthest of the chains at each place, of
+// which there are several if the volume was copied, or if another owner has continued its chain. So its answer that something is missing is
+// certain. The other answer is not, since a copy may have gone further with other records: missingAt looks for each segment.
 func weigh(in *spool.Inspection, r *audit.Result) Proof {
 	if r.Verdict != audit.Complete {
 		why := "the auditor's verdict is " + string(r.Verdict)

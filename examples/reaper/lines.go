@@ -1,0 +1,98 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
+)
+
+// missingAt returns which segment of a volume no chain at a place states; "" if all are stated. The audit has found the chains and their
+// objects in order.
+//
+// Sequence numbers alone prove nothing about a volume of which there are copies: the owner of a copy gives the same numbers to other
+// records, in chains of the same spool or of a related one. So a manifest must state this very segment: from the same record to the same
+// record, with as many records and bytes, and the times of the first and the last of them; or the rest of this segment, after the
+// records that a copy has delivered. That is not a comparison of the records. The collector made that when it adopted the volume. It is
+// what the auditor can say without taking the collector's word.
+func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *audit.Result) (why string, err error) {
+	owed := map[uint64]*spool.Segment{}
+	for i := range in.Segments {
+		if s := &in.Segments[i]; s.First <= s.Last && !isNotOwed(place, s, r) {
+			owed[s.Number] = s
+		}
+	}
+	chains, err := manifestsOf(ctx, place.Destination, object.Origin{Class: in.Class, Spool: in.SpoolID})
+	if err != nil {
+		return "", err
+	}
+	for _, keys := range chains {
+		for _, k := range slices.Backward(keys) {
+			if len(owed) == 0 {
+				return "", nil
+			}
+			m, err := ship.ReadManifest(ctx, place.Destination, k.Class, k.Spool, k.Epoch, k.Number)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", place.Name, err)
+			}
+			for i := range m.Segments {
+				if line := &m.Segments[i]; owed[line.Segment] != nil && states(line, owed[line.Segment]) {
+					delete(owed, line.Segment)
+				}
+			}
+			if m.Footer.Segment < in.Segments[0].Number {
+				break // what comes before is of segments that are not on the volume any more
+			}
+		}
+	}
+	if len(owed) == 0 {
+		return "", nil
+	}
+	var lacking []*spool.Segment
+	for _, s := range owed {
+		lacking = append(lacking, s)
+	}
+	s := slices.MinFunc(lacking, func(a, b *spool.Segment) int { return cmp.Compare(a.Number, b.Number) })
+	return fmt.Sprintf("no chain at %s states segment %d of the volume, records %d to %d: a copy of the volume may have delivered others under these numbers",
+		place.Name, s.Number, s.First, s.Last), nil
+}
+
+// isNotOwed reports whether a segment is from before its place was among the spool's destinations.
+func isNotOwed(place audit.Place, s *spool.Segment, r *audit.Result) bool {
+	return slices.ContainsFunc(r.Chains, func(c audit.ChainReport) bool {
+		return c.Place == place.Name && c.NotOwed > 0 && s.Last < c.First
+	})
+}
+
+// states reports whether a line is about this very segment.
+func states(line *ship.SegmentLine, s *spool.Segment) bool {
+	if line.Whole != nil {
+		return line.Whole.First == s.First && line.Last == s.Last
+	}
+	return line.First == s.First && line.Last == s.Last && line.Records == s.Records && line.Bytes == s.Bytes &&
+		line.MinTime.Equal(s.MinTime) && line.MaxTime.Equal(s.MaxTime)
+}
+
+// manifestsOf lists the manifests of a spool and of the copies of it, those of each chain in order.
+func manifestsOf(ctx context.Context, d ship.Destination, id object.Origin) (map[string][]object.ChainKey, error) {
+	chains := map[string][]object.ChainKey{}
+	for e, err := range d.(ship.Lister).List(ctx, id.LineagePrefix()) {
+		if err != nil {
+			return nil, err
+		}
+		if k, ok := object.ParseChainKey(e.Key); ok && k.Head == "" && k.Related(id) {
+			chains[k.Spool] = append(chains[k.Spool], k)
+		}
+	}
+	for _, keys := range chains {
+		slices.SortFunc(keys, func(a, b object.ChainKey) int {
+			return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Number, b.Number))
+		})
+	}
+	return chains, nil
+}
