@@ -75,6 +75,36 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestCloseCommand: an adopter has ended for good, and its volume has delivered the rest as a copy of itself. Nobody ends the chain of the
+// adopter: the finding names the command that does, and the spool that has delivered since.
+func TestCloseCommand(t *testing.T) {
+	p := newPlaces()
+	for _, at := range []string{"idc", "s3"} {
+		c := newChain(t, p, at, nil).add(3, nil)
+		c.branch(1, "a", c.segment, c.last).whole(c.last+8, nil).add(0, final)
+	}
+	r := p.audit(t)
+	wants(t, r, audit.Owed, audit.Open)
+	for _, f := range r.Findings {
+		if f.Spool != testSpool || !strings.Contains(f.Detail, "also delivers here as spool "+relatedID(1)) ||
+			!strings.Contains(f.Cure, "nobody ends this chain") || !strings.Contains(f.Cure, "audit close -class vpn -spool "+testSpool+" -reason TEXT -at URL") {
+			t.Errorf("%+v", f)
+		}
+	}
+	p.closeSpool(t, "vpn", testSpool, nil, "idc", "s3")
+	wants(t, p.audit(t, deep), audit.Closed)
+
+	// Of a spool without copies, the advice names the spool too.
+	p = newPlaces()
+	newChain(t, p, "idc", nil).add(3, nil)
+	newChain(t, p, "s3", nil).add(3, nil)
+	for _, f := range p.audit(t).Findings {
+		if strings.Contains(f.Detail, "delivers here as") || !strings.Contains(f.Cure, "audit close -class vpn -spool "+testSpool) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // TestCloseApart: each place is closed behind its own chain's end. What one has and the other lacks stays owed until it is
 // replayed; the chain does not grow by that.
 func TestCloseApart(t *testing.T) {

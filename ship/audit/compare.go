@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock-go/penstock/ship"
@@ -253,8 +254,26 @@ func (a *auditor) reportOwed(c *walk) {
 		if c.closed != 0 {
 			f.Detail = fmt.Sprintf("handed over to epoch %d, which has not begun here", c.closed)
 		}
+		if others := a.copiesAt(c); len(others) > 0 {
+			f.Detail += "; the volume, or a copy of it, also delivers here as spool " + strings.Join(others, ", ")
+			f.Cure = cureOfCopy
+		}
 		a.rec.add(f)
 	}
+}
+
+// copiesAt returns the related spools that have a chain at the place of c.
+func (a *auditor) copiesAt(c *walk) (ids []string) {
+	g := a.kin[c.id.Lineage()]
+	if g == nil {
+		return nil
+	}
+	for _, w := range g.at(c.p) {
+		if w.id != c.id && w.Manifests > 0 {
+			ids = append(ids, w.id.Spool)
+		}
+	}
+	return ids
 }
 
 // reportAbsent reports the places that have no chain of a spool that others have one of.

@@ -1,5 +1,18 @@
 package audit
 
+// closeIt is the command that closes a spool, as the advices have it. Where a finding names the spool, closeCommand takes its place.
+const closeIt = "audit close"
+
+// closeCommand is the command that closes a spool. The names are safe in a shell: see object.Origin.
+func closeCommand(class, spool string) string {
+	return closeIt + " -class " + class + " -spool " + spool + " -reason TEXT -at URL, with -at for each place where its chain is open"
+}
+
+// cureOfCopy is the advice for an open chain of a volume that also delivers under a related id. If the volume was adopted by a process
+// that has ended for good, and its owner, or another adopter, has delivered everything as a copy since, nobody will end the chain.
+const cureOfCopy = "if its host runs, or its volume is still to be adopted, do nothing; if everything that was on the volume has been delivered under the related id, " +
+	"nobody ends this chain any more: close it with " + closeIt
+
 // cures says what to do about each kind of finding. None of them removes or overwrites anything: what an auditor finds wrong
 // or does not know may be the only copy of what it holds.
 var cures = map[string]string{
@@ -15,14 +28,14 @@ var cures = map[string]string{
 	PlacesDiffer:     "the findings about objects and manifests of both places show which one is right; if none does, run again with deep",
 	RecordsDoubled:   "keep both objects, but read these records from only one of them; find out which copies of the volume delivered them",
 	SignatureWrong:   "if its sender does not sign, or signs with another key, give it the key, or name its public key too; otherwise find out who has write access here, copy the manifest aside, and put it back from a version or backup",
-	ClosingWrong:     "find out who wrote it; if the spool really is gone, close it again with audit close, signed if the chain is signed",
+	ClosingWrong:     "find out who wrote it; if the chain is signed, the closing must be too; if the spool really is gone, close it again with audit close",
 	HeadWrong:        "find out who has write access here; the chain that the head names is not affected",
 	ObjectMissing:    "replay the range from a place that has it",
 	ObjectAltered:    "keep it, because it may be the only copy; if another place has the whole range (audit that place with deep), move the object to a key outside class=, then replay the range from there",
 	ObjectUnknown:    "keep it, because it may be the only copy of its records, and find out who wrote it; if it does not belong here, move it to a key outside class=: anyone who reads this folder reads its records too",
 	ObjectSuperseded: "it is a second copy: anyone who reads this folder reads its records twice; if an audit with deep finds nothing wrong here, move it to a key outside class=, and keep it as long as other copies",
 	RecordsDamaged:   "if the sender's disk still exists, its spool keeps the damaged file: see damaged/ there, and its report; otherwise these records are lost",
-	Open:             "if the host is gone, attach its volume to another host, which drains it; if the volume is permanently gone too, close the spool with audit close; if the host runs, do nothing",
+	Open:             "if the host is gone, attach its volume to another host, which drains it; if the host runs, do nothing; if the volume is permanently gone too, close the spool with audit close",
 	Reopened:         "find out where it runs: on a host or volume that was thought to be gone, or on a copy; drain it, or, if it is gone now, close it again with audit close",
 	Behind:           "if the sender runs, wait: it catches up by itself; if it is gone with its volume, replay the range from the place that has it",
 	Absent:           "if the spool should not deliver here, audit its class without this place; otherwise read the sender's log",

@@ -228,6 +228,9 @@ func (r *recorder) add(f Finding) {
 	if f.Cure == "" {
 		f.Cure = cures[f.Code]
 	}
+	if f.Spool != "" {
+		f.Cure = strings.Replace(f.Cure, closeIt, closeCommand(f.Class, f.Spool), 1)
+	}
 	// That something does not match is said already, and which object it is.
 	said := []string{ship.ErrVerify.Error() + ": ", "", ship.ErrSignature.Error() + ": ", "", ship.ErrVersion.Error() + ": ", ""}
 	if f.Key != "" {
