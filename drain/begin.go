@@ -21,7 +21,7 @@ import (
 func (o *Options) checkForeign() (errs []error) {
 	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf("drain: "+format, a...)) }
 	for i, l := range o.Lifecycles {
-		if foreign.IsNil(l) {
+		if l != nil && foreign.IsNil(l) {
 			bad("Options.Lifecycles[%d] is nil (%T)", i, l)
 		}
 	}

@@ -70,6 +70,9 @@ func New(o *Options) (*Drainer, error) {
 	_ = d.inodes.Fill()
 	d.hooks = newHooks(d)
 	for _, l := range opts.Lifecycles {
+		if l == nil {
+			continue
+		}
 		d.platforms = append(d.platforms, &platform{l, make(chan struct{}, 1)})
 	}
 	d.shippers, d.halt = context.WithCancel(context.Background())

@@ -39,7 +39,7 @@ func TestRefusedOptions(t *testing.T) {
 		Dir: t.TempDir(), Lifecycles: []Lifecycle{nil, platform}, Adoptions: owed,
 		Before: []Step{{Name: "flags"}}, After: []Step{{Name: "files", Run: func(context.Context) error { return nil }}, {}},
 	})
-	for _, want := range []string{"Lifecycles[0] is nil (*drain.fake)", "Adoptions is nil (*drain.never)", `Before[0]: step "flags" has no Run`, `After[1]: step "" has no Run`} {
+	for _, want := range []string{"Lifecycles[1] is nil (*drain.fake)", "Adoptions is nil (*drain.never)", `Before[0]: step "flags" has no Run`, `After[1]: step "" has no Run`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %q", err, want)
 		}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/steadylog"
@@ -127,7 +126,6 @@ func (o *Options) withDefaults() Options {
 	if d.StallTimeout == 0 {
 		d.StallTimeout = 10 * time.Minute
 	}
-	d.Lifecycles = slices.DeleteFunc(slices.Clone(d.Lifecycles), func(l Lifecycle) bool { return l == nil })
 	if d.Instance == "" {
 		d.Instance, _ = os.Hostname()
 	}

@@ -46,3 +46,24 @@ func TestNilSource(t *testing.T) {
 		})
 	}
 }
+
+// bad is a Source of which every call fails.
+type bad struct{ panics bool }
+
+func (b bad) Snapshot() *status.Snapshot {
+	if b.panics {
+		panic("out of order")
+	}
+	return nil
+}
+
+// TestBadSource: a Source that returns nothing or panics fails a scrape, and never the process.
+func TestBadSource(t *testing.T) {
+	for _, from := range []bad{{}, {panics: true}} {
+		answer := httptest.NewRecorder()
+		Handler(from).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		if text := answer.Body.String(); answer.Code != http.StatusInternalServerError || !strings.Contains(text, "monitor: ") {
+			t.Errorf("%+v: status %d: %s", from, answer.Code, text)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 // Source has what is exported. A *status.Watch is one.
 type Source interface {
+	// Snapshot is called by every scrape. If it returns nil or panics, the scrape fails, and the process goes on.
 	Snapshot() *status.Snapshot
 }
 
@@ -48,15 +49,33 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. All metrics are of one moment.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	if foreign.IsNil(c.from) { // it was never registered, and is collected directly
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errNoSource), errNoSource)
+	s, err := c.snapshot()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
 		return
 	}
-	s := c.from.Snapshot()
 	sendProcess(ch, s)
 	for i := range s.Classes {
 		sendClass(ch, &s.Classes[i], &c.senders)
 	}
+}
+
+// errNoSnapshot fails a scrape.
+var errNoSnapshot = errors.New("monitor: the Source has returned no Snapshot")
+
+// snapshot asks the Source, which is the program's own code.
+func (c *Collector) snapshot() (s *status.Snapshot, err error) {
+	if foreign.IsNil(c.from) { // it was never registered, and is collected directly
+		return nil, errNoSource
+	}
+	err = foreign.Catch("monitor: Source.Snapshot", func() error {
+		s = c.from.Snapshot()
+		return nil
+	})
+	if err == nil && s == nil {
+		err = errNoSnapshot
+	}
+	return s, err
 }
 
 // Handler serves the metrics of a service, of the process and of the Go runtime to Prometheus. It does not compress them, which
