@@ -11,11 +11,11 @@
 // datagrams that find the receive buffer full are dropped by the kernel, which counts them.
 //
 // Everything that reached a socket is accounted for: every received record was taken by the sink, is read and not taken yet,
-// or is lost, under a cause. On Linux the
-// kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close. On other systems they are unknown, and
-// Stats says so. Packets that the kernel drops before it has found a socket (a full backlog of the network stack, fragments
-// of a datagram that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The
-// listener counts a record as received before it offers it to the sink, so the ledger never shows more kept than received.
+// or is lost, under a cause. On Linux the kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close;
+// with UDPOptions.GRO their count is a lower bound. On other systems they are unknown, and Stats says so. Packets that
+// the kernel drops before it has found a socket (a full backlog of the network stack, fragments of a datagram that never
+// became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The listener counts a record as
+// received before it offers it to the sink, so the ledger never shows more kept than received.
 //
 // Shutdown loses nothing that had arrived: each socket stops receiving, is read until it is empty, and only then closed. A
 // TCP connection is cut exactly after the last byte that the kernel acknowledged to the peer.
