@@ -57,8 +57,8 @@
 // verify.go and finish.go are its larger phases, and balance.go fills in and judges the report. progress.go measures how far
 // the end has come and notices a stall. systemd.go is a platform, lifecycle.go asks the platforms and tells them; adoptions.go
 // waits for the adoptions that run in this process. phase.go names the phases, runs one of them and bounds its time.
-// drainer.go has the Drainer and its classes, lostsink.go counts the records of a class that never had a spool. report_log.go
-// writes the report to the log, report.go is the report itself, and journal.go is the file with the current phase. hooks.go
-// tells an embedder's hooks, log.go makes loggers that do not block, signals_unix.go lists signals, and options.go has the
-// options.
+// drainer.go has the Drainer and its classes, begin.go refuses mistakes at the start, and lostsink.go counts the records of a
+// class that never had a spool. report_log.go writes the report to the log, report.go is the report itself, and journal.go is
+// the file with the current phase. hooks.go tells an embedder's hooks, log.go makes loggers that do not block, signals_unix.go
+// lists signals, and options.go has the options.
 package drain

@@ -1,5 +1,5 @@
-// Package monitor exports how a service is doing as Prometheus metrics. It is the only package of this module that imports a
-// metrics library, so that a program without it does not build one.
+// Package monitor exports how a service is doing as Prometheus metrics. No other package of this module outside of examples/
+// imports a metrics library, so that a program without this package does not build one.
 //
 // A [Collector] exports what a [status.Watch] shows, under the same words. [Handler] serves it together with metrics of the Go
 // runtime and the process; a program that has a registry of its own registers the Collector there:
@@ -35,6 +35,6 @@
 // # The way through the files
 //
 // From the outside in. monitor.go has the Collector and the Handler. process.go, class.go, listener.go and destination.go have
-// one table each: a metric is a line there, with its name, its help, and where in the snapshot its value is. table.go has what
-// these lines are made of.
+// one table each: a metric is a line there, with its name, its help, and where in the snapshot its value is. senders.go names
+// the senders of the most records, and table.go has what these lines are made of.
 package monitor

@@ -1,6 +1,6 @@
 // Package format has the formats that the content of objects can have: how a segment is written in each of them
-// ([Encoder]), and how its records are read back ([Reader]). It depends on packages compress and spool/segment only, so that
-// a program that reads a destination builds neither the spool nor a driver.
+// ([Encoder]), and how its records are read back ([Reader]). It depends on packages compress, spool/object and spool/segment only,
+// so that a program that reads a destination builds neither the spool nor a driver.
 //
 // [Names] lists the formats. [ByKey] tells from an object's key how it is encoded, [ByName] from its manifest line; together
 // with package compress that is all a reader needs:

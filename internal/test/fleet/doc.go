@@ -24,9 +24,9 @@
 // inside.go enters the namespaces. namespace.go, network.go and volume.go make machines, cables and disks; stage.go puts them
 // together. balancer.go decides which targets get new flows, udp.go does it with nft and flows.go ends flows, tcp.go is the balancer
 // with PROXY headers, relay.go a machine with a relay. server.go is a machine with a collector, destinations.go has the two
-// destinations, autoscaler.go the group. plan.go draws every decision from the seed, sources.go and probe.go send, control.go
-// measures the machine itself, scenario.go makes the events happen, and relayfaults.go those at the relays. watch.go records
-// what the servers show, account.go reads the counters, content.go the destinations' disks, and verdict.go and relayverdict.go
-// compare them. timeline.go draws the run, summary.go and page.go write it down. runbook.go runs the commands of the runbook,
+// destinations, autoscaler.go the group. plan.go draws every decision from the seed, sources.go and probe.go send, rates.go notes how
+// much was sent by when, control.go measures the machine itself, scenario.go makes the events happen, and relayfaults.go those at the
+// relays. watch.go records what the servers show, account.go reads the counters, content.go the destinations' disks, and verdict.go
+// and relayverdict.go compare them. timeline.go draws the run, summary.go and page.go write it down. runbook.go runs the commands of the runbook,
 // examples/deploy/README.md, and runbook_stage.go does what they need a cloud for.
 package fleet
