@@ -80,9 +80,11 @@
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.
-//   - "passed":"2026-11-22T09:00:00Z" states that every segment that this chain does not cover yet begins at that time or later. So the shipper writes nothing more to the folder of an earlier hour. It is written once an hour while no
-//     records arrive. The hour of a folder is the hour in which its segment begins. The times at which segments begin
-//     never decrease, also in relation to such a statement, even if the clock is set back.
+//   - "passed":"2026-11-22T09:00:00Z" states that every segment that this chain does not cover yet begins at that time or
+//     later. So the shipper writes nothing more to the folder of an earlier hour. It is written in the first manifest of an
+//     epoch, if the shipper knows it, and once an hour while no records arrive. The hour of a folder is the hour in
+//     which its segment begins. The times at which segments begin never decrease, also in relation to such a statement, even
+//     if the clock is set back.
 //   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken the chain over, and
 //     continues it in a later epoch. No manifest follows in the epoch that it ends.
 //
