@@ -15,12 +15,12 @@
 //   - [User] receives and sends in this process, and puts a PROXY header of version 2 before each datagram, from which a
 //     listener learns the sender's address (ingest.UDPOptions.ProxyFrom).
 //
-// An [Engine] is given targets, and serves until its context ends. Who decides which targets there are, and which of them are
-// healthy, is the caller: examples/udprelay reads a file, DNS or an Auto Scaling group, and asks each target for its health.
+// An [Engine] is given targets, and serves until its context ends. The caller decides which targets there are, and which of
+// them are healthy: examples/udprelay reads a file, DNS or an Auto Scaling group, and asks each target for its health.
 //
 // # The account
 //
-// Each engine counts what came in and what went out in different places. Of one moment, for [Account],
+// Each engine counts what came in and what went out in different places. An [Account] is of one moment, and in it
 //
 //	In = sum(Out) + sum(Dropped) + Passing
 //

@@ -6,6 +6,6 @@
 //
 // The command run runs them all, and the benchmarks elsewhere in the tree that belong to them, and writes one page.
 //
-// It is a module of its own, so that what is compared never becomes a dependency of who embeds Penstock. Figures taken
-// with it stand in internal/docs/performance.md.
+// It is a module of its own, so that what is compared never becomes a dependency of a program that embeds Penstock.
+// The figures are in internal/docs/performance.md.
 package bench

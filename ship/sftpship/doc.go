@@ -3,7 +3,7 @@
 //	sftp://USER@HOST[:PORT]/DIR?key=FILE&known_hosts=FILE
 //
 // /DIR is absolute on the server, /~/DIR is below the account's start directory. The first
-// delivery creates it, with a warning in the log: where it had been there before, a volume may not be mounted. The
+// delivery creates it, with a warning in the log: if it existed before, its volume may not be mounted. The
 // parameters are
 //
 //	known_hosts=FILE     required; hashed hosts, @cert-authority and @revoked lines are understood
@@ -53,8 +53,8 @@
 // # Temporary files
 //
 // An upload whose connection breaks leaves its temporary file. The next upload of the same process removes it; at the end
-// of a drain that is the last manifest. What a process leaves that was killed is removed after an hour, since nobody else
-// can tell it from an upload that is under way.
+// of a drain that is the last manifest. What a killed process leaves is removed after an hour, since until then
+// no other process can tell it from an upload that is under way.
 //
 // # Servers
 //
