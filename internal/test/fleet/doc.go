@@ -14,7 +14,7 @@
 // The test needs root, and the programs ip, tc, nft, mkfs.ext4, sshd and versitygw. Without them it is skipped and says why; in CI
 // (the variable CI is set) it fails.
 //
-//	go test -v ./internal/test/fleet -run TestFleet -fleet.form short -fleet.seed 7 -fleet.out /tmp/evidence
+//	cd internal/test/fleet && go test -v -timeout 20m -run TestFleet . -fleet.form short -fleet.seed 7 -fleet.out /tmp/evidence
 //
 // The forms ci, short and long divide the times of the platform by 40, 24 and 8. With -fleet.scale 1 a form has the times of AWS: the
 // form long then takes half an hour instead of 18 minutes.
