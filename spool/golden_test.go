@@ -89,8 +89,10 @@ func checkGolden(t *testing.T, s *Spool, killed bool) {
 
 // writeGolden makes both directories. The killed one is what is on disk before the orderly end.
 func writeGolden(t *testing.T) {
-	if err := os.RemoveAll(goldenDir); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"closed", "killed"} {
+		if err := os.RemoveAll(filepath.Join(goldenDir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	dir := t.TempDir()
 	s, err := Open(dir, goldenOptions())
