@@ -76,26 +76,35 @@ func TestSendEndsOnSignal(t *testing.T) {
 		"never answers": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, // and keeps its side open
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond) // as a signal does
+			ctx, cancel := context.WithCancel(t.Context()) // as a signal does
 			defer cancel()
-			args := []string{"-to", peer(t, serve), "-for", "1h", "-run", "signal"}
+			var begun sync.Once
+			url := peer(t, func(c net.Conn) {
+				if _, err := io.ReadFull(c, make([]byte, 512+1)); err == nil { // a whole line has arrived, so it was sent
+					begun.Do(func() { time.AfterFunc(700*time.Millisecond, cancel) }) // until then what nobody reads fills the buffers
+				}
+				serve(c)
+			})
+			args := []string{"-to", url, "-for", "1h", "-run", "signal"}
 			if name == "never answers" {
-				args = []string{"-to", peer(t, serve), "-count", "1000", "-run", "signal"} // it waits for the end of the peers
+				args = []string{"-to", url, "-count", "1000", "-run", "signal"} // it waits for the end of the peers
 			}
 			var out string
 			done := make(chan error, 1)
 			go func() {
+				defer cancel() // an early end is no wait for a signal
 				var err error
 				out, err = call(ctx, sendCommand(), args...)
 				done <- err
 			}()
+			<-ctx.Done()
 			select {
 			case err := <-done:
 				if err == nil || !strings.Contains(err.Error(), "whether it has read everything is unknown") {
 					t.Errorf("%v", err)
 				}
-			case <-time.After(10 * time.Second):
-				t.Fatal("it goes on 9 s after the signal")
+			case <-time.After(20 * time.Second): // without a signal it waits for answerTime, 30 s
+				t.Fatal("it goes on 20 s after the signal")
 			}
 			var r report.Report
 			if err := json.Unmarshal([]byte(out), &r); err != nil || r.Sent == 0 || r.Bytes != r.Sent*512 || r.Error == "" {
