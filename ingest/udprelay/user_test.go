@@ -203,7 +203,7 @@ func TestUserHalf(t *testing.T) {
 	if err := u.Use(t.Context(), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9")}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ended := make(chan error)
 	go func() { ended <- u.Run(ctx) }()
