@@ -133,6 +133,9 @@ func TestStall(t *testing.T) {
 	<-r.disk.stopped
 	<-time.After(time.Second)
 	during := r.Stats()
+	for begin := time.Now(); during.Buffered.Records == 0 && time.Since(begin) < time.Minute; during = r.Stats() {
+		<-time.After(10 * time.Millisecond) // a busy machine may have sent nothing in that second
+	}
 	resume()
 	<-time.After(200 * time.Millisecond)
 	sent := stop()

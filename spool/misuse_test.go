@@ -49,7 +49,7 @@ func TestSmallestQuota(t *testing.T) {
 			continue
 		}
 		least = q
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for i := range 2 {
 			if _, err := s.Append(ctx, batch(i, 1, minSegmentBytes-4<<10)); err != nil {
