@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +49,7 @@ func TestForeignTable(t *testing.T) {
 	}
 	built.Store(true)
 	err = f.relay.do(func() error {
-		out, err := runFor(path, "-engine", "nft", "-listen", relay4.String(), "-targets", "file:"+f.list, "-check", "off", "-table", "filter")
+		out, err := runUntil(func(string) bool { return false }, path, "-engine", "nft", "-listen", relay4.String(), "-targets", "file:"+f.list, "-check", "off", "-table", "filter")
 		t.Logf("%s", out)
 		return err
 	})
@@ -89,7 +90,7 @@ func TestDroppedLate(t *testing.T) {
 	p := f.start(nil, "-engine", "nft", "-listen", relay4.String(), "-check", "off")
 	f.relay.run("nft", fmt.Sprintf("add table ip late; add chain ip late out { type filter hook postrouting priority 200; }; add rule ip late out udp dport %d numgen inc mod 4 0 drop", port))
 	f.send(400, 10000, 100)
-	f.arrived(f.sent)
+	f.arrived(300)
 	p.wantAccount(400, 100)
 }
 
@@ -105,12 +106,15 @@ func TestTwoTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"-engine", "nft", "-table", "other"}, {"-engine", "auto"}} {
-		var out []byte
+		refused := func(log string) bool {
+			return strings.Contains(log, "the table inet penstock_relay has it, too") || strings.Contains(log, "another process controls the table")
+		}
+		var out string
 		_ = f.relay.do(func() (err error) {
-			out, err = runFor(path, append([]string{"-listen", second.String(), "-targets", "file:" + f.list, "-check", "off"}, args...)...)
+			out, err = runUntil(refused, path, append([]string{"-listen", second.String(), "-targets", "file:" + f.list, "-check", "off"}, args...)...)
 			return err
 		})
-		if !strings.Contains(string(out), "the table inet penstock_relay has it, too") && !strings.Contains(string(out), "another process controls the table") {
+		if !refused(out) {
 			t.Errorf("%v: %s", args, out)
 		}
 	}
@@ -127,7 +131,26 @@ func TestTwoTables(t *testing.T) {
 	}
 }
 
-// runFor runs a program, but not for long: it is to refuse at once.
-func runFor(path string, args ...string) ([]byte, error) {
-	return exec.Command("timeout", append([]string{"-s", "TERM", "5", path}, args...)...).CombinedOutput()
+// runUntil runs a program until it ends, or its log says enough. It is to refuse at once, for which even a busy machine has a minute.
+func runUntil(enough func(log string) bool, path string, args ...string) (string, error) {
+	log, done := &logBuffer{}, make(chan error, 1)
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	go func() { done <- cmd.Wait() }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); !enough(log.String()) && time.Since(begin) < time.Minute; {
+		select {
+		case err := <-done:
+			return log.String(), err
+		case <-tick.C:
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	err := <-done
+	return log.String(), err
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,15 +17,13 @@ import (
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
-// account reads the account of a relay.
-func (p *process) account() *state {
+// state reads the state of a relay. It is false without an account: a busy machine can take longer for that than the relay waits.
+func (p *process) state() (*state, bool) {
 	p.f.t.Helper()
 	code, body := p.get("/status.json")
 	s := &state{}
-	if err := json.Unmarshal([]byte(body), s); err != nil || code != 200 {
-		p.f.t.Fatalf("%d %s: %v", code, body, err)
-	}
-	return s
+	err := json.Unmarshal([]byte(body), s)
+	return s, err == nil && code == 200 && s.Account != nil
 }
 
 // wantAccount waits until the account has everything that was sent, and fails unless it balances and lost nothing.
@@ -31,13 +31,34 @@ func (p *process) wantAccount(in, lost uint64) {
 	p.f.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	var a *state
-	for begin := time.Now(); time.Since(begin) < 8*time.Second; <-tick.C {
-		if a = p.account(); a.Account.In == in && a.Account.Lost() == lost && a.Account.Passing == 0 && a.Account.Balanced() {
+	var s *state
+	for begin := time.Now(); time.Since(begin) < time.Minute; <-tick.C {
+		var ok bool
+		if s, ok = p.state(); ok && s.Account.In == in && s.Account.Lost() == lost && s.Account.Passing == 0 && s.Account.Balanced() {
 			return
 		}
 	}
-	p.f.t.Errorf("account %+v: want %d in, %d lost, balanced\n%s", a.Account, in, lost, p.log)
+	p.f.t.Errorf("account %+v: want %d in, %d lost, balanced\n%v\n%s", s.Account, in, lost, s.Trouble, p.log)
+}
+
+// uses is how often the relay has begun to use exactly these targets.
+func (p *process) uses(lines []string) int {
+	is := fmt.Sprint(lines)
+	if len(lines) > 1 {
+		is = strconv.Quote(is) // as the log does it where a space is in it
+	}
+	return strings.Count(p.log.String(), "is="+is)
+}
+
+// metric reads a counter of the relay.
+func (p *process) metric(name string) (n int) {
+	p.f.t.Helper()
+	_, body := p.get("/metrics")
+	_, value, _ := strings.Cut(body, "\npenstock_relay_"+name+" ")
+	if _, err := fmt.Sscan(value, &n); err != nil {
+		p.f.t.Fatalf("%s: %v in\n%s", name, err, body)
+	}
+	return n
 }
 
 var engines = []string{"nft", "user"}
@@ -62,14 +83,19 @@ func TestChanges(t *testing.T) {
 		for _, lines := range [][]string{
 			addrs(0, 6), addrs(3, 6), append(addrs(0, 2), targetAddr(2).String()+" draining"), addrs(2, 4), addrs(0, 6), addrs(1, 5),
 		} {
+			used := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.HasSuffix(line, " draining") })
+			before := p.uses(used)
 			f.use(lines...)
-			f.send(each, 20000, 512)
+			for begin := time.Now(); p.uses(used) == before; { // as long as a busy machine takes to change the targets
+				f.send(each, 20000, 512)
+				if time.Since(begin) > time.Minute {
+					t.Fatalf("%v is not used\n%s", lines, p.log)
+				}
+			}
+			f.send(100, 20000, 512) // each of them receives some
 		}
 		f.wantAll()
 		p.wantAccount(f.sent, 0)
-		if n := strings.Count(p.log.String(), "the targets have changed"); n < 7 { // the first ones are also a change
-			t.Errorf("%d changes of targets\n%s", n, p.log)
-		}
 		t.Logf("%d of %d datagrams arrived once, over 6 changes of the targets", f.seen.count(), f.sent)
 		for _, g := range f.targets {
 			g.mu.Lock()
@@ -133,11 +159,11 @@ func TestFastChanges(t *testing.T) {
 	}
 }
 
-// TestEven: of targets that stay, each gets the same.
+// TestEven: of targets that stay, each gets the same. None is checked: one that a busy machine lets answer late would not stay.
 func TestEven(t *testing.T) {
 	eachEngine(t, 5, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 5)...)
-		f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check)
+		f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", "off")
 		f.send(5000, 20000, 100)
 		f.wantAll()
 		for _, g := range f.targets {
@@ -254,6 +280,17 @@ func TestBrokenLists(t *testing.T) {
 	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 4)...)
 		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-refresh", "50ms")
+		// refused sends until the relay has counted a refusal of the list of this moment.
+		refused := func(counter string) {
+			t.Helper()
+			before := p.metric(counter)
+			for begin := time.Now(); p.metric(counter) < before+2; { // the first may be of a reading that had begun with the list before
+				f.send(1000, 10000, 512)
+				if time.Since(begin) > time.Minute {
+					t.Fatalf("a broken list is not counted\n%s", p.log)
+				}
+			}
+		}
 		for _, broken := range [][]string{
 			{""},
 			{"# nothing"},
@@ -262,20 +299,18 @@ func TestBrokenLists(t *testing.T) {
 			{"10.250.3.11:5514", "10.250.3.11:5514"},
 			{"0.0.0.0:5514"},
 			{strings.Repeat("x", 2<<20)},
-			{relay4.String()},
 		} {
 			f.use(broken...)
-			f.send(2000, 10000, 512)
+			refused("list_errors_total")
 		}
+		f.use(relay4.String()) // a good list, but the engine refuses it
+		refused("failed_changes_total")
 		if err := os.Remove(f.list); err != nil {
 			t.Fatal(err)
 		}
-		f.send(2000, 10000, 512)
+		refused("list_errors_total")
 		f.wantAll()
 		p.wantAccount(f.sent, 0)
-		if _, body := p.get("/metrics"); strings.Contains(body, "penstock_relay_list_errors_total 0\n") {
-			t.Error("broken lists are not counted")
-		}
 		f.use(addrs(0, 1)...)
 		p.wait("is=[10.250.3.11:5514]", nil)
 		f.send(1000, 10000, 512)
@@ -283,11 +318,12 @@ func TestBrokenLists(t *testing.T) {
 	})
 }
 
-// TestFlapping: targets that come and go all the time cost no datagram. One that says that it is not ready leaves within a second.
+// TestFlapping: targets that come and go all the time cost no datagram. One that says that it is not ready leaves, and receives nothing more.
 func TestFlapping(t *testing.T) {
 	eachEngine(t, 4, func(t *testing.T, f *field, engine string) {
 		f.use(addrs(0, 4)...)
-		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-check-every", "50ms")
+		p := f.start(nil, "-engine", engine, "-listen", relay4.String(), "-check", check, "-check-every", "50ms",
+			"-check-timeout", "20s") // only what targets say counts, not how long a busy machine lets them take
 		for i := range 16 {
 			f.targets[i%4].sick.Store(i%3 != 0)
 			f.send(2000, 20000, 512)
@@ -297,19 +333,39 @@ func TestFlapping(t *testing.T) {
 		for _, g := range f.targets { // none is healthy: all are used
 			g.sick.Store(true)
 		}
-		p.wait("no target is healthy", nil)
+		sendUntil := func(what string, holds func(*state) bool) {
+			t.Helper()
+			for begin := time.Now(); ; {
+				if s, ok := p.state(); ok && holds(s) {
+					break
+				}
+				f.send(2000, 20000, 512)
+				if time.Since(begin) > time.Minute {
+					t.Fatalf("still not: %s\n%s", what, p.log)
+				}
+			}
+			f.wantAll() // nothing is on its way to the targets of before
+		}
+		sendUntil("all are used, although none is healthy", func(s *state) bool { return s.FailOpen })
+		last := f.targets[3]
+		before := last.got.Load()
 		f.send(2000, 20000, 512)
+		f.wantAll()
+		if last.got.Load() == before {
+			t.Error("a target receives nothing, although none is healthy")
+		}
 		for _, g := range f.targets[:3] {
 			g.sick.Store(false)
 		}
 		begin := time.Now()
-		f.send(50000, 20000, 512) // 2.5 s
-		if kept := time.Unix(0, f.targets[3].last.Load()).Sub(begin); kept > 2*time.Second {
-			t.Errorf("a target that is not ready received datagrams for %v more", kept)
-		} else {
-			t.Logf("it received datagrams for %v more", kept)
-		}
+		sendUntil("the target that is not ready has left", func(s *state) bool { return len(s.Targets) == 4 && !s.Targets[3].InUse })
+		t.Logf("it received datagrams for %v more", time.Unix(0, last.last.Load()).Sub(begin))
+		before = last.got.Load()
+		f.send(2000, 20000, 512)
 		f.wantAll()
+		if n := last.got.Load() - before; n > 0 {
+			t.Errorf("a target that has left received %d datagrams more", n)
+		}
 		p.wantAccount(f.sent, 0)
 	})
 }
