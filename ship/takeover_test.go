@@ -104,7 +104,7 @@ func TestClaimAgain(t *testing.T) {
 	}
 	before := len(s3.Keys())
 	_, s = adopted(t, dir, work, d)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := ship.TakeOver(ctx, s, "s3"); err != nil {
 		t.Error(err)

@@ -121,9 +121,22 @@ func TestVerifyUnreachable(t *testing.T) {
 	b.ship(d, quick)
 	b.flush()
 	dead := errors.New("dead")
-	f.SetPlan(func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(dead) })
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	// The time is up when every object was asked for in vain twice, and is asked for once more.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	objects, asked, thrice := len(mem.Keys()), map[string]int{}, 0
+	f.SetPlan(func(c shiptest.Call) shiptest.Fault {
+		if asked[c.Key]++; asked[c.Key] < 3 {
+			return shiptest.FailBefore(dead)
+		}
+		if thrice++; thrice == objects {
+			cancel()
+		}
+		return shiptest.Fault{Before: func(ctx context.Context) error {
+			<-ctx.Done()
+			return dead
+		}}
+	})
 	if _, err := b.s.Verify(ctx); !errors.Is(err, ship.ErrIncomplete) || !errors.Is(err, dead) || errors.Is(err, ship.ErrVerify) {
 		t.Errorf("unreachable: %v", err)
 	}
