@@ -171,27 +171,30 @@ func TestStopKeeps(t *testing.T) {
 
 func TestDrainIncomplete(t *testing.T) {
 	w := newWorld(t)
-	w.faulty.SetPlan(down)
-	d, sp := w.start(Options{Timeout: 2 * time.Second, Reserve: time.Second})
-	w.append(sp, 1000)
-	r, err := d.Drain(t.Context(), "test")
-	if err != nil || r.Outcome != Incomplete || r.ExitCode() != 4 {
-		t.Fatalf("%v %s", err, r.JSON())
-	}
-	dests := r.Classes["vpn"].Destinations
-	if !dests["good"].Verified || dests["good"].Pending.Records != 0 {
-		t.Errorf("a dead destination held up the other: %+v", dests["good"])
-	}
-	left := uint64(0)
-	for _, l := range r.Left {
-		if l.Destination != "other" || !strings.Contains(l.Why, errDown.Error()) {
-			t.Errorf("leftover %+v", l)
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(down)
+		d, sp := w.start(Options{Timeout: 2 * time.Second, Reserve: time.Second})
+		w.append(sp, 1000)
+		r, err := d.Drain(t.Context(), "test")
+		if err != nil || r.Outcome != Incomplete || r.ExitCode() != 4 {
+			t.Fatalf("%v %s", err, r.JSON())
 		}
-		left += l.Records
-	}
-	if left != 1000 || dests["other"].Pending.Records != 1000 {
-		t.Errorf("left %d, pending %+v", left, dests["other"])
-	}
+		dests := r.Classes["vpn"].Destinations
+		if !dests["good"].Verified || dests["good"].Pending.Records != 0 {
+			t.Errorf("a dead destination held up the other: %+v", dests["good"])
+		}
+		left := uint64(0)
+		for _, l := range r.Left {
+			if l.Destination != "other" || !strings.Contains(l.Why, errDown.Error()) {
+				t.Errorf("leftover %+v", l)
+			}
+			left += l.Records
+		}
+		if left != 1000 || dests["other"].Pending.Records != 1000 {
+			t.Errorf("left %d, pending %+v", left, dests["other"])
+		}
+	})
 }
 
 // TestVerifyMismatch: an object that was altered after its delivery makes the drain a mismatch, and the spool keeps it.

@@ -12,27 +12,30 @@ import (
 // TestSecondSignal: the first signal begins a drain that cannot end, the second cuts it short.
 func TestSecondSignal(t *testing.T) {
 	w := newWorld(t)
-	w.faulty.SetPlan(down)
-	begun := make(chan struct{})
-	d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"begun", func(context.Context) error {
-		<-time.After(2 * echo)
-		close(begun)
-		return nil
-	}}}})
-	w.append(sp, 100)
-	sig := make(chan os.Signal, 2)
-	sig <- syscall.SIGTERM
-	go func() {
-		<-begun
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		w.faulty.SetPlan(down)
+		begun := make(chan struct{})
+		d, sp := w.start(Options{OnSignal: Drain, Timeout: time.Hour, Before: []Step{{"begun", func(context.Context) error {
+			<-time.After(2 * echo)
+			close(begun)
+			return nil
+		}}}})
+		w.append(sp, 100)
+		sig := make(chan os.Signal, 2)
 		sig <- syscall.SIGTERM
-	}()
-	r, err := d.RunWith(t.Context(), sig)
-	if err != nil || r.Outcome != Incomplete || r.Ended.Sub(r.Started) > 5*time.Second {
-		t.Fatalf("%v %s", err, r.JSON())
-	}
-	if w.written().Classes["vpn"].Kept.Records != 100 {
-		t.Error("the report on the volume lacks the balance")
-	}
+		go func() {
+			<-begun
+			sig <- syscall.SIGTERM
+		}()
+		r, err := d.RunWith(t.Context(), sig)
+		if err != nil || r.Outcome != Incomplete || r.Ended.Sub(r.Started) > 5*time.Second {
+			t.Fatalf("%v %s", err, r.JSON())
+		}
+		if w.written().Classes["vpn"].Kept.Records != 100 {
+			t.Error("the report on the volume lacks the balance")
+		}
+	})
 }
 
 // TestOneSignalTwice: the signal that has ended the context comes over the channel as well, as it does in a program that

@@ -74,9 +74,9 @@ func TestHopLimit(t *testing.T) {
 			t.Errorf("%v does not name the cure", err)
 		}
 	}
-	begin := time.Now()
+	begin := time.Now() // CompleteTimeout is an hour
 	_, err = l.Finish(t.Context(), complete())
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("the end waited for %v", took)
 	}
 	if err == nil || !strings.Contains(err.Error(), "--http-put-response-hop-limit 2") {
