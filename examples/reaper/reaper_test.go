@@ -277,7 +277,7 @@ func TestProve(t *testing.T) {
 	if r, err := both.prove(t.Context(), dir); err != nil || r.Complete {
 		t.Errorf("records were appended after the adoption: %+v, %v", r, err)
 	}
-	if r, err := w.adopt(t.Context(), dir, filepath.Join(w.dir, "i-again")); err != nil || r.Outcome != drain.Delivered {
+	if r, err := w.adopt(t.Context(), dir, filepath.Join(w.dir, "i-again"), patient); err != nil || r.Outcome != drain.Delivered {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if r, err := both.prove(t.Context(), dir); err != nil || !r.Complete {

@@ -227,7 +227,7 @@ func (w *world) spool(v *volume, class string) {
 	w.must(s.Close())
 	switch v.kind {
 	case done:
-		r, err := w.adopt(ctx, dir, filepath.Join(w.dir, "i-last"))
+		r, err := w.adopt(ctx, dir, filepath.Join(w.dir, "i-last"), patient)
 		if err != nil || r.Outcome != drain.Delivered {
 			w.t.Fatalf("%v %+v", err, r)
 		}
@@ -242,10 +242,13 @@ func (w *world) spool(v *volume, class string) {
 	}
 }
 
+// patient is the StallTimeout of an adoption that must succeed: one slow write to a disk is no stall.
+const patient = 10 * time.Second
+
 // adopt is what a collector does. The mark that it leaves is removed: on a real volume, which is mounted read-only, it cannot be made.
-func (w *world) adopt(ctx context.Context, dir, work string) (*drain.Report, error) {
+func (w *world) adopt(ctx context.Context, dir, work string, stall time.Duration) (*drain.Report, error) {
 	r, err := drain.Adopt(ctx, dir, &drain.AdoptOptions{
-		Work: work, Instance: filepath.Base(work), Destinations: w.dests, MaxBytes: 64 << 20, Timeout: 20 * time.Second, StallTimeout: 200 * time.Millisecond,
+		Work: work, Instance: filepath.Base(work), Destinations: w.dests, MaxBytes: 64 << 20, Timeout: time.Minute, StallTimeout: stall,
 		Ship: ship.Options{OwnerTimeout: time.Nanosecond, Backoff: func(int, float64) time.Duration { return time.Millisecond }},
 	})
 	if rerr := os.Remove(filepath.Join(dir, "adopted")); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -296,7 +299,7 @@ func (i *instance) adoptOne(dir string) Adoption {
 	if i.w.rng.IntN(10) == 0 {
 		cancel() // the collector is ended meanwhile
 	}
-	r, err := i.w.adopt(ctx, dir, i.orphans+"-work")
+	r, err := i.w.adopt(ctx, dir, i.orphans+"-work", 200*time.Millisecond) // it is only tried again
 	if r != nil && r.Outcome == drain.Delivered && err == nil {
 		return Adoption{State: "delivered"}
 	}
