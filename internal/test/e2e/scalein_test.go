@@ -17,7 +17,7 @@ import (
 // TestScaleIn: the group takes the instance away while records still come in. The collector waits for silence, delivers
 // everything, and only then lets the instance go; one that starts on an instance which goes does not listen.
 func TestScaleIn(t *testing.T) {
-	g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: 30 * time.Second, Deregistration: time.Second})
+	g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Minute, Deregistration: time.Second})
 	i := g.Launch()
 	api, meta := httptest.NewServer(g), httptest.NewServer(i)
 	defer api.Close()
@@ -27,7 +27,8 @@ func TestScaleIn(t *testing.T) {
 		"AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1",
 	}
 	dir, idc, udp := t.TempDir(), "file://"+filepath.Join(t.TempDir(), "idc"), testserver.FreeAddr(t)
-	args := []string{"-listen", "vpn=udp://" + udp, "-dest", "idc=" + idc, "-quiesce", "2s", "-asg-hook", "drain"}
+	// On a slow machine, seconds may pass between the notice and the first late record.
+	args := []string{"-listen", "vpn=udp://" + udp, "-dest", "idc=" + idc, "-quiesce", "8s", "-asg-hook", "drain"}
 	c := startCollector(t, dir, env, args...).ready()
 	before := loadgenSend(t, "-to", "udp://"+udp, "-rate", "10000", "-count", "10000", "-size", "300", "-run", "before")
 	i.Terminate()
