@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +151,7 @@ var views = []view{{"light", false, 1440, 1000}, {"dark", true, 1440, 1000}, {"p
 // everything that is wanted is there to read.
 func (b *browser) look(url, situation string, want ...string) {
 	b.t.Helper()
-	b.fresh()
+	b.fresh(url, situation, want)
 	for _, v := range views {
 		name, theme := situation+"-"+v.name, "light"
 		if v.dark {
@@ -178,12 +179,18 @@ func (b *browser) look(url, situation string, want ...string) {
 const sticksOut = `[...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > screen.width && !e.closest(".scroll"))
 	.map(e => e.outerHTML.slice(0, 120))[0] || "?"`
 
-// fresh waits until the server makes a new page: it shows one for a second.
-func (b *browser) fresh() {
+// fresh loads the page until it shows everything that is wanted: for a second, the server may show a page that it made before.
+// If that does not come, look says what is missing.
+func (b *browser) fresh(url, situation string, want []string) {
 	b.t.Helper()
-	select {
-	case <-time.After(1100 * time.Millisecond):
-	case <-b.t.Context().Done():
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); time.Since(begin) < patience; <-tick.C {
+		b.do(situation, chromedp.Navigate(url), chromedp.WaitReady("#main"))
+		text := eval[string](b, `document.body.innerText`)
+		if !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(text, w) }) {
+			return
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func (c *collector) send(lines, length int) {
 	defer conn.Close()
 	line := []byte(strings.Repeat("x", length) + "\n")
 	for range lines {
-		if err := conn.SetWriteDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
 			c.t.Fatal(err)
 		}
 		if _, err := conn.Write(line); err != nil {
