@@ -47,6 +47,7 @@ type source struct {
 	fs   vfs.FS
 	dir  string
 	lock io.Closer   // nil if there is no lock file
+	work io.Closer   // the lock of the adopter's directory, until the spool that is opened has it
 	done atomic.Bool // everything is delivered
 }
 
@@ -93,7 +94,7 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 		return nil, err
 	}
 	if m != nil {
-		removeTree(fsys, workDir(d.Work, m.Class, m.Spool)) // what a crash behind the mark has left
+		removeLeft(fsys, workDir(d.Work, m.Class, m.Spool))
 		return nil, fmt.Errorf("%w: %s, by %s at %s", ErrAdopted, dir, m.Instance, m.Time.Format("2006-01-02 15:04:05Z07:00"))
 	}
 	opts := &Options{
@@ -106,7 +107,8 @@ func adopt(dir string, fsys vfs.FS, openIndex index.OpenFunc, o *AdoptOptions) (
 		return nil, err
 	}
 	work := workDir(d.Work, id.Class, id.Spool)
-	if err := src.prepareWork(work, full.Logger.With("class", id.Class, "spool", id.Spool)); err != nil {
+	full.Class = id.Class
+	if err := src.prepareWork(work, holder(&full), full.Logger.With("class", id.Class, "spool", id.Spool)); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if id, err = claim(fsys, work, id, full.Instance); err != nil {
@@ -150,11 +152,16 @@ func lockSource(fsys vfs.FS, dir string) (*source, error) {
 	return &source{fs: fsys, dir: dir, lock: lock}, nil
 }
 
-func (src *source) close() error {
-	if src == nil || src.lock == nil {
+func (src *source) close() (err error) {
+	if src == nil {
 		return nil
 	}
-	return src.lock.Close()
+	for _, lock := range []io.Closer{src.work, src.lock} {
+		if lock != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}
+	return err
 }
 
 // identity returns whose spool the source is.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -25,16 +26,28 @@ type sourceMark struct {
 	State   string `json:"state"`   // see source.state
 }
 
-// prepareWork makes the directory of an adopter, and empties one that was made from another state of the source.
+// prepareWork makes the directory of an adopter, takes its lock, and empties it if it was made from another state of the source.
 //
 // The adopter sees the files in work in the place of the source's: see vfs.Overlay. If the owner uses its volume again before everything
 // is delivered, it may continue the segment of which work has a sealed copy. The new records would then be invisible, and the volume would
-// count as delivered without them.
-func (src *source) prepareWork(work string, log *slog.Logger) error {
+// count as delivered without them. Two copies of a volume have one directory too, so the lock is held from before the look at the mark until
+// the spool is closed: another copy's adopter would otherwise put its files here in between.
+func (src *source) prepareWork(work, holder string, log *slog.Logger) error {
 	state, err := src.state()
 	if err != nil {
 		return err
 	}
+	if err := src.fs.MkdirAll(work); err != nil {
+		return err
+	}
+	lock, err := src.fs.Lock(filepath.Join(work, lockName), holder)
+	if errors.Is(err, vfs.ErrLocked) { // by the adopter of a copy of this volume, or of this one if it has no lock file
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	if err != nil {
+		return err
+	}
+	src.work = lock
 	var was sourceMark
 	err = statefile.Load(src.fs, filepath.Join(work, sourceName), 1<<12, 1, &was)
 	if statefile.AnswerTo(err) == statefile.Refused {
@@ -47,15 +60,12 @@ func (src *source) prepareWork(work string, log *slog.Logger) error {
 	case was.State == state:
 		return nil
 	}
-	if entries, rerr := src.fs.ReadDir(work); rerr == nil && len(entries) > 0 {
+	if entries, rerr := src.fs.ReadDir(work); rerr == nil && len(entries) > 1 { // more than the lock
 		log.Warn("spool: the directory may have changed since its last adoption; starting over, so that nothing new in it is overlooked, and what was delivered is found at the destinations",
 			"dir", src.dir, "why", why)
-		if err := src.clearWork(work); err != nil {
-			return err
+		if err := emptyWork(src.fs, work); err != nil {
+			return fmt.Errorf("cannot empty %s, which was made from another state of %s: remove it: %w", work, src.dir, err)
 		}
-	}
-	if err := src.fs.MkdirAll(work); err != nil {
-		return err
 	}
 	b, err := statefile.Seal(sourceMark{1, state})
 	if err != nil {
@@ -64,22 +74,60 @@ func (src *source) prepareWork(work string, log *slog.Logger) error {
 	return vfs.WriteFileAtomic(src.fs, filepath.Join(work, sourceName), b)
 }
 
-// clearWork removes an adopter's directory durably, before another one gets its name: a power cut must not bring its files back.
-func (src *source) clearWork(work string) error {
-	lock, err := src.fs.Lock(filepath.Join(work, lockName), "")
-	switch {
-	case errors.Is(err, vfs.ErrLocked): // by a process of this host, whose source has no lock file
-		return fmt.Errorf("%w: %w", ErrLocked, err)
-	case err == nil:
-		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist):
+// emptyWork removes, durably, everything in an adopter's directory but the lock, which the caller holds: a power cut must not bring the
+// files back. The mark of their state goes first: if only some of the others are gone after a kill, nothing says that they can be used.
+func emptyWork(fsys vfs.FS, work string) error {
+	err := fsys.Remove(filepath.Join(work, sourceName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	removeTree(src.fs, work)
-	if _, err := src.fs.Stat(work); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, fmt.Errorf("cannot remove %s, which was made from another state of %s: remove it", work, src.dir))
+	if err := fsys.SyncDir(work); err != nil {
+		return err
 	}
-	return src.fs.SyncDir(filepath.Dir(work))
+	entries, err := fsys.ReadDir(work)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(work, e.Name())
+		switch {
+		case e.Name() == lockName:
+		case e.IsDir():
+			removeTree(fsys, path)
+		default:
+			_ = fsys.Remove(path)
+		}
+	}
+	if entries, err = fsys.ReadDir(work); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			return fmt.Errorf("%s is still there", e.Name())
+		}
+	}
+	return fsys.SyncDir(work)
+}
+
+// removeWork removes an adopter's directory that is not needed any more, as far as it can. lock is its lock.
+func removeWork(fsys vfs.FS, work string, lock io.Closer) error {
+	_ = emptyWork(fsys, work)
+	err := lock.Close()
+	// Whoever takes the lock from here on finds an empty directory, or none, and then tries again.
+	_ = fsys.Remove(filepath.Join(work, lockName))
+	_ = fsys.Remove(work)
+	return err
+}
+
+// removeLeft removes what a crash behind the mark has left of an adoption, unless the adopter of a copy of the volume is at work there.
+func removeLeft(fsys vfs.FS, work string) {
+	lock, err := fsys.Lock(filepath.Join(work, lockName), "")
+	switch {
+	case err == nil:
+		_ = removeWork(fsys, work, lock)
+	case errors.Is(err, fs.ErrNotExist): // nobody has begun there
+		removeTree(fsys, work)
+	}
 }
 
 // state returns a hash of what every use of the source by an owner changes: the small files, which say when a process has begun and

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -79,15 +80,15 @@ func (s *Shelf) adoption() (*adoption, error) {
 	return m, nil
 }
 
-// leave lets go of the source, and removes what the adopter needed for it if everything is delivered.
-func (s *site) leave() error {
-	if s.source == nil {
-		return nil
+// leave lets go of the spool's lock and of the source, and removes what the adopter needed for it if everything is delivered.
+func (s *site) leave(lock io.Closer) error {
+	switch {
+	case s.source == nil:
+		return lock.Close()
+	case s.source.done.Load():
+		return errors.Join(removeWork(s.source.fs, s.dir, lock), s.source.close())
 	}
-	if s.source.done.Load() {
-		removeTree(s.source.fs, s.dir)
-	}
-	return s.source.close()
+	return errors.Join(lock.Close(), s.source.close())
 }
 
 // removeTree removes a directory with all that is in it, as far as it can: what it cannot is not needed either.

@@ -65,7 +65,7 @@ func (s *Spool) close() error {
 	}
 	s.journal.witness.close()
 	s.hooks.end()
-	return errors.Join(err, s.shelf.idx.Close(), s.lock.Close(), s.leave())
+	return errors.Join(err, s.shelf.idx.Close(), s.leave(s.lock))
 }
 
 // markClean writes the clean mark, and removes that of the process.

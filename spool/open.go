@@ -52,7 +52,11 @@ func openStill(src *source, dir string, fsys vfs.FS, openIndex index.OpenFunc, o
 		return nil, err
 	}
 	var err error
-	s.lock, err = fsys.Lock(s.path(lockName), holder(&opts))
+	if src != nil && src.work != nil {
+		s.lock, src.work = src.work, nil
+	} else {
+		s.lock, err = fsys.Lock(s.path(lockName), holder(&opts))
+	}
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
 	}
