@@ -31,6 +31,9 @@ func (s *site) findIdentity() (*identity, error) {
 func (s *site) namedIdentity() (*identity, error) {
 	all := s.witnesses()
 	id, err := all[0]()
+	if id != nil && err == nil {
+		err = s.addJoined(id)
+	}
 	if id != nil || err != nil {
 		return id, err
 	}
@@ -176,6 +179,32 @@ func (s *site) identityOfChains() (*identity, error) {
 		return nil, nil
 	}
 	return id, nil
+}
+
+// addJoined adds the destinations that have a chain state, and that the newest segment's header does not name: they have joined since.
+// Without them an adopter would deliver everything to the others, and call the volume delivered. One that was given up since then has to be
+// given up once more.
+func (s *site) addJoined(id *identity) error {
+	entries, err := s.fs.ReadDir(s.path(chainDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), stateExt)
+		if _, known := id.Destinations[name]; !ok || known || segment.CheckDestination(name) != nil {
+			continue
+		}
+		var f chainFile
+		switch err := loadState(s.fs, s.chainPath(name), maxChainFile, 1, &f); {
+		case statefile.AnswerTo(err) == statefile.Refused:
+			return err
+		case err != nil: // it is learned again
+			id.Destinations[name] = remembered{}
+		case f.Spool == "" || f.Spool == id.Spool:
+			id.Destinations[name] = remembered{Joined: f.Chain.Joined}
+		}
+	}
+	return nil
 }
 
 // refuseNameless returns an error if the directory has files that may hold records.
