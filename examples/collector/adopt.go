@@ -168,9 +168,9 @@ type sight struct {
 	// file is the one that names the spool, which only its owner writes. Device and inode alone do not suffice: volumes are created
 	// alike, and come and go under the same number.
 	file fs.FileInfo
-	// changed is when a name in the directory was made or removed last. Every process that opens the spool does that, and need not write
-	// the file. Of adopters, only one that marks the spool as delivered does.
-	changed time.Time
+	// used is when a process has last opened or closed the spool as its owner, which writes the lock file: zero if that is gone. An
+	// adopter does not change it, also if it makes the mark of the adoption, or fails to because the volume is full.
+	used time.Time
 }
 
 // identity looks at the spool in dir.
@@ -182,11 +182,12 @@ func identity(dir string) (at sight, err error) {
 	if err != nil {
 		return sight{}, err
 	}
-	fi, err := os.Stat(dir)
-	if err != nil {
+	switch fi, err := os.Stat(filepath.Join(dir, "LOCK")); {
+	case err == nil:
+		at.used = fi.ModTime()
+	case !errors.Is(err, fs.ErrNotExist):
 		return sight{}, err
 	}
-	at.changed = fi.ModTime()
 	return at, nil
 }
 
@@ -194,7 +195,7 @@ func identity(dir string) (at sight, err error) {
 // that is not delivered yet, that makes no difference, and its owner may be at work. adoptions.mu is held.
 func (o *orphan) isAt(now sight) bool {
 	return now.file != nil && os.SameFile(now.file, o.at.file) && now.file.ModTime().Equal(o.at.file.ModTime()) &&
-		(o.State != "delivered" || now.changed.Equal(o.at.changed))
+		(o.State != "delivered" || now.used.Equal(o.at.used))
 }
 
 // spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own. The error

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,9 +74,6 @@ func (a *adoptions) adopt(o *orphan) {
 		r, err := a.attempt(o)
 		<-a.slot
 		done := errors.Is(err, spool.ErrAdopted) || r != nil && r.Outcome == drain.Delivered && !errors.Is(err, ship.ErrFenced)
-		if done && r != nil && err == nil {
-			a.lookAtMark(o)
-		}
 		if !done && a.gone(o) {
 			return
 		}
@@ -99,19 +95,10 @@ func (a *adoptions) adopt(o *orphan) {
 	}
 }
 
-// lookAgain notes how the directory is before an attempt. What its owner writes from then on may not be delivered by it.
+// lookAgain notes when the spool was used before an attempt. What its owner writes from then on may not be delivered by it.
 func (a *adoptions) lookAgain(o *orphan) {
 	if at, err := identity(o.Dir); err == nil {
-		a.note(o, func() { o.at.changed = at.changed })
-	}
-}
-
-// lookAtMark notes how the directory is with the mark of the adoption in it. The next owner removes the mark before it takes records,
-// so the mark that is looked for last shows that there are no new ones.
-func (a *adoptions) lookAtMark(o *orphan) {
-	at, err := identity(o.Dir)
-	if _, merr := os.Stat(filepath.Join(o.Dir, "adopted")); err == nil && merr == nil {
-		a.note(o, func() { o.at.changed = at.changed })
+		a.note(o, func() { o.at.used = at.used })
 	}
 }
 
