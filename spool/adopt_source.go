@@ -109,13 +109,17 @@ func emptyWork(fsys vfs.FS, work string) error {
 	return fsys.SyncDir(work)
 }
 
-// removeWork removes an adopter's directory that is not needed any more, as far as it can. lock is its lock.
+// removeWork removes an adopter's directory that is not needed any more, as far as it can. lock is its lock, under which it goes: whoever
+// waits for that finds no directory, and makes one. Only where open files cannot be removed, it goes afterwards.
 func removeWork(fsys vfs.FS, work string, lock io.Closer) error {
 	_ = emptyWork(fsys, work)
-	err := lock.Close()
-	// Whoever takes the lock from here on finds an empty directory, or none, and then tries again.
-	_ = fsys.Remove(filepath.Join(work, lockName))
+	held := fsys.Remove(filepath.Join(work, lockName)) // before the lock is let go
 	_ = fsys.Remove(work)
+	err := lock.Close()
+	if held != nil {
+		_ = fsys.Remove(filepath.Join(work, lockName))
+		_ = fsys.Remove(work)
+	}
 	return err
 }
 

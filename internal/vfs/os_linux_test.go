@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,4 +158,22 @@ func TestLockFileRemoved(t *testing.T) {
 	l, err = OS().Lock(path, "another one")
 	must(t, err)
 	must(t, l.Close())
+}
+
+// Who has opened a directory that was removed meanwhile, under its lock, gets no lock of that name.
+func TestLockReplacedDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "work")
+	must(t, os.Mkdir(path, 0o700))
+	d, err := os.Open(path)
+	must(t, err)
+	defer d.Close()
+	must(t, isAt(d, path))
+	must(t, os.Remove(path))
+	if err := isAt(d, path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("removed: %v", err)
+	}
+	must(t, os.Mkdir(path, 0o700))
+	if err := isAt(d, path); !errors.Is(err, errReplaced) {
+		t.Errorf("replaced: %v", err)
+	}
 }

@@ -83,14 +83,34 @@ func lockDir(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = tryLock(d); err == nil {
-		return d, nil
+	err = tryLock(d)
+	if err == nil {
+		if err = isAt(d, path); err == nil {
+			return d, nil
+		}
+		return nil, errors.Join(err, d.Close())
 	}
 	_ = d.Close()
 	if !errors.Is(err, ErrLocked) {
 		err = nil
 	}
 	return nil, err
+}
+
+// errReplaced: who held the lock of a directory has removed it since it was opened, and another one has its name.
+var errReplaced = errors.New("the directory was replaced at this moment; try again")
+
+// isAt returns an error if a path leads elsewhere by now.
+func isAt(d *os.File, path string) error {
+	have, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(path)
+	if err == nil && !os.SameFile(have, now) {
+		err = errReplaced
+	}
+	return err
 }
 
 // syncDir fails where directories cannot be synced (some network and FUSE file systems answer EINVAL): names would not
