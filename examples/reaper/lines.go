@@ -3,11 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/audit"
+	"github.com/penstock-go/penstock/ship/format"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
 )
@@ -17,9 +21,9 @@ import (
 //
 // Sequence numbers alone prove nothing about a volume of which there are copies: the owner of a copy gives the same numbers to other
 // records, in chains of the same spool or of a related one. So a manifest must state this very segment: from the same record to the same
-// record, with as many records and bytes, and the times of the first and the last of them; or the rest of this segment, after the
-// records that a copy has delivered. That is not a comparison of the records. The collector made that when it adopted the volume. It is
-// what the auditor can say without taking the collector's word.
+// record, with as many records and bytes, and the times of the first and the last of them. That is not a comparison of the records. The
+// collector made that when it adopted the volume. It is what the auditor can say without taking the collector's word. Of the rest of a
+// segment, after the records that a copy has delivered, a line says less, but it has the hash of the whole segment, which is compared.
 func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *audit.Result) (why string, err error) {
 	owed := map[uint64]*spool.Segment{}
 	for i := range in.Segments {
@@ -41,9 +45,19 @@ func missingAt(ctx context.Context, place audit.Place, in *spool.Inspection, r *
 				return "", fmt.Errorf("%s: %w", place.Name, err)
 			}
 			for i := range m.Segments {
-				if line := &m.Segments[i]; owed[line.Segment] != nil && states(line, owed[line.Segment]) {
-					delete(owed, line.Segment)
+				line := &m.Segments[i]
+				s := owed[line.Segment]
+				if s == nil || !states(line, s) {
+					continue
 				}
+				if line.Whole != nil {
+					if same, err := isContent(ctx, in.Dir, s, line); err != nil {
+						return "", err
+					} else if !same {
+						continue
+					}
+				}
+				delete(owed, line.Segment)
 			}
 			if m.Footer.Segment < in.Segments[0].Number {
 				break // what comes before is of segments that are not on the volume any more
@@ -69,13 +83,55 @@ func isNotOwed(place audit.Place, s *spool.Segment, r *audit.Result) bool {
 	})
 }
 
-// states reports whether a line is about this very segment.
+// states reports whether a line may be about this very segment. Of one that states a rest, isContent decides.
 func states(line *ship.SegmentLine, s *spool.Segment) bool {
 	if line.Whole != nil {
 		return line.Whole.First == s.First && line.Last == s.Last
 	}
 	return line.First == s.First && line.Last == s.Last && line.Records == s.Records && line.Bytes == s.Bytes &&
 		line.MinTime.Equal(s.MinTime) && line.MaxTime.Equal(s.MaxTime)
+}
+
+// isContent reports whether a segment of the volume has the contents that the line of a rest gives for the whole. Those of other copies
+// may have as many records. A segment of which only the staged file is left cannot be compared.
+func isContent(ctx context.Context, dir string, s *spool.Segment, line *ship.SegmentLine) (bool, error) {
+	if line.Whole.RawSHA256 == "" {
+		return s.Records == 0, nil
+	}
+	d, err := spool.ReadDirectory(dir)
+	if err != nil {
+		return false, err
+	}
+	files, err := d.ReadSegments()
+	if err != nil {
+		return false, err
+	}
+	at := slices.IndexFunc(files, func(f *spool.SegmentFile) bool { return f.Number == s.Number && f.First == s.First && f.Path != "" })
+	if at < 0 {
+		return false, nil
+	}
+	formats := []string{line.Format}
+	if line.Format == "" { // nothing was left of the segment, so there is no object
+		formats = format.Names()
+	}
+	for _, f := range formats {
+		enc, err := format.NewEncoder(object.Encoding{Format: f, Codec: "none"})
+		if err != nil {
+			return false, nil // a format of another program
+		}
+		r, err := files[at].Open()
+		if err != nil {
+			return false, err
+		}
+		out, err := enc.Encode(ctx, io.Discard, r.Reader, nil)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return false, err
+		}
+		if out.Records == s.Records && hex.EncodeToString(out.RawSHA256[:]) == line.Whole.RawSHA256 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // manifestsOf lists the manifests of a spool and of the copies of it, those of each chain in order.
