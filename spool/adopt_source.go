@@ -134,6 +134,10 @@ func removeLeft(fsys vfs.FS, work string) {
 	}
 }
 
+// stateFiles are the small files of a spool. Others that somebody has put into the directory may be readable by nobody but root, or change
+// at any time, and say nothing of the spool.
+var stateFiles = map[string]bool{identityName: true, cleanName: true, frozenName: true, lifeName: true, begunName: true, ledgerName: true}
+
 // state returns a hash of what every use of the source by an owner changes: the small files, which say when a process has begun and
 // ended and how far the log is, and the names and sizes of all others. It does not depend on times of files, which differ in a copy.
 // What an operator changes in damaged/ is no use.
@@ -146,10 +150,11 @@ func (src *source) state() (string, error) {
 		}
 		for _, e := range entries {
 			name := filepath.Join(dir, e.Name())
-			if e.IsDir() || name == lockName || name == adoptedName || strings.HasSuffix(name, vfs.TempSuffix) {
+			foreign := dir == "" && !stateFiles[name] && name != index.FileName
+			if e.IsDir() || foreign || strings.HasSuffix(name, vfs.TempSuffix) {
 				continue
 			}
-			if err := src.addFile(h, name, e, dir == "" && name != index.FileName); err != nil {
+			if err := src.addFile(h, name, e, stateFiles[name]); err != nil {
 				return "", err
 			}
 		}

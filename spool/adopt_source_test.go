@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"io/fs"
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -46,5 +47,33 @@ func TestAdoptSameSource(t *testing.T) {
 	}
 	if n := staged(false); n != 3 {
 		t.Errorf("%d segments are staged after an operator has given damage up", n)
+	}
+}
+
+// TestAdoptForeignFile: files that are not the spool's, which an adopter may have no right to read, or somebody writes to, concern neither
+// whether a spool is adopted nor what was made of it.
+func TestAdoptForeignFile(t *testing.T) {
+	d := memDir()
+	s := threeSegments(t, d, Options{})
+	closeSpool(t, s)
+	fsys := vfs.Inject(d.fs, func(op vfs.Op) error {
+		if op.Kind == vfs.OpOpen && op.Path == "/spool/aquota.user" {
+			return fs.ErrPermission
+		}
+		return nil
+	})
+	for i := range 2 {
+		if err := vfs.WriteFileAtomic(d.fs, "/spool/aquota.user", make([]byte, 10+i)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := adopt("/spool", fsys, new(index.Mem).Open, &AdoptOptions{Work: "/work", Instance: "adopter", MaxBytes: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Stats().Staged; n != 3*i {
+			t.Errorf("attempt %d: %d segments are staged", i, n)
+		}
+		stageAll(t, s)
+		closeSpool(t, s)
 	}
 }
