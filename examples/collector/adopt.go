@@ -198,7 +198,8 @@ func (o *orphan) isAt(now sight) bool {
 		(o.State != "delivered" || now.used.Equal(o.at.used))
 }
 
-// spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own. The error
+// spoolsBelow lists the directories that hold a spool: dir itself, or those up to depth levels below it, except own, and except what
+// another collector has made of a volume that it was adopting: that has the names of a spool, and only a part of its files. The error
 // names the directories that could not be read and may hold a spool.
 func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 	if same(dir, own) {
@@ -216,7 +217,7 @@ func spoolsBelow(dir, own string, depth int) (found []string, err error) {
 	}
 	var errs []error
 	for _, e := range entries {
-		if e.IsDir() && depth > 0 && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" {
+		if e.IsDir() && depth > 0 && !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found" && e.Name() != adoptWork {
 			below, err := spoolsBelow(filepath.Join(dir, e.Name()), own, depth-1)
 			found = append(found, below...)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // it was not unmounted meanwhile

@@ -127,3 +127,26 @@ func TestAdoptMissingDirectory(t *testing.T) {
 		t.Errorf("of what cannot be read: %+v", owed)
 	}
 }
+
+// TestNoWorkOfOthers: on the volume of a collector that has died during an adoption, its directory of work looks like a spool. It is none:
+// the volume that it was made from has everything.
+func TestNoWorkOfOthers(t *testing.T) {
+	dir, work := t.TempDir(), t.TempDir()
+	s, err := spool.Open(filepath.Join(dir, "vpn"), &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30})
+	if err == nil {
+		_, err = s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}})
+		err = errors.Join(err, s.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = spool.Adopt(filepath.Join(dir, "vpn"), &spool.AdoptOptions{Work: filepath.Join(work, adoptWork), MaxBytes: 64 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := spoolsBelow(work, "", adoptDepth); len(found) > 0 || err != nil {
+		t.Errorf("%q, %v", found, err)
+	}
+}
