@@ -274,10 +274,11 @@ func tryDeliver(s *Spool, dest string, n uint64) error {
 // until waits for a condition that a change of the spool brings about.
 func until(t testing.TB, s *Spool, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c := s.shelf.Changed()
 		if cond() {
+			s.shelf.afterPrune() // a segment counts as deleted before its files are gone
 			return
 		}
 		select {
