@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-go/penstock/internal/giveway"
 	"github.com/penstock-go/penstock/internal/wait"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -17,6 +18,9 @@ const (
 	// pollBusy is how often the counter of a busy socket is read, before and after its sink is called: so what was dropped
 	// while the sink made the listener wait is accounted for separately.
 	pollBusy = 10 * time.Millisecond
+	// longQueue is which part of the receive buffer is a long queue: of one that holds half a second, 60 ms. Encoders then give way, and
+	// the counter is read at each burst, so that they learn soon that the queue is short again.
+	longQueue = 8
 )
 
 // socket is one socket of a UDP listener.
@@ -45,6 +49,7 @@ type socket struct {
 	counter    uint32 // the kernel's count, as far as it is accounted
 	drops      uint64 // counter without its wrap at 2^32
 	polled     time.Time
+	pressed    bool // the queue is long
 	dropsFinal bool // another process reads the socket next, and accounts for further drops
 }
 
@@ -272,7 +277,7 @@ func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) 
 
 func (s *socket) pollIfDue(now time.Time) {
 	s.pollMu.Lock()
-	due := now.Sub(s.polled) >= pollBusy
+	due := s.pressed || now.Sub(s.polled) >= pollBusy
 	s.pollMu.Unlock()
 	if due {
 		s.poll()
@@ -329,6 +334,9 @@ func (s *socket) pollLocked() uint64 {
 	s.polled = time.Now()
 	s.told.waited = max(s.told.waited, s.sinkWait.sinceLast(s.polled))
 	c, ok := s.recv.counts()
+	if s.pressed = ok && s.buffer > 0 && int(c.queued) > s.buffer/longQueue; s.pressed {
+		giveway.Behind()
+	}
 	d := uint64(c.drops - s.counter) // the kernel's counter has 32 bits
 	if !ok || d == 0 {
 		return 0

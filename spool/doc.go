@@ -61,8 +61,8 @@
 // The shelf, which has the sealed segments: outages.go, join.go, leave.go, freeze.go and idle.go are small parts of the
 // shipper's protocol, adopted.go marks an adopted spool as delivered. lost.go puts a gap in the place of a segment that cannot be
 // read, relieve.go makes room on a full spool, rest.go stages part of a segment, stage.go stages all of one, stage_file.go
-// writes the file, encoder.go guards against an Encoder that misbehaves, and swapped.go restores the names of files that
-// were exchanged. prune.go deletes. next.go says which segment comes next for a destination, and how much is pending for
+// writes the file, encoder.go guards against an Encoder that misbehaves and lets it give way to receivers, and swapped.go restores
+// the names of files that were exchanged. prune.go deletes. next.go says which segment comes next for a destination, and how much is pending for
 // each. proposal.go has the manifest that is proposed to a destination, chain.go the state of its chain, catalogue.go the
 // list of segments, flights.go the reservation of one. shelf.go has the type, its guards, and what it asks of the journal.
 //

@@ -66,6 +66,9 @@ func (s *space) left(open int64) int64 {
 	return s.leftOf(s.quota.disk.atMost(s.quota.limit-s.quota.used), open)
 }
 
+// crowded reports whether more than half of the room is taken.
+func (s *space) crowded() bool { return s.left(0) < s.limit()/2 }
+
 // leftOnDisk is left without regard to the quota.
 func (s *space) leftOnDisk(open int64) int64 {
 	s.mu.Lock()

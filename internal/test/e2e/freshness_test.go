@@ -50,7 +50,7 @@ func TestFreshness(t *testing.T) {
 			{SegmentAge: time.Minute, SegmentBytes: 16 << 20},
 			{SegmentAge: time.Minute, SegmentBytes: 64 << 20},
 		} {
-			name := fmt.Sprintf("%d%%,%v,%dMiB", percent, o.SegmentAge, o.SegmentBytes>>20)
+			name := fmt.Sprintf("load=%d,%v,%dMiB", percent, o.SegmentAge, o.SegmentBytes>>20)
 			t.Run(name, func(t *testing.T) {
 				f := fresh(t, rated*percent/100, o)
 				table = append(table, fmt.Sprintf("| %d %% | %v, %d MiB | %s | %s | %d |", percent, o.SegmentAge, o.SegmentBytes>>20, f.durable, f.verified, f.objects))
