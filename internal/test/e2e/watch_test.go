@@ -85,10 +85,10 @@ func size(dir ...string) (n int64) {
 // another.
 var stages = [][2]string{
 	{"receive, up to the commit buffer", `ingest\.\(\*socket\)\.serve`},
-	{"commit to disk", `spool\.\(\*Spool\)\.flusher`},
-	{"stage: encode, compress, hash", `spool\.\(\*Spool\)\.Stage$`},
-	{"S3: upload and verify", `s3ship\.\(\*Bucket\)\.Put$|net/http\.\(\*persistConn\)\.(writeLoop|readLoop)`},
-	{"SFTP: upload and read back", `sftpship\.\(\*Host\)\.Put$|ssh\.\(\*(handshakeTransport|mux)\)\.(kexLoop|readLoop|loop)|sftp\.\(\*(clientConn|conn)\)\.(recv|loop)`},
+	{"commit to disk", `spool\.\(\*journal\)\.(flusher|backgroundSync)$`},
+	{"stage: encode, compress, hash", `spool\.guardedEncoder\.Encode`},
+	{"S3: upload and verify", `s3ship\.|net/http\.\(\*persistConn\)\.(writeLoop|readLoop)`},
+	{"SFTP: upload and verify", `sftpship\.|internal/sftpc\.|crypto/ssh\.`},
 	{"garbage collection", `runtime\.gcBgMarkWorker$|runtime\.bgsweep|runtime\.gcAssistAlloc$`},
 }
 
@@ -104,6 +104,9 @@ func shares(t *testing.T, profile string) (rows [][2]string) {
 			// "Showing nodes accounting for 1.20s, 12.3% of 9.76s total"
 			if what, ok := strings.CutPrefix(line, "Showing nodes accounting for "); ok {
 				rows = append(rows, [2]string{"CPU, " + stage[0], strings.TrimSpace(what)})
+				if strings.HasPrefix(what, "0, ") && !strings.Contains(stage[1], "runtime") {
+					t.Errorf("no function of %q is in the profile: correct its names", stage[0])
+				}
 			}
 		}
 	}
