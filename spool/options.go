@@ -54,8 +54,10 @@ type Options struct {
 	// Forget names destinations that are given up. Recorded in the ledger.
 	Forget []string
 
-	SegmentBytes int64         // size at which a segment is sealed; default 64 MiB, 64 KiB to 1 GiB
-	SegmentAge   time.Duration // age at which a segment with records is sealed; default 60 s
+	SegmentBytes int64 // size at which a segment is sealed; default 64 MiB, 64 KiB to 1 GiB
+	// SegmentAge is the age at which a segment with records is sealed; default 60 s. It bounds how long the records of a quiet class wait
+	// before they are sent. A shorter one makes more and smaller objects.
+	SegmentAge   time.Duration
 	Sync         SyncPolicy
 	SyncInterval time.Duration // default 10 ms
 	MaxBytes     int64         // quota of everything in the directory; default 90 % of the file system
