@@ -46,11 +46,16 @@ type toldDrops struct {
 	drops  uint64
 	errors udpErrors
 	waited time.Duration // since then, the longest
+	looked time.Time     // for a reason
 }
 
 // tellDrops logs what the socket has dropped since the last line about it. pollMu is held.
 func (s *socket) tellDrops() {
 	t := &s.told
+	if s.polled.Sub(t.looked) < pollBusy { // looking for a reason takes 0.1 ms, in which the queue grows
+		return
+	}
+	t.looked = s.polled
 	n, now := s.drops-t.drops, readUDPErrors()
 	msg := causeOfDrops(n, t.waited, s.asked, s.buffer, t.errors, now)
 	more, ok := s.log.allow(msg, time.Now())
@@ -65,7 +70,7 @@ func (s *socket) tellDrops() {
 		attrs = append(attrs, "waited", t.waited.Round(time.Millisecond))
 	}
 	s.log.log.Warn(msg, append(attrs, more...)...)
-	*t = toldDrops{drops: s.drops, errors: now}
+	*t = toldDrops{drops: s.drops, errors: now, looked: t.looked}
 }
 
 // sinkWait measures how long a sink makes its listener wait. sinceLast may be called while the listener waits.

@@ -19,7 +19,7 @@ const (
 	// while the sink made the listener wait is accounted for separately.
 	pollBusy = 10 * time.Millisecond
 	// longQueue is which part of the receive buffer is a long queue: of one that holds half a second, 60 ms. Encoders then give way, and
-	// the counter is read at each burst, so that they learn soon that the queue is short again.
+	// the counter is read before and after each burst, so that they learn soon that the queue is short again.
 	longQueue = 8
 )
 

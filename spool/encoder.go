@@ -37,6 +37,7 @@ func (s *Shelf) guard(ctx context.Context, enc Encoder, number uint64) (Encoder,
 // Encode implements Encoder.
 func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	out := &gate{w: dst, space: g.s.space, yielder: giveway.NewYielder()}
+	defer out.yielder.Done()
 	e, err := foreign.Call(ctx, foreign.Grace, "Encoder.Encode", func() (object.Encoded, error) { return g.enc.Encode(ctx, out, src, want) })
 	out.shut()
 	return e, g.note(err)
@@ -61,18 +62,18 @@ func (g guardedEncoder) note(err error) error {
 	return err
 }
 
-// gate passes writes on until it is shut. shut waits for a write that is under way. Before each, which is before the next block of the
-// output is encoded, it gives way to receivers that are behind, unless the spool needs the room that staging brings.
+// gate passes writes on until it is shut. shut waits for a write that is under way. Between writes it gives way to receivers that
+// are behind, unless the spool needs the room that staging brings.
 type gate struct {
 	space   *space
-	yielder giveway.Yielder
+	yielder *giveway.Yielder
 
 	mu sync.Mutex
 	w  io.Writer // nil once it is shut
 }
 
 func (g *gate) Write(p []byte) (int, error) {
-	if !g.space.crowded() {
+	if g.yielder.Due() && !g.space.crowded() {
 		g.yielder.Rest()
 	}
 	g.mu.Lock()

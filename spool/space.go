@@ -66,8 +66,12 @@ func (s *space) left(open int64) int64 {
 	return s.leftOf(s.quota.disk.atMost(s.quota.limit-s.quota.used), open)
 }
 
-// crowded reports whether more than half of the room is taken.
-func (s *space) crowded() bool { return s.left(0) < s.limit()/2 }
+// crowded reports whether the spool takes more room than is left for it.
+func (s *space) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftOf(s.quota.disk.atMost(s.quota.limit-s.quota.used), 0) < s.quota.used-s.quota.pooled()
+}
 
 // leftOnDisk is left without regard to the quota.
 func (s *space) leftOnDisk(open int64) int64 {

@@ -53,7 +53,7 @@ type Segment struct {
 // Encoder turns a segment into the output format. Package ship/format has the one that is used.
 type Encoder interface {
 	// Encode writes src to dst. A nil want means the Encoder's own settings; otherwise those of an earlier stage record,
-	// which must be followed. A write to dst rests for up to 10 ms while a UDP listener of the process is behind and the spool has room.
+	// which must be followed. A write to dst can take 10 ms while a UDP listener of the process is behind.
 	Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error)
 	// Decode returns the uncompressed output behind a staged file, to compare it with its recorded hash.
 	Decode(src io.Reader, e object.Encoding) (io.ReadCloser, error)
