@@ -253,7 +253,7 @@ func TestIdentityAfterRefusal(t *testing.T) {
 }
 
 // TestStagedFileRefused: the disk permanently refuses a part of a staged file that was read and checked before. The upload does not
-// fail for ever at the same place: the file is made again.
+// fail permanently at the same place. Staging makes the file again.
 func TestStagedFileRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := new(badDisk)
