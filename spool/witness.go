@@ -51,8 +51,9 @@ func (b *begun) header(class string) *segment.Header {
 // witnessPage is the length of a page: what a disk writes as a whole, or nearly.
 const witnessPage = headerPad
 
-// witness writes the file of begun. It has two pages, which are written in turn and in place: a power cut in the middle
-// of a write damages the older one's successor only, and no write needs room on a full disk.
+// witness writes the file of begun. It has two pages, which are written in place: the one that holds a durable note stays
+// as it is until the other one holds a newer one durably, so that a power cut in the middle of a write never leaves none, and
+// no write needs room on a full disk.
 //
 // The invariant: before a record in a segment is called durable, the file says, durably, that the segment was begun. What
 // it says is never ahead of the segments.
@@ -61,7 +62,9 @@ type witness struct {
 	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
 	last  begun
 	page  notePage  // of last's segment
-	dirty bool      // since the last sync
+	dirty bool      // last was written since the last sync
+	safe  bool      // last is durable
+	owed  bool      // last's segment was begun, and no sync since has said so durably
 	at    time.Time // of the last write
 
 	later *time.Timer // writes what touch was too early for; nil until that has happened once
@@ -119,7 +122,7 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	if err != nil {
 		return err
 	}
-	w.f, w.dirty = f, true // what a process that was killed has written may not be on the disk
+	w.f, w.dirty, w.safe = f, true, false // what a process that was killed has written may not be on the disk
 	if last != nil {
 		w.last, w.page.fixed = *last, nil
 	}
@@ -133,9 +136,10 @@ func (w *witness) startSegment(b begun) error {
 	if w.f == nil || b.Segment < w.last.Segment {
 		return nil
 	}
-	b.Version, b.Turn = 1, w.last.Turn+1
+	b.Version = 1
 	w.page.fixed = nil
 	err := w.write(b)
+	w.owed = err == nil
 	w.at = time.Time{} // the first sync is noted at once
 	return err
 }
@@ -188,30 +192,38 @@ func (w *witness) note(p progress, ended bool) error {
 		return nil
 	}
 	b := w.last
-	b.Turn, b.Ended = b.Turn+1, b.Ended || ended
+	b.Ended = b.Ended || ended
 	b.End, b.Next, b.Bytes = max(b.End, p.end), max(b.Next, p.at.seq+1), max(b.Bytes, p.at.bytes)
 	return w.write(b)
 }
 
-// write puts a note into the page whose turn it is. w.mu is held.
+// write puts a note into the page whose turn it is: that of the last one, unless that is durable. w.mu is held.
 func (w *witness) write(b begun) error {
+	b.Turn = w.last.Turn + 2
+	if w.safe {
+		b.Turn--
+	}
 	page, err := w.page.encode(&b)
 	if err != nil {
 		return err
 	}
-	w.dirty = true
 	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
 		w.page.fixed = nil // it may be of a segment that is not last's
+		w.dirty = false    // half of it may be where last was: a sync would make that durable, and last would seem safe
 		return err
 	}
-	w.last, w.at = b, time.Now()
+	w.last, w.at, w.dirty, w.safe = b, time.Now(), true, false
 	return nil
 }
 
-// sync makes durable what startSegment has noted.
+// sync makes durable what startSegment has noted, if it is not. What touch notes can wait: a sync takes as long as one of a
+// segment, which appends wait for.
 func (w *witness) sync() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.owed {
+		return nil
+	}
 	return w.flush()
 }
 
@@ -219,8 +231,10 @@ func (w *witness) flush() error {
 	if !w.dirty || w.f == nil {
 		return nil
 	}
-	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
-	return w.f.Sync()
+	w.dirty, w.owed = false, false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
+	err := w.f.Sync()
+	w.safe = err == nil
+	return err
 }
 
 func (w *witness) close() {

@@ -1,6 +1,9 @@
 package spool
 
 import (
+	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,5 +45,95 @@ func TestSilentSpoolHasItsLastSyncNoted(t *testing.T) {
 				t.Errorf("after %d appends, damage %+v, want %v", appends, d, want)
 			}
 		})
+	}
+}
+
+// Appends wait for one sync of the note of a segment, that of its beginning: what is noted each 10 ms becomes durable with the
+// next sync of a second.
+func TestAppendsWaitForNoNote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var syncs atomic.Int64
+		h := NewMemHost()
+		sp, err := h.Open(func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync && strings.HasSuffix(op.Path, begunName) {
+				syncs.Add(1)
+			}
+			return nil
+		}, nil, &Options{Sync: SyncAlways, SegmentAge: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeSpool(t, sp)
+		mustAppend(t, sp, batch(1, 1, 100))
+		time.Sleep(markEvery + markEvery/2) // in the middle between two notes that are made durable
+		first := syncs.Load()
+		for i := range 40 {
+			mustAppend(t, sp, batch(2+i, 1, 100))
+			time.Sleep(touchEvery)
+		}
+		if n := syncs.Load() - first; n != 0 {
+			t.Errorf("%d syncs of the note in 0.4 s", n)
+		}
+		time.Sleep(markEvery)
+		if n := syncs.Load() - first; n != 1 {
+			t.Errorf("%d syncs of the note after a second, want 1", n)
+		}
+	})
+}
+
+// Whatever a power cut leaves of notes that no sync has followed, there is one, and it is not older than the last that is durable.
+func TestPowerCutLeavesANote(t *testing.T) {
+	for _, refused := range []bool{false, true} { // a write of a note, in the middle
+		mem := vfs.NewMem()
+		if err := mem.MkdirAll("/d"); err != nil {
+			t.Fatal(err)
+		}
+		var fail atomic.Bool
+		fsys := vfs.Inject(mem, func(op vfs.Op) error {
+			if op.Kind == vfs.OpWrite && fail.Load() {
+				return &vfs.Fault{Err: errors.New("refused"), Bytes: op.Len / 2}
+			}
+			return nil
+		})
+		var w witness
+		if err := w.open(fsys, "/d", "/d/"+begunName, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.startSegment(begun{Spool: "s", Segment: 1, First: 1, Next: 1, Instance: strings.Repeat("i", 2000)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.sync(); err != nil {
+			t.Fatal(err)
+		}
+		durable := uint64(1)
+		for i := range uint64(30) {
+			p := progress{1, int64(4096 * i), place{seq: i + 1, bytes: 50 * i}}
+			fail.Store(refused && i%4 == 3)
+			w.mu.Lock()
+			err := w.note(p, false)
+			w.mu.Unlock()
+			if (err != nil) != fail.Load() {
+				t.Fatal(err)
+			}
+			fail.Store(false)
+			for seed := range uint64(20) {
+				k := mem.CrashClone(vfs.Crash{Data: vfs.DataTorn, Names: vfs.NamesKept, Seed: seed})
+				if b, err := loadBegun(k, "/d/"+begunName, "s"); err != nil || b == nil || b.Next < durable {
+					t.Fatalf("note %d, refused %t, seed %d: %+v, %v; %d is durable", i, refused, seed, b, err, durable)
+				}
+			}
+			if i%8 == 7 {
+				w.mu.Lock()
+				err = w.flush()
+				if w.safe {
+					durable = w.last.Next
+				}
+				w.mu.Unlock()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.close()
 	}
 }
