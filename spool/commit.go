@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -193,31 +192,6 @@ func (j *journal) progress(at place, p position) {
 	}
 }
 
-// commit is the syncer's work: write everything, then make it durable. One sync serves all who came before it began;
-// those who come while it runs are served by the next. The caller has the syncer role.
-func (j *journal) commit() {
-	j.gather()
-	j.writeOut()
-	j.sync()
-}
-
-// gather lets those whom the last sync served come back with their next batch, before the first of them begins a sync
-// for itself alone: else groups of one and of all the others would take turns, at half the speed.
-func (j *journal) gather() {
-	for range gatherTries {
-		j.mu.Lock()
-		there := len(j.syncer.waiting.parked) >= j.group
-		j.mu.Unlock()
-		if there {
-			return
-		}
-		runtime.Gosched()
-	}
-}
-
-// gatherTries bounds the wait: a few microseconds for those who do not come back.
-const gatherTries = 8
-
 // sync makes what is written durable, without keeping others from writing: a write that had to wait for an fdatasync that
 // takes half a second would let sockets overflow. The caller has the syncer role.
 //
@@ -307,6 +281,7 @@ func (j *journal) advance(m mark) {
 	j.durable = max(j.durable, m.place.seq)
 	m.active.synced = max(m.active.synced, m.offset)
 	j.tail.release(m.pos)
+	j.crowd = len(j.syncer.waiting.parked)
 	j.group = j.syncer.waiting.wake(j.durable)
 	j.room.wakeAll()
 }

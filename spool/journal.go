@@ -35,6 +35,7 @@ type journal struct {
 	books
 	fault
 	pace
+	grouping
 
 	tail    queue
 	active  *active   // the segment being written, nil if the next block begins one
@@ -46,7 +47,6 @@ type journal struct {
 
 	writer role // writes the tail to the log
 	syncer role // makes it durable
-	group  int  // how many, beside the one that did it, the last sync served
 	idle   []*waiter
 
 	times   *timings
@@ -118,7 +118,7 @@ type pace struct {
 
 // newJournal returns a journal whose log has not been read yet.
 func newJournal(at *site, sp *space, d *damages, r *refusedReads) *journal {
-	j := &journal{site: at, space: sp, damages: d, reads: r, times: newTimings(), pace: pace{kick: make(chan struct{}, 1), syncKick: make(chan struct{}, 1)}}
+	j := &journal{site: at, space: sp, damages: d, reads: r, times: newTimings(), pace: pace{kick: make(chan struct{}, 1), syncKick: make(chan struct{}, 1)}, grouping: grouping{relay: make(chan struct{}, 1)}}
 	j.tail.chunkSize = int(min(1<<20, max(128<<10, at.opts.MemoryBytes/16)))
 	j.writer.work, j.syncer.work = j.write, j.commit
 	return j

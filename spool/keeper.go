@@ -15,7 +15,7 @@ import (
 
 // start starts them. They end with ctx.
 func (s *Spool) start(ctx context.Context) {
-	for _, f := range []func(context.Context){s.journal.flusher, s.journal.backgroundSync, s.keeper} {
+	for _, f := range []func(context.Context){s.journal.flusher, s.journal.backgroundSync, s.journal.relaySyncs, s.keeper} {
 		s.running.Add(1)
 		go func() {
 			defer s.running.Done()

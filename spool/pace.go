@@ -71,7 +71,8 @@ func (j *journal) flush() {
 		j.urgent = false
 		j.acquire(&j.syncer)
 		j.mu.Unlock()
-		j.commit()
+		j.writeOut()
+		j.sync()
 		j.mu.Lock()
 		j.release(&j.syncer)
 		return

@@ -27,7 +27,8 @@ type Spool struct {
 	// Shelf.tight, and never under journal.mu, Shelf.mu, catalogue.mu and space.mu.
 	//
 	// The journal has two roles besides, each held by one goroutine at a time: the writer writes the queue to the log, the syncer
-	// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock.
+	// makes it durable. A goroutine takes the syncer first if it needs both, and waits for a role without a lock. The relay may
+	// hold the syncer for others.
 
 	*site
 	space   *space

@@ -116,10 +116,15 @@ func (j *journal) acquire(r *role) {
 	_ = j.park(context.Background(), &r.claims, noMark) // release leaves the role busy for whom it wakes
 }
 
-// release gives the role up: to the goroutine that claims it, otherwise to a waiting one, which decides whether to take it.
+// release gives the role up: to the goroutine that claims it, to the relay, otherwise to a waiting one, which decides whether
+// to take it.
 func (j *journal) release(r *role) {
 	if len(r.claims.parked) > 0 {
 		r.claims.wakeOne()
+		return
+	}
+	if r == &j.syncer && j.relays() {
+		wake(j.relay)
 		return
 	}
 	r.busy = false
@@ -134,11 +139,11 @@ func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) 
 			return j.failed
 		}
 		if !r.busy && j.failed == nil {
-			r.busy = true
-			j.mu.Unlock()
-			r.work()
-			j.mu.Lock()
-			j.release(r)
+			j.do(r)
+			continue
+		}
+		if r == &j.syncer && j.writesAhead() {
+			j.do(&j.writer)
 			continue
 		}
 		if err := j.park(ctx, &r.waiting, seq); err != nil {
@@ -146,4 +151,13 @@ func (j *journal) await(ctx context.Context, r *role, mark *uint64, seq uint64) 
 		}
 	}
 	return nil
+}
+
+// do takes a role that nobody has, and does its work. j.mu is held at call and return.
+func (j *journal) do(r *role) {
+	r.busy = true
+	j.mu.Unlock()
+	r.work()
+	j.mu.Lock()
+	j.release(r)
 }
