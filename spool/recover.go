@@ -260,8 +260,11 @@ func (r *recovery) inspect(n uint64, size int64) error {
 		return fmt.Errorf("%s: %w", s.segPath(n), err)
 	case errors.Is(err, segment.ErrCorrupt):
 		m, _ := s.misnamed(n)
-		if ok, err := s.shelf.unswap(n); ok || err != nil {
-			return errors.Join(err, r.inspectAgain(n, m))
+		switch done, err := s.shelf.unswap(n); {
+		case err != nil:
+			return err
+		case done:
+			return r.inspectAgain(n, m)
 		}
 		return r.headless(f, n, size)
 	case err != nil:

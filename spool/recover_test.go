@@ -201,3 +201,36 @@ func TestIdentityInLongHeaders(t *testing.T) {
 		t.Errorf("spool %s, was %s", got, id)
 	}
 }
+
+// Two segment files that have each other's names, on a disk that renames nothing: Open says so, and does not try for ever.
+func TestSwappedOnADiskThatRefusesNames(t *testing.T) {
+	d := memDir()
+	mem := d.fs.(*vfs.Mem)
+	s := d.open(t, Options{Destinations: []string{"a"}})
+	for i := range 3 {
+		mustAppend(t, s, batch(1+10*i, 10, 100))
+		mustSeal(t, s)
+	}
+	closeSpool(t, s)
+	one, two := s.segPath(1), s.segPath(2)
+	for _, r := range [][2]string{{one, "/spool/x"}, {two, one}, {"/spool/x", two}} {
+		if err := mem.Rename(r[0], r[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.index = new(index.Mem).Open // lost, so that every segment is looked at
+	refused := errors.New("refused")
+	d.fs = vfs.Inject(mem, func(op vfs.Op) error {
+		if op.Kind == vfs.OpRename && strings.HasSuffix(op.Path, segExt) {
+			return refused
+		}
+		return nil
+	})
+	if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	d.fs = mem
+	s = d.open(t, Options{Destinations: []string{"a"}})
+	follow(t, s.Tail(t.Context(), 0, nil), 1, 30)
+	closeSpool(t, s)
+}
