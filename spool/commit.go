@@ -182,7 +182,7 @@ func (j *journal) progress(at place, p position) {
 		j.ledger.Kept = at.tally()
 	}
 	j.writer.waiting.wake(j.written)
-	// Under SyncAlways whoever waits syncs; nobody else has to be told.
+	// Under SyncAlways whoever waits syncs, or the relay; nobody else has to be told.
 	switch {
 	case j.opts.Sync == SyncNone && j.unsynced >= syncNoneBytes:
 		wake(j.syncKick)
@@ -198,8 +198,7 @@ func (j *journal) progress(at place, p position) {
 // When it fails, what it was to make durable is written again, once, to another file. If that cannot be synced either,
 // it is the disk, and appends are refused.
 func (j *journal) sync() {
-	var err error
-	for range 2 {
+	for failures := 0; ; {
 		j.mu.Lock()
 		a := j.active
 		if a == nil || j.tail.synced == j.tail.written {
@@ -213,26 +212,31 @@ func (j *journal) sync() {
 		j.mu.Unlock()
 
 		j.syncBegun()
-		if err = a.sync(); err == nil {
-			j.mu.Lock()
-			j.advance(m)
-			j.writable()
+		err := a.sync()
+		if errors.Is(err, errEnded) {
+			continue // the segment was rolled meanwhile, which syncs it
+		}
+		j.mu.Lock()
+		if err == nil {
+			// A writer may have found since that the file has failed: then this is no news of the disk.
+			if m.active == j.active {
+				j.advance(m)
+				j.writable()
+			}
 			j.mu.Unlock()
 			j.touchDurable(m)
 			return
 		}
-		if errors.Is(err, errEnded) {
-			err = nil // the segment was rolled meanwhile, which syncs it
-			continue
-		}
+		j.mu.Unlock()
 		// Nothing that this file was given since its last sync may be believed to be on the disk. Write it elsewhere.
 		j.logAgain(slog.LevelError, "spool: sync failed; writing the unsynced records again to a new segment, so nothing is lost: replace a disk that reports this more than once", "err", err)
 		j.writeOut()
-	}
-	if err != nil {
-		j.mu.Lock()
-		j.fail(err)
-		j.mu.Unlock()
+		if failures++; failures == 2 {
+			j.mu.Lock()
+			j.fail(err)
+			j.mu.Unlock()
+			return
+		}
 	}
 }
 
@@ -281,8 +285,8 @@ func (j *journal) advance(m mark) {
 	j.durable = max(j.durable, m.place.seq)
 	m.active.synced = max(m.active.synced, m.offset)
 	j.tail.release(m.pos)
-	j.crowd = len(j.syncer.waiting.parked)
-	j.group = j.syncer.waiting.wake(j.durable)
+	waited := len(j.syncer.waiting.parked)
+	j.grouped(j.syncer.waiting.wake(j.durable), waited)
 	j.room.wakeAll()
 }
 

@@ -3,29 +3,90 @@ package spool
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Appends that wait for the disk share syncs. Some wait for each other, so that one sync serves all of them: it takes long,
-// whatever its size. A crowd is divided: while a sync runs for one part, the others write, so that the next sync can begin
-// when it ends, and the disk does not wait until a crowd has been woken, has come back, and has copied what it brings.
+// Appends that wait for the disk share syncs, in one of two forms.
+//
+// Together: they wait for each other, so that one sync serves all of them. A sync takes long, whatever its size.
+//
+// Divided: while a sync runs for one part, the others write, so that the next sync can begin when it ends, and the disk does not
+// wait until all have been woken, have come back, and have copied what they bring.
+//
+// Which of the two serves more depends on the disk, the processor, and what is appended. So a crowd tries both, and fewer stay
+// together.
 const (
-	// crowded is from how many on they are a crowd. Measured with 32 KiB each: 4 and 8 are faster together, 32 are divided.
+	// crowded is from how many parked appends on they are a crowd; one that syncs is not counted.
 	crowded = 12
-	// crowdParts is which part of a crowd has to be there for the next sync. It is more than the two that alternate: else
-	// halves that differ by one would wait for each other.
+	// crowdParts is which part of a crowd has to be there for the next sync of the divided form. It is more than the two that
+	// alternate: else halves that differ by one would wait for each other.
 	crowdParts = 3
-	// writeAhead is how much is written ahead of the next sync: a full block. Whoever syncs writes the rest with one call.
+	// writeAhead is how much is written ahead of the next sync: a full block. Less is left to whoever writes before a sync.
 	writeAhead = segment.BlockTarget
+
+	// formWindow is for how many syncs a form is measured. After so many windows as formFirst says the other one is tried, and
+	// after twice as many for each try that has failed in a row, up to formLast: a try that chance has decided is soon repeated,
+	// and in the end less than two of a hundred syncs are tries.
+	formWindow = 24
+	formFirst  = 2
+	formLast   = 64
+	// formGain is how much more a form has to serve to be taken: less is chance.
+	formGain = 1.05
 )
 
-// grouping is who shares syncs. journal.mu guards it.
+// grouping is who shares syncs. journal.mu guards it, but for the channel.
 type grouping struct {
 	group int           // how many the last sync served, beside the one that did it
 	crowd int           // how many waited when it ended, those included
+	forms formChoice    // of a crowd
 	relay chan struct{} // holds the syncer's role when it is handed over
 }
+
+// formChoice chooses the form in which a crowd is served by how many each serves in the same time.
+type formChoice struct {
+	divided bool    // the form now
+	better  bool    // the form that is not a try
+	rate    float64 // appends a second that it served, in its last window
+	wait    int     // windows until the next try
+	pause   int     // windows between the last try and the next
+
+	began  time.Time // of this window
+	syncs  int
+	served int
+}
+
+// note says that a sync has ended that served n of a crowd.
+func (f *formChoice) note(n int, now time.Time) {
+	if f.began.IsZero() {
+		f.began, f.syncs, f.served = now, 0, 0
+		return
+	}
+	f.syncs, f.served = f.syncs+1, f.served+n
+	if f.syncs < formWindow {
+		return
+	}
+	rate := float64(f.served) / max(now.Sub(f.began), 1).Seconds()
+	f.began, f.syncs, f.served = now, 0, 0
+	switch {
+	case f.divided != f.better: // a try has ended
+		f.pause = min(2*f.pause, formLast)
+		if rate > formGain*f.rate {
+			f.better, f.rate, f.pause = f.divided, rate, formFirst
+		}
+		f.divided, f.wait = f.better, max(f.pause, formFirst)
+	case f.wait > 0:
+		f.rate = rate
+		f.wait--
+	default:
+		f.rate = rate
+		f.divided = !f.better
+	}
+}
+
+// left says that there is no crowd.
+func (f *formChoice) left() { f.began = time.Time{} }
 
 // commit is the syncer's work: it makes durable what others wait for. One sync serves all that was written before it began;
 // what comes while it runs is served by the next. The caller has the syncer role.
@@ -58,27 +119,40 @@ const gatherTries = 8
 // gathered reports whether enough appends wait for the next sync, and whether so many are written. j.mu is held.
 func (j *journal) gathered() (there, written bool) {
 	waiting := j.syncer.waiting.parked
-	if j.crowd < crowded {
+	if !j.divides() {
 		return len(waiting) >= j.group, false
 	}
 	part, n := j.crowd/crowdParts, 0
 	for _, w := range waiting {
-		if w.seq <= j.written {
+		if w.seq <= j.place.seq { // written may be behind a file that has failed, and is to be written again
 			n++
 		}
 	}
 	return len(waiting) >= part, n >= part
 }
 
+// divides reports whether there is a crowd that is divided. j.mu is held.
+func (j *journal) divides() bool { return j.crowd >= crowded && j.forms.divided }
+
+// grouped notes whom a sync has served: so many, and how many waited when it ended. j.mu is held.
+func (j *journal) grouped(served, waited int) {
+	j.group, j.crowd = served, waited
+	if waited < crowded {
+		j.forms.left()
+		return
+	}
+	j.forms.note(served, time.Now())
+}
+
 // writesAhead reports whether somebody who waits for a sync should write meanwhile. j.mu is held.
 func (j *journal) writesAhead() bool {
-	return j.crowd >= crowded && !j.writer.busy && j.failed == nil && j.tail.unwritten >= writeAhead
+	return j.divides() && !j.writer.busy && j.failed == nil && j.tail.unwritten >= writeAhead
 }
 
 // relays reports whether the syncer's role is the relay's. An append that kept it for a crowd would keep its caller waiting,
 // and one that gave it to another append would keep the disk waiting for that to wake up. j.mu is held.
 func (j *journal) relays() bool {
-	return j.crowd >= crowded && len(j.syncer.waiting.parked) > 0 && len(j.syncer.claims.parked) == 0 && j.failed == nil && !j.closed
+	return j.divides() && len(j.syncer.waiting.parked) > 0 && len(j.syncer.claims.parked) == 0 && j.failed == nil && !j.closed
 }
 
 // relaySyncs is the relay: it makes durable what a crowd waits for, as long as there is one.

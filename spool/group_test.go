@@ -147,39 +147,66 @@ func (c *crowd) check(t *testing.T, mem *vfs.Mem) {
 	}
 }
 
+// divide has a crowd divided for good.
+func divide(s *Spool) {
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	s.journal.forms = formChoice{divided: true, better: true, wait: 1 << 30}
+}
+
 // crowdOptions are those of a spool that has room for what a crowd brings.
 func crowdOptions() Options {
 	return Options{Sync: SyncAlways, SegmentBytes: 1 << 20, MemoryBytes: 8 << 20, MaxBytes: 256 << 20}
 }
 
-// While the disk syncs what one part of a crowd has appended, the others write, and a sync serves a good part of the crowd.
-func TestCrowdWritesWhileTheDiskSyncs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		d := &slowDisk{FS: mem, wait: func() { time.Sleep(time.Millisecond) }}
-		o := crowdOptions()
-		o.SegmentBytes = 16 << 20 // one for all: the end of one would wait for a lock, which stops the time of a bubble
-		s := (&disk{fs: d, dir: "/spool", index: new(index.Mem).Open}).open(t, o)
-		var c crowd
-		c.append(t.Context(), s, 32, 20)
-		if len(c.errs) > 0 || len(c.acked) != 32*20*8 {
-			t.Fatalf("%d acknowledged, %v", len(c.acked), c.errs)
-		}
-		if n := d.ahead.Load(); n < 20 {
-			t.Errorf("%d writes while the disk synced", n)
-		}
-		if n, most := d.syncs.Load(), int64(32*20/(32/crowdParts)+10); n > most {
-			t.Errorf("%d syncs for %d appends of 32 writers, want %d at most", n, 32*20, most)
-		}
-		c.check(t, mem)
-		closeSpool(t, s)
-	})
+// A crowd is divided where the disk would wait for it, and not where it waits for the disk.
+func TestCrowdChoosesItsForm(t *testing.T) {
+	for name, c := range map[string]struct {
+		sync, work time.Duration // what a sync takes, and what the one processor of all takes for each append
+		divided    bool
+	}{
+		"a slow disk":    {5 * time.Millisecond, 0, false}, // no time passes in a bubble while appends are woken and written
+		"a busy machine": {time.Millisecond, 50 * time.Microsecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := vfs.NewMem()
+				d := &slowDisk{FS: mem, wait: func() { time.Sleep(c.sync) }}
+				o := crowdOptions()
+				o.SegmentBytes = 64 << 20 // one for all: the end of one would wait for a lock, which stops the time of a bubble
+				o.MaxBytes = 1 << 30
+				s := (&disk{fs: d, dir: "/spool", index: new(index.Mem).Open}).open(t, o)
+				processor := make(chan struct{}, 1)
+				crowd := crowd{then: func(int) {
+					if c.work == 0 {
+						return
+					}
+					processor <- struct{}{}
+					time.Sleep(c.work)
+					<-processor
+				}}
+				crowd.append(t.Context(), s, 32, 200)
+				if len(crowd.errs) > 0 || len(crowd.acked) != 32*200*8 {
+					t.Fatalf("%d acknowledged, %v", len(crowd.acked), crowd.errs)
+				}
+				if f := s.journal.forms; f.better != c.divided {
+					t.Errorf("divided %t, want %t: %+v", f.better, c.divided, f)
+				}
+				if n := d.ahead.Load(); n == 0 {
+					t.Error("nothing was written while the disk synced")
+				}
+				crowd.check(t, mem)
+				closeSpool(t, s)
+			})
+		})
+	}
 }
 
 // A crowd comes and goes: those who are left are served as ever, by themselves.
 func TestCrowdLeaves(t *testing.T) {
 	mem := vfs.NewMem()
 	s := (&disk{fs: &slowDisk{FS: mem, wait: yield}, dir: "/spool", index: new(index.Mem).Open}).open(t, crowdOptions())
+	divide(s)
 	for _, n := range []int{1, 40, 1, 3, 13, 2} {
 		var c crowd
 		c.append(t.Context(), s, n, 7)
@@ -214,6 +241,7 @@ func TestCrowdOnFailingDisk(t *testing.T) {
 				if err != nil {
 					return // the first segment could not be made
 				}
+				divide(s)
 				var c crowd
 				c.append(t.Context(), s, 24, 5)
 				for _, err := range c.errs {
@@ -233,6 +261,7 @@ func TestCloseAmidACrowd(t *testing.T) {
 	for _, after := range []int{0, 8, 1000, 3000, 10000} {
 		mem := vfs.NewMem()
 		s := (&disk{fs: &slowDisk{FS: mem, wait: yield}, dir: "/spool", index: new(index.Mem).Open}).open(t, crowdOptions())
+		divide(s)
 		var once sync.Once
 		var wg sync.WaitGroup
 		c := crowd{then: func(acked int) {

@@ -15,7 +15,7 @@ import (
 //
 // mu guards every field below it that does not say otherwise. The writer role owns active (apart from its fields that say
 // otherwise), spans and witness notes of the active segment: only its holder replaces active, and does so with mu held too.
-// Signals to goroutines (kick, syncKick) need no guard. No file is touched while mu is held.
+// Signals to goroutines (kick, syncKick, relay) need no guard. No file is touched while mu is held.
 //
 // # Invariants
 //

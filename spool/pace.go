@@ -71,6 +71,7 @@ func (j *journal) flush() {
 		j.urgent = false
 		j.acquire(&j.syncer)
 		j.mu.Unlock()
+		_ = j.gather()
 		j.writeOut()
 		j.sync()
 		j.mu.Lock()

@@ -99,7 +99,7 @@ func (j *journal) park(ctx context.Context, l *waitList, seq uint64) (err error)
 }
 
 // role is a task that one goroutine at a time does for all who wait for its result. Whoever needs the result first takes
-// the role itself: handing the work to a goroutine of its own would cost each commit two switches.
+// the role itself: handing the work to a goroutine of its own would cost each commit two switches. See relays for a crowd.
 type role struct {
 	busy    bool
 	waiting waitList // for what the role brings about

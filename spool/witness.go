@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -57,15 +59,21 @@ const witnessPage = headerPad
 //
 // The invariant: before a record in a segment is called durable, the file says, durably, that the segment was begun. What
 // it says is never ahead of the segments.
+//
+// Nobody who makes records durable waits for a sync of it, but for the one that the invariant asks for: flushing is held while the
+// file is synced, and mu is not.
 type witness struct {
+	flushing sync.Mutex  // taken before mu
+	owed     atomic.Bool // last's segment was begun, and no sync since has made that durable
+
 	mu    sync.Mutex
 	f     vfs.File // nil if there is none: then the spool works as ever, with one witness less
 	last  begun
 	page  notePage  // of last's segment
-	dirty bool      // last was written since the last sync
+	dirty bool      // a sync would make last durable
 	safe  bool      // last is durable
-	owed  bool      // last's segment was begun, and no sync since has said so durably
 	at    time.Time // of the last write
+	tries uint64    // to write a page
 
 	later *time.Timer // writes what touch was too early for; nil until that has happened once
 	held  progress    // what that is; nothing if its number is 0
@@ -122,11 +130,25 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	if err != nil {
 		return err
 	}
-	w.f, w.dirty, w.safe = f, true, false // what a process that was killed has written may not be on the disk
+	w.f = f
 	if last != nil {
 		w.last, w.page.fixed = *last, nil
+		w.safe = w.settle() == nil
 	}
 	return nil
+}
+
+// settle makes the last note durable, which a process that was killed may not have done, nor what a failed sync has left. The same
+// bytes are written again: a power cut in the middle changes nothing where they were durable.
+func (w *witness) settle() error {
+	page, at := make([]byte, witnessPage), int64(w.last.Turn%2)*witnessPage
+	if _, err := w.f.ReadAt(page, at); err != nil && err != io.EOF { // the last page may be short
+		return err
+	}
+	if _, err := w.f.WriteAt(page, at); err != nil {
+		return err
+	}
+	return w.f.Sync()
 }
 
 // startSegment notes that a segment is begun. The note survives the process at once, and a power cut after sync.
@@ -139,7 +161,7 @@ func (w *witness) startSegment(b begun) error {
 	b.Version = 1
 	w.page.fixed = nil
 	err := w.write(b)
-	w.owed = err == nil
+	w.owed.Store(err == nil)
 	w.at = time.Time{} // the first sync is noted at once
 	return err
 }
@@ -147,8 +169,9 @@ func (w *witness) startSegment(b begun) error {
 // mark notes how far a segment is durable, if it is still the newest.
 func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.note(progress{number, end, at}, ended); err != nil {
+	err := w.note(progress{number, end, at}, ended)
+	w.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return w.flush()
@@ -207,6 +230,7 @@ func (w *witness) write(b begun) error {
 	if err != nil {
 		return err
 	}
+	w.tries++
 	if _, err := w.f.WriteAt(page, int64(b.Turn%2)*witnessPage); err != nil {
 		w.page.fixed = nil // it may be of a segment that is not last's
 		w.dirty = false    // half of it may be where last was: a sync would make that durable, and last would seem safe
@@ -219,25 +243,37 @@ func (w *witness) write(b begun) error {
 // sync makes durable what startSegment has noted, if it is not. What touch notes can wait: a sync takes as long as one of a
 // segment, which appends wait for.
 func (w *witness) sync() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.owed {
+	if !w.owed.Load() {
 		return nil
 	}
 	return w.flush()
 }
 
+// flush makes the last note durable. A note that is written meanwhile goes to the same page, and is durable after the next.
 func (w *witness) flush() error {
-	if !w.dirty || w.f == nil {
+	w.flushing.Lock()
+	defer w.flushing.Unlock()
+	w.mu.Lock()
+	f, tries := w.f, w.tries
+	if !w.dirty || f == nil {
+		w.mu.Unlock()
 		return nil
 	}
-	w.dirty, w.owed = false, false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
-	err := w.f.Sync()
-	w.safe = err == nil
+	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
+	w.mu.Unlock()
+	err := f.Sync()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tries == tries && err == nil {
+		w.safe = true
+		w.owed.Store(false)
+	}
 	return err
 }
 
 func (w *witness) close() {
+	w.flushing.Lock()
+	defer w.flushing.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.later != nil {

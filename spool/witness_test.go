@@ -95,7 +95,7 @@ func TestPowerCutLeavesANote(t *testing.T) {
 			}
 			return nil
 		})
-		var w witness
+		w := new(witness)
 		if err := w.open(fsys, "/d", "/d/"+begunName, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -122,16 +122,24 @@ func TestPowerCutLeavesANote(t *testing.T) {
 					t.Fatalf("note %d, refused %t, seed %d: %+v, %v; %d is durable", i, refused, seed, b, err, durable)
 				}
 			}
-			if i%8 == 7 {
-				w.mu.Lock()
-				err = w.flush()
-				if w.safe {
-					durable = w.last.Next
-				}
-				w.mu.Unlock()
-				if err != nil {
+			switch {
+			case i%8 == 7:
+				if err := w.flush(); err != nil {
 					t.Fatal(err)
 				}
+			case i%10 == 9: // the process is killed, and its successor goes on
+				w.close()
+				last, err := loadBegun(fsys, "/d/"+begunName, "s")
+				if err != nil || last == nil {
+					t.Fatalf("%+v, %v", last, err)
+				}
+				w = new(witness)
+				if err := w.open(fsys, "/d", "/d/"+begunName, last); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if w.safe {
+				durable = w.last.Next
 			}
 		}
 		w.close()
