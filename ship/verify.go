@@ -128,7 +128,9 @@ func (v *verifier) askAll(ctx context.Context, ask func(send func(int, question)
 			for f := range todo {
 				if err := f.ask(ctx); err != nil {
 					v.mu.Lock()
-					v.Err = err
+					if v.Err == nil { // those that it ends have no answer either, and would hide why
+						v.Err = err
+					}
 					v.mu.Unlock()
 					cancel()
 				}
