@@ -20,7 +20,7 @@ import (
 // segment file that is deleted, cut short or zeroed after a kill would look as if nothing had ever been written to it.
 type begun struct {
 	Version int    `json:"version"` // 1
-	Turn    uint64 `json:"turn"`    // counts the writes: of the two pages, the one with the higher turn is newer
+	Turn    uint64 `json:"turn"`    // grows with each write; it is even in the first of the two pages, odd in the second
 	Spool   string `json:"spool"`
 
 	// Segment and what its header holds, so that its blocks can be read without it.
