@@ -282,11 +282,12 @@ func (j *journal) advance(m mark) {
 		return
 	}
 	j.placed = m.place
+	before := j.durable
 	j.durable = max(j.durable, m.place.seq)
 	m.active.synced = max(m.active.synced, m.offset)
 	j.tail.release(m.pos)
 	waited := len(j.syncer.waiting.parked)
-	j.grouped(j.syncer.waiting.wake(j.durable), waited)
+	j.grouped(j.syncer.waiting.wake(j.durable), waited, j.durable-before)
 	j.room.wakeAll()
 }
 

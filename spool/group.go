@@ -32,6 +32,8 @@ const (
 	formWindow = 24
 	formFirst  = 2
 	formLast   = 64
+	// formPause is how many times the time from sync to sync is a pause.
+	formPause = 16
 	// formGain is how much more a form has to serve to be taken: less is chance.
 	formGain = 1.05
 )
@@ -44,22 +46,26 @@ type grouping struct {
 	relay chan struct{} // holds the syncer's role when it is handed over
 }
 
-// formChoice chooses the form in which a crowd is served by how many each serves in the same time.
+// formChoice chooses the form in which a crowd is served by how many records each makes durable in the same time.
 type formChoice struct {
 	divided bool    // the form now
 	better  bool    // the form that is not a try
-	rate    float64 // appends a second that it served, in its last window
+	rate    float64 // records a second that it made durable, in its last window
 	wait    int     // windows until the next try
 	pause   int     // windows between the last try and the next
 
 	began  time.Time // of this window
+	last   time.Time // when the last sync ended
 	syncs  int
-	served int
+	served uint64
 }
 
-// note says that a sync has ended that served n of a crowd.
-func (f *formChoice) note(n int, now time.Time) {
-	if f.began.IsZero() {
+// note says that a sync of a crowd has ended that made n records durable.
+func (f *formChoice) note(n uint64, now time.Time) {
+	// A pause is nobody's time: a crowd that comes once a second would be measured by how often it comes.
+	paused := f.syncs > 0 && now.Sub(f.last) > formPause*f.last.Sub(f.began)/time.Duration(f.syncs)
+	f.last = now
+	if f.began.IsZero() || paused {
 		f.began, f.syncs, f.served = now, 0, 0
 		return
 	}
@@ -70,23 +76,33 @@ func (f *formChoice) note(n int, now time.Time) {
 	rate := float64(f.served) / max(now.Sub(f.began), 1).Seconds()
 	f.began, f.syncs, f.served = now, 0, 0
 	switch {
-	case f.divided != f.better: // a try has ended
-		f.pause = min(2*f.pause, formLast)
-		if rate > formGain*f.rate {
-			f.better, f.rate, f.pause = f.divided, rate, formFirst
-		}
-		f.divided, f.wait = f.better, max(f.pause, formFirst)
-	case f.wait > 0:
+	case f.divided == f.better && f.wait > 0:
 		f.rate = rate
 		f.wait--
-	default:
+	case f.divided == f.better:
 		f.rate = rate
 		f.divided = !f.better
+	case rate > formGain*f.rate:
+		f.better, f.rate, f.pause = f.divided, rate, formFirst
+		f.wait = f.pause
+	default:
+		f.giveUp()
 	}
 }
 
-// left says that there is no crowd.
-func (f *formChoice) left() { f.began = time.Time{} }
+// giveUp ends a try that has shown no gain.
+func (f *formChoice) giveUp() {
+	f.pause = min(2*max(f.pause, formFirst), formLast)
+	f.divided, f.wait = f.better, f.pause
+}
+
+// left says that there is no crowd now. A try that could go on only by then would never end where a crowd comes and goes.
+func (f *formChoice) left() {
+	if f.divided != f.better {
+		f.giveUp()
+	}
+	f.began, f.syncs = time.Time{}, 0
+}
 
 // commit is the syncer's work: it makes durable what others wait for. One sync serves all that was written before it began;
 // what comes while it runs is served by the next. The caller has the syncer role.
@@ -134,14 +150,14 @@ func (j *journal) gathered() (there, written bool) {
 // divides reports whether there is a crowd that is divided. j.mu is held.
 func (j *journal) divides() bool { return j.crowd >= crowded && j.forms.divided }
 
-// grouped notes whom a sync has served: so many, and how many waited when it ended. j.mu is held.
-func (j *journal) grouped(served, waited int) {
+// grouped notes what a sync has served: how many of those who waited when it ended, and how many records. j.mu is held.
+func (j *journal) grouped(served, waited int, records uint64) {
 	j.group, j.crowd = served, waited
 	if waited < crowded {
 		j.forms.left()
 		return
 	}
-	j.forms.note(served, time.Now())
+	j.forms.note(records, time.Now())
 }
 
 // writesAhead reports whether somebody who waits for a sync should write meanwhile. j.mu is held.

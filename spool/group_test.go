@@ -159,45 +159,91 @@ func crowdOptions() Options {
 	return Options{Sync: SyncAlways, SegmentBytes: 1 << 20, MemoryBytes: 8 << 20, MaxBytes: 256 << 20}
 }
 
-// A crowd is divided where the disk would wait for it, and not where it waits for the disk.
-func TestCrowdChoosesItsForm(t *testing.T) {
-	for name, c := range map[string]struct {
-		sync, work time.Duration // what a sync takes, and what the one processor of all takes for each append
-		divided    bool
-	}{
-		"a slow disk":    {5 * time.Millisecond, 0, false}, // no time passes in a bubble while appends are woken and written
-		"a busy machine": {time.Millisecond, 50 * time.Microsecond, true},
+// A crowd that is divided writes while the disk syncs, and each sync serves a good part of it.
+func TestCrowdIsDivided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		d := &slowDisk{FS: mem, wait: func() { time.Sleep(time.Millisecond) }}
+		o := crowdOptions()
+		o.SegmentBytes = 64 << 20 // one for all: the end of one would wait for a lock, which stops the time of a bubble
+		o.MaxBytes = 1 << 30
+		s := (&disk{fs: d, dir: "/spool", index: new(index.Mem).Open}).open(t, o)
+		divide(s)
+		processor := make(chan struct{}, 1) // the one of all, which each append takes for 50 µs
+		c := crowd{then: func(int) {
+			processor <- struct{}{}
+			time.Sleep(50 * time.Microsecond)
+			<-processor
+		}}
+		c.append(t.Context(), s, 32, 150)
+		if len(c.errs) > 0 || len(c.acked) != 32*150*8 {
+			t.Fatalf("%d acknowledged, %v", len(c.acked), c.errs)
+		}
+		if n := d.ahead.Load(); n < 100 {
+			t.Errorf("%d writes while the disk synced", n)
+		}
+		if n, most := d.syncs.Load(), int64(32*150/(32/crowdParts)+20); n > most {
+			t.Errorf("%d syncs for %d appends of 32 writers, want %d at most", n, 32*150, most)
+		}
+		c.check(t, mem)
+		closeSpool(t, s)
+	})
+}
+
+// The form that serves more is found, whichever it is, and again when that changes; tries of the other one become rare.
+func TestFormChoice(t *testing.T) {
+	for name, serves := range map[string][2]float64{ // appends a second: together, divided
+		"together":             {6000, 4000},
+		"divided":              {4000, 6000},
+		"together, by little":  {5000, 4600},
+		"no difference at all": {5000, 5000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				mem := vfs.NewMem()
-				d := &slowDisk{FS: mem, wait: func() { time.Sleep(c.sync) }}
-				o := crowdOptions()
-				o.SegmentBytes = 64 << 20 // one for all: the end of one would wait for a lock, which stops the time of a bubble
-				o.MaxBytes = 1 << 30
-				s := (&disk{fs: d, dir: "/spool", index: new(index.Mem).Open}).open(t, o)
-				processor := make(chan struct{}, 1)
-				crowd := crowd{then: func(int) {
-					if c.work == 0 {
-						return
+			var f formChoice
+			now := time.Unix(0, 0)
+			run := func(syncs int, serves [2]float64) (tries int) {
+				for range syncs {
+					if f.divided != f.better {
+						tries++
 					}
-					processor <- struct{}{}
-					time.Sleep(c.work)
-					<-processor
-				}}
-				crowd.append(t.Context(), s, 32, 200)
-				if len(crowd.errs) > 0 || len(crowd.acked) != 32*200*8 {
-					t.Fatalf("%d acknowledged, %v", len(crowd.acked), crowd.errs)
+					n, rate := uint64(32), serves[0]
+					if f.divided {
+						n, rate = 16, serves[1]
+					}
+					now = now.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+					f.note(n, now)
 				}
-				if f := s.journal.forms; f.better != c.divided {
-					t.Errorf("divided %t, want %t: %+v", f.better, c.divided, f)
-				}
-				if n := d.ahead.Load(); n == 0 {
-					t.Error("nothing was written while the disk synced")
-				}
-				crowd.check(t, mem)
-				closeSpool(t, s)
-			})
+				return tries
+			}
+			better := func(serves [2]float64) bool { return serves[1] > formGain*serves[0] }
+			run(10*formWindow, serves)
+			if f.better != better(serves) {
+				t.Errorf("divided %t after ten windows: %+v", f.better, f)
+			}
+			if n := run(1000*formWindow, serves); n > 1000*formWindow/40 {
+				t.Errorf("%d of %d syncs were tries", n, 1000*formWindow)
+			}
+			other := [2]float64{serves[1], serves[0]}
+			run(2*formLast*formWindow, other)
+			if want := better(other); f.better != want && other[0] != other[1] && (want || other[0] > formGain*other[1]) {
+				t.Errorf("divided %t after it has become worse: %+v", f.better, f)
+			}
+			before := f.better
+			for range 100 * formWindow { // in bursts of ten syncs, a second apart
+				run(10, serves)
+				now = now.Add(time.Second)
+			}
+			if f.better != before {
+				t.Errorf("pauses have decided: %+v", f)
+			}
+			for !f.divided || f.better {
+				f.better = false
+				run(1, serves)
+			}
+			f.left()
+			if f.divided {
+				t.Errorf("a try goes on when the crowd has left: %+v", f)
+			}
 		})
 	}
 }
@@ -224,6 +270,7 @@ func TestCrowdLeaves(t *testing.T) {
 
 // A write or a sync that fails below a crowd costs nobody a record that was acknowledged, and holds up nobody.
 func TestCrowdOnFailingDisk(t *testing.T) {
+	met := 0
 	for _, kind := range []vfs.Kind{vfs.OpWrite, vfs.OpSync} {
 		for _, times := range []int64{1, 3} { // a bad sector, a disk that refuses for a while
 			for at := int64(1); at < 30; at += 2 {
@@ -239,7 +286,7 @@ func TestCrowdOnFailingDisk(t *testing.T) {
 				})}
 				s, err := (&disk{fs: d, dir: "/spool", index: new(index.Mem).Open}).tryOpen(t, crowdOptions())
 				if err != nil {
-					return // the first segment could not be made
+					continue // the first segment could not be made
 				}
 				divide(s)
 				var c crowd
@@ -249,10 +296,16 @@ func TestCrowdOnFailingDisk(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				if n.Load() >= at {
+					met++
+				}
 				c.check(t, mem)
 				_ = s.Close()
 			}
 		}
+	}
+	if met < 30 {
+		t.Errorf("only %d spools met their fault", met)
 	}
 }
 

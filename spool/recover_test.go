@@ -220,14 +220,19 @@ func TestSwappedOnADiskThatRefusesNames(t *testing.T) {
 	}
 	d.index = new(index.Mem).Open // lost, so that every segment is looked at
 	refused := errors.New("refused")
-	d.fs = vfs.Inject(mem, func(op vfs.Op) error {
-		if op.Kind == vfs.OpRename && strings.HasSuffix(op.Path, segExt) {
-			return refused
+	for only := range 4 { // the first three renames, and all
+		n := 0
+		d.fs = vfs.Inject(mem, func(op vfs.Op) error {
+			if op.Kind == vfs.OpRename && strings.HasSuffix(op.Path, segExt) {
+				if n++; n == only || only == 0 {
+					return refused
+				}
+			}
+			return nil
+		})
+		if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, refused) {
+			t.Fatalf("rename %d: %v", only, err)
 		}
-		return nil
-	})
-	if _, err := d.tryOpen(t, Options{Destinations: []string{"a"}}); !errors.Is(err, refused) {
-		t.Fatal(err)
 	}
 	d.fs = mem
 	s = d.open(t, Options{Destinations: []string{"a"}})

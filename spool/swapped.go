@@ -40,12 +40,16 @@ func (s *Shelf) unswap(n uint64) (done bool, err error) {
 	default:
 		// By way of damaged/: should this process die in between, the file is kept there, and its records are named.
 		aside := s.path(damagedDir, numberName(m)+"-swapped"+segExt)
-		if err = s.fs.Rename(s.segPath(n), aside); err == nil {
-			err = s.fs.Rename(s.segPath(m), s.segPath(n))
+		if err = s.fs.Rename(s.segPath(n), aside); err != nil {
+			break
 		}
-		if err == nil {
-			err = s.fs.Rename(aside, s.segPath(m))
+		if err = s.fs.Rename(s.segPath(m), s.segPath(n)); err == nil {
+			if err = s.fs.Rename(aside, s.segPath(m)); err == nil {
+				break
+			}
+			err = errors.Join(err, s.fs.Rename(s.segPath(n), s.segPath(m)))
 		}
+		err = errors.Join(err, s.fs.Rename(aside, s.segPath(n))) // as they were, for the next try
 	}
 	if err != nil {
 		return false, err

@@ -75,8 +75,10 @@ type witness struct {
 	at    time.Time // of the last write
 	tries uint64    // to write a page
 
-	later *time.Timer // writes what touch was too early for; nil until that has happened once
-	held  progress    // what that is; nothing if its number is 0
+	syncing bool        // the file is being synced: only a beginning is written meanwhile
+	refused begun       // a beginning that could not be written, if its Segment is not 0
+	later   *time.Timer // writes what touch was too early for; nil until that has happened once
+	held    progress    // what that is; nothing if its number is 0
 }
 
 // progress is how far a segment is durable.
@@ -162,12 +164,17 @@ func (w *witness) startSegment(b begun) error {
 	w.page.fixed = nil
 	err := w.write(b)
 	w.owed.Store(err == nil)
-	w.at = time.Time{} // the first sync is noted at once
+	w.at, w.refused = time.Time{}, begun{} // the first sync is noted at once
+	if err != nil {
+		w.refused = b
+	}
 	return err
 }
 
 // mark notes how far a segment is durable, if it is still the newest.
 func (w *witness) mark(number uint64, end int64, at place, ended bool) error {
+	w.flushing.Lock()
+	defer w.flushing.Unlock()
 	w.mu.Lock()
 	err := w.note(progress{number, end, at}, ended)
 	w.mu.Unlock()
@@ -184,6 +191,9 @@ func (w *witness) touch(p progress) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	wait := touchEvery - time.Since(w.at)
+	if w.syncing {
+		wait = touchEvery
+	}
 	if wait <= 0 {
 		w.held = progress{}
 		return w.note(p, false)
@@ -204,6 +214,10 @@ func (w *witness) touch(p progress) error {
 func (w *witness) makeUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.syncing {
+		w.later.Reset(touchEvery)
+		return
+	}
 	p := w.held
 	w.held = progress{}
 	_ = w.note(p, false)
@@ -211,6 +225,12 @@ func (w *witness) makeUp() {
 
 // note writes a note if there is something new in it. w.mu is held.
 func (w *witness) note(p progress, ended bool) error {
+	if w.f != nil && p.number != 0 && p.number == w.refused.Segment {
+		if err := w.write(w.refused); err != nil {
+			return err
+		}
+		w.refused = begun{}
+	}
 	if w.f == nil || p.number != w.last.Segment || p.at.seq+1 <= w.last.Next && p.end <= w.last.End && (w.last.Ended || !ended) {
 		return nil
 	}
@@ -246,24 +266,33 @@ func (w *witness) sync() error {
 	if !w.owed.Load() {
 		return nil
 	}
+	w.flushing.Lock()
+	defer w.flushing.Unlock()
 	return w.flush()
 }
 
-// flush makes the last note durable. A note that is written meanwhile goes to the same page, and is durable after the next.
+// flush makes the last note durable. A beginning that is written meanwhile is durable after the next. w.flushing is held.
 func (w *witness) flush() error {
-	w.flushing.Lock()
-	defer w.flushing.Unlock()
 	w.mu.Lock()
-	f, tries := w.f, w.tries
-	if !w.dirty || f == nil {
-		w.mu.Unlock()
+	defer w.mu.Unlock()
+	f := w.f
+	if f == nil {
 		return nil
 	}
-	w.dirty = false // a sync that failed is not repeated: see vfs.File.Sync. The next note is written again.
+	if !w.dirty && w.owed.Load() { // a sync that failed is not repeated: see vfs.File.Sync. The note is written again.
+		if err := w.write(w.last); err != nil {
+			return err
+		}
+	}
+	if !w.dirty {
+		return nil
+	}
+	tries := w.tries
+	w.dirty, w.syncing = false, true
 	w.mu.Unlock()
 	err := f.Sync()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.syncing = false
 	if w.tries == tries && err == nil {
 		w.safe = true
 		w.owed.Store(false)

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -143,5 +144,92 @@ func TestPowerCutLeavesANote(t *testing.T) {
 			}
 		}
 		w.close()
+	}
+}
+
+// duringSync is a file that does something else while it is synced.
+type duringSync struct {
+	vfs.File
+	do  func()
+	err error
+}
+
+func (f duringSync) Sync() error {
+	f.do()
+	return errors.Join(f.err, f.File.Sync())
+}
+
+// beginWitness opens a witness of a segment whose beginning is noted and not yet durable.
+func beginWitness(t *testing.T) *witness {
+	t.Helper()
+	dir := t.TempDir()
+	w := new(witness)
+	if err := w.open(vfs.OS(), dir, filepath.Join(dir, begunName), nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.close)
+	if err := w.startSegment(begun{Spool: "s", Segment: 1, First: 1, Next: 1}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// What is written while the keeper syncs the file is not durable by that: a beginning is owed until the next sync, and progress
+// waits, so that the page that is being synced stays as it is.
+func TestNoteDuringSync(t *testing.T) {
+	w := beginWitness(t)
+	if err := w.sync(); err != nil {
+		t.Fatal(err)
+	}
+	f := w.f
+	w.f = duringSync{File: f, do: func() {
+		turn := w.last.Turn
+		w.at = time.Time{}
+		if err := w.touch(progress{1, 8192, place{seq: 9}}); err != nil || w.last.Turn != turn || w.held.number != 1 {
+			t.Errorf("%v, %+v: progress is noted while the file is synced", err, w.last)
+		}
+	}}
+	if err := w.mark(1, 4096, place{seq: 5}, false); err != nil || !w.safe {
+		t.Fatalf("%v, safe %t", err, w.safe)
+	}
+	w.f = duringSync{File: f, do: func() {
+		if err := w.startSegment(begun{Spool: "s", Segment: 2, First: 10, Next: 10}); err != nil {
+			t.Error(err)
+		}
+	}}
+	if err := w.mark(1, 12288, place{seq: 9}, false); err != nil || w.safe || !w.owed.Load() || w.last.Segment != 2 {
+		t.Fatalf("%v, safe %t, owed %t, %+v", err, w.safe, w.owed.Load(), w.last)
+	}
+	w.f = f
+	if err := w.sync(); err != nil || !w.safe || w.owed.Load() {
+		t.Fatalf("%v, safe %t, owed %t", err, w.safe, w.owed.Load())
+	}
+}
+
+// A beginning whose sync failed is owed, and written and synced again by the next commit.
+func TestBeginningIsOwedAfterAFailedSync(t *testing.T) {
+	w := beginWitness(t)
+	f := w.f
+	w.f = duringSync{File: f, do: func() {}, err: errors.New("refused")}
+	if err := w.sync(); err == nil || w.safe || !w.owed.Load() {
+		t.Fatalf("%v, safe %t, owed %t", err, w.safe, w.owed.Load())
+	}
+	w.f = f
+	if err := w.sync(); err != nil || !w.safe || w.owed.Load() || w.last.Segment != 1 {
+		t.Fatalf("%v, safe %t, owed %t", err, w.safe, w.owed.Load())
+	}
+}
+
+// A beginning that was refused is noted with the first progress of its segment.
+func TestRefusedBeginningIsNotedLater(t *testing.T) {
+	w := beginWitness(t)
+	f := w.f
+	w.f = refusing{f}
+	if err := w.startSegment(begun{Spool: "s", Segment: 2, First: 9, Next: 9}); err == nil {
+		t.Fatal("nothing was refused")
+	}
+	w.f = f
+	if err := w.mark(2, 4096, place{seq: 12}, false); err != nil || w.last.Segment != 2 || w.last.First != 9 || w.last.Next != 13 || !w.safe {
+		t.Errorf("%v, safe %t, %+v", err, w.safe, w.last)
 	}
 }
