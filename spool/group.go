@@ -54,27 +54,28 @@ type formChoice struct {
 	wait    int     // windows until the next try
 	pause   int     // windows between the last try and the next
 
-	began  time.Time // of this window
-	last   time.Time // when the last sync ended
+	// This window. A crowd that comes and goes is measured in pieces: only the time from sync to sync counts.
+	last   time.Time // when the last sync of the crowd ended, zero if the crowd has left since
+	busy   time.Duration
 	syncs  int
 	served uint64
 }
 
 // note says that a sync of a crowd has ended that made n records durable.
 func (f *formChoice) note(n uint64, now time.Time) {
-	// A pause is nobody's time: a crowd that comes once a second would be measured by how often it comes.
-	paused := f.syncs > 0 && now.Sub(f.last) > formPause*f.last.Sub(f.began)/time.Duration(f.syncs)
+	took := now.Sub(f.last)
+	// A crowd that comes once a second would be measured by how often it comes.
+	first := f.last.IsZero() || f.syncs > 0 && took > formPause*f.busy/time.Duration(f.syncs)
 	f.last = now
-	if f.began.IsZero() || paused {
-		f.began, f.syncs, f.served = now, 0, 0
+	if first {
 		return
 	}
-	f.syncs, f.served = f.syncs+1, f.served+n
+	f.busy, f.syncs, f.served = f.busy+took, f.syncs+1, f.served+n
 	if f.syncs < formWindow {
 		return
 	}
-	rate := float64(f.served) / max(now.Sub(f.began), 1).Seconds()
-	f.began, f.syncs, f.served = now, 0, 0
+	rate := float64(f.served) / max(f.busy, 1).Seconds()
+	f.busy, f.syncs, f.served = 0, 0, 0
 	switch {
 	case f.divided == f.better && f.wait > 0:
 		f.rate = rate
@@ -86,23 +87,13 @@ func (f *formChoice) note(n uint64, now time.Time) {
 		f.better, f.rate, f.pause = f.divided, rate, formFirst
 		f.wait = f.pause
 	default:
-		f.giveUp()
+		f.pause = min(2*max(f.pause, formFirst), formLast)
+		f.divided, f.wait = f.better, f.pause
 	}
 }
 
-// giveUp ends a try that has shown no gain.
-func (f *formChoice) giveUp() {
-	f.pause = min(2*max(f.pause, formFirst), formLast)
-	f.divided, f.wait = f.better, f.pause
-}
-
-// left says that there is no crowd now. A try that could go on only by then would never end where a crowd comes and goes.
-func (f *formChoice) left() {
-	if f.divided != f.better {
-		f.giveUp()
-	}
-	f.began, f.syncs = time.Time{}, 0
-}
+// left says that there is no crowd now.
+func (f *formChoice) left() { f.last = time.Time{} }
 
 // commit is the syncer's work: it makes durable what others wait for. One sync serves all that was written before it began;
 // what comes while it runs is served by the next. The caller has the syncer role.
