@@ -211,8 +211,9 @@ func TestSwappedOnADiskThatRefusesNames(t *testing.T) {
 		mustAppend(t, s, batch(1+10*i, 10, 100))
 		mustSeal(t, s)
 	}
+	segs := s.shelf.Sealed(0, 0)
 	closeSpool(t, s)
-	one, two := s.segPath(1), s.segPath(2)
+	one, two := s.segPath(segs[0].Number), s.segPath(segs[1].Number)
 	for _, r := range [][2]string{{one, "/spool/x"}, {two, one}, {"/spool/x", two}} {
 		if err := mem.Rename(r[0], r[1]); err != nil {
 			t.Fatal(err)
