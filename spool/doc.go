@@ -68,8 +68,8 @@
 //
 // The journal, which has every record until its segment is sealed: pace.go has the goroutines that write and sync,
 // settle.go the end. seal.go completes segments, full.go remembers for how long there has been no room. commit.go writes
-// and syncs, group.go says for whom together, fault.go goes on after a failure, roll.go begins and ends segments, at the times of clock.go. witness.go
-// notes the newest segment outside of its file, in the pages of witness_page.go. append.go takes batches, ledger.go
+// and syncs, group.go says for whom together, fault.go goes on after a failure, roll.go begins and ends segments, at the
+// times of clock.go. witness.go notes the newest segment outside of its file, in the pages of witness_page.go. append.go takes batches, ledger.go
 // counts, life.go notes how much is in memory, lastcall.go lets in what is left at the end. door.go, room.go and wait.go
 // are what these share. journal.go has the type, its guards and invariants, and what it asks of the shelf. queue.go is the
 // memory.

@@ -202,7 +202,8 @@ func TestIdentityInLongHeaders(t *testing.T) {
 	}
 }
 
-// Two segment files that have each other's names, on a disk that renames nothing: Open says so, and does not try for ever.
+// Open returns the disk's error if two segment files have each other's names and the disk refuses to rename them. The next Open
+// finds both as they were.
 func TestSwappedOnADiskThatRefusesNames(t *testing.T) {
 	d := memDir()
 	mem := d.fs.(*vfs.Mem)

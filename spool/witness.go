@@ -226,6 +226,7 @@ func (w *witness) makeUp() {
 // note writes a note if there is something new in it. w.mu is held.
 func (w *witness) note(p progress, ended bool) error {
 	if w.f != nil && p.number != 0 && p.number == w.refused.Segment {
+		w.page.fixed = nil // since the refusal, the segment before may have been noted
 		if err := w.write(w.refused); err != nil {
 			return err
 		}

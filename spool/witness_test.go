@@ -160,24 +160,24 @@ func (f duringSync) Sync() error {
 }
 
 // beginWitness opens a witness of a segment whose beginning is noted and not yet durable.
-func beginWitness(t *testing.T) *witness {
+func beginWitness(t *testing.T) (w *witness, path string) {
 	t.Helper()
 	dir := t.TempDir()
-	w := new(witness)
-	if err := w.open(vfs.OS(), dir, filepath.Join(dir, begunName), nil); err != nil {
+	w, path = new(witness), filepath.Join(dir, begunName)
+	if err := w.open(vfs.OS(), dir, path, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.close)
 	if err := w.startSegment(begun{Spool: "s", Segment: 1, First: 1, Next: 1}); err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return w, path
 }
 
 // What is written while the keeper syncs the file is not durable by that: a beginning is owed until the next sync, and progress
 // waits, so that the page that is being synced stays as it is.
 func TestNoteDuringSync(t *testing.T) {
-	w := beginWitness(t)
+	w, _ := beginWitness(t)
 	if err := w.sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestNoteDuringSync(t *testing.T) {
 
 // A beginning whose sync failed is owed, and written and synced again by the next commit.
 func TestBeginningIsOwedAfterAFailedSync(t *testing.T) {
-	w := beginWitness(t)
+	w, _ := beginWitness(t)
 	f := w.f
 	w.f = duringSync{File: f, do: func() {}, err: errors.New("refused")}
 	if err := w.sync(); err == nil || w.safe || !w.owed.Load() {
@@ -222,14 +222,20 @@ func TestBeginningIsOwedAfterAFailedSync(t *testing.T) {
 
 // A beginning that was refused is noted with the first progress of its segment.
 func TestRefusedBeginningIsNotedLater(t *testing.T) {
-	w := beginWitness(t)
+	w, path := beginWitness(t)
 	f := w.f
 	w.f = refusing{f}
 	if err := w.startSegment(begun{Spool: "s", Segment: 2, First: 9, Next: 9}); err == nil {
 		t.Fatal("nothing was refused")
 	}
 	w.f = f
-	if err := w.mark(2, 4096, place{seq: 12}, false); err != nil || w.last.Segment != 2 || w.last.First != 9 || w.last.Next != 13 || !w.safe {
-		t.Errorf("%v, safe %t, %+v", err, w.safe, w.last)
+	if err := w.mark(1, 4096, place{seq: 8}, true); err != nil { // its segment is sealed first
+		t.Fatal(err)
+	}
+	if err := w.mark(2, 4096, place{seq: 12}, false); err != nil || !w.safe {
+		t.Fatalf("%v, safe %t", err, w.safe)
+	}
+	if b, err := loadBegun(vfs.OS(), path, "s"); err != nil || b.Segment != 2 || b.First != 9 || b.Next != 13 {
+		t.Errorf("%+v, %v", b, err)
 	}
 }
