@@ -1,0 +1,96 @@
+package ingest
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// eager is a connection whose peer sends faster than anybody reads: no Read waits, but the first, which waits for the others.
+type eager struct {
+	net.Conn
+	peer  net.Addr
+	begun func()
+	reads int
+}
+
+func (e *eager) Read(p []byte) (int, error) {
+	if e.begun != nil {
+		e.begun()
+		e.begun = nil
+	}
+	if e.reads--; e.reads < 0 {
+		return 0, io.EOF
+	}
+	for i := range p {
+		p[i] = 'x'
+		if i%512 == 511 {
+			p[i] = '\n'
+		}
+	}
+	return len(p), nil
+}
+
+func (e *eager) LocalAddr() net.Addr             { return e.peer }
+func (e *eager) RemoteAddr() net.Addr            { return e.peer }
+func (e *eager) SetReadDeadline(time.Time) error { return nil }
+func (e *eager) Close() error                    { return nil }
+
+// sources notes from which connection each batch came.
+type sources struct {
+	discard
+	mu  sync.Mutex
+	all []netip.AddrPort
+}
+
+func (s *sources) Append(ctx context.Context, b []segment.Record) (uint64, error) {
+	s.mu.Lock()
+	s.all = append(s.all, b[0].Src)
+	s.mu.Unlock()
+	return s.discard.Append(ctx, b)
+}
+
+// TestTurns: connections whose peers always have more to send take turns of a buffer full, also on one processor.
+func TestTurns(t *testing.T) {
+	const conns, reads, most = 3, 100, 4 // most: the runtime may stop a connection just before its turn ends
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l := listenTCP(t, &TCPOptions{Framing: Newline})
+	sink := &sources{}
+	l.sink, l.append = sink, sink.Append
+	var all, begun sync.WaitGroup
+	begun.Add(conns)
+	for i := range conns {
+		nc := &eager{peer: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: i + 1}, reads: reads, begun: func() { begun.Done(); begun.Wait() }}
+		all.Go(newConn(l, nc).serve)
+	}
+	all.Wait()
+	if n := sink.n.Load(); n != conns*reads*(smallBuffer/512) {
+		t.Fatalf("%d records", n)
+	}
+	for _, one := range slices.Compact(slices.Clone(sink.all)) {
+		left, run := 0, 0
+		for _, src := range sink.all {
+			if src != one {
+				left++
+			}
+		}
+		for _, src := range sink.all {
+			switch {
+			case src != one:
+				run, left = 0, left-1
+			case left > reads: // both others have something left
+				if run++; run > most {
+					t.Fatalf("%v had %d turns in a row while others waited", one, run)
+				}
+			}
+		}
+	}
+}
