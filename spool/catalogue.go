@@ -111,14 +111,15 @@ func (c *catalogue) note(n uint64, f func(*sealed)) (sealed, bool) {
 	return *seg, true
 }
 
-// remove forgets the segments up to and including number n, and returns them.
-func (c *catalogue) remove(n uint64) []*sealed {
+// remove forgets the oldest segments up to and including number n, so many at most, and returns them.
+func (c *catalogue) remove(n uint64, most int) []*sealed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, ok := slices.BinarySearchFunc(c.segs, n, byNumber)
 	if ok {
 		i++
 	}
+	i = min(i, most)
 	// Moving those that stay would cost each acknowledgement the length of the backlog.
 	gone := slices.Clone(c.segs[:i])
 	for _, s := range gone {

@@ -33,7 +33,7 @@ func TestCatalogueSums(t *testing.T) {
 		case op < 17:
 			c.note(pick(), func(s *sealed) { s.Records, s.Bytes = s.Records/2, s.Bytes/2 })
 		case op == 17:
-			c.remove(pick())
+			c.remove(pick(), 1<<30)
 		}
 		after, last := rnd.Uint64N(next+2), rnd.Uint64N(next+2)
 		if op := rnd.IntN(3); op == 0 {

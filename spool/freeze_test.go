@@ -1,6 +1,9 @@
 package spool
 
 import (
+	"log/slog"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/penstock-go/penstock/internal/vfs"
@@ -64,4 +67,43 @@ func TestFrozenUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)
+}
+
+// TestPruneBatch: of many segments that can be deleted at once, the room of a batch is given away, and a mark heeded, before the next.
+func TestPruneBatch(t *testing.T) {
+	d := memDir()
+	var mu sync.Mutex
+	now, most := 0, 0
+	d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case op.Kind == vfs.OpSyncDir && filepath.Base(op.Path) == segDir:
+			now = 0
+		case (op.Kind == vfs.OpRemove || op.Kind == vfs.OpRename) && filepath.Base(filepath.Dir(op.Path)) == segDir:
+			now++
+			most = max(most, now)
+		}
+		return nil
+	})
+	s := d.open(t, Options{Destinations: []string{"a"}, MaxBytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
+	const n = 2*pruneBatch + 100
+	for i := range n {
+		mustAppend(t, s, batch(i+1, 1, 10))
+		mustSeal(t, s)
+	}
+	if err := s.shelf.Freeze("until all are delivered"); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "a", s.shelf.Sealed(0, 0)[n-1].Number)
+	if err := s.shelf.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, s, "everything is deleted", func() bool { return s.Stats().Segments == 0 })
+	closeSpool(t, s)
+	mu.Lock()
+	defer mu.Unlock()
+	if most != pruneBatch {
+		t.Errorf("at most %d segments were deleted at once, want %d", most, pruneBatch)
+	}
 }

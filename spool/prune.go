@@ -26,8 +26,12 @@ func (s *Shelf) afterPrune() {
 	defer s.pruning.Unlock()
 }
 
-// prune deletes the segments that every destination has, and returns when to try again what the disk refused. The chain
-// states, which are durable, say which they are, so that a crash in between is made good by the next Open's prune.
+// pruneBatch is the most segments that prune deletes: the keeper has other work that waits meanwhile, a file takes 20 µs to a
+// millisecond, and the room of all is given away once the disk has confirmed that they are gone.
+const pruneBatch = 1024
+
+// prune deletes the oldest segments that every destination has, and returns when to call it again: for more of them, or because of what
+// the disk refused. The chain states, which are durable, say which they are, so that a crash in between is made good by the next Open's prune.
 func (s *Shelf) prune() time.Duration {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
@@ -51,7 +55,7 @@ func (s *Shelf) prune() time.Duration {
 	}
 	// Files first, index last: an entry without a file is swept at the next Open, and says until then what there was. A
 	// file without an entry would be read once more, and deleted then.
-	for _, seg := range s.cat.remove(n) {
+	for _, seg := range s.cat.remove(n, pruneBatch) {
 		if s.delete(seg, len(s.deleted.pool)) {
 			s.deleted.pool = append(s.deleted.pool, poolFile{seg.Number, seg.Size})
 		}
@@ -60,6 +64,9 @@ func (s *Shelf) prune() time.Duration {
 	_ = s.space.fillInodes() // before others take those that are free now
 	if !s.confirmDeletion() {
 		return retryEvery
+	}
+	if s.cat.any(n) {
+		return 0
 	}
 	return again
 }

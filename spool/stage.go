@@ -100,9 +100,10 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 func (s *Shelf) stageTight(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, err error) (*StageRecord, error) {
 	s.tight.Lock()
 	defer s.tight.Unlock()
-	s.prune() // what every destination has takes room until it is deleted
-	wake(s.work)
 	fits := func() bool { return s.space.stageRoom(seg.Size) }
+	for s.prune() == 0 && !fits() { // what every destination has takes room until it is deleted
+	}
+	wake(s.work)
 	var rec *StageRecord
 	if fits() {
 		rec, err = s.makeStaged(ctx, seg, enc, old)
