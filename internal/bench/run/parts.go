@@ -66,6 +66,7 @@ var parts = []part{
 	}},
 	{"growth", "How cost grows", []command{
 		once("./spool", "Segments$", "-benchtime=1x"),
+		once("./ship", "Segments$", "-benchtime=1x"),
 		once("./ingest", "Connections|Sources", "-benchtime=1x"),
 		once("./drain/monitor", "Classes", "-benchtime=1x"),
 		once("./ship/s3ship", "Object", "-benchtime=3x"),
