@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -88,7 +89,7 @@ func TestBash(t *testing.T) {
 			line += fmt.Sprintf(" '%s'", w)
 		}
 		cmd := exec.Command(bash, "--norc", "-c", script.String()+line+fmt.Sprintf(")\nCOMP_CWORD=%d\n_prog\nprintf '%%s\\n' \"${COMPREPLY[@]}\"", len(words)-1))
-		cmd.Dir = dir
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "LC_ALL=C") // bash warns of a locale that is not installed
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
