@@ -20,16 +20,12 @@ type report struct {
 	Aliases  []string `json:"aliases"`
 	Affected []struct {
 		Package struct{ Name string }
-		Ranges  []struct {
-			Events []struct{ Fixed string }
-		}
 	}
 }
 
 type vuln struct {
 	ID       string   `json:"id"`
 	Modified string   `json:"modified"`
-	Fixed    string   `json:"fixed,omitempty"`
 	Aliases  []string `json:"aliases,omitempty"`
 }
 
@@ -79,15 +75,7 @@ func run(from, to string) error {
 				m = &module{Path: a.Package.Name}
 				modules[m.Path] = m
 			}
-			v := vuln{ID: r.ID, Modified: r.Modified}
-			for _, ranges := range a.Ranges {
-				for _, e := range ranges.Events {
-					if e.Fixed != "" {
-						v.Fixed = e.Fixed // the last one ends it
-					}
-				}
-			}
-			m.Vulns = append(m.Vulns, v)
+			m.Vulns = append(m.Vulns, vuln{ID: r.ID, Modified: r.Modified}) // without a version that mends it: the report says which
 		}
 	}
 	list := make([]*module, 0, len(modules))

@@ -69,7 +69,7 @@ func TestFrozenUnreadable(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// TestPruneBatch: of many segments that can be deleted at once, the room of a batch is given away, and a mark heeded, before the next.
+// TestPruneBatch: of many segments that can be deleted at once, the disk confirms one batch before the next.
 func TestPruneBatch(t *testing.T) {
 	d := memDir()
 	var mu sync.Mutex

@@ -33,7 +33,7 @@ func (s *Spool) keeper(ctx context.Context) {
 		again = min(again, s.shelf.prune())
 		s.damages.weigh()
 		again = min(again, s.journal.keepSpare(), s.journal.rollAged(), s.watchDisk(), s.journal.markDurable())
-		if event, err := wait.For(ctx, again, s.work); err != nil && event == wait.Passed { // work that was there before is done
+		if event, err := wait.For(ctx, again, s.work); err != nil && event == wait.Passed { // the next Open deletes what is left
 			s.journal.sealRolled() // once more: without it the next Open has to
 			return
 		}

@@ -38,13 +38,16 @@ func (s *Shelf) prune() time.Duration {
 	if !s.confirmDeletion() {
 		return retryEvery
 	}
-	again := s.space.clearLitter()
+	again := never
+	if !s.midway { // not for each batch: the disk may refuse many
+		again = s.space.clearLitter()
+	}
 	s.mu.Lock()
 	n := s.covered()
 	held := s.source != nil || s.holds > 0 || s.frozen != ""
 	s.mu.Unlock()
 	if held || n == 0 || !s.cat.any(n) {
-		return again
+		return s.pruned(false, again)
 	}
 	// The ledger must be in a file at any time: of a later segment, of the journal, or one of its own.
 	if l := s.journal.orphan(); l != nil && s.cat.last() <= n {
@@ -65,7 +68,15 @@ func (s *Shelf) prune() time.Duration {
 	if !s.confirmDeletion() {
 		return retryEvery
 	}
-	if s.cat.any(n) {
+	return s.pruned(s.cat.any(n), again)
+}
+
+// pruned notes whether more can be deleted, and returns when: at once if so, and once more after the last batch, for what the disk has
+// refused in any of them. The caller holds s.pruning.
+func (s *Shelf) pruned(more bool, again time.Duration) time.Duration {
+	before := s.midway
+	s.midway = more
+	if more || before {
 		return 0
 	}
 	return again

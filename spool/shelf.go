@@ -18,7 +18,7 @@ import (
 // ([Chain]). Segments that every chain covers are deleted, unless [Shelf.Freeze] forbids it.
 type Shelf struct {
 	// mu guards the fields below it, and chain and delivered of every destination. pruning is held while segments are deleted, and
-	// guards deleted. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
+	// guards deleted and midway. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
 	// while mu is held, and the journal is not called: see Spool for the order of all locks.
 
 	*site
@@ -37,6 +37,7 @@ type Shelf struct {
 	tight   fatal.Mutex
 	pruning fatal.Mutex
 	deleted deletion
+	midway  bool // prune has more to delete
 
 	mu     fatal.Mutex
 	closed bool

@@ -101,7 +101,7 @@ func (s *Shelf) stageTight(ctx context.Context, seg sealed, enc Encoder, old *St
 	s.tight.Lock()
 	defer s.tight.Unlock()
 	fits := func() bool { return s.space.stageRoom(seg.Size) }
-	for s.prune() == 0 && !fits() { // what every destination has takes room until it is deleted
+	for s.prune() == 0 && ctx.Err() == nil && !fits() { // what every destination has takes room until it is deleted
 	}
 	wake(s.work)
 	var rec *StageRecord
