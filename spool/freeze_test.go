@@ -69,16 +69,24 @@ func TestFrozenUnreadable(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// TestPruneBatch: of many segments that can be deleted at once, the disk confirms one batch before the next.
+// TestPruneBatch: of many segments that can be deleted at once, the disk confirms one batch before the next, and a hold that comes in
+// between is heeded.
 func TestPruneBatch(t *testing.T) {
 	d := memDir()
 	var mu sync.Mutex
-	now, most := 0, 0
+	now, most, hold := 0, 0, false
+	var s *Spool
 	d.fs = vfs.Inject(d.fs, func(op vfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case op.Kind == vfs.OpSyncDir && filepath.Base(op.Path) == segDir:
+			if hold && now > 0 {
+				hold = false
+				s.shelf.mu.Lock()
+				s.shelf.holds++
+				s.shelf.mu.Unlock()
+			}
 			now = 0
 		case (op.Kind == vfs.OpRemove || op.Kind == vfs.OpRename) && filepath.Base(filepath.Dir(op.Path)) == segDir:
 			now++
@@ -86,7 +94,7 @@ func TestPruneBatch(t *testing.T) {
 		}
 		return nil
 	})
-	s := d.open(t, Options{Destinations: []string{"a"}, MaxBytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
+	s = d.open(t, Options{Destinations: []string{"a"}, MaxBytes: 1 << 30, Logger: slog.New(slog.DiscardHandler)})
 	const n = 2*pruneBatch + 100
 	for i := range n {
 		mustAppend(t, s, batch(i+1, 1, 10))
@@ -96,9 +104,20 @@ func TestPruneBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	deliver(t, s, "a", s.shelf.Sealed(0, 0)[n-1].Number)
+	mu.Lock()
+	hold = true
+	mu.Unlock()
 	if err := s.shelf.Thaw(); err != nil {
 		t.Fatal(err)
 	}
+	until(t, s, "a batch is deleted", func() bool { return s.Stats().Segments < n })
+	if left := s.Stats().Segments; left != n-pruneBatch {
+		t.Errorf("%d segments are left after a hold, want %d", left, n-pruneBatch)
+	}
+	s.shelf.mu.Lock()
+	s.shelf.holds--
+	s.shelf.mu.Unlock()
+	wake(s.shelf.work)
 	until(t, s, "everything is deleted", func() bool { return s.Stats().Segments == 0 })
 	closeSpool(t, s)
 	mu.Lock()

@@ -18,8 +18,8 @@ import (
 // ([Chain]). Segments that every chain covers are deleted, unless [Shelf.Freeze] forbids it.
 type Shelf struct {
 	// mu guards the fields below it, and chain and delivered of every destination. pruning is held while segments are deleted, and
-	// guards deleted and midway. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is touched
-	// while mu is held, and the journal is not called: see Spool for the order of all locks.
+	// guards deleted and midway. tight is held by the one Stage call that makes room. Small types have locks of their own. No file is
+	// touched while mu is held, and the journal is not called: see Spool for the order of all locks.
 
 	*site
 	space   *space
