@@ -46,6 +46,7 @@ func TestFullSpoolEmpties(t *testing.T) {
 						continue
 					}
 					t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
+						t.Parallel()
 						dir := t.TempDir()
 						synctest.Test(t, func(t *testing.T) { l.run(t, dir) })
 					})

@@ -397,6 +397,7 @@ var (
 
 // TestPowerCuts cuts the power before each operation that changes something, and checks what is left.
 func TestPowerCuts(t *testing.T) {
+	t.Parallel()
 	fates := []index.Fate{{}, {Lost: true}, {Aged: 1}, {Aged: 3}, {Damaged: true}}
 	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval, SyncNone} {
 		t.Run(fmt.Sprint("policy ", policy), func(t *testing.T) {

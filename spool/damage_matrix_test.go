@@ -240,6 +240,7 @@ func shipTo(t *testing.T, sp *spool.Spool, to places, down []string) {
 // drain ends, every record is at every destination once or named as damaged, and nothing that is missing passes for
 // complete.
 func TestDamageMatrix(t *testing.T) {
+	t.Parallel()
 	for i, m := range []struct{ orderly, noIndex bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
 		var files []string
 		synctest.Test(t, func(t *testing.T) { files = newMatrixScene(t, m.orderly, m.noIndex).files })

@@ -29,6 +29,7 @@ var (
 // stopped at each of its steps in turn, while the other goes on to its end. With -explore.switches -1 every interleaving is
 // tried that can make a difference, with -explore.deaths 1 a death between any two steps.
 func TestExploreChains(t *testing.T) {
+	t.Parallel()
 	if *exploreReplay != "" {
 		t.Skip("one run is repeated: see TestExploreReplay")
 	}

@@ -51,6 +51,7 @@ func (w *world) goOn(ctx context.Context, fsys vfs.FS) error {
 // TestKillsThenPowerCuts kills the process before an operation that changes something, and cuts the power while the next
 // one works with what it found: in the memory of the kernel, as long as nobody has made it durable.
 func TestKillsThenPowerCuts(t *testing.T) {
+	t.Parallel()
 	killStride, cutStride := 19, 11
 	if *sweepAll {
 		killStride, cutStride = 1, 1

@@ -16,6 +16,7 @@ import (
 
 // TestPowerCutsInRecovery cuts the power a second time, before each operation of the recovery from the first.
 func TestPowerCutsInRecovery(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []SyncPolicy{SyncAlways, SyncNone} {
 		t.Run(fmt.Sprint("policy ", policy), func(t *testing.T) {
 			w := newWorld(Options{Sync: policy, Destinations: []string{"a", "b"}})

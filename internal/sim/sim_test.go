@@ -19,7 +19,7 @@ import (
 var (
 	oneSeed    = flag.Uint64("sim.seed", 0, "run this seed only, reduce it if it fails, and print its log with -v")
 	fromSeed   = flag.Uint64("sim.from", 1, "the first seed")
-	seeds      = flag.Uint64("sim.seeds", 100, "how many seeds")
+	seeds      = flag.Uint64("sim.seeds", 60, "how many seeds")
 	eventsFile = flag.String("sim.events", "", "run the events in this file")
 	onlyKind   = flag.String("sim.kind", "", "with sim.seed: reduce only failures whose kind has this in it")
 	collect    = flag.Bool("sim.collect", false, "go on after failures, and reduce the first of each kind")
