@@ -109,7 +109,7 @@ func (c command) args(short bool) (dir string, args []string) {
 	if rest, ok := strings.CutPrefix(pkg, "./internal/bench/"); ok { // a module of its own
 		dir, pkg = "internal/bench", "./"+rest
 	}
-	return dir, append([]string{"test", "-run", "^$", "-bench", c.bench, "-benchmem", "-timeout", "60m", pkg}, more...)
+	return dir, append([]string{"test", "-vet=off", "-run", "^$", "-bench", c.bench, "-benchmem", "-timeout", "60m", pkg}, more...)
 }
 
 // run runs the command, with its errors on ours, and returns its tables. Tables that came before an error are returned with it.
