@@ -40,8 +40,8 @@ type damageNote struct {
 	Damage
 }
 
-// damages lists what is damaged, segment by segment. A note is durable before anything is done for the damage that it
-// describes: before a gap is delivered, and before the damaged file gets another name.
+// damages lists what is damaged, segment by segment. A note is durable before the damage that it describes becomes a gap in an object
+// or a manifest. It names every file of its segment in damaged/: see setAside.
 //
 // mu guards notes and held, and is held while the note of a damage is written.
 type damages struct {
@@ -84,7 +84,11 @@ func (d *damages) load() error {
 			return err
 		}
 		if err != nil || note.Segment != n {
-			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Files: d.filesOf(n, entries), Why: unreadableNote}}
+			files, err := d.filesOf(n)
+			if err != nil {
+				return err
+			}
+			note = &damageNote{Version: 1, Class: d.opts.Class, Damage: Damage{Segment: n, Files: files, Why: unreadableNote}}
 		}
 		d.notes[n] = note
 	}
@@ -103,23 +107,21 @@ const unreadableNote = "the note of this damage cannot be read, so that nobody k
 
 // filesOf names what may be left of a segment whose damage nobody can tell: its own file, and those in damaged/. All of them are
 // kept, like those that a note names.
-func (d *damages) filesOf(n uint64, damaged []fs.DirEntry) (names []string) {
-	for _, e := range damaged {
-		name := e.Name()
-		if strings.HasPrefix(name, numberName(n)) && name != numberName(n)+noteExt && name != numberName(n)+givenUpExt {
-			names = append(names, name)
-		}
+func (d *damages) filesOf(n uint64) ([]string, error) {
+	names, err := d.asideOf(n, n)
+	if err != nil {
+		return nil, err
 	}
 	if name := numberName(n) + segExt; !slices.Contains(names, name) {
 		if _, err := d.fs.Stat(d.segPath(n)); err == nil {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, nil
 }
 
-// note puts damage on record, durably, and says so in the log. What is on record already is not told again. files
-// are the names of what is left of the records, without their directories.
+// note puts damage on record, durably, and says so in the log. What is on record already is not told again. files are the names,
+// without their directories, of what is left of the records beside the files that were set aside.
 func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why string, files ...string) error {
 	if len(ranges) == 0 {
 		return nil
@@ -133,13 +135,19 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 			note.Why, note.Found = why, time.Now().UTC() // it can be told now
 		}
 	}
+	aside, err := d.asideOf(n, n)
+	if err != nil {
+		return fmt.Errorf("spool: note the damage in segment %d: %w", n, err)
+	}
 	all := mergeRanges(append(slices.Clone(note.Ranges), ranges...))
-	if slices.Equal(all, note.Ranges) {
+	aside = filesNotIn(aside, note.Files)
+	if slices.Equal(all, note.Ranges) && len(aside) == 0 {
 		return nil
 	}
 	note.Ranges, note.Records = all, countRanges(all)
 	note.Bytes = max(note.Bytes, bytes)
-	note.Files = append(slices.Clone(note.Files), filesNotIn(files, note.Files)...)
+	note.Files = append(slices.Clone(note.Files), aside...)
+	note.Files = append(note.Files, filesNotIn(files, note.Files)...)
 	b, err := statefile.Seal(note)
 	if err == nil {
 		err = d.space.writeAtomic(d.notePath(n), b)
@@ -351,7 +359,7 @@ func rangesOf(damage []*segment.DamageError) (ranges []segment.Range) {
 
 func filesNotIn(names, list []string) (out []string) {
 	for _, name := range names {
-		if name != "" && !slices.Contains(list, name) {
+		if !slices.Contains(list, name) {
 			out = append(out, name)
 		}
 	}

@@ -52,7 +52,7 @@ func (s *Spool) loadChains() error {
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there, and no segment is deleted until then: see what the disk reports", "class", s.opts.Class, "destination", name, "err", why)
 	for _, file := range []string{name + stateExt, name + nextExt} {
-		if _, err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
 		}
 	}

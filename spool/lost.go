@@ -127,15 +127,17 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 	if _, ok := s.cat.get(seg.Number); !ok {
 		return fs.ErrNotExist // every destination has it: it was deleted meanwhile
 	}
-	files, freed, err := s.setAllAside(seg.Number)
-	if err != nil {
-		return err
+	freed := s.counted(&seg)
+	for _, f := range segmentFiles {
+		if err := s.setAside(f.dir, numberName(seg.Number)+f.ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	all := []segment.Range{{First: seg.First, Last: seg.Last}}
 	if seg.Last < seg.First {
 		all = nil
 	}
-	if err := s.damages.note(seg.Number, all, seg.Bytes, why.Error(), files...); err != nil {
+	if err := s.damages.note(seg.Number, all, seg.Bytes, why.Error()); err != nil {
 		return err
 	}
 	before, after := s.ledgersOf(seg)
@@ -146,7 +148,7 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 		return err
 	}
 	hole.asked, hole.lastAsked = seg.asked, seg.lastAsked
-	s.space.used(hole.Size - freed)
+	s.space.used(hole.Size - freed) // its files count in damaged/ from now on
 	s.damages.weigh()
 	var c sealed
 	s.journal.change(func(l *segment.Ledger) bool {
@@ -160,28 +162,15 @@ func (s *Shelf) replaceLost(seg sealed, why error) error {
 	return nil
 }
 
-// setAllAside sets the files of a segment aside. It returns their names in damaged/, and how much they had counted against
-// the quota where they were.
-func (s *Shelf) setAllAside(number uint64) (files []string, size int64, err error) {
-	for _, f := range []struct{ dir, ext string }{{segDir, segExt}, {stageDir, objExt}, {stageDir, recExt}} {
-		name := numberName(number) + f.ext
-		fi, err := s.fs.Stat(s.path(f.dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		to, err := s.setAside(f.dir, name)
-		if err != nil {
-			return nil, 0, err
-		}
-		if f.ext != recExt {
-			size += fi.Size()
-		}
-		files = append(files, to)
+// counted returns how much the files of a segment count against the quota. An adopter's quota is for its own files alone.
+func (s *Shelf) counted(seg *sealed) (n int64) {
+	if !seg.NoRaw && (s.source == nil || s.inWork(s.segPath(seg.Number))) {
+		n += seg.Size
 	}
-	return files, size, nil
+	if s.source == nil || s.inWork(s.objPath(seg.Number)) {
+		n += seg.StagedSize
+	}
+	return n
 }
 
 // ledgersOf makes the ledgers at the beginning and the end of a segment again, as far as they are known outside of it.
@@ -204,7 +193,7 @@ func (s *Shelf) ledgersOf(seg sealed) (before, after segment.Ledger) {
 
 // writeHole makes the file of an empty segment that says of its records that they are missing, up to the sequence number
 // next.
-func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*sealed, error) {
+func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (_ *sealed, err error) {
 	b, err := segment.EncodeHeader(h, headerPad)
 	if err != nil {
 		return nil, err
@@ -217,7 +206,12 @@ func (s *site) writeHole(h *segment.Header, next uint64, l *segment.Ledger) (*se
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() {
+		_ = f.Close()
+		if err != nil {
+			_ = s.fs.Remove(path) // it holds nothing, and another attempt would set it aside
+		}
+	}()
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	if err := s.damages.load(); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	r := &recovery{s: s, known: map[uint64]*sealed{}, aside: map[uint64]string{}, rebuild: rebuild}
+	r := &recovery{s: s, known: map[uint64]*sealed{}, rebuild: rebuild}
 	if err := r.run(); err != nil {
 		return err
 	}

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/internal/statefile"
@@ -42,8 +40,6 @@ type recovery struct {
 	last      *segment.ScanResult // of the newest segment, if it is not sealed
 	// blank are files whose first page is zeros: spares, or segments that have lost their header. What is missing tells.
 	blank []uint64
-	// aside has the names in damaged/ of files that are not the segments that their names say.
-	aside map[uint64]string
 }
 
 // part is a segment as it was found.
@@ -318,25 +314,10 @@ func (r *recovery) inspectAgain(n, m uint64) error {
 	return nil
 }
 
-// setAside moves a file of one of the directories out of the way, to where people look for it, and returns its name there.
-func (s *site) setAside(dir, name string) (to string, err error) {
-	if s.source != nil {
-		return name, s.fs.Remove(s.path(dir, name)) // from what this process sees; in the source it stays where it is
-	}
-	ext := filepath.Ext(name)
-	to = strings.TrimSuffix(name, ext) + "-" + time.Now().UTC().Format("20060102T150405.000000") + ext
-	if err := s.fs.Rename(s.path(dir, name), s.path(damagedDir, to)); err != nil {
-		return "", err
-	}
-	return to, errors.Join(s.fs.SyncDir(s.path(dir)), s.fs.SyncDir(s.path(damagedDir)))
-}
-
 // setSegmentAside is setAside for the file of a segment. Should records be missing in its place, it may hold them.
 func (r *recovery) setSegmentAside(n uint64) error {
 	r.noteUnused(n)
-	to, err := r.s.setAside(segDir, numberName(n)+segExt)
-	r.aside[n] = to
-	return err
+	return r.s.setAside(segDir, numberName(n)+segExt)
 }
 
 // withoutRaw adds the segments of which only the staged file is left, and finds which index entries are of deleted ones.
@@ -374,12 +355,8 @@ func (r *recovery) withoutRaw() error {
 			// The staged file beside it may be all that is left of the records: people can still make sense of it.
 			s.log.Error("spool: cannot read the stage record of a segment without a raw file; moved both to damaged/, where they stay until you remove them: the staged file may be the only copy of its records", "class", s.opts.Class, "segment", n, "err", err)
 			for _, ext := range []string{recExt, objExt} {
-				to, err := s.setAside(stageDir, numberName(n)+ext)
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				if err := s.setAside(stageDir, numberName(n)+ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					return err
-				}
-				if ext == objExt && err == nil {
-					r.aside[n] = to
 				}
 			}
 			continue
@@ -415,15 +392,17 @@ func (r *recovery) withoutRaw() error {
 func (r *recovery) withoutRecord(entries []fs.DirEntry, have map[uint64]bool, covered uint64) error {
 	for _, e := range entries {
 		n, ok := parseName(e.Name(), objExt)
-		if !ok || have[n] || n <= covered || r.aside[n] != "" || slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == n }) {
+		if !ok || have[n] || n <= covered || slices.ContainsFunc(r.parts, func(p *part) bool { return p.number == n }) {
 			continue
 		}
-		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/, where it stays until you remove it: it may be the only copy of its records", "class", r.s.opts.Class, "segment", n)
-		to, err := r.s.setAside(stageDir, e.Name())
+		err := r.s.setAside(stageDir, e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // with its stage record
+		}
 		if err != nil {
 			return err
 		}
-		r.aside[n] = to
+		r.s.log.Error("spool: moved a staged file that has neither a stage record nor a segment to damaged/, where it stays until you remove it: it may be the only copy of its records", "class", r.s.opts.Class, "segment", n)
 	}
 	return nil
 }

@@ -262,12 +262,12 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 			return err
 		}
 		if err == nil && rec.Size == size {
-			seg.Staged, seg.StagedSize = true, size
+			seg.Staged = true
 			seg.Records, seg.Bytes, seg.Gaps = rec.Records, rec.Bytes, rec.Gaps
 		} else if errors.Is(err, errForeign) {
 			r.s.log.Error("spool: moved a staged file of another spool to damaged/, where it stays until you remove it: find out who has put it into this directory", "class", r.s.opts.Class, "segment", seg.Number, "err", err)
 			for _, ext := range []string{objExt, recExt} {
-				if _, err := r.s.setAside(stageDir, numberName(seg.Number)+ext); err != nil {
+				if err := r.s.setAside(stageDir, numberName(seg.Number)+ext); err != nil {
 					return err
 				}
 			}
@@ -277,6 +277,7 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
 		}
+		seg.StagedSize = size
 		r.s.space.quota.found(size)
 	}
 	if was.Staged != seg.Staged || was.StagedSize != seg.StagedSize {

@@ -293,8 +293,8 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 }
 
 // filesOfHole sets aside what may hold the missing records, under the number of the hole or those that are missing with
-// it, and returns the names.
-func (r *recovery) filesOfHole(number uint64) (names []string, err error) {
+// it, and returns the names. What is in damaged/ of segments that every destination has, holds none of them.
+func (r *recovery) filesOfHole(number uint64) ([]string, error) {
 	after := uint64(0)
 	if k := len(r.parts); k > 0 {
 		after = r.parts[k-1].number
@@ -310,13 +310,7 @@ func (r *recovery) filesOfHole(number uint64) (names []string, err error) {
 			return nil, err
 		}
 	}
-	for n, name := range r.aside {
-		if n > after && n <= number {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+	return r.s.asideOf(max(after, r.s.shelf.covered())+1, number)
 }
 
 // scanNewest scans the segment that was active.

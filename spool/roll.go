@@ -104,6 +104,9 @@ type rolled struct {
 	next   uint64         // the sequence number behind it
 	ledger segment.Ledger // at its end
 	broken bool           // the file has failed: what counts has to be copied to another
+	// copied is the copy, which has the segment's name, and damage what it lacks: see sealCopy. They are the keeper's.
+	copied *sealed
+	damage []*segment.DamageError
 }
 
 // empty reports whether nothing in it counts: it had failed before anything was synced, and everything is in the next.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -102,6 +103,7 @@ func (j *journal) sealRolled() time.Duration {
 		j.mu.Lock()
 		j.rolled = slices.DeleteFunc(j.rolled, func(x *rolled) bool { return x == r })
 		j.space.add(-j.opts.SegmentBytes)
+		j.countDamaged(r)
 		if seg != nil {
 			j.sealedEnd = place{r.next - 1, r.ledger.Kept.Bytes}
 			j.space.add(seg.Size)
@@ -116,6 +118,16 @@ func (j *journal) sealRolled() time.Duration {
 			j.hooks.noteSealed(seg.Segment)
 		}
 	}
+}
+
+// countDamaged counts what the file of a segment no longer gave when it was copied. j.mu is held.
+func (j *journal) countDamaged(r *rolled) {
+	if len(rangesOf(r.damage)) == 0 {
+		return
+	}
+	// How many bytes they had is found by the balance at the next Open, from what all other records have.
+	j.ledger.Damaged.Records += r.copied.Last + 1 - r.copied.First - r.copied.Records
+	j.noteLedger()
 }
 
 // nextToSeal returns the first rolled segment; nil if its file has failed, and nothing else has what was written to it. What
@@ -166,62 +178,95 @@ func writeFooter(f vfs.File, b *segment.Builder, end int64, l *segment.Ledger) (
 	return size, true, f.Sync()
 }
 
-// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. Reading the old file is
-// sound: what a good sync has put on the disk, a later failure does not take away; and every block is checked.
+// sealCopy replaces a segment whose file has failed by a copy of what had been synced in it. What is done of that is not done again
+// if the rest has to be tried again: the file under the segment's name is then the copy.
 func (j *journal) sealCopy(r *rolled) (*sealed, error) {
-	path := j.segPath(r.number)
 	if r.empty() {
 		_ = r.file.Close()
-		if err := j.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := j.fs.Remove(j.segPath(r.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		return nil, j.fs.SyncDir(j.path(segDir))
 	}
+	if r.copied == nil {
+		if err := j.copyRolled(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.fs.SyncDir(j.path(segDir)); err != nil {
+		return nil, err
+	}
+	if lost := rangesOf(r.damage); len(lost) > 0 {
+		if err := j.damages.note(r.number, lost, 0, "the disk no longer returned it when its file had failed"); err != nil {
+			return nil, err
+		}
+	}
+	_ = r.file.Close()
+	return r.copied, nil
+}
+
+// copyRolled makes the copy and gives it the segment's name. Reading the old file is sound: what a good sync has put on the disk, a
+// later failure does not take away; and every block is checked.
+func (j *journal) copyRolled(r *rolled) error {
+	path := j.segPath(r.number)
 	temp := path + vfs.TempSuffix
 	if err := j.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return err
 	}
 	f, err := j.fs.Create(temp)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = j.fs.Remove(temp)
-		}
-	}()
+	res, size, err := j.fillCopy(f, r)
+	_ = f.Close()
+	if err == nil {
+		err = j.replace(path, temp, len(rangesOf(res.Damage)) > 0)
+	}
+	if err != nil {
+		_ = j.fs.Remove(temp)
+		return err
+	}
+	j.logDamage(r.number, res.Damage)
+	r.copied, r.damage = describe(r.header, res.Builder, &r.ledger, res.Damage, size), res.Damage
+	return nil
+}
+
+// fillCopy writes, syncs and seals the copy of a segment.
+func (j *journal) fillCopy(f vfs.File, r *rolled) (res *segment.ScanResult, size int64, err error) {
 	from := &watchedReader{r: r.file}
 	if err = copyFile(f, from, r.end, j.reads.writeOff(r.number)); err != nil {
 		if from.failed.Load() {
 			j.reads.note(r.number)
 		}
-		return nil, err
+		return nil, 0, err
 	}
 	j.reads.done(r.number)
-	res, err := segment.Scan(f, r.end, &segment.ReadOptions{
+	res, err = segment.Scan(f, r.end, &segment.ReadOptions{
 		End: r.end, Durable: r.end, Next: r.next, Segment: r.number, Header: r.header,
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	size, err := finish(f, res, r.next, &r.ledger)
+	size, err = finish(f, res, r.next, &r.ledger)
+	return res, size, err
+}
+
+// replace gives the finished copy at temp the name of the file at path. A damaged file is kept in damaged/, since the disk may return
+// more of it to other tools. Nothing comes between the two renames: recovery removes the copy of a process that dies there, and then
+// counts the whole segment as damaged.
+func (s *site) replace(path, temp string, damaged bool) error {
+	if !damaged {
+		return s.fs.Rename(temp, path)
+	}
+	aside := s.asidePath(filepath.Base(path))
+	if err := s.fs.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) { // an attempt before this one moved it
+		return err
+	}
+	err := s.fs.Rename(temp, path)
 	if err != nil {
-		return nil, err
+		_ = s.fs.Rename(aside, path) // recovery can use what is in it
 	}
-	_ = f.Close()
-	seg := describe(r.header, res.Builder, &r.ledger, res.Damage, size)
-	if err = j.noteDamage(seg, res.Damage); err != nil {
-		return nil, err
-	}
-	if err = j.fs.Rename(temp, path); err == nil {
-		err = j.fs.SyncDir(j.path(segDir))
-	}
-	if err != nil {
-		return nil, err
-	}
-	_ = r.file.Close()
-	return seg, nil
+	return err
 }
 
 // finish syncs and seals a scanned segment that ends before the sequence number next. What is missing at its end is put
@@ -330,29 +375,3 @@ func (s *Shelf) apply(puts []index.Entry, deletes []string) {
 }
 
 func segKey(n uint64) string { return "s" + numberName(n) }
-
-// noteDamage counts what the file of a segment no longer gave when it was copied, and keeps that file: the disk may return
-// more of it to other tools.
-func (j *journal) noteDamage(seg *sealed, damage []*segment.DamageError) error {
-	lost := rangesOf(damage)
-	if len(damage) == 0 {
-		return nil
-	}
-	j.logDamage(seg.Number, damage)
-	if len(lost) == 0 {
-		return nil
-	}
-	name, err := j.setAside(segDir, numberName(seg.Number)+segExt)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // or it was, in an attempt before this one
-		return err
-	}
-	if err := j.damages.note(seg.Number, lost, 0, "the disk no longer returned it when its file had failed", name); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	// How many bytes they had is found by the balance at the next Open, from what all other records have.
-	j.ledger.Damaged.Records += seg.Last + 1 - seg.First - seg.Records
-	j.noteLedger()
-	return nil
-}
