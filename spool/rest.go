@@ -44,7 +44,7 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 	if !ok {
 		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
-	path := s.path(stageDir, fmt.Sprintf("%s-%016x%s", numberName(number), first, objExt))
+	path := s.restPath(number, objExt)
 	within, _ := s.beyondQuota(&seg)
 	defer within()
 	src, closeSrc, err := s.ReadSealed(number)
@@ -80,6 +80,12 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 		return nil, nil, nil, err
 	}
 	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
+}
+
+// restPath returns a new path for each call: several destinations may need the rest of a segment at the same time, even the same one.
+// Recovery removes files with such names.
+func (s *Shelf) restPath(number uint64, ext string) string {
+	return s.path(stageDir, fmt.Sprintf("%s-rest-%d%s", numberName(number), s.rests.Add(1), ext))
 }
 
 // encodeRest makes the output of a segment's rest from src, and closes src if that fails. It fails if records are missing that are in
@@ -149,7 +155,7 @@ func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *se
 	if err != nil {
 		return nil, nil, fmt.Errorf("spool: segment %d: %w", seg.Number, err)
 	}
-	path := s.path(stageDir, numberName(seg.Number)+".again"+vfs.TempSuffix)
+	path := s.restPath(seg.Number, vfs.TempSuffix)
 	f, err := s.fs.Create(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("spool: %w", err)

@@ -1,7 +1,11 @@
 package spool
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -9,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/vfs"
+	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -150,4 +155,74 @@ func TestRestOfDamagedFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRestsAtTheSameTime: the chains of two destinations contain the same first records of a segment, and each stages the rest. Neither
+// call touches the file of the other one.
+func TestRestsAtTheSameTime(t *testing.T) {
+	for _, raw := range []bool{true, false} {
+		t.Run(fmt.Sprintf("own file: %v", raw), func(t *testing.T) {
+			s := memDir().open(t, Options{Destinations: []string{"a", "b"}})
+			all := batch(1, 10, 100)
+			mustAppend(t, s, all)
+			mustSeal(t, s)
+			n := s.shelf.Sealed(0, 1)[0].Number
+			if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
+				t.Fatal(err)
+			}
+			if !raw {
+				if ok, err := s.shelf.halve(t.Context(), lineEncoder{}, n, true); !ok || err != nil {
+					t.Fatal(ok, err)
+				}
+			}
+			used := s.space.usage().used
+			rest := func(enc Encoder) (string, func()) {
+				t.Helper()
+				rec, body, done, err := s.shelf.StageRest(t.Context(), n, 7, enc, func(put func(uint64, *segment.Record) error) error {
+					for i := range all {
+						if err := put(uint64(i)+1, &all[i]); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(body)
+				if sum := sha256.Sum256(b); err != nil || hex.EncodeToString(sum[:]) != rec.SHA256 || rec.Records != 4 {
+					t.Errorf("%d records, %d bytes: %v", rec.Records, len(b), err)
+				}
+				return string(b), done
+			}
+			var inner string
+			var doneInner func()
+			outer, doneOuter := rest(encoderFunc(func(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
+				inner, doneInner = rest(lineEncoder{})
+				return lineEncoder{}.Encode(ctx, dst, src, want)
+			}))
+			if inner != outer || outer == "" {
+				t.Errorf("one got\n%sand the other one\n%s", inner, outer)
+			}
+			doneInner()
+			doneOuter()
+			if entries, err := s.fs.ReadDir(s.path(stageDir)); err != nil || len(entries) != 2 {
+				t.Errorf("%v is left, %v", entries, err)
+			}
+			if now := s.space.usage().used; now != used {
+				t.Errorf("%d bytes are used, and were %d", now, used)
+			}
+		})
+	}
+}
+
+// encoderFunc is a lineEncoder with another Encode.
+type encoderFunc func(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error)
+
+func (f encoderFunc) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
+	return f(ctx, dst, src, want)
+}
+
+func (encoderFunc) Decode(src io.Reader, e object.Encoding) (io.ReadCloser, error) {
+	return lineEncoder{}.Decode(src, e)
 }

@@ -33,6 +33,7 @@ type Shelf struct {
 	dests   map[string]*destination // after Open guarded by mu; only Join adds one
 	staging flights
 	panics  atomic.Uint64 // calls of an Encoder that have panicked
+	rests   atomic.Uint64 // see restPath
 	naming  chan struct{} // a lock: one change of spool.json at a time
 	tight   fatal.Mutex
 	pruning fatal.Mutex
