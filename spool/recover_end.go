@@ -272,10 +272,12 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 				}
 			}
 			size = 0
-		} else if !seg.NoRaw {
-			// Without its record a file says nothing; it is made again. Where it cannot be, Stage says so, and it stays.
+		} else if !seg.NoRaw && r.isUnfinished(err) {
 			_ = r.s.fs.Remove(r.s.objPath(seg.Number))
 			size = 0
+		} else if !seg.NoRaw {
+			// It may be the only copy of what the segment's own file has lost since: Stage tells.
+			seg.Staged, seg.StagedSize = true, size
 		}
 		seg.StagedSize = size
 		r.s.space.quota.found(size)
@@ -284,6 +286,12 @@ func (r *recovery) matchStaged(seg *sealed, objects map[uint64]int64) error {
 		r.changed = append(r.changed, seg)
 	}
 	return nil
+}
+
+// isUnfinished reports whether the answer for the record of a staged file says that Stage was interrupted before it wrote the record:
+// then the segment's own file could be read to its end. An adopter hides the file in either case: the source keeps it.
+func (r *recovery) isUnfinished(err error) bool {
+	return statefile.AnswerTo(err) == statefile.Absent || r.s.source != nil
 }
 
 // pool takes stock of the files that can be used again.

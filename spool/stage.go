@@ -55,7 +55,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			s.reads.note(number)
 			return nil, err
 		}
-		s.log.Error("spool: cannot read a stage record; staging the segment again, so nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
+		s.log.Error("spool: cannot read a stage record; staging the segment again from its own file: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
 	}
 	s.cat.note(number, func(c *sealed) { c.asked, c.lastAsked = c.asked+1, time.Now() })
 	if old != nil {
@@ -70,7 +70,7 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 			return s.stageGap(ctx, seg, enc, old, err)
 		}
 		if seg.Staged { // otherwise it was given up, for room
-			s.log.Warn("spool: making a staged file again, because the one that was there cannot be used; nothing is lost: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
+			s.log.Warn("spool: cannot use a staged file; staging the segment again from its own file: see what the disk reports", "class", s.opts.Class, "segment", number, "err", err)
 		}
 	} else if seg.NoRaw {
 		return s.stageGap(ctx, seg, enc, nil, err)
@@ -208,9 +208,7 @@ func (s *Shelf) makeStaged(ctx context.Context, seg sealed, enc Encoder, old *St
 		_ = s.fs.Remove(temp)
 		return nil, &StagedLostError{Record: old, Err: fmt.Errorf("%w: its own file gives %d records and gave %d before", ErrCorrupt, out.Records, old.Records)}
 	}
-	// On record before it is delivered as a gap: a delivered segment is deleted, and with it the damaged file.
-	lost := before.Bytes - min(before.Bytes, seg.Bytes)
-	if err := s.damages.note(seg.Number, out.Gaps, lost, "damaged in the sealed segment", numberName(seg.Number)+segExt); err != nil {
+	if err := s.noteDamage(before, seg, old, out); err != nil {
 		s.space.used(-out.size)
 		_ = s.fs.Remove(temp)
 		return nil, err

@@ -3,6 +3,7 @@ package spool
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -92,4 +93,22 @@ func (w *stageWriter) flush() error {
 	w.crc.Write(w.buf)
 	w.buf = w.buf[:0]
 	return nil
+}
+
+// noteDamage puts on record what the new staged file of a segment lacks, before it is delivered as a gap: a delivered segment is
+// deleted, and with it the damaged file. An earlier staged file that cannot be used, because it or its record is damaged, was made
+// before the segment's own file lost these records: it may be the only copy of them, so it is not replaced, but kept.
+func (s *Shelf) noteDamage(before, after sealed, old *StageRecord, out staged) error {
+	n := before.Number
+	files := []string{numberName(n) + segExt}
+	if out.Records < before.Records || old != nil && out.Records < old.Records {
+		to, err := s.setAside(stageDir, numberName(n)+objExt)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("set a staged file aside: %w", err)
+		}
+		files = append(files, to)
+		defer s.damages.weigh()
+	}
+	lost := before.Bytes - min(before.Bytes, after.Bytes)
+	return s.damages.note(n, out.Gaps, lost, "damaged in the sealed segment", files...)
 }
