@@ -15,9 +15,10 @@ import (
 
 // TailOptions configure Tail and TailDir. The zero value of every field means its documented default.
 type TailOptions struct {
-	// Hold keeps segments from being deleted as long as the iteration runs. Default: a segment that every
-	// destination has may be deleted before it is read, which is reported as a gap. TailDir refuses it: another process
-	// deletes.
+	// Hold keeps segments that every destination has from being deleted as long as the iteration runs. Default: such a segment may
+	// be deleted before it is read, which is reported as a gap. It does not keep a full spool from giving up the segment file of a
+	// segment that is staged, which is reported as a gap too: the staged file has the records, and Tail reads none. TailDir refuses
+	// Hold: another process deletes.
 	Hold bool
 	// Stop ends the iteration after the last record that is there, instead of waiting for the next one.
 	Stop bool
@@ -45,8 +46,8 @@ type Tailed struct {
 // GapError is yielded by Tail in the place of records that cannot be read. The iteration goes on after it.
 type GapError struct {
 	segment.Range
-	// Gone: no segment file has them any more. Every destination had them and they were deleted, or the file was damaged and
-	// set aside. Otherwise they are damaged in their segment.
+	// Gone: no segment file has them any more: every destination had them and they were deleted, or the file was set aside as
+	// damaged, or a full spool has kept only the staged file. Otherwise they are damaged in their segment.
 	Gone bool
 	Err  error // what is damaged, nil if they are gone
 }
@@ -54,7 +55,7 @@ type GapError struct {
 // Error says which records are missing.
 func (e *GapError) Error() string {
 	if e.Gone {
-		return fmt.Sprintf("spool: records %d to %d are in no segment file: they were deleted, or set aside as damaged", e.First, e.Last)
+		return fmt.Sprintf("spool: records %d to %d are in no segment file: they were deleted, set aside as damaged, or are only in their staged file", e.First, e.Last)
 	}
 	return fmt.Sprintf("spool: records %d to %d are damaged: %v", e.First, e.Last, e.Err)
 }

@@ -10,7 +10,8 @@ import (
 )
 
 const tailText = `It writes the last records of a spool, and with -f those that come, until it is interrupted: through all segments that begin and end
-meanwhile. A running service is not delayed. Records that cannot be read are named on standard error.
+meanwhile. A running service is not delayed. Records that cannot be read are named on standard error, and so are
+those of which a full spool has kept only the staged file: cat writes them.
 
 Examples:
   spoolctl tail /var/spool/penstock/vpn
@@ -125,10 +126,10 @@ func (t *tailing) run(ctx context.Context, dir string, o *spool.TailOptions) err
 	for r, err := range spool.TailDir(ctx, dir, t.began, o) {
 		gap, missed := errors.AsType[*spool.GapError](err)
 		switch {
-		case missed && gap.Gone && gap.First == t.began+1: // what was asked for at the beginning, and was delivered
 		case missed:
-			t.code = exitDamaged
-			t.to.tellMissing(missing{First: gap.First, Last: gap.Last, Why: gap.Error()})
+			if err := t.tellGap(dir, gap); err != nil {
+				return err
+			}
 		case err != nil:
 			return err
 		case r.Seq > t.filter.last:
@@ -142,5 +143,21 @@ func (t *tailing) run(ctx context.Context, dir string, o *spool.TailOptions) err
 			}
 		}
 	}
+	return nil
+}
+
+// tellGap names the records of a gap, but for those at the beginning of the output that every destination has: they were deleted.
+func (t *tailing) tellGap(dir string, gap *spool.GapError) error {
+	if gap.Gone && gap.First == t.began+1 {
+		d, err := spool.ReadDirectory(dir) // now, because more may have been delivered since the beginning
+		if err != nil {
+			return err
+		}
+		if gap.Last < firstOwed(d) {
+			return nil
+		}
+	}
+	t.code = exitDamaged
+	t.to.tellMissing(missing{First: gap.First, Last: gap.Last, Why: gap.Error()})
 	return nil
 }
