@@ -166,7 +166,7 @@ func (src *source) close() (err error) {
 
 // identity returns whose spool the source is.
 func (src *source) identity() (*identity, error) {
-	id, err := persist(nil, func(bool) (*identity, error) { return loadIdentity(src.fs, src.dir) })
+	id, err := readIdentity(src.fs, src.dir)
 	if !isLost(err) {
 		return id, err
 	}
@@ -180,7 +180,7 @@ func (src *source) identity() (*identity, error) {
 // claim makes the adopter's identity durable in work, once, with the next epoch: whoever is called like the last owner is
 // another one all the same.
 func claim(fsys vfs.FS, work string, from *identity, instance string) (*identity, error) {
-	id, err := loadIdentity(fsys, work)
+	id, err := readIdentity(fsys, work)
 	if !isLost(err) {
 		return id, err // openIdentity looks at the instance
 	}

@@ -3,7 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
@@ -23,9 +22,9 @@ func (o *Options) check(fsys vfs.FS, dir string) error {
 	if err := errors.Join(checkDir("Check", dir), opts.validate()); err != nil {
 		return err
 	}
-	id, err := loadIdentity(fsys, dir)
+	id, err := readIdentity(fsys, dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrCorrupt):
+	case isLost(err):
 		return nil // Open makes it, or finds it again in the segments
 	case err != nil:
 		return err

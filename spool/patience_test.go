@@ -108,6 +108,27 @@ func TestAdoptIdentityRefused(t *testing.T) {
 	wantRecords(t, stageAll(t, s), 30, 500)
 }
 
+// TestIdentityRefusedElsewhere: the disk does not return spool.json. A plan of a repair and a check of options say what Open says: the
+// other files name the spool, which can be opened.
+func TestIdentityRefusedElsewhere(t *testing.T) {
+	d, sectors := badSectors()
+	s := threeSegments(t, d, Options{})
+	id := s.Stats().SpoolID
+	closeSpool(t, s)
+	sectors.refuse("/spool/"+identityName, 0, 1)
+	if err := (&Options{Class: s.Options().Class, Destinations: []string{"a"}}).check(d.fs, "/spool"); err != nil {
+		t.Errorf("check: %v", err)
+	}
+	r := repairer{dir: "/spool", fs: d.fs, look: new(index.Mem).Open, open: new(index.Mem).Open}
+	p, err := planRepair(r, nil)
+	if err != nil || p.Refused != "" || p.SpoolID != id || p.Records != 30 || !p.Needed() {
+		t.Fatalf("plan: %v, %+v", err, p)
+	}
+	if _, err := p.Apply(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStageRecordRefusedAtOpen: the disk does not return a stage record for a moment while the spool is opened. The staged file beside it
 // stays: its segment's own file may no longer have all of it.
 func TestStageRecordRefusedAtOpen(t *testing.T) {

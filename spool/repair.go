@@ -137,7 +137,7 @@ const maxCures = 64
 
 // plan makes a plan. The spool is locked.
 func (r repairer) plan() (*RepairPlan, error) {
-	_, err := loadIdentity(r.fs, r.dir)
+	_, err := readIdentity(r.fs, r.dir)
 	r.cures, r.sound = nil, err == nil
 	obstacles, err := r.obstacles()
 	if err != nil {
@@ -233,8 +233,8 @@ const repairQuota = 1 << 60
 
 // identity returns whose spool the files say that it is.
 func (r *repairer) identity(fsys vfs.FS) (*identity, error) {
-	id, err := loadIdentity(fsys, r.dir)
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+	id, err := readIdentity(fsys, r.dir)
+	if !isLost(err) {
 		return id, err
 	}
 	found, serr := newSite(nil, r.dir, fsys, Options{Class: r.o.Class, Destinations: r.o.Destinations}).findIdentity()
