@@ -22,15 +22,18 @@ func (s *Spool) loadChains() error {
 		if statefile.AnswerTo(err) == statefile.Refused {
 			return err
 		}
+		if err != nil && !rem.Forgotten.IsZero() { // it is owed nothing, so that nothing is lost and nobody has to know
+			if err := s.setChainAside(name); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			if d, err = s.loseChain(name, err); err != nil {
 				return err
 			}
 		}
 		d.forgotten = !rem.Forgotten.IsZero()
-		if d.lost && d.forgotten {
-			continue // it is owed nothing
-		}
 		s.shelf.dests[name] = d
 		// Numbers are never given again: a segment under a number that a chain covers would pass for delivered, and nothing
 		// else may be left to tell which were in use.
@@ -51,12 +54,20 @@ func (s *Spool) loadChains() error {
 // since without it nobody can tell what it follows.
 func (s *Spool) loseChain(name string, why error) (*destination, error) {
 	s.log.Error("spool: the chain state of a destination is lost; the shipper rebuilds it from the chain there, and no segment is deleted until then: see what the disk reports", "class", s.opts.Class, "destination", name, "err", why)
-	for _, file := range []string{name + stateExt, name + nextExt} {
-		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
-		}
+	if err := s.setChainAside(name); err != nil {
+		return nil, err
 	}
 	return &destination{name: name, lost: true}, nil
+}
+
+// setChainAside sets the chain state of a destination aside, and what was proposed to follow it.
+func (s *Spool) setChainAside(name string) error {
+	for _, file := range []string{name + stateExt, name + nextExt} {
+		if err := s.setAside(chainDir, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("spool: set the chain state of %q aside: %w", name, err)
+		}
+	}
+	return nil
 }
 
 var errAged = errors.New("it is older than the chain: the log says that more was delivered")

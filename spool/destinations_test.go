@@ -312,6 +312,44 @@ func TestNewDestinationIsOwedNoHole(t *testing.T) {
 	})
 }
 
+// TestForgottenChainLost: the chain state of a destination that was given up is lost. Nothing is owed to it: no start complains about
+// that. If it is named again, it begins anew, without what had been proposed.
+func TestForgottenChainLost(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		d := memDir()
+		s := d.open(t, Options{Destinations: []string{"a", "b"}})
+		mustAppend(t, s, batch(1, 10, 100))
+		mustSeal(t, s)
+		if err := s.shelf.Propose("b", []byte("under way"), false); err != nil {
+			t.Fatal(err)
+		}
+		closeSpool(t, s)
+		s = d.open(t, Options{Destinations: []string{"a"}, Forget: []string{"b"}})
+		closeSpool(t, s)
+		if damaged {
+			flipAt(t, d, s.chainPath("b"), 20)
+		} else if err := d.fs.Remove(s.chainPath("b")); err != nil {
+			t.Fatal(err)
+		}
+		log := new(lines)
+		for range 2 {
+			s = d.open(t, Options{Destinations: []string{"a"}, Logger: log.logger()})
+			closeSpool(t, s)
+			if got := log.take("level=ERROR"); len(got) > 0 {
+				t.Errorf("damaged %v: %q", damaged, got)
+			}
+		}
+		s = d.open(t, Options{Destinations: []string{"a", "b"}})
+		if m, err := s.shelf.Proposed("b"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("damaged %v: proposed is %q, %v", damaged, m, err)
+		}
+		if p := s.Stats().Pending["b"]; p.Records != 10 {
+			t.Errorf("damaged %v: pending %+v", damaged, p)
+		}
+		closeSpool(t, s)
+	}
+}
+
 // What is given up with a destination stands in the log before it is done, and a name that is no destination's is told.
 func TestForgetIsTold(t *testing.T) {
 	log := new(lines)
