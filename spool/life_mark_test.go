@@ -140,6 +140,13 @@ func TestOldCleanMark(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				in, err := inspect(k.mem, "/spool")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if u := in.Ledger.Unaccounted; len(u) != 1 || u[0].AtMostBytes < minMemoryBytes {
+					t.Errorf("unaccounted when inspected: %+v", u)
+				}
 				s2, err := open("/spool", k.mem, k.index.Open, &k.opts)
 				if err != nil {
 					t.Fatal(err)

@@ -110,7 +110,7 @@ func (r *recovery) checkClean() error {
 // endedAsAdopter reports whether the mark of an orderly end is an adopter's own. The mark of a process beside it is then that of
 // the spool's last owner.
 func (r *recovery) endedAsAdopter() bool {
-	if r.s.source == nil {
+	if r.s.source == nil || r.s.dir == r.s.source.dir { // for Inspect, every mark is the source's
 		return false
 	}
 	_, err := r.s.source.fs.Stat(r.s.path(cleanName)) // not in the source
