@@ -26,8 +26,9 @@ func refuseLinks(fsys vfs.FS, dir string) error {
 		}
 		for _, e := range entries {
 			if e.Type()&fs.ModeSymlink != 0 {
-				return fmt.Errorf("spool: %s is a symbolic link, and a spool has none: it may lead out of the volume; "+
-					"if what it leads to is of this spool, put that in its place, else remove the link",
+				return fmt.Errorf("spool: %s is a symbolic link, and a spool has none: it may lead out of the volume; if it leads nowhere, "+
+					"first mount the disk that it leads to; if it leads to a file or directory of this spool, put that in its place; "+
+					"remove the link only if it leads to something else",
 					filepath.Join(dir, d, e.Name()))
 			}
 		}
