@@ -100,15 +100,12 @@ func (w *stageWriter) flush() error {
 // before the segment's own file lost these records: it may be the only copy of them, so it is not replaced, but kept.
 func (s *Shelf) noteDamage(before, after sealed, old *StageRecord, out staged) error {
 	n := before.Number
-	files := []string{numberName(n) + segExt}
 	if out.Records < before.Records || old != nil && out.Records < old.Records {
-		to, err := s.setAside(stageDir, numberName(n)+objExt)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.setAside(stageDir, numberName(n)+objExt); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("set a staged file aside: %w", err)
 		}
-		files = append(files, to)
 		defer s.damages.weigh()
 	}
 	lost := before.Bytes - min(before.Bytes, after.Bytes)
-	return s.damages.note(n, out.Gaps, lost, "damaged in the sealed segment", files...)
+	return s.damages.note(n, out.Gaps, lost, "damaged in the sealed segment", numberName(n)+segExt)
 }
