@@ -25,6 +25,7 @@ func (r *recovery) walk() (err error) {
 			if err := r.fillHole(next, p.first(), p.number); err != nil {
 				return err
 			}
+			next = p.first() // p may go, and must not leave the hole to the part after it again
 		}
 		if p.guessed {
 			p.header.Ledger = *r.saved.Clone()
