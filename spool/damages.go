@@ -164,6 +164,19 @@ func (d *damages) note(n uint64, ranges []segment.Range, bytes uint64, why strin
 	return nil
 }
 
+// noted returns the last segment up to the given number whose note has some of these records.
+func (d *damages) noted(lost segment.Range, upTo uint64) (n uint64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for number, note := range d.notes {
+		has := slices.ContainsFunc(note.Ranges, func(x segment.Range) bool { return x.First <= lost.Last && lost.First <= x.Last })
+		if has && number <= upTo && number >= n {
+			n, ok = number, true
+		}
+	}
+	return n, ok
+}
+
 // list returns the damage that is on record, by segment. Damage that the operator has given up is listed as long as its
 // segment is here.
 func (d *damages) list() []Damage {

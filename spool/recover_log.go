@@ -271,6 +271,9 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 		return err
 	}
 	lost := segment.Range{First: first, Last: next - 1}
+	if n, ok := s.damages.noted(lost, number); ok && (len(r.parts) == 0 || r.parts[len(r.parts)-1].number < n) {
+		number = n // the process that noted the damage died before it had put an empty segment in the place of the file
+	}
 	if err := s.damages.note(number, []segment.Range{lost}, 0, "the segment is missing, or is not readable as one", files...); err != nil {
 		return err
 	}
