@@ -15,7 +15,8 @@ var (
 	ErrConflict = errors.New("ship: key is taken by other bytes")
 	// ErrFenced: another owner has written the next manifest of this chain.
 	ErrFenced = errors.New("ship: chain is continued by another owner")
-	// ErrVerify: the destination's own account of an object does not match what was sent.
+	// ErrVerify: the destination's own account of an object does not match what was sent, or the bytes that it returns do not
+	// match its own checksum of them.
 	ErrVerify = errors.New("ship: object at destination does not match")
 	// ErrIdentity: the destination does not identify itself as the one that is known, such as an SFTP server with another host
 	// key. Nothing was sent.
@@ -67,7 +68,8 @@ type Receipt struct {
 //     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
 //   - Stat asks the store about an object each time, and never answers from memory. A destination that keeps no checksum may
 //     return a Receipt with an empty Checksum: then Verify asks by Put, which compares the bytes. fs.ErrNotExist: not there.
-//   - Open reads an object. fs.ErrNotExist: not there.
+//   - Open reads an object. fs.ErrNotExist: not there. A destination that verifies the bytes as they are read reports damage by
+//     an error of Read that wraps ErrVerify. Any other error of Read means that the object could not be read for now.
 //
 // All methods honour ctx and end within a bounded time when the peer stalls. They are safe for concurrent use. Errors
 // that only an operator can cure (credentials, permissions, a missing bucket, an unknown host key) are wrapped with

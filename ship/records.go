@@ -67,10 +67,10 @@ var errUnreadable = errors.New("the object is gone or damaged")
 // while it was read, the caller gave up, or a temporary file of this process failed.
 func unreadable(ctx context.Context, src *sourceReader, err error) error {
 	_, local := errors.AsType[*fs.PathError](err)
-	if src.err != nil || ctx.Err() != nil || local {
+	if src.err != nil && !errors.Is(src.err, ErrVerify) || ctx.Err() != nil || local {
 		return errors.Join(err, src.err)
 	}
-	return fmt.Errorf("%w: %w", errUnreadable, err)
+	return fmt.Errorf("%w: %w", errUnreadable, errors.Join(err, src.err))
 }
 
 // complete finds fault with an object that ends before all of its records were read: Lines and NDJSON do not show that they

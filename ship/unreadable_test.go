@@ -1,6 +1,10 @@
 package ship_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,6 +14,28 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
+// telling is a destination that verifies objects as they are read: after the last byte of one with data comes the verdict that it
+// is damaged.
+type telling struct{ *shiptest.MemoryDestination }
+
+func (d telling) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	r, err := d.MemoryDestination.Open(ctx, key)
+	if err == nil && key[0] != '_' {
+		r = told{r}
+	}
+	return r, err
+}
+
+type told struct{ io.ReadCloser }
+
+func (r told) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: rotten", ship.ErrVerify)
+	}
+	return n, err
+}
+
 // TestOtherOwnersObjectUnreadable: the object of a segment that two copies of a volume have begun together is gone, or
 // damaged, before the second owner has compared it. The owner delivers all that it cannot compare.
 func TestOtherOwnersObjectUnreadable(t *testing.T) {
@@ -17,17 +43,22 @@ func TestOtherOwnersObjectUnreadable(t *testing.T) {
 		format, codec string
 		harm          func(b []byte) []byte // nil deletes the object
 		common        int                   // records that can still be read
+		told          bool                  // by the destination, as it is read
 	}{
-		"gone":        {format.NDJSON, "zstd", nil, 0},
-		"no codec":    {format.NDJSON, "zstd", func([]byte) []byte { return []byte("<html>") }, 0},
-		"cut lines":   {format.Lines, "none", func(b []byte) []byte { return b[:3*len(payload(0)+"\n")] }, 3},
-		"cut ndjson":  {format.NDJSON, "none", func(b []byte) []byte { return b[:len(b)/2] }, 2},
-		"cut native":  {format.Native, "none", func(b []byte) []byte { return b[:len(b)/2] }, 0},
-		"no contents": {format.Lines, "none", func([]byte) []byte { return nil }, 0},
+		"gone":        {format.NDJSON, "zstd", nil, 0, false},
+		"no codec":    {format.NDJSON, "zstd", func([]byte) []byte { return []byte("<html>") }, 0, false},
+		"cut lines":   {format.Lines, "none", func(b []byte) []byte { return b[:3*len(payload(0)+"\n")] }, 3, false},
+		"cut ndjson":  {format.NDJSON, "none", func(b []byte) []byte { return b[:len(b)/2] }, 2, false},
+		"cut native":  {format.Native, "none", func(b []byte) []byte { return b[:len(b)/2] }, 0, false},
+		"told lines":  {format.Lines, "none", func(b []byte) []byte { return b[:3*len(payload(0)+"\n")] }, 3, true},
+		"no contents": {format.Lines, "none", func([]byte) []byte { return nil }, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mem := shiptest.Memory()
 			d := destinations{"s3": mem}
+			if c.told {
+				d["s3"] = telling{mem}
+			}
 			b := newBench(t, d)
 			b.append(5)
 			clone := filepath.Join(t.TempDir(), "clone")

@@ -131,7 +131,7 @@ func (a *auditor) judgeUnvouched(ctx context.Context, p *place, u unvouched, v *
 		return damaged(err, content)
 	})
 	if errors.Is(err, ship.ErrVerify) {
-		err = nil // it is content, twice
+		content, err = err, nil // what its bytes hold, or the place itself says that they are not those that were stored
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -415,8 +415,8 @@ func TestDamagedRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := io.Copy(io.Discard, r); err == nil {
-		t.Error("damaged bytes read without an error")
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, ship.ErrVerify) {
+		t.Errorf("damaged bytes were read with %v, want ErrVerify", err)
 	}
 }
 

@@ -94,6 +94,9 @@ func (b *Destination) compareHeld(ctx context.Context, o ship.Object, h *held, m
 			b.o.Logger.Warn("s3ship: store keeps no full-object checksum; every upload is read back instead", "location", b.Location(), "key", o.Key)
 		}
 		sum, n, err := b.readBack(ctx, o.Key, o.Size)
+		if errors.Is(err, ship.ErrVerify) {
+			return ship.Receipt{}, fmt.Errorf("%w: reading back: %v", mismatch, err)
+		}
 		if err != nil {
 			return ship.Receipt{}, fmt.Errorf("reading back: %w", err)
 		}

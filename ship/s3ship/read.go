@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -75,7 +76,7 @@ func (b *Destination) explain(ctx context.Context, key string, refusal error) er
 }
 
 // Open implements ship.Destination. Where the store keeps a checksum of the whole object, the body is verified as it is
-// read: damage is an error in the place of io.EOF.
+// read: damage is an error that wraps ship.ErrVerify, in the place of io.EOF.
 func (b *Destination) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	if err := ship.CheckKey(key); err != nil {
 		return nil, b.fail("get", key, err)
@@ -94,10 +95,26 @@ func (b *Destination) get(ctx context.Context, key, span string) (*s3.GetObjectO
 		Bucket: &b.bucket, Key: aws.String(b.full(key)), Range: optional(span),
 		ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 	})
-	if err == nil && aws.ToString(out.ETag) == "" {
+	if err != nil {
+		return nil, err
+	}
+	if aws.ToString(out.ETag) == "" {
 		return nil, errors.Join(errNoStore, out.Body.Close())
 	}
-	return out, err
+	out.Body = verified{out.Body}
+	return out, nil
+}
+
+// verified wraps the SDK's verdict on an object's bytes in ship.ErrVerify. The SDK does not export the type of that error, so its
+// text decides; TestDamagedRead fails if a later SDK words it differently.
+type verified struct{ io.ReadCloser }
+
+func (r verified) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && strings.Contains(err.Error(), "checksum did not match") {
+		err = fmt.Errorf("%w: the store returns other bytes than its checksum says: %w", ship.ErrVerify, err)
+	}
+	return n, err
 }
 
 // errNoStore: every store answers success with an ETag, to HEAD, GET and PUT alike, and names the bucket in a listing. An
