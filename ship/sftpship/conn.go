@@ -87,11 +87,12 @@ func (c *conn) beginUse() *use {
 	u.heard.Store(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Only for the first: the limits of those that are under way end before this one's, and the timer is set to them.
 	if len(c.uses) == 0 {
 		c.moved.Store(now)
+		c.timer.Reset(min(c.silence, c.patience))
 	}
 	c.uses[u] = struct{}{}
-	c.timer.Reset(min(c.silence, c.patience))
 	return u
 }
 

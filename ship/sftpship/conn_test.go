@@ -50,6 +50,20 @@ func TestConnLimits(t *testing.T) {
 			})
 			every(10*time.Second, 100, say)
 		}, 1000*time.Second + patience, errMute},
+		"others keep beginning": {func(c *conn, say func()) {
+			begun(c)
+			every(10*time.Second, 100, func() { say(); c.beginUse().endUse() })
+		}, patience, errMute},
+		"others keep beginning, silent": {func(c *conn, _ func()) {
+			begun(c)
+			every(10*time.Second, 100, func() { c.beginUse().endUse() })
+		}, silence, errSilent},
+		"cancelled, others keep beginning": {func(c *conn, say func()) {
+			u := begun(c)
+			pass(time.Second)
+			u.hurry(cancelGrace)
+			every(100*time.Millisecond, 100, func() { say(); c.beginUse().endUse() })
+		}, time.Second + cancelGrace, errLate},
 		"cancelled": {func(c *conn, say func()) {
 			u := begun(c)
 			pass(time.Second)
