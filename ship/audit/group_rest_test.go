@@ -131,13 +131,31 @@ func TestSuperseded(t *testing.T) {
 	if err := r.WriteText(&text); err != nil || !strings.Contains(text.String(), "\ncomplete: 4 chains") {
 		t.Errorf("%v\n%s", err, &text)
 	}
+	w := x.watch(t)
+	step := func() *audit.Result {
+		s, err := w.Step(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Result
+	}
+	right := x.places["s3"].Bytes(line.Key)
 	for what, content := range map[string][]byte{
 		"other records": compressed(t, (&chain{data: "z"}).raw(21, 30), 1), "damaged": []byte("x"),
 		"more records": compressed(t, x.s3A.raw(21, 31), 1), "fewer records": compressed(t, x.s3A.raw(21, 29), 1),
 	} {
+		// An increment sees a change by the size.
+		x.places["s3"].Set(line.Key, right)
+		wants(t, step(), audit.Complete, audit.ObjectSuperseded)
 		x.places["s3"].Set(line.Key, content)
-		if r := x.audit(t); r.Verdict != audit.Damaged || finding(t, r, audit.ObjectUnknown, "s3").Key != line.Key {
-			t.Errorf("%s: %+v", what, r.Findings)
+		results := []*audit.Result{x.audit(t)}
+		if len(content) != len(right) {
+			results = append(results, step())
+		}
+		for _, r := range results {
+			if r.Verdict != audit.Damaged || finding(t, r, audit.ObjectUnknown, "s3").Key != line.Key {
+				t.Errorf("%s: %+v", what, r.Findings)
+			}
 		}
 	}
 	// The chain of the other copy may state nothing but its end.

@@ -45,7 +45,7 @@ type memory struct {
 
 	mu        sync.Mutex
 	manifests map[object.ChainKey]*ship.Manifest
-	documents map[string]any        // heads, closings and notes by key
+	documents map[string]any        // by key: heads, closings, notes, and that an object is superseded; and what else once was told
 	signed    map[any]bool          // manifests and heads that a given key vouches for
 	objects   map[string]remembered // by key
 	folders   map[string]folder     // of hours
@@ -401,7 +401,8 @@ func document[T any](m *memory, key string, read func() (*T, error)) (*T, error)
 	return x, err
 }
 
-// once returns true without asking again where ask has returned true before. What it is about must be damage by itself if it changes.
+// once returns true without asking again where ask has returned true before. If what is the key of an object, forget makes it ask again
+// once that object changes. Each other object that it is about must be damage by itself if it changes.
 func (m *memory) once(what string, ask func() (bool, error)) (bool, error) {
 	type yes struct{}
 	_, err := document(m, what, func() (*yes, error) {

@@ -125,7 +125,7 @@ func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *pla
 	}
 	for i := range list {
 		u := &list[i]
-		same, err := p.kept.once("superseded "+u.Key, func() (bool, error) { return p.hasRecords(ctx, u, lines[i].others) })
+		same, err := p.kept.once(u.Key, func() (bool, error) { return p.hasRecords(ctx, u, lines[i].others) })
 		if err != nil {
 			return nil, err
 		}
