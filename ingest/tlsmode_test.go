@@ -17,7 +17,10 @@ func TestKeyExposed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("mode bits say nothing on Windows")
 	}
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a b")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	testserver.WriteCert(t, dir, "server")
 	cert, key := filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key")
 	for mode, exposed := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true} {
@@ -28,7 +31,7 @@ func TestKeyExposed(t *testing.T) {
 		if _, err := TLSFiles(cert, key, "", slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(log.String(), "chmod 600"); got != exposed {
+		if got := strings.Contains(log.String(), "`chmod o= '"+key+"'`"); got != exposed {
 			t.Errorf("%04o: %s", mode, &log)
 		}
 	}

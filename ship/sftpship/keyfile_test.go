@@ -129,7 +129,7 @@ func TestExposed(t *testing.T) {
 	if err := h.Check(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(log.String(), "chmod 600 "+s.KeyFile); n != 1 {
+	if n := strings.Count(log.String(), "`chmod o= "+s.KeyFile+"`"); n != 1 {
 		t.Errorf("%d warnings, want 1: %s", n, log)
 	}
 }

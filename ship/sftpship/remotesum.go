@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/penstock-go/penstock/internal/shell"
 )
 
 // errNoExec: the account cannot execute sha256sum.
 var errNoExec = errors.New("sha256sum gave no answer on the server")
 
-// The commands that hash a file on the server. Debian's sha256sum does not use the processor's instructions for SHA-256, and
+// The commands that hash a file on the server. The keys that the shipper makes need no quotes, which lets a forced command be a simple
+// script. Debian's sha256sum does not use the processor's instructions for SHA-256, and
 // openssl does: it takes a quarter of the CPU time.
 const (
 	sha256sum = "sha256sum < "
@@ -60,7 +63,7 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	}
 	tried, said := u.s.openssl.next(), [32]byte{}
 	if tried {
-		said, took, err = u.execute(ctx, openssl+quote(file), size)
+		said, took, err = u.execute(ctx, openssl+shell.Quote(file), size)
 		if err != nil && !errors.Is(err, errNoExec) {
 			return sum, 0, err // the connection, or the caller, has ended
 		}
@@ -70,7 +73,7 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 			return said, took, nil
 		}
 	}
-	sum, took, err = u.execute(ctx, sha256sum+quote(file), size)
+	sum, took, err = u.execute(ctx, sha256sum+shell.Quote(file), size)
 	switch {
 	case tried:
 		u.noteOpenSSL(err == nil && sum == said)
@@ -117,18 +120,6 @@ func (u *upload) execute(ctx context.Context, command string, size int64) (sum [
 		return [32]byte{}, 0, fmt.Errorf("%w (%v, %q)", errNoExec, err, out.buf.String())
 	}
 	return sum, time.Since(begin), nil
-}
-
-// quote makes s one word for a POSIX shell, whatever it contains. The keys that the shipper makes need no quotes, which
-// lets a forced command be a simple script.
-func quote(s string) string {
-	special := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/=._-", r))
-	}
-	if !strings.ContainsFunc(s, special) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // head keeps the first bytes written to it.

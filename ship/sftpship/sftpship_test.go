@@ -218,17 +218,3 @@ func TestSlowCommand(t *testing.T) {
 		}
 	}
 }
-
-func TestQuote(t *testing.T) {
-	for s, want := range map[string]string{
-		"/a/b=c/d-e_f.zst": "/a/b=c/d-e_f.zst",
-		"/a b":             "'/a b'",
-		"/a'; rm -rf /":    `'/a'\''; rm -rf /'`,
-		"/$(id)`id`*":      "'/$(id)`id`*'",
-		"/ä\\":             "'/ä\\'",
-	} {
-		if got := quote(s); got != want {
-			t.Errorf("quote(%s) = %s, want %s", s, got, want)
-		}
-	}
-}
