@@ -2,6 +2,7 @@
 // Is everything there that Penstock has delivered to a directory, once and unaltered? Written from ship/MANIFEST.md alone: README.md.
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
 const verdicts = ['complete', 'closed', 'owed', 'damaged'], zeros = '0'.repeat(64)
@@ -162,4 +163,11 @@ function check(dir) {
   return worst
 }
 
-process.exitCode = [0, 0, 3, 1][Math.max(...process.argv.slice(2).map(check))]
+const dirs = process.argv.slice(2)
+try {
+  if (!dirs.length) console.error('usage: check.mjs DIRECTORY...')
+  process.exitCode = dirs.length ? [0, 0, 3, 1][Math.max(...dirs.map(dir => check(resolve(dir))))] : 2
+} catch (e) { // a directory that cannot be read says nothing of what is in it
+  console.error(e.message)
+  process.exitCode = 4
+}

@@ -319,6 +319,27 @@ func runChecker(t *testing.T, node string, dirs []string) map[string][]string {
 	return found
 }
 
+// TestCheckerExits: the exit code is the worst verdict's, however a directory is written, and nothing that was not checked is complete.
+func TestCheckerExits(t *testing.T) {
+	node := nodePath(t)
+	script, err := filepath.Abs(checker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := places{"idc": shiptest.Memory()}
+	newChain(t, p, "idc", nil).add(1, nil).add(0, final)
+	dir := t.TempDir()
+	auditDirectory(t, dir, p["idc"])
+	for args, want := range map[string]int{dir: 0, dir + "/": 0, dir + "//.": 0, ".": 0, ". " + t.TempDir(): 3, "": 2, dir + "/absent": 4} {
+		c := exec.CommandContext(t.Context(), node, append([]string{script}, strings.Fields(args)...)...)
+		c.Dir = dir
+		out, _ := c.CombinedOutput()
+		if got := c.ProcessState.ExitCode(); got != want || len(out) == 0 {
+			t.Errorf("%q: %d, want %d: %s", args, got, want, out)
+		}
+	}
+}
+
 // nodePath returns where node is.
 func nodePath(t *testing.T) string {
 	t.Helper()
