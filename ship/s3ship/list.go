@@ -22,31 +22,22 @@ func (b *Destination) List(ctx context.Context, prefix string) iter.Seq2[ship.En
 // ListAfter implements ship.ListerAfter, by StartAfter.
 func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
-		full := prefix
+		full, from := prefix, after
 		if b.prefix != "" {
 			full = b.prefix + "/" + prefix
 			if after != "" {
-				after = b.prefix + "/" + after
+				from = b.prefix + "/" + after
 			}
 		}
 		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
-			Bucket: &b.bucket, Prefix: optional(full), StartAfter: optional(after), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
+			Bucket: &b.bucket, Prefix: optional(full), StartAfter: optional(from), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 		})
-		token, last := "", "" // the key before
-		empty := 0
+		last := "" // the key before
+		var course course
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
-			// The SDK takes "more, but I do not say where" for the end, and goes round permanently where it is always the same.
-			if before := token; err == nil && aws.ToBool(page.IsTruncated) {
-				if token = aws.ToString(page.NextContinuationToken); token == "" || token == before {
-					err = errors.New("the store says that there is more and not where it goes on: it does not know ListObjectsV2")
-				}
-			}
-			if empty++; err == nil && len(page.Contents) > 0 {
-				empty = 0
-			}
-			if err == nil && empty > maxEmptyPages {
-				err = ship.Permanent(fmt.Errorf("the store says that there is more, and %d answers had no key: its list does not end", empty))
+			if err == nil {
+				err = course.check("ListObjectsV2", aws.ToBool(page.IsTruncated), aws.ToString(page.NextContinuationToken), len(page.Contents))
 			}
 			// HTML parses as a listing without contents: an auditor would take the bucket for empty.
 			if err == nil && aws.ToString(page.Name) == "" {
@@ -67,7 +58,7 @@ func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.
 				}
 				last = aws.ToString(o.Key)
 				key := b.below(last)
-				if last <= after || key == "" || strings.HasPrefix(key, object.TempPrefix) {
+				if last <= from || key == "" || strings.HasPrefix(key, object.TempPrefix) {
 					continue
 				}
 				if !yield(ship.Entry{Key: key, Size: aws.ToInt64(o.Size)}, nil) {
@@ -76,6 +67,28 @@ func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.
 			}
 		}
 	}
+}
+
+// course is how a listing has gone so far. The SDK takes "more, but I do not say where" for the end or for the beginning, and goes round
+// permanently where it is always the same.
+type course struct {
+	at    string // where the next page begins
+	empty int    // pages without an entry, one after the other
+}
+
+// check looks at a page of so many entries, after which there is more, at next. It returns an error if the listing cannot end.
+func (c *course) check(request string, more bool, next string, entries int) error {
+	if more && (next == "" || next == c.at) {
+		return fmt.Errorf("the store says that there is more and not where it goes on: it does not know %s", request)
+	}
+	c.at = next
+	if c.empty++; entries > 0 {
+		c.empty = 0
+	}
+	if c.empty > maxEmptyPages {
+		return ship.Permanent(fmt.Errorf("the store says that there is more, and %d answers had no key: its list does not end", c.empty))
+	}
+	return nil
 }
 
 // errUnsorted: an auditor walks listings of several places side by side, and would report every key as missing.

@@ -47,8 +47,16 @@ func (b *Destination) abortWhere(ctx context.Context, prefix string, ours func(t
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
 		Bucket: &b.bucket, Prefix: optional(prefix), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer(),
 	})
+	var course course
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
+		if err == nil {
+			next := aws.ToString(page.NextKeyMarker)
+			if id := aws.ToString(page.NextUploadIdMarker); id != "" {
+				next += "\x00" + id
+			}
+			err = course.check("ListMultipartUploads", aws.ToBool(page.IsTruncated), next, len(page.Uploads))
+		}
 		if err != nil {
 			return aborted, err
 		}
