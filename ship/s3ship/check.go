@@ -15,8 +15,9 @@ var probe = []byte("This object shows that Penstock can write here. It is writte
 
 // Check implements ship.Checker. It tries each permission that an upload needs: it writes `_tmp/check` (once: it stays,
 // since nothing here needs the right to delete), reads it back, sees that the store computes checksums and keeps to conditions, does the
-// same with an object in parts, `_tmp/check-parts`, and aborts an upload. Then it sweeps what earlier processes left behind,
-// and looks at the order of listings, as far as it may.
+// same with an object in parts, `_tmp/check-parts`, and aborts an upload. To see that checksums are computed it sends a wrong one with
+// `_tmp/check-sum`, which no sound store keeps. Then it sweeps what earlier processes left behind, and looks at the order of listings,
+// as far as it may.
 func (b *Destination) Check(ctx context.Context) error {
 	if err := b.checkWrite(ctx); err != nil {
 		return b.fail("check", checkKey, err)
@@ -78,7 +79,8 @@ func (b *Destination) checkSums(ctx context.Context) error {
 	}
 	switch _, err = b.head(ctx, wrongKey); {
 	case err == nil:
-		return ship.Permanent(errors.New("the store accepts a wrong checksum, so that the checksums that it states verify nothing: add compat=true, and objects are read back"))
+		return ship.Permanent(errors.New("the store accepts a wrong checksum, so that the checksums that it states verify nothing: add compat=true, and objects are read back; " +
+			"if the store has been corrected since, remove " + b.full(wrongKey)))
 	case isAbsent(err):
 		return nil
 	}

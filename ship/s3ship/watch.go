@@ -15,6 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/penstock-go/penstock/ship"
 )
 
 const (
@@ -219,8 +221,8 @@ func isObject(req *http.Request, resp *http.Response) bool {
 // is escaped, are less than half of it.
 const maxAnswer = 16 << 20
 
-// errEndless is permanent for whoever asks: another attempt would read as much again.
-var errEndless = fmt.Errorf("the answer has more than %d bytes: this is not a store", maxAnswer)
+// errEndless is permanent: another attempt would read as much again.
+var errEndless = ship.Permanent(fmt.Errorf("the answer has more than %d bytes: this is not a store", maxAnswer))
 
 // answer is the body of one that is no object.
 type answer struct {
