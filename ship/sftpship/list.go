@@ -122,7 +122,7 @@ type entry struct {
 func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries []entry, err error) {
 	err = h.do(ctx, "list "+dir, func(t *turn) error {
 		entries = entries[:0]
-		var links []string
+		var unclear []string // asked about below
 		err := t.readDir(ctx, h.path(dir), func(n sftpc.Name) {
 			key := path.Join(dir, n.Name)
 			// Directories on the way to prefix and those inside it; files that begin with it.
@@ -130,8 +130,8 @@ func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries 
 			if key == tmpDir || !below && !strings.HasPrefix(key, prefix) {
 				return
 			}
-			if n.Kind() == sftpc.Link || n.Kind() == sftpc.Unknown {
-				links = append(links, n.Name) // asked about below
+			if n.Kind() == sftpc.Link || isVague(n.Attrs) {
+				unclear = append(unclear, n.Name)
 				return
 			}
 			entries = appendEntry(entries, n.Name, n.Attrs, below, strings.HasPrefix(key, prefix), false)
@@ -141,7 +141,7 @@ func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries 
 			return h.noDir(ctx, t, dir, err)
 		}
 		// Put follows links that an operator has laid, and so must this.
-		for part := range slices.Chunk(links, requests) {
+		for part := range slices.Chunk(unclear, requests) {
 			asked := make([]*sftpc.Pending[sftpc.Attrs], len(part))
 			for i, name := range part {
 				asked[i] = t.Stat(h.path(path.Join(dir, name)))
@@ -153,6 +153,8 @@ func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries 
 				case errors.Is(err, fs.ErrNotExist): // a link to nothing
 				case err != nil:
 					return h.explain(h.path(key), err)
+				case isVague(a):
+					return ship.Permanent(fmt.Errorf("%s: %w", h.path(key), errVague))
 				default:
 					below := strings.HasPrefix(key+"/", prefix) || strings.HasPrefix(prefix, key+"/")
 					entries = appendEntry(entries, name, a, below, strings.HasPrefix(key, prefix), true)
@@ -165,6 +167,14 @@ func (h *Destination) readDir(ctx context.Context, dir, prefix string) (entries 
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.Key, b.Key) })
 	return entries, err
 }
+
+// isVague reports whether a server has not said what a listing needs: the kind of a file, and the size of a regular one.
+func isVague(a sftpc.Attrs) bool {
+	return a.Kind() == sftpc.Unknown || a.Kind() == sftpc.Regular && !a.HasSize
+}
+
+// errVague: an auditor would call objects missing that are not listed, and altered those of size 0.
+var errVague = errors.New("the server does not tell what kind of file this is, or how long, so that it cannot be listed: use another server")
 
 // appendEntry adds what is a directory on the way or a file that matters.
 func appendEntry(entries []entry, name string, a sftpc.Attrs, below, matches, linked bool) []entry {

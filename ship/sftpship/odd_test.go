@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -309,48 +310,107 @@ func TestNoRename(t *testing.T) {
 	wantNoTemporary(t, filepath.Join(real.Dir, "d"))
 }
 
-// noPermissions leaves the permissions out of attributes, as the protocol allows.
-type noPermissions struct{ io.ReadWriteCloser }
+// Types of answers, and flags of attributes.
+const (
+	nameAnswer, attrsAnswer = 104, 105
+	sizes, permissions      = 1, 4
+	line                    = 1 << 16 // of a name, as ls prints it
+)
 
-func (c noPermissions) Write(p []byte) (int, error) {
-	if len(p) > 13 && p[4] == 105 { // ATTRS
-		flags := binary.BigEndian.Uint32(p[9:])
-		if flags&4 != 0 {
-			skip := 13
-			if flags&1 != 0 {
-				skip += 8
-			}
-			if flags&2 != 0 {
-				skip += 8
-			}
-			q := append(append([]byte(nil), p[:skip]...), p[skip+4:]...)
-			binary.BigEndian.PutUint32(q[9:], flags&^4)
-			binary.BigEndian.PutUint32(q, uint32(len(q)-4))
-			_, err := c.ReadWriteCloser.Write(q)
-			return len(p), err
-		}
-	}
-	return c.ReadWriteCloser.Write(p)
+// without leaves something out of the attributes in answers of some types, as the protocol allows.
+type without struct {
+	io.ReadWriteCloser
+	flag  uint32
+	types string
 }
 
-// TestNoPermissions: a server need not say what kind of file something is.
-func TestNoPermissions(t *testing.T) {
-	t.Parallel()
-	s, dir := inProcess(t, &sftpd.Options{Channel: func(ch io.ReadWriteCloser) io.ReadWriteCloser { return noPermissions{ch} }})
-	h := open(t, s.URL("/d"), nil)
-	if err := h.Check(bounded(t)); err != nil {
-		t.Error(err)
+func (c without) Write(p []byte) (int, error) {
+	if len(p) < 14 || strings.IndexByte(c.types, p[4]) < 0 {
+		return c.ReadWriteCloser.Write(p)
 	}
-	o, body := objectOf("class=a/o", 1000)
-	for range 2 {
-		if _, err := h.Put(bounded(t), o, body); err != nil {
-			t.Fatal(err)
+	q, rest := slices.Clone(p[:9]), p[9:]
+	keep := func(n uint32) { q, rest = append(q, rest[:n]...), rest[n:] }
+	n := uint32(1)
+	if p[4] == nameAnswer {
+		n = binary.BigEndian.Uint32(rest)
+		keep(4)
+	}
+	for range n {
+		if p[4] == nameAnswer {
+			keep(4 + binary.BigEndian.Uint32(rest)) // the name
+			n := 4 + binary.BigEndian.Uint32(rest)
+			if c.flag&line == 0 {
+				keep(n)
+			} else {
+				q, rest = append(q, 0, 0, 0, 0), rest[n:]
+			}
+		}
+		flags := binary.BigEndian.Uint32(rest)
+		q, rest = binary.BigEndian.AppendUint32(q, flags&^c.flag), rest[4:]
+		for i, size := range []uint32{8, 8, 4, 8} {
+			switch flag := uint32(1) << i; {
+			case flags&flag == 0:
+			case c.flag&flag != 0:
+				rest = rest[size:]
+			default:
+				keep(size)
+			}
 		}
 	}
-	wantFile(t, filepath.Join(dir, "d", o.Key), o)
-	for e, err := range h.List(bounded(t), "") {
-		if err != nil || e.Key != o.Key {
-			t.Errorf("List yields %+v, %v", e, err)
+	q = append(q, rest...)
+	binary.BigEndian.PutUint32(q, uint32(len(q)-4))
+	_, err := c.ReadWriteCloser.Write(q)
+	return len(p), err
+}
+
+// TestAttributesLeftOut: a server need not say what kind of file something is, nor in a listing how long. What it says nowhere is
+// not guessed.
+func TestAttributesLeftOut(t *testing.T) {
+	t.Parallel()
+	names, attrs := string([]byte{nameAnswer}), string([]byte{attrsAnswer})
+	for what, c := range map[string]struct {
+		flag      uint32
+		types     string
+		put, list bool
+	}{
+		"permissions":               {permissions, attrs, true, true},
+		"permissions in a listing":  {permissions, names, true, true},
+		"permissions everywhere":    {permissions, names + attrs, true, true}, // the line says it
+		"permissions, and the line": {permissions | line, names + attrs, true, false},
+		"size in a listing":         {sizes, names, true, true},
+		"size except in a listing":  {sizes, attrs, false, true},
+		"size everywhere":           {sizes, names + attrs, false, false},
+	} {
+		s, dir := inProcess(t, &sftpd.Options{Channel: func(ch io.ReadWriteCloser) io.ReadWriteCloser { return without{ch, c.flag, c.types} }})
+		h := open(t, s.URL("/d"), nil)
+		if err := h.Check(bounded(t)); err != nil && c.put {
+			t.Errorf("%s: %v", what, err)
+		}
+		o, body := objectOf("class=a/o", 1000)
+		for range 2 {
+			if _, err := h.Put(bounded(t), o, body); (err == nil) != c.put {
+				t.Fatalf("%s: Put: %v", what, err)
+			}
+		}
+		file := filepath.Join(dir, "d", o.Key)
+		if c.put {
+			wantFile(t, file, o)
+		} else if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, make([]byte, o.Size), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		var listed []ship.Entry
+		var err error
+		for e, lerr := range h.List(bounded(t), "") {
+			if err = lerr; err != nil {
+				break
+			}
+			listed = append(listed, e)
+		}
+		switch want := []ship.Entry{{Key: o.Key, Size: o.Size}}; {
+		case c.list && (err != nil || !slices.Equal(listed, want)):
+			t.Errorf("%s: List yields %v, %v", what, listed, err)
+		case !c.list && (!ship.IsPermanent(err) || len(listed) > 0):
+			t.Errorf("%s: List yields %v, %v, want a permanent error", what, listed, err)
 		}
 	}
 }
