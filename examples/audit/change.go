@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/penstock-go/penstock/examples/internal/terminal"
 	"github.com/penstock-go/penstock/ship/audit"
@@ -52,7 +53,7 @@ func (c *change[T]) run(ctx context.Context, args []string, stdout, stderr io.Wr
 	var all []audit.Place
 	var done func()
 	if err == nil {
-		all, done, err = places(ctx, urls...)
+		all, done, err = places(ctx, slog.Default(), urls...)
 	}
 	if err != nil {
 		return refused(stderr, err)

@@ -185,12 +185,12 @@ func newFlags() (*flags, *flag.FlagSet) {
 
 // open opens the destinations. done closes them.
 func (f *flags) open(ctx context.Context) (done func(), err error) {
-	f.Places, done, err = places(ctx, f.at...)
+	f.Places, done, err = places(ctx, slog.Default(), f.at...)
 	return done, err
 }
 
-// places opens the destinations that URLs name.
-func places(ctx context.Context, urls ...string) (all []audit.Place, done func(), err error) {
+// places opens the destinations that URLs name. Their drivers write to log.
+func places(ctx context.Context, log *slog.Logger, urls ...string) (all []audit.Place, done func(), err error) {
 	var closers []io.Closer
 	done = func() {
 		for _, c := range closers {
@@ -198,7 +198,7 @@ func places(ctx context.Context, urls ...string) (all []audit.Place, done func()
 		}
 	}
 	for _, u := range urls {
-		d, err := open.Destination(ctx, u, &open.Options{Logger: slog.Default()})
+		d, err := open.Destination(ctx, u, &open.Options{Logger: log})
 		if err != nil {
 			done()
 			return nil, nil, fmt.Errorf("destination: %w", err)

@@ -93,12 +93,12 @@ func (s *service) load(ctx context.Context, f *cli.Set, stderr io.Writer) (done 
 	}
 	s.Logger = s.log
 	var closePlaces, closeMarker func()
-	if s.Places, closePlaces, err = places(ctx, s.at...); err != nil {
+	if s.Places, closePlaces, err = places(ctx, s.log, s.at...); err != nil {
 		return nil, err
 	}
 	closeMarker = func() {}
 	if s.mark != "" {
-		to, c, err := places(ctx, s.mark)
+		to, c, err := places(ctx, s.log, s.mark)
 		if err != nil {
 			closePlaces()
 			return nil, err
@@ -214,14 +214,16 @@ func (s *service) run(ctx context.Context, w *audit.Watcher, l net.Listener, m *
 }
 
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler: h, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ReadTimeout: serveTime / 2, WriteTimeout: serveTime, IdleTimeout: serveTime, MaxHeaderBytes: serveHeader,
+		ReadTimeout: serveTime / 2, WriteTimeout: serveTime, MaxHeaderBytes: serveHeader,
 	}
+	s.SetKeepAlivesEnabled(false) // a connection that is kept would keep its slot
+	return s
 }
 
 // limited is a listener that accepts no more connections than it has slots: others wait in the kernel until one is closed, which takes
-// as long as a request may at most.
+// as long as a request may at most: each connection is for one.
 type limited struct {
 	net.Listener
 	slots chan struct{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -146,6 +147,54 @@ func TestServe(t *testing.T) {
 	if code := s.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// TestOneRequestEach: a client cannot keep a slot by asking now and then.
+func TestOneRequestEach(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := newServer(http.NotFoundHandler(), silent().log)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	transport := new(http.Transport)
+	r, err := (&http.Client{Transport: transport}).Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if !r.Close {
+		t.Error("the server keeps the connection")
+	}
+	transport.CloseIdleConnections()
+	if err := errors.Join(srv.Close(), ignoreClosed(<-served)); err != nil {
+		t.Error(err)
+	}
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// TestDriversLog: what a driver says goes to the log that the flags describe.
+func TestDriversLog(t *testing.T) {
+	dir := t.TempDir()
+	manifests := filepath.Join(dir, "_manifest")
+	if err := os.Mkdir(manifests, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(manifests, "loop")); err != nil {
+		t.Skip(err)
+	}
+	s := start(t, "-at=file://"+filepath.ToSlash(dir), "-log-format=json")
+	if line := s.wait("passed over in lists"); !strings.HasPrefix(line, "{") {
+		t.Error(line)
+	}
+	s.stop()
 }
 
 // firstObject is the path of an object with records.
