@@ -66,7 +66,8 @@ func Mark(ctx context.Context, at ship.Destination, r *Result, h HourReport) (ke
 	return key, false, nil
 }
 
-// isMarkerOf returns nil if what is under a key says the same of the hour, whenever it was written.
+// isMarkerOf returns nil if a marker of this hour is under the key. Its verdict and counts are those of the audit that wrote it, and
+// are not compared.
 func isMarkerOf(ctx context.Context, d ship.Destination, key string, h HourReport) error {
 	body, err := d.Open(ctx, key)
 	if err != nil {

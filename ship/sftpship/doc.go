@@ -53,8 +53,9 @@
 // # Temporary files
 //
 // An upload whose connection breaks leaves its temporary file. The next upload of the same process removes it; at the end
-// of a drain that is the last manifest. What a killed process leaves is removed after an hour, since until then
-// no other process can tell it from an upload that is under way.
+// of a drain that is the last manifest. Each spool removes what killed processes have left in its own directory once that is
+// an hour old, when it uploads: until then no other process can tell it from an upload that is under way. Nothing removes the
+// small _tmp/check-*.part of a Check that was killed, or files of a spool that uploads no more: delete them by hand.
 //
 // # Servers
 //
