@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -45,6 +46,11 @@ func TestReplay(t *testing.T) {
 	spool, objects := longest(p)
 	for _, i := range []int{0, 3, 14} {
 		p["idc"].Remove(objects[i])
+	}
+	var text strings.Builder
+	want := fmt.Sprintf("\n    audit replay -from URL -to URL -class vpn -spool %s -first 61 -last 80\n", spool)
+	if err := p.audit(t).WriteText(&text); err != nil || !strings.Contains(text.String(), want) {
+		t.Errorf("%v: no %q in\n%s", err, want, &text)
 	}
 	// Only what was asked for: object 3 has records 61 to 80.
 	done, err := replay(p, spool, 80, 80)

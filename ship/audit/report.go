@@ -119,7 +119,8 @@ func (f *Finding) text(b *bufio.Writer, now time.Time) {
 	}
 	fmt.Fprintf(b, "  → %s\n", f.Cure)
 	if f.replayable() {
-		fmt.Fprintf(b, "    audit replay -from … -to %s -class %s -spool %s -first %d -last %d\n", shown(f.Place), f.Class, f.Spool, f.First, f.Last)
+		// The name of a place is not always its URL, and never has the parameters of one.
+		fmt.Fprintf(b, "    audit replay -from URL -to URL -class %s -spool %s -first %d -last %d\n", f.Class, f.Spool, f.First, f.Last)
 	}
 }
 
