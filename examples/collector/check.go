@@ -161,7 +161,11 @@ func (t *findings) spools(c *config) {
 	if at != filepath.Clean(c.spoolDir) {
 		t.add(warning, "spool", fmt.Sprintf("%s does not exist yet, and will be created below %s: is its volume mounted?", c.spoolDir, at))
 	}
-	for _, class := range append(slices.Clone(c.classes), leftClasses(c)...) {
+	left, _, err := leftClasses(c)
+	if err != nil {
+		t.add(failed, "spool", err.Error())
+	}
+	for _, class := range slices.Concat(c.classes, left) {
 		t.spool(c, class)
 	}
 	if _, err := shareDescriptors(c, fileLimit()); err != nil {

@@ -8,27 +8,56 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/spool"
 )
 
+const (
+	// heldEvery is how often a spool that another process has open is looked at.
+	heldEvery = 250 * time.Millisecond
+	// heldWait is how long it is waited for: longer than "collector check" and other programs take to look at a spool.
+	heldWait = 10 * time.Second
+)
+
 // leftClasses lists the classes without a -listen that have a spool below -spool with something to deliver. They are delivered
-// like the others, because an instance whose drain is complete loses its disk.
-func leftClasses(c *config) (names []string) {
-	entries, _ := os.ReadDir(c.spoolDir) // the directory may not exist yet
+// like the others, because an instance whose drain is complete loses its disk. A spool that cannot be looked at counts, because it may
+// hold anything. held are those that another process has open, and err says why some may be missing.
+func leftClasses(c *config) (owing, held []string, err error) {
+	entries, err := os.ReadDir(c.spoolDir)
+	if errors.Is(err, fs.ErrNotExist) { // the first spool makes it
+		err = nil
+	}
 	for _, e := range entries {
-		name, dir := e.Name(), filepath.Join(c.spoolDir, e.Name())
-		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() || !classPattern.MatchString(name) || slices.Contains(c.classes, name) {
+		name := e.Name()
+		if !classPattern.MatchString(name) || slices.Contains(c.classes, name) {
 			continue
 		}
-		in, err := spool.Inspect(dir)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, spool.ErrLocked) || err == nil && !owes(in) {
-			continue // no spool, one that another process uses, or one with nothing to deliver
+		switch owed, err := owesIn(filepath.Join(c.spoolDir, name)); {
+		case errors.Is(err, spool.ErrLocked):
+			held = append(held, name)
+		case owed:
+			owing = append(owing, name)
 		}
-		names = append(names, name)
 	}
-	return names
+	return owing, held, err
+}
+
+// owesIn reports whether the spool in dir, if there is one, has something to deliver, or cannot be looked at.
+func owesIn(dir string) (bool, error) {
+	fi, err := os.Stat(dir)
+	if err == nil && !fi.IsDir() {
+		return false, nil
+	}
+	var in *spool.Inspection
+	if err == nil {
+		in, err = spool.Inspect(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err != nil || owes(in), err
 }
 
 // owes reports whether a spool has something to deliver, or an earlier drain could not verify a delivery.
@@ -47,26 +76,71 @@ func owes(in *spool.Inspection) bool {
 	return in.Frozen != "" || len(in.Destinations) == 0 && in.Records > 0
 }
 
+// errHeld is the answer of readiness for a spool without a -listen that another process has open.
+var errHeld = errors.New("another process has its spool open, and it may have records to deliver")
+
 // runLeft starts to deliver the classes of leftClasses, and returns them. One that cannot be opened is down, like any other class.
-func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger) (left []*class) {
-	for _, name := range leftClasses(c) {
+// predecessor reports whether the process that this one replaces still exists.
+func runLeft(ctx context.Context, c *config, d *drain.Drainer, log *slog.Logger, predecessor func() bool) (left []*class) {
+	owing, held, err := leftClasses(c)
+	if err != nil {
+		log.Error("the directory of -spool cannot be read, so spools without -listen in it are not delivered, and no drain is complete: correct what err names, and restart", "dir", c.spoolDir, "err", err)
+		d.Down("without -listen", err)
+	}
+	for _, name := range slices.Concat(owing, held) {
 		cl, err := newClass(ctx, c, name, log)
-		if err == nil {
-			log.Warn("delivering a class without -listen: its spool has pending records; nothing needs to be done", "class", name)
-			if err = cl.start(false); err == nil {
-				err = cl.run(d)
-			}
-		}
-		if err != nil {
-			log.Error("a class without -listen is down, and its pending records wait; it is tried again: correct what err names", "class", name, "err", err)
-			d.Down(name, err)
-		}
-		if cl == nil {
+		left = append(left, cl)
+		if err == nil && slices.Contains(held, name) {
+			d.Down(name, errHeld)
+			go cl.await(ctx, d, predecessor)
 			continue
 		}
-		if left = append(left, cl); err != nil {
-			go cl.retry(ctx, d, false)
-		}
+		cl.deliver(ctx, d, err)
 	}
 	return left
+}
+
+// deliver starts to deliver a class without a listener, unless err keeps it from that.
+func (cl *class) deliver(ctx context.Context, d *drain.Drainer, err error) {
+	if err == nil {
+		cl.log.Warn("delivering a class without -listen: its spool has pending records; nothing needs to be done")
+		if err = cl.start(false); err == nil {
+			err = cl.run(d)
+		}
+	}
+	if err != nil {
+		cl.log.Error("a class without -listen is down, and its pending records wait; it is tried again: correct what err names", "err", err)
+		d.Down(cl.name, err)
+		go cl.retry(ctx, d, false)
+	}
+}
+
+// await delivers a class whose spool another process has open, when that process has closed it. The predecessor closes all of its
+// spools, and a program that only looks at a spool closes it soon. A process that keeps it open for longer is another collector with the
+// same -spool: it delivers that spool itself.
+func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func() bool) {
+	tick := time.NewTicker(heldEvery)
+	defer tick.Stop()
+	for since := time.Now(); ; {
+		if predecessor() {
+			since = time.Now()
+		}
+		switch owed, err := owesIn(cl.dir); {
+		case !errors.Is(err, spool.ErrLocked) && owed:
+			cl.deliver(ctx, d, nil)
+			return
+		case !errors.Is(err, spool.ErrLocked):
+			d.Down(cl.name, nil)
+			return
+		case time.Since(since) >= heldWait:
+			cl.log.Warn("another process keeps the spool of a class without -listen open: that process must deliver it, and a drain of this one does not wait for it", "err", err)
+			d.Down(cl.name, nil)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

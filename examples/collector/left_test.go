@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
@@ -48,8 +50,8 @@ func TestLeftClass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := leftClasses(c); strings.Join(left, " ") != "odd old" {
-		t.Errorf("left: %q", left)
+	if owing, held, err := leftClasses(c); strings.Join(owing, " ") != "odd old" || strings.Join(held, " ") != "busy" || err != nil {
+		t.Errorf("left: %q, held: %q, %v", owing, held, err)
 	}
 	d, err := drain.New(&drain.Options{Dir: spools, Timeout: time.Minute})
 	if err != nil {
@@ -57,12 +59,98 @@ func TestLeftClass(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	runLeft(ctx, c, d, slog.New(slog.DiscardHandler))
+	runLeft(ctx, c, d, slog.New(slog.DiscardHandler), func() bool { return false })
 	r, err := d.Drain(ctx, "test")
 	if a := r.Classes["old"].Destinations["a"]; err != nil || a.Delivered.Records != 10 || !a.Verified {
 		t.Errorf("%v %s", err, r.JSON())
 	}
-	if r.Outcome != drain.Incomplete || r.Classes["odd"].Err == "" || len(r.Classes) != 2 {
+	if r.Outcome != drain.Incomplete || r.Classes["odd"].Err == "" || r.Classes["busy"].Err == "" || len(r.Classes) != 3 {
 		t.Errorf("a class that cannot be opened: %s", r.JSON())
+	}
+}
+
+// TestLeftClassHeld: a spool that another process has open is delivered when it closes it. No drain is complete before: the
+// predecessor closes its spools one by one. Another collector with the same -spool keeps its own.
+func TestLeftClassHeld(t *testing.T) {
+	nowhere(t)
+	for name, x := range map[string]struct {
+		records             int
+		predecessor, closes time.Duration // how long it exists, and has the spool open
+		delivered, down     bool          // after a minute
+	}{
+		"the predecessor closes it late":       {records: 10, predecessor: 40 * time.Second, closes: 30 * time.Second, delivered: true},
+		"the predecessor has delivered it":     {predecessor: 40 * time.Second, closes: 30 * time.Second},
+		"the predecessor still has it":         {records: 10, predecessor: time.Hour, closes: time.Hour, down: true},
+		"a program looks at it":                {records: 10, closes: 5 * time.Second, delivered: true},
+		"another collector delivers it":        {records: 10, closes: time.Hour},
+		"another one, and a predecessor ended": {records: 10, predecessor: 30 * time.Second, closes: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			spools := filepath.Join(dir, "spool")
+			c, err := parseFlags([]string{"-spool=" + spools, "-listen=vpn=udp://127.0.0.1:0", "-dest=a=file://" + filepath.Join(dir, "a")}, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				other, err := spool.Open(filepath.Join(spools, "old"), &spool.Options{Class: "old", Destinations: []string{"a"}, MaxBytes: 1 << 30})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer other.Close()
+				for range x.records {
+					if _, err := other.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("left")}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				began := time.Now()
+				defer time.AfterFunc(x.closes, func() { other.Close() }).Stop()
+				d, err := drain.New(&drain.Options{Dir: spools, Timeout: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				runLeft(ctx, c, d, slog.New(slog.DiscardHandler), func() bool { return time.Since(began) < x.predecessor })
+				if d.Stats().Down["old"] == nil {
+					t.Error("it is not down at first")
+				}
+				<-time.After(time.Minute)
+				if err := d.Stats().Down["old"]; (err != nil) != x.down {
+					t.Errorf("after a minute it is down: %v", err)
+				}
+				r, err := d.Drain(ctx, "test")
+				a, has := r.Classes["old"]
+				if err != nil || has != (x.delivered || x.down) || x.delivered && !a.Destinations["a"].Verified || x.down && r.Outcome != drain.Incomplete {
+					t.Errorf("%v %s", err, r.JSON())
+				}
+			})
+		})
+	}
+}
+
+// TestLeftUnreadable: a spool that cannot be looked at may hold records, so its class is down.
+func TestLeftUnreadable(t *testing.T) {
+	nowhere(t)
+	dir := t.TempDir()
+	c, err := parse(t, "-spool="+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := filepath.Join(dir, "loop") // a stand-in for a disk that fails: os.Stat returns an error
+	if err := os.Symlink("loop", loop); err != nil {
+		t.Skip(err)
+	}
+	if owing, _, err := leftClasses(c); !slices.Contains(owing, "loop") || err != nil {
+		t.Errorf("%q, %v", owing, err)
+	}
+	c.spoolDir = filepath.Join(loop, "x")
+	d, err := drain.New(&drain.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runLeft(t.Context(), c, d, slog.New(slog.DiscardHandler), func() bool { return false })
+	if down := d.Stats().Down; len(down) != 1 {
+		t.Errorf("the directory cannot be read: %v", down)
 	}
 }

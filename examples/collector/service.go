@@ -36,6 +36,8 @@ type service struct {
 	socket  net.Listener // of status; nil without -http
 	drainer *drain.Drainer
 	watch   *status.Watch
+	// parent is the process that has started this one to replace it; 0 if there is none.
+	parent int
 }
 
 // serve runs the service until it ends as the flags and signals say.
@@ -93,9 +95,9 @@ func serve(c *config, log *slog.Logger) (*drain.Report, error) {
 }
 
 // runOthers delivers what other processes have left: classes without a listener, and spools of other instances. It comes after the
-// classes have their spools, since a predecessor has these open, too.
+// classes have their spools, since a predecessor has these open, too, and closes them at the same time as those that it leaves.
 func (s *service) runOthers(ctx context.Context) {
-	s.left = runLeft(ctx, s.c, s.drainer, s.log)
+	s.left = runLeft(ctx, s.c, s.drainer, s.log, s.hasPredecessor)
 	s.orphans.start() // also for a drain: what they owe keeps this instance, too
 }
 
@@ -192,6 +194,7 @@ func (s *service) inherit(ctx context.Context) (*ingest.Inheritance, error) {
 	if err != nil || predecessor == nil {
 		return nil, err
 	}
+	s.parent = os.Getppid() // it exists: otherwise it would not answer Take
 	names := []string{httpName}
 	for _, cl := range s.classes {
 		for _, u := range cl.urls {
@@ -200,6 +203,10 @@ func (s *service) inherit(ctx context.Context) (*ingest.Inheritance, error) {
 	}
 	return predecessor, predecessor.Take(ctx, names...)
 }
+
+// hasPredecessor reports whether the process that has started this one to replace it still exists: a process whose parent ends gets
+// another one.
+func (s *service) hasPredecessor() bool { return s.parent != 0 && os.Getppid() == s.parent }
 
 // unfinishedDrain reports whether this process only drains: it continues a drain that was interrupted, or the platform is
 // already taking the instance away.
