@@ -56,8 +56,13 @@ func (s *Set) parse(args []string) error {
 		if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 			err = errors.New("-" + name + ": there is no such flag" + suggest(name, s.names()))
 		}
-		s.errs = append(s.errs, err)
 		args = s.Args() // what follows the mistake
+		if arg, ok := strings.CutPrefix(err.Error(), "bad flag syntax: "); ok {
+			name, _, _ := strings.Cut(arg, "=") // the value may be a URL with a password
+			err = errors.New(name + ": it is no flag: write -NAME or -NAME=VALUE")
+			args = args[1:] // package flag stops before it
+		}
+		s.errs = append(s.errs, err)
 	}
 }
 

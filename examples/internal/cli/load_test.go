@@ -200,6 +200,22 @@ Web: 1
 	}
 }
 
+// TestBadSyntax: what follows an argument that is no flag is read, and its value is not shown.
+func TestBadSyntax(t *testing.T) {
+	c, s := load(t, "", nil, "---spool=u:hunter2@x", "-=hunter2", "--=x", "-spool", "/x", "----")
+	want := []string{
+		"---spool: it is no flag: write -NAME or -NAME=VALUE", "-: it is no flag: write -NAME or -NAME=VALUE",
+		"--: it is no flag: write -NAME or -NAME=VALUE", "----: it is no flag: write -NAME or -NAME=VALUE",
+	}
+	var have []string
+	for _, e := range s.Mistakes() {
+		have = append(have, e.Error())
+	}
+	if !slices.Equal(have, want) || c.spool != "/x" {
+		t.Errorf("spool %q, %q", c.spool, have)
+	}
+}
+
 // TestNotYAML: what is no YAML is named with its line.
 func TestNotYAML(t *testing.T) {
 	for text, want := range map[string]string{
