@@ -45,7 +45,7 @@ type adoptions struct {
 
 	mu      sync.Mutex
 	seen    map[string]*orphan
-	roots   map[string]unread // directories of -adopt that cannot be searched
+	roots   map[string]unread // directories of -adopt that cannot be searched, and spools in them that cannot be looked at
 	looked  bool              // all of them have been searched once
 	changed chan struct{}     // closed at the next change of these fields
 }
@@ -109,8 +109,11 @@ func (a *adoptions) look() {
 			roots[root] = unread{err.Error(), errors.Is(err, fs.ErrNotExist)}
 		}
 		for _, dir := range dirs {
-			if at, err := identity(dir); err == nil {
+			switch at, err := identity(dir); {
+			case err == nil:
 				found[dir] = at
+			case !errors.Is(err, fs.ErrNotExist): // it was not unmounted meanwhile
+				roots[dir] = unread{err.Error(), false}
 			}
 		}
 	}
@@ -119,7 +122,7 @@ func (a *adoptions) look() {
 	a.logRoots(roots)
 	a.looked = true
 	maps.DeleteFunc(a.seen, func(dir string, o *orphan) bool {
-		return o.State != "delivering" && !o.isAt(found[dir])
+		return o.State != "delivering" && !o.isAt(found[dir]) && roots[dir] == (unread{})
 	})
 	for dir, at := range found {
 		if a.seen[dir] == nil {

@@ -128,6 +128,59 @@ func TestAdoptMissingDirectory(t *testing.T) {
 	}
 }
 
+// TestAdoptUnreadableSpool: a spool that is there and cannot be looked at may hold anything: a drain waits for it, whether it was
+// seen before or not.
+func TestAdoptUnreadableSpool(t *testing.T) {
+	nowhere(t)
+	dir := t.TempDir()
+	vol := filepath.Join(dir, "vol")
+	s, err := spool.Open(vol, &spool.Options{Class: "vpn", Destinations: []string{"a"}, MaxBytes: 1 << 30})
+	if err == nil {
+		_, err = s.Append(t.Context(), []segment.Record{{Time: 1, Data: []byte("x")}})
+		err = errors.Join(err, s.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(t, "-adopt="+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(vol, "spool.json")
+	spoil := func() error { // a stand-in for a disk that fails: os.Stat returns an error
+		return errors.Join(os.Rename(name, name+".good"), os.Symlink("spool.json", name))
+	}
+	for _, seen := range []bool{false, true} {
+		var out bytes.Buffer
+		a := newAdoptions(c, slog.New(slog.NewTextHandler(&out, nil)))
+		a.end() // nothing is delivered
+		if seen {
+			a.look()
+			a.wg.Wait()
+		}
+		if err := spoil(); err != nil {
+			t.Skip(err)
+		}
+		for range 2 {
+			a.look()
+			a.wg.Wait()
+		}
+		if owed := a.Pending(); len(owed) != 1 || owed[0].Dir != vol {
+			t.Errorf("seen before %v: owed: %+v", seen, owed)
+		}
+		if n := strings.Count(out.String(), "level=WARN"); n != 1 || !strings.Contains(out.String(), vol) {
+			t.Errorf("seen before %v: %d warnings: %s", seen, n, &out)
+		}
+		if err := errors.Join(os.Remove(name), os.Rename(name+".good", name)); err != nil {
+			t.Fatal(err)
+		}
+		a.look()
+		if owed := a.Pending(); len(owed) != 1 || strings.Contains(owed[0].Why, "cannot be read") {
+			t.Errorf("seen before %v: it can be read again: %+v", seen, owed)
+		}
+	}
+}
+
 // TestNoWorkOfOthers: on the volume of a collector that has died during an adoption, its directory of work looks like a spool. It is none:
 // the volume that it was made from has everything.
 func TestNoWorkOfOthers(t *testing.T) {

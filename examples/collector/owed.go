@@ -22,6 +22,9 @@ func (a *adoptions) Pending() (owed []drain.Adoption) {
 		return nil
 	}
 	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
+		if o := a.seen[root]; o != nil && o.State != "delivered" {
+			continue // a spool: it is listed below
+		}
 		if r := a.roots[root]; !r.missing {
 			owed = append(owed, drain.Adoption{Dir: root, Why: "it cannot be read: " + r.why})
 		}
