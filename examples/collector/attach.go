@@ -76,10 +76,33 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 		sink.Account(lost)
 		cl.log.Error("records in memory are lost: the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
 	}
-	if ending { // the spool was open, so nothing else is lost
-		cl.log.Warn("class closed, with all of its records in the spool, because the process is ending", "err", cl.close())
+	if ending {
+		err := errors.Join(cl.shutdown(cl.attaches.last), cl.close())
+		cl.log.Warn("class closed because the process is ending", "err", err)
 	}
 	return nil
+}
+
+// shutdown puts what the listeners have in hand and in their sockets into the open spool, until ctx ends. No Drainer does it for a class
+// that none has accepted. No shipper makes room, so a full spool takes it over its quota.
+func (cl *class) shutdown(ctx context.Context) error {
+	errs := make([]error, len(cl.listeners))
+	var wg sync.WaitGroup
+	for i, l := range cl.listeners {
+		wg.Go(func() { errs[i] = l.Shutdown(ctx) })
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		cl.spool.Shelf().LastCall()
+		select {
+		case <-done:
+			return errors.Join(errs...)
+		case <-tick.C:
+		}
+	}
 }
 
 // loseHeld ends a class whose spool could not be opened: what it holds, and what its listeners have in hand, is lost, and the

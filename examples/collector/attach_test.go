@@ -1,21 +1,28 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestEndWhileAttaching: a successor whose spool is full hears of its end, and keeps what it has in memory.
-func TestEndWhileAttaching(t *testing.T) {
-	nowhere(t)
+// held is how many records the successor of full holds.
+const held = 400
+
+// full is a class that has taken over, with more in memory than its spool has room for, and its Drainer.
+func full(t *testing.T) (*class, *drain.Drainer) {
+	t.Helper()
 	dir := t.TempDir()
 	blocked := filepath.Join(dir, "file")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil { // nothing is delivered, so nothing makes room
@@ -31,20 +38,26 @@ func TestEndWhileAttaching(t *testing.T) {
 		t.Fatal(err)
 	}
 	cl := classes[0]
-	cl.attaches = newAttaches(t.Context())
+	cl.served, cl.attaches = new(served), newAttaches(t.Context())
 	d, err := drain.New(&drain.Options{Dir: dir, Before: []drain.Step{{Name: "holds", Run: cl.attaches.stop}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cl.hold = ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 64 << 20, Logger: log})
-	const n = 400
-	for range n {
+	for range held {
 		batch := []segment.Record{{Time: 1, Data: make([]byte, 8<<10)}}
 		cl.hold.Account(segment.Account{Received: segment.Tally{Records: 1, Bytes: 8 << 10}})
 		if _, err := cl.hold.Offer(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return cl, d
+}
+
+// TestEndWhileAttaching: a successor whose spool is full hears of its end, and keeps what it has in memory.
+func TestEndWhileAttaching(t *testing.T) {
+	nowhere(t)
+	cl, d := full(t)
 	heard, settled := make(chan struct{}), make(chan struct{})
 	cl.attaches.busy.Go(func() {
 		defer close(settled)
@@ -72,7 +85,69 @@ func TestEndWhileAttaching(t *testing.T) {
 	}
 	<-settled
 	got := r.Classes["vpn"]
-	if held := cl.hold.Held(); held.Records != 0 || got.Kept.Records != n || got.Lost[segment.GivenUp].Records != 0 {
-		t.Errorf("%d records are still in memory: %s", held.Records, r.JSON())
+	if left := cl.hold.Held(); left.Records != 0 || got.Kept.Records != held || got.Lost[segment.GivenUp].Records != 0 {
+		t.Errorf("%d records are still in memory: %s", left.Records, r.JSON())
+	}
+}
+
+// closeLater is a listener that is closed only after the test has sent more to it: Close counts as lost what Shutdown has not read.
+type closeLater struct {
+	ingest.Listener
+	send func()
+}
+
+func (l *closeLater) Shutdown(ctx context.Context) error {
+	l.send()
+	return l.Listener.Shutdown(ctx)
+}
+
+func (l *closeLater) Close() error {
+	l.send()
+	return l.Listener.Close()
+}
+
+// TestEndBeforeAttached: what is in the sockets of a successor that ends before its class is attached is put into the spool, also if
+// that is full.
+func TestEndBeforeAttached(t *testing.T) {
+	nowhere(t)
+	cl, d := full(t)
+	if err := cl.bind(nil); err != nil {
+		t.Fatal(err)
+	}
+	l := cl.listeners[0]
+	c, err := net.Dial("udp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cl.serve(cl.hold, d)
+	const n = 50
+	cl.listeners[0] = &closeLater{l, sync.OnceFunc(func() {
+		for range n {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Error(err)
+			}
+			for began := time.Now(); l.Stats().Received.Records == 0; { // the others stay in the socket while this one waits for room
+				if time.Since(began) > 10*time.Second {
+					t.Errorf("the listener has not read the datagram: %+v", l.Stats())
+					return
+				}
+			}
+		}
+	})}
+	cl.attaches.busy.Go(func() {
+		<-cl.attaches.ending.Done()
+		cl.settle(d, func() {})
+	})
+	if _, err := d.Stop(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := spool.Open(cl.dir, &cl.spoolOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if a := s.Ledger(); a.Kept.Records != held+n || a.Lost.Total().Records != 0 {
+		t.Errorf("%d records are kept, %d are lost: %s", a.Kept.Records, a.Lost.Total().Records, a.Lost.Text())
 	}
 }
