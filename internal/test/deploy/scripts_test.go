@@ -128,7 +128,7 @@ func TestFetchSecrets(t *testing.T) {
 	dir := t.TempDir()
 	list := filepath.Join(dir, "list")
 	lines := "a arn:aws:secretsmanager:eu-central-1:1:secret:a\ngone arn:aws:secretsmanager:eu-central-1:1:secret:gone\n" +
-		"binary arn:aws:secretsmanager:eu-central-1:1:secret:binary\nhalf arn:aws:ssm:eu-west-1:1:parameter/half\n\nbad not-an-arn\nb arn:aws-cn:ssm:cn-north-1:1:parameter/b\n"
+		"binary arn:aws:secretsmanager:eu-central-1:1:secret:binary\nhalf arn:aws:ssm:eu-west-1:1:parameter/half\n\nbad not-an-arn\nb arn:aws-cn:ssm:cn-north-1:1:parameter/b" // without a newline
 	if err := os.WriteFile(list, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
