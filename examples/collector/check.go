@@ -25,7 +25,8 @@ import (
 
 const checkUsage = `It reads the command line, the environment and the file as the service does, and lists every mistake with its place. Then it
 connects to each destination, authenticates, and writes and reads a small probe object below _tmp/; -offline leaves that out. It may
-run beside the service: it opens no socket and no spool, and changes nothing on this host.
+run beside a running service: it opens no socket and changes no spool. While it reads a spool that no service has open, it holds the
+lock, so a service that starts at that moment is refused. The probe of a file: destination is written on this host.
 `
 
 // exitUnusable is the exit code of check for a destination that cannot be used.
