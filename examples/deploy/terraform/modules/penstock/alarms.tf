@@ -105,7 +105,7 @@ resource "aws_cloudwatch_metric_alarm" "unhealthy" {
   tags                = local.tags
 }
 
-# A drain, or an instance that waits for its drain, for half of the time that a drain may take at most (48 h).
+# A drain, or an instance that waits for its drain, for six hours: half of the default drain_timeout (12 h).
 resource "aws_cloudwatch_metric_alarm" "draining" {
   for_each = var.groups
 
