@@ -117,8 +117,11 @@ func scaleIn(t *testing.T, s *servers, seed uint64) (seen []string) {
 		if r.IntN(3) == 0 {
 			// The first signal lets a drain that the group has begun go on. Signals that come at once are one to the kernel.
 			seen = append(seen, "signals")
-			for tick := time.NewTicker(300 * time.Millisecond); c.cmd.Process.Signal(syscall.SIGTERM) == nil; <-tick.C {
+			tick := time.NewTicker(300 * time.Millisecond)
+			for n := 0; n < 100 && c.cmd.Process.Signal(syscall.SIGTERM) == nil; n++ {
+				<-tick.C
 			}
+			tick.Stop()
 		} else {
 			seen = append(seen, "kill in "+journalled(dir))
 			_ = c.cmd.Process.Kill()
