@@ -36,6 +36,8 @@ type Verdict struct {
 	Arrived, Bound uint64
 	Servers        []ServerVerdict
 	Relays         []RelayVerdict
+
+	ways []way
 }
 
 // ServerVerdict is the account of one server.
@@ -92,7 +94,8 @@ func (s *Stage) judge(feeds []*Feed, probe *Probe) (*Verdict, error) {
 	if err := v.relays(s, feeds, fwd); err != nil {
 		return v, err
 	}
-	if err := v.datagrams(s, feeds, fwd, contents); err != nil {
+	v.datagrams(s, feeds, fwd, contents)
+	if err := v.checkWays(s.linkDrops); err != nil {
 		return v, err
 	}
 	for _, c := range contents {
@@ -201,9 +204,7 @@ func (v *Verdict) server(s *Stage, srv *Server, fwd map[string]forwarded, conten
 		v.check(a.Kernel.NoRoom == overflow && r.Bound == 0, fmt.Sprintf("%v: every datagram that its kernel dropped is counted", srv),
 			"kernel %d, collector %d; unaccounted for %d", a.Kernel.NoRoom, overflow, r.Bound)
 		v.check(a.InSocket() == 0 && a.Forwarded >= a.Input, fmt.Sprintf("%v: nothing is left in a socket", srv), "forwarded %d, input %d, %+v", a.Forwarded, a.Input, a.Kernel)
-		if err := v.way(s, srv.String(), a.OnTheWay(), srv.ns); err != nil {
-			return err
-		}
+		v.way(srv.String(), a.OnTheWay(), srv.ns)
 	} else {
 		v.drop("sent to a killed server that no longer answered", a.OnTheWay())
 		v.drop("in a killed server's sockets", a.InSocket())
@@ -225,7 +226,7 @@ func (v *Verdict) drop(cause string, n uint64) {
 }
 
 // datagrams checks that each datagram that was sent is at the destinations, or counted as dropped.
-func (v *Verdict) datagrams(s *Stage, feeds []*Feed, fwd map[string]forwarded, contents []*Content) error {
+func (v *Verdict) datagrams(s *Stage, feeds []*Feed, fwd map[string]forwarded, contents []*Content) {
 	var sent uint64
 	for _, f := range feeds {
 		if !isUDP(f.Run) {
@@ -240,9 +241,7 @@ func (v *Verdict) datagrams(s *Stage, feeds []*Feed, fwd map[string]forwarded, c
 			into, way = into+fwd[heavyName].Out(), append(way, s.heavy.ns)
 		}
 		v.check(into >= b.In, f.Run+": the balancer has not seen more than was sent", "sent %d, seen %d", into, b.In)
-		if err := v.way(s, f.Run+": from the clients", into-min(into, b.In), way...); err != nil {
-			return err
-		}
+		v.way(f.Run+": from the clients", into-min(into, b.In), way...)
 		v.drop("no target (balancer)", b.NoTarget)
 		v.check(b.In == b.NoTarget+b.Out(), f.Run+": the balancer has passed on every datagram that had a target", "seen %d, no target %d, passed on %d", b.In, b.NoTarget, b.Out())
 	}
@@ -259,26 +258,6 @@ func (v *Verdict) datagrams(s *Stage, feeds []*Feed, fwd map[string]forwarded, c
 		}
 		v.check(sent-found == dropped, "every datagram that was sent is at "+c.Name+", or was dropped and counted", "sent %d, found %d, dropped %d %v", sent, found, dropped, v.Dropped)
 	}
-	return nil
-}
-
-// way checks that datagrams which left one machine and did not reach the next were dropped, and counted, by an interface between
-// the two.
-func (v *Verdict) way(s *Stage, what string, missing uint64, machines ...*Namespace) error {
-	if missing == 0 {
-		return nil
-	}
-	var drops uint64
-	for _, n := range machines {
-		d, err := s.linkDrops(n)
-		if err != nil {
-			return err
-		}
-		drops += d
-	}
-	v.check(missing <= drops, what+", every datagram that an interface dropped is counted", "missing %d, dropped by interfaces %d", missing, drops)
-	v.drop("an interface's queue", missing)
-	return nil
 }
 
 // stream checks that only lines are missing that the receiver has never confirmed.
