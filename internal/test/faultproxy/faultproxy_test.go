@@ -104,6 +104,48 @@ func TestTCP(t *testing.T) {
 	}
 }
 
+// TestCutAfter: the server gets exactly so many bytes before the reset.
+func TestCutAfter(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p, err := ListenTCP(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, n := range []int{0, 3, 10} {
+		before := p.Sent()
+		p.CutAfter(int64(n))
+		client, err := net.Dial("tcp", p.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		_ = errors.Join(client.SetDeadline(time.Now().Add(time.Minute)), server.SetDeadline(time.Now().Add(time.Minute)))
+		if _, err := io.WriteString(client, "0123456789"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(server)
+		if string(got) != "0123456789"[:n] || err == nil {
+			t.Errorf("cut after %d bytes: the server has %q, %v", n, got, err)
+		}
+		if sent := p.Sent() - before; sent != int64(n) {
+			t.Errorf("cut after %d bytes: %d were sent", n, sent)
+		}
+		if _, err := client.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("cut after %d bytes: the client's connection is not reset: %v", n, err)
+		}
+	}
+}
+
 // TestS3: faults are answered by the proxy, everything else by the server behind it.
 func TestS3(t *testing.T) {
 	var bodies []string

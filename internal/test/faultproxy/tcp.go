@@ -80,6 +80,7 @@ func (p *TCP) serve(client net.Conn) {
 type packet struct {
 	b   []byte
 	due time.Time
+	cut chan struct{} // closed when everything was reset after these bytes; nil if nothing is
 }
 
 // copy moves bytes one way. A goroutine takes them off the sender's hands, as a long line would, up to 16 MiB.
@@ -94,10 +95,18 @@ func (p *TCP) copy(dst, src net.Conn, up bool) {
 		for {
 			b := make([]byte, 64<<10)
 			n, err := src.Read(b)
-			if err != nil || !p.pass(b[:n], up) {
+			if err != nil {
 				return
 			}
-			line <- packet{b[:n], time.Now().Add(p.latency())}
+			pkt := packet{b: b[:n], due: time.Now().Add(p.latency())}
+			if up {
+				p.pass(&pkt)
+			}
+			line <- pkt
+			if pkt.cut != nil {
+				<-pkt.cut
+				return
+			}
 		}
 	})
 	for pkt := range line {
@@ -113,32 +122,32 @@ func (p *TCP) copy(dst, src net.Conn, up bool) {
 		if _, err := dst.Write(pkt.b); err != nil {
 			src.Close() // ends the sender, whose packets are dropped
 		}
+		if pkt.cut != nil {
+			p.Reset()
+			close(pkt.cut)
+		}
 	}
 }
 
-// pass does to bytes towards the server what was asked for; false: their connection is gone.
-func (p *TCP) pass(b []byte, up bool) bool {
-	if !up {
-		return true
-	}
-	n := int64(len(b))
+// pass does to bytes towards the server what was asked for.
+func (p *TCP) pass(pkt *packet) {
 	p.mu.Lock()
-	p.sent += n
-	cut := p.left >= 0 && p.left < n
+	defer p.mu.Unlock()
 	if p.left >= 0 {
-		p.left -= n
+		if n := int64(len(pkt.b)); p.left <= n {
+			pkt.b, pkt.cut, p.left = pkt.b[:p.left], make(chan struct{}), -1
+		} else {
+			p.left -= n
+		}
 	}
+	n := int64(len(pkt.b))
+	p.sent += n
 	if p.flip >= 0 {
 		if p.flip < n {
-			b[p.flip] ^= 1
+			pkt.b[p.flip] ^= 1
 		}
 		p.flip = max(p.flip-n, -1)
 	}
-	p.mu.Unlock()
-	if cut {
-		p.Reset()
-	}
-	return !cut
 }
 
 func (p *TCP) latency() time.Duration {
@@ -174,7 +183,7 @@ func (p *TCP) Fill() {
 	}
 }
 
-// CutAfter resets everything once n more bytes have gone towards the server; negative: never.
+// CutAfter resets everything once n more bytes, and none after them, have gone towards the server; negative: never.
 func (p *TCP) CutAfter(n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,8 +202,10 @@ func (p *TCP) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = -1
-	for c := range p.conns {
+	for c := range p.conns { // all before the first is closed: the end of one closes its other side
 		_ = c.(*net.TCPConn).SetLinger(0)
+	}
+	for c := range p.conns {
 		c.Close()
 	}
 }
