@@ -1,7 +1,6 @@
 package testserver
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"net"
@@ -9,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -63,7 +60,7 @@ func StartS3(t testing.TB) *S3Server {
 	}
 	access, secret := "penstocktest", rand.Text()
 	addr := FreeAddr(t)
-	out := &output{}
+	out := &Log{}
 	cmd := exec.Command(program, "--access", access, "--secret", secret, "--port", addr, "--quiet", "--keep-alive", "--health", "/health", "posix", dir)
 	// Not the caller's settings, which may name other servers.
 	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir}
@@ -83,7 +80,7 @@ func StartS3(t testing.TB) *S3Server {
 }
 
 // await polls until ready returns nil: another process has no channel to tell us on.
-func await(t testing.TB, gone chan error, out *output, ready func() error) {
+func await(t testing.TB, gone chan error, out *Log, ready func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -119,15 +116,6 @@ func healthy(url string) error {
 	return nil
 }
 
-// missing skips a test that needs a program, except in CI, where a skipped test would look like a passed one.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // FreeAddr returns a loopback address on which nothing listens. Another process could take it before the server does; the
 // server then ends, and the test says so.
 func FreeAddr(t testing.TB) string {
@@ -141,25 +129,4 @@ func FreeAddr(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return addr
-}
-
-// output keeps what a server says, for when it fails.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.b.Len() > 64<<10 {
-		return len(p), nil
-	}
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return strings.TrimSpace(o.b.String())
 }

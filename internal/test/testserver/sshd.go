@@ -1,7 +1,6 @@
 package testserver
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
@@ -36,7 +35,7 @@ type SSHD struct {
 	mu    sync.Mutex
 	cmd   *exec.Cmd // nil while stopped
 	ended chan struct{}
-	log   *logWatch
+	log   *Log
 }
 
 // StartSSHD starts an SSHD for the length of a test. Lines of sshd_config given as extra win over its own. Without the
@@ -170,7 +169,8 @@ func (s *SSHD) run() error {
 	if s.cmd != nil {
 		return errors.New("testserver: sshd runs already")
 	}
-	log := &logWatch{line: "Server listening", seen: make(chan struct{})}
+	log := new(Log)
+	listens := log.await("Server listening")
 	cmd := exec.Command(s.binary, "-D", "-e", "-f", s.config)
 	cmd.Stderr = log
 	cmd.WaitDelay = time.Second
@@ -184,7 +184,7 @@ func (s *SSHD) run() error {
 	}()
 	s.cmd, s.ended, s.log = cmd, ended, log
 	select {
-	case <-log.seen:
+	case <-listens:
 		return nil
 	case <-ended:
 		s.cmd = nil
@@ -202,32 +202,4 @@ func (s *SSHD) Log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.log.String()
-}
-
-// logWatch keeps a log and tells when a text appears in it.
-type logWatch struct {
-	mu   sync.Mutex
-	b    bytes.Buffer
-	line string
-	seen chan struct{}
-	done bool
-}
-
-func (l *logWatch) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.b.Len() < 1<<20 {
-		l.b.Write(p)
-	}
-	if !l.done && bytes.Contains(l.b.Bytes(), []byte(l.line)) {
-		l.done = true
-		close(l.seen)
-	}
-	return len(p), nil
-}
-
-func (l *logWatch) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
