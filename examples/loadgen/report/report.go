@@ -2,6 +2,7 @@
 package report
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,20 +165,21 @@ func Read(path string) (*Report, error) {
 
 // Write writes a file at once: a reader never sees a part of it.
 func Write(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".loadgen-*")
+	temporary := filepath.Join(filepath.Dir(path), ".loadgen-"+rand.Text())
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) // os.CreateTemp would need a Chmod, which ignores the umask
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(f.Name())
+			_ = os.Remove(temporary)
 		}
 	}()
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return os.Rename(temporary, path)
 }
 
 // WriteJSON writes a value as JSON.

@@ -21,7 +21,7 @@ type mode struct{ dir, file fs.FileMode }
 
 // TestModes: every file and directory that the programs create has the mode that .github/SECURITY.md documents, whatever the umask.
 func TestModes(t *testing.T) {
-	for _, umask := range []fs.FileMode{0, 0o022} {
+	for _, umask := range []fs.FileMode{0, 0o022, 0o077} {
 		t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) {
 			root := t.TempDir()
 			at := func(name string) string { return filepath.Join(root, name) }
@@ -29,7 +29,7 @@ func TestModes(t *testing.T) {
 			tcp := testserver.FreeAddr(t)
 			c := startCollectorUnder(t, under, nil, at("spools"), nil, "-listen", "vpn=tcp://"+tcp, "-dest", "a=file://"+at("dest"), "-lifecycle", "none",
 				"-on-term", "drain", "-segment-age", "200ms", "-cpu-profile", at("cpu")).ready()
-			loadgenSend(t, "-to", "tcp://"+tcp, "-count", "200", "-run", "modes", "-report", at("check"))
+			loadgenSend(t, "-to", "tcp://"+tcp, "-count", "200", "-run", "modes")
 			c.until("an object", 20*time.Second, func() bool {
 				all, _ := filepath.Glob(at("dest/class=vpn/*/*/*"))
 				return len(all) > 0
@@ -38,7 +38,7 @@ func TestModes(t *testing.T) {
 			checkModes(t, root, umask, want)
 			for _, args := range [][]string{
 				{"spoolctl", "export", "-to", at("export"), at("spools/vpn")},
-				{"loadgen", "check", "-at", "file://" + at("dest"), "-report", at("check")},
+				{"loadgen", "check", "-run", "modes", "-sent", "200", "-at", "file://" + at("dest"), "-out", at("check")},
 				{"audit", "-deep", "-checkpoint", at("checkpoint"), "-at", "file://" + at("dest")},
 			} {
 				cmd := exec.Command(under[0], append(append(under[1:len(under):len(under)], binary(t, args[0])), args[1:]...)...)
