@@ -110,18 +110,15 @@ func (p *prober) ask(ctx context.Context, t netip.AddrPort) {
 func (p *prober) check(ctx context.Context, t netip.AddrPort) (answered bool, err error) {
 	host := t.Addr().String()
 	if t.Addr().Is6() {
-		host = "[" + host + "]"
+		host = "[" + strings.ReplaceAll(host, "%", "%25") + "]" // the zone of a link-local address
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.ReplaceAll(p.url, "{host}", host), nil)
 	if err != nil {
-		return true, err
+		return true, withoutURL(err)
 	}
 	resp, err := p.client.Do(req)
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err // without the URL, in which a token may be
-	}
 	if err != nil {
-		return false, err
+		return false, withoutURL(err)
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // for the connection to be used again
@@ -129,6 +126,14 @@ func (p *prober) check(ctx context.Context, t netip.AddrPort) (answered bool, er
 		return true, fmt.Errorf("%s", resp.Status)
 	}
 	return true, nil
+}
+
+// withoutURL is an error without the URL of the check, in which a token may be: the status page shows the error.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // note takes over the result of a check.

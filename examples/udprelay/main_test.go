@@ -206,6 +206,19 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestCheckShowsNoURL: the status page shows why a target is unhealthy, without the URL of the check, in which a token may be.
+func TestCheckShowsNoURL(t *testing.T) {
+	for _, target := range []string{"127.0.0.1:9", "[fe80::1%none]:9"} {
+		for _, u := range []string{"http://{host}:1/readyz?token=hunter2", "http://{host}:x/readyz?token=hunter2"} {
+			p := newProber(checks{url: u, timeout: time.Minute}, func() {})
+			if _, err := p.check(t.Context(), netip.MustParseAddrPort(target)); err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s, %s: %v", target, u, err)
+			}
+			p.stop()
+		}
+	}
+}
+
 // TestGroup: instances in service are targets, those that end are known and drain, and addresses are asked for once.
 func TestGroup(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
