@@ -145,7 +145,7 @@ func TestNeedsBoth(t *testing.T) {
 		"being delivered":          {Adoption{State: "delivering"}, Proof{Complete: true}, nil, "to be adopted", adopting},
 		"waiting":                  {Adoption{"waiting", "refused"}, Proof{Complete: true}, nil, "not adopted yet: refused", adopting},
 		"not proven":               {Adoption{State: "delivered"}, Proof{Why: "s3 has less"}, nil, "s3 has less", adopting},
-		"cannot be asked":          {Adoption{State: "delivered"}, Proof{}, errors.New("no route"), "no route", adopting},
+		"cannot be asked":          {Adoption{State: "delivered"}, Proof{}, errors.New("https://u:hunter2@idc: no route"), "https://_idc: no route", adopting},
 		"never":                    {Adoption{State: "delivered"}, Proof{Why: "damaged", Lasting: true}, nil, "damaged", kept},
 		"both":                     {Adoption{State: "delivered"}, Proof{Complete: true}, nil, "", ""},
 	} {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/penstock-go/penstock/drain/status"
 )
 
 // Adoption is what the collector says of a spool.
@@ -139,7 +141,7 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 		p, err := r.Prove(ctx, s)
 		switch {
 		case err != nil:
-			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": the destinations cannot be audited: "+err.Error())
+			return r.impatient(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": the destinations cannot be audited: "+status.Clean(err.Error())) // many may read tags
 		case !p.Complete && p.Lasting:
 			return r.keep(ctx, v, device, dir, notAudited+": spool "+below(dir, s)+": "+p.Why)
 		case !p.Complete:
