@@ -31,6 +31,7 @@ func (m *lifeMark) outlives(c *cleanMark) bool {
 // lifeBudget is how much may be in memory that a kill takes. journal.mu guards it.
 type lifeBudget struct {
 	noted  lifeMark // in the directory
+	raiser role     // of the goroutine that writes a higher bound: see cover
 	handed int64    // what a successor may hold in memory: see HandOver
 }
 
@@ -60,16 +61,25 @@ func (j *journal) writeLife(m lifeMark) error {
 
 // cover makes the mark cover so many bytes in memory, and reports whether j.mu, which is held at call and return, was given
 // up for it. Batches above the budget are rare, so each doubles the bound. A disk that refuses is no reason to take nothing.
+//
+// One goroutine at a time raises the bound, and j.noted follows the file. So nobody relies on a bound that is not durable, and a lower
+// bound never replaces a higher one in the file.
 func (j *journal) cover(bytes int64) (waited bool) {
 	if bytes <= j.noted.AtMostBytes {
 		return false
 	}
+	j.acquire(&j.raiser)
+	defer j.release(&j.raiser)
+	if bytes <= j.noted.AtMostBytes { // raised meanwhile
+		return true
+	}
 	m := j.noted
 	m.AtMostBytes = 2 * bytes
-	j.noted = m
 	j.mu.Unlock()
-	defer j.mu.Lock()
-	if err := j.writeLife(m); err != nil {
+	err := j.writeLife(m)
+	j.mu.Lock()
+	j.noted = m
+	if err != nil {
 		j.log.Warn("spool: cannot record that a batch exceeds the memory budget; if the process is killed now, the next start may understate the loss: see what the disk reports",
 			"class", j.opts.Class, "bytes", bytes, "err", err)
 	}
