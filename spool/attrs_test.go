@@ -92,7 +92,7 @@ func TestAttrsKept(t *testing.T) {
 	if _, err := s2.shelf.Stage(t.Context(), number, lineEncoder{}); err != nil { // its record has the header
 		t.Fatal(err)
 	}
-	again, done, err := s2.shelf.rewritten(&seg, func(put func(uint64, *segment.Record) error) error {
+	again, done, err := s2.shelf.rewritten(t.Context(), &seg, func(put func(uint64, *segment.Record) error) error {
 		for i := range want {
 			rec := record(i+1, 100)
 			rec.Attrs = want[i]

@@ -38,8 +38,8 @@ func (s *Spool) Close() error {
 func (s *Spool) close() error {
 	s.shelf.refuse()
 	s.journal.refuse()
-	// Callers that wait for a commit are served by this one. Calls that stage or acknowledge are ended, the one, and awaited,
-	// the other: once the lock is released, the files are another process's.
+	// This commit also serves callers that wait for one. Calls that stage or restore are cancelled; then all calls that use files are
+	// awaited, since after the lock is released the files may be another process's.
 	err := s.journal.finishWriting()
 	s.shelf.endCalls()
 	s.stop()

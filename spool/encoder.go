@@ -36,11 +36,17 @@ func (s *Shelf) guard(ctx context.Context, enc Encoder, number uint64) (Encoder,
 
 // Encode implements Encoder.
 func (g guardedEncoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
-	out := &gate{w: dst, space: g.s.space, yielder: giveway.NewYielder()}
-	defer out.yielder.Done()
-	e, err := foreign.Call(ctx, foreign.Grace, "Encoder.Encode", func() (object.Encoded, error) { return g.enc.Encode(ctx, out, src, want) })
-	out.shut()
+	e, err := callGated(ctx, g.s.space, "Encoder.Encode", dst, func(dst io.Writer) (object.Encoded, error) { return g.enc.Encode(ctx, dst, src, want) })
 	return e, g.note(err)
+}
+
+// callGated is foreign.Call for code that writes to dst, and no longer does when it has been abandoned.
+func callGated[T any](ctx context.Context, s *space, what string, dst io.Writer, f func(dst io.Writer) (T, error)) (T, error) {
+	out := &gate{w: dst, space: s, yielder: giveway.NewYielder()}
+	defer out.yielder.Done()
+	v, err := foreign.Call(ctx, foreign.Grace, what, func() (T, error) { return f(out) })
+	out.shut()
+	return v, err
 }
 
 // Decode implements Encoder.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/penstock-go/penstock/internal/foreign"
 	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -57,6 +56,8 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
+	ctx, done := s.untilClosed(ctx)
+	defer done()
 	if err := s.staging.enter(ctx, number); err != nil {
 		return err
 	}
@@ -66,12 +67,14 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("spool: restore segment %d: %w", number, fs.ErrNotExist))
 	}
-	within, _ := s.beyondQuota(&seg) // it is wanted by a destination that has everything before it
+	within, _ := s.beyondQuota(&seg, rec.Size) // it is wanted by a destination that has everything before it
 	defer within()
 	temp := s.objPath(number) + vfs.TempSuffix
 	out, err := s.stageTo(number, temp, func(w io.Writer) (object.Encoded, error) {
-		_, err := io.Copy(w, io.LimitReader(readerCtx{ctx, foreign.Reader("Shelf.Restore: body", io.NopCloser(body), func(err error) error { return err })}, rec.Size+1))
-		return object.Encoded{}, err
+		return callGated(ctx, s.space, "Shelf.Restore: body", w, func(w io.Writer) (none object.Encoded, err error) {
+			_, err = io.Copy(w, io.LimitReader(readerCtx{ctx, body}, rec.Size+1))
+			return none, err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("spool: restore segment %d: %w", number, err)
@@ -87,6 +90,7 @@ func (s *Shelf) Restore(ctx context.Context, number uint64, body io.Reader) erro
 		return fmt.Errorf("spool: restore segment %d: %w", number, err)
 	}
 	s.space.used(-seg.StagedSize)
+	s.space.logOverdraft(rec)
 	s.reads.done(number)
 	now, ok := s.cat.update(number, func(c *sealed) { c.Staged, c.StagedSize, c.checked = true, rec.Size, true })
 	if ok {

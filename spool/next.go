@@ -20,8 +20,11 @@ func (s *Shelf) isNext(number uint64) bool {
 	return false
 }
 
-// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it.
-func (s *Shelf) beyondQuota(seg *sealed) (done func(), ok bool) {
+// beyondQuota lets the staged file of a segment exceed the quota until done is called, if a destination waits for it. Files that
+// nothing depends on are given up before, for a file that is made of so many bytes.
+func (s *Shelf) beyondQuota(seg *sealed, size int64) (done func(), ok bool) {
+	for !s.space.stageRoom(size) && s.space.makeRoom() {
+	}
 	s.mu.Lock()
 	next := s.isNext(seg.Number)
 	s.mu.Unlock()

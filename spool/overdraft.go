@@ -11,7 +11,8 @@ import (
 // Without it a staged file that is larger than all the room that a full spool can make would hold back its destination
 // permanently: uncompressed output of small records is several times the segment. Only a segment that is the next one for a
 // destination gets it, after everything that can be given up has been, so that at most one staged file for each destination
-// is beyond the ceiling. A disk that is really full is never overdrawn.
+// is beyond the ceiling. Restore and StageRest, which are rare, give up the pool and the spare only. A disk that is really full is
+// never overdrawn.
 type overdraft struct {
 	segments map[uint64]int // how many calls have each
 	told     time.Time

@@ -40,12 +40,14 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 		return nil, nil, nil, err
 	}
 	defer s.calls.Done()
+	ctx, end := s.untilClosed(ctx)
+	defer end()
 	seg, ok := s.cat.get(number)
 	if !ok {
 		return nil, nil, nil, fmt.Errorf("spool: stage segment %d: %w", number, fs.ErrNotExist)
 	}
 	path := s.restPath(number, objExt)
-	within, _ := s.beyondQuota(&seg)
+	within, _ := s.beyondQuota(&seg, seg.Size)
 	defer within()
 	src, closeSrc, err := s.ReadSealed(number)
 	var out staged
@@ -54,7 +56,7 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 	}
 	if err != nil && seg.Staged && ctx.Err() == nil && !errors.Is(err, ErrFull) {
 		own := err
-		if src, closeSrc, err = s.rewritten(&seg, records); err == nil {
+		if src, closeSrc, err = s.rewritten(ctx, &seg, records); err == nil {
 			out, err = s.encodeRest(ctx, &seg, first, path, enc, src, closeSrc)
 		}
 		if err != nil {
@@ -79,7 +81,9 @@ func (s *Shelf) StageRest(ctx context.Context, number, first uint64, enc Encoder
 		done()
 		return nil, nil, nil, err
 	}
-	return s.newRecord(seg, src, out), io.NewSectionReader(f, 0, out.size), done, nil
+	rec = s.newRecord(seg, src, out)
+	s.space.logOverdraft(rec)
+	return rec, io.NewSectionReader(f, 0, out.size), done, nil
 }
 
 // restPath returns a new path for each call: several destinations may need the rest of a segment at the same time, even the same one.
@@ -146,7 +150,7 @@ func restBytes(r *segment.Reader, first uint64) (n uint64, err error) {
 
 // rewritten makes a segment's own file again for as long as its rest is staged, of the records in its staged file. One block
 // for each record is wasteful, and enough for a case as rare as a copy of a volume that has become full.
-func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *segment.Record) error) error) (r *segment.Reader, done func() error, err error) {
+func (s *Shelf) rewritten(ctx context.Context, seg *sealed, records func(put func(seq uint64, rec *segment.Record) error) error) (r *segment.Reader, done func() error, err error) {
 	rec, err := s.stageRecord(seg.Number)
 	if err != nil {
 		return nil, nil, err
@@ -161,7 +165,9 @@ func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *se
 		return nil, nil, fmt.Errorf("spool: %w", err)
 	}
 	done = func() error { return errors.Join(f.Close(), s.fs.Remove(path)) }
-	size, err := writeAgain(f, h, records)
+	size, err := callGated(ctx, s.space, "Shelf.StageRest: records", io.NewOffsetWriter(f, 0), func(dst io.Writer) (int64, error) {
+		return writeAgain(dst, h, records)
+	})
 	if err == nil {
 		r, err = segment.NewReader(f, size, &segment.ReadOptions{Durable: size, Next: seg.Last + 1, Segment: seg.Number})
 	}
@@ -172,10 +178,10 @@ func (s *Shelf) rewritten(seg *sealed, records func(put func(seq uint64, rec *se
 }
 
 // writeAgain writes a segment without a footer, and returns its size.
-func writeAgain(f vfs.File, h *segment.Header, records func(put func(seq uint64, rec *segment.Record) error) error) (off int64, err error) {
+func writeAgain(dst io.Writer, h *segment.Header, records func(put func(seq uint64, rec *segment.Record) error) error) (off int64, err error) {
 	b, err := segment.EncodeHeader(h, 0)
 	if err == nil {
-		_, err = f.WriteAt(b, 0)
+		_, err = dst.Write(b)
 	}
 	if err != nil {
 		return 0, err
@@ -185,7 +191,7 @@ func writeAgain(f vfs.File, h *segment.Header, records func(put func(seq uint64,
 		b = segment.AppendRecord(append(b[:0], make([]byte, segment.BlockHeaderSize)...), rec)
 		segment.Stamp(b, segment.BlockHeader{Generation: h.Generation, Offset: off, First: seq, Count: 1, Type: segment.RecordBlock})
 		b = append(b, make([]byte, segment.Align(len(b))-len(b))...)
-		_, err := f.WriteAt(b, off)
+		_, err := dst.Write(b)
 		off += int64(len(b))
 		return err
 	})

@@ -148,7 +148,17 @@ func (s *Shelf) refuse() {
 	s.closed = true
 }
 
-// endCalls ends the calls that stage, and waits for all of them.
+// untilClosed returns ctx for a call that stages or restores: it also ends when the spool is closed. The caller calls done at the end.
+func (s *Shelf) untilClosed(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// endCalls ends the calls that stage or restore, and waits for all calls that use files.
 func (s *Shelf) endCalls() {
 	s.end()
 	s.calls.Wait()

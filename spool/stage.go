@@ -33,9 +33,8 @@ func (s *Shelf) Stage(ctx context.Context, number uint64, enc Encoder) (*StageRe
 		return nil, err
 	}
 	defer s.calls.Done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.life, func() { cancel(ErrClosed) })()
+	ctx, done := s.untilClosed(ctx)
+	defer done()
 	if err := s.staging.enter(ctx, number); err != nil {
 		return nil, err
 	}
@@ -119,7 +118,7 @@ func (s *Shelf) stageTight(ctx context.Context, seg sealed, enc Encoder, old *St
 
 // stageBeyond makes a staged file that does not fit into the quota, if a destination waits for it: see overdraft.
 func (s *Shelf) stageBeyond(ctx context.Context, seg sealed, enc Encoder, old *StageRecord, noRoom error) (*StageRecord, error) {
-	within, ok := s.beyondQuota(&seg)
+	within, ok := s.beyondQuota(&seg, seg.Size)
 	if !ok {
 		return nil, noRoom
 	}
