@@ -16,11 +16,13 @@ type clocks struct {
 	Lost *segment.Loss `json:"lost_before,omitempty"`
 }
 
-// takeClocks goes on with those of the process before. The spool is being opened.
-func (s *Spool) takeClocks(c *clocks) {
-	if c == nil {
+// takeClocks goes on with those of the process before, if that closed the spool in good order. The spool is being opened.
+func (s *Spool) takeClocks(m *cleanMark) {
+	s.journal.fullness.lost = s.journal.ledger.Lost[segment.SpoolFull]
+	if m == nil || m.Clocks == nil {
 		return
 	}
+	c := m.Clocks
 	now := time.Now()
 	for dest, since := range c.Down {
 		if since.Before(now) { // a clock that was set back meanwhile would make outages of the future

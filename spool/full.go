@@ -21,16 +21,19 @@ type fullness struct {
 	met   bool      // an append has found no room since the last look
 	last  time.Time // when it was full for the last time
 	told  time.Time
-	lost  segment.Loss // for want of room, before it began
+	// lost is what had been lost for want of room at the last look that found room. What is lost between that look and the next one
+	// belongs to the time in which the spool is full.
+	lost segment.Loss
 }
 
 // look takes what is so at a time, and reports whether that is to be told.
 func (f *fullness) look(now time.Time, full bool, lost segment.Loss) (tell, over bool) {
 	switch {
 	case full && f.since.IsZero():
-		*f = fullness{since: now, last: now, told: now, lost: lost}
+		*f = fullness{since: now, last: now, told: now, lost: f.lost}
 		return true, false
 	case f.since.IsZero():
+		f.lost = lost
 		return false, false
 	case full:
 		f.last = now
@@ -65,7 +68,7 @@ func (j *journal) lookFull() (r fullReport, tell bool) {
 		waiting: len(j.room.parked), disk: j.noSpace || j.space.diskShort(j.open()),
 	}
 	if over {
-		*f = fullness{}
+		*f = fullness{lost: lost}
 	}
 	return r, tell
 }

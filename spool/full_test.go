@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -166,6 +167,49 @@ func TestFullnessAlone(t *testing.T) {
 			t.Errorf("step %d: tell %v over %v", i, tell, over)
 		}
 	}
+}
+
+// TestFullCountsWhatMadeItFull: what is lost before the keeper notices that the spool is full counts, in this process and in the next
+// one. What was lost when it was full before does not.
+func TestFullCountsWhatMadeItFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(lines)
+		d := memDir()
+		o := fullOptions(Reject)
+		o.Logger = log.logger()
+		s := d.open(t, o)
+		for range 2 {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			before := s.Ledger().Lost[segment.SpoolFull].Records
+			fill(t, s)
+			lost := s.Ledger().Lost[segment.SpoolFull].Records - before
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if got := log.take("FULL"); lost == 0 || len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf(" lost=%d", lost)) {
+				t.Errorf("%d records were lost: %q", lost, got)
+			}
+			mustSeal(t, s)
+			segs := s.shelf.Sealed(0, 0)
+			deliver(t, s, "a", segs[len(segs)-1].Number)
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if got := log.take("room again"); len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf(" lost=%d", lost)) {
+				t.Errorf("%d records were lost, and in the end: %q", lost, got)
+			}
+		}
+		closeSpool(t, s)
+		s = d.open(t, o)
+		defer closeSpool(t, s)
+		before := s.Ledger().Lost[segment.SpoolFull].Records
+		fill(t, s)
+		lost := s.Ledger().Lost[segment.SpoolFull].Records - before
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := log.take("FULL"); len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf(" lost=%d", lost)) {
+			t.Errorf("%d records were lost since the start: %q", lost, got)
+		}
+	})
 }
 
 // A spool that is full while a process hands it over is full since before.

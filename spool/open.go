@@ -133,9 +133,7 @@ func (s *Spool) load(openIndex index.OpenFunc) error {
 	}
 	r.balance()
 	s.resumeClock()
-	if r.clean != nil {
-		s.takeClocks(r.clean.Clocks)
-	}
+	s.takeClocks(r.clean)
 	if err := s.checkSmallest(); err != nil {
 		return err
 	}
