@@ -12,8 +12,9 @@
 // input was split into writes and whatever the pooled encoder did before. Code must not rely on that across builds, since
 // a newer library may find better matches.
 //
-// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Nothing in the pools
-// belongs to a goroutine, and none is started; streams work within testing/synctest bubbles. In use they hold:
+// Encoders and decoders come from pools: in the long run a new segment allocates a few hundred bytes. Only a reader of zstd makes
+// a new decoder for each stream, which costs little compared with what it reads. Nothing in the pools belongs to a goroutine, and
+// none is started; streams work within testing/synctest bubbles. In use they hold:
 //
 //	        writer, by level                         reader
 //	zstd    2 MiB (1–2), 4 (3–5), 7 (6–9), 37        1.5 MiB for what we write, 20 MiB at worst

@@ -9,13 +9,6 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-func (r rejected) Error() string { return r.why.Error() }
-
-func (r rejected) Unwrap() error { return r.why }
-
-// Rejected reports that the records have been counted as lost.
-func (rejected) Rejected() bool { return true }
-
 // accept is both doors.
 func (j *journal) accept(ctx context.Context, batch []segment.Record, d door) (last uint64, err error) {
 	began := hist.Now()
@@ -102,7 +95,7 @@ func (j *journal) tooLong(batch []segment.Record, d door, err error) error {
 	if d.count || len(batch) > 1 {
 		return err
 	}
-	j.log.Error("spool: lost a record that is longer than the spool can ever take: raise Options.SegmentBytes or Options.MemoryBytes, or bound the length of records at the listener", "class", j.opts.Class, "err", err)
+	j.log.Error("spool: lost a record that is longer than this spool can ever take: raise Options.MaxBytes (no record may exceed 16 MiB), or bound the length of records at the listener", "class", j.opts.Class, "err", err)
 	j.ledger.Lost[segment.FrameTooLong].Add(segment.Loss{Records: 1, Bytes: uint64(len(batch[0].Data))})
 	j.noteLedger()
 	return rejected{err}

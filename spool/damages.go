@@ -295,7 +295,8 @@ func (d *damages) keepDamaged(seg *sealed) bool {
 		d.forget(seg.Number)
 		return false
 	case err != nil:
-		d.log.Error("spool: cannot move a damaged file to its place; it stays where it is, and keep it there: it may be the only copy of its records", "class", d.opts.Class, "file", name, "err", err)
+		d.log.Error("spool: cannot move a damaged file to damaged/, or make the move durable; keep the file at whichever of the two paths it is, because it may be the only copy of its records", "class", d.opts.Class,
+			"from", d.segPath(seg.Number), "to", d.path(damagedDir, name), "err", err)
 	}
 	return true
 }

@@ -11,3 +11,10 @@ type door struct {
 // rejected says that the records have been counted as lost, so that whoever offered them goes on: ErrFull under Reject, or
 // ErrTooLong. A listener, which does not know this package, finds that out by the method.
 type rejected struct{ why error }
+
+func (r rejected) Error() string { return r.why.Error() }
+
+func (r rejected) Unwrap() error { return r.why }
+
+// Rejected reports that the records have been counted as lost.
+func (rejected) Rejected() bool { return true }

@@ -20,9 +20,9 @@ type quota struct {
 	full    int64 // the reserve before LastCall
 	used    int64 // of files, the active one and the spare in their full length
 	fixed   int64 // of used: the index and the damaged files, which stay however much is delivered
-	// ceiling bounds used with what is staged. It is limit, or more if records are kept over the quota (see LastCall), or the
-	// quota was lowered: between them, with what is fixed, and it there is always room for the reserve, so that such a spool can
-	// empty itself too.
+	// ceiling bounds used, staged files included. It is limit, or more if the spool keeps records beyond the quota (see LastCall)
+	// or the quota was lowered: it is always at least the records, plus what is fixed, plus the whole reserve, so that such a spool
+	// can empty itself too.
 	ceiling int64
 	disk    diskSpace
 	pool    []poolFile

@@ -14,6 +14,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
+// A destination that is down holds every segment back, and one that is up has them staged: both files of each segment
+// then wait for the one that is down. Half of that can go.
+
 // anyStage stands for no segment in particular.
 const anyStage = math.MaxUint64
 

@@ -147,8 +147,8 @@ func (j *journal) roll() error {
 	return nil
 }
 
-// ended hands the active segment to the keeper. The next block begins another one; until there is one, no file is kept
-// ready at the price of a wrong time of creation, which names the object's hour. j.mu is held.
+// ended hands the active segment to the keeper. The next block begins another one. The next segment is not begun in advance,
+// because its creation time names the object's hour. j.mu is held.
 func (j *journal) ended(a *active, broken bool) {
 	j.rolled = append(j.rolled, &rolled{
 		active: active{number: a.number, generation: a.generation, file: a.file, header: a.header, builder: a.builder, promised: a.promised},

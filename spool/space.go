@@ -216,8 +216,5 @@ func (s *space) inodeHint(err error) string {
 	return ""
 }
 
-// A destination that is down holds every segment back, and one that is up has them staged: both files of each segment
-// then wait for the one that is down. Half of that can go.
-
 // errNoRoom: the quota leaves no room for a staged file.
 var errNoRoom = fmt.Errorf("%w, the reserve for staging included", ErrFull)

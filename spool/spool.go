@@ -48,8 +48,8 @@ type Spool struct {
 // taken as a whole or not at all, its numbers follow each other, and the spool copies the records.
 //
 // An error with last = 0 says that nothing was taken; it may be offered again. An error with last > 0 (a context that
-// ended, ErrFailing) says that the batch was taken and is not kept yet: it is written as soon as the disk allows, and
-// WaitDurable tells when. Offering it again would double it.
+// ended, ErrFailing) says that the batch was taken and is not kept yet: it is written as soon as the disk allows. Offering it
+// again would double it.
 //
 // Cancelling ctx ends a wait for space or for another caller's commit. A caller that is itself committing finishes the commit
 // first.
@@ -74,7 +74,7 @@ func (s *Spool) TryOffer(batch []segment.Record) (last uint64, err error) {
 }
 
 // WaitDurable returns nil once every record up to seq is on stable storage, and syncs early when its callers are all
-// that waits.
+// that waits. While the disk is failing it returns ErrFailing at once; call it again later.
 func (s *Spool) WaitDurable(ctx context.Context, seq uint64) error {
 	return s.journal.waitDurable(ctx, seq)
 }
@@ -125,6 +125,6 @@ func (i *Intake) WaitDurable(ctx context.Context, seq uint64) error { return i.j
 
 // Account adds a listener's counts to the ledger.
 //
-// Datagrams that the kernel dropped in a time in which the listener had to wait for room in the spool is counted as spool_full:
-// that is its cause.
+// Datagrams that the kernel dropped while the listener waited for room in the spool are counted as spool_full: that is their
+// cause.
 func (i *Intake) Account(a segment.Account) { i.j.account(a) }

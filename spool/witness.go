@@ -140,8 +140,8 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 	return nil
 }
 
-// settle makes the last note durable, which a process that was killed may not have done, nor what a failed sync has left. The same
-// bytes are written again: a power cut in the middle changes nothing where they were durable.
+// settle makes the last note durable: a process that was killed, or whose sync failed, may have left it in memory only. The same bytes
+// are written again: a power cut in the middle changes nothing where they were durable.
 func (w *witness) settle() error {
 	page, at := make([]byte, witnessPage), int64(w.last.Turn%2)*witnessPage
 	if _, err := w.f.ReadAt(page, at); err != nil && err != io.EOF { // the last page may be short
