@@ -1,11 +1,13 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +55,33 @@ type Directory struct {
 	notes dirNotes
 }
 
+// findLinks looks for names of the spool's own directories that something else has, such as a symbolic link: on a volume from
+// elsewhere, it could lead to files of this host. Nothing is read through them.
+func (d *Directory) findLinks(at *site) error {
+	entries, err := at.fs.ReadDir(d.Dir)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	d.notes.links = map[string]bool{}
+	for _, e := range entries {
+		if subdirs[e.Name()] && !e.IsDir() {
+			d.notes.links[e.Name()] = true
+			d.problem(e.Name(), fmt.Errorf("it is %s, and a spool has a directory of that name", describeType(e.Type())), false)
+		}
+	}
+	return nil
+}
+
+// through returns why nothing is read through one of the spool's directories.
+func (d *Directory) through(dir string) error {
+	if d.notes.links[dir] {
+		return &fs.PathError{Op: "open", Path: filepath.Join(d.Dir, dir), Err: errNoDirectory}
+	}
+	return nil
+}
+
+var errNoDirectory = errors.New("not a directory, or a symbolic link")
+
 // Problem says what is wrong with a file.
 type Problem struct {
 	Path string `json:"path"` // relative to the directory
@@ -61,10 +90,11 @@ type Problem struct {
 	Harmless bool `json:"harmless,omitempty"`
 }
 
-// dirNotes is what the small files say of the segments.
+// dirNotes is what the small files say of the segments, and what is no directory.
 type dirNotes struct {
 	begun *begun
 	clean *cleanMark
+	links map[string]bool // see findLinks
 }
 
 // ReadDirectory reads the files of the spool in dir, but for segments and staged files, beside a process that has it open or
@@ -84,6 +114,9 @@ func readDirectory(fsys vfs.FS, dir string) (*Directory, error) {
 	}
 	d := &Directory{Dir: dir, Destinations: map[string]Inspected{}, Damages: []Damage{}, Problems: []Problem{}}
 	at := newSite(nil, dir, fsys, (&Options{Class: "unknown"}).withDefaults())
+	if err := d.findLinks(at); err != nil {
+		return nil, err
+	}
 	if err := d.readIdentity(at); err != nil {
 		return nil, err
 	}
@@ -93,10 +126,12 @@ func readDirectory(fsys vfs.FS, dir string) (*Directory, error) {
 		return nil, err
 	}
 	ds := &damages{site: at}
-	if err := ds.load(); err == nil {
-		d.Damages = ds.list()
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		d.problem(damagedDir, err, false)
+	if d.through(damagedDir) == nil {
+		if err := ds.load(); err == nil {
+			d.Damages = ds.list()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			d.problem(damagedDir, err, false)
+		}
 	}
 	d.count()
 	return d, nil
@@ -110,7 +145,11 @@ func (d *Directory) problem(path string, err error, harmless bool) {
 func (d *Directory) readIdentity(at *site) error {
 	id, err := loadIdentity(at.fs, d.Dir)
 	if err != nil {
-		found, ferr := at.namedIdentity()
+		var found *identity
+		var ferr error
+		if len(d.notes.links) == 0 {
+			found, ferr = at.namedIdentity()
+		}
 		d.problem(identityName, err, found != nil && !errors.Is(err, errOlder) && !errors.Is(err, statefile.ErrNewer))
 		if id = found; ferr != nil || found == nil {
 			id = &identity{Destinations: map[string]remembered{}}
@@ -180,7 +219,11 @@ func (d *Directory) pages(at *site) int64 {
 func (d *Directory) readChains(at *site) {
 	for _, name := range slices.Sorted(maps.Keys(at.id.Destinations)) {
 		x := Inspected{Forgotten: !at.id.Destinations[name].Forgotten.IsZero()}
-		dest, err := at.loadChain(name)
+		var dest *destination
+		err := d.through(chainDir)
+		if err == nil {
+			dest, err = at.loadChain(name)
+		}
 		switch {
 		case err == nil:
 			x.Chain, x.Delivered = dest.chain, dest.delivered
@@ -217,8 +260,8 @@ func (d *Directory) lostAfter(through uint64) (ranges []segment.Range) {
 	return ranges
 }
 
-// CheckIndex reads the index as plain bytes and says what is wrong with it; nil if it is sound or not there. Beside a process that
-// has the spool open it says nothing.
+// CheckIndex reads the index as plain bytes and says what is wrong with it; nil if it is sound or not there. It says nothing if a process
+// has the spool open, or if the last one did not close it.
 func (d *Directory) CheckIndex() error {
 	if d.Open || d.Holder != "" {
 		return nil
@@ -234,7 +277,13 @@ func (d *Directory) OpenFile(path string) (*io.SectionReader, io.Closer, error) 
 	if !filepath.IsLocal(filepath.FromSlash(path)) {
 		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
 	}
-	f, err := vfs.OS().Open(filepath.Join(d.Dir, filepath.FromSlash(path)))
+	full := filepath.Join(d.Dir, filepath.FromSlash(path))
+	for dir := filepath.Dir(filepath.Clean(filepath.FromSlash(path))); dir != "."; dir = filepath.Dir(dir) { // of the last element, Open sees to it
+		if fi, err := os.Lstat(filepath.Join(d.Dir, dir)); err != nil || !fi.IsDir() {
+			return nil, nil, &fs.PathError{Op: "open", Path: full, Err: cmp.Or(err, errNoDirectory)}
+		}
+	}
+	f, err := vfs.OS().Open(full)
 	if err != nil {
 		return nil, nil, err
 	}

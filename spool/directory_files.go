@@ -37,6 +37,9 @@ var fileKinds = []string{
 // list lists the files. One that goes while it is looked at is left out.
 func (d *Directory) list(at *site) error {
 	for _, dir := range []string{"", segDir, stageDir, chainDir, freeDir, damagedDir} {
+		if d.through(dir) != nil {
+			continue
+		}
 		entries, err := at.fs.ReadDir(at.path(dir))
 		if err != nil && dir == "" {
 			return fmt.Errorf("spool: %w", err)
@@ -47,9 +50,6 @@ func (d *Directory) list(at *site) error {
 		}
 		for _, e := range entries {
 			if dir == "" && subdirs[e.Name()] {
-				if !e.IsDir() {
-					d.problem(e.Name(), fmt.Errorf("it is %s, and a spool has a directory of that name", describeType(e.Type())), false)
-				}
 				continue
 			}
 			fi, err := e.Info()

@@ -258,6 +258,9 @@ func (d *Directory) StageRecord(number uint64) (*StageRecord, error) {
 }
 
 func (d *Directory) stageRecord(fsys vfs.FS, number uint64) (*StageRecord, error) {
+	if err := d.through(stageDir); err != nil {
+		return nil, err
+	}
 	at := newSite(nil, d.Dir, fsys, Options{Class: d.Class})
 	at.id = &identity{Spool: d.SpoolID, Class: d.Class}
 	return at.stageRecord(number)

@@ -47,6 +47,51 @@ func untouched(t *testing.T, file, folder string) {
 	}
 }
 
+// TestDirectoryOfLinks: ReadDirectory reads nothing through a link in the place of one of the spool's directories, and says that it is
+// there. Nor does OpenFile.
+func TestDirectoryOfLinks(t *testing.T) {
+	for _, name := range []string{segDir, stageDir, chainDir, freeDir, damagedDir} {
+		dir, _, folder := linked(t)
+		moved := filepath.Join(folder, name)
+		if err := os.Rename(filepath.Join(dir, name), moved); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(moved, "x"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(moved, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := ReadDirectory(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		for _, p := range d.Problems {
+			if p.Path == name && strings.Contains(p.What, "symbolic link") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%s: problems %+v", name, d.Problems)
+		}
+		for _, f := range d.Files {
+			if strings.HasPrefix(f.Path, name+"/") {
+				t.Errorf("%s is listed", f.Path)
+			}
+		}
+		if c := d.Destinations["d"].Chain; (c.Epoch == 0) != (name == chainDir) {
+			t.Errorf("%s: chain %+v", name, c)
+		}
+		if _, _, err := d.OpenFile(name + "/x"); err == nil {
+			t.Errorf("%s/x is opened", name)
+		}
+		if _, _, err := d.OpenFile("spool.json"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLinksInSpool: an Open, and the life of a spool after it, changes nothing through a link that lies in the place of one
 // of its files or directories.
 func TestLinksInSpool(t *testing.T) {
