@@ -139,7 +139,7 @@ func isSpool(dir string) bool {
 	return err1 == nil || err2 == nil
 }
 
-// print prints values as JSON, one after the other, or each as text.
+// show prints values as JSON, one after the other, or each as text.
 func show[T any](to *output, values []T, text func(io.Writer, T)) error {
 	if !to.json {
 		for i, v := range values {

@@ -57,11 +57,10 @@ func exportCommand() *command {
 		if err != nil {
 			return 0, err
 		}
-		code := 0
 		if len(s.Missing) > 0 {
-			code = exitDamaged
+			s.code = exitDamaged
 		}
-		return code, show(to, []*summary{s}, func(w io.Writer, s *summary) { s.write(w, x.to) })
+		return s.code, show(to, []*summary{s}, func(w io.Writer, s *summary) { s.write(w, x.to) })
 	}
 	return c
 }
@@ -90,6 +89,8 @@ type summary struct {
 	// Files in the order of their records. Every one was read back.
 	Files   []*exported `json:"files"`
 	Missing []missing   `json:"missing"`
+
+	code int // of the exit
 }
 
 // exported describes a file.
@@ -191,7 +192,7 @@ func (x *export) run(ctx context.Context, to *output, dir string) (*summary, err
 		Version: 1, Time: time.Now().UTC(), Spool: d.SpoolID, Class: d.Class, Dir: dir, Format: x.form, Codec: x.codec, Files: []*exported{},
 		Missing: []missing{},
 	}
-	if warnUnreadable(to, segments, x.filter) != 0 {
+	if s.code = warnUnreadable(to, segments, x.filter); s.code != 0 {
 		to.warn("their records are listed as missing as far as their numbers are known")
 	}
 	var done, of atomic.Int64

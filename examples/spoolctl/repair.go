@@ -64,7 +64,10 @@ func repairCommand() *command {
 				return 0, fmt.Errorf("the plan is %s now, not %s: look at it again without -apply", p.ID, *id)
 			}
 			if p.Refused == "" {
-				if r.Kept, err = p.Apply(); err != nil {
+				if r.Kept, err = p.Apply(); err != nil && r.Kept != "" {
+					err = fmt.Errorf("%w (what was replaced is in %s)", err, r.Kept)
+				}
+				if err != nil {
 					return 0, err
 				}
 				r.Applied = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -33,7 +34,7 @@ func verifyCommand() *command {
 		for _, dir := range dirs {
 			v, err := verify(ctx, to, dir)
 			if err != nil {
-				return 0, err
+				return 0, errors.Join(err, show(to, all, func(w io.Writer, v *verification) { v.write(w) }))
 			}
 			if slices.ContainsFunc(v.Problems, func(f found) bool { return !f.Harmless }) {
 				code = exitDamaged
@@ -103,7 +104,7 @@ func verify(ctx context.Context, to *output, dir string) (*verification, error) 
 	}
 	v.continuity(segments)
 	if !d.Open {
-		return v, v.start(dir)
+		v.start(dir)
 	}
 	return v, nil
 }
@@ -263,14 +264,15 @@ func (v *verification) continuity(segments []*spool.SegmentFile) {
 }
 
 // start tries what the next start would do.
-func (v *verification) start(dir string) error {
+func (v *verification) start(dir string) {
 	p, err := spool.PlanRepair(dir, &spool.RepairOptions{NoLock: true, Logger: slog.New(slog.DiscardHandler)})
 	if now, rerr := spool.ReadDirectory(dir); rerr == nil && now.Open {
 		v.Open = true // a process has begun to change what the plan was made of
-		return nil
+		return
 	}
 	if err != nil {
-		return err
+		v.add(found{What: "the next start cannot be tried: " + err.Error()})
+		return
 	}
 	if p.Refused != "" {
 		v.add(found{What: "the next start refuses the spool: " + p.Refused})
@@ -285,7 +287,6 @@ func (v *verification) start(dir string) error {
 			}
 		}
 	}
-	return nil
 }
 
 func (v *verification) write(w io.Writer) {
