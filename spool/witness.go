@@ -141,7 +141,8 @@ func (w *witness) open(fsys vfs.FS, dir, path string, last *begun) error {
 }
 
 // settle makes the last note durable: a process that was killed, or whose sync failed, may have left it in memory only. The same bytes
-// are written again: a power cut in the middle changes nothing where they were durable.
+// are written again: a power cut in the middle changes nothing where they were durable. If the disk refuses, the next flush writes the
+// note again, and returns the error.
 func (w *witness) settle() error {
 	page, at := make([]byte, witnessPage), int64(w.last.Turn%2)*witnessPage
 	if _, err := w.f.ReadAt(page, at); err != nil && err != io.EOF { // the last page may be short
@@ -280,7 +281,8 @@ func (w *witness) flush() error {
 	if f == nil {
 		return nil
 	}
-	if !w.dirty && w.owed.Load() { // a sync that failed is not repeated: see vfs.File.Sync. The note is written again.
+	// A sync that failed, also that of settle, is not repeated: see vfs.File.Sync. The note is written again.
+	if !w.dirty && !w.safe && w.last.Segment > 0 {
 		if err := w.write(w.last); err != nil {
 			return err
 		}
