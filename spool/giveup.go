@@ -54,8 +54,11 @@ func giveUp(fsys vfs.FS, dir string, number uint64, ranges []segment.Range) erro
 		}
 	}
 	g := givenUp{Version: 1, Spool: id.Spool, Class: id.Class, Segment: number, Time: time.Now().UTC()}
-	if old, err := loadGivenUp(fsys, dir, number); err == nil && old.Spool == id.Spool {
+	switch old, err := loadGivenUp(fsys, dir, number); {
+	case err == nil && old.Spool == id.Spool:
 		g.Ranges = old.Ranges
+	case statefile.AnswerTo(err) == statefile.Refused: // what was given up before would be forgotten
+		return fmt.Errorf("spool: give up records: %w", err)
 	}
 	for _, r := range ranges {
 		if !slices.Contains(g.Ranges, r) {

@@ -118,6 +118,8 @@ func (p *RepairPlan) keep() (dir string, err error) {
 	for i := 2; ; i++ {
 		if _, err := p.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			break
+		} else if err != nil {
+			return "", err
 		}
 		dir = filepath.Join(p.dir, keptDir+now.Format("-20060102T150405Z-")+strconv.Itoa(i))
 	}
