@@ -18,7 +18,7 @@ import (
 var (
 	// ErrAdopted: everything in the directory was delivered by an adopter, which has marked it so.
 	ErrAdopted = errors.New("spool: adopted before, everything in it was delivered")
-	// ErrReadOnly is returned by Append and Offer of an adopted spool.
+	// ErrReadOnly is returned by every call that adds records to an adopted spool.
 	ErrReadOnly = errors.New("spool: adopted, it takes no records")
 )
 
@@ -53,7 +53,7 @@ type source struct {
 
 // Adopt opens the spool that another process has left behind in dir, to deliver what is in it: the disk of an instance
 // that is gone, also one mounted read-only. It recovers what Open would, and changes nothing there before MarkAdopted:
-// see AdoptOptions.Work. All methods but the two doors work as ever; nothing is deleted.
+// see AdoptOptions.Work. Everything works but adding records; nothing is deleted.
 //
 // Everything that is delivered depends on the directory alone, so that any adopter names and cuts the segments as the
 // last owner would have, uses what that one has staged, and recognises what it has delivered. The chains go on in the

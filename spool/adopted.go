@@ -206,8 +206,8 @@ func (s *site) inWork(path string) bool {
 	return err == nil
 }
 
-// Withdraw takes back the manifest that is proposed to a destination. Only who has seen another manifest under its number
-// may do that: it then never stood there, and never will. Without a proposal it does nothing.
+// Withdraw takes back the manifest that is proposed to a destination. Call it only after another manifest was seen under the same
+// number: the proposed one has not arrived then, and cannot arrive any more. Without a proposal it does nothing.
 func (s *Shelf) Withdraw(dest string) error {
 	d, done, err := s.holdChain(dest)
 	if err != nil {

@@ -15,8 +15,8 @@ type Left struct {
 	Stated bool
 }
 
-// Leave ends the part that this spool has in a destination's chain, in which another owner has put something else where
-// this spool would go on. The destination is owed everything from there on under another identity; see Rename.
+// Leave ends this spool's part of a destination's chain after another owner has written a different manifest at the next place. The
+// destination is still owed every record after that part; they are delivered under another identity, see Rename.
 func (s *Shelf) Leave(dest string, at Left) error {
 	return s.move(dest, func(c Chain) (Chain, error) {
 		if at.Segment < c.Segment || at.Through < c.Through {

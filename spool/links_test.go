@@ -86,9 +86,11 @@ func TestDirectoryOfLinks(t *testing.T) {
 		if _, _, err := d.OpenFile(name + "/x"); err == nil {
 			t.Errorf("%s/x is opened", name)
 		}
-		if _, _, err := d.OpenFile("spool.json"); err != nil {
-			t.Error(err)
+		_, file, err := d.OpenFile("spool.json")
+		if err != nil {
+			t.Fatal(err)
 		}
+		_ = file.Close()
 	}
 }
 

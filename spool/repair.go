@@ -76,8 +76,8 @@ func (p *RepairPlan) Needed() bool {
 // view of the directory whose changes stay in memory. A refusal of Open to which its message gives an answer that loses nothing is
 // answered in that view, and Open is tried again.
 //
-// ErrLocked: a process on this host has the spool open. fs.ErrNotExist: dir holds no spool. As long as it runs, no process can
-// open the spool.
+// ErrLocked: a process on this host has the spool open. fs.ErrNotExist: dir holds no spool. Without NoLock: as long as it runs,
+// no process can open the spool.
 func PlanRepair(dir string, o *RepairOptions) (*RepairPlan, error) {
 	return planRepair(repairer{dir: dir, fs: vfs.OS(), look: index.Preview, open: index.Open}, o)
 }
