@@ -78,7 +78,7 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	}
 	if ending {
 		err := errors.Join(cl.shutdown(cl.attaches.last), cl.close())
-		cl.log.Warn("class closed because the process is ending", "err", err)
+		cl.log.Warn("class closed because the process is ending: the next start delivers what is in its spool; err says what could not be put there", "err", err)
 	}
 	return nil
 }
