@@ -60,11 +60,14 @@ func (m *Manifest) validate() error {
 	return errors.Join(v.errs...)
 }
 
-// validator collects what is wrong, so that all of it is reported at once.
+// validator collects what is wrong, so that all of it is reported at once, up to maxFaults.
 type validator struct{ errs []error }
 
+// maxFaults bounds the errors about one document: a stranger's may have a fault in every few bytes.
+const maxFaults = 16
+
 func (v *validator) that(ok bool, format string, args ...any) {
-	if !ok {
+	if !ok && len(v.errs) < maxFaults {
 		v.errs = append(v.errs, fmt.Errorf(format, args...))
 	}
 }
