@@ -327,23 +327,33 @@ func TestStagedFileDamaged(t *testing.T) {
 }
 
 // TestStagedFileBroughtBack: the staged file was all there was of a segment, and has rotted. A destination that has the
-// object gives it back for the one that lacks it.
+// object gives it back for the one that lacks it, also if it has it under the key that an object gets whose own one is taken.
 func TestStagedFileBroughtBack(t *testing.T) {
-	has, lacks := shiptest.Memory(), shiptest.Memory()
-	f := shiptest.Faulty(lacks, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
-	d := destinations{"idc": has, "s3": f}
-	b := newBench(t, d)
-	b.segments(1, 10)
-	b.ship(d, quick)
-	b.until("one has it", func() bool { return b.s.Stats()["idc"].Pending.Records == 0 })
-	b = b.onlyStaged(d)
-	f.SetPlan(nil)
-	b.ship(d, quick)
-	b.until("the other has it", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
-	b.audit(has)
-	b.audit(lacks)
-	if l := b.sp.Ledger(); l.Damaged.Records != 0 || len(b.sp.Shelf().Damages()) != 0 {
-		t.Errorf("damaged: %+v, %+v", l.Damaged, b.sp.Shelf().Damages())
+	for _, renamed := range []bool{false, true} {
+		has, lacks := shiptest.Memory(), shiptest.Memory()
+		f := shiptest.Faulty(lacks, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
+		d := destinations{"idc": has, "s3": f}
+		b := newBench(t, d)
+		b.segments(1, 10)
+		b.ship(d, quick)
+		b.until("one has it", func() bool { return b.s.Stats()["idc"].Pending.Records == 0 })
+		b = b.onlyStaged(d)
+		if renamed {
+			line := lines(b.audit(has))[0]
+			has.Set(object.WithHash(line.Key, line.RawSHA256), has.Bytes(line.Key))
+			has.Set(line.Key, []byte("a copy's"))
+		}
+		f.SetPlan(nil)
+		b.ship(d, quick)
+		b.until("the other has it", func() bool { return b.s.Stats()["s3"].Pending.Records == 0 })
+		if !renamed {
+			b.audit(has)
+		}
+		b.audit(lacks)
+		if l := b.sp.Ledger(); l.Damaged.Records != 0 || len(b.sp.Shelf().Damages()) != 0 {
+			t.Errorf("damaged: %+v, %+v", l.Damaged, b.sp.Shelf().Damages())
+		}
+		b.close()
 	}
 }
 

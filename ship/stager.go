@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
 )
 
 // staging is one segment that is being staged. Its results may be read once done is closed.
@@ -72,17 +73,20 @@ func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.Stag
 		return rec, err
 	}
 	for _, l := range s.all() {
-		body, oerr := l.dest.Open(ctx, lost.Record.Key)
-		if errors.Is(oerr, fs.ErrNotExist) {
-			continue
+		// A destination has it under the second key if a copy of the volume has used the first one, see store.
+		for _, key := range []string{lost.Record.Key, object.WithHash(lost.Record.Key, lost.Record.RawSHA256)} {
+			body, oerr := l.dest.Open(ctx, key)
+			if errors.Is(oerr, fs.ErrNotExist) {
+				continue
+			}
+			if oerr == nil {
+				oerr = errors.Join(s.sp.Shelf().Restore(ctx, number, body), body.Close())
+			}
+			if oerr == nil {
+				return s.sp.Shelf().Stage(ctx, number, s.enc)
+			}
+			s.log.Warn("ship: cannot restore a damaged staged file from the destination; others are asked, and it is tried again", "segment", number, "destination", l.name, "key", key, "err", oerr)
 		}
-		if oerr == nil {
-			oerr = errors.Join(s.sp.Shelf().Restore(ctx, number, body), body.Close())
-		}
-		if oerr == nil {
-			return s.sp.Shelf().Stage(ctx, number, s.enc)
-		}
-		s.log.Warn("ship: cannot restore a damaged staged file from the destination; others are asked, and it is tried again", "segment", number, "destination", l.name, "err", oerr)
 	}
 	return nil, err
 }
