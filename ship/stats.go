@@ -100,10 +100,10 @@ func (b *backlog) count(sp *spool.Spool) int {
 	return b.n
 }
 
-// follow follows the cursor to a segment, past those of the window.
+// follow follows the cursor to a segment, past these of the window.
 func (b *backlog) follow(to uint64, window []*delivery) {
-	if len(window) == 0 || to > b.seen {
-		*b = backlog{seen: to} // it jumped: count again
+	if len(window) == 0 || to > b.seen || window[len(window)-1].seg.Number != to {
+		*b = backlog{seen: to} // it jumped, past segments that were not in the window: count again
 		return
 	}
 	b.n -= len(window)
