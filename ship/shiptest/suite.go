@@ -86,6 +86,13 @@ func (s *suite) put(key string, b []byte) (ship.Receipt, error) {
 	return s.d.Put(s.ctx, s.object(key, b), section(b))
 }
 
+// putNew is put by a caller that has never sent anything under this key.
+func (s *suite) putNew(key string, b []byte) (ship.Receipt, error) {
+	o := s.object(key, b)
+	o.New = true
+	return s.d.Put(s.ctx, o, section(b))
+}
+
 // mustPut stores b and checks the receipt.
 func (s *suite) mustPut(key string, b []byte) ship.Receipt {
 	s.Helper()

@@ -77,6 +77,10 @@ func (s *suite) putAgain() {
 	if first.Size != second.Size {
 		s.Errorf("receipts differ: %+v, %+v", first, second)
 	}
+	// The caller may not know that it has sent the object.
+	if third, err := s.putNew(key, b); err != nil || first.Size != third.Size {
+		s.Errorf("Put of the same bytes, said to be new: %+v, %v", third, err)
+	}
 	s.wantContent(key, b)
 }
 
@@ -87,10 +91,12 @@ func (s *suite) conflict() {
 	flipped := bytes.Clone(b)
 	flipped[len(b)/2] ^= 1
 	for name, other := range map[string][]byte{"flipped": flipped, "shorter": b[1:], "longer": random(50_001), "empty": nil} {
-		if _, err := s.put(key, other); !errors.Is(err, ship.ErrConflict) {
-			s.Errorf("Put of other bytes (%s): %v, want ErrConflict", name, err)
-		} else if ship.IsPermanent(err) {
-			s.Errorf("ErrConflict is marked Permanent: it speaks of one key, not of the destination")
+		for _, put := range []func(string, []byte) (ship.Receipt, error){s.put, s.putNew} {
+			if _, err := put(key, other); !errors.Is(err, ship.ErrConflict) {
+				s.Errorf("Put of other bytes (%s): %v, want ErrConflict", name, err)
+			} else if ship.IsPermanent(err) {
+				s.Errorf("ErrConflict is marked Permanent: it speaks of one key, not of the destination")
+			}
 		}
 	}
 	s.wantContent(key, b)
@@ -200,7 +206,12 @@ func (s *suite) concurrentSame() {
 
 // concurrentDifferent: of those who race for a key one wins, all others learn it, and nothing is mixed.
 func (s *suite) concurrentDifferent() {
-	key := s.key("a")
+	s.race(s.key("a"), s.put)
+	s.race(s.key("b"), s.putNew)
+}
+
+func (s *suite) race(key string, put func(key string, b []byte) (ship.Receipt, error)) {
+	s.Helper()
 	bodies := make([][]byte, 8)
 	for i := range bodies {
 		bodies[i] = random(300_000)
@@ -208,7 +219,7 @@ func (s *suite) concurrentDifferent() {
 	errs := make([]error, len(bodies))
 	var wg sync.WaitGroup
 	for i, b := range bodies {
-		wg.Go(func() { _, errs[i] = s.put(key, b) })
+		wg.Go(func() { _, errs[i] = put(key, b) })
 	}
 	wg.Wait()
 	winner := -1
@@ -220,7 +231,7 @@ func (s *suite) concurrentDifferent() {
 			winner = i
 		case !errors.Is(err, ship.ErrConflict):
 			// A store may answer "try again" to some of those that race: then trying again must say conflict.
-			if _, err := s.put(key, bodies[i]); !errors.Is(err, ship.ErrConflict) {
+			if _, err := put(key, bodies[i]); !errors.Is(err, ship.ErrConflict) {
 				s.Errorf("losing Put, tried again: %v, want ErrConflict", err)
 			}
 		}
