@@ -11,7 +11,7 @@ import (
 
 // Errors that callers branch on. Absence is fs.ErrNotExist.
 var (
-	// ErrConflict: the key is taken by other bytes. Never overwritten, never retried.
+	// ErrConflict: the key is taken by other bytes. They are never overwritten; the shipper looks again from time to time.
 	ErrConflict = errors.New("ship: key is taken by other bytes")
 	// ErrFenced: another owner has written the next manifest of this chain.
 	ErrFenced = errors.New("ship: chain is continued by another owner")

@@ -2,13 +2,17 @@ package open
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/penstock-go/penstock/ship"
+	"github.com/penstock-go/penstock/ship/shiptest"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TestDestination: the scheme alone chooses the driver, and a URL of no driver is answered with all of the table.
@@ -67,5 +71,30 @@ func TestPasswordHidden(t *testing.T) {
 		if _, err := Destination(t.Context(), u, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestRecordsStops: no reader calls the function after it has returned an error.
+func TestRecordsStops(t *testing.T) {
+	mem := shiptest.Memory()
+	for i := range 64 {
+		var b strings.Builder
+		for seq := range 100 {
+			fmt.Fprintf(&b, `{"seq":%d,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"x","spool":"abcdefghijklmnopqrstuvwxyz"}`+"\n", 100*i+seq+1)
+		}
+		mem.Set(fmt.Sprintf("class=vpn/dt=2026-11-22/hour=08/%d.ndjson", i), []byte(b.String()))
+	}
+	enough, calls := errors.New("enough"), 0
+	err := Records(t.Context(), mem, nil, func(uint64, segment.Record) error {
+		if calls++; calls < 200 {
+			return nil
+		}
+		for range 10_000 { // until the other readers wait
+			runtime.Gosched()
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) || calls != 200 {
+		t.Errorf("%d calls, %v", calls, err)
 	}
 }

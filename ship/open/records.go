@@ -53,8 +53,9 @@ func Records(ctx context.Context, d ship.Destination, o *RecordsOptions, f func(
 	for range readers {
 		wg.Go(func() {
 			for key := range keys {
-				if err := readObject(ctx, retry, extra, key, &mu, f); err != nil {
-					cancel(fmt.Errorf("open: %s: %w", key, err))
+				fail := func(err error) { cancel(fmt.Errorf("open: %s: %w", key, err)) }
+				if err := readObject(ctx, retry, extra, key, &mu, f, fail); err != nil {
+					fail(err)
 				}
 			}
 		})
@@ -80,8 +81,8 @@ func Records(ctx context.Context, d ship.Destination, o *RecordsOptions, f func(
 	return context.Cause(ctx)
 }
 
-// readObject reads the records of one object.
-func readObject(ctx context.Context, d retrying, extra format.Extra, key string, mu *sync.Mutex, f func(uint64, segment.Record) error) (err error) {
+// readObject reads the records of one object. An error of f ends ctx, by fail, before another reader can call f.
+func readObject(ctx context.Context, d retrying, extra format.Extra, key string, mu *sync.Mutex, f func(uint64, segment.Record) error, fail func(error)) (err error) {
 	body, err := d.Open(ctx, key)
 	if err != nil {
 		return err
@@ -110,7 +111,11 @@ func readObject(ctx context.Context, d retrying, extra format.Extra, key string,
 			return err
 		}
 		mu.Lock()
-		err = f(seq, rec)
+		if err = ctx.Err(); err == nil {
+			if err = f(seq, rec); err != nil {
+				fail(err)
+			}
+		}
 		mu.Unlock()
 		if err != nil {
 			return err
