@@ -103,13 +103,15 @@ func (s *Shipper) Flush(ctx context.Context) error {
 // loss count. It waits until that is true. Records must not be appended any more, and the spool must be sealed (Seal):
 // what is kept and not sealed is reported at once, as an *IncompleteError. An Open of the spool after it starts the next
 // epoch. Run must be running. Calling it again returns nil.
+//
+// After an error the final manifest may still arrive if it was already being sent. Open the spool again before you append more.
 func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 	l, err := s.lane(dest)
 	if err := errors.Join(err, checkContext(ctx)); err != nil {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {
-		l.wantFinal(false) // who was told that it failed must not find it done later
+		l.wantFinal(false) // no new attempt; one that is being sent may still arrive
 		return err
 	}
 	return nil
