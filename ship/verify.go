@@ -40,6 +40,8 @@ type Mismatch struct {
 // asked: one that cannot be stored must not hide the others. Requests that fail now are tried again until ctx
 // ends; what is still missing then is a mismatch.
 //
+// Segments that only the chain of a former spool id contains (see the package documentation) are not asked about.
+//
 // The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
 // if some could not be asked; the map, by name of destination, says what.
 func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
@@ -82,6 +84,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 			send(1, func(ctx context.Context) error { return v.checkManifest(ctx, n) })
 		}
 	})
+	v.askAll(ctx, func(send func(int, question)) { send(1, v.findLines) })
 	renamed := v.takeRenamed()
 	v.askAll(ctx, func(send func(int, question)) {
 		missing := maps.Clone(v.missing) // restore takes out what is there again
@@ -92,8 +95,8 @@ func (l *lane) verify(ctx context.Context) Verification {
 		}
 	})
 	v.askAll(ctx, func(send func(int, question)) {
-		for _, line := range append(v.lostLines(), renamed...) {
-			send(weight(line.Bytes), func(ctx context.Context) error { return v.checkLine(ctx, line) })
+		for _, x := range append(v.otherLines(), renamed...) {
+			send(weight(x.line.Bytes), func(ctx context.Context) error { return v.checkLine(ctx, x) })
 		}
 	})
 	for key, m := range v.missing {
@@ -163,7 +166,7 @@ type verifier struct {
 	manifests map[uint64]link
 	missing   map[string]*spool.StageRecord // objects that are to be stored again, by key
 	missed    map[string]error              // why the last attempt to do so failed
-	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see lostLines
+	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see otherLines
 }
 
 // link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/penstock-go/penstock/ship"
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
@@ -45,6 +46,44 @@ func TestVerifyLeftChain(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	want(t, delivered(t, s3, false), numbered(0, 7))
+}
+
+// TestVerifyLeftChainAsks: what was delivered before another owner's records followed in the chain is asked about, although the
+// chain was left.
+func TestVerifyLeftChainAsks(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s3 := shiptest.Memory()
+		d := destinations{"s3": s3}
+		b := newBench(t, d)
+		b.freeze()
+		b.segments(2, 5)
+		b.ship(d, quick)
+		b.flush()
+		b.close()
+		object := lines(auditChain(t, s3, b.sp.Stats().SpoolID, 10))[0].Key
+		copied := t.TempDir()
+		if err := os.CopyFS(copied, os.DirFS(b.dir)); err != nil {
+			t.Fatal(err)
+		}
+		other := openBench(t, copied, d, "host-b")
+		other.next = 100
+		other.segments(1, 1)
+		other.ship(d, quick)
+		other.flush()
+		other.close()
+
+		b = openBench(t, b.dir, d, "host-a")
+		b.ship(d, quick)
+		b.until("the chain is left", func() bool { return b.s.Stats()["s3"].Chain.Left })
+		if gone {
+			s3.Remove(object)
+		}
+		found, err := b.s.Verify(t.Context())
+		if v := found["s3"]; errors.Is(err, ship.ErrVerify) != gone || len(v.Mismatches) > 1 || !gone && v.Objects != 2 {
+			t.Errorf("gone %v: %+v, %v", gone, v, err)
+		}
+		b.close()
+	}
 }
 
 // TestLostStateOfALaterIdentity: the state of a chain that goes on under another identity is lost. That identity's chain says

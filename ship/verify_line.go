@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 )
 
 // A segment that was damaged here after its delivery is a gap in the spool, and an object at the destination. What that
@@ -23,32 +24,84 @@ func (v *verifier) noteLines(m *Manifest) {
 	}
 }
 
-// lostLines returns the noted lines of segments of which the spool has nothing any more.
-func (v *verifier) lostLines() (lines []*SegmentLine) {
+// lineCheck is a line whose object is asked for by the line alone, and why the object cannot be stored again if it is missing.
+type lineCheck struct {
+	line *SegmentLine
+	why  string
+}
+
+// otherLines returns the noted lines of segments of which the spool has nothing any more, and of those that begin before
+// this spool's part of the chain: the rest of a segment, and what the chain contained when this spool left it.
+func (v *verifier) otherLines() (checks []lineCheck) {
 	for number, line := range v.lines {
-		if seg := v.l.s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Records == 0 {
-			lines = append(lines, line)
+		seg := v.l.s.sp.Shelf().Sealed(number-1, 1)
+		switch {
+		case len(seg) == 0 || seg[0].Number != number:
+		case seg[0].Records == 0:
+			checks = append(checks, lineCheck{line, "the segment is damaged on this host's disk"})
+		case seg[0].First < v.chain.Joined:
+			checks = append(checks, lineCheck{line, "another owner continues the chain that names it"})
 		}
 	}
-	return lines
+	return checks
+}
+
+// findLines looks in the epoch before for the lines of what is missing, and of what a chain contained that this spool has left.
+func (v *verifier) findLines(ctx context.Context) error {
+	lowest := uint64(math.MaxUint64) // of the segments whose lines are not known
+	look := func(number uint64) {
+		if v.lines[number] == nil {
+			lowest = min(lowest, number)
+		}
+	}
+	for _, rec := range v.missing {
+		look(rec.Segment)
+	}
+	if v.chain.Left {
+		for _, seg := range v.l.s.sp.Shelf().Sealed(0, 0) {
+			if seg.Number <= v.chain.Segment && seg.Records > 0 {
+				look(seg.Number)
+			}
+		}
+	}
+	at := v.chain.Before
+	if lowest == math.MaxUint64 {
+		return nil
+	}
+	for n := int64(at.Number); at.Epoch > 0 && n >= 0; n-- {
+		var m *Manifest
+		err := v.retry(ctx, func() (err error) {
+			m, err = ReadManifest(ctx, v.l.dest, v.l.s.class, v.chain.Spool, at.Epoch, uint64(n))
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) {
+				m, err = nil, nil
+			}
+			return err
+		})
+		if err != nil || m == nil || m.Footer.Segment < lowest {
+			return err
+		}
+		v.noteLines(m)
+	}
+	return nil
 }
 
 // takeRenamed takes out of what is missing, and returns, the lines of segments that the chain has under another key: they were
 // staged again since, in other settings, because the record of how they had been was lost here.
-func (v *verifier) takeRenamed() (lines []*SegmentLine) {
+func (v *verifier) takeRenamed() (checks []lineCheck) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for key, rec := range v.missing {
 		if line := v.lines[rec.Segment]; line != nil && line.Key != key {
-			lines = append(lines, line)
+			checks = append(checks, lineCheck{line, "the segment was staged again since, in another form"})
 			delete(v.missing, key)
 		}
 	}
-	return lines
+	return checks
 }
 
 // checkLine asks for an object by what its manifest line says of it.
-func (v *verifier) checkLine(ctx context.Context, line *SegmentLine) error {
+func (v *verifier) checkLine(ctx context.Context, x lineCheck) error {
+	line := x.line
 	return v.retry(ctx, func() error {
 		r, err := v.l.dest.Stat(ctx, line.Key)
 		if err == nil && r.Checksum == "" { // it keeps none
@@ -67,7 +120,7 @@ func (v *verifier) checkLine(ctx context.Context, line *SegmentLine) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("missing, and cannot be stored again, because the segment is damaged on this host's disk: %w", err))
+			v.noteMismatch(line.Key, line.Segment, fmt.Errorf("missing, and not stored again, because %s: %w", x.why, err))
 			return nil
 		case err != nil:
 			return err

@@ -13,9 +13,14 @@ import (
 )
 
 // TestVerifyStagedAgain: the record of how a segment was staged is lost after one destination has got it, and the settings
-// are others by then. It is verified there under the key that the chain has, and not stored a second time.
+// are others by then. It is verified there under the key that the chain has, and not stored a second time, also if the chain
+// has named it in an earlier epoch.
 func TestVerifyStagedAgain(t *testing.T) {
-	for _, gone := range []bool{false, true} {
+	for _, c := range []struct {
+		host string
+		gone bool
+	}{{"host-a", false}, {"host-a", true}, {"host-b", false}, {"host-b", true}} {
+		gone := c.gone
 		s3, idc := shiptest.Memory(), shiptest.Memory()
 		down := shiptest.Faulty(idc, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
 		b := newBench(t, destinations{"s3": s3, "idc": idc})
@@ -34,13 +39,13 @@ func TestVerifyStagedAgain(t *testing.T) {
 		damaged(t, records[1])
 
 		d := destinations{"s3": s3, "idc": idc}
-		b = openBench(t, b.dir, d, "host-a")
+		b = openBench(t, b.dir, d, c.host)
 		b.freeze()
 		b.ship(d, quick, func(o *ship.Options) { o.Format = format.Lines })
 		b.flush()
 		found, err := b.s.Verify(t.Context())
 		if v := found["s3"]; v.Restored != 0 || (err != nil) != gone || gone && len(v.Mismatches) != 1 {
-			t.Errorf("gone %v: %+v, %v", gone, v, err)
+			t.Errorf("%+v: %+v, %v", c, v, err)
 		}
 		objects := 0
 		for _, key := range s3.Keys() {
@@ -49,7 +54,7 @@ func TestVerifyStagedAgain(t *testing.T) {
 			}
 		}
 		if (objects == 3) == gone {
-			t.Errorf("gone %v: %d objects", gone, objects)
+			t.Errorf("%+v: %d objects", c, objects)
 		}
 		b.close()
 	}
