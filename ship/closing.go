@@ -93,6 +93,7 @@ func (c *Closing) validate() error {
 	v.that(c.Number <= object.MaxNumber, "number %d", c.Number)
 	v.that(hex64.MatchString(c.Hash), "hash %q", c.Hash)
 	v.that(c.Last <= maxSequence, "last %d", c.Last)
+	v.utc("time", c.Time)
 	for what, text := range map[string]string{"by": c.By, "reason": c.Reason} {
 		v.that(text != "" && len(text) <= maxText && utf8.ValidString(text), "%s: %d bytes, 1 to %d of UTF-8 are possible: %.100q", what, len(text), maxText, text)
 	}

@@ -135,9 +135,14 @@ func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format strin
 
 // lossLine states what was lost in a segment, and what was dropped and made on purpose.
 func lossLine(seg *spool.Segment) LossLine {
+	unaccounted := slices.Clone(seg.Unaccounted)
+	for i := range unaccounted { // in the form of a manifest, which must not stop the chain
+		u := &unaccounted[i]
+		u.From, u.To, u.AtMostBytes = u.From.UTC(), u.To.UTC(), min(u.AtMostBytes, maxSequence)
+	}
 	return LossLine{
 		Type: "loss", Segment: seg.Number, After: seg.Last,
-		Lost: seg.Lost, Filtered: seg.Filtered, Made: seg.Made, Unaccounted: seg.Unaccounted,
+		Lost: seg.Lost, Filtered: seg.Filtered, Made: seg.Made, Unaccounted: unaccounted,
 	}
 }
 
@@ -156,6 +161,6 @@ func sameLosses(line *LossLine, seg *spool.Segment) bool {
 	return line != nil && line.Segment == seg.Number && line.Lost == seg.Lost &&
 		line.Filtered == seg.Filtered && line.Made == seg.Made &&
 		slices.EqualFunc(line.Unaccounted, seg.Unaccounted, func(a, b segment.Unaccounted) bool {
-			return a.From.Equal(b.From) && a.To.Equal(b.To) && a.Known == b.Known && a.AtMostBytes == b.AtMostBytes
+			return a.From.Equal(b.From) && a.To.Equal(b.To) && a.Known == b.Known && a.AtMostBytes == min(b.AtMostBytes, maxSequence)
 		})
 }

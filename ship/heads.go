@@ -150,7 +150,8 @@ func DecodeHead(r io.Reader) (*Head, error) {
 		return nil, fmt.Errorf("ship: head: %w", err)
 	}
 	h.Signature = signature
-	if (object.Origin{Class: h.Class, Spool: h.Spool}).Check() != nil || h.Epoch < 1 || h.Epoch > object.MaxEpoch ||
+	_, offset := h.Time.Zone()
+	if offset != 0 || (object.Origin{Class: h.Class, Spool: h.Spool}).Check() != nil || h.Epoch < 1 || h.Epoch > object.MaxEpoch ||
 		segment.CheckDestination(h.Destination) != nil || h.Number > object.MaxNumber || !hex64.MatchString(h.Hash) || h.Last > maxSequence {
 		return nil, fmt.Errorf("ship: head: %w: %+v", ErrVerify, *h)
 	}

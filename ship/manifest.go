@@ -2,6 +2,7 @@ package ship
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -182,7 +183,7 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 
 // segmentLine describes a delivered segment. What a destination says of itself must not be able to stop the chain.
 func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
-	r.Checksum, r.Method, r.Version = clean(r.Checksum), clean(r.Method), clean(r.Version)
+	r.Checksum, r.Method, r.Version = clean(r.Checksum), cmp.Or(clean(r.Method), "unnamed"), clean(r.Version)
 	r.Degraded = slices.Clone(r.Degraded)
 	for i := range r.Degraded {
 		r.Degraded[i] = clean(r.Degraded[i])

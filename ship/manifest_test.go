@@ -164,6 +164,9 @@ func TestManifestStrict(t *testing.T) {
 	}
 }
 
+// elsewhere is the same time in another zone.
+func elsewhere(t time.Time) time.Time { return t.In(time.FixedZone("", 7200)) }
+
 // TestManifestValidate: what contradicts itself is neither written nor read.
 func TestManifestValidate(t *testing.T) {
 	for name, change := range map[string]func(*Manifest){
@@ -201,6 +204,24 @@ func TestManifestValidate(t *testing.T) {
 		"claim": func(m *Manifest) {
 			m.Footer.Final, m.Footer.ClosedBy = false, &Owner{Instance: "x", Epoch: 2, Claim: "mine"}
 		},
+		"time":            func(m *Manifest) { m.Header.Time = elsewhere(m.Header.Time) },
+		"passed":          func(m *Manifest) { m.Footer.Passed = elsewhere(m.Header.Time) },
+		"min_time":        func(m *Manifest) { m.Segments[0].MinTime = elsewhere(m.Segments[0].MinTime) },
+		"max_time":        func(m *Manifest) { m.Segments[0].MaxTime = elsewhere(m.Segments[0].MaxTime) },
+		"receipt time":    func(m *Manifest) { m.Segments[0].Receipt.Time = elsewhere(m.Header.Time) },
+		"from":            func(m *Manifest) { m.Losses[1].Unaccounted[0].From = elsewhere(m.Header.Time) },
+		"to":              func(m *Manifest) { m.Losses[1].Unaccounted[0].To = elsewhere(m.Header.Time) },
+		"method":          func(m *Manifest) { m.Segments[0].Receipt.Method = "" },
+		"degraded":        func(m *Manifest) { m.Segments[0].Receipt.Degraded = []string{"<"} },
+		"many segments":   func(m *Manifest) { m.Footer.Segment = 1<<53 + 1 },
+		"many bytes":      func(m *Manifest) { m.Segments[0].Bytes = 1<<53 + 1 },
+		"large":           func(m *Manifest) { m.Segments[0].Size = 1<<53 + 1 },
+		"large content":   func(m *Manifest) { m.Segments[0].RawBytes = 1<<53 + 1 },
+		"large receipt":   func(m *Manifest) { m.Segments[0].Receipt.Size = 1<<53 + 1 },
+		"many lost":       func(m *Manifest) { m.Losses[0].Lost[segment.KernelOverflow].Records = 1<<53 + 1 },
+		"many filtered":   func(m *Manifest) { m.Losses[1].Filtered.Bytes = 1<<53 + 1 },
+		"many made":       func(m *Manifest) { m.Losses[1].Made.Records = 1<<53 + 1 },
+		"unaccounted":     func(m *Manifest) { m.Losses[1].Unaccounted[0].AtMostBytes = 1<<53 + 1 },
 		"beyond 2^53":     func(m *Manifest) { m.Segments[1].Last = 1<<53 + 1 },
 		"unbounded range": func(m *Manifest) { m.Segments[0].First, m.Segments[0].Last = 0, 1<<64-1 },
 	} {
@@ -221,6 +242,9 @@ func TestManifestValidate(t *testing.T) {
 func TestSegmentLineClean(t *testing.T) {
 	m := exampleManifest()
 	line := segmentLine(&spool.StageRecord{}, Receipt{Checksum: "sha256:\xff", Method: "<ü>", Version: "\"\n", Degraded: []string{"\\", "ok"}})
+	if nameless := segmentLine(&spool.StageRecord{}, Receipt{}); nameless.Receipt.Method == "" {
+		t.Error("a driver that names no method stops the chain")
+	}
 	if r := line.Receipt; r.Method != "???" || r.Version != "??" || r.Degraded[0] != "?" || r.Degraded[1] != "ok" {
 		t.Errorf("%+v", r)
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
+	"time"
 
 	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
@@ -42,6 +44,7 @@ func (m *Manifest) validate() error {
 		v.that(l.Type == "loss", "type %q", l.Type)
 		v.that(l.Segment > lossNumber, "loss line of segment %d after %d", l.Segment, lossNumber)
 		v.that(l.After >= m.Header.PrevLast && l.After <= last, "loss line of segment %d after record %d", l.Segment, l.After)
+		v.loss(l)
 		lossNumber = l.Segment
 	}
 	f := &m.Footer
@@ -49,6 +52,8 @@ func (m *Manifest) validate() error {
 	v.that(f.Segments == len(m.Segments) && f.Losses == len(m.Losses), "the footer counts %d and %d lines, there are %d and %d", f.Segments, f.Losses, len(m.Segments), len(m.Losses))
 	v.that(f.Last == last, "the footer ends at %d, the lines at %d", f.Last, last)
 	v.that(f.Segment >= max(number, lossNumber), "the footer ends with segment %d, the lines with %d", f.Segment, max(number, lossNumber))
+	v.that(f.Segment <= maxSequence, "the footer ends with segment %d", f.Segment)
+	v.utc("passed", f.Passed)
 	v.that(hex64.MatchString(f.SHA256), "sha256 %q", f.SHA256)
 	if by := f.ClosedBy; by != nil {
 		v.that(!f.Final, "both final and closed_by")
@@ -72,6 +77,33 @@ func (v *validator) that(ok bool, format string, args ...any) {
 	}
 }
 
+// utc refuses a time of another zone: the text of each moment is the same for every writer.
+func (v *validator) utc(what string, t time.Time) {
+	_, offset := t.Zone()
+	v.that(offset == 0, "%s %s is not in UTC", what, t)
+}
+
+// exact refuses an integer that not every JSON reader keeps exact.
+func (v *validator) exact(what string, numbers ...uint64) {
+	for _, n := range numbers {
+		v.that(n <= maxSequence, "%s: %d is above 2^53", what, n)
+	}
+}
+
+func (v *validator) loss(l *LossLine) {
+	what := fmt.Sprintf("loss line of segment %d", l.Segment)
+	v.exact(what, l.Segment, l.Filtered.Records, l.Filtered.Bytes, l.Made.Records, l.Made.Bytes)
+	for _, lost := range l.Lost {
+		v.exact(what, lost.Records, lost.Bytes)
+	}
+	for i := range l.Unaccounted {
+		u := &l.Unaccounted[i]
+		v.exact(what, u.Known.Records, u.Known.Bytes, u.AtMostBytes)
+		v.utc(what, u.From)
+		v.utc(what, u.To)
+	}
+}
+
 // signature judges the form alone: of algorithms to come a reader must not say that they are damage.
 func (v *validator) signature(s *SignatureLine) {
 	v.that(s == nil || s.Type == "signature" && isClean(s.Algorithm) && isClean(s.Key) && isClean(s.Signature), "signature")
@@ -88,7 +120,8 @@ func (v *validator) header(h *ManifestHeader) {
 	// Number 0 may have one: the last manifest of the epoch before.
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
-	v.that(h.PrevLast <= maxSequence, "prev_last %d", h.PrevLast)
+	v.exact("prev_last and joined", h.PrevLast, h.Joined)
+	v.utc("time", h.Time)
 	v.that(h.Instance != "" && isClean(h.Instance), "instance %q", h.Instance)
 	v.that(segment.CheckDestination(h.Destination) == nil, "destination %q", h.Destination)
 	for _, name := range h.Forgotten {
@@ -108,6 +141,9 @@ func (v *validator) segment(s *SegmentLine) {
 	if !ok || !v.whole(s) {
 		return
 	}
+	v.exact(fmt.Sprintf("segment %d", n), s.Segment, s.Bytes)
+	v.utc("min_time", s.MinTime)
+	v.utc("max_time", s.MaxTime)
 	count := s.Last + 1 - s.First - damaged
 	v.that(s.Records == count, "segment %d: %d records, its range and gaps say %d", n, s.Records, count)
 	if s.Records == 0 {
@@ -116,11 +152,21 @@ func (v *validator) segment(s *SegmentLine) {
 	}
 	v.that(CheckKey(s.Key) == nil && isClean(s.Key), "segment %d: key %q", n, s.Key)
 	v.that(nameFmt.MatchString(s.Format) && nameFmt.MatchString(s.Codec), "segment %d: format %q, codec %q", n, s.Format, s.Codec)
-	v.that(hex64.MatchString(s.RawSHA256) && s.RawBytes >= 0, "segment %d: raw_sha256 %q", n, s.RawSHA256)
-	v.that(hex64.MatchString(s.SHA256) && hex16.MatchString(s.CRC64NVME) && s.Size >= 0, "segment %d: sha256 %q, crc64nvme %q", n, s.SHA256, s.CRC64NVME)
-	r := s.Receipt
-	v.that(r != nil && r.Checksum != "" && r.Size >= 0 && isClean(r.Checksum+r.Method+r.Version), "segment %d: receipt %+v", n, r)
+	v.that(hex64.MatchString(s.RawSHA256) && isSize(s.RawBytes), "segment %d: raw_sha256 %q, raw_bytes %d", n, s.RawSHA256, s.RawBytes)
+	v.that(hex64.MatchString(s.SHA256) && hex16.MatchString(s.CRC64NVME) && isSize(s.Size), "segment %d: sha256 %q, crc64nvme %q, size %d", n, s.SHA256, s.CRC64NVME, s.Size)
+	v.receipt(n, s.Receipt)
 }
+
+func (v *validator) receipt(segment uint64, r *Receipt) {
+	if r == nil {
+		v.that(false, "segment %d: no receipt", segment)
+		return
+	}
+	v.that(r.Checksum != "" && r.Method != "" && isSize(r.Size) && isClean(r.Checksum+r.Method+r.Version+strings.Join(r.Degraded, "")), "segment %d: receipt %+v", segment, *r)
+	v.utc("receipt", r.Time)
+}
+
+func isSize(n int64) bool { return n >= 0 && n <= maxSequence }
 
 // gaps adds up the gaps of a segment, which must lie in a range, in order.
 func (v *validator) gaps(number uint64, gaps []segment.Range, first, last uint64) (n uint64, ok bool) {

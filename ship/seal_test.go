@@ -120,3 +120,20 @@ func TestHeadVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestSealedTimes: documents have times in UTC only.
+func TestSealedTimes(t *testing.T) {
+	at := time.Date(2026, 11, 22, 8, 0, 0, 0, time.FixedZone("", 7200))
+	h := &Head{Version: HeadVersion, Class: "vpn", Spool: strings.Repeat("0", 26), Epoch: 1, Destination: "idc", Hash: strings.Repeat("ab", 32), Time: at}
+	b, err := h.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeHead(bytes.NewReader(b)); !errors.Is(err, ErrVerify) {
+		t.Errorf("head: %v", err)
+	}
+	c := &Closing{Version: ClosingVersion, Class: h.Class, Spool: h.Spool, Epoch: 1, Destination: "idc", Hash: h.Hash, By: "x", Reason: "x", Time: at}
+	if _, err := c.Encode(); err == nil {
+		t.Error("closing: encoded")
+	}
+}
