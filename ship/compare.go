@@ -3,12 +3,12 @@ package ship
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/penstock-go/penstock/spool"
-	"github.com/penstock-go/penstock/spool/object"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -70,6 +70,8 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 		return "", nil
 	case have.Last < have.First || at.Stated:
 		return fmt.Sprintf("it states records in segment %d, which has none here", line.Segment), nil
+	case owes && line.First > max(have.First, at.Through+1):
+		return fmt.Sprintf("it states no record %d", at.Through+1), nil
 	case owes:
 		upTo := have.Last
 		same, err := l.sameSegment(ctx, line, have, max(have.First, at.Through+1))
@@ -89,48 +91,70 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 	return "", nil
 }
 
-// sameSegment reports whether a line speaks of this very segment from a record on. If it does not, the records may be the same
-// all the same. Counts and times cost nothing to compare, and prove nothing: two copies may each receive one record of one
-// length, and who gives records a time may give them seconds, or none. The hash of what the segment is encoded to proves it.
+// sameSegment reports whether a line speaks of this very segment from a record on, and the destination holds the object. If it
+// does not, the records may be the same all the same. A line proves neither: whoever may write at the destination may have taken
+// its hashes from another place, or from a copy of the volume. So the segment is encoded as the line says, and what that gives is
+// compared with the destination's own account of the object, as after an upload. What differs is read and compared.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
-	if line.First != from || line.Last != seg.Last {
+	switch {
+	case line.First != from || line.Last != seg.Last:
+		return false, nil
+	case line.Records == 0: // nothing of it was readable there: nothing is lost if that is so here
+		return readable(seg, from) == 0, nil
+	case line.Whole != nil || line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes:
 		return false, nil
 	}
-	sum := line.RawSHA256
-	if line.Whole != nil {
-		sum = line.Whole.RawSHA256
-	} else if line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes {
+	o, err := l.encodedAs(ctx, line, seg)
+	if err != nil || o == nil {
+		return false, err
+	}
+	r, err := l.dest.Stat(ctx, line.Key)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if seg.Records == 0 || sum == "" {
-		return seg.Records == 0 && sum == "", nil
-	}
-	have, err := l.contentHash(ctx, seg, line.Format)
-	return have == sum, err
+	return err == nil && o.Check(r) == nil, err
 }
 
-// contentHash returns the hash of what a segment is encoded to in a format, before compression; "" if it cannot be, which proves
-// nothing: then the records are compared.
-func (l *lane) contentHash(ctx context.Context, seg *spool.Segment, format string) (string, error) {
+// readable counts the records of a segment from one on that are not damaged.
+func readable(seg *spool.Segment, from uint64) uint64 {
+	n := seg.Last + 1 - from
+	for _, g := range seg.Gaps {
+		if g.Last >= from {
+			n -= g.Last + 1 - max(g.First, from)
+		}
+	}
+	return n
+}
+
+// encodedAs returns what a segment is encoded to in the encoding of a line, under the line's key; nil if it cannot be, or is not
+// what the line says, which proves nothing: then the records are compared.
+func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*Object, error) {
 	if seg.Staged {
 		rec, err := l.s.stage(ctx, seg.Number)
-		if err == nil && rec.Format == format {
-			return rec.RawSHA256, nil
-		}
 		if err != nil {
-			return "", err
+			return nil, err
+		}
+		switch {
+		case rec.Format == line.Format && rec.RawSHA256 != line.RawSHA256:
+			return nil, nil
+		case rec.RawSHA256 == line.RawSHA256 && rec.SHA256 == line.SHA256:
+			o, err := stagedObject(rec)
+			o.Key = line.Key
+			return &o, err
 		}
 	}
 	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
 	if err != nil {
-		return "", nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
+		return nil, nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
 	}
 	defer func() { _ = done() }()
-	out, err := l.s.enc.Encode(ctx, io.Discard, r, &object.Encoding{Format: format, Codec: "none"})
-	if err != nil || out.Records == 0 {
-		return "", ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
+	o, want, stored := Object{Key: line.Key}, line.Encoding(), NewDigest()
+	out, err := l.s.enc.Encode(ctx, stored, r, &want)
+	if err != nil || out.Records == 0 || hex.EncodeToString(out.RawSHA256[:]) != line.RawSHA256 {
+		return nil, ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
 	}
-	return hex.EncodeToString(out.RawSHA256[:]), nil
+	stored.Sum(&o)
+	return &o, nil
 }
 
 // lossLine states what was lost in a segment, and what was dropped and made on purpose.

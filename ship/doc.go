@@ -20,7 +20,7 @@
 //   - One writer for each manifest. The shipper makes a manifest's bytes durable in the spool before it sends them, and the
 //     destination creates them only if that number is free. If other bytes are there, another owner writes this chain too, because
 //     the volume was copied, restored from a snapshot, or adopted. This shipper compares the other owner's manifests with
-//     its spool, and accepts them while they agree. From the first difference on, it delivers its records under a new spool
+//     its spool and with the objects at the destination, and accepts them while they agree. From the first difference on, it delivers its records under a new spool
 //     id, in a new chain.
 //   - One adopter. An adopter (spool.Adopt, [Shipper.Claim]) takes over an orphan's chains by creating the next manifest of
 //     the old epoch, which contains closed_by. It begins at the destination whose name sorts first. If another adopter has
@@ -145,7 +145,7 @@
 //
 // One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner
-// has written; compare.go and records.go compare them with this spool, whose records records_own.go reads; identity.go names
+// has written, and accept.go decides whether they become part of the chain; compare.go and records.go compare them with this spool, whose records records_own.go reads; identity.go names
 // what is delivered apart from them; adopt.go claims the chains of an adopted spool.
 //
 // Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a

@@ -47,14 +47,18 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 		return seg.First - 1, unreadable(ctx, src, err)
 	}
 	defer there.Close()
-	here, err := l.openOwn(ctx, seg, seg.First)
+	first, last := max(line.First, seg.First), min(line.Last, seg.Last)
+	here, err := l.openOwn(ctx, seg, first)
 	if err != nil {
 		return 0, err
 	}
 	defer here.close()
-	whole := &complete{next: &counted{there, line.First, line.Gaps, f.Plain}, left: line.Records}
-	upTo, err = prefix(whole, here, seg.First, min(line.Last, seg.Last))
-	if whole.err != nil {
+	whole := &complete{next: there, plain: f.Plain, seq: line.First, last: line.Last, gaps: line.Gaps}
+	upTo, err = prefix(whole, here, first, last)
+	if err == nil && upTo == last {
+		err = whole.finish() // it may be cut after what was compared
+	}
+	if whole.err != nil && whole.err != io.EOF {
 		err = unreadable(ctx, src, whole.err)
 	}
 	return upTo, err
@@ -73,31 +77,53 @@ func unreadable(ctx context.Context, src *sourceReader, err error) error {
 	return fmt.Errorf("%w: %w", errUnreadable, errors.Join(err, src.err))
 }
 
-// complete finds fault with an object that ends before all of its records were read: Lines and NDJSON do not show that they
-// were cut between two records.
+// complete finds fault with an object that does not have exactly the records that its line states: Lines and NDJSON do not show
+// that they were cut between two records. To the records of a plain format, which tell no numbers, it gives those of the line.
 type complete struct {
 	next interface {
 		Next() (uint64, segment.Record, error)
 	}
-	left uint64
-	err  error // why no more can be read, nil at the end of a complete object
+	plain     bool
+	seq, last uint64 // of the records that are still to come
+	gaps      []segment.Range
+	err       error // why no more can be read, io.EOF at the end of a complete object
 }
 
 func (c *complete) Next() (uint64, segment.Record, error) {
+	if c.err != nil {
+		return 0, segment.Record{}, c.err
+	}
+	for len(c.gaps) > 0 && c.seq >= c.gaps[0].First {
+		c.seq, c.gaps = max(c.seq, c.gaps[0].Last+1), c.gaps[1:]
+	}
 	seq, rec, err := c.next.Next()
+	if err == nil && c.plain {
+		seq = c.seq
+	}
 	switch {
-	case err == nil && c.left > 0:
-		c.left--
+	case err == nil && seq == c.seq && seq <= c.last:
+		c.seq++
 		return seq, rec, nil
 	case err == nil:
-		err = fmt.Errorf("%w: more records than its manifest states", format.ErrCorrupt)
-	case errors.Is(err, io.EOF) && c.left == 0:
-		return 0, rec, err
+		err = fmt.Errorf("%w: record %d, which its manifest does not state there", format.ErrCorrupt, seq)
+	case errors.Is(err, io.EOF) && c.seq <= c.last:
+		err = fmt.Errorf("%w: it ends before record %d, its manifest states records up to %d", format.ErrCorrupt, c.seq, c.last)
 	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%w: %d records fewer than its manifest states", format.ErrCorrupt, c.left)
+		err = io.EOF
 	}
 	c.err = err
 	return 0, rec, err
+}
+
+// finish reads the rest.
+func (c *complete) finish() (err error) {
+	for err == nil {
+		_, _, err = c.Next()
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // confirmCommonUpTo is commonUpTo for a manifest that another owner has written. An object that is gone or damaged must not hold up
@@ -121,38 +147,34 @@ func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *sp
 	return upTo, nil
 }
 
-// prefix compares two streams of records, and returns the last sequence number before the first difference. A record that
-// only one of them has was damaged on the way to the other: it is the same record all the same.
+// prefix compares two streams of records, and returns the last sequence number before the first difference. A record that is
+// only there was damaged here, and the chain has it. One that is only here the chain does not have, whatever its line says of
+// damage: it is a difference.
 func prefix(there, here interface {
 	Next() (uint64, segment.Record, error)
 }, first, last uint64,
 ) (uint64, error) {
 	same := first - 1
 	seq, a, err := there.Next()
-	for err == nil {
+	for {
 		n, b, herr := here.Next()
-		if herr != nil {
-			err = herr
-			break
+		switch {
+		case errors.Is(herr, io.EOF) || herr == nil && n > last:
+			return last, nil
+		case herr != nil:
+			return same, herr
 		}
 		for err == nil && seq < n {
 			seq, a, err = there.Next()
 		}
-		if n > last {
-			return last, nil
-		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			break // nobody knows what would have come next
+			return same, err // nobody knows what would have come next
 		}
-		if err == nil && seq == n && (!bytes.Equal(a.Data, b.Data) || a.Time != 0 && (a.Time != b.Time || !a.Attrs.Equal(b.Attrs))) {
+		if err != nil || seq != n || !bytes.Equal(a.Data, b.Data) || a.Time != 0 && (a.Time != b.Time || !a.Attrs.Equal(b.Attrs)) {
 			return same, nil
 		}
 		same = n
 	}
-	if errors.Is(err, io.EOF) {
-		return last, nil // one of them has ended, and everything before was the same
-	}
-	return same, err
 }
 
 // counted gives the records of a plain format, which tell no numbers, those that their line says.

@@ -1,0 +1,141 @@
+package ship
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/penstock-go/penstock/internal/foreign"
+	"github.com/penstock-go/penstock/spool"
+	"github.com/penstock-go/penstock/spool/object"
+	"github.com/penstock-go/penstock/spool/segment"
+)
+
+// acceptManifest makes a manifest that is at the destination a link of this spool's chain, if this spool holds everything that the
+// manifest states, and the destination as well. Otherwise this spool leaves the chain: see Spool.Leave. Anybody who may write at
+// the destination may have written the manifest.
+func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) error {
+	began := time.Now()
+	if (m.Footer.Segment > c.Segment || !m.Footer.Passed.IsZero()) && l.s.sp.Source() == "" {
+		// The records it names may be in the active segment here; it is sealed first, so that it can be compared.
+		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
+			return err
+		}
+	}
+	signed := l.isSigned(m)
+	far := shared{Left: spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}}
+	switch {
+	case m.Header.PrevLast > c.Through:
+		far.why = fmt.Sprintf("it continues after record %d, and this chain contains the records up to %d", m.Header.PrevLast, c.Through)
+	case !signed && l.isVouched():
+		far.why = "it is not signed with this host's key"
+	default:
+		err := l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+			far, err = l.compareManifest(ctx, m, c)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if why := l.contradiction(m, c, &far, began); why != "" {
+			far.why = why
+		}
+	}
+	if far.why != "" {
+		l.log.Warn("ship: another owner continues this chain with other data than this spool has; leaving the chain, and delivering what it lacks under another spool id: find out who runs with a copy of this volume", "epoch", c.Epoch, "manifest", c.Next,
+			"instance", m.Header.Instance, "in_common_up_to", far.Through, "why", far.why)
+		return l.changeChain(ctx, func() error { return l.s.sp.Shelf().Leave(l.name, far.Left) })
+	}
+	b, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	l.log.Info("ship: accepting a manifest that is already at the destination; it says what this spool would have said, and nothing needs to be done", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
+	return l.retry(ctx, "chain", func(context.Context) error {
+		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
+			return err
+		}
+		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
+			return err
+		}
+		after := m.next(c)
+		after.Taken = heard(m.Header.Time)
+		if err := l.ack(after); err != nil {
+			return err
+		}
+		if signed {
+			l.setVouched()
+		}
+		if !m.Footer.Passed.IsZero() {
+			// A clock that is set back must not make a segment begin before it either. Without room on the disk it can wait.
+			_, _, _ = l.s.sp.Shelf().Idle(l.name)
+		}
+		return nil
+	})
+}
+
+// epochsAhead is how far another owner's epoch may be after this spool's: each spool begins one at most once a start.
+const epochsAhead = 1000
+
+// contradiction returns why this spool cannot continue after a manifest whose lines it shares, "" if it can.
+func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time.Time) string {
+	by, passed := m.Footer.ClosedBy, m.Footer.Passed
+	switch {
+	case m.Header.Destination != l.name:
+		return fmt.Sprintf("it is written for destination %s", m.Header.Destination)
+	case c.Hash != [32]byte{} && m.Header.Prev != hex.EncodeToString(c.Hash[:]):
+		return "it follows another manifest than the one that is known here"
+	case by != nil && by.Epoch > min(max(c.Epoch, l.s.epoch), object.MaxEpoch-2*epochsAhead)+epochsAhead,
+		m.Footer.Final && c.Epoch > object.MaxEpoch-epochsAhead:
+		// No epoch follows the last one, and what is kept after it could never be delivered in this chain.
+		return "it leaves hardly any epoch"
+	case passed.IsZero():
+	case passed.After(began) && l.s.sp.Source() == "":
+		return fmt.Sprintf("it says that no segment begins before %s, which is yet to come", passed)
+	default:
+		for _, seg := range l.s.sp.Shelf().Sealed(far.Segment, 0) {
+			if seg.Records > 0 && seg.Created.Before(passed) {
+				return fmt.Sprintf("it says that no segment begins before %s, and segment %d has begun at %s here", passed, seg.Number, seg.Created.UTC())
+			}
+		}
+	}
+	if far.why == "" && far.Through != max(c.Through, m.Footer.Last) {
+		return fmt.Sprintf("it ends with record %d, and its lines with %d", m.Footer.Last, far.Through)
+	}
+	return ""
+}
+
+// isSigned reports whether a manifest has the signature that this spool's own manifests have.
+func (l *lane) isSigned(m *Manifest) bool {
+	signer := l.s.o.Signer
+	if signer == nil {
+		return true
+	}
+	var key ed25519.PublicKey
+	err := foreign.Catch("Signer.Public", func() error { key, _ = signer.Public().(ed25519.PublicKey); return nil })
+	if err == nil {
+		_, err = m.CheckSignature(key)
+	}
+	return err == nil
+}
+
+// isVouched reports whether the chain is known to have a manifest with this spool's signature: no manifest without one follows it
+// then. Until that is known, signing may not have begun, or with another key.
+func (l *lane) isVouched() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.vouched
+}
+
+func (l *lane) setVouched() {
+	l.mu.Lock()
+	l.vouched = true
+	l.mu.Unlock()
+}
+
+// heard returns when another owner was heard of, by the time of its manifest. That was written before it was read, so that
+// a later time is that of a wrong clock: an owner whose clock is a year ahead would otherwise not be taken for silent for a
+// year.
+func heard(written time.Time) int64 { return min(segment.Nanos(written), segment.Nanos(time.Now())) }
