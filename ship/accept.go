@@ -20,7 +20,7 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 	began := time.Now()
 	if (m.Footer.Segment > c.Segment || !m.Footer.Passed.IsZero()) && l.s.sp.Source() == "" {
 		// The records it names may be in the active segment here; it is sealed first, so that it can be compared.
-		if err := l.retry(ctx, "chain", l.s.sp.Seal); err != nil {
+		if err := l.retry(ctx, "chain", func(ctx context.Context) error { return ofHost(l.s.sp.Seal(ctx)) }); err != nil {
 			return err
 		}
 	}
@@ -55,10 +55,10 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 	l.log.Info("ship: accepting a manifest that is already at the destination; it says what this spool would have said, and nothing needs to be done", "epoch", c.Epoch, "manifest", c.Next, "instance", m.Header.Instance)
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := l.s.sp.Shelf().Withdraw(l.name); err != nil {
-			return err
+			return ofHost(err)
 		}
 		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
-			return err
+			return ofHost(err)
 		}
 		after := m.next(c)
 		after.Taken = heard(m.Header.Time)

@@ -242,7 +242,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
 		// Durable here before it is there: after a crash the same bytes are sent again.
 		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
-			return err
+			return ofHost(err)
 		}
 		r, err := l.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 		o.New = false
@@ -267,7 +267,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 // goes on: in a new epoch, if the old one is over.
 func (l *lane) ack(c spool.Chain) error {
 	if err := l.s.sp.Shelf().Ack(l.name, c); err != nil {
-		return err
+		return ofHost(err)
 	}
 	after, err := l.s.sp.Shelf().Chain(l.name)
 	if err != nil {

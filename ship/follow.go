@@ -30,7 +30,7 @@ func (l *lane) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := l.readNext(ctx, c)
+		m, err := l.readNext(ctx, "chain", c)
 		switch {
 		case err != nil || m == nil && own == nil:
 			return err
@@ -52,7 +52,7 @@ func (l *lane) follow(ctx context.Context) error {
 
 // withdraw takes back a manifest that was proposed and is at no destination.
 func (l *lane) withdraw(ctx context.Context) error {
-	return l.retry(ctx, "chain", func(context.Context) error { return l.s.sp.Shelf().Withdraw(l.name) })
+	return l.retry(ctx, "chain", func(context.Context) error { return ofHost(l.s.sp.Shelf().Withdraw(l.name)) })
 }
 
 // proposedManifest returns the manifest that is proposed and not acknowledged, nil if there is none.
@@ -86,9 +86,9 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	return nil, l.withdraw(ctx)
 }
 
-// readNext reads the manifest that would be next, nil if there is none that can be read.
-func (l *lane) readNext(ctx context.Context, c spool.Chain) (m *Manifest, err error) {
-	err = l.retry(ctx, "chain", func(ctx context.Context) (err error) {
+// readNext reads the manifest that would be next, nil if there is none that can be read. what names the operation, see retry.
+func (l *lane) readNext(ctx context.Context, what string, c spool.Chain) (m *Manifest, err error) {
+	err = l.retry(ctx, what, func(ctx context.Context) (err error) {
 		m, err = ReadManifest(ctx, l.dest, l.s.class, c.Spool, c.Epoch, c.Next)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
 			// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will

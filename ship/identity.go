@@ -19,7 +19,7 @@ var errMoved = errors.New("ship: the chain continues elsewhere")
 func (l *lane) changeChain(ctx context.Context, change func() error) error {
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := change(); err != nil {
-			return err
+			return ofHost(err)
 		}
 		c, err := l.s.sp.Shelf().Chain(l.name)
 		if err != nil {

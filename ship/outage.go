@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/internal/units"
+	"github.com/penstock-go/penstock/spool"
 )
 
 const (
@@ -60,7 +61,12 @@ func (l *lane) logFailure(what string, state State, err error, pause time.Durati
 		"operation", what, "err", err, "failures", o.failures, "failing_for", time.Since(o.since).Round(time.Second),
 		"again_in", pause.Round(time.Millisecond),
 	}, args...)
+	_, here := errors.AsType[*hostError](err)
 	switch {
+	case here:
+		l.log.Error("ship: this host cannot write to the spool's disk; the destination is not at fault: see err", args...)
+	case errors.Is(err, spool.ErrFull):
+		l.log.Error("ship: this host has no room for a staged file; the destination is not at fault: free the disk or raise the quota", args...)
 	case state == StateRetrying && !o.late && !full:
 		l.log.Warn("ship: destination fails; its records stay in the spool and are sent when it works again", args...)
 	case state == StateRetrying:
@@ -74,6 +80,20 @@ func (l *lane) logFailure(what string, state State, err error, pause time.Durati
 	default:
 		l.log.Error("ship: destination refuses this operation until an operator fixes the cause that err names; the operation is retried, and everything else continues", args...)
 	}
+}
+
+// hostError is an error of this host's disk.
+type hostError struct{ err error }
+
+func (e *hostError) Error() string { return e.err.Error() }
+func (e *hostError) Unwrap() error { return e.err }
+
+// ofHost marks an error of the spool, nil for none.
+func ofHost(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &hostError{err}
 }
 
 // backlogAttrs says what is pending for the destination, how old the oldest of it is, and when the spool is full at the present rate.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"strconv"
 
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/object"
@@ -22,7 +23,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	}
 	// It may be the first sign of another owner, whose manifest tells.
 	c := l.cursor()
-	if m, perr := l.readNext(ctx, c); perr != nil {
+	if m, perr := l.readNext(ctx, "owner of segment "+strconv.FormatUint(rec.Segment, 10), c); perr != nil {
 		return rec, r, perr
 	} else if m != nil {
 		return rec, r, &takenError{m}
