@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // admitted is a connection of a listener that does not serve, over a pipe: its time-outs keep the time of a bubble.
@@ -57,4 +59,38 @@ func TestTCPFrameTimeoutOfMemory(t *testing.T) {
 			t.Errorf("kept %d bytes, lost %+v", s.bytes, s.acct.Lost)
 		}
 	})
+}
+
+// While the sink stalls, memory is in use by connections that wait for it. Others wait for that memory, however long it takes: they
+// are within all limits. Close ends the wait, and counts what was read as given up.
+func TestTCPMemoryOfStalledSink(t *testing.T) {
+	for _, end := range []string{"sink", "close"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSink()
+			s.blocked = true
+			l, one := admitted(t, &TCPOptions{Framing: Newline, MaxRecord: 200_000, MemoryBytes: 210_000}, s)
+			ours, two := net.Pipe()
+			defer two.Close()
+			l.admit(ours)
+			line := append(bytes.Repeat([]byte("x"), 100_000), '\n')
+			send(t, one, line)
+			synctest.Wait()
+			go two.Write(line)
+			time.Sleep(time.Hour)
+			if end == "close" {
+				l.life.cancel()
+				l.conns.abort()
+				l.wg.Wait()
+				if n, want := s.acct.Lost[segment.GivenUp], uint64(100_000+smallBuffer); n.Records != 2 || n.Bytes < want || s.acct.Lost[segment.FrameTooLong].Records > 0 {
+					t.Errorf("lost %+v", s.acct.Lost)
+				}
+				return
+			}
+			s.update(func() { s.blocked = false })
+			synctest.Wait()
+			if s.n != 2 || s.bytes != 200_000 {
+				t.Errorf("kept %d records, %d bytes, lost %+v", s.n, s.bytes, s.acct.Lost)
+			}
+		})
+	}
 }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -29,7 +28,7 @@ func largeBuffer(max int) int { return max + frameRoom }
 
 var (
 	errNoFrame  = errors.New("ingest: the framer found no frame within the largest size that a frame may have")
-	errNoMemory = errors.New("ingest: no memory was left for a large frame (TCPOptions.MemoryBytes)")
+	errNoMemory = errors.New("ingest: the listener was closed while the connection waited for memory (TCPOptions.MemoryBytes)")
 )
 
 // conn is one connection, and a goroutine that reads, cuts and appends in turn. There is no queue between the socket
@@ -213,10 +212,11 @@ func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.makeRoom(); err != nil {
-			c.warnClosed(err)
 			cause := segment.FrameTooLong
-			if c.t.life.ctx.Err() != nil { // it was given up while it waited for memory
+			if errors.Is(err, errNoMemory) {
 				cause = segment.GivenUp
+			} else {
+				c.warnClosed(err)
 			}
 			c.forgo(cause)
 			c.account(time.Now(), segment.Tally{})
@@ -297,13 +297,10 @@ func (c *conn) makeRoom() error {
 	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.MaxRecord) {
 		return errNoFrame
 	}
-	// While it waits for memory, the connection reads nothing, and its peer is slowed down.
-	ctx, cancel := c.t.life.ctx, context.CancelFunc(func() {})
-	if c.t.o.FrameTimeout > 0 {
-		ctx, cancel = context.WithDeadline(ctx, c.frameStart.Add(c.t.o.FrameTimeout))
-	}
-	defer cancel()
-	if c.t.memory.acquire(ctx, int64(largeBuffer(c.t.o.MaxRecord))) != nil {
+	// While it waits for memory, the connection reads nothing, and its peer is slowed down. The wait has no deadline: a sink that stalls
+	// keeps the memory of the others in use, and data would be lost that is within all limits. FrameTimeout ends each other
+	// connection that holds memory, unless the sink makes it wait.
+	if c.t.memory.acquire(c.t.life.ctx, int64(largeBuffer(c.t.o.MaxRecord))) != nil {
 		return errNoMemory
 	}
 	c.frameStart = time.Now() // the peer is not to blame for the wait

@@ -3,7 +3,6 @@ package ingest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -100,12 +99,11 @@ func (c *conn) unproxy() bool {
 // longHeader returns a copy of b with room for a header of size bytes. The memory is taken from the listener's budget:
 // otherwise each connection of a trusted proxy would take 64 KiB before it has sent a record.
 func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error) {
-	ctx, cancel := context.WithTimeout(c.t.life.ctx, c.t.o.HandshakeTimeout)
-	defer cancel()
 	n := min(int64(size), c.t.o.MemoryBytes)
-	if err := c.t.memory.acquire(ctx, n); err != nil {
+	if c.t.memory.acquire(c.t.life.ctx, n) != nil {
 		return b, nil, errNoMemory
 	}
+	c.within(c.t.o.HandshakeTimeout) // the proxy is not to blame for the wait
 	return append(make([]byte, 0, size), b...), func() { c.t.memory.release(n) }, nil
 }
 

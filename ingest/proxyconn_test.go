@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 
+	"github.com/penstock-go/penstock/internal/memnet"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -310,5 +312,36 @@ func FuzzProxyStream(f *testing.F) {
 		if err == nil && size != consumed {
 			t.Fatalf("%q: header of %d bytes, the reference %d", b, size, consumed)
 		}
+	})
+}
+
+// A long header waits for memory as a large frame does, however long a sink that stalls keeps that in use.
+func TestProxyTCPMemoryOfStalledSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := ListenTCP("mem:header", &TCPOptions{
+			Framing: Newline, ProxyFrom: proxies{netip.MustParsePrefix("10.0.0.0/8")}, MaxRecord: 1000, MemoryBytes: maxV2,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSink()
+		wait := serve(t, l, s)
+		if err := l.memory.acquire(t.Context(), maxV2); err != nil { // for somebody who waits for the sink
+			t.Fatal(err)
+		}
+		c, err := memnet.Dial("mem:header")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go send(t, c, []byte(sigV2+unhex("21 11 ffff c0000201 c6336405 1388 0202")+strings.Repeat("\x00", 0xffff-12)+"hello\n"))
+		time.Sleep(time.Hour)
+		l.memory.release(maxV2)
+		synctest.Wait()
+		if got := s.payloads(); len(got) != 1 || got[0] != "hello" || l.Stats().ProxyMalformed > 0 {
+			t.Errorf("kept %q, %+v", got, l.Stats().Lost)
+		}
+		c.Close()
+		l.Close()
+		wait()
 	})
 }

@@ -260,21 +260,6 @@ func TestTCPTimeouts(t *testing.T) {
 		}
 		s.await(t, "a loss", func() bool { return s.acct.Lost[segment.Malformed].Records == 1 })
 	})
-	t.Run("memory", func(t *testing.T) { // a frame that finds no room in time ends its connection, and counts
-		l := listenTCP(t, &TCPOptions{
-			FrameTimeout: 100 * time.Millisecond, Framing: Newline, MaxRecord: 200_000, MemoryBytes: 210_000,
-		})
-		s := newSink()
-		serve(t, l, s)
-		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
-			t.Fatal(err)
-		}
-		c := dialTCP(t, l)
-		send(t, c, bytes.Repeat([]byte("x"), smallBuffer))
-		s.await(t, "a loss", func() bool {
-			return s.acct.Lost[segment.FrameTooLong] == segment.Loss{Records: 1, Bytes: smallBuffer}
-		})
-	})
 }
 
 // A sender that closes in order loses nothing by a Shutdown, connections that nobody accepted yet included.

@@ -43,7 +43,8 @@ type TCPOptions struct {
 	// before it writes loses a message when this happens. Dead peers are found by TCP keep-alive long before.
 	IdleTimeout time.Duration
 	// FrameTimeout ends a connection whose frame is not complete this long after its first byte, or that does not read
-	// an acknowledgement for this long; default 1 min, negative never. Time that the sink makes it wait does not count.
+	// an acknowledgement for this long; default 1 min, negative never. Time that it waits for the sink or
+	// for memory does not count.
 	FrameTimeout time.Duration
 	// Grace is how long peers may still send after Shutdown has told them that it is closing; default 1 s, negative
 	// none.
