@@ -46,10 +46,12 @@ type OptionalAcknowledger interface {
 	Asked() bool
 }
 
-// acknowledges reports whether the Framers of a framing are Acknowledgers.
-func acknowledges(f Framing, max int) bool {
-	_, ok := f(&Stream{MaxRecord: max}).(Acknowledger)
-	return ok
+// acknowledges reports whether the Framers of a framing are Acknowledgers, and whether all of their peers send again what is not
+// acknowledged.
+func acknowledges(f Framing, max int) (acks, repeats bool) {
+	a, acks := f(&Stream{MaxRecord: max}).(Acknowledger)
+	_, optional := a.(OptionalAcknowledger)
+	return acks, acks && !optional
 }
 
 // answers is the part of a conn whose Framer is an Acknowledger. The goroutine of the connection cuts frames, appends
@@ -205,7 +207,7 @@ func (a *answers) run() {
 		a.waiting -= n
 		a.cond.Broadcast()
 		if err != nil {
-			a.c.nc.Close() // its goroutine may be reading
+			a.c.hangUp() // its goroutine may be reading
 			return
 		}
 	}
@@ -229,9 +231,11 @@ func (c *conn) write(b []byte) error {
 	c.ack.writing.Lock()
 	defer c.ack.writing.Unlock()
 	c.mu.Lock()
-	if c.closing {
+	switch d := c.t.o.FrameTimeout; {
+	case c.hungUp: // the deadline is over
+	case c.closing:
 		c.nc.SetWriteDeadline(c.grace())
-	} else if d := c.t.o.FrameTimeout; d > 0 {
+	case d > 0:
 		c.nc.SetWriteDeadline(time.Now().Add(d))
 	}
 	c.mu.Unlock()
@@ -247,9 +251,8 @@ func (c *conn) write(b []byte) error {
 // grace returns when a connection that ends is closed at the latest.
 func (c *conn) grace() time.Time { return time.Now().Add(max(settleTime, c.t.o.Grace)) }
 
-// finish sends the remaining acknowledgements, however long the disk takes for that, and says goodbye. It then reads
-// and discards what the peer still sends, until the peer closes too or Grace is over. Unread bytes would turn the close
-// into a reset, which could destroy the last acknowledgements.
+// finish sends the remaining acknowledgements, however long the disk takes for that, and says goodbye. What the peer has sent and
+// nobody has cut is counted, unless the peer sends it again.
 func (a *answers) finish() {
 	a.mu.Lock()
 	a.ended = true
@@ -257,43 +260,44 @@ func (a *answers) finish() {
 	a.mu.Unlock()
 	<-a.done
 	a.alive.Wait()
-	c := a.c
-	if a.broken != nil || errors.Is(a.lost, errPanicked) {
-		return
+	discarded := int64(0)
+	if a.broken == nil && !errors.Is(a.lost, errPanicked) {
+		discarded = a.sayBye()
 	}
+	a.c.giveUpStream(uint64(discarded))
+}
+
+// sayBye says goodbye. It then reads and discards what the peer still sends, until the peer closes too or Grace is over: unread bytes
+// would turn the close into a reset, which could destroy the last acknowledgements.
+func (a *answers) sayBye() (discarded int64) {
+	c := a.c
 	bye, err := c.takeBye()
 	if err != nil {
-		return
+		return 0
 	}
 	c.mu.Lock()
 	c.closing = true
-	c.nc.SetReadDeadline(c.grace())
+	if !c.hungUp {
+		c.nc.SetReadDeadline(c.grace())
+	}
 	c.mu.Unlock()
 	if c.write(bye) != nil {
-		return
+		return 0
 	}
 	if s, ok := c.rd.(*tls.Conn); ok {
 		s.CloseWrite()
 	}
-	var bytes int64
 	if h, ok := c.nc.(halfCloser); ok && h.CloseWrite() == nil {
-		bytes, _ = io.Copy(io.Discard, c.nc)
+		discarded, _ = io.Copy(io.Discard, c.nc)
 	}
-	left := 0
-	if c.interrupted { // otherwise what is left was counted when the stream ended
-		left = c.end - c.start
-	}
-	if left+int(bytes) > 0 && !c.repeats() {
-		c.cutShort(segment.GivenUp, uint64(left), uint64(bytes))
-		c.account(time.Now(), segment.Tally{})
-	}
+	return discarded
 }
 
 // repeats reports whether the peer sends again what is not acknowledged.
 func (c *conn) repeats() bool {
 	switch {
 	case c.ack == nil:
-		return c.t.acks
+		return c.t.repeats
 	case errors.Is(c.ack.lost, errPanicked):
 		return c.ack.again
 	}
@@ -304,6 +308,6 @@ func (c *conn) repeats() bool {
 // interrupt is shut for a connection that is acknowledged. It interrupts reading; the connection then ends by itself,
 // after it has acknowledged what is durable. c.mu is held.
 func (c *conn) interrupt() {
-	c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.nc.SetReadDeadline(past)
 	c.nc.SetWriteDeadline(c.grace())
 }

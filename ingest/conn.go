@@ -63,14 +63,14 @@ type conn struct {
 	mu       sync.Mutex
 	deadline time.Time
 	closing  bool // the deadline is the end of Grace
+	hungUp   bool // see hangUp
 	secured  bool // the TLS handshake is over
 }
 
 // ending is how the stream ended.
 type ending struct {
-	cutOff      bool // nothing more can arrive
-	interrupted bool // reading ended before the stream did
-	reset       bool // the peer is gone: an unterminated frame is lost
+	cutOff bool // nothing more can arrive; written with mu
+	reset  bool // the peer is gone: an unterminated frame is lost
 }
 
 // origin is where a connection comes from.
@@ -168,18 +168,15 @@ func (c *conn) converse() {
 	switch err := c.read(); {
 	case err == nil:
 		return
-	case c.ack.err() != nil: // which has closed it
+	case c.ack.err() != nil: // which has hung up
 		c.warnClosed(c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
-	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered: what it has sent unread it sends again
+	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered
 		if c.isClosing() {
-			c.interrupted = true
-			return
+			return // finish counts the rest
 		}
 		c.timedOut()
-	case errors.Is(err, net.ErrClosed): // by Close
-		c.reset = true
 	default: // reset, or gone without a word (keep-alive)
 		c.broken(err)
 	}
@@ -212,13 +209,12 @@ func (c *conn) read() error {
 	first := len(c.t.behind) > 0 && !c.proxied
 	for {
 		if err := c.makeRoom(); err != nil {
-			cause := segment.FrameTooLong
 			if errors.Is(err, errNoMemory) {
-				cause = segment.GivenUp
-			} else {
-				c.warnClosed(err)
+				c.giveUpStream(0)
+				return nil
 			}
-			c.forgo(cause)
+			c.warnClosed(err)
+			c.forgo(segment.FrameTooLong, 0)
 			c.account(time.Now(), segment.Tally{})
 			return nil
 		}

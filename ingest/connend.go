@@ -20,12 +20,26 @@ func (c *conn) shut(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closing = true
-	if c.t.acks {
+	switch {
+	case c.cutOff: // what it reads now is there already
+	case c.t.acks:
 		c.interrupt()
-		return
+	default:
+		c.nc.SetReadDeadline(until)
+		c.halfClose()
 	}
-	c.nc.SetReadDeadline(until)
-	c.halfClose()
+}
+
+// hangUp ends a connection that is acknowledged, whatever it waits for from its peer. The connection's goroutine closes it, after it has
+// counted what the peer does not send again.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing, c.hungUp = true, true
+	c.nc.SetWriteDeadline(past)
+	if !c.cutOff {
+		c.nc.SetReadDeadline(past)
+	}
 }
 
 func (c *conn) isClosing() bool {
@@ -61,6 +75,8 @@ func (c *conn) timedOut() {
 // cutOffPeer ends the connection in such a way that reading continues exactly to the last byte that the kernel has
 // acknowledged to the peer.
 func (c *conn) cutOffPeer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.cutOff = true
 	h, ok := c.nc.(halfCloser)
 	if !ok || runtime.GOOS != "linux" {
@@ -76,25 +92,25 @@ func (c *conn) cutOffPeer() {
 }
 
 // abort ends the connection of a listener that is closed. Data that the kernel has acknowledged to the peer is still read,
-// cut and counted, but not waited for by the sink. A peer that waits for acknowledgements sends it again.
+// cut and counted, but not waited for by the sink. What a peer sends again is not.
 func (c *conn) abort() {
 	if c.t.acks {
-		c.nc.Close()
+		c.hangUp()
 		return
 	}
 	c.shut(past)
 }
 
-// turnAway closes a connection that is over a limit, and counts what its peer has sent already. With TLS that is
-// unknown, and a peer that waits for acknowledgements sends it again.
-func (c *conn) turnAway() (bytes int64) {
+// turnAway closes a connection that is not admitted, and counts what its peer has sent already. With TLS that is unknown. Peers of which
+// some send it again, and others do not, have not chosen yet: it counts.
+func (c *conn) turnAway(cause segment.Cause) (bytes int64) {
 	defer c.nc.Close()
-	if c.t.acks || c.t.o.TLS != nil {
+	if c.repeats() || c.t.o.TLS != nil {
 		return 0
 	}
 	c.cutOffPeer()
 	if bytes = queuedIn(c.nc); bytes > 0 {
-		c.cutShort(segment.Refused, 0, uint64(bytes))
+		c.cutShort(cause, 0, uint64(bytes))
 		c.account(time.Now(), segment.Tally{})
 	}
 	return bytes
@@ -109,11 +125,21 @@ func (c *conn) turnDown() {
 }
 
 // forgo counts as lost the part of the stream that was read and not cut, together with what the peer has sent after it:
-// those bytes were acknowledged to the peer. The number of frames in them is unknown. c.start is not moved.
-func (c *conn) forgo(cause segment.Cause) {
-	behind := c.unread(c.rd)
+// those bytes were acknowledged to the peer, and some of them may be discarded already. The number of frames in them is unknown.
+// Nothing is left then to count again.
+func (c *conn) forgo(cause segment.Cause, discarded uint64) {
+	behind := discarded + c.unread(c.rd)
 	if c.end > c.start || c.packed.open || behind > 0 {
 		c.cutShort(cause, uint64(c.end-c.start), behind)
+		c.start = c.end
+	}
+}
+
+// giveUpStream is forgo for a stream that the listener has given up, unless the peer sends it again.
+func (c *conn) giveUpStream(discarded uint64) {
+	if !c.repeats() {
+		c.forgo(segment.GivenUp, discarded)
+		c.account(time.Now(), segment.Tally{})
 	}
 }
 
@@ -122,6 +148,7 @@ func (c *conn) forgo(cause segment.Cause) {
 func (c *conn) cutShort(cause segment.Cause, read, behind uint64) {
 	cause = c.lose(cause, read+behind)
 	c.lost.Lost[cause].AtLeast = c.lost.Lost[cause].AtLeast || behind > 0 || c.packed.open
+	c.packed.open = false
 }
 
 // unread cuts the peer off, and reads and discards what it had sent until then. A peer that waits for acknowledgements

@@ -43,7 +43,7 @@ func source(a netip.Addr) netip.Prefix {
 func (s *connSet) add(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.aborted && c.t.acks {
+	if s.aborted && c.t.acks { // turnAway counts what its peer has sent
 		return ErrServerClosed
 	}
 	if !s.shares.acquire(len(s.all), s.max) {

@@ -21,12 +21,14 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	err := c.frames(now, eof)
 	switch left := c.end - c.start; {
 	case err != nil && err != io.EOF && (c.ack.err() == nil || !c.repeats()):
-		c.forgo(c.causeOf(err))
+		c.forgo(c.causeOf(err), 0)
 	case eof && left > 0:
 		c.lose(segment.Malformed, uint64(left))
+		c.start = c.end
 	}
 	if bad := c.flush(now); bad != nil {
 		err = bad
+		c.giveUpStream(0) // what has not been counted yet
 	}
 	batches.Put(c.batch)
 	c.batch = nil
@@ -184,10 +186,7 @@ func (c *conn) forsake() {
 	for i := range *c.batch {
 		c.lose(segment.GivenUp, uint64(len((*c.batch)[i].Data)))
 	}
-	if c.end > c.start || c.packed.open {
-		c.cutShort(segment.GivenUp, uint64(c.end-c.start), 0)
-		c.start = c.end
-	}
+	c.forgo(segment.GivenUp, 0)
 }
 
 // giveUp counts what the sink had not taken when the listener was closed. A peer that waits for acknowledgements sends

@@ -333,7 +333,7 @@ func TestProxyTCPMemoryOfStalledSink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go send(t, c, []byte(sigV2+unhex("21 11 ffff c0000201 c6336405 1388 0202")+strings.Repeat("\x00", 0xffff-12)+"hello\n"))
+		go io.WriteString(c, sigV2+unhex("21 11 ffff c0000201 c6336405 1388 0202")+strings.Repeat("\x00", 0xffff-12)+"hello\n")
 		time.Sleep(time.Hour)
 		l.memory.release(maxV2)
 		synctest.Wait()

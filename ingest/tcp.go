@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-go/penstock/internal/memnet"
 	"github.com/penstock-go/penstock/internal/wait"
+	"github.com/penstock-go/penstock/spool/segment"
 )
 
 // TCP listens on one address; every frame of its connections is a record.
@@ -25,7 +26,8 @@ type TCP struct {
 	meter   meter
 	sink    Sink
 	append  put             // of sink, bound once: a method value allocates
-	acks    bool            // the framing acknowledges
+	acks    bool            // the framing acknowledges,
+	repeats bool            // and all of its peers send again what is not acknowledged
 	again   context.Context // life.ctx, for records that their sender sends again unless they are acknowledged
 	batch   int             // most records of an Append
 	shares  *shares
@@ -85,7 +87,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 		shares: shares, memory: newBudget(c.MemoryBytes, shares.largest),
 	}
 	t.large.New = func() any { b := make([]byte, largeBuffer(c.MaxRecord)); return &b }
-	if t.acks = acknowledges(c.Framing, c.MaxRecord); t.acks {
+	if t.acks, t.repeats = acknowledges(c.Framing, c.MaxRecord); t.acks {
 		t.batch = c.Window
 	}
 	t.cert.watch(c.TLS)
@@ -179,8 +181,12 @@ func (t *TCP) acceptQueue() {
 // could fill the queue and keep out all others.
 func (t *TCP) admit(nc net.Conn) {
 	c := newConn(t, nc)
-	if err := t.conns.add(c); err != nil {
-		bytes := c.turnAway()
+	switch err := t.conns.add(c); {
+	case errors.Is(err, ErrServerClosed):
+		c.turnAway(segment.GivenUp)
+		return
+	case err != nil:
+		bytes := c.turnAway(segment.Refused)
 		t.log.warn("ingest: connection refused; err names the limit, and senders should try again: raise it, or find out who holds connections", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 		return
 	}
@@ -266,7 +272,7 @@ func (t *TCP) Shutdown(ctx context.Context) error {
 func (t *TCP) abandon() {
 	defer t.shares.leave()
 	defer t.ln.Close()
-	if t.shared() || t.gate.isLeft() || t.acks {
+	if t.shared() || t.gate.isLeft() || t.repeats {
 		return
 	}
 	t.life.cancel()

@@ -182,7 +182,8 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	} else {
 		p.framing(o, &c)
 	}
-	if d := c.withDefaults(); acknowledges(d.Framing, d.MaxRecord) {
+	d := c.withDefaults()
+	if acks, _ := acknowledges(d.Framing, d.MaxRecord); acks {
 		p.number("window", &c.Window, 1)
 	}
 	p.bytes("max", &c.MaxRecord)
