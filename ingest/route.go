@@ -144,7 +144,8 @@ func (r *Route) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return r.Offer(context.Background(), batch)
 }
 
-// Keep implements Keeper.
+// Keep implements Keeper. It settles the whole batch: a Sink that does not keep its records loses them, and its ledger counts them
+// (given_up).
 func (r *Route) Keep(batch []segment.Record) (last uint64, err error) {
 	return r.pass(context.Background(), batch, (*Route).keep)
 }
@@ -163,20 +164,28 @@ func (r *Route) waitOffering(ctx context.Context, i int, d *delivery, part []seg
 // hurry loses what has no room.
 func (r *Route) hurry(_ context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
 	if left = d.tryAll(r.sinks[i].Sink, part); len(left) > 0 {
-		e := &lostError{tally(left), segment.SpoolFull, d.refused}
-		r.sinks[i].Account(e.account(false))
-		d.rejected = e
+		r.lose(i, d, left, segment.SpoolFull)
 		r.log.warn("ingest: a spool has no room; records that were routed to it are lost, and others are not delayed", "sink", r.names[i],
 			"records", len(left), "err", d.refused)
 	}
 	return nil
 }
 
+// keep loses what a Sink does not keep: the others keep theirs all the same.
 func (r *Route) keep(_ context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
-	if d.settled(Keep(r.sinks[i].Sink, part)) {
-		return nil
+	if !d.settled(Keep(r.sinks[i].Sink, part)) {
+		r.lose(i, d, part, segment.GivenUp)
+		r.log.warn("ingest: a spool does not keep what a listener that is closed has in hand; records that were routed to it are lost", "sink", r.names[i],
+			"records", len(part), "err", d.refused)
 	}
-	return part
+	return nil
+}
+
+// lose counts records that a Sink does not get, in its ledger.
+func (r *Route) lose(i int, d *delivery, left []segment.Record, cause segment.Cause) {
+	e := &lostError{tally(left), cause, d.refused}
+	r.sinks[i].Account(e.account(false))
+	d.rejected = e
 }
 
 func (r *Route) pass(ctx context.Context, batch []segment.Record, h handing) (last uint64, err error) {

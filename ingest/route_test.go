@@ -375,22 +375,40 @@ func TestTryOfferWhileAttaching(t *testing.T) {
 	}
 }
 
-// A Keep of which a part is lost has settled the whole batch: what the other sink has kept is not counted as lost too.
+// A Keep of which a part is lost has settled the whole batch: what the other sink has kept is not counted as lost too, and the one that
+// refuses costs the other nothing, whichever comes first. That holds for a listener that is closed, and for a Hold.
 func TestRouteKeepsInPart(t *testing.T) {
-	a, b := newSink(), newSink()
-	a.blocked, b.blocked = true, true
-	l := listenTCP(t, &TCPOptions{Framing: Newline})
-	wait := serve(t, l, transform(t, route(t, keeping{a}, b), edit))
-	c := dialTCP(t, l)
-	io.WriteString(c, "a1\nb2\n")
-	a.await(t, "the batch", func() bool { return a.waiting > 0 })
-	l.Close()
-	wait()
-	if a.n != 1 || a.acct.Lost != (segment.Losses{}) || b.acct.Lost[segment.GivenUp].Records != 1 {
-		t.Errorf("a kept %d, %+v; b %+v", a.n, a.acct, b.acct)
+	for _, healthy := range []string{"a", "b"} {
+		for _, hold := range []bool{false, true} {
+			good, bad := newSink(), newSink()
+			good.blocked, bad.blocked = true, true
+			r := route(t, keeping{good}, bad)
+			if healthy == "b" {
+				r = route(t, bad, keeping{good})
+			}
+			if hold {
+				h, batch := NewHold(nil), recordsOf("a1", "b2")
+				h.Account(segment.Account{Received: tally(batch)})
+				h.Offer(t.Context(), batch)
+				if err := h.Attach(over, r); err != nil {
+					t.Errorf("Attach: %v", err)
+				}
+			} else {
+				l := listenTCP(t, &TCPOptions{Framing: Newline})
+				wait := serve(t, l, transform(t, r, edit))
+				io.WriteString(dialTCP(t, l), "a1\nb2\n")
+				first := map[string]*memSink{"a": good, "b": bad}[healthy]
+				first.await(t, "the batch", func() bool { return first.waiting > 0 })
+				l.Close()
+				wait()
+			}
+			if good.n != 1 || good.acct.Lost != (segment.Losses{}) || bad.acct.Lost[segment.GivenUp].Records != 1 {
+				t.Errorf("healthy %s, hold %v: kept %d, %+v; the other %+v", healthy, hold, good.n, good.acct, bad.acct)
+			}
+			good.closes(t)
+			bad.closes(t)
+		}
 	}
-	a.closes(t)
-	b.closes(t)
 }
 
 // A Route can choose by the attributes of a record, which stay with it through a Transform.
