@@ -60,6 +60,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest/udprelay"
 )
 
@@ -142,10 +143,11 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // it is one of the choices
 	o := &slog.HandlerOptions{Level: l}
+	var h slog.Handler = slog.NewTextHandler(w, o)
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		h = slog.NewJSONHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return drain.NonBlocking(slog.New(h)) // a log that nobody reads must not stop what follows the targets
 }
 
 // version is the version of the module that this program was built from, with the commit if the build knew it, and of Go.

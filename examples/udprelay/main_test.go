@@ -392,3 +392,25 @@ func TestHelp(t *testing.T) {
 		t.Error(code)
 	}
 }
+
+// unread is a log that nobody reads.
+type unread struct{ closed chan struct{} }
+
+func (u unread) Write(p []byte) (int, error) { <-u.closed; return len(p), nil }
+
+// TestUnreadLog: the relay follows its targets although nobody reads its log.
+func TestUnreadLog(t *testing.T) {
+	w := unread{make(chan struct{})}
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		newLog(w, "info", "text").Info("a line")
+	}()
+	select {
+	case <-logged:
+	case <-time.After(20 * time.Second):
+		t.Error("a line waits for its reader")
+	}
+	close(w.closed)
+	<-logged
+}

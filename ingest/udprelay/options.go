@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // Mode says how datagrams are spread.
@@ -130,9 +132,7 @@ func (o *Options) withDefaults() Options {
 	if c.Table == "" {
 		c.Table = "penstock_relay"
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = steadylog.Wrap(c.Logger)
 	return c
 }
 

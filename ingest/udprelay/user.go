@@ -172,16 +172,19 @@ func (u *User) rotate() {
 	for range cap(u.senders) {
 		s := <-u.senders
 		p := u.portsOf(s.ports.index, cap(u.senders))
+		var err error
 		if p != s.ports {
-			if err := s.reopen(p); err != nil {
-				u.o.Logger.Error("udprelay: not all source ports can be opened; the targets' shares are less even", "first", p.first, "err", err)
-			}
+			err = s.reopen(p)
 		}
 		u.senders <- s
+		if err != nil {
+			u.o.Logger.Error("udprelay: not all source ports can be opened; the targets' shares are less even", "first", p.first, "err", err)
+		}
 	}
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if now := u.schedule.at; now != before {
+	now := u.schedule.at
+	u.mu.Unlock()
+	if now != before {
 		first := u.o.Ports.first(now)
 		u.o.Logger.Info("udprelay: the next generation of source ports is in use", "first", first, "last", first+u.o.Ports.Count-1)
 	}

@@ -64,7 +64,7 @@ var layers = map[string][]string{
 	"ingest/fluentforward":     {"ingest", "spool/segment"},
 	"ingest/lumberjack":        {"ingest", "spool/segment"},
 	"ingest/relp":              {"ingest", "spool/segment"},
-	"ingest/udprelay":          {"ingest", "spool/segment", "golang.org/x/sys"},
+	"ingest/udprelay":          {"ingest", "internal/steadylog", "spool/segment", "golang.org/x/sys"},
 	"spool":                    {"internal/foreign", "internal/giveway", "internal/hist", "spool/object", "internal/steadylog", "internal/units", "spool/segment", "internal/vfs", "internal/wait", "spool/internal/fatal", "spool/internal/index", "spool/internal/statefile", "github.com/minio/crc64nvme"},
 	"spool/internal/index":     {"internal/vfs", "spool/internal/statefile", "go.etcd.io/bbolt"},
 	"spool/internal/statefile": {"internal/vfs"},
