@@ -1,6 +1,7 @@
 package udprelay
 
 import (
+	"context"
 	"net/netip"
 	"unsafe"
 
@@ -63,8 +64,8 @@ func (s *sender) reopen(ports senderPorts) error {
 
 func (s *sender) close() { s.set.close() }
 
-// send sends a batch that arrived at an address.
-func (s *sender) send(batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
+// send sends a batch that arrived at an address. After the end of ctx it waits for no socket.
+func (s *sender) send(ctx context.Context, batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
 	s.tally.reset(targets)
 	if len(targets) == 0 {
 		s.tally.dropped[NoTarget] += uint64(len(batch))
@@ -79,7 +80,7 @@ func (s *sender) send(batch []segment.Record, at netip.AddrPort, targets []netip
 		}
 		n := min(len(batch), s.left)
 		s.lay(batch[:n], at, targets)
-		s.flush(n, targets)
+		s.flush(ctx, n, targets)
 		batch = batch[n:]
 		s.left -= n
 	}
@@ -132,7 +133,7 @@ func (s *sender) aim(i, target int, targets []netip.AddrPort) {
 }
 
 // flush sends the first n datagrams. One that the kernel refuses is tried with the next targets.
-func (s *sender) flush(n int, targets []netip.AddrPort) {
+func (s *sender) flush(ctx context.Context, n int, targets []netip.AddrPort) {
 	tries, waits := 0, 0
 	for i := 0; i < n; {
 		sent, errno := s.sendmmsg(i, n)
@@ -144,12 +145,16 @@ func (s *sender) flush(n int, targets []netip.AddrPort) {
 			tries, waits = 0, 0
 			continue
 		}
+		blocked := errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM
 		switch {
 		case errno == unix.EINTR:
-		case (errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM) && waits < 10:
+		case blocked && ctx.Err() != nil:
+			s.tally.dropped[GivenUp]++
+			i++
+		case blocked && waits < 10:
 			waits++
 			s.writable()
-		case errno == unix.EAGAIN || errno == unix.ENOBUFS || errno == unix.ENOMEM:
+		case blocked:
 			s.tally.dropped[Blocked]++
 			i++
 		case errno == unix.EMSGSIZE:

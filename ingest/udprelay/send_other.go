@@ -3,6 +3,7 @@
 package udprelay
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -57,7 +58,7 @@ func (s *sender) close() {
 }
 
 // send sends a batch that arrived at an address.
-func (s *sender) send(batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
+func (s *sender) send(_ context.Context, batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
 	s.tally.reset(targets)
 	for i := range batch {
 		if len(targets) == 0 {

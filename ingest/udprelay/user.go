@@ -32,7 +32,7 @@ type User struct {
 	dropped  map[Cause]uint64
 }
 
-// endTime is how long the end may take, in which what has arrived is sent.
+// endTime is how long the end may take, in which what has arrived is sent. After it the rest is given up.
 const endTime = 10 * time.Second
 
 // NewUser opens the sending ports, and then the receiving sockets: no datagram waits while thousands of ports are opened. The
@@ -114,7 +114,8 @@ func (u *User) Use(_ context.Context, targets []netip.AddrPort) error {
 	return nil
 }
 
-// Run implements Engine. Before the first Use datagrams wait in the receive buffer. At the end everything that has arrived is sent.
+// Run implements Engine. Before the first Use datagrams wait in the receive buffer. At the end everything that has arrived is sent,
+// within ten seconds; what is not sent by then is given up.
 func (u *User) Run(ctx context.Context) error {
 	defer u.closeSenders()
 	select {
@@ -151,17 +152,28 @@ func (u *User) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 			defer cancel()
-			var err error
-			for _, l := range u.listeners {
-				err = errors.Join(err, l.Shutdown(end))
-			}
-			return err
+			return u.shutdown(end)
 		case <-tick.C:
 			if u.o.Mode == Generations {
 				u.rotate()
 			}
 		}
 	}
+}
+
+// shutdown sends what has arrived, and gives up the rest at the end of ctx. The sockets share the time.
+func (u *User) shutdown(ctx context.Context) error {
+	errs := make([]error, len(u.listeners))
+	var wg sync.WaitGroup
+	for i, l := range u.listeners {
+		wg.Go(func() {
+			if errs[i] = l.Shutdown(ctx); errs[i] != nil {
+				errs[i] = errors.Join(errs[i], l.Close())
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // rotate gives the senders the ports of the generation that is due.
@@ -230,11 +242,20 @@ func (s *spreader) Append(ctx context.Context, batch []segment.Record) (uint64, 
 	return s.Offer(ctx, batch)
 }
 
-// Offer implements ingest.Sink. It takes every batch: what cannot be sent is counted.
-func (s *spreader) Offer(_ context.Context, batch []segment.Record) (uint64, error) {
-	snd := <-s.u.senders
+// Offer implements ingest.Sink. It takes every batch before the end of ctx: what cannot be sent is counted. A batch after it is given
+// up, and the listener counts it.
+func (s *spreader) Offer(ctx context.Context, batch []segment.Record) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	var snd *sender
+	select {
+	case snd = <-s.u.senders:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	defer func() { s.u.senders <- snd }()
-	snd.send(batch, s.at, *s.u.targets.Load())
+	snd.send(ctx, batch, s.at, *s.u.targets.Load())
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
 	for i, t := range snd.tally.targets {

@@ -2,9 +2,11 @@ package udprelay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -212,5 +214,52 @@ func TestUserHalf(t *testing.T) {
 	}
 	if <-ended; ctx.Err() != nil {
 		t.Error("the relay goes on with half of its sockets")
+	}
+}
+
+// TestUserGivesUp: when the time for the end is over, the rest is given up and counted, and nothing waits for it to be sent.
+func TestUserGivesUp(t *testing.T) {
+	at := free(t)
+	u, err := NewUser(&Options{Listen: []netip.AddrPort{at}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, target := newBox(t)
+	if err := u.Use(t.Context(), []netip.AddrPort{target}); err != nil {
+		t.Fatal(err)
+	}
+	busy := <-u.senders // its socket takes nothing
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = u.listeners[0].Serve(&spreader{u: u, at: at})
+	}()
+	for u.listeners[0].Ready() != nil {
+		runtime.Gosched()
+	}
+	c, err := net.Dial("udp4", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 100 { // more than one batch
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := u.shutdown(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for datagrams to be sent")
+	}
+	u.senders <- busy
+	u.closeSenders()
+	if a := u.snapshot(); a.In != 100 || a.Dropped[GivenUp] != 100 || !a.Balanced() {
+		t.Errorf("%+v", a)
 	}
 }
