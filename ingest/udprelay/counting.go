@@ -102,7 +102,7 @@ func (c *counting) account() *Account {
 	a.Dropped[NoTarget] += c.now[noTargetCounter]
 	a.Dropped[Unforwarded] += lost
 	a.In += c.base.In
-	a.Unfinished = unfinished() - c.unfinished
+	a.Unfinished = max(unfinished(), c.unfinished) - c.unfinished // it may be unknown at times
 	return a
 }
 

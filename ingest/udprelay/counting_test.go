@@ -57,6 +57,15 @@ func TestCounting(t *testing.T) {
 	want(c.account(), 407, 397, 3, 7, 0)
 }
 
+// TestUnfinishedUnknown: where the kernel's counter cannot be read any more, the account does not wrap around.
+func TestUnfinishedUnknown(t *testing.T) {
+	c := newCounting()
+	c.unfinished = 1 << 60
+	if n := c.account().Unfinished; n != 0 {
+		t.Errorf("%d unfinished", n)
+	}
+}
+
 func TestParsePorts(t *testing.T) {
 	first, last, ok := parsePorts([]byte("\t\tudp sport set numgen inc mod 24576 offset 16384 << 16\n"))
 	if !ok || first != 16384 || last != 40959 {
