@@ -13,8 +13,8 @@ type Durable interface {
 	WaitDurable(ctx context.Context, seq uint64) error
 }
 
-// Keeper is implemented by Sinks that take without waiting what a listener that is closed has read and not handed over
-// yet, also where Append and Offer would wait for room. Without it those records are lost, cause given_up.
+// Keeper is implemented by Sinks that can take, without waiting, the records that a closed listener has read but not handed
+// over yet, even when Append and Offer would wait for room. Without it those records are lost, cause given_up.
 type Keeper interface {
 	// Keep takes the batch, or nothing of it: then it returns an error and last = 0. An error that was Rejected is as one
 	// of Append.

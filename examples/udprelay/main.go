@@ -29,7 +29,8 @@
 // counters. A process that ends in order removes the table; -leave keeps it, for a restart that loses nothing. With the engine user
 // give the process a socket that outlives it (-listen fd:NAME, from a systemd socket unit): datagrams are queued in it meanwhile.
 // A kill can then cost what was in the process's hands, at most one batch of 64 datagrams for each socket, which no account has; the
-// account of the next process begins at zero.
+// account of the next process begins at zero, apart from what the socket's queue has dropped since the socket was made: each process
+// counts that again.
 //
 // In the mode generations the engine user needs a file descriptor for each source port, and raises its soft limit up to the hard one. If
 // that does not suffice for -ports, it refuses to start and names both numbers.

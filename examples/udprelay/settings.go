@@ -23,7 +23,7 @@ first-port. The command line comes before the environment, the environment befor
 variable, white space separates the values of a list. TIME is something like 250ms, 90s or 10m.
 
 Targets come from one place:
-  file:PATH          one HOST:PORT a line, with an IP address; "draining" behind it sends it nothing new. Replace the file by
+  file:PATH          one HOST:PORT a line, with an IP address; followed by "draining" if it is to get nothing new. Replace the file by
                      renaming another one, so that it is never read half written
   dns:NAME:PORT      all addresses of a name
   static:A:P,B:P     these
@@ -69,7 +69,7 @@ func newSettings() *settings {
 	f.Duration(&s.refresh, "refresh", "read the targets each `TIME` (default 500ms)")
 	f.Choice(&s.mode, "mode", "`spray|generations`: directly to the healthy targets in turn, or with many source ports to the load balancer that the targets are (default spray)", "spray", "generations")
 	f.Choice(&s.engine, "engine", "`auto|nft|user`: the kernel forwards, or this process does (default auto)", "auto", "nft", "user")
-	f.Text(&s.check, "check", "`URL` to ask each target for its health, with {host} for its address, such as http://{host}:8080/readyz; or off (default off with -mode generations, otherwise none: it must be given)")
+	f.Text(&s.check, "check", "`URL` to ask each target for its health, with {host} for its address, such as http://{host}:8080/readyz; or off (required with -mode spray; default off with -mode generations)")
 	f.Duration(&s.checks.every, "check-every", "`TIME` from one check to the next (default 250ms)")
 	f.Duration(&s.checks.timeout, "check-timeout", "`TIME` a check may take (default 300ms)")
 	s.number(&o.Ports.First, "first-port", "`PORT` at which the source ports begin (default 16384)")

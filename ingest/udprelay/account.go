@@ -15,7 +15,9 @@ const (
 	// Unforwarded: the kernel took a datagram in for a target, and did not hand it to an interface: there is no route, or a
 	// rule of another table dropped it. NFT engine.
 	Unforwarded Cause = "unforwarded"
-	// Queue: the queue of the receiving socket was full. User engine.
+	// Queue: the queue of the receiving socket was full. User engine. Of an inherited socket (Options.Files) the kernel counts since
+	// the socket was made, so each process counts the drops of the processes before it again: those of the time between two
+	// processes would otherwise be in no account.
 	Queue Cause = "queue"
 	// TooLong: the datagram is too long to be sent on with its header. User engine.
 	TooLong Cause = "too_long"

@@ -25,12 +25,13 @@
 //	In = sum(Out) + sum(Dropped) + Passing
 //
 // Passing is what is being forwarded just then. The NFT engine counts In before the kernel routes a datagram and Out after it,
-// so what the kernel drops in between is seen as what never comes out: see [Unforwarded].
+// so a datagram that the kernel drops in between shows up as one that never came out: see [Unforwarded].
 //
 // The NFT engine's account is in the kernel: it goes on over the death of the process. That of the User engine begins at zero with
 // each process. If the process is killed, it loses what it has in its hands, at most one batch of 64 datagrams for each socket, and no
 // account has these. What arrives until the next process receives is queued in the socket, if the socket outlives the process
-// (Options.Files), and is in the account of that process.
+// (Options.Files), and is in the account of that process. What the queue has dropped since the socket was made is in the account of each
+// process that has the socket.
 //
 // The NFT engine counts packets of the kernel. A packet that is an aggregate of datagrams counts as one, and goes to one target:
 // such packets come from a sender in another namespace of the same host that uses UDP_SEGMENT, and from a network card whose

@@ -38,8 +38,8 @@ var ErrUnusable = errors.New("the engine nft cannot be used")
 // errForeign says that the table is another program's.
 var errForeign = errors.New("another program has made a table of this name, which is left alone: use another Options.Table")
 
-// NewNFT checks that the kernel can forward, and takes over the table if it is there and an engine has made it. It changes nothing yet. All
-// that is missing is reported at once: what is missing of the host is an ErrUnusable.
+// NewNFT checks that the kernel can forward, and takes over the table if it is there and an engine has made it. It changes nothing yet.
+// Everything that is missing is reported at once; if this host lacks something, the error is an ErrUnusable.
 func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 	n := &NFT{o: o.withDefaults()}
 	errs := []error{n.o.validate()}
