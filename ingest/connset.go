@@ -64,11 +64,10 @@ func (s *connSet) add(c *conn) error {
 	return nil
 }
 
-// identify takes the address of a proxied connection's client, once it is known, and applies the limit to it.
-func (s *connSet) identify(c *conn, client netip.AddrPort) error {
+// identify applies the limit to a proxied connection's client, once it is known.
+func (s *connSet) identify(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.src = client
 	return s.claim(c)
 }
 

@@ -77,16 +77,17 @@ func (c *conn) unproxy() bool {
 		b = b[:len(b)+n]
 		size, bad := headerSize(b)
 		if bad == nil && size > 0 && size <= len(b) {
-			if bad = c.identify(b[:size]); bad == nil {
-				c.behind.rest = bytes.Clone(b[size:])
-				return true
+			if bad = c.readHeader(b[:size]); bad == nil {
+				return c.identify(b, size)
 			}
 		}
 		if bad == nil && err == nil && size > cap(b) {
 			var give func()
-			if b, give, err = c.longHeader(b, size); err == nil {
-				defer give() // few bytes of it are kept
+			if b, give, err = c.longHeader(b, size); err != nil { // by Close
+				c.turnClientAway(segment.GivenUp, b, size)
+				return false
 			}
+			defer give() // few bytes of it are kept
 		}
 		if bad == nil && err == nil {
 			continue
@@ -107,17 +108,40 @@ func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error)
 	return append(make([]byte, 0, size), b...), func() { c.t.memory.release(n) }, nil
 }
 
-// identify sets the address of the client, which from then on counts against the limits instead of the proxy.
-func (c *conn) identify(header []byte) error {
+// readHeader takes what a whole header says: the client's address, and the extensions.
+func (c *conn) readHeader(header []byte) error {
 	client, err := parseHeader(header)
 	if err != nil {
 		return err
 	}
-	if !client.IsValid() {
-		client = c.src
+	if client.IsValid() {
+		c.src = client
 	}
 	c.header = parseTLVs(extensions(header))
-	return c.t.conns.identify(c, client)
+	return nil
+}
+
+// identify makes the connection count against the limit of its client, instead of the proxy. It returns false if the client has too many.
+func (c *conn) identify(read []byte, size int) bool {
+	if err := c.t.conns.identify(c); err != nil {
+		c.warnRefused(c.turnClientAway(segment.Refused, read, size), err)
+		return false
+	}
+	c.behind.rest = bytes.Clone(read[size:])
+	return true
+}
+
+// turnClientAway is turnAway for a connection whose PROXY header, of size bytes, was read at least in part.
+func (c *conn) turnClientAway(cause segment.Cause, read []byte, size int) (bytes int64) {
+	if c.repeats() || c.t.o.TLS != nil {
+		return 0
+	}
+	if bytes = int64(len(read)) + int64(c.unread(c.nc)) - int64(size); bytes <= 0 {
+		return 0
+	}
+	c.cutShort(cause, 0, uint64(bytes))
+	c.account(time.Now(), segment.Tally{})
+	return bytes
 }
 
 // refuse accounts for what was read of a connection that ends before its PROXY header. Without a byte there is nothing
@@ -129,9 +153,7 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	if bad == nil {
 		bad = fmt.Errorf("%w: it ended before: %w", errNoHeader, err)
 	}
-	if errors.Is(bad, errNoHeader) {
-		c.t.meter.proxy(1, 0)
-	}
+	c.t.meter.proxy(1, 0)
 	c.t.log.warn("ingest: connection from a trusted proxy refused, because its PROXY header cannot be used: see that the proxy sends one, or remove it from trust", "proxy", c.nc.RemoteAddr().String(), "src", c.src.String(), "err", bad)
 	if len(read) == 0 {
 		return

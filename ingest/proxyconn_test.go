@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -215,31 +216,50 @@ func TestProxyTCPNotTrusted(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// The limit per source is the client's, not the proxy's.
+// The limit per source is the client's, not the proxy's. A connection over it is refused as one without a proxy is: what follows the
+// header is lost, unless its sender repeats it, and the log names the limit.
 func TestProxyTCPLimit(t *testing.T) {
-	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, MaxConnsPerSource: 1})
-	s := newSink()
-	wait := serve(t, l, s)
-	open := func(header, line string) *net.TCPConn {
-		c := dialTCP(t, l)
-		send(t, c, []byte(header+line+"\n"))
-		return c
+	for name, framing := range map[string]Framing{"plain": Newline, "acknowledged": func(*Stream) Framer { return &acked{} }} {
+		t.Run(name, func(t *testing.T) {
+			var log testserver.Log
+			l := listenTCP(t, &TCPOptions{
+				Framing: framing, ProxyFrom: loopback, MaxConnsPerSource: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			s := durableSink{newSink()}
+			wait := serve(t, l, s)
+			open := func(stream string) *net.TCPConn {
+				c := dialTCP(t, l)
+				send(t, c, []byte(stream))
+				return c
+			}
+			one := open(goldV4 + "one\n")
+			s.await(t, "a record", func() bool { return s.n == 1 })
+			two := open(goldV6 + "two\n")
+			s.await(t, "two records", func() bool { return s.n == 2 })
+			io.Copy(io.Discard, open(goldV4+"one too many\n"))
+			io.Copy(io.Discard, open(goldV4)) // nothing is lost
+			st := l.Stats()
+			want := segment.Loss{Records: 1, Bytes: 13, AtLeast: true}
+			if name == "acknowledged" {
+				want = segment.Loss{}
+			}
+			if st.Refused != 2 || st.ProxyMalformed != 0 || st.Lost[segment.Refused] != want || lostRecords(&st.Lost) != want.Records {
+				t.Errorf("%+v", st)
+			}
+			if got := log.String(); !strings.Contains(got, "err names the limit") || strings.Contains(got, "trust") {
+				t.Errorf("logged %s", got)
+			}
+			one.Close()
+			awaitConns(t, l, 1)
+			three := open(goldV4 + "three\n")
+			s.await(t, "three records", func() bool { return s.n == 3 })
+			two.Close()
+			three.Close()
+			shutdown(t, l)
+			wait()
+			s.balance(t, l.Stats())
+		})
 	}
-	one := open(goldV4, "one")
-	s.await(t, "a record", func() bool { return s.n == 1 })
-	open(goldV6, "two")
-	s.await(t, "two records", func() bool { return s.n == 2 })
-	io.Copy(io.Discard, open(goldV4, "one too many"))
-	if st := l.Stats(); st.Refused != 1 || st.ProxyMalformed != 0 {
-		t.Errorf("%+v", st)
-	}
-	one.Close()
-	awaitConns(t, l, 1)
-	open(goldV4, "three")
-	s.await(t, "three records", func() bool { return s.n == 3 })
-	shutdown(t, l)
-	wait()
-	s.balance(t, l.Stats())
 }
 
 // The header comes before the handshake of TLS.

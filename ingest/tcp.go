@@ -186,14 +186,18 @@ func (t *TCP) admit(nc net.Conn) {
 		c.turnAway(segment.GivenUp)
 		return
 	case err != nil:
-		bytes := c.turnAway(segment.Refused)
-		t.log.warn("ingest: connection refused; err names the limit, and senders should try again: raise it, or find out who holds connections", "addr", t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
+		c.warnRefused(c.turnAway(segment.Refused), err)
 		return
 	}
 	t.wg.Go(func() {
 		defer t.conns.remove(c)
 		c.serve()
 	})
+}
+
+// warnRefused logs that there are too many connections.
+func (c *conn) warnRefused(bytes int64, err error) {
+	c.t.log.warn("ingest: connection refused; err names the limit, and senders should try again: raise it, or find out who holds connections", "addr", c.t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 }
 
 // stop tells every peer that this side is closing, and leaves them Grace to stop sending.
