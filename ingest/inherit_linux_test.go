@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,4 +214,57 @@ func bound(t *testing.T) (*net.UDPConn, *os.File) {
 	}
 	t.Cleanup(func() { f.Close() })
 	return pc, f
+}
+
+// lookedAt is a sink whose listener is looked at while it asks how many drops are accounted for.
+type lookedAt struct {
+	*memSink
+	u       *UDP
+	looking sync.WaitGroup
+}
+
+func (l *lookedAt) SocketDrops(uint64) uint64 {
+	l.looking.Go(func() { l.u.Stats() })
+	return 1 << 33
+}
+
+// A socket that was inherited can be looked at while Serve learns how many of its drops are accounted for.
+func TestStatsWhileAttaching(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	f, err := pc.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	u := listenUDP(t, &UDPOptions{Files: []*os.File{f}})
+	sink := &lookedAt{memSink: newSink(), u: u}
+	wait := serve(t, u, sink)
+	sink.looking.Wait()
+	u.Close()
+	wait()
+}
+
+// What a listener hands over before it was served stays: the address of a unix socket is that of the next process.
+func TestLeaveBeforeServe(t *testing.T) {
+	addr := t.TempDir() + "/s"
+	u, err := ListenUDP(addr, &UDPOptions{Network: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := u.pause(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	if !u.leave() {
+		t.Fatal("it has ended")
+	}
+	u.halt()
+	if _, err := os.Stat(addr); err != nil {
+		t.Errorf("the next process has no address: %v", err)
+	}
 }

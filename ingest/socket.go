@@ -254,14 +254,18 @@ func (s *socket) attach(sink Sink) {
 	if !s.inherited {
 		return
 	}
+	drops := uint64(0)
 	if b, ok := find[DropBaseline](sink); ok {
 		// A counter that is lower belongs to another socket, since cookies restart with the machine; or it has wrapped.
 		c, _ := s.recv.counts()
-		if drops := b.SocketDrops(s.cookie); drops <= uint64(c.drops) || drops > math.MaxUint32 {
-			s.counter, s.drops = uint32(drops), drops
+		if drops = b.SocketDrops(s.cookie); drops > uint64(c.drops) && drops <= math.MaxUint32 {
+			drops = 0
 		}
 	}
-	sink.Account(segment.Account{Socket: s.cookie, Drops: s.drops}) // the socket may stay quiet, and must not be forgotten
+	s.pollMu.Lock() // for Stats
+	s.counter, s.drops = uint32(drops), drops
+	s.pollMu.Unlock()
+	sink.Account(segment.Account{Socket: s.cookie, Drops: drops}) // the socket may stay quiet, and must not be forgotten
 }
 
 // arrived accounts for a burst that is about to be offered. It first accounts for the drops before a wait for the sink,

@@ -115,6 +115,7 @@ func (u *UDP) stop(serving bool) {
 	}
 	for _, s := range u.sockets {
 		if !serving {
+			left = left || s.gate.isLeft()
 			s.abandon(u.life.ctx)
 			continue
 		}
