@@ -29,7 +29,8 @@
 // Closing a socket loses what is queued in it, and reading it first leaves a gap in which more can arrive. So Shutdown
 // connects each socket to itself. The kernel then no longer delivers other senders' datagrams to it: they go to the port's
 // remaining sockets or, if there are none, are rejected with an ICMP error. What is queued stays and is read to the end.
-// The drop counter is read after that, and is final.
+// The drop counter is read after that, and is final. Systems other than Linux do not detach a socket: the listener reads what had
+// arrived, and datagrams that arrive after that, until the socket is closed, are lost and not counted. The log says so.
 //
 // Sockets that were inherited ([Inherited], systemd's socket activation) belong to the next process as well, so they are
 // left as they are: Shutdown reads what had arrived when it was called and leaves the rest. Both processes may read at the

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,34 +215,40 @@ func bound(t *testing.T) (*net.UDPConn, *os.File) {
 	return pc, f
 }
 
+// listenBeside takes over a socket that another process has, too.
+func listenBeside(t *testing.T) *UDP {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	f, err := pc.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return listenUDP(t, &UDPOptions{Files: []*os.File{f}})
+}
+
 // lookedAt is a sink whose listener is looked at while it asks how many drops are accounted for.
 type lookedAt struct {
 	*memSink
-	u       *UDP
-	looking sync.WaitGroup
+	u      *UDP
+	looked chan struct{}
 }
 
 func (l *lookedAt) SocketDrops(uint64) uint64 {
-	l.looking.Go(func() { l.u.Stats() })
+	go func() { defer close(l.looked); l.u.Stats() }()
 	return 1 << 33
 }
 
 // A socket that was inherited can be looked at while Serve learns how many of its drops are accounted for.
 func TestStatsWhileAttaching(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	f, err := pc.(*net.UDPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	u := listenUDP(t, &UDPOptions{Files: []*os.File{f}})
-	sink := &lookedAt{memSink: newSink(), u: u}
+	u := listenBeside(t)
+	sink := &lookedAt{newSink(), u, make(chan struct{})}
 	wait := serve(t, u, sink)
-	sink.looking.Wait()
+	<-sink.looked
 	u.Close()
 	wait()
 }

@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penstock-go/penstock/spool/segment"
@@ -48,4 +50,55 @@ func TestPlain(t *testing.T) {
 		t.Errorf("truncated %+v, want %+v", got, want)
 	}
 	s.balance(t, u.Stats())
+}
+
+// endless is a receiver to which somebody always sends datagrams that are too long. Some are there at once.
+type endless struct {
+	receiver
+	t      *testing.T
+	timed  bool // it tells when they arrived
+	queued int
+	calls  int
+}
+
+func (e *endless) receive(bool) (burst, error) {
+	if e.calls++; e.calls > 10_000 {
+		e.t.Fatal("it is read without end")
+	}
+	b := burst{truncated: segment.Tally{Records: 1, Bytes: 9000}}
+	if e.calls > e.queued {
+		time.Sleep(settleTime * 3 / 4)
+		if e.timed {
+			b.last = segment.Nanos(time.Now())
+		}
+	}
+	return b, nil
+}
+
+func (e *endless) counts() (socketCounts, bool) { return socketCounts{}, false }
+func (e *endless) detach() error                { return errors.ErrUnsupported }
+
+// A socket that goes on receiving while it is closed is read to the end of what had arrived, and not for as long as somebody sends:
+// where the system cannot detach it, and where another process has it too.
+func TestDrainEnds(t *testing.T) {
+	u := listenUDP(t, nil)
+	defer u.Close()
+	for name, s := range map[string]*socket{"alone": {}, "shared": {shared: true}} {
+		for _, timed := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				const queued = 5000
+				sink := newSink()
+				s.conn, s.log, s.sink, s.offer = u.sockets[0].conn, u.log, sink, sink.Offer
+				s.recv = &endless{t: t, timed: timed, queued: queued}
+				begun := time.Now()
+				if err := s.detach(); err == nil && !s.shared {
+					t.Error("it says that it is detached")
+				}
+				s.finish(t.Context())
+				if n, took := sink.acct.Lost[segment.Truncated].Records, time.Since(begun); n <= queued || took > 2*longDrain {
+					t.Errorf("%s, timed %v: read %d of %d in %v", name, timed, n, queued, took)
+				}
+			})
+		}
+	}
 }

@@ -36,6 +36,7 @@ type burst struct {
 	recs      []segment.Record
 	bytes     uint64        // of recs
 	truncated segment.Tally // datagrams over the maximum, with their true length
+	last      int64         // when the last datagram arrived, a truncated one too; 0 where the system does not tell
 
 	proxyMalformed, proxyIgnored uint64 // see Stats
 }

@@ -125,8 +125,8 @@ func (m *mmsg) records(b *burst, i int) {
 	h, n := &m.hdrs[i].hdr, int(m.hdrs[i].len)
 	at, size := parseControl(m.control[i][:], int(h.Controllen))
 	r := segment.Record{Time: at}
-	if !m.unix {
-		r.Src = parseName(&m.names[i])
+	if !m.unix { // of a datagram on a unix socket, at is when it was read
+		r.Src, b.last = parseName(&m.names[i]), at
 	}
 	if size <= 0 || size > n {
 		size = n

@@ -50,7 +50,7 @@ func (p *plain) receive(wait bool) (burst, error) {
 		return burst{}, err
 	}
 	b := burst{recs: p.recs[:0]}
-	// The buffer is longer than any datagram, so n is its true length.
+	// The buffer is longer than any datagram, so n is its true length. When it arrived is unknown: b.last stays 0.
 	b.add(segment.Record{Time: segment.Nanos(time.Now()), Src: src, Data: p.buf[:n:n]}, &p.datagrams)
 	return b, nil
 }
@@ -66,4 +66,4 @@ func (p *plain) read() (int, netip.AddrPort, error) {
 
 func (p *plain) counts() (socketCounts, bool) { return socketCounts{}, false }
 
-func (p *plain) detach() error { return nil }
+func (p *plain) detach() error { return errors.ErrUnsupported }

@@ -18,6 +18,9 @@ const (
 	// pollBusy is how often the counter of a busy socket is read, before and after its sink is called: so what was dropped
 	// while the sink made the listener wait is accounted for separately.
 	pollBusy = 10 * time.Millisecond
+	// longDrain is how long a queue is read whose socket goes on receiving, without what the sink takes of it: far longer than it
+	// takes to read the longest queue.
+	longDrain = time.Second
 	// longQueue is which part of the receive buffer is a long queue: of one that holds half a second, 60 ms. Encoders then give way, and
 	// the counter is read before and after each burst, so that they learn soon that the queue is short again.
 	longQueue = 8
@@ -36,6 +39,7 @@ type socket struct {
 	cookie   uint64 // SO_COOKIE, 0 unknown
 	gro      bool
 	gate     gate
+	detached bool // nothing more is queued; written before the gate stops
 	late     bool // see receive
 	sinkWait sinkWait
 	told     toldDrops // guarded by pollMu
@@ -117,11 +121,15 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 // finish reads what is left in the queue.
 func (s *socket) finish(ctx context.Context) {
 	switch {
-	case !s.shared:
+	case s.detached:
 		s.drain(ctx, math.MaxInt64)
 		// A datagram may have been on its way into the queue when the socket was detached.
 		time.Sleep(time.Millisecond)
 		if !s.drain(ctx, math.MaxInt64) {
+			s.unread()
+		}
+	case !s.shared: // what arrives from now on is not counted: see stop
+		if !s.drain(ctx, segment.Nanos(time.Now())) {
 			s.unread()
 		}
 	case ctx.Err() == nil:
@@ -162,10 +170,14 @@ func (s *socket) abandon(ctx context.Context) {
 }
 
 // drain reads the queue up to the first burst that ends after the given time; false if it cannot. Without that limit a
-// shared socket under traffic would never be drained.
+// socket that is not detached would never be drained under traffic. Where the system does not tell when datagrams arrived, the limit is
+// longDrain.
 func (s *socket) drain(ctx context.Context, until int64) bool {
+	reading := time.Duration(0)
 	for failures := 0; failures < 10; {
+		began := time.Now()
 		b, err := s.receive(ctx, false)
+		reading += time.Since(began)
 		switch {
 		case err != nil: // of the socket, such as an ICMP message; the queue is intact
 			failures++
@@ -174,7 +186,7 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 			return true
 		default:
 			s.handOn(ctx, &b)
-			if n := len(b.recs); n > 0 && b.recs[n-1].Time > until {
+			if b.last > until || until < math.MaxInt64 && reading > longDrain {
 				return true
 			}
 		}
@@ -245,7 +257,9 @@ func (s *socket) detach() error {
 	if s.shared {
 		return nil
 	}
-	return s.recv.detach()
+	err := s.recv.detach()
+	s.detached = err == nil
+	return err
 }
 
 // attach is called before serve.
