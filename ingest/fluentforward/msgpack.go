@@ -3,13 +3,13 @@ package fluentforward
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/penstock-go/penstock/ingest/internal/jsonstring"
 )
 
 var (
@@ -244,10 +244,10 @@ func appendJSON(dst, b []byte, depth, limit int) (out, rest []byte, err error) {
 	case kindFloat:
 		return appendFloat(dst, math.Float64frombits(h.bits)), rest, nil
 	case kindString:
-		return appendString(dst, payload, limit), rest, nil
+		return jsonstring.Append(dst, payload, limit), rest, nil
 	case kindBinary:
 		if utf8.Valid(payload) {
-			return appendString(dst, payload, limit), rest, nil
+			return jsonstring.Append(dst, payload, limit), rest, nil
 		}
 		return appendBase64(dst, payload), rest, nil
 	case kindExt:
@@ -286,7 +286,7 @@ func appendMap(dst, rest []byte, n, depth, limit int) (out, after []byte, err er
 		}
 		if dst[from] != '"' { // a key that is no string
 			key := string(dst[from:])
-			dst = appendString(dst[:from], []byte(key), limit)
+			dst = jsonstring.Append(dst[:from], []byte(key), limit)
 		}
 		dst = append(dst, ':')
 		if dst, rest, err = appendJSON(dst, rest, depth+1, limit); err != nil {
@@ -301,48 +301,6 @@ func appendFloat(dst []byte, f float64) []byte {
 		return strconv.AppendQuote(dst, strconv.FormatFloat(f, 'g', -1, 64))
 	}
 	return strconv.AppendFloat(dst, f, 'g', -1, 64)
-}
-
-// escapedPiece is how much of a string is escaped at once.
-const escapedPiece = 4 << 10
-
-// appendString appends a JSON string. Most need no escapes. One that does is escaped in pieces, and given up after the one with
-// which dst becomes longer than limit.
-func appendString(dst, s []byte, limit int) []byte {
-	plain := true
-	for _, c := range s {
-		if c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			plain = false
-			break
-		}
-	}
-	if plain {
-		return append(append(append(dst, '"'), s...), '"')
-	}
-	dst = append(slices.Grow(dst, len(s)+2), '"')
-	for len(s) > 0 && len(dst) <= limit {
-		n := pieceEnd(s, escapedPiece)
-		text, err := json.Marshal(string(s[:n]))
-		if err != nil { // a string always has a JSON form
-			break
-		}
-		dst, s = append(dst, text[1:len(text)-1]...), s[n:]
-	}
-	return append(dst, '"')
-}
-
-// pieceEnd returns where to cut s, at most n bytes from its front and inside no character. A character has at most 4 bytes: if
-// the last 4 bytes up to there begin none, they are not UTF-8, and it does not matter where they are cut.
-func pieceEnd(s []byte, n int) int {
-	if len(s) <= n {
-		return len(s)
-	}
-	for i := n; i > n-utf8.UTFMax; i-- {
-		if utf8.RuneStart(s[i]) {
-			return i
-		}
-	}
-	return n
 }
 
 func appendBase64(dst, b []byte) []byte {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ingest/internal/jsonstring"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -227,7 +228,7 @@ func (s *session) appendEvent(b, at, record []byte, limit int) (out []byte, err 
 	if !ok {
 		return nil, errEntry
 	}
-	b = append(appendString(append(b, `{"tag":`...), s.tag, limit), `,"time":`...)
+	b = append(jsonstring.Append(append(b, `{"tag":`...), s.tag, limit), `,"time":`...)
 	b = appendTime(b, t)
 	if metadata != nil {
 		if b, _, err = appendJSON(append(b, `,"metadata":`...), metadata, 0, limit); err != nil {

@@ -21,6 +21,8 @@
 //
 // The protocol has no answer that refuses an event. An event over the limit (TCPOptions.MaxRecord) can never be taken: it
 // counts as lost (frame_too_long) and is acknowledged with the others, since the client would otherwise send it without end.
+// So is an event of key and value pairs whose JSON is over the limit; its bytes are counted as they were in the data frame. A data frame
+// that itself is over the limit, which only old clients send, is malformed and ends the connection, and the client sends it again.
 //
 // Shutdown acknowledges what is durable, and closes. The client sends everything else again, to this or another server. A
 // client whose connection ends before it has been acknowledged sends the window again, so part of a window may be kept twice.
@@ -33,8 +35,9 @@
 // default limit of 1 MiB that suffices for events of about 5 KB. Choose a larger MaxRecord if events are longer.
 //
 // The buffer is outside TCPOptions.MemoryBytes. A connection that has sent a compressed frame keeps 64 KiB. It uses up to
-// TCPOptions.MaxRecord and 64 KiB while an event that is longer than that is inflated, so hostile clients can make all
-// connections together use that much times TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
+// TCPOptions.MaxRecord and 64 KiB while an event that is longer than that is inflated, and up to about three times
+// TCPOptions.MaxRecord while it makes JSON of a data frame. So hostile clients can make all connections together use that much times
+// TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
 //
 // # A configuration for Filebeat
 //

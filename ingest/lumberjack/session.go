@@ -2,12 +2,12 @@ package lumberjack
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/ingest/internal/jsonstring"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -108,7 +108,7 @@ func (s *session) one(data []byte) (n int, frame []byte, err error) {
 		return end, data[10:end:end], nil
 	case 'D':
 		n, frame, err = s.pairs(data)
-		if frame != nil {
+		if n > 0 { // lost or not
 			s.event(number)
 		}
 		return n, frame, err
@@ -126,31 +126,29 @@ func (s *session) pass(n int) error {
 	return &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: true}
 }
 
-// pairs takes a data frame and returns it as a JSON object, in memory of its own.
+// pairs takes a data frame and returns it as a JSON object, in memory of its own. The JSON may have six times the bytes of the frame, so
+// it is made only up to the limit. Beyond it the event is lost alone, like every other one over the limit.
 func (s *session) pairs(data []byte) (n int, frame []byte, err error) {
 	end, err := s.dataEnd(data)
 	if end == 0 || err != nil {
 		return 0, nil, err
 	}
 	frame = []byte{'{'}
-	for n = 10; n < end; {
+	for n := 10; n < end && len(frame) < s.max; {
 		for _, before := range []byte{',', ':'} {
 			size := int(binary.BigEndian.Uint32(data[n:]))
 			n += 4
-			text, err := json.Marshal(string(data[n : n+size]))
-			if err != nil {
-				return 0, nil, err
-			}
-			n += size
 			if len(frame) > 1 {
 				frame = append(frame, before)
 			}
-			if frame = append(frame, text...); len(frame) > s.max {
-				return 0, nil, errLarge
-			}
+			frame = jsonstring.Append(frame, data[n:n+size], s.max)
+			n += size
 		}
 	}
-	return n, append(frame, '}'), nil
+	if frame = append(frame, '}'); len(frame) > s.max {
+		return end, nil, &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(end - 10)}
+	}
+	return end, frame, nil
 }
 
 // scanned is how much of an incomplete data frame was looked at: otherwise each read would begin again at its front.
