@@ -69,7 +69,7 @@ func (c *conn) pastDeadline() bool {
 }
 
 func (c *conn) timedOut() {
-	c.t.log.warn("ingest: connection timed out, because nothing arrived for IdleTimeout; what was complete is kept, and the sender can connect again", "src", c.src.String(), "in_frame", c.end > c.start)
+	c.t.log.warn("ingest: connection timed out: with in_frame, its frame was not complete within FrameTimeout; otherwise nothing arrived for IdleTimeout, or, under a framing that acknowledges, nothing to acknowledge for HandshakeTimeout; what was complete is kept, and the sender can connect again", "src", c.src.String(), "in_frame", c.end > c.start)
 }
 
 // cutOffPeer ends the connection in such a way that reading continues exactly to the last byte that the kernel has
