@@ -34,6 +34,7 @@ func TestRefusedCalls(t *testing.T) {
 		{"getsockopt", "EOPNOTSUPP", true, "SO_MEMINFO is refused"},
 		{"connect,shutdown,ioctl", "EPERM", true, "cannot detach the socket"},
 		{"connect,shutdown,ioctl,poll,ppoll", "ENOSYS", true, "cannot detach the socket"},
+		{"linkat,renameat2", "EPERM", true, ""}, // of the destination: look, then rename
 		{"flock", "ENOSYS", false, "flock"},
 		{"getsockname", "EPERM", false, "getsockname"},
 		{"setsockopt", "ENOSYS", false, "setsockopt"},
