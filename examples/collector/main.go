@@ -4,9 +4,9 @@
 //	collector -config /etc/penstock/collector.yaml
 //
 //	collector -spool /var/spool/penstock -http :8080 \
-//	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen web=tcp://:6514?framing=octet \
-//	  -dest idc=sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts \
-//	  -dest s3=s3://bucket/prefix?region=eu-central-1
+//	  -listen vpn=udp://:5140 -listen vpn=tcp://:5140 -listen 'web=tcp://:6514?framing=octet' \
+//	  -dest 'idc=sftp://ingest@idc.example:22/srv/ingest?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts' \
+//	  -dest 's3=s3://bucket/prefix?region=eu-central-1'
 //
 // Each flag is also a key of the file and a variable of the environment: collector -h explains that, and
 // internal/docs/configuration.md has a table. collector check tries the settings and the destinations without a service.

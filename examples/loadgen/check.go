@@ -55,7 +55,7 @@ func checkCommand() *command {
 
 Several machines: each writes a report, and one check adds them up. A line that arrived is recognised by its run and its number, whatever server took it in:
 
-  loadgen check -report m1.json -report m2.json -at s3://logs/ingest -at sftp://idc.example/logs -class vpn -page result.html
+  loadgen check -report m1.json -report m2.json -at 's3://logs/ingest?region=eu-central-1' -at 'sftp://audit@idc.example/logs?key=/etc/penstock/key&known_hosts=/etc/penstock/known_hosts' -class vpn -page result.html
 
 A run may be larger than memory: the numbers of the lines that were found take -memory at most, and the rest is in a temporary file of one bit a line. Lines that come in the order in which they were sent need neither.`,
 	}

@@ -29,7 +29,7 @@ With -stamp each line gets an end that check recognises: its run, its number and
 
   tcpdump -i eth0 -w fw.pcap udp port 514
   loadgen replay -to udp://192.0.2.1:514 -port 514 -speed 10 -stamp -report m1.json fw.pcap
-  loadgen check -report m1.json -at s3://logs/ingest
+  loadgen check -report m1.json -at 's3://logs/ingest?region=eu-central-1'
 
 A file that is damaged or cut off ends the run with an error, after the datagrams before the damage were sent.`,
 	}
