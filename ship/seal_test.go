@@ -62,7 +62,7 @@ func TestSealFormat(t *testing.T) {
 	all := sealed(t)
 	for name, file := range map[string]string{"head": "head-v2.json", "closing": "closing-v1.json"} {
 		path := filepath.Join("testdata", file)
-		if os.Getenv("PENSTOCK_UPDATE") != "" {
+		if *update {
 			if err := os.WriteFile(path, all[name].bytes, 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -51,8 +51,8 @@ func unaccounted(b *status.Balance) (t segment.Tally) {
 var (
 	lostRecords = newFamily(counter, "lost_records_total", "Records that were received and could not be kept, by cause.", "cause", "class")
 	lostBytes   = newFamily(counter, "lost_bytes_total", "Payload bytes of lost records, as far as they were seen, by cause.", "cause", "class")
-	appendTimes = newFamily(gauge, "append_seconds", "How long appends to the spool took, waiting for room included.", ofClass...)
-	syncTimes   = newFamily(gauge, "sync_seconds", "How long the syncs (fdatasync) of the spool's log took.", ofClass...)
+	appendTimes = newFamily(histogram, "append_seconds", "How long appends to the spool took, waiting for room included.", ofClass...)
+	syncTimes   = newFamily(histogram, "sync_seconds", "How long the syncs (fdatasync) of the spool's log took.", ofClass...)
 )
 
 // ofSpool is the rest of a class but its listeners and destinations.

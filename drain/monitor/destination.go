@@ -36,8 +36,8 @@ var delivery = func() *table[status.Destination] {
 var (
 	destinationState = newFamily(gauge, "destination_state", "1 for the state that the destination is in, 0 for the others.", "class", "destination", "state")
 	failures         = newFamily(counter, "destination_failures_total", "Operations that have failed, each attempt counted, by kind.", "class", "destination", "kind")
-	putTimes         = newFamily(gauge, "put_seconds", "How long uploads took, their verification included, failed ones too.", ofDestination...)
-	verifyTimes      = newFamily(gauge, "verify_seconds", "How long the questions took with which a drain verifies what was delivered.", ofDestination...)
+	putTimes         = newFamily(histogram, "put_seconds", "How long uploads took, their verification included, failed ones too.", ofDestination...)
+	verifyTimes      = newFamily(histogram, "verify_seconds", "How long the questions took with which a drain verifies what was delivered.", ofDestination...)
 )
 
 // states and kinds are labels.

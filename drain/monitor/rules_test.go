@@ -2,14 +2,17 @@ package monitor
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/penstock-go/penstock/internal/test/golden"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -45,8 +48,8 @@ func TestMetricsAreClean(t *testing.T) {
 	}
 	for _, f := range families {
 		name := nameOf(f)
-		if !strings.Contains(text, "# HELP "+name+" ") && !absent[name] {
-			t.Errorf("%s is not in a scrape of a running service", name)
+		if !strings.Contains(text, "# TYPE "+name+" "+typeOf(f)+"\n") && !absent[name] {
+			t.Errorf("%s is not in a scrape of a running service as a %s", name, typeOf(f))
 		}
 	}
 }
@@ -67,9 +70,30 @@ var absent = map[string]bool{
 	"penstock_sender_last_record_timestamp_seconds":          true,
 }
 
-var fqName = regexp.MustCompile(`fqName: "(\w+)"`)
+var (
+	fqName         = regexp.MustCompile(`fqName: "(\w+)"`)
+	variableLabels = regexp.MustCompile(`variableLabels: (\{[\w,]*\})\}$`)
+)
 
 func nameOf(f *family) string { return fqName.FindStringSubmatch(f.desc.String())[1] }
+
+func labelsOf(f *family) string { return variableLabels.FindStringSubmatch(f.desc.String())[1] }
+
+func typeOf(f *family) string {
+	return map[kind]string{counter: "counter", gauge: "gauge", histogram: "histogram"}[f.kind]
+}
+
+var update = flag.Bool("update", false, "write the golden file again")
+
+// TestNames: names, types and labels of metrics are an interface to queries, alerts and dashboards. To change one is a decision.
+func TestNames(t *testing.T) {
+	var got []string
+	for _, f := range families {
+		got = append(got, nameOf(f)+labelsOf(f)+": "+typeOf(f))
+	}
+	slices.Sort(got)
+	golden.Lines(t, filepath.Join("testdata", "names.golden"), *update, got)
+}
 
 // metricNames finds the metrics of this package that a text mentions.
 var metricNames = regexp.MustCompile(`\bpenstock_\w+`)

@@ -21,6 +21,7 @@ type kind int
 const (
 	counter kind = iota
 	gauge
+	histogram
 )
 
 // family is the metrics of one name.

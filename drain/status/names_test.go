@@ -1,44 +1,26 @@
 package status
 
 import (
+	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/test/golden"
 )
 
-// TestNames: the names in /status.json are an interface to scripts. To change one is a decision: UPDATE=1 writes the file.
+var update = flag.Bool("update", false, "write the golden file again")
+
+// TestNames: the names in /status.json are an interface to scripts. To change one is a decision.
 func TestNames(t *testing.T) {
 	var got []string
 	for _, v := range []any{Snapshot{}, History{}} {
 		got = append(got, names(reflect.TypeOf(v), reflect.TypeOf(v).Name())...)
 	}
-	text := strings.Join(got, "\n") + "\n"
-	golden := filepath.Join("testdata", "names.golden")
-	if os.Getenv("UPDATE") != "" {
-		check(t, os.MkdirAll("testdata", 0o755))
-		check(t, os.WriteFile(golden, []byte(text), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	check(t, err)
-	if string(want) == text {
-		return
-	}
-	old := strings.Split(strings.TrimSpace(string(want)), "\n")
-	for _, name := range got {
-		if !slices.Contains(old, name) {
-			t.Errorf("new: %s", name)
-		}
-	}
-	for _, name := range old {
-		if !slices.Contains(got, name) {
-			t.Errorf("gone: %s", name)
-		}
-	}
+	golden.Lines(t, filepath.Join("testdata", "names.golden"), *update, got)
 }
 
 // names lists the paths of all members of a type in JSON, with the kinds of their values.

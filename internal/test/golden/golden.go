@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +43,40 @@ func JSON[T any](t testing.TB, path string, update bool) *T {
 		t.Errorf("%s is read differently than it was written: got\n%s\nwant\n%s", path, again, b)
 	}
 	return v
+}
+
+// Lines compares the lines of a file with those of today, and names those that are new or gone. With update it first writes the
+// file.
+func Lines(t testing.TB, path string, update bool, got []string) {
+	t.Helper()
+	text := strings.Join(got, "\n") + "\n"
+	if update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) == text {
+		return
+	}
+	want := strings.Split(strings.TrimSpace(string(b)), "\n")
+	t.Errorf("%s differs", path) // also where only the order does
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			t.Errorf("new: %s", line)
+		}
+	}
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			t.Errorf("gone: %s", line)
+		}
+	}
 }
 
 func encode(t testing.TB, v any) []byte {
