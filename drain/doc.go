@@ -31,7 +31,8 @@
 // From the beginning of a drain to the end of verify, a spool deletes no segment, with one exception: if it becomes full
 // while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. The spools are
 // frozen on disk for this (spool.Shelf.Freeze). If the drain could not verify a spool, that
-// spool stays frozen across restarts until every destination has confirmed all of it.
+// spool stays frozen across restarts until every destination has confirmed all of it. Such a spool deletes nothing in a later
+// quiesce either: it may have the only copy of what a destination has lost, so it refuses records when it is full.
 //
 // The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start
 // finds that file (see [Interrupted]) and continues the drain: it opens no listener.

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,7 @@ type world struct {
 	other     *shiptest.MemoryDestination
 	faulty    *shiptest.FaultyDestination
 	bothDown  bool // good is down, too
+	maxBytes  int64
 	listeners []Input
 }
 
@@ -53,7 +55,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start(o Options) (*Drainer, *spool.Spool) {
 	w.t.Helper()
 	sp, err := spool.Open(filepath.Join(w.dir, "vpn"), &spool.Options{
-		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: 256 << 20,
+		Class: "vpn", Destinations: []string{"good", "other"}, SegmentBytes: 64 << 10, MaxBytes: cmp.Or(w.maxBytes, 256<<20),
 	})
 	if err != nil {
 		w.t.Fatal(err)

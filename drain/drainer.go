@@ -49,9 +49,10 @@ type class struct {
 	name  string
 	done  chan struct{} // closed when the shipper has ended
 
-	freezing sync.Mutex // one call of Spool.Freeze or Spool.Thaw at a time; guards what follows
-	drained  bool       // a drain has frozen the spool
-	unmarked bool       // the spool is frozen in this process only: the disk was full, and has no mark of it
+	freezing   sync.Mutex // one call of Spool.Freeze or Spool.Thaw at a time; guards what follows
+	drained    bool       // a drain has frozen the spool
+	unmarked   bool       // the spool is frozen in this process only: the disk was full, and has no mark of it
+	unverified bool       // an earlier drain has left the spool frozen, and what it has was not confirmed since
 }
 
 // ErrEnding is returned by Add once a Stop or Drain has begun.
@@ -101,6 +102,8 @@ func (d *Drainer) Add(c Class) error {
 	}
 	delete(d.down, name)
 	cl := &class{Class: c, d: d, spool: sp, name: name, done: make(chan struct{})}
+	why := sp.Shelf().Frozen() // asked now: from here on it may be this process's own drain
+	cl.unverified = why != ""
 	d.classes = append(d.classes, cl)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -108,7 +111,7 @@ func (d *Drainer) Add(c Class) error {
 			d.o.Logger.Error("drain: the shipper ended because its spool was closed; nothing more is delivered in this process, and the next start continues", "class", name, "err", err)
 		}
 	})
-	if why := sp.Shelf().Frozen(); why != "" { // asked now: from here on it may be this process's own drain
+	if cl.unverified {
 		wg.Go(func() { cl.reverify(d.shippers, d, why) })
 	}
 	go func() { wg.Wait(); close(cl.done) }()

@@ -250,17 +250,7 @@ func TestFrozen(t *testing.T) {
 		d, sp := w.start(Options{Timeout: time.Minute})
 		freeze(t, sp) // so that it is still there when the drain begins
 		key, want := "", []byte(nil)
-		w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
-			if key != "" || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
-				return shiptest.Fault{}
-			}
-			key = c.Key
-			return shiptest.Fault{After: func(context.Context) error {
-				want = w.other.Bytes(key)
-				w.other.Set(key, []byte("other bytes"))
-				return nil
-			}}
-		})
+		w.alterOne(&key, &want)
 		w.append(sp, 1000)
 		r, err := d.Drain(t.Context(), "test")
 		if err != nil || r.Outcome != Mismatch || len(r.Left) != 1 || r.Left[0].Where != key || r.Left[0].Records == 0 {

@@ -14,6 +14,7 @@ func (r *run) quiesce(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	seen, since := r.received(), time.Now()
+	refusing := map[string]bool{}
 	for {
 		select {
 		case <-tick.C:
@@ -27,14 +28,28 @@ func (r *run) quiesce(ctx context.Context) error {
 		if time.Since(since) >= o.Quiesce {
 			return nil
 		}
-		// Deleting what every destination has confirmed is better than refusing what arrives now.
-		for _, c := range r.d.all() {
-			if c.spool.Stats().Full && c.spool.Shelf().Frozen() != "" {
-				r.log.Warn("drain: the spool is full while records arrive; deleting delivered segments, which are not verified once more; everything was verified when it was delivered", "class", c.name)
-				if err := c.thaw(); err != nil {
-					r.fail("class %s: %w", c.name, err)
-				}
+		r.makeRoom(refusing)
+	}
+}
+
+// makeRoom thaws the spools that are full: deleting what every destination has confirmed is better than refusing what arrives
+// now. It does not thaw what an earlier drain could not verify, because that spool may have the only copy of what a destination
+// has lost since. refusing has the classes of which that was logged.
+func (r *run) makeRoom(refusing map[string]bool) {
+	for _, c := range r.d.all() {
+		if !c.spool.Stats().Full || c.spool.Shelf().Frozen() == "" {
+			continue
+		}
+		if c.isUnverified() {
+			if !refusing[c.name] {
+				refusing[c.name] = true
+				r.log.Error("drain: the spool is full and keeps what an earlier drain could not verify, so records are refused: send to another instance, and repair what the report of that drain names", "class", c.name)
 			}
+			continue
+		}
+		r.log.Warn("drain: the spool is full while records arrive; deleting delivered segments, which are not verified once more; everything was verified when it was delivered", "class", c.name)
+		if err := c.thaw(); err != nil {
+			r.fail("class %s: %w", c.name, err)
 		}
 	}
 }

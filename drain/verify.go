@@ -121,6 +121,13 @@ func (c *class) thaw() error {
 	return err
 }
 
+// isUnverified reports whether the spool is the only copy of what an earlier drain could not verify, as far as is known.
+func (c *class) isUnverified() bool {
+	c.freezing.Lock()
+	defer c.freezing.Unlock()
+	return c.unverified
+}
+
 // reverifyEvery is how often a spool that an earlier drain has left frozen is verified again.
 const reverifyEvery = 10 * time.Minute
 
@@ -130,6 +137,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 	for {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.freezing.Lock()
+			c.unverified = false
 			if !c.drained { // otherwise the drain that has begun has frozen it again
 				err = c.spool.Shelf().Thaw()
 			}
@@ -138,6 +146,7 @@ func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 				d.o.Logger.Info("drain: verified what an earlier drain had left unverified; the spool deletes delivered segments again", "class", c.name, "why", why)
 				return
 			}
+			d.o.Logger.Error("drain: cannot thaw a spool that is verified, so it deletes nothing and grows; it is tried again: see what the disk reports", "class", c.name, "again_in", reverifyEvery, "err", err)
 		} else if ctx.Err() != nil {
 			return
 		} else {
