@@ -73,9 +73,16 @@ func (f *found) walk(root, dir string, depth int) error {
 // until it is proven to be delivered itself.
 const workDir = "adopt-work"
 
-// isReport reports whether a name is that of a drain's report or of its journal, which the collector writes beside its spools.
+// besideSpools are the files that the collector writes beside its spools: a drain's report, its journal, and what package asg notes
+// of the instance. None of them has records.
+var besideSpools = []string{"report.json", "drain.json", "asg.json"}
+
+// isReport reports whether a name is one of these, or that of its temporary file, such as
+// report.json.1.tmp, which a kill may leave.
 func isReport(name string) bool {
-	return strings.HasPrefix(name, "report.json") || strings.HasPrefix(name, "drain.json")
+	return slices.ContainsFunc(besideSpools, func(own string) bool {
+		return name == own || strings.HasPrefix(name, own+".") && strings.HasSuffix(name, ".tmp")
+	})
 }
 
 // isSpool decides as the collector does.

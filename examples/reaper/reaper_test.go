@@ -198,8 +198,8 @@ func TestStrange(t *testing.T) {
 	for name, want := range map[string]string{
 		"spool/notes.txt": "spool/notes.txt", "spool/vpn/seg/0000000000000001.seg.bak": "spool/vpn/seg/0000000000000001.seg.bak",
 		"spool/vpn/damaged/0000000000000001.seg": "damaged", "a/b/c/d/e/seg/0000000000000001.seg": "a/b/c/d/e/seg",
-		"lost+found/#12":    "lost+found/_12",
-		"spool/report.json": "", "spool/adopt-work/vpn-x/seg/1.seg": "",
+		"lost+found/#12": "lost+found/_12", "spool/asg.json.bak": "spool/asg.json.bak",
+		"spool/report.json": "", "spool/asg.json": "", "spool/asg.json.1.tmp": "", "spool/drain.json.12.tmp": "", "spool/adopt-work/vpn-x/seg/1.seg": "",
 	} {
 		d := newDesk(t)
 		d.adoption, d.proof = Adoption{State: "delivered"}, Proof{Complete: true}

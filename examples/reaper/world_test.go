@@ -192,7 +192,9 @@ func (w *world) fill(id string) {
 	case strange:
 		w.must(os.WriteFile(filepath.Join(v.dir, "notes.txt"), []byte("of an operator"), 0o600))
 	case owing, done, damaged:
-		w.must(os.WriteFile(filepath.Join(v.dir, "spool", "report.json"), []byte("{}"), 0o600))
+		for _, name := range []string{"report.json", "asg.json"} {
+			w.must(os.WriteFile(filepath.Join(v.dir, "spool", name), []byte("{}"), 0o600))
+		}
 		for _, class := range []string{"vpn", "web"}[:1+w.rng.IntN(2)] {
 			w.spool(v, class)
 		}
