@@ -28,8 +28,8 @@ type Mounts interface {
 // Files looks at a mounted file system.
 type Files interface {
 	// Inodes returns how many inodes are in use besides those that every file system of its kind has. known is false if this kind
-	// of file system does not tell.
-	Inodes(dir string) (used uint64, known bool, err error)
+	// of file system does not tell. The file system of device is mounted at dir.
+	Inodes(device, dir string) (used uint64, known bool, err error)
 }
 
 // Content is what blkid finds on a device.

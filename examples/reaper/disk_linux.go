@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -98,17 +99,47 @@ func (h host) released(device string) error {
 	return f.Close()
 }
 
-// ext4Own is how many inodes an ext4 file system uses for itself, the root and lost+found included.
+// ext4Own is how many inodes an ext4 file system uses for itself, the root and lost+found included. One with the feature
+// orphan_file, which mke2fs 1.47 sets by default, uses one more for that file, which no directory names.
 const ext4Own = 11
 
 // Inodes implements Files.
-func (h host) Inodes(dir string) (used uint64, known bool, err error) {
+func (h host) Inodes(device, dir string) (used uint64, known bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, false, fmt.Errorf("%s: %w", dir, err)
 	}
-	if st.Type != unix.EXT4_SUPER_MAGIC || st.Files-st.Ffree < ext4Own {
+	if st.Type != unix.EXT4_SUPER_MAGIC {
 		return 0, false, nil
 	}
-	return st.Files - st.Ffree - ext4Own, true, nil
+	own := uint64(ext4Own)
+	orphanFile, err := hasOrphanFile(device)
+	if err != nil {
+		return 0, false, err
+	}
+	if orphanFile {
+		own++
+	}
+	if st.Files-st.Ffree < own {
+		return 0, false, nil
+	}
+	return st.Files - st.Ffree - own, true, nil
+}
+
+// hasOrphanFile reads the superblock of an ext4 file system, which begins at byte 1024 (Linux kernel, Documentation/filesystems/ext4,
+// "Super Block"): s_magic at 0x38, s_feature_compat at 0x5c.
+func hasOrphanFile(device string) (bool, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var b [0x60]byte
+	if _, err := f.ReadAt(b[:], 1024); err != nil {
+		return false, fmt.Errorf("%s: its superblock: %w", device, err)
+	}
+	if binary.LittleEndian.Uint16(b[0x38:]) != 0xef53 {
+		return false, fmt.Errorf("%s: there is no superblock of ext4 where it should be", device)
+	}
+	return binary.LittleEndian.Uint32(b[0x5c:])&0x1000 != 0, nil
 }

@@ -106,7 +106,7 @@ func TestMount(t *testing.T) {
 	if err := h.Mount(device, c, dir); err != nil {
 		t.Fatal(err)
 	}
-	if used, known, err := h.Inodes(dir); used != 0 || !known || err != nil {
+	if used, known, err := h.Inodes(device, dir); used != 0 || !known || err != nil {
 		t.Errorf("an empty file system has %d inodes, %v, %v", used, known, err)
 	}
 	if f, err := look(dir); err != nil || f.entries != 0 || len(f.spools)+len(f.strange) != 0 {
@@ -133,6 +133,28 @@ func TestMount(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the mount point stays: %v", err)
+	}
+}
+
+// TestOrphanFile: a file system with an orphan file, which no directory names, is as empty as one without.
+func TestOrphanFile(t *testing.T) {
+	for _, feature := range []string{"^orphan_file", "orphan_file"} {
+		h, device := loop(t, 64<<20)
+		orphans := t.TempDir()
+		dir := filepath.Join(orphans, "vol-1")
+		h = h.servedAt(t, orphans)
+		if out, err := exec.Command("mkfs.ext4", "-q", "-E", "nodiscard", "-O", feature, device).CombinedOutput(); err != nil {
+			t.Skipf("mke2fs before 1.47: %s", out)
+		}
+		if err := h.Mount(device, Content{FileSystem: "ext4"}, dir); err != nil {
+			t.Fatal(err)
+		}
+		if used, known, err := h.Inodes(device, dir); used != 0 || !known || err != nil {
+			t.Errorf("-O %s: an empty file system has %d inodes, %v, %v", feature, used, known, err)
+		}
+		if err := h.Unmount(device, dir); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -178,7 +200,7 @@ func TestLostFiles(t *testing.T) {
 		if err := h.Mount(device, Content{FileSystem: "ext4"}, dir); err != nil {
 			t.Fatal(err)
 		}
-		used, known, err := h.Inodes(dir)
+		used, known, err := h.Inodes(device, dir)
 		f, lerr := look(dir)
 		if err := errors.Join(err, lerr, h.Unmount(device, dir)); err != nil {
 			t.Fatal(err)

@@ -19,5 +19,5 @@ func (host) Probe(context.Context, string) (Content, error) { return Content{}, 
 func (host) Zero(context.Context, string, int64) (int64, bool, bool, error) {
 	return 0, false, true, errors.ErrUnsupported
 }
-func (host) Inodes(string) (uint64, bool, error) { return 0, false, errors.ErrUnsupported }
-func (host) released(string) error               { return errors.ErrUnsupported }
+func (host) Inodes(string, string) (uint64, bool, error) { return 0, false, errors.ErrUnsupported }
+func (host) released(string) error                       { return errors.ErrUnsupported }

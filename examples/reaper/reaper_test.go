@@ -80,7 +80,7 @@ func (d *desk) Unmount(device, dir string) error {
 	return os.RemoveAll(dir)
 }
 
-func (d *desk) Inodes(string) (uint64, bool, error) { return 0, true, nil }
+func (d *desk) Inodes(string, string) (uint64, bool, error) { return 0, true, nil }
 
 // passes makes some passes, and returns the volume as it is then.
 func (d *desk) passes(t *testing.T, id string, n int) *Volume {

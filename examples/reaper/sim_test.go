@@ -172,7 +172,7 @@ func (i *instance) busy(dir string) bool {
 	return false
 }
 
-func (s stepped) Inodes(dir string) (uint64, bool, error) { return 0, true, nil }
+func (s stepped) Inodes(string, string) (uint64, bool, error) { return 0, true, nil }
 
 // answering is a collector whose page has a body.
 func answering(t *testing.T, body string) *collector {

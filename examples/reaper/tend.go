@@ -108,7 +108,7 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 	if err != nil {
 		return r.impatient(ctx, v, device, dir, unreadable+": it cannot be read: "+err.Error())
 	}
-	used, known, err := r.Files.Inodes(dir)
+	used, known, err := r.Files.Inodes(device, dir)
 	if err != nil {
 		return false, err
 	}

@@ -110,7 +110,7 @@ func unprivileged(t *testing.T, device, orphans string) {
 	if err != nil || !f.closed || len(f.strange) > 0 {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if used, known, err := m.Inodes(dir); err != nil || !known || used != f.entries {
+	if used, known, err := m.Inodes(device, dir); err != nil || !known || used != f.entries {
 		t.Errorf("%d inodes of %d names, %v, %v", used, f.entries, known, err)
 	}
 	if _, err := os.ReadFile(filepath.Join(dir, "spool/report.json")); err != nil {
