@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -44,8 +45,14 @@ type Reaper struct {
 	Now   func() time.Time
 	Log   *slog.Logger
 
-	zeros map[string]int64 // how far volumes without a signature are read
-	last  map[string]string
+	zeros map[string]reading // of the volumes that are held and have no signature
+	last  map[string]string  // what was said of the volumes that are held or free
+}
+
+// reading is how far a volume has been read since it was attached.
+type reading struct {
+	since time.Time
+	next  int64
 }
 
 // devices are the names under which it attaches volumes. The volume of the instance itself has /dev/sdf, and is never touched.
@@ -58,6 +65,9 @@ func (r *Reaper) Pass(ctx context.Context) error {
 	all, err := r.Lister.Volumes(ctx)
 	if err != nil {
 		return fmt.Errorf("list the volumes: %w", err)
+	}
+	if r.zeros == nil {
+		r.zeros, r.last = map[string]reading{}, map[string]string{}
 	}
 	var errs []error
 	held := map[string]bool{}
@@ -88,9 +98,18 @@ func (r *Reaper) Pass(ctx context.Context) error {
 			}
 		}
 	}
+	r.forget(held, free)
 	r.sweep(held)
 	errs = append(errs, r.takeSome(ctx, free, used, len(held)))
 	return errors.Join(errs...)
+}
+
+// forget drops what is remembered of volumes that are neither held nor free.
+func (r *Reaper) forget(held map[string]bool, free []*Volume) {
+	maps.DeleteFunc(r.zeros, func(id string, _ reading) bool { return !held[id] })
+	maps.DeleteFunc(r.last, func(id, _ string) bool {
+		return !held[id] && !slices.ContainsFunc(free, func(v *Volume) bool { return v.ID == id })
+	})
 }
 
 // takeSome attaches free volumes, in random order, so that reapers seldom want the same one.
@@ -159,6 +178,7 @@ func (r *Reaper) take(ctx context.Context, v *Volume, used map[string]bool) (boo
 		case err != nil:
 			return false, fmt.Errorf("attach as %s: %w", device, err)
 		}
+		delete(r.zeros, v.ID)
 		r.Log.Info("reaper: attached a volume that no instance held; it is mounted when its device is there", "volume", v.ID, "device", device)
 		// A note of an earlier proof is void from now on.
 		return true, r.tag(ctx, v, adopting, "it is attached to be adopted")
@@ -185,9 +205,6 @@ func (r *Reaper) tag(ctx context.Context, v *Volume, state, why string) error {
 
 // say logs what is said of a volume, unless that was said last.
 func (r *Reaper) say(v *Volume, what string) {
-	if r.last == nil {
-		r.last = map[string]string{}
-	}
 	if r.last[v.ID] != what {
 		r.last[v.ID] = what
 		r.Log.Info("reaper: a volume stays as it is for now", "volume", v.ID, "why", what)

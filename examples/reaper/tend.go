@@ -63,7 +63,7 @@ func (r *Reaper) mount(ctx context.Context, v *Volume, device, dir string) (gone
 	c, err := r.Disks.Probe(ctx, device)
 	switch {
 	case err != nil:
-		return false, err
+		return r.impatient(ctx, v, device, dir, unreadable+": blkid cannot read it: "+err.Error())
 	case c.Signature != "":
 		return r.keep(ctx, v, device, dir, notMountable+": blkid finds on it "+c.Signature)
 	case c.FileSystem == "":
@@ -80,24 +80,30 @@ func (r *Reaper) mount(ctx context.Context, v *Volume, device, dir string) (gone
 
 // readZeros reads a part of a volume on which blkid finds nothing.
 func (r *Reaper) readZeros(ctx context.Context, v *Volume, device, dir string) (gone bool, err error) {
-	if r.zeros == nil {
-		r.zeros = map[string]int64{}
+	from := r.zeros[v.ID]
+	if !from.since.Equal(v.Attached.Since) {
+		from = reading{since: v.Attached.Since} // somebody else may have written to it since
 	}
-	next, done, zero, err := r.Disks.Zero(ctx, device, r.zeros[v.ID])
+	next, done, zero, err := r.Disks.Zero(ctx, device, from.next)
 	switch {
 	case err != nil:
-		return false, err
+		return r.impatient(ctx, v, device, dir, unreadable+": it cannot be read: "+err.Error())
 	case !zero:
 		return r.keep(ctx, v, device, dir, notEmpty+": it has no file system, but it is not empty; its first blocks may be damaged: look at it with fsck -n")
 	case !done:
-		r.zeros[v.ID] = next
+		r.zeros[v.ID] = reading{from.since, next}
 		r.say(v, "it has no file system, and is read as a whole before it counts as empty")
 		return false, nil
 	}
 	delete(r.zeros, v.ID)
 	// Somebody else may have made a file system meanwhile.
-	if c, err := r.Disks.Probe(ctx, device); err != nil || c != (Content{}) {
-		return false, err
+	c, err := r.Disks.Probe(ctx, device)
+	switch {
+	case err != nil:
+		return r.impatient(ctx, v, device, dir, unreadable+": blkid cannot read it: "+err.Error())
+	case c != Content{}:
+		r.say(v, "it was all zero, and blkid finds something on it now: it is looked at once more")
+		return false, nil
 	}
 	return r.remove(ctx, v, device, dir, "it was never written to: every byte is zero")
 }
@@ -110,7 +116,7 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 	}
 	used, known, err := r.Files.Inodes(device, dir)
 	if err != nil {
-		return false, err
+		return r.impatient(ctx, v, device, dir, unreadable+": its inodes cannot be counted: "+err.Error())
 	}
 	switch {
 	case f.closed && !known:
@@ -156,6 +162,9 @@ func (r *Reaper) judge(ctx context.Context, v *Volume, device, dir string) (gone
 
 // impatient notes why a volume is not delivered, and lets go of it after a while: it must not keep others from being adopted.
 func (r *Reaper) impatient(ctx context.Context, v *Volume, device, dir, why string) (gone bool, err error) {
+	if ctx.Err() != nil { // it says nothing about the volume
+		return false, ctx.Err()
+	}
 	if r.Now().Sub(v.Attached.Since) >= r.Patience {
 		return r.keep(ctx, v, device, dir, why)
 	}
