@@ -173,7 +173,7 @@ func (w *Watch) disksOf(classes []Class) []Disk {
 			disks = append(disks, Disk{Dir: c.Spool.Dir, Total: seen.total, Free: seen.free, Err: text(seen.err)})
 		}
 		disks[i].Classes = append(disks[i].Classes, c.Class)
-		if disks[i].UntilFull == nil {
+		if disks[i].UntilFull == nil && seen.err == nil {
 			disks[i].UntilFull = w.history.diskTrend(c.Class, seen.free)
 		}
 	}

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -19,8 +20,8 @@ type survey struct {
 // surveys has the latest survey of each spool. A disk that hangs delays its own survey, and nothing else.
 type surveys struct {
 	mu   sync.Mutex
-	of   map[string]survey   // by directory
-	busy map[string]struct{} // being asked
+	of   map[string]survey    // by directory
+	busy map[string]time.Time // being asked, since then
 	wg   sync.WaitGroup
 }
 
@@ -33,9 +34,9 @@ func (s *surveys) look(sp *spool.Spool) {
 		return
 	}
 	if s.of == nil {
-		s.of, s.busy = map[string]survey{}, map[string]struct{}{}
+		s.of, s.busy = map[string]survey{}, map[string]time.Time{}
 	}
-	s.busy[dir] = struct{}{}
+	s.busy[dir] = time.Now()
 	s.wg.Go(func() {
 		var now survey
 		now.total, now.free, now.err = vfs.OS().Space(dir)
@@ -58,10 +59,17 @@ func (s *surveys) wait() {
 	}
 }
 
-// get returns the latest survey; false if there is none yet.
+// patience is how long the latest survey counts while the next one is not answered.
+const patience = time.Minute
+
+// get returns the latest survey; false if there is none yet. The size that a disk had before it hung is unknown now.
 func (s *surveys) get(dir string) (survey, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.of[dir]
+	if since, busy := s.busy[dir]; busy && time.Since(since) >= patience {
+		v.total, v.free, v.err = 0, 0, fmt.Errorf("the disk has not answered for %v", time.Since(since).Round(time.Second))
+		ok = true
+	}
 	return v, ok
 }

@@ -41,7 +41,12 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 		return err
 	}
 	for _, d := range s.Disks {
-		fmt.Fprintf(&b, "\ndisk of %s: %s of %s free", Clean(strings.Join(d.Classes, ", ")), size(float64(d.Free)), size(float64(d.Total)))
+		fmt.Fprintf(&b, "\ndisk of %s: ", Clean(strings.Join(d.Classes, ", ")))
+		if d.Err != "" {
+			fmt.Fprintf(&b, "size unknown: %s", Clean(d.Err))
+			continue
+		}
+		fmt.Fprintf(&b, "%s of %s free", size(float64(d.Free)), size(float64(d.Total)))
 		if d.UntilFull != nil {
 			fmt.Fprintf(&b, ", full in %s", length(*d.UntilFull))
 		}

@@ -55,7 +55,7 @@ func (s *Snapshot) troubleOfProcess(add adder) {
 	for _, d := range s.Disks {
 		switch {
 		case d.Err != "":
-			add(Warning, "Check the disk of "+d.Dir+": if it hangs, replace it; its records are not elsewhere yet.", "the size of the disk is unknown: %s", d.Err)
+			add(Warning, "Check the disk of "+d.Dir+" (dmesg, the cloud's volume status). Keep it: it has the only copy of what is not delivered.", "the size of the disk is unknown: %s", d.Err)
 		case d.Total > 0 && d.Free < d.Total/20:
 			add(Warning, "Enlarge the disk, or get the destinations to take the backlog. Delete nothing below "+d.Dir+" by hand.",
 				"the disk has only %s of %s left", units.Size(d.Free), units.Size(d.Total))
