@@ -42,7 +42,7 @@ func (w *Watch) Snapshot() *Snapshot {
 		s.Adoptions = append(s.Adoptions, a)
 	}
 	s.Disks = w.disksOf(s.Classes)
-	s.findTrouble()
+	s.findTrouble(w.adopted.late(s.Adoptions, now))
 	return s
 }
 

@@ -95,7 +95,7 @@ func TestEveryCause(t *testing.T) {
 	c.Balance.Unaccounted = []segment.Unaccounted{{From: now.Add(-time.Minute), To: now, Known: segment.Tally{Records: 4711}, AtMostBytes: 1 << 20}}
 	c.Balance.Damaged.Records = 815
 	c.Spool.Damages = []Damage{{Segment: 3, Records: 815, Why: "checksum"}}
-	s.findTrouble()
+	s.findTrouble(s.Adoptions)
 	var page bytes.Buffer
 	check(t, pageTemplate.ExecuteTemplate(&page, "page", newPage(&s, &History{})))
 	var table strings.Builder

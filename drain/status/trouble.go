@@ -14,8 +14,8 @@ import (
 // rank orders the levels.
 var rank = map[Level]int{OK: 0, Warning: 1, Error: 2}
 
-// findTrouble fills in Trouble and State from everything else in the snapshot.
-func (s *Snapshot) findTrouble() {
+// findTrouble fills in Trouble and State from everything else in the snapshot, and from the adoptions that take too long.
+func (s *Snapshot) findTrouble(late []drain.Adoption) {
 	for i := range s.Classes {
 		c := &s.Classes[i]
 		c.Spool.trouble(s.add(c.Class, ""), s.Drain.Phase == drain.PhaseRun)
@@ -29,6 +29,10 @@ func (s *Snapshot) findTrouble() {
 		}
 	}
 	s.troubleOfProcess(s.add("", ""))
+	for i := range late {
+		s.add("", "")(Warning, "Correct what it names; it is tried again by itself. Keep the volume: it has the only copy.",
+			"the adopted volume %s is not delivered: %s", Clean(late[i].Dir), Clean(late[i].Why))
+	}
 	slices.SortStableFunc(s.Trouble, func(a, b Trouble) int { return cmp.Compare(rank[b.Level], rank[a.Level]) })
 	s.State = OK
 	if len(s.Trouble) > 0 {

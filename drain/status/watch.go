@@ -29,6 +29,7 @@ type Watch struct {
 	build   Build
 	started time.Time
 	disks   surveys
+	adopted waits
 	history history
 	last    lastPage
 }
@@ -63,9 +64,11 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-// look adds a point of each class whose last one is old enough.
+// look notes the adoptions, and adds a point of each class whose last one is old enough.
 func (w *Watch) look() {
-	for _, c := range w.d.Stats().Classes {
+	st := w.d.Stats()
+	w.adopted.late(st.Adoptions, time.Now())
+	for _, c := range st.Classes {
 		sp, now := c.Shipper.Spool(), time.Now()
 		if !w.history.due(sp.Options().Class, now) {
 			continue
