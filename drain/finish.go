@@ -43,16 +43,25 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	err := r.bounded(ctx, grace, func() error { return r.write(report) })
 	if err != nil {
 		err = fmt.Errorf("drain: writing the report to %s: %w", r.d.o.ReportFile, err)
-		r.log.Error("drain: cannot write the report to its file; the log has it, and it is published at the destinations: see what the disk reports", "err", err)
-		if report.Outcome == Delivered && r.cause.intent == Drain {
-			report.Outcome = Incomplete // nothing proves it: the platform must not take the disk
-		}
-		report.Errors = append(report.Errors, err.Error())
+		report = r.unproven(err)
+		r.log.Error("drain: cannot write the report to its file; the log has it, and it is published at the destinations: see what the disk reports", "outcome", report.Outcome, "err", err)
 	}
 	if r.cause.intent == Drain {
 		_ = r.bounded(ctx, 0, func() error { r.send(ctx, report); return nil })
 	}
 	return report, err
+}
+
+// unproven returns the report when its file cannot be written: nothing proves then that a drain is complete, so the platform must
+// not take the disk.
+func (r *run) unproven(err error) *Report {
+	r.mu.Lock()
+	if r.report.Outcome == Delivered && r.cause.intent == Drain {
+		r.report.Outcome = Incomplete
+	}
+	r.report.Errors = append(r.report.Errors, err.Error())
+	r.mu.Unlock()
+	return r.snapshot()
 }
 
 // thawConfirmed lets those classes delete again whose readable records are all verified. The others stay frozen, in
