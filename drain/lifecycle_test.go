@@ -1,9 +1,11 @@
 package drain
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -137,8 +139,16 @@ type closing chan struct{}
 
 func (c closing) Shutdown(context.Context) error { close(c); return nil }
 
-// TestStall: a destination that neither answers nor fails ends the drain after StallTimeout, with a report, an answer to
-// the platform, and silence before it.
+// slow is a platform that takes its time to hear how it ended.
+type slow struct{ *fake }
+
+func (s slow) Finish(ctx context.Context, r *Report) (bool, error) {
+	time.Sleep(10 * time.Minute) // simulated
+	return s.fake.Finish(ctx, r)
+}
+
+// TestStall: a destination that neither answers nor fails ends the drain after StallTimeout, with a report and an answer to
+// the platform, which is updated until it has taken that.
 func TestStall(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -147,14 +157,15 @@ func TestStall(t *testing.T) {
 			return shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
 		})
 		p := &fake{notice: notice()}
-		d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: 40 * time.Hour, StallTimeout: 5 * time.Minute, Quiesce: -1})
+		var log bytes.Buffer
+		d, sp := w.start(Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Lifecycles: []Lifecycle{slow{p}}, Timeout: 40 * time.Hour, StallTimeout: 5 * time.Minute, Quiesce: -1})
 		w.append(sp, 200)
 		begin := time.Now()
 		r, err := d.RunWith(t.Context(), nil)
 		if err != nil || r.Outcome != Incomplete || !r.Classes["vpn"].Destinations["good"].Verified {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
-		if took := time.Since(begin); took < 5*time.Minute || took > 7*time.Minute {
+		if took := time.Since(begin); took < 15*time.Minute || took > 17*time.Minute {
 			t.Errorf("gave up after %v", took)
 		}
 		for i, at := range p.progress {
@@ -162,8 +173,16 @@ func TestStall(t *testing.T) {
 				t.Errorf("told of progress %d after %v without any", i, at.Idle)
 			}
 		}
-		if last := p.times[len(p.times)-1].Sub(begin); last > 5*time.Minute+5*time.Second {
-			t.Errorf("the platform was told for %v", last)
+		for i, at := range p.times {
+			if i > 0 && at.Sub(p.times[i-1]) > 2*time.Second {
+				t.Errorf("no update for %v after %v", at.Sub(p.times[i-1]), p.times[i-1].Sub(begin))
+			}
+		}
+		if last := len(p.times) - 1; time.Since(p.times[last]) > 2*time.Second || p.progress[last].Phase != phaseFinish {
+			t.Errorf("the last update was in %s, %v before the end", p.progress[last].Phase, time.Since(p.times[last]))
+		}
+		if n := strings.Count(log.String(), "giving up"); n != 1 {
+			t.Errorf("gave up %d times", n)
 		}
 		if len(p.reports) != 1 || p.reports[0].Outcome != Incomplete {
 			t.Errorf("the platform got %d reports", len(p.reports))

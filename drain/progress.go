@@ -12,9 +12,9 @@ import (
 // errStalled ends a drain that does not move any more.
 var errStalled = errors.New("nothing has moved for too long")
 
-// startUpdates updates the platforms each second until stop is called. If nothing has moved for Options.StallTimeout,
-// it stops updating them and ends the phases: what is left is reported while the platform still listens, and not found
-// out by its time-out.
+// startUpdates updates the platforms each second until stop is called. If nothing has moved for Options.StallTimeout, it ends the
+// phases: what is left is reported while the platform still listens, and not found out by its time-out. The updates go on, since
+// verifying, the report and Finish take their time, which is bounded.
 func (r *run) startUpdates(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -63,7 +63,7 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 			end := r.stall
 			r.mu.Unlock()
 			end(errStalled)
-			return
+			moved, p.Idle = time.Now(), 0
 		}
 		for _, way := range ways {
 			select {

@@ -17,9 +17,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	// The instance may outlive the platform's deadline: then there is time, and the disk, to finish the drain.
 	retained := r.finishPlatforms(ctx, report)
 	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Delivered && ctx.Err() == nil; pause = min(2*pause, roundMost) {
-		stop() // a stall has ended it, or may have
 		r.enter(phaseRetained)
-		stop = r.startUpdates(ctx)
 		r.log.Warn("drain: the platform retained the instance; the drain continues, and what it reports last counts", "outcome", report.Outcome)
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
