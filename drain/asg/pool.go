@@ -26,7 +26,7 @@ type pool struct {
 	warned   time.Time
 	served   bool // by this process, or by an earlier one on this instance
 	earlier  bool // served, as far as is known, only by an earlier one
-	recalled bool // the file was looked for
+	recalled bool // the file was read, or is not there
 	noted    bool // the file says what served says
 }
 
@@ -41,14 +41,14 @@ const maxNote = 4 << 10
 
 func (p *pool) path() string { return filepath.Join(p.dir, "asg.json") }
 
-// recall reads what an earlier process has noted.
+// recall reads what an earlier process has noted. After an error it is tried again.
 func (p *pool) recall(instance string) error {
-	if p.recalled || p.dir == "" {
+	if p.recalled || p.served || p.dir == "" {
 		return nil
 	}
-	p.recalled = true
 	b, err := vfs.ReadFile(vfs.OS(), p.path(), maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
+		p.recalled = true
 		return nil
 	}
 	var n note
@@ -58,7 +58,8 @@ func (p *pool) recall(instance string) error {
 	if err != nil {
 		return fmt.Errorf("asg: whether this instance was in service before: %w", err)
 	}
-	if n.Instance == instance && !p.served {
+	p.recalled = true
+	if n.Instance == instance {
 		p.served, p.earlier, p.noted = true, true, true
 	}
 	return nil
@@ -88,7 +89,7 @@ func (p *pool) serves(instance string) error {
 func (p *pool) rests() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.served, p.earlier, p.noted = false, false, false
+	p.served, p.earlier, p.noted, p.recalled = false, false, false, true
 	if p.dir == "" {
 		return nil
 	}
@@ -109,28 +110,31 @@ func resting(state string) bool {
 }
 
 // saw takes note of a target lifecycle state, and returns whether the instance has been in service; earlier says that only
-// an earlier process has seen that.
-func (p *pool) saw(instance, target string) (served, earlier bool) {
+// an earlier process has seen that. The error says why it is not known.
+func (p *pool) saw(instance, target string) (served, earlier bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.recall(instance)
+	err = p.recall(instance)
 	if target == "InService" {
-		err = errors.Join(err, p.serves(instance))
+		if err := p.serves(instance); err != nil && time.Since(p.warned) > time.Minute {
+			p.warned = time.Now()
+			p.log.Warn("asg: cannot note that this instance is in service; a restarted process will not know it, and takes a return to the warm pool for its first time there: see what the disk reports", "err", err)
+		}
 	}
-	if err != nil && time.Since(p.warned) > time.Minute {
-		p.warned = time.Now()
-		p.log.Warn("asg: cannot note that this instance returns to its warm pool; a restarted process will not know it, and takes the next end for a termination: see what the disk reports", "err", err)
-	}
-	return p.served, p.earlier
+	return p.served, p.earlier, err
 }
 
 // leaves reports whether an instance with this target goes.
 func (p *pool) leaves(ctx context.Context, service Service, instance, target string) (bool, error) {
-	served, earlier := p.saw(instance, target)
+	served, earlier, err := p.saw(instance, target)
 	switch {
 	case target == "Terminated" || target == "Warmed:Terminated":
 		return true, nil
-	case !resting(target) || !served:
+	case !resting(target):
+		return false, nil
+	case err != nil: // a guess would let the instance return to the pool without a drain
+		return false, err
+	case !served:
 		return false, nil
 	case !earlier:
 		return true, nil // this process has seen it in service

@@ -3,6 +3,8 @@ package asg_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,6 +83,45 @@ func TestRestartOnTheWayToThePool(t *testing.T) {
 	api.state = "Warmed:Pending:Wait" // it never says so again, and must not be believed to
 	if goes, err := start(dir); goes || err != nil {
 		t.Errorf("after it had arrived: goes %v, %v", goes, err)
+	}
+}
+
+// TestNoteUnreadable: a note that cannot be read now is read later. Until then nobody knows whether the instance leaves.
+func TestNoteUnreadable(t *testing.T) {
+	const target = "autoscaling/target-lifecycle-state"
+	g := draintest.NewGroup(nil)
+	i := g.Launch()
+	api := &stated{Group: g, state: "InService"}
+	dir := t.TempDir()
+	start := func() *asg.Lifecycle {
+		t.Helper()
+		l, err := asg.New(&asg.Options{Metadata: i, Service: api, Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	i.Set(target, "InService")
+	if _, goes, err := start().Notice(t.Context()); goes || err != nil {
+		t.Fatalf("in service: goes %v, %v", goes, err)
+	}
+	note := filepath.Join(dir, "asg.json")
+	if err := errors.Join(os.Rename(note, note+".away"), os.Mkdir(note, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	i.Set(target, "Warmed:Stopped")
+	api.state = "Warmed:Pending:Wait"
+	l := start()
+	for range 2 {
+		if _, goes, err := l.Notice(t.Context()); goes || err == nil || !strings.Contains(err.Error(), "in service before") {
+			t.Errorf("the note cannot be read: goes %v, %v", goes, err)
+		}
+	}
+	if err := errors.Join(os.Remove(note), os.Rename(note+".away", note)); err != nil {
+		t.Fatal(err)
+	}
+	if _, goes, err := l.Notice(t.Context()); !goes || err != nil {
+		t.Errorf("the note can be read again: goes %v, %v", goes, err)
 	}
 }
 
