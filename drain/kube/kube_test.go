@@ -120,7 +120,7 @@ func TestMessage(t *testing.T) {
 const mounts = `712 700 0:50 / / rw,relatime - overlay overlay rw
 713 712 259:1 /var/lib/kubelet/pods/1-2/volumes/kubernetes.io~empty-dir/spool /var/spool/empty rw - ext4 /dev/root rw
 714 712 259:7 / /var/spool/claim rw - ext4 /dev/nvme1n1 rw
-715 712 0:60 / /mem rw - tmpfs /var/lib/kubelet/pods/1-2/volumes/kubernetes.io~empty-dir/mem rw
+715 712 0:60 / /mem rw,relatime - tmpfs tmpfs rw,size=65536k,inode64
 odd line
 `
 

@@ -8,7 +8,8 @@ import (
 )
 
 // onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
-// kubelet keeps emptyDirs, those in memory too, below a directory of that name on the node.
+// kubelet keeps emptyDirs below a directory of that name on the node. Those in memory (medium: Memory) are a tmpfs of their own,
+// as nothing else is that outlives a pod.
 func onEmptyDir(mountinfo []byte, dir string) bool {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -19,7 +20,7 @@ func onEmptyDir(mountinfo []byte, dir string) bool {
 	}
 	best, empty := 0, false
 	for lines := bufio.NewScanner(bytes.NewReader(mountinfo)); lines.Scan(); {
-		// 36 35 98:0 /root /mount-point options …
+		// 36 35 98:0 /root /mount-point options … - type source options
 		f := strings.Fields(lines.Text())
 		if len(f) < 5 {
 			continue
@@ -28,7 +29,8 @@ func onEmptyDir(mountinfo []byte, dir string) bool {
 		if dir != point && !strings.HasPrefix(dir, point+"/") || len(point) < best {
 			continue
 		}
-		best, empty = len(point), strings.Contains(f[3], "/kubernetes.io~empty-dir/") || strings.Contains(lines.Text(), "/kubernetes.io~empty-dir/")
+		_, after, _ := strings.Cut(lines.Text(), " - ")
+		best, empty = len(point), strings.Contains(f[3], "/kubernetes.io~empty-dir/") || strings.HasPrefix(after, "tmpfs ")
 	}
 	return empty
 }
