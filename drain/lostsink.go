@@ -19,8 +19,8 @@ type LostSink struct {
 	account segment.Account
 }
 
-// LostSink returns the sink for the records of a class that was not added. The report has the class with what the sink counted, and
-// is not better than Incomplete if it counted a loss.
+// LostSink returns the sink for the records of a class that was not added. The report has the class with what the sink counted. It is
+// not better than Incomplete if records were given up, and no Drain is complete with such a class.
 func (d *Drainer) LostSink(class string) *LostSink {
 	d.mu.Lock()
 	defer d.mu.Unlock()
