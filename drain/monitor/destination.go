@@ -17,7 +17,7 @@ var delivery = func() *table[status.Destination] {
 	t.gauge("pending_records", "Records that the destination does not have yet, sealed or not.", func(d *status.Destination) float64 { return float64(d.Pending.Records) })
 	t.gauge("pending_bytes", "Payload bytes of pending records.", func(d *status.Destination) float64 { return float64(d.Pending.Bytes) })
 	t.gauge("pending_segments", "Sealed segments that the destination does not have yet.", func(d *status.Destination) float64 { return float64(d.PendingSegments) })
-	t.gauge("destination_lag_seconds", "Age of the oldest pending record.", func(d *status.Destination) float64 { return optional(d.Lag) })
+	t.gauge("destination_lag_seconds", "Time since the oldest pending segment was begun; 0 if nothing is pending.", func(d *status.Destination) float64 { return optional(d.Lag) })
 	t.gauge("destination_until_empty_seconds", "Time until nothing is pending at the present rate; left out while the backlog does not shrink.", func(d *status.Destination) float64 { return optional(d.UntilEmpty) })
 	t.gauge("destination_bytes_per_second", "Payload delivered, over the last half minute.", func(d *status.Destination) float64 { return d.Rate })
 	t.counter("destination_sent_bytes_total", "Stored bytes that the destination has confirmed to this process.", func(d *status.Destination) float64 { return float64(d.Sent) })

@@ -118,7 +118,7 @@ var rows = []row{
 			queries: []query{{`sum by (class, destination) (penstock_pending_bytes{` + own + `})`, "{{class}} {{destination}}"}},
 		},
 		{
-			title: "Lag", unit: "s", help: "Age of the oldest pending record.",
+			title: "Lag", unit: "s", help: "Time since the oldest pending segment was begun; 0 if nothing is pending.",
 			queries: []query{{`max by (class, destination) (penstock_destination_lag_seconds{` + own + `})`, "{{class}} {{destination}}"}},
 		},
 		{
