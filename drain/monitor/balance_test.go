@@ -49,6 +49,9 @@ func TestBalanceCloses(t *testing.T) {
 				return v["penstock_"+name+`{class="vpn",destination="`+dest+`"}`]
 			}
 			delivered = at("delivered_records_total")
+			if joined := at("chain_joined_sequence"); joined != 1 {
+				t.Fatalf("%s is owed what comes from %v on", dest, joined)
+			}
 			if sum := delivered + at("pending_records") + of("damaged_records"); sum != kept {
 				t.Fatalf("kept %v, delivered, pending and damaged at %s %v", kept, dest, sum)
 			}

@@ -28,6 +28,7 @@ var delivery = func() *table[status.Destination] {
 	t.gauge("chain_next_manifest", "Number of the next manifest.", func(d *status.Destination) float64 { return float64(d.Chain.Next) })
 	t.gauge("chain_segment", "Last segment that the chain covers.", func(d *status.Destination) float64 { return float64(d.Chain.Segment) })
 	t.gauge("chain_through_sequence", "Last sequence number that the chain covers.", func(d *status.Destination) float64 { return float64(d.Chain.Through) })
+	t.gauge("chain_joined_sequence", "First sequence number that the destination is owed; above 1 if it came later than the spool.", func(d *status.Destination) float64 { return float64(d.Chain.Joined) })
 	t.gauge("chain_final", "Whether the last manifest was final: nothing follows in its epoch.", func(d *status.Destination) float64 { return is(d.Chain.Final) })
 	t.counter("destination_panics_total", "Panics in the code of the destination, its signer or the hooks for it.", func(d *status.Destination) float64 { return float64(d.Panics) })
 	return t

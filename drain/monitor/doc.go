@@ -15,10 +15,14 @@
 //
 // The counters of the balance (penstock_received_, made_, kept_, filtered_, lost_, damaged_, unaccounted_, delivered_ and
 // pending_records) are those of the ledger: they count over the whole life of a spool, and do not begin at 0 with the process.
-// Every cause of loss is always there, so that the first loss is an increase. Two equations hold, and are alerts if they do not:
+// Every cause of loss is always there, so that the first loss is an increase. Two equations hold:
 //
-//	received + made = kept + buffered + filtered + sum(lost) + unaccounted
+//	received + made = kept + buffered + filtered + sum(lost) + unaccounted + in hand
 //	kept = delivered + pending + damaged           for each destination that is owed everything
+//
+// All terms are of one moment but the last one of the first line, penstock_listener_in_hand_records. A destination is owed everything
+// if penstock_chain_joined_sequence is at most 1. Records that were damaged after their delivery are both delivered and damaged. The
+// alert PenstockBalanceBroken (examples/deploy/monitoring) fires if either side of either equation has more than that allows.
 //
 // All other counters begin with the process.
 //

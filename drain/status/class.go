@@ -131,6 +131,7 @@ type Chain struct {
 	Hash    string `json:"hash"`    // SHA-256 of the last one, empty before the first
 	Segment uint64 `json:"segment"` // last segment that it covers
 	Through uint64 `json:"through"` // last sequence number that it covers
+	Joined  uint64 `json:"joined"`  // first sequence number that the destination is owed: above 1 if it came later than the spool
 	Final   bool   `json:"final"`
 }
 

@@ -136,7 +136,7 @@ func destination(name string, st ship.DestinationStats, now time.Time) Destinati
 		Destination: name, State: st.State, Delivered: st.Delivered, Pending: st.Pending, PendingSegments: st.PendingSegments,
 		Since: moment(st.Since), Next: moment(st.NextAttempt), Rate: st.BytesPerSecond, Sent: st.SentBytes, Verified: st.Verified,
 		Panics: st.Panics, LastSuccess: moment(st.LastSuccess), Failures: map[ship.Failure]uint64{}, Put: newLatency(st.Put),
-		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Final: c.Final},
+		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Joined: c.Joined, Final: c.Final},
 	}
 	maps.Copy(d.Failures, st.Failures)
 	if st.ETA >= 0 && st.State == ship.StateOK { // the rate of a destination that fails is that of before
