@@ -106,7 +106,7 @@ func newService(ctx context.Context, c *config) (*service, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", s.drainer.Handler()) // /livez and /readyz
-	mux.HandleFunc("POST /events", func(w http.ResponseWriter, r *http.Request) { accept(w, r, other.spool) })
+	mux.Handle("POST /events", newEvents(other.spool))
 	s.server.Handler = mux
 	return s, nil
 }
@@ -173,27 +173,49 @@ func (s *service) listen(security, other *class) error {
 	return nil
 }
 
-// maxEvent bounds the body of a request.
-const maxEvent = 1 << 20
+const (
+	maxEvent  = 1 << 20 // bounds the body of a request
+	maxEvents = 64      // bounds how many are in memory at once: while the spool is full each waits for room
+)
 
-// accept makes a record of a request. The answer is the client's proof: 204 only after the record is kept.
-func accept(w http.ResponseWriter, r *http.Request, sp *spool.Spool) {
+// events makes records of requests.
+type events struct {
+	spool *spool.Spool
+	slots chan struct{}
+}
+
+func newEvents(sp *spool.Spool) *events { return &events{sp, make(chan struct{}, maxEvents)} }
+
+// ServeHTTP makes a record of a request. The answer is the client's proof: 204 only after the record is kept.
+func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	default: // not read yet: the client may send it again
+		later(w, "too many requests at once")
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEvent))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
-	last, err := sp.Append(r.Context(), []segment.Record{{Time: time.Now().UnixNano(), Src: from, Data: body}})
+	last, err := e.spool.Append(r.Context(), []segment.Record{{Time: time.Now().UnixNano(), Src: from, Data: body}})
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case last > 0: // taken, and not kept yet: a client that sends it again would have it twice
 		w.WriteHeader(http.StatusAccepted)
 	default: // nothing was taken: the client may send it again
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		later(w, err.Error())
 	}
+}
+
+// later refuses a request of which nothing was taken.
+func later(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
 // run serves until a signal comes, ctx ends, or the HTTP server fails, and then drains.

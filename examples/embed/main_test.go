@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/internal/test/sftpd"
 	"github.com/penstock-go/penstock/ship/open"
+	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -165,5 +167,49 @@ func makeCertificate(t *testing.T, c *config) {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// body is a request's body that does not end before its test lets it.
+type body struct {
+	read chan<- struct{}
+	end  <-chan struct{}
+}
+
+func (b body) Read([]byte) (int, error) {
+	b.read <- struct{}{}
+	<-b.end
+	return 0, io.EOF
+}
+
+// TestTooManyEvents: no more requests are in memory at once than fit, and those that are refused may be sent again.
+func TestTooManyEvents(t *testing.T) {
+	sp, err := spool.Open(t.TempDir(), &spool.Options{Class: "other", Destinations: []string{"s3"}, MaxBytes: 64 << 20, SegmentBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	e := newEvents(sp)
+	post := func(b io.Reader) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/events", b))
+		return w
+	}
+	read, end, answers := make(chan struct{}), make(chan struct{}), make(chan int, maxEvents)
+	for range maxEvents {
+		go func() { answers <- post(body{read, end}).Code }()
+		<-read
+	}
+	if w := post(strings.NewReader("one too many")); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	close(end)
+	for range maxEvents {
+		if code := <-answers; code != http.StatusNoContent {
+			t.Errorf("one that was read: %d", code)
+		}
+	}
+	if w := post(strings.NewReader("sent again")); w.Code != http.StatusNoContent || sp.Ledger().Received.Records != maxEvents+1 {
+		t.Errorf("%d, received %d", w.Code, sp.Ledger().Received.Records)
 	}
 }
