@@ -51,6 +51,7 @@ func TestUnusableStagedFileIsKept(t *testing.T) {
 						t.Fatal(err)
 					}
 					s = d.open(t, Options{Destinations: []string{"a"}})
+					defer s.shelf.hold()() // otherwise the damaged segment is deleted once it is delivered, and its file kept too
 					var got map[uint64]string
 					for range refusals { // a destination may give back a damaged one
 						if _, err = s.shelf.Stage(t.Context(), n, lineEncoder{}); err == nil {
