@@ -5,37 +5,22 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
 	"time"
+
+	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
 // logEvery bounds the rate at which a remote host can make a listener log: one line per message in ten seconds.
 const logEvery = 10 * time.Second
 
-// limiter writes warnings at a bounded rate. A line that stands for several says how many (repeated), and since when.
+// limiter writes warnings at a bounded rate, by message, whatever the attributes say: remote hosts choose some of them.
 type limiter struct {
-	log *slog.Logger
-
-	mu   sync.Mutex
-	last map[string]*silence // by message: constants of this package, so the map is small
-}
-
-type silence struct {
-	since   time.Time // of the last line
-	until   time.Time
-	skipped uint64
-}
-
-// repeats are the attributes of a line that stands for those that were skipped since an earlier one, too.
-func repeats(skipped uint64, since time.Time) []any {
-	if skipped == 0 {
-		return nil
-	}
-	return []any{"repeated", skipped + 1, "since", since}
+	log     *slog.Logger
+	repeats steadylog.Repeats
 }
 
 func newLimiter(log *slog.Logger) *limiter {
-	return &limiter{log: log, last: make(map[string]*silence)}
+	return &limiter{log: log, repeats: steadylog.Repeats{Every: logEvery}}
 }
 
 // warn logs msg unless the same was logged less than logEvery ago.
@@ -47,20 +32,7 @@ func (l *limiter) warn(msg string, attrs ...any) {
 
 // allow reports whether a line may be written now, and returns the attributes that say what it stands for.
 func (l *limiter) allow(msg string, now time.Time) (more []any, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.last[msg]
-	if s == nil {
-		s = &silence{}
-		l.last[msg] = s
-	}
-	if now.Before(s.until) {
-		s.skipped++
-		return nil, false
-	}
-	more = repeats(s.skipped, s.since)
-	s.skipped, s.since, s.until = 0, now, now.Add(logEvery)
-	return more, true
+	return l.repeats.Due(msg, now)
 }
 
 // errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.

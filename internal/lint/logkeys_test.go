@@ -137,7 +137,7 @@ var logKeys = map[string]string{
 	"records":              "their number",
 	"records_at_most":      "upper bound of their number",
 	"refused":              "system calls, or settings that a reload could not apply",
-	"repeated":             "how many lines this one stands for",
+	"repeated":             "how many equal lines there were since the first of them, this one included",
 	"requests":             "of an upload",
 	"reserve":              "room for staging",
 	"restored":             "objects",

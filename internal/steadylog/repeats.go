@@ -10,18 +10,21 @@ import (
 )
 
 const (
-	// repeatEvery is how often a line that repeats is written.
+	// repeatEvery is how often a line that repeats is written, unless Repeats says otherwise.
 	repeatEvery = time.Minute
 	// repeatMost bounds the lines that are remembered. Beyond it, all are forgotten, and some are written once more.
 	repeatMost = 256
 )
 
-// Repeats writes the first of several equal lines at once, and then one a minute with what came in between: "repeated" is how often,
-// "since" the time of the first. Lines are equal if they have the same message and the same attributes, whatever "err" says. The
-// zero value is ready, and all methods may be called from any goroutine.
+// Repeats writes the first of several equal lines at once, and then one each Every for all of them: "repeated" is how many there were,
+// itself included, since the time "since" of the first. A line that comes after a time Every in which there was none is a first one again.
+// The zero value is ready, and all methods may be called from any goroutine.
 //
-// It is for operations that are tried again and again: a disk that refuses each attempt must neither fill the log nor fall silent.
+// It is for operations that are tried again and again, and for what remote hosts can cause at any rate: neither must fill the log nor
+// fall silent.
 type Repeats struct {
+	Every time.Duration // default a minute
+
 	mu   sync.Mutex
 	last map[string]*repeat
 }
@@ -29,38 +32,39 @@ type Repeats struct {
 // repeat is a line that was written.
 type repeat struct {
 	first, written time.Time
-	unwritten      uint64
+	all, unwritten uint64
 }
 
-// Log writes a line to l, or counts it.
+// Log writes a line to l, or counts it. Lines are equal if they have the same message and the same attributes, whatever "err" says.
 func (r *Repeats) Log(l *slog.Logger, level slog.Level, msg string, attrs ...any) {
-	n, since := r.note(identity(msg, attrs), time.Now())
-	switch {
-	case n == 0:
-		return
-	case n > 1:
-		attrs = append(attrs, "repeated", n, "since", since)
+	if more, due := r.Due(identity(msg, attrs), time.Now()); due {
+		l.Log(context.Background(), level, msg, append(attrs, more...)...)
 	}
-	l.Log(context.Background(), level, msg, attrs...)
 }
 
-// note counts a line, and returns how many the one that is due stands for: 0 if none is due, 1 if it is the first.
-func (r *Repeats) note(what string, now time.Time) (n uint64, since time.Time) {
+// Due counts a line, and reports whether it is to be written now, with the attributes that say what it stands for.
+func (r *Repeats) Due(what string, now time.Time) (more []any, due bool) {
+	every := r.Every
+	if every == 0 {
+		every = repeatEvery
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := r.last[what]
 	switch {
-	case x != nil && now.Sub(x.written) < repeatEvery:
+	case x != nil && now.Sub(x.written) < every:
+		x.all++
 		x.unwritten++
-		return 0, x.first
+		return nil, false
 	case x != nil && x.unwritten > 0:
-		n, x.unwritten, x.written = x.unwritten+1, 0, now
-		return n, x.first
+		x.all++
+		x.unwritten, x.written = 0, now
+		return []any{"repeated", x.all, "since", x.first}, true
 	case r.last == nil || len(r.last) >= repeatMost:
 		r.last = map[string]*repeat{}
 	}
-	r.last[what] = &repeat{first: now, written: now} // new, or over for more than a minute
-	return 1, now
+	r.last[what] = &repeat{first: now, written: now, all: 1} // new, or over for a while
+	return nil, true
 }
 
 // identity is a line without its error.

@@ -40,9 +40,9 @@ func TestRepeats(t *testing.T) {
 		r.Log(log, slog.LevelWarn, "cannot seal", "segment", 7, "err", errors.New("x"))
 		want := `level=WARN msg="cannot seal" segment=7 err=x
 level=WARN msg="cannot seal" segment=8 err=y
-level=WARN msg="cannot seal" segment=7 err=x repeated=60 since=` + began + `.000Z
-level=WARN msg="cannot seal" segment=7 err=x repeated=60 since=` + began + `.000Z
-level=WARN msg="cannot seal" segment=7 err=x repeated=30 since=` + began + `.000Z
+level=WARN msg="cannot seal" segment=7 err=x repeated=61 since=` + began + `.000Z
+level=WARN msg="cannot seal" segment=7 err=x repeated=121 since=` + began + `.000Z
+level=WARN msg="cannot seal" segment=7 err=x repeated=151 since=` + began + `.000Z
 level=WARN msg="cannot seal" segment=7 err=x
 `
 		if have := strings.ReplaceAll(out.String(), "Z.000Z", ".000Z"); have != strings.ReplaceAll(want, "Z.000Z", ".000Z") {
