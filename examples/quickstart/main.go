@@ -85,8 +85,8 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 			return err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return errors.New("interrupted; the records received are in " + dir)
+	if ctx.Err() != nil {
+		return interrupted(ctx, w, dir)
 	}
 	act.event(fmt.Sprintf("sent %s records; draining", units.Grouped(each*uint64(len(w.classes)))))
 	act.set("draining")
@@ -102,6 +102,14 @@ func run(ctx context.Context, dir string, records uint64, rate int) (err error) 
 		return err
 	}
 	return conclude(dir, w, report, found, outage, each)
+}
+
+// interrupted ends the demonstration early: what the listeners have received is in the spools after it.
+func interrupted(ctx context.Context, w *world, dir string) error {
+	if _, err := w.drainer.Stop(context.WithoutCancel(ctx), "interrupted"); err != nil {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	return errors.New("interrupted; the records received are in " + filepath.Join(dir, "spool"))
 }
 
 // conclude prints the balance, and where the objects are.
