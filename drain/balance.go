@@ -70,7 +70,8 @@ func (r *run) balance(ctx context.Context) {
 }
 
 func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
-	l, st, ss := c.spool.Ledger(), c.spool.Stats(), c.Shipper.Stats()
+	ss := c.Shipper.Stats()
+	st, l := c.spool.Snapshot() // of one moment: it may have to be judged while records arrive
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
 		Received: l.Received, Made: l.Made, Kept: l.Kept, Filtered: l.Filtered, Lost: l.Lost, Buffered: st.Buffered,
@@ -92,6 +93,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	var left []Leftover
 	for _, dest := range slices.Sorted(maps.Keys(ss)) {
 		s, found, before := ss[dest], confirmed[dest], r.before[c.name][dest]
+		s.Delivered = l.Destinations[dest].Tally
 		dr := DestinationReport{
 			Delivered: s.Delivered, Pending: st.Pending[dest], State: string(s.State), Verified: found.all, Restored: found.Restored,
 			Drained: segment.Tally{Records: s.Delivered.Records - before.Records, Bytes: s.Delivered.Bytes - before.Bytes},

@@ -51,9 +51,11 @@ func (w *Watch) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /status.json", func(rw http.ResponseWriter, r *http.Request) {
 		header(rw, "application/json")
-		var v any = w.Snapshot()
+		var v any
 		if r.URL.Query().Has("history") {
 			v = w.History()
+		} else {
+			v = w.Snapshot()
 		}
 		_ = json.NewEncoder(rw).Encode(v)
 	})
