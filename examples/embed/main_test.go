@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/internal/test/s3d"
 	"github.com/penstock-go/penstock/internal/test/sftpd"
@@ -30,6 +32,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestService runs the service against servers in this process: a record over each of its ways in is at every destination of
 // its class, and the process ends as delivered.

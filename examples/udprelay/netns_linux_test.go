@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/penstock-go/penstock/ingest"
@@ -426,13 +427,14 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.Load() {
-		if path, err := program(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if built.Load() {
+			if path, err := program(); err == nil {
+				os.RemoveAll(filepath.Dir(path))
+			}
 		}
-	}
-	os.Exit(code)
+		os.Exit(code)
+	}))
 }
 
 var built atomic.Bool

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
@@ -43,11 +45,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := m.Run()
-	if dir, err := binaries(); err == nil {
-		os.RemoveAll(dir)
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir, err := binaries(); err == nil {
+			os.RemoveAll(dir)
+		}
+		os.Exit(code)
+	}))
 }
 
 func binary(t *testing.T, name string) string {

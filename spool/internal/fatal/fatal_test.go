@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 const childEnv = "PENSTOCK_FATAL_TEST_CHILD"
@@ -38,7 +40,7 @@ func TestMain(m *testing.M) {
 		}()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // TestNobodyRecovers: the process ends with the stack of the panic, whatever recovers above.
