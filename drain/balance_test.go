@@ -29,7 +29,7 @@ func TestBalanceWhileRecordsArrive(t *testing.T) {
 		}
 	})
 	r := &run{d: d}
-	for range 200 {
+	for range 1000 {
 		if cr, _ := r.classBalance(d.all()[0]); cr.Err != "" {
 			t.Error(cr.Err)
 			break
