@@ -125,56 +125,52 @@ func floodFrom(b *testing.B, addr net.Addr, n int) (begin func()) {
 // BenchmarkConnections floods a listener over many connections at a time. Fairness is what the connection with the fewest records had,
 // divided by the mean; B/conn what an idle connection keeps, with its goroutine.
 func BenchmarkConnections(b *testing.B) {
-	for _, n := range growing.Numbers(b, 1, 10_000) {
-		b.Run(fmt.Sprintf("conns=%d", n), func(b *testing.B) {
-			l := listenTCP(b, &TCPOptions{Framing: Newline, Grace: -1, MaxConns: n, MaxConnsPerSource: n})
-			sink := &perSource{had: map[netip.AddrPort]int{}}
-			serve(b, l, sink)
-			benchConnections(b, l.Addr(), n, &sink.n, sink.counts)
-		})
-	}
+	growing.Each(b, "conns", 1, 10_000, func(b *testing.B, n int) {
+		l := listenTCP(b, &TCPOptions{Framing: Newline, Grace: -1, MaxConns: n, MaxConnsPerSource: n})
+		sink := &perSource{had: map[netip.AddrPort]int{}}
+		serve(b, l, sink)
+		benchConnections(b, l.Addr(), n, &sink.n, sink.counts)
+	})
 }
 
 // BenchmarkConnectionsBare is the limit: a goroutine for each connection, which reads into a buffer of the same size and counts lines.
 func BenchmarkConnectionsBare(b *testing.B) {
-	for _, n := range growing.Numbers(b, 1, 10_000) {
-		b.Run(fmt.Sprintf("conns=%d", n), func(b *testing.B) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer ln.Close()
-			var lines atomic.Uint64
-			had := make([]atomic.Int64, n)
-			go func() {
-				for i := range n {
-					c, err := ln.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						defer c.Close()
-						buf := make([]byte, smallBuffer)
-						for {
-							read, err := c.Read(buf)
-							if err != nil {
-								return
-							}
-							got := bytes.Count(buf[:read], []byte{'\n'})
-							had[i].Add(int64(got))
-							lines.Add(uint64(got))
+	growing.Each(b, "conns", 1, 10_000, func(b *testing.B, n int) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer ln.Close()
+		var lines atomic.Uint64
+		had := make([]atomic.Int64, n)
+		go func() {
+			for i := range n {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					buf := make([]byte, smallBuffer)
+					for {
+						read, err := c.Read(buf)
+						if err != nil {
+							return
 						}
-					}()
-				}
-			}()
-			benchConnections(b, ln.Addr(), n, &lines, func() (all []int) {
-				for i := range had {
-					all = append(all, int(had[i].Load()))
-				}
-				return all
-			})
+						got := bytes.Count(buf[:read], []byte{'\n'})
+						had[i].Add(int64(got))
+						lines.Add(uint64(got))
+					}
+				}()
+			}
+		}()
+		benchConnections(b, ln.Addr(), n, &lines, func() (all []int) {
+			for i := range had {
+				all = append(all, int(had[i].Load()))
+			}
+			return all
 		})
-	}
+	})
 }
 
 func benchConnections(b *testing.B, addr net.Addr, n int, records *atomic.Uint64, counts func() []int) {
@@ -227,21 +223,19 @@ func held() float64 {
 
 // BenchmarkSources is what the counting of senders costs a record, by how many there are: their memory does not grow.
 func BenchmarkSources(b *testing.B) {
-	for _, n := range growing.Numbers(b, 1, 100_000) {
-		b.Run(fmt.Sprintf("sources=%d", n), func(b *testing.B) {
-			rnd := rand.New(rand.NewPCG(5, 6))
-			var s senders
-			bursts := make([][]segment.Record, 256)
-			for i := range bursts {
-				for range 64 {
-					bursts[i] = append(bursts[i], from(uint32(rnd.IntN(n))))
-				}
+	growing.Each(b, "sources", 1, 100_000, func(b *testing.B, n int) {
+		rnd := rand.New(rand.NewPCG(5, 6))
+		var s senders
+		bursts := make([][]segment.Record, 256)
+		for i := range bursts {
+			for range 64 {
+				bursts[i] = append(bursts[i], from(uint32(rnd.IntN(n))))
 			}
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				s.note(bursts[i%256], clockBase)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/record")
-		})
-	}
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			s.note(bursts[i%256], clockBase)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/record")
+	})
 }

@@ -1,7 +1,6 @@
 package ship_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -14,9 +13,7 @@ import (
 // it again as a drain does, and to remove it. The destination is a map in memory and the spool does not sync, so that what is
 // measured is ours, and the file system's.
 func BenchmarkSegments(b *testing.B) {
-	for _, n := range growth.Numbers(b, 100, 10_000) {
-		b.Run(fmt.Sprintf("segments=%d", n), func(b *testing.B) { benchSegments(b, n) })
-	}
+	growth.Each(b, "segments", 100, 10_000, benchSegments)
 }
 
 func benchSegments(b *testing.B, n int) {

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,9 +14,7 @@ import (
 // BenchmarkSegments measures what grows with the number of segments: to open a spool, with its index and without, the memory that it
 // then has, its status, the next segment to stage, and to acknowledge and remove everything.
 func BenchmarkSegments(b *testing.B) {
-	for _, n := range growth.Numbers(b, 100, 1_000_000) {
-		b.Run(fmt.Sprintf("segments=%d", n), func(b *testing.B) { benchSegments(b, n) })
-	}
+	growth.Each(b, "segments", 100, 1_000_000, benchSegments)
 }
 
 func benchSegments(b *testing.B, n int) {

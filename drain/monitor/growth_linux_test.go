@@ -14,9 +14,7 @@ import (
 // BenchmarkClasses measures what a service with many classes costs, each with a spool, a shipper to two destinations and two
 // listeners: memory, goroutines, what an idle second takes, and a scrape.
 func BenchmarkClasses(b *testing.B) {
-	for _, n := range growth.Numbers(b, 1, 1000) {
-		b.Run(fmt.Sprintf("classes=%d", n), func(b *testing.B) { benchClasses(b, n) })
-	}
+	growth.Each(b, "classes", 1, 1000, benchClasses)
 }
 
 func benchClasses(b *testing.B, n int) {

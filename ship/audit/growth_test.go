@@ -14,9 +14,7 @@ import (
 
 // BenchmarkObjects audits a directory with many objects of ten spools, a manifest for every four of them.
 func BenchmarkObjects(b *testing.B) {
-	for _, n := range growth.Numbers(b, 100, 1_000_000) {
-		b.Run(fmt.Sprintf("objects=%d", n), func(b *testing.B) { benchObjects(b, n) })
-	}
+	growth.Each(b, "objects", 100, 1_000_000, benchObjects)
 }
 
 func benchObjects(b *testing.B, n int) {

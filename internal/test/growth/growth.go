@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Numbers returns the powers of ten from least to most, but none above PENSTOCK_GROWTH, by default 10,000.
-func Numbers(b *testing.B, least, most int) (all []int) {
+// Each runs a part of a benchmark for each power of ten from least to most, but for none above PENSTOCK_GROWTH, by default 10,000.
+func Each(b *testing.B, thing string, least, most int, part func(b *testing.B, n int)) {
 	b.Helper()
 	limit := 10_000
 	if s := os.Getenv("PENSTOCK_GROWTH"); s != "" {
@@ -19,7 +19,6 @@ func Numbers(b *testing.B, least, most int) (all []int) {
 		}
 	}
 	for n := least; n <= min(most, max(least, limit)); n *= 10 {
-		all = append(all, n)
+		b.Run(thing+"="+strconv.Itoa(n), func(b *testing.B) { part(b, n) })
 	}
-	return all
 }
