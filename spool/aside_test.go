@@ -239,3 +239,53 @@ func TestAsideBeforeFailedOpen(t *testing.T) {
 		closeSpool(t, s)
 	}
 }
+
+// stagedOnce makes a spool with a sealed and staged segment, and returns its number.
+func stagedOnce(t *testing.T, d *disk, o Options) (*Spool, uint64) {
+	t.Helper()
+	o.Destinations = []string{"a"}
+	s := d.open(t, o)
+	mustAppend(t, s, batch(1, 10, 1000))
+	mustSeal(t, s)
+	n := s.shelf.Sealed(0, 1)[0].Number
+	if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
+		t.Fatal(err)
+	}
+	return s, n
+}
+
+// TestReplacedStagedFile: only the staged file of a segment is left, and it is shorter than its record says. It counts against the
+// quota where it is, and in damaged/ after an empty segment has taken its place, and not in both.
+func TestReplacedStagedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := memDir()
+		d.index = new(index.Mem).Open
+		s, n := stagedOnce(t, d, Options{SegmentAge: time.Hour})
+		if ok, err := s.shelf.halve(t.Context(), lineEncoder{}, n, true); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		closeSpool(t, s)
+		short := make([]byte, 5000)
+		if err := vfs.WriteFileAtomic(d.fs, s.objPath(n), short); err != nil {
+			t.Fatal(err)
+		}
+		s = d.open(t, Options{Destinations: []string{"a"}, SegmentAge: time.Hour})
+		defer closeSpool(t, s)
+		synctest.Wait()
+		wantUsed(t, s)
+		for range refusals {
+			if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err == nil {
+				break
+			}
+		}
+		synctest.Wait()
+		if seg, _ := s.shelf.cat.get(n); seg.NoRaw {
+			t.Error("it was not replaced")
+		}
+		held := s.damages.size()
+		s.space.add(-held)
+		wantUsed(t, s)
+		s.space.add(held)
+		wantNamed(t, d, s, n, "replaced")
+	})
+}

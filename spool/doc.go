@@ -74,9 +74,9 @@
 // are what these share. journal.go has the type, its guards and invariants, and what it asks of the shelf. queue.go is the
 // memory.
 //
-// Below both: damages.go has the record of damage, refused.go the reads that the disk refuses. space.go accounts for the
-// directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go and diskspace.go. state.go reads
-// the small JSON files, layout.go has the names of all files, site.go what all parts share. options.go, identity.go,
-// identity_names.go and types.go describe a spool. times.go counts how long calls take, hooks.go tells an embedder's hooks,
-// and wake.go wakes a goroutine.
+// Below both: damages.go has the record of damage, aside.go moves damaged files out of the way, refused.go has the reads that the
+// disk refuses. space.go accounts for the directory, with ledger_file.go, overdraft.go, spare.go, inodes.go, litter.go, quota.go
+// and diskspace.go. state.go reads the small JSON files, layout.go has the names of all files, site.go what all parts share.
+// options.go, identity.go, identity_names.go and types.go describe a spool. times.go counts how long calls take, hooks.go tells an
+// embedder's hooks, and wake.go wakes a goroutine.
 package spool

@@ -15,20 +15,6 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// stagedOnce makes a spool with a sealed and staged segment, and returns its number.
-func stagedOnce(t *testing.T, d *disk, o Options) (*Spool, uint64) {
-	t.Helper()
-	o.Destinations = []string{"a"}
-	s := d.open(t, o)
-	mustAppend(t, s, batch(1, 10, 1000))
-	mustSeal(t, s)
-	n := s.shelf.Sealed(0, 1)[0].Number
-	if _, err := s.shelf.Stage(t.Context(), n, lineEncoder{}); err != nil {
-		t.Fatal(err)
-	}
-	return s, n
-}
-
 // TestCloseEndsForeignCode: a destination's stream, an Encoder and a caller's records neither come to an end nor look at a context.
 // Close abandons them after the grace, and nothing of them reaches a file afterwards.
 func TestCloseEndsForeignCode(t *testing.T) {
