@@ -12,7 +12,8 @@ func TestDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, nil)
 		s.run()
-		time.Sleep(3 * step)
+		time.Sleep(3*step + step/2) // between two questions
+		synctest.Wait()
 		if d := s.watch.Snapshot().Disks; len(d) != 1 || d[0].Total == 0 || d[0].Err != "" {
 			t.Fatalf("%+v", d)
 		}
