@@ -43,7 +43,7 @@ func (r *Repeats) Log(l *slog.Logger, level slog.Level, msg string, attrs ...any
 }
 
 // Due counts a line, and reports whether it is to be written now, with the attributes that say what it stands for.
-func (r *Repeats) Due(what string, now time.Time) (more []any, due bool) {
+func (r *Repeats) Due(what string, now time.Time) (attrs []any, due bool) {
 	every := r.Every
 	if every == 0 {
 		every = repeatEvery
@@ -59,7 +59,7 @@ func (r *Repeats) Due(what string, now time.Time) (more []any, due bool) {
 	case x != nil && x.unwritten > 0:
 		x.all++
 		x.unwritten, x.written = 0, now
-		return []any{"repeated", x.all, "since", x.first}, true
+		return append(attrs, "repeated", x.all, "since", x.first), true
 	case r.last == nil || len(r.last) >= repeatMost:
 		r.last = map[string]*repeat{}
 	}
