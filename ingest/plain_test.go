@@ -54,7 +54,6 @@ func TestPlain(t *testing.T) {
 
 // endless is a receiver to which somebody always sends datagrams that are too long. Some are there at once.
 type endless struct {
-	receiver
 	t      *testing.T
 	timed  bool // it tells when they arrived
 	queued int
