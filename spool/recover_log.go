@@ -290,7 +290,7 @@ func (r *recovery) fillHole(first, next, before uint64) error {
 	if err != nil {
 		return err
 	}
-	s.space.number = max(s.space.number, number)
+	s.space.number = max(s.space.number, before-1) // also if the hole has a lower one: numbers are never given again
 	r.changed = append(r.changed, hole)
 	r.parts = append(r.parts, &part{number: number, header: h, size: hole.Size, sealed: hole})
 	return nil
