@@ -313,7 +313,7 @@ func TestNewDestinationIsOwedNoHole(t *testing.T) {
 }
 
 // TestForgottenChainLost: the chain state of a destination that was given up is lost. Nothing is owed to it: no start complains about
-// that. If it is named again, it begins anew, without what had been proposed.
+// that. If the destination is named again, its chain starts without the old proposal.
 func TestForgottenChainLost(t *testing.T) {
 	for _, damaged := range []bool{false, true} {
 		d := memDir()

@@ -188,7 +188,10 @@ func TestDriversLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(dir, filepath.Join(manifests, "loop")); err != nil {
-		t.Skip(err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err) // Windows demands a privilege
 	}
 	s := start(t, "-at=file://"+filepath.ToSlash(dir), "-log-format=json")
 	if line := s.wait("passed over in lists"); !strings.HasPrefix(line, "{") {
