@@ -34,8 +34,9 @@
 // spool stays frozen across restarts until every destination has confirmed all of it. Such a spool deletes nothing in a later
 // quiesce either: it may have the only copy of what a destination has lost, so it refuses records when it is full.
 //
-// The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, the next start
-// finds that file (see [Interrupted]) and continues the drain: it opens no listener.
+// The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, that file remains,
+// and [Drainer.Run] of the next process resumes the drain at once, which closes the inputs. A program that asks [Interrupted]
+// before it opens its listeners, and calls [Drainer.Resume] instead of Run, receives nothing in that process.
 //
 // # Spools of other processes
 //

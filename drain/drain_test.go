@@ -322,6 +322,38 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestRunResumes: Run resumes a drain that was interrupted, for a program that does not ask, and closes its inputs.
+func TestRunResumes(t *testing.T) {
+	w := newWorld(t)
+	d, sp := w.start(Options{})
+	w.append(sp, 10)
+	if err := writeJournal(w.dir, vfs.NewReserve(vfs.OS(), "", 0), journal{Version: 1, Phase: "verify", Trigger: "signal terminated", Started: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.RunWith(t.Context(), nil)
+	if err != nil || r.Intent != Drain || r.Outcome != Delivered || r.Trigger != "resumed: signal terminated" {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+	if again, err := d.RunWith(t.Context(), nil); again != r || err != nil {
+		t.Errorf("Run after it: %p, %v", again, err)
+	}
+}
+
+// TestRunUnreadable: a disk that does not say whether a drain was interrupted does not end the service.
+func TestRunUnreadable(t *testing.T) {
+	w := newWorld(t)
+	d, _ := w.start(Options{OnSignal: Stop})
+	if err := os.Mkdir(journalPath(w.dir), 0o700); err != nil { // reading a directory fails with EISDIR
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the test is over"))
+	r, err := d.RunWith(ctx, nil)
+	if err != nil || r.Intent != Stop || r.Trigger != "the test is over" {
+		t.Fatalf("%v %s", err, r.JSON())
+	}
+}
+
 func TestReady(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)

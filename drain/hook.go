@@ -25,6 +25,9 @@ const echo = 200 * time.Millisecond
 // asked again at that moment, says that it takes the instance away: then it drains too. It returns the report; main
 // exits with its ExitCode.
 //
+// If a drain of an earlier process was interrupted (see Interrupted), Run does not wait: it resumes that drain, which
+// closes the inputs.
+//
 // Run also returns when Stop, Drain or HandOver was called elsewhere and has ended the process, with the same result. Run
 // after Run returns at once.
 //
@@ -44,6 +47,14 @@ func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
+	}
+	switch trigger, yes, err := Interrupted(d.o.Dir); {
+	case d.isEnding(): // the file may be that of this process
+	case err != nil: // a disk that fails now is no reason to receive nothing
+		d.o.Logger.Error("drain: cannot read whether an earlier drain was interrupted; serving as if none was: see what the disk reports", "dir", d.o.Dir, "err", err)
+	case yes:
+		d.o.Logger.Warn("drain: an earlier drain was interrupted; resuming it, so that the inputs close", "trigger", trigger)
+		return d.resume(trigger, sig)
 	}
 	watch, stop := context.WithCancel(ctx)
 	defer d.unwatch(stop)
@@ -72,11 +83,16 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 }
 
 // Resume continues a drain that was interrupted (see Interrupted), or drains at a start because a platform has
-// announced to take the instance away (see Terminating). It heeds the same signals as Run. It does not quiesce, since
-// no input is open.
+// announced to take the instance away (see Terminating). It heeds the same signals as Run. It does not quiesce: a program
+// that resumes opens no input.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()
+	return d.resume(trigger, sig)
+}
+
+// resume is Resume with the signals of sig.
+func (d *Drainer) resume(trigger string, sig <-chan os.Signal) (*Report, error) {
 	d.tellStarted()
 	d.mu.Lock()
 	c, free := cause{intent: Drain, trigger: "resumed: " + trigger, notice: d.notice, resumed: true}, 0

@@ -58,8 +58,8 @@ func removeJournal(dir string) error {
 }
 
 // Interrupted reports whether a drain of an earlier process that used dir was cut off before its report was written,
-// and what had triggered it. The new process must not open its listeners: add the classes without inputs and call Drain
-// or Resume.
+// and what had triggered it. The new process should open no listener: it adds the classes without inputs and calls Resume.
+// Run resumes such a drain, too, after the listeners were opened.
 func Interrupted(dir string) (trigger string, yes bool, err error) {
 	b, err := vfs.ReadFile(vfs.OS(), journalPath(dir), maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,7 +4,9 @@
 // A [Collector] exports what a [status.Watch] shows, under the same words. [Handler] serves it together with metrics of the Go
 // runtime and the process; a program that has a registry of its own registers the Collector there:
 //
-//	mux.Handle("GET /metrics", monitor.Handler(watch))          // or:
+//	watch, err := status.New(&status.Options{Drainer: d})
+//	go watch.Run(ctx) // without it there is no history, and so no penstock_spool_until_full_seconds
+//	mux.Handle("GET /metrics", monitor.Handler(watch)) // or:
 //	registry.MustRegister(monitor.New(watch))
 //
 // # Conventions

@@ -37,6 +37,9 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go watch.Run(ctx) // without it there is no history, and so no penstock_spool_until_full_seconds
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(monitor.New(watch))
