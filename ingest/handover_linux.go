@@ -392,7 +392,7 @@ func (i *Inheritance) Take(ctx context.Context, names ...string) error {
 // Apply makes a Listen with these options take over the sockets with a name. If there are none, Listen binds new ones.
 func (i *Inheritance) Apply(name string, o *Options) {
 	if l := i.items[name]; l != nil {
-		o.Files, o.Own = l.files, !l.shared
+		o.Files, o.OwnFiles = l.files, !l.shared
 	}
 }
 

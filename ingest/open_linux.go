@@ -17,7 +17,7 @@ const canReusePort = true
 // listener has several sockets, the first is bound alone: so the port cannot belong to another process, whose traffic the
 // listener would share.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
-	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.Own}
+	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.OwnFiles}
 	configure := func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {

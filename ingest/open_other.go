@@ -29,7 +29,7 @@ func openSocket(addr string, f *os.File, _ bool, o *UDPOptions, log *limiter) (*
 		}
 	}
 	s := newPlainSocket(pc, o, log)
-	s.inherited, s.shared = f != nil, f != nil && !o.Own
+	s.inherited, s.shared = f != nil, f != nil && !o.OwnFiles
 	return s, nil
 }
 

@@ -219,7 +219,7 @@ func (t *TCP) deadline(at time.Time) error {
 }
 
 // shared reports that other processes accept from the socket too.
-func (t *TCP) shared() bool { return len(t.o.Files) > 0 && !t.o.Own }
+func (t *TCP) shared() bool { return len(t.o.Files) > 0 && !t.o.OwnFiles }
 
 // pause implements movable: no more connections are accepted. Open connections continue; leave and halt end them as
 // Shutdown does.

@@ -69,8 +69,8 @@ type TCPOptions struct {
 	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays open
 	// and belongs to the caller: Shutdown leaves the connections that it has not accepted to the next process.
 	Files []*os.File
-	// Own says that the socket in Files belongs to this listener alone, as after a hand-over: Shutdown then closes it.
-	Own bool
+	// OwnFiles says that the socket in Files belongs to this listener alone, as after a hand-over: Shutdown then closes it.
+	OwnFiles bool
 	// Hooks are told what is received: see HookReceived.
 	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses and refusals at a bounded rate; nil discards.

@@ -130,14 +130,14 @@ func (u *UDP) stop(serving bool) {
 		}, s.conn.SetReadDeadline)
 	}
 	u.pausing.resume()
-	if u.o.Network == "unixgram" && !left && (len(u.o.Files) == 0 || u.o.Own) {
+	if u.o.Network == "unixgram" && !left && (len(u.o.Files) == 0 || u.o.OwnFiles) {
 		os.Remove(u.addr.String())
 	}
 }
 
 // pause implements movable.
 func (u *UDP) pause(ctx context.Context) (*handedOver, error) {
-	e := &handedOver{shared: len(u.o.Files) > 0 && !u.o.Own, drops: make(map[uint64]uint64)}
+	e := &handedOver{shared: len(u.o.Files) > 0 && !u.o.OwnFiles, drops: make(map[uint64]uint64)}
 	if u.life.isServing() {
 		p := u.pausing.start(len(u.sockets))
 		for _, s := range u.sockets {

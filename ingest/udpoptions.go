@@ -66,8 +66,8 @@ type UDPOptions struct {
 	// Sockets then follow from them. They belong to the caller, and are shared with other processes: Shutdown reads
 	// what had arrived by then and leaves them as they are, for the next process.
 	Files []*os.File
-	// Own says that the Files belong to this listener alone, as after a hand-over: Shutdown then closes them.
-	Own bool
+	// OwnFiles says that the Files belong to this listener alone, as after a hand-over: Shutdown then closes them.
+	OwnFiles bool
 	// Hooks are told what is received: see HookReceived.
 	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses at a bounded rate; nil discards.

@@ -20,10 +20,10 @@ type Options struct {
 	TCP TCPOptions
 	// Framings are those of the program itself, and of packages such as ingest/relp, by their names in URLs.
 	Framings map[string]Framing
-	// Files are bound sockets to take over instead of those that the URL would bind or find. Own says that no other
+	// Files are bound sockets to take over instead of those that the URL would bind or find. OwnFiles says that no other
 	// process has them. See UDPOptions, TCPOptions and Inheritance.Apply.
-	Files []*os.File
-	Own   bool
+	Files    []*os.File
+	OwnFiles bool
 	// Hooks are those of listeners for which UDP and TCP have none.
 	Hooks []Hook
 	// Logger is used where UDP and TCP have none.
@@ -67,7 +67,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	}
 	// Every parameter is read before the first mistake is reported, and taken out as it is read: what remains is unknown.
 	p := newParams(u)
-	p.files, p.own = o.Files, o.Own
+	p.files, p.own = o.Files, o.OwnFiles
 	scheme := u.Scheme
 	if scheme == "systemd" && o.Files == nil && succeeding() {
 		return func() (Listener, error) { // what it is shows when the predecessor has passed it on
@@ -115,7 +115,7 @@ func (p *params) udp(o *Options) func() (Listener, error) {
 	}
 	addr := p.url.Host
 	if p.files != nil {
-		c.Files, c.Own = p.files, p.own
+		c.Files, c.OwnFiles = p.files, p.own
 	}
 	switch p.url.Scheme {
 	case "unixgram":
@@ -169,7 +169,7 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 		c.Hooks = o.Hooks
 	}
 	if p.files != nil {
-		c.Files, c.Own = p.files, p.own
+		c.Files, c.OwnFiles = p.files, p.own
 	}
 	if p.url.Scheme != "systemd" {
 		p.addr()

@@ -10,6 +10,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
+// FailureOf is failureOf.
+func FailureOf(err error) Failure { return failureOf(err) }
+
 // Changed lets tests wait for a change of state.
 func Changed(s *Shipper) <-chan struct{} { return s.changed.Next() }
 

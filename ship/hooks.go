@@ -146,7 +146,7 @@ func (h *hooks) noteRetried(what string, attempt int, err error, wait time.Durat
 		return
 	}
 	for _, x := range h.retried {
-		h.tell(func() { x.OnRetried(Retried{h.class, h.dest, what, attempt, err, FailureOf(err), wait}) })
+		h.tell(func() { x.OnRetried(Retried{h.class, h.dest, what, attempt, err, failureOf(err), wait}) })
 	}
 }
 

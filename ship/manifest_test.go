@@ -175,6 +175,7 @@ func TestManifestValidate(t *testing.T) {
 		"epoch":          func(m *Manifest) { m.Header.Epoch = 0 },
 		"prev":           func(m *Manifest) { m.Header.Prev = "xyz" },
 		"no prev":        func(m *Manifest) { m.Header.Prev = noPrev },
+		"joined at 1":    func(m *Manifest) { m.Header.Joined = 1 },
 		"joined ahead":   func(m *Manifest) { m.Header.Joined = 4_000_002 },
 		"instance":       func(m *Manifest) { m.Header.Instance = "a\"b" },
 		"destination":    func(m *Manifest) { m.Header.Destination = "" },

@@ -119,6 +119,7 @@ func (v *validator) header(h *ManifestHeader) {
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
 	// Number 0 may have one: the last manifest of the epoch before.
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
+	v.that(h.Joined != 1, "joined is 1, which a header leaves out")
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
 	v.exact("prev_last and joined", h.PrevLast, h.Joined)
 	v.utc("time", h.Time)

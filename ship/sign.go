@@ -12,10 +12,8 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/penstock-go/penstock/internal/foreign"
-	"github.com/penstock-go/penstock/internal/secret"
 )
 
 // signatureAlgorithm is the only one there is: RFC 8032, section 5.1.
@@ -150,11 +148,6 @@ func ReadPrivateKey(path string) (ed25519.PrivateKey, error) {
 	}
 	return nil, fmt.Errorf("ship: %s: no ed25519 key in PKCS #8: make one with `openssl genpkey -algorithm ed25519 -out FILE`", path)
 }
-
-// KeyExposed returns a warning, with the cure, if every account of this machine can read the key in a file; "" if not.
-// Whoever can read it can forge manifests. Such a key is used all the same, since orchestrators mount secrets readable for
-// all into containers in which nobody else is.
-func KeyExposed(path string) string { return strings.Join(secret.Exposed(path), "") }
 
 // ReadPublicKey reads an ed25519 public key from a PEM file, as `openssl pkey -in FILE -pubout` writes it.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {

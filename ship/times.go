@@ -29,8 +29,8 @@ const (
 	FailurePanic     Failure = "panic"    // the destination's code panicked
 )
 
-// FailureOf returns the kind of an error of an operation at a destination.
-func FailureOf(err error) Failure {
+// failureOf returns the kind of an error of an operation at a destination.
+func failureOf(err error) Failure {
 	if _, ok := errors.AsType[*foreign.PanicError](err); ok {
 		return FailurePanic
 	}
@@ -74,7 +74,7 @@ func newRecord() *record {
 func (r *record) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failures[FailureOf(err)]++
+	r.failures[failureOf(err)]++
 }
 
 // put counts a Put.

@@ -51,7 +51,7 @@ function readManifest(bytes) {
     last = s.last
   }
   demand(f.segments === segments.length && f.losses === steps.length - segments.length && f.last === last && !(f.final && f.closed_by), 'wrong footer')
-  demand(f.segment >= Math.max(n.segment, n.loss) && (h.number === 0 || h.prev !== zeros) && !(h.joined > h.prev_last + 1), 'wrong header')
+  demand(f.segment >= Math.max(n.segment, n.loss) && (h.number === 0 || h.prev !== zeros) && h.joined !== 1 && !(h.joined > h.prev_last + 1), 'wrong header')
   return { h, f, steps, hash: sha(bytes), end: lines.slice(at) }
 }
 
