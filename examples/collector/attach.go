@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
+	"github.com/penstock-go/penstock/ingest"
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
@@ -59,6 +60,9 @@ func (a *attaches) stop(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// lastRoom is how long a Hold waits for room once the process is ending: the listeners of all classes wait with it.
+const lastRoom = 10 * time.Second
+
 // attach hands the open spool to d, and the records of the Hold to the spool. It calls opened before it waits for room, because the
 // service must meanwhile react to signals. With an error d has not accepted the class, and attach may be called again.
 func (cl *class) attach(d *drain.Drainer, opened func()) error {
@@ -69,11 +73,16 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 	}
 	opened()
 	sink := cl.spool.Intake()
-	if err := cl.hold.Attach(cl.attaches.ending, sink); err != nil {
+	err = cl.hold.Attach(cl.attaches.ending, sink)
+	if err != nil && !ending { // the shipper may make room
+		last, cancel := context.WithTimeout(cl.attaches.last, lastRoom)
+		err = cl.hold.Attach(last, sink)
+		cancel()
+	}
+	if err != nil {
 		left := cl.hold.Held()
-		var lost segment.Account
-		lost.Lost[segment.GivenUp] = segment.Loss{Records: left.Records, Bytes: left.Bytes}
-		sink.Account(lost)
+		// The listeners are still open: what they bring from here on is counted too, and none of them waits.
+		err = errors.Join(err, cl.hold.Attach(context.Background(), losing{sink}))
 		cl.log.Error("records in memory are lost: the process is ending and the disk has no room", "records", left.Records, "bytes", left.Bytes, "err", err)
 	}
 	if ending {
@@ -81,6 +90,25 @@ func (cl *class) attach(d *drain.Drainer, opened func()) error {
 		cl.log.Warn("class closed because the process is ending: the next start delivers what is in its spool; err says what could not be put there", "err", err)
 	}
 	return nil
+}
+
+// losing counts records as lost in the ledger of a spool that cannot take them. It refuses to append, so that no sender is told that a
+// record was kept.
+type losing struct{ ingest.Sink }
+
+func (l losing) Append(context.Context, []segment.Record) (last uint64, err error) {
+	return 0, errors.New("the process is ending, and the disk has no room")
+}
+
+func (l losing) Offer(_ context.Context, batch []segment.Record) (last uint64, err error) {
+	var a segment.Account
+	lost := &a.Lost[segment.GivenUp]
+	for i := range batch {
+		lost.Records++
+		lost.Bytes += uint64(len(batch[i].Data))
+	}
+	l.Account(a)
+	return 0, nil
 }
 
 // shutdown puts what the listeners have in hand and in their sockets into the open spool, until ctx ends. No Drainer does it for a class

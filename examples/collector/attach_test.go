@@ -7,12 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/penstock-go/penstock/drain"
 	"github.com/penstock-go/penstock/ingest"
+	"github.com/penstock-go/penstock/internal/vfs"
 	"github.com/penstock-go/penstock/spool"
 	"github.com/penstock-go/penstock/spool/segment"
 )
@@ -149,5 +153,60 @@ func TestEndBeforeAttached(t *testing.T) {
 	defer s.Close()
 	if a := s.Ledger(); a.Kept.Records != held+n || a.Lost.Total().Records != 0 {
 		t.Errorf("%d records are kept, %d are lost: %s", a.Kept.Records, a.Lost.Total().Records, a.Lost.Text())
+	}
+}
+
+// TestEndBeforeAttachedFullDisk: the same on a disk without room. What it does not take is counted as lost, and no listener waits for it.
+func TestEndBeforeAttachedFullDisk(t *testing.T) {
+	nowhere(t)
+	cl, d := full(t)
+	if err := cl.bind(nil); err != nil {
+		t.Fatal(err)
+	}
+	l := cl.listeners[0]
+	c, err := net.Dial("udp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cl.serve(cl.hold, d)
+	const n = 50
+	cl.listeners[0] = &closeLater{l, sync.OnceFunc(func() {
+		for range n {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Error(err)
+			}
+		}
+	})}
+	var sp *spool.Spool
+	var noRoom atomic.Bool
+	defer vfs.Interpose(func(op vfs.Op) error {
+		if noRoom.Load() && op.Kind == vfs.OpCreate && strings.HasPrefix(op.Path, cl.dir) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})()
+	cl.attaches.busy.Go(func() {
+		<-cl.attaches.ending.Done()
+		cl.settle(d, sync.OnceFunc(func() {
+			sp = cl.spool
+			noRoom.Store(true)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if _, err := sp.Append(ctx, []segment.Record{{Data: []byte("x")}}); err == nil { // the spool learns that there is no room
+				t.Error("the disk has room")
+			}
+		}))
+	})
+	began := time.Now()
+	if _, err := d.Stop(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 10*time.Second { // of the 30 s that a Stop has
+		t.Errorf("the listeners waited for room for %s", took)
+	}
+	a := sp.Ledger()
+	if lost := a.Lost.Total().Records; a.Received.Records != held+n+1 || lost != held+n {
+		t.Errorf("%d records are received, %d kept, %d lost: %s", a.Received.Records, a.Kept.Records, lost, a.Lost.Text())
 	}
 }
