@@ -61,6 +61,36 @@ func TestTCPFrameTimeoutOfMemory(t *testing.T) {
 	})
 }
 
+// silent acknowledges nothing, and its peer has not asked.
+type silent struct{ Framer }
+
+func (silent) Answers() []byte { return nil }
+func (silent) Bye() []byte     { return nil }
+func (silent) Asked() bool     { return false }
+
+// Nor does it count for the time in which the peer of a protocol with acknowledgements must show that it speaks the protocol.
+func TestTCPHandshakeTimeoutOfMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSink()
+		l, peer := admitted(t, &TCPOptions{
+			Framing: func(st *Stream) Framer { return silent{Newline(st)} }, MaxRecord: 200_000,
+			MemoryBytes: 210_000,
+		}, s)
+		if err := l.memory.acquire(t.Context(), 100_000); err != nil {
+			t.Fatal(err)
+		}
+		send(t, peer, bytes.Repeat([]byte("x"), smallBuffer))
+		time.Sleep(time.Hour)
+		l.memory.release(100_000)
+		synctest.Wait()
+		send(t, peer, []byte("x\n"))
+		synctest.Wait()
+		if s.bytes != smallBuffer+1 {
+			t.Errorf("kept %d bytes, lost %+v", s.bytes, s.acct.Lost)
+		}
+	})
+}
+
 // While the sink stalls, memory is in use by connections that wait for it. Others wait for that memory, however long it takes: they
 // are within all limits. Close ends the wait, and counts what was read as given up.
 func TestTCPMemoryOfStalledSink(t *testing.T) {

@@ -299,7 +299,11 @@ func (c *conn) makeRoom() error {
 	if c.t.memory.acquire(c.t.life.ctx, int64(largeBuffer(c.t.o.MaxRecord))) != nil {
 		return errNoMemory
 	}
-	c.frameStart = time.Now() // the peer is not to blame for the wait
+	now := time.Now() // the peer is not to blame for the wait
+	c.frameStart = now
+	if c.ack != nil {
+		c.ack.begun = now
+	}
 	c.large = c.t.large.Get().(*[]byte)
 	copy(*c.large, left)
 	c.buf = *c.large
