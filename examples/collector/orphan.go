@@ -130,6 +130,7 @@ func (a *adoptions) gone(o *orphan) bool {
 	a.note(o, func() {
 		if a.seen[o.Dir] == o {
 			delete(a.seen, o.Dir)
+			delete(a.roots, o.Dir) // look, which finds such a directory again, may have ended
 		}
 	})
 	return true
@@ -142,6 +143,7 @@ func (a *adoptions) noteAttempt(o *orphan, r *drain.Report, err error, done bool
 		o.State, o.Phase, o.ETA, o.Err = "waiting", "", 0, whyNot(r, err)
 		if done {
 			o.State, o.Records, o.Pending = "delivered", 0, nil
+			delete(a.roots, o.Dir)
 			if r != nil && err == nil {
 				o.Err = ""
 			}

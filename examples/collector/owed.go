@@ -21,10 +21,7 @@ func (a *adoptions) Pending() (owed []drain.Adoption) {
 	if len(a.c.adopt) == 0 {
 		return nil
 	}
-	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
-		if o := a.seen[root]; o != nil && o.State != "delivered" {
-			continue // a spool: it is listed below
-		}
+	for _, root := range a.unreadable() {
 		if r := a.roots[root]; !r.missing {
 			owed = append(owed, drain.Adoption{Dir: root, Why: "it cannot be read: " + r.why})
 		}
@@ -42,6 +39,16 @@ func (a *adoptions) Pending() (owed []drain.Adoption) {
 		}
 	}
 	return owed
+}
+
+// unreadable lists the directories that cannot be searched, without the spools that are listed by themselves. a.mu is held.
+func (a *adoptions) unreadable() (roots []string) {
+	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
+		if o := a.seen[root]; o == nil || o.State == "delivered" {
+			roots = append(roots, root)
+		}
+	}
+	return roots
 }
 
 // Wait implements drain.Adoptions.
@@ -67,7 +74,7 @@ func (a *adoptions) Wait(ctx context.Context) error {
 func (a *adoptions) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	all := make([]orphan, 0, len(a.seen))
-	for _, root := range slices.Sorted(maps.Keys(a.roots)) {
+	for _, root := range a.unreadable() {
 		all = append(all, orphan{Dir: root, State: "unreadable", Err: a.roots[root].why})
 	}
 	for _, dir := range slices.Sorted(maps.Keys(a.seen)) {
