@@ -17,8 +17,10 @@ import (
 const (
 	// heldEvery is how often a spool that another process has open is looked at.
 	heldEvery = 250 * time.Millisecond
-	// heldWait is how long it is waited for: longer than "collector check" and other programs take to look at a spool.
+	// heldWait is how long a drain of this process waits for it: longer than "collector check" and other programs take to look at a spool.
 	heldWait = 10 * time.Second
+	// keptEvery is how often it is looked at afterwards.
+	keptEvery = 10 * time.Second
 )
 
 // leftClasses lists the classes without a -listen that have a spool below -spool with something to deliver. They are delivered
@@ -116,11 +118,13 @@ func (cl *class) deliver(ctx context.Context, d *drain.Drainer, err error) {
 }
 
 // await delivers a class whose spool another process has open, when that process has closed it. The predecessor closes all of its
-// spools, and a program that only looks at a spool closes it soon. A process that keeps it open for longer is another collector with the
-// same -spool: it delivers that spool itself.
+// spools, and a program that only looks at a spool closes it soon. A process that keeps it open for longer may be another collector with
+// the same -spool, which delivers that spool itself. So no drain of this one waits for it any longer: two such collectors would make each
+// other's drains incomplete.
 func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func() bool) {
 	tick := time.NewTicker(heldEvery)
 	defer tick.Stop()
+	kept := false
 	for since := time.Now(); ; {
 		if predecessor() {
 			since = time.Now()
@@ -132,10 +136,11 @@ func (cl *class) await(ctx context.Context, d *drain.Drainer, predecessor func()
 		case !errors.Is(err, spool.ErrLocked):
 			d.Down(cl.name, nil)
 			return
-		case time.Since(since) >= heldWait:
-			cl.log.Warn("another process keeps the spool of a class without -listen open: that process must deliver it, and a drain of this one does not wait for it", "err", err)
+		case !kept && time.Since(since) >= heldWait:
+			cl.log.Warn("another process keeps the spool of a class without -listen open: it is delivered here once that process has closed it, and a drain of this process does not wait for it", "err", err)
 			d.Down(cl.name, nil)
-			return
+			kept = true
+			tick.Reset(keptEvery)
 		}
 		select {
 		case <-ctx.Done():

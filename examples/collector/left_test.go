@@ -82,6 +82,7 @@ func TestLeftClassHeld(t *testing.T) {
 		"the predecessor has delivered it":     {predecessor: 40 * time.Second, closes: 30 * time.Second},
 		"the predecessor still has it":         {records: 10, predecessor: time.Hour, closes: time.Hour, down: true},
 		"a program looks at it":                {records: 10, closes: 5 * time.Second, delivered: true},
+		"a repair takes half a minute":         {records: 10, closes: 30 * time.Second, delivered: true},
 		"another collector delivers it":        {records: 10, closes: time.Hour},
 		"another one, and a predecessor ended": {records: 10, predecessor: 30 * time.Second, closes: time.Hour},
 	} {
