@@ -17,8 +17,8 @@ type Lifecycle interface {
 	// goroutines. An error means that the platform cannot be asked now.
 	Notice(ctx context.Context) (n Notice, goes bool, err error)
 	// Update tells the platform how the service, or its end, is doing. The Drainer calls it about once a second from the
-	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until Finish
-	// has returned. If nothing moves during the end for Options.StallTimeout, the Drainer ends the phases, and no call says
+	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until the last
+	// Finish has returned: on an instance that is retained, also between two calls of Finish. If nothing moves during the end for Options.StallTimeout, the Drainer ends the phases, and no call says
 	// that it has been idle for longer. A slow call delays only the next call of the same Lifecycle.
 	Update(ctx context.Context, s Status)
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is

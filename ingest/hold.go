@@ -267,7 +267,8 @@ func (h *Hold) Held() segment.Tally {
 
 // Attach passes everything that is held to sink, accounts first, and from then on everything that is offered. When ctx
 // ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink). After an error the rest
-// is still held, and Attach must be called again with the same sink. After success it must not be called again.
+// is still held, and Attach must be called again with the same sink. A Route takes or loses everything once ctx has ended: Attach then
+// returns nil, and the ledgers of the Route's sinks say what was lost. After success Attach must not be called again.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	if err := errors.Join(checkContext(ctx), checkSink(sink)); err != nil {
 		return err

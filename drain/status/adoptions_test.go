@@ -51,7 +51,7 @@ func TestAdoptionWaits(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		a.set(late, drain.Adoption{Dir: "/orphans/vol-2", Why: "being delivered"})
 		snap := w.Snapshot()
-		if snap.State != Warning || len(snap.Trouble) != 1 || snap.Trouble[0].What != "the adopted volume /orphans/vol-1 is not delivered: idc: connection refused" || !strings.Contains(snap.Trouble[0].Cure, "Keep the volume") {
+		if snap.State != Warning || len(snap.Trouble) != 1 || snap.Trouble[0].What != "the adopted volume /orphans/vol-1 is not delivered yet: idc: connection refused" || !strings.Contains(snap.Trouble[0].Cure, "Keep the volume") {
 			t.Errorf("after an hour: %+v", snap.Trouble)
 		}
 		a.set()

@@ -30,8 +30,8 @@ func (s *Snapshot) findTrouble(late []drain.Adoption) {
 	}
 	s.troubleOfProcess(s.add("", ""))
 	for i := range late {
-		s.add("", "")(Warning, "Correct what it names; it is tried again by itself. Keep the volume: it has the only copy.",
-			"the adopted volume %s is not delivered: %s", Clean(late[i].Dir), Clean(late[i].Why))
+		s.add("", "")(Warning, "If it names an error, correct that: the delivery is tried again by itself. If it is being delivered, it needs time. Keep the volume: it has the only copy of its pending records.",
+			"the adopted volume %s is not delivered yet: %s", Clean(late[i].Dir), Clean(late[i].Why))
 	}
 	slices.SortStableFunc(s.Trouble, func(a, b Trouble) int { return cmp.Compare(rank[b.Level], rank[a.Level]) })
 	s.State = OK

@@ -164,7 +164,7 @@ func (t *findings) spools(c *config) {
 	}
 	left, _, err := leftClasses(c)
 	if err != nil {
-		t.add(failed, "spool", err.Error())
+		t.add(mistake, "spool", err.Error())
 	}
 	for _, class := range slices.Concat(c.classes, left) {
 		t.spool(c, class)

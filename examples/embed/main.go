@@ -175,7 +175,7 @@ func (s *service) listen(security, other *class) error {
 
 const (
 	maxEvent  = 1 << 20 // bounds the body of a request
-	maxEvents = 64      // bounds how many are in memory at once: while the spool is full each waits for room
+	maxEvents = 64      // bounds how many are in memory at once: each waits while the spool is full, and for a slow client for ReadTimeout at most
 )
 
 // events makes records of requests.

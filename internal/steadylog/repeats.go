@@ -17,7 +17,8 @@ const (
 )
 
 // Repeats writes the first of several equal lines at once, and then one each Every for all of them: "repeated" is how many there were,
-// itself included, since the time "since" of the first. A line that comes after a time Every in which there was none is a first one again.
+// itself included, since the time "since" of the first. A line is a first one again if,
+// after the last one that was written, none came within Every. Otherwise the next line has the sum, however late it comes.
 // The zero value is ready, and all methods may be called from any goroutine.
 //
 // It is for operations that are tried again and again, and for what remote hosts can cause at any rate: neither must fill the log nor
