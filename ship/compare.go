@@ -92,11 +92,11 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 	return "", nil
 }
 
-// sameSegment reports whether a line describes exactly this segment from record from on, and the destination holds the
-// object. If it returns false, the records may still be the same. The line alone proves neither: anyone with write access to
-// the destination may have copied its hashes from another destination or from a copy of the volume. So the segment is encoded
-// as the line says, and the result is compared with the size and checksum that the destination reports, as after an upload.
-// If they differ, the caller reads and compares the records.
+// sameSegment reports whether a line describes exactly this segment, beginning with record from, and the destination holds
+// the object. If it returns false, the records may still be the same. The line alone proves neither: anyone with write access
+// to the destination may have copied its hashes from another destination or from a copy of the volume. So the segment is
+// encoded as the line says, and the result is compared with the size and checksum that the destination reports, as after an
+// upload. If they differ, the caller reads and compares the records.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
 	switch {
 	case line.First != from || line.Last != seg.Last:

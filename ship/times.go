@@ -54,7 +54,7 @@ func FailureOf(err error) Failure {
 	return FailureTransient
 }
 
-// quickest is the upper bound of the first bucket of the histograms: round trips that are faster need no watching.
+// quickest is the upper bound of the first bucket of the histograms: faster round trips need not be told apart.
 const quickest = 4 * time.Millisecond
 
 // record is what a lane remembers of its calls, for Stats.
@@ -88,7 +88,7 @@ func (r *record) put(began hist.Start, err error) {
 	r.success = time.Now()
 }
 
-// show copies it.
+// show copies the record to d.
 func (r *record) show(d *DestinationStats) {
 	d.Put, d.Verify = spool.Latency(r.puts.Snapshot()), spool.Latency(r.verifications.Snapshot())
 	r.mu.Lock()
@@ -96,7 +96,7 @@ func (r *record) show(d *DestinationStats) {
 	d.LastSuccess, d.Failures = r.success, maps.Clone(r.failures)
 }
 
-// recorded is a Destination whose Puts are counted, and told, whatever they store.
+// recorded is a Destination that counts its Puts and calls the Hooks for them, whatever they store.
 type recorded struct {
 	Guarded
 	to    *record
