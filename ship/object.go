@@ -104,7 +104,7 @@ func BytesObject(key, spool string, b []byte) Object {
 	return o
 }
 
-// readBack reads all of r and returns its size and hashes, for a destination that keeps no checksum of its own.
+// readBack reads all of r and returns its size and hashes.
 func readBack(r io.Reader) (Object, error) {
 	var o Object
 	d := NewDigest()
