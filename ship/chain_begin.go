@@ -49,8 +49,8 @@ func (l *lane) prepareChain(ctx context.Context) error {
 	}
 }
 
-// beginChain writes the first manifest of a chain or of an epoch. It states the time before which no pending segment begins:
-// so a reader knows that a host that has just started, or that dies before it delivers anything, owes nothing of earlier
+// beginChain writes the first manifest of a chain or of an epoch. It states the time before which no pending segment begins.
+// So a reader knows that a host which has just started, or which dies before it delivers anything, owes nothing of earlier
 // hours.
 func (l *lane) beginChain(ctx context.Context) error {
 	since, err := l.s.sp.Shelf().Since(l.name)

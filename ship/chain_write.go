@@ -97,8 +97,7 @@ const idleRetry = time.Minute
 
 // passedUpTo returns the time for the next manifest's `passed`, if an hour has passed since the chain last stated it and the
 // spool is idle: a reader that waits for an hour to be complete must be able to tell an idle spool from a dead one. If t is
-// zero, there is nothing to state, and the caller should ask again after the duration again. begin is when this process began
-// to write the chain.
+// zero, there is nothing to state, and again is when to ask next. begin is when this process began to write the chain.
 func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, err error) {
 	c := l.cursor()
 	if c.Final {

@@ -34,7 +34,7 @@ type Closing struct {
 	Number      uint64    `json:"number"`      // of the chain's last manifest
 	Hash        string    `json:"hash"`        // of that manifest's bytes, SHA-256 in hex
 	Last        uint64    `json:"last"`        // last sequence number that the chain covers
-	By          string    `json:"by"`          // who closes
+	By          string    `json:"by"`          // the operator who closes the chain
 	Reason      string    `json:"reason"`
 	Time        time.Time `json:"time"`
 	// Signature is nil in closings that are not signed. It is a line of its own.

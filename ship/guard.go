@@ -34,7 +34,7 @@ type guarded struct {
 	panicked func(err error, stack []byte)
 }
 
-// note reports a panic and returns err.
+// note passes err to panicked if it is a panic, and returns it.
 func (g guarded) note(err error) error {
 	if p, ok := errors.AsType[*foreign.PanicError](err); ok && g.panicked != nil {
 		g.panicked(err, p.Stack)

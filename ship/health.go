@@ -34,7 +34,7 @@ const rushProbes = 5 * time.Second
 
 // health is a lane's view of its destination. Guarded by lane.mu.
 //
-// Every operation retries by itself and indefinitely; health only collects their results. There is no circuit breaker that
+// Every operation retries by itself and indefinitely; health only collects the results. There is no circuit breaker that
 // could stay open by mistake: the waits are capped, so that even a full window of failing uploads tries a dead destination
 // only a few times a minute.
 type health struct {

@@ -89,7 +89,7 @@ func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, er
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", err // one refused read does not make a record damaged, and a copy would derive another name
 		}
-		// Without a readable record, its sequence number has to suffice.
+		// If no record is readable, the first sequence number has to suffice.
 		var n [24]byte
 		binary.BigEndian.PutUint64(n[:], first)
 		if err == nil {

@@ -108,7 +108,7 @@ type rush struct {
 
 func (r *rush) init() { r.on = make(chan struct{}) }
 
-// hurry begins a rush, and end ends it.
+// hurry begins a rush; the returned function ends it.
 func (r *rush) hurry() (end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

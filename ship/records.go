@@ -129,7 +129,7 @@ func (c *complete) finish() (err error) {
 
 // confirmCommonUpTo is commonUpTo for another owner's manifest. An object that is gone or damaged must not stop this spool's
 // deliveries: records that cannot be compared count as different, and are delivered under the next identity. That is final,
-// so the destination has to prove genuine, and the object must be unreadable twice.
+// so proveGenuine must succeed first, and the object must be unreadable twice.
 func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
 	first, err := l.commonUpTo(ctx, line, seg)
 	if !errors.Is(err, errUnreadable) {

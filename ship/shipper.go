@@ -17,7 +17,7 @@ import (
 )
 
 // Shipper delivers the sealed segments of a spool to every one of its destinations. All methods may be called from any
-// goroutine. A Shipper serves one spool, and a spool must have only one.
+// goroutine. A Shipper serves one spool, and a process must have only one for each spool.
 type Shipper struct {
 	sp  *spool.Spool
 	o   Options

@@ -190,8 +190,8 @@ func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
 }
 
-// retry calls op until it has an answer or ctx ends. Then it returns op's last error, which says more than ctx.Err. It is not
-// lane.retry, since a failed question says nothing about the deliveries.
+// retry calls op until it has an answer or ctx ends. In the second case it returns op's last error, which says more than
+// ctx.Err. It is not lane.retry, since a failed question says nothing about the deliveries.
 func (v *verifier) retry(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
 		reset, began := v.l.reset.Next(), hist.Now()
@@ -213,7 +213,7 @@ func (v *verifier) retry(ctx context.Context, op func() error) error {
 // checkSegment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 	// doubt is the error of reading an object whose reported size or checksum is not what was sent. If an object no longer
-	// matches the store's own checksum, the store may refuse to return it indefinitely.
+	// matches the store's own checksum, the store may permanently refuse to return it.
 	var key string
 	var doubt error
 	err := v.retry(ctx, func() error {
@@ -318,7 +318,7 @@ func (v *verifier) noteObject(key string) {
 }
 
 // isDeleted reports whether the spool has deleted a segment. A segment whose files have vanished does not count as deleted:
-// it is not verified just because nobody knows any more what a destination must hold of it.
+// it must not pass as verified just because nobody knows any more what a destination must hold of it.
 func (s *Shipper) isDeleted(number uint64) bool {
 	seg := s.sp.Shelf().Sealed(number-1, 1)
 	return len(seg) == 0 || seg[0].Number != number
