@@ -1,7 +1,7 @@
 // Package penstock is an overview of Penstock, a set of packages for ingest pipelines that lose no data. They receive UDP and
 // TCP traffic, keep it on the host's own disk, compress it, and deliver it to Amazon S3, to a datacenter over SFTP, or to a
-// directory. At scale-in they deliver everything that is still on the host, ask every destination to confirm it, and report
-// what is pending.
+// directory. At scale-in they deliver what is left on the host, ask every destination to confirm it, and report what is
+// pending.
 //
 // # The way of a datagram
 //
@@ -15,7 +15,7 @@
 // [github.com/penstock-go/penstock/ship/format] encodes it to the output format, [github.com/penstock-go/penstock/compress]
 // compresses it, the shipper hashes the result, and a stage record fixes its key and bytes permanently. Each destination
 // receives the staged file at its own pace and creates an object only if its key is free. The object is verified once the
-// size and checksum that the destination itself reports match. The drivers are [github.com/penstock-go/penstock/ship/s3ship],
+// size and checksum that the destination reports match. The drivers are [github.com/penstock-go/penstock/ship/s3ship],
 // [github.com/penstock-go/penstock/ship/sftpship] and [github.com/penstock-go/penstock/ship/fileship];
 // [github.com/penstock-go/penstock/ship/open] chooses one by URL. At each destination a chain of manifests, written in
 // sequence order, lists what has arrived and proves that nothing is missing. When every destination's chain covers a segment,

@@ -15,7 +15,7 @@ import (
 
 // acceptManifest accepts a manifest that is already at the destination as the next one of this spool's chain, if both this
 // spool and the destination hold everything that the manifest states. Otherwise this spool leaves the chain: see Shelf.Leave.
-// The manifest is not trusted, because anyone with write access to the destination may have written it.
+// Anyone with write access to the destination may have written the manifest.
 func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) error {
 	began := time.Now()
 	if (m.Footer.Segment > c.Segment || !m.Footer.Passed.IsZero()) && l.s.sp.Source() == "" {

@@ -12,8 +12,7 @@ import (
 // it first.
 //
 // Claim accepts the manifests that another adopter has written, one by one. An adopter that has written nothing for
-// Options.OwnerTimeout is considered dead. If it is alive after all, both deliver: nothing is delivered twice, and nothing is
-// lost.
+// Options.OwnerTimeout is considered dead. If it is alive, both deliver: nothing twice, and nothing is lost.
 func (s *Shipper) Claim(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -69,8 +68,7 @@ func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed 
 		default:
 			err = l.writeManifest(ctx, nil, nil) // the first manifest of this spool's epoch
 		}
-		// If another writer was quicker, the next turn reads its manifest: it shows whether that was an adopter or the old
-		// owner.
+		// If another writer was quicker, the next turn reads its manifest and sees who that was.
 		if err != nil && !isTaken(err) {
 			return false, err
 		}

@@ -2,9 +2,9 @@ package ship
 
 import "github.com/penstock-go/penstock/spool"
 
-// attempts records this process's own upload attempts. It shows which keys are new, so that the destination need not be asked
-// about them first, and under which keys the destination may have stored other bytes than were sent. Invariant: a key is new
-// for one attempt only. After that attempt, whatever its result, the destination is asked.
+// attempts records this process's own uploads. It shows which keys are new, so that the destination need not be asked first,
+// and under which keys it may have stored other bytes than were sent. Invariant: a key is new for one attempt only. After
+// that attempt, whatever its result, the destination is asked.
 type attempts struct {
 	// tried are the segments that this process has sent, or tried to send, and that the chain does not cover yet.
 	tried map[uint64]struct{}

@@ -12,8 +12,8 @@ import (
 )
 
 // prepareChain brings the chain into a state in which the next manifest can be written. It runs before anything else is sent,
-// so that a destination never holds data of a spool that has no chain there, and so that the owner of a copied volume finds
-// out about the copy before it has sent any data.
+// so that a destination never holds data of a spool without a chain, and the owner of a copied volume detects the copy before
+// it sends any data.
 //
 // Each step leaves a state from which the next process can continue if this one dies: a manifest is proposed (made durable in
 // the spool), sent, and acknowledged before the next one is made.
@@ -93,8 +93,7 @@ func (l *lane) checkAnchor(ctx context.Context) error {
 				"for example that its volume is mounted; if it was emptied on purpose, give it another name: it then gets everything that is kept from now on",
 				object.ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
-			// The destination is the right one, and an audit will report the damage. It must not stop the delivery of further
-			// records.
+			// The destination is the right one, and an audit reports the damage. It must not stop deliveries.
 			if err := l.proveGenuine(ctx); err != nil {
 				return err
 			}

@@ -16,15 +16,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// linger is how long a manifest waits for segments that are being uploaded. That is long enough to cover segments that arrive
-// together by one manifest, and short compared with the age at which segments are sealed.
+// linger is how long a manifest waits for segments that are being uploaded: long enough for one manifest to cover segments
+// that arrive together, short compared with the age at which segments are sealed.
 const linger = time.Second
 
 // writeChain writes one manifest after the other, each for the verified segments that are next in sequence. After
-// prepareChain, no other goroutine writes manifests: a chain has only one writer, within a process as among processes.
+// prepareChain, no other goroutine does: a chain has one writer, within a process as among processes.
 //
-// It does not wait until a manifest is full. A destination that keeps pace gets a manifest for each segment; for one that is
-// catching up, each manifest covers dozens of segments.
+// It does not wait for a full manifest. A destination that keeps pace gets one for each segment; while it catches up, each
+// covers dozens.
 func (l *lane) writeChain(ctx context.Context) error {
 	var deadline time.Time // until when verified segments wait for those that are being uploaded
 	begin := time.Now()
@@ -64,8 +64,8 @@ func (l *lane) writeChain(ctx context.Context) error {
 	}
 }
 
-// followOther continues after the manifests that another owner has written. Uploads that were made meanwhile are kept if the
-// chain remains in the same epoch under the same id; otherwise it returns errMoved.
+// followOther continues after another owner's manifests. Uploads made meanwhile are kept if the chain stays in its epoch and
+// under its id; otherwise it returns errMoved.
 func (l *lane) followOther(ctx context.Context) error {
 	before := l.cursor()
 	if err := l.follow(ctx); err != nil {
@@ -77,8 +77,7 @@ func (l *lane) followOther(ctx context.Context) error {
 	return nil
 }
 
-// goesOn reports whether segments are pending after a final manifest that an earlier process or another owner has written, or
-// after the chain was left.
+// goesOn reports whether segments are pending after another process's final manifest, or after the chain was left.
 func (l *lane) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,9 +94,9 @@ func (l *lane) noteClosed(final bool) {
 // idleRetry is how soon the spool is asked again if it is not idle when an hour has passed.
 const idleRetry = time.Minute
 
-// passedUpTo returns the time for the next manifest's `passed`, if an hour has passed since the chain last stated it and the
-// spool is idle: a reader that waits for an hour to be complete must be able to tell an idle spool from a dead one. If t is
-// zero, there is nothing to state, and again is when to ask next. begin is when this process began to write the chain.
+// passedUpTo returns the time for the next `passed`, if an hour has passed since the last one and the spool is idle: a reader
+// that waits for a complete hour must be able to tell an idle spool from a dead one. If t is zero, there is nothing to state,
+// and again is when to ask next. begin is when this process began to write the chain.
 func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, err error) {
 	c := l.cursor()
 	if c.Final {
@@ -114,7 +113,7 @@ func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, er
 	switch {
 	case errors.Is(err, spool.ErrClosed):
 		return time.Time{}, 0, err
-	case err != nil: // the disk may be full: the statement of an idle hour can wait, but new segments cannot
+	case err != nil: // the disk may be full: an idle hour can wait, new segments cannot
 		l.log.Warn("ship: cannot record an idle hour in the spool; will retry", "err", err, "again_in", idleRetry)
 	case idle:
 		return t, 0, nil
@@ -136,16 +135,16 @@ func (l *lane) nextReady() (ready []*delivery, complete bool) {
 	return slices.Clone(l.window[:min(n, maxManifestSegments)]), n == len(l.window) || n >= full || l.window[n].waits
 }
 
-// finalNow reports whether a final manifest is wanted and would be true. The chain's writer asks just before it writes,
-// because the answer may have changed since Finalize was called.
+// finalNow reports whether a final manifest is wanted and true. The writer asks just before it writes: the answer may have
+// changed since Finalize was called.
 func (l *lane) finalNow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.isCovered(l.chain)
 }
 
-// isCovered reports whether a chain covers every record that was ever appended to the spool. That includes records that are
-// still in memory: `final` must not be written before they are delivered.
+// isCovered reports whether a chain covers every record ever appended to the spool, including records still in memory:
+// `final` must not be written before they are delivered.
 func (s *Shipper) isCovered(c spool.Chain) bool {
 	return len(s.sp.Shelf().Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
 }
@@ -200,8 +199,8 @@ func (l *lane) newManifest(ready []*delivery) *Manifest {
 			line.Whole = d.whole
 			m.Segments = append(m.Segments, line)
 		case d.seg.Last >= d.seg.First:
-			// There is no object, because none of the records is readable any more or another owner's object has all of them,
-			// but the sequence must not have a hole.
+			// There is no object: no record is readable any more, or another owner's object has all of them. But the sequence
+			// must not have a hole.
 			line := SegmentLine{Segment: d.seg.Number, First: max(d.seg.First, d.rest), Last: d.seg.Last, Whole: d.whole}
 			if line.First <= line.Last {
 				line.Gaps = []segment.Range{{First: line.First, Last: line.Last}}
@@ -227,8 +226,8 @@ func (s *Shipper) forgottenNames() (names []string) {
 	return names
 }
 
-// publish sends a manifest until the destination has it, and acknowledges what it covers. Since a destination never
-// overwrites, only one of two writers of the same number succeeds. The other gets a takenError and must not continue.
+// publish sends a manifest until the destination has it, and acknowledges what it covers. A destination never overwrites, so
+// only one of two writers of a number succeeds. The other gets a takenError and must not continue.
 func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	b, err := m.Encode()
 	if err != nil {
@@ -240,7 +239,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	o.New = l.attempts.noteManifest(&m.Header)
 	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
-		// Make the manifest durable in the spool before it is sent: after a crash the same bytes are sent again.
+		// Durable here before it is sent: after a crash the same bytes are sent again.
 		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
 			return ofHost(err)
 		}
@@ -263,8 +262,8 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 }
 
-// ack records in the spool the state of the chain after a manifest that is at the destination, and advances the window. It
-// then reads the state back: if the epoch is over, the spool continues the chain in a new one.
+// ack saves the chain's state after a manifest that is at the destination, and advances the window. It reads the state back:
+// if the epoch is over, the spool continues the chain in a new one.
 func (l *lane) ack(c spool.Chain) error {
 	if err := l.s.sp.Shelf().Ack(l.name, c); err != nil {
 		return ofHost(err)
@@ -285,8 +284,8 @@ func (l *lane) cursor() spool.Chain {
 	return l.chain
 }
 
-// setCursor sets the chain's state and advances the window with it. The deliveries that leave the window are complete: Stats
-// computes its rate from their bytes.
+// setCursor sets the chain's state and advances the window. Deliveries that leave the window are complete: their bytes are
+// the rate in Stats.
 func (l *lane) setCursor(c spool.Chain) {
 	now := time.Now()
 	l.mu.Lock()

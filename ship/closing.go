@@ -21,10 +21,10 @@ const ClosingVersion = 1
 // maxText bounds each of the two texts of a closing in bytes.
 const maxText = 1024
 
-// Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and records that it
-// kept after the end of its chain are lost if no destination has them. A closing is stored beside the chain of a destination
-// and names the end of that chain, but is no part of it: only the owner of a spool writes its chain. Like a head, it consists
-// of a JSON object on one line, its seal, and optionally a SignatureLine. See object.ClosingKey.
+// Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and records after the
+// end of its chain are lost if no destination has them. It is stored beside a destination's chain and names the end of that
+// chain, but is no part of it: only the owner of a spool writes its chain. Like a head, it consists of a JSON object on one
+// line, its seal, and optionally a SignatureLine. See object.ClosingKey.
 type Closing struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`

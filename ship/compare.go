@@ -19,9 +19,8 @@ type shared struct {
 }
 
 // compareManifest compares the lines that a manifest adds to the chain with this spool's next segments, one by one, up to the
-// first difference. Copies of a volume share a past and then diverge: they have different records, end a segment that both
-// were writing at a different record, or have different losses. Damage is no difference: only records that both sides can
-// still read are compared.
+// first difference. Copies of a volume share a past and then diverge: in records, in where a segment ends that both were
+// writing, or in losses. Damage is no difference: only records that both can still read are compared.
 func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) (s shared, err error) {
 	s.Left = spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}
 	past := func(segment, last uint64) bool { return segment <= c.Segment && last <= c.Through } // deleted here, or delivered
@@ -93,10 +92,9 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 }
 
 // sameSegment reports whether a line describes exactly this segment, beginning with record from, and the destination holds
-// the object. If it returns false, the records may still be the same. The line alone proves neither: anyone with write access
-// to the destination may have copied its hashes from another destination or from a copy of the volume. So the segment is
-// encoded as the line says, and the result is compared with the size and checksum that the destination reports, as after an
-// upload. If they differ, the caller reads and compares the records.
+// the object. If not, the records may still be the same, and the caller compares them. The line alone proves nothing: anyone
+// with write access to the destination may have copied its hashes from another destination or a copy of the volume. So the
+// segment is encoded as the line says, and the result is compared with the size and checksum that the destination reports.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
 	switch {
 	case line.First != from || line.Last != seg.Last:
@@ -178,9 +176,8 @@ func lossless(seg *spool.Segment) bool {
 		seg.Filtered == (segment.Tally{}) && seg.Made == (segment.Tally{})
 }
 
-// sameLosses reports whether a loss line, nil for none, states what was lost in a segment. If the segment is damaged, its
-// losses are not known any more, so any line agrees. If the segment has lost nothing, losses of another owner are no
-// difference either.
+// sameLosses reports whether a loss line, nil for none, states what was lost in a segment. The losses of a damaged segment
+// are not known any more, so any line agrees. Losses of another owner alone are no difference either.
 func sameLosses(line *LossLine, seg *spool.Segment) bool {
 	if len(seg.Gaps) > 0 || lossless(seg) {
 		return line == nil || line.Segment == seg.Number

@@ -72,8 +72,8 @@ func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.Stage
 	return l.store(ctx, rec, body)
 }
 
-// put stores a staged file. It returns the stage record with the key under which the object is stored, and the destination's
-// own receipt, which is for exactly these bytes or for another compression of the same output that was there before.
+// put stores a staged file. It returns the stage record with the object's key, and the destination's own receipt for exactly
+// these bytes, or for another compression of the same output that was there before.
 func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (*spool.StageRecord, Receipt, error) {
 	body, done, err := l.s.sp.Shelf().OpenStaged(rec.Segment)
 	if err != nil {
@@ -98,8 +98,8 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	case errors.Is(err, ErrVerify):
 		err = l.blameSide(err, o, rec.Segment, body)
 	case err != nil && staged.refused.Load():
-		// Otherwise the next attempt would fail at the same place of the same file. After Doubt, Stage reads the whole file,
-		// and makes it again, has it restored from a destination, or gives up what the disk refuses.
+		// Otherwise the next attempt would fail at the same place. After Doubt, Stage reads the file, and makes it again, has
+		// it restored, or gives up what the disk refuses.
 		l.s.sp.Shelf().Doubt(rec.Segment)
 		err = fmt.Errorf("this host's disk does not return the staged file of %s: %w", o.Key, err)
 	}
@@ -112,8 +112,8 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	return r, err
 }
 
-// refusable remembers that a staged file could not be read: a driver's error does not show whether the file or the
-// destination failed.
+// refusable remembers an error of reading the staged file: a driver's error does not show whether the file or the destination
+// failed.
 type refusable struct {
 	io.ReaderAt
 	refused atomic.Bool
@@ -128,8 +128,7 @@ func (r *refusable) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // blameSide finds out whether bytes that do not match were damaged in transit, which another attempt cures, or on this host's
-// own disk. In the second case the spool makes the staged file again, has it restored from a destination, or gives its
-// records up as damaged.
+// own disk. In the second case the spool makes the staged file again, has it restored, or gives its records up as damaged.
 func (l *lane) blameSide(err error, o Object, number uint64, body *io.SectionReader) error {
 	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
 	if rerr == nil && here.Size == o.Size && here.SHA256 == o.SHA256 {
@@ -161,9 +160,9 @@ func stagedObject(rec *spool.StageRecord) (Object, error) {
 	return o, nil
 }
 
-// resolveConflict examines the object that has taken a key. If a staged file was lost and made again by another build of a
-// compressor, it has other bytes but the same content: then the object is this spool's own, and the checksum that the
-// destination reports becomes the receipt.
+// resolveConflict examines the object that has taken a key. A staged file that was lost, and made again by another build of a
+// compressor, has other bytes but the same content: then the object is this spool's own, and its reported checksum is the
+// receipt.
 func (l *lane) resolveConflict(ctx context.Context, rec *spool.StageRecord, conflict error) (Receipt, error) {
 	there, same, err := l.compare(ctx, rec)
 	if err != nil {
@@ -231,8 +230,8 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	return there, n == rec.RawBytes && hex.EncodeToString(sum[:]) == rec.RawSHA256, nil
 }
 
-// decode returns the length and hash of src's decoded content. The length is -1 if src does not decode: then it is not this
-// spool's object.
+// decode returns the length and hash of src's content. The length is -1 if src does not decode: then it is not this spool's
+// object.
 func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, sum [32]byte) {
 	r, err := enc.Decode(src, rec.Encoding)
 	if err != nil {

@@ -120,8 +120,8 @@ type Locator interface {
 	Location() string
 }
 
-// Permanent marks an error that no retry will cure. The shipper then logs an error, parks the destination, and probes it from
-// time to time.
+// Permanent marks an error that no retry will cure. The shipper logs it, parks the destination, and probes it from time to
+// time.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

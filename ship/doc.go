@@ -135,15 +135,14 @@
 // # The way through the files
 //
 // The files from the outside in: options.go and shipper.go configure and run a Shipper. destination.go, object.go and
-// backoff.go contain what a driver implements and uses. location.go finds two names for one destination, and guard.go guards
-// against a destination that misbehaves. publish.go stores a report, limit.go bounds the rate of uploads, and join.go adds a
-// destination.
+// backoff.go contain what a driver implements and uses. location.go finds two names for one destination; guard.go guards
+// against a faulty one. publish.go stores a report, limit.go bounds the rate of uploads, and join.go adds a destination.
 //
-// Each destination has a lane: lane.go keeps its window of segments full, places.go bounds how many are uploaded at once,
-// deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go stages the segment. taken_key.go
-// chooses the object's key, attempts.go remembers which keys are new, and proof.go demands proof before a conflict is
-// believed. health.go retries and counts failures, outage.go logs them, and stats.go, times.go and meter.go report them;
-// hooks.go calls an embedder's hooks.
+// Each destination has a lane: lane.go keeps its window full, places.go bounds the uploads in progress, deliver.go uploads
+// one segment, turn.go waits for room in a full spool, and stager.go stages the segment. taken_key.go chooses the object's
+// key, attempts.go remembers which keys are new, and proof.go demands proof before a conflict is believed. health.go retries
+// and counts failures, outage.go logs them, and stats.go, times.go and meter.go report them; hooks.go calls an embedder's
+// hooks.
 //
 // Each destination has a chain: chain_begin.go prepares it for the next manifest, chain_write.go writes manifests, flush.go
 // waits for them, and heads.go stores the chain's head at the other destinations. follow.go reads the manifests that are
@@ -153,5 +152,5 @@
 //
 // Manifests: manifest.go defines and encodes them, manifest_decode.go and manifest_validate.go read them, and chain_read.go
 // reads a chain. sign.go signs, seal.go seals heads and closings, and closing.go defines closings. verify.go and
-// verify_line.go ask a destination again about everything that it has confirmed.
+// verify_line.go ask a destination again about everything.
 package ship

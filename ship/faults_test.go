@@ -112,8 +112,8 @@ func TestFlushResetsBackoff(t *testing.T) {
 	})
 }
 
-// TestPermanent: a failure that only an operator can cure is logged within 10 s, with the cure, and the destination is
-// probed. Once it is cured, delivery continues.
+// TestPermanent: a failure that only an operator can cure is logged within 10 s, with the cure, and probed. Once cured,
+// delivery continues.
 func TestPermanent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		denied := ship.Permanent(errors.New("access denied: allow s3:PutObject on bucket b"))
@@ -257,8 +257,8 @@ func recompress(t *testing.T, stored []byte) []byte {
 	return out.Bytes()
 }
 
-// TestStrangersManifest: the object under the key of the next manifest is no manifest. That does not prove another owner: it
-// is a conflict, the object is left alone, and the chain continues once it is removed.
+// TestStrangersManifest: the object under the key of the next manifest is no manifest. That proves no other owner: it is a
+// conflict, the object stays, and the chain continues once it is removed.
 func TestStrangersManifest(t *testing.T) {
 	s3, idc := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault {

@@ -50,13 +50,12 @@ func (e *IncompleteError) Unwrap() []error {
 	return errs
 }
 
-// errEnded says that the Shipper delivers nothing more, so that there is nothing to wait for.
+// errEnded: the Shipper delivers nothing more, so there is nothing to wait for.
 var errEnded = errors.New("ship: Run has ended")
 
 // Flush retries every destination at once, and returns nil when all of them have everything that was sealed at the call. When
 // ctx ends, it returns an *IncompleteError. It gives up earlier only if Run has ended, or if all pending destinations are
-// fenced (see Claim): any other trouble, whether an outage, a cause that an operator must fix, or a conflict, may end at any
-// time. Run must be running.
+// fenced (see Claim): any other trouble may end at any time. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -72,7 +71,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		var pending []*lane
 		over := true
 		for _, l := range s.all() {
-			// Segment and Through are kept separately, so neither alone is enough to conclude that everything is delivered.
+			// Segment and Through are kept separately, so one alone proves nothing.
 			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
 				pending = append(pending, l)
 				over = over && l.isFenced()

@@ -14,8 +14,7 @@ import (
 
 // A volume may be copied, and each copy continues under the spool's id. At each destination the copies write one chain
 // together as long as they hold the same records: the copy that creates the next manifest has written it for all of them, and
-// the others accept it as their own. A copy that holds other records than that manifest states leaves the chain there: see
-// acceptManifest.
+// the others accept it as their own. A copy that holds other records leaves the chain there: see acceptManifest.
 
 // follow reads the chain from the point that this spool knows, and accepts the manifests that it finds, whoever wrote them:
 // this spool before a crash or before it lost the state of the chain, another owner, or an adopter.
@@ -34,8 +33,7 @@ func (l *lane) follow(ctx context.Context) error {
 		case err != nil || m == nil && own == nil:
 			return err
 		case m == nil:
-			// The proposed manifest has not arrived. If another writer is quicker now, the next turn reads that writer's
-			// manifest.
+			// The proposed manifest has not arrived. If another writer is quicker, the next turn reads its manifest.
 			if err = l.publish(ctx, own); isTaken(err) {
 				err = l.withdraw(ctx)
 			}
@@ -50,7 +48,6 @@ func (l *lane) follow(ctx context.Context) error {
 	}
 }
 
-// withdraw discards the proposed manifest.
 func (l *lane) withdraw(ctx context.Context) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return ofHost(l.s.sp.Shelf().Withdraw(l.name)) })
 }
@@ -80,8 +77,8 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	if err != nil || damage == nil {
 		return m, err
 	}
-	// If it has arrived intact, it is found at the destination like any other. If it has not, it never will: the process that
-	// sent it has ended.
+	// If it has arrived, it is found at the destination like any other. If not, it never will: the process that sent it has
+	// ended.
 	l.log.Error("ship: the proposed manifest is damaged on this disk; asking the destination for it, so nothing is lost: check the disk", "err", damage)
 	return nil, l.withdraw(ctx)
 }

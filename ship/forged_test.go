@@ -48,8 +48,8 @@ func (f *forgery) put(t *testing.T) {
 	f.mem.Set(object.ManifestKey("vpn", f.Header.Spool, f.Header.Epoch, f.Header.Number), b)
 }
 
-// state makes the manifest list what a copy of the spool would deliver next, with all hashes and sizes, which a stranger can
-// read at another destination. It returns the copy's objects by key.
+// state makes the manifest list what a copy of the spool would deliver next, with hashes and sizes from another destination.
+// It returns the copy's objects by key.
 func (f *forgery) state(t *testing.T, b *bench, change ...func(*ship.Options)) map[string][]byte {
 	t.Helper()
 	elsewhere := shiptest.Memory()

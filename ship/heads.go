@@ -60,8 +60,8 @@ const (
 	finalHeadTimeout = 3 * time.Second
 )
 
-// tellHeads stores this chain's head at peer: every ten minutes while the chain grows, and when it is final. A failed attempt
-// is not repeated, because the next head says more. Each peer has its own goroutine, so that a dead one delays no other.
+// tellHeads stores this chain's head at peer: every ten minutes while the chain grows, and when it is final. A failure is not
+// retried, because the next head says more. Each peer has its own goroutine, so that a dead one delays no other.
 func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	var told spool.Chain
 	var last time.Time

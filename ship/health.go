@@ -35,8 +35,8 @@ const rushProbes = 5 * time.Second
 // health is a lane's view of its destination. Guarded by lane.mu.
 //
 // Every operation retries by itself and indefinitely; health only collects the results. There is no circuit breaker that
-// could stay open by mistake: the waits are capped, so that even a full window of failing uploads tries a dead destination
-// only a few times a minute.
+// could stay open by mistake: with capped waits, even a full window of failing uploads tries a dead destination only a few
+// times a minute.
 type health struct {
 	// troubles are the operations that have failed and wait to be tried again, by name.
 	troubles map[string]trouble
@@ -94,8 +94,8 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 		case err != nil:
 			return err
 		case event == 0:
-			// The destination works again, so retry at once. Do so only once: if this operation alone keeps failing, the
-			// successes of others must not trigger its retries.
+			// The destination works again, so retry now. But only once: if this operation alone fails, the success of others
+			// must not drive it.
 			hurry = false
 		case event == 1:
 			attempt, hurry = 0, true
@@ -115,8 +115,8 @@ func (l *lane) pause(attempt int) (d time.Duration) {
 	return max(d, time.Millisecond) // whatever Options.Backoff says
 }
 
-// noteFailure notes a failure and returns how long to wait. It logs the failure only if outage.note asks for it, so that the
-// log stays short however many operations fail.
+// noteFailure notes a failure and returns how long to wait. It logs it only if outage.note asks for it, to keep the log
+// short.
 func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 	state, pause := StateRetrying, l.pause(attempt)
 	switch {
@@ -184,13 +184,12 @@ func (l *lane) noteSuccess(what string) {
 	}
 }
 
-// retryNow makes all waiting operations retry at once. Otherwise a drain could sleep through the end of an outage and fail
-// for no reason.
+// retryNow makes all waiting operations retry at once, so that no drain sleeps through the end of an outage and fails.
 func (l *lane) retryNow() {
 	l.mu.Lock()
 	for what, t := range l.troubles {
-		// The operation counts as parked or in conflict again only after another failure: a caller that waits for this
-		// destination must wait for that attempt.
+		// No longer parked or in conflict until the next failure: a caller that waits for this destination must wait for that
+		// attempt.
 		t.state, t.next = StateRetrying, time.Now()
 		l.troubles[what] = t
 	}

@@ -16,10 +16,10 @@ import (
 // does nothing else, and without holding a lock. So a Hook may be slow: deliveries do not wait for it. Other Shippers and
 // packages that have the same Hook call it from other goroutines. If some thousand calls wait, further ones are dropped
 // (DestinationStats.Untold). A panic of a Hook is counted (DestinationStats.Panics) and logged, and the Hook is called again
-// for the next event. When Run ends, it waits up to a second for pending calls. Without Hooks, this costs no time.
+// for the next event. At its end, Run waits up to a second for pending calls. Without Hooks, this costs no time.
 type Hook any
 
-// HookPut is a Hook that is called after each Destination.Put, whether of an object, a manifest, a head or a report.
+// HookPut is a Hook that is called after each Destination.Put: of objects, manifests, heads and reports.
 type HookPut interface{ OnPut(p Put) }
 
 // HookAcked is a Hook that is called when a chain has grown: everything up to Acked.Chain.Through is delivered to the
@@ -77,7 +77,7 @@ type hooks struct {
 	dropped     atomic.Uint64 // calls for this lane
 }
 
-// newHooks returns the Hooks of a lane; nil if there are none.
+// newHooks returns nil if there are no Hooks.
 func newHooks(l *lane) *hooks {
 	all := l.s.o.Hooks
 	if len(all) == 0 {
@@ -112,7 +112,6 @@ func checkHooks(all []Hook) error {
 	}, "OnPut, OnAcked, OnVerified or OnRetried")
 }
 
-// notePut queues the calls for a Put.
 func (h *hooks) notePut(o Object, r Receipt, took time.Duration, err error) {
 	if h == nil {
 		return
@@ -122,7 +121,6 @@ func (h *hooks) notePut(o Object, r Receipt, took time.Duration, err error) {
 	}
 }
 
-// noteAcked queues the calls for a chain that has grown.
 func (h *hooks) noteAcked(c spool.Chain) {
 	if h == nil {
 		return
@@ -132,7 +130,6 @@ func (h *hooks) noteAcked(c spool.Chain) {
 	}
 }
 
-// noteVerified queues the calls for a confirmation.
 func (h *hooks) noteVerified(key string) {
 	if h == nil {
 		return
@@ -142,7 +139,6 @@ func (h *hooks) noteVerified(key string) {
 	}
 }
 
-// noteRetried queues the calls for a failure.
 func (h *hooks) noteRetried(what string, attempt int, err error, wait time.Duration) {
 	if h == nil {
 		return

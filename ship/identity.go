@@ -12,8 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// errMoved: the chain continues in another epoch or under another identity, and the lane must start again from the chain's
-// new state.
+// errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
 var errMoved = errors.New("ship: the chain continues elsewhere")
 
 // changeChain changes the chain's state in the spool, and reads it back.
@@ -33,11 +32,11 @@ func (l *lane) changeChain(ctx context.Context, change func() error) error {
 }
 
 // goOnRenamed waits until the spool has a record or a loss that the chain which was left does not contain, and continues
-// under an identity that is derived from it. So a copy of this volume or its adopter derives the same name from the same
-// data, and another name from other data. more is false if an adopter has nothing more to deliver.
+// under an identity that is derived from it. So a copy of this volume, or its adopter, derives the same name from the same
+// data only. more is false if an adopter has nothing more to deliver.
 //
-// Each destination's chain has its own identities. All names follow one rule: they depend on the former name, and on the
-// first record or loss that the chain of that name does not contain.
+// Each destination's chain has its own identities. All are derived by one rule: from the former name, and from the first
+// record or loss that the chain of that name does not contain.
 func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 	for {
 		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
@@ -73,8 +72,8 @@ func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 }
 
 // nextIdentity derives the spool id under which the rest of a segment is delivered after the chain was left. It depends on
-// the segment's first record that this chain does not contain or, if the chain contains all of them, on the end of the
-// segment or its losses. The first ten characters are those of the former id: they show an auditor that the two are related.
+// the first record that this chain lacks or, if it lacks none, on the end of the segment or its losses. The first ten
+// characters are those of the former id: they show an auditor that the two are related.
 func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, error) {
 	c := l.cursor()
 	h := sha256.New()

@@ -87,7 +87,7 @@ func TestJoinRefused(t *testing.T) {
 	}
 }
 
-// TestJoinBeforeRun: Run serves a destination that has joined before it. A destination that joins after Run has ended is owed
+// TestJoinBeforeRun: Run serves a destination that has joined before it. One that joins after Run has ended is owed
 // everything, and nothing is started.
 func TestJoinBeforeRun(t *testing.T) {
 	d, e, f := shiptest.Memory(), shiptest.Memory(), shiptest.Memory()

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// lane delivers to one destination. It has a window of segments that are being uploaded in parallel, and the chain that lists
-// them in order. Lanes share nothing but the staged files, so that none can delay another.
+// lane delivers to one destination: it uploads a window of segments in parallel, and writes the chain that lists them in
+// order. Lanes share only the staged files, so none can delay another.
 type lane struct {
 	s    *Shipper
 	name string
@@ -24,7 +24,7 @@ type lane struct {
 	log    *slog.Logger
 
 	mu sync.Mutex // guards all that follows; nothing that can block is called under it
-	// chain is a copy of the spool's state of the chain, which is authoritative: it is read back after each acknowledgement.
+	// chain is a copy of the spool's, which is authoritative: it is read back after each acknowledgement.
 	chain  spool.Chain
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
@@ -44,16 +44,16 @@ type lane struct {
 	panics    atomic.Uint64
 }
 
-// delivery is a segment in a lane's window. Guarded by lane.mu. Only this process knows that it is done: after a restart the
-// segment is uploaded again, Put finds its own object, and the delivery is done.
+// delivery is a segment in a lane's window. Guarded by lane.mu. Only this process knows that it is done: after a restart it
+// is uploaded again, and Put finds its own object.
 type delivery struct {
 	seg     spool.Segment
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
 	waits   bool // for room in the spool, see awaitTurn
-	// rest is the first sequence number of the segment that the chain does not contain yet, 0 if it contains none of them. If
-	// rest is after the last record, only the segment's end is owed.
+	// rest is the segment's first record that the chain does not contain yet, 0 if it contains none. After the last record,
+	// only the segment's end is owed.
 	rest  uint64
 	whole *Whole // the complete segment, if only its rest is owed
 	// stated: a chain that this spool left lists the segment's records, and only its losses are owed.
@@ -91,7 +91,7 @@ func (l *lane) run(ctx context.Context) error {
 
 	var err error
 	for {
-		// If another owner was quicker, the next session begins with the manifests that it has written.
+		// If another owner was quicker, the next session begins with that owner's manifests.
 		if err = l.session(ctx); ctx.Err() != nil || !isTaken(err) && !errors.Is(err, errMoved) {
 			break
 		}
@@ -100,10 +100,10 @@ func (l *lane) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// session ships until the chain continues in another epoch or under another identity, or until nothing more can be done.
+// session ships until the chain continues in another epoch or identity, or until nothing more can be done.
 func (l *lane) session(ctx context.Context) error {
-	// Until the chain shows who writes it, no data is sent and no head is stored: if the chain's state was lost, the spool
-	// knows only where the chain should end, not where it does.
+	// Until the chain shows who writes it, no data and no head is sent: if its state was lost, the spool knows only where the
+	// chain should end, not where it does.
 	l.setPrepared(false)
 	if err := l.prepareChain(ctx); err != nil {
 		return err
@@ -125,8 +125,8 @@ func (l *lane) session(ctx context.Context) error {
 func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 
 // fillWindow keeps the window full and delivers it, oldest segments first, since the chain needs them in that order. It
-// returns when every delivery has ended. Each delivery has a goroutine of its own, so that an idle lane has none: a service
-// may have many lanes, most of them idle.
+// returns when every delivery has ended. Each delivery has its own goroutine, so an idle lane has none: a service may have
+// many lanes, most of them idle.
 func (l *lane) fillWindow(ctx context.Context, cancel context.CancelCauseFunc) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
@@ -195,10 +195,10 @@ func (l *lane) newDelivery(seg spool.Segment) *delivery {
 	return d
 }
 
-// checkDestination finds out at the start whether the destination is usable. Uploads do not wait for it, but if there are
-// none yet, only this check shows that they would fail. It ends with the first success. The driver decides how long an
-// attempt may take, because it sees whether its peer makes progress: over a slow line, a dozen round trips may take longer
-// than any fixed time. If there is no answer, a warning says so within 10 s.
+// checkDestination finds out at the start whether the destination is usable. Uploads do not wait for it, but without any,
+// only this check shows that they would fail. It ends with the first success. The driver bounds the time of an attempt,
+// because it sees whether its peer makes progress: over a slow line, a dozen round trips may exceed any fixed time. A missing
+// answer is logged within 10 s.
 func (l *lane) checkDestination(ctx context.Context) {
 	if !l.checks {
 		return
@@ -230,7 +230,7 @@ const checkNotice = 8 * time.Second
 
 var errNoAnswer = errors.New("no answer within 8 s: check address, network and firewall")
 
-// noteUnanswered counts an operation that is in progress as trouble, until it succeeds or fails.
+// noteUnanswered counts an operation in progress as trouble, until it succeeds or fails.
 func (l *lane) noteUnanswered(what string, err error) {
 	now := time.Now()
 	l.mu.Lock()

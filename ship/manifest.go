@@ -104,8 +104,7 @@ func (s *SegmentLine) Encoding() object.Encoding {
 	return object.Encoding{Format: s.Format, Codec: s.Codec, Level: s.Level}
 }
 
-// Whole describes the complete segment of which a line states only the rest. At another destination the complete segment may
-// be one object.
+// Whole describes the complete segment of a line that states only the rest. At another destination it may be one object.
 type Whole struct {
 	First uint64 `json:"first"` // sequence number; the last one is that of the line
 	// Gaps are the damaged records of the whole segment.
@@ -182,8 +181,7 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	return c
 }
 
-// segmentLine returns the line of a delivered segment. It cleans the receipt, so that no value of a destination can make the
-// manifest invalid and stop the chain.
+// segmentLine returns the line of a delivered segment. It cleans the receipt, so that no value in it can stop the chain.
 func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
 	r.Checksum, r.Method, r.Version = clean(r.Checksum), cmp.Or(clean(r.Method), "unnamed"), clean(r.Version)
 	r.Degraded = slices.Clone(r.Degraded)
@@ -202,8 +200,7 @@ func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
 	}
 }
 
-// clean replaces the characters that JSON writers could escape in different ways, in a string that a destination or an
-// operator chose.
+// clean replaces characters that JSON writers escape differently, in a string that a destination or an operator chose.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) {

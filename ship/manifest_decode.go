@@ -93,12 +93,11 @@ func (d *manifestDecoder) decode() error {
 	}
 }
 
-// versionDamaged reports whether the manifest is sound apart from its version: then a digit was damaged, and no other version
-// of the program has written it. It reads the remaining lines.
+// versionDamaged reports whether the manifest is sound apart from its version: then a digit was damaged, and no other program
+// wrote it. It reads the remaining lines.
 func (d *manifestDecoder) versionDamaged(line []byte, version int) bool {
 	first := bytes.Replace(line, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, ManifestVersion), 1)
-	// A forged line that has the member several times still has another version after the replacement. Without this check, it
-	// would be decoded again for each of them.
+	// A forged line may have the member many times. Without this check, it would be decoded again for each.
 	var v struct{ Version int }
 	if json.Unmarshal(first, &v) != nil || v.Version != ManifestVersion {
 		return false
@@ -177,8 +176,8 @@ func hasType(line []byte, name string) bool {
 // strict decodes a line and accepts it only if encoding it again gives the same bytes: no unknown or doubled field, no other
 // order, no other spelling.
 func strict(line []byte, v any) error {
-	// A valid long line consists of ranges, each of 20 bytes or more. Empty objects in a forged one would take up to a
-	// hundred times the memory of their text.
+	// A valid long line consists of ranges of 20 bytes or more. Empty ones would take up to a hundred times the memory of
+	// their text.
 	if len(line) > maxSealed && bytes.Count(line, []byte("{")) > len(line)/16 {
 		return fmt.Errorf("%w: not in the form that Penstock writes", ErrVerify)
 	}

@@ -168,7 +168,7 @@ func (v *validator) receipt(segment uint64, r *Receipt) {
 
 func isSize(n int64) bool { return n >= 0 && n <= maxSequence }
 
-// gaps returns the total length of a segment's gaps, which must be in order and within the range from first to last.
+// gaps adds up the gaps of a segment, which must be in order, between first and last.
 func (v *validator) gaps(number uint64, gaps []segment.Range, first, last uint64) (n uint64, ok bool) {
 	for _, g := range gaps {
 		if g.First < first || g.Last < g.First || g.Last > last {

@@ -31,8 +31,7 @@ func (s *noKey) Sign(r io.Reader, b []byte, o crypto.SignerOpts) ([]byte, error)
 	return s.key.Sign(r, b, o)
 }
 
-// TestRefusedAtTheStart: New reports all mistakes at once. None of them shows only later, as a panic or as a manifest that
-// cannot be written.
+// TestRefusedAtTheStart: New reports all mistakes at once, and none shows only later as a panic or a failing manifest.
 func TestRefusedAtTheStart(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
@@ -285,7 +284,7 @@ func TestDeafPut(t *testing.T) {
 	})
 }
 
-// TestSpoolClosedUnderIt: Run and Flush return and say why, if the spool is closed meanwhile.
+// TestSpoolClosedUnderIt: Run and Flush return and say why.
 func TestSpoolClosedUnderIt(t *testing.T) {
 	d := destinations{"a": shiptest.Memory()}
 	b := newBench(t, d)

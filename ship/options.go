@@ -32,9 +32,8 @@ type Options struct {
 	// Workers is the number of parallel uploads to each destination; default 4. Eight segments of up to 1 MiB count as one,
 	// since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's chain.
 	Workers int
-	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey. Then nobody without the key can alter
-	// anything that a chain lists without being detected, not even with write access to every destination. Default nil: not
-	// signed.
+	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey. Nobody without the key can alter anything
+	// that a chain lists undetected, not even with write access to every destination. Default nil: not signed.
 	Signer crypto.Signer
 	// Limits bound the rate of uploads, by name of destination; all Limiters of a destination apply. A Limiter that several
 	// Shippers have bounds all of them together. Default none. While Flush or Finalize runs, they do not apply: a drain waits

@@ -16,8 +16,8 @@ type recordReader interface {
 }
 
 // ownRecords reads the undamaged records of a sealed segment of this spool. It reads the segment's own file, which has times
-// and attributes whatever the format of the objects, and turns to the staged file as soon as the own file does not return
-// records that the spool counts as sound.
+// and attributes whatever the format of the objects, and turns to the staged file once the own file does not return records
+// that the spool counts as sound.
 //
 // The own file may be gone, may have damage that was not detected yet, or the disk may permanently refuse to read parts of
 // it. Staging decides all these cases for every destination: it retries for a while, then records the damage, and the staged

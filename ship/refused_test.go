@@ -121,8 +121,8 @@ func parted(t *testing.T, d destinations) *bench {
 }
 
 // TestOwnSegmentRefused: while another owner's manifest is compared, the disk permanently refuses a part of this spool's own
-// segment. The decision that staging makes about that part, after it has retried for a minute, holds here too: the
-// destination is not blocked, and everything that can be read is delivered.
+// segment. What staging decides about that part after a minute of retries holds here too: the destination is not blocked, and
+// everything that can be read is delivered.
 func TestOwnSegmentRefused(t *testing.T) {
 	for name, from := range map[string]int{"common records": 500, "records of its own": 1500, "the last records": 2500} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestOwnSegmentRefused(t *testing.T) {
 }
 
 // TestOwnSegmentDamagedAfterStaging: this spool has staged a segment, and its own file is damaged afterwards. The staged file
-// has the records that differ from the other owner's. If they were treated as damaged, they would count as delivered.
+// has the records that differ from the other owner's. Treated as damaged, they would count as delivered.
 func TestOwnSegmentDamagedAfterStaging(t *testing.T) {
 	for _, how := range []string{"flipped", "refused"} {
 		t.Run(how, func(t *testing.T) {

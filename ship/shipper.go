@@ -131,7 +131,6 @@ func (s *Shipper) serve(ctx context.Context, l *lane) {
 	}
 }
 
-// checkContext refuses a nil context.
 func checkContext(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("ship: %w", err)
@@ -146,7 +145,6 @@ func (s *Shipper) ResetBackoff() {
 	}
 }
 
-// all returns the lanes.
 func (s *Shipper) all() []*lane { return *s.lanes.Load() }
 
 func (s *Shipper) lane(name string) (*lane, error) {

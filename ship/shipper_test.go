@@ -76,7 +76,7 @@ func lines(chain []*ship.Manifest) (all []ship.SegmentLine) {
 	return all
 }
 
-// TestEmptySpool: an empty spool writes the first and the final manifest, and nothing else.
+// TestEmptySpool: only the first and the final manifest are written.
 func TestEmptySpool(t *testing.T) {
 	mem := shiptest.Memory()
 	b := newBench(t, destinations{"s3": mem})
@@ -90,8 +90,7 @@ func TestEmptySpool(t *testing.T) {
 	}
 }
 
-// TestBirthFirst: the first object at a destination is the chain's first manifest, so that a spool is known even if its data
-// never arrived.
+// TestBirthFirst: a destination first gets the chain's first manifest, so a spool is known even if its data never arrived.
 func TestBirthFirst(t *testing.T) {
 	mem := shiptest.Memory()
 	var first atomic.Pointer[string]

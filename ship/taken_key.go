@@ -14,8 +14,8 @@ import (
 )
 
 // store stores body as the object of rec. Two copies of a volume in one epoch use the same keys for different records, and a
-// segment that was damaged after its upload is staged again with fewer records. If the key is taken for one of these reasons,
-// the object there is left as it is, and this object gets another key. Any other bytes under the key are a conflict.
+// segment that was damaged after its upload is staged again with fewer records. Such an object is left as it is, and this one
+// gets another key. Any other bytes under the key are a conflict.
 func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
 	r, err := l.storeAs(ctx, rec, body)
 	if !errors.Is(err, ErrConflict) {

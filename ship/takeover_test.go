@@ -63,8 +63,7 @@ func TestTakenOver(t *testing.T) {
 }
 
 // TestClaimAgain: at its second destination, an adopter has followed another adopter into that one's epoch, and has replaced
-// it there. If it starts again and has to claim there, it has already begun the chain: it claims nothing, and in particular
-// does not claim in an endless loop.
+// it there. If it starts again and has to claim there, it has already begun the chain: it claims nothing, and does not loop.
 func TestClaimAgain(t *testing.T) {
 	idc, s3 := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"idc": idc, "s3": s3}

@@ -70,14 +70,12 @@ func newRecord() *record {
 	return &record{puts: hist.New(quickest), verifications: hist.New(quickest), failures: map[Failure]uint64{}}
 }
 
-// failed counts a failed operation.
 func (r *record) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures[FailureOf(err)]++
 }
 
-// put counts a Put.
 func (r *record) put(began hist.Start, err error) {
 	r.puts.Since(began)
 	if err != nil {
@@ -88,7 +86,6 @@ func (r *record) put(began hist.Start, err error) {
 	r.success = time.Now()
 }
 
-// show copies the record to d.
 func (r *record) show(d *DestinationStats) {
 	d.Put, d.Verify = spool.Latency(r.puts.Snapshot()), spool.Latency(r.verifications.Snapshot())
 	r.mu.Lock()

@@ -36,8 +36,8 @@ func (r told) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestOtherOwnersObjectUnreadable: two copies of a volume have begun a segment together, and the first one's object is gone
-// or damaged before the second owner has compared it. The second owner delivers all records that it cannot compare.
+// TestOtherOwnersObjectUnreadable: two copies of a volume share the beginning of a segment. The first one's object is gone or
+// damaged before the second owner has compared it. The second owner delivers all records that it cannot compare.
 func TestOtherOwnersObjectUnreadable(t *testing.T) {
 	for name, c := range map[string]struct {
 		format, codec string

@@ -42,8 +42,8 @@ type Mismatch struct {
 //
 // Segments that only the chain of a former spool id contains (see the package documentation) are not asked about.
 //
-// The error is nil if everything was confirmed. It wraps ErrVerify if something is wrong at a destination, and ErrIncomplete
-// if a destination could not be asked about everything; the map, by name of destination, has the details.
+// The error is nil if everything was confirmed. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete if
+// some could not be asked; the map, by name of destination, has the details.
 func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
@@ -190,8 +190,8 @@ func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
 }
 
-// retry calls op until it has an answer or ctx ends. In the second case it returns op's last error, which says more than
-// ctx.Err. It is not lane.retry, since a failed question says nothing about the deliveries.
+// retry calls op until it has an answer, or ctx ends: then it returns op's last error, which says more than ctx.Err. It is
+// not lane.retry, since a failed question says nothing about the deliveries.
 func (v *verifier) retry(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
 		reset, began := v.l.reset.Next(), hist.Now()
@@ -212,8 +212,8 @@ func (v *verifier) retry(ctx context.Context, op func() error) error {
 
 // checkSegment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
-	// doubt is the error of reading an object whose reported size or checksum is not what was sent. If an object no longer
-	// matches the store's own checksum, the store may permanently refuse to return it.
+	// doubt is the error of reading an object whose reported size or checksum is not what was sent. A store may permanently
+	// refuse to return an object that no longer matches its checksum.
 	var key string
 	var doubt error
 	err := v.retry(ctx, func() error {
@@ -291,8 +291,8 @@ func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	return true
 }
 
-// readsAsRecorded reports whether the object that the destination returns is what the stage record says. It reads the whole
-// object back, and is needed if the spool has no room for a staged file.
+// readsAsRecorded reports whether the object, read back, is what the stage record says. It is needed if the spool has no room
+// for a staged file.
 func (v *verifier) readsAsRecorded(ctx context.Context, number uint64) bool {
 	rec, err := v.l.s.sp.Shelf().StageRecord(number)
 	if err != nil {

@@ -31,9 +31,8 @@ type lineCheck struct {
 	why  string
 }
 
-// otherLines returns the noted lines of segments that are damaged throughout in the spool, and of segments that begin before
-// this spool's part of the chain: those of which it delivered only the rest, and those that the chain contained when this
-// spool left it.
+// otherLines returns the noted lines of segments that are damaged throughout here, and of segments that begin before this
+// spool's part of the chain: it delivered only their rest, or the chain contained them when this spool left it.
 func (v *verifier) otherLines() (checks []lineCheck) {
 	for number, line := range v.lines {
 		seg := v.l.s.sp.Shelf().Sealed(number-1, 1)

@@ -152,7 +152,7 @@ func TestVerifyUnreachable(t *testing.T) {
 }
 
 // TestVerifyFilesGone: a segment whose files have vanished must not be mistaken for one that was deleted because every
-// destination has it. Whether the destination's object is right is unknown, so it is not confirmed.
+// destination has it. Its object is not confirmed.
 func TestVerifyFilesGone(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}

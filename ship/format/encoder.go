@@ -38,9 +38,9 @@ func (x Extra) NewEncoder(e object.Encoding) (*Encoder, error) {
 // Encoder's own encoding; otherwise it uses want, the encoding of an earlier stage record.
 //
 // The same segment and encoding give the same bytes within one build, whatever was encoded before or at the same time. Damage
-// in the segment becomes gaps, not an error. A failed read or write is an error, and so is the end of ctx, which is noticed
-// within 64 KiB of output. Besides the codec's memory, a call needs some 200 KiB, or as much as the largest record takes in
-// the format (NDJSON: up to six times its payload).
+// in the segment becomes gaps, not an error. A failed read or write is an error, and so is the end of ctx, within 64 KiB of
+// output. Besides the codec's memory, a call needs some 200 KiB, or as much as the largest record takes in the format
+// (NDJSON: up to six times its payload).
 func (e *Encoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	encoding := e.encoding
 	if want != nil {

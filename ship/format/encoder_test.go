@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// arbitraryRecords makes records of any bytes, times and sources; with lines, payloads have newlines only at their end.
+// arbitraryRecords makes records of any bytes, times and sources; with lines, newlines are only at the end.
 func arbitraryRecords(seed uint64, n int, lines bool) []segment.Record {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	alphabets := []string{"abc ", "\"\\\x00\x1f\n", "aü雪🚰", "\x80\xff\xc3a"}

@@ -29,8 +29,8 @@ type Format struct {
 	// Write returns the Writer for a segment. It may read the header and footer of src, but must not change its position.
 	// Required.
 	Write func(src *segment.Reader) (Writer, error)
-	// Read returns a Reader of uncompressed content: see NewReader. Required, because the shipper and the auditor compare
-	// objects at a destination with the spool's records or with other objects.
+	// Read returns a Reader of uncompressed content: see NewReader. Required, because the shipper and the auditor read
+	// objects at a destination to compare them.
 	Read func(r io.Reader) (Reader, error)
 	// Fits reports whether a segment can be written in this format; nil means that every one can. A segment that does not
 	// fit is written in the default format.
@@ -60,7 +60,7 @@ type Writer interface {
 func (f *Format) NewReader(r io.Reader) (Reader, error) { return f.Read(r) }
 
 // MaxRaw returns the most bytes that this many records with this many payload bytes take, uncompressed. No Encoder of this
-// package writes more: a reader of untrusted objects can stop there, since a longer one was not written by this package.
+// package writes more, so a reader of untrusted objects can stop there.
 func (f *Format) MaxRaw(records, bytes uint64) int64 {
 	records, bytes = min(records, segment.MaxSize), min(bytes, 1<<56) // what follows must not overflow
 	if f.Most == nil {

@@ -191,9 +191,8 @@ func marks(x, stop uint64) uint64 {
 }
 
 // escape appends p to dst, which has room for 6 × len(p) + 8 bytes, up to the first byte whose high bit is also set in stop,
-// and returns how many bytes of p it has appended. It works on two words of eight bytes: it stores them as they are, and
-// counts them up to the first byte that needs an escape. It finds the word with that byte without a branch, which could not
-// be predicted.
+// and returns how many bytes it has appended. It stores two words of eight bytes as they are, and counts them up to the first
+// byte that needs an escape. It finds that word without a branch, which could not be predicted.
 func escape(dst, p []byte, stop uint64) ([]byte, int) {
 	out := dst[:cap(dst)]
 	n, i := len(dst), 0

@@ -16,7 +16,7 @@ import (
 
 // Run tests that a destination keeps the contract of ship.Destination and, if it implements them, of ship.Lister,
 // ship.ListerAfter, ship.Checker and ship.Locator. It calls open for each of its tests; open may return the same destination
-// every time, since each test works below a random folder of its own. Run does not remove the objects that it stores.
+// every time, since each test works below a random folder of its own. The stored objects are not removed.
 func Run(t *testing.T, open func(t *testing.T) ship.Destination) {
 	for _, c := range []struct {
 		name string

@@ -17,7 +17,7 @@ func (s *suite) putStatOpen() {
 	s.wantContent(key, b)
 }
 
-// absent: every method reports in the same way that an object which was never put does not exist.
+// absent: every method reports an object that was never put as absent.
 func (s *suite) absent() {
 	s.wantAbsent(s.key("no/such/object"))
 	s.mustPut(s.key("folder/object"), random(10))
@@ -60,7 +60,7 @@ func (s *suite) names() {
 	}
 }
 
-// badKeys: every destination refuses a key that could leave the prefix, or mean different objects at different destinations.
+// badKeys: every destination refuses a key that could leave its prefix or be ambiguous.
 func (s *suite) badKeys() {
 	for _, key := range []string{"", "/" + s.key("a"), "../" + s.key("a"), s.key("../../../a"), s.key("a//b"), s.key("a/"), s.key("./a"), s.key("a\x00b"), s.key(`a\b`)} {
 		if _, err := s.put(key, random(10)); err == nil {
