@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// ErrCorrupt is wrapped by the error of a Reader whose input is damaged, cut off, continued by something else, or
-// beyond the reader's memory bounds. Errors of the underlying reader never wrap it: reading again may help there.
+// ErrCorrupt is wrapped by the error of a reader whose input is damaged, cut off, followed by other bytes, or beyond the
+// reader's memory bounds. Errors of the underlying reader never wrap it: reading again may help there.
 var ErrCorrupt = errors.New("corrupt or truncated data")
 
-// errClosed is what a closed reader or writer answers.
+// errClosed is the error of a closed reader or writer.
 var errClosed = errors.New("compress: already closed")
 
 // Codec compresses and decompresses streams. Its methods are safe for concurrent use; a stream is for one goroutine.
@@ -23,8 +23,8 @@ type Codec interface {
 	// stream and does not close w. After an error every call returns that error. A writer that is not wanted any more
 	// may be abandoned without Close: it holds neither a goroutine nor a file.
 	NewWriter(w io.Writer, level int) (io.WriteCloser, error)
-	// NewReader returns a reader of the content of r, all of it: io.EOF says that the stream was complete and that
-	// nothing follows it. Damage wraps ErrCorrupt. Close does not close r.
+	// NewReader returns a reader of the whole content of r: io.EOF means that the stream was complete and that nothing
+	// follows it. Damage wraps ErrCorrupt. Close does not close r.
 	NewReader(r io.Reader) (io.ReadCloser, error)
 }
 
@@ -34,13 +34,13 @@ type Info struct {
 	Name string
 	// Ext is what a file name ends with, including the dot: ".zst". Empty for none.
 	Ext string
-	// ContentType of the compressed file. Empty for none, whose files are of their content's type.
+	// ContentType of the compressed file. Empty for none, whose files have their content's type.
 	ContentType string
 	// Levels that exist, and the one that 0 means. All three are 0 for none.
 	MinLevel, MaxLevel, DefaultLevel int
 }
 
-// Level resolves a level: 0 becomes the default, and one that does not exist is an error that says which do.
+// Level resolves a level: 0 becomes the default. For a level that does not exist, the error lists the valid range.
 func (i Info) Level(level int) (int, error) {
 	switch {
 	case level == 0:

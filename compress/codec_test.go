@@ -38,7 +38,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestSameBytes: neither how the input was cut into writes nor what the pooled encoder did before may show.
+// TestSameBytes: the output depends neither on how the input was cut into writes nor on what the pooled encoder did before.
 func TestSameBytes(t *testing.T) {
 	small := append(firewall(100_000), noise(5000)...)
 	big := append(firewall(zstdWindow+100_000), noise(5000)...)
@@ -68,7 +68,8 @@ func TestSameBytes(t *testing.T) {
 	})
 }
 
-// TestTruncated cuts a stream at every place: a reader may hand out what precedes the cut, but never call it complete.
+// TestTruncated cuts a stream at every position: a reader may return what precedes the cut, but must never report it as
+// complete.
 func TestTruncated(t *testing.T) {
 	each(t, func(t *testing.T, c Codec) {
 		if c.Info().Ext == "" {
@@ -117,7 +118,7 @@ func TestTrailingBytes(t *testing.T) {
 	})
 }
 
-// TestS2ChunksBehind: what readers of the framing skip is something appended all the same.
+// TestS2ChunksBehind: an appended chunk is refused even if readers of the framing skip it.
 func TestS2ChunksBehind(t *testing.T) {
 	for _, data := range [][]byte{nil, firewall(5000)} {
 		packed := pack(t, s2Codec, 0, data, 0)
@@ -152,7 +153,7 @@ func TestFlippedBits(t *testing.T) {
 
 var errDisk = errors.New("disk on fire")
 
-// TestSourceError: what fails below is not damage, and must not be mistaken for it.
+// TestSourceError: an error of the source must not be mistaken for damage.
 func TestSourceError(t *testing.T) {
 	each(t, func(t *testing.T, c Codec) {
 		packed := pack(t, c, 0, firewall(3000), 0)
@@ -257,7 +258,7 @@ func TestClosed(t *testing.T) {
 	})
 }
 
-// TestBubbles: what a pool took in within one synctest bubble must work in the next and outside.
+// TestBubbles: what was pooled within one synctest bubble must work in the next one and outside.
 func TestBubbles(t *testing.T) {
 	data := firewall(5000)
 	each(t, func(t *testing.T, c Codec) {

@@ -31,7 +31,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer r.Close()
-	content, err := io.ReadAll(r) // no error: all of it, and nothing behind it
+	content, err := io.ReadAll(r) // no error: this is all of it, and nothing follows
 	fmt.Println(len(content), err, codec.Info().Ext)
 	// Output: 19000 <nil> .zst
 }

@@ -28,7 +28,7 @@ type gzipReader struct {
 
 func (g *gzipReader) Reset(r *bufio.Reader) error {
 	g.src = r
-	err := g.r.Reset(r) // makes it read several members again
+	err := g.r.Reset(r) // turns multistream on again
 	g.r.Multistream(false)
 	return err
 }

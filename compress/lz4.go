@@ -9,9 +9,9 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// lz4Codec writes the LZ4 frame format v1.6: level 1 is the fast compressor, 2 to 9 are the high-compression one, as
-// with the lz4 tool. Blocks of 1 MiB instead of the library's 4 quarter the memory and cost no ratio on log lines, whose
-// matches lie within LZ4's 64 KiB anyway.
+// lz4Codec writes the LZ4 frame format v1.6: level 1 is the fast compressor, 2 to 9 are the high-compression one, as with the
+// lz4 tool. Blocks of 1 MiB instead of the library's 4 MiB quarter the memory and do not worsen the ratio on log lines, whose
+// matches are within LZ4's 64 KiB anyway.
 var lz4Codec = newCodec(
 	Info{Name: "lz4", Ext: ".lz4", ContentType: "application/x-lz4", MinLevel: 1, MaxLevel: 9, DefaultLevel: 1},
 	func(level int) encoder {
@@ -64,7 +64,7 @@ func (z *lz4Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lz4Parts tells the parts of an LZ4 frame (format v1.6): the header, the blocks, an empty one that ends them, the
+// lz4Parts finds the parts of an LZ4 frame (format v1.6): the header, the blocks, an empty block that ends them, the
 // checksum. The older format and skippable frames have other magic numbers.
 type lz4Parts struct {
 	begun, last bool

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// firewall returns n bytes of lines as a firewall writes them, always the same and only to be read.
+// firewall returns n bytes of lines as a firewall writes them, always the same. The caller must not change them.
 func firewall(n int) []byte {
 	text := firewallText()
 	if n > len(text) {

@@ -34,8 +34,8 @@ var s2Codec = newCodec(
 	},
 )
 
-// s2Writer adds to the library what an empty stream needs: it would write an index without the stream identifier that
-// readers expect first.
+// s2Writer corrects an empty stream: the library alone would write an index without the stream identifier that readers expect
+// first.
 type s2Writer struct {
 	w     *s2.Writer
 	wrote bool
@@ -62,7 +62,7 @@ func (z *s2Writer) Close() error {
 }
 
 // s2Reader demands that each stream ends with an index that states the content's length, and that the input ends with it:
-// padding and other chunks that readers skip would be an unseen way to append to an object.
+// otherwise anyone could append padding or other chunks to an object, and readers would skip them unnoticed.
 type s2Reader struct {
 	r   *s2.Reader
 	in  s2Input
@@ -71,7 +71,7 @@ type s2Reader struct {
 }
 
 // s2Input counts what was read. It also hides that the source can seek, if it can: the library would seek over chunks, and
-// accept one that ends behind the file.
+// accept one that ends beyond the end of the file.
 type s2Input struct {
 	r io.Reader
 	n int64
@@ -98,8 +98,8 @@ func (z *s2Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// index is called by the library when it meets an index, with the bytes of that chunk. Everything before it has been
-// handed out by then: Read decodes one chunk at a time.
+// index is called by the library when it meets an index, with the bytes of that chunk. Everything before it has been returned
+// by then: Read decodes one chunk at a time.
 func (z *s2Reader) index(r io.Reader) error {
 	body, err := io.ReadAll(io.LimitReader(r, s2MaxIndex+1))
 	if err != nil {

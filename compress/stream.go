@@ -7,20 +7,20 @@ import (
 	"sync"
 )
 
-// encoder is what is pooled for writing: Reset makes it start over, whatever happened before.
+// encoder is pooled for writing: Reset makes it start over, whatever happened before.
 type encoder interface {
 	io.WriteCloser
 	Reset(w io.Writer)
 }
 
-// decoder is what is pooled for reading. Reset may read from r. Read returns io.EOF only at the end of r, with a
-// complete stream before it.
+// decoder is pooled for reading. Reset may read from r. Read returns io.EOF only at the end of r, with a complete stream
+// before it.
 type decoder interface {
 	io.Reader
 	Reset(r *bufio.Reader) error
 }
 
-// codec implements Codec for all of them. The libraries differ in how they are made and reset, in nothing else.
+// codec implements Codec for all codecs. Their libraries differ only in how encoders and decoders are made and reset.
 type codec struct {
 	info Info
 	// newEncoder makes an encoder for a level that exists, newDecoder a decoder.
@@ -68,8 +68,8 @@ func (c *codec) NewReader(r io.Reader) (io.ReadCloser, error) {
 	return &reader{codec: c, in: in}, nil
 }
 
-// writer is the handle of a pooled encoder. It is not pooled itself, so that a second Close, or a Write after Close,
-// meets this handle and never an encoder that serves somebody else by then.
+// writer is the handle of a pooled encoder. It is not pooled itself, so that a second Close, or a Write after Close, reaches
+// this handle and never an encoder that serves another stream by then.
 type writer struct {
 	enc  encoder
 	pool *sync.Pool
@@ -90,7 +90,7 @@ func (w *writer) Close() error {
 		return nil
 	}
 	if w.err != nil {
-		return w.err // the encoder is left to the garbage collector: its state after an error is its library's affair
+		return w.err // do not pool the encoder: its state after an error depends on the library
 	}
 	if err := w.enc.Close(); err != nil {
 		w.err = err
@@ -153,7 +153,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
-// fail says whose fault an error is: the source's, or that of the bytes that came from it.
+// fail attributes an error to the source or to the bytes that came from it.
 func (r *reader) fail(err error) error {
 	if r.in.src.err != nil {
 		return fmt.Errorf("compress: reading %s: %w", r.codec.info.Name, r.in.src.err)
@@ -168,8 +168,8 @@ func (r *reader) Close() error {
 	if r.in == nil {
 		return nil
 	}
-	// Back to the pool even after damage: each library promises that Reset starts over whatever went before, and
-	// a stranger who sends damaged data must not make us allocate megabytes each time.
+	// Pool the decoder even after damage: each library promises that Reset starts over whatever happened before, and damaged
+	// data must not cost an allocation of megabytes each time.
 	r.in.src = source{}
 	r.codec.decoders.Put(r.in)
 	r.in, r.err = nil, errClosed

@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// zstdWindow is how far back matches reach, and so what every reader must keep in memory. On log lines a larger one
-	// costs memory and time, and gains almost nothing.
+	// zstdWindow is how far back matches reach, and so how much every reader must keep in memory. On log lines, a larger
+	// window costs memory and time and gains almost nothing.
 	zstdWindow = 1 << 20
-	// fastWindow is the window of the fastest step, whose table of 32,768 places remembers little that is older: half the
-	// window saves 4 % of its time, and costs no ratio on firewall lines and 0.7 % on a web server's.
+	// fastWindow is the window of the fastest step, whose table of 32,768 entries remembers little that is older. Half the
+	// window saves 4 % of the time, and costs no ratio on firewall lines and 0.7 % on a web server's.
 	fastWindow = 512 << 10
 	// maxWindow is the largest window that readers accept: what RFC 8878 (3.1.1.1.2) recommends to support.
 	maxWindow = 8 << 20
 )
 
-// zstdCodec knows the tool's levels 1 to 22, in the library's four steps: 1–2 fastest, 3–5 default, 6–9 better, 10–22
-// best. Levels of one step give the same bytes. The default is 1: on log lines the library's second step takes a third
-// more time for the same ratio.
+// zstdCodec maps the tool's levels 1 to 22 to the library's four steps: 1–2 fastest, 3–5 default, 6–9 better, 10–22 best.
+// Levels of one step give the same bytes. The default is 1: on log lines the library's second step takes a third more time
+// for the same ratio.
 //
 // A stream is one frame, because many readers stop at the end of the first frame and report no error. It contains no
 // skippable frame, because the reader of Athena, Trino and Presto refuses those. The header does not state the length of

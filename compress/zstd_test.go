@@ -13,7 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestTools reads what we write with the tools that people have.
+// TestTools reads our output with the usual command-line tools.
 func TestTools(t *testing.T) {
 	for _, tc := range []struct{ codec, tool string }{{"zstd", "zstd"}, {"gzip", "gzip"}, {"lz4", "lz4"}} {
 		t.Run(tc.codec, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTools(t *testing.T) {
 	}
 }
 
-// TestToolsWrite reads what the tools write, with options that ours does not use: it is the same format.
+// TestToolsWrite reads the output of the tools, with options that our writers do not use.
 func TestToolsWrite(t *testing.T) {
 	for _, tc := range []struct {
 		codec, tool string
@@ -76,7 +76,7 @@ func TestToolsWrite(t *testing.T) {
 	}
 }
 
-// TestOneFrame decodes what we write as the strictest readers in use do. Many stop at the end of the first frame. The Java one
+// TestOneFrame decodes our output as the strictest readers in use do. Many stop at the end of the first frame. The Java one
 // of Athena, Trino and Presto knows data frames without a dictionary, with windows of up to 8 MiB, and refuses everything
 // else, skippable frames too.
 func TestOneFrame(t *testing.T) {
@@ -123,7 +123,7 @@ func frameEndOf(packed []byte) int {
 	return end + 4 // the checksum
 }
 
-// TestBehindFrame: what other readers would skip, or never see, is something added to the object.
+// TestBehindFrame: bytes after the frame are refused even if other readers would skip them or never see them.
 func TestBehindFrame(t *testing.T) {
 	packed := pack(t, zstdCodec, 1, firewall(5000), 0)
 	skippable := "\x50\x2a\x4d\x18\x02\x00\x00\x00hi"
@@ -140,7 +140,7 @@ func TestBehindFrame(t *testing.T) {
 	}
 }
 
-// TestBehindLZ4: as with zstd, and the older format has neither end nor checksum.
+// TestBehindLZ4: as with zstd; the older format has neither end mark nor checksum.
 func TestBehindLZ4(t *testing.T) {
 	packed := string(pack(t, lz4Codec, 1, firewall(5000), 0))
 	for what, more := range map[string]string{
@@ -154,7 +154,7 @@ func TestBehindLZ4(t *testing.T) {
 	}
 }
 
-// TestHostileWindow: a few bytes may not make a reader allocate gigabytes.
+// TestHostileWindow: a few bytes must not make a reader allocate gigabytes.
 func TestHostileWindow(t *testing.T) {
 	for name, head := range map[string][]byte{
 		"window":         {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8, 0x01, 0x00, 0x00},

@@ -8,7 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// zstdParts tells the parts of a zstd frame (RFC 8878, 3.1.1): the header, the blocks, the checksum.
+// zstdParts finds the parts of a zstd frame (RFC 8878, 3.1.1): the header, the blocks, the checksum.
 type zstdParts struct {
 	begun, last, checksum bool
 }

@@ -13,13 +13,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// acceptManifest makes a manifest that is at the destination a link of this spool's chain, if this spool holds everything that the
-// manifest states, and the destination as well. Otherwise this spool leaves the chain: see Spool.Leave. Anybody who may write at
-// the destination may have written the manifest.
+// acceptManifest accepts a manifest that is already at the destination as the next one of this spool's chain, if both this
+// spool and the destination hold everything that the manifest states. Otherwise this spool leaves the chain: see Shelf.Leave.
+// Anyone with write access to the destination may have written the manifest.
 func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) error {
 	began := time.Now()
 	if (m.Footer.Segment > c.Segment || !m.Footer.Passed.IsZero()) && l.s.sp.Source() == "" {
-		// The records it names may be in the active segment here; it is sealed first, so that it can be compared.
+		// The records that the manifest names may be in the active segment here, which must be sealed before it can be
+		// compared.
 		if err := l.retry(ctx, "chain", func(ctx context.Context) error { return ofHost(l.s.sp.Seal(ctx)) }); err != nil {
 			return err
 		}
@@ -69,17 +70,18 @@ func (l *lane) acceptManifest(ctx context.Context, m *Manifest, c spool.Chain) e
 			l.setVouched()
 		}
 		if !m.Footer.Passed.IsZero() {
-			// A clock that is set back must not make a segment begin before it either. Without room on the disk it can wait.
+			// Idle records that no segment begins before Passed, even if the clock is set back. If the disk has no room, that
+			// can wait.
 			_, _, _ = l.s.sp.Shelf().Idle(l.name)
 		}
 		return nil
 	})
 }
 
-// epochsAhead is how far another owner's epoch may be after this spool's: each spool begins one at most once a start.
+// epochsAhead bounds how far another owner's epoch may be ahead of this spool's. A spool begins at most one epoch per start.
 const epochsAhead = 1000
 
-// contradiction returns why this spool cannot continue after a manifest whose lines it shares, "" if it can.
+// contradiction returns why this spool cannot continue the chain after a manifest even if its lines agree, "" if it can.
 func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time.Time) string {
 	by, passed := m.Footer.ClosedBy, m.Footer.Passed
 	switch {
@@ -89,7 +91,7 @@ func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time
 		return "it follows another manifest than the one that is known here"
 	case by != nil && by.Epoch > min(max(c.Epoch, l.s.epoch), object.MaxEpoch-2*epochsAhead)+epochsAhead,
 		m.Footer.Final && c.Epoch > object.MaxEpoch-epochsAhead:
-		// No epoch follows the last one, and what is kept after it could never be delivered in this chain.
+		// No epoch follows MaxEpoch, so records kept after it could never be delivered in this chain.
 		return "it leaves hardly any epoch"
 	case passed.IsZero():
 	case passed.After(began) && l.s.sp.Source() == "":
@@ -107,7 +109,7 @@ func (l *lane) contradiction(m *Manifest, c spool.Chain, far *shared, began time
 	return ""
 }
 
-// isSigned reports whether a manifest has the signature that this spool's own manifests have.
+// isSigned reports whether a manifest is signed with the key of this spool's Signer; without a Signer, every manifest passes.
 func (l *lane) isSigned(m *Manifest) bool {
 	signer := l.s.o.Signer
 	if signer == nil {
@@ -121,8 +123,8 @@ func (l *lane) isSigned(m *Manifest) bool {
 	return err == nil
 }
 
-// isVouched reports whether the chain is known to have a manifest with this spool's signature: no manifest without one follows it
-// then. Until that is known, signing may not have begun, or with another key.
+// isVouched reports whether the chain is known to contain a manifest with this spool's signature. From then on, a manifest
+// without it is not accepted. Before that, signing may not have begun, or may have begun with another key.
 func (l *lane) isVouched() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +137,6 @@ func (l *lane) setVouched() {
 	l.mu.Unlock()
 }
 
-// heard returns when another owner was heard of, by the time of its manifest. That was written before it was read, so that
-// a later time is that of a wrong clock: an owner whose clock is a year ahead would otherwise not be taken for silent for a
-// year.
+// heard returns when another owner last wrote: the time of its manifest, but at most the present. A later time comes from a
+// wrong clock, and an owner whose clock is a year ahead would otherwise not count as silent for a year.
 func heard(written time.Time) int64 { return min(segment.Nanos(written), segment.Nanos(time.Now())) }

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Claim makes this Shipper the writer of the chains of an adopted spool, and does nothing for any other. It goes by the
-// first destination, in the order of names: whoever has created the next manifest there, of all who may try to, adopts;
-// the others have ErrFenced. So two adopters do not do the same work twice. It waits while that destination cannot be
-// reached. Run begins with it.
+// Claim makes this Shipper the writer of the chains of an adopted spool; for any other spool it does nothing. The destination
+// whose name sorts first decides: the adopter that creates the next manifest there adopts the spool, and all others get
+// ErrFenced. So two adopters do not do the same work twice. Claim waits while that destination cannot be reached. Run calls
+// it first.
 //
-// The manifests of another adopter are taken over, one by one. One that has written nothing for Options.OwnerTimeout is taken
-// for dead. If it is not, the two deliver together: nothing is delivered twice, and nothing is lost.
+// Claim accepts the manifests that another adopter has written, one by one. An adopter that has written nothing for
+// Options.OwnerTimeout is considered dead. If it is alive, both deliver: nothing twice, and nothing is lost.
 func (s *Shipper) Claim(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -31,7 +31,7 @@ func (s *Shipper) Claim(ctx context.Context) error {
 		if claimed {
 			break
 		}
-		// There is nothing to deliver, and this one has written nothing: the next destination decides.
+		// This destination needs nothing, and this Shipper has written nothing there, so the next destination decides.
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,9 +39,9 @@ func (s *Shipper) Claim(ctx context.Context) error {
 	return nil
 }
 
-// claimChain follows the chain at the destination to its end, and hands it over to this spool, unless that has been done before.
-// claimed is false if the chain is complete without. An owner or an adopter that has shown itself within patience is given
-// way to.
+// claimChain follows the chain at the destination to its end and hands it over to this spool, unless that was done before.
+// claimed is false if the chain is complete without this spool. If the owner or another adopter has written within patience,
+// claimChain returns ErrFenced.
 func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed bool, err error) {
 	for {
 		if err := l.follow(ctx); err != nil {
@@ -57,7 +57,7 @@ func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed 
 		case c.Final && !l.hasPending(c):
 			return c.Taken == 0, nil
 		case c.Taken == 0 && c.Next > 0 && (c.Epoch >= l.s.epoch || c.Spool != l.s.spool):
-			return true, nil // begun, by this spool itself
+			return true, nil // this spool itself has begun it
 		case c.Taken != 0 && silent < patience:
 			return false, fmt.Errorf("%w: at %s, %s is delivering epoch %d; its last manifest is %v old, and it is considered dead after %v",
 				ErrFenced, l.name, l.lastWriter(ctx), c.Epoch, silent.Round(time.Second), patience)
@@ -66,16 +66,16 @@ func (l *lane) claimChain(ctx context.Context, patience time.Duration) (claimed 
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool, c.Taken != 0 && c.Next > 0:
 			err = l.handOver(ctx)
 		default:
-			err = l.writeManifest(ctx, nil, nil) // the birth of this one's
+			err = l.writeManifest(ctx, nil, nil) // the first manifest of this spool's epoch
 		}
-		// If somebody was quicker: whether that was an adopter or a last word of the old owner's, the chain itself tells.
+		// If another writer was quicker, the next turn reads its manifest and sees who that was.
 		if err != nil && !isTaken(err) {
 			return false, err
 		}
 	}
 }
 
-// lastWriter names who has written the last manifest that there is, for people to read.
+// lastWriter returns the instance that the chain's last manifest names as the chain's writer, for messages.
 func (l *lane) lastWriter(ctx context.Context) string {
 	c := l.cursor()
 	if last, ok := c.Last(); ok {

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// orphan makes a spool whose process is gone, with 6 segments of 10 records, of which the destinations that are reached
-// have 3, and 5 records more that were not sealed.
+// orphan makes a spool whose process is gone. It has 6 segments of 10 records, of which the reachable destinations have 3,
+// and 5 more records that were not sealed.
 func orphan(t *testing.T, d, reached destinations) (dir string, b *bench) {
 	t.Helper()
 	b = newBench(t, d)
@@ -76,7 +76,7 @@ func complete(t *testing.T, s *ship.Shipper, d destinations) error {
 
 var raceRounds = flag.Int("adopt.races", 20, "how often two adopters race")
 
-// TestAdoptersRace: of two hosts that adopt copies of one volume at the same time one wins, at every destination.
+// TestAdoptersRace: if two hosts adopt copies of one volume at the same time, one of them wins, at every destination.
 func TestAdoptersRace(t *testing.T) {
 	rounds := *raceRounds
 	var won [2]int
@@ -111,7 +111,7 @@ func TestAdoptersRace(t *testing.T) {
 			wg.Go(func() { errs[i] = complete(t, s, d) })
 		}
 		wg.Wait()
-		// The loser may come again so late that there is nothing left to do: it has written nothing even then.
+		// The loser may try again so late that nothing is left to do: even then it has written nothing.
 		if loser := errs[1-winner]; errs[winner] != nil || loser != nil && !errors.Is(loser, ship.ErrFenced) {
 			t.Fatalf("the winner: %v\nthe loser: %v", errs[winner], loser)
 		}
@@ -125,8 +125,8 @@ func TestAdoptersRace(t *testing.T) {
 	t.Logf("%d rounds: the first won %d, the second %d", rounds, won[0], won[1])
 }
 
-// TestAdoptLeaves: what the old owner has delivered is recognised, it is fenced, a second adopter gives way to a first one
-// that is alive, and goes on in its place once it is not; nothing is there twice.
+// TestAdoptLeaves: the adopter recognises what the old owner has delivered, and the old owner is fenced. A second adopter
+// gives way to a first one that is alive, and takes its place once it is dead. Nothing is delivered twice.
 func TestAdoptLeaves(t *testing.T) {
 	mems := map[string]*shiptest.MemoryDestination{"idc": shiptest.Memory(), "s3": shiptest.Memory()}
 	d := destinations{"idc": mems["idc"], "s3": mems["s3"]}
@@ -164,7 +164,7 @@ func TestAdoptLeaves(t *testing.T) {
 		}
 	}
 
-	// The owner comes back, and goes on with the chain, in the next epoch.
+	// The owner comes back and continues the chain in the next epoch.
 	owner.ship(d)
 	owner.segments(2, 11)
 	owner.flush()
@@ -188,8 +188,8 @@ func TestAdoptLeaves(t *testing.T) {
 	}
 }
 
-// TestAdoptComplete: a volume whose mark was lost, or could not be made, is found complete by an adopter that has nothing
-// but the volume, and which writes nothing.
+// TestAdoptComplete: if a volume's mark was lost or could not be made, an adopter that has only the volume finds it complete
+// and writes nothing.
 func TestAdoptComplete(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}

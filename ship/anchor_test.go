@@ -10,8 +10,9 @@ import (
 	"github.com/penstock-go/penstock/ship/fileship"
 )
 
-// TestNotMounted: a process starts while the destination's volume is not mounted. Nothing is delivered to the directory
-// below the mount point, neither in the middle of a chain nor after a final manifest, and everything once it is back.
+// TestNotMounted: a process starts while the destination's volume is not mounted. Nothing is delivered to the directory below
+// the mount point, neither in the middle of a chain nor after a final manifest. Everything is delivered once the volume is
+// mounted.
 func TestNotMounted(t *testing.T) {
 	for _, final := range []bool{false, true} {
 		dir := filepath.Join(t.TempDir(), "idc")

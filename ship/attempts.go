@@ -2,15 +2,15 @@ package ship
 
 import "github.com/penstock-go/penstock/spool"
 
-// attempts is what this process knows of its own attempts: which keys nobody can have sent yet, so that a destination need
-// not be asked about them first, and under which ones the destination may have stored something else than was sent. Its
-// invariant: a key is new once. After the first attempt, whatever came of it, the destination is asked.
+// attempts records this process's own uploads. It shows which keys are new, so that the destination need not be asked first,
+// and under which keys it may have stored other bytes than were sent. Invariant: a key is new for one attempt only. After
+// that attempt, whatever its result, the destination is asked.
 type attempts struct {
-	// tried are the segments that this process has sent, or tried to send, and the chain does not cover yet.
+	// tried are the segments that this process has sent, or tried to send, and that the chain does not cover yet.
 	tried map[uint64]struct{}
-	// failed are those of them whose verification at the destination failed although the staged file is sound.
+	// failed are the tried segments whose verification at the destination failed although the staged file is sound.
 	failed map[uint64]struct{}
-	// published is the last manifest that this process has published, zero while another one is on its way.
+	// published is the last manifest that this process has published, zero while another one is being sent.
 	published publication
 }
 
@@ -30,7 +30,7 @@ func (a *attempts) noteSegment(sp *spool.Spool, rec *spool.StageRecord) bool {
 	return !again && rec.First > sp.Shelf().LastAtOpen()
 }
 
-// noteAltered notes that the destination's account of a segment's object was not what was sent.
+// noteAltered notes that the destination reported other bytes for a segment's object than were sent.
 func (a *attempts) noteAltered(segment uint64) {
 	if a.failed == nil {
 		a.failed = map[uint64]struct{}{}
@@ -48,8 +48,8 @@ func (a *attempts) forgetCovered(segment uint64) {
 	}
 }
 
-// noteManifest reports whether this is the first attempt at a manifest whose predecessor this process has published, and notes
-// that it is on its way.
+// noteManifest reports whether this is the first attempt at a manifest whose predecessor this process has published, and
+// notes that the manifest is being sent.
 func (a *attempts) noteManifest(h *ManifestHeader) bool {
 	before := publication{h.Spool, spool.Link{Epoch: h.Epoch, Number: h.Number - 1}}
 	first := h.Number > 0 && a.published == before

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// witness notes which objects were said to be new, and what put makes of a Put.
+// witness notes which objects were declared new; put handles each Put.
 type witness struct {
 	*shiptest.MemoryDestination
 	put func(o ship.Object, body *io.SectionReader) (ship.Receipt, error)
@@ -36,7 +36,7 @@ func (w *witness) Put(ctx context.Context, o ship.Object, body *io.SectionReader
 	return w.MemoryDestination.Put(ctx, o, body)
 }
 
-// told returns what was said of a kind of object since it was last asked.
+// told returns how objects of a kind were declared since the last call.
 func (w *witness) told(kind string) (said []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -49,7 +49,7 @@ func (w *witness) told(kind string) (said []string) {
 	return said
 }
 
-// TestNewKeys: a key is called new once, and only if nobody can have sent it before.
+// TestNewKeys: a key is declared new once, and only if nothing can have been sent under it before.
 func TestNewKeys(t *testing.T) {
 	var once sync.Once
 	w := &witness{MemoryDestination: shiptest.Memory()}
@@ -89,7 +89,7 @@ func TestNewKeys(t *testing.T) {
 	b.segments(1, 3) // sealed, and not sent
 	b.close()
 
-	// What another process may have sent is asked about.
+	// The destination is asked about keys that another process may have used.
 	again := openBench(t, b.dir, d, "host-a")
 	again.ship(d)
 	again.flush()
@@ -105,7 +105,7 @@ func TestNewKeys(t *testing.T) {
 	want("a segment that was begun after the restart", "class=vpn", "[true]")
 }
 
-// TestAlteredUpload: a store that damages what it is given is named, not another writer.
+// TestAlteredUpload: if a store damages an upload, the log blames the store and not another writer.
 func TestAlteredUpload(t *testing.T) {
 	w := &witness{MemoryDestination: shiptest.Memory()}
 	var once sync.Once

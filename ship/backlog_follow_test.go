@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestBacklogFollows: a chain that another owner continues goes past segments that were not in the window.
+// TestBacklogFollows: a chain that another owner continues may cover segments that were not in the window.
 func TestBacklogFollows(t *testing.T) {
 	in := func(numbers ...uint64) (window []*delivery) {
 		for _, n := range numbers {

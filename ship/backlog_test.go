@@ -12,12 +12,12 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// slowLine is a destination to which four uploads at a time take a second each.
+// slowLine is how long an upload takes; four run at a time.
 const slowLine = time.Second
 
-// TestBacklog: a destination is down for an hour of fake time, while as many segments come as 10 GB have at their usual
-// size of 64 MiB; they are small here, everything that grows with their number is real. Memory stays as it is, the other
-// destination is never behind by more than a segment, the backlog then goes at the full speed of the line, and nothing is
+// TestBacklog: a destination is down for an hour of fake time, while as many segments come as 10 GB have at their usual size
+// of 64 MiB; they are small here, but everything that grows with their number is real. Memory does not grow, the other
+// destination never lags by more than a segment, the backlog is then delivered at the full speed of the line, and nothing is
 // encoded twice.
 func TestBacklog(t *testing.T) {
 	const segments = 160
@@ -44,7 +44,7 @@ func TestBacklog(t *testing.T) {
 		if n := b.s.Stats()["idc"].PendingSegments; n != segments {
 			t.Fatalf("%d segments are owed to idc, want %d", n, segments)
 		}
-		// What s3 holds lies in this process too, 300 B a segment; and a little state for each segment.
+		// s3 keeps its objects in this process too, 300 B a segment, and each segment has a little state.
 		if late := heap(); late > early+segments*16<<10 {
 			t.Errorf("the heap grew from %d to %d bytes with the backlog", early, late)
 		}

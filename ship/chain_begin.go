@@ -11,18 +11,18 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// prepareChain brings the chain to where the next manifest can be written. It runs before anything else is sent, so that a
-// destination never holds data of a spool of which its chain says nothing, and so that a copy of a volume learns that it
-// is one before it has sent a byte of data.
+// prepareChain brings the chain into a state in which the next manifest can be written. It runs before anything else is sent,
+// so that a destination never holds data of a spool without a chain, and the owner of a copied volume detects the copy before
+// it sends any data.
 //
-// Each step leaves a state from which the next process goes on, wherever this one ends: a manifest is proposed (durable
-// here), sent, acknowledged, and only then is the next one made.
+// Each step leaves a state from which the next process can continue if this one dies: a manifest is proposed (made durable in
+// the spool), sent, and acknowledged before the next one is made.
 func (l *lane) prepareChain(ctx context.Context) error {
 	if err := l.checkAnchor(ctx); err != nil {
 		return err
 	}
 	for {
-		// The manifest that is at the destination under the next number comes first, whoever wrote it.
+		// First read the manifests that are already at the destination, whoever wrote them.
 		if err := l.follow(ctx); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (l *lane) prepareChain(ctx context.Context) error {
 		case l.goesOn():
 			err = l.changeChain(ctx, func() error { return l.s.sp.Shelf().Enter(l.name) })
 		case c.Final:
-			return nil // nothing can follow before the spool is opened again, or has more
+			return nil // nothing can follow until the spool is opened again or has pending segments
 		case c.Epoch < l.s.epoch && c.Spool == l.s.spool:
 			err = l.handOver(ctx)
 		case c.Next == 0:
@@ -49,25 +49,26 @@ func (l *lane) prepareChain(ctx context.Context) error {
 	}
 }
 
-// beginChain writes the first manifest of a chain, or of an epoch. It says since when there is anything that the chain will
-// have: a host that has just begun, or that dies before it has delivered anything, may owe nothing of the hours before.
+// beginChain writes the first manifest of a chain or of an epoch. It states the time before which no pending segment begins.
+// So a reader knows that a host which has just started, or which dies before it delivers anything, owes nothing of earlier
+// hours.
 func (l *lane) beginChain(ctx context.Context) error {
 	since, err := l.s.sp.Shelf().Since(l.name)
 	switch {
 	case errors.Is(err, spool.ErrClosed):
 		return err
-	case err != nil: // the disk may be full: it can be said without
+	case err != nil: // the disk may be full: the chain can begin without this time
 		l.log.Warn("ship: cannot record in the spool since when it has records; the chain begins without that, so readers of whole hours wait until it has delivered something", "err", err)
 		since = time.Time{}
 	}
 	return l.writeManifest(ctx, nil, func(m *Manifest) { m.Footer.Passed = since })
 }
 
-// hasPending reports whether there is something that the chain does not cover.
+// hasPending reports whether there are sealed segments that the chain does not cover.
 func (l *lane) hasPending(c spool.Chain) bool { return len(l.s.sp.Shelf().Sealed(c.Segment, 1)) > 0 }
 
-// handOver closes the epoch that the chain is in, for the one that the spool is in: the names of objects say which. Whoever
-// else writes this chain follows there.
+// handOver ends the chain's present epoch, so that the chain continues in the spool's epoch, which is part of its objects'
+// keys. Any other writer of this chain follows it there.
 func (l *lane) handOver(ctx context.Context) error {
 	claim := newClaim()
 	return l.writeManifest(ctx, nil, func(m *Manifest) {
@@ -75,9 +76,9 @@ func (l *lane) handOver(ctx context.Context) error {
 	})
 }
 
-// checkAnchor waits until the chain's last manifest is at the destination. Where it is not, the destination is not the place
-// that it was: a volume that is not mounted at its directory, another bucket of the same name. What would be stored there
-// counts as delivered here, and is deleted.
+// checkAnchor waits until the chain's last manifest is at the destination. If it is missing, this is not the same destination
+// as before: its volume may not be mounted, or another bucket may have its name. Records stored there would count as
+// delivered, and the spool would delete them.
 func (l *lane) checkAnchor(ctx context.Context) error {
 	c := l.cursor()
 	last, ok := c.Last()
@@ -92,13 +93,13 @@ func (l *lane) checkAnchor(ctx context.Context) error {
 				"for example that its volume is mounted; if it was emptied on purpose, give it another name: it then gets everything that is kept from now on",
 				object.ManifestKey(l.s.class, c.Spool, last.Epoch, last.Number)))
 		case errors.Is(err, ErrVerify) || err == nil && m.Hash != c.Hash:
-			// The place is the right one, and an audit says more about what is in it. Damage there must not hold up what is here.
+			// The destination is the right one, and an audit reports the damage. It must not stop deliveries.
 			if err := l.proveGenuine(ctx); err != nil {
 				return err
 			}
 			l.log.Error("ship: the destination's copy of the last delivered manifest has changed; continuing after it, and every audit reports it: find out who writes there", "epoch", last.Epoch, "manifest", last.Number, "err", err)
 			return nil
 		}
-		return err // also where it may not be read: what cannot be read cannot be verified either
+		return err // also if reading is not permitted: then nothing could be verified either
 	})
 }

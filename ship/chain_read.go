@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// ReadManifest reads one manifest from a destination. It checks that it is the one that its key names.
+// ReadManifest reads one manifest from a destination, and checks that it is the one that its key names.
 func ReadManifest(ctx context.Context, d Destination, class, spool string, epoch uint32, number uint64) (*Manifest, error) {
 	key := object.ManifestKey(class, spool, epoch, number)
 	body, err := d.Open(ctx, key)
@@ -31,9 +31,9 @@ func ReadManifest(ctx context.Context, d Destination, class, spool string, epoch
 	return m, nil
 }
 
-// ReadChain yields the manifests of one epoch of a spool's chain from number 0 until one is not there, and checks that
-// each follows the one before: hash, sequence and destination. It ends at the first error. That a manifest is missing in
-// the middle, or the last ones, is for the caller to find out: by listing, by a head, or by `final`.
+// ReadChain yields the manifests of one epoch of a spool's chain from number 0 to the first number that is missing, and
+// checks that each follows the previous one: hash, sequence and destination. It ends at the first error. ReadChain cannot
+// tell a missing manifest from the end of the chain: the caller needs a listing, a head, or `final` for that.
 func ReadChain(ctx context.Context, d Destination, class, spool string, epoch uint32) iter.Seq2[*Manifest, error] {
 	return func(yield func(*Manifest, error) bool) {
 		var prev *Manifest
@@ -57,8 +57,8 @@ func ReadChain(ctx context.Context, d Destination, class, spool string, epoch ui
 	}
 }
 
-// follows checks that m is the link after prev in the same epoch. The sequence may go on later only where the header says
-// that the destination is owed nothing in between.
+// follows checks that m is the next manifest after prev in the same epoch. The sequence may skip records only if the header's
+// Joined says that the destination is not owed them.
 func (m *Manifest) follows(prev *Manifest) error {
 	h, p := &m.Header, &prev.Header
 	var what string

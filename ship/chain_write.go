@@ -16,17 +16,17 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// linger is how long a manifest waits for a segment that is being uploaded right now. Long enough to put what arrives
-// together into one manifest, short beside the age at which segments are sealed.
+// linger is how long a manifest waits for segments that are being uploaded: long enough for one manifest to cover segments
+// that arrive together, short compared with the age at which segments are sealed.
 const linger = time.Second
 
-// writeChain writes one manifest after the other, each for the segments that are next in sequence and verified. It is
-// the only goroutine that does, after begin: a chain has one writer, in this process as among processes.
+// writeChain writes one manifest after the other, each for the verified segments that are next in sequence. After
+// prepareChain, no other goroutine does: a chain has one writer, within a process as among processes.
 //
-// Nobody waits for a manifest to fill up. A destination that keeps pace gets one for each segment, one that catches up
-// gets them by the dozen.
+// It does not wait for a full manifest. A destination that keeps pace gets one for each segment; while it catches up, each
+// covers dozens.
 func (l *lane) writeChain(ctx context.Context) error {
-	var deadline time.Time // until when what is ready waits for what is being uploaded
+	var deadline time.Time // until when verified segments wait for those that are being uploaded
 	begin := time.Now()
 	for {
 		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
@@ -64,8 +64,8 @@ func (l *lane) writeChain(ctx context.Context) error {
 	}
 }
 
-// followOther goes on after what another owner has written. An upload that was made meanwhile is kept if it comes next in the same
-// chain.
+// followOther continues after another owner's manifests. Uploads made meanwhile are kept if the chain stays in its epoch and
+// under its id; otherwise it returns errMoved.
 func (l *lane) followOther(ctx context.Context) error {
 	before := l.cursor()
 	if err := l.follow(ctx); err != nil {
@@ -77,27 +77,26 @@ func (l *lane) followOther(ctx context.Context) error {
 	return nil
 }
 
-// goesOn reports whether there is something to be told after a final manifest that an earlier process or another owner has
-// written, or of a chain that was left.
+// goesOn reports whether segments are pending after another process's final manifest, or after the chain was left.
 func (l *lane) goesOn() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.chain.Final && !l.closed && l.hasPending(l.chain)
 }
 
-// noteClosed notes that this process has said that nothing follows.
+// noteClosed notes whether this process has written the final manifest.
 func (l *lane) noteClosed(final bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = final
 }
 
-// idleRetry is how soon a spool that is not idle is asked again, once an hour has passed.
+// idleRetry is how soon the spool is asked again if it is not idle when an hour has passed.
 const idleRetry = time.Minute
 
-// passedUpTo returns up to when everything is at the destination, if an hour has passed since the chain last said so, and
-// nothing came in: who waits for an hour to be complete must be able to tell an idle spool from a dead one. Zero: there
-// is nothing to say, look again after the given time. begin is when this process began to write the chain.
+// passedUpTo returns the time for the next `passed`, if an hour has passed since the last one and the spool is idle: a reader
+// that waits for a complete hour must be able to tell an idle spool from a dead one. If t is zero, there is nothing to state,
+// and again is when to ask next. begin is when this process began to write the chain.
 func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, err error) {
 	c := l.cursor()
 	if c.Final {
@@ -114,7 +113,7 @@ func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, er
 	switch {
 	case errors.Is(err, spool.ErrClosed):
 		return time.Time{}, 0, err
-	case err != nil: // the disk may be full: an hour can wait to be told of, segments that come in meanwhile cannot
+	case err != nil: // the disk may be full: an idle hour can wait, new segments cannot
 		l.log.Warn("ship: cannot record an idle hour in the spool; will retry", "err", err, "again_in", idleRetry)
 	case idle:
 		return t, 0, nil
@@ -122,8 +121,8 @@ func (l *lane) passedUpTo(begin time.Time) (t time.Time, again time.Duration, er
 	return time.Time{}, idleRetry, nil
 }
 
-// nextReady returns the deliveries that are next in sequence and verified. complete: there is no point in waiting for more.
-// Half a window is enough, so that the other half is on its way meanwhile.
+// nextReady returns the verified deliveries that are next in sequence. complete is true if waiting for more is pointless.
+// Half a window is enough, so that the other half is uploaded meanwhile.
 func (l *lane) nextReady() (ready []*delivery, complete bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,26 +131,26 @@ func (l *lane) nextReady() (ready []*delivery, complete bool) {
 		n++
 	}
 	full := min(maxManifestSegments, l.s.o.Workers)
-	// One that waits for room may need this very manifest to get it.
+	// A delivery that waits for room in the spool may get it only through this manifest.
 	return slices.Clone(l.window[:min(n, maxManifestSegments)]), n == len(l.window) || n >= full || l.window[n].waits
 }
 
-// finalNow reports whether a final manifest is wanted and true. Both are asked at the moment of writing, by the one who
-// writes: what was true when Finalize was called may not be any more.
+// finalNow reports whether a final manifest is wanted and true. The writer asks just before it writes: the answer may have
+// changed since Finalize was called.
 func (l *lane) finalNow() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.final && !l.chain.Final && len(l.window) == 0 && l.s.isCovered(l.chain)
 }
 
-// isCovered reports whether a chain covers everything that the spool has ever been given. Records that wait in memory
-// count as given: `final` must not be written in front of them.
+// isCovered reports whether a chain covers every record ever appended to the spool, including records still in memory:
+// `final` must not be written before they are delivered.
 func (s *Shipper) isCovered(c spool.Chain) bool {
 	return len(s.sp.Shelf().Sealed(c.Segment, 1)) == 0 && c.Through >= s.sp.Stats().Appended
 }
 
-// writeManifest writes the next manifest: for these deliveries, which must be the first of the window, and as change says. If
-// the bytes become too many it takes fewer deliveries; the others are next.
+// writeManifest writes the next manifest for these deliveries, which must be the first of the window, after change has
+// modified it. If the manifest would be too large, it covers fewer deliveries, and the next one covers the others.
 func (l *lane) writeManifest(ctx context.Context, ready []*delivery, change func(*Manifest)) error {
 	var m *Manifest
 	err := l.retry(ctx, "chain", func(ctx context.Context) error {
@@ -200,8 +199,8 @@ func (l *lane) newManifest(ready []*delivery) *Manifest {
 			line.Whole = d.whole
 			m.Segments = append(m.Segments, line)
 		case d.seg.Last >= d.seg.First:
-			// Kept once, and nothing of it is readable: there is no object, and the sequence must not have a hole. Or another
-			// owner's object has all of it.
+			// There is no object: no record is readable any more, or another owner's object has all of them. But the sequence
+			// must not have a hole.
 			line := SegmentLine{Segment: d.seg.Number, First: max(d.seg.First, d.rest), Last: d.seg.Last, Whole: d.whole}
 			if line.First <= line.Last {
 				line.Gaps = []segment.Range{{First: line.First, Last: line.Last}}
@@ -227,8 +226,8 @@ func (s *Shipper) forgottenNames() (names []string) {
 	return names
 }
 
-// publish sends a manifest until it is at the destination, and acknowledges what it covers. Of two writers of one
-// number the destination lets only one win, since it never overwrites; the other learns it here and must not go on.
+// publish sends a manifest until the destination has it, and acknowledges what it covers. A destination never overwrites, so
+// only one of two writers of a number succeeds. The other gets a takenError and must not continue.
 func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	b, err := m.Encode()
 	if err != nil {
@@ -240,7 +239,7 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	o.New = l.attempts.noteManifest(&m.Header)
 	l.mu.Unlock()
 	err = l.retry(ctx, "chain", func(ctx context.Context) error {
-		// Durable here before it is there: after a crash the same bytes are sent again.
+		// Durable here before it is sent: after a crash the same bytes are sent again.
 		if err := l.s.sp.Shelf().Propose(l.name, b, m.Footer.Final); err != nil {
 			return ofHost(err)
 		}
@@ -263,8 +262,8 @@ func (l *lane) publish(ctx context.Context, m *Manifest) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 }
 
-// ack tells the spool what the chain is with a manifest that stands, and moves the window on. The spool answers with where the chain
-// goes on: in a new epoch, if the old one is over.
+// ack saves the chain's state after a manifest that is at the destination, and advances the window. It reads the state back:
+// if the epoch is over, the spool continues the chain in a new one.
 func (l *lane) ack(c spool.Chain) error {
 	if err := l.s.sp.Shelf().Ack(l.name, c); err != nil {
 		return ofHost(err)
@@ -285,8 +284,8 @@ func (l *lane) cursor() spool.Chain {
 	return l.chain
 }
 
-// setCursor moves the chain and, with it, the window. What leaves the window is what was delivered: its bytes are the
-// rate that Stats show.
+// setCursor sets the chain's state and advances the window. Deliveries that leave the window are complete: their bytes are
+// the rate in Stats.
 func (l *lane) setCursor(c spool.Chain) {
 	now := time.Now()
 	l.mu.Lock()

@@ -15,9 +15,9 @@ import (
 	"github.com/penstock-go/penstock/ship/open"
 )
 
-// TestCloneRace: two instances of one name on two copies of a volume deliver different records under the same numbers at
-// the same time, to a directory, OpenSSH and a real S3 server. The destination decides who goes on with the chain; the other
-// one delivers under an identity of its own.
+// TestCloneRace: two instances of one name on two copies of a volume deliver different records under the same numbers at the
+// same time, to a directory, OpenSSH and a real S3 server. The destination decides which of them continues the chain; the
+// other one delivers under an identity of its own.
 func TestCloneRace(t *testing.T) {
 	for _, kind := range []string{"file", "sftp", "s3"} {
 		t.Run(kind, func(t *testing.T) {
@@ -92,7 +92,7 @@ func cloneRace(t *testing.T, url string, before int) {
 		t.Fatal(err)
 	}
 	for _, f := range r.Findings {
-		// Objects of the one that lost lie ahead of the chain, or beside it: in no manifest.
+		// Objects of the instance that lost are in no manifest: they are ahead of the chain or beside it.
 		if f.Code != audit.Open && f.Code != audit.Uncovered && f.Code != audit.ObjectUnknown {
 			t.Errorf("%d segments before: %+v", before, f)
 		}

@@ -21,10 +21,10 @@ const ClosingVersion = 1
 // maxText bounds each of the two texts of a closing in bytes.
 const maxText = 1024
 
-// Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and what it kept
-// after its chain's end and no destination has is lost. It is beside the chain of each destination, which it names the
-// end of, and is no part of that chain: nobody but the owner of a spool writes its chain. Like a head it is a JSON object
-// in a line, its seal, and perhaps a SignatureLine. See object.ClosingKey.
+// Closing is an operator's statement that a spool is permanently gone: nothing more will come from it, and records after the
+// end of its chain are lost if no destination has them. It is stored beside a destination's chain and names the end of that
+// chain, but is no part of it: only the owner of a spool writes its chain. Like a head, it consists of a JSON object on one
+// line, its seal, and optionally a SignatureLine. See object.ClosingKey.
 type Closing struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`
@@ -34,7 +34,7 @@ type Closing struct {
 	Number      uint64    `json:"number"`      // of the chain's last manifest
 	Hash        string    `json:"hash"`        // of that manifest's bytes, SHA-256 in hex
 	Last        uint64    `json:"last"`        // last sequence number that the chain covers
-	By          string    `json:"by"`          // who closes
+	By          string    `json:"by"`          // the operator who closes the chain
 	Reason      string    `json:"reason"`
 	Time        time.Time `json:"time"`
 	// Signature is nil in closings that are not signed. It is a line of its own.
@@ -49,7 +49,7 @@ func (c *Closing) Encode() ([]byte, error) {
 	return encodeSealed(c, c.Signature)
 }
 
-// Sign signs the closing. Any change but to the signature makes it worthless.
+// Sign signs the closing. Any later change, except to the signature itself, makes the signature invalid.
 func (c *Closing) Sign(signer crypto.Signer) (err error) {
 	c.Signature, err = signSealed(signer, c)
 	return err
@@ -65,8 +65,8 @@ func (c *Closing) Key(b []byte) string {
 	return object.ClosingKey(c.Class, c.Spool, c.Epoch, c.Number, sha256.Sum256(b))
 }
 
-// DecodeClosing reads the closing under key. Errors wrap ErrVerify, unless they are r's own; one of another
-// version wraps ErrVersion too.
+// DecodeClosing reads the closing under key. Errors wrap ErrVerify, unless they are r's own; for another version they wrap
+// ErrVersion too.
 func DecodeClosing(r io.Reader, key string) (*Closing, error) {
 	var b bytes.Buffer
 	c := new(Closing)

@@ -12,15 +12,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// shared is how far a manifest of another owner goes along with what is here.
+// shared is how far another owner's manifest agrees with this spool.
 type shared struct {
 	spool.Left
-	why string // what comes next is not the same; "" if the manifest states nothing else
+	why string // the first difference; "" if there is none
 }
 
-// compareManifest walks through what a manifest adds to the chain and through the segments that follow here, in step, up to the first
-// difference. Two volumes have the same past, and then each its own: different records, another end of a segment that both
-// were writing, or different losses. Damage is no difference: what can still be read on both sides is compared.
+// compareManifest compares the lines that a manifest adds to the chain with this spool's next segments, one by one, up to the
+// first difference. Copies of a volume share a past and then diverge: in records, in where a segment ends that both were
+// writing, or in losses. Damage is no difference: only records that both can still read are compared.
 func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) (s shared, err error) {
 	s.Left = spool.Left{Segment: c.Segment, Through: c.Through, Stated: c.Stated}
 	past := func(segment, last uint64) bool { return segment <= c.Segment && last <= c.Through } // deleted here, or delivered
@@ -59,10 +59,10 @@ func (l *lane) compareManifest(ctx context.Context, m *Manifest, c spool.Chain) 
 	return s, nil
 }
 
-// compareSegment compares a line, nil for none, with the segment that is next here, and moves at on to the last record that
-// both have. why is the difference, "" if there is none.
+// compareSegment compares a line, nil for none, with this spool's next segment, and advances at to the last record that both
+// have. why is the difference, "" if there is none.
 func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spool.Segment, at *spool.Left) (why string, err error) {
-	owes := have.Last > max(at.Through, have.First-1) // else the chain, or one that was left, has its records
+	owes := have.Last > max(at.Through, have.First-1) // otherwise the chain, or one that was left, has its records
 	switch {
 	case line == nil && (owes || have.Last >= have.First && !at.Stated):
 		return fmt.Sprintf("it states no records of segment %d", have.Number), nil
@@ -91,15 +91,15 @@ func (l *lane) compareSegment(ctx context.Context, line *SegmentLine, have *spoo
 	return "", nil
 }
 
-// sameSegment reports whether a line speaks of this very segment from a record on, and the destination holds the object. If it
-// does not, the records may be the same all the same. A line proves neither: whoever may write at the destination may have taken
-// its hashes from another place, or from a copy of the volume. So the segment is encoded as the line says, and what that gives is
-// compared with the destination's own account of the object, as after an upload. What differs is read and compared.
+// sameSegment reports whether a line describes exactly this segment, beginning with record from, and the destination holds
+// the object. If not, the records may still be the same, and the caller compares them. The line alone proves nothing: anyone
+// with write access to the destination may have copied its hashes from another destination or a copy of the volume. So the
+// segment is encoded as the line says, and the result is compared with the size and checksum that the destination reports.
 func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Segment, from uint64) (bool, error) {
 	switch {
 	case line.First != from || line.Last != seg.Last:
 		return false, nil
-	case line.Records == 0: // nothing of it was readable there: nothing is lost if that is so here
+	case line.Records == 0: // none of its records was readable there: nothing is lost if none is readable here
 		return readable(seg, from) == 0, nil
 	case line.Whole != nil || line.First != seg.First || line.Records != seg.Records || line.Bytes != seg.Bytes:
 		return false, nil
@@ -115,7 +115,7 @@ func (l *lane) sameSegment(ctx context.Context, line *SegmentLine, seg *spool.Se
 	return err == nil && o.Check(r) == nil, err
 }
 
-// readable counts the records of a segment from one on that are not damaged.
+// readable counts the undamaged records of a segment, beginning with record from.
 func readable(seg *spool.Segment, from uint64) uint64 {
 	n := seg.Last + 1 - from
 	for _, g := range seg.Gaps {
@@ -126,8 +126,8 @@ func readable(seg *spool.Segment, from uint64) uint64 {
 	return n
 }
 
-// encodedAs returns what a segment is encoded to in the encoding of a line, under the line's key; nil if it cannot be, or is not
-// what the line says, which proves nothing: then the records are compared.
+// encodedAs encodes a segment as a line says and returns the resulting object under the line's key. It returns nil if that is
+// impossible, or if the result is not what the line states. That proves nothing: the records are compared then.
 func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segment) (*Object, error) {
 	if seg.Staged {
 		rec, err := l.s.stage(ctx, seg.Number)
@@ -145,13 +145,13 @@ func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segm
 	}
 	r, done, err := l.s.sp.Shelf().ReadSealed(seg.Number)
 	if err != nil {
-		return nil, nil // only the staged file may be left, or the disk refuses the own one: see ownRecords
+		return nil, nil // only the staged file may be left, or the disk refuses the segment's own file: see ownRecords
 	}
 	defer func() { _ = done() }()
 	o, want, stored := Object{Key: line.Key}, line.Encoding(), NewDigest()
 	out, err := l.s.enc.Encode(ctx, stored, r, &want)
 	if err != nil || out.Records == 0 || hex.EncodeToString(out.RawSHA256[:]) != line.RawSHA256 {
-		return nil, ctx.Err() // it cannot be written in that format: then it was not; or it cannot be read to the end
+		return nil, ctx.Err() // it does not fit that format, so it was not written in it; or it cannot be read to the end
 	}
 	stored.Sum(&o)
 	return &o, nil
@@ -160,7 +160,7 @@ func (l *lane) encodedAs(ctx context.Context, line *SegmentLine, seg *spool.Segm
 // lossLine states what was lost in a segment, and what was dropped and made on purpose.
 func lossLine(seg *spool.Segment) LossLine {
 	unaccounted := slices.Clone(seg.Unaccounted)
-	for i := range unaccounted { // in the form of a manifest, which must not stop the chain
+	for i := range unaccounted { // within the limits of a manifest: a value beyond them must not stop the chain
 		u := &unaccounted[i]
 		u.From, u.To, u.AtMostBytes = u.From.UTC(), u.To.UTC(), min(u.AtMostBytes, maxSequence)
 	}
@@ -176,8 +176,8 @@ func lossless(seg *spool.Segment) bool {
 		seg.Filtered == (segment.Tally{}) && seg.Made == (segment.Tally{})
 }
 
-// sameLosses reports whether a loss line, nil for none, states what was lost in a segment, if anything. Of a damaged one that is
-// not known any more. Further losses of another owner are no difference to one that has lost nothing.
+// sameLosses reports whether a loss line, nil for none, states what was lost in a segment. The losses of a damaged segment
+// are not known any more, so any line agrees. Losses of another owner alone are no difference either.
 func sameLosses(line *LossLine, seg *spool.Segment) bool {
 	if len(seg.Gaps) > 0 || lossless(seg) {
 		return line == nil || line.Segment == seg.Number

@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestCopyEndsWithoutRecords: the copy of a volume under use states what it may have lost, in a segment without records. The
+// TestCopyEndsWithoutRecords: the copy of a volume in use states what it may have lost, in a segment without records. The
 // original has records under that segment's number.
 func TestCopyEndsWithoutRecords(t *testing.T) {
 	mem := shiptest.Memory()
@@ -49,8 +49,8 @@ func TestCopyEndsWithoutRecords(t *testing.T) {
 	want(t, delivered(t, mem, true), numbered(0, 3), numbered(1000, 1))
 }
 
-// TestSnapshotLosesChainState: a restored spool has delivered under its second identity, and more segments than its former
-// life had. Its chain state is lost, and learned again from the chain of its first identity on.
+// TestSnapshotLosesChainState: a restored spool has delivered under its second identity, and more segments than before the
+// snapshot. Its chain state is lost, and is reconstructed from the chain of its first identity on.
 func TestSnapshotLosesChainState(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}

@@ -15,13 +15,13 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// crash stops everything at its k-th passage: in front of a Put or behind it. What is on its way then arrives or not, and
-// nothing is sent any more.
+// crash stops everything at its k-th passage, before or after a Put. What is being sent then arrives or not, and nothing more
+// is sent.
 type crash struct {
 	mu     sync.Mutex
 	left   int
 	struck chan struct{} // closed at the crash
-	buried chan struct{} // closed when what is left of the process may go
+	buried chan struct{} // closed when the rest of the process may end
 }
 
 func newCrash(k int) *crash {
@@ -56,8 +56,8 @@ func (c *crash) wrap(d destinations) destinations {
 	return w
 }
 
-// live delivers eleven segments in one process, which ends at its k-th passage, and returns what its disk looks like then;
-// "" if it got through.
+// live delivers eleven segments in one process, which ends at its k-th passage, and returns a copy of its disk at that
+// moment; "" if it finished.
 func live(t *testing.T, dir string, d destinations, instance string, k int) (left string) {
 	t.Helper()
 	c := newCrash(k)
@@ -82,7 +82,7 @@ func live(t *testing.T, dir string, d destinations, instance string, k int) (lef
 		}
 		close(c.buried)
 	case <-c.struck:
-		// What needs no destination comes to its end first: each state that a disk can be in at this place is as good.
+		// Let everything finish that needs no destination: any state that the disk can be in at this point is valid.
 		synctest.Wait()
 		left = filepath.Join(t.TempDir(), "left")
 		if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
@@ -96,9 +96,9 @@ func live(t *testing.T, dir string, d destinations, instance string, k int) (lef
 	return left
 }
 
-// TestCrashEverywhere ends a process in front of each single Put and behind it: data, manifests, heads and the final
-// ones, of both destinations. Whoever goes on, the same host, another one, or one that crashes as well, leaves no gap, no
-// fork, and nothing twice. Each run takes a sample of the places, PENSTOCK_CRASHES=all takes every one.
+// TestCrashEverywhere ends a process before and after each Put of data, manifests and heads, including final ones, at both
+// destinations. Whether the same host continues, another one, or one that crashes as well, there is no gap, no fork, and
+// nothing twice. Each run tests a sample of the points; PENSTOCK_CRASHES=all tests every one.
 func TestCrashEverywhere(t *testing.T) {
 	points, step := 0, 9
 	if os.Getenv("PENSTOCK_CRASHES") == "all" {
@@ -122,7 +122,7 @@ func TestCrashEverywhere(t *testing.T) {
 		}
 	}
 	t.Logf("%d crashes", points)
-	if points*step < 150 { // there are 200 to 240, by how much one manifest takes along
+	if points*step < 150 { // there are 200 to 240, depending on how much each manifest covers
 		t.Errorf("only %d crashes, of each %d-th place: the test has lost its subject", points, step)
 	}
 }

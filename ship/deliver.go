@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// deliver brings one segment to the destination, however long it takes. Each attempt asks for the stage record again:
-// should the staged file be gone, it is made again, from the raw segment and with the recorded settings.
+// deliver delivers one segment, however long it takes. Each attempt asks for the stage record again: if the staged file is
+// gone, it is made again from the raw segment with the recorded settings.
 func (l *lane) deliver(ctx context.Context, d *delivery) error {
 	number := d.seg.Number
 	return l.retry(ctx, "segment "+strconv.FormatUint(number, 10), func(ctx context.Context) error {
@@ -72,14 +72,14 @@ func (l *lane) sendRest(ctx context.Context, number, first uint64) (*spool.Stage
 	return l.store(ctx, rec, body)
 }
 
-// put stores a staged file and returns the destination's own confirmation, which speaks of exactly these bytes, or of
-// another compression of the same output that was there before, and the record with the key that it has there.
+// put stores a staged file. It returns the stage record with the object's key, and the destination's own receipt for exactly
+// these bytes, or for another compression of the same output that was there before.
 func (l *lane) put(ctx context.Context, rec *spool.StageRecord) (*spool.StageRecord, Receipt, error) {
 	body, done, err := l.s.sp.Shelf().OpenStaged(rec.Segment)
 	if err != nil {
 		return rec, Receipt{}, fmt.Errorf("opening the staged file of segment %d: %w", rec.Segment, err)
 	}
-	// A staged file is only read: what closing it says is of no consequence.
+	// The staged file was only read, so an error of closing it does not matter.
 	defer func() { _ = done() }()
 	return l.store(ctx, rec, body)
 }
@@ -98,8 +98,8 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	case errors.Is(err, ErrVerify):
 		err = l.blameSide(err, o, rec.Segment, body)
 	case err != nil && staged.refused.Load():
-		// The next attempt would read the same file up to the same place. Once it is in doubt, Stage reads it, and makes it
-		// again, has it brought back, or gives up what the disk refuses.
+		// Otherwise the next attempt would fail at the same place. After Doubt, Stage reads the file, and makes it again, has
+		// it restored, or gives up what the disk refuses.
 		l.s.sp.Shelf().Doubt(rec.Segment)
 		err = fmt.Errorf("this host's disk does not return the staged file of %s: %w", o.Key, err)
 	}
@@ -112,7 +112,8 @@ func (l *lane) storeAs(ctx context.Context, rec *spool.StageRecord, body *io.Sec
 	return r, err
 }
 
-// refusable remembers that a staged file could not be read: a driver's error does not tell that from a failing destination.
+// refusable remembers an error of reading the staged file: a driver's error does not show whether the file or the destination
+// failed.
 type refusable struct {
 	io.ReaderAt
 	refused atomic.Bool
@@ -126,8 +127,8 @@ func (r *refusable) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// blameSide finds out whether bytes that do not match were damaged on the way, which another attempt cures, or lie damaged on
-// this host's own disk. Then the spool makes the staged file again, has it brought back, or gives its records up as damaged.
+// blameSide finds out whether bytes that do not match were damaged in transit, which another attempt cures, or on this host's
+// own disk. In the second case the spool makes the staged file again, has it restored, or gives its records up as damaged.
 func (l *lane) blameSide(err error, o Object, number uint64, body *io.SectionReader) error {
 	here, rerr := readBack(io.NewSectionReader(body, 0, body.Size()))
 	if rerr == nil && here.Size == o.Size && here.SHA256 == o.SHA256 {
@@ -159,8 +160,9 @@ func stagedObject(rec *spool.StageRecord) (Object, error) {
 	return o, nil
 }
 
-// resolveConflict looks at an object that has taken a key. A staged file that was lost and made again by another build of a
-// compressor has other bytes, and the same output: then the object is ours, and its own checksum is the receipt.
+// resolveConflict examines the object that has taken a key. A staged file that was lost, and made again by another build of a
+// compressor, has other bytes but the same content: then the object is this spool's own, and its reported checksum is the
+// receipt.
 func (l *lane) resolveConflict(ctx context.Context, rec *spool.StageRecord, conflict error) (Receipt, error) {
 	there, same, err := l.compare(ctx, rec)
 	if err != nil {
@@ -173,15 +175,15 @@ func (l *lane) resolveConflict(ctx context.Context, rec *spool.StageRecord, conf
 	if err != nil {
 		return Receipt{}, err
 	}
-	// Its own account of the object is worth more than ours, as everywhere; ours checks it.
+	// As everywhere, the receipt is what the destination reports; what was read back only checks it.
 	if r.Checksum == "" {
 		r.Size, r.Checksum, r.Method = there.Size, SHA256Checksum(there.SHA256), "read-back"
 	}
 	return r, there.Check(r)
 }
 
-// confirmConflict returns the conflict once the destination has shown that its answers are its own, and has returned the same
-// bytes a second time; until then an error that passes.
+// confirmConflict returns the conflict once proveGenuine has succeeded and the destination has returned the same bytes a
+// second time; until then it returns an error that is retried.
 func (l *lane) confirmConflict(ctx context.Context, rec *spool.StageRecord, there Object, conflict error) error {
 	err := l.proveGenuine(ctx)
 	var again Object
@@ -203,11 +205,11 @@ func (l *lane) confirmConflict(ctx context.Context, rec *spool.StageRecord, ther
 	return fmt.Errorf("%s: %w (the %d bytes there are not this segment)", rec.Key, conflict, there.Size)
 }
 
-// errAltered goes with a conflict that needs no other writer to be explained.
+// errAltered marks a conflict that this process's own damaged upload explains, without another writer.
 var errAltered = errors.New("the upload of this process failed verification, and other bytes are there now")
 
-// compare reads the object under rec's key, and reports what it is and whether its content is the one that was staged.
-// An error means that it could not be read.
+// compare reads the object under rec's key, and returns its size and hashes and whether its content is what was staged. An
+// error means that it could not be read.
 func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Object, same bool, err error) {
 	body, err := l.dest.Open(ctx, rec.Key)
 	if err != nil {
@@ -219,7 +221,7 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	most := max(rec.Size, rec.RawBytes+rec.RawBytes/8+1<<20)
 	src := &sourceReader{r: io.TeeReader(io.LimitReader(body, most+1), stored)}
 	n, sum := decode(l.s.enc, src, rec)
-	// Bytes that the decoder did not read count too.
+	// Bytes that the decoder did not read are part of the object, too.
 	if _, err := io.Copy(io.Discard, src); err != nil || src.err != nil {
 		return there, false, errors.Join(err, src.err)
 	}
@@ -228,7 +230,8 @@ func (l *lane) compare(ctx context.Context, rec *spool.StageRecord) (there Objec
 	return there, n == rec.RawBytes && hex.EncodeToString(sum[:]) == rec.RawSHA256, nil
 }
 
-// decode returns length and hash of the content of src. An object that does not decode has neither: it is not ours.
+// decode returns the length and hash of src's content. The length is -1 if src does not decode: then it is not this spool's
+// object.
 func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, sum [32]byte) {
 	r, err := enc.Decode(src, rec.Encoding)
 	if err != nil {
@@ -236,7 +239,7 @@ func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, 
 	}
 	defer r.Close()
 	h := sha256.New()
-	// One byte more than expected is enough to tell, whatever it would unpack to.
+	// One byte more than expected proves a difference, however large the content would be.
 	n, err = io.Copy(h, io.LimitReader(r, rec.RawBytes+1))
 	if err != nil {
 		return -1, sum
@@ -245,7 +248,7 @@ func decode(enc spool.Encoder, src io.Reader, rec *spool.StageRecord) (n int64, 
 	return n, sum
 }
 
-// sourceReader remembers that reading failed, which a decoder may report as damage.
+// sourceReader remembers an error of reading, which a decoder may report as damage.
 type sourceReader struct {
 	r   io.Reader
 	err error

@@ -11,7 +11,7 @@ import (
 
 // Errors that callers branch on. Absence is fs.ErrNotExist.
 var (
-	// ErrConflict: the key is taken by other bytes. They are never overwritten; the shipper looks again from time to time.
+	// ErrConflict: the key is taken by other bytes. They are never overwritten; the shipper checks again from time to time.
 	ErrConflict = errors.New("ship: key is taken by other bytes")
 	// ErrFenced: another owner has written the next manifest of this chain.
 	ErrFenced = errors.New("ship: chain is continued by another owner")
@@ -25,9 +25,9 @@ var (
 	ErrIncomplete = errors.New("ship: not everything is delivered")
 )
 
-// Object is what is to be stored: its name, and everything a destination may need to verify it.
+// Object describes what is to be stored: its key, and everything that a destination may need to verify it.
 type Object struct {
-	// Key below the destination's prefix; one that CheckKey refuses is refused by every destination.
+	// Key below the destination's prefix. Every destination refuses a key that CheckKey refuses.
 	Key  string
 	Size int64
 	// SHA256 and CRC64NVME of the stored bytes.
@@ -37,16 +37,16 @@ type Object struct {
 	ContentEncoding string
 	// Spool id, for the names of temporary files (`_tmp/<spool>/`).
 	Spool string
-	// New: as far as the caller knows, nothing was ever sent under this key. A destination that creates only if absent may
-	// send the object without looking first. What Put promises is the same.
+	// New: as far as the caller knows, nothing was ever sent under this key. A destination that can create an object only if
+	// the key is free may then send it without looking first. The promises of Put remain the same.
 	New bool
 }
 
 // Receipt is a destination's own confirmation that it holds an object.
 type Receipt struct {
 	Size int64 `json:"size"`
-	// Checksum as the destination gave it, or as computed from the bytes read back: "crc64nvme:<16 hex>" or "sha256:<64 hex>".
-	// Object.Check knows no other: a destination that keeps another checksum is read back.
+	// Checksum as the destination gave it, or as computed from the bytes read back: "crc64nvme:<16 hex>" or "sha256:<64
+	// hex>". Object.Check accepts no other: from a destination that keeps another checksum, the object is read back.
 	Checksum string `json:"checksum"`
 	// Method says how it was verified: "head" (the store's own full-object checksum, which an audit must find in
 	// Stat again), "remote-sha256sum" (or another hash command), "read-back", "hash-on-write" (of a local file), and "size" from a
@@ -61,26 +61,26 @@ type Receipt struct {
 
 // Destination stores objects. Package shiptest has the suite that every implementation passes; its rules:
 //
-//   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of
-//     size and checksum matches; a nil error is a promise that the bytes are durable there. It reads body from its
-//     beginning, wherever its offset is. Bytes that do not match o are never published. If the key already holds
-//     the same bytes (size and checksum) it returns that object's receipt: a lost response is repaired by calling again.
-//     If it holds others: ErrConflict, and nothing is changed. A key never shows partial content.
+//   - Put stores exactly body under o.Key if nothing is there, and returns only once the destination's own account of size
+//     and checksum matches; a nil error is a promise that the bytes are durable there. It reads body from its beginning,
+//     wherever its offset is. Bytes that do not match o are never published. If the key already holds the same bytes (size
+//     and checksum) it returns that object's receipt: a lost response is repaired by calling again. If it holds other bytes,
+//     Put returns ErrConflict and changes nothing. A key never shows partial content.
 //   - Stat asks the store about an object each time, and never answers from memory. A destination that keeps no checksum may
 //     return a Receipt with an empty Checksum: then Verify asks by Put, which compares the bytes. fs.ErrNotExist: not there.
 //   - Open reads an object. fs.ErrNotExist: not there. A destination that verifies the bytes as they are read reports damage by
 //     an error of Read that wraps ErrVerify. Any other error of Read means that the object could not be read for now.
 //
-// All methods honour ctx and end within a bounded time when the peer stalls. They are safe for concurrent use. Errors
-// that only an operator can cure (credentials, permissions, a missing bucket, an unknown host key) are wrapped with
-// Permanent and say what to do; all others are taken for transient.
+// All methods honour ctx and end within a bounded time when the peer stalls. They are safe for concurrent use. Errors that
+// only an operator can cure (credentials, permissions, a missing bucket, an unknown host key) are wrapped with Permanent and
+// say what to do; all other errors are treated as transient.
 type Destination interface {
 	Put(ctx context.Context, o Object, body *io.SectionReader) (Receipt, error)
 	Stat(ctx context.Context, key string) (Receipt, error)
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
 }
 
-// Lister is implemented by destinations whose objects can be listed: auditors and checks need it.
+// Lister is implemented by destinations that can list their objects: auditors and checks need it.
 type Lister interface {
 	// List yields the objects whose keys begin with prefix, in byte order of their keys, keys relative to the
 	// destination's prefix. Temporary files are not listed; markers of folders may be (see Entry.IsFolder). The iteration
@@ -120,7 +120,8 @@ type Locator interface {
 	Location() string
 }
 
-// Permanent marks an error that no retry will cure. The shipper parks the destination loudly and probes it again later.
+// Permanent marks an error that no retry will cure. The shipper logs it, parks the destination, and probes it from time to
+// time.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -13,13 +13,13 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestDiskRefuses: the spool's own disk refuses what the chain needs of it, and takes it later. The chain goes on then,
+// TestDiskRefuses: the spool's own disk refuses a write that the chain needs, and accepts it later. The chain then continues
 // without a restart.
 func TestDiskRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err   error
 		fails func(vfs.Op) bool
-		idle  bool // over a full hour, which a chain speaks of
+		idle  bool // over a full hour, which the chain then states as passed
 		times int  // -1: as long as it lasts
 	}{
 		"full while nothing comes in": {syscall.ENOSPC, func(op vfs.Op) bool { return op.Kind == vfs.OpWrite }, true, -1},

@@ -1,47 +1,47 @@
-// Package ship delivers the records of a spool to every destination, and writes manifests there, which prove the delivery.
+// Package ship delivers the records of a spool to every destination, and writes manifests there that prove the delivery.
 //
 // A [Destination] stores objects. Package ship/open lists the drivers that implement it; package shiptest has the tests that
-// any other implementation must pass. A [Shipper] takes the sealed segments of a spool to all destinations. It has each
-// segment staged once (encoded, compressed and hashed), uploads it to each destination in parallel, and compares the
-// destination's own account of size and checksum with what was sent. Then it writes the next manifest of that
-// destination's chain. The chain covers a segment once it has the segment's lines; damaged records are in them as gaps. A
-// record is delivered to a destination once the chain of that destination covers it. The spool deletes a segment after the
-// chain of every destination covers it.
+// any other implementation must pass. A [Shipper] delivers the sealed segments of a spool to all destinations. It stages each
+// segment once (encodes, compresses and hashes it), uploads it to all destinations in parallel, and compares the size and
+// checksum that each destination itself reports with what was sent. Then it writes the next manifest of that destination's
+// chain. The chain covers a segment once a manifest has the segment's lines, which list damaged records as gaps. A record is
+// delivered to a destination once that destination's chain covers it. The spool deletes a segment after the chain of every
+// destination covers it.
 //
 // # Guarantees
 //
 //   - Destinations are independent. One that is slow, dead, full or misconfigured delays no other destination and no start.
 //     The shipper retries indefinitely, with capped and jittered waits. If only an operator can fix the cause, the shipper
-//     logs the fix and probes the destination from time to time.
-//   - Effectively once. Key and bytes of an object are fixed before the first attempt, and nothing is ever overwritten: a
-//     retry after a crash or a lost response finds its own object. If the key holds other bytes, that is a conflict:
-//     the shipper leaves those bytes there, the chain stops before that segment, and the log names the conflict. Everything
+//     logs what to do and probes the destination from time to time.
+//   - Effectively once. The key and bytes of an object are fixed before the first attempt, and nothing is ever overwritten: a
+//     retry after a crash or a lost response finds its own object. If the key holds other bytes, that is a conflict: the
+//     shipper leaves those bytes there, the chain stops before that segment, and the log reports the conflict. Everything
 //     else continues.
 //   - One writer for each manifest. The shipper makes a manifest's bytes durable in the spool before it sends them, and the
-//     destination creates them only if that number is free. If other bytes are there, another owner writes this chain too, because
-//     the volume was copied, restored from a snapshot, or adopted. This shipper compares the other owner's manifests with
-//     its spool and with the objects at the destination, and accepts them while they agree. From the first difference on, it delivers its records under a new spool
-//     id, in a new chain.
+//     destination creates them only if that number is free. If other bytes are there, another owner writes this chain too,
+//     because the volume was copied, restored from a snapshot, or adopted. This shipper compares the other owner's manifests
+//     with its spool and with the objects at the destination, and accepts them as long as they agree. From the first
+//     difference on, it delivers its records under a new spool id, in a new chain.
 //   - One adopter. An adopter (spool.Adopt, [Shipper.Claim]) takes over an orphan's chains by creating the next manifest of
 //     the old epoch, which contains closed_by. It begins at the destination whose name sorts first. If another adopter has
-//     created that manifest already, this one stops. If the winner dies, a later adopter reads the winner's manifests, and
-//     continues after them with a manifest of its own.
+//     created that manifest already, this one stops. If the winner dies, a later adopter reads the winner's manifests and
+//     continues the chain after them.
 //   - Bounded. At each destination the shipper has at most 2 × [Options].Workers segments in progress (eight small ones count
 //     as one). It stages a segment only when an upload waits for it.
 //
 // # Objects
 //
-// Package spool/object has the keys of everything below a destination's prefix, and package ship/format the content of
-// objects with records. A spool can take another id (see above). The key of an object contains the id
-// that the spool had when it began the segment. All ids of one spool have the same first ten characters: see
-// object.Related.
+// Package spool/object defines the keys of everything below a destination's prefix, and package ship/format the content of
+// objects with records. A spool can change its id (see above). The key of an object contains the id that the spool had when
+// it began the segment. All ids of one spool have the same first ten characters: see object.Related.
 //
 // # Manifests, version 4
 //
-// MANIFEST.md describes the formats member by member, with what a checker must check: enough to write one in another language
-// (examples/checker is one). In short: a manifest is a file of JSON lines: one object per line, each line ended by a newline.
-// From the chain alone an auditor knows which records the destination has confirmed, that none is missing in between or listed
-// twice, how many were lost before they could be kept, and whether more is owed. This is manifest number 7, shortened:
+// MANIFEST.md describes the formats member by member, and what a checker must check. That is enough to write a checker in
+// another language (examples/checker is one). In short: a manifest is a file of JSON lines, one object per line, each line
+// ended by a newline. From the chain alone an auditor knows which records the destination has confirmed, that none of them is
+// missing or listed twice, how many were lost before they could be kept, and whether more is owed. This is manifest number 7,
+// shortened:
 //
 //	{"type":"header","version":4,"class":"vpn","spool":"4k7q…","epoch":1,"number":7,"prev":"cccc…","prev_last":4000000,"instance":"i-0abc","destination":"idc","time":"2026-11-22T08:02:00.123456789Z"}
 //	{"type":"segment","segment":41,"first":4000001,"last":4100000,"records":99990,"bytes":51200000,"gaps":[{"first":4050001,"last":4050010}],"min_time":"…","max_time":"…","key":"class=vpn/dt=2026-11-22/hour=08/4k7q…-000001-00000000003d0901-00000000003e8fa0.ndjson.zst","format":"ndjson","codec":"zstd","level":3,"raw_bytes":59000000,"raw_sha256":"aaaa…","size":9800000,"sha256":"bbbb…","crc64nvme":"0123456789abcdef","receipt":{"size":9800000,"checksum":"sha256:bbbb…","method":"remote-sha256sum","time":"…"}}
@@ -54,39 +54,40 @@
 // manifest covers. "joined" (left out if 1) is the first sequence number that this destination must get; "forgotten" names
 // destinations that were given up. See [ManifestHeader].
 //
-// A segment line says which records an object holds. It is the same at every destination, apart from the receipt, which is
-// that destination's own confirmation of the object, and from what copies of a volume cause ("whole", and keys with a hash).
-// Sequence numbers continue from line to line and from manifest to manifest without a hole. "gaps" are ranges of records
-// that were damaged before the segment was staged; "records" is last − first + 1, minus the length of the gaps. A segment of
-// which no record is left has a line without a key. See [SegmentLine].
+// A segment line says which records an object holds. It is the same at every destination, except for the receipt, which is
+// that destination's own confirmation of the object, and except where copies of a volume cause a difference ("whole", and
+// keys with a hash). Sequence numbers continue from line to line and from manifest to manifest without a hole. "gaps" are
+// ranges of records that were damaged before the segment was staged; "records" is last − first + 1, minus the length of the
+// gaps. If no record of a segment is readable, its line has no key. See [SegmentLine].
 //
-// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. The owner
-// of another copy of the volume has delivered the first ones already (see object.Related). The three members describe the
-// complete segment: its first sequence number, its damaged records, and the SHA-256 of its content, which is the one that a
-// destination with the complete object lists. If another owner has delivered all records of the segment, last is
-// first − 1, and the line has no key. See [Whole].
+// "whole":{"first":…,"gaps":…,"raw_sha256":"…"} marks a line that describes only the last records of a segment. The owner of
+// another copy of the volume has delivered the first ones already (see object.Related). The three members describe the
+// complete segment: its first sequence number, its damaged records, and the SHA-256 of its content, which a destination with
+// the complete object lists too. If another owner has delivered all records of the segment, last is first − 1, and the line
+// has no key. See [Whole].
 //
-// A loss line follows the segment line of its segment, or is on its own if the segment never held a record. It has the
-// records that were lost while that segment was active, for each cause, and their bytes. If the spool has not seen all of
-// them, "bytes" is null, and "bytes_seen" is a lower bound. "unaccounted" lists periods for which the loss can only be
+// A loss line follows the segment line of its segment, or is on its own if the segment never held a record. It counts, by
+// cause, the records that were lost while that segment was active, and their bytes. If the size of some of them is unknown,
+// "bytes" is null, and "bytes_seen" counts the known bytes. "unaccounted" lists periods for which the loss can only be
 // bounded, because the process or the machine died:
-// {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" counts records that were received and
-// are lost. "filtered" and "made" are what was dropped and made on purpose; each is left out if it is zero. See [LossLine].
+// {"from":…,"to":…,"known":{"records":0,"bytes":0},"at_most_bytes":134217728}. "known" counts records that were received but
+// are neither kept nor counted as lost. "filtered" and "made" count the records that were dropped and made on purpose; each
+// is left out if it is zero. See [LossLine].
 //
-// The footer counts the lines and says how far the chain reaches: the last segment and the last sequence number. Its
-// "sha256" is the hash of all lines before it and of its own line with "sha256":"". (Version 1 did not hash the footer, so
-// that damage to the footer of the last manifest did not show. The ndjson objects of version 2 had no spool in their
-// lines. The loss lines of version 3 had neither "filtered" nor "made".) See [ManifestFooter]. Three members are optional:
+// The footer counts the lines and states how far the chain reaches: to which segment and sequence number. Its "sha256" is the
+// hash of all lines before it and of its own line with "sha256":"". (Version 1 did not hash the footer, so damage to the
+// footer of the last manifest could not be detected. The ndjson objects of version 2 had no spool in their lines. The loss
+// lines of version 3 had neither "filtered" nor "made".) See [ManifestFooter]. Three members are optional:
 //
 //   - "final":true states that this destination has every record that was ever kept (from "joined" on) and every loss count.
 //     Nothing follows in that epoch; if the chain continues, it does so in the next epoch.
 //   - "passed":"2026-11-22T09:00:00Z" states that every segment that this chain does not cover yet begins at that time or
-//     later. So the shipper writes nothing more to the folder of an earlier hour. It is written in the first manifest of an
-//     epoch, if the shipper knows it, and once an hour while no records arrive. The hour of a folder is the hour in
-//     which its segment begins. The times at which segments begin never decrease, also in relation to such a statement, even
+//     later. So the shipper will store nothing more in the folder of an earlier hour. The member is in the first manifest of
+//     an epoch, if the shipper knows the time, and in one manifest an hour while no records arrive. The hour of a folder is
+//     the hour in which its segment begins. No segment begins before an earlier segment, or before such a stated time, even
 //     if the clock is set back.
-//   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken the chain over, and
-//     continues it in a later epoch. No manifest follows in the epoch that it ends.
+//   - "closed_by":{"instance":…,"epoch":…,"claim":…} states that another host, or an adopter, has taken over the chain and
+//     continues it in a later epoch. No manifest follows in this epoch.
 //
 // If the sender has a key ([Options].Signer), a last line signs the footer, and through the footer's hash everything else:
 //
@@ -99,9 +100,9 @@
 // signed by one of them. See [Manifest.CheckSignature].
 //
 // There is exactly one way to write a manifest: fields in the order shown, no spaces, false, empty or zero fields left out
-// where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse anything
-// else, so that a manifest has one meaning only. Integers stay below 2^53. Any addition to the format gets a new version. A
-// reader refuses every version but its own with [ErrVersion]; it does not call such a manifest damaged.
+// where [Manifest] says omitempty, times in UTC as RFC 3339 with as many decimals as they need. Readers refuse anything else,
+// so that a manifest has one meaning only. Integers stay below 2^53. Any addition to the format gets a new version. A reader
+// refuses every other version with [ErrVersion]; it does not report such a manifest as damaged.
 //
 // # Heads, version 2
 //
@@ -113,8 +114,8 @@
 //	{"type":"seal","sha256":"<of the line before, its newline included>"}
 //	{"type":"signature",…}
 //
-// The seal shows damage to the head, since no other file names a head's hash. The signature covers the line of the seal.
-// See [Head]. Version 1 had no seal.
+// The seal is needed to detect damage to the head, since no other file contains a head's hash. The signature covers the line
+// of the seal. See [Head]. Version 1 had no seal.
 //
 // # Closings, version 1
 //
@@ -133,22 +134,23 @@
 //
 // # The way through the files
 //
-// From the outside in. options.go and shipper.go configure and run a Shipper. destination.go, object.go and backoff.go are
-// what a driver implements and uses; location.go compares where destinations are, guard.go guards against one that
-// misbehaves. publish.go stores a report, limit.go bounds the rate of uploads, join.go adds a destination.
+// The files from the outside in: options.go and shipper.go configure and run a Shipper. destination.go, object.go and
+// backoff.go contain what a driver implements and uses. location.go finds two names for one destination; guard.go guards
+// against a faulty one. publish.go stores a report, limit.go bounds the rate of uploads, and join.go adds a destination.
 //
-// One destination is a lane: lane.go keeps the permitted number of segments in progress, places.go bounds what is in
-// progress, deliver.go uploads one segment, turn.go waits for room in a full spool, and stager.go has it staged.
-// taken_key.go and attempts.go decide under which key, and whether anybody can have used it before; proof.go demands proof
-// before a conflict is believed. health.go retries and adds up failures, which outage.go logs, with stats.go, times.go and
-// meter.go; hooks.go tells an embedder's hooks.
+// Each destination has a lane: lane.go keeps its window full, places.go bounds the uploads in progress, deliver.go uploads
+// one segment, turn.go waits for room in a full spool, and stager.go stages the segment. taken_key.go chooses the object's
+// key, attempts.go remembers which keys are new, and proof.go demands proof before a conflict is believed. health.go retries
+// and counts failures, outage.go logs them, and stats.go, times.go and meter.go report them; hooks.go calls an embedder's
+// hooks.
 //
-// One chain: chain_begin.go brings it to where the next manifest can be written, chain_write.go writes manifests, flush.go
-// waits for them, and heads.go tells other destinations how far the chain is. follow.go follows manifests that another owner
-// has written, and accept.go decides whether they become part of the chain; compare.go and records.go compare them with this spool, whose records records_own.go reads; identity.go names
-// what is delivered apart from them; adopt.go claims the chains of an adopted spool.
+// Each destination has a chain: chain_begin.go prepares it for the next manifest, chain_write.go writes manifests, flush.go
+// waits for them, and heads.go stores the chain's head at the other destinations. follow.go reads the manifests that are
+// already at the destination, and accept.go decides whether those of another owner become part of the chain. compare.go and
+// records.go compare them with this spool, whose records records_own.go reads. identity.go derives the spool id for records
+// that are delivered in a new chain. adopt.go claims the chains of an adopted spool.
 //
-// Manifests: manifest.go describes them, manifest_decode.go and manifest_validate.go read them, chain_read.go reads a
-// chain. sign.go and seal.go sign them and seal heads; closing.go has the statements of operators. verify.go and
+// Manifests: manifest.go defines and encodes them, manifest_decode.go and manifest_validate.go read them, and chain_read.go
+// reads a chain. sign.go signs, seal.go seals heads and closings, and closing.go defines closings. verify.go and
 // verify_line.go ask a destination again about everything.
 package ship

@@ -50,7 +50,7 @@ func ExampleNew() {
 	// dns ok
 }
 
-// What a destination that implements no more than ship.Destination is given, and what it returns.
+// A destination that implements only ship.Destination gets an Object, and returns a Receipt.
 func ExampleBytesObject() {
 	ctx, d := context.Background(), shiptest.Memory()
 	const text = "a small document"

@@ -16,7 +16,7 @@ func FailureOf(err error) Failure { return failureOf(err) }
 // Changed lets tests wait for a change of state.
 func Changed(s *Shipper) <-chan struct{} { return s.changed.Next() }
 
-// CountEncoded counts the segments that are encoded. It is to be called before there are any.
+// CountEncoded counts the segments that are encoded. Call it before the first segment is encoded.
 func CountEncoded(s *Shipper, n *atomic.Int64) { s.enc = counting{s.enc, n} }
 
 type counting struct {
@@ -29,7 +29,7 @@ func (c counting) Encode(ctx context.Context, dst io.Writer, src *segment.Reader
 	return c.Encoder.Encode(ctx, dst, src, want)
 }
 
-// Places bound what is under way.
+// Places bounds how many tasks run at the same time.
 type Places struct{ places }
 
 func NewPlaces(workers int) Places                          { return Places{newPlaces(workers)} }
@@ -38,7 +38,7 @@ func (p Places) Leave(weight int)                           { p.leave(weight) }
 
 func Weight(bytes int64) int { return weight(bytes) }
 
-// TakeOver makes one destination of an adopted spool the one that decides.
+// TakeOver claims the chain of an adopted spool at one destination.
 func TakeOver(ctx context.Context, s *Shipper, dest string) error {
 	for _, l := range s.all() {
 		if l.name == dest {

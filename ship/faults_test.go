@@ -23,11 +23,11 @@ import (
 // isData tells objects from manifests.
 func isData(c shiptest.Call) bool { return strings.HasPrefix(c.Key, "class=") }
 
-// bubble keeps out zstd, whose shared encoders cannot be used in more than one bubble of fake time.
+// bubble selects a codec other than zstd, whose shared encoders cannot be used in more than one bubble of fake time.
 func bubble(o *ship.Options) { o.Codec = "gzip" }
 
-// TestDeadDestination: one destination is dead for an hour. The other has everything at once; the dead one has it once
-// it is back, after no more than one back-off.
+// TestDeadDestination: one destination is dead for an hour. The other gets everything at once; the dead one gets it after its
+// recovery, after at most one back-off.
 func TestDeadDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead := errors.New("connection refused")
@@ -112,7 +112,8 @@ func TestFlushResetsBackoff(t *testing.T) {
 	})
 }
 
-// TestPermanent: what only an operator can cure is logged within 10 s, with the cure, and probed; cured, it goes on.
+// TestPermanent: a failure that only an operator can cure is logged within 10 s, with the cure, and probed. Once cured,
+// delivery continues.
 func TestPermanent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		denied := ship.Permanent(errors.New("access denied: allow s3:PutObject on bucket b"))
@@ -144,7 +145,7 @@ func TestPermanent(t *testing.T) {
 	})
 }
 
-// TestSilentDestination: no answer at all is named within 10 s, and delays no start.
+// TestSilentDestination: a destination that does not answer is logged within 10 s, and delays no start.
 func TestSilentDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := shiptest.Memory()
@@ -160,8 +161,8 @@ func TestSilentDestination(t *testing.T) {
 	})
 }
 
-// TestConflict: a key is taken by a stranger's bytes. They are never touched, the other destination goes on, and once
-// they are gone the chain does too.
+// TestConflict: a key is taken by a stranger's bytes. They are never touched, and the other destination continues. Once they
+// are removed, the chain continues too.
 func TestConflict(t *testing.T) {
 	s3, idc := shiptest.Memory(), shiptest.Memory()
 	var once sync.Once
@@ -179,7 +180,7 @@ func TestConflict(t *testing.T) {
 	b.until("the other goes on", func() bool { return b.s.Stats()["s3"].PendingSegments == 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// Each Flush has the lane try at once, so the conflict may be on the way to be found again.
+	// Each Flush makes the lane retry at once, so it may be about to find the conflict again.
 	b.until("Flush tells it", func() bool {
 		err := b.s.Flush(ctx)
 		return errors.Is(err, ship.ErrConflict) && errors.Is(err, ship.ErrIncomplete)
@@ -256,8 +257,8 @@ func recompress(t *testing.T, stored []byte) []byte {
 	return out.Bytes()
 }
 
-// TestStrangersManifest: what has the key of the next manifest is no manifest. That proves no other owner: it is a
-// conflict, it stays, and the chain goes on once it is gone.
+// TestStrangersManifest: the object under the key of the next manifest is no manifest. That proves no other owner: it is a
+// conflict, the object stays, and the chain continues once it is removed.
 func TestStrangersManifest(t *testing.T) {
 	s3, idc := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"s3": s3, "idc": shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault {
@@ -283,7 +284,7 @@ func TestStrangersManifest(t *testing.T) {
 	b.audit(idc)
 }
 
-// TestReceiptChecked: a driver that confirms other bytes than were sent is not believed.
+// TestReceiptChecked: a receipt for other bytes than were sent is refused.
 func TestReceiptChecked(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": liar{mem}}
@@ -304,7 +305,8 @@ func (l liar) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (s
 	return r, err
 }
 
-// TestStagedFileDamaged: bytes that rot on this host's own disk are never published, and the staged file is made again.
+// TestStagedFileDamaged: bytes that were damaged on this host's own disk are never published, and the staged file is made
+// again.
 func TestStagedFileDamaged(t *testing.T) {
 	mem := shiptest.Memory()
 	f := shiptest.Faulty(mem, nil)
@@ -326,8 +328,8 @@ func TestStagedFileDamaged(t *testing.T) {
 	b.audit(mem)
 }
 
-// TestStagedFileBroughtBack: the staged file was all there was of a segment, and has rotted. A destination that has the
-// object gives it back for the one that lacks it, also if it has it under the key that an object gets whose own one is taken.
+// TestStagedFileBroughtBack: only the staged file of a segment was left, and it is damaged. It is restored from a destination
+// that has the object, also if the object has the key with a hash there, and is delivered to the destination that lacks it.
 func TestStagedFileBroughtBack(t *testing.T) {
 	for _, renamed := range []bool{false, true} {
 		has, lacks := shiptest.Memory(), shiptest.Memory()
@@ -357,8 +359,8 @@ func TestStagedFileBroughtBack(t *testing.T) {
 	}
 }
 
-// TestStagedFileLost: nobody can give it back. The records are a gap at the destination that lacks them, everything behind
-// them is delivered, and the one that has them is not held up.
+// TestStagedFileLost: the staged file cannot be restored. The records are a gap at the destination that lacks them,
+// everything after them is delivered, and the destination that has them is not delayed.
 func TestStagedFileLost(t *testing.T) {
 	has, lacks := shiptest.Memory(), shiptest.Memory()
 	f := shiptest.Faulty(lacks, func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
@@ -388,7 +390,7 @@ func TestStagedFileLost(t *testing.T) {
 	b.audit(has)
 }
 
-// onlyStaged opens the spool again, with nothing but a damaged staged file left of the first segment.
+// onlyStaged opens the spool again, with only a damaged staged file left of the first segment.
 func (b *bench) onlyStaged(d destinations) *bench {
 	b.t.Helper()
 	b.close()

@@ -21,7 +21,7 @@ type Pending struct {
 	Segments    int // sealed ones that its chain does not cover
 	segment.Tally
 	State State
-	// Err is the destination's last failure, nil if there was none: then it is merely not done yet.
+	// Err is the destination's last failure, nil if there was none: then the delivery is merely not finished yet.
 	Err error
 }
 
@@ -50,12 +50,12 @@ func (e *IncompleteError) Unwrap() []error {
 	return errs
 }
 
-// errEnded is why nothing can be awaited from a Shipper any more.
+// errEnded: the Shipper delivers nothing more, so there is nothing to wait for.
 var errEnded = errors.New("ship: Run has ended")
 
-// Flush makes every destination be tried at once, and returns nil when all have everything that is sealed now. When ctx
-// ends it returns an *IncompleteError. It gives up before only where nothing is tried any more, see Claim: an outage ends,
-// an operator cures, and what is in the way of a chain is removed, all of them without notice. Run must be running.
+// Flush retries every destination at once, and returns nil when all of them have everything that was sealed at the call. When
+// ctx ends, it returns an *IncompleteError. It gives up earlier only if Run has ended, or if all pending destinations are
+// fenced (see Claim): any other trouble may end at any time. Run must be running.
 func (s *Shipper) Flush(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (s *Shipper) Flush(ctx context.Context) error {
 		var pending []*lane
 		over := true
 		for _, l := range s.all() {
-			// Both marks, since they are kept apart: neither alone must be able to say that all is well.
+			// Segment and Through are kept separately, so one alone proves nothing.
 			if c := l.cursor(); c.Segment < target.Number || c.Through < target.Last {
 				pending = append(pending, l)
 				over = over && l.isFenced()
@@ -99,10 +99,10 @@ func (s *Shipper) Flush(ctx context.Context) error {
 	}
 }
 
-// Finalize writes the final manifest of a destination: the statement that it holds every record ever kept, and every
-// loss count. It waits until that is true. Records must not be appended any more, and the spool must be sealed (Seal):
-// what is kept and not sealed is reported at once, as an *IncompleteError. An Open of the spool after it starts the next
-// epoch. Run must be running. Calling it again returns nil.
+// Finalize writes the final manifest of a destination: the statement that it holds every record ever kept, and every loss
+// count. It waits until that is true. Records must not be appended any more, and the spool must be sealed (Seal): if records
+// are not sealed, Finalize returns an *IncompleteError at once. The next Open of the spool starts the next epoch. Run must be
+// running. Calling it again returns nil.
 //
 // After an error the final manifest may still arrive if it was already being sent. Open the spool again before you append more.
 func (s *Shipper) Finalize(ctx context.Context, dest string) error {
@@ -111,7 +111,7 @@ func (s *Shipper) Finalize(ctx context.Context, dest string) error {
 		return err
 	}
 	if err := s.finalize(ctx, l); err != nil {
-		l.wantFinal(false) // no new attempt; one that is being sent may still arrive
+		l.wantFinal(false) // make no new attempt; a manifest that is being sent may still arrive
 		return err
 	}
 	return nil
@@ -127,7 +127,7 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 		case c.Final && s.isCovered(c):
 			return nil
 		case c.Final && l.isClosed():
-			// The chain cannot take it back, and must not go on after it either.
+			// A final manifest cannot be withdrawn, and no manifest may follow it in this epoch.
 			return errors.Join(s.incomplete(l), fmt.Errorf("ship: records were kept after the final manifest of %s: open the spool again", l.name))
 		case l.isFenced():
 			return s.incomplete(l)
@@ -144,8 +144,8 @@ func (s *Shipper) finalize(ctx context.Context, l *lane) error {
 	}
 }
 
-// unsealed reports whether records after a chain's cursor are in no sealed segment. A cursor that is older than the chain
-// says nothing: what it lacks may have been delivered and deleted since. Then a change wakes the caller.
+// unsealed reports whether records after a chain's cursor are in no sealed segment. If the chain has advanced since the
+// cursor was read, it returns false: those records may have been delivered and deleted since. A change then wakes the caller.
 func (s *Shipper) unsealed(l *lane, c spool.Chain) bool {
 	if len(s.sp.Shelf().Sealed(c.Segment, 1)) > 0 || s.isCovered(c) {
 		return false
@@ -168,7 +168,7 @@ func (l *lane) wantFinal(final bool) {
 	l.s.changed.Broadcast()
 }
 
-// incomplete says what is pending for these destinations.
+// incomplete returns an IncompleteError with what is pending for these destinations.
 func (s *Shipper) incomplete(lanes ...*lane) error {
 	e := &IncompleteError{}
 	stats := s.Stats()

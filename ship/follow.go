@@ -12,14 +12,12 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// A volume may be copied, and each copy goes on under the name of the spool. At each destination they write one chain
-// together, as long as they have the same to say: whoever creates the manifest with the next number has said it for all of
-// them, and the others take it for theirs. One that has something else to say at that place leaves the chain there: see
-// acceptManifest.
+// A volume may be copied, and each copy continues under the spool's id. At each destination the copies write one chain
+// together as long as they hold the same records: the copy that creates the next manifest has written it for all of them, and
+// the others accept it as their own. A copy that holds other records leaves the chain there: see acceptManifest.
 
-// follow reads the chain on from where this spool knows it, and makes what stands there its own, wherever it comes from:
-// what this one has sent before a crash, what another owner or an adopter has delivered, or what this spool had delivered
-// when the state of the chain was lost.
+// follow reads the chain from the point that this spool knows, and accepts the manifests that it finds, whoever wrote them:
+// this spool before a crash or before it lost the state of the chain, another owner, or an adopter.
 func (l *lane) follow(ctx context.Context) error {
 	for {
 		c := l.cursor()
@@ -35,11 +33,11 @@ func (l *lane) follow(ctx context.Context) error {
 		case err != nil || m == nil && own == nil:
 			return err
 		case m == nil:
-			// It was about to be sent. Should somebody be quicker now, the next turn reads that.
+			// The proposed manifest has not arrived. If another writer is quicker, the next turn reads its manifest.
 			if err = l.publish(ctx, own); isTaken(err) {
 				err = l.withdraw(ctx)
 			}
-		case own != nil && own.Hash == m.Hash: // it was sent
+		case own != nil && own.Hash == m.Hash: // the proposed manifest has arrived
 			err = l.retry(ctx, "chain", func(context.Context) error { return l.ack(m.next(l.cursor())) })
 		default:
 			err = l.acceptManifest(ctx, m, c)
@@ -50,7 +48,6 @@ func (l *lane) follow(ctx context.Context) error {
 	}
 }
 
-// withdraw takes back a manifest that was proposed and is at no destination.
 func (l *lane) withdraw(ctx context.Context) error {
 	return l.retry(ctx, "chain", func(context.Context) error { return ofHost(l.s.sp.Shelf().Withdraw(l.name)) })
 }
@@ -80,8 +77,8 @@ func (l *lane) proposedManifest(ctx context.Context) (m *Manifest, err error) {
 	if err != nil || damage == nil {
 		return m, err
 	}
-	// It may have arrived whole, and then it stands, and is found like any other. If it has not, it never will: who sent it
-	// has ended.
+	// If it has arrived, it is found at the destination like any other. If not, it never will: the process that sent it has
+	// ended.
 	l.log.Error("ship: the proposed manifest is damaged on this disk; asking the destination for it, so nothing is lost: check the disk", "err", damage)
 	return nil, l.withdraw(ctx)
 }
@@ -91,8 +88,8 @@ func (l *lane) readNext(ctx context.Context, what string, c spool.Chain) (m *Man
 	err = l.retry(ctx, what, func(ctx context.Context) (err error) {
 		m, err = ReadManifest(ctx, l.dest, l.s.class, c.Spool, c.Epoch, c.Next)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrVerify) || IsPermanent(err) {
-			// Some destinations answer "forbidden" for what is not there. If something is, and is not ours, our manifest will
-			// not get its number: only a Put decides that.
+			// Some destinations answer "forbidden" for what is not there. If another writer's manifest is there after all,
+			// Put reports that the number is taken.
 			m, err = nil, nil
 		}
 		return err
@@ -100,14 +97,14 @@ func (l *lane) readNext(ctx context.Context, what string, c spool.Chain) (m *Man
 	return m, err
 }
 
-// isTaken reports whether an error is the proof that another owner has written the manifest that was to be written.
+// isTaken reports whether an error is a takenError: another owner has written the manifest that was to be written.
 func isTaken(err error) bool {
 	_, ok := errors.AsType[*takenError](err)
 	return ok
 }
 
-// newClaim makes the bytes of a claim unlike those of any other, so that two adopters of one name cannot both take the one
-// that stands for theirs.
+// newClaim returns a unique claim. Without it, two adopters with the same instance name could write the same bytes, and each
+// would take the stored manifest for its own.
 func newClaim() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// forgery is a manifest that a stranger, who may write at a destination, puts there under the next number of a chain.
+// forgery is a manifest that a stranger with write access to a destination stores under the next number of a chain.
 type forgery struct {
 	mem *shiptest.MemoryDestination
 	*ship.Manifest
@@ -48,8 +48,8 @@ func (f *forgery) put(t *testing.T) {
 	f.mem.Set(object.ManifestKey("vpn", f.Header.Spool, f.Header.Epoch, f.Header.Number), b)
 }
 
-// state makes the manifest state what a copy of the spool would deliver next, with all hashes and sizes: they are known at another
-// place. The copy's objects are returned by key.
+// state makes the manifest list what a copy of the spool would deliver next, with hashes and sizes from another destination.
+// It returns the copy's objects by key.
 func (f *forgery) state(t *testing.T, b *bench, change ...func(*ship.Options)) map[string][]byte {
 	t.Helper()
 	elsewhere := shiptest.Memory()
@@ -82,8 +82,8 @@ func (f *forgery) state(t *testing.T, b *bench, change ...func(*ship.Options)) m
 	return objects
 }
 
-// TestForgedManifest: a stranger continues the chain at a destination. Whatever the manifest says, every record is there in the end,
-// and the sender goes on.
+// TestForgedManifest: a stranger continues the chain at a destination. Whatever the manifest says, every record is delivered
+// in the end, and the sender continues.
 func TestForgedManifest(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, 32))
 	sign := func(o *ship.Options) { o.Signer = key }

@@ -18,20 +18,20 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// fullLife is one way in which a spool becomes full and is emptied.
+// fullLife is one way in which a spool becomes full and is then drained.
 type fullLife struct {
 	codec  string
-	away   string // the destinations that are not there while it fills
+	away   string // the destinations that are away while it fills
 	before int64  // the quota while it fills; it is emptied with fullQuota
 	killed bool
 	small  bool // half of the segments are as small as an age makes them
 }
 
-// fullQuota is small: the index takes a MiB of it, and a few segments fit in beside it.
+// fullQuota is small: the index takes 1 MiB of it, and a few segments fit in the rest.
 const fullQuota = 3 << 19
 
-// emptiedWithin bounds how long it takes to deliver what a full spool has to destinations that answer at once: the first
-// wait of what has failed before, and as long as a manifest waits for what is on its way.
+// emptiedWithin bounds how long a full spool takes to deliver everything to destinations that answer at once: the first wait
+// after an earlier failure, and the time for which a manifest waits for uploads.
 const emptiedWithin = 3 * time.Second
 
 // TestFullSpoolEmpties: whatever a full spool holds, and whichever destination was away, a drain ends soon once all of them
@@ -89,7 +89,7 @@ func (l fullLife) run(t *testing.T, dir string) {
 	}
 	b = openBench(t, at, d, "host", l.quota(fullQuota))
 	segments := len(b.sp.Shelf().Sealed(0, 0))
-	b.freeze() // as a drain does: nothing is deleted, and only what is there twice makes room
+	b.freeze() // as a drain does: nothing is deleted, so room comes only from records that the spool holds twice
 	b.ship(d, codec)
 	if err := b.sp.Seal(t.Context()); err != nil {
 		t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// BenchmarkSegments measures what a segment costs a Shipper by how many the spool has: to keep it, to stage and deliver it, to ask for
-// it again as a drain does, and to remove it. The destination is a map in memory and the spool does not sync, so that what is
-// measured is ours, and the file system's.
+// BenchmarkSegments measures what a segment costs a Shipper by how many the spool has: to keep it, to stage and deliver it,
+// to ask for it again as a drain does, and to remove it. The destination is a map in memory and the spool does not sync, so
+// only this module and the file system are measured.
 func BenchmarkSegments(b *testing.B) {
 	growth.Each(b, "segments", 100, 10_000, benchSegments)
 }

@@ -21,10 +21,10 @@ type Guarded interface {
 	Checker
 }
 
-// Guard returns d for a caller that must survive it. A panic in one of its methods, in a body that it has returned, or in
-// its List is an error like any other; panicked, if not nil, is called with it and with the stack. A Put, Stat, Open or
-// Check that has not returned five seconds after its context ended is abandoned. List, ListAfter and Check return
-// errors.ErrUnsupported if d has no such method. Shippers and auditors guard their destinations by themselves.
+// Guard wraps d for a caller that must survive its faults. A panic in one of its methods, in a body that it has returned, or
+// in its List becomes an error; panicked, if not nil, is called with that error and the stack. A Put, Stat, Open or Check
+// that has not returned five seconds after its context ended is abandoned. List, ListAfter and Check return
+// errors.ErrUnsupported if d has no such method. Shippers and auditors guard their destinations themselves.
 func Guard(d Destination, panicked func(err error, stack []byte)) Guarded {
 	return guarded{d, panicked}
 }
@@ -34,7 +34,7 @@ type guarded struct {
 	panicked func(err error, stack []byte)
 }
 
-// note tells of a panic.
+// note passes err to panicked if it is a panic, and returns it.
 func (g guarded) note(err error) error {
 	if p, ok := errors.AsType[*foreign.PanicError](err); ok && g.panicked != nil {
 		g.panicked(err, p.Stack)
@@ -42,7 +42,7 @@ func (g guarded) note(err error) error {
 	return err
 }
 
-// Put implements Destination. An abandoned Put may go on reading body, whose file is closed by then.
+// Put implements Destination. An abandoned Put may continue to read body after its file was closed.
 func (g guarded) Put(ctx context.Context, o Object, body *io.SectionReader) (Receipt, error) {
 	r, err := foreign.Call(ctx, foreign.Grace, "Destination.Put", func() (Receipt, error) { return g.d.Put(ctx, o, body) })
 	return r, g.note(err)
@@ -66,7 +66,7 @@ func (g guarded) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return foreign.Reader("Destination.Open: body", body, g.note), nil
 }
 
-// List implements Lister. A panic in the loop that the entries go to is the caller's own, and passes.
+// List implements Lister. A panic in the caller's own loop body is not caught.
 func (g guarded) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
 	l, ok := g.d.(Lister)
 	if !ok {
@@ -75,7 +75,7 @@ func (g guarded) List(ctx context.Context, prefix string) iter.Seq2[Entry, error
 	return g.listed("Destination.List", func() iter.Seq2[Entry, error] { return l.List(ctx, prefix) })
 }
 
-// ListAfter implements ListerAfter. The iteration ends with errors.ErrUnsupported if the destination does not.
+// ListAfter implements ListerAfter. The iteration ends with errors.ErrUnsupported if the destination is no ListerAfter.
 func (g guarded) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Entry, error] {
 	l, ok := g.d.(ListerAfter)
 	if !ok {
@@ -128,7 +128,7 @@ func (l *lane) notePanic(err error, stack []byte) {
 	l.log.Error("ship: the destination's code panicked; the attempt has failed and is repeated, and everything else continues: correct the driver by the stack", "err", err, "stack", string(stack))
 }
 
-// signed calls sign, which has the Signer sign something. A Signer has no context: one that hangs is abandoned with ctx.
+// signed calls sign, which uses the Signer. A Signer takes no context, so one that hangs is abandoned when ctx ends.
 func (l *lane) signed(ctx context.Context, sign func() error) error {
 	_, err := foreign.Call(ctx, foreign.Grace, "Signer", func() (struct{}, error) { return struct{}{}, sign() })
 	if p, ok := errors.AsType[*foreign.PanicError](err); ok {
@@ -137,8 +137,8 @@ func (l *lane) signed(ctx context.Context, sign func() error) error {
 	return err
 }
 
-// safeEncoder is the encoder as the shipper calls it itself: its codec or format may be an embedder's. Shelf.Stage guards
-// against an Encoder by itself.
+// safeEncoder turns a panic of the encoder into an error: its codec or format may be an embedder's. The shipper needs it only
+// for its own calls, since Shelf.Stage has a guard of its own.
 type safeEncoder struct{ enc spool.Encoder }
 
 // Encode implements spool.Encoder.

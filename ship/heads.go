@@ -20,8 +20,8 @@ import (
 // HeadVersion is the version of the head format that this package writes.
 const HeadVersion = 2
 
-// Head is the end of one destination's chain as it is told to the others: a JSON object in a line, its seal, and perhaps
-// a SignatureLine. See object.HeadKey.
+// Head states where one destination's chain ends, and is stored at the other destinations. It consists of a JSON object on
+// one line, its seal, and optionally a SignatureLine. See object.HeadKey.
 type Head struct {
 	Version     int       `json:"version"`
 	Class       string    `json:"class"`
@@ -40,7 +40,7 @@ type Head struct {
 // Encode returns the head's bytes.
 func (h *Head) Encode() ([]byte, error) { return encodeSealed(h, h.Signature) }
 
-// Sign signs the head. Any change but to the signature makes it worthless.
+// Sign signs the head. Any later change, except to the signature itself, makes the signature invalid.
 func (h *Head) Sign(signer crypto.Signer) (err error) {
 	h.Signature, err = signSealed(signer, h)
 	return err
@@ -52,17 +52,16 @@ func (h *Head) CheckSignature(keys ...ed25519.PublicKey) error {
 }
 
 const (
-	// headInterval is how often a growing chain's head is told.
+	// headInterval is how often a growing chain's head is stored.
 	headInterval = 10 * time.Minute
 	// headTimeout bounds one attempt.
 	headTimeout = 30 * time.Second
-	// finalHeadTimeout bounds the one of a final head, which the end of Run waits for.
+	// finalHeadTimeout bounds the attempt for a final head, for which the end of Run waits.
 	finalHeadTimeout = 3 * time.Second
 )
 
-// tellHeads tells the other destinations how far this chain has come: every ten minutes while it grows, and when it
-// is final. Best effort: what fails is not repeated, the next head says more. Each destination has its own goroutine
-// here, so that a dead one delays no other.
+// tellHeads stores this chain's head at peer: every ten minutes while the chain grows, and when it is final. A failure is not
+// retried, because the next head says more. Each peer has its own goroutine, so that a dead one delays no other.
 func (l *lane) tellHeads(ctx context.Context, peer *lane) {
 	var told spool.Chain
 	var last time.Time
@@ -100,11 +99,11 @@ func (l *lane) setPrepared(prepared bool) {
 	l.s.changed.Broadcast()
 }
 
-// headDue reports whether a head is to be written now, since is the time since the last one, or else after which time to
-// look again: a positive one, since nothing else would keep tellHeads from using a whole processor.
+// headDue reports whether a head is to be written now, and if not, after how long to ask again; since is the time since the
+// last head. That duration is positive, so that tellHeads does not become a busy loop.
 func headDue(c, told spool.Chain, since time.Duration) (tell bool, after time.Duration) {
 	switch {
-	case c.Next == 0 || c.Left || c == told: // there is nothing to tell before the chain changes
+	case c.Next == 0 || c.Left || c == told: // there is nothing to store until the chain changes
 		return false, headInterval
 	case c.Final || since >= headInterval:
 		return true, 0
@@ -115,7 +114,7 @@ func headDue(c, told spool.Chain, since time.Duration) (tell bool, after time.Du
 func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	timeout := headTimeout
 	if c.Final {
-		// A drain ends right after it; this one must not be cut off.
+		// A drain ends right after the final manifest, so this head must not be cancelled.
 		ctx, timeout = context.WithoutCancel(ctx), finalHeadTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -137,12 +136,12 @@ func (l *lane) tellHead(ctx context.Context, peer *lane, c spool.Chain) error {
 	o.ContentType = "application/json"
 	_, err = peer.dest.Put(ctx, o, io.NewSectionReader(bytes.NewReader(b), 0, o.Size))
 	if errors.Is(err, ErrConflict) {
-		return nil // told before a restart, at another time
+		return nil // it was stored before a restart, with another time
 	}
 	return err
 }
 
-// DecodeHead reads a head. Errors wrap ErrVerify, unless they are r's own; one of another version wraps ErrVersion too.
+// DecodeHead reads a head. Errors wrap ErrVerify, unless they are r's own; for another version they wrap ErrVersion too.
 func DecodeHead(r io.Reader) (*Head, error) {
 	h := new(Head)
 	signature, err := decodeSealed(r, h, HeadVersion)

@@ -8,7 +8,7 @@ import (
 )
 
 // TestHeadDue: whatever state a chain is in, either a head is due or there is time to wait. A chain that has been left, or
-// that has no manifest yet, has nothing to tell however long ago the last head was.
+// that has no manifest yet, has no head to store, however long ago the last one was.
 func TestHeadDue(t *testing.T) {
 	old := spool.Chain{Epoch: 1, Next: 3, Through: 10}
 	more := spool.Chain{Epoch: 1, Next: 4, Through: 20}

@@ -23,28 +23,28 @@ const (
 	StateFenced   State = "fenced"   // another owner continues the chain: nothing more is sent
 )
 
-// rank orders the states; a destination is as bad as its worst trouble.
+// rank orders the states: the worst trouble of a destination determines its state.
 var rank = map[State]int{StateOK: 0, StateRetrying: 1, StateParked: 2, StateConflict: 3, StateFenced: 4}
 
-// conflictProbes is how many probe intervals pass before a conflict is looked at again: that reads the whole object.
+// conflictProbes is how many probe intervals pass before a conflict is checked again, since that reads the whole object.
 const conflictProbes = 20
 
-// rushProbes is the longest wait while somebody waits for the delivery.
+// rushProbes is the longest wait between attempts during a rush, that is while Flush or Finalize waits.
 const rushProbes = 5 * time.Second
 
-// health is what a lane knows of its destination. Guarded by lane.mu.
+// health is a lane's view of its destination. Guarded by lane.mu.
 //
-// Every operation retries by itself and indefinitely; health only adds up how they fare. There is no circuit breaker that
-// could stay open by mistake: the waits are capped, so that even a window full of failing uploads asks a dead
-// destination no more than some times a minute.
+// Every operation retries by itself and indefinitely; health only collects the results. There is no circuit breaker that
+// could stay open by mistake: with capped waits, even a full window of failing uploads tries a dead destination only a few
+// times a minute.
 type health struct {
-	// troubles are the operations that have failed and wait to be tried again, by what they do.
+	// troubles are the operations that have failed and wait to be tried again, by name.
 	troubles map[string]trouble
 	outage
-	last   error // the last failure, kept when it is over
+	last   error // the last failure, kept after the recovery
 	fenced error
-	reset  wait.Signal // everything is to be tried now
-	alive  wait.Signal // something has succeeded again
+	reset  wait.Signal // all operations are to be retried now
+	alive  wait.Signal // an operation has succeeded after a failure
 }
 
 type trouble struct {
@@ -55,7 +55,7 @@ type trouble struct {
 
 func (h *health) init() { h.troubles, h.worst = map[string]trouble{}, StateOK }
 
-// condition returns the worst trouble's.
+// condition returns the state of the worst trouble.
 func (h *health) condition() State {
 	if h.fenced != nil {
 		return StateFenced
@@ -69,8 +69,8 @@ func (h *health) condition() State {
 	return worst
 }
 
-// retry calls op until it succeeds. It gives up, with the error, only when ctx ends, when the spool is closed or when
-// the chain is another owner's. what names the operation and is its own in this lane.
+// retry calls op until it succeeds. It gives up, with the error, only when ctx ends, when the spool is closed, or when
+// another owner continues the chain. what names the operation and is unique within the lane.
 func (l *lane) retry(ctx context.Context, what string, op func(context.Context) error) error {
 	hurry := true
 	for attempt := 1; ; attempt++ {
@@ -82,7 +82,7 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 			l.noteSuccess(what)
 			return nil
 		case ctx.Err() != nil:
-			return ctx.Err() // its error speaks of the end, not of the destination
+			return ctx.Err() // op failed because ctx ended, not because of the destination
 		case errors.Is(err, ErrFenced), errors.Is(err, spool.ErrClosed):
 			return err
 		}
@@ -94,8 +94,8 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 		case err != nil:
 			return err
 		case event == 0:
-			// The destination is back: do not sleep through it. Only once, though: if this operation alone keeps failing,
-			// the success of others must not drive it.
+			// The destination works again, so retry now. But only once: if this operation alone fails, the success of others
+			// must not drive it.
 			hurry = false
 		case event == 1:
 			attempt, hurry = 0, true
@@ -103,8 +103,8 @@ func (l *lane) retry(ctx context.Context, what string, op func(context.Context) 
 	}
 }
 
-// pause is the wait after the given failed attempt at this destination. An Options.Backoff that panics is replaced by the
-// default.
+// pause returns the wait after the given failed attempt at this destination. An Options.Backoff that panics is replaced by
+// the default.
 func (l *lane) pause(attempt int) (d time.Duration) {
 	rnd := rand.Float64()
 	err := foreign.Catch("Options.Backoff", func() error { d = l.s.o.Backoff(attempt, rnd); return nil })
@@ -115,8 +115,8 @@ func (l *lane) pause(attempt int) (d time.Duration) {
 	return max(d, time.Millisecond) // whatever Options.Backoff says
 }
 
-// noteFailure notes and logs a failure, and returns how long to wait. The log names the first failure and every turn for the
-// worse at once, and then one a minute, however many operations fail.
+// noteFailure notes a failure and returns how long to wait. It logs it only if outage.note asks for it, to keep the log
+// short.
 func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 	state, pause := StateRetrying, l.pause(attempt)
 	switch {
@@ -126,7 +126,7 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 		state, pause = StateParked, l.s.o.ProbeInterval
 	}
 	if l.s.rush.active() {
-		// Whatever is in the way may go away while somebody still waits, and the end of that time is a deadline.
+		// The cause may disappear while a caller waits, and that caller has a deadline.
 		pause = min(pause, rushProbes)
 	}
 	now := time.Now()
@@ -145,7 +145,7 @@ func (l *lane) noteFailure(what string, attempt int, err error) time.Duration {
 	return pause
 }
 
-// beginOutage begins the clock of an outage with the first trouble, or lets that of the process before go on. l.mu is held.
+// beginOutage starts the clock of an outage at the first trouble, or continues that of the previous process. l.mu is held.
 func (l *lane) beginOutage(now time.Time) {
 	if len(l.troubles) > 0 {
 		return
@@ -154,7 +154,7 @@ func (l *lane) beginOutage(now time.Time) {
 	l.s.sp.Shelf().SetDown(l.name, l.since)
 }
 
-// endOutage ends the clock of an outage: something got through. l.mu is held.
+// endOutage stops the clock of an outage, because something has succeeded. l.mu is held.
 func (l *lane) endOutage() {
 	if len(l.troubles) > 0 { // of other operations
 		return
@@ -163,7 +163,7 @@ func (l *lane) endOutage() {
 	l.s.sp.Shelf().SetDown(l.name, l.before)
 }
 
-// noteSuccess notes a success, and wakes what waits if it is the first since a failure.
+// noteSuccess notes a success. If the operation had failed before, it wakes the operations that wait.
 func (l *lane) noteSuccess(what string) {
 	l.mu.Lock()
 	if len(l.troubles) == 0 {
@@ -184,12 +184,12 @@ func (l *lane) noteSuccess(what string) {
 	}
 }
 
-// retryNow makes everything that waits be tried now. A drain that slept through the end of an outage would fail for
-// nothing.
+// retryNow makes all waiting operations retry at once, so that no drain sleeps through the end of an outage and fails.
 func (l *lane) retryNow() {
 	l.mu.Lock()
 	for what, t := range l.troubles {
-		// Not hopeless any more until it has failed once more: who waits for this destination must wait for that.
+		// No longer parked or in conflict until the next failure: a caller that waits for this destination must wait for that
+		// attempt.
 		t.state, t.next = StateRetrying, time.Now()
 		l.troubles[what] = t
 	}
@@ -209,7 +209,7 @@ func (l *lane) fence(err error) {
 	l.log.Error("ship: another owner delivers this spool; this process sends nothing to the destination: find the other owner, and let only one process have this spool or a copy of its volume", "err", err)
 }
 
-// isFenced reports whether nothing more is tried here.
+// isFenced reports whether this process sends nothing more to the destination.
 func (l *lane) isFenced() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

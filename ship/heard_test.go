@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestHeard: a manifest with a time that no clock should show neither makes its owner look silent for centuries, nor keeps
-// an adopter waiting for as long.
+// TestHeard: a manifest with an impossible time neither makes its owner look silent for centuries nor makes an adopter wait
+// for centuries.
 func TestHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

@@ -8,26 +8,28 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// Hook is told what happens. It has one or more of the methods of [HookPut], [HookAcked], [HookVerified] and [HookRetried]; the
-// same value may be a Hook of packages ingest, spool and drain, too. A value that has none of the methods is refused.
+// Hook is called when certain events happen. It has one or more of the methods of [HookPut], [HookAcked], [HookVerified] and
+// [HookRetried]; the same value may also be a Hook of packages ingest, spool and drain. A value that has none of the methods
+// is refused.
 //
-// A Shipper calls its Hooks one after the other, whichever of its destinations they are told of, in the order in which things
-// happen, on a goroutine that does nothing else, and without a lock. So a Hook may take its time; deliveries do not wait for it.
-// Other Shippers and packages that have the same Hook call it from other goroutines. If some thousand calls wait, the next ones
-// are dropped (DestinationStats.Untold). A Hook that panics is counted (DestinationStats.Panics) and logged, and is called again the
-// next time. Run waits a second for calls that are not over. Without a Hook nothing costs any time.
+// A Shipper calls its Hooks one after the other, for all its destinations, in the order of the events, on a goroutine that
+// does nothing else, and without holding a lock. So a Hook may be slow: deliveries do not wait for it. Other Shippers and
+// packages that have the same Hook call it from other goroutines. If some thousand calls wait, further ones are dropped
+// (DestinationStats.Untold). A panic of a Hook is counted (DestinationStats.Panics) and logged, and the Hook is called again
+// for the next event. At its end, Run waits up to a second for pending calls. Without Hooks, this costs no time.
 type Hook any
 
-// HookPut is a Hook that is told of each call of Destination.Put, of objects, manifests, heads and reports.
+// HookPut is a Hook that is called after each Destination.Put: of objects, manifests, heads and reports.
 type HookPut interface{ OnPut(p Put) }
 
-// HookAcked is a Hook that is told when a chain covers more: everything up to Acked.Chain.Through is delivered to the destination.
+// HookAcked is a Hook that is called when a chain has grown: everything up to Acked.Chain.Through is delivered to the
+// destination.
 type HookAcked interface{ OnAcked(a Acked) }
 
-// HookVerified is a Hook that is told when Verify has had an object or a manifest confirmed again.
+// HookVerified is a Hook that is called when a destination has confirmed an object or a manifest to Verify again.
 type HookVerified interface{ OnVerified(v Verified) }
 
-// HookRetried is a Hook that is told when an operation has failed and will be tried again.
+// HookRetried is a Hook that is called when an operation has failed and will be tried again.
 type HookRetried interface{ OnRetried(r Retried) }
 
 // Put is a call of Destination.Put that has returned.
@@ -39,13 +41,13 @@ type Put struct {
 	Err                error
 }
 
-// Acked is a manifest that is at the destination, and what the chain covers with it.
+// Acked is the state of a chain after another manifest has arrived at the destination.
 type Acked struct {
 	Class, Destination string
 	Chain              spool.Chain
 }
 
-// Verified is a key at a destination that has what was sent.
+// Verified is a key under which a destination still has what was sent.
 type Verified struct {
 	Class, Destination, Key string
 }
@@ -63,7 +65,7 @@ type Retried struct {
 // told is the longest time for which Run waits for Hooks.
 const told = time.Second
 
-// hooks are the Hooks of a Shipper, told for one lane. A nil *hooks tells nobody.
+// hooks calls the Hooks of a Shipper for one lane. A nil *hooks calls none.
 type hooks struct {
 	class, dest string
 	put         []HookPut
@@ -75,7 +77,7 @@ type hooks struct {
 	dropped     atomic.Uint64 // calls for this lane
 }
 
-// newHooks returns the Hooks of a lane; nil if there are none.
+// newHooks returns nil if there are no Hooks.
 func newHooks(l *lane) *hooks {
 	all := l.s.o.Hooks
 	if len(all) == 0 {
@@ -92,14 +94,14 @@ func newHooks(l *lane) *hooks {
 	return h
 }
 
-// tell has a Hook called soon.
+// tell queues a call of a Hook, or drops it if too many are waiting.
 func (h *hooks) tell(call func()) {
 	if !h.teller.Tell(call, h.panicked) {
 		h.dropped.Add(1)
 	}
 }
 
-// checkHooks refuses what is no Hook of this package.
+// checkHooks refuses values that are no Hooks of this package.
 func checkHooks(all []Hook) error {
 	return foreign.CheckHooks(all, func(x any) bool {
 		switch x.(type) {
@@ -110,7 +112,6 @@ func checkHooks(all []Hook) error {
 	}, "OnPut, OnAcked, OnVerified or OnRetried")
 }
 
-// notePut tells of a Put.
 func (h *hooks) notePut(o Object, r Receipt, took time.Duration, err error) {
 	if h == nil {
 		return
@@ -120,7 +121,6 @@ func (h *hooks) notePut(o Object, r Receipt, took time.Duration, err error) {
 	}
 }
 
-// noteAcked tells where the chain is.
 func (h *hooks) noteAcked(c spool.Chain) {
 	if h == nil {
 		return
@@ -130,7 +130,6 @@ func (h *hooks) noteAcked(c spool.Chain) {
 	}
 }
 
-// noteVerified tells of a confirmation.
 func (h *hooks) noteVerified(key string) {
 	if h == nil {
 		return
@@ -140,7 +139,6 @@ func (h *hooks) noteVerified(key string) {
 	}
 }
 
-// noteRetried tells of a failure.
 func (h *hooks) noteRetried(what string, attempt int, err error, wait time.Duration) {
 	if h == nil {
 		return

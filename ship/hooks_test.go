@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// shipHook notes what a Shipper tells it.
+// shipHook notes the calls of a Shipper.
 type shipHook struct {
 	mu       sync.Mutex
 	puts     map[string]int // by the kind of key
@@ -52,7 +52,8 @@ func (h *shipHook) OnRetried(r ship.Retried) {
 	h.retried = append(h.retried, r)
 }
 
-// TestHooks: each upload, failure, acknowledgement and confirmation is told, and a hook that panics costs nothing.
+// TestHooks: a Hook is called for each upload, failure, acknowledgement and confirmation, and a panic of a Hook has no other
+// effect.
 func TestHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failing := true
@@ -91,7 +92,7 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// TestHooksChecked: what has no method that is ever called is a mistake.
+// TestHooksChecked: a Hook without any of the methods is refused.
 func TestHooksChecked(t *testing.T) {
 	d := destinations{"s3": shiptest.Memory()}
 	b := newBench(t, d)
@@ -111,7 +112,7 @@ func (h *serialHook) OnPut(p ship.Put) {
 	if h.running.Add(1) > 1 {
 		h.overlaps.Add(1)
 	}
-	time.Sleep(time.Millisecond) // of the bubble's clock: every other goroutine gets as far as it can
+	time.Sleep(time.Millisecond) // on the bubble's clock: every other goroutine runs until it blocks
 	h.running.Add(-1)
 	if p.Destination == "b" {
 		panic("a hook")
@@ -120,8 +121,8 @@ func (h *serialHook) OnPut(p ship.Put) {
 
 func (h *serialHook) OnAcked(a ship.Acked) { h.OnPut(ship.Put{Destination: a.Destination}) }
 
-// TestHooksOneAtATime: the hooks of a Shipper are called one after the other, whichever of its destinations it is for, and also
-// for one that has joined; what panics is counted for its own destination.
+// TestHooksOneAtATime: the Hooks of a Shipper are called one after the other for all its destinations, also for one that has
+// joined. A panic is counted for its own destination.
 func TestHooksOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := destinations{"a": shiptest.Memory(), "b": shiptest.Memory(), "c": shiptest.Memory()}

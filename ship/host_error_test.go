@@ -15,7 +15,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestOutageOfThisHost: the disk of this host refuses what makes a delivery durable. The log does not blame the destination.
+// TestOutageOfThisHost: the disk of this host refuses the write that makes a delivery durable. The log does not blame the
+// destination.
 func TestOutageOfThisHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refuses atomic.Bool
@@ -45,8 +46,8 @@ func TestOutageOfThisHost(t *testing.T) {
 	})
 }
 
-// TestOwnerQuestionKeepsTrouble: an upload whose key a copy of the volume has taken asks who continues the chain. The answer says
-// nothing of the chain's own trouble.
+// TestOwnerQuestionKeepsTrouble: an upload whose key a copy of the volume has taken reads the next manifest. That success
+// must not clear the trouble of the chain itself.
 func TestOwnerQuestionKeepsTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := shiptest.Memory()

@@ -15,7 +15,7 @@ import (
 // errMoved: the chain continues in another epoch or under another identity, and the lane starts again from its state.
 var errMoved = errors.New("ship: the chain continues elsewhere")
 
-// changeChain changes the chain in the spool, and follows.
+// changeChain changes the chain's state in the spool, and reads it back.
 func (l *lane) changeChain(ctx context.Context, change func() error) error {
 	return l.retry(ctx, "chain", func(context.Context) error {
 		if err := change(); err != nil {
@@ -31,12 +31,12 @@ func (l *lane) changeChain(ctx context.Context, change func() error) error {
 	})
 }
 
-// goOnRenamed waits until there is something that the chain which was left does not contain, and goes on under the identity that
-// is named after it. So whoever has the same, a copy of this volume or its adopter, finds the same name, and whoever has
-// something else, another one. more is false if an adopter has nothing more to deliver.
+// goOnRenamed waits until the spool has a record or a loss that the chain which was left does not contain, and continues
+// under an identity that is derived from it. So a copy of this volume, or its adopter, derives the same name from the same
+// data only. more is false if an adopter has nothing more to deliver.
 //
-// Each destination's chain has its own identities. They share the rule by which they are named: the former
-// name, and the first thing that the chain of that name does not contain.
+// Each destination's chain has its own identities. All are derived by one rule: from the former name, and from the first
+// record or loss that the chain of that name does not contain.
 func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 	for {
 		wake, sealed := l.s.changed.Next(), l.s.sp.Shelf().Changed()
@@ -71,9 +71,9 @@ func (l *lane) goOnRenamed(ctx context.Context) (more bool, err error) {
 	}
 }
 
-// nextIdentity names the spool that begins with what a segment holds beyond the chain that was left: with its next record, or, if
-// that chain contains its records, with its end, or what was lost until then. The first ten characters are those of the spool
-// that it comes from: they tell an auditor that the two are related.
+// nextIdentity derives the spool id under which the rest of a segment is delivered after the chain was left. It depends on
+// the first record that this chain lacks or, if it lacks none, on the end of the segment or its losses. The first ten
+// characters are those of the former id: they show an auditor that the two are related.
 func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, error) {
 	c := l.cursor()
 	h := sha256.New()
@@ -86,9 +86,9 @@ func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, er
 		defer r.close()
 		seq, rec, err := r.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
-			return "", err // that a disk has refused a record once does not make it damaged: a copy would find another name
+			return "", err // one refused read does not make a record damaged, and a copy would derive another name
 		}
-		// Without a readable record its place has to do.
+		// If no record is readable, the first sequence number has to suffice.
 		var n [24]byte
 		binary.BigEndian.PutUint64(n[:], first)
 		if err == nil {
@@ -98,7 +98,7 @@ func (l *lane) nextIdentity(ctx context.Context, seg *spool.Segment) (string, er
 		}
 		h.Write(n[:])
 	} else {
-		// Two that end a segment alike state it once, and then each its own losses.
+		// Two copies that end a segment alike state its end once, and then each states its own losses.
 		line := lossLine(seg)
 		if seg.Last >= seg.First && !c.Stated {
 			line = LossLine{Type: line.Type, Segment: line.Segment, After: line.After}

@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// interceptor answers in the destination's place until over: as a driver reports a middlebox that says 200 and a page of
-// HTML to everything.
+// interceptor answers instead of the destination until over, as a driver reports a middlebox that answers everything with 200
+// and a page of HTML.
 type interceptor struct {
 	*shiptest.MemoryDestination
 	from, to time.Time
@@ -86,7 +86,7 @@ func TestIntercepted(t *testing.T) {
 	}
 }
 
-// TestFlushUsesItsTime: what is in the way of a chain is removed while a flush waits.
+// TestFlushUsesItsTime: the object that blocks a chain is removed while a flush waits.
 func TestFlushUsesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := shiptest.Memory()

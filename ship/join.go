@@ -7,13 +7,12 @@ import (
 	"slices"
 )
 
-// Join adds a destination while the Shipper runs, and to its spool (see spool.Shelf.Join): it is owed every record that is still
-// there, and every later one. Options that have the new name, with the spool's new list of destinations, have the same effect at
-// the next start, which must name the destination too. Limits are as in Options.Limits.
+// Join adds a destination to a running Shipper and to its spool (see spool.Shelf.Join). The destination is owed every record
+// that is still in the spool, and every later one. The next start must name it in the Options of both; naming it there
+// without a Join has the same effect. limits are as in Options.Limits.
 //
-// A destination that cannot be used is an error, and nothing has changed then, but for the one case that spool.Shelf.Join names: the
-// spool then keeps records for the destination, which come to it once Join has been called again and succeeds. A name that is
-// one of the Shipper's already is refused.
+// If Join fails, nothing has changed, except in the one case that spool.Shelf.Join names: then the spool keeps records for
+// the destination, and they are delivered once another call of Join succeeds. A name that the Shipper already has is refused.
 func (s *Shipper) Join(name string, d Destination, limits ...*Limiter) error {
 	s.joining.Lock()
 	defer s.joining.Unlock()
@@ -46,8 +45,8 @@ func (s *Shipper) Join(name string, d Destination, limits ...*Limiter) error {
 	return nil
 }
 
-// enter adds a lane, and starts it if the others run. A Shipper that is ending starts nothing: what the new destination is owed
-// is pending then, and every report says so.
+// enter adds a lane, and starts it if the others run. A Shipper that is ending starts nothing: the records for the new
+// destination are then pending, and every report says so.
 func (s *Shipper) enter(l *lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

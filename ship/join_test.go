@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestJoin: a destination that joins a running Shipper gets what is still in the spool and all that follows, its chain is complete
-// from there on, and the others go on.
+// TestJoin: a destination that joins a running Shipper gets all records that are still in the spool and all later ones. Its
+// chain is complete from there on, and the other destinations are not affected.
 func TestJoin(t *testing.T) {
 	first, second, third := shiptest.Memory(), shiptest.Memory(), shiptest.Memory()
 	all := destinations{"b": first}
@@ -64,7 +64,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// TestJoinRefused: what cannot be a destination of this spool changes nothing.
+// TestJoinRefused: a destination that the spool cannot have is refused, and nothing changes.
 func TestJoinRefused(t *testing.T) {
 	d := shiptest.Memory()
 	all := destinations{"a": d}
@@ -87,7 +87,8 @@ func TestJoinRefused(t *testing.T) {
 	}
 }
 
-// TestJoinBeforeRun: Run serves whoever has joined before it; whoever joins after it is owed everything, and nothing runs.
+// TestJoinBeforeRun: Run serves a destination that has joined before it. One that joins after Run has ended is owed
+// everything, and nothing is started.
 func TestJoinBeforeRun(t *testing.T) {
 	d, e, f := shiptest.Memory(), shiptest.Memory(), shiptest.Memory()
 	b := newBench(t, destinations{"a": d})
@@ -120,7 +121,7 @@ func TestJoinBeforeRun(t *testing.T) {
 	}
 }
 
-// TestSetRate: a new rate holds for an upload that is under way.
+// TestSetRate: a new rate applies to an upload in progress.
 func TestSetRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := destinations{"idc": shiptest.Memory()}

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// lane is the way to one destination: a window of segments that are being uploaded in parallel, and the chain that
-// follows them in order. It shares nothing with the other lanes but the staged files, so that none can delay another.
+// lane delivers to one destination: it uploads a window of segments in parallel, and writes the chain that lists them in
+// order. Lanes share only the staged files, so none can delay another.
 type lane struct {
 	s    *Shipper
 	name string
@@ -24,11 +24,11 @@ type lane struct {
 	log    *slog.Logger
 
 	mu sync.Mutex // guards all that follows; nothing that can block is called under it
-	// chain is a copy of the spool's, which is the truth: it is read back after each acknowledgement.
+	// chain is a copy of the spool's, which is authoritative: it is read back after each acknowledgement.
 	chain  spool.Chain
 	window []*delivery // ascending; they follow chain.Segment without a hole
 	final  bool        // a final manifest is wanted
-	closed bool        // and was written: nothing may follow it in this process
+	closed bool        // a final manifest was written: nothing may follow it in this process
 	// prepared: chain is where the chain at the destination ends, see prepareChain.
 	prepared bool
 	vouched  bool // see isVouched
@@ -44,19 +44,19 @@ type lane struct {
 	panics    atomic.Uint64
 }
 
-// delivery is a segment on its way. Guarded by lane.mu. That it is done is known to this process only: after a restart it
-// is uploaded again, meets its own object, and is done.
+// delivery is a segment in a lane's window. Guarded by lane.mu. Only this process knows that it is done: after a restart it
+// is uploaded again, and Put finds its own object.
 type delivery struct {
 	seg     spool.Segment
 	rec     *spool.StageRecord // nil for a segment without records
 	receipt Receipt
 	done    bool // verified there, or nothing to deliver
 	waits   bool // for room in the spool, see awaitTurn
-	// rest is where the part of the segment begins that the chain does not contain yet, 0 for all of it. After its
-	// last record, only its end is owed.
+	// rest is the segment's first record that the chain does not contain yet, 0 if it contains none. After the last record,
+	// only the segment's end is owed.
 	rest  uint64
-	whole *Whole // what it is the rest of
-	// stated: a chain that this spool left names its records, and only the losses are owed.
+	whole *Whole // the complete segment, if only its rest is owed
+	// stated: a chain that this spool left lists the segment's records, and only its losses are owed.
 	stated bool
 }
 
@@ -91,7 +91,7 @@ func (l *lane) run(ctx context.Context) error {
 
 	var err error
 	for {
-		// Where another owner was quicker, the next session begins with what that one has written.
+		// If another owner was quicker, the next session begins with that owner's manifests.
 		if err = l.session(ctx); ctx.Err() != nil || !isTaken(err) && !errors.Is(err, errMoved) {
 			break
 		}
@@ -100,10 +100,10 @@ func (l *lane) run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// session ships until the chain goes on elsewhere, or nothing more can be done at all.
+// session ships until the chain continues in another epoch or identity, or until nothing more can be done.
 func (l *lane) session(ctx context.Context) error {
-	// Nothing is sent before the chain says who writes it, and no head told: what is known of a lost chain state until then is
-	// where the chain must end, and not where it does.
+	// Until the chain shows who writes it, no data and no head is sent: if its state was lost, the spool knows only where the
+	// chain should end, not where it does.
 	l.setPrepared(false)
 	if err := l.prepareChain(ctx); err != nil {
 		return err
@@ -115,18 +115,18 @@ func (l *lane) session(ctx context.Context) error {
 	cancel(l.writeChain(ctx))
 	wg.Wait()
 	l.mu.Lock()
-	l.window = nil // what was uploaded ahead is met again
+	l.window = nil // objects that were uploaded ahead are found again
 	l.mu.Unlock()
 	return context.Cause(ctx)
 }
 
-// ahead is how much may be ahead of the chain, in weights. It bounds what is repeated after a crash, and how many staged
-// files an unreachable destination keeps.
+// ahead is how much may be uploaded ahead of the chain, in weights. It bounds what is repeated after a crash, and how many
+// staged files are kept for an unreachable destination.
 func (l *lane) ahead() int { return 2 * l.s.o.Workers * smallPerWorker }
 
-// fillWindow keeps the window full and has it delivered, oldest segments first, since the chain needs them in that order. It
-// returns when every delivery has ended. A goroutine lives as long as its delivery: a service may have many lanes, of which most
-// are idle.
+// fillWindow keeps the window full and delivers it, oldest segments first, since the chain needs them in that order. It
+// returns when every delivery has ended. Each delivery has its own goroutine, so an idle lane has none: a service may have
+// many lanes, most of them idle.
 func (l *lane) fillWindow(ctx context.Context, cancel context.CancelCauseFunc) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
@@ -142,7 +142,7 @@ func (l *lane) fillWindow(ctx context.Context, cancel context.CancelCauseFunc) {
 				return
 			}
 			deliveries.Go(func() {
-				// It only fails when nothing more can be done here at all.
+				// It fails only if nothing more can be done for this destination.
 				if err := l.deliver(ctx, d); err != nil {
 					cancel(err)
 				}
@@ -158,8 +158,8 @@ func (l *lane) fillWindow(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// extendWindow adds the segments that are next to the window, as many as there is room for, and returns them. Segments without
-// records are done at once; their losses still have to be told in their place.
+// extendWindow adds the next segments to the window, as many as there is room for, and returns them. Segments without records
+// are done at once, but stay in the window, since the chain must state their losses in order.
 func (l *lane) extendWindow() []*delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,7 +183,7 @@ func (l *lane) extendWindow() []*delivery {
 	return slices.Clone(l.window[from:])
 }
 
-// newDelivery is what the destination is owed of a segment. l.mu is held.
+// newDelivery returns what the destination is owed of a segment. l.mu is held.
 func (l *lane) newDelivery(seg spool.Segment) *delivery {
 	d := &delivery{seg: seg, done: seg.Records == 0}
 	switch c := &l.chain; {
@@ -195,10 +195,10 @@ func (l *lane) newDelivery(seg spool.Segment) *delivery {
 	return d
 }
 
-// checkDestination tells at the start whether the destination is usable. Uploads do not wait for it, but without any to do it is what
-// finds out that they would fail. It ends with the first success. How long an attempt may take is the driver's to know, who
-// sees whether its peer makes progress: over a long line, a dozen round trips take longer than any fixed time. That there is
-// no answer yet is said within 10 s.
+// checkDestination finds out at the start whether the destination is usable. Uploads do not wait for it, but without any,
+// only this check shows that they would fail. It ends with the first success. The driver bounds the time of an attempt,
+// because it sees whether its peer makes progress: over a slow line, a dozen round trips may exceed any fixed time. A missing
+// answer is logged within 10 s.
 func (l *lane) checkDestination(ctx context.Context) {
 	if !l.checks {
 		return
@@ -212,7 +212,7 @@ func (l *lane) checkDestination(ctx context.Context) {
 		})
 		err := l.dest.Check(ctx)
 		if !late.Stop() {
-			<-told // before what Check says is noted, not after
+			<-told // the warning must be noted before the result of Check
 		}
 		return err
 	})
@@ -225,12 +225,12 @@ func (l *lane) checkDestination(ctx context.Context) {
 	l.log.Info("ship: destination is usable; records are sent to it as segments are sealed")
 }
 
-// checkNotice is after which time a check that goes on is named in the log.
+// checkNotice is after how long an unanswered check is logged.
 const checkNotice = 8 * time.Second
 
 var errNoAnswer = errors.New("no answer within 8 s: check address, network and firewall")
 
-// noteUnanswered makes an operation that is under way count as trouble, until it succeeds or fails.
+// noteUnanswered counts an operation in progress as trouble, until it succeeds or fails.
 func (l *lane) noteUnanswered(what string, err error) {
 	now := time.Now()
 	l.mu.Lock()

@@ -9,35 +9,34 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// minRate is the least that a Limiter may let through: below it a single request of a driver would take longer than a
-// peer waits for it.
+// minRate is the lowest rate of a Limiter: below it, a single request of a driver would take longer than its peer waits.
 const minRate = 16 << 10
 
-// limitBurst is what may go at once after a rest, in time at the Limiter's rate.
+// limitBurst is how much may be read at once after an idle time, expressed as time at the Limiter's rate.
 const limitBurst = 100 * time.Millisecond
 
-// Limiter bounds the rate of uploads, in bytes of the stored objects: a token bucket that holds a tenth of a second. Give
-// one to the Shippers of several classes, and they share it; give a Shipper two for one destination, and it keeps to
-// both. All methods may be called from any goroutine.
+// Limiter bounds the rate of uploads, in bytes of the stored objects: a token bucket that holds a tenth of a second. Shippers
+// of several classes that have the same Limiter share its rate; a Shipper that has two for one destination keeps to both. All
+// methods may be called from any goroutine.
 //
-// It counts the bytes that uploads read: an upload that is repeated counts again. What comes back (objects that are read to
-// verify them) and manifests do not count.
+// It counts the bytes that uploads read: an upload that is repeated counts again. Manifests, and objects that are read back
+// to verify them, do not count.
 type Limiter struct {
 	mu   sync.Mutex
 	rate float64 // bytes per second
-	// full is when the bucket is full again if nothing more is taken. Behind now by less than the burst: some is left; ahead
-	// of now: so much is owed. One time holds both the level and the time of the last change.
+	// full is when the bucket is full again if nothing more is taken. If that is less than limitBurst after now, part of the
+	// burst is left; anything beyond that is owed. So one time holds both the level and the time of the last change.
 	full    time.Time
-	changed wait.Signal // the rate is another one
+	changed wait.Signal // the rate has changed
 }
 
-// NewLimiter returns a Limiter for so many bytes per second; less than 16 KiB/s is taken for that.
+// NewLimiter returns a Limiter for this many bytes per second, and at least 16 KiB/s.
 func NewLimiter(bytesPerSecond int64) *Limiter {
 	return &Limiter{rate: float64(max(bytesPerSecond, minRate))}
 }
 
-// SetRate changes the rate, also of uploads that are under way. Whatever waits goes on at once, and what it owes at the old rate is
-// forgiven: so one read of each upload that waits is not limited, and every later one is limited to the new rate.
+// SetRate changes the rate, also for uploads in progress. Reads that wait continue at once, and their debt at the old rate is
+// forgiven: so one read of each waiting upload is not limited, and every later one is limited to the new rate.
 func (l *Limiter) SetRate(bytesPerSecond int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,8 +44,8 @@ func (l *Limiter) SetRate(bytesPerSecond int64) {
 	l.changed.Broadcast()
 }
 
-// reserve takes n bytes and returns when they may go: at that time, or once the channel is closed because the rate has changed. Whoever
-// comes later waits after that: large and small requests are served in the order in which they come.
+// reserve takes n bytes and returns when they may be read: at that time, or once the channel is closed because the rate has
+// changed. Requests, large or small, are served in the order in which they arrive.
 func (l *Limiter) reserve(n int, now time.Time) (at time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +68,7 @@ type limited struct {
 func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 	hurry := l.rush.wait()
 	select {
-	case <-hurry: // nothing is counted: whoever is in a hurry owes nothing afterwards
+	case <-hurry: // nothing is counted: reads during a rush leave no debt
 		return l.ReaderAt.ReadAt(p, off)
 	default:
 	}
@@ -79,7 +78,7 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 	}
 	var turns []turn
 	now := time.Now()
-	for _, lim := range l.limiters { // all of them first: the times run at once
+	for _, lim := range l.limiters { // reserve from all first, so that the waits overlap
 		if at, changed := lim.reserve(len(p), now); at.After(now) {
 			turns = append(turns, turn{at, changed})
 		}
@@ -100,16 +99,16 @@ func (l *lane) limitRate(ctx context.Context, body *io.SectionReader) *io.Sectio
 	return io.NewSectionReader(&limited{body, ctx, l.limits, &l.s.rush}, 0, body.Size())
 }
 
-// rush says that somebody waits for everything to be delivered.
+// rush records whether callers wait for everything to be delivered.
 type rush struct {
 	mu sync.Mutex
-	n  int           // who wait
+	n  int           // callers that wait
 	on chan struct{} // closed while there is one
 }
 
 func (r *rush) init() { r.on = make(chan struct{}) }
 
-// hurry begins a rush; what it returns ends it.
+// hurry begins a rush; the returned function ends it.
 func (r *rush) hurry() (end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +124,7 @@ func (r *rush) hurry() (end func()) {
 	}
 }
 
-// wait returns a channel that is closed while there is a rush.
+// wait returns a channel that is closed while there is a rush, or once one begins.
 func (r *rush) wait() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

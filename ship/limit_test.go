@@ -43,15 +43,15 @@ func (b *bench) delivered(name string) time.Duration {
 
 func uncompressed(o *ship.Options) { o.Codec, o.Level = "none", 0 }
 
-// near checks a time against what the rate says: not faster, and little slower.
+// near checks that a time is no shorter than the rate demands, and little longer.
 func near(t *testing.T, what string, took, want time.Duration) {
 	t.Helper()
-	if took < want-200*time.Millisecond || took > want+want/10+2*time.Second { // what is ahead of the limit; the chain's linger
+	if took < want-200*time.Millisecond || took > want+want/10+2*time.Second { // the burst before the limit applies; the chain's linger
 		t.Errorf("%s took %v, want about %v", what, took, want)
 	}
 }
 
-// TestLimit: a limit holds for one destination alone, and Flush lifts it.
+// TestLimit: a limit applies to one destination only, and Flush lifts it.
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s3, idc := shiptest.Memory(), shiptest.Memory()
@@ -81,7 +81,7 @@ func TestLimit(t *testing.T) {
 	})
 }
 
-// TestLimitShared: two classes share a destination's limit, and one of them has a narrower one of its own.
+// TestLimitShared: two classes share a destination's limit, and one of them also has a lower limit of its own.
 func TestLimitShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, own := ship.NewLimiter(200<<10), ship.NewLimiter(50<<10)
@@ -100,13 +100,13 @@ func TestLimitShared(t *testing.T) {
 			wg.Go(func() { took[i] = b.delivered("idc") })
 		}
 		wg.Wait()
-		// The narrow one needs 39 s; the other one has 150 KiB/s beside it.
+		// The class with the lower limit needs 39 s; the other one gets the remaining 150 KiB/s.
 		near(t, "the class without a limit of its own", took[0], 2_000_000*time.Second/(150<<10))
 		near(t, "the class with one", took[1], 2_000_000*time.Second/(50<<10))
 	})
 }
 
-// TestLimitCancelled: an end does not wait for a limit.
+// TestLimitCancelled: Run ends without waiting for a limit.
 func TestLimitCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := destinations{"idc": shiptest.Memory()}
@@ -124,7 +124,7 @@ func TestLimitCancelled(t *testing.T) {
 	})
 }
 
-// TestLimitOptions: what cannot be meant is refused.
+// TestLimitOptions: limits that make no sense are refused.
 func TestLimitOptions(t *testing.T) {
 	d := destinations{"idc": shiptest.Memory()}
 	b := newBench(t, d)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestSetRateWakes: a read that waits at a low rate goes on at once when the rate is raised, and another limit still holds.
+// TestSetRateWakes: a read that waits at a low rate continues at once when the rate is raised, and another limit still
+// applies.
 func TestSetRateWakes(t *testing.T) {
 	for want, others := range map[time.Duration][]*Limiter{
 		time.Second: nil, 5*time.Second - limitBurst: {NewLimiter(32 << 10)},

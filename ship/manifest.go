@@ -24,7 +24,7 @@ const ManifestVersion = 4
 // maxManifestSegments is the largest number of segments that one manifest covers.
 const maxManifestSegments = 64
 
-// maxManifest bounds a manifest in bytes. It takes a disk that has lost thousands of blocks to come near.
+// maxManifest bounds a manifest in bytes. Only a spool whose disk has lost thousands of blocks comes near it.
 const maxManifest = 16 << 20
 
 // Manifest is one link of a chain: which segments a destination holds, verified, in sequence order.
@@ -55,10 +55,10 @@ type ManifestHeader struct {
 	Prev string `json:"prev"`
 	// PrevLast is the last sequence number that the chain covers before this manifest.
 	PrevLast uint64 `json:"prev_last"`
-	// Joined is the first sequence number that this destination is owed, if that is not 1: it was added, or taken back
-	// after it had been given up, when the spool already had a history. Records that are missing before it are no gap.
+	// Joined is the first sequence number that this destination is owed, if that is not 1: it was added, or taken back after
+	// it had been given up, when the spool already had a history. Records that are missing before it are not a gap.
 	Joined uint64 `json:"joined,omitempty"`
-	// Instance wrote this manifest.
+	// Instance names the host that wrote this manifest.
 	Instance string `json:"instance"`
 	// Destination is the name that the instance knows this destination by. Each has a chain of its own.
 	Destination string `json:"destination"`
@@ -104,7 +104,7 @@ func (s *SegmentLine) Encoding() object.Encoding {
 	return object.Encoding{Format: s.Format, Codec: s.Codec, Level: s.Level}
 }
 
-// Whole is the segment that a line states the rest of. At another destination the whole segment may be one object.
+// Whole describes the complete segment of a line that states only the rest. At another destination it may be one object.
 type Whole struct {
 	First uint64 `json:"first"` // sequence number; the last one is that of the line
 	// Gaps are the damaged records of the whole segment.
@@ -123,29 +123,29 @@ type LossLine struct {
 	// Filtered and Made are what was dropped and made on purpose: see segment.Ledger.
 	Filtered segment.Tally `json:"filtered,omitzero"`
 	Made     segment.Tally `json:"made,omitzero"`
-	// Unaccounted are times before this segment for which the balance can only be bounded: the process or the machine died.
+	// Unaccounted are periods before this segment for which the loss can only be bounded, because the process or the machine
+	// died.
 	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
 }
 
-// ManifestFooter is the last line, the signature apart: a manifest without it is cut off.
+// ManifestFooter is the last line, apart from the signature: a manifest without it is cut off.
 type ManifestFooter struct {
 	Type     string `json:"type"`     // "footer"
 	Segments int    `json:"segments"` // number of segment lines
 	Losses   int    `json:"losses"`   // number of loss lines
 	Segment  uint64 `json:"segment"`  // last segment that the chain covers now, 0 for none
 	Last     uint64 `json:"last"`     // last sequence number that the chain covers now
-	// Passed: no segment that the chain does not cover begins before it, so that no object will follow in the folder of an
-	// earlier hour. Written when an epoch begins, and once an hour while nothing comes in; objects themselves say as much of the hours
-	// before theirs.
+	// Passed: every segment that the chain does not cover yet begins at this time or later, so that no object will follow in
+	// the folder of an earlier hour. Written when an epoch begins, and once an hour while no records arrive; otherwise each
+	// object shows the same for the hours before its own.
 	Passed time.Time `json:"passed,omitzero"`
 	// Final: this destination holds every record that the spool ever kept (from Joined on), and every loss count. Nothing
 	// follows in this epoch.
 	Final bool `json:"final,omitempty"`
-	// ClosedBy: the chain goes on in a later epoch, because another host or another adopter goes on with it. Nothing follows in
-	// this one.
+	// ClosedBy: another host or an adopter continues the chain in a later epoch. Nothing follows in this one.
 	ClosedBy *Owner `json:"closed_by,omitempty"`
-	// SHA256 of all bytes before this line, and of this line with an empty sha256: damage to the last manifest shows without
-	// a successor.
+	// SHA256 of all bytes before this line, and of this line with an empty sha256: so damage to the last manifest is detected
+	// even without a successor.
 	SHA256 string `json:"sha256"`
 }
 
@@ -157,7 +157,7 @@ func (f ManifestFooter) sum(h hash.Hash) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// Owner is who may write a chain.
+// Owner names the new writer of a chain.
 type Owner struct {
 	Instance string `json:"instance"`
 	Epoch    uint32 `json:"epoch"`
@@ -165,11 +165,11 @@ type Owner struct {
 	Claim string `json:"claim,omitempty"`
 }
 
-// next is the state of the chain once this manifest is at the destination.
+// next returns the state of the chain once this manifest is at the destination.
 func (m *Manifest) next(before spool.Chain) spool.Chain {
 	c := before
 	c.Epoch, c.Next, c.Hash = m.Header.Epoch, m.Header.Number+1, m.Hash
-	// Never back: a manifest that was found again may speak of segments that have long been deleted.
+	// Never go back: a manifest that was found again may list segments that were deleted long ago.
 	if m.Footer.Segment > c.Segment {
 		c.Segment, c.Stated = m.Footer.Segment, false
 	}
@@ -181,7 +181,7 @@ func (m *Manifest) next(before spool.Chain) spool.Chain {
 	return c
 }
 
-// segmentLine describes a delivered segment. What a destination says of itself must not be able to stop the chain.
+// segmentLine returns the line of a delivered segment. It cleans the receipt, so that no value in it can stop the chain.
 func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
 	r.Checksum, r.Method, r.Version = clean(r.Checksum), cmp.Or(clean(r.Method), "unnamed"), clean(r.Version)
 	r.Degraded = slices.Clone(r.Degraded)
@@ -200,8 +200,7 @@ func segmentLine(rec *spool.StageRecord, r Receipt) SegmentLine {
 	}
 }
 
-// clean makes a string that a destination or an operator chose fit for the canonical form, in which every JSON writer
-// writes it alike.
+// clean replaces characters that JSON writers escape differently, in a string that a destination or an operator chose.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) {
@@ -213,8 +212,8 @@ func clean(s string) string {
 
 func isClean(s string) bool { return s == clean(s) }
 
-// Encode returns the manifest's bytes. It fills in the types, the version, the footer's counts and hash, and m.Hash; all
-// else must be valid.
+// Encode returns the manifest's bytes. It fills in the types, the version, the footer's counts and hash, and m.Hash;
+// everything else must be valid.
 func (m *Manifest) Encode() ([]byte, error) {
 	m.Header.Type, m.Header.Version = "header", ManifestVersion
 	m.Footer.Type, m.Footer.Segments, m.Footer.Losses = "footer", len(m.Segments), len(m.Losses)

@@ -11,20 +11,20 @@ import (
 	"io"
 )
 
-// maxManifestLine bounds a line in bytes. A segment of 1 GiB in which every other block is damaged has a line of a
-// third of that.
+// maxManifestLine bounds a line in bytes. A segment of 1 GiB in which every other block is damaged has a line of a third of
+// this length.
 const maxManifestLine = 1 << 20
 
-// DecodeManifest reads one manifest and checks everything that it says of itself. It is strict: any byte that Encode
-// would have written differently is an error, so that two readers can never understand one manifest differently. It
-// reads line by line, each at most 1 MiB, and stops reading at the first error; errors wrap ErrVerify, unless they are
-// r's own.
+// DecodeManifest reads one manifest and checks everything that can be checked without other documents. It is strict: any byte
+// that Encode would have written differently is an error, so that two readers can never understand one manifest differently.
+// It reads line by line, each at most 1 MiB, and stops reading at the first error; errors wrap ErrVerify, unless they are r's
+// own.
 func DecodeManifest(r io.Reader) (*Manifest, error) {
 	d := manifestDecoder{r: bufio.NewReader(r), h: sha256.New(), before: sha256.New()}
 	if err := d.decode(); err != nil {
 		return nil, fmt.Errorf("ship: manifest, line %d: %w", d.lines, err)
 	}
-	m := d.m // alone: whoever keeps it must not keep the decoder's buffers
+	m := d.m // a copy, so that a caller which keeps it does not keep the decoder's buffers
 	d.h.Sum(m.Hash[:0])
 	if err := m.validate(); err != nil {
 		return nil, fmt.Errorf("ship: manifest: %w: %w", ErrVerify, err)
@@ -46,7 +46,7 @@ func (d *manifestDecoder) decode() error {
 	if err != nil {
 		return cutOff(err)
 	}
-	// The version is looked at before all else: another one may have fields that this reader would call damage.
+	// Check the version first: a manifest of another version may have fields that this reader would report as damage.
 	var v struct{ Version int }
 	if json.Unmarshal(line, &v) == nil && v.Version > 0 && v.Version != ManifestVersion {
 		if d.versionDamaged(line, v.Version) {
@@ -93,12 +93,11 @@ func (d *manifestDecoder) decode() error {
 	}
 }
 
-// versionDamaged reports whether nothing but the version stands between the rest and a sound manifest of this version: a
-// digit was damaged then, and no newer program has written it. It reads the rest.
+// versionDamaged reports whether the manifest is sound apart from its version: then a digit was damaged, and no other program
+// wrote it. It reads the remaining lines.
 func (d *manifestDecoder) versionDamaged(line []byte, version int) bool {
 	first := bytes.Replace(line, fmt.Appendf(nil, `"version":%d`, version), fmt.Appendf(nil, `"version":%d`, ManifestVersion), 1)
-	// A line with the member twice still has another version: without this check a stranger could make each replacement decode
-	// the line once more.
+	// A forged line may have the member many times. Without this check, it would be decoded again for each.
 	var v struct{ Version int }
 	if json.Unmarshal(first, &v) != nil || v.Version != ManifestVersion {
 		return false
@@ -120,7 +119,7 @@ func (d *manifestDecoder) checkOrder() error {
 	return nil
 }
 
-// readEnd accepts a signature and then nothing.
+// readEnd accepts an optional signature, and then only the end of the input.
 func (d *manifestDecoder) readEnd() error {
 	line, err := d.next()
 	if err == nil && hasType(line, "signature") {
@@ -161,8 +160,8 @@ func (d *manifestDecoder) next() ([]byte, error) {
 	}
 }
 
-// cutOff makes damage of the end of the file before the footer. Of the end alone: a connection that breaks fails with
-// io.ErrUnexpectedEOF, and says nothing of what is there.
+// cutOff reports the end of the file before the footer as damage. It does so for io.EOF only: a broken connection fails with
+// io.ErrUnexpectedEOF, which says nothing about the stored manifest.
 func cutOff(err error) error {
 	if err == io.EOF {
 		return fmt.Errorf("%w: cut off", ErrVerify)
@@ -174,10 +173,11 @@ func hasType(line []byte, name string) bool {
 	return bytes.HasPrefix(line, []byte(`{"type":"`+name+`",`))
 }
 
-// strict decodes a line and accepts it only if encoding gives the same bytes again: no unknown or doubled field, no
-// other order, no other spelling.
+// strict decodes a line and accepts it only if encoding it again gives the same bytes: no unknown or doubled field, no other
+// order, no other spelling.
 func strict(line []byte, v any) error {
-	// Long lines have many ranges, each of 20 bytes or more. Empty ones would take up to a hundred times the memory of their text.
+	// A valid long line consists of ranges of 20 bytes or more. Empty ones would take up to a hundred times the memory of
+	// their text.
 	if len(line) > maxSealed && bytes.Count(line, []byte("{")) > len(line)/16 {
 		return fmt.Errorf("%w: not in the form that Penstock writes", ErrVerify)
 	}

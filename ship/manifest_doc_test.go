@@ -16,15 +16,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// documented are the tables of MANIFEST.md by the heading before, or the first cell of, each, and the types that they describe.
-// Those of package audit are in a test there.
+// documented has the type that each table of MANIFEST.md describes, by the heading before the table or by its first cell. A
+// test of package audit has those of its own types.
 var documented = map[string]any{
 	"Header": ManifestHeader{}, "Segment line": SegmentLine{}, "receipt": Receipt{}, "whole": Whole{}, "range": segment.Range{},
 	"Loss line": LossLine{}, "tally": segment.Tally{}, "unaccounted": segment.Unaccounted{},
 	"Footer": ManifestFooter{}, "closed_by": Owner{}, "Signature line": SignatureLine{}, "head": Head{}, "seal": sealLine{}, "closing": Closing{},
 }
 
-// TestManifestDocument: each member of each document is in MANIFEST.md, in its place, with its presence, and nothing else is.
+// TestManifestDocument: MANIFEST.md lists the members of each document, in order and with their presence, and no others.
 func TestManifestDocument(t *testing.T) {
 	b, err := os.ReadFile("MANIFEST.md")
 	if err != nil {
@@ -107,7 +107,7 @@ func docTables(text string) map[string][]string {
 	return tables
 }
 
-// TestManifestDocumentExamples: the examples are documents in the one form that there is, and they are the golden files.
+// TestManifestDocumentExamples: the examples are documents in the only valid form, and are the golden files.
 func TestManifestDocumentExamples(t *testing.T) {
 	b, err := os.ReadFile("MANIFEST.md")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestManifestMemory: whoever may write to a destination cannot make a reader of one line use many times its size.
+// TestManifestMemory: no forged line makes a reader use many times the line's size in memory.
 func TestManifestMemory(t *testing.T) {
 	const most = 48 << 20
 	good, err := exampleManifest().Encode()
@@ -24,7 +24,7 @@ func TestManifestMemory(t *testing.T) {
 		"gaps":        line(`{"type":"header","version":4}`+"\n"+`{"type":"segment","gaps":[{}`, `,{}`, `]}`, 340_000),
 		"unaccounted": line(`{"type":"header","version":4}`+"\n"+`{"type":"loss","unaccounted":[{}`, `,{}`, `]}`, 340_000),
 	} {
-		// Its header is in our form, so that the line is what fails.
+		// Its header is in the valid form, so that only the line fails.
 		header, _, _ := bytes.Cut(good, []byte("\n"))
 		forged = bytes.Replace(forged, []byte(`{"type":"header","version":4}`+"\n"), append(header, '\n'), 1)
 		var before, after runtime.MemStats

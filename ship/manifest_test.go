@@ -94,8 +94,8 @@ func TestManifestGolden(t *testing.T) {
 	}
 }
 
-// TestManifestConnectionBreaks: that a body ends early is the connection's error, and no damage of what is there. Whoever
-// reads it asks again.
+// TestManifestConnectionBreaks: if the connection breaks, the early end of the body is not reported as damage of the
+// manifest, so the reader can retry.
 func TestManifestConnectionBreaks(t *testing.T) {
 	b := encode(t, exampleManifest())
 	for i := range b {
@@ -106,7 +106,7 @@ func TestManifestConnectionBreaks(t *testing.T) {
 	}
 }
 
-// TestManifestEveryByte changes each byte of a manifest, and cuts it at each place: none may go unnoticed.
+// TestManifestEveryByte changes each byte of a manifest, and cuts it at each place: every change must be detected.
 func TestManifestEveryByte(t *testing.T) {
 	m := exampleManifest()
 	m.Signature = &SignatureLine{Algorithm: "ed25519", Key: "k", Signature: "AA=="}
@@ -147,7 +147,7 @@ func TestManifestStrict(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Of another version is what other programs write, as a whole: no damage.
+	// A complete manifest of another version was written by another program: that is no damage.
 	other := exampleManifest()
 	lines := strings.SplitAfter(string(encode(t, other)), "\n")
 	for version, advice := range map[int]string{3: "to drain what it still owes", 5: "use a newer program"} {
@@ -167,7 +167,7 @@ func TestManifestStrict(t *testing.T) {
 // elsewhere is the same time in another zone.
 func elsewhere(t time.Time) time.Time { return t.In(time.FixedZone("", 7200)) }
 
-// TestManifestValidate: what contradicts itself is neither written nor read.
+// TestManifestValidate: a manifest that contradicts itself is neither written nor read.
 func TestManifestValidate(t *testing.T) {
 	for name, change := range map[string]func(*Manifest){
 		"class":          func(m *Manifest) { m.Header.Class = "../x" },

@@ -23,8 +23,8 @@ var (
 	nameFmt = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // formats and codecs
 )
 
-// validate checks everything that one manifest alone can tell. Writers and readers use the same checks: what one refuses
-// to read, the other refuses to write.
+// validate checks everything that one manifest alone can show. Writers and readers use the same checks: what one refuses to
+// read, the other refuses to write.
 func (m *Manifest) validate() error {
 	var v validator
 	v.header(&m.Header)
@@ -68,7 +68,7 @@ func (m *Manifest) validate() error {
 // validator collects what is wrong, so that all of it is reported at once, up to maxFaults.
 type validator struct{ errs []error }
 
-// maxFaults bounds the errors about one document: a stranger's may have a fault in every few bytes.
+// maxFaults bounds the errors about one document: a forged one may have a fault in every few bytes.
 const maxFaults = 16
 
 func (v *validator) that(ok bool, format string, args ...any) {
@@ -77,7 +77,7 @@ func (v *validator) that(ok bool, format string, args ...any) {
 	}
 }
 
-// utc refuses a time of another zone: the text of each moment is the same for every writer.
+// utc refuses a time of another zone, so that every writer writes a moment in the same way.
 func (v *validator) utc(what string, t time.Time) {
 	_, offset := t.Zone()
 	v.that(offset == 0, "%s %s is not in UTC", what, t)
@@ -104,7 +104,7 @@ func (v *validator) loss(l *LossLine) {
 	}
 }
 
-// signature judges the form alone: of algorithms to come a reader must not say that they are damage.
+// signature checks the form only: a reader must not report a future algorithm as damage.
 func (v *validator) signature(s *SignatureLine) {
 	v.that(s == nil || s.Type == "signature" && isClean(s.Algorithm) && isClean(s.Key) && isClean(s.Signature), "signature")
 }
@@ -117,7 +117,7 @@ func (v *validator) header(h *ManifestHeader) {
 	v.that(h.Epoch >= 1 && h.Epoch <= object.MaxEpoch, "epoch %d", h.Epoch)
 	v.that(h.Number <= object.MaxNumber, "number %d", h.Number)
 	v.that(hex64.MatchString(h.Prev), "prev %q", h.Prev)
-	// Number 0 may have one: the last manifest of the epoch before.
+	// Number 0 may have a hash or none: that of the last manifest of the previous epoch.
 	v.that(h.Number == 0 || h.Prev != noPrev, "number %d without a hash of the one before", h.Number)
 	v.that(h.Joined != 1, "joined is 1, which a header leaves out")
 	v.that(h.Joined == 0 || h.PrevLast >= h.Joined-1, "joined at %d after %d", h.Joined, h.PrevLast)
@@ -133,7 +133,7 @@ func (v *validator) header(h *ManifestHeader) {
 func (v *validator) segment(s *SegmentLine) {
 	n := s.Segment
 	v.that(s.Type == "segment", "type %q", s.Type)
-	// Ranges first: the sums below must not overflow, whatever a stranger wrote.
+	// Check the ranges first: the sums below must not overflow, even in a forged document.
 	if s.First < 1 || s.Last < s.First && (s.Whole == nil || s.Last+1 != s.First) || s.Last > maxSequence {
 		v.that(false, "segment %d from %d to %d", n, s.First, s.Last)
 		return
@@ -169,7 +169,7 @@ func (v *validator) receipt(segment uint64, r *Receipt) {
 
 func isSize(n int64) bool { return n >= 0 && n <= maxSequence }
 
-// gaps adds up the gaps of a segment, which must lie in a range, in order.
+// gaps adds up the gaps of a segment, which must be in order, between first and last.
 func (v *validator) gaps(number uint64, gaps []segment.Range, first, last uint64) (n uint64, ok bool) {
 	for _, g := range gaps {
 		if g.First < first || g.Last < g.First || g.Last > last {
@@ -182,7 +182,7 @@ func (v *validator) gaps(number uint64, gaps []segment.Range, first, last uint64
 	return n, true
 }
 
-// whole judges what a line says of the segment that it states the rest of.
+// whole checks a line's description of the complete segment of which it states the rest.
 func (v *validator) whole(s *SegmentLine) bool {
 	w := s.Whole
 	if w == nil {

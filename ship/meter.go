@@ -27,7 +27,7 @@ func (m *meter) add(n uint64, now time.Time) {
 	m.at = now
 }
 
-// perSecond returns the rate. In the first moments it divides by the time that has really passed, at least a second.
+// perSecond returns the rate. At first it averages over the time that has passed since begin, at least a second.
 func (m *meter) perSecond(now time.Time) float64 {
 	if m.begin.IsZero() {
 		return 0

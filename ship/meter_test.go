@@ -11,7 +11,7 @@ func TestMeter(t *testing.T) {
 	if m.perSecond(now) != 0 {
 		t.Error("moves before anything has moved")
 	}
-	// 1000 units every second: right from the beginning, not only once the mean has settled.
+	// 1000 units every second: the rate must be right from the beginning, not only once the mean has settled.
 	for range 300 {
 		m.add(1000, now)
 		now = now.Add(time.Second)

@@ -31,8 +31,7 @@ func (s *noKey) Sign(r io.Reader, b []byte, o crypto.SignerOpts) ([]byte, error)
 	return s.key.Sign(r, b, o)
 }
 
-// TestRefusedAtTheStart: each mistake is named by New, all at once, and none by a panic or by a manifest that is not
-// written an hour later.
+// TestRefusedAtTheStart: New reports all mistakes at once, and none shows only later as a panic or a failing manifest.
 func TestRefusedAtTheStart(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
@@ -85,12 +84,12 @@ func TestRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-// lost is a destination that does not know where it is.
+// lost is a destination whose Location panics.
 type lost struct{ ship.Destination }
 
 func (lost) Location() string { panic("where am I?") }
 
-// TestNilContext: it is refused at the call.
+// TestNilContext: a nil context is refused at the call.
 func TestNilContext(t *testing.T) {
 	d := destinations{"a": shiptest.Memory()}
 	b := newBench(t, d)
@@ -110,7 +109,7 @@ func TestNilContext(t *testing.T) {
 	}
 }
 
-// wild is a destination that panics at each first call of a method, and in the first body that is read.
+// wild is a destination that panics at the first call of each method, and in the first body that is read.
 type wild struct {
 	*shiptest.MemoryDestination
 	put, stat, open, body, check atomic.Int64
@@ -203,7 +202,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestGuard: what a Guarded does with each way of misbehaving.
+// TestGuard: a Guarded handles each way of misbehaving.
 func TestGuard(t *testing.T) {
 	w := &wild{MemoryDestination: shiptest.Memory()}
 	var panics []string

@@ -18,7 +18,7 @@ import (
 const maxKey = 1024
 
 // CheckKey returns an error unless key is a relative, clean, slash-separated path that means the same object at every
-// destination. Whoever maps keys to file names relies on it: a key that passes cannot leave the destination's prefix.
+// destination. Drivers that map keys to file names rely on it: a key that passes cannot leave the destination's prefix.
 func CheckKey(key string) error {
 	switch {
 	case key == "":
@@ -42,8 +42,8 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// Check returns an error that wraps ErrVerify unless r speaks of the bytes that o describes. A receipt without a
-// checksum does not pass: size alone proves nothing.
+// Check returns an error that wraps ErrVerify unless r has the size and checksum of o. A receipt without a checksum does not
+// pass: size alone proves nothing.
 func (o Object) Check(r Receipt) error {
 	if r.Size != o.Size {
 		return fmt.Errorf("%w: %s has %d bytes there; %d were sent", ErrVerify, o.Key, r.Size, o.Size)
@@ -69,9 +69,9 @@ func SHA256Checksum(sum [32]byte) string { return "sha256:" + hex.EncodeToString
 // CRC64Checksum is a CRC-64/NVME as receipts write it: "crc64nvme:<16 hex digits>".
 func CRC64Checksum(sum uint64) string { return fmt.Sprintf("crc64nvme:%016x", sum) }
 
-// Digest computes what an Object says of its bytes, as they are written to it. The CRC-64/NVME is the full-object checksum that
-// Amazon S3 keeps however an object was uploaded, whereas its other CRCs depend on the part size (S3 User Guide, "Checking
-// object integrity").
+// Digest computes the size and hashes of an Object from the bytes that are written to it. The CRC-64/NVME is the full-object
+// checksum that Amazon S3 keeps however an object was uploaded, whereas its other CRCs depend on the part size (S3 User
+// Guide, "Checking object integrity").
 type Digest struct {
 	size int64
 	sha  hash.Hash
@@ -95,7 +95,7 @@ func (d *Digest) Sum(o *Object) {
 	d.sha.Sum(o.SHA256[:0])
 }
 
-// BytesObject describes b, to be stored under key.
+// BytesObject returns the Object that describes b, to be stored under key.
 func BytesObject(key, spool string, b []byte) Object {
 	o := Object{Key: key, Spool: spool}
 	d := NewDigest()
@@ -104,7 +104,7 @@ func BytesObject(key, spool string, b []byte) Object {
 	return o
 }
 
-// readBack asks a destination for the checksum of what it holds by reading all of it.
+// readBack reads all of r and returns its size and hashes.
 func readBack(r io.Reader) (Object, error) {
 	var o Object
 	d := NewDigest()

@@ -2,7 +2,7 @@ package ship
 
 import "testing"
 
-// BenchmarkDigest is what reading an object back costs.
+// BenchmarkDigest measures what reading an object back costs.
 func BenchmarkDigest(b *testing.B) {
 	p := make([]byte, 32<<10)
 	b.SetBytes(int64(len(p)))

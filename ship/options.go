@@ -26,29 +26,29 @@ type Options struct {
 	Format string
 	Codec  string
 	Level  int
-	// Extra has formats and codecs of the program's own, which Format and Codec may then name. Keep those in it that an
-	// earlier process has used: what it has staged, and what is at the destinations, is read with them.
+	// Extra has formats and codecs of the program's own, which Format and Codec may then name. Do not remove those that an
+	// earlier process has used: they are needed to read what it has staged, and what is at the destinations.
 	Extra format.Extra
-	// Workers is the number of uploads in parallel to each destination; default 4. Eight segments of up to 1 MiB count as
-	// one, since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's
-	// chain.
+	// Workers is the number of parallel uploads to each destination; default 4. Eight segments of up to 1 MiB count as one,
+	// since they wait for answers rather than for bandwidth. Twice as many segments may be ahead of a destination's chain.
 	Workers int
-	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey: who has no such key cannot alter anything
-	// that a chain speaks of without its showing, even if he may write to every destination. Default nil, not signed.
+	// Signer signs manifests and heads with an ed25519 key, see ReadPrivateKey. Nobody without the key can alter anything
+	// that a chain lists undetected, not even with write access to every destination. Default nil: not signed.
 	Signer crypto.Signer
-	// Limits bound the rate of uploads by name of destination: each of its Limiters holds. A Limiter that other Shippers
-	// have too bounds all of them together. Default none. While Flush runs they do not hold: it is what a drain waits for,
-	// and a deadline matters more than the line.
+	// Limits bound the rate of uploads, by name of destination; all Limiters of a destination apply. A Limiter that several
+	// Shippers have bounds all of them together. Default none. While Flush or Finalize runs, they do not apply: a drain waits
+	// for these, and its deadline matters more than the line's bandwidth.
 	Limits map[string][]*Limiter
-	// Backoff returns the wait after the given failed attempt (from 1), rnd being random in [0,1); default Backoff.
+	// Backoff returns the wait after the given failed attempt (from 1); rnd is random in [0,1). Default is the function
+	// Backoff.
 	Backoff func(attempt int, rnd float64) time.Duration
-	// ProbeInterval is how often a destination is tried whose last error only an operator can cure; default 30 s.
+	// ProbeInterval is how often a destination is tried if only an operator can cure its last error; default 30 s.
 	ProbeInterval time.Duration
 
-	// OwnerTimeout is how long another owner or adopter of an adopted spool may write nothing before it is taken for dead; default 15
-	// minutes. See Claim.
+	// OwnerTimeout is how long another owner or adopter of an adopted spool may write nothing before it is considered dead;
+	// default 15 minutes. See Claim.
 	OwnerTimeout time.Duration
-	// Hooks are told what happens: see Hook.
+	// Hooks are called when certain events happen: see Hook.
 	Hooks []Hook
 }
 

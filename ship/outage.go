@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// logInterval is how often a destination that stays in trouble is named in the log, and lateInterval how often after lateAfter:
-	// whoever reads the log in the morning needs the sum, not a line for each minute of the night.
+	// logInterval is how often a destination that stays in trouble is logged, and lateInterval how often after lateAfter:
+	// anyone who reads the log in the morning needs the sum, not a line for each minute of the night.
 	logInterval  = time.Minute
 	lateInterval = 10 * time.Minute
-	// lateAfter is for how long an outage that may end by itself is a warning. After it, it is an error.
+	// lateAfter is how long an outage that may end by itself is logged as a warning. After that, it is logged as an error.
 	lateAfter = 10 * time.Minute
-	// fullSoon: a spool that is full within this time makes an outage an error at once.
+	// fullSoon: if the spool will be full within this time, an outage is logged as an error at once.
 	fullSoon = time.Hour
 )
 
-// outage adds up the failures of a destination, so that the log names the first at once and then the sum. Guarded by lane.mu.
+// outage sums up the failures of a destination: the first one is logged at once, and later the sum. Guarded by lane.mu.
 type outage struct {
 	since    time.Time // of the first failure
-	before   time.Time // since when an earlier process had got nothing through; zero once this one has
+	before   time.Time // when an outage began that an earlier process left behind; zero once something succeeds
 	logged   time.Time // the last line
 	worst    State     // that was logged
-	late     bool      // it was logged as an error because it lasts
+	late     bool      // it was logged as lasting longer than lateAfter
 	failures uint64    // since the first
 }
 
-// begin begins the clock with the first failure, or lets that of the process before continue.
+// begin starts the clock at the first failure, or continues that of the previous process.
 func (o *outage) begin(now time.Time) {
 	if o.since = now; !o.before.IsZero() {
 		o.since = o.before
@@ -38,8 +38,8 @@ func (o *outage) begin(now time.Time) {
 	o.failures, o.late = 0, false
 }
 
-// note counts a failure, and reports whether it needs a line of its own: the first, every turn for the worse, each conflict, since
-// somebody has to look at every key, and one from time to time that sums up the others.
+// note counts a failure, and reports whether it must be logged: the first one, each change to a worse state, each conflict
+// (an operator has to look at every key), and from time to time one that sums up the others.
 func (o *outage) note(state, condition State, now time.Time) (due bool) {
 	o.failures++
 	lasts, interval := now.Sub(o.since) >= lateAfter, logInterval
@@ -96,8 +96,8 @@ func ofHost(err error) error {
 	return &hostError{err}
 }
 
-// backlogAttrs says what is pending for the destination, how old the oldest of it is, and when the spool is full at the present rate.
-// soon: that is within fullSoon, or it is full.
+// backlogAttrs returns log attributes: what is pending for the destination, how old its oldest part is, and when the spool
+// will be full at the present rate. soon: that is within fullSoon, or it is full.
 func (l *lane) backlogAttrs() (args []any, soon bool) {
 	st := l.s.sp.Stats()
 	t := st.Pending[l.name]
@@ -129,17 +129,17 @@ func (l *lane) logRecovery(o outage) {
 	}, args...)...)
 }
 
-// intake measures how fast records come in, from one look to a later one: the mean since the look that is at least intakeWindow old.
+// intake measures the rate of incoming bytes: the mean since a measurement that is at least intakeWindow old.
 type intake struct {
 	mu                   sync.Mutex
 	at, recent           time.Time
 	bytes, recentlyBytes uint64
 }
 
-// intakeWindow is over how long a rate is measured, once that much time has passed.
+// intakeWindow is the shortest time over which a rate is measured, once that much time has passed.
 const intakeWindow = 5 * time.Minute
 
-// perSecond notes that so many bytes had been kept, and returns the rate.
+// perSecond notes the number of bytes kept so far, and returns the rate.
 func (i *intake) perSecond(bytes uint64, now time.Time) float64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// lines returns the lines of the log that have a text.
+// lines returns the lines of the log that contain a text.
 func (b *bench) lines(text string) (found []string) {
 	for line := range strings.Lines(b.log.String()) {
 		if strings.Contains(line, text) {

@@ -3,14 +3,15 @@ package ship
 import "context"
 
 const (
-	// smallSegment is up to how many bytes a segment is small: it costs its destination round trips, not bandwidth.
+	// smallSegment is the largest size in bytes of a small segment, which costs its destination round trips rather than
+	// bandwidth.
 	smallSegment = 1 << 20
-	// smallPerWorker is how many small uploads take the place of a large one. Over a line of 0.6 s an upload takes seconds
-	// however small it is, and a drain that comes after a quiet hour has many small segments and a minute.
+	// smallPerWorker is how many small uploads count as one large one. With a round trip of 0.6 s, even the smallest upload
+	// takes seconds, and a drain after a quiet hour has many small segments and only a minute.
 	smallPerWorker = 8
 )
 
-// weight is what a segment of so many bytes takes of the places.
+// weight returns how many places a segment of this size takes.
 func weight[T int64 | uint64](bytes T) int {
 	if bytes <= smallSegment {
 		return 1
@@ -25,9 +26,9 @@ func weights(window []*delivery) (sum int) {
 	return sum
 }
 
-// places bounds what is under way at the same time: so many large things, or smallPerWorker times as many small ones. One
-// goroutine enters, in the order in which things are due, so that the large ones cannot be passed by small ones indefinitely, and
-// two that wait cannot hold half of what they need each.
+// places bounds how many tasks run at the same time: one large task for each worker, or smallPerWorker small ones instead.
+// Only one goroutine enters tasks, in the order in which they are due. So small tasks cannot overtake a large one
+// indefinitely, and two waiting tasks cannot each hold half of the places that they need.
 type places chan struct{}
 
 func newPlaces(workers int) places { return make(places, workers*smallPerWorker) }
@@ -38,7 +39,7 @@ func (p places) enter(ctx context.Context, weight int) bool {
 		select {
 		case p <- struct{}{}:
 		case <-ctx.Done():
-			return false // whoever uses these places ends too
+			return false // all users of these places end with ctx
 		}
 	}
 	return true

@@ -8,7 +8,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// TestPlaces: two workers' places hold two large uploads or sixteen small ones, and a large one that waits is not passed.
+// TestPlaces: two workers' places hold two large uploads or sixteen small ones, and no later upload overtakes a large one
+// that waits.
 func TestPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

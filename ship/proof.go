@@ -11,15 +11,15 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// An answer is not a proof. A proxy, an appliance or a maintenance page may answer in a destination's place for a while,
-// with success and with bytes of its own. Two conclusions cannot be taken back: that another owner continues a chain, and
-// that a key is taken by other bytes. Before a lane draws either, the destination has to show that its answers are its own.
+// An answer is not a proof. A proxy, an appliance or a maintenance page may answer instead of a destination for a while, with
+// success and with bytes of its own. Two conclusions cannot be undone: that another owner continues a chain, and that a key
+// is taken by other bytes. Before a lane draws either, proveGenuine must show that the destination itself answers.
 
-// errImpostor: something other than the store answers. It passes like any outage.
+// errImpostor: something other than the store answers. It is retried like any outage.
 var errImpostor = errors.New("the destination claims to hold an object that nobody wrote: something other than the store answers")
 
-// proveGenuine asks the destination for an object whose name nobody can have used. A store says that it is not there, or that
-// it may not be asked for; whatever says yes to everything says that it is there.
+// proveGenuine asks the destination for an object whose name nobody can have used. A store answers that the object does not
+// exist or that access is denied; something that answers every request with success claims that it exists.
 func (l *lane) proveGenuine(ctx context.Context) error {
 	key := object.ControlKey(l.s.class, l.s.spool, newClaim())
 	_, err := l.dest.Stat(ctx, key)
@@ -32,7 +32,7 @@ func (l *lane) proveGenuine(ctx context.Context) error {
 	return err
 }
 
-// takenError is the proof that a chain is continued by another owner: the manifest that has the number.
+// takenError proves that another owner continues a chain: it holds that owner's manifest.
 type takenError struct{ m *Manifest }
 
 func (e *takenError) Error() string {
@@ -42,9 +42,9 @@ func (e *takenError) Error() string {
 
 func (e *takenError) Unwrap() error { return ErrFenced }
 
-// resolveContest finds out what has the key of a manifest of which the destination says that it is taken by other bytes. It
-// returns a takenError only for a manifest that names this chain and this number, ErrConflict for other bytes that the
-// destination returned twice, and any other error for an answer that proves nothing: that passes.
+// resolveContest finds out what is stored under a manifest's key after the destination has reported that other bytes have
+// taken it. It returns a takenError only for a manifest of this chain with this number, ErrConflict for other bytes that the
+// destination returned twice, and any other error, which is retried, for an answer that proves nothing.
 func (l *lane) resolveContest(ctx context.Context, m *Manifest, conflict error) error {
 	h := &m.Header
 	key := object.ManifestKey(h.Class, h.Spool, h.Epoch, h.Number)

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Publish puts a small document, such as a drain's report, at every destination under key: one attempt each, all at the
-// same time, independent of the chains. Run need not be running. The error names the destinations that did not take it.
+// Publish stores a small document, such as a drain's report, at every destination under key: one attempt each, in parallel,
+// and independent of the chains. Run need not be running. The error names the destinations that did not store it.
 func (s *Shipper) Publish(ctx context.Context, key, contentType string, body []byte) error {
 	if err := checkContext(ctx); err != nil {
 		return err

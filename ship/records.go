@@ -13,15 +13,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// commonUpTo returns up to which sequence number the object of a line holds the same records as a segment of this spool: the
-// segment was being written when the volume was copied, and each of the two went on with other records. Names and numbers
-// prove nothing there, so the records themselves are compared. An error that wraps errUnreadable says that the object is gone or
-// damaged; upTo is then how far it could be read and is the same.
+// commonUpTo returns the sequence number up to which the object of a line holds the same records as a segment of this spool.
+// If the segment was being written when the volume was copied, both copies continued it with other records. Keys and numbers
+// prove nothing then, so the records themselves are compared. If the error wraps errUnreadable, the object is gone or
+// damaged, and upTo is how far it could be read and was the same.
 func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (upTo uint64, err error) {
 	if line.First > seg.Last || seg.First > line.Last {
 		return seg.First - 1, nil
 	}
-	if line.Key == "" { // everything in it was damaged there, and nobody can say what it was
+	if line.Key == "" { // all its records were damaged there, so there is nothing to compare
 		return seg.First - 1, nil
 	}
 	body, err := l.dest.Open(ctx, line.Key)
@@ -56,7 +56,7 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 	whole := &complete{next: there, plain: f.Plain, seq: line.First, last: line.Last, gaps: line.Gaps}
 	upTo, err = prefix(whole, here, first, last)
 	if err == nil && upTo == last {
-		err = whole.finish() // it may be cut after what was compared
+		err = whole.finish() // it may be cut off after the compared records
 	}
 	if whole.err != nil && whole.err != io.EOF {
 		err = unreadable(ctx, src, whole.err)
@@ -64,11 +64,11 @@ func (l *lane) commonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Seg
 	return upTo, err
 }
 
-// errUnreadable: what is under a key is not what was stored there, or nothing is, and no later attempt will change that.
+// errUnreadable: the object under a key is gone or is not what was stored there, and no later attempt will change that.
 var errUnreadable = errors.New("the object is gone or damaged")
 
-// unreadable returns the error of reading an object as what it means: that the object is damaged, unless the destination failed
-// while it was read, the caller gave up, or a temporary file of this process failed.
+// unreadable classifies an error of reading an object: the object is damaged, and the error wraps errUnreadable, unless the
+// destination failed, ctx has ended, or a temporary file of this process failed.
 func unreadable(ctx context.Context, src *sourceReader, err error) error {
 	_, local := errors.AsType[*fs.PathError](err)
 	if src.err != nil && !errors.Is(src.err, ErrVerify) || ctx.Err() != nil || local {
@@ -77,8 +77,9 @@ func unreadable(ctx context.Context, src *sourceReader, err error) error {
 	return fmt.Errorf("%w: %w", errUnreadable, errors.Join(err, src.err))
 }
 
-// complete finds fault with an object that does not have exactly the records that its line states: Lines and NDJSON do not show
-// that they were cut between two records. To the records of a plain format, which tell no numbers, it gives those of the line.
+// complete returns an error if an object does not have exactly the records that its line states: Lines and NDJSON do not show
+// that they were cut between two records. The records of a plain format have no sequence numbers; complete gives them those
+// of the line.
 type complete struct {
 	next interface {
 		Next() (uint64, segment.Record, error)
@@ -115,7 +116,7 @@ func (c *complete) Next() (uint64, segment.Record, error) {
 	return 0, rec, err
 }
 
-// finish reads the rest.
+// finish checks the remaining records.
 func (c *complete) finish() (err error) {
 	for err == nil {
 		_, _, err = c.Next()
@@ -126,9 +127,9 @@ func (c *complete) finish() (err error) {
 	return err
 }
 
-// confirmCommonUpTo is commonUpTo for a manifest that another owner has written. An object that is gone or damaged must not hold up
-// what is here: what cannot be compared is not taken for the same, and is delivered under the next identity. Both conclusions
-// are final, so the destination has to show that its answers are its own, and give the same one twice.
+// confirmCommonUpTo is commonUpTo for another owner's manifest. An object that is gone or damaged must not stop this spool's
+// deliveries: records that cannot be compared count as different, and are delivered under the next identity. That is final,
+// so proveGenuine must succeed first, and the object must be unreadable twice.
 func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *spool.Segment) (uint64, error) {
 	first, err := l.commonUpTo(ctx, line, seg)
 	if !errors.Is(err, errUnreadable) {
@@ -148,8 +149,8 @@ func (l *lane) confirmCommonUpTo(ctx context.Context, line *SegmentLine, seg *sp
 }
 
 // prefix compares two streams of records, and returns the last sequence number before the first difference. A record that is
-// only there was damaged here, and the chain has it. One that is only here the chain does not have, whatever its line says of
-// damage: it is a difference.
+// only there was damaged here; since the chain has it, it is no difference. A record that is only here is a difference, since
+// the chain does not have it, even if its line lists it as damaged.
 func prefix(there, here interface {
 	Next() (uint64, segment.Record, error)
 }, first, last uint64,
@@ -168,7 +169,7 @@ func prefix(there, here interface {
 			seq, a, err = there.Next()
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			return same, err // nobody knows what would have come next
+			return same, err // the next record there is unknown
 		}
 		if err != nil || seq != n || !bytes.Equal(a.Data, b.Data) || a.Time != 0 && (a.Time != b.Time || !a.Attrs.Equal(b.Attrs)) {
 			return same, nil
@@ -177,7 +178,7 @@ func prefix(there, here interface {
 	}
 }
 
-// counted gives the records of a plain format, which tell no numbers, those that their line says.
+// counted gives the records of a plain format, which have no sequence numbers, those of their stage record.
 type counted struct {
 	format.Reader
 	next  uint64

@@ -15,14 +15,14 @@ type recordReader interface {
 	Next() (uint64, segment.Record, error)
 }
 
-// ownRecords reads the records of a sealed segment of this spool that are not damaged. It reads the segment's own file, which
-// has times and attributes whatever the format of the objects, and turns to the staged file once the own one does not give what
-// the spool counts on.
+// ownRecords reads the undamaged records of a sealed segment of this spool. It reads the segment's own file, which has times
+// and attributes whatever the format of the objects, and turns to the staged file once the own file does not return records
+// that the spool counts as sound.
 //
-// The own file may be gone, have damage that nobody has met yet, or be refused by the disk, in part and permanently. Staging
-// decides all of these for every destination: it tries for a while, then puts the damage on record, and the staged file is what
-// is left. An error that was only returned here would stop the destination for as long as the disk refuses. Skipping the records here
-// would treat them as delivered, although an earlier staged file may have all of them.
+// The own file may be gone, may have damage that was not detected yet, or the disk may permanently refuse to read parts of
+// it. Staging decides all these cases for every destination: it retries for a while, then records the damage, and the staged
+// file has what is left. If ownRecords only returned the error, the destination would be stopped for as long as the disk
+// refuses. If it skipped the records, they would count as delivered, although an earlier staged file may have all of them.
 type ownRecords struct {
 	l      *lane
 	ctx    context.Context
@@ -54,8 +54,8 @@ func (l *lane) openOwn(ctx context.Context, seg *spool.Segment, from uint64) (*o
 
 func (o *ownRecords) close() { o.done() }
 
-// turnToStaged goes on with the staged file, because of an error of the own one. As long as staging has not decided, its error
-// is returned: the call is tried again, which is what staging counts.
+// turnToStaged continues with the staged file after an error of the own file. Until staging has decided, it returns the error
+// of staging: the caller then retries, and staging counts these attempts.
 func (o *ownRecords) turnToStaged(own error) error {
 	o.done()
 	o.raw, o.done = nil, func() {}
@@ -96,7 +96,7 @@ func (o *ownRecords) Next() (uint64, segment.Record, error) {
 	}
 }
 
-// onRecord reports whether the spool knows that these records are damaged: nothing else here has them.
+// onRecord reports whether the spool has recorded these records as damaged: then no other file here has them.
 func (o *ownRecords) onRecord(d *segment.DamageError) bool {
 	if d.Last < d.First {
 		return true // no records
@@ -119,7 +119,7 @@ func (l *lane) openStaged(ctx context.Context, number uint64) (recordReader, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	doubt := func(err error) error { // without it, the next attempt would find the same file, and the same error
+	doubt := func(err error) error { // otherwise the next attempt would find the same file, and the same error
 		l.s.sp.Shelf().Doubt(number)
 		return err
 	}
@@ -139,7 +139,8 @@ func (l *lane) openStaged(ctx context.Context, number uint64) (recordReader, fun
 	return records, func() { _, _, _ = r.Close(), content.Close(), done() }, nil
 }
 
-// doubted has the staged file read and checked as a whole before it is used again, if its records cannot be read to the end.
+// doubted calls doubt if the staged file cannot be read to its end: the spool then checks the whole file before it is used
+// again.
 type doubted struct {
 	recordReader
 	doubt func(error) error

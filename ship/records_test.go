@@ -18,7 +18,8 @@ func (l *listed) Next() (seq uint64, rec segment.Record, err error) {
 	return 9 - uint64(len(*l)), rec, nil
 }
 
-// TestPrefixAttrs: the records of two copies of a volume are the same as long as their attributes are, where the object has any.
+// TestPrefixAttrs: records of two copies of a volume differ if their attributes differ, provided that the object's format has
+// attributes.
 func TestPrefixAttrs(t *testing.T) {
 	a, err := segment.NewAttrs(map[string]string{"k": "v"})
 	if err != nil {

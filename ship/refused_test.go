@@ -44,7 +44,7 @@ func (d *badDisk) hook(op vfs.Op) error {
 	return syscall.EIO
 }
 
-// at returns a choice of the reads that touch the place of some bytes in a file.
+// at returns a function that selects the reads which touch the place of some bytes in a file.
 func at(t *testing.T, path, text string) func(vfs.Op) bool {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -83,9 +83,9 @@ func segmentFile(t *testing.T, dir, text string) string {
 // large makes room for a thousand records several times in a segment.
 func large(o *spool.Options) { o.SegmentBytes = 1 << 20 }
 
-// parted makes a spool whose volume was restored from a snapshot, in its place. Before that, it had delivered 2,500 more records in the
-// segment that the snapshot has begun, with 1,000. Now it has 2,000 others in that segment. The three thousands are far enough apart on
-// the disk not to share a sector.
+// parted makes a spool whose volume was restored in place from a snapshot. In the snapshot, its active segment has 1,000
+// records. Before the restore, the spool had delivered 2,500 more records in that segment; now it has 2,000 others there. The
+// three thousands are far enough apart on the disk not to share a sector.
 func parted(t *testing.T, d destinations) *bench {
 	t.Helper()
 	b := openBench(t, t.TempDir(), d, "host-a", large)
@@ -121,8 +121,8 @@ func parted(t *testing.T, d destinations) *bench {
 }
 
 // TestOwnSegmentRefused: while another owner's manifest is compared, the disk permanently refuses a part of this spool's own
-// segment. What staging decides about that part, once it has tried for a minute, is decided here too: the destination is not
-// held up, and everything that can be read is delivered.
+// segment. What staging decides about that part after a minute of retries holds here too: the destination is not blocked, and
+// everything that can be read is delivered.
 func TestOwnSegmentRefused(t *testing.T) {
 	for name, from := range map[string]int{"common records": 500, "records of its own": 1500, "the last records": 2500} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestOwnSegmentRefused(t *testing.T) {
 				if l := b.sp.Ledger(); l.Damaged.Records == 0 || l.Damaged.Records > 1000 {
 					t.Errorf("%d records are damaged", l.Damaged.Records)
 				}
-				// The block of the refused record is gone, and everything else of the 2,000 is there.
+				// The block of the refused record is missing, and all others of the 2,000 records are there.
 				stated := uint64(0)
 				for _, line := range linesOf(t, mem, 1, 3000) {
 					if line.Last == 3000 {
@@ -159,7 +159,7 @@ func TestOwnSegmentRefused(t *testing.T) {
 }
 
 // TestOwnSegmentDamagedAfterStaging: this spool has staged a segment, and its own file is damaged afterwards. The staged file
-// has the records that differ from the other owner's: treated as damaged they would count as delivered.
+// has the records that differ from the other owner's. Treated as damaged, they would count as delivered.
 func TestOwnSegmentDamagedAfterStaging(t *testing.T) {
 	for _, how := range []string{"flipped", "refused"} {
 		t.Run(how, func(t *testing.T) {
@@ -213,8 +213,8 @@ func TestOwnSegmentDamagedAfterStaging(t *testing.T) {
 	}
 }
 
-// TestIdentityAfterRefusal: the disk refuses a record once, while the next identity is named after it. The name is that which
-// another copy with the same records finds.
+// TestIdentityAfterRefusal: the disk refuses to read a record once, while the next identity is derived from it. The name is
+// the same as the one that another copy with the same records derives.
 func TestIdentityAfterRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := new(badDisk)
@@ -226,7 +226,7 @@ func TestIdentityAfterRefusal(t *testing.T) {
 		copyDir(t, twin, b.dir)
 		once := false
 		disk.breakReads(func(op vfs.Op) bool {
-			// A block, and neither header nor footer.
+			// Refuse a block, but neither header nor footer.
 			if once || !strings.HasPrefix(op.Path, b.dir) || filepath.Ext(op.Path) != ".seg" || op.Off < 4096 || op.Off > 50_000 ||
 				!strings.Contains(b.log.String(), "leaving the chain") {
 				return false
@@ -252,8 +252,8 @@ func TestIdentityAfterRefusal(t *testing.T) {
 	})
 }
 
-// TestStagedFileRefused: the disk permanently refuses a part of a staged file that was read and checked before. The upload does not
-// fail permanently at the same place. Staging makes the file again.
+// TestStagedFileRefused: the disk permanently refuses a part of a staged file that was read and checked before. The upload
+// must not fail at the same place permanently: staging makes the file again.
 func TestStagedFileRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := new(badDisk)
@@ -293,8 +293,8 @@ func TestStagedFileRefused(t *testing.T) {
 	})
 }
 
-// TestProposalRefused: the disk permanently refuses the manifest that may have arrived. The destination is asked for it, as if it
-// were damaged.
+// TestProposalRefused: the disk permanently refuses to read the proposed manifest, which may have arrived. The destination is
+// asked for it, as if the file were damaged.
 func TestProposalRefused(t *testing.T) {
 	for _, arrived := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

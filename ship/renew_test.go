@@ -85,9 +85,9 @@ func numbered(from, n int) (p []string) {
 	return p
 }
 
-// TestCopies: a volume is copied, with segments that are delivered, segments that are not, and an active one that both go
-// on with. Whoever comes first, and whether they run one after the other or at the same time: every record of both is
-// there once, and both can be closed.
+// TestCopies: a volume is copied, with segments that are delivered, segments that are not, and an active one that both copies
+// continue. Whichever starts first, and whether they run one after the other or at the same time, every record of both is
+// delivered once, and both can be closed.
 func TestCopies(t *testing.T) {
 	for _, instance := range []string{"host-a", "host-b"} {
 		for _, activeRecords := range []int{0, 5} {
@@ -138,8 +138,8 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// TestSnapshot: a volume is restored from a snapshot: the chain at the destination is ahead of it. What it has received
-// since is delivered, what it had before is not delivered again.
+// TestSnapshot: a volume is restored from a snapshot, so the chain at the destination is ahead of it. Records received since
+// are delivered, and records from before are not delivered again.
 func TestSnapshot(t *testing.T) {
 	for _, active := range []int{0, 5} {
 		t.Run(fmt.Sprint("active ", active), func(t *testing.T) {
@@ -224,7 +224,8 @@ func TestGoldenImage(t *testing.T) {
 	want(t, delivered(t, idc, true), kept...)
 }
 
-// TestOwnerFallsSilent: the owner of a copy has claimed the chain, and dies before it has delivered what both hold.
+// TestOwnerFallsSilent: the owner of a copy has claimed the chain, and dies before it has delivered the records that both
+// hold.
 func TestOwnerFallsSilent(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}
@@ -258,7 +259,7 @@ func TestOwnerFallsSilent(t *testing.T) {
 }
 
 // TestCopiesWithoutTimes: the owner and its copy have each received one record, of the same length, to which their programs
-// have given the same time. Nothing but what is in them tells them apart.
+// have given the same time. Only their payloads differ.
 func TestCopiesWithoutTimes(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}

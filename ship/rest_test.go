@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// linesOf returns the lines that the manifests at a destination have for records from first to last, of whatever chain.
+// linesOf returns the lines for records from first to last in all manifests at a destination, of any chain.
 func linesOf(t *testing.T, d ship.Destination, first, last uint64) (all []ship.SegmentLine) {
 	t.Helper()
 	for e, err := range d.(ship.Lister).List(t.Context(), "_manifest/") {
@@ -59,8 +59,9 @@ func copyDir(t *testing.T, to, from string) {
 	}
 }
 
-// TestRestNamesItsWhole: a segment was being written when its volume was copied. At one destination the copy is quicker,
-// and the owner delivers the rest; at the other one it delivers the whole segment. The line of the rest names the whole.
+// TestRestNamesItsWhole: a segment was being written when its volume was copied. At one destination the copy is quicker, and
+// the owner delivers the rest; at the other one, the owner delivers the whole segment. The line of the rest describes the
+// whole segment.
 func TestRestNamesItsWhole(t *testing.T) {
 	idc, s3 := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"idc": idc, "s3": s3}
@@ -101,7 +102,7 @@ func TestRestNamesItsWhole(t *testing.T) {
 }
 
 // TestSameEndOtherLosses: a segment was being written when its volume was copied twice. The owner has delivered it with more
-// records, and the two copies, which end it alike, have lost different things. Its end is stated once.
+// records. The two copies end it alike, but have different losses. Its end is stated once.
 func TestSameEndOtherLosses(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}

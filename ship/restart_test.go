@@ -42,8 +42,8 @@ const (
 	crashed    = 9
 )
 
-// TestCrash ends the process in front of the k-th Put of any destination, or behind it, for rising k: data, manifests and
-// the final ones. Each process keeps 20 more records first. In the end everything is there once, whatever was repeated.
+// TestCrash ends the process before or after the k-th Put of any destination, for rising k: data, manifests and final
+// manifests. Each process first keeps 20 more records. In the end everything is delivered once, whatever was repeated.
 func TestCrash(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		crashChild(t, dir)
@@ -58,7 +58,7 @@ func TestCrash(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			t.Logf("%d processes were ended", processes-1)
-			// One that was ended between the two final manifests leaves its successor a new epoch.
+			// If a process ended between the two final manifests, its successor begins a new epoch.
 			var epochs []uint32
 			for e := range uint32(processes) {
 				epochs = append(epochs, e+1)
@@ -122,11 +122,11 @@ func onlySpool(t *testing.T, dir string) string {
 	return filepath.Base(found[0])
 }
 
-// TestProposedUnchanged: a manifest that may have arrived is sent again as it was, although more could be said by now.
+// TestProposedUnchanged: a manifest that may have arrived is sent again unchanged, although it could cover more by now.
 func TestProposedUnchanged(t *testing.T) {
 	mem := shiptest.Memory()
 	lost := make(chan []byte, 100)
-	// The destination takes no manifest but the birth one, and shows what it was sent.
+	// The destination stores no manifest but the first one, and records what was sent to it.
 	f := spy{shiptest.Faulty(mem, nil), lost}
 	b := newBench(t, destinations{"s3": f})
 	b.segments(1, 10)
@@ -148,8 +148,8 @@ func TestProposedUnchanged(t *testing.T) {
 	}
 }
 
-// TestProposedDamaged: the manifest that may have arrived cannot be read on this disk any more. The destination tells
-// whether it has; nothing waits for somebody who looks into the spool.
+// TestProposedDamaged: the proposed manifest, which may have arrived, cannot be read on this disk any more. The destination
+// shows whether it has arrived; no operator needs to look into the spool.
 func TestProposedDamaged(t *testing.T) {
 	for _, arrived := range []bool{false, true} {
 		mem := shiptest.Memory()
@@ -209,7 +209,7 @@ func (s spy) Put(ctx context.Context, o ship.Object, body *io.SectionReader) (sh
 }
 
 // TestClone: a copy of the volume is in use elsewhere, under the same instance name. Each delivers what only it has, and
-// changes nothing of what the other one has delivered.
+// changes nothing that the other one has delivered.
 func TestClone(t *testing.T) {
 	for _, before := range []int{0, 3} {
 		t.Run(fmt.Sprint(before, " segments before"), func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// TestEpochs: another instance, and an Open after final, begin a new epoch, linked to the one before.
+// TestEpochs: another instance, and an Open after a final manifest, begin a new epoch that is linked to the previous one.
 func TestEpochs(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}
@@ -282,7 +282,8 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// TestJoined: a destination that comes later is owed what is still here, and its chain says from where.
+// TestJoined: a destination that is added later is owed the records that are still in the spool, and its chain states the
+// first of them.
 func TestJoined(t *testing.T) {
 	old, young := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"s3": old}
@@ -319,12 +320,12 @@ func TestJoined(t *testing.T) {
 	}
 }
 
-// TestChainStateLost: the spool has forgotten how far a chain is. It finds its own manifests again, and no other's, and goes
-// on in the next epoch.
+// TestChainStateLost: the spool has lost the state of a chain. It finds its own manifests again, and no others, and continues
+// in the next epoch.
 func TestChainStateLost(t *testing.T) {
 	mem := shiptest.Memory()
 	other := shiptest.Faulty(shiptest.Memory(), func(shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
-	d := destinations{"s3": mem, "idc": other} // which keeps the segments here
+	d := destinations{"s3": mem, "idc": other} // it keeps the segments in the spool
 	b := newBench(t, d)
 	b.segments(3, 10)
 	b.ship(d)
@@ -353,8 +354,8 @@ func TestChainStateLost(t *testing.T) {
 	}
 }
 
-// TestChainStateDamaged: the state of the only destination's chain cannot be read, and every segment it speaks of has been
-// deleted. The chain goes on where it stands at the destination.
+// TestChainStateDamaged: the state of the only destination's chain cannot be read, and every segment that it covers has been
+// deleted. The chain continues from its end at the destination.
 func TestChainStateDamaged(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}
@@ -389,8 +390,8 @@ func TestChainStateDamaged(t *testing.T) {
 	}
 }
 
-// TestForeignBirth: what lies under the first number decides whose chain it is. That it cannot be looked at is no reason
-// not to begin.
+// TestForeignBirth: the object under the first number decides whose chain it is. If it cannot be read, the chain is begun
+// anyway.
 func TestForeignBirth(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -398,7 +399,7 @@ func TestForeignBirth(t *testing.T) {
 		plan   shiptest.Plan
 		fenced bool // the chain is another owner's
 		others bool // it was, long ago
-		// unproven: there may be another owner, or not
+		// unproven: it is not known whether there is another owner
 		unproven bool
 	}{
 		{name: "nothing there"},

@@ -12,15 +12,15 @@ import (
 	"io"
 )
 
-// ErrVersion: written in a version of its format that this program does not read. It says nothing about damage. Errors
-// that wrap it wrap ErrVerify too.
+// ErrVersion: the document has a version that this program does not read. That is no damage. Errors that wrap it wrap
+// ErrVerify too.
 var ErrVersion = errors.New("ship: a version that this program does not read")
 
 // maxSealed bounds a sealed document in bytes.
 const maxSealed = 64 << 10
 
-// sealLine is the second line of a sealed document: the SHA-256 of the line before, its newline included. With it a
-// changed byte shows in a document that nothing else names by its hash.
+// sealLine is the second line of a sealed document: the SHA-256 of the line before, its newline included. It is needed to
+// detect a changed byte in a document whose hash no other document contains.
 type sealLine struct {
 	Type   string `json:"type"` // "seal"
 	SHA256 string `json:"sha256"`
@@ -67,8 +67,8 @@ func checkSealed(signature *SignatureLine, v any, keys []ed25519.PublicKey) erro
 	return err
 }
 
-// decodeSealed reads a sealed document into v, and its signature, nil if it has none. The seal is checked before the
-// version is believed: a damaged version is damage. Errors wrap ErrVerify, unless they are r's own.
+// decodeSealed reads a sealed document into v, and returns its signature, nil if it has none. It checks the seal before it
+// trusts the version: a damaged version is damage. Errors wrap ErrVerify, unless they are r's own.
 func decodeSealed(r io.Reader, v any, version int) (*SignatureLine, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSealed))
 	if err != nil {

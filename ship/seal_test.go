@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// sealed are the documents that have a seal: their bytes, and how they are read.
+// sealed lists the documents that have a seal, with their bytes and decoders.
 func sealed(t *testing.T) map[string]struct {
 	bytes  []byte
 	decode func(io.Reader) (any, error)
@@ -57,7 +57,7 @@ func sealed(t *testing.T) map[string]struct {
 	return all
 }
 
-// TestSealFormat: the bytes are those that were written down when the version was fixed.
+// TestSealFormat: the bytes are those of the golden files, which fix the version.
 func TestSealFormat(t *testing.T) {
 	all := sealed(t)
 	for name, file := range map[string]string{"head": "head-v2.json", "closing": "closing-v1.json"} {
@@ -77,8 +77,8 @@ func TestSealFormat(t *testing.T) {
 	}
 }
 
-// TestSealFlips: no bit of the document or of its seal changes unnoticed, and a damaged version is not taken for another
-// one. Of the signature only its key can tell.
+// TestSealFlips: no bit of the document or of its seal changes unnoticed, and a damaged version is not taken for another one.
+// Changes of the signature can be detected only with its key.
 func TestSealFlips(t *testing.T) {
 	for name, d := range sealed(t) {
 		if _, err := d.decode(bytes.NewReader(d.bytes)); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// Shipper delivers what a spool has sealed to every one of its destinations. All methods may be called from any
-// goroutine. One Shipper serves one spool, and a process has no more than one for each.
+// Shipper delivers the sealed segments of a spool to every one of its destinations. All methods may be called from any
+// goroutine. A Shipper serves one spool, and a process must have only one for each spool.
 type Shipper struct {
 	sp  *spool.Spool
 	o   Options
@@ -32,7 +32,7 @@ type Shipper struct {
 	changed wait.Signal             // a window, a chain or a state has changed
 	ended   chan struct{}
 	teller  foreign.Teller // calls the Hooks
-	intake  intake         // measures it for the log
+	intake  intake         // of records, measured for the log
 	joining sync.Mutex     // one Join at a time; guards o.Destinations and o.Limits
 
 	mu      sync.Mutex
@@ -48,7 +48,7 @@ type Shipper struct {
 	rush
 }
 
-// New returns a Shipper for sp. It refuses unusable options, all mistakes at once; it touches no destination and starts
+// New returns a Shipper for sp. If options are unusable, the error lists all mistakes. New contacts no destination and starts
 // nothing: see Run.
 func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 	if sp == nil {
@@ -82,9 +82,9 @@ func New(sp *spool.Spool, o *Options) (*Shipper, error) {
 // Spool returns the spool that the Shipper delivers from.
 func (s *Shipper) Spool() *spool.Spool { return s.sp }
 
-// Run ships until ctx ends, and then returns nil once every goroutine that it started has ended. No destination's state
-// ends it; an error means that the spool was closed under it, or that Run was called before. What is under way when ctx
-// ends is repeated by the Shipper of the next process, without duplicates.
+// Run ships until ctx ends, and then returns nil once every goroutine that it started has ended. No destination's state ends
+// it; an error means that the spool was closed during Run, or that Run was called before. Uploads in progress when ctx ends
+// are repeated by the next process's Shipper, without duplicates.
 func (s *Shipper) Run(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	for _, l := range s.all() {
 		s.wg.Go(func() {
 			if errors.Is(claim, ErrFenced) {
-				l.fence(claim) // who loses the first destination gives up all of them
+				l.fence(claim) // an adopter that loses the first destination gives up all of them
 				return
 			}
 			s.serve(ctx, l)
@@ -124,14 +124,13 @@ func (s *Shipper) Run(ctx context.Context) error {
 	return nil
 }
 
-// serve runs a lane. One that ends for another reason than ctx has told why; the others continue.
+// serve runs a lane. If it ends because the spool was closed, Run ends; otherwise the other lanes continue.
 func (s *Shipper) serve(ctx context.Context, l *lane) {
 	if err := l.run(ctx); errors.Is(err, spool.ErrClosed) {
 		s.cut(err)
 	}
 }
 
-// checkContext refuses a nil context.
 func checkContext(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("ship: %w", err)
@@ -139,14 +138,13 @@ func checkContext(ctx context.Context) error {
 	return nil
 }
 
-// ResetBackoff makes every destination be tried at once, also those that are parked. A drain begins with it.
+// ResetBackoff makes every destination retry at once, also those that are parked. A drain calls it first.
 func (s *Shipper) ResetBackoff() {
 	for _, l := range s.all() {
 		l.retryNow()
 	}
 }
 
-// all returns the lanes.
 func (s *Shipper) all() []*lane { return *s.lanes.Load() }
 
 func (s *Shipper) lane(name string) (*lane, error) {

@@ -76,7 +76,7 @@ func lines(chain []*ship.Manifest) (all []ship.SegmentLine) {
 	return all
 }
 
-// TestEmptySpool: birth and final, and nothing else.
+// TestEmptySpool: only the first and the final manifest are written.
 func TestEmptySpool(t *testing.T) {
 	mem := shiptest.Memory()
 	b := newBench(t, destinations{"s3": mem})
@@ -90,7 +90,7 @@ func TestEmptySpool(t *testing.T) {
 	}
 }
 
-// TestBirthFirst: a destination's first object is the birth manifest, so that a spool whose data never arrived is known.
+// TestBirthFirst: a destination first gets the chain's first manifest, so a spool is known even if its data never arrived.
 func TestBirthFirst(t *testing.T) {
 	mem := shiptest.Memory()
 	var first atomic.Pointer[string]
@@ -109,7 +109,7 @@ func TestBirthFirst(t *testing.T) {
 	}
 }
 
-// TestLossLines: what was lost while nothing was kept has no object, and is in every chain.
+// TestLossLines: losses in a segment without records have no object, and are in every chain.
 func TestLossLines(t *testing.T) {
 	mem := shiptest.Memory()
 	b := newBench(t, destinations{"s3": mem})
@@ -163,7 +163,8 @@ func quick(o *ship.Options) {
 	o.ProbeInterval = time.Millisecond
 }
 
-// TestWindow: while the oldest segment does not arrive, no more than 2 × workers are uploaded, of small ones 8 times as many.
+// TestWindow: while the oldest segment does not arrive, at most 2 × workers segments are uploaded, or 8 times as many small
+// ones.
 func TestWindow(t *testing.T) {
 	mem := shiptest.Memory()
 	var puts atomic.Int64
@@ -218,7 +219,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestRunEnds: a destination that never answers does not keep Run.
+// TestRunEnds: a destination that never answers does not keep Run from returning.
 func TestRunEnds(t *testing.T) {
 	hang := shiptest.Fault{Before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
 	d := destinations{"s3": shiptest.Faulty(shiptest.Memory(), func(shiptest.Call) shiptest.Fault { return hang })}

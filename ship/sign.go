@@ -16,7 +16,7 @@ import (
 	"github.com/penstock-go/penstock/internal/foreign"
 )
 
-// signatureAlgorithm is the only one there is: RFC 8032, section 5.1.
+// signatureAlgorithm is the only algorithm: RFC 8032, section 5.1.
 const signatureAlgorithm = "ed25519"
 
 // SignatureLine signs the line before it, its newline included: the footer of a manifest, or the seal of a head or a
@@ -54,7 +54,7 @@ func sign(signer crypto.Signer, v any) (*SignatureLine, error) {
 	return &SignatureLine{Type: "signature", Algorithm: signatureAlgorithm, Key: hex.EncodeToString(key), Signature: hex.EncodeToString(sig)}, nil
 }
 
-// CheckSigner returns why a signer cannot sign manifests, nil if it can. New asks it. It makes no signature, since that may
+// CheckSigner returns why a signer cannot sign manifests, nil if it can. New calls it. It makes no signature, since that may
 // cost a call to a key service.
 func CheckSigner(signer crypto.Signer) error {
 	var public crypto.PublicKey
@@ -75,8 +75,8 @@ func CheckSigner(signer crypto.Signer) error {
 	return nil
 }
 
-// PublicKey returns the key that the line names. known: the algorithm is one that this program knows; a line of another
-// one says nothing to it, good or bad. The error wraps ErrVerify if the line contradicts itself.
+// PublicKey returns the key that the line names. known: this program knows the algorithm; otherwise the line proves nothing,
+// good or bad, and the error wraps ErrVersion. Every error wraps ErrVerify.
 func (s *SignatureLine) PublicKey() (key ed25519.PublicKey, known bool, err error) {
 	if s.Algorithm != signatureAlgorithm {
 		return nil, false, fmt.Errorf("%w: %w: its signature has the unknown algorithm %q", ErrVerify, ErrVersion, s.Algorithm)
@@ -90,8 +90,8 @@ func (s *SignatureLine) PublicKey() (key ed25519.PublicKey, known bool, err erro
 
 var errNoEd25519 = errors.New("ship: the signer's key is not an ed25519 key")
 
-// checkSignature returns nil if s is a signature of v's line by one of keys. known: the key that it names is one of them,
-// so that whoever wrote the line without it has forged the signature.
+// checkSignature returns nil if s is a signature of v's line by one of keys. known: it names one of keys; if there is an
+// error then, the signature is forged.
 func checkSignature(s *SignatureLine, v any, keys []ed25519.PublicKey) (known bool, err error) {
 	if s == nil {
 		return false, fmt.Errorf("%w: %w: it has no signature", ErrVerify, ErrSignature)
@@ -106,14 +106,15 @@ func checkSignature(s *SignatureLine, v any, keys []ed25519.PublicKey) (known bo
 	if err != nil {
 		return true, err
 	}
-	// In one spelling only: a changed byte that means the same is a changed byte.
+	// Accept one spelling only: a changed byte counts even if it decodes to the same value.
 	if hex.EncodeToString(key) != s.Key || hex.EncodeToString(sig) != s.Signature || !ed25519.Verify(keys[i], append(line, '\n'), sig) {
 		return true, fmt.Errorf("%w: %w: its signature does not match its bytes", ErrVerify, ErrSignature)
 	}
 	return true, nil
 }
 
-// Sign signs the manifest, which must be valid. Any change but to the signature makes it worthless.
+// Sign signs the manifest, which must be valid. Any later change, except to the signature itself, makes the signature
+// invalid.
 func (m *Manifest) Sign(signer crypto.Signer) error {
 	m.Signature = nil
 	if _, err := m.Encode(); err != nil { // fills in the footer
@@ -124,9 +125,9 @@ func (m *Manifest) Sign(signer crypto.Signer) error {
 	return err
 }
 
-// CheckSignature returns nil if one of keys has signed the manifest, which must come from DecodeManifest or Sign: its
-// footer then fits all other lines. The error wraps ErrSignature. forged: it names one of keys, and that key has not
-// signed it; otherwise whoever wrote it may just have had no key, or another one.
+// CheckSignature returns nil if one of keys has signed the manifest, which must come from DecodeManifest or Sign: its footer
+// then fits all other lines. The error wraps ErrSignature. forged: the manifest names one of keys, and that key has not
+// signed it; otherwise its writer may merely have had no key, or another one.
 func (m *Manifest) CheckSignature(keys ...ed25519.PublicKey) (forged bool, err error) {
 	known, err := checkSignature(m.Signature, &m.Footer, keys)
 	return known && err != nil, err

@@ -23,7 +23,7 @@ func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
 	return pub, key
 }
 
-// TestSign: a signature speaks of every byte before it, and of none but them.
+// TestSign: a signature covers every byte before it, and no others.
 func TestSign(t *testing.T) {
 	pub, key := newKey(t)
 	other, stranger := newKey(t)
@@ -42,7 +42,7 @@ func TestSign(t *testing.T) {
 	if forged, err := back.CheckSignature(other); !errors.Is(err, ErrSignature) || !errors.Is(err, ErrVerify) || forged {
 		t.Errorf("a key that is not known: forged %v, %v", forged, err)
 	}
-	// Whoever has no key writes the manifest again, in due form, and keeps the signature.
+	// A forger without the key writes the manifest again in valid form, and keeps the signature.
 	back.Segments[0].Bytes++
 	forgery, err := DecodeManifest(bytes.NewReader(encode(t, back)))
 	if err != nil {
@@ -61,7 +61,7 @@ func TestSign(t *testing.T) {
 	if _, err := forgery.CheckSignature(pub); !errors.Is(err, ErrSignature) {
 		t.Errorf("a stranger's key: %v", err)
 	}
-	// Signing the same again gives the same bytes: after a crash a manifest must not differ from the one that was sent.
+	// Signing twice gives the same bytes: after a crash, a manifest must not differ from the one that was sent.
 	again := exampleManifest()
 	if err := again.Sign(key); err != nil || !bytes.Equal(encode(t, again), b) {
 		t.Errorf("another signature of the same: %v", err)
@@ -107,7 +107,7 @@ func TestSignHead(t *testing.T) {
 		}
 		for i := range b {
 			if signed && i == bytes.LastIndexByte(b[:len(b)-1], '\n')+1 {
-				continue // without the third line it is a head that is not signed
+				continue // without the third line it is a valid unsigned head
 			}
 			if _, err := DecodeHead(bytes.NewReader(b[:i])); !errors.Is(err, ErrVerify) {
 				t.Fatalf("cut to %d bytes: %v", i, err)

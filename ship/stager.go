@@ -16,22 +16,21 @@ type staging struct {
 	err  error
 }
 
-// stage returns the stage record of a segment. However many destinations ask, it is staged once, and no more than
-// StageWorkers segments are at a time. Nothing is staged ahead of an upload that waits for it: a backlog is kept in raw
-// segments until a destination can take it, and the windows of the destinations bound how many staged files there are
-// at once.
+// stage returns the stage record of a segment. However many destinations ask, a segment is staged once, and at most
+// StageWorkers segments are staged at a time. A segment is staged only when an upload waits for it: a backlog stays in raw
+// segments until a destination can receive it, and the windows of the destinations bound the number of staged files.
 func (s *Shipper) stage(ctx context.Context, number uint64) (*spool.StageRecord, error) {
 	// Another destination may have had it staged long ago.
 	if seg := s.sp.Shelf().Sealed(number-1, 1); len(seg) == 1 && seg[0].Number == number && seg[0].Staged {
-		return s.stageOrRepair(ctx, number) // no work: it must not wait for those that have some
+		return s.stageOrRepair(ctx, number) // it is staged already, so it must not wait for a worker
 	}
 	s.mu.Lock()
 	st := s.staging[number]
 	if st == nil {
 		st = &staging{done: make(chan struct{})}
 		s.staging[number] = st
-		// Under Run's context, not the caller's: a destination that has to stop must not take the work from the others. A Claim
-		// that comes before Run has only its own.
+		// Use Run's context, not the caller's: if one destination stops, the others still need the result. A Claim before Run
+		// has only its own context.
 		life := s.life
 		if life == nil {
 			life = ctx
@@ -64,8 +63,8 @@ func (s *Shipper) runStage(ctx context.Context, number uint64, st *staging) {
 	}
 }
 
-// stageOrRepair is Spool.Stage. A staged file that is damaged here, and the only one, is brought back from a destination
-// that has the object.
+// stageOrRepair is Shelf.Stage. If the staged file is damaged and nothing else of the segment is left here, it restores the
+// file from a destination that has the object.
 func (s *Shipper) stageOrRepair(ctx context.Context, number uint64) (*spool.StageRecord, error) {
 	rec, err := s.sp.Shelf().Stage(ctx, number, s.enc)
 	lost, ok := errors.AsType[*spool.StagedLostError](err)

@@ -10,29 +10,29 @@ import (
 // DestinationStats is a snapshot of one destination.
 type DestinationStats struct {
 	State State
-	// Err is the last failure, nil if there was none. It is kept when the State is ok again.
+	// Err is the last failure, nil if there was none. It is kept after the recovery.
 	Err error
 	// Since when the State is not ok; zero when it is.
 	Since time.Time
 	// NextAttempt is when the first of the failing operations is tried again; zero when there is none.
 	NextAttempt time.Time
-	// Failures counts the operations that have failed in this process, by kind; each of their attempts counts.
+	// Failures counts the failed attempts of all operations in this process, by kind.
 	Failures map[Failure]uint64
 	// LastSuccess is when the destination last confirmed an object or a manifest to this process; zero if it has not.
 	LastSuccess time.Time
-	// Chain is where the chain of manifests is.
+	// Chain is the state of the chain of manifests.
 	Chain spool.Chain
-	// Delivered over the spool's life: what the chain covers.
+	// Delivered is what the chain covers, over the spool's life.
 	Delivered segment.Tally
-	// Pending is what the chain does not cover yet, including what is not sealed.
+	// Pending is what the chain does not cover yet, including records that are not sealed.
 	Pending         segment.Tally
 	PendingSegments int // sealed ones
-	// Oldest is when the oldest segment began that is pending; zero if nothing is. The time since then is the lag.
+	// Oldest is when the oldest pending segment began; zero if nothing is pending. The time since then is the lag.
 	Oldest time.Time
 	// SentBytes counts the stored bytes that the destination has confirmed to this process.
 	SentBytes int64
-	// Verified counts the objects and manifests that Verify has had confirmed in this process: a long Verify shows that it
-	// moves.
+	// Verified counts the objects and manifests that destinations have confirmed to Verify in this process: it shows the
+	// progress of a long Verify.
 	Verified int64
 	// Panics counts the calls of the Destination, and of the Signer and the Hooks for it, that have panicked in this process.
 	Panics uint64
@@ -40,14 +40,14 @@ type DestinationStats struct {
 	Untold uint64
 	// BytesPerSecond of payload, over the last half minute.
 	BytesPerSecond float64
-	// ETA until Pending is empty at that rate; 0 when it is, negative when nothing moves.
+	// ETA is how long it takes until Pending is empty at that rate; 0 if it is empty, negative if nothing is being delivered.
 	ETA time.Duration
-	// Put has how long the calls of Destination.Put took, of objects, manifests and heads, failed ones included; Verify the
-	// same for the questions that Verify asks.
+	// Put has the durations of all calls of Destination.Put, including failed ones; Verify has those of the requests that
+	// Verify makes.
 	Put, Verify spool.Latency
 }
 
-// Stats returns a snapshot by name of destination. It is cheap enough for every second.
+// Stats returns a snapshot by name of destination. It is cheap enough to be called every second.
 func (s *Shipper) Stats() map[string]DestinationStats {
 	st, ledger := s.sp.Snapshot()
 	lanes := s.all()
@@ -100,10 +100,10 @@ func (b *backlog) count(sp *spool.Spool) int {
 	return b.n
 }
 
-// follow follows the cursor to a segment, past these of the window.
+// follow advances the cursor to a segment, past these deliveries of the window.
 func (b *backlog) follow(to uint64, window []*delivery) {
 	if len(window) == 0 || to > b.seen || window[len(window)-1].seg.Number != to {
-		*b = backlog{seen: to} // it jumped, past segments that were not in the window: count again
+		*b = backlog{seen: to} // the cursor jumped past segments that were not in the window: count again
 		return
 	}
 	b.n -= len(window)

@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestChainFilesSwapped: the states of two chains, or the manifests that are proposed to them, are exchanged on disk. Each
-// destination's chain is learned again, and everything is delivered to both, once.
+// TestChainFilesSwapped: the states of two chains, or the manifests that are proposed to them, are exchanged on disk. The
+// state of each chain is reconstructed, and everything is delivered to both, once.
 func TestChainFilesSwapped(t *testing.T) {
 	for _, ext := range []string{".json", ".next"} {
 		t.Run(ext, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestChainFilesSwapped(t *testing.T) {
 					return shiptest.Fault{}
 				})
 			}
-			if ext == ".next" { // both propose what does not arrive
+			if ext == ".next" { // both propose a manifest that does not arrive
 				b.ship(destinations{"idc": down(idc, true), "s3": down(s3, true)})
 				path := func(name string) string { return filepath.Join(b.dir, "chain", name+".next") }
 				b.until("proposed", func() bool {
@@ -41,7 +41,7 @@ func TestChainFilesSwapped(t *testing.T) {
 					_, err2 := os.Stat(path("s3"))
 					return errors.Join(err, err2) == nil
 				})
-			} else { // one of them is ahead
+			} else { // one chain is ahead
 				b.ship(destinations{"idc": idc, "s3": down(s3, false)})
 				b.until("idc is ahead", func() bool { return b.sp.Stats().Pending["idc"].Records == 0 })
 			}
@@ -67,8 +67,8 @@ func TestChainFilesSwapped(t *testing.T) {
 	}
 }
 
-// TestChainStateLostAfterTheEnd: the states of chains that have ended with a final manifest are gone. They are learned
-// again, and what is kept from now on follows in the next epoch.
+// TestChainStateLostAfterTheEnd: the states of chains that have ended with a final manifest are gone. They are reconstructed,
+// and later records follow in the next epoch.
 func TestChainStateLostAfterTheEnd(t *testing.T) {
 	for _, lost := range [][]string{{"idc"}, {"idc", "s3"}} {
 		t.Run(fmt.Sprint(lost), func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestChainStateLostAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestOlderIdentity: spool.json is as it was two drains ago, and what is kept from now on is delivered all the same.
+// TestOlderIdentity: spool.json is as it was two drains ago, and later records are delivered anyway.
 func TestOlderIdentity(t *testing.T) {
 	s3 := shiptest.Memory()
 	d := destinations{"s3": s3}

@@ -13,15 +13,15 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// store is put of any body. Two copies of a volume that are in one epoch use the same keys for different records, and a
-// segment that was damaged after its upload is staged again with fewer. A key that is taken so is left as it is, and the object
-// gets another one; any other bytes under the key are a conflict.
+// store stores body as the object of rec. Two copies of a volume in one epoch use the same keys for different records, and a
+// segment that was damaged after its upload is staged again with fewer records. Such an object is left as it is, and this one
+// gets another key. Any other bytes under the key are a conflict.
 func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.SectionReader) (*spool.StageRecord, Receipt, error) {
 	r, err := l.storeAs(ctx, rec, body)
 	if !errors.Is(err, ErrConflict) {
 		return rec, r, err
 	}
-	// It may be the first sign of another owner, whose manifest tells.
+	// A taken key may be the first sign of another owner: then its manifest is there.
 	c := l.cursor()
 	if m, perr := l.readNext(ctx, "owner of segment "+strconv.FormatUint(rec.Segment, 10), c); perr != nil {
 		return rec, r, perr
@@ -32,7 +32,7 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	if rec.Spool == c.Spool {
 		var terr error
 		if by, terr = l.takenBy(ctx, rec); terr != nil {
-			return rec, r, terr // no proof of anything: it is tried again
+			return rec, r, terr // this proves nothing: the delivery is retried
 		}
 	}
 	other := *rec
@@ -50,9 +50,9 @@ func (l *lane) store(ctx context.Context, rec *spool.StageRecord, body *io.Secti
 	return &other, r, err
 }
 
-// confirm asks whether a segment that was delivered is at the destination: under its own key, or under the one that it got
-// because a copy of the volume had used that. It gives no object another key: what is under the key of a delivered one and is
-// not what was sent, is damage.
+// confirm asks whether the destination has a delivered segment: under its own key, or under the key with a hash that it got
+// because its own was taken. confirm gives no object another key: if a delivered object's key holds other bytes than were
+// sent, that is damage.
 func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 	at := *rec
 	at.Key = object.WithHash(rec.Key, rec.RawSHA256)
@@ -75,12 +75,12 @@ func (l *lane) confirm(ctx context.Context, rec *spool.StageRecord) error {
 type taker int
 
 const (
-	takenByOthers     taker = iota // nobody knows: also damaged or truncated bytes of this spool's own
-	takenByCopy                    // a copy of this volume: it reads as records with these numbers, and one of them differs
+	takenByOthers     taker = iota // unknown; this includes damaged or truncated bytes of this spool's own
+	takenByCopy                    // a copy of this volume: the object has records with these numbers, and one of them differs
 	takenBeforeDamage              // this spool, when the segment still had the records that it now lacks
 )
 
-// takenBy finds out whose the object under rec's key is. An error says that it could not be asked.
+// takenBy finds out whose object has taken rec's key. An error means that the destination could not be asked.
 func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord) (taker, error) {
 	have := l.s.sp.Shelf().Sealed(rec.Segment-1, 1)
 	if len(have) == 0 || have[0].Number != rec.Segment {
@@ -103,7 +103,7 @@ func (l *lane) takenBy(ctx context.Context, rec *spool.StageRecord) (taker, erro
 	return by, err
 }
 
-// compareTaken reads the object under a key as line says. It returns same if no record differs from this spool's.
+// compareTaken reads the object under a key as line describes it, and returns same if no record differs from this spool's.
 func (l *lane) compareTaken(ctx context.Context, line *SegmentLine, have *spool.Segment, same taker) (taker, error) {
 	switch upTo, err := l.commonUpTo(ctx, line, have); {
 	case err != nil:

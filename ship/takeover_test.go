@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// TestTakenOver: a copy of the volume is opened by another instance. It closes the old owner's chain before it begins its
-// own, and the old owner, which is alive after all, delivers what only it has under another identity.
+// TestTakenOver: a copy of the volume is opened by another instance. It ends the epoch of the old owner before it begins its
+// own. The old owner, which is alive after all, delivers the records that only it has under another identity.
 func TestTakenOver(t *testing.T) {
 	for _, reached := range []bool{true, false} {
 		mem := shiptest.Memory()
@@ -48,7 +48,7 @@ func TestTakenOver(t *testing.T) {
 		b1 := openBench(t, b.dir, d, "host-a")
 		b1.ship(d)
 		b1.segments(2, 11)
-		b1.flush() // of what only it has, under an identity of its own
+		b1.flush() // delivers the records that only it has, under an identity of its own
 		one, err1 := b1.sp.Shelf().Chain("s3")
 		two, err2 := b2.sp.Shelf().Chain("s3")
 		if err1 != nil || err2 != nil || one.Spool == two.Spool || !object.Related(one.Spool, two.Spool) {
@@ -62,9 +62,8 @@ func TestTakenOver(t *testing.T) {
 	}
 }
 
-// TestClaimAgain: at its second destination, an adopter has followed another one into the epoch of that one, and gone on in
-// the place of it. If it starts again and has to claim there, the chain has begun: it claims nothing, and above all not
-// indefinitely.
+// TestClaimAgain: at its second destination, an adopter has followed another adopter into that one's epoch, and has replaced
+// it there. If it starts again and has to claim there, it has already begun the chain: it claims nothing, and does not loop.
 func TestClaimAgain(t *testing.T) {
 	idc, s3 := shiptest.Memory(), shiptest.Memory()
 	d := destinations{"idc": idc, "s3": s3}
@@ -115,7 +114,7 @@ func TestClaimAgain(t *testing.T) {
 	auditChain(t, s3, b.sp.Stats().SpoolID, b.next, 1, 2)
 }
 
-// TestStageBeforeRun: a Claim compares what is here with what a chain states, and may have to stage a segment for that,
+// TestStageBeforeRun: a Claim compares the spool's records with those in a chain. For that it may have to stage a segment
 // before Run is called.
 func TestStageBeforeRun(t *testing.T) {
 	d := destinations{"s3": shiptest.Memory()}

@@ -54,7 +54,7 @@ func failureOf(err error) Failure {
 	return FailureTransient
 }
 
-// quickest is the upper bound of the first bucket of the histograms: round trips that are faster need no watching.
+// quickest is the upper bound of the first bucket of the histograms: faster round trips need not be told apart.
 const quickest = 4 * time.Millisecond
 
 // record is what a lane remembers of its calls, for Stats.
@@ -70,14 +70,12 @@ func newRecord() *record {
 	return &record{puts: hist.New(quickest), verifications: hist.New(quickest), failures: map[Failure]uint64{}}
 }
 
-// failed counts a failed operation.
 func (r *record) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures[failureOf(err)]++
 }
 
-// put counts a Put.
 func (r *record) put(began hist.Start, err error) {
 	r.puts.Since(began)
 	if err != nil {
@@ -88,7 +86,6 @@ func (r *record) put(began hist.Start, err error) {
 	r.success = time.Now()
 }
 
-// show copies it.
 func (r *record) show(d *DestinationStats) {
 	d.Put, d.Verify = spool.Latency(r.puts.Snapshot()), spool.Latency(r.verifications.Snapshot())
 	r.mu.Lock()
@@ -96,7 +93,7 @@ func (r *record) show(d *DestinationStats) {
 	d.LastSuccess, d.Failures = r.success, maps.Clone(r.failures)
 }
 
-// recorded is a Destination whose Puts are counted, and told, whatever they store.
+// recorded is a Destination that counts its Puts and calls the Hooks for them, whatever they store.
 type recorded struct {
 	Guarded
 	to    *record

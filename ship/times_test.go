@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// TestFailureOf: each failure has the kind that says the most about it.
+// TestFailureOf: each failure has the most specific kind.
 func TestFailureOf(t *testing.T) {
 	for _, c := range []struct {
 		err  error

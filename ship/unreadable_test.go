@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// telling is a destination that verifies objects as they are read: after the last byte of one with data comes the verdict that it
-// is damaged.
+// telling is a destination that verifies objects as they are read: after the last byte of a data object, it reports that the
+// object is damaged.
 type telling struct{ *shiptest.MemoryDestination }
 
 func (d telling) Open(ctx context.Context, key string) (io.ReadCloser, error) {
@@ -36,14 +36,14 @@ func (r told) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestOtherOwnersObjectUnreadable: the object of a segment that two copies of a volume have begun together is gone, or
-// damaged, before the second owner has compared it. The owner delivers all that it cannot compare.
+// TestOtherOwnersObjectUnreadable: two copies of a volume share the beginning of a segment. The first one's object is gone or
+// damaged before the second owner has compared it. The second owner delivers all records that it cannot compare.
 func TestOtherOwnersObjectUnreadable(t *testing.T) {
 	for name, c := range map[string]struct {
 		format, codec string
 		harm          func(b []byte) []byte // nil deletes the object
 		common        int                   // records that can still be read
-		told          bool                  // by the destination, as it is read
+		told          bool                  // the destination reports the damage as the object is read
 	}{
 		"gone":        {format.NDJSON, "zstd", nil, 0, false},
 		"no codec":    {format.NDJSON, "zstd", func([]byte) []byte { return []byte("<html>") }, 0, false},

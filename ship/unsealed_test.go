@@ -8,7 +8,7 @@ import (
 )
 
 // TestUnsealed: Finalize looks at a chain, and the segment that the chain lacked is delivered and deleted before it asks the
-// spool for it. That is no reason to say that somebody forgot to call Seal.
+// spool for it. Finalize must not report a forgotten Seal then.
 func TestUnsealed(t *testing.T) {
 	d := destinations{"idc": shiptest.Memory()}
 	b := newBench(t, d)

@@ -18,8 +18,8 @@ import (
 
 // Verification is what Verify found at one destination.
 type Verification struct {
-	Objects   int // asked about, and right
-	Manifests int // read back, and right
+	Objects   int // asked about, and confirmed
+	Manifests int // read back, and confirmed
 	// Restored counts objects that were missing and have been stored again.
 	Restored int
 	// Mismatches name what is wrong and cannot be put right from here.
@@ -28,22 +28,22 @@ type Verification struct {
 	Err error
 }
 
-// Mismatch is one thing that a destination does not hold as its chain says.
+// Mismatch is one object or manifest that a destination does not hold as its chain says.
 type Mismatch struct {
 	Key     string
 	Segment uint64 // 0 for a manifest
 	Err     error
 }
 
-// Verify asks every destination again about each segment that its chain covers and that is still here (keep them with
-// Shelf.Freeze), and reads back its chain of this epoch. Objects that are missing are stored again when everything has been
-// asked: one that cannot be stored must not hide the others. Requests that fail now are tried again until ctx
-// ends; what is still missing then is a mismatch.
+// Verify asks every destination again about each segment that its chain covers and that is still in the spool (keep segments
+// there with Shelf.Freeze), and reads back the chain's manifests of this epoch. Missing objects are stored again after
+// everything has been asked: one that cannot be stored must not hide the others. Failed requests are retried until ctx ends;
+// an object that is still missing then is a mismatch.
 //
 // Segments that only the chain of a former spool id contains (see the package documentation) are not asked about.
 //
-// The error is nil if every answer was right. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete
-// if some could not be asked; the map, by name of destination, says what.
+// The error is nil if everything was confirmed. It wraps ErrVerify if something is wrong at a destination, ErrIncomplete if
+// some could not be asked; the map, by name of destination, has the details.
 func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
@@ -70,8 +70,8 @@ func (s *Shipper) Verify(ctx context.Context) (map[string]Verification, error) {
 	return all, errors.Join(errs...)
 }
 
-// verify asks as many questions at once as there are uploads. It goes by what the chain covers at this
-// moment; what is delivered meanwhile was verified a moment ago.
+// verify asks as many questions at once as there are parallel uploads. It asks about what the chain covers at the call; later
+// deliveries are verified as they happen.
 func (l *lane) verify(ctx context.Context) Verification {
 	v := &verifier{l: l, chain: l.cursor()}
 	v.askAll(ctx, func(send func(int, question)) {
@@ -87,7 +87,7 @@ func (l *lane) verify(ctx context.Context) Verification {
 	v.askAll(ctx, func(send func(int, question)) { send(1, v.findLines) })
 	renamed := v.takeRenamed()
 	v.askAll(ctx, func(send func(int, question)) {
-		missing := maps.Clone(v.missing) // restore takes out what is there again
+		missing := maps.Clone(v.missing) // restore deletes from v.missing
 		keys := slices.Sorted(maps.Keys(missing))
 		for _, key := range keys { // oldest first
 			rec := missing[key]
@@ -112,11 +112,11 @@ func (l *lane) verify(ctx context.Context) Verification {
 	return v.Verification
 }
 
-// question is one thing to be asked of a destination. Its error is why it has no answer.
+// question asks a destination one thing. It returns an error if there is no answer.
 type question func(context.Context) error
 
-// askAll runs the questions that ask sends, as many at once as uploads. The first that has no answer ends
-// them.
+// askAll runs the questions that ask sends, as many at once as there are parallel uploads. The first one without an answer
+// ends all.
 func (v *verifier) askAll(ctx context.Context, ask func(send func(int, question))) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -131,7 +131,7 @@ func (v *verifier) askAll(ctx context.Context, ask func(send func(int, question)
 			for f := range todo {
 				if err := f.ask(ctx); err != nil {
 					v.mu.Lock()
-					if v.Err == nil { // those that it ends have no answer either, and would hide why
+					if v.Err == nil { // the questions that it ends have no answer either, and would hide the cause
 						v.Err = err
 					}
 					v.mu.Unlock()
@@ -169,8 +169,8 @@ type verifier struct {
 	lines     map[uint64]*SegmentLine       // of segments that are here, by number: see otherLines
 }
 
-// link is what the check of the chain needs of a manifest: some dozens of bytes, so that the chain of a year fits in
-// memory, and the manifests can be read in any order.
+// link is the part of a manifest that checkLinks needs: a few dozen bytes, so that the chain of a year fits in memory, and
+// the manifests can be read in any order.
 type link struct {
 	prev, hash [32]byte
 	prevLast   uint64
@@ -190,8 +190,8 @@ func (v *verifier) noteMismatch(key string, segment uint64, err error) {
 	v.Mismatches = append(v.Mismatches, Mismatch{key, segment, err})
 }
 
-// retry calls op until it has an answer, or ctx ends: then the last error is returned, which says more than that the time
-// is up. It is not lane.retry, since a question that fails says nothing of the deliveries.
+// retry calls op until it has an answer, or ctx ends: then it returns op's last error, which says more than ctx.Err. It is
+// not lane.retry, since a failed question says nothing about the deliveries.
 func (v *verifier) retry(ctx context.Context, op func() error) error {
 	for attempt := 1; ; attempt++ {
 		reset, began := v.l.reset.Next(), hist.Now()
@@ -212,8 +212,8 @@ func (v *verifier) retry(ctx context.Context, op func() error) error {
 
 // checkSegment asks about one object. The stage record says what it must be; receipts are not kept, and not needed.
 func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
-	// doubt is why an object that is not what was sent by its size or checksum could not be read to be sure. A store whose
-	// object no longer has its own checksum refuses to hand it out, indefinitely.
+	// doubt is the error of reading an object whose reported size or checksum is not what was sent. A store may permanently
+	// refuse to return an object that no longer matches its checksum.
 	var key string
 	var doubt error
 	err := v.retry(ctx, func() error {
@@ -221,10 +221,10 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 		if v.hasRecorded(ctx, seg.Number) {
 			return nil
 		}
-		defer v.l.s.sp.Shelf().Release(seg.Number) // others need its room, and this may be tried again much later
+		defer v.l.s.sp.Shelf().Release(seg.Number) // other staged files need its room, and the next attempt may be much later
 		rec, err := v.l.s.stageOrRepair(ctx, seg.Number)
 		if err == nil && rec.Records == 0 || errors.Is(err, fs.ErrNotExist) && v.l.s.isDeleted(seg.Number) {
-			return nil // no object; or deleted meanwhile, since nobody holds it
+			return nil // there is no object, or the spool has deleted the segment meanwhile
 		}
 		if errors.Is(err, spool.ErrFull) && v.readsAsRecorded(ctx, seg.Number) {
 			return nil
@@ -273,8 +273,8 @@ func (v *verifier) checkSegment(ctx context.Context, seg spool.Segment) error {
 	return err
 }
 
-// hasRecorded reports whether the destination has what the stage record says, by the destination's own account of it. That
-// takes no staged file: after a drain that has frozen a full spool there is room for hardly one.
+// hasRecorded reports whether the size and checksum that the destination reports are those of the stage record. That needs no
+// staged file: a full spool that a drain has frozen hardly has room for one.
 func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	rec, err := v.l.s.sp.Shelf().StageRecord(number)
 	if err != nil || rec.Records == 0 {
@@ -291,8 +291,8 @@ func (v *verifier) hasRecorded(ctx context.Context, number uint64) bool {
 	return true
 }
 
-// readsAsRecorded reports whether what the destination hands out is what the stage record says. It is for a spool that has no
-// room for a staged file, and costs reading the object back.
+// readsAsRecorded reports whether the object, read back, is what the stage record says. It is needed if the spool has no room
+// for a staged file.
 func (v *verifier) readsAsRecorded(ctx context.Context, number uint64) bool {
 	rec, err := v.l.s.sp.Shelf().StageRecord(number)
 	if err != nil {
@@ -317,8 +317,8 @@ func (v *verifier) noteObject(key string) {
 	v.Objects++
 }
 
-// isDeleted reports whether the spool has let a segment go. One whose files have vanished it still counts: that nobody can
-// say any more what a destination must hold of it does not make it verified.
+// isDeleted reports whether the spool has deleted a segment. A segment whose files have vanished does not count as deleted:
+// it must not pass as verified just because nobody knows any more what a destination must hold of it.
 func (s *Shipper) isDeleted(number uint64) bool {
 	seg := s.sp.Shelf().Sealed(number-1, 1)
 	return len(seg) == 0 || seg[0].Number != number
@@ -329,14 +329,14 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	v.l.log.Warn("ship: a delivered object is missing at the destination; storing it again: find out who deletes there", "key", rec.Key)
 	return v.retry(ctx, func() error {
 		defer v.l.s.sp.Shelf().Release(rec.Segment)
-		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // it may have given way to others
+		_, err := v.l.s.stageOrRepair(ctx, rec.Segment) // the staged file may have been given up for room
 		if err == nil {
 			err = v.l.confirm(ctx, rec)
 		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		switch {
-		case errors.Is(err, ErrConflict): // somebody has put something else there meanwhile
+		case errors.Is(err, ErrConflict): // another writer has stored other bytes there meanwhile
 			v.missed[rec.Key] = err
 			return nil
 		case err != nil:
@@ -351,8 +351,8 @@ func (v *verifier) restore(ctx context.Context, rec *spool.StageRecord) error {
 	})
 }
 
-// checkManifest reads one manifest. Its size and checksum are nowhere here, only the last one's hash is: reading them all is
-// the one way to judge them.
+// checkManifest reads one manifest. The spool knows only the hash of the last manifest, so all of them must be read to be
+// checked.
 func (v *verifier) checkManifest(ctx context.Context, number uint64) error {
 	return v.retry(ctx, func() error {
 		key := object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, number)
@@ -391,7 +391,7 @@ func (v *verifier) checkLinks() {
 	for n := v.chain.Next; n > 0; n-- {
 		m, ok := v.manifests[n-1]
 		if v.chain.Left && n == v.chain.Next {
-			last = m.last // the chain was left in the middle of what follows it
+			last = m.last // the chain was left within the next manifest, so Through may be beyond this one
 		}
 		if ok && (m.hash != want || m.last != last) {
 			v.noteMismatch(object.ManifestKey(v.l.s.class, v.chain.Spool, v.chain.Epoch, n-1), 0, errors.New("not the manifest that this spool wrote"))

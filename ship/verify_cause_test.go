@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A Verification says why the first question had no answer, not that others were ended for it.
+// A Verification reports why the first question had no answer, not that the others were cancelled because of it.
 func TestVerifyNamesTheCause(t *testing.T) {
 	v := &verifier{l: &lane{s: &Shipper{o: Options{Workers: 4}}}}
 	denied := errors.New("denied")

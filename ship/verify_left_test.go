@@ -11,12 +11,12 @@ import (
 )
 
 // TestVerifyLeftChain: a copy of the volume has continued the chain, with a record of its own in the same segment, and the
-// original has nothing that the chain does not contain. It verifies what the chain has, and finds nothing wrong.
+// original has nothing that the chain does not contain. The original verifies what the chain has, and finds nothing wrong.
 func TestVerifyLeftChain(t *testing.T) {
 	s3 := shiptest.Memory()
 	d := destinations{"s3": s3}
 	b := newBench(t, d)
-	b.ship(d, quick) // the birth of the chain
+	b.ship(d, quick) // begins the chain
 	b.flush()
 	b.append(5)
 	if err := b.sp.WaitDurable(t.Context(), 5); err != nil {
@@ -48,8 +48,8 @@ func TestVerifyLeftChain(t *testing.T) {
 	want(t, delivered(t, s3, false), numbered(0, 7))
 }
 
-// TestVerifyLeftChainAsks: what was delivered before another owner's records followed in the chain is asked about, although the
-// chain was left.
+// TestVerifyLeftChainAsks: Verify asks about segments that this spool delivered before another owner's records followed in
+// the chain, although the chain was left.
 func TestVerifyLeftChainAsks(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		s3 := shiptest.Memory()
@@ -86,12 +86,12 @@ func TestVerifyLeftChainAsks(t *testing.T) {
 	}
 }
 
-// TestLostStateOfALaterIdentity: the state of a chain that goes on under another identity is lost. That identity's chain says
-// nothing of what the one before contains, and none of it is delivered again.
+// TestLostStateOfALaterIdentity: the state of a chain that continues under another identity is lost. The chain of that
+// identity does not list what the previous one contains, and still nothing is delivered again.
 func TestLostStateOfALaterIdentity(t *testing.T) {
 	s3, idc := shiptest.Memory(), shiptest.Memory()
 	down := shiptest.Faulty(idc, func(c shiptest.Call) shiptest.Fault { return shiptest.FailBefore(errors.New("down")) })
-	d := destinations{"s3": s3, "idc": down} // which keeps the segments here
+	d := destinations{"s3": s3, "idc": down} // it keeps the segments in the spool
 	b := newBench(t, d)
 	b.ship(d, quick)
 	b.segments(2, 5)

@@ -9,10 +9,10 @@ import (
 	"math"
 )
 
-// A segment that was damaged here after its delivery is a gap in the spool, and an object at the destination. What that
-// must be, only the destination's own manifest still says.
+// If a segment is damaged here after its delivery, the spool has a gap and the destination has an object. Only the
+// destination's own manifest still says what that object must be.
 
-// noteLines remembers the lines of a manifest that speak of segments which are still here.
+// noteLines remembers the lines of a manifest whose segments are still in the spool.
 func (v *verifier) noteLines(m *Manifest) {
 	for i := range m.Segments {
 		if line := &m.Segments[i]; line.Key != "" && !v.l.s.isDeleted(line.Segment) {
@@ -24,14 +24,15 @@ func (v *verifier) noteLines(m *Manifest) {
 	}
 }
 
-// lineCheck is a line whose object is asked for by the line alone, and why the object cannot be stored again if it is missing.
+// lineCheck is a line whose object is checked against the line alone, and why the object cannot be stored again if it is
+// missing.
 type lineCheck struct {
 	line *SegmentLine
 	why  string
 }
 
-// otherLines returns the noted lines of segments of which the spool has nothing any more, and of those that begin before
-// this spool's part of the chain: the rest of a segment, and what the chain contained when this spool left it.
+// otherLines returns the noted lines of segments that are damaged throughout here, and of segments that begin before this
+// spool's part of the chain: it delivered only their rest, or the chain contained them when this spool left it.
 func (v *verifier) otherLines() (checks []lineCheck) {
 	for number, line := range v.lines {
 		seg := v.l.s.sp.Shelf().Sealed(number-1, 1)
@@ -46,7 +47,8 @@ func (v *verifier) otherLines() (checks []lineCheck) {
 	return checks
 }
 
-// findLines looks in the epoch before for the lines of what is missing, and of what a chain contained that this spool has left.
+// findLines reads the previous epoch to find the lines of missing objects, and of segments in a chain that this spool has
+// left.
 func (v *verifier) findLines(ctx context.Context) error {
 	lowest := uint64(math.MaxUint64) // of the segments whose lines are not known
 	look := func(number uint64) {
@@ -85,8 +87,8 @@ func (v *verifier) findLines(ctx context.Context) error {
 	return nil
 }
 
-// takeRenamed takes out of what is missing, and returns, the lines of segments that the chain has under another key: they were
-// staged again since, in other settings, because the record of how they had been was lost here.
+// takeRenamed removes from v.missing the segments that the chain has under another key, and returns their lines. These
+// segments were staged again with other settings, because their stage records were lost here.
 func (v *verifier) takeRenamed() (checks []lineCheck) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -99,12 +101,12 @@ func (v *verifier) takeRenamed() (checks []lineCheck) {
 	return checks
 }
 
-// checkLine asks for an object by what its manifest line says of it.
+// checkLine checks an object against its manifest line.
 func (v *verifier) checkLine(ctx context.Context, x lineCheck) error {
 	line := x.line
 	return v.retry(ctx, func() error {
 		r, err := v.l.dest.Stat(ctx, line.Key)
-		if err == nil && r.Checksum == "" { // it keeps none
+		if err == nil && r.Checksum == "" { // the destination keeps no checksum
 			var there Object
 			most := line.Size
 			if line.Receipt != nil {

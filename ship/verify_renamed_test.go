@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestVerifyStagedAgain: the record of how a segment was staged is lost after one destination has got it, and the settings
-// are others by then. It is verified there under the key that the chain has, and not stored a second time, also if the chain
-// has named it in an earlier epoch.
+// TestVerifyStagedAgain: a stage record is lost after one destination has received the segment, and the settings have changed
+// since. The object is verified there under the key in the chain, and not stored a second time, even if the chain lists it in
+// an earlier epoch.
 func TestVerifyStagedAgain(t *testing.T) {
 	for _, c := range []struct {
 		host string
@@ -72,7 +72,7 @@ func damaged(t *testing.T, path string) {
 	}
 }
 
-// TestVerifyNeedsNoStagedFile: what a destination says of its objects is compared with how they were staged. Their staged
+// TestVerifyNeedsNoStagedFile: the size and checksum that a destination reports are compared with the stage record. Staged
 // files, for which a full spool may have no room, are not made again for that.
 func TestVerifyNeedsNoStagedFile(t *testing.T) {
 	s3 := shiptest.Memory()

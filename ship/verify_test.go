@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// TestVerify damages a delivered tree in one way at a time: what can be restored is, all else is named.
+// TestVerify damages a delivered tree in one way at a time: missing objects are restored, and everything else is reported.
 func TestVerify(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -34,7 +34,7 @@ func TestVerify(t *testing.T) {
 		{"manifest removed", func(m *shiptest.MemoryDestination, _, manifest string) { m.Remove(manifest) }, 0, 1},
 		{"manifest altered", func(m *shiptest.MemoryDestination, _, manifest string) { m.Set(manifest, flip(m.Bytes(manifest))) }, 0, 1},
 		{"last manifest replaced", func(m *shiptest.MemoryDestination, _, manifest string) {
-			// A valid one, of which only the hash that the spool remembers says that it is another.
+			// A valid manifest that only the hash in the spool's state shows to be another one.
 			forged, err := ship.DecodeManifest(bytes.NewReader(m.Bytes(manifest)))
 			if err != nil {
 				panic(err)
@@ -84,8 +84,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// unsummed keeps no checksum that it could tell, and counts the objects that are fetched: its Put compares them where
-// they lie.
+// unsummed reports no checksums, and counts the objects that are read back: its Put compares them at the destination.
 type unsummed struct {
 	*shiptest.MemoryDestination
 	reads *atomic.Int64
@@ -110,7 +109,7 @@ func flip(b []byte) []byte {
 	return b
 }
 
-// TestVerifyUnreachable: no answer is no verdict, neither good nor bad.
+// TestVerifyUnreachable: a question without an answer is neither a confirmation nor a mismatch.
 func TestVerifyUnreachable(t *testing.T) {
 	mem := shiptest.Memory()
 	f := shiptest.Faulty(mem, nil)
@@ -121,7 +120,7 @@ func TestVerifyUnreachable(t *testing.T) {
 	b.ship(d, quick)
 	b.flush()
 	dead := errors.New("dead")
-	// The time is up when every object was asked for in vain twice, and is asked for once more.
+	// The context ends during the third attempt to ask for each object.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	objects, asked, thrice := len(mem.Keys()), map[string]int{}, 0
@@ -152,8 +151,8 @@ func TestVerifyUnreachable(t *testing.T) {
 	}
 }
 
-// TestVerifyFilesGone: a segment whose own files have vanished is not one that was deleted since everybody has it. What the
-// destination holds of it is unknown, and not right.
+// TestVerifyFilesGone: a segment whose files have vanished must not be mistaken for one that was deleted because every
+// destination has it. Its object is not confirmed.
 func TestVerifyFilesGone(t *testing.T) {
 	mem := shiptest.Memory()
 	d := destinations{"s3": mem}
@@ -176,7 +175,7 @@ func TestVerifyFilesGone(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	// At first nobody knows; once the spool has given the segment up, the manifest tells.
+	// At first its content is unknown; once the spool has given up the segment, the manifest describes it.
 	if v, err := b.s.Verify(ctx); !errors.Is(err, ship.ErrIncomplete) && !errors.Is(err, ship.ErrVerify) {
 		t.Errorf("%+v, %v", v, err)
 	}

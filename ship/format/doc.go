@@ -1,9 +1,9 @@
-// Package format has the formats that the content of objects can have: how a segment is written in each of them
-// ([Encoder]), and how its records are read back ([Reader]). It depends on packages compress, spool/object and spool/segment only,
-// so that a program that reads a destination builds neither the spool nor a driver.
+// Package format has the formats of objects: an [Encoder] writes a segment in one of them, and a [Reader] reads its records
+// back. It depends only on packages compress, spool/object and spool/segment, so that a program that reads a destination need
+// not link the spool or a driver.
 //
-// [Names] lists the formats. [ByKey] tells from an object's key how it is encoded, [ByName] from its manifest line; together
-// with package compress that is all a reader needs:
+// [Names] lists the formats. [ByKey] finds an object's format and codec by its key, and [ByName] finds the format that its
+// manifest line names; together with package compress that is all a reader needs:
 //
 //	f, codec, err := format.ByKey(key)
 //	content, err := codec.NewReader(stored)
@@ -11,9 +11,9 @@
 //
 // # The way through the files
 //
-// format.go has the table of formats and what each one is described by. Each format has files of its own: lines.go,
-// ndjson.go and ndjson_read.go, native.go and native_read.go. encoder.go drives a format's writer over a segment, and
-// output.go hashes and hands on what it writes; reader.go has the contract of readers and the lines that two of them share.
-// A new format is a file with its Format, and a line in the table. extra.go finds formats and codecs by name or ending, those of
-// the program included.
+// format.go has the table of formats, and the type that describes one. Each format has files of its own: lines.go, ndjson.go
+// and ndjson_read.go, native.go and native_read.go. encoder.go passes a segment to a format's writer, and output.go hashes
+// and compresses the result; reader.go has the contract of readers and the line reader that two of them share. A new format
+// is a file with its Format, and a line in the table. extra.go finds formats and codecs by name or ending, including those of
+// the program.
 package format

@@ -12,15 +12,15 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Encoder writes segments in one encoding. It implements object.Encoder, and may be used by any number of goroutines, each of
-// whose calls runs on its own one.
+// Encoder writes segments in one encoding. It implements object.Encoder. Any number of goroutines may use it; each call runs
+// on the calling goroutine.
 type Encoder struct {
 	encoding object.Encoding
 	extra    Extra
 }
 
-// NewEncoder returns the Encoder for an encoding; its zero fields mean NDJSON, zstd and the codec's default level. The
-// error says everything that is wrong with it.
+// NewEncoder returns the Encoder for an encoding; its zero fields mean NDJSON, zstd and the codec's default level. The error
+// lists everything that is wrong with it.
 func NewEncoder(e object.Encoding) (*Encoder, error) { return Extra{}.NewEncoder(e) }
 
 // NewEncoder is the function NewEncoder with formats and codecs of the program's own.
@@ -34,12 +34,12 @@ func (x Extra) NewEncoder(e object.Encoding) (*Encoder, error) {
 	return &Encoder{encoding: e, extra: x}, nil
 }
 
-// Encode writes a segment to dst, from its first record on wherever src is. A nil want means the Encoder's own encoding;
-// otherwise want is that of an earlier stage record, and is followed.
+// Encode writes a segment to dst, from its first record on, whatever the position of src. If want is nil, it uses the
+// Encoder's own encoding; otherwise it uses want, the encoding of an earlier stage record.
 //
-// The same segment and encoding give the same bytes within one build, whatever was encoded before or beside it. Damage
-// in the segment becomes gaps and stops nothing; a failed read or write is returned, and so is the end of ctx, within
-// 64 KiB of output. Besides the codec's memory a call holds some 200 KiB, or what the largest record takes in the format
+// The same segment and encoding give the same bytes within one build, whatever was encoded before or at the same time. Damage
+// in the segment becomes gaps, not an error. A failed read or write is an error, and so is the end of ctx, within 64 KiB of
+// output. Besides the codec's memory, a call needs some 200 KiB, or as much as the largest record takes in the format
 // (NDJSON: up to six times its payload).
 func (e *Encoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader, want *object.Encoding) (object.Encoded, error) {
 	encoding := e.encoding
@@ -68,7 +68,7 @@ func (e *Encoder) Encode(ctx context.Context, dst io.Writer, src *segment.Reader
 	return out, err
 }
 
-// Decode returns the uncompressed content of what Encode has written. It is as long as whoever wrote src likes.
+// Decode returns the uncompressed content of what Encode has written. Its length is not bounded: it depends on who wrote src.
 func (e *Encoder) Decode(src io.Reader, enc object.Encoding) (io.ReadCloser, error) {
 	codec, err := e.extra.Codec(enc.Codec)
 	if err != nil {
@@ -107,7 +107,7 @@ func encodeTo(ctx context.Context, dst io.Writer, src *segment.Reader, f *Format
 func encodeRecords(ctx context.Context, raw *output, src *segment.Reader, w Writer, out *object.Encoded) error {
 	next := src.Header().First
 	earliest, latest := int64(0), int64(0)
-	var rec segment.Record // outside the loop, since a writer is handed a pointer: one allocation, not one a record
+	var rec segment.Record // outside the loop, since a writer gets a pointer to it: one allocation, not one per record
 	for {
 		seq, r, err := src.Next()
 		if err == io.EOF {
@@ -159,13 +159,13 @@ func asDamage(err error) (damage *segment.DamageError) {
 	return damage
 }
 
-// addGap notes the sequence numbers that a damaged stretch took.
+// addGap notes the sequence numbers of a damaged stretch.
 func addGap(out *object.Encoded, d *segment.DamageError) error {
 	gap, lost := d.Range()
 	switch n := len(out.Gaps); {
 	case !lost:
 	case d.Last == segment.Unbounded:
-		// Whoever opens the segment knows where the next one begins; without that there is no range to record.
+		// The caller that opened the segment must know where the next one begins; without that, there is no range to record.
 		return fmt.Errorf("format: the segment's last sequence number is unknown: %w", d)
 	case n > 0 && out.Gaps[n-1].Last+1 == gap.First:
 		out.Gaps[n-1].Last = gap.Last

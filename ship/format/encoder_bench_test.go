@@ -14,7 +14,7 @@ import (
 
 const benchRecords, benchSize = 60_000, 512
 
-// BenchmarkEncode measures a segment's way to a staged file, but for the disk: MB/s of payloads of 512 B of text.
+// BenchmarkEncode measures staging a segment without the disk: MB/s of payloads of 512 B of text.
 func BenchmarkEncode(b *testing.B) {
 	s := makeSegment(b, textRecords(benchRecords, benchSize), 1<<30)
 	for _, format := range Names() {
@@ -58,7 +58,7 @@ func BenchmarkBareZstd(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendNDJSON measures the format alone, by what is in the payload.
+// BenchmarkAppendNDJSON measures the format alone, by kind of payload.
 func BenchmarkAppendNDJSON(b *testing.B) {
 	fill := func(unit string) []byte {
 		var p []byte

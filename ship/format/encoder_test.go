@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// arbitraryRecords makes records of any bytes, times and sources; lines leaves out newlines within.
+// arbitraryRecords makes records of any bytes, times and sources; with lines, newlines are only at the end.
 func arbitraryRecords(seed uint64, n int, lines bool) []segment.Record {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	alphabets := []string{"abc ", "\"\\\x00\x1f\n", "aü雪🚰", "\x80\xff\xc3a"}
@@ -88,7 +88,7 @@ func payloads(all []numbered) (n uint64) {
 	return n
 }
 
-// TestMaxRawAttrs: records that are all attributes take what MaxRaw says at most.
+// TestMaxRawAttrs: records that consist of attributes only do not exceed MaxRaw.
 func TestMaxRawAttrs(t *testing.T) {
 	worst := someAttrs(t)[4]
 	many := map[string]string{}
@@ -149,7 +149,7 @@ func TestNewEncoderRefuses(t *testing.T) {
 	}
 }
 
-// TestLinesFallBack: what lines cannot hold is written as ndjson, and says so.
+// TestLinesFallBack: a segment that lines cannot express is written as ndjson, and its encoding says so.
 func TestLinesFallBack(t *testing.T) {
 	for _, tc := range []struct {
 		data   string
@@ -182,7 +182,8 @@ func TestLinesFallBack(t *testing.T) {
 			sameRecords(t, got, s.records(t))
 		}
 	}
-	// A stage record that says lines was made when another newline could not be read: nothing else may go under its key.
+	// A stage record that says lines was made when the other newline could not be read: nothing else may be stored under its
+	// key.
 	s := makeSegment(t, []segment.Record{{Data: []byte("a\nb")}}, 1)
 	enc, err := NewEncoder(object.Encoding{})
 	if err != nil {
@@ -275,7 +276,7 @@ func TestNativeVerifies(t *testing.T) {
 	}
 }
 
-// TestNativeStrict: the reader of objects takes no damage for gaps.
+// TestNativeStrict: the reader of objects does not mistake damage for gaps.
 func TestNativeStrict(t *testing.T) {
 	s := makeSegment(t, textRecords(40, 100), 10)
 	_, raw := encodeSegment(t, s, object.Encoding{Format: Native, Codec: "none"})
@@ -297,7 +298,7 @@ func TestNativeStrict(t *testing.T) {
 	}
 }
 
-// TestEncodeAgain: the same bytes, whatever the reader stands at and whatever was encoded before.
+// TestEncodeAgain: the bytes are the same, whatever the position of the reader and whatever was encoded before.
 func TestEncodeAgain(t *testing.T) {
 	s := makeSegment(t, textRecords(3000, 500), 100)
 	for _, format := range Names() {
@@ -311,7 +312,7 @@ func TestEncodeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other, err := NewEncoder(object.Encoding{Format: Native, Codec: "gzip"}) // to be overruled
+			other, err := NewEncoder(object.Encoding{Format: Native, Codec: "gzip"}) // want overrules it
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -351,7 +352,7 @@ func (f *failingAt) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestEncodeFails: what cannot be read is an error and no gap, what cannot be written an error and no success.
+// TestEncodeFails: a failed read is an error and no gap, and a failed write is an error.
 func TestEncodeFails(t *testing.T) {
 	s := makeSegment(t, textRecords(3000, 500), 100)
 	for _, format := range Names() {
@@ -379,7 +380,7 @@ func TestEncodeFails(t *testing.T) {
 	}
 }
 
-// TestUnboundedDamage: a segment whose end is gone, opened by somebody who does not know its last number.
+// TestUnboundedDamage: a segment whose end is gone, opened without its last sequence number.
 func TestUnboundedDamage(t *testing.T) {
 	s := makeSegment(t, textRecords(50, 100), 10)
 	s.data = s.data[:s.blocks[4]]

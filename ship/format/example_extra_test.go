@@ -39,7 +39,7 @@ func (deflate) NewReader(r io.Reader) (io.ReadCloser, error) {
 	return &inflate{flate.NewReader(src), src}, nil
 }
 
-// inflate marks damage, and accepts nothing after the end: both are what the auditor needs to know.
+// inflate marks damage, and accepts nothing after the end: the auditor needs both.
 type inflate struct {
 	io.ReadCloser
 	src *bufio.Reader
@@ -101,7 +101,7 @@ func (r *csvReader) Next() (seq uint64, rec segment.Record, err error) {
 func (r *csvReader) Spool() string { return "" }
 func (r *csvReader) Close() error  { return nil }
 
-// A codec and a format of the program's own are values, given to the shipper, to the auditor and to whoever reads the
+// A codec and a format of the program's own are values that are passed to the shipper, the auditor and every reader of the
 // objects. Nothing is registered.
 func ExampleExtra() {
 	own := format.Extra{Formats: []*format.Format{csvFormat}, Codecs: []compress.Codec{deflate{}}}

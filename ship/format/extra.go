@@ -10,11 +10,11 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// Extra is a program's own formats and codecs. They are known beside those of this package and of package compress, to those
-// to whom the value is given: ship.Options and audit.Options have one. The zero value adds nothing.
+// Extra holds a program's own formats and codecs, in addition to those of this package and of package compress. They are
+// known only where the value is passed: ship.Options and audit.Options have a field for it. The zero value adds nothing.
 //
-// Whoever reads the objects needs the same formats and codecs. A name, once used, must mean the same forever: it is in stage
-// records and manifests.
+// Every reader of the objects needs the same formats and codecs. Once used, a name must keep its meaning permanently: it is
+// in stage records and manifests.
 type Extra struct {
 	Formats []*Format
 	Codecs  []compress.Codec
@@ -86,7 +86,7 @@ func infoOf(c compress.Codec) (info compress.Info, err error) {
 	return c.Info(), nil
 }
 
-// Format returns a format by its name. The error lists those that there are.
+// Format returns a format by its name. The error lists the known ones.
 func (x Extra) Format(name string) (*Format, error) {
 	for _, all := range [][]*Format{formats, x.Formats} {
 		for _, f := range all {
@@ -102,7 +102,7 @@ func (x Extra) Format(name string) (*Format, error) {
 	return nil, fmt.Errorf("format: unknown format %q: use one of %s, or add it to format.Extra", name, strings.Join(known, ", "))
 }
 
-// Codec returns a codec by its name. The error lists those that there are.
+// Codec returns a codec by its name. The error lists the known ones.
 func (x Extra) Codec(name string) (compress.Codec, error) {
 	known := compress.Names()
 	for _, c := range x.Codecs {
@@ -118,7 +118,7 @@ func (x Extra) Codec(name string) (compress.Codec, error) {
 	return c, nil
 }
 
-// ByKey returns how an object is encoded, which the ending of its key says: ".ndjson.zst".
+// ByKey returns the format and the codec of an object, by the ending of its key: ".ndjson.zst".
 func (x Extra) ByKey(key string) (*Format, compress.Codec, error) {
 	codecs := x.Codecs[:len(x.Codecs):len(x.Codecs)]
 	for _, name := range compress.Names() {
@@ -147,9 +147,9 @@ func (x Extra) ByKey(key string) (*Format, compress.Codec, error) {
 
 // ContentType returns the Content-Type of objects of an encoding, "" for one that is not known.
 //
-// A compressed object has the codec's Content-Type and never a Content-Encoding. With one, browsers and HTTP libraries
-// would hand out other bytes than the store holds, of another size and checksum, while Athena and its like go by the
-// name's ending and would decompress what is decompressed already.
+// A compressed object has the codec's Content-Type and never a Content-Encoding. With one, browsers and HTTP libraries would
+// return other bytes than the store holds, with another size and checksum, while Athena and similar tools go by the key's
+// ending and would try to decompress them a second time.
 func (x Extra) ContentType(e object.Encoding) string {
 	f, err := x.Format(e.Format)
 	codec, cerr := x.Codec(e.Codec)

@@ -22,7 +22,7 @@ func (r renamed) Info() compress.Info {
 	return i
 }
 
-// TestExtraCheck: what cannot be told apart later is refused at the start, all of it at once.
+// TestExtraCheck: names and endings that could be confused later are refused at the start, all at once.
 func TestExtraCheck(t *testing.T) {
 	gzip, err := compress.ByName("gzip")
 	if err != nil {

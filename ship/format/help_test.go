@@ -36,7 +36,7 @@ func attrs(t testing.TB, pairs map[string]string) *segment.Attrs {
 	return a
 }
 
-// someAttrs are sets of attributes with everything that needs an escape, and none.
+// someAttrs are sets of attributes, with and without characters that need an escape.
 func someAttrs(t testing.TB) []*segment.Attrs {
 	return []*segment.Attrs{
 		nil, attrs(t, map[string]string{"k": "v"}), attrs(t, map[string]string{"k": "v", "x": ""}),
@@ -111,7 +111,7 @@ func (s *rawSegment) open(t testing.TB) *segment.Reader {
 	return r
 }
 
-// readSegment returns what a segment still gives.
+// readSegment returns the records of a segment that are still readable.
 func (s *rawSegment) records(t testing.TB) (all []numbered) {
 	t.Helper()
 	r := s.open(t)
@@ -131,7 +131,7 @@ func (s *rawSegment) records(t testing.TB) (all []numbered) {
 	}
 }
 
-// encodeSegment encodes and checks what Encoded says of the output, which it returns decompressed.
+// encodeSegment encodes a segment, checks Encoded against the output, and returns the output decompressed.
 func encodeSegment(t testing.TB, s *rawSegment, e object.Encoding) (object.Encoded, []byte) {
 	t.Helper()
 	enc, err := NewEncoder(e)

@@ -10,15 +10,14 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Lines is the name of the format that has the payloads alone, each ended by a newline. A newline at the end of a payload
-// is that end, and no second one is added. Numbers, times, sources and attributes of the records are not in it. A segment
-// with any other newline in a payload is written as NDJSON instead, and its stage record says so: no reader could tell its
-// lines from records.
+// Lines is the name of the format that has only the payloads, each ended by a newline. A payload that ends in a newline gets
+// no second one. Numbers, times, sources and attributes of the records are left out. A segment with any other newline in a
+// payload is written as NDJSON instead, and its stage record says so: otherwise no reader could tell where a record ends.
 const Lines = "lines"
 
 var linesFormat = &Format{
 	Name: Lines, Ext: ".log",
-	ContentType: "text/plain", // payloads come in any character set, so that it names none
+	ContentType: "text/plain", // payloads come in any character set, so it names none
 	Plain:       true, Canonical: true,
 	Fits:  fitsLines,
 	Write: func(*segment.Reader) (Writer, error) { return linesWriter{}, nil },
@@ -45,8 +44,8 @@ func trimNewline(p []byte) []byte {
 	return p
 }
 
-// fitsLines reports whether no payload has a newline but at its end. It reads the whole segment, since output cannot be
-// taken back; on the page cache that costs a tenth of what compressing costs.
+// fitsLines reports whether no payload has a newline except at its end. It reads the whole segment first, since output cannot
+// be withdrawn; from the page cache, that costs a tenth of the compression.
 func fitsLines(ctx context.Context, src *segment.Reader) (bool, error) {
 	if err := src.Seek(src.Header().First); err != nil {
 		return false, fmt.Errorf("format: rewind segment: %w", err)

@@ -17,17 +17,18 @@ var nativeFormat = &Format{
 	Write: newNativeWriter,
 	Read:  newNativeReader,
 	Most: func(records, bytes uint64) int64 {
-		// A gap ends a block, so that each record may have a block and an entry of the index. Header and ledger are there twice.
+		// A gap ends a block, so each record may have a block and an index entry of its own. Header and ledger are there
+		// twice.
 		const perRecord, around = segment.MaxBlock - segment.MaxRecord + 16 + 12, 4 << 20
 		return min(segment.MaxSize, int64(bytes+records*perRecord+around))
 	},
 }
 
-// nativeWriter writes Native. It writes the segment again instead of copying the file: what a file has been through (a torn
-// tail, blocks that went to the next segment, the remains of a recycled life, padding for the disk) is not for readers,
-// and a damaged or unsealed source must give a sealed segment whose every block is sound. Kept are the header with its
-// generation and ledger, every record, and the footer's ledger. A damaged stretch stays visible to every reader as
-// sequence numbers that are missing between two blocks.
+// nativeWriter writes Native. It writes the segment again instead of copying the file: readers must not see the file's
+// history (a torn tail, blocks that were moved to the next segment, remains of a recycled file, padding for the disk), and a
+// damaged or unsealed source must give a sealed segment in which every block is sound. It keeps the header with its
+// generation and ledger, every record, and the footer's ledger. Every reader sees a damaged stretch as sequence numbers that
+// are missing between two blocks.
 type nativeWriter struct {
 	generation uint64
 	builder    *segment.Builder
@@ -54,7 +55,7 @@ func newNativeWriter(src *segment.Reader) (Writer, error) {
 	}
 	f := &nativeWriter{
 		generation: h.Generation, builder: b, header: header, offset: int64(len(header)), next: h.First,
-		ledger: h.Ledger, // the nearest that is known if there is no footer
+		ledger: h.Ledger, // the latest one that is known if there is no footer
 		block:  make([]byte, segment.BlockHeaderSize, segment.BlockTarget+256),
 	}
 	if footer, ok := src.Footer(); ok {
@@ -119,7 +120,7 @@ func (f *nativeWriter) closeBlock(dst []byte, t segment.Type) ([]byte, error) {
 	}
 	segment.Stamp(f.block, segment.BlockHeader{
 		Generation: f.generation, Offset: f.offset, First: f.first, Count: f.count, Type: t,
-		// The object is complete or not there: whatever is missing below a block is damage, never a torn tail.
+		// The object is complete or not there: bytes that are missing before a block are damage, never a torn tail.
 		Durable: uint32(f.offset),
 	})
 	f.builder.Add(f.offset, f.block)

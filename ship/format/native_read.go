@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// nativeReader reads Native. A segment is read from both its ends, so that a stream has to be put down first.
+// nativeReader reads Native. A segment is read from both its ends, so the stream is first copied to a file.
 type nativeReader struct {
 	file   *os.File
 	r      *segment.Reader
@@ -20,8 +20,8 @@ type nativeReader struct {
 }
 
 func newNativeReader(r io.Reader) (Reader, error) {
-	// Bytes that do not even begin like a segment are not reported as damage.
-	head := bufio.NewReaderSize(r, 4<<10) // a page: what follows is written to the file in whole ones
+	// Refuse bytes that do not even begin like a segment before a file is created.
+	head := bufio.NewReaderSize(r, 4<<10) // a page, so that the file is written in whole pages
 	if b, err := head.Peek(len(segment.Magic)); err == nil && string(b) != segment.Magic {
 		return nil, fmt.Errorf("%w: no segment", ErrCorrupt)
 	}
@@ -68,7 +68,7 @@ func (n *nativeReader) Next() (uint64, segment.Record, error) {
 		damage := asDamage(err)
 		switch {
 		case damage != nil && damage.Offset == damage.End && damage.Err == nil:
-			// No bytes are damaged: the numbers are missing because they were when the object was made.
+			// No bytes are damaged: the numbers were already missing when the object was made.
 		case damage != nil:
 			n.err = fmt.Errorf("%w: %w", ErrCorrupt, damage)
 		case err == io.EOF && n.n != n.footer.Records:

@@ -18,12 +18,12 @@ import (
 //	{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"the payload","spool":"4k7q…"}
 //	{"seq":18,"ts":"2026-11-22T08:00:00.000000002Z","src":"192.0.2.7:514","attrs":{"listener":"vpn"},"data":"…","spool":"4k7q…"}
 //
-// seq is a number; ts is RFC 3339 in UTC with nine digits of a second; src is "" for a record without a source, so
-// that the column is a string everywhere. attrs has the attributes of a record, all of them strings, in the order of their
-// keys; only a record with attributes has it. A payload that is not valid UTF-8 has, in the place of data, data_b64 with
-// its bytes in base64 (RFC 4648, section 4): decoding returns every payload byte for byte. spool is the id under which the
-// record was kept, the same in all lines of an object: seq is unique within one spool only, spool and seq together are
-// unique everywhere.
+// seq is a number; ts is RFC 3339 in UTC with nine digits of a second; src is "" for a record without a source, so that the
+// column is a string everywhere. attrs has the attributes of a record, all of them strings, in the order of their keys; only
+// a record with attributes has it. A payload that is not valid UTF-8 has, in the place of data, data_b64 with its bytes in
+// base64 (RFC 4648, section 4): decoding returns every payload byte for byte. spool is the id under which the record was
+// kept, the same in all lines of an object: seq is unique within one spool only; spool and seq together are unique
+// everywhere.
 const NDJSON = "ndjson"
 
 var ndjsonFormat = &Format{
@@ -33,8 +33,8 @@ var ndjsonFormat = &Format{
 	Most:  func(records, bytes uint64) int64 { return int64(bytes*ndjsonPerByte + records*ndjsonAround) },
 }
 
-// The most that NDJSON makes of a payload: so many bytes of each one, and so many around it. Of the attributes quotes and
-// backslashes need an escape, and three more bytes a pair.
+// The most bytes that NDJSON writes for each byte of a payload, and the most around it. In attributes only quotes and
+// backslashes need an escape, and each pair takes three more bytes.
 const ndjsonPerByte, ndjsonAround = 6, 256 + 2*segment.MaxAttrsSize + 16
 
 // ndjsonWriter writes NDJSON. It is written by hand, since each byte of traffic passes through here: per record it allocates
@@ -50,7 +50,7 @@ type ndjsonWriter struct {
 	attrsText []byte
 }
 
-// NewNDJSONWriter returns a Writer of NDJSON for records that were kept under a spool id, of whatever segments.
+// NewNDJSONWriter returns a Writer of NDJSON for records that were kept under a spool id, from any segments.
 func NewNDJSONWriter(spool string) Writer { return newNDJSONWriter(spool) }
 
 // newNDJSONWriter returns the writer of records that were kept under a spool id.
@@ -85,7 +85,7 @@ func (f *ndjsonWriter) Record(dst []byte, seq uint64, rec *segment.Record) ([]by
 
 func (f *ndjsonWriter) Finish(dst []byte, _ uint64) ([]byte, error) { return dst, nil }
 
-// appendTime appends Unix nanoseconds. What they can say, the years 1677 to 2262, RFC 3339 can.
+// appendTime appends Unix nanoseconds as RFC 3339, which can express all of their range, the years 1677 to 2262.
 func (f *ndjsonWriter) appendTime(dst []byte, t int64) []byte {
 	second, nano := t/1e9, t%1e9
 	if nano < 0 {
@@ -105,8 +105,8 @@ func (f *ndjsonWriter) appendTime(dst []byte, t int64) []byte {
 	return dst
 }
 
-// appendSource appends an address and port as netip prints them, nothing for none. None of it needs escaping: a spool
-// stores no zones.
+// appendSource appends an address and port as netip prints them, nothing for an invalid one. The text needs no escapes, since
+// a spool stores no zones.
 func (f *ndjsonWriter) appendSource(dst []byte, src netip.AddrPort) []byte {
 	if !f.srcCached || src != f.src {
 		f.src, f.srcCached = src, true
@@ -135,8 +135,8 @@ func (f *ndjsonWriter) appendAttrs(dst []byte, a *segment.Attrs) []byte {
 	return append(dst, f.attrsText...)
 }
 
-// The escapes of RFC 8259, section 7, that are needed: quote, backslash and control characters. Each byte has what is
-// written for it, up to six bytes in a word, and how many of them; others stand for themselves.
+// escapeWord has the bytes that are written for each byte, up to six in a word, and escapeLen their number. Quotes,
+// backslashes and control characters are escaped, as RFC 8259, section 7, requires; every other byte is written as it is.
 var (
 	escapeWord [256]uint64
 	escapeLen  [256]uint8
@@ -165,7 +165,7 @@ const (
 
 // appendText appends p as the inside of a JSON string; false, with dst in any state, if it is not valid UTF-8.
 func appendText(dst, p []byte) ([]byte, bool) {
-	stop := uint64(highs) // at any byte that is not ASCII, until the rest is known to be valid
+	stop := uint64(highs) // stop at any byte that is not ASCII, until the rest is known to be valid
 	for len(p) > 0 {
 		n := min(len(p), textChunk)
 		dst = slices.Grow(dst, 6*n+8)
@@ -182,16 +182,17 @@ func appendText(dst, p []byte) ([]byte, bool) {
 	return dst, true
 }
 
-// marks has the high bit of each byte of x set that is a control character, a quote, a backslash, or not ASCII and its high bit
-// set in stop. In each byte the high bit of ((b ^ 2) − 0x21) is set for control characters and for the quote, which ^ 2 moves next
-// to them, and that of ((b ^ '\\') − 1) for the backslash. A borrow can set it falsely only after a byte that is one.
+// marks returns a word with the high bit set for each byte of x that is a control character, a quote or a backslash, or that
+// is not ASCII if stop has the high bit there. In each byte the high bit of ((b ^ 2) − 0x21) is set for control characters
+// and for the quote, which ^ 2 moves next to them, and that of ((b ^ '\\') − 1) for the backslash. A borrow can set it
+// falsely only after a byte that is one.
 func marks(x, stop uint64) uint64 {
 	return ((((x^lows*2)-lows*0x21)|((x^lows*'\\')-lows))&^x | x&stop) & highs
 }
 
-// escape appends p to dst, which has room for 6 × len(p) + 8 bytes, until the first byte of those whose high bit is set
-// in stop too, and returns how many it took. It works in two words of eight bytes: they are stored as they are, and counted up to
-// the first byte that needs an escape. Which word has it is no branch, since nothing could predict it.
+// escape appends p to dst, which has room for 6 × len(p) + 8 bytes, up to the first byte whose high bit is also set in stop,
+// and returns how many bytes it has appended. It stores two words of eight bytes as they are, and counts them up to the first
+// byte that needs an escape. It finds that word without a branch, which could not be predicted.
 func escape(dst, p []byte, stop uint64) ([]byte, int) {
 	out := dst[:cap(dst)]
 	n, i := len(dst), 0

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ndjsonReader reads NDJSON. It takes a line apart with little care, writes the record again, and accepts the line if
-// that gives the same bytes: so nothing is accepted that the encoder would not write, and no rule is written down twice.
+// ndjsonReader reads NDJSON. It parses a line loosely, encodes the record again, and accepts the line if that gives the same
+// bytes. So it accepts only what the encoder would write, and no rule is implemented twice.
 type ndjsonReader struct {
 	lines  lineReader
 	last   uint64 // sequence number
@@ -76,7 +76,7 @@ func (d *ndjsonReader) cutSpool(line []byte) (record []byte, ok bool) {
 	return bytes.CutSuffix(line, d.again.tail)
 }
 
-// parse takes such a record apart: ok is false if it does not look like one.
+// parse parses a record as cutSpool returns it; ok is false if it does not look like one.
 func (d *ndjsonReader) parse(line []byte) (seq uint64, rec segment.Record, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"seq":`))
 	if !ok {
@@ -131,7 +131,7 @@ func (d *ndjsonReader) parseTime(b []byte, t *int64) bool {
 		d.second, d.stamp = at.Unix(), append(d.stamp[:0], b[:second]...)
 	}
 	nano, err := strconv.ParseUint(string(b[second:second+9]), 10, 32)
-	// Times that int64 nanoseconds cannot hold come out as others, which are then not written as they stood.
+	// A time that int64 nanoseconds cannot hold becomes another one, which is then not encoded to the same bytes.
 	*t = d.second*1e9 + int64(nano)
 	return err == nil
 }
@@ -153,7 +153,7 @@ func (d *ndjsonReader) parseSource(b []byte, src *netip.AddrPort) bool {
 	return true
 }
 
-// parseAttrs takes the attributes off the start of b, which begins after the brace.
+// parseAttrs parses the attributes at the start of b, which begins after the opening brace.
 func (d *ndjsonReader) parseAttrs(b []byte) (a *segment.Attrs, rest []byte, ok bool) {
 	if d.attrs != nil && bytes.HasPrefix(b, d.attrsRaw) {
 		return d.attrs, b[len(d.attrsRaw):], true
@@ -203,7 +203,7 @@ func cutString(b []byte) (inside, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// unescape returns the payload that the inside of a string encodes, which is the line itself if nothing in it is escaped.
+// unescape returns the payload that the inside of a string encodes. Without an escape, that is b itself.
 func (d *ndjsonReader) unescape(b []byte) ([]byte, bool) {
 	i := bytes.IndexByte(b, '\\')
 	if i < 0 {

@@ -103,7 +103,7 @@ func checkLine(t *testing.T, line []byte, seq uint64, rec segment.Record) {
 	sameRecords(t, got, []numbered{{seq, rec}})
 }
 
-// TestNDJSONEveryPlace puts each byte at each place of a word and behind it, so that both ways through escape are taken.
+// TestNDJSONEveryPlace puts each byte at each position in and after a word, so that both paths through escape are taken.
 func TestNDJSONEveryPlace(t *testing.T) {
 	f := newNDJSONWriter(testSpoolID)
 	for c := range 256 {
@@ -133,7 +133,7 @@ func TestNDJSONEveryPlace(t *testing.T) {
 	}
 }
 
-// TestNDJSONChunks crosses the places where long payloads are cut, with escapes and characters of several bytes.
+// TestNDJSONChunks puts escapes and characters of several bytes across the positions where long payloads are cut.
 func TestNDJSONChunks(t *testing.T) {
 	f := newNDJSONWriter(testSpoolID)
 	for shift := range 9 {
@@ -167,7 +167,7 @@ func FuzzNDJSON(f *testing.F) {
 	})
 }
 
-// TestNDJSONStrict: a line may be taken apart in only one way.
+// TestNDJSONStrict: a line has only one valid form.
 func TestNDJSONStrict(t *testing.T) {
 	good := `{"seq":17,"ts":"2026-11-22T08:00:00.000000001Z","src":"192.0.2.7:514","data":"a\nb","spool":"` + testSpoolID + `"}` + "\n"
 	if _, err := readRecords(t, NDJSON, strings.NewReader(good)); err != nil {
@@ -239,7 +239,8 @@ func FuzzNDJSONReader(f *testing.F) {
 	})
 }
 
-// TestEscapeEverywhere puts each kind of byte at each place of a payload, alone and in pairs, since they are looked at sixteen at a time.
+// TestEscapeEverywhere puts each kind of byte at each position of a payload, alone and in pairs, since escape handles sixteen
+// bytes at a time.
 func TestEscapeEverywhere(t *testing.T) {
 	reference := func(p []byte) (dst []byte) {
 		for _, c := range p {

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// output hands the uncompressed output on in pieces that are still in the processor's cache when they are hashed and
+// output passes on the uncompressed output in pieces that are still in the processor's cache when they are hashed and
 // compressed.
 type output struct {
 	w   io.Writer
@@ -18,7 +18,7 @@ type output struct {
 	n   int64
 }
 
-// chunk is the length at which the buffer is handed on. There is room for the next record or block after it.
+// chunk is the length at which the buffer is flushed. There is room for the next record or block after it.
 const chunk = 64 << 10
 
 var outputs = sync.Pool{New: func() any {
@@ -45,7 +45,7 @@ func (r *output) flush(ctx context.Context) error {
 	return nil
 }
 
-// free gives the buffer back, unless a huge record has made it huge.
+// free returns the output to its pool, unless a huge record has made the buffer huge.
 func (r *output) free() {
 	r.w = nil
 	if cap(r.buf) <= 1<<20 {

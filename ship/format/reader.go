@@ -75,7 +75,7 @@ func (l *lineReader) next() ([]byte, error) {
 	return line, nil
 }
 
-// fail makes what is wrong with the last line the end of reading.
+// fail ends the reading with an error about the last line.
 func (l *lineReader) fail(what string) error {
 	l.err = fmt.Errorf("%w: line %d: %s", ErrCorrupt, l.n, what)
 	return l.err

@@ -16,8 +16,7 @@ import (
 )
 
 // BenchmarkStaging lets the bare encoder, one staging worker and two take turns, since a shared machine changes from minute
-// to minute; its metrics are the medians of the ratios of each turn. By CPU time, the wall clock of a busy machine does not
-// count.
+// to minute; its metrics are the medians of the ratios of each turn. In CPU time, a busy machine does not matter.
 //
 //	go test -run - -bench Staging -benchtime 21x ./ship
 func BenchmarkStaging(b *testing.B) {

@@ -39,8 +39,8 @@ func (d driver) scheme() string {
 
 // Options configure a destination beyond its URL. nil is fine.
 type Options struct {
-	// Logger gets what only the operator can judge, such as a directory that had to be created although the volume that
-	// holds it should have been mounted. nil discards.
+	// Logger gets warnings that only an operator can judge, such as that a directory was created, which may mean that a
+	// volume is not mounted. nil discards them.
 	Logger *slog.Logger
 }
 

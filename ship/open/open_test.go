@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestDestination: the scheme alone chooses the driver, and a URL of no driver is answered with all of the table.
+// TestDestination: the scheme alone chooses the driver, and the error for an unknown scheme lists all forms.
 func TestDestination(t *testing.T) {
 	hosts := filepath.Join(t.TempDir(), "known_hosts")
 	if err := os.WriteFile(hosts, nil, 0o600); err != nil {
@@ -57,7 +57,7 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// TestRecordsNeedsList: a destination that cannot be listed is refused, not taken for an empty one.
+// TestRecordsNeedsList: a destination that cannot be listed is refused, not treated as empty.
 func TestRecordsNeedsList(t *testing.T) {
 	err := Records(t.Context(), struct{ ship.Destination }{}, nil, nil)
 	if err == nil || errors.Is(err, io.EOF) {
@@ -89,7 +89,7 @@ func TestRecordsStops(t *testing.T) {
 		if calls++; calls < 200 {
 			return nil
 		}
-		for range 10_000 { // until the other readers wait
+		for range 10_000 { // give the other readers time to wait
 			runtime.Gosched()
 		}
 		return enough

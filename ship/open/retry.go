@@ -16,7 +16,7 @@ import (
 // attempts is how many attempts in a row may fail before the error is returned: with ship.Backoff up to 25 seconds.
 const attempts = 8
 
-// retrying reads from a destination through failures that may pass.
+// retrying reads from a destination and retries after failures that may pass.
 type retrying struct{ d ship.Destination }
 
 // pause waits after the given number of failures in a row. It returns err instead if another attempt is of no use, or if
@@ -43,7 +43,7 @@ func (r retrying) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return b, nil
 }
 
-// body is an object's bytes. An object never changes, so the object can be opened again and read on from off.
+// body reads an object's bytes. An object never changes, so it can be opened again and reading can continue at off.
 type body struct {
 	ctx      context.Context // of the read that this body serves
 	d        ship.Destination
@@ -83,7 +83,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if n > 0 {
 			b.failures = 0
 			if err != nil && !errors.Is(err, io.EOF) {
-				err = nil // the next Read meets it again
+				err = nil // the next Read returns it again
 			}
 		}
 		if n > 0 || err == nil || errors.Is(err, io.EOF) {
@@ -103,7 +103,7 @@ func (b *body) Close() error {
 	return b.src.Close()
 }
 
-// List lists objects. A listing that is begun again yields only what the earlier ones have not.
+// List lists objects. A listing that is begun again yields only objects that were not yielded before.
 func (r retrying) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return func(yield func(ship.Entry, error) bool) {
 		l, ok := r.d.(ship.Lister)

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// A destination whose first answer is lost on its way: the object is stored, the caller has an error, and calling again finds
-// the object instead of storing it twice.
+// A destination whose first answer is lost: the object is stored, the caller gets an error, and a second call finds the
+// object instead of storing it twice.
 func ExampleFaulty() {
 	store := shiptest.Memory()
 	d := shiptest.Faulty(store, func(c shiptest.Call) shiptest.Fault {

@@ -54,7 +54,8 @@ func (d *table) Put(ctx context.Context, o ship.Object, body *io.SectionReader) 
 	return receipt(b), nil
 }
 
-// receipt is the table's own account of a row: computed from the bytes that it holds, not from those that were sent.
+// receipt returns the table's own confirmation of a row, computed from the bytes that it holds, not from those that were
+// sent.
 func receipt(b []byte) ship.Receipt {
 	return ship.Receipt{Size: int64(len(b)), Checksum: ship.SHA256Checksum(sha256.Sum256(b)), Method: "read-back", Time: time.Now()}
 }
@@ -105,7 +106,7 @@ func (d *table) List(ctx context.Context, prefix string) iter.Seq2[ship.Entry, e
 	}
 }
 
-// TestTable is the whole test of a destination: the suite proves that it keeps the contract.
+// TestTable is the whole test of a destination: the suite checks that it keeps the contract.
 func TestTable(t *testing.T) {
 	d := &table{rows: map[string][]byte{}}
 	shiptest.Run(t, func(*testing.T) ship.Destination { return d })

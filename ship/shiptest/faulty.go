@@ -31,7 +31,7 @@ type Call struct {
 	Key string
 }
 
-// Fault is what happens to a call; the zero value is no fault. Both hooks may block, which is latency.
+// Fault is what happens to a call; the zero value is no fault. Both hooks may block, to simulate latency.
 type Fault struct {
 	// Before runs before the effect. Its error is the call's, and the effect does not happen.
 	Before func(context.Context) error
@@ -72,13 +72,13 @@ var (
 	_ ship.Checker     = (*FaultyDestination)(nil)
 )
 
-// Faulty returns d with the faults that plan asks for; a nil plan asks for none. List and Check are there even if d has
-// no such method; they then return errors.ErrUnsupported and nil.
+// Faulty returns d with the faults that plan asks for; a nil plan asks for none. List and Check exist even if d has no such
+// method; then List yields errors.ErrUnsupported, and Check returns nil.
 func Faulty(d ship.Destination, plan Plan) *FaultyDestination {
 	return &FaultyDestination{d: d, plan: plan, calls: map[Op]int{}}
 }
 
-// SetPlan replaces the plan for the calls that begin from now on. The counts of calls go on.
+// SetPlan replaces the plan for the calls that begin from now on. The counts of calls continue.
 func (f *FaultyDestination) SetPlan(plan Plan) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

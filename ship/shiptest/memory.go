@@ -56,7 +56,7 @@ func (m *MemoryDestination) Put(ctx context.Context, o ship.Object, body *io.Sec
 	}
 	got := ship.BytesObject(o.Key, o.Spool, b.Bytes())
 	r := ship.Receipt{Size: got.Size, Checksum: ship.CRC64Checksum(got.CRC64NVME), Method: "head", Time: time.Now().UTC()}
-	// Both checksums, as a strict store would: a driver's test must not pass for want of looking.
+	// Check both checksums, as a strict store would: a test must not pass because one was not checked.
 	if got.SHA256 != o.SHA256 {
 		return ship.Receipt{}, fmt.Errorf("shiptest: put %s: body is not what its SHA-256 says: %w", o.Key, ship.ErrVerify)
 	}
@@ -66,7 +66,7 @@ func (m *MemoryDestination) Put(ctx context.Context, o ship.Object, body *io.Sec
 	if err := ctx.Err(); err != nil {
 		return ship.Receipt{}, err
 	}
-	// Looking and storing under one lock: of two Puts one is first.
+	// Look and store under one lock, so that one of two Puts comes first.
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.objects[o.Key]; ok {
@@ -151,7 +151,7 @@ func (m *MemoryDestination) Bytes(key string) []byte {
 	return bytes.Clone(m.objects[key].body)
 }
 
-// Set stores or replaces an object as a stranger would, with a checksum that fits its bytes.
+// Set stores or replaces an object as another writer could, with a checksum that fits its bytes.
 func (m *MemoryDestination) Set(key string, body []byte) {
 	o := ship.BytesObject(key, "", body)
 	m.mu.Lock()

@@ -14,9 +14,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Run proves that a destination keeps the contract of ship.Destination and, where it has them, of ship.Lister,
-// ship.Checker and ship.Locator. It calls open for each of its tests; open may return the same place every time, since
-// each test works below a random folder of its own. What is stored is not removed.
+// Run tests that a destination keeps the contract of ship.Destination and, if it implements them, of ship.Lister,
+// ship.ListerAfter, ship.Checker and ship.Locator. It calls open for each of its tests; open may return the same destination
+// every time, since each test works below a random folder of its own. The stored objects are not removed.
 func Run(t *testing.T, open func(t *testing.T) ship.Destination) {
 	for _, c := range []struct {
 		name string
@@ -64,7 +64,7 @@ type suite struct {
 // key returns a key in this test's own folder.
 func (s *suite) key(name string) string { return s.dir + "/" + name }
 
-// random returns n bytes that nothing can compress or mistake for others.
+// random returns n random bytes, which do not compress and differ from all others.
 func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
@@ -141,7 +141,7 @@ func (s *suite) wantContent(key string, b []byte) {
 	}
 }
 
-// wantAbsent checks that nothing can be seen of key, by any method.
+// wantAbsent checks that no method shows an object under key.
 func (s *suite) wantAbsent(key string) {
 	s.Helper()
 	if r, err := s.d.Stat(s.ctx, key); !errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (s *suite) wantAbsent(key string) {
 	}
 	body, err := s.d.Open(s.ctx, key)
 	if err == nil {
-		// A store may find out at the first read only.
+		// A store may find out only at the first read.
 		_, err = body.Read(make([]byte, 1))
 		_ = body.Close()
 	}

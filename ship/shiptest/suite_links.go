@@ -14,9 +14,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// RunLinks proves of a destination whose objects are files of this host, below the directory that open returns, that it
-// sees them through the symbolic links which an operator leaves when he moves a day, or a file, to another disk; and that
-// a link which leads back up is passed over.
+// RunLinks tests a destination whose objects are files of this host, below the directory that open returns. The destination
+// must find them through symbolic links, as an operator leaves them after moving a day or a file to another disk, and must
+// ignore a link that leads back up.
 func RunLinks(t *testing.T, open func(t *testing.T) (d ship.Destination, dir string)) {
 	if runtime.GOOS == "windows" {
 		t.Skip("symbolic links need a privilege there")

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// lister skips the test where there is nothing to list with: a destination need not be a Lister.
+// lister returns the destination as a Lister, or skips the test: a destination need not be one.
 func (s *suite) lister() ship.Lister {
 	l, ok := s.d.(ship.Lister)
 	if !ok {
@@ -18,7 +18,7 @@ func (s *suite) lister() ship.Lister {
 	return l
 }
 
-// list: in byte order of keys, whole prefixes and partial ones, nothing hidden and nothing else.
+// list: List yields all objects below whole and partial prefixes, in byte order of keys, and nothing else.
 func (s *suite) list() {
 	l := s.lister()
 	// A walk of folders that sorts names, not keys, gets these wrong: '-' and '.' come before '/', '0' after it.
@@ -65,7 +65,7 @@ func (s *suite) list() {
 	}
 }
 
-// listAfter: what List yields, from a key on that need not be there.
+// listAfter: ListAfter yields what List yields after a key, which need not exist.
 func (s *suite) listAfter(l ship.ListerAfter, sizes map[string]int64) {
 	for _, prefix := range []string{"", "a", "b/x=1/"} {
 		for _, after := range []string{"", "a", "a/b/10", "a/b/3", "b/x=1/y", "b/x=1/z", "c"} {
@@ -90,7 +90,7 @@ func (s *suite) listAfter(l ship.ListerAfter, sizes map[string]int64) {
 	}
 }
 
-// listEnds: who stops listening is let go, and a listing that was cut short says so.
+// listEnds: a caller can stop a listing early, and a listing that was cut short ends with an error.
 func (s *suite) listEnds() {
 	l := s.lister()
 	for _, name := range []string{"a", "b/c", "d"} {
@@ -113,7 +113,7 @@ func (s *suite) listEnds() {
 	}
 }
 
-// checkAndLocation: where it is never changes, and that it is usable is found out again.
+// checkAndLocation: Location never changes, and each Check asks the destination again.
 func (s *suite) checkAndLocation() {
 	if l, ok := s.d.(ship.Locator); ok {
 		s.Run("Location", func(t *testing.T) {

@@ -10,14 +10,14 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// putStatOpen: what was put is there, by every account.
+// putStatOpen: Stat and Open return what was put.
 func (s *suite) putStatOpen() {
 	key, b := s.key("a"), random(100_000)
 	s.mustPut(key, b)
 	s.wantContent(key, b)
 }
 
-// absent: what was never put is not there, and every method says so in the same way.
+// absent: every method reports an object that was never put as absent.
 func (s *suite) absent() {
 	s.wantAbsent(s.key("no/such/object"))
 	s.mustPut(s.key("folder/object"), random(10))
@@ -36,7 +36,7 @@ func (s *suite) empty() {
 	}
 }
 
-// large: an object that drivers send in parts.
+// large: an object so large that drivers send it in parts.
 func (s *suite) large() {
 	// Beyond one part of a multipart upload, and no multiple of any block.
 	key, b := s.key("large"), random(9<<20+4711)
@@ -60,7 +60,7 @@ func (s *suite) names() {
 	}
 }
 
-// badKeys: a key that could mean another place is refused by all alike, or an object could leave the prefix of one.
+// badKeys: every destination refuses a key that could leave its prefix or be ambiguous.
 func (s *suite) badKeys() {
 	for _, key := range []string{"", "/" + s.key("a"), "../" + s.key("a"), s.key("../../../a"), s.key("a//b"), s.key("a/"), s.key("./a"), s.key("a\x00b"), s.key(`a\b`)} {
 		if _, err := s.put(key, random(10)); err == nil {
@@ -69,7 +69,7 @@ func (s *suite) badKeys() {
 	}
 }
 
-// putAgain: a repeat after a lost response finds its own object.
+// putAgain: a Put that is repeated after a lost response finds its own object.
 func (s *suite) putAgain() {
 	key, b := s.key("a"), random(50_000)
 	first := s.mustPut(key, b)
@@ -172,7 +172,7 @@ func (s *suite) cancelledBefore() {
 	}
 }
 
-// cancelledDuring: a deadline in the middle of an upload leaves nothing to be seen, and the key free.
+// cancelledDuring: a deadline in the middle of an upload leaves no visible object, and the key stays free.
 func (s *suite) cancelledDuring() {
 	key, b := s.key("a"), random(5<<20+300_000)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -204,7 +204,7 @@ func (s *suite) concurrentSame() {
 	s.wantContent(key, b)
 }
 
-// concurrentDifferent: of those who race for a key one wins, all others learn it, and nothing is mixed.
+// concurrentDifferent: of several Puts to one key one succeeds, all others get ErrConflict, and no bytes are mixed.
 func (s *suite) concurrentDifferent() {
 	s.race(s.key("a"), s.put)
 	s.race(s.key("b"), s.putNew)
@@ -230,7 +230,7 @@ func (s *suite) race(key string, put func(key string, b []byte) (ship.Receipt, e
 		case err == nil:
 			winner = i
 		case !errors.Is(err, ship.ErrConflict):
-			// A store may answer "try again" to some of those that race: then trying again must say conflict.
+			// A store may answer some racing Puts with "try again": the repeated Put must then return ErrConflict.
 			if _, err := put(key, bodies[i]); !errors.Is(err, ship.ErrConflict) {
 				s.Errorf("losing Put, tried again: %v, want ErrConflict", err)
 			}
