@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
-// kubelet keeps emptyDirs below a directory of that name on the node. Those in memory (medium: Memory) are a tmpfs of their own,
-// as nothing else is that outlives a pod.
+// onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The kubelet
+// keeps emptyDirs below a directory of that name on the node. One in memory (medium: Memory) is a separate tmpfs, and no volume
+// that outlives a pod is a tmpfs.
 func onEmptyDir(mountinfo []byte, dir string) bool {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
