@@ -19,7 +19,7 @@ type Lifecycle interface {
 	// Update tells the platform the status of the service or of its end. The Drainer calls it about once a second from the
 	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until Finish
 	// has returned. If nothing has moved during the end for Options.StallTimeout, the Drainer ends the phases, so Status.Idle
-	// never exceeds that time. A slow call delays only the next call of the same Lifecycle.
+	// never reaches that time. A slow call delays only the next call of the same Lifecycle.
 	Update(ctx context.Context, s Status)
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
 	// Delivered may let the platform take the disk. retained reports that the platform leaves the instance and its disk

@@ -191,8 +191,8 @@ func (a *answers) run() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		// A protocol may acknowledge many records at once, or some not at all. For these, run waits when the window is
-		// full.
+		// A protocol may acknowledge many records at once, or some not at all. run waits for their durability when the
+		// window is full.
 		for len(a.out) == 0 && !(a.starved && a.waiting > 0) && !a.ended {
 			a.cond.Wait()
 		}

@@ -15,7 +15,7 @@ const canReusePort = true
 
 // openSocket binds a socket with all options that must be set before the first datagram, or takes over a bound one. If a
 // listener has several sockets, the first is bound without sharing the port. So binding fails if another process uses the
-// port, with which the listener would otherwise share its traffic.
+// port; with SO_REUSEPORT the two could share the traffic.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
 	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.Own}
 	configure := func(_, _ string, c syscall.RawConn) error {

@@ -23,8 +23,8 @@ type socketCounts struct {
 }
 
 const (
-	// leastCharge is less than the kernel charges to queued for any datagram or aggregate of datagrams: its own structures
-	// (sk_buff, skb_shared_info) alone are larger.
+	// leastCharge is less than what the kernel adds to queued for any datagram or aggregate of datagrams: its own
+	// structures (sk_buff, skb_shared_info) alone are larger.
 	leastCharge = 512
 	// mostAggregated is how many datagrams a GRO aggregate has at most: the kernel's UDP_MAX_SEGMENTS, which bounds the
 	// aggregates of a sender on the same host. Aggregates from the network have at most 64.

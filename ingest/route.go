@@ -13,9 +13,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ChooseFunc appends to to, which is empty, the names of the Sinks that get the record, and returns the result. If it
-// returns no name, the record is dropped. It must not change the bytes of r.Data. It is called from many goroutines at
-// once, without a lock.
+// ChooseFunc appends the names of the Sinks that get the record to the slice to, which is empty, and returns the result.
+// If it returns no name, the record is dropped. It must not change the bytes of r.Data. It is called from many goroutines
+// at once, without a lock.
 type ChooseFunc func(r segment.Record, to []string) []string
 
 // RouteOptions configure a Route.

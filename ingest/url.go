@@ -363,7 +363,7 @@ func (p *params) text(name string, s *string) {
 	p.choice(name, func(v string) bool { *s = v; return v != "" }, "a name or a number")
 }
 
-// number reads a parameter that is at least least.
+// number reads a parameter whose minimum is least.
 func (p *params) number(name string, n *int, least int) {
 	p.choice(name, func(v string) bool {
 		i, err := strconv.Atoi(v)

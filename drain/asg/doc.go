@@ -19,7 +19,7 @@
 // Lifecycle reads the notice of a spot reclaim, two minutes before the end, and the drain gets that time.
 //
 // The Lifecycle looks the group up in the instance's own region (metadata placement/region), since AWS_REGION may be that of
-// a bucket. Its requests to the API use the proxy in HTTP_PROXY; those to the metadata service never use a proxy. In a
+// a bucket. Its requests to the API use the proxy of the environment; those to the metadata service never use a proxy. In a
 // container without the host's network the instance needs a hop limit of at least 2 (HttpPutResponseHopLimit).
 //
 // The metadata has the same target state for an instance that returns to a warm pool and for one that starts there for the

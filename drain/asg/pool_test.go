@@ -80,7 +80,7 @@ func TestRestartOnTheWayToThePool(t *testing.T) {
 	if goes, err := start(dir); goes || err != nil {
 		t.Errorf("arrived: goes %v, %v", goes, err)
 	}
-	api.state = "Warmed:Pending:Wait" // this process has seen no further time in service
+	api.state = "Warmed:Pending:Wait" // the note was removed when the instance arrived
 	if goes, err := start(dir); goes || err != nil {
 		t.Errorf("after it had arrived: goes %v, %v", goes, err)
 	}

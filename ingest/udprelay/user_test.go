@@ -231,7 +231,7 @@ func TestUserGivesUp(t *testing.T) {
 	if err := u.Use(t.Context(), []netip.AddrPort{target}); err != nil {
 		t.Fatal(err)
 	}
-	busy := <-u.senders // busy until the test ends
+	busy := <-u.senders // the sender is busy
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
