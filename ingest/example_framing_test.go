@@ -30,7 +30,7 @@ func ExampleFraming() {
 // untilNUL takes frames that end with a NUL byte.
 type untilNUL struct {
 	max  int
-	skip bool // skipping the rest of a frame over max
+	skip bool // the rest of a frame that was over max
 }
 
 // Next implements ingest.Framer.
