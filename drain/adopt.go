@@ -22,23 +22,23 @@ type AdoptOptions struct {
 	// attempt is written beside the directory of each spool, as <class>-<spool id>.report.json. Required.
 	Work string
 	// Destinations by name. Those that the spool does not know are ignored. Every destination that the spool still owes
-	// something must be here or in Forget.
+	// records must be here or in Forget.
 	Destinations map[string]ship.Destination
-	// Forget names destinations that are given up.
+	// Forget names destinations to give up.
 	Forget []string
 	// Instance names this host in manifests and reports; default the host name.
 	Instance string
-	// Ship says how segments that are not staged yet are encoded, and how they are sent; default those of ship.Options.
-	// Its Destinations are not used.
+	// Ship configures how segments that are not staged yet are encoded, and how segments are sent; its zero values mean
+	// the defaults of ship.Options. Its Destinations are not used.
 	Ship ship.Options
 	// StageWorkers is the number of segments that are encoded and compressed at once; default 2.
 	StageWorkers int
-	// Class, if not nil, may change Ship for a spool of that class, before Ship is used.
+	// Class, if not nil, may change the copy of Ship that is used for a spool of that class.
 	Class func(class string, o *ship.Options)
 	// MaxBytes bounds what the adoption stores below Work; default 90 % of its file system.
 	MaxBytes int64
-	// Timeout bounds this attempt, to its report; default 24 hours. StallTimeout ends it when nothing moves; default 10
-	// minutes.
+	// Timeout bounds this attempt, up to its report; default 24 hours. StallTimeout ends it when nothing has moved for
+	// this time; default 10 minutes.
 	Timeout      time.Duration
 	StallTimeout time.Duration
 	// Update, if not nil, is called about once a second during the adoption.
@@ -48,16 +48,16 @@ type AdoptOptions struct {
 }
 
 // Adopt delivers the spool that another process has left in dir, for example on the volume of a terminated instance,
-// which may be mounted read-only. It takes the spool over (spool.Adopt, ship.Shipper.Claim), drains it as a Drainer
-// does, asks every destination to confirm everything, closes the chains, writes the report, and then marks dir. It
-// writes nothing else there. A later attempt, here or on another host, continues an unfinished one without loss or
-// duplicates.
+// which may be mounted read-only. It takes the spool over (spool.Adopt, ship.Shipper.Claim), drains it as a Drainer does,
+// asks every destination to confirm everything, closes the chains, writes the report, and then marks dir. It writes
+// nothing else there. A later attempt, on this or another host, continues an unfinished one without loss or duplicates.
 //
-// The Outcome of the report says whether everything is delivered. An error without a report says why nothing was done:
-// spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it holds
-// no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.OwnerTimeout), spool.ErrPending if a
-// destination is missing. An error with a report says that another adopter has won meanwhile, or that dir could not be
-// marked although everything is delivered, as on a read-only mount: a later attempt then verifies it once more.
+// The Outcome of the report says whether everything is delivered. An error without a report means that nothing was
+// delivered: spool.ErrAdopted if dir is marked, spool.ErrLocked if a process on this host has it open, fs.ErrNotExist if it
+// holds no spool, ship.ErrFenced if another adopter is at work (try again after ship.Options.OwnerTimeout),
+// spool.ErrPending if a destination is missing. An error with a report means that another adopter has fenced this one
+// meanwhile, or that dir could not be marked although everything is delivered, as on a read-only mount: then a later
+// attempt verifies everything again.
 func Adopt(ctx context.Context, dir string, o *AdoptOptions) (*Report, error) {
 	var a adopter
 	if o != nil {
@@ -92,7 +92,7 @@ type adopter struct {
 	o       AdoptOptions
 	spool   *spool.Spool
 	shipper *ship.Shipper
-	marked  error // by Finish
+	marked  error // the error of MarkAdopted, set by Finish
 }
 
 // open takes the spool over, and makes its shipper.
@@ -121,8 +121,8 @@ func (a *adopter) open(dir string) (err error) {
 	return nil
 }
 
-// claim waits no longer than a drain that stalls. A first destination that cannot be reached is named in the report,
-// and Run continues to try.
+// claim claims the spool. After StallTimeout or a quarter of Timeout, whichever is shorter, it stops waiting, without an
+// error. The shipper then continues to try, and the report names a destination that cannot be reached.
 func (a *adopter) claim(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, min(a.o.StallTimeout, a.o.Timeout/4))
 	defer cancel()
@@ -133,7 +133,7 @@ func (a *adopter) claim(ctx context.Context) error {
 	return err
 }
 
-// drain is the Drain of a Drainer with one class without inputs.
+// drain drains the spool by a Drainer with one class without inputs.
 func (a *adopter) drain(ctx context.Context, dir string) (*Report, error) {
 	st := a.spool.Stats()
 	work := filepath.Join(a.o.Work, st.Class+"-"+st.SpoolID)
@@ -162,14 +162,14 @@ var _ Lifecycle = (*adopter)(nil)
 // Notice reports that no platform takes anything away.
 func (a *adopter) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
-// Update passes it on.
+// Update passes p on.
 func (a *adopter) Update(_ context.Context, p Status) {
 	if a.o.Update != nil {
 		a.o.Update(p)
 	}
 }
 
-// Finish marks the source: the report is written, and the spool still open.
+// Finish marks the source: the report is written by now, and the spool is still open.
 func (a *adopter) Finish(_ context.Context, r *Report) (retained bool, err error) {
 	if r.Outcome == Delivered {
 		a.marked = a.spool.Shelf().MarkAdopted()

@@ -42,7 +42,7 @@ func (w *world) orphan() string {
 	w.append(sp, 1000)
 	dir := filepath.Join(w.t.TempDir(), "orphan")
 	err := fs.ErrNotExist
-	for errors.Is(err, fs.ErrNotExist) { // the spool lives, and has taken a spare away
+	for errors.Is(err, fs.ErrNotExist) { // the spool is still open, and has removed a spare segment
 		err = errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(filepath.Join(w.dir, "vpn"))))
 	}
 	if err := errors.Join(err, sp.Close()); err != nil {
@@ -65,7 +65,7 @@ func (w *world) adopt(dir, work string, change ...func(*AdoptOptions)) (*Report,
 	return Adopt(w.t.Context(), dir, o)
 }
 
-// audited checks that both destinations hold all of the orphan, and know that it is all.
+// audited checks that both destinations hold all of the orphan, and that their chains are final.
 func (w *world) audited(records uint64) {
 	w.t.Helper()
 	r, err := audit.Run(w.t.Context(), &audit.Options{Places: []audit.Place{{Name: "good", Destination: w.good}, {Name: "other", Destination: w.other}}})
@@ -96,8 +96,8 @@ func hashTree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// TestAdopt: everything is delivered and verified, the volume is marked, what was needed for it is gone, and a second
-// adoption says that there is nothing to do.
+// TestAdopt: everything is delivered and verified, the volume is marked, the working files are removed, and a second
+// adoption reports that there is nothing to do.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
 	dir, work := w.orphan(), t.TempDir()
@@ -164,8 +164,8 @@ func TestAdoptDeadDestination(t *testing.T) {
 
 var everyCall = flag.Bool("adopt.all", false, "an adopter dies at each of its calls, not at some")
 
-// TestAdoptDies: an adopter ends at each call that it makes to a destination, before it has an effect or after. The same one
-// or another goes on, and nothing is there twice.
+// TestAdoptDies: an adopter ends at each of its calls to a destination, before or after the call takes effect. The same one
+// or another continues, and nothing is duplicated.
 func TestAdoptDies(t *testing.T) {
 	w := newWorld(t)
 	dir := w.orphan()

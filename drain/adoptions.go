@@ -9,16 +9,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Adoptions are the spools of other instances that this process delivers beside its own (see Adopt). This host holds
-// the only copy of them, so a Drain waits for them as it waits for the classes, and is not complete while a destination
-// is owed something.
+// Adoptions are the spools of other instances that this process delivers besides its own (see Adopt). This host holds the
+// only copy of them, so a Drain waits for them as for the classes, and is not complete while one of them owes a
+// destination records.
 type Adoptions interface {
 	// Pending lists the spools that are not delivered yet, including those that could not be read. It must return at once.
 	Pending() []Adoption
-	// Wait returns when no destination is owed anything, or with the error of ctx. It is called in a Drain: no new
-	// adoption is begun after it, and failed ones are retried soon.
+	// Wait returns when no destination is owed anything, or with the error of ctx. It is called in a Drain: from then on
+	// no new adoption begins, and failed ones are retried soon.
 	Wait(ctx context.Context) error
-	// Stop ends the adoptions in progress. Another process, here or elsewhere, continues them.
+	// Stop ends the adoptions in progress. Another process, on this or another host, continues them.
 	Stop(ctx context.Context) error
 }
 
@@ -29,11 +29,11 @@ type Adoption struct {
 	Spool string `json:"spool,omitempty"`
 	// Pending by destination; empty if it is unknown because nothing could be read yet.
 	Pending map[string]segment.Tally `json:"pending,omitempty"`
-	// Why it is not delivered.
+	// Why is the reason why it is not delivered.
 	Why string `json:"why"`
 }
 
-// pending sums up what all destinations are owed.
+// pending sums up what is pending for all destinations.
 func (a *Adoption) pending() (t segment.Tally) {
 	for _, o := range a.Pending {
 		t.Add(o)
@@ -67,7 +67,7 @@ func (d *Drainer) adoptions() (owed []Adoption) {
 	return owed
 }
 
-// awaitAdoptions waits for the adopted spools in the phase that ships.
+// awaitAdoptions waits for the adopted spools, in the phase ship.
 func (r *run) awaitAdoptions(ctx context.Context) error {
 	if r.d.o.Adoptions == nil {
 		return nil
@@ -88,5 +88,5 @@ func (r *run) stopAdoptions(ctx context.Context) {
 	}
 }
 
-// adoptionsTimeout bounds their end.
+// adoptionsTimeout bounds Adoptions.Stop.
 const adoptionsTimeout = closeTimeout

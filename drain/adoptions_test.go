@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// volume is an adopted spool that is delivered at a time.
+// volume is an adopted spool that is delivered at a given time.
 type volume struct {
 	at      time.Time
 	stopped time.Time
@@ -43,8 +43,8 @@ func (v *volume) Stop(context.Context) error {
 }
 
 // TestDrainAndAdoptions: a drain waits for the volumes that the process has adopted, and is not complete without them, since
-// nothing but such a volume has what it holds. On a retained instance the adoptions go on. A stop leaves them to the next
-// start.
+// each volume has the only copy of its records. On a retained instance the adoptions continue. A stop leaves them to the
+// next start.
 func TestDrainAndAdoptions(t *testing.T) {
 	for name, c := range map[string]struct {
 		delivered time.Duration // after the beginning of the end

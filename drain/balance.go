@@ -17,7 +17,7 @@ import (
 // maxLeft bounds the leftovers listed per class and destination; the counts are complete in any case.
 const maxLeft = 1000
 
-// delivered returns what every destination has now.
+// delivered returns how much every destination has now.
 func (r *run) delivered() map[string]map[string]deliveredBy {
 	all := map[string]map[string]deliveredBy{}
 	for _, c := range r.d.all() {
@@ -29,7 +29,7 @@ func (r *run) delivered() map[string]map[string]deliveredBy {
 	return all
 }
 
-// balance fills in the counts of every class from its ledger, and what each destination lacks.
+// balance fills in the counts of every class from its ledger, and lists the segments that each destination lacks.
 func (r *run) balance(ctx context.Context) {
 	r.d.mu.Lock()
 	running, down, lost := r.d.classes, maps.Clone(r.d.down), maps.Clone(r.d.lost)
@@ -71,7 +71,7 @@ func (r *run) balance(ctx context.Context) {
 
 func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	ss := c.Shipper.Stats()
-	st, l := c.spool.Snapshot() // of one moment: it may have to be judged while records arrive
+	st, l := c.spool.Snapshot() // a consistent snapshot: records may still arrive
 	cr := ClassReport{
 		Spool: st.SpoolID, Epoch: st.Epoch,
 		Received: l.Received, Made: l.Made, Kept: l.Kept, Filtered: l.Filtered, Lost: l.Lost, Buffered: st.Buffered,
@@ -101,7 +101,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		}
 		dr.BytesPerSecond = float64(dr.Drained.Bytes) / max(elapsed, 1e-3)
 		switch {
-		case s.Err != nil && s.State != ship.StateOK: // one that is over is of no interest here
+		case s.Err != nil && s.State != ship.StateOK: // omits an error that is over
 			dr.Err = s.Err.Error()
 		case found.Err != nil:
 			dr.Err = "not verified: " + found.Err.Error()
@@ -110,7 +110,8 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		// One that joined late is not owed what was gone by then. Records that were damaged after their delivery count twice.
+		// A destination that joined late is not owed records that were deleted by then. Records that were damaged after their
+		// delivery count twice.
 		if sum := s.Delivered.Records + dr.Pending.Records + l.Damaged.Records; chain.Joined <= 1 && sum < l.Kept.Records {
 			errs = append(errs, fmt.Errorf("%d records were kept and are neither delivered to %s nor pending nor damaged", l.Kept.Records-sum, dest))
 		}
@@ -126,7 +127,7 @@ func (r *run) classBalance(c *class) (ClassReport, []Leftover) {
 	return cr, left
 }
 
-// undelivered lists what a destination's chain does not cover.
+// undelivered lists the segments that a destination's chain does not cover.
 func (r *run) undelivered(c *class, dest string, covered uint64, dr DestinationReport) []Leftover {
 	var out []Leftover
 	why, listed := cmp.Or(dr.Err, "not delivered yet"), segment.Tally{}
@@ -192,7 +193,7 @@ func (c *ClassReport) unfinished() bool {
 	return c.Buffered.Records > 0 || c.Err != ""
 }
 
-// judge decides the outcome. Anything that is not known to be right is not complete.
+// judge decides the outcome. A drain is complete only if everything is known to be right.
 func (r *run) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -208,7 +209,7 @@ func (r *run) judge() {
 			mismatch = mismatch || d.State == string(ship.StateConflict)
 		}
 	}
-	last := map[string]string{} // errors; a phase that failed may have succeeded when it was tried again
+	last := map[string]string{} // errors; a phase that failed may have succeeded in its next run
 	for _, p := range r.report.Phases[r.round0:] {
 		last[p.Name] = p.Err
 	}
@@ -249,7 +250,7 @@ func (r *run) losses() map[string]segment.Losses {
 	return n
 }
 
-// unkept says which records of a class are on no disk at its end; "" if there are none.
+// unkept describes the records of a class that are on no disk at its end; "" if there are none.
 func (c *ClassReport) unkept() string {
 	switch {
 	case c.LostInEnd > 0:

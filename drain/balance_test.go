@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestBalanceWhileRecordsArrive: the account of a class that still receives is of one moment, so that it closes.
+// TestBalanceWhileRecordsArrive: the account of a class that still receives is a consistent snapshot, so it balances.
 func TestBalanceWhileRecordsArrive(t *testing.T) {
 	w := newWorld(t)
 	d, sp := w.start(Options{})

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// What is refused at the start, by name: otherwise it would be found out at the end, when it is too late.
+// These checks refuse mistakes at the start, by name: at the end it would be too late to find them.
 
 // checkForeign returns what is wrong with the program's own values in the options.
 func (o *Options) checkForeign() (errs []error) {
@@ -59,8 +59,8 @@ func (c *Class) check() error {
 	return errors.Join(errs...)
 }
 
-// makeDirs makes the directories of the journal and the report, and proves that files can be made there. A full disk is no
-// reason to refuse: a service must start on it, and the drain sets room free.
+// makeDirs makes the directories of the journal and the report, and checks that files can be made there. It accepts a full
+// disk: a service must be able to start on it, and the drain frees space.
 func (o *Options) makeDirs() error {
 	var errs []error
 	for _, dir := range []string{o.Dir, filepath.Dir(o.ReportFile)} {

@@ -75,7 +75,7 @@ func TestDamagedIsNotComplete(t *testing.T) {
 			}
 		},
 		"given up": func(t *testing.T, dir string, x spool.Damage) {
-			if err := spool.GiveUp(dir, x.Segment, []segment.Range{{First: 1, Last: 1}}); err != nil { // not what is damaged
+			if err := spool.GiveUp(dir, x.Segment, []segment.Range{{First: 1, Last: 1}}); err != nil { // a record that is not damaged
 				t.Fatal(err)
 			}
 			if err := spool.GiveUp(dir, x.Segment, x.Ranges); err != nil {
@@ -123,7 +123,7 @@ func TestDamagedIsNotComplete(t *testing.T) {
 			if err != nil || r.Outcome != Delivered || r.Classes["vpn"].Damaged.Records != x.Records {
 				t.Fatalf("%v %s", err, r.JSON())
 			}
-			w.wantDamaged(x) // nobody can say that these records are there
+			w.wantDamaged(x) // nothing proves that these records exist
 		})
 	}
 }

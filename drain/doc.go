@@ -5,8 +5,8 @@
 // A [Drainer] owns the classes of a process, each with its inputs, spool and shipper. [Drainer.Run] is the shutdown hook of
 // main: it waits for SIGTERM, SIGINT or a platform's notice, ends the service, and returns a [Report]; main exits with
 // [Report.ExitCode]. A notice starts a Drain. A signal starts a Stop or a Drain ([Options.OnSignal]), and always a Drain
-// while the platform takes the instance away. A second signal cuts everything short (for the exceptions see Run): the report
-// is written from what is known, and Run returns within two seconds.
+// while the platform takes the instance away. A second signal cuts the end short (for the exceptions see Run): the report is
+// written from what is known, and Run returns within two seconds.
 //
 // # Phases
 //
@@ -21,28 +21,28 @@
 //	finish    every Lifecycle is told how it ended
 //
 // One deadline covers all phases up to the report ([Options.Timeout], [Options.StopTimeout]). A part of it is reserved for
-// verify and report. No phase before ship takes more than half of the time that is left; a step that hangs is
-// abandoned, and the report names it. If nothing moves for [Options.StallTimeout], the drain ends early, while the platform
-// still accepts an answer.
+// verify and report. No phase before ship takes more than half of the time that is left; a step that hangs is abandoned,
+// and the report names it. If nothing has moved for [Options.StallTimeout], the drain ends early, while the platform still
+// accepts an answer.
 //
-// If a listener could not end in close, most often because the spool was full, and ship has made room since, then close, seal
-// and ship run once more. The report lists both times, and the last one counts.
+// If a listener could not end in close, most often because the spool was full, and ship has then succeeded, close, seal and
+// ship run once more. The report lists both runs, and the last one counts.
 //
 // From the beginning of a drain to the end of verify, a spool deletes no segment, with one exception: if it becomes full
-// while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. The spools are
-// frozen on disk for this (spool.Shelf.Freeze). If the drain could not verify a spool, that
-// spool stays frozen across restarts until every destination has confirmed all of it. Such a spool deletes nothing in a later
-// quiesce either: it may have the only copy of what a destination has lost, so it refuses records when it is full.
+// while its inputs are still open (quiesce), it deletes segments that every destination has confirmed. For this the spools
+// are frozen on disk (spool.Shelf.Freeze). If the drain could not verify a spool, that spool stays frozen across restarts
+// until every destination has confirmed all of it. Such a spool deletes nothing in a later quiesce either: it may have the
+// only copy of records that a destination has lost, so it refuses records when it is full.
 //
-// The current phase of a drain is written to [Options.Dir]. If the process is killed before its report, that file remains,
-// and [Drainer.Run] of the next process resumes the drain at once, which closes the inputs. A program that asks [Interrupted]
-// before it opens its listeners, and calls [Drainer.Resume] instead of Run, receives nothing in that process.
+// The current phase of a drain is written to a file in [Options.Dir]. If the process is killed before its report, that file
+// remains, and [Drainer.Run] of the next process resumes the drain at once, which closes the inputs. A program that asks
+// [Interrupted] before it opens its listeners, and calls [Drainer.Resume] instead of Run, receives nothing in that process.
 //
 // # Spools of other processes
 //
 // [Adopt] delivers a spool that another process has left, for example on the volume of a terminated instance. It runs the
-// same phases for one class without inputs, and writes a mark to the volume at the end, if it can. With [Options.Adoptions]
-// a Drain waits for such spools too.
+// same phases for one class without inputs, and at the end writes a mark to the volume, if it can. With [Options.Adoptions]
+// a Drain also waits until such spools are delivered.
 //
 // # Platforms
 //
@@ -53,14 +53,14 @@
 //
 // # The way through the files
 //
-// From the outside in. hook.go has Run and the handling of signals, which signals.go collects. handover.go passes the
-// sockets to a new process and ends this one, adopt.go drains the spool of another process, and ready.go answers health
-// checks; stats.go has a snapshot of everything. run.go is one Stop or Drain, round by round; quiesce.go, listeners.go,
-// verify.go and finish.go are its larger phases, and balance.go fills in and judges the report. progress.go measures how far
-// the end has come and notices a stall. systemd.go is a platform, lifecycle.go asks the platforms and tells them; adoptions.go
-// waits for the adoptions that run in this process. phase.go names the phases, runs one of them and bounds its time.
-// drainer.go has the Drainer and its classes, begin.go refuses mistakes at the start, and lostsink.go counts the records of a
-// class that never had a spool. report_log.go writes the report to the log, report.go is the report itself, and journal.go is
-// the file with the current phase. hooks.go tells an embedder's hooks, log.go makes loggers that do not block, signals_unix.go
-// lists signals, and options.go has the options.
+// From the outside in. hook.go has Run and reacts to signals, which signals.go collects. handover.go passes the sockets to a
+// new process and ends this one, adopt.go drains the spool of another process, and ready.go answers health checks; stats.go
+// has a snapshot of everything. run.go is one Stop or Drain, round by round; quiesce.go, listeners.go, verify.go and finish.go
+// are its larger phases, and balance.go fills in and judges the report. progress.go measures the progress of the end and
+// notices a stall. systemd.go is a platform, lifecycle.go asks and updates the platforms; adoptions.go waits for the adoptions
+// that run in this process. phase.go names the phases, runs one of them and bounds its time. drainer.go has the Drainer and
+// its classes, begin.go refuses mistakes at the start, and lostsink.go counts the records of a class that never had a spool.
+// report_log.go writes the report to the log, report.go is the report itself, and journal.go writes and reads the file with
+// the current phase. hooks.go calls an embedder's hooks, log.go makes loggers that do not block, signals_unix.go lists
+// signals, and options.go has the options.
 package drain

@@ -32,12 +32,12 @@ type world struct {
 	good      *shiptest.MemoryDestination
 	other     *shiptest.MemoryDestination
 	faulty    *shiptest.FaultyDestination
-	bothDown  bool // good is down, too
+	bothDown  bool // good is down too
 	maxBytes  int64
 	listeners []Input
 }
 
-// freeze keeps in the spool what is delivered before the drain begins.
+// freeze keeps segments in the spool that are delivered before the drain begins.
 func freeze(t *testing.T, sp *spool.Spool) {
 	t.Helper()
 	if err := sp.Shelf().Freeze("a test drains"); err != nil {
@@ -241,7 +241,7 @@ func TestVerifyRestores(t *testing.T) {
 	}
 }
 
-// TestVerifyClosesChains: a destination that dies while it is verified keeps nobody from closing the chain at the other,
+// TestVerifyClosesChains: if one destination fails while it is verified, the chain at the other is still closed,
 // whichever of the two is asked first.
 func TestVerifyClosesChains(t *testing.T) {
 	for range 6 {
@@ -273,7 +273,7 @@ type brokenListener struct{}
 
 func (brokenListener) Shutdown(context.Context) error { panic("listener broke") }
 
-// TestStepsAreGuarded: neither a panic in a listener nor a failing step of the user's stops the rest.
+// TestStepsAreGuarded: neither a panic in a listener nor a failing step of the program stops the rest.
 func TestStepsAreGuarded(t *testing.T) {
 	w := newWorld(t)
 	w.listeners = []Input{brokenListener{}}
@@ -300,7 +300,7 @@ func TestStepsAreGuarded(t *testing.T) {
 	}
 }
 
-// TestInterrupted: a drain that dies before its report is known to the next start, and can be resumed.
+// TestInterrupted: the next start knows of a drain that was killed before its report, and can resume it.
 func TestInterrupted(t *testing.T) {
 	w := newWorld(t)
 	died := errors.New("killed")

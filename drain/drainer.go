@@ -31,9 +31,9 @@ type Drainer struct {
 	halt     context.CancelFunc
 
 	platforms []*platform
-	watching  sync.WaitGroup // who tells and asks them while Run waits
+	watching  sync.WaitGroup // the goroutines that update and ask the platforms while Run waits
 
-	ended  chan struct{} // closed when the end is over; report and err may be read then
+	ended  chan struct{} // closed when the end is over; from then on report and err may be read
 	report *Report
 	err    error
 
@@ -51,14 +51,14 @@ type class struct {
 
 	freezing   sync.Mutex // one call of Spool.Freeze or Spool.Thaw at a time; guards what follows
 	drained    bool       // a drain has frozen the spool
-	unmarked   bool       // the spool is frozen in this process only: the disk was full, and has no mark of it
-	unverified bool       // an earlier drain has left the spool frozen, and what it has was not confirmed since
+	unmarked   bool       // the spool is frozen only in this process: the disk was full, so it has no mark of the freeze
+	unverified bool       // an earlier drain has left the spool frozen, and its records were not confirmed since
 }
 
 // ErrEnding is returned by Add once a Stop or Drain has begun.
 var ErrEnding = errors.New("drain: the process is already ending")
 
-// New returns a Drainer. Its Dir is created if need be.
+// New returns a Drainer. It creates Options.Dir if necessary.
 func New(o *Options) (*Drainer, error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {
@@ -80,10 +80,10 @@ func New(o *Options) (*Drainer, error) {
 	return d, nil
 }
 
-// Add takes over a class and starts its shipper. From then on the Drainer closes the inputs, ends the shipper and
-// closes the spool. A spool that an earlier drain has left frozen because it was not verified is verified again and
-// then thawed. Classes may be added while Run is waiting. Once the end has begun, Add returns ErrEnding, and the end is
-// not complete. After an error everything still belongs to the caller.
+// Add takes over a class and starts its shipper. From then on the Drainer closes the inputs, ends the shipper and closes
+// the spool. If an earlier drain has left the spool frozen because it was not verified, the Drainer verifies it again and
+// then thaws it. Classes may be added while Run is waiting. Once the end has begun, Add returns ErrEnding, and the
+// Outcome is not Delivered. After an error everything still belongs to the caller.
 func (d *Drainer) Add(c Class) error {
 	if err := c.check(); err != nil {
 		return err
@@ -93,16 +93,16 @@ func (d *Drainer) Add(c Class) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ending {
-		d.down[name] = ErrEnding // nobody drains it: the report must not be silent about it
+		d.down[name] = ErrEnding // nothing drains it, so the report must name it
 		return ErrEnding
 	}
 	if slices.ContainsFunc(d.classes, func(other *class) bool { return other.name == name }) {
-		// They would share one entry in the report.
+		// Both would share one entry in the report.
 		return fmt.Errorf("drain: class %q was added before: every spool needs a class of its own (spool.Options.Class)", name)
 	}
 	delete(d.down, name)
 	cl := &class{Class: c, d: d, spool: sp, name: name, done: make(chan struct{})}
-	why := sp.Shelf().Frozen() // asked now: from here on it may be this process's own drain
+	why := sp.Shelf().Frozen() // read before a drain of this process may freeze it too
 	cl.unverified = why != ""
 	d.classes = append(d.classes, cl)
 	var wg sync.WaitGroup
@@ -119,7 +119,7 @@ func (d *Drainer) Add(c Class) error {
 }
 
 // Down tells the Drainer about a class that is configured but cannot run at present, and why; a nil err withdraws that.
-// Readiness and the report name the class, and no Drain is complete with it.
+// Readiness and the report name the class, and while it is down no Drain is complete.
 func (d *Drainer) Down(class string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,14 +130,14 @@ func (d *Drainer) Down(class string, err error) {
 	d.down[class] = err
 }
 
-// Stop closes the inputs, seals, and keeps the spools for the next start. The first call of Stop, Drain, HandOver, or of a
-// Run that ends, decides. Later calls return the same report, after it is written, or an error without a report if their
-// ctx ends first.
+// Stop closes the inputs, seals, and keeps the spools for the next start. The first call of Stop, Drain or HandOver, or
+// the first event in Run, decides how the process ends. Later calls return the same report when it is written, or an error
+// without a report if their ctx ends first.
 func (d *Drainer) Stop(ctx context.Context, trigger string) (*Report, error) {
 	return d.endOnce(ctx, cause{intent: Stop, trigger: trigger})
 }
 
-// Drain closes the inputs and empties the spools into every destination. Its error says why the report could not be
+// Drain closes the inputs and empties the spools into every destination. It returns an error if the report could not be
 // written; an incomplete drain is not an error but an Outcome.
 func (d *Drainer) Drain(ctx context.Context, trigger string) (*Report, error) {
 	return d.endOnce(ctx, cause{intent: Drain, trigger: trigger})
@@ -190,7 +190,7 @@ func (d *Drainer) all() []*class {
 	return d.classes
 }
 
-// each runs f for every class at the same time and joins the errors. A panic is an error like any other.
+// each runs f for every class at the same time and joins the errors. It turns a panic into an error.
 func (d *Drainer) each(f func(*class) error) error {
 	classes := d.all()
 	errs := make([]error, len(classes))
@@ -206,11 +206,11 @@ func (d *Drainer) each(f func(*class) error) error {
 	return errors.Join(errs...)
 }
 
-// stacks is how many panics are logged with their stack. An Update that panics does so each second.
+// stacks is how many panics are logged with their stack. An Update may panic each second.
 const stacks = 10
 
 // catch turns a panic into an error, so that the later steps still run and the report is still written. It counts and logs
-// it. A panic that leaves the state of a spool unknown ends the process all the same: see spool/internal/fatal.
+// the panic. A panic that leaves the state of a spool unknown still ends the process: see spool/internal/fatal.
 func (d *Drainer) catch(what string, f func() error) error {
 	return d.notePanic(foreign.Catch(what, f))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What an instance that is gone has left on its volume is delivered by another one.
+// Another instance delivers the spool that a terminated instance has left on its volume.
 func ExampleAdopt() {
 	ctx := context.Background()
 	tmp, err := os.MkdirTemp("", "adopt")
@@ -25,7 +25,7 @@ func ExampleAdopt() {
 	idc, err := fileship.Open(ctx, "file://"+filepath.Join(tmp, "idc"), nil)
 	check(err)
 
-	// The instance that is gone.
+	// The terminated instance.
 	sp, err := spool.Open(volume, &spool.Options{Class: "vpn", Destinations: []string{"idc"}, SegmentBytes: 1 << 20, MaxBytes: 64 << 20})
 	check(err)
 	_, err = sp.Append(ctx, []segment.Record{{Data: []byte("one")}, {Data: []byte("two")}})

@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A service without sockets of Penstock's: it appends what it makes itself, stops doing so in Before, drains, and has the two
-// destinations compared by an audit.
+// A service without Penstock's listeners: it appends its own records, stops that in Before, drains, and compares the two
+// destinations by an audit.
 func ExampleDrainer_Drain() {
 	dir, err := os.MkdirTemp("", "penstock")
 	check(err)
@@ -80,7 +80,7 @@ func ExampleNew_refused() {
 	// drain: Options.Before[0]: step "deregister" has no Run
 }
 
-// Run returns as soon as something else has ended the process, here a hand-over to a successor, and says so.
+// Run returns when something else has ended the process, here a hand-over to a successor, and its error says so.
 func ExampleDrainer_HandOver() {
 	dir, err := os.MkdirTemp("", "penstock")
 	check(err)

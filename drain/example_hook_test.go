@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// A service that has an HTTP server beside its listeners: it answers until the records are safe, and readiness with it.
-// Steps of one's own run before the listeners close and after the spools have.
+// A service with an HTTP server besides its listeners: the server answers, also for readiness, until the records are
+// safe. The program's own steps run before the listeners close and after the spools have closed.
 func ExampleDrainer_Run_httpServer() {
 	api := &http.Server{Addr: "127.0.0.1:8080", ReadHeaderTimeout: 5 * time.Second}
 	d, err := drain.New(&drain.Options{
@@ -34,7 +34,7 @@ func ExampleDrainer_Run_httpServer() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	go func() {
 		if err := api.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			cancel(err) // Run then ends the process in good order
+			cancel(err) // Run then ends the process gracefully
 		}
 	}()
 	report, err := d.Run(ctx)
@@ -44,8 +44,8 @@ func ExampleDrainer_Run_httpServer() {
 	os.Exit(report.ExitCode())
 }
 
-// In a group of goroutines that end together (errgroup.Group has the same shape: Go, and a context that the first error
-// cancels), Run is one of them: whichever fails, the process ends in good order, and after Run the others are told.
+// Run is one of a group of goroutines that end together (as in errgroup.Group: Go, and a context that the first error
+// cancels). Whichever fails, the process ends gracefully, and when Run has returned, the others are canceled.
 func ExampleDrainer_Run_group() {
 	d, err := drain.New(&drain.Options{Dir: "/var/spool/penstock"})
 	if err != nil {
@@ -67,7 +67,7 @@ func ExampleDrainer_Run_group() {
 		if report, err = d.Run(ctx); err != nil {
 			log.Print(err)
 		}
-		cancel(errors.New("drained")) // the others need not go on
+		cancel(errors.New("drained")) // the others may end
 	})
 	g.Wait()
 	os.Exit(report.ExitCode())

@@ -11,13 +11,13 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// decommission is a platform of one's own: on bare metal somebody creates a file to take a host away, and waits for
-// another one that says that its disk may be wiped.
+// decommission is a program's own platform: on bare metal an operator creates a file to take a host away, and waits for
+// another file that says that the disk may be wiped.
 type decommission struct{ asked, done string }
 
 var _ drain.Lifecycle = decommission{}
 
-// Notice: the file is there.
+// Notice reports whether the file exists.
 func (d decommission) Notice(context.Context) (drain.Notice, bool, error) {
 	_, err := os.Stat(d.asked)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -26,10 +26,10 @@ func (d decommission) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{Trigger: "decommissioned", Deadline: time.Now().Add(time.Hour)}, err == nil, err
 }
 
-// Update: nobody here is interested.
+// Update does nothing.
 func (d decommission) Update(context.Context, drain.Status) {}
 
-// Finish: only a drain that is complete may cost the disk. In every other case the host stays as it is: retained.
+// Finish releases the disk only after a complete drain. In every other case the host is retained.
 func (d decommission) Finish(_ context.Context, r *drain.Report) (retained bool, err error) {
 	if r.Intent != drain.Drain || r.Outcome != drain.Delivered {
 		return true, nil
@@ -37,7 +37,7 @@ func (d decommission) Finish(_ context.Context, r *drain.Report) (retained bool,
 	return false, os.WriteFile(d.done, r.JSON(), 0o600)
 }
 
-// A platform that the packages do not know takes part with three methods.
+// A platform without a package of its own needs three methods.
 func ExampleLifecycle() {
 	d, err := drain.New(&drain.Options{
 		Dir:        "/var/spool/penstock",

@@ -24,7 +24,7 @@ func ExampleNonBlocking() {
 	logger.Info("listening") // pass logger to spool.Options, ingest.UDPOptions and all others
 	fmt.Println("the program receives")
 
-	lines := bufio.NewScanner(r) // the reader has come back
+	lines := bufio.NewScanner(r) // the reader has returned
 	for range 2 {
 		lines.Scan()
 		fmt.Println(lines.Text())

@@ -15,7 +15,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// A whole service: UDP and TCP in, the spool on local disk, S3 and the datacenter out, and an end that loses nothing.
+// A complete service: it receives over UDP and TCP, spools on local disk, delivers to S3 and the datacenter, and ends
+// without losing anything.
 func Example() {
 	ctx, logger := context.Background(), slog.Default()
 

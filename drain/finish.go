@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/object"
 )
 
-// finish judges the round, and writes the report wherever it can.
+// finish judges the round, and writes the report to every place that it can reach.
 func (r *run) finish(ctx context.Context) (*Report, error) {
 	r.enter(phaseReport)
 	r.balance(ctx)
@@ -26,15 +26,15 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 		report = r.snapshot()
 	}
 	lines := ctx
-	if !r.cut(ctx) { // a deadline that has passed is no reason to drop a line of the report
+	if !r.cut(ctx) { // a deadline that has passed must not drop a line of the report
 		lines = context.WithoutCancel(ctx)
 	}
-	if said := report.essence(); !r.closing || said != r.said { // the end of the listeners may have changed nothing
+	if said := report.essence(); !r.closing || said != r.said { // in amend, log again only if the report has changed
 		r.said = said
 		report.log(lines, r.log, r.d.o.ReportFile)
 	}
 	grace := 5 * time.Second
-	if r.cut(ctx) { // the report has a time of its own
+	if r.cut(ctx) { // allow the report some time of its own
 		grace = 0
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
@@ -52,8 +52,8 @@ func (r *run) finish(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// unproven returns the report when its file cannot be written: nothing proves then that a drain is complete, so the platform must
-// not take the disk.
+// unproven returns the report for the case that its file cannot be written. Without the file nothing proves that a drain is
+// complete, so the platform must not take the disk.
 func (r *run) unproven(err error) *Report {
 	r.mu.Lock()
 	if r.report.Outcome == Delivered && r.cause.intent == Drain {
@@ -64,18 +64,18 @@ func (r *run) unproven(err error) *Report {
 	return r.snapshot()
 }
 
-// thawConfirmed lets those classes delete again whose readable records are all verified. The others stay frozen, in
-// this process and the next, which logs why.
+// thawConfirmed thaws the spools whose readable records are all verified. The others stay frozen, in this process and in
+// the next, which logs why.
 func (r *run) thawConfirmed(ctx context.Context, report *Report) {
 	r.each(ctx, "keeping what is here", func(c *class) error {
 		if cr, ok := report.Classes[c.name]; ok && cr.confirmed() {
-			return c.thaw() // damaged files are kept without it
+			return c.thaw() // damaged files are kept even without a freeze
 		}
 		return c.freeze("drain of " + report.Started.Format(time.RFC3339) + ": " + string(report.Outcome))
 	})
 }
 
-// write puts the report on the volume and, with it there, ends the journal: from then on the next start listens again.
+// write writes the report to the volume and then removes the journal, so that the next start listens again.
 func (r *run) write(report *Report) error {
 	if err := writeFile(r.d.inodes, r.d.o.ReportFile, report.JSON()); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (r *run) write(report *Report) error {
 	return nil
 }
 
-// send puts the report at every destination that can be reached, best effort and bounded.
+// send publishes the report at every destination that it can reach in ten seconds.
 func (r *run) send(ctx context.Context, report *Report) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -101,9 +101,9 @@ func (r *run) send(ctx context.Context, report *Report) {
 	}
 }
 
-// finishPlatforms tells the platforms how it ended, and returns whether one of them leaves us the instance although the
-// drain is not complete. After a second signal this takes half a second at most; a platform that was not told then
-// finds out by its time-out.
+// finishPlatforms tells the platforms how the end went, and returns whether one of them leaves this process the instance
+// although the drain is not complete. After a second signal it takes half a second at most; a platform that could not be
+// told by then relies on its time-out.
 func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained bool) {
 	r.enter(phaseFinish)
 	if r.cut(ctx) {
@@ -111,7 +111,7 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(ctx, finishTimeout) // for one that hangs
+	ctx, cancel := context.WithTimeout(ctx, finishTimeout) // for a platform that hangs
 	defer cancel()
 	for _, l := range r.d.platforms {
 		kept := make(chan bool, 1)
@@ -132,14 +132,13 @@ func (r *run) finishPlatforms(ctx context.Context, report *Report) (retained boo
 	return retained
 }
 
-// finishTimeout bounds what all platforms together may take to hear how it ended: no platform listens longer.
+// finishTimeout bounds Finish of all platforms together: no platform accepts an answer later.
 const finishTimeout = 2 * time.Hour
 
-// amend ends the listeners that were still waiting for space, since no further round can make any. What they have in
-// hand is kept as far as the disk takes it, and the rest is lost. Both belong to the account, so the report is written
-// once more.
+// amend ends the listeners that still wait for space, since no further round can free any. The spool keeps what they have
+// in hand as far as the disk has room, and the rest is lost. Both change the account, so the report is written again.
 func (r *run) amend(ctx context.Context) (*Report, error) {
-	end, cancel := context.WithTimeout(ctx, 2*endTimeout) // one may hang
+	end, cancel := context.WithTimeout(ctx, 2*endTimeout) // a disk may hang
 	defer cancel()
 	err := r.bounded(end, 0, func() error {
 		return r.d.each(func(c *class) error { return errors.Join(endListeners(ctx, c), c.spool.Seal(end)) })
@@ -159,10 +158,10 @@ func (r *run) amend(ctx context.Context) (*Report, error) {
 // amendTimeout bounds the second report.
 const amendTimeout = 10 * time.Second
 
-// close closes the spools, each within bounds, and runs the user's last steps.
+// close closes the spools within a bounded time, and runs Options.After.
 func (r *run) close(ctx context.Context) {
 	_ = r.d.each(func(c *class) error { c.awaitDisk(ctx, r.log); return nil })
-	// A fresh bounded context: the cut that ended the phases must not keep the spools from being closed cleanly.
+	// This context does not end with ctx: a second signal must not prevent the spools from being closed cleanly.
 	most := closeTimeout
 	if r.cut(ctx) {
 		most = 200 * time.Millisecond
@@ -178,7 +177,7 @@ func (r *run) close(ctx context.Context) {
 		err = errHangs
 	}
 	if err != nil {
-		// What is kept is safe on the disk; the next start recovers it.
+		// Kept records are safe on the disk; the next start recovers them.
 		r.log.Error("drain: cannot close the spools in order; the next start recovers them, and the report does not say complete: see what the disk reports", "err", err)
 	}
 	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), most)
@@ -187,9 +186,8 @@ func (r *run) close(ctx context.Context) {
 	r.d.hooks.end()
 }
 
-// awaitDisk waits until the disk has what must outlive the process: the records that were taken, which closing a spool
-// on a failing disk would give up, and the mark that nothing may be deleted of what a drain has found wrong. Only the
-// end of ctx, a second signal, may lose them.
+// awaitDisk waits until everything that must outlive the process is on disk: the records in memory, which closing a spool
+// on a failing disk would lose, and the mark of a freeze. Only the end of ctx, which is a second signal, may lose them.
 func (c *class) awaitDisk(ctx context.Context, log *slog.Logger) {
 	told := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {

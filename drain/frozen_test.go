@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// alterOne lets the destination that is faulty alter the first object that it gets.
+// alterOne makes the faulty destination alter the first object that it gets.
 func (w *world) alterOne(key *string, want *[]byte) {
 	w.faulty.SetPlan(func(c shiptest.Call) shiptest.Fault {
 		if *key != "" || c.Op != shiptest.Put || !strings.HasPrefix(c.Key, "class=") {
@@ -30,7 +30,7 @@ func (w *world) alterOne(key *string, want *[]byte) {
 	})
 }
 
-// fill appends until the spool refuses records, or has taken its quota twice because it deletes.
+// fill appends until the spool refuses records, or has taken twice its quota because it deletes segments.
 func fill(t *testing.T, sp *spool.Spool) {
 	t.Helper()
 	rec := []segment.Record{{Data: make([]byte, 48<<10)}}
@@ -49,8 +49,8 @@ func fill(t *testing.T, sp *spool.Spool) {
 	}
 }
 
-// TestFullAndFrozen: a spool that becomes full in quiesce deletes what is delivered, unless an earlier drain has left it
-// frozen: then it has the only copy of what a destination has altered, and keeps it through the next drain.
+// TestFullAndFrozen: a spool that becomes full in quiesce deletes delivered segments, unless an earlier drain has left it
+// frozen: then it has the only copy of an object that a destination has altered, and keeps it through the next drain.
 func TestFullAndFrozen(t *testing.T) {
 	for _, altered := range []bool{false, true} {
 		w := newWorld(t)

@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// TestGolden: reports and the journal of a drain that version 0.1 has written are read.
+// TestGolden: this version reads reports and the journal of a drain that version 0.1 has written.
 func TestGolden(t *testing.T) {
 	golden.JSON[Report](t, "testdata/report-v1.json", *update)
 	want := golden.JSON[journal](t, "testdata/journal-v1.json", *update)

@@ -10,39 +10,38 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// lastWords is how long a process may live after its second signal: long enough to write the report, and short enough
-// to be gone within two seconds.
+// lastWords is how long a process may live after its second signal: long enough to write the report, and short enough to
+// end within two seconds.
 const lastWords = 1500 * time.Millisecond
 
 // lastLines is how long the log may take for its last lines after a second signal.
 const lastLines = 200 * time.Millisecond
 
-// echo is how long after the first signal another one counts as the same.
+// echo is how long after the first signal a further one counts as the same.
 const echo = 200 * time.Millisecond
 
 // Run is the shutdown hook of main. It waits for SIGTERM, SIGINT, the end of ctx, or a platform's notice
-// (Options.Lifecycles). After a notice it drains. Otherwise it does what Options.OnSignal says, unless a platform,
-// asked again at that moment, says that it takes the instance away: then it drains too. It returns the report; main
-// exits with its ExitCode.
+// (Options.Lifecycles). After a notice it drains. Otherwise it asks the platforms again: if one takes the instance away,
+// it drains too, and if not, it follows Options.OnSignal. It returns the report; main exits with its ExitCode.
 //
 // If a drain of an earlier process was interrupted (see Interrupted), Run does not wait: it resumes that drain, which
 // closes the inputs.
 //
-// Run also returns when Stop, Drain or HandOver was called elsewhere and has ended the process, with the same result. Run
-// after Run returns at once.
+// If Stop, Drain or HandOver is called elsewhere, Run returns its result when it has ended. After Run has returned, a
+// further call returns at once.
 //
-// A second signal ends the wait: what is known is reported, and Run returns within two seconds. A signal within a fifth
-// of a second of the first does not count as a second one: wrappers such as timeout(1) signal a process and then its
-// group, and one signal may end both a ctx of signal.NotifyContext and this wait. If a platform's notice began the
-// drain, or made it resume, the first signal does not end it: init systems send one to every process when an instance
-// ends.
+// A second signal cuts the end short: the report is written from what is known, and Run returns within two seconds. A
+// signal within a fifth of a second of the first does not count as a second one: wrappers such as timeout(1) signal a
+// process and then its group, and one signal may end both a ctx of signal.NotifyContext and this wait. If a platform's
+// notice began the drain, or made it resume, the first signal does not cut it short: init systems send one to every
+// process when an instance ends.
 func (d *Drainer) Run(ctx context.Context) (*Report, error) {
 	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()
 	return d.RunWith(ctx, sig) // refuses a nil ctx
 }
 
-// RunWith is Run for a program that handles signals itself. The signals that must end it come over sig, which may be
+// RunWith is Run for a program that handles signals itself. sig delivers the signals that must end the program; it may be
 // nil.
 func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, error) {
 	if err := checkContext(ctx); err != nil {
@@ -66,7 +65,7 @@ func (d *Drainer) RunWith(ctx context.Context, sig <-chan os.Signal) (*Report, e
 		c, free = cause{intent: Drain, trigger: n.Trigger, notice: &n}, 1
 	case <-ctx.Done():
 		c.trigger = fmt.Sprint(context.Cause(ctx))
-	case <-d.ended: // by Stop, Drain, HandOver or another Run, which has decided how
+	case <-d.ended: // by Stop, Drain, HandOver or another Run
 		steadylog.Flush(context.WithoutCancel(ctx), d.o.Logger)
 		return d.report, d.err
 	}
@@ -82,9 +81,9 @@ func (d *Drainer) unwatch(stop context.CancelFunc) {
 	wait.Receive(context.Background(), 200*time.Millisecond, ended)
 }
 
-// Resume continues a drain that was interrupted (see Interrupted), or drains at a start because a platform has
-// announced to take the instance away (see Terminating). It heeds the same signals as Run. It does not quiesce: a program
-// that resumes opens no input.
+// Resume continues a drain that was interrupted (see Interrupted), or drains at the start of a process because a platform
+// has announced that it takes the instance away (see Terminating). It reacts to the same signals as Run. It skips
+// quiesce: a program that resumes opens no input.
 func (d *Drainer) Resume(trigger string) (*Report, error) {
 	sig, stop := Signals(&SignalOptions{Logger: d.o.Logger})
 	defer stop()
@@ -103,11 +102,11 @@ func (d *Drainer) resume(trigger string, sig <-chan os.Signal) (*Report, error) 
 	return d.run(c, sig, free)
 }
 
-// run ends the process; one more signal than free ones cuts it short. It returns when the log has been written, so that
-// a main which exits afterwards loses no line of the report. A log that nothing reads delays it by two seconds at most,
-// and by a fifth of a second after a second signal.
+// run ends the process. It ignores as many signals as free says; the next one cuts the end short. It returns when the log
+// has been written, so that a main that exits afterwards loses no line of the report. A log that nothing reads delays it
+// by two seconds at most, and by a fifth of a second after a second signal.
 func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) {
-	// The end has a deadline of its own; the context that triggered it may be over already.
+	// The end has its own deadline, because the context that triggered it may be over already.
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
 	report, err := d.endWith(ctx, cut, c, sig, free)
@@ -121,7 +120,7 @@ func (d *Drainer) run(c cause, sig <-chan os.Signal, free int) (*Report, error) 
 	return report, err
 }
 
-// endWith ends the process while it listens for signals. The signal that is one too many calls cut, which ends ctx.
+// endWith ends the process while it listens for signals. The signal after the free ones calls cut, which ends ctx.
 func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c cause, sig <-chan os.Signal, free int) (*Report, error) {
 	type result struct {
 		r   *Report
@@ -131,7 +130,7 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 	done := make(chan result, 1)
 	go func() {
 		c := c
-		if c.ask { // here, so that a second signal need not wait for the answer
+		if c.ask { // asked here, so that a second signal need not wait for the answer
 			if n, yes := d.Terminating(ctx); yes {
 				c = cause{intent: Drain, trigger: c.trigger + " after " + n.Trigger, notice: &n}
 			}
@@ -147,7 +146,7 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 			}
 			return res.r, res.err
 		case s := <-sig:
-			if c.ask && time.Since(started) < echo { // c.ask: a signal began it, or the end of ctx
+			if c.ask && time.Since(started) < echo { // c.ask: a signal or the end of ctx began the end
 				continue
 			}
 			if free--; free >= 0 {
@@ -161,7 +160,8 @@ func (d *Drainer) endWith(ctx context.Context, cut context.CancelCauseFunc, c ca
 	if res, ended := wait.Receive(context.Background(), lastWords, done); ended && res.r != nil {
 		return res.r, res.err
 	}
-	// Something ignores its context (a disk that hangs in the kernel). The spool is safe as it is; say so and go.
+	// Something ignores its context, such as a disk that hangs in the kernel. The spool is safe as it is, so report that
+	// and return.
 	return &Report{
 		Version: 1, Intent: c.intent, Outcome: Incomplete, Trigger: c.trigger, Instance: d.o.Instance,
 		Started: started, Ended: time.Now().UTC(),

@@ -21,8 +21,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestHook: Run as one of a group of goroutines that end together, beside an HTTP server that answers until the spools are
-// closed, with steps that panic and fail among the user's own. It composes the same way however the end comes.
+// TestHook: Run as one of a group of goroutines that end together, with an HTTP server that answers until the spools are
+// closed, and with steps of the program that panic and fail. The result is the same whatever causes the end.
 func TestHook(t *testing.T) {
 	for _, how := range []string{"a member fails", "two signals"} {
 		t.Run(how, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestHook(t *testing.T) {
 				t.Errorf("before the end: %s", got)
 			}
 			fail, sig := make(chan struct{}), make(chan os.Signal)
-			g.Go(func() { // consumes something
+			g.Go(func() { // uses the records
 				select {
 				case <-fail:
 					cancel(errors.New("a member has failed"))
@@ -89,7 +89,7 @@ func TestHook(t *testing.T) {
 				outcome = Incomplete
 				sig <- syscall.SIGTERM
 				<-begun
-				<-time.After(2 * echo) // else it would be the first one again
+				<-time.After(2 * echo) // otherwise it would count as the first one
 				sig <- syscall.SIGTERM
 			} else {
 				close(fail)
@@ -106,8 +106,8 @@ func TestHook(t *testing.T) {
 	}
 }
 
-// TestSecondSignalHanging: in whatever phase the second signal comes, nothing that hangs (a listener, a destination, a
-// platform, a step) keeps the process for two seconds more, and the report is on the volume.
+// TestSecondSignalHanging: in whichever phase the second signal arrives, the process ends within two seconds, even if
+// something hangs (a listener, a destination, a platform, a step), and the report is on the volume.
 func TestSecondSignalHanging(t *testing.T) {
 	for after, phase := range map[time.Duration]string{time.Second: phaseAnnounce, 35 * time.Minute: phaseClose, 50 * time.Minute: phaseShip} {
 		w := newWorld(t)
@@ -146,9 +146,9 @@ func TestSecondSignalHanging(t *testing.T) {
 	}
 }
 
-// TestFullDiskAtTheEnd: what was taken and is in memory only, since the disk is full, outlives an end whose time is up: the
-// process stays until there is room, and a second signal alone gives it up. The report, which comes before, does not call it
-// kept.
+// TestFullDiskAtTheEnd: records that are in memory only, because the disk is full, are not lost when the time of the end is
+// up: the process stays until there is room, and only a second signal gives them up. The report, which is written before
+// that, does not count them as kept.
 func TestFullDiskAtTheEnd(t *testing.T) {
 	for _, signalled := range []bool{false, true} {
 		w := newWorld(t)
@@ -191,8 +191,8 @@ func TestFullDiskAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestFreezeOnFullDisk: what a drain has found wrong is kept for the next process although the disk had no room for the mark
-// of that, and the process stays until it has.
+// TestFreezeOnFullDisk: a spool that a drain could not verify stays frozen in the next process, although the disk had no
+// room for the mark: the process stays until the mark is written.
 func TestFreezeOnFullDisk(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// phaseHook notes the phases that it is told.
+// phaseHook notes the phases that it is called with.
 type phaseHook struct {
 	mu     sync.Mutex
 	phases []string
@@ -22,7 +22,7 @@ func (h *phaseHook) OnPhase(p PhaseBegun) {
 	}
 }
 
-// TestHookPhase: the phases of a drain are told in order, and a hook that panics costs nothing.
+// TestHookPhase: a hook is called for the phases of a drain in order, and a hook that panics does no harm.
 func TestHookPhase(t *testing.T) {
 	w := newWorld(t)
 	h := &phaseHook{}

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// handful is a listener with a record in hand, and some that it has not read, in front of a spool that takes nothing.
+// handful is a listener with a record in hand, and some that it has not read, whose spool takes nothing.
 type handful struct {
 	in     *spool.Intake
 	unread uint64
@@ -43,8 +43,8 @@ func (h *handful) Close() error {
 	return nil
 }
 
-// TestStopKeepsWhatIsInHand: a Stop ends listeners that would wait for room, keeps what they have in hand, and does not say
-// "kept" of what could not be. The next start finds an account that is closed.
+// TestStopKeepsWhatIsInHand: a Stop ends listeners that would wait for room, keeps what they have in hand, and does not
+// report records as kept that could not be. The next start finds an account that balances.
 func TestStopKeepsWhatIsInHand(t *testing.T) {
 	for unread, outcome := range map[uint64]Outcome{0: Stopped, 5: Incomplete} {
 		w := newWorld(t)
@@ -77,7 +77,7 @@ func TestStopKeepsWhatIsInHand(t *testing.T) {
 	}
 }
 
-// TestDrainReportsWhatIsInHand: a Drain ends such listeners last, and its report has what was kept and lost by that.
+// TestDrainReportsWhatIsInHand: a Drain ends such listeners last, and its report includes what was kept and lost by that.
 func TestDrainReportsWhatIsInHand(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)

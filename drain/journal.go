@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// journal is the phase a drain has reached, in Dir/drain.json. It is there from the drain's first phase until its report
-// is written, so that a killed drain is known at the next start.
+// journal is the content of Dir/drain.json, the phase that a drain has reached. The file exists from the drain's first
+// phase until its report is written, so that the next start knows of a killed drain.
 type journal struct {
 	Version int       `json:"version"`
 	Phase   string    `json:"phase"`
@@ -20,7 +20,7 @@ type journal struct {
 	Started time.Time `json:"started"`
 }
 
-// maxJournal bounds what is read. The trigger may come from a platform.
+// maxJournal bounds how much of the file is read: the trigger may come from a platform.
 const maxJournal = 1 << 20
 
 func journalPath(dir string) string { return filepath.Join(dir, "drain.json") }
@@ -33,13 +33,13 @@ func writeJournal(dir string, inodes *vfs.Reserve, j journal) error {
 	return writeFile(inodes, journalPath(dir), append(b, '\n'))
 }
 
-// writeFile is vfs.WriteFileAtomic that works on a file system without a free inode too: a drain without its report is
+// writeFile is a vfs.WriteFileAtomic that also works on a file system without a free inode: a drain without its report is
 // incomplete.
 func writeFile(inodes *vfs.Reserve, path string, data []byte) error {
 	for {
 		err := vfs.WriteFileAtomic(vfs.OS(), path, data)
 		if err == nil {
-			_ = inodes.Fill() // the file that was replaced has set an inode free
+			_ = inodes.Fill() // replacing the old file has freed an inode
 		}
 		if err == nil || !inodes.Give(err) {
 			return err
@@ -70,7 +70,7 @@ func Interrupted(dir string) (trigger string, yes bool, err error) {
 	}
 	var j journal
 	if err := json.Unmarshal(b, &j); err != nil {
-		// It is written atomically, so this is no torn write. Its presence alone is the message.
+		// The file is written atomically, so this is not a torn write. Its presence is sufficient.
 		return "unknown (unreadable journal)", true, nil
 	}
 	return j.Trigger, true, nil

@@ -9,68 +9,69 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Lifecycle is a platform that may take this instance away: it announces that, hears how the service is doing, and is told
-// how it ended. [Systemd] is one, the packages below this one have others, and a program can have its own.
+// Lifecycle is a platform that may take this instance away: it announces that, receives updates about the service, and is
+// told how the service ended. [Systemd] is one, the packages below this one have others, and a program can have its own.
 type Lifecycle interface {
-	// Notice asks whether the platform has announced that it takes this instance away. The Drainer calls it about once a
-	// second from the beginning of Run until the first notice. It may call it at any other time too, from several
+	// Notice returns whether the platform has announced that it takes this instance away. The Drainer calls it about once
+	// a second from the beginning of Run until the first notice, but may call it at any other time too, from several
 	// goroutines. An error means that the platform cannot be asked now.
 	Notice(ctx context.Context) (n Notice, goes bool, err error)
-	// Update tells the platform how the service, or its end, is doing. The Drainer calls it about once a second from the
-	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until the last
-	// Finish has returned: on an instance that is retained, also between two calls of Finish. If nothing moves during the end for Options.StallTimeout, the Drainer ends the phases, and no call says
-	// that it has been idle for longer. A slow call delays only the next call of the same Lifecycle.
+	// Update tells the platform the status of the service or of its end. The Drainer calls it about once a second from the
+	// beginning of Run, one call at a time: with PhaseRun while the service runs, then with the phase of the end, until the
+	// last Finish has returned (on an instance that is retained, also between two calls of Finish). If nothing has moved
+	// during the end for Options.StallTimeout, the Drainer ends the phases, so Status.Idle never reaches that time. A slow
+	// call delays only the next call of the same Lifecycle.
 	Update(ctx context.Context, s Status)
 	// Finish tells the platform how a Stop or Drain ended, after its report was written. Only a Drain whose Outcome is
 	// Delivered may let the platform take the disk. retained reports that the platform leaves the instance and its disk
 	// although the Drain is not complete: the Drainer then continues until the Drain is complete, and calls Finish once
-	// more. Finish bounds its own time; a second signal ends ctx, and so do two hours. Update is called meanwhile.
+	// more. Finish must bound its own time; ctx ends at a second signal, or after two hours. Update is called meanwhile.
 	Finish(ctx context.Context, r *Report) (retained bool, err error)
 }
 
 // Notice is a platform's announcement that it takes this instance away.
 type Notice struct {
-	// Trigger is named in the report.
+	// Trigger says what triggered the drain, for the report.
 	Trigger string
-	// Deadline is the latest time at which the instance is gone, zero if unknown. The drain ends at this time or after
-	// its Options.Timeout, whichever is earlier.
+	// Deadline is when the instance is gone at the latest, zero if unknown. The drain ends at this time or after its
+	// Options.Timeout, whichever is earlier.
 	Deadline time.Time
-	// Retained says that the platform has already given up waiting for this instance, and has left it running with its
+	// Retained means that the platform has already given up waiting for this instance, and has left it running with its
 	// disk.
 	Retained bool
 }
 
-// Status is how the service, or its end, is doing.
+// Status is the status of the service or of its end.
 type Status struct {
 	// Phase as in the package documentation, or PhaseRun.
 	Phase string
 	// Idle is how long nothing has moved since the end began.
 	Idle time.Duration
-	// Pending is still to be delivered, summed over classes, adopted spools and destinations.
+	// Pending is what is still to be delivered, summed over classes, adopted spools and destinations.
 	Pending segment.Tally
-	// Destinations has what the classes owe each destination, and why it is not delivered.
+	// Destinations has what is pending for each destination, and why deliveries to it fail.
 	Destinations map[string]DestinationStatus
-	// NotReady says why records cannot be taken at present; nil if they can. It is not set during the end.
+	// NotReady is why records cannot be taken at present; nil if they can. It is not set during the end.
 	NotReady error
 	// ETA of the slowest destination; 0 when nothing is pending, negative while one does not move.
 	ETA time.Duration
 }
 
-// DestinationStatus is how one destination is doing, summed over classes.
+// DestinationStatus is the status of one destination, summed over classes.
 type DestinationStatus struct {
 	Pending segment.Tally
 	Err     error // why deliveries fail at present; nil if they do not
 }
 
-// askEvery is how often a platform is asked, askTimeout what one answer may take.
+// askEvery is how often a platform is asked, askTimeout how long one answer may take.
 const (
 	askEvery   = time.Second
 	askTimeout = 2 * time.Second
 	askGrace   = 50 * time.Millisecond // see foreign.Call
 )
 
-// platform is a Lifecycle that is called one Update at a time, so that the last update of the running service cannot
-// overlap with the first of its end.
+// platform is a Lifecycle with one Update at a time, so that the last update of the running service cannot overlap with
+// the first one of its end.
 type platform struct {
 	Lifecycle
 	telling chan struct{} // holds a token during a call: a lock that ctx can end
@@ -115,7 +116,7 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 				case <-back:
 					n, goes, back, err = d.ask(ctx, p)
 				default:
-					err = foreign.ErrAbandoned // it still hangs
+					err = foreign.ErrAbandoned // the previous call still hangs
 				}
 				if goes {
 					found <- n
@@ -132,8 +133,8 @@ func (d *Drainer) watch(ctx context.Context) <-chan Notice {
 	return found
 }
 
-// tellStarted tells the platforms once that the process has started, for a process that does not watch them. It does
-// not wait longer than one answer may take.
+// tellStarted tells the platforms once that the process has started, for a process that does not watch them. It waits for
+// at most askTimeout.
 func (d *Drainer) tellStarted() {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	var wg sync.WaitGroup
@@ -164,8 +165,8 @@ func every(ctx context.Context, d time.Duration, f func() bool) {
 	}
 }
 
-// ask asks a platform once. back is closed when its Notice has returned: one that ignores its context is abandoned, and not
-// asked again before.
+// ask asks a platform once. It abandons a Notice that ignores its context. back is closed when Notice has returned; until
+// then the platform must not be asked again.
 func (d *Drainer) ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, back <-chan struct{}, err error) {
 	type answer struct {
 		n    Notice
@@ -182,8 +183,8 @@ func (d *Drainer) ask(ctx context.Context, l Lifecycle) (n Notice, goes bool, ba
 	return a.n, a.goes && err == nil, returned, d.notePanic(err)
 }
 
-// Terminating asks whether a platform has already announced that it takes this instance away. It takes two seconds at
-// most. A service asks before it opens a socket, and then calls Resume instead of Run.
+// Terminating asks whether a platform has already announced that it takes this instance away. It takes about two seconds
+// at most. A service calls it before it opens a socket; if the result is true, it calls Resume instead of Run.
 func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 	type answer struct {
 		n    Notice
@@ -202,13 +203,13 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 				select {
 				case <-back:
 				default:
-					return true // the one before hangs
+					return true // the previous call hangs
 				}
 				var n Notice
 				var goes bool
 				var failed error
 				n, goes, back, failed = d.ask(ctx, p)
-				if failed == nil || ctx.Err() == nil || err == nil { // the end of ctx explains less than what came before it
+				if failed == nil || ctx.Err() == nil || err == nil { // an earlier error explains more than the end of ctx
 					a.n, a.goes, err = n, goes, failed
 				}
 				return failed != nil
@@ -229,7 +230,7 @@ func (d *Drainer) Terminating(ctx context.Context) (Notice, bool) {
 				d.mu.Unlock()
 				return a.n, true
 			}
-		case <-ended: // a platform that heeds ctx answers now
+		case <-ended: // platforms that respect ctx answer now
 			ended, late = nil, time.After(100*time.Millisecond)
 			n++
 		case <-late:

@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// fake is a Lifecycle that does what a test says and remembers what it was told.
+// fake is a Lifecycle that a test controls and that records its calls.
 type fake struct {
 	notice   chan Notice // closed or filled: the platform takes the instance away
 	complete func(*Report) (bool, error)
@@ -77,8 +77,8 @@ func (r *Report) took(phase string) time.Duration {
 	return -1
 }
 
-// TestQuiesce: at a platform's notice the listeners stay open until it has been quiet, and everything that comes in by
-// then is delivered; a platform that never stops sending does not hold up the end.
+// TestQuiesce: after a platform's notice the listeners stay open until no record has arrived for Quiesce, and everything
+// that arrives by then is delivered; if records never stop arriving, the end is not delayed further.
 func TestQuiesce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		every, until time.Duration
@@ -99,7 +99,7 @@ func TestQuiesce(t *testing.T) {
 				p := &fake{notice: notice()}
 				closed := make(chan struct{})
 				w.listeners = []Input{closing(closed)}
-				// To wait for silence is no stall, however long it takes.
+				// Quiesce is not a stall, however long it takes.
 				d, sp := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: tc.timeout, StallTimeout: 20 * time.Second})
 				sent := make(chan uint64, 1)
 				go func() {
@@ -134,12 +134,12 @@ func TestQuiesce(t *testing.T) {
 	}
 }
 
-// closing is a Listener that tells when it is closed.
+// closing is a Listener that reports when it is closed.
 type closing chan struct{}
 
 func (c closing) Shutdown(context.Context) error { close(c); return nil }
 
-// slow is a platform that takes its time to hear how it ended.
+// slow is a platform whose Finish takes long.
 type slow struct{ *fake }
 
 func (s slow) Finish(ctx context.Context, r *Report) (bool, error) {
@@ -147,8 +147,8 @@ func (s slow) Finish(ctx context.Context, r *Report) (bool, error) {
 	return s.fake.Finish(ctx, r)
 }
 
-// TestStall: a destination that neither answers nor fails ends the drain after StallTimeout, with a report and an answer to
-// the platform, which is updated until it has taken that.
+// TestStall: if a destination neither answers nor fails, the drain ends after StallTimeout, with a report and an answer to
+// the platform, which gets updates until Finish has returned.
 func TestStall(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -190,8 +190,8 @@ func TestStall(t *testing.T) {
 	})
 }
 
-// TestHanging: listeners and steps that ignore their contexts take their share of the time, and neither the data of the
-// class nor the report.
+// TestHanging: listeners and steps that ignore their contexts use up only their share of the time; the data of the class
+// is delivered, and the report is written.
 func TestHanging(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -228,7 +228,7 @@ type hanging chan struct{}
 
 func (h hanging) Shutdown(context.Context) error { <-h; return nil }
 
-// TestRetained: on an instance that the platform leaves us the drain goes on until it is complete.
+// TestRetained: on an instance that the platform retains, the drain continues until it is complete.
 func TestRetained(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestRetained(t *testing.T) {
 		if err != nil || r.Outcome != Delivered || !r.Retained {
 			t.Fatalf("%v %s", err, r.JSON())
 		}
-		// The last word is heard too: who waits for the disk must not wait indefinitely.
+		// The platform is told of the completion too: otherwise it would wait for the disk indefinitely.
 		if len(p.reports) != 2 || p.reports[0].Outcome != Incomplete || p.reports[0].Retained || p.reports[1].Outcome != Delivered || !p.reports[1].Retained {
 			t.Errorf("the platform got %+v", p.reports)
 		}
@@ -261,7 +261,8 @@ func TestRetained(t *testing.T) {
 	})
 }
 
-// TestFrozen: what a drain found altered stays in the spool, also through the next process, until it is put right.
+// TestFrozen: a segment whose object a drain found altered stays in the spool, even in the next process, until the object
+// is repaired.
 func TestFrozen(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -300,7 +301,8 @@ func TestFrozen(t *testing.T) {
 	})
 }
 
-// TestSignalsAfterNotice: when the platform has begun the drain a first signal lets it go on, the second ends it.
+// TestSignalsAfterNotice: if the platform has begun the drain, the first signal does not interrupt it, the second cuts it
+// short.
 func TestSignalsAfterNotice(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -328,7 +330,8 @@ func TestSignalsAfterNotice(t *testing.T) {
 	})
 }
 
-// TestSignalAsksPlatform: a signal that comes because the instance goes drains, whatever a signal does otherwise.
+// TestSignalAsksPlatform: a signal that arrives because the instance is taken away starts a drain, whatever OnSignal
+// says.
 func TestSignalAsksPlatform(t *testing.T) {
 	for _, goes := range []bool{false, true} {
 		w := newWorld(t)
@@ -374,8 +377,8 @@ func (broken) Notice(context.Context) (Notice, bool, error)  { panic("notice") }
 func (broken) Update(context.Context, Status)                { panic("progress") }
 func (broken) Finish(context.Context, *Report) (bool, error) { return true, fmt.Errorf("complete") }
 
-// TestTold: a platform is told each second how the service does, and nothing of that once the end has begun, whoever has
-// begun it. One that hangs then delays the end of nobody.
+// TestTold: a platform gets an update of the running service each second, but none once the end has begun, whatever began
+// it. A platform that hangs then does not delay the end.
 func TestTold(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		w := newWorld(t)
@@ -417,7 +420,7 @@ func (s stuck) Notice(context.Context) (Notice, bool, error)  { return Notice{},
 func (s stuck) Update(context.Context, Status)                { <-s.release }
 func (s stuck) Finish(context.Context, *Report) (bool, error) { return false, nil }
 
-// TestGrace: an end is over before the platform's patience is.
+// TestGrace: an end is over before the platform's Grace is.
 func TestGrace(t *testing.T) {
 	for grace, want := range map[time.Duration]time.Duration{
 		0: 10 * time.Minute, 30 * time.Second: 25 * time.Second, 12 * time.Second: 10 * time.Second, time.Hour: 10 * time.Minute,
@@ -459,7 +462,7 @@ func TestTerminatingAsksAgain(t *testing.T) {
 	}
 }
 
-// convalescent is a platform that takes the instance away, and says so once it is well.
+// convalescent is a platform that takes the instance away, but fails at first when it is asked.
 type convalescent struct{ well time.Time }
 
 func (c convalescent) Notice(context.Context) (Notice, bool, error) {

@@ -10,18 +10,18 @@ import (
 	"github.com/penstock-go/penstock/internal/foreign"
 )
 
-// closer is an Input that can end without waiting for its spool, as the listeners of package ingest can. What it has in
-// hand is kept if the disk has room for it; what it could not read in time is counted as lost.
+// closer is an Input that can end without waiting for its spool, as the listeners of package ingest can. Records that it
+// has in hand are kept if the disk has room; data that it could not read in time is counted as lost.
 type closer interface{ Close() error }
 
-// closeListeners shuts down the inputs of a class, and returns an error if one has not ended when ctx has.
+// closeListeners shuts down the inputs of a class, and returns an error if one of them has not ended before ctx.
 func closeListeners(ctx context.Context, c *class) error {
-	c.spool.Shelf().LastCall() // a full spool must not keep out what has been read already
+	c.spool.Shelf().LastCall() // even a full spool must take records that were read already
 	return c.eachInput(ctx, func(in Input) error { return in.Shutdown(ctx) })
 }
 
-// endListeners ends the inputs that closeListeners could not end, without further waiting. An error says what is lost,
-// or names an input that cannot end in this way.
+// endListeners ends the inputs that closeListeners could not end, without further waiting. Its error names what is lost,
+// or an input that cannot end in this way.
 func endListeners(ctx context.Context, c *class) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -37,7 +37,7 @@ func endListeners(ctx context.Context, c *class) error {
 // endTimeout bounds the end of an input that no longer waits.
 const endTimeout = 2 * time.Second
 
-// inputGrace is how long an Input may ignore that its context has ended.
+// inputGrace is how long an Input may continue after its context has ended.
 const inputGrace = time.Second / 2
 
 // eachInput calls f for every input at the same time. An input that ignores ctx is abandoned.
@@ -54,8 +54,8 @@ func (c *class) eachInput(ctx context.Context, f func(Input) error) error {
 	return errors.Join(errs...)
 }
 
-// closeAll is the phase that closes the inputs. No round follows a Stop: inputs that have not ended in time, most often
-// because the spool is full and its destination down, are ended before the phase is over.
+// closeAll runs the phase close. A Stop has no second attempt: so before the phase is over, it ends inputs that have not
+// ended in time, most often because the spool is full and its destination down.
 func (r *run) closeAll(ctx context.Context) error {
 	bounded := ctx
 	if deadline, ok := ctx.Deadline(); ok && r.cause.intent == Stop {
@@ -77,8 +77,8 @@ func (r *run) closeAll(ctx context.Context) error {
 // handOverWait is how long a predecessor waits for space in a spool that no shipper empties any more.
 const handOverWait = 10 * time.Second
 
-// leaveListeners is closeListeners for a hand-over. No shipper makes space any more, so the spool takes over its quota
-// what the connections still bring. If the disk cannot take that either, it must not keep the successor waiting.
+// leaveListeners is closeListeners for a hand-over. No shipper frees space any more, so the spool takes what the
+// connections still deliver even over its quota. If the disk is full too, the successor must not wait for it.
 func (c *class) leaveListeners(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,7 +96,7 @@ func (c *class) leaveListeners(ctx context.Context) error {
 		case <-tick.C:
 		}
 		st := c.spool.Stats()
-		if !st.Full || st.Err != nil { // a disk that fails is waited for: nobody else has what is in memory
+		if !st.Full || st.Err != nil { // wait for a failing disk: only this process has the records in its memory
 			continue
 		}
 		c.spool.Shelf().LastCall()

@@ -9,9 +9,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// LostSink is where the records of a class go whose spool cannot be opened before the process ends: for example those that an
-// ingest.Hold has received for a successor. It keeps nothing. What is offered is counted as lost (given_up), and what is appended is
-// refused, so that no sender is told that it was kept. It has the methods of an ingest.Sink.
+// LostSink is an ingest.Sink for the records of a class whose spool cannot be opened before the process ends: for example those
+// that an ingest.Hold has received in a successor. It keeps nothing. It counts offered records as lost (given_up), and refuses
+// appended ones, so that no sender gets an acknowledgement.
 type LostSink struct {
 	class string
 
@@ -19,8 +19,8 @@ type LostSink struct {
 	account segment.Account
 }
 
-// LostSink returns the sink for the records of a class that was not added. The report has the class with what the sink counted. It is
-// not better than Incomplete if records were given up, and no Drain is complete with such a class.
+// LostSink returns the sink for the records of a class that was not added. The report contains the class with the counts of the
+// sink. If records were given up, the Outcome is Incomplete at best, and no Drain is complete with such a class.
 func (d *Drainer) LostSink(class string) *LostSink {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,21 +52,21 @@ func (l *LostSink) Offer(_ context.Context, batch []segment.Record) (last uint64
 	return 0, nil
 }
 
-// Account adds what was received and lost.
+// Account adds a to the account of the class.
 func (l *LostSink) Account(a segment.Account) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.account.Add(a)
 }
 
-// Lost returns what was lost, by cause.
+// Lost returns how much was lost, by cause.
 func (l *LostSink) Lost() segment.Losses {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.account.Lost
 }
 
-// report adds what was counted to the class.
+// report adds the counts to the report of the class.
 func (l *LostSink) report(c *ClassReport) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

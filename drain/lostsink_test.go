@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestLostSink: a class that never had a spool is in the report with what it received and lost, and no report calls that a mere stop.
+// TestLostSink: the report has a class that never had a spool, with what it received and lost, and its Outcome is not Stopped.
 func TestLostSink(t *testing.T) {
 	for _, intent := range []drain.Intent{drain.Stop, drain.Drain} {
 		d, err := drain.New(&drain.Options{Dir: t.TempDir()})

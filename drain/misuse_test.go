@@ -31,7 +31,7 @@ func within(t *testing.T, d time.Duration, what string, f func()) {
 	}
 }
 
-// TestRefusedOptions: each mistake is named by New, all at once, and not found out by the end.
+// TestRefusedOptions: New names all mistakes at once, so that they are not found only at the end.
 func TestRefusedOptions(t *testing.T) {
 	var platform *fake
 	var owed *never
@@ -103,7 +103,7 @@ type closedInput struct{}
 
 func (*closedInput) Shutdown(context.Context) error { return nil }
 
-// TestNilContext: it is refused at the call, and decides nothing.
+// TestNilContext: the call refuses it, without ending the process.
 func TestNilContext(t *testing.T) {
 	w := newWorld(t)
 	d, _ := w.start(Options{})
@@ -125,8 +125,8 @@ func TestNilContext(t *testing.T) {
 	}
 }
 
-// TestSpoolClosedBefore: an application that has closed the spool itself gets a report that says so, at once, and no
-// complete drain.
+// TestSpoolClosedBefore: an application that has closed the spool itself gets, at once, a report that says so, and the
+// drain is not complete.
 func TestSpoolClosedBefore(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestSpoolClosedBefore(t *testing.T) {
 	})
 }
 
-// TestEndBesideRun: a Run that waits returns with the result of whatever else ends the process, and Run after Run at once.
+// TestEndBesideRun: a waiting Run returns the result of whatever else ends the process, and a further Run returns at once.
 func TestEndBesideRun(t *testing.T) {
 	for name, end := range map[string]func(*Drainer) (*Report, error){
 		"Drain":    func(d *Drainer) (*Report, error) { return d.Drain(context.Background(), "test") },
@@ -199,7 +199,7 @@ func TestEndBesideRun(t *testing.T) {
 	}
 }
 
-// TestSecondEnd: a call beside a Drain waits for it no longer than its own context allows.
+// TestSecondEnd: a call during a Drain waits for it no longer than its own context allows.
 func TestSecondEnd(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestSecondEnd(t *testing.T) {
 	})
 }
 
-// stubborn ignores every context until it is released, and panics where it is told to.
+// stubborn ignores every context until it is released, and can be made to panic.
 type stubborn struct {
 	release chan struct{}
 	asked   int
@@ -242,8 +242,8 @@ func (s *stubborn) Update(context.Context, Status)                { <-s.release 
 func (s *stubborn) Finish(context.Context, *Report) (bool, error) { <-s.release; return false, nil }
 func (s *stubborn) Shutdown(context.Context) error                { <-s.release; return nil }
 
-// TestHangs: a platform and an input that ignore their contexts hold up neither Run nor its report, are named, and leave no
-// more than one goroutine each behind.
+// TestHangs: a platform and an input that ignore their contexts delay neither Run nor its report, are named, and leave at
+// most one goroutine each running.
 func TestHangs(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// TestHandOverHangs: an input that ignores its context holds up no successor.
+// TestHandOverHangs: an input that ignores its context does not delay the successor.
 func TestHandOverHangs(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -364,7 +364,7 @@ func (d deafPut) Put(ctx context.Context, o ship.Object, body *io.SectionReader)
 	return d.Destination.Put(ctx, o, body)
 }
 
-// TestDeafPut: the drain returns within its deadline, says what is pending, and closes the spool.
+// TestDeafPut: the drain returns within its deadline, reports what is pending, and closes the spool.
 func TestDeafPut(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,13 +16,14 @@ import (
 )
 
 // TestChangedOnPurpose: records that were dropped and made on purpose are in the report, its log, the manifests and the
-// audit, and keep no drain from being complete.
+// audit, and a drain with them can be complete.
 func TestChangedOnPurpose(t *testing.T) {
 	w := newWorld(t)
 	var log bytes.Buffer
 	d, sp := w.start(Options{Timeout: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	in := sp.Intake()
-	// What a listener counts, and what stands between it and the spool: 30 of 100 records are dropped, ten are split in two.
+	// The account of a listener and of a Transform in front of the spool: 30 of 100 records are dropped, ten are split in
+	// two.
 	in.Account(segment.Account{Received: segment.Tally{Records: 100, Bytes: 1000}})
 	in.Account(segment.Account{Filtered: segment.Tally{Records: 30, Bytes: 320}, Made: segment.Tally{Records: 10, Bytes: 120}})
 	if l := sp.Ledger(); l.Buffered() != (segment.Tally{Records: 80, Bytes: 800}) {
@@ -65,8 +66,8 @@ func TestChangedOnPurpose(t *testing.T) {
 	}
 }
 
-// TestChangedSizes: what stands before the spool makes records longer or shorter, and does not count the bytes. Records decide:
-// nothing is lost, at the end and at the next start.
+// TestChangedSizes: a Sink in front of the spool makes records longer or shorter without accounting for the bytes. Only the
+// numbers of records decide: nothing counts as lost, at the end and at the next start.
 func TestChangedSizes(t *testing.T) {
 	for name, size := range map[string]int{"longer": 20, "shorter": 4} {
 		t.Run(name, func(t *testing.T) {

@@ -17,33 +17,33 @@ import (
 type Intent string
 
 const (
-	// Stop seals and keeps the spools: a restart. Fast.
+	// Stop seals and keeps the spools, for a restart. It is fast.
 	Stop Intent = "stop"
-	// Drain empties the spools: a scale-in.
+	// Drain empties the spools, for a scale-in.
 	Drain Intent = "drain"
 )
 
 // Input brings records into the spool of a class until it is shut down. Every ingest.Listener is one.
 type Input interface {
-	// Shutdown ends the Input when everything that it has received is in the spool or accounted for as lost. When ctx ends
+	// Shutdown ends the Input when everything that it has received is in the spool or accounted for as lost. If ctx ends
 	// first, it returns an error, and may be called again.
 	Shutdown(ctx context.Context) error
 }
 
-// receiver is an Input that says why it cannot receive, as the listeners of package ingest do; nil if it can. A class with
-// an Input that cannot receive is not ready.
+// receiver is an Input that can report why it cannot receive, as the listeners of package ingest can; Ready returns nil if
+// it can receive. A class with an Input that cannot receive is not ready.
 type receiver interface{ Ready() error }
 
-// Class is one isolated kind of traffic, with a spool of its own. Its name is that of the spool (spool.Options.Class).
+// Class is one isolated kind of traffic, with its own spool. Its name is that of the spool (spool.Options.Class).
 type Class struct {
-	// Shipper delivers the class, from its spool (ship.Shipper.Spool). Required.
+	// Shipper delivers the records of the class from its spool (ship.Shipper.Spool). Required.
 	Shipper *ship.Shipper
-	// Inputs fill that spool. Code that appends without an Input must stop in Options.Before: a drain that is about to be
-	// complete refuses further records (spool.Shelf.Shut).
+	// Inputs fill that spool. Code that appends without an Input must stop in Options.Before: shortly before a drain is
+	// complete, the spool refuses further records (spool.Shelf.Shut).
 	Inputs []Input
 }
 
-// Step is a step of the program's own in the end of the process. A step that fails or panics is logged and named in the
+// Step is a step of the program's own at the end of the process. A step that fails or panics is logged and named in the
 // report; the others still run.
 type Step struct {
 	Name string
@@ -56,7 +56,7 @@ type Options struct {
 	Dir string
 	// ReportFile is where the report is written; default Dir/report.json.
 	ReportFile string
-	// OnSignal says what the first SIGTERM or SIGINT does; default Stop.
+	// OnSignal is what the first SIGTERM or SIGINT starts; default Stop.
 	OnSignal Intent
 	// Timeout of a Drain, from its trigger to its report; default 10 minutes.
 	Timeout time.Duration
@@ -68,9 +68,9 @@ type Options struct {
 	Grace time.Duration
 	// Reserve is the part of the timeout that only Verify and Report may use; default a tenth of it, at most 30 s.
 	Reserve time.Duration
-	// Quiesce: after a platform's notice, inputs stay open until no record has arrived for this time. Load balancers go
-	// on delivering to a target that is being removed; Amazon's NLB keeps a UDP flow for 120 s. Default 130 s, negative
-	// none. Signals do not wait.
+	// Quiesce: after a platform's notice, inputs stay open until no record has arrived for this time. Load balancers
+	// continue to deliver to a target that is being removed; Amazon's NLB keeps a UDP flow for 120 s. Default 130 s,
+	// negative none. Signals do not wait.
 	Quiesce time.Duration
 	// QuiesceMax ends that wait; default 300 s, or Quiesce if that is longer. The wait never takes more than half of
 	// the time that is left.
@@ -84,10 +84,10 @@ type Options struct {
 	Lifecycles []Lifecycle
 	// Instance names this instance in reports; default the host name.
 	Instance string
-	// Before runs in announce, in order, before the inputs close; After runs when the spools are closed. A step may use
-	// an equal share of the time that is left for it and the later steps; a step that does not end is abandoned.
+	// Before runs in announce, in order, before the inputs close; After runs when the spools are closed. Each step may
+	// use an equal share of the time that is left for it and the later steps; a step that exceeds its share is abandoned.
 	Before, After []Step
-	// Hooks are told of the phases: see Hook.
+	// Hooks are notified of the phases: see Hook.
 	Hooks []Hook
 	// Logger; nil discards.
 	Logger *slog.Logger

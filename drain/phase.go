@@ -35,8 +35,8 @@ const (
 	phaseRetained = "retained" // waiting for the next round on an instance that the platform has retained
 )
 
-// Phases returns the phases of an end with this intent, in their order. Quiesce is left out of a Drain that no platform's notice
-// has begun.
+// Phases returns the phases of an end with this intent, in their order. A Drain has quiesce only if a platform's notice has
+// begun it.
 func (i Intent) Phases() []string {
 	switch i {
 	case Stop:
@@ -51,23 +51,23 @@ func (i Intent) Phases() []string {
 type cause struct {
 	intent  Intent
 	trigger string
-	notice  *Notice // of the platform, nil if it was not the platform
-	ask     bool    // the platforms, whether it is one of them
-	resumed bool    // nothing can come in
+	notice  *Notice // of the platform, nil if it was another cause
+	ask     bool    // ask the platforms whether one of them takes the instance away
+	resumed bool    // no input is open
 }
 
-// run is one Stop or Drain on its way.
+// run is a Stop or Drain in progress.
 type run struct {
 	d       *Drainer
 	cause   cause
 	log     *slog.Logger
 	began   time.Time                         // report.Started on the monotonic clock too
-	before  map[string]map[string]deliveredBy // then
-	lost    map[string]segment.Losses         // by then
+	before  map[string]map[string]deliveredBy // delivered by then
+	lost    map[string]segment.Losses         // lost by then
 	hung    bool                              // the journal cannot be written: do not wait for it again
 	closed  bool                              // the listeners have ended
-	closing bool                              // the listeners have been ended: see amend
-	said    string                            // of the report that is in the log: see essence
+	closing bool                              // amend has ended the listeners
+	said    string                            // the essence of the report that was logged last
 	adopted bool                              // the adoptions have ended
 
 	mu      sync.Mutex
@@ -88,7 +88,7 @@ type deliveredBy struct {
 	stored int64
 }
 
-// enter sets the phase that the platforms are told.
+// enter sets the phase in the Status for the platforms.
 func (r *run) enter(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,8 +126,8 @@ func (r *run) phase(ctx context.Context, name string, f func(context.Context) er
 	return err
 }
 
-// each runs f for every class, outside of the phases, for some seconds; errors are in the report. A disk of one class
-// that hangs must not cost the others their time.
+// each runs f for every class, outside of the phases, for some seconds; errors are in the report. If the disk of one
+// class hangs, that must not use up the time of the others.
 func (r *run) each(ctx context.Context, what string, f func(*class) error) {
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -136,10 +136,10 @@ func (r *run) each(ctx context.Context, what string, f func(*class) error) {
 	}
 }
 
-// errHangs: a call ignores its context. It is abandoned, so that the report can be written.
+// errHangs is the error of a call that ignores its context. The call is abandoned, so that the report can be written.
 var errHangs = errors.New("did not end when its time was up; abandoned")
 
-// bounded runs f, and abandons it if it has not ended some time after ctx has, since a disk may hang in the kernel.
+// bounded runs f, and abandons it if it has not ended grace after the end of ctx, since a disk may hang in the kernel.
 // After a second signal all such times together are at most cutGrace.
 func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) error {
 	done := make(chan error, 1)
@@ -164,13 +164,13 @@ func (r *run) bounded(ctx context.Context, grace time.Duration, f func() error) 
 	return err
 }
 
-// cutGrace is well below lastWords: the report follows.
+// cutGrace is well below lastWords, since the report must still be written.
 const cutGrace = 700 * time.Millisecond
 
-// errCut is why everything ends at a second signal.
+// errCut is the cause with which a second signal ends ctx.
 var errCut = errors.New("cut short by a second signal")
 
-// cut reports that a second signal, not a deadline, has ended ctx: there is no time left to wait for anything.
+// cut reports whether a second signal, not a deadline, has ended ctx: then there is no time to wait for anything.
 func (r *run) cut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCut) }
 
 func (r *run) fail(format string, a ...any) {
@@ -181,7 +181,7 @@ func (r *run) fail(format string, a ...any) {
 	r.report.Errors = append(r.report.Errors, err.Error())
 }
 
-// steps runs the program's own steps in order.
+// steps returns a function that runs the program's own steps in order.
 func (r *run) steps(steps []Step) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for i, s := range steps {

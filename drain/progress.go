@@ -9,12 +9,12 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// errStalled ends a drain that does not move any more.
+// errStalled is the cause with which a stalled drain ends.
 var errStalled = errors.New("nothing has moved for too long")
 
 // startUpdates updates the platforms each second until stop is called. If nothing has moved for Options.StallTimeout, it ends the
-// phases: what is left is reported while the platform still listens, and not found out by its time-out. The updates go on, since
-// verifying, the report and Finish take their time, which is bounded.
+// phases, so that the report reaches the platform before the platform's time-out. The updates continue meanwhile, since verify,
+// report and finish take some time, which is bounded.
 func (r *run) startUpdates(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -68,7 +68,7 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 		for _, way := range ways {
 			select {
 			case way <- p:
-			default: // it is still busy with the one before
+			default: // it is still busy with an earlier one
 			}
 		}
 		select {
@@ -79,8 +79,8 @@ func (r *run) sendUpdates(ctx context.Context, ways []chan Status) {
 	}
 }
 
-// progress also returns a mark that changes when anything moves, and whether the current phase is one that waits: then
-// time itself counts as movement.
+// progress also returns a mark that changes when anything moves, and whether the current phase waits: then time itself
+// counts as movement.
 func (r *run) progress() (p Status, mark uint64, waiting bool) {
 	p = r.d.progress()
 	r.mu.Lock()
@@ -93,7 +93,7 @@ func (r *run) progress() (p Status, mark uint64, waiting bool) {
 			mark += s.Delivered.Bytes + s.Delivered.Records + uint64(s.SentBytes) + uint64(s.Verified)
 		}
 	}
-	mark += p.Pending.Bytes // of adoptions, too
+	mark += p.Pending.Bytes // including adoptions
 	return p, mark, p.Phase == phaseQuiesce || p.Phase == phaseFinish || p.Phase == phaseRetained
 }
 

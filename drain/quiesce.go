@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// quiesce keeps the inputs open until no record has arrived for Options.Quiesce: a load balancer goes on delivering to
-// a target that it removes. Arrivals are read from the ledgers, so that it does not matter which code received them.
+// quiesce keeps the inputs open until no record has arrived for Options.Quiesce: a load balancer continues to deliver to
+// a target that it removes. It reads arrivals from the ledgers, so that it does not matter which code received them.
 func (r *run) quiesce(ctx context.Context) error {
 	o := &r.d.o
 	ctx, cancel := context.WithTimeout(ctx, o.QuiesceMax)
@@ -32,9 +32,9 @@ func (r *run) quiesce(ctx context.Context) error {
 	}
 }
 
-// makeRoom thaws the spools that are full: deleting what every destination has confirmed is better than refusing what arrives
-// now. It does not thaw what an earlier drain could not verify, because that spool may have the only copy of what a destination
-// has lost since. refusing has the classes of which that was logged.
+// makeRoom thaws full spools: deleting segments that every destination has confirmed is better than refusing new records. It
+// does not thaw a spool that an earlier drain could not verify, because that spool may have the only copy of records that a
+// destination has lost since. refusing has the classes for which that was logged.
 func (r *run) makeRoom(refusing map[string]bool) {
 	for _, c := range r.d.all() {
 		if !c.spool.Stats().Full || c.spool.Shelf().Frozen() == "" {
@@ -54,7 +54,7 @@ func (r *run) makeRoom(refusing map[string]bool) {
 	}
 }
 
-// received counts the records that have reached this process, lost ones included.
+// received returns how many records have reached this process, including lost ones.
 func (r *run) received() (n uint64) {
 	for _, c := range r.d.all() {
 		n += c.spool.Ledger().Received.Records

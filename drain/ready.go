@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// Handler serves GET /livez (the process answers), /readyz (records of every class can be taken) and /readyz/CLASS. The
-// answer is 200 "ok", 503 with the reason, or 404 for an unknown CLASS. A destination that is down leaves them at 200,
-// since its data waits in the spool; a destination that is fenced does not: see Drainer.Ready.
+// Handler serves GET /livez (the process is alive), /readyz (records of every class can be taken) and /readyz/CLASS. The
+// answer is 200 "ok", 503 with the reason, or 404 for an unknown CLASS. If a destination is down, the answer is still
+// 200, since its data waits in the spool; if it is fenced, the answer is 503: see Drainer.Ready.
 func (d *Drainer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
@@ -37,7 +37,7 @@ func answer(w http.ResponseWriter, err error) {
 			status = http.StatusNotFound
 		}
 		w.WriteHeader(status)
-		for line := range strings.SplitSeq(err.Error(), "\n") { // one for each class
+		for line := range strings.SplitSeq(err.Error(), "\n") { // one line for each class
 			fmt.Fprintln(w, scrub.Text(line, maxReason))
 		}
 		return
@@ -54,7 +54,7 @@ var ErrNoClass = errors.New("no such class")
 func (d *Drainer) Ready(class string) error {
 	d.mu.Lock()
 	known, ending, classes, down := class == "" || d.knows(class), d.ending, d.classes, maps.Clone(d.down)
-	d.mu.Unlock() // the inputs may be code of the program, which must not hold up the end
+	d.mu.Unlock() // the inputs may be code of the program, which must not block the end
 	if !known {
 		return fmt.Errorf("class %q: %w", class, ErrNoClass)
 	}
@@ -96,7 +96,7 @@ func (d *Drainer) Ready(class string) error {
 	return errors.Join(errs...)
 }
 
-// knows reports whether a class was added, or is said to be down. d.mu is held.
+// knows reports whether a class was added or reported as down. d.mu is held.
 func (d *Drainer) knows(name string) bool {
 	_, down := d.down[name]
 	return down || slices.ContainsFunc(d.classes, func(c *class) bool { return c.name == name })

@@ -17,19 +17,19 @@ import (
 type Outcome string
 
 const (
-	// Delivered: nothing is pending; after a Drain every destination has confirmed everything again, when the drain asked it.
+	// Delivered: nothing is pending; in a Drain every destination has also confirmed everything again.
 	Delivered Outcome = "delivered"
 	// Stopped: everything that was received and not delivered is in the spool, for the next start.
 	Stopped Outcome = "stopped"
-	// Incomplete: a drain could not deliver everything in time; the rest is in the spool and listed in Left. Or, also
-	// after a Stop, kept records are damaged and the operator has not given them up (see ClassReport.Damages), or records were
-	// lost during the end.
+	// Incomplete: a drain could not deliver and verify everything in time; the rest is in the spool and listed in Left. Or,
+	// even after a Stop, kept records are damaged and the operator has not given them up (see ClassReport.Damages), or records
+	// were lost during the end.
 	Incomplete Outcome = "incomplete"
 	// Mismatch: a destination holds other bytes than were sent, or no longer holds what it had confirmed.
 	Mismatch Outcome = "mismatch"
 )
 
-// Report says what was received, what became of it, and what is left. Counts are over the life of each spool.
+// Report says what was received, what happened to it, and what is left. Counts cover the life of each spool.
 type Report struct {
 	Version  int       `json:"version"` // 1
 	Outcome  Outcome   `json:"outcome"`
@@ -38,8 +38,8 @@ type Report struct {
 	Instance string    `json:"instance,omitempty"`
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended"`
-	// Retained says that the platform was told that the instance must not go, and left it running: the drain continued
-	// after that.
+	// Retained means that the platform was told not to take the instance, and left it running: the drain continued after
+	// that.
 	Retained bool `json:"retained,omitempty"`
 	// Phases are in the order in which they ended. Some run more than once: see the package documentation.
 	Phases []Phase `json:"phases"`
@@ -48,7 +48,8 @@ type Report struct {
 	// Adoptions lists the adopted spools that are not delivered (Options.Adoptions). Their volumes hold the only copy,
 	// so a Drain with such a spool is Incomplete.
 	Adoptions []Adoption `json:"adoptions,omitempty"`
-	// Left lists what is not delivered: per class and destination, oldest segment first, at most 1000 entries each.
+	// Left lists segments that are not delivered, oldest first, at most 1000 per class and destination, and objects that
+	// a destination no longer has as it had confirmed them.
 	Left []Leftover `json:"left,omitempty"`
 	// Errors of phases and steps.
 	Errors []string `json:"errors,omitempty"`
@@ -56,7 +57,7 @@ type Report struct {
 	Panics uint64 `json:"panics,omitempty"`
 }
 
-// Phase is one step on the way, with how long it took.
+// Phase is one phase, with its duration.
 type Phase struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
@@ -64,28 +65,28 @@ type Phase struct {
 }
 
 // ClassReport is the balance of one class, in records: received + made = kept + filtered + lost (+ buffered while the
-// process lives).
+// process runs).
 type ClassReport struct {
 	Spool    string         `json:"spool,omitempty"`
 	Epoch    uint32         `json:"epoch,omitempty"`
 	Received segment.Tally  `json:"received"`
-	Made     segment.Tally  `json:"made,omitzero"` // on purpose, like Filtered: see segment.Ledger
+	Made     segment.Tally  `json:"made,omitzero"` // made on purpose, as Filtered is dropped on purpose: see segment.Ledger
 	Kept     segment.Tally  `json:"kept"`
 	Filtered segment.Tally  `json:"filtered,omitzero"`
 	Lost     segment.Losses `json:"lost"`
 	Buffered segment.Tally  `json:"buffered"`
 	Damaged  segment.Tally  `json:"damaged"`
-	// Damages lists the damage of the spool, by segment and file. A class with damage that the operator has not given
-	// up (spool.GiveUp) is not complete: its files are the only copy of those records.
+	// Damages lists the damage of the spool, by segment and file. A class is not complete while it has damage that the
+	// operator has not given up (spool.GiveUp): its files are the only copy of those records.
 	Damages     []spool.Damage        `json:"damages,omitempty"`
 	Unaccounted []segment.Unaccounted `json:"unaccounted,omitempty"`
-	// LostInEnd is the part of Lost that was lost since the end began, because the spool was full or a listener could not be
-	// waited for any more.
+	// LostInEnd is how many records of Lost were lost since the end began because the spool was full or a listener had to be
+	// closed without waiting.
 	LostInEnd uint64 `json:"lost_in_end,omitempty"`
 	// LostMeanwhile has everything that was lost since the end began, by cause.
 	LostMeanwhile segment.Losses               `json:"lost_meanwhile,omitzero"`
 	Destinations  map[string]DestinationReport `json:"destinations"`
-	// Err says why the class was not running, or why its balance does not close.
+	// Err is why the class was not running, or why the balance is wrong.
 	Err string `json:"error,omitempty"`
 
 	inMemory uint64 // received or made, and neither kept nor filtered nor lost
@@ -95,11 +96,11 @@ type ClassReport struct {
 type DestinationReport struct {
 	Delivered segment.Tally `json:"delivered"`
 	Pending   segment.Tally `json:"pending"`
-	// Verified says that the destination confirmed everything again in the Verify phase.
+	// Verified means that the destination confirmed everything again in the phase verify.
 	Verified bool   `json:"verified,omitempty"`
 	State    string `json:"state,omitempty"`
 	Err      string `json:"error,omitempty"`
-	// Restored counts objects that had vanished there and were stored again by Verify.
+	// Restored counts objects that were missing there and that verify has stored again.
 	Restored int `json:"restored,omitempty"`
 	// Drained is the part of Delivered that was delivered since the end began, BytesPerSecond its payload bytes over the
 	// time from then to the report. Stored are the bytes, compressed, that the destination confirmed meanwhile.
@@ -121,8 +122,8 @@ type Leftover struct {
 	Why         string `json:"why"`
 }
 
-// ExitCode is what a process that ends with this report exits with: 0 delivered, 3 stopped, 4 incomplete, 5 mismatch, and 1
-// without one (nil).
+// ExitCode returns the exit code for a process that ends with this report: 0 delivered, 3 stopped, 4 incomplete, 5
+// mismatch, and 1 without a report (nil).
 func (r *Report) ExitCode() int {
 	if r == nil {
 		return 1
@@ -226,7 +227,8 @@ func (r *Report) WriteSummary(w io.Writer) error {
 	return err
 }
 
-// writeLeft lists what is left, or otherwise the phases that failed: if something is left, they say the same again.
+// writeLeft describes the segments that are left or, if there are none, the phases that failed. If segments are left, the
+// phases would only repeat that.
 func (r *Report) writeLeft(p func(format string, a ...any)) {
 	if n := r.segmentsLeft(); n > 0 {
 		x, many := r.Left[0], "segment:"
@@ -243,7 +245,7 @@ func (r *Report) writeLeft(p func(format string, a ...any)) {
 	}
 }
 
-// segmentsLeft counts the segments that are left; each of their destinations has an entry of its own.
+// segmentsLeft counts the segments that are left; in Left, a segment has an entry for each destination.
 func (r *Report) segmentsLeft() int {
 	type key struct {
 		class          string

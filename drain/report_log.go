@@ -31,7 +31,7 @@ func (r *Report) log(ctx context.Context, log *slog.Logger, file string) {
 	}
 }
 
-// essence is equal for two reports with the same news.
+// essence is equal for two reports that say the same.
 func (r *Report) essence() string {
 	s := fmt.Sprint(r.Outcome, len(r.Left), len(r.Adoptions), len(r.Errors))
 	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
@@ -49,10 +49,10 @@ func (r *Report) essence() string {
 type reportLog struct {
 	ctx   context.Context
 	log   *slog.Logger
-	worst slog.Level // of a line that is not good news
+	worst slog.Level // of the lines with bad news
 }
 
-// line writes a line, as a warning at least if it is bad.
+// line writes a line, at least as a warning if bad is true.
 func (l *reportLog) line(msg string, bad bool, err string, args ...any) {
 	at := slog.LevelInfo
 	if bad || err != "" {

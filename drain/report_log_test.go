@@ -26,7 +26,7 @@ next:
 	return found
 }
 
-// sorry is a handful that says again what it has lost, as listeners of package ingest do.
+// sorry is a handful that reports its losses again, as listeners of package ingest do.
 type sorry struct{ *handful }
 
 func (s sorry) Shutdown(ctx context.Context) error {
@@ -36,12 +36,12 @@ func (s sorry) Shutdown(ctx context.Context) error {
 	return s.handful.Shutdown(ctx)
 }
 
-// TestLossesAtAStopAreErrors: what a stop has lost stands in the log as an error, with its causes, and each kind of line of
-// the report has a message of its own.
+// TestLossesAtAStopAreErrors: the losses of a stop are logged as an error, with their causes, and each kind of line of the
+// report has its own message.
 func TestLossesAtAStopAreErrors(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)
-	w.bothDown = true // a delivery in the meantime would be news
+	w.bothDown = true // a delivery in the meantime would change the report
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		l := &handful{unread: 5}
@@ -50,7 +50,7 @@ func TestLossesAtAStopAreErrors(t *testing.T) {
 		d, sp := w.start(Options{Logger: slog.New(slog.NewTextHandler(&b, nil))})
 		l.in = sp.Intake()
 		w.append(sp, 10)
-		l.in.Account(segment.Account{ // before the end: no part of what it has cost
+		l.in.Account(segment.Account{ // before the end, so not among the losses of the end
 			Received: segment.Tally{Records: 3}, Lost: segment.Losses{segment.SpoolFull: {Records: 3, BytesUnknown: true}},
 		})
 		r, err := d.Stop(t.Context(), "test")
@@ -64,7 +64,7 @@ func TestLossesAtAStopAreErrors(t *testing.T) {
 		if got := linesWith(log, `msg="drain: report: class"`, `lost_to="spool_full 3, given_up 5"`); len(got) != 1 {
 			t.Errorf("the class's line does not name the causes:\n%s", log)
 		}
-		// The listeners were ended in the middle of it, which the second report of that says nothing new of.
+		// The listeners were ended in between, but the second report says nothing new.
 		for msg, n := range map[string]int{`msg="drain: report" `: 1, `msg="drain: report: class"`: 1, `msg="drain: report: destination"`: 2} {
 			if got := linesWith(log, msg); len(got) != n {
 				t.Errorf("%d lines with %s, want %d:\n%s", len(got), msg, n, log)

@@ -31,7 +31,7 @@ func TestSummaryCountsSegments(t *testing.T) {
 	}
 }
 
-// TestSummarySaysWhyIncomplete: everything is delivered, and a phase failed all the same.
+// TestSummarySaysWhyIncomplete: everything is delivered, but a phase failed.
 func TestSummarySaysWhyIncomplete(t *testing.T) {
 	r := &Report{Outcome: Incomplete, Intent: Drain, Phases: []Phase{{Name: "close"}, {Name: "seal", Err: "no space left on device"}}}
 	if s := summary(t, r); !strings.Contains(s, "  seal failed: no space left on device\n") {

@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestRouteFullSpool: real datagrams for two spools, of which one is full. It loses its own, counted in its ledger; the other
-// one has all of its own, and its listener has not waited.
+// TestRouteFullSpool: real datagrams for two spools, of which one is full. It loses its datagrams, counted in its ledger; the
+// other has all of its own, and the listener has not waited.
 func TestRouteFullSpool(t *testing.T) {
 	dir := t.TempDir()
 	spools := map[string]*spool.Spool{}

@@ -14,7 +14,8 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	r.before, r.lost = r.delivered(), r.losses()
 	began := r.began
 	report, err := r.round(ctx, true)
-	// The instance may outlive the platform's deadline: then there is time, and the disk, to finish the drain.
+	// The instance may outlive the platform's deadline: then there is time to finish the drain, and the disk still
+	// exists.
 	retained := r.finishPlatforms(ctx, report)
 	for pause := roundEvery; retained && r.cause.intent == Drain && report.Outcome != Delivered && ctx.Err() == nil; pause = min(2*pause, roundMost) {
 		r.enter(phaseRetained)
@@ -22,7 +23,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		_ = wait.Sleep(ctx, max(time.Second, pause-time.Since(began)))
 		began = time.Now()
 		if report, err = r.round(ctx, false); report.Outcome == Delivered {
-			r.finishPlatforms(ctx, report) // a platform that waits for the disk must be told
+			r.finishPlatforms(ctx, report) // tell a platform that waits for the disk
 		}
 	}
 	stop()
@@ -35,8 +36,8 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	return report, err
 }
 
-// roundEvery is the time from one attempt on a retained instance to the next. It doubles up to roundMost: each writes a
-// report, also to the destinations that can be reached.
+// roundEvery is the time from one round on a retained instance to the next. It doubles up to roundMost, because each
+// round writes a report, to the destinations too.
 const (
 	roundEvery = time.Minute
 	roundMost  = 30 * time.Minute
@@ -46,8 +47,8 @@ const (
 func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	o := &r.d.o
 	deadline, timeout := r.deadline(first)
-	// Only Verify and Report may use the reserve: an unfinished phase before them must not cost the truth about it. And a
-	// quarter of it is the report's alone.
+	// Only verify and report may use the reserve, so that even if an earlier phase uses up its time, the report is
+	// written. A quarter of the reserve is for the report alone.
 	reserve := min(o.Reserve, timeout/2)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -61,11 +62,11 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	r.mu.Unlock()
 
 	if r.cause.intent == Drain {
-		// Durable, since a kill may come before the report: see spool.Shelf.Freeze.
+		// The freeze is durable, since the process may be killed before the report: see spool.Shelf.Freeze.
 		r.each(body, "keeping what is here", func(c *class) error { return c.freeze("a drain has begun and is not verified yet") })
 	}
 	if r.cause.intent == Stop {
-		r.stopAdoptions(half(body)) // a restart goes on with them
+		r.stopAdoptions(half(body)) // the next start continues them
 	}
 	if first {
 		_ = r.phase(half(body), phaseAnnounce, r.steps(o.Before))
@@ -76,8 +77,8 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	}
 	shipped := r.empty(body)
 	if !r.closed && shipped {
-		// An input that did not end most often waited for room in the spool. Now there is room, so it can end, and what it has
-		// appended is delivered too.
+		// An input that did not end has most often waited for room in the spool. Now there is room, so it can end, and the
+		// records that it appends are delivered too.
 		r.empty(body)
 	}
 	if r.cause.intent == Drain {
@@ -87,7 +88,7 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 			until = time.Now().Add(reserve)
 		}
 		verify, cancel := context.WithDeadline(ctx, until)
-		if !stalled() { // it may stall in Verify as well
+		if !stalled() { // verify may stall as well
 			context.AfterFunc(body, func() {
 				if stalled() {
 					cancel()
@@ -100,10 +101,10 @@ func (r *run) round(ctx context.Context, first bool) (*Report, error) {
 	return r.finish(ctx)
 }
 
-// empty closes the inputs, seals what they have appended and, in a Drain, ships it. It reports whether all that is sealed
-// has been shipped.
+// empty closes the inputs, seals what they have appended and, in a Drain, ships it. It reports whether everything that is
+// sealed has been shipped.
 func (r *run) empty(ctx context.Context) (shipped bool) {
-	if !r.closed { // one that has not ended may have something in hand, for as long as that takes
+	if !r.closed { // an input that has not ended may still have records in hand
 		r.closed = r.phase(half(ctx), phaseClose, r.closeAll) == nil
 	}
 	_ = r.phase(half(ctx), phaseSeal, func(ctx context.Context) error {
@@ -120,7 +121,7 @@ func (r *run) empty(ctx context.Context) (shipped bool) {
 	}) == nil
 }
 
-// deadline returns when a round has to be over, and what time it has. A wall clock that is set meanwhile moves neither.
+// deadline returns when a round must be over, and how much time it has. Setting the wall clock meanwhile changes neither.
 func (r *run) deadline(first bool) (time.Time, time.Duration) {
 	began, timeout := r.began, r.d.o.StopTimeout
 	if !first {
@@ -135,8 +136,8 @@ func (r *run) deadline(first bool) (time.Time, time.Duration) {
 	return began.Add(timeout), timeout
 }
 
-// half leaves at least half of the time to the later phases: a phase that hangs must not use up all of it. The context
-// ends at the latest with its parent, which is cancelled.
+// half returns a context that ends after half of the remaining time, so that a phase that hangs leaves time for the later
+// ones. It ends at the latest with its parent, which is always cancelled.
 func half(ctx context.Context) context.Context {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(time.Until(deadline)/2))

@@ -38,8 +38,8 @@ func TestSecondSignal(t *testing.T) {
 	})
 }
 
-// TestOneSignalTwice: the signal that has ended the context comes over the channel as well, as it does in a program that
-// uses signal.NotifyContext. It is no second one.
+// TestOneSignalTwice: the signal that has ended the context also arrives over the channel, as in a program that uses
+// signal.NotifyContext. It does not count as a second one.
 func TestOneSignalTwice(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestSignalWhileResumed: a drain that goes on at a start since the platform says so is let go on by a first signal, as
-// one that begins later is.
+// TestSignalWhileResumed: a first signal does not interrupt a drain that a platform's notice has made this process resume
+// at its start, just as it does not interrupt a drain that begins later.
 func TestSignalWhileResumed(t *testing.T) {
 	w := newWorld(t)
 	w.faulty.SetPlan(down)

@@ -11,16 +11,16 @@ import (
 
 // SignalOptions configure Signals. The zero value of every field means its documented default.
 type SignalOptions struct {
-	// Reload is called for SIGHUP, by one goroutine. Signals that arrive during a call are one more call after it. Default nil:
-	// SIGHUP is logged and ignored.
+	// Reload is called for SIGHUP, by one goroutine. Signals that arrive during a call cause one more call after it. Default
+	// nil: SIGHUP is logged and ignored.
 	Reload func()
-	// Logger gets what is ignored. nil discards.
+	// Logger gets a line for each ignored signal; nil discards.
 	Logger *slog.Logger
 }
 
-// Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. It also prevents
-// other signals from killing the process without a stop or drain, as they do by default, or with the wrong exit code
-// after stop was called:
+// Signals takes over the signals of a service, and returns those that end it: SIGTERM and SIGINT. By default, other
+// signals would kill the process, without a stop or drain or, after stop was called, with the wrong exit code. Signals
+// prevents that:
 //
 //   - SIGHUP, which log rotation, a "reload" or a closed terminal sends: it is logged until stop, and otherwise ignored,
 //     unless SignalOptions.Reload is set.
@@ -29,7 +29,7 @@ type SignalOptions struct {
 //   - SIGXFSZ, which a write beyond RLIMIT_FSIZE raises: the write fails, is logged and retried.
 //
 // SIGQUIT still ends the process with Go's dump of all goroutines. Run does all this by itself; Signals is for programs
-// that call RunWith. stop waits for a call of Reload that is under way.
+// that call RunWith. stop waits for a running call of Reload.
 func Signals(o *SignalOptions) (end <-chan os.Signal, stop func()) {
 	if o == nil {
 		o = new(SignalOptions)
@@ -41,7 +41,7 @@ func Signals(o *SignalOptions) (end <-chan os.Signal, stop func()) {
 	ends, hangups, pipes := make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
 	signal.Notify(hangups, syscall.SIGHUP)
-	signal.Notify(pipes, unread...) // nobody reads the channel: signals that find it full are discarded
+	signal.Notify(pipes, unread...) // nothing reads the channel: signals that arrive while it is full are discarded
 	stopped, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// lineLog is a log that tells of each line.
+// lineLog is a log that signals each line.
 type lineLog struct {
 	mu    sync.Mutex
 	b     bytes.Buffer
@@ -31,8 +31,8 @@ func (l *lineLog) String() string {
 	return l.b.String()
 }
 
-// TestSignals: of the signals that kill a process by default, those that end the service are handed on, and the others do
-// nothing. The test process would die of them otherwise.
+// TestSignals: of the signals that kill a process by default, those that end the service are passed on, and the others do
+// nothing. Otherwise they would kill the test process.
 func TestSignals(t *testing.T) {
 	log := &lineLog{lines: make(chan struct{}, 10)}
 	end, stop := Signals(&SignalOptions{Logger: slog.New(slog.NewTextHandler(log, nil))})
@@ -53,7 +53,7 @@ func TestSignals(t *testing.T) {
 		t.Errorf("%v ends the service, want SIGTERM", s)
 	}
 	stop()
-	kill(syscall.SIGPIPE) // main still writes its last words
+	kill(syscall.SIGPIPE) // main may still write its last lines
 	kill(syscall.SIGHUP)
 }
 

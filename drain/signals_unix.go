@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// unread are the signals that are taken over and need no answer, since the write that raised them fails too.
+// unread are the signals that are taken over and ignored, since the write that raised them also fails.
 var unread = []os.Signal{syscall.SIGPIPE, syscall.SIGXFSZ}

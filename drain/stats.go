@@ -8,13 +8,13 @@ import (
 
 // Stats is a snapshot of a Drainer.
 type Stats struct {
-	// Classes are those that were added and run, in the order in which they were added.
+	// Classes are the classes that run, in the order in which they were added.
 	Classes []Class
 	// Down has the classes that do not run at present, each with the reason.
 	Down map[string]error
 	// Phase as in the package documentation: PhaseRun until the end begins, PhaseHandOver in a HandOver.
 	Phase string
-	// Intent, Trigger and Started say how the end began; Deadline is when its report has to be written. They are zero before
+	// Intent, Trigger and Started say how the end began; Deadline is when its report must be written. They are zero before
 	// the end and in a HandOver.
 	Intent   Intent
 	Trigger  string
@@ -22,11 +22,11 @@ type Stats struct {
 	Deadline time.Time
 	// Idle is how long nothing has moved since the end began.
 	Idle time.Duration
-	// Phases lists the phases of the end that are over.
+	// Phases lists the completed phases of the end.
 	Phases []Phase
 	// Outcome of the latest report, empty before the first. On an instance that the platform retains, more reports may follow.
 	Outcome Outcome
-	// Retained says that the platform leaves the instance running although its drain is not complete.
+	// Retained means that the platform leaves the instance running although its drain is not complete.
 	Retained bool
 	// Adoptions lists the adopted spools that are not delivered yet (Options.Adoptions).
 	Adoptions []Adoption
@@ -36,7 +36,7 @@ type Stats struct {
 	Panics uint64
 }
 
-// Stats returns a snapshot. It is cheap enough for every second.
+// Stats returns a snapshot. It is cheap enough to call each second.
 func (d *Drainer) Stats() Stats {
 	d.mu.Lock()
 	st := Stats{Down: maps.Clone(d.down), Phase: PhaseRun, Instance: d.o.Instance, Panics: d.panics.Load()}
@@ -55,7 +55,7 @@ func (d *Drainer) Stats() Stats {
 	return st
 }
 
-// describe fills in how far the end has come.
+// describe fills in the progress of the end.
 func (r *run) describe(st *Stats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,17 +25,17 @@ import (
 // are logged to log; nil discards.
 //
 // With WatchdogSec in the unit (systemd.service(5)) it sends WATCHDOG=1 three times in that period while the service
-// runs; STOPPING=1 ends systemd's watch. A ping says that this process schedules its goroutines and that no spool or
-// shipper hangs with its lock held, and no more: a full spool or a class that is down is reported by readiness, and no
-// reason to abort what the other classes have in memory. WatchdogSec should be a minute or more: after ingest.HandOver
-// the new process sends pings only from its Run on, after the old one's disk has taken everything.
+// runs; STOPPING=1 ends systemd's watch. A ping says only that this process schedules its goroutines and that no spool or
+// shipper hangs with its lock held. Readiness reports a full spool or a class that is down; neither is a reason to kill
+// the process, which would lose what the other classes have in memory. WatchdogSec should be a minute or more: after
+// ingest.HandOver the new process sends no pings before its Run begins, when the old one has written everything to disk.
 func Systemd(log *slog.Logger) Lifecycle {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil
 	}
-	// sd_watchdog_enabled(3) has WATCHDOG_PID too, to tell children off. After a hand-over the child is the service, and its
-	// environment still names the process before.
+	// sd_watchdog_enabled(3) also checks WATCHDOG_PID, to exclude children. After a hand-over the child is the service, and
+	// its environment still names the old process, so WATCHDOG_PID is ignored here.
 	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
 	if err != nil || usec < 0 || usec > math.MaxInt64/int64(time.Microsecond) {
 		usec = 0
@@ -45,7 +45,8 @@ func Systemd(log *slog.Logger) Lifecycle {
 }
 
 const (
-	// Systemd is updated this often, and each time asked for extendBy more. TimeoutStopSec is 90 s by default.
+	// During the end, systemd is updated every extendEvery, and each time asked for extendBy. TimeoutStopSec is 90 s by
+	// default.
 	extendEvery = 5 * time.Second
 	extendBy    = 60 * time.Second
 )
@@ -55,20 +56,20 @@ type systemd struct {
 	log       *slog.Logger
 	pingEvery time.Duration // 0: the unit has no watchdog
 
-	// Used by Update only, which one goroutine calls at a time.
+	// Only Update uses these fields; one goroutine at a time calls it.
 	ready    bool
 	stopping bool
 	pinged   time.Time
 	updated  time.Time // during the end
 	phase    string
-	trouble  string // that STATUS names while the service runs
+	trouble  string // the trouble in STATUS while the service runs
 	told     time.Time
 }
 
-// statusEvery is how often STATUS is updated while the service runs. What is wrong is told at once.
+// statusEvery is how often STATUS is updated while the service runs. A change of the trouble updates it at once.
 const statusEvery = 10 * time.Second
 
-// runStatus is the STATUS of a service that runs: what is pending, and what is wrong.
+// runStatus returns the STATUS of a running service: what is pending, and what is wrong.
 func runStatus(p *Status) string {
 	text := "running, " + units.Records(p.Pending.Records, p.Pending.Bytes) + " pending"
 	if what := trouble(p); what != "" {
@@ -77,7 +78,7 @@ func runStatus(p *Status) string {
 	return text
 }
 
-// trouble names what is wrong, in one line: STATUS ends at a line's end.
+// trouble returns what is wrong, in one line: STATUS ends at a line break.
 func trouble(p *Status) string {
 	var parts []string
 	if p.NotReady != nil {
@@ -88,13 +89,13 @@ func trouble(p *Status) string {
 			parts = append(parts, dest+" fails: "+err.Error())
 		}
 	}
-	return scrub.Text(strings.Join(parts, "; "), maxStatus) // every account of this machine can read it
+	return scrub.Text(strings.Join(parts, "; "), maxStatus) // every user of this machine can read it
 }
 
-// maxStatus keeps STATUS readable, and the datagram short.
+// maxStatus is the most bytes of trouble in STATUS, which keeps it readable and the datagram short.
 const maxStatus = 500
 
-// Notice: systemd gives its notice by signal.
+// Notice returns none: systemd gives its notice by signal.
 func (s *systemd) Notice(context.Context) (Notice, bool, error) { return Notice{}, false, nil }
 
 func (s *systemd) Update(_ context.Context, p Status) {
@@ -139,7 +140,7 @@ func (s *systemd) notify(msg string) {
 	}
 }
 
-// send is one datagram to a unix socket, which package net also finds in the abstract name space ("@…").
+// send sends one datagram to systemd's unix socket. Package net supports the abstract namespace ("@…") too.
 func (s *systemd) send(msg string) error {
 	if !strings.HasPrefix(s.path, "/") && !strings.HasPrefix(s.path, "@") {
 		return fmt.Errorf("drain: NOTIFY_SOCKET %q: only a path or an abstract name is supported", s.path)

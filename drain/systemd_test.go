@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestSystemd: what systemd hears over a real socket, by path and in the abstract name space.
+// TestSystemd: the messages to systemd over a real socket, by path and in the abstract namespace.
 func TestSystemd(t *testing.T) {
 	names := []string{filepath.Join(t.TempDir(), "notify")}
 	if runtime.GOOS == "linux" {
@@ -63,8 +63,7 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
-// TestWatchdog: a unit with WatchdogSec hears of its service in time for as long as the service says that it runs, and no
-// other unit does.
+// TestWatchdog: a unit with WatchdogSec gets pings in time while the service runs, and no other unit gets any.
 func TestWatchdog(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
@@ -125,7 +124,8 @@ func TestSystemdAbsent(t *testing.T) {
 	}
 }
 
-// TestSystemdStatus: STATUS of a service that runs says what is pending, what is wrong at once, and no more than needed.
+// TestSystemdStatus: STATUS of a running service has what is pending, reports trouble at once, and is not updated more
+// often than necessary.
 func TestSystemdStatus(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})

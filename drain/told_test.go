@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// TestRetainedAfterStall: a stall ends the round, not what platforms are told of the rounds behind it: systemd kills a
+// TestRetainedAfterStall: a stall ends the round, but platforms still get updates in the rounds after it: systemd kills a
 // process that is silent while it stops.
 func TestRetainedAfterStall(t *testing.T) {
 	w := newWorld(t)
@@ -51,14 +51,14 @@ func TestRetainedAfterStall(t *testing.T) {
 				n++
 			}
 		}
-		// Each of the rounds behind it stalls as well.
+		// Each of the rounds after it stalls as well.
 		if least := int(r.Ended.Sub(gaveUp.Add(time.Minute)).Seconds()) / 3; n < least {
 			t.Errorf("told %d times in the %v behind the stall", n, r.Ended.Sub(gaveUp))
 		}
 	})
 }
 
-// hangs is a platform that does not answer from a time on; with deaf it does not even when told to.
+// hangs is a platform that does not answer from a time on; with deaf it also ignores its context.
 type hangs struct {
 	from time.Time
 	deaf chan struct{}
@@ -78,8 +78,8 @@ func (h hangs) Notice(ctx context.Context) (Notice, bool, error) {
 func (hangs) Update(context.Context, Status)                {}
 func (hangs) Finish(context.Context, *Report) (bool, error) { return false, nil }
 
-// TestSecondSignalWhileAsking: a platform that does not answer whether the instance goes delays neither the second signal
-// nor, for long, the first.
+// TestSecondSignalWhileAsking: a platform that does not answer whether it takes the instance away does not delay the
+// reaction to a second signal, and that to the first not for long.
 func TestSecondSignalWhileAsking(t *testing.T) {
 	for name, deaf := range map[string]bool{"slow": false, "deaf": true} {
 		for _, signals := range []int{1, 2} {
@@ -115,7 +115,7 @@ func TestSecondSignalWhileAsking(t *testing.T) {
 	}
 }
 
-// TestContextAsksPlatform: the end of the context, too, may come because the instance goes.
+// TestContextAsksPlatform: the context, too, may end because the instance is taken away.
 func TestContextAsksPlatform(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestContextAsksPlatform(t *testing.T) {
 	})
 }
 
-// TestClockIsSet: the deadline does not move with the wall clock, also not the one that a platform names.
+// TestClockIsSet: setting the wall clock does not move the deadline, not even that of a platform.
 func TestClockIsSet(t *testing.T) {
 	d, err := New(&Options{Dir: t.TempDir(), Timeout: time.Hour})
 	if err != nil {

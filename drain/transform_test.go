@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestTransforms: what embedders write first, a filter and a tag before the spool, behind real datagrams. A drain is
-// complete, a stop leaves no losses behind that never happened, and the account has every datagram.
+// TestTransforms: typical transforms, a filter and a tag in front of the spool, with real datagrams. A drain is complete,
+// a stop causes no false losses at the next start, and the account has every datagram.
 func TestTransforms(t *testing.T) {
 	for name, f := range map[string]ingest.TransformFunc{
 		"drops half": func(r segment.Record, out []segment.Record) []segment.Record {

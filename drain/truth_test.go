@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestLateClass: a class that comes up when the drain has begun is not drained, so that the drain is not complete.
+// TestLateClass: a class that is added after the drain has begun is not drained, so the drain is not complete.
 func TestLateClass(t *testing.T) {
 	w := newWorld(t)
 	late := newWorld(t)
@@ -40,8 +40,8 @@ func TestLateClass(t *testing.T) {
 	}
 }
 
-// TestNothingAfterReport: somebody of the embedder's own who goes on appending while it drains: what Append has taken is
-// in the report, and a drain that is complete has left nothing behind that was taken later.
+// TestNothingAfterReport: code of the embedder continues to append during a drain: the report has everything that Append
+// has taken, and after a complete drain the spool has taken nothing more.
 func TestNothingAfterReport(t *testing.T) {
 	for name, at := range map[string]string{"after verify": phaseReport, "when it is over": phaseFinish} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestNothingAfterReport(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			w.listeners = []Input{} // nobody of ours
+			w.listeners = []Input{} // none of Penstock's
 			d, s := w.start(Options{Lifecycles: []Lifecycle{p}, Timeout: time.Minute, Quiesce: -1})
 			sp = s
 			w.append(sp, 100)
@@ -83,8 +83,8 @@ func TestNothingAfterReport(t *testing.T) {
 	}
 }
 
-// TestOpenListener: a listener that has not ended by the time that Close has is asked again on an instance that is
-// retained: what it still has in hand is delivered before the drain is complete.
+// TestOpenListener: on a retained instance, a listener that has not ended within the phase close is shut down again: what
+// it still has in hand is delivered before the drain is complete.
 func TestOpenListener(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func (l *reluctant) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// TestStopNotInOrder: a Stop whose listeners have not closed does not say that nothing is left.
+// TestStopNotInOrder: a Stop whose listeners have not closed does not report that nothing is left.
 func TestStopNotInOrder(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -148,8 +148,8 @@ func (h hook) Handle(_ context.Context, r slog.Record) error { h(r.Message); ret
 func (h hook) WithAttrs([]slog.Attr) slog.Handler            { return h }
 func (h hook) WithGroup(string) slog.Handler                 { return h }
 
-// TestOneDiskHangs: what hangs beside the phases, such as the mark that freezes a spool on a dead disk, takes some seconds
-// and not the time of the other classes.
+// TestOneDiskHangs: a call outside of the phases that hangs, such as freezing a spool on a dead disk, takes some seconds,
+// and does not use up the time of the other classes.
 func TestOneDiskHangs(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {

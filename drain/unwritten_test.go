@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestReportNotWritten: a drain whose report cannot be written is incomplete, and all who ask hear the same: the caller, the
-// platform, the page and the metrics, the log, and the destinations.
+// TestReportNotWritten: a drain whose report cannot be written is incomplete, and all views agree: the caller, the platform,
+// the page and the metrics, the log, and the destinations.
 func TestReportNotWritten(t *testing.T) {
 	w := newWorld(t)
 	synctest.Test(t, func(t *testing.T) {

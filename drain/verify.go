@@ -13,20 +13,21 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// verdict is the result of one verify phase. Each has its own, so that an abandoned one changes no later report.
+// verdict is the result of one run of the phase verify. Each run has its own, so that an abandoned run does not change a
+// later report.
 type verdict struct {
 	classes map[string]map[string]confirmed // class → destination
 }
 
-// confirmed is what a destination answered when it was asked again.
+// confirmed is the answer of a destination when it is asked again.
 type confirmed struct {
 	ship.Verification
 	all bool // the destination holds everything, and its chain is closed
 }
 
 // verify asks every destination again about everything that is still in the spool, and closes the chains of those that
-// have confirmed everything, even if another destination could not. A closed chain takes nothing more. So the spool is
-// shut first, also for code that appends without an input, and no chain is closed while a listener has not ended.
+// have confirmed everything, even if another destination has not. A closed chain takes nothing more. So verify shuts the
+// spool first, even for code that appends without an input, and closes no chain until all listeners have ended.
 func (r *run) verify(ctx context.Context) error {
 	// A destination that does not answer must leave time to close the chains of the others.
 	ask, cancel := ctx, context.CancelFunc(func() {})
@@ -46,7 +47,7 @@ func (r *run) verify(ctx context.Context) error {
 		errs := []error{err}
 		found := map[string]confirmed{}
 		for dest, answer := range asked {
-			// Concurrently: a destination that has failed since must not use up the time of the others.
+			// This runs concurrently, because a destination that has failed since must not use up the time of the others.
 			wg.Go(func() {
 				f := confirmed{Verification: answer}
 				var err error
@@ -54,7 +55,7 @@ func (r *run) verify(ctx context.Context) error {
 				if f.all && closed {
 					c.spool.Shelf().Shut()
 				}
-				// With something pending Finalize would wait for it, and with it every chain that can be closed.
+				// If something is pending, Finalize would wait for it.
 				st := c.spool.Stats()
 				f.all = f.all && st.Pending[dest].Records == 0 && st.Buffered.Records == 0
 				if f.all && closed {
@@ -77,7 +78,7 @@ func (r *run) verify(ctx context.Context) error {
 	})
 }
 
-// confirmed returns what the verify phase has found out about a class.
+// confirmed returns the results of the phase verify for a class.
 func (r *run) confirmed(class string) map[string]confirmed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +88,7 @@ func (r *run) confirmed(class string) map[string]confirmed {
 	return maps.Clone(r.verdict.classes[class])
 }
 
-// freeze keeps the spool from deleting, across restarts.
+// freeze stops the spool from deleting segments, across restarts.
 func (c *class) freeze(why string) error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
@@ -95,7 +96,7 @@ func (c *class) freeze(why string) error {
 	return c.mark(why)
 }
 
-// freezeAgain writes the mark of a freeze that is in force in this process only.
+// freezeAgain writes the mark of a freeze that only this process has.
 func (c *class) freezeAgain() error {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
@@ -105,8 +106,8 @@ func (c *class) freezeAgain() error {
 	return c.mark(c.spool.Shelf().Frozen())
 }
 
-// mark freezes the spool, and notes whether the disk has no mark of it yet. A spool that was closed by other code takes none,
-// and deletes nothing. c.freezing is held.
+// mark freezes the spool, and notes if the mark could not be written to disk. A spool that other code has closed accepts no
+// mark, but deletes nothing either. c.freezing is held.
 func (c *class) mark(why string) error {
 	err := c.spool.Shelf().Freeze(why)
 	c.unmarked = err != nil && !errors.Is(err, spool.ErrClosed)
@@ -121,7 +122,7 @@ func (c *class) thaw() error {
 	return err
 }
 
-// isUnverified reports whether the spool is the only copy of what an earlier drain could not verify, as far as is known.
+// isUnverified reports whether the spool may be the only copy of records that an earlier drain could not verify.
 func (c *class) isUnverified() bool {
 	c.freezing.Lock()
 	defer c.freezing.Unlock()
@@ -131,14 +132,14 @@ func (c *class) isUnverified() bool {
 // reverifyEvery is how often a spool that an earlier drain has left frozen is verified again.
 const reverifyEvery = 10 * time.Minute
 
-// reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed everything that is
-// in it. The spool deletes nothing until the operator has repaired what is wrong at a destination.
+// reverify thaws a spool that an earlier drain has left frozen, once every destination has confirmed everything in it.
+// Until then the spool deletes nothing, so the operator must repair a destination that does not confirm.
 func (c *class) reverify(ctx context.Context, d *Drainer, why string) {
 	for {
 		if _, err := c.Shipper.Verify(ctx); err == nil {
 			c.freezing.Lock()
 			c.unverified = false
-			if !c.drained { // otherwise the drain that has begun has frozen it again
+			if !c.drained { // otherwise a new drain has frozen it again
 				err = c.spool.Shelf().Thaw()
 			}
 			c.freezing.Unlock()

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queuedIn is how many bytes of a connection wait in the kernel; 0 where it does not tell.
+// queuedIn returns how many unread bytes of a connection the kernel has queued; 0 if the kernel does not say.
 func queuedIn(c net.Conn) (bytes int64) {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -38,7 +38,7 @@ func acceptQueued(ln net.Listener) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Asked of the kernel: by means of a short deadline a busy machine would give up too early.
+	// poll(2) reports an empty queue. With a short deadline instead, a busy machine would give up too early.
 	n := 0
 	err = raw.Control(func(fd uintptr) { n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
 	if err != nil || n == 0 {

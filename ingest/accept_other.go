@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// queuedIn would be how many bytes of a connection wait in the kernel.
+// queuedIn returns 0: the number of unread bytes in the kernel is unknown.
 func queuedIn(net.Conn) (bytes int64) { return 0 }
 
 // acceptQueued accepts a connection from the kernel's queue. It returns an error if none arrives within a moment.

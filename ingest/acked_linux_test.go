@@ -42,8 +42,8 @@ func TestTCPShutdownUnderTraffic(t *testing.T) {
 		for range conns {
 			sum += <-acked
 		}
-		// Without the LFs; the last line of a connection may be cut anywhere. What the kernel has and has not acknowledged
-		// yet (delayed ACK) is kept too.
+		// Without the LFs; the last line of a connection may be cut anywhere. Data that the kernel has received but not
+		// acknowledged yet (delayed ACK) is kept too.
 		got := s.bytes + s.bytes/99
 		if got > sent.Load()+conns || got+2*conns < sum {
 			t.Errorf("%d bytes were sent, peers were told of %d, %d were kept (grace %v)", sent.Load(), sum, got, grace)

@@ -11,9 +11,9 @@ const pollEvery = time.Second
 
 // Allowance counts the packets that an EC2 instance's network interface queued or dropped before the kernel saw them,
 // since the listener was made, because the instance exceeded what its type allows. The interface does not tell how many
-// of them were lost, or which were records, so they are not part of the account. If a counter has grown, records may
-// have been lost before the account begins, and a larger instance type is needed. The counters are those of the ENA
-// driver from version 2.2.10 on (docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-network-performance-ena.html).
+// of them were lost, or which were records, so they are not part of the account. If a counter has grown, records may have
+// been lost that no account contains, and a larger instance type is needed. The counters are those of the ENA driver from
+// version 2.2.10 on (docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-network-performance-ena.html).
 type Allowance struct {
 	Interface   string
 	BandwidthIn uint64 // bw_in_allowance_exceeded: inbound bandwidth
@@ -21,7 +21,7 @@ type Allowance struct {
 	Conntrack   uint64 // conntrack_allowance_exceeded: flows that the security groups track
 }
 
-// allowanceOf picks the counters out of a driver's statistics (ethtool -S); false if there is none of them.
+// allowanceOf picks the counters out of a driver's statistics (ethtool -S); false if they contain none of the counters.
 func allowanceOf(name string, stats []string, values []uint64) (a Allowance, ok bool) {
 	a.Interface = name
 	for i := range min(len(stats), len(values)) {
@@ -37,7 +37,8 @@ func allowanceOf(name string, stats []string, values []uint64) (a Allowance, ok 
 	return a, ok
 }
 
-// since returns the counters of now as of an earlier time. A counter that is lower started over with its driver.
+// since returns how much the counters have grown since an earlier time. A counter that is lower than then was reset with
+// its driver.
 func since(now, earlier []Allowance) []Allowance {
 	if len(now) == 0 {
 		return nil
@@ -62,7 +63,8 @@ func growth(now, earlier uint64) uint64 {
 	return now - earlier
 }
 
-// allowances reads the counters of all interfaces, for all listeners of the process: asking is a command to the device.
+// allowances reads the counters of all interfaces, once for all listeners of the process, since each reading is a command
+// to the device.
 type allowances struct {
 	read func() []Allowance
 

@@ -19,7 +19,7 @@ const (
 	statsSpare = 1024
 )
 
-// findEvery is how often interfaces are looked for: some are attached while the instance runs.
+// findEvery is how often the process looks for interfaces: some are attached while the instance runs.
 const findEvery = time.Minute
 
 // nics are the interfaces of this machine whose driver counts allowances.
@@ -31,7 +31,8 @@ type nics struct {
 
 func newNICs() *nics { return &nics{fd: -1} }
 
-// read returns the counters of every interface that has them. Whatever cannot be read is left out: not 0, unknown.
+// read returns the counters of every interface that has them. It omits counters that it cannot read: they are unknown,
+// not 0.
 func (n *nics) read() (all []Allowance) {
 	if n.found.IsZero() || time.Since(n.found) >= findEvery {
 		n.found = time.Now()
@@ -100,7 +101,7 @@ func (n *nics) strings(name string) ([]string, error) {
 	return names, nil
 }
 
-// values returns an interface's statistics, of which there were so many when their names were asked for.
+// values returns an interface's statistics. size is how many there were when their names were read.
 func (n *nics) values(name string, size int) ([]uint64, error) {
 	b := make([]uint64, 1+size+statsSpare) // struct ethtool_stats: cmd and n_stats, 32 bits each, and the values
 	header := (*[2]uint32)(unsafe.Pointer(&b[0]))

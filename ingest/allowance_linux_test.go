@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every driver of this machine that has statistics gives them under as many names; the way to them is the same as ENA's.
+// Every driver of this machine that has statistics returns as many values as names; they are read in the same way as
+// ENA's.
 func TestNICs(t *testing.T) {
 	n := newNICs()
 	for _, a := range n.read() {

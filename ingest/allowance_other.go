@@ -2,7 +2,7 @@
 
 package ingest
 
-// nics: the counters are known from Linux only.
+// nics has no counters: only Linux has them.
 type nics struct{}
 
 func newNICs() *nics { return &nics{} }

@@ -29,7 +29,7 @@ func TestAllowanceOf(t *testing.T) {
 	}
 }
 
-// What had been counted before is no news, an interface that comes later and a driver that starts over are.
+// Earlier counts are not reported; an interface that is attached later and a driver whose counters restart are.
 func TestAllowanceSince(t *testing.T) {
 	earlier := []Allowance{{"ens5", 10, 20, 30}, {"ens6", 7, 7, 7}}
 	now := []Allowance{{"ens5", 11, 20, 35}, {"ens6", 1, 0, 7}, {"ens7", 1, 2, 3}}

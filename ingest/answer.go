@@ -41,8 +41,9 @@ type KeepAliver interface {
 // OptionalAcknowledger is implemented by Acknowledgers whose protocol lets the peer choose whether it wants acknowledgements.
 type OptionalAcknowledger interface {
 	Acknowledger
-	// Asked reports whether the peer has asked for an acknowledgement. One that has not does not send anything again, so
-	// what the listener cannot take of its stream is lost, and is counted. It may be called after another method has panicked.
+	// Asked reports whether the peer has asked for an acknowledgement. A peer that has not asked sends nothing again, so
+	// whatever the listener cannot take of its stream is lost, and counted. Asked may be called after another method has
+	// panicked.
 	Asked() bool
 }
 
@@ -113,12 +114,12 @@ func (a *answers) keepAlive(every time.Duration, message []byte) {
 		waits := a.inHand > 0 || a.waiting > 0
 		a.mu.Unlock()
 		if waits && a.c.write(message) != nil {
-			return // what is to be acknowledged will fail too
+			return // the next acknowledgement will fail too
 		}
 	}
 }
 
-// append is the sink's Append, and remembers what became of the batch.
+// append calls the sink's Append, and remembers the result.
 func (c *conn) append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	last, err = c.send(ctx, batch)
 	if c.ack != nil {
@@ -190,7 +191,8 @@ func (a *answers) run() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		// A protocol may acknowledge many records at once, or some not at all. They are waited for when the window is full.
+		// A protocol may acknowledge many records at once, or some not at all. run waits for their durability when the
+		// window is full.
 		for len(a.out) == 0 && !(a.starved && a.waiting > 0) && !a.ended {
 			a.cond.Wait()
 		}
@@ -251,8 +253,8 @@ func (c *conn) write(b []byte) error {
 // grace returns when a connection that ends is closed at the latest.
 func (c *conn) grace() time.Time { return time.Now().Add(max(settleTime, c.t.o.Grace)) }
 
-// finish sends the remaining acknowledgements, however long the disk takes for that, and says goodbye. What the peer has sent and
-// nobody has cut is counted, unless the peer sends it again.
+// finish sends the remaining acknowledgements, however long the disk takes, and says goodbye. It counts the bytes of the peer
+// that were not cut into frames, unless the peer sends them again.
 func (a *answers) finish() {
 	a.mu.Lock()
 	a.ended = true
@@ -305,8 +307,8 @@ func (c *conn) repeats() bool {
 	return err != nil || asked
 }
 
-// interrupt is shut for a connection that is acknowledged. It interrupts reading; the connection then ends by itself,
-// after it has acknowledged what is durable. c.mu is held.
+// interrupt does the work of shut for a connection whose records are acknowledged. It interrupts reading; the connection
+// then ends by itself, after it has acknowledged what is durable. c.mu is held.
 func (c *conn) interrupt() {
 	c.nc.SetReadDeadline(past)
 	c.nc.SetWriteDeadline(c.grace())

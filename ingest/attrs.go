@@ -7,8 +7,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ConnAttrs describes a connection: it is meant for TCPOptions.Attributes and UDPOptions.Attributes. Only what is known is in
-// the result.
+// ConnAttrs describes a connection, as a function for TCPOptions.Attributes and UDPOptions.Attributes. The result omits what
+// is not known.
 //
 //	listener          network and address that the listener is bound to, such as tcp://10.0.0.7:5140
 //	tls.server_name   the name that the client asked for (SNI)
@@ -20,9 +20,9 @@ import (
 //	proxy.unique_id   the proxy's id of the connection, in hexadecimal digits
 //
 // A certificate counts only if the listener has verified it (tls.RequireAndVerifyClientCert, or a client_ca in a URL). A
-// program that verifies certificates by code of its own names their subject in a function of its own. What comes from a proxy
-// is in the header of a proxy that ProxyFrom trusts. Control characters become question marks, and values that are longer than
-// a set can hold are cut.
+// program that verifies certificates itself needs its own function to name their subject. The values from a proxy come from
+// the header of a proxy that ProxyFrom trusts. Control characters become question marks, and values that are too long for a
+// set are cut.
 func ConnAttrs(s *Stream) map[string]string {
 	pairs := map[string]string{}
 	set := func(key, value string, most int) {
@@ -64,7 +64,7 @@ func ConnAttrs(s *Stream) map[string]string {
 	return pairs
 }
 
-// fitting makes a value of an attribute of text that a stranger has chosen, at most so many bytes of it.
+// fitting makes text from an untrusted source the value of an attribute, of at most so many bytes.
 func fitting(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -78,8 +78,8 @@ func fitting(s string, most int) string {
 	return s
 }
 
-// makeAttrs calls an embedder's function. The records of what it panics for, or returns no set for, have no attributes: they
-// are kept all the same.
+// makeAttrs calls an embedder's function. If the function panics or returns no valid set, the records have no attributes,
+// but are kept.
 func makeAttrs(attributes func(*Stream) map[string]string, s *Stream, m *meter, log *limiter) (a *segment.Attrs) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -94,14 +94,15 @@ func makeAttrs(attributes func(*Stream) map[string]string, s *Stream, m *meter, 
 	return a
 }
 
-// datagramAttrs makes the attributes of datagrams, once for all that have the same ones. A nil *datagramAttrs makes none.
+// datagramAttrs makes the attributes of datagrams, once for all datagrams that have the same. A nil *datagramAttrs makes
+// none.
 type datagramAttrs struct {
 	attributes func(*Stream) map[string]string
 	stream     Stream
 	meter      *meter
 	log        *limiter
-	plain      *segment.Attrs            // of those without extensions in a PROXY header
-	known      map[string]*segment.Attrs // of others, by these extensions
+	plain      *segment.Attrs            // of datagrams without extensions in a PROXY header
+	known      map[string]*segment.Attrs // of the others, by their extensions
 }
 
 // maxKnownAttrs bounds how many sets are remembered for a socket: a proxy may give each datagram an id of its own.

@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// nlbTLVs are what a Network Load Balancer and other proxies tell beside the addresses.
+// nlbTLVs are extensions that a Network Load Balancer and other proxies send besides the addresses.
 var nlbTLVs = []proxyproto.TLV{
 	{Type: proxyproto.PP2_TYPE_ALPN, Value: []byte("h2")},
 	{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte("in.example.net")},
@@ -26,7 +26,7 @@ var nlbTLVs = []proxyproto.TLV{
 	{Type: proxyproto.PP2_TYPE_MIN_CUSTOM + 10, Value: []byte("\x01vpce-08d2bf15fac5001c9")},
 }
 
-// nlbAttrs are their attributes, with the listener's.
+// nlbAttrs are the attributes from nlbTLVs, with that of the listener.
 func nlbAttrs(t testing.TB, l Listener) *segment.Attrs {
 	return attrs(t, map[string]string{
 		"listener": boundTo(l), "aws.vpce": "vpce-08d2bf15fac5001c9",
@@ -34,7 +34,7 @@ func nlbAttrs(t testing.TB, l Listener) *segment.Attrs {
 	})
 }
 
-// boundTo is what ConnAttrs says of a listener.
+// boundTo returns the attribute of a listener, as from ConnAttrs.
 func boundTo(l Listener) string { return l.Addr().Network() + "://" + l.Addr().String() }
 
 func attrs(t testing.TB, pairs map[string]string) *segment.Attrs {
@@ -59,7 +59,7 @@ func wantAttrs(t *testing.T, s *memSink, want map[string]*segment.Attrs) {
 	}
 }
 
-// The attributes of a connection: what a trusted proxy tells of it, and only a trusted one, over TCP.
+// A connection over TCP has the attributes that a trusted proxy sends, and only a trusted one.
 func TestAttrsTCP(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Attributes: ConnAttrs})
 	s := newSink()
@@ -105,7 +105,7 @@ func TestAttrsTCP(t *testing.T) {
 	}
 }
 
-// A sender that is no trusted proxy cannot claim anything.
+// The header of a sender that is not a trusted proxy gives no attributes.
 func TestAttrsUntrusted(t *testing.T) {
 	far := proxies{netip.MustParsePrefix("10.0.0.0/8")}
 	header := headerV2(t, net.TCPAddrFromAddrPort(client4), net.TCPAddrFromAddrPort(client4), nlbTLVs...)
@@ -203,7 +203,7 @@ func TestAttrsTLS(t *testing.T) {
 		}
 		wantAttrs(t, s, map[string]*segment.Attrs{"hello": attrs(t, pairs)})
 	}
-	// Asked for, and not verified: anybody could have made it.
+	// Requested but not verified: anyone could have made it.
 	state := &tls.ConnectionState{ServerName: "x"}
 	state.PeerCertificates = append(state.PeerCertificates, client.Leaf)
 	if got := ConnAttrs(&Stream{TLS: state}); len(got) != 1 || got["tls.server_name"] != "x" {
@@ -211,7 +211,7 @@ func TestAttrsTLS(t *testing.T) {
 	}
 }
 
-// Whatever strangers say, ConnAttrs returns a set.
+// Whatever untrusted peers send, ConnAttrs returns a valid set.
 func TestConnAttrsHostile(t *testing.T) {
 	for _, value := range []string{"\x00\x1f\x7f\n", "\xff\xfe", strings.Repeat("ä", 2000), strings.Repeat("\xff", 1000), ""} {
 		dir := t.TempDir()
@@ -230,7 +230,7 @@ func TestConnAttrsHostile(t *testing.T) {
 	}
 }
 
-// A function that panics, or returns no set, costs attributes, and no record.
+// If the function panics or returns no valid set, the records lose their attributes, but no record is lost.
 func TestAttrsBad(t *testing.T) {
 	for what, f := range map[string]func(*Stream) map[string]string{
 		"panicked": func(*Stream) map[string]string { panic("oops") },
@@ -264,7 +264,7 @@ func TestAttrsBad(t *testing.T) {
 	}
 }
 
-// What is remembered of a proxy that gives each datagram an id of its own is bounded.
+// The memory for a proxy that gives each datagram its own id is bounded.
 func TestAttrsBounded(t *testing.T) {
 	d := newDatagramAttrs(ConnAttrs, Stream{}, new(meter), newLimiter(slog.New(slog.DiscardHandler)))
 	header := func(i int) []byte {
@@ -312,7 +312,8 @@ func TestAttrsURL(t *testing.T) {
 	}
 }
 
-// Our decoder finds what the reference implementation finds, within the limits, and takes what that refuses up to there.
+// parseTLVs finds the same as the reference implementation, within the limits. If that refuses the input, parseTLVs
+// returns the extensions before the error.
 func FuzzProxyTLVs(f *testing.F) {
 	for _, tlvs := range [][]proxyproto.TLV{nil, nlbTLVs, {{Type: 1, Value: make([]byte, maxTLVValue)}}, {{Type: 1, Value: make([]byte, maxTLVValue+1)}}} {
 		b, err := proxyproto.JoinTLVs(tlvs)

@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// oldAuto is the framing "auto" as it was when every count was believed, and overlong frames were told at their end. over
-// is set where a count was over the limit: from there on the two may differ.
+// oldAuto is the framing "auto" as it was when it accepted every count, and reported overlong frames at their end. over
+// is set if a count was over the limit: from there on the two may differ.
 type oldAuto struct {
 	line  oldNewline
 	count oldCounted
@@ -33,12 +33,12 @@ func (f *oldAuto) Next(data []byte, eof bool) (int, []byte, error) {
 	return f.line.Next(data, eof)
 }
 
-// oldCounted is a framing whose header tells the length of the payload behind it.
+// oldCounted is a framing whose header contains the length of the payload that follows.
 type oldCounted struct {
 	max    int
 	header func(data []byte) (size, length int, err error)
 	left   int    // bytes of an overlong frame that are still to come
-	lost   uint64 // and those that are gone by; none outside of such a frame
+	lost   uint64 // bytes of it so far; 0 outside of an overlong frame
 }
 
 func (f *oldCounted) Next(data []byte, eof bool) (int, []byte, error) {
@@ -132,7 +132,7 @@ func (f *oldNewline) line(line []byte, n int) (int, []byte, error) {
 // inLine reports whether a line has begun and not ended.
 func (f *oldNewline) inLine() bool { return f.scanned > 0 || f.skipped > 0 }
 
-// sameAsBefore cuts a stream with both, and compares what they make of it unless a count is over the limit.
+// sameAsBefore cuts a stream with both, and compares the results unless a count is over the limit.
 func sameAsBefore(t *testing.T, stream []byte, limit int, ends ...int) {
 	before := &oldAuto{line: oldNewline{max: limit}, count: oldCounted{max: limit, header: func(b []byte) (int, int, error) { size, n, err := octetHeader(b); return size, int(n), err }}}
 	was := run(t, before, stream, ends...)
@@ -145,7 +145,7 @@ func sameAsBefore(t *testing.T, stream []byte, limit int, ends ...int) {
 	}
 }
 
-// Octet-counted senders that were legal stay legal: only counts over the limit make a difference.
+// Streams of octet-counting senders are cut as before: only counts over the limit make a difference.
 func FuzzAutoAsBefore(f *testing.F) {
 	for _, tt := range framings {
 		f.Add([]byte(tt.stream), uint16(3), uint8(tt.max))
@@ -156,7 +156,7 @@ func FuzzAutoAsBefore(f *testing.F) {
 	})
 }
 
-// TestAutoAsBefore is the fuzz test's short form, on streams that consist of what matters.
+// TestAutoAsBefore is the short form of the fuzz test, on streams of the relevant characters.
 func TestAutoAsBefore(t *testing.T) {
 	words := []string{"1", "0", "9", "12", "20261128", "1234567890", " ", "\n", "\r\n", "\r", "a", "<13>", "hello world", "5 hello", "3 a\nb"}
 	seed := uint64(1)

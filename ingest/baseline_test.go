@@ -23,9 +23,9 @@ type remembering struct {
 
 func (r *remembering) SocketDrops(uint64) uint64 { return r.drops }
 
-// Who takes over a socket goes on where the last one left off, past the wrap of the kernel's counter too, and says at once
-// that it has: a socket that stays quiet would else be forgotten by the spool, and its drops counted again after the next
-// start.
+// A listener that takes over a socket continues from the drops that the previous one has accounted for, even past the wrap
+// of the kernel's counter, and accounts for the socket at once: otherwise the spool would forget a socket that stays
+// quiet, and its drops would be counted again after the next start.
 func TestInheritedBaseline(t *testing.T) {
 	for name, c := range map[string]struct {
 		before   uint64

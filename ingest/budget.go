@@ -8,7 +8,7 @@ import (
 )
 
 // budget bounds the memory of a listener's large buffers, by the listener's own limit and by its share of the process's
-// memory. A goroutine acquires all that it needs at once and holds nothing while it waits, so that none can block another.
+// memory. A goroutine acquires all that it needs at once and holds nothing while it waits, so goroutines cannot deadlock.
 type budget struct {
 	bytes int64
 	most  func() int64 // changes with the number of listeners

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// certificate knows until when the certificate of a listener is valid. Functions of its tls.Config may return another one at
-// each handshake, so that it is looked at there.
+// certificate knows until when the certificate of a listener is valid. The functions of a tls.Config may return a different
+// certificate at each handshake, so it is checked at each.
 type certificate struct {
 	end atomic.Int64 // in Unix seconds, 0 unknown
 }
 
-// watch lets a configuration, which nobody else has, report its certificates.
+// watch makes a configuration report its certificates. The configuration must belong to this listener alone.
 func (e *certificate) watch(c *tls.Config) {
 	if c == nil {
 		return
@@ -39,7 +39,7 @@ func (e *certificate) watch(c *tls.Config) {
 	}
 }
 
-// note notes the first end of some certificates.
+// note remembers when the first of some certificates expires.
 func (e *certificate) note(certs []tls.Certificate) {
 	var first time.Time
 	for _, c := range certs {
@@ -56,7 +56,7 @@ func (e *certificate) note(certs []tls.Certificate) {
 	}
 }
 
-// expires returns until when it is valid, zero if that is not known.
+// expires returns when the certificate expires, zero if that is not known.
 func (e *certificate) expires() time.Time {
 	if s := e.end.Load(); s != 0 {
 		return time.Unix(s, 0).UTC()

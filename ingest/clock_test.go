@@ -11,7 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// admitted is a connection of a listener that does not serve, over a pipe: its time-outs keep the time of a bubble.
+// admitted returns a connection, over a pipe, of a listener that does not serve: its time-outs use the fake clock of
+// synctest.
 func admitted(t *testing.T, o *TCPOptions, s *memSink) (l *TCP, peer net.Conn) {
 	l = listenTCP(t, o)
 	l.sink, l.append = s, s.Append
@@ -21,8 +22,8 @@ func admitted(t *testing.T, o *TCPOptions, s *memSink) (l *TCP, peer net.Conn) {
 	return l, peer
 }
 
-// A frame's time is the peer's: what the sink takes of it does not count. Else every connection with half a frame in hand
-// would end as soon as a full spool has room again.
+// FrameTimeout counts only the time of the peer, not that of the sink. Otherwise every connection with half a frame in
+// hand would end as soon as a full spool has room again.
 func TestTCPFrameTimeoutOfPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
@@ -41,7 +42,7 @@ func TestTCPFrameTimeoutOfPeer(t *testing.T) {
 	})
 }
 
-// Nor does what it waits for memory.
+// The time that a connection waits for memory does not count either.
 func TestTCPFrameTimeoutOfMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSink()
@@ -91,8 +92,8 @@ func TestTCPHandshakeTimeoutOfMemory(t *testing.T) {
 	})
 }
 
-// While the sink stalls, memory is in use by connections that wait for it. Others wait for that memory, however long it takes: they
-// are within all limits. Close ends the wait, and counts what was read as given up.
+// While the sink stalls, connections that wait for it keep their memory. Other connections wait for that memory, however long it
+// takes, since they are within all limits. Close ends the wait, and counts what was read as given up.
 func TestTCPMemoryOfStalledSink(t *testing.T) {
 	for _, end := range []string{"sink", "close"} {
 		synctest.Test(t, func(t *testing.T) {

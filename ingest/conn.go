@@ -31,9 +31,9 @@ var (
 	errNoMemory = errors.New("ingest: the listener was closed while the connection waited for memory (TCPOptions.MemoryBytes)")
 )
 
-// conn is one connection, and a goroutine that reads, cuts and appends in turn. There is no queue between the socket
-// and the sink that a burst could fill or a crash could lose. Records are slices of the window's buf, so the next read waits
-// until the sink has copied them, which also slows the peer down.
+// conn is one connection, whose goroutine reads, cuts and appends in turn. There is no queue between the socket and the sink
+// that a burst could fill or a crash could lose. Records are slices of the window's buf, so the next read waits until the
+// sink has copied them, which also slows the peer down.
 type conn struct {
 	t      *TCP
 	nc     net.Conn       // as accepted
@@ -58,7 +58,7 @@ type conn struct {
 
 	frameStart time.Time // from when on the peer has FrameTimeout for the rest of an incomplete frame
 	heard      bool      // the peer has sent more than a PROXY header
-	late       bool      // the listener was closed before the last read: what that brought was in the kernel's hands
+	late       bool      // the listener was closed before the last read: the bytes of that read were still in the kernel
 
 	mu       sync.Mutex
 	deadline time.Time
@@ -76,20 +76,20 @@ type ending struct {
 // origin is where a connection comes from.
 type origin struct {
 	proxied bool           // by a trusted proxy: a PROXY header comes first
-	header  *ProxyHeader   // what it tells beside the addresses
+	header  *ProxyHeader   // what the header says besides the addresses
 	behind  prefixed       // the connection after that header
 	attrs   *segment.Attrs // of all records
-	source  netip.Prefix   // what it counts as against the limit per source,
+	source  netip.Prefix   // what the connection counts as against the limit per source,
 	counted bool           // and whether it does yet
 }
 
-// window is what is in memory of a connection: buf[start:end] was read and is not cut yet. buf is small, or large.
+// window is the memory of a connection: buf[start:end] was read and is not cut yet. buf is small, or large.
 type window struct {
 	buf        []byte
 	start, end int
 	small      []byte
 	large      *[]byte // while a frame needs it
-	had        int     // bytes read since others had their turn
+	had        int     // bytes read since other goroutines had their turn
 }
 
 func newConn(t *TCP, nc net.Conn) *conn {
@@ -104,7 +104,7 @@ func newConn(t *TCP, nc net.Conn) *conn {
 	return c
 }
 
-// stream describes the connection to its framing.
+// stream returns the description of the connection for its framing.
 func (c *conn) stream() *Stream {
 	s := &Stream{
 		MaxRecord: c.t.o.MaxRecord, Peer: c.src, Local: addrPort(c.nc.LocalAddr()), Listener: c.t.ln.Addr(), Proxy: c.header,
@@ -168,16 +168,16 @@ func (c *conn) converse() {
 	switch err := c.read(); {
 	case err == nil:
 		return
-	case c.ack.err() != nil: // which has hung up
+	case c.ack.err() != nil: // run has hung up
 		c.warnClosed(c.ack.err())
 		return
 	case errors.Is(err, io.EOF), c.cutOff:
-	case errors.Is(err, os.ErrDeadlineExceeded): // of one that is answered
+	case errors.Is(err, os.ErrDeadlineExceeded): // the framing acknowledges
 		if c.isClosing() {
 			return // finish counts the rest
 		}
 		c.timedOut()
-	default: // reset, or gone without a word (keep-alive)
+	default: // reset, or the peer vanished (keep-alive)
 		c.broken(err)
 	}
 	c.cut(time.Now(), true)
@@ -230,7 +230,7 @@ func (c *conn) read() error {
 			switch bad := c.cut(time.Now(), false); bad {
 			case nil:
 				c.giveTurn(n)
-			case io.EOF: // in the protocol's own words
+			case io.EOF: // the peer has ended the stream as its protocol provides
 				return nil
 			default:
 				c.warnClosed(bad)
@@ -243,12 +243,13 @@ func (c *conn) read() error {
 	}
 }
 
-// turn is how many bytes a connection reads before others run: they take about a millisecond. A shorter turn would let encoders of
-// staged segments, which give no turn away for up to 10 ms, take most of the processors.
+// turn is how many bytes a connection reads before other goroutines run: about a millisecond's work. With a shorter turn, encoders
+// of staged segments, which run for up to 10 ms at a time, would take most of the processors.
 const turn = 1 << 20
 
-// giveTurn lets others run once the connection has had its turn. A connection whose peer sends faster than it reads never waits, and the
-// runtime stops a goroutine that does not wait only every 10 ms, for which a thousand of them may have to wait for each other.
+// giveTurn lets other goroutines run once the connection has had its turn. A connection whose peer sends faster than it reads never
+// blocks, and the runtime preempts a goroutine that does not block only after 10 ms; a thousand such connections would wait long
+// for each other.
 func (c *conn) giveTurn(n int) {
 	if c.had += n; c.had >= turn {
 		c.had = 0
@@ -256,8 +257,8 @@ func (c *conn) giveTurn(n int) {
 	}
 }
 
-// receive reads some bytes. A deadline does not end it if bytes that the peer has sent by then must still be read: see
-// pastDeadline.
+// receive reads some bytes. A deadline does not end it while bytes that arrived before the deadline must still be read:
+// see pastDeadline.
 func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	for {
 		late := c.t.life.ctx.Err() != nil
@@ -274,11 +275,11 @@ func (c *conn) receive(r io.Reader, b []byte) (int, error) {
 	}
 }
 
-// makeRoom makes space after end, in the smallest buffer that suffices. The rest of the last read, a part of a frame,
-// moves to the front: it is short, or alone in its buffer already.
+// makeRoom makes space after end, in the smallest buffer that suffices. It moves the rest of the last read, a part of a
+// frame, to the front: that rest is short, or is at the front already.
 func (c *conn) makeRoom() error {
 	left := c.buf[c.start:c.end]
-	// Half of it: a connection that went back to a full small buffer would need the large one again at once.
+	// Half, because a connection that returned to a full small buffer would need the large one again at once.
 	if c.large != nil && len(left) <= smallBuffer/2 {
 		copy(c.small, left)
 		c.dropLarge()
@@ -293,9 +294,9 @@ func (c *conn) makeRoom() error {
 	if c.large != nil || len(c.buf) >= largeBuffer(c.t.o.MaxRecord) {
 		return errNoFrame
 	}
-	// While it waits for memory, the connection reads nothing, and its peer is slowed down. The wait has no deadline: a sink that stalls
-	// keeps the memory of the others in use, and data would be lost that is within all limits. FrameTimeout ends each other
-	// connection that holds memory, unless the sink makes it wait.
+	// While it waits for memory, the connection reads nothing, and its peer is slowed down. The wait has no deadline: while the
+	// sink stalls, the other connections keep their memory, and a deadline would lose data that is within all limits. FrameTimeout
+	// ends every other connection that holds memory, unless it waits for the sink.
 	if c.t.memory.acquire(c.t.life.ctx, int64(largeBuffer(c.t.o.MaxRecord))) != nil {
 		return errNoMemory
 	}
@@ -318,10 +319,10 @@ func (c *conn) dropLarge() {
 	}
 }
 
-// setDeadline sets the read deadline of a frame that has begun, or of an idle connection. The time of a frame counts
-// from its first byte, so a peer cannot extend it by sending a byte now and then. The time that the sink took for
-// earlier frames does not count: otherwise a spool that was full for longer would end all connections, each in the
-// middle of a frame.
+// setDeadline sets the read deadline of a frame that has begun, or of an idle connection. The time of a frame counts from
+// its first byte, so a peer cannot extend it by sending a byte now and then. The time that the sink took for earlier
+// frames does not count: otherwise a spool that was full for longer than FrameTimeout would end all connections, each in
+// the middle of a frame.
 func (c *conn) setDeadline() {
 	now := time.Now()
 	var want time.Time
@@ -335,7 +336,7 @@ func (c *conn) setDeadline() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Moving a deadline costs more than a short read: a second of exactness is given away for it.
+	// Moving a deadline costs more than a short read, so the deadline may be up to a second early.
 	late := want.Sub(c.deadline)
 	if c.closing || c.cutOff || late == 0 || late > 0 && late < time.Second && want.After(now.Add(time.Second)) {
 		return

@@ -21,7 +21,7 @@ func (c *conn) shut(until time.Time) {
 	defer c.mu.Unlock()
 	c.closing = true
 	switch {
-	case c.cutOff: // what it reads now is there already
+	case c.cutOff: // only data that has arrived is still read
 	case c.t.acks:
 		c.interrupt()
 	default:
@@ -30,8 +30,8 @@ func (c *conn) shut(until time.Time) {
 	}
 }
 
-// hangUp ends a connection that is acknowledged, whatever it waits for from its peer. The connection's goroutine closes it, after it has
-// counted what the peer does not send again.
+// hangUp ends a connection whose records are acknowledged, even while it waits for its peer. The connection's goroutine closes it
+// after it has counted the data that the peer does not send again.
 func (c *conn) hangUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +61,8 @@ func (c *conn) pastDeadline() bool {
 	}
 	c.cutOffPeer()
 	if h, ok := c.nc.(halfCloser); ok && closing && runtime.GOOS == "linux" {
-		// The close is to be a reset: without it a peer whose window is closed would learn of it from its next probe only,
-		// minutes later.
+		// The close must send a reset: without it, a peer whose send window is closed would learn of the close only from
+		// its next probe, minutes later.
 		h.SetLinger(0)
 	}
 	return true
@@ -80,7 +80,7 @@ func (c *conn) cutOffPeer() {
 	c.cutOff = true
 	h, ok := c.nc.(halfCloser)
 	if !ok || runtime.GOOS != "linux" {
-		// Other systems throw away what they have queued when the reading side is closed: read for a moment longer.
+		// Other systems discard queued data when the reading side is closed: read for a moment longer.
 		c.nc.SetReadDeadline(time.Now().Add(settleTime))
 		return
 	}
@@ -92,7 +92,7 @@ func (c *conn) cutOffPeer() {
 }
 
 // abort ends the connection of a listener that is closed. Data that the kernel has acknowledged to the peer is still read,
-// cut and counted, but not waited for by the sink. What a peer sends again is not.
+// cut and counted, without waiting for the sink; data that the peer sends again is not.
 func (c *conn) abort() {
 	if c.t.acks {
 		c.hangUp()
@@ -101,8 +101,8 @@ func (c *conn) abort() {
 	c.shut(past)
 }
 
-// turnAway closes a connection that is not admitted, and counts what its peer has sent already. With TLS that is unknown. Peers of which
-// some send it again, and others do not, have not chosen yet: it counts.
+// turnAway closes a connection that is not admitted, and counts what its peer has sent already. With TLS that is unknown. A peer
+// that may still choose whether it wants acknowledgements has not chosen yet, so its data counts.
 func (c *conn) turnAway(cause segment.Cause) (bytes int64) {
 	defer c.nc.Close()
 	if c.repeats() || c.t.o.TLS != nil {
@@ -124,9 +124,9 @@ func (c *conn) turnDown() {
 	}
 }
 
-// forgo counts as lost the part of the stream that was read and not cut, together with what the peer has sent after it:
-// those bytes were acknowledged to the peer, and some of them may be discarded already. The number of frames in them is unknown.
-// Nothing is left then to count again.
+// forgo counts as lost the part of the stream that was read and not cut, together with the bytes that the peer has sent after
+// it: the kernel has acknowledged them to the peer. discarded is how many of these were read already. The number of frames in
+// them is unknown. A second call finds nothing to count.
 func (c *conn) forgo(cause segment.Cause, discarded uint64) {
 	behind := discarded + c.unread(c.rd)
 	if c.end > c.start || c.packed.open || behind > 0 {
@@ -135,7 +135,7 @@ func (c *conn) forgo(cause segment.Cause, discarded uint64) {
 	}
 }
 
-// giveUpStream is forgo for a stream that the listener has given up, unless the peer sends it again.
+// giveUpStream calls forgo for a stream that the listener has given up, unless the peer sends it again.
 func (c *conn) giveUpStream(discarded uint64) {
 	if !c.repeats() {
 		c.forgo(segment.GivenUp, discarded)
@@ -143,8 +143,8 @@ func (c *conn) giveUpStream(discarded uint64) {
 	}
 }
 
-// cutShort counts a frame of which some bytes were read, and the bytes of the stream that follow it uncut. How many frames
-// these are, and how many a piece had that is not unpacked to its end, is unknown.
+// cutShort counts a frame of which some bytes were read, and the uncut bytes of the stream after it. The number of frames
+// in these bytes, and in a piece that is not completely unpacked, is unknown.
 func (c *conn) cutShort(cause segment.Cause, read, behind uint64) {
 	cause = c.lose(cause, read+behind)
 	c.lost.Lost[cause].AtLeast = c.lost.Lost[cause].AtLeast || behind > 0 || c.packed.open

@@ -74,7 +74,7 @@ func (s *connSet) identify(c *conn) error {
 // claim counts a connection against the limit of its source; s.mu is held.
 func (s *connSet) claim(c *conn) error {
 	src, most := source(c.src.Addr()), s.maxSource
-	if all := s.shares.most(s.max); all < s.max { // where places are scarce, one source leaves half of them to others
+	if all := s.shares.most(s.max); all < s.max { // if connections are scarce, one source must leave half of them to others
 		most = min(most, max(1, all/2))
 	}
 	if s.perSource[src] >= most {
@@ -98,7 +98,7 @@ func (s *connSet) remove(c *conn) {
 	}
 }
 
-// close half-closes all connections, and those that are still to be added.
+// close half-closes all connections, including those that are added later.
 func (s *connSet) close(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *connSet) close(until time.Time) {
 	}
 }
 
-// abort ends all connections, and those that are still to be added: see conn.abort.
+// abort ends all connections, including those that are added later: see conn.abort.
 func (s *connSet) abort() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *connSet) abort() {
 	}
 }
 
-// queued returns how many bytes of all connections wait in the kernel.
+// queued returns how many unread bytes of all connections the kernel has queued.
 func (s *connSet) queued() (bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

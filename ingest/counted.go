@@ -37,7 +37,7 @@ type counted struct {
 	left   int64 // bytes of an overlong frame that are still to come
 }
 
-// maxDigits is the most digits a length has: 999,999,999 is far over every limit.
+// maxDigits is how many digits a length may have: 999,999,999 is far over every limit.
 const maxDigits = 9
 
 // errShort: the header is not complete.
@@ -114,12 +114,12 @@ func len32Header(data []byte) (size int, length int64, err error) {
 	return 4, int64(binary.BigEndian.Uint32(data)), nil // more than an int of a 32-bit system
 }
 
-// Auto decides for each frame: a frame that begins with a length as in OctetCounting, digits and a space, is taken as
-// such, and any other as a line as in Newline. The two cannot be confused for syslog messages, which begin with "<"
-// (RFC 6587 §3.4). A number over the limit is not taken as a length, since such a frame could not be kept: a line that
-// begins with a date, as in "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a
-// space need Newline. Senders of frames over the limit need OctetCounting or a larger TCPOptions.MaxRecord: otherwise
-// the lines in such a frame become records of their own.
+// Auto chooses the framing of each frame. A frame that begins with digits and a space is cut as by OctetCounting, any
+// other as by Newline. Syslog messages are never ambiguous, since they begin with "<" (RFC 6587 §3.4). A number over the
+// limit does not count as a length, since such a frame could not be kept: so a line that begins with a date, as in
+// "20261128 10:00:00", is a line. Senders of lines that begin with a smaller number and a space need Newline. Senders of
+// frames over the limit need OctetCounting or a larger TCPOptions.MaxRecord: otherwise each line in such a frame becomes
+// a record.
 func Auto(s *Stream) Framer {
 	return &auto{line: newline{max: s.MaxRecord}, count: counted{max: s.MaxRecord, header: octetHeader}}
 }

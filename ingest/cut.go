@@ -12,8 +12,8 @@ import (
 // errFramer: a Framer broke its contract.
 var errFramer = errors.New("ingest: framer returned an impossible result")
 
-// cut hands all whole frames that were read to the sink, and acknowledges them. After eof nothing is left. An error
-// says that the connection must be closed: because the rest of the stream cannot be understood, and is lost; because
+// cut hands all complete frames that were read to the sink, and acknowledges them. With eof it leaves no bytes. An error
+// means that the connection must be closed: because the rest of the stream cannot be understood, and is lost; because
 // nothing can be acknowledged any more; or, with io.EOF, because the stream has ended.
 func (c *conn) cut(now time.Time, eof bool) error {
 	c.batch = batches.Get().(*[]segment.Record)
@@ -36,7 +36,7 @@ func (c *conn) cut(now time.Time, eof bool) error {
 	case c.start == c.end:
 		c.frameStart = time.Time{}
 	case c.start > 0 || !begun: // buffers are filled from 0: something was consumed
-		c.frameStart = time.Now() // from when more is read: the peer is not to blame for how long the sink took
+		c.frameStart = time.Now() // the time that the sink took does not count against the peer
 	}
 	return err
 }
@@ -44,7 +44,7 @@ func (c *conn) cut(now time.Time, eof bool) error {
 // batches are shared by all connections: one is needed only while frames are cut.
 var batches = sync.Pool{New: func() any { b := make([]segment.Record, 0, maxBatch); return &b }}
 
-// frames cuts until the framer needs more bytes.
+// frames cuts frames until the framer needs more bytes.
 func (c *conn) frames(now time.Time, eof bool) (err error) {
 	defer c.guard.caught(c, &err)
 	for {
@@ -93,7 +93,7 @@ func (c *conn) frames(now time.Time, eof bool) (err error) {
 	}
 }
 
-// lostFrame returns the LostFrame that err is, or nil. A function of its own, since errors.As moves its target to the heap.
+// lostFrame returns err as a LostFrame, or nil. It is a separate function because errors.As moves its target to the heap.
 func lostFrame(err error) *LostFrame {
 	if err == nil {
 		return nil
@@ -127,8 +127,8 @@ func (c *conn) next(eof bool) (n int, frame []byte, err error) {
 	return n, frame, err
 }
 
-// lose counts a frame that is not kept; the next flush accounts for it. If the connection was reset, a frame without
-// its end lacks it for that reason. lose returns the cause that was counted.
+// lose counts a frame that is not kept; the next flush accounts for it. If the connection was reset, that is the cause of
+// an incomplete frame. lose returns the cause that was counted.
 func (c *conn) lose(cause segment.Cause, bytes uint64) segment.Cause {
 	if c.reset && cause == segment.Malformed {
 		cause = segment.Reset
@@ -145,8 +145,8 @@ func (c *conn) loseMore(cause segment.Cause, bytes uint64) {
 	c.lost.Lost[cause].Bytes += bytes
 }
 
-// flush accounts for what was cut and waits until the sink has taken it. The frames are slices of the connection's
-// buffer, so nothing may be read before that. An error says that the frames cannot be acknowledged.
+// flush accounts for the frames that were cut and waits until the sink has taken them. They are slices of the
+// connection's buffer, so nothing may be read before that. An error means that the frames cannot be acknowledged.
 func (c *conn) flush(now time.Time) error {
 	n := len(*c.batch)
 	if err := c.ack.awaitWindow(n); err != nil {
@@ -177,8 +177,8 @@ func (c *conn) flush(now time.Time) error {
 	return c.answer(n)
 }
 
-// forsake is called when the connection cannot go on, with records that were not handed over. A peer that repeats sends them
-// again, so they are neither received nor lost. Of any other peer, they and what else was read are lost.
+// forsake is called when the connection cannot continue and has records that the sink was not offered. If the peer sends
+// them again, they are neither received nor lost. Otherwise they are lost, and so is the rest of the stream.
 func (c *conn) forsake() {
 	if c.repeats() {
 		return
@@ -189,8 +189,8 @@ func (c *conn) forsake() {
 	c.forgo(segment.GivenUp, 0)
 }
 
-// giveUp counts what the sink had not taken when the listener was closed. A peer that waits for acknowledgements sends
-// it again, so there it is an upper bound of the loss.
+// giveUp counts the records that the sink had not taken when the listener was closed. A peer that waits for
+// acknowledgements sends them again, so for such a peer the count is an upper bound.
 func (c *conn) giveUp(left segment.Tally) {
 	if c.ack != nil {
 		c.ack.lost = errGivenUp

@@ -1,21 +1,21 @@
 // Package ingest receives records from the network: datagrams over UDP and unix sockets, frames over TCP and TLS. It hands
 // them to a [Sink], which spool.Intake implements, together with an account of everything that it received and lost.
 //
-// [ListenUDP] and [ListenTCP] bind. [UDP.Serve] and [TCP.Serve] receive until [UDP.Shutdown], like a server of net/http.
-// [Listen] opens either from a URL.
+// [ListenUDP] and [ListenTCP] bind. [UDP.Serve] and [TCP.Serve] receive until Shutdown is called, like a server of
+// net/http. [Listen] opens either kind of listener from a URL.
 //
 // # Guarantees
 //
-// Until Close is called, the listener discards no record that it has read and that is within its limits. While the Sink does
-// not take records, the listener keeps the current batch, tries again, and reads no more. TCP then slows its peers down. UDP
-// datagrams that find the receive buffer full are dropped by the kernel, which counts them.
+// Until Close is called, the listener discards no record within its limits that it has read. While the Sink does not take
+// records, the listener keeps the current batch, tries again, and reads no more. TCP then slows its peers down. The
+// kernel drops UDP datagrams that arrive while the receive buffer is full, and counts them.
 //
-// Everything that reached a socket is accounted for: every received record was taken by the sink, is read and not taken yet,
-// or is lost, under a cause. On Linux the kernel's drops are counted exactly per socket (SO_MEMINFO), from bind to close;
-// with UDPOptions.GRO their count is a lower bound. On other systems they are unknown, and Stats says so. Packets that
-// the kernel drops before it has found a socket (a full backlog of the network stack, fragments of a datagram that never
-// became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The listener counts a record as
-// received before it offers it to the sink, so the ledger never shows more kept than received.
+// Everything that reached a socket is accounted for: every received record was taken by the sink, is in the hands of the
+// listener, or is counted as lost, by cause. On Linux the kernel's drops are counted exactly per socket (SO_MEMINFO), from
+// bind to close; with UDPOptions.GRO their count is a lower bound. On other systems they are unknown, and Stats says so.
+// Packets that the kernel drops before it has found a socket (a full backlog of the network stack, fragments of a datagram
+// that never became whole) appear only in the counters of the host (/proc/net/softnet_stat, nstat). The listener counts a
+// record as received before it offers it to the sink, so the ledger never shows more kept than received.
 //
 // Shutdown loses nothing that had arrived: each socket stops receiving, is read until it is empty, and only then closed. A
 // TCP connection is cut exactly after the last byte that the kernel acknowledged to the peer.
@@ -26,11 +26,11 @@
 //
 // # How a UDP socket is closed
 //
-// Closing a socket loses what is queued in it, and reading it first leaves a gap in which more can arrive. So Shutdown
-// connects each socket to itself. The kernel then no longer delivers other senders' datagrams to it: they go to the port's
-// remaining sockets or, if there are none, are rejected with an ICMP error. What is queued stays and is read to the end.
-// The drop counter is read after that, and is final. Systems other than Linux do not detach a socket: the listener reads what had
-// arrived, and datagrams that arrive after that, until the socket is closed, are lost and not counted. The log says so.
+// Closing a socket loses what is queued in it, and reading it first leaves a gap in which more can arrive. So Shutdown connects
+// each socket to itself. The kernel then no longer delivers other senders' datagrams to it: they go to the port's remaining
+// sockets or, if there are none, are rejected with an ICMP error. What is queued stays and is read to the end. The drop counter
+// that is read after that is final. Systems other than Linux do not detach a socket: the listener reads what had arrived, and
+// datagrams that arrive after that, until the socket is closed, are lost and not counted. The log says so.
 //
 // Sockets that were inherited ([Inherited], systemd's socket activation) belong to the next process as well, so they are
 // left as they are: Shutdown reads what had arrived when it was called and leaves the rest. Both processes may read at the
@@ -40,9 +40,9 @@
 //
 // Shutdown accepts the connections that are queued and closes its own side of every connection. A well-behaved sender
 // understands this and stops. The listener reads on until the peer closes too, at most for TCPOptions.Grace. Then it
-// closes the reading side as well: from then on Linux refuses what arrives, so that everything that it ever acknowledged
-// is still read. After the last byte the connection is reset. The sender must send a message again that was under way at
-// that moment; it can know this only if the protocol has acknowledgements.
+// closes the reading side as well: from then on Linux refuses new data, so everything that it has acknowledged is still
+// read. After the last byte the connection is reset. The sender must repeat a message that was in transit at that moment;
+// it can know this only if the protocol has acknowledgements.
 //
 // # Senders that never read
 //
@@ -71,8 +71,8 @@
 // # Between a listener and a spool
 //
 // A [Transform] drops, changes or splits records before they reach a spool, and a [Route] distributes them to several spools.
-// Both are Sinks, can be put before each other, and keep the ledgers right. A Sink of a program's own that does neither
-// implements [Wrapper].
+// Both are Sinks, can be combined in any order, and keep the ledgers correct. A program's own Sink that only passes records
+// on implements [Wrapper].
 //
 // # Size of the receive buffer
 //
@@ -111,25 +111,25 @@
 //
 // From the outside in. url.go opens a listener from a URL, with tlsfiles.go and inherit.go. handover_linux.go passes sockets
 // to a successor, in the messages of handover.go, and hold.go keeps records until the successor has a sink. transform.go and
-// route.go are Sinks before others, and marks.go knows what a Route must wait for before an acknowledgement.
+// route.go are Sinks that pass records on to others, and marks.go knows which records of each Sink a Route waits for.
 //
 // UDP: udp.go is the listener. open_linux.go binds its sockets, unixgram_linux.go and unixgram.go those of the unix domain.
 // socket.go is the loop of one socket and the account of its drops; drops.go and drops_linux.go find out why the kernel
-// dropped. recv_plain.go reads one datagram at a time; recv_linux.go reads many with recvmmsg(2), or with what
-// recvcall_linux.go falls back to, and msg_linux.go decodes what comes with them. receiver.go is what both offer to the
-// loop. udpoptions.go has the options.
+// dropped. recv_plain.go reads one datagram at a time; recv_linux.go reads many with recvmmsg(2), or with the fallback in
+// recvcall_linux.go, and msg_linux.go decodes their addresses and control messages. receiver.go is the interface between
+// both and the loop. udpoptions.go has the options.
 //
 // TCP: tcp.go is the listener, connset.go has its connections and their limits, shares.go the limits of the process. conn.go
-// is the life of one connection. proxyconn.go reads its PROXY header, proxytlv.go the
-// extensions in it, attrs.go makes attributes of them, tlsconn.go adds TLS, certificate.go knows when its certificate ends,
-// cut.go takes frames from its buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds
-// its memory. accept_linux.go asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are
-// framings, framer.go is their interface. tcpoptions.go has the options.
+// is the life of one connection. proxyconn.go reads its PROXY header, proxytlv.go the extensions in it, attrs.go makes
+// attributes of them, tlsconn.go adds TLS, certificate.go knows when its certificate expires, cut.go takes frames from its
+// buffer to the sink, answer.go sends acknowledgements, connend.go ends it, and budget.go bounds its memory. accept_linux.go
+// asks the kernel what is queued. guard.go stops panics of Framers. counted.go and newline.go are framings, framer.go is
+// their interface. tcpoptions.go has the options.
 //
-// Both: movable.go is what a hand-over needs of a listener and pause.go how the listener stops reading for it. sink.go is
-// the interface to the spool, wrapper.go what a Sink may have besides, and life.go the life cycle of a listener. meter.go
-// counts, with senders.go, and allowance_linux.go and allowance.go for the counters of EC2's interfaces; hooks.go tells an
-// embedder's hooks. proxy.go has the trusted sources and
-// the headers of datagrams, misuse.go what is refused at a call, limiter.go bounds the rate of the log, refused.go explains
-// system calls that are refused, and inherit_unix.go has system calls on descriptors.
+// Both: movable.go is the part of a listener that a hand-over uses, and pause.go stops its reading for that. sink.go is the
+// interface to the spool, wrapper.go has the optional methods of a Sink, and life.go the life cycle of a listener. meter.go
+// counts records, senders.go counts them by sender, and allowance_linux.go and allowance.go read the counters of EC2's
+// interfaces; hooks.go calls an embedder's hooks. proxy.go has the trusted sources and the headers of datagrams, misuse.go
+// refuses invalid arguments, limiter.go bounds the rate of the log, refused.go explains system calls that the system
+// refuses, and inherit_unix.go has system calls on descriptors.
 package ingest

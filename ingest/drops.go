@@ -7,7 +7,7 @@ import (
 	"github.com/penstock-go/penstock/internal/units"
 )
 
-// The log lines about dropped datagrams, one for each reason that can be found out, with its remedy.
+// The log lines about dropped datagrams: one for each reason that can be determined, with its remedy.
 const (
 	dropsSink = "ingest: the kernel dropped datagrams while the listener waited for the spool, which is full or has a slow disk (see the spool's log lines)"
 	dropsCut  = "ingest: the kernel dropped datagrams because it granted a smaller receive buffer than requested; raise net.core.rmem_max or give the process CAP_NET_ADMIN"
@@ -31,7 +31,7 @@ func causeOfDrops(n uint64, waited time.Duration, asked, granted int, was, now u
 	switch {
 	case waited >= sinkWaitLeast:
 		return dropsSink
-	case 2*growth(now.mem, was.mem) > n: // the counters are of all sockets, so they only have to explain most of it
+	case 2*growth(now.mem, was.mem) > n: // the counters cover all sockets, so they need to explain only most of the drops
 		return dropsMem
 	case 2*growth(now.sum, was.sum) > n:
 		return dropsSum
@@ -41,18 +41,18 @@ func causeOfDrops(n uint64, waited time.Duration, asked, granted int, was, now u
 	return dropsRate
 }
 
-// toldDrops is what was logged of a socket's drops, and what the next line needs.
+// toldDrops is the state of a socket's drops as of the last log line about them, from which the next line is made.
 type toldDrops struct {
 	drops  uint64
 	errors udpErrors
-	waited time.Duration // since then, the longest
-	looked time.Time     // for a reason
+	waited time.Duration // the longest wait for the sink since then
+	looked time.Time     // when a reason was last looked for
 }
 
 // tellDrops logs what the socket has dropped since the last line about it. pollMu is held.
 func (s *socket) tellDrops() {
 	t := &s.told
-	if s.polled.Sub(t.looked) < pollBusy { // looking for a reason takes 0.1 ms, in which the queue grows
+	if s.polled.Sub(t.looked) < pollBusy { // looking for a reason takes 0.1 ms, during which the queue grows
 		return
 	}
 	t.looked = s.polled

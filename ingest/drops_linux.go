@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// readUDPErrors reads the kernel's counters, of IPv4 and IPv6 together. A counter that cannot be read is 0.
+// readUDPErrors reads the kernel's counters and adds those of IPv4 and IPv6. A counter that cannot be read is 0.
 func readUDPErrors() udpErrors {
 	var e udpErrors
 	if b, err := os.ReadFile("/proc/net/snmp"); err == nil {

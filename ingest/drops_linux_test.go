@@ -38,7 +38,7 @@ func (l *logLines) with(text string) (found []string) {
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// The line about drops says whose fault they are: the sink's that made the listener wait, or that of the rate.
+// The line about drops names their cause: the sink that made the listener wait, or the rate.
 func TestUDPDropsNameTheirCause(t *testing.T) {
 	for _, blocked := range []bool{true, false} {
 		log := new(logLines)
@@ -52,7 +52,7 @@ func TestUDPDropsNameTheirCause(t *testing.T) {
 			}
 		}
 		if !blocked {
-			flood() // nobody reads yet, and nobody waits for the sink
+			flood() // nothing is read yet, and the listener does not wait for the sink
 		}
 		wait := serve(t, u, s)
 		if blocked {
@@ -114,7 +114,7 @@ func TestUDPErrorsOfTheKernel(t *testing.T) {
 	}
 }
 
-// The kernel counts a dropped aggregate as one, so that the loss is a lower bound, and is marked as such.
+// The kernel counts a dropped aggregate as one, so the loss is a lower bound, and is marked as such.
 func TestUDPDropsOfAggregates(t *testing.T) {
 	u := listenUDP(t, &UDPOptions{ReceiveBuffer: 64 << 10, GRO: true})
 	s := newSink()

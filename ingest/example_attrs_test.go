@@ -27,13 +27,13 @@ func (p attrPrinter) Offer(ctx context.Context, batch []segment.Record) (uint64,
 
 func (p attrPrinter) Account(segment.Account) {}
 
-// All records of a connection have the attributes that a function returns for it: those that the listener knows, and others.
+// All records of a connection have the attributes that a function returns: those of ConnAttrs, and further ones.
 func ExampleConnAttrs() {
 	l, err := ingest.ListenTCP("127.0.0.1:0", &ingest.TCPOptions{
 		Framing: ingest.Newline,
 		Attributes: func(s *ingest.Stream) map[string]string {
 			attrs := ingest.ConnAttrs(s)
-			delete(attrs, "listener") // its port is another each time
+			delete(attrs, "listener") // its port differs each time
 			attrs["site"] = "fra-1"
 			return attrs
 		},

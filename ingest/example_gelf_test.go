@@ -17,11 +17,12 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// gelf puts GELF datagrams together: messages in up to 128 chunks, and messages compressed with gzip or zlib. Its method
-// transform is the function of a Transform. The ledger counts the chunks before the last one of a message as filtered.
+// gelf assembles GELF messages from datagrams: messages in up to 128 chunks, and messages compressed with gzip or zlib.
+// Its method transform is the function of a Transform. The ledger counts the chunks before the last one of a message as
+// filtered.
 //
-// A message whose chunks do not all arrive within five seconds is dropped, as the protocol says: over UDP nobody sends them
-// again. A kill loses the chunks that wait, for the same reason. incomplete counts the messages.
+// A message whose chunks do not all arrive within five seconds is dropped, as the protocol requires: over UDP they are not
+// sent again. For the same reason a kill loses the chunks that wait. incomplete counts these messages.
 type gelf struct {
 	max        int // bytes of a message, compressed or not
 	mu         sync.Mutex
@@ -48,7 +49,7 @@ func (g *gelf) transform(r segment.Record, out []segment.Record) []segment.Recor
 			return out
 		}
 	}
-	if plain, ok := g.inflate(r.Data); ok { // what cannot be inflated is kept as it came
+	if plain, ok := g.inflate(r.Data); ok { // data that cannot be inflated is kept unchanged
 		r.Data = plain
 	}
 	return append(out, r)
@@ -58,7 +59,7 @@ func (g *gelf) transform(r segment.Record, out []segment.Record) []segment.Recor
 func (g *gelf) add(chunk []byte, now time.Time) (message []byte) {
 	id, place, count := [8]byte(chunk[2:10]), int(chunk[10]), int(chunk[11])
 	if count == 0 || count > 128 || place >= count {
-		return chunk // no chunk of the protocol
+		return chunk // not a valid chunk
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

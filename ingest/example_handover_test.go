@@ -14,24 +14,24 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// A program that replaces itself at SIGHUP by what lies under its name then, without losing a datagram. It is both: the
-// successor of the process that has started it, if there is one, and the predecessor of the next.
+// At SIGHUP this program replaces itself by the binary that has its name at that time, without losing a datagram. It has
+// both roles: successor of the process that has started it, if that was a predecessor, and predecessor of the next.
 func ExampleHandOver() {
 	ctx := context.Background()
 	var o ingest.Options
-	inherited, err := ingest.Inherit() // nil if it was started in any other way
+	inherited, err := ingest.Inherit() // nil without a predecessor
 	if err != nil {
 		log.Fatal(err)
 	}
 	if inherited != nil {
-		if err := inherited.Take(ctx, "udp"); err != nil { // the configuration is good: the predecessor may stop
+		if err := inherited.Take(ctx, "udp"); err != nil { // the configuration is valid: the predecessor may stop
 			log.Fatal(err)
 		}
 		inherited.Apply("udp", &o)
 	}
 	l, err := ingest.Listen("udp://:5140", &o) // inherited, or bound
 	if err != nil {
-		log.Fatal(err) // the predecessor goes on
+		log.Fatal(err) // the predecessor continues
 	}
 
 	var sp *spool.Spool
@@ -46,13 +46,13 @@ func ExampleHandOver() {
 		}
 		hold := ingest.NewHold(&ingest.HoldOptions{MemoryBytes: 128 << 20, SocketDrops: inherited.SocketDrops})
 		go l.Serve(hold)
-		inherited.Serving()                          // upon which the predecessor closes the spool
+		inherited.Serving()                          // the predecessor now closes the spool
 		for range time.Tick(20 * time.Millisecond) { // until the predecessor has closed it
 			if sp, err = spool.Open("/var/spool/penstock/vpn", nil); err == nil {
 				break
 			}
 			if !errors.Is(err, spool.ErrLocked) {
-				log.Print(err) // go on trying all the same: what is held is in memory only
+				log.Print(err) // keep trying: the held records are in memory only
 			}
 		}
 		if err := hold.Attach(ctx, sp.Intake()); err != nil {

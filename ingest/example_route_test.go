@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Debug lines are dropped, passwords are redacted, and what concerns logins goes to a spool of its own.
+// Debug lines are dropped, passwords are redacted, and lines about logins are routed to a separate spool.
 func Example_transformAndRoute() {
 	dir, err := os.MkdirTemp("", "route-*")
 	if err != nil {
@@ -51,7 +51,7 @@ func Example_transformAndRoute() {
 			return out // dropped
 		}
 		if before, _, ok := bytes.Cut(r.Data, []byte("password=")); ok {
-			r.Data = append(bytes.Clone(before), "password=***"...) // bytes of its own
+			r.Data = append(bytes.Clone(before), "password=***"...) // new bytes
 		}
 		return append(out, r)
 	}, nil)
@@ -65,7 +65,7 @@ func Example_transformAndRoute() {
 	}
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(clean) }()
-	for l.Ready() != nil { // a service says so to its load balancer, in /readyz
+	for l.Ready() != nil { // a service reports this to its load balancer, in /readyz
 		runtime.Gosched()
 	}
 	c, err := net.Dial("tcp", l.Addr().String())
@@ -88,8 +88,8 @@ func Example_transformAndRoute() {
 	// auth: received 1, kept 1, filtered 0, balance <nil>
 }
 
-// counted is a Sink of an embedder's own, which counts the batches on their way. With Unwrap, listeners find what they ask
-// the spool; with Keep, TryOffer and Session, records do not pass by it.
+// counted is an embedder's own Sink, which counts the batches that it passes on. With Unwrap, listeners find the other
+// methods of the spool; with Keep, TryOffer and Session, no records bypass it.
 type counted struct {
 	ingest.Sink
 	batches *int

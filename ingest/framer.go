@@ -12,7 +12,7 @@ import (
 
 // Framer cuts the byte stream of one connection into frames. It may keep state: every connection has a Framer of its own.
 //
-// A Framer that panics costs its connection, which is counted (Stats.Panics) and logged with the stack.
+// If a Framer panics, the listener closes its connection, counts that (Stats.Panics), and logs the stack.
 type Framer interface {
 	// Next looks at data, the bytes of the stream that are not consumed yet, and returns how many of them to consume.
 	//
@@ -26,8 +26,8 @@ type Framer interface {
 	// With eof there is nothing after data. Next is then called until it returns 0, nil, nil; bytes that are left are
 	// counted as lost (malformed).
 	//
-	// A Framer whose protocol sends acknowledgements implements Acknowledger too, and one whose protocol packs several
-	// frames into one, for example to compress them, Unpacker.
+	// A Framer whose protocol sends acknowledgements also implements Acknowledger. A Framer whose protocol packs several
+	// frames into one, for example to compress them, also implements Unpacker.
 	//
 	// A frame and its framing must fit into Stream.MaxRecord plus 4,096 bytes.
 	Next(data []byte, eof bool) (n int, frame []byte, err error)
@@ -43,20 +43,20 @@ type Unpacker interface {
 	//	nil, nil         the piece has no more frames
 	//	nil, *LostFrame  a frame is lost
 	//	nil, ErrFlush    the Framer wants to reuse memory of its own: see ErrFlush
-	//	nil, err         any other error is as one of Next
+	//	nil, err         any other error: as for Next
 	Unpack() (frame []byte, err error)
 }
 
-// ErrFlush is returned by an Unpacker, from either method and with nothing else, before it changes memory of its own that
-// frames point to. The listener then hands these frames to the Sink, which copies them, and repeats the call.
+// ErrFlush is returned by either method of an Unpacker, without any other result, before it changes memory of its own
+// that frames point to. The listener then hands these frames to the Sink, which copies them, and repeats the call.
 var ErrFlush = errors.New("ingest: the framer is about to reuse its memory")
 
 // Framing makes the Framer of a connection. The package's own are Auto, Newline, OctetCounting, Len16, Len32,
 // and those that Fixed returns.
 //
-// The listener calls it once for every connection, after the PROXY header and the TLS handshake. It also calls it when it
-// is made, with a Stream that has no more than MaxRecord, to learn whether the Framers are Acknowledgers: either all of them
-// are, or none.
+// The listener calls it once for every connection, after the PROXY header and the TLS handshake. ListenTCP also calls it,
+// with a Stream that has only MaxRecord, to learn whether the Framers are Acknowledgers: either all of them must be, or
+// none.
 type Framing func(s *Stream) Framer
 
 // Stream describes the connection that a Framer is made for. The Framer may keep the Stream, but must not change it.
@@ -76,14 +76,14 @@ type Stream struct {
 	Proxy *ProxyHeader
 }
 
-// LostFrame is the error of a Framer that skips a single frame. A Framer reports a long frame as soon as it knows that the
-// frame is lost, and its further bytes as they arrive: a frame may take hours, or never end.
+// LostFrame is the error that a Framer returns when it skips a single frame. A Framer reports an overlong frame as soon as
+// it knows that the frame is lost, and the frame's further bytes as they arrive: the frame may take hours, or never end.
 type LostFrame struct {
 	// Cause is segment.FrameTooLong or segment.Malformed.
 	Cause segment.Cause
 	// Bytes of payload that were skipped.
 	Bytes uint64
-	// Rest says that these are more bytes of a frame that was reported before.
+	// Rest means that these are more bytes of a frame that was reported before.
 	Rest bool
 }
 

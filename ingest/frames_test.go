@@ -13,8 +13,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// packs takes packs: a count, and one byte for each of count records, which it unpacks into memory that all packs share.
-// A record "!" is lost. Where it acknowledges, it acknowledges packs that end with "a".
+// packs is a framing of packs: a count, and one byte for each of count records, which it unpacks into memory that all
+// packs share. A record "!" is lost. If it acknowledges, it acknowledges packs that end with "a".
 type packs struct {
 	pack    []byte // the rest of it
 	memory  [255]byte
@@ -62,7 +62,8 @@ func (p *ackedPacks) Bye() []byte { return nil }
 
 func pack(records string) string { return string(rune(len(records))) + records }
 
-// Many records out of few bytes, in memory that the framer uses again: each is what it was, in order, and lost ones count.
+// Many records from few bytes, in memory that the framer reuses: each arrives unchanged and in order, and lost ones are
+// counted.
 func TestManyFramesOfOnePiece(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &packs{} }})
 	s := newSink()
@@ -113,7 +114,7 @@ type durableSink struct{ *memSink }
 
 func (durableSink) WaitDurable(context.Context, uint64) error { return nil }
 
-// An Unpacker that wants to flush without end costs its connection, not the listener.
+// An Unpacker that returns ErrFlush without end ends its connection, not the listener.
 func TestEndlessFlush(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return flusher{} }})
 	s := newSink()
@@ -133,8 +134,8 @@ type framerFunc func(data []byte, eof bool) (int, []byte, error)
 
 func (f framerFunc) Next(data []byte, eof bool) (int, []byte, error) { return f(data, eof) }
 
-// A Framer that panics costs its connection: what was cut before is kept, the rest is lost with its cause, and the listener
-// goes on.
+// A Framer that panics ends its connection: records that were cut before are kept, the rest is lost with its cause, and the
+// listener continues.
 func TestFramerPanics(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: func(s *Stream) Framer {
 		line := Newline(s)
@@ -162,7 +163,7 @@ func TestFramerPanics(t *testing.T) {
 	s.balance(t, st)
 }
 
-// What a panic may leave unacknowledged is not acknowledged, wherever it comes from.
+// After a panic, from whichever method, nothing that was not acknowledged before is acknowledged.
 func TestAcknowledgerPanics(t *testing.T) {
 	for _, where := range []string{"Framing", "Next", "Answers", "Bye"} {
 		t.Run(where, func(t *testing.T) {
@@ -218,8 +219,8 @@ func (p *panics) Bye() []byte {
 	return nil
 }
 
-// A panic costs a sender that asks for no acknowledgements what was not handed over, as it does on a connection without them:
-// the sender repeats nothing.
+// If a sender does not ask for acknowledgements, a panic loses the records that were not handed over, as on a connection
+// without acknowledgements: the sender repeats nothing.
 func TestPanicUnasked(t *testing.T) {
 	for where, want := range map[string]struct {
 		kept, lost uint64 // records, and bytes

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// What is queued in a socket when its listener gives up was received: it is counted to the datagram.
+// Datagrams that are queued in a socket when its listener gives up were received, and each is counted.
 func TestUDPCloseCountsQueue(t *testing.T) {
 	for _, network := range []string{"udp", "unixgram"} {
 		t.Run(network, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestUDPCloseCountsQueue(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
 			if err := u.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) ||
-				network == "udp" && strings.Contains(err.Error(), " 0 bytes in sockets") { // of a unix socket the kernel does not tell
+				network == "udp" && strings.Contains(err.Error(), " 0 bytes in sockets") { // for a unix socket the kernel does not say
 				t.Errorf("Shutdown: %v", err)
 			}
 			u.Close()
@@ -58,7 +58,7 @@ func TestUDPCloseCountsQueue(t *testing.T) {
 	}
 }
 
-// A listener that ends before it was served has no sink to tell, and counts in its Stats.
+// A listener that ends without having been served has no sink for its account, so only its Stats have the counts.
 func TestEndBeforeServe(t *testing.T) {
 	u := listenUDP(t, nil)
 	c := dialUDP(t, u)
@@ -87,7 +87,7 @@ type stuckReceiver struct{ receiver }
 
 func (stuckReceiver) receive(bool) (burst, error) { return burst{}, unix.EPERM }
 
-// Where what is queued cannot be read, the kernel still tells how much memory it takes: an upper bound, and marked so.
+// If the queue cannot be read, the kernel still reports its memory, from which follows an upper bound, marked as such.
 func TestUDPUnreadable(t *testing.T) {
 	u := listenUDP(t, nil)
 	s := newSink()
@@ -106,7 +106,7 @@ func TestUDPUnreadable(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// What TCP has acknowledged to the peers of a listener that gives up is read and cut: the count is exact.
+// When a listener gives up, it reads and cuts everything that TCP has acknowledged to its peers: the count is exact.
 func TestTCPCloseCountsQueue(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline})
 	s := newSink()
@@ -131,7 +131,8 @@ func TestTCPCloseCountsQueue(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// A stream that makes no sense is closed: the bytes that the peer has sent behind that place are counted too.
+// The connection of a malformed stream is closed, and the bytes that the peer has sent after the malformed part are
+// counted too.
 func TestTCPMalformedCountsQueue(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: OctetCounting})
 	s := newSink()

@@ -60,9 +60,9 @@ func init() {
 	}
 }
 
-// runFlood opens connections to an address, sends a record over each, and floods them all once it reads a line: a process of its own,
-// so that neither its CPU time nor its descriptors are the listener's. Few goroutines write, a little to each connection in turn: the
-// sender does not choose whom the listener serves. It ends with its standard input.
+// runFlood opens connections to an address, sends a record over each, and floods them all once it reads a line. It is a separate
+// process, so that its CPU time and descriptors do not count as the listener's. Few goroutines write, a little to each connection
+// in turn, so that the sender does not determine which connection the listener serves. It ends with its standard input.
 func runFlood(to string) error {
 	addr, number, _ := strings.Cut(to, " ")
 	n, err := strconv.Atoi(number)
@@ -99,7 +99,7 @@ func runFlood(to string) error {
 	return nil
 }
 
-// floodFrom starts runFlood, and returns what begins the flood.
+// floodFrom starts runFlood, and returns a function that begins the flood.
 func floodFrom(b *testing.B, addr net.Addr, n int) (begin func()) {
 	b.Helper()
 	self, err := os.Executable()
@@ -122,8 +122,8 @@ func floodFrom(b *testing.B, addr net.Addr, n int) (begin func()) {
 	return func() { fmt.Fprintln(in) }
 }
 
-// BenchmarkConnections floods a listener over many connections at a time. Fairness is what the connection with the fewest records had,
-// divided by the mean; B/conn what an idle connection keeps, with its goroutine.
+// BenchmarkConnections floods a listener over many connections at a time. Fairness is the number of records of the connection with
+// the fewest, divided by the mean; B/conn is the memory of an idle connection, with its goroutine.
 func BenchmarkConnections(b *testing.B) {
 	growing.Each(b, "conns", 1, 10_000, func(b *testing.B, n int) {
 		l := listenTCP(b, &TCPOptions{Framing: Newline, Grace: -1, MaxConns: n, MaxConnsPerSource: n})
@@ -195,7 +195,7 @@ func benchConnections(b *testing.B, addr net.Addr, n int, records *atomic.Uint64
 	b.ReportMetric(idle/float64(n), "B/conn")
 }
 
-// until waits for so many records, and fails if none arrive for long.
+// until waits for so many records, and fails if none arrive for a long time.
 func until(b *testing.B, n *atomic.Uint64, records uint64) {
 	b.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -221,7 +221,8 @@ func held() float64 {
 	return float64(m.HeapAlloc + m.StackInuse)
 }
 
-// BenchmarkSources is what the counting of senders costs a record, by how many there are: their memory does not grow.
+// BenchmarkSources measures the cost of counting senders per record, by the number of senders: their memory does not
+// grow.
 func BenchmarkSources(b *testing.B) {
 	growing.Each(b, "sources", 1, 100_000, func(b *testing.B, n int) {
 		rnd := rand.New(rand.NewPCG(5, 6))

@@ -7,8 +7,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// guard tells panics of the embedder's code, which cost one connection, from all others. A panic of the sink, for
-// example, must end the process: a lock may be held, and nobody knows what is in order.
+// guard distinguishes panics of the embedder's code, which end one connection, from all others. A panic of the sink, for
+// example, must end the process: a lock may be held, and its state is unknown.
 type guard struct{ inside bool }
 
 // caught is deferred where the embedder's code is called. It turns a panic of that code into an error.
@@ -79,7 +79,7 @@ func (c *conn) takeAnswers() (b []byte, err error) {
 	return b, nil
 }
 
-// takeAsked calls Asked of an Acknowledger that is an OptionalAcknowledger; every other one has peers that ask.
+// takeAsked calls Asked of an OptionalAcknowledger. The peers of every other Acknowledger always ask.
 func (c *conn) takeAsked() (asked bool, err error) {
 	o, ok := c.ack.Acknowledger.(OptionalAcknowledger)
 	if !ok {

@@ -28,12 +28,12 @@ const handoverEnv = "PENSTOCK_HANDOVER"
 // succeeding reports that a predecessor waits for this process to call Inherit.
 func succeeding() bool { return os.Getenv(handoverEnv) != "" }
 
-// handoverVersion is part of every message. A binary that does not understand the other one ends before anything has
-// changed.
+// handoverVersion is part of every message. If the versions of the two binaries differ, the hand-over fails before
+// anything has changed.
 const handoverVersion = 1
 
 // message is one message between the two processes, in the following order. If a message does not come in time, or the
-// other end is closed, the other process has failed, and each side knows what to do about it.
+// other end is closed, the other process has failed.
 //
 //	successor    ready     the names that it takes over; its configuration is valid
 //	predecessor  socket    one or several sockets of a listener, and how many of their drops are accounted for

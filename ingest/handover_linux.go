@@ -24,12 +24,12 @@ import (
 const (
 	// filesPerMessage is below what the kernel passes in one message (SCM_MAX_FD, 253).
 	filesPerMessage = 128
-	// maxMessage is far over what so many sockets need.
+	// maxMessage is far more than a message with that many sockets needs.
 	maxMessage = 64 << 10
 )
 
-// wire is one end of the socket between the two processes. It is of type SEQPACKET, which keeps messages apart and
-// reports that the other end is closed, as it is when its process has died.
+// wire is one end of the socket between the two processes. It is of type SEQPACKET, which preserves message boundaries
+// and reports when the other end is closed, for example because its process has died.
 type wire struct{ c *net.UnixConn }
 
 func newWire(fd int) (*wire, error) {
@@ -55,7 +55,7 @@ func (w *wire) send(m message, files ...*os.File) error {
 	}
 	var fds []int
 	for _, f := range files {
-		c, err := f.SyscallConn() // Fd would make the socket a blocking one in every process that has it
+		c, err := f.SyscallConn() // Fd would make the socket blocking in every process that has it
 		if err == nil {
 			err = c.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
 		}
@@ -131,9 +131,9 @@ func closeAll(files []*os.File) {
 // connections that TCP listeners had accepted: Shutdown waits for those. This process must then shut down everything
 // else, close its spools, for which the successor waits, and end.
 //
-// With an error nothing has changed: the listeners continue, and the successor is dead. It has not read anything then,
-// unless it died by itself in the last step. A Successor that is nil, has no Cmd or has a Listener that is nil is such an
-// error, and nothing is started.
+// With an error nothing has changed: the listeners continue, and the successor is dead. It has read nothing, unless it
+// died by itself in the last step. If s is nil, has no Cmd or has a nil Listener, HandOver returns an error and starts
+// nothing.
 func HandOver(ctx context.Context, s *Successor) error {
 	if err := errors.Join(checkContext(ctx), checkSuccessor(s)); err != nil {
 		return err
@@ -156,8 +156,8 @@ func HandOver(ctx context.Context, s *Successor) error {
 	return nil
 }
 
-// checkSuccessor returns what is wrong with a Successor: otherwise a panic would end this process, and what its listeners have
-// in memory would be lost.
+// checkSuccessor returns what is wrong with a Successor. Without this check a panic would end this process and lose the
+// records in the memory of its listeners.
 func checkSuccessor(s *Successor) error {
 	if s == nil {
 		return errors.New("ingest: hand-over: the Successor is nil")
@@ -180,7 +180,7 @@ var errFirstProcess = errors.New("ingest: hand-over: this process is the first o
 	"without an init, and the kernel would end the successor together with it; this process continues. " +
 	"Replace the container, or run the program below an init (docker run --init, shareProcessNamespace)")
 
-var getpid = os.Getpid // in tests, another one
+var getpid = os.Getpid // tests replace it
 
 // offer is a hand-over in progress, in the predecessor.
 type offer struct {
@@ -225,7 +225,7 @@ func (o *offer) run(ctx context.Context) error {
 	if _, err := o.await(ctx, stepTaken); err != nil {
 		return err
 	}
-	// A Shutdown that came in between has detached the sockets; a later one leaves them as they are.
+	// A Shutdown in the meantime has detached the sockets; a later one leaves them as they are.
 	for _, l := range o.paused {
 		if !l.leave() {
 			return ErrServerClosed
@@ -269,8 +269,8 @@ func (o *offer) await(ctx context.Context, step string) (message, error) {
 func (o *offer) release(ctx context.Context, names []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errStep)
 	defer cancel()
-	// Listeners that wait for their sinks come first: that may take long, and the sockets of the others, once those have
-	// stopped, would overflow meanwhile.
+	// Listeners that wait for their sinks are paused first: that may take long, and the sockets of listeners that were
+	// already paused would overflow meanwhile.
 	for _, name := range o.byWait(names) {
 		l, ok := o.Listeners[name].(movable)
 		if !ok {
@@ -304,7 +304,7 @@ func (o *offer) byWait(names []string) []string {
 		since[name] = time.Now()
 		if l, ok := o.Listeners[name]; ok {
 			if s := l.Stats(); s.InHand.Records > 0 {
-				since[name] = s.LastRecord // nothing was read since
+				since[name] = s.LastRecord // it has read nothing since
 			}
 		}
 	}
@@ -326,7 +326,7 @@ func (o *offer) pass(name string, e *handedOver) error {
 // undo kills the successor and lets the listeners continue.
 func (o *offer) undo() {
 	o.wire.c.Close()
-	_ = o.Cmd.Process.Kill() // it may have ended by itself
+	_ = o.Cmd.Process.Kill() // it may have ended already
 	_ = o.Cmd.Wait()
 	for _, l := range o.paused {
 		l.resume()
@@ -334,14 +334,14 @@ func (o *offer) undo() {
 }
 
 // Inheritance is what a predecessor passes to this process: see HandOver. Call its methods in the order Take, Apply and
-// File, Commit, Serving, and Take, Commit and Serving once.
+// File, Commit, Serving. Call Take, Commit and Serving only once.
 type Inheritance struct {
 	wire  *wire
 	items map[string]*inheritedSockets
 	drops map[uint64]uint64
 }
 
-// Inherit returns what the process that started this one hands over; nil if it hands over nothing.
+// Inherit returns the Inheritance from the process that started this one; nil if there is none.
 func Inherit() (*Inheritance, error) {
 	v := os.Getenv(handoverEnv)
 	if v == "" {
@@ -407,8 +407,8 @@ func (i *Inheritance) File(name string) *os.File {
 // SocketDrops returns how many drops of a socket the predecessor has accounted for. It is an argument for NewHold.
 func (i *Inheritance) SocketDrops(cookie uint64) uint64 { return i.drops[cookie] }
 
-// Commit reports that all listeners are open, and waits for the predecessor to hand them over. Only then may one of
-// them be served. Until then this process may end without loss; after an error it must.
+// Commit reports that all listeners are open, and waits for the predecessor to hand them over. Only then may they be
+// served. Until Commit returns, this process may end without loss; after an error it must end.
 func (i *Inheritance) Commit(ctx context.Context) error {
 	err := i.wire.send(message{Step: stepTaken})
 	if err == nil {
@@ -420,12 +420,11 @@ func (i *Inheritance) Commit(ctx context.Context) error {
 	return nil
 }
 
-// Serving reports that the listeners are being served, upon which the predecessor ends. The predecessor may be gone
-// already.
+// Serving reports to the predecessor that the listeners are being served, so that it ends. It may have ended already.
 func (i *Inheritance) Serving() {
 	_ = i.wire.send(message{Step: stepServing})
 	i.wire.c.Close()
-	for _, l := range i.items { // the listeners have their own
+	for _, l := range i.items { // the listeners have duplicates
 		closeAll(l.files)
 	}
 }

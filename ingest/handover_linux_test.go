@@ -36,14 +36,14 @@ func init() {
 	}
 }
 
-// haul is what a successor tells in the end: the numbers of the records that it has got, and its account.
+// haul is what a successor reports at its end: the numbers of the records that it has received, and its account.
 type haul struct {
 	Seqs  []uint64
 	Lines []string
 	Lost  uint64
 }
 
-// runHeir takes the listeners "dgram" and "lines" over, holds for a while what comes, and serves until stdin ends.
+// runHeir takes over the listeners "dgram" and "lines", holds for a while what they receive, and serves until stdin ends.
 func runHeir(mode string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -53,7 +53,7 @@ func runHeir(mode string) error {
 		}
 	}
 	die("early")
-	// Its command line can be checked before it knows what "dgram" is, and although systemd has started somebody else.
+	// It can check its command line before it knows the kind of "dgram", although it was not started by systemd.
 	if _, err := Parse("systemd://dgram", nil); err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func runHeir(mode string) error {
 	i.Serving()
 	ended := make(chan struct{})
 	go func() { io.Copy(io.Discard, os.Stdin); close(ended) }()
-	// As long as the predecessor's spool is not to be had; on a busy machine so much may not come before the end. A listener
-	// that has not begun to serve by then would take what is queued with it.
+	// This simulates the time until the predecessor has closed its spool; on a busy machine fewer records may arrive before
+	// the end. A listener that does not serve yet would lose its queue at the end.
 	for last := false; !last && hold.Held().Records < 100 || slices.ContainsFunc(listeners, idle); {
 		select {
 		case <-time.After(time.Millisecond):
@@ -129,7 +129,7 @@ func idle(l Listener) bool {
 	return false
 }
 
-// sorted returns the numbers of datagrams, and what is no datagram of ours.
+// sorted returns the numbers of datagrams, and records that are not datagrams of this test.
 func sorted(recs []segment.Record) (seqs []uint64, lines []string) {
 	for _, r := range recs {
 		if len(r.Data) == 200 {
@@ -167,7 +167,7 @@ func flood(t *testing.T, to net.Addr) (stop func() uint64) {
 				return
 			}
 			select {
-			case <-end: // with a last round, so that whoever has the sockets now gets something
+			case <-end: // with a last round, so that the process that has the sockets now receives something
 				last = true
 			case <-tick.C:
 			}
@@ -222,8 +222,8 @@ func handOver(t *testing.T, u *UDP, l *TCP, mode string, timeout time.Duration) 
 	}, err
 }
 
-// Under traffic, some of which overflows, a successor takes over: each datagram is with one of the two, or was counted as
-// lost by one of them; each line of TCP is with one of them.
+// A successor takes over under traffic that partly overflows: one of the two processes has each datagram or has counted
+// it as lost, and one of them has each line of TCP.
 func TestHandOverProcess(t *testing.T) {
 	for round := range 3 {
 		u := listenUDP(t, &UDPOptions{Sockets: 2, ReceiveBuffer: 200_000})
@@ -247,7 +247,7 @@ func TestHandOverProcess(t *testing.T) {
 		fresh := dialTCP(t, l)
 		send(t, fresh, []byte("of the new one\n"))
 		send(t, old, []byte("end\n"))
-		if n, err := io.Copy(io.Discard, old); n > 0 || err != nil { // it was told that the old one is closing
+		if n, err := io.Copy(io.Discard, old); n > 0 || err != nil { // the old process has closed its side
 			t.Errorf("%d bytes, %v", n, err)
 		}
 		old.CloseWrite()
@@ -293,8 +293,8 @@ func (s Stats) plus(o Stats) Stats {
 	return s
 }
 
-// Wherever the successor dies or hangs before it has got the sockets for good, the predecessor goes on as if nothing had
-// happened, and a second attempt succeeds.
+// If the successor dies or hangs at any step before it finally owns the sockets, the predecessor continues as if nothing
+// had happened, and a second attempt succeeds.
 func TestHandOverFails(t *testing.T) {
 	u := listenUDP(t, nil)
 	l := listenTCP(t, &TCPOptions{Framing: Newline, Grace: -1})
@@ -334,7 +334,7 @@ func TestHandOverFails(t *testing.T) {
 	}
 }
 
-// TestHandOverMisuse: what is missing in a Successor is named, all at once, and nothing is started.
+// TestHandOverMisuse: the error names everything that is missing in a Successor, and nothing is started.
 func TestHandOverMisuse(t *testing.T) {
 	var udp *UDP
 	s := &Successor{Cmd: exec.Command(os.Args[0]), Listeners: map[string]Listener{"tcp": nil, "udp": udp}}
@@ -358,7 +358,7 @@ func TestHandOverMisuse(t *testing.T) {
 	}
 }
 
-// TestHandOverFirstProcess: as PID 1 a process would take its successor with it.
+// TestHandOverFirstProcess: if PID 1 ended, its successor would die with it.
 func TestHandOverFirstProcess(t *testing.T) {
 	was := getpid
 	getpid = func() int { return 1 }
@@ -369,7 +369,7 @@ func TestHandOverFirstProcess(t *testing.T) {
 	}
 }
 
-// A listener whose sink takes nothing cannot hand over what it has in hand. It keeps its sockets, and goes on when the
+// A listener whose sink takes nothing cannot hand over what it has in hand. It keeps its sockets, and continues when the
 // sink does.
 func TestHandOverStuck(t *testing.T) {
 	u := listenUDP(t, nil)
@@ -394,8 +394,8 @@ func TestHandOverStuck(t *testing.T) {
 	s.balance(t, u.Stats().plus(l.Stats()))
 }
 
-// What a Hold was offered reaches the sink in order and once, with the accounts before it, even if the first attempt to
-// attach one fails half way, and while more comes.
+// The records that a Hold was offered reach the sink once and in order, after the accounts, even if the first Attach
+// fails half way, and while more arrive.
 func TestHold(t *testing.T) {
 	h := NewHold(&HoldOptions{MemoryBytes: 4 * (200 + recordCost), SocketDrops: func(cookie uint64) uint64 { return cookie * 2 }})
 	if h.SocketDrops(21) != 42 {
@@ -407,7 +407,7 @@ func TestHold(t *testing.T) {
 		r := segment.Record{Data: bytes.Repeat([]byte{byte('a' + i)}, 200)}
 		h.Account(segment.Account{Received: segment.Tally{Records: 1, Bytes: 200}, Socket: 7, Drops: uint64(i)})
 		_, err := h.Offer(ctx, []segment.Record{r})
-		clear(r.Data) // it is the listener's again
+		clear(r.Data) // the listener reuses it
 		return err
 	}
 	for i := range 4 {

@@ -12,11 +12,10 @@ import (
 )
 
 // Hold is a Sink for the time before the real one is available, for example while the predecessor still has the spool
-// open. It keeps the offered records in memory. When the memory is used up, Offer waits, and the listener with it;
-// Append always waits. After Attach a Hold passes everything on.
+// open. It holds the offered records in memory. When the memory is used up, Offer waits, and so does the listener; Append
+// always waits. After Attach a Hold passes everything on.
 //
-// The records are in this process's memory and nowhere else: a program that has a Hold must attach a sink before it
-// ends.
+// The records are only in this process's memory: a program that has a Hold must attach a sink before it ends.
 type Hold struct {
 	drops    func(cookie uint64) uint64
 	log      *limiter
@@ -45,13 +44,13 @@ var (
 const (
 	// holdChunk is how much memory a Hold takes at a time.
 	holdChunk = 1 << 20
-	// recordCost is the memory of a record besides its payload.
+	// recordCost is the memory that a record uses besides its payload.
 	recordCost = 88
 )
 
 // HoldOptions configure a Hold. The zero value of every field means its documented default.
 type HoldOptions struct {
-	// MemoryBytes is the most memory, in bytes, that the Hold uses; it takes it as it needs it. Default 128 MiB.
+	// MemoryBytes is the most memory, in bytes, that the Hold allocates, as needed. Default 128 MiB.
 	MemoryBytes int64
 	// SocketDrops returns how many of a socket's drops an earlier process has accounted for: see Inheritance.SocketDrops.
 	// Default: none.
@@ -138,7 +137,7 @@ func (h *Hold) WaitDurable(ctx context.Context, seq uint64) error {
 	return waitDurable(ctx, h.sink, seq)
 }
 
-// Session implements Sessions with one of the sink that is to come.
+// Session implements Sessions with a session of the sink that will be attached.
 func (h *Hold) Session() Sink { return &holdSession{Hold: h} }
 
 // holdSession is a Hold for one connection. Only Append and WaitDurable are called before records of a session are given
@@ -195,13 +194,13 @@ func (h *Hold) copyBatch(batch []segment.Record, waits bool) bool {
 	t := tally(batch)
 	cost := int64(t.Bytes) + recordCost*int64(t.Records)
 	for i := range batch {
-		// A set that several records share is counted for each run of them: more than it takes.
+		// A set that several records share is counted once for each run of them, which overestimates its size.
 		if a := batch[i].Attrs; a != nil && (i == 0 || a != batch[i-1].Attrs) {
 			cost += int64(a.Size())
 		}
 	}
-	// While records are passed on, callers that can wait do, so that the memory is there for those that cannot. Nothing is
-	// added once there is a sink: nobody would pass it on.
+	// While records are passed on, callers that can wait must wait, so that memory is left for those that cannot. Once
+	// there is a sink nothing is added, because nothing would pass it on.
 	if h.sink != nil || h.attaching && waits || cost > h.free {
 		return false
 	}
@@ -258,17 +257,18 @@ func (h *Hold) SocketDrops(cookie uint64) uint64 {
 	return h.drops(cookie)
 }
 
-// Held returns the records that wait for a sink.
+// Held returns how many records wait for a sink.
 func (h *Hold) Held() segment.Tally {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.held
 }
 
-// Attach passes everything that is held to sink, accounts first, and from then on everything that is offered. When ctx
-// ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink). After an error the rest
-// is still held, and Attach must be called again with the same sink. A Route takes or loses everything once ctx has ended: Attach then
-// returns nil, and the ledgers of the Route's sinks say what was lost. After success Attach must not be called again.
+// Attach passes everything that is held to sink, accounts first, and makes the Hold pass on everything that is offered
+// from then on. When ctx ends, Attach no longer waits for space: a sink with Keep takes the rest at once (see Sink).
+// After an error the rest is still held, and Attach must be called again with the same sink. A Route takes or loses
+// everything once ctx has ended: Attach then returns nil, and the ledgers of the Route's sinks say what was lost. After
+// success Attach must not be called again.
 func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	if err := errors.Join(checkContext(ctx), checkSink(sink)); err != nil {
 		return err
@@ -293,8 +293,8 @@ func (h *Hold) Attach(ctx context.Context, sink Sink) error {
 	}
 }
 
-// pass passes batches on. What comes meanwhile by TryOffer and Keep follows them; its memory is not given back before the end, so that
-// it is bounded.
+// pass passes batches on. Records that TryOffer and Keep add meanwhile follow them; no memory becomes free before the end, so these
+// are bounded.
 func (h *Hold) pass(ctx context.Context, sink Sink, batches [][]segment.Record, chunks [][]byte) error {
 	for len(batches) > 0 {
 		b := batches[0]

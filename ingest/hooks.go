@@ -8,17 +8,16 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Hook is told what happens. It has one or more of the methods of the interfaces whose names begin with Hook, here and in
-// packages spool, ship and drain; the same value may be a Hook of several of them. A Hook must be safe for use by several
-// goroutines. A value that has no method that this package knows is refused. Without a Hook nothing is called, and nothing
-// costs any time.
+// Hook is notified of events. It implements one or more of the interfaces whose names begin with Hook, here and in
+// packages spool, ship and drain; the same value may be a Hook of several packages. A Hook must be safe for use by several
+// goroutines. A value that implements none of this package's interfaces is refused. Without Hooks there is no cost.
 type Hook any
 
-// HookReceived is a Hook that is told what a listener receives.
+// HookReceived is a Hook that is notified of what a listener receives.
 type HookReceived interface {
 	// OnReceived is called before the records are offered to the Sink, on the goroutine that reads the socket or the
-	// connection, and without a lock. Nothing is read from there until it returns: it must be quick. If it panics, that is
-	// counted (Stats.Panics) and logged, and the records go on.
+	// connection, and without a lock. Nothing more is read there until it returns, so it must be quick. If it panics, the
+	// listener counts (Stats.Panics) and logs that, and passes the records on.
 	OnReceived(r Received)
 }
 
@@ -29,12 +28,12 @@ type Received struct {
 	// Records are those that the Sink is offered next. They and their bytes must not be changed, and are valid until
 	// OnReceived returns.
 	Records []segment.Record
-	// Account counts all that was received: the Records, and what is lost already, such as what the kernel has dropped. The
-	// sum over all calls is Stats.Received.
+	// Account counts everything that was received: the Records, and records that are lost already, for example because the
+	// kernel dropped them. The sum over all calls is Stats.Received.
 	Account segment.Account
 }
 
-// hooks are the Hooks of a listener. A nil *hooks tells nobody.
+// hooks are the Hooks of a listener. A nil *hooks calls none.
 type hooks struct {
 	addr     net.Addr
 	received []HookReceived
@@ -42,7 +41,7 @@ type hooks struct {
 	log      *limiter
 }
 
-// newHooks returns nil if there are none.
+// newHooks returns nil if there are no Hooks.
 func newHooks(all []Hook, addr net.Addr, m *meter, log *limiter) *hooks {
 	if len(all) == 0 {
 		return nil
@@ -50,7 +49,7 @@ func newHooks(all []Hook, addr net.Addr, m *meter, log *limiter) *hooks {
 	return &hooks{addr, foreign.Having[HookReceived](all), m, log}
 }
 
-// checkHooks refuses what is no Hook of this package.
+// checkHooks refuses values that are not Hooks of this package.
 func checkHooks(all []Hook) error {
 	err := foreign.CheckHooks(all, func(x any) bool { _, ok := x.(HookReceived); return ok }, "OnReceived")
 	if err != nil {
@@ -59,7 +58,7 @@ func checkHooks(all []Hook) error {
 	return nil
 }
 
-// tell tells what was received.
+// tell calls the Hooks with what was received.
 func (h *hooks) tell(recs []segment.Record, a *segment.Account) {
 	if h == nil || a.Received == (segment.Tally{}) {
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// recordingHook adds up what it is told.
+// recordingHook adds up what it receives.
 type recordingHook struct {
 	mu       sync.Mutex
 	account  segment.Account
@@ -29,8 +29,8 @@ func (h *recordingHook) OnReceived(r Received) {
 	}
 }
 
-// TestHookReceived: a hook is told of everything that Stats count as received, kernel drops and lost frames included, and of
-// each record once. One that panics is counted, and costs no record.
+// TestHookReceived: a hook is called with everything that Stats count as received, including kernel drops and lost frames,
+// and with each record once. A panic of a hook is counted, and loses no record.
 func TestHookReceived(t *testing.T) {
 	for _, panics := range []bool{false, true} {
 		h := &recordingHook{panics: panics}
@@ -77,7 +77,7 @@ func TestHookReceived(t *testing.T) {
 	}
 }
 
-// TestHooksChecked: what has no method that is ever called is a mistake.
+// TestHooksChecked: a value without a method that is ever called is refused.
 func TestHooksChecked(t *testing.T) {
 	for _, bad := range []Hook{nil, "a string", struct{}{}, (*recordingHook)(nil)} {
 		if _, err := ListenUDP("127.0.0.1:0", &UDPOptions{Hooks: []Hook{bad}}); err == nil || !strings.Contains(err.Error(), "OnReceived") {

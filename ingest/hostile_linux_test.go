@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors that come with a datagram on a unix socket are nobody's: were they taken in, a sender could use up all that
-// the process may have, and it could open neither segments nor connections.
+// Descriptors that arrive with a datagram on a unix socket are not accepted. Otherwise a sender could use up all
+// descriptors of the process, which could then open neither segments nor connections.
 func TestUnixgramDescriptors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	u, err := ListenUDP(path, &UDPOptions{Network: "unixgram"})
@@ -53,8 +53,8 @@ func TestUnixgramDescriptors(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// An inherited socket may have options set that put control messages in front of the segment size. Were that cut off, an
-// aggregate of datagrams would pass for one.
+// An inherited socket may have options set that put control messages before the segment size. If the segment size were
+// cut off, an aggregate of datagrams would be taken for one datagram.
 func TestGROInheritedOptions(t *testing.T) {
 	pc, f := bound(t)
 	control(t, pc, func(fd int) error {
@@ -94,8 +94,8 @@ func control(t *testing.T, c *net.UDPConn, f func(fd int) error) {
 	}
 }
 
-// Whether the kernel hands over aggregates is a property of the socket, that an earlier process may have set, or a
-// successor that has died. What is in them are datagrams, whatever this listener has asked for.
+// Whether the kernel delivers aggregates is a property of the socket, which an earlier process or a successor that has
+// died may have set. The listener splits them into datagrams even if it has not requested GRO.
 func TestGROOfOthers(t *testing.T) {
 	for _, when := range []string{"before", "meanwhile"} {
 		t.Run(when, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // (sd_listen_fds(3)): LISTEN_FDS of them from descriptor 3 on, named by LISTEN_FDNAMES, meant for the process LISTEN_PID.
 // They stay open for the life of the process.
 //
-// Sockets that outlive the process are how a restart loses nothing: what arrives meanwhile is queued in them.
+// With sockets that outlive the process, a restart loses nothing: what arrives meanwhile is queued in them.
 func Inherited(name string) ([]*os.File, error) {
 	all, err := inherited()
 	if err != nil {
@@ -46,7 +46,7 @@ func parseInherited(getenv func(string) string, pid int) (map[string][]*os.File,
 		return all, nil
 	}
 	if p := getenv("LISTEN_PID"); p != strconv.Itoa(pid) {
-		return all, nil // they were for a parent of this process
+		return all, nil // they are for another process, a parent of this one
 	}
 	count, err := strconv.Atoi(n)
 	if err != nil || count < 0 || count > maxInherited {
@@ -54,7 +54,7 @@ func parseInherited(getenv func(string) string, pid int) (map[string][]*os.File,
 	}
 	names := strings.Split(getenv("LISTEN_FDNAMES"), ":")
 	if names[0] == "" && len(names) == 1 {
-		names = slices.Repeat([]string{"unknown"}, count) // as sd_listen_fds_with_names(3) has it
+		names = slices.Repeat([]string{"unknown"}, count) // as in sd_listen_fds_with_names(3)
 	}
 	if len(names) != count {
 		return nil, fmt.Errorf("ingest: LISTEN_FDNAMES has %d names for %d sockets", len(names), count)

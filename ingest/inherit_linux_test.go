@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// childEnv makes the test binary a process that was started with sockets: it serves what systemd URLs are given.
+// childEnv makes the test binary a process that was started with sockets: its value has the systemd URLs to serve.
 const childEnv = "PENSTOCK_INGEST_CHILD"
 
 func init() {
@@ -215,7 +215,7 @@ func bound(t *testing.T) (*net.UDPConn, *os.File) {
 	return pc, f
 }
 
-// listenBeside takes over a socket that another process has, too.
+// listenBeside takes over a socket that another process has too.
 func listenBeside(t *testing.T) *UDP {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -231,7 +231,7 @@ func listenBeside(t *testing.T) *UDP {
 	return listenUDP(t, &UDPOptions{Files: []*os.File{f}})
 }
 
-// lookedAt is a sink whose listener is looked at while it asks how many drops are accounted for.
+// lookedAt is a sink that reads the Stats of its listener while that asks how many drops are accounted for.
 type lookedAt struct {
 	*memSink
 	u      *UDP
@@ -243,7 +243,7 @@ func (l *lookedAt) SocketDrops(uint64) uint64 {
 	return 1 << 33
 }
 
-// A socket that was inherited can be looked at while Serve learns how many of its drops are accounted for.
+// Stats can be called while Serve finds out how many drops of an inherited socket are accounted for.
 func TestStatsWhileAttaching(t *testing.T) {
 	u := listenBeside(t)
 	sink := &lookedAt{newSink(), u, make(chan struct{})}
@@ -253,7 +253,8 @@ func TestStatsWhileAttaching(t *testing.T) {
 	wait()
 }
 
-// What a listener hands over before it was served stays: the address of a unix socket is that of the next process.
+// A listener that was never served leaves a socket that it has handed over as it is: the address of a unix socket belongs
+// to the next process.
 func TestLeaveBeforeServe(t *testing.T) {
 	addr := t.TempDir() + "/s"
 	u, err := ListenUDP(addr, &UDPOptions{Network: "unixgram"})

@@ -12,7 +12,7 @@ import (
 
 func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 
-// setNonblock is for sockets that another process may have changed.
+// setNonblock makes a socket non-blocking again, which another process may have changed.
 func setNonblock(l net.Listener) error {
 	c, ok := l.(syscall.Conn)
 	if !ok {
@@ -26,7 +26,7 @@ func setNonblock(l net.Listener) error {
 	return errors.Join(cerr, err)
 }
 
-// isStream distinguishes a listening stream socket from a datagram socket.
+// isStream reports whether f is a listening stream socket, not a datagram socket.
 func isStream(f *os.File) (stream bool, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -15,7 +15,7 @@ type patient struct{ ackedPacks }
 
 func (*patient) KeepAlive() (time.Duration, []byte) { return 5 * time.Second, []byte("..\n") }
 
-// A peer that has to wait for a full spool is told to go on waiting, and one that waits for nothing is told nothing.
+// A peer that has to wait for a full spool gets keep-alive messages; one that waits for nothing gets none.
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := ListenTCP("mem:patient", &TCPOptions{Framing: func(*Stream) Framer { return &patient{} }})

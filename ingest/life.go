@@ -15,14 +15,14 @@ import (
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("ingest: listener closed")
 
-// errNoName: package net has no address for a socket if the system refuses getsockname(2).
+// errNoName is returned if package net has no address for a socket because the system refuses getsockname(2).
 var errNoName = errors.New("getsockname(2) is refused, most likely by a seccomp profile or a sandbox: allow it")
 
-// settleTime is how long a read waits for what may still be on its way inside this host, on systems that cannot be asked
-// whether there is anything. It is also the least time that the peer of a connection has to hear an acknowledgement.
+// settleTime is how long a read waits for data that may be in transit inside this host, on systems that do not report
+// whether there is any. It is also the least time that the peer of a connection has to receive an acknowledgement.
 const settleTime = 20 * time.Millisecond
 
-// errServing: Serve may be called once.
+// errServing is returned by the second call of Serve.
 var errServing = errors.New("ingest: Serve was called before")
 
 // Listener is what UDP and TCP have in common. Its life cycle is that of a server of net/http.
@@ -34,9 +34,9 @@ type Listener interface {
 	// in the sockets; the listener continues to try, and Shutdown may be called again. Shut listeners down before the
 	// spool is closed, since they retry a closed spool indefinitely.
 	Shutdown(ctx context.Context) error
-	// Close ends without waiting for the sink. The listener reads what is in hand and in its sockets, and counts it as
-	// lost (given_up). Of sockets that other processes share it counts only what is in hand. A listener that was never
-	// served has no sink for its account: its Stats have the counts.
+	// Close ends the listener without waiting for the sink. The listener reads what is in its sockets, and counts it and
+	// what is in hand as lost (given_up). If other processes share the sockets, it counts only what is in hand. A
+	// listener that was never served has no sink for its account, so the counts are only in its Stats.
 	Close() error
 	// Ready returns nil, or why the listener cannot receive at present: Serve has not begun, or the system refuses to let it
 	// read or accept, which the listener retries.
@@ -52,7 +52,7 @@ type Listener interface {
 type life struct {
 	stop func(serving bool)
 
-	// ctx ends with Close, which cancels calls of the sink.
+	// ctx is canceled by Close, which cancels calls of the sink.
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when Serve has returned, or can no longer be called
@@ -74,11 +74,11 @@ func (l *life) isServing() bool {
 	return l.serving
 }
 
-// errNotServing is why a listener is not ready before Serve. Senders that wait for readiness must not send yet: what they send is
-// lost if Shutdown comes before Serve, because there is no sink to take it.
+// errNotServing is why a listener is not ready before Serve. Senders that wait for readiness must not send yet: if Shutdown is
+// called before Serve, there is no sink to take their records, which are lost.
 var errNotServing = errors.New("ingest: not serving yet")
 
-// ready returns errNotServing before Serve, and failed afterwards.
+// ready returns errNotServing before Serve is called, and failed afterwards.
 func (l *life) ready(failed error) error {
 	if !l.isServing() {
 		return errNotServing
@@ -125,7 +125,7 @@ func (l *life) halt() {
 // shutdown implements Listener.Shutdown.
 func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, failed func() error) error {
 	l.halt()
-	// Shutdown waits for the end and does not enforce it: a caller that wants to give up what is in hand calls Close.
+	// Shutdown waits for the end and does not force it: a caller that wants to give up what is in hand calls Close.
 	select {
 	case <-l.done:
 	case <-ctx.Done():
@@ -143,7 +143,7 @@ func (l *life) shutdown(ctx context.Context, who string, stats func() Stats, fai
 	return nil
 }
 
-// notReady says why nothing can be received through a socket.
+// notReady returns why nothing can be received through a socket.
 func notReady(addr net.Addr, m *meter) error {
 	if err := m.failed(); err != nil {
 		return fmt.Errorf("ingest: %s %s: nothing can be received: %w", addr.Network(), addr, explain(err))
@@ -151,7 +151,7 @@ func notReady(addr net.Addr, m *meter) error {
 	return nil
 }
 
-// warnGivenUp logs, at a listener's end, what is lost of its input because the listener did not wait for the sink.
+// warnGivenUp logs, when a listener ends, which records it lost because it did not wait for the sink.
 func warnGivenUp(log *slog.Logger, addr net.Addr, meters ...*meter) {
 	var s Stats
 	for _, m := range meters {

@@ -13,7 +13,8 @@ import (
 // logEvery bounds the rate at which a remote host can make a listener log: one line per message in ten seconds.
 const logEvery = 10 * time.Second
 
-// limiter writes warnings at a bounded rate, by message, whatever the attributes say: remote hosts choose some of them.
+// limiter writes warnings at a bounded rate per message, regardless of the attributes, since remote hosts choose some of
+// them.
 type limiter struct {
 	log     *slog.Logger
 	repeats steadylog.Repeats
@@ -30,12 +31,13 @@ func (l *limiter) warn(msg string, attrs ...any) {
 	}
 }
 
-// allow reports whether a line may be written now, and returns the attributes that say what it stands for.
+// allow reports whether a line may be written now, and returns attributes that say how many suppressed lines it
+// represents.
 func (l *limiter) allow(msg string, now time.Time) (more []any, ok bool) {
 	return l.repeats.Due(msg, now)
 }
 
-// errPanicked: code of the embedder has panicked. Its state is unknown, so it is not called again.
+// errPanicked means that code of the embedder has panicked. Its state is unknown, so it is not called again.
 var errPanicked = errors.New("ingest: code that the program has added panicked")
 
 // panicked logs a panic, with its stack, at a bounded rate.

@@ -17,12 +17,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memSink keeps everything. It checks that the ledger's received is never behind what was kept.
+// memSink keeps everything. It checks that the ledger never has fewer records received than kept.
 type memSink struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
 	recs    []segment.Record
-	keep    bool // copy payloads; else only count
+	keep    bool // copy payloads; otherwise only count
 	n       uint64
 	bytes   uint64
 	acct    segment.Account
@@ -110,7 +110,7 @@ func lostRecords(l *segment.Losses) (n uint64) {
 	return n
 }
 
-// update changes the sink's behaviour and wakes up whoever waits.
+// update changes the sink's behaviour and wakes up all callers that wait.
 func (s *memSink) update(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,8 +160,8 @@ func (s *memSink) balance(t testing.TB, st Stats) {
 	}
 }
 
-// serve runs l, returns when it serves (a Shutdown before that would find nothing to do), and tells how to wait for its
-// end.
+// serve runs l, and returns when it serves (a Shutdown before that would find nothing to do), with a function that waits
+// for its end.
 func serve(t testing.TB, l Listener, s Sink) (wait func()) {
 	t.Helper()
 	ended := make(chan error, 1)

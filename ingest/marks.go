@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// marks remembers up to which records of its Sinks those of a Route must be durable. A session has few records that wait
-// for that, and knows them exactly. The Route itself is for senders that do not have sessions, and waits for everything
+// marks maps a number of a Route to the numbers up to which its Sinks must be durable. A session has few records that
+// wait to be durable, and tracks them exactly. The Route itself is for senders without sessions, and waits for everything
 // that any of them has appended.
 type marks struct {
 	exact bool
@@ -24,7 +24,7 @@ type mark struct {
 	last uint64
 }
 
-// add notes what a Sink has returned, and returns the number of the Route for it.
+// add notes the number that a Sink has returned, and returns the number of the Route for it.
 func (m *marks) add(sink int, last uint64) (seq uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -36,7 +36,7 @@ func (m *marks) add(sink int, last uint64) (seq uint64) {
 	return m.seq
 }
 
-// upTo returns what must be durable of each Sink, 0 for nothing.
+// upTo returns up to which number each Sink must be durable, 0 for nothing.
 func (m *marks) upTo(seq uint64) (last []uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *Route) WaitDurable(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// notDurable says why the Route cannot serve a listener that acknowledges.
+// notDurable returns why the Route cannot serve a listener that acknowledges.
 func (r *Route) notDurable() error {
 	for _, s := range r.sinks {
 		if _, err := durable(s.Sink); err != nil {

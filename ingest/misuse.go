@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// checkContext refuses a nil context at the call.
+// checkContext refuses a nil context.
 func checkContext(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("ingest: %w", err)
@@ -17,7 +17,7 @@ func checkContext(ctx context.Context) error {
 	return nil
 }
 
-// checkSink refuses a Sink that is nil, or an interface that holds a nil pointer: otherwise the first record would meet it.
+// checkSink refuses a Sink that is nil or that holds a nil pointer: otherwise the first record would cause a panic.
 func checkSink(sink Sink) error {
 	if foreign.IsNil(sink) {
 		return fmt.Errorf("%w (%T)", errNoSink, sink)

@@ -20,14 +20,14 @@ func (e *handedOver) close() {
 
 // movable is a Listener that can be handed over: see HandOver.
 type movable interface {
-	// pause makes the listener stop reading from sockets that others are about to read. When it returns, everything
-	// that was read is with the sink, and the account of drops is final. The sockets stay open and go on queueing.
+	// pause makes the listener stop reading from sockets that another process will read. When it returns, the sink has
+	// taken everything that was read, and the account of drops is final. The sockets stay open and continue to queue.
 	pause(ctx context.Context) (*handedOver, error)
-	// resume undoes pause, also one that failed.
+	// resume undoes pause, even if pause failed.
 	resume()
-	// leave makes the listener's end leave its sockets open for the process that they were passed to. It returns false
-	// if the listener has ended before.
+	// leave makes the listener leave its sockets, when it ends, to the process that they were passed to. It returns false
+	// if the listener is ending already.
 	leave() bool
-	// halt makes the listener end, without waiting for it.
+	// halt ends the listener, without waiting for the end.
 	halt()
 }

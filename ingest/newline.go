@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Newline takes each line as a record (RFC 6587 §3.4.2, with LF as the trailer). It strips LF or CR LF and skips empty
+// Newline makes each line a record (RFC 6587 §3.4.2, with LF as the trailer). It strips LF or CR LF and skips empty
 // lines. Bytes after the last LF are a record too when the sender closes the connection.
 func Newline(s *Stream) Framer { return &newline{max: s.MaxRecord} }
 
@@ -16,7 +16,7 @@ type newline struct {
 	skips   bool // skipping an overlong line that was reported
 }
 
-// Next looks at every byte once, however often it is called with a line that is not complete yet.
+// Next examines every byte once, even if it is called several times with the same incomplete line.
 func (f *newline) Next(data []byte, eof bool) (int, []byte, error) {
 	i := bytes.IndexByte(data[f.scanned:], '\n')
 	if i >= 0 {
@@ -47,7 +47,7 @@ func (f *newline) Next(data []byte, eof bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
-// line ends a line; its argument is the part that was not skipped.
+// line completes a line, of which line is the part that was not skipped.
 func (f *newline) line(line []byte, n int) (int, []byte, error) {
 	if len(line) == 0 {
 		f.skips = false
@@ -59,7 +59,7 @@ func (f *newline) line(line []byte, n int) (int, []byte, error) {
 	return n, line, nil
 }
 
-// lose reports n bytes of an overlong line. goesOn says that more of it will follow.
+// lose reports n bytes of an overlong line. goesOn means that more of it will follow.
 func (f *newline) lose(n int, goesOn bool) error {
 	e := &LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: f.skips}
 	f.skips = goesOn

@@ -14,8 +14,8 @@ import (
 const canReusePort = true
 
 // openSocket binds a socket with all options that must be set before the first datagram, or takes over a bound one. If a
-// listener has several sockets, the first is bound alone: so the port cannot belong to another process, whose traffic the
-// listener would share.
+// listener has several sockets, the first is bound without sharing the port. So binding fails if another process uses the
+// port; with SO_REUSEPORT the two could share the traffic.
 func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter) (*socket, error) {
 	s := &socket{log: log, asked: o.ReceiveBuffer, inherited: f != nil, shared: f != nil && !o.OwnFiles}
 	configure := func(_, _ string, c syscall.RawConn) error {
@@ -33,7 +33,7 @@ func openSocket(addr string, f *os.File, first bool, o *UDPOptions, log *limiter
 		return nil, err
 	}
 	if _, ok := s.conn.(*net.UnixConn); ok {
-		o.Network = "unixgram" // an inherited one
+		o.Network = "unixgram" // the inherited socket is one
 	}
 	raw, err := s.conn.(syscall.Conn).SyscallConn()
 	if err == nil && s.inherited {
@@ -83,7 +83,7 @@ func (s *socket) sharePort(fd int, o *UDPOptions) error {
 
 // configure sets the options of a socket, before it is bound if it is ours.
 func (s *socket) configure(fd int, o *UDPOptions) error {
-	// FORCE goes beyond net.core.rmem_max, with CAP_NET_ADMIN.
+	// With CAP_NET_ADMIN, FORCE may exceed net.core.rmem_max.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer) != nil {
 		s.without("setsockopt SO_RCVBUF", "the receive buffer is the system's default",
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer))
@@ -91,7 +91,8 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	var err error
 	s.buffer, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	s.without("getsockopt SO_RCVBUF", "the size of the receive buffer is unknown", err)
-	// The kernel doubles what it was asked for, for its own overhead: less than asked means that a limit has cut it down.
+	// The kernel doubles the requested size, for its own overhead. A result below the request means that a limit has
+	// reduced it.
 	if err == nil && s.buffer < o.ReceiveBuffer {
 		s.log.log.Warn("ingest: the kernel granted a smaller receive buffer than requested; raise net.core.rmem_max or give the process"+
 			" CAP_NET_ADMIN", "asked", o.ReceiveBuffer, "granted", s.buffer)
@@ -106,12 +107,12 @@ func (s *socket) configure(fd int, o *UDPOptions) error {
 	// An inherited socket may have GRO on and aggregates in its queue, which can be split only while GRO stays on.
 	gro, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO)
 	s.gro = err == nil && gro != 0
-	// Without a cookie (Linux before 4.6) drops are counted all the same, only not known again after a hand-over.
+	// Without a cookie (Linux before 4.6) drops are still counted, but cannot be recognized after a hand-over.
 	s.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	return nil
 }
 
-// without logs what is missing because the system refuses a call that a listener can do without.
+// without logs what a listener lacks because the system refuses a call that is not essential.
 func (s *socket) without(call, missing string, err error) {
 	if err != nil {
 		s.log.log.Warn("ingest: a system call is refused; "+missing, "call", call, "err", err)

@@ -33,7 +33,7 @@ func openSocket(addr string, f *os.File, _ bool, o *UDPOptions, log *limiter) (*
 	return s, nil
 }
 
-// restrict sets who may send to a unix socket. Until then the umask decides.
+// restrict sets which users may send to a unix socket. Until it is called, the umask decides.
 func restrict(path string, o *UDPOptions, log *limiter) error {
 	a, err := o.access()
 	if err != nil {

@@ -9,23 +9,23 @@ import (
 // past is a deadline that interrupts at once.
 var past = time.Unix(1, 0)
 
-// gate is where a goroutine that reads from a socket can be stopped, to continue later or to end. Both are done by a
-// deadline on the socket, and only under mu: so the goroutine that was interrupted can remove the deadline and know
-// that no later one will interrupt its reading of what is left.
+// gate interrupts a goroutine that reads from a socket, for a pause or permanently. It does so by a deadline on the
+// socket, and only under mu. So the interrupted goroutine can remove the deadline and know that no later deadline will
+// interrupt it while it reads what is left.
 type gate struct {
 	mu     sync.Mutex
 	pause  *pause
 	ending bool
-	left   bool // ending, and the socket belongs to another process
+	left   bool // another process owns the socket: leave it open at the end
 }
 
 // pause is one stop of all goroutines of a listener.
 type pause struct {
-	parked chan struct{} // receives one from each
+	parked chan struct{} // receives one value from each goroutine
 	over   chan struct{} // closed when they may go on
 }
 
-// pausing is the pause that a listener is in, if it is.
+// pausing is the current pause of a listener, if there is one.
 type pausing struct {
 	mu  sync.Mutex
 	now *pause
@@ -48,7 +48,7 @@ func (p *pausing) resume() {
 	}
 }
 
-// pauseFor interrupts for a pause. It returns false if the goroutine is ending: it will not come by again.
+// pauseFor interrupts the goroutine for a pause. It returns false if the goroutine is ending: then it will not park.
 func (g *gate) pauseFor(p *pause, deadline func(time.Time) error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -60,7 +60,7 @@ func (g *gate) pauseFor(p *pause, deadline func(time.Time) error) bool {
 	return true
 }
 
-// resume ends the pause; a goroutine that is interrupted and not parked yet finds nothing to wait for.
+// resume ends the pause. A goroutine that was interrupted but is not parked yet then has nothing to wait for.
 func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,7 +69,7 @@ func (g *gate) resume() {
 	}
 }
 
-// stop interrupts permanently, after calling first, which may be nil.
+// stop interrupts the goroutine permanently, after calling first, which may be nil.
 func (g *gate) stop(first func(), deadline func(time.Time) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,7 +80,7 @@ func (g *gate) stop(first func(), deadline func(time.Time) error) {
 	deadline(past)
 }
 
-// leave makes the end that follows leave the socket as it is; false if the end has come already.
+// leave makes the goroutine leave the socket as it is when it ends. It returns false if the goroutine is ending already.
 func (g *gate) leave() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -102,7 +102,7 @@ func (g *gate) isLeft() bool {
 	return g.left
 }
 
-// interrupted removes the deadline and says what it was for: a pause, the end, or a pause that has passed already.
+// interrupted removes the deadline and returns what it was for: a pause, the end, or a pause that is over already.
 func (g *gate) interrupted(deadline func(time.Time) error) (p *pause, ending, left bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -110,7 +110,7 @@ func (g *gate) interrupted(deadline func(time.Time) error) (p *pause, ending, le
 	return g.pause, g.ending, g.left
 }
 
-// park waits for the end of the pause. A Close ends it too.
+// park waits for the end of the pause. Close ends the pause too.
 func (p *pause) park() {
 	p.parked <- struct{}{}
 	<-p.over

@@ -22,7 +22,7 @@ func makePlain(t testing.TB, u *UDP) {
 	u.addr = pc.LocalAddr()
 }
 
-// What other systems use, on this one: the same records, and drops that it does not know and does not deny.
+// The receiver of other systems, tested on this one: it returns the same records, and reports that drops are unknown.
 func TestPlain(t *testing.T) {
 	u := listenUDP(t, &UDPOptions{MaxRecord: 1000})
 	makePlain(t, u)
@@ -52,10 +52,10 @@ func TestPlain(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// endless is a receiver to which somebody always sends datagrams that are too long. Some are there at once.
+// endless is a receiver that always gets datagrams that are too long. Some are queued from the start.
 type endless struct {
 	t      *testing.T
-	timed  bool // it tells when they arrived
+	timed  bool // arrival times are known
 	queued int
 	calls  int
 }
@@ -77,8 +77,8 @@ func (e *endless) receive(bool) (burst, error) {
 func (e *endless) counts() (socketCounts, bool) { return socketCounts{}, false }
 func (e *endless) detach() error                { return errors.ErrUnsupported }
 
-// A socket that goes on receiving while it is closed is read to the end of what had arrived, and not for as long as somebody sends:
-// where the system cannot detach it, and where another process has it too.
+// A socket that cannot be detached keeps receiving while it is being closed. It is read until everything that had arrived is read,
+// not for as long as somebody sends: if the system cannot detach it, and if another process has it too.
 func TestDrainEnds(t *testing.T) {
 	u := listenUDP(t, nil)
 	defer u.Close()

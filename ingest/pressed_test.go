@@ -7,7 +7,7 @@ import (
 	"github.com/penstock-go/penstock/internal/giveway"
 )
 
-// queue is a receiver of which only the length of its queue is asked.
+// queue is a receiver of which only counts is called.
 type queue struct {
 	receiver
 	bytes uint32
@@ -15,7 +15,7 @@ type queue struct {
 
 func (q *queue) counts() (socketCounts, bool) { return socketCounts{queued: q.bytes}, true }
 
-// A socket whose queue is long says so at each burst, and only then: encoders wait for it.
+// A socket asks encoders to give way at each burst while its queue is long, and only then.
 func TestPressed(t *testing.T) {
 	for name, c := range map[string]struct {
 		bytes   uint32

@@ -10,10 +10,10 @@ import (
 // The PROXY protocol (haproxy.org/download/3.2/doc/proxy-protocol.txt): a proxy puts a header with the address of its
 // client before the first byte of a connection, or before the payload of each datagram.
 const (
-	// sigV1 and sigV2 begin a header of either version. No framing of ours begins with sigV2, and no sane text.
+	// sigV1 and sigV2 begin a header of version 1 and 2. No framing of this package and no sane text begins with sigV2.
 	sigV1 = "PROXY "
 	sigV2 = "\r\n\r\n\x00\r\nQUIT\n"
-	// fixedV2 is the part of a header of version 2 that is always there; its last two bytes tell what follows.
+	// fixedV2 is the length of the fixed part of a header of version 2; its last two bytes are the length of the rest.
 	fixedV2 = 16
 	// maxV2 is the longest header of version 2: its length has 16 bits. Addresses need 216 bytes at most; the rest are
 	// extensions (TLVs). Load balancers send a few dozen bytes of them, proxies that pass on the client's certificate
@@ -26,7 +26,7 @@ const (
 // proxies are the sources whose PROXY headers are trusted.
 type proxies []netip.Prefix
 
-// trust is called for each datagram; there are few prefixes.
+// trust reports whether a is in one of the prefixes. It is called for each datagram; there are few prefixes.
 func (p proxies) trust(a netip.Addr) bool {
 	for i := range p {
 		if p[i].Contains(a) {
@@ -49,7 +49,7 @@ func (p proxies) validate() error {
 	return errors.Join(errs...)
 }
 
-// verdict says what became of a datagram's PROXY header.
+// verdict is the result of looking for a PROXY header in a datagram.
 type verdict uint8
 
 const (
@@ -59,8 +59,8 @@ const (
 	foreignHeader                // not from a trusted proxy: left in the data
 )
 
-// strip removes the header of a datagram from a trusted proxy, and replaces the sender's address by the client's. Any
-// other datagram is left unchanged: whatever is wrong with it, it is a record. It allocates nothing.
+// strip removes the header of a datagram from a trusted proxy, and replaces the sender's address by the client's. It
+// leaves any other datagram unchanged: a datagram with an invalid header is still a record. It allocates nothing.
 func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort, verdict) {
 	if !p.trust(src.Addr()) {
 		if len(data) >= len(sigV2) && string(data[:len(sigV2)]) == sigV2 {
@@ -78,9 +78,9 @@ func (p proxies) strip(data []byte, src netip.AddrPort) ([]byte, netip.AddrPort,
 	return data[size:len(data):len(data)], src, goodHeader
 }
 
-// parseV2 decodes a header of version 2 in place. The client is not valid if the header names none that a record could
-// have: in health checks of the proxy itself (command LOCAL) and for unix sockets. It accepts what go-proxyproto
-// accepts, which would allocate for each datagram and takes 4 KiB at most; a fuzz test compares the two.
+// parseV2 decodes a header of version 2 in place. The client is not valid if the header has no address that a record
+// could have: in health checks of the proxy itself (command LOCAL) and for unix sockets. parseV2 accepts the same headers
+// as go-proxyproto, which allocates for each datagram and has a limit of 4 KiB; a fuzz test compares the two.
 func parseV2(b []byte) (client netip.AddrPort, size int, ok bool) {
 	if len(b) < fixedV2 || string(b[:len(sigV2)]) != sigV2 {
 		return client, 0, false

@@ -33,7 +33,7 @@ func headerV2(t testing.TB, client, server net.Addr, tlvs ...proxyproto.TLV) str
 	return string(b)
 }
 
-// The reference implementation takes 4 KiB unless it is told otherwise.
+// By default the reference implementation accepts at most 4 KiB.
 func init() { proxyproto.MaxV2HeaderSize = math.MaxUint16 }
 
 func unhex(s string) string {
@@ -44,11 +44,11 @@ func unhex(s string) string {
 	return string(b)
 }
 
-// Headers as bytes, written down from the protocol's description: what they mean must not depend on one implementation.
+// Headers as bytes, written by hand from the specification, so that the tests do not depend on one implementation.
 var (
 	goldV4 = sigV2 + unhex("21 12 000c c0000201 c6336405 1388 0202")
 	goldV6 = sigV2 + unhex("21 22 0024 20010db8000000000000000000000007 20010db8000000000000000000000001 ea60 0202")
-	// goldTLV has an extension behind the addresses, as Network Load Balancers send (PP2_TYPE_AWS).
+	// goldTLV has an extension after the addresses, as Network Load Balancers send (PP2_TYPE_AWS).
 	goldTLV   = sigV2 + unhex("21 11 0013 c0000201 c6336405 1388 0202 ea 0004 01617773")
 	goldLocal = sigV2 + unhex("20 00 0000")
 	goldUnix  = sigV2 + unhex("21 32 00d8") + strings.Repeat("\x00", 216)
@@ -57,8 +57,8 @@ var (
 	client6 = netip.MustParseAddrPort("[2001:db8::7]:60000")
 )
 
-// Every datagram of a trusted proxy becomes a record of its client, without the header; one without a header stays what
-// it is, and so does everything from elsewhere.
+// Every datagram of a trusted proxy becomes a record of its client, without the header; one without a header stays
+// unchanged, and so do datagrams of other senders.
 func TestProxyUDP(t *testing.T) {
 	src := netip.MustParseAddrPort("127.0.0.1:9")
 	for name, c := range map[string]struct {
@@ -164,7 +164,7 @@ func reference(b []byte) (client netip.AddrPort, err error) {
 	return client, nil
 }
 
-// Our decoder takes what the reference implementation takes, and finds the same in it.
+// parseV2 accepts the same headers as the reference implementation, with the same results.
 func FuzzProxyDatagram(f *testing.F) {
 	for _, s := range []string{goldV4, goldV6, goldTLV, goldLocal, goldUnix, "", sigV2, goldV4[:20]} {
 		f.Add([]byte(s + "x"))

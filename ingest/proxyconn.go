@@ -21,7 +21,7 @@ import (
 // maxV1 is the length of the longest header of version 1, with its CR LF.
 const maxV1 = 107
 
-// errNoHeader: what a trusted proxy sent does not begin with a PROXY header.
+// errNoHeader means that a connection of a trusted proxy does not begin with a PROXY header.
 var errNoHeader = errors.New("ingest: the connection of a trusted proxy does not begin with a PROXY header")
 
 // headerSize returns the length of the PROXY header, of either version, at the beginning of b; 0 if more bytes are
@@ -44,8 +44,8 @@ func headerSize(b []byte) (int, error) {
 	return 0, errNoHeader
 }
 
-// parseHeader decodes a whole header. The client is not valid where it names none that a record could have: a LOCAL
-// command of version 2, UNKNOWN in version 1, unix sockets.
+// parseHeader decodes a complete header. The client is not valid if the header has no address that a record could have: a
+// LOCAL command of version 2, UNKNOWN in version 1, unix sockets.
 func parseHeader(b []byte) (client netip.AddrPort, err error) {
 	if bytes.HasPrefix(b, []byte(sigV2)) {
 		client, _, ok := parseV2(b)
@@ -66,9 +66,9 @@ func parseHeader(b []byte) (client netip.AddrPort, err error) {
 	return client, nil
 }
 
-// unproxy reads the PROXY header of a connection from a trusted proxy; the bytes read after it are read again. It
-// returns false if the connection has ended. A connection without a header is refused, since the sender of its records
-// would be unknown.
+// unproxy reads the PROXY header of a connection from a trusted proxy. Bytes that it reads after the header are kept for
+// the Framer. It returns false if the connection has ended. A connection without a header is refused, since the sender of
+// its records would be unknown.
 func (c *conn) unproxy() bool {
 	c.within(c.t.o.HandshakeTimeout)
 	b := make([]byte, 0, usualV2)
@@ -83,11 +83,11 @@ func (c *conn) unproxy() bool {
 		}
 		if bad == nil && err == nil && size > cap(b) {
 			var give func()
-			if b, give, err = c.longHeader(b, size); err != nil { // by Close
+			if b, give, err = c.longHeader(b, size); err != nil { // the listener was closed
 				c.turnClientAway(segment.GivenUp, b, size)
 				return false
 			}
-			defer give() // few bytes of it are kept
+			defer give() // only a few of its bytes are kept
 		}
 		if bad == nil && err == nil {
 			continue
@@ -104,11 +104,11 @@ func (c *conn) longHeader(b []byte, size int) (_ []byte, give func(), err error)
 	if c.t.memory.acquire(c.t.life.ctx, n) != nil {
 		return b, nil, errNoMemory
 	}
-	c.within(c.t.o.HandshakeTimeout) // the proxy is not to blame for the wait
+	c.within(c.t.o.HandshakeTimeout) // the wait for memory does not count against the proxy
 	return append(make([]byte, 0, size), b...), func() { c.t.memory.release(n) }, nil
 }
 
-// readHeader takes what a whole header says: the client's address, and the extensions.
+// readHeader takes the client's address and the extensions from a complete header.
 func (c *conn) readHeader(header []byte) error {
 	client, err := parseHeader(header)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *conn) identify(read []byte, size int) bool {
 	return true
 }
 
-// turnClientAway is turnAway for a connection whose PROXY header, of size bytes, was read at least in part.
+// turnClientAway does the work of turnAway for a connection whose PROXY header, of size bytes, was read at least in part.
 func (c *conn) turnClientAway(cause segment.Cause, read []byte, size int) (bytes int64) {
 	if c.repeats() || c.t.o.TLS != nil {
 		return 0
@@ -144,8 +144,8 @@ func (c *conn) turnClientAway(cause segment.Cause, read []byte, size int) (bytes
 	return bytes
 }
 
-// refuse accounts for what was read of a connection that ends before its PROXY header. Without a byte there is nothing
-// to account for: health checks of load balancers end in this way.
+// refuse accounts for the bytes of a connection without a valid PROXY header. A connection without any bytes needs no
+// account: health checks of load balancers end in this way.
 func (c *conn) refuse(read []byte, bad, err error) {
 	if len(read) == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return
@@ -166,8 +166,8 @@ func (c *conn) refuse(read []byte, bad, err error) {
 	c.account(time.Now(), segment.Tally{})
 }
 
-// suspect reports that a connection that is not from a trusted proxy begins with what looks like a PROXY header. The
-// bytes are data all the same; most likely a proxy is missing in ProxyFrom.
+// suspect counts and logs a connection from an untrusted source that begins with what looks like a PROXY header. The
+// header is still data; most likely a proxy is missing in ProxyFrom.
 func (c *conn) suspect(first []byte) {
 	if bytes.HasPrefix(first, []byte(sigV2)) || bytes.HasPrefix(first, []byte(sigV1)) {
 		c.t.meter.proxy(0, 1)
@@ -175,10 +175,10 @@ func (c *conn) suspect(first []byte) {
 	}
 }
 
-// ignoredHeader is logged for connections and datagrams alike.
+// ignoredHeader is logged for both connections and datagrams.
 const ignoredHeader = "ingest: a source that is not in ProxyFrom sent a PROXY header; it is kept as data and not trusted"
 
-// prefixed is a connection of which some bytes were read already.
+// prefixed is a connection from which some bytes were read already: rest has those that must be read again.
 type prefixed struct {
 	net.Conn
 	rest []byte

@@ -22,7 +22,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Behind a header of any kind, in one piece or byte by byte, a connection's records are its client's.
+// After a header of any kind, in one piece or byte by byte, a connection's records have the client's address.
 func TestProxyTCP(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback})
 	s := newSink()
@@ -55,7 +55,7 @@ func TestProxyTCP(t *testing.T) {
 	} {
 		for _, whole := range []bool{true, false} {
 			c := dialTCP(t, l)
-			// A header of the client's own, behind the proxy's, is data.
+			// A header that the client itself has sent, after the proxy's, is data.
 			line := fmt.Sprintf("PROXY record %d %v", i, whole)
 			stream := []byte(h.header + line + "\n")
 			for len(stream) > 0 {
@@ -91,7 +91,7 @@ func TestProxyTCP(t *testing.T) {
 	}
 }
 
-// TestProxyTCPMemory: long headers that are still to come take no more memory than the listener has; the others wait.
+// TestProxyTCPMemory: incomplete long headers use no more memory than the listener may use; the others wait.
 func TestProxyTCPMemory(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, MaxRecord: 1000, MemoryBytes: 3*maxV2 - 1})
 	s := newSink()
@@ -118,7 +118,7 @@ func TestProxyTCPMemory(t *testing.T) {
 	}
 }
 
-// What a trusted proxy sends without a header is refused and counted, except for a look at the port alone.
+// A connection of a trusted proxy without a header is refused and counted, unless it sends nothing, as in a health check.
 func TestProxyTCPBad(t *testing.T) {
 	for name, stream := range map[string]string{
 		"none":            "<13>hello\n",
@@ -162,14 +162,14 @@ func TestProxyTCPBad(t *testing.T) {
 	}
 }
 
-// A proxy that does not send its header in time gives up its place.
+// A connection of a proxy that does not send its header in time is closed.
 func TestProxyTCPSlow(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{ProxyFrom: loopback, HandshakeTimeout: 30 * time.Millisecond})
 	s := newSink()
 	wait := serve(t, l, s)
 	io.Copy(io.Discard, dialTCP(t, l)) // returns when the listener has closed it
 	conns := uint64(1)
-	for begin := time.Now(); l.Stats().Lost[segment.Malformed].Records == 0; conns++ { // a busy machine may send only when the time is over
+	for begin := time.Now(); l.Stats().Lost[segment.Malformed].Records == 0; conns++ { // a busy machine may send only after the time-out
 		c := dialTCP(t, l)
 		_, _ = c.Write([]byte("PROXY "))
 		io.Copy(io.Discard, c)
@@ -186,7 +186,7 @@ func TestProxyTCPSlow(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// From a source that is not trusted a header is data, whatever it claims, and nothing is lost over it.
+// A header from an untrusted source is data, whatever it contains, and nothing is lost because of it.
 func TestProxyTCPNotTrusted(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: proxies{netip.MustParsePrefix("10.0.0.0/8")}})
 	s := newSink()
@@ -287,7 +287,7 @@ func TestProxyTLS(t *testing.T) {
 	}
 }
 
-// What a proxy had sent before a Shutdown is read, header and all, although no time is given.
+// Everything that a proxy had sent before a Shutdown is read, including the header, even without Grace.
 func TestProxyTCPShutdown(t *testing.T) {
 	for range 20 {
 		l := listenTCP(t, &TCPOptions{Framing: Newline, ProxyFrom: loopback, Grace: -1})
@@ -335,7 +335,7 @@ func FuzzProxyStream(f *testing.F) {
 	})
 }
 
-// A long header waits for memory as a large frame does, however long a sink that stalls keeps that in use.
+// A long header waits for memory as a large frame does, however long a stalled sink keeps the memory in use.
 func TestProxyTCPMemoryOfStalledSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := ListenTCP("mem:header", &TCPOptions{
@@ -346,7 +346,7 @@ func TestProxyTCPMemoryOfStalledSink(t *testing.T) {
 		}
 		s := newSink()
 		wait := serve(t, l, s)
-		if err := l.memory.acquire(t.Context(), maxV2); err != nil { // for somebody who waits for the sink
+		if err := l.memory.acquire(t.Context(), maxV2); err != nil { // as for a connection that waits for the sink
 			t.Fatal(err)
 		}
 		c, err := memnet.Dial("mem:header")

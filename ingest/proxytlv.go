@@ -10,7 +10,7 @@ const (
 	TLVALPN      = 0x01
 	TLVAuthority = 0x02
 	TLVUniqueID  = 0x05
-	// TLVAWS begins with a byte for the kind of what follows; 1 is the id of a VPC endpoint.
+	// TLVAWS has a value whose first byte is its kind; kind 1 is the id of a VPC endpoint.
 	TLVAWS = 0xea
 
 	awsVPCEndpoint = 1
@@ -18,14 +18,14 @@ const (
 	tlvPadding = 0x04 // PP2_TYPE_NOOP: a reader ignores it (proxy-protocol.txt, 2.2.4)
 )
 
-// ProxyTLV is an extension in a PROXY header: what a proxy tells of a connection beside its addresses.
+// ProxyTLV is an extension in a PROXY header: information about a connection besides its addresses.
 type ProxyTLV struct {
 	Type  byte
 	Value []byte
 }
 
-// ProxyHeader has the extensions of a PROXY header of version 2, in its order: at most 64, of at most 1 KiB each. Longer ones
-// and padding (type 4) are left out.
+// ProxyHeader has the extensions of a PROXY header of version 2, in their order: at most 64, of at most 1 KiB each. Longer
+// ones and padding (type 4) are omitted.
 type ProxyHeader struct{ TLVs []ProxyTLV }
 
 // TLV returns the value of the first extension of a type, and false if there is none. A nil ProxyHeader has none.
@@ -41,8 +41,8 @@ func (h *ProxyHeader) TLV(typ byte) (value []byte, ok bool) {
 	return nil, false
 }
 
-// The limits of what is taken over from a header. Beyond them are certificates, which no attribute has room for, and what
-// a faulty proxy sends.
+// The limits of the extensions that are copied from a header. Only certificates, which do not fit into an attribute, and
+// extensions of a faulty proxy exceed them.
 const (
 	maxTLVs     = 64
 	maxTLVValue = 1 << 10
@@ -69,8 +69,8 @@ func extensions(header []byte) []byte {
 	return header[fixedV2+addrs:]
 }
 
-// parseTLVs decodes extensions, and copies them; nil if there are none. One that is cut short ends them. The addresses before
-// it count all the same.
+// parseTLVs decodes extensions, and copies them; nil if there are none. It stops at an extension that is cut short. The
+// addresses in the header are still valid.
 func parseTLVs(b []byte) *ProxyHeader {
 	var all []ProxyTLV
 	for len(b) >= 3 && len(all) < maxTLVs {

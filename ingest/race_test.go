@@ -2,5 +2,5 @@
 
 package ingest
 
-// raced: the race detector makes sync.Pool forget things, so that allocations cannot be counted.
+// raced is true under the race detector, which makes sync.Pool drop objects, so that allocations cannot be counted.
 const raced = true

@@ -4,11 +4,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// receiver reads bursts of datagrams from one bound socket. receive and detach may be called at the same time as counts,
-// and detach as receive; otherwise one at a time.
+// receiver reads bursts of datagrams from one bound socket. receive, detach and counts may run at the same time as each
+// other, but only one call of each.
 type receiver interface {
 	// receive returns the datagrams that are queued. If there are none it waits for the first, or, if wait is false,
-	// returns an empty burst. The burst is good until the next call.
+	// returns an empty burst. The burst is valid until the next call.
 	receive(wait bool) (burst, error)
 	// counts returns the kernel's counters of the socket; false if the kernel refuses them.
 	counts() (socketCounts, bool)
@@ -18,16 +18,16 @@ type receiver interface {
 
 // socketCounts are the kernel's counters of a socket.
 type socketCounts struct {
-	queued uint32 // memory that the datagrams in its queue take
+	queued uint32 // memory that the datagrams in its queue use
 	drops  uint32 // datagrams that it has dropped
 }
 
 const (
-	// leastCharge is less than any datagram, or aggregate of datagrams, takes of queued: the kernel's own structures (sk_buff,
-	// skb_shared_info) alone are larger.
+	// leastCharge is less than what the kernel adds to queued for any datagram or aggregate of datagrams: its own
+	// structures (sk_buff, skb_shared_info) alone are larger.
 	leastCharge = 512
-	// mostAggregated is how many datagrams a GRO aggregate has at most: UDP_MAX_SEGMENTS of the kernel, which bounds those of a
-	// sender on the same host. From the network there are at most 64.
+	// mostAggregated is how many datagrams a GRO aggregate has at most: the kernel's UDP_MAX_SEGMENTS, which bounds the
+	// aggregates of a sender on the same host. Aggregates from the network have at most 64.
 	mostAggregated = 128
 )
 
@@ -36,7 +36,7 @@ type burst struct {
 	recs      []segment.Record
 	bytes     uint64        // of recs
 	truncated segment.Tally // datagrams over the maximum, with their true length
-	last      int64         // when the last datagram arrived, a truncated one too; 0 where the system does not tell
+	last      int64         // when the last datagram arrived, even if truncated; 0 if the system does not say
 
 	proxyMalformed, proxyIgnored uint64 // see Stats
 }
@@ -70,7 +70,7 @@ func (b *burst) add(r segment.Record, d *datagrams) {
 	b.bytes += uint64(len(r.Data))
 }
 
-// slotSize is how much of a datagram is read, so that a payload of max bytes fits in with its PROXY header.
+// slotSize is how much of a datagram is read, so that a payload of MaxRecord bytes fits with its PROXY header.
 func slotSize(o *UDPOptions) int {
 	if len(o.ProxyFrom) > 0 {
 		return min(o.MaxRecord+maxV2, maxDatagram)

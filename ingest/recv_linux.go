@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// batch is how many datagrams one recvmmsg(2) takes at most. 256 were measured to be slower.
+	// batch is the most datagrams of one recvmmsg(2). A batch of 256 was measured to be slower.
 	batch = 64
 	// controlSize has room for the arrival time (SCM_TIMESTAMPNS, 32 bytes) and the GRO segment size (UDP_GRO, 24 bytes)
 	// after other messages that an inherited socket may have enabled (SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK). The kernel
@@ -26,8 +26,8 @@ type mmsghdr struct {
 	len uint32
 }
 
-// mmsg receives with recvmmsg(2) through the runtime's poller: non-blocking reads, and a goroutine that is parked like
-// any other while there is nothing. Everything the kernel writes to is allocated once.
+// mmsg receives with recvmmsg(2) through the runtime's poller: reads do not block, and the goroutine is parked while no
+// datagram is queued. All memory that the kernel writes to is allocated once.
 type mmsg struct {
 	conn syscall.RawConn
 	unix bool
@@ -48,8 +48,8 @@ type mmsg struct {
 	recs    []segment.Record
 }
 
-// newMmsg lays out what the kernel writes to: for each datagram of a burst a slot for the payload, one for the sender's
-// address and one for control messages, all tied together in a message header.
+// newMmsg allocates the memory that the kernel writes to: for each datagram of a burst a slot for the payload, one for
+// the sender's address and one for control messages, to which a message header points.
 func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg {
 	m := &mmsg{
 		conn: conn, unix: o.Network == "unixgram", datagrams: datagrams{max: o.MaxRecord, behind: o.ProxyFrom}, log: log,
@@ -58,10 +58,10 @@ func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg 
 	m.read = m.readable
 	size := slotSize(o)
 	if gro {
-		size = maxDatagram // of an aggregate; MaxRecord holds for the datagrams in it
+		size = maxDatagram // of an aggregate; MaxRecord limits the datagrams in it
 	}
-	// Slots of a power of two would start in the same few cache sets. The pages of a slot that no datagram reaches are
-	// never touched, so they cost address space only.
+	// Slots whose distance is a power of two would start in the same few cache sets. Pages of a slot that no datagram
+	// reaches are never touched, so they use only address space.
 	stride := (size+63)&^63 + 17*64
 	arena := make([]byte, batch*stride)
 	for i := range m.slots {
@@ -71,8 +71,8 @@ func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg 
 		h := &m.hdrs[i].hdr
 		h.Iov = &m.iovs[i]
 		h.SetIovlen(1)
-		// Most senders on unix sockets have no name, and records no place for one. Where there is room for control
-		// messages, a sender can put descriptors into this process (SCM_RIGHTS), until there are none left for it.
+		// Most senders on unix sockets have no name, and records have no field for one. With room for control messages, a
+		// sender could put descriptors into this process (SCM_RIGHTS) until it runs out of them.
 		if !m.unix {
 			h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
 			h.Control = (*byte)(unsafe.Pointer(&m.control[i]))
@@ -82,7 +82,7 @@ func newMmsg(conn syscall.RawConn, gro bool, o *UDPOptions, log *limiter) *mmsg 
 	return m
 }
 
-// rearm sets what the kernel has overwritten in the first n headers.
+// rearm restores the fields that the kernel has overwritten in the first n headers.
 func (m *mmsg) rearm(n int) {
 	if m.unix {
 		return
@@ -125,7 +125,7 @@ func (m *mmsg) records(b *burst, i int) {
 	h, n := &m.hdrs[i].hdr, int(m.hdrs[i].len)
 	at, size := parseControl(m.control[i][:], int(h.Controllen))
 	r := segment.Record{Time: at}
-	if !m.unix { // of a datagram on a unix socket, at is when it was read
+	if !m.unix { // on a unix socket, at is when the datagram was read
 		r.Src, b.last = parseName(&m.names[i]), at
 	}
 	if size <= 0 || size > n {
@@ -148,7 +148,7 @@ func (m *mmsg) records(b *burst, i int) {
 	}
 }
 
-// The indexes of what is queued and of the drop counter in the answer to SO_MEMINFO (linux/sock_diag.h).
+// The indexes of the queued memory and of the drop counter in the result of SO_MEMINFO (linux/sock_diag.h).
 const (
 	memInfoQueued = 0 // SK_MEMINFO_RMEM_ALLOC
 	memInfoDrops  = 8 // SK_MEMINFO_DROPS

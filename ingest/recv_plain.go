@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// plain receives with the standard library alone, one datagram a call, for systems other than Linux. What the kernel
-// drops it cannot know.
+// plain receives with the standard library alone, one datagram a call, for systems other than Linux. It cannot know what
+// the kernel drops.
 type plain struct {
 	conn net.PacketConn
 	buf  []byte
@@ -20,8 +20,8 @@ type plain struct {
 	datagrams
 }
 
-// newPlainSocket wraps a bound socket. The size of the receive buffer that the system granted is not known:
-// the size that was asked for counts.
+// newPlainSocket wraps a bound socket. The size of the receive buffer that the system granted is unknown, so the
+// requested size is reported.
 func newPlainSocket(pc net.PacketConn, o *UDPOptions, log *limiter) *socket {
 	s := &socket{conn: pc, log: log}
 	s.recv = &plain{
@@ -50,7 +50,8 @@ func (p *plain) receive(wait bool) (burst, error) {
 		return burst{}, err
 	}
 	b := burst{recs: p.recs[:0]}
-	// The buffer is longer than any datagram, so n is its true length. When it arrived is unknown: b.last stays 0.
+	// The buffer is longer than any datagram, so n is its true length. When the datagram arrived is unknown: b.last stays
+	// 0.
 	b.add(segment.Record{Time: segment.Nanos(time.Now()), Src: src, Data: p.buf[:n:n]}, &p.datagrams)
 	return b, nil
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // recvCalls are the system calls that can read a socket, the best first. Old kernels, sandboxes, and seccomp profiles
-// that are older than a call refuse it. recvmsg(2) takes one datagram at a time. Without either, the arrival times and
-// the datagrams of a GRO aggregate would be unavailable.
+// that are older than a call refuse it. recvmsg(2) receives one datagram at a time. Any other call would return neither
+// the arrival times nor the size of the datagrams in a GRO aggregate.
 var recvCalls = []struct {
 	name string
 	// recv takes up to batch datagrams into hdrs, and returns how many.
@@ -34,9 +34,9 @@ func recvmsg(fd uintptr, hdrs *[batch]mmsghdr, flags uintptr) (int, unix.Errno) 
 	return 1, 0
 }
 
-// recv receives with the best call that is not refused. MSG_DONTWAIT: the socket is non-blocking already, unless
-// another process that shares it has changed that. MSG_TRUNC as a flag of the call: the kernel returns the true length
-// of a datagram that does not fit.
+// recv receives with the best call that is not refused. It sets MSG_DONTWAIT because another process that shares the
+// socket may have made it blocking, and MSG_TRUNC so that the kernel returns the true length of a datagram that does not
+// fit.
 func (m *mmsg) recv(fd, flags uintptr) (n int, errno unix.Errno) {
 	flags |= unix.MSG_DONTWAIT | unix.MSG_TRUNC
 	for again := false; ; {
@@ -45,7 +45,7 @@ func (m *mmsg) recv(fd, flags uintptr) (n int, errno unix.Errno) {
 		case errno == unix.EINTR:
 		case errno == 0 || !refusal(errno):
 			return n, errno
-		case !again: // it may have been an error of the socket, such as an ICMP message, which is returned once
+		case !again: // it may have been an error of the socket, such as an ICMP message, which the kernel returns once
 			again = true
 		case m.call == len(recvCalls)-1:
 			return n, errno
@@ -63,7 +63,7 @@ func refusal(errno unix.Errno) bool {
 	return errno == unix.EPERM || errno == unix.ENOSYS || errno == unix.EINVAL || errno == unix.EOPNOTSUPP
 }
 
-// probe finds the call to receive with, and takes nothing from the socket. An error says that all are refused.
+// probe finds the call to receive with, and reads nothing from the socket. It returns an error if all are refused.
 func (m *mmsg) probe() (err error) {
 	cerr := m.conn.Control(func(fd uintptr) {
 		if _, errno := m.recv(fd, unix.MSG_PEEK); errno != 0 && refusal(errno) {

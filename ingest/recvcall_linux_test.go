@@ -25,8 +25,8 @@ func refuse(t *testing.T, errno unix.Errno, calls ...string) {
 	}
 }
 
-// A refused recvmmsg(2) costs speed, and nothing else: lengths, sources, arrival times and the datagrams of aggregates are
-// the same.
+// If recvmmsg(2) is refused, only speed is lost: lengths, sources, arrival times and the datagrams of aggregates are the
+// same.
 func TestRecvmmsgRefused(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EPERM, unix.ENOSYS, unix.EINVAL, unix.EOPNOTSUPP} {
 		for _, when := range []string{"from the start", "later"} {
@@ -69,7 +69,7 @@ func TestReceivingRefused(t *testing.T) {
 	}
 }
 
-// One that cannot receive any more is not ready, and its Shutdown is no success.
+// A listener that cannot receive any more is not ready, and its Shutdown returns an error.
 func TestReceivingRefusedLater(t *testing.T) {
 	u := listenUDP(t, nil)
 	refuse(t, unix.EPERM, "recvmmsg", "recvmsg")
@@ -89,7 +89,7 @@ func TestReceivingRefusedLater(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// What is queued and cannot be read is bounded, also if most of it is in aggregates.
+// The count of queued datagrams that cannot be read is an upper bound, even if most of them are in aggregates.
 func TestReceivingRefusedAggregates(t *testing.T) {
 	u := listenUDP(t, &UDPOptions{GRO: true})
 	refuse(t, unix.EPERM, "recvmmsg", "recvmsg")

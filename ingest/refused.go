@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// refusals are the errors of system calls that are refused in general: seccomp profiles answer EPERM or ENOSYS;
-// sandboxes and old kernels answer ENOSYS, EINVAL or EOPNOTSUPP.
+// refusals are the errors that mean that the system refuses a call altogether: seccomp profiles return EPERM or ENOSYS;
+// sandboxes and old kernels return ENOSYS, EINVAL or EOPNOTSUPP.
 var refusals = []error{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP}
 
-// explain names the likely cause if a call is refused that has no substitute. The error itself names the call.
+// explain adds the likely cause to the error of a refused call that has no substitute. The error itself names the call.
 func explain(err error) error {
 	if err == nil || strings.Contains(err.Error(), "refused") {
 		return err // it is more specific already

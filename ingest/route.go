@@ -13,19 +13,19 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// ChooseFunc appends to the names in to, which is empty, those of the Sinks that get a record, and returns the result. A
-// record for which it returns no name is dropped. It must not change the bytes of r.Data. It is called from many goroutines
-// at once, and no lock is held.
+// ChooseFunc appends the names of the Sinks that get the record to the slice to, which is empty, and returns the result.
+// If it returns no name, the record is dropped. It must not change the bytes of r.Data. It is called from many goroutines
+// at once, without a lock.
 type ChooseFunc func(r segment.Record, to []string) []string
 
 // RouteOptions configure a Route.
 type RouteOptions struct {
-	// Sinks by name, at least one. Each should be the Intake of a spool of its own, or a
-	// Transform before it. A Sink that is no TryOfferer can delay the others.
+	// Sinks by name, at least one. Each should be the Intake of a separate spool, or a Transform in front of it. A Sink
+	// that is not a TryOfferer can delay the others.
 	Sinks map[string]Sink
-	// Default is the name of the Sink in whose ledger everything is accounted for that has not been routed: what the
-	// listener has lost, what the kernel has dropped, and records that were dropped. Records for a name that is not in
-	// Sinks go there too, and are logged.
+	// Default is the name of the Sink whose ledger counts everything that was not routed: records that the listener has
+	// lost, that the kernel has dropped, and that Choose has dropped. Records for a name that is not in Sinks are routed
+	// there too, and logged.
 	Default string
 	// Choose names the Sinks for each record.
 	Choose ChooseFunc
@@ -38,16 +38,16 @@ type RouteOptions struct {
 // ledger counts as received what is routed to it: a record that goes to k Sinks is received once in each.
 //
 // Append, which TCP listeners call, waits for each Sink, and only the connection waits. A sender that waits for an
-// acknowledgement gets it when the records are durable in all of the Sinks that they went to. If one of several Sinks has
-// taken a record and another cannot, the sender is not acknowledged and repeats the record, and the first Sink has it
+// acknowledgement gets it when the records are durable in all of the Sinks that they were routed to. If one Sink has
+// taken a record and another cannot, the sender gets no acknowledgement and repeats the record, and the first Sink has it
 // twice. No other duplicate is possible.
 //
-// Offer, which datagram listeners call, never waits: one spool must not delay another. A Sink that has no room loses the
-// records that were for it at once, and its ledger counts them (spool_full). The spool's memory budget
-// (spool.Options.MemoryBytes) is then what bridges a stall of its disk.
+// Offer, which datagram listeners call, never waits: one spool must not delay another. A Sink without room loses the
+// records that were routed to it at once, and its ledger counts them (spool_full). So only the spool's memory budget
+// (spool.Options.MemoryBytes) bridges a stall of its disk.
 //
-// A record for which Choose panics is lost (panic), in the ledger of the default Sink; if its sender waits for an
-// acknowledgement, nothing of the batch is taken, its connection ends, and the sender repeats it.
+// If Choose panics, the record is lost (panic), in the ledger of the default Sink; if its sender waits for an
+// acknowledgement, nothing of the batch is taken, the connection ends, and the sender repeats the batch.
 type Route struct {
 	*routing
 	sinks []routed // as in routing.names
@@ -63,7 +63,7 @@ var (
 	_ Sessions     = (*Route)(nil)
 )
 
-// routing is what the sessions of a Route share.
+// routing is the part of a Route that its sessions share.
 type routing struct {
 	names   []string
 	initial int // index of the default
@@ -124,14 +124,14 @@ func (r *Route) Session() Sink {
 	return r.route(sinks, true)
 }
 
-// Append implements Sink. If ctx ends before any Sink has taken anything, nothing was taken. If some have, the others keep
-// their records over the quota, or lose them (given_up).
+// Append implements Sink. If ctx ends before any Sink has taken records, the batch is not taken. Otherwise the remaining
+// Sinks keep their records even over the quota, or lose them (given_up).
 func (r *Route) Append(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	return r.pass(ctx, batch, (*Route).wait)
 }
 
-// Offer implements Sink. It never waits: see Route. Only what a Hold passes on may wait: its senders have gone on, and no
-// socket is read by its goroutine.
+// Offer implements Sink. It never waits: see Route. The exception is records that a Hold passes on: no sender waits for
+// them, and its goroutine reads no socket.
 func (r *Route) Offer(ctx context.Context, batch []segment.Record) (last uint64, err error) {
 	if ctx.Value(patientKey{}) != nil {
 		return r.pass(ctx, batch, (*Route).waitOffering)
@@ -139,7 +139,7 @@ func (r *Route) Offer(ctx context.Context, batch []segment.Record) (last uint64,
 	return r.pass(ctx, batch, (*Route).hurry)
 }
 
-// TryOffer implements TryOfferer. It is Offer.
+// TryOffer implements TryOfferer, by Offer.
 func (r *Route) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return r.Offer(context.Background(), batch)
 }
@@ -161,7 +161,7 @@ func (r *Route) waitOffering(ctx context.Context, i int, d *delivery, part []seg
 	return d.run(ctx, r.sinks[i].offer, part, r.log)
 }
 
-// hurry loses what has no room.
+// hurry offers without waiting, and loses the records for which there is no room.
 func (r *Route) hurry(_ context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
 	if left = d.tryAll(r.sinks[i].Sink, part); len(left) > 0 {
 		r.lose(i, d, left, segment.SpoolFull)
@@ -171,7 +171,7 @@ func (r *Route) hurry(_ context.Context, i int, d *delivery, part []segment.Reco
 	return nil
 }
 
-// keep loses what a Sink does not keep: the others keep theirs all the same.
+// keep loses the records that a Sink does not keep; the other Sinks still keep theirs.
 func (r *Route) keep(_ context.Context, i int, d *delivery, part []segment.Record) (left []segment.Record) {
 	if !d.settled(Keep(r.sinks[i].Sink, part)) {
 		r.lose(i, d, part, segment.GivenUp)
@@ -195,8 +195,8 @@ func (r *Route) pass(ctx context.Context, batch []segment.Record, h handing) (la
 	return last, err
 }
 
-// passSorting hands each Sink its part. Each part is accounted for as received before, and taken back if ctx ends before any
-// of the Sinks has taken anything.
+// passSorting hands each Sink its part. It first accounts for each part as received, and reverses that if ctx ends before
+// any Sink has taken records.
 func (r *Route) passSorting(ctx context.Context, batch []segment.Record, h handing, s *sorting) (last uint64, err error) {
 	s.sort(r.routing, batch)
 	initial := r.sinks[r.initial]
@@ -245,7 +245,8 @@ func (r *Route) passSorting(ctx context.Context, batch []segment.Record, h handi
 
 // Account implements Sink. Records that the listener has in hand are accounted for where they are routed to.
 func (r *Route) Account(a segment.Account) {
-	// A Transform before the Route has dropped what it has filtered, and what it has made will be received like the rest.
+	// Filtered records were dropped by a Transform in front of the Route. Records that it made will be counted as
+	// received when they are routed.
 	a.Received, a.Made = a.Lost.Total(), segment.Tally{}
 	a.Received.Add(a.Filtered)
 	if a != (segment.Account{}) {
@@ -253,7 +254,7 @@ func (r *Route) Account(a segment.Account) {
 	}
 }
 
-// SocketDrops implements DropBaseline with that of the default Sink, whose ledger has the drops.
+// SocketDrops implements DropBaseline by the default Sink, whose ledger has the drops.
 func (r *Route) SocketDrops(cookie uint64) uint64 {
 	if b, ok := find[DropBaseline](r.sinks[r.initial].Sink); ok {
 		return b.SocketDrops(cookie)
@@ -261,23 +262,23 @@ func (r *Route) SocketDrops(cookie uint64) uint64 {
 	return 0
 }
 
-// sorting is a batch by Sinks, and the memory for it.
+// sorting is a batch divided by Sinks, and the memory for it.
 type sorting struct {
 	parts []part
-	to    []string        // empty: what Choose appends to. What it returns may be a slice of its own
-	aside segment.Account // what goes to no Sink
+	to    []string        // empty: Choose appends to it, but may return a slice of its own
+	aside segment.Account // records that no Sink gets
 	bad   *lostError      // the last record that was lost
 }
 
-// part is what goes to one Sink.
+// part has the records for one Sink.
 type part struct {
 	records  []segment.Record
 	tally    segment.Tally
-	latest   int // the place in the batch of the last record, from 1
+	latest   int // the place of the last record in the batch, from 1
 	delivery delivery
 }
 
-// release gives the memory back, without what it points to.
+// release returns the memory to the pool, with its pointers cleared.
 func (s *sorting) release(g *routing) {
 	for i := range s.parts {
 		clear(s.parts[i].records)
@@ -301,7 +302,7 @@ func (s *sorting) sort(g *routing, batch []segment.Record) {
 	}
 }
 
-// run sorts batch[i:] until the end, or until Choose panics: then it returns which record that was for.
+// run sorts batch[i:] until the end, or until Choose panics: then it returns the index of that record.
 func (s *sorting) run(g *routing, batch []segment.Record, i int) (at int, panicked any) {
 	defer func() {
 		if panicked = recover(); panicked != nil {
@@ -316,7 +317,7 @@ func (s *sorting) run(g *routing, batch []segment.Record, i int) (at int, panick
 	return i, nil
 }
 
-// put adds a record to the parts of the Sinks that were chosen, once to each.
+// put adds a record to the part of each chosen Sink, once.
 func (s *sorting) put(g *routing, r segment.Record, to []string, place int) {
 	t := segment.Tally{Records: 1, Bytes: uint64(len(r.Data))}
 	if len(to) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// byFirst sends a record to the sinks that its first letters name, until one that names none.
+// byFirst routes a record to the sinks that its first letters name, up to the first letter that names none.
 func byFirst(r segment.Record, to []string) []string {
 	for _, c := range r.Data {
 		switch c {
@@ -40,8 +40,8 @@ func route(t testing.TB, a, b Sink) *Route {
 	return r
 }
 
-// Each sink gets its records, and each ledger counts what was routed to it. What goes nowhere is filtered in the default
-// sink's, a name that is not known is the default's.
+// Each sink gets its records, and each ledger counts what was routed to it. Records for no sink are filtered, in the
+// ledger of the default; records for an unknown name are routed to the default.
 func TestRoute(t *testing.T) {
 	a, b := newSink(), newSink()
 	r := route(t, a, b)
@@ -81,7 +81,7 @@ func TestRouteBehindTransform(t *testing.T) {
 	b.closes(t)
 }
 
-// A spool that is full loses its own datagrams at once, counted, and delays nobody.
+// A full spool loses its own datagrams at once, counted, and delays no other.
 func TestRouteFull(t *testing.T) {
 	a, b := newSink(), newSink()
 	a.blocked = true
@@ -151,13 +151,13 @@ func (s *slowDisk) WaitDurable(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// An acknowledgement waits for all the spools that a record went to, and for no other: one connection's spool does not keep
-// another connection waiting.
+// An acknowledgement waits for all the spools that a record was routed to, and for no other: the spool of one connection
+// does not delay another connection.
 func TestRouteAcknowledges(t *testing.T) {
 	a, b := newSlowDisk(), newSlowDisk()
 	a.synced = 1000
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &acked{} }})
-	// An embedder's own wrapper and a Transform do not get in the way.
+	// This also works through an embedder's own wrapper and a Transform.
 	serve(t, l, &passing{Sink: transform(t, route(t, a, b), func(r segment.Record, out []segment.Record) []segment.Record { return append(out, r) })})
 	both, one := dialTCP(t, l), dialTCP(t, l)
 	io.WriteString(both, "ab\n")
@@ -198,7 +198,7 @@ func (f *acked) Answers() []byte {
 }
 func (f *acked) Bye() []byte { return nil }
 
-// passing is what an embedder writes.
+// passing is a wrapper as an embedder writes it.
 type passing struct{ Sink }
 
 func (p *passing) Unwrap() Sink  { return p.Sink }
@@ -264,7 +264,7 @@ func TestRouteClosed(t *testing.T) {
 	}
 }
 
-// A sender that is not acknowledged because one spool has not taken its record repeats it; nothing else is doubled.
+// A sender whose record one spool has not taken gets no acknowledgement and repeats it; nothing else is duplicated.
 func TestRouteRepeats(t *testing.T) {
 	a, b := newSlowDisk(), newSlowDisk()
 	a.synced, b.synced = 1000, 1000
@@ -324,7 +324,7 @@ func BenchmarkRoute(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/record")
 }
 
-// What a Hold has kept through a hand-over waits for room in a Route: nothing comes after it that could be delayed.
+// Records from a Hold wait for room in a Route, since that delays nothing else.
 func TestRouteAfterHold(t *testing.T) {
 	a, b := newSink(), newSink()
 	a.blocked = true
@@ -375,8 +375,8 @@ func TestTryOfferWhileAttaching(t *testing.T) {
 	}
 }
 
-// A Keep of which a part is lost has settled the whole batch: what the other sink has kept is not counted as lost too, and the one that
-// refuses costs the other nothing, whichever comes first. That holds for a listener that is closed, and for a Hold.
+// A Keep of which a part is lost settles the whole batch: the part that the other sink has kept is not counted as lost too, and the
+// sink that refuses does not affect the other, whichever comes first. That applies to a closed listener and to a Hold.
 func TestRouteKeepsInPart(t *testing.T) {
 	for _, healthy := range []string{"a", "b"} {
 		for _, hold := range []bool{false, true} {
@@ -437,7 +437,8 @@ func TestRouteByAttribute(t *testing.T) {
 	}
 }
 
-// Such a sender sends nothing again, so what a Route has not handed over when its listener is closed is kept.
+// A sender that asks for no acknowledgements sends nothing again, so records that a Route has not handed over when its
+// listener is closed are kept.
 func TestRouteClosedUnasked(t *testing.T) {
 	a, b := newSink(), newSink()
 	b.blocked = true

@@ -14,16 +14,16 @@ import (
 // Sender is an address from which records came.
 type Sender struct {
 	Addr netip.Addr
-	// Received counts its records; under load it is an estimate, from every seventh datagram. Over of them may have been
-	// others': of addresses that were forgotten for this one.
+	// Received counts its records; under load it is an estimate from every seventh datagram. Up to Over of these records
+	// may have come from other addresses, whose place in the table this address has taken.
 	Received segment.Tally
 	Over     uint64
 	// LastRecord is when its newest record was read.
 	LastRecord time.Time
 }
 
-// Least is how many records came from the address for certain: those received without Over. It ranks senders, since a flood of
-// forged addresses inherits large counts, of which next to nothing is any one address's own.
+// Least is how many records certainly came from the address: Received minus Over. It ranks senders, since each address of a
+// flood of forged addresses inherits a large count to which it has added almost nothing.
 func (s *Sender) Least() uint64 { return s.Received.Records - s.Over }
 
 // Senders are kept in a table of senderSets × senderWays, each in the set that its address hashes to.
@@ -35,13 +35,13 @@ const (
 )
 
 // senders counts records by the address of their sender, in memory that does not grow. It is the Space-Saving algorithm of
-// Metwally, Agrawal and El Abbadi, in sets of four like those of a processor's cache, so that a record of a new address costs
-// no search of the whole: the address takes the place of the one with the fewest records in its set, and its count, which is
-// then an upper bound. Up to some hundred senders are all counted exactly; of any number, those with more than their share of
-// a set are there.
+// Metwally, Agrawal and El Abbadi, with sets of four places as in a processor's cache, so that a new address needs no search
+// of the whole table. It takes the place of the address with the fewest records in its set, and its count, which is then an
+// upper bound. Up to about a hundred senders are all counted exactly; of more, the table has those with more than their share
+// of a set.
 //
-// Of bursts of more than senderExact datagrams only every senderStep-th counts, for as many, from another one on each time:
-// looking up each of them would cost 2 % of the time that a datagram takes.
+// Of a burst of more than senderExact datagrams, only every senderStep-th is looked up, and counts for senderStep
+// datagrams; the first one varies. Looking up each of them would cost 2 % of the time that a datagram takes.
 type senders struct {
 	sets [senderSets][senderWays]sender
 	last *sender // of the record before
@@ -57,7 +57,7 @@ const (
 type sender struct {
 	addr           netip.Addr
 	records, bytes uint64
-	over           uint64 // of records, at most so many were others'
+	over           uint64 // at most so many of records came from other addresses
 	at             int64  // when its newest record was read, in nanoseconds after clockBase
 }
 
@@ -75,10 +75,10 @@ func (s *senders) note(burst []segment.Record, now time.Time) {
 	}
 }
 
-// add counts records of one sender. One without an address, on a unix socket, is nobody.
+// add counts records of one sender. It ignores senders without an address, as on a unix socket.
 func (s *senders) add(addr netip.Addr, t segment.Tally, now time.Time) {
 	p := s.last
-	if p == nil || p.addr != addr { // most come in runs
+	if p == nil || p.addr != addr { // most records of a sender come in runs
 		if !addr.IsValid() {
 			return
 		}
@@ -90,7 +90,7 @@ func (s *senders) add(addr netip.Addr, t segment.Tally, now time.Time) {
 	p.at = int64(now.Sub(clockBase))
 }
 
-// place returns the place of an address, which it takes from another one if there is no free one.
+// place returns the place of an address. If no place is free, it takes one from another address.
 func (s *senders) place(addr netip.Addr) *sender {
 	set := &s.sets[hashOf(addr)%senderSets]
 	least := &set[0]
@@ -114,7 +114,7 @@ func hashOf(addr netip.Addr) uint64 {
 	return hi ^ lo ^ hi>>32
 }
 
-// list adds those of the table to all.
+// list appends the senders of the table to all.
 func (s *senders) list(all []Sender) []Sender {
 	for i := range s.sets {
 		for j := range s.sets[i] {
@@ -126,8 +126,8 @@ func (s *senders) list(all []Sender) []Sender {
 	return all
 }
 
-// TopSenders merges lists of senders, such as those of the listeners of a class, and returns the n that have sent the most for
-// certain: see Least.
+// TopSenders merges lists of senders, such as those of the listeners of a class, and returns the n that certainly sent the
+// most: see Least.
 func TopSenders(all []Sender, n int) []Sender {
 	slices.SortFunc(all, func(a, b Sender) int { return a.Addr.Compare(b.Addr) })
 	merged := all[:0]

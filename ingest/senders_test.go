@@ -47,7 +47,7 @@ func TestSendersExact(t *testing.T) {
 	}
 }
 
-// TestSendersFlood: forged addresses without end push no heavy sender out, and no count is below the truth by more than it says.
+// TestSendersFlood: any number of forged addresses displaces no heavy sender, and every count is within its stated bounds.
 func TestSendersFlood(t *testing.T) {
 	var s senders
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -70,7 +70,7 @@ func TestSendersFlood(t *testing.T) {
 }
 
 // TestSendersMillion: after a million forged addresses, each with a few records, hosts that have sent a hundred rank before all of
-// them, although the forged ones have inherited larger counts; and each is known for what it has sent itself.
+// them, although the forged ones have inherited larger counts; and each host has the count of its own records.
 func TestSendersMillion(t *testing.T) {
 	var s senders
 	rnd := rand.New(rand.NewPCG(7, 8))
@@ -92,7 +92,7 @@ func TestSendersMillion(t *testing.T) {
 	}
 }
 
-// TestSendersSampled: of full bursts the counts are right within a few percent, also where the order of senders repeats.
+// TestSendersSampled: for full bursts the counts are right within a few percent, even if the order of senders repeats.
 func TestSendersSampled(t *testing.T) {
 	var s senders
 	for range 7 * 1000 {
@@ -123,7 +123,8 @@ func TestTopSendersMerges(t *testing.T) {
 	}
 }
 
-// BenchmarkSenders is what the counting of senders adds to a record: in runs as GRO delivers them, mixed, and forged.
+// BenchmarkSenders measures what counting senders adds to the cost of a record: in runs as GRO delivers them, mixed, and
+// forged.
 func BenchmarkSenders(b *testing.B) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for name, pick := range map[string]func(i int) uint32{

@@ -9,8 +9,8 @@ import (
 )
 
 // shares divides the descriptors and the memory of this process among its stream listeners. Each listener may use an
-// equal share, so that the connections of one listener, and with it of one class or one remote host, take nothing from
-// another. The rest is left for spools, shippers, status pages and everything else.
+// equal share, so that the connections of one listener, and so of one class or one remote host, take nothing from
+// another. The rest is for spools, shippers, status pages and so on.
 type shares struct {
 	conns int   // that all listeners together may have; 0: no limit
 	large int64 // bytes for large frames of all listeners; 0: no limit
@@ -31,8 +31,8 @@ const (
 // errNoShare: there are too few descriptors to divide.
 var errNoShare = errors.New("ingest: no descriptors are left for connections")
 
-// newShares keeps a quarter of the descriptors, and 64 at least, and three quarters of the memory, of which another
-// quarter is for large frames.
+// newShares reserves a quarter of the descriptors, at least 64, for other uses. Connections may use a quarter of the
+// memory, and large frames another quarter.
 func newShares(descriptors int, memory int64) *shares {
 	s := &shares{}
 	if descriptors > 0 {
@@ -50,7 +50,8 @@ func newShares(descriptors int, memory int64) *shares {
 	return s
 }
 
-// ofProcess are the shares of all listeners of this process, as its limits are when the first one is made.
+// ofProcess returns the shares of all listeners of this process, from its limits at the time when the first listener is
+// made.
 var ofProcess = sync.OnceValue(func() *shares { return newShares(limits.Descriptors(), limits.Memory()) })
 
 // join adds a listener, which must call leave.
@@ -85,8 +86,8 @@ func (s *shares) mostOf(most int) int {
 	return most
 }
 
-// acquire counts a connection of a listener that has some already; false if it is one too many. The sum is bounded as
-// well: a listener that is made later can use its share only as the others release theirs.
+// acquire counts a further connection of a listener that has so many already; false if that is one too many. The sum is
+// bounded as well: a listener that is made later can use its share only as the others close connections.
 func (s *shares) acquire(have, max int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestShares: what is kept back, and what is left for each listener.
+// TestShares: how much is reserved, and how much each listener may use.
 func TestShares(t *testing.T) {
 	for _, c := range []struct {
 		descriptors int
@@ -39,8 +39,8 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestConnectionsShared: a flood of connections to one listener leaves the other its part, and one source leaves half of it
-// to others; what is given up can be taken again.
+// TestConnectionsShared: a flood of connections to one listener leaves the other its share, and one source leaves half of a
+// share to others; released connections can be used again.
 func TestConnectionsShared(t *testing.T) {
 	shares := newShares(reserved+8, 0)
 	listen := func() (*TCP, func()) {
@@ -90,7 +90,8 @@ func TestConnectionsShared(t *testing.T) {
 	}
 }
 
-// TestLargeFramesShared: large frames of one listener take its part of the memory, and one frame always finds room.
+// TestLargeFramesShared: large frames of one listener use at most its share of the memory, and one frame always finds
+// room.
 func TestLargeFramesShared(t *testing.T) {
 	shares := newShares(0, 4<<20) // 1 MiB for large frames
 	for range 2 {

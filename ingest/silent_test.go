@@ -43,8 +43,8 @@ func tlsConfigs(t *testing.T) (server, client tls.Certificate, configs map[strin
 	}
 }
 
-// Most senders of logs write and never read. Bytes that the listener has sent to such a sender turn its close into a
-// reset, and its kernel then throws away what the listener has not read yet.
+// Most senders of logs write and never read. Unread bytes from the listener turn the close of such a sender into a reset,
+// and its kernel then discards what it has not sent yet.
 func TestTLSSenderNeverReads(t *testing.T) {
 	server, client, configs := tlsConfigs(t)
 	for name, config := range configs {
@@ -104,7 +104,7 @@ func dialSilently(t *testing.T, l *TCP, config *tls.Config) *tls.Conn {
 	return c
 }
 
-// After the handshake a listener sends nothing, at its end neither.
+// After the handshake a listener sends nothing, not even at its end.
 func TestTLSSaysNothing(t *testing.T) {
 	server, client, configs := tlsConfigs(t)
 	for name, config := range configs {
@@ -117,7 +117,7 @@ func TestTLSSaysNothing(t *testing.T) {
 			s.await(t, "a record", func() bool { return s.n == 1 })
 			ended := make(chan struct{})
 			go func() { defer close(ended); shutdown(t, l) }()
-			// What comes now the TLS library would take for itself: it is counted below it.
+			// The TLS library would consume further bytes itself, so they are counted below it.
 			if b, err := io.ReadAll(c.NetConn()); len(b) > 0 || err != nil {
 				t.Errorf("the listener sent %d bytes, %v", len(b), err)
 			}
@@ -132,7 +132,7 @@ func TestTLSSaysNothing(t *testing.T) {
 	}
 }
 
-// A reset is counted and logged with nothing in hand, too: what the sender's kernel still had is gone with it.
+// A reset is counted and logged even with nothing in hand, because data that the sender's kernel still had is lost.
 func TestTCPResetBetweenFrames(t *testing.T) {
 	var log testserver.Log
 	l := listenTCP(t, &TCPOptions{Framing: Newline, Logger: slog.New(slog.NewTextHandler(&log, nil))})

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Sink is where listeners put records. *spool.Intake is one; [Transform] and [Route] are Sinks before others. Its methods
-// are called from many goroutines at once.
+// Sink is where listeners put records. *spool.Intake is one; [Transform] and [Route] are Sinks that pass records on to
+// others. Its methods are called from many goroutines at once.
 //
 // A batch and the bytes it points to belong to the listener, which reuses them as soon as the call has returned: a Sink
 // that needs them longer copies them. A batch is taken as a whole or not at all:
@@ -22,23 +22,23 @@ import (
 //
 // An error was Rejected if it has, or wraps one that has, a method Rejected() bool that returns true.
 //
-// A Sink may have the methods of [Durable], [Keeper], [TryOfferer], [DropBaseline] and [Sessions] too. A Sink that wraps
-// another one has to pass them on: see [Wrapper].
+// A Sink may also implement [Durable], [Keeper], [TryOfferer], [DropBaseline] and [Sessions]. A Sink that wraps another
+// one must pass these methods on: see [Wrapper].
 type Sink interface {
 	// Append returns once the batch is kept, with the sequence number of its last record.
 	Append(ctx context.Context, batch []segment.Record) (last uint64, err error)
 	// Offer copies the batch into a memory budget and returns; it waits only while the budget is used up.
 	Offer(ctx context.Context, batch []segment.Record) (last uint64, err error)
-	// Account adds what the listener received and lost to the ledger. It does not wait. Records are accounted as
-	// received before they are appended or offered, so that the ledger never shows more kept than received. A Transform or
-	// Route takes back what it has accounted for a batch that was not taken: it adds 2^64 − n, so that the sum wraps around.
+	// Account adds what the listener received and lost to the ledger. It does not wait. Records are accounted as received
+	// before they are appended or offered, so that the ledger never shows more kept than received. A Transform or Route
+	// reverses its account of a batch that was not taken: it adds 2^64 − n, so that the sum wraps around.
 	Account(a segment.Account)
 }
 
-// errGivenUp is why records are neither kept nor acknowledged.
+// errGivenUp is the reason for records that are neither kept nor acknowledged.
 var errGivenUp = errors.New("ingest: records were given up and are not acknowledged")
 
-// nowhere is the sink of a listener that ends before it was served. It takes nothing.
+// nowhere is the sink of a listener that was never served. It takes nothing.
 type nowhere struct{}
 
 func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
@@ -46,7 +46,7 @@ func (nowhere) Append(context.Context, []segment.Record) (uint64, error) { retur
 func (nowhere) Offer(context.Context, []segment.Record) (uint64, error) { return 0, ErrServerClosed }
 func (nowhere) Account(segment.Account)                                 {}
 
-// keep offers a sink what could not be delivered in time, and returns what it did not take.
+// keep passes records that could not be delivered in time to Keep, and returns those that the sink did not take.
 func keep(sink Sink, batch []segment.Record) (left []segment.Record) {
 	var d delivery
 	if d.settled(Keep(sink, batch)) {
@@ -64,14 +64,14 @@ func deliver(ctx context.Context, p put, batch []segment.Record, log *limiter) (
 	return d.run(ctx, p, batch, log)
 }
 
-// delivery is what became of a batch.
+// delivery is the result of delivering a batch.
 type delivery struct {
 	last     uint64 // number of the last record that was taken
-	rejected error  // why the sink has counted some as lost
+	rejected error  // why the sink has counted some records as lost
 	refused  error  // why the rest was not taken
 }
 
-// run is deliver.
+// run implements deliver.
 func (d *delivery) run(ctx context.Context, p put, batch []segment.Record, log *limiter) (left []segment.Record) {
 	n := len(batch)
 	for failures := 0; len(batch) > 0; {
@@ -87,12 +87,12 @@ func (d *delivery) run(ctx context.Context, p put, batch []segment.Record, log *
 		log.warn("ingest: the sink does not take records; will retry", "records", n, "failures", failures+1, "err", err)
 		_ = wait.Sleep(ctx, backoff(failures))
 		failures++
-		n = max(1, n/2) // it may be too much at once: a burst can hold 4 MiB
+		n = max(1, n/2) // the batch may be too large: a burst can hold 4 MiB
 	}
 	return batch
 }
 
-// settled notes a sink's answer, and reports whether the batch need not be offered again.
+// settled notes a sink's result, and reports whether the batch is done and must not be offered again.
 func (d *delivery) settled(last uint64, err error) bool {
 	switch {
 	case err == nil || last > 0:
@@ -112,8 +112,8 @@ func rejected(err error) bool {
 	return errors.As(err, &r) && r.Rejected()
 }
 
-// backoff is the pause after the given number of failures in a row: 5 ms, doubled up to a second. Short, since what a
-// listener does not read the kernel drops or a peer waits for.
+// backoff is the pause after the given number of failures in a row: 5 ms, doubled up to a second. It is short because the
+// kernel drops datagrams, and peers wait, while a listener does not read.
 func backoff(failures int) time.Duration {
 	return min(5*time.Millisecond<<min(failures, 8), time.Second)
 }

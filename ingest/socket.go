@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	// pollBusy is how often the counter of a busy socket is read, before and after its sink is called: so what was dropped
-	// while the sink made the listener wait is accounted for separately.
+	// pollBusy is how often the drop counter of a busy socket is read, before and after its sink is called. So the drops
+	// while the listener waits for the sink are accounted for separately.
 	pollBusy = 10 * time.Millisecond
-	// longDrain is how long a queue is read whose socket goes on receiving, without what the sink takes of it: far longer than it
-	// takes to read the longest queue.
+	// longDrain is how long the queue of a socket that keeps receiving is read at the end, without the time that the sink takes:
+	// far longer than reading the longest queue takes.
 	longDrain = time.Second
-	// longQueue is which part of the receive buffer is a long queue: of one that holds half a second, 60 ms. Encoders then give way, and
-	// the counter is read before and after each burst, so that they learn soon that the queue is short again.
+	// longQueue defines a long queue: it fills more than 1/longQueue of the receive buffer, that is 60 ms of a buffer that holds
+	// half a second. Encoders then give way, and the counter is read before and after each burst, so that they soon learn when the
+	// queue is short again.
 	longQueue = 8
 )
 
@@ -35,22 +36,22 @@ type socket struct {
 	sink     Sink
 	meter    meter
 	buffer   int    // granted receive buffer
-	asked    int    // what it was to be
+	asked    int    // requested receive buffer
 	cookie   uint64 // SO_COOKIE, 0 unknown
 	gro      bool
 	gate     gate
-	detached bool // nothing more is queued; written before the gate stops
+	detached bool // nothing more is queued; written before gate.stop returns
 	late     bool // see receive
 	sinkWait sinkWait
 	told     toldDrops // guarded by pollMu
 	hooks    *hooks
 
-	inherited bool // an earlier process has accounted for its drops
+	inherited bool // an earlier process has accounted for drops of it
 	shared    bool // with other processes: see UDPOptions.Files
 
 	dropsKnown bool
 	pollMu     sync.Mutex
-	counter    uint32 // the kernel's count, as far as it is accounted
+	counter    uint32 // the kernel's count, as far as it is accounted for
 	drops      uint64 // counter without its wrap at 2^32
 	polled     time.Time
 	pressed    bool // the queue is long
@@ -63,13 +64,13 @@ type deadliner interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// describe returns what makes the attributes of the socket's datagrams.
+// describe returns the datagramAttrs of the socket.
 func (s *socket) describe(o *UDPOptions) *datagramAttrs {
 	return newDatagramAttrs(o.Attributes, Stream{MaxRecord: o.MaxRecord, Listener: s.conn.LocalAddr()}, &s.meter, s.log)
 }
 
-// serve receives until it is detached, and then until the queue is empty; or until the socket was passed to another
-// process.
+// serve receives until the socket is detached, and then until the queue is empty; or until the socket is passed to
+// another process.
 func (s *socket) serve(ctx context.Context) {
 	defer s.conn.Close()
 	for {
@@ -111,14 +112,14 @@ func (s *socket) read(ctx context.Context) (closed bool) {
 			s.meter.fail(err)
 		}
 		s.log.warn("ingest: receiving failed; will retry", "addr", s.conn.LocalAddr().String(), "err", err)
-		if s.gate.interrupting() { // a receiver that only ever fails does not see the deadline
+		if s.gate.interrupting() { // a receiver that always fails does not see the deadline
 			return false
 		}
 		_ = wait.Sleep(ctx, backoff(failures))
 	}
 }
 
-// finish reads what is left in the queue.
+// finish reads the rest of the queue.
 func (s *socket) finish(ctx context.Context) {
 	switch {
 	case s.detached:
@@ -128,18 +129,18 @@ func (s *socket) finish(ctx context.Context) {
 		if !s.drain(ctx, math.MaxInt64) {
 			s.unread()
 		}
-	case !s.shared: // what arrives from now on is not counted: see stop
+	case !s.shared: // data that arrives from now on is not counted: see UDP.stop
 		if !s.drain(ctx, segment.Nanos(time.Now())) {
 			s.unread()
 		}
 	case ctx.Err() == nil:
-		s.drain(ctx, segment.Nanos(time.Now())) // the next process reads what arrives from now on
+		s.drain(ctx, segment.Nanos(time.Now())) // the next process reads later datagrams
 	}
 	s.poll()
 }
 
-// unread counts what cannot be read from a socket that is about to be closed. The kernel tells how much memory the
-// queue takes, which only bounds the number of datagrams.
+// unread counts the datagrams that cannot be read from a socket that is about to be closed. The kernel reports only the
+// memory of the queue, which bounds the number of datagrams.
 func (s *socket) unread() {
 	c, ok := s.recv.counts()
 	if ok && c.queued == 0 {
@@ -158,20 +159,20 @@ func (s *socket) unread() {
 		"records_at_most", n, "known", ok)
 }
 
-// abandon ends a socket that was never served. What is queued in it is counted, in Stats alone.
+// abandon ends a socket that was never served. The datagrams in its queue are counted only in Stats.
 func (s *socket) abandon(ctx context.Context) {
 	defer s.conn.Close()
 	if s.shared || s.gate.isLeft() {
 		return
 	}
 	s.sink, s.offer = nowhere{}, nowhere{}.Offer
-	_ = s.detach() // the queue is read empty all the same
+	_ = s.detach() // the queue is emptied in any case
 	s.finish(ctx)
 }
 
-// drain reads the queue up to the first burst that ends after the given time; false if it cannot. Without that limit a
-// socket that is not detached would never be drained under traffic. Where the system does not tell when datagrams arrived, the limit is
-// longDrain.
+// drain reads the queue until it is empty, or until a burst ends with a datagram that arrived after the given time; it returns
+// false if reading fails. Without that limit, a socket that is not detached would never be drained under traffic. longDrain limits
+// systems that do not report arrival times.
 func (s *socket) drain(ctx context.Context, until int64) bool {
 	reading := time.Duration(0)
 	for failures := 0; failures < 10; {
@@ -179,7 +180,7 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 		b, err := s.receive(ctx, false)
 		reading += time.Since(began)
 		switch {
-		case err != nil: // of the socket, such as an ICMP message; the queue is intact
+		case err != nil: // an error of the socket, such as an ICMP message; the queue is intact
 			failures++
 			s.log.warn("ingest: receiving failed; will retry", "addr", s.conn.LocalAddr().String(), "err", err)
 		case b.empty():
@@ -194,7 +195,7 @@ func (s *socket) drain(ctx context.Context, until int64) bool {
 	return false
 }
 
-// receive calls the receiver, and notes whether the listener was closed before: what was read then had still been in
+// receive calls the receiver, and notes in late whether the listener was closed before: then the burst had still been in
 // the kernel.
 func (s *socket) receive(ctx context.Context, wait bool) (burst, error) {
 	s.late = ctx.Err() != nil
@@ -262,7 +263,7 @@ func (s *socket) detach() error {
 	return err
 }
 
-// attach is called before serve.
+// attach sets the sink, before serve is called.
 func (s *socket) attach(sink Sink) {
 	s.sink, s.offer = sink, sink.Offer
 	if !s.inherited {
@@ -270,7 +271,8 @@ func (s *socket) attach(sink Sink) {
 	}
 	drops := uint64(0)
 	if b, ok := find[DropBaseline](sink); ok {
-		// A counter that is lower belongs to another socket, since cookies restart with the machine; or it has wrapped.
+		// If the kernel's counter is lower, the baseline is of another socket, since cookies restart when the machine
+		// does; or the counter has wrapped.
 		c, _ := s.recv.counts()
 		if drops = b.SocketDrops(s.cookie); drops > uint64(c.drops) && drops <= math.MaxUint32 {
 			drops = 0
@@ -279,11 +281,11 @@ func (s *socket) attach(sink Sink) {
 	s.pollMu.Lock() // for Stats
 	s.counter, s.drops = uint32(drops), drops
 	s.pollMu.Unlock()
-	sink.Account(segment.Account{Socket: s.cookie, Drops: drops}) // the socket may stay quiet, and must not be forgotten
+	sink.Account(segment.Account{Socket: s.cookie, Drops: drops}) // so that the spool knows the socket even if it stays quiet
 }
 
-// arrived accounts for a burst that is about to be offered. It first accounts for the drops before a wait for the sink,
-// so that they are not attributed to the sink.
+// arrived accounts for a burst that is about to be offered. It accounts for earlier drops first, so that they are not
+// attributed to a wait for the sink.
 func (s *socket) arrived(now time.Time, a *segment.Account, hand segment.Tally) {
 	s.pollIfDue(now)
 	s.pollMu.Lock()
@@ -302,7 +304,7 @@ func (s *socket) pollIfDue(now time.Time) {
 	}
 }
 
-// poll accounts for what the kernel has dropped since the last time.
+// poll accounts for the datagrams that the kernel has dropped since the last poll.
 func (s *socket) poll() {
 	s.pollMu.Lock()
 	d := s.pollLocked()
@@ -310,7 +312,7 @@ func (s *socket) poll() {
 	s.tellDropped(d)
 }
 
-// tellDropped tells the hooks of what the kernel has dropped.
+// tellDropped calls the hooks with n datagrams that the kernel has dropped.
 func (s *socket) tellDropped(n uint64) {
 	if n > 0 && s.hooks != nil {
 		a := s.dropped(n)
@@ -318,14 +320,14 @@ func (s *socket) tellDropped(n uint64) {
 	}
 }
 
-// dropped is the account of what the kernel has dropped.
+// dropped returns the account of n datagrams that the kernel has dropped.
 func (s *socket) dropped(n uint64) segment.Account {
 	a := segment.Account{Received: segment.Tally{Records: n}}
 	a.Lost[segment.KernelOverflow] = segment.Loss{Records: n, BytesUnknown: true, AtLeast: s.gro}
 	return a
 }
 
-// setDropsFinal makes the account of drops final, for the process that reads the socket next, or undoes that.
+// setDropsFinal makes the account of drops final, because another process reads the socket next, or undoes that.
 func (s *socket) setDropsFinal(final bool) {
 	d := uint64(0)
 	s.pollMu.Lock()

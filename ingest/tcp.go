@@ -16,7 +16,7 @@ import (
 
 // TCP listens on one address; every frame of its connections is a record.
 //
-// Nothing that was read is ever dropped for lack of space: while the sink waits nothing is read, and TCP slows the peer
+// Data that was read is never dropped for lack of space: while the sink waits nothing is read, and TCP slows the peer
 // down. The account begins with the read.
 type TCP struct {
 	o       TCPOptions
@@ -26,9 +26,9 @@ type TCP struct {
 	meter   meter
 	sink    Sink
 	append  put             // of sink, bound once: a method value allocates
-	acks    bool            // the framing acknowledges,
-	repeats bool            // and all of its peers send again what is not acknowledged
-	again   context.Context // life.ctx, for records that their sender sends again unless they are acknowledged
+	acks    bool            // the framing acknowledges
+	repeats bool            // acks, and all peers send again what is not acknowledged
+	again   context.Context // life.ctx, for records that their sender repeats unless they are acknowledged
 	batch   int             // most records of an Append
 	shares  *shares
 	memory  *budget
@@ -47,12 +47,12 @@ var _ movable = (*TCP)(nil)
 // ListenTCP binds the address. Connections queue up in the kernel until Serve is called.
 func ListenTCP(addr string, o *TCPOptions) (*TCP, error) {
 	if memnet.Is(addr) {
-		return listenShared(addr, o, newShares(0, 0)) // hosts that a test has killed give nothing back
+		return listenShared(addr, o, newShares(0, 0)) // a host that a test has killed does not call leave
 	}
 	return listenShared(addr, o, ofProcess())
 }
 
-// listenShared is ListenTCP with what its listeners share.
+// listenShared is ListenTCP with the given shares.
 func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error) {
 	c := o.withDefaults()
 	if err := c.validate(); err != nil {
@@ -101,7 +101,7 @@ func listenShared(addr string, o *TCPOptions, shares *shares) (_ *TCP, err error
 	return t, nil
 }
 
-// Serve implements Listener: every read's frames go to sink.Append, and the next read waits for it.
+// Serve implements Listener: it passes the frames of every read to sink.Append, which returns before the next read.
 func (t *TCP) Serve(sink Sink) error {
 	if err := checkSink(sink); err != nil {
 		return err
@@ -129,8 +129,8 @@ func (t *TCP) Serve(sink Sink) error {
 // maxBacklog bounds how many connections are still accepted after stop: as many as Linux queues by default.
 const maxBacklog = 4096
 
-// accept ends when stop has set the deadline, with the connections that were queued by then: closing the socket would
-// reset them, although their peers may have written to them already.
+// accept ends when stop has set the deadline. It then admits the connections that are queued by then: closing the socket
+// would reset them, although their peers may have written to them already.
 func (t *TCP) accept() {
 	for failures := 0; ; {
 		nc, err := t.ln.Accept()
@@ -149,9 +149,9 @@ func (t *TCP) accept() {
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue // of a pause that is over already
+			continue // the deadline of a pause that is over already
 		}
-		failures++ // out of descriptors, or a connection that was gone before it was accepted
+		failures++ // no descriptors left, or the peer closed the connection before it was accepted
 		if !errors.Is(err, net.ErrClosed) {
 			t.meter.fail(err)
 		}
@@ -200,7 +200,7 @@ func (c *conn) warnRefused(bytes int64, err error) {
 	c.t.log.warn("ingest: connection refused; err names the limit, and senders should try again: raise it, or find out who holds connections", "addr", c.t.ln.Addr().String(), "src", c.src.String(), "bytes_lost", bytes, "err", err)
 }
 
-// stop tells every peer that this side is closing, and leaves them Grace to stop sending.
+// stop tells every peer that this side is closing, and gives it Grace to stop sending.
 func (t *TCP) stop(serving bool) {
 	if !serving {
 		t.abandon()
@@ -246,8 +246,8 @@ func (t *TCP) pause(ctx context.Context) (*handedOver, error) {
 
 // resume implements movable.
 func (t *TCP) resume() {
-	// Whether a socket blocks is a property that all descriptors of it share, and package os makes it blocking in a process
-	// that has been given it. Accept would then hold a thread that no deadline wakes up.
+	// All descriptors of a socket share its blocking mode, and package os makes the socket blocking in a process that
+	// receives it. Accept would then hold a thread that no deadline wakes up.
 	if err := setNonblock(t.ln); err != nil {
 		t.o.Logger.Warn("ingest: cannot make the socket non-blocking again, so its shutdown may take longer; nothing is lost", "addr", t.ln.Addr().String(), "err", err)
 	}
@@ -262,9 +262,9 @@ func (t *TCP) leave() bool { return t.gate.leave() }
 func (t *TCP) halt() { t.life.halt() }
 
 // Shutdown implements Listener. It accepts what is queued, half-closes every connection, and reads on until the peer
-// closes its side or Grace is over. It then cuts the connection in such a way that everything that the kernel had
-// acknowledged to the peer is still read. An unterminated frame is treated as if the peer had closed. Bytes that were
-// on their way to this host are answered with a reset, so that the peer can know.
+// closes its side or Grace is over. It then cuts the connection so that everything that the kernel has acknowledged to
+// the peer is still read. An unterminated frame is treated as if the peer had closed. Bytes that were in transit to this
+// host are answered with a reset, so that the peer can know.
 func (t *TCP) Shutdown(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -272,7 +272,7 @@ func (t *TCP) Shutdown(ctx context.Context) error {
 	return t.life.shutdown(ctx, t.o.Network+" "+t.ln.Addr().String(), t.Stats, t.failed)
 }
 
-// abandon ends a listener that was never served. Bytes that its peers have sent are counted, only in Stats.
+// abandon ends a listener that was never served. Bytes that its peers have sent are counted only in Stats.
 func (t *TCP) abandon() {
 	defer t.shares.leave()
 	defer t.ln.Close()
@@ -290,7 +290,7 @@ func (t *TCP) abandon() {
 // Ready implements Listener.
 func (t *TCP) Ready() error { return t.life.ready(t.failed()) }
 
-// failed says why nothing can be accepted, as far as that was tried.
+// failed returns why nothing can be accepted, as of the last attempt.
 func (t *TCP) failed() error { return notReady(t.ln.Addr(), &t.meter) }
 
 // Close implements Listener. Data that the kernel has acknowledged to peers is read, counted, and lost (given_up).
@@ -304,7 +304,7 @@ func (t *TCP) Close() error {
 // Addr implements Listener.
 func (t *TCP) Addr() net.Addr { return t.ln.Addr() }
 
-// Stats implements Listener. There are no drops that the kernel could hide: TCP repeats them.
+// Stats implements Listener. DropsKnown is true: what the kernel drops, TCP sends again.
 func (t *TCP) Stats() Stats {
 	s := Stats{DropsKnown: true}
 	s.add(&t.meter)

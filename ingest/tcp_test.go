@@ -115,7 +115,7 @@ func TestTCPLarge(t *testing.T) {
 	}
 }
 
-// Bytes in mid-frame at a reset are lost with their count; whole frames before are kept.
+// The bytes of an incomplete frame at a reset are counted as lost; the complete frames before it are kept.
 func TestTCPReset(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: Newline})
 	s := newSink()
@@ -134,7 +134,7 @@ func TestTCPReset(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// Garbage where a length should be ends the connection and is counted; other connections go on.
+// Garbage in place of a length ends the connection and is counted; other connections continue.
 func TestTCPMalformed(t *testing.T) {
 	l := listenTCP(t, &TCPOptions{Framing: OctetCounting, Grace: -1})
 	s := newSink()
@@ -262,7 +262,7 @@ func TestTCPTimeouts(t *testing.T) {
 	})
 }
 
-// A sender that closes in order loses nothing by a Shutdown, connections that nobody accepted yet included.
+// A sender that closes gracefully loses nothing at a Shutdown, even on connections that were not accepted yet.
 func TestTCPShutdownBacklog(t *testing.T) {
 	l := listenTCP(t, nil)
 	s := newSink()
@@ -326,7 +326,7 @@ func TestTCPClose(t *testing.T) {
 	l.Close()
 }
 
-// A Framer of the user's own that misbehaves costs its connection, no more.
+// An embedder's Framer that misbehaves ends only its own connection.
 func TestTCPBadFramer(t *testing.T) {
 	for name, f := range map[string]funcFramer{
 		"too far":  func(d []byte, _ bool) (int, []byte, error) { return len(d) + 1, d, nil },

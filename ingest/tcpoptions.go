@@ -23,31 +23,31 @@ type TCPOptions struct {
 	// segment.MaxRecord. A longer frame is skipped and lost (frame_too_long); the connection stays open.
 	MaxRecord int
 	// Window is how many records of a connection may be appended and not acknowledged, 1 to 1024; default 1024. It
-	// needs a framing that acknowledges. When a connection breaks, the peer sends again at most this many records that
-	// are kept already. A smaller window costs more calls of fdatasync.
+	// applies to framings that acknowledge. When a connection breaks, the peer sends again at most this many records that
+	// are kept already. A smaller window causes more calls of fdatasync.
 	Window int
-	// MaxConns is the number of open connections; default 4096. Further ones are closed at once. All TCP listeners of a
+	// MaxConns is the most open connections; default 4096. Further ones are closed at once. All TCP listeners of a
 	// process together may use three quarters of its descriptors (RLIMIT_NOFILE), but leave at least 64, and as many
 	// connections as fit into a quarter of its memory. Each listener may use an equal share of both.
 	MaxConns int
-	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024, and half of the listener's share if
-	// that is less than MaxConns.
+	// MaxConnsPerSource is the same per IPv4 address or IPv6 /64; default 1024. If the listener's share is below
+	// MaxConns, it is at most half of the share.
 	MaxConnsPerSource int
 	// MemoryBytes bounds the buffers of frames over 64 KiB, of all connections together, in bytes; default 256 MiB, and at
 	// most the listener's share of a quarter of the memory that the process may use. A connection whose frame finds no
-	// memory waits, and its peer with it. In addition every connection uses 64 KiB, and another 64 KiB for a batch of
+	// memory waits, and so does its peer. In addition every connection uses 64 KiB, and another 64 KiB for a batch of
 	// records while the sink makes it wait. Memory of a Framer's own is not part of this bound: see packages
 	// ingest/lumberjack and ingest/fluentforward.
 	MemoryBytes int64
 	// IdleTimeout ends a connection on which nothing arrives; default 1 h, negative never. A sender that does not check
-	// before it writes loses a message when this happens. Dead peers are found by TCP keep-alive long before.
+	// the connection before it writes then loses a message. TCP keep-alive finds dead peers much earlier.
 	IdleTimeout time.Duration
 	// FrameTimeout ends a connection whose frame is not complete this long after its first byte, or that does not read
 	// an acknowledgement for this long; default 1 min, negative never. Time that it waits for the sink or
 	// for memory does not count.
 	FrameTimeout time.Duration
-	// Grace is how long peers may still send after Shutdown has told them that it is closing; default 1 s, negative
-	// none.
+	// Grace is how long peers may still send after Shutdown has closed its side of their connections; default 1 s,
+	// negative none.
 	Grace time.Duration
 	// TLS, if set, secures the connections. No session tickets are sent, whatever it says: a sender that never reads
 	// would lose data because of them. HandshakeTimeout (default 10 s) ends slow handshakes. With a framing that
@@ -56,14 +56,14 @@ type TCPOptions struct {
 	HandshakeTimeout time.Duration
 	// ProxyFrom are the load balancers and proxies that send a PROXY header, version 1 or 2, before the first byte of a
 	// connection, and before TLS. Records then have the address of the proxy's client, which also counts against
-	// MaxConnsPerSource. A connection from there without a header within HandshakeTimeout is refused, and what was read
-	// of it is lost (malformed). Headers from other addresses are not trusted: they are data, as if ProxyFrom were
-	// empty. With a LOCAL command (health checks) or an unknown address family the records keep the proxy's own
+	// MaxConnsPerSource. A connection from these sources without a header within HandshakeTimeout is refused, and what
+	// was read of it is lost (malformed). Headers from other addresses are not trusted: they are data, as if ProxyFrom
+	// were empty. With a LOCAL command (health checks) or an unknown address family the records keep the proxy's own
 	// address.
 	ProxyFrom []netip.Prefix
 	// Attributes returns the attributes of a connection, which all of its records have (segment.Attrs): for example
-	// ConnAttrs; nil means none. It is called once for each connection, after the PROXY header and the TLS handshake. Where
-	// it panics, or what it returns is no set, the records have no attributes; both are logged, a panic is counted too
+	// ConnAttrs; nil means none. It is called once for each connection, after the PROXY header and the TLS handshake. If it
+	// panics or returns an invalid set, the records have no attributes. Both are logged, and a panic is also counted
 	// (Stats.Panics).
 	Attributes func(s *Stream) map[string]string
 	// Files is a listening socket to take over instead of binding the address, as Inherited returns it. It stays open
@@ -71,7 +71,7 @@ type TCPOptions struct {
 	Files []*os.File
 	// OwnFiles says that the socket in Files belongs to this listener alone, as after a hand-over: Shutdown then closes it.
 	OwnFiles bool
-	// Hooks are told what is received: see HookReceived.
+	// Hooks are called with what is received: see HookReceived.
 	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses and refusals at a bounded rate; nil discards.
 	Logger *slog.Logger

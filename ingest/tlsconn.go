@@ -9,12 +9,13 @@ import (
 
 // Most senders of logs write and never read. When such a sender closes its socket while unread bytes are in its receive
 // buffer, its kernel sends a reset instead of the rest of its data (RFC 2525 §2.17), and everything that the listener's
-// kernel had no room for is lost. So a listener whose framing does not acknowledge sends no byte after the TLS
-// handshake: no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At its end it closes its side of
-// the TCP connection, which is not a byte.
+// kernel had no room for is lost. So a listener whose framing does not acknowledge sends no byte after the TLS handshake:
+// no session tickets, no close_notify, no answer to a KeyUpdate, no alert. At the end it closes its side of the TCP
+// connection, which sends no byte.
 
-// withoutTickets returns config with session tickets turned off, also in what its GetConfigForClient returns. In TLS
-// 1.3 the server sends tickets unasked, after its Finished. The price is a full handshake for each connection.
+// withoutTickets returns config with session tickets turned off, also in the configurations that its GetConfigForClient
+// returns. In TLS 1.3 the server sends tickets unasked, after its Finished. Without them each connection needs a full
+// handshake.
 func withoutTickets(config *tls.Config) *tls.Config {
 	c := config.Clone()
 	c.SessionTicketsDisabled = true
@@ -34,8 +35,8 @@ func withoutTickets(config *tls.Config) *tls.Config {
 	return c
 }
 
-// mute is a connection below TLS that sends nothing once it is silent. The TLS library keeps its state, and the peer,
-// which is never told, continues with the keys that it has.
+// mute is a connection below TLS that sends nothing once it is silent. Since the peer never gets an answer to a
+// KeyUpdate, it continues with the keys that it has.
 type mute struct {
 	net.Conn
 	silent atomic.Bool
@@ -48,14 +49,14 @@ func (m *mute) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-// secure puts TLS on the connection. The handshake follows.
+// secure adds TLS to the connection. The handshake comes later.
 func (c *conn) secure(config *tls.Config) {
 	c.below = &mute{Conn: c.rd}
 	c.rd = tls.Server(c.below, config)
 }
 
-// handshake is bounded in time and ends with Close; after Shutdown the end of Grace interrupts it. It counts as
-// reading: a peer can send records only after it.
+// handshake performs the TLS handshake. It is bounded in time, and Close ends it; after Shutdown the end of Grace
+// interrupts it. It counts as reading: a peer can send records only after it.
 //
 // Callbacks of the tls.Config run in it.
 func (c *conn) handshake() (err error) {

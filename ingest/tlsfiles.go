@@ -15,8 +15,8 @@ import (
 )
 
 // TLSFiles returns a server's TLS configuration from PEM files: its certificate chain, its key, and, unless clientCA is
-// empty, the authorities that sign clients' certificates; a client must then have such a certificate. The files are
-// checked for changes at every handshake, so a renewed certificate needs no restart. While they cannot be read, the
+// empty, the authorities that sign clients' certificates. With clientCA, a client must have such a certificate. The files
+// are checked for changes at every handshake, so a renewed certificate needs no restart. While they cannot be read, the
 // last valid ones stay in use.
 func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error) {
 	log = steadylog.Wrap(log)
@@ -25,11 +25,12 @@ func TLSFiles(cert, key, clientCA string, log *slog.Logger) (*tls.Config, error)
 	if err != nil {
 		return nil, err
 	}
-	// The certificates show until when they are valid, before the first handshake; GetConfigForClient has those that are used.
+	// Certificates only shows, before the first handshake, until when they are valid; GetConfigForClient returns those that
+	// are used.
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: c.Certificates, GetConfigForClient: f.config}, nil
 }
 
-// tlsFiles hands out a configuration per handshake, the same one as long as the files are the same.
+// tlsFiles returns a configuration for each handshake, the same one as long as the files are unchanged.
 type tlsFiles struct {
 	cert, key, clientCA string
 	log                 *limiter
@@ -39,7 +40,7 @@ type tlsFiles struct {
 	version [3]fileVersion // of the files good was made from
 }
 
-// fileVersion changes when a file does.
+// fileVersion differs if a file has changed.
 type fileVersion struct {
 	modified time.Time
 	size     int64
@@ -49,7 +50,7 @@ type fileVersion struct {
 func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	// Looked at before they are loaded: a change in between shows the next time.
+	// The versions are read before the files: a change in between is noticed at the next handshake.
 	version, err := f.look()
 	if err == nil && f.good != nil && version == f.version {
 		return f.good, nil
@@ -72,7 +73,8 @@ func (f *tlsFiles) config(*tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, err
 }
 
-// look returns the versions of the files. An unchanged handshake costs only this: three calls of stat(2).
+// look returns the versions of the files. While the files are unchanged, a handshake costs only this: three calls of
+// stat(2).
 func (f *tlsFiles) look() (v [3]fileVersion, err error) {
 	for i, name := range []string{f.cert, f.key, f.clientCA} {
 		if name == "" {

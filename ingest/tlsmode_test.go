@@ -12,7 +12,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestKeyExposed: a TLS key that every account can read is used, and warned about; one that its group may read is not.
+// TestKeyExposed: a TLS key that every user can read is used, with a warning; for one that its group may read there is
+// none.
 func TestKeyExposed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("mode bits say nothing on Windows")

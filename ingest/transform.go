@@ -12,13 +12,13 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TransformFunc appends to out, which is empty, what becomes of a record, and returns the result: nothing to drop it, one
-// record to keep or change it, several to split it.
+// TransformFunc appends to out, which is empty, the records that replace r, and returns the result: none to drop r, one
+// to keep or change it, several to split it.
 //
-// It must not change the bytes of r.Data, which belong to the listener: a record that it changes gets new bytes. Parts of
-// r.Data are fine. It is called from many goroutines at once, and no lock is held. It is called once for every record. Only
-// when a listener is closed while the sink makes it wait, it is called again for the records in hand, and what came out of
-// the first call is discarded.
+// It must not change the bytes of r.Data, which belong to the listener: a changed record needs new bytes, or a part of
+// r.Data. It is called from many goroutines at once, without a lock. It is called once for every record, with one
+// exception: if a listener is closed while it waits for the sink, it is called again for the records in hand, and the first
+// result is discarded.
 type TransformFunc func(r segment.Record, out []segment.Record) []segment.Record
 
 // TransformOptions configure a Transform. The zero value of every field means its documented default.
@@ -27,16 +27,17 @@ type TransformOptions struct {
 	Logger *slog.Logger
 }
 
-// Transform is a Sink that drops, changes or splits records on their way to another one. It accounts for that in the other
-// Sink's ledger: dropped records as filtered, additional ones as made, and bytes in the same way. So the balance of the
-// ledger closes, in records and in bytes.
+// Transform is a Sink that drops, changes or splits records on their way to another Sink. It accounts for that in the
+// other Sink's ledger: dropped records as filtered, additional ones as made, and bytes in the same way. So the ledger
+// balances, in records and in bytes.
 //
-// A record over segment.MaxRecord that comes out is lost (frame_too_long), and one for which the function panics is lost
-// (panic). If its sender waits for an acknowledgement, nothing of the batch is taken, its connection ends, and the sender
-// repeats it. Transforms can be put before each other, and before and behind a Route.
+// If the function returns a record over segment.MaxRecord, that record is lost (frame_too_long). If the function panics,
+// the record that it was called with is lost (panic). In both cases, if the sender waits for an acknowledgement, nothing
+// of the batch is taken, the connection ends, and the sender repeats the batch. Transforms can be chained, and combined
+// with a Route in any order.
 //
-// The ledger is in the log at most once a second. A kill loses what was counted since, here the records that were received and
-// dropped in that time: the balance closes without them.
+// The spool writes its ledger to disk at most once a second. A kill loses the counts since then, here of the records that were
+// received and dropped in that time: the ledger balances without them.
 //
 // A Transform does not count records as received: listeners report that by Account before they append. A program that
 // appends to a Transform itself does the same.
@@ -55,7 +56,7 @@ var (
 	_ Wrapper    = (*Transform)(nil)
 )
 
-// NewTransform returns a Transform before next.
+// NewTransform returns a Transform that passes records on to next.
 func NewTransform(next Sink, f TransformFunc, o *TransformOptions) (*Transform, error) {
 	if next == nil || f == nil {
 		return nil, errors.New("ingest: a Transform needs a Sink and a function")
@@ -80,8 +81,8 @@ func (t *Transform) Offer(ctx context.Context, batch []segment.Record) (last uin
 	return t.pass(ctx, t.offer, batch)
 }
 
-// TryOffer implements TryOfferer. If the Sink has room for a part of what comes out, it takes that part, and the rest is lost
-// (spool_full).
+// TryOffer implements TryOfferer. If the Sink has room for only a part of the transformed records, it takes that part, and
+// the rest is lost (spool_full).
 func (t *Transform) TryOffer(batch []segment.Record) (last uint64, err error) {
 	return t.pass(over, nil, batch)
 }
@@ -106,8 +107,8 @@ func (t *Transform) Session() Sink {
 // Unwrap implements Wrapper.
 func (t *Transform) Unwrap() Sink { return t.next }
 
-// pass transforms the batch and hands it on, to p or, if that is nil, without waiting. A refusal is answered here with what
-// has come out, so that no record is transformed twice.
+// pass transforms the batch and passes it on, to p or, if that is nil, without waiting. If the Sink refuses, pass retries
+// with the transformed records, so that no record is transformed twice.
 func (t *Transform) pass(ctx context.Context, p put, batch []segment.Record) (last uint64, err error) {
 	w := works.Get().(*work)
 	last, err = t.passWork(ctx, p, batch, w)
@@ -122,7 +123,7 @@ func (t *Transform) passWork(ctx context.Context, p put, batch []segment.Record,
 		t.next.Account(w.bad.account(true))
 		return 0, w.bad
 	}
-	// What is made has to be accounted for before it is kept.
+	// Made records must be accounted for before they are kept.
 	if w.made != (segment.Tally{}) {
 		t.next.Account(segment.Account{Made: w.made})
 	}
@@ -143,7 +144,7 @@ func (t *Transform) passWork(ctx context.Context, p put, batch []segment.Record,
 			}
 			return 0, d.refused
 		}
-		if p == nil { // as a Route loses what has no room: it must neither wait nor go over the quota
+		if p == nil { // lose the rest, as Route.Offer does: it must neither wait nor exceed the quota
 			e := &lostError{tally(left), segment.SpoolFull, d.refused}
 			t.next.Account(e.account(false))
 			d.rejected = e
@@ -173,7 +174,7 @@ type work struct {
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-// release gives the memory back, without what it points to.
+// release returns the memory to the pool, with its pointers cleared.
 func (w *work) release() {
 	clear(w.out)
 	clear(w.one[:cap(w.one)])
@@ -192,7 +193,7 @@ func (w *work) apply(t *Transform, batch []segment.Record) {
 	}
 }
 
-// run transforms batch[i:] until the end, or until the function panics: then it returns which record that was for.
+// run transforms batch[i:] until the end, or until the function panics: then it returns the index of that record.
 func (w *work) run(t *Transform, batch []segment.Record, i int) (at int, panicked any) {
 	defer func() {
 		if panicked = recover(); panicked != nil {
@@ -209,7 +210,7 @@ func (w *work) run(t *Transform, batch []segment.Record, i int) (at int, panicke
 	return i, nil
 }
 
-// take adds what became of one record of n bytes.
+// take adds the result for one record of n bytes.
 func (w *work) take(t *Transform, one []segment.Record, n int) {
 	if len(one) == 0 {
 		addTally(&w.filtered, segment.Tally{Records: 1, Bytes: uint64(n)})
@@ -233,8 +234,8 @@ func (w *work) take(t *Transform, one []segment.Record, n int) {
 	}
 }
 
-// room makes w.one as large as a result was that did not fit into it. The result itself may be a slice of the function's own,
-// which others read.
+// room enlarges w.one to the size of a result that did not fit into it. The result itself is not reused, since it may be a
+// slice of the function's own.
 func (w *work) room(one []segment.Record) {
 	if n := len(one); n > cap(w.one) && n <= maxBatch {
 		w.one = make([]segment.Record, 0, n)

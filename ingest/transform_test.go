@@ -51,7 +51,7 @@ func transform(t testing.TB, next Sink, f TransformFunc) *Transform {
 	return x
 }
 
-// closes checks that what a sink has and what its ledger says is the same, in records and in bytes.
+// closes checks that a sink and its ledger have the same records and bytes.
 func (s *memSink) closes(t testing.TB) {
 	t.Helper()
 	s.mu.Lock()
@@ -161,7 +161,7 @@ func (s *sinkFuncs) Offer(ctx context.Context, b []segment.Record) (uint64, erro
 	return s.offer(ctx, b)
 }
 
-// A panic and a record that has become too long cost that record, and the others go on.
+// A panic or an overlong result loses only that record.
 func TestTransformBad(t *testing.T) {
 	s := newSink()
 	x := transform(t, s, edit)
@@ -180,7 +180,8 @@ func TestTransformBad(t *testing.T) {
 	s.closes(t)
 }
 
-// What a sender repeats because it was not acknowledged is not kept now: it would be kept again with each repetition.
+// Records that a sender repeats because they were not acknowledged are not kept now: they would be kept again with each
+// repetition.
 func TestTransformBadAcknowledged(t *testing.T) {
 	s := durableSink{newSink()}
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &ackedPacks{} }})
@@ -227,7 +228,7 @@ func TestTransformAppends(t *testing.T) {
 	shutdown(t, l)
 }
 
-// Transforms are put before each other, and cost no allocation while nothing changes.
+// Transforms can be chained, and allocate nothing while nothing changes.
 func TestTransformAllocates(t *testing.T) {
 	d := &counting{}
 	inner := transform(t, d, func(r segment.Record, out []segment.Record) []segment.Record { return append(out, r) })
@@ -281,7 +282,7 @@ type unasked struct{ acked }
 func (*unasked) Answers() []byte { return nil }
 func (*unasked) Asked() bool     { return false }
 
-// A sender that does not ask for acknowledgements repeats nothing: one bad record costs itself only.
+// A sender that does not ask for acknowledgements repeats nothing: only the bad record is lost.
 func TestTransformBadUnasked(t *testing.T) {
 	s := durableSink{newSink()}
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unasked{} }, Window: 2})
@@ -297,7 +298,8 @@ func TestTransformBadUnasked(t *testing.T) {
 	s.closes(t)
 }
 
-// A Sink that has room for a part only does not get the rest over its quota: it is lost, as without the Transform.
+// If a Sink has room for only a part, it does not get the rest over its quota: the rest is lost, as without the
+// Transform.
 func TestTransformTryOfferPart(t *testing.T) {
 	s := newSink()
 	room := 5
@@ -330,7 +332,7 @@ type partly struct {
 func (a *partly) TryOffer(b []segment.Record) (uint64, error) { return a.try(b) }
 func (a *partly) Keep(b []segment.Record) (uint64, error)     { return a.keepf(b) }
 
-// A Transform may return a slice of its own, and Choose too: it is neither changed nor reused.
+// The functions of a Transform and a Route may return their own slice, which is neither changed nor reused.
 func TestOwnSlices(t *testing.T) {
 	s := newSink()
 	always := recordsOf("always")

@@ -18,7 +18,8 @@ import (
 // eagerBlock is a buffer full of few records, so that a read is cheap.
 var eagerBlock = bytes.Repeat(append(bytes.Repeat([]byte{'x'}, 8191), '\n'), smallBuffer/8192)
 
-// eager is a connection whose peer sends faster than anybody reads: no Read waits, but the first, which waits for the others.
+// eager is a connection whose peer sends faster than the listener reads: only the first Read waits, for the other
+// connections.
 type eager struct {
 	net.Conn
 	peer  net.Addr
@@ -63,7 +64,7 @@ func (s *sources) Offer(ctx context.Context, b []segment.Record) (uint64, error)
 
 func (s *sources) Account(segment.Account) {}
 
-// TestTurns: connections whose peers always have more to send take turns, also on one processor.
+// TestTurns: connections whose peers always have more to send take turns, even on one processor.
 func TestTurns(t *testing.T) {
 	const conns, reads, most = 3, 2000, 3 * turn / smallBuffer // most: the runtime may stop a connection just before its turn ends
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

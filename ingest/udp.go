@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// UDP listens on one address with one or more sockets. Every datagram is a record, also one of length zero.
+// UDP listens on one address with one or more sockets. Every datagram is a record, even one of length zero.
 //
-// The account begins with ListenUDP: what the kernel drops from then on is counted.
+// The account begins with ListenUDP: datagrams that the kernel drops from then on are counted.
 type UDP struct {
 	o       UDPOptions
 	addr    net.Addr
 	sockets []*socket
 	log     *limiter
 	life    *life
-	nics    []Allowance // as they were when the listener was made
+	nics    []Allowance // their counters when the listener was made
 	pausing pausing
 }
 
@@ -69,9 +69,9 @@ func (u *UDP) logBuffers() {
 	}
 }
 
-// Serve implements Listener: it receives into sink.Offer. While Offer waits nothing is read. Kernel drops are accounted
-// for as kernel_overflow at least once a second, and also right before and after a wait, so that a sink that made the
-// listener wait can tell which drops it caused.
+// Serve implements Listener: it passes datagrams to sink.Offer. While Offer waits, nothing is read. Kernel drops are
+// accounted for as kernel_overflow at least once a second, and also right before and after a wait, so that a sink knows
+// which drops happened while it made the listener wait.
 func (u *UDP) Serve(sink Sink) error {
 	if err := checkSink(sink); err != nil {
 		return err
@@ -86,8 +86,8 @@ func (u *UDP) Serve(sink Sink) error {
 	}
 	ended := make(chan struct{})
 	go func() { wg.Wait(); close(ended) }()
-	// The sockets look at their own drops while there is traffic. The ticker is for those that are quiet, and for those
-	// that wait for the sink: their queue overflows just then.
+	// A socket polls its own drops while there is traffic. The ticker polls sockets that are quiet, and sockets that wait
+	// for the sink, whose queues overflow meanwhile.
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	nics := u.nics
@@ -186,8 +186,8 @@ func (u *UDP) leave() bool {
 // halt implements movable.
 func (u *UDP) halt() { u.life.halt() }
 
-// Shutdown implements Listener. It detaches the sockets and reads everything that is queued in them, so that every
-// datagram that arrived before is either a record or counted as lost.
+// Shutdown implements Listener. It detaches the sockets and reads everything that is queued in them, so every datagram
+// that arrived before that is either a record or counted as lost.
 func (u *UDP) Shutdown(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (u *UDP) warnGivenUp() {
 // Ready implements Listener.
 func (u *UDP) Ready() error { return u.life.ready(u.failed()) }
 
-// failed says why nothing can be received, as far as that was tried.
+// failed returns why nothing can be received, as of the last attempt.
 func (u *UDP) failed() error {
 	errs := make([]error, len(u.sockets))
 	for i, s := range u.sockets {

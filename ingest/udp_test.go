@@ -118,7 +118,7 @@ func TestUDPTruncated(t *testing.T) {
 	s.balance(t, st)
 }
 
-// Whatever overflows on purpose is counted to the datagram: sent = kept + lost.
+// Every datagram of a deliberate overflow is counted: sent = kept + lost.
 func TestUDPDropsExact(t *testing.T) {
 	for range 5 {
 		u := listenUDP(t, &UDPOptions{ReceiveBuffer: 64 << 10, Sockets: 2})
@@ -173,7 +173,7 @@ func TestUDPDropsWhileWaiting(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// Everything sent before a socket was made deaf is there, although the senders never pause.
+// Everything that was sent before a socket was detached is received, although the senders never pause.
 func TestUDPShutdownUnderTraffic(t *testing.T) {
 	for range 3 {
 		u := listenUDP(t, &UDPOptions{Sockets: 3})
@@ -200,7 +200,8 @@ func TestUDPShutdownUnderTraffic(t *testing.T) {
 		wait()
 		wg.Wait()
 		st := u.Stats()
-		// Each of 4 senders can have at most two under way when it is told: the refused one, and the one after it.
+		// Each of 4 senders can have at most two datagrams in transit when it learns of the refusal: the refused one, and
+		// the one after it.
 		if got := st.Received.Records; got > sent.Load() || sent.Load()-got > 8 {
 			t.Errorf("sent %d, received %d", sent.Load(), got)
 		}
@@ -208,7 +209,7 @@ func TestUDPShutdownUnderTraffic(t *testing.T) {
 	}
 }
 
-// A sink that fails for a while costs nothing; one that has taken or rejected a batch is not asked again.
+// If a sink fails for a while, nothing is lost; a batch that it has taken or rejected is not offered again.
 func TestUDPSinkErrors(t *testing.T) {
 	u := listenUDP(t, nil)
 	s := newSink()
@@ -242,7 +243,7 @@ type errFull struct{}
 func (errFull) Error() string  { return "full" }
 func (errFull) Rejected() bool { return true }
 
-// A Shutdown that cannot finish says what is in hand, goes on trying, and can be asked again.
+// A Shutdown that cannot finish reports what is in hand; the listener continues to try, and Shutdown can be called again.
 func TestUDPShutdownStuck(t *testing.T) {
 	u := listenUDP(t, nil)
 	s := newSink()
@@ -267,7 +268,7 @@ func TestUDPShutdownStuck(t *testing.T) {
 	s.balance(t, u.Stats())
 }
 
-// Close gives up, and says so.
+// Close gives records up, and logs that.
 func TestUDPClose(t *testing.T) {
 	u := listenUDP(t, nil)
 	s := newSink()

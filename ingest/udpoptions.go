@@ -19,11 +19,11 @@ const perDatagram = 1280
 
 // UDPOptions configure a UDP listener. The zero value of every field means its documented default.
 type UDPOptions struct {
-	// Network is "udp" (default), "udp4", "udp6", or "unixgram", whose address is a path.
+	// Network is "udp" (default), "udp4", "udp6", or "unixgram", for which the address is a path.
 	Network string
 	// Sockets is the number of SO_REUSEPORT sockets, each with its own goroutine and receive buffer; default 1. The
-	// kernel puts all datagrams of a flow, that is of one pair of addresses and ports, on one socket, so more sockets
-	// help if there are more flows. More than 1 needs Linux. The port is not shared with other processes.
+	// kernel queues all datagrams of a flow, that is of one pair of addresses and ports, in one socket, so more sockets
+	// help only with more flows. More than 1 needs Linux. The port is not shared with other processes.
 	Sockets int
 	// ReceiveBuffer is the size that each socket requests, in bytes; default 64 MiB, about 100,000 datagrams of 512
 	// bytes. The kernel grants more than net.core.rmem_max only with CAP_NET_ADMIN, and net.ipv4.udp_mem bounds all
@@ -45,21 +45,21 @@ type UDPOptions struct {
 	// warns when the receive buffer holds less than one second of it.
 	ExpectedRate int
 	// ProxyFrom are the relays that put a PROXY header of version 2 before the payload of every datagram. Records then
-	// have the client's address and do not contain the header. A datagram from there with a missing or invalid header
+	// have the client's address and do not contain the header. A datagram from a relay with a missing or invalid header
 	// is kept unchanged, with the relay's address. Headers from other addresses are not trusted. Both are counted
 	// (Stats.ProxyMalformed, Stats.ProxyIgnored). A header that is removed does not count towards MaxRecord.
 	//
-	// A Network Load Balancer of AWS needs none for UDP: there it always preserves the address of the client.
+	// An AWS Network Load Balancer needs no header for UDP: it always preserves the client's address there.
 	ProxyFrom []netip.Prefix
 	// Attributes returns the attributes of datagrams (segment.Attrs), for example ConnAttrs; nil means none. It is called
 	// when the listener is made, with a Stream that has MaxRecord and Listener only, and once for each set of extensions
-	// in PROXY headers, with these in Stream.Proxy. It must not block. Where it panics, or what it returns is no set,
-	// the datagrams have no attributes; both are logged, a panic is counted too (Stats.Panics).
+	// in PROXY headers, with these in Stream.Proxy. It must not block. If it panics or returns an invalid set, the
+	// datagrams have no attributes. Both are logged, and a panic is also counted (Stats.Panics).
 	Attributes func(s *Stream) map[string]string
-	// Mode, Owner and Group determine who may send to a unix socket, which requires write permission to its file. They
-	// are set before any process can reach the socket. Owner and Group are names or numbers; default this process's.
-	// Mode has permission bits only, such as 0o666. Its default is what the umask leaves, usually for this process's
-	// user only, and 0o660 with an Owner or a Group. An inherited socket keeps its own.
+	// Mode, Owner and Group determine which users may send to a unix socket, which requires write permission to its file.
+	// They are set before any process can reach the socket. Owner and Group are names or numbers; default this process's.
+	// Mode has permission bits only, such as 0o666. Its default follows from the umask, which usually admits only this
+	// process's user, or is 0o660 with an Owner or a Group. An inherited socket keeps its own.
 	Mode         os.FileMode
 	Owner, Group string
 	// Files are bound sockets to take over instead of binding the address, as Inherited returns them; Network and
@@ -68,7 +68,7 @@ type UDPOptions struct {
 	Files []*os.File
 	// OwnFiles says that the Files belong to this listener alone, as after a hand-over: Shutdown then closes them.
 	OwnFiles bool
-	// Hooks are told what is received: see HookReceived.
+	// Hooks are called with what is received: see HookReceived.
 	Hooks []Hook
 	// Logger gets lines about the life cycle, and about losses at a bounded rate; nil discards.
 	Logger *slog.Logger

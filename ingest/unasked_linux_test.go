@@ -20,8 +20,8 @@ var (
 	askingFraming  Framing = func(*Stream) Framer { return &asking{} }
 )
 
-// Close counts what the kernel has acknowledged to a sender that asks for no acknowledgement, in whatever its connection waits: in a read,
-// or for the sink. A sender that asks sends it again, so it is neither received nor lost.
+// Close counts data that the kernel has acknowledged to a sender that asks for no acknowledgement, whether its connection waits in
+// a read or for the sink. A sender that asks sends it again, so it is neither received nor lost.
 func TestUnaskedCloseCountsQueue(t *testing.T) {
 	const queued = 60_000
 	for name, framing := range map[string]Framing{"asks": askingFraming, "asks nothing": unaskedFraming} {
@@ -51,7 +51,8 @@ func TestUnaskedCloseCountsQueue(t *testing.T) {
 	}
 }
 
-// A sender that asks for no acknowledgement, and whose connection is not admitted, or was never served, loses what it has sent.
+// If a sender asks for no acknowledgement, and its connection is not admitted or was never served, the data that it has sent is
+// lost.
 func TestUnaskedNotAdmitted(t *testing.T) {
 	for name, framing := range map[string]Framing{"all ask": func(*Stream) Framer { return &acked{} }, "some do not": unaskedFraming} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +100,8 @@ type unaskedPacks struct{ ackedPacks }
 
 func (*unaskedPacks) Asked() bool { return false }
 
-// A connection that cannot go on, with a piece that is not unpacked to its end and more in the kernel, counts each part once.
+// A connection that cannot continue, with a piece that is not completely unpacked and more data in the kernel, counts each
+// part once.
 func TestUnaskedBrokenCountsOnce(t *testing.T) {
 	const queued = 60_000
 	l := listenTCP(t, &TCPOptions{Framing: func(*Stream) Framer { return &unaskedPacks{} }, Window: 7})

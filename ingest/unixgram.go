@@ -8,13 +8,14 @@ import (
 	"strconv"
 )
 
-// access says who may send to a unix socket: connect(2) and sendto(2) require write permission to its file.
+// access determines which users may send to a unix socket: connect(2) and sendto(2) require write permission to its file.
 type access struct {
-	mode     fs.FileMode // 0: what the umask leaves
+	mode     fs.FileMode // 0: as the umask permits
 	uid, gid int         // -1: this process's
 }
 
-// access returns what the options ask for. Names are looked up here, so that a wrong one is a mistake in the options.
+// access returns the access that the options request. It looks names up, so that a wrong name is reported as a mistake in
+// the options.
 func (o *UDPOptions) access() (a access, err error) {
 	a = access{mode: o.Mode, uid: -1, gid: -1}
 	if o.Owner != "" {
@@ -42,7 +43,7 @@ func (o *UDPOptions) access() (a access, err error) {
 	return a, nil
 }
 
-// number returns the id that s is, or the id of the account or group with that name.
+// number returns s as an id, or the id of the account or group with that name.
 func number(s string, lookup func(string) (string, error)) (int, error) {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
 		return int(n), nil

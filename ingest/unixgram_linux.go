@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindUnix binds a unix socket. No process can send to it before it has the mode, owner and group that were asked for:
-// Linux gives the file the mode of the socket, so the socket is created with mode 0, and only root could connect. The
-// umask would be the alternative, but it applies to the whole process (unix(7)).
+// bindUnix binds a unix socket. No process can send to it before it has the requested mode, owner and group: Linux gives
+// the file the mode of the socket, so the socket is created with mode 0, and only root could connect. The alternative,
+// the umask, applies to the whole process (unix(7)).
 func bindUnix(path string, o *UDPOptions, log *limiter, control func(_, _ string, c syscall.RawConn) error) (net.PacketConn, error) {
 	a, err := o.access()
 	if err != nil {
@@ -73,11 +73,12 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// applied lets a test look at the socket between its two states.
+// applied lets a test examine the socket before its access is set.
 var applied = func(string) {}
 
-// apply sets owner and group first, because chown(2) may clear bits of the mode, and because the mode admits senders.
-// It works on the file itself: another user who may write to the directory could put a link in its place.
+// apply sets owner and group before the mode, because chown(2) may clear bits of the mode, and because the mode admits
+// senders. It works on the opened file, since another user with write permission to the directory could put a link in its
+// place.
 func (a access) apply(path string) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

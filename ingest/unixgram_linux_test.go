@@ -50,7 +50,7 @@ func TestUnixAccess(t *testing.T) {
 	}
 }
 
-// TestUnixAccessBefore: nobody can send before the socket has its mode: the file appears with none at all.
+// TestUnixAccessBefore: no process can send before the socket has its mode: the file is created with mode 0.
 func TestUnixAccessBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	before := os.FileMode(0o777)

@@ -18,15 +18,15 @@ import (
 type Options struct {
 	UDP UDPOptions
 	TCP TCPOptions
-	// Framings are those of the program itself, and of packages such as ingest/relp, by their names in URLs.
+	// Framings are further framings by their names in URLs: the program's own, and those of packages such as ingest/relp.
 	Framings map[string]Framing
-	// Files are bound sockets to take over instead of those that the URL would bind or find. OwnFiles says that no other
+	// Files are bound sockets to take over instead of those that the URL would bind or find. OwnFiles means that no other
 	// process has them. See UDPOptions, TCPOptions and Inheritance.Apply.
 	Files    []*os.File
 	OwnFiles bool
-	// Hooks are those of listeners for which UDP and TCP have none.
+	// Hooks are used if UDP or TCP has none.
 	Hooks []Hook
-	// Logger is used where UDP and TCP have none.
+	// Logger is used if UDP or TCP has none.
 	Logger *slog.Logger
 }
 
@@ -39,9 +39,9 @@ type Options struct {
 //	unixgram:///PATH?mode=OCTAL&owner=NAME&group=NAME&rcvbuf=BYTES&max=BYTES
 //	systemd://NAME    an inherited socket, with the parameters of udp or tcp: see Inherited
 //
-// proxy and trust together set ProxyFrom; each requires the other, so that neither is forgotten. A CIDR may be a single
-// address. attrs=conn gives the records the attributes of their connection: see ConnAttrs. ADDR is HOST:PORT or :PORT. BYTES
-// may end in KiB, MiB or GiB. The error names every mistake in the URL.
+// proxy and trust together set ProxyFrom; each requires the other. A CIDR may be a single address. attrs=conn gives the
+// records the attributes of their connection: see ConnAttrs. ADDR is HOST:PORT or :PORT. BYTES may end in KiB, MiB or GiB.
+// The error names every mistake in the URL.
 func Listen(rawURL string, o *Options) (Listener, error) {
 	open, err := Parse(rawURL, o)
 	if err != nil {
@@ -51,8 +51,8 @@ func Listen(rawURL string, o *Options) (Listener, error) {
 }
 
 // Parse is the first half of Listen: it checks the URL and returns a function that opens the listener. So a program can
-// refuse mistakes on its command line before it opens any socket. The systemd URL of a successor (see HandOver) is
-// checked by Listen, when its sockets are there.
+// refuse mistakes on its command line before it opens any socket. For the systemd URL of a successor (see HandOver), that
+// function does the check, when the sockets have been passed on.
 func Parse(rawURL string, o *Options) (open func() (Listener, error), err error) {
 	if o == nil {
 		o = &Options{}
@@ -60,17 +60,18 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		if strings.Contains(rawURL, "@") {
-			// The error repeats the URL, or its part that is wrong, and in both a password may be by mistake.
+			// The error of url.Parse repeats the URL or a part of it, either of which may contain a password by mistake.
 			err = errors.New("this is no URL: want SCHEME://ADDR, for example udp://:514, without a user")
 		}
 		return nil, fmt.Errorf("ingest: %w", err)
 	}
-	// Every parameter is read before the first mistake is reported, and taken out as it is read: what remains is unknown.
+	// Every parameter is read before the first mistake is reported, and removed when it is read: those that remain are
+	// unknown.
 	p := newParams(u)
 	p.files, p.own = o.Files, o.OwnFiles
 	scheme := u.Scheme
 	if scheme == "systemd" && o.Files == nil && succeeding() {
-		return func() (Listener, error) { // what it is shows when the predecessor has passed it on
+		return func() (Listener, error) { // its kind is known when the predecessor has passed it on
 			return nil, fmt.Errorf("ingest: %q: its sockets come with the hand-over: call Listen after Inheritance.Apply", u.Redacted())
 		}, nil
 	}
@@ -85,7 +86,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 		open = p.tcp(o, nil, scheme == "tls")
 	case "":
 		return nil, fmt.Errorf("ingest: %q: want SCHEME://ADDR, for example udp://:514", shown(u))
-	case "unknown": // p knows why
+	case "unknown": // p has the mistake
 	default:
 		if framing == nil {
 			return nil, fmt.Errorf("ingest: %q: scheme %q is not known: want one of %s; others have to be in Options.Framings", shown(u), u.Scheme, strings.Join(Schemes(o.Framings), ", "))
@@ -98,7 +99,7 @@ func Parse(rawURL string, o *Options) (open func() (Listener, error), err error)
 	return open, nil
 }
 
-// shown is a URL for messages, without what may be a password.
+// shown returns a URL for messages, without parts that may be a password.
 func shown(u *url.URL) string {
 	if strings.Contains(u.Opaque, "@") {
 		return u.Scheme + ":…"
@@ -161,7 +162,7 @@ func Schemes(framings map[string]Framing) []string {
 	return all
 }
 
-// tcp reads the parameters of a stream listener, whose framing the scheme names already if it is not nil.
+// tcp reads the parameters of a stream listener. framing is not nil if the scheme names it.
 func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, error) {
 	c := o.TCP
 	setDefault(&c.Logger, o.Logger)
@@ -193,7 +194,7 @@ func (p *params) tcp(o *Options, framing Framing, isTLS bool) func() (Listener, 
 	return func() (Listener, error) { return check(ListenTCP(p.url.Host, &c)) }
 }
 
-// framing reads the parameter of that name.
+// framing reads the parameter framing.
 func (p *params) framing(o *Options, c *TCPOptions) {
 	want := append(slices.Sorted(maps.Keys(byName)), slices.Sorted(maps.Keys(o.Framings))...)
 	p.choice("framing", func(v string) (ok bool) {
@@ -208,7 +209,7 @@ func (p *params) framing(o *Options, c *TCPOptions) {
 // Options.Framings or TCPOptions.
 var byName = map[string]Framing{"auto": Auto, "newline": Newline, "octet": OctetCounting, "len16": Len16, "len32": Len32}
 
-// check keeps a nil pointer from becoming an interface that is not nil.
+// check prevents a nil pointer from becoming a non-nil interface.
 func check[T Listener](l T, err error) (Listener, error) {
 	if err != nil {
 		return nil, err
@@ -221,7 +222,7 @@ type params struct {
 	url    *url.URL
 	values url.Values // those not read yet
 	files  []*os.File // inherited
-	own    bool       // alone
+	own    bool       // files belong to this process alone
 	errs   []error
 }
 
@@ -251,7 +252,7 @@ func (p *params) addr() {
 	}
 }
 
-// inherited finds the sockets of a systemd URL and returns the scheme they are served like.
+// inherited finds the sockets of a systemd URL and returns the scheme for such sockets.
 func (p *params) inherited() (scheme string) {
 	stream := false
 	var err error
@@ -264,7 +265,7 @@ func (p *params) inherited() (scheme string) {
 	switch {
 	case err != nil:
 		p.bad("%w", err)
-		clear(p.values) // whether they are right depends on the socket
+		clear(p.values) // whether they are valid depends on the kind of socket
 		return "unknown"
 	case stream:
 		return "tcp"
@@ -287,8 +288,8 @@ func (p *params) tls(c *TCPOptions) {
 	}
 }
 
-// proxy reads the sources whose PROXY headers are trusted. Both parameters are required: with one of them alone it
-// would be unclear which mistake it is.
+// proxy reads the sources whose PROXY headers are trusted. Both parameters are required: with only one of them, the
+// intention is unclear.
 func (p *params) proxy(on string, from *[]netip.Prefix) {
 	enabled := len(*from) > 0
 	p.choice("proxy", func(v string) bool { enabled = v == on; return enabled || v == "off" }, on+" or off")
@@ -321,7 +322,7 @@ func (p *params) attrs(f *func(*Stream) map[string]string) {
 	}, "conn or off")
 }
 
-// parsePrefix reads a network, or an address as the network of only that.
+// parsePrefix parses a network, or an address as a network of that one address.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Prefix(a.BitLen())
@@ -337,7 +338,7 @@ func (p *params) path() string {
 	return p.url.Path
 }
 
-// get takes a parameter out; more than one value is a mistake.
+// get returns a parameter and removes it; more than one value is a mistake.
 func (p *params) get(name string) (value string, ok bool) {
 	v, ok := p.values[name]
 	delete(p.values, name)
@@ -350,7 +351,7 @@ func (p *params) get(name string) (value string, ok bool) {
 	return v[0], true
 }
 
-// choice reads a parameter by means of set, which returns false for a value that it does not want.
+// choice reads a parameter with set, which returns false for an invalid value.
 func (p *params) choice(name string, set func(value string) bool, want string) {
 	if v, ok := p.get(name); ok && !set(v) {
 		p.bad("%s=%s: want %s", name, v, want)
@@ -362,7 +363,7 @@ func (p *params) text(name string, s *string) {
 	p.choice(name, func(v string) bool { *s = v; return v != "" }, "a name or a number")
 }
 
-// number reads a parameter that is at least so much.
+// number reads a parameter whose minimum is least.
 func (p *params) number(name string, n *int, least int) {
 	p.choice(name, func(v string) bool {
 		i, err := strconv.Atoi(v)
@@ -391,7 +392,8 @@ func parseBytes(s string) (n int, ok bool) {
 	return int(i * unit), true
 }
 
-// invalid adds what the options themselves object to, unless parameters were wrong already: then they hold nonsense.
+// invalid adds the mistakes that validate finds in the options, unless parameters were wrong already: then the options
+// are incomplete.
 func (p *params) invalid(validate func() error) {
 	if len(p.errs) == 0 {
 		if err := validate(); err != nil {
@@ -400,7 +402,7 @@ func (p *params) invalid(validate func() error) {
 	}
 }
 
-// finish reports every mistake at once, including parameters that are not known.
+// finish returns all mistakes at once, including unknown parameters.
 func (p *params) finish() error {
 	for name := range p.values {
 		p.bad("parameter %q is not known for %s://", name, p.url.Scheme)

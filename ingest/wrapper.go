@@ -14,14 +14,14 @@ type Durable interface {
 }
 
 // Keeper is implemented by Sinks that can take, without waiting, the records that a closed listener has read but not handed
-// over yet, even when Append and Offer would wait for room. Without it those records are lost, cause given_up.
+// over yet, even if Append and Offer would wait for room. Without Keep those records are lost (given_up).
 type Keeper interface {
-	// Keep takes the batch, or nothing of it: then it returns an error and last = 0. An error that was Rejected is as one
-	// of Append.
+	// Keep takes the whole batch, or nothing: then it returns an error and last = 0. An error that was Rejected has the
+	// same meaning as for Append.
 	Keep(batch []segment.Record) (last uint64, err error)
 }
 
-// TryOfferer is implemented by Sinks that can refuse at once where Offer would wait.
+// TryOfferer is implemented by Sinks that can refuse at once when Offer would wait.
 type TryOfferer interface {
 	// TryOffer is Offer without any waiting.
 	TryOffer(batch []segment.Record) (last uint64, err error)
@@ -34,18 +34,18 @@ type DropBaseline interface {
 	SocketDrops(cookie uint64) uint64
 }
 
-// Sessions is implemented by Sinks for which it matters which connection records come from.
+// Sessions is implemented by Sinks that distinguish the connections from which records come.
 type Sessions interface {
-	// Session returns the Sink for one connection that is acknowledged. Its WaitDurable waits for this connection's records
-	// only.
+	// Session returns the Sink for one connection whose records are acknowledged. Its WaitDurable waits for this
+	// connection's records only.
 	Session() Sink
 }
 
-// Wrapper is implemented by Sinks that put records into another Sink. Listeners look for SocketDrops and WaitDurable in the
-// Sink that Unwrap returns, and so on, until they find them. So a Wrapper that has no WaitDurable must return the numbers
-// that the other Sink returns.
+// Wrapper is implemented by Sinks that pass records on to another Sink. If a Wrapper lacks SocketDrops or WaitDurable,
+// listeners look for it in the Sink that Unwrap returns, and so on. So a Wrapper without WaitDurable must return the
+// numbers that the other Sink returns.
 //
-// The methods that get records are called only where a Sink has them itself, since otherwise the records would pass by the
+// Listeners call the methods that take records only on the outermost Sink, since otherwise the records would bypass the
 // Wrapper. It passes them on with [Keep], [TryOffer] and [Session]:
 //
 //	func (w wrapper) Keep(b []segment.Record) (uint64, error) { return ingest.Keep(w.Sink, b) }
@@ -55,7 +55,7 @@ type Wrapper interface {
 	Unwrap() Sink
 }
 
-// Keep calls the method of that name of a Keeper. Every other Sink takes nothing.
+// Keep calls s.Keep if s is a Keeper. Any other Sink takes nothing.
 func Keep(s Sink, batch []segment.Record) (last uint64, err error) {
 	if k, ok := s.(Keeper); ok {
 		return k.Keep(batch)
@@ -63,7 +63,7 @@ func Keep(s Sink, batch []segment.Record) (last uint64, err error) {
 	return 0, errGivenUp
 }
 
-// TryOffer calls the method of that name of a TryOfferer. Every other Sink gets an Offer, which may wait.
+// TryOffer calls s.TryOffer if s is a TryOfferer. Otherwise it calls s.Offer, which may wait.
 func TryOffer(s Sink, batch []segment.Record) (last uint64, err error) {
 	if t, ok := s.(TryOfferer); ok {
 		return t.TryOffer(batch)
@@ -78,7 +78,7 @@ var over = func() context.Context {
 	return ctx
 }()
 
-// Session calls the method of that name of a Sink that has Sessions. Every other Sink is its own session.
+// Session calls s.Session if s implements Sessions. Any other Sink is its own session.
 func Session(s Sink) Sink {
 	if x, ok := s.(Sessions); ok {
 		return x.Session()
@@ -86,7 +86,7 @@ func Session(s Sink) Sink {
 	return s
 }
 
-// find returns a method that s has, or what s wraps.
+// find returns s as a T, or the first Sink below s that is a T.
 func find[T any](s Sink) (found T, ok bool) {
 	for s != nil {
 		if found, ok = s.(T); ok {
@@ -101,7 +101,7 @@ func find[T any](s Sink) (found T, ok bool) {
 	return found, false
 }
 
-// durable returns what waits for the records of a sink.
+// durable returns the Durable of a sink.
 func durable(s Sink) (Durable, error) {
 	d, ok := find[Durable](s)
 	if !ok {
@@ -124,7 +124,7 @@ func waitDurable(ctx context.Context, s Sink, seq uint64) error {
 
 var errNotDurable = errors.New("ingest: the framing acknowledges records, and the sink has no WaitDurable")
 
-// acknowledgedKey marks the context of records that their sender sends again unless they are acknowledged.
+// acknowledgedKey marks the context of records that their sender repeats unless they are acknowledged.
 type acknowledgedKey struct{}
 
 func acknowledged(ctx context.Context) bool { return ctx.Value(acknowledgedKey{}) != nil }
@@ -132,7 +132,7 @@ func acknowledged(ctx context.Context) bool { return ctx.Value(acknowledgedKey{}
 // patientKey marks the context of an Offer that may wait in a Route.
 type patientKey struct{}
 
-// tryAll offers the batch, if need be in parts, and never waits. It returns what found no room.
+// tryAll offers the batch, if necessary in parts, and never waits. It returns the records for which there was no room.
 func (d *delivery) tryAll(s Sink, batch []segment.Record) (left []segment.Record) {
 	for n := len(batch); len(batch) > 0; {
 		last, err := TryOffer(s, batch[:n])
@@ -149,13 +149,13 @@ func (d *delivery) tryAll(s Sink, batch []segment.Record) (left []segment.Record
 	return nil
 }
 
-// noRoom says that a Sink has no room for a single record.
+// noRoom is the error of a Sink that has no room for even one record.
 type noRoom struct{ why error }
 
 func (e noRoom) Error() string { return "ingest: no room: " + e.why.Error() }
 func (e noRoom) Unwrap() error { return e.why }
 
-// lostError says that records were not taken, and were counted as lost.
+// lostError is the error for records that were not taken, and were counted as lost.
 type lostError struct {
 	t     segment.Tally
 	cause segment.Cause
@@ -174,8 +174,8 @@ func (e *lostError) account(atMost bool) (a segment.Account) {
 	return a
 }
 
-// giveUp settles the rest of a batch of which a part is taken: the whole cannot be offered again. The rest is kept over the
-// quota, unless its sender repeats it.
+// giveUp settles the rest of a batch of which a part was taken, so that it cannot be offered again as a whole. The rest is
+// kept even over the quota, unless its sender repeats it.
 func giveUp(ctx context.Context, s Sink, left []segment.Record, why error) error {
 	again := acknowledged(ctx)
 	if !again && len(keep(s, left)) == 0 {
@@ -186,5 +186,5 @@ func giveUp(ctx context.Context, s Sink, left []segment.Record, why error) error
 	return e
 }
 
-// minus returns the Tally that takes t back: see Sink.Account.
+// minus returns the Tally that reverses t: see Sink.Account.
 func minus(t segment.Tally) segment.Tally { return segment.Tally{Records: -t.Records, Bytes: -t.Bytes} }

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Check looks whether the group keeps an instance whose drain is not complete, and long enough for one that is. It returns
-// everything that is wrong, joined, each with its cure. An instance that is in no group is wrong too: nobody waits for it.
+// Check checks that the group retains an instance whose drain is not complete, and waits long enough for a drain. It
+// returns everything that is wrong, joined, each with its cure. That includes an instance that is in no group, since
+// nothing waits for its drain.
 func (l *Lifecycle) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -45,13 +46,14 @@ func (l *Lifecycle) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// errUnchecked: the API could not be asked.
+// errUnchecked means that the API did not answer.
 var errUnchecked = errors.New("asg: the group's settings are not checked")
 
-// checkAgain is when that is tried again: an instance that has just been launched may not have its role's credentials yet.
+// checkAgain is the pause before the next attempt: an instance that has just been launched may not have its role's
+// credentials yet.
 const checkAgain = time.Minute
 
-// check logs what Check finds, once.
+// check logs the findings of Check, once.
 func (l *Lifecycle) check(ctx context.Context) {
 	if l.checked || time.Now().Before(l.checkNext) {
 		return

@@ -11,8 +11,9 @@ import (
 	"github.com/penstock-go/penstock/internal/wait"
 )
 
-// Finish implements drain.Lifecycle: CONTINUE for a Drain that is complete and verified, ABANDON for any other. It tries
-// until it is heard, or until it is of no use any more. retained: the group has left the instance in Terminating:Retained.
+// Finish implements drain.Lifecycle. It answers CONTINUE for a Drain that is complete and verified, ABANDON for any other.
+// It tries until the group accepts the answer, or until an answer is of no use any more. retained means that the group has
+// left the instance in Terminating:Retained.
 func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool, err error) {
 	l.mu.Lock()
 	goes := l.goes
@@ -39,7 +40,7 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	state, err := l.answer(ctx, answer)
 	if err != nil {
 		err = fmt.Errorf("asg: completing with %s: %w", answer, err)
-		if answer == Abandon && errors.Is(err, errSettled) && l.retained(ctx) { // as its default result has it
+		if answer == Abandon && errors.Is(err, errSettled) && l.retained(ctx) { // by the hook's default result
 			l.log.Warn("asg: the group retained the instance without an answer from this process; the volume is kept, and the drain continues", "err", err)
 			return true, nil
 		}
@@ -49,8 +50,8 @@ func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool,
 	return answer == Abandon && l.retained(ctx), nil
 }
 
-// lastNotice asks for the last time. A metadata service that has never answered this process gets one attempt: the end must
-// not wait for what a container with a hop limit of 1 never hears.
+// lastNotice reads the metadata for the last time. If the metadata service has never answered this process, it makes only
+// one attempt: the end must not wait for answers that a container with a hop limit of 1 never gets.
 func (l *Lifecycle) lastNotice(ctx context.Context) (goes bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -62,7 +63,7 @@ func (l *Lifecycle) lastNotice(ctx context.Context) (goes bool, err error) {
 	}
 }
 
-// verified looks for itself: a disk depends on it.
+// verified checks the whole report, not only its Outcome, because the answer decides about a disk.
 func verified(r *drain.Report) bool {
 	if r.Intent != drain.Drain || r.Outcome != drain.Delivered || len(r.Left) > 0 || len(r.Adoptions) > 0 || len(r.Classes) == 0 {
 		return false
@@ -85,10 +86,10 @@ func verified(r *drain.Report) bool {
 	return true
 }
 
-// answer sends the answer until it is taken, and returns the state that the instance was in before.
+// answer sends the answer until the API accepts it, and returns the state that the instance was in before.
 func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, err error) {
-	var last error        // before ctx ended
-	var refused time.Time // since when the action should wait for an answer, and is said not to
+	var last error        // the last error before ctx ended
+	var refused time.Time // since when the API has said that no action waits, although one should
 	for {
 		var inst Instance
 		a, service, err := l.known(ctx)
@@ -107,11 +108,11 @@ func (l *Lifecycle) answer(ctx context.Context, answer Answer) (state string, er
 		case errors.Is(err, errNoGroup), errors.Is(err, errNoHook):
 			return inst.State, err
 		case !errors.Is(err, ErrNoAction) || begins(inst.State):
-			refused = time.Time{} // the API is ill, or the load balancers come first
+			refused = time.Time{} // the API fails, or the instance is still being deregistered
 		case refused.IsZero():
 			refused = time.Now()
 		case time.Since(refused) > l.o.CompleteTimeout/12:
-			return inst.State, err // another hook, an action that has expired, a reclaim without one: the API says the same of all
+			return inst.State, err // another hook, an expired action or a reclaim without one: the API returns the same error for all
 		}
 		if ctx.Err() != nil {
 			return inst.State, errors.Join(last, err)
@@ -146,15 +147,16 @@ func (l *Lifecycle) known(ctx context.Context) (Action, Service, error) {
 	return a, service, nil
 }
 
-// begins reports whether this is the state before the hook's: on the way out, out of a warm pool, or back into it (Amazon
-// EC2 Auto Scaling User Guide, "Manage retained instances").
+// begins reports whether state precedes that of the hook: on the way out of the group, out of a warm pool, or back into
+// it (Amazon EC2 Auto Scaling User Guide, "Manage retained instances").
 func begins(state string) bool {
 	return state == "Terminating" || state == "Warmed:Terminating" || state == "Warmed:Pending"
 }
 
 var errSettled = errors.New("the group no longer waits: the hook's time is up, or somebody has answered it")
 
-// settled reports whether an answer is of no use in this state, and whether that is a pity.
+// settled reports whether an answer is of no use in this state. It returns an error if answer is Abandon and the group
+// has continued without it.
 func settled(state string, answer Answer) (over bool, err error) {
 	switch {
 	case strings.HasSuffix(state, ":Retained"):
@@ -168,9 +170,9 @@ func settled(state string, answer Answer) (over bool, err error) {
 	return false, nil
 }
 
-// retained waits for what becomes of an abandoned instance. Terminating:Proceed says nothing yet: an instance passes there
-// on its way to Terminating:Retained too (Amazon EC2 Auto Scaling User Guide, "Manage retained instances"). A group without
-// that policy keeps none.
+// retained waits until an abandoned instance is either retained or terminated. Terminating:Proceed does not decide that: an
+// instance passes through it on its way to Terminating:Retained too (Amazon EC2 Auto Scaling User Guide, "Manage retained
+// instances"). A group without that policy retains none.
 func (l *Lifecycle) retained(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 24*l.o.Retry)
 	defer cancel()

@@ -15,17 +15,17 @@
 // DescribeAutoScalingGroups and DescribeLifecycleHooks, and with Options.ProtectAbove also SetInstanceProtection. At
 // startup the Lifecycle logs what is missing, and how to fix it.
 //
-// A hook does not cover spot reclaim, force delete, and terminating the instance other than through the group. The notice of
-// a spot reclaim, two minutes before the end, is read all the same, and the drain gets that time.
+// A hook does not cover spot reclaim, force delete, or terminating the instance other than through the group. But the
+// Lifecycle reads the notice of a spot reclaim, two minutes before the end, and the drain gets that time.
 //
-// The group is looked up in the instance's own region (metadata placement/region), since AWS_REGION may be that of a bucket.
-// The metadata service is never asked through a proxy, whatever HTTP_PROXY says; the API is. In a container without the
-// host's network the instance needs a hop limit of at least 2 (HttpPutResponseHopLimit).
+// The Lifecycle looks the group up in the instance's own region (metadata placement/region), since AWS_REGION may be that of
+// a bucket. Its requests to the API use the proxy of the environment; those to the metadata service never use a proxy. In a
+// container without the host's network the instance needs a hop limit of at least 2 (HttpPutResponseHopLimit).
 //
-// The metadata gives the same target state for an instance that returns to a warm pool and for one that starts there for the
-// first time. With Options.Dir the Lifecycle leaves a note on the disk. A process that is restarted while the instance
-// returns reads the note, drains, and receives nothing more.
+// The metadata has the same target state for an instance that returns to a warm pool and for one that starts there for the
+// first time. With Options.Dir the Lifecycle leaves a note on the disk when the instance is in service. A process that is
+// restarted while the instance returns reads the note, drains, and receives nothing more.
 //
-// The metadata service is asked by IMDSv2 only. AWS_EC2_METADATA_SERVICE_ENDPOINT and AWS_ENDPOINT_URL_AUTO_SCALING name
-// other servers; package [github.com/penstock-go/penstock/drain/draintest] has fakes of both, also without HTTP.
+// The Lifecycle uses only IMDSv2. AWS_EC2_METADATA_SERVICE_ENDPOINT and AWS_ENDPOINT_URL_AUTO_SCALING name other servers;
+// package [github.com/penstock-go/penstock/drain/draintest] has fakes of both, with and without HTTP.
 package asg

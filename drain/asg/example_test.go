@@ -15,12 +15,13 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// A service in an Auto Scaling group, here a fake one, that is chosen at a scale-in: it empties its spool and lets go.
+// A service in an Auto Scaling group, here a fake one, is chosen at a scale-in: it empties its spool and answers
+// CONTINUE.
 func ExampleNew() {
 	ctx := context.Background()
 	group := draintest.NewGroup(nil)
 	instance := group.Launch()
-	l, err := asg.New(&asg.Options{Metadata: instance, Service: group}) // without the two: those of AWS
+	l, err := asg.New(&asg.Options{Metadata: instance, Service: group}) // default: those of AWS
 	check(err)
 
 	dir, err := os.MkdirTemp("", "asg")
@@ -37,7 +38,7 @@ func ExampleNew() {
 	check(err)
 
 	group.ScaleIn()
-	report, err := d.Run(ctx) // sees it within a second
+	report, err := d.Run(ctx) // notices the scale-in within a second
 	check(err)
 	answer, _ := instance.Answered()
 	fmt.Println(report.Intent, report.Outcome+",", "the hook was told", answer)

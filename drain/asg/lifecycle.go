@@ -26,16 +26,16 @@ type Lifecycle struct {
 	mu        sync.Mutex
 	goes      bool
 	rebalance bool // the recommendation was logged
-	// The last value of the scale-in protection, and whether it was set.
+	// protected is the last value of the scale-in protection; protectSet tells whether it was set.
 	protected, protectSet bool
 
 	// The heartbeat. Used by Update, and after it by Finish.
 	action Action
 	hook   Hook
-	next   time.Time // when it is due
+	next   time.Time // when the next heartbeat is due
 	first  time.Time // when the hook was first seen to wait
 	warned time.Time
-	left   bool // the group has given up, and retained the instance: no action waits any more
+	left   bool // the group has given up and retained the instance: no action waits any more
 	done   bool // the action is completed, or cannot be
 
 	// Used by Update only, which one goroutine calls at a time.
@@ -45,7 +45,7 @@ type Lifecycle struct {
 
 var _ drain.Lifecycle = (*Lifecycle)(nil)
 
-// New returns a Lifecycle. It asks nothing yet: on a host where the metadata cannot be had the service starts all the same.
+// New returns a Lifecycle. It makes no request yet, so a service also starts on a host without metadata.
 func New(o *Options) (*Lifecycle, error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {
@@ -60,11 +60,11 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 	if err != nil {
 		return drain.Notice{}, false, err
 	}
-	// One that cannot be read must not hide what another says.
+	// If one of these cannot be read, that must not hide the others.
 	target, err := get(ctx, meta, "autoscaling/target-lifecycle-state")
 	spot, serr := get(ctx, meta, "spot/instance-action")
 	recommended, rerr := get(ctx, meta, "events/recommendations/rebalance")
-	n, goes := reclaim(spot) // of two notices the one with a deadline counts
+	n, goes := reclaim(spot) // if there are two notices, the one with a deadline counts
 	retained := false
 	if !goes && target == "Terminated" {
 		// The metadata is the same for an instance that is being terminated and for one that was retained.
@@ -82,13 +82,13 @@ func (l *Lifecycle) Notice(ctx context.Context) (drain.Notice, bool, error) {
 		n, goes = drain.Notice{Trigger: "scale-in: target lifecycle state " + target, Retained: retained}, true
 	}
 	l.goes, l.left = l.goes || goes, l.left || retained
-	if goes { // whatever else cannot be read now
+	if goes { // even if another request has failed
 		return n, true, nil
 	}
 	return n, false, errors.Join(err, serr, rerr, lerr)
 }
 
-// get returns "" for what is not there: most of the time none of it is.
+// get returns "" if there is nothing at the path, which is the usual case.
 func get(ctx context.Context, meta Metadata, path string) (string, error) {
 	s, err := meta.Get(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +97,7 @@ func get(ctx context.Context, meta Metadata, path string) (string, error) {
 	return s, err
 }
 
-// spotMargin is what a drain that ends with the instance leaves for itself.
+// spotMargin is how long before the end of a reclaimed spot instance its drain must end.
 const spotMargin = 5 * time.Second
 
 // reclaim reads a spot interruption notice (EC2 User Guide, "Spot Instance interruption notices").
@@ -115,7 +115,7 @@ func reclaim(js string) (drain.Notice, bool) {
 	return drain.Notice{Trigger: "spot interruption: " + a.Action, Deadline: a.Time.Add(-spotMargin)}, true
 }
 
-// find looks up which hook of which group this instance's action belongs to.
+// find looks up the group and the hook of this instance's action.
 func (l *Lifecycle) find(ctx context.Context) (Action, Hook, Settings, error) {
 	_, service, id, err := l.link.get(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ var (
 	errNoHook  = errors.New("asg: the termination hook cannot be told")
 )
 
-// noGroup names the region, if the service knows it: a group is known in one region only.
+// noGroup returns an error that names the region, if the service knows it: a group exists in one region only.
 func noGroup(s Service, id string) error {
 	if r, ok := s.(interface{ Region() string }); ok {
 		return fmt.Errorf("%w: %s in %s", errNoGroup, id, r.Region())
@@ -156,8 +156,8 @@ func noGroup(s Service, id string) error {
 }
 
 // Update implements drain.Lifecycle: while the service runs it checks the group's settings, once, and protects the
-// instance if that is wanted; during a drain it sends the heartbeats, at most a third of the hook's timeout apart. A drain
-// that something else has begun may be met by a scale-in: then, too.
+// instance if Options.ProtectAbove is set; during a drain it sends the heartbeats, at most a third of the hook's timeout
+// apart. It does so even if the scale-in begins after a drain that something else has triggered.
 func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	if p.Phase == drain.PhaseRun {
 		if !l.going() {
@@ -217,7 +217,7 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Status) (time.Duration, er
 	}
 	switch {
 	case errors.Is(err, ErrNoAction):
-		return l.o.Retry, nil // it comes when the load balancers have let go of the instance
+		return l.o.Retry, nil // the action begins when the instance is deregistered from its load balancers
 	case err != nil:
 		return min(l.o.Retry, h.Heartbeat/12), err
 	}
@@ -230,6 +230,7 @@ func (l *Lifecycle) beat(ctx context.Context, p drain.Status) (time.Duration, er
 	if left := h.Global - time.Since(first); h.Global > 0 && (p.ETA > left || p.ETA < 0 && left < h.Heartbeat) {
 		l.log.Error("asg: the drain needs more time than the hook allows; what is not delivered by then stays on the volume if the group keeps it: raise the hook's global time-out, or lift limits", "eta", p.ETA, "left", left, "pending_bytes", p.Pending.Bytes)
 	}
-	// Jitter keeps a group that scales in at once from calling at once, the sixth below from coming close to the timeout.
+	// A random interval from a quarter to a third of the timeout: instances that are terminated together do not call at
+	// the same moment.
 	return time.Duration((0.25 + rand.Float64()/12) * float64(h.Heartbeat)), nil
 }

@@ -41,9 +41,8 @@ func drive(ctx context.Context, l *asg.Lifecycle) {
 	}
 }
 
-// TestTwoDays: over all the 48 hours that a hook can be kept waiting, with an API that fails every third time, no two
-// heartbeats are more than half the timeout apart, and none less than a sixth. The clock is simulated: the log says how long
-// it really takes.
+// TestTwoDays: over the 48 hours that a hook can wait, with an API that fails every third time, no two heartbeats are more
+// than half the timeout apart, and none less than a sixth. The clock is simulated; the log has the real duration.
 func TestTwoDays(t *testing.T) {
 	real := time.Now()
 	defer func() { t.Logf("two days took %v", time.Since(real)) }()
@@ -86,7 +85,7 @@ func TestTwoDays(t *testing.T) {
 	})
 }
 
-// TestAnswers: CONTINUE for what is proven, ABANDON for everything else, nothing for who does not go.
+// TestAnswers: CONTINUE for a verified drain, ABANDON for any other, no answer from an instance that is not taken away.
 func TestAnswers(t *testing.T) {
 	change := func(f func(r *drain.Report, c *drain.ClassReport)) *drain.Report {
 		r := complete()
@@ -127,8 +126,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestCompleteWaits: the answer is repeated while the load balancers come first, given up where it is of no use, and ends
-// with its context.
+// TestCompleteWaits: the answer is repeated during deregistration from the load balancers, is given up if it is of no
+// use, and ends with its context.
 func TestCompleteWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := draintest.NewGroup(&draintest.GroupOptions{Deregistration: 40 * time.Minute})
@@ -152,7 +151,7 @@ func TestCompleteWaits(t *testing.T) {
 			time.Sleep(65 * time.Second) // simulated
 			begin, most := time.Now(), time.Duration(0)
 			if r.Outcome != drain.Delivered {
-				most = 5 * time.Second // until it is seen that Terminating:Proceed does not lead to Terminating:Retained
+				most = 5 * time.Second // the time to find out that Terminating:Proceed does not lead to Terminating:Retained
 			}
 			if retained, err := l.Finish(t.Context(), r); retained || (err == nil) != (most == 0) || time.Since(begin) > most || len(i.Calls()) > 0 {
 				t.Errorf("%s too late, in %s: %v after %v and %d calls", r.Outcome, i.State(), err, time.Since(begin), len(i.Calls()))
@@ -199,7 +198,7 @@ func (p inPool) Instance(ctx context.Context, id string) (asg.Instance, error) {
 	return i, err
 }
 
-// TestBackToPool: there, too, the load balancers come first.
+// TestBackToPool: on the way back to a warm pool, too, deregistration from the load balancers comes first.
 func TestBackToPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := draintest.NewGroup(&draintest.GroupOptions{Deregistration: 40 * time.Minute})
@@ -218,8 +217,8 @@ func TestBackToPool(t *testing.T) {
 	})
 }
 
-// TestRefused: the instance waits, and the API says that nothing does, as it does of a token that has expired and of another
-// hook's action. It may be late, and is asked again for a twelfth of the time.
+// TestRefused: the instance waits, but the API says that no action does, as it also says of an expired token and of another
+// hook's action. The API may be late, so the answer is retried for a twelfth of CompleteTimeout.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := draintest.NewGroup(&draintest.GroupOptions{Fault: func(op string) error {
@@ -239,7 +238,7 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// TestNotices: which metadata means that the instance goes.
+// TestNotices: which metadata means that the instance is taken away.
 func TestNotices(t *testing.T) {
 	const target = "autoscaling/target-lifecycle-state"
 	for name, tc := range map[string]struct {

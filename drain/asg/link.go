@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// link is how a Lifecycle reaches the metadata service and the API. Both are found at the first call that succeeds.
+// link connects a Lifecycle to the metadata service and the API, at the first call that succeeds.
 type link struct {
 	turn chan struct{} // holds a token: a lock that a context can end, since its holder uses the network
 
@@ -22,8 +22,8 @@ func newLink(o *Options) *link {
 	return &link{turn: make(chan struct{}, 1), meta: o.Metadata, service: o.Service}
 }
 
-// get returns what is asked, and this instance's id. A call that had to wait for another one's attempt shares its failure:
-// several calls would otherwise wait for a service that does not answer one after the other.
+// get returns the metadata service, the API, and this instance's id. A call that has waited for the attempt of another
+// call shares its failure: otherwise several calls would wait, one after the other, for a service that does not answer.
 func (k *link) get(ctx context.Context) (Metadata, Service, string, error) {
 	asked := time.Now()
 	select {
@@ -37,7 +37,7 @@ func (k *link) get(ctx context.Context) (Metadata, Service, string, error) {
 	}
 	if k.instance == "" {
 		if err := k.find(ctx); err != nil {
-			if ctx.Err() == nil { // otherwise it says nothing about the service
+			if ctx.Err() == nil { // otherwise the failure may be that of ctx
 				k.failure, k.failed = err, time.Now()
 			}
 			return nil, nil, "", err

@@ -45,8 +45,8 @@ func TestRegion(t *testing.T) {
 	}
 }
 
-// TestHopLimit: with a hop limit of 1 a container's request for a token is never answered. The cure is named, and the end
-// does not wait for what never comes.
+// TestHopLimit: with a hop limit of 1 a container's request for a token is never answered. The error names the cure, and
+// the end does not wait for the answer.
 func TestHopLimit(t *testing.T) {
 	released := make(chan struct{})
 	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,26 +13,26 @@ import (
 
 // Options configure a Lifecycle. The zero value of every field means its documented default.
 type Options struct {
-	// Hook is the name of the termination hook; default the only one that the group has.
+	// Hook is the name of the termination hook; default the group's only one.
 	Hook string
-	// Dir is drain.Options.Dir. A note in it (asg.json) says that this instance was in service, so that a process that
-	// is restarted while the instance returns to a warm pool does not mistake it for one that is first started there.
-	// Default: no note.
+	// Dir is drain.Options.Dir. A note in it (asg.json) says that this instance was in service. So a process that is
+	// restarted while the instance returns to a warm pool does not mistake that for the first start in the pool. Default:
+	// no note.
 	Dir string
-	// Timeout and StallTimeout are those of drain.Options. At the start the hook is compared with them; default no
+	// Timeout and StallTimeout are those of drain.Options. At startup the hook is compared with them; default no
 	// comparison.
 	Timeout, StallTimeout time.Duration
 	// ProtectAbove makes the group choose other instances for a scale-in while this one has more payload bytes to
-	// deliver, summed over classes and destinations, and until half of them are left; default 0, never. It takes over
-	// the instance's scale-in protection, and needs autoscaling:SetInstanceProtection.
+	// deliver, summed over classes and destinations, and until only half as many are left; default 0, never. It takes
+	// over the instance's scale-in protection, and needs autoscaling:SetInstanceProtection.
 	ProtectAbove int64
 	// Retry is the pause between two attempts to call the API; default 5 s.
 	Retry time.Duration
-	// CompleteTimeout bounds the attempts to complete the action while the instance is still being deregistered from
-	// its load balancers, which precedes the hook; default 1 h, the longest deregistration delay. If the API says that
-	// the action does not wait although it should, a twelfth of it.
+	// CompleteTimeout bounds the attempts to complete the action while the instance is still being deregistered from its
+	// load balancers, which precedes the hook; default 1 h, the longest deregistration delay. If the API says that no
+	// action waits although one should, the bound is a twelfth of that.
 	CompleteTimeout time.Duration
-	// Metadata and Service are asked for everything; default IMDSv2 and the API, found as the AWS SDK finds them.
+	// Metadata and Service answer all requests; default IMDSv2 and the API, as the AWS SDK finds them.
 	Metadata Metadata
 	Service  Service
 	// Logger; nil discards.

@@ -16,8 +16,8 @@ import (
 	"github.com/penstock-go/penstock/drain/draintest"
 )
 
-// TestPartOfMetadata: what one path says counts, whatever the others do: a metadata service that always refuses the spot
-// notice must not hide a scale-in, nor the other way round.
+// TestPartOfMetadata: each path of the metadata counts, even if the others fail: a metadata service that always refuses
+// the spot notice must not hide a scale-in, nor the other way round.
 func TestPartOfMetadata(t *testing.T) {
 	const target, spot = "autoscaling/target-lifecycle-state", "spot/instance-action"
 	for _, ill := range []string{spot, target, "events/recommendations/rebalance"} {
@@ -47,8 +47,8 @@ func TestPartOfMetadata(t *testing.T) {
 	}
 }
 
-// TestLateScaleIn: the group takes an instance away while it drains because of a signal: its hook is kept alive all the
-// same, so that a verified drain is answered with CONTINUE and does not find the hook expired.
+// TestLateScaleIn: the group takes an instance away while it drains because of a signal: it still sends heartbeats, so
+// that the hook has not expired when the drain is verified and answers CONTINUE.
 func TestLateScaleIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: 30 * time.Minute})
@@ -104,7 +104,7 @@ func TestNothingToVerify(t *testing.T) {
 	})
 }
 
-// TestSpotWithoutTime: a notice that does not say when is no notice of the year 1.
+// TestSpotWithoutTime: a notice without a time has no deadline, not one in the year 1.
 func TestSpotWithoutTime(t *testing.T) {
 	g := draintest.NewGroup(nil)
 	for _, js := range []string{`{"action":"terminate"}`, `null`, `{}`} {
@@ -116,8 +116,8 @@ func TestSpotWithoutTime(t *testing.T) {
 	}
 }
 
-// TestNoHeartbeatWhenRetained: a process that starts on an instance which the group has left goes on without calling an
-// API that has nothing to say to it.
+// TestNoHeartbeatWhenRetained: a process that starts on a retained instance drains without calling the API, which has no
+// action for it.
 func TestNoHeartbeatWhenRetained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Minute})
@@ -141,7 +141,7 @@ func TestNoHeartbeatWhenRetained(t *testing.T) {
 	})
 }
 
-// TestCheckAgain: an API that cannot be asked at the start is asked again, until it has said what is wrong with the group.
+// TestCheckAgain: if the API fails at the start, Check is repeated until it has found out what is wrong with the group.
 func TestCheckAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		well := time.Now().Add(150 * time.Second)

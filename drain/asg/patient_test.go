@@ -9,7 +9,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
-// TestRequestsEnd: a connection to the API that goes silent does not keep Finish from its next attempt.
+// TestRequestsEnd: if a connection to the API goes silent, Finish still makes its next attempt.
 func TestRequestsEnd(t *testing.T) {
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

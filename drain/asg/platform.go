@@ -8,7 +8,7 @@ import (
 
 // Metadata is the instance metadata service.
 type Metadata interface {
-	// Get returns what is below /latest/meta-data/; fs.ErrNotExist if there is nothing.
+	// Get returns the value of a path below /latest/meta-data/; fs.ErrNotExist if there is none.
 	Get(ctx context.Context, path string) (string, error)
 }
 
@@ -18,12 +18,12 @@ type Service interface {
 	// Instance returns the zero value for an instance that is in no group.
 	Instance(ctx context.Context, id string) (Instance, error)
 	Settings(ctx context.Context, group string) (Settings, error)
-	// Answer sends a heartbeat or completes the action; ErrNoAction if there is none that waits.
+	// Answer sends a heartbeat or completes the action; ErrNoAction if no action waits.
 	Answer(ctx context.Context, a Action, answer Answer) error
 }
 
-// Protector is a Service that can keep a group from choosing an instance for a scale-in (SetInstanceProtection), and let
-// it again. Options.ProtectAbove needs one; the AWS SDK's and draintest's are.
+// Protector is a Service that can protect an instance from scale-in, and end that protection (SetInstanceProtection).
+// Options.ProtectAbove needs one; the Services of the AWS SDK and of draintest are Protectors.
 type Protector interface {
 	Protect(ctx context.Context, group, instance string, on bool) error
 }
@@ -31,7 +31,7 @@ type Protector interface {
 // Instance is the state of an instance in its group.
 type Instance struct {
 	Group string
-	// State as in the API: "InService", "Terminating:Wait", …
+	// State is as in the API: "InService", "Terminating:Wait", …
 	State string
 }
 
@@ -39,7 +39,7 @@ type Instance struct {
 type Settings struct {
 	// Hooks of the transition autoscaling:EC2_INSTANCE_TERMINATING.
 	Hooks []Hook
-	// Retain: an instance whose termination hook is abandoned is left in Terminating:Retained.
+	// Retain means that an instance whose termination hook is abandoned stays in Terminating:Retained.
 	Retain bool
 }
 
@@ -47,14 +47,15 @@ type Settings struct {
 type Hook struct {
 	Name          string
 	DefaultResult Answer
-	// Heartbeat is after how long without one the DefaultResult holds, Global after how long in any case.
+	// Heartbeat is the time without a heartbeat after which DefaultResult applies, Global the time after which it applies
+	// in any case.
 	Heartbeat, Global time.Duration
 }
 
 // Action is the lifecycle action of one instance.
 type Action struct{ Group, Hook, Instance string }
 
-// Answer to a lifecycle hook.
+// Answer is an answer to a lifecycle hook.
 type Answer string
 
 // The answers.
@@ -64,5 +65,5 @@ const (
 	Abandon   Answer = "ABANDON"
 )
 
-// ErrNoAction: no lifecycle action of this instance waits for an answer. It does not wait yet, or not any more.
+// ErrNoAction means that no lifecycle action of this instance waits for an answer: not yet, or not any more.
 var ErrNoAction = errors.New("asg: no active lifecycle action")

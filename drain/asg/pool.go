@@ -15,22 +15,23 @@ import (
 	"github.com/penstock-go/penstock/internal/vfs"
 )
 
-// pool tells the two ways of an instance through a warm pool apart. The metadata has the same target, such as
-// Warmed:Stopped, while an instance is first brought up in the pool and while it goes back there: only one that has been in
-// service leaves. Options.Dir keeps that over a restart of the process.
+// pool distinguishes an instance that returns to a warm pool from one that is first started there. The metadata has the
+// same target, such as Warmed:Stopped, for both: only an instance that has been in service returns. A note in Options.Dir
+// keeps that across restarts of the process.
 type pool struct {
-	dir string // "": nothing is kept
+	dir string // "": no note
 	log *slog.Logger
 
 	mu       sync.Mutex // held while the file is read or written; heartbeats do not need it
 	warned   time.Time
-	served   bool // by this process, or by an earlier one on this instance
-	earlier  bool // served, as far as is known, only by an earlier one
-	recalled bool // the file was read, or is not there
-	noted    bool // the file says what served says
+	served   bool // the instance was in service, as this process or an earlier one has seen
+	earlier  bool // served, but so far only an earlier process has seen that
+	recalled bool // the file was read, or does not exist
+	noted    bool // the file records served
 }
 
-// note is the file: the instance that was in service. A copy of the disk on another instance says nothing about that one.
+// note is the content of the file: the instance that was in service. On a copy of the disk it says nothing about another
+// instance.
 type note struct {
 	Instance string    `json:"instance"`
 	Served   time.Time `json:"served"`
@@ -41,7 +42,7 @@ const maxNote = 4 << 10
 
 func (p *pool) path() string { return filepath.Join(p.dir, "asg.json") }
 
-// recall reads what an earlier process has noted. After an error it is tried again.
+// recall reads the note of an earlier process. After an error the next call tries again.
 func (p *pool) recall(instance string) error {
 	if p.recalled || p.served || p.dir == "" {
 		return nil
@@ -85,7 +86,7 @@ func (p *pool) serves(instance string) error {
 	return nil
 }
 
-// rests notes that the instance has arrived in the pool: what comes next is another time in service.
+// rests notes that the instance has arrived in the pool, by removing the note: it may go into service again.
 func (p *pool) rests() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,8 +100,8 @@ func (p *pool) rests() error {
 	return nil
 }
 
-// resting reports whether a state is the one that an instance has in a warm pool when no hook of it waits (Amazon EC2 Auto
-// Scaling User Guide, "Use lifecycle hooks with a warm pool").
+// resting reports whether a state is that of an instance in a warm pool for which no hook waits (Amazon EC2 Auto Scaling
+// User Guide, "Use lifecycle hooks with a warm pool").
 func resting(state string) bool {
 	switch state {
 	case "Warmed:Stopped", "Warmed:Hibernated", "Warmed:Running":
@@ -109,8 +110,8 @@ func resting(state string) bool {
 	return false
 }
 
-// saw takes note of a target lifecycle state, and returns whether the instance has been in service; earlier says that only
-// an earlier process has seen that. The error says why it is not known.
+// saw takes note of a target lifecycle state, and returns whether the instance has been in service; earlier means that
+// only an earlier process has seen that. The error is why it is not known.
 func (p *pool) saw(instance, target string) (served, earlier bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +125,7 @@ func (p *pool) saw(instance, target string) (served, earlier bool, err error) {
 	return p.served, p.earlier, err
 }
 
-// leaves reports whether an instance with this target goes.
+// leaves reports whether an instance with this target is being taken out of service.
 func (p *pool) leaves(ctx context.Context, service Service, instance, target string) (bool, error) {
 	served, earlier, err := p.saw(instance, target)
 	switch {
@@ -132,14 +133,15 @@ func (p *pool) leaves(ctx context.Context, service Service, instance, target str
 		return true, nil
 	case !resting(target):
 		return false, nil
-	case err != nil: // a guess would let the instance return to the pool without a drain
+	case err != nil: // a wrong guess would let the instance return to the pool without a drain
 		return false, err
 	case !served:
 		return false, nil
 	case !earlier:
 		return true, nil // this process has seen it in service
 	}
-	// It is on its way back, or has arrived there already and is started again in the pool: the group knows.
+	// Either the instance is on its way back to the pool, or it has arrived there and is started again. Only the group
+	// knows which.
 	inst, err := service.Instance(ctx, instance)
 	if err != nil {
 		return false, fmt.Errorf("asg: whether this instance returns to its warm pool: %w", err)

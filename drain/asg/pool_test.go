@@ -26,8 +26,8 @@ func (s *stated) Instance(ctx context.Context, id string) (asg.Instance, error) 
 	return i, errors.Join(err, s.err)
 }
 
-// TestRestartOnTheWayToThePool: a process that is restarted while its instance returns to a warm pool ends, as the one before
-// it would have. One that is started again where the instance has arrived there, or has left, goes on.
+// TestRestartOnTheWayToThePool: a process that is restarted while its instance returns to a warm pool drains, as the previous
+// one would have. One that is started when the instance has arrived in the pool, or has left it, runs normally.
 func TestRestartOnTheWayToThePool(t *testing.T) {
 	const target = "autoscaling/target-lifecycle-state"
 	g := draintest.NewGroup(nil)
@@ -80,13 +80,13 @@ func TestRestartOnTheWayToThePool(t *testing.T) {
 	if goes, err := start(dir); goes || err != nil {
 		t.Errorf("arrived: goes %v, %v", goes, err)
 	}
-	api.state = "Warmed:Pending:Wait" // it never says so again, and must not be believed to
+	api.state = "Warmed:Pending:Wait" // the note was removed when the instance arrived
 	if goes, err := start(dir); goes || err != nil {
 		t.Errorf("after it had arrived: goes %v, %v", goes, err)
 	}
 }
 
-// TestNoteUnreadable: a note that cannot be read now is read later. Until then nobody knows whether the instance leaves.
+// TestNoteUnreadable: a note that cannot be read now is read later. Until then it is unknown whether the instance leaves.
 func TestNoteUnreadable(t *testing.T) {
 	const target = "autoscaling/target-lifecycle-state"
 	g := draintest.NewGroup(nil)
@@ -125,7 +125,7 @@ func TestNoteUnreadable(t *testing.T) {
 	}
 }
 
-// TestArrived: nothing waits for an answer when the instance is in the pool already.
+// TestArrived: no action waits for an answer when the instance is in the pool already.
 func TestArrived(t *testing.T) {
 	g := draintest.NewGroup(nil)
 	i := g.Launch()

@@ -10,10 +10,11 @@ import (
 )
 
 // protect keeps the group from choosing this instance for a scale-in while its backlog exceeds Options.ProtectAbove: a
-// group that scales in takes another one instead, and this one goes when it has little left to deliver. Protection is
-// set, or taken away, once at the start, since nobody knows what an earlier process has left, and then at each change.
+// group that scales in takes another one instead, and this one only when it has little left to deliver. protect sets or
+// removes the protection once at the start, since the setting of an earlier process is unknown, and then at each change.
 //
-// A drain leaves it as it is: the group has chosen, or nobody asks it. After a Stop the volume holds what it held.
+// A drain does not change the protection: either the group has chosen this instance, or something else has triggered the
+// drain. After a Stop the backlog is still on the volume.
 func (l *Lifecycle) protect(ctx context.Context, pending uint64) {
 	if l.o.ProtectAbove == 0 || time.Now().Before(l.protectNext) {
 		return

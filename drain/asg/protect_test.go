@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestProtection: a group that scales in leaves out the instance with a backlog, and takes it when the backlog is gone.
-// One near the bound does not call at each turn, and an API that fails is asked again.
+// TestProtection: a group that scales in does not choose the instance with a backlog, but does when the backlog is gone.
+// A backlog near the bound does not cause a call at each Update, and a call that fails is repeated.
 func TestProtection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, ill := 0, false

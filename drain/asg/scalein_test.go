@@ -26,9 +26,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestScaleIns takes instances away under random faults, and has each end looked at: nothing is lost, nothing is doubled,
-// the group is told CONTINUE only when everything is at both destinations and the report says so. A number of them by
-// PENSTOCK_SCALEINS, from the seed PENSTOCK_SEED on.
+// TestScaleIns takes instances away under random faults, and checks each end: nothing is lost, nothing is duplicated, and
+// the answer is CONTINUE only when everything is at both destinations and the report says so. PENSTOCK_SCALEINS is the
+// number of scale-ins, PENSTOCK_SEED the first seed.
 func TestScaleIns(t *testing.T) {
 	seed := number("PENSTOCK_SEED", 1)
 	answers, noSpace, seen, full := map[asg.Answer]int{}, map[asg.Answer]int{}, map[string]int{}, 0
@@ -65,8 +65,8 @@ func TestDamage(t *testing.T) {
 		for _, mode := range []string{"damaged", "lost", "removed"} {
 			t.Run(mode+strconv.Itoa(n), func(t *testing.T) {
 				s := newScaleIn(t, uint64(1000+n))
-				// Nothing heals or cuts it short, and the group does not retain: there is one report, and it is the last.
-				// Its disk works: what a full one makes of a drain is for TestScaleIns.
+				// The faults do not end, no signal cuts the drain short, and the group does not retain: so there is only
+				// one report. Its disk works: TestScaleIns tests full disks.
 				s.mode, s.must, s.heal, s.cut, s.stay, s.full = mode, true, 1000*time.Hour, 0, false, false
 				synctest.Test(t, s.test)
 			})
@@ -74,7 +74,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// scaleIn is one of them.
+// scaleIn is one scale-in.
 type scaleIn struct {
 	t      *testing.T
 	dir    string
@@ -85,7 +85,8 @@ type scaleIn struct {
 	stay   bool          // the group retains what is abandoned
 	dereg  time.Duration
 	answer asg.Answer
-	// Others fill the disk, some time after the start or when the phase with that number is journalled, and for so long.
+	// The disk becomes full some time after the start, or when the phase with that number is journalled, and stays full
+	// for a time.
 	full         bool
 	fills, lasts time.Duration
 	fillsIn      int
@@ -124,12 +125,12 @@ func newScaleIn(t *testing.T, seed uint64) *scaleIn {
 	if s.full = r.IntN(3) == 0; s.full {
 		s.fills, s.fillsIn = time.Duration(r.Int64N(int64(8*time.Minute))), r.IntN(8)
 		s.lasts = time.Duration(r.Int64N(int64([]time.Duration{time.Minute, 10 * time.Minute, 5 * time.Hour}[r.IntN(3)])))
-		s.cut = 0 // what only the memory has, since the disk takes nothing, two signals may lose
+		s.cut = 0 // two signals may lose records that are in memory only because the disk is full
 	}
 	return s
 }
 
-// disk is a hook for the file system. A full one takes what needs no new block, and writes in part.
+// disk is a hook for the file system. A full disk allows operations that need no new block, and partial writes.
 func (s *scaleIn) disk() vfs.Hook {
 	from, phases := time.Now().Add(s.fills), 0
 	if s.fillsIn > 0 {
@@ -193,7 +194,7 @@ func (s *scaleIn) plan(c shiptest.Call) shiptest.Fault {
 	case s.mode == "lost" && put && s.hit[c.Key]:
 		return shiptest.FailBefore(errFault)
 	case (s.mode == "removed" || s.mode == "lost") && hits:
-		s.hit[c.Key] = true // once: one that is removed whenever it is confirmed is beyond what can be asked for
+		s.hit[c.Key] = true // once: an object that is removed after every confirmation can never be delivered
 		return shiptest.Fault{After: func(context.Context) error { s.dests["other"].Remove(c.Key); return nil }}
 	}
 	return shiptest.Fault{}
@@ -252,7 +253,7 @@ func (s *scaleIn) serve(sp *spool.Spool, l *listener, seed uint64) {
 			if err != nil && !s.full && (s.mode != "full" || l.ctx.Err() == nil) {
 				s.t.Error(err)
 			}
-			if last == 0 { // not taken by a full spool: its sender keeps it
+			if last == 0 { // the full spool has not taken it: its sender keeps it
 				s.mu.Lock()
 				s.refused = true
 				s.mu.Unlock()
@@ -300,7 +301,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 		s.t.Fatal(err)
 	}
 	if s.mode == "damaged" || s.mode == "removed" || s.mode == "lost" {
-		defer hold(sp)() // what has gone from the spool before the drain is not the drain's to restore
+		defer hold(sp)() // the drain cannot restore objects whose segments the spool had deleted before
 	}
 	c := drain.Class{Shipper: sh}
 	n, goes := d.Terminating(s.t.Context())
@@ -325,7 +326,7 @@ func (s *scaleIn) start(g *draintest.Group, i *draintest.Instance, sig chan os.S
 	return r
 }
 
-// hold keeps every segment in the spool until release is called, also after the drain.
+// hold keeps every segment in the spool until release is called, even after the drain.
 func hold(sp *spool.Spool) (release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -368,7 +369,7 @@ func (s *scaleIn) test(t *testing.T) {
 		i.Terminate()
 		signals := s.cut
 		if signals == 0 {
-			signals = 100 * time.Hour // what cannot be finished is ended by hand
+			signals = 100 * time.Hour // signals end a drain that cannot finish
 		}
 		heal, end := time.After(s.heal), time.After(signals)
 		for {
@@ -401,7 +402,7 @@ func (s *scaleIn) test(t *testing.T) {
 		t.Error("the hook was left to its time-out")
 	}
 	if s.stay && s.cut == 0 && s.mode != "silent" && r.Outcome != drain.Delivered {
-		// Only what never answers holds it up for ever; its driver has to have time-outs.
+		// Only a destination that never answers may delay it indefinitely; its driver must have time-outs.
 		t.Errorf("retained, and all was well long before the end by hand: %s", r.JSON())
 	}
 	s.heartbeats(i)
@@ -410,7 +411,7 @@ func (s *scaleIn) test(t *testing.T) {
 		s.exactly()
 		return
 	}
-	// The volume goes to another process, when all is well again: nothing is missing then.
+	// When the faults are over, another process takes over the volume: then nothing is missing.
 	t.Logf("%s: %s %s, answered %q: %d left", s.mode, r.Outcome, i.State(), answer, len(r.Left))
 	s.recover()
 	room()
@@ -423,7 +424,7 @@ func (s *scaleIn) test(t *testing.T) {
 	s.exactly()
 }
 
-// named: what was hit is in the report, or was put right.
+// named: the report names every object that was hit, unless it was restored.
 func (s *scaleIn) named(r *drain.Report) {
 	if !s.must {
 		return
@@ -459,7 +460,7 @@ func (s *scaleIn) proven() {
 	s.exactly()
 }
 
-// heartbeats: none late as long as they went on.
+// heartbeats: none was late as long as they were sent.
 func (s *scaleIn) heartbeats(i *draintest.Instance) {
 	var last time.Time
 	for _, c := range i.Calls() {

@@ -22,8 +22,8 @@ import (
 	"github.com/penstock-go/penstock/internal/direct"
 )
 
-// connect makes the SDK's clients. The group is in the instance's own region, which the metadata names: AWS_REGION may be the
-// bucket's. The network of the API is the environment's, proxies included; the metadata service is never behind a proxy.
+// connect makes the SDK's clients. The group is in the instance's own region, which the metadata names; AWS_REGION may be
+// that of a bucket. The client of the API uses the proxy of the environment; that of the metadata service never uses one.
 func connect(ctx context.Context) (Metadata, Service, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = direct.Proxy })
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client))
@@ -33,7 +33,7 @@ func connect(ctx context.Context) (Metadata, Service, error) {
 	meta := metadata{imds.NewFromConfig(cfg, func(o *imds.Options) {
 		o.EnableFallback = aws.FalseTernary // IMDSv2 only: a proxy that can be made to fetch a URL cannot fetch a token
 		o.HTTPClient = client.WithTimeout(metadataTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
-		o.Retryer = aws.NopRetryer{} // whoever asks asks again: each second, or after a pause
+		o.Retryer = aws.NopRetryer{} // the callers retry: each second, or after a pause
 	})}
 	region, err := meta.Get(ctx, "placement/region")
 	if errors.Is(err, fs.ErrNotExist) && cfg.Region != "" {
@@ -45,11 +45,11 @@ func connect(ctx context.Context) (Metadata, Service, error) {
 	return meta, service{autoscaling.NewFromConfig(cfg, patient, func(o *autoscaling.Options) { o.Region = region })}, nil
 }
 
-// metadataTimeout bounds a request to the metadata service, which answers within milliseconds where it answers.
+// metadataTimeout bounds a request to the metadata service, which answers within milliseconds if at all.
 const metadataTimeout = 2 * time.Second
 
-// callTimeout bounds one request to the API. The SDK has no bound for the answer: a connection that goes silent would keep
-// Finish from its next attempt, and the group from its answer, until CompleteTimeout ends.
+// callTimeout bounds one request to the API. The SDK does not bound the wait for the response: if a connection went
+// silent, Finish could not try again, and the group would get no answer, until CompleteTimeout ends.
 const callTimeout = 10 * time.Second
 
 func patient(o *autoscaling.Options) {
@@ -80,8 +80,9 @@ func (m metadata) Get(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// cure says what helps where the metadata service does not answer as it should. The SDK hides what became of the request
-// for a token from errors.As, so the text has to do. After one that was not answered, it asks without a token once (401).
+// cure returns how to fix an error of the metadata service. The SDK hides the failure of the token request from
+// errors.As, so cure has to search the text. If the token request was not answered, the SDK asks once without a token
+// (401).
 func cure(err error) string {
 	const modify = "aws ec2 modify-instance-metadata-options --instance-id ID "
 	text := err.Error()
@@ -89,7 +90,8 @@ func cure(err error) string {
 	case strings.Contains(text, "StatusCode: 403"):
 		return " (the metadata service of this instance is turned off: " + modify + "--http-endpoint enabled)"
 	case strings.Contains(text, "StatusCode: 401"), strings.Contains(text, "getToken") && strings.Contains(text, "timeout"):
-		// The answer with the token has a time to live of HttpPutResponseHopLimit, and does not pass a container's bridge.
+		// The response with the token has a time to live of HttpPutResponseHopLimit, so with 1 it does not pass a
+		// container's bridge.
 		return " (no token: in a container, the instance's hop limit of 1 is the likely reason: " + modify +
 			"--http-put-response-hop-limit 2; or run without this lifecycle)"
 	}
@@ -100,7 +102,7 @@ type service struct{ c *autoscaling.Client }
 
 var _ Protector = service{}
 
-// Region is where it looks for the instance's group.
+// Region returns the region in which the service looks for the instance's group.
 func (s service) Region() string { return s.c.Options().Region }
 
 func (s service) Instance(ctx context.Context, id string) (Instance, error) {

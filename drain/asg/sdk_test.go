@@ -33,7 +33,7 @@ func overHTTP(t *testing.T, g *draintest.Group, i *draintest.Instance) {
 	}
 }
 
-// TestSDK: the whole course of a scale-in through the AWS SDK, over IMDSv2 and the Query protocol.
+// TestSDK: a complete scale-in through the AWS SDK, over IMDSv2 and the Query protocol.
 func TestSDK(t *testing.T) {
 	g := draintest.NewGroup(&draintest.GroupOptions{HeartbeatTimeout: time.Hour})
 	i := g.Launch()
@@ -65,7 +65,7 @@ func TestSDK(t *testing.T) {
 	if len(calls) != 2 || calls[0].Answer != asg.Heartbeat || calls[1].Answer != asg.Abandon || calls[0].Err != nil || calls[1].Err != nil {
 		t.Errorf("calls %+v", calls)
 	}
-	// A process that starts on the retained instance is told so.
+	// A process that starts on the retained instance gets a Notice that says so.
 	l, _ = asg.New(nil)
 	if n, goes, err := l.Notice(t.Context()); !goes || err != nil || !n.Retained {
 		t.Errorf("%+v %v %v", n, goes, err)
@@ -75,7 +75,7 @@ func TestSDK(t *testing.T) {
 	}
 }
 
-// TestSDKRefused: what the API says of an action that does not wait is known for that, by its text alone.
+// TestSDKRefused: the API's error for an action that does not wait is recognized by its text alone.
 func TestSDKRefused(t *testing.T) {
 	g := draintest.NewGroup(&draintest.GroupOptions{Fault: func(op string) error {
 		if op == string(asg.Continue) {

@@ -16,9 +16,9 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestSpot: a spot instance is reclaimed, and two minutes are not enough for one of the destinations. The report is there
-// before the instance is gone, that destination has the oldest records and nothing from far ahead of them, and the rest is
-// delivered from the volume.
+// TestSpot: a spot instance is reclaimed, and two minutes are not enough for one of the destinations. The report is
+// written before the instance is gone, that destination has the oldest records and none that are much newer, and the rest
+// is delivered from the volume.
 func TestSpot(t *testing.T) {
 	const records = 6000
 	dir := t.TempDir()

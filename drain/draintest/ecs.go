@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// ECSTask is a task of an ECS service as its container agent shows it: an http.Handler to which ECS_AGENT_URI points, and
-// an http.RoundTripper for a client that needs no socket, under testing/synctest. The zero value is ready. All methods
-// may be called from any goroutine.
+// ECSTask is a fake of the container agent of an ECS task: an http.Handler for ECS_AGENT_URI, and an http.RoundTripper
+// for a client without a socket, under testing/synctest. The zero value is ready. All methods may be called from any
+// goroutine.
 type ECSTask struct {
-	// Fault is asked before each call; its error is the agent's answer with status 500. nil: none.
+	// Fault, if not nil, is called before each call; if it returns an error, the agent answers with that and status 500.
 	Fault func() error
-	// Standalone: the task belongs to no service, and cannot be protected.
+	// Standalone means that the task belongs to no service, and cannot be protected.
 	Standalone bool
 
 	mu      sync.Mutex
@@ -24,7 +24,7 @@ type ECSTask struct {
 	updates int
 }
 
-// Protected reports whether ECS leaves the task out when it scales in.
+// Protected reports whether the task is protected from scale-in.
 func (e *ECSTask) Protected() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -106,5 +106,5 @@ func (e *ECSTask) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func ecsJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }

@@ -14,19 +14,19 @@ import (
 // GroupOptions configure a Group. The zero value of every field means its documented default.
 type GroupOptions struct {
 	Name string // default "group"
-	// Region is where its instances are; default "us-east-1". ServeHTTP knows it from a request's signature, and knows no
-	// instance in another one.
+	// Region is where its instances are; default "us-east-1". ServeHTTP takes the region of a request from its signature,
+	// and finds no instance in another region.
 	Region string
 	Hook   string // of the transition EC2_INSTANCE_TERMINATING; default "drain", "-" for none
 	// HeartbeatTimeout and GlobalTimeout as in the API; default 30 minutes, and 100 times that, at most 48 h.
 	HeartbeatTimeout, GlobalTimeout time.Duration
 	DefaultResult                   asg.Answer // default ABANDON
-	// Terminate leaves out the policy that retains instances whose hook is abandoned.
+	// Terminate omits the policy that retains instances whose hook is abandoned.
 	Terminate bool
 	// Deregistration is how long an instance stays in Terminating, where the hook has no action yet; default 0.
 	Deregistration time.Duration
-	// Fault is asked before each call of the API and of the metadata; its error is the call's. nil: none. op is
-	// "Instance", "Settings", "Protect", the answer, or the path of the metadata. It must not call the Group.
+	// Fault, if not nil, is called before each call of the API and of the metadata, which fails with its error. op is
+	// "Instance", "Settings", "Protect", the answer, or the path of the metadata. Fault must not call the Group.
 	Fault func(op string) error
 }
 
@@ -170,14 +170,14 @@ func (g *Group) call(ctx context.Context, op string) error {
 	return g.o.Fault(op)
 }
 
-// Call is one answer that the Group was given.
+// Call is one call of Answer.
 type Call struct {
 	Time   time.Time
 	Answer asg.Answer
-	Err    error // why it was refused, nil if it was not
+	Err    error // why it was refused; nil if it was accepted
 }
 
-// Calls returns the answers so far, refused ones included.
+// Calls returns the answers so far, including refused ones.
 func (i *Instance) Calls() []Call {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()

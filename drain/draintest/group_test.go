@@ -74,7 +74,7 @@ func TestStates(t *testing.T) {
 	})
 }
 
-// TestMetadata: the token is required, and what is not there is 404 over HTTP and fs.ErrNotExist in process.
+// TestMetadata: the token is required, and a missing path is 404 over HTTP and fs.ErrNotExist in process.
 func TestMetadata(t *testing.T) {
 	i := draintest.NewGroup(nil).Launch()
 	get := func(path, token string) (int, string) {

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/drain/asg"
 )
 
-// ServeHTTP is the part of the Auto Scaling API (AWS Query protocol, version 2011-01-01) that package asg uses. It checks
-// no signature.
+// ServeHTTP implements the part of the Auto Scaling API (AWS Query protocol, version 2011-01-01) that package asg uses.
+// It checks no signature.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
 	if err := r.ParseForm(); err != nil {
@@ -133,10 +133,10 @@ func apiError(w http.ResponseWriter, status int, code, message string) {
 	fmt.Fprint(w, `</Message></Error><RequestId>draintest</RequestId></ErrorResponse>`)
 }
 
-// token is what the metadata service hands out.
+// token is the token that the metadata service issues.
 const token = "draintest-token"
 
-// ServeHTTP is the instance metadata service, version 2: a request without a token is refused.
+// ServeHTTP implements the instance metadata service, version 2: a request without a token is refused.
 func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	const ttl = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	if r.URL.Path == "/latest/api/token" {

@@ -23,14 +23,15 @@ type Instance struct {
 	gone    time.Time // when Proceed ends
 	expired bool
 	retain  bool // Proceed ends in Retained
-	// protected from scale-in; Terminate, like a person, does not ask
+	// protected from scale-in; Terminate ignores it, as a manual termination does
 	protected bool
 	answered  asg.Answer
 	calls     []Call
 }
 
-// proceed is how long an instance lives in Terminating:Proceed before it is terminated, wrapUp before it is retained: every
-// instance passes there, one that is retained too (Amazon EC2 Auto Scaling User Guide, "Manage retained instances").
+// proceed is how long an instance stays in Terminating:Proceed before it is terminated, wrapUp before it is retained: every
+// instance passes through that state, even if it is retained (Amazon EC2 Auto Scaling User Guide, "Manage retained
+// instances").
 const (
 	proceed = 10 * time.Second
 	wrapUp  = 100 * time.Millisecond
@@ -39,7 +40,7 @@ const (
 // ID returns the instance's id.
 func (i *Instance) ID() string { return i.id }
 
-// Terminate begins the scale-in. The metadata says so at once, before the hook has an action.
+// Terminate begins the scale-in. The metadata announces it at once, before the hook has an action.
 func (i *Instance) Terminate() {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()
@@ -48,7 +49,7 @@ func (i *Instance) Terminate() {
 	}
 }
 
-// Protected reports whether the group leaves the instance out when it scales in.
+// Protected reports whether the instance is protected from scale-in.
 func (i *Instance) Protected() bool {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()
@@ -60,7 +61,7 @@ func (i *Instance) terminate() {
 	i.meta["autoscaling/target-lifecycle-state"] = "Terminated"
 }
 
-// Set gives a value to a path of the metadata, "" removes it.
+// Set sets a path of the metadata to a value, "" removes it.
 func (i *Instance) Set(path, value string) {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()
@@ -84,7 +85,7 @@ func (i *Instance) State() string {
 	return i.now()
 }
 
-// Answered returns what the hook was completed with, "" if it was not; expired says that a time-out did it.
+// Answered returns the answer that completed the hook, "" if none has; expired means that a time-out completed it.
 func (i *Instance) Answered() (answer asg.Answer, expired bool) {
 	i.g.mu.Lock()
 	defer i.g.mu.Unlock()

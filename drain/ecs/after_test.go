@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-go/penstock/drain/draintest"
 )
 
-// TestAfterComplete: a Drainer goes on telling the progress while its other platforms complete. A task that was let go
-// stays so.
+// TestAfterComplete: a Drainer continues to call Update while its other platforms complete. A task whose protection has
+// ended stays unprotected.
 func TestAfterComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		task := &draintest.ECSTask{}

@@ -13,7 +13,7 @@ import (
 )
 
 // request and answer are those of PUT $ECS_AGENT_URI/task-protection/v1/state. A failure comes with status 200.
-// ExpirationDate is left alone: the guide's text has it as an epoch, its example as a date, and nothing here needs it.
+// ExpirationDate is omitted: the guide's text has an epoch, its example a date, and nothing here needs it.
 type request struct {
 	ProtectionEnabled bool
 	ExpiresInMinutes  int `json:",omitempty"`
@@ -25,7 +25,7 @@ type answer struct {
 	Error      *struct{ Code, Message string }   `json:"error"`
 }
 
-// call sets the protection, and believes only an answer that says so.
+// call sets the protection. It returns nil only if the answer confirms that.
 func (l *Lifecycle) call(ctx context.Context, on bool) error {
 	req := request{ProtectionEnabled: on}
 	if on {
@@ -55,7 +55,7 @@ func (l *Lifecycle) call(ctx context.Context, on bool) error {
 // maxAnswer bounds how many bytes of an answer are read.
 const maxAnswer = 64 << 10
 
-// judge returns nil if the agent says that the protection is as it was asked for.
+// judge returns nil if the agent confirms the requested protection.
 func judge(status int, body []byte, on bool) error {
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {

@@ -19,21 +19,21 @@ import (
 // MaxStopTimeout is the longest stopTimeout of a container that Fargate allows.
 const MaxStopTimeout = 120 * time.Second
 
-// DefaultStopTimeout is a container's stopTimeout where the task definition names none.
+// DefaultStopTimeout is a container's stopTimeout if the task definition has none.
 const DefaultStopTimeout = 30 * time.Second
 
 // Options configure a Lifecycle. The zero value of every field means its documented default.
 type Options struct {
 	// Agent is the URL of the container agent; default the environment's ECS_AGENT_URI.
 	Agent string
-	// ProtectAbove is how many payload bytes, summed over classes and destinations, are left for stopTimeout to deliver.
-	// With more the task is protected, and until half of them are left. Default 0: from the first byte to the last; a task
-	// that always has traffic is then never chosen.
+	// ProtectAbove is how many payload bytes, summed over classes and destinations, can be delivered within stopTimeout.
+	// With more to deliver, the task is protected until only half as many are left. Default 0: the task is protected from
+	// the first byte to the last, so ECS never chooses a task that always has traffic.
 	ProtectAbove int64
 	// Expires is how long the protection holds without being renewed, in minutes from 1 to 2880; default 2 h. It is renewed
-	// at half of it, and ends by itself that long after the process has died.
+	// after half of that time, and ends by itself if the process has died.
 	Expires time.Duration
-	// Client makes the calls; default one that uses no proxy, since the agent is at the task's own link-local address.
+	// Client makes the calls; default one without a proxy, since the agent is at the task's own link-local address.
 	Client *http.Client
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -80,8 +80,8 @@ type Lifecycle struct {
 	log *slog.Logger
 
 	mu      sync.Mutex // one call at a time: Update goes on while Finish is called
-	done    bool       // Finish has had the last word
-	on, set bool       // what the task's protection was set to last, and that it was set
+	done    bool       // Finish was called: Update does nothing any more
+	on, set bool       // on: the last value of the task's protection; set: it was set
 	next    time.Time  // when it is to be renewed, or tried again
 	failed  int        // attempts since the last good one
 	warned  time.Time
@@ -89,7 +89,7 @@ type Lifecycle struct {
 
 var _ drain.Lifecycle = (*Lifecycle)(nil)
 
-// New returns a Lifecycle. It asks nothing yet.
+// New returns a Lifecycle. It makes no request yet.
 func New(o *Options) (*Lifecycle, error) {
 	opts := o.withDefaults()
 	if err := opts.validate(); err != nil {
@@ -103,8 +103,8 @@ func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{}, false, nil
 }
 
-// Update implements drain.Lifecycle: it protects the task while there is a backlog, and as long as an end goes on that
-// ECS has not begun.
+// Update implements drain.Lifecycle: it protects the task while there is a backlog, and during an end that ECS has not
+// begun.
 func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,15 +113,15 @@ func (l *Lifecycle) Update(ctx context.Context, p drain.Status) {
 	}
 	on := p.Phase != drain.PhaseRun || backlog.Large(l.on, p.Pending.Bytes, uint64(l.o.ProtectAbove))
 	switch early := time.Now().Before(l.next); {
-	case early && (l.failed > 0 || on == l.on): // an ill agent is left alone, and what is on holds for a while
-	case l.set && !l.on && !on: // what is off is not renewed
+	case early && (l.failed > 0 || on == l.on): // pause after a failure; a protection lasts for a while
+	case l.set && !l.on && !on: // a protection that is off is not renewed
 	default:
-		_ = l.protect(ctx, on) // logged, and tried again
+		_ = l.protect(ctx, on) // logged, and retried
 	}
 }
 
-// Finish implements drain.Lifecycle: a task that holds nothing may go. One that does keeps its protection, which ends
-// by itself.
+// Finish implements drain.Lifecycle: it ends the protection of a task that has delivered everything. Any other task keeps
+// its protection, which ends by itself.
 func (l *Lifecycle) Finish(ctx context.Context, r *drain.Report) (retained bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

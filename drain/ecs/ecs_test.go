@@ -45,8 +45,8 @@ func owing(n uint64) drain.Status {
 	return drain.Status{Phase: drain.PhaseRun, Pending: segment.Tally{Bytes: n}}
 }
 
-// TestProtection: a day with a backlog under protection that has to be renewed, with an agent that fails every third call;
-// none without one; and none after a complete end.
+// TestProtection: a backlog is protected for a day, with renewals, by an agent that fails every third call; there is no
+// protection without a backlog, and none after a complete end.
 func TestProtection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -106,7 +106,7 @@ func TestExpires(t *testing.T) {
 	})
 }
 
-// TestIllAgent: an agent that never answers well is asked ever more seldom.
+// TestIllAgent: an agent that always fails is called less and less often.
 func TestIllAgent(t *testing.T) {
 	for name, task := range map[string]*draintest.ECSTask{
 		"standalone": {Standalone: true}, "fails": {Fault: func() error { return errors.New("ill") }},
@@ -157,7 +157,7 @@ func TestOverHTTP(t *testing.T) {
 	}
 }
 
-// TestJudge: only an answer that confirms is believed, and each other says what is wrong.
+// TestJudge: only an answer that confirms counts, and every other answer gives an error that says what is wrong.
 func TestJudge(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"protection":{"ProtectionEnabled":true,"ExpirationDate":"2026-01-02T03:04:05.678Z","TaskArn":"x"}}`: "",

@@ -18,7 +18,7 @@ func ExampleNew() {
 	task := new(draintest.ECSTask)
 	l, err := ecs.New(&ecs.Options{
 		ProtectAbove: 256 << 20,
-		Agent:        "http://agent", Client: &http.Client{Transport: task}, // without the two: those of ECS
+		Agent:        "http://agent", Client: &http.Client{Transport: task}, // default: those of ECS
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -11,29 +11,29 @@
 //
 // When a pod is deleted, or evicted through the API, three things begin at once: its endpoint stops being ready, the
 // container's preStop hook is called, and terminationGracePeriodSeconds (default 30) begin. SIGTERM follows when the hook has
-// returned, SIGKILL at the end of the grace period. Load balancers and nodes learn that the endpoint is gone later than the
-// container learns of its end, and continue to send. So the drain first answers readiness probes with 503, then receives
-// until no record has arrived for drain.Options.Quiesce, then closes. The hook returns at once; the SIGTERM that follows lets
-// the drain continue.
+// returned, SIGKILL at the end of the grace period. Load balancers and nodes learn later than the container that the endpoint
+// is gone, and continue to send. So the drain first answers readiness probes with 503, then receives until no record has
+// arrived for drain.Options.Quiesce, then closes. The hook returns at once; the SIGTERM that follows does not interrupt the
+// drain.
 //
-// Without the hook, SIGTERM begins the same drain, but without quiescing. No API tells a container its grace period, not even
-// the downward API: repeat it in drain.Options.Grace, so that the report is written in time.
+// Without the hook, SIGTERM begins the same drain, but without quiesce. A container cannot find out its grace period, not
+// even from the downward API: repeat it in drain.Options.Grace, so that the report is written in time.
 //
 // `kubectl delete --grace-period` and node shutdown may allow less time; hard eviction under node pressure allows none. A
 // service that is a sidecar (an init container with restartPolicy Always) gets its SIGTERM only when the other containers
-// have ended, and has only the rest of the grace period. A container that its liveness probe restarts is ended by the hook
-// and SIGTERM too: it drains, and is started again. So a pod may be killed at any time, and only a volume that outlives it
-// loses nothing.
+// have ended, and has only the rest of the grace period. A container that its liveness probe restarts is also ended by the
+// hook and SIGTERM: it drains, and is started again. So a pod may be killed at any time, and only with a volume that
+// outlives it nothing is lost.
 //
-// The hook is an exec of the service's own binary that calls [PreStop]. The endpoint ends the service, so it answers only
-// PreStop from within the pod, and no request that a proxy or a browser has forwarded.
+// The hook is an exec of the service's own binary that calls [PreStop]. Because the endpoint ends the service, it accepts
+// only calls of PreStop from within the pod, and no request from a proxy or a browser.
 //
 // # The volume
 //
-// With a PersistentVolumeClaim of a StatefulSet, what cannot be delivered within the grace period waits for the next pod of
-// that name (persistentVolumeClaimRetentionPolicy.whenScaled must stay Retain): a signal may stop or drain. An emptyDir is
-// deleted with the pod, so a signal must drain, and what is not delivered by then is lost. A spool in an emptyDir is logged
-// as a warning at the start.
+// With a PersistentVolumeClaim of a StatefulSet, records that cannot be delivered within the grace period wait for the next
+// pod of that name (persistentVolumeClaimRetentionPolicy.whenScaled must stay Retain): a signal may stop or drain. An
+// emptyDir is deleted with the pod, so a signal must drain, and records that are not delivered by then are lost. At startup
+// a warning is logged if the spool is in an emptyDir.
 //
 // Sources: Kubernetes documentation, "Pod Lifecycle", "Container Lifecycle Hooks", "Sidecar Containers" and "Node-pressure
 // Eviction".

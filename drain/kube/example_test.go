@@ -11,7 +11,7 @@ import (
 )
 
 // The container's preStop hook is an exec of the service's own binary, which tells the running process that its pod is being
-// deleted. A program gives the Lifecycle to its Drainer (drain.Options.Lifecycles), which asks it each second.
+// deleted. A program passes the Lifecycle to its Drainer (drain.Options.Lifecycles), which calls Notice each second.
 func ExampleNew() {
 	ctx := context.Background()
 	l := kube.New(nil)

@@ -38,7 +38,7 @@ type Lifecycle struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	told    bool // by preStop
+	told    bool // preStop was called
 	checked bool
 }
 
@@ -63,16 +63,16 @@ func New(o *Options) *Lifecycle {
 // InCluster reports whether this process runs in a pod.
 func InCluster() bool { return os.Getenv("KUBERNETES_SERVICE_HOST") != "" }
 
-// preStopHeader is what PreStop sends. A page in a browser cannot make it send a header of another name to another site
+// preStopHeader is the header that PreStop sends. A web page cannot make a browser send a custom header to another site
 // without that site's consent (CORS, https://fetch.spec.whatwg.org/#cors-preflight-fetch), which the endpoint never gives.
 const preStopHeader = "Penstock-Prestop"
 
-// passedOn are the headers that show that a request did not begin in this pod: a proxy in the pod adds the first ones, a
-// browser the last ones.
+// passedOn are headers that show that a request may come from outside this pod: proxies in the pod add the first ones,
+// browsers the last two.
 var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Origin", "Sec-Fetch-Site"}
 
 // ServeHTTP is the preStop endpoint: a POST from PreStop announces that the pod is being deleted. It answers 403 to
-// callers from outside the pod, to requests that a proxy in the pod has forwarded, and to those that PreStop did not
+// callers from outside the pod, to requests that a proxy in the pod has forwarded, and to requests that PreStop did not
 // send.
 func (l *Lifecycle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -116,7 +116,7 @@ func PreStop(ctx context.Context, url string) error {
 	return nil
 }
 
-// PreStopURL is the url of PreStop for a server that listens on addr, as net.Listen takes it.
+// PreStopURL returns the url for PreStop of a server that listens on addr, which is as for net.Listen.
 func PreStopURL(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -135,7 +135,7 @@ func (l *Lifecycle) Notice(context.Context) (drain.Notice, bool, error) {
 	return drain.Notice{Trigger: "preStop"}, l.told, nil
 }
 
-// Update implements drain.Lifecycle: it looks, once, at what the spools lie on.
+// Update implements drain.Lifecycle: it checks once whether the spools are in an emptyDir.
 func (l *Lifecycle) Update(context.Context, drain.Status) {
 	l.mu.Lock()
 	first := !l.checked
@@ -146,7 +146,7 @@ func (l *Lifecycle) Update(context.Context, drain.Status) {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return // not Linux: no pod either
+		return // not Linux, so not in a pod
 	}
 	if onEmptyDir(mounts, l.o.Dir) {
 		l.log.Warn("kube: the spools are in an emptyDir, which is deleted with the pod: records that are not delivered by then are lost;"+
@@ -162,7 +162,7 @@ func (l *Lifecycle) Finish(_ context.Context, r *drain.Report) (retained bool, e
 	var summary, b bytes.Buffer
 	_ = r.WriteSummary(&summary) // to memory
 	for line := range strings.Lines(summary.String()) {
-		// Whoever may read the pod's state can read it, which takes fewer rights than reading its log.
+		// Anyone who may read the pod's state can read this, which needs fewer rights than reading its log.
 		b.WriteString(scrub.Text(strings.TrimSuffix(line, "\n"), maxMessage) + "\n")
 	}
 	f, err := os.OpenFile(l.o.TerminationMessage, os.O_WRONLY|os.O_TRUNC, 0)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPreStop: the hook, called from within the pod, is the platform's notice; nobody else may give it.
+// TestPreStop: the hook, called from within the pod, is the platform's notice; calls from elsewhere are refused.
 func TestPreStop(t *testing.T) {
 	l := New(nil)
 	goes := func() bool {
@@ -54,8 +54,8 @@ func TestPreStop(t *testing.T) {
 	}
 }
 
-// TestPreStopForged: whoever makes a program in the pod send a request, such as a page in a browser that is forwarded a port,
-// or a proxy, must not take the pod out of service.
+// TestPreStopForged: anyone who makes a program in the pod send a request, for example a web page through a forwarded port,
+// or a client of a proxy, must not be able to take the pod out of service.
 func TestPreStopForged(t *testing.T) {
 	for name, headers := range map[string]map[string]string{
 		"a form":                 {},
@@ -89,8 +89,8 @@ func TestPreStopURL(t *testing.T) {
 	}
 }
 
-// TestMessage: the container ends with the summary as its message, cut to what the kubelet reads; elsewhere nothing is
-// created.
+// TestMessage: the summary is the container's termination message, cut to what the kubelet reads; outside of a pod no
+// file is created.
 func TestMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "termination-log")
 	l := New(&Options{TerminationMessage: path})

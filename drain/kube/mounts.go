@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The
-// kubelet keeps emptyDirs below a directory of that name on the node. An emptyDir in memory (medium: Memory) is a tmpfs mount.
-// No volume that outlives a pod is a tmpfs, so every tmpfs counts as one.
+// onEmptyDir reports whether dir is in an emptyDir, by the mounts of this process (proc(5), /proc/self/mountinfo). The kubelet
+// keeps emptyDirs below a directory of that name on the node. An emptyDir in memory (medium: Memory) is a tmpfs mount. No volume
+// that outlives a pod is a tmpfs, so every tmpfs counts as one.
 func onEmptyDir(mountinfo []byte, dir string) bool {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestBalanceCloses: both equations hold in every scrape, to the record, while records come in, are sealed and are delivered.
+// TestBalanceCloses: both equations hold exactly in every scrape while records arrive, are sealed and are delivered.
 func TestBalanceCloses(t *testing.T) {
 	w := newWorld(t)
 	sp := w.class("vpn", spool.Options{SegmentBytes: 64 << 10}, nil)

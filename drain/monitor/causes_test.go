@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// deadline ends a wait that has no other end.
+// deadline bounds waits that would otherwise not end.
 func (w *world) deadline() <-chan time.Time { return time.After(20 * time.Second) }
 
 // stuck is a sink that takes no record, and cannot keep any.
@@ -29,12 +29,12 @@ func (s stuck) Offer(ctx context.Context, b []segment.Record) (uint64, error) {
 }
 func (s stuck) Account(a segment.Account) { s.in.Account(a) }
 
-// force is how each cause of loss comes about. It begins to lose records of the class.
+// force has a function for each cause of loss, which makes the class lose records by it.
 var force = map[segment.Cause]func(w *world, class string){
 	segment.KernelOverflow: func(w *world, class string) {
 		u := listenUDP(w, &ingest.UDPOptions{ReceiveBuffer: 4096})
 		c := dial(w.t, u)
-		for range 200 { // before anybody reads
+		for range 200 { // before anything is read
 			write(w.t, c, strings.Repeat("x", 500))
 		}
 		w.class(class, spool.Options{}, nil, u)
@@ -121,8 +121,8 @@ func listenTCP(w *world, o *ingest.TCPOptions) *ingest.TCP {
 	return l
 }
 
-// TestCauses forces each cause of loss once, by what really causes it, finds it in its metric and in no other, and has the alert
-// fire on the series that were scraped.
+// TestCauses forces each cause of loss once, by its real mechanism. It checks that only the metric of that cause counts it, and
+// that the alert fires on the scraped series.
 func TestCauses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux counts kernel drops")
@@ -135,7 +135,7 @@ func TestCauses(t *testing.T) {
 			force[cause](w, class)
 			n := w.until(name, func(v float64) bool { return v > 0 })
 			for other := range segment.NumCauses {
-				// The kernel may drop beside a spool that is full.
+				// The kernel may also drop datagrams while the spool is full.
 				if s := strings.Replace(name, `"`+cause.String()+`"`, `"`+other.String()+`"`, 1); other != cause && other != segment.KernelOverflow && w.values()[s] != 0 {
 					t.Errorf("%s is %v", s, w.values()[s])
 				}

@@ -9,7 +9,7 @@ import (
 
 var ofClass = []string{"class"}
 
-// balance is the account of a class: see the package documentation.
+// balance has the metrics of the balance of a class: see the package documentation.
 var balance = func() *table[status.Class] {
 	t := &table[status.Class]{labels: ofClass}
 	for _, x := range []struct {
@@ -55,7 +55,7 @@ var (
 	syncTimes   = newFamily(histogram, "sync_seconds", "How long the syncs (fdatasync) of the spool's log took.", ofClass...)
 )
 
-// ofSpool is the rest of a class but its listeners and destinations.
+// ofSpool has the other metrics of a class, without those of its listeners and destinations.
 var ofSpool = func() *table[status.Class] {
 	t := &table[status.Class]{labels: ofClass}
 	t.gauge("class_up", "Whether the class runs.", func(c *status.Class) float64 { return is(c.Down == "") })

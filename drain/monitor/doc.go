@@ -1,8 +1,8 @@
-// Package monitor exports how a service is doing as Prometheus metrics. No other package of this module outside of examples/
+// Package monitor exports the state of a service as Prometheus metrics. No other package of this module outside of examples/
 // imports a metrics library, so that a program without this package does not build one.
 //
-// A [Collector] exports what a [status.Watch] shows, under the same words. [Handler] serves it together with metrics of the Go
-// runtime and the process; a program that has a registry of its own registers the Collector there:
+// A [Collector] exports the contents of a [status.Watch], with the same terms. [Handler] serves it together with metrics of
+// the Go runtime and the process; a program with its own registry registers the Collector there:
 //
 //	watch, err := status.New(&status.Options{Drainer: d})
 //	go watch.Run(ctx) // without it there is no history, and so no penstock_spool_until_full_seconds
@@ -12,25 +12,26 @@
 // # Conventions
 //
 // All names begin with penstock_. Counters end in _total, sizes in _bytes, durations in _seconds, times of the clock in
-// _timestamp_seconds. Every size has its capacity beside it. A number that is not known is left out, and is never 0. The
-// metrics of a class have the label class, those of its destinations destination too.
+// _timestamp_seconds. Every size is exported together with its capacity. An unknown number is omitted, never exported as
+// 0. The metrics of a class have the label class, those of its destinations also the label destination.
 //
 // The counters of the balance (penstock_received_, made_, kept_, filtered_, lost_, damaged_, unaccounted_, delivered_ and
 // pending_records) are those of the ledger: they count over the whole life of a spool, and do not begin at 0 with the process.
-// Every cause of loss is always there, so that the first loss is an increase. Two equations hold:
+// Every cause of loss is always exported, so that the first loss is an increase. Two equations hold:
 //
 //	received + made = kept + buffered + filtered + sum(lost) + unaccounted + in hand
 //	kept = delivered + pending + damaged           for each destination that is owed everything
 //
-// All terms are of one moment but the last one of the first line, penstock_listener_in_hand_records. A destination is owed everything
-// if penstock_chain_joined_sequence is at most 1. Records that were damaged after their delivery are both delivered and damaged. The
-// alert PenstockBalanceBroken (examples/deploy/monitoring) fires if either side of either equation has more than that allows.
+// All terms are from one snapshot, except the last one of the first line, penstock_listener_in_hand_records. A destination is owed
+// everything if penstock_chain_joined_sequence is at most 1. Records that were damaged after their delivery are both delivered and
+// damaged. The alert PenstockBalanceBroken (examples/deploy/monitoring) fires if the two sides of either equation differ by more
+// than that.
 //
 // All other counters begin with the process.
 //
-// The number of series is bounded, also over time, whoever sends: a Collector names only established senders (see
-// status.Sender.Established), and in its life at most 200 of each class. penstock_senders_unnamed counts those without metrics
-// of their own; the status page has them. The count of a sender never falls.
+// The number of series is bounded, even over time and whoever sends: a Collector names only established senders (see
+// status.Sender.Established), and in its life at most 200 for each class. penstock_senders_unnamed counts the senders without
+// metrics of their own; the status page lists them. The count of a sender never falls.
 //
 // # OpenTelemetry
 //
@@ -41,6 +42,6 @@
 // # The way through the files
 //
 // From the outside in. monitor.go has the Collector and the Handler. process.go, class.go, listener.go and destination.go have
-// one table each: a metric is a line there, with its name, its help, and where in the snapshot its value is. senders.go names
-// the senders of the most records, and table.go has what these lines are made of.
+// tables: each line is a metric, with its name, its help, and where in the snapshot its value is. senders.go names the senders
+// of the most records, and table.go has the types of the tables.
 package monitor

@@ -67,7 +67,7 @@ func ExampleNew() {
 	// penstock_lost_records_total{cause="spool_full",class="vpn"} 0
 }
 
-// tracer is a Hook: it has the methods of what it wants to hear.
+// tracer is a Hook: it implements the interfaces of the events that it needs.
 type tracer struct{ through chan string }
 
 func (t tracer) OnPut(p ship.Put) {
@@ -82,7 +82,7 @@ func (t tracer) OnAcked(a ship.Acked) {
 	}
 }
 
-// A program that wants to hear of single events, rather than of counts, gives its hooks to the packages in which they happen.
+// A program that needs single events, rather than counts, passes its hooks to the packages in which they happen.
 func Example_hooks() {
 	dir, err := os.MkdirTemp("", "penstock")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// BenchmarkClasses measures what a service with many classes costs, each with a spool, a shipper to two destinations and two
-// listeners: memory, goroutines, what an idle second takes, and a scrape.
+// BenchmarkClasses measures the cost of a service with many classes, each with a spool, a shipper to two destinations and
+// two listeners: memory, goroutines, CPU time of an idle second, and a scrape.
 func BenchmarkClasses(b *testing.B) {
 	growth.Each(b, "classes", 1, 1000, benchClasses)
 }

@@ -43,7 +43,7 @@ var ofSocket = func() *table[status.Socket] {
 	return t
 }()
 
-// sendListener exports a listener. seen counts those of the same address: an inherited one may be there twice.
+// sendListener exports a listener. seen counts the listeners of each address: one with inherited sockets may exist twice.
 func sendListener(ch chan<- prometheus.Metric, class []*dto.LabelPair, l *status.Listener, seen map[string]int) {
 	name := l.Network + "://" + l.Addr
 	if seen[name]++; seen[name] > 1 {
@@ -56,7 +56,8 @@ func sendListener(ch chan<- prometheus.Metric, class []*dto.LabelPair, l *status
 	}
 }
 
-// bufferRecords is how many datagrams of the mean length fit into the sockets of a listener, unknown for other listeners.
+// bufferRecords returns how many datagrams of the mean length fit into the sockets of a listener for datagrams; unknown
+// for other listeners.
 func bufferRecords(l *status.Listener) float64 {
 	if l.ReceiveBuffer == 0 {
 		return unknown
@@ -68,8 +69,9 @@ func bufferRecords(l *status.Listener) float64 {
 	return float64(l.ReceiveBuffer / charge(mean))
 }
 
-// charge is what Linux charges for a datagram: sk_buff, and a buffer of a power of two that has room for the headers, the
-// payload and skb_shared_info. It gives 1,280 for 512 bytes, 2,304 for 1,400 and 16,640 for 8,900.
+// charge returns the memory that Linux charges for a datagram: sk_buff, and a buffer whose size is a power of two with
+// room for the headers, the payload and skb_shared_info. It gives 1,280 for 512 bytes, 2,304 for 1,400 and 16,640 for
+// 8,900.
 func charge(payload uint64) int64 {
 	const descriptor, around = 256, 390
 	return descriptor + 1<<bits.Len64(payload+around-1)

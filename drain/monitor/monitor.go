@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-go/penstock/internal/foreign"
 )
 
-// Source has what is exported. A *status.Watch is one.
+// Source provides the data to export. A *status.Watch is one.
 type Source interface {
-	// Snapshot is called by every scrape. If it returns nil or panics, the scrape fails, and the process goes on.
+	// Snapshot is called by every scrape. If it returns nil or panics, the scrape fails, and the process continues.
 	Snapshot() *status.Snapshot
 }
 
@@ -32,8 +32,8 @@ var _ prometheus.Collector = (*Collector)(nil)
 // so.
 func New(from Source) *Collector { return &Collector{from: from} }
 
-// errNoSource is found at the registration: New has no error, as usual for collectors. Otherwise the first scrape would panic in a
-// goroutine of the registry, which would end the process.
+// errNoSource is returned at the registration, since New returns no error, as usual for collectors. Otherwise the first scrape
+// would panic in a goroutine of the registry, which would end the process.
 var errNoSource = errors.New("monitor: the Source is nil")
 
 // Describe implements prometheus.Collector.
@@ -47,7 +47,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. All metrics are of one moment.
+// Collect implements prometheus.Collector. All metrics are from one snapshot.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s, err := c.snapshot()
 	if err != nil {
@@ -63,9 +63,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // errNoSnapshot fails a scrape.
 var errNoSnapshot = errors.New("monitor: the Source has returned no Snapshot")
 
-// snapshot asks the Source, which is the program's own code.
+// snapshot calls the Source, which is the program's own code.
 func (c *Collector) snapshot() (s *status.Snapshot, err error) {
-	if foreign.IsNil(c.from) { // it was never registered, and is collected directly
+	if foreign.IsNil(c.from) { // the Collector was not registered, and Collect is called directly
 		return nil, errNoSource
 	}
 	err = foreign.Catch("monitor: Source.Snapshot", func() error {
@@ -78,9 +78,9 @@ func (c *Collector) snapshot() (s *status.Snapshot, err error) {
 	return s, err
 }
 
-// Handler serves the metrics of a service, of the process and of the Go runtime to Prometheus. It does not compress them, which
-// would take as long as everything else. With a nil Source it answers every request with an error (500), so that Prometheus
-// reports the target as down; the service itself continues.
+// Handler serves the metrics of a service, of the process and of the Go runtime to Prometheus. It does not compress them,
+// because that would take as long as everything else. With a nil Source it answers every request with an error (500), so that
+// Prometheus reports the target as down; the service itself continues.
 func Handler(from Source) http.Handler {
 	r := prometheus.NewRegistry()
 	if err := r.Register(New(from)); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/drain/status"
 )
 
-// ofProcess has the metrics that a process has once.
+// ofProcess has the metrics that exist once per process.
 var ofProcess = func() *table[status.Snapshot] {
 	t := &table[status.Snapshot]{}
 	t.gauge("time_seconds", "The clock of this host. It should be that of Prometheus.", func(s *status.Snapshot) float64 { return float64(s.Time.UnixMilli()) / 1000 })
@@ -61,7 +61,7 @@ var phases = append([]string{drain.PhaseRun, drain.PhaseHandOver, phaseRetained}
 // phaseRetained is the phase between two rounds of a drain on a retained instance.
 const phaseRetained = "retained"
 
-// none is the labels of a metric without labels.
+// none has the labels of a metric without labels.
 var none []*dto.LabelPair
 
 func sendProcess(ch chan<- prometheus.Metric, s *status.Snapshot) {
@@ -89,7 +89,7 @@ func sendProcess(ch chan<- prometheus.Metric, s *status.Snapshot) {
 	sendAllowances(ch, s)
 }
 
-// sendAllowances exports each interface once: all listeners read the same counters, from when they were made.
+// sendAllowances exports each interface once: all listeners read the same counters, each counting from when it was made.
 func sendAllowances(ch chan<- prometheus.Metric, s *status.Snapshot) {
 	var all []status.Allowance
 	for _, c := range s.Classes {

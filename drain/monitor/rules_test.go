@@ -19,7 +19,7 @@ import (
 
 const deploy = "../../examples/deploy/monitoring"
 
-// promtool runs Prometheus' own tool. Without it the test is skipped, but not in CI.
+// promtool runs Prometheus' own tool. Without the tool the test is skipped, except in CI.
 func promtool(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -35,7 +35,7 @@ func promtool(t *testing.T, stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// TestMetricsAreClean: promtool has nothing to say about names, units and help.
+// TestMetricsAreClean: promtool finds no fault with names, units and help.
 func TestMetricsAreClean(t *testing.T) {
 	w := newWorld(t)
 	u, l := listenUDP(w, nil), listenTCP(w, nil)
@@ -54,7 +54,7 @@ func TestMetricsAreClean(t *testing.T) {
 	}
 }
 
-// absent are the metrics that a service without trouble, or outside of EC2, does not have.
+// absent are the metrics that a service without trouble, or outside of EC2, does not export.
 var absent = map[string]bool{
 	"penstock_drain_started_timestamp_seconds": true, "penstock_drain_deadline_timestamp_seconds": true, "penstock_drain_outcome": true,
 	"penstock_network_allowance_exceeded_packets_total":      true,
@@ -85,7 +85,8 @@ func typeOf(f *family) string {
 
 var update = flag.Bool("update", false, "write the golden file again")
 
-// TestNames: names, types and labels of metrics are an interface to queries, alerts and dashboards. To change one is a decision.
+// TestNames: names, types and labels of metrics are an interface to queries, alerts and dashboards, so none may change
+// unintentionally.
 func TestNames(t *testing.T) {
 	var got []string
 	for _, f := range families {
@@ -98,8 +99,8 @@ func TestNames(t *testing.T) {
 // metricNames finds the metrics of this package that a text mentions.
 var metricNames = regexp.MustCompile(`\bpenstock_\w+`)
 
-// TestRules: the alert rules are valid, pass their unit tests, use only metrics that there are, and lead to a section of the
-// runbook each.
+// TestRules: the alert rules are valid, pass their unit tests, use only existing metrics, and each refers to a section of
+// the runbook.
 func TestRules(t *testing.T) {
 	rules, err := os.ReadFile(filepath.Join(deploy, "alerts.yaml"))
 	if err != nil {
@@ -109,7 +110,7 @@ func TestRules(t *testing.T) {
 	for _, f := range families {
 		known[nameOf(f)] = true
 	}
-	audit, err := os.ReadFile("../../examples/audit/metrics.go") // audit serve has metrics of its own
+	audit, err := os.ReadFile("../../examples/audit/metrics.go") // audit serve has its own metrics
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,8 +146,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// fires has promtool load a series as it was scraped, 0 before and value afterwards, and checks that the alert for lost records
-// fires for the cause.
+// fires makes promtool load a scraped series, 0 before and value afterwards, and checks that the alert for lost records fires
+// for the cause.
 func fires(t *testing.T, cause segment.Cause, class string, value float64) {
 	t.Helper()
 	rules, err := filepath.Abs(filepath.Join(deploy, "alerts.yaml"))

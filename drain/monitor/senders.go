@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/drain/status"
 )
 
-// maxNamed is how many senders of a class a Collector ever names. It never names another one afterwards, whoever sends: each name
-// is two series that Prometheus keeps for weeks, and anyone can send datagrams from any number of addresses.
+// maxNamed is how many senders of a class a Collector ever names, because each name is two series that Prometheus keeps for
+// weeks, and anyone can send datagrams from any number of addresses.
 const maxNamed = 200
 
 var (
@@ -19,14 +19,14 @@ var (
 	unnamed       = newFamily(gauge, "senders_unnamed", "Established senders of the most records that have no metrics of their own, because the class has had as many as it may.", ofClass...)
 )
 
-// named are the senders that have been named. Their classes do not share the bound: a flood at one takes no names from another.
+// named are the senders that have been named. Each class has its own bound, so a flood in one takes no names from another.
 type named struct {
 	mu      sync.Mutex
 	classes map[string]map[string]uint64 // records exported for each sender
 }
 
-// records returns what to export for a sender; false if it must not be named. The number never falls, not even when a sender was
-// forgotten and has come back: Prometheus would take that for a new beginning, and count all of its records again.
+// records returns what to export for a sender; false if it must not be named. The number never falls, even if a sender was
+// forgotten and has come back: Prometheus would treat that as a reset of the counter, and count all of its records again.
 func (n *named) records(class string, s *status.Sender) (records uint64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -49,7 +49,7 @@ func (n *named) records(class string, s *status.Sender) (records uint64, ok bool
 	return records, true
 }
 
-// send exports the established senders with the most records, and those of them that have stopped.
+// send exports the established senders with the most records, and established ones that have stopped.
 func (n *named) send(ch chan<- prometheus.Metric, class string, labels []*dto.LabelPair, s *status.Senders) {
 	without, seen := 0, map[string]bool{}
 	for _, list := range [][]status.Sender{s.Top, s.Silent} {

@@ -19,7 +19,7 @@ type fixed struct{ s status.Snapshot }
 
 func (f *fixed) Snapshot() *status.Snapshot { return &f.s }
 
-// scraped is what one scrape has of senders: records by class and sender, and those without a name by class.
+// scraped has the senders of one scrape: records by class and sender, and the number of unnamed ones by class.
 type scraped struct {
 	records map[string]float64
 	unnamed map[string]float64
@@ -92,7 +92,7 @@ func TestSendersBounded(t *testing.T) {
 	internet.Silent = internet.Silent[:0]
 	internet.Top = []status.Sender{sender("10.0.0.1", 4000, 0), sender("10.0.0.4", 5000, 0)}
 	vpn.Top = []status.Sender{sender("10.1.0.1", 3000, 7)}
-	// A count that has fallen, because the sender was forgotten for a while, would be a new beginning for Prometheus.
+	// Prometheus would treat a count that has fallen, because the sender was forgotten for a while, as a reset.
 	s := look()
 	if s.records["internet 10.0.0.1"] != 5000 || s.records["vpn 10.1.0.1"] != 3000 || len(s.records) != 2 || s.unnamed["internet"] != 1 || s.unnamed["vpn"] != 0 {
 		t.Errorf("%+v", s)

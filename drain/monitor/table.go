@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// unknown is the value of a metric that is left out.
+// unknown is the value of a metric that is omitted.
 var unknown = math.NaN()
 
 // kind is the type of a metric.
@@ -30,7 +30,7 @@ type family struct {
 	kind kind
 }
 
-// families are all that there are.
+// families has all families.
 var families []*family
 
 // newFamily returns a family; labels are sorted.
@@ -40,13 +40,13 @@ func newFamily(k kind, name, help string, labels ...string) *family {
 	return f
 }
 
-// row is a metric that each T has once.
+// row is a metric that exists once per T.
 type row[T any] struct {
 	*family
 	value func(*T) float64
 }
 
-// table is the metrics of T.
+// table has the metrics of T.
 type table[T any] struct {
 	labels []string
 	rows   []row[T]
@@ -76,8 +76,8 @@ func (f *family) send(ch chan<- prometheus.Metric, v float64, labels []*dto.Labe
 	}
 }
 
-// sample is a prometheus.Metric. Those of the package client_golang make label pairs of their own, which would be half of the
-// cost of a scrape: here all samples of one class share theirs.
+// sample is a prometheus.Metric. The metrics of client_golang make their own label pairs, which would be half of the cost of
+// a scrape: here all samples of one class share them.
 type sample struct {
 	*family
 	labels []*dto.LabelPair
@@ -133,7 +133,7 @@ func (t *times) Write(m *dto.Metric) error {
 	return nil
 }
 
-// pairs makes label pairs of names and values.
+// pairs makes label pairs from names and values.
 func pairs(names []string, values ...string) []*dto.LabelPair {
 	p := make([]*dto.LabelPair, len(names))
 	for i := range names {
@@ -142,14 +142,14 @@ func pairs(names []string, values ...string) []*dto.LabelPair {
 	return p
 }
 
-// with returns labels with one more.
+// with returns labels with one more label.
 func with(labels []*dto.LabelPair, name, value string) []*dto.LabelPair {
 	all := append(slices.Clone(labels), &dto.LabelPair{Name: &name, Value: &value})
 	slices.SortFunc(all, func(a, b *dto.LabelPair) int { return cmp.Compare(*a.Name, *b.Name) })
 	return all
 }
 
-// is is 1 for true.
+// is returns 1 for true, 0 for false.
 func is(b bool) float64 {
 	if b {
 		return 1
@@ -157,7 +157,7 @@ func is(b bool) float64 {
 	return 0
 }
 
-// optional is the value of a number that may be unknown.
+// optional returns the value of a number that may be unknown.
 func optional(p *float64) float64 {
 	if p == nil {
 		return unknown
@@ -165,7 +165,7 @@ func optional(p *float64) float64 {
 	return *p
 }
 
-// known leaves out a capacity that is not known.
+// known returns a capacity, or unknown if it is not known.
 func known(n int64) float64 {
 	if n == 0 {
 		return unknown
@@ -173,7 +173,7 @@ func known(n int64) float64 {
 	return float64(n)
 }
 
-// at is a time of the clock, unknown for nil.
+// at returns a time of the clock, unknown for nil.
 func at(t *time.Time) float64 {
 	if t == nil {
 		return unknown

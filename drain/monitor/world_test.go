@@ -86,7 +86,7 @@ func (w *world) scrape() string {
 	return r.Body.String()
 }
 
-// values returns the metrics of Penstock by name and labels, as they are written in a query.
+// values returns the metrics of Penstock by name and labels, written as in a query.
 func (w *world) values() map[string]float64 {
 	w.t.Helper()
 	r := prometheus.NewPedanticRegistry()

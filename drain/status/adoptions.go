@@ -10,13 +10,13 @@ import (
 // adoptionSpan is how long an adoption may take before it needs attention, as in the alert PenstockAdoptionWaits.
 const adoptionSpan = time.Hour
 
-// waits knows since when each adopted spool has not been delivered.
+// waits has the time since when each adopted spool has been undelivered.
 type waits struct {
 	mu    sync.Mutex
 	since map[string]time.Time // by directory
 }
 
-// late notes the adoptions that are not delivered at present, and returns those that take too long.
+// late notes the adoptions that are not delivered yet, and returns those that take too long.
 func (w *waits) late(all []drain.Adoption, now time.Time) (late []drain.Adoption) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -33,7 +33,8 @@ func (a *adopting) Wait(context.Context) error { return nil }
 
 func (a *adopting) Stop(context.Context) error { return nil }
 
-// TestAdoptionWaits: an adopted volume that is not delivered within an hour needs attention, even if nobody has looked before.
+// TestAdoptionWaits: an adopted volume that is not delivered within an hour needs attention, even if no Snapshot was taken
+// before.
 func TestAdoptionWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := drain.Adoption{Dir: "/orphans/vol-1", Class: "vpn", Why: "idc: connection refused"}

@@ -9,22 +9,23 @@ import (
 	"time"
 )
 
-// A chart is drawn in these coordinates and stretched to its place.
+// A chart is drawn in these coordinates and scaled to its place on the page.
 const (
 	chartWidth  = 360
 	chartHeight = 64
-	// chartColumns bounds the points that are drawn: two in one pixel are of no use.
+	// chartColumns bounds the points that are drawn: two points in one pixel would be useless.
 	chartColumns = 180
 )
 
-// chart is the course of one number, or of one for each destination, as lines that end now at the right edge.
+// chart shows the course of one number, or of one number per destination, as lines that end at the right edge, which is
+// now.
 type chart struct {
 	Title string
 	Now   string // the newest value
 	High  string // the value at the upper edge
 	From  string // how long ago the left edge is
-	Label string // all of that for those who do not see it
-	Bars  bool   // what happened in each step, not a level
+	Label string // a description of the chart, for screen readers
+	Bars  bool   // the values are counts in each step, not levels
 	Lines []line
 }
 
@@ -32,18 +33,19 @@ type chart struct {
 type line struct {
 	Name string // empty if there is only one
 	Now  string
-	Path string // of the line, for the attribute d
+	Path string // the line, for the attribute d
 	Area string // the same, closed along the lower edge
-	Kind int    // which of the styles
+	Kind int    // index of its style
 }
 
-// series is the values of a line, one for each step, the newest last. NaN is unknown.
+// series has the values of a line, one for each step, the newest last. NaN is unknown.
 type series struct {
 	name   string
 	values []float64
 }
 
-// shown is how much time a chart of so many steps shows. A young process would have an empty chart of an hour.
+// shown returns how much time a chart of so many steps shows: less than an hour for a young process, whose chart would
+// otherwise be mostly empty.
 func shown(steps int) time.Duration {
 	for _, d := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
 		if time.Duration(steps)*step <= d {
@@ -60,7 +62,7 @@ func newChart(title string, write func(float64) string, base float64, all ...ser
 		steps = max(steps, len(s.values))
 	}
 	from := shown(steps)
-	width := max(1, (int(from/step)+chartColumns-1)/chartColumns) // steps in a column
+	width := max(1, (int(from/step)+chartColumns-1)/chartColumns) // steps per column
 	highest, words := 0.0, []string{}
 	for i := range all {
 		all[i].values = thinned(all[i].values, width)
@@ -86,9 +88,9 @@ func newChart(title string, write func(float64) string, base float64, all ...ser
 	return c
 }
 
-// thinned joins so many neighbours. The highest of them stays: a peak must not vanish.
+// thinned joins width neighbours into one. It keeps the highest of them, so that a peak does not vanish.
 func thinned(values []float64, width int) (out []float64) {
-	for end := len(values); end > 0; end -= width { // from the newest, so that the columns do not jump with each point
+	for end := len(values); end > 0; end -= width { // from the newest, so that the columns do not jump with each new point
 		high := math.NaN()
 		for _, v := range values[max(0, end-width):end] {
 			if math.IsNaN(high) || v > high {
@@ -101,7 +103,7 @@ func thinned(values []float64, width int) (out []float64) {
 	return out
 }
 
-// edge returns the next round number: the upper edge of a chart. base is 1000, or 1024 for bytes.
+// edge returns the next round number, for the upper edge of a chart. base is 1000, or 1024 for bytes.
 func edge(v, base float64) float64 {
 	unit := 1.0
 	for v/unit >= base {
@@ -115,7 +117,7 @@ func edge(v, base float64) float64 {
 	return base * unit
 }
 
-// paths draws values, dx apart, against the right edge. A gap divides the line.
+// paths draws values at a distance of dx, up to the right edge. A gap interrupts the line.
 func paths(values []float64, dx, high float64) (path, area string) {
 	var p, a strings.Builder
 	number := func(b []byte, v float64) []byte { return strconv.AppendFloat(b, v, 'f', 1, 64) }

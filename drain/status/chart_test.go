@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPaths: a line ends at the right edge, and a gap divides it; an area is closed along the lower edge.
+// TestPaths: a line ends at the right edge, and a gap interrupts it; an area is closed along the lower edge.
 func TestPaths(t *testing.T) {
 	path, area := paths([]float64{0, 10, math.NaN(), 5}, 2, 10)
 	if want := "M354.0 63.0L356.0 2.0M360.0 32.5"; path != want {

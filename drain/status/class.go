@@ -18,12 +18,13 @@ type Listener struct {
 	Rate     Rate           `json:"rate"`
 	// LastRecord is when the newest record was read; null before the first.
 	LastRecord *time.Time `json:"last_record"`
-	// Err says why the listener cannot receive at present.
+	// Err is why the listener cannot receive at present.
 	Err string `json:"error,omitempty"`
-	// Queue is what waits in the sockets, ReceiveBuffer what fits there (0: unknown), in bytes as the kernel charges them.
+	// Queue is how much waits in the sockets, ReceiveBuffer how much fits there (0: unknown), in bytes as the kernel
+	// charges them.
 	Queue         int64 `json:"queue_bytes"`
 	ReceiveBuffer int64 `json:"receive_buffer_bytes"`
-	// DropsKnown says whether Lost has the kernel's drops.
+	// DropsKnown tells whether Lost has the kernel's drops.
 	DropsKnown bool        `json:"kernel_drops_known"`
 	Sockets    []Socket    `json:"sockets"` // of a listener for datagrams
 	Stream     Stream      `json:"stream"`
@@ -32,7 +33,7 @@ type Listener struct {
 	// ProxyMalformed and ProxyIgnored: see ingest.Stats.
 	ProxyMalformed uint64 `json:"proxy_malformed"`
 	ProxyIgnored   uint64 `json:"proxy_ignored"`
-	// CertificateEnds is until when the TLS certificate is valid that was used last; null without one.
+	// CertificateEnds is when the TLS certificate that was used last expires; null without one.
 	CertificateEnds *time.Time `json:"certificate_ends"`
 }
 
@@ -59,11 +60,11 @@ type Allowance struct {
 	Conntrack   uint64 `json:"conntrack"`
 }
 
-// Destination is where the records of a class are delivered to.
+// Destination is a destination of a class.
 type Destination struct {
 	Destination string     `json:"destination"`
 	State       ship.State `json:"state"`
-	// Err is the last failure, Cure what to do about it; both are empty while all is well. Since is when the first
+	// Err is the last failure, Cure what to do about it; both are empty if nothing fails. Since is when the first
 	// operation failed, Next when the first of them is tried again.
 	Err   string     `json:"error,omitempty"`
 	Cure  string     `json:"cure,omitempty"`
@@ -71,20 +72,20 @@ type Destination struct {
 	Next  *time.Time `json:"next_attempt"`
 	// LastSuccess is when it last confirmed something to this process; null if it has not.
 	LastSuccess *time.Time `json:"last_success"`
-	// Failures counts the failed operations of this process by kind; one that never occurred is left out.
+	// Failures counts the failed operations of this process by kind; it omits kinds that never occurred.
 	Failures map[ship.Failure]uint64 `json:"failures"`
-	// Delivered is what its chain covers, Pending what it does not cover yet.
+	// Delivered counts the records that its chain covers, Pending those that it does not cover yet.
 	Delivered       segment.Tally `json:"delivered"`
 	Pending         segment.Tally `json:"pending"`
 	PendingSegments int           `json:"pending_segments"`
 	// Lag is the age of the oldest segment that is pending, 0 if nothing is pending, null if it is unknown.
 	Lag *float64 `json:"lag_seconds"`
-	// Rate is the speed of delivery, in payload, over the last half minute; Sent the stored bytes that it has confirmed to
-	// this process.
+	// Rate is the speed of delivery, in payload, over the last half minute; Sent is how many stored bytes it has confirmed
+	// to this process.
 	Rate float64 `json:"bytes_per_second"`
 	Sent int64   `json:"sent_bytes"`
-	// UntilEmpty is the time until nothing is pending if records arrive and are delivered as in the last minutes; 0 if
-	// nothing is pending, null if the backlog does not shrink.
+	// UntilEmpty is the time until nothing is pending if records arrive and are delivered at the rates of the last
+	// minutes; 0 if nothing is pending, null if the backlog does not shrink.
 	UntilEmpty *float64 `json:"seconds_until_empty"`
 	Verified   int64    `json:"verified"`
 	Chain      Chain    `json:"chain"`
@@ -97,7 +98,8 @@ type Destination struct {
 type Latency struct {
 	Count uint64  `json:"count"`
 	Sum   float64 `json:"sum_seconds"`
-	// P50 and P99: half of all, and 99 of 100, took no longer. They are upper bounds of histogram buckets; null before the first.
+	// P50 and P99 are the median and the 99th percentile. They are upper bounds of histogram buckets; null before the first
+	// event.
 	P50 *float64 `json:"p50_seconds"`
 	P99 *float64 `json:"p99_seconds"`
 	// Buckets is the whole histogram.
@@ -113,7 +115,8 @@ func newLatency(l spool.Latency) Latency {
 	return out
 }
 
-// quantile returns the bound of the bucket that a share of all counts is within. Above the last bound it is unknown.
+// quantile returns the upper bound of the bucket within which a share of all counts lies. Above the last bound it is
+// unknown.
 func quantile(l spool.Latency, count uint64, share float64) *float64 {
 	seen := 0.0
 	for i, bound := range l.Bounds {
@@ -131,20 +134,20 @@ type Chain struct {
 	Hash    string `json:"hash"`    // SHA-256 of the last one, empty before the first
 	Segment uint64 `json:"segment"` // last segment that it covers
 	Through uint64 `json:"through"` // last sequence number that it covers
-	Joined  uint64 `json:"joined"`  // first sequence number that the destination is owed: above 1 if it came later than the spool
+	Joined  uint64 `json:"joined"`  // first sequence number that the destination is owed: above 1 if it was added later than the spool
 	Final   bool   `json:"final"`
 }
 
 // Senders are the hosts from which the listeners of a class receive the most.
 type Senders struct {
-	Top    []Sender `json:"top"`    // by records that are certainly theirs, the most first
-	Silent []Sender `json:"silent"` // established ones that have stopped, the longest first
+	Top    []Sender `json:"top"`    // by the records that certainly came from them, the most first
+	Silent []Sender `json:"silent"` // established ones that have stopped, the longest silence first
 }
 
 // Sender is a host that has sent records to this process.
 type Sender struct {
 	Sender     string        `json:"sender"`
-	Received   segment.Tally `json:"received"`       // for certain, but for the estimate of ingest.Sender
-	Over       uint64        `json:"over,omitempty"` // records besides, which came from this address or from forgotten ones
+	Received   segment.Tally `json:"received"`       // the certain ones, apart from the estimate of ingest.Sender
+	Over       uint64        `json:"over,omitempty"` // further records, from this address or from forgotten ones
 	LastRecord time.Time     `json:"last_record"`
 }

@@ -24,7 +24,7 @@ type ClassHistory struct {
 // Point is one step of a class.
 type Point struct {
 	Time time.Time `json:"time"` // the end of the step
-	// Received and Kept are rates over the step, Lost what was lost in it.
+	// Received and Kept are rates over the step, Lost counts what was lost in it.
 	Received Rate   `json:"received_rate"`
 	Kept     Rate   `json:"kept_rate"`
 	Lost     uint64 `json:"lost_records"`

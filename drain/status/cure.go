@@ -15,11 +15,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// keptHere ends the cures of outages: the reader's first question is whether he has to hurry.
+// keptHere ends the cures of outages, because the reader's first question is how urgent it is.
 const keptHere = " Until then the records wait on this host's disk."
 
-// cure says what to do about the failure of a destination. It asks for the state first, because it decides what may be
-// touched, and then for the error.
+// cure returns what to do about the failure of a destination. It checks the state first, because that decides what may be
+// changed, and then the error.
 func cure(state ship.State, err error) string {
 	switch state {
 	case ship.StateConflict:
@@ -30,7 +30,7 @@ func cure(state ship.State, err error) string {
 	return of(err) + keptHere
 }
 
-// of names the likely cure of an error.
+// of returns the likely cure of an error.
 func of(err error) string {
 	if c := ofStore(err); c != "" {
 		return c
@@ -47,7 +47,7 @@ func of(err error) string {
 	return "Check the destination and the network on the way to it; it is tried again by itself."
 }
 
-// ofStore is for the answers of object stores, which have a code.
+// ofStore returns the cure for errors of object stores, which have a code.
 func ofStore(err error) string {
 	coded, ok := errors.AsType[interface {
 		error
@@ -71,7 +71,7 @@ func ofStore(err error) string {
 	return ""
 }
 
-// ofNet is for what happens on the way.
+// ofNet returns the cure for errors of the network.
 func ofNet(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
@@ -102,7 +102,7 @@ func ofNet(err error) string {
 	return ""
 }
 
-// ofSystem is for what a file system answers, here or over SFTP.
+// ofSystem returns the cure for errors of a file system, here or over SFTP.
 func ofSystem(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -121,7 +121,7 @@ func ofSystem(err error) string {
 	return ""
 }
 
-// cureOfLoss says what to do against a cause of loss.
+// cureOfLoss has what to do about each cause of loss.
 var cureOfLoss = [segment.NumCauses]string{
 	segment.KernelOverflow: "Raise rcvbuf= and net.core.rmem_max, use more sockets=, or give this host more CPU: its receive buffer was full.",
 	segment.Truncated:      "Raise max= of the listener, or correct the sender: datagrams were longer than that.",

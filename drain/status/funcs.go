@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// pageTemplate escapes everything by its place: html/template.
+// pageTemplate escapes everything by its context, as html/template does.
 var pageTemplate = template.Must(template.New("").Funcs(template.FuncMap{
 	"count":     anyCount,
 	"bytes":     func(v any) string { return size(number(v)) },
@@ -32,7 +32,7 @@ var pageTemplate = template.Must(template.New("").Funcs(template.FuncMap{
 	"head":      func(s string) string { return s[:min(len(s), 12)] },
 }).Parse(pageHTML))
 
-// number reads any number of a template.
+// number converts any number of a template.
 func number(v any) float64 {
 	switch n := v.(type) {
 	case int:
@@ -59,7 +59,7 @@ func anyCount(v any) string {
 	panic(fmt.Sprintf("status: the page has a %T where it needs a count", v))
 }
 
-// percent writes how much of something is used.
+// percent formats part as a share of all.
 func percent(part, all int64) string {
 	if all <= 0 {
 		return unknown

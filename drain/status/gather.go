@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// Snapshot gathers everything. It touches no disk, and is cheap enough for every second.
+// Snapshot gathers everything. It accesses no disk, and is cheap enough to call each second.
 func (w *Watch) Snapshot() *Snapshot {
 	now, st := time.Now(), w.d.Stats()
 	s := &Snapshot{
@@ -46,7 +46,7 @@ func (w *Watch) Snapshot() *Snapshot {
 	return s
 }
 
-// emptyClass is a class of which nothing is known; its lists are [] in JSON, not null.
+// emptyClass returns a class of which nothing is known; its lists are [] in JSON, not null.
 func emptyClass(name string) Class {
 	return Class{
 		Class: name, Balance: Balance{Unaccounted: []segment.Unaccounted{}}, Listeners: []Listener{}, Destinations: []Destination{},
@@ -54,7 +54,7 @@ func emptyClass(name string) Class {
 	}
 }
 
-// class gathers one class. Both balances are of one moment, so that they close.
+// class gathers one class. Both balances come from one consistent snapshot.
 func (w *Watch) class(dc drain.Class, now time.Time) Class {
 	sp := dc.Shipper.Spool()
 	st, ledger := sp.Snapshot()
@@ -73,7 +73,7 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 		}
 	}
 	c.Senders = sendersOf(senders, now)
-	c.LastRecord = moment(st.LastAppend) // of a program that appends by itself
+	c.LastRecord = moment(st.LastAppend) // for a program that appends by itself
 	for _, l := range c.Listeners {
 		if l.LastRecord != nil && (c.LastRecord == nil || l.LastRecord.After(*c.LastRecord)) {
 			c.LastRecord = l.LastRecord
@@ -88,7 +88,7 @@ func (w *Watch) class(dc drain.Class, now time.Time) Class {
 	return c
 }
 
-// spool gathers the place on disk.
+// spool gathers the state of a spool.
 func (w *Watch) spool(sp *spool.Spool, st *spool.Stats) Spool {
 	s := Spool{
 		Spool: st.SpoolID, Epoch: st.Epoch, Dir: Clean(sp.Dir()), Appended: st.Appended, Written: st.Written, Durable: st.Durable,
@@ -139,7 +139,7 @@ func destination(name string, st ship.DestinationStats, now time.Time) Destinati
 		Verify: newLatency(st.Verify), Chain: Chain{Epoch: c.Epoch, Next: c.Next, Segment: c.Segment, Through: c.Through, Joined: c.Joined, Final: c.Final},
 	}
 	maps.Copy(d.Failures, st.Failures)
-	if st.ETA >= 0 && st.State == ship.StateOK { // the rate of a destination that fails is that of before
+	if st.ETA >= 0 && st.State == ship.StateOK { // a failing destination still has the rate from before the failure
 		d.UntilEmpty = seconds(st.ETA)
 	}
 	if st.State != ship.StateOK {
@@ -177,7 +177,7 @@ func (w *Watch) disksOf(classes []Class) []Disk {
 			disks[i].UntilFull = w.history.diskTrend(c.Class, seen.free)
 		}
 	}
-	// A disk that fills up before the quota does ends the same appends.
+	// A disk that fills up before the quota is used up blocks the same appends.
 	for _, d := range disks {
 		for i := range classes {
 			if p := &classes[i].Spool; d.UntilFull != nil && slices.Contains(d.Classes, classes[i].Class) && (p.UntilFull == nil || *d.UntilFull < *p.UntilFull) {
@@ -188,7 +188,7 @@ func (w *Watch) disksOf(classes []Class) []Disk {
 	return disks
 }
 
-// endOf is the Drainer's own state.
+// endOf returns the Drainer's own state.
 func endOf(st *drain.Stats) Drain {
 	d := Drain{
 		Phase: st.Phase, Intent: st.Intent, Trigger: Clean(st.Trigger), Started: moment(st.Started), Deadline: moment(st.Deadline),
@@ -201,7 +201,7 @@ func endOf(st *drain.Stats) Drain {
 	return d
 }
 
-// moment is a time in UTC, nil for the zero time.
+// moment returns a time in UTC, nil for the zero time.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

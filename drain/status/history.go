@@ -9,11 +9,11 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// trendWindow is how far back the times until full and until empty look. Segments are allocated and deleted as a whole, so a
-// shorter window would see steps and no trend.
+// trendWindow is the time over which the times until full and until empty are estimated. Segments are allocated and deleted
+// as a whole, so a shorter window would show steps and no trend.
 const trendWindow = 5 * time.Minute
 
-// history has the counters of the last hour. Its times are of the monotonic clock.
+// history has the counters of the last hour. Its times are from the monotonic clock.
 type history struct {
 	mu        sync.Mutex
 	began     time.Time
@@ -21,7 +21,7 @@ type history struct {
 	listeners map[string]*ring[flow]
 }
 
-// flow is what had come in at a listener.
+// flow is how much a listener had received at a time.
 type flow struct {
 	at       time.Duration
 	received segment.Tally
@@ -33,7 +33,7 @@ type classHistory struct {
 	dests  map[string]*ring[destPoint]
 }
 
-// classPoint is the counters of a class at one moment.
+// classPoint has the counters of a class at one moment.
 type classPoint struct {
 	at             time.Duration
 	received, kept segment.Tally
@@ -42,7 +42,7 @@ type classPoint struct {
 	free           float64 // of its disk, NaN if unknown
 }
 
-// destPoint is the counters of a destination at one moment.
+// destPoint has the counters of a destination at one moment.
 type destPoint struct {
 	at                 time.Duration
 	delivered, pending segment.Tally
@@ -79,7 +79,7 @@ func (h *history) note(dc drain.Class, free float64, now time.Time) {
 		c = &classHistory{dests: map[string]*ring[destPoint]{}}
 		h.classes[st.Class] = c
 	}
-	if c.points.len() == 0 { // what this process had lost by now belongs to the last hour, too
+	if c.points.len() == 0 { // what this process has lost by now also belongs to the last hour
 		ledger.Lost = ledger.Lost.Sub(lost)
 	}
 	at := now.Sub(h.began)
@@ -102,13 +102,13 @@ func put[T any](in map[string]*ring[T], name string, p T) {
 // nameOf distinguishes the listeners of a class.
 func nameOf(l ingest.Listener) string { return l.Addr().Network() + " " + l.Addr().String() }
 
-// rate is how fast a count has grown since a point that is some seconds old.
+// rate returns how fast a count has grown since a point that is some seconds old.
 func rate[T any](r *ring[T], at time.Duration, now segment.Tally, value func(*T) (time.Duration, segment.Tally)) (out Rate) {
 	for i := r.len() - 1; i >= 0; i-- {
 		then, before := value(r.at(i))
 		age := at - then
 		if age < step && (i > 0 || age < step/10) {
-			continue // too short to tell
+			continue // too short for a rate
 		}
 		grown := now.Sub(before)
 		records, bytes := float64(grown.Records)/age.Seconds(), float64(grown.Bytes)/age.Seconds()
@@ -117,7 +117,7 @@ func rate[T any](r *ring[T], at time.Duration, now segment.Tally, value func(*T)
 	return Rate{}
 }
 
-// fill adds to a class what its history tells.
+// fill adds to a class the values that need its history.
 func (h *history) fill(c *Class, running bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,7 +145,7 @@ func (h *history) fill(c *Class, running bool, now time.Time) {
 	}
 }
 
-// until is the time in which a value that grows by so much a second uses up what is left; null if it does not.
+// until returns the time in which a value that grows by grow per second uses up left; null if it does not.
 func until(left, grow float64, known bool) *float64 {
 	if !known || grow < 1 {
 		return nil
@@ -154,10 +154,11 @@ func until(left, grow float64, known bool) *float64 {
 	return &s
 }
 
-// keptUp is the number of segments that may be on their way without being a backlog.
+// keptUp is the number of segments that may be in transit without being a backlog.
 const keptUp = 4
 
-// trend replaces the time until empty by one that takes into account what arrives meanwhile, if there is a backlog.
+// trend replaces the time until empty, if there is a backlog, by one that includes the records that will arrive
+// meanwhile.
 func (d *Destination) trend(r *ring[destPoint]) {
 	if d.PendingSegments <= keptUp {
 		return
@@ -168,7 +169,7 @@ func (d *Destination) trend(r *ring[destPoint]) {
 	}
 }
 
-// diskTrend is the time until a class's disk is full; null if it is not filling.
+// diskTrend returns the time until a class's disk is full; null if it is not filling.
 func (h *history) diskTrend(class string, free int64) *float64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

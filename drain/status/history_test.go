@@ -78,7 +78,7 @@ func TestHistory(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, v, want)
 			}
 		}
-		near("kept records/s", c.Kept.Records, 100, 60) // a whole batch falls into one step or the other
+		near("kept records/s", c.Kept.Records, 100, 60) // a whole batch is counted in one step or in the next
 		s3 := c.Destinations[1]
 		near("lag", s3.Lag, 900, 20)
 		if s3.UntilEmpty != nil {

@@ -55,13 +55,13 @@ func fill(v reflect.Value) {
 	}
 }
 
-// TestHostile: whatever is in the texts of a snapshot, the page shows it as text, and a terminal does not obey it.
+// TestHostile: whatever the texts of a snapshot contain, the page shows it as text, and a terminal does not interpret it.
 func TestHostile(t *testing.T) {
 	var s Snapshot
 	var h History
 	fill(reflect.ValueOf(&s).Elem())
 	fill(reflect.ValueOf(&h).Elem())
-	s.Classes[1].Down = "" // the level of its trouble is shown in that place
+	s.Classes[1].Down = "" // shows the level of its trouble instead
 	var b bytes.Buffer
 	check(t, pageTemplate.ExecuteTemplate(&b, "page", newPage(&s, &h)))
 	page := b.String()
@@ -83,7 +83,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestEveryCause: each cause of loss is on the page and in the table, with its number and with what helps.
+// TestEveryCause: each cause of loss is on the page and in the table, with its number and its cure.
 func TestEveryCause(t *testing.T) {
 	now := time.Unix(1_795_917_600, 0).UTC()
 	s := Snapshot{Time: now, Started: now.Add(-time.Hour), Drain: Drain{Phase: drain.PhaseRun}, Classes: []Class{emptyClass("vpn")}}

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file again")
 
-// TestNames: the names in /status.json are an interface to scripts. To change one is a decision.
+// TestNames: the names in /status.json are an interface to scripts, so none may change unintentionally.
 func TestNames(t *testing.T) {
 	var got []string
 	for _, v := range []any{Snapshot{}, History{}} {

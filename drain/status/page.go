@@ -28,7 +28,7 @@ var (
 	scriptJS string
 )
 
-// security lets the page load nothing but what is in it, and ask for itself. No other page may frame it.
+// security lets the page load nothing but its own contents and request only itself. No other page may frame it.
 var security = "default-src 'none'; script-src '" + hash(scriptJS) + "'; style-src '" + hash(styleCSS) + "'; img-src data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -37,7 +37,7 @@ func hash(s string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Handler serves the page at /, and the Snapshot at /status.json, with ?history the History. It only reads.
+// Handler serves the page at /, and the Snapshot at /status.json, or the History with ?history. It is read-only.
 func (w *Watch) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
@@ -47,7 +47,7 @@ func (w *Watch) Handler() http.Handler {
 			return
 		}
 		header(rw, "text/html; charset=utf-8")
-		_, _ = rw.Write(page) // the client may have gone
+		_, _ = rw.Write(page) // the client may be gone
 	})
 	mux.HandleFunc("GET /status.json", func(rw http.ResponseWriter, r *http.Request) {
 		header(rw, "application/json")
@@ -62,15 +62,14 @@ func (w *Watch) Handler() http.Handler {
 	return mux
 }
 
-// lastPage is the page that was made last. It is shown for a moment, so that many who look, or one who asks without pause, cost no more
-// than one.
+// lastPage caches the page for a moment, so that many viewers, or one that reloads without pause, cost no more than one.
 type lastPage struct {
 	mu   sync.Mutex
 	at   time.Time
 	body []byte
 }
 
-// page returns the page, which render makes if the last one is too old. One goroutine makes it while the others wait.
+// page returns the page; render makes it if the last one is too old. One goroutine makes it while the others wait.
 func (s *lastPage) page(render func(*bytes.Buffer) error) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +94,7 @@ func header(w http.ResponseWriter, contentType string) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	*Snapshot
 	Groups           []group
@@ -115,7 +114,7 @@ type view struct {
 	Time    time.Time
 	State   Level
 	Word    string // of the state
-	Backlog uint64 // bytes, of the destination that has the most
+	Backlog uint64 // bytes pending for the destination with the most
 	Oldest  *float64
 	Empty   *float64
 	Losses  []lossRow
@@ -159,13 +158,14 @@ func newPage(s *Snapshot, h *History) *page {
 	return p
 }
 
-// group is a trouble that several classes have.
+// group is a Trouble that several classes may share.
 type group struct {
 	Trouble
 	Classes []string
 }
 
-// grouped joins what a destination does to all classes alike: twenty lines that say the same would hide the others.
+// grouped joins the Trouble that all classes share, such as that of a destination: twenty equal lines would hide the
+// others.
 func grouped(all []Trouble) (list []group) {
 	for _, t := range all {
 		i := slices.IndexFunc(list, func(g group) bool {
@@ -220,7 +220,7 @@ func newView(c Class, s *Snapshot) view {
 	return v
 }
 
-// later is the larger of two times, of which an unknown one is the largest.
+// later returns the larger of two times; an unknown time is the largest.
 func later(a, b *float64) *float64 {
 	if a == nil || b == nil {
 		return nil
@@ -231,11 +231,11 @@ func later(a, b *float64) *float64 {
 	return a
 }
 
-// LostNow is how many records were lost in the last hour, LostEver how many ever.
+// LostNow returns how many records were lost in the last hour, LostEver how many in total.
 func (v view) LostNow() uint64  { return v.LostLastHour.Total().Records }
 func (v view) LostEver() uint64 { return v.Balance.Lost.Total().Records }
 
-// Talking are the top senders that are not silent.
+// Talking returns the top senders that are not silent.
 func (v view) Talking() (list []Sender) {
 	for _, s := range v.Senders.Top {
 		if !slices.Contains(v.Senders.Silent, s) {
@@ -245,7 +245,7 @@ func (v view) Talking() (list []Sender) {
 	return list
 }
 
-// UnaccountedRecords is how many records are known to be neither kept nor lost by a cause.
+// UnaccountedRecords returns how many records are known to be neither kept nor lost by a known cause.
 func (v view) UnaccountedRecords() (n uint64) {
 	for _, u := range v.Balance.Unaccounted {
 		n += u.Known.Records
@@ -253,7 +253,7 @@ func (v view) UnaccountedRecords() (n uint64) {
 	return n
 }
 
-// Unsynced is how many records are written and not on stable storage yet.
+// Unsynced returns how many records are written but not durable yet.
 func (v view) Unsynced() uint64 { return v.Spool.Written - min(v.Spool.Written, v.Spool.Durable) }
 
 // phaseStep is a phase of the end on the page.
@@ -261,7 +261,7 @@ type phaseStep struct {
 	Name, State, Took, Err string
 }
 
-// steps lists the phases: those that are over, the current one, and those to come.
+// steps returns the phases that are over, the current one, and those to come.
 func steps(s *Snapshot) (list []phaseStep) {
 	for _, p := range s.Drain.Phases {
 		step := phaseStep{Name: p.Name, State: "done", Took: length(p.Seconds), Err: p.Err}
@@ -280,7 +280,7 @@ func steps(s *Snapshot) (list []phaseStep) {
 	return list
 }
 
-// bar is a part of a whole.
+// bar shows a part of a whole.
 type bar struct {
 	Percent int
 	Level   Level
@@ -300,7 +300,7 @@ func newBar(part, all int64) bar {
 	return b
 }
 
-// destLevel is the level of a destination's state.
+// destLevel returns the level of a destination's state.
 func destLevel(d Destination) Level {
 	switch d.State {
 	case ship.StateOK:
@@ -311,7 +311,7 @@ func destLevel(d Destination) Level {
 	return Error
 }
 
-// empties says when nothing is pending any more.
+// empties returns when nothing will be pending any more.
 func empties(d Destination) string {
 	switch {
 	case d.Pending.Records == 0:

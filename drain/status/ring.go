@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// step is the time from one point of the history to the next, span how far it goes back.
+	// step is the time from one point of the history to the next, span the length of the history.
 	step = 10 * time.Second
 	span = time.Hour
 )
@@ -14,12 +14,12 @@ const (
 // ring has the points of the last hour, in memory that stops growing.
 type ring[T any] struct {
 	points []T
-	next   int // the oldest point, which the next one replaces, once all places are taken
+	next   int // index of the oldest point, which the next one replaces once the ring is full
 }
 
 // add adds a point.
 func (r *ring[T]) add(p T) {
-	if len(r.points) <= int(span/step) { // one more: the beginning of the first step
+	if len(r.points) <= int(span/step) { // one more, for the beginning of the first step
 		r.points = append(r.points, p)
 		return
 	}
@@ -40,13 +40,13 @@ func (r *ring[T]) last() *T {
 	return r.at(r.len() - 1)
 }
 
-// slope is the trend of a value that jumps up and down, as the line that fits the points best (least squares), in units per
-// second. A value that is NaN is unknown. ok is false while too few are known to tell.
+// slope returns the trend of a fluctuating value, as the slope of the line that fits the points best (least squares), in
+// units per second. NaN is an unknown value. ok is false if too few values are known.
 func slope[T any](r *ring[T], window time.Duration, value func(*T) (at time.Duration, v float64)) (perSecond float64, ok bool) {
 	if r.len() == 0 {
 		return 0, false
 	}
-	end, y0 := value(r.last()) // counted from here: products of large numbers would lose digits
+	end, y0 := value(r.last()) // the origin: products of large numbers would lose digits
 	var n, sx, sy, sxx, sxy float64
 	for i := r.len() - 1; i >= 0; i-- {
 		at, v := value(r.at(i))

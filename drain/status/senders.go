@@ -12,20 +12,20 @@ import (
 const (
 	// topSenders is how many senders of a class a Snapshot names, and how many silent ones.
 	topSenders = 20
-	// silentAfter is how long a sender must have been quiet to be called silent: many send a mark every few minutes only.
+	// silentAfter is how long a sender must have been quiet to count as silent: many send only a mark every few minutes.
 	silentAfter = 5 * time.Minute
-	// establishedLeast is how many records a sender must certainly have sent to count as a source that should go on.
+	// establishedLeast is how many records a sender must certainly have sent to count as a source that should continue.
 	establishedLeast = 1000
 )
 
-// Established reports whether this is a source of records beyond doubt: it has certainly sent a thousand, and more than may
-// have been others'. An address that somebody forged a few times is not. Only an established sender is missed when it is
-// silent, and gets metrics of its own.
+// Established reports whether this is certainly a source of records: it has certainly sent a thousand, and more than may
+// have come from other addresses. An address that was forged a few times is not established. Only an established sender is
+// listed when it becomes silent, and gets metrics of its own.
 func (s *Sender) Established() bool {
 	return s.Received.Records >= establishedLeast && s.Over < s.Received.Records
 }
 
-// sendersOf merges what the listeners of a class know of their senders.
+// sendersOf merges the senders of the listeners of a class.
 func sendersOf(all []ingest.Sender, now time.Time) Senders {
 	s := Senders{Top: []Sender{}, Silent: []Sender{}}
 	for i, x := range ingest.TopSenders(all, len(all)) {

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// TestSenders: the senders that have certainly sent the most come first, and those that have stopped are named, not those that
-// have hardly begun, or whose count is mostly that of others.
+// TestSenders: the senders that have certainly sent the most come first, and those that have stopped are listed as silent,
+// except for those with few records or with a count that is mostly that of other addresses.
 func TestSenders(t *testing.T) {
 	now := time.Now()
 	from := func(last byte, own, over uint64, ago time.Duration) ingest.Sender {

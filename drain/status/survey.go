@@ -9,7 +9,7 @@ import (
 	"github.com/penstock-go/penstock/spool"
 )
 
-// survey is what has to be asked of a disk, which may hang in the kernel.
+// survey has the values that only the disk can provide, which may hang in the kernel.
 type survey struct {
 	total, free int64
 	volume      string // identifies the file system; "" if that is unknown
@@ -17,15 +17,15 @@ type survey struct {
 	damages     []spool.Damage
 }
 
-// surveys has the latest survey of each spool. A disk that hangs delays its own survey, and nothing else.
+// surveys has the latest survey of each spool. A disk that hangs delays only its own survey.
 type surveys struct {
 	mu   sync.Mutex
 	of   map[string]survey    // by directory
-	busy map[string]time.Time // being asked, since then
+	busy map[string]time.Time // a survey is in progress, since then
 	wg   sync.WaitGroup
 }
 
-// look begins to ask, unless the last question is not answered yet.
+// look starts a survey, unless the previous one is still in progress.
 func (s *surveys) look(sp *spool.Spool) {
 	dir := sp.Dir()
 	s.mu.Lock()
@@ -49,7 +49,7 @@ func (s *surveys) look(sp *spool.Spool) {
 	})
 }
 
-// wait waits until all questions are answered, but no longer than a moment for a disk that hangs.
+// wait waits until all surveys are complete, but only for a moment if a disk hangs.
 func (s *surveys) wait() {
 	answered := make(chan struct{})
 	go func() { s.wg.Wait(); close(answered) }()
@@ -59,10 +59,11 @@ func (s *surveys) wait() {
 	}
 }
 
-// patience is how long the latest survey counts while the next one is not answered.
+// patience is how long the latest survey is valid while the next one is in progress.
 const patience = time.Minute
 
-// get returns the latest survey; false if there is none yet. The size that a disk had before it hung is unknown now.
+// get returns the latest survey; false if there is none yet. If the disk has hung for longer than patience, its size is
+// unknown.
 func (s *surveys) get(dir string) (survey, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

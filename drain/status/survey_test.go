@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestDiskHangs: the size that a disk had before it hung does not go on as its size, and nobody is told to replace the disk.
+// TestDiskHangs: when a disk has hung for long, its former size is no longer shown, and no cure says to replace the disk.
 func TestDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, nil)

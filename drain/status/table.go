@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/drain"
 )
 
-// WriteTable writes the snapshot for people at a terminal. The snapshot may come from another process: nothing in it can move the
+// WriteTable writes the snapshot for a terminal. The snapshot may come from another process, so nothing in it can move the
 // cursor.
 func (s *Snapshot) WriteTable(w io.Writer) error {
 	var b strings.Builder
@@ -69,7 +69,7 @@ func (s *Snapshot) WriteTable(w io.Writer) error {
 	return err
 }
 
-// verdict is the state in words.
+// verdict returns the state in words.
 func (s *Snapshot) verdict() string {
 	errors, warnings := 0, 0
 	for _, t := range s.Trouble {
@@ -97,7 +97,7 @@ func (s *Snapshot) verdict() string {
 	return strings.Join(parts, ", ")
 }
 
-// doing says whether the service runs, or how far its end is.
+// doing returns whether the service runs, or how far its end is.
 func (s *Snapshot) doing() string {
 	switch {
 	case s.Drain.Phase != drain.PhaseRun:

@@ -149,13 +149,15 @@ func (d *Destination) trouble(add adder) {
 	}
 }
 
-// A certificate that ends soon is a warning; senders that check it are about to fail when it is urgent.
+// A certificate that expires soon is a warning. Shortly before it expires it is an error, since senders that check it
+// will then fail.
 const (
 	soon   = 14 * 24 * time.Hour
 	urgent = 2 * 24 * time.Hour
 )
 
-// charge is what the kernel charges the receive buffer for a datagram of this listener: see ingest.Stats.ReceiveBuffer.
+// charge returns what the kernel charges the receive buffer for a datagram of this listener: see
+// ingest.Stats.ReceiveBuffer.
 func (l *Listener) charge() float64 {
 	if *l.Rate.Bytes <= 512**l.Rate.Records {
 		return 1280

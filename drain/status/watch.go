@@ -34,7 +34,7 @@ type Watch struct {
 	last    lastPage
 }
 
-// New returns a Watch. Run makes it look.
+// New returns a Watch. It observes the service while Run runs.
 func New(o *Options) (*Watch, error) {
 	if o == nil || o.Drainer == nil {
 		return nil, errors.New("status: Options.Drainer is nil")
@@ -45,14 +45,14 @@ func New(o *Options) (*Watch, error) {
 	return &Watch{d: o.Drainer, build: b, started: now, history: newHistory(now)}, nil
 }
 
-// Run keeps the history and surveys the disks until ctx ends, and returns nil then. Without it, what needs a history is
-// unknown.
+// Run records the history and surveys the disks until ctx ends, and then returns nil. Without Run, values that need a
+// history are unknown.
 func (w *Watch) Run(ctx context.Context) error {
 	if err := wait.CheckContext(ctx); err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
 	defer w.disks.wait()
-	tick := time.NewTicker(time.Second) // for classes that are added; see history.due
+	tick := time.NewTicker(time.Second) // to notice added classes; see history.due
 	defer tick.Stop()
 	for {
 		w.look()
@@ -82,7 +82,7 @@ func (w *Watch) look() {
 	}
 }
 
-// build reads what the linker has noted.
+// build returns the build information of the binary.
 func build() Build {
 	b := Build{Version: "unknown", Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

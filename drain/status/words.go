@@ -10,10 +10,10 @@ import (
 	"github.com/penstock-go/penstock/internal/units"
 )
 
-// unknown stands for a number that is not known.
+// unknown is shown for an unknown number.
 const unknown = "–"
 
-// count writes a number in full, with its thousands apart: 1,234,567.
+// count formats a number in full, with separators: 1,234,567.
 func count[N int | int64 | uint64](n N) string {
 	s := strconv.FormatInt(int64(n), 10)
 	if uint64(n) > math.MaxInt64 && n > 0 {
@@ -31,7 +31,7 @@ func count[N int | int64 | uint64](n N) string {
 	return b.String()
 }
 
-// short writes a number with three digits: 12.3k.
+// short formats a number with three digits: 12.3k.
 func short(v float64) string {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
@@ -60,7 +60,7 @@ func short(v float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', digits, 64), ".0") + units[i:i+1]
 }
 
-// size writes a number of bytes: 37.5 MiB.
+// size formats a number of bytes: 37.5 MiB.
 func size(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return unknown
@@ -68,7 +68,7 @@ func size(v float64) string {
 	return units.Size(int64(min(max(v, 0), math.MaxInt64/2)))
 }
 
-// length writes a time in two units at most: 3h 12m.
+// length formats a duration in at most two units: 3h 12m.
 func length(s float64) string {
 	s = math.Round(s)
 	switch {
@@ -95,7 +95,7 @@ func pair(s, large float64, l string, small float64, m string) string {
 	return fmt.Sprintf("%.0f%s %.0f%s", a, l, b, m)
 }
 
-// ago writes how long ago something was.
+// ago formats how long ago a time was.
 func ago(now time.Time, t *time.Time) string {
 	if t == nil {
 		return "never"
@@ -103,7 +103,7 @@ func ago(now time.Time, t *time.Time) string {
 	return length(max(0, now.Sub(*t).Seconds())) + " ago"
 }
 
-// opt applies a writer to a number that may be unknown.
+// opt formats a number that may be unknown.
 func opt(write func(float64) string, v *float64) string {
 	if v == nil {
 		return unknown
@@ -111,7 +111,7 @@ func opt(write func(float64) string, v *float64) string {
 	return write(*v)
 }
 
-// quick writes a time that is usually short: 4 ms.
+// quick formats a duration that is usually short: 4 ms.
 func quick(s float64) string {
 	switch {
 	case s < 0.001:
@@ -122,7 +122,7 @@ func quick(s float64) string {
 	return length(s)
 }
 
-// records writes a number of records.
+// records formats a number of records.
 func records(n uint64) string {
 	if n == 1 {
 		return "1 record"

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestAgo: what happened while a snapshot was taken, after its time, was now.
+// TestAgo: an event after the time of the snapshot, while it was being taken, was "now".
 func TestAgo(t *testing.T) {
 	now := time.Now()
 	for since, want := range map[time.Duration]string{

@@ -28,22 +28,23 @@
 // the spool is full or its disk stalls, nothing more is read, and the client waits or connects again. A client whose
 // connection ends before the acknowledgement sends the chunk again, so its events may be kept twice.
 //
-// A client that does not ask for acknowledgements has no guarantee, whatever the server does: it takes everything for
-// delivered that its kernel has taken. What arrives while Shutdown ends such a connection is lost, and counted (given_up).
+// A client that does not ask for acknowledgements has no guarantee, whatever the server does: it considers everything
+// delivered that its kernel has accepted. Data that arrives while Shutdown ends such a connection is lost, and counted
+// (given_up).
 //
 // The protocol has no answer that refuses an event. An event whose JSON is over the limit (TCPOptions.MaxRecord) can never be
 // taken: it counts as lost (frame_too_long), and its chunk is acknowledged, since the client would otherwise send it without
-// end. So does an event that has no JSON form (malformed): without a time or a map, with a map as a key, or nested over 100
-// levels. The bytes of both are counted as they were in MessagePack, since their JSON was not made to its end.
+// end. The same applies to an event that has no JSON form (malformed): without a time or a map, with a non-empty array or map
+// as a key, or nested over 100 levels. The bytes of both are counted as in MessagePack, since their JSON was never completed.
 //
 // # Limits
 //
 // A whole message also has to fit into TCPOptions.MaxRecord, although it holds many records: choose it above chunk_limit_size
 // of Fluentd's buffers, which is 8 MiB by default. Its tag may have 4 KiB, and the id of a chunk 1 KiB. A compressed chunk is
-// inflated through a buffer, and may become 64 times as large as TCPOptions.MaxRecord. What exceeds these limits or is no
-// message ends the connection, counted as malformed.
+// inflated through a buffer, to at most 64 times TCPOptions.MaxRecord. Data that exceeds these limits or is not a message
+// ends the connection, counted as malformed.
 //
-// The memory for inflated entries and for JSON is outside TCPOptions.MemoryBytes. Usually a connection uses about 350 KiB
-// while it unpacks a chunk. An event that is longer needs up to about three times TCPOptions.MaxRecord, so hostile clients
-// can make all connections together use that much times TCPOptions.MaxConns.
+// The memory for inflated entries and for JSON does not count against TCPOptions.MemoryBytes. Usually a connection uses
+// about 350 KiB while it unpacks a chunk. A longer event needs up to about three times TCPOptions.MaxRecord, so hostile
+// clients can make all connections together use TCPOptions.MaxConns times as much.
 package fluentforward

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// firstBuffer is what compressed entries are inflated through, unless one needs more.
+	// firstBuffer is the size of the buffer through which compressed entries are inflated, unless an entry needs more.
 	firstBuffer = 64 << 10
 	// maxRatio is how much larger than TCPOptions.MaxRecord compressed entries may become.
 	maxRatio = 64
 )
 
-// entries are the events of a message that are not unpacked yet: a single one, some in memory, or some that have to be
-// inflated.
+// entries are the events of a message that are not unpacked yet: a single event, several in memory, or several that must
+// be inflated.
 type entries struct {
 	active bool
 	tag    []byte
@@ -25,7 +25,7 @@ type entries struct {
 
 	inflater *gzip.Reader // nil unless they are compressed
 	source   bytes.Reader
-	left     int64 // bytes that may still come out
+	left     int64 // bytes that the entries may still inflate to
 	ended    bool
 	entry    scanner
 	buf      []byte // buf[from:to] is inflated
@@ -60,7 +60,7 @@ func (e *entries) open(packed []byte, compressed bool, max int) (err error) {
 	return nil
 }
 
-// end is called after the last entry.
+// end releases what unpacking needed, after the last entry.
 func (e *entries) end() {
 	if e.inflater != nil {
 		inflaters.Put(e.inflater)

@@ -58,7 +58,7 @@ func (h *header) elements() int {
 	return 0
 }
 
-// payload returns how many bytes follow that belong to no further value.
+// payload returns how many bytes after the header belong to this value itself, not to an element.
 func (h *header) payload() int {
 	if h.kind == kindString || h.kind == kindBinary || h.kind == kindExt {
 		return h.length
@@ -101,7 +101,7 @@ func parse(b []byte) (h header, err error) {
 	switch f.kind {
 	case kindBool:
 		h.bits = uint64(c & 1)
-	case kindInt: // the sign is that of its width
+	case kindInt: // the sign bit depends on the width
 		shift := 64 - 8*f.width
 		h.bits = uint64(int64(v<<shift) >> shift)
 	case kindFloat:
@@ -127,7 +127,8 @@ func parse(b []byte) (h header, err error) {
 	return h, nil
 }
 
-// formats are those from 0xc0 to 0xdf: the kind, the bytes of the number that follows, and the length if it is fixed.
+// formats describes the formats from 0xc0 to 0xdf: the kind, the bytes of the number that follows, and the length if it
+// is fixed.
 var formats = [32]struct {
 	kind         kind
 	width, fixed uint8
@@ -168,7 +169,7 @@ var formats = [32]struct {
 
 // scanner finds the end of a value that arrives in pieces. It looks at every byte once.
 type scanner struct {
-	at      int // what was scanned
+	at      int // bytes scanned so far
 	pending int // values that are still to come; 0 before the first
 }
 
@@ -194,7 +195,7 @@ func (s *scanner) scan(b []byte) (n int, err error) {
 	return s.at, nil
 }
 
-// split cuts a complete value off.
+// split cuts a complete value off the front of b.
 func split(b []byte) (value, rest []byte, err error) {
 	var s scanner
 	n, err := s.scan(b)
@@ -213,9 +214,9 @@ func text(b []byte) ([]byte, bool) {
 	return b[h.size : h.size+h.length], true
 }
 
-// appendJSON appends the complete value at the front of b as JSON, and returns what follows it. It stops soon after dst is
-// longer than limit: the JSON of a value may have many times the bytes of the value, and those many times the bytes of
-// compressed entries.
+// appendJSON appends the complete value at the front of b as JSON, and returns the bytes after the value. It stops soon
+// after dst is longer than limit, since JSON may have many times the bytes of the value, and a value many times its
+// compressed bytes.
 func appendJSON(dst, b []byte, depth, limit int) (out, rest []byte, err error) {
 	h, err := parse(b)
 	if err != nil {
@@ -276,7 +277,7 @@ func appendMap(dst, rest []byte, n, depth, limit int) (out, after []byte, err er
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		// A key that is an array or a map would be escaped once more with every level: it would grow without bound.
+		// A key that is an array or a map would be escaped again at every level, and grow without bound.
 		if h, err := parse(rest); err != nil || h.elements() > 0 {
 			return dst, nil, errKey
 		}
@@ -284,7 +285,7 @@ func appendMap(dst, rest []byte, n, depth, limit int) (out, after []byte, err er
 		if dst, rest, err = appendJSON(dst, rest, depth+1, limit); err != nil {
 			return dst, nil, err
 		}
-		if dst[from] != '"' { // a key that is no string
+		if dst[from] != '"' { // the key is not a string
 			key := string(dst[from:])
 			dst = jsonstring.Append(dst[:from], []byte(key), limit)
 		}

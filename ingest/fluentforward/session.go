@@ -28,10 +28,10 @@ type session struct {
 	message scanner
 	entries        // of the message that is being unpacked
 	json    []byte // where events become JSON; frames point to it
-	held    bool   // and they do
-	ack     []byte // of the message: its chunk, nil for none
-	asks    bool   // the message has one
-	asked   bool   // and so have those that frames were returned of since the last ErrFlush
+	held    bool   // frames point to json
+	ack     []byte // the chunk of the message, nil for none
+	asks    bool   // the message has a chunk
+	asked   bool   // the messages of all frames returned since the last ErrFlush have a chunk
 	out     []byte // acknowledgements that Answers has not returned yet
 	sent    []byte // what Answers returned last
 }
@@ -50,9 +50,10 @@ const (
 )
 
 const (
-	// flushBytes is how much JSON is made before the listener has to take it.
+	// flushBytes is how much JSON is made before the listener must take it.
 	flushBytes = 256 << 10
-	// jsonBytes is the size of the memory for that: the event that reaches flushBytes is usually not long.
+	// jsonBytes is the size of the memory for that, with room for the event that reaches flushBytes, which is usually
+	// short.
 	jsonBytes = flushBytes + 32<<10
 	// keptJSON is how much memory an idle connection may keep, which is enough for clients that send single events.
 	keptJSON = 16 << 10
@@ -79,7 +80,7 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 	return n, nil, nil
 }
 
-// begin takes a whole message apart.
+// begin splits a complete message into its parts.
 func (s *session) begin(message []byte) error {
 	h, err := parse(message)
 	if err != nil || h.kind != kindArray || h.length < 2 || h.length > 4 {
@@ -126,7 +127,7 @@ func (s *session) begin(message []byte) error {
 	return nil
 }
 
-// options reads the chunk and whether the entries are compressed.
+// options reads the chunk id and whether the entries are compressed.
 func (s *session) options(options [][]byte) (compressed bool, err error) {
 	s.ack, s.asks = nil, false
 	if len(options) == 0 {
@@ -166,7 +167,7 @@ func (s *session) Unpack() (frame []byte, err error) {
 	if !s.active {
 		return nil, nil
 	}
-	// A batch has only events of messages that all ask for an acknowledgement, or all do not: see Asked.
+	// Either all messages of a batch ask for an acknowledgement, or none does: see Asked.
 	if s.held && (len(s.json) >= flushBytes || s.asks != s.asked) {
 		s.held = false
 		return nil, ingest.ErrFlush
@@ -174,7 +175,7 @@ func (s *session) Unpack() (frame []byte, err error) {
 	s.asked = s.asks
 	if !s.held {
 		s.json = s.json[:0]
-		if cap(s.json) > 4*flushBytes { // a large event is over
+		if cap(s.json) > 4*flushBytes { // release the memory of a large event
 			s.json = nil
 		}
 		if cap(s.json) < jsonBytes && s.single == nil {
@@ -196,11 +197,11 @@ func (s *session) Unpack() (frame []byte, err error) {
 	return s.event(at, record)
 }
 
-// event makes the JSON of an event. If there is no room after the frames before it, append moves the new one elsewhere, and
-// they stay where they are.
+// event makes the JSON of an event. If json has no room for it, append moves json, but frames that were returned before
+// still point to the old memory.
 //
-// An event that has no JSON form, or one over the limit, is lost alone: the client would send its chunk again without end, and
-// the events before it would be kept each time.
+// Only an event that has no JSON form or is over the limit is lost, not its whole chunk: the client would send the chunk again
+// without end, and its earlier events would be kept each time.
 func (s *session) event(at, record []byte) (frame []byte, err error) {
 	from := len(s.json)
 	b, err := s.appendEvent(s.json, at, record, from+s.max)
@@ -245,7 +246,7 @@ func (s *session) appendEvent(b, at, record []byte, limit int) (out []byte, err 
 	return b, nil
 }
 
-// timeAndMetadata takes [time, metadata] apart, which Fluent Bit can send instead of a time. Metadata without content is nil.
+// timeAndMetadata splits [time, metadata], which Fluent Bit can send instead of a time. Empty metadata is returned as nil.
 func timeAndMetadata(b []byte) (at, metadata []byte, err error) {
 	h, err := parse(b)
 	if err != nil || h.kind != kindArray {
@@ -279,7 +280,8 @@ func timeOf(b []byte) (time.Time, bool) {
 	return eventTime(&h, b[h.size:])
 }
 
-// Answers implements ingest.Acknowledger. The listener calls it when the sink has taken all frames, so their memory is free.
+// Answers implements ingest.Acknowledger. The listener calls it when the sink has taken all frames, so their memory can be
+// reused.
 func (s *session) Answers() []byte {
 	if !s.active {
 		s.freeJSON()
@@ -288,7 +290,7 @@ func (s *session) Answers() []byte {
 	return s.sent
 }
 
-// freeJSON is called when no frame points to json any more.
+// freeJSON releases the memory of json when no frame points to it any more.
 func (s *session) freeJSON() {
 	s.json, s.held = s.json[:0], false
 	if cap(s.json) == jsonBytes {
@@ -299,8 +301,8 @@ func (s *session) freeJSON() {
 	}
 }
 
-// Asked implements ingest.OptionalAcknowledger: a client asks with each message. Of a message that is not complete it is unknown, and taken to
-// be as with the one before.
+// Asked implements ingest.OptionalAcknowledger: a client asks in each message. An incomplete message is assumed to ask if the
+// message before it did.
 func (s *session) Asked() bool { return s.asked }
 
 // Bye implements ingest.Acknowledger. The protocol has no last message.

@@ -8,21 +8,21 @@
 //
 // # Records
 //
-// Each event is a record. Its Data is the JSON document as the client has sent it, byte for byte. An event in a data frame,
-// which has key and value pairs and is what old clients send, becomes a JSON object of strings in the order of the pairs;
-// bytes that are not UTF-8 become U+FFFD there.
+// Each event is a record. Its Data is the JSON document as the client has sent it, byte for byte. Old clients send events
+// in data frames, as key and value pairs. Such an event becomes a JSON object of strings in the order of the pairs; in it,
+// bytes that are not UTF-8 become U+FFFD.
 //
 // # Guarantees
 //
 // An event is acknowledged when it is on stable storage, under every sync policy of the spool. A client need not wait for a
-// whole window: whatever is durable is acknowledged with the number of its last event, so a large window shares few calls
-// of fdatasync and the client sees progress. While the spool is full or its disk stalls, nothing more is read and the client
-// waits. The listener acknowledges event 0 meanwhile, which acknowledges nothing, so that the client does not take it for dead.
+// whole window: the listener acknowledges durable events by the number of the last one, so a large window needs few calls of
+// fdatasync and the client sees progress. While the spool is full or its disk stalls, nothing more is read and the client
+// waits. Meanwhile the listener acknowledges event 0, that is nothing, so that the client does not give the connection up.
 //
-// The protocol has no answer that refuses an event. An event over the limit (TCPOptions.MaxRecord) can never be taken: it
-// counts as lost (frame_too_long) and is acknowledged with the others, since the client would otherwise send it without end.
-// So is an event of key and value pairs whose JSON is over the limit; its bytes are counted as they were in the data frame. A data frame
-// that itself is over the limit, which only old clients send, is malformed and ends the connection, and the client sends it again.
+// The protocol has no answer that refuses an event. An event over the limit (TCPOptions.MaxRecord) can never be taken: it counts as
+// lost (frame_too_long) and is acknowledged with the others, since the client would otherwise send it without end. The same applies
+// to an event of key and value pairs whose JSON is over the limit; its bytes are counted as in the data frame. A data frame that is
+// itself over the limit is malformed and ends the connection, and the client sends it again.
 //
 // Shutdown acknowledges what is durable, and closes. The client sends everything else again, to this or another server. A
 // client whose connection ends before it has been acknowledged sends the window again, so part of a window may be kept twice.
@@ -30,14 +30,14 @@
 // # Compression
 //
 // A compressed frame also has to fit into TCPOptions.MaxRecord, although it holds many records. It is inflated through a
-// small buffer, and may become 64 times as large as TCPOptions.MaxRecord: with more, it is malformed and the connection ends,
-// and the client would send it again without end. Filebeat sends up to bulk_max_size events (2,048) in one frame: with the
-// default limit of 1 MiB that suffices for events of about 5 KB. Choose a larger MaxRecord if events are longer.
+// small buffer, to at most 64 times TCPOptions.MaxRecord. A larger one is malformed and ends the connection, and the client
+// would send it again without end. Filebeat sends up to bulk_max_size events (2,048) in one frame: with the default limit of
+// 1 MiB that suffices for events of about 5 KB. Choose a larger MaxRecord if events are longer.
 //
-// The buffer is outside TCPOptions.MemoryBytes. A connection that has sent a compressed frame keeps 64 KiB. It uses up to
-// TCPOptions.MaxRecord and 64 KiB while an event that is longer than that is inflated, and up to about three times
-// TCPOptions.MaxRecord while it makes JSON of a data frame. So hostile clients can make all connections together use that much times
-// TCPOptions.MaxConns. Authenticate clients, or choose a smaller MaxConns.
+// The buffer does not count against TCPOptions.MemoryBytes. A connection that has sent a compressed frame keeps 64 KiB. It uses up
+// to TCPOptions.MaxRecord and 64 KiB while it inflates an event longer than 64 KiB, and up to about three times
+// TCPOptions.MaxRecord while it makes JSON of a data frame. So hostile clients can make all connections together use
+// TCPOptions.MaxConns times as much. Authenticate clients, or choose a smaller MaxConns.
 //
 // # A configuration for Filebeat
 //

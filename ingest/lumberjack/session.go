@@ -31,9 +31,9 @@ type session struct {
 
 	// Of the present window:
 	window uint32 // events that were announced
-	count  uint32 // and have come
+	count  uint32 // events that have arrived
 	seq    uint32 // of the last one
-	told   bool   // seq is in out already
+	told   bool   // out contains an acknowledgement of seq
 	out    []byte // acknowledgements that Answers has not returned yet
 	sent   []byte // what Answers returned last
 }
@@ -75,7 +75,7 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 	return s.one(data)
 }
 
-// one takes the frame at the front of data that is not compressed.
+// one takes an uncompressed frame from the front of data.
 func (s *session) one(data []byte) (n int, frame []byte, err error) {
 	switch {
 	case len(data) > 0 && data[0] != '2':
@@ -108,7 +108,7 @@ func (s *session) one(data []byte) (n int, frame []byte, err error) {
 		return end, data[10:end:end], nil
 	case 'D':
 		n, frame, err = s.pairs(data)
-		if n > 0 { // lost or not
+		if n > 0 { // whether it is lost or not
 			s.event(number)
 		}
 		return n, frame, err
@@ -118,7 +118,7 @@ func (s *session) one(data []byte) (n int, frame []byte, err error) {
 	return 0, nil, fmt.Errorf("%w: frame %q", errVersion, data[1])
 }
 
-// pass skips n bytes of an event over the limit. With its last byte it is an event like every other one.
+// pass skips n bytes of an event over the limit. At its last byte, the event counts in its window like any other.
 func (s *session) pass(n int) error {
 	if s.skip.left -= n; s.skip.left == 0 {
 		s.event(s.skip.seq)
@@ -126,8 +126,8 @@ func (s *session) pass(n int) error {
 	return &ingest.LostFrame{Cause: segment.FrameTooLong, Bytes: uint64(n), Rest: true}
 }
 
-// pairs takes a data frame and returns it as a JSON object, in memory of its own. The JSON may have six times the bytes of the frame, so
-// it is made only up to the limit. Beyond it the event is lost alone, like every other one over the limit.
+// pairs takes a data frame and returns it as a JSON object, in newly allocated memory. The JSON may have six times the bytes of the
+// frame, so it is made only up to the limit. If it exceeds the limit, only this event is lost, like any other event over the limit.
 func (s *session) pairs(data []byte) (n int, frame []byte, err error) {
 	end, err := s.dataEnd(data)
 	if end == 0 || err != nil {
@@ -151,15 +151,16 @@ func (s *session) pairs(data []byte) (n int, frame []byte, err error) {
 	return end, frame, nil
 }
 
-// scanned is how much of an incomplete data frame was looked at: otherwise each read would begin again at its front.
+// scanned is how much of an incomplete data frame was scanned, so that scanning does not restart at the front after each
+// read.
 type scanned struct {
 	at   int    // where the next key or value begins; 0 at the front
 	left uint64 // keys and values still to come
 }
 
-// dataEnd returns where the data frame at the front of data ends; 0 if it is incomplete. Keys and values may take max bytes
-// together with their sizes. What was promised decides, never how much of it has arrived: a frame is taken or refused the
-// same however reads cut it.
+// dataEnd returns where the data frame at the front of data ends; 0 if it is incomplete. Keys and values may have max bytes
+// together with their sizes. The announced sizes decide, not how much has arrived, so the result does not depend on how
+// reads cut the frame.
 func (s *session) dataEnd(data []byte) (end int, err error) {
 	p := &s.scanned
 	if p.at == 0 {
@@ -185,7 +186,7 @@ func (s *session) dataEnd(data []byte) (end int, err error) {
 	return end, nil
 }
 
-// open begins a window. What has come of the one before it is acknowledged separately.
+// open begins a window. Events of the window before it are acknowledged separately.
 func (s *session) open(events uint32) {
 	s.tell()
 	s.window, s.count, s.seq, s.told = events, 0, 0, true
@@ -195,7 +196,7 @@ func (s *session) open(events uint32) {
 func (s *session) event(seq uint32) {
 	s.count++
 	s.seq, s.told = seq, false
-	if s.count == s.window { // the next one may begin without a frame of its own
+	if s.count == s.window { // the next window may begin without a window frame
 		s.tell()
 		s.count = 0
 	}

@@ -41,7 +41,7 @@ func compressed(frames ...string) string {
 
 func ack(seq int) string { return "2A" + string(u32(seq)) }
 
-// result is what a stream becomes.
+// result is the result of cutting a stream.
 type result struct {
 	frames []string
 	lost   []ingest.LostFrame
@@ -146,7 +146,7 @@ var streams = []struct {
 	{"cut inside", window(2) + compressed(event(1, "a"), event(2, "b")[:10]), []string{"a"}, nil, ack(1), errCut},
 }
 
-// Every stream gives the same however it is cut: whole, in two at every byte, byte by byte.
+// Every stream gives the same result however it is cut: whole, in two at every byte, byte by byte.
 func TestSession(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// Much more than the buffer comes out of one frame, and every event is as it was.
+// One frame inflates to much more than the buffer, and every event arrives unchanged.
 func TestLargeFrame(t *testing.T) {
 	var want, frames []string
 	for i := range 3000 {
@@ -223,7 +223,8 @@ func TestEscapesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzSession: no stream crashes a session, gives an event over the limit, or depends on where reads end.
+// FuzzSession: no stream makes a session panic or return an event over the limit, and the result does not depend on where
+// reads end.
 func FuzzSession(f *testing.F) {
 	for _, tt := range streams {
 		f.Add([]byte(tt.stream), uint16(3), uint8(200))

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// firstBuffer is what a compressed frame is inflated through, unless an event needs more.
+	// firstBuffer is the size of the buffer through which a compressed frame is inflated, unless an event needs more.
 	firstBuffer = 64 << 10
 	// maxRatio is how much larger than TCPOptions.MaxRecord a compressed frame may become.
 	maxRatio = 64
@@ -22,7 +22,7 @@ type unpacking struct {
 	active   bool
 	source   bytes.Reader
 	inflater io.ReadCloser
-	left     int64 // bytes that may still come out
+	left     int64 // bytes that the frame may still inflate to
 	buf      []byte
 	from, to int
 	held     bool // frames point to buf
@@ -47,12 +47,12 @@ func (u *unpacking) begin(data []byte, max int) (err error) {
 	return nil
 }
 
-// end gives the inflater back.
+// end returns the inflater to the pool.
 func (u *unpacking) end() {
 	inflaters.Put(u.inflater)
 	u.inflater, u.active = nil, false
 	u.source.Reset(nil)
-	if len(u.buf) > firstBuffer { // an idle connection does not keep it
+	if len(u.buf) > firstBuffer { // an idle connection does not keep a large buffer
 		u.buf, u.from, u.to, u.held = nil, 0, 0, false
 	}
 }
@@ -91,7 +91,7 @@ func (s *session) Unpack() (frame []byte, err error) {
 	return nil, nil
 }
 
-// fill inflates more into buf, or says with ErrFlush that frames are in the way.
+// fill inflates more into buf, or returns ErrFlush if buf is full and frames point to it.
 func (u *unpacking) fill(max int) error {
 	if u.to == len(u.buf) {
 		if u.held {
@@ -99,7 +99,7 @@ func (u *unpacking) fill(max int) error {
 			return ingest.ErrFlush
 		}
 		rest := u.buf[u.from:u.to]
-		if u.from == 0 { // a frame that does not fit
+		if u.from == 0 { // the frame does not fit
 			u.buf = make([]byte, min(max+firstBuffer, 2*len(u.buf)+firstBuffer))
 		}
 		u.from, u.to = 0, copy(u.buf, rest)

@@ -34,7 +34,7 @@ func (d *discard) WaitDurable(context.Context, uint64) error {
 }
 func (d *discard) Account(segment.Account) {}
 
-// waits counts the waiting for durability: as many as there are syncs at most.
+// waits counts the calls of WaitDurable, an upper bound of the syncs.
 type waits struct {
 	*spool.Intake
 	n *atomic.Int64
@@ -45,8 +45,8 @@ func (w waits) WaitDurable(ctx context.Context, seq uint64) error {
 	return w.Intake.WaitDurable(ctx, seq)
 }
 
-// BenchmarkRELP is one client on one connection with messages of 512 bytes, which has a window of them on their way and
-// waits for all answers: nothing kept, and durable in a spool. An operation is a message.
+// BenchmarkRELP has one client on one connection, which keeps a window of messages of 512 bytes in transit and waits for
+// all answers: once without keeping anything, and once with a spool that makes them durable. An operation is a message.
 func BenchmarkRELP(b *testing.B) {
 	for _, window := range []int{128, 1000} {
 		b.Run(fmt.Sprintf("discard/%d", window), func(b *testing.B) {

@@ -10,16 +10,17 @@
 // # Guarantees
 //
 // A message is acknowledged (200 OK) when it is on stable storage, under every sync policy of the spool. While one fdatasync
-// runs, the next messages are read and appended, until TCPOptions.Window messages await
-// acknowledgement. So a whole window shares one
-// fdatasync, and so do connections that wait at the same time. Acknowledgements come in the order of the messages.
+// runs, the next messages are read and appended, until TCPOptions.Window messages await acknowledgement. So a whole window
+// shares one fdatasync, and so do connections that wait at the same time. The listener sends acknowledgements in the order
+// of the messages.
 //
-// A message that could not be made durable is not acknowledged, and the connection closes: the client sends it again. The
-// answer 500 is final, since a client then drops the message. So it is used only for what can never be taken: a message over
-// the limit (TCPOptions.MaxRecord, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a command other than syslog. Both count as
-// lost. rsyslog drops that message, logs the answer, and connects again. Overload is never answered with 500: while the spool
-// is full or its disk stalls, nothing more is read, and the client waits or connects again. (With the spool's policy Reject,
-// what the spool counts as lost is not acknowledged either: the client sends it again, and it is counted again.)
+// A message that could not be made durable is not acknowledged, and the listener closes the connection: the client sends the
+// message again. The answer 500 is final, since a client then drops the message. So the listener sends it only for messages
+// that it can never take: a message over the limit (TCPOptions.MaxRecord, 1 MiB; rsyslog's maxMessageSize is 8 KiB) or a
+// command other than syslog. Both count as lost. rsyslog drops that message, logs the answer, and connects again. Overload is
+// never answered with 500: while the spool is full or its disk stalls, nothing more is read, and the client waits or connects
+// again. (With the spool's policy Reject, messages that the spool counts as lost are not acknowledged either: the client
+// sends them again, and they are counted again.)
 //
 // Shutdown acknowledges what is durable, sends the hint serverclose, and closes. The client sends everything else again,
 // to this or another server. This listener does not count those messages.
@@ -27,7 +28,7 @@
 // # Duplicates
 //
 // A client that loses its connection sends again what was not acknowledged, and cannot know how much of that was kept. So
-// each time up to its window of messages (rsyslog: 128) can be kept twice. Every protocol with acknowledgements has this
+// each time up to one window of messages (rsyslog: 128) can be kept twice. Every protocol with acknowledgements has this
 // property; a program that must remove duplicates puts a number into the messages.
 //
 // # A configuration for rsyslog
@@ -59,7 +60,7 @@
 //	COMMAND  1 to 32 letters: open, syslog, close; from the server rsp, and the hint serverclose
 //	DATALEN  1 to 9 digits: the bytes of DATA
 //
-// The listener ends the connection, and counts it as malformed, after any other bytes, a transaction number out of turn, a
-// message before the session is open, or a second open. It counts a frame that the client leaves incomplete as on any TCP
-// connection: malformed if the client closed the connection, reset if the client was gone. The client still has that message.
+// The listener ends the connection, and counts it as malformed, after any other bytes, a transaction number out of order, a
+// message before the session is open, or a second open. It counts an incomplete frame at the end as on any TCP connection:
+// malformed if the client closed the connection, reset if the connection broke. The client still has that message.
 package relp

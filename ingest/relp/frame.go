@@ -18,15 +18,15 @@ var (
 	errTrailer = errors.New("relp: no LF after the data of a frame")
 )
 
-// header is that of a frame.
+// header is the header of a frame.
 type header struct {
 	txnr    uint32
 	command []byte // a slice of what was parsed
 	size    int    // DATALEN
 }
 
-// parseHeader reads the header at the front of data. n is its length without the byte behind DATALEN, which is there; 0
-// if more bytes are needed to tell.
+// parseHeader reads the header at the front of data. n is its length without the byte after DATALEN, which data contains;
+// 0 if more bytes are needed.
 func parseHeader(data []byte) (h header, n int, err error) {
 	txnr, n, err := number(data, 0, errTXNR)
 	if n == 0 || err != nil {
@@ -58,7 +58,7 @@ func parseHeader(data []byte) (h header, n int, err error) {
 	return header{txnr: uint32(txnr), command: command, size: size}, n, nil
 }
 
-// number reads 1 to 9 digits at data[from:] and returns where they end; 0 if that is not there yet.
+// number reads 1 to 9 digits at data[from:] and returns where they end; 0 if data does not contain the end yet.
 func number(data []byte, from int, bad error) (v, n int, err error) {
 	for n = from; n < len(data) && data[n]-'0' <= 9; n++ {
 		if n-from == maxDigits {
@@ -83,7 +83,7 @@ func (h *header) frame(data []byte, n int) (length int, payload []byte, err erro
 	case h.size > 0:
 		n++ // the space
 	case data[n] == ' ':
-		// Some clients send the space also if there is no data. It has no other meaning.
+		// Some clients send the space even if there is no data.
 		if n++; n == len(data) {
 			return 0, nil, nil
 		}
@@ -97,7 +97,7 @@ func (h *header) frame(data []byte, n int) (length int, payload []byte, err erro
 	return n + h.size + 1, data[n : n+h.size : n+h.size], nil
 }
 
-// next returns the transaction number after txnr: 1 after the largest, since 0 is that of hints.
+// next returns the transaction number after txnr: 1 after the largest, since hints have 0.
 func next(txnr uint32) uint32 {
 	if txnr == maxNumber {
 		return 1
@@ -105,7 +105,7 @@ func next(txnr uint32) uint32 {
 	return txnr + 1
 }
 
-// orderError says that a frame is missing, or that there is one too many.
+// orderError returns the error for a missing or repeated frame.
 func orderError(got, want uint32) error {
 	return fmt.Errorf("relp: transaction number %d, expected %d", got, want)
 }

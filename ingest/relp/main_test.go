@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sink keeps everything, and makes it durable as the test says.
+// sink keeps everything, and makes it durable when the test says so.
 type sink struct {
 	mu       sync.Mutex
 	cond     *sync.Cond
@@ -164,7 +164,7 @@ func shutdown(t testing.TB, l ingest.Listener) {
 
 const offers = "relp_version=0\nrelp_software=test\ncommands=syslog"
 
-// client speaks RELP as it is told to, right or wrong.
+// client sends RELP as a test says, valid or not.
 type client struct {
 	t    testing.TB
 	conn net.Conn
@@ -188,7 +188,7 @@ func talk(t testing.TB, c net.Conn) *client {
 	return &client{t: t, conn: c, r: bufio.NewReader(c), txnr: 1}
 }
 
-// frame is the next one.
+// frame sends the next frame.
 func (c *client) frame(command, data string) string {
 	f := frame(c.txnr, command, data)
 	c.txnr++

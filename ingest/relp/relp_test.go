@@ -103,7 +103,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// rejected is what a full spool says under the policy Reject.
+// rejected is the error of a full spool with the policy Reject.
 type rejected struct{}
 
 func (rejected) Error() string  { return "full" }
@@ -156,7 +156,7 @@ func TestShutdown(t *testing.T) {
 	s.update(func() { s.stuck = false })
 	c.want("2 rsp 200 OK", "3 rsp 200 OK")
 	acked := 2
-	for c.answer() != "0 serverclose " { // whether the rest was read is chance, whether it was kept must be told
+	for c.answer() != "0 serverclose " { // whether the rest was read is random, but if it was kept, it must be acknowledged
 		acked++
 	}
 	c.want("EOF")
@@ -168,7 +168,8 @@ func TestShutdown(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// A client that takes no answers is read no more, whatever they are, and does not hold up a shutdown.
+// If a client reads no answers, the server reads no more from it, whatever the answers are, and a shutdown does not wait
+// for it.
 func TestDeafClient(t *testing.T) {
 	for _, command := range []string{"syslog", "other"} {
 		t.Run(command, func(t *testing.T) { deafClient(t, command) })
@@ -181,7 +182,7 @@ func deafClient(t *testing.T, command string) {
 	l := start(t, s, &ingest.TCPOptions{Grace: 10 * time.Millisecond})
 	c := dial(t, l).open()
 	c.conn.(*net.TCPConn).SetReadBuffer(4096)
-	// Once nothing can be written any more, the server has stopped to read, since it cannot write.
+	// When the client cannot write any more, the server has stopped reading, because it cannot write.
 	for err := error(nil); err == nil; {
 		c.conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 		var b []byte
@@ -194,7 +195,7 @@ func deafClient(t *testing.T, command string) {
 	s.balance(t, l.Stats())
 }
 
-// What no client sends in good faith ends its connection, is counted by cause, and leaves the others alone.
+// Input that no honest client sends ends the connection, is counted by cause, and does not affect the others.
 func TestBad(t *testing.T) {
 	open := frame(1, "open", offers)
 	for name, test := range map[string]struct {
@@ -283,7 +284,7 @@ func TestReset(t *testing.T) {
 	s.balance(t, l.Stats())
 }
 
-// Who holds a connection has to use it: to open the session, to end a frame that has begun, to take answers.
+// A client must open its session, complete a frame that it has begun, and read answers, each in time.
 func TestTimeouts(t *testing.T) {
 	s := newSink()
 	l := start(t, s, &ingest.TCPOptions{HandshakeTimeout: 30 * time.Millisecond, FrameTimeout: -1, IdleTimeout: -1})
@@ -330,7 +331,7 @@ func TestTimeouts(t *testing.T) {
 	deaf.conn.(*net.TCPConn).SetReadBuffer(4096)
 	for {
 		if _, err := io.WriteString(deaf.conn, deaf.frame("syslog", "")); err != nil {
-			break // only because the server has closed
+			break // the server has closed
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// maxControl is the most data of any command but syslog. It fits into what a frame may have in addition to its payload (see
-// ingest.Framer).
+// maxControl is the most data of any command but syslog. It fits into the bytes that a frame may have in addition to its
+// payload (see ingest.Framer).
 const maxControl = 2048
 
 // version is the newest version of the protocol that is supported here. librelp calls the same version 0.
@@ -32,7 +32,7 @@ var (
 func Framing(s *ingest.Stream) ingest.Framer { return &session{max: s.MaxRecord, want: 1} }
 
 // session is the server's side of one connection. It collects answers in the order of the commands; the listener sends them
-// when what they promise is true.
+// when the messages that they acknowledge are durable.
 type session struct {
 	max  int
 	open bool
@@ -42,7 +42,8 @@ type session struct {
 	skip refused // the frame that is being skipped, if skip.left > 0
 }
 
-// refused is a frame that is skipped. It is answered after its end, so that its data need not be kept.
+// refused is a frame that is skipped. The answer follows when the whole frame was skipped, so that its data need not be
+// kept.
 type refused struct {
 	left  int // bytes of data and LF still to come
 	txnr  uint32
@@ -91,7 +92,8 @@ func (s *session) Next(data []byte, eof bool) (n int, frame []byte, err error) {
 	return n, nil, s.refuse(refused{txnr: h.txnr, size: h.size, cause: segment.Malformed})
 }
 
-// check returns how much data a frame may have, and the cause of its loss if it has more; or why it ends the connection.
+// check returns how much data a frame may have, and the cause of loss if it has more; or an error that ends the
+// connection.
 func (s *session) check(h *header) (limit int, cause segment.Cause, err error) {
 	switch {
 	case h.txnr == 0: // a hint, which is not answered; none has a meaning for a server
@@ -103,7 +105,7 @@ func (s *session) check(h *header) (limit int, cause segment.Cause, err error) {
 		}
 		return maxControl, 0, nil
 	case h.txnr != s.want:
-		// A message would be missing or doubled, and answers could not be matched with messages.
+		// Otherwise a message would be missing or repeated, and answers could not be matched with messages.
 		return 0, 0, orderError(h.txnr, s.want)
 	}
 	switch string(h.command) {
@@ -141,14 +143,14 @@ func (s *session) pass(data []byte, eof bool) (int, []byte, error) {
 	case len(data) > 0:
 		return 1, nil, s.refuse(*k)
 	case eof:
-		k.size -= k.left - 1 // the rest was never seen
+		k.size -= k.left - 1 // the rest never arrived
 		return 0, nil, s.refuse(*k)
 	}
 	return 0, nil, nil
 }
 
-// refuse answers that a frame was not taken. This is final, since the client does not send it again. So only frames that
-// can never be taken are refused, and never because of overload.
+// refuse answers that a frame was not taken. This is final, since the client does not send the frame again. So only
+// frames that can never be taken are refused, and none because of overload.
 func (s *session) refuse(k refused) error {
 	if k.cause == segment.FrameTooLong {
 		s.answer(k.txnr, fmt.Sprintf("500 message of %d bytes, the limit is %d", k.size, s.max))
@@ -159,13 +161,13 @@ func (s *session) refuse(k refused) error {
 	return &ingest.LostFrame{Cause: k.cause, Bytes: uint64(k.size)}
 }
 
-// fail answers a command that ends the connection.
+// fail answers a command with an error, which ends the connection.
 func (s *session) fail(txnr uint32, err error) error {
 	s.answer(txnr, "500 "+err.Error())
 	return err
 }
 
-// openSession answers the client's offers with those that are accepted.
+// openSession answers the client's offers with the accepted ones.
 func (s *session) openSession(txnr uint32, offers []byte) error {
 	v, commands, syslog := -1, false, false
 	for line := range bytes.SplitSeq(offers, []byte("\n")) {
@@ -193,7 +195,7 @@ func (s *session) openSession(txnr uint32, offers []byte) error {
 	return nil
 }
 
-// answer is a frame "rsp". No hot path leads here.
+// answer appends a frame "rsp". It is not on the hot path.
 func (s *session) answer(txnr uint32, data string) {
 	s.out = fmt.Appendf(s.out, "%d rsp %d %s\n", txnr, len(data), data)
 }

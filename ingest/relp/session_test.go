@@ -14,7 +14,7 @@ import (
 
 const testOffers = "relp_version=1\ncommands=syslog"
 
-// outcome is what a session made of a stream.
+// outcome is the result of a session for a stream.
 type outcome struct {
 	frames []string
 	lost   []ingest.LostFrame
@@ -72,7 +72,7 @@ func feed(t testing.TB, s *session, stream []byte, sizes []byte) (o outcome) {
 	return o
 }
 
-// Behind the largest transaction number comes 1.
+// The transaction number after the largest is 1.
 func TestWrap(t *testing.T) {
 	s := &session{max: 10, open: true, want: maxNumber - 1}
 	o := feed(t, s, []byte("999999998 syslog 1 a\n999999999 syslog 1 b\n1 syslog 1 c\n2 syslog 1 d\n"), nil)
@@ -97,7 +97,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// What a session makes of a stream does not depend on how it arrives, and every frame taken is answered once, in order.
+// The result of a session does not depend on how the stream arrives, and every frame taken is answered once, in order.
 func FuzzSession(f *testing.F) {
 	open := fmt.Sprintf("1 open %d %s\n", len(testOffers), testOffers)
 	for _, s := range []string{

@@ -41,8 +41,8 @@ func TestURLBad(t *testing.T) {
 	}
 }
 
-// Sessions over TLS, for clients with the right certificate, in either version: the listener has to answer, and sends
-// nothing besides its answers.
+// Sessions over TLS, for clients with a valid certificate, in both versions of TLS: the listener sends its answers, and
+// nothing else.
 func TestTLS(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) { testTLS(t, version) })
@@ -63,7 +63,7 @@ func testTLS(t *testing.T, version uint16) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(1),
 	}
 	config.RootCAs.AddCert(pair.Leaf)
-	if stranger, err := tls.Dial("tcp", l.Addr().String(), config); err == nil { // TLS 1.3 tells with the first read
+	if stranger, err := tls.Dial("tcp", l.Addr().String(), config); err == nil { // TLS 1.3 reports it at the first read
 		if _, err := stranger.Read(make([]byte, 1)); err == nil {
 			t.Error("a client without a certificate got in")
 		}

@@ -6,41 +6,41 @@ import (
 	"slices"
 )
 
-// Cause says why a datagram that came in did not go out.
+// Cause is the reason why a received datagram was not sent.
 type Cause string
 
 const (
-	// NoTarget: there was no target, or none of the datagram's family.
+	// NoTarget: there was no target, or none of the datagram's address family.
 	NoTarget Cause = "no_target"
-	// Unforwarded: the kernel took a datagram in for a target, and did not hand it to an interface: there is no route, or a
-	// rule of another table dropped it. NFT engine.
+	// Unforwarded: the kernel accepted a datagram for a target, but did not pass it to an interface: there is no route, or
+	// a rule of another table dropped it. NFT engine.
 	Unforwarded Cause = "unforwarded"
-	// Queue: the queue of the receiving socket was full. User engine. Of an inherited socket (Options.Files) the kernel counts since
-	// the socket was made, so each process counts the drops of the processes before it again: those of the time between two
-	// processes would otherwise be in no account.
+	// Queue: the queue of the receiving socket was full. User engine. The kernel counts since the socket was made, so the account
+	// of a process with an inherited socket (Options.Files) repeats the drops of the processes before it: otherwise no account
+	// would have the drops between two processes.
 	Queue Cause = "queue"
 	// TooLong: the datagram is too long to be sent on with its header. User engine.
 	TooLong Cause = "too_long"
-	// Unreachable: the kernel refused to send, to any of the targets that were tried. User engine.
+	// Unreachable: the kernel refused to send to each target that was tried. User engine.
 	Unreachable Cause = "unreachable"
 	// Blocked: the sending socket took nothing for a second. User engine.
 	Blocked Cause = "blocked"
-	// GivenUp: received and not sent when the end was forced. User engine.
+	// GivenUp: the datagram was received but not sent when the end was forced. User engine.
 	GivenUp Cause = "given_up"
 )
 
-// Account is what became of the datagrams. See the documentation of the package for the equation that holds.
+// Account counts what happened to the datagrams. The documentation of the package has the equation that it satisfies.
 type Account struct {
 	In uint64 `json:"in"`
-	// Out is what the kernel took for an interface, by target, those that are no longer used included. No engine learns what is
-	// lost after that: a host that is gone answers no ARP, and the queue of an interface can be full. Ask each target for its
-	// health, as examples/udprelay does.
+	// Out counts the datagrams that the kernel accepted for sending, by target, including targets that are no longer used. No
+	// engine learns what is lost after that: a dead host answers no ARP, and the queue of an interface can be full. Check the
+	// health of each target, as examples/udprelay does.
 	Out     map[netip.AddrPort]uint64 `json:"out"`
 	Dropped map[Cause]uint64          `json:"dropped"`
-	// Passing is what had been taken in and had neither gone out nor been dropped when the account was read.
+	// Passing counts datagrams that had come in, and had been neither sent nor dropped when the account was read.
 	Passing uint64 `json:"passing"`
-	// Unfinished counts datagrams of which fragments were missing: the kernel never had them as a whole, so that they are not
-	// part of In. NFT engine: of the whole network namespace, since the engine was made.
+	// Unfinished counts datagrams with missing fragments: the kernel never had them as a whole, so they are not part of In.
+	// NFT engine only; it covers the whole network namespace, since the engine was made.
 	Unfinished uint64 `json:"unfinished"`
 }
 
@@ -62,10 +62,10 @@ func (a *Account) Lost() (n uint64) {
 	return n
 }
 
-// Balanced reports whether the equation holds.
+// Balanced reports whether the equation of the package documentation holds.
 func (a *Account) Balanced() bool { return a.In == a.Sent()+a.Lost()+a.Passing }
 
-// Targets lists the targets that Out has, sorted.
+// Targets returns the targets in Out, sorted.
 func (a *Account) Targets() []netip.AddrPort {
 	return slices.SortedFunc(maps.Keys(a.Out), netip.AddrPort.Compare)
 }

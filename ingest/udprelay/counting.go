@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// counting makes an account of the table's counters. The kernel reads them out one by one while datagrams pass, "in" first. So
-// "in" is a little older than the others, and what is missing in the others, compared with it, is no more than what was lost
-// plus what is on its way.
+// counting makes an account from the table's counters. The kernel reads them one by one while datagrams pass, "in" first. So
+// "in" is a little older than the others, and the difference between it and the others is at most the datagrams that were lost
+// plus those in transit.
 type counting struct {
 	now  map[string]uint64
-	base Account // of tables that are gone
-	// lost is what certainly never came out.
+	base Account // of former tables and counters
+	// lost is how many datagrams certainly never came out.
 	lost   uint64
 	recent []reading
 
-	unfinished uint64 // of the kernel, when counting began
+	unfinished uint64 // the kernel's count when counting began
 }
 
-// reading is how much was missing at a time; negative if the others were that much newer.
+// reading is how many datagrams were missing at a time; negative if the other counters were newer.
 type reading struct {
 	at      time.Time
 	missing int64
 }
 
-// lasting is for how long a difference must last to count as loss. The kernel itself takes microseconds from the one counter to
-// the other; a rule of another table can hand a datagram to a program that holds it for longer (NFQUEUE).
+// lasting is how long a difference must last to count as loss. A datagram normally passes from one counter to the other in
+// microseconds; a rule of another table can pass it to a program that holds it for longer (NFQUEUE).
 const lasting = 4 * time.Second
 
 func newCounting() counting {
 	return counting{now: map[string]uint64{}, base: Account{Out: nil, Dropped: map[Cause]uint64{}}, unfinished: unfinished()}
 }
 
-// note takes over what the counters say. Another program may have set them to zero, or removed the table before it was made again: then
-// the account goes on from what they said before.
+// note takes over the values of the counters. If another program has reset them, or the table was removed and made again, the
+// account continues from the former values.
 func (c *counting) note(counters map[string]uint64, now time.Time) {
 	for name, n := range c.now {
 		if m, ok := counters[name]; ok && m < n {
@@ -61,7 +61,7 @@ func (c *counting) note(counters map[string]uint64, now time.Time) {
 	}
 }
 
-// missing is how much has come in, by the counters, and neither gone out nor been dropped.
+// missing is how many datagrams, by the counters, have come in and have neither gone out nor been dropped.
 func (c *counting) missing() int64 {
 	missing := int64(c.now[inCounter]) - int64(c.now[noTargetCounter])
 	for name, n := range c.now {
@@ -72,10 +72,10 @@ func (c *counting) missing() int64 {
 	return missing
 }
 
-// settle takes everything that is missing for lost: nothing comes in any more.
+// settle counts everything that is missing as lost, because nothing comes in any more.
 func (c *counting) settle() { c.lost = uint64(max(0, c.missing())) }
 
-// restart begins with new counters, and keeps what the former ones said.
+// restart begins with new counters, and keeps the values of the former ones in base.
 func (c *counting) restart() {
 	c.settle()
 	a := c.account()
@@ -95,18 +95,18 @@ func (c *counting) account() *Account {
 			sum += n
 		}
 	}
-	// What has come out had come in.
+	// Whatever has come out has come in before.
 	a.In = max(a.In, sum)
 	lost := min(c.lost, a.In-sum)
 	a.Passing = a.In - sum - lost
 	a.Dropped[NoTarget] += c.now[noTargetCounter]
 	a.Dropped[Unforwarded] += lost
 	a.In += c.base.In
-	a.Unfinished = max(unfinished(), c.unfinished) - c.unfinished // it may be unknown at times
+	a.Unfinished = max(unfinished(), c.unfinished) - c.unfinished // a reading may fail
 	return a
 }
 
-// unfinished reads how often the kernel gave a datagram up of which fragments were missing. It is 0 where that is unknown.
+// unfinished returns how often the kernel has given up a datagram with missing fragments, 0 if that is unknown.
 func unfinished() (n uint64) {
 	if b, err := os.ReadFile("/proc/net/snmp"); err == nil {
 		var names []string

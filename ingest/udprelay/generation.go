@@ -2,11 +2,11 @@ package udprelay
 
 import "time"
 
-// schedule decides which generation of source ports is in use. The clock determines it, so that a relay that is started again
-// goes on with the generation that it would have used: a port rests even if the process that used it is gone.
+// schedule decides which generation of source ports is in use. It derives the generation from the clock, so that a restarted
+// relay continues with the generation that is due: a port rests even if the process that used it is gone.
 type schedule struct {
 	ports Ports
-	begun time.Time // with a monotonic reading: a step of the clock must not cut a rest short
+	begun time.Time // with a monotonic clock reading: a step of the clock must not shorten a rest
 	at    int       // the generation in use; -1 for none
 	used  []time.Time
 }
@@ -15,7 +15,7 @@ func newSchedule(p Ports, now time.Time) *schedule {
 	return &schedule{ports: p, begun: now, at: -1, used: make([]time.Time, p.Generations)}
 }
 
-// found notes that the ports from first to last are in use at present, by a table that was there before.
+// found notes that an existing table uses the ports from first to last.
 func (s *schedule) found(first, last int, now time.Time) {
 	for g := range s.used {
 		if from := s.ports.first(g); from <= last && first < from+s.ports.Count {
@@ -27,7 +27,7 @@ func (s *schedule) found(first, last int, now time.Time) {
 	}
 }
 
-// pick returns the generation to use now. It stays with the present one while the next has not rested.
+// pick returns the generation to use now. The current one stays in use until the next one has rested.
 func (s *schedule) pick(now time.Time) int {
 	if s.at >= 0 {
 		s.used[s.at] = now

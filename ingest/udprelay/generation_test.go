@@ -15,7 +15,7 @@ func TestSchedule(t *testing.T) {
 	last := make([]time.Time, p.Generations)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := newSchedule(p, now)
-	newest := -1 // going on with the newest generation after a pause is no new use
+	newest := -1 // continuing with the newest generation after a pause is not a new use
 	use := func() {
 		g := s.pick(now)
 		if rest := now.Sub(last[g]); g != newest && !last[g].IsZero() && rest <= p.Forgets {
@@ -32,7 +32,7 @@ func TestSchedule(t *testing.T) {
 		}
 		now = now.Add(time.Second)
 		switch {
-		case i%3001 == 3000: // killed; the kernel goes on with the table until the next process finds it
+		case i%3001 == 3000: // killed; the kernel continues with the table until the next process finds it
 			away := time.Duration(i%7) * 47 * time.Second
 			for range int(away / time.Second) {
 				last[s.at] = now
@@ -41,7 +41,7 @@ func TestSchedule(t *testing.T) {
 			first := p.first(s.at)
 			s = newSchedule(p, now)
 			s.found(first, first+p.Count-1, now)
-		case i%4001 == 4000: // ended in order, and begun again
+		case i%4001 == 4000: // ended gracefully, and started again
 			now = now.Add(10 * time.Second)
 			s = newSchedule(p, now)
 		}

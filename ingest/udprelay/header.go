@@ -5,11 +5,11 @@ import (
 	"net/netip"
 )
 
-// maxHeader is the longest PROXY header that is written: of IPv6.
+// maxHeader is the length of the longest PROXY header that is written, that for IPv6.
 const maxHeader = 16 + 36
 
-// putHeader writes a PROXY header of version 2 for a datagram (proxy-protocol.txt, 2.2) into b, and returns its length. The
-// addresses are of one family: if only one of them is IPv4, it is written as an IPv6 address that maps it.
+// putHeader writes a PROXY header of version 2 for a datagram (proxy-protocol.txt, 2.2) into b, and returns its length.
+// Both addresses must have one family: if only one of them is IPv4, it is written as an IPv4-mapped IPv6 address.
 func putHeader(b *[maxHeader]byte, from, to netip.AddrPort) int {
 	copy(b[:], "\r\n\r\n\x00\r\nQUIT\n\x21") // version 2, command PROXY
 	src, dst := from.Addr(), to.Addr()

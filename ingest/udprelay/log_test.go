@@ -22,7 +22,7 @@ func (h stuckLog) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// TestStuckLog: a log that nobody reads stops neither what the relay does each second nor its data path.
+// TestStuckLog: a log that nothing reads blocks neither the periodic work of the relay nor its data path.
 func TestStuckLog(t *testing.T) {
 	h := stuckLog{slog.DiscardHandler, make(chan struct{}, 10), make(chan struct{})}
 	defer close(h.read)
@@ -33,7 +33,7 @@ func TestStuckLog(t *testing.T) {
 	u.targets.Store(&[]netip.AddrPort{})
 	defer u.closeSenders()
 	rotated := make(chan struct{})
-	go func() { defer close(rotated); u.rotate() }() // the first generation is logged like every other one
+	go func() { defer close(rotated); u.rotate() }() // the first generation is logged like any other
 	<-h.asked
 	if !u.mu.TryLock() {
 		t.Fatal("the account is locked while a line is written")

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryFile returns a file without a name that has a content, and is at its beginning.
+// memoryFile returns an unnamed file with the given content, positioned at its beginning.
 func memoryFile(content []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("penstock-nft", unix.MFD_CLOEXEC)
 	if err != nil {

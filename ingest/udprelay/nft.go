@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// NFT is the engine that lets the kernel forward. The kernel goes on forwarding if the process ends without being asked to: an
-// NFT that is made later takes the table over, with its counters and the generation of ports that is in use.
+// NFT is the engine that lets the kernel forward. If the process is killed, the kernel continues to forward, and an NFT that
+// is made later takes the table over, with its counters and the generation of ports in use.
 type NFT struct {
 	o    Options
 	lock net.Listener
@@ -25,21 +25,21 @@ type NFT struct {
 	mu       sync.Mutex
 	targets  []netip.AddrPort
 	used     bool // Use has been called
-	own      bool // the table is there, and an engine has made it
+	own      bool // the table exists, and an engine has made it
 	ended    bool
 	schedule *schedule
 	count    counting
-	failing  string // what the log has been told
+	failing  string // the last error that was logged
 }
 
-// ErrUnusable says that this host cannot forward with nftables, now and later: see User.
+// ErrUnusable means that this host cannot forward with nftables, and retrying is useless: use User.
 var ErrUnusable = errors.New("the engine nft cannot be used")
 
-// errForeign says that the table is another program's.
+// errForeign means that the table belongs to another program.
 var errForeign = errors.New("another program has made a table of this name, which is left alone: use another Options.Table")
 
-// NewNFT checks that the kernel can forward, and takes over the table if it is there and an engine has made it. It changes nothing yet.
-// Everything that is missing is reported at once; if this host lacks something, the error is an ErrUnusable.
+// NewNFT checks that the kernel can forward, and takes over an existing table that an engine has made. It changes nothing yet. It
+// reports all problems at once; if this host lacks something, the error wraps ErrUnusable.
 func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 	n := &NFT{o: o.withDefaults()}
 	errs := []error{n.o.validate()}
@@ -69,7 +69,7 @@ func NewNFT(ctx context.Context, o *Options) (*NFT, error) {
 	return n, nil
 }
 
-// usable reports everything that this host lacks for the engine.
+// usable returns everything that this host lacks for the engine.
 func usable(ctx context.Context, listen []netip.AddrPort) error {
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("udprelay: %w: nftables exist on Linux only", ErrUnusable)
@@ -80,7 +80,7 @@ func usable(ctx context.Context, listen []netip.AddrPort) error {
 	} else if _, err := runNFT(ctx, nil, "list", "tables"); refused(err) {
 		errs = append(errs, fmt.Errorf("udprelay: %w: CAP_NET_ADMIN may be missing: %w", ErrUnusable, err))
 	} else if err != nil {
-		errs = append(errs, fmt.Errorf("udprelay: %w", err)) // later it may be used
+		errs = append(errs, fmt.Errorf("udprelay: %w", err)) // not ErrUnusable: nft may work later
 	}
 	for _, f := range []struct {
 		is           func(netip.Addr) bool
@@ -99,7 +99,7 @@ func usable(ctx context.Context, listen []netip.AddrPort) error {
 	return errors.Join(errs...)
 }
 
-// listOwn lists the table, if it is there and an engine has made it.
+// listOwn lists the table, if it exists and an engine has made it.
 func (n *NFT) listOwn(ctx context.Context) ([]byte, error) {
 	text, err := runNFT(ctx, nil, "list", "table", "inet", n.o.Table)
 	if err == nil && !isOwn(text) {
@@ -108,7 +108,7 @@ func (n *NFT) listOwn(ctx context.Context) ([]byte, error) {
 	return text, err
 }
 
-// takeOver learns from a table that an earlier process has left which ports are in use.
+// takeOver finds out which ports are in use from the table that an earlier process has left.
 func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
 	text, err := n.listOwn(ctx)
 	if errors.Is(err, errNoTable) {
@@ -125,7 +125,7 @@ func (n *NFT) takeOver(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Use implements Engine. A target that another engine in this network namespace has, or had, is refused.
+// Use implements Engine. It refuses a target that another engine in this network namespace has, or had.
 func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
 	local := ownAddresses()
 	for _, t := range targets {
@@ -148,8 +148,8 @@ func (n *NFT) Use(ctx context.Context, targets []netip.AddrPort) error {
 	return nil
 }
 
-// look looks at the tables that are there; n.mu is held. It reports a target that another engine's table counts, too: after routing, nothing
-// tells the datagrams of the two apart, and each would count those of the other.
+// look checks the existing tables; n.mu is held. It returns an error if another engine's table also counts one of the targets:
+// after routing, the datagrams of the two cannot be distinguished, and each would count those of the other.
 func (n *NFT) look(ctx context.Context, targets []netip.AddrPort) error {
 	text, err := runNFT(ctx, nil, "list", "maps")
 	if err != nil {
@@ -169,7 +169,7 @@ func (n *NFT) look(ctx context.Context, targets []netip.AddrPort) error {
 	return nil
 }
 
-// gone notes that the table is not there; n.mu is held.
+// gone notes that the table does not exist; n.mu is held.
 func (n *NFT) gone() {
 	if n.own {
 		n.o.Logger.Warn("udprelay: another program has removed the table; it is made again, and nothing was forwarded meanwhile", "name", n.o.Table)
@@ -178,7 +178,7 @@ func (n *NFT) gone() {
 	n.count.restart()
 }
 
-// load makes the table say what it should; n.mu is held.
+// load writes the rules of the table; n.mu is held.
 func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time) error {
 	r := ruleset{table: n.o.Table, listen: n.o.Listen, targets: targets, create: !n.own}
 	if n.o.Mode == Generations {
@@ -190,7 +190,7 @@ func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time)
 		return err
 	}
 	_, err := runNFT(ctx, text.Bytes(), "-f", "-")
-	if err != nil && n.own && !n.used && refused(err) { // it may have failed only once
+	if err != nil && n.own && !n.used && refused(err) { // the failure may be temporary
 		_, err = runNFT(ctx, text.Bytes(), "-f", "-")
 	}
 	if err != nil && n.own && !n.used && refused(err) {
@@ -203,7 +203,7 @@ func (n *NFT) load(ctx context.Context, targets []netip.AddrPort, now time.Time)
 	return nil
 }
 
-// replace replaces the table of an earlier process that was another version, with which this one cannot go on. n.mu is held.
+// replace replaces the table of an earlier process of another version, which this version cannot continue; n.mu is held.
 func (n *NFT) replace(ctx context.Context, rules []byte, why error) error {
 	if _, err := n.listOwn(ctx); err != nil {
 		return errors.Join(why, err)
@@ -214,8 +214,8 @@ func (n *NFT) replace(ctx context.Context, rules []byte, why error) error {
 	return err
 }
 
-// Run implements Engine: it changes the ports in use when that is due, and makes the table again if another program has removed
-// it. At the end it removes the table, unless Options.Leave is set.
+// Run implements Engine: it switches to the next generation of ports when that is due, and makes the table again if another
+// program has removed it. At the end it removes the table, unless Options.Leave is set.
 func (n *NFT) Run(ctx context.Context) error {
 	defer n.lock.Close()
 	tick := time.NewTicker(time.Second)
@@ -230,7 +230,7 @@ func (n *NFT) Run(ctx context.Context) error {
 	}
 }
 
-// mend does what is due.
+// mend makes a removed table again, and switches to the next generation of ports when that is due.
 func (n *NFT) mend(ctx context.Context) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -246,7 +246,7 @@ func (n *NFT) mend(ctx context.Context) {
 		err = n.load(ctx, n.targets, now)
 	case err == nil && n.o.Mode == Generations && n.schedule.pick(now) != before:
 		if err = n.load(ctx, n.targets, now); err != nil {
-			n.schedule.at = before // the kernel goes on with it
+			n.schedule.at = before // the kernel still uses it
 			break
 		}
 		first := n.o.Ports.first(n.schedule.at)
@@ -262,7 +262,7 @@ func (n *NFT) mend(ctx context.Context) {
 	n.failing = text
 }
 
-// end removes the table, after everything that came in by then was counted.
+// end counts everything that has come in, and then removes the table.
 func (n *NFT) end(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -317,7 +317,7 @@ func (n *NFT) read(ctx context.Context) error {
 	return nil
 }
 
-// Account implements Engine. While nft fails it is that of the last success.
+// Account implements Engine. While nft fails, it returns the account of the last success, with the error.
 func (n *NFT) Account(ctx context.Context) (*Account, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

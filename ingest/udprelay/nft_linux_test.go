@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fakeNFT puts a shell script in the place of nft.
+// fakeNFT replaces nft by a shell script.
 func fakeNFT(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -20,7 +20,8 @@ func fakeNFT(t *testing.T, script string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// TestWholeCommands: nft can read its commands to the end, even if this process is killed meanwhile. It would carry out the half of them.
+// TestWholeCommands: nft can read its commands to the end, even if this process is killed meanwhile. Otherwise it would execute
+// only a part of them.
 func TestWholeCommands(t *testing.T) {
 	fakeNFT(t, "[ ! -p /proc/self/fd/0 ] && cat")
 	commands := make([]byte, 300_000)
@@ -30,7 +31,7 @@ func TestWholeCommands(t *testing.T) {
 	}
 }
 
-// TestStrangeAnswers: an answer of nft that makes no sense does not mean that the table is gone, which would count everything twice.
+// TestStrangeAnswers: unexpected output of nft is not taken to mean that the table is gone, which would count everything twice.
 func TestStrangeAnswers(t *testing.T) {
 	o := &Options{Listen: addrs("10.0.0.1:514")}
 	n := &NFT{o: o.withDefaults(), used: true, own: true, count: newCounting()}

@@ -16,16 +16,17 @@ import (
 // nftTime bounds one call of nft, which takes milliseconds.
 const nftTime = 10 * time.Second
 
-// errNoTable says that the table does not exist.
+// errNoTable means that the table does not exist.
 var errNoTable = errors.New("the table does not exist")
 
-// runNFT runs nft with commands, or for arguments, and returns what it prints.
+// runNFT runs nft with arguments and, if not nil, commands as its input, and returns its output.
 func runNFT(ctx context.Context, commands []byte, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, nftTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nft", args...)
 	if commands != nil {
-		// Not a pipe: if this process were killed while it wrote, nft would carry out the part that it had got.
+		// This is not a pipe: if this process were killed while it wrote to one, nft would execute the part that it had
+		// read.
 		f, err := memoryFile(commands)
 		if err != nil {
 			return nil, err
@@ -50,7 +51,7 @@ func runNFT(ctx context.Context, commands []byte, args ...string) ([]byte, error
 	return out.Bytes(), nil
 }
 
-// refused reports whether nft itself has failed: it was not killed, and the time was not over.
+// refused reports whether nft itself returned an error: it was not killed and did not time out.
 func refused(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.ExitCode() > 0
@@ -68,7 +69,8 @@ func isOwn(text []byte) bool {
 
 var tableText, countedText = regexp.MustCompile(`^table (\S+ \S+) \{`), regexp.MustCompile(`"?(` + outPrefix + `[^\s",}]+)`)
 
-// parseCounted reads what nft list maps prints: which targets each engine's table counts. The tables of other programs are not among them.
+// parseCounted returns which targets each engine's table counts, from the output of nft list maps. It omits the tables of other
+// programs.
 func parseCounted(text []byte) map[string]map[netip.AddrPort]bool {
 	tables := map[string]map[netip.AddrPort]bool{}
 	var table string
@@ -90,7 +92,7 @@ func parseCounted(text []byte) map[string]map[netip.AddrPort]bool {
 
 var counterText = regexp.MustCompile(`counter (\S+) \{[^}]*packets (\d+) bytes \d+`)
 
-// parseCounters reads what nft list counters prints.
+// parseCounters parses the output of nft list counters.
 func parseCounters(text []byte) (map[string]uint64, error) {
 	counters := map[string]uint64{}
 	for _, m := range counterText.FindAllSubmatch(text, -1) {
@@ -105,7 +107,7 @@ func parseCounters(text []byte) (map[string]uint64, error) {
 
 var portsText = regexp.MustCompile(`numgen inc mod (\d+) offset (\d+)`)
 
-// parsePorts returns the source ports that a listed table gives datagrams; false if it gives none.
+// parsePorts returns the source ports that a listed table sets; false if it sets none.
 func parsePorts(text []byte) (first, last int, ok bool) {
 	m := portsText.FindSubmatch(text)
 	if m == nil {

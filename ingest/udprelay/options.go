@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-go/penstock/internal/steadylog"
 )
 
-// Mode says how datagrams are spread.
+// Mode is how datagrams are spread.
 type Mode uint8
 
 const (
@@ -32,17 +32,18 @@ func (m Mode) String() string {
 
 // Options configure an engine. The zero value of every field but Listen means its documented default.
 type Options struct {
-	// Listen are the addresses at which datagrams arrive. The unspecified address (0.0.0.0, ::) means all of the host's. The
-	// NFT engine forwards datagrams to targets of the same family only.
+	// Listen are the addresses at which datagrams arrive. The unspecified address (0.0.0.0, ::) means all addresses of the
+	// host. The NFT engine forwards datagrams only to targets of the same address family.
 	Listen []netip.AddrPort
-	// Mode says how datagrams are spread.
+	// Mode is how datagrams are spread.
 	Mode Mode
 	// Ports are the source ports of the mode Generations.
 	Ports Ports
 
-	// Table is the name of the NFT engine's table; default "penstock_relay". Two engines in one network namespace need two.
+	// Table is the name of the NFT engine's table; default "penstock_relay". Two engines in one network namespace need
+	// different tables.
 	Table string
-	// Leave keeps the table, and with it the forwarding, when Run returns. An engine that begins takes the table over.
+	// Leave keeps the table, and so the forwarding, when Run returns. The next engine takes the table over.
 	Leave bool
 
 	// Files are bound sockets that the User engine takes over instead of binding Listen, in the same order, as
@@ -52,29 +53,29 @@ type Options struct {
 	Sockets int
 	// ReceiveBuffer is the size in bytes that each socket of the User engine requests; default 64 MiB.
 	ReceiveBuffer int
-	// NoHeader leaves out the PROXY header of the User engine. Receivers then take the relay for the sender.
+	// NoHeader omits the PROXY header of the User engine. Receivers then see the relay as the sender.
 	NoHeader bool
 
 	// Logger gets lines about the life cycle, and about losses at a bounded rate; nil discards.
 	Logger *slog.Logger
 }
 
-// Ports are the source ports that the mode Generations uses: Count ports a generation, one generation after the other from
-// First on. Each is in use for Every, and rests while the others are.
+// Ports are the source ports that the mode Generations uses: Count ports per generation, one generation after the other
+// from First on. Each generation is in use for Every, and rests while the others are in use.
 type Ports struct {
 	First       int           // default 16,384
 	Count       int           // default 24,576; at least MinPorts
 	Generations int           // default 2
 	Every       time.Duration // default 150 s
-	// Forgets is after which time without a datagram the load balancer forgets a flow; default 120 s, as at AWS. Ports rest
-	// for longer.
+	// Forgets is how long without a datagram the load balancer remembers a flow; default 120 s, as at AWS. Ports rest for
+	// longer.
 	Forgets time.Duration
 }
 
-// MinPorts is the least number of ports of a generation. With fewer, the shares of the targets differ by more than a twentieth.
+// MinPorts is the least number of ports of a generation. With fewer, the shares of the targets differ by more than 5 %.
 const MinPorts = 8192
 
-// rest is how long a port is not used between two uses.
+// rest returns how long a port rests between two uses.
 func (p Ports) rest() time.Duration { return time.Duration(p.Generations-1) * p.Every }
 
 // first is the first port of a generation.

@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// portSet is the sockets that a sender sends from. They are plain descriptors: thousands of net.Conn would each have a place in
-// the poller, and nothing is read from them.
+// portSet has the sockets that a sender sends from. They are plain descriptors: nothing is read from them, and thousands of
+// net.Conn would each be registered with the poller.
 type portSet struct {
-	family int // AF_INET6 for both families, AF_INET where there is no IPv6
+	family int // AF_INET6 for both families, AF_INET if there is no IPv6
 	fds    []int
 }
 
-// spare is how many descriptors the process needs beside the ports.
+// spare is how many descriptors the process needs besides the ports.
 const spare = 128
 
-// room raises the soft limit of descriptors to what is needed, or reports which hard limit forbids that.
+// room raises the soft limit of descriptors as needed, or returns which hard limit prevents that.
 func room(need int) error {
 	need += spare
 	var l unix.Rlimit
@@ -37,8 +37,8 @@ func room(need int) error {
 	return nil
 }
 
-// open opens the ports one by one, and closes those that were open one by one: so only one descriptor more is needed. A port
-// that another socket has is left out.
+// open opens the ports one by one, and after each closes one of those that were open, so only one more descriptor is needed.
+// It omits a port that another socket has.
 func (p *portSet) open(ports senderPorts) error {
 	old := p.fds
 	p.fds = nil
@@ -64,7 +64,7 @@ func (p *portSet) open(ports senderPorts) error {
 		}
 	}
 	if len(p.fds) == 0 {
-		p.fds, old = old, nil // better the former ports than none
+		p.fds, old = old, nil // keep the former ports rather than none
 		return failed
 	}
 	if failed != nil && len(p.fds) < ports.count*3/4 {
@@ -73,7 +73,7 @@ func (p *portSet) open(ports senderPorts) error {
 	return nil
 }
 
-// drop is a filter that lets nothing in: nobody reads what is sent to the ports.
+// drop is a filter that drops everything, because nothing reads what is sent to the ports.
 var drop = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
 
 // bind opens a socket; port 0 means any.
@@ -96,7 +96,7 @@ func (p *portSet) bind(port int) (fd int, err error) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0) // the default, unless net.ipv6.bindv6only is set
 		addr = &unix.SockaddrInet6{Port: port}
 	}
-	// Where a sandbox refuses the filter, the socket's queue fills up once and takes no more than this.
+	// If a sandbox refuses the filter, the socket's queue fills up once, and this keeps it small.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1)
 	_ = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(drop)), Filter: &drop[0]})
 	if err := unix.Bind(fd, addr); err != nil {

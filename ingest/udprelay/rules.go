@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// ruleset is what the table says: see write.
+// ruleset is the content of the table: see write.
 type ruleset struct {
 	table   string
 	listen  []netip.AddrPort
 	targets []netip.AddrPort
-	// ports are the source ports that datagrams get; count 0 leaves theirs.
+	// first and count are the source ports that datagrams get; with count 0 they keep their own.
 	first, count int
-	// create refuses a table that is there: another program has made it.
+	// create makes the commands fail if the table exists, because another program has made it.
 	create bool
 }
 
-// families are the address families, in the words of nft.
+// families are the address families, with their names in nft.
 var families = []struct {
 	is                 func(netip.Addr) bool
 	name, ip, typeName string
@@ -30,25 +30,25 @@ var families = []struct {
 	{netip.Addr.Is6, "6", "ip6", "ipv6_addr"},
 }
 
-// last is the greatest priority that nft takes.
+// last is the greatest priority that nft accepts.
 const last = math.MaxInt32
 
-// The names of counters. That of a target is outPrefix and the target's address.
+// The names of counters. A target's counter is named outPrefix and the target's address.
 const (
 	inCounter       = "in"
 	noTargetCounter = "no_target"
 	outPrefix       = "out_"
 )
 
-// write writes the commands that make the table say this, for nft -f -. The kernel carries them out as one transaction: each
-// datagram meets the rules of before or of after. Whatever can be there already is added once more, which changes nothing, so
-// that counters go on.
+// write writes the commands, for nft -f -, that give the table this content. The kernel executes them as one transaction: for
+// each datagram, either all old rules or all new rules apply. Objects that may exist already are added again, which changes
+// nothing, so counters continue.
 //
-// A datagram for the relay is counted, exempted from connection tracking, which would remember one connection a port, and gets
-// the address of the next target. After routing it is counted once more, under the target. That rule has a second effect: it
-// mentions the state of connections, and only for such a rule the kernel puts fragments together before all others. Without it
-// the second fragment of a datagram, which has no ports, would match no rule. It comes after the rules of all other tables, any of
-// which can drop a datagram.
+// A datagram for the relay is counted, exempted from connection tracking, which would track one connection per port, and gets the
+// address of the next target. After routing it is counted again, for the target. The rule for that comes after the rules of all
+// other tables, since any of them can drop a datagram. It has a second effect: because it mentions the state of connections, the
+// kernel reassembles fragments before it applies any rule. Otherwise the second fragment of a datagram, which has no ports, would
+// match no rule.
 func (r *ruleset) write(w io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -86,18 +86,18 @@ func (r *ruleset) write(w io.Writer) error {
 	return err
 }
 
-// writeSpread writes the chains of one family. Each target has a chain of its own, by its place in the list; chains that are
-// left over from a longer list stay, and are not used.
+// writeSpread writes the chains of one family. Each target has its own chain, by its place in the list; chains that remain
+// from a longer list are not used.
 //
-// The last rule is for the datagrams during whose evaluation the kernel replaces the rules. It goes on with the rules of before, chains
-// included, but the elements of their maps are already gone: without that rule, the datagram would be delivered to this host.
+// The last rule is for datagrams that the kernel is evaluating while it replaces the rules. It continues with the old rules and
+// chains, but the elements of their maps are already gone: without the last rule, the datagram would be delivered to this host.
 //
-// nft writes the upper half of a number into a port: hence the shift. A map from numbers to ports would do as well, but takes
+// nft writes the upper half of a number into a port: hence the shift. A map from numbers to ports would also work, but takes
 // seconds to load.
 //
-// A datagram may have no checksum: 0 is in its place. When nft changes a port, it adjusts the checksum, even that which is not there,
-// and the receiver would drop the datagram. So there are two rules for each change, and that for datagrams without a checksum puts the
-// 0 back.
+// A datagram may have no checksum, which is written as 0. When nft changes a port, it adjusts the checksum even if it is 0, and the
+// receiver would drop the datagram. So there are two rules for each change: the one for datagrams without a checksum restores the
+// 0.
 func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, targets []netip.AddrPort) {
 	if len(targets) == 0 {
 		line("add rule %s spread%s counter name %s drop", t, family, noTargetCounter)
@@ -124,12 +124,12 @@ func (r *ruleset) writeSpread(line func(string, ...any), t, family, ip string, t
 	line("add rule %s spread%s goto to%s_0", t, family, family)
 }
 
-// counterOf is the name of a target's counter. Names have no colons.
+// counterOf returns the name of a target's counter. Names must not contain colons.
 func counterOf(a netip.AddrPort) string {
 	return outPrefix + strings.ReplaceAll(a.Addr().String(), ":", "-") + "_" + strconv.Itoa(int(a.Port()))
 }
 
-// targetOf is the target of a counter; false for a counter of none.
+// targetOf returns the target of a counter; false for a counter of no target.
 func targetOf(name string) (netip.AddrPort, bool) {
 	rest, ok := strings.CutPrefix(name, outPrefix)
 	if !ok {

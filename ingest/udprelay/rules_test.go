@@ -28,7 +28,7 @@ var rulesets = map[string]ruleset{
 	"empty":       {table: "relay", listen: addrs("10.0.1.10:514")},
 }
 
-// TestRules compares the commands with golden files, and asks nft, where it is, whether it takes them.
+// TestRules compares the commands with golden files and, if nft is installed, checks that it accepts them.
 func TestRules(t *testing.T) {
 	for name, r := range rulesets {
 		t.Run(name, func(t *testing.T) {

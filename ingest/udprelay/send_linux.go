@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-go/penstock/spool/segment"
 )
 
-// burst is how many datagrams one sendmmsg(2) takes at most.
+// burst is the most datagrams of one sendmmsg(2).
 const burst = 64
 
 // mmsghdr is struct mmsghdr of sendmmsg(2), for which golang.org/x/sys has no wrapper.
@@ -19,14 +19,14 @@ type mmsghdr struct {
 	len uint32
 }
 
-// sender sends the datagrams of one batch at a time. Everything that the kernel reads is allocated once.
+// sender sends the datagrams of one batch at a time. All memory that the kernel reads is allocated once.
 type sender struct {
 	header bool
 	ports  senderPorts
 	set    portSet
-	port   int // which of the ports is in use
-	left   int // how many datagrams it sends before the next is in use
-	turn   int // of the targets
+	port   int // index of the port in use
+	left   int // how many more datagrams leave from it
+	turn   int // index of the last target
 
 	tally tally
 
@@ -34,7 +34,7 @@ type sender struct {
 	iovs  [burst][2]unix.Iovec
 	heads [burst][maxHeader]byte
 	names [burst]unix.RawSockaddrInet6
-	to    [burst]int // which target each has
+	to    [burst]int // index of each datagram's target
 }
 
 func newSender(header bool, ports senderPorts) (*sender, error) {
@@ -64,7 +64,7 @@ func (s *sender) reopen(ports senderPorts) error {
 
 func (s *sender) close() { s.set.close() }
 
-// send sends a batch that arrived at an address. After the end of ctx it waits for no socket.
+// send sends a batch that arrived at the address at. After the end of ctx it waits for no socket.
 func (s *sender) send(ctx context.Context, batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
 	s.tally.reset(targets)
 	if len(targets) == 0 {
@@ -84,12 +84,12 @@ func (s *sender) send(ctx context.Context, batch []segment.Record, at netip.Addr
 		batch = batch[n:]
 		s.left -= n
 	}
-	for i := range s.iovs { // the batch is the listener's
+	for i := range s.iovs { // do not keep pointers to the batch, which the listener reuses
 		s.iovs[i][1] = unix.Iovec{}
 	}
 }
 
-// lay prepares the headers of the kernel for datagrams.
+// lay prepares the kernel's message headers for a batch.
 func (s *sender) lay(batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
 	for i := range batch {
 		head := 0
@@ -107,7 +107,7 @@ func (s *sender) lay(batch []segment.Record, at netip.AddrPort, targets []netip.
 	}
 }
 
-// aim makes the i-th datagram one for a target.
+// aim sets the target of the i-th datagram.
 func (s *sender) aim(i, target int, targets []netip.AddrPort) {
 	s.to[i] = target
 	a := targets[target]
@@ -126,13 +126,13 @@ func (s *sender) aim(i, target int, targets []netip.AddrPort) {
 	if a.Addr().Is4() {
 		sa.Addr = a.Addr().As4()
 	} else {
-		sa.Family = unix.AF_INET6 // the kernel refuses it, which is counted
+		sa.Family = unix.AF_INET6 // the kernel refuses to send it, which is counted
 	}
 	port(&sa.Port)
 	s.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet4
 }
 
-// flush sends the first n datagrams. One that the kernel refuses is tried with the next targets.
+// flush sends the first n datagrams. If the kernel refuses one, flush tries the next targets.
 func (s *sender) flush(ctx context.Context, n int, targets []netip.AddrPort) {
 	tries, waits := 0, 0
 	for i := 0; i < n; {
@@ -180,7 +180,7 @@ func (s *sender) sendmmsg(from, to int) (n int, errno unix.Errno) {
 	return int(r), 0
 }
 
-// writable waits until the socket takes something, for 100 ms at most.
+// writable waits until the socket is writable, for at most 100 ms.
 func (s *sender) writable() {
 	fds := []unix.PollFd{{Fd: int32(s.set.fds[s.port]), Events: unix.POLLOUT}}
 	_, _ = unix.Poll(fds, 100)

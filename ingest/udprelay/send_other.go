@@ -17,7 +17,7 @@ type sender struct {
 	header bool
 	ports  senderPorts
 	conns  []*net.UDPConn
-	turn   int // of the targets
+	turn   int // index of the last target
 	count  int // of the datagrams sent
 	buf    []byte
 
@@ -57,7 +57,7 @@ func (s *sender) close() {
 	}
 }
 
-// send sends a batch that arrived at an address.
+// send sends a batch that arrived at the address at.
 func (s *sender) send(_ context.Context, batch []segment.Record, at netip.AddrPort, targets []netip.AddrPort) {
 	s.tally.reset(targets)
 	for i := range batch {

@@ -2,7 +2,7 @@ package udprelay
 
 import "net/netip"
 
-// tally is what became of the datagrams of one batch.
+// tally counts what happened to the datagrams of one batch.
 type tally struct {
 	targets []netip.AddrPort
 	out     []uint64 // of targets
@@ -19,10 +19,10 @@ func (t *tally) reset(targets []netip.AddrPort) {
 	clear(t.dropped)
 }
 
-// senderPorts are the source ports of a sender: count ports, from first on, step apart. The zero value means one port that the
-// kernel chooses.
+// senderPorts are the source ports of a sender: count ports from first on, at a distance of step. The zero value means one
+// port that the kernel chooses.
 type senderPorts struct{ first, step, count, index int }
 
-// perPort is how many datagrams in a row leave from one port in the mode Generations: one system call sends them. Every port
-// gets the same number, so that the targets' shares stay even.
+// perPort is how many datagrams in a row leave from one port in the mode Generations, by one system call. It is the same for
+// every port, so that the targets' shares stay even.
 const perPort = 8

@@ -12,18 +12,19 @@ import (
 // Target is a receiver of datagrams.
 type Target struct {
 	Addr netip.AddrPort
-	// Draining targets get no new datagrams. They still receive what is on its way to them.
+	// Draining targets get no new datagrams. They still receive datagrams that are in transit to them.
 	Draining bool
 }
 
-// MaxTargets is the most targets that there may be.
+// MaxTargets is the most targets that an engine may have.
 const MaxTargets = 1024
 
-// ErrNoTargets says that a list has no targets. Nobody who has an empty list by mistake wants all datagrams to be dropped.
+// ErrNoTargets means that a list has no targets. It is an error because, if the list is empty by mistake, all datagrams
+// would be dropped.
 var ErrNoTargets = errors.New("udprelay: the list has no targets")
 
 // ParseTargets reads a list of targets: one a line, as HOST:PORT with an IP address, then optionally the word "draining". Empty
-// lines, and what follows a #, are ignored. A list is good or bad as a whole; all mistakes are reported.
+// lines, and text after a #, are ignored. A list with a mistake is refused as a whole; all mistakes are reported.
 func ParseTargets(list []byte) ([]Target, error) {
 	var targets []Target
 	var errs []error
@@ -68,8 +69,8 @@ func parseTarget(fields []string) (t Target, err error) {
 	return t, nil
 }
 
-// CheckTargets reports what is wrong with a list of targets: addresses to which nothing can be sent, targets that are there
-// twice, and ErrNoTargets.
+// CheckTargets returns what is wrong with a list of targets: addresses to which nothing can be sent, duplicate targets, and
+// ErrNoTargets.
 func CheckTargets(targets []Target) error {
 	if len(targets) == 0 {
 		return ErrNoTargets
@@ -96,7 +97,7 @@ func CheckTargets(targets []Target) error {
 	return errors.Join(errs...)
 }
 
-// checkAddress reports why nothing can be received at an address, or sent to it.
+// checkAddress returns why nothing can be received at an address, or sent to it.
 func checkAddress(a netip.AddrPort, local bool) error {
 	ip := a.Addr()
 	switch {

@@ -34,7 +34,7 @@ func TestParseTargets(t *testing.T) {
 	}
 }
 
-// FuzzParseTargets: a list is good or bad as a whole, and what is good can be written and read again.
+// FuzzParseTargets: a list is accepted or refused as a whole, and an accepted list can be written and read again.
 func FuzzParseTargets(f *testing.F) {
 	f.Add([]byte("10.0.2.1:514\n[fd00::1]:514 draining # x\n"))
 	f.Add([]byte("[fe80::1%a]:1\n\x00:\r"))
@@ -64,7 +64,7 @@ func FuzzParseTargets(f *testing.F) {
 	})
 }
 
-// TestAllMistakes: lines that are no targets do not hide what is wrong with the others.
+// TestAllMistakes: invalid lines do not hide mistakes in the others.
 func TestAllMistakes(t *testing.T) {
 	_, err := ParseTargets([]byte("nonsense\n10.0.0.1:514\n10.0.0.1:514\r\n0.0.0.0:514\n10.0.0.2:514\x00\nfe80::1%eth0:1\n[fe80::1%eth0]:1\n"))
 	if err == nil {

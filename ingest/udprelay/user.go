@@ -20,7 +20,7 @@ import (
 type User struct {
 	o         Options
 	listeners []*ingest.UDP
-	senders   chan *sender // those that nobody uses at present: each is for one goroutine at a time
+	senders   chan *sender // the idle ones: one goroutine at a time uses a sender
 	targets   atomic.Pointer[[]netip.AddrPort]
 	used      chan struct{} // closed by the first Use
 	usedOnce  sync.Once
@@ -32,11 +32,11 @@ type User struct {
 	dropped  map[Cause]uint64
 }
 
-// endTime is how long the end may take, in which what has arrived is sent. After it the rest is given up.
+// endTime is how long Run may still send, at the end, what has arrived. After that the rest is given up.
 const endTime = 10 * time.Second
 
-// NewUser opens the sending ports, and then the receiving sockets: no datagram waits while thousands of ports are opened. The
-// kernel queues datagrams from then on.
+// NewUser opens the sending ports, and then the receiving sockets, so that no datagram waits while thousands of ports are
+// opened. The kernel queues datagrams from then on.
 func NewUser(o *Options) (*User, error) {
 	u := &User{o: o.withDefaults(), used: make(chan struct{}), out: newOut(), dropped: map[Cause]uint64{}}
 	if err := u.o.validate(); err != nil {
@@ -74,7 +74,7 @@ func NewUser(o *Options) (*User, error) {
 	return u, nil
 }
 
-// portsOf are the source ports that the i-th of n senders uses.
+// portsOf returns the source ports that the i-th of n senders uses.
 func (u *User) portsOf(i, n int) senderPorts {
 	if u.o.Mode != Generations {
 		return senderPorts{}
@@ -85,7 +85,7 @@ func (u *User) portsOf(i, n int) senderPorts {
 	return senderPorts{first: p.first(u.schedule.pick(time.Now())) + i, step: n, count: (p.Count - i + n - 1) / n, index: i}
 }
 
-// Addrs are the addresses at which datagrams are received.
+// Addrs returns the addresses at which datagrams are received.
 func (u *User) Addrs() (addrs []netip.AddrPort) {
 	for _, l := range u.listeners {
 		if a, err := netip.ParseAddrPort(l.Addr().String()); err == nil {
@@ -129,7 +129,7 @@ func (u *User) Run(ctx context.Context) error {
 	defer fail()
 	for i, l := range u.listeners {
 		wg.Go(func() {
-			defer fail() // what arrives at the other sockets is sent, and the relay ends: half a relay is none
+			defer fail() // if one socket fails, the others send what has arrived, and the relay ends
 			sink := &spreader{u: u, at: u.o.Listen[i]}
 			if errs[i] = l.Serve(sink); errors.Is(errs[i], ingest.ErrServerClosed) {
 				errs[i] = nil
@@ -143,7 +143,8 @@ func (u *User) Run(ctx context.Context) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// wait changes the ports in use when that is due, until the end of ctx, or of the first socket that fails.
+// wait switches to the next generation of ports when that is due, until ctx ends, as it also does when a socket fails.
+// Then it shuts down.
 func (u *User) wait(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -176,7 +177,7 @@ func (u *User) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// rotate gives the senders the ports of the generation that is due.
+// rotate switches the senders to the ports of the generation that is due.
 func (u *User) rotate() {
 	u.mu.Lock()
 	before := u.schedule.at
@@ -229,7 +230,7 @@ func (u *User) snapshot() *Account {
 	return a
 }
 
-// spreader is the sink of a listener: what it takes is sent.
+// spreader is the sink of a listener: it sends the records that it takes.
 type spreader struct {
 	u  *User
 	at netip.AddrPort
@@ -242,8 +243,8 @@ func (s *spreader) Append(ctx context.Context, batch []segment.Record) (uint64, 
 	return s.Offer(ctx, batch)
 }
 
-// Offer implements ingest.Sink. It takes every batch before the end of ctx: what cannot be sent is counted. A batch after it is given
-// up, and the listener counts it.
+// Offer implements ingest.Sink. It takes every batch until ctx ends, and counts datagrams that it cannot send. After that it
+// refuses batches, and the listener counts them as given up.
 func (s *spreader) Offer(ctx context.Context, batch []segment.Record) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

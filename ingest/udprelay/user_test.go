@@ -49,7 +49,7 @@ func newBox(t *testing.T) (b box, at netip.AddrPort) {
 	return b, netip.MustParseAddrPort(u.Addr().String())
 }
 
-// free is a UDP port that nobody has.
+// free returns a UDP port that is not in use.
 func free(t *testing.T) netip.AddrPort {
 	t.Helper()
 	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -60,7 +60,8 @@ func free(t *testing.T) netip.AddrPort {
 	return netip.MustParseAddrPort(c.LocalAddr().String())
 }
 
-// TestUser: what arrives before the targets are known waits, the sender's address arrives, and the account balances.
+// TestUser: datagrams that arrive before the targets are known wait, the sender's address is passed on, and the account
+// balances.
 func TestUser(t *testing.T) {
 	at := free(t)
 	u, err := NewUser(&Options{Listen: []netip.AddrPort{at}})
@@ -99,7 +100,7 @@ func TestUser(t *testing.T) {
 			}
 		}
 	}
-	write(0) // an empty datagram is one
+	write(0) // an empty datagram counts too
 	write(65500)
 	if err := u.Use(ctx, []netip.AddrPort{aAt}); err != nil {
 		t.Fatal(err)
@@ -115,7 +116,8 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// TestUserUnreachable: what cannot be sent to one target goes to another, and is counted if none is left.
+// TestUserUnreachable: a datagram that cannot be sent to one target is sent to another, and is counted as dropped if none
+// is left.
 func TestUserUnreachable(t *testing.T) {
 	at := free(t)
 	u, err := NewUser(&Options{Listen: []netip.AddrPort{at}, NoHeader: true})
@@ -180,7 +182,8 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestUserItself: a relay that listens at all addresses of the host does not send to one of them, and so to itself, without end.
+// TestUserItself: a relay that listens at all addresses of the host refuses a target at one of them: it would send to itself
+// without end.
 func TestUserItself(t *testing.T) {
 	at := netip.AddrPortFrom(netip.IPv4Unspecified(), free(t).Port())
 	u, err := NewUser(&Options{Listen: []netip.AddrPort{at}})
@@ -196,7 +199,7 @@ func TestUserItself(t *testing.T) {
 	}
 }
 
-// TestUserHalf: when one of the sockets ends, the relay does. It does not go on as if nothing arrived there.
+// TestUserHalf: when one of the sockets fails, the relay ends. It does not continue without that socket.
 func TestUserHalf(t *testing.T) {
 	u, err := NewUser(&Options{Listen: []netip.AddrPort{free(t), free(t)}})
 	if err != nil {
@@ -228,7 +231,7 @@ func TestUserGivesUp(t *testing.T) {
 	if err := u.Use(t.Context(), []netip.AddrPort{target}); err != nil {
 		t.Fatal(err)
 	}
-	busy := <-u.senders // its socket takes nothing
+	busy := <-u.senders // the sender is busy
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

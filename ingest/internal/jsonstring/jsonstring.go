@@ -1,4 +1,4 @@
-// Package jsonstring writes JSON strings within a limit, for framings that make JSON of what untrusted senders send.
+// Package jsonstring writes JSON strings within a limit, for framings that make JSON of data from untrusted senders.
 package jsonstring
 
 import (
@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// piece is how much of a string is escaped at once. An escaped string may have six times the bytes of the string, and encoding/json
-// allocates as much several times.
+// piece is how many bytes of a string are escaped at once. An escaped string may have six times the bytes of the string, and
+// encoding/json allocates several times that.
 const piece = 4 << 10
 
-// Append appends s as a JSON string; bytes that are not UTF-8 become U+FFFD. Most strings need no escapes. One that does is escaped in
-// pieces, and given up after the one with which dst becomes longer than limit: the caller compares, and does not use the result then.
+// Append appends s as a JSON string; bytes that are not UTF-8 become U+FFFD. Most strings need no escapes. One that does is escaped
+// in pieces. Append stops after the piece with which dst exceeds limit: the caller must compare, and discard such a result.
 func Append(dst, s []byte, limit int) []byte {
 	plain := true
 	for _, c := range s {
@@ -36,8 +36,8 @@ func Append(dst, s []byte, limit int) []byte {
 	return append(dst, '"')
 }
 
-// pieceEnd returns where to cut s, at most n bytes from its front and inside no character. A character has at most 4 bytes: if
-// the last 4 bytes up to there begin none, they are not UTF-8, and it does not matter where they are cut.
+// pieceEnd returns where to cut s, at most n bytes from its front and not inside a character. A character has at most 4 bytes:
+// if none begins in the 4 bytes before n, they are not UTF-8, and it does not matter where they are cut.
 func pieceEnd(s []byte, n int) int {
 	if len(s) <= n {
 		return len(s)
