@@ -59,8 +59,7 @@ const maxShown = 1000
 // process's log.
 func errText(err error) string { return scrub.Text(err.Error(), maxShown) }
 
-// note notes what became of an audit. A place that was not asked for everything, since another one failed, has its last success from
-// before.
+// note records the outcome of an audit. A place that failed, or whose audit was interrupted, keeps its previous LastSuccess.
 func (s *Status) note(begin time.Time, took time.Duration, places []PlaceStatus, err error) {
 	s.Attempt, s.Seconds, s.Err = begin.UTC(), took.Seconds(), ""
 	if s.Audits++; err != nil {
