@@ -22,7 +22,7 @@ type unvouched struct {
 	group *group // whose lines may explain it, or nil
 }
 
-// voucher is the line about an object that another place's chain has.
+// voucher is the line about an object in another place's chain.
 type voucher struct {
 	line  ship.SegmentLine
 	place string
