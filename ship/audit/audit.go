@@ -31,7 +31,7 @@ type auditor struct {
 	objects uint64
 	seen    map[string]bool             // spools and instances that have appeared
 	strays  []foundHead                 // heads of chains that no place has
-	told    map[object.Origin]foundHead // by spool: of the strays at places where the spool has no chain either, the one with the highest Last
+	told    map[object.Origin]foundHead // the strays with the highest Last at a place without a chain of their spool
 	lacks   []*lack                     // what places lack of groups
 	kin     map[object.Origin]*group    // groups of several ids, by lineage
 }

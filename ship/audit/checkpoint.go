@@ -201,8 +201,8 @@ func (m *marks) remove() error {
 	return nil
 }
 
-// batch is the objects of one manifest that are being examined, in any order. A mark advances past a batch only when it and all batches
-// before it are done, so that one number per chain is the whole checkpoint.
+// batch holds the objects of one manifest that are being examined, in any order. A mark advances past a batch only when it and all
+// batches before it are done, so that one number per chain is the whole checkpoint.
 type batch struct {
 	at     *link
 	open   int  // objects that are not done

@@ -18,8 +18,8 @@ const skew = 5 * time.Minute
 // calendar is for how many past hours a Result also reports those without an object, because an idle hour must become complete too.
 const calendar = 35 * 24
 
-// HourReport is the judgement on one hour of a class, the same as that of an audit with Options.Hour and Options.Class. The hour is that
-// of an object's folder, which is the one in which the object's segment began: see object.HourPrefix.
+// HourReport is the judgement on one hour of a class, the same as that of an audit with Options.Hour and Options.Class. The hour of an
+// object is that of its folder, in which its segment began: see object.HourPrefix.
 type HourReport struct {
 	Class   string    `json:"class"`
 	Hour    time.Time `json:"hour"`

@@ -120,7 +120,7 @@ func TestResumeDamage(t *testing.T) {
 	}
 }
 
-// TestBadCheckpoint: what is none is refused, not taken for the beginning.
+// TestBadCheckpoint: a file that is not a checkpoint is refused, and the audit does not begin again instead.
 func TestBadCheckpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	for _, content := range []string{"{}", `{"version":1,"marks":[{"place":"x"}]}`, `{"version":7}`} {

@@ -9,8 +9,8 @@ import (
 )
 
 // checkSignature judges the signature of a manifest, if there are keys. fits: the manifest names the hash of the previous one.
-// If it is signed, it then vouches for that one, and for all that that one vouches for. So signing can begin, and keys can
-// change, in the middle of a chain, as long as its end is signed.
+// If it is signed, it then vouches for the previous one, and for everything that the previous one vouches for. So signing can
+// begin, and keys can change, in the middle of a chain, as long as its end is signed.
 func (w *walk) checkSignature(m *ship.Manifest, l *link, fits bool) {
 	keys := w.a.o.Keys
 	if len(keys) == 0 {

@@ -67,8 +67,8 @@ func (o *WatchOptions) validate() error {
 // would. An increment looks at
 //
 //   - new manifests, heads, closings and notes of repairs, and the last manifest of each chain;
-//   - the listing of each hour that ended less than two hours ago, of which a new manifest names objects, that has a finding, or that
-//     has just become complete; and, in turn, of 16 hours with objects and 4 without;
+//   - the listing of each hour that ended less than two hours ago, or has objects that a new manifest names, or has a finding, or has
+//     just become complete; in addition, of 16 hours with objects and 4 without, in turn;
 //   - objects that it has not found right before, by asking for them (Options.Deep: by reading them).
 //
 // So it notices new objects at once (in old hours, once a chain names them), and the removal of objects from recent hours. It notices
