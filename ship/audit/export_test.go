@@ -2,7 +2,7 @@ package audit
 
 import "context"
 
-// Cures are the cures, by code.
+// Cures gives tests the cures, by code.
 func Cures() map[string]string { return cures }
 
 // KeepLess bounds what an audit keeps of a catalogue.

@@ -28,7 +28,7 @@ func benchObjects(b *testing.B, n int) {
 	}
 	var most float64
 	done, watched := make(chan struct{}), make(chan struct{})
-	go func() { // with this, the heap is little larger than the live objects
+	go func() { // measures the heap, which the garbage collector keeps little larger than the live objects
 		defer close(watched)
 		for {
 			select {

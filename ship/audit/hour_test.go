@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-go/penstock/ship/shiptest"
 )
 
-// patient waits between attempts as in production, because tests go through hours of fake time. zstd shares encoders, which cannot be
-// used in more than one bubble.
+// patient waits between attempts as in production: the tests' milliseconds would be too many attempts in hours of fake time. zstd shares
+// encoders, which cannot be used in more than one bubble.
 func patient(o *ship.Options) { o.Backoff, o.Codec = ship.Backoff, "gzip" }
 
 // TestIdleHours: a spool that receives nothing still passes each hour as long as it is open, with at most one manifest per hour. A spool

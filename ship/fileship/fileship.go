@@ -105,7 +105,7 @@ func New(dir string, o *Options) (*Destination, error) {
 func Open(_ context.Context, rawURL string, o *Options) (*Destination, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, errors.New("fileship: this is no URL: write file:///DIR") // the error of url.Parse repeats the URL, which may contain a password by mistake
+		return nil, errors.New("fileship: this is no URL: write file:///DIR") // url.Parse's error repeats the URL, perhaps with a password
 	}
 	dir := u.Path
 	// People write file:dir and file://dir for a relative path; both would name another place.

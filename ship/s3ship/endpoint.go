@@ -8,8 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// ownEndpoint switches off settings for Amazon's endpoints if Options name another one. Hosts have these settings in the
-// environment or in the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT,
+// ownEndpoint switches off settings for Amazon's endpoints if the endpoint of another store is set. Hosts have these
+// settings in the environment or in the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT,
 // AWS_USE_DUALSTACK_ENDPOINT), and the SDK refuses every request with both such a setting and another endpoint.
 func (b *Destination) ownEndpoint(so *s3.Options) {
 	e := &so.EndpointOptions

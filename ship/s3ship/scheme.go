@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// scheme finds out whether a port speaks TLS if it closes connections without TLS without a response, as many servers
-// do. It tries a handshake, at most once per schemeEvery.
+// scheme finds out whether a port speaks TLS. Many servers with TLS only close a connection without TLS, and send no
+// response. It tries a handshake, at most once per schemeEvery.
 type scheme struct {
 	mu    sync.Mutex
 	asked time.Time

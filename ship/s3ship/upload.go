@@ -67,7 +67,7 @@ func (b *Destination) input(o ship.Object) *s3.PutObjectInput {
 		Tagging:              optional(b.o.tagging()),
 		ObjectLockMode:       types.ObjectLockMode(b.o.LockMode),
 	}
-	// From now, not from the records' time: otherwise the latest deliveries would be protected for the shortest time.
+	// From now, not from the records' time: otherwise the most delayed objects would be protected for the shortest time.
 	if b.o.LockMode != "" {
 		in.ObjectLockRetainUntilDate = aws.Time(time.Now().Add(b.o.LockFor).UTC())
 	}

@@ -88,7 +88,7 @@ func (u *upload) mkdirs(dirs ...string) error {
 		if l.make {
 			l.stat = u.Stat(l.dir)
 		}
-		if l.make || !leadsTo(u.h.place.dir, l.dir) { // a destination directory that was already there, and those above it, are not ours to sync
+		if l.make || !leadsTo(u.h.place.dir, l.dir) { // one that was there, at or above place.dir, is not ours to sync
 			l.up = u.openDir(path.Dir(l.dir))
 		}
 	}
