@@ -198,7 +198,7 @@ func (p *place) survey(ctx context.Context, stored io.Reader, k *object.Key, raw
 			break
 		}
 		if f.Plain {
-			seq = last + 1 // it has no numbers; count, so that there are no more records than the name allows
+			seq = last + 1 // it has no numbers; the count must not exceed what the name allows
 		}
 		if seq <= last || seq > k.Last {
 			err = fmt.Errorf("%w: record %d after record %d", errRecords, seq, last)

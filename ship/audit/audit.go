@@ -37,7 +37,7 @@ type auditor struct {
 }
 
 // Run audits the places. An error means that the audit could not be done: the options cannot be used (ErrOptions), or a request to a
-// place failed. Anything wrong with the data is in the Result instead.
+// place failed. What is wrong with the data is in the Result.
 func Run(ctx context.Context, o *Options) (*Result, error) { return runWith(ctx, o, nil, nil) }
 
 // runWith is Run with the memory that earlier audits have kept of each place, if any. At the end it calls report, if not nil, for
@@ -77,7 +77,7 @@ func runWith(ctx context.Context, o *Options, kept []*memory, report func(i int,
 	return a.result(begin), nil
 }
 
-// account saves to each place's memory whether it keeps checksums, and calls report for each place.
+// account completes each place's memory, and calls report for each place.
 func (a *auditor) account(report func(i int, p *place)) {
 	for i, p := range a.places {
 		if p.kept != nil {
@@ -96,7 +96,6 @@ func (a *auditor) check(err error) {
 	}
 }
 
-// listChains lists the chains of all places.
 func (a *auditor) listChains(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, p := range a.places {

@@ -239,7 +239,6 @@ func (w *walk) isKnown(l *link) bool {
 	return t != nil && (l.epoch < t.epoch || l.epoch == t.epoch && l.number <= t.number)
 }
 
-// openBatch opens the batch of a manifest.
 func (w *walk) openBatch(l *link) *batch {
 	b := &batch{at: l}
 	w.mu.Lock()

@@ -136,9 +136,9 @@ func (c *cursor) judgeClosings(ctx context.Context) error {
 	return nil
 }
 
-// checkReplayed looks for objects that a closed chain does not cover and another place has. The closed chain will never cover them.
-// An object that Replay has restored, and that is what the other place's chain says, is therefore no longer owed. Records that only
-// a head mentions stay owed: the place that has them must be audited too.
+// checkReplayed looks for objects that another place has, and that a closed chain does not cover and never will. One that Replay
+// has restored, and that is what the other place's chain says, is no longer owed. Records that only a head mentions stay owed: the
+// place that has them must be audited too.
 func (a *auditor) checkReplayed(ctx context.Context, w *walk) error {
 	lacks := w.behind
 	if w.Closed == nil || lacks.from == "" || lacks.told {

@@ -190,8 +190,8 @@ func damagedOnly(hurt, whole *ship.SegmentLine) bool {
 	return missing(hurt) > missing(whole) && hurt.Records+missing(hurt) == span && whole.Records+missing(whole) == span
 }
 
-// report blames the place whose manifest nothing vouches for: to alter the other manifest, someone would have to forge a successor or
-// a head too. If both or neither are vouched for, it says so instead of guessing.
+// report blames the place whose manifest nothing vouches for: to alter the other one, a forger must forge its successor or head too.
+// If both or neither are vouched for, it says so instead of guessing.
 func (d difference) report() {
 	a, b := d.a, d.b
 	keyA, keyB := a.keyOf(d.atA), b.keyOf(d.atB)

@@ -61,8 +61,8 @@
 //
 // # Watching
 //
-// A [Watcher] audits the same places again and again, and asks only for what may be new. Its documentation says which changes it
-// notices at once, and which only its full audits notice. From what it has seen, it reaches the same verdict as [Run].
+// A [Watcher] audits the same places again and again, and asks only for what may be new. Its documentation says what it notices at
+// once, and what only in its full audits. From what it has seen, it reaches the verdict of [Run].
 //
 // # Memory
 //

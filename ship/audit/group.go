@@ -181,8 +181,8 @@ func (g *group) cursors() iter.Seq[*cursor] {
 }
 
 // isDivided reports whether the records really are divided between several ids. A chain that states no segment does not count:
-// anyone could have put it there, so that the others are judged less strictly. If chains must be signed it does count, because an
-// unsigned chain is damage by itself.
+// anyone could have put it there, so that the others are judged less strictly. If chains must be signed it counts, because an
+// unsigned one is damage by itself.
 func (g *group) isDivided() bool {
 	n := 0
 	for _, s := range g.sides {

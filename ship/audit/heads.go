@@ -30,7 +30,6 @@ func (a *auditor) wanted(id object.Origin) map[headID]*link {
 	return m
 }
 
-// foundHead is a head that was read.
 type foundHead struct {
 	*ship.Head
 	p   *place
@@ -181,8 +180,8 @@ func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut ma
 }
 
 // spokenOf returns the chain that a head names, nil if no place has one of that name. A place may have had several names
-// over time, even one that another place has now. The name in the head's epoch comes first, so that two places whose names
-// were swapped are not confused. Earlier names count too: a new name must not hide that a chain's end was cut off.
+// over time, even one that another place has now. The name in the head's epoch comes first, in case two places have swapped
+// names. Other names count too: a new name must not hide a cut-off end.
 func spokenOf(h foundHead, all []*cursor) *cursor {
 	for _, c := range all {
 		if c.called[h.Epoch] == h.Destination {

@@ -25,9 +25,8 @@ func (h holdings) add(s *ship.SegmentLine) {
 	h.taken[s.Key] = true
 }
 
-// find returns this place's line about the records of another place's line. If there is none, it returns that other line
-// with the key that its object gets here, and named is false. what says how the two lines contradict each other, "" if
-// they do not.
+// find returns this place's line about the records of another place's line. If there is none, it returns that other
+// line, with the key that its object gets here. what says how the two contradict each other.
 func (h holdings) find(s *ship.SegmentLine) (there ship.SegmentLine, named bool, what string) {
 	if h.contents == nil {
 		if there, named = h.segments[s.Segment]; !named {

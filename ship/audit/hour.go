@@ -97,8 +97,8 @@ func folderHour(part []string) int32 {
 	return object.HourOf(t)
 }
 
-// inHours bounds the hours that a finding concerns. If a clock that was set back has put the bounds in the wrong order, they are
-// swapped, since the range must not be empty.
+// inHours bounds the hours that a finding concerns. It swaps bounds in the wrong order: a clock that was set back must not empty the
+// range.
 func (f Finding) inHours(from, to int32) Finding {
 	if to != 0 && from > to {
 		from, to = to, from
@@ -206,8 +206,8 @@ func (a *auditor) checkHour(now time.Time) {
 	}
 }
 
-// judgeHours judges every hour of every class that has objects or findings. It also judges the hours without any, from the first hour
-// with objects up to the current one, at most calendar hours back.
+// judgeHours judges every hour of every class that has objects or findings. From the first hour with objects on, but at most calendar
+// hours back, it also judges the others.
 func (a *auditor) judgeHours(now time.Time) []HourReport {
 	all := []HourReport{}
 	for _, class := range a.classes() {

@@ -70,7 +70,6 @@ func (x *index) replace(from, to int, entries []ship.Entry, changed func(key str
 	return same
 }
 
-// yield yields the entries.
 func (x *index) yield(yield func(ship.Entry, error) bool) {
 	for _, e := range x.entries {
 		if !yield(e, nil) {

@@ -237,7 +237,7 @@ func (w *walk) checkOrder(h *ship.ManifestHeader, prev *link, key string) {
 	}
 }
 
-// keepBrokenPair stops waiting for a third link that would decide about a broken pair.
+// keepBrokenPair stops waiting for a third link that decides about a pair.
 func (w *walk) keepBrokenPair() {
 	if w.broken[0] != nil {
 		w.pairs = append(w.pairs, w.broken)
@@ -245,8 +245,8 @@ func (w *walk) keepBrokenPair() {
 	w.broken = [2]*link{}
 }
 
-// blameBrokenPairs blames one link of each broken pair that no third link has decided. It runs after the heads were checked,
-// since they may vouch for a link.
+// blameBrokenPairs blames one link of each pair that no third link has decided. Heads, which may vouch for one, were checked
+// before.
 func (w *walk) blameBrokenPairs() {
 	w.keepBrokenPair()
 	for _, p := range w.pairs {

@@ -170,7 +170,6 @@ func (a *auditor) judgeUnnamed(ctx context.Context, p *place, l ship.Entry) erro
 	return a.setAside(p, unvouched{k, l.Size, f, g})
 }
 
-// epochID is an epoch of a spool.
 type epochID struct {
 	object.Origin
 	epoch uint32
@@ -182,8 +181,7 @@ const maxEpochs = 1 << 16
 // hasBegun reports whether there is now a manifest of an epoch that may name an object: the object's own epoch, or a later one
 // of its spool.
 func (p *place) hasBegun(ctx context.Context, k *object.Key) (begun bool, err error) {
-	// An earlier answer will do: a chain begins before its first object, so if there was no chain then, any object that was
-	// there before belongs to none.
+	// An earlier answer will do: if there was no chain then, an object that was there before belongs to none.
 	id := epochID{k.Origin, k.Epoch}
 	if begun, ok := p.epochs[id]; ok {
 		return begun, nil

@@ -15,8 +15,8 @@ import (
 
 // content identifies the records of a segment that a line describes. At each place of a group, every content has exactly one line with
 // records: that of the whole segment, or that of its rest if another owner's object holds its first records. If that object holds all
-// of them, the content has only empty lines, one from each owner that found them there. If segments in copies of a volume begin alike
-// and then differ, their hashes differ.
+// of them, the content has only empty lines, one from each owner that found them there. Segments in copies of a volume that begin alike
+// and then differ have different hashes.
 type content struct {
 	first, last uint64
 	sum         string // of the segment's uncompressed output, "" if no record of it was readable
@@ -234,8 +234,8 @@ func (g *group) lacksLoss(i, at int) bool {
 
 // isNotOwed reports whether a place need not have a piece because its chain skips the segment, for a reason that has been reported, or
 // because the place is not owed it. Its chain is the one of the same id, or the one in which the records of the piece's chain were
-// found last. That the chain of another related id begins later says nothing about earlier segments: they are in the chain that its
-// owner left.
+// found last. If the chain of another related id begins later, that proves nothing about earlier segments: they are in the chain that
+// its owner left.
 func (g *group) isNotOwed(x *piece, at int) bool {
 	skips := func(c *cursor) bool {
 		return c.at == at && (c.more && c.step.skip.covers(&x.c.step) || !c.more && c.tail.covers(&x.c.step))
@@ -251,7 +251,6 @@ func (g *group) isNotOwed(x *piece, at int) bool {
 	return false
 }
 
-// noteLack notes what a place lacks.
 func (g *group) noteLack(m mate, s *step) {
 	l := g.current[m]
 	if l == nil && len(g.lacks) >= g.a.o.MaxFindings {

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxRelisted is the number of chain keys up to which an increment lists all of them again: 20 requests at S3. If there are more, it
-	// skips keys that it knows.
+	// maxRelisted is up to how many chain keys an increment lists all of them again: 20 requests at S3. If there are more, it skips known
+	// keys.
 	maxRelisted = 20_000
 	// page is how many keys a skip must save to be worth a request.
 	page = 1000
@@ -110,9 +110,8 @@ func newMemory() *memory {
 	}
 }
 
-// succeed prepares m, the memory of a full audit, to replace old. Increments that used old meanwhile may have seen changes in folders
-// that the full audit had read before, so the next increment lists those folders. It also lists all chains, because changes of their
-// listings are not noted.
+// succeed prepares m, the memory of a full audit, to replace old. The next increment lists the folders in which increments have seen
+// changes meanwhile, since the full audit may have read them earlier, and all chains, whose changes are not noted.
 func (m *memory) succeed(old *memory) {
 	maps.Copy(m.touched, old.touched)
 	maps.Copy(m.touched, old.changed)
@@ -346,7 +345,6 @@ func (m *memory) touch(key string) {
 	}
 }
 
-// readManifest reads a manifest.
 func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32, number uint64) (x *ship.Manifest, err error) {
 	m, k := p.kept, object.ChainKey{Origin: id, Epoch: epoch, Number: number}
 	if m != nil {
@@ -361,7 +359,7 @@ func (p *place) readManifest(ctx context.Context, id object.Origin, epoch uint32
 		x, err = ship.ReadManifest(ctx, p.dest, id.Class, id.Spool, epoch, number)
 		return err
 	})
-	// Only a listed manifest is remembered: the removal of another one would go unnoticed.
+	// The removal of a manifest that is not listed would go unnoticed.
 	if err != nil || m == nil || !m.chains.has(k.String()) {
 		return x, err
 	}
@@ -402,8 +400,8 @@ func document[T any](m *memory, key string, read func() (*T, error)) (*T, error)
 	return x, err
 }
 
-// once calls ask, until ask has returned true; from then on it returns true without asking. If what is the key of an object, forget makes
-// once ask again when that object changes. If any other object that the question is about changes, that must be damage by itself.
+// once calls ask until that has returned true, and from then on returns true. If what is the key of an object, forget makes once ask
+// again when that object changes. A change of any other object that it is about must be damage by itself.
 func (m *memory) once(what string, ask func() (bool, error)) (bool, error) {
 	type yes struct{}
 	_, err := document(m, what, func() (*yes, error) {
@@ -452,8 +450,7 @@ func (m *memory) isRight(key string) bool {
 	return ok && r.err == nil
 }
 
-// examined returns what is remembered of an object, or the result of look. That an object is not right is remembered for the time
-// doubted.
+// examined returns what is remembered of an object, or the result of look. Bad results are remembered for the time doubted.
 func (m *memory) examined(key string, look func() error) error {
 	if m == nil {
 		return look()

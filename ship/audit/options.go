@@ -29,26 +29,24 @@ type Options struct {
 	// Class limits the audit to one class; default all.
 	Class string
 	// Deep reads every object and counts its records. Without Deep, objects are compared by size, and by the place's own
-	// checksum if it keeps one. If the receipt says that the place kept a checksum, but it is gone, as in a copy of the place,
-	// the object is read.
+	// checksum if it keeps one. If that is gone although the receipt names it, as in a copy of the place, the object is read.
 	Deep bool
 	// Since leaves out objects whose newest record is older than Since, because a retention rule may have deleted them. Their
 	// chains are still verified. The zero time leaves out none.
 	Since time.Time
-	// Hour limits the audit to the folders of one hour (object.HourPrefix): is it over, and has every chain passed it or become
-	// final? An hour is over once this host's clock says so and a sender has written a manifest since; without such a manifest,
-	// five minutes later. Objects of other hours are not looked for, and findings that concern only other hours (see
+	// Hour asks about the folders of one hour only (object.HourPrefix): is it over, and is every chain past it or final? An
+	// hour is over once this host's clock says so and a sender has written a manifest since; without such a manifest, five
+	// minutes later. Objects of other hours are not looked for, and findings that concern only other hours (see
 	// Finding.HourFrom) are not reported. The zero time means all hours.
 	Hour time.Time
-	// Keys, if any are given, are the public keys of those that senders sign with. Each chain must then be signed by one of
-	// them, at least at its end: a signed manifest vouches for all manifests before it. Manifests that no signed one vouches
-	// for are damage, no matter who wrote them.
+	// Keys, if any, are the senders' public keys. Each chain must then be signed by one of them, at least at its end: a signed
+	// manifest vouches for all before it. A manifest without such a voucher is damage, no matter who wrote it.
 	Keys []ed25519.PublicKey
 	// Expect names spools (by id) or instances that must appear.
 	Expect []string
 	// Checkpoint is a file in which an audit records its progress. If the audit is interrupted, the next one with the same
 	// places continues from there, provided that it has the same Deep and Hour and no earlier Since. It reads all chains again,
-	// but only those objects that were not yet found right: if another object was altered in between, that goes unnoticed. The
+	// but only those objects that were not yet found right; if another one was altered meanwhile, that goes unnoticed. The
 	// audit removes the file when it completes. A checkpoint that a power loss has torn is ignored. Default: none.
 	Checkpoint string
 	// Extra adds the program's own formats and codecs. Without them, the audit cannot count the records of objects that use

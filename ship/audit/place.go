@@ -232,8 +232,8 @@ type fetched struct {
 	err error
 }
 
-// manifests reads a chain in order. It fetches up to ahead manifests in advance, because a round trip to a distant place takes
-// longer than judging a manifest. At most that many are in memory.
+// manifests reads a chain in order. It fetches up to ahead manifests in advance, since a round trip takes longer than judging
+// one. At most that many are in memory.
 func (p *place) manifests(ctx context.Context, id object.Origin, l *listedChain, ahead int) iter.Seq[fetched] {
 	return func(yield func(fetched) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -306,7 +306,6 @@ const (
 	asked                      // was asked for by name
 )
 
-// key is the object's key.
 func (a *auditor) key(e *expected) object.Key {
 	a.mu.Lock()
 	defer a.mu.Unlock()

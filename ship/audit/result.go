@@ -45,7 +45,7 @@ type Result struct {
 	Verdict Verdict   `json:"verdict"`
 	Deep    bool      `json:"deep"`
 	Places  []string  `json:"places"`
-	// Objects counts the objects that chains name, Manifests the manifests that could be read, right or wrong.
+	// Objects that chains name, and Manifests that could be read, right or wrong.
 	Objects   uint64 `json:"objects"`
 	Manifests uint64 `json:"manifests"`
 	// Chains are sorted by class, spool and place.
@@ -70,8 +70,7 @@ type ChainReport struct {
 	Instance    string `json:"instance"`    // that wrote the last manifest
 	Epoch       uint32 `json:"epoch"`       // the last one
 	Manifests   uint64 `json:"manifests"`
-	// First and Last are the first and the last sequence number that the chain covers. If it covers none, Last is 0 or less than
-	// First.
+	// First and Last are the sequence numbers that the chain covers. If it covers none, Last is 0 or less than First.
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
 	// Segments counts those with an object; Records, Bytes (of payload) and Stored (bytes) are their sums.
@@ -99,10 +98,10 @@ type ChainReport struct {
 	Verdict Verdict      `json:"verdict"`
 }
 
-// Unaccounted sums up the periods for which a sender's balance can only be bounded, each because its process or machine died.
+// Unaccounted sums up the periods for which a sender's balance can only be bounded.
 type Unaccounted struct {
 	Times       int           `json:"times"`         // how often its process or machine died
-	Known       segment.Tally `json:"known"`         // received, then neither kept nor counted as lost by cause
+	Known       segment.Tally `json:"known"`         // received, but neither kept nor lost by cause
 	AtMostBytes uint64        `json:"at_most_bytes"` // bound of what was received beyond Known, in bytes
 }
 
@@ -124,7 +123,7 @@ const (
 	SequenceBroken  = "sequence-broken"  // sequence numbers have a hole, or repeat
 	AfterEnd        = "after-end"        // a manifest follows the end of its epoch, or is of an epoch before the one that took over
 	FinalWrong      = "final-wrong"      // another place has records that a final manifest denies
-	LineWrong       = "line-wrong"       // a line contradicts itself, its chain or the key that it names
+	LineWrong       = "line-wrong"       // a line contradicts itself, its chain or its key
 	PlacesDiffer    = "places-differ"    // the lines of two places about one segment differ
 	RecordsDoubled  = "records-doubled"  // two chains of related spools have the same records at one place
 	SignatureWrong  = "signature-wrong"  // none of the given keys vouches for a manifest
@@ -197,7 +196,7 @@ type recorder struct {
 	hour int32 // Options.Hour, 0 for all
 
 	mu       sync.Mutex
-	damage   []Finding // in a list of its own, so that what is owed does not crowd it out
+	damage   []Finding // separate, so that what is owed does not crowd it out
 	debt     []Finding
 	count    int
 	verdicts map[chainID]Verdict

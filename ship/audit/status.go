@@ -40,7 +40,7 @@ type PlaceStatus struct {
 	Err string `json:"error,omitempty"`
 }
 
-// Overdue is a sender that has been silent for longer than WatchOptions.Overdue, or has never appeared.
+// Overdue is a sender that was silent for too long (WatchOptions.Overdue), or has never appeared.
 type Overdue struct {
 	// Name is a name of Options.Expect that has not appeared anywhere. If it is empty, the other fields name the chain.
 	Name     string `json:"name,omitempty"`

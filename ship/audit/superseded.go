@@ -56,8 +56,8 @@ func (a *auditor) judgeUnnamedOfGroup(ctx context.Context, g *group, p *place, k
 	return a.setAside(p, unvouched{*k, size, f, g})
 }
 
-// setAside reports a finding about an object. In a deep audit, or if the object's content may explain the finding, it keeps the
-// finding until the object has been read.
+// setAside reports a finding about an object or, in a deep audit or if the object's content may explain it, keeps it until the object
+// has been read.
 func (a *auditor) setAside(p *place, u unvouched) error {
 	if (a.o.Deep || u.group != nil) && len(p.later) < a.o.MaxFindings {
 		p.later = append(p.later, u)
@@ -116,7 +116,6 @@ func (a *auditor) explainSuperseded(ctx context.Context, p *place) (rest []unvou
 	return rest, nil
 }
 
-// explainSupersededOfGroup is explainSuperseded for some objects of one group.
 func (a *auditor) explainSupersededOfGroup(ctx context.Context, g *group, p *place, list []unvouched) (rest []unvouched, err error) {
 	lines, err := g.linesAbout(ctx, p, list)
 	if err != nil {
@@ -149,8 +148,7 @@ type about struct {
 	key    string
 }
 
-// linesAbout returns the lines about each object. It reads the group's chains at the place again, because their lines are not kept in
-// memory.
+// linesAbout reads the group's chains at the place again, because their lines are not kept in memory.
 func (g *group) linesAbout(ctx context.Context, p *place, list []unvouched) ([]about, error) {
 	all := make([]about, len(list))
 	for _, w := range g.at(p) {

@@ -31,8 +31,8 @@ func (t *teller) full(begin time.Time, took time.Duration) {
 	t.log.Info("audit: a full audit is done", "began", begin.UTC(), "took", took.Round(time.Millisecond))
 }
 
-// hour logs an hour whose verdict has changed. The first verdict on an hour is logged only if it is Damaged, so that a Watcher that
-// has just begun does not log every old hour.
+// hour logs an hour whose verdict has changed. The first verdict on an hour is logged only if it is Damaged: a new Watcher must not
+// log all old hours.
 func (t *teller) hour(h HourReport, was Verdict) {
 	log := t.log.With("class", h.Class, "hour", h.Hour.Format("2006-01-02T15"), "verdict", h.Verdict)
 	switch {

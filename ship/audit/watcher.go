@@ -169,8 +169,7 @@ func (w *Watcher) adopt(f fullAudit) bool {
 	return true
 }
 
-// full makes a full audit and returns its memory. Its result is not needed: the next increment reaches the same verdict from that
-// memory.
+// full makes a full audit and returns only its memory: the next increment reaches the same verdict from that.
 func (w *Watcher) full(ctx context.Context) ([]*memory, error) {
 	w.step.Lock()
 	for _, m := range w.kept {
@@ -198,7 +197,6 @@ func (w *Watcher) options() Options {
 	return o
 }
 
-// update changes the status.
 func (w *Watcher) update(change func(s *Status)) *Status {
 	for {
 		old := w.status.Load()
@@ -261,7 +259,6 @@ func (w *Watcher) Step(ctx context.Context) (*Status, error) {
 	return s, nil
 }
 
-// audit audits once.
 func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places []PlaceStatus, err error) {
 	o := w.options()
 	r, err = runWith(ctx, &o, w.kept, func(_ int, p *place) {
@@ -276,7 +273,7 @@ func (w *Watcher) audit(ctx context.Context, begin time.Time) (r *Result, places
 	return r, places, err
 }
 
-// settle reports whether any memory is shaken, so that the audit must be repeated at once, and resets that.
+// settle resets shaken, and reports whether it was set: then the audit must be repeated.
 func (w *Watcher) settle() (again bool) {
 	for _, m := range w.kept {
 		again = again || m.shaken

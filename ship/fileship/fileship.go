@@ -185,8 +185,7 @@ type body struct {
 }
 
 // Location implements ship.Locator: the directory with its symbolic links resolved as far as it exists. If that takes longer
-// than resolveWithin, because a mount's server does not answer, Location returns the name as it was given: a start must not
-// wait for it.
+// than resolveWithin, because a mount hangs, it returns the name as it was given: a start must not wait.
 func (d *Destination) Location() string {
 	found := make(chan string, 1)
 	go func() { found <- resolve(d.dir) }() // ends when the system call does
@@ -216,7 +215,7 @@ func resolve(dir string) string {
 	}
 }
 
-// mounted returns an error if the Marker is missing, because the directory may then be an empty mount point.
+// mounted returns an error if the Marker is missing: the directory may be an empty mount point.
 func (d *Destination) mounted() error {
 	if d.o.Marker == "" {
 		return nil

@@ -137,8 +137,8 @@ func (d *Destination) readDir(dir, prefix string) (entries []entry, err error) {
 	return entries, nil
 }
 
-// loops reports whether a link leads to a directory above it, that is to one that the link's key passes through, directly or
-// by other links. The walk is already in that directory.
+// loops reports whether a link leads to a directory above it, in which the walk already is: one that the link's key passes
+// through, directly or by other links.
 func (d *Destination) loops(key string) (bool, error) {
 	there, err := filepath.EvalSymlinks(d.path(key))
 	for dir := key; err == nil && dir != "."; {

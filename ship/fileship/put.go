@@ -81,8 +81,7 @@ func (d *Destination) receipt(o ship.Object, degraded []string) ship.Receipt {
 }
 
 // write makes a durable and verified temporary file. It returns the file's name, even with an error, for removal. The file
-// is below the destination's directory, and so on the same file system as the object, since links and renames do not cross
-// file systems.
+// is on the same file system as the object, below the destination's directory, since links and renames do not cross.
 func (d *Destination) write(ctx context.Context, o ship.Object, body *io.SectionReader) (temp string, err error) {
 	dir := filepath.Join(d.dir, tmp, o.Spool)
 	temp = filepath.Join(dir, d.process+"-"+strings.ToLower(rand.Text()))

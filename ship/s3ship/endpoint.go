@@ -10,7 +10,7 @@ import (
 
 // ownEndpoint switches off settings for Amazon's endpoints if the endpoint of another store is set. Hosts have these
 // settings in the environment or in the shared configuration for everything that talks to AWS (AWS_USE_FIPS_ENDPOINT,
-// AWS_USE_DUALSTACK_ENDPOINT), and the SDK refuses every request with both such a setting and another endpoint.
+// AWS_USE_DUALSTACK_ENDPOINT), and the SDK refuses every request that has both.
 func (b *Destination) ownEndpoint(so *s3.Options) {
 	e := &so.EndpointOptions
 	if so.BaseEndpoint == nil {

@@ -27,8 +27,8 @@ var permissions = map[string]string{
 	"ListMultipartUploads": "s3:ListBucketMultipartUploads",
 }
 
-// fail adds the place to an error, turns absence into fs.ErrNotExist, and marks an error as permanent if only an
-// operator can help. The error never contains a secret: the SDK's errors carry code, message and request id.
+// fail adds the place to an error, turns absence into fs.ErrNotExist, and makes it permanent if only an operator can
+// help. It never contains a secret: the SDK's errors carry code, message and request id.
 func (b *Destination) fail(verb, key string, err error) error {
 	place := "s3://" + b.bucket + "/" + b.full(key)
 	if isAbsent(err) {
@@ -45,8 +45,8 @@ func (b *Destination) fail(verb, key string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("s3ship: %s %s: %w", verb, place, err)
 	}
-	// Before the check for a deadline: on a host without a metadata service, the request for credentials times out.
-	// Otherwise an operator who then provides credentials in a file would have to restart the service.
+	// Before the check for a deadline: without a metadata service, the request for credentials times out, and an
+	// operator who then provides a file with credentials would have to restart.
 	if _, missing := errors.AsType[*credentialsError](err); missing || badCredentials[code(err)] != "" {
 		b.credentials.doubt(certain)
 	} else if unwelcome(err) {
@@ -168,7 +168,7 @@ func (b *Destination) permissionCure(err error) string {
 	return s
 }
 
-// tlsCure says what to do about handshake failures that do not pass by themselves, "" for other errors.
+// tlsCure is cure for handshake failures that do not pass by themselves.
 func tlsCure(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "the endpoint does not speak TLS on this port: write http:// or correct the port"
@@ -206,8 +206,7 @@ func status(err error) int {
 	return 0
 }
 
-// isAbsent reports whether the object is not there. The response to a HEAD does not distinguish a missing object from a
-// missing bucket.
+// isAbsent reports whether the object is not there. After a HEAD, it may also be the bucket that is missing.
 func isAbsent(err error) bool {
 	return status(err) == 404 && (code(err) == "NotFound" || code(err) == "NoSuchKey")
 }
@@ -226,7 +225,7 @@ func unwelcome(err error) bool {
 	}
 }
 
-// mute reports whether an error is a refusal that, if it came from a HEAD, does not say why.
+// mute reports whether an error may be a HEAD's refusal, which does not say why.
 func mute(err error) bool {
 	switch status(err) {
 	case 301, 400, 401, 403, 404:
@@ -235,7 +234,7 @@ func mute(err error) bool {
 	return false
 }
 
-// damaged reports whether the store computed another checksum than the one that was sent.
+// damaged reports whether the store computed another checksum than ours.
 func damaged(err error) bool {
 	switch code(err) {
 	case "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch":

@@ -15,7 +15,7 @@ import (
 )
 
 // foreignError is an answer that does not come from the store, but from a proxy, a firewall, a maintenance page, or
-// another service on this port. It is treated as an outage, which passes, and says nothing about any object.
+// another service on this port. It is an outage, which passes, and says nothing about any object.
 type foreignError struct {
 	status string
 	from   string // host, and the Server header

@@ -92,13 +92,12 @@ func (c *course) check(request string, more bool, next string, entries int) erro
 	return nil
 }
 
-// errUnsorted is returned for a listing that is not in byte order. An auditor goes through a listing and its own sorted list side by
-// side, and would report keys as missing.
+// errUnsorted: an auditor goes through a listing and its own sorted list side by side, and would report keys as missing.
 var errUnsorted = ship.Permanent(errors.New("the store does not list keys in byte order, as directory buckets (S3 Express One Zone) and Storj do not: " +
 	"it takes deliveries and cannot be audited; deliver to a bucket that lists in order"))
 
-// checkOrder logs a warning if the first page of a listing is not in order: otherwise such a store would take deliveries for months
-// before an audit finds out. If listing is not permitted, it does nothing.
+// checkOrder warns if the first page of a listing is not in order: such a store would take deliveries for months before an audit finds
+// out. Without permission to list, it does nothing.
 func (b *Destination) checkOrder(ctx context.Context) {
 	n := 0
 	for _, err := range b.List(ctx, "") {

@@ -38,8 +38,8 @@ func (b *Destination) put(ctx context.Context, o ship.Object, body *io.SectionRe
 		defer unlock()
 	}
 	// Look before the upload, since a store reports a taken key only after it has received all bytes. Without s3:ListBucket,
-	// the store answers 403 for an absent key. Here that means "unknown", and the condition of the upload decides. The same
-	// goes for other refusals: the response to a HEAD has no body that says why, but that to the upload has.
+	// the store answers 403 for an absent key. Here that means "unknown", and the upload's condition decides; so it does
+	// after other refusals, because only the response to the upload has a body that says why.
 	if !b.free(o) {
 		h, err := b.head(ctx, o.Key)
 		switch {

@@ -118,8 +118,8 @@ func (r verified) Read(p []byte) (int, error) {
 }
 
 // errNoStore is returned for a successful response without an ETag, or for a listing that does not name the bucket. Every store
-// sends these; an appliance or a maintenance page that answers everything with 200 does not. The error is not permanent, because
-// such an outage passes.
+// sends these; an appliance or a maintenance page that answers everything with 200 does not. That passes, so the error is not
+// permanent.
 var errNoStore = errors.New("the answer is not a store's: something between here and the store, or another service at this endpoint, answers in its place")
 
 // body adds the place to its errors.

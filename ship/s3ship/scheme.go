@@ -67,8 +67,8 @@ func handshake(ctx context.Context, t roundTripper, req *http.Request) bool {
 	return c.HandshakeContext(ctx) == nil
 }
 
-// closed reports whether the peer has closed the connection without a response. The transport may report that as if it
-// had closed the connection itself.
+// closed reports whether the peer has closed the connection without a response. The transport may report that as its
+// own doing.
 func closed(err error) bool {
 	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, e) {

@@ -23,7 +23,7 @@ const (
 // nothing is lost by aborting it. It returns how many it has aborted. It needs s3:ListBucketMultipartUploads; if that is not
 // granted, use a lifecycle rule of the bucket (AbortIncompleteMultipartUpload).
 func (b *Destination) Sweep(ctx context.Context) (aborted int, err error) {
-	// Our clock is compared with the store's: they differ by at most 15 minutes, otherwise the store would refuse all requests.
+	// Our clock against the store's: if they differed by more than 15 minutes, the store would refuse all requests.
 	limit := time.Now().Add(-b.o.SweepAge)
 	aborted, err = b.abortWhere(ctx, b.full(""), func(u types.MultipartUpload) bool {
 		key := b.below(aws.ToString(u.Key))

@@ -23,7 +23,7 @@ import (
 // error it aborts the upload, if it can, so that no parts are left.
 func (b *Destination) upload(ctx context.Context, o ship.Object, body *io.SectionReader) error {
 	if b.o.Compat {
-		// The store gets no checksum, and so would not notice a damaged body before it is published.
+		// Without a checksum, the store would publish a damaged body.
 		switch sum, err := hashSection(ctx, body); {
 		case err != nil:
 			return &bodyError{err}
@@ -110,8 +110,7 @@ func (b *Destination) exactly(o ship.Object) func(*s3.Options) {
 	) (middleware.InitializeOutput, middleware.Metadata, error) {
 		switch p := in.Parameters.(type) {
 		case *s3.PutObjectInput:
-			// The signature covers the SHA-256 of the body; setting the known one saves a pass over the body. A part has a
-			// hash of its own.
+			// Saves a pass over the body, whose SHA-256 the signature covers. A part has a hash of its own.
 			ctx = v4.SetPayloadHash(ctx, hex.EncodeToString(o.SHA256[:]))
 			if err := b.sumMD5(p.Body, &p.ContentMD5); err != nil {
 				return middleware.InitializeOutput{}, middleware.Metadata{}, err

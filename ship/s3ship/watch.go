@@ -163,7 +163,7 @@ func (p *pulse) sending(peer bool) {
 	}
 }
 
-// answer stops the timer when the response is there. Further reads of the request's body, as after a refusal, no longer count.
+// answer stops the timer when the response is there. Later reads of the request's body no longer count.
 func (p *pulse) answer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -46,8 +46,8 @@
 // # Space
 //
 // If the server reports its free space, the driver asks for it once a minute. It refuses an upload that would leave less than 64
-// MiB or a hundredth of the file system free, whichever is more, so that clean-up and other programs there still have room. A
-// server that reports "0 of 0 blocks" counts as one that does not report it.
+// MiB or a hundredth of the file system free, whichever is more, so that clean-up and other programs still have room. "0 of 0
+// blocks" counts as no report.
 //
 // # Temporary files
 //
@@ -96,8 +96,8 @@
 //	internal-sftp | */sftp-server) exec /usr/lib/openssh/sftp-server ;;
 //	esac
 //
-// This script is for a DIR of letters, digits and the like. Other names are quoted in the command, which it does not match, so
-// their objects are read back. The line of openssl is optional: openssl takes a quarter of sha256sum's CPU time, and is tried
-// once per connection, after sha256sum has answered. Nothing below DIR has to be readable by others. If the account may not
-// delete, _tmp grows, because publishing removes the temporary name.
+// This script is for a DIR of letters, digits and the like. Other names are quoted in the command, and read back. The line of
+// openssl is optional: openssl takes a quarter of sha256sum's CPU time, and is tried once per connection, after sha256sum has
+// answered. Nothing below DIR has to be readable by others. If the account may not delete, _tmp grows, because publishing removes
+// the temporary name.
 package sftpship

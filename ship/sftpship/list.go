@@ -83,8 +83,8 @@ func (w *walker) walk(ctx context.Context, dir string) bool {
 	return true
 }
 
-// loops reports whether a link leads to a directory above it, that is to one that the link's key passes through, directly or
-// by other links. The walk is already in that directory.
+// loops reports whether a link leads to a directory above it, in which the walk already is: one that the link's key passes
+// through, directly or by other links.
 func (w *walker) loops(ctx context.Context, key string) (loop bool, err error) {
 	err = w.h.do(ctx, "list "+key, func(t *turn) error {
 		loop = false

@@ -156,7 +156,7 @@ func (p *pool) add(s *session, large bool) error {
 	return nil
 }
 
-// undialed gives back the connection that acquire has reserved, if it could not be dialed.
+// undialed gives back the connection that acquire has reserved.
 func (p *pool) undialed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -85,8 +85,8 @@ const (
 	linksLie    = 2 // the server says that it made one, and made none
 )
 
-// linksWork tries a hard link in the directory of temporary files, where no other program looks. It is for an object that
-// is not there after it was linked: either it was taken away, or the server has made no link.
+// linksWork tries a hard link in the directory of temporary files, where no other program looks: an object that is not
+// there after it was linked was either taken away, or never linked.
 func (u *upload) linksWork() bool {
 	if u.h.links.Load() == linksProven {
 		return true

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// smallObject is the size up to which the Put of an object is a small operation, which shares its connection with others.
+// smallObject is the size up to which a Put is a small operation: see share.
 const smallObject = 1 << 20
 
 // upload is one Put on one session.
@@ -116,7 +116,7 @@ func (u *upload) store(ctx context.Context, body *io.SectionReader) (method stri
 	return method, err
 }
 
-// create creates the temporary file. In the same round trip it asks whether the key is taken and whether there is room.
+// create creates the temporary file, and asks in the same round trip whether the key is taken and there is room.
 func (u *upload) create(ctx context.Context, tmp string) (file sftpc.Handle, taken bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", false, err
@@ -236,8 +236,7 @@ func (u *upload) verify(ctx context.Context, file sftpc.Handle, body *io.Section
 		return "", err
 	}
 	if sum != u.o.SHA256 {
-		// Find out which side has changed the bytes, so that the error names the disk to check: that of the staged file,
-		// or the server's.
+		// Find out which side has changed the bytes, and whose disk must be checked.
 		if ours, err := sumBody(body); err == nil && ours != u.o.SHA256 {
 			return "", fmt.Errorf("%w: the local bytes have changed since they were hashed: SHA-256 %x, not %x", ship.ErrVerify, ours, u.o.SHA256)
 		}

@@ -82,7 +82,6 @@ func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [3
 	return sum, took, err
 }
 
-// noteOpenSSL notes whether openssl gave the right answer.
 func (u *upload) noteOpenSSL(right bool) {
 	u.s.openssl.done(right)
 	u.h.openssl.Store(right)

@@ -207,7 +207,7 @@ func (u *upload) openDir(dir string) *sftpc.Pending[sftpc.Handle] {
 	return u.Open(dir, sftpc.Read)
 }
 
-// startSyncDir asks for the sync of a directory that openDir has opened; the function that it returns awaits the answer.
+// startSyncDir syncs a directory that openDir has opened; wait awaits the answer.
 func (u *upload) startSyncDir(opened *sftpc.Pending[sftpc.Handle]) (wait func()) {
 	if opened == nil {
 		return func() {}

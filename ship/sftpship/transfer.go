@@ -74,7 +74,6 @@ func inOrder[T any](u *upload, p *sftpc.Pending[T]) *sftpc.Pending[T] {
 	return p
 }
 
-// first returns the first error.
 func first(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

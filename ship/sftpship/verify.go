@@ -31,8 +31,8 @@ const (
 
 // hash returns the SHA-256 of a file as the server has it, and how it was found; handle is the file, open for reading. Under
 // VerifyAuto, the remote command's hash is accepted if it is that of the object. Otherwise the file is read back, because the
-// command may see other files than the SFTP server (a chroot, a virtual file system). If the bytes read back are right, the
-// command is not tried again for execAgain.
+// command may see other files than the SFTP server (a chroot, a virtual file system). If it is right, the command is not tried
+// for execAgain.
 func (u *upload) hash(ctx context.Context, file string, handle sftpc.Handle, size int64) (method string, sum [32]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", sum, err
