@@ -29,8 +29,8 @@ type voucher struct {
 	key   string // of the manifest
 }
 
-// readUnnamed reads the objects that no chain of their place names, because a deep audit examines the content of every
-// object. If another place's chain names an object, it is compared with that line; otherwise it can only be decoded.
+// readUnnamed reads the objects that no chain of their place names: a deep audit examines every object. If another place's
+// chain names one, it is compared with that line; otherwise it can only be decoded.
 func (a *auditor) readUnnamed(ctx context.Context) {
 	for _, p := range a.places {
 		later, err := a.explainSuperseded(ctx, p)

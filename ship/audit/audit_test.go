@@ -129,7 +129,7 @@ func TestOptions(t *testing.T) {
 
 type nowhere struct{ ship.Destination }
 
-// TestSince: objects that a retention rule may have deleted are not reported as missing, but their chain is.
+// TestSince: objects that a retention rule has deleted are not missed, but their chain is.
 func TestSince(t *testing.T) {
 	p := finished(t)
 	now := func(o *audit.Options) { o.Since = time.Now().Add(time.Hour) }

@@ -72,7 +72,7 @@ func (g *group) reportBare(ctx context.Context, b bareRest) error {
 	return nil
 }
 
-// compareBeginning reads the records before a rest at another place, and looks for them in the other objects of the rest's
+// compareBeginning looks for the records before a rest, as another place has them, in the other objects of the rest's
 // place.
 func (g *group) compareBeginning(ctx context.Context, x *piece) error {
 	var most *piece // the piece that has most of the segment

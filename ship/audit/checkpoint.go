@@ -93,7 +93,7 @@ type marks struct {
 }
 
 // loadMarks reads the checkpoint, if there is one of an audit of the same depth that looked for every object that this one looks for. It
-// ignores one that a power loss has torn: this only means that objects which were found right are examined again.
+// ignores one that a power loss has torn: objects that were found right are then examined again.
 func loadMarks(o *Options) (*marks, error) {
 	path := o.Checkpoint
 	of := checkpointFile{Version: checkpointVersion, Deep: o.Deep, Since: o.Since.UTC(), Hour: o.Hour}
@@ -144,7 +144,7 @@ func (m *marks) get(id chainID) (mark, bool) {
 	return k, ok
 }
 
-// set advances a chain's mark, and saves all marks if the last save was saveInterval ago.
+// set advances a chain's mark, and saves all marks every saveInterval.
 func (m *marks) set(id chainID, l *link) error {
 	if m.path == "" {
 		return nil

@@ -81,8 +81,8 @@ func (w *walk) readClosings(ctx context.Context, l *listedChain) error {
 }
 
 // judgeClosings finds out whether the chain is closed. A closing that names another manifest than the one that is there closes
-// nothing. One that names a manifest after the chain's end shows, as a head does, that the end was cut off. The closing that names
-// the latest manifest counts: whoever wrote it has seen what came after the others.
+// nothing. One that names a manifest after the chain's end shows, as a head does, that the end was cut off. The one with the latest
+// manifest counts: its writer has seen what came after the others.
 func (c *cursor) judgeClosings(ctx context.Context) error {
 	var best foundClosing
 	for _, f := range c.closers {
@@ -206,7 +206,7 @@ func (a *auditor) checkRestoredSegment(ctx context.Context, left *owedRange, p, 
 	return nil
 }
 
-// checkRestored looks at a place for the objects that it lacks of a group, and returns what is still missing.
+// checkRestored looks for what a place lacks of a group, and returns what is still missing.
 func (a *auditor) checkRestored(ctx context.Context, l *lack) (left owedRange, err error) {
 	p, q, id := a.places[l.at], l.from.p, l.from.id
 	for m, err := range q.readable(ctx, id) {

@@ -44,7 +44,7 @@ func gone(t *testing.T, p places, change func(*ship.Options)) (id, dir string) {
 	return id, dir
 }
 
-// TestClose: a spool that is permanently gone is owed until somebody closes it. Then its verdict differs from that of a complete one.
+// TestClose: a spool that is permanently gone is owed until somebody closes it, and then Closed, not Complete.
 func TestClose(t *testing.T) {
 	p := finished(t)
 	id, _ := gone(t, p, nil)
@@ -105,8 +105,8 @@ func TestCloseCommand(t *testing.T) {
 	}
 }
 
-// TestCloseApart: at each place, the spool is closed after its own chain's end. Records that one place has and the other lacks stay owed
-// until they are replayed; the chain does not grow by that.
+// TestCloseApart: at each place, the spool is closed after its own chain's end. What one has and the other lacks stays owed until it is
+// replayed; the chain does not grow by that.
 func TestCloseApart(t *testing.T) {
 	for _, deeply := range []bool{false, true} {
 		p := newPlaces()

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// counted counts the requests that are made to a destination. A listing counts once for every thousand entries or part of them, and
-// at least once: a store returns it in such pages.
+// counted counts the requests that are made to a destination. A listing counts at least once, and once per thousand entries begun,
+// as a store returns them.
 type counted struct {
 	ship.Guarded
 	n atomic.Uint64

@@ -21,9 +21,9 @@ import (
 // errNotUnderstood marks what this auditor does not know, and so cannot call right or wrong.
 var errNotUnderstood = errors.New("this auditor does not know it")
 
-// read downloads an object and compares its bytes and records with its line. If they do not match, the error wraps
-// ship.ErrVerify and says which check failed. If the stored bytes are right, but this auditor does not know their codec or
-// format, it wraps errNotUnderstood. Other errors are those of the place, and may be temporary.
+// read downloads an object and compares bytes and records with its line. The error of a mismatch wraps ship.ErrVerify and says
+// which check failed. If the stored bytes are right, but their codec or format is not known here, it wraps errNotUnderstood.
+// Other errors are those of the place, and may be temporary.
 func (p *place) read(ctx context.Context, s *ship.SegmentLine) error {
 	there, content, err := p.examine(ctx, s.Key, s.Receipt.Size, func(stored io.Reader) error { return p.recount(ctx, stored, s) })
 	if err != nil {
@@ -156,7 +156,7 @@ func sameSpool(r format.Reader, key string) error {
 // errRecords marks what a counter finds wrong.
 var errRecords = errors.New("not the records that its line states")
 
-// blame marks an error as damage if the object is to blame for it, and not this host, whose disk may be full for example.
+// blame marks an error as damage if the object is to blame, and not this host (a full disk, say).
 func blame(err error) error {
 	if errors.Is(err, errRecords) || errors.Is(err, format.ErrCorrupt) || errors.Is(err, compress.ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ship.ErrVerify, err)

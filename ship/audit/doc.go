@@ -56,8 +56,8 @@
 //
 // [Result].Hours judges every hour of every class, or only that of [Options].Hour. An hour is complete if it is over, if at every
 // place every chain of the class has passed it or is final, and if no finding concerns it. A finding about an object concerns the
-// hour of the object's folder. A finding about a damaged chain concerns the hours between the last sound part before the damage and
-// the first one after it ([Finding].HourFrom, HourTo). A finding without either bound concerns every hour of its class.
+// hour of the object's folder. Damage to a chain concerns the hours between the sound parts before and after it ([Finding].HourFrom,
+// HourTo). A finding with neither bound concerns every hour of its class.
 //
 // # Watching
 //

@@ -197,8 +197,8 @@ func (f *forger) heads(spool string, hashes map[string]*ship.Manifest) {
 }
 
 // TestForger: a forger with write access everywhere can make a tree in which the auditor finds nothing wrong, unless it checks signatures
-// or a signature is left that does not fit its bytes. With the sender's public key, the first manifest that was touched is reported at each
-// place, and no other spool is accused.
+// or a signature is left that does not fit its bytes. With the sender's public key, it reports the first manifest that was touched at each
+// place, and accuses no other spool.
 func TestForger(t *testing.T) {
 	key := newKey(1)
 	base := signed(t, key)

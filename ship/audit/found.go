@@ -22,7 +22,7 @@ type stored struct {
 // comparedAtOnce bounds how many records are compared in one pass, and so the memory: 9 bytes each.
 const comparedAtOnce = 4 << 20
 
-// maxCompared bounds the records of a range, and so how often an object is read. No segment has more records.
+// maxCompared bounds a range, and so how often an object is read. No segment has more records.
 const maxCompared = 64 * comparedAtOnce
 
 // unfound looks in other objects for each record of a range of an object, with the same number, time, attributes and payload. lost is the

@@ -120,9 +120,8 @@ func (p *place) readHeadOf(ctx context.Context, id object.Origin, epoch uint32, 
 }
 
 // checkHead compares one head with its chain. A head is sent only after its manifest is at the destination, so it never
-// names a manifest that is yet to come. If a chain ends before the manifest that its head names, it was cut off, or has
-// grown since it was listed. checkHead keeps the latest head of each such chain in cut; reportCut finds out which of the two
-// it is.
+// names a manifest that is yet to come. A chain that ends before that manifest was cut off, or has grown since it was
+// listed. cut gets the latest head of each such chain, and reportCut finds out which of the two it is.
 func (a *auditor) checkHead(id object.Origin, h foundHead, all []*cursor, cut map[*cursor]foundHead) {
 	if c := spokenOf(h, all); c != nil {
 		if c.p == h.p {

@@ -19,9 +19,9 @@ const MarkerVersion = 1
 // maxMarker bounds a marker in bytes.
 const maxMarker = 64 << 10
 
-// Marker says that an hour of a class was complete. It is for jobs that look for one object instead of asking an auditor. It is a JSON
-// object in a line, under object.MarkerKey (_complete/CLASS/dt=YYYY-MM-DD/hour=HH.json), which is written once and never changed: it
-// says what was true at Time. It proves nothing, and no audit reads it.
+// Marker says that an hour of a class was complete, for jobs that look for one object instead of asking an auditor. It is a line of
+// JSON under object.MarkerKey (_complete/CLASS/dt=YYYY-MM-DD/hour=HH.json), written once and never changed: it says what was true at
+// Time. It proves nothing, and no audit reads it.
 type Marker struct {
 	Version int       `json:"version"`
 	Class   string    `json:"class"`
@@ -36,8 +36,8 @@ type Marker struct {
 // ErrIncomplete is wrapped by the error of Mark for an hour that is neither complete nor closed.
 var ErrIncomplete = errors.New("the hour is not complete")
 
-// ErrMarkerTaken is wrapped by the error of Mark if something other than a marker of that hour is under the marker's key. Mark never
-// overwrites it: find out who wrote it, and remove it if it is no marker.
+// ErrMarkerTaken is wrapped by the error of Mark if the marker's key holds something else. Mark never overwrites it: find out who
+// wrote it, and remove it if it is no marker.
 var ErrMarkerTaken = errors.New("its key has another object: look who wrote it")
 
 // Mark writes the marker of an hour to a destination. It returns the marker's key, and whether another audit had already written one.

@@ -295,8 +295,8 @@ func (g *group) reportDoubled(i int) {
 // overlap reports whether two lines state a record in common.
 func overlap(a, b *ship.SegmentLine) bool { return max(a.First, b.First) <= min(a.Last, b.Last) }
 
-// reportLack reports what a place lacks of a group, as Behind. Objects that Replay has restored are no longer owed once an operator has
-// closed the chain that has them, or a chain of the group at the place itself.
+// reportLack reports what a place lacks of a group, as Behind. What Replay has restored is no longer owed once an operator has closed
+// the chain that has it, or one of the place's own.
 func (a *auditor) reportLack(ctx context.Context, l *lack) error {
 	p := a.places[l.at]
 	if !a.o.Hour.IsZero() && l.hour > object.HourOf(a.o.Hour) {

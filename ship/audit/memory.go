@@ -65,7 +65,7 @@ type remembered struct {
 	at  time.Time // when err was found
 }
 
-// folder is what is known of the folder of an hour.
+// folder is the folder of an hour.
 type folder struct {
 	round uint64 // the last round in which it was listed
 	idle  bool   // no place had an object in it then

@@ -123,7 +123,7 @@ func (p *place) stat(ctx context.Context, s *ship.SegmentLine) error {
 		// The place will not have a checksum of other objects either. The listing has their sizes.
 		p.sums.CompareAndSwap(0, -1)
 		if keepsSum(s) {
-			return p.read(ctx, s) // the place has lost the checksum, or the object was put there by other means
+			return p.read(ctx, s) // its checksum was lost, or it was put there by other means
 		}
 		if r.Size != s.Size {
 			return fmt.Errorf("%w: %d bytes are there; its line says %d", ship.ErrVerify, r.Size, s.Size)

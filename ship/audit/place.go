@@ -116,7 +116,7 @@ func pause(ctx context.Context, attempt int) {
 }
 
 // list yields the entries below a prefix in the order of names, each once, although a directory that changes while it is read may
-// yield a name twice. If a listing breaks off, list makes it again, and continues after the last entry that it has yielded.
+// yield a name twice. A listing that breaks off is made again, and continues after the last entry that was yielded.
 func (p *place) list(ctx context.Context, prefix string) iter.Seq2[ship.Entry, error] {
 	return p.listAfter(ctx, prefix, "")
 }

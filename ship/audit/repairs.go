@@ -15,8 +15,8 @@ import (
 // maxRepair bounds a note in bytes.
 const maxRepair = 64 << 10
 
-// readRepairs reads the notes of Replay at a place, and counts them with the chains. The restored objects are judged by
-// their chains like all others: a note only says that an object was restored, and proves nothing about it.
+// readRepairs reads the notes of Replay at a place, and counts them with the chains. The objects themselves are judged
+// by their chains like all others: a note proves nothing about them.
 func (a *auditor) readRepairs(ctx context.Context, p *place) error {
 	prefix := object.RepairPrefix
 	if a.o.Class != "" {

@@ -48,13 +48,13 @@ type Repair struct {
 }
 
 // Replay copies to To the objects of a spool that To lacks and From has. Before it sends an object, it reads it in full and
-// compares hashes and records with the object's line; afterwards it checks the receipt of To. It leaves objects that are already
-// there alone. If one of them is not what its line says, the error is ship.ErrConflict: move that object aside first. Replay
-// returns what it restored, even together with an error, and may be called again.
+// compares hashes and records with the line; afterwards it checks To's receipt. It leaves objects that are already there alone. If
+// one is not what its line says, the error is ship.ErrConflict: move that object aside first. Replay returns what it restored, even
+// with an error, and may be called again.
 //
-// If the range is the whole spool and neither chain names a record, for example because the host received nothing, Replay returns
-// nil, nil. In every other case in which From names no record of the range, the error wraps fs.ErrNotExist: the range may be wrong,
-// or From and To may be swapped.
+// If the range is the whole spool and neither chain names a record, as of a host that received nothing, Replay returns nil, nil. In
+// every other case in which From names no record of the range, the error wraps fs.ErrNotExist: the range may be wrong, or From and
+// To may be swapped.
 func Replay(ctx context.Context, o *ReplayOptions) ([]Repair, error) {
 	if o == nil {
 		o = new(ReplayOptions)

@@ -64,8 +64,8 @@ func (w *walk) reportUnsigned() {
 	w.report(SignatureWrong, u.from.epoch, first, last, w.manifestKey(u.from), "", "%s: %v", what, u.why)
 }
 
-// selfSigned judges a signature without a trusted key: it must at least be valid for the key that it names. For a document whose
-// hash no other file names, this is the only way to detect a damaged signature.
+// selfSigned judges a signature without a trusted key: it must at least be valid for the key that it names. If no other file
+// names the document's hash, only this detects a damaged signature.
 func selfSigned(s *ship.SignatureLine, check func(...ed25519.PublicKey) error) error {
 	if s == nil {
 		return nil

@@ -269,8 +269,7 @@ func objectOf(id object.Origin, m *ship.Manifest, s *ship.SegmentLine) (k object
 		(k.Spool == id.Spool && k.Epoch <= m.Header.Epoch || k.Spool != id.Spool && object.Related(k.Spool, id.Spool))
 }
 
-// endsRight reports whether the ending of an object's name fits the codec of its line. A codec that this program does not
-// know fits any ending.
+// endsRight reports whether the ending of an object's name fits the codec of its line, if this program knows that.
 func endsRight(ext string, s *ship.SegmentLine) bool {
 	c, err := compress.ByName(s.Codec)
 	return err != nil || strings.HasSuffix(ext, c.Info().Ext)

@@ -72,8 +72,8 @@ func (o *WatchOptions) validate() error {
 //   - objects that it has not found right before, by asking for them (Options.Deep: by reading them).
 //
 // So it notices new objects at once (in old hours, once a chain names them), and the removal of objects from recent hours. It notices
-// the removal of an object from an old hour, or of a manifest from the middle of a chain, when the turn of that hour or chain comes.
-// Only the next full audit notices what was altered without a change of its size, and objects of a class without any chain.
+// the removal of an object from an old hour, or of a manifest from the middle of a chain, when their turn comes; but only the next
+// full audit notices alterations that keep the size, and objects of a class without any chain.
 //
 // A Watcher keeps the manifests of all chains in memory, some 1,100 bytes for each segment and place, and twice that while a full
 // audit runs. Nothing is kept on disk: a Watcher that is started again begins with a full audit.

@@ -279,8 +279,7 @@ func essence(r *audit.Result) (all []string) {
 }
 
 // TestWatcherAgrees: after every increment a Watcher says exactly what a full audit says about the same bytes, whatever was added,
-// removed or put back meanwhile. Changes that are only visible when a document or an object is read again, it sees after its own full
-// audit.
+// removed or put back meanwhile. It sees changes that only a second reading shows after its own full audit.
 func TestWatcherAgrees(t *testing.T) {
 	histories := 24
 	if s := os.Getenv("PENSTOCK_HISTORIES"); s != "" {

@@ -67,8 +67,7 @@ func (d *Destination) forget() {
 	clear(d.durable)
 }
 
-// isDir returns an error unless path is a directory. It follows symbolic links: an operator may have put an hour's
-// directory elsewhere.
+// isDir checks for a directory, also through a symbolic link: an operator may have put an hour's directory elsewhere.
 func isDir(path string) error {
 	fi, err := os.Stat(path)
 	if err == nil && !fi.IsDir() {
@@ -108,7 +107,7 @@ func (d *Destination) sweep(spool string) {
 	}
 }
 
-// serverTime returns the time of the file server's clock: this host's may be hours away from it.
+// serverTime reads the file server's clock: this host's may be hours away from it.
 func (d *Destination) serverTime(dir string) (time.Time, error) {
 	f, err := os.CreateTemp(dir, d.process+"-")
 	if err != nil {

@@ -18,7 +18,7 @@ func syncDir(dir string) (synced bool, err error) {
 }
 
 // syncFile makes a file durable that may have been written through another descriptor: fsync(2) applies to the
-// file, not to the descriptor.
+// file.
 func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

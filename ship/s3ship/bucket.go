@@ -92,8 +92,8 @@ func (b *Destination) configure(so *s3.Options) {
 		so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}
 	so.DisableLogOutputChecksumValidationSkipped = true
-	// The shipper retries indefinitely; the few attempts here only bridge short failures. There is no token bucket: in a
-	// long outage it would run empty, and then fail each request at its first error, long after the outage is over.
+	// The shipper retries indefinitely; the few attempts here only bridge short failures. No token bucket: it would run
+	// empty in a long outage, and then fail each request at its first error, long after the outage.
 	so.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
 		r.MaxAttempts = b.o.Attempts
 		r.MaxBackoff = b.o.maxBackoff

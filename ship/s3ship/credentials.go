@@ -65,7 +65,7 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, &credentialsError{err}
 }
 
-// current returns the provider to ask. After a doubt, it is a new one, or its cache was invalidated.
+// current returns the provider to ask: after a doubt, a new one, or with an empty cache.
 func (c *credentials) current(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

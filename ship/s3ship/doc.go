@@ -42,8 +42,8 @@
 //
 // Credentials come from the AWS default chain: environment, shared files, web identity, container, instance role. They are read
 // again when the store does not accept them, so that an operator can correct them without a restart: at once after an error code
-// that is about credentials, and at most once a minute after any other refusal. They must not be in the URL, and are never in a
-// log, an error or a receipt.
+// that is about credentials, and at most once a minute after any other refusal. They are never in a URL, a log, an error or a
+// receipt.
 //
 // # Permissions
 //

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/ship"
 )
 
-// BenchmarkObject measures the cost of one new object at high latency over an open connection: the time, and the round
-// trips that it amounts to.
+// BenchmarkObject measures what one new object costs at high latency, connection open: time, and how many round trips
+// that is.
 //
 //	go test -run - -bench Object -benchtime 3x ./ship/s3ship
 func BenchmarkObject(b *testing.B) {

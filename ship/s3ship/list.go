@@ -69,8 +69,8 @@ func (b *Destination) ListAfter(ctx context.Context, prefix, after string) iter.
 	}
 }
 
-// course checks that a listing makes progress. If a store says that there is more, but not where, the SDK ends the listing or begins it
-// again. If the store always names the same position, the SDK never ends.
+// course checks that a listing makes progress. If a store says that there is more, but not where, the SDK ends or begins again; if it
+// always names the same position, the SDK never ends.
 type course struct {
 	at    string // where the next page begins
 	empty int    // pages without an entry, one after the other

@@ -35,17 +35,16 @@ type Options struct {
 	Compat bool
 
 	// PartSize is the size in bytes above which an object is sent in several parts: 5 MiB to 5 GiB, default 64 MiB. It
-	// grows by itself for objects that would need more than 10,000 parts. One request is cheaper than several, and faster
-	// if several objects are in flight anyway: nothing is hashed twice, and the store need not assemble parts. Smaller
-	// parts are better only on connections so bad that 64 MiB seldom get through.
+	// grows by itself for objects of more than 10,000 parts. One request is cheaper than several, and faster if several
+	// objects are in flight anyway: nothing is hashed twice, and the store assembles nothing. Smaller parts only help if 64
+	// MiB seldom get through.
 	PartSize int64
 	// Concurrency is how many parts of one object are in flight at once. Default 4. Parts are read from the staged file as
 	// they are sent; they take no memory.
 	Concurrency int
 	// StallTimeout ends a request in which no byte has moved for that long. Default 30 s, at least 1 s.
 	StallTimeout time.Duration
-	// Attempts is how often a request is tried before the caller gets the error. The shipper then retries indefinitely.
-	// Default 3.
+	// Attempts per request before the caller gets the error; the shipper retries indefinitely. Default 3.
 	Attempts int
 
 	// Encryption at rest: "AES256", "aws:kms" or "aws:kms:dsse". Empty: the bucket's default.

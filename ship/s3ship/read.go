@@ -25,7 +25,7 @@ type held struct {
 	version  string
 }
 
-// head asks for an object's size and checksum. The value of the ETag is ignored, because it is not a checksum.
+// head asks for an object's size and checksum. It ignores the ETag's value, which is no checksum.
 func (b *Destination) head(ctx context.Context, key string) (*held, error) {
 	in := &s3.HeadObjectInput{Bucket: &b.bucket, Key: aws.String(b.full(key)), ExpectedBucketOwner: b.owner(), RequestPayer: b.payer()}
 	if !b.o.Compat {
@@ -65,7 +65,7 @@ func (b *Destination) Stat(ctx context.Context, key string) (ship.Receipt, error
 	return ship.Receipt{Size: h.size, Checksum: h.checksum, Method: "head", Time: time.Now().UTC(), Version: h.version, Degraded: b.degraded(h.size)}, nil
 }
 
-// explain finds out by a GET why a HEAD was refused, because the response to a HEAD has no body that says so. An auditor must not
+// explain finds out by a GET why a HEAD was refused, since only a GET's response has a body that says so. An auditor must not
 // mistake a mistyped bucket for an empty one, nor an operator an outdated key for a missing permission.
 func (b *Destination) explain(ctx context.Context, key string, refusal error) error {
 	out, err := b.get(ctx, key, "bytes=0-0")

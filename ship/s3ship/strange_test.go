@@ -397,8 +397,8 @@ func TestAnyRefusalReadsCredentials(t *testing.T) {
 	}
 }
 
-// TestSuspicionIsBounded: a permission that is permanently missing makes credentials be read at most once a minute, and a
-// reading that fails does not discard credentials that the store has not called bad.
+// TestSuspicionIsBounded: while a permission is missing, credentials are read at most once a minute, and a reading that
+// fails does not discard credentials that the store has not called bad.
 func TestSuspicionIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reloads := 0

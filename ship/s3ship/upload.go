@@ -80,8 +80,8 @@ func (b *Destination) input(o ship.Object) *s3.PutObjectInput {
 	return in
 }
 
-// abort aborts the multipart upload id, with a context of its own, because the caller's may just have ended. If there is no
-// id, the response to CreateMultipartUpload was lost: abort then lists the uploads of this key and aborts them.
+// abort aborts the multipart upload id, with a context of its own, because the caller's may just have ended. Without an id,
+// the response to CreateMultipartUpload was lost: it then lists the uploads of this key and aborts them.
 func (b *Destination) abort(ctx context.Context, key, id string, why error) {
 	if id == "" && (status(why) != 0 || notSent(why)) {
 		return // the store has refused it, or has never got the request

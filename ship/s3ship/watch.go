@@ -56,8 +56,8 @@ type roundTripper struct{ *http.Transport }
 
 func (r roundTripper) Do(req *http.Request) (*http.Response, error) { return r.RoundTrip(req) }
 
-// newWatch builds the client on base. It tunes the SDK's own client, and keeps its proxy and CA settings. Any other client
-// belongs to the embedding program, and is used as it is.
+// newWatch builds the client on base. It tunes the SDK's own client, and keeps its proxy and CA settings. Any other client is
+// the embedder's, and used as it is.
 func newWatch(base aws.HTTPClient, o *Options) (*watch, error) {
 	var t *http.Transport
 	switch c := base.(type) {
@@ -137,7 +137,7 @@ func (w *watch) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// cause returns the stallError if the timer has cancelled the request, otherwise err.
+// cause returns the stallError of a request that the timer has cancelled.
 func cause(ctx context.Context, err error) error {
 	if stalled, ok := errors.AsType[*stallError](context.Cause(ctx)); ok {
 		return stalled

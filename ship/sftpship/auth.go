@@ -106,8 +106,8 @@ func (c *credentials) watch(s *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return nil, nil
 }
 
-// explain says why a server refused, judging by the methods that it accepted and those that it then wanted. A refused key
-// and an accepted one that is not enough need different cures.
+// explain says why a server refused, by the methods that it accepted and then wanted. A refused key and an accepted one
+// that is not enough need different cures.
 func (c *credentials) explain(to hop, err error) error {
 	const password = "give password_file=FILE or password_env=NAME (a program: Options.Password)"
 	wantsPassword := slices.Contains(c.offered, "password") || slices.Contains(c.offered, "keyboard-interactive")

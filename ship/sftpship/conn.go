@@ -184,7 +184,7 @@ func (c *conn) why() error {
 	return c.cause
 }
 
-// Close closes the connection. It sets no cause: why stays nil.
+// Close sets no cause: why stays nil.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	c.until = time.Time{}

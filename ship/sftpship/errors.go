@@ -54,8 +54,8 @@ func (h *Destination) noBase() error {
 // errNoDir is not fs.ErrNotExist: that would tell the caller that the object is not there, which is not known.
 var errNoDir = errors.New("destination directory is missing")
 
-// settled reports whether err is an answer of the server, or a decision of this package, after which the connection is
-// still good. Any other error means that it may be broken.
+// settled reports whether err is an answer of the server or a decision of this package, after which the connection is
+// still good. After any other error, it may be broken.
 func settled(err error) bool {
 	var status *sftpc.StatusError
 	return err == nil || errors.As(err, &status) ||

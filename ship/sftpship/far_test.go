@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// BenchmarkObject measures the cost of one new object at high latency, with the connection open and the directories made:
-// the time, and the round trips that it amounts to.
+// BenchmarkObject measures what one new object costs at high latency, connection open and directories made: time, and how
+// many round trips that is.
 //
 //	go test -run - -bench Object -benchtime 3x ./ship/sftpship
 func BenchmarkObject(b *testing.B) {

@@ -107,8 +107,7 @@ func (h *Destination) complain(warnings []string) {
 // maxSaid bounds the memory of warnings. After that many, no more are logged.
 const maxSaid = 100
 
-// Location implements ship.Locator. The location includes the address of the bastion, if there is one, because private addresses
-// are not unique.
+// Location implements ship.Locator. It includes the address of a bastion, because private addresses are not unique.
 func (h *Destination) Location() string {
 	if h.place.jump != nil {
 		return h.place.location() + " via " + h.place.jump.addr

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-go/penstock/internal/test/testserver"
 )
 
-// TestKeyFormats: operators are given keys in many formats. For each that cannot be used, the error names the format and
-// a command that makes a usable key of it. Commands that this machine has are tried.
+// TestKeyFormats: operators are given keys in many formats. For an unusable one, the error names the format and a
+// command that converts it. Commands that this machine has are tried.
 func TestKeyFormats(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

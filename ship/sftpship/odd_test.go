@@ -167,8 +167,7 @@ func (c lyingLinks) Filecmd(r *sftp.Request) error {
 	return c.FileCmder.Filecmd(r)
 }
 
-// TestLyingLinks: the temporary file is not removed before the object was seen under its name, and the object is published in
-// another way.
+// TestLyingLinks: a temporary file stays until the object was seen under its name; it is published in another way.
 func TestLyingLinks(t *testing.T) {
 	t.Parallel()
 	s, dir := inProcess(t, &sftpd.Options{Handlers: func(h sftp.Handlers) sftp.Handlers {

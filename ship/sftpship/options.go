@@ -25,8 +25,8 @@ const (
 
 // Options configure Open. The zero value of every field means its documented default; parameters of the URL override fields.
 type Options struct {
-	// Workers is the maximum number of connections; default 4, at most 64. Each carries one large upload and up to eight
-	// small operations at a time. (sshd's MaxStartups begins to refuse at 10 unauthenticated connections.)
+	// Workers is the maximum number of connections (see the package for what each carries); default 4, at most 64. (sshd's
+	// MaxStartups begins to refuse at 10 unauthenticated connections.)
 	Workers int
 	// StallTimeout is how long a peer may neither send nor accept a byte during an operation; default 30 s.
 	StallTimeout time.Duration

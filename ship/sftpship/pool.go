@@ -15,8 +15,8 @@ const share = 8
 
 // pool bounds the connections and the operations, and keeps unused connections for a while.
 //
-// Operations that share a connection also share its end. If the watchdog closes it because of one operation, or because one
-// has not ended within cancelGrace after its context, the others fail too. They are repeated as after any lost connection.
+// Operations that share a connection also share its end. If the watchdog closes it because of one, or one has not ended
+// within cancelGrace after its context, the others fail too, and are repeated as after any lost connection.
 type pool struct {
 	most         int           // connections
 	large, small chan struct{} // one token per operation under way

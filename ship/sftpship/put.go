@@ -266,7 +266,7 @@ func (u *upload) note(what string) {
 	}
 }
 
-// receipt returns the receipt for the object, whose size and hash have been verified by method.
+// receipt is for the object, whose size and hash have been verified by method.
 func (u *upload) receipt(method string) ship.Receipt {
 	return ship.Receipt{
 		Size:     u.o.Size,

@@ -55,7 +55,7 @@ func (o *opensslState) done(right bool) {
 func (o *opensslState) mayTry() { o.state.CompareAndSwap(opensslUnknown, opensslLikely) }
 
 // remoteSum has the server hash a file, and returns how long the command took that gave the answer. If openssl gives the hash of what
-// was sent, that is accepted at once. Any other answer of openssl is compared with that of sha256sum, which decides.
+// was sent, that is accepted. Any other answer is compared with sha256sum's, which decides.
 func (u *upload) remoteSum(ctx context.Context, file string, size int64) (sum [32]byte, took time.Duration, err error) {
 	if u.h.openssl.Load() {
 		u.s.openssl.mayTry()

@@ -21,7 +21,7 @@ const (
 	// headers; measured 1.2 times as fast at 20 ms).
 	packetSize        = 32 << 10
 	packetSizeOpenSSH = 255 << 10
-	// requests is the maximum number of requests in flight per file.
+	// requests bounds the requests in flight per file.
 	requests = 64
 	// idleLimit is how long an unused connection is kept.
 	idleLimit = time.Minute

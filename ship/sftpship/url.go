@@ -64,9 +64,8 @@ func parse(raw string, o *Options) (place, error) {
 		errs = append(errs, err)
 	}
 
-	// Cleaned here and not on the server, so that one place has one Location. (path.Clean removes ".." together with
-	// the name before it, which is wrong if that is a symbolic link: a path with such links must be written without
-	// "..".)
+	// Cleaned here and not on the server, so that one place has one Location. (path.Clean drops ".." and the name
+	// before it, which is wrong after a symbolic link: write such a path without "..".)
 	switch dir := u.Path; {
 	case dir == "":
 		bad("no directory: give /DIR on the server, / for its root, /~/DIR below the account's home")
